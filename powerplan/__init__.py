@@ -1,0 +1,75 @@
+"""powerplan: how much amplification does a neural network on noisy memristor crossbars need?
+
+The public names are loaded when first used, so that ``import powerplan`` stays fast: torch and cvxpy are
+imported only by what needs them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from powerplan._version import __version__
+
+if TYPE_CHECKING:
+    from powerplan.errors import (
+        CorruptFile as CorruptFile,
+        InvalidInput as InvalidInput,
+        LimitWarning as LimitWarning,
+        MissingExtra as MissingExtra,
+        PowerplanError as PowerplanError,
+        PowerplanWarning as PowerplanWarning,
+        SolverFailed as SolverFailed,
+        UnsupportedOperation as UnsupportedOperation,
+        Violation as Violation,
+    )
+    from powerplan.hardware import Gains as Gains, Hardware as Hardware
+    from powerplan.moments import Prediction as Prediction, predict as predict
+    from powerplan.network import Network as Network
+    from powerplan.network.torch_import import from_torch as from_torch
+    from powerplan.planning import (
+        MaxMSE as MaxMSE,
+        MaxNMSE as MaxNMSE,
+        MaxPower as MaxPower,
+        Outcome as Outcome,
+        Plan as Plan,
+        frontier as frontier,
+        plan as plan,
+    )
+    from powerplan.simulate import Simulation as Simulation, simulate as simulate
+
+_HOMES = {
+    "powerplan.errors": (
+        "CorruptFile",
+        "InvalidInput",
+        "LimitWarning",
+        "MissingExtra",
+        "PowerplanError",
+        "PowerplanWarning",
+        "SolverFailed",
+        "UnsupportedOperation",
+        "Violation",
+    ),
+    "powerplan.hardware": ("Gains", "Hardware"),
+    "powerplan.moments": ("Prediction", "predict"),
+    "powerplan.network": ("Network",),
+    "powerplan.network.torch_import": ("from_torch",),
+    "powerplan.planning": ("MaxMSE", "MaxNMSE", "MaxPower", "Outcome", "Plan", "frontier", "plan"),
+    "powerplan.simulate": ("Simulation", "simulate"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'powerplan' has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

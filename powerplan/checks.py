@@ -1,0 +1,140 @@
+"""Checks shared by every public value: they collect violations, so that one error lists them all."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from powerplan.errors import InvalidInput, Violation, show
+
+
+class Checker:
+    """Collects violations; :meth:`done` raises one :class:`InvalidInput` with all of them.
+
+    Args:
+        prefix: put before every field name, for example ``"hardware."``.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
+        self.violations: list[Violation] = []
+
+    def fail(self, field: str, value: object, allowed: str, advice: str) -> None:
+        """Note one violation."""
+        self.violations.append(
+            Violation(field=self.prefix + field, value=show(value), allowed=allowed, advice=advice)
+        )
+
+    def number(
+        self,
+        field: str,
+        value: object,
+        *,
+        above: float | None = None,
+        at_least: float | None = None,
+        at_most: float | None = None,
+        unit: str = "",
+        advice: str = "",
+    ) -> bool:
+        """Note a violation unless ``value`` is a finite real number within the bounds; True if it is."""
+        bounds = [
+            f"> {above:g}" if above is not None else "",
+            f">= {at_least:g}" if at_least is not None else "",
+            f"<= {at_most:g}" if at_most is not None else "",
+        ]
+        wanted = " ".join(
+            ["a finite number", " and ".join(b for b in bounds if b), f"[{unit}]" if unit else ""]
+        ).replace("  ", " ").strip()
+        good = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+        if good:
+            x = float(value)  # type: ignore[arg-type]
+            good = (
+                (above is None or x > above)
+                and (at_least is None or x >= at_least)
+                and (at_most is None or x <= at_most)
+            )
+        if not good:
+            self.fail(field, value, wanted, advice or f"Give {field} as {wanted}.")
+        return good
+
+    def done(self) -> None:
+        """Raise one error with every violation noted, if there is any."""
+        if self.violations:
+            raise InvalidInput(*self.violations)
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """Advice for an unknown name: the nearest valid one, if one is near."""
+    match = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
+    return f"Did you mean {match[0]!r}?" if match else "Use one of the allowed names."
+
+
+def unknown_keys(check: Checker, given: Iterable[str], allowed: Iterable[str]) -> None:
+    """Note a violation for every key that is not allowed, with the nearest valid name."""
+    names = list(allowed)
+    for key in given:
+        if key not in names:
+            check.fail(str(key), str(key), "one of " + ", ".join(names), nearest(str(key), names))
+
+
+def choice(field: str, value: object, allowed: Iterable[str]) -> str:
+    """``value`` if it is one of the allowed names, else an error with the nearest one."""
+    names = list(allowed)
+    if isinstance(value, str) and value in names:
+        return value
+    raise InvalidInput.of(field, value, "one of " + ", ".join(repr(n) for n in names), nearest(str(value), names))
+
+
+def frozen_array(value: npt.ArrayLike, dtype: npt.DTypeLike = None) -> np.ndarray:
+    """A read-only, contiguous copy of an array."""
+    array = np.array(value, dtype=dtype, order="C", copy=True)
+    array.setflags(write=False)
+    return array
+
+
+def real_array(check: Checker, field: str, value: object, *, ndim: int | None = None) -> np.ndarray | None:
+    """A read-only finite float array (float32 kept, all else float64), or a noted violation and None."""
+    wanted = "a finite real array" + ("" if ndim is None else f" with {ndim} axes")
+    try:
+        raw = np.asarray(value)
+        if raw.dtype.kind not in "fiub":
+            raise TypeError(raw.dtype)
+        array = frozen_array(raw, np.float32 if raw.dtype == np.float32 else np.float64)
+    except (TypeError, ValueError):
+        check.fail(field, value, wanted, "Convert it to a numpy array of floats first.")
+        return None
+    if ndim is not None and array.ndim != ndim:
+        check.fail(field, array, wanted, f"It has {array.ndim} axes; reshape it.")
+        return None
+    if not np.isfinite(array).all():
+        bad = int(array.size - np.isfinite(array).sum())
+        check.fail(field, array, wanted, f"{bad} of its {array.size} entries are NaN or infinite; remove them.")
+        return None
+    return array
+
+
+def check_inputs(inputs: object, input_shape: tuple[int, ...]) -> np.ndarray:
+    """Calibration inputs as a finite (B, *input_shape) array, B >= 1.
+
+    Raises:
+        InvalidInput: wrong shape, empty batch, NaN or infinite entries.
+    """
+    check = Checker()
+    array = real_array(check, "inputs", inputs)
+    if array is not None and (array.ndim != len(input_shape) + 1 or array.shape[1:] != tuple(input_shape)):
+        check.fail(
+            "inputs",
+            array,
+            f"shape (B, {', '.join(map(str, input_shape))})",
+            "The first axis is the batch; the rest must be the network's input_shape.",
+        )
+    elif array is not None and array.shape[0] == 0:
+        check.fail("inputs", array, "at least one input", "Give a calibration batch of typical inputs.")
+    check.done()
+    assert array is not None
+    return array

@@ -1,0 +1,79 @@
+"""Errors and warnings of powerplan.
+
+One root, :class:`PowerplanError`. Bad values raise :class:`InvalidInput`, which lists *every* violation
+found, each with the field, the value, what is allowed and what to do next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class PowerplanError(Exception):
+    """Root of every error raised by powerplan on purpose."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Violation:
+    """One thing wrong with an input.
+
+    ``field`` is a path such as ``hardware.conductance_max`` or ``nodes[2].weight``; ``value`` is what was
+    given, shortened for display; ``allowed`` says what is allowed and ``advice`` what to do next.
+    """
+
+    field: str
+    value: str
+    allowed: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: got {self.value}; allowed: {self.allowed}. {self.advice}"
+
+
+class InvalidInput(PowerplanError, ValueError):
+    """An input that cannot be used. ``violations`` lists every one found, ``str()`` shows them all."""
+
+    def __init__(self, *violations: Violation) -> None:
+        self.violations = violations
+        super().__init__("\n".join(str(v) for v in violations))
+
+    @classmethod
+    def of(cls, field: str, value: object, allowed: str, advice: str) -> InvalidInput:
+        """The error for a single violation; ``value`` is shortened for display."""
+        return cls(Violation(field=field, value=show(value), allowed=allowed, advice=advice))
+
+
+class UnsupportedOperation(InvalidInput):
+    """A module or operation that powerplan has no model for."""
+
+
+class CorruptFile(InvalidInput):
+    """A file that is truncated, damaged or of another format."""
+
+
+class MissingExtra(PowerplanError, ImportError):
+    """An optional dependency is not installed; the message holds the install command."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs {package}, which is not installed. Run: pip install 'powerplan[{extra}]'")
+
+
+class SolverFailed(PowerplanError):
+    """An optimiser stopped without an answer; the message holds the solver's own words."""
+
+
+class PowerplanWarning(UserWarning):
+    """Root of every warning raised by powerplan."""
+
+
+class LimitWarning(PowerplanWarning):
+    """Inputs drive a crossbar beyond a hardware limit (for example rows beyond ``voltage_max``)."""
+
+
+def show(value: object, width: int = 80) -> str:
+    """``repr`` of a value, cut to ``width`` characters; arrays are shown by dtype and shape."""
+    shape = getattr(value, "shape", None)
+    if shape is not None and getattr(value, "size", 1) != 1:
+        return f"{getattr(value, 'dtype', 'array')} array of shape {tuple(shape)}"
+    text = repr(value)
+    return text if len(text) <= width else text[: width - 3] + "..."

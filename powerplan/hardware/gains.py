@@ -1,0 +1,198 @@
+"""The gains that map a network onto crossbars.
+
+Layer ℓ computes z = W x + b with devices G±_ij = G_min + c_i max(±W_ij, 0) and row voltages V_j = v x_j:
+c is the conductance gain [S per unit weight], v the voltage gain [V per unit activation].
+Limits: G_min + c_i max_j |W_ij| ≤ G_max and v max|x| ≤ V_max.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from powerplan.checks import Checker, check_inputs, frozen_array, real_array
+from powerplan.errors import X.hardware import Hardware
+from powerplan.network import Linear, Network
+
+Gain = float | np.ndarray
+
+#: relative slack when a gain is compared with its limit
+LIMIT_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Gains:
+    """Conductance and voltage gains of every crossbar layer.
+
+    Attributes:
+        conductance: one entry per crossbar layer: a float, or an (n_out,) array with one gain per
+            column (output), in S per unit weight, > 0.
+        voltage: one float per crossbar layer, in V per unit activation, > 0.
+
+    Raises:
+        InvalidInput: entries that are not positive and finite, or lists of different lengths.
+    """
+
+    conductance: tuple[Gain, ...]
+    voltage: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        check = Checker("gains.")
+        conductance = tuple(_gain(check, f"conductance[{i}]", g, 1) for i, g in enumerate(self.conductance))
+        voltage = tuple(_gain(check, f"voltage[{i}]", g, 0) for i, g in enumerate(self.voltage))
+        if len(conductance) != len(voltage):
+            check.fail(
+                "voltage", len(voltage), f"one entry per entry of conductance ({len(conductance)})", "Give both lists."
+            )
+        check.done()
+        object.__setattr__(self, "conductance", conductance)
+        object.__setattr__(self, "voltage", voltage)
+
+    @classmethod
+    def uniform(
+        cls,
+        network: Network,
+        hardware: Hardware,
+        *,
+        conductance: float | None = None,
+        voltage: float | None = None,
+        inputs: np.ndarray | None = None,
+    ) -> Gains:
+        """The same gain in every layer.
+
+        Args:
+            conductance: conductance gain [S per unit weight]; None = in each layer the largest the
+                conductance range allows.
+            voltage: voltage gain [V per unit activation]; None = in each layer V_max / max|x| over the
+                ideal activations of ``inputs``, or V_max per unit activation if no inputs are given.
+
+        Raises:
+            InvalidInput: gains beyond the limits of the hardware.
+        """
+        count = len(network.crossbars)
+        largest = conductance_limits(network, hardware)
+        if voltage is not None:
+            volts: Sequence[float] = [voltage] * count
+        elif inputs is None:
+            volts = [hardware.voltage_max] * count
+        else:
+            volts = voltage_limits(network, hardware, inputs)
+        gains = cls(
+            conductance=tuple(largest) if conductance is None else (conductance,) * count,
+            voltage=tuple(volts),
+        )
+        gains.check(network, hardware)
+        return gains
+
+    @classmethod
+    def full_range(
+        cls, network: Network, hardware: Hardware, inputs: np.ndarray, *, conductance_max: float | None = None
+    ) -> Gains:
+        """Every layer on one conductance range: c = (g − G_min) / max|W| with g = ``conductance_max`` [S].
+
+        This is the baseline of a plan. None = the hardware's whole range. The voltage gain of a layer is
+        V_max / max|x| over the ideal activations of ``inputs``.
+        """
+        top = hardware.conductance_max if conductance_max is None else conductance_max
+        check = Checker("")
+        check.number("conductance_max", top, above=hardware.conductance_min, at_most=hardware.conductance_max, unit="S")
+        check.done()
+        fraction = (top - hardware.conductance_min) / (hardware.conductance_max - hardware.conductance_min)
+        return cls(
+            conductance=tuple(fraction * c for c in conductance_limits(network, hardware)),
+            voltage=tuple(voltage_limits(network, hardware, inputs)),
+        )
+
+    def check(self, network: Network, hardware: Hardware) -> None:
+        """Refuse gains that do not fit the network or that no device of the hardware can hold.
+
+        Raises:
+            InvalidInput: wrong number of layers or columns, conductances beyond ``conductance_max``.
+        """
+        layers = network.crossbars
+        check = Checker("gains.")
+        if len(self.conductance) != len(layers):
+            check.fail(
+                "conductance",
+                f"{len(self.conductance)} entries",
+                f"one entry per crossbar layer, {len(layers)}: {', '.join(network.layer_names)}",
+                "Give one gain per layer.",
+            )
+            check.done()
+        limits = column_conductance_limits(network, hardware)
+        for i, (node, gain, limit) in enumerate(zip(layers, self.conductance, limits, strict=True)):
+            if np.ndim(gain) == 1 and np.shape(gain) != limit.shape:
+                check.fail(f"conductance[{i}]", gain, f"a float or shape {limit.shape} for {node.name}", "Fix it.")
+            elif np.any(np.asarray(gain) > limit * (1 + LIMIT_TOLERANCE)):
+                worst = float(np.max(np.asarray(gain) / limit))
+                check.fail(
+                    f"conductance[{i}]",
+                    gain,
+                    f"at most {float(limit.min()):.6g} S per unit weight for {node.name}: its largest weight "
+                    f"must not exceed conductance_max = {hardware.conductance_max:g} S",
+                    f"Divide it by {worst:.4g}, or raise hardware.conductance_max.",
+                )
+        check.done()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, for JSON."""
+        return {
+            "conductance": [g.tolist() if isinstance(g, np.ndarray) else g for g in self.conductance],
+            "voltage": list(self.voltage),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Gains:
+        """Inverse of :meth:`to_dict`."""
+        return cls(
+            conductance=tuple(np.array(g) if isinstance(g, list) else g for g in values["conductance"]),
+            voltage=tuple(values["voltage"]),
+        )
+
+
+def column_conductance_limits(network: Network, hardware: Hardware) -> list[np.ndarray]:
+    """Largest conductance gain of every column of every layer, (n_out,) arrays [S per unit weight].
+
+    A column of zero weights has no limit of its own: it gets that of a column whose largest weight is the
+    layer's, or 1 if the whole layer is zero.
+    """
+    span = hardware.conductance_max - hardware.conductance_min
+    limits = []
+    for node in network.crossbars:
+        assert isinstance(node.op, Linear)
+        largest = np.abs(node.op.weight).max(axis=1).astype(np.float64)
+        largest[largest == 0] = largest.max() or 1.0
+        limits.append(span / largest)
+    return limits
+
+
+def conductance_limits(network: Network, hardware: Hardware) -> list[float]:
+    """Largest conductance gain of every layer [S per unit weight] that keeps all its devices in range."""
+    return [float(limit.min()) for limit in column_conductance_limits(network, hardware)]
+
+
+def voltage_limits(network: Network, hardware: Hardware, inputs: np.ndarray) -> list[float]:
+    """Largest voltage gain of every layer: V_max / max|x| over its ideal inputs [V per unit activation].
+
+    A layer whose inputs are all zero gets V_max.
+    """
+    from powerplan.network.forward import ideal_values
+
+    values = ideal_values(network, check_inputs(inputs, network.input_shape))
+    peaks = [float(values[node.inputs[0]].abs().max()) for node in network.crossbars]
+    return [hardware.voltage_max / (peak or 1.0) for peak in peaks]
+
+
+def _gain(check: Checker, field: str, value: object, max_ndim: int) -> Gain:
+    array = real_array(check, field, value)
+    if array is None:
+        return 1.0
+    allowed = "a finite number > 0" + (", or an (n_out,) array of them" if max_ndim else "")
+    if array.ndim > max_ndim or array.size == 0 or not (array > 0).all():
+        check.fail(field, value, allowed, "Gains are positive; to switch a layer off remove it from the network.")
+        return 1.0
+    return frozen_array(array, np.float64) if array.ndim else float(array)
+

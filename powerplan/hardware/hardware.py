@@ -1,0 +1,158 @@
+"""What the crossbar technology is: conductance range, noise, voltage limit, read-out.
+
+A device programmed to a target conductance G holds a random conductance. Its programming noise has variance
+
+    s²(G) = programming_noise_std² + (programming_noise_proportional · G)² + max(0, Σ_k a_k (G/reference)^k)²
+
+and, if ``clip_conductance``, the device holds max(0, N(G, s²)): its mean and variance are those of the
+clipped Gaussian. Devices are independent and are programmed once, then read many times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from powerplan.checks import Checker, unknown_keys
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """A crossbar technology, in SI units. Immutable; refuses nonsense when built.
+
+    Attributes:
+        conductance_min: smallest conductance of a device [S], >= 0 and < conductance_max.
+        conductance_max: largest conductance of a device [S], > 0.
+        programming_noise_std: constant part of the programming noise, standard deviation [S], >= 0.
+        programming_noise_proportional: part proportional to the target conductance, as a fraction, >= 0.
+        programming_noise_polynomial: coefficients (a0, a1, ...) [S] of a standard deviation
+            Σ a_k (G/reference)^k, not below 0. The variances of the three parts add.
+        programming_noise_reference: reference conductance of the polynomial [S]; None = conductance_max.
+        clip_conductance: a device cannot go below 0 S; its moments are those of the clipped Gaussian.
+        read_noise_std: noise of each column current, fresh in every read, standard deviation [A], >= 0.
+        input_noise_std: noise of each row voltage, fresh in every read, standard deviation [V], >= 0.
+        voltage_max: largest magnitude of a row voltage [V], > 0.
+        feedback_resistance: feedback of the transimpedance amplifiers (TIA) [ohm], > 0;
+            None = TIA power not counted.
+        read_time: duration of one read [s], > 0, turns power into energy.
+
+    Raises:
+        InvalidInput: listing every violated field.
+    """
+
+    conductance_min: float = 0.0
+    conductance_max: float = 100e-6
+    programming_noise_std: float = 2e-6
+    programming_noise_proportional: float = 0.0
+    programming_noise_polynomial: tuple[float, ...] | None = None
+    programming_noise_reference: float | None = None
+    clip_conductance: bool = True
+    read_noise_std: float = 0.0
+    input_noise_std: float = 0.0
+    voltage_max: float = 0.2
+    feedback_resistance: float | None = None
+    read_time: float = 100e-9
+
+    def __post_init__(self) -> None:
+        check = Checker("hardware.")
+        range_good = check.number("conductance_min", self.conductance_min, at_least=0, unit="S")
+        range_good &= check.number("conductance_max", self.conductance_max, above=0, unit="S")
+        if range_good and not self.conductance_min < self.conductance_max:
+            check.fail(
+                "conductance_min",
+                self.conductance_min,
+                f"less than conductance_max = {self.conductance_max:g} S",
+                "Lower conductance_min or raise conductance_max.",
+            )
+        check.number("programming_noise_std", self.programming_noise_std, at_least=0, unit="S")
+        check.number("programming_noise_proportional", self.programming_noise_proportional, at_least=0)
+        if self.programming_noise_polynomial is not None:
+            self._check_polynomial(check)
+        if self.programming_noise_reference is not None:
+            check.number("programming_noise_reference", self.programming_noise_reference, above=0, unit="S")
+        if not isinstance(self.clip_conductance, bool):
+            check.fail("clip_conductance", self.clip_conductance, "True or False", "Give a boolean.")
+        check.number("read_noise_std", self.read_noise_std, at_least=0, unit="A")
+        check.number("input_noise_std", self.input_noise_std, at_least=0, unit="V")
+        check.number("voltage_max", self.voltage_max, above=0, unit="V")
+        if self.feedback_resistance is not None:
+            check.number("feedback_resistance", self.feedback_resistance, above=0, unit="ohm")
+        check.number("read_time", self.read_time, above=0, unit="s")
+        check.done()
+
+    def _check_polynomial(self, check: Checker) -> None:
+        try:
+            coefficients = tuple(self.programming_noise_polynomial or ())
+        except TypeError:
+            coefficients = ()
+        if not 1 <= len(coefficients) <= 16:
+            check.fail(
+                "programming_noise_polynomial",
+                self.programming_noise_polynomial,
+                "1 to 16 coefficients [S], or None",
+                "List a0, a1, ... of the published standard deviation.",
+            )
+            return
+        good = [
+            check.number(f"programming_noise_polynomial[{k}]", a, unit="S") for k, a in enumerate(coefficients)
+        ]
+        if all(good):
+            object.__setattr__(self, "programming_noise_polynomial", tuple(float(a) for a in coefficients))
+
+    @property
+    def polynomial_reference(self) -> float:
+        """Reference conductance of the noise polynomial [S]."""
+        return self.programming_noise_reference or self.conductance_max
+
+    @property
+    def is_noiseless(self) -> bool:
+        """True if no noise of any kind is described."""
+        polynomial = self.programming_noise_polynomial or ()
+        return not any(
+            (
+                self.programming_noise_std,
+                self.programming_noise_proportional,
+                self.read_noise_std,
+                self.input_noise_std,
+                *polynomial,
+            )
+        )
+
+    def replace(self, **changes: Any) -> Hardware:
+        """A copy with some fields changed, validated again."""
+        check = Checker("hardware.")
+        unknown_keys(check, changes, [f.name for f in fields(self)])
+        check.done()
+        return replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as plain values (for JSON and TOML)."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Hardware:
+        """Build from plain values; unknown keys are refused with the nearest valid name.
+
+        Raises:
+            InvalidInput: unknown keys, or values out of range.
+        """
+        check = Checker("hardware.")
+        unknown_keys(check, values, [f.name for f in fields(cls)])
+        check.done()
+        known = dict(values)
+        if isinstance(known.get("programming_noise_polynomial"), list):
+            known["programming_noise_polynomial"] = tuple(known["programming_noise_polynomial"])
+        return cls(**known)
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Hardware:
+        """Read a TOML file: the fields at top level, or in a table ``[hardware]``.
+
+        Raises:
+            InvalidInput: the file cannot be read or parsed, unknown keys, values out of range.
+        """
+        from powerplan.hardware.toml import read_hardware
+
+        return read_hardware(path)

@@ -1,0 +1,98 @@
+"""What a prediction says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from powerplan.errors import InvalidInput
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LayerMoments:
+    """Moments of the decoded output z = W x + b of one crossbar layer, for every input.
+
+    Attributes:
+        name: name of the layer.
+        mean: shape (B, n).
+        variance: shape (B, n).
+        covariance: shape (B, n, n); None unless the method carries covariances.
+    """
+
+    name: str
+    mean: np.ndarray
+    variance: np.ndarray
+    covariance: np.ndarray | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prediction:
+    """Error and power of a network on crossbars, from second-order moments.
+
+    B inputs, K outputs, L crossbar layers. ``mse`` is the mean over inputs and outputs of E[(y − y*)²],
+    y* the ideal output; ``nmse`` = mse / mean y*². ``mse_by_layer`` sums to ``mse``.
+
+    Attributes:
+        method: "linearized", "covariance" or "diagonal".
+        mse: mean squared error of the outputs.
+        nmse: mse / signal_power (NaN if the ideal outputs are all zero).
+        signal_power: mean over inputs and outputs of y*².
+        mse_bias: part of mse that is squared bias; the rest is variance.
+        mse_by_layer: (L,) share of mse caused by the noise of each layer.
+        mse_by_output: (K,) mean over inputs of each output's squared error.
+        power: power of one inference [W], summed over the layers.
+        power_by_layer: (L,) [W].
+        array_power_by_layer: (L,) [W], dissipated in the devices.
+        tia_power_by_layer: (L,) [W], dissipated in the TIA feedback; zero if not counted.
+        energy: energy of one inference [J] = power × read time.
+        layer_names: (L,) names of the crossbar layers.
+        ideal_output: (B, K) y*; None in a prediction read back from a plan file.
+        output_mean: (B, K); None in a prediction read back from a plan file.
+        output_covariance: (B, K, K); None in a prediction read back from a plan file.
+        layers: moments of each crossbar layer; empty in a prediction read back from a plan file.
+            With ``linearized`` and ``diagonal`` the variances of inner layers assume independent
+            activations and are approximate (10-20 % low is usual); ``covariance`` gives the accurate ones.
+        first_order: names of nodes without a Gaussian formula, taken at the mean (first order).
+    """
+
+    method: str
+    mse: float
+    nmse: float
+    signal_power: float
+    mse_bias: float
+    mse_by_layer: np.ndarray
+    mse_by_output: np.ndarray
+    power: float
+    power_by_layer: np.ndarray
+    array_power_by_layer: np.ndarray
+    tia_power_by_layer: np.ndarray
+    energy: float
+    layer_names: tuple[str, ...]
+    ideal_output: np.ndarray | None = None
+    output_mean: np.ndarray | None = None
+    output_covariance: np.ndarray | None = None
+    layers: tuple[LayerMoments, ...] = ()
+    first_order: tuple[str, ...] = ()
+
+    def accuracy(self, labels: npt.ArrayLike, *, samples: int = 2000, seed: int = 0) -> float:
+        """Expected classification accuracy, from the Gaussian of each input's outputs.
+
+        The class is the largest output (with one output: its sign, 1 if positive).
+
+        Args:
+            labels: (B,) integer classes.
+            samples: Gaussian samples per input.
+            seed: of the sampling.
+
+        Raises:
+            InvalidInput: labels of the wrong shape or range, or a prediction read back from a file.
+        """
+        from powerplan.moments.accuracy import gaussian_accuracy
+
+        if self.output_mean is None or self.output_covariance is None:
+            raise InvalidInput.of(
+                "prediction.output_mean", None, "a prediction with output moments", "Predict again with pp.predict."
+            )
+        return gaussian_accuracy(self.output_mean, self.output_covariance, labels, samples=samples, seed=seed)

@@ -1,0 +1,18 @@
+"""What the network is: a graph of layers, from arrays, from torch and from files."""
+
+from powerplan.network.graph import INPUT, Network, Node
+from powerplan.network.ops import ACTIVATIONS, Activation, Flatten, Linear, Op, Scale, build_op, operation_types
+
+__all__ = [
+    "ACTIVATIONS",
+    "INPUT",
+    "Activation",
+    "Flatten",
+    "Linear",
+    "Network",
+    "Node",
+    "Op",
+    "Scale",
+    "build_op",
+    "operation_types",
+]

@@ -1,0 +1,236 @@
+"""A network: a frozen directed acyclic graph of operations."""
+
+from __future__ import annotations
+
+import graphlib
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import BinaryIO
+
+import numpy as np
+
+from powerplan.checks import Checker, check_inputs, frozen_array
+from powerplan.errors import InvalidInput
+from powerplan.network.ops import Activation, Linear, Op, Shape
+
+#: name of the network's input among the inputs of a node
+INPUT = "input"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Node:
+    """One operation in a network: its unique name, the operation and the names of the nodes it reads."""
+
+    name: str
+    op: Op
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Network:
+    """A trained network as a graph of operations with one input and one output.
+
+    Attributes:
+        input_shape: shape of one input, without the batch axis.
+        nodes: the operations, in an order in which each comes after what it reads (sorted when built).
+        output: name of the node whose value is the network's output; "" = the last node.
+
+    Raises:
+        InvalidInput: no crossbar layer, duplicate or unknown names, a cycle, shapes that do not fit.
+    """
+
+    input_shape: Shape
+    nodes: tuple[Node, ...]
+    output: str = ""
+
+    def __post_init__(self) -> None:
+        check = Checker("network.")
+        try:
+            shape = tuple(int(n) for n in self.input_shape)
+        except (TypeError, ValueError):
+            shape = ()
+        if not shape or min(shape) < 1:
+            check.fail("input_shape", self.input_shape, "positive integers", "Give the shape of one input.")
+        if not self.nodes:
+            check.fail("nodes", self.nodes, "at least one crossbar layer", "Add a linear layer.")
+        check.done()
+        object.__setattr__(self, "input_shape", shape)
+        nodes = _sorted(tuple(self.nodes))
+        object.__setattr__(self, "nodes", nodes)
+        names = {node.name for node in nodes}
+        if not self.output:
+            object.__setattr__(self, "output", self.nodes[-1].name)
+        if self.output not in names:
+            raise InvalidInput.of("network.output", self.output, "the name of a node", "Name the output node.")
+        _check_used(nodes, self.output)
+        self.shapes  # noqa: B018  (raises if the shapes do not fit)
+        if not self.crossbars:
+            raise InvalidInput.of("network.nodes", len(nodes), "at least one crossbar layer", "Add a linear layer.")
+
+    @classmethod
+    def mlp(
+        cls,
+        weights: Sequence[np.ndarray],
+        biases: Sequence[np.ndarray | None] | None = None,
+        activation: str | Sequence[str] = "relu",
+    ) -> Network:
+        """A fully-connected network.
+
+        Args:
+            weights: one (n_out, n_in) array per layer.
+            biases: one (n_out,) array or None per layer; None = no biases.
+            activation: name of the activation after every layer but the last, or one name per hidden layer.
+
+        Raises:
+            InvalidInput: no layers, shapes that do not fit, NaN or infinite entries, unknown activation.
+        """
+        weights = list(weights)
+        if not weights:
+            raise InvalidInput.of("weights", weights, "at least one (n_out, n_in) array", "Give the layers' weights.")
+        given = [None] * len(weights) if biases is None else list(biases)
+        if len(given) != len(weights):
+            raise InvalidInput.of(
+                "biases", len(given), f"one entry per layer, {len(weights)}", "Use None for a layer without bias."
+            )
+        hidden = len(weights) - 1
+        kinds = [activation] * hidden if isinstance(activation, str) else list(activation)
+        if len(kinds) != hidden:
+            raise InvalidInput.of(
+                "activation", kinds, f"a name, or one per hidden layer ({hidden})", "The last layer has no activation."
+            )
+        if isinstance(activation, str):
+            Activation(kind=activation)  # an unknown name is refused even if there is no hidden layer
+        nodes: list[Node] = []
+        source = INPUT
+        for i, (weight, bias) in enumerate(zip(weights, given, strict=True)):
+            op: Op = Linear(weight=weight, bias=bias)
+            nodes.append(Node(name=f"linear{i + 1}", op=op, inputs=(source,)))
+            source = nodes[-1].name
+            if i < hidden:
+                op = Activation(kind=kinds[i])
+                nodes.append(Node(name=f"{kinds[i]}{i + 1}", op=op, inputs=(source,)))
+                source = nodes[-1].name
+        first = nodes[0].op
+        assert isinstance(first, Linear)
+        return cls(input_shape=(first.n_in,), nodes=tuple(nodes))
+
+    @cached_property
+    def shapes(self) -> dict[str, Shape]:
+        """Shape of every node's value (without batch), and of "input"."""
+        shapes: dict[str, Shape] = {INPUT: self.input_shape}
+        for node in self.nodes:
+            try:
+                shapes[node.name] = node.op.output_shape(tuple(shapes[name] for name in node.inputs))
+            except InvalidInput as error:
+                raise InvalidInput.of(
+                    f"network.nodes[{node.name!r}]", node.op.type, "an operation that fits its inputs", str(error)
+                ) from error
+        return shapes
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of one output, without the batch axis."""
+        return self.shapes[self.output]
+
+    @cached_property
+    def crossbars(self) -> tuple[Node, ...]:
+        """The nodes computed on crossbars, in order: layer i of gains and results is ``crossbars[i]``."""
+        return tuple(node for node in self.nodes if node.op.is_crossbar)
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of the crossbar layers, in order."""
+        return tuple(node.name for node in self.crossbars)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the network's content (structure, attributes, tensors), in hexadecimal."""
+        sha = hashlib.sha256()
+        for node in self.nodes:
+            head = [node.name, node.op.type, node.inputs, node.op.attributes(), list(node.op.tensors())]
+            sha.update(json.dumps(head, sort_keys=True).encode())
+            for array in node.op.tensors().values():
+                sha.update(f"{array.dtype.str}{array.shape}".encode())
+                sha.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+        sha.update(json.dumps([self.input_shape, self.output]).encode())
+        return sha.hexdigest()
+
+    def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        """Ideal (noise-free, float64) outputs (B, *output_shape) for inputs (B, *input_shape)."""
+        from powerplan.network.forward import ideal_values
+
+        values = ideal_values(self, check_inputs(inputs, self.input_shape))
+        return frozen_array(values[self.output].numpy())
+
+    def save(self, file: str | os.PathLike[str] | BinaryIO) -> None:
+        """Write the network to a ``.npz`` file (arrays and JSON, no pickle)."""
+        from powerplan.network.storage import save_network
+
+        save_network(self, file)
+
+    @classmethod
+    def load(cls, file: str | os.PathLike[str] | BinaryIO) -> Network:
+        """Read a network written by :meth:`save`.
+
+        Raises:
+            CorruptFile: truncated, damaged, foreign or of a newer format version.
+        """
+        from powerplan.network.storage import load_network
+
+        return load_network(file)
+
+    def __repr__(self) -> str:
+        widths = "-".join(
+            [str(n) for n in self.input_shape] + ["x".join(map(str, self.shapes[n])) for n in self.layer_names]
+        )
+        return f"Network({widths}, {len(self.crossbars)} crossbar layers)"
+
+
+def _sorted(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Nodes in topological order, the given order kept where it already is one."""
+    check = Checker("network.")
+    by_name: dict[str, Node] = {}
+    for i, node in enumerate(nodes):
+        if not isinstance(node.name, str) or not node.name or node.name == INPUT:
+            check.fail(f"nodes[{i}].name", node.name, f"a non-empty string other than {INPUT!r}", "Rename it.")
+        elif node.name in by_name:
+            check.fail(f"nodes[{i}].name", node.name, "a name used once", "Rename one of the two.")
+        by_name[node.name] = node
+        if len(node.inputs) != node.op.arity:
+            check.fail(f"nodes[{i}].inputs", node.inputs, f"{node.op.arity} names for {node.op.type}", "Fix the graph.")
+    for i, node in enumerate(nodes):
+        for name in node.inputs:
+            if name != INPUT and name not in by_name:
+                check.fail(f"nodes[{i}].inputs", name, "names of other nodes or 'input'", "Remove the dangling edge.")
+    check.done()
+    seen = {INPUT}
+    for node in nodes:
+        if not seen.issuperset(node.inputs):
+            break
+        seen.add(node.name)
+    else:
+        return nodes
+    sorter = graphlib.TopologicalSorter({n.name: [i for i in n.inputs if i != INPUT] for n in nodes})
+    try:
+        return tuple(by_name[name] for name in sorter.static_order())
+    except graphlib.CycleError as error:
+        raise InvalidInput.of(
+            "network.nodes", " -> ".join(error.args[1]), "a graph without cycles", "Unroll the recurrence."
+        ) from error
+
+
+def _check_used(nodes: tuple[Node, ...], output: str) -> None:
+    """Refuse nodes that do not lead to the output: they would draw power for nothing."""
+    needed = {output}
+    for node in reversed(nodes):
+        if node.name in needed:
+            needed.update(node.inputs)
+    unused = [node.name for node in nodes if node.name not in needed]
+    if unused:
+        raise InvalidInput.of(
+            "network.nodes", unused, "nodes that lead to the output", "Remove them, or name the right output."
+        )

@@ -1,0 +1,24 @@
+"""Plans: least power for a target error, or least error for a power budget."""
+
+from powerplan.planning.outcome import Certificate, LimitPrice, Outcome, ShadowPrices, Termination, Verification
+from powerplan.planning.plan_value import Plan
+from powerplan.planning.planner import frontier, plan
+from powerplan.planning.targets import TARGETS, MaxMSE, MaxNMSE, MaxPower, Target, target_name
+
+__all__ = [
+    "TARGETS",
+    "Certificate",
+    "LimitPrice",
+    "MaxMSE",
+    "MaxNMSE",
+    "MaxPower",
+    "Outcome",
+    "Plan",
+    "ShadowPrices",
+    "Target",
+    "Termination",
+    "Verification",
+    "frontier",
+    "plan",
+    "target_name",
+]

@@ -1,0 +1,127 @@
+"""Why a plan stopped, what proves it optimal, and what the constraints cost."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Outcome(enum.Enum):
+    """How planning ended. ``advice`` says what it means and what to do next."""
+
+    OPTIMAL = "optimal"
+    INFEASIBLE = "infeasible"
+    ITERATION_LIMIT = "iteration_limit"
+    DEADLINE = "deadline"
+
+    @property
+    def advice(self) -> str:
+        """What the outcome means for the user."""
+        return _ADVICE[self]
+
+
+_ADVICE = {
+    Outcome.OPTIMAL: "The plan meets the target at the least power, proven by the certificate.",
+    Outcome.INFEASIBLE: "No gains within the limits meet the target; the plan holds the best reachable ones.",
+    Outcome.ITERATION_LIMIT: "The plan meets the target but may not be the cheapest; raise max_iterations.",
+    Outcome.DEADLINE: "Time ran out; the plan is the best found so far. Give a later deadline.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Termination:
+    """Why planning stopped.
+
+    Attributes:
+        outcome: how it ended.
+        message: one sentence for a person; for an infeasible target the lowest reachable value and the
+            limits to relax.
+        solver_status: the last solver's own words.
+        iterations: local programs solved.
+        predictions: evaluations of the predictor.
+        seconds: wall time of the optimisation.
+        best_reachable: the lowest reachable value of the bounded quantity (MSE, NMSE or W) when
+            infeasible; None otherwise.
+        binding_limits: the limits that bind when infeasible, as "layer: limit".
+    """
+
+    outcome: Outcome
+    message: str
+    solver_status: str
+    iterations: int
+    predictions: int
+    seconds: float
+    best_reachable: float | None = None
+    binding_limits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """Proof of optimality, recomputed from the returned gains. All entries are relative (0 is perfect).
+
+    Attributes:
+        kkt_residual: largest entry of the gradient of log objective + λ log constraint + limit multipliers
+            with respect to the log gains.
+        duality_gap: upper bound on (objective − optimum)/objective of the local geometric program at the
+            returned point.
+        constraint_violation: how far the bounded quantity exceeds its bound, as a fraction of the bound.
+    """
+
+    kkt_residual: float
+    duality_gap: float
+    constraint_violation: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitPrice:
+    """Price of one active limit: d log objective / d log limit of the gain of ``layer``.
+
+    Attributes:
+        layer: the layer's name, or "network" for a gain shared by all layers.
+        limit: "conductance_max", "conductance_gain_min", "voltage_max" or "voltage_gain_min".
+        price: relative change of the objective per relative change of the gain's limit (<= 0 for upper limits).
+        column: the column (output) of the gain; None if the whole layer shares it.
+    """
+
+    layer: str
+    limit: str
+    price: float
+    column: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShadowPrices:
+    """What the constraints cost.
+
+    Attributes:
+        target: d log objective / d log target (negative: a looser target is cheaper). The objective is
+            the power, or the MSE under a power budget.
+        limits: the price of every active limit.
+    """
+
+    target: float
+    limits: tuple[LimitPrice, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """Monte Carlo check of a plan.
+
+    Attributes:
+        draws, seed: of the simulation.
+        mse, mse_standard_error, nmse, nmse_standard_error: simulated error.
+        power, power_standard_error: simulated power [W].
+        ratio: simulated / bound of the target's quantity (MSE, NMSE or power).
+        calibrated: the target was rescaled once so that the simulation, not the prediction, meets it.
+    """
+
+    draws: int
+    seed: int
+    mse: float
+    mse_standard_error: float
+    nmse: float
+    nmse_standard_error: float
+    power: float
+    power_standard_error: float
+    ratio: float
+    calibrated: bool = False

@@ -1,0 +1,103 @@
+"""What a plan says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from powerplan.hardware import Gains, Hardware
+from powerplan.moments.prediction import Prediction
+from powerplan.planning.outcome import Certificate, ShadowPrices, Termination, Verification
+from powerplan.planning.targets import Target
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """Gains that meet a target at least power, with what proves and explains them.
+
+    Attributes:
+        gains: the gains of every crossbar layer.
+        prediction: the predicted error and power at these gains.
+        target: what was asked.
+        granularity: "network", "layer" or "column".
+        optimize: the gains that were free ("conductance", "voltage"); the others were held.
+        hardware: the hardware planned for.
+        termination: why planning stopped.
+        certificate: proof of optimality; None if the target is infeasible.
+        shadow_prices: what the constraints cost; None if the target is infeasible.
+        baseline_gains: one conductance range for every layer, scaled to the same target; None if it
+            cannot meet it.
+        baseline_power: predicted power of the baseline [W]; None likewise.
+        baseline_mse: predicted MSE of the baseline; None likewise.
+        verification: Monte Carlo check, if asked for.
+        provenance: versions, network digest, seeds, settings and times.
+    """
+
+    gains: Gains
+    prediction: Prediction
+    target: Target
+    granularity: str
+    optimize: tuple[str, ...]
+    hardware: Hardware
+    termination: Termination
+    certificate: Certificate | None
+    shadow_prices: ShadowPrices | None
+    baseline_gains: Gains | None
+    baseline_power: float | None
+    baseline_mse: float | None
+    verification: Verification | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def power(self) -> float:
+        """Predicted power of one inference [W]."""
+        return self.prediction.power
+
+    @property
+    def energy(self) -> float:
+        """Predicted energy of one inference [J]."""
+        return self.prediction.energy
+
+    @property
+    def mse(self) -> float:
+        """Predicted MSE."""
+        return self.prediction.mse
+
+    @property
+    def nmse(self) -> float:
+        """Predicted NMSE."""
+        return self.prediction.nmse
+
+    @property
+    def saving(self) -> float | None:
+        """1 − power / baseline_power at equal target (with a power budget: 1 − mse / baseline_mse)."""
+        from powerplan.planning.targets import MaxPower
+
+        if isinstance(self.target, MaxPower):
+            return None if not self.baseline_mse else 1 - self.mse / self.baseline_mse
+        return None if not self.baseline_power else 1 - self.power / self.baseline_power
+
+    def save(self, file: str | os.PathLike[str]) -> None:
+        """Write the plan as JSON (schema-versioned; without the output moments of the prediction)."""
+        from powerplan.planning.plan_file import save_plan
+
+        save_plan(self, file)
+
+    @classmethod
+    def load(cls, file: str | os.PathLike[str]) -> Plan:
+        """Read a plan written by :meth:`save`.
+
+        Raises:
+            CorruptFile: truncated, damaged, foreign, or of a newer schema version.
+        """
+        from powerplan.planning.plan_file import load_plan
+
+        return load_plan(file)
+
+    def table(self) -> str:
+        """The plan as text: a row per layer and the answer below."""
+        from powerplan.report.tables import plan_table
+
+        return plan_table(self)

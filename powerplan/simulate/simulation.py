@@ -1,0 +1,89 @@
+"""What a simulation says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from powerplan.moments.prediction import LayerMoments
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Simulation:
+    """Monte Carlo estimates of error and power. One draw programs every array once and passes all inputs.
+
+    B inputs, K outputs, L crossbar layers, D draws. Standard errors are over draws; a 95 % confidence
+    interval is mean ± 1.96 standard errors.
+
+    Attributes:
+        draws: number of draws made.
+        seed: of the random numbers; equal seeds give equal results whatever the batching.
+        mse, mse_standard_error: mean over draws, inputs and outputs of (y − y*)².
+        nmse, nmse_standard_error: the same divided by signal_power.
+        signal_power: mean over inputs and outputs of y*².
+        mse_by_output, mse_by_output_standard_error: (K,).
+        mse_by_draw: (D,) mean over inputs and outputs in each draw.
+        power, power_standard_error: power of one inference [W].
+        power_by_layer, power_by_layer_standard_error: (L,) [W].
+        energy: energy of one inference [J].
+        layer_names: (L,).
+        ideal_output: (B, K) y*.
+        output_mean: (B, K) mean over draws.
+        output_covariance: (B, K, K) over draws.
+        classes: (D, B) class of each output (largest entry; with one output 1 if positive, else 0).
+        layers: moments of each crossbar layer's decoded output, if asked for.
+    """
+
+    draws: int
+    seed: int
+    mse: float
+    mse_standard_error: float
+    nmse: float
+    nmse_standard_error: float
+    signal_power: float
+    mse_by_output: np.ndarray
+    mse_by_output_standard_error: np.ndarray
+    mse_by_draw: np.ndarray
+    power: float
+    power_standard_error: float
+    power_by_layer: np.ndarray
+    power_by_layer_standard_error: np.ndarray
+    energy: float
+    layer_names: tuple[str, ...]
+    ideal_output: np.ndarray
+    output_mean: np.ndarray
+    output_covariance: np.ndarray
+    classes: np.ndarray
+    layers: tuple[LayerMoments, ...] = ()
+
+    @property
+    def mse_confidence_interval(self) -> tuple[float, float]:
+        """95 % confidence interval of mse."""
+        return _interval(self.mse, self.mse_standard_error)
+
+    @property
+    def nmse_confidence_interval(self) -> tuple[float, float]:
+        """95 % confidence interval of nmse."""
+        return _interval(self.nmse, self.nmse_standard_error)
+
+    @property
+    def power_confidence_interval(self) -> tuple[float, float]:
+        """95 % confidence interval of power [W]."""
+        return _interval(self.power, self.power_standard_error)
+
+    def accuracy(self, labels: npt.ArrayLike) -> float:
+        """Classification accuracy, mean over draws.
+
+        Raises:
+            InvalidInput: labels that are not (B,) classes.
+        """
+        from powerplan.moments.accuracy import check_labels
+
+        known = check_labels(labels, self.ideal_output.shape)
+        return float((self.classes == known).mean())
+
+
+def _interval(mean: float, standard_error: float) -> tuple[float, float]:
+    return mean - 1.96 * standard_error, mean + 1.96 * standard_error
