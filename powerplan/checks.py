@@ -26,9 +26,7 @@ class Checker:
 
     def fail(self, field: str, value: object, allowed: str, advice: str) -> None:
         """Note one violation."""
-        self.violations.append(
-            Violation(field=self.prefix + field, value=show(value), allowed=allowed, advice=advice)
-        )
+        self.violations.append(Violation(field=self.prefix + field, value=show(value), allowed=allowed, advice=advice))
 
     def number(
         self,
@@ -47,9 +45,11 @@ class Checker:
             f">= {at_least:g}" if at_least is not None else "",
             f"<= {at_most:g}" if at_most is not None else "",
         ]
-        wanted = " ".join(
-            ["a finite number", " and ".join(b for b in bounds if b), f"[{unit}]" if unit else ""]
-        ).replace("  ", " ").strip()
+        wanted = (
+            " ".join(["a finite number", " and ".join(b for b in bounds if b), f"[{unit}]" if unit else ""])
+            .replace("  ", " ")
+            .strip()
+        )
         good = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
         if good:
             x = float(value)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from powerplan.checks import Checker, check_inputs, frozen_array, real_array
-from powerplan.errors import X.hardware import Hardware
+from powerplan.hardware.hardware import Hardware
 from powerplan.network import Linear, Network
 
 Gain = float | np.ndarray
@@ -195,4 +195,3 @@ def _gain(check: Checker, field: str, value: object, max_ndim: int) -> Gain:
         check.fail(field, value, allowed, "Gains are positive; to switch a layer off remove it from the network.")
         return 1.0
     return frozen_array(array, np.float64) if array.ndim else float(array)
-

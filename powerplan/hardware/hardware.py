@@ -95,9 +95,7 @@ class Hardware:
                 "List a0, a1, ... of the published standard deviation.",
             )
             return
-        good = [
-            check.number(f"programming_noise_polynomial[{k}]", a, unit="S") for k, a in enumerate(coefficients)
-        ]
+        good = [check.number(f"programming_noise_polynomial[{k}]", a, unit="S") for k, a in enumerate(coefficients)]
         if all(good):
             object.__setattr__(self, "programming_noise_polynomial", tuple(float(a) for a in coefficients))
 
