@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         CorruptFile as CorruptFile,
         InvalidInput as InvalidInput,
         LimitWarning as LimitWarning,
+        MissingData as MissingData,
         MissingExtra as MissingExtra,
         PowerplanError as PowerplanError,
         PowerplanWarning as PowerplanWarning,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         UnsupportedOperation as UnsupportedOperation,
         Violation as Violation,
     )
+    from powerplan.examples import Example as Example, load_example as load_example
     from powerplan.hardware import Gains as Gains, Hardware as Hardware
     from powerplan.moments import Prediction as Prediction, predict as predict
     from powerplan.network import Network as Network
@@ -43,6 +45,7 @@ _HOMES = {
         "CorruptFile",
         "InvalidInput",
         "LimitWarning",
+        "MissingData",
         "MissingExtra",
         "PowerplanError",
         "PowerplanWarning",
@@ -50,6 +53,7 @@ _HOMES = {
         "UnsupportedOperation",
         "Violation",
     ),
+    "powerplan.examples": ("Example", "load_example"),
     "powerplan.hardware": ("Gains", "Hardware"),
     "powerplan.moments": ("Prediction", "predict"),
     "powerplan.network": ("Network",),

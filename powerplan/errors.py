@@ -58,6 +58,10 @@ class MissingExtra(PowerplanError, ImportError):
         super().__init__(f"{purpose} needs {package}, which is not installed. Run: pip install 'powerplan[{extra}]'")
 
 
+class MissingData(PowerplanError, FileNotFoundError):
+    """Data that an example needs are not at hand; the message says where to put them."""
+
+
 class SolverFailed(PowerplanError):
     """An optimiser stopped without an answer; the message holds the solver's own words."""
 

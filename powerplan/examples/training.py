@@ -1,0 +1,67 @@
+"""Training of the example networks: Adam on the cross-entropy, the same bits for the same seed.
+
+One thread and an own random generator: neither the number of cores nor the caller's seeds change the result,
+and the caller's generators and thread count are left as they were.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from powerplan.examples.data import Data
+from powerplan.examples.recipe import Recipe
+from powerplan.network import Network
+
+
+def train(recipe: Recipe, data: Data, seed: int) -> Network:
+    """A ReLU network of the recipe's widths fitted to the training set, float32 weights."""
+    generator = torch.Generator().manual_seed(seed)
+    with _one_thread(), torch.enable_grad():
+        weights, biases = _initial(recipe.widths, generator)
+        inputs, labels = torch.tensor(data.train_inputs), torch.tensor(data.train_labels)
+        steps = recipe.epochs * math.ceil(len(inputs) / recipe.batch)
+        optimizer = torch.optim.AdamW(
+            [*weights, *biases], lr=recipe.learning_rate, weight_decay=recipe.weight_decay, foreach=False
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps)
+        for _ in range(recipe.epochs):
+            for rows in torch.randperm(len(inputs), generator=generator).split(recipe.batch):
+                optimizer.zero_grad()
+                F.cross_entropy(_forward(weights, biases, inputs[rows]), labels[rows]).backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                schedule.step()
+    return Network.mlp([w.detach().numpy() for w in weights], [b.detach().numpy() for b in biases], activation="relu")
+
+
+def accuracy(network: Network, inputs: np.ndarray, labels: np.ndarray) -> float:
+    """Fraction of inputs (N, n_in) whose largest output is the label (N,)."""
+    return float(np.mean(network(inputs).argmax(axis=1) == labels))
+
+
+def _initial(widths: tuple[int, ...], generator: torch.Generator) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """He's initialisation: weights N(0, 2/n_in), zero biases."""
+    pairs = list(zip(widths[1:], widths[:-1], strict=True))
+    weights = [torch.randn(pair, generator=generator) * math.sqrt(2 / pair[1]) for pair in pairs]
+    return [w.requires_grad_() for w in weights], [torch.zeros(n_out, requires_grad=True) for n_out, _ in pairs]
+
+
+def _forward(weights: list[torch.Tensor], biases: list[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        x = F.relu(F.linear(x, weight, bias))
+    return F.linear(x, weights[-1], biases[-1])
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

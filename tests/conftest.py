@@ -1,0 +1,86 @@
+"""Shared test settings: reproducible hypothesis, one thread per process, the example networks, the MNIST files."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from powerplan.examples import Example, load_example
+
+# The suite runs in as many processes as there are cores: more threads would only fight each other.
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+settings.register_profile("powerplan", derandomize=True, deadline=None)
+settings.load_profile("powerplan")
+
+_ROOT = Path(__file__).resolve().parents[1]
+_IMAGES, _LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def write_idx(path: Path, array: np.ndarray) -> bytes:
+    """Write unsigned bytes in idx format (gzip if the name ends in .gz); returns the bytes of the file."""
+    content = struct.pack(f">HBB{array.ndim}I", 0, 0x08, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+    if path.suffix == ".gz":
+        content = gzip.compress(content, mtime=0)
+    path.write_bytes(content)
+    return content
+
+
+def write_synthetic_mnist(folder: Path, count: int = 1500, seed: int = 0) -> None:
+    """Ten blurred random templates with noise, in the files and the format of the MNIST test set."""
+    rng = np.random.default_rng(seed)
+    templates = np.kron(rng.uniform(0, 255, (10, 7, 7)), np.ones((4, 4)))
+    labels = rng.integers(0, 10, count)
+    images = np.clip(templates[labels] + rng.normal(0, 40, (count, 28, 28)), 0, 255)
+    sums = []
+    for name, array in ((_IMAGES, images), (_LABELS, labels)):
+        content = write_idx(folder / f"{name}.gz", array)
+        sums.append(f"{hashlib.sha256(content).hexdigest()}  {name}.gz\n")
+    (folder / "SHA256SUMS").write_text("".join(sums))
+
+
+@pytest.fixture(scope="session")
+def mnist_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder to name in POWERPLAN_DATA: the real MNIST test images if they are near, else synthetic ones."""
+    named = os.environ.get("POWERPLAN_DATA")
+    near = [_ROOT / "data", _ROOT.parent / "data", _ROOT.parent / "shared" / "data"]
+    for folder in [Path(named)] if named else near:
+        for place in (folder / "mnist", folder):
+            if any((place / (_IMAGES + suffix)).is_file() for suffix in ("", ".gz")):
+                return folder
+    folder = tmp_path_factory.mktemp("synthetic_mnist")
+    write_synthetic_mnist(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def iris_example() -> Example:
+    return load_example("iris")
+
+
+@pytest.fixture(scope="session")
+def digits_example() -> Example:
+    return load_example("digits")
+
+
+@pytest.fixture(scope="session")
+def mnist_example(mnist_folder: Path) -> Iterator[Example]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POWERPLAN_DATA", str(mnist_folder))
+        yield load_example("mnist")
