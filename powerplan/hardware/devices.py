@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 
+from powerplan.gaussian import rectified
 from powerplan.hardware.hardware import Hardware
 
 
@@ -25,3 +26,19 @@ def programming_variance(hardware: Hardware, target: torch.Tensor) -> torch.Tens
             std = std * u + coefficient
         variance = variance + std.clamp(min=0) ** 2
     return variance
+
+
+def device_moments(hardware: Hardware, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean [S] and variance [S²] of the conductance held by devices programmed to ``target`` [S], any shape.
+
+    Without clipping the mean is ``target`` itself (the same tensor); the variance is () if all devices share it.
+    With clipping both are those of max(0, N(G, s²)). Differentiable in the target.
+    """
+    if hardware.has_constant_programming_noise:
+        variance = torch.full((), hardware.programming_noise_std**2, dtype=target.dtype, device=target.device)
+    else:
+        variance = programming_variance(hardware, target)
+    if not hardware.clip_conductance or not hardware.has_programming_noise:
+        return target, variance
+    held = rectified(target, variance.expand_as(target))
+    return held.mean, held.variance

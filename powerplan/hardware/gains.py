@@ -7,6 +7,7 @@ Limits: G_min + c_i max_j |W_ij| ≤ G_max and v max|x| ≤ V_max.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from powerplan.checks import Checker, check_inputs, frozen_array, real_array
+from powerplan.errors import LimitWarning
 from powerplan.hardware.hardware import Hardware
 from powerplan.network import Linear, Network
 
@@ -195,3 +197,21 @@ def _gain(check: Checker, field: str, value: object, max_ndim: int) -> Gain:
         check.fail(field, value, allowed, "Gains are positive; to switch a layer off remove it from the network.")
         return 1.0
     return frozen_array(array, np.float64) if array.ndim else float(array)
+
+
+def warn_beyond_voltage(network: Network, hardware: Hardware, gains: Gains, inputs: np.ndarray) -> None:
+    """Warn (LimitWarning) if ideal activations of these inputs drive rows beyond ``voltage_max``."""
+    beyond = [
+        f"{name}: {gain / limit * hardware.voltage_max:.4g} V"
+        for name, gain, limit in zip(
+            network.layer_names, gains.voltage, voltage_limits(network, hardware, inputs), strict=True
+        )
+        if gain > limit * (1 + 1e-6)
+    ]
+    if beyond:
+        warnings.warn(
+            f"rows are driven beyond hardware.voltage_max = {hardware.voltage_max:g} V ({', '.join(beyond)}): "
+            "the results assume they do not saturate. Lower gains.voltage, or plan with these inputs.",
+            LimitWarning,
+            stacklevel=3,
+        )

@@ -105,18 +105,19 @@ class Hardware:
         return self.programming_noise_reference or self.conductance_max
 
     @property
+    def has_constant_programming_noise(self) -> bool:
+        """True if the programming noise does not depend on the target conductance."""
+        return not self.programming_noise_proportional and not any(self.programming_noise_polynomial or ())
+
+    @property
+    def has_programming_noise(self) -> bool:
+        """True if programmed devices differ from their targets."""
+        return bool(self.programming_noise_std) or not self.has_constant_programming_noise
+
+    @property
     def is_noiseless(self) -> bool:
         """True if no noise of any kind is described."""
-        polynomial = self.programming_noise_polynomial or ()
-        return not any(
-            (
-                self.programming_noise_std,
-                self.programming_noise_proportional,
-                self.read_noise_std,
-                self.input_noise_std,
-                *polynomial,
-            )
-        )
+        return not (self.has_programming_noise or self.read_noise_std or self.input_noise_std)
 
     def replace(self, **changes: Any) -> Hardware:
         """A copy with some fields changed, validated again."""

@@ -1,0 +1,79 @@
+"""Moments of a rectified Gaussian, accurate in both tails.
+
+For z ~ N(μ, σ²), α = |μ|/σ and the Mills ratio R(α) = Q(α)/φ(α) (Q the upper tail, φ the density), the part of
+z on the far side of zero, T = max(0, −sign(μ) z), has
+
+    E[T]  = σ φ(α) (1 − αR),     E[T²] = σ² φ(α) ((1 + α²)R − α),     P(T > 0) = Q = φ(α) R.
+
+Everything else follows from max(0, z) = T (μ < 0) or z + T (μ ≥ 0) without subtracting large numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+#: beyond this many standard deviations the density is zero in double precision
+_FAR = 1e3
+
+
+class Tail(NamedTuple):
+    """The far side of a knot: mass Q = P(T > 0), E[T], E[T²], density φ(α), and signed distance α = (μ − knot)/σ."""
+
+    mass: Tensor
+    mean: Tensor
+    square: Tensor
+    density: Tensor
+    alpha: Tensor
+
+
+class Rectified(NamedTuple):
+    """Mean and variance of max(0, z) and E[d max(0, z)/dz] = P(z > 0)."""
+
+    mean: Tensor
+    variance: Tensor
+    slope: Tensor
+
+
+def positive_std(variance: Tensor) -> tuple[Tensor, Tensor]:
+    """(where the variance is positive, a standard deviation that is safe to divide by and to differentiate)."""
+    positive = variance > 0
+    return positive, torch.where(positive, variance, torch.ones_like(variance)).sqrt()
+
+
+def tail(mean: Tensor, std: Tensor, knot: float = 0.0) -> Tail:
+    """The far side of ``knot`` for z ~ N(mean, std²), std > 0; elementwise."""
+    alpha = (mean - knot) / std
+    # not abs(): its derivative at 0 would be 0 instead of one-sided
+    distance = torch.where(alpha >= 0, alpha, -alpha).clamp(max=_FAR)
+    density = torch.exp(-0.5 * distance * distance) * (1 / math.sqrt(2 * math.pi))
+    mills = torch.special.erfcx(distance * (1 / math.sqrt(2))) * math.sqrt(math.pi / 2)
+    return Tail(
+        mass=density * mills,
+        mean=std * density * (1 - distance * mills),
+        square=std * std * density * ((1 + distance * distance) * mills - distance),
+        density=density,
+        alpha=alpha,
+    )
+
+
+def rectified(mean: Tensor, variance: Tensor) -> Rectified:
+    """Moments of max(0, z) for z ~ N(mean, variance), variance >= 0; elementwise, differentiable.
+
+    With zero variance z is the constant ``mean``.
+    """
+    positive, std = positive_std(variance)
+    t = tail(mean, std)
+    above = mean >= 0
+    spread = t.square - t.mean * t.mean
+    step = (mean > 0).to(mean.dtype)
+    return Rectified(
+        mean=torch.where(positive, torch.where(above, mean + t.mean, t.mean), mean.clamp(min=0)),
+        variance=torch.where(
+            positive, torch.where(above, variance * (1 - 2 * t.mass) + spread, spread), variance * step
+        ),
+        slope=torch.where(positive, torch.where(above, 1 - t.mass, t.mass), step),
+    )

@@ -1,0 +1,143 @@
+"""First two moments of a programmed crossbar: effective weights, injected error, power.
+
+With G±_ij = G_min + c_i max(±W_ij, 0), device means g± and variances s±², row voltages v x_j + n_j:
+
+    W̄_ij = (g⁺_ij − g⁻_ij)/c_i                                          mean weight
+    q_i  = Σ_j (s⁺² + s⁻²)_ij/c_i² (m_j + σ_V²/v²)  +  σ_I²/(c_i v)²     programming noise, read noise
+    array power = v² Σ_ij (g⁺ + g⁻)_ij (m_j + σ_V²/v²),                   m_j = E[x_j²]
+    TIA power   = R_f Σ_i (E[I⁺_i²] + E[I⁻_i²])
+
+Row noise is shared by all columns: it is an independent error of variance σ_V²/v² on each input x_j, passed on
+by W̄. One device of each pair holds |W|, the other sits at G_min: statistics are computed once per weight.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from powerplan.hardware.devices import device_moments
+from powerplan.hardware.hardware import Hardware
+from powerplan.network.ops import Linear
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Crossbar:
+    """The constants of one crossbar layer as tensors: W (n_out, n_in), |W|, the bias."""
+
+    name: str
+    weight: Tensor
+    magnitude: Tensor
+    bias: Tensor | None
+
+    @classmethod
+    def of(cls, name: str, op: Linear, dtype: torch.dtype, device: str = "cpu") -> Crossbar:
+        """The constants of a linear layer."""
+        weight = torch.tensor(np.asarray(op.weight), dtype=dtype, device=device)
+        bias = None if op.bias is None else torch.tensor(np.asarray(op.bias), dtype=dtype, device=device)
+        return cls(name=name, weight=weight, magnitude=weight.abs(), bias=bias)
+
+
+class Injected(NamedTuple):
+    """Error variance injected at the decoded outputs, independent between them; each broadcasts to (B, n_out)."""
+
+    programming: Tensor
+    read: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CrossbarMoments:
+    """One crossbar at given gains. c is () or (n_out, 1), v is ()."""
+
+    crossbar: Crossbar
+    hardware: Hardware
+    c: Tensor
+    v: Tensor
+    mean_weight: Tensor  # W̄ (n_out, n_in)
+    weight_variance: Tensor  # (s⁺² + s⁻²)/c², broadcasts to (n_out, n_in)
+    row_conductance: Tensor  # Σ_i (g⁺ + g⁻)_ij (n_in,)
+    held: tuple[Tensor, Tensor]  # mean conductance of the device that holds |W|, and of the one at G_min
+    spread: tuple[Tensor, Tensor]  # their variances
+
+    @classmethod
+    def at(cls, crossbar: Crossbar, hardware: Hardware, conductance: Tensor, voltage: Tensor) -> CrossbarMoments:
+        """The crossbar at conductance gain () or (n_out,) and voltage gain ()."""
+        c = conductance.unsqueeze(-1) if conductance.dim() else conductance
+        target = hardware.conductance_min + c * crossbar.magnitude
+        idle_target = torch.full((), hardware.conductance_min, dtype=target.dtype, device=target.device)
+        mean, variance = device_moments(hardware, target)
+        idle, idle_variance = device_moments(hardware, idle_target)
+        if mean is target:  # nothing shifts the mean: W̄ = W exactly
+            mean_weight = crossbar.weight
+        else:
+            mean_weight = crossbar.weight.sign() * ((mean - idle) / c)
+        return cls(
+            crossbar=crossbar,
+            hardware=hardware,
+            c=c,
+            v=voltage,
+            mean_weight=mean_weight,
+            weight_variance=(variance + idle_variance) / c**2,
+            row_conductance=mean.sum(0) + crossbar.weight.shape[0] * idle,
+            held=(mean, idle),
+            spread=(variance, idle_variance),
+        )
+
+    @property
+    def has_row_noise(self) -> bool:
+        """True if the row voltages are noisy."""
+        return self.hardware.input_noise_std > 0
+
+    @property
+    def row_noise(self) -> Tensor:
+        """σ_V²/v²: variance of the row noise in units of the activation."""
+        return self.hardware.input_noise_std**2 / self.v**2
+
+    def mean(self, x: Tensor) -> Tensor:
+        """Mean output (B, n_out) for mean inputs x (B, n_in)."""
+        z = x @ self.mean_weight.T
+        return z if self.crossbar.bias is None else z + self.crossbar.bias
+
+    def injected(self, square: Tensor) -> Injected:
+        """Error variance injected for inputs of second moment m = ``square`` (B, n_in)."""
+        m = square + self.row_noise
+        if self.weight_variance.shape[-1:] == m.shape[-1:]:
+            programming = m @ self.weight_variance.T
+        else:  # the same for every device of a column
+            programming = m.sum(-1, keepdim=True) * self.weight_variance.reshape(1, -1)
+        n_out = self.mean_weight.shape[0]
+        read = (self.hardware.read_noise_std / (self.c * self.v)) ** 2
+        return Injected(programming=programming, read=read.reshape(-1).expand(n_out))
+
+    def array_power(self, square: Tensor) -> Tensor:
+        """Power dissipated in the devices [W], mean over the batch."""
+        return self.v**2 * ((square.mean(0) + self.row_noise) * self.row_conductance).sum()
+
+    def tia_power(self, mean: Tensor, variance: Tensor, covariance: Tensor | None = None) -> Tensor:
+        """Power dissipated in the TIA feedback [W], mean over the batch.
+
+        Args:
+            mean: (B, n_in) of the inputs.
+            variance: (B, n_in).
+            covariance: (B, n_in, n_in); None = independent inputs.
+        """
+        resistance = self.hardware.feedback_resistance
+        if resistance is None:
+            return torch.zeros((), dtype=mean.dtype, device=mean.device)
+        holds_plus = self.crossbar.weight > 0
+        holds_minus = self.crossbar.weight < 0
+        second = mean**2 + variance + self.row_noise
+        total = torch.zeros((), dtype=mean.dtype, device=mean.device)
+        for holds in (holds_plus, holds_minus):
+            g = torch.where(holds, *self.held)
+            s = torch.where(holds, *self.spread)
+            total = total + ((mean @ g.T) ** 2).sum() + (second @ s.T).sum()
+            total = total + self.row_noise * (g**2).sum() * mean.shape[0]
+            if covariance is None:
+                total = total + (variance @ (g**2).T).sum()
+            else:
+                total = total + ((g @ covariance) * g).sum()
+        return resistance * self.v**2 * total / mean.shape[0]
