@@ -6,6 +6,7 @@ import difflib
 import math
 import numbers
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -50,9 +51,9 @@ class Checker:
             .replace("  ", " ")
             .strip()
         )
-        good = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-        if good:
-            x = float(value)  # type: ignore[arg-type]
+        x = _finite(value)
+        good = x is not None
+        if x is not None:
             good = (
                 (above is None or x > above)
                 and (at_least is None or x >= at_least)
@@ -62,10 +63,25 @@ class Checker:
             self.fail(field, value, wanted, advice or f"Give {field} as {wanted}.")
         return good
 
+    def nested(self, field: str, error: InvalidInput) -> None:
+        """Note every violation of an error raised by a part, under the part's own path."""
+        self.violations += [replace(v, field=f"{self.prefix}{field}.{v.field}") for v in error.violations]
+
     def done(self) -> None:
         """Raise one error with every violation noted, if there is any."""
         if self.violations:
             raise InvalidInput(*self.violations)
+
+
+def _finite(value: object) -> float | None:
+    """``value`` as a float if it is a finite real number (booleans are not), else None."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return None
+    try:
+        x = float(value)
+    except OverflowError:
+        return None
+    return x if math.isfinite(x) else None
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
@@ -90,7 +106,7 @@ def choice(field: str, value: object, allowed: Iterable[str]) -> str:
     raise InvalidInput.of(field, value, "one of " + ", ".join(repr(n) for n in names), nearest(str(value), names))
 
 
-def frozen_array(value: npt.ArrayLike, dtype: npt.DTypeLike = None) -> np.ndarray:
+def frozen_array(value: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> np.ndarray:
     """A read-only, contiguous copy of an array."""
     array = np.array(value, dtype=dtype, order="C", copy=True)
     array.setflags(write=False)

@@ -165,9 +165,9 @@ def _torchvision_datasets(root: Path) -> Any:
 
             for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
                 del sys.modules[name]
-            library = torch.library.Library("torchvision", "DEF")
+            library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
             for operator in ("nms", "qnms"):
-                library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+                library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
             _LIBRARIES.append(library)
             from torchvision import datasets
     except ImportError as error:

@@ -31,7 +31,7 @@ def train(recipe: Recipe, data: Data, seed: int) -> Network:
         )
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps)
         for _ in range(recipe.epochs):
-            for rows in torch.randperm(len(inputs), generator=generator).split(recipe.batch):
+            for rows in torch.split(torch.randperm(len(inputs), generator=generator), recipe.batch):
                 optimizer.zero_grad()
                 F.cross_entropy(_forward(weights, biases, inputs[rows]), labels[rows]).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()

@@ -2,6 +2,7 @@
 
 from powerplan.network.graph import INPUT, Network, Node
 from powerplan.network.ops import ACTIVATIONS, Activation, Flatten, Linear, Op, Scale, build_op, operation_types
+from powerplan.network.parts import from_parts, to_parts
 
 __all__ = [
     "ACTIVATIONS",
@@ -14,5 +15,7 @@ __all__ = [
     "Op",
     "Scale",
     "build_op",
+    "from_parts",
     "operation_types",
+    "to_parts",
 ]

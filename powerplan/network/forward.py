@@ -32,22 +32,21 @@ def activation_function(op: Activation) -> Callable[[torch.Tensor], torch.Tensor
     return (lambda z: function(z, **parameters)) if parameters else function
 
 
-def digital(op: Op, x: torch.Tensor) -> torch.Tensor:
-    """A digital (noise-free) operation applied to values x of shape (..., *shape); any leading batch axes.
+def digital(op: Op, x: torch.Tensor, *, batch_axes: int = 1) -> torch.Tensor:
+    """A digital (noise-free) operation applied to values x, (*batch, *shape) with ``batch_axes`` leading batch axes.
 
-    ``Flatten`` needs exactly one batch axis unless its input is flat already.
+    The number of batch axes matters to ``Scale`` and ``Flatten`` only: the axes behind them are the value's own.
     """
     match op:
         case Activation():
             return activation_function(op)(x)
         case Scale():
-            trailing = x.dim() - 2
-            view = (-1,) + (1,) * max(trailing, 0)
+            view = (-1,) + (1,) * (x.dim() - batch_axes - 1)
             return x * torch.as_tensor(op.scale, dtype=x.dtype, device=x.device).view(view) + torch.as_tensor(
                 op.shift, dtype=x.dtype, device=x.device
             ).view(view)
         case Flatten():
-            return x.flatten(1)
+            return x.flatten(batch_axes)
         case _:
             raise NotImplementedError(op.type)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import graphlib
 import hashlib
 import json
+import operator
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,11 @@ class Node:
     op: Op
     inputs: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        # A plain string is left for the network to refuse, not taken apart into letters.
+        if isinstance(self.inputs, list):
+            object.__setattr__(self, "inputs", tuple(self.inputs))
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Network:
@@ -49,14 +55,15 @@ class Network:
 
     def __post_init__(self) -> None:
         check = Checker("network.")
-        try:
-            shape = tuple(int(n) for n in self.input_shape)
-        except (TypeError, ValueError):
-            shape = ()
-        if not shape or min(shape) < 1:
+        shape = as_shape(self.input_shape)
+        if shape is None:
             check.fail("input_shape", self.input_shape, "positive integers", "Give the shape of one input.")
-        if not self.nodes:
+        if not isinstance(self.nodes, tuple | list) or not all(isinstance(node, Node) for node in self.nodes):
+            check.fail("nodes", self.nodes, "a tuple of nodes", "Build each with Node(name=, op=, inputs=).")
+        elif not self.nodes:
             check.fail("nodes", self.nodes, "at least one crossbar layer", "Add a linear layer.")
+        if not isinstance(self.output, str):
+            check.fail("output", self.output, "the name of a node", "Name the output node.")
         check.done()
         object.__setattr__(self, "input_shape", shape)
         nodes = _sorted(tuple(self.nodes))
@@ -123,12 +130,12 @@ class Network:
         """Shape of every node's value (without batch), and of "input"."""
         shapes: dict[str, Shape] = {INPUT: self.input_shape}
         for node in self.nodes:
+            check = Checker("network.")
             try:
                 shapes[node.name] = node.op.output_shape(tuple(shapes[name] for name in node.inputs))
             except InvalidInput as error:
-                raise InvalidInput.of(
-                    f"network.nodes[{node.name!r}]", node.op.type, "an operation that fits its inputs", str(error)
-                ) from error
+                check.nested(f"nodes[{node.name!r}]", error)
+            check.done()
         return shapes
 
     @property
@@ -190,6 +197,17 @@ class Network:
         return f"Network({widths}, {len(self.crossbars)} crossbar layers)"
 
 
+def as_shape(value: object) -> Shape | None:
+    """A shape as a tuple of positive ints, or None if it is not one (fractions and booleans are not integers)."""
+    if not isinstance(value, tuple | list) or not value or any(isinstance(n, bool) for n in value):
+        return None
+    try:
+        shape = tuple(operator.index(n) for n in value)
+    except TypeError:
+        return None
+    return shape if min(shape) >= 1 else None
+
+
 def _sorted(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
     """Nodes in topological order, the given order kept where it already is one."""
     check = Checker("network.")
@@ -199,12 +217,15 @@ def _sorted(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
             check.fail(f"nodes[{i}].name", node.name, f"a non-empty string other than {INPUT!r}", "Rename it.")
         elif node.name in by_name:
             check.fail(f"nodes[{i}].name", node.name, "a name used once", "Rename one of the two.")
-        by_name[node.name] = node
-        if len(node.inputs) != node.op.arity:
+        else:
+            by_name[node.name] = node
+        if not isinstance(node.op, Op):
+            check.fail(f"nodes[{i}].op", node.op, "an operation", "Use one of powerplan.network, for example Linear.")
+        elif not isinstance(node.inputs, tuple) or len(node.inputs) != node.op.arity:
             check.fail(f"nodes[{i}].inputs", node.inputs, f"{node.op.arity} names for {node.op.type}", "Fix the graph.")
     for i, node in enumerate(nodes):
-        for name in node.inputs:
-            if name != INPUT and name not in by_name:
+        for name in node.inputs if isinstance(node.inputs, tuple) else ():
+            if not isinstance(name, str) or (name != INPUT and name not in by_name):
                 check.fail(f"nodes[{i}].inputs", name, "names of other nodes or 'input'", "Remove the dangling edge.")
     check.done()
     seen = {INPUT}

@@ -13,6 +13,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -57,6 +58,10 @@ class Op(ABC):
     def tensors(self) -> dict[str, np.ndarray]:
         """Arrays that describe the operation, for files and the wire."""
         return {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy (between processes, say) is built anew: checked, and with read-only arrays, which plain copies lose.
+        return build_op, (self.type, self.attributes(), self.tensors())
 
 
 _OPS: dict[str, type[Op]] = {}
@@ -167,13 +172,16 @@ class Activation(Op):
     parameters: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in ACTIVATIONS:
+        if not isinstance(self.kind, str) or self.kind not in ACTIVATIONS:
             raise UnsupportedOperation.of(
                 "activation", self.kind, "one of " + ", ".join(ACTIVATIONS), nearest(str(self.kind), ACTIVATIONS)
             )
         defaults = ACTIVATIONS[self.kind]
-        given = dict(self.parameters or {})
         check = Checker(f"activation.{self.kind}.")
+        if not isinstance(self.parameters, Mapping | None):
+            check.fail("parameters", self.parameters, "a mapping of names to numbers", "Give a dict, or None.")
+            check.done()
+        given = dict(self.parameters or {})
         unknown_keys(check, given, defaults)
         for name, value in given.items():
             check.number(name, value)
@@ -182,10 +190,13 @@ class Activation(Op):
         if self.kind == "hard_tanh" and not full["low"] < full["high"]:
             check.fail("low", full["low"], f"less than high = {full['high']:g}", "Swap the two bounds.")
             check.done()
-        object.__setattr__(self, "parameters", full)
+        object.__setattr__(self, "parameters", MappingProxyType(full))
 
     def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
         return inputs[0]
+
+    def __hash__(self) -> int:
+        return hash((self.kind, *sorted((self.parameters or {}).items())))
 
     def attributes(self) -> dict[str, Any]:
         return {"kind": self.kind, "parameters": dict(self.parameters or {})}

@@ -1,0 +1,135 @@
+"""A network taken apart into plain values and arrays, for files and the wire.
+
+``to_parts`` gives (structure, tensors). The structure is JSON-able::
+
+    {"input_shape": [4], "output": "linear1",
+     "nodes": [{"name": "linear1", "type": "linear", "inputs": ["input"],
+                "attributes": {}, "tensors": {"weight": "0.weight", "bias": "0.bias"}}]}
+
+where a node's ``tensors`` maps the operation's own names to keys of the tensors dict. ``from_parts`` is its
+inverse, and strict: it trusts nothing it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from powerplan.checks import Checker, unknown_keys
+from powerplan.errors import InvalidInput, show
+from powerplan.network.graph import Network, Node, as_shape
+from powerplan.network.ops import build_op
+
+_TOP = ("input_shape", "output", "nodes")
+_NODE = ("name", "type", "inputs", "attributes", "tensors")
+
+
+def to_parts(network: Network) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Structure (plain values) and tensors (read-only arrays by key) of a network."""
+    nodes, tensors = [], {}
+    for i, node in enumerate(network.nodes):
+        keys = {}
+        for name, array in node.op.tensors().items():
+            keys[name] = f"{i}.{name}"
+            tensors[keys[name]] = array
+        nodes.append(
+            {
+                "name": node.name,
+                "type": node.op.type,
+                "inputs": list(node.inputs),
+                "attributes": node.op.attributes(),
+                "tensors": keys,
+            }
+        )
+    return {"input_shape": list(network.input_shape), "output": network.output, "nodes": nodes}, tensors
+
+
+def from_parts(structure: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Network:
+    """The network with this structure and these float32 or float64 tensors.
+
+    Raises:
+        InvalidInput: unknown or missing keys, values of a wrong kind, tensors that are missing, left over or used
+            twice, and all that :class:`Network` and its operations refuse. Every violation is listed by its path.
+    """
+    check = Checker()
+    if not _has_keys(check, "", structure, _TOP):
+        check.done()
+    if as_shape(structure["input_shape"]) is None:
+        check.fail("input_shape", structure["input_shape"], "a list of positive integers", "Give one input's shape.")
+    if not isinstance(structure["output"], str):
+        check.fail("output", structure["output"], "the name of a node", "Name the output node.")
+    unused = dict(tensors)
+    nodes: list[Node] = []
+    if isinstance(structure["nodes"], list | tuple):
+        nodes = [
+            node for i, entry in enumerate(structure["nodes"]) if (node := _node(check, f"nodes[{i}]", entry, unused))
+        ]
+    else:
+        check.fail("nodes", structure["nodes"], "a list of nodes", "Give a list.")
+    for key in unused:
+        check.fail(f"tensors[{show(key)}]", key, "tensors that a node names", "Remove it, or name it in its node.")
+    check.done()
+    return Network(input_shape=tuple(structure["input_shape"]), nodes=tuple(nodes), output=structure["output"])
+
+
+def _node(check: Checker, path: str, entry: object, unused: dict[str, np.ndarray]) -> Node | None:
+    """One node; takes its tensors out of ``unused``. None if a violation was noted."""
+    before = len(check.violations)
+    if not _has_keys(check, path, entry, _NODE):
+        return None
+    assert isinstance(entry, Mapping)
+    for key in ("name", "type"):
+        if not isinstance(entry[key], str):
+            check.fail(f"{path}.{key}", entry[key], "a string", "Give a name.")
+    if not _strings(entry["inputs"]):
+        check.fail(f"{path}.inputs", entry["inputs"], "a list of node names", "Name what the node reads.")
+    for key in ("attributes", "tensors"):
+        if not isinstance(entry[key], Mapping) or not _strings(list(entry[key])):
+            check.fail(f"{path}.{key}", entry[key], "a mapping with string keys", "Give {} if there are none.")
+    if len(check.violations) > before:
+        return None
+    arrays = {}
+    for name, key in entry["tensors"].items():
+        array = unused.pop(key, None) if isinstance(key, str) else None
+        if array is None:
+            check.fail(f"{path}.tensors.{name}", key, "a tensor that is present and used once", "Add the tensor.")
+        elif not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64):
+            check.fail(f"{path}.tensors.{name}", array, "a float32 or float64 array", "Convert it.")
+        else:
+            arrays[name] = array
+    if len(check.violations) > before:
+        return None
+    try:
+        op = build_op(entry["type"], entry["attributes"], arrays)
+    except InvalidInput as error:
+        check.nested(path, error)
+        return None
+    # An operation takes attributes and tensors alike as arguments: each must have come by its own way.
+    if not set(entry["attributes"]) <= set(op.attributes()) or set(arrays) != set(op.tensors()):
+        check.fail(
+            path,
+            sorted([*entry["attributes"], *arrays]),
+            f"attributes {sorted(op.attributes())} and tensors {sorted(op.tensors())}",
+            "Move each to its own mapping.",
+        )
+        return None
+    return Node(name=entry["name"], op=op, inputs=tuple(entry["inputs"]))
+
+
+def _has_keys(check: Checker, path: str, given: object, wanted: tuple[str, ...]) -> bool:
+    if not isinstance(given, Mapping):
+        check.fail(path or "structure", given, "a mapping with the keys " + ", ".join(wanted), "Describe it so.")
+        return False
+    keys = Checker(f"{check.prefix}{path}." if path else check.prefix)
+    unknown_keys(keys, given, wanted)
+    for key in wanted:
+        if key not in given:
+            keys.fail(key, "nothing", "present", f"Add {key!r}.")
+    check.violations += keys.violations
+    return not keys.violations
+
+
+def _strings(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
