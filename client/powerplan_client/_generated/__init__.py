@@ -1,0 +1,1 @@
+"""Generated from proto/powerplan/v1. Do not edit."""
