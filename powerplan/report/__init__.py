@@ -1,0 +1,1 @@
+"""Reports: plans, predictions, simulations and frontiers as text and as figures."""

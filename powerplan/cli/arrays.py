@@ -1,0 +1,59 @@
+"""Arrays from .npy, .npz and .csv files, without pickle."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from powerplan.errors import CorruptFile, InvalidInput
+
+
+def read_arrays(field: str, path: str) -> dict[str, np.ndarray]:
+    """The arrays of a file by name; a file of one array gives it the name ``field``.
+
+    Raises:
+        InvalidInput: no such file, unknown suffix.
+        CorruptFile: truncated, damaged, or objects instead of numbers.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".npy", ".npz", ".csv"):
+        raise InvalidInput.of(field, path, "a .npy, .npz or .csv file", "Convert it, for example with numpy.save.")
+    if not Path(path).is_file():
+        raise InvalidInput.of(field, path, "an existing file", "Check the path.")
+    try:
+        if suffix == ".csv":
+            return {field: _read_csv(path)}
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return {field: loaded}
+        with loaded:
+            return {name: loaded[name] for name in loaded.files}
+    except (ValueError, EOFError, KeyError, OSError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise CorruptFile.of(
+            field, path, f"a readable {suffix} file of numbers", f"It cannot be read: {reason}."
+        ) from error
+
+
+def read_array(field: str, path: str) -> np.ndarray:
+    """The only array of a file, or the one named ``field``."""
+    arrays = read_arrays(field, path)
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
+    if field not in arrays:
+        raise InvalidInput.of(field, sorted(arrays), f"an array named {field!r}", f"Rename it in {path}.")
+    return arrays[field]
+
+
+def _read_csv(path: str) -> np.ndarray:
+    """Rows of comma-separated numbers; a first line that is not numbers is a header."""
+    with open(path, encoding="utf-8") as file:
+        first = file.readline()
+    try:
+        [float(cell) for cell in first.strip().split(",")]
+        header = 0
+    except ValueError:
+        header = 1
+    return np.loadtxt(path, delimiter=",", skiprows=header, ndmin=2, encoding="utf-8")

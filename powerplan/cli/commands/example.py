@@ -1,0 +1,66 @@
+"""``powerplan example``."""
+
+from __future__ import annotations
+
+import click
+import numpy as np
+
+from powerplan.cli import options as opt
+from powerplan.cli.chat import Chat
+from powerplan.cli.output import document, write_json
+
+
+@click.command("example", short_help="Write a built-in network and its inputs to files.")
+@click.argument("name")
+@click.option("--output", "network_file", metavar="FILE.npz", help="Write the trained network.")
+@click.option("--inputs", "inputs_file", metavar="FILE.npy", help="Write the calibration inputs.")
+@click.option("--labels", "labels_file", metavar="FILE.npy", help="Write their classes.")
+@opt.seed_option
+@opt.output_options
+@click.pass_obj
+def command(
+    chat: Chat,
+    /,
+    name: str,
+    network_file: str | None,
+    inputs_file: str | None,
+    labels_file: str | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Train the built-in example NAME (iris, digits or mnist) and write it to files.
+
+    mnist needs the MNIST test files in the folder named by POWERPLAN_DATA.
+
+    \b
+    powerplan example digits --output net.npz --inputs x.npy --labels y.npy
+    """
+    from powerplan.examples import load_example
+
+    example = load_example(name, seed=seed)
+    if network_file is not None:
+        example.network.save(network_file)
+        chat.note(f"wrote {network_file}")
+    for array, file in ((example.inputs, inputs_file), (example.labels, labels_file)):
+        if file is not None:
+            with open(file, "wb") as stream:  # an open file, so that numpy keeps the name as it is
+                np.save(stream, array, allow_pickle=False)
+            chat.note(f"wrote {file}")
+    if as_json:
+        write_json(
+            document(
+                "example",
+                name=example.name,
+                description=example.description,
+                network_digest=example.network.digest,
+                inputs=list(example.inputs.shape),
+                train_accuracy=example.train_accuracy,
+                test_accuracy=example.test_accuracy,
+            )
+        )
+    else:
+        click.echo(
+            f"{example.name}: {example.description}\n"
+            f"{len(example.inputs)} calibration inputs; noise-free accuracy {example.train_accuracy:.2%} on the "
+            f"training set, {example.test_accuracy:.2%} on {len(example.test_inputs)} held-out inputs"
+        )

@@ -1,0 +1,93 @@
+"""``powerplan plan``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from powerplan.cli import options as opt
+from powerplan.cli.chat import Chat
+from powerplan.cli.exits import Exit, plan_exit
+from powerplan.cli.output import write_json
+from powerplan.cli.planning import plan_arguments, print_outcome
+from powerplan.cli.problem import read_hardware
+from powerplan.cli.quantities import Quantity
+
+
+@click.command("plan", short_help="Gains that meet a target error at least power.")
+@opt.network_options
+@click.option("--max-nmse", type=Quantity(), help="Target: largest NMSE, as a fraction or in % (0.01 or 1%).")
+@click.option("--max-mse", type=Quantity(), help="Target: largest MSE of the outputs.")
+@click.option("--max-power", type=Quantity("W"), help="Target: largest power [W]; then the MSE is minimised.")
+@opt.plan_options
+@opt.seed_option
+@click.option("--output", "output_file", metavar="FILE.json", help="Write the plan to a file (Plan.load reads it).")
+@opt.plot_option("gain, power and share of error of every layer beside the baseline")
+@opt.output_options
+@opt.hardware_options
+@click.pass_obj
+def command(
+    chat: Chat,
+    /,
+    max_nmse: float | None,
+    max_mse: float | None,
+    max_power: float | None,
+    output_file: str | None,
+    plot_file: str | None,
+    as_json: bool,
+    hardware_file: str | None,
+    seed: int,
+    **rest: Any,
+) -> None:
+    """Gains that meet a target error at least power, or at least error within a power budget.
+
+    Give exactly one target. With --json the answer is the plan file itself.
+
+    \b
+    powerplan plan --example digits --max-nmse 1% --verify 2000 --plot plan.png
+    powerplan plan --network net.npz --inputs x.npy --hardware reram.toml --max-power 5mW --output plan.json
+    """
+    import powerplan as pp
+    from powerplan.planning.targets import TARGETS
+
+    given = {"max_nmse": max_nmse, "max_mse": max_mse, "max_power": max_power}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if len(chosen) != 1:
+        got = " and ".join("--" + name.replace("_", "-") for name in chosen) or "none"
+        raise click.UsageError(f"target: got {got}; give exactly one of --max-nmse, --max-mse and --max-power.")
+    ((kind, value),) = chosen.items()
+    target = TARGETS[kind](value)
+    hardware = read_hardware(hardware_file, opt.take_hardware(rest))
+    if plot_file is not None:
+        from powerplan.report.plots import check_plot_file
+
+        check_plot_file(plot_file)
+    problem, arguments = plan_arguments(chat, rest, seed)
+    with chat.progress() as progress:
+        plan = pp.plan(problem.network, hardware, problem.inputs, target, progress=progress, **arguments)
+    if output_file is not None:
+        plan.save(output_file)
+        chat.note(f"wrote {output_file}")
+    if plot_file is not None:
+        from powerplan.report.plots import plot_plan
+
+        baseline = (
+            None
+            if plan.baseline_gains is None
+            else pp.predict(problem.network, hardware, plan.baseline_gains, problem.inputs)
+        )
+        plot_plan(plan, baseline=baseline, title=problem.name, file=plot_file)
+        chat.note(f"wrote {plot_file}")
+    if as_json:
+        from powerplan.planning.plan_file import plan_to_dict
+
+        write_json(plan_to_dict(plan))
+    else:
+        from powerplan.report.tables import plan_table
+
+        click.echo(plan_table(plan, network=problem.network))
+    code = plan_exit(plan)
+    print_outcome(chat, plan, code)
+    if code is not Exit.OK:
+        click.get_current_context().exit(int(code))

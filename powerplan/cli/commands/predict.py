@@ -1,0 +1,69 @@
+"""``powerplan predict``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from powerplan.cli import options as opt
+from powerplan.cli.chat import Chat
+from powerplan.cli.given import gains_and_hardware
+from powerplan.cli.output import document, write_json
+
+
+@click.command("predict", short_help="Error and power at given gains, from second-order moments.")
+@opt.network_options
+@opt.gains_options
+@click.option(
+    "--method", default="linearized", show_default=True, metavar="NAME", help="linearized, covariance or diagonal."
+)
+@opt.output_options
+@opt.hardware_options
+@click.pass_obj
+def command(chat: Chat, /, method: str, as_json: bool, **rest: Any) -> None:
+    """Error and power at given gains, from second-order moments.
+
+    \b
+    powerplan predict --example iris --programming-noise-std 4uS
+    powerplan predict --network net.npz --inputs x.npy --gains plan.json --method covariance
+    """
+    import powerplan as pp
+
+    problem, hardware, gains = gains_and_hardware(chat, rest)
+    prediction = pp.predict(problem.network, hardware, gains, problem.inputs, method=method)
+    accuracy = None if problem.labels is None else prediction.accuracy(problem.labels)
+    if as_json:
+        write_json(
+            document(
+                "prediction",
+                network_digest=problem.network.digest,
+                hardware=hardware.to_dict(),
+                gains=gains.to_dict(),
+                accuracy=accuracy,
+                **{name: getattr(prediction, name) for name in _KEYS},
+            )
+        )
+    else:
+        from powerplan.report.tables import prediction_table
+
+        click.echo(prediction_table(prediction, gains=gains, accuracy=accuracy))
+
+
+#: what --json tells of the prediction
+_KEYS = (
+    "method",
+    "mse",
+    "nmse",
+    "signal_power",
+    "mse_bias",
+    "mse_by_layer",
+    "mse_by_output",
+    "power",
+    "power_by_layer",
+    "array_power_by_layer",
+    "tia_power_by_layer",
+    "energy",
+    "layer_names",
+    "first_order",
+)

@@ -1,0 +1,48 @@
+"""``powerplan show``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from powerplan.cli import options as opt
+from powerplan.cli.chat import Chat
+from powerplan.cli.output import document, write_json
+from powerplan.errors import InvalidInput
+
+
+@click.command("show", short_help="The layers of a network file, or the answer in a plan file.")
+@click.argument("file", metavar="FILE")
+@opt.output_options
+@click.pass_obj
+def command(chat: Chat, /, file: str, as_json: bool) -> None:
+    """The layers of a network file (.npz), or the answer in a plan file (.json)."""
+    if not Path(file).is_file():
+        raise InvalidInput.of("file", file, "an existing network (.npz) or plan (.json) file", "Check the path.")
+    if Path(file).suffix.lower() == ".json":
+        from powerplan.planning import Plan
+        from powerplan.planning.plan_file import plan_to_dict
+
+        plan = Plan.load(file)
+        if as_json:
+            write_json(plan_to_dict(plan))
+        else:
+            click.echo(plan.table())
+        return
+    from powerplan.network import Network
+    from powerplan.report.tables import network_rows, network_table
+
+    network = Network.load(file)
+    if as_json:
+        write_json(
+            document(
+                "network",
+                digest=network.digest,
+                input_shape=network.input_shape,
+                output_shape=network.output_shape,
+                nodes=network_rows(network),
+            )
+        )
+    else:
+        click.echo(network_table(network))

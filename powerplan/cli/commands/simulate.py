@@ -1,0 +1,128 @@
+"""``powerplan simulate``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from powerplan.cli import options as opt
+from powerplan.cli.chat import Chat
+from powerplan.cli.given import gains_and_hardware
+from powerplan.cli.output import document, write_json
+from powerplan.cli.quantities import Quantity
+
+
+@click.command("simulate", short_help="Error and power at given gains, by Monte Carlo.")
+@opt.network_options
+@opt.gains_options
+@click.option(
+    "--draws", type=click.IntRange(min=2), default=2000, show_default=True, help="Draws: arrays programmed so often."
+)
+@opt.seed_option
+@click.option("--device", default="cpu", show_default=True, help="Torch device to compute on: cpu, cuda, ...")
+@click.option(
+    "--sweep",
+    type=Quantity(many=True),
+    default="1,0.5,0.25,0.125",
+    show_default=True,
+    help="Factors on the conductance gains at which --plot compares with the prediction.",
+)
+@opt.plot_option("predicted against simulated error and power")
+@opt.output_options
+@opt.hardware_options
+@click.pass_obj
+def command(
+    chat: Chat,
+    /,
+    draws: int,
+    seed: int,
+    device: str,
+    sweep: tuple[float, ...],
+    plot_file: str | None,
+    as_json: bool,
+    **rest: Any,
+) -> None:
+    """Error and power at given gains, by Monte Carlo, beside the prediction.
+
+    \b
+    powerplan simulate --example digits --gains plan.json --draws 5000
+    powerplan simulate --network net.npz --inputs x.npy --labels y.npy --conductance 20uS --plot check.png
+    """
+    import powerplan as pp
+
+    if plot_file is not None:
+        from powerplan.report.plots import check_plot_file
+
+        check_plot_file(plot_file)
+    problem, hardware, gains = gains_and_hardware(chat, rest)
+    network, inputs, labels = problem.network, problem.inputs, problem.labels
+    with chat.progress() as progress:
+        bar = None if progress is None else lambda done, total: progress("simulating", done / total)
+        simulation = pp.simulate(network, hardware, gains, inputs, draws=draws, seed=seed, device=device, progress=bar)
+    prediction = pp.predict(network, hardware, gains, inputs)
+    accuracy = None if labels is None else simulation.accuracy(labels)
+    predicted_accuracy = None if labels is None else prediction.accuracy(labels)
+    if plot_file is not None:
+        from powerplan.report.plots import plot_predicted_simulated
+
+        pairs = [(prediction, simulation)] if 1.0 in sweep else []
+        for factor in (f for f in sweep if f != 1.0):
+            scaled = pp.Gains(conductance=tuple(factor * c for c in gains.conductance), voltage=gains.voltage)
+            scaled.check(network, hardware)
+            pairs.append(
+                (
+                    pp.predict(network, hardware, scaled, inputs),
+                    pp.simulate(network, hardware, scaled, inputs, draws=draws, seed=seed, device=device),
+                )
+            )
+        plot_predicted_simulated({problem.name: pairs}, file=plot_file)
+        chat.note(f"wrote {plot_file}")
+    if as_json:
+        write_json(
+            document(
+                "simulation",
+                network_digest=network.digest,
+                hardware=hardware.to_dict(),
+                gains=gains.to_dict(),
+                accuracy=accuracy,
+                mse_confidence_interval=simulation.mse_confidence_interval,
+                nmse_confidence_interval=simulation.nmse_confidence_interval,
+                power_confidence_interval=simulation.power_confidence_interval,
+                predicted={
+                    "mse": prediction.mse,
+                    "nmse": prediction.nmse,
+                    "power": prediction.power,
+                    "accuracy": predicted_accuracy,
+                },
+                **{name: getattr(simulation, name) for name in _KEYS},
+            )
+        )
+    else:
+        from powerplan.report.tables import simulation_table
+
+        click.echo(
+            simulation_table(
+                simulation, prediction=prediction, accuracy=accuracy, predicted_accuracy=predicted_accuracy
+            )
+        )
+
+
+#: what --json tells of the simulation
+_KEYS = (
+    "draws",
+    "seed",
+    "mse",
+    "mse_standard_error",
+    "nmse",
+    "nmse_standard_error",
+    "signal_power",
+    "mse_by_output",
+    "mse_by_output_standard_error",
+    "power",
+    "power_standard_error",
+    "power_by_layer",
+    "power_by_layer_standard_error",
+    "energy",
+    "layer_names",
+)

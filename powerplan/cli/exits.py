@@ -1,0 +1,62 @@
+"""Exit codes: what a script can learn without reading the output (documented in docs/cli.md)."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from powerplan.planning import Plan
+
+
+class Exit(enum.IntEnum):
+    """How a command ended."""
+
+    OK = 0
+    INTERNAL = 1
+    BAD_INPUT = 2
+    INFEASIBLE = 3
+    LIMIT = 4
+    VERIFICATION = 5
+    INTERRUPTED = 130
+
+
+EXIT_HELP = """\b
+Exit codes:
+    0  done
+    1  internal error
+    2  bad input or usage
+    3  infeasible target
+    4  deadline or iteration limit
+    5  the simulation misses the target by more than its error
+  130  interrupted
+"""
+
+
+def plan_exit(plan: Plan) -> Exit:
+    """The exit code of a plan: its outcome first, then its verification.
+
+    The verification misses the target if the simulated quantity exceeds the bound by more than 1.96
+    standard errors, its 95 % confidence interval.
+    """
+    from powerplan.planning import Outcome
+
+    if plan.termination.outcome is Outcome.INFEASIBLE:
+        return Exit.INFEASIBLE
+    if plan.termination.outcome is not Outcome.OPTIMAL:
+        return Exit.LIMIT
+    return Exit.VERIFICATION if misses_target(plan) else Exit.OK
+
+
+def misses_target(plan: Plan) -> bool:
+    """True if the plan was verified and the bounded quantity exceeds its bound beyond the 95 % interval."""
+    from powerplan.planning import MaxPower
+
+    check = plan.verification
+    if check is None:
+        return False
+    if isinstance(plan.target, MaxPower):
+        relative = check.power_standard_error / check.power if check.power else 0.0
+    else:
+        relative = check.mse_standard_error / check.mse if check.mse else 0.0
+    return check.ratio > 1 + 1.96 * relative * check.ratio

@@ -1,0 +1,36 @@
+"""What ``predict`` and ``simulate`` share: gains that are given, and the hardware they are for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from powerplan.cli.chat import Chat
+from powerplan.cli.options import take_hardware
+from powerplan.cli.problem import Problem, make_gains, read_gains_file, read_hardware, read_problem
+from powerplan.hardware import Gains, Hardware
+
+
+def gains_and_hardware(chat: Chat, options: dict[str, Any]) -> tuple[Problem, Hardware, Gains]:
+    """The problem, the hardware (a plan's own unless another is given) and gains that fit both.
+
+    Raises:
+        click.UsageError: gains given twice.
+        InvalidInput: files or values that cannot be used.
+    """
+    changes = take_hardware(options)
+    hardware_file = options.pop("hardware_file")
+    gains_file, conductance, voltage = (options.pop(name) for name in ("gains_file", "conductance", "voltage"))
+    if gains_file is not None and (conductance or voltage):
+        raise click.UsageError("gains: give either --gains FILE or --conductance and --voltage, not both.")
+    gains, plan = read_gains_file(gains_file)
+    hardware = read_hardware(hardware_file, changes, None if plan is None else plan.hardware)
+    problem = read_problem(chat, **options)
+    if gains is None:
+        return problem, hardware, make_gains(problem, hardware, conductance=conductance, voltage=voltage)
+    gains.check(problem.network, hardware)
+    planned_for = None if plan is None else plan.provenance.get("network_digest")
+    if planned_for is not None and planned_for != problem.network.digest:
+        chat.note(f"warning: {gains_file} was planned for another network (digest {planned_for[:12]}...)")
+    return problem, hardware, gains

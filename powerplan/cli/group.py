@@ -1,0 +1,131 @@
+"""The root command: a table of commands, each loaded when it is used, and one place for errors."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from powerplan._version import __version__
+from powerplan.cli.chat import Chat
+from powerplan.cli.exits import EXIT_HELP, Exit
+
+#: command -> (module with its ``command``, one line of help)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "plan": ("powerplan.cli.commands.plan", "Gains that meet a target error at least power."),
+    "predict": ("powerplan.cli.commands.predict", "Error and power at given gains, from second-order moments."),
+    "simulate": ("powerplan.cli.commands.simulate", "Error and power at given gains, by Monte Carlo."),
+    "frontier": ("powerplan.cli.commands.frontier", "Plans for a list of targets: power against error."),
+    "example": ("powerplan.cli.commands.example", "Write a built-in network and its inputs to files."),
+    "show": ("powerplan.cli.commands.show", "The layers of a network file, or the answer in a plan file."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only to run it or to show its own help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], list(COMMANDS), n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else "Run powerplan --help."
+            raise click.UsageError(f"command: got {args[0]!r}; allowed: {', '.join(COMMANDS)}. {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command line; every error becomes ``error: ...`` lines and an exit code."""
+        chat = Chat()
+        try:
+            with chat.listening():
+                code = super().main(args, prog_name, complete_var, standalone_mode=False, **{**extra, "obj": chat})
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("interrupted", err=True)
+            code = Exit.INTERRUPTED
+        except click.ClickException as error:
+            _show_usage_error(chat, error)
+            code = Exit.BAD_INPUT
+        except Exception as error:
+            code = _show_error(chat, error)
+        status = code if isinstance(code, int) else Exit.OK
+        if standalone_mode:
+            sys.exit(int(status))
+        return int(status)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    invoke_without_command=True,
+    epilog=EXIT_HELP,
+)
+@click.version_option(__version__, "--version", prog_name="powerplan")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """How much amplification does a neural network on noisy memristor crossbars need?
+
+    Plans the gains of every layer for a target error at least power, predicts error and power, and checks
+    both by simulation. Try: powerplan plan --example digits --max-nmse 0.01 --verify 2000
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def _show_usage_error(chat: Chat, error: click.ClickException) -> None:
+    """A usage error, and where to look up the right use."""
+    chat.error(error.format_message())
+    ctx = getattr(error, "ctx", None)
+    if ctx is not None:
+        click.echo(f"Run '{ctx.command_path} --help' for the options.", err=True)
+
+
+def _show_error(chat: Chat, error: Exception) -> Exit:
+    """The lines and the exit code of an error; with -vv also the traceback."""
+    from powerplan.errors import InvalidInput, MissingData, MissingExtra, PowerplanError
+
+    if chat.verbosity > 1:
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    if isinstance(error, InvalidInput):
+        for violation in error.violations:
+            chat.error(" ".join(str(violation).split()))
+        return Exit.BAD_INPUT
+    if isinstance(error, MissingExtra | MissingData):
+        chat.error(str(error))
+        return Exit.BAD_INPUT
+    if isinstance(error, PowerplanError):
+        chat.error(str(error) or type(error).__name__)
+        return Exit.INTERNAL
+    if isinstance(error, OSError) and error.filename is not None:
+        chat.error(f"{error.filename}: {error.strerror}")
+        return Exit.BAD_INPUT
+    if isinstance(error, MemoryError):
+        chat.error("out of memory: use fewer inputs (--batch) or fewer draws")
+        return Exit.INTERNAL
+    chat.error(f"internal error: {type(error).__name__}: {error}. Run again with -vv and report the traceback.")
+    return Exit.INTERNAL

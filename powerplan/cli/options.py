@@ -1,0 +1,187 @@
+"""Options that commands share. Each decorator adds a family of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import click
+
+from powerplan.cli.chat import Chat
+from powerplan.cli.quantities import Quantity
+from powerplan.hardware.hardware import Hardware
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+#: what the options of the hardware are called in a command's arguments
+_PREFIX = "hw_"
+
+
+def _all(*decorators: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    def decorate(function: _Command) -> _Command:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+# ---------------------------------------------------------------- network and inputs
+
+network_options = _all(
+    click.option("--network", "network_file", metavar="FILE.npz", help="Network file (Network.save)."),
+    click.option("--example", metavar="NAME", help="Built-in example instead: iris, digits or mnist."),
+    click.option(
+        "--inputs",
+        "inputs_file",
+        metavar="FILE",
+        help="Calibration inputs, one per row: .npy, .npz (array 'inputs', optional 'labels') or .csv.",
+    ),
+    click.option("--labels", "labels_file", metavar="FILE", help="Classes of the inputs, for accuracy: .npy or .csv."),
+    click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Use only the first N inputs."),
+)
+
+
+# ---------------------------------------------------------------- hardware
+
+
+def hardware_fields() -> dict[str, tuple[str, str]]:
+    """Unit and description of every field of the hardware, read from its docstring: name -> (unit, text)."""
+    text = (Hardware.__doc__ or "").partition("Attributes:")[2].partition("Raises:")[0]
+    entries = re.split(r"\n\s+(?=[a-z_]+: )", text)
+    found = {}
+    for entry in entries:
+        name, _, description = " ".join(entry.split()).partition(": ")
+        unit = re.search(r"\[(\w+)\]", description)
+        found[name] = (unit[1] if unit else "", description)
+    return found
+
+
+def hardware_options(function: _Command) -> _Command:
+    """``--hardware FILE.toml`` and one option for every field of :class:`Hardware`, which wins over the file."""
+    described = hardware_fields()
+    for f in reversed(fields(Hardware)):
+        unit, text = described.get(f.name, ("", ""))
+        default = "none" if f.default is None else f.default if isinstance(f.default, bool) else f"{f.default:g}"
+        text = f"{text[:1].upper()}{text[1:]}  [default: {str(default).lower()}]"
+        flag = "--" + f.name.replace("_", "-")
+        if f.type == "bool":
+            add = click.option(f"{flag}/--no-{flag[2:]}", _PREFIX + f.name, default=None, help=text)
+        else:
+            kind = Quantity(unit, many="tuple" in str(f.type))
+            add = click.option(flag, _PREFIX + f.name, type=kind, help=text)
+        function = add(function)
+    return click.option(
+        "--hardware", "hardware_file", metavar="FILE.toml", help="Hardware file; the options below override it."
+    )(function)
+
+
+def take_hardware(options: dict[str, Any]) -> dict[str, Any]:
+    """Remove the hardware options from a command's arguments; those that were given, by field name."""
+    names = [name for name in options if name.startswith(_PREFIX)]
+    given = {name.removeprefix(_PREFIX): options.pop(name) for name in names}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+# ---------------------------------------------------------------- gains
+
+gains_options = _all(
+    click.option(
+        "--gains", "gains_file", metavar="FILE.json", help="Gains, or a plan (whose hardware is then the default)."
+    ),
+    click.option(
+        "--conductance",
+        type=Quantity("S", many=True),
+        help="Conductance gain [S per unit weight], one or one per layer; default: the largest the range allows.",
+    ),
+    click.option(
+        "--voltage",
+        type=Quantity("V", many=True),
+        help="Voltage gain [V per unit activation], one or one per layer; default: voltage_max at the largest input.",
+    ),
+)
+
+# ---------------------------------------------------------------- planning
+
+plan_options = _all(
+    click.option(
+        "--granularity", default="layer", show_default=True, metavar="NAME", help="Gains: network, layer or column."
+    ),
+    click.option(
+        "--optimize",
+        default="conductance",
+        show_default=True,
+        metavar="NAMES",
+        help="Gains that are free: conductance, voltage or conductance,voltage.",
+    ),
+    click.option(
+        "--conductance",
+        type=Quantity("S", many=True),
+        help="Conductance gain to hold [S per unit weight], one or one per layer.",
+    ),
+    click.option(
+        "--voltage",
+        type=Quantity("V", many=True),
+        help="Voltage gain to hold [V per unit activation], one or one per layer.",
+    ),
+    click.option(
+        "--verify",
+        "verify_draws",
+        type=click.IntRange(min=0),
+        default=0,
+        metavar="DRAWS",
+        help="Check the plan by a simulation of so many draws.",
+    ),
+    click.option("--calibrate", is_flag=True, help="Rescale the target once so that the simulation meets it."),
+    click.option(
+        "--deadline", type=float, metavar="SECONDS", help="Stop after so many seconds with the best gains found."
+    ),
+)
+
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of every random number."
+)
+
+
+# ---------------------------------------------------------------- output
+
+
+def _verbose(ctx: click.Context, _: click.Parameter, count: int) -> None:
+    _chat(ctx).verbosity = count
+
+
+def _quiet(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    _chat(ctx).quiet = value
+
+
+def _chat(ctx: click.Context) -> Chat:
+    return ctx.ensure_object(Chat)
+
+
+output_options = _all(
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
+    click.option(
+        "--quiet", "-q", is_flag=True, expose_value=False, is_eager=True, callback=_quiet, help="Errors only on stderr."
+    ),
+    click.option(
+        "--verbose",
+        "-v",
+        count=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_verbose,
+        help="Log to stderr; twice for debugging, with tracebacks.",
+    ),
+)
+
+
+def plot_option(what: str) -> Callable[[_Command], _Command]:
+    """``--plot FILE``: the figure a command can draw."""
+    return click.option("--plot", "plot_file", metavar="FILE", help=f"Draw {what}: .png, .svg or .pdf.")
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """Comma-separated names."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())

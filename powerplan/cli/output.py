@@ -1,0 +1,41 @@
+"""What goes to stdout and to files: text, or one JSON document."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from powerplan._version import __version__
+
+
+def document(kind: str, **content: Any) -> dict[str, Any]:
+    """A JSON document of a kind ("prediction", "simulation", ...): format, versions, then the content."""
+    return {"format": f"powerplan.{kind}", "format_version": 1, "powerplan_version": __version__, **content}
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: dataclasses as objects, arrays as lists, NaN and infinity as null."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, enum.Enum):
+        return value.value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return plain(value.tolist())  # numpy arrays and numbers
+
+
+def write_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(plain(value), indent=2, allow_nan=False))

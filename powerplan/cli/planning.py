@@ -1,0 +1,49 @@
+"""What ``plan`` and ``frontier`` share: the arguments of the planner, and words for how it ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from powerplan.checks import Checker
+from powerplan.cli.chat import Chat
+from powerplan.cli.exits import Exit
+from powerplan.cli.options import split_names
+from powerplan.cli.problem import Problem, per_layer, read_problem
+
+if TYPE_CHECKING:
+    from powerplan.planning import Plan
+
+_PROBLEM = ("network_file", "example", "inputs_file", "labels_file", "batch")
+
+
+def plan_arguments(chat: Chat, options: dict[str, Any], seed: int) -> tuple[Problem, dict[str, Any]]:
+    """The problem and the keyword arguments of ``pp.plan`` from the options of a command."""
+    deadline = options["deadline"]
+    if deadline is not None:
+        check = Checker()
+        check.number("deadline", deadline, above=0, unit="s")
+        check.done()
+    problem = read_problem(chat, **{name: options[name] for name in _PROBLEM})
+    arguments = {
+        "granularity": options["granularity"],
+        "optimize": split_names(options["optimize"]),
+        "conductance": per_layer("conductance", options["conductance"], problem.network),
+        "voltage": per_layer("voltage", options["voltage"], problem.network),
+        "verify_draws": options["verify_draws"],
+        "calibrate": options["calibrate"],
+        "seed": seed,
+        "deadline": deadline,
+    }
+    return problem, arguments
+
+
+def print_outcome(chat: Chat, plan: Plan, code: Exit) -> None:
+    """Say on stderr why the exit code is not 0."""
+    if code in (Exit.INFEASIBLE, Exit.LIMIT):
+        chat.error(f"{plan.termination.outcome.value}: {plan.termination.message}")
+    elif code is Exit.VERIFICATION:
+        assert plan.verification is not None
+        chat.error(
+            f"verification: simulated / target = {plan.verification.ratio:.4f}, above 1 by more than its error. "
+            "Plan again with --calibrate, or with a lower target."
+        )

@@ -1,0 +1,238 @@
+"""Plans, frontiers and predicted against simulated error as figures (matplotlib, extra ``plot``).
+
+Every function returns the figure and, given a file, writes it as PNG, SVG or PDF by its suffix. No window
+is opened and no global state of matplotlib is changed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from powerplan.errors import InvalidInput, MissingExtra
+from powerplan.moments.prediction import Prediction
+from powerplan.planning import MaxNMSE, MaxPower, Plan
+from powerplan.report.tables import target_text
+from powerplan.report.units import si
+from powerplan.simulate.simulation import Simulation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_SUFFIXES = (".png", ".svg", ".pdf")
+#: Okabe and Ito's colours, told apart under every common colour blindness
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#8A8A8A"
+_SERIES = ((BLUE, "o"), (VERMILION, "s"), (GREEN, "^"), (PURPLE, "D"), (ORANGE, "v"), (GREY, "P"))
+
+
+def check_plot_file(file: str | os.PathLike[str]) -> None:
+    """Refuse, before any long work, a file that no figure can be written to.
+
+    Raises:
+        InvalidInput: a suffix other than .png, .svg and .pdf, or a folder that does not exist.
+        MissingExtra: matplotlib is not installed.
+    """
+    path = Path(file)
+    if path.suffix.lower() not in _SUFFIXES:
+        raise InvalidInput.of("plot", str(file), "a file ending in " + ", ".join(_SUFFIXES), "Change its suffix.")
+    if not path.parent.is_dir():
+        raise InvalidInput.of("plot", str(file), "a file in an existing folder", f"Create {path.parent} first.")
+    _new_figure(1, 1)
+
+
+def plot_plan(
+    plan: Plan,
+    *,
+    baseline: Prediction | None = None,
+    title: str = "",
+    file: str | os.PathLike[str] | None = None,
+) -> Figure:
+    """Conductance gain, power and share of error of every layer, the baseline beside.
+
+    Args:
+        baseline: the prediction at ``plan.baseline_gains``, for its bars of power and error.
+        title: what was planned, put before the target.
+        file: also write the figure.
+    """
+    figure = _new_figure(11.0, 4.2)
+    axes = figure.subplots(1, 3)
+    names = plan.prediction.layer_names
+    gains = [plan.gains.conductance] + ([] if plan.baseline_gains is None else [plan.baseline_gains.conductance])
+    _gain_bars(axes[0], names, gains)
+    both = [plan.prediction] + ([] if baseline is None else [baseline])
+    scale, prefix = _power_scale(max(float(p.power_by_layer.max()) for p in both))
+    _bars(axes[1], names, [p.power_by_layer * scale for p in both])
+    axes[1].set(title="Power", ylabel=f"power of one inference [{prefix}W]")
+    _bars(axes[2], names, [100 * p.mse_by_layer / p.mse if p.mse else p.mse_by_layer for p in both])
+    axes[2].set(title="Share of the output MSE", ylabel="share [%]")
+    answer = f"predicted MSE {plan.mse:.3g}" if isinstance(plan.target, MaxPower) else f"power {si(plan.power, 'W')}"
+    saved = "" if plan.saving is None else f", {100 * plan.saving:.1f} % below the baseline"
+    figure.suptitle(f"{title + ': ' if title else ''}{target_text(plan.target).replace('<=', '≤')}, {answer}{saved}")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    return _written(figure, file)
+
+
+def plot_frontier(plans: Sequence[Plan], *, title: str = "", file: str | os.PathLike[str] | None = None) -> Figure:
+    """Power against NMSE of a list of plans, the baseline beside, simulated points with 95 % error bars.
+
+    Plans whose target is infeasible are left out.
+    """
+    from powerplan.planning import Outcome
+
+    figure = _new_figure(7.0, 4.8)
+    axes = figure.subplots()
+    reached = sorted(
+        (p for p in plans if p.termination.outcome is not Outcome.INFEASIBLE), key=lambda p: p.prediction.nmse
+    )
+    scale, prefix = _power_scale(max((p.power for p in reached), default=1.0))
+    axes.plot(
+        [p.nmse for p in reached],
+        [p.power * scale for p in reached],
+        color=BLUE,
+        marker="o",
+        markersize=4,
+        label="plan (predicted)",
+    )
+    compared = [(p.target, p) for p in reached if p.baseline_power is not None and not isinstance(p.target, MaxPower)]
+    if compared:
+        axes.plot(
+            [t.value if isinstance(t, MaxNMSE) else t.value / p.prediction.signal_power for t, p in compared],
+            [(p.baseline_power or 0.0) * scale for _, p in compared],
+            color=ORANGE,
+            linestyle="--",
+            marker="s",
+            markersize=4,
+            label="baseline: one conductance range",
+        )
+    checks = [p.verification for p in reached if p.verification is not None]
+    if checks:
+        axes.errorbar(
+            [c.nmse for c in checks],
+            [c.power * scale for c in checks],
+            xerr=[1.96 * c.nmse_standard_error for c in checks],
+            yerr=[1.96 * c.power_standard_error * scale for c in checks],
+            color=VERMILION,
+            fmt="x",
+            capsize=3,
+            zorder=3,
+            label="plan (simulated, 95 %)",
+        )
+    axes.set(xscale="log", yscale="log", xlabel="NMSE of the outputs", ylabel=f"power of one inference [{prefix}W]")
+    axes.set_title(f"{title + ': ' if title else ''}least power for a target error")
+    axes.grid(True, which="both", alpha=0.25)
+    if reached:
+        axes.legend(frameon=False)
+    return _written(figure, file)
+
+
+def plot_predicted_simulated(
+    series: Mapping[str, Sequence[tuple[Prediction, Simulation]]],
+    *,
+    file: str | os.PathLike[str] | None = None,
+) -> Figure:
+    """Predicted against simulated NMSE over a sweep, and how far the prediction is off in % for NMSE and power.
+
+    Args:
+        series: pairs of prediction and simulation at the same gains, by the name of the sweep.
+    """
+    figure = _new_figure(7.0, 6.4)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
+    seen: list[float] = []
+    for (name, pairs), (colour, marker) in zip(series.items(), _cycle(len(series)), strict=True):
+        ordered = sorted(pairs, key=lambda pair: pair[1].nmse)
+        x = np.array([s.nmse for _, s in ordered])
+        error = np.array([1.96 * s.nmse_standard_error for _, s in ordered])
+        y = np.array([p.nmse for p, _ in ordered])
+        seen.extend([*x, *y])
+        style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 5, "linestyle": "none", "capsize": 3}
+        above.errorbar(x, y, xerr=error, label=name, **style)
+        below.errorbar(x, 100 * (y / x - 1), yerr=100 * error * y / x**2, **style)
+        power = np.array([p.power / s.power - 1 for p, s in ordered])
+        below.plot(x, 100 * power, color=colour, marker=".", linestyle=":", linewidth=1)
+    if seen:
+        ends = [0.7 * min(seen), 1.4 * max(seen)]
+        above.plot(ends, ends, color=GREY, linewidth=1, zorder=0, label="predicted = simulated")
+    above.set(xscale="log", yscale="log", ylabel="predicted NMSE", title="Predicted against simulated")
+    below.axhline(0, color=GREY, linewidth=1, zorder=0)
+    below.set(xlabel="simulated NMSE (bars: 95 %)", ylabel="predicted / simulated − 1 [%]")
+    below.plot([], [], color="black", marker="o", linestyle="none", label="NMSE")
+    below.plot([], [], color="black", marker=".", linestyle=":", linewidth=1, label="power")
+    below.legend(frameon=False, ncols=2)
+    above.legend(frameon=False)
+    for axes in (above, below):
+        axes.grid(True, which="major", alpha=0.25)
+    return _written(figure, file)
+
+
+def _gain_bars(axes: Axes, names: Sequence[str], sets: Sequence[Sequence[Any]]) -> None:
+    """Bars of the (median) conductance gains in uS; column gains with their range."""
+    values = [np.array([float(np.median(gain)) for gain in gains]) * 1e6 for gains in sets]
+    _bars(axes, names, values)
+    for i, gain in enumerate(sets[0]):
+        if np.ndim(gain):
+            width = 0.8 / len(sets)
+            middle = float(np.median(gain)) * 1e6
+            reach = [[middle - np.min(gain) * 1e6], [np.max(gain) * 1e6 - middle]]
+            axes.errorbar(i - 0.4 + width / 2, middle, yerr=reach, color="black", capsize=3, linewidth=1)
+    shown = "median and range of the columns" if any(np.ndim(g) for g in sets[0]) else "uS per unit weight"
+    axes.set(title="Conductance gain", ylabel="gain [uS per unit weight]" if shown[0] == "u" else f"gain [uS], {shown}")
+    axes.set_yscale("log")
+    _leave_room_below(axes, min(float(v.min()) for v in values))
+
+
+def _leave_room_below(axes: Axes, smallest: float) -> None:
+    """A bar on a log axis starts somewhere: well below the smallest, at a power of ten."""
+    axes.set_ylim(bottom=10 ** np.floor(np.log10(smallest / 2)))
+
+
+def _bars(axes: Axes, names: Sequence[str], sets: Sequence[np.ndarray]) -> None:
+    """A group of bars per layer: the plan, and the baseline if there is one."""
+    at, width = np.arange(len(names)), 0.8 / len(sets)
+    looks = (("plan", BLUE, ""), ("baseline: one conductance range", ORANGE, "//"))
+    for k, (values, (label, colour, hatch)) in enumerate(zip(sets, looks, strict=False)):
+        place = at - 0.4 + (k + 0.5) * width
+        axes.bar(place, values, width, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5, label=label)
+    axes.set_xticks(at, names, rotation=0 if len(names) <= 4 else 45, ha="center" if len(names) <= 4 else "right")
+    axes.grid(True, axis="y", alpha=0.25)
+    axes.set_axisbelow(True)
+
+
+def _power_scale(largest: float) -> tuple[float, str]:
+    """What to multiply watts with, and the SI prefix, so that the largest is at least 1."""
+    for scale, prefix in ((1.0, ""), (1e3, "m"), (1e6, "u"), (1e9, "n")):
+        if largest * scale >= 1:
+            return scale, prefix
+    return 1e12, "p"
+
+
+def _cycle(count: int) -> list[tuple[str, str]]:
+    return [_SERIES[i % len(_SERIES)] for i in range(count)]
+
+
+def _new_figure(width: float, height: float) -> Figure:
+    """A figure of its own canvas: pyplot, which keeps figures alive and may look for a display, is not used."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra("matplotlib", "plot", "plots") from error
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=150)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _written(figure: Figure, file: str | os.PathLike[str] | None) -> Figure:
+    if file is not None:
+        check_plot_file(file)
+        # no date and no random ids: the same plan gives the same file
+        metadata: dict[str, Any] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(
+            Path(file).suffix.lower(), {}
+        )
+        figure.savefig(file, metadata=metadata)
+    return figure

@@ -1,0 +1,331 @@
+"""Plans, predictions, simulations and frontiers as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from powerplan.hardware import Gains, Hardware
+from powerplan.hardware.gains import column_conductance_limits
+from powerplan.moments.prediction import Prediction
+from powerplan.network import Network
+from powerplan.planning import MaxMSE, MaxNMSE, MaxPower, Plan, Target
+from powerplan.report.units import gain_text, percent, share, si, si_with_error, significant, with_error
+from powerplan.simulate.simulation import Simulation
+
+
+def plan_table(plan: Plan, *, network: Network | None = None) -> str:
+    """A plan as text: a row per layer, then power, error, why it stopped and what proves it.
+
+    Args:
+        network: adds the conductance range each layer uses, G_min + max_ij c_i |W_ij|.
+    """
+    prediction = plan.prediction
+    headers = ["layer", "gain per unit weight", "voltage per unit", "power", "share", "share of error"]
+    rows = []
+    for i, name in enumerate(prediction.layer_names):
+        rows.append(
+            [
+                name,
+                gain_text(plan.gains.conductance[i], "S"),
+                si(plan.gains.voltage[i], "V"),
+                si(float(prediction.power_by_layer[i]), "W"),
+                share(float(prediction.power_by_layer[i]), prediction.power),
+                share(float(prediction.mse_by_layer[i]), prediction.mse),
+            ]
+        )
+    if network is not None:
+        headers.insert(2, "range used")
+        for row, used in zip(rows, ranges_used(network, plan.hardware, plan.gains), strict=True):
+            row.insert(2, f"{si(used, 'S', 3)} ({100 * used / plan.hardware.conductance_max:.0f} %)")
+    return "\n\n".join([_columns(headers, rows), _pairs(_plan_answer(plan))])
+
+
+def ranges_used(network: Network, hardware: Hardware, gains: Gains) -> list[float]:
+    """Largest conductance of every layer, G_min + max_ij c_i |W_ij| [S]."""
+    span = hardware.conductance_max - hardware.conductance_min
+    limits = column_conductance_limits(network, hardware)
+    return [
+        hardware.conductance_min + span * float(np.max(np.asarray(gain) / limit))
+        for gain, limit in zip(gains.conductance, limits, strict=True)
+    ]
+
+
+def target_text(target: Target) -> str:
+    """``NMSE <= 1.000 %`` and the like."""
+    match target:
+        case MaxNMSE():
+            return f"NMSE <= {percent(target.value)}"
+        case MaxMSE():
+            return f"MSE <= {significant(target.value)}"
+        case MaxPower():
+            return f"power <= {si(target.value, 'W')}"
+
+
+def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
+    prediction, check, end = plan.prediction, plan.verification, plan.termination
+    budget = isinstance(plan.target, MaxPower)
+    lines = [("target", target_text(plan.target)), ("power", f"{si(plan.power, 'W')} predicted")]
+    if check is not None:
+        lines[-1] = (
+            "power",
+            f"{lines[-1][1]}, {si_with_error(check.power, 1.96 * check.power_standard_error, 'W')} simulated",
+        )
+    lines.append(("energy", f"{si(plan.energy, 'J')} per inference"))
+    if plan.baseline_power is None or plan.saving is None:
+        lines.append(("baseline", "one conductance range for all layers does not meet the target"))
+    else:
+        reached = f"MSE {significant(plan.baseline_mse)}" if budget else si(plan.baseline_power, "W")
+        lines.append(("baseline", f"{reached} with one conductance range for all layers and the same target"))
+        lines.append(("saving", f"{100 * plan.saving:.1f} % of the baseline's {'MSE' if budget else 'power'}"))
+    bound_nmse, bound_mse = _bounds(plan)
+    lines.append(
+        (
+            "NMSE",
+            _error_line(
+                None if bound_nmse is None else percent(bound_nmse),
+                percent(prediction.nmse),
+                None if check is None else f"{with_error(check.nmse, 1.96 * check.nmse_standard_error, 100)} %",
+            ),
+        )
+    )
+    lines.append(
+        (
+            "MSE",
+            _error_line(
+                None if bound_mse is None else significant(bound_mse),
+                significant(prediction.mse),
+                None if check is None else with_error(check.mse, 1.96 * check.mse_standard_error),
+            ),
+        )
+    )
+    if check is not None:
+        how = ", after calibrating the target" if check.calibrated else ""
+        lines.append(
+            (
+                "verified",
+                f"{check.draws} draws, seed {check.seed}; simulated / target = {check.ratio:.4f}{how} (± is 95 %)",
+            )
+        )
+    lines.append(("outcome", f"{end.outcome.value}: {end.message}"))
+    if plan.certificate is not None:
+        proof = plan.certificate
+        lines.append(
+            (
+                "certificate",
+                f"KKT residual {proof.kkt_residual:.1e}, duality gap {proof.duality_gap:.1e}, "
+                f"constraint violation {proof.constraint_violation:.1e}",
+            )
+        )
+    if plan.shadow_prices is not None:
+        objective = "MSE" if budget else "power"
+        prices = plan.shadow_prices
+        lines.append(
+            (
+                "shadow price",
+                f"target {prices.target:+.4f}: 1 % looser changes the {objective} by {prices.target:+.2f} %",
+            )
+        )
+        shown = sorted(prices.limits, key=lambda p: -abs(p.price))
+        for price in shown[:_SHOWN_PRICES]:
+            where = price.layer if price.column is None else f"{price.layer} column {price.column}"
+            lines.append(("", f"{where} {price.limit} {price.price:+.4f}"))
+        if len(shown) > _SHOWN_PRICES:
+            lines.append(("", f"and {len(shown) - _SHOWN_PRICES} more active limits"))
+    lines.append(("planned", f"{end.iterations} local programs, {end.predictions} predictions, {end.seconds:.2f} s"))
+    return lines
+
+
+_SHOWN_PRICES = 8
+
+
+def _bounds(plan: Plan) -> tuple[float | None, float | None]:
+    """The target as NMSE and as MSE, where it is either."""
+    signal = plan.prediction.signal_power
+    match plan.target:
+        case MaxNMSE():
+            return plan.target.value, plan.target.value * signal
+        case MaxMSE():
+            return plan.target.value / signal if signal > 0 else None, plan.target.value
+        case MaxPower():
+            return None, None
+
+
+def _error_line(target: str | None, predicted: str, simulated: str | None) -> str:
+    parts = [
+        f"target {target}" if target else "",
+        f"predicted {predicted}",
+        f"simulated {simulated}" if simulated else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def prediction_table(prediction: Prediction, *, gains: Gains | None = None, accuracy: float | None = None) -> str:
+    """A prediction as text: a row per layer, then error and power.
+
+    Args:
+        gains: adds the gains of every layer.
+        accuracy: predicted classification accuracy, if known.
+    """
+    headers = ["layer", "array power", "TIA power", "share", "MSE", "share of error"]
+    rows = []
+    for i, name in enumerate(prediction.layer_names):
+        rows.append(
+            [
+                name,
+                si(float(prediction.array_power_by_layer[i]), "W"),
+                si(float(prediction.tia_power_by_layer[i]), "W"),
+                share(float(prediction.power_by_layer[i]), prediction.power),
+                significant(float(prediction.mse_by_layer[i])),
+                share(float(prediction.mse_by_layer[i]), prediction.mse),
+            ]
+        )
+    if gains is not None:
+        _insert_gains(headers, rows, gains)
+    lines = [
+        ("MSE", f"{significant(prediction.mse)}, of which squared bias {share(prediction.mse_bias, prediction.mse)}"),
+        ("NMSE", percent(prediction.nmse)),
+        ("power", si(prediction.power, "W")),
+        ("energy", f"{si(prediction.energy, 'J')} per inference"),
+        *_accuracy_line(accuracy, None),
+        ("method", prediction.method),
+    ]
+    if prediction.first_order:
+        lines.append(("first order", f"{', '.join(prediction.first_order)}: no Gaussian formula, taken at the mean"))
+    return "\n\n".join([_columns(headers, rows), _pairs(lines)])
+
+
+def simulation_table(
+    simulation: Simulation,
+    *,
+    prediction: Prediction | None = None,
+    accuracy: float | None = None,
+    predicted_accuracy: float | None = None,
+) -> str:
+    """A simulation as text, with 95 % confidence intervals; beside the prediction if one is given."""
+    headers = ["layer", "simulated power"] + ([] if prediction is None else ["predicted power"])
+    rows = []
+    for i, name in enumerate(simulation.layer_names):
+        error = 1.96 * float(simulation.power_by_layer_standard_error[i])
+        row = [name, si_with_error(float(simulation.power_by_layer[i]), error, "W")]
+        rows.append(row if prediction is None else [*row, si(float(prediction.power_by_layer[i]), "W")])
+
+    def beside(simulated: str, predicted: str | None) -> str:
+        return simulated if predicted is None else f"{simulated} simulated, {predicted} predicted"
+
+    known = prediction is not None
+    lines = [
+        (
+            "MSE",
+            beside(
+                with_error(simulation.mse, 1.96 * simulation.mse_standard_error),
+                significant(prediction.mse) if prediction else None,
+            ),
+        ),
+        (
+            "NMSE",
+            beside(
+                f"{with_error(simulation.nmse, 1.96 * simulation.nmse_standard_error, 100)} %",
+                percent(prediction.nmse) if prediction else None,
+            ),
+        ),
+        (
+            "power",
+            beside(
+                si_with_error(simulation.power, 1.96 * simulation.power_standard_error, "W"),
+                si(prediction.power, "W") if prediction else None,
+            ),
+        ),
+        ("energy", f"{si(simulation.energy, 'J')} per inference"),
+        *_accuracy_line(accuracy, predicted_accuracy if known else None),
+        ("draws", f"{simulation.draws}, seed {simulation.seed} (± is 95 %)"),
+    ]
+    return "\n\n".join([_columns(headers, rows), _pairs(lines)])
+
+
+def frontier_table(plans: Sequence[Plan]) -> str:
+    """A row per plan: target, power, baseline, saving, predicted and (if verified) simulated NMSE, outcome."""
+    verified = any(plan.verification for plan in plans)
+    headers = ["target", "power", "baseline", "saving", "predicted NMSE", "outcome"]
+    if verified:
+        headers.insert(5, "simulated NMSE")
+    rows = []
+    for plan in plans:
+        row = [
+            target_text(plan.target),
+            si(plan.power, "W"),
+            si(plan.baseline_power, "W"),
+            "-" if plan.saving is None else f"{100 * plan.saving:.1f} %",
+            percent(plan.nmse),
+            plan.termination.outcome.value,
+        ]
+        if verified:
+            check = plan.verification
+            text = "-" if check is None else f"{with_error(check.nmse, 1.96 * check.nmse_standard_error, 100)} %"
+            row.insert(5, text)
+        rows.append(row)
+    return _columns(headers, rows)
+
+
+def network_rows(network: Network) -> list[dict[str, Any]]:
+    """The nodes of a network as plain values: name, type, inputs, shape, crossbar."""
+    return [
+        {
+            "name": node.name,
+            "type": node.op.attributes().get("kind", node.op.type),
+            "inputs": list(node.inputs),
+            "output_shape": list(network.shapes[node.name]),
+            "crossbar": node.op.is_crossbar,
+        }
+        for node in network.nodes
+    ]
+
+
+def network_table(network: Network) -> str:
+    """The nodes of a network as text."""
+    rows = [
+        [
+            node["name"],
+            node["type"],
+            ", ".join(node["inputs"]),
+            "x".join(map(str, node["output_shape"])),
+            "yes" if node["crossbar"] else "",
+        ]
+        for node in network_rows(network)
+    ]
+    lines = [("input shape", "x".join(map(str, network.input_shape))), ("digest", network.digest)]
+    return "\n\n".join([_columns(["node", "operation", "inputs", "output shape", "crossbar"], rows), _pairs(lines)])
+
+
+def _insert_gains(headers: list[str], rows: list[list[str]], gains: Gains) -> None:
+    headers[1:1] = ["gain per unit weight", "voltage per unit"]
+    for row, conductance, voltage in zip(rows, gains.conductance, gains.voltage, strict=True):
+        row[1:1] = [gain_text(conductance, "S"), si(voltage, "V")]
+
+
+def _accuracy_line(accuracy: float | None, predicted: float | None) -> list[tuple[str, str]]:
+    if accuracy is None:
+        return []
+    if predicted is None:
+        return [("accuracy", f"{100 * accuracy:.2f} %")]
+    return [("accuracy", f"{100 * accuracy:.2f} % simulated, {100 * predicted:.2f} % predicted")]
+
+
+def _columns(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Aligned columns: the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *others = cells
+        padded = [first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(others, widths[1:], strict=True))]
+        return "  ".join(padded).rstrip()
+
+    return "\n".join([line(headers), "  ".join("-" * w for w in widths), *map(line, rows)])
+
+
+def _pairs(lines: Sequence[tuple[str, str]]) -> str:
+    """``name  text`` lines, names padded to one width."""
+    width = max(len(name) for name, _ in lines)
+    return "\n".join(f"{name.ljust(width)}  {text}".rstrip() for name, text in lines)

@@ -1,0 +1,68 @@
+"""Numbers for people: SI prefixes, percentages, a value with its error."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+_PREFIXES = {-18: "a", -15: "f", -12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
+
+
+def si(value: float | None, unit: str, digits: int = 4) -> str:
+    """A value with ``digits`` significant digits and an SI prefix: ``12.34 uS``; "-" for None and NaN."""
+    if value is None or math.isnan(value):
+        return "-"
+    if value == 0 or math.isinf(value):
+        return f"{value:g} {unit}"
+    rounded = float(f"{value:.{digits - 1}e}")  # first, so that 999.96 becomes 1.000 k and not 1000
+    exponent = min(max(3 * math.floor(math.log10(abs(rounded)) / 3), min(_PREFIXES)), max(_PREFIXES))
+    return f"{significant(rounded / 10.0**exponent, digits)} {_PREFIXES[exponent]}{unit}"
+
+
+def significant(value: float | None, digits: int = 4) -> str:
+    """A number with ``digits`` significant digits, trailing zeros kept: ``0.01000``, ``1.234e-07``."""
+    if value is None or math.isnan(value):
+        return "-"
+    text = f"{value:#.{digits}g}"
+    return text.removesuffix(".")
+
+
+def percent(fraction: float | None, digits: int = 4) -> str:
+    """A fraction in %, ``digits`` significant digits: ``1.000 %``."""
+    if fraction is None or math.isnan(fraction):
+        return "-"
+    return f"{significant(100 * fraction, digits)} %" if fraction else "0 %"
+
+
+def share(part: float, whole: float) -> str:
+    """A part of a whole in % with one decimal; "-" where the whole is not positive."""
+    return f"{100 * part / whole:.1f} %" if whole > 0 and math.isfinite(whole) else "-"
+
+
+def with_error(value: float, error: float, scale: float = 1.0) -> str:
+    """``value ± error`` (both times ``scale``) to the error's second digit: ``1.0012 ± 0.0073``."""
+    value, error = scale * value, scale * error
+    if not (math.isfinite(value) and math.isfinite(error)) or error <= 0:
+        return f"{significant(value)} ± {significant(error, 2)}"
+    if abs(value) >= 1e-3 and error < 1e4:
+        decimals = max(0, 1 - math.floor(math.log10(error)))
+        return f"{value:.{decimals}f} ± {error:.{decimals}f}"
+    return f"{significant(value)} ± {error:.1e}"
+
+
+def si_with_error(value: float, error: float, unit: str) -> str:
+    """``value ± error`` under one SI prefix: ``12.34 ± 0.05 uW``."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g} ± {error:.2g} {unit}"
+    exponent = min(max(3 * math.floor(math.log10(abs(value)) / 3), min(_PREFIXES)), max(_PREFIXES))
+    return f"{with_error(value, error, 10.0**-exponent)} {_PREFIXES[exponent]}{unit}"
+
+
+def gain_text(gain: float | np.ndarray, unit: str) -> str:
+    """A gain; column gains as ``median (min - max)``."""
+    if np.ndim(gain) == 0:
+        return si(float(gain), unit)
+    values = np.asarray(gain)
+    ends = f"{si(float(values.min()), unit, 3)} - {si(float(values.max()), unit, 3)}"
+    return f"{si(float(np.median(values)), unit)} ({ends})"
