@@ -17,7 +17,12 @@ from powerplan.cli.quantities import Quantity
 @opt.network_options
 @opt.gains_options
 @click.option(
-    "--draws", type=click.IntRange(min=2), default=2000, show_default=True, help="Draws: arrays programmed so often."
+    "--draws", type=click.IntRange(min=2), default=2000, show_default=True, help="Times that every array is programmed afresh."
+)
+@click.option(
+    "--relative-standard-error",
+    type=Quantity(),
+    help="Stop before --draws once the standard error of the MSE is below this fraction of it.",
 )
 @opt.seed_option
 @click.option("--device", default="cpu", show_default=True, help="Torch device to compute on: cpu, cuda, ...")
@@ -36,6 +41,7 @@ def command(
     chat: Chat,
     /,
     draws: int,
+    relative_standard_error: float | None,
     seed: int,
     device: str,
     sweep: tuple[float, ...],
@@ -57,9 +63,15 @@ def command(
         check_plot_file(plot_file)
     problem, hardware, gains = gains_and_hardware(chat, rest)
     network, inputs, labels = problem.network, problem.inputs, problem.labels
+    settings: dict[str, Any] = {
+        "draws": draws,
+        "relative_standard_error": relative_standard_error,
+        "seed": seed,
+        "device": device,
+    }
     with chat.progress() as progress:
         bar = None if progress is None else lambda done, total: progress("simulating", done / total)
-        simulation = pp.simulate(network, hardware, gains, inputs, draws=draws, seed=seed, device=device, progress=bar)
+        simulation = pp.simulate(network, hardware, gains, inputs, progress=bar, **settings)
     prediction = pp.predict(network, hardware, gains, inputs)
     accuracy = None if labels is None else simulation.accuracy(labels)
     predicted_accuracy = None if labels is None else prediction.accuracy(labels)
@@ -73,7 +85,7 @@ def command(
             pairs.append(
                 (
                     pp.predict(network, hardware, scaled, inputs),
-                    pp.simulate(network, hardware, scaled, inputs, draws=draws, seed=seed, device=device),
+                    pp.simulate(network, hardware, scaled, inputs, **settings),
                 )
             )
         plot_predicted_simulated({problem.name: pairs}, file=plot_file)

@@ -1,0 +1,62 @@
+# powerplan's tasks. On a machine with only Python 3.11, pip, make and git: make demo, make test.
+# The set-up is done on first use, and again when pyproject.toml or constraints.txt change.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+# one thread per process: the tests run two processes, and small matrices do not gain from more
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test quick lint format types check bench docs-numbers clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
+
+setup: $(STAMP)  ## create .venv and install powerplan with its tools
+
+# -c always: an unpinned torch pulls several GB of CUDA packages
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed; name it with make PYTHON=/path/to/python"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is older than Python 3.11; name another with make PYTHON=/path/to/python"; exit 1; }
+	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## train the digits network, plan for 1 % NMSE, verify by simulation, draw out/*.png
+	@mkdir -p out
+	$(BIN)/powerplan plan --example digits --max-nmse 1% --verify 2000 --calibrate \
+	  --output out/plan.json --plot out/plan.png
+	@echo
+	$(BIN)/powerplan frontier --example digits --from 0.1% --to 30% --points 9 --verify 500 --plot out/frontier.png
+
+test: $(STAMP)  ## the whole test suite
+	$(BIN)/python -m pytest -n 2
+
+quick: $(STAMP)  ## the tests that take seconds
+	$(BIN)/python -m pytest -n 2 -m 'not slow'
+
+lint: $(STAMP)  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP)  ## ruff: apply the format and the safe fixes
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(STAMP)  ## mypy --strict
+	$(BIN)/mypy
+
+check: test lint types  ## all that CI runs
+
+bench: $(STAMP)  ## measure; writes docs/benchmarks.md
+	$(BIN)/python -m benchmarks
+
+docs-numbers: $(STAMP)  ## measure the examples; writes docs/examples.md and its figures
+	$(BIN)/python -m powerplan.examples
+
+clean:  ## remove what the other tasks made, .venv too
+	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find powerplan server client tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
