@@ -42,3 +42,24 @@ def device_moments(hardware: Hardware, target: torch.Tensor) -> tuple[torch.Tens
         return target, variance
     held = rectified(target, variance.expand_as(target))
     return held.mean, held.variance
+
+
+def program(
+    hardware: Hardware, target: torch.Tensor, std: torch.Tensor, normals: torch.Tensor, out: torch.Tensor
+) -> torch.Tensor:
+    """Random conductances target + std · normals, clipped at zero if the hardware says so.
+
+    Any common unit (S, or weights): clipping at zero does not depend on it.
+
+    Args:
+        hardware: says whether devices are clipped.
+        target: target conductances, shape broadcastable to that of ``normals``.
+        std: standard deviation s of the unclipped programming noise, in the unit of ``target``.
+        normals: independent standard normals, one per device.
+        out: where the conductances are written, shape of ``normals``; may be ``normals`` itself.
+
+    Returns:
+        ``out``.
+    """
+    torch.addcmul(target, normals.to(target.dtype), std, out=out)
+    return out.clamp_(min=0) if hardware.clip_conductance else out

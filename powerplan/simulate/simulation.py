@@ -15,13 +15,13 @@ class Simulation:
     """Monte Carlo estimates of error and power. One draw programs every array once and passes all inputs.
 
     B inputs, K outputs, L crossbar layers, D draws. Standard errors are over draws; a 95 % confidence
-    interval is mean ± 1.96 standard errors.
+    interval is mean ± 1.96 standard errors; after a single draw they are NaN.
 
     Attributes:
         draws: number of draws made.
         seed: of the random numbers; equal seeds give equal results whatever the batching.
         mse, mse_standard_error: mean over draws, inputs and outputs of (y − y*)².
-        nmse, nmse_standard_error: the same divided by signal_power.
+        nmse, nmse_standard_error: the same divided by signal_power; NaN if the ideal outputs are all zero.
         signal_power: mean over inputs and outputs of y*².
         mse_by_output, mse_by_output_standard_error: (K,).
         mse_by_draw: (D,) mean over inputs and outputs in each draw.
@@ -31,7 +31,7 @@ class Simulation:
         layer_names: (L,).
         ideal_output: (B, K) y*.
         output_mean: (B, K) mean over draws.
-        output_covariance: (B, K, K) over draws.
+        output_covariance: (B, K, K) over draws; None if K > 64 and it takes more than 1/16 of the memory limit.
         classes: (D, B) class of each output (largest entry; with one output 1 if positive, else 0).
         layers: moments of each crossbar layer's decoded output, if asked for.
     """
@@ -54,7 +54,7 @@ class Simulation:
     layer_names: tuple[str, ...]
     ideal_output: np.ndarray
     output_mean: np.ndarray
-    output_covariance: np.ndarray
+    output_covariance: np.ndarray | None
     classes: np.ndarray
     layers: tuple[LayerMoments, ...] = ()
 

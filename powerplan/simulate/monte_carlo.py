@@ -1,0 +1,264 @@
+"""Monte Carlo simulation of a network on crossbars.
+
+    MSE = mean over draws of e_d,   e_d = mean over inputs and outputs of (y_d − y*)²
+    standard error of the MSE = std(e_d) / √D
+
+One draw programs every array once and passes the whole batch through it. Each draw has its own stream of random
+numbers, and the draws are independent: how many are run at a time changes the time taken, not the result.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from powerplan.checks import Checker, check_inputs, choice, frozen_array
+from powerplan.errors import InvalidInput
+from powerplan.hardware import Gains, Hardware
+from powerplan.hardware.gains import warn_beyond_voltage
+from powerplan.moments.prediction import LayerMoments
+from powerplan.network import Network
+from powerplan.network.forward import ideal_values
+from powerplan.simulate.forward import NoisyForward
+from powerplan.simulate.simulation import Simulation
+from powerplan.simulate.statistics import RunningMoments
+from powerplan.simulate.streams import Streams
+
+#: the stopping rule is looked at after every so many draws
+ROUND = 128
+#: most draws of one simulation
+MAX_DRAWS = 100_000_000
+#: outputs up to which the output covariance is kept whatever it takes; beyond, within 1/16 of the memory limit
+COVARIANCE_OUTPUTS = 64
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def simulate(
+    network: Network,
+    hardware: Hardware,
+    gains: Gains,
+    inputs: npt.ArrayLike,
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+    relative_standard_error: float | None = None,
+    dtype: str = "float32",
+    device: str = "cpu",
+    memory_limit: int = 256 << 20,
+    layer_moments: str = "none",
+    progress: Callable[[int, int], None] | None = None,
+) -> Simulation:
+    """Estimate error and power of a network on noisy crossbars by drawing devices at random.
+
+    Args:
+        network: the trained network.
+        hardware: the technology.
+        gains: conductance and voltage gains of every crossbar layer.
+        inputs: (B, *input_shape) calibration batch.
+        draws: number of draws, >= 1; the most that are made if ``relative_standard_error`` is given.
+        seed: of the random numbers, >= 0. Equal seeds give equal results on one machine whatever the memory
+            limit; ``dtype`` changes rounding only; ``device`` changes the random numbers.
+        relative_standard_error: stop once the standard error of the MSE is below this fraction of it, > 0
+            (looked at after every 128 draws); None = make all draws.
+        dtype: precision of the arithmetic, "float32" or "float64". The ideal output is always float64.
+        device: "cpu", "cuda" or "cuda:<index>".
+        memory_limit: bytes for draws run at a time, > 0. At least one draw is run at a time, whatever it takes,
+            and the results asked for are held besides.
+        layer_moments: "variance" or "covariance" fills ``Simulation.layers`` with the moments of the decoded
+            output of every crossbar layer.
+        progress: called with (draws made, draws) after every group of draws.
+
+    Raises:
+        InvalidInput: values out of range, gains that do not fit, a device this machine does not have, layer
+            covariances beyond the memory limit, or numbers too large for ``dtype``.
+
+    Warns:
+        LimitWarning: the inputs drive rows beyond ``hardware.voltage_max``.
+    """
+    batch = check_inputs(inputs, network.input_shape)
+    _check_options(draws, seed, relative_standard_error, memory_limit)
+    real = _DTYPES[choice("dtype", dtype, _DTYPES)]
+    moments = choice("layer_moments", layer_moments, ("none", "variance", "covariance"))
+    place = _device(device)
+    gains.check(network, hardware)
+    warn_beyond_voltage(network, hardware, gains, batch)
+
+    with torch.no_grad():
+        values = ideal_values(network, batch, device=str(place))
+        ideal = values[network.output].flatten(1)
+        layers = _layer_accumulators(network, values, moments, memory_limit)
+        del values
+        tally = _Tally(ideal, memory_limit)
+        forward = NoisyForward(network, hardware, gains, batch=len(batch), dtype=real, device=place)
+        streams = Streams(seed, place)
+        x = torch.as_tensor(np.array(batch)).to(place, real)
+        chunk = min(ROUND, forward.chunk(memory_limit))
+
+        def observe(name: str, z: torch.Tensor) -> None:
+            layers[name].add(z)
+
+        made = 0
+        while made < draws:
+            end = min(made + ROUND, draws)
+            while made < end:
+                group = range(made, min(made + chunk, end))
+                streams.start(group)
+                output, power = forward(x, streams, observe if layers else None)
+                tally.add(output.flatten(2), power)
+                made = group.stop
+                if progress is not None:
+                    progress(made, draws)
+            tally.check_finite(dtype)
+            if relative_standard_error is not None and tally.is_precise(relative_standard_error):
+                break
+        return tally.result(
+            seed=seed,
+            hardware=hardware,
+            layer_names=network.layer_names,
+            layers=tuple(
+                LayerMoments(
+                    name=name,
+                    mean=_numpy(running.mean),
+                    variance=_numpy(running.variance),
+                    covariance=_numpy(running.covariance) if moments == "covariance" else None,
+                )
+                for name, running in layers.items()
+            ),
+        )
+
+
+class _Tally:
+    """Statistics of the outputs and powers of all draws."""
+
+    def __init__(self, ideal: torch.Tensor, memory_limit: int) -> None:
+        batch, n = ideal.shape
+        self._ideal = ideal
+        self._has_covariance = n <= COVARIANCE_OUTPUTS or 16 * 8 * batch * n * n <= memory_limit
+        self._output = RunningMoments(ideal, covariance=self._has_covariance)
+        self._square = RunningMoments(ideal.new_zeros(1, n), covariance=False)
+        self._mse: list[torch.Tensor] = []
+        self._power: list[torch.Tensor] = []
+        self._classes: list[torch.Tensor] = []
+        self._class_type = torch.uint8 if n <= 256 else torch.int32
+
+    def add(self, output: torch.Tensor, power: torch.Tensor) -> None:
+        """Take in outputs (D, B, K) and powers (D, L)."""
+        self._output.add(output)
+        square = (output - self._ideal).square_().mean(1)
+        self._square.add(square[:, None])
+        self._mse.append(square.mean(1))
+        self._power.append(power)
+        classes = output[:, :, 0] > 0 if output.shape[2] == 1 else output.argmax(2)
+        self._classes.append(classes.to(self._class_type))
+
+    def check_finite(self, dtype: str) -> None:
+        """Refuse results that are no numbers."""
+        last = self._mse[-1] + self._power[-1].sum(1)
+        if not bool(last.isfinite().all()):
+            raise InvalidInput.of(
+                "inputs",
+                "outputs that are not finite",
+                f"inputs and weights whose noisy outputs are finite in {dtype}",
+                "Scale the inputs or the weights down, or simulate with dtype='float64'.",
+            )
+
+    def is_precise(self, fraction: float) -> bool:
+        """True if the standard error of the MSE is below this fraction of it."""
+        mse = torch.cat(self._mse)
+        return len(mse) > 1 and bool(mse.std() <= fraction * math.sqrt(len(mse)) * mse.mean())
+
+    def result(
+        self, *, seed: int, hardware: Hardware, layer_names: tuple[str, ...], layers: tuple[LayerMoments, ...]
+    ) -> Simulation:
+        """The simulation, in numpy."""
+        by_draw, power = _numpy(torch.cat(self._mse)), _numpy(torch.cat(self._power))
+        mse, error = float(by_draw.mean()), float(_standard_error(by_draw))
+        signal = float(self._ideal.square().mean())
+        return Simulation(
+            draws=len(by_draw),
+            seed=seed,
+            mse=mse,
+            mse_standard_error=error,
+            nmse=mse / signal if signal else math.nan,
+            nmse_standard_error=error / signal if signal else math.nan,
+            signal_power=signal,
+            mse_by_output=_numpy(self._square.mean[0]),
+            mse_by_output_standard_error=_numpy(self._square.standard_error[0]),
+            mse_by_draw=by_draw,
+            power=float(power.mean(0).sum()),
+            power_standard_error=float(_standard_error(power.sum(1))),
+            power_by_layer=frozen_array(power.mean(0)),
+            power_by_layer_standard_error=frozen_array(_standard_error(power)),
+            energy=float(power.mean(0).sum()) * hardware.read_time,
+            layer_names=layer_names,
+            ideal_output=_numpy(self._ideal),
+            output_mean=_numpy(self._output.mean),
+            output_covariance=_numpy(self._output.covariance) if self._has_covariance else None,
+            classes=_numpy(torch.cat(self._classes)),
+            layers=layers,
+        )
+
+
+def _layer_accumulators(
+    network: Network, ideal: dict[str, torch.Tensor], moments: str, memory_limit: int
+) -> dict[str, RunningMoments]:
+    """One accumulator of the outputs of every crossbar layer, if moments are asked for."""
+    if moments == "none":
+        return {}
+    references = {name: ideal[name].flatten(1) for name in network.layer_names}
+    size = 8 * sum(r.numel() * r.shape[1] for r in references.values())
+    if moments == "covariance" and size > memory_limit:
+        raise InvalidInput.of(
+            "layer_moments",
+            moments,
+            f"covariances within memory_limit = {memory_limit} bytes; these take {size}",
+            "Ask for 'variance', give fewer inputs, or raise memory_limit.",
+        )
+    return {name: RunningMoments(r, covariance=moments == "covariance") for name, r in references.items()}
+
+
+def _check_options(draws: object, seed: object, relative_standard_error: object, memory_limit: object) -> None:
+    check = Checker()
+    for field, value, least, most in (
+        ("draws", draws, 1, MAX_DRAWS),
+        ("seed", seed, 0, None),
+        ("memory_limit", memory_limit, 1, None),
+    ):
+        if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
+            check.fail(field, value, f"an integer >= {least}", f"Give {field} as an integer.")
+        elif most is not None and value > most:
+            check.fail(field, value, f"at most {most}", "Stop earlier with relative_standard_error.")
+    if relative_standard_error is not None:
+        check.number("relative_standard_error", relative_standard_error, above=0)
+    check.done()
+
+
+def _device(name: object) -> torch.device:
+    """The torch device of this name, if this machine has it."""
+    devices = ["cpu"]
+    if torch.cuda.is_available():
+        devices += ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if name not in devices:
+        raise InvalidInput.of(
+            "device", name, f"one of {', '.join(map(repr, devices))} on this machine", "Simulate with device='cpu'."
+        )
+    return torch.device(str(name))
+
+
+def _standard_error(by_draw: np.ndarray) -> np.ndarray:
+    """Standard error of the mean over the first axis; NaN for a single draw."""
+    if len(by_draw) < 2:
+        return np.full(by_draw.shape[1:], np.nan)
+    return np.asarray(by_draw.std(axis=0, ddof=1) / math.sqrt(len(by_draw)))
+
+
+def _numpy(tensor: torch.Tensor) -> np.ndarray:
+    array: np.ndarray = tensor.cpu().numpy()
+    array.setflags(write=False)
+    return array
