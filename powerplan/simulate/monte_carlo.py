@@ -25,7 +25,7 @@ from powerplan.moments.prediction import LayerMoments
 from powerplan.network import Network
 from powerplan.network.forward import ideal_values
 from powerplan.simulate.forward import NoisyForward
-from powerplan.simulate.simulation import Simulation
+from powerplan.simulate.simulation import RunningEstimate, Simulation
 from powerplan.simulate.statistics import RunningMoments
 from powerplan.simulate.streams import Streams
 
@@ -53,6 +53,7 @@ def simulate(
     memory_limit: int = 256 << 20,
     layer_moments: str = "none",
     progress: Callable[[int, int], None] | None = None,
+    estimates: Callable[[RunningEstimate], None] | None = None,
 ) -> Simulation:
     """Estimate error and power of a network on noisy crossbars by drawing devices at random.
 
@@ -73,6 +74,7 @@ def simulate(
         layer_moments: "variance" or "covariance" fills ``Simulation.layers`` with the moments of the decoded
             output of every crossbar layer.
         progress: called with (draws made, draws) after every group of draws.
+        estimates: called with the estimate so far after every 128 draws.
 
     Raises:
         InvalidInput: values out of range, gains that do not fit, a device this machine does not have, layer
@@ -115,6 +117,8 @@ def simulate(
                 if progress is not None:
                     progress(made, draws)
             tally.check_finite(dtype)
+            if estimates is not None:
+                estimates(tally.estimate(draws))
             if relative_standard_error is not None and tally.is_precise(relative_standard_error):
                 break
         return tally.result(
@@ -172,6 +176,19 @@ class _Tally:
         """True if the standard error of the MSE is below this fraction of it."""
         mse = torch.cat(self._mse)
         return len(mse) > 1 and bool(mse.std() <= fraction * math.sqrt(len(mse)) * mse.mean())
+
+    def estimate(self, draws: int) -> RunningEstimate:
+        """The estimate from the draws made so far, of ``draws`` asked for."""
+        by_draw, power = _numpy(torch.cat(self._mse)), _numpy(torch.cat(self._power).sum(1))
+        return RunningEstimate(
+            draws=len(by_draw),
+            draws_total=draws,
+            mse=float(by_draw.mean()),
+            mse_standard_error=float(_standard_error(by_draw)),
+            signal_power=float(self._ideal.square().mean()),
+            power=float(power.mean()),
+            power_standard_error=float(_standard_error(power)),
+        )
 
     def result(
         self, *, seed: int, hardware: Hardware, layer_names: tuple[str, ...], layers: tuple[LayerMoments, ...]

@@ -10,6 +10,26 @@ import numpy.typing as npt
 from powerplan.moments.prediction import LayerMoments
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunningEstimate:
+    """Where a simulation stands.
+
+    Attributes:
+        draws, draws_total: draws made and asked for.
+        mse, mse_standard_error: mean squared error over the draws made.
+        signal_power: mean over inputs and outputs of y*².
+        power, power_standard_error: power of one inference [W].
+    """
+
+    draws: int
+    draws_total: int
+    mse: float
+    mse_standard_error: float
+    signal_power: float
+    power: float
+    power_standard_error: float
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Simulation:
     """Monte Carlo estimates of error and power. One draw programs every array once and passes all inputs.

@@ -360,14 +360,17 @@ class SimulateRequest(_message.Message):
     DETAIL_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    RELATIVE_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
     draws: _builtins.int
-    """Number of draws, >= 1. Default 2000."""
+    """Number of draws, >= 1; the most that are made with relative_standard_error. Default 2000."""
     seed: _builtins.int
     """Seed of every random draw, >= 0. Default 0."""
     request_id: _builtins.str
     """Idempotency key, see PlanRequest."""
     validate_only: _builtins.bool
     """Check the request and stop: the only answer holds no simulation."""
+    relative_standard_error: _builtins.float
+    """Stop once the standard error of the MSE is below this fraction of it, > 0. Default: make all draws."""
     @_builtins.property
     def network(self) -> _network_pb2.Network:
         """The network."""
@@ -405,19 +408,24 @@ class SimulateRequest(_message.Message):
         detail: _prediction_pb2.ResultDetail | None = ...,
         request_id: _builtins.str | None = ...,
         validate_only: _builtins.bool = ...,
+        relative_standard_error: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_draws", b"_draws", "_request_id", b"_request_id", "_seed", b"_seed", "detail", b"detail", "draws", b"draws", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "network", b"network", "request_id", b"request_id", "seed", b"seed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_draws", b"_draws", "_relative_standard_error", b"_relative_standard_error", "_request_id", b"_request_id", "_seed", b"_seed", "detail", b"detail", "draws", b"draws", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "network", b"network", "relative_standard_error", b"relative_standard_error", "request_id", b"request_id", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_draws", b"_draws", "_request_id", b"_request_id", "_seed", b"_seed", "detail", b"detail", "draws", b"draws", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "labels", b"labels", "network", b"network", "request_id", b"request_id", "seed", b"seed", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_draws", b"_draws", "_relative_standard_error", b"_relative_standard_error", "_request_id", b"_request_id", "_seed", b"_seed", "detail", b"detail", "draws", b"draws", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "labels", b"labels", "network", b"network", "relative_standard_error", b"relative_standard_error", "request_id", b"request_id", "seed", b"seed", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__draws: _TypeAlias = _typing.Literal["draws"]  # noqa: Y015
     _WhichOneofArgType__draws: _TypeAlias = _typing.Literal["_draws", b"_draws"]  # noqa: Y015
+    _WhichOneofReturnType__relative_standard_error: _TypeAlias = _typing.Literal["relative_standard_error"]  # noqa: Y015
+    _WhichOneofArgType__relative_standard_error: _TypeAlias = _typing.Literal["_relative_standard_error", b"_relative_standard_error"]  # noqa: Y015
     _WhichOneofReturnType__request_id: _TypeAlias = _typing.Literal["request_id"]  # noqa: Y015
     _WhichOneofArgType__request_id: _TypeAlias = _typing.Literal["_request_id", b"_request_id"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__draws) -> _WhichOneofReturnType__draws | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__relative_standard_error) -> _WhichOneofReturnType__relative_standard_error | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__request_id) -> _WhichOneofReturnType__request_id | None: ...
     @_typing.overload

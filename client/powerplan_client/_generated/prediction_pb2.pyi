@@ -57,22 +57,26 @@ class ResultDetail(_message.Message):
     OUTPUT_MOMENTS_FIELD_NUMBER: _builtins.int
     LAYER_MOMENTS_FIELD_NUMBER: _builtins.int
     DRAWS_FIELD_NUMBER: _builtins.int
+    LAYER_COVARIANCES_FIELD_NUMBER: _builtins.int
     output_moments: _builtins.bool
     """Ideal output, mean and covariance of the output for every input."""
     layer_moments: _builtins.bool
-    """Mean, variance (and covariance) of every crossbar layer for every input."""
+    """Mean and variance of every crossbar layer for every input."""
     draws: _builtins.bool
     """Simulation only: MSE and classes of every draw."""
+    layer_covariances: _builtins.bool
+    """With layer_moments: the covariance of every crossbar layer too, where the method has it."""
     def __init__(
         self,
         *,
         output_moments: _builtins.bool = ...,
         layer_moments: _builtins.bool = ...,
         draws: _builtins.bool = ...,
+        layer_covariances: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["draws", b"draws", "layer_moments", b"layer_moments", "output_moments", b"output_moments"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draws", b"draws", "layer_covariances", b"layer_covariances", "layer_moments", b"layer_moments", "output_moments", b"output_moments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -100,7 +104,7 @@ class LayerMoments(_message.Message):
 
     @_builtins.property
     def covariance(self) -> _tensor_pb2.Tensor:
-        """Shape (B, n, n); unset unless the method carries covariances."""
+        """Shape (B, n, n); with ResultDetail.layer_covariances."""
 
     def __init__(
         self,
@@ -394,7 +398,7 @@ class Simulation(_message.Message):
 
     @_builtins.property
     def output_covariance(self) -> _tensor_pb2.Tensor:
-        """(B, K, K) covariance over draws; with ResultDetail.output_moments."""
+        """(B, K, K) covariance over draws; with ResultDetail.output_moments, unset if too large to keep."""
 
     @_builtins.property
     def mse_by_draw(self) -> _tensor_pb2.Tensor:
@@ -402,7 +406,7 @@ class Simulation(_message.Message):
 
     @_builtins.property
     def classes(self) -> _tensor_pb2.Tensor:
-        """(D, B) class of each output, 64-bit integers; with ResultDetail.draws."""
+        """(D, B) class of each output, 32-bit integers; with ResultDetail.draws."""
 
     @_builtins.property
     def layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___LayerMoments]:
