@@ -22,6 +22,7 @@ from powerplan.simulate.simulation import Simulation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 _SUFFIXES = (".png", ".svg", ".pdf")
@@ -71,6 +72,7 @@ def plot_plan(
     _bars(axes[2], names, [100 * p.mse_by_layer / p.mse if p.mse else p.mse_by_layer for p in both])
     axes[2].set(title="Share of the output MSE", ylabel="share [%]")
     answer = f"predicted MSE {plan.mse:.3g}" if isinstance(plan.target, MaxPower) else f"power {si(plan.power, 'W')}"
+    answer = answer.replace(" u", " µ")
     saved = "" if plan.saving is None else f", {100 * plan.saving:.1f} % below the baseline"
     figure.suptitle(f"{title + ': ' if title else ''}{target_text(plan.target).replace('<=', '≤')}, {answer}{saved}")
     handles, labels = axes[0].get_legend_handles_labels()
@@ -123,7 +125,9 @@ def plot_frontier(plans: Sequence[Plan], *, title: str = "", file: str | os.Path
             zorder=3,
             label="plan (simulated, 95 %)",
         )
-    axes.set(xscale="log", yscale="log", xlabel="NMSE of the outputs", ylabel=f"power of one inference [{prefix}W]")
+    axes.set(xscale="log", yscale="log", xlabel="NMSE of the outputs [%]", ylabel=f"power of one inference [{prefix}W]")
+    _plain_logarithmic(axes.xaxis, 100)
+    _plain_logarithmic(axes.yaxis)
     axes.set_title(f"{title + ': ' if title else ''}least power for a target error")
     axes.grid(True, which="both", alpha=0.25)
     if reached:
@@ -158,9 +162,11 @@ def plot_predicted_simulated(
     if seen:
         ends = [0.7 * min(seen), 1.4 * max(seen)]
         above.plot(ends, ends, color=GREY, linewidth=1, zorder=0, label="predicted = simulated")
-    above.set(xscale="log", yscale="log", ylabel="predicted NMSE", title="Predicted against simulated")
+    above.set(xscale="log", yscale="log", ylabel="predicted NMSE [%]", title="Predicted against simulated")
+    for axis in (above.xaxis, above.yaxis):
+        _plain_logarithmic(axis, 100)
     below.axhline(0, color=GREY, linewidth=1, zorder=0)
-    below.set(xlabel="simulated NMSE (bars: 95 %)", ylabel="predicted / simulated − 1 [%]")
+    below.set(xlabel="simulated NMSE [%] (bars: 95 % confidence)", ylabel="error of the\nprediction [%]")
     below.plot([], [], color="black", marker="o", linestyle="none", label="NMSE")
     below.plot([], [], color="black", marker=".", linestyle=":", linewidth=1, label="power")
     below.legend(frameon=False, ncols=2)
@@ -180,15 +186,22 @@ def _gain_bars(axes: Axes, names: Sequence[str], sets: Sequence[Sequence[Any]]) 
             middle = float(np.median(gain)) * 1e6
             reach = [[middle - np.min(gain) * 1e6], [np.max(gain) * 1e6 - middle]]
             axes.errorbar(i - 0.4 + width / 2, middle, yerr=reach, color="black", capsize=3, linewidth=1)
-    shown = "median and range of the columns" if any(np.ndim(g) for g in sets[0]) else "uS per unit weight"
-    axes.set(title="Conductance gain", ylabel="gain [uS per unit weight]" if shown[0] == "u" else f"gain [uS], {shown}")
+    columns = any(np.ndim(gain) for gain in sets[0])
+    title = "Conductance gain" + (" (median and range of columns)" if columns else "")
+    axes.set(title=title, ylabel="gain [µS per unit weight]")
     axes.set_yscale("log")
-    _leave_room_below(axes, min(float(v.min()) for v in values))
+    smallest = min(float(np.min(gain)) * 1e6 for gains in sets for gain in gains)
+    axes.set_ylim(bottom=smallest / 2)  # a bar on a log axis has to start somewhere
+    _plain_logarithmic(axes.yaxis)
 
 
-def _leave_room_below(axes: Axes, smallest: float) -> None:
-    """A bar on a log axis starts somewhere: well below the smallest, at a power of ten."""
-    axes.set_ylim(bottom=10 ** np.floor(np.log10(smallest / 2)))
+def _plain_logarithmic(axis: Axis, scale: float = 1.0) -> None:
+    """Ticks at 1, 2, 5 times powers of ten, written out (times ``scale``): 0.2, 50, not 2 x 10^-1."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{scale * value:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def _bars(axes: Axes, names: Sequence[str], sets: Sequence[np.ndarray]) -> None:
@@ -205,7 +218,7 @@ def _bars(axes: Axes, names: Sequence[str], sets: Sequence[np.ndarray]) -> None:
 
 def _power_scale(largest: float) -> tuple[float, str]:
     """What to multiply watts with, and the SI prefix, so that the largest is at least 1."""
-    for scale, prefix in ((1.0, ""), (1e3, "m"), (1e6, "u"), (1e9, "n")):
+    for scale, prefix in ((1.0, ""), (1e3, "m"), (1e6, "µ"), (1e9, "n")):
         if largest * scale >= 1:
             return scale, prefix
     return 1e12, "p"

@@ -1,0 +1,109 @@
+"""Figures show the numbers of the results and are real image files."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from powerplan.errors import InvalidInput, MissingExtra
+from powerplan.hardware import Gains
+from powerplan.moments.prediction import Prediction
+from powerplan.planning import Outcome, Plan, Termination
+from powerplan.report.plots import plot_frontier, plot_plan, plot_predicted_simulated
+from powerplan.simulate.simulation import Simulation
+
+SIGNATURES = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF-"}
+
+
+@pytest.mark.parametrize("suffix", SIGNATURES)
+def test_suffix_decides_the_format(make_plan: Callable[..., Plan], tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"plan{suffix}"
+    plot_plan(make_plan(), file=file)
+    assert file.read_bytes().startswith(SIGNATURES[suffix])
+    assert file.stat().st_size > 5000
+
+
+def test_plan_bars_are_the_numbers(make_plan: Callable[..., Plan], make_prediction: Callable[..., Prediction]) -> None:
+    figure = plot_plan(make_plan(), baseline=make_prediction(power=10e-6), title="digits")
+    gain, power, error = figure.axes
+    heights = [[bar.get_height() for bar in group] for group in gain.containers]
+    assert heights == [pytest.approx([25, 40, 100]), pytest.approx([20, 40, 80])]
+    heights = [[bar.get_height() for bar in group] for group in power.containers]
+    assert heights == [pytest.approx([4.9, 1.4, 0.7]), pytest.approx([7, 2, 1])]
+    assert "[µW]" in power.get_ylabel()
+    assert sum(bar.get_height() for bar in error.containers[0]) == pytest.approx(100)
+    title = figure.get_suptitle()
+    assert title == "digits: NMSE ≤ 1.000 %, power 7.000 µW, 30.0 % below the baseline"
+
+
+def test_column_gains_are_drawn_with_their_range(make_plan: Callable[..., Plan]) -> None:
+    gains = Gains(conductance=(np.array([1e-6, 2e-6, 8e-6]), 4e-6, 5e-6), voltage=(0.1, 0.1, 0.1))
+    figure = plot_plan(make_plan(gains=gains, baseline_gains=None, baseline_power=None))
+    bars = figure.axes[0].containers[0]
+    assert [bar.get_height() for bar in bars] == pytest.approx([2, 4, 5])
+    assert "columns" in figure.axes[0].get_title()
+
+
+def test_frontier_shows_plan_baseline_and_simulation(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
+    end = Termination(
+        outcome=Outcome.INFEASIBLE, message="no", solver_status="", iterations=0, predictions=0, seconds=0.0
+    )
+    plans = [make_plan(0.1, 2e-6), make_plan(0.001, 2e-5), make_plan(1e-9, 1.0, termination=end)]
+    figure = plot_frontier(plans, file=tmp_path / "frontier.png")
+    axes = figure.axes[0]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    x, y = axes.lines[0].get_data()
+    assert list(x) == pytest.approx([0.001, 0.1])  # sorted; the infeasible target left out
+    assert list(y) == pytest.approx([20, 2])
+    labels = axes.get_legend_handles_labels()[1]
+    assert len(labels) == 3
+    assert (tmp_path / "frontier.png").stat().st_size > 5000
+
+
+def test_frontier_of_infeasible_targets_only_is_an_empty_figure(make_plan: Callable[..., Plan]) -> None:
+    end = Termination(
+        outcome=Outcome.INFEASIBLE, message="no", solver_status="", iterations=0, predictions=0, seconds=0.0
+    )
+    assert not plot_frontier([make_plan(termination=end)]).axes[0].get_legend()
+
+
+def test_predicted_against_simulated(
+    make_prediction: Callable[..., Prediction], make_simulation: Callable[..., Simulation], tmp_path: Path
+) -> None:
+    sweep = [(make_prediction(0.99 * n), make_simulation(n)) for n in (0.1, 0.001, 0.01)]
+    figure = plot_predicted_simulated({"digits": sweep, "iris": sweep[:1]}, file=tmp_path / "check.png")
+    above, below = figure.axes
+    x, y = above.containers[0].lines[0].get_data()
+    assert list(x) == pytest.approx([0.001, 0.01, 0.1])
+    assert list(y) == pytest.approx([0.00099, 0.0099, 0.099])
+    assert list(below.containers[0].lines[0].get_ydata()) == pytest.approx([-1, -1, -1])
+    assert (tmp_path / "check.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("file", ["plan.gif", "plan", "missing/plan.png"])
+def test_file_that_cannot_be_written_is_refused(make_plan: Callable[..., Plan], tmp_path: Path, file: str) -> None:
+    with pytest.raises(InvalidInput, match="plot: got"):
+        plot_plan(make_plan(), file=tmp_path / file)
+
+
+def test_missing_matplotlib_names_the_install_command(
+    make_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingExtra, match=r"pip install 'powerplan\[plot\]'"):
+        plot_plan(make_plan())
+
+
+def test_reports_import_no_pyplot() -> None:
+    """Importing the figures loads no matplotlib, and drawing needs no pyplot (it may look for a display)."""
+    code = (
+        "import sys, powerplan.report.plots as p; assert 'matplotlib' not in sys.modules; "
+        "p._new_figure(1, 1); assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -1,0 +1,59 @@
+"""Numbers for people."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from powerplan.report.units import gain_text, percent, share, si, si_with_error, significant, with_error
+
+PREFIX = {"a": 1e-18, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (2e-6, "2.000 uS"),
+        (123.456e-6, "123.5 uS"),
+        (999.96e-9, "1.000 uS"),
+        (0.0, "0 S"),
+        (-3e-3, "-3.000 mS"),
+        (None, "-"),
+        (math.nan, "-"),
+        (math.inf, "inf S"),
+    ],
+)
+def test_si_text(value: float | None, text: str) -> None:
+    assert si(value, "S") == text
+
+
+@given(st.floats(1e-18, 1e11))
+def test_si_text_reads_back_to_the_value(value: float) -> None:
+    """The number and prefix shown are the value to four significant digits, the number in [1, 1000)."""
+    number, unit = si(value, "W").split()
+    assert float(number) * PREFIX[unit.removesuffix("W")] == pytest.approx(value, rel=6e-4)
+    assert 1 <= float(number) < 1000
+
+
+def test_percent_and_share() -> None:
+    assert percent(0.01) == "1.000 %"
+    assert percent(math.nan) == "-"
+    assert share(1.0, 3.0) == "33.3 %"
+    assert share(0.0, 0.0) == "-"
+    assert significant(1.2345678e-7) == "1.235e-07"
+
+
+def test_error_decides_the_digits() -> None:
+    assert with_error(1.00123, 0.0073) == "1.0012 ± 0.0073"
+    assert with_error(0.0100123, 0.000073, 100) == "1.0012 ± 0.0073"
+    assert with_error(1.5, 0.0) == "1.500 ± 0.0"
+    assert si_with_error(12.3456e-6, 0.05e-6, "W") == "12.346 ± 0.050 uW"
+    assert si_with_error(0.0, 0.0, "W") == "0 ± 0 W"
+
+
+def test_column_gains_are_summarised() -> None:
+    assert gain_text(2e-6, "S") == "2.000 uS"
+    assert gain_text(np.array([1e-6, 2e-6, 9e-6]), "S") == "2.000 uS (1.00 uS - 9.00 uS)"
