@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         frontier as frontier,
         plan as plan,
     )
-    from powerplan.simulate import Simulation as Simulation, simulate as simulate
+    from powerplan.montecarlo import Simulation as Simulation, simulate as simulate
 
 _HOMES = {
     "powerplan.errors": (
@@ -59,7 +59,7 @@ _HOMES = {
     "powerplan.network": ("Network",),
     "powerplan.network.torch_import": ("from_torch",),
     "powerplan.planning": ("MaxMSE", "MaxNMSE", "MaxPower", "Outcome", "Plan", "frontier", "plan"),
-    "powerplan.simulate": ("Simulation", "simulate"),
+    "powerplan.montecarlo": ("Simulation", "simulate"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

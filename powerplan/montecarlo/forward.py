@@ -13,69 +13,80 @@ import torch
 from powerplan.hardware import Gains, Hardware
 from powerplan.network import INPUT, Activation, Linear, Network, Op
 from powerplan.network.forward import digital
-from powerplan.simulate.crossbar import TILE_DEVICES, Crossbar, Scratch
-from powerplan.simulate.streams import Streams
+from powerplan.montecarlo.crossbar import TILE_DEVICES, Crossbar, Scratch
+from powerplan.montecarlo.streams import Streams
 
 #: activations without a transcendental function: rounded the same wherever a value lies in memory
 _PIECEWISE_LINEAR = ("identity", "relu", "leaky_relu", "hard_tanh")
 
 
 class NoisyForward:
-    """The network with its crossbars, ready to be drawn.
+    """The network with its crossbars and a batch of inputs, ready to be drawn.
 
     Args:
-        batch: number of inputs B passed through every draw.
+        inputs: (B, *input_shape), in the precision and on the device of the simulation.
     """
 
-    def __init__(
-        self, network: Network, hardware: Hardware, gains: Gains, *, batch: int, dtype: torch.dtype, device: torch.device
-    ) -> None:
-        self.network, self.batch, self._itemsize = network, batch, dtype.itemsize
+    def __init__(self, network: Network, hardware: Hardware, gains: Gains, inputs: torch.Tensor) -> None:
+        dtype, device = inputs.dtype, inputs.device
+        self._network, self._batch, self._itemsize = network, len(inputs), dtype.itemsize
         self._scratch = Scratch(dtype, device)
         self._crossbars: dict[str, Crossbar] = {}
         for node, c, v in zip(network.crossbars, gains.conductance, gains.voltage, strict=True):
             assert isinstance(node.op, Linear)
             self._crossbars[node.name] = Crossbar(node.op, c, v, hardware, dtype=dtype, device=device)
         self._last_use = {name: node.name for node in network.nodes for name in node.inputs}
+        self._shared = {INPUT: inputs[None]}  # what all draws have in common is computed once
+        self._shared_voltage: dict[str, torch.Tensor] = {}
+        for node in network.nodes:
+            if self._shared.keys() >= set(node.inputs):
+                crossbar = self._crossbars.get(node.name)
+                if crossbar is not None:
+                    self._shared_voltage[node.name] = crossbar.mean_square_voltage(self._shared[node.inputs[0]])
+                else:
+                    self._shared[node.name] = _digital_by_draw(node.op, *(self._shared[name] for name in node.inputs))
 
     def __call__(
-        self, x: torch.Tensor, streams: Streams, observe: Callable[[str, torch.Tensor], None] | None = None
+        self, streams: Streams, observe: Callable[[str, torch.Tensor], None] | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One pass of the batch through newly programmed arrays in every draw.
 
         Args:
-            x: (B, *input_shape).
             streams: of D draws.
             observe: called with the name and the decoded output z (D, B, n_out) of every crossbar layer.
 
         Returns:
-            Outputs (D, B, *output_shape) and power [W] of every layer in every draw, (D, L) float64.
+            Outputs (D, B, K) and power [W] of every layer in every draw, (D, L).
         """
-        values = {INPUT: x[None]}
+        values = dict(self._shared)
         power = []
-        for node in self.network.nodes:
-            crossbar = self._crossbars.get(node.name)
-            if crossbar is not None:
-                (source,) = node.inputs
-                values[node.name], watts = crossbar.read(values[source], streams, self._scratch)
-                power.append(watts)
-                if observe is not None:
-                    observe(node.name, values[node.name])
-            else:
-                values[node.name] = _digital_by_draw(node.op, *(values[name] for name in node.inputs))
+        for node in self._network.nodes:
+            if node.name not in self._shared:
+                x = [values[name] for name in node.inputs]
+                crossbar = self._crossbars.get(node.name)
+                if crossbar is None:
+                    values[node.name] = _digital_by_draw(node.op, *x)
+                else:
+                    voltage = self._shared_voltage.get(node.name)
+                    if voltage is None:
+                        voltage = crossbar.mean_square_voltage(x[0])
+                    values[node.name], watts = crossbar.read(x[0], voltage, streams, self._scratch)
+                    power.append(watts)
+                    if observe is not None:
+                        observe(node.name, values[node.name])
             for name in set(node.inputs):
                 if self._last_use[name] == node.name:
                     del values[name]
-        return values[self.network.output], torch.stack(power, dim=1)
+        return values[self._network.output].flatten(2), torch.stack(power, dim=1)
 
     def chunk(self, memory_limit: int) -> int:
         """Draws to run at a time: as many as fit the core's cache and the memory limit [bytes], at least one."""
-        sizes = {name: self.batch * math.prod(shape) for name, shape in self.network.shapes.items()}
+        sizes = {name: self._batch * math.prod(shape) for name, shape in self._network.shapes.items()}
         live, elements, hot = {INPUT}, 0, 0
-        for node in self.network.nodes:
+        for node in self._network.nodes:
             live.add(node.name)
             crossbar = self._crossbars.get(node.name)
-            scratch = crossbar.scratch_elements(self.batch) if crossbar is not None else 0
+            scratch = crossbar.scratch_elements(self._batch) if crossbar is not None else 0
             elements = max(elements, scratch + sum(sizes[name] for name in live))
             hot = max(hot, (crossbar.tile_devices if crossbar is not None else 0) + sizes[node.name])
             live -= {name for name in node.inputs if self._last_use[name] == node.name}

@@ -24,10 +24,10 @@ from powerplan.hardware.gains import warn_beyond_voltage
 from powerplan.moments.prediction import LayerMoments
 from powerplan.network import Network
 from powerplan.network.forward import ideal_values
-from powerplan.simulate.forward import NoisyForward
-from powerplan.simulate.simulation import RunningEstimate, Simulation
-from powerplan.simulate.statistics import RunningMoments
-from powerplan.simulate.streams import Streams
+from powerplan.montecarlo.forward import NoisyForward
+from powerplan.montecarlo.simulation import RunningEstimate, Simulation
+from powerplan.montecarlo.statistics import RunningMoments, block_draws
+from powerplan.montecarlo.streams import Streams
 
 #: the stopping rule is looked at after every so many draws
 ROUND = 128
@@ -97,9 +97,8 @@ def simulate(
         layers = _layer_accumulators(network, values, moments, memory_limit)
         del values
         tally = _Tally(ideal, memory_limit)
-        forward = NoisyForward(network, hardware, gains, batch=len(batch), dtype=real, device=place)
+        forward = NoisyForward(network, hardware, gains, torch.as_tensor(np.array(batch)).to(place, real))
         streams = Streams(seed, place)
-        x = torch.as_tensor(np.array(batch)).to(place, real)
         chunk = min(ROUND, forward.chunk(memory_limit))
 
         def observe(name: str, z: torch.Tensor) -> None:
@@ -111,12 +110,12 @@ def simulate(
             while made < end:
                 group = range(made, min(made + chunk, end))
                 streams.start(group)
-                output, power = forward(x, streams, observe if layers else None)
-                tally.add(output.flatten(2), power)
+                output, power = forward(streams, observe if layers else None)
+                tally.add(output, power)
                 made = group.stop
                 if progress is not None:
                     progress(made, draws)
-            tally.check_finite(dtype)
+            tally.gather(dtype)
             if estimates is not None:
                 estimates(tally.estimate(draws))
             if relative_standard_error is not None and tally.is_precise(relative_standard_error):
@@ -146,6 +145,8 @@ class _Tally:
         self._has_covariance = n <= COVARIANCE_OUTPUTS or 16 * 8 * batch * n * n <= memory_limit
         self._output = RunningMoments(ideal, covariance=self._has_covariance)
         self._square = RunningMoments(ideal.new_zeros(1, n), covariance=False)
+        self._waiting: list[torch.Tensor] = []  # small outputs are processed together
+        self._block = block_draws(ideal.numel())
         self._mse: list[torch.Tensor] = []
         self._power: list[torch.Tensor] = []
         self._classes: list[torch.Tensor] = []
@@ -153,24 +154,33 @@ class _Tally:
 
     def add(self, output: torch.Tensor, power: torch.Tensor) -> None:
         """Take in outputs (D, B, K) and powers (D, L)."""
-        self._output.add(output)
-        square = (output - self._ideal).square_().mean(1)
-        self._square.add(square[:, None])
-        self._mse.append(square.mean(1))
+        self._waiting.append(output)
         self._power.append(power)
-        classes = output[:, :, 0] > 0 if output.shape[2] == 1 else output.argmax(2)
-        self._classes.append(classes.to(self._class_type))
+        if sum(map(len, self._waiting)) >= self._block:
+            self._process()
 
-    def check_finite(self, dtype: str) -> None:
-        """Refuse results that are no numbers."""
-        last = self._mse[-1] + self._power[-1].sum(1)
-        if not bool(last.isfinite().all()):
+    def gather(self, dtype: str) -> None:
+        """Process what is waiting; refuse results that are no numbers."""
+        self._process()
+        if not bool(self._mse[-1].isfinite().all() & self._power[-1].isfinite().all()):
             raise InvalidInput.of(
                 "inputs",
                 "outputs that are not finite",
                 f"inputs and weights whose noisy outputs are finite in {dtype}",
                 "Scale the inputs or the weights down, or simulate with dtype='float64'.",
             )
+
+    def _process(self) -> None:
+        if not self._waiting:
+            return
+        output = torch.cat(self._waiting)
+        self._waiting.clear()
+        self._output.add(output)
+        square = (output - self._ideal).square_().mean(1)
+        self._square.add(square[:, None])
+        self._mse.append(square.mean(1))
+        classes = output[:, :, 0] > 0 if output.shape[2] == 1 else output.argmax(2)
+        self._classes.append(classes.to(self._class_type))
 
     def is_precise(self, fraction: float) -> bool:
         """True if the standard error of the MSE is below this fraction of it."""
@@ -194,7 +204,7 @@ class _Tally:
         self, *, seed: int, hardware: Hardware, layer_names: tuple[str, ...], layers: tuple[LayerMoments, ...]
     ) -> Simulation:
         """The simulation, in numpy."""
-        by_draw, power = _numpy(torch.cat(self._mse)), _numpy(torch.cat(self._power))
+        by_draw, power = _numpy(torch.cat(self._mse)), _numpy(torch.cat(self._power).double())
         mse, error = float(by_draw.mean()), float(_standard_error(by_draw))
         signal = float(self._ideal.square().mean())
         return Simulation(

@@ -14,13 +14,15 @@ precision never sees the scale of a conductance.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
 from powerplan.hardware import Hardware
 from powerplan.hardware.devices import program, programming_variance
 from powerplan.network import Linear
-from powerplan.simulate.streams import Streams
+from powerplan.montecarlo.streams import Streams
 
 #: devices of one draw worked on at a time (they, their noise and their targets should fit the core's cache)
 TILE_DEVICES = 1 << 17
@@ -52,21 +54,24 @@ class Crossbar:
         target = hardware.conductance_min + gain * torch.stack([weight.clamp(min=0), (-weight).clamp(min=0)])
         std = programming_variance(hardware, target).sqrt()
         to = {"dtype": dtype, "device": device}
-        self._target, self._std = (target / gain).to(**to), (std / gain).to(**to)
+        target_weight, std_weight = (target / gain).to(**to), (std / gain).to(**to)
         self._noisy_devices = bool(std.any())
-        self._gain = gain.to(**to)
         self._bias = None if op.bias is None else torch.as_tensor(np.array(op.bias)).to(**to)
         self._read_std = (hardware.read_noise_std / (gain[:, 0] * voltage)).to(**to)
+        gain = gain.to(**to)
         self._input_std = hardware.input_noise_std / voltage
         # At least two columns in a tile where there are two: the product with one column is rounded differently.
         tiles = max(1, min(self.n_out // 2, -(-2 * self.n_out * self.n_in // TILE_DEVICES)))
         edges = [round(k * self.n_out / tiles) for k in range(tiles + 1)]
-        self._tiles = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-
-    @property
-    def tile_devices(self) -> int:
-        """Devices of one draw worked on at a time."""
-        return 2 * self.n_in * max(tile.stop - tile.start for tile in self._tiles)
+        self._tiles = [
+            _Tile(
+                target=target_weight[:, a:b],
+                std=std_weight[:, a:b],
+                gain=gain if len(gain) == 1 else gain[a:b],
+            )
+            for a, b in zip(edges[:-1], edges[1:], strict=True)
+        ]
+        self.tile_devices = max(tile.target.numel() for tile in self._tiles)
 
     def scratch_elements(self, batch: int) -> int:
         """Numbers held for one draw and ``batch`` inputs during :meth:`read`, its input and output not counted."""
@@ -75,67 +80,73 @@ class Crossbar:
         currents = batch * self.tile_devices // self.n_in if self.hardware.feedback_resistance else batch * self.n_out
         return 3 * self.tile_devices + 2 * max(rows, columns) + currents
 
-    def read(self, x: torch.Tensor, streams: Streams, scratch: Scratch) -> tuple[torch.Tensor, torch.Tensor]:
+    def mean_square_voltage(self, x: torch.Tensor) -> torch.Tensor:
+        """Mean over the batch of E[V_j²] [V²], (D, n_in), for activations x (D, B, n_in)."""
+        return x.square().mean(1).mul_(self.voltage**2).add_(self.hardware.input_noise_std**2)
+
+    def read(
+        self, x: torch.Tensor, mean_square_voltage: torch.Tensor, streams: Streams, scratch: Scratch
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Program the devices of every draw and pass the batch through them.
 
         Args:
             x: (D, B, n_in) activations of each draw, or (1, B, n_in) if all draws share them.
+            mean_square_voltage: of ``x``.
             streams: of D draws.
 
         Returns:
-            z (D, B, n_out) and the power [W] of one inference in each draw, (D,) float64.
+            z (D, B, n_out) and the power [W] of one inference in each draw, (D,).
         """
         hardware, draws, batch = self.hardware, streams.draws, x.shape[1]
-        mean_square = x.square().mean(1) + self._input_std**2
         if self._input_std:
             noise = streams.normal_(scratch.normals((draws, batch, self.n_in)))
             x = torch.add(x, noise.to(x.dtype), alpha=self._input_std)
         x = x.expand(draws, -1, -1)
-        z = x.new_empty(draws, batch, self.n_out)
-        array = x.new_zeros(draws, dtype=torch.float64)
-        tia = torch.zeros_like(array)
+        columns, by_row, tia = [], [], []
         for tile in self._tiles:
             devices = self._program(tile, streams, scratch)
-            plus, minus = devices[:, 0], devices[:, 1]
             if hardware.feedback_resistance is None:
-                weight = torch.sub(plus, minus, out=scratch.values("pair", plus.shape))
-                z[:, :, tile] = _product(x, weight)
+                pair = torch.sub(devices[:, 0], devices[:, 1], out=scratch.values("pair", devices[:, 0].shape))
+                columns.append(_product(x, pair))
             else:
                 currents = torch.bmm(x, devices.flatten(1, 2).transpose(1, 2)).unflatten(2, (2, -1))
-                torch.sub(currents[:, :, 0], currents[:, :, 1], out=z[:, :, tile])
-                square = currents.square_().mean(1).sum(1) * self._tile_gain(tile)[:, 0].square()
-                tia += square.sum(1, dtype=torch.float64)
-            array += self._array_power(devices, tile, mean_square, scratch)
+                columns.append(currents[:, :, 0] - currents[:, :, 1])
+                squares = currents.square_().mean(1).mul_((self.voltage * tile.gain[:, 0]) ** 2)
+                tia.append(squares.flatten(1).sum(1))
+            by_row.append(self._conductance_by_row(devices, tile, scratch))
+        power = sum(by_row[1:], by_row[0]).mul_(mean_square_voltage).sum(1)
+        if tia and hardware.feedback_resistance is not None:
+            power += hardware.feedback_resistance * sum(tia[1:], tia[0])
+        z = columns[0] if len(columns) == 1 else torch.cat(columns, dim=2)
         if hardware.read_noise_std:
             noise = streams.normal_(scratch.normals((draws, batch, self.n_out)))
             z.add_(noise.to(z.dtype).mul_(self._read_std))
-        if self._bias is not None:
-            z.add_(self._bias)
-        return z, self.voltage**2 * (array + (hardware.feedback_resistance or 0.0) * tia)
+        return (z if self._bias is None else z.add_(self._bias)), power
 
-    def _program(self, tile: slice, streams: Streams, scratch: Scratch) -> torch.Tensor:
+    def _program(self, tile: _Tile, streams: Streams, scratch: Scratch) -> torch.Tensor:
         """Devices (D, 2, columns of the tile, n_in) [unit weight]."""
-        target = self._target[:, tile]
         if not self._noisy_devices:
-            return target.expand(streams.draws, -1, -1, -1)
-        normals = streams.normal_(scratch.normals((streams.draws, *target.shape)))
-        out = normals if normals.dtype == target.dtype else scratch.values("devices", normals.shape)
-        return program(self.hardware, target, self._std[:, tile], normals, out)
+            return tile.target.expand(streams.draws, -1, -1, -1)
+        normals = streams.normal_(scratch.normals((streams.draws, *tile.target.shape)))
+        out = normals if normals.dtype == tile.target.dtype else scratch.values("devices", normals.shape)
+        return program(self.hardware, tile.target, tile.std, normals, out)
 
-    def _array_power(
-        self, devices: torch.Tensor, tile: slice, mean_square: torch.Tensor, scratch: Scratch
-    ) -> torch.Tensor:
-        """Σ_ij (G⁺_ij + G⁻_ij) mean x_j² over the columns of the tile, (D,) float64 [S · unit activation²]."""
+    def _conductance_by_row(self, devices: torch.Tensor, tile: _Tile, scratch: Scratch) -> torch.Tensor:
+        """Σ_i (G⁺_ij + G⁻_ij) over the columns of the tile, (D, n_in) [S]."""
         # Sums over columns, not a matrix-vector product, which would round by the alignment of the draw in memory.
-        if len(self._gain) == 1:
-            by_row = devices.flatten(1, 2).sum(1) * self._gain[0]
-        else:
-            pair = torch.add(devices[:, 0], devices[:, 1], out=scratch.values("pair", devices[:, 0].shape))
-            by_row = pair.mul_(self._tile_gain(tile)).sum(1)
-        return by_row.mul_(mean_square).sum(1, dtype=torch.float64)
+        if len(tile.gain) == 1:
+            return devices.flatten(1, 2).sum(1).mul_(tile.gain)
+        pair = torch.add(devices[:, 0], devices[:, 1], out=scratch.values("pair", devices[:, 0].shape))
+        return pair.mul_(tile.gain).sum(1)
 
-    def _tile_gain(self, tile: slice) -> torch.Tensor:
-        return self._gain if len(self._gain) == 1 else self._gain[tile]
+
+@dataclass(frozen=True, kw_only=True)
+class _Tile:
+    """Some columns of a crossbar: target and std (2, n, n_in) [unit weight], gain (n, 1) or (1, 1) [S per unit weight]."""
+
+    target: torch.Tensor
+    std: torch.Tensor
+    gain: torch.Tensor
 
 
 class Scratch:
