@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -42,13 +43,31 @@ def digital(op: Op, x: torch.Tensor, *, batch_axes: int = 1) -> torch.Tensor:
             return activation_function(op)(x)
         case Scale():
             view = (-1,) + (1,) * (x.dim() - batch_axes - 1)
-            return x * torch.as_tensor(op.scale, dtype=x.dtype, device=x.device).view(view) + torch.as_tensor(
-                op.shift, dtype=x.dtype, device=x.device
-            ).view(view)
+            scale, shift = (torch.tensor(a, dtype=x.dtype, device=x.device).view(view) for a in (op.scale, op.shift))
+            return x * scale + shift
         case Flatten():
             return x.flatten(batch_axes)
         case _:
             raise NotImplementedError(op.type)
+
+
+def linear_tensors(op: Op, dtype: torch.dtype, device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Weight (n_out, n_in) and bias (n_out,) or None of a linear layer in torch; kept as long as the layer."""
+    assert isinstance(op, Linear)
+    kept = _LINEAR.setdefault(op, {})
+    key = (dtype, str(device))
+    if key not in kept:
+        weight, bias = (
+            None if a is None else torch.tensor(np.asarray(a), dtype=dtype, device=device) for a in (op.weight, op.bias)
+        )
+        assert weight is not None
+        kept[key] = weight, bias
+    return kept[key]
+
+
+_LINEAR: WeakKeyDictionary[Op, dict[tuple[torch.dtype, str], tuple[torch.Tensor, torch.Tensor | None]]] = (
+    WeakKeyDictionary()
+)
 
 
 def ideal_values(
@@ -63,8 +82,7 @@ def ideal_values(
     for node in network.nodes:
         (x,) = (values[name] for name in node.inputs)
         if isinstance(node.op, Linear):
-            weight = torch.as_tensor(np.array(node.op.weight), dtype=dtype, device=device)
-            bias = None if node.op.bias is None else torch.as_tensor(np.array(node.op.bias), dtype=dtype, device=device)
+            weight, bias = linear_tensors(node.op, dtype, device)
             values[node.name] = F.linear(x, weight, bias)
         else:
             values[node.name] = digital(node.op, x)

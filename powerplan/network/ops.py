@@ -2,7 +2,7 @@
 
 An operation knows its attributes (plain values), its tensors (read-only arrays) and the shape it makes
 of its input shapes. What it *computes* (ideal forward pass, Gaussian moments, adjoint) is torch code and
-lives in :mod:`powerplan.moments` and :mod:`powerplan.simulate`, keyed by the class.
+lives in :mod:`powerplan.moments` and :mod:`powerplan.montecarlo`, keyed by the class.
 
 To add one: subclass :class:`Op`, decorate it with :func:`register`, and give it rules there.
 """
