@@ -294,7 +294,7 @@ def test_weight_types(dtype: torch.dtype) -> None:
     op = from_torch(module, (4,)).crossbars[0].op
     assert isinstance(op, Linear)
     assert op.weight.dtype == (np.float64 if dtype == torch.float64 else np.float32)
-    np.testing.assert_array_equal(op.weight, module[0].weight.detach().double().numpy())
+    np.testing.assert_array_equal(op.weight, next(module.parameters()).detach().double().numpy())
 
 
 def refuse(module: Any, shape: Any = (4,), error: type[InvalidInput] = UnsupportedOperation) -> str:
