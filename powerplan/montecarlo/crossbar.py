@@ -14,6 +14,8 @@ precision never sees the scale of a conductance.
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,11 +23,11 @@ import torch
 
 from powerplan.hardware import Hardware
 from powerplan.hardware.devices import program, programming_variance
-from powerplan.network import Linear
 from powerplan.montecarlo.streams import Streams
+from powerplan.network import Linear
 
-#: devices of one draw worked on at a time (they, their noise and their targets should fit the core's cache)
-TILE_DEVICES = 1 << 17
+#: devices of one draw worked on at a time (more do not fit the caches, fewer do not pay for the calls)
+TILE_DEVICES = 1 << 18
 
 
 class Crossbar:
@@ -53,12 +55,11 @@ class Crossbar:
         weight = torch.as_tensor(np.array(op.weight, dtype=np.float64))
         target = hardware.conductance_min + gain * torch.stack([weight.clamp(min=0), (-weight).clamp(min=0)])
         std = programming_variance(hardware, target).sqrt()
-        to = {"dtype": dtype, "device": device}
-        target_weight, std_weight = (target / gain).to(**to), (std / gain).to(**to)
+        target_weight, std_weight = (target / gain).to(device, dtype), (std / gain).to(device, dtype)
         self._noisy_devices = bool(std.any())
-        self._bias = None if op.bias is None else torch.as_tensor(np.array(op.bias)).to(**to)
-        self._read_std = (hardware.read_noise_std / (gain[:, 0] * voltage)).to(**to)
-        gain = gain.to(**to)
+        self._bias = None if op.bias is None else torch.as_tensor(np.array(op.bias)).to(device, dtype)
+        self._read_std = (hardware.read_noise_std / (gain[:, 0] * voltage)).to(device, dtype)
+        gain = gain.to(device, dtype)
         self._input_std = hardware.input_noise_std / voltage
         # At least two columns in a tile where there are two: the product with one column is rounded differently.
         tiles = max(1, min(self.n_out // 2, -(-2 * self.n_out * self.n_in // TILE_DEVICES)))
@@ -69,7 +70,7 @@ class Crossbar:
                 std=std_weight[:, a:b],
                 gain=gain if len(gain) == 1 else gain[a:b],
             )
-            for a, b in zip(edges[:-1], edges[1:], strict=True)
+            for a, b in itertools.pairwise(edges)
         ]
         self.tile_devices = max(tile.target.numel() for tile in self._tiles)
 
@@ -109,7 +110,7 @@ class Crossbar:
                 pair = torch.sub(devices[:, 0], devices[:, 1], out=scratch.values("pair", devices[:, 0].shape))
                 columns.append(_product(x, pair))
             else:
-                currents = torch.bmm(x, devices.flatten(1, 2).transpose(1, 2)).unflatten(2, (2, -1))
+                currents = torch.bmm(x, devices.flatten(1, 2).transpose(1, 2)).view(draws, batch, 2, -1)
                 columns.append(currents[:, :, 0] - currents[:, :, 1])
                 squares = currents.square_().mean(1).mul_((self.voltage * tile.gain[:, 0]) ** 2)
                 tia.append(squares.flatten(1).sum(1))
@@ -142,7 +143,7 @@ class Crossbar:
 
 @dataclass(frozen=True, kw_only=True)
 class _Tile:
-    """Some columns of a crossbar: target and std (2, n, n_in) [unit weight], gain (n, 1) or (1, 1) [S per unit weight]."""
+    """n columns of a crossbar: target and std (2, n, n_in) [weight], gain (n, 1) or (1, 1) [S per unit weight]."""
 
     target: torch.Tensor
     std: torch.Tensor
@@ -165,9 +166,7 @@ class Scratch:
         return self._buffer(name, shape, self._dtype)
 
     def _buffer(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-        size = 1
-        for n in shape:
-            size *= n
+        size = math.prod(shape)
         buffer = self._buffers.get(name)
         if buffer is None or buffer.numel() < size:
             buffer = self._buffers[name] = torch.empty(size, dtype=dtype, device=self._device)

@@ -11,10 +11,10 @@ from collections.abc import Callable
 import torch
 
 from powerplan.hardware import Gains, Hardware
-from powerplan.network import INPUT, Activation, Linear, Network, Op
-from powerplan.network.forward import digital
 from powerplan.montecarlo.crossbar import TILE_DEVICES, Crossbar, Scratch
 from powerplan.montecarlo.streams import Streams
+from powerplan.network import INPUT, Activation, Linear, Network, Op
+from powerplan.network.forward import digital
 
 #: activations without a transcendental function: rounded the same wherever a value lies in memory
 _PIECEWISE_LINEAR = ("identity", "relu", "leaky_relu", "hard_tanh")

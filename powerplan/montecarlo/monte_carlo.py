@@ -10,8 +10,7 @@ numbers, and the draws are independent: how many are run at a time changes the t
 from __future__ import annotations
 
 import math
-import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +21,12 @@ from powerplan.errors import InvalidInput
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.gains import warn_beyond_voltage
 from powerplan.moments.prediction import LayerMoments
-from powerplan.network import Network
-from powerplan.network.forward import ideal_values
 from powerplan.montecarlo.forward import NoisyForward
 from powerplan.montecarlo.simulation import RunningEstimate, Simulation
 from powerplan.montecarlo.statistics import RunningMoments, block_draws
 from powerplan.montecarlo.streams import Streams
+from powerplan.network import Network
+from powerplan.network.forward import ideal_values
 
 #: the stopping rule is looked at after every so many draws
 ROUND = 128
@@ -233,7 +232,7 @@ class _Tally:
 
 
 def _layer_accumulators(
-    network: Network, ideal: dict[str, torch.Tensor], moments: str, memory_limit: int
+    network: Network, ideal: Mapping[str, torch.Tensor], moments: str, memory_limit: int
 ) -> dict[str, RunningMoments]:
     """One accumulator of the outputs of every crossbar layer, if moments are asked for."""
     if moments == "none":
@@ -257,7 +256,7 @@ def _check_options(draws: object, seed: object, relative_standard_error: object,
         ("seed", seed, 0, None),
         ("memory_limit", memory_limit, 1, None),
     ):
-        if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
+        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
             check.fail(field, value, f"an integer >= {least}", f"Give {field} as an integer.")
         elif most is not None and value > most:
             check.fail(field, value, f"at most {most}", "Stop earlier with relative_standard_error.")
