@@ -5,9 +5,11 @@ A device programmed to target G holds N(G, s²(G)), clipped at zero if the hardw
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 
-from powerplan.gaussian import rectified
+from powerplan.gaussian import clipped
 from powerplan.hardware.hardware import Hardware
 
 
@@ -29,7 +31,7 @@ def programming_variance(hardware: Hardware, target: torch.Tensor) -> torch.Tens
 
 
 def device_moments(hardware: Hardware, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean [S] and variance [S²] of the conductance held by devices programmed to ``target`` [S], any shape.
+    """Mean [S] and variance [S²] of the conductance held by devices programmed to ``target`` [S] >= 0, any shape.
 
     Without clipping the mean is ``target`` itself (the same tensor); the variance is () if all devices share it.
     With clipping both are those of max(0, N(G, s²)). Differentiable in the target.
@@ -40,8 +42,14 @@ def device_moments(hardware: Hardware, target: torch.Tensor) -> tuple[torch.Tens
         variance = programming_variance(hardware, target)
     if not hardware.clip_conductance or not hardware.has_programming_noise:
         return target, variance
-    held = rectified(target, variance.expand_as(target))
-    return held.mean, held.variance
+    return clipped(target, variance)
+
+
+@lru_cache(maxsize=256)
+def idle_device_moments(hardware: Hardware) -> tuple[float, float]:
+    """Mean [S] and variance [S²] of a device programmed to conductance_min."""
+    mean, variance = device_moments(hardware, torch.tensor(hardware.conductance_min, dtype=torch.float64))
+    return float(mean), float(variance)
 
 
 def program(
