@@ -176,14 +176,16 @@ def conductance_limits(network: Network, hardware: Hardware) -> list[float]:
     return [float(limit.min()) for limit in column_conductance_limits(network, hardware)]
 
 
-def voltage_limits(network: Network, hardware: Hardware, inputs: np.ndarray) -> list[float]:
+def voltage_limits(
+    network: Network, hardware: Hardware, inputs: np.ndarray, *, values: Mapping[str, Any] | None = None
+) -> list[float]:
     """Largest voltage gain of every layer: V_max / max|x| over its ideal inputs [V per unit activation].
 
-    A layer whose inputs are all zero gets V_max.
+    A layer whose inputs are all zero gets V_max. ``values``: the ideal value of every node, where already known.
     """
     from powerplan.network.forward import ideal_values
 
-    values = ideal_values(network, check_inputs(inputs, network.input_shape))
+    values = ideal_values(network, check_inputs(inputs, network.input_shape)) if values is None else values
     peaks = [float(values[node.inputs[0]].abs().max()) for node in network.crossbars]
     return [hardware.voltage_max / (peak or 1.0) for peak in peaks]
 
@@ -199,12 +201,22 @@ def _gain(check: Checker, field: str, value: object, max_ndim: int) -> Gain:
     return frozen_array(array, np.float64) if array.ndim else float(array)
 
 
-def warn_beyond_voltage(network: Network, hardware: Hardware, gains: Gains, inputs: np.ndarray) -> None:
-    """Warn (LimitWarning) if ideal activations of these inputs drive rows beyond ``voltage_max``."""
+def warn_beyond_voltage(
+    network: Network,
+    hardware: Hardware,
+    gains: Gains,
+    inputs: np.ndarray,
+    *,
+    values: Mapping[str, Any] | None = None,
+) -> None:
+    """Warn (LimitWarning) if ideal activations of these inputs drive rows beyond ``voltage_max``.
+
+    ``values``: the ideal value of every node, where already known.
+    """
     beyond = [
         f"{name}: {gain / limit * hardware.voltage_max:.4g} V"
         for name, gain, limit in zip(
-            network.layer_names, gains.voltage, voltage_limits(network, hardware, inputs), strict=True
+            network.layer_names, gains.voltage, voltage_limits(network, hardware, inputs, values=values), strict=True
         )
         if gain > limit * (1 + 1e-6)
     ]

@@ -123,9 +123,7 @@ class Smooth(ActivationRule):
         centre = self.function(mean)
         first = (weights * (values - centre)).sum(0)
         spread = (weights * (values - centre - first) ** 2).sum(0)
-        return ActivationMoments(
-            mean=centre + first, variance=spread, slope=(weights * self.derivative(z)).sum(0)
-        )
+        return ActivationMoments(mean=centre + first, variance=spread, slope=(weights * self.derivative(z)).sum(0))
 
     def hermite(self, mean: Tensor, variance: Tensor, order: int) -> list[Tensor]:
         z, t, weights = self._nodes(mean, variance)

@@ -29,7 +29,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Adjoints:
-    """Result of a sweep: sources, output covariance (B, K, K) if asked for, and for every crossbar the
+    """Result of a sweep: sources and, if full, the output covariance (B, K, K) and for every crossbar the
     output bias (B, K) that its shifted mean weights cause."""
 
     sources: tuple[Source, ...]
@@ -37,8 +37,12 @@ class Adjoints:
     bias: dict[str, Tensor]
 
 
-def sweep(network: Network, trace: Trace, *, covariance: bool) -> Adjoints:
-    """Pull the K unit adjoints of the output back through the linearised network."""
+def sweep(network: Network, trace: Trace, *, full: bool) -> Adjoints:
+    """Pull the K unit adjoints of the output back through the linearised network.
+
+    Args:
+        full: also the output covariance and the bias by crossbar.
+    """
     noisy = _downstream_of_crossbars(network)
     outputs = math.prod(network.output_shape)
     like = trace.output_mean
@@ -46,15 +50,20 @@ def sweep(network: Network, trace: Trace, *, covariance: bool) -> Adjoints:
     adjoints: dict[str, Tensor] = {network.output: eye.reshape(1, outputs, *network.output_shape)}
     sources: list[Source] = []
     bias: dict[str, Tensor] = {}
-    joint = like.new_zeros(like.shape[0], outputs, outputs) if covariance else None
+    joint = like.new_zeros(like.shape[0], outputs, outputs) if full else None
 
     def add(node: str, kind: str, adjoint: Tensor, variance: Tensor) -> None:
         nonlocal joint
         flat = adjoint.flatten(2)
-        spread = variance.reshape(-1, flat.shape[-1])
-        sources.append(Source(node=node, kind=kind, variance=(flat**2 @ spread.unsqueeze(-1)).squeeze(-1)))
-        if joint is not None:
-            joint = joint + (flat * spread.unsqueeze(-2)) @ flat.mT
+        spread = variance.reshape(-1, 1, flat.shape[-1])
+        weighted = flat * spread
+        if joint is None:
+            caused = (weighted * flat).sum(-1)
+        else:
+            part = weighted @ flat.mT
+            joint = joint + part
+            caused = part.diagonal(dim1=-2, dim2=-1)
+        sources.append(Source(node=node, kind=kind, variance=caused))
 
     for node in reversed(network.nodes):
         adjoint = adjoints.pop(node.name, None)
@@ -67,9 +76,9 @@ def sweep(network: Network, trace: Trace, *, covariance: bool) -> Adjoints:
                 add(node.name, "programming", adjoint, crossbar.injected.programming)
             if moments.hardware.read_noise_std:
                 add(node.name, "read", adjoint, crossbar.injected.read)
-            if moments.mean_weight is not moments.crossbar.weight:
-                shift = crossbar.input_mean @ (moments.mean_weight - moments.crossbar.weight).detach().T
-                bias[node.name] = (adjoint.detach() @ shift.detach().unsqueeze(-1)).squeeze(-1)
+            if joint is not None and moments.mean_weight is not moments.crossbar.weight:
+                shift = crossbar.mean - moments.unshifted(crossbar.input_mean)
+                bias[node.name] = (adjoint @ shift.unsqueeze(-1)).squeeze(-1)
             inner = node.inputs[0] in noisy
             pulled = adjoint @ moments.mean_weight if inner or moments.has_row_noise else None
             if moments.has_row_noise and pulled is not None:

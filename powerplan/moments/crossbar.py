@@ -15,34 +15,46 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from powerplan.hardware.devices import device_moments
+from powerplan.hardware.devices import device_moments, idle_device_moments
 from powerplan.hardware.hardware import Hardware
-from powerplan.network.ops import Linear
+from powerplan.network.forward import linear_tensors
+from powerplan.network.graph import Network
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Crossbar:
-    """The constants of one crossbar layer as tensors: W (n_out, n_in), |W|, the bias."""
+    """The constants of one crossbar layer as tensors: W (n_out, n_in), |W|, sign W, the bias."""
 
     name: str
     weight: Tensor
     magnitude: Tensor
+    sign: Tensor
     bias: Tensor | None
 
     @classmethod
-    def of(cls, name: str, op: Linear, dtype: torch.dtype, device: str = "cpu") -> Crossbar:
-        """The constants of a linear layer."""
-        weight = torch.tensor(np.asarray(op.weight), dtype=dtype, device=device)
-        bias = None if op.bias is None else torch.tensor(np.asarray(op.bias), dtype=dtype, device=device)
-        return cls(name=name, weight=weight, magnitude=weight.abs(), bias=bias)
+    def all_of(cls, network: Network, dtype: torch.dtype, device: str = "cpu") -> tuple[Crossbar, ...]:
+        """The crossbar layers of a network, in order; kept as long as the network, which never changes."""
+        kept = _CONSTANTS.setdefault(network, {})
+        key = (dtype, device)
+        if key not in kept:
+            made = []
+            for node in network.crossbars:
+                weight, bias = linear_tensors(node.op, dtype, device)
+                made.append(cls(name=node.name, weight=weight, magnitude=weight.abs(), sign=weight.sign(), bias=bias))
+            kept[key] = tuple(made)
+        return kept[key]
+
+
+_CONSTANTS: WeakKeyDictionary[Network, dict[tuple[torch.dtype, str], tuple[Crossbar, ...]]] = WeakKeyDictionary()
 
 
 class Injected(NamedTuple):
-    """Error variance injected at the decoded outputs, independent between them; each broadcasts to (B, n_out)."""
+    """Error variance injected at the decoded outputs, independent between them: (B, n_out) and (n_out,)."""
 
     programming: Tensor
     read: Tensor
@@ -59,21 +71,18 @@ class CrossbarMoments:
     mean_weight: Tensor  # W̄ (n_out, n_in)
     weight_variance: Tensor  # (s⁺² + s⁻²)/c², broadcasts to (n_out, n_in)
     row_conductance: Tensor  # Σ_i (g⁺ + g⁻)_ij (n_in,)
-    held: tuple[Tensor, Tensor]  # mean conductance of the device that holds |W|, and of the one at G_min
-    spread: tuple[Tensor, Tensor]  # their variances
+    held: tuple[Tensor, float]  # mean conductance of the device that holds |W|, and of the one at G_min
+    spread: tuple[Tensor, float]  # their variances
 
     @classmethod
     def at(cls, crossbar: Crossbar, hardware: Hardware, conductance: Tensor, voltage: Tensor) -> CrossbarMoments:
         """The crossbar at conductance gain () or (n_out,) and voltage gain ()."""
         c = conductance.unsqueeze(-1) if conductance.dim() else conductance
         target = hardware.conductance_min + c * crossbar.magnitude
-        idle_target = torch.full((), hardware.conductance_min, dtype=target.dtype, device=target.device)
         mean, variance = device_moments(hardware, target)
-        idle, idle_variance = device_moments(hardware, idle_target)
-        if mean is target:  # nothing shifts the mean: W̄ = W exactly
-            mean_weight = crossbar.weight
-        else:
-            mean_weight = crossbar.weight.sign() * ((mean - idle) / c)
+        idle, idle_variance = idle_device_moments(hardware)
+        shifted = mean is not target  # otherwise W̄ = W exactly
+        mean_weight = crossbar.sign * ((mean - idle) / c) if shifted else crossbar.weight
         return cls(
             crossbar=crossbar,
             hardware=hardware,
@@ -101,6 +110,10 @@ class CrossbarMoments:
         z = x @ self.mean_weight.T
         return z if self.crossbar.bias is None else z + self.crossbar.bias
 
+    def unshifted(self, x: Tensor) -> Tensor:
+        """The output for mean inputs x if every device held its target on average."""
+        return torch.nn.functional.linear(x, self.crossbar.weight, self.crossbar.bias)
+
     def injected(self, square: Tensor) -> Injected:
         """Error variance injected for inputs of second moment m = ``square`` (B, n_in)."""
         m = square + self.row_noise
@@ -109,6 +122,7 @@ class CrossbarMoments:
         else:  # the same for every device of a column
             programming = m.sum(-1, keepdim=True) * self.weight_variance.reshape(1, -1)
         n_out = self.mean_weight.shape[0]
+        programming = programming.expand(-1, n_out)
         read = (self.hardware.read_noise_std / (self.c * self.v)) ** 2
         return Injected(programming=programming, read=read.reshape(-1).expand(n_out))
 
@@ -136,8 +150,5 @@ class CrossbarMoments:
             s = torch.where(holds, *self.spread)
             total = total + ((mean @ g.T) ** 2).sum() + (second @ s.T).sum()
             total = total + self.row_noise * (g**2).sum() * mean.shape[0]
-            if covariance is None:
-                total = total + (variance @ (g**2).T).sum()
-            else:
-                total = total + ((g @ covariance) * g).sum()
+            total = total + ((variance @ (g**2).T).sum() if covariance is None else ((g @ covariance) * g).sum())
         return resistance * self.v**2 * total / mean.shape[0]

@@ -49,11 +49,9 @@ def predict(
     choice("dtype", dtype, ("float64", "float32"))
     inputs = check_inputs(inputs, network.input_shape)
     gains.check(network, hardware)
-    warn_beyond_voltage(network, hardware, gains, inputs)
     with torch.no_grad():
-        predictor = Predictor.of(
-            network, hardware, inputs, method=method, dtype=getattr(torch, dtype), device=device
-        )
+        predictor = Predictor.of(network, hardware, inputs, method=method, dtype=getattr(torch, dtype), device=device)
+        warn_beyond_voltage(network, hardware, gains, inputs, values=predictor.ideal_values)
         return report(predictor, gains)
 
 
@@ -62,7 +60,7 @@ def report(predictor: Predictor, gains: Gains) -> Prediction:
     with torch.no_grad():
         programmed = predictor.program(*predictor.gain_tensors(gains))
         chunks = _chunks(predictor)
-        parts = [predictor.moments(programmed, chunk, covariance=True) for chunk in chunks]
+        parts = [predictor.moments(programmed, chunk, full=True) for chunk in chunks]
     return _assemble(predictor, parts, [chunk.shape[0] for chunk in chunks])
 
 
@@ -71,7 +69,7 @@ def _chunks(predictor: Predictor) -> Sequence[torch.Tensor]:
     network = predictor.network
     widest = max(int(np.prod(shape)) for shape in network.shapes.values())
     per_input = widest * (widest if predictor.method == "covariance" else int(np.prod(network.output_shape)))
-    return predictor.inputs.split(max(1, _CHUNK_ENTRIES // per_input))
+    return torch.split(predictor.inputs, max(1, _CHUNK_ENTRIES // per_input))
 
 
 def _assemble(predictor: Predictor, parts: Sequence[Moments], sizes: Sequence[int]) -> Prediction:
@@ -79,7 +77,7 @@ def _assemble(predictor: Predictor, parts: Sequence[Moments], sizes: Sequence[in
     weights = np.array(sizes) / sum(sizes)
     mean = torch.cat([p.mean for p in parts])
     variance = torch.cat([p.variance for p in parts]).double()
-    bias = mean.double() - predictor.ideal.double()
+    bias = mean.double() - predictor.ideal
     mse_by_output = (bias**2 + variance).mean(0)
     mse_bias, spread = float((bias**2).mean()), float(variance.mean())
     mse = float(mse_by_output.mean())

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from powerplan.moments.adjoint import Source, sweep
 from powerplan.moments.crossbar import Crossbar, CrossbarMoments
 from powerplan.moments.trace import Trace, full_covariance, mean_field
 from powerplan.network.forward import ideal_values
-from powerplan.network.graph import Network
+from powerplan.network.graph import INPUT, Network
 
 METHODS = ("linearized", "covariance", "diagonal")
 
@@ -30,9 +30,9 @@ class Moments:
     Attributes:
         mean: (B, K) mean output.
         variance: (B, K) output variance.
-        covariance: (B, K, K) or None if not asked for.
+        covariance: (B, K, K), or None if not asked for.
         sources: output variance by noise source; with ``linearized`` they sum to ``variance``.
-        bias_by_layer: (L,) mean squared output bias caused by each layer's shifted mean weights.
+        bias_by_layer: (L,) mean squared output bias caused by each layer's shifted mean weights; zero if not asked for.
         array_power, tia_power: (L,) [W].
         trace: the forward pass.
     """
@@ -53,7 +53,8 @@ class Predictor:
 
     Attributes:
         inputs: (B, *input_shape).
-        ideal: (B, K) ideal outputs.
+        ideal: (B, K) ideal outputs, float64.
+        ideal_values: (B, *shape) ideal value of every node, float64.
     """
 
     network: Network
@@ -62,6 +63,7 @@ class Predictor:
     crossbars: tuple[Crossbar, ...]
     inputs: Tensor
     ideal: Tensor
+    ideal_values: Mapping[str, Tensor]
 
     @classmethod
     def of(
@@ -75,24 +77,21 @@ class Predictor:
         device: str = "cpu",
     ) -> Predictor:
         """Move the constants of a network and a batch of inputs to torch."""
-        crossbars = tuple(
-            Crossbar.of(node.name, node.op, dtype, device)  # type: ignore[arg-type]
-            for node in network.crossbars
-        )
-        ideal = ideal_values(network, inputs, device=device)[network.output].flatten(1)
+        values = ideal_values(network, inputs, device=device)
         return cls(
             network=network,
             hardware=hardware,
             method=method,
-            crossbars=crossbars,
-            inputs=torch.tensor(np.asarray(inputs), dtype=dtype, device=device),
-            ideal=ideal.to(dtype),
+            crossbars=Crossbar.all_of(network, dtype, device),
+            inputs=values[INPUT].to(dtype),
+            ideal=values[network.output].flatten(1),
+            ideal_values=values,
         )
 
     @property
     def signal_power(self) -> float:
         """Mean over inputs and outputs of y*²."""
-        return float((self.ideal.double() ** 2).mean())
+        return float((self.ideal**2).mean())
 
     def gain_tensors(self, gains: Gains) -> tuple[list[Tensor], list[Tensor]]:
         """Conductance gains, () or (n_out,), and voltage gains () of every layer."""
@@ -110,20 +109,23 @@ class Predictor:
         ]
 
     def moments(
-        self, programmed: Sequence[CrossbarMoments], inputs: Tensor | None = None, *, covariance: bool = False
+        self, programmed: Sequence[CrossbarMoments], inputs: Tensor | None = None, *, full: bool = False
     ) -> Moments:
-        """Moments of the output for programmed crossbars; ``inputs`` None = all of them."""
+        """Moments of the output for programmed crossbars; ``inputs`` None = all of them.
+
+        ``full`` adds what only a report needs: the output covariance and the bias by layer.
+        """
         x = self.inputs if inputs is None else inputs
         forward = full_covariance if self.method == "covariance" else mean_field
         trace = forward(self.network, programmed, x)
-        adjoints = sweep(self.network, trace, covariance=covariance and self.method == "linearized")
+        adjoints = sweep(self.network, trace, full=full)
         if self.method == "linearized":
             variance = sum((source.variance for source in adjoints.sources), torch.zeros_like(trace.output_mean))
             joint = adjoints.covariance
         else:
             variance = trace.output_variance
-            joint = trace.output_covariance if trace.output_covariance is not None else None
-            if covariance and joint is None:
+            joint = trace.output_covariance
+            if full and joint is None:
                 joint = torch.diag_embed(variance)
         layers = [trace.crossbars[name] for name in self.network.layer_names]
         none = torch.zeros((), dtype=x.dtype, device=x.device)

@@ -1,0 +1,169 @@
+"""Plans as JSON files, schema-versioned."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from powerplan.errors import CorruptFile, InvalidInput
+from powerplan.hardware import Gains, Hardware
+from powerplan.moments.prediction import Prediction
+from powerplan.planning.outcome import Certificate, LimitPrice, Outcome, ShadowPrices, Termination, Verification
+from powerplan.planning.plan_value import Plan
+from powerplan.planning.targets import TARGETS, target_name
+
+FORMAT = "powerplan.plan"
+SCHEMA_VERSION = 1
+_MOST_BYTES = 1 << 30
+
+#: arrays of a prediction that a plan file holds; the output moments are left out
+_ARRAYS = ("mse_by_layer", "mse_by_output", "power_by_layer", "array_power_by_layer", "tia_power_by_layer")
+_NUMBERS = ("mse", "nmse", "signal_power", "mse_bias", "power", "energy")
+
+
+def plan_to_dict(plan: Plan) -> dict[str, Any]:
+    """A plan as plain JSON values; NaN becomes null."""
+    prediction = plan.prediction
+    return {
+        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        "target": {"kind": target_name(plan.target), "value": plan.target.value},
+        "granularity": plan.granularity,
+        "optimize": list(plan.optimize),
+        "hardware": plan.hardware.to_dict(),
+        "gains": plan.gains.to_dict(),
+        "prediction": {
+            "method": prediction.method,
+            **{name: _number(getattr(prediction, name)) for name in _NUMBERS},
+            **{name: getattr(prediction, name).tolist() for name in _ARRAYS},
+            "layer_names": list(prediction.layer_names),
+            "first_order": list(prediction.first_order),
+        },
+        "termination": {**asdict(plan.termination), "outcome": plan.termination.outcome.value},
+        "certificate": _optional(plan.certificate),
+        "shadow_prices": _optional(plan.shadow_prices),
+        "baseline_gains": plan.baseline_gains.to_dict() if plan.baseline_gains else None,
+        "baseline_power": plan.baseline_power,
+        "baseline_mse": plan.baseline_mse,
+        "saving": plan.saving,
+        "verification": _optional(plan.verification),
+        "provenance": dict(plan.provenance),
+    }
+
+
+def plan_from_dict(values: Mapping[str, Any]) -> Plan:
+    """Inverse of :func:`plan_to_dict`.
+
+    Raises:
+        CorruptFile: another format, a newer schema, missing or wrong entries.
+    """
+    if not isinstance(values, Mapping) or values.get("format") != FORMAT:
+        found = values.get("format") if isinstance(values, Mapping) else type(values).__name__
+        raise CorruptFile.of("plan.format", found, FORMAT, "This is not a plan file.")
+    if values.get("schema_version") != SCHEMA_VERSION:
+        raise CorruptFile.of(
+            "plan.schema_version", values.get("schema_version"), str(SCHEMA_VERSION), "Upgrade powerplan."
+        )
+    try:
+        return _build(values)
+    except InvalidInput as error:
+        raise CorruptFile(*error.violations) from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptFile.of(
+            "plan", f"{type(error).__name__}: {error}", "all entries of a plan file", "The file is damaged."
+        ) from error
+
+
+def _build(values: Mapping[str, Any]) -> Plan:
+    p, t = values["prediction"], values["termination"]
+    prices = values["shadow_prices"]
+    target = values["target"]
+    check = values["verification"]
+    numbers: dict[str, Any] = {name: math.nan if p[name] is None else float(p[name]) for name in _NUMBERS}
+    arrays: dict[str, Any] = {name: _array(p[name]) for name in _ARRAYS}
+    return Plan(
+        gains=Gains.from_dict(values["gains"]),
+        prediction=Prediction(
+            method=p["method"],
+            **numbers,
+            **arrays,
+            layer_names=tuple(p["layer_names"]),
+            first_order=tuple(p["first_order"]),
+        ),
+        target=TARGETS[target["kind"]](target["value"]),
+        granularity=values["granularity"],
+        optimize=tuple(values["optimize"]),
+        hardware=Hardware.from_dict(values["hardware"]),
+        termination=Termination(
+            **{**t, "outcome": Outcome(t["outcome"]), "binding_limits": tuple(t["binding_limits"])}
+        ),
+        certificate=None if values["certificate"] is None else Certificate(**values["certificate"]),
+        shadow_prices=None
+        if prices is None
+        else ShadowPrices(target=prices["target"], limits=tuple(LimitPrice(**price) for price in prices["limits"])),
+        baseline_gains=None if values["baseline_gains"] is None else Gains.from_dict(values["baseline_gains"]),
+        baseline_power=values["baseline_power"],
+        baseline_mse=values["baseline_mse"],
+        verification=None
+        if check is None
+        else Verification(**{k: math.nan if v is None else v for k, v in check.items()}),
+        provenance=dict(values["provenance"]),
+    )
+
+
+def save_plan(plan: Plan, file: str | os.PathLike[str]) -> None:
+    """Write a plan as JSON; an existing file is replaced only when the new one is complete."""
+    path = Path(file)
+    text = json.dumps(plan_to_dict(plan), indent=1, allow_nan=False) + "\n"
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise InvalidInput.of(
+            "plan file", str(path), "a path that can be written", f"It cannot be written: {error.strerror}."
+        ) from error
+
+
+def load_plan(file: str | os.PathLike[str]) -> Plan:
+    """Read a plan written by :func:`save_plan`."""
+    path = Path(file)
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise CorruptFile.of("plan file", str(path), f"at most {_MOST_BYTES} bytes", "This is not a plan file.")
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidInput.of(
+            "plan file", str(path), "a readable plan file", f"It cannot be read: {error.strerror}."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise CorruptFile.of("plan file", str(path), "complete JSON", f"It does not parse: {error}.") from error
+    return plan_from_dict(values)
+
+
+def _optional(value: Any) -> dict[str, Any] | None:
+    return None if value is None else {k: _number(v) if isinstance(v, float) else v for k, v in asdict(value).items()}
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _array(values: Any) -> np.ndarray:
+    array = np.array(values, dtype=np.float64)
+    array.setflags(write=False)
+    return array
