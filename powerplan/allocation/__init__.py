@@ -1,0 +1,30 @@
+"""Geometric programs that share power and error among gains: three solvers, each a check on the others.
+
+cvxpy is imported only when :func:`cvxpy_solve` or :class:`LocalProgram` first solves.
+"""
+
+from powerplan.allocation.certificate import OptimalityCertificate, certificate_at, certify
+from powerplan.allocation.closed_form import closed_form, closed_form_covers
+from powerplan.allocation.convex import cvxpy_solve
+from powerplan.allocation.kkt import kkt_bisection
+from powerplan.allocation.local import LocalProgram
+from powerplan.allocation.problem import GeometricProgram, Posynomial
+from powerplan.allocation.result import AllocationResult, Status
+from powerplan.allocation.solve import METHODS, solve
+
+__all__ = [
+    "METHODS",
+    "AllocationResult",
+    "GeometricProgram",
+    "LocalProgram",
+    "OptimalityCertificate",
+    "Posynomial",
+    "Status",
+    "certificate_at",
+    "certify",
+    "closed_form",
+    "closed_form_covers",
+    "cvxpy_solve",
+    "kkt_bisection",
+    "solve",
+]

@@ -1,0 +1,188 @@
+"""Local geometric programs: one parametrised cvxpy problem, compiled once and solved at every step.
+
+At the current gains, with power terms P_t and their log-gradients σ_t, error terms F_m over their bound and τ_m:
+
+    minimise log Σ_t exp(log P_t + σ_t·δ)   s.t.   log Σ_m exp(log F_m/D + τ_m·δ) ≤ 0,   lower ≤ δ ≤ upper.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from powerplan.allocation.conic import ConicAnswer, solve_conic
+from powerplan.allocation.problem import GeometricProgram, Posynomial
+from powerplan.allocation.refine import refine
+from powerplan.allocation.result import AllocationResult, Status, infeasible, optimal
+from powerplan.checks import Checker, real_array
+from powerplan.errors import SolverFailed
+
+#: terms this far below the largest one in log value are lost in rounding; zero terms are put there
+_NEGLIGIBLE = 60.0
+#: largest |log F − log D| that decides feasibility by rounding alone
+_REACHED = 1e-12
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalProgram:
+    """A local geometric program of fixed size.
+
+    Attributes:
+        objective_terms, constraint_terms: numbers of terms T >= 1 and M >= 1.
+        gains: number of gains n >= 1.
+    """
+
+    objective_terms: int
+    constraint_terms: int
+    gains: int
+
+    def __post_init__(self) -> None:
+        check = Checker("local_program.")
+        for name in ("objective_terms", "constraint_terms", "gains"):
+            value = getattr(self, name)
+            if check.number(name, value, at_least=1, at_most=10_000) and value != int(value):
+                check.fail(name, value, "a whole number", "Give the number of terms or gains.")
+        check.done()
+
+    def solve(
+        self,
+        log_objective_terms: np.ndarray,
+        objective_exponents: np.ndarray,
+        log_constraint_terms: np.ndarray,
+        constraint_exponents: np.ndarray,
+        lower: np.ndarray,
+        upper: np.ndarray,
+    ) -> AllocationResult:
+        """Solve for the step δ (``x`` of the result), refined to rounding.
+
+        Args:
+            log_objective_terms: (T,) log values at δ = 0; -inf for a term that is zero.
+            objective_exponents: (T, n) log-gradients of the terms.
+            log_constraint_terms: (M,) log of the terms over the bound; -inf likewise.
+            constraint_exponents: (M, n).
+            lower, upper: (n,) finite limits of the step (trust radius and gain limits).
+
+        Returns:
+            status OPTIMAL, or INFEASIBLE with the step of least constraint if the box cannot meet the bound;
+            ``constraint_value`` is relative to the bound.
+
+        Raises:
+            InvalidInput: wrong shapes, NaN, +inf, limits that are not finite.
+            SolverFailed: the solver gave no point.
+        """
+        problem = self._problem(
+            log_objective_terms, objective_exponents, log_constraint_terms, constraint_exponents, lower, upper
+        )
+        answer = self._best.solve(problem.objective, problem.constraint, problem.lower, problem.upper)
+        if answer.value is not None:
+            done = refine(problem.objective, problem.constraint, 0.0, problem.lower, problem.upper, answer.value)
+            words = f"{answer.words}; {done.steps} Newton steps"
+            result = optimal(problem, done.x, dual=None, words=words, iterations=answer.iterations)
+            if result.status is Status.OPTIMAL:
+                return result
+        least = self._least.solve(problem.constraint, None, problem.lower, problem.upper)
+        if least.value is None:
+            raise SolverFailed(f"Local geometric program: no point. {answer.words}; least constraint: {least.words}")
+        lowest = refine(problem.constraint, None, 0.0, problem.lower, problem.upper, least.value)
+        words = f"{answer.words}; least constraint: {least.words}; {lowest.steps} Newton steps"
+        iterations = answer.iterations + least.iterations
+        if problem.log_constraint(lowest.x) > _REACHED:
+            return infeasible(problem, lowest.x, words=words, iterations=iterations)
+        # feasible, but the first attempt is no proof: start again from the point that meets the bound
+        done = refine(problem.objective, problem.constraint, 0.0, problem.lower, problem.upper, lowest.x)
+        return optimal(problem, done.x, dual=None, words=words, iterations=iterations)
+
+    @cached_property
+    def _best(self) -> _Compiled:
+        return _Compiled.of(self.gains, self.objective_terms, self.constraint_terms)
+
+    @cached_property
+    def _least(self) -> _Compiled:
+        return _Compiled.of(self.gains, self.constraint_terms, None)
+
+    def _problem(
+        self,
+        log_p: np.ndarray,
+        sigma: np.ndarray,
+        log_f: np.ndarray,
+        tau: np.ndarray,
+        lower: np.ndarray,
+        upper: np.ndarray,
+    ) -> GeometricProgram:
+        check = Checker("local_program.")
+        posynomials = []
+        for name, count, logs, slopes in (
+            ("objective", self.objective_terms, log_p, sigma),
+            ("constraint", self.constraint_terms, log_f, tau),
+        ):
+            b, a = np.array(logs, dtype=np.float64), np.array(slopes, dtype=np.float64)
+            if b.shape != (count,):
+                check.fail(f"log_{name}_terms", b, f"shape ({count},)", "Give one log value per term.")
+            elif np.isnan(b).any() or (b == np.inf).any() or (b == -np.inf).all():
+                check.fail(
+                    f"log_{name}_terms", b, "finite or -inf, not all -inf", "Check the terms: NaN, inf or all 0."
+                )
+            if a.shape != (count, self.gains):
+                check.fail(
+                    f"{name}_exponents", a, f"shape ({count}, {self.gains})", "Give one slope per term and gain."
+                )
+            elif b.shape == (count,) and not np.isfinite(a[b > -np.inf]).all():
+                check.fail(f"{name}_exponents", a, "finite numbers", "The terms have no gradient here.")
+            posynomials.append((b, a))
+        limits = []
+        for name, value in (("lower", lower), ("upper", upper)):
+            limit = real_array(check, name, value, ndim=1)
+            if limit is not None and limit.shape != (self.gains,):
+                check.fail(name, limit, f"shape ({self.gains},)", "Give one limit per gain.")
+            limits.append(limit)
+        check.done()
+        kept = [
+            Posynomial(
+                log_coefficients=np.maximum(b, b.max() - _NEGLIGIBLE), exponents=np.where(b[:, None] > -np.inf, a, 0.0)
+            )
+            for b, a in posynomials
+        ]
+        low, high = (np.asarray(limit) for limit in limits)
+        return GeometricProgram(objective=kept[0], constraint=kept[1], bound=1.0, lower=low, upper=high)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Compiled:
+    """min log-sum-exp of one set of terms, subject to another's <= 0 if there is one, as a parametrised problem."""
+
+    problem: Any
+    step: Any
+    lower: Any
+    upper: Any
+    logs: tuple[Any, ...]
+    slopes: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, gains: int, objective_terms: int, constraint_terms: int | None) -> _Compiled:
+        import cvxpy
+        from cvxpy.atoms.log_sum_exp import log_sum_exp
+
+        step = cvxpy.Variable(gains)
+        lower, upper = cvxpy.Parameter(gains), cvxpy.Parameter(gains)
+        counts = (objective_terms,) if constraint_terms is None else (objective_terms, constraint_terms)
+        logs = tuple(cvxpy.Parameter(count) for count in counts)
+        slopes = tuple(cvxpy.Parameter((count, gains)) for count in counts)
+        values = [log_sum_exp(b + a @ step) for b, a in zip(logs, slopes, strict=True)]
+        problem = cvxpy.Problem(
+            cvxpy.Minimize(values[0]), [v <= 0 for v in values[1:]] + [step >= lower, step <= upper]
+        )
+        return cls(problem=problem, step=step, lower=lower, upper=upper, logs=logs, slopes=slopes)
+
+    def solve(
+        self, objective: Posynomial, constraint: Posynomial | None, lower: np.ndarray, upper: np.ndarray
+    ) -> ConicAnswer:
+        self.lower.value, self.upper.value = lower, upper
+        # only differences of the objective matter: keep its numbers near zero
+        offsets = (float(objective.log_coefficients.max()), 0.0)
+        for f, offset, logs, slopes in zip((objective, constraint), offsets, self.logs, self.slopes, strict=False):
+            if f is not None:
+                logs.value, slopes.value = f.log_coefficients - offset, f.exponents.toarray()
+        return solve_conic(self.problem, self.step)

@@ -1,0 +1,357 @@
+"""The geometric program that every allocation solver shares.
+
+With x = log gains, a posynomial is f(x) = Σ_t exp(b_t + a_t·x), and log f is convex. The problem is
+
+    minimise log P(x)   subject to   log(E(x) / bound) ≤ 0,   lower ≤ x ≤ upper.
+
+P is the power and E the error, or the other way round: the class is symmetric (:meth:`GeometricProgram.reversed`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from powerplan.checks import Checker, frozen_array, real_array
+
+#: largest number of gains or of terms in one posynomial
+MAX_SIZE = 10_000_000
+#: largest |exponent| of a term
+MAX_EXPONENT = 1e3
+#: largest |log coefficient| of a term
+MAX_LOG_COEFFICIENT = 1e4
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Posynomial:
+    """f(x) = Σ_t exp(log_coefficients_t + exponents_t · x), x = log gains.
+
+    Attributes:
+        log_coefficients: (T,) logarithms of the positive coefficients, in the unit of f.
+        exponents: (T, n) sparse (CSR) real exponents; an empty row is a constant term.
+
+    Raises:
+        InvalidInput: no terms, NaN or infinite entries, shapes that do not match, absurd sizes.
+    """
+
+    log_coefficients: np.ndarray
+    exponents: sparse.csr_array
+
+    def __post_init__(self) -> None:
+        check = Checker("posynomial.")
+        logs = real_array(check, "log_coefficients", self.log_coefficients, ndim=1)
+        try:
+            # only the shape is looked at before absurd sizes are refused
+            raw = self.exponents if sparse.issparse(self.exponents) else np.atleast_2d(np.asarray(self.exponents))
+            rows, columns = raw.shape
+        except (TypeError, ValueError):
+            check.fail("exponents", self.exponents, "a (T, n) matrix of numbers", "Give one row of exponents per term.")
+            check.done()
+            raise AssertionError from None
+        if max(rows, columns) > MAX_SIZE:
+            check.fail("exponents", raw, f"at most {MAX_SIZE:,} terms and gains", "Merge terms or split the problem.")
+        check.done()
+        assert logs is not None
+        if rows != logs.size:
+            check.fail(
+                "exponents", raw, f"one row per coefficient ({logs.size})", "Give one row of exponents per term."
+            )
+        if logs.size == 0:
+            check.fail(
+                "log_coefficients", logs, "at least one term", "A posynomial without terms is zero; leave it out."
+            )
+        elif np.abs(logs).max() > MAX_LOG_COEFFICIENT:
+            worst = float(logs[np.abs(logs).argmax()])
+            check.fail("log_coefficients", worst, f"|log| <= {MAX_LOG_COEFFICIENT:g}", "Change the unit of the gains.")
+        try:
+            matrix = sparse.csr_array(raw, dtype=np.float64, copy=True)
+        except (TypeError, ValueError):
+            check.fail("exponents", raw, "real numbers", "Give the exponents as floats.")
+            check.done()
+            raise AssertionError from None
+        matrix.sum_duplicates()
+        matrix.eliminate_zeros()
+        if not (np.abs(matrix.data) <= MAX_EXPONENT).all():
+            worst = float(matrix.data[~(np.abs(matrix.data) <= MAX_EXPONENT)][0])
+            check.fail(
+                "exponents", worst, f"finite, |exponent| <= {MAX_EXPONENT:g}", "Check the exponents of the terms."
+            )
+        check.done()
+        for array in (matrix.data, matrix.indices, matrix.indptr):
+            array.setflags(write=False)
+        object.__setattr__(self, "log_coefficients", frozen_array(logs, np.float64))
+        object.__setattr__(self, "exponents", matrix)
+
+    @classmethod
+    def from_coefficients(cls, coefficients: npt.ArrayLike, exponents: object) -> Posynomial:
+        """f(x) = Σ_t coefficients_t exp(exponents_t · x); terms whose coefficient is zero are dropped.
+
+        Args:
+            coefficients: (T,) >= 0, at least one > 0, in the unit of f.
+            exponents: (T, n) dense or sparse.
+
+        Raises:
+            InvalidInput: negative, NaN or infinite coefficients, none that is positive.
+        """
+        check = Checker("posynomial.")
+        values = _coefficients(check, "coefficients", coefficients, ndim=1)
+        check.done()
+        assert values is not None
+        matrix = sparse.csr_array(exponents) if sparse.issparse(exponents) else np.atleast_2d(np.asarray(exponents))
+        if matrix.shape[0] != values.size:
+            check.fail("exponents", matrix, f"one row per coefficient ({values.size})", "Give one row per term.")
+            check.done()
+        keep = np.flatnonzero(values > 0)
+        return cls(log_coefficients=np.log(values[keep]), exponents=matrix[keep])
+
+    @property
+    def terms(self) -> int:
+        """Number of terms T."""
+        return int(self.log_coefficients.size)
+
+    @property
+    def gains(self) -> int:
+        """Number of gains n."""
+        return int(self.exponents.shape[1])
+
+    def log_terms(self, x: np.ndarray) -> np.ndarray:
+        """(T,) logarithms of the terms at x (n,)."""
+        return np.asarray(self.log_coefficients + self.exponents @ x)
+
+    def term_values(self, x: np.ndarray) -> np.ndarray:
+        """(T,) values of the terms at x (n,)."""
+        return np.asarray(np.exp(self.log_terms(x)))
+
+    def log_value(self, x: np.ndarray) -> float:
+        """log f(x), without overflow."""
+        return _log_sum_exp(self.log_terms(x))
+
+    def value(self, x: np.ndarray) -> float:
+        """f(x)."""
+        with np.errstate(over="ignore"):
+            return float(np.exp(self.log_value(x)))
+
+    def shares(self, x: np.ndarray) -> np.ndarray:
+        """(T,) share of each term in f(x); they sum to 1."""
+        logs = self.log_terms(x)
+        weights = np.exp(logs - logs.max())
+        return np.asarray(weights / weights.sum())
+
+    def gradient(self, x: np.ndarray) -> np.ndarray:
+        """(n,) gradient of log f at x: the exponents averaged over the shares of the terms."""
+        return np.asarray(self.exponents.T @ self.shares(x))
+
+    @cached_property
+    def variables(self) -> np.ndarray:
+        """(T,) index of the only gain in each term, -1 for a constant term, -2 for a term of several gains."""
+        counts = np.diff(self.exponents.indptr)
+        index = np.full(self.terms, -2)
+        index[counts == 0] = -1
+        single = counts == 1
+        index[single] = self.exponents.indices[self.exponents.indptr[:-1][single]]
+        return index
+
+    @cached_property
+    def single_exponents(self) -> np.ndarray:
+        """(T,) exponent of the only gain in each term; 0 where there is none or several."""
+        exponents = np.zeros(self.terms)
+        single = self.variables >= 0
+        exponents[single] = self.exponents.data[self.exponents.indptr[:-1][single]]
+        return exponents
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GeometricProgram:
+    """minimise objective(x) subject to constraint(x) <= bound and lower <= x <= upper, x = log gains.
+
+    Attributes:
+        objective: the posynomial to minimise (for example power [W]).
+        constraint: the posynomial that is bounded (for example the mean squared error).
+        bound: largest allowed value of the constraint, > 0, in its unit.
+        lower, upper: (n,) limits of x; -inf and +inf mean no limit. A number is repeated for every gain.
+
+    Raises:
+        InvalidInput: numbers of gains that do not match, a bound that is not positive, lower > upper, NaN.
+    """
+
+    objective: Posynomial
+    constraint: Posynomial
+    bound: float
+    lower: np.ndarray
+    upper: np.ndarray
+
+    def __post_init__(self) -> None:
+        check = Checker("problem.")
+        check.number("bound", self.bound, above=0, advice="Give the largest error (or power) that is allowed.")
+        n = self.objective.gains
+        if n == 0:
+            check.fail("objective", self.objective.exponents, "at least one gain", "There is nothing to allocate.")
+        if self.constraint.gains != n:
+            check.fail(
+                "constraint",
+                f"{self.constraint.gains} gains",
+                f"the same gains as the objective ({n})",
+                "Give both posynomials one column of exponents per gain, zero where a gain does not enter.",
+            )
+        lower = _limit(check, "lower", self.lower, n, np.inf)
+        upper = _limit(check, "upper", self.upper, n, -np.inf)
+        if lower is not None and upper is not None and (lower > upper).any():
+            i = int(np.flatnonzero(lower > upper)[0])
+            check.fail(
+                f"lower[{i}]",
+                float(lower[i]),
+                f"at most upper[{i}] = {float(upper[i]):.6g}",
+                f"{int((lower > upper).sum())} of {n} gains have no allowed value; widen their limits.",
+            )
+        check.done()
+        object.__setattr__(self, "bound", float(self.bound))
+        object.__setattr__(self, "lower", lower)
+        object.__setattr__(self, "upper", upper)
+
+    @classmethod
+    def separable(
+        cls,
+        *,
+        power_coefficients: npt.ArrayLike,
+        power_exponents: npt.ArrayLike,
+        error_coefficients: npt.ArrayLike,
+        error_exponents: npt.ArrayLike,
+        bound: float,
+        lower: npt.ArrayLike = -np.inf,
+        upper: npt.ArrayLike = np.inf,
+        constant_power: float = 0.0,
+        constant_error: float = 0.0,
+    ) -> GeometricProgram:
+        """Least P = constant_power + Σ_i Σ_t p_it c_i^t such that E = constant_error + Σ_i Σ_s k_is c_i^-s <= bound.
+
+        Args:
+            power_coefficients: (n, T) p_it >= 0; zero terms are dropped.
+            power_exponents: (T,) t > 0.
+            error_coefficients: (n, S) k_is >= 0.
+            error_exponents: (S,) s > 0 (the error falls as c^-s).
+            bound: largest allowed E, > 0.
+            lower, upper: limits of x = log c, numbers or (n,).
+            constant_power, constant_error: parts that no gain changes, >= 0. A constant error at or above
+                the bound makes the problem infeasible.
+
+        Raises:
+            InvalidInput: negative, NaN or infinite coefficients, no power or no error term, mismatched shapes.
+        """
+        check = Checker("problem.")
+        p = _coefficients(check, "power_coefficients", power_coefficients, ndim=2)
+        k = _coefficients(check, "error_coefficients", error_coefficients, ndim=2)
+        t = _positive(check, "power_exponents", power_exponents)
+        s = _positive(check, "error_exponents", error_exponents)
+        check.number("constant_power", constant_power, at_least=0)
+        check.number("constant_error", constant_error, at_least=0)
+        check.done()
+        assert p is not None
+        assert k is not None
+        assert t is not None
+        assert s is not None
+        for name, coefficients, exponents in (("power", p, t), ("error", k, s)):
+            if coefficients.shape[1] != exponents.size:
+                check.fail(
+                    f"{name}_exponents",
+                    exponents,
+                    f"one entry per column of {name}_coefficients ({coefficients.shape[1]})",
+                    "Give one exponent per term.",
+                )
+            if not (coefficients > 0).any():
+                check.fail(
+                    f"{name}_coefficients",
+                    coefficients,
+                    "at least one coefficient > 0",
+                    f"No gain changes the {name}, so there is nothing to trade; check the coefficients.",
+                )
+        if p.shape[0] != k.shape[0]:
+            check.fail(
+                "error_coefficients", k, f"one row per gain ({p.shape[0]})", "Give both sets of coefficients per gain."
+            )
+        check.done()
+        return cls(
+            objective=_separable_posynomial(p, t, float(constant_power)),
+            constraint=_separable_posynomial(k, -s, float(constant_error)),
+            bound=bound,
+            lower=np.asarray(lower),
+            upper=np.asarray(upper),
+        )
+
+    @property
+    def gains(self) -> int:
+        """Number of gains n."""
+        return self.objective.gains
+
+    @cached_property
+    def is_separable(self) -> bool:
+        """Whether every term holds at most one gain."""
+        return bool((self.objective.variables > -2).all() and (self.constraint.variables > -2).all())
+
+    def reversed(self, bound: float) -> GeometricProgram:
+        """The program that minimises the constraint while the objective stays within ``bound`` (> 0, its unit)."""
+        return GeometricProgram(
+            objective=self.constraint, constraint=self.objective, bound=bound, lower=self.lower, upper=self.upper
+        )
+
+    def log_constraint(self, x: np.ndarray) -> float:
+        """log(constraint(x) / bound); the constraint holds where it is <= 0."""
+        return self.constraint.log_value(x) - float(np.log(self.bound))
+
+
+def _log_sum_exp(logs: np.ndarray) -> float:
+    largest = float(logs.max())
+    if not np.isfinite(largest):
+        return largest
+    return largest + float(np.log(np.exp(logs - largest).sum()))
+
+
+def _separable_posynomial(coefficients: np.ndarray, exponents: np.ndarray, constant: float) -> Posynomial:
+    n = coefficients.shape[0]
+    gain, term = np.nonzero(coefficients)
+    values, rows = coefficients[gain, term], np.arange(gain.size)
+    matrix = sparse.csr_array((exponents[term], (rows, gain)), shape=(gain.size + (constant > 0), n))
+    if constant > 0:
+        values = np.append(values, constant)
+    return Posynomial(log_coefficients=np.log(values), exponents=matrix)
+
+
+def _coefficients(check: Checker, field: str, value: object, *, ndim: int) -> np.ndarray | None:
+    array = real_array(check, field, value, ndim=ndim)
+    if array is None:
+        return None
+    if array.size > MAX_SIZE:
+        check.fail(field, array, f"at most {MAX_SIZE:,} coefficients", "Merge terms or split the problem.")
+        return None
+    if (array < 0).any():
+        at = np.unravel_index(int(array.argmin()), array.shape)
+        where = ", ".join(map(str, at))
+        check.fail(f"{field}[{where}]", float(array[at]), ">= 0", "A posynomial has no negative terms.")
+        return None
+    return array.astype(np.float64)
+
+
+def _positive(check: Checker, field: str, value: object) -> np.ndarray | None:
+    array = real_array(check, field, value, ndim=1)
+    if array is not None and not (array > 0).all():
+        check.fail(field, array, "numbers > 0", "Power rises as c^t and error falls as c^-s with t, s > 0.")
+        return None
+    return array
+
+
+def _limit(check: Checker, field: str, value: object, n: int, forbidden: float) -> np.ndarray | None:
+    sign = "-inf" if forbidden > 0 else "+inf"
+    allowed = f"a number or {n} numbers, log gains, {sign} for none"
+    try:
+        array = np.asarray(value, dtype=np.float64)
+        array = frozen_array(np.broadcast_to(array, (n,)))
+    except (TypeError, ValueError):
+        check.fail(field, value, allowed, "Give one limit per gain.")
+        return None
+    if np.isnan(array).any() or (array == forbidden).any():
+        check.fail(field, array if n > 1 else float(array[0]), allowed, "Remove NaN and infinities of the wrong sign.")
+        return None
+    return array
