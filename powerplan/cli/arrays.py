@@ -25,11 +25,12 @@ def read_arrays(field: str, path: str) -> dict[str, np.ndarray]:
     try:
         if suffix == ".csv":
             return {field: _read_csv(path)}
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {field: loaded}
-        with loaded:
-            return {name: loaded[name] for name in loaded.files}
+        with open(path, "rb") as file:  # numpy leaves a damaged archive open if it opened it itself
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {field: loaded}
+            with loaded:
+                return {name: loaded[name] for name in loaded.files}
     except (ValueError, EOFError, KeyError, OSError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())[:160]
         raise CorruptFile.of(

@@ -30,7 +30,7 @@ def gains_and_hardware(chat: Chat, options: dict[str, Any]) -> tuple[Problem, Ha
     if gains is None:
         return problem, hardware, make_gains(problem, hardware, conductance=conductance, voltage=voltage)
     gains.check(problem.network, hardware)
-    planned_for = None if plan is None else plan.provenance.get("network_digest")
+    planned_for = None if plan is None else plan.provenance.get("network_sha256")
     if planned_for is not None and planned_for != problem.network.digest:
-        chat.note(f"warning: {gains_file} was planned for another network (digest {planned_for[:12]}...)")
+        chat.note(f"warning: {gains_file} was planned for another network (SHA-256 {planned_for[:12]}...)")
     return problem, hardware, gains

@@ -80,6 +80,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(
+    "powerplan",
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     invoke_without_command=True,

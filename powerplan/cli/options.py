@@ -52,7 +52,7 @@ def hardware_fields() -> dict[str, tuple[str, str]]:
     text = (Hardware.__doc__ or "").partition("Attributes:")[2].partition("Raises:")[0]
     entries = re.split(r"\n\s+(?=[a-z_]+: )", text)
     found = {}
-    for entry in entries:
+    for entry in filter(str.strip, entries):
         name, _, description = " ".join(entry.split()).partition(": ")
         unit = re.search(r"\[(\w+)\]", description)
         found[name] = (unit[1] if unit else "", description)
@@ -107,14 +107,18 @@ gains_options = _all(
 
 plan_options = _all(
     click.option(
-        "--granularity", default="layer", show_default=True, metavar="NAME", help="Gains: network, layer or column."
+        "--granularity",
+        default="layer",
+        show_default=True,
+        metavar="NAME",
+        help="Gains that are free: one per network, or one per layer.",
     ),
     click.option(
         "--optimize",
         default="conductance",
         show_default=True,
         metavar="NAMES",
-        help="Gains that are free: conductance, voltage or conductance,voltage.",
+        help="Kinds of gains that are free: conductance, voltage or conductance,voltage.",
     ),
     click.option(
         "--conductance",

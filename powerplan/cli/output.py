@@ -16,7 +16,7 @@ from powerplan._version import __version__
 
 def document(kind: str, **content: Any) -> dict[str, Any]:
     """A JSON document of a kind ("prediction", "simulation", ...): format, versions, then the content."""
-    return {"format": f"powerplan.{kind}", "format_version": 1, "powerplan_version": __version__, **content}
+    return {"format": f"powerplan.{kind}", "schema_version": 1, "powerplan_version": __version__, **content}
 
 
 def plain(value: Any) -> Any:

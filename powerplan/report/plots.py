@@ -15,10 +15,10 @@ import numpy as np
 
 from powerplan.errors import InvalidInput, MissingExtra
 from powerplan.moments.prediction import Prediction
+from powerplan.montecarlo.simulation import Simulation
 from powerplan.planning import MaxNMSE, MaxPower, Plan
 from powerplan.report.tables import target_text
 from powerplan.report.units import si
-from powerplan.simulate.simulation import Simulation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

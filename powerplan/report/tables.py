@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,10 +11,10 @@ import numpy as np
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.gains import column_conductance_limits
 from powerplan.moments.prediction import Prediction
+from powerplan.montecarlo.simulation import Simulation
 from powerplan.network import Network
 from powerplan.planning import MaxMSE, MaxNMSE, MaxPower, Plan, Target
 from powerplan.report.units import gain_text, percent, share, si, si_with_error, significant, with_error
-from powerplan.simulate.simulation import Simulation
 
 
 def plan_table(plan: Plan, *, network: Network | None = None) -> str:
@@ -139,6 +140,7 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
 
 
 _SHOWN_PRICES = 8
+_TEXT_WIDTH = 96
 
 
 def _bounds(plan: Plan) -> tuple[float | None, float | None]:
@@ -326,6 +328,11 @@ def _columns(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _pairs(lines: Sequence[tuple[str, str]]) -> str:
-    """``name  text`` lines, names padded to one width."""
+    """``name  text`` lines, names padded to one width, long texts wrapped."""
     width = max(len(name) for name, _ in lines)
-    return "\n".join(f"{name.ljust(width)}  {text}".rstrip() for name, text in lines)
+    wrapped = []
+    for name, text in lines:
+        head, *rest = textwrap.wrap(text, _TEXT_WIDTH, break_long_words=False, break_on_hyphens=False) or [""]
+        wrapped.append(f"{name.ljust(width)}  {head}".rstrip())
+        wrapped.extend(" " * (width + 2) + line for line in rest)
+    return "\n".join(wrapped)

@@ -10,6 +10,7 @@ import pytest
 
 from powerplan.hardware import Gains, Hardware
 from powerplan.moments.prediction import Prediction
+from powerplan.montecarlo.simulation import Simulation
 from powerplan.network import Network
 from powerplan.planning import (
     Certificate,
@@ -21,7 +22,6 @@ from powerplan.planning import (
     Termination,
     Verification,
 )
-from powerplan.simulate.simulation import Simulation
 
 NAMES = ("linear1", "linear2", "linear3")
 

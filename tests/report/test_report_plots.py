@@ -13,9 +13,9 @@ import pytest
 from powerplan.errors import InvalidInput, MissingExtra
 from powerplan.hardware import Gains
 from powerplan.moments.prediction import Prediction
+from powerplan.montecarlo.simulation import Simulation
 from powerplan.planning import Outcome, Plan, Termination
 from powerplan.report.plots import plot_frontier, plot_plan, plot_predicted_simulated
-from powerplan.simulate.simulation import Simulation
 
 SIGNATURES = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF-"}
 

@@ -10,6 +10,7 @@ import pytest
 
 from powerplan.hardware import Gains, Hardware
 from powerplan.moments.prediction import Prediction
+from powerplan.montecarlo.simulation import Simulation
 from powerplan.network import Network
 from powerplan.planning import LimitPrice, MaxMSE, MaxPower, Outcome, Plan, ShadowPrices, Termination
 from powerplan.report.tables import (
@@ -20,7 +21,6 @@ from powerplan.report.tables import (
     ranges_used,
     simulation_table,
 )
-from powerplan.simulate.simulation import Simulation
 
 
 def line(table: str, start: str) -> str:
@@ -89,6 +89,16 @@ def test_mse_target_is_shown_as_nmse_too(make_plan: Callable[..., Plan]) -> None
     table = plan_table(make_plan(target=MaxMSE(0.04)))
     assert line(table, "target").endswith("MSE <= 0.04000")
     assert "target 1.000 %" in line(table, "NMSE")
+
+
+def test_long_lines_wrap_under_their_text(make_plan: Callable[..., Plan]) -> None:
+    end = Termination(
+        outcome=Outcome.INFEASIBLE, message="word " * 60, solver_status="", iterations=0, predictions=0, seconds=0.0
+    )
+    rows = plan_table(make_plan(termination=end)).split("\n\n")[1].splitlines()
+    assert max(map(len, rows)) <= 110
+    start = next(i for i, row in enumerate(rows) if row.startswith("outcome"))
+    assert rows[start + 1].startswith(" " * rows[start].index("infeasible") + "word")
 
 
 def test_many_active_limits_are_cut(make_plan: Callable[..., Plan]) -> None:

@@ -52,7 +52,7 @@ def command(
                 "example",
                 name=example.name,
                 description=example.description,
-                network_digest=example.network.digest,
+                network_sha256=example.network.digest,
                 inputs=list(example.inputs.shape),
                 train_accuracy=example.train_accuracy,
                 test_accuracy=example.test_accuracy,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -15,6 +15,9 @@ from powerplan.cli.output import document, write_json
 from powerplan.cli.planning import plan_arguments, print_outcome
 from powerplan.cli.problem import read_hardware
 from powerplan.cli.quantities import Quantity
+
+if TYPE_CHECKING:
+    from powerplan.planning import Plan
 
 
 @click.command("frontier", short_help="Plans for a list of targets: power against error.")
@@ -59,7 +62,12 @@ def command(
         check_plot_file(plot_file)
     problem, arguments = plan_arguments(chat, rest, seed)
     with chat.progress() as progress:
-        plans = pp.frontier(problem.network, hardware, problem.inputs, targets=targets, progress=progress, **arguments)
+
+        def on_point(i: int, plan: Plan) -> None:
+            if progress is not None:
+                progress(f"target {i + 1}", (i + 1) / len(targets))
+
+        plans = pp.frontier(problem.network, hardware, problem.inputs, targets=targets, on_point=on_point, **arguments)
     if plot_file is not None:
         from powerplan.report.plots import plot_frontier
 

@@ -37,7 +37,7 @@ def command(chat: Chat, /, method: str, as_json: bool, **rest: Any) -> None:
         write_json(
             document(
                 "prediction",
-                network_digest=problem.network.digest,
+                network_sha256=problem.network.digest,
                 hardware=hardware.to_dict(),
                 gains=gains.to_dict(),
                 accuracy=accuracy,

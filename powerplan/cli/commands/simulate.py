@@ -17,7 +17,11 @@ from powerplan.cli.quantities import Quantity
 @opt.network_options
 @opt.gains_options
 @click.option(
-    "--draws", type=click.IntRange(min=2), default=2000, show_default=True, help="Times that every array is programmed afresh."
+    "--draws",
+    type=click.IntRange(min=2),
+    default=2000,
+    show_default=True,
+    help="Times that every array is programmed afresh.",
 )
 @click.option(
     "--relative-standard-error",
@@ -94,7 +98,7 @@ def command(
         write_json(
             document(
                 "simulation",
-                network_digest=network.digest,
+                network_sha256=network.digest,
                 hardware=hardware.to_dict(),
                 gains=gains.to_dict(),
                 accuracy=accuracy,
