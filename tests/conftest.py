@@ -6,18 +6,19 @@ import gzip
 import hashlib
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-import pytest
-from hypothesis import settings
-
-from powerplan.examples import Example, load_example
-
 # The suite runs in as many processes as there are cores: more threads would only fight each other.
+# numpy and torch read these when they are imported.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+from powerplan.examples import Example, load_example  # noqa: E402
 
 settings.register_profile("powerplan", derandomize=True, deadline=None)
 settings.load_profile("powerplan")
@@ -33,7 +34,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def write_idx(path: Path, array: np.ndarray) -> bytes:
+def _write_idx(path: Path, array: np.ndarray) -> bytes:
     """Write unsigned bytes in idx format (gzip if the name ends in .gz); returns the bytes of the file."""
     content = struct.pack(f">HBB{array.ndim}I", 0, 0x08, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
     if path.suffix == ".gz":
@@ -42,7 +43,7 @@ def write_idx(path: Path, array: np.ndarray) -> bytes:
     return content
 
 
-def write_synthetic_mnist(folder: Path, count: int = 1500, seed: int = 0) -> None:
+def _write_synthetic_mnist(folder: Path, count: int = 1500, seed: int = 0) -> None:
     """Ten blurred random templates with noise, in the files and the format of the MNIST test set."""
     rng = np.random.default_rng(seed)
     templates = np.kron(rng.uniform(0, 255, (10, 7, 7)), np.ones((4, 4)))
@@ -50,9 +51,19 @@ def write_synthetic_mnist(folder: Path, count: int = 1500, seed: int = 0) -> Non
     images = np.clip(templates[labels] + rng.normal(0, 40, (count, 28, 28)), 0, 255)
     sums = []
     for name, array in ((_IMAGES, images), (_LABELS, labels)):
-        content = write_idx(folder / f"{name}.gz", array)
+        content = _write_idx(folder / f"{name}.gz", array)
         sums.append(f"{hashlib.sha256(content).hexdigest()}  {name}.gz\n")
     (folder / "SHA256SUMS").write_text("".join(sums))
+
+
+@pytest.fixture(scope="session")
+def write_idx() -> Callable[[Path, np.ndarray], bytes]:
+    return _write_idx
+
+
+@pytest.fixture(scope="session")
+def write_synthetic_mnist() -> Callable[..., None]:
+    return _write_synthetic_mnist
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +76,7 @@ def mnist_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if any((place / (_IMAGES + suffix)).is_file() for suffix in ("", ".gz")):
                 return folder
     folder = tmp_path_factory.mktemp("synthetic_mnist")
-    write_synthetic_mnist(folder)
+    _write_synthetic_mnist(folder)
     return folder
 
 

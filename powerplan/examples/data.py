@@ -64,11 +64,11 @@ def mnist(seed: int) -> Data:
     """
     images_path, labels_path = _mnist_files()
     images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
-    if len(images) != len(labels) or labels.max() > 9 or images.shape[1:] != (28, 28):
+    if images.shape != (len(labels), 28, 28) or len(labels) < 100 or labels.max() > 9:
         raise CorruptFile.of(
             "mnist files",
             f"images {images.shape}, {len(labels)} labels up to {labels.max()}",
-            "28x28 images and as many labels from 0 to 9",
+            "at least 100 images of 28x28 pixels and as many labels from 0 to 9",
             f"Fetch {IMAGES}.gz and {LABELS}.gz again.",
         )
     inputs = images.reshape(len(images), -1).astype(np.float32) / 255
