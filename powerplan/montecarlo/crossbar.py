@@ -55,7 +55,7 @@ class Crossbar:
         weight = torch.as_tensor(np.array(op.weight, dtype=np.float64))
         target = hardware.conductance_min + gain * torch.stack([weight.clamp(min=0), (-weight).clamp(min=0)])
         std = programming_variance(hardware, target).sqrt()
-        target_weight, std_weight = (target / gain).to(device, dtype), (std / gain).to(device, dtype)
+        target_weight, std_weight = (target / gain).to(device, dtype), _collapsed(std / gain).to(device, dtype)
         self._noisy_devices = bool(std.any())
         self._bias = None if op.bias is None else torch.as_tensor(np.array(op.bias)).to(device, dtype)
         self._read_std = (hardware.read_noise_std / (gain[:, 0] * voltage)).to(device, dtype)
@@ -67,8 +67,8 @@ class Crossbar:
         self._tiles = [
             _Tile(
                 target=target_weight[:, a:b],
-                std=std_weight[:, a:b],
-                gain=gain if len(gain) == 1 else gain[a:b],
+                std=_columns(std_weight, 1, a, b),
+                gain=_columns(gain, 0, a, b),
             )
             for a, b in itertools.pairwise(edges)
         ]
@@ -143,7 +143,10 @@ class Crossbar:
 
 @dataclass(frozen=True, kw_only=True)
 class _Tile:
-    """n columns of a crossbar: target and std (2, n, n_in) [weight], gain (n, 1) or (1, 1) [S per unit weight]."""
+    """n columns of a crossbar: target (2, n, n_in) and std [weight], gain [S per unit weight].
+
+    std broadcasts to target, gain (n, 1) or (1, 1) to (n, n_in).
+    """
 
     target: torch.Tensor
     std: torch.Tensor
@@ -171,6 +174,20 @@ class Scratch:
         if buffer is None or buffer.numel() < size:
             buffer = self._buffers[name] = torch.empty(size, dtype=dtype, device=self._device)
         return buffer[:size].view(shape)
+
+
+def _collapsed(values: torch.Tensor) -> torch.Tensor:
+    """Values with every axis along which they are constant cut to length 1: less to read for every draw."""
+    for axis in range(values.dim()):
+        first = values.narrow(axis, 0, 1)
+        if bool((values == first).all()):
+            values = first
+    return values
+
+
+def _columns(values: torch.Tensor, axis: int, start: int, stop: int) -> torch.Tensor:
+    """Columns start to stop of values that may hold one entry for all columns."""
+    return values if values.shape[axis] == 1 else values.narrow(axis, start, stop - start)
 
 
 def _product(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
