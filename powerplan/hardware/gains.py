@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from powerplan.checks import Checker, check_inputs, frozen_array, real_array
-from powerplan.errors import LimitWarning
+from powerplan.checks import Checker, check_inputs, frozen_array, real_array, unknown_keys
+from powerplan.errors import InvalidInput, LimitWarning
 from powerplan.hardware.hardware import Hardware
 from powerplan.network import Linear, Network
 
@@ -43,6 +43,11 @@ class Gains:
 
     def __post_init__(self) -> None:
         check = Checker("gains.")
+        for field in ("conductance", "voltage"):
+            entries = getattr(self, field)
+            if not isinstance(entries, list | tuple | np.ndarray) or getattr(entries, "ndim", 1) == 0:
+                check.fail(field, entries, "a list with one entry per crossbar layer", "Give a list.")
+        check.done()
         conductance = tuple(_gain(check, f"conductance[{i}]", g, 1) for i, g in enumerate(self.conductance))
         voltage = tuple(_gain(check, f"voltage[{i}]", g, 0) for i, g in enumerate(self.voltage))
         if len(conductance) != len(voltage):
@@ -148,9 +153,21 @@ class Gains:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Gains:
-        """Inverse of :meth:`to_dict`."""
+        """Inverse of :meth:`to_dict`.
+
+        Raises:
+            InvalidInput: unknown or missing keys, and all that the class refuses.
+        """
+        check = Checker("gains.")
+        if not isinstance(values, Mapping):
+            raise InvalidInput.of("gains", values, "a mapping with conductance and voltage", "Give a dict.")
+        unknown_keys(check, values, ("conductance", "voltage"))
+        for field in ("conductance", "voltage"):
+            if not isinstance(values.get(field), list | tuple):
+                check.fail(field, values.get(field), "a list with one entry per crossbar layer", "Give a list.")
+        check.done()
         return cls(
-            conductance=tuple(np.array(g) if isinstance(g, list) else g for g in values["conductance"]),
+            conductance=tuple(values["conductance"]),
             voltage=tuple(values["voltage"]),
         )
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from powerplan.checks import Checker, unknown_keys
+from powerplan.errors import InvalidInput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +82,14 @@ class Hardware:
             check.number("feedback_resistance", self.feedback_resistance, above=0, unit="ohm")
         check.number("read_time", self.read_time, above=0, unit="s")
         check.done()
+        for field in fields(self):  # plain floats, whatever kind of number was given
+            value = getattr(self, field.name)
+            if not isinstance(value, bool | tuple | None):
+                object.__setattr__(self, field.name, float(value))
 
     def _check_polynomial(self, check: Checker) -> None:
         try:
-            coefficients = tuple(self.programming_noise_polynomial or ())
+            coefficients = tuple(self.programming_noise_polynomial)  # type: ignore[arg-type]
         except TypeError:
             coefficients = ()
         if not 1 <= len(coefficients) <= 16:
@@ -115,6 +120,11 @@ class Hardware:
         return bool(self.programming_noise_std) or not self.has_constant_programming_noise
 
     @property
+    def shifts_mean(self) -> bool:
+        """True if a device holds another conductance on average than its target."""
+        return self.clip_conductance and self.has_programming_noise
+
+    @property
     def is_noiseless(self) -> bool:
         """True if no noise of any kind is described."""
         return not (self.has_programming_noise or self.read_noise_std or self.input_noise_std)
@@ -138,12 +148,11 @@ class Hardware:
             InvalidInput: unknown keys, or values out of range.
         """
         check = Checker("hardware.")
+        if not isinstance(values, Mapping):
+            raise InvalidInput.of("hardware", values, "a mapping of field names to values", "Give a dict.")
         unknown_keys(check, values, [f.name for f in fields(cls)])
         check.done()
-        known = dict(values)
-        if isinstance(known.get("programming_noise_polynomial"), list):
-            known["programming_noise_polynomial"] = tuple(known["programming_noise_polynomial"])
-        return cls(**known)
+        return cls(**values)
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Hardware:
