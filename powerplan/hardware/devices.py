@@ -40,7 +40,7 @@ def device_moments(hardware: Hardware, target: torch.Tensor) -> tuple[torch.Tens
         variance = torch.full((), hardware.programming_noise_std**2, dtype=target.dtype, device=target.device)
     else:
         variance = programming_variance(hardware, target)
-    if not hardware.clip_conductance or not hardware.has_programming_noise:
+    if not hardware.shifts_mean:
         return target, variance
     return clipped(target, variance)
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from powerplan.gaussian import positive_std, tail
+from powerplan.gaussian import positive_std, rectified, tail
 from powerplan.network.forward import activation_function
 from powerplan.network.ops import Activation
 
@@ -58,6 +58,8 @@ class PiecewiseLinear(ActivationRule):
     knots: tuple[tuple[float, float], ...] = ()
 
     def moments(self, mean: Tensor, variance: Tensor) -> ActivationMoments:
+        if self == _RELU:
+            return ActivationMoments(*rectified(mean, variance))
         positive, std = positive_std(variance)
         line_slope = torch.full_like(mean, self.slope)
         line = torch.full_like(mean, self.intercept)
@@ -106,6 +108,9 @@ class PiecewiseLinear(ActivationRule):
                 total = total + change * std * _hermite_polynomial(k - 2, -t.alpha.clamp(-40, 40)) * t.density
             coefficients.append(torch.where(positive, total, zero))
         return coefficients[:order]
+
+
+_RELU = PiecewiseLinear(knots=((0.0, 1.0),))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +170,7 @@ def activation_rule(op: Activation) -> ActivationRule:
         case "identity":
             return PiecewiseLinear(slope=1.0)
         case "relu":
-            return PiecewiseLinear(knots=((0.0, 1.0),))
+            return _RELU
         case "leaky_relu":
             slope = parameters["negative_slope"]
             return PiecewiseLinear(slope=slope, knots=((0.0, 1.0 - slope),))

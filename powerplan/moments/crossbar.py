@@ -20,8 +20,9 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from powerplan.hardware.devices import device_moments, idle_device_moments
+from powerplan.hardware.devices import idle_device_moments
 from powerplan.hardware.hardware import Hardware
+from powerplan.moments.weights import weight_moments
 from powerplan.network.forward import linear_tensors
 from powerplan.network.graph import Network
 
@@ -62,37 +63,43 @@ class Injected(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CrossbarMoments:
-    """One crossbar at given gains. c is () or (n_out, 1), v is ()."""
+    """One crossbar at given gains.
+
+    Attributes:
+        c: conductance gain, () or (n_out, 1) [S per unit weight].
+        v: voltage gain () [V per unit activation].
+        mean_weight: W̄ (n_out, n_in).
+        weight_variance: (s⁺² + s⁻²)/c², broadcasts to (n_out, n_in).
+        row_conductance: Σ_i (g⁺ + g⁻)_ij (n_in,) [S].
+    """
 
     crossbar: Crossbar
     hardware: Hardware
     c: Tensor
     v: Tensor
-    mean_weight: Tensor  # W̄ (n_out, n_in)
-    weight_variance: Tensor  # (s⁺² + s⁻²)/c², broadcasts to (n_out, n_in)
-    row_conductance: Tensor  # Σ_i (g⁺ + g⁻)_ij (n_in,)
-    held: tuple[Tensor, float]  # mean conductance of the device that holds |W|, and of the one at G_min
-    spread: tuple[Tensor, float]  # their variances
+    mean_weight: Tensor
+    weight_variance: Tensor
+    row_conductance: Tensor
 
     @classmethod
     def at(cls, crossbar: Crossbar, hardware: Hardware, conductance: Tensor, voltage: Tensor) -> CrossbarMoments:
         """The crossbar at conductance gain () or (n_out,) and voltage gain ()."""
         c = conductance.unsqueeze(-1) if conductance.dim() else conductance
-        target = hardware.conductance_min + c * crossbar.magnitude
-        mean, variance = device_moments(hardware, target)
-        idle, idle_variance = idle_device_moments(hardware)
-        shifted = mean is not target  # otherwise W̄ = W exactly
-        mean_weight = crossbar.sign * ((mean - idle) / c) if shifted else crossbar.weight
+        if hardware.shifts_mean or not hardware.has_constant_programming_noise:
+            mean_weight, variance, held = weight_moments(crossbar.weight, crossbar.sign, c, hardware)
+        else:  # W̄ = W exactly, and every device has the same variance
+            mean_weight = crossbar.weight
+            variance = 2 * hardware.programming_noise_std**2 / c**2
+            n_out = mean_weight.shape[0]
+            held = c.reshape(-1).expand(n_out) @ crossbar.magnitude + n_out * hardware.conductance_min
         return cls(
             crossbar=crossbar,
             hardware=hardware,
             c=c,
             v=voltage,
             mean_weight=mean_weight,
-            weight_variance=(variance + idle_variance) / c**2,
-            row_conductance=mean.sum(0) + crossbar.weight.shape[0] * idle,
-            held=(mean, idle),
-            spread=(variance, idle_variance),
+            weight_variance=variance,
+            row_conductance=held + mean_weight.shape[0] * idle_device_moments(hardware)[0],
         )
 
     @property
@@ -116,7 +123,7 @@ class CrossbarMoments:
 
     def injected(self, square: Tensor) -> Injected:
         """Error variance injected for inputs of second moment m = ``square`` (B, n_in)."""
-        m = square + self.row_noise
+        m = square + self.row_noise if self.has_row_noise else square
         if self.weight_variance.shape[-1:] == m.shape[-1:]:
             programming = m @ self.weight_variance.T
         else:  # the same for every device of a column
@@ -128,7 +135,7 @@ class CrossbarMoments:
 
     def array_power(self, square: Tensor) -> Tensor:
         """Power dissipated in the devices [W], mean over the batch."""
-        return self.v**2 * ((square.mean(0) + self.row_noise) * self.row_conductance).sum()
+        return self.v**2 * ((square.mean(0) + self.row_noise) @ self.row_conductance)
 
     def tia_power(self, mean: Tensor, variance: Tensor, covariance: Tensor | None = None) -> Tensor:
         """Power dissipated in the TIA feedback [W], mean over the batch.
@@ -141,13 +148,13 @@ class CrossbarMoments:
         resistance = self.hardware.feedback_resistance
         if resistance is None:
             return torch.zeros((), dtype=mean.dtype, device=mean.device)
-        holds_plus = self.crossbar.weight > 0
-        holds_minus = self.crossbar.weight < 0
+        idle, idle_variance = idle_device_moments(self.hardware)
+        spread = self.weight_variance * self.c**2 - 2 * idle_variance  # of the device that holds |W|, beyond an idle one
         second = mean**2 + variance + self.row_noise
         total = torch.zeros((), dtype=mean.dtype, device=mean.device)
-        for holds in (holds_plus, holds_minus):
-            g = torch.where(holds, *self.held)
-            s = torch.where(holds, *self.spread)
+        for side in (1, -1):
+            g = idle + self.c * (side * self.mean_weight).clamp(min=0)
+            s = idle_variance + spread * (side * self.crossbar.sign).clamp(min=0)
             total = total + ((mean @ g.T) ** 2).sum() + (second @ s.T).sum()
             total = total + self.row_noise * (g**2).sum() * mean.shape[0]
             total = total + ((variance @ (g**2).T).sum() if covariance is None else ((g @ covariance) * g).sum())
