@@ -1,0 +1,96 @@
+"""What the benchmarks share: timing in alternation, peak memory, the machine, results as JSON.
+
+Everything runs on one thread. Functions that are compared are timed in alternation, so that other load on the
+machine hits all of them alike; ratios are medians of the ratios within one round, times are the shortest seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def alternate(
+    functions: Mapping[str, Callable[[], object]], *, rounds: int = 15, budget: float = 3.0
+) -> dict[str, list[float]]:
+    """Seconds per call of every function, called in turn after one warm-up.
+
+    Args:
+        rounds: most rounds.
+        budget: seconds after which no further round begins; one is always made.
+    """
+    for function in functions.values():
+        function()
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    end = time.perf_counter() + budget
+    for _ in range(rounds):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            seconds[name].append(time.perf_counter() - start)
+        if time.perf_counter() > end:
+            break
+    return seconds
+
+
+def ratio(above: Sequence[float], below: Sequence[float]) -> float:
+    """Median over the rounds of above / below."""
+    return statistics.median(a / b for a, b in zip(above, below, strict=True))
+
+
+def peak_memory(function: Callable[[], object]) -> int:
+    """Bytes by which a call raises the peak of resident memory, in a forked process (Linux)."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+
+    def child() -> None:
+        before = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        function()
+        sender.send(max(0, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+
+    process = context.Process(target=child)
+    process.start()
+    process.join()
+    if process.exitcode != 0:
+        raise RuntimeError(f"the measured call ended with exit code {process.exitcode}")
+    return int(receiver.recv())
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, load and versions."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "processor": models[0] if models else platform.machine(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "numpy", "cvxpy", "clarabel")},
+    }
+
+
+def run(description: str | None, measure: Callable[[], dict[str, Any]]) -> None:
+    """Entry point of a benchmark: one thread, measure, print, write JSON if asked."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+    results = {"machine": machine(), **measure(), "seconds": round(time.perf_counter() - start, 1)}
+    text = json.dumps(results, indent=2)
+    print(text)
+    if arguments.json:
+        arguments.json.write_text(text + "\n", encoding="utf-8")

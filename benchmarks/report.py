@@ -1,0 +1,276 @@
+"""docs/benchmarks.md from the JSON files in benchmarks/results.
+
+python -m benchmarks.report
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent / "results"
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+
+HEAD = """# Benchmarks
+
+Made by `make bench` (each part alone: `python -m benchmarks NAME`, after which this page is rewritten from
+`benchmarks/results/*.json`). Every part runs on one thread. What is compared is timed in alternation; times are the
+shortest seen, ratios the median over the rounds.
+"""
+
+AGAINST_SIMULATION = """### `linearized` against simulating to 1 % standard error
+
+One prediction gives the total MSE, the MSE of every output and the output covariance of every input at once. How long
+a simulation takes to give the same to 1 % depends on which of these it must give: all outputs of all inputs share a
+draw's devices, so the total MSE averages over many errors and needs few draws, whereas the variance of one output of
+one input needs about 2 / 0.01² = 20 000, whatever the network. The draws needed are computed from the measured spread
+between draws (for the variances: 1 % rms over inputs and outputs); the simulation's time is their number times that
+of a draw."""
+
+METHODS = """### `linearized` against `covariance`
+
+ReLU networks with three layers of width × width and ten outputs, float64. Memory is the rise of the process's peak
+during the call."""
+
+PASSES = """### One prediction in passes of the network
+
+Passes: one forward and n_out backward passes of the same batch by torch's autograd, with the gradients of the weights
+as in training; in the last column with the gradient of the inputs only."""
+
+PLANS = """The time of a plan includes scaling the baseline onto the target and the final report; the evaluations of
+the predictor are those of the optimisation, with or without derivatives."""
+
+READINGS = {
+    "total_mse": "total MSE",
+    "every_output_mse": "every output's MSE",
+    "each_output_variance": "each input's output variances",
+}
+
+
+def simulate(result: Any) -> str:
+    """Time per draw of the simulator against what it cannot do without."""
+    rows = [
+        [
+            name,
+            f"{r['devices']:.0f}",
+            f"{r['batch']:.0f}",
+            time_text(r["draw_s"]),
+            time_text(r["normals_s"]),
+            time_text(r["noiseless_pass_s"]),
+            f"{r['ratio']:.2f}",
+        ]
+        for name, r in result.items()
+        if isinstance(r, dict) and "ratio" in r
+    ]
+    headers = ["network", "devices", "batch", "draw", "normals", "noiseless pass", "draw / (normals + pass)"]
+    return "A draw must at least sample a normal per device and pass the batch through the network once.\n\n" + table(
+        headers, rows
+    )
+
+
+def prediction(result: Any) -> str:
+    """Prediction against simulation, against the covariance method, against passes in torch."""
+    return "\n\n".join(
+        [
+            _against_simulation(result["against_simulation"]),
+            METHODS,
+            f"By width, batch {result['by_width'][0]['batch']}:",
+            _methods(result["by_width"], "width"),
+            f"By batch, width {result['by_batch'][0]['width']}:",
+            _methods(result["by_batch"], "batch"),
+            _passes(result["cost_in_passes"]),
+            *(f"Not measured: {name} ({why})" for name, why in result["missing"].items()),
+        ]
+    )
+
+
+def _against_simulation(networks: Mapping[str, Any]) -> str:
+    rows = []
+    for name, batches in networks.items():
+        for batch, r in batches.items():
+            for reading, words in READINGS.items():
+                rows.append(
+                    [
+                        name,
+                        batch,
+                        words,
+                        f"{r['draws_needed'][reading]:,}",
+                        time_text(r["draws_needed"][reading] * r["draw_s"]),
+                        time_text(r["prediction_s"]["float64"]),
+                        f"{r['times_faster']['float64'][reading]:,.0f}",
+                        f"{r['times_faster']['float32'][reading]:,.0f}",
+                    ]
+                )
+    headers = ["network", "batch", "1 % standard error of", "draws", "simulation", "prediction", "times faster"]
+    beside = "; ".join(
+        f"{name}, batch {batch}: {time_text(r['draw_s'])} per draw, {r['draw_over_normals_and_pass']:.2f} times its "
+        f"normals and one noiseless pass; NMSE {100 * r['nmse']:.2g} %"
+        for name, batches in networks.items()
+        for batch, r in batches.items()
+    )
+    return "\n\n".join(
+        [
+            AGAINST_SIMULATION,
+            table([*headers, "times faster in float32"], rows),
+            f"The simulator: {beside}.",
+        ]
+    )
+
+
+def _methods(rows: Sequence[Mapping[str, Any]], by: str) -> str:
+    def growth(method: str, what: str, i: int) -> str:
+        return f"{rows[i][what][method] / rows[i - 1][what][method]:.1f} ×" if i else ""
+
+    cells = [
+        [
+            str(r[by]),
+            time_text(r["seconds"]["linearized"]),
+            growth("linearized", "seconds", i),
+            time_text(r["seconds"]["covariance"]),
+            growth("covariance", "seconds", i),
+            f"{r['times_faster']:.0f}",
+            bytes_text(r["peak_bytes"]["linearized"]),
+            bytes_text(r["peak_bytes"]["covariance"]),
+        ]
+        for i, r in enumerate(rows)
+    ]
+    headers = [by, "linearized", "growth", "covariance", "growth", "times faster"]
+    return table([*headers, "linearized memory", "covariance memory"], cells)
+
+
+def _passes(rows: Sequence[Mapping[str, Any]]) -> str:
+    cells = [
+        [
+            r["network"],
+            str(r["batch"]),
+            r["dtype"],
+            time_text(r["prediction_s"]),
+            time_text(r["passes_s"]),
+            f"{r['multiple']:.2f}",
+            f"{r['multiple_of_passes_without_weight_gradients']:.2f}",
+        ]
+        for r in rows
+    ]
+    headers = ["network", "batch", "precision", "prediction", "passes", "prediction / passes"]
+    return PASSES + "\n\n" + table([*headers, "without weight gradients"], cells)
+
+
+def plan(result: Any) -> str:
+    """A whole plan as a multiple of one prediction."""
+    rows = [
+        [
+            r["network"],
+            f"{100 * r['target_nmse']:g} %",
+            r["outcome"],
+            time_text(r["plan_s"]),
+            time_text(r["prediction_s"]),
+            f"{r['multiple']:.0f}",
+            str(r["local_programs"]),
+            str(r["predictor_evaluations"]),
+            "-" if r["kkt_residual"] is None else f"{r['kkt_residual']:.0e}",
+        ]
+        for r in result["plans"]
+    ]
+    headers = ["network", "target NMSE", "outcome", "plan", "prediction", "plan / prediction", "local programs"]
+    return PLANS + "\n\n" + table([*headers, "predictor evaluations", "KKT residual"], rows)
+
+
+def any_result(result: Any) -> str:
+    """Tables for a result of unknown form: lists and maps of records as tables, single values as a list."""
+    if isinstance(result, list):
+        result = {"results": result}
+    parts, single = [], []
+    for name, value in result.items():
+        if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
+            parts.append(f"**{words(name)}**\n\n{_records(value)}")
+        elif isinstance(value, dict) and value and all(isinstance(v, dict) for v in value.values()):
+            parts.append(f"**{words(name)}**\n\n{_records([{'name': k, **v} for k, v in value.items()])}")
+        elif isinstance(value, dict):
+            parts.append(f"**{words(name)}**\n\n{_records([value])}")
+        else:
+            single.append(f"- {words(name)}: {cell(value)}")
+    return "\n\n".join([*(["\n".join(single)] if single else []), *parts])
+
+
+def _records(records: Sequence[Mapping[str, Any]]) -> str:
+    columns = list(
+        dict.fromkeys(key for record in records for key, v in record.items() if not isinstance(v, (list, dict)))
+    )
+    return table([words(c) for c in columns], [[cell(record.get(c)) for c in columns] for record in records])
+
+
+SECTIONS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+    ("simulate", "The simulator", simulate),
+    ("prediction", "Prediction", prediction),
+    ("plan", "Plans", plan),
+    ("allocation", "Allocation solvers", any_result),
+    ("service", "The service", any_result),
+    ("accuracy", "Accuracy of predictions", any_result),
+)
+
+
+def document(results: Mapping[str, Any]) -> str:
+    """The page for the results at hand."""
+    parts = [HEAD.rstrip()]
+    for name, title, render in SECTIONS:
+        if name not in results:
+            continue
+        result = results[name]
+        parts.append(f"## {title}\n\n`python -m benchmarks {name}`")
+        if isinstance(result, dict):
+            result = dict(result)
+            about, seconds = result.pop("machine", None), result.pop("seconds", None)
+            if isinstance(about, dict):
+                parts[-1] += f" on {machine_text(about)}" + ("" if seconds is None else f"; took {seconds:.0f} s") + "."
+        parts.append(render(result))
+    return "\n\n".join(parts) + "\n"
+
+
+def machine_text(about: Mapping[str, Any]) -> str:
+    """The machine in a line."""
+    versions = ", ".join(f"{k} {v}" for k, v in about.items() if k not in ("processor", "cores", "load"))
+    return f"{about.get('processor')}, {about.get('cores')} cores, load {about.get('load')} at the start; {versions}"
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, all but the first column to the right."""
+    lines = [headers, ["---"] + ["---:"] * (len(headers) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def words(name: str) -> str:
+    """A key as words."""
+    return name.replace("_", " ")
+
+
+def cell(value: object) -> str:
+    """A value of unknown meaning."""
+    if isinstance(value, bool) or not isinstance(value, float):
+        return "" if value is None else str(value)
+    return f"{value:.4g}"
+
+
+def time_text(seconds: float) -> str:
+    """A time with its unit: 12.3 ms."""
+    for unit, scale in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
+        if seconds * scale >= 1:
+            return f"{seconds * scale:.3g} {unit}"
+    return f"{seconds * 1e9:.3g} ns"
+
+
+def bytes_text(size: float) -> str:
+    """A size in MiB."""
+    return f"{size / 2**20:.3g} MiB"
+
+
+def write_report() -> Path:
+    """Rewrite the document from all results there are."""
+    results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+    DOCUMENT.write_text(document(results), encoding="utf-8")
+    return DOCUMENT
+
+
+if __name__ == "__main__":
+    print(f"wrote {write_report()}")
