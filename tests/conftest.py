@@ -81,17 +81,24 @@ def mnist_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def iris_example() -> Example:
-    return load_example("iris")
+def network_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run's trained networks, shared by its processes."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "networks"
 
 
 @pytest.fixture(scope="session")
-def digits_example() -> Example:
-    return load_example("digits")
+def iris_example(network_cache: Path) -> Example:
+    return load_example("iris", cache=network_cache)
 
 
 @pytest.fixture(scope="session")
-def mnist_example(mnist_folder: Path) -> Iterator[Example]:
+def digits_example(network_cache: Path) -> Example:
+    return load_example("digits", cache=network_cache)
+
+
+@pytest.fixture(scope="session")
+def mnist_example(mnist_folder: Path, network_cache: Path) -> Iterator[Example]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POWERPLAN_DATA", str(mnist_folder))
-        yield load_example("mnist")
+        yield load_example("mnist", cache=network_cache)
