@@ -179,10 +179,10 @@ def _least_residual(g: np.ndarray, h: np.ndarray, slack: float, at_lower: np.nda
     for _ in range(100):
         r = g + multiplier * h
         counts = inside | (upper_only & (r > 0)) | (lower_only & (r < 0))
-        curvature = float(h[counts] @ h[counts]) + slack**2
-        if curvature <= 0:
+        if not h[counts].any():
             break
-        previous, multiplier = multiplier, max(-float(g[counts] @ h[counts]) / curvature, 0.0)
+        curvature = float(h[counts] @ h[counts]) + slack**2
+        previous, multiplier = multiplier, max(0.0, -float(g[counts] @ h[counts]) / curvature)
         if abs(multiplier - previous) <= 1e-15 * max(multiplier, previous):
             break
     return multiplier

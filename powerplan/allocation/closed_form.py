@@ -54,8 +54,8 @@ def _stationary_point(problem: GeometricProgram) -> np.ndarray | str:
     (log_p, a), (log_k, b) = monomials[0], monomials[1]
     if a * b >= 0:
         return "a problem whose objective and constraint move the same way"
-    log_room = _log_room(problem)
-    if log_room is None:
+    log_room = problem.log_room
+    if log_room == -np.inf:
         return "a constraint whose constant part alone reaches the bound"
     total = logsumexp((a * log_k - b * log_p) / (a - b))
     x = (log_k - log_p) / (a - b) + (log_room - total) / b
@@ -74,12 +74,3 @@ def _one_term_per_gain(f: Posynomial) -> tuple[np.ndarray, float] | None:
     logs = np.empty(f.gains)
     logs[gains] = f.log_coefficients[terms]
     return logs, float(exponents[0])
-
-
-def _log_room(problem: GeometricProgram) -> float | None:
-    """log(bound − constant part of the constraint), or None if nothing is left."""
-    constants = problem.constraint.log_coefficients[problem.constraint.variables == -1] - np.log(problem.bound)
-    if constants.size == 0:
-        return float(np.log(problem.bound))
-    share = float(logsumexp(constants))
-    return float(np.log(problem.bound) + np.log(-np.expm1(share))) if share < 0 else None

@@ -33,8 +33,11 @@ _ROUNDS = 6
 _ROUGH = (1e-4,)
 #: certificate of a conic point that needs no further round
 _GOOD = 1e-9
-#: largest change of a log gain in one round
+#: largest change of a log gain in one round: in the form in powers and in that in logarithms
 _REACH = 15.0
+_LOG_REACH = 50.0
+#: log slack at which a point counts as well inside the constraint
+_SLACK = 1e-3
 #: largest denominator of exponents that the form in powers takes
 _MAX_DENOMINATOR = 8
 #: |log(constraint / bound)| that decides feasibility by rounding alone
@@ -50,7 +53,9 @@ def cvxpy_solve(problem: GeometricProgram, *, refinement: bool = True) -> Alloca
     Raises:
         SolverFailed: the solver gave no finite point.
     """
-    best = _rounds(problem, problem.objective, problem.constraint, refinement)
+    best = _Found(x=None, words="the constant terms of the constraint reach the bound", iterations=0)
+    if problem.log_room > -np.inf:
+        best = _rounds(problem, problem.objective, problem.constraint, refinement)
     if best.x is not None:
         result = optimal(problem, best.x, dual=None, words=best.words, iterations=best.iterations)
         if result.status is Status.OPTIMAL:
@@ -59,7 +64,7 @@ def cvxpy_solve(problem: GeometricProgram, *, refinement: bool = True) -> Alloca
     words = f"{best.words}; least constraint: {least.words}"
     if least.x is None:
         raise SolverFailed(f"cvxpy gave no finite point. {words}")
-    if problem.log_constraint(least.x) > _ROUNDING:
+    if problem.log_constraint(least.x) > _ROUNDING or problem.log_room == -np.inf:
         proof = infeasible(problem, least.x, words=words, iterations=best.iterations + least.iterations)
         if proof.status is Status.INFEASIBLE or best.x is None:
             return proof
@@ -105,9 +110,9 @@ def _rounds(
     The first centre is ``start``, or the point of equal shares.
     """
     log_bound = float(np.log(problem.bound))
-    build = _in_powers if _has_simple_powers(objective, constraint) else _in_logarithms
+    build = in_powers if _has_simple_powers(objective, constraint) else in_logarithms
     x = _equal_shares(problem) if start is None else start
-    words, iterations = [build.__name__.strip("_").replace("_", " ")], 0
+    words, iterations = [build.__name__.replace("_", " ")], 0
     found = start is not None
     for turn in range(_ROUNDS):
         model, variable, decode = build(problem, objective, constraint, x)
@@ -119,6 +124,8 @@ def _rounds(
             moved = np.clip(decode(answer.value), problem.lower, problem.upper)
             far = float(np.abs(moved - x).max()) > 0.9 * _REACH
             x, found = moved, True
+            if constraint is None and problem.log_constraint(x) < -_SLACK:
+                break  # the bound can be met: nobody asks how much further the constraint can fall
         elif turn > 0 and not found:
             break
         if turn == 0 or far:
@@ -174,7 +181,7 @@ def _has_simple_powers(*posynomials: Posynomial | None) -> bool:
 _Model = tuple[Any, Any, Callable[[np.ndarray], np.ndarray]]
 
 
-def _in_logarithms(
+def in_logarithms(
     problem: GeometricProgram, objective: Posynomial, constraint: Posynomial | None, x0: np.ndarray
 ) -> _Model:
     """The program in z = x − x0 as log-sum-exp."""
@@ -182,7 +189,7 @@ def _in_logarithms(
     from cvxpy.atoms.log_sum_exp import log_sum_exp
 
     z = cvxpy.Variable(problem.gains)
-    lower, upper = np.maximum(problem.lower - x0, -_REACH), np.minimum(problem.upper - x0, _REACH)
+    lower, upper = np.maximum(problem.lower - x0, -_LOG_REACH), np.minimum(problem.upper - x0, _LOG_REACH)
     logs = objective.log_terms(x0) - objective.log_value(x0)
     constraints = [z >= lower, z <= upper]
     if constraint is not None:
@@ -192,7 +199,7 @@ def _in_logarithms(
     return model, z, lambda value: x0 + value
 
 
-def _in_powers(
+def in_powers(
     problem: GeometricProgram, objective: Posynomial, constraint: Posynomial | None, x0: np.ndarray
 ) -> _Model:
     """The program in y = exp(m (x − x0)), every term a convex power of one y."""

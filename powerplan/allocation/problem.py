@@ -48,6 +48,8 @@ class Posynomial:
             # only the shape is looked at before absurd sizes are refused
             raw = self.exponents if sparse.issparse(self.exponents) else np.atleast_2d(np.asarray(self.exponents))
             rows, columns = raw.shape
+            if raw.dtype.kind not in "fiub":
+                raise TypeError(raw.dtype)
         except (TypeError, ValueError):
             check.fail("exponents", self.exponents, "a (T, n) matrix of numbers", "Give one row of exponents per term.")
             check.done()
@@ -290,6 +292,13 @@ class GeometricProgram:
     def is_separable(self) -> bool:
         """Whether every term holds at most one gain."""
         return bool((self.objective.variables > -2).all() and (self.constraint.variables > -2).all())
+
+    @cached_property
+    def log_room(self) -> float:
+        """log(bound − constant terms of the constraint); -inf if they alone reach the bound."""
+        constants = self.constraint.log_coefficients[self.constraint.variables == -1]
+        share = _log_sum_exp(constants) - np.log(self.bound) if constants.size else -np.inf
+        return float(np.log(self.bound) + np.log(-np.expm1(share))) if share < 0 else -np.inf
 
     def reversed(self, bound: float) -> GeometricProgram:
         """The program that minimises the constraint while the objective stays within ``bound`` (> 0, its unit)."""

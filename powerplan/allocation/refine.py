@@ -19,6 +19,8 @@ from powerplan.allocation.problem import Posynomial
 
 #: largest change of a log gain in one step
 _MAX_STEP = 2.0
+#: stands for the distance to no limit
+_FAR = 1e300
 #: residual at which refinement stops: rounding
 _ENOUGH = 1e-14
 
@@ -107,8 +109,8 @@ def _step(
         hessian = hessian + _hessian(constraint, x, dual * ratio)
     # primal-dual active set: held are the gains that a step of their own would take to a limit or beyond
     curvature = hessian.diagonal()
-    held_low = (r > 0) & (r >= curvature * (x - lower))
-    held_high = (r < 0) & (-r >= curvature * (upper - x))
+    held_low = (r > 0) & (r >= curvature * np.minimum(x - lower, _FAR))
+    held_high = (r < 0) & (-r >= curvature * np.minimum(upper - x, _FAR))
     held_low |= lower >= upper - ACTIVE_TOLERANCE
     target = np.where(held_low, lower, np.where(held_high, upper, x))
     free = np.flatnonzero(~held_low & ~held_high)
