@@ -169,7 +169,8 @@ def plot_predicted_simulated(
     below.set(xlabel="simulated NMSE [%] (bars: 95 % confidence)", ylabel="error of the\nprediction [%]")
     below.plot([], [], color="black", marker="o", linestyle="none", label="NMSE")
     below.plot([], [], color="black", marker=".", linestyle=":", linewidth=1, label="power")
-    below.legend(frameon=False, ncols=2)
+    below.margins(y=0.4)  # room for the legend
+    below.legend(frameon=False, ncols=2, loc="upper right")
     above.legend(frameon=False)
     for axes in (above, below):
         axes.grid(True, which="major", alpha=0.25)
@@ -189,10 +190,11 @@ def _gain_bars(axes: Axes, names: Sequence[str], sets: Sequence[Sequence[Any]]) 
     columns = any(np.ndim(gain) for gain in sets[0])
     title = "Conductance gain" + (" (median and range of columns)" if columns else "")
     axes.set(title=title, ylabel="gain [µS per unit weight]")
-    axes.set_yscale("log")
-    smallest = min(float(np.min(gain)) * 1e6 for gains in sets for gain in gains)
-    axes.set_ylim(bottom=smallest / 2)  # a bar on a log axis has to start somewhere
-    _plain_logarithmic(axes.yaxis)
+    every = [float(g) * 1e6 for gains in sets for gain in gains for g in (np.min(gain), np.max(gain))]
+    if max(every) > 20 * min(every):
+        axes.set_yscale("log")
+        axes.set_ylim(bottom=min(every) / 2)  # a bar on a log axis has to start somewhere
+        _plain_logarithmic(axes.yaxis)
 
 
 def _plain_logarithmic(axis: Axis, scale: float = 1.0) -> None:

@@ -8,8 +8,8 @@ import pty
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,31 @@ PLAN_KEYS = {
     "certificate", "shadow_prices", "baseline_gains", "baseline_power", "baseline_mse", "saving", "verification",
     "provenance",
 }  # fmt: skip
+
+
+CLI = [sys.executable, "-m", "powerplan.cli"]
+
+
+@contextmanager
+def on_terminal(command: list[str]) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A command whose stderr is a terminal, and the other end of that terminal; killed at the end if need be."""
+    outer, inner = pty.openpty()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=inner, text=True) as process:
+        os.close(inner)
+        try:
+            yield process, outer
+        finally:
+            process.kill()
+            os.close(outer)
+
+
+def read_all(terminal: int) -> bytes:
+    """What is written to a terminal until it is closed, which Linux reports as an error."""
+    drawn = b""
+    with suppress(OSError):
+        while chunk := os.read(terminal, 4096):
+            drawn += chunk
+    return drawn
 
 
 def document(result: Result, code: int = 0) -> Any:
@@ -148,20 +173,22 @@ def test_missed_verification_is_exit_5(run: Callable[..., Result], files: Any, m
 
 def test_interrupt_is_exit_130(files: Any) -> None:
     """SIGINT in the middle of a long simulation: no traceback, exit 130, soon."""
-    command = [sys.executable, "-m", "powerplan.cli", "simulate", *files.problem, "--draws", "50000000", "-v"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(4.0)
-        assert process.poll() is None
+    command = [*CLI, "simulate", *files.problem, "--draws", "50000000"]
+    with on_terminal(command) as (process, outer):
+        drawn = b""
+        while b"simulating" not in drawn:  # it is under way
+            drawn += os.read(outer, 4096)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert out == ""
-    assert err.splitlines()[-1] == "interrupted"
-    assert "Traceback" not in err
+        drawn += read_all(outer)
+        assert process.wait(timeout=30) == 130
+        assert process.stdout is not None
+        assert process.stdout.read() == ""
+    assert drawn.split()[-1] == b"interrupted"
+    assert b"Traceback" not in drawn
 
 
 def test_module_and_script_give_the_same_answer(files: Any) -> None:
-    command = [sys.executable, "-m", "powerplan.cli", "show", files.network]
+    command = [*CLI, "show", files.network]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert "linear1" in done.stdout
     assert done.stderr == ""
@@ -317,24 +344,13 @@ def test_show_network_and_plan(run: Callable[..., Result], files: Any) -> None:
 # ---------------------------------------------------------------- terminal
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are a Unix thing")
 def test_progress_is_drawn_only_on_a_terminal(files: Any) -> None:
     """On a terminal stderr shows a bar with the stage; the answer on stdout is untouched."""
-    command = [sys.executable, "-m", "powerplan.cli", "simulate", *files.problem, "--draws", "600", "--json"]
-    outer, inner = pty.openpty()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=inner, text=True) as process:
-        os.close(inner)
+    command = [*CLI, "simulate", *files.problem, "--draws", "600", "--json"]
+    with on_terminal(command) as (process, outer):
+        drawn = read_all(outer)
         assert process.stdout is not None
-        out = process.stdout.read()
-        process.wait(timeout=60)
-    drawn = b""
-    try:
-        while chunk := os.read(outer, 4096):
-            drawn += chunk
-    except OSError:  # Linux reports the closed end so
-        pass
-    os.close(outer)
-    assert process.returncode == 0
-    assert json.loads(out)["draws"] == 600
+        assert json.loads(process.stdout.read())["draws"] == 600
+        assert process.wait(timeout=30) == 0
     assert b"simulating" in drawn
     assert b"#" in drawn
