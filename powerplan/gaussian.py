@@ -41,9 +41,17 @@ class Rectified(NamedTuple):
 
 
 def positive_std(variance: Tensor) -> tuple[Tensor, Tensor]:
-    """(where the variance is positive, a standard deviation that is safe to divide by and to differentiate)."""
-    positive = variance > 0
+    """(where the variance is positive, a standard deviation that is safe to divide by and to differentiate).
+
+    Variances so small that (mean/std)/std could overflow count as zero.
+    """
+    positive = variance > _least_variance(variance.dtype)
     return positive, torch.where(positive, variance, torch.ones_like(variance)).sqrt()
+
+
+def _least_variance(dtype: torch.dtype) -> float:
+    """1e-292 in float64, 1e-31 in float32."""
+    return torch.finfo(dtype).tiny / torch.finfo(dtype).eps
 
 
 def tail(mean: Tensor, std: Tensor, knot: float = 0.0) -> Tail:
@@ -87,7 +95,7 @@ def clipped(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
     The formulas of :func:`rectified` for μ ≥ 0 with Q from erf, exact to rounding relative to σ (not in the far
     tail, which is added to μ here) and many times faster. ``variance`` broadcasts to ``mean``; differentiable.
     """
-    std = (variance + torch.finfo(mean.dtype).tiny).sqrt()
+    std = (variance + _least_variance(mean.dtype)).sqrt()
     alpha = (mean / std).clamp(max=_CERTAIN)
     density = torch.exp(-0.5 * alpha * alpha) * (1 / math.sqrt(2 * math.pi))
     mass = 0.5 - 0.5 * torch.erf(alpha * (1 / math.sqrt(2)))

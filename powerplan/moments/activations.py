@@ -71,7 +71,7 @@ class PiecewiseLinear(ActivationRule):
             signs.append(2 * right - 1)
             line_slope = line_slope + change * (1 - right)
             line = line - change * knot * (1 - right)
-            flat_slope = flat_slope + change * (mean > knot)
+            flat_slope = flat_slope + change * (mean > knot).to(mean.dtype)
         centre = line + line_slope * mean
         first = centre
         slope = line_slope
