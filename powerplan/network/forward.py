@@ -19,7 +19,7 @@ FUNCTIONS: dict[str, Callable[..., torch.Tensor]] = {
     "leaky_relu": lambda z, negative_slope: F.leaky_relu(z, negative_slope),
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
-    "softplus": lambda z: F.softplus(z, threshold=1e9),
+    "softplus": lambda z: F.softplus(z, threshold=40.0),  # beyond, it is z to rounding
     "gelu": F.gelu,
     "gelu_tanh": lambda z: F.gelu(z, approximate="tanh"),
     "silu": F.silu,
