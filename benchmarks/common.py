@@ -25,17 +25,17 @@ import torch
 def alternate(
     functions: Mapping[str, Callable[[], object]], *, rounds: int = 15, budget: float = 3.0
 ) -> dict[str, list[float]]:
-    """Seconds per call of every function, called in turn after one warm-up.
+    """Seconds per call of every function, called in turn.
 
     Args:
-        rounds: most rounds.
-        budget: seconds after which no further round begins; one is always made.
+        rounds: most rounds, after one to warm up.
+        budget: seconds after which no further round begins; if the first takes longer, it is the one that counts.
     """
-    for function in functions.values():
-        function()
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     end = time.perf_counter() + budget
-    for _ in range(rounds):
+    for done in range(rounds + 1):
+        if done == 1 and time.perf_counter() < end:
+            seconds = {name: [] for name in functions}
         for name, function in functions.items():
             start = time.perf_counter()
             function()
