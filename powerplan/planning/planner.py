@@ -13,6 +13,7 @@ import numpy as np
 
 from powerplan._version import __version__
 from powerplan.checks import Checker, check_inputs, choice
+from powerplan.errors import InvalidInput
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.gains import Gain, warn_beyond_voltage
 from powerplan.moments.predict import report
@@ -210,7 +211,9 @@ class _Session:
     def _solve(self, target: Target, value: float, options: _Options) -> Plan:
         """Plan for the bound ``value`` of the target's quantity."""
         started = time.monotonic()
-        bound = value * (self.predictor.signal_power if isinstance(target, MaxNMSE) else 1.0)
+        bound = value
+        if isinstance(target, MaxNMSE):
+            bound *= self._signal_power()
         minimised = "error" if isinstance(target, MaxPower) else "power"
         problem = _problem(self.predictor, self.free, minimised, bound)
         options.progress("scaling the baseline", 0.0)
@@ -251,6 +254,13 @@ class _Session:
             ),
             ShadowPrices(target=-certificate.dual, limits=limit_prices(self.free, certificate.limit_duals)),
         )
+
+    def _signal_power(self) -> float:
+        if not self.predictor.signal_power:
+            raise InvalidInput.of(
+                "target", "MaxNMSE", "MaxMSE where the ideal outputs are all zero", "A relative error has no meaning."
+            )
+        return self.predictor.signal_power
 
     def _baseline(self, minimised: str, bound: float) -> tuple[Gains, Prediction] | None:
         """One conductance range for every layer, scaled to the target; None if it cannot meet it."""

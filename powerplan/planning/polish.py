@@ -6,7 +6,7 @@ the optimum, with g, h the gradients of log objective and log constraint and H �
     [H  h] [δ ]   [    −g      ]
     [hᵀ 0] [λ'] = [−log con/D  ]
 
-over the gains that are not at a limit. H starts as the Hessian of the local model and learns the rest from the
+over the gains that are not at a limit (without the constraint if it does not bind). H starts as the Hessian of the local model and learns the rest from the
 change of the gradients (symmetric rank-one updates), so each step costs one prediction and two backward passes.
 """
 
@@ -93,25 +93,26 @@ def _at(problem: Problem, theta: np.ndarray) -> _Point:
 
 def _step(problem: Problem, point: _Point, hessian: np.ndarray) -> np.ndarray | None:
     free = np.flatnonzero(point.certificate.limit_duals == 0)
-    binds = point.certificate.dual > 0
+    if not len(free):
+        return None
     n = len(free)
-    if not n:
-        return None
-    system = np.zeros((n + binds, n + binds))
+    system = np.zeros((n + 1, n + 1))
     system[:n, :n] = hessian[np.ix_(free, free)]
-    right = -point.objective[free]
-    if binds:
-        system[:n, n] = system[n, :n] = point.constraint[free]
-        right = np.append(right, -point.excess)
-    try:
-        solved = np.linalg.solve(system, right)[:n]
-    except np.linalg.LinAlgError:
-        return None
+    system[:n, n] = system[n, :n] = point.constraint[free]
+    right = np.append(-point.objective[free], -point.excess)
+    solved = _least_norm(system, right)
+    if solved[n] <= 0:  # the constraint would pull, not push: it does not bind
+        solved = _least_norm(system[:n, :n], right[:n])
     if not np.isfinite(solved).all():
         return None
     step = np.zeros_like(point.theta)
-    step[free] = solved * min(1.0, _LARGEST_STEP / max(float(np.abs(solved).max()), 1e-300))
+    step[free] = solved[:n] * min(1.0, _LARGEST_STEP / max(float(np.abs(solved[:n]).max()), 1e-300))
     return step
+
+
+def _least_norm(system: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Solution of least norm: a gain that changes nothing stays where it is."""
+    return np.asarray(np.linalg.lstsq(system, right, rcond=1e-13)[0])
 
 
 def _log_hessian(terms: Sum) -> np.ndarray:

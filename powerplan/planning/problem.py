@@ -75,9 +75,24 @@ def lowest_constraint(problem: Problem, start: np.ndarray) -> np.ndarray:
 
 
 def back_onto(problem: Problem, theta: np.ndarray, near: Sum) -> np.ndarray | None:
-    """A nearby θ that meets the constraint: Newton on a common shift; None if it does not get there."""
-    slope = float(near.log_gradient.sum()) or -1.0
-    shift, excess = 0.0, problem.excess(theta)
+    """A nearby θ that meets the constraint; None if there is none.
+
+    A point with slack is moved onto the constraint only if that lowers the objective.
+
+    Args:
+        near: the constraint near θ, for its slope.
+    """
+    excess = problem.excess(theta)
+    tight = _tightened(problem, theta, excess, float(near.log_gradient.sum()) or -1.0)
+    if excess > 0 or tight is None:
+        return tight if tight is not None else theta if excess <= 0 else None
+    objectives = [problem.order(*problem.terms.values(point))[0].total for point in (tight, theta)]
+    return tight if objectives[0] <= objectives[1] else theta
+
+
+def _tightened(problem: Problem, theta: np.ndarray, excess: float, slope: float) -> np.ndarray | None:
+    """Newton on a common shift of the gains; None if it does not get there."""
+    shift = 0.0
     for _ in range(12):
         if -_ON_CONSTRAINT <= excess <= 0:
             break
