@@ -149,7 +149,8 @@ class CrossbarMoments:
         if resistance is None:
             return torch.zeros((), dtype=mean.dtype, device=mean.device)
         idle, idle_variance = idle_device_moments(self.hardware)
-        spread = self.weight_variance * self.c**2 - 2 * idle_variance  # of the device that holds |W|, beyond an idle one
+        # variance of the device that holds |W|, beyond that of an idle one
+        spread = self.weight_variance * self.c**2 - 2 * idle_variance
         second = mean**2 + variance + self.row_noise
         total = torch.zeros((), dtype=mean.dtype, device=mean.device)
         for side in (1, -1):

@@ -6,8 +6,9 @@ the optimum, with g, h the gradients of log objective and log constraint and H �
     [H  h] [δ ]   [    −g      ]
     [hᵀ 0] [λ'] = [−log con/D  ]
 
-over the gains that are not at a limit (without the constraint if it does not bind). H starts as the Hessian of the local model and learns the rest from the
-change of the gradients (symmetric rank-one updates), so each step costs one prediction and two backward passes.
+over the gains that are not at a limit, and without the constraint if it does not bind. H starts as the Hessian of
+the local model and learns the rest from the change of the gradients (symmetric rank-one updates), so each step
+costs one prediction and two backward passes.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def test_an_infeasible_plan_reads_back(
 
 def test_accuracy_needs_the_output_moments_that_a_file_leaves_out(plan: pp.Plan, tmp_path: Path) -> None:
     plan.save(tmp_path / "plan.json")
-    with pytest.raises(pp.InvalidInput, match="pp.predict"):
+    with pytest.raises(pp.InvalidInput, match=r"pp\.predict"):
         pp.Plan.load(tmp_path / "plan.json").prediction.accuracy([0])
 
 
@@ -58,7 +59,7 @@ def test_foreign_and_truncated_files_are_refused(content: str, tmp_path: Path) -
 
 
 def test_a_missing_file_and_a_folder_that_cannot_be_written_are_named(plan: pp.Plan, tmp_path: Path) -> None:
-    with pytest.raises(pp.InvalidInput, match="absent.json"):
+    with pytest.raises(pp.InvalidInput, match=r"absent\.json"):
         pp.Plan.load(tmp_path / "absent.json")
     with pytest.raises(pp.InvalidInput, match="absent"):
         plan.save(tmp_path / "absent" / "plan.json")
@@ -88,7 +89,5 @@ def test_any_damage_to_a_plan_is_a_clear_error(plan: pp.Plan, data: st.DataObjec
         parent = parent[key]
         key = data.draw(st.sampled_from(sorted(parent) if isinstance(parent, dict) else range(len(parent))))
     parent[key] = data.draw(st.sampled_from([None, "x", -1, [], {}, [[1]], 1e400, True]))
-    try:
-        plan_from_dict(values)
-    except pp.CorruptFile as error:
-        assert error.violations
+    with contextlib.suppress(pp.CorruptFile):
+        assert isinstance(plan_from_dict(values), pp.Plan)
