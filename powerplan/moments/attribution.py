@@ -14,36 +14,36 @@ from powerplan.moments.predictor import Moments
 from powerplan.network.graph import INPUT, Network
 
 
-def error_shares(network: Network, moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
-    """Shares of the output variance and of the squared output bias by crossbar layer: two (L,), each sums to 1 or 0."""
+def error_amounts(network: Network, moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
+    """What each crossbar layer adds to the output variance, and the squared output bias it causes alone.
+
+    Two (L,), means over inputs and outputs. Every input is shared out by itself: the result for a batch is the mean
+    of the results for its parts.
+    """
     index = {name: i for i, name in enumerate(network.layer_names)}
     upstream = _variance_shares(network, moments, index)
     variance = torch.zeros(len(index), dtype=torch.float64)
     for source in moments.sources:
-        amount = float(source.variance.detach().mean())
+        by_input = source.variance.detach().double().cpu().mean(1).expand(len(moments.mean))
         if source.kind == "residual":
-            variance += amount * upstream[source.node]
+            variance += (by_input.unsqueeze(1) * upstream[source.node]).mean(0)
         else:
-            variance[index[source.node]] += amount
-    variance_shares = variance / (variance.sum() or 1.0)
-    bias = moments.bias_by_layer.detach().double().cpu()
-    return variance_shares, bias / bias.sum() if bias.sum() > 0 else variance_shares
+            variance[index[source.node]] += by_input.mean()
+    return variance, moments.bias_by_layer.detach().double().cpu()
 
 
 def _variance_shares(network: Network, moments: Moments, index: dict[str, int]) -> dict[str, torch.Tensor]:
-    """For every node, the (L,) share of each crossbar layer in the variance of its *input* (or own, for crossbars)."""
-    still = torch.zeros(len(index), dtype=torch.float64)
-    shares = {INPUT: still}
+    """For every node, the (B, L) share of each crossbar layer in the variance of its *input* (or own, for crossbars)."""
+    shares = {INPUT: torch.zeros(len(moments.mean), len(index), dtype=torch.float64)}
     for node in network.nodes:
         arriving = shares[node.inputs[0]]
         if node.op.is_crossbar:
             trace = moments.trace.crossbars[node.name]
-            total = float(trace.variance.detach().sum())
-            own = float(sum(q.detach().expand_as(trace.mean).sum() for q in trace.injected))
-            if not arriving.any():
-                own = total
-            share = min(own / total, 1.0) if total > 0 else 0.0
+            total = trace.variance.detach().double().cpu().flatten(1).sum(1)
+            own = sum(q.detach().expand_as(trace.mean).double().cpu().flatten(1).sum(1) for q in trace.injected)
+            own = torch.where(arriving.any(1), own, total)
+            share = torch.where(total > 0, own / total, 0.0).clamp(max=1).unsqueeze(1)
             arriving = arriving * (1 - share)
-            arriving[index[node.name]] += share
+            arriving[:, index[node.name]] += share.squeeze(1)
         shares[node.name] = arriving
     return shares

@@ -10,7 +10,7 @@ import torch
 from powerplan.checks import check_inputs, choice
 from powerplan.hardware.gains import Gains, warn_beyond_voltage
 from powerplan.hardware.hardware import Hardware
-from powerplan.moments.attribution import error_shares
+from powerplan.moments.attribution import error_amounts
 from powerplan.moments.prediction import LayerMoments, Prediction
 from powerplan.moments.predictor import METHODS, Moments, Predictor
 from powerplan.network.graph import Network
@@ -81,10 +81,13 @@ def _assemble(predictor: Predictor, parts: Sequence[Moments], sizes: Sequence[in
     mse_by_output = (bias**2 + variance).mean(0)
     mse_bias, spread = float((bias**2).mean()), float(variance.mean())
     mse = float(mse_by_output.mean())
-    by_layer = np.zeros(len(network.crossbars))
-    for part, weight in zip(parts, weights, strict=True):
-        variance_share, bias_share = error_shares(network, part)
-        by_layer += weight * (spread * variance_share + mse_bias * bias_share).numpy()
+    amounts = [error_amounts(network, part) for part in parts]
+    by_variance, by_bias = (
+        sum(w * a.numpy() for w, a in zip(weights, column, strict=True)) for column in zip(*amounts, strict=True)
+    )
+    by_variance = by_variance / (by_variance.sum() or 1.0)
+    by_bias = by_bias / by_bias.sum() if by_bias.sum() > 0 else by_variance
+    by_layer = spread * by_variance + mse_bias * by_bias
     if by_layer.sum() > 0:
         by_layer *= mse / by_layer.sum()
     array = sum(w * p.array_power.double() for w, p in zip(weights, parts, strict=True))
