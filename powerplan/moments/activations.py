@@ -189,7 +189,8 @@ def _gelu_tanh_derivative(z: Tensor) -> Tensor:
 
 
 def _gelu_derivative(z: Tensor) -> Tensor:
-    return torch.special.ndtr(z) + z * torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+    below: Tensor = torch.special.ndtr(z)
+    return below + z * torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
 
 
 def _silu_derivative(z: Tensor) -> Tensor:

@@ -83,10 +83,10 @@ def _device(hardware: Hardware, target: Tensor, derivative: bool) -> tuple[Tenso
     with torch.enable_grad():
         point = target.detach().requires_grad_()
         mean, variance = device_moments(hardware, point)
-        slopes = [
+        mean_slope, variance_slope = (
             torch.autograd.grad(value.sum(), point, retain_graph=True, materialize_grads=True)[0]
             if value.requires_grad
             else torch.zeros_like(target)
             for value in (mean, variance)
-        ]
-    return mean.detach(), variance.detach(), *slopes
+        )
+    return mean.detach(), variance.detach(), mean_slope, variance_slope

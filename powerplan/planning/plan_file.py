@@ -112,9 +112,7 @@ def _build(values: Mapping[str, Any]) -> Plan:
         baseline_gains=None if values["baseline_gains"] is None else Gains.from_dict(values["baseline_gains"]),
         baseline_power=values["baseline_power"],
         baseline_mse=values["baseline_mse"],
-        verification=None
-        if check is None
-        else Verification(**{k: math.nan if v is None else v for k, v in check.items()}),
+        verification=None if check is None else Verification(**_nan_for_null(check)),
         provenance=dict(values["provenance"]),
     )
 
@@ -157,6 +155,10 @@ def load_plan(file: str | os.PathLike[str]) -> Plan:
 
 def _optional(value: Any) -> dict[str, Any] | None:
     return None if value is None else {k: _number(v) if isinstance(v, float) else v for k, v in asdict(value).items()}
+
+
+def _nan_for_null(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: math.nan if value is None else value for key, value in values.items()}
 
 
 def _number(value: float) -> float | None:
