@@ -59,7 +59,7 @@ bench: $(STAMP)  ## measure; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks
 
 docs-numbers: $(STAMP)  ## measure the examples; writes docs/examples.md and its figures
-	$(BIN)/python -m powerplan.examples
+	$(BIN)/python examples/reproduce_paper.py
 
 clean:  ## remove what the other tasks made, .venv too
 	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
