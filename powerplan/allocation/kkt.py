@@ -25,8 +25,8 @@ from powerplan.errors import InvalidInput, SolverFailed
 
 #: largest error of the answer: |log(constraint / bound)| times max(1, dual)
 _TOLERANCE = 1e-13
-#: relative change of a gain's root below which it is found
-_ROOT_TOLERANCE = 1e-14
+#: Newton step after which a gain's root is found to rounding: the error left is of the order of its square
+_LAST_STEP = 3e-8
 #: |log(constraint / bound)| that rounding may hide at a point where the constraint is least
 _REACHED = 1e-12
 _MAX_ITERATIONS = 300
@@ -67,15 +67,12 @@ def kkt_bisection(problem: GeometricProgram) -> AllocationResult:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Side:
-    """The rising (or falling) terms of the Lagrangian's derivative, sorted by gain.
+    """The rising (or falling) terms of the Lagrangian's derivative.
 
-    ``gains`` (m,) are the gains that have such terms, the other arrays hold one entry per term; ``starts`` is
-    where each gain's terms begin and ``of_term`` which entry of ``gains`` a term belongs to.
+    Columns are the m gains that have such terms, in rising order; the K rows are their terms, padded with
+    terms of weight zero (log weight -inf). ``priced`` is 1 where a term is weighted by the price e^ν.
     """
 
-    gains: np.ndarray
-    starts: np.ndarray
-    of_term: np.ndarray
     log_weights: np.ndarray
     exponents: np.ndarray
     priced: np.ndarray
@@ -83,34 +80,35 @@ class _Side:
     @classmethod
     def of(cls, gains: np.ndarray, logs: np.ndarray, exponents: np.ndarray, priced: np.ndarray) -> _Side:
         order = np.argsort(gains, kind="stable")
-        unique, starts, of_term = np.unique(gains[order], return_index=True, return_inverse=True)
-        return cls(
-            gains=unique,
-            starts=starts,
-            of_term=of_term,
-            log_weights=(logs + np.log(np.abs(exponents)))[order],
-            exponents=exponents[order],
-            priced=priced[order],
-        )
+        _, starts, column, counts = np.unique(gains[order], return_index=True, return_inverse=True, return_counts=True)
+        row = np.arange(order.size) - starts[column]
+        shape = (int(counts.max(initial=0)), starts.size)
+        log_weights, prices = np.full(shape, -np.inf), np.zeros(shape)
+        # padding repeats a gain's first exponent, which leaves the bounds on the slope as they are
+        powers = np.broadcast_to(exponents[order][starts], shape).copy()
+        log_weights[row, column] = (logs + np.log(np.abs(exponents)))[order]
+        powers[row, column] = exponents[order]
+        prices[row, column] = priced[order]
+        return cls(log_weights=log_weights, exponents=powers, priced=prices)
 
     def smallest(self) -> np.ndarray:
         """(m,) smallest |exponent| of each gain."""
-        return np.minimum.reduceat(np.abs(self.exponents), self.starts)
+        return np.asarray(np.abs(self.exponents).min(axis=0))
 
     def largest(self) -> np.ndarray:
         """(m,) largest |exponent| of each gain."""
-        return np.maximum.reduceat(np.abs(self.exponents), self.starts)
+        return np.asarray(np.abs(self.exponents).max(axis=0))
 
     def evaluate(self, x: np.ndarray, nu: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(m,) log sums at x (m,), and their derivatives in x and in ν."""
-        logs = self.log_weights + self.exponents * x[self.of_term] + nu * self.priced
-        if self.of_term.size == x.size:
-            return logs, self.exponents, self.priced
-        peak = np.maximum.reduceat(logs, self.starts)
-        weights = np.exp(logs - peak[self.of_term])
-        total = np.add.reduceat(weights, self.starts)
-        slope = np.add.reduceat(weights * self.exponents, self.starts) / total
-        price = np.add.reduceat(weights * self.priced, self.starts) / total
+        logs = self.log_weights + self.exponents * x + nu * self.priced
+        if len(logs) == 1:
+            return logs[0], self.exponents[0], self.priced[0]
+        peak = logs.max(axis=0)
+        weights = np.exp(logs - peak)
+        total = weights.sum(axis=0)
+        slope = (weights * self.exponents).sum(axis=0) / total
+        price = (weights * self.priced).sum(axis=0) / total
         return peak + np.log(total), slope, price
 
 
@@ -181,7 +179,7 @@ class _Terms:
             down, down_slope, down_price = self.falling.evaluate(x, nu)
             phi, slope = up - down, up_slope - down_slope
             newton = x - phi / slope
-            if np.all(np.abs(newton - x) <= _ROOT_TOLERANCE * (1.0 + np.abs(up) / slope)):
+            if np.all(np.abs(newton - x) <= _LAST_STEP * (1.0 + np.abs(up) / slope)):
                 return newton, (down_price - up_price) / slope
             near, far = x - phi / steepest, x - phi / flattest
             low = np.maximum(low, np.where(phi > 0, far, near))
