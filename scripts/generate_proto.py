@@ -68,10 +68,14 @@ def rewritten(text: str) -> str:
 
 
 def names_module() -> str:
-    """A module that holds every message and enum of the contract under one name."""
-    lines = ['"""Every message and enum of powerplan.v1. Generated from proto/powerplan/v1. Do not edit."""', ""]
+    """A module that holds every message, enum and enum value of the contract under one name."""
+    lines = [
+        '"""Every message, enum and enum value of powerplan.v1. Generated from proto/powerplan/v1. Do not edit."""',
+        "",
+    ]
     for file in descriptor_set().file:
-        names = sorted([*(m.name for m in file.message_type), *(e.name for e in file.enum_type)])
+        values = (value.name for enum in file.enum_type for value in enum.value)
+        names = sorted([*(m.name for m in file.message_type), *(e.name for e in file.enum_type), *values])
         lines += [f"from {PACKAGE}.{Path(file.name).stem}_pb2 import {name} as {name}" for name in names]
     return "\n".join(lines) + "\n"
 

@@ -132,6 +132,7 @@ class PlanSettings(_message.Message):
     TOLERANCE_FIELD_NUMBER: _builtins.int
     MAX_ITERATIONS_FIELD_NUMBER: _builtins.int
     TIME_LIMIT_SECONDS_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
     granularity: _gains_pb2.Granularity.ValueType
     """How finely the conductance gains are chosen. Default GRANULARITY_LAYER."""
     verify_draws: _builtins.int
@@ -150,6 +151,8 @@ class PlanSettings(_message.Message):
     """Stop optimising after this time, > 0, and answer with the best plan so far (OUTCOME_DEADLINE).
     Default: no limit but the deadline of the call, which fails with DEADLINE_EXCEEDED instead.
     """
+    method: _prediction_pb2.PredictionMethod.ValueType
+    """Predictor to plan on. Default PREDICTION_METHOD_LINEARIZED."""
     @_builtins.property
     def optimize(self) -> _containers.RepeatedScalarFieldContainer[_gains_pb2.GainKind.ValueType]:
         """The gains that are free; the others are held. Default: conductance."""
@@ -179,10 +182,11 @@ class PlanSettings(_message.Message):
         tolerance: _builtins.float | None = ...,
         max_iterations: _builtins.int | None = ...,
         time_limit_seconds: _builtins.float | None = ...,
+        method: _prediction_pb2.PredictionMethod.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_max_iterations", b"_max_iterations", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "max_iterations", b"max_iterations", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_max_iterations", b"_max_iterations", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "granularity", b"granularity", "held_conductance_siemens", b"held_conductance_siemens", "held_voltage_volts", b"held_voltage_volts", "max_iterations", b"max_iterations", "optimize", b"optimize", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_max_iterations", b"_max_iterations", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "granularity", b"granularity", "held_conductance_siemens", b"held_conductance_siemens", "held_voltage_volts", b"held_voltage_volts", "max_iterations", b"max_iterations", "method", b"method", "optimize", b"optimize", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__calibrate: _TypeAlias = _typing.Literal["calibrate"]  # noqa: Y015
     _WhichOneofArgType__calibrate: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate"]  # noqa: Y015
@@ -329,7 +333,7 @@ class PlanTask(_message.Message):
 
     @_builtins.property
     def settings(self) -> Global___PlanSettings:
-        """How to plan. With a profile only tolerance, max_iterations and time_limit_seconds apply."""
+        """How to plan. With a profile: left unset."""
 
     def __init__(
         self,

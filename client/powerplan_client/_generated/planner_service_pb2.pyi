@@ -498,7 +498,7 @@ class FrontierRequest(_message.Message):
 
     @_builtins.property
     def targets(self) -> _containers.RepeatedCompositeFieldContainer[_plan_pb2.Target]:
-        """The targets, at least one, all of one kind."""
+        """The targets, at least one."""
 
     @_builtins.property
     def detail(self) -> _prediction_pb2.ResultDetail:

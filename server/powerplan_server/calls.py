@@ -1,0 +1,411 @@
+"""The calls of the service as functions from request messages to response messages.
+
+They know the engine and the wire, and nothing of servers: a server runs them in its worker processes, a client's
+in-process mode runs them where it is. Both give the same answers, bit for bit.
+
+A call raises :class:`powerplan.errors.PowerplanError` (``InvalidInput`` with paths in the request);
+:func:`powerplan_server.wire.reason_of` gives the stable reason of any of them.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from powerplan._version import __version__
+from powerplan.errors import InvalidInput, PowerplanWarning
+from powerplan.hardware import Gains
+from powerplan.moments.prediction import Prediction
+from powerplan.montecarlo.simulation import RunningEstimate, Simulation
+from powerplan.planning.plan_value import Plan
+from powerplan.planning.targets import MaxNMSE, Target
+from powerplan_client._generated import v1 as pb
+from powerplan_server.wire.blobs import BlobResolver, MemoryBlobs
+from powerplan_server.wire.gains import gains_from_proto, gains_to_proto, rename_gains
+from powerplan_server.wire.limits import WireLimits
+from powerplan_server.wire.plans import plan_to_proto
+from powerplan_server.wire.profiles import SOLVERS, Profile, needs_signal_power, plan_profile, profile_from_proto
+from powerplan_server.wire.reading import Reader
+from powerplan_server.wire.results import prediction_to_proto, running_to_proto, simulation_to_proto
+from powerplan_server.wire.tasks import (
+    GRANULARITIES,
+    METHODS,
+    NetworkProblem,
+    PlanArguments,
+    enum_from_proto,
+    labels_from_proto,
+    optional,
+    problem_from_proto,
+    rename_engine,
+    targets_from_proto,
+    task_from_proto,
+)
+
+DEFAULT_DRAWS = 2000
+DEFAULT_ACCURACY_SAMPLES = 2000
+#: shortest time between two running estimates
+ESTIMATE_SECONDS = 0.1
+
+
+def _ignore(progress: pb.Progress) -> None:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallContext:
+    """What a call needs beside its request.
+
+    Attributes:
+        blobs: finds uploaded content.
+        limits: sizes that are refused.
+        progress: called as the work proceeds; what it raises ends the work.
+    """
+
+    blobs: BlobResolver = field(default_factory=MemoryBlobs)
+    limits: WireLimits = field(default_factory=WireLimits)
+    progress: Callable[[pb.Progress], None] = _ignore
+
+    def reader(self) -> Reader:
+        """A reader at the top of a request."""
+        return Reader.start(self.limits, self.blobs)
+
+
+def run_plan(request: pb.PlanRequest, context: CallContext) -> pb.PlanResponse:
+    """Answer Plan (and the work of SubmitPlan)."""
+    with _clock() as clock:
+        reader = context.reader()
+        subject = _subject(reader, request.task, needs_target=True)
+        clock.decoded()
+        response = pb.PlanResponse()
+        if request.validate_only:
+            _check_plannable(subject)
+        elif isinstance(subject, PlanArguments):
+            assert subject.target is not None
+            plan = _plan(subject, subject.target, context)
+            clock.verified(plan)
+            response.plan.CopyFrom(plan_to_proto(plan, request.detail))
+        else:
+            profile, target = subject
+            assert target is not None
+            response.profile_plan.CopyFrom(_profile_plan(profile, target))
+    response.info.CopyFrom(clock.info(request.request_id))
+    return response
+
+
+def run_frontier(
+    request: pb.FrontierRequest, context: CallContext, emit: Callable[[pb.FrontierResponse], None]
+) -> None:
+    """Answer Frontier: ``emit`` is called with a message per target as each is done."""
+    with _clock() as clock:
+        reader = context.reader()
+        targets = targets_from_proto(reader.at("targets"), request.targets)
+        subject = _subject(reader, request.task, needs_target=False, targets=targets)
+        clock.decoded()
+        if request.validate_only:
+            _check_plannable(subject)
+            emit(pb.FrontierResponse(info=clock.info(request.request_id)))
+            return
+
+        def point(index: int, plan: Plan | pb.ProfilePlan) -> None:
+            response = pb.FrontierResponse(index=index)
+            if isinstance(plan, Plan):
+                clock.verified(plan)
+                response.plan.CopyFrom(plan_to_proto(plan, request.detail))
+            else:
+                response.profile_plan.CopyFrom(plan)
+            response.info.CopyFrom(clock.info(request.request_id))
+            emit(response)
+
+        if isinstance(subject, PlanArguments):
+            _frontier(subject, targets, context, point)
+        else:
+            for index, target in enumerate(targets):
+                point(index, _profile_plan(subject[0], target))
+                context.progress(pb.Progress(stage="points", fraction=(index + 1) / len(targets)))
+
+
+def run_predict(request: pb.PredictRequest, context: CallContext) -> pb.PredictResponse:
+    """Answer Predict."""
+    with _clock() as clock:
+        reader = context.reader()
+        problem, gains, labels = _operating_point(reader, request)
+        method = enum_from_proto(reader.at("method"), request.method, METHODS, default="linearized")
+        samples = _whole(reader, request, "accuracy_samples", 1, context.limits.max_draws, DEFAULT_ACCURACY_SAMPLES)
+        seed = _whole(reader, request, "seed", 0, None, 0)
+        reader.done()
+        assert problem is not None
+        assert gains is not None
+        assert method is not None
+        clock.decoded()
+        response = pb.PredictResponse(gains=gains_to_proto(gains))
+        if not request.validate_only:
+            prediction = _predict(problem, gains, method)
+            accuracy = None if labels is None else prediction.accuracy(labels, samples=samples, seed=seed)
+            response.prediction.CopyFrom(prediction_to_proto(prediction, request.detail, accuracy=accuracy))
+    response.info.CopyFrom(clock.info(request.request_id))
+    return response
+
+
+def run_simulate(
+    request: pb.SimulateRequest, context: CallContext, emit: Callable[[pb.SimulateResponse], None]
+) -> None:
+    """Answer Simulate: ``emit`` is called with running estimates, then with the result."""
+    with _clock() as clock:
+        reader = context.reader()
+        problem, gains, labels = _operating_point(reader, request)
+        draws = _whole(reader, request, "draws", 1, context.limits.max_draws, DEFAULT_DRAWS)
+        seed = _whole(reader, request, "seed", 0, None, 0)
+        precision = optional(request, "relative_standard_error")
+        if precision is not None:
+            reader.at("relative_standard_error").number(precision, above=0)
+        reader.done()
+        assert problem is not None
+        assert gains is not None
+        clock.decoded()
+        response = pb.SimulateResponse(gains=gains_to_proto(gains))
+        if not request.validate_only:
+            simulation = _simulate(
+                problem,
+                gains,
+                draws=draws,
+                seed=seed,
+                relative_standard_error=precision,
+                layer_moments=_layer_moments(request.detail),
+                estimates=_throttled(lambda running: emit(pb.SimulateResponse(estimate=running_to_proto(running)))),
+                progress=lambda done, total: context.progress(pb.Progress(stage="simulate", fraction=done / total)),
+            )
+            accuracy = None if labels is None else simulation.accuracy(labels)
+            response.simulation.CopyFrom(simulation_to_proto(simulation, request.detail, accuracy=accuracy))
+    response.info.CopyFrom(clock.info(request.request_id))
+    emit(response)
+
+
+def describe_engine(limits: WireLimits | None = None) -> pb.GetServerInfoResponse:
+    """What the engine can do; a server adds its own version, limits and features."""
+    from powerplan.network import ops
+
+    crossbars = {kind.type for kind in ops.Op.__subclasses__() if kind.is_crossbar}
+    operations = []
+    for name in ops.operation_types():
+        kinds = sorted(ops.ACTIVATIONS) if name == ops.Activation.type else []
+        operations.append(pb.SupportedOperation(type=name, is_crossbar=name in crossbars, kinds=kinds))
+    return pb.GetServerInfoResponse(
+        server_version=__version__,
+        engine_version=__version__,
+        api_versions=["v1"],
+        limits=(limits or WireLimits()).to_proto(),
+        solvers=list(SOLVERS),
+        operations=operations,
+        methods=list(METHODS.values()),
+        granularities=list(GRANULARITIES.values()),
+        features=["profiles"],
+    )
+
+
+class _Clock:
+    """Times and warnings of one call."""
+
+    def __init__(self) -> None:
+        self.warnings: list[warnings.WarningMessage] = []
+        self._start = time.monotonic()
+        self._decoded = self._start
+        self._verify = 0.0
+
+    def decoded(self) -> None:
+        """The request has been read and checked."""
+        self._decoded = time.monotonic()
+
+    def verified(self, plan: Plan) -> None:
+        """Take the time of the verification from a plan."""
+        seconds = plan.provenance.get("seconds", {})
+        self._verify += float(seconds.get("verify", 0.0)) if isinstance(seconds, dict) else 0.0
+
+    def info(self, request_id: str) -> pb.ResponseInfo:
+        """What goes with the answer."""
+        now = time.monotonic()
+        texts = (str(w.message) for w in self.warnings if issubclass(w.category, PowerplanWarning))
+        return pb.ResponseInfo(
+            request_id=request_id,
+            server_version=__version__,
+            warnings=dict.fromkeys(texts),
+            timings=pb.Timings(
+                decode_seconds=self._decoded - self._start,
+                solve_seconds=max(0.0, now - self._decoded - self._verify),
+                verify_seconds=self._verify,
+                total_seconds=now - self._start,
+            ),
+        )
+
+
+@contextmanager
+def _clock() -> Iterator[_Clock]:
+    """A clock that also collects the engine's warnings, so that they reach the caller and not a log."""
+    clock = _Clock()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PowerplanWarning)
+        clock.warnings = caught
+        yield clock
+
+
+_Subject = PlanArguments | tuple[Profile, Target | None]
+
+
+def _subject(reader: Reader, task: pb.PlanTask, *, needs_target: bool, targets: list[Target] | None = None) -> _Subject:
+    """What to plan: a network's arguments or a profile. Raises with every violation of the request."""
+    place = reader.at("task")
+    subject: _Subject | None
+    if task.HasField("profile"):
+        subject = profile_from_proto(place, task, needs_target=needs_target)
+        if subject is not None and any(isinstance(t, MaxNMSE) for t in targets or ()):
+            needs_signal_power(place, subject[0])
+    else:
+        subject = task_from_proto(place, task, needs_target=needs_target)
+    reader.done()
+    assert subject is not None
+    return subject
+
+
+def _operating_point(
+    reader: Reader, request: pb.PredictRequest | pb.SimulateRequest
+) -> tuple[NetworkProblem | None, Gains | None, np.ndarray | None]:
+    """Problem, gains and labels of a request; violations are noted."""
+    problem = problem_from_proto(reader, request.network, request.hardware, request.inputs)
+    place = reader.at("gains")
+    given = gains_from_proto(place, request.gains) if request.HasField("gains") else None
+    if problem is None:
+        return None, None, None
+    labels = labels_from_proto(reader.at("labels"), request.labels, problem)
+    if not request.HasField("gains"):
+        return problem, Gains.full_range(problem.network, problem.hardware, problem.inputs), labels
+    if given is not None:
+        place.take(lambda: given.check(problem.network, problem.hardware), rename=rename_gains)
+    return problem, given, labels
+
+
+def _whole(reader: Reader, message: Any, name: str, least: int, most: int | None, default: int) -> int:
+    """An optional whole number within bounds; violations are noted."""
+    value = optional(message, name)
+    if value is None:
+        return default
+    if most is not None and value > most:
+        reader.at(name).too_large(value, most, "")
+    else:
+        reader.at(name).number(value, at_least=least)
+    return int(value)
+
+
+def _layer_moments(detail: pb.ResultDetail) -> str:
+    if not detail.layer_moments:
+        return "none"
+    return "covariance" if detail.layer_covariances else "variance"
+
+
+def _throttled(send: Callable[[RunningEstimate], None]) -> Callable[[RunningEstimate], None]:
+    """``send``, but not more often than every ESTIMATE_SECONDS."""
+    last = -ESTIMATE_SECONDS
+
+    def throttled(running: RunningEstimate) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= ESTIMATE_SECONDS:
+            last = now
+            send(running)
+
+    return throttled
+
+
+@contextmanager
+def _paths(rename: Callable[[str], str]) -> Iterator[None]:
+    """Errors of the engine with their fields renamed to paths in the request."""
+    try:
+        yield
+    except InvalidInput as error:
+        reader = Reader.start()
+        reader.note(error, rename)
+        reader.done()
+
+
+# The engine's calculations are imported where they are used: they bring torch and cvxpy.
+
+
+def _plan(arguments: PlanArguments, target: Target, context: CallContext) -> Plan:
+    from powerplan.planning import plan
+
+    problem = arguments.problem
+    with _paths(rename_engine):
+        return plan(
+            problem.network,
+            problem.hardware,
+            problem.inputs,
+            target,
+            progress=lambda stage, fraction: context.progress(pb.Progress(stage=stage, fraction=fraction)),
+            **arguments.options,
+        )
+
+
+def _frontier(
+    arguments: PlanArguments, targets: list[Target], context: CallContext, point: Callable[[int, Plan], None]
+) -> None:
+    from powerplan.planning import frontier
+
+    def progressed(index: int, plan: Plan) -> None:
+        point(index, plan)
+        context.progress(pb.Progress(stage="points", fraction=(index + 1) / len(targets)))
+
+    problem = arguments.problem
+    with _paths(rename_engine):
+        frontier(
+            problem.network,
+            problem.hardware,
+            problem.inputs,
+            targets=targets,
+            on_point=progressed,
+            **arguments.options,
+        )
+
+
+def _check_plannable(subject: _Subject) -> None:
+    """Every check that planning makes before it begins to optimise."""
+    if not isinstance(subject, PlanArguments):
+        return
+    from powerplan.planning.free_gains import check_noisy, free_gains, hold
+
+    problem, options = subject.problem, subject.options
+    with _paths(rename_engine):
+        check_noisy(problem.hardware)
+        held = hold(
+            problem.network, problem.hardware, problem.inputs, options.get("conductance"), options.get("voltage")
+        )
+        free_gains(
+            problem.network,
+            problem.hardware,
+            problem.inputs,
+            granularity=options["granularity"],
+            optimize=options.get("optimize", ("conductance",)),
+            held=held,
+        )
+
+
+def _profile_plan(profile: Profile, target: Target) -> pb.ProfilePlan:
+    with _paths(lambda field: f"task.profile.{field.removeprefix('profile.')}"):
+        return plan_profile(profile, target)
+
+
+def _predict(problem: NetworkProblem, gains: Gains, method: str) -> Prediction:
+    from powerplan.moments import predict
+
+    with _paths(lambda field: field):
+        return predict(problem.network, problem.hardware, gains, problem.inputs, method=method)
+
+
+def _simulate(problem: NetworkProblem, gains: Gains, **options: Any) -> Simulation:
+    from powerplan.montecarlo import simulate
+
+    with _paths(lambda field: field):
+        return simulate(problem.network, problem.hardware, gains, problem.inputs, **options)

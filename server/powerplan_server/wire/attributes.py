@@ -1,0 +1,93 @@
+"""Plain values on the wire: None, numbers, truth values, text, lists and maps of them."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from powerplan_client._generated import v1 as pb
+from powerplan_server.wire.reading import Reader
+
+MAX_DEPTH = 8
+#: values in one attribute, nested ones included
+MAX_VALUES = 10_000
+
+
+def value_to_proto(value: object) -> pb.AttributeValue:
+    """A plain value as a message; arrays become lists, tuples too, other objects their text."""
+    match value:
+        case None:
+            return pb.AttributeValue(null_value=0)  # type: ignore[arg-type]
+        case bool() | np.bool_():
+            return pb.AttributeValue(boolean_value=bool(value))
+        case int() | np.integer() if -(2**63) <= int(value) < 2**63:
+            return pb.AttributeValue(integer_value=int(value))
+        case numbers.Real():
+            return pb.AttributeValue(number_value=float(value))
+        case str():
+            return pb.AttributeValue(text_value=value)
+        case Mapping():
+            return pb.AttributeValue(map_value=pb.AttributeMap(entries=map_to_proto(value)))
+        case np.ndarray():
+            return value_to_proto(value.tolist())
+        case Sequence():
+            return pb.AttributeValue(list_value=pb.AttributeList(values=[value_to_proto(item) for item in value]))
+        case _:
+            return pb.AttributeValue(text_value=str(value))
+
+
+def map_to_proto(values: Mapping[Any, object]) -> dict[str, pb.AttributeValue]:
+    """Plain values by name as messages."""
+    return {str(name): value_to_proto(value) for name, value in values.items()}
+
+
+def map_from_proto(reader: Reader, entries: Mapping[str, pb.AttributeValue]) -> dict[str, Any]:
+    """Plain values by name; violations are noted."""
+    budget = [MAX_VALUES]
+    return {name: _value(reader.key(name), entries[name], budget, 1) for name in sorted(entries)}
+
+
+def _value(reader: Reader, message: pb.AttributeValue, budget: list[int], depth: int) -> Any:
+    budget[0] -= 1
+    if budget[0] < 0 or depth > MAX_DEPTH:
+        # noted once: the rest is not looked at
+        if budget[0] == -1 or depth > MAX_DEPTH:
+            reader.fail(
+                "a larger value", f"at most {MAX_VALUES:,} values, nested {MAX_DEPTH} deep", "Simplify the attributes."
+            )
+        budget[0] = min(budget[0], -1)
+        return None
+    match message.WhichOneof("kind"):
+        case "null_value":
+            return None
+        case "number_value":
+            if not math.isfinite(message.number_value):
+                reader.at("number_value").fail(message.number_value, "a finite number", "Give a finite number.")
+            return message.number_value
+        case "integer_value":
+            return message.integer_value
+        case "boolean_value":
+            return message.boolean_value
+        case "text_value":
+            if len(message.text_value) > reader.limits.max_name_length:
+                reader.at("text_value").too_large(
+                    f"{len(message.text_value)} characters", reader.limits.max_name_length, "characters"
+                )
+            return message.text_value
+        case "list_value":
+            place = reader.at("list_value.values")
+            return [
+                _value(place.item(i), item, budget, depth + 1)
+                for i, item in enumerate(message.list_value.values[: max(budget[0] + 1, 0)])
+            ]
+        case "map_value":
+            place, entries = reader.at("map_value.entries"), message.map_value.entries
+            names = sorted(entries)[: max(budget[0] + 1, 0)]
+            return {name: _value(place.key(name), entries[name], budget, depth + 1) for name in names}
+        case _:
+            reader.fail("nothing", "one kind of value set", "Set the value.")
+            return None

@@ -1,0 +1,49 @@
+"""How large a request may be. Every limit is checked before anything of that size is allocated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from powerplan_client._generated import v1 as pb
+
+
+@dataclass(frozen=True, kw_only=True)
+class WireLimits:
+    """Limits of a request's content.
+
+    Attributes:
+        max_nodes: nodes in a network.
+        max_network_elements: tensor elements in a network.
+        max_name_length: characters in a name.
+        max_inputs_bytes: bytes of the calibration inputs.
+        max_file_bytes: bytes of a saved network.
+        max_draws: draws of a simulation or verification.
+        max_profile_gains: gains of a planning profile.
+        max_profile_terms: power terms, and error terms, per gain of a planning profile.
+        max_frontier_targets: targets of a frontier.
+        max_iterations: local programs of a plan.
+    """
+
+    max_nodes: int = 10_000
+    max_network_elements: int = 200_000_000
+    max_name_length: int = 256
+    max_inputs_bytes: int = 256 * 2**20
+    max_file_bytes: int = 2 * 2**30
+    max_draws: int = 1_000_000
+    max_profile_gains: int = 1_000_000
+    max_profile_terms: int = 16
+    max_frontier_targets: int = 1_000
+    max_iterations: int = 10_000
+
+    def to_proto(self) -> pb.ServerLimits:
+        """The limits as GetServerInfo tells them; the server adds those of its own."""
+        return pb.ServerLimits(
+            max_nodes=self.max_nodes,
+            max_network_elements=self.max_network_elements,
+            max_name_length=self.max_name_length,
+            max_inputs_bytes=self.max_inputs_bytes,
+            max_draws=self.max_draws,
+            max_profile_gains=self.max_profile_gains,
+            max_frontier_targets=self.max_frontier_targets,
+            max_iterations=self.max_iterations,
+        )

@@ -1,0 +1,160 @@
+"""Networks on the wire: a graph with its tensors, or a saved network file."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from powerplan.errors import InvalidInput
+from powerplan.network import Network, Node, Op, build_op
+from powerplan_client._generated import v1 as pb
+from powerplan_server.wire.attributes import map_from_proto, map_to_proto
+from powerplan_server.wire.errors import FeatureUnavailable
+from powerplan_server.wire.reading import Reader, printable
+from powerplan_server.wire.tensors import array_from_proto, array_to_proto, content_of, tensor_elements
+
+
+def network_to_proto(network: Network) -> pb.Network:
+    """A network as a graph with its tensors inline."""
+    graph = pb.NetworkGraph(input_shape=network.input_shape, output=network.output)
+    for node in network.nodes:
+        graph.nodes.add(
+            name=node.name,
+            type=node.op.type,
+            inputs=node.inputs,
+            attributes=map_to_proto(node.op.attributes()),
+            tensors={name: array_to_proto(array) for name, array in node.op.tensors().items()},
+        )
+    return pb.Network(graph=graph)
+
+
+def network_from_proto(reader: Reader, message: pb.Network) -> Network | None:
+    """The network of a message, or noted violations and None.
+
+    Sizes are checked against the limits first, then every node is built, then the graph.
+    """
+    match message.WhichOneof("source"):
+        case "graph":
+            return _graph(reader.at("graph"), message.graph)
+        case "saved_network":
+            return _saved(reader.at("saved_network"), message.saved_network)
+        case "onnx":
+            reader.at("onnx").fail(
+                "an ONNX model",
+                "graph or saved_network",
+                "This server cannot read ONNX; send the network as a graph.",
+                FeatureUnavailable,
+            )
+        case _:
+            reader.fail("nothing", "graph or saved_network", "Describe the network.")
+    return None
+
+
+def _graph(reader: Reader, graph: pb.NetworkGraph) -> Network | None:
+    before = reader.count
+    shape = tuple(graph.input_shape[:17])
+    if not shape or len(shape) > 16 or min(shape) < 1:
+        reader.at("input_shape").fail(shape, "1 to 16 positive integers", "Give the shape of one input.")
+    elif math.prod(shape) > reader.limits.max_network_elements:
+        reader.at("input_shape").too_large(math.prod(shape), reader.limits.max_network_elements, "elements")
+    if len(graph.nodes) > reader.limits.max_nodes:
+        reader.at("nodes").too_large(f"{len(graph.nodes):,} nodes", reader.limits.max_nodes, "nodes")
+        return None
+    elements = sum(tensor_elements(tensor) for node in graph.nodes for tensor in node.tensors.values())
+    if elements > reader.limits.max_network_elements:
+        reader.at("nodes").too_large(f"{elements:,} tensor elements", reader.limits.max_network_elements, "elements")
+    if graph.output:
+        printable(reader.at("output"), graph.output)
+    if reader.count > before:
+        return None
+    nodes = [_node(reader.at("nodes").item(i), node) for i, node in enumerate(graph.nodes)]
+    if reader.count > before:
+        return None
+    return reader.take(
+        lambda: Network(input_shape=shape, nodes=tuple(n for n in nodes if n is not None), output=graph.output),
+        rename=lambda field: field.removeprefix("network").removeprefix("."),
+    )
+
+
+def _node(reader: Reader, message: pb.NetworkNode) -> Node | None:
+    before = reader.count
+    printable(reader.at("name"), message.name)
+    printable(reader.at("type"), message.type)
+    for i, name in enumerate(message.inputs[:100]):
+        printable(reader.at("inputs").item(i), name)
+    for field in ("attributes", "tensors"):
+        for key in getattr(message, field):
+            printable(reader.at(field), key)
+    attributes = map_from_proto(reader.at("attributes"), message.attributes)
+    limit = reader.limits.max_network_elements
+    arrays: dict[str, np.ndarray | None] = {
+        name: array_from_proto(reader.at("tensors").key(name), message.tensors[name], max_elements=limit)
+        for name in sorted(message.tensors)
+    }
+    if reader.count > before:
+        return None
+    op = reader.take(lambda: _build(message.type, attributes, arrays), rename=_place_in_node(message))
+    return None if op is None else Node(name=message.name, op=op, inputs=tuple(message.inputs))
+
+
+def _build(type: str, attributes: dict[str, Any], arrays: dict[str, Any]) -> Op:
+    try:
+        op = build_op(type, attributes, arrays)
+    except InvalidInput:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidInput.of(
+            "attributes", sorted(attributes), f"attributes and tensors of {type}", f"They do not fit: {error}."
+        ) from error
+    # An operation takes both as arguments: each must have come by its own way.
+    if not set(attributes) <= set(op.attributes()) or set(arrays) != set(op.tensors()):
+        raise InvalidInput.of(
+            "attributes",
+            sorted([*attributes, *arrays]),
+            f"attributes {sorted(op.attributes())} and tensors {sorted(op.tensors())}",
+            "Move each to its own map.",
+        )
+    return op
+
+
+def _place_in_node(message: pb.NetworkNode) -> Any:
+    """Turns a field such as "linear.weight" into its path in the node's message."""
+
+    def rename(field: str) -> str:
+        name = field.removeprefix(f"{message.type}.")
+        if name in message.tensors:
+            return f'tensors["{name}"]'
+        if name in message.attributes:
+            return f'attributes["{name}"]'
+        return field
+
+    return rename
+
+
+def _saved(reader: Reader, message: pb.FileContent) -> Network | None:
+    content = content_of(reader, message, at_most=reader.limits.max_file_bytes)
+    if content is None:
+        return None
+    try:
+        if isinstance(content, Path):
+            with content.open("rb") as stream:
+                network = Network.load(stream)
+        else:
+            network = Network.load(io.BytesIO(content))
+    except InvalidInput as error:
+        inner = [replace(v, allowed=f"{v.allowed} ({v.field})") for v in error.violations]
+        reader.at(message.WhichOneof("content") or "data").note(type(error)(*inner), rename=lambda _: "")
+        return None
+    elements = sum(array.size for node in network.nodes for array in node.op.tensors().values())
+    if len(network.nodes) > reader.limits.max_nodes:
+        reader.too_large(f"{len(network.nodes):,} nodes", reader.limits.max_nodes, "nodes")
+    elif elements > reader.limits.max_network_elements:
+        reader.too_large(f"{elements:,} tensor elements", reader.limits.max_network_elements, "elements")
+    else:
+        return network
+    return None
