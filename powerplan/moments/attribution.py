@@ -8,13 +8,14 @@ nothing is shifted.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from powerplan.moments.predictor import Moments
 from powerplan.network.graph import INPUT, Network
 
 
-def error_amounts(network: Network, moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
+def error_amounts(network: Network, moments: Moments) -> tuple[np.ndarray, np.ndarray]:
     """What each crossbar layer adds to the output variance, and the squared output bias it causes alone.
 
     Two (L,), means over inputs and outputs. Every input is shared out by itself: the result for a batch is the mean
@@ -22,28 +23,37 @@ def error_amounts(network: Network, moments: Moments) -> tuple[torch.Tensor, tor
     """
     index = {name: i for i, name in enumerate(network.layer_names)}
     upstream = _variance_shares(network, moments, index)
-    variance = torch.zeros(len(index), dtype=torch.float64)
+    variance = np.zeros(len(index))
     for source in moments.sources:
-        by_input = source.variance.detach().double().cpu().mean(1).expand(len(moments.mean))
+        by_input = _by_input(source.variance) / source.variance.shape[1]
         if source.kind == "residual":
-            variance += (by_input.unsqueeze(1) * upstream[source.node]).mean(0)
+            variance += (by_input[:, None] * upstream[source.node]).mean(0)
         else:
             variance[index[source.node]] += by_input.mean()
-    return variance, moments.bias_by_layer.detach().double().cpu()
+    return variance, _numpy(moments.bias_by_layer)
 
 
-def _variance_shares(network: Network, moments: Moments, index: dict[str, int]) -> dict[str, torch.Tensor]:
-    """For every node, the (B, L) share of each crossbar layer in the variance of its *input* (or own, for crossbars)."""
-    shares = {INPUT: torch.zeros(len(moments.mean), len(index), dtype=torch.float64)}
+def _variance_shares(network: Network, moments: Moments, index: dict[str, int]) -> dict[str, np.ndarray]:
+    """For every node, the (B, L) share of each layer in the variance of its *input* (or its own, for crossbars)."""
+    shares = {INPUT: np.zeros((len(moments.mean), len(index)))}
     for node in network.nodes:
         arriving = shares[node.inputs[0]]
         if node.op.is_crossbar:
             trace = moments.trace.crossbars[node.name]
-            total = trace.variance.detach().double().cpu().flatten(1).sum(1)
-            own = sum(q.detach().expand_as(trace.mean).double().cpu().flatten(1).sum(1) for q in trace.injected)
-            own = torch.where(arriving.any(1), own, total)
-            share = torch.where(total > 0, own / total, 0.0).clamp(max=1).unsqueeze(1)
-            arriving = arriving * (1 - share)
-            arriving[:, index[node.name]] += share.squeeze(1)
+            total = _by_input(trace.variance)
+            own = sum(_by_input(q.expand_as(trace.mean)) for q in trace.injected)
+            own = np.where(arriving.any(1), own, total)
+            share = np.minimum(np.divide(own, total, out=np.zeros_like(total), where=total > 0), 1)
+            arriving = arriving * (1 - share)[:, None]
+            arriving[:, index[node.name]] += share
         shares[node.name] = arriving
     return shares
+
+
+def _by_input(value: torch.Tensor) -> np.ndarray:
+    """Sums (B,) over everything but the batch; float64."""
+    return _numpy(value.detach().flatten(1).sum(1))
+
+
+def _numpy(value: torch.Tensor) -> np.ndarray:
+    return np.asarray(value.detach().cpu().numpy(), dtype=np.float64)

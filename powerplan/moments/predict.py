@@ -83,7 +83,7 @@ def _assemble(predictor: Predictor, parts: Sequence[Moments], sizes: Sequence[in
     mse = float(mse_by_output.mean())
     amounts = [error_amounts(network, part) for part in parts]
     by_variance, by_bias = (
-        sum(w * a.numpy() for w, a in zip(weights, column, strict=True)) for column in zip(*amounts, strict=True)
+        sum(w * a for w, a in zip(weights, column, strict=True)) for column in zip(*amounts, strict=True)
     )
     by_variance = by_variance / (by_variance.sum() or 1.0)
     by_bias = by_bias / by_bias.sum() if by_bias.sum() > 0 else by_variance
@@ -125,7 +125,10 @@ def _layers(network: Network, parts: Sequence[Moments]) -> Iterator[LayerMoments
         yield LayerMoments(
             name=name,
             mean=_frozen(torch.cat([t.mean for t in traces])),
-            variance=_frozen(torch.cat([t.variance for t in traces])),
+            # of the output layer the method's own variance, not the forward pass's
+            variance=_frozen(
+                torch.cat([p.variance if name == network.output else p.trace.crossbars[name].variance for p in parts])
+            ),
             covariance=_frozen(torch.cat(joints)) if joints and small else None,
         )
 

@@ -57,7 +57,7 @@ def unreachable(
         if any("voltage_max" in limit for limit in limits) or hardware.read_noise_std:
             relax.append("raise hardware.voltage_max or lower read_noise_std")
         relax.append("use devices with less noise")
-        advice = f"To reach it, {', or '.join(relax)}; or ask for at most {best:.4g}."
+        advice = f"To reach it, {', or '.join(relax)}; or set the target to {best:.4g} or more."
     return Unreachable(
         best=best,
         limits=limits,
