@@ -4,13 +4,13 @@ cvxpy is imported only when :func:`cvxpy_solve` or :class:`LocalProgram` first s
 """
 
 from powerplan.allocation.certificate import OptimalityCertificate, certificate_at, certify
-from powerplan.allocation.closed_form import closed_form, closed_form_covers
 from powerplan.allocation.convex import cvxpy_solve
+from powerplan.allocation.dispatch import METHODS, solve
+from powerplan.allocation.formula import closed_form, closed_form_covers
 from powerplan.allocation.kkt import kkt_bisection
 from powerplan.allocation.local import LocalProgram
 from powerplan.allocation.problem import GeometricProgram, Posynomial
 from powerplan.allocation.result import AllocationResult, Status
-from powerplan.allocation.solve import METHODS, solve
 
 __all__ = [
     "METHODS",

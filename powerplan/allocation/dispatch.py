@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from powerplan.allocation.closed_form import closed_form, closed_form_covers
 from powerplan.allocation.convex import cvxpy_solve
+from powerplan.allocation.formula import closed_form, closed_form_covers
 from powerplan.allocation.kkt import kkt_bisection
 from powerplan.allocation.problem import GeometricProgram
 from powerplan.allocation.result import AllocationResult
