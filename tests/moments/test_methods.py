@@ -98,6 +98,7 @@ def test_a_prediction_is_consistent(method: str, activation: str) -> None:
     assert p.mse_by_layer.min() > 0
     np.testing.assert_allclose(p.ideal_output, mlp(6, 9, 7, 4, activation=activation)(x), rtol=1e-12)
     np.testing.assert_allclose(p.layers[-1].mean, p.output_mean)
+    np.testing.assert_allclose(p.layers[-1].variance, np.einsum("bkk->bk", p.output_covariance))
     assert not p.output_mean.flags.writeable
 
 
@@ -190,9 +191,7 @@ def test_no_noise_no_error(method: str, activation: str) -> None:
 def test_more_noise_more_error(method: str, seed: int, less: float, factor: float, field: str, clip: bool) -> None:
     """The MSE rises with every noise, the rest held (for ReLU networks)."""
     network, x = mlp(5, 8, 6, 3, seed=seed), batch(4, 5, seed)
-    base = pp.Hardware(
-        clip_conductance=clip, **{"programming_noise_std": 0.0} if field != "programming_noise_std" else {}
-    )
+    base = pp.Hardware(clip_conductance=clip, programming_noise_std=0)
     unit = {"programming_noise_std": 1.0, "read_noise_std": 0.02, "input_noise_std": 1e3}[field]
     low, high = (predict(network, x, method, base.replace(**{field: unit * noise})) for noise in (less, less * factor))
     assert high.mse > low.mse > 0
