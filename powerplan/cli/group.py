@@ -72,7 +72,11 @@ class LazyGroup(click.Group):
             _show_usage_error(chat, error)
             code = Exit.BAD_INPUT
         except Exception as error:
-            code = _show_error(chat, error)
+            if _was_interrupted(error):
+                click.echo("interrupted", err=True)
+                code = Exit.INTERRUPTED
+            else:
+                code = _show_error(chat, error)
         status = code if isinstance(code, int) else Exit.OK
         if standalone_mode:
             sys.exit(int(status))
@@ -104,6 +108,15 @@ def _show_usage_error(chat: Chat, error: click.ClickException) -> None:
     ctx = getattr(error, "ctx", None)
     if ctx is not None:
         click.echo(f"Run '{ctx.command_path} --help' for the options.", err=True)
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """True if Ctrl-C lies behind the error: a library can turn it into another one, most often while it is imported."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _show_error(chat: Chat, error: Exception) -> Exit:
