@@ -1,7 +1,8 @@
 """What the benchmarks share: timing in alternation, peak memory, the machine, results as JSON.
 
-Everything runs on one thread. Functions that are compared are timed in alternation, so that other load on the
-machine hits all of them alike; ratios are medians of the ratios within one round, times are the shortest seen.
+Everything runs on one thread, and times are processor time: on an idle machine the same as wall time, on a busy one
+without the time that others had the processor. Functions that are compared are timed in alternation, so that what
+others do to the caches hits all of them alike; ratios are medians over the rounds, times the shortest seen.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import torch
 def alternate(
     functions: Mapping[str, Callable[[], object]], *, rounds: int = 15, budget: float = 3.0
 ) -> dict[str, list[float]]:
-    """Seconds per call of every function, called in turn.
+    """Processor seconds per call of every function, called in turn.
 
     Args:
         rounds: most rounds, after one to warm up.
@@ -37,9 +38,9 @@ def alternate(
         if done == 1 and time.perf_counter() < end:
             seconds = {name: [] for name in functions}
         for name, function in functions.items():
-            start = time.perf_counter()
+            start = time.process_time()
             function()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(time.process_time() - start)
         if time.perf_counter() > end:
             break
     return seconds

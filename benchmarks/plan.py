@@ -25,7 +25,7 @@ def plan_cost(example: pp.Example, target: float) -> dict[str, Any]:
     make = functools.partial(pp.plan, network, HARDWARE, inputs, pp.MaxNMSE(target))
     plan = make()
     predict = functools.partial(pp.predict, network, HARDWARE, plan.gains, inputs)
-    times = alternate({"plan": make, "prediction": predict}, rounds=5, budget=10)
+    times = alternate({"plan": make, "prediction": predict}, rounds=5, budget=6)
     certificate = plan.certificate
     return {
         "network": example.name,

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 import powerplan as pp
 from benchmarks.common import alternate, peak_memory, ratio, run
 from benchmarks.simulate import floor
+from powerplan.moments.predictor import Predictor
 from powerplan.montecarlo.forward import NoisyForward
 from powerplan.montecarlo.streams import Streams
 from powerplan.network.forward import linear_tensors
@@ -156,9 +157,16 @@ def cost_in_passes(example: pp.Example, batch: int, dtype: str) -> dict[str, Any
     network = example.network
     inputs = np.resize(example.test_inputs, (batch, *example.test_inputs.shape[1:]))
     gains = pp.Gains.full_range(network, HARDWARE, inputs)
+    predictor = Predictor.of(network, HARDWARE, inputs, dtype=getattr(torch, dtype))
+
+    def evaluate() -> object:
+        with torch.no_grad():
+            return predictor.moments(predictor.program(*predictor.gain_tensors(gains)))
+
     times = alternate(
         {
             "prediction": functools.partial(pp.predict, network, HARDWARE, gains, inputs, dtype=dtype),
+            "evaluation": evaluate,
             "with_weights": passes(network, inputs, getattr(torch, dtype), weights=True),
             "inputs_only": passes(network, inputs, getattr(torch, dtype), weights=False),
         },
@@ -172,6 +180,7 @@ def cost_in_passes(example: pp.Example, batch: int, dtype: str) -> dict[str, Any
         "prediction_s": min(times["prediction"]),
         "passes_s": min(times["with_weights"]),
         "multiple": ratio(times["prediction"], times["with_weights"]),
+        "multiple_of_evaluation": ratio(times["evaluation"], times["with_weights"]),
         "multiple_of_passes_without_weight_gradients": ratio(times["prediction"], times["inputs_only"]),
     }
 

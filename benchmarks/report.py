@@ -17,7 +17,8 @@ HEAD = """# Benchmarks
 
 Made by `make bench` (each part alone: `python -m benchmarks NAME`, after which this page is rewritten from
 `benchmarks/results/*.json`). Every part runs on one thread. What is compared is timed in alternation; times are the
-shortest seen, ratios the median over the rounds.
+shortest seen, ratios the median over the rounds. Prediction and plans are timed in processor time, which on an idle
+machine is wall time.
 """
 
 AGAINST_SIMULATION = """### `linearized` against simulating to 1 % standard error
@@ -37,7 +38,9 @@ during the call."""
 PASSES = """### One prediction in passes of the network
 
 Passes: one forward and n_out backward passes of the same batch by torch's autograd, with the gradients of the weights
-as in training; in the last column with the gradient of the inputs only."""
+as in training; in the last column with the gradient of the inputs only. Evaluation: the part of a prediction that a
+plan repeats, without checking inputs, the output covariance and the report. What small networks pay for is not
+arithmetic but the number of operations."""
 
 PLANS = """The time of a plan includes scaling the baseline onto the target and the final report; the evaluations of
 the predictor are those of the optimisation, with or without derivatives."""
@@ -149,12 +152,13 @@ def _passes(rows: Sequence[Mapping[str, Any]]) -> str:
             time_text(r["prediction_s"]),
             time_text(r["passes_s"]),
             f"{r['multiple']:.2f}",
+            f"{r['multiple_of_evaluation']:.2f}",
             f"{r['multiple_of_passes_without_weight_gradients']:.2f}",
         ]
         for r in rows
     ]
-    headers = ["network", "batch", "precision", "prediction", "passes", "prediction / passes"]
-    return PASSES + "\n\n" + table([*headers, "without weight gradients"], cells)
+    headers = ["network", "batch", "precision", "prediction", "passes", "prediction / passes", "evaluation / passes"]
+    return PASSES + "\n\n" + table([*headers, "prediction / passes to inputs"], cells)
 
 
 def plan(result: Any) -> str:

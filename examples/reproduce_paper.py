@@ -33,6 +33,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 SWEEP = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # predicted NMSE
 TARGETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # NMSE to plan for
 PLANNED = pp.Hardware(programming_noise_std=1e-6)
+METHODS = ("linearized", "covariance", "diagonal")
 MOMENTS_AT = 0.1  # NMSE at which the moments of every layer are compared
 
 
@@ -137,17 +138,18 @@ def output_moments_table(points: Sequence[Point]) -> str:
     return table([*headers, "covariance"], rows)
 
 
-def layer_moments_table(network: pp.Network, inputs: np.ndarray, draws: int) -> str:
-    """Moments of every layer by the covariance method against two independent simulations."""
+def layer_moments_tables(network: pp.Network, inputs: np.ndarray, draws: int) -> tuple[str, str]:
+    """Against two independent simulations: moments of every layer, and the output MSE of the three methods."""
     hardware = hardware_at(network, inputs, MOMENTS_AT)
     gains = pp.Gains.full_range(network, hardware, inputs)
-    prediction = pp.predict(network, hardware, gains, inputs, method="covariance")
+    predictions = {m: pp.predict(network, hardware, gains, inputs, method=m) for m in METHODS}
+    layers = {m: prediction.layers for m, prediction in predictions.items()}
     one, two = (
         pp.simulate(network, hardware, gains, inputs, draws=draws, seed=seed, layer_moments="covariance")
         for seed in (1, 2)
     )
     rows = []
-    for p, a, b in zip(prediction.layers, one.layers, two.layers, strict=True):
+    for p, rough, a, b in zip(layers["covariance"], layers["linearized"], one.layers, two.layers, strict=True):
         variance = (a.variance + b.variance) / 2
         std = np.sqrt(variance)
         joint = [correlations(layer.covariance, variance) for layer in (p, a, b)]
@@ -161,8 +163,13 @@ def layer_moments_table(network: pp.Network, inputs: np.ndarray, draws: int) -> 
                     (joint[0], joint[1], joint[2]),
                 )
             ]
+            + [f"{100 * np.mean(rough.variance / variance - 1):+.1f} %"]
         )
-    return table(["layer", "mean", "variance", "covariance"], rows)
+    headers = ["layer", "mean", "variance", "covariance", "variance by `linearized` off by (mean)"]
+    mse = (one.mse + two.mse) / 2
+    error = 100 * np.hypot(one.mse_standard_error, two.mse_standard_error) / 2 / mse
+    off = [[f"`{m}`", f"{100 * (p.mse / mse - 1):+.2f} ± {error:.2f} %"] for m, p in predictions.items()]
+    return table(headers, rows), table(["method", "output MSE off by"], off)
 
 
 def savings(network: pp.Network, inputs: np.ndarray, draws: int) -> tuple[list[pp.Plan], list[pp.Plan]]:
@@ -217,7 +224,7 @@ def reproduce(name: str, *, cache: Path | None, size: Size, figures: Path) -> st
             output_moments_table(points),
             f"**Moments of every layer** by the `covariance` method at {percent(MOMENTS_AT, 3)} NMSE, "
             f"{len(few)} inputs, 2 × {size.draws} draws; in brackets what the simulation itself is uncertain by.",
-            layer_moments_table(example.network, few, size.draws),
+            *layer_moments_tables(example.network, few, size.draws),
             "**Power at equal error.**",
             savings_table(shared, by_layer),
             f"![{name}: least power for a target error](figures/{name}_frontier.png)",
