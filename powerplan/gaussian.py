@@ -18,8 +18,8 @@ from torch import Tensor
 
 #: beyond this many standard deviations the density is zero in double precision
 _FAR = 1e3
-#: a Gaussian this many standard deviations above zero is never clipped
-_CERTAIN = 40.0
+#: a Gaussian this many standard deviations above zero is never clipped; beyond it exp() would underflow, slowly
+_CERTAIN = {torch.float64: 37.0, torch.float32: 12.0}
 
 
 class Tail(NamedTuple):
@@ -96,7 +96,7 @@ def clipped(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
     tail, which is added to μ here) and many times faster. ``variance`` broadcasts to ``mean``; differentiable.
     """
     std = (variance + _least_variance(mean.dtype)).sqrt()
-    alpha = (mean / std).clamp(max=_CERTAIN)
+    alpha = (mean / std).clamp(max=_CERTAIN[mean.dtype])
     density = torch.exp(-0.5 * alpha * alpha) * (1 / math.sqrt(2 * math.pi))
     mass = 0.5 - 0.5 * torch.erf(alpha * (1 / math.sqrt(2)))
     excess = density - alpha * mass

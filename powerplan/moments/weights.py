@@ -20,8 +20,8 @@ from torch.autograd.function import once_differentiable
 from powerplan.hardware.devices import device_moments, idle_device_moments
 from powerplan.hardware.hardware import Hardware
 
-#: elements of a block of rows
-_BLOCK = 16_384
+#: bytes of a block of rows: small enough for the cache, large enough to hide the cost of a call
+_BLOCK_BYTES = 1 << 18
 
 
 def weight_moments(weight: Tensor, sign: Tensor, c: Tensor, hardware: Hardware) -> tuple[Tensor, Tensor, Tensor]:
@@ -44,7 +44,7 @@ class _WeightMoments(torch.autograd.Function):
         mean, variance = torch.empty_like(weight), torch.empty_like(weight)
         slopes = tuple(torch.empty_like(weight) for _ in range(3)) if derivative else None
         column_sum = torch.zeros_like(weight[0])
-        rows = max(1, _BLOCK // weight.shape[1])
+        rows = max(1, _BLOCK_BYTES // (weight.element_size() * weight.shape[1]))
         for low in range(0, weight.shape[0], rows):
             part = slice(low, low + rows)
             magnitude, signs = weight[part].abs(), sign[part]
