@@ -1,1 +1,76 @@
-"""Client of the powerplan planning service."""
+"""Client of the powerplan planning service: how much amplification does a network on noisy crossbars need?
+
+with PlannerClient("localhost:50051") as client:
+    plan = client.plan(Network.mlp(weights, biases), Hardware(), inputs, MaxNMSE(0.01))
+"""
+
+from powerplan_client._version import __version__
+from powerplan_client.aio import AsyncPlannerClient
+from powerplan_client.client import PlannerClient
+from powerplan_client.errors import (
+    Cancelled,
+    Conflict,
+    DeadlineExceeded,
+    FeatureUnavailable,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+    PlannerError,
+    ResourceExhausted,
+    ServerError,
+    Unauthenticated,
+    Unavailable,
+    Violation,
+)
+from powerplan_client.inputs import Gains, Hardware, MaxMSE, MaxNMSE, MaxPower, Profile
+from powerplan_client.networks import Network, Node, Onnx
+from powerplan_client.results import (
+    Job,
+    JobEvent,
+    JobState,
+    Outcome,
+    Plan,
+    Prediction,
+    ProfilePlan,
+    RunningEstimate,
+    ServerInfo,
+    Simulation,
+)
+
+__all__ = [
+    "AsyncPlannerClient",
+    "Cancelled",
+    "Conflict",
+    "DeadlineExceeded",
+    "FeatureUnavailable",
+    "Gains",
+    "Hardware",
+    "InvalidRequest",
+    "Job",
+    "JobEvent",
+    "JobState",
+    "MaxMSE",
+    "MaxNMSE",
+    "MaxPower",
+    "Network",
+    "Node",
+    "NotFound",
+    "Onnx",
+    "Outcome",
+    "PermissionDenied",
+    "Plan",
+    "PlannerClient",
+    "PlannerError",
+    "Prediction",
+    "Profile",
+    "ProfilePlan",
+    "ResourceExhausted",
+    "RunningEstimate",
+    "ServerError",
+    "ServerInfo",
+    "Simulation",
+    "Unauthenticated",
+    "Unavailable",
+    "Violation",
+    "__version__",
+]

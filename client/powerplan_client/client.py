@@ -1,0 +1,255 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+import numpy.typing as npt
+
+from powerplan_client.calls import Calls
+from powerplan_client.errors import PlannerError
+from powerplan_client.inputs import Profile
+from powerplan_client.local import LocalTransport
+from powerplan_client.networks import NetworkLike
+from powerplan_client.options import CallOptions, PlanOptions, PredictOptions, SimulateOptions, SubmitOptions
+from powerplan_client.results import (
+    Job,
+    JobEvent,
+    Plan,
+    Prediction,
+    ProfilePlan,
+    RunningEstimate,
+    ServerInfo,
+    Simulation,
+)
+from powerplan_client.settings import Settings
+from powerplan_client.steps import Call, Emit, Open, Sleep
+from powerplan_client.transport import GrpcTransport, Transport
+
+T = TypeVar("T")
+#: in process everything goes inline
+_UNLIMITED = 2**62
+
+
+class PlannerClient:
+    """Calls of a planning service, each returning when it is done. Safe to share between threads.
+
+    Args:
+        target: "host:port"; None = the environment variable POWERPLAN_TARGET.
+        insecure: plain text; None = for loopback addresses without certificates only.
+        root_certificates, client_certificate, client_key: PEM, for TLS and mutual TLS.
+        token: bearer token; never shown.
+        timeout: seconds for a call that names none; None = no limit.
+        retries: try idempotent calls again when the server is unavailable or full.
+        inline_bytes: larger arrays are uploaded, each once, and then referred to.
+
+    Every call takes ``timeout`` and ``request_id``; see :mod:`powerplan_client.options`. Networks are given as
+    :class:`Network`, as a list of weights, as the path of a saved network, as :class:`Onnx`, as a network of the
+    engine, or as a torch module. With ``validate_only=True`` a call answers None if the request is good.
+
+    Raises:
+        PlannerError: every call, see :mod:`powerplan_client.errors`.
+    """
+
+    def __init__(
+        self,
+        target: str | None = None,
+        *,
+        insecure: bool | None = None,
+        root_certificates: bytes | None = None,
+        client_certificate: bytes | None = None,
+        client_key: bytes | None = None,
+        token: str | None = None,
+        timeout: float | None = 300.0,
+        retries: bool = True,
+        inline_bytes: int = 256 * 1024,
+    ) -> None:
+        settings = Settings(
+            target=target,
+            insecure=insecure,
+            root_certificates=root_certificates,
+            client_certificate=client_certificate,
+            client_key=client_key,
+            token=token,
+            timeout=timeout,
+            retries=retries,
+            inline_bytes=inline_bytes,
+        )
+        self._start(GrpcTransport(settings), settings.timeout, inline_bytes, settings.message_bytes, repr(settings))
+
+    @classmethod
+    def local(cls, *, timeout: float | None = None) -> Self:
+        """A client that computes in this process with the installed engine: the same calls, the same answers.
+
+        Jobs need a server. Timeouts do not end a calculation here; use ``time_limit``.
+
+        Raises:
+            FeatureUnavailable: the engine is not installed.
+        """
+        client = cls.__new__(cls)
+        client._start(LocalTransport(), timeout, _UNLIMITED, _UNLIMITED, "in process")
+        return client
+
+    def _start(
+        self, transport: Transport, timeout: float | None, inline_bytes: int, message_bytes: int, shown: str
+    ) -> None:
+        self._transport = transport
+        self._shown = shown
+        self._calls = Calls(timeout=timeout, inline_bytes=inline_bytes, message_bytes=message_bytes)
+
+    def plan(
+        self,
+        network: NetworkLike,
+        hardware: Any,
+        inputs: npt.ArrayLike,
+        target: Any,
+        **options: Unpack[PlanOptions],
+    ) -> Plan:
+        """The gains that meet ``target`` at least power. ``hardware`` None = every default."""
+        return self._run(self._calls.plan(network, hardware, inputs, target, options))
+
+    def plan_profile(self, profile: Profile, target: Any, **options: Unpack[CallOptions]) -> ProfilePlan:
+        """The gains of a planning profile: no weights leave this process."""
+        return self._run(self._calls.plan_profile(profile, target, options))
+
+    def predict(
+        self,
+        network: NetworkLike,
+        hardware: Any,
+        gains: Any | None,
+        inputs: npt.ArrayLike,
+        **options: Unpack[PredictOptions],
+    ) -> Prediction:
+        """Error and power at given gains, predicted; ``gains`` None = the whole conductance and voltage range."""
+        return self._run(self._calls.predict(network, hardware, gains, inputs, options))
+
+    def simulate(
+        self,
+        network: NetworkLike,
+        hardware: Any,
+        gains: Any | None,
+        inputs: npt.ArrayLike,
+        *,
+        progress: Callable[[RunningEstimate], None] | None = None,
+        **options: Unpack[SimulateOptions],
+    ) -> Simulation:
+        """Error and power at given gains, simulated; ``progress`` is told the running estimates."""
+        return self._run(self._calls.simulate(network, hardware, gains, inputs, options, progress))
+
+    def simulate_stream(
+        self,
+        network: NetworkLike,
+        hardware: Any,
+        gains: Any | None,
+        inputs: npt.ArrayLike,
+        **options: Unpack[SimulateOptions],
+    ) -> Iterator[RunningEstimate | Simulation]:
+        """Running estimates, then the simulation."""
+        return self._iterate(self._calls.simulate(network, hardware, gains, inputs, options))
+
+    def frontier(
+        self,
+        network: NetworkLike | Profile,
+        hardware: Any,
+        inputs: npt.ArrayLike | None,
+        targets: Iterable[Any],
+        **options: Unpack[PlanOptions],
+    ) -> Iterator[Plan | ProfilePlan]:
+        """A plan for each of ``targets``, as they come."""
+        return self._iterate(self._calls.frontier(network, hardware, inputs, targets, options))
+
+    def submit(
+        self,
+        network: NetworkLike | Profile,
+        hardware: Any,
+        inputs: npt.ArrayLike | None,
+        target: Any,
+        **options: Unpack[SubmitOptions],
+    ) -> Job:
+        """Have a plan made in the background."""
+        return self._run(self._calls.submit(network, hardware, inputs, target, options))
+
+    def get_job(self, job_id: str, **options: Unpack[CallOptions]) -> Job:
+        """A job, with its plan or error once it has ended."""
+        return self._run(self._calls.get_job(job_id, options))
+
+    def cancel_job(self, job_id: str, **options: Unpack[CallOptions]) -> Job:
+        """Cancel a job."""
+        return self._run(self._calls.cancel_job(job_id, options))
+
+    def list_jobs(
+        self, states: Sequence[Any] = (), *, page_size: int = 100, **options: Unpack[CallOptions]
+    ) -> Iterator[Job]:
+        """All jobs, newest first, without their plans; only those in one of ``states`` if given."""
+        return self._iterate(self._calls.list_jobs(states, page_size, options))
+
+    def watch_job(self, job_id: str, *, after: int = 0, **options: Unpack[CallOptions]) -> Iterator[JobEvent]:
+        """The events of a job until it ends, across broken connections; ``after`` = the last sequence number seen."""
+        return self._iterate(self._calls.watch_job(job_id, after, options))
+
+    def wait_job(self, job_id: str, **options: Unpack[CallOptions]) -> Plan | ProfilePlan:
+        """The plan of a job, once it has ended; raises its error if it failed."""
+        return self._run(self._calls.wait_job(job_id, options))
+
+    def server_info(self, **options: Unpack[CallOptions]) -> ServerInfo:
+        """What the server is and can do."""
+        return self._run(self._calls.server_info(options))
+
+    def close(self) -> None:
+        """End the connection."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._shown})"
+
+    def _run(self, call: Call[T | None]) -> T:
+        """Drive a call to its result (None only with validate_only)."""
+        driver = self._drive(call)
+        while True:
+            try:
+                next(driver)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+
+    def _iterate(self, call: Call[Any]) -> Iterator[Any]:
+        """Drive a call, handing on what it emits."""
+        yield from self._drive(call)
+
+    def _drive(self, call: Call[Any]) -> Generator[Any, None, Any]:
+        streams: list[Any] = []
+        answer: Any = None
+        failure: PlannerError | None = None
+        try:
+            while True:
+                try:
+                    step = call.send(answer) if failure is None else call.throw(failure)
+                except StopIteration as stop:
+                    return stop.value
+                answer, failure = None, None
+                if isinstance(step, Emit):
+                    yield step.value
+                elif isinstance(step, Sleep):
+                    time.sleep(step.seconds)
+                else:
+                    try:
+                        answer = self._transport.perform(step)
+                    except PlannerError as error:
+                        failure = error
+                    if isinstance(step, Open) and failure is None:
+                        streams.append(answer)
+        finally:
+            call.close()
+            for stream in streams:
+                self._transport.release(stream)

@@ -1,0 +1,159 @@
+"""What a caller gives: hardware, gains, targets, profiles. The engine's values of the same names are taken as well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from powerplan_client.errors import invalid
+
+Gain = float | np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """A crossbar technology in SI units; None = the server's default for that field.
+
+    Attributes:
+        conductance_min, conductance_max: range of a device [S].
+        programming_noise_std: constant part of the programming noise [S].
+        programming_noise_proportional: part proportional to the target conductance, a fraction.
+        programming_noise_polynomial: coefficients (a0, a1, ...) [S] of Σ a_k (G/reference)^k.
+        programming_noise_reference: reference conductance of the polynomial [S].
+        clip_conductance: a device cannot go below 0 S.
+        read_noise_std: noise of each column current [A].
+        input_noise_std: noise of each row voltage [V].
+        voltage_max: largest magnitude of a row voltage [V].
+        feedback_resistance: of the transimpedance amplifiers (TIA) [ohm]; None = their power is not counted.
+        read_time: duration of one read [s].
+    """
+
+    conductance_min: float | None = None
+    conductance_max: float | None = None
+    programming_noise_std: float | None = None
+    programming_noise_proportional: float | None = None
+    programming_noise_polynomial: tuple[float, ...] | None = None
+    programming_noise_reference: float | None = None
+    clip_conductance: bool | None = None
+    read_noise_std: float | None = None
+    input_noise_std: float | None = None
+    voltage_max: float | None = None
+    feedback_resistance: float | None = None
+    read_time: float | None = None
+
+
+#: field of the message by field of Hardware
+HARDWARE_FIELDS = {
+    "conductance_min": "conductance_min_siemens",
+    "conductance_max": "conductance_max_siemens",
+    "programming_noise_std": "programming_noise_std_siemens",
+    "programming_noise_proportional": "programming_noise_proportional",
+    "programming_noise_polynomial": "programming_noise_polynomial_siemens",
+    "programming_noise_reference": "programming_noise_reference_siemens",
+    "clip_conductance": "clip_conductance",
+    "read_noise_std": "read_noise_std_amperes",
+    "input_noise_std": "input_noise_std_volts",
+    "voltage_max": "voltage_max_volts",
+    "feedback_resistance": "feedback_resistance_ohms",
+    "read_time": "read_time_seconds",
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Gains:
+    """Conductance and voltage gains of every crossbar layer.
+
+    Attributes:
+        conductance: one entry per layer: a float, or an (n_out,) array, in S per unit weight.
+        voltage: one float per layer, in V per unit activation.
+    """
+
+    conductance: tuple[Gain, ...]
+    voltage: tuple[Gain, ...]
+
+
+@dataclass(frozen=True)
+class MaxMSE:
+    """Least power such that the mean squared error of the outputs is at most ``value`` (> 0)."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class MaxNMSE:
+    """Least power such that MSE / mean y*² is at most ``value`` (> 0; 0.01 is 1 %)."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class MaxPower:
+    """Least mean squared error such that the power of one inference is at most ``value`` [W] (> 0)."""
+
+    value: float
+
+
+Target = MaxMSE | MaxNMSE | MaxPower
+TARGET_FIELDS = {"MaxMSE": "max_mse", "MaxNMSE": "max_nmse", "MaxPower": "max_power_watts"}
+TARGETS: dict[str, type[Target]] = {"max_mse": MaxMSE, "max_nmse": MaxNMSE, "max_power_watts": MaxPower}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Profile:
+    """Power and error of n gains as sums of monomials, instead of a network: the weights stay with the caller.
+
+        power(g) = constant_power + Σ_i Σ_t power_coefficients[i, t] g_i^power_exponents[t]
+        mse(g)   = constant_mse + Σ_i Σ_s mse_coefficients[i, s] g_i^(−mse_exponents[s])
+
+    Attributes:
+        power_coefficients: (n, T) [W per unit gain^exponent], >= 0; power_exponents: (T,) > 0.
+        mse_coefficients: (n, S), >= 0; mse_exponents: (S,) > 0.
+        lower, upper: (n,) limits of the gains; None = none.
+        constant_power [W], constant_mse: parts that no gain changes.
+        signal_power: mean y*², needed with MaxNMSE.
+        names: (n,) of the gains; () = gain1, gain2, ...
+        solver: "auto", "closed_form", "kkt" or "cvxpy".
+    """
+
+    power_coefficients: npt.ArrayLike
+    power_exponents: Sequence[float]
+    mse_coefficients: npt.ArrayLike
+    mse_exponents: Sequence[float]
+    lower: npt.ArrayLike | None = None
+    upper: npt.ArrayLike | None = None
+    constant_power: float = 0.0
+    constant_mse: float = 0.0
+    signal_power: float | None = None
+    names: Sequence[str] = ()
+    solver: str = "auto"
+
+
+def hardware_fields(value: Any) -> dict[str, Any]:
+    """Fields of the message for hardware given as Hardware, as the engine's Hardware, or as a mapping."""
+    if value is None:
+        return {}
+    if isinstance(value, Mapping):
+        unknown = sorted(set(value) - set(HARDWARE_FIELDS))
+        if unknown:
+            raise invalid(f"hardware.{unknown[0]}", f"unknown; allowed: {', '.join(HARDWARE_FIELDS)}")
+        given = dict(value)
+    else:
+        names = [f.name for f in fields(value)] if hasattr(value, "__dataclass_fields__") else []
+        unknown = sorted(set(names) - set(HARDWARE_FIELDS))
+        if not names or unknown:
+            what = f"its field {unknown[0]} is not in this client's contract" if unknown else "not a hardware"
+            raise invalid("hardware", f"got {type(value).__name__}: {what}; allowed: Hardware, a mapping or None")
+        given = {name: getattr(value, name) for name in names}
+    return {HARDWARE_FIELDS[name]: entry for name, entry in given.items() if entry is not None}
+
+
+def target_fields(value: Any) -> dict[str, float]:
+    """Field of the message for a target, given as the client's or the engine's class of that name."""
+    name = TARGET_FIELDS.get(type(value).__name__)
+    if name is None:
+        raise invalid("target", f"got {value!r}; allowed: {', '.join(TARGET_FIELDS)}")
+    return {name: float(value.value)}

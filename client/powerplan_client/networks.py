@@ -1,0 +1,230 @@
+"""Networks as a caller gives them, and the message made of each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from powerplan_client._generated import v1 as pb
+from powerplan_client.errors import FeatureUnavailable, invalid
+
+INPUT = "input"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Node:
+    """One operation: its unique name, its type, the nodes it reads, its plain values and its arrays."""
+
+    name: str
+    type: str
+    inputs: tuple[str, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    tensors: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Network:
+    """A trained network as a graph of operations; what the operations mean is the server's to know.
+
+    Attributes:
+        input_shape: shape of one input, without the batch axis.
+        nodes: the operations.
+        output: name of the output node; "" = the last.
+    """
+
+    input_shape: tuple[int, ...]
+    nodes: tuple[Node, ...]
+    output: str = ""
+
+    @classmethod
+    def mlp(
+        cls,
+        weights: Sequence[npt.ArrayLike],
+        biases: Sequence[npt.ArrayLike | None] | None = None,
+        activation: str | Sequence[str] = "relu",
+    ) -> Network:
+        """A fully-connected network.
+
+        Args:
+            weights: one (n_out, n_in) array per layer.
+            biases: one (n_out,) array or None per layer; None = no biases.
+            activation: after every layer but the last: one name, or one per hidden layer.
+
+        Raises:
+            InvalidRequest: no layers, or lists of different lengths.
+        """
+        arrays = [_floats("weights", weight) for weight in weights]
+        if not arrays or any(array.ndim != 2 for array in arrays):
+            raise invalid("weights", "allowed: at least one (n_out, n_in) array")
+        given = (
+            [None] * len(arrays) if biases is None else [None if b is None else _floats("biases", b) for b in biases]
+        )
+        kinds = [activation] * (len(arrays) - 1) if isinstance(activation, str) else list(activation)
+        if len(given) != len(arrays) or len(kinds) != len(arrays) - 1:
+            raise invalid(
+                "biases" if len(given) != len(arrays) else "activation", f"allowed: one entry for {len(arrays)} layers"
+            )
+        nodes: list[Node] = []
+        source = INPUT
+        for i, (weight, bias) in enumerate(zip(arrays, given, strict=True), start=1):
+            tensors = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+            nodes.append(Node(name=f"linear{i}", type="linear", inputs=(source,), tensors=tensors))
+            if i < len(arrays):
+                kind = kinds[i - 1]
+                nodes.append(
+                    Node(name=f"{kind}{i}", type="activation", inputs=(f"linear{i}",), attributes={"kind": kind})
+                )
+            source = nodes[-1].name
+        return cls(input_shape=(arrays[0].shape[1],), nodes=tuple(nodes))
+
+
+@dataclass(frozen=True)
+class Onnx:
+    """The bytes of an ONNX model; needs the server feature "onnx"."""
+
+    content: bytes
+
+
+#: what is accepted as a network; besides, the engine's Network and torch modules
+NetworkLike = Network | Sequence[npt.ArrayLike] | str | os.PathLike[str] | Onnx | Any
+
+Pack = Callable[[np.ndarray], pb.Tensor]
+PackFile = Callable[[bytes], pb.FileContent]
+
+
+def network_message(
+    value: NetworkLike, pack: Pack, pack_file: PackFile, input_shape: Sequence[int] | None = None
+) -> pb.Network:
+    """The message for a network.
+
+    Args:
+        value: a Network; a list of (n_out, n_in) weights (ReLU between them); the path of a saved network (.npz)
+            or of an ONNX model (.onnx); :class:`Onnx`; a network of the engine; a torch module (needs the engine).
+        pack, pack_file: turn an array or a file into its message, inline or by reference.
+        input_shape: shape of one input; for a torch module.
+
+    Raises:
+        InvalidRequest: none of these, or a file that cannot be read.
+        FeatureUnavailable: a torch module without the engine.
+    """
+    if isinstance(value, Network):
+        return _graph(value, pack)
+    if isinstance(value, Onnx):
+        return pb.Network(onnx=pack_file(value.content))
+    if isinstance(value, str | os.PathLike):
+        return _file(Path(value), pack_file)
+    if _is_torch_module(value):
+        return _graph(_of_engine(_import_torch(value, input_shape)), pack)
+    if hasattr(value, "nodes") and hasattr(value, "input_shape"):
+        return _graph(_of_engine(value), pack)
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        return _graph(Network.mlp(value), pack)
+    raise invalid(
+        "network",
+        f"got {type(value).__name__}; allowed: a Network, a list of weights, the path of a saved network, Onnx(bytes) "
+        "or a torch module",
+    )
+
+
+def _graph(network: Network, pack: Pack) -> pb.Network:
+    graph = pb.NetworkGraph(input_shape=network.input_shape, output=network.output)
+    for node in network.nodes:
+        message = graph.nodes.add(name=node.name, type=node.type, inputs=node.inputs)
+        for name, value in node.attributes.items():
+            message.attributes[name].CopyFrom(attribute_message(value))
+        for name, array in node.tensors.items():
+            message.tensors[name].CopyFrom(pack(array))
+    return pb.Network(graph=graph)
+
+
+def _of_engine(network: Any) -> Network:
+    """The same network without the engine's classes."""
+    nodes = [
+        Node(
+            name=node.name,
+            type=node.op.type,
+            inputs=tuple(node.inputs),
+            attributes=node.op.attributes(),
+            tensors=node.op.tensors(),
+        )
+        for node in network.nodes
+    ]
+    return Network(input_shape=tuple(network.input_shape), nodes=tuple(nodes), output=network.output)
+
+
+def _file(path: Path, pack_file: PackFile) -> pb.Network:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise invalid("network", f"{path} cannot be read: {error.strerror}") from error
+    if path.suffix == ".onnx":
+        return pb.Network(onnx=pack_file(content))
+    return pb.Network(saved_network=pack_file(content))
+
+
+def _is_torch_module(value: Any) -> bool:
+    """Whether ``value`` is a torch module, without importing torch."""
+    return any(kind.__module__ == "torch.nn.modules.module" for kind in type(value).__mro__)
+
+
+def _import_torch(module: Any, input_shape: Sequence[int] | None) -> Any:
+    if input_shape is None:
+        raise invalid("input_shape", "a torch module needs the shape of one input, for example (1, 28, 28)")
+    try:
+        from powerplan.network.torch_import import from_torch  # type: ignore[import-not-found, unused-ignore]
+    except ImportError as error:
+        raise FeatureUnavailable(
+            "A torch module is read by the engine, which is not installed. Run: pip install powerplan, or give the "
+            "weights as arrays.",
+            code="UNIMPLEMENTED",
+            reason="FEATURE_UNAVAILABLE",
+        ) from error
+    return from_torch(module, input_shape=tuple(input_shape))
+
+
+def attribute_message(value: Any) -> pb.AttributeValue:
+    """A plain value as a message."""
+    match value:
+        case None:
+            return pb.AttributeValue(null_value=0)  # type: ignore[arg-type]
+        case bool() | np.bool_():
+            return pb.AttributeValue(boolean_value=bool(value))
+        case int() | np.integer():
+            return pb.AttributeValue(integer_value=int(value))
+        case float() | np.floating():
+            return pb.AttributeValue(number_value=float(value))
+        case str():
+            return pb.AttributeValue(text_value=value)
+        case Mapping():
+            entries = {str(name): attribute_message(item) for name, item in value.items()}
+            return pb.AttributeValue(map_value=pb.AttributeMap(entries=entries))
+        case Sequence():
+            return pb.AttributeValue(list_value=pb.AttributeList(values=[attribute_message(item) for item in value]))
+        case _:
+            raise invalid("attributes", f"got {type(value).__name__}; allowed: plain values, lists and mappings")
+
+
+def attribute_value(message: pb.AttributeValue) -> Any:
+    """The plain value of a message."""
+    match message.WhichOneof("kind"):
+        case "list_value":
+            return [attribute_value(item) for item in message.list_value.values]
+        case "map_value":
+            return {name: attribute_value(item) for name, item in message.map_value.entries.items()}
+        case None | "null_value":
+            return None
+        case kind:
+            return getattr(message, kind)
+
+
+def _floats(field: str, value: npt.ArrayLike) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise invalid(field, f"got dtype {array.dtype}; allowed: numbers")
+    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)

@@ -1,0 +1,101 @@
+"""Keyword options of the calls; every one may be left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypedDict
+
+import numpy as np
+
+from powerplan_client.inputs import Gain
+
+#: called with (bytes sent, bytes in all) while large arrays are uploaded
+UploadProgress = Callable[[int, int], None]
+
+
+class CallOptions(TypedDict, total=False):
+    """Options of every call.
+
+    timeout: seconds for the whole call; None = no limit. Left out: the client's.
+    request_id: idempotency key: the same request under the same key is done once.
+    """
+
+    timeout: float | None
+    request_id: str | None
+
+
+class RequestOptions(CallOptions, total=False):
+    """Options of calls with a network.
+
+    input_shape: shape of one input, for a network given as a torch module.
+    output_moments, layer_moments, layer_covariances: large parts of the answer to include.
+    validate_only: check the request and stop; the answer is None.
+    on_upload: told of the upload of large arrays.
+    """
+
+    input_shape: Sequence[int] | None
+    output_moments: bool
+    layer_moments: bool
+    layer_covariances: bool
+    validate_only: bool
+    on_upload: UploadProgress | None
+
+
+class PlanOptions(RequestOptions, total=False):
+    """Options of planning; what is left out takes the engine's default.
+
+    granularity: "network", "layer" or "column".
+    optimize: the free gains, "conductance", "voltage" or both.
+    conductance, voltage: gains to hold, one per crossbar layer.
+    verify_draws, calibrate: Monte Carlo verification, and one re-planning so that it meets the target.
+    seed: of every random draw.
+    method: predictor to plan on.
+    tolerance, max_iterations: when to stop.
+    time_limit: seconds after which the best plan so far is returned.
+    """
+
+    granularity: str
+    optimize: Sequence[str]
+    conductance: Sequence[Gain] | None
+    voltage: Sequence[Gain] | None
+    verify_draws: int
+    calibrate: bool
+    seed: int
+    method: str
+    tolerance: float
+    max_iterations: int
+    time_limit: float | None
+
+
+class SubmitOptions(PlanOptions, total=False):
+    """Options of a job. run_limit: seconds it may run."""
+
+    run_limit: float | None
+
+
+class PredictOptions(RequestOptions, total=False):
+    """Options of predict.
+
+    method: "linearized", "covariance" or "diagonal".
+    labels: (B,) classes, for the expected accuracy; accuracy_samples, seed: of its sampling.
+    """
+
+    method: str
+    labels: Sequence[int] | np.ndarray | None
+    accuracy_samples: int
+    seed: int
+
+
+class SimulateOptions(RequestOptions, total=False):
+    """Options of simulate.
+
+    draws, seed: of the simulation; relative_standard_error: stop once the MSE is known to this fraction.
+    labels: (B,) classes, for the accuracy.
+    keep_draws: include MSE and classes of every draw.
+    """
+
+    draws: int
+    seed: int
+    relative_standard_error: float | None
+    labels: Sequence[int] | np.ndarray | None
+    keep_draws: bool

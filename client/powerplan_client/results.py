@@ -1,0 +1,398 @@
+"""What calls answer: frozen values with numpy arrays, named as the engine names them.
+
+B inputs, K outputs, L crossbar layers, D draws.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from powerplan_client.errors import PlannerError
+from powerplan_client.inputs import Gains, Hardware, Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timings:
+    """Where the time of a call went [s]; ``total`` from receipt to answer."""
+
+    queue: float
+    decode: float
+    solve: float
+    verify: float
+    total: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallInfo:
+    """What goes with every answer.
+
+    Attributes:
+        request_id: of the call.
+        server_version: of the server.
+        cache_hit: the answer was computed before and kept.
+        timings: where the time went.
+        warnings: for a person, for example inputs beyond voltage_max.
+    """
+
+    request_id: str
+    server_version: str
+    cache_hit: bool
+    timings: Timings
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LayerMoments:
+    """Moments of the decoded output of one crossbar layer: mean and variance (B, n), covariance (B, n, n) or None."""
+
+    name: str
+    mean: np.ndarray
+    variance: np.ndarray
+    covariance: np.ndarray | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prediction:
+    """Error and power of a network on crossbars, from second-order moments.
+
+    Attributes:
+        method: "linearized", "covariance" or "diagonal".
+        mse: mean over inputs and outputs of E[(y − y*)²]; nmse: mse / signal_power.
+        signal_power: mean over inputs and outputs of y*².
+        mse_bias: part of mse that is squared bias.
+        mse_by_layer: (L,) share caused by the noise of each layer.
+        mse_by_output: (K,).
+        power: of one inference [W]; power_by_layer, array_power_by_layer, tia_power_by_layer: (L,) [W].
+        energy: of one inference [J].
+        layer_names: (L,).
+        ideal_output, output_mean: (B, K); output_covariance: (B, K, K); None unless asked for.
+        layers: moments of each crossbar layer, if asked for.
+        first_order: names of nodes taken at their mean.
+        accuracy: expected classification accuracy, if labels were given.
+        gains: predicted for, in the answer to predict.
+        info: of the call, in the answer to predict.
+    """
+
+    method: str
+    mse: float
+    nmse: float
+    signal_power: float
+    mse_bias: float
+    mse_by_layer: np.ndarray
+    mse_by_output: np.ndarray
+    power: float
+    power_by_layer: np.ndarray
+    array_power_by_layer: np.ndarray
+    tia_power_by_layer: np.ndarray
+    energy: float
+    layer_names: tuple[str, ...]
+    ideal_output: np.ndarray | None = None
+    output_mean: np.ndarray | None = None
+    output_covariance: np.ndarray | None = None
+    layers: tuple[LayerMoments, ...] = ()
+    first_order: tuple[str, ...] = ()
+    accuracy: float | None = None
+    gains: Gains | None = None
+    info: CallInfo | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A Monte Carlo estimate: mean, standard error and 95 % confidence interval."""
+
+    mean: float
+    standard_error: float
+    confidence_interval: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningEstimate:
+    """Where a simulation stands; power in W."""
+
+    draws: int
+    draws_total: int
+    mse: Estimate
+    nmse: Estimate
+    power: Estimate
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Simulation:
+    """Monte Carlo estimate of error and power.
+
+    Attributes:
+        draws, seed: of the simulation.
+        mse, nmse, power [W] and their standard errors over draws; signal_power: mean y*².
+        mse_by_output: (K,); power_by_layer: (L,) [W]; and their standard errors.
+        energy: of one inference [J].
+        layer_names: (L,).
+        ideal_output, output_mean: (B, K); output_covariance: (B, K, K); None unless asked for.
+        mse_by_draw: (D,); classes: (D, B); None unless asked for.
+        layers: moments of each crossbar layer, if asked for.
+        accuracy: classification accuracy, if labels were given.
+        gains: simulated.
+        info: of the call.
+    """
+
+    draws: int
+    seed: int
+    mse: float
+    mse_standard_error: float
+    nmse: float
+    nmse_standard_error: float
+    signal_power: float
+    mse_by_output: np.ndarray
+    mse_by_output_standard_error: np.ndarray
+    power: float
+    power_standard_error: float
+    power_by_layer: np.ndarray
+    power_by_layer_standard_error: np.ndarray
+    energy: float
+    layer_names: tuple[str, ...]
+    ideal_output: np.ndarray | None = None
+    output_mean: np.ndarray | None = None
+    output_covariance: np.ndarray | None = None
+    mse_by_draw: np.ndarray | None = None
+    classes: np.ndarray | None = None
+    layers: tuple[LayerMoments, ...] = ()
+    accuracy: float | None = None
+    gains: Gains | None = None
+    info: CallInfo | None = None
+
+    @property
+    def mse_confidence_interval(self) -> tuple[float, float]:
+        """95 % confidence interval of mse."""
+        return self.mse - 1.96 * self.mse_standard_error, self.mse + 1.96 * self.mse_standard_error
+
+
+class Outcome(enum.Enum):
+    """How planning ended."""
+
+    OPTIMAL = "optimal"
+    INFEASIBLE = "infeasible"
+    ITERATION_LIMIT = "iteration_limit"
+    DEADLINE = "deadline"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Termination:
+    """Why planning stopped; ``best_reachable`` and ``binding_limits`` say what an infeasible target runs into."""
+
+    outcome: Outcome
+    message: str
+    solver_status: str
+    iterations: int
+    predictions: int
+    seconds: float
+    best_reachable: float | None = None
+    binding_limits: tuple[str, ...] = ()
+    advice: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """Proof of optimality; every entry is relative, 0 is perfect."""
+
+    kkt_residual: float
+    duality_gap: float
+    constraint_violation: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitPrice:
+    """d log objective / d log of the named limit of a layer's gain (of one column if ``column`` is given)."""
+
+    layer: str
+    limit: str
+    price: float
+    column: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShadowPrices:
+    """What the constraints cost: d log objective / d log target, and the price of every active limit."""
+
+    target: float
+    limits: tuple[LimitPrice, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """Monte Carlo check of a plan; ``ratio`` is simulated / bound of the target's quantity."""
+
+    draws: int
+    seed: int
+    mse: float
+    mse_standard_error: float
+    nmse: float
+    nmse_standard_error: float
+    power: float
+    power_standard_error: float
+    ratio: float
+    calibrated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """Gains that meet a target at least power, with what proves and explains them.
+
+    Attributes:
+        gains: of every crossbar layer.
+        prediction: error and power at these gains.
+        target, granularity, optimize, hardware: what was asked, every default filled in.
+        termination: why planning stopped.
+        certificate, shadow_prices: None if the target is infeasible.
+        baseline_gains, baseline_power [W], baseline_mse: one conductance range for every layer at the same
+            target; None if it cannot meet it.
+        saving: 1 − power / baseline_power (with a power budget: 1 − mse / baseline_mse).
+        verification: Monte Carlo check, if asked for.
+        provenance: versions, digests, settings and times.
+        info: of the call.
+    """
+
+    gains: Gains
+    prediction: Prediction
+    target: Target
+    granularity: str
+    optimize: tuple[str, ...]
+    hardware: Hardware
+    termination: Termination
+    certificate: Certificate | None
+    shadow_prices: ShadowPrices | None
+    baseline_gains: Gains | None
+    baseline_power: float | None
+    baseline_mse: float | None
+    saving: float | None
+    verification: Verification | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    info: CallInfo | None = None
+
+    @property
+    def power(self) -> float:
+        """Predicted power of one inference [W]."""
+        return self.prediction.power
+
+    @property
+    def energy(self) -> float:
+        """Predicted energy of one inference [J]."""
+        return self.prediction.energy
+
+    @property
+    def mse(self) -> float:
+        """Predicted MSE."""
+        return self.prediction.mse
+
+    @property
+    def nmse(self) -> float:
+        """Predicted NMSE."""
+        return self.prediction.nmse
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ProfilePlan:
+    """The answer to a planning profile.
+
+    Attributes:
+        names: (n,) of the gains; gains: (n,) in the unit of the profile.
+        power [W], mse: at these gains; power_by_gain, mse_by_gain: (n,) without the constants.
+        target, solver: what was asked and used.
+        termination, certificate, shadow_prices: as in Plan.
+        info: of the call.
+    """
+
+    names: tuple[str, ...]
+    gains: np.ndarray
+    power: float
+    mse: float
+    power_by_gain: np.ndarray
+    mse_by_gain: np.ndarray
+    target: Target
+    solver: str
+    termination: Termination
+    certificate: Certificate | None
+    shadow_prices: ShadowPrices | None
+    info: CallInfo | None = None
+
+
+class JobState(enum.Enum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job has come to its end."""
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """A plan made in the background.
+
+    Attributes:
+        job_id: its name; request_id: what it was submitted with.
+        state: where it stands; sequence: number of its latest event.
+        stage, fraction: what is being done and how much of it is done.
+        created, started, ended, expires: times (UTC), None if not yet.
+        plan: the result of a job that succeeded; None in lists.
+        error: of a job that failed or was cancelled; None in lists.
+    """
+
+    job_id: str
+    request_id: str
+    state: JobState
+    sequence: int
+    stage: str
+    fraction: float
+    created: dt.datetime | None = None
+    started: dt.datetime | None = None
+    ended: dt.datetime | None = None
+    expires: dt.datetime | None = None
+    plan: Plan | ProfilePlan | None = None
+    error: PlannerError | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class JobEvent:
+    """Something that happened to a job; ``job`` holds its outcome with the last event."""
+
+    sequence: int
+    state: JobState
+    stage: str
+    fraction: float
+    time: dt.datetime | None = None
+    job: Job | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerInfo:
+    """What a server is and can do.
+
+    Attributes:
+        server_version, engine_version: versions.
+        api_versions: versions of the contract.
+        limits: by name, see ServerLimits in the contract; 0 = none.
+        solvers, features: names.
+        operations: kinds by type of operation, () where there is no choice.
+        methods, granularities: names.
+    """
+
+    server_version: str
+    engine_version: str
+    api_versions: tuple[str, ...]
+    limits: Mapping[str, float]
+    solvers: tuple[str, ...]
+    features: tuple[str, ...]
+    operations: Mapping[str, tuple[str, ...]]
+    methods: tuple[str, ...]
+    granularities: tuple[str, ...]
