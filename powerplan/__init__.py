@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from powerplan.examples import Example as Example, load_example as load_example
     from powerplan.hardware import Gains as Gains, Hardware as Hardware
     from powerplan.moments import Prediction as Prediction, predict as predict
+    from powerplan.montecarlo import Simulation as Simulation, simulate as simulate
     from powerplan.network import Network as Network
     from powerplan.network.torch_import import from_torch as from_torch
     from powerplan.planning import (
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
         frontier as frontier,
         plan as plan,
     )
-    from powerplan.montecarlo import Simulation as Simulation, simulate as simulate
 
 _HOMES = {
     "powerplan.errors": (

@@ -74,10 +74,11 @@ class LimitWarning(PowerplanWarning):
     """Inputs drive a crossbar beyond a hardware limit (for example rows beyond ``voltage_max``)."""
 
 
-def show(value: object, width: int = 80) -> str:
-    """``repr`` of a value, cut to ``width`` characters; arrays are shown by dtype and shape."""
+def show(value: object, width: int = 160) -> str:
+    """``repr`` of a value, its middle cut out beyond ``width`` characters; arrays are shown by dtype and shape."""
     shape = getattr(value, "shape", None)
     if shape is not None and getattr(value, "size", 1) != 1:
         return f"{getattr(value, 'dtype', 'array')} array of shape {tuple(shape)}"
     text = repr(value)
-    return text if len(text) <= width else text[: width - 3] + "..."
+    half = (width - 3) // 2
+    return text if len(text) <= width else f"{text[:half]}...{text[-half:]}"

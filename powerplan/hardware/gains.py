@@ -182,7 +182,7 @@ def column_conductance_limits(network: Network, hardware: Hardware) -> list[np.n
     limits = []
     for node in network.crossbars:
         assert isinstance(node.op, Linear)
-        largest = np.abs(node.op.weight).max(axis=1).astype(np.float64)
+        largest = node.op.column_peaks.copy()
         largest[largest == 0] = largest.max() or 1.0
         limits.append(span / largest)
     return limits

@@ -74,7 +74,7 @@ def sweep(network: Network, trace: Trace, *, full: bool) -> Adjoints:
             moments = crossbar.moments
             if moments.hardware.has_programming_noise:
                 add(node.name, "programming", adjoint, crossbar.injected.programming)
-            if moments.hardware.read_noise_std:
+            if crossbar.injected.read is not None:
                 add(node.name, "read", adjoint, crossbar.injected.read)
             if joint is not None and moments.mean_weight is not moments.crossbar.weight:
                 shift = crossbar.mean - moments.unshifted(crossbar.input_mean)
@@ -82,7 +82,8 @@ def sweep(network: Network, trace: Trace, *, full: bool) -> Adjoints:
             inner = node.inputs[0] in noisy
             pulled = adjoint @ moments.mean_weight if inner or moments.has_row_noise else None
             if moments.has_row_noise and pulled is not None:
-                add(node.name, "row", pulled, moments.row_noise.expand(1, pulled.shape[-1]))
+                noise = pulled.new_ones(1, pulled.shape[-1]) * moments.row_noise
+                add(node.name, "row", pulled, noise)
         else:
             step = trace.digital[node.name]
             if step.residual is not None:

@@ -41,7 +41,7 @@ def _variance_shares(network: Network, moments: Moments, index: dict[str, int]) 
         if node.op.is_crossbar:
             trace = moments.trace.crossbars[node.name]
             total = _by_input(trace.variance)
-            own = sum(_by_input(q.expand_as(trace.mean)) for q in trace.injected)
+            own = _by_input(trace.injected.total)
             own = np.where(arriving.any(1), own, total)
             share = np.minimum(np.divide(own, total, out=np.zeros_like(total), where=total > 0), 1)
             arriving = arriving * (1 - share)[:, None]

@@ -55,10 +55,15 @@ _CONSTANTS: WeakKeyDictionary[Network, dict[tuple[torch.dtype, str], tuple[Cross
 
 
 class Injected(NamedTuple):
-    """Error variance injected at the decoded outputs, independent between them: (B, n_out) and (n_out,)."""
+    """Error variance injected at the decoded outputs, independent between them: (B, n_out) and (n_out,) or None."""
 
     programming: Tensor
-    read: Tensor
+    read: Tensor | None
+
+    @property
+    def total(self) -> Tensor:
+        """Their sum, (B, n_out)."""
+        return self.programming if self.read is None else self.programming + self.read
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,9 +113,9 @@ class CrossbarMoments:
         return self.hardware.input_noise_std > 0
 
     @property
-    def row_noise(self) -> Tensor:
+    def row_noise(self) -> Tensor | float:
         """σ_V²/v²: variance of the row noise in units of the activation."""
-        return self.hardware.input_noise_std**2 / self.v**2
+        return (self.hardware.input_noise_std / self.v) ** 2 if self.has_row_noise else 0.0
 
     def mean(self, x: Tensor) -> Tensor:
         """Mean output (B, n_out) for mean inputs x (B, n_in)."""
@@ -124,18 +129,20 @@ class CrossbarMoments:
     def injected(self, square: Tensor) -> Injected:
         """Error variance injected for inputs of second moment m = ``square`` (B, n_in)."""
         m = square + self.row_noise if self.has_row_noise else square
+        n_out = self.mean_weight.shape[0]
         if self.weight_variance.shape[-1:] == m.shape[-1:]:
             programming = m @ self.weight_variance.T
         else:  # the same for every device of a column
-            programming = m.sum(-1, keepdim=True) * self.weight_variance.reshape(1, -1)
-        n_out = self.mean_weight.shape[0]
-        programming = programming.expand(-1, n_out)
+            programming = (m.sum(-1, keepdim=True) * self.weight_variance.reshape(1, -1)).expand(-1, n_out)
+        if not self.hardware.read_noise_std:
+            return Injected(programming=programming, read=None)
         read = (self.hardware.read_noise_std / (self.c * self.v)) ** 2
         return Injected(programming=programming, read=read.reshape(-1).expand(n_out))
 
     def array_power(self, square: Tensor) -> Tensor:
         """Power dissipated in the devices [W], mean over the batch."""
-        return self.v**2 * ((square.mean(0) + self.row_noise) @ self.row_conductance)
+        drive = square.mean(0) + self.row_noise if self.has_row_noise else square.mean(0)
+        return self.v * self.v * (drive @ self.row_conductance)
 
     def tia_power(self, mean: Tensor, variance: Tensor, covariance: Tensor | None = None) -> Tensor:
         """Power dissipated in the TIA feedback [W], mean over the batch.
@@ -151,12 +158,13 @@ class CrossbarMoments:
         idle, idle_variance = idle_device_moments(self.hardware)
         # variance of the device that holds |W|, beyond that of an idle one
         spread = self.weight_variance * self.c**2 - 2 * idle_variance
-        second = mean**2 + variance + self.row_noise
+        second = mean * mean + variance + self.row_noise
         total = torch.zeros((), dtype=mean.dtype, device=mean.device)
         for side in (1, -1):
             g = idle + self.c * (side * self.mean_weight).clamp(min=0)
             s = idle_variance + spread * (side * self.crossbar.sign).clamp(min=0)
             total = total + ((mean @ g.T) ** 2).sum() + (second @ s.T).sum()
-            total = total + self.row_noise * (g**2).sum() * mean.shape[0]
+            if self.has_row_noise:
+                total = total + self.row_noise * (g * g).sum() * mean.shape[0]
             total = total + ((variance @ (g**2).T).sum() if covariance is None else ((g @ covariance) * g).sum())
         return resistance * self.v**2 * total / mean.shape[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -67,8 +68,8 @@ def report(predictor: Predictor, gains: Gains) -> Prediction:
 def _chunks(predictor: Predictor) -> Sequence[torch.Tensor]:
     """Split the inputs so that adjoints (B, K, n), or covariances (B, n, n), stay small."""
     network = predictor.network
-    widest = max(int(np.prod(shape)) for shape in network.shapes.values())
-    per_input = widest * (widest if predictor.method == "covariance" else int(np.prod(network.output_shape)))
+    widest = max(math.prod(shape) for shape in network.shapes.values())
+    per_input = widest * (widest if predictor.method == "covariance" else math.prod(network.output_shape))
     return torch.split(predictor.inputs, max(1, _CHUNK_ENTRIES // per_input))
 
 

@@ -60,7 +60,7 @@ def _(op: Activation, mean: Tensor, variance: Tensor) -> Linearized:
         mean=moments.mean,
         variance=moments.variance,
         pull=lambda adjoint: adjoint * slope,
-        residual=(moments.variance - moments.slope**2 * variance).clamp(min=0),
+        residual=(moments.variance - moments.slope * moments.slope * variance).clamp(min=0),
     )
 
 

@@ -54,11 +54,12 @@ def mean_field(network: Network, crossbars: Sequence[CrossbarMoments], inputs: T
         if node.op.is_crossbar:
             moments = known[node.name]
             first = moments.mean(mean)
-            square = mean**2 + variance
+            square = mean * mean + variance
             injected = moments.injected(square)
-            spread = sum(injected) + torch.zeros_like(first)
+            spread = injected.total
             if node.inputs[0] != INPUT or moments.has_row_noise:
-                spread = spread + (variance + moments.row_noise) @ (moments.mean_weight**2).T
+                arriving = variance + moments.row_noise if moments.has_row_noise else variance
+                spread = spread + arriving @ (moments.mean_weight * moments.mean_weight).T
             arrays[node.name] = CrossbarTrace(
                 moments=moments,
                 input_mean=mean,
@@ -98,9 +99,9 @@ def full_covariance(network: Network, crossbars: Sequence[CrossbarMoments], inpu
             moments = known[node.name]
             weight = moments.mean_weight
             first = moments.mean(mean)
-            square = mean**2 + variance
+            square = mean * mean + variance
             injected = moments.injected(square)
-            joint = torch.diag_embed(sum(injected) + torch.zeros_like(first))
+            joint = torch.diag_embed(injected.total)
             if node.inputs[0] != INPUT:
                 joint = joint + weight @ covariance @ weight.T
             if moments.has_row_noise:

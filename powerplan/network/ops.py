@@ -13,12 +13,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from powerplan.checks import Checker, nearest, real_array, unknown_keys
+from powerplan.checks import Checker, frozen_array, nearest, real_array, unknown_keys
 from powerplan.errors import InvalidInput, UnsupportedOperation
 
 Shape = tuple[int, ...]
@@ -140,6 +141,11 @@ class Linear(Op):
     def n_in(self) -> int:
         """Number of inputs (rows of the crossbar)."""
         return int(self.weight.shape[1])
+
+    @cached_property
+    def column_peaks(self) -> np.ndarray:
+        """Largest |weight| of every column (output), (n_out,) float64."""
+        return frozen_array(np.abs(self.weight).max(axis=1), np.float64)
 
     def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
         (shape,) = inputs

@@ -209,7 +209,7 @@ def test_against_monte_carlo(case: str, columns: bool) -> None:
     injected = found.injected(square)
     weight = found.mean_weight
     noisy = joint[0] + found.row_noise * torch.eye(6, dtype=torch.float64)
-    covariance = weight @ noisy @ weight.T + torch.diag(injected.programming[0] + injected.read)
+    covariance = weight @ noisy @ weight.T + torch.diag(injected.total[0])
     expected["mean"].check(found.mean(mean)[0])
     expected["covariance"].check(covariance)
     expected["array"].check(found.array_power(square))
@@ -228,7 +228,7 @@ def test_derivatives_in_the_gains(case: str, columns: bool) -> None:
         injected = found.injected(tensor(SQUARE))
         power = found.array_power(tensor(SQUARE)) + found.tia_power(tensor(MEAN), tensor(SQUARE - MEAN**2))
         zero = 0 * (log_gain.sum() + log_volt)  # what does not depend on a gain is checked as well
-        return found.mean_weight + zero, injected.programming + zero, injected.read + zero, 1e3 * power
+        return found.mean_weight + zero, injected.programming + zero, injected.total + zero, 1e3 * power
 
     gain = torch.tensor(np.log(COLUMNS if columns else C), requires_grad=True)
     volt = torch.tensor(np.log(V), requires_grad=True)
