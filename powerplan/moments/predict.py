@@ -14,6 +14,7 @@ from powerplan.hardware.hardware import Hardware
 from powerplan.moments.attribution import error_amounts
 from powerplan.moments.prediction import LayerMoments, Prediction
 from powerplan.moments.predictor import METHODS, Moments, Predictor
+from powerplan.network.forward import torch_device
 from powerplan.network.graph import Network
 
 #: most entries of an inner tensor of one chunk of inputs
@@ -48,6 +49,7 @@ def predict(
     """
     choice("method", method, METHODS)
     choice("dtype", dtype, ("float64", "float32"))
+    torch_device(device)
     inputs = check_inputs(inputs, network.input_shape)
     gains.check(network, hardware)
     with torch.no_grad():

@@ -26,7 +26,7 @@ from powerplan.montecarlo.simulation import RunningEstimate, Simulation
 from powerplan.montecarlo.statistics import RunningMoments, block_draws
 from powerplan.montecarlo.streams import Streams
 from powerplan.network import Network
-from powerplan.network.forward import ideal_values
+from powerplan.network.forward import ideal_values, torch_device
 
 #: the stopping rule is looked at after every so many draws
 ROUND = 128
@@ -86,7 +86,7 @@ def simulate(
     _check_options(draws, seed, relative_standard_error, memory_limit)
     real = _DTYPES[choice("dtype", dtype, _DTYPES)]
     moments = choice("layer_moments", layer_moments, ("none", "variance", "covariance"))
-    place = _device(device)
+    place = torch_device(device)
     gains.check(network, hardware)
     warn_beyond_voltage(network, hardware, gains, batch)
 
@@ -263,18 +263,6 @@ def _check_options(draws: object, seed: object, relative_standard_error: object,
     if relative_standard_error is not None:
         check.number("relative_standard_error", relative_standard_error, above=0)
     check.done()
-
-
-def _device(name: object) -> torch.device:
-    """The torch device of this name, if this machine has it."""
-    devices = ["cpu"]
-    if torch.cuda.is_available():
-        devices += ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    if name not in devices:
-        raise InvalidInput.of(
-            "device", name, f"one of {', '.join(map(repr, devices))} on this machine", "Simulate with device='cpu'."
-        )
-    return torch.device(str(name))
 
 
 def _standard_error(by_draw: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from powerplan.errors import InvalidInput
 from powerplan.network.graph import INPUT, Network
 from powerplan.network.ops import Activation, Flatten, Linear, Op, Scale
 
@@ -49,6 +50,22 @@ def digital(op: Op, x: torch.Tensor, *, batch_axes: int = 1) -> torch.Tensor:
             return x.flatten(batch_axes)
         case _:
             raise NotImplementedError(op.type)
+
+
+def torch_device(name: object) -> torch.device:
+    """The torch device of this name.
+
+    Raises:
+        InvalidInput: a device that this machine does not have.
+    """
+    devices = ["cpu"]
+    if torch.cuda.is_available():
+        devices += ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if name not in devices:
+        raise InvalidInput.of(
+            "device", name, f"one of {', '.join(map(repr, devices))} on this machine", "Use device='cpu'."
+        )
+    return torch.device(str(name))
 
 
 def linear_tensors(op: Op, dtype: torch.dtype, device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor | None]:

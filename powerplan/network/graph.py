@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -95,16 +95,16 @@ class Network:
         Raises:
             InvalidInput: no layers, shapes that do not fit, NaN or infinite entries, unknown activation.
         """
-        weights = list(weights)
+        weights = _listed("weights", weights)
         if not weights:
             raise InvalidInput.of("weights", weights, "at least one (n_out, n_in) array", "Give the layers' weights.")
-        given = [None] * len(weights) if biases is None else list(biases)
+        given = [None] * len(weights) if biases is None else _listed("biases", biases)
         if len(given) != len(weights):
             raise InvalidInput.of(
                 "biases", len(given), f"one entry per layer, {len(weights)}", "Use None for a layer without bias."
             )
         hidden = len(weights) - 1
-        kinds = [activation] * hidden if isinstance(activation, str) else list(activation)
+        kinds = [activation] * hidden if isinstance(activation, str) else _listed("activation", activation)
         if len(kinds) != hidden:
             raise InvalidInput.of(
                 "activation", kinds, f"a name, or one per hidden layer ({hidden})", "The last layer has no activation."
@@ -206,6 +206,14 @@ def as_shape(value: object) -> Shape | None:
     except TypeError:
         return None
     return shape if min(shape) >= 1 else None
+
+
+def _listed(field: str, values: Any) -> list[Any]:
+    """The values as a list, one entry per layer."""
+    try:
+        return list(values)
+    except TypeError:
+        raise InvalidInput.of(field, values, "a list with one entry per layer", f"Put {field} in a list.") from None
 
 
 def _sorted(nodes: tuple[Node, ...]) -> tuple[Node, ...]:

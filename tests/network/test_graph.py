@@ -172,3 +172,17 @@ def test_digital_operations_with_several_batch_axes() -> None:
     assert torch.equal(y[:, :, 1], 2 * x[:, :, 1] + 1)
     assert torch.equal(digital(scale, torch.ones(3, 4, 2), batch_axes=2)[0, 0], torch.tensor([1.0, 3.0]))
     assert digital(Flatten(), x, batch_axes=2).shape == (3, 4, 10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ((None,), "weights"),
+        ((5,), "weights"),
+        (([np.ones((2, 3))], 5), "biases"),
+        (([np.ones((2, 3))], None, 5), "activation"),
+    ],
+)
+def test_layers_must_come_as_lists(arguments: tuple[object, ...], field: str) -> None:
+    with pytest.raises(InvalidInput, match=field):
+        Network.mlp(*arguments)  # type: ignore[arg-type]

@@ -1,0 +1,172 @@
+"""Every conversion to the wire and back loses nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from hypothesis.extra import numpy as hnp
+
+import powerplan as pp
+from powerplan_client import parsing
+from powerplan_client._generated import v1 as pb
+from powerplan_client.inputs import HARDWARE_FIELDS, hardware_fields
+from powerplan_client.networks import attribute_message, attribute_value
+from powerplan_client.packing import array_of
+from powerplan_server.wire import Reader
+from powerplan_server.wire.attributes import map_from_proto, map_to_proto, value_to_proto
+from powerplan_server.wire.gains import gains_from_proto, gains_to_proto
+from powerplan_server.wire.hardware import NAMES, hardware_from_proto, hardware_to_proto
+from powerplan_server.wire.networks import network_from_proto, network_to_proto
+from powerplan_server.wire.plans import plan_to_proto
+from powerplan_server.wire.results import prediction_to_proto, simulation_to_proto
+from powerplan_server.wire.tasks import target_from_proto, target_to_proto
+from powerplan_server.wire.tensors import DTYPES, array_from_proto, array_to_proto
+from wire_strategies import all_gains, hardwares, networks, targets
+
+DETAIL = pb.ResultDetail(output_moments=True, layer_moments=True, layer_covariances=True, draws=True)
+
+
+def read(function: Any, message: Any) -> Any:
+    """What a reader makes of a message that went over the wire."""
+    reader = Reader.start()
+    value = function(reader, type(message).FromString(message.SerializeToString()))
+    reader.done()
+    return value
+
+
+@given(
+    hnp.arrays(
+        st.sampled_from([np.float32, np.float64, np.int32, np.int64, np.dtype(">f8")]),
+        hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4),
+        elements=st.integers(-1000, 1000),
+    )
+)
+def test_arrays(array: np.ndarray) -> None:
+    message = array_to_proto(array)
+    back = read(lambda r, m: array_from_proto(r, m, dtypes=DTYPES, max_elements=10_000), message)
+    for copy in (back, array_of(message)):
+        assert copy.shape == array.shape
+        assert copy.dtype == array.dtype.newbyteorder("=")
+        assert np.array_equal(copy, array)
+
+
+@given(networks())
+def test_networks(network: pp.Network) -> None:
+    assert read(network_from_proto, network_to_proto(network)).digest == network.digest
+
+
+@given(hardwares())
+def test_hardware(hardware: pp.Hardware) -> None:
+    assert read(hardware_from_proto, hardware_to_proto(hardware)) == hardware
+    assert pb.Hardware(**hardware_fields(hardware)) == hardware_to_proto(hardware)
+    assert asdict(parsing.parse_hardware(hardware_to_proto(hardware))) == hardware.to_dict()
+
+
+def test_every_field_of_hardware_has_a_place_in_the_message() -> None:
+    names = {field.name for field in fields(pp.Hardware)}
+    assert set(NAMES) == set(HARDWARE_FIELDS) == names
+    assert set(NAMES.values()) == set(HARDWARE_FIELDS.values()) == set(pb.Hardware.DESCRIPTOR.fields_by_name)
+
+
+def test_hardware_left_out_takes_the_defaults() -> None:
+    assert read(hardware_from_proto, pb.Hardware()) == pp.Hardware()
+
+
+@given(all_gains())
+def test_gains(gains: pp.Gains) -> None:
+    for back in (read(gains_from_proto, gains_to_proto(gains)), parsing.parse_gains(gains_to_proto(gains))):
+        assert_same(back.conductance, gains.conductance)
+        assert_same(back.voltage, gains.voltage)
+
+
+@given(targets)
+def test_targets(target: pp.MaxMSE) -> None:
+    assert read(target_from_proto, target_to_proto(target)) == target
+    again = parsing.parse_target(target_to_proto(target))
+    assert (type(again).__name__, again.value) == (type(target).__name__, target.value)
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.text(max_size=5), plain, max_size=4))
+@settings(max_examples=50)
+def test_attributes(values: dict[str, Any]) -> None:
+    assert map_from_proto(Reader.start(), map_to_proto(values)) == values
+    for value in values.values():
+        assert attribute_message(value) == value_to_proto(value)
+        assert attribute_value(value_to_proto(value)) == value
+
+
+@pytest.fixture(scope="module")
+def problem() -> tuple[pp.Network, pp.Hardware, np.ndarray]:
+    rng = np.random.default_rng(5)
+    network = pp.Network.mlp([rng.normal(size=(6, 4)), rng.normal(size=(3, 6))], [rng.normal(size=6), None])
+    return network, pp.Hardware(read_noise_std=1e-8, feedback_resistance=1e3), rng.normal(size=(5, 4))
+
+
+@pytest.mark.parametrize("method", ["linearized", "covariance", "diagonal"])
+def test_predictions(problem: tuple[pp.Network, pp.Hardware, np.ndarray], method: str) -> None:
+    network, hardware, inputs = problem
+    prediction = pp.predict(network, hardware, pp.Gains.full_range(network, hardware, inputs), inputs, method=method)
+    back = parsing.parse_prediction(prediction_to_proto(prediction, DETAIL, accuracy=0.5))
+    assert_fields(back, prediction)
+    assert back.accuracy == 0.5
+    short = parsing.parse_prediction(prediction_to_proto(prediction))
+    assert short.output_mean is None and short.layers == () and short.mse == prediction.mse  # noqa: PT018
+
+
+def test_simulations(problem: tuple[pp.Network, pp.Hardware, np.ndarray]) -> None:
+    network, hardware, inputs = problem
+    gains = pp.Gains.full_range(network, hardware, inputs)
+    simulation = pp.simulate(network, hardware, gains, inputs, draws=40, layer_moments="covariance")
+    back = parsing.parse_simulation(simulation_to_proto(simulation, DETAIL))
+    assert_fields(back, simulation)
+    assert back.mse_confidence_interval == simulation.mse_confidence_interval
+    assert parsing.parse_simulation(simulation_to_proto(simulation)).classes is None
+
+
+@pytest.mark.parametrize("target", [pp.MaxNMSE(0.01), pp.MaxNMSE(1e-9), pp.MaxPower(1e-6)])
+@pytest.mark.parametrize("granularity", ["network", "layer"])
+def test_plans(problem: tuple[pp.Network, pp.Hardware, np.ndarray], target: pp.MaxMSE, granularity: str) -> None:
+    network, hardware, inputs = problem
+    plan = pp.plan(network, hardware, inputs, target, granularity=granularity, verify_draws=20)
+    back = parsing.parse_plan(plan_to_proto(plan, DETAIL))
+    assert_fields(back, plan)
+    assert (back.saving, back.power, back.mse) == (plan.saving, plan.power, plan.mse)
+    assert back.termination.advice == plan.termination.outcome.advice
+
+
+def assert_fields(back: Any, original: Any) -> None:
+    """Every field of the engine's value is in the client's, with the same name and content."""
+    for field in fields(original):
+        assert_same(getattr(back, field.name), getattr(original, field.name))
+
+
+def assert_same(back: Any, original: Any) -> None:
+    if is_dataclass(original) and not isinstance(original, type):
+        if hasattr(original, "value") and not fields(original)[1:]:
+            assert back.value == original.value
+        assert_fields(back, original)
+    elif isinstance(original, np.ndarray):
+        assert back.shape == original.shape
+        assert np.array_equal(back, original, equal_nan=True)
+    elif isinstance(original, tuple | list):
+        assert len(back) == len(original)
+        for one, other in zip(back, original, strict=True):
+            assert_same(one, other)
+    elif hasattr(original, "advice"):
+        assert back.value == original.value
+    elif isinstance(original, float) and np.isnan(original):
+        assert np.isnan(back)
+    else:
+        assert back == original

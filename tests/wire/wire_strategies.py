@@ -1,0 +1,73 @@
+"""Random engine values for the tests of the wire."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import powerplan as pp
+from powerplan.network import ACTIVATIONS, Activation, Flatten, Linear, Node, Scale
+
+finite = st.floats(-1e6, 1e6, width=32)
+positive = st.floats(1e-9, 1e3)
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> pp.Network:
+    """Graphs of one to four linear layers with activations, scales and a flatten between."""
+    widths = draw(st.lists(st.integers(1, 5), min_size=2, max_size=5))
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
+    flat = draw(st.booleans())
+    shape = (widths[0],) if not flat else (1, widths[0])
+    nodes: list[Node] = []
+
+    def add(name: str, op: object) -> None:
+        nodes.append(Node(name=name, op=op, inputs=(nodes[-1].name if nodes else "input",)))  # type: ignore[arg-type]
+
+    if flat:
+        add("flatten", Flatten())
+    for i, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        weight = draw(hnp.arrays(dtype, (n_out, n_in), elements=finite))
+        bias = draw(st.none() | hnp.arrays(dtype, (n_out,), elements=finite))
+        add(f"größe {i}", Linear(weight=weight, bias=bias))
+        if draw(st.booleans()):
+            kind = draw(st.sampled_from(sorted(ACTIVATIONS)))
+            add(f"activation {i}", Activation(kind=kind))
+        if draw(st.booleans()):
+            add(f"scale {i}", Scale(scale=np.ones(n_out), shift=draw(hnp.arrays(np.float64, (n_out,), elements=finite))))
+    return pp.Network(input_shape=shape, nodes=tuple(nodes))
+
+
+@st.composite
+def hardwares(draw: st.DrawFn) -> pp.Hardware:
+    """Hardware with every field somewhere in its range."""
+    top = draw(st.floats(1e-6, 1e-2))
+    return pp.Hardware(
+        conductance_min=draw(st.floats(0, 0.9)) * top,
+        conductance_max=top,
+        programming_noise_std=draw(st.floats(0, 1e-4)),
+        programming_noise_proportional=draw(st.floats(0, 1)),
+        programming_noise_polynomial=draw(st.none() | st.lists(st.floats(-1e-5, 1e-5), min_size=1, max_size=16).map(tuple)),
+        programming_noise_reference=draw(st.none() | positive),
+        clip_conductance=draw(st.booleans()),
+        read_noise_std=draw(st.floats(0, 1e-5)),
+        input_noise_std=draw(st.floats(0, 1e-2)),
+        voltage_max=draw(positive),
+        feedback_resistance=draw(st.none() | positive),
+        read_time=draw(positive),
+    )
+
+
+@st.composite
+def all_gains(draw: st.DrawFn) -> pp.Gains:
+    """Gains of one to five layers, some per column."""
+    layers = draw(st.integers(1, 5))
+    column = hnp.arrays(np.float64, st.integers(1, 4), elements=positive)
+    return pp.Gains(
+        conductance=tuple(draw(positive | column) for _ in range(layers)),
+        voltage=tuple(draw(positive) for _ in range(layers)),
+    )
+
+
+targets = st.builds(lambda kind, value: kind(value), st.sampled_from([pp.MaxMSE, pp.MaxNMSE, pp.MaxPower]), positive)
