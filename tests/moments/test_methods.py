@@ -352,8 +352,8 @@ def test_bad_input_is_refused_by_name(method: str, options: dict[str, Any], fiel
     assert violation.advice
 
 
-def test_a_device_that_is_not_there_is_refused() -> None:
+def test_a_device_that_is_not_there_is_refused(method: str) -> None:
     network = pp.Network.mlp([np.ones((2, 3))])
     gains = pp.Gains.uniform(network, pp.Hardware())
     with pytest.raises(pp.InvalidInput, match="device"):
-        pp.predict(network, pp.Hardware(), gains, np.ones((1, 3)), device="cuda:99")
+        pp.predict(network, pp.Hardware(), gains, np.ones((1, 3)), method=method, device="cuda:99")
