@@ -1,0 +1,252 @@
+"""Uploaded content on disk, addressed by its SHA-256, one namespace per tenant.
+
+Layout: ``<folder>/<tenant>/<sha256>`` for verified content and ``<sha256>.part`` for what has arrived of an unfinished
+upload; its length is the committed offset, so an upload continues there, also after a restart. Content becomes visible
+by an atomic rename after its hash was checked. When a tenant's quota is full, its least recently used content that no
+running request holds leaves first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from powerplan_server.errors import Reason, ServiceError, invalid
+
+SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+_PART = ".part"
+_BLOCK = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlobState:
+    """How much of a blob is here, and when it was last used (seconds since the epoch)."""
+
+    committed: int
+    complete: bool
+    touched: float = 0.0
+
+
+def check_sha256(value: str, field: str) -> str:
+    """``value`` if it is a hexadecimal SHA-256 (and so safe as a file name)."""
+    if not SHA256.match(value):
+        raise invalid(field, f"got {value[:80]!r}; allowed: 64 lower-case hexadecimal digits")
+    return value
+
+
+class BlobStore:
+    """The uploads of all tenants.
+
+    Everything but :meth:`Upload.write`, :meth:`Upload.finish` and :meth:`expire` only looks up names and is called on
+    the event loop; those move data and are called in a thread.
+
+    Args:
+        folder: where everything is kept; made if missing.
+        quota: bytes that one tenant may keep, unfinished uploads included.
+        largest: bytes of the largest blob.
+        upload_retention: seconds after which an untouched unfinished upload is removed.
+    """
+
+    def __init__(self, folder: Path, *, quota: int, largest: int, upload_retention: float) -> None:
+        self.largest = largest
+        self._folder = folder
+        self._quota = quota
+        self._upload_retention = upload_retention
+        self._pins: Counter[tuple[str, str]] = Counter()
+        self._open: dict[tuple[str, str], int] = {}
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def state(self, tenant: str, sha256: str) -> BlobState:
+        """How much of a blob the tenant has uploaded."""
+        path = self._path(tenant, sha256)
+        for place, complete in ((path, True), (path.with_suffix(_PART), False)):
+            with suppress(FileNotFoundError):
+                facts = place.stat()
+                return BlobState(committed=facts.st_size, complete=complete, touched=facts.st_mtime)
+        return BlobState(committed=0, complete=False)
+
+    @contextmanager
+    def held(self, tenant: str, sha256: str) -> Iterator[None]:
+        """Keep a blob from eviction while the context lasts, whether or not it is here."""
+        key = (tenant, sha256)
+        self._pins[key] += 1
+        try:
+            yield
+        finally:
+            self._pins[key] -= 1
+            if not self._pins[key]:
+                del self._pins[key]
+
+    @contextmanager
+    def pinned(self, tenant: str, digests: Iterable[str]) -> Iterator[dict[str, str]]:
+        """Paths of complete blobs by SHA-256, kept from eviction while the context lasts.
+
+        Raises:
+            ServiceError: BLOB_NOT_FOUND, with the missing ones.
+        """
+        paths = {sha256: self._path(tenant, sha256) for sha256 in digests}
+        with ExitStack() as stack:
+            for sha256 in paths:
+                stack.enter_context(self.held(tenant, sha256))
+            missing = [sha256 for sha256, path in paths.items() if not path.exists()]
+            if missing:
+                raise ServiceError(
+                    grpc.StatusCode.NOT_FOUND,
+                    Reason.BLOB_NOT_FOUND,
+                    f"{len(missing)} blobs that the request names are not on the server. Upload them and call again.",
+                    metadata={"sha256": ",".join(missing[:32])},
+                )
+            for path in paths.values():
+                os.utime(path)
+            yield {sha256: str(path) for sha256, path in paths.items()}
+
+    @contextmanager
+    def upload(self, tenant: str, sha256: str, size: int, offset: int) -> Iterator[Upload | None]:
+        """An upload to write chunks to, or None if the content is here already.
+
+        Raises:
+            ServiceError: UPLOAD_OFFSET_MISMATCH (with the committed length), REQUEST_TOO_LARGE, QUOTA_EXCEEDED; ABORTED
+                if another call is uploading the same content.
+        """
+        path = self._path(tenant, sha256)
+        if size < 0 or offset < 0:
+            raise invalid("start", f"got size {size} and offset {offset}; allowed: whole numbers >= 0")
+        if size > self.largest:
+            raise invalid(
+                "start.blob.size_bytes",
+                f"got {size}; allowed: at most {self.largest}",
+                reason=Reason.REQUEST_TOO_LARGE,
+            )
+        state = self.state(tenant, sha256)
+        if state.complete:
+            yield None
+            return
+        key = (tenant, sha256)
+        if key in self._open:
+            raise ServiceError(
+                grpc.StatusCode.ABORTED,
+                Reason.UPLOAD_OFFSET_MISMATCH,
+                "Another call is uploading the same content. Ask for its status and try again.",
+                retry_after=1.0,
+            )
+        if offset != state.committed:
+            raise ServiceError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                Reason.UPLOAD_OFFSET_MISMATCH,
+                f"The upload must continue at byte {state.committed}, not {offset}.",
+                metadata={"committed_bytes": str(state.committed)},
+            )
+        self._make_room(tenant, size, keep=path.with_suffix(_PART))
+        self._open[key] = size
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        upload = Upload(path, sha256, size)
+        try:
+            yield upload
+        finally:
+            upload.close()
+            del self._open[key]
+
+    def usage(self, tenant: str) -> int:
+        """Bytes a tenant keeps."""
+        return sum(size for _, size, _ in self._files(tenant))
+
+    def expire(self) -> int:
+        """Remove unfinished uploads that nobody continued; returns how many."""
+        oldest = time.time() - self._upload_retention
+        stale = [
+            path
+            for folder in self._folder.iterdir()
+            for path, _, used in self._files(folder.name)
+            if path.suffix == _PART and used < oldest and (folder.name, path.stem) not in self._open
+        ]
+        for path in stale:
+            path.unlink(missing_ok=True)
+        return len(stale)
+
+    def _path(self, tenant: str, sha256: str) -> Path:
+        return self._folder / tenant / check_sha256(sha256, "blob.sha256")
+
+    def _files(self, tenant: str) -> list[tuple[Path, int, float]]:
+        """Path, size and time of last use of everything a tenant keeps."""
+        folder = self._folder / tenant
+        if not folder.is_dir():
+            return []
+        return [
+            (Path(entry.path), entry.stat().st_size, entry.stat().st_mtime)
+            for entry in os.scandir(folder)
+            if entry.is_file(follow_symlinks=False)
+        ]
+
+    def _make_room(self, tenant: str, needed: int, keep: Path) -> None:
+        """Evict until ``needed`` bytes fit beside what is kept and what open uploads will still write."""
+        files = sorted(self._files(tenant), key=lambda file: file[2])
+        idle = [(p, size) for p, size, _ in files if p != keep and (tenant, p.stem) not in self._open]
+        excess = sum(size for _, size in idle) + needed - self._quota
+        excess += sum(size for (owner, _), size in self._open.items() if owner == tenant)
+        for path, size in idle:
+            if excess <= 0:
+                return
+            if not self._pins[tenant, path.stem]:
+                path.unlink(missing_ok=True)
+                excess -= size
+        if excess > 0:
+            raise ServiceError(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                Reason.QUOTA_EXCEEDED,
+                f"The upload needs {excess} bytes more than the quota of {self._quota} bytes leaves free.",
+            )
+
+
+class Upload:
+    """One upload being written; made by :meth:`BlobStore.upload`."""
+
+    def __init__(self, path: Path, sha256: str, size: int) -> None:
+        self._path = path
+        self._part = path.with_suffix(_PART)
+        self._sha256 = sha256
+        self._size = size
+        self._file = open(self._part, "ab")  # noqa: SIM115 - closed by BlobStore.upload
+        self.committed = self._file.tell()
+
+    def write(self, chunk: bytes) -> None:
+        """Append a chunk and hand it to the operating system, so that a broken stream or a crash keeps it."""
+        if self.committed + len(chunk) > self._size:
+            raise self._mismatch(f"more than the announced {self._size} bytes arrived")
+        self._file.write(chunk)
+        self._file.flush()
+        self.committed += len(chunk)
+
+    def finish(self) -> bool:
+        """Check and publish the content; False if bytes are still missing.
+
+        Raises:
+            ServiceError: BLOB_MISMATCH; what has arrived is then thrown away.
+        """
+        if self.committed < self._size:
+            return False
+        os.fsync(self._file.fileno())
+        digest = hashlib.sha256()
+        with open(self._part, "rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+        if digest.hexdigest() != self._sha256:
+            raise self._mismatch("the bytes have another SHA-256 than announced")
+        os.replace(self._part, self._path)
+        return True
+
+    def close(self) -> None:
+        """Close the file; what was written stays."""
+        self._file.close()
+
+    def _mismatch(self, what: str) -> ServiceError:
+        self._part.unlink(missing_ok=True)
+        return invalid("chunk", f"{what}; the upload was discarded, start again", reason=Reason.BLOB_MISMATCH)

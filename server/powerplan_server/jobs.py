@@ -1,0 +1,283 @@
+"""Submitted jobs in SQLite: what was accepted is never lost, whatever happens to the server.
+
+A job is written before it is acknowledged. After a restart, jobs that were running are queued again, or reported as
+failed if the server has already died under them several times. Every change is an event with a sequence number.
+Times are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+MAX_ATTEMPTS = 3
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    tenant TEXT NOT NULL,
+    request_id TEXT,
+    digest TEXT NOT NULL,
+    state INTEGER NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    sequence INTEGER NOT NULL DEFAULT 0,
+    run_limit REAL NOT NULL,
+    created REAL NOT NULL,
+    started REAL,
+    ended REAL,
+    expires REAL,
+    blobs TEXT NOT NULL,
+    progress BLOB NOT NULL DEFAULT x'',
+    request BLOB,
+    response BLOB,
+    error BLOB
+);
+CREATE UNIQUE INDEX IF NOT EXISTS jobs_by_request_id ON jobs (tenant, request_id) WHERE request_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, number);
+CREATE TABLE IF NOT EXISTS events (
+    job INTEGER NOT NULL REFERENCES jobs (number) ON DELETE CASCADE,
+    sequence INTEGER NOT NULL,
+    time REAL NOT NULL,
+    state INTEGER NOT NULL,
+    progress BLOB NOT NULL,
+    PRIMARY KEY (job, sequence)
+) WITHOUT ROWID;
+"""
+_COLUMNS = (
+    "number, id, tenant, request_id, digest, state, attempts, sequence, run_limit, created, started, ended, expires, "
+    "blobs, progress"
+)
+
+
+class JobState(IntEnum):
+    """Where a job stands; the numbers are those of the contract's ``PlanJobState``."""
+
+    QUEUED = 1
+    RUNNING = 2
+    SUCCEEDED = 3
+    FAILED = 4
+    CANCELLED = 5
+
+    @property
+    def ended(self) -> bool:
+        """Nothing will change any more."""
+        return self >= JobState.SUCCEEDED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One job, without its request and outcome."""
+
+    number: int
+    id: str
+    tenant: str
+    request_id: str | None
+    digest: str
+    state: JobState
+    attempts: int
+    sequence: int
+    run_limit: float
+    created: float
+    started: float | None
+    ended: float | None
+    expires: float | None
+    blobs: tuple[str, ...]
+    progress: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One change of a job: its number in the job, when, and the state and serialized progress after it."""
+
+    sequence: int
+    time: float
+    state: JobState
+    progress: bytes
+
+
+class JobStore:
+    """The jobs of all tenants. Calls wait for the disk: make them in a thread, one at a time.
+
+    Args:
+        path: the database file; made if missing.
+        retention: seconds that an ended job is kept.
+    """
+
+    def __init__(self, path: Path, *, retention: float) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._retention = retention
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")  # an acknowledged job survives a power cut
+        self._db.execute("PRAGMA foreign_keys = ON")
+        self._db.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def add(
+        self,
+        *,
+        tenant: str,
+        request_id: str | None,
+        digest: str,
+        request: bytes,
+        blobs: Iterable[str],
+        run_limit: float,
+    ) -> tuple[Job, bool]:
+        """Store a new job; or the one there is under this request id, and True."""
+        with self._transaction():
+            if request_id is not None:
+                existing = self._one("tenant = ? AND request_id = ?", tenant, request_id)
+                if existing is not None:
+                    return existing, True
+            identity = secrets.token_hex(16)
+            self._db.execute(
+                "INSERT INTO jobs (id, tenant, request_id, digest, state, run_limit, created, blobs, request) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    identity,
+                    tenant,
+                    request_id,
+                    digest,
+                    JobState.QUEUED,
+                    run_limit,
+                    time.time(),
+                    json.dumps(sorted(set(blobs))),
+                    request,
+                ),
+            )
+            job = self._one("id = ?", identity)
+            assert job is not None
+            self._event(job.number, JobState.QUEUED, b"")
+        job = self._one("id = ?", identity)
+        assert job is not None
+        return job, False
+
+    def get(self, tenant: str, identity: str) -> Job | None:
+        """A tenant's job."""
+        return self._one("tenant = ? AND id = ?", tenant, identity)
+
+    def request(self, job: Job) -> bytes:
+        """The serialized request of a job that has not ended."""
+        return bytes(self._db.execute("SELECT request FROM jobs WHERE number = ?", (job.number,)).fetchone()[0])
+
+    def outcome(self, job: Job) -> tuple[bytes | None, bytes | None]:
+        """Serialized response and error of a job; one of them is set once it has ended."""
+        row = self._db.execute("SELECT response, error FROM jobs WHERE number = ?", (job.number,)).fetchone()
+        return (row[0], row[1]) if row else (None, None)
+
+    def page(self, tenant: str, states: Iterable[int], before: int | None, size: int) -> list[Job]:
+        """At most ``size`` jobs of a tenant, newest first, older than number ``before``."""
+        wanted = sorted(set(states))
+        condition = "tenant = ?"
+        values: list[object] = [tenant]
+        if wanted:
+            condition += f" AND state IN ({', '.join('?' * len(wanted))})"
+            values += wanted
+        if before is not None:
+            condition += " AND number < ?"
+            values.append(before)
+        return self._many(f"{condition} ORDER BY number DESC LIMIT ?", *values, size)
+
+    def unfinished(self) -> list[Job]:
+        """Every queued or running job, oldest first."""
+        return self._many("state <= ? ORDER BY number", JobState.RUNNING)
+
+    def events(self, job: Job, after: int) -> list[Event]:
+        """Events of a job after a sequence number."""
+        rows = self._db.execute(
+            "SELECT sequence, time, state, progress FROM events WHERE job = ? AND sequence > ? ORDER BY sequence",
+            (job.number, after),
+        )
+        return [Event(sequence=s, time=t, state=JobState(state), progress=p) for s, t, state, p in rows]
+
+    def start(self, job: Job) -> bool:
+        """Note that a worker takes a queued job up; False if it is not queued any more."""
+        with self._transaction():
+            changed = self._db.execute(
+                "UPDATE jobs SET attempts = attempts + 1, started = coalesce(started, ?) "
+                "WHERE number = ? AND state = ?",
+                (time.time(), job.number, JobState.QUEUED),
+            ).rowcount
+            if changed:
+                self._event(job.number, JobState.RUNNING, b"")
+        return bool(changed)
+
+    def progress(self, job: Job, progress: bytes) -> None:
+        """Note how far a running job is."""
+        with self._transaction():
+            if self._state(job) is JobState.RUNNING:
+                self._event(job.number, JobState.RUNNING, progress)
+
+    def requeue(self, job: Job, *, count_attempt: bool) -> None:
+        """Put a job that was interrupted back into the queue."""
+        with self._transaction():
+            if self._state(job) is JobState.RUNNING:
+                if not count_attempt:
+                    self._db.execute("UPDATE jobs SET attempts = attempts - 1 WHERE number = ?", (job.number,))
+                self._event(job.number, JobState.QUEUED, b"")
+
+    def end(self, job: Job, state: JobState, *, response: bytes | None = None, error: bytes | None = None) -> bool:
+        """Note how a job ended; False if it had ended already."""
+        now = time.time()
+        with self._transaction():
+            changed = self._db.execute(
+                "UPDATE jobs SET response = ?, error = ?, ended = ?, expires = ?, request = NULL "
+                "WHERE number = ? AND state <= ?",
+                (response, error, now, now + self._retention, job.number, JobState.RUNNING),
+            ).rowcount
+            if changed:
+                self._event(job.number, state, None)
+        return bool(changed)
+
+    def expire(self) -> int:
+        """Forget ended jobs whose time is over; returns how many."""
+        with self._transaction():
+            return self._db.execute("DELETE FROM jobs WHERE expires < ?", (time.time(),)).rowcount
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def _event(self, number: int, state: JobState, progress: bytes | None) -> None:
+        """Change a job's state and add the event that says so; progress None keeps what there was."""
+        self._db.execute(
+            "UPDATE jobs SET state = ?, sequence = sequence + 1, progress = coalesce(?, progress) WHERE number = ?",
+            (state, progress, number),
+        )
+        self._db.execute(
+            "INSERT INTO events SELECT number, sequence, ?, state, progress FROM jobs WHERE number = ?",
+            (time.time(), number),
+        )
+
+    def _state(self, job: Job) -> JobState | None:
+        row = self._db.execute("SELECT state FROM jobs WHERE number = ?", (job.number,)).fetchone()
+        return JobState(row[0]) if row else None
+
+    def _one(self, condition: str, *values: object) -> Job | None:
+        found = self._many(f"{condition} LIMIT 1", *values)
+        return found[0] if found else None
+
+    def _many(self, condition: str, *values: object) -> list[Job]:
+        rows = self._db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE {condition}", values).fetchall()
+        return [_job(row) for row in rows]
+
+
+def _job(row: tuple) -> Job:
+    named = dict(zip(_COLUMNS.split(", "), row, strict=True))
+    return Job(**(named | {"state": JobState(named["state"]), "blobs": tuple(json.loads(named["blobs"]))}))

@@ -1,0 +1,157 @@
+"""What goes around every call: who calls, its request id, errors, logs, metrics and spans.
+
+One interceptor does it for all services, so that nothing is served without it. Health checks need no token: probes have
+none, and they tell nothing but whether the server works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from powerplan_server import logs
+from powerplan_server.errors import Reason, ServiceError
+from powerplan_server.metrics import Metrics
+from powerplan_server.security import ANONYMOUS, Tokens, certificate_tenant
+from powerplan_server.tracing import Tracer
+
+log = logging.getLogger(__name__)
+
+REQUEST_ID_KEY = "x-request-id"
+REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}\Z")
+_OPEN_SERVICES = ("/grpc.health.v1.Health/",)
+_API = "/powerplan."
+
+Behaviour = Callable[[Any, grpc.aio.ServicerContext], Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who makes the call at hand."""
+
+    tenant: str
+    request_id: str
+
+
+current_caller: ContextVar[Caller] = ContextVar("current_caller")
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Authenticates, names, times, logs and translates the errors of every call."""
+
+    def __init__(self, *, tokens: Tokens, metrics: Metrics, tracer: Tracer) -> None:
+        self._tokens = tokens
+        self._metrics = metrics
+        self._tracer = tracer
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler:
+        """The handler of a method with everything around it; unknown methods get one that says so."""
+        method = handler_call_details.method
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return grpc.unary_unary_rpc_method_handler(self._around("unknown", _unknown(method)))
+        kind = ("stream" if handler.request_streaming else "unary") + (
+            "_stream" if handler.response_streaming else "_unary"
+        )
+        build = getattr(grpc, f"{kind}_rpc_method_handler")
+        wrapped: grpc.RpcMethodHandler = build(
+            self._around(method, getattr(handler, kind)),
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+        return wrapped
+
+    def _around(self, method: str, behaviour: Behaviour) -> Behaviour:
+        async def call(request: Any, context: grpc.aio.ServicerContext) -> Any:
+            metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+            given = metadata.get(REQUEST_ID_KEY, "")
+            request_id = given if REQUEST_ID.match(given) else secrets.token_hex(8)
+            logs.request_id.set(request_id)
+            context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
+            began = time.monotonic()
+            code, reason, tenant = "UNKNOWN", "", ""
+            try:
+                try:
+                    tenant = self._tenant(method, metadata, context)
+                    current_caller.set(Caller(tenant=tenant, request_id=request_id))
+                    with self._tracer.span(method, carrier=metadata, request_id=request_id):
+                        answer = await _complete(behaviour(request, context), context)
+                    code = "OK"
+                    return answer
+                except ServiceError as error:
+                    failure = error
+                except (asyncio.CancelledError, grpc.aio.AbortError):
+                    raise
+                except Exception:
+                    log.exception("unexpected error", extra={"method": method})
+                    failure = ServiceError(
+                        grpc.StatusCode.INTERNAL,
+                        Reason.INTERNAL,
+                        "Internal error. The server's log has it under this request id.",
+                    )
+                code, reason = failure.code.name, failure.reason
+                await context.abort(
+                    failure.code,
+                    failure.message[:1000],
+                    ((REQUEST_ID_KEY, request_id), *failure.trailing_metadata(request_id)),
+                )
+            except asyncio.CancelledError:
+                left = context.time_remaining()
+                code = "DEADLINE_EXCEEDED" if left is not None and left <= 0 else "CANCELLED"
+                raise
+            except grpc.aio.AbortError:
+                code = code if reason else getattr(context.code(), "name", "UNKNOWN")
+                raise
+            finally:
+                self._note(method, code, reason, tenant, time.monotonic() - began, context)
+
+        return call
+
+    def _tenant(self, method: str, metadata: dict[str, str], context: grpc.aio.ServicerContext) -> str:
+        if method.startswith(_OPEN_SERVICES):
+            return ANONYMOUS
+        if self._tokens:
+            return self._tokens.tenant(metadata.get("authorization"))
+        return certificate_tenant(context.auth_context()) or ANONYMOUS
+
+    def _note(
+        self, method: str, code: str, reason: str, tenant: str, seconds: float, context: grpc.aio.ServicerContext
+    ) -> None:
+        self._metrics.requests.labels(method, code).inc()
+        self._metrics.latency.labels(method).observe(seconds)
+        level = logging.INFO if method.startswith(_API) else logging.DEBUG
+        facts = {"method": method, "code": code, "seconds": round(seconds, 6), "peer": context.peer()}
+        log.log(level, "call", extra=facts | {"reason": reason, "tenant": tenant})
+
+
+async def _complete(outcome: Any, context: grpc.aio.ServicerContext) -> Any:
+    """Await a coroutine, or write out what an asynchronous generator yields."""
+    if hasattr(outcome, "__aiter__"):
+        async for message in outcome:
+            await context.write(message)
+        return None
+    return await outcome
+
+
+def _unknown(method: str) -> Behaviour:
+    async def behaviour(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        raise ServiceError(
+            grpc.StatusCode.UNIMPLEMENTED,
+            Reason.FEATURE_UNAVAILABLE,
+            f"No method {method[:200]!r} here. This server serves powerplan.v1.PlannerService.",
+        )
+
+    return behaviour

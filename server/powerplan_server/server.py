@@ -1,0 +1,232 @@
+"""The server: builds every part from the settings, starts it, and drains it when it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import signal
+from io import TextIOWrapper
+from wsgiref.simple_server import WSGIServer
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from powerplan._version import __version__
+from powerplan.errors import InvalidInput
+from powerplan_server.admission import Admission
+from powerplan_server.blobs import BlobStore
+from powerplan_server.config import ServeConfig
+from powerplan_server.jobrunner import JobRunner
+from powerplan_server.jobs import JobStore
+from powerplan_server.limits import worker_settings
+from powerplan_server.metrics import Metrics
+from powerplan_server.rpc import CallInterceptor
+from powerplan_server.security import credentials, load_tokens
+from powerplan_server.service import SERVICE, PlannerService
+from powerplan_server.tracing import Tracer
+from powerplan_server.workers import WorkerPool
+
+log = logging.getLogger(__name__)
+
+ENGINE_CALLS = "powerplan_server.engine:CALLS"
+_HOUSEKEEPING = 60.0  # seconds
+_MAX_STREAMS = 1000  # concurrent calls on one connection
+_MAX_METADATA = 16 * 1024
+
+
+class PlannerServer:
+    """One planning server.
+
+    Args:
+        config: the settings.
+        calls: ``module:attribute`` of the table of worker functions; the engine's unless a test brings its own.
+
+    Attributes:
+        port: the port it listens on, once started.
+        metrics_port: the port of the metrics endpoint, if there is one.
+    """
+
+    def __init__(self, config: ServeConfig, *, calls: str = ENGINE_CALLS) -> None:
+        self.config = config
+        self.port = 0
+        self.metrics_port = 0
+        self.metrics = Metrics()
+        self.admission = Admission(slots=config.workers, queue_size=config.queue_size, queue_bytes=config.queue_bytes)
+        self.pool = WorkerPool(
+            calls=calls,
+            size=config.workers,
+            memory=config.worker_memory,
+            settings=worker_settings(config),
+            max_requests=config.worker_max_requests,
+            on_kill=lambda why: self.metrics.killed.labels(why).inc(),
+        )
+        self._health = health.aio.HealthServicer()
+        self._housekeeping: asyncio.Task[None] | None = None
+        self._metrics_server: WSGIServer | None = None
+        self._lock: TextIOWrapper | None = None
+
+    async def start(self) -> None:
+        """Bind the port, warm the workers, take up stored jobs and begin to answer.
+
+        Raises:
+            InvalidInput: a setting that cannot be used: address, certificate, token file, data folder.
+        """
+        config = self.config
+        tokens = load_tokens(config)
+        tls = credentials(config)
+        self._lock_data()
+        self.tracer = Tracer(config.otel_endpoint, __version__)
+        self.blobs = BlobStore(
+            config.data_path / "blobs",
+            quota=config.blob_quota,
+            largest=config.max_blob,
+            upload_retention=config.upload_retention,
+        )
+        self.jobs = JobRunner(
+            store=JobStore(config.data_path / "jobs.sqlite", retention=config.job_retention),
+            pool=self.pool,
+            admission=self.admission,
+            blobs=self.blobs,
+            metrics=self.metrics,
+            concurrency=config.concurrent_jobs,
+            queue_size=config.job_queue_size,
+        )
+        service = PlannerService(
+            config=config,
+            pool=self.pool,
+            admission=self.admission,
+            blobs=self.blobs,
+            jobs=self.jobs,
+            metrics=self.metrics,
+            tracer=self.tracer,
+        )
+        self._grpc = grpc.aio.server(
+            interceptors=[CallInterceptor(tokens=tokens, metrics=self.metrics, tracer=self.tracer)],
+            options=_channel_options(config),
+        )
+        self._grpc.add_generic_rpc_handlers((service.handler(),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+        if config.reflection:
+            names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, self._grpc)
+        self._bind(tls)
+        self._watch_gauges()
+        if config.metrics_listen:
+            self._metrics_server, self.metrics_port = self.metrics.serve(config.metrics_listen)
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._grpc.start()
+        await self.pool.start()
+        await self.jobs.start()
+        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        self._housekeeping = asyncio.create_task(self._keep_house())
+        log.info(
+            "serving",
+            extra={"port": self.port, "workers": config.workers, "tls": tls is not None, "tokens": bool(tokens)},
+        )
+
+    async def stop(self, grace: float | None = None) -> None:
+        """Drain: report NOT_SERVING, admit nothing, let running calls finish for ``grace`` seconds, then end.
+
+        Jobs that are still running go back to the store and are taken up by the next server.
+        """
+        grace = self.config.grace if grace is None else grace
+        log.info("draining", extra={"grace": grace, "running": self.admission.running})
+        await self._health.enter_graceful_shutdown()
+        self.admission.close()
+        try:
+            async with asyncio.timeout(grace):
+                while self.admission.running:
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            log.warning("grace period over, cancelling", extra={"running": self.admission.running})
+        if self._housekeeping is not None:
+            self._housekeeping.cancel()
+        await self.jobs.close()
+        await self._grpc.stop(0.2)
+        await self.pool.close()
+        if self._metrics_server is not None:
+            self._metrics_server.shutdown()
+            self._metrics_server.server_close()
+        self.tracer.close()
+        if self._lock is not None:
+            self._lock.close()
+        log.info("stopped")
+
+    async def run(self) -> None:
+        """Start, serve until SIGTERM or SIGINT, drain. A second signal ends the grace period at once."""
+        stopped = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopped.set)
+        await self.start()
+        await stopped.wait()
+        stopped.clear()
+        drain = asyncio.create_task(self.stop())
+        hurry = asyncio.create_task(stopped.wait())
+        await asyncio.wait([drain, hurry], return_when=asyncio.FIRST_COMPLETED)
+        if not drain.done():
+            drain.cancel()
+            await asyncio.wait([drain])
+            await self.stop(0)
+        hurry.cancel()
+
+    def _bind(self, tls: grpc.ServerCredentials | None) -> None:
+        address = self.config.listen
+        try:
+            if tls is None:
+                self.port = self._grpc.add_insecure_port(address)
+            else:
+                self.port = self._grpc.add_secure_port(address, tls)
+        except RuntimeError as error:
+            raise InvalidInput.of(
+                "serve.listen", address, "an address of this machine that is not in use", f"gRPC says: {error}."
+            ) from error
+
+    def _lock_data(self) -> None:
+        """Hold the data folder for this process: two servers on one job store would run jobs twice."""
+        path = self.config.data_path
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = open(path / "lock", "w")  # noqa: SIM115 - held while the server lives
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InvalidInput.of(
+                "serve.data_dir", str(path), "a writable folder that no other server uses", f"{error.strerror}."
+            ) from error
+
+    def _watch_gauges(self) -> None:
+        self.metrics.watch("queue_length", "Calculations waiting for a worker", lambda: self.admission.waiting)
+        self.metrics.watch("queue_bytes", "Request bytes waiting", lambda: self.admission.waiting_bytes)
+        self.metrics.watch("running", "Calculations running", lambda: self.admission.running)
+        self.metrics.watch("workers", "Worker processes", lambda: len(self.pool.pids()))
+        self.metrics.watch("jobs_unfinished", "Jobs accepted and not ended", lambda: self.jobs.unfinished)
+
+    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for name in ("", SERVICE):
+            await self._health.set(name, status)
+
+    async def _keep_house(self) -> None:
+        while True:
+            try:
+                await self.jobs.expire()
+                await asyncio.to_thread(self.blobs.expire)
+            except Exception:
+                log.exception("housekeeping failed")
+            await asyncio.sleep(_HOUSEKEEPING)
+
+
+def _channel_options(config: ServeConfig) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", config.max_message),
+        ("grpc.max_metadata_size", _MAX_METADATA),
+        ("grpc.max_concurrent_streams", _MAX_STREAMS),
+        ("grpc.keepalive_time_ms", round(config.keepalive * 1000)),
+        ("grpc.keepalive_timeout_ms", round(config.keepalive_timeout * 1000)),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 5000),
+        ("grpc.max_connection_age_ms", round(config.max_connection_age * 1000)),
+        ("grpc.max_connection_age_grace_ms", round(config.max_solve_seconds * 1000)),
+        ("grpc.so_reuseport", 0),
+    ]

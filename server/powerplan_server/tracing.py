@@ -1,0 +1,54 @@
+"""OpenTelemetry traces, when an endpoint is set and the extra ``powerplan[otel]`` is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from powerplan.errors import MissingExtra
+
+
+class Tracer:
+    """Spans around calls and calculations; does nothing without an endpoint.
+
+    Args:
+        endpoint: URL of an OTLP/HTTP collector, for example ``http://collector:4318/v1/traces``; empty = off.
+        version: the server's version, told with every span.
+        exporter: a span exporter instead of the one for ``endpoint``.
+    """
+
+    def __init__(self, endpoint: str, version: str, exporter: Any = None) -> None:
+        self._provider: Any = None
+        if not endpoint and exporter is None:
+            return
+        try:
+            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+            from opentelemetry.sdk.resources import Resource
+            from opentelemetry.sdk.trace import TracerProvider
+            from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        except ImportError as error:
+            raise MissingExtra("opentelemetry-sdk", "otel", "Exporting traces") from error
+        resource = Resource.create({"service.name": "powerplan", "service.version": version})
+        self._provider = TracerProvider(resource=resource)
+        self._provider.add_span_processor(BatchSpanProcessor(exporter or OTLPSpanExporter(endpoint=endpoint)))
+        self._tracer = self._provider.get_tracer("powerplan_server")
+
+    @contextmanager
+    def span(self, name: str, carrier: Mapping[str, str] | None = None, **attributes: str) -> Iterator[None]:
+        """A span; ``carrier`` holds the caller's ``traceparent`` if it sent one."""
+        if self._provider is None:
+            yield
+            return
+        from opentelemetry.trace import SpanKind
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        context = TraceContextTextMapPropagator().extract(dict(carrier)) if carrier is not None else None
+        kind = SpanKind.SERVER if carrier is not None else SpanKind.INTERNAL
+        with self._tracer.start_as_current_span(name, context=context, kind=kind, attributes=attributes):
+            yield
+
+    def close(self) -> None:
+        """Send what is left."""
+        if self._provider is not None:
+            self._provider.shutdown()

@@ -1,0 +1,145 @@
+"""The worker's side: limits on itself, then calculations one after another until the server hangs up."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import os
+import resource
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Mapping
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from powerplan.errors import CorruptFile, InvalidInput, MissingExtra, PowerplanError, SolverFailed, UnsupportedOperation
+from powerplan_server.errors import FieldViolation, Reason, ServiceError, invalid, invalid_fields
+from powerplan_server.workers.protocol import HEADER, Call, Kind, WorkerFunction, error_frame, frame, read_job
+
+_PR_SET_PDEATHSIG = 1
+_NICENESS = 5
+
+
+def load_calls(path: str) -> Mapping[str, WorkerFunction]:
+    """The table of worker functions at ``module:attribute``."""
+    module, _, attribute = path.partition(":")
+    table: Mapping[str, WorkerFunction] = getattr(importlib.import_module(module), attribute)
+    return table
+
+
+def worker_main(connection: socket.socket, calls: str, settings: Mapping[str, int], memory: int) -> None:
+    """Serve calculations until the connection closes.
+
+    Args:
+        connection: this end of the socket pair.
+        calls: ``module:attribute`` of the table of worker functions.
+        settings: plain values for every worker function.
+        memory: bytes of data this process may allocate beyond what it was born with.
+    """
+    _isolate()
+    table = load_calls(calls)
+    _limit_memory(memory)
+    connection.sendall(frame(Kind.READY))
+    with contextlib.suppress(ConnectionError, EOFError):
+        while True:
+            connection.sendall(_answer(connection, table, settings, _receive(connection)))
+
+
+def _answer(
+    connection: socket.socket, table: Mapping[str, WorkerFunction], settings: Mapping[str, int], payload: bytes
+) -> bytes:
+    """Run one calculation; its result or its error as a frame."""
+    try:
+        method, request, blobs, seconds = read_job(payload)
+        call = Call(
+            blobs=blobs,
+            seconds=seconds,
+            settings=settings,
+            emit=lambda message: connection.sendall(frame(Kind.PROGRESS, message)),
+        )
+        return frame(Kind.RESULT, table[method](request, call))
+    except ConnectionError:
+        raise
+    except Exception as error:
+        known = service_error(error)
+        log = traceback.format_exc() if known.reason is Reason.INTERNAL else ""
+        return error_frame(known.to_status().SerializeToString(), log)
+
+
+def service_error(error: Exception) -> ServiceError:
+    """The error that a caller sees for an exception of the engine."""
+    if isinstance(error, ServiceError):
+        return error
+    if isinstance(error, InvalidInput):
+        return invalid_fields(
+            [
+                FieldViolation(field=v.field, description=f"got {v.value}; allowed: {v.allowed}. {v.advice}")
+                for v in error.violations
+            ],
+            reason=_invalid_reason(error),
+        )
+    if isinstance(error, DecodeError):
+        return invalid("", "the bytes are not the message that the method expects")
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return ServiceError(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            Reason.OUT_OF_MEMORY,
+            "The calculation needs more memory than a worker may use. Send fewer inputs, or have worker_memory raised.",
+        )
+    if isinstance(error, SolverFailed):
+        return ServiceError(grpc.StatusCode.INTERNAL, Reason.SOLVER_FAILED, str(error))
+    if isinstance(error, MissingExtra):
+        return ServiceError(grpc.StatusCode.UNIMPLEMENTED, Reason.FEATURE_UNAVAILABLE, str(error))
+    if isinstance(error, PowerplanError):
+        return ServiceError(grpc.StatusCode.FAILED_PRECONDITION, Reason.INVALID_REQUEST, str(error))
+    return ServiceError(
+        grpc.StatusCode.INTERNAL, Reason.INTERNAL, "Internal error. The server's log has it under this request id."
+    )
+
+
+def _invalid_reason(error: InvalidInput) -> Reason:
+    if isinstance(error, UnsupportedOperation):
+        return Reason.UNSUPPORTED_OPERATION
+    return Reason.CORRUPT_FILE if isinstance(error, CorruptFile) else Reason.INVALID_REQUEST
+
+
+def _isolate() -> None:
+    """Die with the parent, leave Ctrl-C and SIGTERM to the server, write no core, give way to the server's loop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.nice(_NICENESS)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
+
+
+def _limit_memory(memory: int) -> None:
+    """Cap private writable memory, so that an absurd allocation fails here and not on the whole machine."""
+    if sys.platform == "linux":
+        with open("/proc/self/statm") as file:
+            born_with = int(file.read().split()[5]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_DATA, (born_with + memory, born_with + memory))
+
+
+def _receive(connection: socket.socket) -> bytes:
+    """The payload of the next frame, which is a job."""
+    _, length = HEADER.unpack(_read(connection, HEADER.size))
+    return _read(connection, length)
+
+
+def _read(connection: socket.socket, length: int) -> bytes:
+    buffer = bytearray(length)
+    view = memoryview(buffer)
+    while view:
+        count = connection.recv_into(view)
+        if not count:
+            raise EOFError
+        view = view[count:]
+    return bytes(buffer)
