@@ -97,10 +97,10 @@ def check_request(request: Calculation, config: ServeConfig) -> set[str]:
         for name in _PROFILE_TENSORS:
             found.blob(f"task.profile.{name}", getattr(request.task.profile, name))
     found.blob(f"{place}inputs", inputs)
-    layer_moments = request.detail.layer_moments or (
+    covariance = request.detail.layer_covariances or (
         isinstance(request, v1.PredictRequest) and request.method == v1.PredictionMethod.PREDICTION_METHOD_COVARIANCE
     )
-    _network(found, f"{place}network", network, _elements(inputs), _batch(inputs), layer_moments, config)
+    _network(found, f"{place}network", network, _elements(inputs), _batch(inputs), covariance, config)
     if isinstance(request, v1.SimulateRequest):
         draws = max(request.draws, 0) * _batch(inputs)
         found.at_most("draws", 16 * draws, config.worker_memory, "bytes of memory for the classes of every draw")

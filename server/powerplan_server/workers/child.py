@@ -16,12 +16,17 @@ from collections.abc import Mapping
 import grpc
 from google.protobuf.message import DecodeError
 
-from powerplan.errors import CorruptFile, InvalidInput, MissingExtra, PowerplanError, SolverFailed, UnsupportedOperation
+from powerplan.errors import InvalidInput, PowerplanError
 from powerplan_server.errors import FieldViolation, Reason, ServiceError, invalid, invalid_fields
+from powerplan_server.wire.errors import reason_of
 from powerplan_server.workers.protocol import HEADER, Call, Kind, WorkerFunction, error_frame, frame, read_job
 
 _PR_SET_PDEATHSIG = 1
 _NICENESS = 5
+_CODES = {
+    Reason.BLOB_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Reason.FEATURE_UNAVAILABLE: grpc.StatusCode.UNIMPLEMENTED,
+}
 
 
 def load_calls(path: str) -> Mapping[str, WorkerFunction]:
@@ -74,14 +79,17 @@ def service_error(error: Exception) -> ServiceError:
     """The error that a caller sees for an exception of the engine."""
     if isinstance(error, ServiceError):
         return error
+    reason = Reason(reason_of(error))
     if isinstance(error, InvalidInput):
-        return invalid_fields(
+        failure = invalid_fields(
             [
                 FieldViolation(field=v.field, description=f"got {v.value}; allowed: {v.allowed}. {v.advice}")
                 for v in error.violations
             ],
-            reason=_invalid_reason(error),
+            reason=reason,
         )
+        failure.code = _CODES.get(reason, failure.code)
+        return failure
     if isinstance(error, DecodeError):
         return invalid("", "the bytes are not the message that the method expects")
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
@@ -90,21 +98,11 @@ def service_error(error: Exception) -> ServiceError:
             Reason.OUT_OF_MEMORY,
             "The calculation needs more memory than a worker may use. Send fewer inputs, or have worker_memory raised.",
         )
-    if isinstance(error, SolverFailed):
-        return ServiceError(grpc.StatusCode.INTERNAL, Reason.SOLVER_FAILED, str(error))
-    if isinstance(error, MissingExtra):
-        return ServiceError(grpc.StatusCode.UNIMPLEMENTED, Reason.FEATURE_UNAVAILABLE, str(error))
     if isinstance(error, PowerplanError):
-        return ServiceError(grpc.StatusCode.FAILED_PRECONDITION, Reason.INVALID_REQUEST, str(error))
+        return ServiceError(_CODES.get(reason, grpc.StatusCode.INTERNAL), reason, str(error))
     return ServiceError(
         grpc.StatusCode.INTERNAL, Reason.INTERNAL, "Internal error. The server's log has it under this request id."
     )
-
-
-def _invalid_reason(error: InvalidInput) -> Reason:
-    if isinstance(error, UnsupportedOperation):
-        return Reason.UNSUPPORTED_OPERATION
-    return Reason.CORRUPT_FILE if isinstance(error, CorruptFile) else Reason.INVALID_REQUEST
 
 
 def _isolate() -> None:

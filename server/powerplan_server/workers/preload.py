@@ -10,7 +10,16 @@ import signal
 # The fork server must outlive a SIGTERM to the process group: running requests are finished first.
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
-for name in ("torch", "cvxpy", "powerplan_server.workers.child", "powerplan_server.engine"):
+_MODULES = (
+    "torch",
+    "cvxpy",
+    "powerplan.planning",
+    "powerplan.moments",
+    "powerplan.montecarlo",
+    "powerplan_server.workers.child",
+    "powerplan_server.engine",
+)
+for name in _MODULES:
     with contextlib.suppress(ImportError):
         importlib.import_module(name)
 
