@@ -21,6 +21,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "simulate": ("powerplan.cli.commands.simulate", "Error and power at given gains, by Monte Carlo."),
     "frontier": ("powerplan.cli.commands.frontier", "Plans for a list of targets: power against error."),
     "example": ("powerplan.cli.commands.example", "Write a built-in network and its inputs to files."),
+    "serve": ("powerplan.cli.commands.serve", "Answer planning requests over gRPC."),
+    "status": ("powerplan.cli.commands.status", "Whether a planning server works, and what it is."),
     "show": ("powerplan.cli.commands.show", "The layers of a network file, or the answer in a plan file."),
 }
 

@@ -217,6 +217,15 @@ class PlannerServer:
             await asyncio.sleep(_HOUSEKEEPING)
 
 
+def serve(config: ServeConfig) -> None:
+    """Run a server in this process until SIGTERM or SIGINT.
+
+    Raises:
+        InvalidInput: as :meth:`PlannerServer.start`.
+    """
+    asyncio.run(PlannerServer(config).run())
+
+
 def _channel_options(config: ServeConfig) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", config.max_message),

@@ -15,6 +15,7 @@ from powerplan.cli.output import document, write_json
 from powerplan.cli.planning import plan_arguments, print_outcome
 from powerplan.cli.problem import read_hardware
 from powerplan.cli.quantities import Quantity
+from powerplan.cli.remote import calculator, server_options
 
 if TYPE_CHECKING:
     from powerplan.planning import Plan
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @opt.plan_options
 @opt.seed_option
 @opt.plot_option("power against NMSE, beside the baseline")
+@server_options()
 @opt.output_options
 @opt.hardware_options
 @click.pass_obj
@@ -60,6 +62,7 @@ def command(
         from powerplan.report.plots import check_plot_file
 
         check_plot_file(plot_file)
+    engine = calculator(rest)
     problem, arguments = plan_arguments(chat, rest, seed)
     with chat.progress() as progress:
 
@@ -67,7 +70,9 @@ def command(
             if progress is not None:
                 progress(f"target {i + 1}", (i + 1) / len(targets))
 
-        plans = pp.frontier(problem.network, hardware, problem.inputs, targets=targets, on_point=on_point, **arguments)
+        plans = engine.frontier(
+            problem.network, hardware, problem.inputs, targets=targets, on_point=on_point, **arguments
+        )
     if plot_file is not None:
         from powerplan.report.plots import plot_frontier
 

@@ -13,6 +13,7 @@ from powerplan.cli.output import write_json
 from powerplan.cli.planning import plan_arguments, print_outcome
 from powerplan.cli.problem import read_hardware
 from powerplan.cli.quantities import Quantity
+from powerplan.cli.remote import calculator, server_options
 
 
 @click.command("plan", short_help="Gains that meet a target error at least power.")
@@ -24,6 +25,7 @@ from powerplan.cli.quantities import Quantity
 @opt.seed_option
 @click.option("--output", "output_file", metavar="FILE.json", help="Write the plan to a file (Plan.load reads it).")
 @opt.plot_option("gain, power and share of error of every layer beside the baseline")
+@server_options()
 @opt.output_options
 @opt.hardware_options
 @click.pass_obj
@@ -48,7 +50,6 @@ def command(
     powerplan plan --example digits --max-nmse 1% --verify 2000 --plot plan.png
     powerplan plan --network net.npz --inputs x.npy --hardware reram.toml --max-power 5mW --output plan.json
     """
-    import powerplan as pp
     from powerplan.planning.targets import TARGETS
 
     given = {"max_nmse": max_nmse, "max_mse": max_mse, "max_power": max_power}
@@ -63,9 +64,10 @@ def command(
         from powerplan.report.plots import check_plot_file
 
         check_plot_file(plot_file)
+    engine = calculator(rest)
     problem, arguments = plan_arguments(chat, rest, seed)
     with chat.progress() as progress:
-        plan = pp.plan(problem.network, hardware, problem.inputs, target, progress=progress, **arguments)
+        plan = engine.plan(problem.network, hardware, problem.inputs, target, progress=progress, **arguments)
     if output_file is not None:
         plan.save(output_file)
         chat.note(f"wrote {output_file}")
@@ -75,7 +77,7 @@ def command(
         baseline = (
             None
             if plan.baseline_gains is None
-            else pp.predict(problem.network, hardware, plan.baseline_gains, problem.inputs)
+            else engine.predict(problem.network, hardware, plan.baseline_gains, problem.inputs)
         )
         plot_plan(plan, baseline=baseline, title=problem.name, file=plot_file)
         chat.note(f"wrote {plot_file}")

@@ -10,6 +10,7 @@ from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
 from powerplan.cli.given import gains_and_hardware
 from powerplan.cli.output import document, write_json
+from powerplan.cli.remote import calculator, server_options, with_labels
 
 
 @click.command("predict", short_help="Error and power at given gains, from second-order moments.")
@@ -18,6 +19,7 @@ from powerplan.cli.output import document, write_json
 @click.option(
     "--method", default="linearized", show_default=True, metavar="NAME", help="linearized, covariance or diagonal."
 )
+@server_options()
 @opt.output_options
 @opt.hardware_options
 @click.pass_obj
@@ -28,10 +30,10 @@ def command(chat: Chat, /, method: str, as_json: bool, **rest: Any) -> None:
     powerplan predict --example iris --programming-noise-std 4uS
     powerplan predict --network net.npz --inputs x.npy --gains plan.json --method covariance
     """
-    import powerplan as pp
-
+    engine = calculator(rest)
     problem, hardware, gains = gains_and_hardware(chat, rest)
-    prediction = pp.predict(problem.network, hardware, gains, problem.inputs, method=method)
+    engine = with_labels(engine, problem.labels)
+    prediction = engine.predict(problem.network, hardware, gains, problem.inputs, method=method)
     accuracy = None if problem.labels is None else prediction.accuracy(problem.labels)
     if as_json:
         write_json(

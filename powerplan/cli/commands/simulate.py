@@ -11,6 +11,7 @@ from powerplan.cli.chat import Chat
 from powerplan.cli.given import gains_and_hardware
 from powerplan.cli.output import document, write_json
 from powerplan.cli.quantities import Quantity
+from powerplan.cli.remote import calculator, server_options, with_labels
 
 
 @click.command("simulate", short_help="Error and power at given gains, by Monte Carlo.")
@@ -38,6 +39,7 @@ from powerplan.cli.quantities import Quantity
     help="Factors on the conductance gains at which --plot compares with the prediction.",
 )
 @opt.plot_option("predicted against simulated error and power")
+@server_options()
 @opt.output_options
 @opt.hardware_options
 @click.pass_obj
@@ -65,7 +67,9 @@ def command(
         from powerplan.report.plots import check_plot_file
 
         check_plot_file(plot_file)
+    engine = calculator(rest, device)
     problem, hardware, gains = gains_and_hardware(chat, rest)
+    engine = with_labels(engine, problem.labels)
     network, inputs, labels = problem.network, problem.inputs, problem.labels
     settings: dict[str, Any] = {
         "draws": draws,
@@ -75,8 +79,8 @@ def command(
     }
     with chat.progress() as progress:
         bar = None if progress is None else lambda done, total: progress("simulating", done / total)
-        simulation = pp.simulate(network, hardware, gains, inputs, progress=bar, **settings)
-    prediction = pp.predict(network, hardware, gains, inputs)
+        simulation = engine.simulate(network, hardware, gains, inputs, progress=bar, **settings)
+    prediction = engine.predict(network, hardware, gains, inputs)
     accuracy = None if labels is None else simulation.accuracy(labels)
     predicted_accuracy = None if labels is None else prediction.accuracy(labels)
     if plot_file is not None:
@@ -88,8 +92,8 @@ def command(
             scaled.check(network, hardware)
             pairs.append(
                 (
-                    pp.predict(network, hardware, scaled, inputs),
-                    pp.simulate(network, hardware, scaled, inputs, **settings),
+                    engine.predict(network, hardware, scaled, inputs),
+                    engine.simulate(network, hardware, scaled, inputs, **settings),
                 )
             )
         plot_predicted_simulated({problem.name: pairs}, file=plot_file)

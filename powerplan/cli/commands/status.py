@@ -1,0 +1,47 @@
+"""``powerplan status``: whether a planning server works, and what it is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from powerplan.cli import options as opt
+from powerplan.cli.chat import Chat
+from powerplan.cli.output import document, write_json
+from powerplan.cli.remote import connect, errors, server_options
+
+
+@click.command("status", short_help="Whether a planning server works, and what it is.")
+@click.argument("address", metavar="HOST:PORT")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True, help="Seconds."
+)
+@server_options(with_address=False)
+@opt.output_options
+@click.pass_obj
+def command(chat: Chat, /, address: str, timeout: float, as_json: bool, **given: Any) -> None:
+    """Whether a planning server works, and what it is: versions, limits, features.
+
+    The exit code is 0 if it answers.
+
+    \b
+    powerplan status planner.example.com:50051 --server-ca ca.pem
+    """
+    with connect(address, **given) as client, errors():
+        info = client.server_info(timeout=timeout)
+    if as_json:
+        write_json(document("status", address=address, **asdict(info)))
+        return
+    rows = [
+        ("server", f"{address}, version {info.server_version} (engine {info.engine_version})"),
+        ("contract", ", ".join(info.api_versions)),
+        ("solvers", ", ".join(info.solvers)),
+        ("features", ", ".join(info.features)),
+        ("operations", ", ".join(info.operations)),
+        *((name.replace("_", " "), f"{value:,g}") for name, value in info.limits.items() if value),
+    ]
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        click.echo(f"{name:<{width}}  {text}")

@@ -1,0 +1,264 @@
+"""``--server``: the same calculations on a planning server, with the engine's values as answers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import numpy as np
+
+from powerplan.errors import InvalidInput, MissingExtra, PowerplanError
+from powerplan.hardware import Gains, Hardware
+from powerplan.moments.prediction import Prediction
+from powerplan.montecarlo.simulation import Simulation
+
+if TYPE_CHECKING:
+    from powerplan.network import Network
+    from powerplan.planning import Plan, Target
+
+TOKEN_VARIABLE = "POWERPLAN_TOKEN"
+_OPTIONS = ("server", "server_ca", "server_certificate", "server_key", "server_plaintext")
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_T = TypeVar("_T")
+
+
+_ADDRESS = click.option(
+    "--server",
+    metavar="HOST:PORT",
+    help=f"Calculate on this planning server; a token is read from {TOKEN_VARIABLE}.",
+)
+_WAY = (
+    click.option("--server-ca", metavar="FILE.pem", help="Certificate authority of the server."),
+    click.option("--server-certificate", metavar="FILE.pem", help="Client certificate, for mutual TLS."),
+    click.option("--server-key", metavar="FILE.pem", help="Private key of --server-certificate."),
+    click.option("--server-plaintext", is_flag=True, help="No TLS to a server that is not on this machine."),
+)
+
+
+def server_options(*, with_address: bool = True) -> Callable[[_Command], _Command]:
+    """``--server HOST:PORT`` and how to reach it."""
+
+    def decorate(function: _Command) -> _Command:
+        for option in reversed((_ADDRESS, *_WAY) if with_address else _WAY):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def calculator(options: dict[str, Any], device: str = "cpu") -> Any:
+    """What calculates: the engine in this process, or a :class:`Remote`; takes its options out of ``options``.
+
+    Both offer ``plan``, ``frontier``, ``predict`` and ``simulate`` with the engine's arguments and answers.
+    """
+    given = {name: options.pop(name) for name in _OPTIONS}
+    if given["server"] is None:
+        import powerplan
+
+        return powerplan
+    if device != "cpu":
+        raise click.UsageError("--device: a server chooses its own; leave it out with --server.")
+    return Remote(connect(**given))
+
+
+def with_labels(engine: Any, labels: np.ndarray | None) -> Any:
+    """The same calculator, for inputs with these labels (the engine in this process needs no telling)."""
+    return replace(engine, labels=labels) if isinstance(engine, Remote) else engine
+
+
+def connect(
+    server: str,
+    server_ca: str | None = None,
+    server_certificate: str | None = None,
+    server_key: str | None = None,
+    server_plaintext: bool = False,
+) -> Any:
+    """A client for the server that the options name."""
+    try:
+        from powerplan_client import PlannerClient
+    except ImportError as error:
+        raise MissingExtra("powerplan-client", "server", "Using a planning server") from error
+    with errors():
+        return PlannerClient(
+            server,
+            insecure=True if server_plaintext else None,
+            root_certificates=_read("server_ca", server_ca),
+            client_certificate=_read("server_certificate", server_certificate),
+            client_key=_read("server_key", server_key),
+            token=os.environ.get(TOKEN_VARIABLE) or None,
+        )
+
+
+class RemotePrediction(Prediction):
+    """A prediction made by a server, without its output moments but with the accuracy for the labels given."""
+
+    _accuracy: float | None = None
+
+    def accuracy(self, labels: Any, *, samples: int = 2000, seed: int = 0) -> float:
+        """The accuracy for the labels that the prediction was made with."""
+        assert self._accuracy is not None
+        return self._accuracy
+
+
+class RemoteSimulation(Simulation):
+    """A simulation made by a server, without its draws but with the accuracy for the labels given."""
+
+    _accuracy: float | None = None
+
+    def accuracy(self, labels: Any) -> float:
+        """The accuracy for the labels that the simulation was made with."""
+        assert self._accuracy is not None
+        return self._accuracy
+
+
+@dataclass(frozen=True)
+class Remote:
+    """The engine's calculations, made by a server through ``powerplan_client``; ``labels`` are for accuracies."""
+
+    client: Any
+    labels: np.ndarray | None = None
+
+    def plan(
+        self,
+        network: Network,
+        hardware: Hardware,
+        inputs: np.ndarray,
+        target: Target,
+        *,
+        progress: Any = None,
+        **options: Any,
+    ) -> Plan:
+        """As :func:`powerplan.plan`."""
+        with errors():
+            answer = self.client.plan(network, hardware, inputs, target, **_given(options))
+        return _plan(answer, hardware, target)
+
+    def frontier(
+        self,
+        network: Network,
+        hardware: Hardware,
+        inputs: np.ndarray,
+        *,
+        targets: Sequence[Target],
+        on_point: Callable[[int, Plan], None] | None = None,
+        **options: Any,
+    ) -> tuple[Plan, ...]:
+        """As :func:`powerplan.frontier`."""
+        plans: list[Plan] = []
+        with errors():
+            for answer in self.client.frontier(network, hardware, inputs, list(targets), **_given(options)):
+                plans.append(_plan(answer, hardware, targets[len(plans)]))
+                if on_point is not None:
+                    on_point(len(plans) - 1, plans[-1])
+        return tuple(plans)
+
+    def predict(
+        self,
+        network: Network,
+        hardware: Hardware,
+        gains: Gains,
+        inputs: np.ndarray,
+        *,
+        method: str = "linearized",
+    ) -> Prediction:
+        """As :func:`powerplan.predict`."""
+        with errors():
+            answer = self.client.predict(network, hardware, gains, inputs, method=method, labels=self.labels)
+        prediction = _engine_value(RemotePrediction, answer)
+        object.__setattr__(prediction, "_accuracy", answer.accuracy)
+        return prediction
+
+    def simulate(
+        self,
+        network: Network,
+        hardware: Hardware,
+        gains: Gains,
+        inputs: np.ndarray,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        device: str = "cpu",
+        **options: Any,
+    ) -> Simulation:
+        """As :func:`powerplan.simulate`, on a device of the server's choice."""
+        tell = None if progress is None else lambda running: progress(running.draws, running.draws_total)
+        with errors():
+            answer = self.client.simulate(
+                network, hardware, gains, inputs, progress=tell, labels=self.labels, **_given(options)
+            )
+        empty = np.empty(0)
+        simulation = _engine_value(
+            RemoteSimulation,
+            answer,
+            mse_by_draw=empty,
+            ideal_output=empty,
+            output_mean=empty,
+            classes=empty,
+        )
+        object.__setattr__(simulation, "_accuracy", answer.accuracy)
+        return simulation
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the client from those of the engine; None is left to the server."""
+    renamed = {"time_limit" if name == "deadline" else name: value for name, value in options.items()}
+    return {name: value for name, value in renamed.items() if value is not None and name != "progress"}
+
+
+def _plan(answer: Any, hardware: Hardware, target: Target) -> Plan:
+    from powerplan.planning import Certificate, Outcome, Plan, ShadowPrices, Termination, Verification
+    from powerplan.planning.outcome import LimitPrice
+
+    termination = _engine_value(Termination, answer.termination, outcome=Outcome(answer.termination.outcome.value))
+    prices = answer.shadow_prices
+    return _engine_value(
+        Plan,
+        answer,
+        gains=_engine_value(Gains, answer.gains),
+        prediction=_engine_value(Prediction, answer.prediction),
+        target=target,
+        hardware=hardware,
+        termination=termination,
+        certificate=_engine_value(Certificate, answer.certificate),
+        shadow_prices=prices
+        and _engine_value(
+            ShadowPrices, prices, limits=tuple(_engine_value(LimitPrice, limit) for limit in prices.limits)
+        ),
+        baseline_gains=_engine_value(Gains, answer.baseline_gains),
+        verification=_engine_value(Verification, answer.verification),
+    )
+
+
+def _engine_value(kind: type[_T], value: Any, **known: Any) -> _T:
+    """The engine's value with the fields of the client's value of the same name; None stays None."""
+    assert is_dataclass(kind)
+    if value is None:
+        return value  # type: ignore[no-any-return]
+    names = {field.name for field in fields(kind)} - known.keys()
+    return kind(**{name: getattr(value, name) for name in names if hasattr(value, name)}, **known)  # type: ignore[return-value]
+
+
+@contextmanager
+def errors() -> Iterator[None]:
+    """Errors of the client as errors of the command line."""
+    from powerplan_client.errors import InvalidRequest, PlannerError
+
+    try:
+        yield
+    except InvalidRequest as error:
+        raise click.ClickException(str(error)) from error
+    except PlannerError as error:
+        raise PowerplanError(str(error)) from error
+
+
+def _read(name: str, path: str | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InvalidInput.of(f"--{name.replace('_', '-')}", path, "a readable file", f"{error.strerror}.") from error
