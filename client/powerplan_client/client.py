@@ -192,7 +192,8 @@ class PlannerClient:
 
     def wait_job(self, job_id: str, **options: Unpack[CallOptions]) -> Plan | ProfilePlan:
         """The plan of a job, once it has ended; raises its error if it failed."""
-        return self._run(self._calls.wait_job(job_id, options))
+        plan: Plan | ProfilePlan = self._run(self._calls.wait_job(job_id, options))
+        return plan
 
     def server_info(self, **options: Unpack[CallOptions]) -> ServerInfo:
         """What the server is and can do."""

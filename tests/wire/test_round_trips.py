@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
+from wire_strategies import all_gains, hardwares, networks, targets
 
 import powerplan as pp
 from powerplan_client import parsing
@@ -25,7 +26,6 @@ from powerplan_server.wire.plans import plan_to_proto
 from powerplan_server.wire.results import prediction_to_proto, simulation_to_proto
 from powerplan_server.wire.tasks import target_from_proto, target_to_proto
 from powerplan_server.wire.tensors import DTYPES, array_from_proto, array_to_proto
-from wire_strategies import all_gains, hardwares, networks, targets
 
 DETAIL = pb.ResultDetail(output_moments=True, layer_moments=True, layer_covariances=True, draws=True)
 

@@ -227,7 +227,7 @@ SPOILED: dict[Callable[[pb.PlanTask], None], tuple[str, str]] = {
     spoil_type: ("task.network.graph.nodes[0].type", "UNSUPPORTED_OPERATION"),
     spoil_input_shape: ("task.network.graph.input_shape", "REQUEST_TOO_LARGE"),
     spoil_output: ("task.network.graph.nodes", "INVALID_REQUEST"),
-    spoil_attribute: ("task.network.graph.nodes[1]", "INVALID_REQUEST"),
+    spoil_attribute: ("task.network.graph.nodes[1]", "UNSUPPORTED_OPERATION"),
     spoil_depth: ("task.network.graph.nodes[1]", "INVALID_REQUEST"),
     spoil_attribute_tensor: ("task.network.graph.nodes[0]", "INVALID_REQUEST"),
     spoil_blob: ("task.inputs.blob.sha256", "BLOB_NOT_FOUND"),
@@ -268,12 +268,8 @@ def test_all_violations_are_listed_at_once() -> None:
 
 def test_a_million_layers_are_refused_without_looking_at_them() -> None:
     message = request()
-    node = message.task.network.graph.nodes[0]
-    graph = pb.NetworkGraph(input_shape=[4])
-    graph.nodes.extend([node] * 1000)
-    for _ in range(10):
-        graph.nodes.MergeFrom(graph.nodes)
-    message.task.network.graph.CopyFrom(graph)
+    one = pb.NetworkGraph(nodes=[pb.NetworkNode(name="n", type="linear", inputs=["input"])])
+    message.task.network.graph.MergeFromString(one.SerializeToString() * 1_000_000)
     error = refused(message)
     assert paths(error) == {"task.network.graph.nodes"}
     assert isinstance(error, TooLarge)
@@ -297,7 +293,7 @@ def test_the_limits_are_kept() -> None:
         (WireLimits(max_nodes=2), "task.network.graph.nodes"),
         (WireLimits(max_network_elements=20), "task.network.graph.nodes"),
         (WireLimits(max_inputs_bytes=32), "task.inputs"),
-        (WireLimits(max_name_length=3), "task.network.graph.nodes[0].name"),
+        (WireLimits(max_name_length=3), "task.network.graph.output"),
     ):
         error = refused(request(), limits)
         assert any(found.startswith(path) for found in paths(error))
@@ -398,7 +394,7 @@ def test_mutated_bytes_of_requests_raise_nothing_but_invalid_input() -> None:
             accepted += 1
         except InvalidInput as error:
             assert error.violations
-    assert parsed > 500
+    assert parsed > 300
     assert accepted > 20
 
 

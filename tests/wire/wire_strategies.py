@@ -35,7 +35,9 @@ def networks(draw: st.DrawFn) -> pp.Network:
             kind = draw(st.sampled_from(sorted(ACTIVATIONS)))
             add(f"activation {i}", Activation(kind=kind))
         if draw(st.booleans()):
-            add(f"scale {i}", Scale(scale=np.ones(n_out), shift=draw(hnp.arrays(np.float64, (n_out,), elements=finite))))
+            add(
+                f"scale {i}", Scale(scale=np.ones(n_out), shift=draw(hnp.arrays(np.float64, (n_out,), elements=finite)))
+            )
     return pp.Network(input_shape=shape, nodes=tuple(nodes))
 
 
@@ -48,7 +50,9 @@ def hardwares(draw: st.DrawFn) -> pp.Hardware:
         conductance_max=top,
         programming_noise_std=draw(st.floats(0, 1e-4)),
         programming_noise_proportional=draw(st.floats(0, 1)),
-        programming_noise_polynomial=draw(st.none() | st.lists(st.floats(-1e-5, 1e-5), min_size=1, max_size=16).map(tuple)),
+        programming_noise_polynomial=draw(
+            st.none() | st.lists(st.floats(-1e-5, 1e-5), min_size=1, max_size=16).map(tuple)
+        ),
         programming_noise_reference=draw(st.none() | positive),
         clip_conductance=draw(st.booleans()),
         read_noise_std=draw(st.floats(0, 1e-5)),

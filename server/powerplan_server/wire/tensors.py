@@ -67,6 +67,8 @@ def array_from_proto(
         reader.at("shape").fail(extents, f"at most {_MAX_AXES} extents, each >= 0", "Give the array's shape.")
     elif (elements := math.prod(extents)) > max_elements:
         reader.at("shape").too_large(f"{elements:,} elements {extents}", max_elements, "elements")
+    elif not elements and math.prod(n or 1 for n in extents) > max_elements:
+        reader.at("shape").fail(extents, "small extents beside an empty axis", "Give the array's shape.")
     elif shape is not None and (
         len(extents) != len(shape) or any(w is not None and n != w for n, w in zip(extents, shape, strict=True))
     ):
