@@ -46,6 +46,7 @@ def test_closed_form_equals_kkt(seed: int, gains: int) -> None:
     assert found.dual == pytest.approx(exact.dual, rel=1e-6)
 
 
+@pytest.mark.slow
 @settings(max_examples=1000)
 @given(seed=SEEDS, gains=SIZES, limits=st.sampled_from(LIMITS))
 def test_kkt_proves_every_answer(seed: int, gains: int, limits: str) -> None:
@@ -60,7 +61,7 @@ def test_kkt_proves_every_answer(seed: int, gains: int, limits: str) -> None:
         assert np.abs(program.constraint.gradient(result.x)) @ distance < 1e-12
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(seed=SEEDS, gains=st.integers(1, 30), limits=st.sampled_from(LIMITS))
 def test_cvxpy_equals_kkt(seed: int, gains: int, limits: str) -> None:
     program = random_program(seed, gains, limits)
