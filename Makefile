@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint format types check bench docs-numbers clean
+.PHONY: help setup demo test quick lint format types check proto check-generated bench docs-numbers clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -17,12 +17,12 @@ help:  ## this list
 setup: $(STAMP)  ## create .venv and install powerplan with its tools
 
 # -c always: an unpinned torch pulls several GB of CUDA packages
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml client/pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed; name it with make PYTHON=/path/to/python"; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $(PYTHON) is older than Python 3.11; name another with make PYTHON=/path/to/python"; exit 1; }
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ./client -e '.[dev]'
 	@touch $@
 
 # the digits network on devices whose programming noise is 1 % of their range
@@ -52,6 +52,15 @@ format: $(STAMP)  ## ruff: apply the format and the safe fixes
 
 types: $(STAMP)  ## mypy --strict
 	$(BIN)/mypy
+
+proto: $(STAMP)  ## generate the stubs and docs/wire.md from proto/
+	$(BIN)/python scripts/generate_proto.py
+	$(BIN)/python scripts/document_wire.py
+
+check-generated: $(STAMP)  ## the committed stubs and reference are current; the contract keeps its rules
+	$(BIN)/python scripts/generate_proto.py --check
+	$(BIN)/python scripts/document_wire.py --check
+	$(BIN)/python scripts/contract_rules.py
 
 check: test lint types  ## all that CI runs
 

@@ -175,7 +175,7 @@ def test_a_profile_stands_alone() -> None:
 def test_profiles_that_make_no_sense_are_refused(field: str, value: np.ndarray) -> None:
     spoiled = profile()
     getattr(spoiled, field).CopyFrom(array_to_proto(value))
-    with pytest.raises(InvalidInput, match="task.profile"):
+    with pytest.raises(InvalidInput, match=r"task\.profile"):
         calls.run_plan(pb.PlanRequest(task=pb.PlanTask(profile=spoiled, target=pb.Target(max_mse=1))), context())
 
 

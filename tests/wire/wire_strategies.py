@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -27,7 +29,7 @@ def networks(draw: st.DrawFn) -> pp.Network:
 
     if flat:
         add("flatten", Flatten())
-    for i, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for i, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
         weight = draw(hnp.arrays(dtype, (n_out, n_in), elements=finite))
         bias = draw(st.none() | hnp.arrays(dtype, (n_out,), elements=finite))
         add(f"größe {i}", Linear(weight=weight, bias=bias))
@@ -45,14 +47,13 @@ def networks(draw: st.DrawFn) -> pp.Network:
 def hardwares(draw: st.DrawFn) -> pp.Hardware:
     """Hardware with every field somewhere in its range."""
     top = draw(st.floats(1e-6, 1e-2))
+    coefficients = st.lists(st.floats(-1e-5, 1e-5), min_size=1, max_size=16)
     return pp.Hardware(
         conductance_min=draw(st.floats(0, 0.9)) * top,
         conductance_max=top,
         programming_noise_std=draw(st.floats(0, 1e-4)),
         programming_noise_proportional=draw(st.floats(0, 1)),
-        programming_noise_polynomial=draw(
-            st.none() | st.lists(st.floats(-1e-5, 1e-5), min_size=1, max_size=16).map(tuple)
-        ),
+        programming_noise_polynomial=draw(st.none() | coefficients.map(tuple)),
         programming_noise_reference=draw(st.none() | positive),
         clip_conductance=draw(st.booleans()),
         read_noise_std=draw(st.floats(0, 1e-5)),
