@@ -223,23 +223,25 @@ def _plan(answer: Any, hardware: Hardware, target: Target) -> Plan:
         target=target,
         hardware=hardware,
         termination=termination,
-        certificate=_engine_value(Certificate, answer.certificate),
+        certificate=_optional(Certificate, answer.certificate),
         shadow_prices=prices
         and _engine_value(
             ShadowPrices, prices, limits=tuple(_engine_value(LimitPrice, limit) for limit in prices.limits)
         ),
-        baseline_gains=_engine_value(Gains, answer.baseline_gains),
-        verification=_engine_value(Verification, answer.verification),
+        baseline_gains=_optional(Gains, answer.baseline_gains),
+        verification=_optional(Verification, answer.verification),
     )
 
 
 def _engine_value(kind: type[_T], value: Any, **known: Any) -> _T:
-    """The engine's value with the fields of the client's value of the same name; None stays None."""
+    """The engine's value with the fields of the client's value of the same name."""
     assert is_dataclass(kind)
-    if value is None:
-        return value  # type: ignore[no-any-return]
     names = {field.name for field in fields(kind)} - known.keys()
-    return kind(**{name: getattr(value, name) for name in names if hasattr(value, name)}, **known)  # type: ignore[return-value]
+    return kind(**{name: getattr(value, name) for name in names if hasattr(value, name)}, **known)
+
+
+def _optional(kind: type[_T], value: Any) -> _T | None:
+    return None if value is None else _engine_value(kind, value)
 
 
 @contextmanager

@@ -42,13 +42,16 @@ class PlannerServer:
     Args:
         config: the settings.
         calls: ``module:attribute`` of the table of worker functions; the engine's unless a test brings its own.
+        preload: module that is imported once for all workers.
 
     Attributes:
         port: the port it listens on, once started.
         metrics_port: the port of the metrics endpoint, if there is one.
     """
 
-    def __init__(self, config: ServeConfig, *, calls: str = ENGINE_CALLS) -> None:
+    def __init__(
+        self, config: ServeConfig, *, calls: str = ENGINE_CALLS, preload: str = "powerplan_server.workers.preload"
+    ) -> None:
         self.config = config
         self.port = 0
         self.metrics_port = 0
@@ -60,6 +63,7 @@ class PlannerServer:
             memory=config.worker_memory,
             settings=worker_settings(config),
             max_requests=config.worker_max_requests,
+            preload=preload,
             on_kill=lambda why: self.metrics.killed.labels(why).inc(),
         )
         self._health = health.aio.HealthServicer()

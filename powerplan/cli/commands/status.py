@@ -40,7 +40,7 @@ def command(chat: Chat, /, address: str, timeout: float, as_json: bool, **given:
         ("solvers", ", ".join(info.solvers)),
         ("features", ", ".join(info.features)),
         ("operations", ", ".join(info.operations)),
-        *((name.replace("_", " "), f"{value:,g}") for name, value in info.limits.items() if value),
+        *((name.replace("_", " "), f"{value:,.0f}") for name, value in info.limits.items() if value),
     ]
     width = max(len(name) for name, _ in rows)
     for name, text in rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -79,6 +80,7 @@ class WorkerPool:
         settings: plain values for every worker function.
         memory: bytes of data that a worker may allocate.
         max_requests: calculations after which a worker is replaced by a new one.
+        preload: module that the fork server imports, once in this process.
         on_kill: told why, whenever a worker ended other than by replacement: deadline, cancel, died.
     """
 
@@ -91,6 +93,7 @@ class WorkerPool:
         settings: Mapping[str, int] | None = None,
         max_requests: int = 200,
         on_kill: Callable[[str], None] = lambda why: None,
+        preload: str = "powerplan_server.workers.preload",
     ) -> None:
         self.size = size
         self._calls = calls
@@ -98,6 +101,7 @@ class WorkerPool:
         self._settings = dict(settings or {})
         self._max_requests = max_requests
         self._on_kill = on_kill
+        self._preload = preload
         self._context = multiprocessing.get_context("forkserver")
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="worker-start")
         self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
@@ -107,7 +111,7 @@ class WorkerPool:
 
     async def start(self) -> None:
         """Start every process and wait until all are warm."""
-        self._context.set_forkserver_preload(["powerplan_server.workers.preload"])
+        self._context.set_forkserver_preload([self._preload])
         atexit.register(self._kill_all)
         await asyncio.gather(*(self._add() for _ in range(self.size)))
 
@@ -116,10 +120,13 @@ class WorkerPool:
         self._closed = True
         for task in self._tasks:
             task.cancel()
-        self._kill_all()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for worker in list(self._workers):
+        for worker in self._workers:
+            worker.kill()
+        for worker in self._workers:
             await asyncio.to_thread(worker.process.join, 2.0)
+            with contextlib.suppress(ConnectionError):
+                await worker.writer.wait_closed()
         self._workers.clear()
         self._starter.shutdown(wait=True)
         atexit.unregister(self._kill_all)
