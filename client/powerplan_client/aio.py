@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack, cast
 
 import numpy.typing as npt
 
@@ -174,8 +174,7 @@ class AsyncPlannerClient:
 
     async def wait_job(self, job_id: str, **options: Unpack[CallOptions]) -> Plan | ProfilePlan:
         """The plan of a job, once it has ended; raises its error if it failed."""
-        plan: Plan | ProfilePlan = await self._run(self._calls.wait_job(job_id, options))
-        return plan
+        return cast(Plan | ProfilePlan, await self._run(self._calls.wait_job(job_id, options)))
 
     async def server_info(self, **options: Unpack[CallOptions]) -> ServerInfo:
         """What the server is and can do."""
