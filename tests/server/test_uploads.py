@@ -1,0 +1,164 @@
+"""Uploads resume where they broke, are checked, kept apart by tenant, and make room for each other."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import grpc
+import pytest
+from planner_fakes import plan_request
+from planner_running import Running, failure
+
+from powerplan_client._generated import v1
+from powerplan_server.blobs import BlobStore
+from powerplan_server.errors import ServiceError
+
+
+def _ref(content: bytes) -> v1.BlobRef:
+    return v1.BlobRef(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+
+
+def _parts(content: bytes, offset: int = 0, step: int = 1000, stop: int | None = None) -> Iterator[v1.UploadBlobRequest]:
+    yield v1.UploadBlobRequest(start=v1.UploadStart(blob=_ref(content), offset_bytes=offset))
+    for at in range(offset, len(content) if stop is None else stop, step):
+        yield v1.UploadBlobRequest(chunk=content[at : at + step])
+
+
+def _status(server: Running, content: bytes) -> v1.BlobStatus:
+    return server.stub.GetBlobStatus(v1.GetBlobStatusRequest(blobs=[_ref(content)]), timeout=5).statuses[0]
+
+
+def test_uploaded_content_reaches_the_worker(server: Running) -> None:
+    content = os.urandom(12_345)
+    status = server.stub.UploadBlob(_parts(content), timeout=5).status
+    assert (status.complete, status.committed_bytes) == (True, 12_345)
+    answer = server.stub.Plan(plan_request(blob=_ref(content).sha256), timeout=10)
+    assert answer.profile_plan.power_watts == 12_345
+    assert server.stub.UploadBlob(_parts(content, stop=0), timeout=5).status.complete
+
+
+def test_broken_upload_continues(server: Running) -> None:
+    """A stream that breaks in the middle keeps what arrived; the rest continues there and nowhere else."""
+    content = os.urandom(10_000)
+
+    def breaking() -> Iterator[v1.UploadBlobRequest]:
+        yield from _parts(content, stop=4000)
+        time.sleep(0.3)
+        raise RuntimeError
+
+    with pytest.raises(grpc.RpcError):
+        server.stub.UploadBlob(breaking(), timeout=5)
+    status = _status(server, content)
+    assert (status.complete, status.committed_bytes) == (False, 4000)
+    assert status.HasField("expire_time")
+    failed = failure(lambda: server.stub.UploadBlob(_parts(content, offset=5000), timeout=5))
+    assert (failed.code, failed.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "UPLOAD_OFFSET_MISMATCH")
+    assert failed.info.metadata["committed_bytes"] == "4000"
+    assert server.stub.UploadBlob(_parts(content, offset=4000), timeout=5).status.complete
+
+
+@pytest.mark.parametrize("change", ["other", "longer"])
+def test_wrong_content_is_thrown_away(server: Running, change: str) -> None:
+    content = os.urandom(3000)
+    parts = list(_parts(content))
+    parts[-1].chunk = os.urandom(1000) if change == "other" else parts[-1].chunk + b"!"
+    failed = failure(lambda: server.stub.UploadBlob(iter(parts), timeout=5))
+    assert (failed.code, failed.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "BLOB_MISMATCH")
+    assert _status(server, content).committed_bytes == 0
+
+
+def test_missing_blobs_are_named(server: Running) -> None:
+    failed = failure(lambda: server.stub.Plan(plan_request(blob="ab" * 32), timeout=5))
+    assert (failed.code, failed.reason) == (grpc.StatusCode.NOT_FOUND, "BLOB_NOT_FOUND")
+    assert failed.info.metadata["sha256"] == "ab" * 32
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "A" * 64, "a" * 63, "a" * 65, "", "a" * 63 + "\n", "/" * 64])
+def test_only_a_digest_is_a_name(server: Running, name: str) -> None:
+    start = v1.UploadBlobRequest(start=v1.UploadStart(blob=v1.BlobRef(sha256=name, size_bytes=1)))
+    calls = [
+        lambda: server.stub.UploadBlob(iter([start]), timeout=5),
+        lambda: server.stub.GetBlobStatus(v1.GetBlobStatusRequest(blobs=[v1.BlobRef(sha256=name)]), timeout=5),
+        lambda: server.stub.Plan(plan_request(blob=name), timeout=5),
+    ]
+    for call in calls:
+        assert failure(call).code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_streams_out_of_order_are_refused(server: Running) -> None:
+    content = b"abc"
+    start, chunk = _parts(content)
+    for parts in ([], [chunk], [start, start], [start, v1.UploadBlobRequest()], [start, v1.UploadBlobRequest(chunk=b"")]):
+        failed = failure(lambda parts=parts: server.stub.UploadBlob(iter(parts), timeout=5))
+        assert failed.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def _put(store: BlobStore, content: bytes, tenant: str = "a") -> str:
+    digest = hashlib.sha256(content).hexdigest()
+    with store.upload(tenant, digest, len(content), 0) as upload:
+        assert upload is not None
+        upload.write(content)
+        assert upload.finish()
+    return digest
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> BlobStore:
+    return BlobStore(tmp_path, quota=3000, largest=2500, upload_retention=100)
+
+
+def test_least_recently_used_content_leaves_first(store: BlobStore) -> None:
+    digests = [_put(store, bytes([i]) * 1000) for i in range(3)]
+    for age, digest in zip((10, 30, 20), digests, strict=True):
+        os.utime(store._path("a", digest), (time.time() - age,) * 2)
+    _put(store, b"new" * 300)
+    assert [store.state("a", digest).complete for digest in digests] == [True, False, True]
+    assert store.usage("a") <= 3000
+
+
+def test_content_in_use_stays_and_a_full_quota_is_an_error(store: BlobStore) -> None:
+    digests = [_put(store, bytes([i]) * 1000) for i in range(3)]
+    with ExitStack() as stack:
+        stack.enter_context(store.pinned("a", digests))
+        with pytest.raises(ServiceError, match="quota") as refused:
+            _put(store, b"new" * 300)
+        assert refused.value.reason == "QUOTA_EXCEEDED"
+    _put(store, b"new" * 300)
+    with pytest.raises(ServiceError) as large:
+        _put(store, b"x" * 2501)
+    assert large.value.reason == "REQUEST_TOO_LARGE"
+
+
+def test_open_uploads_count_with_their_whole_size(store: BlobStore) -> None:
+    with store.upload("a", "ab" * 32, 2500, 0) as upload:
+        assert upload is not None
+        with pytest.raises(ServiceError, match="quota"):
+            _put(store, b"x" * 600)
+        with pytest.raises(ServiceError, match="Another call"), store.upload("a", "ab" * 32, 2500, 0):
+            pass
+    _put(store, b"x" * 600)
+
+
+def test_tenants_do_not_see_each_other(store: BlobStore) -> None:
+    """Neither existence, nor content, nor quota."""
+    digest = _put(store, b"x" * 2000, tenant="a")
+    assert not store.state("b", digest).complete
+    with pytest.raises(ServiceError, match="not on the server"), store.pinned("b", [digest]):
+        pass
+    _put(store, b"y" * 2500, tenant="b")
+    assert store.state("a", digest).complete
+
+
+def test_abandoned_uploads_expire(store: BlobStore) -> None:
+    with store.upload("a", "ab" * 32, 100, 0) as upload:
+        assert upload is not None
+        upload.write(b"x" * 50)
+    assert store.expire() == 0
+    os.utime(store._path("a", "ab" * 32).with_suffix(".part"), (time.time() - 200,) * 2)
+    assert store.expire() == 1
+    assert store.state("a", "ab" * 32).committed == 0
