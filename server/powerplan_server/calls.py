@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from powerplan import planning
 from powerplan._version import __version__
 from powerplan.errors import InvalidInput, PowerplanWarning
 from powerplan.hardware import Gains
@@ -203,7 +204,7 @@ def describe_engine(limits: WireLimits | None = None) -> pb.GetServerInfoRespons
         solvers=list(SOLVERS),
         operations=operations,
         methods=list(METHODS.values()),
-        granularities=list(GRANULARITIES.values()),
+        granularities=[GRANULARITIES[name] for name in planning.GRANULARITIES],
         features=["profiles"],
     )
 
