@@ -91,8 +91,8 @@ class ServiceError(Exception):
         self.retry_after = retry_after
         self.metadata = dict(metadata or {})
 
-    def to_status(self, request_id: str = "") -> Status:
-        """The error as ``google.rpc.Status``, small enough for a header."""
+    def to_status(self, request_id: str = "", *, most_bytes: int = _MAX_STATUS_BYTES) -> Status:
+        """The error as ``google.rpc.Status``, by default small enough for a header."""
         info = ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=self.metadata)
         if request_id:
             info.metadata["request_id"] = request_id
@@ -103,7 +103,7 @@ class ServiceError(Exception):
             delay.FromMilliseconds(max(1, round(self.retry_after * 1000)))
             status.details.append(_any(RetryInfo(retry_delay=delay)))
         if self.violations:
-            status.details.append(_any(_bad_request(self.violations, _MAX_STATUS_BYTES - status.ByteSize() - 100)))
+            status.details.append(_any(_bad_request(self.violations, most_bytes - status.ByteSize() - 100)))
         return status
 
     def trailing_metadata(self, request_id: str = "") -> tuple[tuple[str, str | bytes], ...]:

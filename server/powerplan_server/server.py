@@ -6,8 +6,9 @@ import asyncio
 import fcntl
 import logging
 import signal
-from io import TextIOWrapper
-from wsgiref.simple_server import WSGIServer
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -34,6 +35,8 @@ ENGINE_CALLS = "powerplan_server.engine:CALLS"
 _HOUSEKEEPING = 60.0  # seconds
 _MAX_STREAMS = 1000  # concurrent calls on one connection
 _MAX_METADATA = 16 * 1024
+_POLL = 0.02  # seconds between looks at what still runs
+_LAST_ANSWERS = 0.2  # seconds that answers on their way get
 
 
 class PlannerServer:
@@ -67,9 +70,7 @@ class PlannerServer:
             on_kill=lambda why: self.metrics.killed.labels(why).inc(),
         )
         self._health = health.aio.HealthServicer()
-        self._housekeeping: asyncio.Task[None] | None = None
-        self._metrics_server: WSGIServer | None = None
-        self._lock: TextIOWrapper | None = None
+        self._parts = AsyncExitStack()
 
     async def start(self) -> None:
         """Bind the port, warm the workers, take up stored jobs and begin to answer.
@@ -77,11 +78,20 @@ class PlannerServer:
         Raises:
             InvalidInput: a setting that cannot be used: address, certificate, token file, data folder.
         """
-        config = self.config
+        try:
+            await self._start()
+        except BaseException:
+            await self._parts.aclose()
+            raise
+
+    async def _start(self) -> None:
+        """Build and start the parts; each is taken down in reverse order when the server stops or cannot start."""
+        config, parts = self.config, self._parts
         tokens = load_tokens(config)
         tls = credentials(config)
-        self._lock_data()
-        self.tracer = Tracer(config.otel_endpoint, __version__)
+        parts.enter_context(self._lock_data())
+        tracer = Tracer(config.otel_endpoint, __version__)
+        parts.callback(tracer.close)
         self.blobs = BlobStore(
             config.data_path / "blobs",
             quota=config.blob_quota,
@@ -104,27 +114,29 @@ class PlannerServer:
             blobs=self.blobs,
             jobs=self.jobs,
             metrics=self.metrics,
-            tracer=self.tracer,
+            tracer=tracer,
         )
-        self._grpc = grpc.aio.server(
-            interceptors=[CallInterceptor(tokens=tokens, metrics=self.metrics, tracer=self.tracer)],
-            options=_channel_options(config),
-        )
-        self._grpc.add_generic_rpc_handlers((service.handler(),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+        interceptor = CallInterceptor(tokens=tokens, metrics=self.metrics, tracer=tracer)
+        server = grpc.aio.server(interceptors=[interceptor], options=_channel_options(config))
+        server.add_generic_rpc_handlers((service.handler(),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if config.reflection:
-            names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, self._grpc)
-        self._bind(tls)
+            reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         self._watch_gauges()
         if config.metrics_listen:
-            self._metrics_server, self.metrics_port = self.metrics.serve(config.metrics_listen)
+            endpoint, self.metrics_port = self.metrics.serve(config.metrics_listen)
+            parts.callback(endpoint.server_close)
+            parts.callback(endpoint.shutdown)
+        parts.push_async_callback(self.pool.close)
+        parts.push_async_callback(server.stop, _LAST_ANSWERS)
+        parts.push_async_callback(self.jobs.close)
+        self.port = self._bind(server, tls)
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        await self._grpc.start()
+        await server.start()
         await self.pool.start()
         await self.jobs.start()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
-        self._housekeeping = asyncio.create_task(self._keep_house())
+        parts.callback(asyncio.create_task(self._keep_house()).cancel)
         log.info(
             "serving",
             extra={"port": self.port, "workers": config.workers, "tls": tls is not None, "tokens": bool(tokens)},
@@ -142,20 +154,10 @@ class PlannerServer:
         try:
             async with asyncio.timeout(grace):
                 while self.admission.running:
-                    await asyncio.sleep(0.02)
+                    await asyncio.sleep(_POLL)
         except TimeoutError:
             log.warning("grace period over, cancelling", extra={"running": self.admission.running})
-        if self._housekeeping is not None:
-            self._housekeeping.cancel()
-        await self.jobs.close()
-        await self._grpc.stop(0.2)
-        await self.pool.close()
-        if self._metrics_server is not None:
-            self._metrics_server.shutdown()
-            self._metrics_server.server_close()
-        self.tracer.close()
-        if self._lock is not None:
-            self._lock.close()
+        await self._parts.aclose()
         log.info("stopped")
 
     async def run(self) -> None:
@@ -176,29 +178,30 @@ class PlannerServer:
             await self.stop(0)
         hurry.cancel()
 
-    def _bind(self, tls: grpc.ServerCredentials | None) -> None:
+    def _bind(self, server: grpc.aio.Server, tls: grpc.ServerCredentials | None) -> int:
         address = self.config.listen
         try:
-            if tls is None:
-                self.port = self._grpc.add_insecure_port(address)
-            else:
-                self.port = self._grpc.add_secure_port(address, tls)
+            return server.add_insecure_port(address) if tls is None else server.add_secure_port(address, tls)
         except RuntimeError as error:
             raise InvalidInput.of(
                 "serve.listen", address, "an address of this machine that is not in use", f"gRPC says: {error}."
             ) from error
 
-    def _lock_data(self) -> None:
+    @contextmanager
+    def _lock_data(self) -> Iterator[None]:
         """Hold the data folder for this process: two servers on one job store would run jobs twice."""
         path = self.config.data_path
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock = open(path / "lock", "w")  # noqa: SIM115 - held while the server lives
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file = open(path / "lock", "w")  # noqa: SIM115 - held while the server lives
         except OSError as error:
-            raise InvalidInput.of(
-                "serve.data_dir", str(path), "a writable folder that no other server uses", f"{error.strerror}."
-            ) from error
+            raise _unusable(path, error) from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise _unusable(path, error) from error
+            yield
 
     def _watch_gauges(self) -> None:
         self.metrics.watch("queue_length", "Calculations waiting for a worker", lambda: self.admission.waiting)
@@ -228,6 +231,12 @@ def serve(config: ServeConfig) -> None:
         InvalidInput: as :meth:`PlannerServer.start`.
     """
     asyncio.run(PlannerServer(config).run())
+
+
+def _unusable(path: Path, error: OSError) -> InvalidInput:
+    return InvalidInput.of(
+        "serve.data_dir", str(path), "a writable folder that no other server uses", f"{error.strerror}."
+    )
 
 
 def _channel_options(config: ServeConfig) -> list[tuple[str, int]]:

@@ -1,4 +1,4 @@
-"""A server with the fake calls in a process of its own, to be killed: arguments are PORT DATA_DIR [setting=value ...]."""
+"""A server with the fake calls in a process of its own, to be killed. Arguments: PORT DATA_DIR [setting=value ...]."""
 
 from __future__ import annotations
 

@@ -29,17 +29,19 @@ HERE = Path(__file__).parent
 class Running:
     """A server with the fake calls, in a thread."""
 
-    def __init__(self, data_dir: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, **settings: Any) -> None:
         self.config = ServeConfig(
-            **{"listen": "127.0.0.1:0", "workers": 2, "data_dir": str(data_dir), "grace": 5.0} | settings
+            **{"listen": "127.0.0.1:0", "workers": 2, "data_dir": str(folder), "grace": 5.0} | settings
         )
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
-        self.server = PlannerServer(
-            self.config, calls="planner_fakes:CALLS", preload="powerplan_server.workers.child"
-        )
-        self.do(self.server.start())
+        self.server = PlannerServer(self.config, calls="planner_fakes:CALLS", preload="powerplan_server.workers.child")
+        try:
+            self.do(self.server.start())
+        except BaseException:
+            self._end()
+            raise
         self.channel = self.connect()
         self.stub = PlannerServiceStub(self.channel)
 
@@ -64,6 +66,9 @@ class Running:
         """Stop the server and its thread."""
         self.channel.close()
         self.do(self.server.stop(grace))
+        self._end()
+
+    def _end(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(10)
         self.loop.close()
@@ -79,11 +84,10 @@ class Process:
     def __init__(self, arguments: Sequence[str], port: int, log: Path, **environment: str) -> None:
         self.port = port
         self.log = log
-        self.process = subprocess.Popen(
-            arguments,
-            stderr=open(log, "ab"),  # noqa: SIM115 - closed with this process
-            env=os.environ | {"PYTHONPATH": str(HERE)} | environment,
-        )
+        with open(log, "ab") as file:
+            self.process = subprocess.Popen(
+                arguments, stderr=file, env=os.environ | {"PYTHONPATH": str(HERE)} | environment
+            )
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}")
         self.stub = PlannerServiceStub(self.channel)
         health = health_pb2_grpc.HealthStub(self.channel)
@@ -152,6 +156,15 @@ class Failure:
             for part in (self.info, self.bad, self.retry):
                 detail.Unpack(part)
         self.reason: str = self.info.reason
+
+
+def outcome(call: Callable[[], Any]) -> tuple[grpc.StatusCode, str]:
+    """The code that a call ends with, and all it says if it fails."""
+    try:
+        call()
+    except grpc.RpcError as error:
+        return error.code(), f"{error} {rpc_status.from_call(error)}"
+    return grpc.StatusCode.OK, ""
 
 
 def failure(call: Callable[[], Any]) -> Failure:

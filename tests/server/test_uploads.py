@@ -23,7 +23,9 @@ def _ref(content: bytes) -> v1.BlobRef:
     return v1.BlobRef(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
 
 
-def _parts(content: bytes, offset: int = 0, step: int = 1000, stop: int | None = None) -> Iterator[v1.UploadBlobRequest]:
+def _parts(
+    content: bytes, offset: int = 0, step: int = 1000, stop: int | None = None
+) -> Iterator[v1.UploadBlobRequest]:
     yield v1.UploadBlobRequest(start=v1.UploadStart(blob=_ref(content), offset_bytes=offset))
     for at in range(offset, len(content) if stop is None else stop, step):
         yield v1.UploadBlobRequest(chunk=content[at : at + step])
@@ -93,7 +95,13 @@ def test_only_a_digest_is_a_name(server: Running, name: str) -> None:
 def test_streams_out_of_order_are_refused(server: Running) -> None:
     content = b"abc"
     start, chunk = _parts(content)
-    for parts in ([], [chunk], [start, start], [start, v1.UploadBlobRequest()], [start, v1.UploadBlobRequest(chunk=b"")]):
+    for parts in (
+        [],
+        [chunk],
+        [start, start],
+        [start, v1.UploadBlobRequest()],
+        [start, v1.UploadBlobRequest(chunk=b"")],
+    ):
         failed = failure(lambda parts=parts: server.stub.UploadBlob(iter(parts), timeout=5))
         assert failed.code is grpc.StatusCode.INVALID_ARGUMENT
 

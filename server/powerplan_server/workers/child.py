@@ -23,6 +23,7 @@ from powerplan_server.workers.protocol import HEADER, Call, Kind, WorkerFunction
 
 _PR_SET_PDEATHSIG = 1
 _NICENESS = 5
+_MAX_STATUS_BYTES = 2**20  # the server cuts it for the header; a job keeps it all
 _CODES = {
     Reason.BLOB_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Reason.FEATURE_UNAVAILABLE: grpc.StatusCode.UNIMPLEMENTED,
@@ -72,7 +73,7 @@ def _answer(
     except Exception as error:
         known = service_error(error)
         log = traceback.format_exc() if known.reason is Reason.INTERNAL else ""
-        return error_frame(known.to_status().SerializeToString(), log)
+        return error_frame(known.to_status(most_bytes=_MAX_STATUS_BYTES).SerializeToString(), log)
 
 
 def service_error(error: Exception) -> ServiceError:

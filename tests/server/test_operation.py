@@ -1,0 +1,154 @@
+"""Running a server: draining, metrics, traces, logs, reflection, and errors with stable reasons."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+from google.protobuf import descriptor_pool
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from planner_fakes import plan_request
+from planner_running import Process, Running, failure, wait_for
+
+from powerplan_client._generated import v1
+from powerplan_server.errors import Reason
+from powerplan_server.tracing import Tracer
+
+
+def test_drain_finishes_what_runs_and_admits_nothing(tmp_path: Path) -> None:
+    """SIGTERM: health says NOT_SERVING, new calls are sent away, the running one ends well, exit code 0."""
+    server = Process.fake(tmp_path / "data", tmp_path / "log", "workers=1", "grace=20")
+    health = health_pb2_grpc.HealthStub(server.channel)
+    running = server.stub.Plan.future(plan_request("sleep 1.5"), timeout=20)
+    time.sleep(0.3)
+    server.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: health.Check(health_pb2.HealthCheckRequest(), timeout=2).status == 2)
+    failed = failure(lambda: server.stub.Plan(plan_request(salt=2.0), timeout=5))
+    assert (failed.code, failed.reason) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
+    assert failed.retry.HasField("retry_delay")
+    assert running.result(10).HasField("profile_plan")
+    assert server.process.wait(10) == 0
+    server.channel.close()
+
+
+def test_grace_period_is_the_limit(tmp_path: Path) -> None:
+    """A call that runs longer is cancelled, a job goes back to the store; the exit code is still 0."""
+    server = Process.fake(tmp_path / "data", tmp_path / "log", "workers=2", "grace=0.5")
+    running = server.stub.Plan.future(plan_request("burn 60"), timeout=60)
+    job = server.stub.SubmitPlan(v1.SubmitPlanRequest(task=plan_request("sleep 1").task), timeout=5).job
+    wait_for(lambda: server.stub.GetPlanJob(v1.GetPlanJobRequest(job_id=job.job_id), timeout=5).job.state == 2)
+    began = time.monotonic()
+    assert server.kill(signal.SIGTERM) == 0
+    assert time.monotonic() - began < 5
+    assert running.code() is not grpc.StatusCode.OK
+    second = Process.fake(tmp_path / "data", tmp_path / "log")
+    watch = second.stub.WatchPlanJob(v1.WatchPlanJobRequest(job_id=job.job_id), timeout=20)
+    assert list(watch)[-1].state == v1.PlanJobState.PLAN_JOB_STATE_SUCCEEDED
+    assert second.kill(signal.SIGTERM) == 0
+
+
+def test_metrics_endpoint(start: Callable[..., Running]) -> None:
+    server = start(workers=1, metrics_listen="127.0.0.1:0")
+    server.stub.Plan(plan_request(), timeout=5)
+    server.stub.Plan(plan_request(), timeout=5)
+    failure(lambda: server.stub.Plan(plan_request("crash SIGKILL"), timeout=5))
+    failure(lambda: server.channel.unary_unary("/random/" + "x" * 50)(b"", timeout=5))
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.server.metrics_port}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    plan = 'method="/powerplan.v1.PlannerService/Plan"'
+    for line in (
+        f'powerplan_requests_total{{code="OK",{plan}}} 2.0',
+        f'powerplan_requests_total{{code="INTERNAL",{plan}}} 1.0',
+        'powerplan_requests_total{code="UNIMPLEMENTED",method="unknown"} 1.0',
+        f"powerplan_request_seconds_count{{{plan}}} 3.0",
+        'powerplan_solve_seconds_sum{method="Plan"} 0.5',
+        "powerplan_verify_seconds_sum 0.25",
+        'powerplan_cache_total{result="hit"} 1.0',
+        'powerplan_workers_killed_total{why="died"} 1.0',
+        "powerplan_queue_length 0.0",
+        "powerplan_queue_seconds_count 2.0",
+    ):
+        assert line in text
+
+
+def test_logs_are_json_with_the_request_id(tmp_path: Path) -> None:
+    server = Process.fake(tmp_path / "data", tmp_path / "log")
+    server.stub.Plan(plan_request(), timeout=5, metadata=(("x-request-id", "trace-me"),))
+    failure(lambda: server.stub.Plan(plan_request("fail"), timeout=5, metadata=(("x-request-id", "bad id!"),)))
+    server.kill(signal.SIGTERM)
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    calls = [line for line in lines if line["message"] == "call" and line["method"].endswith("/Plan")]
+    assert [(call["code"], call["reason"]) for call in calls] == [("OK", ""), ("INTERNAL", "INTERNAL")]
+    assert calls[0]["request_id"] == "trace-me"
+    assert len(calls[1]["request_id"]) == 16
+    traces = [line for line in lines if "secret detail" in line.get("trace", "")]
+    assert [line["request_id"] for line in traces] == [calls[1]["request_id"]]
+
+
+def test_request_id_comes_back(server: Running) -> None:
+    _, call = server.stub.Plan.with_call(plan_request(), timeout=5, metadata=(("x-request-id", "abc"),))
+    assert ("x-request-id", "abc") in [tuple(pair) for pair in call.trailing_metadata()]
+    failed = failure(lambda: server.stub.Plan(plan_request("fail"), timeout=5, metadata=(("x-request-id", "abc"),)))
+    assert failed.trailing["x-request-id"] == failed.info.metadata["request_id"] == "abc"
+    assert failed.info.domain == "powerplan"
+
+
+def test_reasons_are_those_of_the_contract() -> None:
+    contract = {name.removeprefix("ERROR_REASON_") for name in v1.ErrorReason.keys()} - {"UNSPECIFIED"}  # noqa: SIM118
+    assert set(Reason) == contract
+    text = (Path(__file__).parents[2] / "docs" / "service.md").read_text()
+    assert not [reason for reason in Reason if f"`{reason}`" not in text]
+
+
+def test_health_of_each_service(server: Running) -> None:
+    assert server.health() == server.health("powerplan.v1.PlannerService") == 1
+    assert failure(lambda: server.health("unknown")).code is grpc.StatusCode.NOT_FOUND
+
+
+def test_client_made_from_reflection_plans(server: Running) -> None:
+    """All that a caller needs to know it can ask the server: no generated code is used."""
+    database = ProtoReflectionDescriptorDatabase(server.channel)
+    assert "powerplan.v1.PlannerService" in database.get_services()
+    pool = descriptor_pool.DescriptorPool(database)
+    method = pool.FindServiceByName("powerplan.v1.PlannerService").FindMethodByName("Plan")
+    request = GetMessageClass(method.input_type)()
+    request.task.target.max_nmse = 0.5
+    answer = server.channel.unary_unary(
+        "/powerplan.v1.PlannerService/Plan",
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=GetMessageClass(method.output_type).FromString,
+    )(request, timeout=5)
+    assert answer.profile_plan.power_watts > 0
+
+
+def test_server_info_has_the_limits_in_force(server: Running) -> None:
+    info = server.stub.GetServerInfo(v1.GetServerInfoRequest(), timeout=5)
+    assert info.limits.max_message_bytes == 4 * 2**20
+    assert info.limits.max_nodes == server.config.max_nodes
+    assert info.limits.max_run_seconds == server.config.max_solve_seconds
+
+
+def test_spans_of_a_call() -> None:
+    """A span for the call, child of the caller's, and one inside for the calculation."""
+    exporter = InMemorySpanExporter()
+    tracer = Tracer("", "1", exporter=exporter)
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    with tracer.span("call", carrier={"traceparent": parent}), tracer.span("calculate", method="Plan"):
+        pass
+    tracer.close()
+    inner, outer = exporter.get_finished_spans()
+    assert (outer.name, inner.name) == ("call", "calculate")
+    assert inner.parent is not None
+    assert outer.parent is not None
+    assert inner.parent.span_id == outer.context.span_id
+    assert f"{outer.context.trace_id:032x}" == "0af7651916cd43dd8448eb211c80319c"
+    assert threading.active_count() < 50
