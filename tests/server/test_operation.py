@@ -105,7 +105,7 @@ def test_request_id_comes_back(server: Running) -> None:
 def test_reasons_are_those_of_the_contract() -> None:
     contract = {name.removeprefix("ERROR_REASON_") for name in v1.ErrorReason.keys()} - {"UNSPECIFIED"}  # noqa: SIM118
     assert set(Reason) == contract
-    text = (Path(__file__).parents[2] / "docs" / "service.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "service.md").read_text(encoding="utf-8")
     assert not [reason for reason in Reason if f"`{reason}`" not in text]
 
 

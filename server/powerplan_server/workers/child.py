@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib
-import os
 import resource
 import signal
 import socket
@@ -22,7 +21,6 @@ from powerplan_server.wire.errors import reason_of
 from powerplan_server.workers.protocol import HEADER, Call, Kind, WorkerFunction, error_frame, frame, read_job
 
 _PR_SET_PDEATHSIG = 1
-_NICENESS = 5
 _MAX_STATUS_BYTES = 2**20  # the server cuts it for the header; a job keeps it all
 _CODES = {
     Reason.BLOB_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
@@ -107,11 +105,10 @@ def service_error(error: Exception) -> ServiceError:
 
 
 def _isolate() -> None:
-    """Die with the parent, leave Ctrl-C and SIGTERM to the server, write no core, give way to the server's loop."""
+    """Die with the parent, leave Ctrl-C and SIGTERM to the server, write no core."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.nice(_NICENESS)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     torch = sys.modules.get("torch")
