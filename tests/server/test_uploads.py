@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 from planner_fakes import plan_request
-from planner_running import Running, failure
+from planner_running import Process, Running, failure
 
 from powerplan_client._generated import v1
 from powerplan_server.blobs import BlobStore
@@ -170,3 +170,25 @@ def test_abandoned_uploads_expire(store: BlobStore) -> None:
     os.utime(store._path("a", "ab" * 32).with_suffix(".part"), (time.time() - 200,) * 2)
     assert store.expire() == 1
     assert store.state("a", "ab" * 32).committed == 0
+
+
+@pytest.mark.slow
+def test_memory_of_the_server_does_not_grow_with_an_upload(tmp_path: Path) -> None:
+    """200 MB go to disk as they arrive: the peak of the listening process stays below 150 MB, the file handles few."""
+    server = Process.fake(tmp_path / "data", tmp_path / "log")
+    content = os.urandom(2**20) * 200
+    blob = _ref(content)
+
+    def parts() -> Iterator[v1.UploadBlobRequest]:
+        yield v1.UploadBlobRequest(start=v1.UploadStart(blob=blob))
+        for at in range(0, len(content), 2**20):
+            yield v1.UploadBlobRequest(chunk=content[at : at + 2**20])
+
+    assert server.stub.UploadBlob(parts(), timeout=60).status.complete
+    answer = server.stub.Plan(plan_request(blob=blob.sha256), timeout=10)
+    assert answer.profile_plan.power_watts == len(content)
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    assert peak < 150_000
+    assert len(os.listdir(f"/proc/{server.process.pid}/fd")) < 60
+    assert server.kill(15) == 0
