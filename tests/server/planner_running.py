@@ -143,6 +143,18 @@ def cpu_seconds(pids: Sequence[int]) -> float:
     return total / os.sysconf("SC_CLK_TCK")
 
 
+def assert_idle(server: Running, pids: Sequence[int]) -> None:
+    """300 ms from now the work of one of the workers ``pids`` has ended, and once replaced nobody computes."""
+    time.sleep(0.3)
+    assert not all(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert server.server.admission.running == 0
+    wait_for(lambda: server.server.pool.idle == server.config.workers)
+    now = server.server.pool.pids()
+    before = cpu_seconds(now)
+    time.sleep(0.3)
+    assert cpu_seconds(now) - before <= 0.02
+
+
 class Failure:
     """The parts of an error that a call ended with."""
 

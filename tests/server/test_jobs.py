@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 import pytest
 from planner_fakes import plan_request
-from planner_running import Process, Running, cpu_seconds, failure, wait_for
+from planner_running import Process, Running, assert_idle, failure, wait_for
 
 from powerplan_client._generated import v1
 from powerplan_server.jobs import MAX_ATTEMPTS, JobState, JobStore
@@ -85,16 +84,13 @@ def test_run_limit_ends_a_job(server: Running) -> None:
 
 def test_cancel_stops_a_running_job_and_a_queued_one(server: Running) -> None:
     running, queued = _submit(server, "burn 20"), _submit(server, "burn 20", salt=3.0)
-    wait_for(lambda: _get(server, running).state == RUNNING)
+    wait_for(lambda: _get(server, running).state == RUNNING and server.server.admission.running == 1)
     pids = server.server.pool.pids()
     for job in (queued, running):
         answer = server.stub.CancelPlanJob(v1.CancelPlanJobRequest(job_id=job.job_id), timeout=5).job
         assert answer.state == CANCELLED
         assert _watch(server, job)[-1].job.error.reason == v1.ErrorReason.ERROR_REASON_CANCELLED
-    time.sleep(0.3)
-    before = cpu_seconds([*pids, *server.server.pool.pids()])
-    time.sleep(0.3)
-    assert cpu_seconds([*pids, *server.server.pool.pids()]) - before <= 0.02
+    assert_idle(server, pids)
     done = _submit(server, salt=4.0)
     _watch(server, done)
     assert server.stub.CancelPlanJob(v1.CancelPlanJobRequest(job_id=done.job_id), timeout=5).job.state == SUCCEEDED

@@ -14,22 +14,12 @@ from pathlib import Path
 import grpc
 import pytest
 from planner_fakes import plan_request
-from planner_running import HERE, Running, cpu_seconds, failure, wait_for
-
-
-def _assert_idle(server: Running, pids: list[int]) -> None:
-    """300 ms from now no worker, old or new, computes."""
-    time.sleep(0.3)
-    everyone = [*pids, *server.server.pool.pids()]
-    before = cpu_seconds(everyone)
-    time.sleep(0.3)
-    assert cpu_seconds(everyone) - before <= 0.02
-    assert server.server.admission.running == 0
+from planner_running import HERE, Running, assert_idle, failure, wait_for
 
 
 @pytest.fixture(autouse=True)
 def _both_workers_ready(server: Running) -> None:
-    wait_for(lambda: len(server.server.pool.pids()) == 2 and server.server.admission.running == 0)
+    wait_for(lambda: server.server.pool.idle == 2)
 
 
 def test_deadline_ends_the_work(server: Running) -> None:
@@ -38,7 +28,7 @@ def test_deadline_ends_the_work(server: Running) -> None:
     failed = failure(lambda: server.stub.Plan(plan_request("burn 10"), timeout=0.5))
     assert failed.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert time.monotonic() - began < 1
-    _assert_idle(server, pids)
+    assert_idle(server, pids)
     deadline = server.metric("powerplan_workers_killed_total", why="deadline")
     assert deadline + server.metric("powerplan_workers_killed_total", why="cancel") > killed
 
@@ -48,7 +38,7 @@ def test_cancel_ends_the_work(server: Running) -> None:
     call = server.stub.Plan.future(plan_request("burn 10"))
     wait_for(lambda: server.server.admission.running == 1)
     call.cancel()
-    _assert_idle(server, pids)
+    assert_idle(server, pids)
 
 
 def test_vanished_client_ends_the_work(server: Running) -> None:
@@ -65,7 +55,7 @@ def test_vanished_client_ends_the_work(server: Running) -> None:
     wait_for(lambda: server.server.admission.running == 1, 20)
     client.kill()
     client.wait()
-    _assert_idle(server, pids)
+    assert_idle(server, pids)
 
 
 def test_limit_of_the_server_is_told_apart(start) -> None:

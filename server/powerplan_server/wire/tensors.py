@@ -33,8 +33,9 @@ def array_to_proto(array: npt.ArrayLike) -> pb.Tensor:
 
 
 def tensor_elements(message: pb.Tensor) -> int:
-    """Number of elements the shape claims, without trusting it; 0 if an extent is negative."""
-    return math.prod(message.shape) if all(n >= 0 for n in message.shape[:_MAX_AXES]) else 0
+    """Number of elements the shape claims, without trusting it; 0 for a shape that is refused when it is read."""
+    extents = message.shape[: _MAX_AXES + 1]
+    return math.prod(extents) if len(extents) <= _MAX_AXES and all(n >= 0 for n in extents) else 0
 
 
 def array_from_proto(

@@ -131,6 +131,11 @@ class WorkerPool:
         self._starter.shutdown(wait=True)
         atexit.unregister(self._kill_all)
 
+    @property
+    def idle(self) -> int:
+        """How many workers are warm and without work."""
+        return self._idle.qsize()
+
     def pids(self) -> list[int]:
         """The process ids of the workers."""
         return [worker.process.pid for worker in self._workers if worker.process.pid is not None]
