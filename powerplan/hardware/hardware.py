@@ -10,6 +10,7 @@ clipped Gaussian. Devices are independent and are programmed once, then read man
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -17,6 +18,9 @@ from typing import Any
 
 from powerplan.checks import Checker, unknown_keys
 from powerplan.errors import InvalidInput
+
+#: beyond any unit: larger numbers could not be squared in every precision
+_LARGEST = 1e30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +85,10 @@ class Hardware:
         if self.feedback_resistance is not None:
             check.number("feedback_resistance", self.feedback_resistance, above=0, unit="ohm")
         check.number("read_time", self.read_time, above=0, unit="s")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int | float) and _LARGEST < value < math.inf:
+                check.fail(field.name, value, f"at most {_LARGEST:g}", "Check its unit.")
         check.done()
         for field in fields(self):  # plain floats, whatever kind of number was given
             value = getattr(self, field.name)

@@ -83,7 +83,7 @@ class Crossbar:
 
     def mean_square_voltage(self, x: torch.Tensor) -> torch.Tensor:
         """Mean over the batch of E[V_j²] [V²], (D, n_in), for activations x (D, B, n_in)."""
-        return x.square().mean(1).mul_(self.voltage**2).add_(self.hardware.input_noise_std**2)
+        return x.square().mean(1).mul_(self.voltage * self.voltage).add_(self.hardware.input_noise_std**2)
 
     def read(
         self, x: torch.Tensor, mean_square_voltage: torch.Tensor, streams: Streams, scratch: Scratch

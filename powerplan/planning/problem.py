@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize
 
+from powerplan.errors import InvalidInput
 from powerplan.planning.terms import Sum, Terms
 
 #: relative accuracy with which a tight constraint is met
@@ -34,8 +35,19 @@ class Problem:
         return (power, error) if self.minimise == "power" else (error, power)
 
     def excess(self, theta: np.ndarray) -> float:
-        """log(constraint / bound) of the full predictor."""
+        """log(constraint / bound) of the full predictor.
+
+        Raises:
+            InvalidInput: the constraint is not a number: values so large or small that float64 cannot hold it.
+        """
         constraint = self.order(*self.terms.values(theta))[1].total
+        if np.isnan(constraint):
+            raise InvalidInput.of(
+                "hardware",
+                float(constraint),
+                "values with which error and power can be computed in float64",
+                "Check the units of the hardware, and the size of weights and inputs.",
+            )
         return float(np.log(max(constraint, np.finfo(float).tiny) / self.bound))
 
     def shifted(self, theta: np.ndarray, shift: float) -> np.ndarray:
