@@ -52,9 +52,12 @@ def _read_csv(path: str) -> np.ndarray:
     """Rows of comma-separated numbers; a first line that is not numbers is a header."""
     with open(path, encoding="utf-8") as file:
         first = file.readline()
+        more = any(line.strip() for line in file)
     try:
         [float(cell) for cell in first.strip().split(",")]
         header = 0
     except ValueError:
         header = 1
+        if not more:
+            raise ValueError("it holds no rows") from None
     return np.loadtxt(path, delimiter=",", skiprows=header, ndmin=2, encoding="utf-8")

@@ -98,8 +98,8 @@ def read_gains_file(gains_file: str | None) -> tuple[Gains | None, Plan | None]:
         raise InvalidInput.of(
             "gains", gains_file, "a JSON file of gains or of a plan", f"It does not parse: {error}."
         ) from error
-    if isinstance(values, dict) and {"conductance", "voltage"} <= values.keys():
-        if not all(isinstance(values[key], list) for key in ("conductance", "voltage")):
+    if isinstance(values, dict) and {"conductance", "voltage"} & values.keys():
+        if not all(isinstance(values.get(key), list) for key in ("conductance", "voltage")):
             raise InvalidInput.of(
                 "gains", gains_file, "two lists, conductance and voltage", "Give one entry per layer."
             )
@@ -165,6 +165,15 @@ def _check_labels(labels: np.ndarray, count: int) -> np.ndarray:
     if whole.dtype.kind not in "iu" or whole.shape != (count,):
         raise InvalidInput.of("labels", labels, f"{count} integer classes, one per input", "Give one class per input.")
     return whole
+
+
+def check_output_file(field: str, path: str) -> None:
+    """Refuse, before any long work, a path that no file can be written to."""
+    file = Path(path)
+    if file.is_dir() or not file.parent.is_dir():
+        raise InvalidInput.of(
+            field, path, "a file in an existing folder", f"Name a file, or create {file.parent} first."
+        )
 
 
 def _require_file(field: str, path: str) -> None:

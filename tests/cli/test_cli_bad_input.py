@@ -149,6 +149,22 @@ def test_bad_gains_file(run: Callable[..., Result], files: Any, content: str) ->
     assert result.stderr.startswith("error: ")
 
 
+@pytest.mark.parametrize("content", ['{"conductance": [1e-5, 1e-5]}', '{"conductance": [1e-5, 1e-5], "volt": [1, 1]}'])
+def test_gains_file_without_voltages_is_not_taken_for_a_plan(
+    run: Callable[..., Result], files: Any, content: str
+) -> None:
+    Path("g.json").write_text(content)
+    refused(run("predict", files.problem, "--gains", "g.json"), "allowed: two lists, conductance and voltage")
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "a,b,c,d\n"])
+def test_csv_without_rows(run: Callable[..., Result], files: Any, content: str) -> None:
+    Path("x.csv").write_text(content)
+    result = run("predict", "--network", files.network, "--inputs", "x.csv")
+    refused(result, "it holds no rows")
+    assert "warning" not in result.stderr
+
+
 @pytest.mark.parametrize("file", ["plan.gif", "missing/plan.png"])
 def test_plot_that_cannot_be_written_is_refused_before_the_work(
     run: Callable[..., Result], files: Any, file: str
@@ -156,8 +172,12 @@ def test_plot_that_cannot_be_written_is_refused_before_the_work(
     refused(run("plan", files.problem, "--max-nmse", "1%", "--plot", file), "plot: got")
 
 
-def test_output_that_cannot_be_written(run: Callable[..., Result], files: Any) -> None:
-    refused(run("plan", files.problem, "--max-nmse", "1%", "--output", "missing/plan.json"), "missing/plan.json")
+@pytest.mark.parametrize("file", ["missing/plan.json", "."])
+def test_output_that_cannot_be_written_is_refused_before_the_work(
+    run: Callable[..., Result], files: Any, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    monkeypatch.setattr("powerplan.cli.commands.plan.plan_arguments", lambda *_: pytest.fail("the work began"))
+    refused(run("plan", files.problem, "--max-nmse", "1%", "--output", file), f"output: got '{file}'")
 
 
 def test_unknown_example_and_file(run: Callable[..., Result], files: Any) -> None:

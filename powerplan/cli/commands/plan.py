@@ -11,7 +11,7 @@ from powerplan.cli.chat import Chat
 from powerplan.cli.exits import Exit, plan_exit
 from powerplan.cli.output import write_json
 from powerplan.cli.planning import plan_arguments, print_outcome
-from powerplan.cli.problem import read_hardware
+from powerplan.cli.problem import check_output_file, read_hardware
 from powerplan.cli.quantities import Quantity
 from powerplan.cli.remote import calculator, server_options
 
@@ -60,6 +60,8 @@ def command(
     ((kind, value),) = chosen.items()
     target = TARGETS[kind](value)
     hardware = read_hardware(hardware_file, opt.take_hardware(rest))
+    if output_file is not None:
+        check_output_file("output", output_file)
     if plot_file is not None:
         from powerplan.report.plots import check_plot_file
 
