@@ -92,7 +92,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     code = "OK"
                     return answer
                 except ServiceError as error:
-                    failure = error
+                    # its traceback would hold this frame, and with it the parsed request, until the collector runs
+                    failure = error.with_traceback(None)
                 except (asyncio.CancelledError, grpc.aio.AbortError):
                     raise
                 except Exception:
