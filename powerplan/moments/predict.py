@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from powerplan.checks import check_inputs, choice
+from powerplan.errors import InvalidInput
 from powerplan.hardware.gains import Gains, warn_beyond_voltage
 from powerplan.hardware.hardware import Hardware
 from powerplan.moments.attribution import error_amounts
@@ -84,6 +85,13 @@ def _assemble(predictor: Predictor, parts: Sequence[Moments], sizes: Sequence[in
     mse_by_output = (bias**2 + variance).mean(0)
     mse_bias, spread = float((bias**2).mean()), float(variance.mean())
     mse = float(mse_by_output.mean())
+    if not math.isfinite(mse):
+        raise InvalidInput.of(
+            "inputs",
+            float(predictor.inputs.abs().max()),
+            f"values whose outputs {predictor.inputs.dtype} can hold, squared",
+            "Check the units of inputs and weights, or scale them.",
+        )
     amounts = [error_amounts(network, part) for part in parts]
     by_variance, by_bias = (
         sum(w * a for w, a in zip(weights, column, strict=True)) for column in zip(*amounts, strict=True)

@@ -30,8 +30,8 @@ from powerplan.network.forward import ideal_values, torch_device
 
 #: the stopping rule is looked at after every so many draws
 ROUND = 128
-#: most draws of one simulation
-MAX_DRAWS = 100_000_000
+#: most draws of one simulation: every draw's error and classes are kept
+MAX_DRAWS = 10_000_000
 #: outputs up to which the output covariance is kept whatever it takes; beyond, within 1/16 of the memory limit
 COVARIANCE_OUTPUTS = 64
 

@@ -173,7 +173,7 @@ def test_missed_verification_is_exit_5(run: Callable[..., Result], files: Any, m
 
 def test_interrupt_is_exit_130(files: Any) -> None:
     """SIGINT in the middle of a long simulation: no traceback, exit 130, soon."""
-    command = [*CLI, "simulate", *files.problem, "--draws", "50000000"]
+    command = [*CLI, "simulate", *files.problem, "--draws", "10000000"]
     with on_terminal(command) as (process, outer):
         drawn = b""
         while b"simulating" not in drawn:  # it is under way

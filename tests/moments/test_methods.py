@@ -357,3 +357,10 @@ def test_a_device_that_is_not_there_is_refused(method: str) -> None:
     gains = pp.Gains.uniform(network, pp.Hardware())
     with pytest.raises(pp.InvalidInput, match="device"):
         pp.predict(network, pp.Hardware(), gains, np.ones((1, 3)), method=method, device="cuda:99")
+
+
+def test_inputs_beyond_float64_are_refused(method: str) -> None:
+    network = pp.Network.mlp([np.ones((2, 3))])
+    gains = pp.Gains.uniform(network, pp.Hardware(), voltage=1e-300)
+    with pytest.raises(pp.InvalidInput, match="inputs"):
+        pp.predict(network, pp.Hardware(), gains, np.full((1, 3), 1e200), method=method)
