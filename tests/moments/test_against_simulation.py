@@ -113,12 +113,12 @@ def test_mse_of_every_output(example: Callable[[str], Example], name: str, draws
 @pytest.mark.slow
 @pytest.mark.parametrize("nmse", [0.01, 0.1])
 def test_mse_of_every_output_mnist(example: Callable[[str], Example], nmse: float) -> None:
-    """The same with fewer draws, two standard errors (of about 1 %) allowed; benchmarks/accuracy.py makes them all."""
+    """The same with fewer draws, two standard errors (of 1 to 2 %) allowed; benchmarks/accuracy.py makes them all."""
     chosen = example("mnist")
     hardware = noise_for_nmse(chosen, nmse, pp.Hardware())
     gains = full_range(chosen, hardware)
     simulated = pp.simulate(chosen.network, hardware, gains, chosen.inputs, draws=1500)
-    assert (simulated.mse_by_output_standard_error < 0.015 * simulated.mse_by_output).all()
+    assert (simulated.mse_by_output_standard_error < 0.025 * simulated.mse_by_output).all()
     predicted = pp.predict(chosen.network, hardware, gains, chosen.inputs)
     check_by_output(predicted, simulated, errors=2)
 

@@ -48,7 +48,7 @@ def test_simulated_error_at_the_plan_is_within_3_percent_and_1_percent_after_cal
     example: Callable[[str], Example], name: str, draws: int, nmse: float
 ) -> None:
     chosen = example(name)
-    hardware = pp.Hardware(programming_noise_std=1e-6)
+    hardware = pp.Hardware(programming_noise_std=5e-7)
     plan = pp.plan(
         chosen.network,
         hardware,

@@ -52,4 +52,4 @@ def test_remote_gains_are_the_local_gains(service: Service, name: str, request: 
         for ours, theirs in zip(getattr(here.gains, kind), getattr(there.gains, kind), strict=True):
             assert np.array_equal(ours, theirs)
     assert (here.power, here.mse, here.saving) == (there.power, there.mse, there.saving)
-    assert here.termination.outcome.value == there.termination.outcome.value == "optimal"
+    assert here.termination.outcome.value == there.termination.outcome.value
