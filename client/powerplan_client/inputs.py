@@ -69,7 +69,7 @@ class Gains:
 
     Attributes:
         conductance: one entry per layer: a float, or an (n_out,) array, in S per unit weight.
-        voltage: one float per layer, in V per unit activation.
+        voltage: one entry per layer: a float, or an (n_in,) array with one gain per row, in V per unit activation.
     """
 
     conductance: tuple[Gain, ...]

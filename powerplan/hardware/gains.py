@@ -1,8 +1,12 @@
 """The gains that map a network onto crossbars.
 
-Layer ℓ computes z = W x + b with devices G±_ij = G_min + c_i max(±W_ij, 0) and row voltages V_j = v x_j:
-c is the conductance gain [S per unit weight], v the voltage gain [V per unit activation].
-Limits: G_min + c_i max_j |W_ij| ≤ G_max and v max|x| ≤ V_max.
+Layer ℓ computes z = W x + b with row voltages V_j = v_j x_j and devices
+
+    G±_ij = G_min + c_i max(±W_ij, 0) v_ref / v_j,        v_ref = (Π_j v_j)^(1/n_in),
+
+decoded by 1 / (c_i v_ref): c is the conductance gain [S per unit weight], v the voltage gain [V per unit activation].
+A row that is driven harder holds its weights in smaller devices; with one v for the whole layer, v_ref / v_j = 1.
+Limits: G_min + c_i max_j |W_ij| v_ref / v_j ≤ G_max and v_j max|x_j| ≤ V_max.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ import numpy as np
 from powerplan.checks import Checker, check_inputs, frozen_array, real_array, unknown_keys
 from powerplan.errors import InvalidInput, LimitWarning
 from powerplan.hardware.hardware import Hardware
-from powerplan.network import Linear, Network
+from powerplan.network import Linear, Network, Node
 
 Gain = float | np.ndarray
 
@@ -32,14 +36,15 @@ class Gains:
     Attributes:
         conductance: one entry per crossbar layer: a float, or an (n_out,) array with one gain per
             column (output), in S per unit weight, > 0.
-        voltage: one float per crossbar layer, in V per unit activation, > 0.
+        voltage: one entry per crossbar layer: a float, or an (n_in,) array with one gain per row (input),
+            in V per unit activation, > 0.
 
     Raises:
         InvalidInput: entries that are not positive and finite, or lists of different lengths.
     """
 
     conductance: tuple[Gain, ...]
-    voltage: tuple[float, ...]
+    voltage: tuple[Gain, ...]
 
     def __post_init__(self) -> None:
         check = Checker("gains.")
@@ -48,8 +53,8 @@ class Gains:
             if not isinstance(entries, list | tuple | np.ndarray) or getattr(entries, "ndim", 1) == 0:
                 check.fail(field, entries, "a list with one entry per crossbar layer", "Give a list.")
         check.done()
-        conductance = tuple(_gain(check, f"conductance[{i}]", g, 1) for i, g in enumerate(self.conductance))
-        voltage = tuple(_gain(check, f"voltage[{i}]", g, 0) for i, g in enumerate(self.voltage))
+        conductance = tuple(_gain(check, f"conductance[{i}]", g, "n_out") for i, g in enumerate(self.conductance))
+        voltage = tuple(_gain(check, f"voltage[{i}]", g, "n_in") for i, g in enumerate(self.voltage))
         if len(conductance) != len(voltage):
             check.fail(
                 "voltage", len(voltage), f"one entry per entry of conductance ({len(conductance)})", "Give both lists."
@@ -117,7 +122,7 @@ class Gains:
         """Refuse gains that do not fit the network or that no device of the hardware can hold.
 
         Raises:
-            InvalidInput: wrong number of layers or columns, conductances beyond ``conductance_max``.
+            InvalidInput: wrong number of layers, columns or rows, conductances beyond ``conductance_max``.
         """
         layers = network.crossbars
         check = Checker("gains.")
@@ -129,7 +134,11 @@ class Gains:
                 "Give one gain per layer.",
             )
             check.done()
-        limits = column_conductance_limits(network, hardware)
+        for i, (node, volts) in enumerate(zip(layers, self.voltage, strict=True)):
+            if np.ndim(volts) and np.shape(volts) != (rows := _rows(node)).shape:
+                check.fail(f"voltage[{i}]", volts, f"a float or shape {rows.shape} for {node.name}", "Fix it.")
+        check.done()
+        limits = column_conductance_limits(network, hardware, self.voltage)
         for i, (node, gain, limit) in enumerate(zip(layers, self.conductance, limits, strict=True)):
             if np.ndim(gain) == 1 and np.shape(gain) != limit.shape:
                 check.fail(f"conductance[{i}]", gain, f"a float or shape {limit.shape} for {node.name}", "Fix it.")
@@ -148,7 +157,7 @@ class Gains:
         """Plain lists, for JSON."""
         return {
             "conductance": [g.tolist() if isinstance(g, np.ndarray) else g for g in self.conductance],
-            "voltage": list(self.voltage),
+            "voltage": [g.tolist() if isinstance(g, np.ndarray) else g for g in self.voltage],
         }
 
     @classmethod
@@ -172,25 +181,57 @@ class Gains:
         )
 
 
-def column_conductance_limits(network: Network, hardware: Hardware) -> list[np.ndarray]:
+def reference_voltage(voltage: Gain) -> float:
+    """v_ref of a layer: its voltage gain, or the geometric mean of those of its rows [V per unit activation]."""
+    return float(np.exp(np.log(voltage).mean())) if np.ndim(voltage) else float(voltage)
+
+
+def column_conductance_limits(
+    network: Network, hardware: Hardware, voltage: Sequence[Gain] | None = None
+) -> list[np.ndarray]:
     """Largest conductance gain of every column of every layer, (n_out,) arrays [S per unit weight].
 
     A column of zero weights has no limit of its own: it gets that of a column whose largest weight is the
     layer's, or 1 if the whole layer is zero.
+
+    Args:
+        voltage: voltage gains, one per layer; those with one gain per row scale the stored weights by v_ref / v_j.
+            None = one gain per layer.
     """
     span = hardware.conductance_max - hardware.conductance_min
     limits = []
-    for node in network.crossbars:
+    for node, volts in zip(network.crossbars, voltage or [1.0] * len(network.crossbars), strict=True):
         assert isinstance(node.op, Linear)
-        largest = node.op.column_peaks.copy()
+        if np.ndim(volts):
+            largest = np.abs(node.op.weight * (reference_voltage(volts) / np.asarray(volts))).max(axis=1)
+        else:
+            largest = node.op.column_peaks.copy()
         largest[largest == 0] = largest.max() or 1.0
         limits.append(span / largest)
     return limits
 
 
-def conductance_limits(network: Network, hardware: Hardware) -> list[float]:
-    """Largest conductance gain of every layer [S per unit weight] that keeps all its devices in range."""
-    return [float(limit.min()) for limit in column_conductance_limits(network, hardware)]
+def conductance_limits(network: Network, hardware: Hardware, voltage: Sequence[Gain] | None = None) -> list[float]:
+    """Largest conductance gain of every layer [S per unit weight] that keeps all its devices in range.
+
+    ``voltage``: as in :func:`column_conductance_limits`.
+    """
+    return [float(limit.min()) for limit in column_conductance_limits(network, hardware, voltage)]
+
+
+def row_conductance_limits(network: Network, hardware: Hardware) -> list[np.ndarray]:
+    """Largest conductance per unit weight that the devices of every row can hold, (n_in,) arrays [S per unit weight].
+
+    It bounds a_j = c v_ref / v_j of a row whose layer has one conductance gain c: a_j max_i |W_ij| ≤ G_max − G_min.
+    A row of zero weights gets the limit of the row with the largest weight, or 1 S if the whole layer is zero.
+    """
+    span = hardware.conductance_max - hardware.conductance_min
+    limits = []
+    for node in network.crossbars:
+        largest = _rows(node).copy()
+        largest[largest == 0] = largest.max() or 1.0
+        limits.append(span / largest)
+    return limits
 
 
 def voltage_limits(
@@ -200,19 +241,40 @@ def voltage_limits(
 
     A layer whose inputs are all zero gets V_max. ``values``: the ideal value of every node, where already known.
     """
+    return [float(limit.min()) for limit in row_voltage_limits(network, hardware, inputs, values=values)]
+
+
+def row_voltage_limits(
+    network: Network, hardware: Hardware, inputs: np.ndarray, *, values: Mapping[str, Any] | None = None
+) -> list[np.ndarray]:
+    """Largest voltage gain of every row of every layer: V_max / max|x_j|, (n_in,) arrays [V per unit activation].
+
+    A row whose inputs are all zero gets the limit of the row with the largest input, or V_max if the whole
+    layer's inputs are zero. ``values``: the ideal value of every node, where already known.
+    """
     from powerplan.network.forward import ideal_values
 
     values = ideal_values(network, check_inputs(inputs, network.input_shape)) if values is None else values
-    peaks = [float(values[node.inputs[0]].abs().max()) for node in network.crossbars]
-    return [hardware.voltage_max / (peak or 1.0) for peak in peaks]
+    limits = []
+    for node in network.crossbars:
+        peaks = values[node.inputs[0]].abs().flatten(0, -2).amax(0).cpu().numpy().astype(np.float64)
+        peaks[peaks == 0] = peaks.max() or 1.0
+        limits.append(hardware.voltage_max / peaks)
+    return limits
 
 
-def _gain(check: Checker, field: str, value: object, max_ndim: int) -> Gain:
+def _rows(node: Node) -> np.ndarray:
+    """Largest |weight| of every row (input) of a crossbar layer, (n_in,)."""
+    assert isinstance(node.op, Linear)
+    return np.asarray(np.abs(node.op.weight).max(axis=0), dtype=np.float64)
+
+
+def _gain(check: Checker, field: str, value: object, length: str) -> Gain:
     array = real_array(check, field, value)
     if array is None:
         return 1.0
-    allowed = "a finite number > 0" + (", or an (n_out,) array of them" if max_ndim else "")
-    if array.ndim > max_ndim or array.size == 0 or not (array > 0).all():
+    allowed = f"a finite number > 0, or an ({length},) array of them"
+    if array.ndim > 1 or array.size == 0 or not (array > 0).all():
         check.fail(field, value, allowed, "Gains are positive; to switch a layer off remove it from the network.")
         return 1.0
     return frozen_array(array, np.float64) if array.ndim else float(array)
@@ -230,13 +292,12 @@ def warn_beyond_voltage(
 
     ``values``: the ideal value of every node, where already known.
     """
-    beyond = [
-        f"{name}: {gain / limit * hardware.voltage_max:.4g} V"
-        for name, gain, limit in zip(
-            network.layer_names, gains.voltage, voltage_limits(network, hardware, inputs, values=values), strict=True
-        )
-        if gain > limit * (1 + 1e-6)
-    ]
+    beyond = []
+    limits = row_voltage_limits(network, hardware, inputs, values=values)
+    for name, gain, limit in zip(network.layer_names, gains.voltage, limits, strict=True):
+        worst = float((gain / limit).max())
+        if worst > 1 + 1e-6:
+            beyond.append(f"{name}: {worst * hardware.voltage_max:.4g} V")
     if beyond:
         warnings.warn(
             f"rows are driven beyond hardware.voltage_max = {hardware.voltage_max:g} V ({', '.join(beyond)}): "

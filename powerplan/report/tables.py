@@ -31,7 +31,7 @@ def plan_table(plan: Plan, *, network: Network | None = None) -> str:
             [
                 name,
                 gain_text(plan.gains.conductance[i], "S"),
-                si(plan.gains.voltage[i], "V"),
+                gain_text(plan.gains.voltage[i], "V"),
                 si(float(prediction.power_by_layer[i]), "W"),
                 share(float(prediction.power_by_layer[i]), prediction.power),
                 share(float(prediction.mse_by_layer[i]), prediction.mse),
@@ -47,7 +47,7 @@ def plan_table(plan: Plan, *, network: Network | None = None) -> str:
 def ranges_used(network: Network, hardware: Hardware, gains: Gains) -> list[float]:
     """Largest conductance of every layer, G_min + max_ij c_i |W_ij| [S]."""
     span = hardware.conductance_max - hardware.conductance_min
-    limits = column_conductance_limits(network, hardware)
+    limits = column_conductance_limits(network, hardware, gains.voltage)
     return [
         hardware.conductance_min + span * float(np.max(np.asarray(gain) / limit))
         for gain, limit in zip(gains.conductance, limits, strict=True)
@@ -304,7 +304,7 @@ def network_table(network: Network) -> str:
 def _insert_gains(headers: list[str], rows: list[list[str]], gains: Gains) -> None:
     headers[1:1] = ["gain per unit weight", "voltage per unit"]
     for row, conductance, voltage in zip(rows, gains.conductance, gains.voltage, strict=True):
-        row[1:1] = [gain_text(conductance, "S"), si(voltage, "V")]
+        row[1:1] = [gain_text(conductance, "S"), gain_text(voltage, "V")]
 
 
 def _accuracy_line(accuracy: float | None, predicted: float | None) -> list[tuple[str, str]]:

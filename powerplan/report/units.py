@@ -60,7 +60,7 @@ def si_with_error(value: float, error: float, unit: str) -> str:
 
 
 def gain_text(gain: float | np.ndarray, unit: str) -> str:
-    """A gain; column gains as ``median (min - max)``."""
+    """A gain; those of columns or rows as ``median (min - max)``."""
     if np.ndim(gain) == 0:
         return si(float(gain), unit)
     values = np.asarray(gain)

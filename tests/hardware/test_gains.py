@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from powerplan import Gains, Hardware, InvalidInput, Network
-from powerplan.hardware.gains import column_conductance_limits, conductance_limits, voltage_limits
+from powerplan.errors import LimitWarning
+from powerplan.hardware.gains import (
+    column_conductance_limits,
+    conductance_limits,
+    reference_voltage,
+    row_conductance_limits,
+    row_voltage_limits,
+    voltage_limits,
+    warn_beyond_voltage,
+)
 
 HARDWARE = Hardware(conductance_min=10e-6, conductance_max=110e-6, voltage_max=0.5)
 NETWORK = Network.mlp([np.array([[1.0, -4.0], [2.0, 0.5], [0.0, 0.0]]), np.array([[0.1, 0.2, -0.25]])])
@@ -74,8 +83,8 @@ def test_conductance_gains_are_positive(bad: Any) -> None:
         Gains(conductance=(bad,), voltage=(1.0,))
 
 
-@pytest.mark.parametrize("bad", [0, -1.0, float("nan"), float("inf"), "x", None, [1.0]])
-def test_voltage_gains_are_positive_numbers(bad: Any) -> None:
+@pytest.mark.parametrize("bad", [0, -1.0, float("nan"), float("inf"), "x", None, [], [[1.0]], [1.0, 0.0], 1j])
+def test_voltage_gains_are_positive(bad: Any) -> None:
     with pytest.raises(InvalidInput, match=r"gains\.voltage\[0\]"):
         Gains(conductance=(1e-5,), voltage=(bad,))
 
@@ -106,6 +115,52 @@ def test_columns() -> None:
         wrong.check(NETWORK, HARDWARE)
 
 
+def test_rows() -> None:
+    """A row driven harder stores smaller conductances: limits and checks use c_i |W_ij| v_ref / v_j."""
+    volts = np.array([0.1, 0.4])
+    assert reference_voltage(volts) == pytest.approx(0.2)
+    assert reference_voltage(0.3) == 0.3
+    # |W| v_ref / v_j of the columns: (2, 2), (4, 0.25), 0
+    limits = column_conductance_limits(NETWORK, HARDWARE, (volts, 1.0))
+    np.testing.assert_allclose(limits[0], [100e-6 / 2, 100e-6 / 4, 100e-6 / 4])
+    np.testing.assert_allclose(conductance_limits(NETWORK, HARDWARE, (volts, 1.0)), [100e-6 / 4, 100e-6 / 0.25])
+    good = Gains(conductance=(25e-6, 1e-5), voltage=(volts, 1.0))
+    good.check(NETWORK, HARDWARE)
+    with pytest.raises(InvalidInput, match=r"conductance\[0\].*Divide it by 1\.04"):
+        Gains(conductance=(26e-6, 1e-5), voltage=(volts, 1.0)).check(NETWORK, HARDWARE)
+    with pytest.raises(InvalidInput, match=r"voltage\[0\].*shape \(2,\) for linear1"):
+        Gains(conductance=(1e-6, 1e-5), voltage=(np.ones(3), 1.0)).check(NETWORK, HARDWARE)
+
+
+def test_equal_rows_are_one_gain() -> None:
+    """Row gains that are all equal have the limits of one gain for the layer."""
+    rows = column_conductance_limits(NETWORK, HARDWARE, (np.full(2, 0.3), np.full(3, 0.2)))
+    for by_row, by_layer in zip(rows, column_conductance_limits(NETWORK, HARDWARE), strict=True):
+        np.testing.assert_allclose(by_row, by_layer, rtol=1e-15)
+
+
+def test_row_limits_are_tight() -> None:
+    """Every row by its own largest weight and largest activation; rows of zeros take the tightest limit."""
+    rows = row_conductance_limits(NETWORK, HARDWARE)
+    np.testing.assert_allclose(rows[0], [100e-6 / 2, 100e-6 / 4])
+    np.testing.assert_allclose(rows[1], [100e-6 / 0.1, 100e-6 / 0.2, 100e-6 / 0.25])
+    inputs = np.array([[1.0, 0.0], [-0.5, 0.0]])
+    np.testing.assert_allclose(row_voltage_limits(NETWORK, HARDWARE, inputs)[0], [0.5 / 1, 0.5 / 1])
+    inputs = np.array([[1.0, 0.0], [0.5, -2.0]])
+    np.testing.assert_allclose(row_voltage_limits(NETWORK, HARDWARE, inputs)[0], [0.5 / 1, 0.5 / 2])
+    dead = Network.mlp([np.array([[0.0, 2.0]]), np.zeros((1, 1))])
+    np.testing.assert_allclose(np.concatenate(row_conductance_limits(dead, HARDWARE)), [50e-6, 50e-6, 100e-6])
+
+
+def test_every_row_is_warned_of_by_itself() -> None:
+    inputs = np.array([[1.0, 0.0], [0.5, -2.0]])
+    gains = Gains(conductance=(1e-6, 1e-6), voltage=(np.array([0.5, 0.25]), 1e-3))
+    warn_beyond_voltage(NETWORK, HARDWARE, gains, inputs)
+    beyond = Gains(conductance=(1e-6, 1e-6), voltage=(np.array([0.25, 0.5]), 1e-3))
+    with pytest.warns(LimitWarning, match=r"linear1: 1 V"):
+        warn_beyond_voltage(NETWORK, HARDWARE, beyond, inputs)
+
+
 def test_immutable() -> None:
     array = np.array([1e-5, 1e-5, 1e-5])
     gains = Gains(conductance=[array, 1e-5], voltage=[1, 2])  # type: ignore[arg-type]
@@ -124,6 +179,8 @@ def test_dict_round_trip() -> None:
     np.testing.assert_array_equal(again.conductance[0], gains.conductance[0])
     assert again.conductance[1] == 3e-5
     assert again.voltage == gains.voltage
+    rows = Gains(conductance=(1e-5,), voltage=(np.array([0.1, 0.2]),))
+    np.testing.assert_array_equal(Gains.from_dict(json.loads(json.dumps(rows.to_dict()))).voltage[0], rows.voltage[0])
     bad: Any
     for bad in ({}, {"conductance": [1]}, {"conductance": 1, "voltage": [1]}, None, []):
         with pytest.raises(InvalidInput, match="gains"):

@@ -57,9 +57,11 @@ class _GranularityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Granulari
     """One gain per crossbar layer."""
     GRANULARITY_COLUMN: _Granularity.ValueType  # 3
     """One gain per column (output) of every crossbar layer."""
+    GRANULARITY_SIGNAL: _Granularity.ValueType  # 4
+    """One voltage gain per row (input) of every crossbar layer, with the inverse in its stored weights."""
 
 class Granularity(_Granularity, metaclass=_GranularityEnumTypeWrapper):
-    """How finely the conductance gains are chosen."""
+    """How finely the gains are chosen."""
 
 GRANULARITY_UNSPECIFIED: Granularity.ValueType  # 0
 """The server's default, GRANULARITY_LAYER."""
@@ -69,6 +71,8 @@ GRANULARITY_LAYER: Granularity.ValueType  # 2
 """One gain per crossbar layer."""
 GRANULARITY_COLUMN: Granularity.ValueType  # 3
 """One gain per column (output) of every crossbar layer."""
+GRANULARITY_SIGNAL: Granularity.ValueType  # 4
+"""One voltage gain per row (input) of every crossbar layer, with the inverse in its stored weights."""
 Global___Granularity: _TypeAlias = Granularity  # noqa: Y015
 
 @_typing.final
@@ -83,7 +87,7 @@ class Gain(_message.Message):
     """One gain for the whole layer."""
     @_builtins.property
     def vector(self) -> Global___GainVector:
-        """One gain per column (output) of the layer."""
+        """One conductance gain per column (output), or one voltage gain per row (input) of the layer."""
 
     def __init__(
         self,
@@ -103,7 +107,7 @@ Global___Gain: _TypeAlias = Gain  # noqa: Y015
 
 @_typing.final
 class GainVector(_message.Message):
-    """One gain per column (output) of a layer."""
+    """One gain per column (conductance) or per row (voltage) of a layer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

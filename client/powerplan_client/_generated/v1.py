@@ -32,6 +32,7 @@ from powerplan_client._generated.gains_pb2 import GAIN_KIND_VOLTAGE as GAIN_KIND
 from powerplan_client._generated.gains_pb2 import GRANULARITY_COLUMN as GRANULARITY_COLUMN
 from powerplan_client._generated.gains_pb2 import GRANULARITY_LAYER as GRANULARITY_LAYER
 from powerplan_client._generated.gains_pb2 import GRANULARITY_NETWORK as GRANULARITY_NETWORK
+from powerplan_client._generated.gains_pb2 import GRANULARITY_SIGNAL as GRANULARITY_SIGNAL
 from powerplan_client._generated.gains_pb2 import GRANULARITY_UNSPECIFIED as GRANULARITY_UNSPECIFIED
 from powerplan_client._generated.gains_pb2 import Gain as Gain
 from powerplan_client._generated.gains_pb2 import GainKind as GainKind
