@@ -40,23 +40,10 @@ def plan_exit(plan: Plan) -> Exit:
     standard errors, its 95 % confidence interval.
     """
     from powerplan.planning import Outcome
+    from powerplan.planning.verify import misses_target
 
     if plan.termination.outcome is Outcome.INFEASIBLE:
         return Exit.INFEASIBLE
     if plan.termination.outcome is not Outcome.OPTIMAL:
         return Exit.LIMIT
     return Exit.VERIFICATION if misses_target(plan) else Exit.OK
-
-
-def misses_target(plan: Plan) -> bool:
-    """True if the plan was verified and the bounded quantity exceeds its bound beyond the 95 % interval."""
-    from powerplan.planning import MaxPower
-
-    check = plan.verification
-    if check is None:
-        return False
-    if isinstance(plan.target, MaxPower):
-        relative = check.power_standard_error / check.power if check.power else 0.0
-    else:
-        relative = check.mse_standard_error / check.mse if check.mse else 0.0
-    return check.ratio > 1 + 1.96 * relative * check.ratio

@@ -6,7 +6,8 @@ from powerplan.hardware import Gains, Hardware
 from powerplan.montecarlo import Simulation, simulate
 from powerplan.network import Network
 from powerplan.planning.outcome import Verification
-from powerplan.planning.targets import MaxMSE, MaxNMSE, Target
+from powerplan.planning.plan_value import Plan
+from powerplan.planning.targets import MaxMSE, MaxNMSE, MaxPower, Target
 
 
 def verify(
@@ -40,3 +41,15 @@ def _bounded(simulation: Simulation, target: Target) -> float:
     if isinstance(target, MaxMSE):
         return simulation.mse
     return simulation.nmse if isinstance(target, MaxNMSE) else simulation.power
+
+
+def misses_target(plan: Plan) -> bool:
+    """True if the plan was verified and the bounded quantity exceeds its bound beyond the 95 % interval."""
+    check = plan.verification
+    if check is None:
+        return False
+    if isinstance(plan.target, MaxPower):
+        relative = check.power_standard_error / check.power if check.power else 0.0
+    else:
+        relative = check.mse_standard_error / check.mse if check.mse else 0.0
+    return check.ratio > 1 + 1.96 * relative * check.ratio
