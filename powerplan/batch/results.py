@@ -1,0 +1,103 @@
+"""What a study gives: one result per point, either a plan or a failure that says why."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from powerplan.planning.plan_value import Plan
+
+
+class PointState(enum.Enum):
+    """Where a point of a study stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a point has no plan.
+
+    Attributes:
+        code: stable word for programs: "invalid" (settings that cannot be planned), "unreadable" (a network or
+            inputs that cannot be read), "solver" (an optimiser gave up), "crashed" (the worker died),
+            "time_limit" (killed for taking too long), "internal" (a fault of powerplan).
+        message: what happened and what to do next, for a person.
+        attempts: how often it was tried.
+    """
+
+    code: str
+    message: str
+    attempts: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PointResult:
+    """One point of a study.
+
+    Attributes:
+        name: readable, unique in the study.
+        settings: what was asked, as plain values: "network", "inputs" and "hardware" (names of the study),
+            "override" (hardware fields changed on top), "target" ({kind: value}), "granularity", "optimize",
+            "method", "verify_draws", "calibrate", "seed", ...
+        state: done, failed, or not there yet.
+        plan: the plan of a point that is done, else None. An infeasible target is done: its plan says so.
+        failure: why a failed point failed, else None.
+        seconds: wall time of the calculation [s]; None unless done.
+        attempts: how often the calculation was begun.
+        key: content hash of the job (SHA-256, hexadecimal); points that ask the same share it.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    state: PointState
+    plan: Plan | None = None
+    failure: Failure | None = None
+    seconds: float | None = None
+    attempts: int = 0
+    key: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StudyResult:
+    """A study and what is known of its points, in the order of the study file.
+
+    Attributes:
+        name: of the study.
+        description: free text of the study file, may be empty.
+        points: every point.
+        axes: names of the settings that differ between points ("network", "hardware", "override.read_noise_std",
+            "target", ...), in the order of the study.
+        started: when the first calculation began, seconds since the epoch; None if none has.
+        ended: when the last calculation ended, likewise.
+        provenance: powerplan version, digests of networks and inputs by name, digest of the study, runners.
+    """
+
+    name: str
+    description: str = ""
+    points: tuple[PointResult, ...]
+    axes: tuple[str, ...] = ()
+    started: float | None = None
+    ended: float | None = None
+    provenance: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def done(self) -> tuple[PointResult, ...]:
+        """The points with a plan."""
+        return tuple(point for point in self.points if point.state is PointState.DONE)
+
+    @property
+    def failed(self) -> tuple[PointResult, ...]:
+        """The points with a failure."""
+        return tuple(point for point in self.points if point.state is PointState.FAILED)
+
+    @property
+    def complete(self) -> bool:
+        """True if every point has a plan."""
+        return len(self.done) == len(self.points)
