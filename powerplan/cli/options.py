@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ import click
 
 from powerplan.cli.chat import Chat
 from powerplan.cli.quantities import Quantity
+from powerplan.hardware.describe import hardware_fields
 from powerplan.hardware.hardware import Hardware
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -47,30 +47,20 @@ network_options = _all(
 # ---------------------------------------------------------------- hardware
 
 
-def hardware_fields() -> dict[str, tuple[str, str]]:
-    """Unit and description of every field of the hardware, read from its docstring: name -> (unit, text)."""
-    text = (Hardware.__doc__ or "").partition("Attributes:")[2].partition("Raises:")[0]
-    entries = re.split(r"\n\s+(?=[a-z_]+: )", text)
-    found = {}
-    for entry in filter(str.strip, entries):
-        name, _, description = " ".join(entry.split()).partition(": ")
-        unit = re.search(r"\[(\w+)\]", description)
-        found[name] = (unit[1] if unit else "", description)
-    return found
-
-
 def hardware_options(function: _Command) -> _Command:
     """``--hardware FILE.toml`` and one option for every field of :class:`Hardware`, which wins over the file."""
     described = hardware_fields()
     for f in reversed(fields(Hardware)):
         unit, text = described.get(f.name, ("", ""))
-        default = "none" if f.default is None else f.default if isinstance(f.default, bool) else f"{f.default:g}"
+        default = "none" if f.default is None else f"{f.default:g}" if isinstance(f.default, float) else f.default
         text = f"{text[:1].upper()}{text[1:]}  [default: {str(default).lower()}]"
         flag = "--" + f.name.replace("_", "-")
         if f.type == "bool":
             add = click.option(f"{flag}/--no-{flag[2:]}", _PREFIX + f.name, default=None, help=text)
         else:
-            kind = Quantity(unit, many="tuple" in str(f.type))
+            kind: click.ParamType = Quantity(unit, many="tuple" in str(f.type))
+            if not str(f.type).startswith(("float", "tuple")):
+                kind = click.STRING if str(f.type).startswith("str") else click.INT
             add = click.option(flag, _PREFIX + f.name, type=kind, help=text)
         function = add(function)
     return click.option(

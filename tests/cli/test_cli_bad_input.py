@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import Result
 
-from powerplan.cli.options import hardware_fields
+from powerplan.hardware.describe import hardware_fields
 from powerplan.hardware.hardware import Hardware
 
 
