@@ -30,6 +30,10 @@ class Hardware:
         voltage_max: largest magnitude of a row voltage [V].
         feedback_resistance: of the transimpedance amplifiers (TIA) [ohm]; None = their power is not counted.
         read_time: duration of one read [s].
+        array_rows, array_columns: size of one physical crossbar, in devices; None = as large as needed.
+        mapping: "shared": one array serves every position of a convolution or token;
+            "unrolled": one array per position.
+        column_gain_std: relative gain error common to all devices of one physical column, a fraction.
     """
 
     conductance_min: float | None = None
@@ -44,6 +48,10 @@ class Hardware:
     voltage_max: float | None = None
     feedback_resistance: float | None = None
     read_time: float | None = None
+    array_rows: int | None = None
+    array_columns: int | None = None
+    mapping: str | None = None
+    column_gain_std: float | None = None
 
 
 #: field of the message by field of Hardware
@@ -60,6 +68,10 @@ HARDWARE_FIELDS = {
     "voltage_max": "voltage_max_volts",
     "feedback_resistance": "feedback_resistance_ohms",
     "read_time": "read_time_seconds",
+    "array_rows": "array_rows",
+    "array_columns": "array_columns",
+    "mapping": "mapping",
+    "column_gain_std": "column_gain_std",
 }
 
 

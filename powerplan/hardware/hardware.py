@@ -11,16 +11,22 @@ clipped Gaussian. Devices are independent and are programmed once, then read man
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from powerplan.checks import Checker, unknown_keys
+from powerplan.checks import Checker, nearest, unknown_keys
 from powerplan.errors import InvalidInput
+
+#: how the positions of a convolution, or the tokens of a sequence, meet the arrays
+MAPPINGS = ("shared", "unrolled")
 
 #: beyond any unit: larger numbers could not be squared in every precision
 _LARGEST = 1e30
+#: rows or columns of a crossbar
+_MOST = 2**31 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +48,13 @@ class Hardware:
         feedback_resistance: feedback of the transimpedance amplifiers (TIA) [ohm], > 0;
             None = TIA power not counted.
         read_time: duration of one read [s], > 0, turns power into energy.
+        array_rows: rows of one physical crossbar, in devices, >= 1; None = as many as a layer needs.
+        array_columns: columns of one physical crossbar, in devices, >= 1; None = as many as a layer needs.
+        mapping: "shared": one array serves every position of a convolution, or every token, in turn;
+            "unrolled": one array per position.
+        column_gain_std: relative gain error common to all devices of one physical column of an array,
+            standard deviation, a fraction >= 0; drawn once, static over reads. The two columns of a
+            differential pair are independent.
 
     Raises:
         InvalidInput: listing every violated field.
@@ -59,6 +72,10 @@ class Hardware:
     voltage_max: float = 0.2
     feedback_resistance: float | None = None
     read_time: float = 100e-9
+    array_rows: int | None = None
+    array_columns: int | None = None
+    mapping: str = "shared"
+    column_gain_std: float = 0.0
 
     def __post_init__(self) -> None:
         check = Checker("hardware.")
@@ -85,6 +102,16 @@ class Hardware:
         if self.feedback_resistance is not None:
             check.number("feedback_resistance", self.feedback_resistance, above=0, unit="ohm")
         check.number("read_time", self.read_time, above=0, unit="s")
+        for name in ("array_rows", "array_columns"):
+            self._check_count(check, name)
+        if self.mapping not in MAPPINGS:
+            check.fail(
+                "mapping",
+                self.mapping,
+                "one of " + ", ".join(map(repr, MAPPINGS)),
+                nearest(str(self.mapping), MAPPINGS),
+            )
+        check.number("column_gain_std", self.column_gain_std, at_least=0)
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, int | float) and _LARGEST < value < math.inf:
@@ -92,8 +119,17 @@ class Hardware:
         check.done()
         for field in fields(self):  # plain floats, whatever kind of number was given
             value = getattr(self, field.name)
-            if not isinstance(value, bool | tuple | None):
+            if value is not None and str(field.type).startswith("float"):
                 object.__setattr__(self, field.name, float(value))
+
+    def _check_count(self, check: Checker, name: str) -> None:
+        value = getattr(self, name)
+        if value is None:
+            return
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 1 <= value <= _MOST or value % 1:
+            check.fail(name, value, f"a whole number from 1 to {_MOST}, or None", "Give the size in devices.")
+        else:
+            object.__setattr__(self, name, int(value))
 
     def _check_polynomial(self, check: Checker) -> None:
         try:
@@ -135,7 +171,7 @@ class Hardware:
     @property
     def is_noiseless(self) -> bool:
         """True if no noise of any kind is described."""
-        return not (self.has_programming_noise or self.read_noise_std or self.input_noise_std)
+        return not (self.has_programming_noise or self.read_noise_std or self.input_noise_std or self.column_gain_std)
 
     def replace(self, **changes: Any) -> Hardware:
         """A copy with some fields changed, validated again."""

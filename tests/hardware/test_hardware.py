@@ -20,14 +20,16 @@ NOT_NEGATIVE = (
     "programming_noise_proportional",
     "read_noise_std",
     "input_noise_std",
+    "column_gain_std",
 )
+COUNTS = ("array_rows", "array_columns")
 NUMBERS = POSITIVE + NOT_NEGATIVE
 
 
 def test_every_field_is_covered() -> None:
     """The lists above name every field, so that the tests below leave none out."""
-    others = {"programming_noise_polynomial", "clip_conductance"}
-    assert {f.name for f in dataclasses.fields(Hardware)} == {*NUMBERS, *others}
+    others = {"programming_noise_polynomial", "clip_conductance", "mapping"}
+    assert {f.name for f in dataclasses.fields(Hardware)} == {*NUMBERS, *COUNTS, *others}
 
 
 @pytest.mark.parametrize("field", NUMBERS)
@@ -69,6 +71,27 @@ def test_noise_polynomial_from_any_sequence() -> None:
 def test_clipping_is_a_boolean(bad: Any) -> None:
     with pytest.raises(InvalidInput, match=r"hardware\.clip_conductance"):
         Hardware(clip_conductance=bad)
+
+
+@pytest.mark.parametrize("field", COUNTS)
+@pytest.mark.parametrize("bad", [0, -1, 1.5, float("nan"), float("inf"), "1", True, 2**31, [1]])
+def test_sizes_of_arrays_are_whole_numbers(field: str, bad: Any) -> None:
+    with pytest.raises(InvalidInput, match=rf"hardware\.{field}: got .*a whole number"):
+        Hardware(**{field: bad})
+
+
+@pytest.mark.parametrize("field", COUNTS)
+def test_sizes_of_arrays_become_plain_integers(field: str) -> None:
+    for given_ in (np.int32(64), 64.0, 64):
+        value = getattr(Hardware(**{field: given_}), field)
+        assert value == 64
+        assert type(value) is int
+
+
+@pytest.mark.parametrize("bad", ["Shared", "unroled", "", None, 3, ["shared"]])
+def test_mapping_is_one_of_two_words(bad: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"hardware\.mapping: .*'shared', 'unrolled'"):
+        Hardware(mapping=bad)
 
 
 def test_all_violations_at_once() -> None:
@@ -160,7 +183,13 @@ def test_toml_that_is_not_there(tmp_path: Path) -> None:
 def test_is_noiseless() -> None:
     silent = Hardware(programming_noise_std=0)
     assert silent.is_noiseless
-    for field in ("programming_noise_std", "programming_noise_proportional", "read_noise_std", "input_noise_std"):
+    for field in (
+        "programming_noise_std",
+        "programming_noise_proportional",
+        "read_noise_std",
+        "input_noise_std",
+        "column_gain_std",
+    ):
         assert not silent.replace(**{field: 1e-6}).is_noiseless
     assert not silent.replace(programming_noise_polynomial=(0.0, 1e-6)).is_noiseless
     assert silent.replace(programming_noise_polynomial=(0.0, 0.0)).is_noiseless

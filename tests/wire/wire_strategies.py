@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import powerplan as pp
+from powerplan.hardware.hardware import MAPPINGS
 from powerplan.network import ACTIVATIONS, Activation, Flatten, Linear, Node, Scale
 
 finite = st.floats(-1e6, 1e6, width=32)
@@ -61,6 +62,10 @@ def hardwares(draw: st.DrawFn) -> pp.Hardware:
         voltage_max=draw(positive),
         feedback_resistance=draw(st.none() | positive),
         read_time=draw(positive),
+        array_rows=draw(st.none() | st.integers(1, 4096)),
+        array_columns=draw(st.none() | st.integers(1, 4096)),
+        mapping=draw(st.sampled_from(MAPPINGS)),
+        column_gain_std=draw(st.floats(0, 0.5)),
     )
 
 

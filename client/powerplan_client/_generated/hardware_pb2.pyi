@@ -40,6 +40,10 @@ class Hardware(_message.Message):
     VOLTAGE_MAX_VOLTS_FIELD_NUMBER: _builtins.int
     FEEDBACK_RESISTANCE_OHMS_FIELD_NUMBER: _builtins.int
     READ_TIME_SECONDS_FIELD_NUMBER: _builtins.int
+    ARRAY_ROWS_FIELD_NUMBER: _builtins.int
+    ARRAY_COLUMNS_FIELD_NUMBER: _builtins.int
+    MAPPING_FIELD_NUMBER: _builtins.int
+    COLUMN_GAIN_STD_FIELD_NUMBER: _builtins.int
     conductance_min_siemens: _builtins.float
     """Smallest conductance of a device, >= 0. Default 0."""
     conductance_max_siemens: _builtins.float
@@ -62,6 +66,18 @@ class Hardware(_message.Message):
     """Feedback of the transimpedance amplifiers (TIA), > 0. Left out = their power is not counted."""
     read_time_seconds: _builtins.float
     """Duration of one read, > 0: turns power into energy. Default 100e-9."""
+    array_rows: _builtins.int
+    """Rows of one physical crossbar, in devices, >= 1. Left out = as many as a layer needs."""
+    array_columns: _builtins.int
+    """Columns of one physical crossbar, in devices, >= 1. Left out = as many as a layer needs."""
+    mapping: _builtins.str
+    """"shared" (default): one array serves every position of a convolution, or every token, in turn;
+    "unrolled": one array per position.
+    """
+    column_gain_std: _builtins.float
+    """Relative gain error common to all devices of one physical column, standard deviation, >= 0: drawn once,
+    static over reads, independent for the two columns of a differential pair. Default 0.
+    """
     @_builtins.property
     def programming_noise_polynomial_siemens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Coefficients a_0, a_1, ... of the polynomial part, at most 16. Empty = no polynomial part."""
@@ -81,13 +97,23 @@ class Hardware(_message.Message):
         voltage_max_volts: _builtins.float | None = ...,
         feedback_resistance_ohms: _builtins.float | None = ...,
         read_time_seconds: _builtins.float | None = ...,
+        array_rows: _builtins.int | None = ...,
+        array_columns: _builtins.int | None = ...,
+        mapping: _builtins.str | None = ...,
+        column_gain_std: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_clip_conductance", b"_clip_conductance", "_conductance_max_siemens", b"_conductance_max_siemens", "_conductance_min_siemens", b"_conductance_min_siemens", "_feedback_resistance_ohms", b"_feedback_resistance_ohms", "_input_noise_std_volts", b"_input_noise_std_volts", "_programming_noise_proportional", b"_programming_noise_proportional", "_programming_noise_reference_siemens", b"_programming_noise_reference_siemens", "_programming_noise_std_siemens", b"_programming_noise_std_siemens", "_read_noise_std_amperes", b"_read_noise_std_amperes", "_read_time_seconds", b"_read_time_seconds", "_voltage_max_volts", b"_voltage_max_volts", "clip_conductance", b"clip_conductance", "conductance_max_siemens", b"conductance_max_siemens", "conductance_min_siemens", b"conductance_min_siemens", "feedback_resistance_ohms", b"feedback_resistance_ohms", "input_noise_std_volts", b"input_noise_std_volts", "programming_noise_proportional", b"programming_noise_proportional", "programming_noise_reference_siemens", b"programming_noise_reference_siemens", "programming_noise_std_siemens", b"programming_noise_std_siemens", "read_noise_std_amperes", b"read_noise_std_amperes", "read_time_seconds", b"read_time_seconds", "voltage_max_volts", b"voltage_max_volts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_array_columns", b"_array_columns", "_array_rows", b"_array_rows", "_clip_conductance", b"_clip_conductance", "_column_gain_std", b"_column_gain_std", "_conductance_max_siemens", b"_conductance_max_siemens", "_conductance_min_siemens", b"_conductance_min_siemens", "_feedback_resistance_ohms", b"_feedback_resistance_ohms", "_input_noise_std_volts", b"_input_noise_std_volts", "_mapping", b"_mapping", "_programming_noise_proportional", b"_programming_noise_proportional", "_programming_noise_reference_siemens", b"_programming_noise_reference_siemens", "_programming_noise_std_siemens", b"_programming_noise_std_siemens", "_read_noise_std_amperes", b"_read_noise_std_amperes", "_read_time_seconds", b"_read_time_seconds", "_voltage_max_volts", b"_voltage_max_volts", "array_columns", b"array_columns", "array_rows", b"array_rows", "clip_conductance", b"clip_conductance", "column_gain_std", b"column_gain_std", "conductance_max_siemens", b"conductance_max_siemens", "conductance_min_siemens", b"conductance_min_siemens", "feedback_resistance_ohms", b"feedback_resistance_ohms", "input_noise_std_volts", b"input_noise_std_volts", "mapping", b"mapping", "programming_noise_proportional", b"programming_noise_proportional", "programming_noise_reference_siemens", b"programming_noise_reference_siemens", "programming_noise_std_siemens", b"programming_noise_std_siemens", "read_noise_std_amperes", b"read_noise_std_amperes", "read_time_seconds", b"read_time_seconds", "voltage_max_volts", b"voltage_max_volts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clip_conductance", b"_clip_conductance", "_conductance_max_siemens", b"_conductance_max_siemens", "_conductance_min_siemens", b"_conductance_min_siemens", "_feedback_resistance_ohms", b"_feedback_resistance_ohms", "_input_noise_std_volts", b"_input_noise_std_volts", "_programming_noise_proportional", b"_programming_noise_proportional", "_programming_noise_reference_siemens", b"_programming_noise_reference_siemens", "_programming_noise_std_siemens", b"_programming_noise_std_siemens", "_read_noise_std_amperes", b"_read_noise_std_amperes", "_read_time_seconds", b"_read_time_seconds", "_voltage_max_volts", b"_voltage_max_volts", "clip_conductance", b"clip_conductance", "conductance_max_siemens", b"conductance_max_siemens", "conductance_min_siemens", b"conductance_min_siemens", "feedback_resistance_ohms", b"feedback_resistance_ohms", "input_noise_std_volts", b"input_noise_std_volts", "programming_noise_polynomial_siemens", b"programming_noise_polynomial_siemens", "programming_noise_proportional", b"programming_noise_proportional", "programming_noise_reference_siemens", b"programming_noise_reference_siemens", "programming_noise_std_siemens", b"programming_noise_std_siemens", "read_noise_std_amperes", b"read_noise_std_amperes", "read_time_seconds", b"read_time_seconds", "voltage_max_volts", b"voltage_max_volts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_array_columns", b"_array_columns", "_array_rows", b"_array_rows", "_clip_conductance", b"_clip_conductance", "_column_gain_std", b"_column_gain_std", "_conductance_max_siemens", b"_conductance_max_siemens", "_conductance_min_siemens", b"_conductance_min_siemens", "_feedback_resistance_ohms", b"_feedback_resistance_ohms", "_input_noise_std_volts", b"_input_noise_std_volts", "_mapping", b"_mapping", "_programming_noise_proportional", b"_programming_noise_proportional", "_programming_noise_reference_siemens", b"_programming_noise_reference_siemens", "_programming_noise_std_siemens", b"_programming_noise_std_siemens", "_read_noise_std_amperes", b"_read_noise_std_amperes", "_read_time_seconds", b"_read_time_seconds", "_voltage_max_volts", b"_voltage_max_volts", "array_columns", b"array_columns", "array_rows", b"array_rows", "clip_conductance", b"clip_conductance", "column_gain_std", b"column_gain_std", "conductance_max_siemens", b"conductance_max_siemens", "conductance_min_siemens", b"conductance_min_siemens", "feedback_resistance_ohms", b"feedback_resistance_ohms", "input_noise_std_volts", b"input_noise_std_volts", "mapping", b"mapping", "programming_noise_polynomial_siemens", b"programming_noise_polynomial_siemens", "programming_noise_proportional", b"programming_noise_proportional", "programming_noise_reference_siemens", b"programming_noise_reference_siemens", "programming_noise_std_siemens", b"programming_noise_std_siemens", "read_noise_std_amperes", b"read_noise_std_amperes", "read_time_seconds", b"read_time_seconds", "voltage_max_volts", b"voltage_max_volts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__array_columns: _TypeAlias = _typing.Literal["array_columns"]  # noqa: Y015
+    _WhichOneofArgType__array_columns: _TypeAlias = _typing.Literal["_array_columns", b"_array_columns"]  # noqa: Y015
+    _WhichOneofReturnType__array_rows: _TypeAlias = _typing.Literal["array_rows"]  # noqa: Y015
+    _WhichOneofArgType__array_rows: _TypeAlias = _typing.Literal["_array_rows", b"_array_rows"]  # noqa: Y015
     _WhichOneofReturnType__clip_conductance: _TypeAlias = _typing.Literal["clip_conductance"]  # noqa: Y015
     _WhichOneofArgType__clip_conductance: _TypeAlias = _typing.Literal["_clip_conductance", b"_clip_conductance"]  # noqa: Y015
+    _WhichOneofReturnType__column_gain_std: _TypeAlias = _typing.Literal["column_gain_std"]  # noqa: Y015
+    _WhichOneofArgType__column_gain_std: _TypeAlias = _typing.Literal["_column_gain_std", b"_column_gain_std"]  # noqa: Y015
     _WhichOneofReturnType__conductance_max_siemens: _TypeAlias = _typing.Literal["conductance_max_siemens"]  # noqa: Y015
     _WhichOneofArgType__conductance_max_siemens: _TypeAlias = _typing.Literal["_conductance_max_siemens", b"_conductance_max_siemens"]  # noqa: Y015
     _WhichOneofReturnType__conductance_min_siemens: _TypeAlias = _typing.Literal["conductance_min_siemens"]  # noqa: Y015
@@ -96,6 +122,8 @@ class Hardware(_message.Message):
     _WhichOneofArgType__feedback_resistance_ohms: _TypeAlias = _typing.Literal["_feedback_resistance_ohms", b"_feedback_resistance_ohms"]  # noqa: Y015
     _WhichOneofReturnType__input_noise_std_volts: _TypeAlias = _typing.Literal["input_noise_std_volts"]  # noqa: Y015
     _WhichOneofArgType__input_noise_std_volts: _TypeAlias = _typing.Literal["_input_noise_std_volts", b"_input_noise_std_volts"]  # noqa: Y015
+    _WhichOneofReturnType__mapping: _TypeAlias = _typing.Literal["mapping"]  # noqa: Y015
+    _WhichOneofArgType__mapping: _TypeAlias = _typing.Literal["_mapping", b"_mapping"]  # noqa: Y015
     _WhichOneofReturnType__programming_noise_proportional: _TypeAlias = _typing.Literal["programming_noise_proportional"]  # noqa: Y015
     _WhichOneofArgType__programming_noise_proportional: _TypeAlias = _typing.Literal["_programming_noise_proportional", b"_programming_noise_proportional"]  # noqa: Y015
     _WhichOneofReturnType__programming_noise_reference_siemens: _TypeAlias = _typing.Literal["programming_noise_reference_siemens"]  # noqa: Y015
@@ -109,7 +137,13 @@ class Hardware(_message.Message):
     _WhichOneofReturnType__voltage_max_volts: _TypeAlias = _typing.Literal["voltage_max_volts"]  # noqa: Y015
     _WhichOneofArgType__voltage_max_volts: _TypeAlias = _typing.Literal["_voltage_max_volts", b"_voltage_max_volts"]  # noqa: Y015
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__array_columns) -> _WhichOneofReturnType__array_columns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__array_rows) -> _WhichOneofReturnType__array_rows | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__clip_conductance) -> _WhichOneofReturnType__clip_conductance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__column_gain_std) -> _WhichOneofReturnType__column_gain_std | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__conductance_max_siemens) -> _WhichOneofReturnType__conductance_max_siemens | None: ...
     @_typing.overload
@@ -118,6 +152,8 @@ class Hardware(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__feedback_resistance_ohms) -> _WhichOneofReturnType__feedback_resistance_ohms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__input_noise_std_volts) -> _WhichOneofReturnType__input_noise_std_volts | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mapping) -> _WhichOneofReturnType__mapping | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__programming_noise_proportional) -> _WhichOneofReturnType__programming_noise_proportional | None: ...
     @_typing.overload

@@ -23,6 +23,10 @@ NAMES: dict[str, str] = {
     "voltage_max": "voltage_max_volts",
     "feedback_resistance": "feedback_resistance_ohms",
     "read_time": "read_time_seconds",
+    "array_rows": "array_rows",
+    "array_columns": "array_columns",
+    "mapping": "mapping",
+    "column_gain_std": "column_gain_std",
 }
 _LISTS = {"programming_noise_polynomial"}
 
