@@ -24,10 +24,35 @@ class Unreachable:
 
 def limit_prices(free: FreeGains, limit_duals: np.ndarray) -> tuple[LimitPrice, ...]:
     """d log objective / d log limit of every active limit; limit duals are > 0 at upper limits, < 0 at lower ones."""
+    active = np.flatnonzero(limit_duals)
     return tuple(
-        LimitPrice(layer=free.name_of(entry), limit=entry.limit_name(upper=bool(dual > 0)), price=float(-dual))
-        for entry, dual in zip(free.free, limit_duals, strict=True)
-        if dual != 0
+        LimitPrice(
+            layer=free.name_of(entry),
+            limit=entry.limit_name(upper=bool(dual > 0)),
+            price=float(-dual),
+            column=entry.column,
+            row=entry.row,
+        )
+        for entry, dual in zip(free.entries(active), limit_duals[active], strict=True)
+    )
+
+
+def binding_limits(free: FreeGains, binds: np.ndarray, *, upper: bool) -> tuple[str, ...]:
+    """``layer: limit`` of every layer with binding limits, with their number where columns or rows have their own.
+
+    Args:
+        binds: (n,) whether each entry of θ is at its limit.
+    """
+    counts: dict[tuple[str, str], list[int]] = {}
+    for entry, bound in zip(free.entries(range(free.count)), binds, strict=True):
+        part = " columns" if entry.column is not None else " rows" if entry.row is not None else ""
+        count = counts.setdefault((f"{free.name_of(entry)}: {entry.limit_name(upper=upper)}", part), [0, 0])
+        count[0] += bool(bound)
+        count[1] += 1
+    return tuple(
+        f"{limit} ({bound} of {total}{part})" if part else limit
+        for (limit, part), (bound, total) in counts.items()
+        if bound
     )
 
 
@@ -37,11 +62,7 @@ def unreachable(
     """Explain an infeasible target at the θ with the lowest value of its quantity."""
     at_limit = theta <= free.lower + 1e-9 if isinstance(target, MaxPower) else theta >= free.upper - 1e-9
     upper = not isinstance(target, MaxPower)
-    limits = tuple(
-        f"{free.name_of(entry)}: {entry.limit_name(upper=upper)}"
-        for entry, binds in zip(free.free, at_limit, strict=True)
-        if binds
-    )
+    limits = binding_limits(free, at_limit, upper=upper)
     if isinstance(target, MaxPower):
         best, quantity = prediction.power, "power [W]"
         advice = "Raise the budget."

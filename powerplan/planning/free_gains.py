@@ -1,13 +1,14 @@
 """Which gains are free, which are held, and the limits of the free ones.
 
-The planner works on θ = log of the free gains, one entry per free gain. Its granularity only decides which
-columns share an entry: all of them (network), those of a layer, or none (column).
+The planner works on θ = log of the free gains. Its granularity decides what shares an entry: one gain for the
+network, one per layer, one conductance gain per column, or one voltage gain per row (signal).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,79 +17,100 @@ from torch import Tensor
 from powerplan.checks import Checker, nearest
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Gains, Hardware
-from powerplan.hardware.gains import Gain, conductance_limits, voltage_limits
+from powerplan.hardware.gains import (
+    Gain,
+    column_conductance_limits,
+    conductance_limits,
+    row_conductance_limits,
+    row_voltage_limits,
+    voltage_limits,
+)
 from powerplan.network import Network
+from powerplan.planning.blocks import Block, Entry, GainBlock, SignalBlock
 
-GRANULARITIES = ("network", "layer")
+GRANULARITIES = ("network", "layer", "column", "signal")
 QUANTITIES = ("conductance", "voltage")
 
-#: the smallest gain considered, as a fraction of its largest
+#: the smallest gain considered, as a fraction of its layer's largest
 SMALLEST_FRACTION = 1e-6
-
-
-@dataclass(frozen=True, kw_only=True)
-class FreeGain:
-    """One entry of θ: a conductance or voltage gain of some layers, with its limits [S or V per unit]."""
-
-    quantity: str
-    layers: tuple[int, ...]
-    largest: float
-
-    @property
-    def smallest(self) -> float:
-        """Lower limit, a numerical guard."""
-        return self.largest * SMALLEST_FRACTION
-
-    def limit_name(self, upper: bool) -> str:
-        """Name of the upper or lower limit in reports."""
-        return f"{self.quantity}_max" if upper else f"{self.quantity}_gain_min"
+_TINY = float(np.finfo(float).tiny)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FreeGains:
-    """The map between θ and gains.
+    """The map between θ and gains. Memory is linear in the number of free gains.
 
     Attributes:
         held: gains used where nothing is free.
-        free: the entries of θ.
+        blocks: the runs of entries of θ, in order.
     """
 
     network: Network
     held: Gains
-    free: tuple[FreeGain, ...]
+    blocks: tuple[Block, ...]
 
-    @property
+    @cached_property
     def lower(self) -> np.ndarray:
-        """Lower limits of θ, (n,)."""
-        return np.log([g.smallest for g in self.free])
+        """Lower limits of θ, (n,); a numerical guard."""
+        return np.concatenate([block.lower for block in self.blocks])
 
-    @property
+    @cached_property
     def upper(self) -> np.ndarray:
         """Upper limits of θ, (n,)."""
-        return np.log([g.largest for g in self.free])
+        return np.concatenate([block.upper for block in self.blocks])
 
-    def name_of(self, entry: FreeGain) -> str:
+    @cached_property
+    def power_exponents(self) -> np.ndarray:
+        """(n,) exponent t with which power changes with a gain, P ∝ exp(t θ)."""
+        return np.concatenate([block.power_exponents for block in self.blocks])
+
+    @property
+    def count(self) -> int:
+        """Number of free gains n."""
+        return len(self.upper)
+
+    def entries(self, indices: Iterable[int]) -> Iterator[Entry]:
+        """What the entries of θ at increasing indices are."""
+        parts = self._parts()
+        block, part = next(parts)
+        for i in indices:
+            while i >= part.stop:
+                block, part = next(parts)
+            yield block.entry(int(i) - part.start)
+
+    def name_of(self, entry: Entry) -> str:
         """The layer an entry belongs to, or "network"."""
         return self.network.layer_names[entry.layers[0]] if len(entry.layers) == 1 else "network"
 
     def tensors(self, theta: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Conductance and voltage gains of every layer as differentiable functions of θ (n,)."""
-        result: dict[str, list[Tensor]] = {
+        gains = {
             "conductance": [torch.tensor(np.array(g)).to(theta) for g in self.held.conductance],
-            "voltage": [torch.tensor(g, dtype=torch.float64).to(theta) for g in self.held.voltage],
+            "voltage": [torch.tensor(np.array(g)).to(theta) for g in self.held.voltage],
         }
-        for i, entry in enumerate(self.free):
-            for layer in entry.layers:
-                result[entry.quantity][layer] = theta[i].exp()
-        return result["conductance"], result["voltage"]
+        for block, part in self._parts():
+            block.put(theta[part], gains)
+        return gains["conductance"], gains["voltage"]
 
     def gains(self, theta: np.ndarray) -> Gains:
         """The gains at θ (n,)."""
-        conductance, voltage = self.tensors(torch.tensor(theta, dtype=torch.float64))
-        return Gains(
-            conductance=tuple(g.numpy() if g.dim() else float(g) for g in conductance),
-            voltage=tuple(float(g) for g in voltage),
-        )
+        both = self.tensors(torch.tensor(theta, dtype=torch.float64))
+        conductance, voltage = (tuple(g.numpy() if g.dim() else float(g) for g in gains) for gains in both)
+        return Gains(conductance=conductance, voltage=voltage)
+
+    def theta_of(self, gains: Gains) -> np.ndarray | None:
+        """θ (n,) of given gains, within the limits; None if this granularity cannot represent them."""
+        parts = [block.theta_of(gains) for block in self.blocks]
+        if any(part is None for part in parts):
+            return None
+        return np.clip(np.concatenate([part for part in parts if part is not None]), self.lower, self.upper)
+
+    def _parts(self) -> Iterator[tuple[Block, slice]]:
+        start = 0
+        for block in self.blocks:
+            stop = start + len(block.upper)
+            yield block, slice(start, stop)
+            start = stop
 
 
 def hold(
@@ -96,17 +118,19 @@ def hold(
     hardware: Hardware,
     inputs: np.ndarray,
     conductance: Sequence[Gain] | None,
-    voltage: Sequence[float] | None,
+    voltage: Sequence[Gain] | None,
 ) -> Gains:
     """The gains that are held: as given, else the largest the limits allow.
 
     Voltage: V_max / max|x| over the ideal activations of the batch; conductance: the largest whose devices
     stay within ``conductance_max``.
     """
-    gains = Gains(
-        conductance=tuple(conductance_limits(network, hardware) if conductance is None else conductance),
-        voltage=tuple(voltage_limits(network, hardware, inputs) if voltage is None else voltage),
-    )
+    volts = tuple(voltage_limits(network, hardware, inputs) if voltage is None else voltage)
+    if conductance is None:
+        # the limits depend on the row voltages, so these must fit first
+        Gains(conductance=(_TINY,) * len(network.crossbars), voltage=volts).check(network, hardware)
+        conductance = conductance_limits(network, hardware, volts)
+    gains = Gains(conductance=tuple(conductance), voltage=volts)
     gains.check(network, hardware)
     return gains
 
@@ -144,19 +168,53 @@ def free_gains(
             "Without them a lower voltage costs no accuracy and the best one is zero: set "
             "hardware.read_noise_std or input_noise_std, or hold the voltage.",
         )
+    elif granularity == "signal" and set(quantities) != set(QUANTITIES):
+        check.fail(
+            "optimize",
+            quantities,
+            "'conductance' and 'voltage' with granularity 'signal'",
+            "A row's voltage is raised by as much as its stored weights are lowered: free both.",
+        )
     check.done()
-    largest = {
-        "conductance": conductance_limits(network, hardware),
-        "voltage": voltage_limits(network, hardware, inputs),
-    }
-    entries = []
-    for quantity in (q for q in QUANTITIES if q in quantities):
-        limits = largest[quantity]
-        groups = [tuple(range(len(limits)))] if granularity == "network" else [(i,) for i in range(len(limits))]
-        entries += [
-            FreeGain(quantity=quantity, layers=group, largest=min(limits[i] for i in group)) for group in groups
-        ]
-    return FreeGains(network=network, held=held, free=tuple(entries))
+    if granularity == "signal":
+        blocks = _signal_blocks(network, hardware, inputs)
+    else:
+        blocks = []
+        if "conductance" in quantities:
+            volts = None if "voltage" in quantities else held.voltage
+            conductances = column_conductance_limits(network, hardware, volts)
+            blocks += _gain_blocks("conductance", conductances, granularity)
+        if "voltage" in quantities:
+            voltages = [np.array([limit]) for limit in voltage_limits(network, hardware, inputs)]
+            blocks += _gain_blocks("voltage", voltages, granularity)
+    return FreeGains(network=network, held=held, blocks=tuple(blocks))
+
+
+def _gain_blocks(quantity: str, limits: list[np.ndarray], granularity: str) -> list[Block]:
+    """One block for the network or one per layer; the columns of a layer share its lower limit.
+
+    Args:
+        limits: largest gains of every layer: one number, or one per column.
+    """
+    by_column = granularity == "column" and quantity == "conductance"
+    if granularity == "network":
+        groups, limits = [tuple(range(len(limits)))], [np.concatenate(limits)]
+    else:
+        groups = [(i,) for i in range(len(limits))]
+    blocks: list[Block] = []
+    for group, limit in zip(groups, limits, strict=True):
+        upper = np.log(limit if by_column else limit.min(keepdims=True))
+        lower = np.full(upper.shape, upper.min() + np.log(SMALLEST_FRACTION))
+        blocks.append(GainBlock(quantity=quantity, layers=group, lower=lower, upper=upper, by_column=by_column))
+    return blocks
+
+
+def _signal_blocks(network: Network, hardware: Hardware, inputs: np.ndarray) -> list[Block]:
+    rows, voltages = row_conductance_limits(network, hardware), row_voltage_limits(network, hardware, inputs)
+    return [
+        SignalBlock(layer=i, smallest=SMALLEST_FRACTION, rows=a, voltages=v)
+        for i, (a, v) in enumerate(zip(rows, voltages, strict=True))
+    ]
 
 
 def check_noisy(hardware: Hardware) -> None:

@@ -81,12 +81,14 @@ class LimitPrice:
         limit: "conductance_max", "conductance_gain_min", "voltage_max" or "voltage_gain_min".
         price: relative change of the objective per relative change of the gain's limit (<= 0 for upper limits).
         column: the column (output) of the gain; None if the whole layer shares it.
+        row: the row (input) of the gain; likewise.
     """
 
     layer: str
     limit: str
     price: float
     column: int | None = None
+    row: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -132,6 +132,7 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
         shown = sorted(prices.limits, key=lambda p: -abs(p.price))
         for price in shown[:_SHOWN_PRICES]:
             where = price.layer if price.column is None else f"{price.layer} column {price.column}"
+            where = where if price.row is None else f"{where} row {price.row}"
             lines.append(("", f"{where} {price.limit} {price.price:+.4f}"))
         if len(shown) > _SHOWN_PRICES:
             lines.append(("", f"and {len(shown) - _SHOWN_PRICES} more active limits"))

@@ -232,7 +232,7 @@ def test_the_derivatives_of_power_and_error_equal_finite_differences(
     held = hold(network, noisy, inputs, None, None)
     free = free_gains(network, noisy, inputs, granularity="layer", optimize=("conductance", "voltage"), held=held)
     terms = Terms(Predictor.of(network, noisy, inputs), free)
-    theta = free.upper - np.linspace(0.3, 1.5, len(free.free))
+    theta = free.upper - np.linspace(0.3, 1.5, free.count)
     exact = terms.derivatives(theta)
     for i in range(len(theta)):
         step = np.zeros_like(theta)
