@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from powerplan.gaussian import positive_std, rectified, tail
-from powerplan.network.forward import activation_function
+from powerplan.network.digital import activation_function
 from powerplan.network.ops import Activation
 
 

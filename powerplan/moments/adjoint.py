@@ -88,7 +88,7 @@ def sweep(network: Network, trace: Trace, *, full: bool) -> Adjoints:
             step = trace.digital[node.name]
             if step.residual is not None:
                 add(node.name, "residual", adjoint, step.residual)
-            pulled = step.pull(adjoint)
+            (pulled,) = step.pull(adjoint)
         source = node.inputs[0]
         if pulled is not None and source != INPUT:
             adjoints[source] = adjoints[source] + pulled if source in adjoints else pulled

@@ -23,7 +23,7 @@ from torch import Tensor
 from powerplan.hardware.devices import idle_device_moments
 from powerplan.hardware.hardware import Hardware
 from powerplan.moments.weights import weight_moments
-from powerplan.network.forward import linear_tensors
+from powerplan.network.forward import crossbar_tensors
 from powerplan.network.graph import Network
 
 
@@ -45,7 +45,7 @@ class Crossbar:
         if key not in kept:
             made = []
             for node in network.crossbars:
-                weight, bias = linear_tensors(node.op, dtype, device)
+                weight, bias = crossbar_tensors(node.op, dtype, device)
                 made.append(cls(name=node.name, weight=weight, magnitude=weight.abs(), sign=weight.sign(), bias=bias))
             kept[key] = tuple(made)
         return kept[key]

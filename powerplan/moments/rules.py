@@ -6,7 +6,7 @@ independent residual, such that mean and variance of its output are right.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from powerplan.moments.activations import activation_rule
+from powerplan.network.digital import constant
 from powerplan.network.ops import Activation, Flatten, Op, Scale
 
 #: (mean, covariance) of shapes (B, n) and (B, n, n), flat over the node's axes
@@ -30,19 +31,23 @@ class Linearized:
 
     Attributes:
         mean, variance: of the output, (B, *shape).
-        pull: adjoints of the output (B or 1, K, *shape) to adjoints of the input (B or 1, K, *input shape).
+        pull: adjoints of the output (B or 1, K, *shape) to adjoints of every input (B or 1, K, *input shape).
+        push: perturbations (B or 1, R, *input shape) of every input to those of the output (B or 1, R, *shape).
         residual: variance of the independent residual, (B, *shape); None if the operation is linear.
+        first_order: the operation has no Gaussian formula and was taken at the mean.
     """
 
     mean: Tensor
     variance: Tensor
-    pull: Callable[[Tensor], Tensor]
+    pull: Callable[[Tensor], tuple[Tensor, ...]]
+    push: Callable[..., Tensor]
     residual: Tensor | None = None
+    first_order: bool = False
 
 
 @singledispatch
-def linearize(op: Op, mean: Tensor, variance: Tensor) -> Linearized:
-    """The statistical linearisation of a digital operation for independent Gaussian inputs (B, *shape)."""
+def linearize(op: Op, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linearized:
+    """The statistical linearisation of a digital operation for independent Gaussian inputs, each (B, *shape)."""
     raise NotImplementedError(f"no moment rule for {op.type}")
 
 
@@ -53,13 +58,15 @@ def propagate(op: Op, mean: Tensor, covariance: Tensor) -> Joint:
 
 
 @linearize.register
-def _(op: Activation, mean: Tensor, variance: Tensor) -> Linearized:
+def _(op: Activation, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linearized:
+    (mean,), (variance,) = means, variances
     moments = activation_rule(op).moments(mean, variance)
     slope = moments.slope.unsqueeze(1)
     return Linearized(
         mean=moments.mean,
         variance=moments.variance,
-        pull=lambda adjoint: adjoint * slope,
+        pull=lambda adjoint: (adjoint * slope,),
+        push=lambda perturbation: perturbation * slope,
         residual=(moments.variance - moments.slope * moments.slope * variance).clamp(min=0),
     )
 
@@ -87,12 +94,14 @@ def _(op: Activation, mean: Tensor, covariance: Tensor) -> Joint:
 
 
 @linearize.register
-def _(op: Flatten, mean: Tensor, variance: Tensor) -> Linearized:
+def _(op: Flatten, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linearized:
+    (mean,), (variance,) = means, variances
     shape = mean.shape[1:]
     return Linearized(
         mean=mean.flatten(1),
         variance=variance.flatten(1),
-        pull=lambda adjoint: adjoint.reshape(*adjoint.shape[:2], *shape),
+        pull=lambda adjoint: (adjoint.reshape(*adjoint.shape[:2], *shape),),
+        push=lambda perturbation: perturbation.flatten(2),
     )
 
 
@@ -102,9 +111,16 @@ def _(op: Flatten, mean: Tensor, covariance: Tensor) -> Joint:
 
 
 @linearize.register
-def _(op: Scale, mean: Tensor, variance: Tensor) -> Linearized:
-    scale, shift = _channels(op, mean)
-    return Linearized(mean=mean * scale + shift, variance=variance * scale**2, pull=lambda adjoint: adjoint * scale)
+def _(op: Scale, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linearized:
+    (mean,), (variance,) = means, variances
+    view = op.view(tuple(mean.shape[1:]))
+    scale, shift = (constant(array, mean).view(view) for array in (op.scale, op.shift))
+    return Linearized(
+        mean=mean * scale + shift,
+        variance=variance * scale**2,
+        pull=lambda adjoint: (adjoint * scale,),
+        push=lambda perturbation: perturbation * scale,
+    )
 
 
 @propagate.register
@@ -113,10 +129,3 @@ def _(op: Scale, mean: Tensor, covariance: Tensor) -> Joint:
     scale = torch.tensor(np.repeat(op.scale, repeat), dtype=mean.dtype, device=mean.device)
     shift = torch.tensor(np.repeat(op.shift, repeat), dtype=mean.dtype, device=mean.device)
     return mean * scale + shift, covariance * scale.unsqueeze(-1) * scale
-
-
-def _channels(op: Scale, like: Tensor) -> tuple[Tensor, Tensor]:
-    view = (-1,) + (1,) * (like.dim() - 2)
-    scale = torch.tensor(np.asarray(op.scale), dtype=like.dtype, device=like.device).view(view)
-    shift = torch.tensor(np.asarray(op.shift), dtype=like.dtype, device=like.device).view(view)
-    return scale, shift

@@ -72,7 +72,7 @@ def mean_field(network: Network, crossbars: Sequence[CrossbarMoments], inputs: T
             )
             values[node.name] = (first, spread)
         else:
-            digital[node.name] = step = linearize(node.op, mean, variance)
+            digital[node.name] = step = linearize(node.op, (mean,), (variance,))
             values[node.name] = (step.mean, step.variance)
     mean, variance = values[network.output]
     return Trace(
@@ -119,7 +119,7 @@ def full_covariance(network: Network, crossbars: Sequence[CrossbarMoments], inpu
             values[node.name] = (first, joint)
         else:
             shaped = variance.reshape(mean.shape)
-            digital[node.name] = step = linearize(node.op, mean, shaped)
+            digital[node.name] = step = linearize(node.op, (mean,), (shaped,))
             flat, joint = propagate(node.op, mean.flatten(1), covariance)
             values[node.name] = (flat.reshape(step.mean.shape), joint)
     mean, covariance = values[network.output]

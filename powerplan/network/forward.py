@@ -2,54 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from powerplan.errors import InvalidInput
-from powerplan.network.graph import INPUT, Network
-from powerplan.network.ops import Activation, Flatten, Linear, Op, Scale
-
-#: elementwise functions by kind; parameters are passed by name
-FUNCTIONS: dict[str, Callable[..., torch.Tensor]] = {
-    "identity": lambda z: z,
-    "relu": F.relu,
-    "leaky_relu": lambda z, negative_slope: F.leaky_relu(z, negative_slope),
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "softplus": lambda z: F.softplus(z, threshold=40.0),  # beyond, it is z to rounding
-    "gelu": F.gelu,
-    "gelu_tanh": lambda z: F.gelu(z, approximate="tanh"),
-    "silu": F.silu,
-    "hard_tanh": lambda z, low, high: F.hardtanh(z, low, high),
-}
-
-
-def activation_function(op: Activation) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The elementwise function of an activation, with its parameters bound."""
-    function, parameters = FUNCTIONS[op.kind], dict(op.parameters or {})
-    return (lambda z: function(z, **parameters)) if parameters else function
-
-
-def digital(op: Op, x: torch.Tensor, *, batch_axes: int = 1) -> torch.Tensor:
-    """A digital (noise-free) operation applied to values x, (*batch, *shape) with ``batch_axes`` leading batch axes.
-
-    The number of batch axes matters to ``Scale`` and ``Flatten`` only: the axes behind them are the value's own.
-    """
-    match op:
-        case Activation():
-            return activation_function(op)(x)
-        case Scale():
-            view = (-1,) + (1,) * (x.dim() - batch_axes - 1)
-            scale, shift = (torch.tensor(a, dtype=x.dtype, device=x.device).view(view) for a in (op.scale, op.shift))
-            return x * scale + shift
-        case Flatten():
-            return x.flatten(batch_axes)
-        case _:
-            raise NotImplementedError(op.type)
+from powerplan.network.array_maps import ArrayMap, array_map
+from powerplan.network.digital import digital
+from powerplan.network.graph import INPUT, Network, Node
+from powerplan.network.ops import CrossbarOp
 
 
 def torch_device(name: object) -> torch.device:
@@ -68,23 +31,30 @@ def torch_device(name: object) -> torch.device:
     return torch.device(str(name))
 
 
-def linear_tensors(op: Op, dtype: torch.dtype, device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Weight (n_out, n_in) and bias (n_out,) or None of a linear layer in torch; kept as long as the layer."""
-    assert isinstance(op, Linear)
-    kept = _LINEAR.setdefault(op, {})
+def crossbar_tensors(
+    op: CrossbarOp, dtype: torch.dtype, device: str = "cpu"
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Matrix (n_out, n_in) and bias or None of a crossbar operation in torch; kept as long as the operation."""
+    kept = _TENSORS.setdefault(op, {})
     key = (dtype, str(device))
     if key not in kept:
         weight, bias = (
-            None if a is None else torch.tensor(np.asarray(a), dtype=dtype, device=device) for a in (op.weight, op.bias)
+            None if a is None else torch.tensor(np.asarray(a), dtype=dtype, device=device) for a in (op.matrix, op.bias)
         )
         assert weight is not None
         kept[key] = weight, bias
     return kept[key]
 
 
-_LINEAR: WeakKeyDictionary[Op, dict[tuple[torch.dtype, str], tuple[torch.Tensor, torch.Tensor | None]]] = (
+_TENSORS: WeakKeyDictionary[CrossbarOp, dict[tuple[torch.dtype, str], tuple[torch.Tensor, torch.Tensor | None]]] = (
     WeakKeyDictionary()
 )
+
+
+def node_map(network: Network, node: Node) -> ArrayMap:
+    """The linear maps of a crossbar node."""
+    assert isinstance(node.op, CrossbarOp)
+    return array_map(node.op, network.shapes[node.inputs[0]])
 
 
 def ideal_values(
@@ -93,14 +63,31 @@ def ideal_values(
     *,
     dtype: torch.dtype = torch.float64,
     device: str = "cpu",
+    keep: bool = True,
 ) -> Mapping[str, torch.Tensor]:
-    """Value (B, *shape) of every node, and of "input", without noise."""
+    """Value (B, *shape) of every node, and of "input", without noise.
+
+    Args:
+        keep: keep every node's value; False = only that of the output, in less memory.
+    """
     values = {INPUT: torch.as_tensor(np.array(inputs), dtype=dtype, device=device)}
+    readers = network.last_readers
     for node in network.nodes:
-        (x,) = (values[name] for name in node.inputs)
-        if isinstance(node.op, Linear):
-            weight, bias = linear_tensors(node.op, dtype, device)
-            values[node.name] = F.linear(x, weight, bias)
+        x = [values[name] for name in node.inputs]
+        if isinstance(node.op, CrossbarOp):
+            maps = node_map(network, node)
+            weight, bias = crossbar_tensors(node.op, dtype, device)
+            values[node.name] = maps.add_bias(maps.apply(x[0], weight), bias)
+        elif x:
+            values[node.name] = digital(node.op, *x)
         else:
-            values[node.name] = digital(node.op, x)
+            values[node.name] = digital(node.op).to(device, dtype)
+        if not keep:
+            for name in readers.get(node.name, ()):
+                if name != network.output:
+                    del values[name]
+    output = values[network.output]
+    batch = len(values[INPUT]) if INPUT in values else len(inputs)
+    if len(output) != batch:  # an output that no input reaches
+        values[network.output] = output.expand(batch, *output.shape[1:])
     return values

@@ -5,6 +5,7 @@ from __future__ import annotations
 import graphlib
 import hashlib
 import json
+import math
 import operator
 import os
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ import numpy as np
 
 from powerplan.checks import Checker, check_inputs, frozen_array
 from powerplan.errors import InvalidInput
-from powerplan.network.ops import Activation, Linear, Op, Shape
+from powerplan.network.ops import MOST_ELEMENTS, Activation, Linear, Op, Shape
 
 #: name of the network's input among the inputs of a node
 INPUT = "input"
@@ -132,7 +133,10 @@ class Network:
         for node in self.nodes:
             check = Checker("network.")
             try:
-                shapes[node.name] = node.op.output_shape(tuple(shapes[name] for name in node.inputs))
+                shape = node.op.output_shape(tuple(shapes[name] for name in node.inputs))
+                if math.prod(shape) > MOST_ELEMENTS:
+                    raise InvalidInput.of("op", shape, f"values of at most {MOST_ELEMENTS} entries", "Check the sizes.")
+                shapes[node.name] = shape
             except InvalidInput as error:
                 check.nested(f"nodes[{node.name!r}]", error)
             check.done()
@@ -142,6 +146,15 @@ class Network:
     def output_shape(self) -> Shape:
         """Shape of one output, without the batch axis."""
         return self.shapes[self.output]
+
+    @cached_property
+    def last_readers(self) -> dict[str, tuple[str, ...]]:
+        """For every node the values that nothing reads after it: they can be dropped."""
+        last = {name: node.name for node in self.nodes for name in node.inputs}
+        dropped: dict[str, tuple[str, ...]] = {}
+        for name, reader in last.items():
+            dropped[reader] = (*dropped.get(reader, ()), name)
+        return dropped
 
     @cached_property
     def crossbars(self) -> tuple[Node, ...]:
@@ -170,7 +183,7 @@ class Network:
         """Ideal (noise-free, float64) outputs (B, *output_shape) for inputs (B, *input_shape)."""
         from powerplan.network.forward import ideal_values
 
-        values = ideal_values(self, check_inputs(inputs, self.input_shape))
+        values = ideal_values(self, check_inputs(inputs, self.input_shape), keep=False)
         return frozen_array(values[self.output].numpy())
 
     def save(self, file: str | os.PathLike[str] | BinaryIO) -> None:
@@ -216,6 +229,10 @@ def _listed(field: str, values: Any) -> list[Any]:
         raise InvalidInput.of(field, values, "a list with one entry per layer", f"Put {field} in a list.") from None
 
 
+def _fits(inputs: int, arity: int | None) -> bool:
+    return inputs >= 2 if arity is None else inputs == arity
+
+
 def _sorted(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
     """Nodes in topological order, the given order kept where it already is one."""
     check = Checker("network.")
@@ -229,8 +246,9 @@ def _sorted(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
             by_name[node.name] = node
         if not isinstance(node.op, Op):
             check.fail(f"nodes[{i}].op", node.op, "an operation", "Use one of powerplan.network, for example Linear.")
-        elif not isinstance(node.inputs, tuple) or len(node.inputs) != node.op.arity:
-            check.fail(f"nodes[{i}].inputs", node.inputs, f"{node.op.arity} names for {node.op.type}", "Fix the graph.")
+        elif not isinstance(node.inputs, tuple) or not _fits(len(node.inputs), node.op.arity):
+            wanted = "two or more names" if node.op.arity is None else f"{node.op.arity} names"
+            check.fail(f"nodes[{i}].inputs", node.inputs, f"{wanted} for {node.op.type}", "Fix the graph.")
     for i, node in enumerate(nodes):
         for name in node.inputs if isinstance(node.inputs, tuple) else ():
             if not isinstance(name, str) or (name != INPUT and name not in by_name):

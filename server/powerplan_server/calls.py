@@ -191,11 +191,10 @@ def describe_engine(limits: WireLimits | None = None) -> pb.GetServerInfoRespons
     """What the engine can do; a server adds its own version, limits and features."""
     from powerplan.network import ops
 
-    crossbars = {kind.type for kind in ops.Op.__subclasses__() if kind.is_crossbar}
     operations = []
-    for name in ops.operation_types():
+    for name, kind in ops.operations().items():
         kinds = sorted(ops.ACTIVATIONS) if name == ops.Activation.type else []
-        operations.append(pb.SupportedOperation(type=name, is_crossbar=name in crossbars, kinds=kinds))
+        operations.append(pb.SupportedOperation(type=name, is_crossbar=kind.is_crossbar, kinds=kinds))
     return pb.GetServerInfoResponse(
         server_version=__version__,
         engine_version=__version__,

@@ -13,7 +13,7 @@ from hypothesis import given, strategies as st
 
 from powerplan.moments.activations import activation_rule
 from powerplan.moments.rules import HERMITE_ORDER, propagate
-from powerplan.network.forward import activation_function
+from powerplan.network.digital import activation_function
 from powerplan.network.ops import ACTIVATIONS, Activation
 
 RULES = {

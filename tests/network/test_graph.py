@@ -13,7 +13,7 @@ import torch
 
 from powerplan import InvalidInput, Network, UnsupportedOperation
 from powerplan.network import Activation, Flatten, Linear, Node, Scale, build_op
-from powerplan.network.forward import digital
+from powerplan.network.digital import digital
 
 
 def linear(name: str, n_out: int, n_in: int, source: str) -> Node:

@@ -1,0 +1,259 @@
+"""How values reach the rows of a crossbar and how its columns become values, in torch.
+
+A crossbar operation reads an array W of G groups, (G, o, n) with o outputs and n inputs each, at P positions. With
+X (G, P, n) the rows' values at every position (``patches``) and Y (G, P, o) the columns' (``columns`` of a value),
+
+    Y_g = X_g W_gᵀ,       ∂⟨A, Y⟩/∂X_g = A_g W_g,       ∂⟨A, Y⟩/∂W_g = A_gᵀ X_g.
+
+``apply`` computes Y in one go, for any matrix in the place of W: mean weights, squared weights, variances.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cached_property
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from powerplan.network.ops import Conv, ConvTranspose, CrossbarOp, Linear, Shape
+
+
+class ArrayMap(ABC):
+    """The linear maps of one crossbar operation for inputs of one shape. Differentiable in every argument.
+
+    Attributes:
+        groups: G.
+        n_out, n_in: o·G outputs, n inputs of a group; ``weight`` arguments are (n_out, n_in).
+        positions: P, reads of one inference.
+        input_shape, output_shape: of one value, without batch.
+    """
+
+    def __init__(self, op: CrossbarOp, input_shape: Shape) -> None:
+        self.groups, self.n_out, self.n_in = op.groups, op.n_out, op.n_in
+        self.input_shape, self.output_shape = input_shape, op.output_shape((input_shape,))
+        self.positions = op.reads(input_shape)
+
+    @abstractmethod
+    def apply(self, x: Tensor, weight: Tensor) -> Tensor:
+        """(N, *output_shape) for x (N, *input_shape); no bias."""
+
+    @abstractmethod
+    def pull(self, adjoint: Tensor, weight: Tensor) -> Tensor:
+        """Transpose of ``apply`` in x: (N, *input_shape) for an adjoint (N, *output_shape)."""
+
+    @abstractmethod
+    def patches(self, x: Tensor) -> Tensor:
+        """(N, G, P, n) values at the rows for x (N, *input_shape)."""
+
+    @abstractmethod
+    def columns(self, adjoint: Tensor) -> Tensor:
+        """Adjoints (N, G, P, o) of the columns for an adjoint (N, *output_shape) of the value."""
+
+    @abstractmethod
+    def gather(self, columns: Tensor) -> Tensor:
+        """The value (N, *output_shape) made of the columns (N, G, P, o); transpose of ``columns``."""
+
+    def add_bias(self, value: Tensor, bias: Tensor | None) -> Tensor:
+        """The value (N, *output_shape) with the bias of every output channel added."""
+        return value if bias is None else value + bias.view(self._bias_view)
+
+    @property
+    def _bias_view(self) -> tuple[int, ...]:
+        return (-1, *(1,) * (len(self.output_shape) - 1))
+
+    def per_column(self, vector: Tensor) -> Tensor:
+        """A quantity of every column (n_out,) as (G, 1, o): broadcasts against columns."""
+        return vector.reshape(self.groups, 1, -1)
+
+    def matrices(self, weight: Tensor) -> Tensor:
+        """(G, o, n) of a weight (n_out, n_in)."""
+        return weight.reshape(self.groups, -1, self.n_in)
+
+
+class LinearMap(ArrayMap):
+    """Along the last axis; every entry of the leading axes is a position."""
+
+    def apply(self, x: Tensor, weight: Tensor) -> Tensor:
+        return x @ weight.T
+
+    def pull(self, adjoint: Tensor, weight: Tensor) -> Tensor:
+        return adjoint @ weight
+
+    def patches(self, x: Tensor) -> Tensor:
+        return x.reshape(x.shape[0], 1, self.positions, self.n_in)
+
+    def columns(self, adjoint: Tensor) -> Tensor:
+        return adjoint.reshape(adjoint.shape[0], 1, self.positions, self.n_out)
+
+    def gather(self, columns: Tensor) -> Tensor:
+        return columns.reshape(columns.shape[0], *self.output_shape)
+
+    @property
+    def _bias_view(self) -> tuple[int, ...]:
+        return (-1,)
+
+
+class _ConvolutionMap(ArrayMap):
+    """What a convolution over ``grid`` (the padded input) does: one patch per position."""
+
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    kernel: Shape
+
+    def unfold(self, x: Tensor, steps: Shape) -> Tensor:
+        """(N, C, *kernel, *steps) view of every patch of x (N, C, *grid)."""
+        sizes, strides = [], []
+        for axis, (kernel, step) in enumerate(zip(self.kernel, steps, strict=True)):
+            sizes.append((kernel, step))
+            jump = x.stride(axis + 2)
+            strides.append((jump * self.dilation[axis], jump * self.stride[axis]))
+        return x.as_strided(
+            (*x.shape[:2], *(k for k, _ in sizes), *(s for _, s in sizes)),
+            (*x.stride()[:2], *(k for k, _ in strides), *(s for _, s in strides)),
+        )
+
+
+class ConvMap(_ConvolutionMap):
+    """A convolution: every output position reads the patch of its (padded) input."""
+
+    def __init__(self, op: Conv, input_shape: Shape) -> None:
+        super().__init__(op, input_shape)
+        assert op.stride is not None
+        assert op.padding is not None
+        assert op.dilation is not None
+        self.stride, self.dilation, self.kernel = op.stride, op.dilation, op.kernel
+        self._channels = op.weight.shape[1]
+        self._mode = op.padding_mode
+        self._pad = [width for pair in reversed(op.padding) for width in pair]
+        #: what torch's convolution can add itself
+        plain = self._mode == "zeros" and all(low == high for low, high in op.padding)
+        self._built_in = tuple(low for low, _ in op.padding) if plain else None
+        self._axes = len(self.kernel)
+
+    def _padded(self, x: Tensor) -> Tensor:
+        if not any(self._pad):
+            return x
+        return F.pad(x, self._pad, mode="constant" if self._mode == "zeros" else self._mode)
+
+    def apply(self, x: Tensor, weight: Tensor) -> Tensor:
+        convolve = cast(Callable[..., Tensor], (F.conv1d, F.conv2d, F.conv3d)[self._axes - 1])
+        kernel = weight.reshape(-1, self._channels, *self.kernel)
+        padding = self._built_in
+        if padding is None:
+            x, padding = self._padded(x), (0,) * self._axes
+        return convolve(x, kernel, stride=self.stride, padding=padding, dilation=self.dilation, groups=self.groups)
+
+    def pull(self, adjoint: Tensor, weight: Tensor) -> Tensor:
+        if self._built_in is None:
+            return self._pull_through_padding(adjoint, weight)
+        return self._transposed(adjoint, weight, self.input_shape[1:], self._built_in)
+
+    def _transposed(self, adjoint: Tensor, weight: Tensor, size: Shape, padding: tuple[int, ...]) -> Tensor:
+        transpose = cast(
+            Callable[..., Tensor], (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[self._axes - 1]
+        )
+        kernel = weight.reshape(-1, self._channels, *self.kernel)
+        reached = [
+            (n - 1) * s - 2 * p + d * (k - 1) + 1
+            for n, s, p, d, k in zip(
+                self.output_shape[1:], self.stride, padding, self.dilation, self.kernel, strict=True
+            )
+        ]
+        extra = tuple(n - r for n, r in zip(size, reached, strict=True))
+        return transpose(
+            adjoint,
+            kernel,
+            stride=self.stride,
+            padding=padding,
+            output_padding=extra,
+            groups=self.groups,
+            dilation=self.dilation,
+        )
+
+    def _pull_through_padding(self, adjoint: Tensor, weight: Tensor) -> Tensor:
+        still = adjoint.new_zeros(adjoint.shape[0], *self.input_shape)
+        padded, back = torch.func.vjp(self._padded, still)
+        inner = self._transposed(adjoint, weight, tuple(padded.shape[2:]), (0,) * self._axes)
+        return cast(Tensor, back(inner)[0])
+
+    def patches(self, x: Tensor) -> Tensor:
+        windows = self.unfold(self._padded(x), self.output_shape[1:])
+        rows = windows.reshape(x.shape[0], self.groups, self.n_in, self.positions)
+        return rows.transpose(2, 3)
+
+    def columns(self, adjoint: Tensor) -> Tensor:
+        return adjoint.reshape(adjoint.shape[0], self.groups, -1, self.positions).transpose(2, 3)
+
+    def gather(self, columns: Tensor) -> Tensor:
+        return columns.transpose(2, 3).reshape(columns.shape[0], *self.output_shape)
+
+
+class ConvTransposeMap(_ConvolutionMap):
+    """A transposed convolution: every input position is read once; overlapping outputs are added digitally."""
+
+    def __init__(self, op: ConvTranspose, input_shape: Shape) -> None:
+        super().__init__(op, input_shape)
+        assert op.stride is not None
+        assert op.padding is not None
+        assert op.dilation is not None
+        self.stride, self.dilation, self.kernel = op.stride, op.dilation, op.kernel
+        self._padding, self._full = op.padding, op.full_size(input_shape)
+        self._grid = input_shape[1:]
+
+    def apply(self, x: Tensor, weight: Tensor) -> Tensor:
+        return self.gather(self.patches(x) @ self.matrices(weight).mT)
+
+    def pull(self, adjoint: Tensor, weight: Tensor) -> Tensor:
+        rows = self.columns(adjoint) @ self.matrices(weight)
+        return rows.transpose(2, 3).reshape(adjoint.shape[0], *self.input_shape)
+
+    def patches(self, x: Tensor) -> Tensor:
+        return x.reshape(x.shape[0], self.groups, self.n_in, self.positions).transpose(2, 3)
+
+    def columns(self, adjoint: Tensor) -> Tensor:
+        full = F.pad(adjoint, self._cut(-1))
+        windows = self.unfold(full, self._grid)
+        return windows.reshape(adjoint.shape[0], self.groups, -1, self.positions).transpose(2, 3)
+
+    def gather(self, columns: Tensor) -> Tensor:
+        # the transpose of cutting windows out of the full output is adding them up in it
+        batch = columns.shape[0]
+        channels = self.output_shape[0]
+        windows = columns.transpose(2, 3).reshape(batch, channels, math.prod(self.kernel), self.positions)
+        flat = self._window_index(columns.device).reshape(1, 1, -1).expand(batch, channels, -1)
+        full = columns.new_zeros(batch, channels, math.prod(self._full))
+        full = full.scatter_add(2, flat, windows.reshape(batch, channels, -1))
+        return F.pad(full.reshape(batch, channels, *self._full), self._cut(1))
+
+    def _cut(self, sign: int) -> list[int]:
+        """Widths for F.pad that cut the padding off (1) or put it back (-1)."""
+        return [-sign * width for pair in reversed(self._padding) for width in pair]
+
+    def _window_index(self, device: torch.device) -> Tensor:
+        """Place in the full output of every (kernel entry, position)."""
+        if str(device) not in self._indices:
+            places = torch.arange(math.prod(self._full), device=device).reshape(1, 1, *self._full)
+            self._indices[str(device)] = self.unfold(places, self._grid).reshape(-1)
+        return self._indices[str(device)]
+
+    @cached_property
+    def _indices(self) -> dict[str, Tensor]:
+        return {}
+
+
+def array_map(op: CrossbarOp, input_shape: Shape) -> ArrayMap:
+    """The linear maps of a crossbar operation for inputs of this shape."""
+    match op:
+        case Linear():
+            return LinearMap(op, input_shape)
+        case Conv():
+            return ConvMap(op, input_shape)
+        case ConvTranspose():
+            return ConvTransposeMap(op, input_shape)
+        case _:
+            raise NotImplementedError(op.type)

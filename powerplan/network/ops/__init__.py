@@ -1,0 +1,55 @@
+"""The operations a network is made of: frozen values, numpy only."""
+
+from powerplan.network.ops.base import MOST_ELEMENTS, Op, Shape, build_op, operation_types, operations, register
+from powerplan.network.ops.crossbar import Conv, ConvTranspose, CrossbarOp, Linear
+from powerplan.network.ops.elementwise import ACTIVATIONS, Activation, Add, MatMul, Multiply, Scale
+from powerplan.network.ops.normalising import GroupNorm, LayerNorm, Softmax
+from powerplan.network.ops.pooling import AdaptiveAveragePool, AdaptiveMaxPool, AveragePool, MaxPool, Mean
+from powerplan.network.ops.shaping import (
+    Concat,
+    Constant,
+    Embedding,
+    Flatten,
+    Pad,
+    Permute,
+    Reshape,
+    Slice,
+    Upsample,
+)
+
+__all__ = [
+    "ACTIVATIONS",
+    "MOST_ELEMENTS",
+    "Activation",
+    "AdaptiveAveragePool",
+    "AdaptiveMaxPool",
+    "Add",
+    "AveragePool",
+    "Concat",
+    "Constant",
+    "Conv",
+    "ConvTranspose",
+    "CrossbarOp",
+    "Embedding",
+    "Flatten",
+    "GroupNorm",
+    "LayerNorm",
+    "Linear",
+    "MatMul",
+    "MaxPool",
+    "Mean",
+    "Multiply",
+    "Op",
+    "Pad",
+    "Permute",
+    "Reshape",
+    "Scale",
+    "Shape",
+    "Slice",
+    "Softmax",
+    "Upsample",
+    "build_op",
+    "operation_types",
+    "operations",
+    "register",
+]
