@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from powerplan.errors import CorruptFile, InvalidInput
+from powerplan.files import write_text
 from powerplan.hardware import Gains, Hardware
 from powerplan.moments.prediction import Prediction
 from powerplan.planning.outcome import Certificate, LimitPrice, Outcome, ShadowPrices, Termination, Verification
@@ -119,22 +119,7 @@ def _build(values: Mapping[str, Any]) -> Plan:
 
 def save_plan(plan: Plan, file: str | os.PathLike[str]) -> None:
     """Write a plan as JSON; an existing file is replaced only when the new one is complete."""
-    path = Path(file)
-    text = json.dumps(plan_to_dict(plan), indent=1, allow_nan=False) + "\n"
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise InvalidInput.of(
-            "plan file", str(path), "a path that can be written", f"It cannot be written: {error.strerror}."
-        ) from error
+    write_text("plan file", file, json.dumps(plan_to_dict(plan), indent=1, allow_nan=False) + "\n")
 
 
 def load_plan(file: str | os.PathLike[str]) -> Plan:
