@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from powerplan._version import __version__
 
 if TYPE_CHECKING:
+    from powerplan.deployment import Export as Export, export as export
     from powerplan.errors import (
         CorruptFile as CorruptFile,
         InvalidInput as InvalidInput,
@@ -53,6 +54,7 @@ _HOMES = {
         "UnsupportedOperation",
         "Violation",
     ),
+    "powerplan.deployment": ("Export", "export"),
     "powerplan.examples": ("Example", "load_example"),
     "powerplan.hardware": ("Gains", "Hardware"),
     "powerplan.moments": ("Prediction", "predict"),

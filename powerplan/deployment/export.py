@@ -1,0 +1,212 @@
+"""What to program and how to read it, layer by layer.
+
+Row j of a layer is driven by V_j = v_j x_j; the devices of output i hold
+
+    G±_ij = G_min + c_i max(±W_ij, 0) v_ref / v_j,        v_ref = (Π_j v_j)^(1/n),
+
+and the output is z_i = scale_i Σ_tiles (I⁺_i − I⁻_i) + b_i with scale_i = 1 / (c_i v_ref) and the bias b added digitally.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from powerplan.checks import choice, frozen_array
+from powerplan.deployment.tiles import Tile, cut
+from powerplan.errors import InvalidInput
+from powerplan.hardware import Hardware
+from powerplan.hardware.gains import Gain, Gains, reference_voltage
+from powerplan.network import Network
+from powerplan.network.ops import CrossbarOp
+
+if TYPE_CHECKING:
+    from powerplan.planning import Plan
+
+FORMATS = ("npz", "csv")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ExportedLayer:
+    """One crossbar layer.
+
+    Attributes:
+        name: of the layer.
+        groups: number of groups, each with rows and outputs of its own.
+        reads: how often its arrays are read in one inference.
+        conductance_gain: c [S per unit weight], (n_out,).
+        voltage_gain: v [V per unit activation] of every row, (rows of all groups,).
+        scale: decoded output per ampere of I⁺ − I⁻, (n_out,).
+        bias: added digitally to the decoded output, one entry per output channel, or None.
+        tiles: the physical arrays.
+    """
+
+    name: str
+    groups: int
+    reads: int
+    conductance_gain: np.ndarray
+    voltage_gain: np.ndarray
+    scale: np.ndarray
+    bias: np.ndarray | None
+    tiles: tuple[Tile, ...]
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The weights that the tiles compute with, W (n_out, rows of one group), rebuilt from their conductances."""
+        n_out, n_in = len(self.scale), len(self.voltage_gain) // self.groups
+        weights = np.zeros((n_out, n_in))
+        for tile in self.tiles:
+            rows, outputs = slice(*tile.rows), slice(*tile.outputs)
+            columns = slice(tile.rows[0] - tile.group * n_in, tile.rows[1] - tile.group * n_in)
+            current = (tile.positive - tile.negative) * self.voltage_gain[rows, None]  # A per unit activation
+            weights[outputs, columns] = current.T * self.scale[outputs, None]
+        return weights
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Export:
+    """A plan ready to be programmed.
+
+    Attributes:
+        layers: every crossbar layer, in order.
+        hardware: the hardware planned for.
+        network_sha256: digest of the network.
+        plan_sha256: of the plan's JSON, or None for bare gains.
+        powerplan_version: that made it.
+    """
+
+    layers: tuple[ExportedLayer, ...]
+    hardware: Hardware
+    network_sha256: str
+    plan_sha256: str | None
+    powerplan_version: str
+
+    @classmethod
+    def of(cls, network: Network, hardware: Hardware, gains: Gains, *, plan_sha256: str | None = None) -> Export:
+        """Tiles and read-out settings at given gains.
+
+        Raises:
+            InvalidInput: gains that do not fit the network or exceed the conductance range.
+        """
+        from powerplan._version import __version__
+
+        gains.check(network, hardware)
+        return cls(
+            layers=tuple(
+                _layer(network, hardware, i, c, v)
+                for i, (c, v) in enumerate(zip(gains.conductance, gains.voltage, strict=True))
+            ),
+            hardware=hardware,
+            network_sha256=network.digest,
+            plan_sha256=plan_sha256,
+            powerplan_version=__version__,
+        )
+
+    def save(self, path: str | os.PathLike[str], *, format: str = "npz", overwrite: bool = False) -> None:
+        """Write to a file (npz) or a folder (csv); see :func:`export`."""
+        from powerplan.deployment.files import save_export
+
+        save_export(self, path, choice("format", format, FORMATS), overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Export:
+        """Read what :meth:`save` wrote, in either format.
+
+        Raises:
+            CorruptFile: truncated, damaged (hashes are checked), foreign or of a newer format version.
+        """
+        from powerplan.deployment.files import load_export
+
+        return load_export(path)
+
+
+def export(
+    plan: Plan,
+    network: Network,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    format: str = "npz",
+    overwrite: bool = False,
+) -> Export:
+    """Target conductances per tile and read-out settings of a plan, and a file of them.
+
+    Args:
+        plan: with the gains and the hardware.
+        network: that was planned for.
+        path: where to write; None = nowhere. npz: a file; csv: a folder.
+        format: "npz": one zip archive of ``manifest.json`` and .npy arrays; "csv": a folder of ``manifest.json`` and
+            CSV tables.
+        overwrite: replace an existing file, or a folder that holds an earlier export.
+
+    Raises:
+        InvalidInput: another network than the plan's, an existing path, or one that cannot be written.
+    """
+    planned_for = plan.provenance.get("network_sha256")
+    if planned_for not in (None, network.digest):
+        raise InvalidInput.of(
+            "network",
+            f"SHA-256 {network.digest[:12]}...",
+            f"the network of the plan, SHA-256 {planned_for[:12]}...",
+            "Give the network file that was planned with.",
+        )
+    made = Export.of(network, plan.hardware, plan.gains, plan_sha256=_plan_digest(plan))
+    if path is not None:
+        made.save(path, format=format, overwrite=overwrite)
+    else:
+        choice("format", format, FORMATS)
+    return made
+
+
+def _layer(network: Network, hardware: Hardware, index: int, conductance: Gain, voltage: Gain) -> ExportedLayer:
+    node = network.crossbars[index]
+    op = node.op
+    assert isinstance(op, CrossbarOp)
+    weights = np.asarray(op.matrix, dtype=np.float64)
+    c = np.broadcast_to(np.asarray(conductance, dtype=np.float64), (op.n_out,))
+    v = np.broadcast_to(np.asarray(voltage, dtype=np.float64), (op.n_rows,))
+    reference = reference_voltage(voltage)
+    group_of = np.arange(op.n_out) // (op.n_out // op.groups)
+    stored = c[:, None] * weights * (reference / v.reshape(op.groups, op.n_in)[group_of])
+    return ExportedLayer(
+        name=node.name,
+        groups=op.groups,
+        reads=op.reads(network.shapes[node.inputs[0]]),
+        conductance_gain=frozen_array(c),
+        voltage_gain=frozen_array(v),
+        scale=frozen_array(1 / (c * reference)),
+        bias=None if op.bias is None else frozen_array(op.bias, np.float64),
+        tiles=tuple(
+            cut(
+                hardware.conductance_min + np.maximum(stored, 0),
+                hardware.conductance_min + np.maximum(-stored, 0),
+                op.groups,
+                hardware,
+            )
+        ),
+    )
+
+
+def _plan_digest(plan: Plan) -> str:
+    from powerplan.planning.plan_file import plan_to_dict
+
+    return hashlib.sha256(json.dumps(plan_to_dict(plan), sort_keys=True).encode()).hexdigest()
+
+
+def describe(made: Export) -> dict[str, Any]:
+    """Everything but the arrays, as plain values."""
+    return {
+        "powerplan_version": made.powerplan_version,
+        "network_sha256": made.network_sha256,
+        "plan_sha256": made.plan_sha256,
+        "hardware": made.hardware.to_dict(),
+        "read_out": {
+            "feedback_resistance_ohms": made.hardware.feedback_resistance,
+            "voltage_max_volts": made.hardware.voltage_max,
+            "read_time_seconds": made.hardware.read_time,
+        },
+    }

@@ -1,0 +1,238 @@
+"""Exports as files: a manifest and one table per array, in a zip archive (npz) or a folder (csv).
+
+The manifest lists every table with its unit, shape and the SHA-256 of its content; a reader checks them all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import uuid
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from powerplan.checks import frozen_array
+from powerplan.deployment.export import Export, ExportedLayer, describe
+from powerplan.deployment.tiles import Tile
+from powerplan.errors import CorruptFile, InvalidInput
+from powerplan.hardware import Hardware
+
+FORMAT = "powerplan.export"
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+
+#: vectors of a layer with their units
+_VECTORS = {
+    "conductance_gain": "S per unit weight",
+    "voltage_gain": "V per unit activation",
+    "scale": "unit of the output per A",
+    "bias": "unit of the output",
+}
+_SIDES = ("positive", "negative")
+_DATE = (1980, 1, 1, 0, 0, 0)
+_AGAIN = "Export the plan again."
+
+
+def save_export(made: Export, path: str | os.PathLike[str], format: str, *, overwrite: bool) -> None:
+    """Write an export; it appears at ``path`` only when it is complete.
+
+    Raises:
+        InvalidInput: the path exists (without ``overwrite``, or if it is not an earlier export), or cannot be written.
+    """
+    target = Path(path)
+    _check_free(target, format, overwrite)
+    members = _members(made, format)
+    scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        if format == "npz":
+            try:
+                with zipfile.ZipFile(scratch, "x", zipfile.ZIP_STORED) as archive:
+                    for name, content in members.items():
+                        archive.writestr(zipfile.ZipInfo(name, _DATE), content)
+                os.replace(scratch, target)
+            finally:
+                scratch.unlink(missing_ok=True)
+        else:
+            try:
+                scratch.mkdir()
+                for name, content in members.items():
+                    (scratch / name).write_bytes(content)
+                if target.exists():
+                    shutil.rmtree(target)
+                os.replace(scratch, target)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+    except OSError as error:
+        raise InvalidInput.of(
+            "export path", str(target), "a path that can be written", f"It cannot be written: {error.strerror}."
+        ) from error
+
+
+def load_export(path: str | os.PathLike[str]) -> Export:
+    """Read an export of either format and check every hash."""
+    source = Path(path)
+    try:
+        if source.is_dir():
+            return _decoded(lambda name: (source / name).read_bytes())
+        with zipfile.ZipFile(source) as archive:
+            if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+                raise CorruptFile.of("export", str(source), "members stored without compression", _AGAIN)
+            return _decoded(archive.read)
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise InvalidInput.of(
+            "export path", str(source), "an export made by powerplan", f"It cannot be read: {error.strerror}."
+        ) from error
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError, OSError, RuntimeError) as error:
+        if isinstance(error, CorruptFile):
+            raise
+        raise CorruptFile.of("export", str(source), "an intact export", f"{error}. {_AGAIN}") from error
+
+
+def _check_free(target: Path, format: str, overwrite: bool) -> None:
+    if not target.parent.is_dir():
+        raise InvalidInput.of("export path", str(target), "a path in an existing folder", f"Create {target.parent}.")
+    if not target.exists():
+        return
+    if not overwrite:
+        raise InvalidInput.of(
+            "export path", str(target), "a path that does not exist yet", "Name another, or overwrite it (--overwrite)."
+        )
+    if target.is_dir() != (format == "csv"):
+        kind = "folder" if format == "csv" else "file"
+        raise InvalidInput.of("export path", str(target), f"a {kind} for format {format!r}", "Name another path.")
+    if format == "csv" and not _is_export(target):
+        raise InvalidInput.of(
+            "export path", str(target), "a folder that holds an earlier export", "Other folders are never replaced."
+        )
+
+
+def _is_export(folder: Path) -> bool:
+    try:
+        return bool(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["format"] == FORMAT)
+    except (OSError, ValueError, KeyError, TypeError):
+        return not any(folder.iterdir())
+
+
+# ---------------------------------------------------------------- writing
+
+
+def _members(made: Export, format: str) -> dict[str, bytes]:
+    encode = _to_npy if format == "npz" else _to_csv
+    suffix = ".npy" if format == "npz" else ".csv"
+    members: dict[str, bytes] = {}
+
+    def table(name: str, array: np.ndarray, unit: str) -> dict[str, Any]:
+        content = encode(array)
+        members[name + suffix] = content
+        return {
+            "file": name + suffix,
+            "shape": list(array.shape),
+            "unit": unit,
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+
+    layers = []
+    for number, layer in enumerate(made.layers, 1):
+        stem = f"layer{number:03}"
+        vectors = {
+            name: table(f"{stem}_{name}", getattr(layer, name), unit)
+            for name, unit in _VECTORS.items()
+            if getattr(layer, name) is not None
+        }
+        tiles = [
+            {
+                "group": tile.group,
+                "rows": list(tile.rows),
+                "outputs": list(tile.outputs),
+                **{side: table(f"{stem}_tile{k:05}_{side}", getattr(tile, side), "S") for side in _SIDES},
+            }
+            for k, tile in enumerate(layer.tiles, 1)
+        ]
+        layers.append({"name": layer.name, "groups": layer.groups, "reads": layer.reads, **vectors, "tiles": tiles})
+    manifest = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        **describe(made),
+        "conventions": {
+            "table": "row of the table = row (input) of the array, column of the table = output",
+            "ranges": "[first, one past the last], counted from 0; rows of all groups are numbered through",
+            "decode": "output = scale * (sum over tiles of I_positive - I_negative) + bias, with V = voltage_gain * input",
+        },
+        "layers": layers,
+    }
+    text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
+    return {MANIFEST: text.encode(), **members}
+
+
+def _to_npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.ascontiguousarray(array, "<f8"), version=(1, 0), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _to_csv(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.savetxt(buffer, np.atleast_2d(array), fmt="%.17g", delimiter=",")
+    return buffer.getvalue()
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _decoded(read: Callable[[str], bytes]) -> Export:
+    manifest = json.loads(read(MANIFEST).decode())
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise CorruptFile.of("export", MANIFEST, f"format {FORMAT!r}", "Give an export made by powerplan.")
+    if manifest.get("format_version") != FORMAT_VERSION:
+        raise CorruptFile.of(
+            "export", manifest.get("format_version"), f"format_version {FORMAT_VERSION}", "Upgrade powerplan."
+        )
+    return Export(
+        layers=tuple(_layer(read, entry) for entry in manifest["layers"]),
+        hardware=Hardware.from_dict(manifest["hardware"]),
+        network_sha256=manifest["network_sha256"],
+        plan_sha256=manifest["plan_sha256"],
+        powerplan_version=manifest["powerplan_version"],
+    )
+
+
+def _layer(read: Callable[[str], bytes], entry: Mapping[str, Any]) -> ExportedLayer:
+    vectors: dict[str, Any] = {
+        name: _table(read, entry[name]) if name != "bias" or name in entry else None for name in _VECTORS
+    }
+    tiles = tuple(
+        Tile(
+            group=int(tile["group"]),
+            rows=(int(tile["rows"][0]), int(tile["rows"][1])),
+            outputs=(int(tile["outputs"][0]), int(tile["outputs"][1])),
+            positive=_table(read, tile["positive"]),
+            negative=_table(read, tile["negative"]),
+        )
+        for tile in entry["tiles"]
+    )
+    return ExportedLayer(
+        name=entry["name"], groups=int(entry["groups"]), reads=int(entry["reads"]), tiles=tiles, **vectors
+    )
+
+
+def _table(read: Callable[[str], bytes], entry: Mapping[str, Any]) -> np.ndarray:
+    name, shape = str(entry["file"]), tuple(int(n) for n in entry["shape"])
+    if Path(name).name != name:
+        raise CorruptFile.of("export", name, "a plain file name", _AGAIN)
+    content = read(name)
+    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        raise CorruptFile.of("export", name, "content with the SHA-256 of the manifest", f"It was changed. {_AGAIN}")
+    if name.endswith(".npy"):
+        array = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    else:
+        array = np.loadtxt(io.BytesIO(content), delimiter=",", ndmin=2)
+    if array.size != np.prod(shape):
+        raise CorruptFile.of("export", name, f"shape {shape}", _AGAIN)
+    return frozen_array(array.reshape(shape), np.float64)
