@@ -32,8 +32,11 @@ if TYPE_CHECKING:
     from powerplan.network import Network as Network
     from powerplan.network.torch_import import from_torch as from_torch
     from powerplan.planning import (
+        MaxAccuracyDrop as MaxAccuracyDrop,
+        MaxFlipRate as MaxFlipRate,
         MaxMSE as MaxMSE,
         MaxNMSE as MaxNMSE,
+        MaxOutputMSE as MaxOutputMSE,
         MaxPower as MaxPower,
         Outcome as Outcome,
         Plan as Plan,
@@ -60,7 +63,18 @@ _HOMES = {
     "powerplan.moments": ("Prediction", "predict"),
     "powerplan.network": ("Network",),
     "powerplan.network.torch_import": ("from_torch",),
-    "powerplan.planning": ("MaxMSE", "MaxNMSE", "MaxPower", "Outcome", "Plan", "frontier", "plan"),
+    "powerplan.planning": (
+        "MaxAccuracyDrop",
+        "MaxFlipRate",
+        "MaxMSE",
+        "MaxNMSE",
+        "MaxOutputMSE",
+        "MaxPower",
+        "Outcome",
+        "Plan",
+        "frontier",
+        "plan",
+    ),
     "powerplan.montecarlo": ("Simulation", "simulate"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

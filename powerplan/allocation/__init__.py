@@ -7,6 +7,7 @@ from powerplan.allocation.certificate import OptimalityCertificate, certificate_
 from powerplan.allocation.convex import cvxpy_solve
 from powerplan.allocation.dispatch import METHODS, solve
 from powerplan.allocation.formula import closed_form, closed_form_covers
+from powerplan.allocation.joint import JointProgram, JointStep
 from powerplan.allocation.kkt import kkt_bisection
 from powerplan.allocation.local import LocalProgram
 from powerplan.allocation.problem import GeometricProgram, Posynomial
@@ -16,6 +17,8 @@ __all__ = [
     "METHODS",
     "AllocationResult",
     "GeometricProgram",
+    "JointProgram",
+    "JointStep",
     "LocalProgram",
     "OptimalityCertificate",
     "Posynomial",

@@ -6,6 +6,7 @@ any λ >= 0, the gradient r = ∇f(x) + λ ∇h(x) bounds f from below on the fe
     f(y) >= f(y) + λ h(y) >= f(x) + λ h(x) + r·(y − x),
 
 so f(x) − f* <= −λ h(x) + max_y r·(x − y), the maximum over any set that holds an optimal point (weak duality).
+With R constraints λ and h have R entries, and λ h(x), λ ∇h(x) are sums over them.
 An optimal y has objective(y) <= objective(x) and constraint(y) <= bound, which bounds every term of both
 posynomials by itself: this is the region used where a gain has no limit.
 """
@@ -34,7 +35,7 @@ class OptimalityCertificate:
         constraint_violation: constraint / bound − 1 where positive, or the largest excess over a limit.
         complementarity: largest multiplier × |distance from its constraint|, over the constraint and the limits:
             what a point off its constraints seems to gain or lose.
-        dual: λ >= 0; d log objective* / d log bound = −λ.
+        duals: (R,) λ >= 0; d log objective* / d log bound_r = −λ_r.
         limit_duals: (n,) > 0 at an upper limit, < 0 at a lower one; d log objective* / d limit = −limit_dual.
     """
 
@@ -42,8 +43,13 @@ class OptimalityCertificate:
     duality_gap: float
     constraint_violation: float
     complementarity: float
-    dual: float
+    duals: np.ndarray
     limit_duals: np.ndarray
+
+    @property
+    def dual(self) -> float:
+        """Σ λ_r: −d log objective* / d log bound where all bounds move together."""
+        return float(self.duals.sum())
 
     @property
     def worst(self) -> float:
@@ -55,23 +61,23 @@ class OptimalityCertificate:
 def certify(
     gradient_objective: np.ndarray,
     gradient_constraint: np.ndarray,
-    log_constraint_value: float,
+    log_constraint_value: float | np.ndarray,
     at: np.ndarray,
     lower: np.ndarray,
     upper: np.ndarray,
     *,
-    dual: float | None = None,
+    dual: float | np.ndarray | None = None,
     region: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> OptimalityCertificate:
     """Certificate of a point of a convex program in x, from the gradients there.
 
     Args:
         gradient_objective: (n,) gradient of the log objective.
-        gradient_constraint: (n,) gradient of the log constraint.
-        log_constraint_value: log(constraint / bound).
+        gradient_constraint: (n,) gradient of the log constraint, or (R, n) of R of them.
+        log_constraint_value: log(constraint / bound), or (R,).
         at: (n,) the point x.
         lower, upper: (n,) limits of x.
-        dual: λ >= 0 to certify with; None = the one with the least residual.
+        dual: λ >= 0, or (R,), to certify with; None = those with the least residual.
         region: (lower, upper) of a box that holds an optimal point; None = the limits.
 
     Raises:
@@ -80,30 +86,37 @@ def certify(
     g, h, x, low, high = (
         np.asarray(a, dtype=np.float64) for a in (gradient_objective, gradient_constraint, at, lower, upper)
     )
+    excess = np.atleast_1d(np.asarray(log_constraint_value, dtype=np.float64))
     check = Checker("certify.")
-    for name, a in (("gradient_constraint", h), ("at", x), ("lower", low), ("upper", high)):
+    if h.shape not in (g.shape, (*excess.shape, *g.shape)):
+        check.fail("gradient_constraint", h, f"shape {g.shape}, or one such row per constraint", "Give all gradients.")
+    for name, a in (("at", x), ("lower", low), ("upper", high)):
         if a.shape != g.shape:
             check.fail(name, a, f"shape {g.shape}, as gradient_objective", "Give one entry per gain.")
     for name, a in (("gradient_objective", g), ("gradient_constraint", h), ("at", x)):
         if not np.isfinite(a).all():
             check.fail(name, a, "finite numbers", "The gradients do not exist here; move the point inside.")
-    if dual is not None:
-        check.number("dual", dual, at_least=0)
+    for value in () if dual is None else np.atleast_1d(dual).tolist():
+        check.number("dual", value, at_least=0)
     check.done()
 
+    h = np.atleast_2d(h)
     at_lower, at_upper = x <= low + ACTIVE_TOLERANCE, x >= high - ACTIVE_TOLERANCE
-    slack = min(log_constraint_value, 0.0)
-    multiplier = _least_residual(g, h, slack, at_lower, at_upper) if dual is None else float(dual)
-    r = g + multiplier * h
+    if dual is None:
+        multipliers = _least_residual(g, h, np.minimum(excess, 0.0), at_lower, at_upper)
+    else:
+        multipliers = np.atleast_1d(np.asarray(dual, dtype=np.float64))
+    r = g + multipliers @ h
     limit_duals = np.where((at_upper & (r < 0)) | (at_lower & (r > 0)), -r, 0.0)
     distance = np.where(limit_duals > 0, np.abs(high - x), np.where(limit_duals < 0, np.abs(x - low), 0.0))
-    excess = max(float(np.maximum(low - x, x - high).max()), 0.0)
+    outside = max(float(np.maximum(low - x, x - high).max()), 0.0)
+    slackness = np.abs(np.append(multipliers * excess, np.abs(limit_duals) * distance))
     return OptimalityCertificate(
         kkt_residual=float(np.abs(r + limit_duals).max()),
-        duality_gap=max(-multiplier * log_constraint_value + _largest_decrease(r, x, region or (low, high)), 0.0),
-        constraint_violation=max(float(np.expm1(min(log_constraint_value, 700.0))), excess, 0.0),
-        complementarity=max(abs(multiplier * log_constraint_value), float((np.abs(limit_duals) * distance).max())),
-        dual=multiplier,
+        duality_gap=max(-float(multipliers @ excess) + _largest_decrease(r, x, region or (low, high)), 0.0),
+        constraint_violation=max(float(np.expm1(min(excess.max(), 700.0))), outside, 0.0),
+        complementarity=float(slackness.max()),
+        duals=multipliers,
         limit_duals=limit_duals,
     )
 
@@ -167,25 +180,37 @@ def _certify_over_terms(
     return replace(certificate, duality_gap=max(-certificate.dual * log_constraint + decrease, 0.0))
 
 
-def _least_residual(g: np.ndarray, h: np.ndarray, slack: float, at_lower: np.ndarray, at_upper: np.ndarray) -> float:
-    """The smallest λ >= 0 with the least Σ (residual of r = g + λ h)² + (λ slack)².
+def _least_residual(
+    g: np.ndarray, h: np.ndarray, slack: np.ndarray, at_lower: np.ndarray, at_upper: np.ndarray
+) -> np.ndarray:
+    """The smallest λ >= 0 (R,) with the least Σ (residual of r = g + λ h)² + Σ (λ_r slack_r)².
 
     A gain inside its limits has residual r, at its upper limit max(r, 0), at its lower max(−r, 0), fixed 0.
-    The derivative in λ is piecewise linear and rises: each Newton step lands on the next piece.
+    The derivative in λ is piecewise linear: each Newton step solves the piece it is on.
     """
     upper_only, lower_only = at_upper & ~at_lower, at_lower & ~at_upper
     inside = ~at_upper & ~at_lower
-    multiplier, previous = 0.0, -1.0
+    multipliers = np.zeros(len(h))
     for _ in range(100):
-        r = g + multiplier * h
+        r = g + multipliers @ h
         counts = inside | (upper_only & (r > 0)) | (lower_only & (r < 0))
-        if not h[counts].any():
+        if not h[:, counts].any():
             break
-        curvature = float(h[counts] @ h[counts]) + slack**2
-        previous, multiplier = multiplier, max(0.0, -float(g[counts] @ h[counts]) / curvature)
-        if abs(multiplier - previous) <= 1e-15 * max(multiplier, previous):
+        previous, multipliers = multipliers, _on_piece(g[counts], h[:, counts], slack)
+        if np.abs(multipliers - previous).max() <= 1e-15 * max(multipliers.max(), previous.max()):
             break
-    return multiplier
+    return multipliers
+
+
+def _on_piece(g: np.ndarray, h: np.ndarray, slack: np.ndarray) -> np.ndarray:
+    """argmin over λ >= 0 of |g + λ h|² + |λ slack|², (R,)."""
+    if len(h) == 1:
+        return np.maximum(-(h @ g) / ((h * h).sum(1) + slack**2), 0.0)
+    used = np.flatnonzero(h.any(axis=1))
+    system = np.concatenate([h[used].T, np.diag(slack[used])])
+    multipliers = np.zeros(len(h))
+    multipliers[used] = optimize.nnls(system, np.append(-g, np.zeros(used.size)), maxiter=100 * used.size)[0]
+    return multipliers
 
 
 def _largest_decrease(r: np.ndarray, x: np.ndarray, region: tuple[np.ndarray, np.ndarray]) -> float:

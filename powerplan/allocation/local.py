@@ -76,14 +76,14 @@ class LocalProgram:
         problem = self._problem(
             log_objective_terms, objective_exponents, log_constraint_terms, constraint_exponents, lower, upper
         )
-        answer = self._best.solve(problem.objective, problem.constraint, problem.lower, problem.upper)
+        answer = self._best.solve((problem.objective, problem.constraint), problem.lower, problem.upper)
         if answer.value is not None:
             done = refine(problem.objective, problem.constraint, 0.0, problem.lower, problem.upper, answer.value)
             words = f"{answer.words}; {done.steps} Newton steps"
             result = optimal(problem, done.x, dual=None, words=words, iterations=answer.iterations)
             if result.status is Status.OPTIMAL:
                 return result
-        least = self._least.solve(problem.constraint, None, problem.lower, problem.upper)
+        least = self._least.solve((problem.constraint,), problem.lower, problem.upper)
         if least.value is None:
             raise SolverFailed(f"Local geometric program: no point. {answer.words}; least constraint: {least.words}")
         lowest = refine(problem.constraint, None, 0.0, problem.lower, problem.upper, least.value)
@@ -96,12 +96,12 @@ class LocalProgram:
         return optimal(problem, done.x, dual=None, words=words, iterations=iterations)
 
     @cached_property
-    def _best(self) -> _Compiled:
-        return _Compiled.of(self.gains, self.objective_terms, self.constraint_terms)
+    def _best(self) -> Compiled:
+        return Compiled.of(self.gains, (self.objective_terms, self.constraint_terms))
 
     @cached_property
-    def _least(self) -> _Compiled:
-        return _Compiled.of(self.gains, self.constraint_terms, None)
+    def _least(self) -> Compiled:
+        return Compiled.of(self.gains, (self.constraint_terms,))
 
     def _problem(
         self,
@@ -139,19 +139,22 @@ class LocalProgram:
                 check.fail(name, limit, f"shape ({self.gains},)", "Give one limit per gain.")
             limits.append(limit)
         check.done()
-        kept = [
-            Posynomial(
-                log_coefficients=np.maximum(b, b.max() - _NEGLIGIBLE), exponents=np.where(b[:, None] > -np.inf, a, 0.0)
-            )
-            for b, a in posynomials
-        ]
+        kept = [posynomial(b, a) for b, a in posynomials]
         low, high = (np.asarray(limit) for limit in limits)
         return GeometricProgram(objective=kept[0], constraint=kept[1], bound=1.0, lower=low, upper=high)
 
 
+def posynomial(logs: np.ndarray, exponents: np.ndarray) -> Posynomial:
+    """The sum of terms exp(logs + exponents·x); zero terms (log −inf) are put where they are lost in rounding."""
+    return Posynomial(
+        log_coefficients=np.maximum(logs, logs.max() - _NEGLIGIBLE),
+        exponents=np.where(logs[:, None] > -np.inf, exponents, 0.0),
+    )
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Compiled:
-    """min log-sum-exp of one set of terms, subject to another's <= 0 if there is one, as a parametrised problem."""
+class Compiled:
+    """min log-sum-exp of one set of terms, subject to those of others being <= 0, as a parametrised problem."""
 
     problem: Any
     step: Any
@@ -161,13 +164,13 @@ class _Compiled:
     slopes: tuple[Any, ...]
 
     @classmethod
-    def of(cls, gains: int, objective_terms: int, constraint_terms: int | None) -> _Compiled:
+    def of(cls, gains: int, counts: tuple[int, ...]) -> Compiled:
+        """The problem for ``counts`` terms: of the objective, then of every constraint."""
         import cvxpy
         from cvxpy.atoms.log_sum_exp import log_sum_exp
 
         step = cvxpy.Variable(gains)
         lower, upper = cvxpy.Parameter(gains), cvxpy.Parameter(gains)
-        counts = (objective_terms,) if constraint_terms is None else (objective_terms, constraint_terms)
         logs = tuple(cvxpy.Parameter(count) for count in counts)
         slopes = tuple(cvxpy.Parameter((count, gains)) for count in counts)
         values = [log_sum_exp(b + a @ step) for b, a in zip(logs, slopes, strict=True)]
@@ -176,13 +179,11 @@ class _Compiled:
         )
         return cls(problem=problem, step=step, lower=lower, upper=upper, logs=logs, slopes=slopes)
 
-    def solve(
-        self, objective: Posynomial, constraint: Posynomial | None, lower: np.ndarray, upper: np.ndarray
-    ) -> ConicAnswer:
+    def solve(self, posynomials: tuple[Posynomial, ...], lower: np.ndarray, upper: np.ndarray) -> ConicAnswer:
+        """The step for an objective and constraints (over their bounds) within limits."""
         self.lower.value, self.upper.value = lower, upper
-        # only differences of the objective matter: keep its numbers near zero
-        offsets = (float(objective.log_coefficients.max()), 0.0)
-        for f, offset, logs, slopes in zip((objective, constraint), offsets, self.logs, self.slopes, strict=False):
-            if f is not None:
-                logs.value, slopes.value = f.log_coefficients - offset, f.exponents.toarray()
+        for i, (f, logs, slopes) in enumerate(zip(posynomials, self.logs, self.slopes, strict=True)):
+            # only differences of the objective matter: keep its numbers near zero
+            offset = float(f.log_coefficients.max()) if i == 0 else 0.0
+            logs.value, slopes.value = f.log_coefficients - offset, f.exponents.toarray()
         return solve_conic(self.problem, self.step)

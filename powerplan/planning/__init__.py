@@ -1,18 +1,41 @@
 """Plans: least power for a target error, or least error for a power budget."""
 
 from powerplan.planning.free_gains import GRANULARITIES
-from powerplan.planning.outcome import Certificate, LimitPrice, Outcome, ShadowPrices, Termination, Verification
-from powerplan.planning.plan_value import Plan
+from powerplan.planning.outcome import (
+    Certificate,
+    ConstraintPrice,
+    LimitPrice,
+    Outcome,
+    ShadowPrices,
+    Termination,
+    Verification,
+)
+from powerplan.planning.plan_value import Corner, Plan
 from powerplan.planning.planner import frontier, plan
-from powerplan.planning.targets import TARGETS, MaxMSE, MaxNMSE, MaxPower, Target, target_name
+from powerplan.planning.targets import (
+    TARGETS,
+    MaxAccuracyDrop,
+    MaxFlipRate,
+    MaxMSE,
+    MaxNMSE,
+    MaxOutputMSE,
+    MaxPower,
+    Target,
+    target_name,
+)
 
 __all__ = [
     "GRANULARITIES",
     "TARGETS",
     "Certificate",
+    "ConstraintPrice",
+    "Corner",
     "LimitPrice",
+    "MaxAccuracyDrop",
+    "MaxFlipRate",
     "MaxMSE",
     "MaxNMSE",
+    "MaxOutputMSE",
     "MaxPower",
     "Outcome",
     "Plan",

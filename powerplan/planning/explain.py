@@ -7,10 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from powerplan.hardware import Hardware
-from powerplan.moments.prediction import Prediction
 from powerplan.planning.free_gains import FreeGains
 from powerplan.planning.outcome import LimitPrice
-from powerplan.planning.targets import MaxNMSE, MaxPower, Target
+from powerplan.planning.problem import Problem
+from powerplan.planning.targets import (
+    MaxAccuracyDrop,
+    MaxFlipRate,
+    MaxMSE,
+    MaxNMSE,
+    MaxOutputMSE,
+    MaxPower,
+    Target,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,25 +64,33 @@ def binding_limits(free: FreeGains, binds: np.ndarray, *, upper: bool) -> tuple[
     )
 
 
+_QUANTITIES = {
+    MaxMSE: "MSE",
+    MaxNMSE: "NMSE",
+    MaxOutputMSE: "MSE of the worst output",
+    MaxAccuracyDrop: "drop of accuracy",
+    MaxFlipRate: "rate of changed classes",
+    MaxPower: "power [W]",
+}
+
+
 def unreachable(
-    target: Target, free: FreeGains, theta: np.ndarray, prediction: Prediction, hardware: Hardware
+    target: Target, free: FreeGains, theta: np.ndarray, problem: Problem, hardware: Hardware
 ) -> Unreachable:
     """Explain an infeasible target at the θ with the lowest value of its quantity."""
     at_limit = theta <= free.lower + 1e-9 if isinstance(target, MaxPower) else theta >= free.upper - 1e-9
-    upper = not isinstance(target, MaxPower)
-    limits = binding_limits(free, at_limit, upper=upper)
-    if isinstance(target, MaxPower):
-        best, quantity = prediction.power, "power [W]"
-        advice = "Raise the budget."
-    else:
-        best = prediction.nmse if isinstance(target, MaxNMSE) else prediction.mse
-        quantity = "NMSE" if isinstance(target, MaxNMSE) else "MSE"
-        # programming noise falls as 1/range²: the range that would do, to first order
-        factor = float(np.sqrt(best / target.value))
+    limits = binding_limits(free, at_limit, upper=not isinstance(target, MaxPower))
+    best = problem.reached(theta)
+    advice = "Raise the budget."
+    if not isinstance(target, MaxPower):
         relax = []
         if any("conductance_max" in limit for limit in limits):
-            wanted = hardware.conductance_max * factor
-            relax.append(f"raise hardware.conductance_max about {factor:.3g} times (to {wanted:.3g} S)")
+            more = "raise hardware.conductance_max"
+            if not isinstance(target, MaxAccuracyDrop | MaxFlipRate):
+                # programming noise falls as 1/range²: the range that would do, to first order
+                factor = float(np.sqrt(best / target.value))
+                more += f" about {factor:.3g} times (to {hardware.conductance_max * factor:.3g} S)"
+            relax.append(more)
         if any("voltage_max" in limit for limit in limits) or hardware.read_noise_std:
             relax.append("raise hardware.voltage_max or lower read_noise_std")
         relax.append("use devices with less noise")
@@ -82,6 +98,16 @@ def unreachable(
     return Unreachable(
         best=best,
         limits=limits,
-        message=f"The lowest reachable {quantity} is {best:.6g}, above the target {target.value:.6g}; "
-        f"limits that bind: {', '.join(limits) or 'none'}. {advice}",
+        message=f"The lowest reachable {_QUANTITIES[type(target)]} is {best:.6g}, above the target "
+        f"{target.value:.6g}{_where(problem, theta)}; limits that bind: {', '.join(limits) or 'none'}. {advice}",
     )
+
+
+def _where(problem: Problem, theta: np.ndarray) -> str:
+    """The corner and output of the worst constraint, where there are several."""
+    constraints = problem.terms.constraints
+    worst = constraints[int(problem.excesses(theta).argmax())]
+    words = [] if worst.output is None else [f"output {worst.output}"]
+    if len({c.corner for c in constraints}) > 1:
+        words.append(f"corner {worst.corner}" if worst.corner else "the nominal hardware")
+    return f" (worst: {', '.join(words)})" if words else ""

@@ -92,6 +92,21 @@ class LimitPrice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConstraintPrice:
+    """Price of one binding constraint: d log objective / d log bound of it alone (negative).
+
+    Attributes:
+        corner: the hardware it binds in; 0 is the nominal one.
+        output: the output it is about; None if it is about all of them.
+        price: relative change of the objective per relative change of the bound.
+    """
+
+    corner: int
+    output: int | None
+    price: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShadowPrices:
     """What the constraints cost.
 
@@ -99,10 +114,13 @@ class ShadowPrices:
         target: d log objective / d log target (negative: a looser target is cheaper). The objective is
             the power, or the MSE under a power budget.
         limits: the price of every active limit.
+        constraints: the price of every binding constraint (one per corner and output that binds); they sum to
+            ``target``.
     """
 
     target: float
     limits: tuple[LimitPrice, ...] = ()
+    constraints: tuple[ConstraintPrice, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +131,10 @@ class Verification:
         draws, seed: of the simulation.
         mse, mse_standard_error, nmse, nmse_standard_error: simulated error.
         power, power_standard_error: simulated power [W].
-        ratio: simulated / bound of the target's quantity (MSE, NMSE or power).
-        calibrated: the target was rescaled once so that the simulation, not the prediction, meets it.
+        ratio: simulated / bound of the target's quantity (MSE, NMSE, fraction or power), the worst output's if
+            the target is about single outputs.
+        ratio_standard_error: of it (an upper estimate where output weights sum dependent errors).
+        calibrated: the target was adjusted once so that the simulation, not the prediction, meets it.
     """
 
     draws: int
@@ -126,4 +146,5 @@ class Verification:
     power: float
     power_standard_error: float
     ratio: float
+    ratio_standard_error: float = 0.0
     calibrated: bool = False

@@ -16,9 +16,17 @@ from powerplan.errors import CorruptFile, InvalidInput
 from powerplan.files import write_text
 from powerplan.hardware import Gains, Hardware
 from powerplan.moments.prediction import Prediction
-from powerplan.planning.outcome import Certificate, LimitPrice, Outcome, ShadowPrices, Termination, Verification
-from powerplan.planning.plan_value import Plan
-from powerplan.planning.targets import TARGETS, target_name
+from powerplan.planning.outcome import (
+    Certificate,
+    ConstraintPrice,
+    LimitPrice,
+    Outcome,
+    ShadowPrices,
+    Termination,
+    Verification,
+)
+from powerplan.planning.plan_value import Corner, Plan
+from powerplan.planning.targets import target_from_dict, target_to_dict
 
 FORMAT = "powerplan.plan"
 SCHEMA_VERSION = 1
@@ -31,22 +39,16 @@ _NUMBERS = ("mse", "nmse", "signal_power", "mse_bias", "power", "energy")
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:
     """A plan as plain JSON values; NaN becomes null."""
-    prediction = plan.prediction
     return {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
-        "target": {"kind": target_name(plan.target), "value": plan.target.value},
+        "target": target_to_dict(plan.target),
+        "reached": plan.reached,
         "granularity": plan.granularity,
         "optimize": list(plan.optimize),
         "hardware": plan.hardware.to_dict(),
         "gains": plan.gains.to_dict(),
-        "prediction": {
-            "method": prediction.method,
-            **{name: _number(getattr(prediction, name)) for name in _NUMBERS},
-            **{name: getattr(prediction, name).tolist() for name in _ARRAYS},
-            "layer_names": list(prediction.layer_names),
-            "first_order": list(prediction.first_order),
-        },
+        "prediction": _prediction_to_dict(plan.prediction),
         "termination": {**asdict(plan.termination), "outcome": plan.termination.outcome.value},
         "certificate": _optional(plan.certificate),
         "shadow_prices": _optional(plan.shadow_prices),
@@ -55,6 +57,15 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
         "baseline_mse": plan.baseline_mse,
         "saving": plan.saving,
         "verification": _optional(plan.verification),
+        "output_weights": None if plan.output_weights is None else list(plan.output_weights),
+        "corners": [
+            {
+                "hardware": corner.hardware.to_dict(),
+                "prediction": _prediction_to_dict(corner.prediction),
+                "verification": _optional(corner.verification),
+            }
+            for corner in plan.corners
+        ],
         "provenance": dict(plan.provenance),
     }
 
@@ -83,22 +94,14 @@ def plan_from_dict(values: Mapping[str, Any]) -> Plan:
 
 
 def _build(values: Mapping[str, Any]) -> Plan:
-    p, t = values["prediction"], values["termination"]
+    t = values["termination"]
     prices = values["shadow_prices"]
-    target = values["target"]
-    check = values["verification"]
-    numbers: dict[str, Any] = {name: math.nan if p[name] is None else float(p[name]) for name in _NUMBERS}
-    arrays: dict[str, Any] = {name: _array(p[name]) for name in _ARRAYS}
+    weights = values.get("output_weights")
     return Plan(
         gains=Gains.from_dict(values["gains"]),
-        prediction=Prediction(
-            method=p["method"],
-            **numbers,
-            **arrays,
-            layer_names=tuple(p["layer_names"]),
-            first_order=tuple(p["first_order"]),
-        ),
-        target=TARGETS[target["kind"]](target["value"]),
+        prediction=_prediction(values["prediction"]),
+        target=target_from_dict(values["target"]),
+        reached=float(values["reached"]),
         granularity=values["granularity"],
         optimize=tuple(values["optimize"]),
         hardware=Hardware.from_dict(values["hardware"]),
@@ -108,13 +111,52 @@ def _build(values: Mapping[str, Any]) -> Plan:
         certificate=None if values["certificate"] is None else Certificate(**values["certificate"]),
         shadow_prices=None
         if prices is None
-        else ShadowPrices(target=prices["target"], limits=tuple(LimitPrice(**price) for price in prices["limits"])),
+        else ShadowPrices(
+            target=prices["target"],
+            limits=tuple(LimitPrice(**price) for price in prices["limits"]),
+            constraints=tuple(ConstraintPrice(**price) for price in prices["constraints"]),
+        ),
         baseline_gains=None if values["baseline_gains"] is None else Gains.from_dict(values["baseline_gains"]),
         baseline_power=values["baseline_power"],
         baseline_mse=values["baseline_mse"],
-        verification=None if check is None else Verification(**_nan_for_null(check)),
+        verification=_verification(values["verification"]),
+        output_weights=None if weights is None else tuple(float(w) for w in weights),
+        corners=tuple(
+            Corner(
+                hardware=Hardware.from_dict(corner["hardware"]),
+                prediction=_prediction(corner["prediction"]),
+                verification=_verification(corner["verification"]),
+            )
+            for corner in values["corners"]
+        ),
         provenance=dict(values["provenance"]),
     )
+
+
+def _prediction_to_dict(prediction: Prediction) -> dict[str, Any]:
+    return {
+        "method": prediction.method,
+        **{name: _number(getattr(prediction, name)) for name in _NUMBERS},
+        **{name: getattr(prediction, name).tolist() for name in _ARRAYS},
+        "layer_names": list(prediction.layer_names),
+        "first_order": list(prediction.first_order),
+    }
+
+
+def _prediction(p: Mapping[str, Any]) -> Prediction:
+    numbers: dict[str, Any] = {name: math.nan if p[name] is None else float(p[name]) for name in _NUMBERS}
+    arrays: dict[str, Any] = {name: _array(p[name]) for name in _ARRAYS}
+    return Prediction(
+        method=p["method"],
+        **numbers,
+        **arrays,
+        layer_names=tuple(p["layer_names"]),
+        first_order=tuple(p["first_order"]),
+    )
+
+
+def _verification(values: Mapping[str, Any] | None) -> Verification | None:
+    return None if values is None else Verification(**_nan_for_null(values))
 
 
 def save_plan(plan: Plan, file: str | os.PathLike[str]) -> None:

@@ -7,10 +7,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from powerplan.hardware import Gains, Hardware
 from powerplan.moments.prediction import Prediction
 from powerplan.planning.outcome import Certificate, ShadowPrices, Termination, Verification
 from powerplan.planning.targets import Target
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Corner:
+    """A further hardware in which a plan meets its target with the same gains.
+
+    Attributes:
+        hardware: the corner's hardware.
+        prediction: error and power at the plan's gains there.
+        verification: Monte Carlo check there, if asked for.
+    """
+
+    hardware: Hardware
+    prediction: Prediction
+    verification: Verification | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -21,6 +38,7 @@ class Plan:
         gains: the gains of every crossbar layer.
         prediction: the predicted error and power at these gains.
         target: what was asked.
+        reached: the target's quantity (MSE, NMSE, W or fraction) as predicted, the worst over outputs and corners.
         granularity: "network", "layer" or "column".
         optimize: the gains that were free ("conductance", "voltage"); the others were held.
         hardware: the hardware planned for.
@@ -30,14 +48,18 @@ class Plan:
         baseline_gains: one conductance range for every layer, scaled to the same target; None if it
             cannot meet it.
         baseline_power: predicted power of the baseline [W]; None likewise.
-        baseline_mse: predicted MSE of the baseline; None likewise.
+        baseline_mse: predicted error of the baseline (weighted if there are output weights); None likewise.
         verification: Monte Carlo check, if asked for.
+        output_weights: (K,) weights of the outputs in the error, with mean 1; None = all alike.
+        corners: further hardware in which the plan meets the target too; ``hardware``, ``prediction`` and
+            ``verification`` are the nominal ones.
         provenance: versions, network digest, seeds, settings and times.
     """
 
     gains: Gains
     prediction: Prediction
     target: Target
+    reached: float
     granularity: str
     optimize: tuple[str, ...]
     hardware: Hardware
@@ -48,7 +70,26 @@ class Plan:
     baseline_power: float | None
     baseline_mse: float | None
     verification: Verification | None = None
+    output_weights: tuple[float, ...] | None = None
+    corners: tuple[Corner, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def predictions(self) -> tuple[Prediction, ...]:
+        """The prediction of every corner, the nominal one first."""
+        return (self.prediction, *(corner.prediction for corner in self.corners))
+
+    @property
+    def verifications(self) -> tuple[Verification, ...]:
+        """The Monte Carlo check of every corner, the nominal one first; empty without one."""
+        checks = (self.verification, *(corner.verification for corner in self.corners))
+        return tuple(check for check in checks if check is not None)
+
+    @property
+    def binding_corners(self) -> tuple[int, ...]:
+        """The corners in which the target binds (0 is the nominal hardware)."""
+        prices = self.shadow_prices.constraints if self.shadow_prices else ()
+        return tuple(sorted({price.corner for price in prices}))
 
     @property
     def power(self) -> float:
@@ -72,11 +113,12 @@ class Plan:
 
     @property
     def saving(self) -> float | None:
-        """1 − power / baseline_power at equal target (with a power budget: 1 − mse / baseline_mse)."""
+        """1 − power / baseline_power at equal target (with a power budget: 1 − error / baseline_mse)."""
         from powerplan.planning.targets import MaxPower
 
         if isinstance(self.target, MaxPower):
-            return None if not self.baseline_mse else 1 - self.mse / self.baseline_mse
+            weights = None if self.output_weights is None else np.array(self.output_weights)
+            return None if not self.baseline_mse else 1 - weighted_mse(self.prediction, weights) / self.baseline_mse
         return None if not self.baseline_power else 1 - self.power / self.baseline_power
 
     def save(self, file: str | os.PathLike[str]) -> None:
@@ -101,3 +143,8 @@ class Plan:
         from powerplan.report.tables import plan_table
 
         return plan_table(self)
+
+
+def weighted_mse(prediction: Prediction, weights: np.ndarray | None) -> float:
+    """Mean over the outputs of their MSE times their weight; weights (K,) with mean 1, None = all alike."""
+    return prediction.mse if weights is None else float((prediction.mse_by_output * weights).mean())

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from powerplan.checks import Checker
 from powerplan.hardware import Hardware
@@ -13,7 +14,7 @@ from powerplan.hardware.gains import Gain
 from powerplan.network import Network
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.session import Options, Progress, Session
-from powerplan.planning.targets import MaxMSE, MaxNMSE, MaxPower, Target
+from powerplan.planning.targets import TARGETS, Target
 
 
 def plan(
@@ -34,12 +35,15 @@ def plan(
     max_iterations: int = 60,
     deadline: float | None = None,
     progress: Progress | None = None,
+    corners: Sequence[Hardware] = (),
+    output_weights: npt.ArrayLike | None = None,
 ) -> Plan:
     """The gains that meet a target at least power.
 
     Args:
         inputs: calibration batch (B, *input_shape).
-        target: MaxMSE, MaxNMSE (least power), or MaxPower (least MSE).
+        target: what is bounded while the power is least: MaxMSE, MaxNMSE, MaxOutputMSE, MaxAccuracyDrop or
+            MaxFlipRate; or MaxPower (least MSE).
         granularity: "network" (one conductance gain for all layers) or "layer".
         optimize: the free gains: "conductance", "voltage" (needs read or row noise) or both.
         conductance, voltage: gains to hold where they are not optimised, as in Gains; None = conductances at
@@ -53,6 +57,11 @@ def plan(
         max_iterations: most local geometric programs.
         deadline: seconds after which the best plan so far is returned.
         progress: called with a description and the fraction done.
+        corners: further hardware (other noise levels, temperatures, times): the same gains meet the target there
+            too, within the limits of all; what is minimised is that of ``hardware``.
+        output_weights: (K,) >= 0, weights of the outputs' squared errors, scaled to mean 1: the MSE is then the mean
+            of weight × squared error (NMSE: over the likewise weighted signal; MaxOutputMSE: of every output with a
+            weight > 0). Not with targets on classes.
 
     Returns:
         a Plan. An unreachable target is an answer: ``termination.outcome`` is INFEASIBLE and the plan holds
@@ -79,6 +88,8 @@ def plan(
         max_iterations=max_iterations,
         deadline=deadline,
         progress=progress,
+        corners=corners,
+        output_weights=output_weights,
     )
     return found
 
@@ -102,6 +113,8 @@ def frontier(
     deadline: float | None = None,
     progress: Progress | None = None,
     on_point: Callable[[int, Plan], None] | None = None,
+    corners: Sequence[Hardware] = (),
+    output_weights: npt.ArrayLike | None = None,
 ) -> tuple[Plan, ...]:
     """One plan per target on the same network, hardware and inputs.
 
@@ -124,6 +137,8 @@ def frontier(
         conductance=conductance,
         voltage=voltage,
         method=method,
+        corners=corners,
+        output_weights=output_weights,
     )
     plans: list[Plan] = []
 
@@ -156,8 +171,9 @@ def _check_targets(targets: Sequence[Target]) -> tuple[Target, ...]:
     if not given:
         check.fail("targets", targets, "at least one target", "Give a list such as [MaxNMSE(0.01), MaxNMSE(0.1)].")
     for target in given:
-        if not isinstance(target, (MaxMSE, MaxNMSE, MaxPower)):
-            check.fail("target", target, "MaxMSE(...), MaxNMSE(...) or MaxPower(...)", "Wrap the number in a target.")
+        if not isinstance(target, tuple(TARGETS.values())):
+            kinds = ", ".join(f"{kind.__name__}(...)" for kind in TARGETS.values())
+            check.fail("target", target, f"one of {kinds}", "Wrap the number in a target.")
     check.done()
     return given
 

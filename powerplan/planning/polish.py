@@ -6,7 +6,7 @@ the optimum, with g, h the gradients of log objective and log constraint and H �
     [H  h] [δ ]   [    −g      ]
     [hᵀ 0] [λ'] = [−log con/D  ]
 
-over the gains that are not at a limit, and without the constraint if it does not bind. H starts as the Hessian of
+over the gains that are not at a limit and the constraints that bind. H starts as the Hessian of
 the local model and learns the rest from the change of the gradients (symmetric rank-one updates), so each step
 costs one prediction and two backward passes.
 """
@@ -14,6 +14,7 @@ costs one prediction and two backward passes.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,27 +25,29 @@ from powerplan.planning.terms import Sum
 
 _LARGEST_STEP = 0.3
 _MOST_STEPS = 40
+#: linearised excess of a constraint that a step may leave: rounding
+_BROKEN = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Point:
     theta: np.ndarray
     objective: np.ndarray  # gradient of its log
-    constraint: np.ndarray  # likewise
-    excess: float
+    constraints: np.ndarray  # (R, n) likewise
+    excesses: np.ndarray  # (R,)
     certificate: OptimalityCertificate
 
     @property
     def merit(self) -> float:
         c = self.certificate
-        return max(c.kkt_residual, c.complementarity, max(self.excess, 0.0))
+        return max(c.kkt_residual, c.complementarity, max(float(self.excesses.max()), 0.0))
 
 
 def polish(
     problem: Problem,
     theta: np.ndarray,
     objective: Sum,
-    constraint: Sum,
+    constraints: Sequence[Sum],
     *,
     tolerance: float,
     stop_at: float | None,
@@ -52,12 +55,15 @@ def polish(
     """A point with a smaller KKT residual than θ (or θ itself).
 
     Args:
-        objective, constraint: at θ, with Jacobians.
+        objective, constraints: at θ, with Jacobians.
         tolerance: KKT residual to reach.
         stop_at: ``time.monotonic()`` value to stop at.
     """
     point = best = _at(problem, theta)
-    hessian = _log_hessian(objective) + point.certificate.dual * _log_hessian(constraint)
+    hessian = _log_hessian(objective)
+    for dual, constraint in zip(point.certificate.duals, constraints, strict=True):
+        if dual > 0:
+            hessian = hessian + dual * _log_hessian(constraint)
     waited = 0
     for _ in range(_MOST_STEPS):
         if best.merit <= tolerance or waited == 4 or (stop_at is not None and time.monotonic() > stop_at):
@@ -66,9 +72,9 @@ def polish(
         if step is None:
             break
         moved = _at(problem, np.clip(point.theta + step, problem.lower, problem.upper))
-        dual = moved.certificate.dual
+        duals = moved.certificate.duals
         change = moved.theta - point.theta
-        missed = moved.objective - point.objective + dual * (moved.constraint - point.constraint) - hessian @ change
+        missed = moved.objective - point.objective + duals @ (moved.constraints - point.constraints) - hessian @ change
         size = float(missed @ change)
         if abs(size) > 1e-8 * float(np.linalg.norm(missed) * np.linalg.norm(change)):
             hessian = hessian + np.outer(missed, missed) / size
@@ -79,16 +85,15 @@ def polish(
 
 
 def _at(problem: Problem, theta: np.ndarray) -> _Point:
-    objective, constraint = problem.order(*problem.terms.gradients(theta))
-    excess = float(np.log(constraint.total / problem.bound))
+    objective, *bounded = problem.terms.gradients(theta)
+    constraints = np.stack([c.log_gradient for c in bounded])
+    excesses = problem.excesses_of(bounded)
     return _Point(
         theta=theta,
         objective=objective.log_gradient,
-        constraint=constraint.log_gradient,
-        excess=excess,
-        certificate=certify(
-            objective.log_gradient, constraint.log_gradient, excess, theta, problem.lower, problem.upper
-        ),
+        constraints=constraints,
+        excesses=excesses,
+        certificate=certify(objective.log_gradient, constraints, excesses, theta, problem.lower, problem.upper),
     )
 
 
@@ -97,15 +102,29 @@ def _step(problem: Problem, point: _Point, hessian: np.ndarray) -> np.ndarray | 
     if not len(free):
         return None
     n = len(free)
-    system = np.zeros((n + 1, n + 1))
-    system[:n, :n] = hessian[np.ix_(free, free)]
-    system[:n, n] = system[n, :n] = point.constraint[free]
-    right = np.append(-point.objective[free], -point.excess)
-    solved = _least_norm(system, right)
-    if solved[n] <= 0:  # the constraint would pull, not push: it does not bind
-        solved = _least_norm(system[:n, :n], right[:n])
-    if not np.isfinite(solved).all():
-        return None
+    slopes = point.constraints[:, free]
+    binding = list(np.flatnonzero(point.certificate.duals > 0))
+    if not binding:
+        binding = [int(point.excesses.argmax())]
+    seen: set[tuple[int, ...]] = set()
+    while tuple(binding) not in seen:
+        seen.add(tuple(binding))
+        m = len(binding)
+        system = np.zeros((n + m, n + m))
+        system[:n, :n] = hessian[np.ix_(free, free)]
+        system[:n, n:] = slopes[binding].T
+        system[n:, :n] = slopes[binding]
+        solved = _least_norm(system, np.concatenate([-point.objective[free], -point.excesses[binding]]))
+        if not np.isfinite(solved).all():
+            return None
+        # a constraint that would pull, not push, does not bind; one that the step would break does
+        pulling = [r for r, dual in zip(binding, solved[n:], strict=True) if dual <= 0]
+        broken = point.excesses + slopes @ solved[:n]
+        broken[binding] = -np.inf
+        if pulling:
+            binding = [r for r in binding if r not in pulling]
+        elif broken.max() > _BROKEN:
+            binding = sorted([*binding, int(broken.argmax())])
     step = np.zeros_like(point.theta)
     step[free] = solved[:n] * min(1.0, _LARGEST_STEP / max(float(np.abs(solved[:n]).max()), 1e-300))
     return step

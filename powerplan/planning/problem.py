@@ -1,54 +1,75 @@
-"""The planning problem in θ = log gains on the full predictor, and how to put a point onto its constraint."""
+"""The planning problem in θ = log gains on the full predictor, and how to put a point onto its constraints."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import optimize
+from scipy.special import logsumexp, softmax
 
 from powerplan.errors import InvalidInput
 from powerplan.planning.terms import Sum, Terms
 
 #: relative accuracy with which a tight constraint is met
 _ON_CONSTRAINT = 1e-12
+#: sharpness of the smooth maximum of several log constraints, in turn
+_SHARPNESS = (10.0, 100.0, 1000.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """min objective s.t. constraint ≤ bound; which of power and error is which is ``minimise``.
+    """min objective s.t. constraint_r <= bound_r for every r, within limits.
 
     Attributes:
-        minimise: "power" or "error".
-        bound: on the other one.
+        terms: objective and constraints.
+        minimise: "power" or "error": which way the gains are cheap.
         lower, upper: limits of θ, (n,).
     """
 
     terms: Terms
     minimise: str
-    bound: float
     lower: np.ndarray
     upper: np.ndarray
 
-    def order(self, power: Sum, error: Sum) -> tuple[Sum, Sum]:
-        """(objective, constraint)."""
-        return (power, error) if self.minimise == "power" else (error, power)
+    @property
+    def log_bounds(self) -> np.ndarray:
+        """(R,) log bounds."""
+        return np.log([c.bound for c in self.terms.constraints])
 
-    def excess(self, theta: np.ndarray) -> float:
-        """log(constraint / bound) of the full predictor.
+    def excesses_of(self, constraints: Sequence[Sum]) -> np.ndarray:
+        """(R,) log(constraint / bound) of evaluated constraints.
 
         Raises:
-            InvalidInput: the constraint is not a number: values so large or small that float64 cannot hold it.
+            InvalidInput: a constraint is not a number: values so large or small that float64 cannot hold it.
         """
-        constraint = self.order(*self.terms.values(theta))[1].total
-        if np.isnan(constraint):
+        totals = np.array([c.total for c in constraints])
+        if np.isnan(totals).any():
             raise InvalidInput.of(
                 "hardware",
-                float(constraint),
+                float(totals[np.isnan(totals)][0]),
                 "values with which error and power can be computed in float64",
                 "Check the units of the hardware, and the size of weights and inputs.",
             )
-        return float(np.log(max(constraint, np.finfo(float).tiny) / self.bound))
+        return np.asarray(np.log(np.maximum(totals, np.finfo(float).tiny)) - self.log_bounds)
+
+    def excesses(self, theta: np.ndarray) -> np.ndarray:
+        """(R,) log(constraint / bound) of the full predictor."""
+        return self.excesses_of(self.terms.values(theta)[1:])
+
+    def excess(self, theta: np.ndarray) -> float:
+        """The largest of :meth:`excesses`: the point is feasible if it is not above 0."""
+        return float(self.excesses(theta).max())
+
+    def objective(self, theta: np.ndarray) -> float:
+        """Value of the objective."""
+        return self.terms.values(theta)[0].total
+
+    def reached(self, theta: np.ndarray) -> float:
+        """The target's quantity: the worst over the constraints."""
+        constraints = self.terms.values(theta)[1:]
+        return max(c.quantity(s.total) for c, s in zip(self.terms.constraints, constraints, strict=True))
 
     def shifted(self, theta: np.ndarray, shift: float) -> np.ndarray:
         """θ with every free gain multiplied by exp(shift), kept within its limits."""
@@ -56,9 +77,9 @@ class Problem:
 
 
 def scale_onto(problem: Problem, theta: np.ndarray) -> np.ndarray | None:
-    """θ + s, clipped to the limits, with the constraint tight; None if no shift meets the constraint.
+    """θ + s, clipped to the limits, with the worst constraint tight; None if no shift meets the constraints.
 
-    The cheapest feasible end of the ray is returned where the constraint is slack all along it.
+    The cheapest feasible end of the ray is returned where the constraints are slack all along it.
     """
     span = float((problem.upper - problem.lower).max())
     cheap, dear = (-span, span) if problem.minimise == "power" else (span, -span)
@@ -73,33 +94,52 @@ def scale_onto(problem: Problem, theta: np.ndarray) -> np.ndarray | None:
 
 
 def lowest_constraint(problem: Problem, start: np.ndarray) -> np.ndarray:
-    """The θ with the lowest value of the constrained quantity within the limits (L-BFGS-B)."""
+    """The θ with the lowest worst constraint within the limits.
+
+    L-BFGS-B on the log constraint; on a smooth maximum of ever greater sharpness if there are several.
+    """
+    bounds = list(zip(problem.lower, problem.upper, strict=True))
+    theta = start
+    for sharpness in _SHARPNESS if len(problem.terms.constraints) > 1 else (1.0,):
+        found = optimize.minimize(
+            _smooth_maximum(problem, sharpness),
+            theta,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options={"ftol": 1e-14, "gtol": 1e-9},
+        )
+        theta = np.clip(found.x, problem.lower, problem.upper)
+    return np.asarray(theta)
+
+
+def _smooth_maximum(problem: Problem, sharpness: float) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
+    """log Σ_r (constraint_r / bound_r)^s / s and its gradient, as a function of θ."""
 
     def value(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        constraint = problem.order(*problem.terms.derivatives(theta))[1]
-        return float(np.log(constraint.total)), constraint.log_gradient
+        constraints = problem.terms.gradients(theta)[1:]
+        logs = sharpness * problem.excesses_of(constraints)
+        gradient = softmax(logs) @ np.stack([c.log_gradient for c in constraints])
+        return float(logsumexp(logs)) / sharpness, gradient
 
-    bounds = list(zip(problem.lower, problem.upper, strict=True))
-    found = optimize.minimize(
-        value, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-14, "gtol": 1e-9}
-    )
-    return np.asarray(np.clip(found.x, problem.lower, problem.upper))
+    return value
 
 
-def back_onto(problem: Problem, theta: np.ndarray, near: Sum) -> np.ndarray | None:
-    """A nearby θ that meets the constraint; None if there is none.
+def back_onto(problem: Problem, theta: np.ndarray, near: Sequence[Sum]) -> np.ndarray | None:
+    """A nearby θ that meets the constraints; None if there is none.
 
-    A point with slack is moved onto the constraint only if that lowers the objective.
+    A point with slack is moved onto the worst constraint only if that lowers the objective.
 
     Args:
-        near: the constraint near θ, for its slope.
+        near: the constraints near θ, for their slopes.
     """
-    excess = problem.excess(theta)
-    tight = _tightened(problem, theta, excess, float(near.log_gradient.sum()) or -1.0)
+    excesses = problem.excesses(theta)
+    excess = float(excesses.max())
+    slope = float(near[int(excesses.argmax())].log_gradient.sum()) or -1.0
+    tight = _tightened(problem, theta, excess, slope)
     if excess > 0 or tight is None:
         return tight if tight is not None else theta if excess <= 0 else None
-    objectives = [problem.order(*problem.terms.values(point))[0].total for point in (tight, theta)]
-    return tight if objectives[0] <= objectives[1] else theta
+    return tight if problem.objective(tight) <= problem.objective(theta) else theta
 
 
 def _tightened(problem: Problem, theta: np.ndarray, excess: float, slope: float) -> np.ndarray | None:
@@ -118,7 +158,7 @@ def _tightened(problem: Problem, theta: np.ndarray, excess: float, slope: float)
 
 
 def _nudge(problem: Problem, theta: np.ndarray) -> np.ndarray:
-    """Move a point that misses the constraint by rounding onto its feasible side."""
+    """Move a point that misses a constraint by rounding onto its feasible side."""
     for size in (0.0, 1e-13, 1e-12, 1e-11, 1e-10):
         moved = problem.shifted(theta, size if problem.minimise == "power" else -size)
         if problem.excess(moved) <= 0:

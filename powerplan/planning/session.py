@@ -13,22 +13,23 @@ import numpy as np
 
 from powerplan._version import __version__
 from powerplan.checks import check_inputs, choice
-from powerplan.errors import InvalidInput
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.gains import Gain, warn_beyond_voltage
 from powerplan.moments.predict import report
 from powerplan.moments.prediction import Prediction
 from powerplan.moments.predictor import METHODS, Predictor
 from powerplan.network import Network
+from powerplan.planning.corners import check_corners, limiting
 from powerplan.planning.explain import limit_prices, unreachable
 from powerplan.planning.free_gains import FreeGains, check_noisy, free_gains, hold
-from powerplan.planning.outcome import Certificate, Outcome, ShadowPrices, Termination
-from powerplan.planning.plan_value import Plan
+from powerplan.planning.outcome import Certificate, ConstraintPrice, Outcome, ShadowPrices, Termination
+from powerplan.planning.plan_value import Corner, Plan, weighted_mse
 from powerplan.planning.problem import Problem, lowest_constraint, scale_onto
+from powerplan.planning.requirements import Requirement, output_weights as check_weights, requirement
 from powerplan.planning.sequential import Optimum, minimise
-from powerplan.planning.targets import MaxNMSE, MaxPower, Target
+from powerplan.planning.targets import Target
 from powerplan.planning.terms import Terms
-from powerplan.planning.verify import verify
+from powerplan.planning.verify import recalibrated, verify
 
 #: called with what is being done and the fraction done so far (0 to 1)
 Progress = Callable[[str, float], None]
@@ -49,9 +50,15 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Session:
-    """Network, hardware and inputs made ready once."""
+    """Network, hardware and inputs made ready once.
 
-    predictor: Predictor
+    Attributes:
+        predictors: one per corner, the nominal hardware first.
+        weights: (K,) of the outputs in the error, with mean 1; None = all alike.
+    """
+
+    predictors: tuple[Predictor, ...]
+    weights: np.ndarray | None
     free: FreeGains
     baseline: FreeGains
     inputs: np.ndarray
@@ -70,16 +77,23 @@ class Session:
         conductance: Sequence[Gain] | None,
         voltage: Sequence[float] | None,
         method: str,
+        corners: Sequence[Hardware] = (),
+        output_weights: object = None,
     ) -> Session:
         choice("method", method, METHODS)
         batch = check_inputs(inputs, network.input_shape)
-        check_noisy(hardware)
-        held = hold(network, hardware, batch, conductance, voltage)
-        warn_beyond_voltage(network, hardware, held, batch)
-        free = free_gains(network, hardware, batch, granularity=granularity, optimize=optimize, held=held)
-        base = free_gains(network, hardware, batch, granularity="layer", optimize=("conductance",), held=held)
+        hardwares = (hardware, *check_corners(corners))
+        for each in hardwares:
+            check_noisy(each)
+        limits = limiting(hardwares)
+        held = hold(network, limits, batch, conductance, voltage)
+        warn_beyond_voltage(network, limits, held, batch)
+        free = free_gains(network, limits, batch, granularity=granularity, optimize=optimize, held=held)
+        base = free_gains(network, limits, batch, granularity="layer", optimize=("conductance",), held=held)
+        predictors = tuple(Predictor.of(network, each, batch, method=method) for each in hardwares)
         return cls(
-            predictor=Predictor.of(network, hardware, batch, method=method),
+            predictors=predictors,
+            weights=check_weights(output_weights, predictors[0].ideal.shape[1]),
             free=free,
             baseline=base,
             inputs=batch,
@@ -87,46 +101,53 @@ class Session:
             optimize=(optimize,) if isinstance(optimize, str) else tuple(optimize),
         )
 
+    @property
+    def predictor(self) -> Predictor:
+        """The network on the nominal hardware."""
+        return self.predictors[0]
+
     def plan(self, target: Target, options: Options) -> Plan:
         """Plan, verify, and if asked re-plan once for the simulated error."""
-        found = self._solve(target, target.value, options)
+        found = self._solve(target, target, options)
         if not options.verify_draws or found.termination.outcome is Outcome.INFEASIBLE:
             return found
         options.progress("verifying by simulation", 0.7)
         checked = self._verified(found, options, calibrated=False)
         if not options.calibrate:
             return checked
-        assert checked.verification is not None
         options.progress("calibrating", 0.8)
-        again = self._solve(target, target.value / checked.verification.ratio, options)
+        again = self._solve(target, recalibrated(checked), options)
         options.progress("verifying by simulation", 0.9)
         return self._verified(again, options, calibrated=True)
 
     def _verified(self, plan: Plan, options: Options, *, calibrated: bool) -> Plan:
         started = time.monotonic()
-        result = verify(
-            self.predictor.network,
-            self.predictor.hardware,
-            plan.gains,
-            self.inputs,
-            plan.target,
-            draws=options.verify_draws,
-            seed=options.seed + calibrated,  # fresh draws: the calibration must not verify itself
-            calibrated=calibrated,
-        )
+        nominal, *others = [
+            verify(
+                predictor.network,
+                predictor.hardware,
+                plan.gains,
+                self.inputs,
+                plan.target,
+                weights=self.weights,
+                draws=options.verify_draws,
+                seed=options.seed + calibrated,  # fresh draws: the calibration must not verify itself
+                calibrated=calibrated,
+            )
+            for predictor in self.predictors
+        ]
+        corners = tuple(replace(c, verification=v) for c, v in zip(plan.corners, others, strict=True))
         times = {**plan.provenance["seconds"], "verify": time.monotonic() - started}
-        return replace(plan, verification=result, provenance={**plan.provenance, "seconds": times})
+        provenance = {**plan.provenance, "seconds": times}
+        return replace(plan, verification=nominal, corners=corners, provenance=provenance)
 
-    def _solve(self, target: Target, value: float, options: Options) -> Plan:
-        """Plan for the bound ``value`` of the target's quantity."""
+    def _solve(self, target: Target, bounded: Target, options: Options) -> Plan:
+        """The plan for a target, bounding the target's quantity as ``bounded`` says."""
         started = time.monotonic()
-        bound = value
-        if isinstance(target, MaxNMSE):
-            bound *= self._signal_power()
-        minimised = "error" if isinstance(target, MaxPower) else "power"
-        problem = _problem(self.predictor, self.free, minimised, bound)
+        wanted = requirement(bounded, self.predictors, self.weights)
+        problem = self._problem(wanted, self.free)
         options.progress("scaling the baseline", 0.0)
-        baseline = self._baseline(minimised, bound)
+        baseline = self._baseline(wanted)
         options.progress("optimising", 0.1)
         start = self._start(problem)
         if start is None:
@@ -139,7 +160,6 @@ class Session:
             stop_at=options.stop_at,
             progress=lambda i, residual: options.progress("optimising", 0.1 + 0.5 * min(1.0, i / 12)),
         )
-        prediction = report(self.predictor, self.free.gains(optimum.theta))
         certificate = optimum.certificate
         termination = Termination(
             outcome=Outcome(optimum.reason),
@@ -153,7 +173,7 @@ class Session:
         return self._plan(
             target,
             optimum.theta,
-            prediction,
+            problem,
             baseline,
             termination,
             Certificate(
@@ -161,19 +181,34 @@ class Session:
                 duality_gap=certificate.duality_gap,
                 constraint_violation=certificate.constraint_violation,
             ),
-            ShadowPrices(target=-certificate.dual, limits=limit_prices(self.free, certificate.limit_duals)),
+            self._prices(problem, certificate.duals, certificate.limit_duals),
         )
 
-    def _signal_power(self) -> float:
-        if not self.predictor.signal_power:
-            raise InvalidInput.of(
-                "target", "MaxNMSE", "MaxMSE where the ideal outputs are all zero", "A relative error has no meaning."
-            )
-        return self.predictor.signal_power
+    def _prices(self, problem: Problem, duals: np.ndarray, limit_duals: np.ndarray) -> ShadowPrices:
+        prices = tuple(
+            ConstraintPrice(corner=c.corner, output=c.output, price=-float(dual) * c.leverage)
+            for c, dual in zip(problem.terms.constraints, duals, strict=True)
+            if dual > 0
+        )
+        return ShadowPrices(
+            target=sum((p.price for p in prices), 0.0),
+            limits=limit_prices(self.free, limit_duals),
+            constraints=prices,
+        )
 
-    def _baseline(self, minimised: str, bound: float) -> tuple[Gains, Prediction] | None:
+    def _problem(self, wanted: Requirement, free: FreeGains) -> Problem:
+        terms = Terms(
+            self.predictor,
+            free,
+            objective=wanted.objective,
+            constraints=wanted.constraints,
+            corners=self.predictors[1:],
+        )
+        return Problem(terms=terms, minimise=wanted.minimise, lower=free.lower, upper=free.upper)
+
+    def _baseline(self, wanted: Requirement) -> tuple[Gains, Prediction] | None:
         """One conductance range for every layer, scaled to the target; None if it cannot meet it."""
-        problem = _problem(self.predictor, self.baseline, minimised, bound)
+        problem = self._problem(wanted, self.baseline)
         theta = scale_onto(problem, problem.upper)
         if theta is None:
             return None
@@ -193,8 +228,7 @@ class Session:
         self, target: Target, problem: Problem, baseline: tuple[Gains, Prediction] | None, started: float
     ) -> Plan:
         theta = lowest_constraint(problem, problem.upper if problem.minimise == "power" else problem.lower)
-        prediction = report(self.predictor, self.free.gains(theta))
-        explained = unreachable(target, self.free, theta, prediction, self.predictor.hardware)
+        explained = unreachable(target, self.free, theta, problem, self.predictor.hardware)
         termination = Termination(
             outcome=Outcome.INFEASIBLE,
             message=explained.message,
@@ -205,22 +239,25 @@ class Session:
             best_reachable=explained.best,
             binding_limits=explained.limits,
         )
-        return self._plan(target, theta, prediction, baseline, termination, None, None)
+        return self._plan(target, theta, problem, baseline, termination, None, None)
 
     def _plan(
         self,
         target: Target,
         theta: np.ndarray,
-        prediction: Prediction,
+        problem: Problem,
         baseline: tuple[Gains, Prediction] | None,
         termination: Termination,
         certificate: Certificate | None,
         prices: ShadowPrices | None,
     ) -> Plan:
+        gains = self.free.gains(theta)
+        prediction, *others = [report(predictor, gains) for predictor in self.predictors]
         return Plan(
-            gains=self.free.gains(theta),
+            gains=gains,
             prediction=prediction,
             target=target,
+            reached=problem.reached(theta),
             granularity=self.granularity,
             optimize=self.optimize,
             hardware=self.predictor.hardware,
@@ -229,7 +266,12 @@ class Session:
             shadow_prices=prices,
             baseline_gains=baseline[0] if baseline else None,
             baseline_power=baseline[1].power if baseline else None,
-            baseline_mse=baseline[1].mse if baseline else None,
+            baseline_mse=weighted_mse(baseline[1], self.weights) if baseline else None,
+            output_weights=None if self.weights is None else tuple(self.weights.tolist()),
+            corners=tuple(
+                Corner(hardware=predictor.hardware, prediction=p)
+                for predictor, p in zip(self.predictors[1:], others, strict=True)
+            ),
             provenance=self._provenance(termination.seconds),
         )
 
@@ -242,10 +284,6 @@ class Session:
             "method": self.predictor.method,
             "seconds": {"optimise": seconds},
         }
-
-
-def _problem(predictor: Predictor, free: FreeGains, minimised: str, bound: float) -> Problem:
-    return Problem(terms=Terms(predictor, free), minimise=minimised, bound=bound, lower=free.lower, upper=free.upper)
 
 
 def _message(optimum: Optimum) -> str:

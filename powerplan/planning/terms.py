@@ -1,11 +1,12 @@
-"""Predicted power and error as sums of positive terms, with their derivatives in θ = log gains.
+"""Objective and constraints of a plan as sums of positive terms, with their derivatives in θ = log gains.
 
-Power is split by layer (array and TIA), the MSE by noise source plus the squared output bias. Near θ every term is
+Power is split by layer (array and TIA), an error by noise source plus the squared output bias. Near θ every term is
 close to a monomial of the gains, which makes the local model of their sums a geometric program.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from powerplan.moments.predictor import Predictor
 from powerplan.planning.free_gains import FreeGains
+from powerplan.planning.measures import Constraint, Error, Measure, Power
 
 #: a term below this fraction of its sum counts as constant
 _NEGLIGIBLE = 1e-18
@@ -50,45 +52,57 @@ class Sum:
 
 
 class Terms:
-    """Evaluates power [W] and MSE at θ, counting evaluations."""
+    """Evaluates (objective, constraint 1, ..., constraint R) at θ, counting evaluations.
 
-    def __init__(self, predictor: Predictor, layout: FreeGains) -> None:
-        self.predictor = predictor
+    Args:
+        predictor: the network on the nominal hardware; the objective is measured there.
+        layout: the map between θ and gains.
+        objective: what is minimised.
+        constraints: what is bounded; a constraint names the corner it holds in.
+        corners: the network on further hardware, corners 1, 2, ... (corner 0 is ``predictor``).
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        layout: FreeGains,
+        *,
+        objective: Measure | None = None,
+        constraints: Sequence[Constraint] | None = None,
+        corners: Sequence[Predictor] = (),
+    ) -> None:
         self.layout = layout
+        self.predictors = (predictor, *corners)
+        self.objective = Power() if objective is None else objective
+        self.constraints = (Constraint(measure=Error(), value=1.0),) if constraints is None else tuple(constraints)
         self.evaluations = 0
 
-    def values(self, theta: np.ndarray) -> tuple[Sum, Sum]:
-        """(power, error) at θ (n,), without derivatives."""
+    def values(self, theta: np.ndarray) -> tuple[Sum, ...]:
+        """(objective, *constraints) at θ (n,), without derivatives."""
         with torch.no_grad():
-            power, error = self._terms(torch.tensor(theta, dtype=torch.float64))
-        return tuple(Sum(terms=t.numpy(), jacobian=np.zeros((len(t), 0))) for t in (power, error))  # type: ignore[return-value]
+            groups = self._terms(torch.tensor(theta, dtype=torch.float64))
+        return tuple(Sum(terms=t.numpy(), jacobian=np.zeros((len(t), 0))) for t in groups)
 
-    def derivatives(self, theta: np.ndarray) -> tuple[Sum, Sum]:
-        """(power, error) at θ (n,), with their Jacobians."""
+    def derivatives(self, theta: np.ndarray) -> tuple[Sum, ...]:
+        """(objective, *constraints) at θ (n,), with their Jacobians."""
         point = torch.tensor(theta, dtype=torch.float64, requires_grad=True)
-        power, error = self._terms(point)
-        return _differentiated(power, point), _differentiated(error, point)
+        return tuple(_differentiated(terms, point) for terms in self._terms(point))
 
-    def gradients(self, theta: np.ndarray) -> tuple[Sum, Sum]:
-        """(power, error) at θ (n,), each as one term with its gradient: two backward passes."""
+    def gradients(self, theta: np.ndarray) -> tuple[Sum, ...]:
+        """(objective, *constraints) at θ (n,), each as one term with its gradient: 1 + R backward passes."""
         point = torch.tensor(theta, dtype=torch.float64, requires_grad=True)
-        power, error = self._terms(point)
-        return _differentiated(power.sum()[None], point), _differentiated(error.sum()[None], point)
+        return tuple(_differentiated(terms.sum()[None], point) for terms in self._terms(point))
 
-    def _terms(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+    def _terms(self, theta: Tensor) -> tuple[Tensor, ...]:
         self.evaluations += 1
         conductance, voltage = self.layout.tensors(theta)
-        predictor = self.predictor
-        moments = predictor.moments(predictor.program(conductance, voltage))
-        power = moments.array_power
-        if predictor.hardware.feedback_resistance is not None:
-            power = torch.cat([power, moments.tia_power])
-        if predictor.method == "linearized":
-            spread = [source.variance.mean() for source in moments.sources]
-        else:
-            spread = [moments.variance.mean()]
-        bias = ((moments.mean - predictor.ideal) ** 2).mean()
-        return power, torch.stack([*spread, bias])
+        measured: list[tuple[int, Measure]] = [(0, self.objective), *((c.corner, c.measure) for c in self.constraints)]
+        moments = {}
+        for corner in {corner for corner, _ in measured}:
+            predictor = self.predictors[corner]
+            full = any(m.needs_covariance for at, m in measured if at == corner)
+            moments[corner] = predictor.moments(predictor.program(conductance, voltage), full=full)
+        return tuple(measure.terms(self.predictors[corner], moments[corner]) for corner, measure in measured)
 
 
 def _differentiated(terms: Tensor, point: Tensor) -> Sum:

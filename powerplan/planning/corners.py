@@ -1,0 +1,40 @@
+"""Corners: several hardware values that one set of gains must serve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from powerplan.errors import InvalidInput
+from powerplan.hardware import Hardware
+
+MOST_CORNERS = 64
+
+
+def check_corners(corners: object) -> tuple[Hardware, ...]:
+    """Corners as a tuple.
+
+    Raises:
+        InvalidInput: not a sequence of at most :data:`MOST_CORNERS` Hardware values.
+    """
+    allowed = f"a list of at most {MOST_CORNERS} Hardware values"
+    advice = "Give the hardware beside the nominal one, for example [hot, aged]."
+    if isinstance(corners, Hardware) or not isinstance(corners, Sequence):
+        raise InvalidInput.of("corners", corners, allowed, advice)
+    if len(corners) > MOST_CORNERS:
+        raise InvalidInput.of("corners", f"{len(corners)} corners", allowed, "Keep the worst ones.")
+    for i, corner in enumerate(corners):
+        if not isinstance(corner, Hardware):
+            raise InvalidInput.of(f"corners[{i}]", corner, "a Hardware", advice)
+    return tuple(corners)
+
+
+def limiting(hardwares: Sequence[Hardware]) -> Hardware:
+    """The nominal (first) hardware with limits on the gains that hold in every corner."""
+    nominal = hardwares[0]
+    span = min(h.conductance_max - h.conductance_min for h in hardwares)
+    changes = {}
+    if span < nominal.conductance_max - nominal.conductance_min:
+        changes["conductance_max"] = nominal.conductance_min + span
+    if (volts := min(h.voltage_max for h in hardwares)) < nominal.voltage_max:
+        changes["voltage_max"] = volts
+    return nominal.replace(**changes) if changes else nominal

@@ -1,0 +1,94 @@
+"""What a plan minimises or bounds: power, an error, or the rate of wrong classes, each as a sum of positive terms.
+
+A measure maps the predicted moments of one corner to terms (T,) whose sum is its value; the terms are what local
+geometric programs replace by monomials.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from powerplan.moments.predictor import Moments, Predictor
+
+
+class Measure(Protocol):
+    """A positive function of the gains, through the predicted moments."""
+
+    @property
+    def needs_covariance(self) -> bool:
+        """Whether the moments must hold the output covariance."""
+
+    def terms(self, predictor: Predictor, moments: Moments) -> Tensor:
+        """(T,) terms >= 0 whose sum is the value."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Constraint:
+    """measure <= bound, which is unit · (value + offset).
+
+    Attributes:
+        value: bound of the target's quantity, measure / unit − offset (for example MSE / mean y*²).
+        corner: the hardware it holds in; 0 is the nominal one.
+        output: the output it is about; None if it is about all of them.
+    """
+
+    measure: Measure
+    value: float
+    unit: float = 1.0
+    offset: float = 0.0
+    corner: int = 0
+    output: int | None = None
+
+    @property
+    def bound(self) -> float:
+        """Largest value of the measure."""
+        return self.unit * (self.value + self.offset)
+
+    def quantity(self, measured: float) -> float:
+        """The target's quantity for a value of the measure."""
+        return measured / self.unit - self.offset
+
+    @property
+    def leverage(self) -> float:
+        """d log bound / d log value."""
+        return self.value / (self.value + self.offset)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Power:
+    """Power of one inference [W], by layer."""
+
+    needs_covariance = False
+
+    def terms(self, predictor: Predictor, moments: Moments) -> Tensor:
+        """Array power of every layer, then TIA power if it is counted."""
+        if predictor.hardware.feedback_resistance is None:
+            return moments.array_power
+        return torch.cat([moments.array_power, moments.tia_power])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Error:
+    """Weighted mean over the outputs of the mean squared error, Σ_k w_k MSE_k, by noise source and bias.
+
+    Attributes:
+        weights: (K,) >= 0 with sum 1; None = 1/K each.
+    """
+
+    weights: Tensor | None = None
+    needs_covariance = False
+
+    def terms(self, predictor: Predictor, moments: Moments) -> Tensor:
+        """Error caused by every noise source, then the squared bias."""
+        spread = [source.variance for source in moments.sources]
+        if predictor.method != "linearized":
+            spread = [moments.variance]
+        return torch.stack([self._mean(e) for e in (*spread, (moments.mean - predictor.ideal) ** 2)])
+
+    def _mean(self, squared: Tensor) -> Tensor:
+        """Mean of (B, K) over inputs and, weighted, over outputs."""
+        return squared.mean() if self.weights is None else squared.mean(0) @ self.weights
