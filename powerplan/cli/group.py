@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "example": ("powerplan.cli.commands.example", "Write a built-in network and its inputs to files."),
     "serve": ("powerplan.cli.commands.serve", "Answer planning requests over gRPC."),
     "status": ("powerplan.cli.commands.status", "Whether a planning server works, and what it is."),
+    "export": ("powerplan.cli.commands.export", "Target conductances per tile and read-out settings, as files."),
     "show": ("powerplan.cli.commands.show", "The layers of a network file, or the answer in a plan file."),
 }
 

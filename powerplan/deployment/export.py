@@ -4,7 +4,7 @@ Row j of a layer is driven by V_j = v_j x_j; the devices of output i hold
 
     G±_ij = G_min + c_i max(±W_ij, 0) v_ref / v_j,        v_ref = (Π_j v_j)^(1/n),
 
-and the output is z_i = scale_i Σ_tiles (I⁺_i − I⁻_i) + b_i with scale_i = 1 / (c_i v_ref) and the bias b added digitally.
+and the output is z_i = scale_i Σ_tiles (I⁺_i − I⁻_i) + b_i with scale_i = 1 / (c_i v_ref), the bias b added digitally.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from powerplan.deployment.tiles import Tile, cut
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
 from powerplan.hardware.gains import Gain, Gains, reference_voltage
+from powerplan.hardware.tiling import LayerArrays, layer_arrays
 from powerplan.network import Network
 from powerplan.network.ops import CrossbarOp
 
@@ -38,7 +39,8 @@ class ExportedLayer:
     Attributes:
         name: of the layer.
         groups: number of groups, each with rows and outputs of its own.
-        reads: how often its arrays are read in one inference.
+        copies: arrays of the same content for every tile: positions if each has its own, else 1.
+        reads: how often each of these arrays is read in one inference.
         conductance_gain: c [S per unit weight], (n_out,).
         voltage_gain: v [V per unit activation] of every row, (rows of all groups,).
         scale: decoded output per ampere of I⁺ − I⁻, (n_out,).
@@ -48,6 +50,7 @@ class ExportedLayer:
 
     name: str
     groups: int
+    copies: int
     reads: int
     conductance_gain: np.ndarray
     voltage_gain: np.ndarray
@@ -98,8 +101,10 @@ class Export:
         gains.check(network, hardware)
         return cls(
             layers=tuple(
-                _layer(network, hardware, i, c, v)
-                for i, (c, v) in enumerate(zip(gains.conductance, gains.voltage, strict=True))
+                _layer(network, hardware, arrays, i, c, v)
+                for i, (arrays, c, v) in enumerate(
+                    zip(layer_arrays(network, hardware), gains.conductance, gains.voltage, strict=True)
+                )
             ),
             hardware=hardware,
             network_sha256=network.digest,
@@ -162,7 +167,9 @@ def export(
     return made
 
 
-def _layer(network: Network, hardware: Hardware, index: int, conductance: Gain, voltage: Gain) -> ExportedLayer:
+def _layer(
+    network: Network, hardware: Hardware, arrays: LayerArrays, index: int, conductance: Gain, voltage: Gain
+) -> ExportedLayer:
     node = network.crossbars[index]
     op = node.op
     assert isinstance(op, CrossbarOp)
@@ -175,7 +182,8 @@ def _layer(network: Network, hardware: Hardware, index: int, conductance: Gain, 
     return ExportedLayer(
         name=node.name,
         groups=op.groups,
-        reads=op.reads(network.shapes[node.inputs[0]]),
+        copies=arrays.copies,
+        reads=arrays.reads,
         conductance_gain=frozen_array(c),
         voltage_gain=frozen_array(v),
         scale=frozen_array(1 / (c * reference)),

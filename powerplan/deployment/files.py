@@ -35,6 +35,7 @@ _VECTORS = {
     "scale": "unit of the output per A",
     "bias": "unit of the output",
 }
+_COUNTS = ("groups", "copies", "reads")
 _SIDES = ("positive", "negative")
 _DATE = (1980, 1, 1, 0, 0, 0)
 _AGAIN = "Export the plan again."
@@ -155,7 +156,8 @@ def _members(made: Export, format: str) -> dict[str, bytes]:
             }
             for k, tile in enumerate(layer.tiles, 1)
         ]
-        layers.append({"name": layer.name, "groups": layer.groups, "reads": layer.reads, **vectors, "tiles": tiles})
+        counts = {name: getattr(layer, name) for name in _COUNTS}
+        layers.append({"name": layer.name, **counts, **vectors, "tiles": tiles})
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -163,7 +165,7 @@ def _members(made: Export, format: str) -> dict[str, bytes]:
         "conventions": {
             "table": "row of the table = row (input) of the array, column of the table = output",
             "ranges": "[first, one past the last], counted from 0; rows of all groups are numbered through",
-            "decode": "output = scale * (sum over tiles of I_positive - I_negative) + bias, with V = voltage_gain * input",
+            "decode": "output = scale * (sum over tiles of I_positive - I_negative) + bias; V = voltage_gain * input",
         },
         "layers": layers,
     }
@@ -217,9 +219,7 @@ def _layer(read: Callable[[str], bytes], entry: Mapping[str, Any]) -> ExportedLa
         )
         for tile in entry["tiles"]
     )
-    return ExportedLayer(
-        name=entry["name"], groups=int(entry["groups"]), reads=int(entry["reads"]), tiles=tiles, **vectors
-    )
+    return ExportedLayer(name=entry["name"], tiles=tiles, **vectors, **{name: int(entry[name]) for name in _COUNTS})
 
 
 def _table(read: Callable[[str], bytes], entry: Mapping[str, Any]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Target conductances cut into physical arrays.
 
-A tile is one physical crossbar with the differential pairs of some outputs and some rows of one group: 2 columns of
-devices per output. With ``array_rows`` = r and ``array_columns`` = k it holds at most r rows and ⌊k/2⌋ outputs.
+A tile is one physical crossbar: the differential pairs of some outputs and some rows of one group, two columns of
+devices per output, cut as :mod:`powerplan.hardware.tiling` says.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from powerplan.checks import frozen_array
-from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
+from powerplan.hardware.tiling import output_tiles, row_tiles
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,26 +40,13 @@ def cut(positive: np.ndarray, negative: np.ndarray, groups: int, hardware: Hardw
     Args:
         positive, negative: target conductances [S], (n_out, n_in), n_in the rows of one group.
         groups: each owns n_out/groups outputs and rows of its own.
-
-    Raises:
-        InvalidInput: arrays with a single column, which cannot hold a pair.
     """
     n_out, n_in = positive.shape
     own = n_out // groups
-    height = hardware.array_rows or n_in
-    width = own if hardware.array_columns is None else hardware.array_columns // 2
-    if width < 1:
-        raise InvalidInput.of(
-            "hardware.array_columns",
-            hardware.array_columns,
-            "at least 2 columns: a differential pair takes two",
-            "Give the columns of the physical array, or None.",
-        )
     for group in range(groups):
-        for row in range(0, n_in, height):
-            rows = slice(row, min(row + height, n_in))
-            for output in range(group * own, (group + 1) * own, width):
-                outputs = slice(output, min(output + width, (group + 1) * own))
+        for rows in row_tiles(n_in, hardware.array_rows):
+            for part in output_tiles(own, hardware.array_columns):
+                outputs = slice(group * own + part.start, group * own + part.stop)
                 yield Tile(
                     group=group,
                     rows=(group * n_in + rows.start, group * n_in + rows.stop),

@@ -100,7 +100,7 @@ class Found:
         method: "branch_and_bound" or "rounding".
         nodes: nodes of the branch and bound trees.
         visited: choices of steps evaluated by the full predictor.
-        convexity_violation: largest correction of a plane (in log); 0 if the predictor was convex at all points visited.
+        convexity_violation: largest correction of a plane (in log); 0 if all points visited were convex.
         late: the deadline ended the search.
     """
 

@@ -1,0 +1,70 @@
+"""``powerplan export``."""
+
+from __future__ import annotations
+
+import click
+
+from powerplan.cli import options as opt
+from powerplan.cli.chat import Chat
+from powerplan.cli.output import document, write_json
+from powerplan.cli.planned import network_choice, read_network, read_plan
+
+
+@click.command("export", short_help="Target conductances per tile and read-out settings of a plan, as files.")
+@click.argument("plan_file", metavar="PLAN.json")
+@network_choice
+@click.option("--output", required=True, metavar="PATH", help="A file (npz) or a folder (csv).")
+@click.option("--format", "file_format", type=click.Choice(["npz", "csv"]), default="npz", show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace an existing file, or a folder with an earlier export.")
+@opt.output_options
+@click.pass_obj
+def command(
+    chat: Chat,
+    /,
+    plan_file: str,
+    network_file: str | None,
+    example: str | None,
+    output: str,
+    file_format: str,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Target conductances per tile and read-out settings of a plan, as files.
+
+    The size of a tile is that of the plan's hardware (--array-rows, --array-columns of powerplan plan). The manifest
+    in the file or folder names every table with its unit, shape and SHA-256.
+
+    \b
+    powerplan export plan.json --network net.npz --output tiles.npz
+    powerplan export plan.json --network net.npz --output tiles --format csv
+    """
+    from powerplan.deployment import export
+    from powerplan.report.units import si
+
+    plan = read_plan(plan_file)
+    network = read_network(chat, network_file, example)
+    made = export(plan, network, output, format=file_format, overwrite=overwrite)
+    rows = [
+        {
+            "layer": layer.name,
+            "tiles": len(layer.tiles),
+            "copies": layer.copies,
+            "largest_tile": list(max((tile.positive.shape for tile in layer.tiles), key=lambda s: s[0] * s[1])),
+            "conductance_min": min(float(min(t.positive.min(), t.negative.min())) for t in layer.tiles),
+            "conductance_max": max(float(max(t.positive.max(), t.negative.max())) for t in layer.tiles),
+        }
+        for layer in made.layers
+    ]
+    if as_json:
+        write_json(
+            document("export_summary", path=output, file_format=file_format, network_sha256=network.digest, layers=rows)
+        )
+        return
+    for row in rows:
+        tiles = f"{row['tiles']} tile{'s' if row['tiles'] != 1 else ''}"
+        if row["copies"] != 1:
+            tiles += f" in {row['copies']} copies"
+        size = "x".join(map(str, row["largest_tile"]))
+        span = f"{si(row['conductance_min'], 'S')} to {si(row['conductance_max'], 'S')}"
+        click.echo(f"{row['layer']}: {tiles}, largest {size} pairs, {span}")
+    chat.note(f"wrote {output}")

@@ -1,0 +1,217 @@
+"""Apply a plan to aihwkit, IBM's analog hardware simulator: one inference configuration per crossbar layer.
+
+aihwkit maps a layer's largest |weight| to ``g_max`` and zero to ``g_min``, in µS. A layer with conductance gain c has
+
+    g_min = G_min,     g_max = G_min + c max|W|,
+    out_noise = σ_I / (c v)   (read noise, in units of the layer's output),
+    inp_noise = σ_V / v       (row noise, in units of its input),
+
+no converters, no bounds, one array per layer and the bias added digitally. :func:`layer_settings` computes these
+values; the other functions hand them to aihwkit, which must be installed: ``pip install 'powerplan[aihwkit]'``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from powerplan.errors import InvalidInput, MissingExtra
+from powerplan.hardware import Gains, Hardware
+from powerplan.network import Network
+from powerplan.network.ops import CrossbarOp
+
+if TYPE_CHECKING:
+    from powerplan.planning import Plan
+
+_MICRO = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerSettings:
+    """What aihwkit is told about one crossbar layer.
+
+    Attributes:
+        name: of the layer.
+        g_min, g_max: conductances that zero and the layer's largest |weight| are mapped to [µS].
+        out_noise: standard deviation of the read noise in units of the layer's output.
+        inp_noise: standard deviation of the row noise in units of the layer's input.
+    """
+
+    name: str
+    g_min: float
+    g_max: float
+    out_noise: float
+    inp_noise: float
+
+
+def layer_settings(network: Network, hardware: Hardware, gains: Gains) -> tuple[LayerSettings, ...]:
+    """The settings of every crossbar layer, in order.
+
+    Raises:
+        InvalidInput: gains that differ within a layer, layers without weights, or hardware aihwkit has no model for.
+    """
+    gains.check(network, hardware)
+    if hardware.column_gain_std:
+        raise InvalidInput.of(
+            "hardware.column_gain_std",
+            hardware.column_gain_std,
+            "0: aihwkit has no gain error common to a column",
+            "Plan without it, or simulate with powerplan.",
+        )
+    settings = []
+    for i, node in enumerate(network.crossbars):
+        assert isinstance(node.op, CrossbarOp)
+        c, v = gains.conductance[i], gains.voltage[i]
+        if np.ndim(c) or np.ndim(v):
+            raise InvalidInput.of(
+                f"gains of {node.name}",
+                "one gain per column or row",
+                "one conductance gain and one voltage gain per layer: aihwkit scales a whole array",
+                "Plan with granularity='layer' or 'network'.",
+            )
+        peak = float(node.op.column_peaks.max())
+        if peak == 0:
+            raise InvalidInput.of(f"weights of {node.name}", 0.0, "at least one weight that is not 0", "Remove it.")
+        settings.append(
+            LayerSettings(
+                name=node.name,
+                g_min=hardware.conductance_min / _MICRO,
+                g_max=(hardware.conductance_min + float(c) * peak) / _MICRO,
+                out_noise=hardware.read_noise_std / (float(c) * float(v)),
+                inp_noise=hardware.input_noise_std / float(v),
+            )
+        )
+    return tuple(settings)
+
+
+def rpu_configs(plan: Plan, network: Network) -> dict[str, Any]:
+    """An ``InferenceRPUConfig`` for every crossbar layer, by the layer's name.
+
+    Raises:
+        MissingExtra: aihwkit is not installed.
+        InvalidInput: as :func:`layer_settings`.
+    """
+    settings = layer_settings(network, plan.hardware, plan.gains)
+    noise_model = _noise_model(plan.hardware)
+    return {layer.name: _rpu_config(layer, noise_model) for layer in settings}
+
+
+def to_analog(module: Any, plan: Plan, network: Network) -> Any:
+    """An aihwkit copy of a torch module whose layers are those of a plan's network.
+
+    Layers are matched by their weights, so that names and order do not matter. Program it with
+    ``aihwkit.inference.utils.program_analog_weights(module.eval(), None)``; each call draws new devices.
+
+    Args:
+        module: a torch module with Linear and Conv layers.
+
+    Raises:
+        MissingExtra: aihwkit is not installed.
+        InvalidInput: a layer whose weights are not in the network (for example with a BatchNorm folded into them).
+    """
+    configs = rpu_configs(plan, network)
+    from aihwkit.nn.conversion import convert_to_analog
+
+    matched = _match(module, network)
+
+    def specific(name: str, layer: Any, _: Any) -> Any:
+        return configs[matched[name]]
+
+    return convert_to_analog(module, next(iter(configs.values())), specific_rpu_config_fun=specific)
+
+
+def _match(module: Any, network: Network) -> Mapping[str, str]:
+    """Name of the network's layer for every torch layer that holds weights of that shape."""
+    import torch
+
+    kinds = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
+    free = {node.name: node.op for node in network.crossbars}
+    matched: dict[str, str] = {}
+    for name, layer in module.named_modules():
+        if not isinstance(layer, kinds):
+            continue
+        weight = layer.weight.detach().cpu().numpy()
+        found = next(
+            (
+                key
+                for key, op in free.items()
+                if op.tensors()["weight"].shape == weight.shape
+                and np.allclose(op.tensors()["weight"], weight, rtol=1e-6, atol=0)
+            ),
+            None,
+        )
+        if found is None:
+            raise InvalidInput.of(
+                f"module.{name}", weight, "weights of a layer of the network", "Fold BatchNorms into it first."
+            )
+        matched[name] = found
+        del free[found]
+    if free:
+        raise InvalidInput.of("module", type(module).__name__, f"layers for {', '.join(free)}", "Give the whole model.")
+    return matched
+
+
+def _rpu_config(layer: LayerSettings, noise_model: Any) -> Any:
+    from aihwkit.inference import SinglePairConductanceConverter
+    from aihwkit.simulator.configs import (
+        BoundManagementType,
+        InferenceRPUConfig,
+        IOParameters,
+        MappingParameter,
+        NoiseManagementType,
+    )
+
+    return InferenceRPUConfig(
+        forward=IOParameters(
+            inp_bound=0.0,
+            inp_res=-1.0,
+            out_bound=0.0,
+            out_res=-1.0,
+            out_noise=layer.out_noise,
+            inp_noise=layer.inp_noise,
+            bound_management=BoundManagementType.NONE,
+            noise_management=NoiseManagementType.NONE,
+        ),
+        noise_model=noise_model(SinglePairConductanceConverter(g_max=layer.g_max, g_min=layer.g_min)),
+        drift_compensation=None,
+        mapping=MappingParameter(digital_bias=True, max_input_size=0, max_output_size=0, weight_scaling_omega=0.0),
+    )
+
+
+def _noise_model(hardware: Hardware) -> Any:
+    """aihwkit noise model whose devices are those of the hardware."""
+    try:
+        from aihwkit.inference import BaseNoiseModel
+    except ImportError as error:
+        raise MissingExtra("aihwkit", "aihwkit", "Applying a plan to aihwkit") from error
+
+    class HardwareNoiseModel(BaseNoiseModel):
+        """Devices hold what the hardware says when they are read; there is nothing left to age."""
+
+        def apply_programming_noise_to_conductance(self, g_target: Any) -> Any:
+            return held(hardware, g_target * _MICRO) / _MICRO
+
+        def apply_drift_noise_to_conductance(self, g_prog: Any, *_: Any) -> Any:
+            return g_prog
+
+    return HardwareNoiseModel
+
+
+def held(hardware: Hardware, target: Any) -> Any:
+    """Random conductances [S] of devices programmed to ``target`` [S], drawn from torch's global generator."""
+    import torch
+
+    from powerplan.hardware.sampling import Devices
+
+    wide = target.double()
+    devices = Devices.prepare(hardware, wide, torch.ones((1,) * wide.dim(), dtype=torch.float64))
+    shape = (1, *wide.shape)
+    drawn = devices.sample(
+        lambda: torch.randn(shape, dtype=torch.float64),
+        lambda: torch.rand(shape, dtype=torch.float64),
+        torch.empty(shape, dtype=torch.float64),
+    )
+    return drawn[0].to(target)
