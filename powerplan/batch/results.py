@@ -6,9 +6,10 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from powerplan.planning.plan_value import Plan
+if TYPE_CHECKING:
+    from powerplan.planning import Plan
 
 
 class PointState(enum.Enum):

@@ -1,0 +1,198 @@
+"""Processes of this machine, one thread each, killed when they take too long."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from socket import socketpair
+from typing import IO, Any
+
+from powerplan.batch.executors.base import Stopped, crashed, too_long
+from powerplan.batch.jobs import Job
+from powerplan.batch.work import Outcome
+from powerplan.errors import PowerplanError
+
+_START_TIMEOUT = 300.0  # importing torch and cvxpy on a busy machine
+_ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
+_TAIL = 400
+
+
+class LocalExecutor:
+    """Worker processes of this machine.
+
+    Args:
+        folder: where networks and inputs are stored by content.
+        workers: how many; None = the processors that this process may use.
+        module: what a worker runs.
+    """
+
+    def __init__(
+        self, folder: Path, *, workers: int | None = None, module: str = "powerplan.batch.executors.child"
+    ) -> None:
+        self._workers = [LocalWorker(folder, module=module) for _ in range(workers or available_processors())]
+
+    def start(self) -> Sequence[LocalWorker]:
+        """The workers; each starts its process with its first job."""
+        return self._workers
+
+    def close(self) -> None:
+        """End all processes."""
+        for worker in self._workers:
+            worker.close()
+
+
+class LocalWorker:
+    """One process, started when it is first needed and again after it was killed.
+
+    Attributes:
+        memory: largest resident memory of the process so far [bytes], as it last said.
+    """
+
+    def __init__(self, folder: Path, *, module: str = "powerplan.batch.executors.child") -> None:
+        self.memory = 0
+        self._folder = folder
+        self._module = module
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
+        self._errors: IO[bytes] | None = None
+        self._stopped = False
+
+    def run(self, jobs: Sequence[Job], time_limit: float | None) -> Iterator[Outcome]:
+        """As :meth:`powerplan.batch.executors.base.Worker.run`."""
+        self._send({"do": "plan", "jobs": [job.to_json() for job in jobs]})
+        for _ in jobs:
+            try:
+                head, plan = self._receive(time_limit)
+            except TimeoutError:
+                self._kill()
+                yield too_long(time_limit or 0.0)
+                return
+            except EOFError:
+                yield crashed(self._ending())
+                return
+            self.memory = head.pop("memory")
+            yield Outcome(plan=json.loads(plan) if plan else None, **head)
+
+    def read(self, what: str, definition: Mapping[str, Any], base: Path, time_limit: float) -> dict[str, Any]:
+        """What :mod:`powerplan.batch.sources` says of a network or of inputs, or {"code", "message"} of a failure."""
+        self._send({"do": what, "definition": definition, "base": str(base)})
+        try:
+            return self._receive(time_limit)[0]
+        except TimeoutError:
+            self._kill()
+            return {"code": "unreadable", "message": f"Reading it was stopped after {time_limit:g} s."}
+        except EOFError:
+            return {"code": "unreadable", "message": f"Reading it ended the process: {self._ending()}."}
+
+    def stop(self) -> None:
+        """Kill the process; the thread that waits for it clears it away."""
+        self._stopped = True
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def close(self) -> None:
+        """Kill the process and clear it away; no other thread may be using it."""
+        self._stopped = True
+        self._kill()
+
+    def _send(self, request: Mapping[str, Any]) -> None:
+        """Send a request to the process, which is started if there is none."""
+        if self._connection is not None and self._process is not None and self._process.poll() is not None:
+            self._kill()  # it died between two jobs
+        if self._connection is None:
+            self._start()
+        assert self._connection is not None
+        with contextlib.suppress(ConnectionError):  # then there is no answer, which says how it died
+            self._connection.send_bytes(json.dumps(request).encode())
+
+    def _start(self) -> None:
+        if self._stopped:
+            raise Stopped
+        ours, theirs = socketpair()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115: lives as long as the process
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", self._module, str(theirs.fileno()), str(self._folder)],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._errors,
+                env={**os.environ, **_ONE_THREAD},
+                process_group=0,  # the terminal's Ctrl-C is not for it
+            )
+        self._connection = Connection(ours.detach())
+        if self._stopped:  # in the meantime
+            self._process.kill()
+        try:
+            self._receive(_START_TIMEOUT)
+        except (EOFError, TimeoutError):
+            how = self._ending()
+            raise PowerplanError(f"A worker process does not start: {how}. Check the installation.") from None
+
+    def _receive(self, seconds: float | None) -> tuple[dict[str, Any], bytes]:
+        """The next answer: its head and what follows it."""
+        assert self._connection is not None
+        try:
+            if not self._connection.poll(seconds):
+                raise TimeoutError
+            head, _, rest = self._connection.recv_bytes().partition(b"\n")
+        except (EOFError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            if self._stopped:
+                raise Stopped from None
+            raise EOFError from None
+        return json.loads(head), rest
+
+    def _ending(self) -> str:
+        """How the process ended, in words that do not change from run to run; the process is cleared away."""
+        assert self._process is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(2.0)
+        code = self._process.poll()
+        last = self._last_words()
+        self._kill()
+        if self._stopped:
+            raise Stopped
+        if code is None:
+            return "it hung up without ending"
+        if code >= 0:
+            return f"it exited with status {code}" + (f" ({last})" if last else "")
+        name = signal.Signals(-code).name
+        return f"it was ended by {name}" + (" (out of memory?)" if -code == signal.SIGKILL else "")
+
+    def _last_words(self) -> str:
+        """The last line that the process wrote to its standard error."""
+        assert self._errors is not None
+        size = self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(0, size - _TAIL))
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return " ".join(lines[-1].split()) if lines else ""
+
+    def _kill(self) -> None:
+        """End the process now and forget it."""
+        process, connection, errors = self._process, self._connection, self._errors
+        if process is not None:
+            process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(5.0)
+        self._process = self._connection = self._errors = None
+        for thing in (connection, errors):
+            if thing is not None:
+                thing.close()
+
+
+def available_processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,60 @@
+"""A job: one plan, told apart by the content of everything that decides it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from powerplan._version import __version__
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One plan to be made. Equal jobs have equal keys, whatever study they are from.
+
+    Attributes:
+        network: SHA-256 of the saved network.
+        inputs: SHA-256 of the calibration inputs, an npy file.
+        labels: likewise of their classes; None if there are none.
+        hardware: every field, as ``Hardware.to_dict`` gives them.
+        target: {kind: value}.
+        options: the other arguments of :func:`powerplan.plan`, plain values.
+    """
+
+    network: str
+    inputs: str
+    labels: str | None
+    hardware: Mapping[str, Any]
+    target: Mapping[str, float]
+    options: Mapping[str, Any]
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of the job and of powerplan's version, hexadecimal."""
+        return _digest({"powerplan": __version__, **asdict(self)})
+
+    @cached_property
+    def group(self) -> str:
+        """The same for jobs that differ only in their target: they share the work of prediction."""
+        return _digest({**asdict(self), "target": None})
+
+    def to_json(self) -> str:
+        """The job as JSON."""
+        return _canonical(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Job:
+        """Inverse of :meth:`to_json`."""
+        return cls(**json.loads(text))
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(_canonical(value).encode()).hexdigest()

@@ -1,0 +1,275 @@
+"""The JSON schema of a study file, made from what the engine offers: hardware fields, targets, granularities, methods.
+
+The validator (:mod:`.validate`) checks study files by this very schema, so both agree by construction; what a schema
+cannot say (names that refer to nothing, lists of different lengths, impossible hardware) is checked beside it.
+``python -m powerplan.batch.schema`` prints it; ``docs/study.schema.json`` is the published copy.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from collections.abc import Iterable
+from dataclasses import fields
+from functools import lru_cache
+from typing import Any
+
+from powerplan.examples import example_names
+from powerplan.hardware import Hardware
+from powerplan.moments.predictor import METHODS
+from powerplan.planning.free_gains import GRANULARITIES, QUANTITIES
+from powerplan.planning.targets import TARGETS
+
+Schema = dict[str, Any]
+
+#: most values of one axis, and most definitions of one kind
+MOST_VALUES = 10_000
+#: largest number that is passed on; the engine has its own, tighter bounds
+_LARGEST = 1e30
+_NAME = "^[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}$"
+_TEXT = 4096
+
+_NUMBER: Schema = {"type": "number", "minimum": -_LARGEST, "maximum": _LARGEST, "description": "a finite number"}
+_POSITIVE: Schema = {
+    "type": "number",
+    "exclusiveMinimum": 0,
+    "maximum": _LARGEST,
+    "description": "a finite number > 0",
+}
+_NAMED: Schema = {
+    "type": "string",
+    "pattern": _NAME,
+    "description": "a name of letters, digits, '_', '.', '+' and '-', at most 64 characters",
+}
+_FILE: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": _TEXT,
+    "description": "the path of a file, relative to the study file",
+}
+_BOOLEAN: Schema = {"type": "boolean", "description": "true or false"}
+
+
+def _integer(least: int, most: int) -> Schema:
+    return {"type": "integer", "minimum": least, "maximum": most, "description": f"an integer from {least} to {most}"}
+
+
+def _choice(names: Iterable[str]) -> Schema:
+    listed = sorted(names)
+    return {"type": "string", "enum": listed, "description": "one of " + ", ".join(listed)}
+
+
+_RANGE: Schema = {
+    "type": "object",
+    "properties": {
+        "from": _NUMBER,
+        "to": _NUMBER,
+        "points": _integer(2, MOST_VALUES),
+        "scale": _choice(("linear", "log")),
+    },
+    "required": ["from", "to", "points"],
+    "additionalProperties": False,
+    "description": "a range {from, to, points} with scale = 'log' (the default) or 'linear'",
+}
+
+
+def _several(value: Schema, *, scalar: bool = True, ranges: bool = False) -> Schema:
+    """One value, a list of different ones, or (numbers only) a range."""
+    forms: list[Schema] = [value] if scalar else []
+    forms.append({"type": "array", "items": value, "minItems": 1, "maxItems": MOST_VALUES, "uniqueItems": True})
+    said = [value["description"]] if scalar else []
+    said.append(f"a list of different values, each {value['description']}")
+    if ranges:
+        forms.append({"$ref": "#/$defs/range"})
+        said.append(_RANGE["description"])
+    return {"anyOf": forms, "description": "; or ".join(said)}
+
+
+def _settings() -> dict[str, Schema]:
+    """Schema of one value of every setting of a point that is neither a target nor an override."""
+    quantities = "|".join(QUANTITIES)
+    return {
+        "network": _NAMED,
+        "inputs": _NAMED,
+        "hardware": _NAMED,
+        "granularity": _choice(GRANULARITIES),
+        "optimize": {
+            "type": "string",
+            "pattern": rf"^({quantities})(\+({quantities})){{0,3}}$",
+            "description": f"gains to optimise, of {', '.join(QUANTITIES)}, joined by '+'",
+        },
+        "method": _choice(METHODS),
+        "verify_draws": _integer(0, 10_000_000),
+        "calibrate": _BOOLEAN,
+        "seed": _integer(0, 2**63 - 1),
+        "tolerance": _POSITIVE,
+        "max_iterations": _integer(1, 100_000),
+    }
+
+
+def _field_value(annotation: Any) -> Schema:
+    """Schema of a hardware field from its annotation; a type not known here is left to the hardware itself."""
+    options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    known = [option for option in options if option is not type(None)]
+    if len(known) == 1:
+        kind = typing.get_origin(known[0]) or known[0]
+        if kind is float:
+            return _NUMBER
+        if kind is bool:
+            return _BOOLEAN
+        if kind is int:
+            return _integer(-(2**53), 2**53)
+        if kind is str:
+            return {"type": "string", "maxLength": _TEXT, "description": "a string"}
+        if known[0] == tuple[float, ...]:
+            return {
+                "type": "array",
+                "items": _NUMBER,
+                "minItems": 1,
+                "maxItems": MOST_VALUES,
+                "description": "a list of finite numbers",
+            }
+    return {"description": "a value of this field of pp.Hardware"}
+
+
+def hardware_fields() -> dict[str, Schema]:
+    """Schema of one value of every field of the hardware."""
+    hints = typing.get_type_hints(Hardware)
+    return {field.name: _field_value(hints[field.name]) for field in fields(Hardware)}
+
+
+def _table(properties: dict[str, Schema], **more: Any) -> Schema:
+    return {"type": "object", "properties": properties, "additionalProperties": False, **more}
+
+
+def _definitions(one: Schema, description: str) -> Schema:
+    return {
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": _NAMED,
+        "additionalProperties": one,
+        "maxProperties": MOST_VALUES,
+        "description": description,
+    }
+
+
+def _source(more: dict[str, Schema], what: str) -> Schema:
+    """A thing from a file or from a built-in example."""
+    either = {"file": _FILE, "example": _choice(example_names()), "seed": _integer(0, 2**32 - 1)}
+    return _table(
+        {**either, **more},
+        oneOf=[{"required": ["file"]}, {"required": ["example"]}],
+        description=f"{what}: exactly one of file and example",
+    )
+
+
+def _axes(*, scalar: bool) -> dict[str, Schema]:
+    """The axes of a grid (scalars allowed) or of a zip (lists only)."""
+    axes = {
+        name: _several(value, scalar=scalar, ranges=value.get("type") == "number")
+        for name, value in _settings().items()
+    }
+    target_values = {kind: _several(_POSITIVE, scalar=scalar, ranges=True) for kind in TARGETS}
+    axes["target"] = {
+        "anyOf": [
+            _table(target_values, minProperties=1),
+            {
+                "type": "array",
+                "items": _one_target(),
+                "minItems": 1,
+                "maxItems": 1000,
+                "uniqueItems": True,
+            },
+        ],
+        "description": f"targets: a table with one or several of {', '.join(TARGETS)}, or a list of such tables",
+    }
+    axes["override"] = _table(
+        {
+            name: _several(value, scalar=scalar and value.get("type") != "array", ranges=value.get("type") == "number")
+            for name, value in hardware_fields().items()
+        },
+        description="fields of pp.Hardware with the values to try on top of the named hardware",
+    )
+    return axes
+
+
+def _one_target() -> Schema:
+    return _table(
+        dict.fromkeys(TARGETS, _POSITIVE),
+        minProperties=1,
+        maxProperties=1,
+        description=f"exactly one of {', '.join(TARGETS)}",
+    )
+
+
+@lru_cache(maxsize=1)
+def study_schema() -> Schema:
+    """The JSON schema (draft 2020-12) of a study file. Do not change the value."""
+    names = {"anyOf": [_NAMED, {"type": "array", "items": _NAMED, "minItems": 1, "uniqueItems": True}]}
+    point = {
+        "name": {"type": "string", "minLength": 1, "maxLength": 200, "description": "a name of 1 to 200 characters"},
+        **_settings(),
+        "target": _one_target(),
+        "override": _table(hardware_fields(), description="fields of pp.Hardware"),
+    }
+    text = {"type": "string", "maxLength": _TEXT, "description": f"at most {_TEXT} characters"}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "powerplan study",
+        "$defs": {"range": _RANGE},
+        **_table(
+            {
+                "name": _NAMED,
+                "description": text,
+                "networks": _definitions(
+                    _source(
+                        {"inputs": {**names, "description": "the names of the inputs that belong to it"}}, "a network"
+                    ),
+                    "a table of networks by name",
+                ),
+                "inputs": _definitions(
+                    _source({"batch": _integer(1, 1_000_000), "labels": _FILE}, "calibration inputs"),
+                    "a table of calibration inputs by name",
+                ),
+                "hardware": _definitions(
+                    _table(
+                        {
+                            "preset": {**_NAMED, "description": "the name of a preset"},
+                            "file": _FILE,
+                            **hardware_fields(),
+                        },
+                        **{"not": {"required": ["file", "preset"]}},
+                        description="hardware: fields of pp.Hardware, on top of a preset or of a file",
+                    ),
+                    "a table of hardware by name",
+                ),
+                "grid": _table(_axes(scalar=True), description="axes of which every combination is planned"),
+                "zip": {
+                    "type": "array",
+                    "items": _table(_axes(scalar=False), minProperties=1, description="axes that advance together"),
+                    "maxItems": 100,
+                    "description": "a list of groups of axes; those of a group advance together",
+                },
+                "points": {
+                    "type": "array",
+                    "items": _table(point, required=["target"], description="one point"),
+                    "maxItems": MOST_VALUES * 10,
+                    "description": "a list of single points",
+                },
+                "run": _table(
+                    {
+                        "workers": _integer(1, 4096),
+                        "time_limit": {**_POSITIVE, "description": "seconds > 0 that one job may take"},
+                        "attempts": _integer(1, 100),
+                    },
+                    description="how to run it: workers, time_limit [s], attempts",
+                ),
+            },
+            required=["networks"],
+        ),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(study_schema(), indent=1))

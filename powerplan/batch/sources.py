@@ -1,0 +1,82 @@
+"""Networks and inputs of a study file, read and stored by content; runs in a worker, since a file may be hostile."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import powerplan as pp
+from powerplan.batch.blobs import Blobs
+from powerplan.checks import choice
+from powerplan.cli.arrays import read_array, read_arrays
+from powerplan.errors import InvalidInput
+
+#: folder of trained examples inside a study's folder
+_EXAMPLES = "examples"
+
+
+def read_network(definition: Mapping[str, Any], base: Path, blobs: Blobs) -> dict[str, Any]:
+    """The network of a definition: {"network": SHA-256, "digest": of its content}.
+
+    Raises:
+        InvalidInput: it cannot be read; the message says why.
+    """
+    if "example" in definition:
+        network = _example(definition, blobs).network
+    else:
+        network = _from_file(base / definition["file"])
+    buffer = io.BytesIO()
+    network.save(buffer)
+    return {"network": blobs.put(buffer.getvalue()), "digest": network.digest}
+
+
+def read_inputs(definition: Mapping[str, Any], base: Path, blobs: Blobs) -> dict[str, Any]:
+    """The inputs of a definition: {"inputs": SHA-256, "labels": SHA-256 or None, "count": B}.
+
+    Raises:
+        InvalidInput: they cannot be read.
+    """
+    labels: np.ndarray | None
+    if "example" in definition:
+        example = _example(definition, blobs)
+        inputs, labels = example.inputs, example.labels
+    else:
+        arrays = read_arrays("inputs", str(base / definition["file"]))
+        labels = arrays.pop("labels", None)
+        if len(arrays) != 1 and "inputs" not in arrays:
+            raise InvalidInput.of("inputs", sorted(arrays), "an array named 'inputs'", "Rename it in the file.")
+        inputs = arrays["inputs"] if "inputs" in arrays else next(iter(arrays.values()))
+    if "labels" in definition:
+        labels = read_array("labels", str(base / definition["labels"]))
+    if labels is not None:
+        labels = _classes(labels, len(inputs))
+    batch = definition.get("batch", len(inputs))
+    return {
+        "inputs": blobs.put_array(inputs[:batch]),
+        "labels": None if labels is None else blobs.put_array(labels[:batch]),
+        "count": min(batch, len(inputs)),
+    }
+
+
+def _example(definition: Mapping[str, Any], blobs: Blobs) -> pp.Example:
+    return pp.load_example(definition["example"], seed=definition.get("seed", 0), cache=blobs.folder.parent / _EXAMPLES)
+
+
+def _from_file(path: Path) -> pp.Network:
+    readers = {".npz": pp.Network.load, ".onnx": getattr(pp, "from_onnx", None)}
+    reader = readers[choice("network file suffix", path.suffix.lower(), [s for s, r in readers.items() if r])]
+    assert reader is not None
+    network: pp.Network = reader(path)
+    return network
+
+
+def _classes(labels: np.ndarray, count: int) -> np.ndarray:
+    """Classes as integers; a CSV file holds 3 as 3.0."""
+    flat = labels.reshape(-1)
+    if flat.shape != (count,) or flat.dtype.kind not in "iuf" or not np.array_equal(flat, np.round(flat)):
+        raise InvalidInput.of("labels", labels, f"{count} integer classes, one per input", "Give one class per input.")
+    return flat.astype(np.int64)

@@ -1,0 +1,252 @@
+"""A study: many plans described by one file, and everything one can do with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from powerplan._version import __version__
+from powerplan.batch.definitions import HardwareTable, check_hardware, check_targets
+from powerplan.batch.executors.base import Executor
+from powerplan.batch.ledger import Entry, Ledger
+from powerplan.batch.points import Point, make_points
+from powerplan.batch.prepare import Prepared, prepare
+from powerplan.batch.reading import read_study_file
+from powerplan.batch.results import PointResult, StudyResult
+from powerplan.batch.runner import Progress, Runner
+from powerplan.batch.validate import check_structure, raise_all
+from powerplan.checks import Checker
+from powerplan.errors import InvalidInput
+from powerplan.planning.plan_file import plan_from_dict
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Study:
+    """Many plans: networks, hardware, targets and options, every combination or single points.
+
+    Make one with :meth:`load` or :meth:`from_dict`; both check everything and list every error.
+
+    Attributes:
+        name: of the study; the file's name if it gives none.
+        description: free text.
+        points: what is planned, in order.
+        axes: names of the settings that differ between points.
+        values: the plain values of the study file.
+        base: folder that the paths in it are relative to.
+        folder: where :meth:`run` keeps its ledger unless told otherwise: ``NAME.powerplan`` beside the file.
+        digest: SHA-256 of the study's values, hexadecimal.
+    """
+
+    name: str
+    description: str
+    points: tuple[Point, ...]
+    axes: tuple[str, ...]
+    values: Mapping[str, Any]
+    base: Path
+    folder: Path
+    digest: str
+    hardware: HardwareTable = field(repr=False)
+
+    @classmethod
+    def load(cls, file: str | os.PathLike[str]) -> Study:
+        """Read a study file (.toml, .yaml, .yml).
+
+        Raises:
+            InvalidInput: everything that is wrong with it.
+            CorruptFile: not TOML or YAML.
+            MissingExtra: YAML without its reader.
+        """
+        path = Path(file)
+        return cls.from_dict(read_study_file(path), base=path.parent, name=path.stem)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, base: str | os.PathLike[str] = ".", name: str = "study") -> Study:
+        """The study with the same content as a file of these values.
+
+        Args:
+            base: folder that the paths in it are relative to.
+            name: if the values give none.
+
+        Raises:
+            InvalidInput: everything that is wrong with it.
+        """
+        check_structure(values)
+        points, axes, wrong = make_points(values)
+        hardware = HardwareTable(values.get("hardware", {}), Path(base))
+        if not wrong:
+            wrong = [*check_hardware(hardware, points, values.get("hardware", {})), *check_targets(points)]
+        raise_all(wrong)
+        title = values.get("name", name)
+        planned = {key: value for key, value in values.items() if key != "run"}
+        digest = hashlib.sha256(json.dumps([title, planned], default=list).encode()).hexdigest()
+        return cls(
+            name=title,
+            description=values.get("description", ""),
+            points=points,
+            axes=axes,
+            values=values,
+            base=Path(base),
+            folder=Path(base) / f"{title}.powerplan",
+            digest=digest,
+            hardware=hardware,
+        )
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def run(
+        self,
+        *,
+        folder: str | os.PathLike[str] | None = None,
+        workers: int | None = None,
+        executor: Callable[[Path], Executor] | None = None,
+        time_limit: float | None = None,
+        attempts: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> StudyResult:
+        """Plan every point that is not done yet.
+
+        Args:
+            folder: where ledger, networks and inputs are kept; None = :attr:`folder`.
+            workers: processes of this machine; None = the study's, else one per processor.
+            executor: makes another executor from the folder of stored networks and inputs, such as
+                :class:`powerplan.batch.ServerExecutor` or :class:`powerplan.batch.RayExecutor`.
+            time_limit: seconds that one job may take; None = the study's, else no limit.
+            attempts: how often a job whose worker crashed is begun; None = the study's, else 3.
+            progress: told how far it is.
+
+        Returns:
+            every point with its plan or its failure.
+
+        Raises:
+            InvalidInput: the folder or the ledger cannot be used.
+            PowerplanError: no worker can be had.
+        """
+        options = {
+            "workers": workers,
+            "time_limit": time_limit,
+            "attempts": attempts,
+        }
+        chosen = {**self.values.get("run", {}), **{k: v for k, v in options.items() if v is not None}}
+        check = Checker("run.")
+        check.number("workers", chosen.get("workers", 1), at_least=1, at_most=4096)
+        check.number("attempts", chosen.get("attempts", 1), at_least=1, at_most=100)
+        check.number("time_limit", chosen.get("time_limit", 1), above=0, unit="s")
+        check.done()
+        place = self.folder if folder is None else Path(folder)
+        ledger = Ledger(place)
+        try:
+            prepared = self.prepare(place, ledger)
+            blobs = prepared.blobs.folder
+            runner = Runner(
+                ledger,
+                self.digest,
+                executor(blobs) if executor else _local(blobs, chosen.get("workers")),
+                time_limit=chosen.get("time_limit"),
+                attempts=chosen.get("attempts", 3),
+                progress=progress,
+            )
+            runner.run()
+            return self._result(ledger)
+        finally:
+            ledger.close()
+
+    def prepare(self, folder: Path, ledger: Ledger | None = None) -> Prepared:
+        """Read networks and inputs, and note the points in the ledger if one is given."""
+        prepared = prepare(self, folder)
+        if ledger is not None:
+            ledger.register(
+                digest=self.digest,
+                name=self.name,
+                provenance=prepared.provenance,
+                keys=prepared.keys,
+                jobs=prepared.jobs.values(),
+                failures=prepared.failures,
+            )
+        return prepared
+
+    def results(self, *, folder: str | os.PathLike[str] | None = None) -> StudyResult:
+        """What the ledger knows of every point, also while a run is going on.
+
+        Raises:
+            InvalidInput: the study has not been run in this folder.
+        """
+        ledger = self._opened(folder)
+        try:
+            return self._result(ledger)
+        finally:
+            ledger.close()
+
+    def entries(self, *, folder: str | os.PathLike[str] | None = None) -> tuple[list[Entry], int]:
+        """State of every point, without plans, and how many runners are at work."""
+        ledger = self._opened(folder)
+        try:
+            return ledger.entries(self.digest), ledger.runners()
+        finally:
+            ledger.close()
+
+    def retry(self, *, folder: str | os.PathLike[str] | None = None) -> int:
+        """Queue the failed points again, for the next :meth:`run`; returns how many jobs."""
+        ledger = self._opened(folder)
+        try:
+            return ledger.retry(self.digest)
+        finally:
+            ledger.close()
+
+    def _opened(self, folder: str | os.PathLike[str] | None) -> Ledger:
+        place = self.folder if folder is None else Path(folder)
+        ledger = Ledger(place, create=False)
+        if ledger.provenance(self.digest) is None:
+            ledger.close()
+            raise InvalidInput.of(
+                "study", self.name, f"a study that was run in {place}", "Run it: it is new, or was changed since."
+            )
+        return ledger
+
+    def _result(self, ledger: Ledger) -> StudyResult:
+        entries = ledger.entries(self.digest)
+        points = []
+        plans: dict[str, Any] = {}
+        for point, entry in zip(self.points, entries, strict=True):
+            if entry.key not in plans:
+                text = ledger.plan(entry.key)
+                plans[entry.key] = None if text is None else plan_from_dict(json.loads(text))
+            points.append(
+                PointResult(
+                    name=point.name,
+                    settings=point.settings,
+                    state=entry.state,
+                    plan=plans[entry.key],
+                    failure=entry.failure,
+                    seconds=entry.seconds,
+                    attempts=entry.attempts,
+                    key=entry.key,
+                )
+            )
+        return StudyResult(
+            name=self.name,
+            description=self.description,
+            points=tuple(points),
+            axes=self.axes,
+            started=min((e.started for e in entries if e.started is not None), default=None),
+            ended=max((e.ended for e in entries if e.ended is not None), default=None),
+            provenance={
+                "powerplan_version": __version__,
+                "study_sha256": self.digest,
+                **(ledger.provenance(self.digest) or {}),
+            },
+        )
+
+
+def _local(blobs: Path, workers: int | None) -> Executor:
+    from powerplan.batch.executors.local import LocalExecutor
+
+    return LocalExecutor(blobs, workers=workers)
+
+
+__all__: Sequence[str] = ["Study"]

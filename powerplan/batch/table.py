@@ -1,0 +1,154 @@
+"""A study as a table: one row per point, the same in every run; as CSV, Parquet or JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from powerplan.batch.points import setting
+from powerplan.batch.results import PointResult, StudyResult
+from powerplan.checks import choice
+from powerplan.errors import InvalidInput, MissingExtra
+
+#: suffix -> writer of rows
+FORMATS = (".csv", ".parquet", ".json")
+
+_SETTINGS = ("network", "inputs", "hardware", "granularity", "optimize", "method", "verify_draws", "calibrate", "seed")
+_RESULTS: dict[str, Callable[[Any], Any]] = {
+    "outcome": lambda plan: plan.termination.outcome.value,
+    "power_W": lambda plan: plan.power,
+    "energy_J": lambda plan: plan.energy,
+    "mse": lambda plan: plan.mse,
+    "nmse": lambda plan: plan.nmse,
+    "baseline_power_W": lambda plan: plan.baseline_power,
+    "baseline_mse": lambda plan: plan.baseline_mse,
+    "saving": lambda plan: plan.saving,
+    "best_reachable": lambda plan: plan.termination.best_reachable,
+    "kkt_residual": lambda plan: plan.certificate and plan.certificate.kkt_residual,
+    "target_price": lambda plan: plan.shadow_prices and plan.shadow_prices.target,
+    "simulated_mse": lambda plan: plan.verification and plan.verification.mse,
+    "simulated_mse_standard_error": lambda plan: plan.verification and plan.verification.mse_standard_error,
+    "simulated_nmse": lambda plan: plan.verification and plan.verification.nmse,
+    "simulated_power_W": lambda plan: plan.verification and plan.verification.power,
+    "simulated_over_target": lambda plan: plan.verification and plan.verification.ratio,
+}
+
+
+def rows(result: StudyResult, *, times: bool = False) -> list[dict[str, Any]]:
+    """One row per point, in the order of the study; None where a point has no such value.
+
+    Args:
+        times: add seconds and attempts, which differ from run to run.
+    """
+    overrides = [axis for axis in _override_axes(result.points)]
+    return [_row(point, overrides, times) for point in result.points]
+
+
+def _override_axes(points: Sequence[PointResult]) -> list[str]:
+    return list(dict.fromkeys(f"override.{field}" for point in points for field in point.settings["override"]))
+
+
+def _row(point: PointResult, overrides: Sequence[str], times: bool) -> dict[str, Any]:
+    ((kind, value),) = point.settings["target"].items()
+    row: dict[str, Any] = {"point": point.name}
+    row |= {name: point.settings[name] for name in _SETTINGS[:3]}
+    row |= {axis: _scalar(setting(point.settings, axis)) for axis in overrides}
+    row |= {"target": kind, "target_value": value}
+    row |= {name: point.settings[name] for name in _SETTINGS[3:]}
+    row["state"] = point.state.value
+    row |= {name: None if point.plan is None else _finite(get(point.plan)) for name, get in _RESULTS.items()}
+    row["failure"] = point.failure.code if point.failure else None
+    row["message"] = point.failure.message if point.failure else None
+    row["key"] = point.key
+    if times:
+        row |= {"seconds": point.seconds, "attempts": point.attempts}
+    return row
+
+
+def _scalar(value: Any) -> Any:
+    """An override as a cell: lists as text."""
+    return json.dumps(value) if isinstance(value, list | tuple) else value
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def export(result: StudyResult, path: str | os.PathLike[str], *, times: bool = False) -> None:
+    """Write the table to a .csv, .parquet or .json file; an existing one is replaced when the new one is complete.
+
+    Raises:
+        InvalidInput: another suffix, or a file that cannot be written.
+        MissingExtra: Parquet without pyarrow.
+    """
+    file = Path(path)
+    suffix = choice("table file suffix", file.suffix.lower(), FORMATS)
+    table = rows(result, times=times)
+    content = {".csv": _csv, ".parquet": _parquet, ".json": lambda table: _json(result, table)}[suffix](table)
+    write_file(file, content)
+
+
+def write_file(file: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    scratch = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        try:
+            scratch.write_bytes(content)
+            os.replace(scratch, file)
+        finally:
+            scratch.unlink(missing_ok=True)
+    except OSError as error:
+        raise InvalidInput.of(
+            "output", str(file), "a path that can be written", f"It cannot be written: {error.strerror}."
+        ) from error
+
+
+def _csv(table: Iterable[Mapping[str, Any]]) -> bytes:
+    listed = list(table)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(listed[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: repr(v) if isinstance(v, float) else v for name, v in row.items()} for row in listed)
+    return text.getvalue().encode()
+
+
+def _json(result: StudyResult, table: Sequence[Mapping[str, Any]]) -> bytes:
+    document = {
+        "format": "powerplan.study",
+        "schema_version": 1,
+        "name": result.name,
+        "description": result.description,
+        "axes": list(result.axes),
+        "provenance": dict(result.provenance),
+        "points": list(table),
+    }
+    return (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _parquet(table: Sequence[Mapping[str, Any]]) -> bytes:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingExtra("pyarrow", "parquet", "Writing Parquet") from error
+    columns = {name: [row[name] for row in table] for name in table[0]}
+    arrays = {name: pyarrow.array(values, _type(pyarrow, name, values)) for name, values in columns.items()}
+    buffer = io.BytesIO()
+    parquet.write_table(pyarrow.table(arrays), buffer)
+    return buffer.getvalue()
+
+
+def _type(pyarrow: Any, name: str, values: Sequence[Any]) -> Any:
+    """Type of a column, also where no point has a value."""
+    if name in ("outcome", "network", "inputs", "hardware", "failure", "message"):
+        return pyarrow.string()
+    if name in _RESULTS or any(isinstance(value, float) for value in values):
+        return pyarrow.float64()
+    return None

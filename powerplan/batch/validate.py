@@ -1,0 +1,146 @@
+"""Every error of a study's plain values at once: what the schema says, then what it cannot say."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from powerplan.batch.schema import study_schema
+from powerplan.checks import nearest
+from powerplan.errors import InvalidInput, Violation, show
+
+#: more are counted, not listed
+MOST_VIOLATIONS = 100
+
+Path = tuple[str | int, ...]
+
+
+def check_structure(values: Mapping[str, Any]) -> None:
+    """Refuse values that do not follow the schema of a study, or hold NaN or infinity.
+
+    Raises:
+        InvalidInput: with every violation found.
+    """
+    found = [_not_finite(path, value) for path, value in _numbers(values, ()) if not math.isfinite(value)]
+    validator = Draft202012Validator(study_schema())
+    for error in validator.iter_errors(values):
+        found += _violations(error)
+    raise_all(found)
+
+
+def raise_all(found: Sequence[Violation]) -> None:
+    """One error with the violations, each once; beyond :data:`MOST_VIOLATIONS` only their number."""
+    different = list(dict.fromkeys(found))
+    if not different:
+        return
+    more = len(different) - MOST_VIOLATIONS
+    if more > 0:
+        rest = Violation(field="study", value=f"{more} more errors", allowed="none", advice="Mend those above first.")
+        different = [*different[:MOST_VIOLATIONS], rest]
+    raise InvalidInput(*different)
+
+
+def violation(path: Iterable[str | int], value: object, allowed: str, advice: str) -> Violation:
+    """A violation at a path of keys and indices."""
+    return Violation(field=field_name(path), value=show(value), allowed=allowed, advice=advice)
+
+
+def field_name(path: Iterable[str | int]) -> str:
+    """``("points", 3, "target")`` as ``points[3].target``."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
+    return text or "study"
+
+
+def _not_finite(path: Path, value: float) -> Violation:
+    return violation(path, value, "a finite number", "Give a number.")
+
+
+def _numbers(value: Any, path: Path) -> Iterator[tuple[Path, float]]:
+    """Every float in nested tables and lists (their depth is bounded by the reader)."""
+    if isinstance(value, float):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, child in value.items():
+            yield from _numbers(child, (*path, str(key)))
+    elif isinstance(value, list | tuple):
+        for i, child in enumerate(value):
+            yield from _numbers(child, (*path, i))
+
+
+def _violations(error: ValidationError) -> Iterator[Violation]:
+    """The violations behind one error of the schema: of alternatives, those of the one that was meant."""
+    path: Path = tuple(error.absolute_path)
+    schema = error.schema if isinstance(error.schema, Mapping) else {}
+    if error.validator == "anyOf":
+        meant = _meant(error)
+        if meant:
+            for child in meant:
+                yield from _violations(child)
+            return
+    if error.validator == "additionalProperties" and isinstance(error.instance, Mapping):
+        allowed = sorted(schema.get("properties", ()))
+        for key in error.instance:
+            if key not in allowed:
+                yield violation(
+                    (*path, str(key)), error.instance[key], "one of " + ", ".join(allowed), nearest(str(key), allowed)
+                )
+        return
+    if error.validator == "required" and isinstance(error.validator_value, list):
+        for key in error.validator_value:
+            if key not in error.instance:
+                wanted = schema.get("properties", {}).get(key, {}).get("description", "a value")
+                yield Violation(field=field_name((*path, key)), value="nothing", allowed=wanted, advice=f"Add {key}.")
+        return
+    yield violation(path, error.instance, _allowed(error, schema), _advice(error))
+
+
+def _meant(error: ValidationError) -> list[ValidationError]:
+    """The errors of the only alternative whose type fits the value; none if that is not clear."""
+    branches: dict[Any, list[ValidationError]] = {}
+    for child in error.context or ():
+        branches.setdefault(child.schema_path[0], []).append(child)
+    fitting = [
+        errors
+        for errors in branches.values()
+        if not any(child.validator == "type" and not child.path for child in errors)
+    ]
+    return fitting[0] if len(fitting) == 1 else []
+
+
+def _allowed(error: ValidationError, schema: Mapping[str, Any]) -> str:
+    described = str(schema.get("description", ""))
+    if error.validator == "uniqueItems":
+        return "different values"
+    if error.validator == "maxItems":
+        return f"at most {error.validator_value} entries"
+    if error.validator in ("minItems", "minProperties"):
+        return f"at least {error.validator_value} entry" + (f" ({described})" if described else "")
+    if error.validator == "maxProperties":
+        return f"at most {error.validator_value} entries" + (f" ({described})" if described else "")
+    if error.validator == "type" and not described:
+        return {"object": "a table", "array": "a list"}.get(str(error.validator_value), str(error.validator_value))
+    return described or str(error.message)
+
+
+def _advice(error: ValidationError) -> str:
+    if error.validator == "enum":
+        return nearest(str(error.instance), [str(name) for name in error.validator_value])
+    if error.validator == "uniqueItems":
+        return f"Leave out {_repeated(error.instance)}."
+    if error.validator in ("oneOf", "not"):
+        return "Keep one of the two and remove the other." if error.instance else "Name its source."
+    if error.validator == "pattern" and isinstance(error.instance, str):
+        near = difflib.get_close_matches(error.instance, ("conductance", "voltage", "conductance+voltage"), n=1)
+        return f"Did you mean {near[0]!r}?" if near and "joined" in str(error.schema) else "Change its spelling."
+    return "Change it."
+
+
+def _repeated(values: Sequence[Any]) -> str:
+    return next((f"the second {show(value)}" for i, value in enumerate(values) if value in values[:i]), "repetitions")

@@ -1,0 +1,163 @@
+"""What a worker does, wherever it runs: plans jobs, and keeps what they share."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+import powerplan as pp
+from powerplan.batch.blobs import read_array
+from powerplan.batch.jobs import Job
+from powerplan.errors import CorruptFile, InvalidInput, PowerplanError, PowerplanWarning, SolverFailed
+from powerplan.planning.plan_file import plan_to_dict
+from powerplan.planning.targets import TARGETS
+
+#: bytes of networks and inputs that a worker keeps between jobs
+_KEEP_BYTES = 256 * 2**20
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How one job ended: with a plan (as plain values), or with the code and message of a failure.
+
+    Attributes:
+        plan: the plan; None for a failure.
+        seconds: wall time.
+        code, message: as in :class:`powerplan.batch.Failure`; empty for a plan.
+    """
+
+    plan: Mapping[str, Any] | None = None
+    seconds: float = 0.0
+    code: str = ""
+    message: str = ""
+
+
+def failure_of(error: BaseException) -> tuple[str, str]:
+    """Code and message of a failure, the same for the same job on every machine."""
+    text = " ".join(str(error).split())
+    if isinstance(error, CorruptFile):
+        return "unreadable", text
+    if isinstance(error, InvalidInput):
+        return "invalid", text
+    if isinstance(error, SolverFailed):
+        return "solver", f"{text} Try another method or target, or powerplan batch retry."
+    if isinstance(error, MemoryError):
+        return "memory", "Out of memory: use fewer inputs (batch) or fewer workers."
+    if isinstance(error, PowerplanError):
+        return "unavailable", text
+    return "internal", f"{type(error).__name__}: {text}"
+
+
+def make_target(target: Mapping[str, float], labels: np.ndarray | None) -> Any:
+    """The target {kind: value}; a kind that needs the classes of the inputs gets them.
+
+    Raises:
+        InvalidInput: there are no classes, or a value out of range.
+    """
+    ((kind, value),) = target.items()
+    build: Any = TARGETS[kind]
+    if "labels" not in inspect.signature(build).parameters:
+        return build(value)
+    if labels is None:
+        raise InvalidInput.of("target", kind, "inputs with labels", "Add labels = FILE to the inputs.")
+    return build(value, labels=labels)
+
+
+class Planner:
+    """Plans jobs one after another; networks and inputs are read once and kept while there is room.
+
+    Args:
+        fetch: gives the content of a SHA-256.
+    """
+
+    def __init__(self, fetch: Callable[[str], bytes]) -> None:
+        self._fetch = fetch
+        self._kept: OrderedDict[str, tuple[int, Any]] = OrderedDict()
+
+    def run(self, jobs: Sequence[Job], emit: Callable[[Outcome], None]) -> None:
+        """Plan jobs in order; ``emit`` is called once per job as it ends.
+
+        Neighbours that differ only in their target are planned on one session, which predicts once for all.
+        """
+        begin = 0
+        while begin < len(jobs):
+            end = begin + 1
+            while end < len(jobs) and jobs[end].group == jobs[begin].group:
+                end += 1
+            begin += self._plan(jobs[begin:end], emit)
+
+    def _plan(self, jobs: Sequence[Job], emit: Callable[[Outcome], None]) -> int:
+        """Plan jobs of one group up to the first failure; returns how many ended."""
+        ended = 0
+        clock = time.perf_counter()
+
+        def tell(outcome: Callable[[float], Outcome]) -> None:
+            nonlocal ended, clock
+            before, clock = clock, time.perf_counter()
+            emit(outcome(clock - before))
+            ended += 1
+
+        try:
+            labels = None if jobs[0].labels is None else self._array(jobs[0].labels)
+            targets = [make_target(job.target, labels) for job in jobs]
+            network = self._network(jobs[0].network)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", PowerplanWarning)
+                pp.frontier(
+                    network,
+                    pp.Hardware.from_dict(jobs[0].hardware),
+                    fitting(self._array(jobs[0].inputs), network.input_shape),
+                    targets=targets,
+                    on_point=lambda _, plan: tell(lambda seconds: Outcome(plan=plan_to_dict(plan), seconds=seconds)),
+                    **plan_options(jobs[0]),
+                )
+        except Exception as error:
+            code, message = failure_of(error)
+            tell(lambda seconds: Outcome(code=code, message=message, seconds=seconds))
+        return ended
+
+    def _network(self, digest: str) -> pp.Network:
+        def read() -> tuple[int, pp.Network]:
+            content = self._fetch(digest)
+            return len(content), pp.Network.load(io.BytesIO(content))
+
+        return self._keep(digest, read)
+
+    def _array(self, digest: str) -> np.ndarray:
+        def read() -> tuple[int, np.ndarray]:
+            array = read_array(self._fetch(digest))
+            return array.nbytes, array
+
+        return self._keep(digest, read)
+
+    def _keep(self, digest: str, read: Callable[[], tuple[int, _T]]) -> _T:
+        """The value of a digest, from memory or read now; the ones not used for longest are dropped."""
+        if digest in self._kept:
+            self._kept.move_to_end(digest)
+        else:
+            self._kept[digest] = read()
+            while len(self._kept) > 1 and sum(size for size, _ in self._kept.values()) > _KEEP_BYTES:
+                self._kept.popitem(last=False)
+        value: _T = self._kept[digest][1]
+        return value
+
+
+def plan_options(job: Job) -> dict[str, Any]:
+    """Keyword arguments of :func:`powerplan.plan` for a job."""
+    return {**job.options, "optimize": tuple(job.options["optimize"].split("+"))}
+
+
+def fitting(inputs: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Rows of a table as inputs of a network of images; all else unchanged."""
+    if inputs.ndim == 2 and len(shape) > 1 and inputs.shape[1] == int(np.prod(shape)):
+        return inputs.reshape(-1, *shape)
+    return inputs
