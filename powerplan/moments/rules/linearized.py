@@ -1,0 +1,59 @@
+"""The contract of moment rules: what a digital operation does to Gaussian moments, and its transpose for adjoints.
+
+An operation is replaced by its statistical linearisation: a linear map (``push``; ``pull`` is its transpose) plus an
+independent residual, such that mean and variance of its output are right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import singledispatch
+
+from torch import Tensor
+
+from powerplan.network.ops import Op
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Linearized:
+    """A digital operation at given input moments.
+
+    Attributes:
+        mean, variance: of the output, (B, *shape); batch 1 if no input has more.
+        pull: adjoints of the output (B or 1, K, *shape) to adjoints of every input (B or 1, K, *input shape).
+        push: perturbations (B or 1, R, *input shape) of every input to those of the output (B or 1, R, *shape).
+        residual: variance of the independent residual, (B, *shape); None if the operation is linear.
+        first_order: the operation has no Gaussian formula and was taken at the mean.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    pull: Callable[[Tensor], tuple[Tensor, ...]]
+    push: Callable[..., Tensor]
+    residual: Tensor | None = None
+    first_order: bool = False
+
+
+@singledispatch
+def linearize(op: Op, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linearized:
+    """The statistical linearisation of a digital operation for independent Gaussian inputs, each (B or 1, *shape).
+
+    Differentiable in means, variances and, through ``pull`` and ``push``, in adjoints and perturbations. Two inputs
+    are taken as the same value if they are the same tensor, else as independent. An operation without a rule of its
+    own is taken at the mean by automatic differentiation (:mod:`~powerplan.moments.rules.jacobian`).
+    """
+    from powerplan.moments.rules.jacobian import at_the_mean
+
+    return at_the_mean(op, means, variances)
+
+
+def over_batch(function: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:
+    """A function of (N, *shape) applied to (B, K, *shape)."""
+    folded = function(value.flatten(0, 1))
+    return folded.unflatten(0, value.shape[:2])
+
+
+def residual_of(variance: Tensor, linear: Tensor) -> Tensor:
+    """What is left of the variance beyond the linear part, never negative."""
+    return (variance - linear).clamp(min=0)

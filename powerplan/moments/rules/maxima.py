@@ -1,0 +1,178 @@
+"""Moment rules of max-pooling: maxima of Gaussians by pairs.
+
+The larger of two independent Gaussians x₁, x₂ with μ₁ >= μ₂ is x₁ + T, T = max(0, x₂ − x₁), hence (Clark, 1961),
+with θ² = v₁ + v₂, α = (μ₁ − μ₂)/θ and Q = P(x₂ > x₁) the upper normal tail of α,
+
+    E = μ₁ + E[T],     Var = v₁ (1 − 2Q) + Var T,     slopes 1 − Q in x₁, Q in x₂.
+
+A window is a tree of pairs, along one axis after the other; the larger of two is taken as Gaussian again, and the
+entries of a window as independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from powerplan.gaussian import positive_std, tail
+from powerplan.moments.rules.linearized import Linearized, linearize, residual_of
+from powerplan.network.ops import AdaptiveMaxPool, MaxPool
+
+#: a constant this many standard deviations below an entry is never the larger one
+_NEVER = 40.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Branch:
+    """The largest of some entries: moments, variance of the linear part, and its slope in every entry."""
+
+    mean: Tensor
+    variance: Tensor
+    linear: Tensor
+    slopes: list[Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Pass:
+    """Windows along one axis (without batch): entry j of output i is the input entry places[j, i], or none = n."""
+
+    axis: int
+    places: Tensor
+    slopes: list[Tensor]
+
+    def push(self, x: Tensor) -> Tensor:
+        """Perturbations (B, R, *shape) through the linear part."""
+        padded = _with_slot(x, self.axis + 2, 0.0)
+        total: Tensor | None = None
+        for place, slope in zip(self.places, self.slopes, strict=True):
+            part = padded.index_select(self.axis + 2, place) * slope.unsqueeze(1)
+            total = part if total is None else total + part
+        assert total is not None
+        return total
+
+    def pull(self, adjoint: Tensor, size: int) -> Tensor:
+        """Adjoints (B, K, *shape) through the transpose; ``size`` of the input along the axis."""
+        rows = max(adjoint.shape[0], self.slopes[0].shape[0])
+        shape = [rows, *adjoint.shape[1:]]
+        shape[self.axis + 2] = size + 1
+        total = adjoint.new_zeros(shape)
+        for place, slope in zip(self.places, self.slopes, strict=True):
+            total.index_add_(self.axis + 2, place, adjoint * slope.unsqueeze(1))
+        return total.narrow(self.axis + 2, 0, size)
+
+
+@linearize.register
+def _(op: MaxPool, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linearized:
+    mean = means[0]
+    assert op.stride is not None
+    assert op.padding is not None
+    assert op.dilation is not None
+    tables = []
+    for size, m, k, s, p, d in zip(
+        mean.shape[2:],
+        op.output_shape((tuple(mean.shape[1:]),))[1:],
+        op.kernel,
+        op.stride,
+        op.padding,
+        op.dilation,
+        strict=True,
+    ):
+        place = torch.arange(m).unsqueeze(0) * s - p + torch.arange(k).unsqueeze(1) * d
+        tables.append(torch.where((place < 0) | (place >= size), size, place))
+    return _pooled(mean, variances[0], tables)
+
+
+@linearize.register
+def _(op: AdaptiveMaxPool, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linearized:
+    mean = means[0]
+    tables = []
+    for size, m in zip(mean.shape[2:], op.size, strict=True):
+        i = torch.arange(m)
+        first, behind = (i * size) // m, -((-(i + 1) * size) // m)
+        place = first + torch.arange(int((behind - first).max())).unsqueeze(1)
+        tables.append(torch.where(place < behind, place, size))
+    return _pooled(mean, variances[0], tables)
+
+
+def _pooled(mean: Tensor, variance: Tensor, tables: Sequence[Tensor]) -> Linearized:
+    """Maxima over windows given along every spatial axis."""
+    branch = _Branch(mean=mean, variance=variance, linear=variance, slopes=[])
+    passes: list[_Pass] = []
+    sizes: list[int] = []
+    for axis, table in enumerate(tables, start=1):
+        places = table.to(mean.device)
+        sizes.append(branch.mean.shape[axis + 1])
+        branch = _window(branch, axis, places)
+        passes.append(_Pass(axis=axis, places=places, slopes=branch.slopes))
+
+    def pull(adjoint: Tensor) -> tuple[Tensor, ...]:
+        for step, size in zip(reversed(passes), reversed(sizes), strict=True):
+            adjoint = step.pull(adjoint, size)
+        return (adjoint,)
+
+    def push(perturbation: Tensor) -> Tensor:
+        for step in passes:
+            perturbation = step.push(perturbation)
+        return perturbation
+
+    return Linearized(
+        mean=branch.mean,
+        variance=branch.variance,
+        pull=pull,
+        push=push,
+        residual=residual_of(branch.variance, branch.linear),
+    )
+
+
+def _window(branch: _Branch, axis: int, places: Tensor) -> _Branch:
+    """The largest entry of every window along an axis, by a balanced tree."""
+    with torch.no_grad():
+        spread = branch.variance.max().sqrt()
+        lowest = float(branch.mean.min() - _NEVER * (1 + 1e-3) * spread - 1)
+    mean = _with_slot(branch.mean, axis + 1, lowest)
+    variance, linear = (_with_slot(v, axis + 1, 0.0) for v in (branch.variance, branch.linear))
+    leaves = [
+        _Branch(
+            mean=mean.index_select(axis + 1, place),
+            variance=variance.index_select(axis + 1, place),
+            linear=linear.index_select(axis + 1, place),
+            slopes=[],
+        )
+        for place in places
+    ]
+    while len(leaves) > 1:
+        pairs = [_larger(a, b) for a, b in zip(leaves[::2], leaves[1::2], strict=False)]
+        leaves = pairs + leaves[len(pairs) * 2 :]
+    (root,) = leaves
+    return root if root.slopes else _Branch(**{**vars(root), "slopes": [torch.ones_like(root.mean)]})
+
+
+def _larger(a: _Branch, b: _Branch) -> _Branch:
+    """The larger of two independent Gaussians."""
+    positive, theta = positive_std(a.variance + b.variance)
+    t = tail(a.mean - b.mean, theta)
+    first = a.mean >= b.mean
+    excess = torch.where(positive, t.mean, torch.zeros_like(t.mean))
+    beaten = torch.where(positive, t.mass, torch.zeros_like(t.mass))
+    mean = torch.where(first, a.mean, b.mean) + excess
+    leading = torch.where(first, a.variance, b.variance)
+    extra = torch.where(positive, t.square - t.mean * t.mean, torch.zeros_like(t.mean))
+    slope_a = torch.where(first, 1 - beaten, beaten)
+    slope_b = 1 - slope_a
+    return _Branch(
+        mean=mean,
+        variance=(leading * (1 - 2 * beaten) + extra).clamp(min=0),
+        linear=slope_a * slope_a * a.linear + slope_b * slope_b * b.linear,
+        slopes=[slope_a * s for s in a.slopes or [torch.ones_like(slope_a)]]
+        + [slope_b * s for s in b.slopes or [torch.ones_like(slope_b)]],
+    )
+
+
+def _with_slot(x: Tensor, axis: int, value: float) -> Tensor:
+    """One more entry at the end of an axis, for places outside the input."""
+    shape = list(x.shape)
+    shape[axis] = 1
+    return torch.cat([x, x.new_full(shape, value)], axis)

@@ -1,0 +1,114 @@
+"""Moment rules of layer norm, group norm and softmax: closed Jacobians, with second-order means.
+
+Norms, with ŷ = (x − m)/√D over n entries:
+
+    J_ij = (δ_ij − 1/n − ŷ_i ŷ_j/n)/√D,     Σ_j J_ij² v_j = (v_i (1 − 2(1 + ŷ_i²)/n) + Σ_j (1 + ŷ_i ŷ_j)² v_j/n²)/D.
+
+Noise of variance v adds (1 − 1/n) Σ v/n to the expected variance in the denominator D. This matters (it shrinks
+outputs and slopes) and is all that is left of second order in wide layers.
+
+Softmax p:
+
+    J_ij = p_i (δ_ij − p_j),     Σ_j J_ij² v_j = p_i² (v_i (1 − 2p_i) + Σ_j p_j² v_j),
+    ½ Σ_j v_j ∂²p_i/∂x_j² = ½ p_i (v_i (1 − 2p_i) − Σ_j p_j v_j (1 − 2p_j)).
+
+The second-order mean is the first order of softmax(x + ½ v (1 − 2p)), which stays a distribution: that is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from powerplan.moments.rules.linearized import Linearized, linearize
+from powerplan.network.digital import constant
+from powerplan.network.ops import GroupNorm, LayerNorm, Softmax
+
+
+@linearize.register
+def _(op: LayerNorm, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linearized:
+    (mean,), (variance,) = means, variances
+    inner = mean.shape[-op.axes :]
+    scale, shift = (
+        mean.new_full(inner, default) if array is None else constant(array, mean)
+        for array, default in ((op.weight, 1.0), (op.bias, 0.0))
+    )
+    return _norm(mean, variance, scale, shift, op.epsilon, lambda x: x.flatten(-op.axes))
+
+
+@linearize.register
+def _(op: GroupNorm, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linearized:
+    (mean,), (variance,) = means, variances
+    view = (-1, *(1,) * (mean.dim() - 2))
+    scale, shift = (
+        mean.new_full((mean.shape[1],), default).view(view) if array is None else constant(array, mean).view(view)
+        for array, default in ((op.weight, 1.0), (op.bias, 0.0))
+    )
+    axis = 1 - mean.dim()  # of the channels, counted from the end
+    return _norm(mean, variance, scale, shift, op.epsilon, lambda x: x.unflatten(axis, (op.groups, -1)).flatten(axis))
+
+
+def _norm(
+    mean: Tensor,
+    variance: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    epsilon: float,
+    rows: Callable[[Tensor], Tensor],
+) -> Linearized:
+    """A norm over the last axis of ``rows(x)``; ``scale`` and ``shift`` broadcast to the value (*shape)."""
+    x, v = rows(mean), rows(variance)
+    n = x.shape[-1]
+    centred = x - x.mean(-1, keepdim=True)
+    held = (centred * centred).mean(-1, keepdim=True) + (1 - 1 / n) * v.mean(-1, keepdim=True) + epsilon
+    inverse = torch.where(held > 0, held, torch.ones_like(held)).rsqrt()
+    unit = centred * inverse
+    sums = [(unit**k * v).sum(-1, keepdim=True) for k in range(3)]
+    spread = v * (1 - 2 * (1 + unit * unit) / n) + (sums[0] + 2 * unit * sums[1] + unit * unit * sums[2]) / n**2
+    spread = (spread * inverse * inverse).clamp(min=0)
+
+    def jacobian(x: Tensor) -> Tensor:  # symmetric; x (B, K, *shape)
+        wide, y = rows(x), unit.unsqueeze(1)
+        wide = wide - wide.mean(-1, keepdim=True) - y * (y * wide).mean(-1, keepdim=True)
+        return (wide * inverse.unsqueeze(1)).reshape(wide.shape[0], *x.shape[1:])
+
+    return Linearized(
+        mean=unit.reshape(mean.shape) * scale + shift,
+        variance=spread.reshape(mean.shape) * scale * scale,
+        pull=lambda adjoint: (jacobian(adjoint * scale),),
+        push=lambda perturbation: jacobian(perturbation) * scale,
+        first_order=True,
+    )
+
+
+@linearize.register
+def _(op: Softmax, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linearized:
+    (x,), (v,) = means, variances
+    axis = op.axis % (x.dim() - 1) - (x.dim() - 1)
+    p = x.softmax(axis)
+    shifted = (x + 0.5 * v * (1 - 2 * p)).softmax(axis)
+    if op.logarithm:
+        weights = p
+        mean = x.log_softmax(axis) - 0.5 * (v * p * (1 - p)).sum(axis, keepdim=True)
+        variance = v * (1 - 2 * p) + (p * p * v).sum(axis, keepdim=True)
+
+        def pull(adjoint: Tensor) -> tuple[Tensor, ...]:
+            return (adjoint - weights.unsqueeze(1) * adjoint.sum(axis, keepdim=True),)
+
+        def push(perturbation: Tensor) -> Tensor:
+            return perturbation - (weights.unsqueeze(1) * perturbation).sum(axis, keepdim=True)
+
+    else:
+        weights = mean = shifted
+        variance = mean * mean * (v * (1 - 2 * mean) + (mean * mean * v).sum(axis, keepdim=True))
+
+        def push(perturbation: Tensor) -> Tensor:
+            w = weights.unsqueeze(1)
+            return w * (perturbation - (w * perturbation).sum(axis, keepdim=True))
+
+        def pull(adjoint: Tensor) -> tuple[Tensor, ...]:
+            return (push(adjoint),)
+
+    return Linearized(mean=mean, variance=variance.clamp(min=0), pull=pull, push=push, first_order=True)
