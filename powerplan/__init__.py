@@ -13,6 +13,7 @@ from powerplan._version import __version__
 
 if TYPE_CHECKING:
     from powerplan.deployment import Export as Export, export as export
+    from powerplan.batch import Study as Study, StudyResult as StudyResult
     from powerplan.errors import (
         CorruptFile as CorruptFile,
         InvalidInput as InvalidInput,
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
         MissingExtra as MissingExtra,
         PowerplanError as PowerplanError,
         PowerplanWarning as PowerplanWarning,
+        RangeWarning as RangeWarning,
         SolverFailed as SolverFailed,
         UnsupportedOperation as UnsupportedOperation,
         Violation as Violation,
     )
     from powerplan.examples import Example as Example, load_example as load_example
     from powerplan.hardware import Gains as Gains, Hardware as Hardware
+    from powerplan.hardware.presets import presets as presets
     from powerplan.moments import Prediction as Prediction, predict as predict
     from powerplan.montecarlo import Simulation as Simulation, simulate as simulate
     from powerplan.network import Network as Network
@@ -40,11 +43,13 @@ if TYPE_CHECKING:
         MaxPower as MaxPower,
         Outcome as Outcome,
         Plan as Plan,
+        Steps as Steps,
         frontier as frontier,
         plan as plan,
     )
 
 _HOMES = {
+    "powerplan.batch": ("Study", "StudyResult"),
     "powerplan.errors": (
         "CorruptFile",
         "InvalidInput",
@@ -53,6 +58,7 @@ _HOMES = {
         "MissingExtra",
         "PowerplanError",
         "PowerplanWarning",
+        "RangeWarning",
         "SolverFailed",
         "UnsupportedOperation",
         "Violation",
@@ -60,6 +66,7 @@ _HOMES = {
     "powerplan.deployment": ("Export", "export"),
     "powerplan.examples": ("Example", "load_example"),
     "powerplan.hardware": ("Gains", "Hardware"),
+    "powerplan.hardware.presets": ("presets",),
     "powerplan.moments": ("Prediction", "predict"),
     "powerplan.network": ("Network",),
     "powerplan.network.torch_import": ("from_torch",),
@@ -72,6 +79,7 @@ _HOMES = {
         "MaxPower",
         "Outcome",
         "Plan",
+        "Steps",
         "frontier",
         "plan",
     ),

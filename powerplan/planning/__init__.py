@@ -4,6 +4,7 @@ from powerplan.planning.free_gains import GRANULARITIES
 from powerplan.planning.outcome import (
     Certificate,
     ConstraintPrice,
+    DiscreteGap,
     LimitPrice,
     Outcome,
     ShadowPrices,
@@ -12,6 +13,7 @@ from powerplan.planning.outcome import (
 )
 from powerplan.planning.plan_value import Corner, Plan
 from powerplan.planning.planner import frontier, plan
+from powerplan.planning.steps import Steps
 from powerplan.planning.targets import (
     TARGETS,
     MaxAccuracyDrop,
@@ -30,6 +32,7 @@ __all__ = [
     "Certificate",
     "ConstraintPrice",
     "Corner",
+    "DiscreteGap",
     "LimitPrice",
     "MaxAccuracyDrop",
     "MaxFlipRate",
@@ -40,6 +43,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "ShadowPrices",
+    "Steps",
     "Target",
     "Termination",
     "Verification",

@@ -21,13 +21,15 @@ from powerplan.planning.targets import (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Unreachable:
-    """Why a target cannot be reached: best value of its quantity, binding limits, one sentence."""
+    """Why a target cannot be reached: the θ nearest to it, its value there, binding limits, one sentence."""
 
+    theta: np.ndarray
     best: float
     limits: tuple[str, ...]
     message: str
+    solver_status: str = "least constraint by L-BFGS-B"
 
 
 def limit_prices(free: FreeGains, limit_duals: np.ndarray) -> tuple[LimitPrice, ...]:
@@ -64,7 +66,8 @@ def binding_limits(free: FreeGains, binds: np.ndarray, *, upper: bool) -> tuple[
     )
 
 
-_QUANTITIES = {
+#: what a target bounds, in words
+QUANTITIES = {
     MaxMSE: "MSE",
     MaxNMSE: "NMSE",
     MaxOutputMSE: "MSE of the worst output",
@@ -96,9 +99,10 @@ def unreachable(
         relax.append("use devices with less noise")
         advice = f"To reach it, {', or '.join(relax)}; or set the target to {best:.4g} or more."
     return Unreachable(
+        theta=theta,
         best=best,
         limits=limits,
-        message=f"The lowest reachable {_QUANTITIES[type(target)]} is {best:.6g}, above the target "
+        message=f"The lowest reachable {QUANTITIES[type(target)]} is {best:.6g}, above the target "
         f"{target.value:.6g}{_where(problem, theta)}; limits that bind: {', '.join(limits) or 'none'}. {advice}",
     )
 

@@ -13,6 +13,7 @@ class Outcome(enum.Enum):
     INFEASIBLE = "infeasible"
     ITERATION_LIMIT = "iteration_limit"
     DEADLINE = "deadline"
+    WITHIN_GAP = "within_gap"
 
     @property
     def advice(self) -> str:
@@ -25,6 +26,7 @@ _ADVICE = {
     Outcome.INFEASIBLE: "No gains within the limits meet the target; the plan holds the best reachable ones.",
     Outcome.ITERATION_LIMIT: "The plan meets the target but may not be the cheapest; raise max_iterations.",
     Outcome.DEADLINE: "Time ran out; the plan is the best found so far. Give a later deadline.",
+    Outcome.WITHIN_GAP: "The plan meets the target; discrete.gap bounds what the best choice of steps could save.",
 }
 
 
@@ -70,6 +72,31 @@ class Certificate:
     kkt_residual: float
     duality_gap: float
     constraint_violation: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscreteGap:
+    """How far a plan on steps can be from the best choice of steps.
+
+    Attributes:
+        gap: (objective − bound) / bound, >= 0; NaN if no choice of steps meets the target.
+        bound: no choice of steps has a lower objective [W; the error under a power budget]. Proven where power and
+            error are convex functions of the log gains (a geometric program); see ``convexity_violation``.
+        continuous: objective of the plan without steps, same unit.
+        method: "branch_and_bound" (outer approximation) or "rounding" (then ``bound`` is the continuous plan's).
+        nodes: nodes of the branch and bound trees.
+        visited: choices of steps evaluated by the full predictor.
+        convexity_violation: largest amount, in log, by which the predictor lay below a supporting plane at a visited
+            point; the bound holds after lowering the planes by it. 0: convex as far as was seen.
+    """
+
+    gap: float
+    bound: float
+    continuous: float
+    method: str
+    nodes: int
+    visited: int
+    convexity_violation: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from powerplan.moments.prediction import Prediction
 from powerplan.planning.outcome import (
     Certificate,
     ConstraintPrice,
+    DiscreteGap,
     LimitPrice,
     Outcome,
     ShadowPrices,
@@ -66,6 +67,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
             }
             for corner in plan.corners
         ],
+        "discrete": _optional(plan.discrete),
         "provenance": dict(plan.provenance),
     }
 
@@ -129,6 +131,7 @@ def _build(values: Mapping[str, Any]) -> Plan:
             )
             for corner in values["corners"]
         ),
+        discrete=None if values.get("discrete") is None else DiscreteGap(**_nan_for_null(values["discrete"])),
         provenance=dict(values["provenance"]),
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from powerplan.hardware import Gains, Hardware
 from powerplan.moments.prediction import Prediction
-from powerplan.planning.outcome import Certificate, ShadowPrices, Termination, Verification
+from powerplan.planning.outcome import Certificate, DiscreteGap, ShadowPrices, Termination, Verification
 from powerplan.planning.targets import Target
 
 
@@ -53,6 +53,8 @@ class Plan:
         output_weights: (K,) weights of the outputs in the error, with mean 1; None = all alike.
         corners: further hardware in which the plan meets the target too; ``hardware``, ``prediction`` and
             ``verification`` are the nominal ones.
+        discrete: with steps: how far the plan can be from the best choice of steps; certificate and shadow prices
+            are then those of the plan without steps. None without.
         provenance: versions, network digest, seeds, settings and times.
     """
 
@@ -72,6 +74,7 @@ class Plan:
     verification: Verification | None = None
     output_weights: tuple[float, ...] | None = None
     corners: tuple[Corner, ...] = ()
+    discrete: DiscreteGap | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -14,6 +14,7 @@ from powerplan.hardware.gains import Gain
 from powerplan.network import Network
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.session import Options, Progress, Session
+from powerplan.planning.stepped import StepsGiven
 from powerplan.planning.targets import TARGETS, Target
 
 
@@ -37,6 +38,8 @@ def plan(
     progress: Progress | None = None,
     corners: Sequence[Hardware] = (),
     output_weights: npt.ArrayLike | None = None,
+    conductance_steps: StepsGiven = None,
+    voltage_steps: StepsGiven = None,
 ) -> Plan:
     """The gains that meet a target at least power.
 
@@ -62,6 +65,8 @@ def plan(
         output_weights: (K,) >= 0, weights of the outputs' squared errors, scaled to mean 1: the MSE is then the mean
             of weight × squared error (NMSE: over the likewise weighted signal; MaxOutputMSE: of every output with a
             weight > 0). Not with targets on classes.
+        conductance_steps, voltage_steps: the values that a free gain can be set to: a :class:`Steps` for all layers, or
+            one Steps or None per layer; None = continuous. ``plan.discrete`` then bounds what is lost.
 
     Returns:
         a Plan. An unreachable target is an answer: ``termination.outcome`` is INFEASIBLE and the plan holds
@@ -90,6 +95,8 @@ def plan(
         progress=progress,
         corners=corners,
         output_weights=output_weights,
+        conductance_steps=conductance_steps,
+        voltage_steps=voltage_steps,
     )
     return found
 
@@ -115,6 +122,8 @@ def frontier(
     on_point: Callable[[int, Plan], None] | None = None,
     corners: Sequence[Hardware] = (),
     output_weights: npt.ArrayLike | None = None,
+    conductance_steps: StepsGiven = None,
+    voltage_steps: StepsGiven = None,
 ) -> tuple[Plan, ...]:
     """One plan per target on the same network, hardware and inputs.
 
@@ -139,6 +148,8 @@ def frontier(
         method=method,
         corners=corners,
         output_weights=output_weights,
+        conductance_steps=conductance_steps,
+        voltage_steps=voltage_steps,
     )
     plans: list[Plan] = []
 

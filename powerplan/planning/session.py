@@ -20,13 +20,29 @@ from powerplan.moments.prediction import Prediction
 from powerplan.moments.predictor import METHODS, Predictor
 from powerplan.network import Network
 from powerplan.planning.corners import check_corners, limiting
-from powerplan.planning.explain import limit_prices, unreachable
+from powerplan.planning.explain import Unreachable, limit_prices, unreachable
 from powerplan.planning.free_gains import FreeGains, check_noisy, free_gains, hold
-from powerplan.planning.outcome import Certificate, ConstraintPrice, Outcome, ShadowPrices, Termination
+from powerplan.planning.outcome import (
+    Certificate,
+    ConstraintPrice,
+    DiscreteGap,
+    Outcome,
+    ShadowPrices,
+    Termination,
+)
 from powerplan.planning.plan_value import Corner, Plan, weighted_mse
 from powerplan.planning.problem import Problem, lowest_constraint, scale_onto
 from powerplan.planning.requirements import Requirement, output_weights as check_weights, requirement
 from powerplan.planning.sequential import Optimum, minimise
+from powerplan.planning.stepped import (
+    Levels,
+    StepsGiven,
+    levels_of,
+    no_steps,
+    on_best_steps,
+    on_steps,
+    steps_to_dict,
+)
 from powerplan.planning.targets import Target
 from powerplan.planning.terms import Terms
 from powerplan.planning.verify import recalibrated, verify
@@ -55,6 +71,8 @@ class Session:
     Attributes:
         predictors: one per corner, the nominal hardware first.
         weights: (K,) of the outputs in the error, with mean 1; None = all alike.
+        levels: log steps of every free gain; None if no gain has steps.
+        settings: what else was asked, for the plan's provenance.
     """
 
     predictors: tuple[Predictor, ...]
@@ -64,6 +82,8 @@ class Session:
     inputs: np.ndarray
     granularity: str
     optimize: tuple[str, ...]
+    levels: Levels | None
+    settings: Mapping[str, Any]
 
     @classmethod
     def of(
@@ -79,6 +99,8 @@ class Session:
         method: str,
         corners: Sequence[Hardware] = (),
         output_weights: object = None,
+        conductance_steps: StepsGiven = None,
+        voltage_steps: StepsGiven = None,
     ) -> Session:
         choice("method", method, METHODS)
         batch = check_inputs(inputs, network.input_shape)
@@ -99,6 +121,8 @@ class Session:
             inputs=batch,
             granularity=granularity,
             optimize=(optimize,) if isinstance(optimize, str) else tuple(optimize),
+            levels=levels_of(free, conductance_steps, voltage_steps),
+            settings=steps_to_dict(conductance_steps=conductance_steps, voltage_steps=voltage_steps),
         )
 
     @property
@@ -151,7 +175,11 @@ class Session:
         options.progress("optimising", 0.1)
         start = self._start(problem)
         if start is None:
-            return self._infeasible(target, problem, baseline, started)
+            lowest = lowest_constraint(problem, problem.upper if problem.minimise == "power" else problem.lower)
+            explained = unreachable(target, self.free, lowest, problem, self.predictor.hardware)
+            if self.levels is not None:
+                explained = on_best_steps(explained, self.levels, problem)
+            return self._infeasible(target, problem, explained, baseline, started)
         optimum = minimise(
             problem,
             start,
@@ -160,10 +188,25 @@ class Session:
             stop_at=options.stop_at,
             progress=lambda i, residual: options.progress("optimising", 0.1 + 0.5 * min(1.0, i / 12)),
         )
-        certificate = optimum.certificate
+        certificate, theta = optimum.certificate, optimum.theta
+        outcome, message, discrete = Outcome(optimum.reason), _message(optimum), None
+        if self.levels is not None:
+            stepped = on_steps(
+                problem,
+                self.levels,
+                optimum,
+                max_iterations=options.max_iterations,
+                stop_at=options.stop_at,
+                progress=lambda done: options.progress("choosing steps", 0.6 + 0.1 * done),
+            )
+            if stepped.theta is None:
+                explained = no_steps(target, self.free, self.levels, problem, optimum.theta)
+                return self._infeasible(target, problem, explained, baseline, started, stepped.gap)
+            theta, discrete = stepped.theta, stepped.gap
+            outcome, message = stepped.outcome, stepped.message
         termination = Termination(
-            outcome=Outcome(optimum.reason),
-            message=_message(optimum),
+            outcome=outcome,
+            message=message,
             solver_status=optimum.solver_status,
             iterations=optimum.iterations,
             predictions=problem.terms.evaluations,
@@ -172,7 +215,7 @@ class Session:
         _log.info("planned %s: %s", target, termination.message)
         return self._plan(
             target,
-            optimum.theta,
+            theta,
             problem,
             baseline,
             termination,
@@ -182,6 +225,7 @@ class Session:
                 constraint_violation=certificate.constraint_violation,
             ),
             self._prices(problem, certificate.duals, certificate.limit_duals),
+            discrete,
         )
 
     def _prices(self, problem: Problem, duals: np.ndarray, limit_duals: np.ndarray) -> ShadowPrices:
@@ -225,21 +269,25 @@ class Session:
         return start
 
     def _infeasible(
-        self, target: Target, problem: Problem, baseline: tuple[Gains, Prediction] | None, started: float
+        self,
+        target: Target,
+        problem: Problem,
+        explained: Unreachable,
+        baseline: tuple[Gains, Prediction] | None,
+        started: float,
+        discrete: DiscreteGap | None = None,
     ) -> Plan:
-        theta = lowest_constraint(problem, problem.upper if problem.minimise == "power" else problem.lower)
-        explained = unreachable(target, self.free, theta, problem, self.predictor.hardware)
         termination = Termination(
             outcome=Outcome.INFEASIBLE,
             message=explained.message,
-            solver_status="least constraint by L-BFGS-B",
+            solver_status=explained.solver_status,
             iterations=0,
             predictions=problem.terms.evaluations,
             seconds=time.monotonic() - started,
             best_reachable=explained.best,
             binding_limits=explained.limits,
         )
-        return self._plan(target, theta, problem, baseline, termination, None, None)
+        return self._plan(target, explained.theta, problem, baseline, termination, None, None, discrete)
 
     def _plan(
         self,
@@ -250,6 +298,7 @@ class Session:
         termination: Termination,
         certificate: Certificate | None,
         prices: ShadowPrices | None,
+        discrete: DiscreteGap | None = None,
     ) -> Plan:
         gains = self.free.gains(theta)
         prediction, *others = [report(predictor, gains) for predictor in self.predictors]
@@ -272,6 +321,7 @@ class Session:
                 Corner(hardware=predictor.hardware, prediction=p)
                 for predictor, p in zip(self.predictors[1:], others, strict=True)
             ),
+            discrete=discrete,
             provenance=self._provenance(termination.seconds),
         )
 
@@ -282,6 +332,7 @@ class Session:
             "inputs_sha256": hashlib.sha256(np.ascontiguousarray(self.inputs).tobytes()).hexdigest(),
             "inputs_shape": list(self.inputs.shape),
             "method": self.predictor.method,
+            **self.settings,
             "seconds": {"optimise": seconds},
         }
 

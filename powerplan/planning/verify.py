@@ -97,14 +97,14 @@ def _rate(simulation: Simulation, labels: tuple[int, ...] | None) -> tuple[float
 def recalibrated(plan: Plan) -> Target:
     """The target to plan for so that the simulation meets the plan's own target in every corner.
 
-    An error or a power is scaled by simulated / bound; a fraction is moved by the difference between what was
+    An error or a power is scaled by predicted / simulated; a fraction is moved by the difference between what was
     predicted and what was simulated.
     """
     target, worst = plan.target, max(check.ratio for check in plan.verifications)
     if isinstance(target, MaxAccuracyDrop | MaxFlipRate):
         moved = target.value + plan.reached - worst * target.value
         return target.with_value(min(max(moved, _LEAST_CALIBRATED * target.value), 1 - 1e-9))
-    return target.with_value(target.value / worst)
+    return target.with_value(plan.reached / worst)
 
 
 def misses_target(plan: Plan) -> bool:
