@@ -4,8 +4,19 @@ study file → points (:mod:`.points`) → jobs by content (:mod:`.jobs`) → le
 → runner (:mod:`.runner`) and executors → :class:`StudyResult` → table (:mod:`.table`), report
 """
 
+from powerplan.batch.executors import local_executor, ray_executor, server_executor
 from powerplan.batch.results import Failure, PointResult, PointState, StudyResult
 from powerplan.batch.study import Study
 from powerplan.batch.table import export
 
-__all__ = ["Failure", "PointResult", "PointState", "Study", "StudyResult", "export"]
+__all__ = [
+    "Failure",
+    "PointResult",
+    "PointState",
+    "Study",
+    "StudyResult",
+    "export",
+    "local_executor",
+    "ray_executor",
+    "server_executor",
+]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from powerplan.batch.points import Point
 from powerplan.batch.validate import violation
-from powerplan.batch.work import make_target
 from powerplan.errors import InvalidInput, Violation
 from powerplan.hardware import Hardware
-from powerplan.planning.targets import TARGETS
+from powerplan.planning.targets import TARGETS, build_target
 
 _SOURCES = ("preset", "file")
 
@@ -96,14 +98,11 @@ def check_targets(points: Iterable[Point]) -> Iterable[Violation]:
     """Targets out of range, each once."""
     for kind, value in dict.fromkeys(next(iter(point.settings["target"].items())) for point in points):
         try:
-            make_target({kind: value}, None)
+            build_target(kind, value, labels=np.zeros(1))  # any labels will do
         except InvalidInput as error:
-            if not needs_labels(kind):
-                yield violation(("target", kind), value, error.violations[0].allowed, error.violations[0].advice)
+            yield violation(("target", kind), value, error.violations[0].allowed, error.violations[0].advice)
 
 
 def needs_labels(kind: str) -> bool:
     """Whether a kind of target is about the classes of the inputs."""
-    import inspect
-
     return "labels" in inspect.signature(TARGETS[kind]).parameters

@@ -96,10 +96,10 @@ class Ledger:
 
     def _open(self) -> None:
         db = self._db
+        fresh = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
         application, version = (
             db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
         )
-        fresh = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
         if not fresh and application != _APPLICATION:
             raise CorruptFile.of("ledger", str(self.path), "a ledger of powerplan", "It is another database. Move it.")
         if version > _VERSION:
@@ -307,7 +307,8 @@ class Ledger:
     def _queue_again(self, runners: Sequence[int | None]) -> int:
         return sum(
             self._db.execute(
-                "UPDATE jobs SET state = 'queued', runner = NULL, started = NULL WHERE state = 'running' AND runner = ?",
+                "UPDATE jobs SET state = 'queued', runner = NULL, started = NULL "
+                "WHERE state = 'running' AND runner = ?",
                 (runner,),
             ).rowcount
             for runner in runners

@@ -25,10 +25,8 @@ def read_network(definition: Mapping[str, Any], base: Path, blobs: Blobs) -> dic
     Raises:
         InvalidInput: it cannot be read; the message says why.
     """
-    if "example" in definition:
-        network = _example(definition, blobs).network
-    else:
-        network = _from_file(base / definition["file"])
+    example = "example" in definition
+    network = _example(definition, blobs).network if example else _from_file(base / definition["file"])
     buffer = io.BytesIO()
     network.save(buffer)
     return {"network": blobs.put(buffer.getvalue()), "digest": network.digest}

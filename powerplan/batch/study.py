@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from powerplan._version import __version__
 from powerplan.batch.definitions import HardwareTable, check_hardware, check_targets
+from powerplan.batch.executors import local_executor
 from powerplan.batch.executors.base import Executor
 from powerplan.batch.ledger import Entry, Ledger
 from powerplan.batch.points import Point, make_points
@@ -114,8 +115,8 @@ class Study:
         Args:
             folder: where ledger, networks and inputs are kept; None = :attr:`folder`.
             workers: processes of this machine; None = the study's, else one per processor.
-            executor: makes another executor from the folder of stored networks and inputs, such as
-                :class:`powerplan.batch.ServerExecutor` or :class:`powerplan.batch.RayExecutor`.
+            executor: who plans, if not processes of this machine: what :func:`powerplan.batch.server_executor` or
+                :func:`powerplan.batch.ray_executor` give.
             time_limit: seconds that one job may take; None = the study's, else no limit.
             attempts: how often a job whose worker crashed is begun; None = the study's, else 3.
             progress: told how far it is.
@@ -143,15 +144,18 @@ class Study:
         try:
             prepared = self.prepare(place, ledger)
             blobs = prepared.blobs.folder
-            runner = Runner(
-                ledger,
-                self.digest,
-                executor(blobs) if executor else _local(blobs, chosen.get("workers")),
-                time_limit=chosen.get("time_limit"),
-                attempts=chosen.get("attempts", 3),
-                progress=progress,
-            )
-            runner.run()
+            made = (executor or local_executor(workers=chosen.get("workers")))(blobs)
+            try:
+                Runner(
+                    ledger,
+                    self.digest,
+                    made,
+                    time_limit=chosen.get("time_limit"),
+                    attempts=chosen.get("attempts", 3),
+                    progress=progress,
+                ).run()
+            finally:
+                made.close()
             return self._result(ledger)
         finally:
             ledger.close()
@@ -241,12 +245,3 @@ class Study:
                 **(ledger.provenance(self.digest) or {}),
             },
         )
-
-
-def _local(blobs: Path, workers: int | None) -> Executor:
-    from powerplan.batch.executors.local import LocalExecutor
-
-    return LocalExecutor(blobs, workers=workers)
-
-
-__all__: Sequence[str] = ["Study"]

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def rows(result: StudyResult, *, times: bool = False) -> list[dict[str, Any]]:
     Args:
         times: add seconds and attempts, which differ from run to run.
     """
-    overrides = [axis for axis in _override_axes(result.points)]
+    overrides = _override_axes(result.points)
     return [_row(point, overrides, times) for point in result.points]
 
 
@@ -91,7 +91,7 @@ def export(result: StudyResult, path: str | os.PathLike[str], *, times: bool = F
     file = Path(path)
     suffix = choice("table file suffix", file.suffix.lower(), FORMATS)
     table = rows(result, times=times)
-    content = {".csv": _csv, ".parquet": _parquet, ".json": lambda table: _json(result, table)}[suffix](table)
+    content = _json(result, table) if suffix == ".json" else _csv(table) if suffix == ".csv" else _parquet(table)
     write_file(file, content)
 
 
@@ -110,12 +110,11 @@ def write_file(file: Path, content: bytes) -> None:
         ) from error
 
 
-def _csv(table: Iterable[Mapping[str, Any]]) -> bytes:
-    listed = list(table)
+def _csv(table: Sequence[Mapping[str, Any]]) -> bytes:
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(listed[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=list(table[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: repr(v) if isinstance(v, float) else v for name, v in row.items()} for row in listed)
+    writer.writerows({name: repr(v) if isinstance(v, float) else v for name, v in row.items()} for row in table)
     return text.getvalue().encode()
 
 
@@ -134,21 +133,21 @@ def _json(result: StudyResult, table: Sequence[Mapping[str, Any]]) -> bytes:
 
 def _parquet(table: Sequence[Mapping[str, Any]]) -> bytes:
     try:
-        import pyarrow
+        import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
         raise MissingExtra("pyarrow", "parquet", "Writing Parquet") from error
     columns = {name: [row[name] for row in table] for name in table[0]}
-    arrays = {name: pyarrow.array(values, _type(pyarrow, name, values)) for name, values in columns.items()}
+    arrays = {name: pa.array(values, _type(pa, name, values)) for name, values in columns.items()}
     buffer = io.BytesIO()
-    parquet.write_table(pyarrow.table(arrays), buffer)
+    parquet.write_table(pa.table(arrays), buffer)
     return buffer.getvalue()
 
 
-def _type(pyarrow: Any, name: str, values: Sequence[Any]) -> Any:
+def _type(pa: Any, name: str, values: Sequence[Any]) -> Any:
     """Type of a column, also where no point has a value."""
     if name in ("outcome", "network", "inputs", "hardware", "failure", "message"):
-        return pyarrow.string()
+        return pa.string()
     if name in _RESULTS or any(isinstance(value, float) for value in values):
-        return pyarrow.float64()
+        return pa.float64()
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
@@ -77,28 +77,29 @@ def _numbers(value: Any, path: Path) -> Iterator[tuple[Path, float]]:
 def _violations(error: ValidationError) -> Iterator[Violation]:
     """The violations behind one error of the schema: of alternatives, those of the one that was meant."""
     path: Path = tuple(error.absolute_path)
-    schema = error.schema if isinstance(error.schema, Mapping) else {}
+    schema: Any = error.schema if isinstance(error.schema, Mapping) else {}
+    instance: Any = error.instance
     if error.validator == "anyOf":
         meant = _meant(error)
         if meant:
             for child in meant:
                 yield from _violations(child)
             return
-    if error.validator == "additionalProperties" and isinstance(error.instance, Mapping):
+    if error.validator == "additionalProperties":
         allowed = sorted(schema.get("properties", ()))
-        for key in error.instance:
+        for key in instance:
             if key not in allowed:
                 yield violation(
-                    (*path, str(key)), error.instance[key], "one of " + ", ".join(allowed), nearest(str(key), allowed)
+                    (*path, str(key)), instance[key], "one of " + ", ".join(allowed), nearest(str(key), allowed)
                 )
         return
     if error.validator == "required" and isinstance(error.validator_value, list):
         for key in error.validator_value:
-            if key not in error.instance:
+            if key not in instance:
                 wanted = schema.get("properties", {}).get(key, {}).get("description", "a value")
                 yield Violation(field=field_name((*path, key)), value="nothing", allowed=wanted, advice=f"Add {key}.")
         return
-    yield violation(path, error.instance, _allowed(error, schema), _advice(error))
+    yield violation(path, instance, _allowed(error, schema), _advice(error))
 
 
 def _meant(error: ValidationError) -> list[ValidationError]:
@@ -130,14 +131,16 @@ def _allowed(error: ValidationError, schema: Mapping[str, Any]) -> str:
 
 
 def _advice(error: ValidationError) -> str:
+    instance, wanted = cast(Any, error.instance), cast(Any, error.validator_value)
     if error.validator == "enum":
-        return nearest(str(error.instance), [str(name) for name in error.validator_value])
+        return nearest(str(instance), [str(name) for name in wanted])
     if error.validator == "uniqueItems":
-        return f"Leave out {_repeated(error.instance)}."
+        return f"Leave out {_repeated(instance)}."
     if error.validator in ("oneOf", "not"):
-        return "Keep one of the two and remove the other." if error.instance else "Name its source."
-    if error.validator == "pattern" and isinstance(error.instance, str):
-        near = difflib.get_close_matches(error.instance, ("conductance", "voltage", "conductance+voltage"), n=1)
+        both = {"file", "example"} <= set(instance) or {"file", "preset"} <= set(instance)
+        return "Keep one of the two and remove the other." if both else "Name the file or the example."
+    if error.validator == "pattern" and isinstance(instance, str):
+        near = difflib.get_close_matches(instance, ("conductance", "voltage", "conductance+voltage"), n=1)
         return f"Did you mean {near[0]!r}?" if near and "joined" in str(error.schema) else "Change its spelling."
     return "Change it."
 

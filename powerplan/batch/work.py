@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import time
 import warnings
@@ -18,7 +17,7 @@ from powerplan.batch.blobs import read_array
 from powerplan.batch.jobs import Job
 from powerplan.errors import CorruptFile, InvalidInput, PowerplanError, PowerplanWarning, SolverFailed
 from powerplan.planning.plan_file import plan_to_dict
-from powerplan.planning.targets import TARGETS
+from powerplan.planning.targets import Target, build_target
 
 #: bytes of networks and inputs that a worker keeps between jobs
 _KEEP_BYTES = 256 * 2**20
@@ -57,19 +56,14 @@ def failure_of(error: BaseException) -> tuple[str, str]:
     return "internal", f"{type(error).__name__}: {text}"
 
 
-def make_target(target: Mapping[str, float], labels: np.ndarray | None) -> Any:
-    """The target {kind: value}; a kind that needs the classes of the inputs gets them.
+def make_target(job: Job, labels: np.ndarray | None) -> Target:
+    """The target of a job; a kind that needs the classes of the inputs gets them.
 
     Raises:
-        InvalidInput: there are no classes, or a value out of range.
+        InvalidInput: there are no classes.
     """
-    ((kind, value),) = target.items()
-    build: Any = TARGETS[kind]
-    if "labels" not in inspect.signature(build).parameters:
-        return build(value)
-    if labels is None:
-        raise InvalidInput.of("target", kind, "inputs with labels", "Add labels = FILE to the inputs.")
-    return build(value, labels=labels)
+    ((kind, value),) = job.target.items()
+    return build_target(kind, value, labels)
 
 
 class Planner:
@@ -108,7 +102,7 @@ class Planner:
 
         try:
             labels = None if jobs[0].labels is None else self._array(jobs[0].labels)
-            targets = [make_target(job.target, labels) for job in jobs]
+            targets = [make_target(job, labels) for job in jobs]
             network = self._network(jobs[0].network)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", PowerplanWarning)

@@ -18,6 +18,7 @@ class Exit(enum.IntEnum):
     INFEASIBLE = 3
     LIMIT = 4
     VERIFICATION = 5
+    FAILED_POINTS = 6
     INTERRUPTED = 130
 
 
@@ -29,6 +30,7 @@ Exit codes:
     3  infeasible target
     4  deadline or iteration limit
     5  the simulation misses the target by more than its error
+    6  points of a study failed
   130  interrupted
 """
 

@@ -20,10 +20,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("powerplan.cli.commands.predict", "Error and power at given gains, from second-order moments."),
     "simulate": ("powerplan.cli.commands.simulate", "Error and power at given gains, by Monte Carlo."),
     "frontier": ("powerplan.cli.commands.frontier", "Plans for a list of targets: power against error."),
+    "batch": ("powerplan.cli.commands.batch", "Studies: many plans from one file."),
     "example": ("powerplan.cli.commands.example", "Write a built-in network and its inputs to files."),
     "serve": ("powerplan.cli.commands.serve", "Answer planning requests over gRPC."),
     "status": ("powerplan.cli.commands.status", "Whether a planning server works, and what it is."),
     "export": ("powerplan.cli.commands.export", "Target conductances per tile and read-out settings, as files."),
+    "report": ("powerplan.cli.commands.report", "One HTML page about plans, to read and to pass on."),
     "show": ("powerplan.cli.commands.show", "The layers of a network file, or the answer in a plan file."),
 }
 

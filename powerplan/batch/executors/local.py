@@ -120,7 +120,7 @@ class LocalWorker:
         if self._stopped:
             raise Stopped
         ours, theirs = socketpair()
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115: lives as long as the process
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", self._module, str(theirs.fileno()), str(self._folder)],

@@ -1,0 +1,297 @@
+"""``powerplan batch``: studies of many plans."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from powerplan.cli import options as opt
+from powerplan.cli.chat import Chat
+from powerplan.cli.exits import Exit
+from powerplan.cli.output import document, write_json
+from powerplan.cli.remote import server_options
+
+if TYPE_CHECKING:
+    from powerplan.batch import Study, StudyResult
+    from powerplan.batch.runner import Progress
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+#: seconds between two lines of progress where stderr is not a terminal
+_LINE_SECONDS = 10.0
+_MOST_FAILURES = 20
+
+_study = click.argument("study_file", metavar="STUDY")
+_folder = click.option(
+    "--folder", metavar="DIR", help="Where ledger, networks and inputs are kept; default: NAME.powerplan beside STUDY."
+)
+
+
+def _run_options(function: _Command) -> _Command:
+    for option in reversed(
+        (
+            click.option("--workers", type=click.IntRange(min=1), help="Processes (or calls per server) at a time."),
+            click.option(
+                "--executor",
+                type=click.Choice(["local", "servers", "ray"]),
+                help="Who plans: processes of this machine, planning servers or a Ray cluster; default: local, or "
+                "servers if there is --server.",
+            ),
+            click.option(
+                "--server", "servers", multiple=True, metavar="HOST:PORT", help="Planning server; may be repeated."
+            ),
+            server_options(with_address=False),
+            click.option("--ray-address", metavar="ADDRESS", help="Ray cluster; default: one on this machine."),
+            click.option("--time-limit", type=float, metavar="SECONDS", help="Stop a job that takes longer."),
+            click.option(
+                "--attempts",
+                type=click.IntRange(min=1),
+                help="How often a job is begun whose worker crashed; default 3.",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+@click.group("batch", short_help="Studies: many plans from one file.")
+def command() -> None:
+    """Studies: many plans from one file, resumed after any interruption.
+
+    \b
+    powerplan batch run study.toml --dry-run
+    powerplan batch run study.toml
+    powerplan batch export study.toml --output table.csv
+    """
+
+
+@command.command("run")
+@_study
+@_folder
+@_run_options
+@click.option("--dry-run", is_flag=True, help="Check the file, measure a few jobs, say what a run would take.")
+@opt.output_options
+@click.pass_obj
+def run(chat: Chat, study_file: str, folder: str | None, dry_run: bool, as_json: bool, **given: Any) -> None:
+    """Plan every point of a study that is not done yet.
+
+    The exit code is 0 if every point has a plan, 6 if some failed, 130 after Ctrl-C; run again to go on.
+    """
+    study = _load(study_file)
+    if dry_run:
+        _estimate(chat, study, folder, given["workers"], as_json)
+        return
+    _finish(chat, study, _run(chat, study, folder, given), as_json)
+
+
+@command.command("retry")
+@_study
+@_folder
+@_run_options
+@opt.output_options
+@click.pass_obj
+def retry(chat: Chat, study_file: str, folder: str | None, as_json: bool, **given: Any) -> None:
+    """Plan the failed points again."""
+    study = _load(study_file)
+    count = study.retry(folder=folder)
+    chat.note(f"{count} failed job{'' if count == 1 else 's'} queued again")
+    _finish(chat, study, _run(chat, study, folder, given), as_json)
+
+
+@command.command("status")
+@_study
+@_folder
+@opt.output_options
+def status(study_file: str, folder: str | None, as_json: bool) -> None:
+    """How far a study is, and what failed. The exit code is that of run, or 0 while points are left."""
+    study = _load(study_file)
+    entries, runners = study.entries(folder=folder)
+    counts = _counts(entry.state.value for entry in entries)
+    failures = [
+        {"point": point.name, "code": entry.failure.code, "message": entry.failure.message}
+        for point, entry in zip(study.points, entries, strict=True)
+        if entry.failure is not None
+    ]
+    if as_json:
+        write_json(document("study_status", name=study.name, runners=runners, points=counts, failures=failures))
+    else:
+        parts = ", ".join(f"{count} {state}" for state, count in counts.items())
+        click.echo(
+            f"{study.name}: {len(entries)} points: {parts}; {runners} runner{'' if runners == 1 else 's'} at work"
+        )
+        _print_failures(failures)
+    if failures and counts["done"] + counts["failed"] == len(entries):
+        click.get_current_context().exit(int(Exit.FAILED_POINTS))
+
+
+@command.command("export")
+@_study
+@_folder
+@click.option("--output", "output_file", required=True, metavar="FILE", help="A .csv, .parquet or .json file.")
+@click.option("--times", is_flag=True, help="Add seconds and attempts, which differ from run to run.")
+@opt.output_options
+@click.pass_obj
+def export(chat: Chat, study_file: str, folder: str | None, output_file: str, times: bool, as_json: bool) -> None:
+    """Write a table with one row per point."""
+    from powerplan.batch import export as write_table
+
+    result = _load(study_file).results(folder=folder)
+    write_table(result, output_file, times=times)
+    if as_json:
+        write_json(document("study_export", output=output_file, rows=len(result.points)))
+    chat.note(f"wrote {output_file}: {len(result.points)} rows")
+
+
+@command.command("report")
+@_study
+@_folder
+@click.option("--output", "output_file", required=True, metavar="FILE.html", help="The report, one file.")
+@opt.output_options
+@click.pass_obj
+def report(chat: Chat, study_file: str, folder: str | None, output_file: str, as_json: bool) -> None:
+    """Write a self-contained HTML report."""
+    from powerplan.report.html import write_report
+
+    result = _load(study_file).results(folder=folder)
+    write_report(result, output_file, title=result.name)
+    if as_json:
+        write_json(document("study_report", output=output_file))
+    chat.note(f"wrote {output_file}")
+
+
+def _load(study_file: str) -> Study:
+    from powerplan.batch import Study
+
+    return Study.load(study_file)
+
+
+def _run(chat: Chat, study: Study, folder: str | None, given: dict[str, Any]) -> StudyResult:
+    executor = _executor(given)
+    with _terminable(), _progress(chat) as progress:
+        return study.run(folder=folder, executor=executor, progress=progress, **given)
+
+
+def _executor(given: dict[str, Any]) -> Any:
+    """What makes the executor that the options name; takes its options out of ``given``."""
+    from powerplan.batch.executors import ray_executor, server_executor
+
+    name, servers, address = (given.pop(option) for option in ("executor", "servers", "ray_address"))
+    way = {option: given.pop(option) for option in list(given) if option.startswith("server_")}
+    name = name or ("servers" if servers else "local")
+    if (name == "servers") != bool(servers):
+        raise click.UsageError("--server: give it with --executor servers, at least once, and with no other.")
+    if name == "ray":
+        return ray_executor(address=address, workers=given["workers"])
+    return server_executor(servers, calls=given["workers"], **way) if name == "servers" else None
+
+
+def _estimate(chat: Chat, study: Study, folder: str | None, workers: int | None, as_json: bool) -> None:
+    from powerplan.batch.estimate import estimate
+
+    chat.note("reading networks and inputs, measuring a few jobs")
+    found = estimate(study, folder=None if folder is None else Path(folder), workers=workers)
+    if as_json:
+        write_json(document("study_estimate", name=study.name, **vars(found)))
+        return
+    rows = [
+        ("points", f"{found.points:,}"),
+        ("different jobs", f"{found.jobs:,} ({found.done:,} done)"),
+        ("axes", ", ".join(study.axes) or "none"),
+        ("first, last", f"{study.points[0].name}, {study.points[-1].name}"),
+        ("time per job", f"{_duration(found.seconds_per_job)}, from {found.sample} jobs measured"),
+        ("time in all", f"about {_duration(found.seconds)} with {found.workers} workers"),
+        ("memory", f"about {found.memory / 2**20:,.0f} MiB per worker"),
+    ]
+    for name, text in rows:
+        click.echo(f"{name:<15} {text}")
+    if found.unreadable:
+        chat.note(f"warning: networks or inputs of {found.unreadable} points cannot be read; these points will fail")
+    if found.sample_failed:
+        chat.note(f"warning: {found.sample_failed} of the jobs measured failed or took over a minute")
+
+
+def _finish(chat: Chat, study: Study, result: StudyResult, as_json: bool) -> None:
+    """Say how a run ended; the exit code says if points failed."""
+    counts = _counts(point.state.value for point in result.points)
+    failures = [
+        {"point": point.name, "code": point.failure.code, "message": point.failure.message}
+        for point in result.failed
+        if point.failure is not None
+    ]
+    if as_json:
+        write_json(document("study_run", name=study.name, points=counts, failures=failures))
+    else:
+        click.echo(f"{study.name}: {counts['done']} of {len(result.points)} points planned, {counts['failed']} failed")
+        _print_failures(failures)
+    if failures:
+        chat.note("Look at the failures, then: powerplan batch retry")
+        click.get_current_context().exit(int(Exit.FAILED_POINTS))
+
+
+def _print_failures(failures: list[dict[str, str]]) -> None:
+    for failure in failures[:_MOST_FAILURES]:
+        click.echo(f"  failed: {failure['point']}: {failure['code']}: {failure['message']}")
+    if len(failures) > _MOST_FAILURES:
+        click.echo(f"  and {len(failures) - _MOST_FAILURES} more; powerplan batch export writes them all")
+
+
+def _counts(states: Iterator[str]) -> dict[str, int]:
+    counts = dict.fromkeys(("done", "failed", "running", "queued"), 0)
+    for state in states:
+        counts[state] += 1
+    return counts
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a run as cleanly as Ctrl-C."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _progress(chat: Chat) -> Iterator[Callable[[Progress], None] | None]:
+    """Progress on stderr: one line that changes on a terminal, else a line now and then."""
+    if chat.quiet:
+        yield None
+        return
+    terminal = sys.stderr.isatty()
+    shown = 0.0
+
+    def show(progress: Progress) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        ended = progress.done + progress.failed
+        if now - shown < (0.1 if terminal else _LINE_SECONDS) and ended < progress.total:
+            return
+        shown = now
+        text = f"{ended:,}/{progress.total:,}"
+        text += f", {progress.failed:,} failed" if progress.failed else ""
+        text += f", {progress.rate:.3g} jobs/s" if progress.rate else ""
+        text += f", {_duration(progress.seconds_left)} left" if progress.seconds_left else ""
+        click.echo(f"\r\033[K{text}" if terminal else text, err=True, nl=not terminal)
+
+    try:
+        yield show
+    finally:
+        if terminal and shown:
+            click.echo(err=True)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
