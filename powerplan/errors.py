@@ -74,6 +74,10 @@ class LimitWarning(PowerplanWarning):
     """Inputs drive a crossbar beyond a hardware limit (for example rows beyond ``voltage_max``)."""
 
 
+class RangeWarning(PowerplanWarning):
+    """A published technology is used outside the range it was measured in."""
+
+
 def show(value: object, width: int = 160) -> str:
     """``repr`` of a value, its middle cut out beyond ``width`` characters; arrays are shown by dtype and shape."""
     shape = getattr(value, "shape", None)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from powerplan_client._generated import v1 as pb
+from powerplan_client.devices import DEVICE_PARTS, device_part
 from powerplan_client.errors import invalid
 
 Gain = float | np.ndarray
@@ -34,6 +36,19 @@ class Hardware:
         mapping: "shared": one array serves every position of a convolution or token;
             "unrolled": one array per position.
         column_gain_std: relative gain error common to all devices of one physical column, a fraction.
+        time: between programming and inference [s].
+        programming_noise_curve: further programming noise [S], a curve.
+        measurements: snapshots, {"time", "mean": curve, "std": curve}, or {"time", "target", "mean", "std"} with
+            lists of measured conductances [S].
+        drift: {"type": "power_law", "exponent_mean": curve, ...} or {"type": "log_time", ...}.
+        drift_compensation: multiply the outputs by a gain that makes up for drift.
+        low_frequency_noise: {"std": curve, "relative": ..., "read_time": ..., "time_offset": ...}.
+        device_gain_std: relative gain error of each device, a fraction.
+        stuck_on_fraction, stuck_off_fraction: share of devices stuck at conductance_max and conductance_min.
+        preset: name of a published technology whose values stand in for every field that is None.
+
+    A curve is a number (a constant) or a mapping: {"type": "polynomial", "coefficients": [...], "reference": siemens};
+    the server's documentation lists the types.
     """
 
     conductance_min: float | None = None
@@ -52,6 +67,16 @@ class Hardware:
     array_columns: int | None = None
     mapping: str | None = None
     column_gain_std: float | None = None
+    time: float | None = None
+    programming_noise_curve: float | Mapping[str, Any] | None = None
+    measurements: Sequence[Mapping[str, Any]] | None = None
+    drift: Mapping[str, Any] | None = None
+    drift_compensation: bool | None = None
+    low_frequency_noise: Mapping[str, Any] | None = None
+    device_gain_std: float | None = None
+    stuck_on_fraction: float | None = None
+    stuck_off_fraction: float | None = None
+    preset: str | None = None
 
 
 #: field of the message by field of Hardware
@@ -72,6 +97,16 @@ HARDWARE_FIELDS = {
     "array_columns": "array_columns",
     "mapping": "mapping",
     "column_gain_std": "column_gain_std",
+    "time": "time_seconds",
+    "programming_noise_curve": "programming_noise_curve",
+    "measurements": "measurements",
+    "drift": "drift",
+    "drift_compensation": "drift_compensation",
+    "low_frequency_noise": "low_frequency_noise",
+    "device_gain_std": "device_gain_std",
+    "stuck_on_fraction": "stuck_on_fraction",
+    "stuck_off_fraction": "stuck_off_fraction",
+    "preset": "preset",
 }
 
 
@@ -109,9 +144,48 @@ class MaxPower:
     value: float
 
 
-Target = MaxMSE | MaxNMSE | MaxPower
-TARGET_FIELDS = {"MaxMSE": "max_mse", "MaxNMSE": "max_nmse", "MaxPower": "max_power_watts"}
-TARGETS: dict[str, type[Target]] = {"max_mse": MaxMSE, "max_nmse": MaxNMSE, "max_power_watts": MaxPower}
+@dataclass(frozen=True)
+class MaxOutputMSE:
+    """Least power such that the mean squared error of every single output is at most ``value`` (> 0)."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class MaxFlipRate:
+    """Least power such that at most ``fraction`` (0 to 1) of the outputs change class; needs no labels."""
+
+    fraction: float
+
+
+@dataclass(frozen=True)
+class MaxAccuracyDrop:
+    """Least power such that the expected accuracy on the calibration inputs falls by at most ``fraction`` (absolute).
+
+    ``labels``: one class per calibration input, from 0.
+    """
+
+    fraction: float
+    labels: Sequence[int] | np.ndarray
+
+
+Target = MaxMSE | MaxNMSE | MaxPower | MaxOutputMSE | MaxFlipRate | MaxAccuracyDrop
+TARGET_FIELDS = {
+    "MaxMSE": "max_mse",
+    "MaxNMSE": "max_nmse",
+    "MaxPower": "max_power_watts",
+    "MaxOutputMSE": "max_output_mse",
+    "MaxFlipRate": "max_flip_rate",
+    "MaxAccuracyDrop": "max_accuracy_drop",
+}
+#: targets of one number, by field of the message
+TARGETS: dict[str, type[MaxMSE | MaxNMSE | MaxPower | MaxOutputMSE | MaxFlipRate]] = {
+    "max_mse": MaxMSE,
+    "max_nmse": MaxNMSE,
+    "max_power_watts": MaxPower,
+    "max_output_mse": MaxOutputMSE,
+    "max_flip_rate": MaxFlipRate,
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -160,12 +234,32 @@ def hardware_fields(value: Any) -> dict[str, Any]:
             what = f"its field {unknown[0]} is not in this client's contract" if unknown else "not a hardware"
             raise invalid("hardware", f"got {type(value).__name__}: {what}; allowed: Hardware, a mapping or None")
         given = {name: getattr(value, name) for name in names}
-    return {HARDWARE_FIELDS[name]: entry for name, entry in given.items() if entry is not None}
+        if hasattr(value, "to_dict"):  # the engine's: curves and the like as mappings
+            given = value.to_dict()
+    return {
+        HARDWARE_FIELDS[name]: device_part(name, entry) if name in DEVICE_PARTS else entry
+        for name, entry in given.items()
+        if entry is not None
+    }
 
 
-def target_fields(value: Any) -> dict[str, float]:
+def target_fields(value: Any) -> dict[str, Any]:
     """Field of the message for a target, given as the client's or the engine's class of that name."""
     name = TARGET_FIELDS.get(type(value).__name__)
     if name is None:
         raise invalid("target", f"got {value!r}; allowed: {', '.join(TARGET_FIELDS)}")
-    return {name: float(value.value)}
+    number = float(value.fraction if hasattr(value, "fraction") else value.value)
+    if name != "max_accuracy_drop":
+        return {name: number}
+    return {name: pb.AccuracyDrop(fraction=number, labels=_labels(value.labels))}
+
+
+def _labels(labels: Any) -> list[int]:
+    """Labels as integers; whether they fit the inputs is the server's to say."""
+    try:
+        array = np.asarray(labels)
+        if array.dtype.kind in "iu" or bool((array == np.floor(array)).all()):
+            return [int(label) for label in array.ravel()]
+    except (TypeError, ValueError):
+        pass
+    raise invalid("target.labels", f"got {labels!r:.80}; allowed: one integer class per calibration input")

@@ -11,13 +11,16 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from powerplan_client._generated import v1 as pb
+from powerplan_client.devices import DEVICE_PARTS, to_plain
 from powerplan_client.errors import error_from_detail
-from powerplan_client.inputs import HARDWARE_FIELDS, TARGETS, Gain, Gains, Hardware, Target
+from powerplan_client.inputs import HARDWARE_FIELDS, TARGETS, Gain, Gains, Hardware, MaxAccuracyDrop, Target
 from powerplan_client.networks import attribute_value
 from powerplan_client.packing import array_of
 from powerplan_client.results import (
     CallInfo,
     Certificate,
+    ConstraintPrice,
+    Corner,
     Estimate,
     Job,
     JobEvent,
@@ -68,6 +71,16 @@ def parse_plan(message: pb.Plan, info: CallInfo | None = None) -> Plan:
         saving=_optional(message, "saving"),
         verification=_verification(message.verification) if message.HasField("verification") else None,
         provenance={name: attribute_value(value) for name, value in message.provenance.items()},
+        reached=message.reached,
+        output_weights=tuple(message.output_weights) or None,
+        corners=tuple(
+            Corner(
+                hardware=parse_hardware(corner.hardware),
+                prediction=parse_prediction(corner.prediction),
+                verification=_verification(corner.verification) if corner.HasField("verification") else None,
+            )
+            for corner in message.corners
+        ),
         info=info,
     )
 
@@ -201,6 +214,9 @@ def parse_gains(message: pb.Gains) -> Gains:
 def parse_target(message: pb.Target) -> Target:
     """A target."""
     name = message.WhichOneof("bound") or "max_mse"
+    if name == "max_accuracy_drop":
+        drop = message.max_accuracy_drop
+        return MaxAccuracyDrop(drop.fraction, tuple(drop.labels))
     return TARGETS[name](getattr(message, name))
 
 
@@ -210,6 +226,12 @@ def parse_hardware(message: pb.Hardware) -> Hardware:
     for name, wire in HARDWARE_FIELDS.items():
         if name == "programming_noise_polynomial":
             values[name] = tuple(message.programming_noise_polynomial_siemens) or None
+        elif name == "measurements":
+            values[name] = tuple(to_plain(snapshot) for snapshot in message.measurements) or None
+        elif name in DEVICE_PARTS:
+            values[name] = to_plain(getattr(message, wire)) if message.HasField(wire) else None  # type: ignore[arg-type]
+        elif name == "preset":
+            values[name] = message.preset or None
         else:
             values[name] = _optional(message, wire)
     return Hardware(**values)
@@ -295,7 +317,11 @@ def _shadow_prices(message: pb.Plan | pb.ProfilePlan) -> ShadowPrices | None:
         LimitPrice(layer=p.layer, limit=p.limit, price=p.price, column=_optional(p, "column"))
         for p in message.shadow_prices.limits
     )
-    return ShadowPrices(target=message.shadow_prices.target, limits=limits)
+    constraints = tuple(
+        ConstraintPrice(corner=p.corner, output=_optional(p, "output"), price=p.price)
+        for p in message.shadow_prices.constraints
+    )
+    return ShadowPrices(target=message.shadow_prices.target, limits=limits, constraints=constraints)
 
 
 def _verification(message: pb.Verification) -> Verification:
@@ -309,6 +335,7 @@ def _verification(message: pb.Verification) -> Verification:
         power=message.power_watts,
         power_standard_error=message.power_standard_error_watts,
         ratio=message.ratio,
+        ratio_standard_error=message.ratio_standard_error,
         calibrated=message.calibrated,
     )
 

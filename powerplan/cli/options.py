@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from powerplan.cli.chat import Chat
-from powerplan.cli.quantities import Quantity
+from powerplan.cli.quantities import JSONValue, Quantity
 from powerplan.hardware.describe import hardware_fields
 from powerplan.hardware.hardware import Hardware
 
@@ -58,14 +58,26 @@ def hardware_options(function: _Command) -> _Command:
         if f.type == "bool":
             add = click.option(f"{flag}/--no-{flag[2:]}", _PREFIX + f.name, default=None, help=text)
         else:
-            kind: click.ParamType = Quantity(unit, many="tuple" in str(f.type))
-            if not str(f.type).startswith(("float", "tuple")):
-                kind = click.STRING if str(f.type).startswith("str") else click.INT
-            add = click.option(flag, _PREFIX + f.name, type=kind, help=text)
+            add = click.option(flag, _PREFIX + f.name, type=_kind(str(f.type), unit), help=text)
         function = add(function)
+    function = click.option(
+        "--preset",
+        _PREFIX + "preset",
+        metavar="NAME",
+        help="A published technology (see powerplan presets); the options below override it.",
+    )(function)
     return click.option(
         "--hardware", "hardware_file", metavar="FILE.toml", help="Hardware file; the options below override it."
     )(function)
+
+
+def _kind(annotation: str, unit: str) -> click.ParamType:
+    """How the text of an option becomes the value of a field."""
+    if annotation.startswith(("float", "tuple[float")):
+        return Quantity(unit, many="tuple" in annotation)
+    if annotation.startswith(("str", "int")):
+        return click.STRING if annotation.startswith("str") else click.INT
+    return JSONValue()
 
 
 def take_hardware(options: dict[str, Any]) -> dict[str, Any]:
@@ -128,6 +140,19 @@ plan_options = _all(
         metavar="DRAWS",
         help="Check the plan by a simulation of so many draws.",
     ),
+    click.option(
+        "--corner",
+        "corner_files",
+        multiple=True,
+        metavar="FILE.toml",
+        help="Further hardware in which the same gains must meet the target; repeatable.",
+    ),
+    click.option(
+        "--output-weights",
+        type=Quantity(many=True),
+        metavar="W1,W2,...",
+        help="Weights of the outputs in the error, one per output; default: all alike.",
+    ),
     click.option("--calibrate", is_flag=True, help="Rescale the target once so that the simulation meets it."),
     click.option(
         "--deadline", type=float, metavar="SECONDS", help="Stop after so many seconds with the best gains found."
@@ -154,8 +179,7 @@ def _chat(ctx: click.Context) -> Chat:
     return ctx.ensure_object(Chat)
 
 
-output_options = _all(
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
+chat_options = _all(
     click.option(
         "--quiet", "-q", is_flag=True, expose_value=False, is_eager=True, callback=_quiet, help="Errors only on stderr."
     ),
@@ -168,6 +192,11 @@ output_options = _all(
         callback=_verbose,
         help="Log to stderr; twice for debugging, with tracebacks.",
     ),
+)
+
+output_options = _all(
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
+    chat_options,
 )
 
 

@@ -77,8 +77,13 @@ def read_problem(
 
 
 def read_hardware(hardware_file: str | None, changes: Mapping[str, Any], default: Hardware | None = None) -> Hardware:
-    """The hardware of a file (or ``default``, or the defaults) with some fields changed."""
-    base = default or Hardware()
+    """The hardware of a preset (in ``changes``), a file, ``default`` or the defaults, with some fields changed."""
+    base, changes = default or Hardware(), dict(changes)
+    preset = changes.pop("preset", None)
+    if preset is not None:
+        if hardware_file is not None:
+            raise click.UsageError("hardware: give either --hardware FILE or --preset NAME, not both.")
+        return Hardware.preset(preset, **changes)
     if hardware_file is not None:
         _require_file("hardware", hardware_file)
         base = Hardware.from_toml(hardware_file)

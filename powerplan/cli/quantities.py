@@ -1,4 +1,4 @@
-"""Numbers with units on the command line: ``2e-6``, ``2uS``, ``0.2 V``, ``5 mW``, ``1%``."""
+"""Values on the command line: ``2e-6``, ``2uS``, ``0.2 V``, ``5 mW``, ``1%``, and JSON."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from typing import Any
 
 import click
+
+from powerplan.errors import show
 
 _PREFIXES = {"f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6}
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf|infinity))\s*(.*?)\s*", re.I)
@@ -56,3 +58,22 @@ class Quantity(click.ParamType):
             kind = "numbers separated by commas" if self.many else "a number"
             self.fail(f"got {value!r}; allowed: {kind}{f' [{self.unit}]' if self.unit else ''}, such as {example}.")
         return values if self.many else values[0]
+
+
+class JSONValue(click.ParamType):
+    """A click type for values with parts of their own, such as curves: JSON."""
+
+    name = "JSON"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return self.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        import json
+
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError) as error:
+            self.fail(f'got {show(value)}; allowed: JSON, such as a number or {{"type": ...}}. {error}.')

@@ -1,6 +1,22 @@
-"""The device as a random conductance: torch code shared by simulation and prediction.
+"""The device as a random conductance: what it holds at the time of inference, in its first two moments.
 
-A device programmed to target G holds N(G, s²(G)), clipped at zero if the hardware says so.
+A device programmed to target G goes through, in this order and independently of all others,
+
+    1. programming           P = m(G) + s(G) n₁                      clipped at 0
+    2. drift                 P (t'/t0)^−ν, ν = |N(μ(G), σ_ν²(G))|    power law;   or P + N(m, s²): logarithm of time
+    3. low-frequency noise   X = D max(0, 1 + k Q(G) n₃)             relative;    or D + k Q(G) n₃: absolute
+    4. its own gain          X max(0, 1 + ε n₄)
+    5. being stuck           conductance_max, conductance_min, or X
+
+where the clips hold if ``clip_conductance``. Everything additive (the spread of measurements, programming noise,
+log-time drift, absolute noise) is one Gaussian, which is clipped once, so that all moments are exact:
+
+    E[max(0, N(m, s²))], Var        closed form of the clipped Gaussian
+    E[e^(−kλν)], k = 1, 2           folded Gaussian, closed form
+    E[XY] = E[X]E[Y],  Var[XY] = Var X (Var Y + E[Y]²) + E[X]² Var Y      for independent factors
+    mixture of the three cases of step 5
+
+:class:`Devices` draws from the same distribution.
 """
 
 from __future__ import annotations
@@ -8,41 +24,56 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
+from torch import Tensor
 
-from powerplan.gaussian import clipped
+from powerplan.gaussian import clipped, rectified
+from powerplan.hardware.aging import LogTimeDrift
+from powerplan.hardware.folded import folded_decay
 from powerplan.hardware.hardware import Hardware
+from powerplan.hardware.sampling import Devices
+from powerplan.hardware.stages import Disturbance, programmed, programming_variance
+
+__all__ = [
+    "Devices",
+    "device_moments",
+    "idle_device_moments",
+    "program",
+    "programming_variance",
+    "start_moments",
+]
+
+Moments = tuple[Tensor, Tensor]
 
 
-def programming_variance(hardware: Hardware, target: torch.Tensor) -> torch.Tensor:
-    """s²(G) [S²] of the unclipped programming noise at target conductances G [S], any shape.
+def device_moments(hardware: Hardware, target: Tensor) -> Moments:
+    """Mean [S] and variance [S²] of the conductance held at ``hardware.time`` by devices of ``target`` [S] >= 0.
 
-    s² = σ_p² + (ρG)² + max(0, Σ_k a_k (G/reference)^k)². Differentiable in G.
-    """
-    variance = torch.full_like(target, hardware.programming_noise_std**2)
-    if hardware.programming_noise_proportional:
-        variance = variance + (hardware.programming_noise_proportional * target) ** 2
-    if hardware.programming_noise_polynomial:
-        u = target / hardware.polynomial_reference
-        std = torch.zeros_like(target)
-        for coefficient in reversed(hardware.programming_noise_polynomial):
-            std = std * u + coefficient
-        variance = variance + std.clamp(min=0) ** 2
-    return variance
-
-
-def device_moments(hardware: Hardware, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean [S] and variance [S²] of the conductance held by devices programmed to ``target`` [S] >= 0, any shape.
-
-    Without clipping the mean is ``target`` itself (the same tensor); the variance is () if all devices share it.
-    With clipping both are those of max(0, N(G, s²)). Differentiable in the target.
+    Where nothing shifts the mean (``not hardware.shifts_mean``) it is ``target`` itself (the same tensor); the
+    variance is () if all devices share it. Differentiable in the target, any shape. Exact: see the module.
     """
     if hardware.has_constant_programming_noise:
         variance = torch.full((), hardware.programming_noise_std**2, dtype=target.dtype, device=target.device)
-    else:
-        variance = programming_variance(hardware, target)
-    if not hardware.shifts_mean:
-        return target, variance
-    return clipped(target, variance)
+        return clipped(target, variance) if hardware.shifts_mean else (target, variance)
+    mean, variance = programmed(hardware, target)
+    disturbance = Disturbance.of(hardware, target)
+    if disturbance.variance is not None:
+        variance = variance + disturbance.variance
+    if disturbance.shift:
+        mean = mean + disturbance.shift
+    moments = _clip(hardware, mean, variance)
+    if disturbance.decay is not None:
+        moments = _product(moments, folded_decay(*disturbance.decay))
+    if disturbance.relative is not None:
+        moments = _product(moments, _factor(hardware, disturbance.relative))
+    return _held(hardware, moments)
+
+
+def start_moments(hardware: Hardware, target: Tensor) -> Moments:
+    """Mean [S] and variance [S²] of devices just after programming: without drift and low-frequency noise.
+
+    Their mean, summed over a layer, over that of :func:`device_moments` is the gain of drift compensation.
+    """
+    return _held(hardware, _clip(hardware, *programmed(hardware, target, start=True)))
 
 
 @lru_cache(maxsize=256)
@@ -52,9 +83,7 @@ def idle_device_moments(hardware: Hardware) -> tuple[float, float]:
     return float(mean), float(variance)
 
 
-def program(
-    hardware: Hardware, target: torch.Tensor, std: torch.Tensor, normals: torch.Tensor, out: torch.Tensor
-) -> torch.Tensor:
+def program(hardware: Hardware, target: Tensor, std: Tensor, normals: Tensor, out: Tensor) -> Tensor:
     """Random conductances target + std · normals, clipped at zero if the hardware says so.
 
     Any common unit (S, or weights): clipping at zero does not depend on it.
@@ -71,3 +100,49 @@ def program(
     """
     torch.addcmul(target, normals.to(target.dtype), std, out=out)
     return out.clamp_(min=0) if hardware.clip_conductance else out
+
+
+def _clip(hardware: Hardware, mean: Tensor, variance: Tensor) -> Moments:
+    if not hardware.clip_conductance:
+        return mean, variance
+    if hardware.measurements is None and not isinstance(hardware.drift, LogTimeDrift):
+        return clipped(mean, variance)  # the mean is the target, which is not negative
+    held = rectified(mean, variance)
+    return held.mean, held.variance
+
+
+def _factor(hardware: Hardware, std: Tensor) -> Moments:
+    """max(0, 1 + std n), or 1 + std n without clipping."""
+    return clipped(torch.ones_like(std), std * std) if hardware.clip_conductance else (torch.ones_like(std), std * std)
+
+
+def _product(x: Moments, y: Moments) -> Moments:
+    """Moments of the product of two independent variables."""
+    square = y[0] * y[0]
+    return x[0] * y[0], x[1] * (y[1] + square) + x[0] * x[0] * y[1]
+
+
+def _held(hardware: Hardware, moments: Moments) -> Moments:
+    """Steps 4 and 5."""
+    if hardware.device_gain_std:
+        gain = torch.tensor(hardware.device_gain_std, dtype=torch.float64)
+        scale, spread = (float(value) for value in _factor(hardware, gain))
+        mean, variance = moments
+        moments = (
+            mean if scale == 1 else mean * scale,
+            variance * (spread + scale * scale) + mean * mean * spread,
+        )
+    if hardware.stuck_fraction:
+        free = 1 - hardware.stuck_fraction
+        mean = free * moments[0]
+        square = free * moments[1]
+        cases = (
+            (hardware.stuck_on_fraction, hardware.conductance_max),
+            (hardware.stuck_off_fraction, hardware.conductance_min),
+        )
+        for share, value in cases:
+            mean = mean + share * value
+        for share, value in cases:
+            square = square + share * (value - mean) ** 2
+        moments = mean, square + free * (moments[0] - mean) ** 2
+    return moments

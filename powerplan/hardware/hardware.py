@@ -5,7 +5,8 @@ A device programmed to a target conductance G holds a random conductance. Its pr
     s²(G) = programming_noise_std² + (programming_noise_proportional · G)² + max(0, Σ_k a_k (G/reference)^k)²
 
 and, if ``clip_conductance``, the device holds max(0, N(G, s²)): its mean and variance are those of the
-clipped Gaussian. Devices are independent and are programmed once, then read many times.
+clipped Gaussian. Devices are independent and are programmed once, then read many times. Measured curves, drift,
+low-frequency noise, gain errors and stuck devices add to this: see :mod:`powerplan.hardware.devices`.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from powerplan.checks import Checker, nearest, unknown_keys
 from powerplan.errors import InvalidInput
+from powerplan.hardware.aging import Drift, LowFrequencyNoise, Snapshot
+from powerplan.hardware.curves import Curve
+from powerplan.hardware.device_checks import check_device_models
+from powerplan.hardware.plain import to_plain
 
 #: how the positions of a convolution, or the tokens of a sequence, meet the arrays
 MAPPINGS = ("shared", "unrolled")
@@ -55,6 +60,20 @@ class Hardware:
         column_gain_std: relative gain error common to all devices of one physical column of an array,
             standard deviation, a fraction >= 0; drawn once, static over reads. The two columns of a
             differential pair are independent.
+        time: time between programming and inference [s], >= 0.
+        programming_noise_curve: further programming noise, standard deviation [S] as a curve of the target
+            (negative values count as 0); its variance is added to those of the other parts.
+        measurements: snapshots of mean and standard deviation as functions of the target, measured at increasing
+            times after programming; between two times both are interpolated, on a logarithmic scale of time
+            unless the first is 0. One snapshot holds at every time.
+        drift: how a device moves with time: a power law with an exponent of its own, or by the logarithm of time.
+        drift_compensation: multiply each layer's output by the total conductance of its devices just after
+            programming over that at the time of inference.
+        low_frequency_noise: slow (1/f) noise of a device, static over one inference.
+        device_gain_std: relative gain error of each device, independent, standard deviation, a fraction >= 0;
+            multiplies the conductance held.
+        stuck_on_fraction: share of devices that hold conductance_max whatever their target, 0 to 1.
+        stuck_off_fraction: share of devices that hold conductance_min whatever their target, 0 to 1.
 
     Raises:
         InvalidInput: listing every violated field.
@@ -76,6 +95,15 @@ class Hardware:
     array_columns: int | None = None
     mapping: str = "shared"
     column_gain_std: float = 0.0
+    time: float = 0.0
+    programming_noise_curve: Curve | None = None
+    measurements: tuple[Snapshot, ...] | None = None
+    drift: Drift | None = None
+    drift_compensation: bool = False
+    low_frequency_noise: LowFrequencyNoise | None = None
+    device_gain_std: float = 0.0
+    stuck_on_fraction: float = 0.0
+    stuck_off_fraction: float = 0.0
 
     def __post_init__(self) -> None:
         check = Checker("hardware.")
@@ -112,6 +140,7 @@ class Hardware:
                 nearest(str(self.mapping), MAPPINGS),
             )
         check.number("column_gain_std", self.column_gain_std, at_least=0)
+        check_device_models(self, check)
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, int | float) and _LARGEST < value < math.inf:
@@ -126,10 +155,11 @@ class Hardware:
         value = getattr(self, name)
         if value is None:
             return
-        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 1 <= value <= _MOST or value % 1:
+        number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
+        if not 1 <= number <= _MOST or not number.is_integer():
             check.fail(name, value, f"a whole number from 1 to {_MOST}, or None", "Give the size in devices.")
         else:
-            object.__setattr__(self, name, int(value))
+            object.__setattr__(self, name, int(number))
 
     def _check_polynomial(self, check: Checker) -> None:
         try:
@@ -154,19 +184,53 @@ class Hardware:
         return self.programming_noise_reference or self.conductance_max
 
     @property
+    def drifts(self) -> bool:
+        """True if devices have moved since they were programmed."""
+        return self.time > 0 and (self.drift is not None or len(self.measurements or ()) > 1)
+
+    @property
+    def compensates_drift(self) -> bool:
+        """True if the outputs are multiplied by a gain that makes up for drift."""
+        return self.drift_compensation and self.drifts
+
+    @property
+    def low_frequency_growth(self) -> float:
+        """Factor k of the low-frequency noise at the time of inference; 0 without such noise."""
+        return 0.0 if self.low_frequency_noise is None else self.low_frequency_noise.growth(self.time)
+
+    @property
+    def stuck_fraction(self) -> float:
+        """Share of devices that do not follow their target."""
+        return self.stuck_on_fraction + self.stuck_off_fraction
+
+    @property
     def has_constant_programming_noise(self) -> bool:
-        """True if the programming noise does not depend on the target conductance."""
-        return not self.programming_noise_proportional and not any(self.programming_noise_polynomial or ())
+        """True if devices differ from their targets by N(0, programming_noise_std²), clipped or not, and no more."""
+        return not (
+            self.programming_noise_proportional
+            or any(self.programming_noise_polynomial or ())
+            or self.programming_noise_curve is not None
+            or self.measurements is not None
+            or self.drifts
+            or self.low_frequency_growth
+            or self.device_gain_std
+            or self.stuck_fraction
+        )
 
     @property
     def has_programming_noise(self) -> bool:
-        """True if programmed devices differ from their targets."""
+        """True if devices differ from their targets, for whatever reason."""
         return bool(self.programming_noise_std) or not self.has_constant_programming_noise
 
     @property
     def shifts_mean(self) -> bool:
         """True if a device holds another conductance on average than its target."""
-        return self.clip_conductance and self.has_programming_noise
+        return bool(
+            (self.clip_conductance and self.has_programming_noise)
+            or any(snapshot.mean is not None for snapshot in self.measurements or ())
+            or (self.drift is not None and self.drifts)
+            or self.stuck_fraction
+        )
 
     @property
     def is_noiseless(self) -> bool:
@@ -182,7 +246,7 @@ class Hardware:
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain values (for JSON and TOML)."""
-        return asdict(self)
+        return {f.name: to_plain(getattr(self, f.name)) for f in fields(self)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Hardware:
@@ -197,6 +261,20 @@ class Hardware:
         unknown_keys(check, values, [f.name for f in fields(cls)])
         check.done()
         return cls(**values)
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Hardware:
+        """A published technology (see :func:`powerplan.presets`), with some fields changed.
+
+        Raises:
+            InvalidInput: unknown name (with the nearest one), unknown fields, values out of range.
+
+        Warns:
+            RangeWarning: the conductance range or the time leaves what was measured.
+        """
+        from powerplan.hardware.presets import preset_hardware
+
+        return preset_hardware(name, **changes)
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Hardware:

@@ -21,6 +21,10 @@ NOT_NEGATIVE = (
     "read_noise_std",
     "input_noise_std",
     "column_gain_std",
+    "time",
+    "device_gain_std",
+    "stuck_on_fraction",
+    "stuck_off_fraction",
 )
 COUNTS = ("array_rows", "array_columns")
 NUMBERS = POSITIVE + NOT_NEGATIVE
@@ -29,7 +33,8 @@ NUMBERS = POSITIVE + NOT_NEGATIVE
 def test_every_field_is_covered() -> None:
     """The lists above name every field, so that the tests below leave none out."""
     others = {"programming_noise_polynomial", "clip_conductance", "mapping"}
-    assert {f.name for f in dataclasses.fields(Hardware)} == {*NUMBERS, *COUNTS, *others}
+    parts = {"programming_noise_curve", "measurements", "drift", "drift_compensation", "low_frequency_noise"}
+    assert {f.name for f in dataclasses.fields(Hardware)} == {*NUMBERS, *COUNTS, *others, *parts}
 
 
 @pytest.mark.parametrize("field", NUMBERS)

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import powerplan as pp
+from powerplan.hardware.aging import PowerLawDrift
+from powerplan.hardware.curves import Piecewise, Power, Table
 from powerplan.hardware.hardware import MAPPINGS
 from powerplan.network import ACTIVATIONS, Activation, Flatten, Linear, Node, Scale
 
@@ -44,12 +46,38 @@ def networks(draw: st.DrawFn) -> pp.Network:
     return pp.Network(input_shape=shape, nodes=tuple(nodes))
 
 
+#: device models made of parts of their own: those of every preset, and curves that no preset has
+PARTS = [
+    {
+        name: getattr(preset.hardware, name)
+        for name in ("programming_noise_curve", "measurements", "drift", "low_frequency_noise", "time")
+    }
+    for preset in pp.presets()
+] + [
+    {
+        "programming_noise_curve": Piecewise(
+            breaks=(0.5,),
+            pieces=(Table(points=(0, 0.5), values=(1e-6, 2e-6)), Power(coefficient=1e-6, exponent=2)),
+            reference=1.0,
+        ),
+        "drift": PowerLawDrift(exponent_mean=0.05, reference_time=1.0),  # type: ignore[arg-type]
+        "measurements": [{"target": [0, 1.0], "std": [1e-6, 2e-6]}],
+    }
+]
+
+
 @st.composite
 def hardwares(draw: st.DrawFn) -> pp.Hardware:
     """Hardware with every field somewhere in its range."""
     top = draw(st.floats(1e-6, 1e-2))
     coefficients = st.lists(st.floats(-1e-5, 1e-5), min_size=1, max_size=16)
+    parts = draw(st.sampled_from([{}, *PARTS]))
     return pp.Hardware(
+        **parts,
+        device_gain_std=draw(st.floats(0, 0.5)),
+        stuck_on_fraction=draw(st.floats(0, 0.5)),
+        stuck_off_fraction=draw(st.floats(0, 0.5)),
+        drift_compensation=draw(st.booleans()),
         conductance_min=draw(st.floats(0, 0.9)) * top,
         conductance_max=top,
         programming_noise_std=draw(st.floats(0, 1e-4)),

@@ -11,10 +11,10 @@ import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 10):
-    from typing import TypeAlias as _TypeAlias
+if sys.version_info >= (3, 11):
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing_extensions import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -44,6 +44,16 @@ class Hardware(_message.Message):
     ARRAY_COLUMNS_FIELD_NUMBER: _builtins.int
     MAPPING_FIELD_NUMBER: _builtins.int
     COLUMN_GAIN_STD_FIELD_NUMBER: _builtins.int
+    TIME_SECONDS_FIELD_NUMBER: _builtins.int
+    PROGRAMMING_NOISE_CURVE_FIELD_NUMBER: _builtins.int
+    MEASUREMENTS_FIELD_NUMBER: _builtins.int
+    DRIFT_FIELD_NUMBER: _builtins.int
+    DRIFT_COMPENSATION_FIELD_NUMBER: _builtins.int
+    LOW_FREQUENCY_NOISE_FIELD_NUMBER: _builtins.int
+    DEVICE_GAIN_STD_FIELD_NUMBER: _builtins.int
+    STUCK_ON_FRACTION_FIELD_NUMBER: _builtins.int
+    STUCK_OFF_FRACTION_FIELD_NUMBER: _builtins.int
+    PRESET_FIELD_NUMBER: _builtins.int
     conductance_min_siemens: _builtins.float
     """Smallest conductance of a device, >= 0. Default 0."""
     conductance_max_siemens: _builtins.float
@@ -78,9 +88,39 @@ class Hardware(_message.Message):
     """Relative gain error common to all devices of one physical column, standard deviation, >= 0: drawn once,
     static over reads, independent for the two columns of a differential pair. Default 0.
     """
+    time_seconds: _builtins.float
+    """Time between programming and inference, >= 0. Default 0."""
+    drift_compensation: _builtins.bool
+    """Multiply each layer's output by total conductance after programming / total conductance now. Default false."""
+    device_gain_std: _builtins.float
+    """Relative gain error of each device, independent, standard deviation, >= 0. Default 0."""
+    stuck_on_fraction: _builtins.float
+    """Share of devices that hold conductance_max whatever their target, 0 to 1. Default 0."""
+    stuck_off_fraction: _builtins.float
+    """Share of devices that hold conductance_min whatever their target, 0 to 1. Default 0."""
+    preset: _builtins.str
+    """Name of a published technology whose values stand in for every field left out. "" = the defaults above.
+    The server answers with the full description.
+    """
     @_builtins.property
     def programming_noise_polynomial_siemens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Coefficients a_0, a_1, ... of the polynomial part, at most 16. Empty = no polynomial part."""
+
+    @_builtins.property
+    def programming_noise_curve(self) -> Global___Curve:
+        """Further programming noise: standard deviation [S] as a function of the target."""
+
+    @_builtins.property
+    def measurements(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeviceSnapshot]:
+        """Mean and standard deviation measured at increasing times after programming; nothing is extrapolated."""
+
+    @_builtins.property
+    def drift(self) -> Global___Drift:
+        """How devices move with time."""
+
+    @_builtins.property
+    def low_frequency_noise(self) -> Global___LowFrequencyNoise:
+        """Slow (1/f) noise of a device, static over one inference."""
 
     def __init__(
         self,
@@ -101,10 +141,20 @@ class Hardware(_message.Message):
         array_columns: _builtins.int | None = ...,
         mapping: _builtins.str | None = ...,
         column_gain_std: _builtins.float | None = ...,
+        time_seconds: _builtins.float | None = ...,
+        programming_noise_curve: Global___Curve | None = ...,
+        measurements: _abc.Iterable[Global___DeviceSnapshot] | None = ...,
+        drift: Global___Drift | None = ...,
+        drift_compensation: _builtins.bool | None = ...,
+        low_frequency_noise: Global___LowFrequencyNoise | None = ...,
+        device_gain_std: _builtins.float | None = ...,
+        stuck_on_fraction: _builtins.float | None = ...,
+        stuck_off_fraction: _builtins.float | None = ...,
+        preset: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_array_columns", b"_array_columns", "_array_rows", b"_array_rows", "_clip_conductance", b"_clip_conductance", "_column_gain_std", b"_column_gain_std", "_conductance_max_siemens", b"_conductance_max_siemens", "_conductance_min_siemens", b"_conductance_min_siemens", "_feedback_resistance_ohms", b"_feedback_resistance_ohms", "_input_noise_std_volts", b"_input_noise_std_volts", "_mapping", b"_mapping", "_programming_noise_proportional", b"_programming_noise_proportional", "_programming_noise_reference_siemens", b"_programming_noise_reference_siemens", "_programming_noise_std_siemens", b"_programming_noise_std_siemens", "_read_noise_std_amperes", b"_read_noise_std_amperes", "_read_time_seconds", b"_read_time_seconds", "_voltage_max_volts", b"_voltage_max_volts", "array_columns", b"array_columns", "array_rows", b"array_rows", "clip_conductance", b"clip_conductance", "column_gain_std", b"column_gain_std", "conductance_max_siemens", b"conductance_max_siemens", "conductance_min_siemens", b"conductance_min_siemens", "feedback_resistance_ohms", b"feedback_resistance_ohms", "input_noise_std_volts", b"input_noise_std_volts", "mapping", b"mapping", "programming_noise_proportional", b"programming_noise_proportional", "programming_noise_reference_siemens", b"programming_noise_reference_siemens", "programming_noise_std_siemens", b"programming_noise_std_siemens", "read_noise_std_amperes", b"read_noise_std_amperes", "read_time_seconds", b"read_time_seconds", "voltage_max_volts", b"voltage_max_volts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_array_columns", b"_array_columns", "_array_rows", b"_array_rows", "_clip_conductance", b"_clip_conductance", "_column_gain_std", b"_column_gain_std", "_conductance_max_siemens", b"_conductance_max_siemens", "_conductance_min_siemens", b"_conductance_min_siemens", "_device_gain_std", b"_device_gain_std", "_drift_compensation", b"_drift_compensation", "_feedback_resistance_ohms", b"_feedback_resistance_ohms", "_input_noise_std_volts", b"_input_noise_std_volts", "_mapping", b"_mapping", "_programming_noise_proportional", b"_programming_noise_proportional", "_programming_noise_reference_siemens", b"_programming_noise_reference_siemens", "_programming_noise_std_siemens", b"_programming_noise_std_siemens", "_read_noise_std_amperes", b"_read_noise_std_amperes", "_read_time_seconds", b"_read_time_seconds", "_stuck_off_fraction", b"_stuck_off_fraction", "_stuck_on_fraction", b"_stuck_on_fraction", "_time_seconds", b"_time_seconds", "_voltage_max_volts", b"_voltage_max_volts", "array_columns", b"array_columns", "array_rows", b"array_rows", "clip_conductance", b"clip_conductance", "column_gain_std", b"column_gain_std", "conductance_max_siemens", b"conductance_max_siemens", "conductance_min_siemens", b"conductance_min_siemens", "device_gain_std", b"device_gain_std", "drift", b"drift", "drift_compensation", b"drift_compensation", "feedback_resistance_ohms", b"feedback_resistance_ohms", "input_noise_std_volts", b"input_noise_std_volts", "low_frequency_noise", b"low_frequency_noise", "mapping", b"mapping", "programming_noise_curve", b"programming_noise_curve", "programming_noise_proportional", b"programming_noise_proportional", "programming_noise_reference_siemens", b"programming_noise_reference_siemens", "programming_noise_std_siemens", b"programming_noise_std_siemens", "read_noise_std_amperes", b"read_noise_std_amperes", "read_time_seconds", b"read_time_seconds", "stuck_off_fraction", b"stuck_off_fraction", "stuck_on_fraction", b"stuck_on_fraction", "time_seconds", b"time_seconds", "voltage_max_volts", b"voltage_max_volts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_array_columns", b"_array_columns", "_array_rows", b"_array_rows", "_clip_conductance", b"_clip_conductance", "_column_gain_std", b"_column_gain_std", "_conductance_max_siemens", b"_conductance_max_siemens", "_conductance_min_siemens", b"_conductance_min_siemens", "_feedback_resistance_ohms", b"_feedback_resistance_ohms", "_input_noise_std_volts", b"_input_noise_std_volts", "_mapping", b"_mapping", "_programming_noise_proportional", b"_programming_noise_proportional", "_programming_noise_reference_siemens", b"_programming_noise_reference_siemens", "_programming_noise_std_siemens", b"_programming_noise_std_siemens", "_read_noise_std_amperes", b"_read_noise_std_amperes", "_read_time_seconds", b"_read_time_seconds", "_voltage_max_volts", b"_voltage_max_volts", "array_columns", b"array_columns", "array_rows", b"array_rows", "clip_conductance", b"clip_conductance", "column_gain_std", b"column_gain_std", "conductance_max_siemens", b"conductance_max_siemens", "conductance_min_siemens", b"conductance_min_siemens", "feedback_resistance_ohms", b"feedback_resistance_ohms", "input_noise_std_volts", b"input_noise_std_volts", "mapping", b"mapping", "programming_noise_polynomial_siemens", b"programming_noise_polynomial_siemens", "programming_noise_proportional", b"programming_noise_proportional", "programming_noise_reference_siemens", b"programming_noise_reference_siemens", "programming_noise_std_siemens", b"programming_noise_std_siemens", "read_noise_std_amperes", b"read_noise_std_amperes", "read_time_seconds", b"read_time_seconds", "voltage_max_volts", b"voltage_max_volts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_array_columns", b"_array_columns", "_array_rows", b"_array_rows", "_clip_conductance", b"_clip_conductance", "_column_gain_std", b"_column_gain_std", "_conductance_max_siemens", b"_conductance_max_siemens", "_conductance_min_siemens", b"_conductance_min_siemens", "_device_gain_std", b"_device_gain_std", "_drift_compensation", b"_drift_compensation", "_feedback_resistance_ohms", b"_feedback_resistance_ohms", "_input_noise_std_volts", b"_input_noise_std_volts", "_mapping", b"_mapping", "_programming_noise_proportional", b"_programming_noise_proportional", "_programming_noise_reference_siemens", b"_programming_noise_reference_siemens", "_programming_noise_std_siemens", b"_programming_noise_std_siemens", "_read_noise_std_amperes", b"_read_noise_std_amperes", "_read_time_seconds", b"_read_time_seconds", "_stuck_off_fraction", b"_stuck_off_fraction", "_stuck_on_fraction", b"_stuck_on_fraction", "_time_seconds", b"_time_seconds", "_voltage_max_volts", b"_voltage_max_volts", "array_columns", b"array_columns", "array_rows", b"array_rows", "clip_conductance", b"clip_conductance", "column_gain_std", b"column_gain_std", "conductance_max_siemens", b"conductance_max_siemens", "conductance_min_siemens", b"conductance_min_siemens", "device_gain_std", b"device_gain_std", "drift", b"drift", "drift_compensation", b"drift_compensation", "feedback_resistance_ohms", b"feedback_resistance_ohms", "input_noise_std_volts", b"input_noise_std_volts", "low_frequency_noise", b"low_frequency_noise", "mapping", b"mapping", "measurements", b"measurements", "preset", b"preset", "programming_noise_curve", b"programming_noise_curve", "programming_noise_polynomial_siemens", b"programming_noise_polynomial_siemens", "programming_noise_proportional", b"programming_noise_proportional", "programming_noise_reference_siemens", b"programming_noise_reference_siemens", "programming_noise_std_siemens", b"programming_noise_std_siemens", "read_noise_std_amperes", b"read_noise_std_amperes", "read_time_seconds", b"read_time_seconds", "stuck_off_fraction", b"stuck_off_fraction", "stuck_on_fraction", b"stuck_on_fraction", "time_seconds", b"time_seconds", "voltage_max_volts", b"voltage_max_volts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__array_columns: _TypeAlias = _typing.Literal["array_columns"]  # noqa: Y015
     _WhichOneofArgType__array_columns: _TypeAlias = _typing.Literal["_array_columns", b"_array_columns"]  # noqa: Y015
@@ -118,6 +168,10 @@ class Hardware(_message.Message):
     _WhichOneofArgType__conductance_max_siemens: _TypeAlias = _typing.Literal["_conductance_max_siemens", b"_conductance_max_siemens"]  # noqa: Y015
     _WhichOneofReturnType__conductance_min_siemens: _TypeAlias = _typing.Literal["conductance_min_siemens"]  # noqa: Y015
     _WhichOneofArgType__conductance_min_siemens: _TypeAlias = _typing.Literal["_conductance_min_siemens", b"_conductance_min_siemens"]  # noqa: Y015
+    _WhichOneofReturnType__device_gain_std: _TypeAlias = _typing.Literal["device_gain_std"]  # noqa: Y015
+    _WhichOneofArgType__device_gain_std: _TypeAlias = _typing.Literal["_device_gain_std", b"_device_gain_std"]  # noqa: Y015
+    _WhichOneofReturnType__drift_compensation: _TypeAlias = _typing.Literal["drift_compensation"]  # noqa: Y015
+    _WhichOneofArgType__drift_compensation: _TypeAlias = _typing.Literal["_drift_compensation", b"_drift_compensation"]  # noqa: Y015
     _WhichOneofReturnType__feedback_resistance_ohms: _TypeAlias = _typing.Literal["feedback_resistance_ohms"]  # noqa: Y015
     _WhichOneofArgType__feedback_resistance_ohms: _TypeAlias = _typing.Literal["_feedback_resistance_ohms", b"_feedback_resistance_ohms"]  # noqa: Y015
     _WhichOneofReturnType__input_noise_std_volts: _TypeAlias = _typing.Literal["input_noise_std_volts"]  # noqa: Y015
@@ -134,6 +188,12 @@ class Hardware(_message.Message):
     _WhichOneofArgType__read_noise_std_amperes: _TypeAlias = _typing.Literal["_read_noise_std_amperes", b"_read_noise_std_amperes"]  # noqa: Y015
     _WhichOneofReturnType__read_time_seconds: _TypeAlias = _typing.Literal["read_time_seconds"]  # noqa: Y015
     _WhichOneofArgType__read_time_seconds: _TypeAlias = _typing.Literal["_read_time_seconds", b"_read_time_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__stuck_off_fraction: _TypeAlias = _typing.Literal["stuck_off_fraction"]  # noqa: Y015
+    _WhichOneofArgType__stuck_off_fraction: _TypeAlias = _typing.Literal["_stuck_off_fraction", b"_stuck_off_fraction"]  # noqa: Y015
+    _WhichOneofReturnType__stuck_on_fraction: _TypeAlias = _typing.Literal["stuck_on_fraction"]  # noqa: Y015
+    _WhichOneofArgType__stuck_on_fraction: _TypeAlias = _typing.Literal["_stuck_on_fraction", b"_stuck_on_fraction"]  # noqa: Y015
+    _WhichOneofReturnType__time_seconds: _TypeAlias = _typing.Literal["time_seconds"]  # noqa: Y015
+    _WhichOneofArgType__time_seconds: _TypeAlias = _typing.Literal["_time_seconds", b"_time_seconds"]  # noqa: Y015
     _WhichOneofReturnType__voltage_max_volts: _TypeAlias = _typing.Literal["voltage_max_volts"]  # noqa: Y015
     _WhichOneofArgType__voltage_max_volts: _TypeAlias = _typing.Literal["_voltage_max_volts", b"_voltage_max_volts"]  # noqa: Y015
     @_typing.overload
@@ -148,6 +208,10 @@ class Hardware(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__conductance_max_siemens) -> _WhichOneofReturnType__conductance_max_siemens | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__conductance_min_siemens) -> _WhichOneofReturnType__conductance_min_siemens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__device_gain_std) -> _WhichOneofReturnType__device_gain_std | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__drift_compensation) -> _WhichOneofReturnType__drift_compensation | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__feedback_resistance_ohms) -> _WhichOneofReturnType__feedback_resistance_ohms | None: ...
     @_typing.overload
@@ -165,6 +229,452 @@ class Hardware(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__read_time_seconds) -> _WhichOneofReturnType__read_time_seconds | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stuck_off_fraction) -> _WhichOneofReturnType__stuck_off_fraction | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stuck_on_fraction) -> _WhichOneofReturnType__stuck_on_fraction | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__time_seconds) -> _WhichOneofReturnType__time_seconds | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__voltage_max_volts) -> _WhichOneofReturnType__voltage_max_volts | None: ...
 
 Global___Hardware: _TypeAlias = Hardware  # noqa: Y015
+
+@_typing.final
+class Curve(_message.Message):
+    """A property of a device as a function of u = target conductance / reference."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_SIEMENS_FIELD_NUMBER: _builtins.int
+    POLYNOMIAL_FIELD_NUMBER: _builtins.int
+    LOGARITHM_FIELD_NUMBER: _builtins.int
+    POWER_FIELD_NUMBER: _builtins.int
+    SATURATING_FIELD_NUMBER: _builtins.int
+    TABLE_FIELD_NUMBER: _builtins.int
+    PIECEWISE_FIELD_NUMBER: _builtins.int
+    reference_siemens: _builtins.float
+    """Conductance that u = 1 stands for, > 0. Left out = conductance_max_siemens."""
+    @_builtins.property
+    def polynomial(self) -> Global___PolynomialCurve:
+        """A polynomial of u."""
+
+    @_builtins.property
+    def logarithm(self) -> Global___LogarithmCurve:
+        """A line in ln u between two limits."""
+
+    @_builtins.property
+    def power(self) -> Global___PowerCurve:
+        """A power of u between two limits."""
+
+    @_builtins.property
+    def saturating(self) -> Global___SaturatingCurve:
+        """An exponential approach to a limit."""
+
+    @_builtins.property
+    def table(self) -> Global___TableCurve:
+        """Measured points."""
+
+    @_builtins.property
+    def piecewise(self) -> Global___PiecewiseCurve:
+        """Another curve in each interval."""
+
+    def __init__(
+        self,
+        *,
+        reference_siemens: _builtins.float | None = ...,
+        polynomial: Global___PolynomialCurve | None = ...,
+        logarithm: Global___LogarithmCurve | None = ...,
+        power: Global___PowerCurve | None = ...,
+        saturating: Global___SaturatingCurve | None = ...,
+        table: Global___TableCurve | None = ...,
+        piecewise: Global___PiecewiseCurve | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_reference_siemens", b"_reference_siemens", "logarithm", b"logarithm", "piecewise", b"piecewise", "polynomial", b"polynomial", "power", b"power", "reference_siemens", b"reference_siemens", "saturating", b"saturating", "shape", b"shape", "table", b"table"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reference_siemens", b"_reference_siemens", "logarithm", b"logarithm", "piecewise", b"piecewise", "polynomial", b"polynomial", "power", b"power", "reference_siemens", b"reference_siemens", "saturating", b"saturating", "shape", b"shape", "table", b"table"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__reference_siemens: _TypeAlias = _typing.Literal["reference_siemens"]  # noqa: Y015
+    _WhichOneofArgType__reference_siemens: _TypeAlias = _typing.Literal["_reference_siemens", b"_reference_siemens"]  # noqa: Y015
+    _WhichOneofReturnType_shape: _TypeAlias = _typing.Literal["polynomial", "logarithm", "power", "saturating", "table", "piecewise"]  # noqa: Y015
+    _WhichOneofArgType_shape: _TypeAlias = _typing.Literal["shape", b"shape"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reference_siemens) -> _WhichOneofReturnType__reference_siemens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_shape) -> _WhichOneofReturnType_shape | None: ...
+
+Global___Curve: _TypeAlias = Curve  # noqa: Y015
+
+@_typing.final
+class PolynomialCurve(_message.Message):
+    """sum_k a_k u^k."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COEFFICIENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def coefficients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """a_0, a_1, ..., 1 to 16 of them."""
+
+    def __init__(
+        self,
+        *,
+        coefficients: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coefficients", b"coefficients"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolynomialCurve: _TypeAlias = PolynomialCurve  # noqa: Y015
+
+@_typing.final
+class LogarithmCurve(_message.Message):
+    """clip(slope * ln u + offset, low, high)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SLOPE_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    slope: _builtins.float
+    """Change of the value per unit of ln u."""
+    offset: _builtins.float
+    """Value at u = 1."""
+    low: _builtins.float
+    """Lower limit."""
+    high: _builtins.float
+    """Upper limit, >= low."""
+    def __init__(
+        self,
+        *,
+        slope: _builtins.float = ...,
+        offset: _builtins.float = ...,
+        low: _builtins.float = ...,
+        high: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["high", b"high", "low", b"low", "offset", b"offset", "slope", b"slope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogarithmCurve: _TypeAlias = LogarithmCurve  # noqa: Y015
+
+@_typing.final
+class PowerCurve(_message.Message):
+    """clip(coefficient * u^exponent, low, high)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COEFFICIENT_FIELD_NUMBER: _builtins.int
+    EXPONENT_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    coefficient: _builtins.float
+    """Value at u = 1, > 0."""
+    exponent: _builtins.float
+    """The exponent; a negative one needs high."""
+    low: _builtins.float
+    """Lower limit. Default 0."""
+    high: _builtins.float
+    """Upper limit. Left out = none."""
+    def __init__(
+        self,
+        *,
+        coefficient: _builtins.float = ...,
+        exponent: _builtins.float = ...,
+        low: _builtins.float | None = ...,
+        high: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_high", b"_high", "_low", b"_low", "high", b"high", "low", b"low"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_high", b"_high", "_low", b"_low", "coefficient", b"coefficient", "exponent", b"exponent", "high", b"high", "low", b"low"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__high: _TypeAlias = _typing.Literal["high"]  # noqa: Y015
+    _WhichOneofArgType__high: _TypeAlias = _typing.Literal["_high", b"_high"]  # noqa: Y015
+    _WhichOneofReturnType__low: _TypeAlias = _typing.Literal["low"]  # noqa: Y015
+    _WhichOneofArgType__low: _TypeAlias = _typing.Literal["_low", b"_low"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__high) -> _WhichOneofReturnType__high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__low) -> _WhichOneofReturnType__low | None: ...
+
+Global___PowerCurve: _TypeAlias = PowerCurve  # noqa: Y015
+
+@_typing.final
+class SaturatingCurve(_message.Message):
+    """amplitude * (1 - exp(-u / scale))."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AMPLITUDE_FIELD_NUMBER: _builtins.int
+    SCALE_FIELD_NUMBER: _builtins.int
+    amplitude: _builtins.float
+    """Value at large u."""
+    scale: _builtins.float
+    """u at which 63 % of it is reached, > 0."""
+    def __init__(
+        self,
+        *,
+        amplitude: _builtins.float = ...,
+        scale: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amplitude", b"amplitude", "scale", b"scale"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SaturatingCurve: _TypeAlias = SaturatingCurve  # noqa: Y015
+
+@_typing.final
+class TableCurve(_message.Message):
+    """Straight lines between measured points, nothing outside them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POINTS_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def points(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """u of the points, increasing, >= 0, 2 to 4096 of them."""
+
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Value at each point."""
+
+    def __init__(
+        self,
+        *,
+        points: _abc.Iterable[_builtins.float] | None = ...,
+        values: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["points", b"points", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TableCurve: _TypeAlias = TableCurve  # noqa: Y015
+
+@_typing.final
+class PiecewiseCurve(_message.Message):
+    """pieces[k] holds from breaks[k-1] up to, not including, breaks[k]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BREAKS_FIELD_NUMBER: _builtins.int
+    PIECES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def breaks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """u at which the next piece begins, increasing."""
+
+    @_builtins.property
+    def pieces(self) -> _containers.RepeatedCompositeFieldContainer[Global___Curve]:
+        """One more curve than breaks, without references of their own."""
+
+    def __init__(
+        self,
+        *,
+        breaks: _abc.Iterable[_builtins.float] | None = ...,
+        pieces: _abc.Iterable[Global___Curve] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breaks", b"breaks", "pieces", b"pieces"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PiecewiseCurve: _TypeAlias = PiecewiseCurve  # noqa: Y015
+
+@_typing.final
+class DeviceSnapshot(_message.Message):
+    """Devices as measured a time after programming."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_SECONDS_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    STD_FIELD_NUMBER: _builtins.int
+    time_seconds: _builtins.float
+    """Time after programming, >= 0. Default 0."""
+    @_builtins.property
+    def mean(self) -> Global___Curve:
+        """Mean conductance held [S]. Left out = the target."""
+
+    @_builtins.property
+    def std(self) -> Global___Curve:
+        """Standard deviation of the conductance held [S]. Left out = 0."""
+
+    def __init__(
+        self,
+        *,
+        time_seconds: _builtins.float | None = ...,
+        mean: Global___Curve | None = ...,
+        std: Global___Curve | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_time_seconds", b"_time_seconds", "mean", b"mean", "std", b"std", "time_seconds", b"time_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_time_seconds", b"_time_seconds", "mean", b"mean", "std", b"std", "time_seconds", b"time_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__time_seconds: _TypeAlias = _typing.Literal["time_seconds"]  # noqa: Y015
+    _WhichOneofArgType__time_seconds: _TypeAlias = _typing.Literal["_time_seconds", b"_time_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__time_seconds) -> _WhichOneofReturnType__time_seconds | None: ...
+
+Global___DeviceSnapshot: _TypeAlias = DeviceSnapshot  # noqa: Y015
+
+@_typing.final
+class Drift(_message.Message):
+    """How devices move with time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POWER_LAW_FIELD_NUMBER: _builtins.int
+    LOG_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def power_law(self) -> Global___PowerLawDrift:
+        """A power law with an exponent of each device's own."""
+
+    @_builtins.property
+    def log_time(self) -> Global___LogTimeDrift:
+        """A shift and a spread that grow with the logarithm of time."""
+
+    def __init__(
+        self,
+        *,
+        power_law: Global___PowerLawDrift | None = ...,
+        log_time: Global___LogTimeDrift | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["law", b"law", "log_time", b"log_time", "power_law", b"power_law"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["law", b"law", "log_time", b"log_time", "power_law", b"power_law"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_law: _TypeAlias = _typing.Literal["power_law", "log_time"]  # noqa: Y015
+    _WhichOneofArgType_law: _TypeAlias = _typing.Literal["law", b"law"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_law) -> _WhichOneofReturnType_law | None: ...
+
+Global___Drift: _TypeAlias = Drift  # noqa: Y015
+
+@_typing.final
+class PowerLawDrift(_message.Message):
+    """G (t'/t0)^-nu with t' = time + t0 and nu = |N(mean, std^2)|."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPONENT_MEAN_FIELD_NUMBER: _builtins.int
+    EXPONENT_STD_FIELD_NUMBER: _builtins.int
+    REFERENCE_TIME_SECONDS_FIELD_NUMBER: _builtins.int
+    reference_time_seconds: _builtins.float
+    """t0, > 0."""
+    @_builtins.property
+    def exponent_mean(self) -> Global___Curve:
+        """Mean of the exponent."""
+
+    @_builtins.property
+    def exponent_std(self) -> Global___Curve:
+        """Its standard deviation. Left out = 0."""
+
+    def __init__(
+        self,
+        *,
+        exponent_mean: Global___Curve | None = ...,
+        exponent_std: Global___Curve | None = ...,
+        reference_time_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["exponent_mean", b"exponent_mean", "exponent_std", b"exponent_std"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exponent_mean", b"exponent_mean", "exponent_std", b"exponent_std", "reference_time_seconds", b"reference_time_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PowerLawDrift: _TypeAlias = PowerLawDrift  # noqa: Y015
+
+@_typing.final
+class LogTimeDrift(_message.Message):
+    """G + N(shift_slope * L, (std_slope * L + std_offset)^2), L = ln max(1, time / t0)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHIFT_SLOPE_SIEMENS_FIELD_NUMBER: _builtins.int
+    STD_SLOPE_SIEMENS_FIELD_NUMBER: _builtins.int
+    STD_OFFSET_SIEMENS_FIELD_NUMBER: _builtins.int
+    REFERENCE_TIME_SECONDS_FIELD_NUMBER: _builtins.int
+    shift_slope_siemens: _builtins.float
+    """Mean change per unit of ln t."""
+    std_slope_siemens: _builtins.float
+    """Growth of the spread per unit of ln t, >= 0."""
+    std_offset_siemens: _builtins.float
+    """Spread just after programming, >= 0. Default 0."""
+    reference_time_seconds: _builtins.float
+    """t0, > 0. Default 1."""
+    def __init__(
+        self,
+        *,
+        shift_slope_siemens: _builtins.float = ...,
+        std_slope_siemens: _builtins.float = ...,
+        std_offset_siemens: _builtins.float | None = ...,
+        reference_time_seconds: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_reference_time_seconds", b"_reference_time_seconds", "_std_offset_siemens", b"_std_offset_siemens", "reference_time_seconds", b"reference_time_seconds", "std_offset_siemens", b"std_offset_siemens"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reference_time_seconds", b"_reference_time_seconds", "_std_offset_siemens", b"_std_offset_siemens", "reference_time_seconds", b"reference_time_seconds", "shift_slope_siemens", b"shift_slope_siemens", "std_offset_siemens", b"std_offset_siemens", "std_slope_siemens", b"std_slope_siemens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__reference_time_seconds: _TypeAlias = _typing.Literal["reference_time_seconds"]  # noqa: Y015
+    _WhichOneofArgType__reference_time_seconds: _TypeAlias = _typing.Literal["_reference_time_seconds", b"_reference_time_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__std_offset_siemens: _TypeAlias = _typing.Literal["std_offset_siemens"]  # noqa: Y015
+    _WhichOneofArgType__std_offset_siemens: _TypeAlias = _typing.Literal["_std_offset_siemens", b"_std_offset_siemens"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reference_time_seconds) -> _WhichOneofReturnType__reference_time_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__std_offset_siemens) -> _WhichOneofReturnType__std_offset_siemens | None: ...
+
+Global___LogTimeDrift: _TypeAlias = LogTimeDrift  # noqa: Y015
+
+@_typing.final
+class LowFrequencyNoise(_message.Message):
+    """Slow noise of a device: G (1 + k Q n) or G + k Q n with k = sqrt(ln((t' + tr) / (2 tr)))."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STD_FIELD_NUMBER: _builtins.int
+    RELATIVE_FIELD_NUMBER: _builtins.int
+    READ_TIME_SECONDS_FIELD_NUMBER: _builtins.int
+    TIME_OFFSET_SECONDS_FIELD_NUMBER: _builtins.int
+    relative: _builtins.bool
+    """Whether Q is a fraction of the conductance held. Default true."""
+    read_time_seconds: _builtins.float
+    """tr, > 0: duration of the reading. Left out = the noise does not grow, k = 1."""
+    time_offset_seconds: _builtins.float
+    """t' - time, >= 0. Default 0."""
+    @_builtins.property
+    def std(self) -> Global___Curve:
+        """Q as a function of the target: a fraction if relative, else [S]."""
+
+    def __init__(
+        self,
+        *,
+        std: Global___Curve | None = ...,
+        relative: _builtins.bool | None = ...,
+        read_time_seconds: _builtins.float | None = ...,
+        time_offset_seconds: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_read_time_seconds", b"_read_time_seconds", "_relative", b"_relative", "_time_offset_seconds", b"_time_offset_seconds", "read_time_seconds", b"read_time_seconds", "relative", b"relative", "std", b"std", "time_offset_seconds", b"time_offset_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_read_time_seconds", b"_read_time_seconds", "_relative", b"_relative", "_time_offset_seconds", b"_time_offset_seconds", "read_time_seconds", b"read_time_seconds", "relative", b"relative", "std", b"std", "time_offset_seconds", b"time_offset_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__read_time_seconds: _TypeAlias = _typing.Literal["read_time_seconds"]  # noqa: Y015
+    _WhichOneofArgType__read_time_seconds: _TypeAlias = _typing.Literal["_read_time_seconds", b"_read_time_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__relative: _TypeAlias = _typing.Literal["relative"]  # noqa: Y015
+    _WhichOneofArgType__relative: _TypeAlias = _typing.Literal["_relative", b"_relative"]  # noqa: Y015
+    _WhichOneofReturnType__time_offset_seconds: _TypeAlias = _typing.Literal["time_offset_seconds"]  # noqa: Y015
+    _WhichOneofArgType__time_offset_seconds: _TypeAlias = _typing.Literal["_time_offset_seconds", b"_time_offset_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__read_time_seconds) -> _WhichOneofReturnType__read_time_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__relative) -> _WhichOneofReturnType__relative | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__time_offset_seconds) -> _WhichOneofReturnType__time_offset_seconds | None: ...
+
+Global___LowFrequencyNoise: _TypeAlias = LowFrequencyNoise  # noqa: Y015

@@ -39,7 +39,19 @@ from powerplan_client._generated.gains_pb2 import GainKind as GainKind
 from powerplan_client._generated.gains_pb2 import GainVector as GainVector
 from powerplan_client._generated.gains_pb2 import Gains as Gains
 from powerplan_client._generated.gains_pb2 import Granularity as Granularity
+from powerplan_client._generated.hardware_pb2 import Curve as Curve
+from powerplan_client._generated.hardware_pb2 import DeviceSnapshot as DeviceSnapshot
+from powerplan_client._generated.hardware_pb2 import Drift as Drift
 from powerplan_client._generated.hardware_pb2 import Hardware as Hardware
+from powerplan_client._generated.hardware_pb2 import LogTimeDrift as LogTimeDrift
+from powerplan_client._generated.hardware_pb2 import LogarithmCurve as LogarithmCurve
+from powerplan_client._generated.hardware_pb2 import LowFrequencyNoise as LowFrequencyNoise
+from powerplan_client._generated.hardware_pb2 import PiecewiseCurve as PiecewiseCurve
+from powerplan_client._generated.hardware_pb2 import PolynomialCurve as PolynomialCurve
+from powerplan_client._generated.hardware_pb2 import PowerCurve as PowerCurve
+from powerplan_client._generated.hardware_pb2 import PowerLawDrift as PowerLawDrift
+from powerplan_client._generated.hardware_pb2 import SaturatingCurve as SaturatingCurve
+from powerplan_client._generated.hardware_pb2 import TableCurve as TableCurve
 from powerplan_client._generated.tensor_pb2 import BlobRef as BlobRef
 from powerplan_client._generated.tensor_pb2 import DATA_TYPE_FLOAT32 as DATA_TYPE_FLOAT32
 from powerplan_client._generated.tensor_pb2 import DATA_TYPE_FLOAT64 as DATA_TYPE_FLOAT64
@@ -66,7 +78,9 @@ from powerplan_client._generated.prediction_pb2 import PredictionMethod as Predi
 from powerplan_client._generated.prediction_pb2 import ResultDetail as ResultDetail
 from powerplan_client._generated.prediction_pb2 import RunningEstimate as RunningEstimate
 from powerplan_client._generated.prediction_pb2 import Simulation as Simulation
+from powerplan_client._generated.plan_pb2 import AccuracyDrop as AccuracyDrop
 from powerplan_client._generated.plan_pb2 import Certificate as Certificate
+from powerplan_client._generated.plan_pb2 import ConstraintPrice as ConstraintPrice
 from powerplan_client._generated.plan_pb2 import LimitPrice as LimitPrice
 from powerplan_client._generated.plan_pb2 import OUTCOME_DEADLINE as OUTCOME_DEADLINE
 from powerplan_client._generated.plan_pb2 import OUTCOME_INFEASIBLE as OUTCOME_INFEASIBLE
@@ -79,6 +93,7 @@ from powerplan_client._generated.plan_pb2 import PROFILE_SOLVER_CVXPY as PROFILE
 from powerplan_client._generated.plan_pb2 import PROFILE_SOLVER_KKT as PROFILE_SOLVER_KKT
 from powerplan_client._generated.plan_pb2 import PROFILE_SOLVER_UNSPECIFIED as PROFILE_SOLVER_UNSPECIFIED
 from powerplan_client._generated.plan_pb2 import Plan as Plan
+from powerplan_client._generated.plan_pb2 import PlanCorner as PlanCorner
 from powerplan_client._generated.plan_pb2 import PlanSettings as PlanSettings
 from powerplan_client._generated.plan_pb2 import PlanTask as PlanTask
 from powerplan_client._generated.plan_pb2 import PlanningProfile as PlanningProfile

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import re
 from typing import Any
 
 from powerplan.hardware import Hardware
 from powerplan_client._generated import v1 as pb
+from powerplan_client.devices import DEVICE_PARTS, device_part, to_plain
 from powerplan_server.wire.reading import Reader
 
 #: field of the message by field of Hardware
@@ -27,29 +28,49 @@ NAMES: dict[str, str] = {
     "array_columns": "array_columns",
     "mapping": "mapping",
     "column_gain_std": "column_gain_std",
+    "time": "time_seconds",
+    "programming_noise_curve": "programming_noise_curve",
+    "measurements": "measurements",
+    "drift": "drift",
+    "drift_compensation": "drift_compensation",
+    "low_frequency_noise": "low_frequency_noise",
+    "device_gain_std": "device_gain_std",
+    "stuck_on_fraction": "stuck_on_fraction",
+    "stuck_off_fraction": "stuck_off_fraction",
 }
-_LISTS = {"programming_noise_polynomial"}
+_POLYNOMIAL = "programming_noise_polynomial"
 
 
 def hardware_to_proto(hardware: Hardware) -> pb.Hardware:
     """Hardware with every field that is not None filled in."""
-    values = {NAMES[f.name]: getattr(hardware, f.name) for f in fields(hardware)}
-    return pb.Hardware(**{name: value for name, value in values.items() if value is not None})
+    values = {
+        NAMES[name]: device_part(name, value) if name in DEVICE_PARTS else value
+        for name, value in hardware.to_dict().items()
+        if value is not None
+    }
+    return pb.Hardware(**values)
 
 
 def hardware_from_proto(reader: Reader, message: pb.Hardware) -> Hardware | None:
-    """The hardware of a message, defaults for what is left out; or noted violations and None."""
+    """The hardware of a message, defaults or a preset's values for what is left out; or noted violations and None."""
     given: dict[str, Any] = {}
     for name, wire in NAMES.items():
         value = getattr(message, wire)
-        if name in _LISTS:
+        if name == _POLYNOMIAL:
             if len(value):
                 given[name] = tuple(value[:17])  # one more than allowed, for the engine to refuse
+        elif name == "measurements":
+            if len(value):
+                given[name] = [to_plain(snapshot) for snapshot in value[:65]]
         elif message.HasField(wire):  # type: ignore[arg-type]
-            given[name] = value
+            given[name] = to_plain(value) if name in DEVICE_PARTS else value
+    if message.preset:
+        return reader.take(lambda: Hardware.preset(message.preset, **given), rename=_rename)
     return reader.take(lambda: Hardware(**given), rename=_rename)
 
 
 def _rename(field: str) -> str:
-    name, bracket, index = field.removeprefix("hardware.").partition("[")
-    return NAMES.get(name, name) + bracket + index
+    """The path in the message: the first name has its unit there."""
+    path = field.removeprefix("hardware.")
+    name = re.split(r"[.\[]", path, maxsplit=1)[0]
+    return NAMES.get(name, name) + path[len(name) :]

@@ -1,0 +1,129 @@
+"""Curves, drift and other parts of a device's description: plain values {"type": name, field: value} and messages.
+
+Fields of a message have the names of the plain ones, with the unit at the end; what is one of several kinds in a
+message has its name under "type" in the plain value.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import Message
+
+from powerplan_client._generated import v1 as pb
+from powerplan_client.errors import invalid
+
+_UNITS = ("_siemens", "_seconds")
+#: entries of a list that are read from a message: more than any is allowed to have
+_MOST = 4097
+
+#: message by field of the hardware
+DEVICE_PARTS: dict[str, type[Message]] = {
+    "programming_noise_curve": pb.Curve,
+    "measurements": pb.DeviceSnapshot,
+    "drift": pb.Drift,
+    "low_frequency_noise": pb.LowFrequencyNoise,
+}
+
+
+def device_part(name: str, value: Any) -> Any:
+    """The message, or the list of messages, of the field ``name`` of the hardware."""
+    kind = DEVICE_PARTS[name]
+    if name != "measurements":
+        return to_message(kind, value, f"hardware.{name}")
+    if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
+        raise invalid("hardware.measurements", f"got {value!r}; allowed: a list of snapshots")
+    return [to_message(kind, _snapshot(entry), f"hardware.{name}[{k}]") for k, entry in enumerate(value)]
+
+
+def _snapshot(value: Any) -> Any:
+    """Lists of measured conductances as curves."""
+    if not isinstance(value, Mapping) or "target" not in value:
+        return value
+    given = dict(value)
+    target = given.pop("target")
+    for name in ("mean", "std"):
+        if given.get(name) is not None:
+            given[name] = {"type": "table", "reference": 1.0, "points": target, "values": given[name]}
+    return given
+
+
+def to_message(kind: type[Message], value: Any, path: str) -> Any:
+    """A message of a plain value; a number is a constant curve.
+
+    Raises:
+        InvalidRequest: names that the contract does not know, values of another type.
+    """
+    if kind is pb.Curve and isinstance(value, numbers.Real) and not isinstance(value, bool):
+        value = {"type": "polynomial", "coefficients": [value]}
+    if not isinstance(value, Mapping):
+        raise invalid(path, f"got {value!r}; allowed: a mapping")
+    given = dict(value)
+    message = kind()
+    choices = message.DESCRIPTOR.oneofs_by_name.get("shape") or message.DESCRIPTOR.oneofs_by_name.get("law")
+    if choices is not None:
+        allowed = [field.name for field in choices.fields]
+        name = given.pop("type", None)
+        if name not in allowed:
+            raise invalid(f"{path}.type", f"got {name!r}; allowed: {', '.join(allowed)}")
+        part = getattr(message, name)
+        part.SetInParent()
+        outer = {_plain_name(f) for f in message.DESCRIPTOR.fields}
+        _fill(part, {key: given.pop(key) for key in list(given) if key not in outer}, path)
+    _fill(message, given, path)
+    return message
+
+
+def _fill(message: Message, given: Mapping[str, Any], path: str) -> None:
+    fields = {_plain_name(f): f for f in message.DESCRIPTOR.fields if f.containing_oneof is None or _optional(f)}
+    for key, value in given.items():
+        field = fields.get(key)
+        place = f"{path}.{key}"
+        if field is None:
+            raise invalid(place, f"unknown; allowed: {', '.join(fields)}")
+        if value is None:
+            continue
+        try:
+            if field.message_type is not None and field.is_repeated:  # the pieces of a curve
+                pieces = [to_message(pb.Curve, entry, f"{place}[{k}]") for k, entry in enumerate(value)]
+                getattr(message, field.name).extend(pieces)
+            elif field.message_type is not None:
+                getattr(message, field.name).CopyFrom(to_message(pb.Curve, value, place))
+            elif field.is_repeated:
+                getattr(message, field.name).extend(np.asarray(value, dtype=float).tolist())
+            else:
+                setattr(message, field.name, value)
+        except (TypeError, ValueError) as error:
+            raise invalid(place, f"got {value!r}: {error}") from error
+
+
+def to_plain(message: Message) -> dict[str, Any]:
+    """The plain value of a message: fields that are set, lists as tuples."""
+    plain: dict[str, Any] = {}
+    for field in message.DESCRIPTOR.fields:
+        value = getattr(message, field.name)
+        if field.is_repeated:
+            items = value[:_MOST]
+            plain[_plain_name(field)] = tuple(to_plain(item) if field.message_type else item for item in items)
+        elif field.containing_oneof is not None and not _optional(field):
+            if message.WhichOneof(field.containing_oneof.name) == field.name:
+                plain = {"type": field.name, **to_plain(value), **plain}
+        elif not field.has_presence or message.HasField(field.name):
+            plain[_plain_name(field)] = to_plain(value) if field.message_type else value
+    return plain
+
+
+def _optional(field: Any) -> bool:
+    """True if the field's oneof only stands for the word optional."""
+    oneof = field.containing_oneof
+    return oneof is not None and oneof.name.startswith("_")
+
+
+def _plain_name(field: Any) -> str:
+    name: str = field.name
+    for unit in _UNITS:
+        name = name.removesuffix(unit)
+    return name

@@ -1,0 +1,213 @@
+"""What happens to a device after it is programmed: measured snapshots, drift, low-frequency noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from powerplan.checks import Checker
+from powerplan.hardware.curves import Curve, Table, as_curve
+from powerplan.hardware.plain import Typed, from_plain, part_of
+
+_LONGEST = 1e12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot(Typed):
+    """Mean and spread of devices measured a time after programming, as functions of the target conductance.
+
+    Attributes:
+        time: seconds after programming, >= 0.
+        mean: mean conductance held [S]; None = the target itself.
+        std: standard deviation [S]; None = 0; negative values count as 0.
+
+    Raises:
+        InvalidInput: listing every violated field.
+    """
+
+    time: float = 0.0
+    mean: Curve | None = None
+    std: Curve | None = None
+
+    def __post_init__(self) -> None:
+        check = Checker()
+        _seconds(self, check, "time", positive=False)
+        _curves(self, check, "mean", "std")
+        check.done()
+
+    @classmethod
+    def table(cls, target: Any, mean: Any = None, std: Any = None, *, time: float = 0.0) -> Snapshot:
+        """From measurements: at each ``target`` [S] the ``mean`` [S] (None = the target) and ``std`` [S] found.
+
+        Between the targets both are interpolated by straight lines; outside them nothing is known, and hardware
+        whose conductance range reaches further is refused.
+        """
+        check = Checker()
+        curves: dict[str, Curve] = {}
+        for name, values in (("mean", mean), ("std", std)):
+            if values is not None:
+                with part_of(check, name):
+                    curves[name] = Table(reference=1.0, points=target, values=values)
+        if "std" in curves and any(value < 0 for value in curves["std"].values):  # type: ignore[attr-defined]
+            check.fail("std", std, "numbers >= 0", "A standard deviation is not negative.")
+        check.done()
+        return cls(time=time, **curves)
+
+
+def as_snapshot(value: Any) -> Snapshot:
+    """A snapshot: itself, a mapping of its fields, or of measurements: {"target", "mean", "std", "time"}."""
+    if isinstance(value, Mapping) and "target" in value:
+        check = Checker()
+        for name in set(value) - {"target", "mean", "std", "time"}:
+            check.fail(str(name), name, "one of target, mean, std, time", "Remove it.")
+        check.done()
+        return Snapshot.table(**value)
+    snapshot: Snapshot = from_plain(value, {"snapshot": Snapshot}, "a snapshot")
+    return snapshot
+
+
+@dataclass(frozen=True, kw_only=True)
+class PowerLawDrift(Typed):
+    """Every device decays as G (t'/t0)^−ν with t' = time + t0 and its own exponent ν = |N(μ, s²)|.
+
+    Attributes:
+        exponent_mean: μ as a function of the target.
+        exponent_std: s; negative values count as 0.
+        reference_time: t0 [s], > 0.
+
+    Raises:
+        InvalidInput: listing every violated field.
+    """
+
+    type: ClassVar[str] = "power_law"
+    exponent_mean: Curve
+    exponent_std: Curve | None = None
+    reference_time: float
+
+    def __post_init__(self) -> None:
+        check = Checker()
+        _curves(self, check, "exponent_mean", "exponent_std")
+        _seconds(self, check, "reference_time", positive=True)
+        check.done()
+
+    def age(self, time: float) -> float:
+        """λ = ln(t'/t0): a device has decayed by e^(−λν)."""
+        return math.log1p(time / self.reference_time)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogTimeDrift(Typed):
+    """Every device moves by N(m, s²), m = shift_slope · λ, s = std_slope · λ + std_offset, λ = ln max(1, time/t0).
+
+    At time 0 nothing has moved; just after it the spread is std_offset.
+
+    Attributes:
+        shift_slope: S per unit of ln t.
+        std_slope: S per unit of ln t, >= 0.
+        std_offset: S, >= 0.
+        reference_time: t0 [s], > 0.
+
+    Raises:
+        InvalidInput: listing every violated field.
+    """
+
+    type: ClassVar[str] = "log_time"
+    shift_slope: float
+    std_slope: float
+    std_offset: float = 0.0
+    reference_time: float = 1.0
+
+    def __post_init__(self) -> None:
+        check = Checker()
+        good = check.number("shift_slope", self.shift_slope, at_least=-1e3, at_most=1e3, unit="S")
+        for name in ("std_slope", "std_offset"):
+            good &= check.number(name, getattr(self, name), at_least=0, at_most=1e3, unit="S")
+        _seconds(self, check, "reference_time", positive=True)
+        check.done()
+        for name in ("shift_slope", "std_slope", "std_offset"):
+            self._set(name, float(getattr(self, name)))
+
+    def shift(self, time: float) -> float:
+        """Mean change m [S]."""
+        return self.shift_slope * self._age(time) if time > 0 else 0.0
+
+    def std(self, time: float) -> float:
+        """Its standard deviation s [S]."""
+        return self.std_slope * self._age(time) + self.std_offset if time > 0 else 0.0
+
+    def _age(self, time: float) -> float:
+        return math.log(max(1.0, time / self.reference_time))
+
+
+Drift = PowerLawDrift | LogTimeDrift
+DRIFTS: dict[str, type] = {kind.type: kind for kind in (PowerLawDrift, LogTimeDrift)}
+
+
+def as_drift(value: Any) -> Drift:
+    """A drift: itself, or a mapping of its fields with "type"."""
+    drift: Drift = from_plain(value, DRIFTS, "a drift")
+    return drift
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowFrequencyNoise(Typed):
+    """Slow (1/f) fluctuation of a device, one value for a whole inference, that grows with time.
+
+        relative:  G (1 + k Q n)        absolute:  G + k Q n        n ~ N(0, 1)
+        k = sqrt(ln((t' + tr) / (2 tr))), t' = time + time_offset;  k = 1 without tr
+
+    Attributes:
+        std: Q as a function of the target: a fraction of the conductance held if relative, else S;
+            negative values count as 0.
+        relative: whether Q is a fraction.
+        read_time: tr [s], > 0: duration of the reading; None = the noise does not grow.
+        time_offset: time from programming to time 0 [s], >= 0.
+
+    Raises:
+        InvalidInput: listing every violated field.
+    """
+
+    std: Curve
+    relative: bool = True
+    read_time: float | None = None
+    time_offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        check = Checker()
+        _curves(self, check, "std")
+        if not isinstance(self.relative, bool):
+            check.fail("relative", self.relative, "True or False", "Give a boolean.")
+        if self.read_time is not None:
+            _seconds(self, check, "read_time", positive=True)
+        _seconds(self, check, "time_offset", positive=False)
+        check.done()
+
+    def growth(self, time: float) -> float:
+        """k at ``time``."""
+        if self.read_time is None:
+            return 1.0
+        return math.sqrt(max(0.0, math.log((time + self.time_offset + self.read_time) / (2 * self.read_time))))
+
+
+def as_low_frequency_noise(value: Any) -> LowFrequencyNoise:
+    """Low-frequency noise: itself, or a mapping of its fields."""
+    noise: LowFrequencyNoise = from_plain(value, {"low_frequency_noise": LowFrequencyNoise}, "a low-frequency noise")
+    return noise
+
+
+def _curves(value: Typed, check: Checker, *names: str) -> None:
+    for name in names:
+        given = getattr(value, name)
+        if given is not None:
+            with part_of(check, name):
+                value._set(name, as_curve(given))
+        elif name in ("exponent_mean",) or (name == "std" and isinstance(value, LowFrequencyNoise)):
+            check.fail(name, None, "a number or a curve", "Give it.")
+
+
+def _seconds(value: Typed, check: Checker, name: str, *, positive: bool) -> None:
+    bound = {"above": 0} if positive else {"at_least": 0}
+    if check.number(name, getattr(value, name), at_most=_LONGEST, unit="s", **bound):  # type: ignore[arg-type]
+        value._set(name, float(getattr(value, name)))

@@ -1,0 +1,306 @@
+"""Published curves: how a property of a device depends on its target conductance G.
+
+Every curve is a function of u = G / reference and gives its value in the unit of the property it describes:
+siemens for a standard deviation, none for a drift exponent or for a relative noise.
+
+    polynomial    Σ_k a_k u^k
+    logarithm     clip(a ln u + b, low, high)
+    power         clip(a u^p, low, high)
+    saturating    A (1 − exp(−u/B))
+    table         measured points, straight lines between them, nothing outside them
+    piecewise     another curve between each two breaks
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import numbers
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from powerplan.checks import Checker
+from powerplan.errors import InvalidInput
+from powerplan.hardware.plain import Typed, from_plain, part_of
+
+#: entries of a table, at most
+MAX_POINTS = 4096
+_MAX_COEFFICIENTS = 16
+_MAX_PIECES = 16
+#: beyond any unit: larger numbers could not be squared in every precision
+_LARGEST = 1e30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve(Typed):
+    """What every curve has.
+
+    Attributes:
+        reference: conductance [S] that u = 1 stands for, > 0; None = the hardware's conductance_max.
+    """
+
+    reference: float | None = None
+
+    def __post_init__(self) -> None:
+        check = Checker()
+        if self.reference is not None and check.number(
+            "reference", self.reference, above=0, at_most=_LARGEST, unit="S"
+        ):
+            self._set("reference", float(self.reference))
+        self._check(check)
+        check.done()
+
+    def _check(self, check: Checker) -> None:
+        raise NotImplementedError
+
+    def domain(self) -> tuple[float, float]:
+        """Smallest and largest u it is defined at."""
+        return 0.0, math.inf
+
+    def _numbers(self, check: Checker, name: str, least: int, most: int) -> tuple[float, ...]:
+        """The sequence in field ``name`` as floats; () and a noted violation if it is not one."""
+        value = getattr(self, name)
+        try:
+            entries = () if isinstance(value, str) else tuple(value)
+        except TypeError:
+            entries = ()
+        if not least <= len(entries) <= most:
+            check.fail(name, value, f"{least} to {most} numbers", "Give a list of numbers.")
+            return ()
+        before = len(check.violations)
+        for k, entry in enumerate(entries):
+            _number(check, f"{name}[{k}]", entry)
+        if len(check.violations) > before:
+            return ()
+        self._set(name, tuple(float(entry) for entry in entries))
+        return getattr(self, name)  # type: ignore[no-any-return]
+
+    def _increasing(self, check: Checker, name: str, values: tuple[float, ...]) -> None:
+        if any(a >= b for a, b in itertools.pairwise(values)) or (values and values[0] < 0):
+            check.fail(name, getattr(self, name), "numbers >= 0, each larger than the one before", "Sort them.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Polynomial(Curve):
+    """Σ_k a_k u^k.
+
+    Attributes:
+        coefficients: a_0, a_1, ..., 1 to 16 of them.
+    """
+
+    type: ClassVar[str] = "polynomial"
+    coefficients: tuple[float, ...]
+
+    def _check(self, check: Checker) -> None:
+        self._numbers(check, "coefficients", 1, _MAX_COEFFICIENTS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logarithm(Curve):
+    """clip(slope · ln u + offset, low, high).
+
+    Attributes:
+        slope, offset: any finite numbers.
+        low, high: limits, low <= high; at u = 0 the curve is at one of them.
+    """
+
+    type: ClassVar[str] = "logarithm"
+    slope: float
+    offset: float
+    low: float
+    high: float
+
+    def _check(self, check: Checker) -> None:
+        _plain_numbers(self, check, "slope", "offset", "low", "high")
+        _limits(self, check)
+
+    def inside(self) -> tuple[float, float]:
+        """The u between which no limit is reached; only for a slope that is not 0."""
+        ends = ((limit - self.offset) / self.slope for limit in (self.low, self.high))
+        low, high = sorted(_exp(end) for end in ends)
+        return low, high
+
+
+@dataclass(frozen=True, kw_only=True)
+class Power(Curve):
+    """clip(coefficient · u^exponent, low, high).
+
+    Attributes:
+        coefficient: > 0.
+        exponent: any finite number; a negative one needs ``high``, which is then the value at u = 0.
+        low, high: limits, low <= high; high None = no upper limit.
+    """
+
+    type: ClassVar[str] = "power"
+    coefficient: float
+    exponent: float
+    low: float = 0.0
+    high: float | None = None
+
+    def _check(self, check: Checker) -> None:
+        if check.number("coefficient", self.coefficient, above=0, at_most=_LARGEST):
+            self._set("coefficient", float(self.coefficient))
+        _plain_numbers(self, check, "exponent", "low", *(() if self.high is None else ("high",)))
+        if self.high is not None:
+            _limits(self, check)
+        elif not check.violations and self.exponent < 0:
+            check.fail("high", None, "a number, because the exponent is negative", "Give the value at u = 0.")
+        if not check.violations and 0 < self.exponent < 1 and not self.low:
+            check.fail(
+                "low",
+                self.low,
+                "above 0 for an exponent between 0 and 1",
+                "Give a small one: the slope at 0 is infinite.",
+            )
+
+    def inside(self) -> tuple[float, float]:
+        """The u between which no limit is reached; only for an exponent that is not 0."""
+        ends = [
+            _exp(math.log(limit / self.coefficient) / self.exponent) if limit else missing
+            for limit, missing in ((self.low, 0.0), (self.high, math.inf))
+        ]
+        if self.exponent < 0 and not self.low:
+            ends[0] = math.inf
+        low, high = sorted(ends)
+        return low, high
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saturating(Curve):
+    """amplitude · (1 − exp(−u / scale)).
+
+    Attributes:
+        amplitude: the value at large u.
+        scale: u at which 63 % of it is reached, > 0.
+    """
+
+    type: ClassVar[str] = "saturating"
+    amplitude: float
+    scale: float
+
+    def _check(self, check: Checker) -> None:
+        _plain_numbers(self, check, "amplitude")
+        if check.number("scale", self.scale, above=0, at_most=_LARGEST):
+            self._set("scale", float(self.scale))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(Curve):
+    """Measured points with straight lines between them. Not defined outside the points.
+
+    Attributes:
+        points: u of the points, increasing, >= 0, 2 to 4096 of them.
+        values: at the points.
+    """
+
+    type: ClassVar[str] = "table"
+    points: tuple[float, ...]
+    values: tuple[float, ...]
+
+    def _check(self, check: Checker) -> None:
+        points = self._numbers(check, "points", 2, MAX_POINTS)
+        values = self._numbers(check, "values", 2, MAX_POINTS)
+        self._increasing(check, "points", points)
+        if points and values and len(points) != len(values):
+            check.fail("values", self.values, f"{len(points)} numbers, one per point", "Give one value per point.")
+
+    def domain(self) -> tuple[float, float]:
+        """From the first point to the last."""
+        return self.points[0], self.points[-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piecewise(Curve):
+    """Another curve between each two breaks: pieces[k] holds from breaks[k−1] up to, not including, breaks[k].
+
+    Attributes:
+        breaks: u at which the next piece begins, increasing, 1 to 15 of them.
+        pieces: one more curve than breaks, without references of their own.
+    """
+
+    type: ClassVar[str] = "piecewise"
+    breaks: tuple[float, ...]
+    pieces: tuple[Curve, ...]
+
+    def _check(self, check: Checker) -> None:
+        breaks = self._numbers(check, "breaks", 1, _MAX_PIECES - 1)
+        self._increasing(check, "breaks", breaks)
+        if not isinstance(self.pieces, Iterable) or isinstance(self.pieces, str):
+            check.fail("pieces", self.pieces, "curves", "Give a list of curves.")
+            return
+        given = list(itertools.islice(self.pieces, _MAX_PIECES + 1))
+        if breaks and len(given) != len(breaks) + 1:
+            check.fail("pieces", given, f"{len(breaks) + 1} curves, one more than breaks", "Give one per interval.")
+        pieces = []
+        for k, piece in enumerate(given):
+            with part_of(check, f"pieces[{k}]"):
+                curve = as_curve(piece)
+                if curve.reference is not None or isinstance(curve, Piecewise):
+                    raise InvalidInput.of(
+                        "", piece, "a curve without a reference and without pieces", "Put the reference on the whole."
+                    )
+                pieces.append(curve)
+        self._set("pieces", tuple(pieces))
+        edges = (0.0, *breaks, math.inf)
+        if not check.violations:
+            for k, (curve, low, high) in enumerate(zip(pieces, edges, edges[1:], strict=False)):
+                if k not in (0, len(pieces) - 1) and not (curve.domain()[0] <= low and high <= curve.domain()[1]):
+                    check.fail(f"pieces[{k}]", curve, f"defined from {low:g} to {high:g}", "Add points.")
+
+    def domain(self) -> tuple[float, float]:
+        """That of its pieces together."""
+        return self.pieces[0].domain()[0], self.pieces[-1].domain()[1]
+
+
+#: every kind of curve by its type name
+CURVES: dict[str, type[Curve]] = {
+    kind.type: kind for kind in (Polynomial, Logarithm, Power, Saturating, Table, Piecewise)
+}
+
+
+def as_curve(value: Any) -> Curve:
+    """A curve: itself, a mapping of its fields with "type", or a number for a constant.
+
+    Raises:
+        InvalidInput: anything else.
+    """
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        return Polynomial(coefficients=(value,))  # type: ignore[arg-type]
+    curve: Curve = from_plain(value, CURVES, "a number or a curve")
+    return curve
+
+
+def check_domain(check: Checker, field: str, curve: Curve, low: float, high: float) -> None:
+    """Note a violation if the curve is not defined on the conductances [S] from ``low`` to ``high``."""
+    reference = curve.reference or high
+    first, last = (edge * reference for edge in curve.domain())
+    slack = 1e-9 * high  # the edges are meant to be equal, and went through a division
+    if low < first - slack or high > last + slack:
+        check.fail(
+            field,
+            curve,
+            f"defined from conductance_min = {low:g} S to conductance_max = {high:g} S "
+            f"(it is from {first:g} to {last:g} S)",
+            "Measure the missing targets, or narrow conductance_min and conductance_max: nothing is extrapolated.",
+        )
+
+
+def _exp(x: float) -> float:
+    """e^x within what single precision holds."""
+    return math.exp(min(max(x, -80.0), 80.0))
+
+
+def _number(check: Checker, field: str, value: object) -> bool:
+    return check.number(field, value, at_least=-_LARGEST, at_most=_LARGEST)
+
+
+def _plain_numbers(curve: Curve, check: Checker, *names: str) -> None:
+    for name in names:
+        if _number(check, name, getattr(curve, name)):
+            curve._set(name, float(getattr(curve, name)))
+
+
+def _limits(curve: Logarithm | Power, check: Checker) -> None:
+    if not check.violations and curve.high is not None and curve.low > curve.high:
+        check.fail("low", curve.low, f"at most high = {curve.high:g}", "Swap low and high.")

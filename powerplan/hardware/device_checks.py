@@ -1,0 +1,111 @@
+"""Checks of the parts of a hardware description that say how a device behaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING, Any
+
+from powerplan.checks import Checker
+from powerplan.hardware.aging import LogTimeDrift, PowerLawDrift, as_drift, as_low_frequency_noise, as_snapshot
+from powerplan.hardware.curves import Curve, as_curve, check_domain
+from powerplan.hardware.plain import part_of
+
+if TYPE_CHECKING:
+    from powerplan.hardware.hardware import Hardware
+
+_LONGEST = 1e12
+_MAX_SNAPSHOTS = 64
+
+
+def check_device_models(hardware: Hardware, check: Checker) -> None:
+    """Note every violation in the device models; mappings among them become the values they describe."""
+    range_good = not any("conductance_m" in violation.field for violation in check.violations)
+    good = check.number("time", hardware.time, at_least=0, at_most=_LONGEST, unit="s")
+    check.number("device_gain_std", hardware.device_gain_std, at_least=0)
+    _check_stuck(hardware, check)
+    if not isinstance(hardware.drift_compensation, bool):
+        check.fail("drift_compensation", hardware.drift_compensation, "True or False", "Give a boolean.")
+    before = len(check.violations)
+    _convert(hardware, check, "programming_noise_curve", as_curve)
+    _convert(hardware, check, "drift", as_drift)
+    _convert(hardware, check, "low_frequency_noise", as_low_frequency_noise)
+    if hardware.measurements is not None:
+        _check_measurements(hardware, check, good)
+    if len(check.violations) > before:
+        return
+    drift, noise = hardware.drift, hardware.low_frequency_noise
+    if hardware.clip_conductance is True and isinstance(drift, PowerLawDrift) and noise and not noise.relative:
+        check.fail(
+            "low_frequency_noise.relative",
+            False,
+            "True where the drift is a power law and devices are clipped at 0",
+            "Describe the noise relative to the conductance held.",
+        )
+    if range_good:
+        for name, curve in _curves(hardware):
+            check_domain(check, name, curve, hardware.conductance_min, hardware.conductance_max)
+
+
+def _check_stuck(hardware: Hardware, check: Checker) -> None:
+    good = check.number("stuck_on_fraction", hardware.stuck_on_fraction, at_least=0, at_most=1)
+    good &= check.number("stuck_off_fraction", hardware.stuck_off_fraction, at_least=0, at_most=1)
+    if good and hardware.stuck_fraction > 1:
+        allowed = "at most 1 together with stuck_off_fraction"
+        check.fail("stuck_on_fraction", hardware.stuck_fraction, allowed, "Lower one of them.")
+
+
+def _convert(hardware: Hardware, check: Checker, name: str, build: Callable[[Any], Any]) -> None:
+    value = getattr(hardware, name)
+    if value is not None:
+        with part_of(check, name):
+            object.__setattr__(hardware, name, build(value))
+
+
+def _check_measurements(hardware: Hardware, check: Checker, time_good: bool) -> None:
+    given = hardware.measurements
+    entries = list(islice(given, _MAX_SNAPSHOTS + 1)) if isinstance(given, Iterable) else []
+    if not 1 <= len(entries) <= _MAX_SNAPSHOTS or isinstance(given, str):
+        check.fail("measurements", given, f"1 to {_MAX_SNAPSHOTS} snapshots, or None", "Give a list of snapshots.")
+        return
+    snapshots = []
+    for k, entry in enumerate(entries):
+        with part_of(check, f"measurements[{k}]"):
+            snapshots.append(as_snapshot(entry))
+    if len(snapshots) < len(entries):
+        return
+    object.__setattr__(hardware, "measurements", tuple(snapshots))
+    if len(snapshots) == 1:
+        return
+    if any(a.time >= b.time for a, b in pairwise(snapshots)):
+        times = [snapshot.time for snapshot in snapshots]
+        check.fail("measurements", times, "snapshots at increasing times", "Sort them by time.")
+    elif time_good and not snapshots[0].time <= hardware.time <= snapshots[-1].time:
+        check.fail(
+            "time",
+            hardware.time,
+            f"within the measured times, {snapshots[0].time:g} to {snapshots[-1].time:g} s",
+            "Measure at that time too: nothing is extrapolated.",
+        )
+    if hardware.drift is not None:
+        check.fail(
+            "drift",
+            hardware.drift,
+            "None where measurements at several times are given",
+            "They hold the drift already.",
+        )
+
+
+def _curves(hardware: Hardware) -> Iterable[tuple[str, Curve]]:
+    """Every curve of the description, with its field."""
+    found: list[tuple[str, Curve | None]] = [("programming_noise_curve", hardware.programming_noise_curve)]
+    for k, snapshot in enumerate(hardware.measurements or ()):
+        found += [(f"measurements[{k}].mean", snapshot.mean), (f"measurements[{k}].std", snapshot.std)]
+    match hardware.drift:
+        case PowerLawDrift(exponent_mean=mean, exponent_std=std):
+            found += [("drift.exponent_mean", mean), ("drift.exponent_std", std)]
+        case LogTimeDrift() | None:
+            pass
+    if hardware.low_frequency_noise is not None:
+        found.append(("low_frequency_noise.std", hardware.low_frequency_noise.std))
+    return [(name, curve) for name, curve in found if curve is not None]
