@@ -16,8 +16,8 @@ import numpy as np
 from powerplan.errors import InvalidInput, MissingExtra
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
-from powerplan.planning import MaxNMSE, MaxPower, Plan
-from powerplan.report.tables import target_text
+from powerplan.planning import MaxPower, Plan
+from powerplan.report.quantities import bounds, target_text
 from powerplan.report.units import si
 
 if TYPE_CHECKING:
@@ -101,11 +101,13 @@ def plot_frontier(plans: Sequence[Plan], *, title: str = "", file: str | os.Path
         markersize=4,
         label="plan (predicted)",
     )
-    compared = [(p.target, p) for p in reached if p.baseline_power is not None and not isinstance(p.target, MaxPower)]
+    # a baseline meets the same target: where that bounds the NMSE, it lies there
+    compared = [(bounds(p)[0] or p.nmse, p.baseline_power) for p in reached if not isinstance(p.target, MaxPower)]
+    compared = [(nmse, power) for nmse, power in compared if power is not None]
     if compared:
         axes.plot(
-            [t.value if isinstance(t, MaxNMSE) else t.value / p.prediction.signal_power for t, p in compared],
-            [(p.baseline_power or 0.0) * scale for _, p in compared],
+            [nmse for nmse, _ in compared],
+            [(power or 0.0) * scale for _, power in compared],
             color=ORANGE,
             linestyle="--",
             marker="s",

@@ -13,7 +13,8 @@ from powerplan.hardware.gains import column_conductance_limits
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.network import Network
-from powerplan.planning import MaxMSE, MaxNMSE, MaxPower, Plan, Target
+from powerplan.planning import ConstraintPrice, MaxAccuracyDrop, MaxFlipRate, MaxOutputMSE, MaxPower, Plan
+from powerplan.report.quantities import bounds, quantity_name, quantity_text, quantity_with_error, target_text
 from powerplan.report.units import gain_text, percent, share, si, si_with_error, significant, with_error
 
 
@@ -54,17 +55,6 @@ def ranges_used(network: Network, hardware: Hardware, gains: Gains) -> list[floa
     ]
 
 
-def target_text(target: Target) -> str:
-    """``NMSE <= 1.000 %`` and the like."""
-    match target:
-        case MaxNMSE():
-            return f"NMSE <= {percent(target.value)}"
-        case MaxMSE():
-            return f"MSE <= {significant(target.value)}"
-        case MaxPower():
-            return f"power <= {si(target.value, 'W')}"
-
-
 def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
     prediction, check, end = plan.prediction, plan.verification, plan.termination
     budget = isinstance(plan.target, MaxPower)
@@ -81,7 +71,9 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
         reached = f"MSE {significant(plan.baseline_mse)}" if budget else si(plan.baseline_power, "W")
         lines.append(("baseline", f"{reached} with one conductance range for all layers and the same target"))
         lines.append(("saving", f"{100 * plan.saving:.1f} % of the baseline's {'MSE' if budget else 'power'}"))
-    bound_nmse, bound_mse = _bounds(plan)
+    if isinstance(plan.target, MaxAccuracyDrop | MaxFlipRate | MaxOutputMSE):
+        lines.append(_quantity_line(plan))
+    bound_nmse, bound_mse = bounds(plan)
     lines.append(
         (
             "NMSE",
@@ -102,6 +94,7 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
             ),
         )
     )
+    lines += _corner_lines(plan)
     if check is not None:
         how = ", after calibrating the target" if check.calibrated else ""
         lines.append(
@@ -129,6 +122,8 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
                 f"target {prices.target:+.4f}: 1 % looser changes the {objective} by {prices.target:+.2f} %",
             )
         )
+        if len({(p.corner, p.output) for p in prices.constraints}) > 1 or plan.corners:
+            lines += [("", f"{_constraint_name(p)} {p.price:+.4f}") for p in prices.constraints[:_SHOWN_PRICES]]
         shown = sorted(prices.limits, key=lambda p: -abs(p.price))
         for price in shown[:_SHOWN_PRICES]:
             where = price.layer if price.column is None else f"{price.layer} column {price.column}"
@@ -140,20 +135,43 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
     return lines
 
 
+def _quantity_line(plan: Plan) -> tuple[str, str]:
+    """What a target on single outputs or on classes bounds: bound, predicted and simulated."""
+    target, check = plan.target, plan.verification
+    simulated = None
+    if check is not None:
+        half = 1.96 * check.ratio_standard_error * target.value
+        simulated = quantity_with_error(target, check.ratio * target.value, half)
+    shown = [quantity_text(target, value) for value in (target.value, plan.reached)]
+    return quantity_name(target), _error_line(*shown, simulated)
+
+
+def _corner_lines(plan: Plan) -> list[tuple[str, str]]:
+    """A line per corner beside the nominal hardware: what differs there, error, power, verification."""
+    lines = []
+    nominal = plan.hardware.to_dict()
+    for i, corner in enumerate(plan.corners, start=1):
+        differs = [name for name, value in corner.hardware.to_dict().items() if value != nominal.get(name)]
+        words = [
+            f"NMSE {percent(corner.prediction.nmse)}, power {si(corner.prediction.power, 'W')} predicted",
+            f"differs in {', '.join(differs) or 'nothing'}",
+        ]
+        if corner.verification is not None:
+            words.insert(1, f"simulated / target = {corner.verification.ratio:.4f}")
+        if i in plan.binding_corners:
+            words.append("binds")
+        lines.append((f"corner {i}", "; ".join(words)))
+    return lines
+
+
+def _constraint_name(price: ConstraintPrice) -> str:
+    """``corner 1, output 3``."""
+    where = f"corner {price.corner}" if price.corner else "nominal hardware"
+    return where if price.output is None else f"{where}, output {price.output}"
+
+
 _SHOWN_PRICES = 8
 _TEXT_WIDTH = 96
-
-
-def _bounds(plan: Plan) -> tuple[float | None, float | None]:
-    """The target as NMSE and as MSE, where it is either."""
-    signal = plan.prediction.signal_power
-    match plan.target:
-        case MaxNMSE():
-            return plan.target.value, plan.target.value * signal
-        case MaxMSE():
-            return plan.target.value / signal if signal > 0 else None, plan.target.value
-        case MaxPower():
-            return None, None
 
 
 def _error_line(target: str | None, predicted: str, simulated: str | None) -> str:

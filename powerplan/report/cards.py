@@ -1,0 +1,143 @@
+"""Small cards for notebooks: what ``_repr_html_`` of plans, predictions, simulations, networks and hardware shows.
+
+A card takes the colours of the notebook around it, light or dark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from powerplan.hardware import Hardware
+from powerplan.moments.prediction import Prediction
+from powerplan.montecarlo.simulation import Simulation
+from powerplan.network import Network
+from powerplan.planning import Plan
+from powerplan.report.page import render
+from powerplan.report.plan_view import OUTCOMES, Fact, hardware_facts, plan_answer
+from powerplan.report.quantities import target_text
+from powerplan.report.tables import network_rows
+from powerplan.report.text import typeset, without_paths
+from powerplan.report.units import gain_text, percent, share, si, si_with_error, significant, with_error
+
+#: rows of a card's table
+MOST_ROWS = 20
+
+
+def plan_card(plan: Plan) -> str:
+    """Target, outcome, power, saving and error of a plan; a row per layer."""
+    prediction = plan.prediction
+    rows = [
+        (
+            name,
+            gain_text(plan.gains.conductance[i], "S"),
+            si(float(prediction.power_by_layer[i]), "W"),
+            share(float(prediction.power_by_layer[i]), prediction.power),
+            share(float(prediction.mse_by_layer[i]), prediction.mse),
+        )
+        for i, name in enumerate(prediction.layer_names)
+    ]
+    outcome, _ = OUTCOMES[plan.termination.outcome]
+    return _card(
+        f"Plan: {target_text(plan.target)}",
+        remark=f"{outcome}. {without_paths(plan.termination.message)}",
+        facts=plan_answer(plan),
+        headers=("Layer", "Gain per unit weight", "Power", "Share", "Share of error"),
+        rows=rows,
+    )
+
+
+def prediction_card(prediction: Prediction) -> str:
+    """Error and power of a prediction; a row per layer."""
+    rows = [
+        (
+            name,
+            si(float(prediction.power_by_layer[i]), "W"),
+            share(float(prediction.power_by_layer[i]), prediction.power),
+            share(float(prediction.mse_by_layer[i]), prediction.mse),
+        )
+        for i, name in enumerate(prediction.layer_names)
+    ]
+    facts = [
+        Fact(name="Power", value=si(prediction.power, "W")),
+        Fact(name="Energy", value=si(prediction.energy, "J")),
+        Fact(name="NMSE", value=percent(prediction.nmse)),
+        Fact(
+            name="MSE",
+            value=significant(prediction.mse),
+            remark=f"of which squared bias {share(prediction.mse_bias, prediction.mse)}",
+        ),
+    ]
+    if prediction.first_order:
+        facts.append(Fact(name="To first order", value=", ".join(prediction.first_order)))
+    return _card(
+        f"Prediction, {prediction.method}",
+        facts=facts,
+        headers=("Layer", "Power", "Share", "Share of error"),
+        rows=rows,
+    )
+
+
+def simulation_card(simulation: Simulation) -> str:
+    """Error and power of a simulation with 95 % confidence intervals; a row per layer."""
+    rows = [
+        (
+            name,
+            si_with_error(
+                float(simulation.power_by_layer[i]), 1.96 * float(simulation.power_by_layer_standard_error[i]), "W"
+            ),
+        )
+        for i, name in enumerate(simulation.layer_names)
+    ]
+    facts = [
+        Fact(name="Power", value=si_with_error(simulation.power, 1.96 * simulation.power_standard_error, "W")),
+        Fact(name="NMSE", value=f"{with_error(simulation.nmse, 1.96 * simulation.nmse_standard_error, 100)} %"),
+        Fact(name="MSE", value=with_error(simulation.mse, 1.96 * simulation.mse_standard_error)),
+    ]
+    return _card(
+        f"Simulation, {simulation.draws} draws, seed {simulation.seed}",
+        remark="± is the 95 % confidence interval.",
+        facts=facts,
+        headers=("Layer", "Power"),
+        rows=rows,
+    )
+
+
+def network_card(network: Network) -> str:
+    """The operations of a network."""
+    rows = [
+        (row["name"], row["type"], " × ".join(map(str, row["output_shape"])), "yes" if row["crossbar"] else "no")
+        for row in network_rows(network)
+    ]
+    return _card(
+        f"Network, {len(network.crossbars)} crossbar layers",
+        facts=[
+            Fact(name="Input shape", value=" × ".join(map(str, network.input_shape))),
+            Fact(name="SHA-256", value=network.digest[:16] + "…"),
+        ],
+        headers=("Node", "Operation", "Output shape", "On a crossbar"),
+        rows=rows,
+    )
+
+
+def hardware_card(hardware: Hardware) -> str:
+    """The fields of a hardware that describe something."""
+    return _card("Hardware", facts=[Fact(name=f.name, value=f.value) for f in hardware_facts(hardware)])
+
+
+def _card(
+    title: str,
+    *,
+    remark: str = "",
+    facts: Sequence[Fact] = (),
+    headers: Sequence[str] = (),
+    rows: Sequence[Sequence[str]] = (),
+) -> str:
+    return render(
+        "card.html",
+        title=typeset(title),
+        remark=typeset(remark),
+        facts=facts,
+        headers=headers,
+        rows=[[typeset(cell) for cell in row] for row in rows[:MOST_ROWS]],
+        left_out=max(0, len(rows) - MOST_ROWS),
+    )

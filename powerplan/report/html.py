@@ -1,0 +1,127 @@
+"""Plans and studies as one self-contained HTML file: no network, no fonts or scripts from elsewhere.
+
+The same results give the same bytes: a page holds no date of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from powerplan._version import __version__
+from powerplan.errors import InvalidInput
+from powerplan.files import write_text
+from powerplan.network import Network
+from powerplan.planning import MaxPower, Plan
+from powerplan.report.page import render
+from powerplan.report.plan_view import plan_view
+from powerplan.report.study_view import as_study, study_view
+from powerplan.report.text import without_paths
+
+if TYPE_CHECKING:
+    from powerplan.batch.results import StudyResult
+
+    #: what a report can be made of
+    Reported = Plan | Sequence[Plan] | Mapping[str, Plan] | StudyResult
+
+_PLAN_CONTENTS = (
+    ("answer", "Answer"),
+    ("layers", "Power and error"),
+    ("gains", "Gains"),
+    ("corners", "Corners"),
+    ("sensitivities", "Sensitivities"),
+    ("proof", "Proof"),
+    ("hardware", "Hardware"),
+    ("network", "Network"),
+    ("provenance", "Provenance"),
+)
+
+
+def report_html(results: Reported, *, title: str = "", network: Network | None = None) -> str:
+    """A report as the text of an HTML file.
+
+    Args:
+        results: a plan; several plans (a frontier, or plans by name); or the result of a study.
+        title: what was planned, for the heading.
+        network: the network of the plans; adds its operations and the conductance ranges used.
+
+    Raises:
+        InvalidInput: nothing to report, or not plans; a network that is not that of the plans.
+    """
+    from powerplan.batch.results import StudyResult
+
+    if isinstance(results, Plan):
+        _check_network(network, [results])
+        return _plan_page(results, title, network)
+    if isinstance(results, StudyResult):
+        plans = [point.plan for point in results.points if point.plan is not None]
+        _check_network(network, plans)
+        return _study_page(results, title, network)
+    named = _named(results)
+    _check_network(network, list(named.values()))
+    if len(named) == 1:
+        return _plan_page(*named.values(), title, network)
+    return _study_page(as_study(named), title, network)
+
+
+def write_report(
+    results: Reported, file: str | os.PathLike[str], *, title: str = "", network: Network | None = None
+) -> None:
+    """Write :func:`report_html` to a file; an existing one is replaced only when the new one is complete.
+
+    Raises:
+        InvalidInput: as :func:`report_html`, or a file that cannot be written.
+    """
+    write_text("report", file, report_html(results, title=title, network=network))
+
+
+def _plan_page(plan: Plan, title: str, network: Network | None) -> str:
+    view = plan_view(plan, name=title, network=network)
+    heading = f"{view.name}: {view.target}" if view.name else f"Plan for {view.target}"
+    layers = len(view.layers)
+    free = " and ".join(plan.optimize)
+    least = "error" if isinstance(plan.target, MaxPower) else "power"
+    return _page(
+        "plan.html",
+        heading=heading,
+        subtitle=f"Least {least} for a network of {layers} crossbar layer{'s' if layers != 1 else ''}; "
+        f"{free} gains free by {plan.granularity}.",
+        contents=[entry for entry in _PLAN_CONTENTS if entry[0] != "corners" or view.corners],
+        plan=view,
+    )
+
+
+def _study_page(study: StudyResult, title: str, network: Network | None) -> str:
+    view = study_view(study, title=title, network=network)
+    return _page("study.html", heading=view.heading, subtitle=view.subtitle, contents=view.contents, study=view)
+
+
+def _page(template: str, *, heading: str, **values: Any) -> str:
+    return render(template, heading=heading, page_title=f"{heading} – powerplan", version=__version__, **values)
+
+
+def _named(results: Sequence[Plan] | Mapping[str, Plan]) -> dict[str, Plan]:
+    if isinstance(results, Mapping):
+        named = {without_paths(str(name)): plan for name, plan in results.items()}
+    elif isinstance(results, list | tuple):
+        named = {f"plan {i + 1}": plan for i, plan in enumerate(results)}
+    else:
+        raise InvalidInput.of("results", results, "a Plan, plans in a list or by name, or a StudyResult", "Plan first.")
+    if not named:
+        raise InvalidInput.of("results", results, "at least one plan", "Plan first, for example with pp.plan.")
+    for name, plan in named.items():
+        if not isinstance(plan, Plan):
+            raise InvalidInput.of(f"results[{name!r}]", plan, "a Plan", "Give what pp.plan or pp.frontier returned.")
+    return named
+
+
+def _check_network(network: Network | None, plans: Sequence[Plan]) -> None:
+    if network is None:
+        return
+    for plan in plans:
+        digest = plan.provenance.get("network_sha256", network.digest)
+        if digest != network.digest or plan.prediction.layer_names != network.layer_names:
+            raise InvalidInput.of(
+                "network", network, f"the network of the plans, SHA-256 {str(digest)[:12]}...", "Give the right one."
+            )

@@ -1,0 +1,43 @@
+"""What a reader of a plan must not overlook."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from powerplan.planning import MaxPower, Outcome, Plan
+from powerplan.planning.verify import misses_target
+
+#: beyond these a certificate does not prove the plan optimal to the digits shown
+_LOOSE = 1e-3
+
+
+def plan_notes(plan: Plan) -> list[str]:
+    """Warnings about a plan, the gravest first; empty if there is nothing to warn of."""
+    notes = []
+    outcome = plan.termination.outcome
+    if outcome is Outcome.INFEASIBLE:
+        notes.append("The target is out of reach: these gains only come closest.")
+    elif outcome is not Outcome.OPTIMAL:
+        notes.append(outcome.advice)
+    if misses_target(plan):
+        notes.append(
+            "The simulation exceeds the target by more than its 95 % confidence interval. "
+            "Plan again with calibration, which rescales the target once."
+        )
+    if plan.verification is None and outcome is not Outcome.INFEASIBLE:
+        notes.append("Not verified by simulation: error and power are predictions.")
+    if plan.baseline_power is None and outcome is not Outcome.INFEASIBLE:
+        notes.append("One conductance range for all layers does not meet the target, so there is no saving to state.")
+    proof = plan.certificate
+    if proof is not None and outcome is Outcome.OPTIMAL and max(proof.kkt_residual, proof.duality_gap) > _LOOSE:
+        notes.append("The certificate is loose: the plan may not be the cheapest to the digits shown.")
+    if plan.prediction.first_order:
+        names = ", ".join(plan.prediction.first_order)
+        notes.append(f"No Gaussian formula for {names}: predicted to first order around the mean.")
+    if plan.output_weights is not None:
+        notes.append("The outputs are weighted: target and share of error mean the weighted error.")
+    if plan.nmse > 0.3 and np.isfinite(plan.nmse) and not isinstance(plan.target, MaxPower):
+        notes.append(
+            "The error is large (NMSE above 30 %): the prediction is less exact there; rely on the simulation."
+        )
+    return notes

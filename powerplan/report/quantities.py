@@ -1,0 +1,68 @@
+"""What a target bounds, in words and numbers: one text for tables, figures and pages."""
+
+from __future__ import annotations
+
+from powerplan.planning import (
+    MaxAccuracyDrop,
+    MaxFlipRate,
+    MaxMSE,
+    MaxNMSE,
+    MaxOutputMSE,
+    MaxPower,
+    Plan,
+    Target,
+)
+from powerplan.report.units import percent, si, si_with_error, significant, with_error
+
+_NAMES: dict[type[Target], str] = {
+    MaxMSE: "MSE",
+    MaxNMSE: "NMSE",
+    MaxOutputMSE: "worst MSE",
+    MaxAccuracyDrop: "accuracy drop",
+    MaxFlipRate: "flip rate",
+    MaxPower: "power",
+}
+
+
+def quantity_name(target: Target) -> str:
+    """What a target bounds."""
+    return _NAMES[type(target)]
+
+
+def quantity_text(target: Target, value: float) -> str:
+    """A value of what a target bounds."""
+    match target:
+        case MaxPower():
+            return si(value, "W")
+        case MaxMSE() | MaxOutputMSE():
+            return significant(value)
+        case _:
+            return percent(value)
+
+
+def quantity_with_error(target: Target, value: float, error: float) -> str:
+    """``value ± error`` of what a target bounds."""
+    match target:
+        case MaxPower():
+            return si_with_error(value, error, "W")
+        case MaxMSE() | MaxOutputMSE():
+            return with_error(value, error)
+        case _:
+            return f"{with_error(value, error, 100)} %"
+
+
+def target_text(target: Target) -> str:
+    """``NMSE <= 1.000 %`` and the like."""
+    return f"{quantity_name(target)} <= {quantity_text(target, target.value)}"
+
+
+def bounds(plan: Plan) -> tuple[float | None, float | None]:
+    """The largest NMSE and the largest MSE that a plan's target allows; None where it bounds neither."""
+    signal = plan.prediction.signal_power
+    match plan.target:
+        case MaxNMSE():
+            return plan.target.value, plan.target.value * signal
+        case MaxMSE():
+            return (plan.target.value / signal if signal > 0 else None), plan.target.value
+        case _:
+            return None, None

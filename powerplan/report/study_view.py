@@ -1,0 +1,374 @@
+"""A study, or several plans, as the values that the templates of reports show."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from powerplan.batch.results import PointResult, PointState, StudyResult
+from powerplan.network import Network
+from powerplan.planning import Outcome, Plan
+from powerplan.planning.verify import misses_target
+from powerplan.report.charts import STYLES, Chart
+from powerplan.report.notes import plan_notes
+from powerplan.report.plan_view import OUTCOMES, Fact, PlanView, hardware_facts, plan_view
+from powerplan.report.quantities import target_text
+from powerplan.report.study_charts import axis_name, gain_charts, power_panels, setting
+from powerplan.report.text import flat, typeset, value_text, without_paths
+from powerplan.report.units import percent, si, with_error
+
+#: plans shown in full below the table
+MOST_DETAILS = 12
+#: points named in a note or a group of failures
+MOST_NAMES = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A cell of the table of points: its text, what it is sorted by, and the link it holds (may be empty)."""
+
+    text: str
+    key: str = ""
+    number: bool = False
+    link: str = ""
+    look: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailureGroup:
+    """Failures of one kind: their explanation and the points, the first of them by name."""
+
+    code: str
+    message: str
+    count: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Hardware side by side: columns by name, rows of (field, values, meaning)."""
+
+    names: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...], str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyView:
+    """Everything a report says about a study."""
+
+    heading: str
+    subtitle: str
+    description: str
+    contents: tuple[tuple[str, str], ...]
+    answer: tuple[Fact, ...]
+    notes: tuple[str, ...]
+    panels: tuple[Chart, ...]
+    panels_left_out: int
+    gain_charts: tuple[Chart, ...]
+    gains_caption: str
+    columns: tuple[tuple[str, bool], ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    failures: tuple[FailureGroup, ...]
+    details: tuple[tuple[str, PlanView], ...]
+    hardware: Comparison
+    provenance: tuple[Fact, ...]
+
+
+def as_study(plans: Mapping[str, Plan]) -> StudyResult:
+    """Plans by name as the result of a study: what differs between them becomes its axes."""
+    fields = [dict(flat(plan.hardware.to_dict())) for plan in plans.values()]
+    changed = [key for key in fields[0] if any(f.get(key) != fields[0][key] for f in fields)]
+    digests = list(dict.fromkeys(plan.provenance.get("network_sha256", "") for plan in plans.values()))
+    points = []
+    for (name, plan), values in zip(plans.items(), fields, strict=True):
+        settings: dict[str, Any] = {
+            "network": f"network {digests.index(plan.provenance.get('network_sha256', '')) + 1}",
+            "granularity": plan.granularity,
+            "optimize": ", ".join(plan.optimize),
+            "method": plan.prediction.method,
+            "override": {key: values.get(key) for key in changed},
+            "target": target_text(plan.target),
+        }
+        points.append(PointResult(name=name, settings=settings, state=PointState.DONE, plan=plan))
+    flats = [dict(flat(point.settings)) for point in points]
+    axes = tuple(key for key in flats[0] if any(f[key] != flats[0][key] for f in flats))
+    digest_names = {f"network {i + 1}, SHA-256": d for i, d in enumerate(digests) if d}
+    return StudyResult(name="", points=tuple(points), axes=axes, provenance=digest_names)
+
+
+def study_view(study: StudyResult, *, title: str = "", network: Network | None = None) -> StudyView:
+    """The view of a study. ``network`` adds the ranges used to the details of its plans."""
+    plans = [(point, point.plan) for point in study.points if point.plan is not None]
+    name = without_paths(title or study.name)
+    details = _details(plans, network)
+    panels, left_out = power_panels(study, plans)
+    along, gains_caption = gain_charts(study, plans)
+    failures = _failures(study)
+    contents = [("answer", "Answer")]
+    contents += [("failures", "Failures")] if failures else []
+    contents += [("figures", "Power against error")] if panels else []
+    contents += [("points", "All points")]
+    contents += [("details", "Plans in detail")] if details else []
+    contents += [("hardware", "Hardware")] if plans else []
+    contents += [("provenance", "Provenance")]
+    columns, rows = _table(study, {id(point): anchor for anchor, _, point in details})
+    count = len(study.points)
+    what = "plans" if not study.name else "points of a study"
+    return StudyView(
+        heading=name or f"{count} plans",
+        subtitle=f"{count} {what}"
+        + (f" that differ in {_and(list(map(axis_name, study.axes)))}" if study.axes else "")
+        + ".",
+        description=without_paths(study.description),
+        contents=tuple(contents),
+        answer=tuple(_answer(study, [plan for _, plan in plans])),
+        notes=tuple(_notes(study, plans)),
+        panels=tuple(panels),
+        panels_left_out=left_out,
+        gain_charts=tuple(along),
+        gains_caption=gains_caption,
+        columns=columns,
+        rows=rows,
+        failures=tuple(failures),
+        details=tuple((anchor, view) for anchor, view, _ in details),
+        hardware=_hardware(study, plans),
+        provenance=tuple(_provenance(study, [plan for _, plan in plans])),
+    )
+
+
+def _answer(study: StudyResult, plans: Sequence[Plan]) -> list[Fact]:
+    reached = [p for p in plans if p.termination.outcome is not Outcome.INFEASIBLE]
+    out_of_reach = len(plans) - len(reached)
+    counts = [
+        f"{out_of_reach} out of reach" if out_of_reach else "",
+        f"{len(study.failed)} failed" if study.failed else "",
+    ]
+    waiting = len(study.points) - len(study.done) - len(study.failed)
+    counts.append(f"{waiting} not calculated yet" if waiting else "")
+    facts = [
+        Fact(
+            name="Targets met",
+            value=f"{len(reached)} of {len(study.points)}",
+            remark=", ".join(filter(None, counts)) or "none failed",
+        )
+    ]
+    savings = [100 * p.saving for p in reached if p.saving is not None]
+    if savings:
+        facts.append(
+            Fact(
+                name="Saving, median",
+                value=f"{np.median(savings):.1f} %",
+                remark=f"{min(savings):.1f} % to {max(savings):.1f} %, against one conductance range for all",
+            )
+        )
+    if reached:
+        powers = [p.power for p in reached]
+        facts.append(
+            Fact(
+                name="Least power",
+                value=typeset(si(min(powers), "W")),
+                remark=f"up to {typeset(si(max(powers), 'W'))} for one inference",
+            )
+        )
+        errors = [p.nmse for p in reached]
+        facts.append(
+            Fact(name="Error (NMSE), from", value=percent(min(errors)), remark=f"to {percent(max(errors))}, predicted")
+        )
+    checked = [p for p in reached if p.verification is not None]
+    if checked:
+        missed = sum(map(misses_target, checked))
+        off = [100 * (p.verification.mse / p.mse - 1) for p in checked if p.verification is not None and p.mse > 0]
+        facts.append(
+            Fact(
+                name="Simulated",
+                value=f"{len(checked)} of {len(reached)}",
+                remark=f"{missed or 'none'} above the target beyond 95 % confidence"
+                + (f"; error {np.median(off):+.1f} % from predicted, median" if off else ""),
+            )
+        )
+    return [
+        Fact(name=f.name, value=f.value, remark=f.remark.replace("-", "−") if "median" in f.remark else f.remark)
+        for f in facts
+    ]
+
+
+def _notes(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -> list[str]:
+    """Warnings of all plans, equal ones once with the points they concern."""
+    found: dict[str, list[str]] = {}
+    for point, plan in plans:
+        for note in plan_notes(plan):
+            found.setdefault(note, []).append(point.name)
+    notes = [f"{len(study.failed)} of {len(study.points)} points failed; see Failures."] if study.failed else []
+    waiting = len(study.points) - len(study.done) - len(study.failed)
+    if waiting:
+        notes.append(
+            f"{waiting} of {len(study.points)} points are not calculated yet: this report is of an unfinished study."
+        )
+    for note, names in found.items():
+        where = "All points" if len(names) == len(study.points) else without_paths(_named(names))
+        notes.append(f"{where}: {typeset(without_paths(note))}")
+    return notes
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:MOST_NAMES])
+    return shown if len(names) <= MOST_NAMES else f"{shown} and {len(names) - MOST_NAMES} more"
+
+
+def _table(
+    study: StudyResult, anchors: Mapping[int, str]
+) -> tuple[tuple[tuple[str, bool], ...], tuple[tuple[Cell, ...], ...]]:
+    """The table of all points: its columns (name, numbers or not) and its rows."""
+    axes = [axis for axis in study.axes if not axis.startswith("target")]
+    timed = any(point.seconds is not None for point in study.points)
+    verified = any(point.plan is not None and point.plan.verification is not None for point in study.points)
+    columns: list[tuple[str, bool, Callable[[PointResult], Cell]]] = [
+        ("Point", False, lambda point: Cell(text=without_paths(point.name), link=anchors.get(id(point), "")))
+    ]
+    for axis in axes:
+        columns.append((axis_name(axis), False, lambda point, axis=axis: Cell(text=setting(point, axis))))  # type: ignore[misc]
+    columns += [
+        ("Target", True, _target_cell),
+        ("Power", True, lambda point: _number(point, lambda p: p.power, lambda v: si(v, "W"))),
+        ("Saving", True, lambda point: _number(point, lambda p: p.saving, lambda v: f"{100 * v:.1f} %")),
+        ("NMSE", True, lambda point: _number(point, lambda p: p.nmse, percent)),
+    ]
+    if verified:
+        columns.append(("NMSE simulated", True, _simulated_cell))
+    columns.append(("Outcome", False, _outcome_cell))
+    if timed:
+        columns.append(("Time", True, _seconds_cell))
+    return (
+        tuple((name, number) for name, number, _ in columns),
+        tuple(tuple(cell(point) for _, _, cell in columns) for point in study.points),
+    )
+
+
+def _number(point: PointResult, value: Callable[[Plan], float | None], text: Callable[[float], str]) -> Cell:
+    found = None if point.plan is None else value(point.plan)
+    if found is None or not np.isfinite(found):
+        return Cell(text="–", number=True)
+    return Cell(text=typeset(text(found)), key=f"{found:.6g}", number=True)
+
+
+def _target_cell(point: PointResult) -> Cell:
+    if point.plan is None:
+        target = point.settings.get("target", "")
+        text = (
+            ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in target.items())
+            if isinstance(target, Mapping)
+            else str(target)
+        )
+        return Cell(text=text or "–", number=True)
+    target = point.plan.target
+    return Cell(text=typeset(target_text(target)), key=f"{target.value:.6g}", number=True)
+
+
+def _simulated_cell(point: PointResult) -> Cell:
+    check = None if point.plan is None else point.plan.verification
+    if check is None:
+        return Cell(text="–", number=True)
+    return Cell(
+        text=f"{with_error(check.nmse, 1.96 * check.nmse_standard_error, 100)} %", key=f"{check.nmse:.6g}", number=True
+    )
+
+
+def _outcome_cell(point: PointResult) -> Cell:
+    if point.plan is None:
+        look = "bad" if point.state is PointState.FAILED else "fair"
+        text = f"failed: {point.failure.code}" if point.failure is not None else point.state.value
+        return Cell(text=text, look=look)
+    if misses_target(point.plan):
+        return Cell(text="missed in simulation", look="fair")
+    name, look = OUTCOMES[point.plan.termination.outcome]
+    return Cell(text=name.lower(), look=look)
+
+
+def _seconds_cell(point: PointResult) -> Cell:
+    if point.seconds is None:
+        return Cell(text="–", number=True)
+    return Cell(text=f"{point.seconds:.2f} s", key=f"{point.seconds:.4g}", number=True)
+
+
+def _failures(study: StudyResult) -> list[FailureGroup]:
+    groups: dict[tuple[str, str], list[str]] = {}
+    for point in study.failed:
+        failure = point.failure
+        key = (failure.code, without_paths(failure.message)) if failure is not None else ("unknown", "")
+        tried = f" ({failure.attempts} attempts)" if failure is not None and failure.attempts > 1 else ""
+        groups.setdefault(key, []).append(without_paths(point.name) + tried)
+    return [
+        FailureGroup(code=code, message=typeset(message), count=len(names), names=tuple(names[: 10 * MOST_NAMES]))
+        for (code, message), names in sorted(groups.items(), key=lambda item: -len(item[1]))
+    ]
+
+
+def _details(
+    plans: Sequence[tuple[PointResult, Plan]], network: Network | None
+) -> list[tuple[str, PlanView, PointResult]]:
+    """The plans in full, if they are few."""
+    if len(plans) > MOST_DETAILS:
+        return []
+    return [
+        (f"plan-{i + 1}", plan_view(plan, name=point.name, network=network), point)
+        for i, (point, plan) in enumerate(plans)
+    ]
+
+
+def _hardware(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -> Comparison:
+    """The hardware of the study side by side, overrides aside: those are columns of the table of points."""
+    first: dict[str, Plan] = {}
+    for point, plan in plans:
+        first.setdefault(str(point.settings.get("hardware", "value")), plan)
+    overridden = {axis.removeprefix("override.") for axis in study.axes if axis.startswith("override.")}
+    facts = {name: {f.name: f for f in hardware_facts(plan.hardware)} for name, plan in list(first.items())[:STYLES]}
+    fields = dict.fromkeys(key for values in facts.values() for key in values if key not in overridden)
+    rows = []
+    for key in fields:
+        found = [values.get(key) for values in facts.values()]
+        remark = next(f.remark for f in found if f is not None)
+        rows.append((key, tuple("none" if f is None else f.value for f in found), remark))
+    for key in sorted(overridden):
+        rows.append((key, ("see the points",) * len(facts), "differs between points"))
+    return Comparison(names=tuple(facts), rows=tuple(rows))
+
+
+def _provenance(study: StudyResult, plans: Sequence[Plan]) -> list[Fact]:
+    facts = [Fact(name=key.replace("_", " "), value=value_text(value)) for key, value in flat(study.provenance)]
+    for name, moment in (("started", study.started), ("ended", study.ended)):
+        if moment is not None:
+            at = dt.datetime.fromtimestamp(moment, dt.UTC)
+            facts.append(Fact(name=name, value=f"{at:%Y-%m-%d %H:%M:%S} UTC"))
+    for key, text in (
+        ("powerplan_version", "plans made by powerplan"),
+        ("method", "prediction method"),
+        ("inputs_sha256", "inputs, SHA-256"),
+    ):
+        known = Counter(str(p.provenance[key]) for p in plans if key in p.provenance)
+        if known and len(known) <= MOST_NAMES and not any(text in f.name for f in facts):
+            facts.append(Fact(name=text, value=", ".join(known)))
+    checks = [p.verification for p in plans if p.verification is not None]
+    if checks:
+        draws, seeds = ({getattr(c, name) for c in checks} for name in ("draws", "seed"))
+        facts.append(
+            Fact(
+                name="verification",
+                value=f"draws {_listed(draws)}; seeds {_listed(seeds)}",
+            )
+        )
+    seconds = sum(p.termination.seconds for p in plans)
+    facts.append(Fact(name="time to optimise, all plans", value=f"{seconds:.2f} s"))
+    return facts
+
+
+def _listed(numbers: set[int]) -> str:
+    return _named([str(n) for n in sorted(numbers)])
+
+
+def _and(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
