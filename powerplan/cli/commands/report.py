@@ -1,0 +1,85 @@
+"""``powerplan report``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from powerplan.cli import options as opt
+from powerplan.cli.chat import Chat
+from powerplan.cli.problem import check_output_file
+from powerplan.errors import CorruptFile, InvalidInput
+
+if TYPE_CHECKING:
+    from powerplan.planning import Plan
+
+
+@click.command("report", short_help="One HTML page about plans, to read and to pass on.")
+@click.argument("files", metavar="PLAN.json...", nargs=-1)
+@click.option("--output", "output_file", required=True, metavar="FILE.html", help="The page to write.")
+@click.option("--network", "network_file", metavar="FILE.npz", help="Network of the plans: adds operations and ranges.")
+@click.option("--title", default="", help="What was planned, for the heading.")
+@opt.chat_options
+@click.pass_obj
+def command(chat: Chat, /, files: tuple[str, ...], output_file: str, network_file: str | None, title: str) -> None:
+    """One self-contained HTML page about a plan, or about several side by side.
+
+    The files are plans (powerplan plan --output) or frontiers (powerplan frontier --json). The page needs no
+    network, reads well on paper and on a phone, and holds no path of this machine.
+
+    \b
+    powerplan plan --example digits --max-nmse 1% --verify 2000 --output plan.json
+    powerplan report plan.json --output report.html
+    """
+    if not files:
+        raise click.UsageError("files: got none; give one or more plan files, PLAN.json.")
+    check_output_file("output", output_file)
+    plans = read_plans(files)
+    network = None
+    if network_file is not None:
+        from powerplan.network import Network
+
+        if not Path(network_file).is_file():
+            raise InvalidInput.of("network", network_file, "an existing file", "Check the path.")
+        network = Network.load(network_file)
+    from powerplan.report.html import write_report
+
+    write_report(plans, output_file, title=title, network=network)
+    chat.note(f"wrote {output_file}")
+
+
+def read_plans(files: tuple[str, ...]) -> dict[str, Plan]:
+    """The plans of plan and frontier files, named after the files.
+
+    Raises:
+        InvalidInput: a file that is not there.
+        CorruptFile: a file that is neither a plan nor a frontier.
+    """
+    from powerplan.planning.plan_file import plan_from_dict
+
+    plans: dict[str, Plan] = {}
+    for file in files:
+        if not Path(file).is_file():
+            raise InvalidInput.of("file", file, "an existing plan (.json) file", "Check the path.")
+        try:
+            values: Any = json.loads(Path(file).read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise CorruptFile.of("file", file, "complete JSON", f"It does not parse: {error}.") from error
+        points = [values]
+        if isinstance(values, dict) and values.get("format") == "powerplan.frontier":
+            points = values.get("points", [])
+        for i, point in enumerate(points):
+            name = Path(file).stem if len(points) == 1 else f"{Path(file).stem} {i + 1}"
+            plans[_unused(name, plans)] = plan_from_dict(point)
+    return plans
+
+
+def _unused(name: str, taken: dict[str, Plan]) -> str:
+    """The name, numbered if another file of another folder has it."""
+    found, i = name, 2
+    while found in taken:
+        found, i = f"{name} ({i})", i + 1
+    return found
