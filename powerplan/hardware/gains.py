@@ -21,7 +21,7 @@ import numpy as np
 from powerplan.checks import Checker, check_inputs, frozen_array, real_array, unknown_keys
 from powerplan.errors import InvalidInput, LimitWarning
 from powerplan.hardware.hardware import Hardware
-from powerplan.network import Linear, Network, Node
+from powerplan.network import CrossbarOp, Network, Node
 
 Gain = float | np.ndarray
 
@@ -201,9 +201,11 @@ def column_conductance_limits(
     span = hardware.conductance_max - hardware.conductance_min
     limits = []
     for node, volts in zip(network.crossbars, voltage or [1.0] * len(network.crossbars), strict=True):
-        assert isinstance(node.op, Linear)
+        assert isinstance(node.op, CrossbarOp)
         if np.ndim(volts):
-            largest = np.abs(node.op.weight * (reference_voltage(volts) / np.asarray(volts))).max(axis=1)
+            relative = (reference_voltage(volts) / np.asarray(volts)).reshape(node.op.groups, 1, node.op.n_in)
+            grouped = node.op.matrix.reshape(node.op.groups, -1, node.op.n_in)
+            largest = np.abs(grouped * relative).max(axis=2).reshape(-1)
         else:
             largest = node.op.column_peaks.copy()
         largest[largest == 0] = largest.max() or 1.0
@@ -234,30 +236,26 @@ def row_conductance_limits(network: Network, hardware: Hardware) -> list[np.ndar
     return limits
 
 
-def voltage_limits(
-    network: Network, hardware: Hardware, inputs: np.ndarray, *, values: Mapping[str, Any] | None = None
-) -> list[float]:
+def voltage_limits(network: Network, hardware: Hardware, inputs: np.ndarray) -> list[float]:
     """Largest voltage gain of every layer: V_max / max|x| over its ideal inputs [V per unit activation].
 
-    A layer whose inputs are all zero gets V_max. ``values``: the ideal value of every node, where already known.
+    A layer whose inputs are all zero gets V_max.
     """
-    return [float(limit.min()) for limit in row_voltage_limits(network, hardware, inputs, values=values)]
+    return [float(limit.min()) for limit in row_voltage_limits(network, hardware, inputs)]
 
 
-def row_voltage_limits(
-    network: Network, hardware: Hardware, inputs: np.ndarray, *, values: Mapping[str, Any] | None = None
-) -> list[np.ndarray]:
-    """Largest voltage gain of every row of every layer: V_max / max|x_j|, (n_in,) arrays [V per unit activation].
+def row_voltage_limits(network: Network, hardware: Hardware, inputs: np.ndarray) -> list[np.ndarray]:
+    """Largest voltage gain of every row of every layer: V_max / max|x_j|, (n_rows,) arrays [V per unit activation].
 
     A row whose inputs are all zero gets the limit of the row with the largest input, or V_max if the whole
-    layer's inputs are zero. ``values``: the ideal value of every node, where already known.
+    layer's inputs are zero.
     """
-    from powerplan.network.forward import ideal_values
+    from powerplan.network.forward import ideal_pass
 
-    values = ideal_values(network, check_inputs(inputs, network.input_shape)) if values is None else values
+    found = ideal_pass(network, check_inputs(inputs, network.input_shape))
     limits = []
-    for node in network.crossbars:
-        peaks = values[node.inputs[0]].abs().flatten(0, -2).amax(0).cpu().numpy().astype(np.float64)
+    for name in network.layer_names:
+        peaks = found.row_peaks[name].copy()
         peaks[peaks == 0] = peaks.max() or 1.0
         limits.append(hardware.voltage_max / peaks)
     return limits
@@ -265,8 +263,8 @@ def row_voltage_limits(
 
 def _rows(node: Node) -> np.ndarray:
     """Largest |weight| of every row (input) of a crossbar layer, (n_in,)."""
-    assert isinstance(node.op, Linear)
-    return np.asarray(np.abs(node.op.weight).max(axis=0), dtype=np.float64)
+    assert isinstance(node.op, CrossbarOp)
+    return node.op.row_peaks
 
 
 def _gain(check: Checker, field: str, value: object, length: str) -> Gain:
@@ -285,15 +283,10 @@ def warn_beyond_voltage(
     hardware: Hardware,
     gains: Gains,
     inputs: np.ndarray,
-    *,
-    values: Mapping[str, Any] | None = None,
 ) -> None:
-    """Warn (LimitWarning) if ideal activations of these inputs drive rows beyond ``voltage_max``.
-
-    ``values``: the ideal value of every node, where already known.
-    """
+    """Warn (LimitWarning) if ideal activations of these inputs drive rows beyond ``voltage_max``."""
     beyond = []
-    limits = row_voltage_limits(network, hardware, inputs, values=values)
+    limits = row_voltage_limits(network, hardware, inputs)
     for name, gain, limit in zip(network.layer_names, gains.voltage, limits, strict=True):
         worst = float((gain / limit).max())
         if worst > 1 + 1e-6:

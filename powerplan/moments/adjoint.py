@@ -2,25 +2,28 @@
 
 In the linearised network the output error is a sum over independent sources, J n with J = d(output)/d(source),
 so its covariance is Σ_sources J diag(q) Jᵀ. One sweep from the output to the first crossbar gives every J, K
-adjoints at a time; no covariance of inner layers is formed.
+directions of the output at a time; no covariance of inner layers is formed.
+
+The directions are the outputs themselves, or, where there are many, random combinations r of them with entries
+±1/√n: E[rᵀ C r] = tr C / n is the mean output variance.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from powerplan.moments.trace import Trace
-from powerplan.network.graph import INPUT, Network
+from powerplan.moments.shared import shared_covariance, shared_variance
+from powerplan.moments.trace import CrossbarTrace, Trace
+from powerplan.network.graph import Network
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Source:
-    """One noise source: its node, its kind ("programming", "read", "row" or "residual") and the output
-    variance (B, K) it causes."""
+    """One noise source: its node, its kind ("programming", "read", "row", "column_gain" or "residual") and the
+    variance (B, K) it causes in every direction of the output."""
 
     node: str
     kind: str
@@ -29,76 +32,136 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Adjoints:
-    """Result of a sweep: sources and, if full, the output covariance (B, K, K) and for every crossbar the
-    output bias (B, K) that its shifted mean weights cause."""
+    """Result of a sweep: sources and, if full, the covariance (B, K, K) of the directions and for every crossbar the
+    bias (B, K) that its shifted mean weights cause in them."""
 
     sources: tuple[Source, ...]
     covariance: Tensor | None
     bias: dict[str, Tensor]
 
 
-def sweep(network: Network, trace: Trace, *, full: bool) -> Adjoints:
-    """Pull the K unit adjoints of the output back through the linearised network.
+def sweep(network: Network, trace: Trace, directions: Tensor, *, full: bool) -> Adjoints:
+    """Pull K directions of the output back through the linearised network.
 
     Args:
-        full: also the output covariance and the bias by crossbar.
+        directions: (B or 1, K, outputs).
+        full: also the covariance of the directions and the bias by crossbar.
     """
-    noisy = _downstream_of_crossbars(network)
-    outputs = math.prod(network.output_shape)
-    like = trace.output_mean
-    eye = torch.eye(outputs, dtype=like.dtype, device=like.device)
-    adjoints: dict[str, Tensor] = {network.output: eye.reshape(1, outputs, *network.output_shape)}
-    sources: list[Source] = []
-    bias: dict[str, Tensor] = {}
-    joint = like.new_zeros(like.shape[0], outputs, outputs) if full else None
-
-    def add(node: str, kind: str, adjoint: Tensor, variance: Tensor) -> None:
-        nonlocal joint
-        flat = adjoint.flatten(2)
-        spread = variance.reshape(-1, 1, flat.shape[-1])
-        weighted = flat * spread
-        if joint is None:
-            caused = (weighted * flat).sum(-1)
-        else:
-            part = weighted @ flat.mT
-            joint = joint + part
-            caused = part.diagonal(dim1=-2, dim2=-1)
-        sources.append(Source(node=node, kind=kind, variance=caused))
-
+    tally = _Tally(trace.output_mean, directions.shape[1], full)
+    adjoints: dict[str, Tensor] = {network.output: directions.reshape(*directions.shape[:2], *network.output_shape)}
     for node in reversed(network.nodes):
         adjoint = adjoints.pop(node.name, None)
-        if adjoint is None or node.name not in noisy:
+        if adjoint is None or node.name not in network.noisy:
             continue
+        inner = [name in network.noisy for name in node.inputs]
         if node.op.is_crossbar:
             crossbar = trace.crossbars[node.name]
-            moments = crossbar.moments
-            if moments.hardware.has_programming_noise:
-                add(node.name, "programming", adjoint, crossbar.injected.programming)
-            if crossbar.injected.read is not None:
-                add(node.name, "read", adjoint, crossbar.injected.read)
-            if joint is not None and moments.mean_weight is not moments.crossbar.weight:
-                shift = crossbar.mean - moments.unshifted(crossbar.input_mean)
-                bias[node.name] = (adjoint @ shift.unsqueeze(-1)).squeeze(-1)
-            inner = node.inputs[0] in noisy
-            pulled = adjoint @ moments.mean_weight if inner or moments.has_row_noise else None
-            if moments.has_row_noise and pulled is not None:
-                noise = pulled.new_ones(1, pulled.shape[-1]) * moments.row_noise
-                add(node.name, "row", pulled, noise)
+            tally.crossbar(node.name, crossbar, adjoint)
+            pulled = (_pull(crossbar, adjoint),) if inner[0] else (None,)
         else:
             step = trace.digital[node.name]
             if step.residual is not None:
-                add(node.name, "residual", adjoint, step.residual)
-            (pulled,) = step.pull(adjoint)
-        source = node.inputs[0]
-        if pulled is not None and source != INPUT:
-            adjoints[source] = adjoints[source] + pulled if source in adjoints else pulled
-    return Adjoints(sources=tuple(reversed(sources)), covariance=joint, bias=bias)
+                tally.add(node.name, "residual", adjoint, step.residual)
+            pulled = step.pull(adjoint) if any(inner) else (None,) * len(inner)
+        for name, noisy, part in zip(node.inputs, inner, pulled, strict=True):
+            if noisy and part is not None:
+                adjoints[name] = adjoints[name] + part if name in adjoints else part
+    return Adjoints(sources=tuple(reversed(tally.sources)), covariance=tally.joint, bias=tally.bias)
 
 
-def _downstream_of_crossbars(network: Network) -> set[str]:
-    """Nodes whose value is noisy."""
-    noisy: set[str] = set()
-    for node in network.nodes:
-        if node.op.is_crossbar or noisy.intersection(node.inputs):
-            noisy.add(node.name)
-    return noisy
+def _pull(crossbar: CrossbarTrace, adjoint: Tensor) -> Tensor:
+    map, weight = crossbar.moments.map, crossbar.moments.mean_weight
+    return map.pull(adjoint.flatten(0, 1), weight).unflatten(0, adjoint.shape[:2])
+
+
+class _Tally:
+    """Gathers what the sources cause in K directions."""
+
+    def __init__(self, output: Tensor, directions: int, full: bool) -> None:
+        self._batch = len(output)
+        self.sources: list[Source] = []
+        self.bias: dict[str, Tensor] = {}
+        self.joint = output.new_zeros(self._batch, directions, directions) if full else None
+
+    def crossbar(self, name: str, crossbar: CrossbarTrace, adjoint: Tensor) -> None:
+        """The sources of a crossbar with this adjoint (B or 1, K, *shape) of its output."""
+        moments, injected = crossbar.moments, crossbar.injected
+        shared = moments.is_shared
+        if moments.hardware.has_programming_noise:
+            if shared:
+                self._shared_programming(name, crossbar, adjoint)
+            else:
+                self.add(name, "programming", adjoint, injected.programming)
+        if injected.column_gain is not None:
+            if shared:
+                self._shared_gain(name, crossbar, adjoint)
+            else:
+                self.add(name, "column_gain", adjoint, injected.column_gain)
+        if injected.read is not None:
+            self.add(name, "read", adjoint, injected.read)
+        if moments.has_row_noise:
+            rows = self._columns(crossbar, adjoint) @ moments.map.matrices(moments.mean_weight)
+            noise = moments.row_noise * rows.new_ones(moments.map.groups, moments.map.n_in)
+            self.add(name, "row", rows, noise.unsqueeze(1).expand(rows.shape[2:])[None])
+        if self.joint is not None and moments.mean_weight is not moments.crossbar.weight:
+            shift = crossbar.mean - moments.unshifted(crossbar.input_mean)
+            self.bias[name] = (adjoint.flatten(2) @ shift.flatten(1).unsqueeze(-1)).squeeze(-1)
+
+    def _shared_programming(self, name: str, crossbar: CrossbarTrace, adjoint: Tensor) -> None:
+        moments = crossbar.moments
+        columns = self._columns(crossbar, adjoint).expand(self._batch, *(-1,) * 4)
+        rows = moments.map.patches(crossbar.input_mean).expand(self._batch, *(-1,) * 3)
+        given = moments.weight_variance
+        variance = given.expand(moments.map.n_out, given.shape[-1] if given.dim() else 1)
+        variance = variance.reshape(moments.map.groups, -1, variance.shape[-1])
+        # what differs from position to position: the variance of the inputs and the noise of the rows
+        apart = moments.by_variance(crossbar.input_variance)
+        if moments.has_row_noise:
+            apart = apart + moments.row_noise_through(moments.weight_variance)
+        if self.joint is None:
+            together = shared_variance(columns, rows, variance)
+            self.sources.append(Source(node=name, kind="programming", variance=together + _squares(adjoint, apart)))
+        else:
+            joint = shared_covariance(columns, rows, variance)
+            self._add_joint(name, "programming", joint + _products(adjoint, apart))
+
+    def _shared_gain(self, name: str, crossbar: CrossbarTrace, adjoint: Tensor) -> None:
+        moments = crossbar.moments
+        columns = self._columns(crossbar, adjoint)
+        variance = moments.hardware.column_gain_std**2
+        for currents in moments.currents(crossbar.input_mean, crossbar.input_variance):
+            mean = moments.map.as_columns(currents.mean)
+            apart = moments.map.as_columns(currents.square) - mean**2
+            together = (columns * mean.unsqueeze(1)).sum(3).flatten(2)
+            self.add(name, "column_gain", together, variance * torch.ones_like(together[:1, 0]))
+            self.add(name, "column_gain", columns, variance * apart)
+
+    def _columns(self, crossbar: CrossbarTrace, adjoint: Tensor) -> Tensor:
+        """Adjoints of the columns, (B or 1, K, G, P, o)."""
+        return crossbar.moments.map.columns(adjoint.flatten(0, 1)).unflatten(0, adjoint.shape[:2])
+
+    def add(self, name: str, kind: str, adjoint: Tensor, variance: Tensor) -> None:
+        """Independent errors of this variance (B or 1, *shape) with this adjoint (B or 1, K, *shape)."""
+        if self.joint is None:
+            caused = _squares(adjoint, variance).expand(self._batch, -1)
+            self.sources.append(Source(node=name, kind=kind, variance=caused))
+        else:
+            self._add_joint(name, kind, _products(adjoint, variance))
+
+    def _add_joint(self, name: str, kind: str, part: Tensor) -> None:
+        assert self.joint is not None
+        self.joint = self.joint + part
+        caused = part.diagonal(dim1=-2, dim2=-1).expand(self._batch, -1)
+        self.sources.append(Source(node=name, kind=kind, variance=caused))
+
+
+def _squares(adjoint: Tensor, variance: Tensor) -> Tensor:
+    """Σ A² q, (B, K)."""
+    flat = adjoint.flatten(2)
+    return (flat * variance.flatten(1).unsqueeze(1) * flat).sum(-1)
+
+
+def _products(adjoint: Tensor, variance: Tensor) -> Tensor:
+    """Σ A q Aᵀ, (B, K, K)."""
+    flat = adjoint.flatten(2)
+    return (flat * variance.flatten(1).unsqueeze(1)) @ flat.mT

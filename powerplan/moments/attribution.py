@@ -34,10 +34,20 @@ def error_amounts(network: Network, moments: Moments) -> tuple[np.ndarray, np.nd
 
 
 def _variance_shares(network: Network, moments: Moments, index: dict[str, int]) -> dict[str, np.ndarray]:
-    """For every node, the (B, L) share of each layer in the variance of its *input* (or its own, for crossbars)."""
-    shares = {INPUT: np.zeros((len(moments.mean), len(index)))}
+    """For every node, the (B, L) share of each layer in the variance of its *input* (or its own, for crossbars).
+
+    Where an operation joins several values, their shares are mixed in proportion to the variances that arrive.
+    """
+    batch = len(moments.mean)
+    shares = {INPUT: np.zeros((batch, len(index)))}
+    spread = {INPUT: np.zeros(batch)}
     for node in network.nodes:
-        arriving = shares[node.inputs[0]]
+        weights = [spread[name][:, None] for name in node.inputs]
+        total_weight = sum(weights, np.zeros((batch, 1)))
+        arriving = np.zeros((batch, len(index)))
+        for name, weight in zip(node.inputs, weights, strict=True):
+            part = np.divide(weight, total_weight, out=np.zeros_like(weight), where=total_weight > 0)
+            arriving = arriving + part * shares[name]
         if node.op.is_crossbar:
             trace = moments.trace.crossbars[node.name]
             total = _by_input(trace.variance)
@@ -46,6 +56,9 @@ def _variance_shares(network: Network, moments: Moments, index: dict[str, int]) 
             share = np.minimum(np.divide(own, total, out=np.zeros_like(total), where=total > 0), 1)
             arriving = arriving * (1 - share)[:, None]
             arriving[:, index[node.name]] += share
+            spread[node.name] = np.broadcast_to(total, batch)
+        else:
+            spread[node.name] = np.broadcast_to(_by_input(moments.trace.digital[node.name].variance), batch)
         shares[node.name] = arriving
     return shares
 

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from powerplan.checks import check_inputs, choice
+from powerplan.checks import Checker, check_inputs, choice
 from powerplan.errors import InvalidInput
 from powerplan.hardware.gains import Gains, warn_beyond_voltage
 from powerplan.hardware.hardware import Hardware
 from powerplan.moments.attribution import error_amounts
 from powerplan.moments.prediction import LayerMoments, Prediction
-from powerplan.moments.predictor import METHODS, Moments, Predictor
+from powerplan.moments.predictor import MEMORY_LIMIT, METHODS, Moments, Predictor
 from powerplan.network.forward import torch_device
 from powerplan.network.graph import Network
 
-#: most entries of an inner tensor of one chunk of inputs
-_CHUNK_ENTRIES = 4_000_000
-#: layer covariances larger than this are not returned
-_MOST_COVARIANCE_BYTES = 1 << 30
+#: more combinations would take longer than every output by itself
+MOST_COMBINATIONS = 4096
 
 
 def predict(
@@ -33,6 +33,10 @@ def predict(
     method: str = "linearized",
     dtype: str = "float64",
     device: str = "cpu",
+    output_combinations: int | None = None,
+    seed: int = 0,
+    memory_limit: int = MEMORY_LIMIT,
+    progress: Callable[[float], None] | None = None,
 ) -> Prediction:
     """Predict output error and power from second-order moments.
 
@@ -42,8 +46,14 @@ def predict(
             one forward pass and K backward passes), "covariance" (carries the full covariance of every
             layer, O(n²) to O(n³), the reference for small layers) or "diagonal" (independence assumed:
             cheap, 10-20 % low).
-        dtype: "float64" or "float32".
+        dtype: "float64" or "float32" (see docs/benchmarks.md for what it loses).
         device: "cpu", or "cuda" where there is one.
+        output_combinations: random ±1 combinations of the outputs whose adjoints are pulled back, >= 2; 0 = every
+            output by itself; None = every output of up to 64, else 16 combinations. With combinations ``mse`` is
+            unbiased with a standard error of its own, and there is no output covariance.
+        seed: of the combinations.
+        memory_limit: bytes that the inputs worked on at a time may take, roughly; at least one input is.
+        progress: called with the fraction done.
 
     Raises:
         InvalidInput: inputs, gains or options that do not fit, naming the field.
@@ -51,70 +61,128 @@ def predict(
     choice("method", method, METHODS)
     choice("dtype", dtype, ("float64", "float32"))
     torch_device(device)
+    check_prediction_options(output_combinations, seed, memory_limit)
     inputs = check_inputs(inputs, network.input_shape)
     gains.check(network, hardware)
     with torch.no_grad():
-        predictor = Predictor.of(network, hardware, inputs, method=method, dtype=getattr(torch, dtype), device=device)
-        warn_beyond_voltage(network, hardware, gains, inputs, values=predictor.ideal_values)
-        return report(predictor, gains)
+        predictor = Predictor.of(
+            network,
+            hardware,
+            inputs,
+            method=method,
+            dtype=getattr(torch, dtype),
+            device=device,
+            output_combinations=output_combinations,
+            seed=seed,
+            memory_limit=memory_limit,
+        )
+        warn_beyond_voltage(network, hardware, gains, inputs)
+        return report(predictor, gains, progress)
 
 
-def report(predictor: Predictor, gains: Gains) -> Prediction:
-    """The prediction of a ready predictor at given gains, a chunk of inputs at a time."""
+def check_prediction_options(output_combinations: object, seed: object, memory_limit: object) -> None:
+    """Refuse options that are no whole numbers in range."""
+    check = Checker()
+    fields = [("seed", seed, 0), ("memory_limit", memory_limit, 1)]
+    if output_combinations is not None:
+        fields.append(("output_combinations", output_combinations, 0))
+    for field, value, least in fields:
+        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+            check.fail(field, value, f"an integer >= {least}", f"Give {field} as an integer.")
+    if not check.violations and (output_combinations == 1 or (output_combinations or 0) > MOST_COMBINATIONS):  # type: ignore[operator]
+        check.fail(
+            "output_combinations",
+            output_combinations,
+            f"0, or 2 to {MOST_COMBINATIONS}",
+            "A standard error needs two; 0 takes every output by itself.",
+        )
+    check.done()
+
+
+def report(predictor: Predictor, gains: Gains, progress: Callable[[float], None] | None = None) -> Prediction:
+    """The prediction of a ready predictor at given gains, a part of the inputs at a time."""
     with torch.no_grad():
         programmed = predictor.program(*predictor.gain_tensors(gains))
-        chunks = _chunks(predictor)
-        parts = [predictor.moments(programmed, chunk, full=True) for chunk in chunks]
-    return _assemble(predictor, parts, [chunk.shape[0] for chunk in chunks])
+        found = []
+        for part in predictor.parts:
+            found.append(_Part.of(predictor, predictor.moments(programmed, part, full=True), part))
+            if progress is not None:
+                progress(part.stop / len(predictor.inputs))
+    return _assemble(predictor, found)
 
 
-def _chunks(predictor: Predictor) -> Sequence[torch.Tensor]:
-    """Split the inputs so that adjoints (B, K, n), or covariances (B, n, n), stay small."""
-    network = predictor.network
-    widest = max(math.prod(shape) for shape in network.shapes.values())
-    per_input = widest * (widest if predictor.method == "covariance" else math.prod(network.output_shape))
-    return torch.split(predictor.inputs, max(1, _CHUNK_ENTRIES // per_input))
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Part:
+    """What a report keeps of the moments of a part of the inputs."""
 
+    weight: float
+    mean: Tensor
+    variance: Tensor
+    spread: Tensor
+    covariance: Tensor | None
+    amounts: tuple[np.ndarray, np.ndarray]
+    array_power: Tensor
+    tia_power: Tensor
+    layers: tuple[LayerMoments, ...]
+    first_order: tuple[str, ...]
 
-def _assemble(predictor: Predictor, parts: Sequence[Moments], sizes: Sequence[int]) -> Prediction:
-    network, hardware = predictor.network, predictor.hardware
-    weights = np.array(sizes) / sum(sizes)
-    mean = torch.cat([p.mean for p in parts])
-    variance = torch.cat([p.variance for p in parts]).double()
-    bias = mean.double() - predictor.ideal
-    mse_by_output = (bias**2 + variance).mean(0)
-    mse_bias, spread = float((bias**2).mean()), float(variance.mean())
-    mse = float(mse_by_output.mean())
-    if not math.isfinite(mse):
-        raise InvalidInput.of(
-            "inputs",
-            float(predictor.inputs.abs().max()),
-            f"values whose outputs {predictor.inputs.dtype} can hold, squared",
-            "Check the units of inputs and weights, or scale them.",
+    @classmethod
+    def of(cls, predictor: Predictor, moments: Moments, part: slice) -> _Part:
+        trace = moments.trace
+        if not bool(moments.variance.isfinite().all() & moments.mean.isfinite().all()):
+            raise InvalidInput.of(
+                "inputs",
+                float(predictor.inputs.abs().max()),
+                f"values whose outputs {predictor.inputs.dtype} can hold, squared",
+                "Check the units of inputs and weights, or scale them.",
+            )
+        size = part.stop - part.start
+        by_output = moments.variance if moments.variance.shape == moments.mean.shape else trace.output_variance
+        return cls(
+            weight=size / len(predictor.inputs),
+            mean=moments.mean,
+            variance=by_output.double().expand(size, -1),
+            spread=moments.variance.double().expand(size, -1),
+            covariance=moments.covariance,
+            amounts=error_amounts(predictor.network, moments),
+            array_power=moments.array_power.double(),
+            tia_power=moments.tia_power.double(),
+            layers=tuple(_layers(predictor, moments, size)),
+            first_order=tuple(name for name, step in trace.digital.items() if step.first_order),
         )
-    amounts = [error_amounts(network, part) for part in parts]
-    by_variance, by_bias = (
-        sum(w * a for w, a in zip(weights, column, strict=True)) for column in zip(*amounts, strict=True)
-    )
+
+
+def _assemble(predictor: Predictor, parts: Sequence[_Part]) -> Prediction:
+    network, hardware = predictor.network, predictor.hardware
+    mean = torch.cat([p.mean for p in parts])
+    spread = torch.cat([p.spread for p in parts])
+    bias = mean.double() - predictor.ideal
+    mse_bias, mse_variance = float((bias**2).mean()), float(spread.mean())
+    mse = mse_bias + mse_variance
+    by_output = torch.cat([p.variance for p in parts])
+    if spread.shape != by_output.shape and by_output.sum() > 0:
+        by_output = by_output * (mse_variance / by_output.mean())  # shared out as the forward pass found
+    by_variance = _mean([p.amounts[0] for p in parts], parts)
+    by_bias = _mean([p.amounts[1] for p in parts], parts)
     by_variance = by_variance / (by_variance.sum() or 1.0)
     by_bias = by_bias / by_bias.sum() if by_bias.sum() > 0 else by_variance
-    by_layer = spread * by_variance + mse_bias * by_bias
+    by_layer = mse_variance * by_variance + mse_bias * by_bias
     if by_layer.sum() > 0:
         by_layer *= mse / by_layer.sum()
-    array = sum(w * p.array_power.double() for w, p in zip(weights, parts, strict=True))
-    tia = sum(w * p.tia_power.double() for w, p in zip(weights, parts, strict=True))
-    assert isinstance(array, torch.Tensor)
-    assert isinstance(tia, torch.Tensor)
+    array = _mean([p.array_power.cpu().numpy() for p in parts], parts)
+    tia = _mean([p.tia_power.cpu().numpy() for p in parts], parts)
     power = array + tia
     signal = predictor.signal_power
+    covariances = [p.covariance for p in parts if p.covariance is not None]
     return Prediction(
         method=predictor.method,
         mse=mse,
+        mse_standard_error=0.0 if predictor.is_exact else _standard_error(spread),
         nmse=mse / signal if signal > 0 else float("nan"),
         signal_power=signal,
         mse_bias=mse_bias,
         mse_by_layer=_frozen(by_layer),
-        mse_by_output=_frozen(mse_by_output),
+        mse_by_output=_frozen((bias**2 + by_output).mean(0)),
         power=float(power.sum()),
         power_by_layer=_frozen(power),
         array_power_by_layer=_frozen(array),
@@ -123,25 +191,59 @@ def _assemble(predictor: Predictor, parts: Sequence[Moments], sizes: Sequence[in
         layer_names=network.layer_names,
         ideal_output=_frozen(predictor.ideal),
         output_mean=_frozen(mean),
-        output_covariance=_frozen(torch.cat([p.covariance for p in parts if p.covariance is not None])),
-        layers=tuple(_layers(network, parts)),
+        output_covariance=_frozen(torch.cat(covariances)) if covariances else None,
+        layers=_joined_layers(parts),
+        first_order=parts[0].first_order,
     )
 
 
-def _layers(network: Network, parts: Sequence[Moments]) -> Iterator[LayerMoments]:
-    for name in network.layer_names:
-        traces = [p.trace.crossbars[name] for p in parts]
-        joints = [t.covariance for t in traces if t.covariance is not None]
-        small = sum(j.numel() * j.element_size() for j in joints) <= _MOST_COVARIANCE_BYTES
+def _mean(values: Sequence[np.ndarray], parts: Sequence[_Part]) -> np.ndarray:
+    """Mean over all inputs of what is a mean over each part."""
+    return np.asarray(sum(p.weight * value for p, value in zip(parts, values, strict=True)))
+
+
+def _standard_error(spread: Tensor) -> float:
+    """Standard error of the mean of (B, C) values, C independent ones for every input."""
+    batch, combinations = spread.shape
+    return float(spread.var(1).sum().div(combinations).sqrt() / batch)
+
+
+def _layers(predictor: Predictor, moments: Moments, size: int) -> Iterator[LayerMoments]:
+    """Moments of the layers, unless they take more than a fraction of the memory limit."""
+    names = predictor.network.layer_names
+    entries = len(predictor.inputs) * sum(math.prod(predictor.network.shapes[name]) for name in names)
+    if 2 * entries * predictor.inputs.element_size() > predictor.memory_limit:
+        return
+    for name in names:
+        trace = moments.trace.crossbars[name]
+        own = name == predictor.network.output and moments.variance.shape == moments.mean.shape
+        small = (
+            trace.covariance is not None
+            and trace.covariance[0].numel() * trace.covariance.element_size() * len(predictor.inputs)
+            <= predictor.memory_limit
+        )
         yield LayerMoments(
             name=name,
-            mean=_frozen(torch.cat([t.mean for t in traces])),
+            mean=_frozen(trace.mean.flatten(1).expand(size, -1)),
             # of the output layer the method's own variance, not the forward pass's
-            variance=_frozen(
-                torch.cat([p.variance if name == network.output else p.trace.crossbars[name].variance for p in parts])
-            ),
-            covariance=_frozen(torch.cat(joints)) if joints and small else None,
+            variance=_frozen((moments.variance if own else trace.variance).flatten(1).expand(size, -1)),
+            covariance=_frozen(trace.covariance) if small and trace.covariance is not None else None,
         )
+
+
+def _joined_layers(parts: Sequence[_Part]) -> tuple[LayerMoments, ...]:
+    joined = []
+    for pieces in zip(*(p.layers for p in parts), strict=True):
+        covariances = [piece.covariance for piece in pieces if piece.covariance is not None]
+        joined.append(
+            LayerMoments(
+                name=pieces[0].name,
+                mean=_frozen(np.concatenate([piece.mean for piece in pieces])),
+                variance=_frozen(np.concatenate([piece.variance for piece in pieces])),
+                covariance=_frozen(np.concatenate(covariances)) if covariances else None,
+            )
+        )
+    return tuple(joined)
 
 
 def _frozen(value: torch.Tensor | np.ndarray) -> np.ndarray:

@@ -37,11 +37,13 @@ class Prediction:
     Attributes:
         method: "linearized", "covariance" or "diagonal".
         mse: mean squared error of the outputs.
+        mse_standard_error: its own standard error where random combinations of the outputs were used, else 0.
         nmse: mse / signal_power (NaN if the ideal outputs are all zero).
         signal_power: mean over inputs and outputs of y*².
         mse_bias: part of mse that is squared bias; the rest is variance.
         mse_by_layer: (L,) share of mse caused by the noise of each layer.
-        mse_by_output: (K,) mean over inputs of each output's squared error.
+        mse_by_output: (K,) mean over inputs of each output's squared error; with random combinations the variance in
+            it is shared out among the outputs as if the activations were independent.
         power: power of one inference [W], summed over the layers.
         power_by_layer: (L,) [W].
         array_power_by_layer: (L,) [W], dissipated in the devices.
@@ -50,8 +52,9 @@ class Prediction:
         layer_names: (L,) names of the crossbar layers.
         ideal_output: (B, K) y*; None in a prediction read back from a plan file.
         output_mean: (B, K); None in a prediction read back from a plan file.
-        output_covariance: (B, K, K); None in a prediction read back from a plan file.
-        layers: moments of each crossbar layer; empty in a prediction read back from a plan file.
+        output_covariance: (B, K, K); None in a prediction read back from a plan file, or with random combinations.
+        layers: moments of each crossbar layer; empty in a prediction read back from a plan file, and where they would
+            take more than the memory limit.
             With ``linearized`` and ``diagonal`` the variances of inner layers assume independent
             activations and are approximate (10-20 % low is usual); ``covariance`` gives the accurate ones.
         first_order: names of nodes without a Gaussian formula, taken at the mean (first order).
@@ -75,6 +78,13 @@ class Prediction:
     output_covariance: np.ndarray | None = None
     layers: tuple[LayerMoments, ...] = ()
     first_order: tuple[str, ...] = ()
+    mse_standard_error: float = 0.0
+
+    def _repr_html_(self) -> str:
+        """A card for notebooks."""
+        from powerplan.report.cards import prediction_card
+
+        return prediction_card(self)
 
     def accuracy(self, labels: npt.ArrayLike, *, samples: int = 2000, seed: int = 0) -> float:
         """Expected classification accuracy, from the Gaussian of each input's outputs.

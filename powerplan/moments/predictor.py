@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,10 +19,17 @@ from powerplan.hardware.hardware import Hardware
 from powerplan.moments.adjoint import Source, sweep
 from powerplan.moments.crossbar import Crossbar, CrossbarMoments
 from powerplan.moments.trace import Trace, full_covariance, mean_field
-from powerplan.network.forward import ideal_values
-from powerplan.network.graph import INPUT, Network
+from powerplan.network.forward import ideal_pass
+from powerplan.network.graph import Network
 
 METHODS = ("linearized", "covariance", "diagonal")
+
+#: outputs up to which every one gets its own adjoint, unless the caller says otherwise
+MOST_EXACT_OUTPUTS = 64
+#: random combinations of more outputs than that
+DEFAULT_COMBINATIONS = 16
+#: bytes that one part of a prediction may take
+MEMORY_LIMIT = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,8 +38,8 @@ class Moments:
 
     Attributes:
         mean: (B, K) mean output.
-        variance: (B, K) output variance.
-        covariance: (B, K, K), or None if not asked for.
+        variance: (B, K) output variance; with random combinations (B, C), the mean output variance by combination.
+        covariance: (B, K, K), or None if not asked for or of random combinations.
         sources: output variance by noise source; with ``linearized`` they sum to ``variance``.
         bias_by_layer: (L,) mean squared output bias caused by each layer's shifted mean weights; zero if not asked for.
         array_power, tia_power: (L,) [W].
@@ -54,7 +63,10 @@ class Predictor:
     Attributes:
         inputs: (B, *input_shape).
         ideal: (B, K) ideal outputs, float64.
-        ideal_values: (B, *shape) ideal value of every node, float64.
+        is_exact: every output is a direction; else the directions are random combinations.
+        directions: directions of the output that adjoints are pulled back from: (1, K, K), the outputs themselves, or
+            (B, C, K), random combinations with entries ±1/√K.
+        memory_limit: bytes that one part of a prediction may take, roughly; see :meth:`parts`.
     """
 
     network: Network
@@ -63,7 +75,9 @@ class Predictor:
     crossbars: tuple[Crossbar, ...]
     inputs: Tensor
     ideal: Tensor
-    ideal_values: Mapping[str, Tensor]
+    is_exact: bool
+    directions: Tensor
+    memory_limit: int = MEMORY_LIMIT
 
     @classmethod
     def of(
@@ -75,17 +89,31 @@ class Predictor:
         method: str = "linearized",
         dtype: torch.dtype = torch.float64,
         device: str = "cpu",
+        output_combinations: int | None = None,
+        seed: int = 0,
+        memory_limit: int = MEMORY_LIMIT,
     ) -> Predictor:
-        """Move the constants of a network and a batch of inputs to torch."""
-        values = ideal_values(network, inputs, device=device)
+        """Move the constants of a network and a batch of inputs to torch.
+
+        Args:
+            output_combinations: random combinations of the outputs, 0 = every output by itself;
+                None = every output of up to 64, else 16 combinations.
+            seed: of the combinations.
+        """
+        outputs = math.prod(network.output_shape)
+        combinations = output_combinations
+        if combinations is None:
+            combinations = 0 if outputs <= MOST_EXACT_OUTPUTS else DEFAULT_COMBINATIONS
         return cls(
             network=network,
             hardware=hardware,
             method=method,
             crossbars=Crossbar.all_of(network, dtype, device),
-            inputs=values[INPUT].to(dtype),
-            ideal=values[network.output].flatten(1),
-            ideal_values=values,
+            inputs=torch.as_tensor(np.array(inputs), dtype=dtype, device=device),
+            ideal=ideal_pass(network, inputs, device=device).output.to(device),
+            is_exact=not combinations,
+            directions=_directions(len(inputs), outputs, combinations, seed).to(device, dtype),
+            memory_limit=memory_limit,
         )
 
     @property
@@ -94,12 +122,13 @@ class Predictor:
         return float((self.ideal**2).mean())
 
     def gain_tensors(self, gains: Gains) -> tuple[list[Tensor], list[Tensor]]:
-        """Conductance gains, () or (n_out,), and voltage gains () of every layer."""
+        """Conductance gains, () or (n_out,), and voltage gains, () or (n_rows,), of every layer."""
         like = self.inputs
-        return (
-            [torch.as_tensor(np.array(g), dtype=like.dtype, device=like.device) for g in gains.conductance],
-            [torch.as_tensor(v, dtype=like.dtype, device=like.device) for v in gains.voltage],
+        conductance, voltage = (
+            [torch.as_tensor(np.array(g), dtype=like.dtype, device=like.device) for g in entries]
+            for entries in (gains.conductance, gains.voltage)
         )
+        return conductance, voltage
 
     def program(self, conductance: Sequence[Tensor], voltage: Sequence[Tensor]) -> list[CrossbarMoments]:
         """The crossbars at given gains: what does not depend on the inputs."""
@@ -108,20 +137,35 @@ class Predictor:
             for crossbar, c, v in zip(self.crossbars, conductance, voltage, strict=True)
         ]
 
+    @cached_property
+    def parts(self) -> tuple[slice, ...]:
+        """The inputs divided so that the moments of one part, with all its directions, fit the memory limit."""
+        shapes = self.network.shapes
+        sizes = [math.prod(shapes[node.name]) for node in self.network.nodes]
+        per_input = _KEPT_TENSORS * sum(sizes)
+        directions = self.directions.shape[1]
+        if self.method == "covariance":
+            per_input += 4 * max(sizes) ** 2
+        else:
+            per_input += 4 * directions * max(sizes)
+        step = max(1, self.memory_limit // (per_input * self.inputs.element_size()))
+        return tuple(slice(low, min(low + step, len(self.inputs))) for low in range(0, len(self.inputs), step))
+
     def moments(
-        self, programmed: Sequence[CrossbarMoments], inputs: Tensor | None = None, *, full: bool = False
+        self, programmed: Sequence[CrossbarMoments], part: slice = slice(None), *, full: bool = False
     ) -> Moments:
-        """Moments of the output for programmed crossbars; ``inputs`` None = all of them.
+        """Moments of the output for programmed crossbars and a part of the inputs.
 
         ``full`` adds what only a report needs: the output covariance and the bias by layer.
         """
-        x = self.inputs if inputs is None else inputs
+        x = self.inputs[part]
         forward = full_covariance if self.method == "covariance" else mean_field
         trace = forward(self.network, programmed, x)
-        adjoints = sweep(self.network, trace, full=full)
+        directions = self.directions if self.is_exact else self.directions[part]
+        adjoints = sweep(self.network, trace, directions, full=full)
         if self.method == "linearized":
-            variance = sum((source.variance for source in adjoints.sources), torch.zeros_like(trace.output_mean))
-            joint = adjoints.covariance
+            variance = sum((source.variance for source in adjoints.sources), x.new_zeros(len(x), directions.shape[1]))
+            joint = adjoints.covariance if self.is_exact else None
         else:
             variance = trace.output_variance
             joint = trace.output_covariance
@@ -130,7 +174,7 @@ class Predictor:
         layers = [trace.crossbars[name] for name in self.network.layer_names]
         none = torch.zeros((), dtype=x.dtype, device=x.device)
         return Moments(
-            mean=trace.output_mean,
+            mean=trace.output_mean.expand(len(x), -1),
             variance=variance,
             covariance=joint,
             sources=adjoints.sources,
@@ -141,3 +185,15 @@ class Predictor:
             tia_power=torch.stack([layer.tia_power for layer in layers]),
             trace=trace,
         )
+
+
+#: tensors of the size of a value kept for every node of a traced network, about
+_KEPT_TENSORS = 5
+
+
+def _directions(batch: int, outputs: int, combinations: int, seed: int) -> Tensor:
+    if not combinations:
+        return torch.eye(outputs, dtype=torch.float64)[None]
+    generator = torch.Generator().manual_seed(seed)
+    signs = torch.randint(0, 2, (batch, combinations, outputs), generator=generator, dtype=torch.int8)
+    return (2.0 * signs.double() - 1) / math.sqrt(outputs)

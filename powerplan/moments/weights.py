@@ -1,9 +1,10 @@
-"""Mean and variance of the effective weights of a programmed crossbar, as functions of the conductance gain.
+"""Mean and variance of the effective weights of a programmed crossbar, as functions of its gains.
 
-With device moments g(G), s²(G), idle devices g₀, s₀² at G_min, and G = G_min + c|W|:
+With device moments g(G), s²(G), idle devices g₀, s₀² at G_min, and G = G_min + γ|W|, where γ_ij = c_i r_j [S per unit
+weight] is the conductance gain c of the column times the relative gain r of the row:
 
-    W̄ = sign(W) (g(G) − g₀)/c,         V = (s²(G) + s₀²)/c²,
-    ∂W̄/∂c = sign(W) (|W| g′(G) − (g − g₀)/c)/c,     ∂V/∂c = (|W| (s²)′(G) − 2(s² + s₀²)/c)/c².
+    W̄ = sign(W) (g(G) − g₀)/γ,         V = (s²(G) + s₀²)/γ²,
+    ∂W̄/∂γ = sign(W) (|W| g′(G) − (g − g₀)/γ)/γ,     ∂V/∂γ = (|W| (s²)′(G) − 2(s² + s₀²)/γ)/γ².
 
 The elementwise steps run on blocks of rows that stay in the processor's cache; the derivatives in G come from
 automatic differentiation of the device model on each block, so any device model will do.
@@ -11,7 +12,7 @@ automatic differentiation of the device model on each block, so any device model
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,34 +25,47 @@ from powerplan.hardware.hardware import Hardware
 _BLOCK_BYTES = 1 << 18
 
 
-def weight_moments(weight: Tensor, sign: Tensor, c: Tensor, hardware: Hardware) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean weight W̄ and its variance V, both (n_out, n_in), and Σ_i g(G_ij) (n_in,); differentiable (once) in c.
+class WeightMoments(NamedTuple):
+    """Mean weight W̄ and its variance V, both (n_out, n_in), and g(G) summed over the columns of each group, (G, n_in)."""
+
+    mean: Tensor
+    variance: Tensor
+    held: Tensor
+
+
+def weight_moments(
+    weight: Tensor, sign: Tensor, c: Tensor, r: Tensor | None, hardware: Hardware, groups: int = 1
+) -> WeightMoments:
+    """Moments of effective weights; differentiable (once) in c and r.
 
     Args:
-        weight: W (n_out, n_in).
+        weight: W (n_out, n_in), n_in rows of one group.
         sign: its signs.
         c: conductance gain, () or (n_out, 1) [S per unit weight].
+        r: relative gain of every row, (G, n_in); None = 1.
+        groups: G; outputs are divided among them in order.
     """
-    mean, variance, held = _WeightMoments.apply(weight, sign, c, hardware)  # type: ignore[no-untyped-call]
-    return mean, variance, held
+    return WeightMoments(*_WeightMoments.apply(weight, sign, c, r, hardware, groups))  # type: ignore[no-untyped-call]
 
 
 class _WeightMoments(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, sign: Tensor, c: Tensor, hardware: Hardware) -> tuple[Tensor, Tensor, Tensor]:
-        derivative = c.requires_grad
+    def forward(
+        ctx: Any, weight: Tensor, sign: Tensor, c: Tensor, r: Tensor | None, hardware: Hardware, groups: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        derivative = c.requires_grad or (r is not None and r.requires_grad)
         idle, idle_variance = idle_device_moments(hardware)
         mean, variance = torch.empty_like(weight), torch.empty_like(weight)
         slopes = tuple(torch.empty_like(weight) for _ in range(3)) if derivative else None
-        column_sum = torch.zeros_like(weight[0])
-        rows = max(1, _BLOCK_BYTES // (weight.element_size() * weight.shape[1]))
-        for low in range(0, weight.shape[0], rows):
-            part = slice(low, low + rows)
+        held_sum = weight.new_zeros(groups, weight.shape[1])
+        for part, members in _blocks(weight, groups):
             magnitude, signs = weight[part].abs(), sign[part]
             gain = c[part] if c.dim() else c
+            if r is not None:
+                gain = gain * r[members].repeat_interleave(len(magnitude) // len(r[members]), 0)
             target = (magnitude * gain).add_(hardware.conductance_min)
             held, spread, held_slope, spread_slope = _device(hardware, target, derivative)
-            column_sum += held.sum(0)
+            held_sum[members] += held.view(members.stop - members.start, -1, held.shape[1]).sum(1)
             shifted = (held - idle).div_(gain)
             torch.mul(shifted, signs, out=mean[part])
             total = (spread + idle_variance).div_(gain * gain)
@@ -60,18 +74,42 @@ class _WeightMoments(torch.autograd.Function):
                 torch.mul(magnitude, held_slope, out=slopes[2][part])
                 torch.mul((slopes[2][part] - shifted).div_(gain), signs, out=slopes[0][part])
                 torch.sub(magnitude * spread_slope / (gain * gain), total.mul_(2 / gain), out=slopes[1][part])
-        ctx.shape = c.shape
+        ctx.groups, ctx.has_rows = groups, r is not None
         if slopes is not None:
-            ctx.save_for_backward(*slopes)
-        return mean, variance, column_sum
+            ctx.save_for_backward(*slopes, c, *(() if r is None else (r,)))
+        return mean, variance, held_sum
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor, None]:
-        by_mean, by_variance, by_held = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor, Tensor | None, None, None]:
+        by_mean, by_variance, by_held, c, *rows = ctx.saved_tensors
         to_mean, to_variance, to_held = gradients
-        total = (to_mean * by_mean).addcmul_(to_variance, by_variance).addcmul_(to_held, by_held)
-        return None, None, total.sum(-1, keepdim=True) if ctx.shape else total.sum(), None
+        total = (to_mean * by_mean).addcmul_(to_variance, by_variance)
+        total.view(ctx.groups, -1, total.shape[1]).addcmul_(
+            to_held.unsqueeze(1), by_held.view(ctx.groups, -1, total.shape[1])
+        )
+        to_c, to_r = total, None
+        if ctx.has_rows:
+            r = rows[0]
+            grouped = total.view(ctx.groups, -1, total.shape[1])
+            to_c = (grouped * r.unsqueeze(1)).view_as(total)
+            to_r = ((total * c).view_as(grouped)).sum(1)
+        return None, None, to_c.sum(-1, keepdim=True) if c.dim() else to_c.sum(), to_r, None, None
+
+
+def _blocks(weight: Tensor, groups: int) -> list[tuple[slice, slice]]:
+    """Blocks of rows of the matrix that stay in the cache, and the groups they belong to: one, or several whole ones."""
+    rows = max(1, _BLOCK_BYTES // (weight.element_size() * weight.shape[1]))
+    size = weight.shape[0] // groups
+    if rows > size:
+        many = rows // size
+        spans = [slice(low, min(low + many, groups)) for low in range(0, groups, many)]
+        return [(slice(s.start * size, s.stop * size), s) for s in spans]
+    return [
+        (slice(group * size + low, group * size + min(low + rows, size)), slice(group, group + 1))
+        for group in range(groups)
+        for low in range(0, size, rows)
+    ]
 
 
 def _device(hardware: Hardware, target: Tensor, derivative: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:

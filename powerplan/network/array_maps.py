@@ -58,6 +58,31 @@ class ArrayMap(ABC):
     def gather(self, columns: Tensor) -> Tensor:
         """The value (N, *output_shape) made of the columns (N, G, P, o); transpose of ``columns``."""
 
+    def apply_columns(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The columns' values Y in a layout of the map's own; see ``columns_view`` and ``gather_columns``."""
+        return self.apply(x, weight)
+
+    def columns_view(self, vector: Tensor) -> Tensor:
+        """A quantity of every column (n_out,) in a shape that broadcasts against ``apply_columns``."""
+        return vector.view(self._bias_view)
+
+    def gather_columns(self, columns: Tensor) -> Tensor:
+        """The value (N, *output_shape) made of what ``apply_columns`` gives."""
+        return columns
+
+    def as_columns(self, columns: Tensor) -> Tensor:
+        """(N, G, P, o) of what ``apply_columns`` gives."""
+        return self.columns(columns)
+
+    def apply_uniform(self, x: Tensor, per_column: Tensor) -> Tensor:
+        """``apply`` with a matrix whose row i is per_column_i everywhere, (n_out,)."""
+        sums = self.patches(x).sum(-1, keepdim=True)
+        return self.gather(sums * self.per_column(per_column))
+
+    def row_sums(self, x: Tensor) -> Tensor:
+        """Sum over positions and batch of the rows' values, (G, n), for x (N, *input_shape)."""
+        return self.patches(x).sum((0, 2))
+
     def add_bias(self, value: Tensor, bias: Tensor | None) -> Tensor:
         """The value (N, *output_shape) with the bias of every output channel added."""
         return value if bias is None else value + bias.view(self._bias_view)
@@ -92,6 +117,9 @@ class LinearMap(ArrayMap):
 
     def gather(self, columns: Tensor) -> Tensor:
         return columns.reshape(columns.shape[0], *self.output_shape)
+
+    def apply_uniform(self, x: Tensor, per_column: Tensor) -> Tensor:
+        return x.sum(-1, keepdim=True) * per_column
 
     @property
     def _bias_view(self) -> tuple[int, ...]:
@@ -147,6 +175,11 @@ class ConvMap(_ConvolutionMap):
         if padding is None:
             x, padding = self._padded(x), (0,) * self._axes
         return convolve(x, kernel, stride=self.stride, padding=padding, dilation=self.dilation, groups=self.groups)
+
+    def apply_uniform(self, x: Tensor, per_column: Tensor) -> Tensor:
+        sums = self.apply(x, x.new_ones(self.groups, self.n_in)).unsqueeze(2)
+        grouped = per_column.view(self.groups, -1, *(1,) * self._axes)
+        return (sums * grouped).flatten(1, 2)
 
     def pull(self, adjoint: Tensor, weight: Tensor) -> Tensor:
         if self._built_in is None:
@@ -229,6 +262,18 @@ class ConvTransposeMap(_ConvolutionMap):
         full = columns.new_zeros(batch, channels, math.prod(self._full))
         full = full.scatter_add(2, flat, windows.reshape(batch, channels, -1))
         return F.pad(full.reshape(batch, channels, *self._full), self._cut(1))
+
+    def apply_columns(self, x: Tensor, weight: Tensor) -> Tensor:
+        return self.patches(x) @ self.matrices(weight).mT
+
+    def columns_view(self, vector: Tensor) -> Tensor:
+        return self.per_column(vector)
+
+    def gather_columns(self, columns: Tensor) -> Tensor:
+        return self.gather(columns)
+
+    def as_columns(self, columns: Tensor) -> Tensor:
+        return columns
 
     def _cut(self, sign: int) -> list[int]:
         """Widths for F.pad that cut the padding off (1) or put it back (-1)."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 
+from powerplan.checks import check_inputs, frozen_array
 from powerplan.errors import InvalidInput
 from powerplan.network.array_maps import ArrayMap, array_map
 from powerplan.network.digital import digital
@@ -63,31 +67,87 @@ def ideal_values(
     *,
     dtype: torch.dtype = torch.float64,
     device: str = "cpu",
-    keep: bool = True,
-) -> Mapping[str, torch.Tensor]:
+    keep: Collection[str] | None = None,
+    observe: Callable[[Node, torch.Tensor], None] | None = None,
+) -> dict[str, torch.Tensor]:
     """Value (B, *shape) of every node, and of "input", without noise.
 
     Args:
-        keep: keep every node's value; False = only that of the output, in less memory.
+        keep: names of the values wanted; None = all. The others are dropped as soon as nothing reads them.
+        observe: called with every crossbar node and its input (B, *input_shape).
     """
     values = {INPUT: torch.as_tensor(np.array(inputs), dtype=dtype, device=device)}
-    readers = network.last_readers
+    batch = len(values[INPUT])
     for node in network.nodes:
         x = [values[name] for name in node.inputs]
-        if isinstance(node.op, CrossbarOp):
+        if node.op.is_crossbar:
+            assert isinstance(node.op, CrossbarOp)
             maps = node_map(network, node)
             weight, bias = crossbar_tensors(node.op, dtype, device)
             values[node.name] = maps.add_bias(maps.apply(x[0], weight), bias)
+            if observe is not None:
+                observe(node, x[0])
         elif x:
             values[node.name] = digital(node.op, *x)
         else:
             values[node.name] = digital(node.op).to(device, dtype)
-        if not keep:
-            for name in readers.get(node.name, ()):
-                if name != network.output:
+        if keep is not None:
+            for name in network.last_readers.get(node.name, ()):
+                if name not in keep:
                     del values[name]
-    output = values[network.output]
-    batch = len(values[INPUT]) if INPUT in values else len(inputs)
-    if len(output) != batch:  # an output that no input reaches
-        values[network.output] = output.expand(batch, *output.shape[1:])
+    for name in values:  # what no input reaches is the same for all
+        if len(values[name]) != batch:
+            values[name] = values[name].expand(batch, *values[name].shape[1:])
     return values
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class IdealPass:
+    """What planning and prediction need to know of the noise-free pass of a batch.
+
+    Attributes:
+        output: (B, K) float64.
+        row_peaks: by crossbar layer, the largest |value| at each of its rows over batch and positions, (n_rows,).
+    """
+
+    output: torch.Tensor
+    row_peaks: Mapping[str, np.ndarray]
+
+
+def ideal_pass(network: Network, inputs: np.ndarray, *, device: str = "cpu") -> IdealPass:
+    """The noise-free pass of a batch in float64, a few inputs at a time; the last one of a network is remembered.
+
+    Args:
+        inputs: (B, *input_shape).
+    """
+    batch = check_inputs(inputs, network.input_shape)
+    key = hashlib.sha256(repr(batch.dtype).encode() + batch.tobytes()).hexdigest()
+    known = _PASSES.get(network)
+    if known is not None and known[0] == key:
+        return known[1]
+    peaks = {name: np.zeros(1) for name in network.layer_names}
+
+    def observe(node: Node, x: torch.Tensor) -> None:
+        maps = node_map(network, node)
+        rows = torch.stack([maps.patches(one[None]).abs().amax((0, 2)) for one in x]).amax(0)
+        peaks[node.name] = np.maximum(peaks[node.name], rows.reshape(-1).cpu().numpy())
+
+    largest = max(math.prod(shape) for shape in network.shapes.values())
+    outputs = []
+    step = max(1, _PASS_ENTRIES // largest)
+    with torch.no_grad():
+        for low in range(0, len(batch), step):
+            values = ideal_values(
+                network, batch[low : low + step], device=device, keep=(network.output,), observe=observe
+            )
+            outputs.append(values[network.output].flatten(1).cpu())
+    found = IdealPass(
+        output=torch.cat(outputs), row_peaks={name: frozen_array(peak, np.float64) for name, peak in peaks.items()}
+    )
+    _PASSES[network] = (key, found)
+    return found
+
+
+#: entries of the largest value of a few inputs worked on at a time
+_PASS_ENTRIES = 1 << 23
+_PASSES: WeakKeyDictionary[Network, tuple[str, IdealPass]] = WeakKeyDictionary()

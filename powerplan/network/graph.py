@@ -157,6 +157,15 @@ class Network:
         return dropped
 
     @cached_property
+    def noisy(self) -> frozenset[str]:
+        """Names of the nodes whose value depends on a crossbar."""
+        noisy: set[str] = set()
+        for node in self.nodes:
+            if node.op.is_crossbar or noisy.intersection(node.inputs):
+                noisy.add(node.name)
+        return frozenset(noisy)
+
+    @cached_property
     def crossbars(self) -> tuple[Node, ...]:
         """The nodes computed on crossbars, in order: layer i of gains and results is ``crossbars[i]``."""
         return tuple(node for node in self.nodes if node.op.is_crossbar)
@@ -183,7 +192,7 @@ class Network:
         """Ideal (noise-free, float64) outputs (B, *output_shape) for inputs (B, *input_shape)."""
         from powerplan.network.forward import ideal_values
 
-        values = ideal_values(self, check_inputs(inputs, self.input_shape), keep=False)
+        values = ideal_values(self, check_inputs(inputs, self.input_shape), keep=(self.output,))
         return frozen_array(values[self.output].numpy())
 
     def save(self, file: str | os.PathLike[str] | BinaryIO) -> None:
@@ -202,6 +211,12 @@ class Network:
         from powerplan.network.storage import load_network
 
         return load_network(file)
+
+    def _repr_html_(self) -> str:
+        """A card for notebooks."""
+        from powerplan.report.cards import network_card
+
+        return network_card(self)
 
     def __repr__(self) -> str:
         widths = "-".join(

@@ -20,7 +20,8 @@ NETWORK = pp.Network.mlp([WEIGHT], [BIAS])
 MEAN = RNG.normal(size=(3, 6))
 ROOT = 0.4 * RNG.normal(size=(3, 6, 6))
 COVARIANCE = ROOT @ ROOT.transpose(0, 2, 1)
-SQUARE = MEAN**2 + np.einsum("bii->bi", COVARIANCE)
+VARIANCE = np.einsum("bii->bi", COVARIANCE)
+SQUARE = MEAN**2 + VARIANCE
 C = 100e-6 / np.abs(WEIGHT).max() * 0.8
 COLUMNS = C * np.array([1.0, 1.2, 0.7, 0.3])
 V = 0.05
@@ -42,7 +43,7 @@ def test_constant_noise(gain: float | np.ndarray) -> None:
     hardware = pp.Hardware(programming_noise_std=3e-6, clip_conductance=False)
     found = at(hardware, gain)
     q = 2 * 3e-6**2 * SQUARE.sum(1)[:, None] / np.broadcast_to(gain, 4) ** 2
-    np.testing.assert_allclose(found.injected(tensor(SQUARE)).programming, q, rtol=1e-13)
+    np.testing.assert_allclose(found.injected(tensor(MEAN), tensor(VARIANCE)).programming, q, rtol=1e-13)
     np.testing.assert_array_equal(found.mean_weight, WEIGHT)
     np.testing.assert_allclose(found.mean(tensor(MEAN)), MEAN @ WEIGHT.T + BIAS, rtol=1e-13)
 
@@ -50,8 +51,8 @@ def test_constant_noise(gain: float | np.ndarray) -> None:
 @pytest.mark.parametrize("gain", [C, COLUMNS], ids=["layer_gain", "column_gains"])
 def test_read_noise(gain: float | np.ndarray) -> None:
     """σ_I²/(c_i v)² at every output, whatever the input."""
-    found = at(pp.Hardware(programming_noise_std=0, read_noise_std=2e-8), gain).injected(tensor(SQUARE))
-    np.testing.assert_allclose(found.read, (2e-8 / (np.broadcast_to(gain, 4) * V)) ** 2, rtol=1e-13)
+    found = at(pp.Hardware(programming_noise_std=0, read_noise_std=2e-8), gain).injected(tensor(MEAN), tensor(VARIANCE))
+    np.testing.assert_allclose(found.read, [(2e-8 / (np.broadcast_to(gain, 4) * V)) ** 2], rtol=1e-13)
     np.testing.assert_array_equal(found.programming, 0)
 
 
@@ -62,14 +63,14 @@ def test_row_noise() -> None:
     assert float(found.row_noise) == pytest.approx((4e-3 / V) ** 2, rel=1e-14)
     m = SQUARE.sum(1) + 6 * (4e-3 / V) ** 2
     q = np.broadcast_to((2 * 1e-6**2 / C**2 * m)[:, None], (3, 4))
-    np.testing.assert_allclose(found.injected(tensor(SQUARE)).programming, q, rtol=1e-13)
+    np.testing.assert_allclose(found.injected(tensor(MEAN), tensor(VARIANCE)).programming, q, rtol=1e-13)
 
 
 def test_proportional_noise() -> None:
     """s = ρG without clipping and with G_min = 0: q_i = ρ² Σ_j W_ij² m_j, whatever the gain."""
     hardware = pp.Hardware(programming_noise_std=0, programming_noise_proportional=0.07, clip_conductance=False)
     for gain in (C, COLUMNS, C / 100):
-        q = at(hardware, gain).injected(tensor(SQUARE)).programming
+        q = at(hardware, gain).injected(tensor(MEAN), tensor(VARIANCE)).programming
         np.testing.assert_allclose(q, 0.07**2 * SQUARE @ (WEIGHT**2).T, rtol=1e-12)
 
 
@@ -79,7 +80,7 @@ def test_array_power() -> None:
     for gain in (C, COLUMNS):
         conductance = 6e-6 + np.broadcast_to(gain, 4)[:, None] * np.abs(WEIGHT)
         power = (conductance * (V**2 * SQUARE.mean(0) + 1e-3**2)).sum()
-        assert float(at(hardware, gain).array_power(tensor(SQUARE))) == pytest.approx(power, rel=1e-12)
+        assert float(at(hardware, gain).array_power(tensor(MEAN), tensor(VARIANCE))) == pytest.approx(power, rel=1e-12)
 
 
 def test_tia_power() -> None:
@@ -115,11 +116,13 @@ def test_clipping_biases_the_weights() -> None:
 def test_zero_weights_and_no_noise() -> None:
     """A layer of zeros injects only the noise of idle devices; without noise nothing is injected at all."""
     zeros = pp.Network.mlp([np.zeros((4, 6))])
-    q = at(pp.Hardware(programming_noise_std=2e-6, clip_conductance=False), 1e-4, zeros).injected(tensor(SQUARE))
+    q = at(pp.Hardware(programming_noise_std=2e-6, clip_conductance=False), 1e-4, zeros).injected(
+        tensor(MEAN), tensor(VARIANCE)
+    )
     np.testing.assert_allclose(q.programming, np.tile(2 * 0.02**2 * SQUARE.sum(1)[:, None], 4), rtol=1e-12)
     for clip in (True, False):
         quiet = at(pp.Hardware(programming_noise_std=0, clip_conductance=clip))
-        assert not quiet.injected(tensor(SQUARE)).programming.any()
+        assert not quiet.injected(tensor(MEAN), tensor(VARIANCE)).programming.any()
         np.testing.assert_array_equal(quiet.mean_weight, WEIGHT)
 
 
@@ -205,14 +208,14 @@ def test_against_monte_carlo(case: str, columns: bool) -> None:
     gain = COLUMNS if columns else np.full(4, C)
     found = at(hardware, COLUMNS if columns else C)
     expected = monte_carlo(hardware, gain, 60_000)
-    mean, joint, square = tensor(MEAN[1:2]), tensor(COVARIANCE[1:2]), tensor(SQUARE[1:2])
-    injected = found.injected(square)
+    mean, joint = tensor(MEAN[1:2]), tensor(COVARIANCE[1:2])
+    injected = found.injected(mean, tensor(VARIANCE[1:2]))
     weight = found.mean_weight
     noisy = joint[0] + found.row_noise * torch.eye(6, dtype=torch.float64)
     covariance = weight @ noisy @ weight.T + torch.diag(injected.total[0])
     expected["mean"].check(found.mean(mean)[0])
     expected["covariance"].check(covariance)
-    expected["array"].check(found.array_power(square))
+    expected["array"].check(found.array_power(mean, tensor(VARIANCE[1:2])))
     expected["tia"].check(found.tia_power(mean, joint.diagonal(dim1=1, dim2=2), joint))
 
 
@@ -225,8 +228,10 @@ def test_derivatives_in_the_gains(case: str, columns: bool) -> None:
 
     def value(log_gain: torch.Tensor, log_volt: torch.Tensor) -> tuple[torch.Tensor, ...]:
         found = CrossbarMoments.at(crossbar, hardware, log_gain.exp(), log_volt.exp())
-        injected = found.injected(tensor(SQUARE))
-        power = found.array_power(tensor(SQUARE)) + found.tia_power(tensor(MEAN), tensor(SQUARE - MEAN**2))
+        injected = found.injected(tensor(MEAN), tensor(VARIANCE))
+        power = found.array_power(tensor(MEAN), tensor(VARIANCE)) + found.tia_power(
+            tensor(MEAN), tensor(SQUARE - MEAN**2)
+        )
         zero = 0 * (log_gain.sum() + log_volt)  # what does not depend on a gain is checked as well
         return found.mean_weight + zero, injected.programming + zero, injected.total + zero, 1e3 * power
 

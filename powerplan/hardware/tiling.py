@@ -1,0 +1,74 @@
+"""How a large matrix is divided over arrays of a limited size.
+
+An array has at most R rows and C columns of devices. A weight is a differential pair in one row and two columns, so
+an array computes at most R inputs of C/2 outputs; partial sums of row tiles are added digitally.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from powerplan.hardware.hardware import Hardware
+from powerplan.network import CrossbarOp, Network, Node
+
+#: device columns of one output: a differential pair
+COLUMNS_PER_OUTPUT = 2
+
+
+def row_tiles(rows: int, array_rows: int | None) -> list[slice]:
+    """The rows of every row tile: full arrays first, the rest in the last."""
+    return _cut(rows, array_rows or rows)
+
+
+def output_tiles(outputs: int, array_columns: int | None) -> list[slice]:
+    """The outputs of every column tile: full arrays first, the rest in the last."""
+    return _cut(outputs, max(1, array_columns // COLUMNS_PER_OUTPUT) if array_columns else outputs)
+
+
+def _cut(total: int, size: int) -> list[slice]:
+    return [slice(low, min(low + size, total)) for low in range(0, total, size)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerArrays:
+    """The arrays of one crossbar layer.
+
+    Attributes:
+        name: of the layer.
+        groups: of a grouped convolution, each with arrays of its own.
+        row_tiles, column_tiles: arrays along rows and columns of one group's matrix.
+        copies: arrays of the same content: positions if every position has its own, else 1.
+        reads: reads of each of these arrays in one inference.
+    """
+
+    name: str
+    groups: int
+    row_tiles: int
+    column_tiles: int
+    copies: int
+    reads: int
+
+    @property
+    def arrays(self) -> int:
+        """Number of arrays."""
+        return self.groups * self.row_tiles * self.column_tiles * self.copies
+
+
+def layer_arrays(network: Network, hardware: Hardware) -> tuple[LayerArrays, ...]:
+    """The arrays of every crossbar layer."""
+    return tuple(_arrays(network, hardware, node) for node in network.crossbars)
+
+
+def _arrays(network: Network, hardware: Hardware, node: Node) -> LayerArrays:
+    op = node.op
+    assert isinstance(op, CrossbarOp)
+    positions = op.reads(network.shapes[node.inputs[0]])
+    unrolled = hardware.mapping == "unrolled"
+    return LayerArrays(
+        name=node.name,
+        groups=op.groups,
+        row_tiles=len(row_tiles(op.n_in, hardware.array_rows)),
+        column_tiles=len(output_tiles(op.n_out // op.groups, hardware.array_columns)),
+        copies=positions if unrolled else 1,
+        reads=1 if unrolled else positions,
+    )
