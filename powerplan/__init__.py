@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from powerplan._version import __version__
 
 if TYPE_CHECKING:
-    from powerplan.deployment import Export as Export, export as export
     from powerplan.batch import Study as Study, StudyResult as StudyResult
+    from powerplan.deployment import Export as Export, export as export
     from powerplan.errors import (
         CorruptFile as CorruptFile,
         InvalidInput as InvalidInput,
@@ -46,6 +46,12 @@ if TYPE_CHECKING:
         Steps as Steps,
         frontier as frontier,
         plan as plan,
+    )
+    from powerplan.report.html import report_html as report_html, write_report as write_report
+    from powerplan.report.plots import (
+        plot_frontier as plot_frontier,
+        plot_plan as plot_plan,
+        plot_predicted_simulated as plot_predicted_simulated,
     )
 
 _HOMES = {
@@ -84,6 +90,8 @@ _HOMES = {
         "plan",
     ),
     "powerplan.montecarlo": ("Simulation", "simulate"),
+    "powerplan.report.html": ("report_html", "write_report"),
+    "powerplan.report.plots": ("plot_frontier", "plot_plan", "plot_predicted_simulated"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

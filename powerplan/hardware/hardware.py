@@ -244,6 +244,12 @@ class Hardware:
         check.done()
         return replace(self, **changes)
 
+    def _repr_html_(self) -> str:
+        """A card for notebooks."""
+        from powerplan.report.cards import hardware_card
+
+        return hardware_card(self)
+
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain values (for JSON and TOML)."""
         return {f.name: to_plain(getattr(self, f.name)) for f in fields(self)}

@@ -93,6 +93,12 @@ class Simulation:
         """95 % confidence interval of power [W]."""
         return _interval(self.power, self.power_standard_error)
 
+    def _repr_html_(self) -> str:
+        """A card for notebooks."""
+        from powerplan.report.cards import simulation_card
+
+        return simulation_card(self)
+
     def accuracy(self, labels: npt.ArrayLike) -> float:
         """Classification accuracy, mean over draws.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,11 @@ from powerplan.hardware import Gains, Hardware
 from powerplan.moments.prediction import Prediction
 from powerplan.planning.outcome import Certificate, DiscreteGap, ShadowPrices, Termination, Verification
 from powerplan.planning.targets import Target
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from powerplan.network import Network
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -140,6 +145,29 @@ class Plan:
         from powerplan.planning.plan_file import load_plan
 
         return load_plan(file)
+
+    def _repr_html_(self) -> str:
+        """A card for notebooks."""
+        from powerplan.report.cards import plan_card
+
+        return plan_card(self)
+
+    def plot(self, file: str | os.PathLike[str] | None = None, *, title: str = "") -> Figure:
+        """Gain, power and share of error of every layer as a figure (matplotlib, extra ``plot``).
+
+        Args:
+            file: also write it: .png, .svg or .pdf.
+            title: what was planned, put before the target.
+        """
+        from powerplan.report.plots import plot_plan
+
+        return plot_plan(self, title=title, file=file)
+
+    def report(self, file: str | os.PathLike[str], *, title: str = "", network: Network | None = None) -> None:
+        """Write the plan as one self-contained HTML page; with its network also operations and ranges used."""
+        from powerplan.report.html import write_report
+
+        write_report(self, file, title=title, network=network)
 
     def table(self) -> str:
         """The plan as text: a row per layer and the answer below."""
