@@ -1,0 +1,45 @@
+"""``powerplan presets``."""
+
+from __future__ import annotations
+
+import click
+
+from powerplan.cli import options as opt
+from powerplan.cli.output import document, write_json
+
+
+@click.command("presets", short_help="Published device technologies.")
+@click.argument("names", nargs=-1)
+@opt.output_options
+def command(names: tuple[str, ...], as_json: bool) -> None:
+    """List the published technologies that --preset knows, or only NAMES: range, source, what to know.
+
+    \b
+    powerplan presets
+    powerplan presets pcm_nandakumar2019 --json
+    """
+    from powerplan.checks import choice
+    from powerplan.hardware.presets import Presets, presets
+
+    every = presets()
+    chosen = Presets(p for p in every if not names or p.name in [choice("preset", n, every.names) for n in names])
+    if not as_json:
+        click.echo(str(chosen))
+        return
+    write_json(
+        document(
+            "presets",
+            presets=[
+                {
+                    "name": preset.name,
+                    "kind": preset.kind,
+                    "citation": preset.citation,
+                    "conductances": list(preset.conductances),
+                    "times": list(preset.times),
+                    "caveats": list(preset.caveats),
+                    "hardware": preset.hardware.to_dict(),
+                }
+                for preset in chosen
+            ],
+        )
+    )
