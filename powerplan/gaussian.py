@@ -32,6 +32,13 @@ class Tail(NamedTuple):
     alpha: Tensor
 
 
+def higher_powers(t: Tail, std: Tensor) -> tuple[Tensor, Tensor]:
+    """E[T³] and E[T⁴]: with J_n = E[(T/σ)ⁿ],  J_{n+1} = n J_{n−1} − |α| J_n."""
+    distance = torch.where(t.alpha >= 0, t.alpha, -t.alpha).clamp(max=_FAR)
+    third = std * (2 * std * t.mean - distance * t.square)
+    return third, std * (3 * std * t.square - distance * third)
+
+
 class Rectified(NamedTuple):
     """Mean and variance of max(0, z) and E[d max(0, z)/dz] = P(z > 0)."""
 

@@ -343,7 +343,7 @@ def test_a_constant() -> None:
     ("op", "shape"), [(ops.Softmax(), (2, 5)), (ops.LayerNorm(epsilon=1e-3), (3, 4)), (ops.Softmax(), (4, 40))]
 )
 def test_an_operation_without_a_rule(op: ops.Op, shape: tuple[int, ...]) -> None:
-    """Automatic differentiation gives what the closed Jacobians give; the variance exactly, or within 40 % at random."""
+    """Automatic differentiation gives what the closed Jacobians give; variances exactly, or within 40 % if random."""
     means, variances = inputs(Case(op, (shape,)))
     variances = [1e-6 * v for v in variances]
     found, closed = at_the_mean(op, means, variances), linearize(op, means, variances)
