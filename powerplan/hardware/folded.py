@@ -16,6 +16,8 @@ from torch import Tensor
 
 #: standard deviations beyond which a Gaussian has not been folded, in double precision
 _FAR = 1e3
+#: a smaller spread than this cannot be told from none
+_LEAST = 1e-9
 _ROOT = 1 / math.sqrt(2)
 
 
@@ -24,15 +26,14 @@ def folded_decay(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
 
     Computed in double precision whatever is given: the variance is a difference of nearly equal numbers.
     """
-    a, b = mean.double(), std.double()
+    a, b = mean.double(), std.double().clamp(min=_LEAST)
     first = _decay(a, b)
     second = _decay(2 * a, 2 * b)
     return first.to(mean.dtype), (second - first * first).clamp(min=0).to(mean.dtype)
 
 
 def _decay(a: Tensor, b: Tensor) -> Tensor:
-    """E[e^(−|z|)], z ~ N(a, b²)."""
-    b = b.clamp(min=1e-9)
+    """E[e^(−|z|)], z ~ N(a, b²), b > 0."""
     ratio = (a / b).clamp(max=_FAR)
     near = ratio - b
     unfolded = near > 0
