@@ -22,7 +22,17 @@ from powerplan_client.errors import (
     Unavailable,
     Violation,
 )
-from powerplan_client.inputs import Gains, Hardware, MaxMSE, MaxNMSE, MaxPower, Profile
+from powerplan_client.inputs import (
+    Gains,
+    Hardware,
+    MaxAccuracyDrop,
+    MaxFlipRate,
+    MaxMSE,
+    MaxNMSE,
+    MaxOutputMSE,
+    MaxPower,
+    Profile,
+)
 from powerplan_client.networks import Network, Node, Onnx
 from powerplan_client.results import (
     Job,
@@ -49,8 +59,11 @@ __all__ = [
     "Job",
     "JobEvent",
     "JobState",
+    "MaxAccuracyDrop",
+    "MaxFlipRate",
     "MaxMSE",
     "MaxNMSE",
+    "MaxOutputMSE",
     "MaxPower",
     "Network",
     "Node",

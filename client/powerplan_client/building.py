@@ -42,6 +42,7 @@ def plan_task(
         hardware=_fields(pb.Hardware, "hardware", hardware_fields(hardware)),
         inputs=packer.array(inputs),
         settings=plan_settings(options),
+        corners=[_fields(pb.Hardware, "corners", hardware_fields(corner)) for corner in options.get("corners") or ()],
     )
     if target is not None:
         task.target.CopyFrom(target_message(target))
@@ -84,6 +85,9 @@ def plan_settings(options: Mapping[str, Any]) -> pb.PlanSettings:
     values = {field: options.get(name) for field, name in _PLAIN_SETTINGS.items()}
     optimize = options.get("optimize", ())
     settings = _fields(pb.PlanSettings, "settings", values)
+    weights = options.get("output_weights")
+    if weights is not None:
+        settings.output_weights.extend(np.asarray(weights, dtype=np.float64).ravel().tolist())
     if "granularity" in options:
         settings.granularity = _enum(pb.Granularity, "GRANULARITY_", "granularity", options["granularity"])
     if "method" in options:

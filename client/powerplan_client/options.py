@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -52,6 +52,8 @@ class PlanOptions(RequestOptions, total=False):
     method: predictor to plan on.
     tolerance, max_iterations: when to stop.
     time_limit: seconds after which the best plan so far is returned.
+    corners: further hardware in which the same gains meet the target too.
+    output_weights: (K,) weights >= 0 of the outputs' squared errors, scaled to mean 1.
     """
 
     granularity: str
@@ -65,6 +67,8 @@ class PlanOptions(RequestOptions, total=False):
     tolerance: float
     max_iterations: int
     time_limit: float | None
+    corners: Sequence[Any]
+    output_weights: Sequence[float] | np.ndarray | None
 
 
 class SubmitOptions(PlanOptions, total=False):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -215,11 +216,24 @@ class LimitPrice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConstraintPrice:
+    """d log objective / d log bound of one binding constraint: of a corner (0 = nominal) and, if given, an output."""
+
+    corner: int
+    output: int | None
+    price: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShadowPrices:
-    """What the constraints cost: d log objective / d log target, and the price of every active limit."""
+    """What the constraints cost: d log objective / d log target, and the price of every active limit.
+
+    ``constraints``: the price of every binding constraint; they sum to ``target``.
+    """
 
     target: float
     limits: tuple[LimitPrice, ...] = ()
+    constraints: tuple[ConstraintPrice, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,7 +249,17 @@ class Verification:
     power: float
     power_standard_error: float
     ratio: float
+    ratio_standard_error: float = 0.0
     calibrated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Corner:
+    """A further hardware in which a plan meets its target with the same gains."""
+
+    hardware: Hardware
+    prediction: Prediction
+    verification: Verification | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -246,6 +270,9 @@ class Plan:
         gains: of every crossbar layer.
         prediction: error and power at these gains.
         target, granularity, optimize, hardware: what was asked, every default filled in.
+        reached: the target's quantity as predicted, the worst over outputs and corners.
+        output_weights: (K,) weights of the outputs in the error, with mean 1; None = all alike.
+        corners: further hardware; ``hardware``, ``prediction`` and ``verification`` are the nominal ones.
         termination: why planning stopped.
         certificate, shadow_prices: None if the target is infeasible.
         baseline_gains, baseline_power [W], baseline_mse: one conductance range for every layer at the same
@@ -271,6 +298,9 @@ class Plan:
     saving: float | None
     verification: Verification | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    reached: float = math.nan
+    output_weights: tuple[float, ...] | None = None
+    corners: tuple[Corner, ...] = ()
     info: CallInfo | None = None
 
     @property

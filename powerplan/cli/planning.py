@@ -8,7 +8,7 @@ from powerplan.checks import Checker
 from powerplan.cli.chat import Chat
 from powerplan.cli.exits import Exit
 from powerplan.cli.options import split_names
-from powerplan.cli.problem import Problem, per_layer, read_problem
+from powerplan.cli.problem import Problem, per_layer, read_hardware, read_problem
 
 if TYPE_CHECKING:
     from powerplan.planning import Plan
@@ -34,6 +34,10 @@ def plan_arguments(chat: Chat, options: dict[str, Any], seed: int) -> tuple[Prob
         "seed": seed,
         "deadline": deadline,
     }
+    if options["corner_files"]:
+        arguments["corners"] = [read_hardware(file, {}) for file in options["corner_files"]]
+    if options["output_weights"] is not None:
+        arguments["output_weights"] = options["output_weights"]
     return problem, arguments
 
 
@@ -42,8 +46,8 @@ def print_outcome(chat: Chat, plan: Plan, code: Exit) -> None:
     if code in (Exit.INFEASIBLE, Exit.LIMIT):
         chat.error(f"{plan.termination.outcome.value}: {plan.termination.message}")
     elif code is Exit.VERIFICATION:
-        assert plan.verification is not None
+        worst = max(check.ratio for check in plan.verifications)
         chat.error(
-            f"verification: simulated / target = {plan.verification.ratio:.4f}, above 1 by more than its error. "
+            f"verification: simulated / target = {worst:.4f}, above 1 by more than its error. "
             "Plan again with --calibrate, or with a lower target."
         )

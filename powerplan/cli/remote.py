@@ -136,7 +136,7 @@ class Remote:
         """As :func:`powerplan.plan`."""
         with errors():
             answer = self.client.plan(network, hardware, inputs, target, **_given(options))
-        return _plan(answer, hardware, target)
+        return _plan(answer, hardware, options.get("corners", ()), target)
 
     def frontier(
         self,
@@ -152,7 +152,7 @@ class Remote:
         plans: list[Plan] = []
         with errors():
             for answer in self.client.frontier(network, hardware, inputs, list(targets), **_given(options)):
-                plans.append(_plan(answer, hardware, targets[len(plans)]))
+                plans.append(_plan(answer, hardware, options.get("corners", ()), targets[len(plans)]))
                 if on_point is not None:
                     on_point(len(plans) - 1, plans[-1])
         return tuple(plans)
@@ -209,9 +209,9 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in renamed.items() if value is not None and name != "progress"}
 
 
-def _plan(answer: Any, hardware: Hardware, target: Target) -> Plan:
-    from powerplan.planning import Certificate, Outcome, Plan, ShadowPrices, Termination, Verification
-    from powerplan.planning.outcome import LimitPrice
+def _plan(answer: Any, hardware: Hardware, corners: Sequence[Hardware], target: Target) -> Plan:
+    from powerplan.planning import Certificate, ConstraintPrice, Corner, Outcome, Plan, ShadowPrices, Termination
+    from powerplan.planning.outcome import LimitPrice, Verification
 
     termination = _engine_value(Termination, answer.termination, outcome=Outcome(answer.termination.outcome.value))
     prices = answer.shadow_prices
@@ -226,10 +226,21 @@ def _plan(answer: Any, hardware: Hardware, target: Target) -> Plan:
         certificate=_optional(Certificate, answer.certificate),
         shadow_prices=prices
         and _engine_value(
-            ShadowPrices, prices, limits=tuple(_engine_value(LimitPrice, limit) for limit in prices.limits)
+            ShadowPrices,
+            prices,
+            limits=tuple(_engine_value(LimitPrice, limit) for limit in prices.limits),
+            constraints=tuple(_engine_value(ConstraintPrice, price) for price in prices.constraints),
         ),
         baseline_gains=_optional(Gains, answer.baseline_gains),
         verification=_optional(Verification, answer.verification),
+        corners=tuple(
+            Corner(
+                hardware=corner,
+                prediction=_engine_value(Prediction, given.prediction),
+                verification=_optional(Verification, given.verification),
+            )
+            for corner, given in zip(corners, answer.corners, strict=True)
+        ),
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,13 +25,13 @@ from powerplan.hardware import Gains
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import RunningEstimate, Simulation
 from powerplan.planning.plan_value import Plan
-from powerplan.planning.targets import MaxNMSE, Target
+from powerplan.planning.targets import Target
 from powerplan_client._generated import v1 as pb
 from powerplan_server.wire.blobs import BlobResolver, MemoryBlobs
 from powerplan_server.wire.gains import gains_from_proto, gains_to_proto, rename_gains
 from powerplan_server.wire.limits import WireLimits
 from powerplan_server.wire.plans import plan_to_proto
-from powerplan_server.wire.profiles import SOLVERS, Profile, needs_signal_power, plan_profile, profile_from_proto
+from powerplan_server.wire.profiles import SOLVERS, Profile, check_profile_targets, plan_profile, profile_from_proto
 from powerplan_server.wire.reading import Reader
 from powerplan_server.wire.results import prediction_to_proto, running_to_proto, simulation_to_proto
 from powerplan_server.wire.tasks import (
@@ -109,7 +109,7 @@ def run_frontier(
         subject = _subject(reader, request.task, needs_target=False, targets=targets)
         clock.decoded()
         if request.validate_only:
-            _check_plannable(subject)
+            _check_plannable(subject, targets)
             emit(pb.FrontierResponse(info=clock.info(request.request_id)))
             return
 
@@ -262,8 +262,8 @@ def _subject(reader: Reader, task: pb.PlanTask, *, needs_target: bool, targets: 
     subject: _Subject | None
     if task.HasField("profile"):
         subject = profile_from_proto(place, task, needs_target=needs_target)
-        if subject is not None and any(isinstance(t, MaxNMSE) for t in targets or ()):
-            needs_signal_power(place, subject[0])
+        if subject is not None:
+            check_profile_targets(place, reader.at("targets"), subject[0], targets or ())
     else:
         subject = task_from_proto(place, task, needs_target=needs_target)
     reader.done()
@@ -345,6 +345,7 @@ def _plan(arguments: PlanArguments, target: Target, context: CallContext) -> Pla
             problem.inputs,
             target,
             progress=lambda stage, fraction: context.progress(pb.Progress(stage=stage, fraction=fraction)),
+            corners=arguments.corners,
             **arguments.options,
         )
 
@@ -366,30 +367,34 @@ def _frontier(
             problem.inputs,
             targets=targets,
             on_point=progressed,
+            corners=arguments.corners,
             **arguments.options,
         )
 
 
-def _check_plannable(subject: _Subject) -> None:
+def _check_plannable(subject: _Subject, targets: Sequence[Target] = ()) -> None:
     """Every check that planning makes before it begins to optimise."""
     if not isinstance(subject, PlanArguments):
         return
-    from powerplan.planning.free_gains import check_noisy, free_gains, hold
+    from powerplan.planning.requirements import requirement
+    from powerplan.planning.session import Session
 
     problem, options = subject.problem, subject.options
     with _paths(rename_engine):
-        check_noisy(problem.hardware)
-        held = hold(
-            problem.network, problem.hardware, problem.inputs, options.get("conductance"), options.get("voltage")
-        )
-        free_gains(
+        session = Session.of(
             problem.network,
             problem.hardware,
             problem.inputs,
             granularity=options["granularity"],
             optimize=options.get("optimize", ("conductance",)),
-            held=held,
+            conductance=options.get("conductance"),
+            voltage=options.get("voltage"),
+            method=options["method"],
+            corners=subject.corners,
+            output_weights=options.get("output_weights"),
         )
+        for target in targets if subject.target is None else (subject.target,):
+            requirement(target, session.predictors, session.weights)
 
 
 def _profile_plan(profile: Profile, target: Target) -> pb.ProfilePlan:

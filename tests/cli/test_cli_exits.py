@@ -15,9 +15,11 @@ def ended(outcome: Outcome, ratio: float | None = None, target: Any = None) -> A
     """What the exit code is decided by; the simulated MSE has a relative standard error of 1 %, power of 0.1 %."""
     check = None
     if ratio is not None:
-        check = SimpleNamespace(ratio=ratio, mse=1.0, mse_standard_error=0.01, power=1.0, power_standard_error=0.001)
+        check = SimpleNamespace(ratio=ratio, ratio_standard_error=0.001 if isinstance(target, MaxPower) else 0.01)
     return SimpleNamespace(
-        termination=SimpleNamespace(outcome=outcome), verification=check, target=target or MaxNMSE(0.01)
+        termination=SimpleNamespace(outcome=outcome),
+        verifications=() if check is None else (check,),
+        target=target or MaxNMSE(0.01),
     )
 
 

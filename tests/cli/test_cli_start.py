@@ -61,7 +61,7 @@ def test_version(run: Callable[..., Result]) -> None:
         (["plan", "--max-nsme", "0.1"], "--max-nmse"),
         (["plan", "--max-nmse", "much"], "got 'much'"),
         (["plan", "--example", "iris"], "target: got none"),
-        (["plan", "--example", "iris", "--max-nmse", "1%", "--max-mse", "1"], "got --max-nmse and --max-mse"),
+        (["plan", "--example", "iris", "--max-nmse", "1%", "--max-mse", "1"], "got --max-mse and --max-nmse"),
         (["plan", "--max-nmse", "1%"], "network: give exactly one of"),
         (["plan", "--example", "iris", "--network", "x.npz", "--max-nmse", "1%"], "network: give exactly one of"),
         (["plan", "--network", "x.npz", "--max-nmse", "1%"], "inputs: --network needs calibration inputs"),

@@ -72,6 +72,7 @@ def make_plan(make_prediction: Callable[..., Prediction]) -> Callable[..., Plan]
             "gains": Gains(conductance=(25e-6, 40e-6, 100e-6), voltage=(0.2, 0.1, 0.05)),
             "prediction": make_prediction(nmse, power),
             "target": MaxNMSE(nmse),
+            "reached": nmse,
             "granularity": "layer",
             "optimize": ("conductance",),
             "hardware": Hardware(),

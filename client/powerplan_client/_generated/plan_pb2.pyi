@@ -85,6 +85,34 @@ OUTCOME_DEADLINE: Outcome.ValueType  # 4
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 @_typing.final
+class AccuracyDrop(_message.Message):
+    """Largest fall of the expected accuracy on the calibration inputs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FRACTION_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    fraction: _builtins.float
+    """Absolute: 0.01 is one percentage point. > 0, below the accuracy of the ideal network on these inputs."""
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """(B) classes of the calibration inputs, from 0."""
+
+    def __init__(
+        self,
+        *,
+        fraction: _builtins.float = ...,
+        labels: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fraction", b"fraction", "labels", b"labels"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccuracyDrop: _TypeAlias = AccuracyDrop  # noqa: Y015
+
+@_typing.final
 class Target(_message.Message):
     """What a plan must reach."""
 
@@ -93,24 +121,38 @@ class Target(_message.Message):
     MAX_MSE_FIELD_NUMBER: _builtins.int
     MAX_NMSE_FIELD_NUMBER: _builtins.int
     MAX_POWER_WATTS_FIELD_NUMBER: _builtins.int
+    MAX_OUTPUT_MSE_FIELD_NUMBER: _builtins.int
+    MAX_ACCURACY_DROP_FIELD_NUMBER: _builtins.int
+    MAX_FLIP_RATE_FIELD_NUMBER: _builtins.int
     max_mse: _builtins.float
     """Least power such that the mean squared error of the outputs is at most this."""
     max_nmse: _builtins.float
     """Least power such that MSE / mean y*^2 is at most this; 0.01 is 1 %."""
     max_power_watts: _builtins.float
     """Least mean squared error such that the power of one inference is at most this."""
+    max_output_mse: _builtins.float
+    """Least power such that the mean squared error of every single output is at most this."""
+    max_flip_rate: _builtins.float
+    """Least power such that at most this fraction of the outputs changes class, < 1."""
+    @_builtins.property
+    def max_accuracy_drop(self) -> Global___AccuracyDrop:
+        """Least power such that the expected accuracy falls by at most this."""
+
     def __init__(
         self,
         *,
         max_mse: _builtins.float = ...,
         max_nmse: _builtins.float = ...,
         max_power_watts: _builtins.float = ...,
+        max_output_mse: _builtins.float = ...,
+        max_accuracy_drop: Global___AccuracyDrop | None = ...,
+        max_flip_rate: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "max_mse", b"max_mse", "max_nmse", b"max_nmse", "max_power_watts", b"max_power_watts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "max_accuracy_drop", b"max_accuracy_drop", "max_flip_rate", b"max_flip_rate", "max_mse", b"max_mse", "max_nmse", b"max_nmse", "max_output_mse", b"max_output_mse", "max_power_watts", b"max_power_watts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "max_mse", b"max_mse", "max_nmse", b"max_nmse", "max_power_watts", b"max_power_watts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "max_accuracy_drop", b"max_accuracy_drop", "max_flip_rate", b"max_flip_rate", "max_mse", b"max_mse", "max_nmse", b"max_nmse", "max_output_mse", b"max_output_mse", "max_power_watts", b"max_power_watts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_bound: _TypeAlias = _typing.Literal["max_mse", "max_nmse", "max_power_watts"]  # noqa: Y015
+    _WhichOneofReturnType_bound: _TypeAlias = _typing.Literal["max_mse", "max_nmse", "max_power_watts", "max_output_mse", "max_accuracy_drop", "max_flip_rate"]  # noqa: Y015
     _WhichOneofArgType_bound: _TypeAlias = _typing.Literal["bound", b"bound"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_bound) -> _WhichOneofReturnType_bound | None: ...
 
@@ -133,6 +175,7 @@ class PlanSettings(_message.Message):
     MAX_ITERATIONS_FIELD_NUMBER: _builtins.int
     TIME_LIMIT_SECONDS_FIELD_NUMBER: _builtins.int
     METHOD_FIELD_NUMBER: _builtins.int
+    OUTPUT_WEIGHTS_FIELD_NUMBER: _builtins.int
     granularity: _gains_pb2.Granularity.ValueType
     """How finely the conductance gains are chosen. Default GRANULARITY_LAYER."""
     verify_draws: _builtins.int
@@ -169,6 +212,10 @@ class PlanSettings(_message.Message):
         Default: voltage_max / largest activation over the calibration inputs.
         """
 
+    @_builtins.property
+    def output_weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """(K) weights >= 0 of the outputs' squared errors, scaled to mean 1; not with targets on classes. Default: all alike."""
+
     def __init__(
         self,
         *,
@@ -183,10 +230,11 @@ class PlanSettings(_message.Message):
         max_iterations: _builtins.int | None = ...,
         time_limit_seconds: _builtins.float | None = ...,
         method: _prediction_pb2.PredictionMethod.ValueType = ...,
+        output_weights: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_max_iterations", b"_max_iterations", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "max_iterations", b"max_iterations", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_max_iterations", b"_max_iterations", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "granularity", b"granularity", "held_conductance_siemens", b"held_conductance_siemens", "held_voltage_volts", b"held_voltage_volts", "max_iterations", b"max_iterations", "method", b"method", "optimize", b"optimize", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_max_iterations", b"_max_iterations", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "granularity", b"granularity", "held_conductance_siemens", b"held_conductance_siemens", "held_voltage_volts", b"held_voltage_volts", "max_iterations", b"max_iterations", "method", b"method", "optimize", b"optimize", "output_weights", b"output_weights", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__calibrate: _TypeAlias = _typing.Literal["calibrate"]  # noqa: Y015
     _WhichOneofArgType__calibrate: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate"]  # noqa: Y015
@@ -311,6 +359,7 @@ class PlanTask(_message.Message):
     PROFILE_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
+    CORNERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def network(self) -> _network_pb2.Network:
         """The network to plan for."""
@@ -335,6 +384,10 @@ class PlanTask(_message.Message):
     def settings(self) -> Global___PlanSettings:
         """How to plan. With a profile: left unset."""
 
+    @_builtins.property
+    def corners(self) -> _containers.RepeatedCompositeFieldContainer[_hardware_pb2.Hardware]:
+        """Further hardware: the same gains meet the target there too. With a profile: left empty."""
+
     def __init__(
         self,
         *,
@@ -344,10 +397,11 @@ class PlanTask(_message.Message):
         profile: Global___PlanningProfile | None = ...,
         target: Global___Target | None = ...,
         settings: Global___PlanSettings | None = ...,
+        corners: _abc.Iterable[_hardware_pb2.Hardware] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hardware", b"hardware", "inputs", b"inputs", "network", b"network", "profile", b"profile", "settings", b"settings", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hardware", b"hardware", "inputs", b"inputs", "network", b"network", "profile", b"profile", "settings", b"settings", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corners", b"corners", "hardware", b"hardware", "inputs", b"inputs", "network", b"network", "profile", b"profile", "settings", b"settings", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -381,7 +435,7 @@ class Termination(_message.Message):
     elapsed_seconds: _builtins.float
     """Wall time of the optimisation."""
     best_reachable: _builtins.float
-    """If infeasible: the lowest reachable value of the bounded quantity (MSE, NMSE or watts)."""
+    """If infeasible: the lowest reachable value of the bounded quantity (MSE, NMSE, fraction or watts)."""
     advice: _builtins.str
     """What the outcome means and what to do next."""
     @_builtins.property
@@ -478,6 +532,38 @@ class LimitPrice(_message.Message):
 Global___LimitPrice: _TypeAlias = LimitPrice  # noqa: Y015
 
 @_typing.final
+class ConstraintPrice(_message.Message):
+    """Price of one binding constraint."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORNER_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    corner: _builtins.int
+    """The corner it binds in: 0 is the nominal hardware, 1 the first of the further ones."""
+    output: _builtins.int
+    """The output it is about; unset if it is about all of them."""
+    price: _builtins.float
+    """d log objective / d log bound of this constraint alone."""
+    def __init__(
+        self,
+        *,
+        corner: _builtins.int = ...,
+        output: _builtins.int | None = ...,
+        price: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "output", b"output"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "corner", b"corner", "output", b"output", "price", b"price"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__output: _TypeAlias = _typing.Literal["output"]  # noqa: Y015
+    _WhichOneofArgType__output: _TypeAlias = _typing.Literal["_output", b"_output"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
+
+Global___ConstraintPrice: _TypeAlias = ConstraintPrice  # noqa: Y015
+
+@_typing.final
 class ShadowPrices(_message.Message):
     """What the constraints cost."""
 
@@ -485,21 +571,27 @@ class ShadowPrices(_message.Message):
 
     TARGET_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    CONSTRAINTS_FIELD_NUMBER: _builtins.int
     target: _builtins.float
     """d log objective / d log target. The objective is the power, or the MSE under a power budget."""
     @_builtins.property
     def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitPrice]:
         """The price of every active limit."""
 
+    @_builtins.property
+    def constraints(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConstraintPrice]:
+        """The price of every binding constraint; they sum to target."""
+
     def __init__(
         self,
         *,
         target: _builtins.float = ...,
         limits: _abc.Iterable[Global___LimitPrice] | None = ...,
+        constraints: _abc.Iterable[Global___ConstraintPrice] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["constraints", b"constraints", "limits", b"limits", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -521,6 +613,7 @@ class Verification(_message.Message):
     POWER_STANDARD_ERROR_WATTS_FIELD_NUMBER: _builtins.int
     RATIO_FIELD_NUMBER: _builtins.int
     CALIBRATED_FIELD_NUMBER: _builtins.int
+    RATIO_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
     draws: _builtins.int
     """Draws made."""
     seed: _builtins.int
@@ -538,9 +631,11 @@ class Verification(_message.Message):
     power_standard_error_watts: _builtins.float
     """Its standard error."""
     ratio: _builtins.float
-    """Simulated value / bound of the target's quantity (MSE, NMSE or power)."""
+    """Simulated value / bound of the target's quantity; of the worst output if it is about single outputs."""
     calibrated: _builtins.bool
-    """The target was rescaled once so that the simulation meets it."""
+    """The target was adjusted once so that the simulation meets it."""
+    ratio_standard_error: _builtins.float
+    """Standard error of ratio."""
     def __init__(
         self,
         *,
@@ -554,14 +649,51 @@ class Verification(_message.Message):
         power_standard_error_watts: _builtins.float = ...,
         ratio: _builtins.float = ...,
         calibrated: _builtins.bool = ...,
+        ratio_standard_error: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibrated", b"calibrated", "draws", b"draws", "mse", b"mse", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "ratio", b"ratio", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibrated", b"calibrated", "draws", b"draws", "mse", b"mse", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "ratio", b"ratio", "ratio_standard_error", b"ratio_standard_error", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Verification: _TypeAlias = Verification  # noqa: Y015
+
+@_typing.final
+class PlanCorner(_message.Message):
+    """A further hardware in which a plan meets its target."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HARDWARE_FIELD_NUMBER: _builtins.int
+    PREDICTION_FIELD_NUMBER: _builtins.int
+    VERIFICATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def hardware(self) -> _hardware_pb2.Hardware:
+        """The hardware, every default filled in."""
+
+    @_builtins.property
+    def prediction(self) -> _prediction_pb2.Prediction:
+        """Predicted error and power there."""
+
+    @_builtins.property
+    def verification(self) -> Global___Verification:
+        """Monte Carlo check there, if asked for."""
+
+    def __init__(
+        self,
+        *,
+        hardware: _hardware_pb2.Hardware | None = ...,
+        prediction: _prediction_pb2.Prediction | None = ...,
+        verification: Global___Verification | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hardware", b"hardware", "prediction", b"prediction", "verification", b"verification"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hardware", b"hardware", "prediction", b"prediction", "verification", b"verification"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanCorner: _TypeAlias = PlanCorner  # noqa: Y015
 
 @_typing.final
 class Plan(_message.Message):
@@ -605,6 +737,9 @@ class Plan(_message.Message):
     SAVING_FIELD_NUMBER: _builtins.int
     VERIFICATION_FIELD_NUMBER: _builtins.int
     PROVENANCE_FIELD_NUMBER: _builtins.int
+    REACHED_FIELD_NUMBER: _builtins.int
+    OUTPUT_WEIGHTS_FIELD_NUMBER: _builtins.int
+    CORNERS_FIELD_NUMBER: _builtins.int
     granularity: _gains_pb2.Granularity.ValueType
     """How finely the gains were chosen."""
     baseline_power_watts: _builtins.float
@@ -613,6 +748,8 @@ class Plan(_message.Message):
     """Predicted MSE of the baseline."""
     saving: _builtins.float
     """1 - power / baseline power at equal target; with a power budget 1 - MSE / baseline MSE."""
+    reached: _builtins.float
+    """The target's quantity as predicted, the worst over outputs and corners."""
     @_builtins.property
     def gains(self) -> _gains_pb2.Gains:
         """The gains of every crossbar layer."""
@@ -657,6 +794,14 @@ class Plan(_message.Message):
     def provenance(self) -> _containers.MessageMap[_builtins.str, _network_pb2.AttributeValue]:
         """Versions, network digest, seeds, settings and times."""
 
+    @_builtins.property
+    def output_weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """(K) weights of the outputs in the error, with mean 1; empty = all alike."""
+
+    @_builtins.property
+    def corners(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlanCorner]:
+        """Further hardware that was asked for; hardware, prediction and verification are the nominal ones."""
+
     def __init__(
         self,
         *,
@@ -675,10 +820,13 @@ class Plan(_message.Message):
         saving: _builtins.float | None = ...,
         verification: Global___Verification | None = ...,
         provenance: _abc.Mapping[_builtins.str, _network_pb2.AttributeValue] | None = ...,
+        reached: _builtins.float = ...,
+        output_weights: _abc.Iterable[_builtins.float] | None = ...,
+        corners: _abc.Iterable[Global___PlanCorner] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_mse", b"_baseline_mse", "_baseline_power_watts", b"_baseline_power_watts", "_saving", b"_saving", "baseline_gains", b"baseline_gains", "baseline_mse", b"baseline_mse", "baseline_power_watts", b"baseline_power_watts", "certificate", b"certificate", "gains", b"gains", "hardware", b"hardware", "prediction", b"prediction", "saving", b"saving", "shadow_prices", b"shadow_prices", "target", b"target", "termination", b"termination", "verification", b"verification"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_mse", b"_baseline_mse", "_baseline_power_watts", b"_baseline_power_watts", "_saving", b"_saving", "baseline_gains", b"baseline_gains", "baseline_mse", b"baseline_mse", "baseline_power_watts", b"baseline_power_watts", "certificate", b"certificate", "gains", b"gains", "granularity", b"granularity", "hardware", b"hardware", "optimize", b"optimize", "prediction", b"prediction", "provenance", b"provenance", "saving", b"saving", "shadow_prices", b"shadow_prices", "target", b"target", "termination", b"termination", "verification", b"verification"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_mse", b"_baseline_mse", "_baseline_power_watts", b"_baseline_power_watts", "_saving", b"_saving", "baseline_gains", b"baseline_gains", "baseline_mse", b"baseline_mse", "baseline_power_watts", b"baseline_power_watts", "certificate", b"certificate", "corners", b"corners", "gains", b"gains", "granularity", b"granularity", "hardware", b"hardware", "optimize", b"optimize", "output_weights", b"output_weights", "prediction", b"prediction", "provenance", b"provenance", "reached", b"reached", "saving", b"saving", "shadow_prices", b"shadow_prices", "target", b"target", "termination", b"termination", "verification", b"verification"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__baseline_mse: _TypeAlias = _typing.Literal["baseline_mse"]  # noqa: Y015
     _WhichOneofArgType__baseline_mse: _TypeAlias = _typing.Literal["_baseline_mse", b"_baseline_mse"]  # noqa: Y015

@@ -20,6 +20,13 @@ from powerplan.cli.remote import calculator, server_options
 @opt.network_options
 @click.option("--max-nmse", type=Quantity(), help="Target: largest NMSE, as a fraction or in % (0.01 or 1%).")
 @click.option("--max-mse", type=Quantity(), help="Target: largest MSE of the outputs.")
+@click.option("--max-output-mse", type=Quantity(), help="Target: largest MSE of every single output.")
+@click.option(
+    "--max-accuracy-drop",
+    type=Quantity(),
+    help="Target: largest fall of the expected accuracy (0.01 or 1%); needs the classes of the inputs.",
+)
+@click.option("--max-flip-rate", type=Quantity(), help="Target: largest fraction of outputs that change class.")
 @click.option("--max-power", type=Quantity("W"), help="Target: largest power [W]; then the MSE is minimised.")
 @opt.plan_options
 @opt.seed_option
@@ -32,9 +39,6 @@ from powerplan.cli.remote import calculator, server_options
 def command(
     chat: Chat,
     /,
-    max_nmse: float | None,
-    max_mse: float | None,
-    max_power: float | None,
     output_file: str | None,
     plot_file: str | None,
     as_json: bool,
@@ -49,16 +53,18 @@ def command(
     \b
     powerplan plan --example digits --max-nmse 1% --verify 2000 --plot plan.png
     powerplan plan --network net.npz --inputs x.npy --hardware reram.toml --max-power 5mW --output plan.json
+    powerplan plan --example digits --max-accuracy-drop 1% --corner hot.toml --corner aged.toml
     """
-    from powerplan.planning.targets import TARGETS
+    from powerplan.planning.targets import TARGETS, build_target
 
-    given = {"max_nmse": max_nmse, "max_mse": max_mse, "max_power": max_power}
+    given = {name: rest.pop(name) for name in TARGETS}
     chosen = {name: value for name, value in given.items() if value is not None}
     if len(chosen) != 1:
-        got = " and ".join("--" + name.replace("_", "-") for name in chosen) or "none"
-        raise click.UsageError(f"target: got {got}; give exactly one of --max-nmse, --max-mse and --max-power.")
+        got = " and ".join(_flag(name) for name in chosen) or "none"
+        raise click.UsageError(f"target: got {got}; give exactly one of {', '.join(map(_flag, TARGETS))}.")
     ((kind, value),) = chosen.items()
-    target = TARGETS[kind](value)
+    if kind != "max_accuracy_drop":
+        build_target(kind, value)  # refuse a bad number before any work
     hardware = read_hardware(hardware_file, opt.take_hardware(rest))
     if output_file is not None:
         check_output_file("output", output_file)
@@ -68,6 +74,7 @@ def command(
         check_plot_file(plot_file)
     engine = calculator(rest)
     problem, arguments = plan_arguments(chat, rest, seed)
+    target = build_target(kind, value, problem.labels)
     with chat.progress() as progress:
         plan = engine.plan(problem.network, hardware, problem.inputs, target, progress=progress, **arguments)
     if output_file is not None:
@@ -95,3 +102,7 @@ def command(
     print_outcome(chat, plan, code)
     if code is not Exit.OK:
         click.get_current_context().exit(int(code))
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

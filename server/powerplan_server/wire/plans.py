@@ -37,6 +37,16 @@ def plan_to_proto(plan: Plan, detail: pb.ResultDetail | None = None) -> pb.Plan:
         saving=plan.saving,
         verification=None if plan.verification is None else verification_to_proto(plan.verification),
         provenance=map_to_proto(plan.provenance),
+        reached=plan.reached,
+        output_weights=plan.output_weights,
+        corners=[
+            pb.PlanCorner(
+                hardware=hardware_to_proto(corner.hardware),
+                prediction=prediction_to_proto(corner.prediction, detail),
+                verification=None if corner.verification is None else verification_to_proto(corner.verification),
+            )
+            for corner in plan.corners
+        ],
     )
 
 
@@ -67,7 +77,8 @@ def certificate_to_proto(certificate: Certificate) -> pb.Certificate:
 def shadow_prices_to_proto(prices: ShadowPrices) -> pb.ShadowPrices:
     """What the constraints cost."""
     limits = [pb.LimitPrice(layer=p.layer, limit=p.limit, price=p.price, column=p.column) for p in prices.limits]
-    return pb.ShadowPrices(target=prices.target, limits=limits)
+    constraints = [pb.ConstraintPrice(corner=p.corner, output=p.output, price=p.price) for p in prices.constraints]
+    return pb.ShadowPrices(target=prices.target, limits=limits, constraints=constraints)
 
 
 def verification_to_proto(verification: Verification) -> pb.Verification:
@@ -82,5 +93,6 @@ def verification_to_proto(verification: Verification) -> pb.Verification:
         power_watts=verification.power,
         power_standard_error_watts=verification.power_standard_error,
         ratio=verification.ratio,
+        ratio_standard_error=verification.ratio_standard_error,
         calibrated=verification.calibrated,
     )

@@ -6,6 +6,7 @@ P(g) = P_0 + Σ_i Σ_t p_it g_i^a_t        E(g) = E_0 + Σ_i Σ_s e_is g_i^(−b
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from powerplan.allocation import GeometricProgram, Status, closed_form_covers, solve
 from powerplan.errors import SolverFailed
 from powerplan.planning.outcome import Certificate, LimitPrice, Outcome, ShadowPrices, Termination
-from powerplan.planning.targets import MaxNMSE, MaxPower, Target
+from powerplan.planning.targets import MaxMSE, MaxNMSE, MaxPower, Target
 from powerplan_client._generated import v1 as pb
 from powerplan_server.wire.plans import certificate_to_proto, shadow_prices_to_proto, termination_to_proto
 from powerplan_server.wire.reading import Reader, printable, unexpected
@@ -87,16 +88,25 @@ def profile_from_proto(
     unexpected(reader, others, "Give either a profile, or network, hardware, inputs and settings.")
     target = target_of(reader, task, needs_target=needs_target)
     profile = _profile(reader.at("profile"), task.profile)
-    if profile is not None and isinstance(target, MaxNMSE):
-        needs_signal_power(reader, profile)
+    if len(task.corners):
+        unexpected(reader, ["corners"], "Corners are of the hardware; a profile holds its coefficients.")
+    if profile is not None and target is not None:
+        check_profile_targets(reader, reader.at("target"), profile, [target])
     if reader.count > before or profile is None:
         return None
     return profile, target
 
 
-def needs_signal_power(reader: Reader, profile: Profile) -> None:
-    """Note a violation if an NMSE target cannot be turned into an MSE."""
-    if profile.signal_power is None:
+def check_profile_targets(reader: Reader, place: Reader, profile: Profile, targets: Sequence[Target]) -> None:
+    """Note a violation if a target cannot be decided from a profile.
+
+    Args:
+        reader: at the task.
+        place: at the targets.
+    """
+    if any(not isinstance(target, MaxMSE | MaxNMSE | MaxPower) for target in targets):
+        place.fail("a target on outputs or classes", "max_mse, max_nmse, max_power_watts", "It needs the network.")
+    if profile.signal_power is None and any(isinstance(target, MaxNMSE) for target in targets):
         reader.at("profile.signal_power").fail("nothing", "a number > 0", "An NMSE target needs the signal power.")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -11,7 +11,8 @@ import numpy as np
 from powerplan.checks import check_inputs
 from powerplan.hardware import Hardware
 from powerplan.network import Network
-from powerplan.planning.targets import TARGETS, Target, target_name
+from powerplan.planning.corners import MOST_CORNERS
+from powerplan.planning.targets import MaxAccuracyDrop, Target, build_target, target_name
 from powerplan_client._generated import v1 as pb
 from powerplan_server.wire.gains import gain_list
 from powerplan_server.wire.hardware import hardware_from_proto
@@ -20,7 +21,14 @@ from powerplan_server.wire.reading import Reader, unexpected
 from powerplan_server.wire.tensors import array_from_proto
 
 #: field of the message by name of the target
-TARGET_FIELDS = {"max_mse": "max_mse", "max_nmse": "max_nmse", "max_power": "max_power_watts"}
+TARGET_FIELDS = {
+    "max_mse": "max_mse",
+    "max_nmse": "max_nmse",
+    "max_output_mse": "max_output_mse",
+    "max_accuracy_drop": "max_accuracy_drop",
+    "max_flip_rate": "max_flip_rate",
+    "max_power": "max_power_watts",
+}
 _TARGET_NAMES = {wire: name for name, wire in TARGET_FIELDS.items()}
 
 GRANULARITIES = {
@@ -54,16 +62,20 @@ class PlanArguments:
     Attributes:
         problem: what to plan for.
         target: what to reach; None in a frontier.
+        corners: further hardware.
         options: keyword arguments of the planner that were given.
     """
 
     problem: NetworkProblem
     target: Target | None
+    corners: tuple[Hardware, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def target_to_proto(target: Target) -> pb.Target:
     """A target."""
+    if isinstance(target, MaxAccuracyDrop):
+        return pb.Target(max_accuracy_drop=pb.AccuracyDrop(fraction=target.fraction, labels=target.labels))
     return pb.Target(**{TARGET_FIELDS[target_name(target)]: target.value})
 
 
@@ -73,10 +85,11 @@ def target_from_proto(reader: Reader, message: pb.Target) -> Target | None:
     if wire is None:
         reader.fail("nothing", "one of " + ", ".join(_TARGET_NAMES), "Say what the plan must reach.")
         return None
-    value = getattr(message, wire)
-    if not reader.at(wire).number(value, above=0):
-        return None
-    return TARGETS[_TARGET_NAMES[wire]](value)
+    value, labels, name = getattr(message, wire), None, _TARGET_NAMES[wire]
+    if name == "max_accuracy_drop":
+        value, labels = value.fraction, list(value.labels)
+    place = reader.at(wire)
+    return place.take(lambda: build_target(name, value, labels), rename=lambda f: "labels" if "labels" in f else "")
 
 
 def enum_from_proto(reader: Reader, number: int, names: Mapping[str, E], *, default: str | None = None) -> str | None:
@@ -165,6 +178,8 @@ def options_from_proto(reader: Reader, message: pb.PlanSettings) -> dict[str, An
         if number is not None:
             reader.at(wire).number(number, above=0)
             options[name] = number
+    if len(message.output_weights):
+        options["output_weights"] = list(message.output_weights)
     if message.HasField("calibrate"):
         options["calibrate"] = message.calibrate
         if message.calibrate and not message.verify_draws:
@@ -182,10 +197,20 @@ def task_from_proto(reader: Reader, message: pb.PlanTask, *, needs_target: bool 
     before = reader.count
     problem = problem_from_proto(reader, message.network, message.hardware, message.inputs)
     target = target_of(reader, message, needs_target=needs_target)
+    corners = _corners(reader.at("corners"), message.corners)
     options = options_from_proto(reader.at("settings"), message.settings)
     if reader.count > before or problem is None:
         return None
-    return PlanArguments(problem=problem, target=target, options=options)
+    return PlanArguments(problem=problem, target=target, corners=corners, options=options)
+
+
+def _corners(reader: Reader, messages: Sequence[pb.Hardware]) -> tuple[Hardware, ...]:
+    """Further hardware; violations are noted."""
+    if len(messages) > MOST_CORNERS:
+        reader.too_large(f"{len(messages)} corners", MOST_CORNERS, "corners")
+        return ()
+    found = [hardware_from_proto(reader.item(i), message) for i, message in enumerate(messages)]
+    return tuple(hardware for hardware in found if hardware is not None)
 
 
 def target_of(reader: Reader, message: pb.PlanTask, *, needs_target: bool) -> Target | None:
@@ -218,6 +243,8 @@ def rename_engine(field: str) -> str:
         ("voltage", "settings.held_voltage_volts"),
         ("deadline", "settings.time_limit_seconds"),
         ("target", "target"),
+        ("labels", "target.max_accuracy_drop.labels"),
+        ("corners", "corners"),
         ("inputs", "inputs"),
         ("network", "network"),
         ("hardware", "hardware"),
