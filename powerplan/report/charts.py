@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from powerplan.report.text import typeset
 
-#: size of a chart and its margins, in units of its view box
+#: size of a chart and its margins, in units of its view box; a compact one is for pages of many
 WIDTH, HEIGHT = 480.0, 320.0
+COMPACT_WIDTH, COMPACT_HEIGHT = 360.0, 260.0
 LEFT, RIGHT, TOP, BOTTOM = 72.0, 14.0, 12.0, 46.0
 #: looks that the style sheet tells apart by colour, marker and dashes
 STYLES = 6
@@ -79,12 +80,28 @@ class Chart:
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     curves: tuple[Drawn, ...]
-    width: float = WIDTH
-    height: float = HEIGHT
-    left: float = LEFT
-    right: float = WIDTH - RIGHT
-    top: float = TOP
-    bottom: float = HEIGHT - BOTTOM
+    width: float
+    height: float
+
+    @property
+    def left(self) -> float:
+        """Where the plot begins."""
+        return LEFT
+
+    @property
+    def right(self) -> float:
+        """Where the plot ends."""
+        return self.width - RIGHT
+
+    @property
+    def top(self) -> float:
+        """The upper edge of the plot."""
+        return TOP
+
+    @property
+    def bottom(self) -> float:
+        """The lower edge of the plot."""
+        return self.height - BOTTOM
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,28 +170,24 @@ def chart(
     y_label: str,
     x_log: bool = True,
     y_log: bool = True,
-    x_scale: Scale | None = None,
-    y_scale: Scale | None = None,
+    compact: bool = False,
 ) -> Chart:
-    """Lay out curves. Points that have no place on a logarithmic axis (not positive) are left out.
-
-    Args:
-        x_scale, y_scale: scales that several charts share; None = around this chart's points.
-    """
+    """Lay out curves. Points that have no place on a logarithmic axis (not positive) are left out."""
+    width, height = (COMPACT_WIDTH, COMPACT_HEIGHT) if compact else (WIDTH, HEIGHT)
     kept = [
         (curve, [p for p in curve.points if _placed(p.x, x_log) and _placed(p.y, y_log)])
         for curve in curves
         if curve.points
     ]
     points = [p for _, some in kept for p in some]
-    across = x_scale or Scale.around([p.x for p in points], log=x_log)
-    up = y_scale or Scale.around([p.y for p in points], log=y_log)
+    across = Scale.around([p.x for p in points], log=x_log)
+    up = Scale.around([p.y for p in points], log=y_log)
 
     def x_at(value: float) -> float:
-        return round(LEFT + across.at(value) * (WIDTH - RIGHT - LEFT), 1)
+        return round(LEFT + across.at(value) * (width - RIGHT - LEFT), 1)
 
     def y_at(value: float) -> float:
-        return round(HEIGHT - BOTTOM - up.at(value) * (HEIGHT - BOTTOM - TOP), 1)
+        return round(height - BOTTOM - up.at(value) * (height - BOTTOM - TOP), 1)
 
     def mark(p: Point) -> Mark:
         return Mark(
@@ -195,9 +208,11 @@ def chart(
         description=typeset(description),
         x_label=x_label,
         y_label=y_label,
-        x_ticks=tuple(Tick(at=x_at(t), text=f"{t:.4g}") for t in across.ticks()),
+        x_ticks=tuple(Tick(at=x_at(t), text=f"{t:.4g}") for t in across.ticks(5 if compact else 7)),
         y_ticks=tuple(Tick(at=y_at(t), text=f"{t:.4g}") for t in up.ticks()),
         curves=tuple(drawn),
+        width=width,
+        height=height,
     )
 
 

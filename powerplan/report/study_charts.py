@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
 from powerplan.batch.results import PointResult, StudyResult
+from powerplan.hardware.describe import hardware_fields
 from powerplan.planning import MaxPower, Outcome, Plan
 from powerplan.report.charts import STYLES, Chart, Curve, Point, chart, power_scale
 from powerplan.report.text import flat, value_text, without_paths
 from powerplan.report.units import percent, si
 
-#: figures in a page, and layers with a curve of their own
-MOST_PANELS, MOST_LAYERS = 24, STYLES
+#: figures in a page, those of full size, and layers with a curve of their own
+MOST_PANELS, MOST_LARGE, MOST_LAYERS = 24, 4, STYLES
 
 
 def setting(point: PointResult, axis: str) -> str:
     """The value of an axis at a point, as text."""
-    return without_paths(value_text(dict(flat(point.settings)).get(axis)))
+    unit = _units().get(axis.removeprefix("override."), "") if axis.startswith("override.") else ""
+    return without_paths(value_text(dict(flat(point.settings)).get(axis), unit))
+
+
+@cache
+def _units() -> dict[str, str]:
+    return {name: unit for name, (unit, _) in hardware_fields().items()}
 
 
 def axis_name(axis: str) -> str:
-    return axis.removeprefix("override.").removeprefix("target.").replace("max_", "target ").replace("_", " ")
+    """An axis as people read it."""
+    return "target" if axis.startswith("target") else axis.removeprefix("override.").replace("_", " ")
 
 
 def power_panels(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -> tuple[list[Chart], int]:
@@ -42,7 +51,11 @@ def power_panels(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) 
     groups: dict[tuple[str, ...], list[tuple[PointResult, Plan]]] = {}
     for point, plan in reached:
         groups.setdefault(tuple(setting(point, axis) for axis in others), []).append((point, plan))
-    charts = [_panel(members, ", ".join(_labels(others, key)), by) for key, members in groups.items()]
+    curves = values[by] if by else [""]
+    charts = [
+        _panel(members, ", ".join(_labels(others, key)), by, curves, compact=len(groups) > MOST_LARGE)
+        for key, members in groups.items()
+    ]
     return charts[:MOST_PANELS], max(0, len(charts) - MOST_PANELS)
 
 
@@ -51,11 +64,14 @@ def _labels(axes: Sequence[str], values: Sequence[str]) -> list[str]:
     return [f"{axis_name(a)} {v}" if a.startswith("override") else v for a, v in zip(axes, values, strict=True)]
 
 
-def _panel(members: Sequence[tuple[PointResult, Plan]], title: str, by: str | None) -> Chart:
-    curves: dict[str, list[tuple[PointResult, Plan]]] = {}
+def _panel(
+    members: Sequence[tuple[PointResult, Plan]], title: str, by: str | None, values: Sequence[str], *, compact: bool
+) -> Chart:
+    """One panel; a curve for each of the values of ``by``, whose looks are the same in every panel."""
+    curves: dict[str, list[tuple[PointResult, Plan]]] = {value: [] for value in values}
     ordered = sorted(members, key=lambda pair: pair[1].nmse)
     for point, plan in ordered:
-        curves.setdefault(setting(point, by) if by else "", []).append((point, plan))
+        curves[setting(point, by) if by else ""].append((point, plan))
     scale, prefix = power_scale(max(p.power for _, p in ordered))
     unit = f"{prefix}W"
     drawn = [
@@ -65,6 +81,7 @@ def _panel(members: Sequence[tuple[PointResult, Plan]], title: str, by: str | No
             points=tuple(_point(o, p.nmse, p.power * scale, unit) for o, p in some),
         )
         for i, (name, some) in enumerate(curves.items())
+        if some
     ]
     if len(curves) == 1:
         drawn += _beside(ordered, scale, unit)
@@ -77,6 +94,7 @@ def _panel(members: Sequence[tuple[PointResult, Plan]], title: str, by: str | No
         f"curves: {', '.join(c.name for c in drawn)}. The numbers are in the table of all points.",
         x_label="NMSE of the outputs [%]",
         y_label=f"power of one inference [{unit}]",
+        compact=compact,
     )
 
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from powerplan.batch.results import PointResult, PointState, StudyResult
 from powerplan.network import Network
-from powerplan.planning import Outcome, Plan
+from powerplan.planning import Outcome, Plan, Target
+from powerplan.planning.targets import build_target
 from powerplan.planning.verify import misses_target
 from powerplan.report.charts import STYLES, Chart
 from powerplan.report.notes import plan_notes
@@ -24,8 +25,10 @@ from powerplan.report.units import percent, si, with_error
 
 #: plans shown in full below the table
 MOST_DETAILS = 12
-#: points named in a note or a group of failures
-MOST_NAMES = 12
+#: points named in a note, and in a group of failures
+MOST_NAMES, MOST_FAILURES = 6, 100
+#: values of an axis summed up
+MOST_VALUES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +61,18 @@ class Comparison:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Summary:
+    """The points that share one value of an axis: how many, how many met their target, median saving and power."""
+
+    axis: str
+    value: str
+    points: int
+    met: int
+    saving: str
+    power: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyView:
     """Everything a report says about a study."""
 
@@ -67,6 +82,7 @@ class StudyView:
     contents: tuple[tuple[str, str], ...]
     answer: tuple[Fact, ...]
     notes: tuple[str, ...]
+    summaries: tuple[Summary, ...]
     panels: tuple[Chart, ...]
     panels_left_out: int
     gain_charts: tuple[Chart, ...]
@@ -109,8 +125,10 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
     panels, left_out = power_panels(study, plans)
     along, gains_caption = gain_charts(study, plans)
     failures = _failures(study)
+    summaries = _summaries(study)
     contents = [("answer", "Answer")]
     contents += [("failures", "Failures")] if failures else []
+    contents += [("summary", "By setting")] if summaries else []
     contents += [("figures", "Power against error")] if panels else []
     contents += [("points", "All points")]
     contents += [("details", "Plans in detail")] if details else []
@@ -128,6 +146,7 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
         contents=tuple(contents),
         answer=tuple(_answer(study, [plan for _, plan in plans])),
         notes=tuple(_notes(study, plans)),
+        summaries=tuple(summaries),
         panels=tuple(panels),
         panels_left_out=left_out,
         gain_charts=tuple(along),
@@ -197,6 +216,35 @@ def _answer(study: StudyResult, plans: Sequence[Plan]) -> list[Fact]:
     ]
 
 
+def _summaries(study: StudyResult) -> list[Summary]:
+    """The points by each value of each axis; nothing for a study of few points, whose table says it all."""
+    if len(study.points) <= MOST_DETAILS:
+        return []
+    found = []
+    for axis in study.axes:
+        groups: dict[str, list[PointResult]] = {}
+        for point in study.points:
+            value = _target_cell(point).text if axis.startswith("target") else setting(point, axis)
+            groups.setdefault(value, []).append(point)
+        if len(groups) > MOST_VALUES:
+            continue
+        for value, members in groups.items():
+            plans = [p.plan for p in members if p.plan is not None]
+            met = [p for p in plans if p.termination.outcome is not Outcome.INFEASIBLE]
+            saved = [100 * p.saving for p in met if p.saving is not None]
+            found.append(
+                Summary(
+                    axis=axis_name(axis),
+                    value=value,
+                    points=len(members),
+                    met=len(met),
+                    saving=typeset(f"{np.median(saved):.1f} %") if saved else "–",
+                    power=typeset(si(float(np.median([p.power for p in met])), "W")) if met else "–",
+                )
+            )
+    return found
+
+
 def _notes(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -> list[str]:
     """Warnings of all plans, equal ones once with the points they concern."""
     found: dict[str, list[str]] = {}
@@ -216,8 +264,9 @@ def _notes(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -> lis
 
 
 def _named(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:MOST_NAMES])
-    return shown if len(names) <= MOST_NAMES else f"{shown} and {len(names) - MOST_NAMES} more"
+    if len(names) <= MOST_NAMES:
+        return ", ".join(names)
+    return f"{len(names)} points, among them {', '.join(names[:2])}"
 
 
 def _table(
@@ -257,16 +306,21 @@ def _number(point: PointResult, value: Callable[[Plan], float | None], text: Cal
 
 
 def _target_cell(point: PointResult) -> Cell:
-    if point.plan is None:
-        target = point.settings.get("target", "")
-        text = (
-            ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in target.items())
-            if isinstance(target, Mapping)
-            else str(target)
-        )
-        return Cell(text=text or "–", number=True)
-    target = point.plan.target
+    target = point.settings.get("target", "") if point.plan is None else point.plan.target
+    if isinstance(target, Mapping):
+        target = _asked(target)
+    if isinstance(target, str):
+        return Cell(text=without_paths(target) or "–", number=True)
     return Cell(text=typeset(target_text(target)), key=f"{target.value:.6g}", number=True)
+
+
+def _asked(values: Mapping[str, Any]) -> Target | str:
+    """The target of a point without a plan, {kind: value}; as it stands if it is none."""
+    try:
+        ((kind, value),) = values.items()
+        return build_target(kind, value, labels=[0])  # labels do not show
+    except ValueError:
+        return ", ".join(f"{key} {value}" for key, value in values.items())
 
 
 def _simulated_cell(point: PointResult) -> Cell:
@@ -303,7 +357,7 @@ def _failures(study: StudyResult) -> list[FailureGroup]:
         tried = f" ({failure.attempts} attempts)" if failure is not None and failure.attempts > 1 else ""
         groups.setdefault(key, []).append(without_paths(point.name) + tried)
     return [
-        FailureGroup(code=code, message=typeset(message), count=len(names), names=tuple(names[: 10 * MOST_NAMES]))
+        FailureGroup(code=code, message=typeset(message), count=len(names), names=tuple(names[:MOST_FAILURES]))
         for (code, message), names in sorted(groups.items(), key=lambda item: -len(item[1]))
     ]
 
@@ -367,7 +421,9 @@ def _provenance(study: StudyResult, plans: Sequence[Plan]) -> list[Fact]:
 
 
 def _listed(numbers: set[int]) -> str:
-    return _named([str(n) for n in sorted(numbers)])
+    """Numbers with commas; a range if there are many."""
+    ordered = sorted(numbers)
+    return ", ".join(map(str, ordered)) if len(ordered) <= MOST_NAMES else f"{ordered[0]} to {ordered[-1]}"
 
 
 def _and(words: list[str]) -> str:

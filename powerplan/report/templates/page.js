@@ -14,6 +14,24 @@
   }
   addEventListener("hashchange", unfold);
   unfold();
+  // a long table can be filtered by words
+  document.querySelectorAll("table.sortable").forEach(function (table) {
+    var rows = Array.from(table.tBodies[0].rows);
+    if (rows.length <= 30) { return; }
+    var texts = rows.map(function (row) { return row.textContent.toLowerCase(); });
+    var label = document.createElement("label");
+    label.className = "filter";
+    label.textContent = "Show rows with";
+    var input = label.appendChild(document.createElement("input"));
+    input.type = "search";
+    input.addEventListener("input", function () {
+      var words = input.value.toLowerCase().split(/\s+/);
+      rows.forEach(function (row, i) {
+        row.hidden = !words.every(function (word) { return texts[i].includes(word); });
+      });
+    });
+    table.closest(".scroll").before(label);
+  });
   // tables whose columns can be sorted
   document.querySelectorAll("table.sortable").forEach(function (table) {
     table.querySelectorAll("thead th").forEach(function (th, column) {
