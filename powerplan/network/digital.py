@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from powerplan.network import ops
+from powerplan.network.array_maps import array_map
 from powerplan.network.ops import Activation, Op
 
 #: elementwise functions by kind; parameters are passed by name
@@ -192,3 +193,10 @@ def _(op: ops.GroupNorm, x: Tensor) -> Tensor:
 def _(op: ops.Softmax, x: Tensor) -> Tensor:
     axis = op.axis % (x.dim() - 1) + 1
     return F.log_softmax(x, axis) if op.logarithm else F.softmax(x, axis)
+
+
+@digital.register
+def _(op: ops.DigitalLayer, x: Tensor) -> Tensor:
+    maps, bias = array_map(op.layer, tuple(x.shape[1:])), op.layer.bias
+    value = maps.apply(x, constant(op.layer.matrix, x))
+    return maps.add_bias(value, None if bias is None else constant(bias, x))

@@ -11,13 +11,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from powerplan.checks import Checker, check_inputs, frozen_array
 from powerplan.errors import InvalidInput
 from powerplan.network.ops import MOST_ELEMENTS, Activation, Linear, Op, Shape
+
+if TYPE_CHECKING:
+    from powerplan.network.analog import Choice
 
 #: name of the network's input among the inputs of a node
 INPUT = "input"
@@ -194,6 +197,24 @@ class Network:
 
         values = ideal_values(self, check_inputs(inputs, self.input_shape), keep=(self.output,))
         return frozen_array(values[self.output].numpy())
+
+    def with_analog(self, analog: Choice = None, digital: Choice = None) -> Network:
+        """The same network with other linear layers and convolutions on crossbars; the rest of them are digital.
+
+        Args:
+            analog: layers to put on crossbars, all others become digital; None = those that are there now.
+            digital: layers among these to compute digitally, without noise.
+
+        A choice is a type ("linear", "conv", "conv_transpose"), a name, a module path (all layers inside) or a
+        pattern with ``*``, a number (0 = the first layer, -1 = the last), several of these, or a function of a
+        layer's name and operation that says whether it is taken.
+
+        Raises:
+            InvalidInput: a part of a choice that takes no layer, or no layer left on a crossbar.
+        """
+        from powerplan.network.analog import with_analog
+
+        return with_analog(self, analog, digital)
 
     def save(self, file: str | os.PathLike[str] | BinaryIO) -> None:
         """Write the network to a ``.npz`` file (arrays and JSON, no pickle)."""

@@ -27,7 +27,12 @@ _NODE = ("name", "type", "inputs", "attributes", "tensors")
 
 
 def to_parts(network: Network) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Structure (plain values) and tensors (read-only arrays by key) of a network."""
+    """Structure (plain values) and tensors (read-only arrays by key) of a network.
+
+    Raises:
+        InvalidInput: an operation that exists in this process only.
+    """
+    check_portable(network)
     nodes, tensors = [], {}
     for i, node in enumerate(network.nodes):
         keys = {}
@@ -44,6 +49,20 @@ def to_parts(network: Network) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             }
         )
     return {"input_shape": list(network.input_shape), "output": network.output, "nodes": nodes}, tensors
+
+
+def check_portable(network: Network) -> None:
+    """Refuse a network with operations that neither a file nor a message can hold."""
+    check = Checker("network.")
+    for node in network.nodes:
+        if not node.op.portable:
+            check.fail(
+                f"nodes[{node.name!r}]",
+                f"{node.op.type} {node.op.attributes()}",
+                "operations of powerplan in what goes to a file or over the wire",
+                "It was kept by unsupported='digital': use the network in this process, or replace it in the module.",
+            )
+    check.done()
 
 
 def from_parts(structure: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Network:

@@ -36,6 +36,8 @@ class Op(ABC):
     arity: ClassVar[int | None] = 1
     #: True if the operation is computed on a crossbar
     is_crossbar: ClassVar[bool] = False
+    #: True if attributes and tensors rebuild the operation, in a file or on another machine
+    portable: ClassVar[bool] = True
 
     @abstractmethod
     def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:

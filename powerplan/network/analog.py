@@ -1,0 +1,70 @@
+"""Which layers of a network are on crossbars and which are computed digitally."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+from powerplan.checks import nearest
+from powerplan.errors import InvalidInput
+from powerplan.network.graph import Network, Node
+from powerplan.network.ops import CrossbarOp, DigitalLayer
+
+#: what names layers: a type, a name or pattern, a number, several of them, or a function of name and operation
+Choice = str | int | Iterable[str | int] | Callable[[str, CrossbarOp], bool] | None
+
+
+def with_analog(network: Network, analog: Choice = None, digital: Choice = None) -> Network:
+    """The same network with other layers on crossbars; see :meth:`Network.with_analog`."""
+    layers = [(node.name, op) for node in network.nodes if (op := layer_of(node)) is not None]
+    chosen = set(network.layer_names) if analog is None else _chosen("analog", analog, layers)
+    chosen -= set() if digital is None else _chosen("digital", digital, layers)
+    if not chosen:
+        raise InvalidInput.of(
+            "digital", digital, "a choice that leaves at least one layer on a crossbar", "Choose fewer digital layers."
+        )
+    return replace(network, nodes=tuple(_placed(node, node.name in chosen) for node in network.nodes))
+
+
+def layer_of(node: Node) -> CrossbarOp | None:
+    """The linear layer or convolution of a node, on a crossbar or not; None if it is neither."""
+    if isinstance(node.op, DigitalLayer):
+        return node.op.layer
+    return node.op if isinstance(node.op, CrossbarOp) else None
+
+
+def _placed(node: Node, on_crossbar: bool) -> Node:
+    op = layer_of(node)
+    if op is None or on_crossbar == node.op.is_crossbar:
+        return node
+    return replace(node, op=op if on_crossbar else DigitalLayer.of(op))
+
+
+def _chosen(field: str, choice: Choice, layers: list[tuple[str, CrossbarOp]]) -> set[str]:
+    """Names of the layers that a choice takes; every part of it must take at least one."""
+    if callable(choice):
+        return {name for name, op in layers if choice(name, op)}
+    parts = [choice] if isinstance(choice, str | int) else choice
+    if not isinstance(parts, Iterable) or isinstance(parts, bytes):
+        raise InvalidInput.of(
+            field, choice, "types, names, patterns or numbers of layers, or a function", "Give a list of names."
+        )
+    return {name for part in parts for name in _matching(field, part, layers)}
+
+
+def _matching(field: str, part: object, layers: list[tuple[str, CrossbarOp]]) -> set[str]:
+    names = [name for name, _ in layers]
+    if isinstance(part, int) and not isinstance(part, bool) and -len(names) <= part < len(names):
+        return {names[part]}
+    if isinstance(part, str):
+        found = {name for name, op in layers if part == op.type or _matches(name, part)}
+        if found:
+            return found
+    allowed = f"a type of layer, a name, a module path or pattern, or a number below {len(names)}"
+    raise InvalidInput.of(field, part, f"{allowed}; the layers are {', '.join(names)}", nearest(str(part), names))
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """A pattern (* ? [...]) takes the layers of that name and, as a module path, all inside that module."""
+    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")

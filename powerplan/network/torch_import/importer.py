@@ -1,0 +1,196 @@
+"""Networks from torch modules, compared with the modules themselves."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from powerplan.checks import Checker, choice
+from powerplan.errors import InvalidInput, show
+from powerplan.network.analog import Choice
+from powerplan.network.folding import fold_scales
+from powerplan.network.graph import INPUT, Network, Node, as_shape
+from powerplan.network.ops import Embedding, Shape
+from powerplan.network.torch_import.reader import Reader, is_layer
+from powerplan.network.torch_import.value import Value
+
+#: largest difference to the module, relative to its largest output, by the precision it is run in
+_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-7}
+#: weights of a float32 module are kept in float32, folded or not: so much is lost in a comparison in float64
+_TOLERANCE_DOUBLED = 1e-5
+_HALVES = (torch.float16, torch.bfloat16)
+
+
+def from_torch(
+    module: nn.Module,
+    input_shape: Shape,
+    *,
+    analog: Choice = None,
+    digital: Choice = None,
+    unsupported: str = "error",
+) -> Network:
+    """The network computed by a torch module in evaluation mode.
+
+    The module itself is not touched: not its mode, parameters, gradients or buffers. A copy of it is run once on a
+    stand-in for an input and every call becomes an operation. Layers are named by module path, functions by the path
+    of the module that calls them and their name. Dropout vanishes. Batch norms and constant factors and offsets are
+    folded into a linear layer or convolution before or behind them where that is exact, else they stay a digital
+    ``Scale``. A module called twice becomes two crossbars, as do two modules that share a weight. float16 and
+    bfloat16 weights become float32.
+
+    Args:
+        module: a module with one tensor as input, (B, *input_shape), and one as output, on the CPU.
+        input_shape: shape of one input, without the batch axis.
+        analog: linear layers and convolutions that run on crossbars, the others being computed digitally; None = all.
+            As in :meth:`Network.with_analog`.
+        digital: layers among these that are computed digitally after all.
+        unsupported: what to do with an operation that powerplan has no model of: "error", or "digital" = keep it as a
+            digital torch operation. Such a network is for this process only: it can neither be saved nor sent.
+
+    Raises:
+        UnsupportedOperation: a module or function that powerplan has no model for, with the supported ones.
+        InvalidInput: not a module, a wrong shape, several inputs or outputs, control flow that depends on values,
+            parameters not on the CPU or not initialised, NaN weights, quantised modules; or the network does not
+            compute what the module computes on random inputs.
+    """
+    module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
+    check = Checker()
+    if not isinstance(module, nn.Module) or isinstance(module, torch.jit.ScriptModule):
+        check.fail("module", module, "a torch.nn.Module that is not scripted", "Give the model object itself.")
+    shape = as_shape(input_shape)
+    if shape is None:
+        check.fail("input_shape", input_shape, "a tuple of positive integers", "Leave out the batch axis.")
+    check.done()
+    assert shape is not None
+    choice("unsupported", unsupported, ("error", "digital"))
+    _check_tensors(module)
+    copied = _evaluation_copy(module)
+    with torch.no_grad(), np.errstate(all="ignore"):  # what overflows is refused as infinite
+        reader = Reader(copied, shape, _precision(copied), keep_unsupported=unsupported == "digital")
+        output = _output(reader.read())
+        nodes, name = fold_scales(_leading_to(output.name, reader.nodes), output.name)
+        network = Network(input_shape=shape, nodes=tuple(nodes), output=name if nodes else "")
+        _self_check(network, copied)
+    return network if analog is None and digital is None else network.with_analog(analog, digital)
+
+
+def _check_tensors(module: nn.Module) -> None:
+    check = Checker("module.")
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if nn.parameter.is_lazy(tensor):
+            check.fail(name, "an uninitialised parameter", "initialised weights", "Run the module once on an input.")
+        elif tensor.device.type != "cpu":
+            check.fail(name, f"a tensor on {tensor.device}", "tensors on the CPU", "Call module.to('cpu') first.")
+        elif tensor.is_quantized or tensor.is_complex() or tensor.layout != torch.strided:
+            check.fail(name, f"a {tensor.dtype} tensor", "dense real tensors", "Give the float model.")
+    for name, part in module.named_modules():
+        if ".quantized" in type(part).__module__:
+            check.fail(name or "self", type(part).__name__, "modules in floating point", "Give the float model.")
+    check.done()
+
+
+def _evaluation_copy(module: nn.Module) -> nn.Module:
+    try:
+        copied = copy.deepcopy(module).eval()
+    except Exception as error:  # the module's own code runs
+        raise InvalidInput.of(
+            "module", type(module).__name__, "a module that copy.deepcopy copies", f"It does not: {error}."
+        ) from error
+    copied._apply(lambda t: t.float() if t.dtype in _HALVES else t)  # type: ignore[no-untyped-call]
+    copied.requires_grad_(False)
+    return _wrapped(copied) if is_layer(copied) else copied
+
+
+def _wrapped(module: nn.Module) -> nn.Module:
+    """A single module inside another, so that it has a name."""
+    outer = nn.Sequential()
+    outer.add_module(type(module).__name__.lower(), module)
+    return outer.eval()
+
+
+def _precision(module: nn.Module) -> torch.dtype:
+    return next((t.dtype for t in module.parameters() if t.is_floating_point()), torch.float32)
+
+
+def _output(result: Any) -> Value:
+    if isinstance(result, Value) and not (result.batch or result.merged):
+        return result
+    if isinstance(result, Value):
+        what = f"a tensor of shape {result.torch_shape} whose first axis is not the batch"
+    else:
+        size = f" of {len(result)}" if isinstance(result, tuple | list | dict) else ""
+        what = f"a {type(result).__name__}{size}"
+    raise InvalidInput.of(
+        "module.forward",
+        what,
+        "one tensor (batch, ...) that depends on the input, as output",
+        "Wrap the module so that it returns one tensor.",
+    )
+
+
+def _leading_to(output: str, nodes: Mapping[str, Node]) -> list[Node]:
+    """The nodes whose values the output depends on, in order."""
+    needed = {output}
+    for node in reversed(list(nodes.values())):
+        if node.name in needed:
+            needed.update(node.inputs)
+    return [node for node in nodes.values() if node.name in needed]
+
+
+def _self_check(network: Network, module: nn.Module) -> None:
+    """Refuse a network that does not compute what the module computes on a few random inputs."""
+    dtype = _precision(module)
+    inputs = _random_inputs(network, dtype)
+    wanted_from = f"{type(module).__name__} on random inputs {tuple(inputs.shape)}"
+    found = network(inputs.double().numpy())
+    wanted = _run(module, inputs, wanted_from)
+    difference = _difference(found, wanted)
+    if difference <= _TOLERANCE.get(dtype, 1e-4):
+        return
+    if math.isfinite(difference) and dtype == torch.float32:  # is it rounding?
+        doubled = _run(copy.deepcopy(module).double(), _random_inputs(network, torch.float64, like=inputs), wanted_from)
+        if _difference(found, doubled) <= _TOLERANCE_DOUBLED:
+            return
+    what = (
+        f"outputs that differ by {difference:.3g} of the largest"
+        if wanted.shape == found.shape
+        else f"outputs of shape {wanted.shape}, not {found.shape}"
+    )
+    raise InvalidInput.of(
+        "module",
+        show(f"{wanted_from}: {what}", 200),
+        "the outputs of the network read from it",
+        "It does what a single run does not show: in-place changes of slices, randomness or state, decisions that "
+        "depend on the size of a batch, scripted functions. Remove that.",
+    )
+
+
+def _random_inputs(network: Network, dtype: torch.dtype, like: torch.Tensor | None = None) -> torch.Tensor:
+    """A few inputs of the shape of the network's, two if they are large; indices for embeddings."""
+    batch = 8 if math.prod(network.input_shape) <= 4096 else 2
+    generator, size = torch.Generator().manual_seed(0), (batch, *network.input_shape)
+    tables = [len(node.op.weight) for node in network.nodes if isinstance(node.op, Embedding)]
+    if tables and all(isinstance(n.op, Embedding) for n in network.nodes if INPUT in n.inputs):
+        return torch.randint(0, min(tables), size, generator=generator)
+    return torch.randn(size, generator=generator, dtype=dtype) if like is None else like.to(dtype)
+
+
+def _run(module: nn.Module, inputs: torch.Tensor, wanted_from: str) -> np.ndarray:
+    try:
+        result: torch.Tensor = module(inputs.clone())
+    except Exception as error:  # the module's own code runs
+        raise InvalidInput.of("module", wanted_from, "a module that runs", f"It fails: {error}.") from error
+    return result.detach().double().numpy()
+
+
+def _difference(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Largest difference relative to the largest entry; infinite for different shapes."""
+    if wanted.shape != found.shape:
+        return math.inf
+    return float(np.abs(found - wanted).max()) / max(float(np.abs(wanted).max()), 1e-6)

@@ -1,0 +1,308 @@
+"""Reading of a torch module: its ``forward`` runs on a stand-in for the input, and every call becomes a node.
+
+The stand-in is a tensor without content: it knows its shape, precision and device, as code may ask for these, and
+hands every torch call that touches it to the rules. What does not depend on the input is computed as always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils.parametrize import ParametrizationList
+
+from powerplan.checks import Checker
+from powerplan.errors import InvalidInput, UnsupportedOperation
+from powerplan.network.graph import INPUT, Node
+from powerplan.network.ops import Embedding, Op, Shape
+from powerplan.network.torch_import.rules import RULES, supported
+from powerplan.network.torch_import.torch_call import Slot, TorchCall, filled
+from powerplan.network.torch_import.value import Refused, Value
+
+#: questions about a tensor that its shape, precision and device answer
+_QUESTIONS = frozenset(
+    """
+    shape dtype device ndim is_cuda is_cpu is_mps is_sparse is_nested is_quantized is_leaf is_meta layout requires_grad
+    grad_fn itemsize nbytes names size dim ndimension numel nelement __len__ get_device is_floating_point is_complex
+    element_size is_same_size is_tensor zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty
+    new_tensor result_type
+    """.split()  # noqa: SIM905
+)
+#: calls that need the numbers themselves
+_DECISIONS = ("__bool__", "item", "__float__", "__int__", "__index__", "tolist", "numpy", "__array__", "__contains__")
+#: errors of a rule that was called with arguments it does not know, or whose arguments do not fit
+_MISFITS = (Refused, TypeError, ValueError, RuntimeError, LookupError, AttributeError, StopIteration)
+
+
+class Traced(torch.Tensor):
+    """The stand-in for a tensor that depends on the network's input."""
+
+    value: Value
+    reader: Reader
+
+    @classmethod
+    def of(cls, value: Value, reader: Reader) -> Traced:
+        """The stand-in for a value; one number takes the place of all its entries."""
+        content = torch.zeros((), dtype=reader.dtype).expand(value.torch_shape)
+        traced: Traced = torch.Tensor._make_subclass(cls, content)
+        traced.value, traced.reader = value, reader
+        return traced
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = dict(kwargs or {})
+        name = str(getattr(func, "__name__", func))
+        if name == "__get__":  # a property
+            name = str(func.__self__.__name__)
+        if name in _QUESTIONS:
+            with torch._C.DisableTorchFunctionSubclass():
+                return func(*args, **given)
+        return next(_traced((args, given))).reader.call(func, name, args, given)
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
+        return f"Traced({self.value.name!r}, shape={self.value.torch_shape})"
+
+
+class Reader:
+    """Runs a module once and gathers its nodes.
+
+    Args:
+        module: in evaluation mode, on the CPU; its modules' ``forward`` is wrapped while it is read.
+        input_shape: without the batch axis.
+        dtype: of the stand-ins.
+        keep_unsupported: what has no rule becomes a :class:`TorchCall` instead of an error.
+    """
+
+    def __init__(self, module: nn.Module, input_shape: Shape, dtype: torch.dtype, *, keep_unsupported: bool) -> None:
+        self.module, self.dtype, self.keep_unsupported = module, dtype, keep_unsupported
+        self.nodes: dict[str, Node] = {}
+        self.shapes: dict[str, Shape] = {INPUT: input_shape}
+        self._stack: list[tuple[str, nn.Module]] = []
+        self._name = ""  # for the next node
+
+    def read(self) -> Any:
+        """What the module returns: a Value, or whatever else."""
+        start = Traced.of(Value(INPUT, self.shapes[INPUT], self), self)
+        with self._watched():
+            return _values(self.module(start))
+
+    # Making nodes
+
+    def add(self, op: Op, sources: tuple[str, ...], name: str) -> str:
+        """A new node; see :class:`powerplan.network.torch_import.value.Builder`."""
+        if isinstance(op, Embedding) and sources != (INPUT,):
+            raise Refused("an embedding must look up the network's input")
+        shape = op.output_shape(tuple(self.shapes[source] for source in sources))
+        wanted = ".".join(part for part in (self._name, name) if part)
+        made, count = wanted, 0
+        while made in self.nodes or made == INPUT:
+            count += 1
+            made = f"{wanted}_{count}"
+        self.nodes[made], self.shapes[made] = Node(name=made, op=op, inputs=sources), shape
+        return made
+
+    # Calls
+
+    def call(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of a torch call with stand-ins among its arguments."""
+        in_place = kwargs.get("inplace") is True or (name.endswith("_") and not name.endswith("__"))
+        plain = name.rstrip("_") if in_place and name not in RULES else name
+        if name.startswith("__i") and name.endswith("__"):  # an operator such as +=
+            in_place, plain = True, name[3:-2]
+        path, module = self._stack[-1]
+        whole = is_layer(module)
+        self._name = path if whole and path else ".".join(p for p in (path, plain.strip("_")) if p)
+        what = f"{type(module).__name__} ({name})" if whole else name
+        field = _field(path)
+        rule = RULES.get(plain)
+        try:
+            if name in _DECISIONS:
+                raise Refused("control flow or numbers that depend on values; take the decision outside of the module")
+            if rule is None:
+                raise Refused("there is no model of this operation")
+            result = rule(*_values(args), **_values(kwargs))
+        except InvalidInput as error:
+            check = Checker()
+            check.nested(field, error)
+            raise type(error)(*check.violations) from error
+        except _MISFITS as error:
+            reason = error
+            if self.keep_unsupported and not whole and not in_place and name not in _DECISIONS:
+                try:
+                    return self._kept(name, func, args, kwargs)
+                except Refused as refused:
+                    reason = refused
+            advice = "" if self.keep_unsupported else ", or keep it with unsupported='digital'"
+            raise UnsupportedOperation.of(field, what, supported(), f"Replace it{advice}: {reason}.") from error
+        if in_place:
+            target = args[0]
+            if not isinstance(target, Traced) or result.shape != target.value.shape:
+                raise UnsupportedOperation.of(
+                    field, what, "in-place calls that keep the shape", "Assign the result instead."
+                )
+            target.value = result
+            return target
+        return _stand_ins(result, self)
+
+    def _kept(self, label: str, target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of a call that is kept as it is: one node per output."""
+        values = [t.value.leading() for t in _traced((args, kwargs))]
+        slots = iter(range(len(values)))
+        args, kwargs = _mapped(args, slots), _mapped(kwargs, slots)
+        shapes = tuple(v.shape for v in values)
+        made = partial(TorchCall, label=label, target=target, args=args, kwargs=kwargs, inputs=shapes)
+        results = _sample(target, args, kwargs, shapes, self.dtype)
+        parts = [
+            None if shape is None else values[0].apply(made(shape=shape, part=part), *values[1:])
+            for part, shape in results
+        ]
+        stand_ins = tuple(None if v is None else Traced.of(v, self) for v in parts)
+        return stand_ins[0] if results[0][0] is None else stand_ins
+
+    # Modules
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """While this lasts, every module's ``forward`` tells where the calls come from."""
+        originals = []
+        for path, module in self.module.named_modules():
+            originals.append((module, module.__dict__.get("forward")))
+            module.__dict__["forward"] = partial(self._enter, path, module, module.forward)
+        try:
+            yield
+        finally:
+            for module, original in originals:
+                del module.__dict__["forward"]
+                if original is not None:
+                    module.__dict__["forward"] = original
+
+    def _enter(self, path: str, module: nn.Module, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        stand_ins = list(_traced((args, kwargs)))
+        before = dict(self.nodes), dict(self.shapes), [t.value for t in stand_ins]
+        self._stack.append((path, module))
+        try:
+            return _run(path, module, forward, args, kwargs)
+        except UnsupportedOperation as error:
+            if not self.keep_unsupported or not path or not stand_ins:
+                raise
+            self.nodes, self.shapes = before[0], before[1]
+            for stand_in, kept in zip(stand_ins, before[2], strict=True):
+                stand_in.value = kept
+            self._name = path
+            try:
+                return self._kept(f"{type(module).__name__} {path}", module, args, kwargs)
+            except Refused:
+                raise error from None
+        finally:
+            self._stack.pop()
+
+
+def _run(path: str, module: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """What the module's ``forward`` returns; what it raises as an error that names the module."""
+    try:
+        return forward(*args, **kwargs)
+    except InvalidInput:
+        raise
+    except Exception as error:  # the module's own code runs
+        raise UnsupportedOperation.of(
+            _field(path),
+            type(module).__name__,
+            "a forward that takes one tensor and runs for a batch of one",
+            f"It fails: {type(error).__name__}: {error}.",
+        ) from error
+
+
+def _field(path: str) -> str:
+    return f"module {path!r}" if path else "module.forward"
+
+
+def is_layer(module: nn.Module) -> bool:
+    """True for modules without parts whose ``forward`` is torch's own: they are one thing to a user."""
+    hidden = (nn.modules.linear.NonDynamicallyQuantizableLinear, ParametrizationList)
+    parts = [p for n, p in module.named_children() if n != "parametrizations" and not isinstance(p, hidden)]
+    return str(type(module).forward.__module__).startswith("torch.") and not parts
+
+
+def _sample(
+    target: Callable[..., Any], args: Any, kwargs: Any, shapes: tuple[Shape, ...], dtype: torch.dtype
+) -> list[tuple[int | None, Shape | None]]:
+    """Number and shape of every output of a kept call (None = no tensor of floats), tried on random inputs.
+
+    The call must treat every input of a batch by itself, alike each time.
+    """
+    generator = torch.Generator().manual_seed(0)
+    values = tuple(torch.randn((3, *shape), generator=generator, dtype=dtype) for shape in shapes)
+    try:
+        whole, single = (
+            target(*filled(args, part, values[0]), **filled(kwargs, part, values[0]))
+            for part in (values, tuple(v[:1] for v in values))
+        )
+    except Exception as error:
+        raise Refused(f"it fails on a batch of random inputs: {error}") from error
+    if isinstance(whole, torch.Tensor):
+        pairs: list[tuple[int | None, Any, Any]] = [(None, whole, single)]
+    elif isinstance(whole, tuple | list):
+        pairs = [(i, w, s) for i, (w, s) in enumerate(zip(whole, single, strict=True))]
+    else:
+        raise Refused(f"it gives a {type(whole).__name__}, not a tensor")
+    found: list[tuple[int | None, Shape | None]] = []
+    for part, many, one in pairs:
+        floats = isinstance(many, torch.Tensor) and many.is_floating_point() and many.dim() >= 2
+        if floats and many.shape[0] == 3 and many.shape[1:] == one.shape[1:]:
+            if not torch.allclose(many[:1], one, rtol=1e-4, atol=1e-5):
+                raise Refused("it mixes the inputs of a batch, or is random")
+            found.append((part, tuple(many.shape[1:])))
+        else:
+            found.append((part, None))
+    if all(shape is None for _, shape in found):
+        raise Refused("it gives no tensor of floats with the batch as first axis")
+    return found
+
+
+def _traced(x: Any) -> Iterator[Traced]:
+    """The stand-ins in nested arguments, in order."""
+    if isinstance(x, Traced):
+        yield x
+    elif isinstance(x, Mapping):
+        for item in x.values():
+            yield from _traced(item)
+    elif isinstance(x, tuple | list):
+        for item in x:
+            yield from _traced(item)
+    elif isinstance(x, slice):
+        yield from _traced((x.start, x.stop, x.step))
+
+
+def _values(x: Any) -> Any:
+    """Nested arguments with values in place of the stand-ins."""
+    if isinstance(x, Traced):
+        return x.value
+    if isinstance(x, Mapping):
+        return {k: _values(v) for k, v in x.items()}
+    if isinstance(x, tuple | list) and not isinstance(x, torch.Size):
+        return [_values(v) for v in x] if isinstance(x, list) else tuple(_values(v) for v in x)
+    return x
+
+
+def _stand_ins(x: Any, reader: Reader) -> Any:
+    """Results of a rule with stand-ins in place of the values."""
+    if isinstance(x, Value):
+        return Traced.of(x, reader)
+    return tuple(_stand_ins(v, reader) for v in x) if isinstance(x, tuple) else x
+
+
+def _mapped(x: Any, slots: Iterator[int]) -> Any:
+    """Nested arguments with slots in place of the stand-ins, numbered in the order of ``_traced``."""
+    if isinstance(x, Traced):
+        return Slot(index=next(slots))
+    if isinstance(x, Mapping):
+        return {k: _mapped(v, slots) for k, v in x.items()}
+    if isinstance(x, tuple | list) and not isinstance(x, torch.Size):
+        return type(x)(_mapped(v, slots) for v in x)
+    return x.detach().clone() if isinstance(x, torch.Tensor) else x
