@@ -145,6 +145,9 @@ def _graph(network: Network, pack: Pack) -> pb.Network:
 
 def _of_engine(network: Any) -> Network:
     """The same network without the engine's classes."""
+    here = [node.name for node in network.nodes if not getattr(node.op, "portable", True)]
+    if here:
+        raise invalid("network", f"{here} are torch operations, which no message can hold; replace them in the module")
     nodes = [
         Node(
             name=node.name,

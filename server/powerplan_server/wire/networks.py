@@ -12,6 +12,7 @@ import numpy as np
 
 from powerplan.errors import InvalidInput
 from powerplan.network import Network, Node, Op, build_op
+from powerplan.network.parts import check_portable
 from powerplan_client._generated import v1 as pb
 from powerplan_server.wire.attributes import map_from_proto, map_to_proto
 from powerplan_server.wire.errors import FeatureUnavailable
@@ -20,7 +21,12 @@ from powerplan_server.wire.tensors import array_from_proto, array_to_proto, cont
 
 
 def network_to_proto(network: Network) -> pb.Network:
-    """A network as a graph with its tensors inline."""
+    """A network as a graph with its tensors inline.
+
+    Raises:
+        InvalidInput: an operation that exists in this process only.
+    """
+    check_portable(network)
     graph = pb.NetworkGraph(input_shape=network.input_shape, output=network.output)
     for node in network.nodes:
         graph.nodes.add(
