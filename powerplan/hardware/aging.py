@@ -22,6 +22,7 @@ class Snapshot(Typed):
         time: seconds after programming, >= 0.
         mean: mean conductance held [S]; None = the target itself.
         std: standard deviation [S]; None = 0; negative values count as 0.
+        std_of: what ``std`` is a function of: "target", or "mean", the conductance held on average.
 
     Raises:
         InvalidInput: listing every violated field.
@@ -30,11 +31,13 @@ class Snapshot(Typed):
     time: float = 0.0
     mean: Curve | None = None
     std: Curve | None = None
+    std_of: str = "target"
 
     def __post_init__(self) -> None:
         check = Checker()
         _seconds(self, check, "time", positive=False)
         _curves(self, check, "mean", "std")
+        _std_of(self, check, self.std_of, "mean")
         check.done()
 
     @classmethod
@@ -159,8 +162,9 @@ class LowFrequencyNoise(Typed):
         k = sqrt(ln((t' + tr) / (2 tr))), t' = time + time_offset;  k = 1 without tr
 
     Attributes:
-        std: Q as a function of the target: a fraction of the conductance held if relative, else S;
-            negative values count as 0.
+        std: Q, a curve: a fraction of the conductance held if relative, else S; negative values count as 0.
+        std_of: what Q is a function of: "target", or "programmed", the conductance |P| that was reached
+            (relative noise only).
         relative: whether Q is a fraction.
         read_time: tr [s], > 0: duration of the reading; None = the noise does not grow.
         time_offset: time from programming to time 0 [s], >= 0.
@@ -170,6 +174,7 @@ class LowFrequencyNoise(Typed):
     """
 
     std: Curve
+    std_of: str = "target"
     relative: bool = True
     read_time: float | None = None
     time_offset: float = 0.0
@@ -179,6 +184,9 @@ class LowFrequencyNoise(Typed):
         _curves(self, check, "std")
         if not isinstance(self.relative, bool):
             check.fail("relative", self.relative, "True or False", "Give a boolean.")
+        _std_of(self, check, self.std_of, "programmed")
+        if not check.violations and self.std_of == "programmed" and not self.relative:
+            check.fail("relative", False, 'True with std_of = "programmed"', "Give Q as a fraction.")
         if self.read_time is not None:
             _seconds(self, check, "read_time", positive=True)
         _seconds(self, check, "time_offset", positive=False)
@@ -205,6 +213,13 @@ def _curves(value: Typed, check: Checker, *names: str) -> None:
                 value._set(name, as_curve(given))
         elif name in ("exponent_mean",) or (name == "std" and isinstance(value, LowFrequencyNoise)):
             check.fail(name, None, "a number or a curve", "Give it.")
+
+
+def _std_of(value: Snapshot | LowFrequencyNoise, check: Checker, given: object, other: str) -> None:
+    if given not in ("target", other):
+        check.fail("std_of", given, f"'target' or '{other}'", "Use one of them.")
+    elif given == other and not check.violations and value.std is not None and value.std.domain() != (0.0, math.inf):
+        check.fail("std", value.std, f"a curve without ends, because std_of = '{other}'", "Give one that is no table.")
 
 
 def _seconds(value: Typed, check: Checker, name: str, *, positive: bool) -> None:

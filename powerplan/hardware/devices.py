@@ -4,12 +4,13 @@ A device programmed to target G goes through, in this order and independently of
 
     1. programming           P = m(G) + s(G) n₁                      clipped at 0
     2. drift                 P (t'/t0)^−ν, ν = |N(μ(G), σ_ν²(G))|    power law;   or P + N(m, s²): logarithm of time
-    3. low-frequency noise   X = D max(0, 1 + k Q(G) n₃)             relative;    or D + k Q(G) n₃: absolute
+    3. low-frequency noise   X = D max(0, 1 + k Q n₃)                relative;    or D + k Q n₃: absolute
     4. its own gain          X max(0, 1 + ε n₄)
     5. being stuck           conductance_max, conductance_min, or X
 
 where the clips hold if ``clip_conductance``. Everything additive (the spread of measurements, programming noise,
-log-time drift, absolute noise) is one Gaussian, which is clipped once, so that all moments are exact:
+log-time drift, absolute noise) is one Gaussian, which is clipped once, so that all moments are exact if Q is a
+function of G (a function of P needs quadrature: :mod:`powerplan.hardware.flicker`, within 1e-3):
 
     E[max(0, N(m, s²))], Var        closed form of the clipped Gaussian
     E[e^(−kλν)], k = 1, 2           folded Gaussian, closed form
@@ -28,6 +29,7 @@ from torch import Tensor
 
 from powerplan.gaussian import clipped, rectified
 from powerplan.hardware.aging import LogTimeDrift
+from powerplan.hardware.flicker import flickering
 from powerplan.hardware.folded import folded_decay
 from powerplan.hardware.hardware import Hardware
 from powerplan.hardware.sampling import Devices
@@ -39,6 +41,7 @@ __all__ = [
     "idle_device_moments",
     "program",
     "programming_variance",
+    "start_idle_mean",
     "start_moments",
 ]
 
@@ -54,13 +57,14 @@ def device_moments(hardware: Hardware, target: Tensor) -> Moments:
     if hardware.has_constant_programming_noise:
         variance = torch.full((), hardware.programming_noise_std**2, dtype=target.dtype, device=target.device)
         return clipped(target, variance) if hardware.shifts_mean else (target, variance)
-    mean, variance = programmed(hardware, target)
     disturbance = Disturbance.of(hardware, target)
-    if disturbance.variance is not None:
-        variance = variance + disturbance.variance
-    if disturbance.shift:
-        mean = mean + disturbance.shift
-    moments = _clip(hardware, mean, variance)
+    if hardware.noise_follows_programming:
+        moments = flickering(hardware, target)
+    else:
+        mean, variance = programmed(hardware, target)
+        if disturbance.variance is not None:
+            mean, variance = mean + disturbance.shift, variance + disturbance.variance
+        moments = _clip(hardware, mean, variance)
     if disturbance.decay is not None:
         moments = _product(moments, folded_decay(*disturbance.decay))
     if disturbance.relative is not None:
@@ -81,6 +85,12 @@ def idle_device_moments(hardware: Hardware) -> tuple[float, float]:
     """Mean [S] and variance [S²] of a device programmed to conductance_min."""
     mean, variance = device_moments(hardware, torch.tensor(hardware.conductance_min, dtype=torch.float64))
     return float(mean), float(variance)
+
+
+@lru_cache(maxsize=256)
+def start_idle_mean(hardware: Hardware) -> float:
+    """Mean [S] of a device programmed to conductance_min, just after programming."""
+    return float(start_moments(hardware, torch.tensor(hardware.conductance_min, dtype=torch.float64))[0])
 
 
 def program(hardware: Hardware, target: Tensor, std: Tensor, normals: Tensor, out: Tensor) -> Tensor:

@@ -199,6 +199,12 @@ class Hardware:
         return 0.0 if self.low_frequency_noise is None else self.low_frequency_noise.growth(self.time)
 
     @property
+    def noise_follows_programming(self) -> bool:
+        """True if the strength of the low-frequency noise depends on the conductance that was reached."""
+        noise = self.low_frequency_noise
+        return noise is not None and noise.std_of == "programmed" and self.low_frequency_growth > 0
+
+    @property
     def stuck_fraction(self) -> float:
         """Share of devices that do not follow their target."""
         return self.stuck_on_fraction + self.stuck_off_fraction

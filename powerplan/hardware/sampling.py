@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from powerplan.hardware.curve_values import curve_values
 from powerplan.hardware.hardware import Hardware
 from powerplan.hardware.stages import Disturbance, programmed
 
@@ -23,7 +24,8 @@ class Devices:
         start_mean, start_std: the same just after programming.
         added_shift, added_std: Gaussian added by drift and absolute noise, or None.
         decay: (λμ, λσ_ν) of the power law, or None.
-        relative: k Q of the relative low-frequency noise, or None.
+        relative: k Q of the relative low-frequency noise if it is a function of the target, or None.
+        unit: [S].
         on, off: conductance_max and conductance_min.
     """
 
@@ -36,6 +38,7 @@ class Devices:
     added_std: Tensor | None
     decay: tuple[Tensor, Tensor] | None
     relative: Tensor | None
+    unit: Tensor
     on: Tensor
     off: Tensor
 
@@ -71,6 +74,7 @@ class Devices:
             added_std=None if added is None else scaled(added.sqrt()),
             decay=disturbance.decay and tuple(_collapsed(value).to(dtype) for value in disturbance.decay),  # type: ignore[arg-type]
             relative=None if disturbance.relative is None else _collapsed(disturbance.relative).to(dtype),
+            unit=unit.to(dtype),
             on=(hardware.conductance_max / unit).to(dtype),
             off=(hardware.conductance_min / unit).to(dtype),
         )
@@ -79,7 +83,8 @@ class Devices:
     def normals_per_device(self) -> int:
         """How many normals :meth:`sample` takes for each device."""
         extra = (self.added_std, self.decay, self.relative)
-        return 1 + sum(part is not None for part in extra) + (self.hardware.device_gain_std > 0)
+        noise = sum(part is not None for part in extra) + self.hardware.noise_follows_programming
+        return 1 + noise + (self.hardware.device_gain_std > 0)
 
     @property
     def in_one_step(self) -> bool:
@@ -114,11 +119,12 @@ class Devices:
         if self.added_std is not None and self.added_shift is not None:
             out.addcmul_(normals().to(out.dtype), self.added_std).add_(self.added_shift)
         self._clip(out)
+        flicker = self._flicker(out) if self.hardware.noise_follows_programming else self.relative
         if self.decay is not None:
             mean, std = self.decay
             out.mul_(normals().to(out.dtype).mul_(std).add_(mean).abs_().neg_().exp_())
-        if self.relative is not None:
-            out.mul_(self._clip(normals().to(out.dtype).mul_(self.relative).add_(1)))
+        if flicker is not None:
+            out.mul_(self._clip(normals().to(out.dtype).mul_(flicker).add_(1)))
         if self.hardware.device_gain_std:
             gain = self._clip(normals().to(out.dtype).mul_(self.hardware.device_gain_std).add_(1))
             out.mul_(gain)
@@ -130,6 +136,13 @@ class Devices:
             if start is not None:
                 self._stick(start, chance)
         return out
+
+    def _flicker(self, programmed: Tensor) -> Tensor:
+        """k Q of devices that were programmed to ``programmed``."""
+        noise, top = self.hardware.low_frequency_noise, self.hardware.conductance_max
+        assert noise is not None
+        strength = curve_values(noise.std, (programmed * self.unit).abs(), top)
+        return strength.clamp_(min=0).mul_(self.hardware.low_frequency_growth)
 
     def _clip(self, values: Tensor) -> Tensor:
         return values.clamp_(min=0) if self.hardware.clip_conductance else values

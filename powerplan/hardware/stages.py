@@ -51,7 +51,8 @@ def programmed(hardware: Hardware, target: Tensor, *, start: bool = False) -> tu
         held = target if snapshot.mean is None else curve_values(snapshot.mean, target, hardware.conductance_max)
         mean = mean + weight * held
         if snapshot.std is not None:
-            std = std + weight * curve_values(snapshot.std, target, hardware.conductance_max).clamp(min=0)
+            state = held if snapshot.std_of == "mean" else target
+            std = std + weight * curve_values(snapshot.std, state, hardware.conductance_max).clamp(min=0)
     if all(snapshot.mean is None for snapshot in hardware.measurements):
         mean = target
     return torch.as_tensor(mean), variance + std * std
@@ -77,7 +78,7 @@ class Disturbance:
         shift: [S].
         variance: [S²], shape of the target; None = 0.
         decay: (λμ, λσ_ν) of the power law, or None.
-        relative: k Q of the relative low-frequency noise, or None.
+        relative: k Q of the relative low-frequency noise if it is a function of the target, or None.
     """
 
     shift: float
@@ -102,7 +103,7 @@ class Disturbance:
                 else age * curve_values(spread, target, hardware.conductance_max).clamp(min=0),
             )
         growth, noise = hardware.low_frequency_growth, hardware.low_frequency_noise
-        if growth and noise is not None:
+        if growth and noise is not None and noise.std_of == "target":
             fluctuation = growth * curve_values(noise.std, target, hardware.conductance_max).clamp(min=0)
             if noise.relative:
                 relative = fluctuation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,7 @@ AGES = {"0": 0.0, "1h": 3600.0, "1day": 86400.0, "1month": 30 * 86400.0}
 SILENT: dict[str, Any] = {"programming_noise_std": 0.0}
 LAW = PowerLawDrift(exponent_mean=Polynomial(coefficients=(0.05, 0.03)), exponent_std=0.04, reference_time=10.0)  # type: ignore[arg-type]
 FLICKER = LowFrequencyNoise(std=Power(coefficient=0.02, exponent=-0.5, high=0.3), read_time=1e-6, time_offset=1.0)
+FOLLOWING = dataclasses.replace(FLICKER, std_of="programmed")
 STEPS = Piecewise(
     breaks=(0.2, 0.6),
     pieces=(
@@ -45,6 +47,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "drift without spread": {**SILENT, "drift": PowerLawDrift(exponent_mean=0.1, reference_time=1.0)},  # type: ignore[arg-type]
     "log time": {"drift": LogTimeDrift(shift_slope=-0.3e-6, std_slope=0.2e-6, std_offset=1e-6)},
     "relative flicker": {"low_frequency_noise": FLICKER},
+    "flicker of what was programmed": {"low_frequency_noise": FOLLOWING, "drift": LAW},
     "absolute noise": {"low_frequency_noise": LowFrequencyNoise(std=RISING, relative=False)},
     "own gain": {"device_gain_std": 0.4},
     "stuck": {"stuck_on_fraction": 0.02, "stuck_off_fraction": 0.1, "conductance_min": 1e-6},
@@ -53,7 +56,7 @@ PARTS: dict[str, dict[str, Any]] = {
         "programming_noise_proportional": 0.05,
         "programming_noise_curve": STEPS,
         "drift": LAW,
-        "low_frequency_noise": FLICKER,
+        "low_frequency_noise": FOLLOWING,
         "device_gain_std": 0.1,
         "stuck_on_fraction": 0.01,
         "stuck_off_fraction": 0.02,

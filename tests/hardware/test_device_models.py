@@ -14,6 +14,7 @@ from torch import Tensor
 
 import powerplan as pp
 from powerplan.hardware.devices import Devices, device_moments, idle_device_moments, start_moments
+from powerplan.hardware.flicker import flickering, quadrature
 from powerplan.hardware.folded import folded_decay
 from powerplan_client._generated import v1 as pb
 from powerplan_client.inputs import hardware_fields
@@ -219,6 +220,19 @@ def test_folded_gaussian_against_quadrature(mean: float, std: float) -> None:
     first, second = decay_by_quadrature(1, mean, std), decay_by_quadrature(2, mean, std)
     assert float(found) == pytest.approx(first, rel=1e-7, abs=1e-300)
     assert float(variance) == pytest.approx(second - first**2, rel=1e-6, abs=1e-13)
+
+
+FOLLOWING = {name: hardware for name, hardware in CASES.items() if hardware.noise_follows_programming}
+
+
+@pytest.mark.parametrize("hardware", FOLLOWING.values(), ids=FOLLOWING.keys())
+def test_table_of_flickering_devices(hardware: pp.Hardware) -> None:
+    """Within 1e-3 of a quadrature with ten times the nodes, between the targets of the table too."""
+    span = hardware.conductance_max - hardware.conductance_min
+    place = torch.rand(200, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    target = hardware.conductance_min + span * torch.cat([place, 0.02 * place])
+    for found, exact in zip(flickering(hardware, target), quadrature(hardware, target, 480), strict=True):
+        assert ((found / exact - 1).abs() < 1e-3).all()
 
 
 def decay_by_quadrature(k: int, mean: float, std: float) -> float:

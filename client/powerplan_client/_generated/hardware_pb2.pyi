@@ -498,8 +498,11 @@ class DeviceSnapshot(_message.Message):
     TIME_SECONDS_FIELD_NUMBER: _builtins.int
     MEAN_FIELD_NUMBER: _builtins.int
     STD_FIELD_NUMBER: _builtins.int
+    STD_OF_FIELD_NUMBER: _builtins.int
     time_seconds: _builtins.float
     """Time after programming, >= 0. Default 0."""
+    std_of: _builtins.str
+    """What std is a function of: "target" (default) or "mean", the conductance held on average."""
     @_builtins.property
     def mean(self) -> Global___Curve:
         """Mean conductance held [S]. Left out = the target."""
@@ -514,13 +517,19 @@ class DeviceSnapshot(_message.Message):
         time_seconds: _builtins.float | None = ...,
         mean: Global___Curve | None = ...,
         std: Global___Curve | None = ...,
+        std_of: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_time_seconds", b"_time_seconds", "mean", b"mean", "std", b"std", "time_seconds", b"time_seconds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_std_of", b"_std_of", "_time_seconds", b"_time_seconds", "mean", b"mean", "std", b"std", "std_of", b"std_of", "time_seconds", b"time_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_time_seconds", b"_time_seconds", "mean", b"mean", "std", b"std", "time_seconds", b"time_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_std_of", b"_std_of", "_time_seconds", b"_time_seconds", "mean", b"mean", "std", b"std", "std_of", b"std_of", "time_seconds", b"time_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__std_of: _TypeAlias = _typing.Literal["std_of"]  # noqa: Y015
+    _WhichOneofArgType__std_of: _TypeAlias = _typing.Literal["_std_of", b"_std_of"]  # noqa: Y015
     _WhichOneofReturnType__time_seconds: _TypeAlias = _typing.Literal["time_seconds"]  # noqa: Y015
     _WhichOneofArgType__time_seconds: _TypeAlias = _typing.Literal["_time_seconds", b"_time_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__std_of) -> _WhichOneofReturnType__std_of | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__time_seconds) -> _WhichOneofReturnType__time_seconds | None: ...
 
 Global___DeviceSnapshot: _TypeAlias = DeviceSnapshot  # noqa: Y015
@@ -642,15 +651,18 @@ class LowFrequencyNoise(_message.Message):
     RELATIVE_FIELD_NUMBER: _builtins.int
     READ_TIME_SECONDS_FIELD_NUMBER: _builtins.int
     TIME_OFFSET_SECONDS_FIELD_NUMBER: _builtins.int
+    STD_OF_FIELD_NUMBER: _builtins.int
     relative: _builtins.bool
     """Whether Q is a fraction of the conductance held. Default true."""
     read_time_seconds: _builtins.float
     """tr, > 0: duration of the reading. Left out = the noise does not grow, k = 1."""
     time_offset_seconds: _builtins.float
     """t' - time, >= 0. Default 0."""
+    std_of: _builtins.str
+    """What Q is a function of: "target" (default) or "programmed", the conductance reached (relative noise only)."""
     @_builtins.property
     def std(self) -> Global___Curve:
-        """Q as a function of the target: a fraction if relative, else [S]."""
+        """Q: a fraction if relative, else [S]."""
 
     def __init__(
         self,
@@ -659,21 +671,26 @@ class LowFrequencyNoise(_message.Message):
         relative: _builtins.bool | None = ...,
         read_time_seconds: _builtins.float | None = ...,
         time_offset_seconds: _builtins.float | None = ...,
+        std_of: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_read_time_seconds", b"_read_time_seconds", "_relative", b"_relative", "_time_offset_seconds", b"_time_offset_seconds", "read_time_seconds", b"read_time_seconds", "relative", b"relative", "std", b"std", "time_offset_seconds", b"time_offset_seconds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_read_time_seconds", b"_read_time_seconds", "_relative", b"_relative", "_std_of", b"_std_of", "_time_offset_seconds", b"_time_offset_seconds", "read_time_seconds", b"read_time_seconds", "relative", b"relative", "std", b"std", "std_of", b"std_of", "time_offset_seconds", b"time_offset_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_read_time_seconds", b"_read_time_seconds", "_relative", b"_relative", "_time_offset_seconds", b"_time_offset_seconds", "read_time_seconds", b"read_time_seconds", "relative", b"relative", "std", b"std", "time_offset_seconds", b"time_offset_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_read_time_seconds", b"_read_time_seconds", "_relative", b"_relative", "_std_of", b"_std_of", "_time_offset_seconds", b"_time_offset_seconds", "read_time_seconds", b"read_time_seconds", "relative", b"relative", "std", b"std", "std_of", b"std_of", "time_offset_seconds", b"time_offset_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__read_time_seconds: _TypeAlias = _typing.Literal["read_time_seconds"]  # noqa: Y015
     _WhichOneofArgType__read_time_seconds: _TypeAlias = _typing.Literal["_read_time_seconds", b"_read_time_seconds"]  # noqa: Y015
     _WhichOneofReturnType__relative: _TypeAlias = _typing.Literal["relative"]  # noqa: Y015
     _WhichOneofArgType__relative: _TypeAlias = _typing.Literal["_relative", b"_relative"]  # noqa: Y015
+    _WhichOneofReturnType__std_of: _TypeAlias = _typing.Literal["std_of"]  # noqa: Y015
+    _WhichOneofArgType__std_of: _TypeAlias = _typing.Literal["_std_of", b"_std_of"]  # noqa: Y015
     _WhichOneofReturnType__time_offset_seconds: _TypeAlias = _typing.Literal["time_offset_seconds"]  # noqa: Y015
     _WhichOneofArgType__time_offset_seconds: _TypeAlias = _typing.Literal["_time_offset_seconds", b"_time_offset_seconds"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__read_time_seconds) -> _WhichOneofReturnType__read_time_seconds | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__relative) -> _WhichOneofReturnType__relative | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__std_of) -> _WhichOneofReturnType__std_of | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__time_offset_seconds) -> _WhichOneofReturnType__time_offset_seconds | None: ...
 

@@ -13,10 +13,6 @@ _SAME_DEVICES = (
     "With a smaller conductance_max the same devices are used over less of their range; aihwkit scales the "
     "noise with conductance_max instead."
 )
-_TARGET = (
-    "The strength of the low-frequency noise follows the target conductance; aihwkit lets it follow the conductance "
-    "that was programmed, which differs for targets near 0."
-)
 
 
 def _micro(*values: float) -> tuple[float, ...]:
@@ -43,6 +39,7 @@ _NANDAKUMAR_PRESET = Preset(
         ),
         low_frequency_noise=LowFrequencyNoise(
             std=Power(reference=_NANDAKUMAR, coefficient=0.0088, exponent=-0.65, high=0.2),
+            std_of="programmed",
             read_time=250e-9,
             time_offset=20.0,
         ),
@@ -50,7 +47,6 @@ _NANDAKUMAR_PRESET = Preset(
     citation="Nandakumar et al., ICECS 2019 (IEEE 8964852); Joshi et al., Nature Communications 11, 2473 (2020)",
     caveats=(
         "Time 0 is 20 s after programming, the first reading.",
-        _TARGET,
         _SAME_DEVICES,
     ),
 )
@@ -80,7 +76,9 @@ def _hermes(
             exponent_std=_branch(*exponent_std, top),
             reference_time=reference_time,
         ),
-        low_frequency_noise=LowFrequencyNoise(std=_branch(*noise, top), read_time=512e-9, time_offset=reference_time),
+        low_frequency_noise=LowFrequencyNoise(
+            std=_branch(*noise, top), std_of="programmed", read_time=512e-9, time_offset=reference_time
+        ),
     )
 
 
@@ -95,7 +93,7 @@ _HERMES_1 = Preset(
         200.0,
     ),
     citation=_HERMES_SOURCE,
-    caveats=("Time 0 is 200 s after programming, the first reading.", _TARGET, _SAME_DEVICES),
+    caveats=("Time 0 is 200 s after programming, the first reading.", _SAME_DEVICES),
 )
 
 _HERMES_2 = Preset(
@@ -112,7 +110,6 @@ _HERMES_2 = Preset(
     caveats=(
         "Time 0 is 300 s after programming, the first reading.",
         "Drift as if both devices held the same conductance; the chip's own programming drifts less.",
-        _TARGET,
         _SAME_DEVICES,
     ),
 )

@@ -113,7 +113,12 @@ _SONOS = Preset(
         conductance_max=_TOP * _NANO,
         programming_noise_std=0,
         measurements=tuple(
-            Snapshot(time=day * _DAY, mean=None if day == 0 else _mean(_CHANGE[day - 1]), std=_saturating(*spread))
+            Snapshot(
+                time=day * _DAY,
+                mean=None if day == 0 else _mean(_CHANGE[day - 1]),
+                std=_saturating(*spread),
+                std_of="mean",
+            )
             for day, spread in enumerate(_SPREAD)
         ),
         low_frequency_noise=LowFrequencyNoise(relative=False, std=_saturating(12.58037, 215.36557)),
