@@ -158,25 +158,9 @@ def _download(root: Path) -> None:
 
 def _torchvision_datasets(root: Path) -> Any:
     try:
-        try:
-            from torchvision import datasets
-        except RuntimeError:  # built for another torch: its operators are not registered, though data sets need none
-            import torch
-
-            for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-                del sys.modules[name]
-            library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
-            for operator in ("nms", "qnms"):
-                library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
-            _LIBRARIES.append(library)
-            from torchvision import datasets
+        return import_torchvision("datasets")
     except ImportError as error:
         raise MissingData(
             f"{root} (from {DATA_VARIABLE}) holds no {IMAGES}[.gz] and {LABELS}[.gz]. Put them there, "
-            "or install torchvision, which downloads them: pip install torchvision"
+            "or install torchvision, which downloads them: pip install 'powerplan[torchvision]'"
         ) from error
-    return datasets
-
-
-#: a torch library forgets its operators when collected
-_LIBRARIES: list[Any] = []
