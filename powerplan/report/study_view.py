@@ -337,9 +337,10 @@ def _outcome_cell(point: PointResult) -> Cell:
         look = "bad" if point.state is PointState.FAILED else "fair"
         text = f"failed: {point.failure.code}" if point.failure is not None else point.state.value
         return Cell(text=text, look=look)
-    if misses_target(point.plan):
+    outcome = point.plan.termination.outcome
+    if outcome is Outcome.OPTIMAL and misses_target(point.plan):
         return Cell(text="missed in simulation", look="fair")
-    name, look = OUTCOMES[point.plan.termination.outcome]
+    name, look = OUTCOMES[outcome]
     return Cell(text=name.lower(), look=look)
 
 

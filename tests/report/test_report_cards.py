@@ -1,0 +1,56 @@
+"""Notebook cards: valid pieces of HTML with the numbers of the results."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+
+import html5lib
+from html_pages import visible_text
+
+from powerplan.hardware import Hardware
+from powerplan.moments.prediction import Prediction
+from powerplan.montecarlo.simulation import Simulation
+from powerplan.network import Network
+from powerplan.planning import Plan
+
+
+def card(value: object) -> str:
+    """The visible text of a card, after strict parsing."""
+    text: str = value._repr_html_()  # type: ignore[attr-defined]
+    html5lib.HTMLParser(strict=True).parseFragment(text)
+    assert "http" not in text
+    return html.unescape(visible_text(text)).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_plan_card(make_plan: Callable[..., Plan]) -> None:
+    shown = card(make_plan())
+    assert shown.startswith("Plan: NMSE ≤ 1.000 %")
+    assert "7.000 µW" in shown
+    assert "30.0 %" in shown
+    assert "linear1 25.00 µS 4.900 µW 70.0 % 50.0 %" in shown
+
+
+def test_prediction_card(make_prediction: Callable[..., Prediction]) -> None:
+    shown = card(make_prediction())
+    assert "Prediction, linearized" in shown
+    assert "squared bias 25.0 %" in shown
+
+
+def test_simulation_card(make_simulation: Callable[..., Simulation]) -> None:
+    shown = card(make_simulation())
+    assert "Simulation, 1000 draws, seed 3" in shown
+    assert "1.000 ± 0.020 %" in shown
+
+
+def test_network_card(network: Network) -> None:
+    shown = card(network)
+    assert "Network, 3 crossbar layers" in shown
+    assert "linear1 linear 3 yes" in shown
+    assert network.digest[:16] in shown
+
+
+def test_hardware_card_shows_what_is_set() -> None:
+    shown = card(Hardware(programming_noise_std=1e-6))
+    assert "programming_noise_std 1.000 µS" in shown
+    assert "feedback_resistance" not in shown
