@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 
 from powerplan.errors import CorruptFile, MissingData, MissingExtra
 from powerplan.examples.idx import read_idx
+from powerplan.examples.vision import import_torchvision
 
 #: environment variable that names the data folder
 DATA_VARIABLE = "POWERPLAN_DATA"
