@@ -30,7 +30,9 @@ class OptimalityCertificate:
     """How far a point is from proven optimality. All entries are relative (logs); 0 is perfect.
 
     Attributes:
-        kkt_residual: largest entry of ∇ log objective + λ ∇ log constraint + limit multipliers.
+        kkt_residual: sum of the absolute entries of ∇ log objective + λ ∇ log constraint + limit multipliers. To
+            first order, no change of every gain by at most a factor e that keeps the constraints lowers the objective
+            by a larger fraction. (The largest entry would say nothing of many gains, each with a tiny share.)
         duality_gap: upper bound on log(objective / optimum), see the module's formula.
         constraint_violation: constraint / bound − 1 where positive, or the largest excess over a limit.
         complementarity: largest multiplier × |distance from its constraint|, over the constraint and the limits:
@@ -112,7 +114,7 @@ def certify(
     outside = max(float(np.maximum(low - x, x - high).max()), 0.0)
     slackness = np.abs(np.append(multipliers * excess, np.abs(limit_duals) * distance))
     return OptimalityCertificate(
-        kkt_residual=float(np.abs(r + limit_duals).max()),
+        kkt_residual=float(np.abs(r + limit_duals).sum()),
         duality_gap=max(-float(multipliers @ excess) + _largest_decrease(r, x, region or (low, high)), 0.0),
         constraint_violation=max(float(np.expm1(min(excess.max(), 700.0))), outside, 0.0),
         complementarity=float(slackness.max()),
