@@ -50,6 +50,9 @@ from powerplan.planning.verify import recalibrated, verify
 #: called with what is being done and the fraction done so far (0 to 1)
 Progress = Callable[[str, float], None]
 
+#: multipliers below this fraction of their sum are rounding, not prices
+_LEAST_PRICE = 1e-6
+
 _log = logging.getLogger("powerplan.planning")
 
 
@@ -232,7 +235,7 @@ class Session:
         prices = tuple(
             ConstraintPrice(corner=c.corner, output=c.output, price=-float(dual) * c.leverage)
             for c, dual in zip(problem.terms.constraints, duals, strict=True)
-            if dual > 0
+            if dual > _LEAST_PRICE * duals.sum()
         )
         return ShadowPrices(
             target=sum((p.price for p in prices), 0.0),

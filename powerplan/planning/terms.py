@@ -17,6 +17,10 @@ from powerplan.moments.predictor import Predictor
 from powerplan.planning.free_gains import FreeGains
 from powerplan.planning.measures import Constraint, Error, Measure, Power
 
+#: constraints so far (in log) below the worst one, and those beyond so many, are taken as one term; and without
+#: derivatives, because they cannot bind here
+_AS_ONE_TERM, _MOST_TERMS = 1.0, 24
+_OUT_OF_REACH, _MOST_GRADIENTS = 4.0, 64
 #: a term below this fraction of its sum counts as constant
 _NEGLIGIBLE = 1e-18
 
@@ -84,14 +88,36 @@ class Terms:
         return tuple(Sum(terms=t.numpy(), jacobian=np.zeros((len(t), 0))) for t in groups)
 
     def derivatives(self, theta: np.ndarray) -> tuple[Sum, ...]:
-        """(objective, *constraints) at θ (n,), with their Jacobians."""
+        """(objective, *constraints) at θ (n,), with their Jacobians; constraints far from binding as one term."""
         point = torch.tensor(theta, dtype=torch.float64, requires_grad=True)
-        return tuple(_differentiated(terms, point) for terms in self._terms(point))
+        objective, *constraints = self._terms(point)
+        near = self._nearest(constraints, _AS_ONE_TERM, _MOST_TERMS)
+        whole = [terms if r in near else terms.sum()[None] for r, terms in enumerate(constraints)]
+        return _differentiated(objective, point), *self._within_reach(whole, point)
 
     def gradients(self, theta: np.ndarray) -> tuple[Sum, ...]:
         """(objective, *constraints) at θ (n,), each as one term with its gradient: 1 + R backward passes."""
         point = torch.tensor(theta, dtype=torch.float64, requires_grad=True)
-        return tuple(_differentiated(terms.sum()[None], point) for terms in self._terms(point))
+        objective, *constraints = (terms.sum()[None] for terms in self._terms(point))
+        return _differentiated(objective, point), *self._within_reach(constraints, point)
+
+    def _within_reach(self, constraints: Sequence[Tensor], point: Tensor) -> list[Sum]:
+        """The constraints with derivatives where they could bind, else with a Jacobian of zeros."""
+        near = self._nearest(constraints, _OUT_OF_REACH, _MOST_GRADIENTS)
+        return [
+            _differentiated(terms, point)
+            if r in near
+            else Sum(terms=terms.detach().numpy(), jacobian=np.zeros((len(terms), len(point))))
+            for r, terms in enumerate(constraints)
+        ]
+
+    def _nearest(self, constraints: Sequence[Tensor], reach: float, most: int) -> set[int]:
+        """Constraints at most ``reach`` (in log value over bound) below the worst one, and at most so many."""
+        totals = np.array([float(terms.detach().sum()) for terms in constraints])
+        bounds = np.array([constraint.bound for constraint in self.constraints])
+        excesses = np.log(np.maximum(totals, np.finfo(float).tiny) / bounds)
+        worst = np.argsort(-excesses, kind="stable")[:most]
+        return {int(r) for r in worst if not excesses[r] < excesses[worst[0]] - reach}
 
     def _terms(self, theta: Tensor) -> tuple[Tensor, ...]:
         self.evaluations += 1
