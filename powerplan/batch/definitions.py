@@ -72,14 +72,14 @@ class HardwareTable:
 
 def check_hardware(table: HardwareTable, points: Iterable[Point], defined: Iterable[str]) -> Iterable[Violation]:
     """What is wrong with the hardware of any point, each thing once."""
-    found: dict[Violation, None] = {}
+    found: dict[tuple[str, str], Violation] = {}
     broken = set()
     for name in defined:
         try:
             table.of(name, {})
         except InvalidInput as error:
             broken.add(name)
-            found.update(dict.fromkeys(error.violations))
+            found.update({(v.field, v.value): v for v in error.violations})
     for point in points:
         override = point.settings["override"]
         if override and point.settings["hardware"] not in broken:
@@ -89,9 +89,8 @@ def check_hardware(table: HardwareTable, points: Iterable[Point], defined: Itera
                 for v in error.violations:
                     field = "override." + v.field.removeprefix("hardware.")
                     advice = f"{v.advice} (first at the point {point.name!r})"
-                    if not any(v.field in other.field and v.value == other.value for other in found):
-                        found[replace(v, field=field, advice=advice)] = None
-    return found
+                    found.setdefault((field, v.value), replace(v, field=field, advice=advice))
+    return found.values()
 
 
 def check_targets(points: Iterable[Point]) -> Iterable[Violation]:

@@ -90,6 +90,8 @@ def make_points(values: Mapping[str, Any]) -> tuple[tuple[Point, ...], tuple[str
         chosen += _single(values, settings, i, wrong)
     wrong += _check_references(values)
     wrong += _check_options(chosen)
+    if wrong:
+        return (), (), wrong
     axes = _axes_that_differ([settings for _, settings in chosen])
     names = _names([settings for _, settings in chosen], axes)
     names = _given_names(names, single, wrong)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from powerplan.batch.executors.base import Busy, Executor, Gone, Stopped, Worker
 from powerplan.batch.jobs import Job
 from powerplan.batch.ledger import HEARTBEAT, Ledger
+from powerplan.batch.outcome import Outcome
 from powerplan.batch.queue import JobQueue
 from powerplan.batch.results import PointState
-from powerplan.batch.work import Outcome
 from powerplan.errors import PowerplanError
 
 #: failures that may be chance; the others come again with the same job

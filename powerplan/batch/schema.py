@@ -2,12 +2,11 @@
 
 The validator (:mod:`.validate`) checks study files by this very schema, so both agree by construction; what a schema
 cannot say (names that refer to nothing, lists of different lengths, impossible hardware) is checked beside it.
-``python -m powerplan.batch.schema`` prints it; ``docs/study.schema.json`` is the published copy.
+``powerplan batch schema`` prints it; ``docs/study.schema.json`` is the published copy.
 """
 
 from __future__ import annotations
 
-import json
 import types
 import typing
 from collections.abc import Iterable
@@ -269,7 +268,3 @@ def study_schema() -> Schema:
             required=["networks"],
         ),
     }
-
-
-if __name__ == "__main__":
-    print(json.dumps(study_schema(), indent=1))

@@ -99,6 +99,8 @@ def _violations(error: ValidationError) -> Iterator[Violation]:
                 wanted = schema.get("properties", {}).get(key, {}).get("description", "a value")
                 yield Violation(field=field_name((*path, key)), value="nothing", allowed=wanted, advice=f"Add {key}.")
         return
+    if error.validator in ("oneOf", "not") and not isinstance(instance, Mapping):
+        return  # its type is refused as well
     yield violation(path, instance, _allowed(error, schema), _advice(error))
 
 

@@ -6,8 +6,7 @@ import io
 import time
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 import powerplan as pp
 from powerplan.batch.blobs import read_array
 from powerplan.batch.jobs import Job
+from powerplan.batch.outcome import Outcome
 from powerplan.errors import CorruptFile, InvalidInput, PowerplanError, PowerplanWarning, SolverFailed
 from powerplan.planning.plan_file import plan_to_dict
 from powerplan.planning.targets import Target, build_target
@@ -22,22 +22,6 @@ from powerplan.planning.targets import Target, build_target
 #: bytes of networks and inputs that a worker keeps between jobs
 _KEEP_BYTES = 256 * 2**20
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How one job ended: with a plan (as plain values), or with the code and message of a failure.
-
-    Attributes:
-        plan: the plan; None for a failure.
-        seconds: wall time.
-        code, message: as in :class:`powerplan.batch.Failure`; empty for a plan.
-    """
-
-    plan: Mapping[str, Any] | None = None
-    seconds: float = 0.0
-    code: str = ""
-    message: str = ""
 
 
 def failure_of(error: BaseException) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from powerplan.batch.jobs import Job
-from powerplan.batch.work import Outcome
+from powerplan.batch.outcome import Outcome
 
 
 class Busy(Exception):

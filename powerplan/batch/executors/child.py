@@ -36,7 +36,8 @@ def serve_requests(connection: Connection, folder: Path) -> None:
     from powerplan.batch import sources
     from powerplan.batch.blobs import Blobs
     from powerplan.batch.jobs import Job
-    from powerplan.batch.work import Outcome, Planner, failure_of
+    from powerplan.batch.outcome import Outcome
+    from powerplan.batch.work import Planner, failure_of
 
     torch.set_num_threads(1)
     blobs = Blobs(folder)

@@ -12,7 +12,8 @@ from typing import Any
 from powerplan.batch.blobs import Blobs
 from powerplan.batch.executors.base import Stopped, crashed, too_long
 from powerplan.batch.jobs import Job
-from powerplan.batch.work import Outcome, Planner
+from powerplan.batch.outcome import Outcome
+from powerplan.batch.work import Planner
 from powerplan.errors import MissingExtra, PowerplanError
 
 #: seconds in which a new actor must answer

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from powerplan.batch.executors.base import Stopped, crashed, too_long
 from powerplan.batch.jobs import Job
-from powerplan.batch.work import Outcome
+from powerplan.batch.outcome import Outcome
 from powerplan.errors import PowerplanError
 
 _START_TIMEOUT = 300.0  # importing torch and cvxpy on a busy machine
@@ -159,7 +159,7 @@ class LocalWorker:
         """How the process ended, in words that do not change from run to run; the process is cleared away."""
         assert self._process is not None
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(2.0)
+            self._process.wait(10.0)
         code = self._process.poll()
         last = self._last_words()
         self._kill()

@@ -12,7 +12,8 @@ import powerplan as pp
 from powerplan.batch.blobs import Blobs, read_array
 from powerplan.batch.executors.base import Busy, Gone, Stopped, crashed, too_long
 from powerplan.batch.jobs import Job
-from powerplan.batch.work import Outcome, failure_of, fitting, make_target, plan_options
+from powerplan.batch.outcome import Outcome
+from powerplan.batch.work import failure_of, fitting, make_target, plan_options
 from powerplan.cli.remote import Remote, connect
 from powerplan.errors import InvalidInput, PowerplanError
 from powerplan.planning.plan_file import plan_to_dict
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 CALLS = 2
 #: seconds to wait for a full server that does not say how long
 _PAUSE = 1.0
+#: seconds that a call may take if there is no time limit
+_LONGEST = 7 * 86400.0
 
 
 class ServerExecutor:
@@ -99,7 +102,7 @@ class ServerWorker:
                 pp.Hardware.from_dict(job.hardware),
                 fitting(self._array(job.inputs), network.input_shape),
                 make_target(job, None if job.labels is None else self._array(job.labels)),
-                timeout=time_limit if time_limit is not None else float("inf"),
+                timeout=_LONGEST if time_limit is None else time_limit,
                 **plan_options(job),
             )
         except Exception as error:
@@ -122,7 +125,7 @@ class ServerWorker:
         if isinstance(error, errors.Unauthenticated | errors.PermissionDenied):
             raise PowerplanError(f"{self._address} refuses the calls: {error}")
         if isinstance(error, errors.DeadlineExceeded):
-            return too_long(time_limit or 0.0)
+            return Outcome(code="time_limit", message=error.message) if time_limit is None else too_long(time_limit)
         if error.reason == "WORKER_CRASHED":
             return crashed("the worker of the server is gone")
         if isinstance(error, errors.InvalidRequest | errors.FeatureUnavailable):

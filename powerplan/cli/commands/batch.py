@@ -122,9 +122,7 @@ def status(study_file: str, folder: str | None, as_json: bool) -> None:
         write_json(document("study_status", name=study.name, runners=runners, points=counts, failures=failures))
     else:
         parts = ", ".join(f"{count} {state}" for state, count in counts.items())
-        click.echo(
-            f"{study.name}: {len(entries)} points: {parts}; {runners} runner{'' if runners == 1 else 's'} at work"
-        )
+        click.echo(f"{study.name}: {len(entries)} points: {parts}; runners at work: {runners}")
         _print_failures(failures)
     if failures and counts["done"] + counts["failed"] == len(entries):
         click.get_current_context().exit(int(Exit.FAILED_POINTS))
@@ -163,6 +161,14 @@ def report(chat: Chat, study_file: str, folder: str | None, output_file: str, as
     if as_json:
         write_json(document("study_report", output=output_file))
     chat.note(f"wrote {output_file}")
+
+
+@command.command("schema")
+def schema() -> None:
+    """Print the JSON schema of study files, for editors and other tools."""
+    from powerplan.batch.schema import study_schema
+
+    write_json(study_schema())
 
 
 def _load(study_file: str) -> Study:
@@ -269,15 +275,15 @@ def _progress(chat: Chat) -> Iterator[Callable[[Progress], None] | None]:
         yield None
         return
     terminal = sys.stderr.isatty()
-    shown = 0.0
+    shown, last = 0.0, -1
 
     def show(progress: Progress) -> None:
-        nonlocal shown
+        nonlocal shown, last
         now = time.monotonic()
         ended = progress.done + progress.failed
-        if now - shown < (0.1 if terminal else _LINE_SECONDS) and ended < progress.total:
+        if ended == last or (now - shown < (0.1 if terminal else _LINE_SECONDS) and ended < progress.total):
             return
-        shown = now
+        shown, last = now, ended
         text = f"{ended:,}/{progress.total:,}"
         text += f", {progress.failed:,} failed" if progress.failed else ""
         text += f", {progress.rate:.3g} jobs/s" if progress.rate else ""

@@ -1,0 +1,56 @@
+"""Real planning, except that two seeds misbehave: for every kind of worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from powerplan.batch.jobs import Job
+from powerplan.batch.outcome import Outcome
+from powerplan.batch.work import Planner
+
+POISON, HANG = 666, 667
+
+
+def misbehave(seed: int) -> None:
+    """Kill this process, or never return, for the two seeds."""
+    if seed == POISON:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if seed == HANG:
+        time.sleep(600)
+
+
+class MisbehavingPlanner(Planner):
+    """Plans, unless the seed says otherwise."""
+
+    def run(self, jobs: Sequence[Job], emit: Callable[[Outcome], None]) -> None:
+        for job in jobs:
+            misbehave(job.options["seed"])
+            super().run([job], emit)
+
+
+def _child() -> None:
+    """A local worker process."""
+    from powerplan.batch import work
+    from powerplan.batch.executors.child import main
+
+    work.Planner = MisbehavingPlanner
+    main()
+
+
+def _server() -> None:
+    """A planning server: PORT DATA_DIR."""
+    import asyncio
+
+    from powerplan_server.config import load_config
+    from powerplan_server.server import PlannerServer
+
+    config = load_config(overrides={"listen": f"127.0.0.1:{sys.argv[2]}", "data_dir": sys.argv[3], "workers": 2})
+    asyncio.run(PlannerServer(config, calls="misbehaving_calls:CALLS").run())
+
+
+if __name__ == "__main__":
+    _server() if sys.argv[1] == "server" else _child()

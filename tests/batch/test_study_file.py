@@ -1,0 +1,284 @@
+"""Study files: what is accepted, how it is expanded and named, and that every error is listed at once."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings, strategies as st
+from jsonschema import Draft202012Validator
+from study_values import study_values
+
+from powerplan.batch import Study
+from powerplan.batch.reading import read_study_file
+from powerplan.batch.schema import study_schema
+from powerplan.batch.validate import check_structure
+from powerplan.errors import CorruptFile, InvalidInput
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def study(values: dict[str, Any]) -> Study:
+    return Study.from_dict(values)
+
+
+def fields(values: dict[str, Any]) -> list[str]:
+    """Fields of the errors that a study is refused with."""
+    with pytest.raises(InvalidInput) as caught:
+        study(values)
+    assert all(v.value and v.allowed and v.advice for v in caught.value.violations)
+    return [v.field for v in caught.value.violations]
+
+
+def test_a_grid_is_every_combination_with_the_targets_fastest() -> None:
+    points = study(study_values()).points
+    assert len(points) == 2 * 2 * 3
+    assert [p.name for p in points[:4]] == [
+        "quiet/network/max_nmse=0.01",
+        "quiet/network/max_nmse=0.02",
+        "quiet/network/max_nmse=0.05",
+        "quiet/layer/max_nmse=0.01",
+    ]
+    assert len({p.name for p in points}) == len(points)
+    assert points[0].settings["inputs"] == "batch"
+    assert points[0].settings["optimize"] == "conductance"
+
+
+def test_a_zip_advances_together_and_is_one_factor_of_the_product() -> None:
+    values = study_values(zip=[{"hardware": ["quiet", "noisy"], "seed": [1, 2]}])
+    points = study(values).points
+    assert len(points) == 2 * 2 * 3
+    assert {(p.settings["hardware"], p.settings["seed"]) for p in points} == {("quiet", 1), ("noisy", 2)}
+
+
+def test_single_points_come_last_with_their_own_names() -> None:
+    single = {"name": "mine", "hardware": "noisy", "target": {"max_power": 1e-3}, "override": {"read_noise_std": 1e-9}}
+    points = study(study_values(points=[single])).points
+    assert len(points) == 13
+    assert points[-1].name == "mine"
+    assert points[-1].settings["target"] == {"max_power": 1e-3}
+    assert points[-1].settings["override"] == {"read_noise_std": 1e-9}
+
+
+def test_ranges_are_geometric_unless_linear_and_hit_both_ends() -> None:
+    values = study_values()
+    values["grid"]["target"] = {"max_nmse": {"from": 0.001, "to": 0.1, "points": 3}}
+    values["grid"]["override"] = {"voltage_max": {"from": 0.1, "to": 0.3, "points": 3, "scale": "linear"}}
+    points = study(values).points
+    assert list(dict.fromkeys(p.settings["target"]["max_nmse"] for p in points)) == [0.001, 0.01, 0.1]
+    assert list(dict.fromkeys(p.settings["override"]["voltage_max"] for p in points)) == [0.1, 0.2, 0.3]
+
+
+def test_overrides_change_the_named_hardware() -> None:
+    values = study_values()
+    values["grid"]["override"] = {"voltage_max": [0.1, 0.3]}
+    made = study(values)
+    hardware = made.hardware.of("noisy", made.points[-1].settings["override"])
+    assert (hardware.programming_noise_std, hardware.voltage_max) == (3e-6, 0.3)
+
+
+def test_names_tell_close_values_apart() -> None:
+    values = study_values()
+    values["grid"]["target"] = {"max_nmse": [0.010000001, 0.01]}
+    assert {p.name.rpartition("=")[2] for p in study(values).points} == {"0.010000001", "0.01"}
+
+
+def test_repeated_points_keep_different_names() -> None:
+    one = {"hardware": "quiet", "target": {"max_nmse": 0.01}, "granularity": "network"}
+    points = study(study_values(points=[one, one])).points
+    assert len({p.name for p in points}) == 14
+
+
+def test_a_network_takes_the_inputs_that_belong_to_it() -> None:
+    values = study_values(
+        networks={"a": {"file": "a.npz", "inputs": "x"}, "b": {"file": "b.npz", "inputs": ["x", "y"]}},
+        inputs={"x": {"file": "x.npy"}, "y": {"file": "y.npy"}},
+    )
+    pairs = {(p.settings["network"], p.settings["inputs"]) for p in study(values).points}
+    assert pairs == {("a", "x"), ("b", "x"), ("b", "y")}
+
+
+def test_an_example_brings_its_own_inputs() -> None:
+    values = study_values(networks={"iris": {"example": "iris"}})
+    values.pop("inputs")
+    assert study(values).points[0].settings["inputs"] is None
+
+
+def test_every_error_of_the_structure_is_listed_at_once() -> None:
+    values = study_values(
+        networks={"a": {"file": "a.npz", "example": "iris"}, "b": {"fil": "b.npz"}},
+        hardware={"quiet": {"programming_noise_sdt": 1e-6, "conductance_max": "large"}},
+        grid={"granularity": ["layr"], "target": {"max_nmse": [0.1, -1.0], "max_nsme": 0.1}, "verify_draws": 2.5},
+        colour="red",
+    )
+    found = fields(values)
+    for field in (
+        "networks.a",
+        "networks.b.fil",
+        "hardware.quiet.programming_noise_sdt",
+        "hardware.quiet.conductance_max",
+        "grid.granularity[0]",
+        "grid.target.max_nmse[1]",
+        "grid.target.max_nsme",
+        "grid.verify_draws",
+        "colour",
+    ):
+        assert field in found
+
+
+def test_every_error_of_the_meaning_is_listed_at_once() -> None:
+    values = study_values(
+        zip=[{"hardware": ["quiet", "loud"], "seed": [1, 2, 3]}],
+        points=[{"hardware": "noisi", "target": {"max_nmse": 0.1}, "verify_draws": 1}],
+    )
+    values["grid"] |= {"network": ["smal"], "override": {"voltage_max": {"from": -1.0, "to": 1.0, "points": 3}}}
+    with pytest.raises(InvalidInput) as caught:
+        study(values)
+    found = {v.field: v for v in caught.value.violations}
+    for field in ("zip[0]", "zip[0].hardware", "points[0].hardware", "points[0].verify_draws", "grid.network"):
+        assert field in found
+    assert "grid.override.voltage_max" in found
+    assert "'small'" in found["grid.network"].advice
+    assert "'noisy'" in found["points[0].hardware"].advice
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"grid": {}}, "grid.target"),
+        ({"networks": {}}, "networks"),
+        ({"inputs": {}}, "inputs"),
+        ({"points": [{"target": {"max_nmse": 0.1}}]}, "points[0].hardware"),
+        ({"points": [{"hardware": "quiet", "target": {"max_nmse": 0.1, "max_mse": 0.1}}]}, "points[0].target"),
+        ({"hardware": {"a": {"conductance_max": -1.0}}}, "hardware.a.conductance_max"),
+        ({"hardware": {"a": {"file": "missing.toml"}}}, "hardware.a.hardware file"),
+        ({"networks": {"../up": {"file": "x.npz"}}}, "networks"),
+        ({"run": {"workers": 0}}, "run.workers"),
+        ({"name": "a b"}, "name"),
+    ],
+)
+def test_what_is_refused_is_named(change: dict[str, Any], field: str) -> None:
+    assert field in fields(study_values(**change))
+
+
+def test_impossible_combinations_of_hardware_are_refused_once_and_name_a_point() -> None:
+    values = study_values()
+    values["grid"]["override"] = {"conductance_min": [0.0, 2e-4]}
+    with pytest.raises(InvalidInput) as caught:
+        study(values)
+    (only,) = caught.value.violations
+    assert only.field == "override.conductance_min"
+    assert "conductance_min=0.0002" in only.advice
+
+
+def test_a_billion_points_are_refused_before_anything_is_built() -> None:
+    many = {"from": 1e-3, "to": 1.0, "points": 1000}
+    values = study_values(
+        grid={"target": {"max_nmse": many}, "override": {"voltage_max": many, "read_noise_std": many}}
+    )
+    begin = time.perf_counter()
+    with pytest.raises(InvalidInput, match=r"2,000,000,000 points.*at most 100,000 points"):
+        study(values)
+    assert time.perf_counter() - begin < 5
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_nan_and_infinity_are_refused_wherever_they_stand(bad: float) -> None:
+    values = study_values()
+    values["grid"]["target"] = {"max_nmse": [0.1, bad]}
+    assert "grid.target.max_nmse[1]" in fields(values)
+
+
+def test_the_published_schema_is_the_one_in_force() -> None:
+    published = json.loads((ROOT / "docs" / "study.schema.json").read_text())
+    assert published == study_schema()
+    Draft202012Validator.check_schema(published)
+
+
+_LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 3), st.floats(-2, 2), st.sampled_from(["quiet", "layer", "x y", ""])
+)
+_BRANCHES = st.one_of(
+    _LEAVES, st.lists(_LEAVES, max_size=3), st.dictionaries(st.sampled_from("ab"), _LEAVES, max_size=2)
+)
+
+
+def _paths(value: Any, path: tuple = ()) -> list[tuple]:
+    """Every place in nested tables and lists."""
+    found = [path] if path else []
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in items:
+        found += _paths(child, (*path, key))
+    return found
+
+
+_FULL = study_values(
+    zip=[{"seed": [1, 2], "method": ["linearized", "diagonal"]}],
+    points=[{"hardware": "quiet", "target": {"max_mse": 0.1}}],
+    run={"workers": 2},
+)
+
+
+@given(st.data())
+@settings(max_examples=150)
+def test_schema_and_validator_accept_the_same_structures(data: st.DataObject) -> None:
+    """Any change of one place: the schema accepts it exactly if the validator does."""
+    values = copy.deepcopy(_FULL)
+    *way, last = data.draw(st.sampled_from(_paths(values)))
+    place = values
+    for key in way:
+        place = place[key]
+    place[last] = data.draw(_BRANCHES)
+    accepted = True
+    try:
+        check_structure(values)
+    except InvalidInput as error:
+        accepted, said = False, error.violations
+    assert accepted or all(v.field and v.allowed and v.advice for v in said)
+    assert accepted == Draft202012Validator(study_schema()).is_valid(values)
+
+
+def test_toml_and_yaml_say_the_same(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(
+        'name = "a"\n[networks.n]\nexample = "iris"\n[hardware.h]\nread_noise_std = 2e-9\n'
+        "[grid.target]\nmax_nmse = {from = 1e-3, to = 1e-1, points = 3}\n"
+    )
+    (tmp_path / "s.yaml").write_text(
+        "name: a\nnetworks: {n: {example: iris}}\nhardware:\n  h:\n    read_noise_std: 2e-9\n"
+        "grid:\n  target:\n    max_nmse: {from: 1e-3, to: 1e-1, points: 3}\n"
+    )
+    assert read_study_file(tmp_path / "s.toml") == read_study_file(tmp_path / "s.yaml")
+    assert Study.load(tmp_path / "s.toml").digest == Study.load(tmp_path / "s.yaml").digest
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("s.toml", "a = ["),
+        ("s.toml", "a = 1\na = 2"),
+        ("s.yaml", "a: 1\na: 2"),
+        ("s.yaml", "a: [1"),
+        ("s.yaml", "a: &x [1]\nb: *x"),
+        ("s.yaml", "a: !!python/object/apply:os.system ['true']"),
+        ("s.yaml", "- 1"),
+        ("s.yaml", "a: " + "[" * 2000 + "]" * 2000),
+        ("s.toml", "a = " + "[" * 100 + "]" * 100),
+        ("s.toml", "\udcff"),
+    ],
+)
+def test_files_that_are_not_studies_are_refused(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(CorruptFile):
+        read_study_file(tmp_path / name)
+
+
+def test_other_suffixes_missing_and_huge_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "big.toml").write_bytes(b"#" * 8_000_001)
+    for name, kind in (("s.ini", InvalidInput), ("none.toml", InvalidInput), ("big.toml", CorruptFile)):
+        with pytest.raises(kind):
+            read_study_file(tmp_path / name)
