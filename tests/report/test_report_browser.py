@@ -1,0 +1,117 @@
+"""Reports in a real browser, where Chromium is installed: drawn, no wider than a phone, dark when asked, sortable."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from powerplan.planning import Plan
+from powerplan.report.html import report_html
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
+
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed; the structure is tested without it"),
+    pytest.mark.slow,
+]
+
+
+@pytest.fixture
+def pages(make_plan: Callable[..., Plan], tmp_path: Path) -> dict[str, Path]:
+    """A page of one plan, and one of 40 whose table is long enough for a filter."""
+    name = "a_layer_with_quite_a_long_name"
+    plans = [make_plan(0.001 * 1.1**i, 1e-5 / 1.1**i) for i in range(40)]
+    plans[0] = replace(plans[0], prediction=replace(plans[0].prediction, layer_names=(name, "b", "c")))
+    made = {
+        "plan": report_html(plans[0], title="digits"),
+        "frontier": report_html({f"p{i}x": p for i, p in enumerate(plans)}, title="digits"),
+    }
+    files = {}
+    for key, text in made.items():
+        files[key] = tmp_path / f"{key}.html"
+        files[key].write_text(text, encoding="utf-8")
+    return files
+
+
+def browse(page: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Chromium on a page, without a network and with a profile of its own."""
+    command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+    command += [f"--user-data-dir={page.parent / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    command += ["--enable-logging=stderr", *options, page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+
+
+def screenshot(page: Path, *options: str) -> np.ndarray:
+    """A page as an image, (height, width, 3) in 0..1."""
+    file = page.with_suffix(".png")
+    done = browse(page, f"--screenshot={file}", *options)
+    assert "CONSOLE" not in done.stderr, done.stderr  # no error of the script or of the policy
+    return np.asarray(matplotlib.image.imread(file))[:, :, :3]
+
+
+@pytest.mark.parametrize("name", ["plan", "frontier"])
+@pytest.mark.parametrize("width", [390, 1200])
+def test_page_is_drawn_light_and_dark(pages: dict[str, Path], name: str, width: int) -> None:
+    light = screenshot(pages[name], f"--window-size={width},1500")
+    dark = screenshot(pages[name], f"--window-size={width},1500", "--blink-settings=preferredColorScheme=0")
+    assert light.shape == dark.shape == (1500, width, 3)
+    assert np.median(light) > 0.95
+    assert np.median(dark) < 0.2
+    for image in (light, dark):
+        assert (np.abs(image - np.median(image, axis=(0, 1))).max(axis=2) > 0.3).mean() > 0.02  # there is ink
+        colourful = np.ptp(image, axis=2) > 0.3
+        assert colourful.mean() > 0.001  # and it is not all grey
+
+
+@pytest.mark.parametrize("name", ["plan", "frontier"])
+@pytest.mark.parametrize("width", [500, 1200])
+def test_page_is_no_wider_than_its_window(pages: dict[str, Path], name: str, width: int) -> None:
+    """Wide tables scroll in their own frame. (500 is the narrowest window that Chromium lays out.)"""
+    done = with_script(pages[name], "document.title = document.documentElement.scrollWidth + ' ' + innerWidth;", width)
+    measured = re.search(r"<title>(\d+) (\d+)</title>", done)
+    assert measured is not None
+    assert int(measured[1]) <= int(measured[2])
+
+
+def test_table_is_sorted_by_number_and_filtered(pages: dict[str, Path]) -> None:
+    script = """
+        var table = document.querySelector("table.sortable");
+        var names = function () {
+          return Array.from(table.tBodies[0].rows).filter(r => !r.hidden).map(r => r.cells[0].textContent);
+        };
+        var button = Array.from(table.querySelectorAll("th button")).find(b => b.textContent === "Power");
+        button.click();
+        var up = names()[0];
+        button.click();
+        var down = names()[0];
+        var input = document.querySelector(".filter input");
+        input.value = "P17x";
+        input.dispatchEvent(new Event("input"));
+        document.title = [up, down, names().length, table.querySelectorAll("[aria-sort=descending]").length].join();
+    """
+    assert "<title>p39x,p0x,1,1</title>" in with_script(pages["frontier"], script)
+
+
+def test_page_prints_with_its_folded_parts(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
+    file = tmp_path / "few.html"
+    file.write_text(report_html([make_plan(0.01), make_plan(0.02)]), encoding="utf-8")
+    browse(file, f"--print-to-pdf={tmp_path / 'few.pdf'}", "--no-pdf-header-footer")
+    pdf = (tmp_path / "few.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF-")
+    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 3  # the two plans in full, beside the overview
+
+
+def with_script(page: Path, script: str, width: int = 1200) -> str:
+    """The page after a script of the test ran in it, as text."""
+    copy = page.with_name("copy.html")
+    text = page.read_text(encoding="utf-8").replace("</body>", f"<script>{script}</script></body>")
+    copy.write_text(text, encoding="utf-8")
+    return browse(copy, "--dump-dom", f"--window-size={width},900").stdout
