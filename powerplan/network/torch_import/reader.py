@@ -117,7 +117,9 @@ class Reader:
             in_place, plain = True, name[3:-2]
         path, module = self._stack[-1]
         whole = is_layer(module)
-        self._name = path if whole and path else ".".join(p for p in (path, plain.strip("_")) if p)
+        # a convolution that pads by a call of its own is named by its path, its padding is not
+        named = whole and path and plain != "pad"
+        self._name = path if named else ".".join(p for p in (path, plain.strip("_")) if p)
         what = f"{type(module).__name__} ({name})" if whole else name
         field = _field(path)
         rule = RULES.get(plain)
