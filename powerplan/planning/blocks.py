@@ -127,12 +127,12 @@ class SignalBlock:
     @property
     def upper(self) -> np.ndarray:
         """See :class:`Block`."""
-        return np.log(np.append((self.rows * self.voltages).min(), self.rows))
+        return np.asarray(np.log(np.append((self.rows * self.voltages).min(), self.rows)))
 
     @property
     def lower(self) -> np.ndarray:
         """See :class:`Block`."""
-        return self.upper + np.log(self.smallest)
+        return np.asarray(self.upper + np.log(self.smallest))
 
     @property
     def power_exponents(self) -> np.ndarray:
@@ -152,7 +152,8 @@ class SignalBlock:
         if np.ndim(conductance):
             return None
         decode = conductance * reference_voltage(voltage)
-        return np.log(np.append(decode, np.broadcast_to(decode / np.asarray(voltage), self.rows.shape)))
+        stored = np.broadcast_to(decode / np.asarray(voltage), self.rows.shape)
+        return np.asarray(np.log(np.append(decode, stored)))
 
     def entry(self, i: int) -> Entry:
         """See :class:`Block`."""

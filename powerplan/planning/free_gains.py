@@ -103,7 +103,8 @@ class FreeGains:
         parts = [block.theta_of(gains) for block in self.blocks]
         if any(part is None for part in parts):
             return None
-        return np.clip(np.concatenate([part for part in parts if part is not None]), self.lower, self.upper)
+        theta = np.concatenate([part for part in parts if part is not None])
+        return np.asarray(np.clip(theta, self.lower, self.upper))
 
     def _parts(self) -> Iterator[tuple[Block, slice]]:
         start = 0

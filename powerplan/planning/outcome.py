@@ -39,7 +39,7 @@ class Termination:
         message: one sentence for a person; for an infeasible target the lowest reachable value and the
             limits to relax.
         solver_status: the last solver's own words.
-        iterations: local programs solved.
+        iterations: local programs solved, or with many gains quasi-Newton steps.
         predictions: evaluations of the predictor.
         seconds: wall time of the optimisation.
         best_reachable: the lowest reachable value of the bounded quantity (MSE, NMSE or W) when
@@ -62,8 +62,9 @@ class Certificate:
     """Proof of optimality, recomputed from the returned gains. All entries are relative (0 is perfect).
 
     Attributes:
-        kkt_residual: largest entry of the gradient of log objective + λ log constraint + limit multipliers
-            with respect to the log gains.
+        kkt_residual: sum of the absolute entries of the gradient of log objective + λ log constraint + limit
+            multipliers with respect to the log gains: what changing every gain by up to a factor e could save, as a
+            fraction and to first order.
         duality_gap: upper bound on (objective − optimum)/objective of the local geometric program at the
             returned point.
         constraint_violation: how far the bounded quantity exceeds its bound, as a fraction of the bound.
@@ -86,8 +87,9 @@ class DiscreteGap:
         method: "branch_and_bound" (outer approximation) or "rounding" (then ``bound`` is the continuous plan's).
         nodes: nodes of the branch and bound trees.
         visited: choices of steps evaluated by the full predictor.
-        convexity_violation: largest amount, in log, by which the predictor lay below a supporting plane at a visited
-            point; the bound holds after lowering the planes by it. 0: convex as far as was seen.
+        convexity_violation: largest amount, as a fraction of objective or bound, by which the predictor lay below a
+            supporting plane at a visited point; the bound holds after lowering the planes by it. 0: convex as far as
+            was seen.
     """
 
     gap: float

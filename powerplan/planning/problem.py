@@ -13,7 +13,9 @@ from powerplan.errors import InvalidInput
 from powerplan.planning.terms import Sum, Terms
 
 #: relative accuracy with which a tight constraint is met
-_ON_CONSTRAINT = 1e-12
+ON_CONSTRAINT = 1e-12
+#: shifts tried to meet a constraint
+_MOST_SHIFTS = 100
 #: sharpness of the smooth maximum of several log constraints, in turn
 _SHARPNESS = (10.0, 100.0, 1000.0)
 
@@ -76,21 +78,40 @@ class Problem:
         return np.asarray(np.clip(theta + shift, self.lower, self.upper))
 
 
-def scale_onto(problem: Problem, theta: np.ndarray) -> np.ndarray | None:
+def scale_onto(problem: Problem, theta: np.ndarray, *, accuracy: float = ON_CONSTRAINT) -> np.ndarray | None:
     """θ + s, clipped to the limits, with the worst constraint tight; None if no shift meets the constraints.
 
-    The cheapest feasible end of the ray is returned where the constraints are slack all along it.
+    The log constraint is nearly linear in s, so a bracketed secant method needs few predictions. The cheapest
+    feasible end of the ray is returned where the constraints are slack all along it.
+
+    Args:
+        accuracy: largest slack log(bound / constraint) of the answer.
     """
-    span = float((problem.upper - problem.lower).max())
-    cheap, dear = (-span, span) if problem.minimise == "power" else (span, -span)
-    if problem.excess(problem.shifted(theta, dear)) > 0:
-        return None
-    if problem.excess(problem.shifted(theta, cheap)) <= 0:
-        return problem.shifted(theta, cheap)
-    shift = optimize.brentq(
-        lambda s: problem.excess(problem.shifted(theta, s)), cheap, dear, xtol=1e-13, rtol=1e-14, maxiter=200
-    )
-    return _nudge(problem, problem.shifted(theta, float(shift)))
+    down, up = -float((theta - problem.lower).max()), float((problem.upper - theta).max())
+    cheap, dear = (down, up) if problem.minimise == "power" else (up, down)
+    # far from all limits the error falls as exp(−2 s), and the power rises as exp(s)
+    shift, slope = (dear, -2.0) if problem.minimise == "power" else (cheap, 1.0)
+    feasible, infeasible = dear, cheap
+    tried: dict[float, float] = {}
+    for count in range(_MOST_SHIFTS):
+        excess = problem.excess(problem.shifted(theta, shift))
+        if shift == dear and excess > 0:
+            return None
+        if -accuracy <= excess <= 0 or (shift == cheap and excess <= 0):
+            return problem.shifted(theta, shift)
+        if tried:
+            last = next(reversed(tried))
+            slope = (excess - tried[last]) / (shift - last)
+        tried[shift] = excess
+        feasible, infeasible = (shift, infeasible) if excess <= 0 else (feasible, shift)
+        low, high = sorted((feasible, infeasible))
+        aim = min(max(shift - (excess + 0.5 * accuracy) / slope, low), high) if slope else np.nan
+        if aim in tried or not np.isfinite(aim) or (count > 10 and count % 2):
+            aim = 0.5 * (feasible + infeasible)
+        if aim in tried:  # the bracket is down to rounding
+            break
+        shift = aim
+    return problem.shifted(theta, feasible)
 
 
 def lowest_constraint(problem: Problem, start: np.ndarray) -> np.ndarray:
@@ -136,31 +157,27 @@ def back_onto(problem: Problem, theta: np.ndarray, near: Sequence[Sum]) -> np.nd
     excesses = problem.excesses(theta)
     excess = float(excesses.max())
     slope = float(near[int(excesses.argmax())].log_gradient.sum()) or -1.0
-    tight = _tightened(problem, theta, excess, slope)
+    tight = tightened(problem, theta, excess, slope)
     if excess > 0 or tight is None:
         return tight if tight is not None else theta if excess <= 0 else None
     return tight if problem.objective(tight) <= problem.objective(theta) else theta
 
 
-def _tightened(problem: Problem, theta: np.ndarray, excess: float, slope: float) -> np.ndarray | None:
-    """Newton on a common shift of the gains; None if it does not get there."""
+def tightened(problem: Problem, theta: np.ndarray, excess: float, slope: float) -> np.ndarray | None:
+    """θ with a common shift that meets the worst constraint (Newton); None if it does not get there.
+
+    Args:
+        excess: at θ.
+        slope: of the excess in the shift.
+    """
     shift = 0.0
     for _ in range(12):
-        if -_ON_CONSTRAINT <= excess <= 0:
+        if -ON_CONSTRAINT <= excess <= 0:
             break
-        proposal = float(np.clip(shift - (excess + 0.5 * _ON_CONSTRAINT) / slope, shift - 3, shift + 3))
+        proposal = float(np.clip(shift - (excess + 0.5 * ON_CONSTRAINT) / slope, shift - 3, shift + 3))
         there = problem.excess(problem.shifted(theta, proposal))
         if proposal == shift or there == excess:
             break
         slope = (there - excess) / (proposal - shift)
         shift, excess = proposal, there
-    return problem.shifted(theta, shift) if excess <= _ON_CONSTRAINT else None
-
-
-def _nudge(problem: Problem, theta: np.ndarray) -> np.ndarray:
-    """Move a point that misses a constraint by rounding onto its feasible side."""
-    for size in (0.0, 1e-13, 1e-12, 1e-11, 1e-10):
-        moved = problem.shifted(theta, size if problem.minimise == "power" else -size)
-        if problem.excess(moved) <= 0:
-            return moved
-    return theta
+    return problem.shifted(theta, shift) if excess <= ON_CONSTRAINT else None

@@ -22,6 +22,7 @@ from powerplan.network import Network
 from powerplan.planning.corners import check_corners, limiting
 from powerplan.planning.explain import Unreachable, limit_prices, unreachable
 from powerplan.planning.free_gains import FreeGains, check_noisy, free_gains, hold
+from powerplan.planning.many_gains import minimise_many
 from powerplan.planning.outcome import (
     Certificate,
     ConstraintPrice,
@@ -31,7 +32,7 @@ from powerplan.planning.outcome import (
     Termination,
 )
 from powerplan.planning.plan_value import Corner, Plan, weighted_mse
-from powerplan.planning.problem import Problem, lowest_constraint, scale_onto
+from powerplan.planning.problem import ON_CONSTRAINT, Problem, lowest_constraint, scale_onto
 from powerplan.planning.requirements import Requirement, output_weights as check_weights, requirement
 from powerplan.planning.sequential import Optimum, minimise
 from powerplan.planning.stepped import (
@@ -44,7 +45,7 @@ from powerplan.planning.stepped import (
     steps_to_dict,
 )
 from powerplan.planning.targets import Target
-from powerplan.planning.terms import Terms
+from powerplan.planning.terms import Terms, work_of
 from powerplan.planning.verify import recalibrated, verify
 
 #: called with what is being done and the fraction done so far (0 to 1)
@@ -54,6 +55,12 @@ Progress = Callable[[str, float], None]
 _LEAST_PRICE = 1e-6
 
 _log = logging.getLogger("powerplan.planning")
+
+#: free gains, and entries of all adjoints of a prediction, beyond which plans are made from gradients alone
+_MOST_GAINS = 32
+_MOST_WORK = 100_000_000
+#: log slack that the scaling of such a prediction leaves
+_COARSE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,14 +183,15 @@ class Session:
         options.progress("scaling the baseline", 0.0)
         baseline = self._baseline(wanted)
         options.progress("optimising", 0.1)
-        start = self._start(problem)
+        start = self._start(problem, baseline)
         if start is None:
             lowest = lowest_constraint(problem, problem.upper if problem.minimise == "power" else problem.lower)
             explained = unreachable(target, self.free, lowest, problem, self.predictor.hardware)
             if self.levels is not None:
                 explained = on_best_steps(explained, self.levels, problem)
             return self._infeasible(target, problem, explained, baseline, started)
-        optimum = minimise(
+        descend = minimise_many if self._by_gradients else minimise
+        optimum = descend(
             problem,
             start,
             tolerance=options.tolerance,
@@ -256,16 +264,28 @@ class Session:
     def _baseline(self, wanted: Requirement) -> tuple[Gains, Prediction] | None:
         """One conductance range for every layer, scaled to the target; None if it cannot meet it."""
         problem = self._problem(wanted, self.baseline)
-        theta = scale_onto(problem, problem.upper)
+        theta = scale_onto(problem, problem.upper, accuracy=self._accuracy)
         if theta is None:
             return None
         gains = self.baseline.gains(theta)
         return gains, report(self.predictor, gains)
 
-    @staticmethod
-    def _start(problem: Problem) -> np.ndarray | None:
-        """A feasible θ on the constraint; None if there is none."""
-        start = scale_onto(problem, problem.upper)
+    @property
+    def _by_gradients(self) -> bool:
+        """Whether only gradients are affordable: many gains, or a prediction too dear for one derivative per term."""
+        return self.free.count > _MOST_GAINS or work_of(self.predictor) > _MOST_WORK
+
+    @property
+    def _accuracy(self) -> float:
+        """How closely a scaled point meets its constraint: dear predictions are not spent on digits."""
+        return _COARSE if work_of(self.predictor) > _MOST_WORK else ON_CONSTRAINT
+
+    def _start(self, problem: Problem, baseline: tuple[Gains, Prediction] | None) -> np.ndarray | None:
+        """A feasible θ on the constraint, the baseline where that is one; None if there is none."""
+        start = None if baseline is None else self.free.theta_of(baseline[0])
+        if start is not None and problem.excess(start) <= ON_CONSTRAINT:
+            return start
+        start = scale_onto(problem, problem.upper, accuracy=self._accuracy)
         if start is None:
             best = lowest_constraint(problem, problem.upper if problem.minimise == "power" else problem.lower)
             start = best if problem.excess(best) <= 0 else None
@@ -341,5 +361,5 @@ class Session:
 
 
 def _message(optimum: Optimum) -> str:
-    residual = f"KKT residual {optimum.certificate.kkt_residual:.1e} after {optimum.iterations} local programs"
+    residual = f"KKT residual {optimum.certificate.kkt_residual:.1e} after {optimum.iterations} iterations"
     return f"{Outcome(optimum.reason).advice} {residual}."

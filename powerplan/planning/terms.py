@@ -6,6 +6,7 @@ close to a monomial of the gains, which makes the local model of their sums a ge
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -129,6 +130,13 @@ class Terms:
             full = any(m.needs_covariance for at, m in measured if at == corner)
             moments[corner] = predictor.moments(predictor.program(conductance, voltage), full=full)
         return tuple(measure.terms(self.predictors[corner], moments[corner]) for corner, measure in measured)
+
+
+def work_of(predictor: Predictor) -> int:
+    """Entries of all adjoints of a prediction: inputs × directions × values of all nodes."""
+    shapes = predictor.network.shapes
+    values = sum(math.prod(shapes[node.name]) for node in predictor.network.nodes)
+    return len(predictor.inputs) * predictor.directions.shape[1] * values
 
 
 def _differentiated(terms: Tensor, point: Tensor) -> Sum:

@@ -417,7 +417,7 @@ def _proof(plan: Plan) -> list[Fact]:
         ]
     facts.append(Fact(name="Solver's words", value=without_paths(end.solver_status) or "–"))
     facts.append(
-        Fact(name="Work", value=f"{end.iterations} local programs, {end.predictions} predictions, {end.seconds:.2f} s")
+        Fact(name="Work", value=f"{end.iterations} iterations, {end.predictions} predictions, {end.seconds:.2f} s")
     )
     return facts
 

@@ -131,7 +131,7 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
             lines.append(("", f"{where} {price.limit} {price.price:+.4f}"))
         if len(shown) > _SHOWN_PRICES:
             lines.append(("", f"and {len(shown) - _SHOWN_PRICES} more active limits"))
-    lines.append(("planned", f"{end.iterations} local programs, {end.predictions} predictions, {end.seconds:.2f} s"))
+    lines.append(("planned", f"{end.iterations} iterations, {end.predictions} predictions, {end.seconds:.2f} s"))
     return lines
 
 
