@@ -17,6 +17,9 @@ from powerplan.report.units import percent, si
 #: figures in a page, those of full size, and layers with a curve of their own
 MOST_PANELS, MOST_LARGE, MOST_LAYERS = 24, 4, STYLES
 
+#: settings of the calculation: they make no figures of their own
+MINOR = ("verify_draws", "calibrate", "seed", "tolerance", "max_iterations")
+
 
 def setting(point: PointResult, axis: str) -> str:
     """The value of an axis at a point, as text."""
@@ -41,9 +44,8 @@ def power_panels(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) 
     ]
     if not reached:
         return [], 0
-    axes = [axis for axis in study.axes if not axis.startswith("target") and axis not in ("seed", "draws")]
+    axes = _splitting(reached, [axis for axis in study.axes if not axis.startswith("target") and axis not in MINOR])
     values = {axis: list(dict.fromkeys(setting(o, axis) for o, _ in reached)) for axis in axes}
-    axes = [axis for axis in axes if len(values[axis]) > 1]
     # the curves of a panel: the granularity if it differs, else the last axis with few values
     few = [axis for axis in axes if len(values[axis]) <= STYLES]
     by = "granularity" if "granularity" in few else (few[-1] if few else None)
@@ -57,6 +59,18 @@ def power_panels(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) 
         for key, members in groups.items()
     ]
     return charts[:MOST_PANELS], max(0, len(charts) - MOST_PANELS)
+
+
+def _splitting(reached: Sequence[tuple[PointResult, Plan]], axes: Sequence[str]) -> list[str]:
+    """The axes without those that follow from the ones before: inputs that go with their network, one value only."""
+    kept: list[str] = []
+    groups = 1
+    for axis in axes:
+        found = len({tuple(setting(point, a) for a in (*kept, axis)) for point, _ in reached})
+        if found > groups:
+            kept.append(axis)
+            groups = found
+    return kept
 
 
 def _labels(axes: Sequence[str], values: Sequence[str]) -> list[str]:

@@ -19,7 +19,7 @@ from powerplan.report.charts import STYLES, Chart
 from powerplan.report.notes import plan_notes
 from powerplan.report.plan_view import OUTCOMES, Fact, PlanView, hardware_facts, plan_view
 from powerplan.report.quantities import target_text
-from powerplan.report.study_charts import axis_name, gain_charts, power_panels, setting
+from powerplan.report.study_charts import MINOR, axis_name, gain_charts, power_panels, setting
 from powerplan.report.text import flat, typeset, value_text, without_paths
 from powerplan.report.units import percent, si, with_error
 
@@ -221,7 +221,7 @@ def _summaries(study: StudyResult) -> list[Summary]:
     if len(study.points) <= MOST_DETAILS:
         return []
     found = []
-    for axis in study.axes:
+    for axis in [axis for axis in study.axes if axis not in MINOR]:
         groups: dict[str, list[PointResult]] = {}
         for point in study.points:
             value = _target_cell(point).text if axis.startswith("target") else setting(point, axis)
@@ -276,9 +276,14 @@ def _table(
     axes = [axis for axis in study.axes if not axis.startswith("target")]
     timed = any(point.seconds is not None for point in study.points)
     verified = any(point.plan is not None and point.plan.verification is not None for point in study.points)
-    columns: list[tuple[str, bool, Callable[[PointResult], Cell]]] = [
-        ("Point", False, lambda point: Cell(text=without_paths(point.name), link=anchors.get(id(point), "")))
-    ]
+    # the name of a study's point repeats its settings: a number first, the name last
+    numbers = {id(point): str(i + 1) for i, point in enumerate(study.points)} if study.name and axes else {}
+
+    def first(point: PointResult) -> Cell:
+        number = numbers.get(id(point), "")
+        return Cell(text=number or without_paths(point.name), key=number, link=anchors.get(id(point), ""))
+
+    columns: list[tuple[str, bool, Callable[[PointResult], Cell]]] = [("Point", False, first)]
     for axis in axes:
         columns.append((axis_name(axis), False, lambda point, axis=axis: Cell(text=setting(point, axis))))  # type: ignore[misc]
     columns += [
@@ -292,6 +297,8 @@ def _table(
     columns.append(("Outcome", False, _outcome_cell))
     if timed:
         columns.append(("Time", True, _seconds_cell))
+    if numbers:
+        columns.append(("Name", False, lambda point: Cell(text=without_paths(point.name))))
     return (
         tuple((name, number) for name, number, _ in columns),
         tuple(tuple(cell(point) for _, _, cell in columns) for point in study.points),

@@ -82,7 +82,8 @@ def test_every_point_is_a_row_with_its_settings(make_study: Callable[..., StudyR
     rows = [[text_of(cell) for cell in row] for row in elements(table, "tr")]
     assert len(rows) == 1 + len(study.points)
     assert rows[0][:5] == ["Point", "network", "hardware", "granularity", "read noise std"]
-    assert rows[1][:5] == ["net0-pcm-layer-1e-09-0.001", "net0", "pcm", "layer", "1.000 nA"]
+    assert rows[1][:5] == ["1", "net0", "pcm", "layer", "1.000 nA"]
+    assert rows[1][-1] == "net0-pcm-layer-1e-09-0.001"
     assert "1.2.3" in plain(page)
     assert "2023-11-14 22:13:20 UTC" in plain(page)
     assert_self_contained(page)
@@ -132,6 +133,18 @@ def test_panels_are_one_for_each_network_technology_and_noise_with_curves_in_one
         looks = [g.attrib["class"] for g in elements(chart, "g") if "class" in g.attrib]
         assert looks == ["s0", "s1"]  # by layer, by column
         assert sum(len(elements(g, "use")) for g in elements(chart, "g") if "class" in g.attrib) == 2 * 4
+
+
+def test_settings_that_go_together_split_panels_once(make_study: Callable[..., StudyResult]) -> None:
+    """Inputs named after their network, and the number of draws, make no panels of their own."""
+    study = make_study()
+    points = [
+        replace(p, settings={**p.settings, "inputs": p.settings["network"], "verify_draws": i % 2})
+        for i, p in enumerate(study.points)
+    ]
+    more = replace(study, points=tuple(points), axes=("network", "inputs", *AXES[1:], "verify_draws"))
+    tree = parse(report_html(more))
+    assert len([e for e in elements(tree, "svg") if e.attrib.get("class") == "chart"]) == 2 * 2 * 2
 
 
 def test_settings_are_summed_up(make_study: Callable[..., StudyResult]) -> None:
