@@ -20,7 +20,7 @@ from powerplan.errors import InvalidInput, UnsupportedOperation
 from powerplan.network.graph import INPUT, Node
 from powerplan.network.ops import Embedding, Op, Shape
 from powerplan.network.torch_import.rules import RULES, supported
-from powerplan.network.torch_import.torch_call import Slot, TorchCall, filled
+from powerplan.network.torch_import.torch_call import Slot, TorchCall, like_tuple, sampled_outputs
 from powerplan.network.torch_import.value import Refused, Value
 
 #: questions about a tensor that its shape, precision and device answer
@@ -153,19 +153,21 @@ class Reader:
         return _stand_ins(result, self)
 
     def _kept(self, label: str, target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The result of a call that is kept as it is: one node per output."""
+        """The result of a call that is kept as it is: one node per output, None for outputs that cannot be one."""
         values = [t.value.leading() for t in _traced((args, kwargs))]
         slots = iter(range(len(values)))
         args, kwargs = _mapped(args, slots), _mapped(kwargs, slots)
         shapes = tuple(v.shape for v in values)
-        made = partial(TorchCall, label=label, target=target, args=args, kwargs=kwargs, inputs=shapes)
-        results = _sample(target, args, kwargs, shapes, self.dtype)
-        parts = [
-            None if shape is None else values[0].apply(made(shape=shape, part=part), *values[1:])
-            for part, shape in results
-        ]
-        stand_ins = tuple(None if v is None else Traced.of(v, self) for v in parts)
-        return stand_ins[0] if results[0][0] is None else stand_ins
+        call = partial(TorchCall, label=label, target=target, args=args, kwargs=kwargs, inputs=shapes)
+
+        def outputs(found: Any, part: tuple[int, ...]) -> Any:
+            if isinstance(found, tuple):
+                return like_tuple(found, [outputs(f, (*part, i)) for i, f in enumerate(found)])
+            if found is None:
+                return None
+            return Traced.of(values[0].apply(call(shape=found.shape, part=part), *values[1:]), self)
+
+        return outputs(sampled_outputs(target, args, kwargs, shapes, self.dtype), ())
 
     # Modules
 
@@ -229,42 +231,6 @@ def is_layer(module: nn.Module) -> bool:
     hidden = (nn.modules.linear.NonDynamicallyQuantizableLinear, ParametrizationList)
     parts = [p for n, p in module.named_children() if n != "parametrizations" and not isinstance(p, hidden)]
     return str(type(module).forward.__module__).startswith("torch.") and not parts
-
-
-def _sample(
-    target: Callable[..., Any], args: Any, kwargs: Any, shapes: tuple[Shape, ...], dtype: torch.dtype
-) -> list[tuple[int | None, Shape | None]]:
-    """Number and shape of every output of a kept call (None = no tensor of floats), tried on random inputs.
-
-    The call must treat every input of a batch by itself, alike each time.
-    """
-    generator = torch.Generator().manual_seed(0)
-    values = tuple(torch.randn((3, *shape), generator=generator, dtype=dtype) for shape in shapes)
-    try:
-        whole, single = (
-            target(*filled(args, part, values[0]), **filled(kwargs, part, values[0]))
-            for part in (values, tuple(v[:1] for v in values))
-        )
-    except Exception as error:
-        raise Refused(f"it fails on a batch of random inputs: {error}") from error
-    if isinstance(whole, torch.Tensor):
-        pairs: list[tuple[int | None, Any, Any]] = [(None, whole, single)]
-    elif isinstance(whole, tuple | list):
-        pairs = [(i, w, s) for i, (w, s) in enumerate(zip(whole, single, strict=True))]
-    else:
-        raise Refused(f"it gives a {type(whole).__name__}, not a tensor")
-    found: list[tuple[int | None, Shape | None]] = []
-    for part, many, one in pairs:
-        floats = isinstance(many, torch.Tensor) and many.is_floating_point() and many.dim() >= 2
-        if floats and many.shape[0] == 3 and many.shape[1:] == one.shape[1:]:
-            if not torch.allclose(many[:1], one, rtol=1e-4, atol=1e-5):
-                raise Refused("it mixes the inputs of a batch, or is random")
-            found.append((part, tuple(many.shape[1:])))
-        else:
-            found.append((part, None))
-    if all(shape is None for _, shape in found):
-        raise Refused("it gives no tensor of floats with the batch as first axis")
-    return found
 
 
 def _traced(x: Any) -> Iterator[Traced]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from powerplan.errors import InvalidInput
 from powerplan.network.digital import digital
 from powerplan.network.ops import Op, Shape
+from powerplan.network.torch_import.value import Refused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class TorchCall(Op):
         target: function or module.
         args, kwargs: of the call, with a :class:`Slot` for every input; all else is constant.
         inputs, shape: shapes of the inputs and of the output, without batch.
-        part: number of the output where the call returns several; None = it returns one.
+        part: where the output is in what the call returns, as indices; () = it returns nothing else.
     """
 
     type: ClassVar[str] = "torch_call"
@@ -45,7 +46,7 @@ class TorchCall(Op):
     kwargs: Mapping[str, Any]
     inputs: tuple[Shape, ...]
     shape: Shape
-    part: int | None = None
+    part: tuple[int, ...] = ()
 
     @property
     def arity(self) -> int:  # type: ignore[override]
@@ -57,7 +58,7 @@ class TorchCall(Op):
         return self.shape
 
     def attributes(self) -> dict[str, Any]:
-        return {"label": self.label, "part": self.part}
+        return {"label": self.label, "part": list(self.part)}
 
     def tensors(self) -> dict[str, np.ndarray]:
         """The weights and constants of the call, so that networks with different ones have different digests."""
@@ -70,8 +71,9 @@ class TorchCall(Op):
         like = values[0]
         target = self._module(like) if isinstance(self.target, nn.Module) else self.target
         args, kwargs = filled((self.args, dict(self.kwargs)), values, like)
-        result = target(*args, **kwargs)
-        found = result if self.part is None else result[self.part]
+        found = target(*args, **kwargs)
+        for index in self.part:
+            found = found[index]
         assert isinstance(found, Tensor)
         return found.to(like.dtype)
 
@@ -98,6 +100,65 @@ class TorchCall(Op):
 @digital.register
 def _(op: TorchCall, *values: Tensor) -> Tensor:
     return op(*values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """A tensor that a kept call returns: its shape without the batch axis, the first one."""
+
+    shape: Shape
+
+
+def sampled_outputs(
+    target: Callable[..., Any], args: Any, kwargs: Any, shapes: tuple[Shape, ...], dtype: torch.dtype
+) -> Any:
+    """What a call returns, tried on random inputs: an :class:`Output` for every tensor of floats, else None, in tuples.
+
+    Args:
+        args, kwargs: with a :class:`Slot` for every input.
+        shapes: of the inputs, without batch.
+
+    Raises:
+        Refused: the call fails, mixes the inputs of a batch, is random, or returns no such tensor.
+    """
+    generator = torch.Generator().manual_seed(0)
+    values = tuple(torch.randn((3, *shape), generator=generator, dtype=dtype) for shape in shapes)
+    try:
+        whole, single = (
+            target(*filled(args, part, part[0]), **filled(kwargs, part, part[0]))
+            for part in (values, tuple(v[1:2] for v in values))
+        )
+    except Exception as error:  # torch's or the module's own code runs
+        raise Refused(f"it fails on a batch of random inputs: {error}") from error
+    found = _outputs(whole, single)
+    if not _any_output(found):
+        raise Refused("it returns no tensor of floats whose first axis is the batch")
+    return found
+
+
+def _outputs(whole: Any, single: Any) -> Any:
+    """Outputs in what was returned for a batch of three and for the one in its middle alone."""
+    if isinstance(whole, tuple | list):
+        return like_tuple(whole, [_outputs(w, s) for w, s in zip(whole, single, strict=True)])
+    if not isinstance(whole, Tensor) or not whole.is_floating_point() or whole.dim() < 2:
+        return None
+    if whole.shape != (3, *single.shape[1:]) or len(single) != 1:
+        return None
+    if not torch.allclose(whole[1:2], single, rtol=1e-4, atol=1e-5):
+        raise Refused("it mixes the inputs of a batch, or is random")
+    return Output(shape=tuple(whole.shape[1:]))
+
+
+def like_tuple(like: Any, items: list[Any]) -> tuple[Any, ...]:
+    """Items in a tuple with the names that another one has."""
+    if not isinstance(like, tuple) or type(like) is tuple:
+        return tuple(items)
+    named: tuple[Any, ...] = type(like)(*items) if hasattr(like, "_fields") else type(like)(items)
+    return named
+
+
+def _any_output(found: Any) -> bool:
+    return any(map(_any_output, found)) if isinstance(found, tuple) else found is not None
 
 
 def filled(x: Any, values: tuple[Tensor, ...], like: Tensor) -> Any:

@@ -1,0 +1,143 @@
+"""What powerplan has no model of is kept as a digital torch operation if asked for, in this process only."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch_modules import Call, agree, kinds, trained
+
+import powerplan as pp
+from powerplan import InvalidInput, UnsupportedOperation, from_torch
+from powerplan.network import to_parts
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer between linear ones: a module of torch that has no rule."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.rnn, self.head = nn.Linear(4, 6), nn.GRU(6, 5, batch_first=True), nn.Linear(5, 3)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        out, _ = self.rnn(self.fc(x))
+        return self.head(out[:, -1])
+
+
+class Branching(nn.Module):
+    """Control flow that depends on values, inside a part of the network."""
+
+    class Part(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.tensor([1.5]))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.scale if bool(torch.isfinite(x).all()) else torch.zeros_like(x)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.part, self.fc2 = nn.Linear(4, 6), self.Part(), nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.fc2(self.part(self.fc1(x)))
+
+
+CALLS: list[tuple[tuple[int, ...], Callable[[torch.Tensor], Any]]] = [
+    ((3, 4), lambda x: torch.cumsum(x, 1)),
+    ((3, 4), lambda x: x.max(dim=1)[0] + x.max(dim=2).values.sum(1, keepdim=True)),
+    ((3, 4), lambda x: F.normalize(x, dim=-1) + x.exp()),
+    ((3, 4), lambda x: torch.einsum("bij,bkj->bik", x, x.relu())),
+    ((3, 4), lambda x: torch.where(torch.tensor([True, False, True, True]), x, 2 * x)),
+    ((3, 4), lambda x: 1 / (1 + x * x)),
+]
+
+
+@pytest.mark.parametrize(("shape", "function"), CALLS)
+def test_unknown_calls_are_kept_if_asked_for(shape: tuple[int, ...], function: Callable[[torch.Tensor], Any]) -> None:
+    module = trained(Call(function, shape))
+    with pytest.raises(UnsupportedOperation, match="unsupported='digital'"):
+        from_torch(module, shape)
+    network = from_torch(module, shape, unsupported="digital")
+    assert "torch_call" in kinds(network)
+    agree(network, module)
+
+
+@pytest.mark.parametrize(("build", "shape", "kept"), [(Recurrent, (5, 4), "rnn"), (Branching, (4,), "part")])
+def test_modules_are_kept_as_a_whole(build: type[nn.Module], shape: tuple[int, ...], kept: str) -> None:
+    """Torch's own layers without a rule, and modules with control flow on values, become one node of their name."""
+    module = trained(build())
+    with pytest.raises(UnsupportedOperation, match=f"'{kept}'"):
+        from_torch(module, shape)
+    network = from_torch(module, shape, unsupported="digital")
+    assert [node.name for node in network.nodes if node.op.type == "torch_call"] == [kept]
+    agree(network, module)
+
+
+def test_prediction_takes_kept_calls_at_first_order() -> None:
+    """At small noise the linearised error of a kept call is that of the simulation (standard error about 3 %)."""
+    network = from_torch(trained(Recurrent()), (3, 4), unsupported="digital")
+    hardware = pp.Hardware(programming_noise_std=0.3e-6, clip_conductance=False)
+    gains = pp.Gains.uniform(network, hardware, conductance=10e-6, voltage=0.02)
+    inputs = np.random.default_rng(0).standard_normal((2, 3, 4))
+    simulated = pp.simulate(network, hardware, gains, inputs, draws=1000, seed=0)
+    predicted = pp.predict(network, hardware, gains, inputs)
+    assert predicted.mse == pytest.approx(simulated.mse, abs=5 * simulated.mse_standard_error + 0.02 * simulated.mse)
+
+
+def test_kept_calls_stay_in_this_process() -> None:
+    """They are code: neither a file, nor a message, nor another process can have them."""
+    network = from_torch(trained(Recurrent()), (5, 4), unsupported="digital")
+    sent: tuple[Callable[[], object], ...] = (
+        lambda: network.save(io.BytesIO()),
+        lambda: to_parts(network),
+        lambda: pickle.dumps(network),
+    )
+    for send in sent:
+        with pytest.raises(InvalidInput, match="rnn"):
+            send()
+
+
+def test_messages_refuse_kept_calls() -> None:
+    from powerplan_client.errors import PlannerError
+    from powerplan_client.networks import network_message
+    from powerplan_server.wire.networks import network_to_proto
+
+    network = from_torch(trained(Recurrent()), (5, 4), unsupported="digital")
+    with pytest.raises(InvalidInput, match="rnn"):
+        network_to_proto(network)
+    with pytest.raises(PlannerError, match="rnn"):
+        network_message(network, None, None)  # type: ignore[arg-type]
+
+
+def test_digests_tell_kept_calls_apart() -> None:
+    one, other = (from_torch(trained(Recurrent(), seed), (5, 4), unsupported="digital") for seed in (0, 1))
+    assert one.digest != other.digest
+    again = from_torch(trained(Recurrent(), 0), (5, 4), unsupported="digital")
+    assert one.digest == again.digest
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lambda x: torch.cumsum(x, 0), "mixes the inputs of a batch"),
+        (lambda x: F.dropout(x, 0.5), "mixes the inputs of a batch, or is random"),
+        (lambda x: x > 0, "no tensor of floats"),
+        (lambda x: x * x.item(), "control flow"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(function: Callable[[torch.Tensor], Any], reason: str) -> None:
+    with pytest.raises(UnsupportedOperation, match=reason):
+        from_torch(trained(Call(function, (3, 4))), (3, 4), unsupported="digital")
+
+
+def test_the_choice_is_checked() -> None:
+    with pytest.raises(InvalidInput, match="'error', 'digital'"):
+        from_torch(nn.Linear(4, 2), (4,), unsupported="ignore")

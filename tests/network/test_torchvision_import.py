@@ -1,0 +1,78 @@
+"""torchvision's classifiers, with random weights and running statistics, compute the same when imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from torch import nn
+from torch_modules import agree, kinds, trained
+
+from powerplan import from_torch
+from powerplan.examples.vision import import_torchvision
+
+models: Any = import_torchvision("models")
+
+
+def small_vit() -> nn.Module:
+    vit: nn.Module = models.VisionTransformer(
+        image_size=32, patch_size=8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=5
+    )
+    return vit
+
+
+def small_swin() -> nn.Module:
+    swin: nn.Module = models.SwinTransformer(
+        patch_size=[4, 4], embed_dim=12, depths=[2, 2], num_heads=[2, 2], window_size=[4, 4], num_classes=5
+    )
+    return swin
+
+
+def vgg_features() -> nn.Module:
+    """VGG-11 without its two layers of 4096, which take seconds and show nothing new."""
+    vgg = models.vgg
+    return nn.Sequential(vgg.make_layers(vgg.cfgs["A"], batch_norm=True), nn.Flatten(), nn.Linear(512, 10))
+
+
+def check(build: Callable[[], nn.Module], size: int, crossbars: int) -> None:
+    module = trained(build())
+    network = from_torch(module, (3, size, size))
+    agree(network, module, tolerance=3e-5)
+    assert len(network.crossbars) == crossbars
+
+
+@pytest.mark.parametrize(
+    ("build", "size", "crossbars"),
+    [
+        (lambda: models.resnet18(num_classes=10), 64, 21),
+        (lambda: models.mobilenet_v3_small(num_classes=10), 64, 54),
+        (vgg_features, 32, 9),
+        (small_vit, 32, 14),
+        (small_swin, 32, 19),
+    ],
+)
+def test_classifiers(build: Callable[[], nn.Module], size: int, crossbars: int) -> None:
+    check(build, size, crossbars)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "size", "crossbars"),
+    [
+        ("resnet50", 64, 54),
+        ("mobilenet_v2", 64, 53),
+        ("mobilenet_v3_large", 64, 64),
+        ("efficientnet_b0", 64, 82),
+        ("densenet121", 64, 121),
+        ("shufflenet_v2_x0_5", 64, 57),
+        ("convnext_tiny", 32, 59),
+    ],
+)
+def test_large_classifiers(name: str, size: int, crossbars: int) -> None:
+    check(lambda: getattr(models, name)(num_classes=10), size, crossbars)
+
+
+def test_every_batch_norm_of_a_residual_network_is_folded() -> None:
+    found = kinds(from_torch(trained(models.resnet18(num_classes=10)), (3, 32, 32)))
+    assert set(found) == {"conv", "relu", "max_pool", "add", "adaptive_average_pool", "flatten", "linear"}
