@@ -57,6 +57,8 @@ CASES = {
     "matmul_heads": exact(ops.MatMul(), (2, 3, 4), (2, 4, 5)),
     "matmul_broadcast": exact(ops.MatMul(), (3, 4), (2, 4, 5)),
     "matmul_same": exact(ops.MatMul(), (3, 3), (3, 3), same=True),
+    "digital_linear": exact(ops.DigitalLayer.of(ops.Linear(weight=normal(3, 4), bias=normal(3))), (2, 4)),
+    "digital_conv": exact(ops.DigitalLayer.of(ops.Conv(weight=normal(2, 3, 3), padding=((1, 1),))), (3, 5)),
     "flatten": exact(ops.Flatten(), (2, 3, 2)),
     "flatten_flat": exact(ops.Flatten(), (4,)),
     "reshape": exact(ops.Reshape(shape=(3, -1)), (2, 3, 2)),
@@ -110,9 +112,10 @@ CASES = {
         ops.GroupNorm(groups=2, weight=normal(4), bias=normal(4)), ((4, 3, 2),), std=0.05, bias=0.05, spread=0.02
     ),
     "instance_norm": Case(ops.GroupNorm(groups=2), ((2, 9),), std=0.05, bias=0.05, spread=0.02),
-    "softmax": Case(ops.Softmax(), ((2, 5),), std=0.1, bias=0.01, spread=0.05),
-    "softmax_first_axis": Case(ops.Softmax(axis=0), ((4, 2),), std=0.1, bias=0.01, spread=0.05),
-    "log_softmax": Case(ops.Softmax(logarithm=True), ((2, 5),), std=0.1, bias=0.01, spread=0.05),
+    "softmax": Case(ops.Softmax(), ((2, 5),), std=0.03, bias=0.03, spread=0.02),
+    "softmax_first_axis": Case(ops.Softmax(axis=0), ((4, 2),), std=0.03, bias=0.03, spread=0.02),
+    "softmax_of_one": Case(ops.Softmax(), ((2, 1),)),
+    "log_softmax": Case(ops.Softmax(logarithm=True), ((2, 5),), std=0.03, bias=0.03, spread=0.02),
 }
 CASE = pytest.mark.parametrize("case", list(CASES.values()), ids=list(CASES))
 

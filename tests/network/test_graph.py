@@ -163,15 +163,15 @@ def test_build_op() -> None:
         build_op("linear", {}, {})
 
 
-def test_digital_operations_with_several_batch_axes() -> None:
-    """Scale acts along the first axis of the value and Flatten on the value's axes, behind any batch axes."""
+def test_digital_operations_leave_the_batch_axis() -> None:
+    """Scale acts along the first axis of the value and Flatten on the value's axes, behind the batch axis."""
     scale = Scale(scale=np.array([1.0, 2.0]), shift=np.array([0.0, 1.0]))
-    x = torch.ones(3, 4, 2, 5)
-    y = digital(scale, x, batch_axes=2)
-    assert torch.equal(y[:, :, 0], x[:, :, 0])
-    assert torch.equal(y[:, :, 1], 2 * x[:, :, 1] + 1)
-    assert torch.equal(digital(scale, torch.ones(3, 4, 2), batch_axes=2)[0, 0], torch.tensor([1.0, 3.0]))
-    assert digital(Flatten(), x, batch_axes=2).shape == (3, 4, 10)
+    x = torch.ones(3, 2, 5)
+    y = digital(scale, x)
+    assert torch.equal(y[:, 0], x[:, 0])
+    assert torch.equal(y[:, 1], 2 * x[:, 1] + 1)
+    assert torch.equal(digital(scale, torch.ones(3, 2))[0], torch.tensor([1.0, 3.0]))
+    assert digital(Flatten(), x).shape == (3, 10)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,15 @@
 """What each digital operation does to Gaussian moments: one file per idea, rules keyed by the operation's class."""
 
-from powerplan.moments.rules import elementwise, layers, maxima, normalising, products, separable, shaping  # noqa: F401
+from powerplan.moments.rules import (  # noqa: F401
+    elementwise,
+    layers,
+    maxima,
+    normalising,
+    products,
+    separable,
+    shaping,
+    softmax,
+)
 from powerplan.moments.rules.covariance import HERMITE_ORDER, Joint, propagate
 from powerplan.moments.rules.linearized import Linearized, linearize
 

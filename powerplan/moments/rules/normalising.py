@@ -1,18 +1,11 @@
-"""Moment rules of layer norm, group norm and softmax: closed Jacobians, with second-order means.
+"""Moment rules of layer and group norms: the Jacobian at the mean, with the expected variance in the denominator.
 
-Norms, with ŷ = (x − m)/√D over n entries:
+With ŷ = (x − m)/√D over n entries:
 
     J_ij = (δ_ij − 1/n − ŷ_i ŷ_j/n)/√D,     Σ_j J_ij² v_j = (v_i (1 − 2(1 + ŷ_i²)/n) + Σ_j (1 + ŷ_i ŷ_j)² v_j/n²)/D.
 
 Noise of variance v adds (1 − 1/n) Σ v/n to the expected variance in the denominator D. This matters (it shrinks
 outputs and slopes) and is all that is left of second order in wide layers.
-
-Softmax p:
-
-    J_ij = p_i (δ_ij − p_j),     Σ_j J_ij² v_j = p_i² (v_i (1 − 2p_i) + Σ_j p_j² v_j),
-    ½ Σ_j v_j ∂²p_i/∂x_j² = ½ p_i (v_i (1 − 2p_i) − Σ_j p_j v_j (1 − 2p_j)).
-
-The second-order mean is the first order of softmax(x + ½ v (1 − 2p)), which stays a distribution: that is taken.
 """
 
 from __future__ import annotations
@@ -24,7 +17,7 @@ from torch import Tensor
 
 from powerplan.moments.rules.linearized import Linearized, linearize
 from powerplan.network.digital import constant
-from powerplan.network.ops import GroupNorm, LayerNorm, Softmax
+from powerplan.network.ops import GroupNorm, LayerNorm
 
 
 @linearize.register
@@ -81,34 +74,3 @@ def _norm(
         push=lambda perturbation: jacobian(perturbation) * scale,
         first_order=True,
     )
-
-
-@linearize.register
-def _(op: Softmax, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linearized:
-    (x,), (v,) = means, variances
-    axis = op.axis % (x.dim() - 1) - (x.dim() - 1)
-    p = x.softmax(axis)
-    shifted = (x + 0.5 * v * (1 - 2 * p)).softmax(axis)
-    if op.logarithm:
-        weights = p
-        mean = x.log_softmax(axis) - 0.5 * (v * p * (1 - p)).sum(axis, keepdim=True)
-        variance = v * (1 - 2 * p) + (p * p * v).sum(axis, keepdim=True)
-
-        def pull(adjoint: Tensor) -> tuple[Tensor, ...]:
-            return (adjoint - weights.unsqueeze(1) * adjoint.sum(axis, keepdim=True),)
-
-        def push(perturbation: Tensor) -> Tensor:
-            return perturbation - (weights.unsqueeze(1) * perturbation).sum(axis, keepdim=True)
-
-    else:
-        weights = mean = shifted
-        variance = mean * mean * (v * (1 - 2 * mean) + (mean * mean * v).sum(axis, keepdim=True))
-
-        def push(perturbation: Tensor) -> Tensor:
-            w = weights.unsqueeze(1)
-            return w * (perturbation - (w * perturbation).sum(axis, keepdim=True))
-
-        def pull(adjoint: Tensor) -> tuple[Tensor, ...]:
-            return (push(adjoint),)
-
-    return Linearized(mean=mean, variance=variance.clamp(min=0), pull=pull, push=push, first_order=True)
