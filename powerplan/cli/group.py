@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "presets": ("powerplan.cli.commands.presets", "Published device technologies."),
     "serve": ("powerplan.cli.commands.serve", "Answer planning requests over gRPC."),
     "status": ("powerplan.cli.commands.status", "Whether a planning server works, and what it is."),
+    "explain": ("powerplan.cli.commands.explain", "A plan in words: layers, limits, what relaxing them buys."),
     "export": ("powerplan.cli.commands.export", "Target conductances per tile and read-out settings, as files."),
     "report": ("powerplan.cli.commands.report", "One HTML page about plans, to read and to pass on."),
     "show": ("powerplan.cli.commands.show", "The layers of a network file, or the answer in a plan file."),

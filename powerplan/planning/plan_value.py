@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from powerplan.network import Network
+    from powerplan.planning.explanation import Explanation
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,7 +45,7 @@ class Plan:
         prediction: the predicted error and power at these gains.
         target: what was asked.
         reached: the target's quantity (MSE, NMSE, W or fraction) as predicted, the worst over outputs and corners.
-        granularity: "network", "layer" or "column".
+        granularity: "network", "layer", "column" or "signal".
         optimize: the gains that were free ("conductance", "voltage"); the others were held.
         hardware: the hardware planned for.
         termination: why planning stopped.
@@ -168,6 +169,19 @@ class Plan:
         from powerplan.report.html import write_report
 
         write_report(self, file, title=title, network=network)
+
+    def explain(
+        self,
+        network: Network,
+        inputs: np.ndarray,
+        *,
+        deadline: float | None = None,
+        progress: Callable[[str, float], None] | None = None,
+    ) -> Explanation:
+        """Which layers dominate, which limits bind, what relaxing them buys; see :func:`powerplan.explain`."""
+        from powerplan.planning.explanation import explain
+
+        return explain(self, network, inputs, deadline=deadline, progress=progress)
 
     def table(self) -> str:
         """The plan as text: a row per layer and the answer below."""

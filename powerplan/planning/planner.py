@@ -47,7 +47,9 @@ def plan(
         inputs: calibration batch (B, *input_shape).
         target: what is bounded while the power is least: MaxMSE, MaxNMSE, MaxOutputMSE, MaxAccuracyDrop or
             MaxFlipRate; or MaxPower (least MSE).
-        granularity: "network" (one conductance gain for all layers) or "layer".
+        granularity: "network" (one gain for all layers), "layer", "column" (a conductance gain per output of
+            every layer) or "signal" (a voltage gain per row of every layer, with the inverse in its stored weights;
+            needs both gains free).
         optimize: the free gains: "conductance", "voltage" (needs read or row noise) or both.
         conductance, voltage: gains to hold where they are not optimised, as in Gains; None = conductances at
             the largest the limits allow, voltages at V_max / max|x| over the batch.
@@ -57,7 +59,7 @@ def plan(
         seed: of the verification.
         method: predictor to plan on.
         tolerance: KKT residual to reach.
-        max_iterations: most local geometric programs.
+        max_iterations: most local geometric programs; with many gains, of ten quasi-Newton steps each.
         deadline: seconds after which the best plan so far is returned.
         progress: called with a description and the fraction done.
         corners: further hardware (other noise levels, temperatures, times): the same gains meet the target there

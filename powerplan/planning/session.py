@@ -348,11 +348,18 @@ class Session:
             provenance=self._provenance(termination.seconds),
         )
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of network and inputs."""
+        return {
+            "network_sha256": self.predictor.network.digest,
+            "inputs_sha256": hashlib.sha256(np.ascontiguousarray(self.inputs).tobytes()).hexdigest(),
+        }
+
     def _provenance(self, seconds: float) -> Mapping[str, Any]:
         return {
             "powerplan_version": __version__,
-            "network_sha256": self.predictor.network.digest,
-            "inputs_sha256": hashlib.sha256(np.ascontiguousarray(self.inputs).tobytes()).hexdigest(),
+            **self.digests,
             "inputs_shape": list(self.inputs.shape),
             "method": self.predictor.method,
             **self.settings,

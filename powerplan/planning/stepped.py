@@ -10,7 +10,7 @@ import numpy as np
 
 from powerplan.checks import Checker
 from powerplan.planning.blocks import Entry
-from powerplan.planning.discrete import TIE, Found, Point, StepSearch, search
+from powerplan.planning.discrete import MOST_SEARCHED, TIE, Found, Point, StepSearch, search
 from powerplan.planning.explain import QUANTITIES, Unreachable
 from powerplan.planning.free_gains import FreeGains
 from powerplan.planning.outcome import DiscreteGap, Outcome
@@ -18,6 +18,7 @@ from powerplan.planning.problem import Problem, lowest_constraint, scale_onto
 from powerplan.planning.sequential import Optimum, minimise
 from powerplan.planning.steps import Steps
 from powerplan.planning.targets import Target
+from powerplan.planning.terms import Sum
 
 #: one list for all layers, or one per layer (None: that layer's gain is continuous)
 StepsGiven = Steps | Sequence[Steps | None] | None
@@ -144,16 +145,16 @@ def on_steps(
 ) -> Stepped:
     """The best choice of steps, bounded by the continuous optimum ``relaxed``."""
     stepped = np.array([steps is not None for steps in levels])
+    by_term = int(stepped.sum()) <= MOST_SEARCHED
 
     def point(x: np.ndarray) -> Point:
-        objective, *constraints = problem.terms.gradients(x)
-        return Point(
-            x=x,
-            objective=float(np.log(objective.total)),
-            excess=problem.excesses_of(constraints),
-            gradient=objective.log_gradient,
-            slopes=np.stack([c.log_gradient for c in constraints]),
+        cost, *constraints = problem.terms.derivatives(x) if by_term else problem.terms.gradients(x)
+        problem.excesses_of(constraints)  # refuses NaN
+        scaled = tuple(
+            Sum(terms=c.terms / bound, jacobian=c.jacobian / bound)
+            for c, bound in zip(constraints, np.exp(problem.log_bounds), strict=True)
         )
+        return Point(x=x, cost=cost, constraints=scaled)
 
     def complete(x: np.ndarray) -> Point:
         if stepped.all():
@@ -186,7 +187,7 @@ def on_steps(
         ),
         point(relaxed.theta),
         relaxed.certificate.duals,
-        float(np.log(relaxed.objective.total)) - relaxed.certificate.duality_gap,
+        relaxed.objective.total * float(np.exp(-relaxed.certificate.duality_gap)),
     )
     gap = _gap(found, relaxed.objective.total)
     proven = Outcome.OPTIMAL if gap.gap <= 2 * TIE else Outcome.WITHIN_GAP
@@ -195,8 +196,8 @@ def on_steps(
 
 
 def _gap(found: Found, continuous: float) -> DiscreteGap:
-    objective = np.nan if found.best is None else float(np.exp(found.best.objective))
-    bound = float(np.exp(found.bound)) if np.isfinite(found.bound) else np.nan
+    objective = np.nan if found.best is None else found.best.objective
+    bound = found.bound if np.isfinite(found.bound) else np.nan
     return DiscreteGap(
         gap=max(objective / bound - 1, 0.0),
         bound=bound,

@@ -1,0 +1,42 @@
+"""``powerplan explain``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from powerplan.cli import options as opt
+from powerplan.cli.chat import Chat
+from powerplan.cli.output import document, write_json
+from powerplan.cli.planned import read_plan
+from powerplan.cli.problem import read_problem
+
+
+@click.command("explain", short_help="A plan in words: layers, limits, what relaxing them buys.")
+@click.argument("plan_file", metavar="PLAN.json")
+@opt.network_options
+@click.option(
+    "--deadline", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For each plan made again."
+)
+@opt.output_options
+@click.pass_obj
+def command(chat: Chat, /, plan_file: str, deadline: float | None, as_json: bool, **problem_options: Any) -> None:
+    """A plan in words: which layers dominate error and power, which limits bind, what relaxing each by 10 % buys.
+
+    Every shadow price is checked by planning again; --network and --inputs must be those of the plan.
+
+    \b
+    powerplan explain plan.json --network net.npz --inputs x.npy
+    """
+    plan = read_plan(plan_file)
+    problem = read_problem(chat, **problem_options)
+    with chat.progress() as progress:
+        found = plan.explain(problem.network, problem.inputs, deadline=deadline, progress=progress)
+    if as_json:
+        write_json(document("explanation", **{name: getattr(found, name) for name in _FIELDS}))
+        return
+    click.echo(str(found))
+
+
+_FIELDS = ("objective", "value", "unlimited", "gap", "layers", "limits", "relaxations", "sentences")
