@@ -58,11 +58,17 @@ def _matching(field: str, part: object, layers: list[tuple[str, CrossbarOp]]) ->
     if isinstance(part, int) and not isinstance(part, bool) and -len(names) <= part < len(names):
         return {names[part]}
     if isinstance(part, str):
-        found = {name for name, op in layers if part == op.type or _matches(name, part)}
+        found = {name for name, op in layers if part.lower() in _types(op) or _matches(name, part)}
         if found:
             return found
     allowed = f"a type of layer, a name, a module path or pattern, or a number below {len(names)}"
     raise InvalidInput.of(field, part, f"{allowed}; the layers are {', '.join(names)}", nearest(str(part), names))
+
+
+def _types(op: CrossbarOp) -> tuple[str, ...]:
+    """Names of a layer's type, in powerplan and in torch: "conv", "conv2d"."""
+    plain = op.type.replace("_", "")
+    return op.type, plain, f"{plain}{op.weight.ndim - 2}d"
 
 
 def _matches(name: str, pattern: str) -> bool:

@@ -205,9 +205,9 @@ class Network:
             analog: layers to put on crossbars, all others become digital; None = those that are there now.
             digital: layers among these to compute digitally, without noise.
 
-        A choice is a type ("linear", "conv", "conv_transpose"), a name, a module path (all layers inside) or a
-        pattern with ``*``, a number (0 = the first layer, -1 = the last), several of these, or a function of a
-        layer's name and operation that says whether it is taken.
+        A choice is a type ("linear", "conv", "conv_transpose", or as torch names it, "Conv2d"), a name, a module path
+        (all layers inside) or a pattern with ``*``, a number (0 = the first layer, -1 = the last), several of these,
+        or a function of a layer's name and operation that says whether it is taken.
 
         Raises:
             InvalidInput: a part of a choice that takes no layer, or no layer left on a crossbar.

@@ -26,6 +26,8 @@ NAMES = ("down1", "down2", "up", "out")
     [
         ({"analog": "conv"}, ("down1", "down2", "out")),
         ({"analog": "conv_transpose"}, ("up",)),
+        ({"analog": "ConvTranspose2d"}, ("up",)),
+        ({"digital": "Conv2d"}, ("up",)),
         ({"analog": ["down*", "up"]}, ("down1", "down2", "up")),
         ({"digital": [0, -1]}, ("down2", "up")),
         ({"digital": "down1"}, ("down2", "up", "out")),

@@ -146,3 +146,23 @@ def test_sequences_with_the_batch_in_the_middle(batch_axis: int) -> None:
     network = from_torch(module, (5, 8))
     agree(network, module)
     assert len(network.crossbars) == 6
+
+
+def test_decoder_with_learnt_queries() -> None:
+    """Attention from learnt queries to the input: what does not depend on the input is a constant."""
+
+    class Decoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.queries = nn.Parameter(torch.zeros(1, 3, 8))
+            self.layer = nn.TransformerDecoderLayer(8, 2, 16, batch_first=True)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(self.queries.expand(x.shape[0], -1, -1), x)
+
+    module = trained(Decoder())
+    network = from_torch(module, (5, 8))
+    agree(network, module)
+    # the queries attend to each other before they see the input: that part is computed once, while reading
+    assert [name for name in network.layer_names if "self_attn" in name] == []
+    assert len(network.crossbars) == 6
