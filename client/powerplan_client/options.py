@@ -44,7 +44,7 @@ class RequestOptions(CallOptions, total=False):
 class PlanOptions(RequestOptions, total=False):
     """Options of planning; what is left out takes the engine's default.
 
-    granularity: "network", "layer" or "column".
+    granularity: "network", "layer", "column" or "signal" (a voltage gain per row, both gains free).
     optimize: the free gains, "conductance", "voltage" or both.
     conductance, voltage: gains to hold, one per crossbar layer.
     verify_draws, calibrate: Monte Carlo verification, and one re-planning so that it meets the target.

@@ -314,7 +314,7 @@ def _shadow_prices(message: pb.Plan | pb.ProfilePlan) -> ShadowPrices | None:
     if not message.HasField("shadow_prices"):
         return None
     limits = tuple(
-        LimitPrice(layer=p.layer, limit=p.limit, price=p.price, column=_optional(p, "column"))
+        LimitPrice(layer=p.layer, limit=p.limit, price=p.price, column=_optional(p, "column"), row=_optional(p, "row"))
         for p in message.shadow_prices.limits
     )
     constraints = tuple(

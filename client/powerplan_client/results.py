@@ -207,12 +207,13 @@ class Certificate:
 
 @dataclass(frozen=True, kw_only=True)
 class LimitPrice:
-    """d log objective / d log of the named limit of a layer's gain (of one column if ``column`` is given)."""
+    """d log objective / d log of the named limit of a layer's gain (of one ``column`` or ``row`` if given)."""
 
     layer: str
     limit: str
     price: float
     column: int | None = None
+    row: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

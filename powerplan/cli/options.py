@@ -113,7 +113,7 @@ plan_options = _all(
         default="layer",
         show_default=True,
         metavar="NAME",
-        help="Gains that are free: one per network, or one per layer.",
+        help="Gains that are free: one per network, layer or column, or a voltage per row (signal).",
     ),
     click.option(
         "--optimize",

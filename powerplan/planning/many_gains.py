@@ -29,6 +29,7 @@ from powerplan.planning.problem import Problem, tightened
 from powerplan.planning.sequential import Optimum
 from powerplan.planning.terms import Sum
 
+_STEPS_PER_PROGRAM = 10
 #: pairs of steps and gradient changes remembered
 _MEMORY = 30
 #: KKT residual above which B is the fresh diagonal in every step: what was learnt far away would mislead
@@ -135,17 +136,19 @@ def minimise_many(
 ) -> Optimum:
     """Descend from θ to a KKT point; arguments and result as :func:`powerplan.planning.sequential.minimise`.
 
-    ``max_iterations`` counts steps. ``start`` should be on the worst constraint or near it.
+    A step costs a tenth of a local program with its derivatives, or less: up to ten are taken for each of
+    ``max_iterations``. ``start`` should be on the worst constraint or near it.
     """
+    most = _STEPS_PER_PROGRAM * max_iterations
     point = best = _Point.at(problem, start)
     curvature = _Curvature(diagonal=_separable_curvature(problem, point))
     radius, iteration, words = _LARGEST_RADIUS, 0, "limited-memory quasi-Newton"
-    for iteration in range(max_iterations + 1):
+    for iteration in range(most + 1):
         if progress:
             progress(iteration, point.certificate.kkt_residual)
         settled = _settled(point, tolerance)
         late = stop_at is not None and time.monotonic() > stop_at
-        if settled or late or iteration == max_iterations or radius < _SMALLEST_RADIUS:
+        if settled or late or iteration == most or radius < _SMALLEST_RADIUS:
             break
         if point.certificate.kkt_residual > _FAR and iteration < _MOST_FAR_STEPS:
             curvature = _Curvature(diagonal=_separable_curvature(problem, point))

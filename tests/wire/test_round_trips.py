@@ -137,7 +137,7 @@ def test_simulations(problem: tuple[pp.Network, pp.Hardware, np.ndarray]) -> Non
 
 
 @pytest.mark.parametrize("target", [pp.MaxNMSE(0.01), pp.MaxNMSE(1e-9), pp.MaxPower(1e-6)])
-@pytest.mark.parametrize("granularity", ["network", "layer"])
+@pytest.mark.parametrize("granularity", ["network", "layer", "column"])
 def test_plans(problem: tuple[pp.Network, pp.Hardware, np.ndarray], target: pp.MaxMSE, granularity: str) -> None:
     network, hardware, inputs = problem
     plan = pp.plan(network, hardware, inputs, target, granularity=granularity, verify_draws=20)

@@ -189,7 +189,7 @@ class PlanSettings(_message.Message):
     tolerance: _builtins.float
     """Relative tolerance of the optimality conditions, > 0. Default 1e-8."""
     max_iterations: _builtins.int
-    """Most local programs solved, >= 1. Default 60."""
+    """Most local programs solved, >= 1; with many gains, of ten quasi-Newton steps each. Default 60."""
     time_limit_seconds: _builtins.float
     """Stop optimising after this time, > 0, and answer with the best plan so far (OUTCOME_DEADLINE).
     Default: no limit but the deadline of the call, which fails with DEADLINE_EXCEEDED instead.
@@ -475,7 +475,9 @@ class Certificate(_message.Message):
     DUALITY_GAP_FIELD_NUMBER: _builtins.int
     CONSTRAINT_VIOLATION_FIELD_NUMBER: _builtins.int
     kkt_residual: _builtins.float
-    """Largest entry of the gradient of the Lagrangian with respect to the log gains."""
+    """Sum of the absolute entries of the gradient of the Lagrangian with respect to the log gains: what changing every
+    gain by up to a factor e could save, as a fraction and to first order.
+    """
     duality_gap: _builtins.float
     """Upper bound on (objective - optimum) / objective of the local geometric program."""
     constraint_violation: _builtins.float
@@ -505,6 +507,7 @@ class LimitPrice(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     PRICE_FIELD_NUMBER: _builtins.int
     COLUMN_FIELD_NUMBER: _builtins.int
+    ROW_FIELD_NUMBER: _builtins.int
     layer: _builtins.str
     """Name of the layer (of the gain, for a profile); "network" for a gain shared by all layers."""
     limit: _builtins.str
@@ -513,6 +516,8 @@ class LimitPrice(_message.Message):
     """d log objective / d log limit."""
     column: _builtins.int
     """Column (output) of the gain; unset if the whole layer shares it."""
+    row: _builtins.int
+    """Row (input) of the gain; likewise."""
     def __init__(
         self,
         *,
@@ -520,14 +525,20 @@ class LimitPrice(_message.Message):
         limit: _builtins.str = ...,
         price: _builtins.float = ...,
         column: _builtins.int | None = ...,
+        row: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_column", b"_column", "column", b"column"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_column", b"_column", "_row", b"_row", "column", b"column", "row", b"row"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_column", b"_column", "column", b"column", "layer", b"layer", "limit", b"limit", "price", b"price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_column", b"_column", "_row", b"_row", "column", b"column", "layer", b"layer", "limit", b"limit", "price", b"price", "row", b"row"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__column: _TypeAlias = _typing.Literal["column"]  # noqa: Y015
     _WhichOneofArgType__column: _TypeAlias = _typing.Literal["_column", b"_column"]  # noqa: Y015
+    _WhichOneofReturnType__row: _TypeAlias = _typing.Literal["row"]  # noqa: Y015
+    _WhichOneofArgType__row: _TypeAlias = _typing.Literal["_row", b"_row"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__column) -> _WhichOneofReturnType__column | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__row) -> _WhichOneofReturnType__row | None: ...
 
 Global___LimitPrice: _TypeAlias = LimitPrice  # noqa: Y015
 

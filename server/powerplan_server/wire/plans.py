@@ -76,7 +76,9 @@ def certificate_to_proto(certificate: Certificate) -> pb.Certificate:
 
 def shadow_prices_to_proto(prices: ShadowPrices) -> pb.ShadowPrices:
     """What the constraints cost."""
-    limits = [pb.LimitPrice(layer=p.layer, limit=p.limit, price=p.price, column=p.column) for p in prices.limits]
+    limits = [
+        pb.LimitPrice(layer=p.layer, limit=p.limit, price=p.price, column=p.column, row=p.row) for p in prices.limits
+    ]
     constraints = [pb.ConstraintPrice(corner=p.corner, output=p.output, price=p.price) for p in prices.constraints]
     return pb.ShadowPrices(target=prices.target, limits=limits, constraints=constraints)
 

@@ -35,6 +35,7 @@ GRANULARITIES = {
     "network": pb.GRANULARITY_NETWORK,
     "layer": pb.GRANULARITY_LAYER,
     "column": pb.GRANULARITY_COLUMN,
+    "signal": pb.GRANULARITY_SIGNAL,
 }
 GAIN_KINDS = {"conductance": pb.GAIN_KIND_CONDUCTANCE, "voltage": pb.GAIN_KIND_VOLTAGE}
 METHODS = {
