@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ class HardwareTable:
         if key not in self._built:
             try:
                 if override:
-                    self._built[key] = self.of(name, {}).replace(**override)
+                    self._built[key] = _changed(self.of(name, {}), override)
                 else:
                     self._built[key] = Hardware() if name is None else self._define(name)
             except InvalidInput as error:
@@ -57,17 +57,21 @@ class HardwareTable:
         path = f"hardware.{name}."
         try:
             if "preset" in definition:
-                preset: Callable[[str], Hardware] = Hardware.preset  # type: ignore[attr-defined, unused-ignore]
-                start = preset(definition["preset"])
+                start = Hardware.preset(definition["preset"])
             elif "file" in definition:
                 start = Hardware.from_toml(self._base / definition["file"])
             else:
                 start = Hardware()
-            return start.replace(**{k: v for k, v in definition.items() if k not in _SOURCES})
+            return _changed(start, {k: v for k, v in definition.items() if k not in _SOURCES})
         except InvalidInput as error:
             raise InvalidInput(
                 *(replace(v, field=path + v.field.removeprefix("hardware.")) for v in error.violations)
             ) from error
+
+
+def _changed(hardware: Hardware, fields: Mapping[str, Any]) -> Hardware:
+    """The hardware with some fields given as plain values."""
+    return Hardware.from_dict({**hardware.to_dict(), **fields}) if fields else hardware
 
 
 def check_hardware(table: HardwareTable, points: Iterable[Point], defined: Iterable[str]) -> Iterable[Violation]:

@@ -61,16 +61,15 @@ def estimate(study: Study, *, folder: Path | None = None, workers: int | None = 
         prepared = prepare(study, Path(scratch))
         done = _done(study, place)
         left = [job for key, job in prepared.jobs.items() if key not in done]
-        seconds, failed, memory = _measure(_sample(left), prepared)
-    known = list(seconds.values())
-    mean = sum(_of_group(job, seconds) for job in left) / len(left) if left and known else 0.0
+        measured, failed, memory = _measure(_sample(left), prepared)
+    mean = sum(_expected(job, measured) for job in left) / len(left) if measured else 0.0
     return Estimate(
         points=len(study.points),
         jobs=len(prepared.jobs) + len(prepared.failures),
         done=len(prepared.jobs) - len(left),
         unreadable=sum(key in prepared.failures for key in prepared.keys),
         workers=count,
-        sample=len(known),
+        sample=len(measured),
         sample_failed=failed,
         seconds_per_job=mean,
         seconds=mean * len(left) / min(count, max(1, len(left))),
@@ -95,22 +94,23 @@ def _sample(jobs: list[Job]) -> list[Job]:
     return [jobs[(2 * i + 1) * len(jobs) // (2 * SAMPLE)] for i in range(SAMPLE)]
 
 
-def _measure(jobs: list[Job], prepared: Prepared) -> tuple[dict[Job, float], int, int]:
-    """Seconds of every job, how many failed, and the worker's memory."""
+def _measure(jobs: list[Job], prepared: Prepared) -> tuple[list[tuple[Job, float]], int, int]:
+    """Jobs with their seconds, how many failed, and the worker's memory."""
     worker = LocalWorker(prepared.blobs.folder)
-    seconds: dict[Job, float] = {}
+    measured: list[tuple[Job, float]] = []
     failed = 0
     try:
         for job in jobs:
             for outcome in worker.run([job], _SAMPLE_LIMIT):
-                seconds[job] = outcome.seconds or _SAMPLE_LIMIT
+                measured.append((job, outcome.seconds or _SAMPLE_LIMIT))
                 failed += outcome.plan is None
     finally:
         worker.close()
-    return seconds, failed, worker.memory
+    return measured, failed, worker.memory
 
 
-def _of_group(job: Job, seconds: dict[Job, float]) -> float:
+def _expected(job: Job, measured: list[tuple[Job, float]]) -> float:
     """Expected seconds of a job: the mean over the sample of the same network, or over all of it."""
-    same = [s for other, s in seconds.items() if other.network == job.network]
-    return sum(same or seconds.values()) / len(same or seconds)
+    same = [seconds for other, seconds in measured if other.network == job.network]
+    chosen = same or [seconds for _, seconds in measured]
+    return sum(chosen) / len(chosen)

@@ -92,9 +92,11 @@ def make_points(values: Mapping[str, Any]) -> tuple[tuple[Point, ...], tuple[str
     wrong += _check_options(chosen)
     if wrong:
         return (), (), wrong
-    axes = _axes_that_differ([settings for _, settings in chosen])
-    names = _names([settings for _, settings in chosen], axes)
-    names = _given_names(names, single, wrong)
+    settings_of = [settings for _, settings in chosen]
+    axes = _axes_that_differ(settings_of)
+    first = len(chosen) - len(single)
+    names = [*_names(settings_of[:first], _axes_that_differ(settings_of[:first])), *_names(settings_of[first:], axes)]
+    names = _numbered(_given_names(names, single, wrong))
     points = tuple(
         Point(name=name, settings={key: settings[key] for key in SETTINGS})
         for name, (_, settings) in zip(names, chosen, strict=True)
@@ -314,19 +316,26 @@ def _key(value: Any) -> Any:
 
 
 def _names(chosen: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[str]:
-    """Readable names: the values of the axes that differ; a repeated point gets a number."""
+    """Readable names: the values of the axes that differ."""
     texts: list[dict[Any, str]] = []
     for axis in axes:
         different = {_key(setting(settings, axis)): setting(settings, axis) for settings in chosen}
         texts.append(_labels(axis, different))
     names: list[str] = []
-    seen: dict[str, int] = {}
     for settings in chosen:
         parts = [text[_key(setting(settings, axis))] for axis, text in zip(axes, texts, strict=True)]
-        name = "/".join(part for part in parts if part) or str(settings["network"])
-        seen[name] = seen.get(name, 0) + 1
-        names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+        names.append("/".join(part for part in parts if part) or str(settings["network"]))
     return names
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """The names, a number added to those that repeat."""
+    seen: dict[str, int] = {}
+    different = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        different.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return different
 
 
 def _labels(axis: str, different: Mapping[Any, Any]) -> dict[Any, str]:
@@ -358,7 +367,7 @@ def _given_names(names: Sequence[str], single: Sequence[Mapping[str, Any]], wron
     """The names of the study file where it gives them; the explicit points come last."""
     named = list(names)
     first = len(named) - len(single)
-    taken = set(named[: max(0, first)])
+    taken = set(named[:first])
     for i, given in enumerate(single):
         if "name" not in given:
             continue
@@ -367,6 +376,5 @@ def _given_names(names: Sequence[str], single: Sequence[Mapping[str, Any]], wron
                 violation(("points", i, "name"), given["name"], "a name of its own", "Another point is named so.")
             )
         taken.add(given["name"])
-        if first >= 0:
-            named[first + i] = given["name"]
+        named[first + i] = given["name"]
     return named

@@ -9,7 +9,7 @@ from typing import Any
 
 from powerplan.errors import CorruptFile, InvalidInput, MissingExtra
 
-MOST_BYTES = 8_000_000
+MOST_BYTES = 2_000_000
 _MOST_DEPTH = 12
 _SUFFIXES = (".toml", ".yaml", ".yml")
 
@@ -55,12 +55,17 @@ def _yaml(text: str) -> Any:
     try:
         from ruamel.yaml import YAML
         from ruamel.yaml.error import YAMLError
-        from ruamel.yaml.events import AliasEvent
+        from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
     except ImportError as error:
         raise MissingExtra("ruamel.yaml", "yaml", "Reading a YAML study") from error
+    depth = 0
     try:
-        if any(isinstance(event, AliasEvent) for event in YAML(typ="safe", pure=True).parse(text)):
-            raise ValueError("aliases (*name) are not allowed in a study")
+        for event in YAML(typ="safe", pure=True).parse(text):
+            if isinstance(event, AliasEvent):
+                raise ValueError("aliases (*name) are not allowed in a study")
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if depth > _MOST_DEPTH:
+                raise ValueError(f"more than {_MOST_DEPTH} levels of nesting")
         return YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
         raise ValueError(str(error)) from error

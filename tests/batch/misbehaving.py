@@ -32,25 +32,18 @@ class MisbehavingPlanner(Planner):
             super().run([job], emit)
 
 
-def _child() -> None:
-    """A local worker process."""
-    from powerplan.batch import work
-    from powerplan.batch.executors.child import main
-
-    work.Planner = MisbehavingPlanner
-    main()
-
-
 def _server() -> None:
     """A planning server: PORT DATA_DIR."""
     import asyncio
 
+    from powerplan_server import logs
     from powerplan_server.config import load_config
     from powerplan_server.server import PlannerServer
 
-    config = load_config(overrides={"listen": f"127.0.0.1:{sys.argv[2]}", "data_dir": sys.argv[3], "workers": 2})
+    logs.set_up("warning")
+    config = load_config(overrides={"listen": f"127.0.0.1:{sys.argv[1]}", "data_dir": sys.argv[2], "workers": 2})
     asyncio.run(PlannerServer(config, calls="misbehaving_calls:CALLS").run())
 
 
 if __name__ == "__main__":
-    _server() if sys.argv[1] == "server" else _child()
+    _server()

@@ -10,7 +10,7 @@ from powerplan_server.workers.protocol import Call
 
 
 def _plan(request: bytes, call: Call) -> bytes:
-    misbehave(v1.PlanRequest.FromString(request).options.seed)
+    misbehave(v1.PlanRequest.FromString(request).task.settings.seed)
     return REAL["Plan"](request, call)
 
 

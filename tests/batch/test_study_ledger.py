@@ -123,11 +123,15 @@ def test_a_damaged_ledger_is_said_to_be(tmp_path: Path) -> None:
     content[4096:] = os.urandom(len(content) - 4096)
     (tmp_path / FILE).write_bytes(content)
     with pytest.raises(CorruptFile, match=r"ledger.*Move it away"):
-        damaged = Ledger(tmp_path)
-        try:
-            damaged.entries("s")
-        finally:
-            damaged.close()
+        _read(tmp_path)
+
+
+def _read(folder: Path) -> None:
+    ledger = Ledger(folder)
+    try:
+        ledger.entries("s")
+    finally:
+        ledger.close()
 
 
 def test_a_newer_ledger_asks_for_an_upgrade(tmp_path: Path) -> None:
