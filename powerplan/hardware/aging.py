@@ -56,7 +56,7 @@ class Snapshot(Typed):
         if "std" in curves and any(value < 0 for value in curves["std"].values):  # type: ignore[attr-defined]
             check.fail("std", std, "numbers >= 0", "A standard deviation is not negative.")
         check.done()
-        return cls(time=time, **curves)
+        return cls(time=time, mean=curves.get("mean"), std=curves.get("std"))
 
 
 def as_snapshot(value: Any) -> Snapshot:
