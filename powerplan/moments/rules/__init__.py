@@ -10,7 +10,7 @@ from powerplan.moments.rules import (  # noqa: F401
     shaping,
     softmax,
 )
-from powerplan.moments.rules.covariance import HERMITE_ORDER, Joint, propagate
+from powerplan.moments.rules.covariance import HERMITE_ORDER, beyond_linear, propagate
 from powerplan.moments.rules.linearized import Linearized, linearize
 
-__all__ = ["HERMITE_ORDER", "Joint", "Linearized", "linearize", "propagate"]
+__all__ = ["HERMITE_ORDER", "Linearized", "beyond_linear", "linearize", "propagate"]

@@ -1,31 +1,59 @@
-"""Joint moments through digital operations: mean and full covariance, flat over a node's axes."""
+"""Joint moments through digital operations: what their covariance has beyond the linear part J Σ Jᵀ.
+
+For jointly Gaussian inputs of covariance Σ:
+
+    activations    Σ_{k≥2} a_k a_k′ ρ^k/k! and, on the diagonal, the rest of the series          (Mehler)
+    products xy    mean + C_xy;  V_x V_y + C_xy C_yx, summed over the terms of a matrix product   (Isserlis)
+    others         the residual of their rule, on the diagonal
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import singledispatch
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from powerplan.moments.activations import activation_rule
-from powerplan.network.ops import Activation, Flatten, Op, Scale
-
-#: (mean, covariance) of shapes (B, n) and (B, n, n), flat over the node's axes
-Joint = tuple[Tensor, Tensor]
+from powerplan.moments.rules.linearized import Linearized
+from powerplan.network.digital import digital
+from powerplan.network.ops import Activation, MatMul, Multiply, Op
 
 #: Hermite terms carried in covariances; the rest of each variance is kept as independent
 HERMITE_ORDER = 6
 
+#: covariance (B, n_i, n_j) of two inputs of an operation, flat over their axes
+Blocks = Callable[[int, int], Tensor]
+
 
 @singledispatch
-def propagate(op: Op, mean: Tensor, covariance: Tensor) -> Joint:
-    """Mean (B, n) and covariance (B, n, n) of a digital operation's output for a joint Gaussian input."""
-    raise NotImplementedError(f"no covariance rule for {op.type}")
+def beyond_linear(
+    op: Op, step: Linearized, means: Sequence[Tensor], blocks: Blocks
+) -> tuple[Tensor | None, Tensor | None]:
+    """What joint Gaussian inputs add to a digital operation's linear part.
+
+    Args:
+        step: its linearisation at the marginal moments.
+        means: of the inputs, (B, *shape).
+        blocks: covariances of the inputs.
+
+    Returns:
+        The mean (B, *shape) if it is not that of the linearisation, and the covariance (B, n, n) to add.
+    """
+    return None, None if step.residual is None else torch.diag_embed(step.residual.flatten(1))
 
 
-@propagate.register
-def _(op: Activation, mean: Tensor, covariance: Tensor) -> Joint:
+@beyond_linear.register
+def _(op: Activation, step: Linearized, means: Sequence[Tensor], blocks: Blocks) -> tuple[Tensor | None, Tensor | None]:
+    covariance = blocks(0, 0)
+    slope = activation_rule(op).moments(means[0].flatten(1), covariance.diagonal(dim1=-2, dim2=-1)).slope
+    linear = slope.unsqueeze(-1) * covariance * slope.unsqueeze(-2)
+    return None, propagate(op, means[0].flatten(1), covariance)[1] - linear
+
+
+def propagate(op: Activation, mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (B, n) and covariance (B, n, n) of an activation for a joint Gaussian input (B, n), (B, n, n)."""
     rule = activation_rule(op)
     variance = covariance.diagonal(dim1=-2, dim2=-1)
     moments = rule.moments(mean, variance)
@@ -46,14 +74,41 @@ def _(op: Activation, mean: Tensor, covariance: Tensor) -> Joint:
     return moments.mean, result + torch.diag_embed(kept + rest - diagonal)
 
 
-@propagate.register
-def _(op: Flatten, mean: Tensor, covariance: Tensor) -> Joint:
-    return mean, covariance
+@beyond_linear.register
+def _(op: Multiply, step: Linearized, means: Sequence[Tensor], blocks: Blocks) -> tuple[Tensor | None, Tensor | None]:
+    shape = op.output_shape(tuple(tuple(m.shape[1:]) for m in means))
+    x, y = (_places(m, shape).flatten() for m in means)
+    joint = _picked(blocks(0, 1), x, y)
+    own = _picked(blocks(0, 0), x, x) * _picked(blocks(1, 1), y, y) + joint * joint.mT
+    mean = digital(op, *means) + joint.diagonal(dim1=-2, dim2=-1).unflatten(1, shape)
+    return mean, own
 
 
-@propagate.register
-def _(op: Scale, mean: Tensor, covariance: Tensor) -> Joint:
-    repeat = mean.shape[-1] // op.scale.shape[0]
-    scale = torch.tensor(np.repeat(op.scale, repeat), dtype=mean.dtype, device=mean.device)
-    shift = torch.tensor(np.repeat(op.shift, repeat), dtype=mean.dtype, device=mean.device)
-    return mean * scale + shift, covariance * scale.unsqueeze(-1) * scale
+@beyond_linear.register
+def _(op: MatMul, step: Linearized, means: Sequence[Tensor], blocks: Blocks) -> tuple[Tensor | None, Tensor | None]:
+    shape = op.output_shape(tuple(tuple(m.shape[1:]) for m in means))
+    left, right = means
+    lead = shape[:-2]
+    # axes (lead, i, k) and (lead, k, j), the leading ones as one
+    x = _places(left, (*lead, *left.shape[-2:])).reshape(-1, *left.shape[-2:])
+    y = _places(right, (*lead, *right.shape[-2:])).reshape(-1, *right.shape[-2:])
+
+    def block(i: int, j: int, a: Tensor, b: Tensor) -> Tensor:
+        return _picked(blocks(i, j), a.flatten(), b.flatten()).unflatten(2, b.shape).unflatten(1, a.shape)
+
+    joint = block(0, 1, x, y)  # (B, l, i, k, m, q, j)
+    own = torch.einsum("bliknpq,blkjnqr->bljinrp", block(0, 0, x, x), block(1, 1, y, y))
+    own = own + torch.einsum("bliknqr,bnpqlkj->bljinrp", joint, joint)
+    own = own.permute(0, 1, 3, 2, 4, 6, 5).flatten(4).flatten(1, 3)
+    shift = torch.einsum("bliklkj->blij", joint)
+    return digital(op, *means) + shift.reshape(shift.shape[0], *shape), own
+
+
+def _places(value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Flat place in a value (B, *shape) of every entry of the shape that it broadcasts to."""
+    inner = value.shape[1:]
+    return torch.arange(inner.numel(), device=value.device).reshape(inner).expand(shape)
+
+
+def _picked(block: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    return block.index_select(1, rows).index_select(2, columns)

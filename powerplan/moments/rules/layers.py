@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from powerplan.moments.rules.covariance import Joint, propagate
 from powerplan.moments.rules.linearized import Linearized, linearize, over_batch
 from powerplan.network.array_maps import array_map
 from powerplan.network.digital import constant, digital
@@ -24,11 +23,3 @@ def _(op: DigitalLayer, means: Sequence[Tensor], variances: Sequence[Tensor]) ->
         pull=lambda adjoint: (over_batch(lambda a: maps.pull(a, weight), adjoint),),
         push=lambda perturbation: over_batch(lambda x: maps.apply(x, weight), perturbation),
     )
-
-
-@propagate.register
-def _(op: DigitalLayer, mean: Tensor, covariance: Tensor) -> Joint:
-    if op.operation != "linear" or mean.shape[-1] != op.layer.n_in:
-        raise NotImplementedError("the covariance method knows digital linear layers on vectors only")
-    weight = constant(op.layer.matrix, mean)
-    return digital(op, mean), weight @ covariance @ weight.mT

@@ -1,0 +1,289 @@
+"""Full covariance of every value of a network, and between values that meet again later.
+
+Every operation acts on the joint covariance of the values that are still to be read: with its linearisation J,
+
+    Cov(y, c) = J Cov(x, c)  for every such value c,       Cov(y, y) = J Cov(x, x) Jᵀ + what it adds itself.
+
+A digital operation adds what :func:`~powerplan.moments.rules.beyond_linear` says. A crossbar adds the errors of its
+devices: column o at positions p and p′, reading the same array (shared mapping), errs with the covariance
+
+    Σ_k V_ok E[x_pk x_p′k],       E[x_pk x_p′k] = E x_pk E x_p′k + Cov(x_pk, x_p′k) + δ_pp′ σ_V²/v_k²,
+
+one array per position (unrolled mapping) with its diagonal only; read noise on the diagonal; the noise of the rows,
+Σ_k W̄_ok W̄_o′k σ_V²/v_k², between the columns at one position.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from powerplan.errors import InvalidInput
+from powerplan.moments.crossbar import CrossbarMoments
+from powerplan.moments.rules import Linearized, beyond_linear, linearize
+from powerplan.moments.trace import CrossbarTrace, Trace
+from powerplan.network.array_maps import ArrayMap
+from powerplan.network.graph import INPUT, Network
+
+#: bytes of covariances of one input that are taken on
+MOST_BYTES = 4 << 30
+#: entries of one block of products of row values
+_BLOCK_ENTRIES = 1 << 22
+
+Push = Callable[..., Tensor]
+
+
+class _Values:
+    """Means (B, *shape) of the values still to be read, and their covariances (B, n, n′) where they are not zero."""
+
+    def __init__(self, inputs: Tensor) -> None:
+        self.means: dict[str, Tensor] = {INPUT: inputs}
+        self._blocks: dict[tuple[str, str], Tensor] = {}
+
+    def block(self, first: str, second: str) -> Tensor | None:
+        """Covariance of two values; None = zero."""
+        if (first, second) in self._blocks:
+            return self._blocks[first, second]
+        mirrored = self._blocks.get((second, first))
+        return None if mirrored is None else mirrored.mT
+
+    def full(self, first: str, second: str) -> Tensor:
+        """Covariance of two values, zeros if need be."""
+        block = self.block(first, second)
+        if block is None:
+            sizes = [self.means[name][0].numel() for name in (first, second)]
+            block = self.means[first].new_zeros(1, *sizes)
+        return block
+
+    def variance(self, name: str) -> Tensor:
+        """Variances (B, *shape) of a value."""
+        mean, block = self.means[name], self.block(name, name)
+        if block is None:
+            return torch.zeros_like(mean)
+        return block.diagonal(dim1=-2, dim2=-1).reshape(block.shape[0], *mean.shape[1:])
+
+    def pushed(self, sources: Sequence[str], block: Callable[[str], Tensor | None], push: Push) -> Tensor | None:
+        """J Cov(x, c) (B, n, n_c) with ``block`` the covariances (B, n_x, n_c) of every input x with c."""
+        blocks = [block(name) for name in sources]
+        width = next((b.shape[2] for b in blocks if b is not None), None)
+        if width is None:
+            return None
+        perturbations = []
+        for name, given in zip(sources, blocks, strict=True):
+            shape = self.means[name].shape[1:]
+            if given is None:
+                perturbations.append(self.means[name].new_zeros(1, width, *shape))
+            else:
+                perturbations.append(given.mT.reshape(given.shape[0], width, *shape))
+        return push(*perturbations).flatten(2).mT
+
+    def covariances_after(self, sources: Sequence[str], push: Push) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Cov(y, c) with every value c, and the linear part of Cov(y, y)."""
+        cross: dict[str, Tensor] = {}
+        for other in self.means:
+            found = self.pushed(sources, lambda name, other=other: self.block(name, other), push)  # type: ignore[misc]
+            if found is not None:
+                cross[other] = found
+        own = self.pushed(sources, lambda name: cross[name].mT if name in cross else None, push)
+        return cross, own
+
+    def add(self, name: str, mean: Tensor, cross: dict[str, Tensor], own: Tensor | None) -> None:
+        """A new value with its covariances."""
+        self.means[name] = mean
+        if own is not None:
+            self._blocks[name, name] = 0.5 * (own + own.mT)
+        for other, block in cross.items():
+            self._blocks[name, other] = block
+
+    def drop(self, name: str) -> None:
+        """Forget a value that nothing reads any more."""
+        del self.means[name]
+        for key in [key for key in self._blocks if name in key]:
+            del self._blocks[key]
+
+
+def full_covariance(network: Network, crossbars: Sequence[CrossbarMoments], inputs: Tensor) -> Trace:
+    """Mean and full covariance of every node for inputs (B, *shape).
+
+    Raises:
+        InvalidInput: the covariances of one input alone would take more than :data:`MOST_BYTES`.
+    """
+    check_size(network, inputs.element_size())
+    known = {c.crossbar.name: c for c in crossbars}
+    values = _Values(inputs)
+    arrays: dict[str, CrossbarTrace] = {}
+    digital: dict[str, Linearized] = {}
+    for node in network.nodes:
+        if node.op.is_crossbar:
+            arrays[node.name] = _crossbar(known[node.name], values, node.inputs[0], node.name)
+        else:
+            means = [values.means[name] for name in node.inputs]
+            step = linearize(node.op, means, [values.variance(name) for name in node.inputs])
+            if not node.inputs:  # a constant, in the precision of the rest
+                step = Linearized(
+                    mean=step.mean.to(inputs), variance=step.variance.to(inputs), pull=step.pull, push=step.push
+                )
+            digital[node.name] = step
+            cross, own = values.covariances_after(node.inputs, step.push)
+            mean = step.mean
+            if node.name in network.noisy:
+                shifted, extra = beyond_linear(
+                    node.op, step, means, lambda i, j, names=node.inputs: values.full(names[i], names[j])
+                )
+                mean = mean if shifted is None else shifted
+                own = extra if own is None else own if extra is None else own + extra
+            values.add(node.name, mean, cross, own)
+        for name in network.last_readers.get(node.name, ()):
+            if name != network.output:
+                values.drop(name)
+    covariance = values.full(network.output, network.output).expand(len(inputs), -1, -1)
+    return Trace(
+        crossbars=arrays,
+        digital=digital,
+        output_mean=values.means[network.output].flatten(1),
+        output_variance=covariance.diagonal(dim1=-2, dim2=-1),
+        output_covariance=covariance,
+    )
+
+
+def _crossbar(moments: CrossbarMoments, values: _Values, source: str, name: str) -> CrossbarTrace:
+    mean, variance = values.means[source], values.variance(source)
+    map, weight = moments.map, moments.mean_weight
+
+    def push(perturbation: Tensor) -> Tensor:
+        return map.apply(perturbation.flatten(0, 1), weight).unflatten(0, perturbation.shape[:2])
+
+    cross, passed = values.covariances_after((source,), push)
+    incoming = values.block(source, source)
+    injected = moments.injected(mean, variance)
+    own = _device_errors(moments, mean, incoming) if moments.is_shared else torch.diag_embed(injected.total.flatten(1))
+    if moments.is_shared and injected.read is not None:
+        own = own + torch.diag_embed(injected.read.flatten(1))
+    if moments.has_row_noise:
+        own = own + _row_noise(moments)
+    if passed is not None:
+        own = own + passed
+    own = 0.5 * (own + own.mT)
+    output = moments.mean(mean)
+    values.add(name, output, cross, own)
+    single = incoming is not None and map.positions == 1 and map.groups == 1
+    return CrossbarTrace(
+        moments=moments,
+        input_mean=mean,
+        input_variance=variance,
+        mean=output,
+        variance=own.diagonal(dim1=-2, dim2=-1).reshape(output.shape),
+        covariance=own,
+        injected=injected,
+        array_power=moments.array_power(mean, variance),
+        tia_power=moments.tia_power(mean, variance, incoming if single else None),
+    )
+
+
+def _device_errors(moments: CrossbarMoments, mean: Tensor, incoming: Tensor | None) -> Tensor:
+    """Covariance (B, n, n) of the errors of devices, and of the gains of columns, that serve several positions."""
+    map = moments.map
+    given = moments.weight_variance
+    spread = map.matrices(given.expand(map.n_out, map.n_in))  # (G, o, n)
+    total = mean.new_zeros(())
+    for part, products in _row_products(moments, mean, incoming):
+        total = total + torch.einsum("gok,bgkpq->bgopq", spread[:, :, part], products)
+    if moments.hardware.column_gain_std:
+        variance = mean.new_zeros(mean.shape) if incoming is None else incoming.diagonal(dim1=-2, dim2=-1)
+        for currents in moments.currents(mean, variance.reshape(-1, *mean.shape[1:])):
+            first = map.as_columns(currents.mean).transpose(2, 3)  # (B, G, o, P)
+            apart = map.as_columns(currents.square).transpose(2, 3) - first * first
+            gain = first.unsqueeze(-1) * first.unsqueeze(-2) + torch.diag_embed(apart)
+            total = total + (moments.compensation * moments.hardware.column_gain_std) ** 2 * gain
+    place = _output_places(map, mean.device).transpose(1, 2)  # (G, o, P)
+    return _scattered(
+        map, total, place.unsqueeze(-1).expand(total.shape[1:]), place.unsqueeze(-2).expand(total.shape[1:])
+    )
+
+
+def _row_products(moments: CrossbarMoments, mean: Tensor, incoming: Tensor | None) -> Iterator[tuple[slice, Tensor]]:
+    """E[x_pk x_p′k] (B, G, k, P, P), a block of rows k at a time."""
+    map = moments.map
+    rows = map.patches(mean).transpose(2, 3)  # (B, G, n, P)
+    count = mean[0].numel()
+    numbered = torch.arange(1.0, count + 1, dtype=torch.float64, device=mean.device).reshape(1, *mean.shape[1:])
+    place = map.patches(numbered)[0].transpose(1, 2).round().long()  # (G, n, P); 0 = padding
+    padded = None if incoming is None else torch.nn.functional.pad(incoming, (1, 0, 1, 0))
+    noise = None
+    if moments.has_row_noise:
+        noise = moments.row_noise * mean.new_ones(map.groups, map.n_in)
+    size = max(1, _BLOCK_ENTRIES // (len(mean) * map.groups * map.positions**2))
+    for low in range(0, map.n_in, size):
+        part = slice(low, low + size)
+        x = rows[:, :, part]
+        products = x.unsqueeze(-1) * x.unsqueeze(-2)
+        if padded is not None:
+            here = place[:, part]
+            products = products + padded[:, here.unsqueeze(-1), here.unsqueeze(-2)]
+        if noise is not None:
+            products = products + torch.diag_embed(noise[:, part].unsqueeze(-1).expand(-1, -1, map.positions))
+        yield part, products
+
+
+def _row_noise(moments: CrossbarMoments) -> Tensor:
+    """Covariance (1, n, n) that the noise of the rows causes between columns read together."""
+    map = moments.map
+    weight = map.matrices(moments.mean_weight)
+    noise = moments.row_noise * weight.new_ones(map.groups, map.n_in)
+    joint = (weight * noise.unsqueeze(1)) @ weight.mT  # (G, o, o)
+    place = _output_places(map, weight.device)  # (G, P, o)
+    block = joint.unsqueeze(1).expand(-1, map.positions, -1, -1)
+    return _scattered(
+        map, block[None], place.unsqueeze(-1).expand(block.shape), place.unsqueeze(-2).expand(block.shape)
+    )
+
+
+def _output_places(map: ArrayMap, device: torch.device) -> Tensor:
+    """Place in the flat output, counted from 1, of every column at every position, (G, P, o); 0 = cut off."""
+    shape = map.output_shape
+    numbered = torch.arange(1.0, math.prod(shape) + 1, dtype=torch.float64, device=device)
+    return map.columns(numbered.reshape(1, *shape))[0].round().long()
+
+
+def _scattered(map: ArrayMap, block: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Covariances (B, ...) added up at their places in (B, n, n)."""
+    size = math.prod(map.output_shape) + 1
+    flat = (rows * size + columns).reshape(1, -1).expand(block.shape[0], -1)
+    full = block.new_zeros(block.shape[0], size * size).scatter_add(1, flat, block.flatten(1))
+    return full.reshape(-1, size, size)[:, 1:, 1:]
+
+
+def joint_entries(network: Network) -> int:
+    """Entries of the covariances of one input that a pass holds at its fullest, those of all crossbars kept."""
+    shapes = network.shapes
+    live: dict[str, int] = {}
+    kept = fullest = 0
+    for node in network.nodes:
+        size = math.prod(shapes[node.name])
+        if node.name in network.noisy:
+            live[node.name] = size
+            kept += size**2 if node.op.is_crossbar else 0
+        # all pairs of values once, and three more of the size of the new one while it is made
+        held = sum(live.values())
+        pairs = (held**2 + sum(n**2 for n in live.values())) // 2
+        fullest = max(fullest, kept + pairs + 3 * size * max(live.values(), default=0))
+        for name in network.last_readers.get(node.name, ()):
+            if name != network.output:
+                live.pop(name, None)
+    return fullest
+
+
+def check_size(network: Network, element_size: int) -> None:
+    """Refuse a network whose covariances do not fit."""
+    needed = joint_entries(network) * element_size
+    if needed > MOST_BYTES:
+        raise InvalidInput.of(
+            "method",
+            "covariance",
+            f"covariances of at most {MOST_BYTES / 2**30:.0f} GiB for one input; this network needs "
+            f"{needed / 2**30:.3g} GiB",
+            "Use method='linearized', which forms none, or a smaller network or input.",
+        )
