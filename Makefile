@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint format types check proto check-generated bench docs-numbers clean
+.PHONY: help setup demo test quick lint format types check proto check-generated bench docs-numbers docs clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -62,13 +62,17 @@ check-generated: $(STAMP)  ## the committed stubs and reference are current; the
 	$(BIN)/python scripts/document_wire.py --check
 	$(BIN)/python scripts/contract_rules.py
 
-check: test lint types  ## all that CI runs
+check: test lint types docs  ## all that CI runs
 
 bench: $(STAMP)  ## measure; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks
 
 docs-numbers: $(STAMP)  ## measure the examples; writes docs/examples.md and its figures
 	$(BIN)/python examples/reproduce_paper.py
+
+docs: $(STAMP)  ## build the documentation site in out/site; warnings are errors
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs out/site
+	@echo "out/site/index.html"
 
 clean:  ## remove what the other tasks made, .venv too
 	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

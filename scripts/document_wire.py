@@ -19,7 +19,7 @@ TARGET = ROOT / "docs" / "wire.md"
 _ORDER = ("planner_service", "plan", "prediction", "gains", "hardware", "network", "tensor", "errors")
 _HEAD = """# Wire reference
 
-The contract `powerplan.v1`, made from the comments in [proto/powerplan/v1](../proto/powerplan/v1) by
+The contract `powerplan.v1`, made from the comments in `proto/powerplan/v1` by
 `make proto`. Fields marked *optional* tell "left out" from zero. Units are in the names. Fields, values and methods
 are only ever added.
 """

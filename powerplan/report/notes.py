@@ -17,7 +17,7 @@ def plan_notes(plan: Plan) -> list[str]:
     outcome = plan.termination.outcome
     if outcome is Outcome.INFEASIBLE:
         notes.append("The target is out of reach: these gains only come closest.")
-    elif outcome is not Outcome.OPTIMAL:
+    elif outcome not in (Outcome.OPTIMAL, Outcome.WITHIN_GAP):
         notes.append(outcome.advice)
     if misses_target(plan):
         notes.append(

@@ -34,6 +34,7 @@ OUTCOMES = {
     Outcome.INFEASIBLE: ("Target out of reach", "bad"),
     Outcome.ITERATION_LIMIT: ("Stopped at the iteration limit", "fair"),
     Outcome.DEADLINE: ("Stopped at the deadline", "fair"),
+    Outcome.WITHIN_GAP: ("Target met on steps", "good"),
 }
 
 
@@ -415,6 +416,15 @@ def _proof(plan: Plan) -> list[Fact]:
                 remark="excess over the target, as a fraction of it",
             ),
         ]
+    if plan.discrete is not None:
+        facts.append(
+            Fact(
+                name="Gap to the best choice of steps",
+                value=percent(plan.discrete.gap),
+                remark=f"bound on what another choice could save; {plan.discrete.method.replace('_', ' ')}, "
+                f"{plan.discrete.nodes} nodes, {plan.discrete.visited} choices evaluated",
+            )
+        )
     facts.append(Fact(name="Solver's words", value=without_paths(end.solver_status) or "–"))
     facts.append(
         Fact(name="Work", value=f"{end.iterations} iterations, {end.predictions} predictions, {end.seconds:.2f} s")

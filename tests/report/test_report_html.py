@@ -18,6 +18,7 @@ from powerplan.errors import InvalidInput
 from powerplan.hardware import Gains, Hardware
 from powerplan.network import Network
 from powerplan.planning import (
+    Corner,
     LimitPrice,
     MaxAccuracyDrop,
     MaxFlipRate,
@@ -29,6 +30,7 @@ from powerplan.planning import (
     ShadowPrices,
     Termination,
 )
+from powerplan.planning.outcome import DiscreteGap
 from powerplan.report.html import report_html, write_report
 
 INFEASIBLE = Termination(
@@ -73,6 +75,27 @@ def variants(make_plan: Callable[..., Plan]) -> dict[str, Plan]:
         "worst": make_plan(target=MaxOutputMSE(0.05), reached=0.05, output_weights=(0.5, 1.5)),
         "accuracy": make_plan(target=MaxAccuracyDrop(0.02, [0, 1]), reached=0.02),
         "flips": make_plan(target=MaxFlipRate(0.05), reached=0.05),
+        "steps": make_plan(
+            termination=replace(make_plan().termination, outcome=Outcome.WITHIN_GAP),
+            discrete=DiscreteGap(
+                gap=0.0123,
+                bound=6.9e-6,
+                continuous=6.8e-6,
+                method="branch_and_bound",
+                nodes=7,
+                visited=3,
+                convexity_violation=0.0,
+            ),
+        ),
+        "corners": make_plan(
+            corners=(
+                Corner(
+                    hardware=make_plan().hardware.replace(read_noise_std=3e-9),
+                    prediction=make_plan(0.02).prediction,
+                    verification=make_plan(0.02).verification,
+                ),
+            )
+        ),
         "deadline": make_plan(termination=replace(make_plan().termination, outcome=Outcome.DEADLINE)),
     }
 
@@ -151,6 +174,13 @@ def test_warnings_are_said(make_plan: Callable[..., Plan]) -> None:
     assert "Warning" not in plain(report_html(within))
     prediction = replace(make_plan().prediction, first_order=("softmax1",))
     assert "No Gaussian formula for softmax1" in plain(report_html(make_plan(prediction=prediction)))
+
+
+def test_corners_and_steps_are_told(make_plan: Callable[..., Plan]) -> None:
+    kinds = variants(make_plan)
+    assert "corner 1 read_noise_std 3.000 nA 2.000 % 2.020 ± 0.020 % 7.000 µW" in plain(report_html(kinds["corners"]))
+    assert "Target met on steps" in plain(report_html(kinds["steps"]))
+    assert "branch and bound, 7 nodes, 3 choices evaluated 1.230 %" in plain(report_html(kinds["steps"]))
 
 
 def test_names_cannot_inject_markup(make_plan: Callable[..., Plan]) -> None:
