@@ -32,6 +32,7 @@ from powerplan_client.inputs import (
     MaxOutputMSE,
     MaxPower,
     Profile,
+    Steps,
 )
 from powerplan_client.networks import Network, Node, Onnx
 from powerplan_client.results import (
@@ -82,6 +83,7 @@ __all__ = [
     "ServerError",
     "ServerInfo",
     "Simulation",
+    "Steps",
     "Unauthenticated",
     "Unavailable",
     "Violation",

@@ -96,7 +96,22 @@ def plan_settings(options: Mapping[str, Any]) -> pb.PlanSettings:
     settings.optimize.extend(_enum(pb.GainKind, "GAIN_KIND_", "optimize", kind) for kind in kinds)
     settings.held_conductance_siemens.extend(gain_messages(options.get("conductance") or ()))
     settings.held_voltage_volts.extend(gain_messages(options.get("voltage") or ()))
+    settings.conductance_steps.extend(steps_messages("conductance_steps", options.get("conductance_steps")))
+    settings.voltage_steps.extend(steps_messages("voltage_steps", options.get("voltage_steps")))
     return settings
+
+
+def steps_messages(field: str, steps: Any) -> list[pb.Steps]:
+    """Steps of all layers, or one list or None per layer, given as the client's or the engine's Steps."""
+    if steps is None:
+        return []
+    lists = [steps] if hasattr(steps, "values") else list(steps)
+    if not all(each is None or hasattr(each, "relative") for each in lists):
+        raise invalid(field, f"got {steps!r}; allowed: Steps, or one Steps or None per layer")
+    return [
+        pb.Steps() if each is None else _fields(pb.Steps, field, {"values": each.values, "relative": each.relative})
+        for each in lists
+    ]
 
 
 def target_message(target: Any) -> pb.Target:

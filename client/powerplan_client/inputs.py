@@ -123,6 +123,19 @@ class Gains:
     voltage: tuple[Gain, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """The values that a gain can be set to.
+
+    Attributes:
+        values: gains > 0, in S per unit weight or V per unit activation; fractions of the largest if ``relative``.
+        relative: the values are fractions in (0, 1] of the largest gain that the limits allow.
+    """
+
+    values: Sequence[float] | np.ndarray
+    relative: bool = False
+
+
 @dataclass(frozen=True)
 class MaxMSE:
     """Least power such that the mean squared error of the outputs is at most ``value`` (> 0)."""

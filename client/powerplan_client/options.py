@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from powerplan_client.inputs import Gain
+from powerplan_client.inputs import Gain, Steps
 
 #: called with (bytes sent, bytes in all) while large arrays are uploaded
 UploadProgress = Callable[[int, int], None]
@@ -53,6 +53,7 @@ class PlanOptions(RequestOptions, total=False):
     tolerance, max_iterations: when to stop.
     time_limit: seconds after which the best plan so far is returned.
     corners: further hardware in which the same gains meet the target too.
+    conductance_steps, voltage_steps: values a free gain can be set to: Steps, or one Steps or None per layer.
     output_weights: (K,) weights >= 0 of the outputs' squared errors, scaled to mean 1.
     """
 
@@ -66,6 +67,8 @@ class PlanOptions(RequestOptions, total=False):
     method: str
     tolerance: float
     max_iterations: int
+    conductance_steps: Steps | Sequence[Steps | None] | None
+    voltage_steps: Steps | Sequence[Steps | None] | None
     time_limit: float | None
     corners: Sequence[Any]
     output_weights: Sequence[float] | np.ndarray | None

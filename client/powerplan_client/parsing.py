@@ -21,6 +21,7 @@ from powerplan_client.results import (
     Certificate,
     ConstraintPrice,
     Corner,
+    DiscreteGap,
     Estimate,
     Job,
     JobEvent,
@@ -70,6 +71,7 @@ def parse_plan(message: pb.Plan, info: CallInfo | None = None) -> Plan:
         baseline_mse=_optional(message, "baseline_mse"),
         saving=_optional(message, "saving"),
         verification=_verification(message.verification) if message.HasField("verification") else None,
+        discrete=_discrete(message.discrete) if message.HasField("discrete") else None,
         provenance={name: attribute_value(value) for name, value in message.provenance.items()},
         reached=message.reached,
         output_weights=tuple(message.output_weights) or None,
@@ -307,6 +309,18 @@ def _certificate(message: pb.Plan | pb.ProfilePlan) -> Certificate | None:
         kkt_residual=proof.kkt_residual,
         duality_gap=proof.duality_gap,
         constraint_violation=proof.constraint_violation,
+    )
+
+
+def _discrete(message: pb.DiscreteGap) -> DiscreteGap:
+    return DiscreteGap(
+        gap=message.gap,
+        bound=message.bound,
+        continuous=message.continuous,
+        method=message.method,
+        nodes=message.nodes,
+        visited=message.visited,
+        convexity_violation=message.convexity_violation,
     )
 
 

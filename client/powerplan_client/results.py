@@ -179,6 +179,7 @@ class Outcome(enum.Enum):
     INFEASIBLE = "infeasible"
     ITERATION_LIMIT = "iteration_limit"
     DEADLINE = "deadline"
+    WITHIN_GAP = "within_gap"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +204,27 @@ class Certificate:
     kkt_residual: float
     duality_gap: float
     constraint_violation: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscreteGap:
+    """How far a plan on steps can be from the best choice of steps.
+
+    Attributes:
+        gap: (objective − bound) / bound; NaN if no choice of steps meets the target.
+        bound, continuous: no choice has a lower objective; objective without steps [W, or the error under a budget].
+        method: "branch_and_bound" or "rounding".
+        nodes, visited: nodes of branch and bound; choices evaluated by the full predictor.
+        convexity_violation: largest departure from convexity seen, as a fraction; the bound allows for it.
+    """
+
+    gap: float
+    bound: float
+    continuous: float
+    method: str
+    nodes: int
+    visited: int
+    convexity_violation: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,6 +302,8 @@ class Plan:
             target; None if it cannot meet it.
         saving: 1 − power / baseline_power (with a power budget: 1 − mse / baseline_mse).
         verification: Monte Carlo check, if asked for.
+        discrete: with steps: how far the plan can be from the best choice of steps; certificate and shadow prices
+            are then those of the plan without steps.
         provenance: versions, digests, settings and times.
         info: of the call.
     """
@@ -298,6 +322,7 @@ class Plan:
     baseline_mse: float | None
     saving: float | None
     verification: Verification | None = None
+    discrete: DiscreteGap | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     reached: float = math.nan
     output_weights: tuple[float, ...] | None = None

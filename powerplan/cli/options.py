@@ -10,6 +10,7 @@ import click
 
 from powerplan.cli.chat import Chat
 from powerplan.cli.quantities import JSONValue, Quantity
+from powerplan.cli.steps import StepsType
 from powerplan.hardware.describe import hardware_fields
 from powerplan.hardware.hardware import Hardware
 
@@ -139,6 +140,17 @@ plan_options = _all(
         default=0,
         metavar="DRAWS",
         help="Check the plan by a simulation of so many draws.",
+    ),
+    click.option(
+        "--conductance-steps",
+        type=StepsType("S"),
+        help="Values a conductance gain can be set to [S per unit weight]: a list (1uS,2uS), low:high:step, "
+        "low:high:3dB, low:high:x2, or a number of steps over the range (64, 64log); ';' between layers.",
+    ),
+    click.option(
+        "--voltage-steps",
+        type=StepsType("V"),
+        help="Values a voltage gain can be set to [V per unit activation], likewise.",
     ),
     click.option(
         "--corner",

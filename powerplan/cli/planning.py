@@ -34,6 +34,9 @@ def plan_arguments(chat: Chat, options: dict[str, Any], seed: int) -> tuple[Prob
         "seed": seed,
         "deadline": deadline,
     }
+    for name in ("conductance_steps", "voltage_steps"):
+        if options[name] is not None:
+            arguments[name] = options[name]
     if options["corner_files"]:
         arguments["corners"] = [read_hardware(file, {}) for file in options["corner_files"]]
     if options["output_weights"] is not None:

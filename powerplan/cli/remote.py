@@ -210,7 +210,16 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plan(answer: Any, hardware: Hardware, corners: Sequence[Hardware], target: Target) -> Plan:
-    from powerplan.planning import Certificate, ConstraintPrice, Corner, Outcome, Plan, ShadowPrices, Termination
+    from powerplan.planning import (
+        Certificate,
+        ConstraintPrice,
+        Corner,
+        DiscreteGap,
+        Outcome,
+        Plan,
+        ShadowPrices,
+        Termination,
+    )
     from powerplan.planning.outcome import LimitPrice, Verification
 
     termination = _engine_value(Termination, answer.termination, outcome=Outcome(answer.termination.outcome.value))
@@ -224,6 +233,7 @@ def _plan(answer: Any, hardware: Hardware, corners: Sequence[Hardware], target: 
         hardware=hardware,
         termination=termination,
         certificate=_optional(Certificate, answer.certificate),
+        discrete=_optional(DiscreteGap, answer.discrete),
         shadow_prices=prices
         and _engine_value(
             ShadowPrices,

@@ -68,6 +68,8 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     """The plan meets the target but may not be the cheapest."""
     OUTCOME_DEADLINE: _Outcome.ValueType  # 4
     """Time ran out; the plan is the best found so far."""
+    OUTCOME_WITHIN_GAP: _Outcome.ValueType  # 5
+    """The plan on steps meets the target; discrete.gap bounds what the best choice of steps could save."""
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
     """How planning ended."""
@@ -82,6 +84,8 @@ OUTCOME_ITERATION_LIMIT: Outcome.ValueType  # 3
 """The plan meets the target but may not be the cheapest."""
 OUTCOME_DEADLINE: Outcome.ValueType  # 4
 """Time ran out; the plan is the best found so far."""
+OUTCOME_WITHIN_GAP: Outcome.ValueType  # 5
+"""The plan on steps meets the target; discrete.gap bounds what the best choice of steps could save."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 @_typing.final
@@ -159,6 +163,34 @@ class Target(_message.Message):
 Global___Target: _TypeAlias = Target  # noqa: Y015
 
 @_typing.final
+class Steps(_message.Message):
+    """The values that a gain can be set to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUES_FIELD_NUMBER: _builtins.int
+    RELATIVE_FIELD_NUMBER: _builtins.int
+    relative: _builtins.bool
+    """The values are fractions, at most 1, of the largest gain that the limits allow."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Values > 0: gains in siemens per unit weight or volts per unit activation, or fractions if relative."""
+
+    def __init__(
+        self,
+        *,
+        values: _abc.Iterable[_builtins.float] | None = ...,
+        relative: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["relative", b"relative", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Steps: _TypeAlias = Steps  # noqa: Y015
+
+@_typing.final
 class PlanSettings(_message.Message):
     """How to plan. Every field left out takes the default named with it."""
 
@@ -176,6 +208,8 @@ class PlanSettings(_message.Message):
     TIME_LIMIT_SECONDS_FIELD_NUMBER: _builtins.int
     METHOD_FIELD_NUMBER: _builtins.int
     OUTPUT_WEIGHTS_FIELD_NUMBER: _builtins.int
+    CONDUCTANCE_STEPS_FIELD_NUMBER: _builtins.int
+    VOLTAGE_STEPS_FIELD_NUMBER: _builtins.int
     granularity: _gains_pb2.Granularity.ValueType
     """How finely the conductance gains are chosen. Default GRANULARITY_LAYER."""
     verify_draws: _builtins.int
@@ -216,6 +250,16 @@ class PlanSettings(_message.Message):
     def output_weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """(K) weights >= 0 of the outputs' squared errors, scaled to mean 1; not with targets on classes. Default: all alike."""
 
+    @_builtins.property
+    def conductance_steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Steps]:
+        """Values that a conductance gain can be set to: one list for all layers, or one per crossbar layer, where a list
+        without values leaves the gain continuous. Default: continuous.
+        """
+
+    @_builtins.property
+    def voltage_steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Steps]:
+        """The same for voltage gains."""
+
     def __init__(
         self,
         *,
@@ -231,10 +275,12 @@ class PlanSettings(_message.Message):
         time_limit_seconds: _builtins.float | None = ...,
         method: _prediction_pb2.PredictionMethod.ValueType = ...,
         output_weights: _abc.Iterable[_builtins.float] | None = ...,
+        conductance_steps: _abc.Iterable[Global___Steps] | None = ...,
+        voltage_steps: _abc.Iterable[Global___Steps] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_max_iterations", b"_max_iterations", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "max_iterations", b"max_iterations", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_max_iterations", b"_max_iterations", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "granularity", b"granularity", "held_conductance_siemens", b"held_conductance_siemens", "held_voltage_volts", b"held_voltage_volts", "max_iterations", b"max_iterations", "method", b"method", "optimize", b"optimize", "output_weights", b"output_weights", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_max_iterations", b"_max_iterations", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "conductance_steps", b"conductance_steps", "granularity", b"granularity", "held_conductance_siemens", b"held_conductance_siemens", "held_voltage_volts", b"held_voltage_volts", "max_iterations", b"max_iterations", "method", b"method", "optimize", b"optimize", "output_weights", b"output_weights", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws", "voltage_steps", b"voltage_steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__calibrate: _TypeAlias = _typing.Literal["calibrate"]  # noqa: Y015
     _WhichOneofArgType__calibrate: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate"]  # noqa: Y015
@@ -707,6 +753,52 @@ class PlanCorner(_message.Message):
 Global___PlanCorner: _TypeAlias = PlanCorner  # noqa: Y015
 
 @_typing.final
+class DiscreteGap(_message.Message):
+    """How far a plan on steps can be from the best choice of steps."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GAP_FIELD_NUMBER: _builtins.int
+    BOUND_FIELD_NUMBER: _builtins.int
+    CONTINUOUS_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    VISITED_FIELD_NUMBER: _builtins.int
+    CONVEXITY_VIOLATION_FIELD_NUMBER: _builtins.int
+    gap: _builtins.float
+    """(objective - bound) / bound, >= 0; NaN if no choice of steps meets the target."""
+    bound: _builtins.float
+    """No choice of steps has a lower objective: watts, or the error under a power budget."""
+    continuous: _builtins.float
+    """Objective of the plan without steps, same unit."""
+    method: _builtins.str
+    """"branch_and_bound" or "rounding"."""
+    nodes: _builtins.int
+    """Nodes of the branch and bound trees."""
+    visited: _builtins.int
+    """Choices of steps evaluated by the full predictor."""
+    convexity_violation: _builtins.float
+    """Largest departure from convexity seen at a visited point, as a fraction; the bound allows for it."""
+    def __init__(
+        self,
+        *,
+        gap: _builtins.float = ...,
+        bound: _builtins.float = ...,
+        continuous: _builtins.float = ...,
+        method: _builtins.str = ...,
+        nodes: _builtins.int = ...,
+        visited: _builtins.int = ...,
+        convexity_violation: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "continuous", b"continuous", "convexity_violation", b"convexity_violation", "gap", b"gap", "method", b"method", "nodes", b"nodes", "visited", b"visited"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiscreteGap: _TypeAlias = DiscreteGap  # noqa: Y015
+
+@_typing.final
 class Plan(_message.Message):
     """Gains that meet a target at least power, with what proves and explains them."""
 
@@ -751,6 +843,7 @@ class Plan(_message.Message):
     REACHED_FIELD_NUMBER: _builtins.int
     OUTPUT_WEIGHTS_FIELD_NUMBER: _builtins.int
     CORNERS_FIELD_NUMBER: _builtins.int
+    DISCRETE_FIELD_NUMBER: _builtins.int
     granularity: _gains_pb2.Granularity.ValueType
     """How finely the gains were chosen."""
     baseline_power_watts: _builtins.float
@@ -813,6 +906,12 @@ class Plan(_message.Message):
     def corners(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlanCorner]:
         """Further hardware that was asked for; hardware, prediction and verification are the nominal ones."""
 
+    @_builtins.property
+    def discrete(self) -> Global___DiscreteGap:
+        """With steps: how far the plan can be from the best choice of steps. Certificate and shadow prices are then those of
+        the plan without steps.
+        """
+
     def __init__(
         self,
         *,
@@ -834,10 +933,11 @@ class Plan(_message.Message):
         reached: _builtins.float = ...,
         output_weights: _abc.Iterable[_builtins.float] | None = ...,
         corners: _abc.Iterable[Global___PlanCorner] | None = ...,
+        discrete: Global___DiscreteGap | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_mse", b"_baseline_mse", "_baseline_power_watts", b"_baseline_power_watts", "_saving", b"_saving", "baseline_gains", b"baseline_gains", "baseline_mse", b"baseline_mse", "baseline_power_watts", b"baseline_power_watts", "certificate", b"certificate", "gains", b"gains", "hardware", b"hardware", "prediction", b"prediction", "saving", b"saving", "shadow_prices", b"shadow_prices", "target", b"target", "termination", b"termination", "verification", b"verification"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_mse", b"_baseline_mse", "_baseline_power_watts", b"_baseline_power_watts", "_saving", b"_saving", "baseline_gains", b"baseline_gains", "baseline_mse", b"baseline_mse", "baseline_power_watts", b"baseline_power_watts", "certificate", b"certificate", "discrete", b"discrete", "gains", b"gains", "hardware", b"hardware", "prediction", b"prediction", "saving", b"saving", "shadow_prices", b"shadow_prices", "target", b"target", "termination", b"termination", "verification", b"verification"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_mse", b"_baseline_mse", "_baseline_power_watts", b"_baseline_power_watts", "_saving", b"_saving", "baseline_gains", b"baseline_gains", "baseline_mse", b"baseline_mse", "baseline_power_watts", b"baseline_power_watts", "certificate", b"certificate", "corners", b"corners", "gains", b"gains", "granularity", b"granularity", "hardware", b"hardware", "optimize", b"optimize", "output_weights", b"output_weights", "prediction", b"prediction", "provenance", b"provenance", "reached", b"reached", "saving", b"saving", "shadow_prices", b"shadow_prices", "target", b"target", "termination", b"termination", "verification", b"verification"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_mse", b"_baseline_mse", "_baseline_power_watts", b"_baseline_power_watts", "_saving", b"_saving", "baseline_gains", b"baseline_gains", "baseline_mse", b"baseline_mse", "baseline_power_watts", b"baseline_power_watts", "certificate", b"certificate", "corners", b"corners", "discrete", b"discrete", "gains", b"gains", "granularity", b"granularity", "hardware", b"hardware", "optimize", b"optimize", "output_weights", b"output_weights", "prediction", b"prediction", "provenance", b"provenance", "reached", b"reached", "saving", b"saving", "shadow_prices", b"shadow_prices", "target", b"target", "termination", b"termination", "verification", b"verification"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__baseline_mse: _TypeAlias = _typing.Literal["baseline_mse"]  # noqa: Y015
     _WhichOneofArgType__baseline_mse: _TypeAlias = _typing.Literal["_baseline_mse", b"_baseline_mse"]  # noqa: Y015

@@ -81,12 +81,14 @@ from powerplan_client._generated.prediction_pb2 import Simulation as Simulation
 from powerplan_client._generated.plan_pb2 import AccuracyDrop as AccuracyDrop
 from powerplan_client._generated.plan_pb2 import Certificate as Certificate
 from powerplan_client._generated.plan_pb2 import ConstraintPrice as ConstraintPrice
+from powerplan_client._generated.plan_pb2 import DiscreteGap as DiscreteGap
 from powerplan_client._generated.plan_pb2 import LimitPrice as LimitPrice
 from powerplan_client._generated.plan_pb2 import OUTCOME_DEADLINE as OUTCOME_DEADLINE
 from powerplan_client._generated.plan_pb2 import OUTCOME_INFEASIBLE as OUTCOME_INFEASIBLE
 from powerplan_client._generated.plan_pb2 import OUTCOME_ITERATION_LIMIT as OUTCOME_ITERATION_LIMIT
 from powerplan_client._generated.plan_pb2 import OUTCOME_OPTIMAL as OUTCOME_OPTIMAL
 from powerplan_client._generated.plan_pb2 import OUTCOME_UNSPECIFIED as OUTCOME_UNSPECIFIED
+from powerplan_client._generated.plan_pb2 import OUTCOME_WITHIN_GAP as OUTCOME_WITHIN_GAP
 from powerplan_client._generated.plan_pb2 import Outcome as Outcome
 from powerplan_client._generated.plan_pb2 import PROFILE_SOLVER_CLOSED_FORM as PROFILE_SOLVER_CLOSED_FORM
 from powerplan_client._generated.plan_pb2 import PROFILE_SOLVER_CVXPY as PROFILE_SOLVER_CVXPY
@@ -100,6 +102,7 @@ from powerplan_client._generated.plan_pb2 import PlanningProfile as PlanningProf
 from powerplan_client._generated.plan_pb2 import ProfilePlan as ProfilePlan
 from powerplan_client._generated.plan_pb2 import ProfileSolver as ProfileSolver
 from powerplan_client._generated.plan_pb2 import ShadowPrices as ShadowPrices
+from powerplan_client._generated.plan_pb2 import Steps as Steps
 from powerplan_client._generated.plan_pb2 import Target as Target
 from powerplan_client._generated.plan_pb2 import Termination as Termination
 from powerplan_client._generated.plan_pb2 import Verification as Verification

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from powerplan.planning.outcome import Certificate, Outcome, ShadowPrices, Termination, Verification
+from dataclasses import asdict
+
+from powerplan.planning.outcome import Certificate, DiscreteGap, Outcome, ShadowPrices, Termination, Verification
 from powerplan.planning.plan_value import Plan
 from powerplan_client._generated import v1 as pb
 from powerplan_server.wire.attributes import map_to_proto
@@ -16,6 +18,7 @@ OUTCOMES = {
     Outcome.INFEASIBLE: pb.OUTCOME_INFEASIBLE,
     Outcome.ITERATION_LIMIT: pb.OUTCOME_ITERATION_LIMIT,
     Outcome.DEADLINE: pb.OUTCOME_DEADLINE,
+    Outcome.WITHIN_GAP: pb.OUTCOME_WITHIN_GAP,
 }
 
 
@@ -36,6 +39,7 @@ def plan_to_proto(plan: Plan, detail: pb.ResultDetail | None = None) -> pb.Plan:
         baseline_mse=plan.baseline_mse,
         saving=plan.saving,
         verification=None if plan.verification is None else verification_to_proto(plan.verification),
+        discrete=None if plan.discrete is None else discrete_to_proto(plan.discrete),
         provenance=map_to_proto(plan.provenance),
         reached=plan.reached,
         output_weights=plan.output_weights,
@@ -72,6 +76,11 @@ def certificate_to_proto(certificate: Certificate) -> pb.Certificate:
         duality_gap=certificate.duality_gap,
         constraint_violation=certificate.constraint_violation,
     )
+
+
+def discrete_to_proto(gap: DiscreteGap) -> pb.DiscreteGap:
+    """What bounds a plan on steps."""
+    return pb.DiscreteGap(**asdict(gap))
 
 
 def shadow_prices_to_proto(prices: ShadowPrices) -> pb.ShadowPrices:

@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from powerplan.checks import check_inputs
+from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
 from powerplan.network import Network
 from powerplan.planning.corners import MOST_CORNERS
+from powerplan.planning.steps import Steps
 from powerplan.planning.targets import MaxAccuracyDrop, Target, build_target, target_name
 from powerplan_client._generated import v1 as pb
 from powerplan_server.wire.gains import gain_list
@@ -181,11 +183,26 @@ def options_from_proto(reader: Reader, message: pb.PlanSettings) -> dict[str, An
             options[name] = number
     if len(message.output_weights):
         options["output_weights"] = list(message.output_weights)
+    for name in ("conductance_steps", "voltage_steps"):
+        if len(lists := getattr(message, name)):
+            options[name] = _steps(reader.at(name), lists)
     if message.HasField("calibrate"):
         options["calibrate"] = message.calibrate
         if message.calibrate and not message.verify_draws:
             reader.at("calibrate").fail(True, "true only with verify_draws > 0", "Ask for a verification too.")
     return options
+
+
+def _steps(reader: Reader, messages: Sequence[pb.Steps]) -> Steps | list[Steps | None] | None:
+    """Steps for all layers or one list per layer; violations are noted."""
+    found: list[Steps | None] = []
+    for i, message in enumerate(messages):
+        try:
+            found.append(Steps(values=list(message.values), relative=message.relative) if message.values else None)
+        except InvalidInput as error:
+            for violation in error.violations:
+                reader.item(i).fail(violation.value, violation.allowed, violation.advice)
+    return found[0] if len(found) == 1 else found
 
 
 def optional(message: Any, name: str) -> Any:
