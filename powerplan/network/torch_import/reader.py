@@ -68,6 +68,9 @@ class Traced(torch.Tensor):
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         return f"Traced({self.value.name!r}, shape={self.value.torch_shape})"
 
+    def __format__(self, format_spec: str) -> str:
+        return repr(self)
+
 
 class Reader:
     """Runs a module once and gathers its nodes.
