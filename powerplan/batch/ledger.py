@@ -347,7 +347,7 @@ def _explain(path: Path, error: sqlite3.Error) -> PowerplanError:
     if name.startswith("SQLITE_FULL"):
         return _unusable(path, "No space left on the disk")
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
-        return _unusable(path, "It is read-only" if path.exists() else "It cannot be made")
+        return _unusable(path, "It is read-only" if path.exists() else "The folder cannot be written")
     if name.startswith("SQLITE_IOERR"):
         return _unusable(path, f"The disk reports an error or is full ({name})")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -21,6 +22,7 @@ from powerplan.batch.outcome import Outcome
 from powerplan.errors import PowerplanError
 
 _START_TIMEOUT = 300.0  # importing torch and cvxpy on a busy machine
+_STARTS, _START_PAUSE = 3, 0.5
 _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
@@ -117,6 +119,19 @@ class LocalWorker:
             self._connection.send_bytes(json.dumps(request).encode())
 
     def _start(self) -> None:
+        """Start the process; a machine that is short of memory or processes gets a few tries."""
+        for left in reversed(range(_STARTS)):
+            self._launch()
+            try:
+                self._receive(_START_TIMEOUT)
+                return
+            except (EOFError, TimeoutError):
+                how = self._ending()
+            if left:
+                time.sleep(_START_PAUSE)
+        raise PowerplanError(f"A worker process does not start: {how}. Check the installation.")
+
+    def _launch(self) -> None:
         if self._stopped:
             raise Stopped
         ours, theirs = socketpair()
@@ -134,11 +149,6 @@ class LocalWorker:
         self._connection = Connection(ours.detach())
         if self._stopped:  # in the meantime
             self._process.kill()
-        try:
-            self._receive(_START_TIMEOUT)
-        except (EOFError, TimeoutError):
-            how = self._ending()
-            raise PowerplanError(f"A worker process does not start: {how}. Check the installation.") from None
 
     def _receive(self, seconds: float | None) -> tuple[dict[str, Any], bytes]:
         """The next answer: its head and what follows it."""

@@ -78,7 +78,7 @@ def command() -> None:
 @click.option("--dry-run", is_flag=True, help="Check the file, measure a few jobs, say what a run would take.")
 @opt.output_options
 @click.pass_obj
-def run(chat: Chat, study_file: str, folder: str | None, dry_run: bool, as_json: bool, **given: Any) -> None:
+def run(chat: Chat, /, study_file: str, folder: str | None, dry_run: bool, as_json: bool, **given: Any) -> None:
     """Plan every point of a study that is not done yet.
 
     The exit code is 0 if every point has a plan, 6 if some failed, 130 after Ctrl-C; run again to go on.
@@ -96,7 +96,7 @@ def run(chat: Chat, study_file: str, folder: str | None, dry_run: bool, as_json:
 @_run_options
 @opt.output_options
 @click.pass_obj
-def retry(chat: Chat, study_file: str, folder: str | None, as_json: bool, **given: Any) -> None:
+def retry(chat: Chat, /, study_file: str, folder: str | None, as_json: bool, **given: Any) -> None:
     """Plan the failed points again."""
     study = _load(study_file)
     count = study.retry(folder=folder)
@@ -135,7 +135,7 @@ def status(study_file: str, folder: str | None, as_json: bool) -> None:
 @click.option("--times", is_flag=True, help="Add seconds and attempts, which differ from run to run.")
 @opt.output_options
 @click.pass_obj
-def export(chat: Chat, study_file: str, folder: str | None, output_file: str, times: bool, as_json: bool) -> None:
+def export(chat: Chat, /, study_file: str, folder: str | None, output_file: str, times: bool, as_json: bool) -> None:
     """Write a table with one row per point."""
     from powerplan.batch import export as write_table
 
@@ -152,7 +152,7 @@ def export(chat: Chat, study_file: str, folder: str | None, output_file: str, ti
 @click.option("--output", "output_file", required=True, metavar="FILE.html", help="The report, one file.")
 @opt.output_options
 @click.pass_obj
-def report(chat: Chat, study_file: str, folder: str | None, output_file: str, as_json: bool) -> None:
+def report(chat: Chat, /, study_file: str, folder: str | None, output_file: str, as_json: bool) -> None:
     """Write a self-contained HTML report."""
     from powerplan.report.html import write_report
 
