@@ -71,8 +71,8 @@ def plan(
             one Steps or None per layer; None = continuous. ``plan.discrete`` then bounds what is lost.
 
     Returns:
-        a Plan. An unreachable target is an answer: ``termination.outcome`` is INFEASIBLE and the plan holds
-        the gains of the lowest reachable error.
+        a Plan, also where the target cannot be reached; ``termination.outcome`` is then INFEASIBLE and the plan
+        holds the gains of the lowest reachable error.
 
     Raises:
         InvalidInput: inputs or options that do not fit, naming the field.
