@@ -22,6 +22,11 @@ myst_enable_extensions = ["fieldlist", "deflist"]
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_type_aliases = {
+    name: name.rpartition(".")[2] for name in ("npt.ArrayLike", "Target", "Gain", "Progress", "StepsGiven", "Reported")
+}
+maximum_signature_line_length = 88
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True  # fields of a dataclass are told in its docstring, once
@@ -29,6 +34,7 @@ napoleon_use_ivar = True  # fields of a dataclass are told in its docstring, onc
 html_theme = "furo"
 html_title = f"powerplan {release}"
 html_copy_source = False
+html_show_copyright = False
 html_show_sphinx = False
 
 
