@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -24,9 +25,10 @@ from torch import Tensor
 from powerplan.errors import InvalidInput
 from powerplan.moments.crossbar import CrossbarMoments
 from powerplan.moments.rules import Linearized, beyond_linear, linearize
+from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.trace import CrossbarTrace, Trace
 from powerplan.network.array_maps import ArrayMap
-from powerplan.network.graph import INPUT, Network
+from powerplan.network.graph import INPUT, Network, Node
 
 #: bytes of covariances of one input that are taken on
 MOST_BYTES = 4 << 30
@@ -120,22 +122,7 @@ def full_covariance(network: Network, crossbars: Sequence[CrossbarMoments], inpu
         if node.op.is_crossbar:
             arrays[node.name] = _crossbar(known[node.name], values, node.inputs[0], node.name)
         else:
-            means = [values.means[name] for name in node.inputs]
-            step = linearize(node.op, means, [values.variance(name) for name in node.inputs])
-            if not node.inputs:  # a constant, in the precision of the rest
-                step = Linearized(
-                    mean=step.mean.to(inputs), variance=step.variance.to(inputs), pull=step.pull, push=step.push
-                )
-            digital[node.name] = step
-            cross, own = values.covariances_after(node.inputs, step.push)
-            mean = step.mean
-            if node.name in network.noisy:
-                shifted, extra = beyond_linear(
-                    node.op, step, means, lambda i, j, names=node.inputs: values.full(names[i], names[j])
-                )
-                mean = mean if shifted is None else shifted
-                own = extra if own is None else own if extra is None else own + extra
-            values.add(node.name, mean, cross, own)
+            digital[node.name] = _digital(node, values, inputs, noisy=node.name in network.noisy)
         for name in network.last_readers.get(node.name, ()):
             if name != network.output:
                 values.drop(name)
@@ -149,12 +136,28 @@ def full_covariance(network: Network, crossbars: Sequence[CrossbarMoments], inpu
     )
 
 
+def _digital(node: Node, values: _Values, inputs: Tensor, *, noisy: bool) -> Linearized:
+    means = [values.means[name] for name in node.inputs]
+    step = linearize(node.op, means, [values.variance(name) for name in node.inputs])
+    if not node.inputs:  # a constant, in the precision of the rest
+        step = replace(step, mean=step.mean.to(inputs), variance=step.variance.to(inputs))
+    cross, own = values.covariances_after(node.inputs, step.push)
+    mean = step.mean
+    if noisy:
+        names = node.inputs
+        shifted, extra = beyond_linear(node.op, step, means, lambda i, j: values.full(names[i], names[j]))
+        mean = mean if shifted is None else shifted
+        own = extra if own is None else own if extra is None else own + extra
+    values.add(node.name, mean, cross, own)
+    return step
+
+
 def _crossbar(moments: CrossbarMoments, values: _Values, source: str, name: str) -> CrossbarTrace:
     mean, variance = values.means[source], values.variance(source)
     map, weight = moments.map, moments.mean_weight
 
     def push(perturbation: Tensor) -> Tensor:
-        return map.apply(perturbation.flatten(0, 1), weight).unflatten(0, perturbation.shape[:2])
+        return over_batch(lambda x: map.apply(x, weight), perturbation)
 
     cross, passed = values.covariances_after((source,), push)
     incoming = values.block(source, source)

@@ -141,7 +141,7 @@ class _InBlocks(torch.autograd.Function):
     def forward(ctx: Any, function: Function, mean: Tensor, variance: Tensor) -> tuple[Tensor, ...]:
         ctx.function = function
         ctx.save_for_backward(mean, variance)
-        blocks = zip(mean.flatten().split(_BLOCK), variance.flatten().split(_BLOCK), strict=True)
+        blocks = zip(torch.split(mean.flatten(), _BLOCK), torch.split(variance.flatten(), _BLOCK), strict=True)
         columns = zip(*(function(m, v) for m, v in blocks), strict=True)
         return tuple(torch.cat(column).view(mean.shape) for column in columns)
 
@@ -151,9 +151,9 @@ class _InBlocks(torch.autograd.Function):
         mean, variance = ctx.saved_tensors
         parts = []
         for m, v, *g in zip(
-            mean.flatten().split(_BLOCK),
-            variance.flatten().split(_BLOCK),
-            *(gradient.flatten().split(_BLOCK) for gradient in gradients),
+            torch.split(mean.flatten(), _BLOCK),
+            torch.split(variance.flatten(), _BLOCK),
+            *(torch.split(gradient.flatten(), _BLOCK) for gradient in gradients),
             strict=True,
         ):
             with torch.enable_grad():

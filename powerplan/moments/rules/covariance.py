@@ -80,7 +80,7 @@ def _(op: Multiply, step: Linearized, means: Sequence[Tensor], blocks: Blocks) -
     x, y = (_places(m, shape).flatten() for m in means)
     joint = _picked(blocks(0, 1), x, y)
     own = _picked(blocks(0, 0), x, x) * _picked(blocks(1, 1), y, y) + joint * joint.mT
-    mean = digital(op, *means) + joint.diagonal(dim1=-2, dim2=-1).unflatten(1, shape)
+    mean = digital(op, *means) + joint.diagonal(dim1=-2, dim2=-1).reshape(-1, *shape)
     return mean, own
 
 
@@ -94,7 +94,7 @@ def _(op: MatMul, step: Linearized, means: Sequence[Tensor], blocks: Blocks) -> 
     y = _places(right, (*lead, *right.shape[-2:])).reshape(-1, *right.shape[-2:])
 
     def block(i: int, j: int, a: Tensor, b: Tensor) -> Tensor:
-        return _picked(blocks(i, j), a.flatten(), b.flatten()).unflatten(2, b.shape).unflatten(1, a.shape)
+        return _picked(blocks(i, j), a.flatten(), b.flatten()).reshape(-1, *a.shape, *b.shape)
 
     joint = block(0, 1, x, y)  # (B, l, i, k, m, q, j)
     own = torch.einsum("bliknpq,blkjnqr->bljinrp", block(0, 0, x, x), block(1, 1, y, y))

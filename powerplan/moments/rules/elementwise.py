@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from powerplan.moments.activations import activation_rule
@@ -43,12 +43,12 @@ def _(op: Scale, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linear
 @linearize.register
 def _(op: Add, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linearized:
     shapes = [tuple(m.shape[1:]) for m in means]
-    shape = torch.broadcast_shapes(*shapes)
+    shape = np.broadcast_shapes(*shapes)
     # the same value n times has n² its variance, independent values add theirs
     times = {id(m): sum(other is m for other in means) for m in means}
     spreads = {id(m): times[id(m)] ** 2 * v for m, v in zip(means, variances, strict=True)}
     mean, variance = total(means), total(list(spreads.values()))
-    rows = torch.broadcast_shapes(mean.shape[:1], variance.shape[:1])
+    rows = np.broadcast_shapes(mean.shape[:1], variance.shape[:1])
     return Linearized(
         mean=mean,
         variance=variance.expand(*rows, *shape),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from powerplan.gaussian import positive_std
-from powerplan.moments.rules.linearized import Linearized
+from powerplan.moments.rules.linearized import Linearized, value_and_transpose
 from powerplan.network.digital import digital
 from powerplan.network.ops import Op
 
@@ -29,7 +29,7 @@ def at_the_mean(op: Op, means: Sequence[Tensor], variances: Sequence[Tensor]) ->
         return digital(op, *values)
 
     def pull(adjoint: Tensor) -> tuple[Tensor, ...]:
-        _, transpose = torch.func.vjp(compute, *points)
+        _, transpose = value_and_transpose(compute, *points)
         wide = adjoint.expand(rows, *adjoint.shape[1:])
         pulled: tuple[Tensor, ...] = torch.vmap(transpose, in_dims=1, out_dims=1)(wide)
         return pulled
@@ -38,8 +38,8 @@ def at_the_mean(op: Op, means: Sequence[Tensor], variances: Sequence[Tensor]) ->
         wide = tuple(p.expand(rows, *p.shape[1:]) for p in perturbations)
 
         # the transpose of the transpose: needs no forward-mode derivative of the operation
-        output, transpose = torch.func.vjp(compute, *points)
-        _, forward = torch.func.vjp(transpose, torch.zeros_like(output))
+        output, transpose = value_and_transpose(compute, *points)
+        _, forward = torch.func.vjp(transpose, torch.zeros_like(output))[:2]
         pushed: Tensor = torch.vmap(lambda *tangents: forward(tangents)[0], in_dims=1, out_dims=1)(*wide)
         return pushed
 
@@ -65,5 +65,5 @@ def _directions(means: Sequence[Tensor], sizes: Sequence[int], few: bool) -> lis
         generator = torch.Generator().manual_seed(_SEED)
         signs = torch.randint(0, 2, (_PROBES, sum(sizes)), generator=generator) * 2 - 1
         table = signs.to(like.device, like.dtype)
-    parts = table.split(list(sizes), dim=1)
+    parts = torch.split(table, list(sizes), dim=1)
     return [part.reshape(1, -1, *m.shape[1:]) for part, m in zip(parts, means, strict=True)]

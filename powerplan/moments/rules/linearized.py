@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from powerplan.network.ops import Op
@@ -51,7 +53,15 @@ def linearize(op: Op, means: Sequence[Tensor], variances: Sequence[Tensor]) -> L
 def over_batch(function: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:
     """A function of (N, *shape) applied to (B, K, *shape)."""
     folded = function(value.flatten(0, 1))
-    return folded.unflatten(0, value.shape[:2])
+    return folded.reshape(*value.shape[:2], *folded.shape[1:])
+
+
+def value_and_transpose(
+    function: Callable[..., Tensor], *points: Tensor
+) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
+    """A function's value and the transpose of its derivative at points."""
+    found: tuple[Any, ...] = torch.func.vjp(function, *points)
+    return found[0], found[1]
 
 
 def residual_of(variance: Tensor, linear: Tensor) -> Tensor:

@@ -40,7 +40,11 @@ def _(op: GroupNorm, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Li
         for array, default in ((op.weight, 1.0), (op.bias, 0.0))
     )
     axis = 1 - mean.dim()  # of the channels, counted from the end
-    return _norm(mean, variance, scale, shift, op.epsilon, lambda x: x.unflatten(axis, (op.groups, -1)).flatten(axis))
+
+    def rows(x: Tensor) -> Tensor:
+        return x.reshape(*x.shape[:axis], op.groups, -1)
+
+    return _norm(mean, variance, scale, shift, op.epsilon, rows)
 
 
 def _norm(

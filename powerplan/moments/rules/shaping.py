@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from powerplan.moments.rules.linearized import Linearized, linearize, over_batch
+from powerplan.moments.rules.linearized import Linearized, linearize, over_batch, value_and_transpose
 from powerplan.network.digital import digital
 from powerplan.network.ops import Concat, Constant, Embedding, Flatten, Op, Pad, Permute, Reshape, Slice
 
@@ -73,9 +73,8 @@ def _(op: Pad, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Lineariz
         return digital(op, x)
 
     def back(adjoint: Tensor) -> Tensor:
-        _, transpose = torch.func.vjp(move, adjoint.new_zeros(adjoint.shape[0], *shape))
-        pulled: Tensor = transpose(adjoint)[0]
-        return pulled
+        _, transpose = value_and_transpose(move, adjoint.new_zeros(adjoint.shape[0], *shape))
+        return transpose(adjoint)[0]
 
     return _moved(op, means[0], variances[0], move, back)
 
@@ -92,7 +91,7 @@ def _(op: Concat, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linea
     return Linearized(
         mean=digital(op, *means),
         variance=digital(op, *variances),
-        pull=lambda adjoint: adjoint.split(sizes, axis + 2),
+        pull=lambda adjoint: tuple(torch.split(adjoint, sizes, axis + 2)),
         push=push,
     )
 
