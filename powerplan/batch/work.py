@@ -99,6 +99,8 @@ class Planner:
                     **plan_options(jobs[0]),
                 )
         except Exception as error:
+            if not ended and len(jobs) > 1:  # whose fault it is shows when the first is planned alone
+                return self._plan(jobs[:1], emit)
             code, message = failure_of(error)
             tell(lambda seconds: Outcome(code=code, message=message, seconds=seconds))
         return ended

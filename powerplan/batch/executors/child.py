@@ -59,6 +59,8 @@ def serve_requests(connection: Connection, folder: Path) -> None:
             answer = read(request["definition"], Path(request["base"]), blobs)
         except Exception as error:
             code, message = failure_of(error)
+            given = request["definition"].get("file", "")  # as the study file has it, wherever that lies
+            message = message.replace(str(Path(request["base"]) / given), given) if given else message
             answer = {"code": "unreadable" if code == "invalid" else code, "message": message}
         connection.send_bytes(json.dumps(answer).encode() + b"\n")
 

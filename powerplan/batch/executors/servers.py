@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -95,6 +96,7 @@ class ServerWorker:
     def _plan(self, job: Job, time_limit: float | None) -> Outcome:
         from powerplan_client.errors import PlannerError
 
+        begin = time.perf_counter()
         try:
             network = self._network(job.network)
             plan = self._remote.plan(
@@ -112,7 +114,7 @@ class ServerWorker:
                 return self._failure(error.__cause__, time_limit)
             code, message = failure_of(error)
             return Outcome(code=code, message=message)
-        return Outcome(plan=plan_to_dict(plan), seconds=plan.termination.seconds)
+        return Outcome(plan=plan_to_dict(plan), seconds=time.perf_counter() - begin)
 
     def _failure(self, error: PlannerError, time_limit: float | None) -> Outcome:
         """The outcome that an error of the call is, unless it is about the server and not about the job."""
