@@ -5,8 +5,14 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING
 
+from powerplan.errors import PowerplanError
+
 if TYPE_CHECKING:
     from powerplan.planning import Plan
+
+
+class ServerUnreachable(PowerplanError):
+    """The planning server cannot be reached, or is shutting down."""
 
 
 class Exit(enum.IntEnum):
@@ -19,6 +25,7 @@ class Exit(enum.IntEnum):
     LIMIT = 4
     VERIFICATION = 5
     FAILED_POINTS = 6
+    UNREACHABLE = 7
     INTERRUPTED = 130
 
 
@@ -31,6 +38,7 @@ Exit codes:
     4  deadline or iteration limit
     5  the simulation misses the target by more than its error
     6  points of a study failed
+    7  the planning server cannot be reached
   130  interrupted
 """
 

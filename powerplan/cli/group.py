@@ -12,7 +12,7 @@ import click
 
 from powerplan._version import __version__
 from powerplan.cli.chat import Chat
-from powerplan.cli.exits import EXIT_HELP, Exit
+from powerplan.cli.exits import EXIT_HELP, Exit, ServerUnreachable
 
 #: command -> (module with its ``command``, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -139,6 +139,9 @@ def _show_error(chat: Chat, error: Exception) -> Exit:
     if isinstance(error, MissingExtra | MissingData):
         chat.error(str(error))
         return Exit.BAD_INPUT
+    if isinstance(error, ServerUnreachable):
+        chat.error(str(error))
+        return Exit.UNREACHABLE
     if isinstance(error, PowerplanError):
         chat.error(str(error) or type(error).__name__)
         return Exit.INTERNAL

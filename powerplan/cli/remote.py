@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import numpy as np
 
+from powerplan.cli.exits import ServerUnreachable
 from powerplan.errors import InvalidInput, MissingExtra, PowerplanError
 from powerplan.hardware import Gains, Hardware
 from powerplan.moments.prediction import Prediction
@@ -268,12 +269,18 @@ def _optional(kind: type[_T], value: Any) -> _T | None:
 @contextmanager
 def errors() -> Iterator[None]:
     """Errors of the client as errors of the command line."""
-    from powerplan_client.errors import InvalidRequest, PlannerError
+    from powerplan_client.errors import InvalidRequest, PlannerError, Unavailable
 
     try:
         yield
     except InvalidRequest as error:
         raise click.ClickException(str(error)) from error
+    except Unavailable as error:
+        raise ServerUnreachable(
+            f"server: {error}. Check the address of --server and that powerplan serve runs there "
+            "(powerplan status --server tells); a server with TLS on another machine needs --server-ca unless its "
+            "certificate is publicly trusted, one without TLS --server-plaintext."
+        ) from error
     except PlannerError as error:
         raise PowerplanError(str(error)) from error
 

@@ -98,6 +98,12 @@ def unreachable(
             relax.append("raise hardware.voltage_max or lower read_noise_std")
         relax.append("use devices with less noise")
         advice = f"To reach it, {', or '.join(relax)}; or set the target to {best:.4g} or more."
+        span = hardware.conductance_max - hardware.conductance_min
+        if hardware.programming_noise_std > span:
+            advice += (
+                f" hardware.programming_noise_std = {hardware.programming_noise_std:g} S is larger than the whole "
+                f"conductance range, {span:g} S: check its unit."
+            )
     return Unreachable(
         theta=theta,
         best=best,

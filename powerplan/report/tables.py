@@ -13,7 +13,7 @@ from powerplan.hardware.gains import column_conductance_limits
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.network import Network
-from powerplan.planning import ConstraintPrice, MaxAccuracyDrop, MaxFlipRate, MaxOutputMSE, MaxPower, Plan
+from powerplan.planning import ConstraintPrice, DiscreteGap, MaxAccuracyDrop, MaxFlipRate, MaxOutputMSE, MaxPower, Plan
 from powerplan.report.quantities import bounds, quantity_name, quantity_text, quantity_with_error, target_text
 from powerplan.report.units import gain_text, percent, share, si, si_with_error, significant, with_error
 
@@ -104,6 +104,8 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
             )
         )
     lines.append(("outcome", f"{end.outcome.value}: {end.message}"))
+    if plan.discrete is not None:
+        lines.append(("steps", _steps_line(plan.discrete, "W" if not budget else "")))
     if plan.certificate is not None:
         proof = plan.certificate
         lines.append(
@@ -168,6 +170,19 @@ def _constraint_name(price: ConstraintPrice) -> str:
     """``corner 1, output 3``."""
     where = f"corner {price.corner}" if price.corner else "nominal hardware"
     return where if price.output is None else f"{where}, output {price.output}"
+
+
+def _steps_line(found: DiscreteGap, unit: str) -> str:
+    """How far a plan on steps can be from the best choice."""
+    if np.isnan(found.gap):
+        return "no choice of steps meets the target"
+    how = found.method.replace("_", " ")
+    loss = found.bound * (1 + found.gap) / found.continuous - 1
+    continuous = si(found.continuous, unit) if unit else significant(found.continuous)
+    return (
+        f"at most {100 * found.gap:.2g} % above the best choice of steps ({how}, {found.nodes} nodes), "
+        f"{100 * loss:.2g} % above the plan without steps ({continuous}), to which certificate and prices belong"
+    )
 
 
 _SHOWN_PRICES = 8

@@ -1,0 +1,140 @@
+"""What an explanation says is true: shadow prices against plans made again, bounds against lifted limits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from random_plans import small_network
+
+import powerplan as pp
+
+HARDWARE = pp.Hardware(conductance_min=1e-6, programming_noise_std=1e-6, read_noise_std=3e-8)
+
+
+@pytest.fixture(scope="module")
+def network() -> pp.Network:
+    return small_network(1, (5, 8, 3))
+
+
+@pytest.fixture(scope="module")
+def x() -> np.ndarray:
+    return np.random.default_rng(1).uniform(0, 1, (12, 5))
+
+
+@pytest.fixture(scope="module")
+def explained(network: pp.Network, x: np.ndarray) -> tuple[pp.Plan, pp.Explanation]:
+    plan = pp.plan(network, HARDWARE, x, pp.MaxNMSE(0.02), optimize=("conductance", "voltage"))
+    return plan, plan.explain(network, x)
+
+
+def test_every_relaxation_is_a_plan_made_again(
+    explained: tuple[pp.Plan, pp.Explanation], network: pp.Network, x: np.ndarray
+) -> None:
+    """``resolved`` equals an own plan with the parameter changed, and the shadow price is close to it."""
+    plan, found = explained
+    names = {r.parameter for r in found.relaxations}
+    assert names == {
+        "target",
+        "conductance_max",
+        "voltage_max",
+        "conductance_min",
+        "programming_noise_std",
+        "read_noise_std",
+    }
+    for r in found.relaxations:
+        target, hardware = plan.target, HARDWARE
+        if r.parameter == "target":
+            target = pp.MaxNMSE(0.02 * r.factor)
+        else:
+            hardware = HARDWARE.replace(**{r.parameter: getattr(HARDWARE, r.parameter) * r.factor})
+        again = pp.plan(network, hardware, x, target, optimize=("conductance", "voltage"))
+        assert r.resolved == pytest.approx(again.power / plan.power - 1, abs=1e-5)
+        assert r.price is not None
+        assert r.predicted == pytest.approx(r.factor**r.price - 1)
+        assert r.predicted == pytest.approx(r.resolved, abs=0.1 * abs(r.resolved or 0) + 1e-4)
+    assert [r.resolved for r in found.relaxations] == sorted(r.resolved or 0 for r in found.relaxations)
+
+
+def test_the_price_of_the_target_is_the_plans_own(explained: tuple[pp.Plan, pp.Explanation]) -> None:
+    """The envelope theorem by finite differences agrees with the multiplier of the certificate."""
+    plan, found = explained
+    assert plan.shadow_prices is not None
+    (price,) = [r.price for r in found.relaxations if r.parameter == "target"]
+    assert price == pytest.approx(plan.shadow_prices.target, rel=1e-3)
+
+
+def test_shares_and_binding_limits_are_the_plans(explained: tuple[pp.Plan, pp.Explanation]) -> None:
+    plan, found = explained
+    assert sum(layer.power for layer in found.layers) == pytest.approx(1)
+    assert sum(layer.error for layer in found.layers) == pytest.approx(1)
+    assert plan.shadow_prices is not None
+    assert {(b.layer, b.limit) for b in found.limits} == {(p.layer, p.limit) for p in plan.shadow_prices.limits}
+    assert found.limits
+    assert found.unlimited is None  # with free voltages nothing bounds the power from below
+    assert any("no bound without limits" in sentence for sentence in found.sentences)
+
+
+def test_the_bound_without_limits_is_below_and_reached_without_them(network: pp.Network, x: np.ndarray) -> None:
+    """Lifting conductance_max and idle conductance gives the bound; a plan on such hardware is at it."""
+    lowest = pp.plan(network, HARDWARE, x, pp.MaxNMSE(1e-9)).termination.best_reachable
+    assert lowest is not None
+    plan = pp.plan(network, HARDWARE, x, pp.MaxNMSE(1.2 * lowest))
+    found = pp.explain(plan, network, x)
+    assert found.limits  # so near the lowest reachable error a limit binds
+    assert found.unlimited is not None
+    assert found.gap is not None
+    assert found.gap > 0
+    volts = list(plan.gains.voltage)
+    free = HARDWARE.replace(conductance_max=50e-4, conductance_min=0.0)
+    wide = pp.plan(network, free, x, plan.target, voltage=volts)
+    assert wide.power == pytest.approx(found.unlimited, rel=1e-5)
+    again = pp.explain(wide, network, x)
+    assert again.gap == pytest.approx(0, abs=1e-5)
+    assert any("cost nothing" in sentence for sentence in again.sentences)
+
+
+def test_an_infeasible_target_says_what_would_help(network: pp.Network, x: np.ndarray) -> None:
+    lowest = pp.plan(network, HARDWARE, x, pp.MaxNMSE(1e-9)).termination.best_reachable
+    assert lowest is not None
+    plan = pp.plan(network, HARDWARE, x, pp.MaxNMSE(0.95 * lowest))
+    found = plan.explain(network, x)
+    assert found.objective == "reached"
+    assert found.value == pytest.approx(lowest)
+    reaching = {r.parameter for r in found.relaxations if r.reaches_target}
+    for r in found.relaxations:
+        if r.parameter in ("conductance_max", "programming_noise_std"):
+            hardware = HARDWARE.replace(**{r.parameter: getattr(HARDWARE, r.parameter) * r.factor})
+            again = pp.plan(network, hardware, x, plan.target)
+            assert (again.termination.outcome is not pp.Outcome.INFEASIBLE) is (r.parameter in reaching)
+    assert "conductance_max" in reaching
+
+
+def test_with_steps_plans_are_made_again_on_steps(network: pp.Network, x: np.ndarray) -> None:
+    steps = pp.Steps.geometric(1e-6, 1e-3, decibel=2)
+    plan = pp.plan(network, HARDWARE, x, pp.MaxNMSE(0.05), conductance_steps=steps)
+    found = plan.explain(network, x)
+    (looser,) = [r for r in found.relaxations if r.parameter == "target"]
+    again = pp.plan(network, HARDWARE, x, pp.MaxNMSE(0.055), conductance_steps=steps)
+    assert looser.resolved == pytest.approx(again.power / plan.power - 1, abs=1e-5)
+
+
+def test_a_power_budget_is_explained_in_terms_of_the_error(network: pp.Network, x: np.ndarray) -> None:
+    budget = pp.MaxPower(pp.plan(network, HARDWARE, x, pp.MaxNMSE(0.05)).power)
+    plan = pp.plan(network, HARDWARE, x, budget)
+    found = plan.explain(network, x)
+    assert found.objective == "error"
+    assert found.value == plan.mse
+    (more,) = [r for r in found.relaxations if r.parameter == "target"]
+    again = pp.plan(network, HARDWARE, x, pp.MaxPower(1.1 * budget.value))
+    assert more.resolved == pytest.approx(again.mse / plan.mse - 1, abs=1e-5)
+    assert more.resolved < 0
+
+
+def test_another_network_or_other_inputs_are_refused(
+    explained: tuple[pp.Plan, pp.Explanation], network: pp.Network, x: np.ndarray
+) -> None:
+    plan, _ = explained
+    with pytest.raises(pp.InvalidInput, match="the inputs of the plan"):
+        plan.explain(network, x[:4])
+    with pytest.raises(pp.InvalidInput, match="the network of the plan"):
+        plan.explain(small_network(7, (5, 8, 3)), x)
