@@ -43,5 +43,14 @@ def _starred(_app: Any, _what: str, _name: str, _obj: object, _options: object, 
     lines[:] = [re.sub(r"(?<=, )\*(?=\w+\))", r"\*", line) for line in lines]
 
 
+def _plain(
+    _app: Any, _what: str, _name: str, _obj: object, _options: object, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Aliases of types by their names also inside of unions."""
+    alias = re.compile(r"TypeAliasForwardRef\('(\w+)'\)")
+    return signature and alias.sub(r"\1", signature), returns and alias.sub(r"\1", returns)
+
+
 def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", _starred)
+    app.connect("autodoc-process-signature", _plain)

@@ -60,22 +60,27 @@ def plot_plan(
         title: what was planned, put before the target.
         file: also write the figure.
     """
-    figure = _new_figure(11.0, 4.2)
-    axes = figure.subplots(1, 3)
     names = plan.prediction.layer_names
-    gains = [plan.gains.conductance] + ([] if plan.baseline_gains is None else [plan.baseline_gains.conductance])
-    _gain_bars(axes[0], names, gains)
+    # voltages that were held say nothing new
+    voltages = "voltage" in plan.optimize or any(np.ndim(v) for v in plan.gains.voltage)
+    figure = _new_figure(14.5 if voltages else 11.0, 4.2)
+    first, *axes = figure.subplots(1, 4 if voltages else 3)
+    sets = [plan.gains] + ([] if plan.baseline_gains is None else [plan.baseline_gains])
+    _gains(first, names, [gains.conductance for gains in sets], "Conductance gain", "µS per unit weight", "columns")
+    if voltages:
+        second, *axes = axes
+        _gains(second, names, [gains.voltage for gains in sets], "Voltage gain", "mV per unit activation", "rows")
     both = [plan.prediction] + ([] if baseline is None else [baseline])
     scale, prefix = _power_scale(max(float(p.power_by_layer.max()) for p in both))
-    _bars(axes[1], names, [p.power_by_layer * scale for p in both])
-    axes[1].set(title="Power", ylabel=f"power of one inference [{prefix}W]")
-    _bars(axes[2], names, [100 * p.mse_by_layer / p.mse if p.mse else p.mse_by_layer for p in both])
-    axes[2].set(title="Share of the output MSE", ylabel="share [%]")
+    _bars(axes[0], names, [p.power_by_layer * scale for p in both])
+    axes[0].set(title="Power", ylabel=f"power of one inference [{prefix}W]")
+    _bars(axes[1], names, [100 * p.mse_by_layer / p.mse if p.mse else p.mse_by_layer for p in both])
+    axes[1].set(title="Share of the output MSE", ylabel="share [%]")
     answer = f"predicted MSE {plan.mse:.3g}" if isinstance(plan.target, MaxPower) else f"power {si(plan.power, 'W')}"
     answer = answer.replace(" u", " µ")
     saved = "" if plan.saving is None else f", {100 * plan.saving:.1f} % below the baseline"
     figure.suptitle(f"{title + ': ' if title else ''}{target_text(plan.target).replace('<=', '≤')}, {answer}{saved}")
-    handles, labels = axes[0].get_legend_handles_labels()
+    handles, labels = first.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     return _written(figure, file)
 
@@ -179,20 +184,27 @@ def plot_predicted_simulated(
     return _written(figure, file)
 
 
-def _gain_bars(axes: Axes, names: Sequence[str], sets: Sequence[Sequence[Any]]) -> None:
-    """Bars of the (median) conductance gains in uS; column gains with their range."""
-    values = [np.array([float(np.median(gain)) for gain in gains]) * 1e6 for gains in sets]
-    _bars(axes, names, values)
-    for i, gain in enumerate(sets[0]):
-        if np.ndim(gain):
-            width = 0.8 / len(sets)
-            middle = float(np.median(gain)) * 1e6
-            reach = [[middle - np.min(gain) * 1e6], [np.max(gain) * 1e6 - middle]]
-            axes.errorbar(i - 0.4 + width / 2, middle, yerr=reach, color="black", capsize=3, linewidth=1)
-    columns = any(np.ndim(gain) for gain in sets[0])
-    title = "Conductance gain" + (" (median and range of columns)" if columns else "")
-    axes.set(title=title, ylabel="gain [µS per unit weight]")
-    every = [float(g) * 1e6 for gains in sets for gain in gains for g in (np.min(gain), np.max(gain))]
+def _gains(axes: Axes, names: Sequence[str], sets: Sequence[Sequence[Any]], title: str, unit: str, parts: str) -> None:
+    """Gains of every layer as bars; gains of columns or rows as boxes of their quartiles and their range."""
+    many = any(np.ndim(gain) for gain in sets[0])
+    scale = {"µ": 1e6, "m": 1e3}[unit[0]]
+    _bars(axes, names, [np.array([scale * float(np.median(gain)) for gain in gains]) for gains in sets])
+    if many:
+        for bar in axes.containers[0]:
+            bar.set_alpha(0.35)  # behind the boxes
+        width = 0.8 / len(sets)
+        places = [i - 0.4 + width / 2 for i, gain in enumerate(sets[0]) if np.ndim(gain)]
+        axes.boxplot(
+            [scale * np.asarray(gain) for gain in sets[0] if np.ndim(gain)],
+            positions=places,
+            widths=0.6 * width,
+            whis=(0, 100),
+            manage_ticks=False,
+            medianprops={"color": "black", "linewidth": 1.5},
+            boxprops={"linewidth": 1},
+        )
+    axes.set(title=f"{title}\n(range and quartiles of {parts})" if many else title, ylabel=f"gain [{unit}]")
+    every = [scale * float(g) for gains in sets for gain in gains for g in (np.min(gain), np.max(gain))]
     if max(every) > 20 * min(every):
         axes.set_yscale("log")
         axes.set_ylim(bottom=min(every) / 2)  # a bar on a log axis has to start somewhere

@@ -47,6 +47,18 @@ def test_column_gains_are_drawn_with_their_range(make_plan: Callable[..., Plan])
     bars = figure.axes[0].containers[0]
     assert [bar.get_height() for bar in bars] == pytest.approx([2, 4, 5])
     assert "columns" in figure.axes[0].get_title()
+    # whiskers, caps and median of the one layer with columns
+    drawn = [value for line in figure.axes[0].lines for value in line.get_ydata()]
+    assert [min(drawn), max(drawn)] == pytest.approx([1, 8])
+    assert len(figure.axes) == 3
+
+
+def test_voltages_that_were_free_have_a_panel(make_plan: Callable[..., Plan]) -> None:
+    gains = Gains(conductance=(2e-6, 4e-6, 5e-6), voltage=(np.array([0.1, 0.2, 0.1, 0.3]), 0.1, 0.05))
+    figure = plot_plan(make_plan(gains=gains, optimize=("conductance", "voltage")))
+    assert len(figure.axes) == 4
+    assert "Voltage gain" in figure.axes[1].get_title()
+    assert [bar.get_height() for bar in figure.axes[1].containers[0]] == pytest.approx([150, 100, 50])
 
 
 def test_frontier_shows_plan_baseline_and_simulation(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
