@@ -19,6 +19,8 @@ from powerplan_client.errors import invalid
 _UNITS = ("_siemens", "_seconds")
 #: entries of a list that are read from a message: more than any is allowed to have
 _MOST = 4097
+#: messages within messages that any description has: drift, its law, a curve, its shape, a piece, its shape
+_DEEPEST = 8
 
 #: message by field of the hardware
 DEVICE_PARTS: dict[str, type[Message]] = {
@@ -100,19 +102,23 @@ def _fill(message: Message, given: Mapping[str, Any], path: str) -> None:
             raise invalid(place, f"got {value!r}: {error}") from error
 
 
-def to_plain(message: Message) -> dict[str, Any]:
-    """The plain value of a message: fields that are set, lists as tuples."""
+def to_plain(message: Message, depth: int = _DEEPEST) -> dict[str, Any]:
+    """The plain value of a message: fields that are set, lists as tuples; nothing of messages nested too deep."""
     plain: dict[str, Any] = {}
+    if not depth:
+        return plain
     for field in message.DESCRIPTOR.fields:
         value = getattr(message, field.name)
         if field.is_repeated:
             items = value[:_MOST]
-            plain[_plain_name(field)] = tuple(to_plain(item) if field.message_type else item for item in items)
+            plain[_plain_name(field)] = tuple(
+                to_plain(item, depth - 1) if field.message_type else item for item in items
+            )
         elif field.containing_oneof is not None and not _optional(field):
             if message.WhichOneof(field.containing_oneof.name) == field.name:
-                plain = {"type": field.name, **to_plain(value), **plain}
+                plain = {"type": field.name, **to_plain(value, depth - 1), **plain}
         elif not field.has_presence or message.HasField(field.name):
-            plain[_plain_name(field)] = to_plain(value) if field.message_type else value
+            plain[_plain_name(field)] = to_plain(value, depth - 1) if field.message_type else value
     return plain
 
 

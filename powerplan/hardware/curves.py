@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -235,11 +235,12 @@ class Piecewise(Curve):
         pieces = []
         for k, piece in enumerate(given):
             with part_of(check, f"pieces[{k}]"):
-                curve = as_curve(piece)
-                if curve.reference is not None or isinstance(curve, Piecewise):
-                    raise InvalidInput.of(
-                        "", piece, "a curve without a reference and without pieces", "Put the reference on the whole."
-                    )
+                # looked at before it is built: pieces within pieces could go on without end
+                nested = isinstance(piece, Piecewise) or (isinstance(piece, Mapping) and "pieces" in piece)
+                curve = None if nested else as_curve(piece)
+                if curve is None or curve.reference is not None:
+                    allowed = "a curve without a reference and without pieces"
+                    raise InvalidInput.of("", type(piece).__name__, allowed, "Put reference and pieces on the whole.")
                 pieces.append(curve)
         self._set("pieces", tuple(pieces))
         edges = (0.0, *breaks, math.inf)
