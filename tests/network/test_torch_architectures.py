@@ -25,6 +25,7 @@ from torch_modules import (
     trained,
 )
 
+import powerplan as pp
 from powerplan import from_torch
 from powerplan.network import Network
 
@@ -166,3 +167,18 @@ def test_decoder_with_learnt_queries() -> None:
     # the queries attend to each other before they see the input: that part is computed once, while reading
     assert [name for name in network.layer_names if "self_attn" in name] == []
     assert len(network.crossbars) == 6
+
+
+@pytest.mark.parametrize(
+    ("build", "shape"), [(InvertedResidual, (3, 6, 6)), (UNet, (1, 6, 6)), (SmallViT, (3, 16, 16)), (Encoder, (6,))]
+)
+def test_imported_networks_are_predicted_as_simulated(build: Callable[[], nn.Module], shape: tuple[int, ...]) -> None:
+    """Gates, joins, transposed convolutions, class tokens and attention, within 2 % and 4 standard errors."""
+    network = from_torch(trained(build()), shape)
+    hardware = pp.Hardware(programming_noise_std=0.4e-6, clip_conductance=False)
+    gains = pp.Gains.uniform(network, hardware, conductance=15e-6, voltage=0.02)
+    rng = np.random.default_rng(0)
+    inputs = rng.integers(0, 11, (2, 6)).astype(float) if build is Encoder else rng.standard_normal((2, *shape))
+    predicted = pp.predict(network, hardware, gains, inputs, output_combinations=0)
+    simulated = pp.simulate(network, hardware, gains, inputs, draws=300, seed=0)
+    assert predicted.mse == pytest.approx(simulated.mse, abs=4 * simulated.mse_standard_error + 0.02 * simulated.mse)

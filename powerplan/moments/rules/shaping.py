@@ -85,8 +85,8 @@ def _(op: Concat, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linea
     sizes = [m.shape[axis + 1] for m in means]
 
     def push(*perturbations: Tensor) -> Tensor:
-        rows = max(p.shape[0] for p in perturbations)
-        return torch.cat([p.expand(rows, *p.shape[1:]) for p in perturbations], axis + 2)
+        rows, count = (max(p.shape[i] for p in perturbations) for i in (0, 1))  # constants have one of each
+        return torch.cat([p.expand(rows, count, *p.shape[2:]) for p in perturbations], axis + 2)
 
     return Linearized(
         mean=digital(op, *means),
