@@ -57,7 +57,7 @@ _LEAST_PRICE = 1e-6
 _log = logging.getLogger("powerplan.planning")
 
 #: free gains, and entries of all adjoints of a prediction, beyond which plans are made from gradients alone
-_MOST_GAINS = 32
+_MOST_GAINS = 12
 _MOST_WORK = 100_000_000
 #: log slack that the scaling of such a prediction leaves
 _COARSE = 1e-6
