@@ -117,8 +117,8 @@ def to_analog(module: Any, plan: Plan, network: Network) -> Any:
 
     matched = _match(module, network)
 
-    def specific(name: str, layer: Any, _: Any) -> Any:
-        return configs[matched[name]]
+    def specific(name: str, _: Any, general: Any) -> Any:
+        return configs[matched[name]] if name in matched else general  # containers are converted too
 
     return convert_to_analog(module, next(iter(configs.values())), specific_rpu_config_fun=specific)
 
