@@ -61,7 +61,8 @@ def report_html(results: Reported, *, title: str = "", network: Network | None =
     named = _named(results)
     _check_network(network, list(named.values()))
     if len(named) == 1:
-        return _plan_page(*named.values(), title, network)
+        (plan,) = named.values()
+        return _plan_page(plan, title, network)
     return _study_page(as_study(named), title, network)
 
 

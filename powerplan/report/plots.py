@@ -17,6 +17,7 @@ from powerplan.errors import InvalidInput, MissingExtra
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.planning import MaxPower, Plan
+from powerplan.report.charts import power_scale
 from powerplan.report.quantities import bounds, target_text
 from powerplan.report.units import si
 
@@ -71,7 +72,7 @@ def plot_plan(
         second, *axes = axes
         _gains(second, names, [gains.voltage for gains in sets], "Voltage gain", "mV per unit activation", "rows")
     both = [plan.prediction] + ([] if baseline is None else [baseline])
-    scale, prefix = _power_scale(max(float(p.power_by_layer.max()) for p in both))
+    scale, prefix = power_scale(max(float(p.power_by_layer.max()) for p in both))
     _bars(axes[0], names, [p.power_by_layer * scale for p in both])
     axes[0].set(title="Power", ylabel=f"power of one inference [{prefix}W]")
     _bars(axes[1], names, [100 * p.mse_by_layer / p.mse if p.mse else p.mse_by_layer for p in both])
@@ -97,7 +98,7 @@ def plot_frontier(plans: Sequence[Plan], *, title: str = "", file: str | os.Path
     reached = sorted(
         (p for p in plans if p.termination.outcome is not Outcome.INFEASIBLE), key=lambda p: p.prediction.nmse
     )
-    scale, prefix = _power_scale(max((p.power for p in reached), default=1.0))
+    scale, prefix = power_scale(max((p.power for p in reached), default=1.0))
     axes.plot(
         [p.nmse for p in reached],
         [p.power * scale for p in reached],
@@ -230,14 +231,6 @@ def _bars(axes: Axes, names: Sequence[str], sets: Sequence[np.ndarray]) -> None:
     axes.set_xticks(at, names, rotation=0 if len(names) <= 4 else 45, ha="center" if len(names) <= 4 else "right")
     axes.grid(True, axis="y", alpha=0.25)
     axes.set_axisbelow(True)
-
-
-def _power_scale(largest: float) -> tuple[float, str]:
-    """What to multiply watts with, and the SI prefix, so that the largest is at least 1."""
-    for scale, prefix in ((1.0, ""), (1e3, "m"), (1e6, "µ"), (1e9, "n")):
-        if largest * scale >= 1:
-            return scale, prefix
-    return 1e12, "p"
 
 
 def _cycle(count: int) -> list[tuple[str, str]]:

@@ -144,8 +144,8 @@ def _quantity_line(plan: Plan) -> tuple[str, str]:
     if check is not None:
         half = 1.96 * check.ratio_standard_error * target.value
         simulated = quantity_with_error(target, check.ratio * target.value, half)
-    shown = [quantity_text(target, value) for value in (target.value, plan.reached)]
-    return quantity_name(target), _error_line(*shown, simulated)
+    bound, predicted = quantity_text(target, target.value), quantity_text(target, plan.reached)
+    return quantity_name(target), _error_line(bound, predicted, simulated)
 
 
 def _corner_lines(plan: Plan) -> list[tuple[str, str]]:
