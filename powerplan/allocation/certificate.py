@@ -207,7 +207,7 @@ def _least_residual(
 def _on_piece(g: np.ndarray, h: np.ndarray, slack: np.ndarray) -> np.ndarray:
     """argmin over λ >= 0 of |g + λ h|² + |λ slack|², (R,)."""
     if len(h) == 1:
-        return np.maximum(-(h @ g) / ((h * h).sum(1) + slack**2), 0.0)
+        return np.asarray(np.maximum(-(h @ g) / ((h * h).sum(1) + slack**2), 0.0))
     used = np.flatnonzero(h.any(axis=1))
     system = np.concatenate([h[used].T, np.diag(slack[used])])
     multipliers = np.zeros(len(h))

@@ -103,7 +103,7 @@ def _step(problem: Problem, point: _Point, hessian: np.ndarray) -> np.ndarray | 
         return None
     n = len(free)
     slopes = point.constraints[:, free]
-    binding = list(np.flatnonzero(point.certificate.duals > 0))
+    binding = [int(r) for r in np.flatnonzero(point.certificate.duals > 0)]
     if not binding:
         binding = [int(point.excesses.argmax())]
     seen: set[tuple[int, ...]] = set()

@@ -154,10 +154,10 @@ def _polished(
     problem: Problem,
     theta: np.ndarray,
     objective: Sum,
-    constraints: Sequence[Sum],
+    constraints: list[Sum],
     tolerance: float,
     stop_at: float | None,
-) -> tuple[np.ndarray, Sum, Sequence[Sum]]:
+) -> tuple[np.ndarray, Sum, list[Sum]]:
     """The polished point if it is feasible and no dearer, else the given one."""
     close = polish(problem, theta, objective, constraints, tolerance=0.1 * tolerance, stop_at=stop_at)
     moved = back_onto(problem, close, constraints)
@@ -166,4 +166,4 @@ def _polished(
     better, *bounded = problem.terms.derivatives(moved)
     if better.total > objective.total * (1 + 1e-13):
         return theta, objective, constraints
-    return moved, better, bounded
+    return moved, better, list(bounded)

@@ -79,7 +79,9 @@ def target_to_proto(target: Target) -> pb.Target:
     """A target."""
     if isinstance(target, MaxAccuracyDrop):
         return pb.Target(max_accuracy_drop=pb.AccuracyDrop(fraction=target.fraction, labels=target.labels))
-    return pb.Target(**{TARGET_FIELDS[target_name(target)]: target.value})
+    message = pb.Target()
+    setattr(message, TARGET_FIELDS[target_name(target)], target.value)
+    return message
 
 
 def target_from_proto(reader: Reader, message: pb.Target) -> Target | None:
