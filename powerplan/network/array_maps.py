@@ -210,7 +210,7 @@ class ConvMap(_ConvolutionMap):
 
     def _pull_through_padding(self, adjoint: Tensor, weight: Tensor) -> Tensor:
         still = adjoint.new_zeros(adjoint.shape[0], *self.input_shape)
-        padded, back = torch.func.vjp(self._padded, still)
+        padded, back = torch.func.vjp(self._padded, still)[:2]
         inner = self._transposed(adjoint, weight, tuple(padded.shape[2:]), (0,) * self._axes)
         return cast(Tensor, back(inner)[0])
 

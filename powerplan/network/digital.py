@@ -149,26 +149,30 @@ def _(op: ops.Embedding, x: Tensor) -> Tensor:
 
 @digital.register
 def _(op: ops.MaxPool, x: Tensor) -> Tensor:
-    pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[len(op.kernel) - 1]
-    return cast(Tensor, pool(x, op.kernel, op.stride, op.padding, op.dilation, op.ceil_mode))
+    pool = cast(Callable[..., Tensor], (F.max_pool1d, F.max_pool2d, F.max_pool3d)[len(op.kernel) - 1])
+    return pool(x, op.kernel, op.stride, op.padding, op.dilation, op.ceil_mode)
 
 
 @digital.register
 def _(op: ops.AveragePool, x: Tensor) -> Tensor:
-    pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[len(op.kernel) - 1]
+    pool = cast(Callable[..., Tensor], (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[len(op.kernel) - 1])
     return pool(x, op.kernel, op.stride, op.padding, op.ceil_mode, op.count_include_pad)
 
 
 @digital.register
 def _(op: ops.AdaptiveAveragePool, x: Tensor) -> Tensor:
-    pool = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[len(op.size) - 1]
+    pool = cast(
+        Callable[..., Tensor], (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[len(op.size) - 1]
+    )
     return pool(x, op.size)
 
 
 @digital.register
 def _(op: ops.AdaptiveMaxPool, x: Tensor) -> Tensor:
-    pool = (F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d)[len(op.size) - 1]
-    return cast(Tensor, pool(x, op.size))
+    pool = cast(
+        Callable[..., Tensor], (F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d)[len(op.size) - 1]
+    )
+    return pool(x, op.size)
 
 
 @digital.register

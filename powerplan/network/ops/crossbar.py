@@ -150,7 +150,7 @@ class Conv(CrossbarOp):
     stride: tuple[int, ...] | None = None
     padding: tuple[tuple[int, int], ...] | None = None
     dilation: tuple[int, ...] | None = None
-    groups: int = 1  # type: ignore[assignment]
+    groups: int = 1
     padding_mode: str = "zeros"
 
     def __post_init__(self) -> None:
@@ -167,7 +167,7 @@ class Conv(CrossbarOp):
         choice("conv.padding_mode", self.padding_mode, PADDING_MODES)
 
     @cached_property
-    def matrix(self) -> np.ndarray:  # type: ignore[override]
+    def matrix(self) -> np.ndarray:
         return self.weight.reshape(len(self.weight), -1)
 
     @property
@@ -240,7 +240,7 @@ class ConvTranspose(CrossbarOp):
     stride: tuple[int, ...] | None = None
     padding: tuple[tuple[int, int], ...] | None = None
     dilation: tuple[int, ...] | None = None
-    groups: int = 1  # type: ignore[assignment]
+    groups: int = 1
 
     def __post_init__(self) -> None:
         check = Checker("conv_transpose.")
@@ -257,7 +257,7 @@ class ConvTranspose(CrossbarOp):
         object.__setattr__(self, "groups", groups)
 
     @cached_property
-    def matrix(self) -> np.ndarray:  # type: ignore[override]
+    def matrix(self) -> np.ndarray:
         grouped = self.weight.reshape(self.groups, -1, math.prod(self.weight.shape[1:]))
         return frozen_array(grouped.transpose(0, 2, 1).reshape(-1, grouped.shape[1]))
 
