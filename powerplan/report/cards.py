@@ -12,8 +12,9 @@ from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.network import Network
 from powerplan.planning import Plan
+from powerplan.report.answer import OUTCOMES, plan_answer
+from powerplan.report.facts import Fact, hardware_facts
 from powerplan.report.page import render
-from powerplan.report.plan_view import OUTCOMES, Fact, hardware_facts, plan_answer
 from powerplan.report.quantities import target_text
 from powerplan.report.tables import network_rows
 from powerplan.report.text import typeset, without_paths

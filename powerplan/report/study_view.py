@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,34 +12,22 @@ import numpy as np
 
 from powerplan.batch.results import PointResult, PointState, StudyResult
 from powerplan.network import Network
-from powerplan.planning import Outcome, Plan, Target
-from powerplan.planning.targets import build_target
+from powerplan.planning import Outcome, Plan
 from powerplan.planning.verify import misses_target
 from powerplan.report.charts import STYLES, Chart
+from powerplan.report.facts import Fact, hardware_facts
 from powerplan.report.notes import plan_notes
-from powerplan.report.plan_view import OUTCOMES, Fact, PlanView, hardware_facts, plan_view
+from powerplan.report.plan_view import PlanView, plan_view
 from powerplan.report.quantities import target_text
-from powerplan.report.study_charts import MINOR, axis_name, gain_charts, power_panels, setting
+from powerplan.report.study_charts import axis_name, gain_charts, power_panels
+from powerplan.report.study_table import Cell, Summary, point_table, summaries
 from powerplan.report.text import flat, typeset, value_text, without_paths
-from powerplan.report.units import percent, si, with_error
+from powerplan.report.units import percent, si
 
-#: plans shown in full below the table
+#: plans shown in full below the table; with more the points are summed up by their settings
 MOST_DETAILS = 12
 #: points named in a note, and in a group of failures
 MOST_NAMES, MOST_FAILURES = 6, 100
-#: values of an axis summed up
-MOST_VALUES = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """A cell of the table of points: its text, what it is sorted by, and the link it holds (may be empty)."""
-
-    text: str
-    key: str = ""
-    number: bool = False
-    link: str = ""
-    look: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,18 +46,6 @@ class Comparison:
 
     names: tuple[str, ...]
     rows: tuple[tuple[str, tuple[str, ...], str], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """The points that share one value of an axis: how many, how many met their target, median saving and power."""
-
-    axis: str
-    value: str
-    points: int
-    met: int
-    saving: str
-    power: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,16 +101,16 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
     panels, left_out = power_panels(study, plans)
     along, gains_caption = gain_charts(study, plans)
     failures = _failures(study)
-    summaries = _summaries(study)
+    summed = summaries(study) if len(study.points) > MOST_DETAILS else []
     contents = [("answer", "Answer")]
     contents += [("failures", "Failures")] if failures else []
-    contents += [("summary", "By setting")] if summaries else []
+    contents += [("summary", "By setting")] if summed else []
     contents += [("figures", "Power against error")] if panels else []
     contents += [("points", "All points")]
     contents += [("details", "Plans in detail")] if details else []
     contents += [("hardware", "Hardware")] if plans else []
     contents += [("provenance", "Provenance")]
-    columns, rows = _table(study, {id(point): anchor for anchor, _, point in details})
+    columns, rows = point_table(study, {id(point): anchor for anchor, _, point in details})
     count = len(study.points)
     what = "plans" if not study.name else "points of a study"
     return StudyView(
@@ -146,7 +122,7 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
         contents=tuple(contents),
         answer=tuple(_answer(study, [plan for _, plan in plans])),
         notes=tuple(_notes(study, plans)),
-        summaries=tuple(summaries),
+        summaries=tuple(summed),
         panels=tuple(panels),
         panels_left_out=left_out,
         gain_charts=tuple(along),
@@ -216,35 +192,6 @@ def _answer(study: StudyResult, plans: Sequence[Plan]) -> list[Fact]:
     ]
 
 
-def _summaries(study: StudyResult) -> list[Summary]:
-    """The points by each value of each axis; nothing for a study of few points, whose table says it all."""
-    if len(study.points) <= MOST_DETAILS:
-        return []
-    found = []
-    for axis in [axis for axis in study.axes if axis not in MINOR]:
-        groups: dict[str, list[PointResult]] = {}
-        for point in study.points:
-            value = _target_cell(point).text if axis.startswith("target") else setting(point, axis)
-            groups.setdefault(value, []).append(point)
-        if len(groups) > MOST_VALUES:
-            continue
-        for value, members in groups.items():
-            plans = [p.plan for p in members if p.plan is not None]
-            met = [p for p in plans if p.termination.outcome is not Outcome.INFEASIBLE]
-            saved = [100 * p.saving for p in met if p.saving is not None]
-            found.append(
-                Summary(
-                    axis=axis_name(axis),
-                    value=value,
-                    points=len(members),
-                    met=len(met),
-                    saving=typeset(f"{np.median(saved):.1f} %") if saved else "–",
-                    power=typeset(si(float(np.median([p.power for p in met])), "W")) if met else "–",
-                )
-            )
-    return found
-
-
 def _notes(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -> list[str]:
     """Warnings of all plans, equal ones once with the points they concern."""
     found: dict[str, list[str]] = {}
@@ -267,94 +214,6 @@ def _named(names: Sequence[str]) -> str:
     if len(names) <= MOST_NAMES:
         return ", ".join(names)
     return f"{len(names)} points, among them {', '.join(names[:2])}"
-
-
-def _table(
-    study: StudyResult, anchors: Mapping[int, str]
-) -> tuple[tuple[tuple[str, bool], ...], tuple[tuple[Cell, ...], ...]]:
-    """The table of all points: its columns (name, numbers or not) and its rows."""
-    axes = [axis for axis in study.axes if not axis.startswith("target")]
-    timed = any(point.seconds is not None for point in study.points)
-    verified = any(point.plan is not None and point.plan.verification is not None for point in study.points)
-    # the name of a study's point repeats its settings: a number first, the name last
-    numbers = {id(point): str(i + 1) for i, point in enumerate(study.points)} if study.name and axes else {}
-
-    def first(point: PointResult) -> Cell:
-        number = numbers.get(id(point), "")
-        return Cell(text=number or without_paths(point.name), key=number, link=anchors.get(id(point), ""))
-
-    columns: list[tuple[str, bool, Callable[[PointResult], Cell]]] = [("Point", False, first)]
-    for axis in axes:
-        columns.append((axis_name(axis), False, lambda point, axis=axis: Cell(text=setting(point, axis))))  # type: ignore[misc]
-    columns += [
-        ("Target", True, _target_cell),
-        ("Power", True, lambda point: _number(point, lambda p: p.power, lambda v: si(v, "W"))),
-        ("Saving", True, lambda point: _number(point, lambda p: p.saving, lambda v: f"{100 * v:.1f} %")),
-        ("NMSE", True, lambda point: _number(point, lambda p: p.nmse, percent)),
-    ]
-    if verified:
-        columns.append(("NMSE simulated", True, _simulated_cell))
-    columns.append(("Outcome", False, _outcome_cell))
-    if timed:
-        columns.append(("Time", True, _seconds_cell))
-    if numbers:
-        columns.append(("Name", False, lambda point: Cell(text=without_paths(point.name))))
-    return (
-        tuple((name, number) for name, number, _ in columns),
-        tuple(tuple(cell(point) for _, _, cell in columns) for point in study.points),
-    )
-
-
-def _number(point: PointResult, value: Callable[[Plan], float | None], text: Callable[[float], str]) -> Cell:
-    found = None if point.plan is None else value(point.plan)
-    if found is None or not np.isfinite(found):
-        return Cell(text="–", number=True)
-    return Cell(text=typeset(text(found)), key=f"{found:.6g}", number=True)
-
-
-def _target_cell(point: PointResult) -> Cell:
-    target = point.settings.get("target", "") if point.plan is None else point.plan.target
-    if isinstance(target, Mapping):
-        target = _asked(target)
-    if isinstance(target, str):
-        return Cell(text=without_paths(target) or "–", number=True)
-    return Cell(text=typeset(target_text(target)), key=f"{target.value:.6g}", number=True)
-
-
-def _asked(values: Mapping[str, Any]) -> Target | str:
-    """The target of a point without a plan, {kind: value}; as it stands if it is none."""
-    try:
-        ((kind, value),) = values.items()
-        return build_target(kind, value, labels=[0])  # labels do not show
-    except ValueError:
-        return ", ".join(f"{key} {value}" for key, value in values.items())
-
-
-def _simulated_cell(point: PointResult) -> Cell:
-    check = None if point.plan is None else point.plan.verification
-    if check is None:
-        return Cell(text="–", number=True)
-    return Cell(
-        text=f"{with_error(check.nmse, 1.96 * check.nmse_standard_error, 100)} %", key=f"{check.nmse:.6g}", number=True
-    )
-
-
-def _outcome_cell(point: PointResult) -> Cell:
-    if point.plan is None:
-        look = "bad" if point.state is PointState.FAILED else "fair"
-        text = f"failed: {point.failure.code}" if point.failure is not None else point.state.value
-        return Cell(text=text, look=look)
-    outcome = point.plan.termination.outcome
-    if outcome in (Outcome.OPTIMAL, Outcome.WITHIN_GAP) and misses_target(point.plan):
-        return Cell(text="missed in simulation", look="fair")
-    name, look = OUTCOMES[outcome]
-    return Cell(text=name.lower(), look=look)
-
-
-def _seconds_cell(point: PointResult) -> Cell:
-    if point.seconds is None:
-        return Cell(text="–", number=True)
-    return Cell(text=f"{point.seconds:.2f} s", key=f"{point.seconds:.4g}", number=True)
 
 
 def _failures(study: StudyResult) -> list[FailureGroup]:

@@ -16,6 +16,9 @@ _GLUE = re.compile(r"(?<=\d) (?=(?:[afpnµmkMG]?[SAVWJsΩ]|[%×])(?![\w])|±)|(?
 _PATH = re.compile(r"(?<![\w:/.])(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\'\"<>|:,;()\[\]]+)*[/\\](?=[^\s/\\'\"<>|:,;()\[\]])")
 _SIGNS = ((" <= ", " ≤ "), (" >= ", " ≥ "))
 
+#: values of a list that are shown
+MOST_VALUES = 12
+
 
 def typeset(text: str) -> str:
     """Numbers and units as print has them: ``7 uW`` becomes ``7 µW`` that no line break parts, ``<=`` becomes ``≤``."""
@@ -30,7 +33,7 @@ def without_paths(text: str) -> str:
 
 
 def value_text(value: Any, unit: str = "") -> str:
-    """A setting as text: numbers with an SI prefix, lists with commas, yes and no, "none"."""
+    """A setting as text: numbers with an SI prefix, long lists cut, models as ``type (name value, ...)``."""
     match value:
         case None:
             return "none"
@@ -39,9 +42,14 @@ def value_text(value: Any, unit: str = "") -> str:
         case int() | float() if unit:
             return typeset(si(float(value), unit))
         case float():
-            return f"{value:g}"
+            return f"{value:.6g}"
         case list() | tuple():
-            return ", ".join(value_text(v, unit) for v in value)
+            shown = ", ".join(value_text(v, unit) for v in value[:MOST_VALUES])
+            return shown if len(value) <= MOST_VALUES else f"{shown}, ... ({len(value)} values)"
+        case Mapping():
+            parts = [f"{key.replace('_', ' ')} {value_text(v)}" for key, v in value.items() if key != "type"]
+            name = str(value.get("type", "")).replace("_", " ")
+            return f"{name} ({', '.join(parts)})".strip()
         case _:
             return without_paths(str(value))
 

@@ -1,0 +1,143 @@
+"""The answer of a plan: power, saving and error, and a gauge of what its target bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from powerplan.planning import MaxAccuracyDrop, MaxFlipRate, MaxOutputMSE, MaxPower, Outcome, Plan
+from powerplan.report.charts import Scale
+from powerplan.report.facts import Fact
+from powerplan.report.quantities import bounds, quantity_name, quantity_text, quantity_with_error
+from powerplan.report.text import typeset
+from powerplan.report.units import percent, si, si_with_error, significant, with_error
+
+#: what each outcome is called, and the look of its badge
+OUTCOMES = {
+    Outcome.OPTIMAL: ("Optimal", "good"),
+    Outcome.INFEASIBLE: ("Target out of reach", "bad"),
+    Outcome.ITERATION_LIMIT: ("Stopped at the iteration limit", "fair"),
+    Outcome.DEADLINE: ("Stopped at the deadline", "fair"),
+    Outcome.WITHIN_GAP: ("Target met on steps", "good"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gauge:
+    """Target, prediction and simulation of the bounded quantity, in % of the figure's width."""
+
+    description: str
+    target: float
+    predicted: float
+    simulated: float | None
+    interval: tuple[float, float] | None
+
+
+def plan_answer(plan: Plan) -> list[Fact]:
+    """Power, saving and error of a plan: predicted, with the target and the simulation as remarks."""
+    check = plan.verification
+    budget = isinstance(plan.target, MaxPower)
+    simulated = (
+        ""
+        if check is None
+        else f"simulated {typeset(si_with_error(check.power, 1.96 * check.power_standard_error, 'W'))}"
+    )
+    facts = [
+        Fact(
+            name="Power of one inference",
+            value=typeset(si(plan.power, "W")),
+            remark="; ".join(
+                filter(None, [f"budget {typeset(si(plan.target.value, 'W'))}" if budget else "", simulated])
+            ),
+        )
+    ]
+    if plan.saving is None or plan.baseline_power is None:
+        facts.append(Fact(name="Saving", value="–", remark="no baseline meets the target"))
+    else:
+        against = f"MSE {significant(plan.baseline_mse)}" if budget else typeset(si(plan.baseline_power, "W"))
+        what = "less error than" if budget else "of"
+        facts.append(
+            Fact(
+                name="Error saved" if budget else "Power saved",
+                value=f"{100 * plan.saving:.1f} %",
+                remark=f"{what} {against} with one conductance range for all layers",
+            )
+        )
+    if isinstance(plan.target, MaxAccuracyDrop | MaxFlipRate | MaxOutputMSE):
+        facts.append(_target_fact(plan))
+    bound_nmse, bound_mse = bounds(plan)
+    facts.append(
+        _error_fact(
+            "Error (NMSE)",
+            percent(plan.nmse),
+            None if bound_nmse is None else percent(bound_nmse),
+            None if check is None else f"{with_error(check.nmse, 1.96 * check.nmse_standard_error, 100)} %",
+        )
+    )
+    facts.append(
+        _error_fact(
+            "Error (MSE)",
+            significant(plan.mse),
+            None if bound_mse is None else significant(bound_mse),
+            None if check is None else with_error(check.mse, 1.96 * check.mse_standard_error),
+        )
+    )
+    facts.append(
+        Fact(
+            name="Energy of one inference",
+            value=typeset(si(plan.energy, "J")),
+            remark=f"at {typeset(si(plan.hardware.read_time, 's'))} per read",
+        )
+    )
+    return facts
+
+
+def _target_fact(plan: Plan) -> Fact:
+    """The bounded quantity, where it is neither the error nor the power."""
+    check, bound = plan.verification, plan.target.value
+    simulated = None
+    if check is not None:
+        simulated = quantity_with_error(plan.target, check.ratio * bound, 1.96 * check.ratio_standard_error * bound)
+    name = quantity_name(plan.target)
+    return _error_fact(
+        name[:1].upper() + name[1:],
+        quantity_text(plan.target, plan.reached),
+        quantity_text(plan.target, bound),
+        simulated,
+    )
+
+
+def _error_fact(name: str, predicted: str, target: str | None, simulated: str | None) -> Fact:
+    parts = [f"target at most {target}" if target else "", f"simulated {simulated}" if simulated else ""]
+    return Fact(name=name, value=predicted, remark="; ".join(filter(None, parts)))
+
+
+def plan_gauge(plan: Plan) -> Gauge | None:
+    """Prediction and simulation of the bounded quantity beside the target; None if there is nothing to compare."""
+    target, check = plan.target.value, plan.verification
+    if check is None and abs(plan.reached / target - 1) < 1e-3:
+        return None
+    values = [target, plan.reached]
+    simulated = None if check is None else check.ratio * target
+    error = 0.0 if check is None else 1.96 * check.ratio_standard_error * target
+    error = error if np.isfinite(error) else 0.0
+    if simulated is not None:
+        values += [simulated - error, simulated + error]
+    # a factor of two or more between them: on a logarithmic scale
+    scale = Scale.around(values, log=min(values) > 0 and max(values) > 2 * min(values), padding=0.25)
+
+    def at(value: float) -> float:
+        return round(100 * scale.at(value), 2)
+
+    name = quantity_name(plan.target)
+    texts = [f"target {quantity_text(plan.target, target)}", f"predicted {quantity_text(plan.target, plan.reached)}"]
+    if simulated is not None:
+        texts.append(f"simulated {quantity_text(plan.target, simulated)} with its 95 % confidence interval")
+    return Gauge(
+        description=typeset(f"{name[:1].upper()}{name[1:]}: {', '.join(texts)}."),
+        target=at(target),
+        predicted=at(plan.reached),
+        simulated=None if simulated is None else at(simulated),
+        interval=None if simulated is None or error <= 0 else (at(simulated - error), at(simulated + error)),
+    )

@@ -1,0 +1,160 @@
+"""The points of a study as rows, and summed up by their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from powerplan.batch.results import PointResult, PointState, StudyResult
+from powerplan.planning import Outcome, Plan, Target
+from powerplan.planning.targets import build_target
+from powerplan.planning.verify import misses_target
+from powerplan.report.answer import OUTCOMES
+from powerplan.report.quantities import target_text
+from powerplan.report.study_charts import MINOR, axis_name, setting
+from powerplan.report.text import typeset, without_paths
+from powerplan.report.units import percent, si, with_error
+
+#: values of an axis summed up
+MOST_VALUES = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A cell of the table of points: its text, what it is sorted by, and the link it holds (may be empty)."""
+
+    text: str
+    key: str = ""
+    number: bool = False
+    link: str = ""
+    look: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """The points that share one value of an axis: how many, how many met their target, median saving and power."""
+
+    axis: str
+    value: str
+    points: int
+    met: int
+    saving: str
+    power: str
+
+
+def point_table(
+    study: StudyResult, anchors: Mapping[int, str]
+) -> tuple[tuple[tuple[str, bool], ...], tuple[tuple[Cell, ...], ...]]:
+    """The table of all points: its columns (name, numbers or not) and its rows."""
+    axes = [axis for axis in study.axes if not axis.startswith("target")]
+    timed = any(point.seconds is not None for point in study.points)
+    verified = any(point.plan is not None and point.plan.verification is not None for point in study.points)
+    # the name of a study's point repeats its settings: a number first, the name last
+    numbers = {id(point): str(i + 1) for i, point in enumerate(study.points)} if study.name and axes else {}
+
+    def first(point: PointResult) -> Cell:
+        number = numbers.get(id(point), "")
+        return Cell(text=number or without_paths(point.name), key=number, link=anchors.get(id(point), ""))
+
+    columns: list[tuple[str, bool, Callable[[PointResult], Cell]]] = [("Point", False, first)]
+    for axis in axes:
+        columns.append((axis_name(axis), False, lambda point, axis=axis: Cell(text=setting(point, axis))))  # type: ignore[misc]
+    columns += [
+        ("Target", True, _target_cell),
+        ("Power", True, lambda point: _number(point, lambda p: p.power, lambda v: si(v, "W"))),
+        ("Saving", True, lambda point: _number(point, lambda p: p.saving, lambda v: f"{100 * v:.1f} %")),
+        ("NMSE", True, lambda point: _number(point, lambda p: p.nmse, percent)),
+    ]
+    if verified:
+        columns.append(("NMSE simulated", True, _simulated_cell))
+    columns.append(("Outcome", False, _outcome_cell))
+    if timed:
+        columns.append(("Time", True, _seconds_cell))
+    if numbers:
+        columns.append(("Name", False, lambda point: Cell(text=without_paths(point.name))))
+    return (
+        tuple((name, number) for name, number, _ in columns),
+        tuple(tuple(cell(point) for _, _, cell in columns) for point in study.points),
+    )
+
+
+def _number(point: PointResult, value: Callable[[Plan], float | None], text: Callable[[float], str]) -> Cell:
+    found = None if point.plan is None else value(point.plan)
+    if found is None or not np.isfinite(found):
+        return Cell(text="–", number=True)
+    return Cell(text=typeset(text(found)), key=f"{found:.6g}", number=True)
+
+
+def _target_cell(point: PointResult) -> Cell:
+    target = point.settings.get("target", "") if point.plan is None else point.plan.target
+    if isinstance(target, Mapping):
+        target = _asked(target)
+    if isinstance(target, str):
+        return Cell(text=without_paths(target) or "–", number=True)
+    return Cell(text=typeset(target_text(target)), key=f"{target.value:.6g}", number=True)
+
+
+def _asked(values: Mapping[str, Any]) -> Target | str:
+    """The target of a point without a plan, {kind: value}; as it stands if it is none."""
+    try:
+        ((kind, value),) = values.items()
+        return build_target(kind, value, labels=[0])  # labels do not show
+    except ValueError:
+        return ", ".join(f"{key} {value}" for key, value in values.items())
+
+
+def _simulated_cell(point: PointResult) -> Cell:
+    check = None if point.plan is None else point.plan.verification
+    if check is None:
+        return Cell(text="–", number=True)
+    return Cell(
+        text=f"{with_error(check.nmse, 1.96 * check.nmse_standard_error, 100)} %", key=f"{check.nmse:.6g}", number=True
+    )
+
+
+def _outcome_cell(point: PointResult) -> Cell:
+    if point.plan is None:
+        look = "bad" if point.state is PointState.FAILED else "fair"
+        text = f"failed: {point.failure.code}" if point.failure is not None else point.state.value
+        return Cell(text=text, look=look)
+    outcome = point.plan.termination.outcome
+    if outcome in (Outcome.OPTIMAL, Outcome.WITHIN_GAP) and misses_target(point.plan):
+        return Cell(text="missed in simulation", look="fair")
+    name, look = OUTCOMES[outcome]
+    return Cell(text=name.lower(), look=look)
+
+
+def _seconds_cell(point: PointResult) -> Cell:
+    if point.seconds is None:
+        return Cell(text="–", number=True)
+    return Cell(text=f"{point.seconds:.2f} s", key=f"{point.seconds:.4g}", number=True)
+
+
+def summaries(study: StudyResult) -> list[Summary]:
+    """The points by each value of each axis."""
+    found = []
+    for axis in [axis for axis in study.axes if axis not in MINOR]:
+        groups: dict[str, list[PointResult]] = {}
+        for point in study.points:
+            value = _target_cell(point).text if axis.startswith("target") else setting(point, axis)
+            groups.setdefault(value, []).append(point)
+        if len(groups) > MOST_VALUES:
+            continue
+        for value, members in groups.items():
+            plans = [p.plan for p in members if p.plan is not None]
+            met = [p for p in plans if p.termination.outcome is not Outcome.INFEASIBLE]
+            saved = [100 * p.saving for p in met if p.saving is not None]
+            found.append(
+                Summary(
+                    axis=axis_name(axis),
+                    value=value,
+                    points=len(members),
+                    met=len(met),
+                    saving=typeset(f"{np.median(saved):.1f} %") if saved else "–",
+                    power=typeset(si(float(np.median([p.power for p in met])), "W")) if met else "–",
+                )
+            )
+    return found
