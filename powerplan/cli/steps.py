@@ -49,13 +49,15 @@ def parse_steps(text: str, unit: str) -> Steps:
         ValueError: text that is not steps.
         InvalidInput: steps out of range.
     """
+    import numpy as np
+
     from powerplan.planning import Steps
 
     if text.removesuffix("log").isdecimal():
         spacing = "geometric" if text.endswith("log") else "linear"
         return Steps.over_range(int(text.removesuffix("log")), spacing=spacing)
     if ":" not in text:
-        return Steps(values=[parse_quantity(part, unit) for part in text.split(",")])
+        return Steps(values=np.array([parse_quantity(part, unit) for part in text.split(",")]))
     first, last, step = (part.strip() for part in text.split(":"))
     low, high = parse_quantity(first, unit), parse_quantity(last, unit)
     if step.endswith("dB"):

@@ -88,7 +88,7 @@ def layer_settings(network: Network, hardware: Hardware, gains: Gains) -> tuple[
 
 
 def rpu_configs(plan: Plan, network: Network) -> dict[str, Any]:
-    """An ``InferenceRPUConfig`` for every crossbar layer, by the layer's name.
+    """A ``TorchInferenceRPUConfig`` for every crossbar layer, by the layer's name.
 
     Raises:
         MissingExtra: aihwkit is not installed.
@@ -158,13 +158,13 @@ def _rpu_config(layer: LayerSettings, noise_model: Any) -> Any:
     from aihwkit.inference import SinglePairConductanceConverter
     from aihwkit.simulator.configs import (
         BoundManagementType,
-        InferenceRPUConfig,
         IOParameters,
         MappingParameter,
         NoiseManagementType,
+        TorchInferenceRPUConfig,
     )
 
-    return InferenceRPUConfig(
+    return TorchInferenceRPUConfig(
         forward=IOParameters(
             inp_bound=0.0,
             inp_res=-1.0,
@@ -188,7 +188,7 @@ def _noise_model(hardware: Hardware) -> Any:
     except ImportError as error:
         raise MissingExtra("aihwkit", "aihwkit", "Applying a plan to aihwkit") from error
 
-    class HardwareNoiseModel(BaseNoiseModel):
+    class HardwareNoiseModel(BaseNoiseModel):  # type: ignore[misc]
         """Devices hold what the hardware says when they are read; there is nothing left to age."""
 
         def apply_programming_noise_to_conductance(self, g_target: Any) -> Any:

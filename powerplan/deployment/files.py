@@ -209,6 +209,7 @@ def _layer(read: Callable[[str], bytes], entry: Mapping[str, Any]) -> ExportedLa
     vectors: dict[str, Any] = {
         name: _table(read, entry[name]) if name != "bias" or name in entry else None for name in _VECTORS
     }
+    counts: dict[str, Any] = {name: int(entry[name]) for name in _COUNTS}
     tiles = tuple(
         Tile(
             group=int(tile["group"]),
@@ -219,7 +220,7 @@ def _layer(read: Callable[[str], bytes], entry: Mapping[str, Any]) -> ExportedLa
         )
         for tile in entry["tiles"]
     )
-    return ExportedLayer(name=entry["name"], tiles=tiles, **vectors, **{name: int(entry[name]) for name in _COUNTS})
+    return ExportedLayer(name=entry["name"], tiles=tiles, **vectors, **counts)
 
 
 def _table(read: Callable[[str], bytes], entry: Mapping[str, Any]) -> np.ndarray:

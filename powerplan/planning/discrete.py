@@ -27,6 +27,7 @@ by that optimum.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -194,8 +195,8 @@ def _rounded_once(problem: StepSearch, here: Point, duals: np.ndarray) -> Point 
     slopes = np.stack([c.log_gradient for c in here.constraints])
     pull = duals @ slopes if duals.any() else slopes.sum(0)
     stepped = np.array(problem.stepped)
-    most = max(len(problem.levels[i]) for i in stepped)  # type: ignore[arg-type]
-    steps = np.array([np.pad(problem.levels[i], (0, most - len(problem.levels[i])), mode="edge") for i in stepped])  # type: ignore[arg-type]
+    most = max(len(problem.levels[i]) for i in stepped)
+    steps = np.array([np.pad(problem.levels[i], (0, most - len(problem.levels[i])), mode="edge") for i in stepped])
     shift = steps - here.x[stepped, None]
     cost = _grown(here.cost.log_gradient[stepped, None], shift)
     gain = _grown(pull[stepped, None], shift)
@@ -227,7 +228,7 @@ def _rounded_once(problem: StepSearch, here: Point, duals: np.ndarray) -> Point 
 def _grown(slope: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """What a share of slope g becomes after a shift δ: rising shares grow as e^δ, falling ones as e^{−2δ}."""
     with np.errstate(over="ignore"):
-        return np.where(slope > 0, slope * np.expm1(shift), slope * -np.expm1(-2 * shift) / 2)
+        return np.asarray(np.where(slope > 0, slope * np.expm1(shift), slope * -np.expm1(-2 * shift) / 2))
 
 
 class _Planes:
@@ -285,7 +286,7 @@ class _Approximation:
         self.problem, self.bound, self.most_nodes = problem, bound, most_nodes
         self.cost = _Planes(relaxed.cost, relaxed.objective, by_term)
         self.sums = [self.cost, *(_Planes(c, 1.0, by_term) for c in relaxed.constraints)]
-        choices = np.prod([float(len(np.atleast_1d(problem.levels[i]))) for i in problem.stepped])
+        choices = math.prod(float(len(np.asarray(problem.levels[i]))) for i in problem.stepped)
         self.accepted = TIE if choices <= MOST_EXACT else ACCEPTED
         self.best: Point | None = None
         self.nodes = 0
@@ -399,7 +400,8 @@ class _Approximation:
         problem, n = self.problem, len(self.problem.levels)
         rows, highs = self._relaxation()
         if not self._narrow(rows, highs):
-            return self._exhausted()
+            self._exhausted()
+            return None
         counts = [len(steps) for steps in self.window.values()]
         fixed = rows.shape[1]
         starts = fixed + np.concatenate([[0], np.cumsum(counts)]).astype(int)
@@ -437,7 +439,8 @@ class _Approximation:
         )
         self.nodes += int(getattr(answer, "mip_node_count", None) or 0) + 1
         if answer.status == _INFEASIBLE:
-            return self._exhausted()
+            self._exhausted()
+            return None
         dual = getattr(answer, "mip_dual_bound", None)
         if dual is not None and np.isfinite(dual):
             reached = np.inf if self.best is None else self.best.objective

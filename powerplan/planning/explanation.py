@@ -209,6 +209,7 @@ class _Explainer:
     def _session(self, hardwares: Sequence[Hardware], *, steps: bool = True) -> Session:
         given = self.plan.provenance
         names = ("conductance_steps", "voltage_steps") if steps else ()
+        listed: dict[str, Any] = {name: steps_from_dict(given.get(name)) for name in names}
         return Session.of(
             self.network,
             hardwares[0],
@@ -219,7 +220,7 @@ class _Explainer:
             corners=hardwares[1:],
             output_weights=self.plan.output_weights,
             **self.held,
-            **{name: steps_from_dict(given.get(name)) for name in names},
+            **listed,
         )
 
     def _check(self, session: Session) -> None:

@@ -267,6 +267,8 @@ def steps_to_dict(**given: StepsGiven) -> dict[str, Any]:
 
 def steps_from_dict(value: Any) -> StepsGiven:
     """Inverse of :func:`steps_to_dict` for one name."""
-    if value is None or isinstance(value, Mapping):
-        return value and Steps.from_dict(value)
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        return Steps.from_dict(value)
     return [each and Steps.from_dict(each) for each in value]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from powerplan.cli import options as opt
@@ -44,12 +46,12 @@ def command(
     plan = read_plan(plan_file)
     network = read_network(chat, network_file, example)
     made = export(plan, network, output, format=file_format, overwrite=overwrite)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "layer": layer.name,
             "tiles": len(layer.tiles),
             "copies": layer.copies,
-            "largest_tile": list(max((tile.positive.shape for tile in layer.tiles), key=lambda s: s[0] * s[1])),
+            "largest_tile": list(max(layer.tiles, key=lambda tile: tile.positive.size).positive.shape),
             "conductance_min": min(float(min(t.positive.min(), t.negative.min())) for t in layer.tiles),
             "conductance_max": max(float(max(t.positive.max(), t.negative.max())) for t in layer.tiles),
         }

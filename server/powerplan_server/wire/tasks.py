@@ -200,7 +200,7 @@ def _steps(reader: Reader, messages: Sequence[pb.Steps]) -> Steps | list[Steps |
     found: list[Steps | None] = []
     for i, message in enumerate(messages):
         try:
-            found.append(Steps(values=list(message.values), relative=message.relative) if message.values else None)
+            found.append(Steps(values=np.array(message.values), relative=message.relative) if message.values else None)
         except InvalidInput as error:
             for violation in error.violations:
                 reader.item(i).fail(violation.value, violation.allowed, violation.advice)
