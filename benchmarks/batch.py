@@ -106,9 +106,15 @@ def measure_speed(file: Path, scratch: Path) -> dict[str, Any]:
     }
 
 
-def measure_kills(file: Path, scratch: Path, kills: int, seed: int = 0) -> dict[str, Any]:
-    """SIGKILL at random moments, again and again, then a run to the end; the table against an undisturbed one."""
+def measure_kills(file: Path, scratch: Path, kills: int, speed: dict[str, Any], seed: int = 0) -> dict[str, Any]:
+    """SIGKILL at random moments, again and again, then a run to the end; the table against an undisturbed one.
+
+    The moments are drawn between half the time that a run needs to start and that time plus what a tenth of the
+    study takes, as measured by the undisturbed run with two workers.
+    """
     folder, moments = scratch / "killed", random.Random(seed)
+    two = speed["two_workers"]
+    start, work = two["wall_seconds"] - two["planning_wall_seconds"], two["planning_wall_seconds"]
     killed = done_at_kill = 0
     while killed < kills:
         process = subprocess.Popen(
@@ -117,7 +123,7 @@ def measure_kills(file: Path, scratch: Path, kills: int, seed: int = 0) -> dict[
             stdout=subprocess.DEVNULL,
         )
         try:
-            process.wait(moments.uniform(2.0, 14.0))
+            process.wait(moments.uniform(start / 2, 1.5 * start + work / 10))
             break  # it was faster than all kills
         except subprocess.TimeoutExpired:
             process.kill()
@@ -163,7 +169,7 @@ def main() -> None:
         file = write_study(Path(scratch), arguments.jobs)
         results: dict[str, Any] = {"machine": machine(), "speed": measure_speed(file, Path(scratch))}
         if arguments.kills:
-            results["kills"] = measure_kills(file, Path(scratch), arguments.kills)
+            results["kills"] = measure_kills(file, Path(scratch), arguments.kills, results["speed"])
     results["seconds"] = round(time.perf_counter() - start, 1)
     text = json.dumps(results, indent=2)
     print(text)
