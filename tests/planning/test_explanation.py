@@ -109,6 +109,7 @@ def test_an_infeasible_target_says_what_would_help(network: pp.Network, x: np.nd
     assert "conductance_max" in reaching
 
 
+@pytest.mark.slow
 def test_with_steps_plans_are_made_again_on_steps(network: pp.Network, x: np.ndarray) -> None:
     steps = pp.Steps.geometric(1e-6, 1e-3, decibel=2)
     plan = pp.plan(network, HARDWARE, x, pp.MaxNMSE(0.05), conductance_steps=steps)

@@ -71,6 +71,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("widths", "activation", "device", "steps", "kind"), CASES)
 def test_equals_brute_force(widths: tuple[int, ...], activation: str, device: str, steps: str, kind: str) -> None:
     """Two to four layers, three to six steps, three targets: the least objective of all choices, or a proof of none."""
@@ -105,6 +106,7 @@ def largest(network: pp.Network, hardware: pp.Hardware) -> list[float]:
     return [span / float(node.op.column_peaks.max()) for node in network.crossbars]
 
 
+@pytest.mark.slow
 def test_a_finer_list_never_costs_more_and_tends_to_the_continuous_plan() -> None:
     network, hardware = small_network(), DEVICES["constant"]
     x, target = batch(network), pp.MaxNMSE(0.05)
@@ -117,6 +119,7 @@ def test_a_finer_list_never_costs_more_and_tends_to_the_continuous_plan() -> Non
     assert free.power * (1 - 1e-6) <= powers[-1] <= 1.01 * free.power
 
 
+@pytest.mark.slow
 def test_steps_per_layer_leave_the_others_continuous() -> None:
     """A layer without steps is re-optimised for the steps of the others: never dearer than with steps of its own."""
     network, hardware = small_network(), DEVICES["constant"]
