@@ -13,6 +13,7 @@ import argparse
 import numpy as np
 
 import powerplan as pp
+from powerplan.planning import Target
 from powerplan.report.quantities import quantity_text, quantity_with_error, target_text
 from powerplan.report.units import percent, si
 
@@ -33,8 +34,8 @@ def row(name: str, plan: pp.Plan) -> str:
         target_text(plan.target),
         si(plan.power, "W"),
         percent(plan.nmse),
-        quantity_text(plan, plan.reached),
-        quantity_with_error(plan, value, half),
+        quantity_text(plan.target, plan.reached),
+        quantity_with_error(plan.target, value, half),
     ]
     return "| " + " | ".join(cells) + " |"
 
@@ -55,12 +56,13 @@ def main() -> None:
     print(row("mean error", mean), flush=True)
     worst = pp.MaxOutputMSE(mean.mse)
     print(row("worst output, same MSE", pp.plan(example.network, HARDWARE, inputs, worst, **options)), flush=True)
-    for target in (
+    targets: tuple[Target, ...] = (
         pp.MaxFlipRate(0.01),
         pp.MaxFlipRate(0.03),
         pp.MaxAccuracyDrop(0.01, labels),
         pp.MaxAccuracyDrop(0.03, labels),
-    ):
+    )
+    for target in targets:
         print(row("classes", pp.plan(example.network, HARDWARE, inputs, target, **options)), flush=True)
     for target in (pp.MaxNMSE(0.03), pp.MaxAccuracyDrop(0.03, labels)):
         plan = pp.plan(example.network, HARDWARE, inputs, target, corners=list(CORNERS.values()), **options)

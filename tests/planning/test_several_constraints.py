@@ -214,7 +214,7 @@ def test_limits_hold_in_every_corner(network: pp.Network, hardware: pp.Hardware,
     rows = [np.abs(plan.gains.voltage[0]) * np.abs(inputs).max()]
     assert max(rows) == pytest.approx(small.voltage_max)
     ranges = [
-        gain * np.abs(node.op.weight).max()
+        gain * np.abs(node.op.weight).max()  # type: ignore[attr-defined]
         for gain, node in zip(plan.gains.conductance, network.crossbars, strict=True)
     ]
     assert max(ranges) == pytest.approx(small.conductance_max, rel=1e-9)

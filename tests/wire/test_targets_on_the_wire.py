@@ -132,7 +132,7 @@ def profile_with_flips(request: pb.PlanRequest) -> None:
 
 def profile(request: pb.PlanRequest) -> None:
     for field in ("network", "hardware", "inputs"):
-        request.task.ClearField(field)  # type: ignore[arg-type]
+        request.task.ClearField(field)
     request.task.profile.CopyFrom(
         pb.PlanningProfile(
             power_coefficients_watts=array_to_proto(np.ones((1, 1))),
