@@ -229,3 +229,25 @@ def test_a_runner_in_a_thread_can_be_watched(tmp_path: Path, pretending: pytest.
     thread.join()
     ledger.close()
     assert len(seen) > 3
+
+
+def test_the_runner_costs_less_than_ten_milliseconds_per_job(tmp_path: Path, pretending: pytest.MonkeyPatch) -> None:
+    """Processor time of the runner's process for jobs that take no time, ledger and plans included."""
+    count = 400
+    noted(tmp_path, count)
+    before = time.process_time()
+    run(tmp_path)
+    assert (time.process_time() - before) / count < 0.010
+
+
+def test_workers_are_kept_busy(tmp_path: Path, pretending: pytest.MonkeyPatch) -> None:
+    """Jobs that sleep: two workers take little more than half the time of one, whatever else the machine does."""
+    pretending.setenv("PRETEND_SECONDS", "0.02")
+    seconds = []
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        noted(folder, 150)
+        moments: list[float] = []
+        run(folder, workers=workers, progress=lambda told, moments=moments: moments.append(time.monotonic()))
+        seconds.append(moments[-1] - moments[1])
+    assert seconds[0] / seconds[1] > 1.5
