@@ -1,7 +1,7 @@
 """Run the benchmarks and rewrite docs/benchmarks.md.
 
     python -m benchmarks                 all that take minutes together (make bench)
-    python -m benchmarks accuracy        one or several by name; accuracy takes longest and is only run by name
+    python -m benchmarks accuracy        by name; accuracy and batch take longest and are only run by name
 
 Each is a program of its own that writes JSON; benchmarks/results keeps the last result of each, and the document
 is made from these files.
@@ -20,7 +20,7 @@ from benchmarks.report import RESULTS, write_report
 
 HERE = Path(__file__).resolve().parent
 DEFAULT = ("simulate", "prediction", "plan", "allocation", "service")
-BY_NAME = ("accuracy",)
+BY_NAME = ("accuracy", "batch")
 
 
 def main() -> int:

@@ -260,6 +260,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("plan", "Plans", plan),
     ("allocation", "Allocation solvers", allocation),
     ("service", "The service", any_result),
+    ("batch", "Studies", any_result),
     ("accuracy", "Accuracy of predictions", accuracy),
 )
 

@@ -64,6 +64,8 @@ def _run_options(function: _Command) -> _Command:
 def command() -> None:
     """Studies: many plans from one file, resumed after any interruption.
 
+    Every command has its own --help, and --json for one JSON document as the answer.
+
     \b
     powerplan batch run study.toml --dry-run
     powerplan batch run study.toml
