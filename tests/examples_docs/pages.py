@@ -14,7 +14,7 @@ from powerplan.cli import main
 
 _BLOCK = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 #: a block that a paragraph with a file's name and a colon at its end introduces is that file
-_NAMED = re.compile(r"`([\w.-]+\.(?:toml|json|yaml))`[^\n]*(?:\n[^\n]+)*:$")
+_NAMED = re.compile(r"`(?:[\w-]+/)*([\w.-]+\.(?:toml|json|yaml))`[^\n]*(?:\n[^\n]+)*:$")
 #: what needs a server, or a study that the page does not hold
 _ELSEWHERE = ("powerplan serve", "powerplan status", "--server")
 
@@ -66,16 +66,21 @@ def run_page(page: Path) -> int:
 
 
 def run_commands(text: str) -> int:
-    """Run the commands of powerplan in a block, stdout to a file where it says so; other commands are not run."""
+    """Run the commands of powerplan in a block, stdout to a file where it says so; other commands are not run.
+
+    Lines that start with "$ " are commands and the others what they print; one that prints an error has to fail.
+    """
     count = 0
-    for line in text.replace("\\\n", " ").splitlines():
-        if not line.startswith("powerplan ") or any(words in line for words in _ELSEWHERE):
+    lines = text.replace("\\\n", " ").splitlines()
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        typed = line.removeprefix("$ ")
+        if not typed.startswith("powerplan ") or any(words in typed for words in _ELSEWHERE):
             continue
-        command, _, file = line.partition(" > ")
+        command, _, file = typed.partition(" > ")
         command = command.partition(" | ")[0]
         words = shlex.split(command, comments=True)[1:]
         result = CliRunner().invoke(main, words)
-        assert result.exit_code == 0, f"{line}\n{result.output}"
+        assert (result.exit_code != 0) == following.startswith("error:"), f"{line}\n{result.output}"
         if file:
             Path(file.strip()).write_text(result.stdout, encoding="utf-8")
         count += 1
