@@ -24,11 +24,14 @@ from torch import Tensor
 
 from powerplan.errors import InvalidInput
 from powerplan.moments.crossbar import CrossbarMoments
-from powerplan.moments.rules import Linearized, beyond_linear, linearize
+from powerplan.moments.rules import Linearized, beyond_linear
 from powerplan.moments.rules.linearized import over_batch
+from powerplan.moments.rules.maxima import correlation_of_means, linearize_joint, window_average
 from powerplan.moments.trace import CrossbarTrace, Trace
 from powerplan.network.array_maps import ArrayMap
+from powerplan.network.digital import digital
 from powerplan.network.graph import INPUT, Network, Node
+from powerplan.network.ops import AdaptiveMaxPool, MaxPool
 
 #: bytes of covariances of one input that are taken on
 MOST_BYTES = 4 << 30
@@ -117,19 +120,19 @@ def full_covariance(network: Network, crossbars: Sequence[CrossbarMoments], inpu
     known = {c.crossbar.name: c for c in crossbars}
     values = _Values(inputs)
     arrays: dict[str, CrossbarTrace] = {}
-    digital: dict[str, Linearized] = {}
+    steps: dict[str, Linearized] = {}
     for node in network.nodes:
         if node.op.is_crossbar:
             arrays[node.name] = _crossbar(known[node.name], values, node.inputs[0], node.name)
         else:
-            digital[node.name] = _digital(node, values, inputs, noisy=node.name in network.noisy)
+            steps[node.name] = _digital(node, values, inputs, noisy=node.name in network.noisy)
         for name in network.last_readers.get(node.name, ()):
             if name != network.output:
                 values.drop(name)
     covariance = values.full(network.output, network.output).expand(len(inputs), -1, -1)
     return Trace(
         crossbars=arrays,
-        digital=digital,
+        digital=steps,
         output_mean=values.means[network.output].flatten(1),
         output_variance=covariance.diagonal(dim1=-2, dim2=-1),
         output_covariance=covariance,
@@ -138,7 +141,11 @@ def full_covariance(network: Network, crossbars: Sequence[CrossbarMoments], inpu
 
 def _digital(node: Node, values: _Values, inputs: Tensor, *, noisy: bool) -> Linearized:
     means = [values.means[name] for name in node.inputs]
-    step = linearize(node.op, means, [values.variance(name) for name in node.inputs])
+    correlation = None
+    if isinstance(node.op, MaxPool | AdaptiveMaxPool):
+        (name,) = node.inputs
+        correlation = _window_correlation(node.op, values.variance(name), values.full(name, name))
+    step = linearize_joint(node.op, means, [values.variance(name) for name in node.inputs], correlation)
     if not node.inputs:  # a constant, in the precision of the rest
         step = replace(step, mean=step.mean.to(inputs), variance=step.variance.to(inputs))
     cross, own = values.covariances_after(node.inputs, step.push)
@@ -150,6 +157,18 @@ def _digital(node: Node, values: _Values, inputs: Tensor, *, noisy: bool) -> Lin
         own = extra if own is None else own if extra is None else own + extra
     values.add(node.name, mean, cross, own)
     return step
+
+
+def _window_correlation(op: MaxPool | AdaptiveMaxPool, variance: Tensor, covariance: Tensor) -> Tensor:
+    """Mean correlation of two entries of a window, (C, *1), from the covariance (B, n, n) of all entries."""
+    average = window_average(op, tuple(variance.shape[1:]))
+
+    def means(rows: Tensor) -> Tensor:
+        return over_batch(lambda x: digital(average, x), rows.reshape(*rows.shape[:2], *variance.shape[1:]))
+
+    half = means(covariance)
+    both = means(half.flatten(2).mT).flatten(2).diagonal(dim1=-2, dim2=-1)
+    return correlation_of_means(average, both.reshape(-1, *half.shape[2:]), digital(average, variance))
 
 
 def _crossbar(moments: CrossbarMoments, values: _Values, source: str, name: str) -> CrossbarTrace:

@@ -6,20 +6,24 @@ with θ² = v₁ + v₂, α = (μ₁ − μ₂)/θ and Q = P(x₂ > x₁) the up
     E = μ₁ + E[T],     Var = v₁ (1 − 2Q) + Var T,     slopes 1 − Q in x₁, Q in x₂.
 
 A window is a tree of pairs, along one axis after the other; the larger of two is taken as Gaussian again, and the
-entries of a window as independent.
+entries of a window as independent. If they are not (one kernel serves all positions), and their correlation ρ is
+known, each is a common part of variance ρv, which moves the maximum as a whole, and an independent one of (1 − ρ)v:
+the tree is that of the independent parts, with slopes w_j, and the common part adds (Σ_j w_j √(ρ v_j))².
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from powerplan.gaussian import positive_std, tail
 from powerplan.moments.rules.linearized import Linearized, linearize, residual_of
-from powerplan.network.ops import AdaptiveMaxPool, MaxPool
+from powerplan.network.digital import digital
+from powerplan.network.ops import AdaptiveMaxPool, AveragePool, MaxPool, Op, Shape
 
 #: a constant this many standard deviations below an entry is never the larger one
 _NEVER = 40.0
@@ -95,6 +99,53 @@ def _(op: AdaptiveMaxPool, means: Sequence[Tensor], variances: Sequence[Tensor])
         place = first + torch.arange(int((behind - first).max())).unsqueeze(1)
         tables.append(torch.where(place < behind, place, size))
     return _pooled(mean, variances[0], tables)
+
+
+def correlated_maxima(op: MaxPool | AdaptiveMaxPool, mean: Tensor, variance: Tensor, correlation: Tensor) -> Linearized:
+    """The linearisation of max-pooling for entries of a window with a common correlation.
+
+    Args:
+        mean, variance: (B, C, *spatial).
+        correlation: ρ, 0 <= ρ <= 1, broadcasts to them.
+    """
+    apart = linearize(op, [mean], [variance * (1 - correlation)])
+    positive, std = positive_std(variance * correlation)
+    common = apart.push(torch.where(positive, std, torch.zeros_like(std)).unsqueeze(1)).squeeze(1)
+    return replace(apart, variance=apart.variance + common * common)
+
+
+def linearize_joint(
+    op: Op, means: Sequence[Tensor], variances: Sequence[Tensor], correlation: Tensor | None
+) -> Linearized:
+    """The linearisation of any operation; of max-pooling with the correlation in its windows, if it is known."""
+    if correlation is not None and isinstance(op, MaxPool | AdaptiveMaxPool):
+        return correlated_maxima(op, means[0], variances[0], correlation)
+    return linearize(op, means, variances)
+
+
+def window_correlation(op: MaxPool | AdaptiveMaxPool, errors: Tensor) -> Tensor:
+    """Mean correlation of two entries of a window, (C, *1) in [0, 1], from samples of errors (N, C, *spatial)."""
+    average = window_average(op, tuple(errors.shape[1:]))
+    return correlation_of_means(average, digital(average, errors) ** 2, digital(average, errors**2))
+
+
+def window_average(op: MaxPool | AdaptiveMaxPool, shape: Shape) -> AveragePool:
+    """Means over windows of the size of the pooling's, side by side, of a value of this shape."""
+    if isinstance(op, AdaptiveMaxPool):
+        return AveragePool(kernel=tuple(-(-n // m) for n, m in zip(shape[1:], op.size, strict=True)))
+    return AveragePool(kernel=tuple(min(k, n) for k, n in zip(op.kernel, shape[1:], strict=True)))
+
+
+def correlation_of_means(average: AveragePool, means: Tensor, entries: Tensor) -> Tensor:
+    """ρ by channel (C, *1) from the variances (N, C, *windows) of window means and, averaged, of their entries.
+
+    The mean of n entries of variance v has variance v (1 + (n − 1) ρ)/n.
+    """
+    count = math.prod(average.kernel)
+    axes = (0, *range(2, means.dim()))
+    of_means, of_entries = (value.sum(axes, keepdim=True)[0] for value in (means, entries))
+    ratio = of_means / torch.where(of_entries > 0, of_entries, torch.ones_like(of_entries))
+    return ((count * ratio - 1) / max(count - 1, 1)).clamp(0, 1)
 
 
 def _pooled(mean: Tensor, variance: Tensor, tables: Sequence[Tensor]) -> Linearized:
