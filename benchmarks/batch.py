@@ -72,10 +72,12 @@ def _timed(study: Study, folder: Path, workers: int) -> dict[str, float]:
     wall = time.perf_counter() - start
     own_after, children_after = _cpu()
     assert result.complete
+    seconds = [point.seconds or 0.0 for point in result.points]
     return {
         "wall_seconds": wall,
         "planning_wall_seconds": first[-1] - first[1],  # without the start of the workers
-        "job_seconds": sum(point.seconds or 0.0 for point in result.points),
+        # the first result marks the end of the start, so its job, the longest since it warms up, is left out
+        "job_seconds": sum(seconds) - max(seconds),
         "runner_cpu_seconds": own_after - own,
         "worker_cpu_seconds": children_after - children,
     }
