@@ -203,3 +203,41 @@ def test_products_of_jointly_gaussian_values(op: ops.Op, shapes: tuple[tuple[int
     std = exact.diagonal().sqrt()
     np.testing.assert_allclose(((mean.flatten() - values.mean(0)) / std).numpy(), 0, atol=5 / np.sqrt(200_000))
     np.testing.assert_allclose(((found - exact) / torch.outer(std, std)).numpy(), 0, atol=0.03)
+
+
+@pytest.mark.parametrize("method", ["linearized", "covariance", "diagonal"])
+def test_constants_in_single_precision(method: str) -> None:
+    """A class token joined to noisy tokens: float32 gives what float64 gives."""
+    rng = np.random.default_rng(0)
+    network = graph(
+        (3, 4),
+        ("a", ops.Linear(weight=kernel(rng, 4, 4)), ("input",)),
+        ("token", ops.Constant(value=rng.normal(size=(1, 4))), ()),
+        ("all", ops.Concat(axis=0), ("token", "a")),
+        ("out", ops.Linear(weight=kernel(rng, 2, 4)), ("all",)),
+    )
+    x = rng.normal(size=(2, 3, 4))
+    hardware = pp.Hardware()
+    gains = pp.Gains.full_range(network, hardware, x)
+    single, double = (pp.predict(network, hardware, gains, x, method=method, dtype=d) for d in ("float32", "float64"))
+    assert single.mse == pytest.approx(double.mse, rel=1e-4)
+
+
+def test_maxima_of_correlated_entries() -> None:
+    """A window in which one kernel's errors agree: the bias of the maximum is not that of independent entries."""
+    rng = np.random.default_rng(6)
+    network = graph(
+        (1, 9, 9),
+        ("a", ops.Conv(weight=kernel(rng, 3, 1, 4, 4)), ("input",)),
+        ("f", ops.Activation(kind="relu"), ("a",)),
+        ("p", ops.MaxPool(kernel=(2, 2)), ("f",)),
+        ("flat", ops.Flatten(), ("p",)),
+        ("out", ops.Linear(weight=kernel(rng, 2, 27)), ("flat",)),
+    )
+    x = 1 + 0.3 * rng.normal(size=(2, 1, 9, 9))
+    hardware = pp.Hardware(programming_noise_std=6e-6)
+    gains = pp.Gains.full_range(network, hardware, x)
+    s = pp.simulate(network, hardware, gains, x, draws=3000, seed=1)
+    for method in ("covariance", "linearized"):
+        p = pp.predict(network, hardware, gains, x, method=method)
+        assert p.mse == pytest.approx(s.mse, rel=0.06, abs=4 * s.mse_standard_error)
