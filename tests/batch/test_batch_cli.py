@@ -11,6 +11,8 @@ from click.testing import CliRunner, Result
 
 from powerplan.cli import main
 
+pytestmark = pytest.mark.slow
+
 STUDY = """
 name = "cli"
 description = "two networks, one of which is not there"
@@ -98,7 +100,6 @@ def test_a_report_is_written(ran: Result, folder: Path) -> None:
     assert "two networks, one of which is not there" in (folder / "report.html").read_text()
 
 
-@pytest.mark.slow
 def test_retry_after_mending_plans_the_rest(ran: Result, folder: Path, tmp_path: Path) -> None:
     """With the network in place, running again plans what failed and nothing else."""
     (folder / "broken.npz").write_bytes((folder / "small.npz").read_bytes())
@@ -107,7 +108,6 @@ def test_retry_after_mending_plans_the_rest(ran: Result, folder: Path, tmp_path:
     assert "8 of 8 points planned, 0 failed" in done.stdout
 
 
-@pytest.mark.slow
 def test_dry_run_counts_measures_and_changes_nothing(folder: Path, tmp_path: Path) -> None:
     place = tmp_path / "place"
     found = batch(folder, "run", "--dry-run", "--json", "--folder", str(place))

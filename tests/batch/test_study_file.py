@@ -196,7 +196,7 @@ def test_nan_and_infinity_are_refused_wherever_they_stand(bad: float) -> None:
 
 def test_the_published_schema_is_the_one_in_force() -> None:
     published = json.loads((ROOT / "docs" / "study.schema.json").read_text())
-    assert published == study_schema()
+    assert published == study_schema(), "powerplan batch schema > docs/study.schema.json"
     Draft202012Validator.check_schema(published)
 
 
