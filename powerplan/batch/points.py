@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from powerplan.batch.naming import OVERRIDE, SETTINGS, axes_that_differ, given_names, make_names, numbered
 from powerplan.batch.validate import violation
 from powerplan.checks import nearest
 from powerplan.errors import InvalidInput, Violation
@@ -21,26 +22,6 @@ from powerplan.planning import plan
 
 #: most points of a study
 MOST_POINTS = 100_000
-
-#: settings of a point in the order of names, of columns and of the product (the last changes fastest)
-SETTINGS = (
-    "network",
-    "inputs",
-    "hardware",
-    "override",
-    "granularity",
-    "optimize",
-    "method",
-    "verify_draws",
-    "calibrate",
-    "seed",
-    "tolerance",
-    "max_iterations",
-    "target",
-)
-#: settings whose value says by itself what it is
-_BARE = ("network", "inputs", "hardware", "granularity", "optimize", "method")
-_OVERRIDE = "override."
 
 Axis = tuple[str, tuple[Any, ...]]
 
@@ -93,10 +74,13 @@ def make_points(values: Mapping[str, Any]) -> tuple[tuple[Point, ...], tuple[str
     if wrong:
         return (), (), wrong
     settings_of = [settings for _, settings in chosen]
-    axes = _axes_that_differ(settings_of)
+    axes = axes_that_differ(settings_of)
     first = len(chosen) - len(single)
-    names = [*_names(settings_of[:first], _axes_that_differ(settings_of[:first])), *_names(settings_of[first:], axes)]
-    names = _numbered(_given_names(names, single, wrong))
+    names = [
+        *make_names(settings_of[:first], axes_that_differ(settings_of[:first])),
+        *make_names(settings_of[first:], axes),
+    ]
+    names = numbered(given_names(names, single, wrong))
     points = tuple(
         Point(name=name, settings={key: settings[key] for key in SETTINGS})
         for name, (_, settings) in zip(names, chosen, strict=True)
@@ -147,7 +131,7 @@ def _expand(table: Mapping[str, Any], path: tuple[str | int, ...], wrong: list[V
             axes.append((name, tuple(_targets(value, (*path, name), wrong))))
         elif name == "override":
             for field, items in value.items():
-                axes.append((_OVERRIDE + field, _items(items, (*path, name, field), wrong)))
+                axes.append((OVERRIDE + field, _items(items, (*path, name, field), wrong)))
         else:
             axes.append((name, _items(value, (*path, name), wrong)))
     return axes
@@ -201,8 +185,8 @@ def _defaults(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _set(settings: dict[str, Any], name: str, value: Any) -> None:
-    if name.startswith(_OVERRIDE):
-        settings["override"][name.removeprefix(_OVERRIDE)] = value
+    if name.startswith(OVERRIDE):
+        settings["override"][name.removeprefix(OVERRIDE)] = value
     else:
         settings[name] = value
 
@@ -286,95 +270,3 @@ def _check_options(chosen: Sequence[tuple[tuple[str | int, ...], Mapping[str, An
         yield violation((*path, "verify_draws"), 1, "0, or at least 2", "A standard error needs two draws.")
     for path in dict.fromkeys(path for path, s in chosen if s["calibrate"] and not s["verify_draws"]):
         yield violation((*path, "calibrate"), True, "only with verify_draws", "Give verify_draws, for example 2000.")
-
-
-def _axes_that_differ(chosen: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Names of the settings that differ between points, overrides by field."""
-    differ: list[str] = []
-    for name in SETTINGS:
-        if name == "override":
-            fields = dict.fromkeys(field for settings in chosen for field in settings[name])
-            differ += [
-                _OVERRIDE + field
-                for field in fields
-                if len({_key(settings[name].get(field)) for settings in chosen}) > 1
-            ]
-        elif len({_key(settings[name]) for settings in chosen}) > 1:
-            differ.append(name)
-    return tuple(differ)
-
-
-def setting(settings: Mapping[str, Any], axis: str) -> Any:
-    """The value of an axis, such as "network" or "override.read_noise_std"; None where a point has none."""
-    if axis.startswith(_OVERRIDE):
-        return settings["override"].get(axis.removeprefix(_OVERRIDE))
-    return settings[axis]
-
-
-def _key(value: Any) -> Any:
-    return tuple(sorted(value.items())) if isinstance(value, Mapping) else repr(value)
-
-
-def _names(chosen: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[str]:
-    """Readable names: the values of the axes that differ."""
-    texts: list[dict[Any, str]] = []
-    for axis in axes:
-        different = {_key(setting(settings, axis)): setting(settings, axis) for settings in chosen}
-        texts.append(_labels(axis, different))
-    names: list[str] = []
-    for settings in chosen:
-        parts = [text[_key(setting(settings, axis))] for axis, text in zip(axes, texts, strict=True)]
-        names.append("/".join(part for part in parts if part) or str(settings["network"]))
-    return names
-
-
-def _numbered(names: Sequence[str]) -> list[str]:
-    """The names, a number added to those that repeat."""
-    seen: dict[str, int] = {}
-    different = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        different.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return different
-
-
-def _labels(axis: str, different: Mapping[Any, Any]) -> dict[Any, str]:
-    """Text of every value of an axis: four digits where they tell the values apart, else all."""
-    short = {key: _label(axis, value, ".4g") for key, value in different.items()}
-    if len(set(short.values())) == len(short):
-        return short
-    return {key: _label(axis, value, "r") for key, value in different.items()}
-
-
-def _label(axis: str, value: Any, digits: str) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, Mapping):
-        return ",".join(f"{kind}={_text(item, digits)}" for kind, item in value.items())
-    text = _text(value, digits)
-    return text if axis in _BARE else f"{axis.removeprefix(_OVERRIDE)}={text}"
-
-
-def _text(value: Any, digits: str) -> str:
-    if isinstance(value, float):
-        return repr(value) if digits == "r" else format(value, digits)
-    if isinstance(value, tuple | list):
-        return "[" + ",".join(_text(item, digits) for item in value) + "]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _given_names(names: Sequence[str], single: Sequence[Mapping[str, Any]], wrong: list[Violation]) -> list[str]:
-    """The names of the study file where it gives them; the explicit points come last."""
-    named = list(names)
-    first = len(named) - len(single)
-    taken = set(named[:first])
-    for i, given in enumerate(single):
-        if "name" not in given:
-            continue
-        if given["name"] in taken:
-            wrong.append(
-                violation(("points", i, "name"), given["name"], "a name of its own", "Another point is named so.")
-            )
-        taken.add(given["name"])
-        named[first + i] = given["name"]
-    return named

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from powerplan.batch.points import setting
+from powerplan.batch.naming import setting
 from powerplan.batch.results import PointResult, StudyResult
 from powerplan.checks import choice
 from powerplan.errors import InvalidInput, MissingExtra

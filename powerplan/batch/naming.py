@@ -1,0 +1,122 @@
+"""Readable names of a study's points, made of the settings that differ between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from powerplan.batch.validate import violation
+from powerplan.errors import Violation
+
+#: settings of a point in the order of names, of columns and of the product (the last changes fastest)
+SETTINGS = (
+    "network",
+    "inputs",
+    "hardware",
+    "override",
+    "granularity",
+    "optimize",
+    "method",
+    "verify_draws",
+    "calibrate",
+    "seed",
+    "tolerance",
+    "max_iterations",
+    "target",
+)
+#: settings whose value says by itself what it is
+_BARE = ("network", "inputs", "hardware", "granularity", "optimize", "method")
+#: prefix of the axis of a hardware field
+OVERRIDE = "override."
+
+
+def axes_that_differ(chosen: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Names of the settings that differ between points, overrides by field."""
+    differ: list[str] = []
+    for name in SETTINGS:
+        if name == "override":
+            fields = dict.fromkeys(field for settings in chosen for field in settings[name])
+            differ += [
+                OVERRIDE + field
+                for field in fields
+                if len({_key(settings[name].get(field)) for settings in chosen}) > 1
+            ]
+        elif len({_key(settings[name]) for settings in chosen}) > 1:
+            differ.append(name)
+    return tuple(differ)
+
+
+def setting(settings: Mapping[str, Any], axis: str) -> Any:
+    """The value of an axis, such as "network" or "override.read_noise_std"; None where a point has none."""
+    if axis.startswith(OVERRIDE):
+        return settings["override"].get(axis.removeprefix(OVERRIDE))
+    return settings[axis]
+
+
+def _key(value: Any) -> Any:
+    return tuple(sorted(value.items())) if isinstance(value, Mapping) else repr(value)
+
+
+def make_names(chosen: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[str]:
+    """Readable names: the values of the axes that differ."""
+    texts: list[dict[Any, str]] = []
+    for axis in axes:
+        different = {_key(setting(settings, axis)): setting(settings, axis) for settings in chosen}
+        texts.append(_labels(axis, different))
+    names: list[str] = []
+    for settings in chosen:
+        parts = [text[_key(setting(settings, axis))] for axis, text in zip(axes, texts, strict=True)]
+        names.append("/".join(part for part in parts if part) or str(settings["network"]))
+    return names
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """The names, a number added to those that repeat."""
+    seen: dict[str, int] = {}
+    different = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        different.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return different
+
+
+def _labels(axis: str, different: Mapping[Any, Any]) -> dict[Any, str]:
+    """Text of every value of an axis: four digits where they tell the values apart, else all."""
+    short = {key: _label(axis, value, ".4g") for key, value in different.items()}
+    if len(set(short.values())) == len(short):
+        return short
+    return {key: _label(axis, value, "r") for key, value in different.items()}
+
+
+def _label(axis: str, value: Any, digits: str) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Mapping):
+        return ",".join(f"{kind}={_text(item, digits)}" for kind, item in value.items())
+    text = _text(value, digits)
+    return text if axis in _BARE else f"{axis.removeprefix(OVERRIDE)}={text}"
+
+
+def _text(value: Any, digits: str) -> str:
+    if isinstance(value, float):
+        return repr(value) if digits == "r" else format(value, digits)
+    if isinstance(value, tuple | list):
+        return "[" + ",".join(_text(item, digits) for item in value) + "]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def given_names(names: Sequence[str], single: Sequence[Mapping[str, Any]], wrong: list[Violation]) -> list[str]:
+    """The names of the study file where it gives them; the explicit points come last."""
+    named = list(names)
+    first = len(named) - len(single)
+    taken = set(named[:first])
+    for i, given in enumerate(single):
+        if "name" not in given:
+            continue
+        if given["name"] in taken:
+            wrong.append(
+                violation(("points", i, "name"), given["name"], "a name of its own", "Another point is named so.")
+            )
+        taken.add(given["name"])
+        named[first + i] = given["name"]
+    return named
