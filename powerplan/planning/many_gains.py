@@ -7,12 +7,12 @@ log(constraint_r / bound_r),
 
 B starts as the diagonal of the separable local model: power P_i ∝ exp(t_i θ_i) and error F_i ∝ exp(−2 θ_i) of a gain
 give B_ii = t_i |g_i| + 2 Σ_r λ_r |h_ri|. The coupling between gains is learnt from the change of the Lagrangian's
-gradient: limited-memory BFGS (Nocedal, Math. Comp. 35, 1980), which only ever applies B⁻¹ to vectors. Gains that would
-leave the box are put on its edge and the rest solved again; over the rest, δ = −B⁻¹(g + Hᵀλ) where λ ≥ 0 solves the
-small dual min ½ λᵀ(H B⁻¹ Hᵀ)λ − λᵀ(e − H B⁻¹ g), a least-squares problem with nonnegative unknowns.
+gradient: limited-memory BFGS (Nocedal, Math. Comp. 35, 1980), which only ever applies B⁻¹ to vectors. For multipliers
+λ ≥ 0 the step is −B⁻¹(g + Hᵀλ), put into the box entry by entry; λ is found by Newton's method on the linearised
+constraints, over the entries inside the box a least-squares problem of R nonnegative unknowns.
 
-A step is taken if it lowers log objective + Σ_r μ_r max(e_r, 0), μ_r > λ_r, or the KKT residual; else it is shortened.
-A prediction with its 1 + R gradients is all that a step costs.
+A step is taken if it lowers log objective + Σ_r μ_r max(e_r, 0), μ_r > λ_r; else the next one is shorter, and B knows
+the curvature that this one ran into. A prediction with its 1 + R gradients is all that a step costs.
 """
 
 from __future__ import annotations
@@ -31,19 +31,24 @@ from powerplan.planning.terms import Sum
 
 _STEPS_PER_PROGRAM = 10
 #: pairs of steps and gradient changes remembered
-_MEMORY = 30
+_MEMORY = 50
 #: KKT residual above which B is the fresh diagonal in every step: what was learnt far away would mislead
 _FAR = 0.1
 _MOST_FAR_STEPS = 8
 _LARGEST_RADIUS, _SMALLEST_RADIUS = 1.0, 1e-10
-#: shortest fraction of a step tried before the memory is dropped
-_SHORTEST = 0.02
+#: factor on the trust radius after a step that failed
+_SHRUNK = 0.4
 #: curvature of a gain is at least this part of the largest
 _FLATTEST = 1e-6
 #: exponent with which the error of a gain falls
 _ERROR_EXPONENT = 2.0
-#: rounds of putting gains on the edge of the box
-_MOST_ROUNDS = 30
+#: of a constraint along its own push, below which nothing moves it
+_LEAST_SLOPE = 1e-100
+#: Newton steps for the multipliers of a step, the first of them in full
+_MOST_ROUNDS, _UNDAMPED = 60, 8
+_LARGEST_DUAL = 1e6
+#: relative change of the multipliers that ends them
+_SAME_DUAL = 1e-9
 #: relative rounding of the objective
 _ROUNDING = 1e-12
 #: KKT residual that counts as optimal where rounding allows no further step
@@ -151,16 +156,18 @@ def minimise_many(
         if settled or late or iteration == most or radius < _SMALLEST_RADIUS:
             break
         if point.certificate.kkt_residual > _FAR and iteration < _MOST_FAR_STEPS:
-            curvature = _Curvature(diagonal=_separable_curvature(problem, point))
-        step, duals = _step(problem, point, curvature, radius)
-        moved, fraction = _shortened(problem, point, step, np.maximum(1.0, 2 * duals))
-        if moved is None:
-            curvature = _Curvature(diagonal=_separable_curvature(problem, point))
-            radius /= 3
-            continue
-        prices = moved.certificate.duals
+            curvature.diagonal = _separable_curvature(problem, point)
+        step, duals = _step(problem, point, curvature, _LARGEST_RADIUS)
+        step = step * min(1.0, radius / max(float(np.abs(step).max()), _SMALLEST_RADIUS))
+        moved = _Point.at(problem, np.clip(point.theta + step, problem.lower, problem.upper))
+        # a step that fails still teaches the curvature it ran into
+        accepted = _lowers(point, moved, duals)
+        prices = (moved if accepted else point).certificate.duals
         curvature.learn(moved.theta - point.theta, moved.g - point.g + prices @ (moved.h - point.h))
-        radius = min(_LARGEST_RADIUS, radius * (2 if fraction == 1 else 0.7))
+        if not accepted:
+            radius = min(radius, float(np.abs(step).max())) * _SHRUNK
+            continue
+        radius = min(_LARGEST_RADIUS, 2 * radius)
         point = moved
         if point.unsettled < best.unsettled:
             best = point
@@ -196,38 +203,35 @@ def _step(problem: Problem, point: _Point, curvature: _Curvature, radius: float)
     upper = np.minimum(problem.upper - point.theta, radius)
     pull = point.g + point.certificate.duals @ point.h
     free = ~((lower >= 0) & (pull > 0) | (upper <= 0) & (pull < 0))
-    step = np.where(free, 0.0, np.clip(0.0, lower, upper))
-    for _ in range(_MOST_ROUNDS):
-        answers = curvature.solve(np.vstack([point.g, point.h]), free)
-        duals = _multipliers(point.h @ answers[1:].T, point.e + point.h @ step - point.h @ answers[0])
-        inner = -answers[0] - duals @ answers[1:]
-        leaving = free & ((inner < lower) | (inner > upper))
-        if not leaving.any():
+    newton, *pushes = curvature.solve(np.vstack([point.g, point.h]), free)
+    push, duals = np.array(pushes), point.certificate.duals
+    for count in range(_MOST_ROUNDS):
+        inner = -newton - duals @ push
+        step = np.clip(inner, lower, upper)
+        inside = free & (inner == step)
+        slopes = point.h[:, inside] @ push[:, inside].T
+        found = _multipliers(slopes, point.e + point.h @ step + slopes @ duals)
+        change, duals = found - duals, found if count < _UNDAMPED else 0.5 * (duals + found)
+        if np.abs(change).max() <= _SAME_DUAL * max(float(found.max()), 1e-3):
             break
-        step[leaving] = np.clip(inner, lower, upper)[leaving]
-        free = free & ~leaving
-    return np.clip(np.where(free, inner, step), lower, upper), duals
+    return np.clip(-newton - duals @ push, lower, upper), duals
 
 
 def _multipliers(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
     """argmin over λ >= 0 of ½ λᵀ matrix λ − λᵀ right, (R,)."""
-    scale = np.sqrt(np.maximum(matrix.diagonal(), np.finfo(float).tiny))
+    scale = np.sqrt(np.maximum(matrix.diagonal(), _LEAST_SLOPE))
     scaled = matrix / np.outer(scale, scale)
     values, vectors = np.linalg.eigh(0.5 * (scaled + scaled.T))
     roots = np.sqrt(np.maximum(values, 1e-12))
     answer = optimize.nnls((vectors * roots).T, (vectors.T @ (right / scale)) / roots)[0]
-    return np.asarray(np.where(matrix.diagonal() > 0, answer / scale, 0.0))
+    return np.asarray(np.minimum(answer / scale, _LARGEST_DUAL))
 
 
-def _shortened(problem: Problem, point: _Point, step: np.ndarray, prices: np.ndarray) -> tuple[_Point | None, float]:
-    """The point after the longest acceptable fraction of the step; None if even a short one is not acceptable."""
-    fraction, merit = 1.0, point.merit(prices)
-    while fraction > _SHORTEST:
-        moved = _Point.at(problem, np.clip(point.theta + fraction * step, problem.lower, problem.upper))
-        if moved.merit(prices) <= merit + _ROUNDING or moved.unsettled < point.unsettled:
-            return moved, fraction
-        fraction *= 0.3
-    return None, 0.0
+def _lowers(point: _Point, moved: _Point, duals: np.ndarray) -> bool:
+    """Whether a step is acceptable: the merit falls or, near a KKT point, what is not yet settled."""
+    prices = np.maximum(1.0, 2 * duals)
+    nearer = moved.unsettled < point.unsettled <= _FAR
+    return nearer or moved.merit(prices) <= point.merit(prices) + _ROUNDING
 
 
 def _feasible(problem: Problem, point: _Point) -> _Point:

@@ -14,6 +14,8 @@ from powerplan.planning.terms import Sum, Terms
 
 #: relative accuracy with which a tight constraint is met
 ON_CONSTRAINT = 1e-12
+#: gains whose least constraint is found to rounding; with more, to about 1e-6
+_FEW = 50
 #: shifts tried to meet a constraint
 _MOST_SHIFTS = 100
 #: sharpness of the smooth maximum of several log constraints, in turn
@@ -128,7 +130,7 @@ def lowest_constraint(problem: Problem, start: np.ndarray) -> np.ndarray:
             jac=True,
             method="L-BFGS-B",
             bounds=bounds,
-            options={"ftol": 1e-14, "gtol": 1e-9},
+            options={"ftol": 1e-14, "gtol": 1e-9} if len(theta) <= _FEW else {"ftol": 1e-7, "maxiter": 100},
         )
         theta = np.clip(found.x, problem.lower, problem.upper)
     return np.asarray(theta)

@@ -183,10 +183,9 @@ class Session:
         options.progress("scaling the baseline", 0.0)
         baseline = self._baseline(wanted)
         options.progress("optimising", 0.1)
-        start = self._start(problem, baseline)
-        if start is None:
-            lowest = lowest_constraint(problem, problem.upper if problem.minimise == "power" else problem.lower)
-            explained = unreachable(target, self.free, lowest, problem, self.predictor.hardware)
+        start, met = self._start(problem, baseline)
+        if not met:
+            explained = unreachable(target, self.free, start, problem, self.predictor.hardware)
             if self.levels is not None:
                 explained = on_best_steps(explained, self.levels, problem)
             return self._infeasible(target, problem, explained, baseline, started)
@@ -280,16 +279,16 @@ class Session:
         """How closely a scaled point meets its constraint: dear predictions are not spent on digits."""
         return _COARSE if work_of(self.predictor) > _MOST_WORK else ON_CONSTRAINT
 
-    def _start(self, problem: Problem, baseline: tuple[Gains, Prediction] | None) -> np.ndarray | None:
-        """A feasible θ on the constraint, the baseline where that is one; None if there is none."""
+    def _start(self, problem: Problem, baseline: tuple[Gains, Prediction] | None) -> tuple[np.ndarray, bool]:
+        """A feasible θ on the constraint (the baseline where that is one) and True, or the best θ and False."""
         start = None if baseline is None else self.free.theta_of(baseline[0])
         if start is not None and problem.excess(start) <= ON_CONSTRAINT:
-            return start
+            return start, True
         start = scale_onto(problem, problem.upper, accuracy=self._accuracy)
-        if start is None:
-            best = lowest_constraint(problem, problem.upper if problem.minimise == "power" else problem.lower)
-            start = best if problem.excess(best) <= 0 else None
-        return start
+        if start is not None:
+            return start, True
+        best = lowest_constraint(problem, problem.upper if problem.minimise == "power" else problem.lower)
+        return best, problem.excess(best) <= 0
 
     def _infeasible(
         self,
