@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks.report import RESULTS, write_report
 
 HERE = Path(__file__).resolve().parent
-DEFAULT = ("simulate", "prediction", "plan", "allocation", "service")
+DEFAULT = ("simulate", "prediction", "plan", "columns", "allocation", "service")
 BY_NAME = ("accuracy", "batch")
 
 

@@ -49,6 +49,17 @@ ALLOCATION = """Separable problems solved by bisection on the multiplier and by 
 cvxpy centres its problem in several rounds; "one conic solve" is the last of them, the least that any of its
 formulations would pay."""
 
+COLUMNS = """Every plan to a KKT residual (summed over all gains) of 1e-8 from the layers' baseline, gradients only.
+Memory is the rise of the process's peak during the whole call, mostly the predictor's own; the method itself keeps
+about a hundred vectors of the length of the gains."""
+
+SAVINGS = """### Finer gains
+
+Power at the same target, as the part saved of the baseline's (one conductance range for all layers, scaled to the
+target; a negative saving costs more). Programming noise is 0.5 % of the conductance range. With both gains free, read
+noise of 20 nA holds the voltages up: they come down from V_max where less will do, and the baseline's stay there.
+"signal" gives every row its own voltage. A target that no gains of a granularity reach has no saving."""
+
 ACCURACY = """Method `linearized`, all layers on the whole conductance range, constant programming noise set for the
 NMSE. Errors are predicted / simulated − 1, with the simulation's standard error; the median and the worst are over the
 outputs' own MSE (absolute values)."""
@@ -209,6 +220,43 @@ def allocation(result: Any) -> str:
     return ALLOCATION + "\n\n" + table([*headers, "KKT certificate", "cvxpy certificate"], rows)
 
 
+def columns(result: Any) -> str:
+    """Plans with many gains, and what finer gains save."""
+    rows = [
+        [
+            r["network"],
+            f"{r['gains']:,}",
+            str(r["batch"]),
+            f"{100 * r['target_nmse']:g} %",
+            r["outcome"],
+            time_text(r["plan_s"]),
+            bytes_text(r["peak_bytes"]),
+            str(r["predictor_evaluations"]),
+            "-" if r["kkt_residual"] is None else f"{r['kkt_residual']:.0e}",
+            "-" if r["duality_gap"] is None else f"{r['duality_gap']:.0e}",
+        ]
+        for r in result["columns"]
+    ]
+    headers = ["network", "gains", "batch", "target NMSE", "outcome", "plan", "memory", "predictor evaluations"]
+    plans = table([*headers, "KKT residual", "duality gap"], rows)
+    names = [("conductance", g) for g in ("network", "layer", "column")]
+    names += [("both", g) for g in ("network", "layer", "column", "signal")]
+    found = {(r["network"], r["target_nmse"], r["free"], r["granularity"]): r for r in result["savings"]}
+    cases = list(dict.fromkeys((r["network"], r["target_nmse"]) for r in result["savings"]))
+    saved = [
+        [name, f"{100 * nmse:g} %", *(_saved(found[name, nmse, free, granularity]) for free, granularity in names)]
+        for name, nmse in cases
+    ]
+    titles = [f"{granularity}{', both gains' if free == 'both' else ''}" for free, granularity in names]
+    return "\n\n".join([COLUMNS, plans, SAVINGS, table(["network", "target NMSE", *titles], saved)])
+
+
+def _saved(row: Mapping[str, Any]) -> str:
+    if row["outcome"] == "infeasible":
+        return "unreachable"
+    return "-" if row["saving"] is None else f"{100 * row['saving']:.1f} %"
+
+
 def accuracy(result: Any) -> str:
     """Predicted against simulated error, power and accuracy."""
     rows = [
@@ -258,6 +306,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("simulate", "The simulator", simulate),
     ("prediction", "Prediction", prediction),
     ("plan", "Plans", plan),
+    ("columns", "Many gains", columns),
     ("allocation", "Allocation solvers", allocation),
     ("service", "The service", any_result),
     ("batch", "Studies", any_result),
