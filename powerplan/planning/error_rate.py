@@ -13,7 +13,7 @@ shifted for every input), so the rate has exact derivatives and no noise between
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -79,7 +79,7 @@ class ErrorRate:
             floor=_FLOOR * float((ideal**2).mean()) + float(np.finfo(float).tiny),
         )
 
-    def terms(self, predictor: Predictor, moments: Moments) -> Tensor:
+    def terms(self, predictor: Predictor, moments: Moments, part: slice) -> Tensor:
         """Rate of the inputs that the ideal network gets right, and of those it gets wrong."""
         if moments.covariance is None:
             raise InvalidInput.of(
@@ -88,9 +88,15 @@ class ErrorRate:
                 "a predictor that gives the output covariance",
                 "Use method='linearized' or 'covariance', or a target on the error.",
             )
-        wrong = self.wrong(moments.mean, moments.covariance)
+        here = self.of_part(part)
+        wrong = here.wrong(moments.mean, moments.covariance)
         zero = torch.zeros_like(wrong)
-        return torch.stack([torch.where(self.right, wrong, zero).mean(), torch.where(self.right, zero, wrong).mean()])
+        return torch.stack([torch.where(here.right, wrong, zero).mean(), torch.where(here.right, zero, wrong).mean()])
+
+    def of_part(self, part: slice) -> ErrorRate:
+        """The rate for a part of the inputs."""
+        by_input = {name: getattr(self, name)[part] for name in ("wanted", "rivals", "right", "points")}
+        return replace(self, **by_input)
 
     def wrong(self, mean: Tensor, covariance: Tensor) -> Tensor:
         """(B,) chance of another class than the wanted one, for outputs of mean (B, K) and covariance (B, K, K)."""

@@ -22,8 +22,11 @@ class Measure(Protocol):
     def needs_covariance(self) -> bool:
         """Whether the moments must hold the output covariance."""
 
-    def terms(self, predictor: Predictor, moments: Moments) -> Tensor:
-        """(T,) terms >= 0 whose sum is the value."""
+    def terms(self, predictor: Predictor, moments: Moments, part: slice) -> Tensor:
+        """(T,) terms >= 0 whose sum is the value for a part of the inputs.
+
+        The value for all inputs is the mean over the parts, weighted with their numbers of inputs.
+        """
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,7 +67,7 @@ class Power:
 
     needs_covariance = False
 
-    def terms(self, predictor: Predictor, moments: Moments) -> Tensor:
+    def terms(self, predictor: Predictor, moments: Moments, part: slice) -> Tensor:
         """Array power of every layer, then TIA power if it is counted."""
         if predictor.hardware.feedback_resistance is None:
             return moments.array_power
@@ -82,12 +85,12 @@ class Error:
     weights: Tensor | None = None
     needs_covariance = False
 
-    def terms(self, predictor: Predictor, moments: Moments) -> Tensor:
+    def terms(self, predictor: Predictor, moments: Moments, part: slice) -> Tensor:
         """Error caused by every noise source, then the squared bias."""
         spread = [source.variance for source in moments.sources]
         if predictor.method != "linearized":
             spread = [moments.variance]
-        return torch.stack([self._mean(e) for e in (*spread, (moments.mean - predictor.ideal) ** 2)])
+        return torch.stack([self._mean(e) for e in (*spread, (moments.mean - predictor.ideal[part]) ** 2)])
 
     def _mean(self, squared: Tensor) -> Tensor:
         """Mean of (B, K) over inputs and, weighted, over outputs."""

@@ -7,8 +7,8 @@ close to a monomial of the gains, which makes the local model of their sums a ge
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from powerplan.planning.measures import Constraint, Error, Measure, Power
 #: derivatives, because they cannot bind here
 _AS_ONE_TERM, _MOST_TERMS = 1.0, 24
 _OUT_OF_REACH, _MOST_GRADIENTS = 4.0, 64
+#: tensors of the size of all values kept for every input and direction until its backward pass, about
+_KEPT = 4
 #: a term below this fraction of its sum counts as constant
 _NEGLIGIBLE = 1e-18
 
@@ -37,6 +39,10 @@ class Sum:
 
     terms: np.ndarray
     jacobian: np.ndarray
+
+    def plus(self, other: Sum) -> Sum:
+        """Term by term."""
+        return Sum(terms=self.terms + other.terms, jacobian=self.jacobian + other.jacobian)
 
     @property
     def total(self) -> float:
@@ -84,23 +90,55 @@ class Terms:
 
     def values(self, theta: np.ndarray) -> tuple[Sum, ...]:
         """(objective, *constraints) at θ (n,), without derivatives."""
+        self.evaluations += 1
+        pieces = [Piece(part=part) for part in self.predictors[0].parts]
         with torch.no_grad():
-            groups = self._terms(torch.tensor(theta, dtype=torch.float64))
-        return tuple(Sum(terms=t.numpy(), jacobian=np.zeros((len(t), 0))) for t in groups)
+            return self._added(
+                (
+                    piece,
+                    [
+                        Sum(terms=t.numpy(), jacobian=np.zeros((len(t), 0)))
+                        for t in self._terms(torch.tensor(theta, dtype=torch.float64), piece)
+                    ],
+                )
+                for piece in pieces
+            )
 
     def derivatives(self, theta: np.ndarray) -> tuple[Sum, ...]:
         """(objective, *constraints) at θ (n,), with their Jacobians; constraints far from binding as one term."""
-        point = torch.tensor(theta, dtype=torch.float64, requires_grad=True)
-        objective, *constraints = self._terms(point)
-        near = self._nearest(constraints, _AS_ONE_TERM, _MOST_TERMS)
-        whole = [terms if r in near else terms.sum()[None] for r, terms in enumerate(constraints)]
-        return _differentiated(objective, point), *self._within_reach(whole, point)
+        return self._differentiated(theta, by_term=True)
 
     def gradients(self, theta: np.ndarray) -> tuple[Sum, ...]:
         """(objective, *constraints) at θ (n,), each as one term with its gradient: 1 + R backward passes."""
+        return self._differentiated(theta, by_term=False)
+
+    def _differentiated(self, theta: np.ndarray, *, by_term: bool) -> tuple[Sum, ...]:
+        self.evaluations += 1
+        pieces = differentiable_pieces(self.predictors[0])
+        return self._added((piece, self._of_piece(theta, piece, by_term, len(pieces) > 1)) for piece in pieces)
+
+    def _of_piece(self, theta: np.ndarray, piece: Piece, by_term: bool, every: bool) -> list[Sum]:
+        """Derivatives for a piece; of all constraints if ``every``: what one piece says of them is not the whole."""
         point = torch.tensor(theta, dtype=torch.float64, requires_grad=True)
-        objective, *constraints = (terms.sum()[None] for terms in self._terms(point))
-        return _differentiated(objective, point), *self._within_reach(constraints, point)
+        objective, *constraints = self._terms(point, piece)
+        near = set(range(len(constraints))) if every else self._nearest(constraints, _AS_ONE_TERM, _MOST_TERMS)
+        parted = [terms if by_term and r in near else terms.sum()[None] for r, terms in enumerate(constraints)]
+        first = _differentiated(objective if by_term else objective.sum()[None], point)
+        if every:
+            return [first, *(_differentiated(terms, point) for terms in parted)]
+        return [first, *self._within_reach(parted, point)]
+
+    def _added(self, found: Iterable[tuple[Piece, list[Sum]]]) -> tuple[Sum, ...]:
+        """Sums of all pieces, weighted with their share of inputs and directions; one piece is kept at a time."""
+        predictor = self.predictors[0]
+        total: list[Sum] = []
+        for piece, sums in found:
+            share = piece.share(predictor)
+            if share == 1:
+                return tuple(sums)
+            weighted = [Sum(terms=share * s.terms, jacobian=share * s.jacobian) for s in sums]
+            total = weighted if not total else [t.plus(w) for t, w in zip(total, weighted, strict=True)]
+        return tuple(total)
 
     def _within_reach(self, constraints: Sequence[Tensor], point: Tensor) -> list[Sum]:
         """The constraints with derivatives where they could bind, else with a Jacobian of zeros."""
@@ -120,16 +158,53 @@ class Terms:
         worst = np.argsort(-excesses, kind="stable")[:most]
         return {int(r) for r in worst if not excesses[r] < excesses[worst[0]] - reach}
 
-    def _terms(self, theta: Tensor) -> tuple[Tensor, ...]:
-        self.evaluations += 1
+    def _terms(self, theta: Tensor, piece: Piece) -> tuple[Tensor, ...]:
         conductance, voltage = self.layout.tensors(theta)
         measured: list[tuple[int, Measure]] = [(0, self.objective), *((c.corner, c.measure) for c in self.constraints)]
-        moments = {}
+        predictors, moments = {}, {}
         for corner in {corner for corner, _ in measured}:
-            predictor = self.predictors[corner]
+            predictors[corner] = predictor = piece.of(self.predictors[corner])
             full = any(m.needs_covariance for at, m in measured if at == corner)
-            moments[corner] = predictor.moments(predictor.program(conductance, voltage), full=full)
-        return tuple(measure.terms(self.predictors[corner], moments[corner]) for corner, measure in measured)
+            moments[corner] = predictor.moments(predictor.program(conductance, voltage), piece.part, full=full)
+        return tuple(measure.terms(predictors[corner], moments[corner], piece.part) for corner, measure in measured)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A part of a prediction that is made by itself: inputs, and (of random combinations) directions; None = all."""
+
+    part: slice
+    directions: slice | None = None
+
+    def of(self, predictor: Predictor) -> Predictor:
+        """The predictor with this piece's directions."""
+        if self.directions is None:
+            return predictor
+        return replace(predictor, directions=predictor.directions[:, self.directions])
+
+    def share(self, predictor: Predictor) -> float:
+        """Its share of inputs × directions."""
+        inputs, directions = len(predictor.inputs), predictor.directions.shape[1]
+        share = len(range(inputs)[self.part]) / inputs
+        return share if self.directions is None else share * len(range(directions)[self.directions]) / directions
+
+
+def differentiable_pieces(predictor: Predictor) -> list[Piece]:
+    """Pieces whose values, all kept for the backward passes, fit the predictor's memory limit; at least one input and
+    one direction each."""
+    shapes = predictor.network.shapes
+    values = sum(math.prod(shapes[node.name]) for node in predictor.network.nodes)
+    inputs, directions = len(predictor.inputs), predictor.directions.shape[1]
+    room = max(1, predictor.memory_limit // (_KEPT * values * predictor.inputs.element_size()) - 1)
+    together = directions if predictor.is_exact else min(directions, room)
+    some = max(1, room // together)
+    if some >= inputs and together == directions:
+        return [Piece(part=slice(None))]
+    return [
+        Piece(part=slice(i, i + some), directions=None if together == directions else slice(d, d + together))
+        for i in range(0, inputs, some)
+        for d in range(0, directions, together)
+    ]
 
 
 def work_of(predictor: Predictor) -> int:
