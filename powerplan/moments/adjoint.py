@@ -128,7 +128,7 @@ class _Tally:
     def _shared_gain(self, name: str, crossbar: CrossbarTrace, adjoint: Tensor) -> None:
         moments = crossbar.moments
         columns = self._columns(crossbar, adjoint)
-        variance = moments.hardware.column_gain_std**2
+        variance = (moments.compensation * moments.hardware.column_gain_std) ** 2
         for currents in moments.currents(crossbar.input_mean, crossbar.input_variance):
             mean = moments.map.as_columns(currents.mean)
             apart = moments.map.as_columns(currents.square) - mean**2

@@ -4,14 +4,15 @@ A crossbar operation reads its array at P positions, x_p the values at its rows 
 :mod:`powerplan.network.array_maps`). With the voltage gain v_j of row j, v̂ their geometric mean, r_j = v̂/v_j,
 G±_ij = G_min + c_i r_j max(±W_ij, 0), device means g± and variances s±², row voltages v_j x_j + n_j:
 
-    W̄_ij = (g⁺_ij − g⁻_ij)/(c_i r_j)                                     mean weight
-    V_ij = (s⁺² + s⁻²)_ij/(c_i r_j)²                                     its variance
-    q_pi = Σ_j V_ij (m_pj + σ_V²/v_j²)  +  T σ_I²/(c_i v̂)²               programming noise, read noise of T row tiles
+    W̄_ij = α (g⁺_ij − g⁻_ij)/(c_i r_j)                                   mean weight
+    V_ij = α² (s⁺² + s⁻²)_ij/(c_i r_j)²                                  its variance
+    q_pi = Σ_j V_ij (m_pj + σ_V²/v_j²)  +  T (α σ_I/(c_i v̂))²            programming noise, read noise of T row tiles
          + σ_g² Σ_t (E[Y⁺_pti²] + E[Y⁻_pti²])                            gain error of every physical column
     array power = Σ_pij v_j² (g⁺ + g⁻)_ij (m_pj + σ_V²/v_j²),            m_pj = E[x_pj²]
     TIA power   = R_f v̂² Σ_pti c_i² (E[Y⁺_pti²] + E[Y⁻_pti²])
 
-where Y±_pti = Σ_j g±_ij/(c_i r_j) x_pj, j in tile t, is a column's current in units of the output.
+where Y±_pti = Σ_j g±_ij/(c_i r_j) x_pj, j in tile t, is a column's current in units of the output. α is the gain of
+drift compensation, the layer's total conductance just after programming over that now; 1 without it.
 
 Row noise is shared by all columns: it is an independent error of variance σ_V²/v_j² on each input x_pj, passed on
 by W̄. One device of each pair holds |W|, the other sits at G_min: statistics are computed once per weight.
@@ -28,7 +29,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from powerplan.hardware.devices import idle_device_moments
+from powerplan.hardware.devices import idle_device_moments, start_idle_mean
 from powerplan.hardware.hardware import Hardware
 from powerplan.hardware.tiling import row_tiles
 from powerplan.moments.weights import weight_moments
@@ -106,6 +107,7 @@ class CrossbarMoments:
         mean_weight: W̄ (n_out, n_in).
         weight_variance: V, broadcasts to (n_out, n_in).
         row_conductance: Σ_i (g⁺ + g⁻)_ij (G, n_in) [S].
+        compensation: α ().
     """
 
     crossbar: Crossbar
@@ -116,6 +118,7 @@ class CrossbarMoments:
     mean_weight: Tensor
     weight_variance: Tensor
     row_conductance: Tensor
+    compensation: Tensor | float = 1.0
 
     @classmethod
     def at(cls, crossbar: Crossbar, hardware: Hardware, conductance: Tensor, voltage: Tensor) -> CrossbarMoments:
@@ -126,8 +129,14 @@ class CrossbarMoments:
         decode_v = voltage.log().mean().exp() if voltage.dim() else voltage
         r = decode_v / v if voltage.dim() else None
         size = crossbar.weight.shape[0] // groups
+        idle = size * idle_device_moments(hardware)[0]
+        compensation: Tensor | float = 1.0
         if hardware.shifts_mean or not hardware.has_constant_programming_noise:
-            mean_weight, variance, held = weight_moments(crossbar.weight, crossbar.sign, c, r, hardware, groups)
+            mean_weight, variance, held, start = weight_moments(crossbar.weight, crossbar.sign, c, r, hardware, groups)
+            if hardware.drift_compensation:
+                pairs = groups * n_in
+                compensation = (start.sum() + pairs * size * start_idle_mean(hardware)) / (held.sum() + pairs * idle)
+                mean_weight, variance = mean_weight * compensation, variance * compensation**2
         else:  # W̄ = W exactly, and every device has the same variance
             mean_weight = crossbar.weight
             variance = 2 * hardware.programming_noise_std**2 / c**2
@@ -148,7 +157,8 @@ class CrossbarMoments:
             decode_v=decode_v,
             mean_weight=mean_weight,
             weight_variance=variance,
-            row_conductance=held + size * idle_device_moments(hardware)[0],
+            row_conductance=held + idle,
+            compensation=compensation,
         )
 
     @property
@@ -211,7 +221,7 @@ class CrossbarMoments:
         if self.hardware.column_gain_std:
             squares = [currents.square for currents in self.currents(mean, variance)]
             total = torch.stack(squares).sum(0)
-            column_gain = self.hardware.column_gain_std**2 * self.map.gather_columns(total)
+            column_gain = (self.compensation * self.hardware.column_gain_std) ** 2 * self.map.gather_columns(total)
         return Injected(programming=programming, read=read, column_gain=column_gain)
 
     def currents(self, mean: Tensor, variance: Tensor, covariance: Tensor | None = None) -> Iterator[Currents]:
@@ -228,12 +238,13 @@ class CrossbarMoments:
             else self.c * (self.decode_v / self.v).repeat_interleave(self.map.n_out // self.map.groups, 0)
         )
         # variance of the device that holds |W|, beyond that of an idle one
-        spread = self.weight_variance * gain**2 - 2 * idle_variance
+        spread = self.weight_variance * (gain / self.compensation) ** 2 - 2 * idle_variance
+        stored = self.mean_weight / self.compensation
         for tile in row_tiles(self.map.n_in, self.hardware.array_rows):
             inside = torch.zeros_like(self.mean_weight[0])
             inside[tile] = 1
             for side in (1, -1):
-                g = (idle / gain + (side * self.mean_weight).clamp(min=0)) * inside
+                g = (idle / gain + (side * stored).clamp(min=0)) * inside
                 s = (idle_variance + spread * (side * self.crossbar.sign).clamp(min=0)) / gain**2 * inside
                 first = self.map.apply_columns(mean, g)
                 # E[Y²] = (g x̄)² + g² Var x + s² E[x²], the noise of the rows counted with Var x
@@ -264,4 +275,4 @@ class CrossbarMoments:
         scale = self.map.columns_view((self.c * self.decode_v).reshape(-1).expand(self.map.n_out)) ** 2
         for currents in self.currents(mean, variance, covariance):
             total = total + (scale * currents.square).sum()
-        return resistance * total / mean.shape[0]
+        return resistance * (1 + self.hardware.column_gain_std**2) * total / mean.shape[0]

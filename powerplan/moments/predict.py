@@ -34,6 +34,7 @@ def predict(
     dtype: str = "float64",
     device: str = "cpu",
     output_combinations: int | None = None,
+    marginal_fields: int | None = None,
     seed: int = 0,
     memory_limit: int = MEMORY_LIMIT,
     progress: Callable[[float], None] | None = None,
@@ -51,7 +52,10 @@ def predict(
         output_combinations: random ±1 combinations of the outputs whose adjoints are pulled back, >= 2; 0 = every
             output by itself; None = every output of up to 64, else 16 combinations. With combinations ``mse`` is
             unbiased with a standard error of its own, and there is no output covariance.
-        seed: of the combinations.
+        marginal_fields: random fields that correct the marginal variances inside activation formulas for correlations
+            (devices that serve several positions, residual joins), 0 = none; None = 16 to 256 where there
+            are any.
+        seed: of combinations and fields, >= 0.
         memory_limit: bytes that the inputs worked on at a time may take, roughly; at least one input is.
         progress: called with the fraction done.
 
@@ -61,7 +65,7 @@ def predict(
     choice("method", method, METHODS)
     choice("dtype", dtype, ("float64", "float32"))
     torch_device(device)
-    check_prediction_options(output_combinations, seed, memory_limit)
+    check_prediction_options(output_combinations, marginal_fields, seed, memory_limit)
     inputs = check_inputs(inputs, network.input_shape)
     gains.check(network, hardware)
     with torch.no_grad():
@@ -73,6 +77,7 @@ def predict(
             dtype=getattr(torch, dtype),
             device=device,
             output_combinations=output_combinations,
+            marginal_fields=marginal_fields,
             seed=seed,
             memory_limit=memory_limit,
         )
@@ -80,12 +85,15 @@ def predict(
         return report(predictor, gains, progress)
 
 
-def check_prediction_options(output_combinations: object, seed: object, memory_limit: object) -> None:
+def check_prediction_options(
+    output_combinations: object, marginal_fields: object, seed: object, memory_limit: object
+) -> None:
     """Refuse options that are no whole numbers in range."""
     check = Checker()
     fields = [("seed", seed, 0), ("memory_limit", memory_limit, 1)]
-    if output_combinations is not None:
-        fields.append(("output_combinations", output_combinations, 0))
+    for field, given in (("output_combinations", output_combinations), ("marginal_fields", marginal_fields)):
+        if given is not None:
+            fields.append((field, given, 0))
     for field, value, least in fields:
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
             check.fail(field, value, f"an integer >= {least}", f"Give {field} as an integer.")
@@ -103,6 +111,7 @@ def report(predictor: Predictor, gains: Gains, progress: Callable[[float], None]
     """The prediction of a ready predictor at given gains, a part of the inputs at a time."""
     with torch.no_grad():
         programmed = predictor.program(*predictor.gain_tensors(gains))
+        predictor = predictor.corrected(programmed)
         found = []
         for part in predictor.parts:
             found.append(_Part.of(predictor, predictor.moments(programmed, part, full=True), part))

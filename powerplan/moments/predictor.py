@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,7 +18,10 @@ from powerplan.hardware.gains import Gains
 from powerplan.hardware.hardware import Hardware
 from powerplan.moments.adjoint import Source, sweep
 from powerplan.moments.crossbar import Crossbar, CrossbarMoments
-from powerplan.moments.trace import Trace, full_covariance, mean_field
+from powerplan.moments.joint import full_covariance, joint_entries
+from powerplan.moments.marginals import NONE, Corrections, enough_fields, estimate_corrections, needs_corrections
+from powerplan.moments.reorder import maxima_first
+from powerplan.moments.trace import Trace, mean_field
 from powerplan.network.forward import ideal_pass
 from powerplan.network.graph import Network
 
@@ -67,6 +70,9 @@ class Predictor:
         directions: directions of the output that adjoints are pulled back from: (1, K, K), the outputs themselves, or
             (B, C, K), random combinations with entries ±1/√K.
         memory_limit: bytes that one part of a prediction may take, roughly; see :meth:`parts`.
+        fields: random fields that correct marginal variances, 0 = none; see :mod:`powerplan.moments.marginals`.
+        seed: of combinations and fields.
+        corrections: of marginal variances.
     """
 
     network: Network
@@ -78,6 +84,9 @@ class Predictor:
     is_exact: bool
     directions: Tensor
     memory_limit: int = MEMORY_LIMIT
+    fields: int = 0
+    seed: int = 0
+    corrections: Corrections = NONE
 
     @classmethod
     def of(
@@ -90,6 +99,7 @@ class Predictor:
         dtype: torch.dtype = torch.float64,
         device: str = "cpu",
         output_combinations: int | None = None,
+        marginal_fields: int | None = None,
         seed: int = 0,
         memory_limit: int = MEMORY_LIMIT,
     ) -> Predictor:
@@ -98,16 +108,24 @@ class Predictor:
         Args:
             output_combinations: random combinations of the outputs, 0 = every output by itself;
                 None = every output of up to 64, else 16 combinations.
-            seed: of the combinations.
+            marginal_fields: random fields that correct marginal variances for correlations, 0 = none; None = 16
+                to 256 where errors of one origin meet (positions that share devices, joins).
+            seed: of combinations and fields.
         """
+        network = maxima_first(network)
         outputs = math.prod(network.output_shape)
         combinations = output_combinations
         if combinations is None:
             combinations = 0 if outputs <= MOST_EXACT_OUTPUTS else DEFAULT_COMBINATIONS
+        fields = marginal_fields
+        if fields is None:
+            fields = enough_fields(network) if needs_corrections(network) else 0
         return cls(
             network=network,
             hardware=hardware,
             method=method,
+            fields=fields if method == "linearized" else 0,
+            seed=seed,
             crossbars=Crossbar.all_of(network, dtype, device),
             inputs=torch.as_tensor(np.array(inputs), dtype=dtype, device=device),
             ideal=ideal_pass(network, inputs, device=device).output.to(device),
@@ -137,6 +155,17 @@ class Predictor:
             for crossbar, c, v in zip(self.crossbars, conductance, voltage, strict=True)
         ]
 
+    def corrected(self, programmed: Sequence[CrossbarMoments]) -> Predictor:
+        """The predictor with marginal variances corrected as they must be at these gains; itself without fields."""
+        if not self.fields:
+            return self
+        widest = max(math.prod(shape) for shape in self.network.shapes.values())
+        room = max(1, self.memory_limit // (_FIELD_TENSORS * widest * self.inputs.element_size()))
+        batch = min(len(self.inputs), _MOST_POOLED, max(1, room // self.fields))
+        fields = min(self.fields, max(1, room // batch))
+        found = estimate_corrections(self.network, programmed, self.inputs[:batch], fields=fields, seed=self.seed)
+        return replace(self, corrections=found)
+
     @cached_property
     def parts(self) -> tuple[slice, ...]:
         """The inputs divided so that the moments of one part, with all its directions, fit the memory limit."""
@@ -145,7 +174,7 @@ class Predictor:
         per_input = _KEPT_TENSORS * sum(sizes)
         directions = self.directions.shape[1]
         if self.method == "covariance":
-            per_input += 4 * max(sizes) ** 2
+            per_input += joint_entries(self.network)
         else:
             per_input += 4 * directions * max(sizes)
         step = max(1, self.memory_limit // (per_input * self.inputs.element_size()))
@@ -159,8 +188,10 @@ class Predictor:
         ``full`` adds what only a report needs: the output covariance and the bias by layer.
         """
         x = self.inputs[part]
-        forward = full_covariance if self.method == "covariance" else mean_field
-        trace = forward(self.network, programmed, x)
+        if self.method == "covariance":
+            trace = full_covariance(self.network, programmed, x)
+        else:
+            trace = mean_field(self.network, programmed, x, self.corrections.apply, self.corrections.correlations)
         directions = self.directions if self.is_exact else self.directions[part]
         adjoints = sweep(self.network, trace, directions, full=full)
         if self.method == "linearized":
@@ -187,6 +218,10 @@ class Predictor:
         )
 
 
+#: live tensors of the size of the largest value for every field
+_FIELD_TENSORS = 4
+#: inputs over which corrections are pooled
+_MOST_POOLED = 8
 #: tensors of the size of a value kept for every node of a traced network, about
 _KEPT_TENSORS = 5
 

@@ -6,14 +6,16 @@ operation its linearisation. ``mean_field`` carries marginal variances (activati
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from powerplan.moments.crossbar import CrossbarMoments, Injected
-from powerplan.moments.rules import Linearized, linearize
+from powerplan.moments.rules import Linearized
+from powerplan.moments.rules.maxima import linearize_joint
 from powerplan.network.graph import INPUT, Network
 
 
@@ -44,8 +46,17 @@ class Trace:
     output_covariance: Tensor | None
 
 
-def mean_field(network: Network, crossbars: Sequence[CrossbarMoments], inputs: Tensor) -> Trace:
-    """Mean and marginal variance of every node for inputs (B, *shape), activations taken as independent."""
+def mean_field(
+    network: Network,
+    crossbars: Sequence[CrossbarMoments],
+    inputs: Tensor,
+    correct: Callable[[str, Tensor], Tensor] = lambda name, variance: variance,
+    correlations: Mapping[str, Tensor] = MappingProxyType({}),
+) -> Trace:
+    """Mean and marginal variance of every node for inputs (B, *shape), activations taken as independent.
+
+    ``correct`` is applied to every node's name and variance; ``correlations`` are those in the windows of max-pooling.
+    """
     known = {c.crossbar.name: c for c in crossbars}
     values: dict[str, tuple[Tensor, Tensor]] = {INPUT: (inputs, torch.zeros_like(inputs))}
     arrays: dict[str, CrossbarTrace] = {}
@@ -54,13 +65,15 @@ def mean_field(network: Network, crossbars: Sequence[CrossbarMoments], inputs: T
         arriving = [values[name] for name in node.inputs]
         if node.op.is_crossbar:
             ((mean, variance),) = arriving
-            arrays[node.name] = step = crossbar_step(
-                known[node.name], mean, variance, exact_input=node.inputs[0] not in network.noisy
-            )
+            step = crossbar_step(known[node.name], mean, variance, exact_input=node.inputs[0] not in network.noisy)
+            arrays[node.name] = step = replace(step, variance=correct(node.name, step.variance))
             values[node.name] = (step.mean, step.variance)
         else:
-            digital[node.name] = made = linearize(node.op, [m for m, _ in arriving], [v for _, v in arriving])
-            values[node.name] = (made.mean, made.variance)
+            digital[node.name] = made = linearize_joint(
+                node.op, [m for m, _ in arriving], [v for _, v in arriving], correlations.get(node.name)
+            )
+            # a constant comes in float64
+            values[node.name] = (made.mean.to(inputs), correct(node.name, made.variance.to(inputs)))
         for name in network.last_readers.get(node.name, ()):
             if name != network.output:
                 del values[name]
@@ -92,53 +105,4 @@ def crossbar_step(moments: CrossbarMoments, mean: Tensor, variance: Tensor, *, e
         injected=injected,
         array_power=moments.array_power(mean, variance),
         tia_power=moments.tia_power(mean, variance),
-    )
-
-
-def full_covariance(network: Network, crossbars: Sequence[CrossbarMoments], inputs: Tensor) -> Trace:
-    """Mean and full covariance of every node for inputs (B, *shape): Σ' = W̄ΣW̄ᵀ + diag(q) at a crossbar."""
-    from powerplan.moments.rules import propagate
-
-    known = {c.crossbar.name: c for c in crossbars}
-    width = inputs.flatten(1).shape[1]
-    still = torch.zeros(inputs.shape[0], width, width, dtype=inputs.dtype, device=inputs.device)
-    values: dict[str, tuple[Tensor, Tensor]] = {INPUT: (inputs, still)}
-    arrays: dict[str, CrossbarTrace] = {}
-    digital: dict[str, Linearized] = {}
-    for node in network.nodes:
-        mean, covariance = values[node.inputs[0]]
-        variance = covariance.diagonal(dim1=-2, dim2=-1).reshape(mean.shape)
-        if node.op.is_crossbar:
-            moments = known[node.name]
-            weight = moments.mean_weight
-            injected = moments.injected(mean, variance)
-            joint = torch.diag_embed(injected.total)
-            if node.inputs[0] != INPUT:
-                joint = joint + weight @ covariance @ weight.T
-            if moments.has_row_noise:
-                noise = moments.row_noise * torch.ones_like(weight[0])
-                joint = joint + (weight * noise) @ weight.T
-            arrays[node.name] = CrossbarTrace(
-                moments=moments,
-                input_mean=mean,
-                input_variance=variance,
-                mean=moments.mean(mean),
-                variance=joint.diagonal(dim1=-2, dim2=-1),
-                covariance=joint,
-                injected=injected,
-                array_power=moments.array_power(mean, variance),
-                tia_power=moments.tia_power(mean, variance, covariance),
-            )
-            values[node.name] = (arrays[node.name].mean, joint)
-        else:
-            digital[node.name] = step = linearize(node.op, (mean,), (variance,))
-            flat, joint = propagate(node.op, mean.flatten(1), covariance)
-            values[node.name] = (flat.reshape(step.mean.shape), joint)
-    mean, covariance = values[network.output]
-    return Trace(
-        crossbars=arrays,
-        digital=digital,
-        output_mean=mean.flatten(1),
-        output_variance=covariance.diagonal(dim1=-2, dim2=-1),
-        output_covariance=covariance,
     )

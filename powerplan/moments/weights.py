@@ -12,13 +12,14 @@ automatic differentiation of the device model on each block, so any device model
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from powerplan.hardware.devices import device_moments, idle_device_moments
+from powerplan.hardware.devices import device_moments, idle_device_moments, start_moments
 from powerplan.hardware.hardware import Hardware
 
 #: bytes of a block of rows: small enough for the cache, large enough to hide the cost of a call
@@ -26,11 +27,13 @@ _BLOCK_BYTES = 1 << 18
 
 
 class WeightMoments(NamedTuple):
-    """Mean weight W̄ and its variance V, both (n_out, n_in), and g(G) summed over the columns of each group, (G, n_in)."""
+    """Mean weight W̄ and its variance V, both (n_out, n_in); g(G), now and just after programming, summed over the
+    columns of each group, (G, n_in); the latter zero unless drift is compensated."""
 
     mean: Tensor
     variance: Tensor
     held: Tensor
+    start: Tensor
 
 
 def weight_moments(
@@ -52,19 +55,25 @@ class _WeightMoments(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, weight: Tensor, sign: Tensor, c: Tensor, r: Tensor | None, hardware: Hardware, groups: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         derivative = c.requires_grad or (r is not None and r.requires_grad)
         idle, idle_variance = idle_device_moments(hardware)
         mean, variance = torch.empty_like(weight), torch.empty_like(weight)
-        slopes = tuple(torch.empty_like(weight) for _ in range(3)) if derivative else None
-        held_sum = weight.new_zeros(groups, weight.shape[1])
+        compensated = hardware.drift_compensation
+        slopes = tuple(torch.empty_like(weight) for _ in range(3 + compensated)) if derivative else None
+        held_sum, start_sum = weight.new_zeros(2, groups, weight.shape[1]).unbind()
         for part, members in _blocks(weight, groups):
             magnitude, signs = weight[part].abs(), sign[part]
             gain = c[part] if c.dim() else c
             if r is not None:
                 gain = gain * r[members].repeat_interleave(len(magnitude) // len(r[members]), 0)
             target = (magnitude * gain).add_(hardware.conductance_min)
-            held, spread, held_slope, spread_slope = _device(hardware, target, derivative)
+            (held, held_slope), (spread, spread_slope) = _device(device_moments, hardware, target, derivative)
+            if compensated:
+                (start, start_slope), _ = _device(start_moments, hardware, target, derivative)
+                start_sum[members] += start.view(members.stop - members.start, -1, start.shape[1]).sum(1)
+                if slopes is not None:
+                    torch.mul(magnitude, start_slope, out=slopes[3][part])
             held_sum[members] += held.view(members.stop - members.start, -1, held.shape[1]).sum(1)
             shifted = (held - idle).div_(gain)
             torch.mul(shifted, signs, out=mean[part])
@@ -74,31 +83,31 @@ class _WeightMoments(torch.autograd.Function):
                 torch.mul(magnitude, held_slope, out=slopes[2][part])
                 torch.mul((slopes[2][part] - shifted).div_(gain), signs, out=slopes[0][part])
                 torch.sub(magnitude * spread_slope / (gain * gain), total.mul_(2 / gain), out=slopes[1][part])
-        ctx.groups, ctx.has_rows = groups, r is not None
+        ctx.groups, ctx.has_rows, ctx.compensated = groups, r is not None, compensated
         if slopes is not None:
             ctx.save_for_backward(*slopes, c, *(() if r is None else (r,)))
-        return mean, variance, held_sum
+        return mean, variance, held_sum, start_sum
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor, Tensor | None, None, None]:
-        by_mean, by_variance, by_held, c, *rows = ctx.saved_tensors
-        to_mean, to_variance, to_held = gradients
+        by_mean, by_variance, *by_sums = ctx.saved_tensors[: 3 + ctx.compensated]
+        c, *rows = ctx.saved_tensors[3 + ctx.compensated :]
+        to_mean, to_variance, *to_sums = gradients
         total = (to_mean * by_mean).addcmul_(to_variance, by_variance)
-        total.view(ctx.groups, -1, total.shape[1]).addcmul_(
-            to_held.unsqueeze(1), by_held.view(ctx.groups, -1, total.shape[1])
-        )
+        grouped = total.view(ctx.groups, -1, total.shape[1])
+        for to_sum, by_sum in zip(to_sums, by_sums, strict=False):
+            grouped.addcmul_(to_sum.unsqueeze(1), by_sum.view_as(grouped))
         to_c, to_r = total, None
         if ctx.has_rows:
             r = rows[0]
-            grouped = total.view(ctx.groups, -1, total.shape[1])
             to_c = (grouped * r.unsqueeze(1)).view_as(total)
             to_r = ((total * c).view_as(grouped)).sum(1)
         return None, None, to_c.sum(-1, keepdim=True) if c.dim() else to_c.sum(), to_r, None, None
 
 
 def _blocks(weight: Tensor, groups: int) -> list[tuple[slice, slice]]:
-    """Blocks of rows of the matrix that stay in the cache, and the groups they belong to: one, or several whole ones."""
+    """Blocks of rows of the matrix that stay in the cache, and the groups they are of: one, or several whole ones."""
     rows = max(1, _BLOCK_BYTES // (weight.element_size() * weight.shape[1]))
     size = weight.shape[0] // groups
     if rows > size:
@@ -112,19 +121,21 @@ def _blocks(weight: Tensor, groups: int) -> list[tuple[slice, slice]]:
     ]
 
 
-def _device(hardware: Hardware, target: Tensor, derivative: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Device mean and variance at targets, and their derivatives in the target (zeros if not asked for)."""
+def _device(
+    moments: Callable[[Hardware, Tensor], tuple[Tensor, Tensor]], hardware: Hardware, target: Tensor, derivative: bool
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Device mean and variance at targets, each with its derivative in the target (of no use if not asked for)."""
     if not derivative:
         with torch.no_grad():
-            mean, variance = device_moments(hardware, target)
-        return mean, variance, target, target
+            mean, variance = moments(hardware, target)
+        return (mean, target), (variance, target)
     with torch.enable_grad():
         point = target.detach().requires_grad_()
-        mean, variance = device_moments(hardware, point)
+        found = moments(hardware, point)
         mean_slope, variance_slope = (
             torch.autograd.grad(value.sum(), point, retain_graph=True, materialize_grads=True)[0]
             if value.requires_grad
             else torch.zeros_like(target)
-            for value in (mean, variance)
+            for value in found
         )
-    return mean.detach(), variance.detach(), mean_slope, variance_slope
+    return (found[0].detach(), mean_slope), (found[1].detach(), variance_slope)

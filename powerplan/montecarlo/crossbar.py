@@ -1,14 +1,17 @@
-"""A linear layer on a crossbar of random devices.
+"""A crossbar operation on random devices.
 
-    G±_ij ~ N(g±_ij, s²(g±_ij)) independent, clipped at zero or not,   g±_ij = G_min + c_i max(±W_ij, 0)
-    V_j   = v x_j + n^V_j,   n^V_j ~ N(0, σ_V²) fresh in every read
-    I±_i  = Σ_j G±_ij V_j
-    z_i   = (I⁺_i − I⁻_i + n_i) / (c_i v) + b_i,   n_i ~ N(0, σ_I²) fresh in every read
+    G±_ij random (see :mod:`powerplan.hardware.devices`) with target G_min + c_i r_j max(±W_ij, 0),   r_j = v̂/v_j
+    V_pj  = v_j x_pj + n^V_pj,   n^V ~ N(0, σ_V²) fresh in every read
+    I±_pti = (1 + ε±_ti) Σ_{j in tile t} G±_ij V_pj,   ε ~ N(0, σ_g²) once per physical column
+    z_pi  = α Σ_t (I⁺_pti − I⁻_pti + n_pti) / (c_i v̂) + b_i,   n ~ N(0, σ_I²) fresh in every read
 
-    array power = Σ_ij (G⁺_ij + G⁻_ij) mean(v² x_j² + σ_V²)      mean over the batch; E over n^V in closed form
-    TIA power   = R_f Σ_i mean((I⁺_i)² + (I⁻_i)²)
+    array power = Σ_pij (G⁺_ij + G⁻_ij) mean(v_j² x_pj² + σ_V²)      mean over the batch; E over n^V in closed form
+    TIA power   = R_f Σ_pti mean((I⁺_pti)² + (I⁻_pti)²)
 
-Devices are held as G_ij / c_i, in units of weight, so that the product with x is z itself and single
+at every position p, with devices that are the same at all positions (``mapping="shared"``) or drawn for each
+("unrolled"). α is the gain of drift compensation: total conductance at the start over that now.
+
+Devices are held as G_ij / (c_i r_j), in units of weight, so that the product with x is z itself and single
 precision never sees the scale of a conductance.
 """
 
@@ -22,147 +25,290 @@ import numpy as np
 import torch
 
 from powerplan.hardware import Hardware
-from powerplan.hardware.devices import program, programming_variance
+from powerplan.hardware.devices import Devices
+from powerplan.hardware.gains import Gain, reference_voltage
+from powerplan.hardware.tiling import row_tiles
 from powerplan.montecarlo.streams import Streams
-from powerplan.network import Linear
+from powerplan.network import CrossbarOp
+from powerplan.network.array_maps import array_map
 
 #: devices of one draw worked on at a time (more do not fit the caches, fewer do not pay for the calls)
-TILE_DEVICES = 1 << 18
+BLOCK_DEVICES = 1 << 18
 
 
 class Crossbar:
     """The devices of one layer: programmed and read in one go, for several draws at once.
 
     Args:
-        op: the layer.
+        op: the operation.
+        input_shape: of one value, without batch.
         conductance: conductance gain c [S per unit weight], a float or (n_out,).
-        voltage: voltage gain v [V per unit activation].
+        voltage: voltage gain v [V per unit activation], a float or (n_rows,).
     """
 
     def __init__(
         self,
-        op: Linear,
-        conductance: float | np.ndarray,
-        voltage: float,
+        op: CrossbarOp,
+        input_shape: tuple[int, ...],
+        conductance: Gain,
+        voltage: Gain,
         hardware: Hardware,
         *,
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        self.hardware, self.voltage = hardware, voltage
-        self.n_out, self.n_in = op.n_out, op.n_in
-        gain = torch.as_tensor(np.array(conductance, dtype=np.float64)).reshape(-1, 1)
-        weight = torch.as_tensor(np.array(op.weight, dtype=np.float64))
-        target = hardware.conductance_min + gain * torch.stack([weight.clamp(min=0), (-weight).clamp(min=0)])
-        std = programming_variance(hardware, target).sqrt()
-        target_weight, std_weight = (target / gain).to(device, dtype), _collapsed(std / gain).to(device, dtype)
-        self._noisy_devices = bool(std.any())
+        self.hardware, self.map = hardware, array_map(op, input_shape)
+        groups, n_in = op.groups, op.n_in
+        self._arrays = self.map.positions if hardware.mapping == "unrolled" else 1
+        reference = reference_voltage(voltage)
+        volts = torch.as_tensor(np.broadcast_to(np.asarray(voltage, dtype=np.float64), (op.n_rows,)).copy())
+        volts = volts.view(groups, 1, n_in)
+        c = torch.as_tensor(np.broadcast_to(np.asarray(conductance, dtype=np.float64), (op.n_out,)).copy())
+        c = c.view(groups, -1, 1)
+        # a unit per device only where rows differ: what is constant is cheaper
+        unit = c * (reference / volts) if np.ndim(voltage) else c
+        weight = torch.as_tensor(np.array(op.matrix, dtype=np.float64)).view(groups, -1, n_in)
+        target = hardware.conductance_min + unit * torch.stack([weight.clamp(min=0), (-weight).clamp(min=0)])
         self._bias = None if op.bias is None else torch.as_tensor(np.array(op.bias)).to(device, dtype)
-        self._read_std = (hardware.read_noise_std / (gain[:, 0] * voltage)).to(device, dtype)
-        gain = gain.to(device, dtype)
-        self._input_std = hardware.input_noise_std / voltage
-        # At least two columns in a tile where there are two: the product with one column is rounded differently.
-        tiles = max(1, min(self.n_out // 2, -(-2 * self.n_out * self.n_in // TILE_DEVICES)))
-        edges = [round(k * self.n_out / tiles) for k in range(tiles + 1)]
-        self._tiles = [
-            _Tile(
-                target=target_weight[:, a:b],
-                std=_columns(std_weight, 1, a, b),
-                gain=_columns(gain, 0, a, b),
-            )
-            for a, b in itertools.pairwise(edges)
+        self._row_tiles = row_tiles(n_in, hardware.array_rows)
+        #: σ_V/v_j and v_j², (G, 1, n)
+        self._input_std = (hardware.input_noise_std / volts).to(device, dtype)
+        self._square_volts = (volts**2).to(device, dtype)
+        self._read_std = (
+            (math.sqrt(len(self._row_tiles)) * hardware.read_noise_std / (c * reference))
+            .mT.to(device, dtype)
+            .contiguous()
+        )
+        self._blocks = [
+            _Block.of(hardware, target, unit, c * reference, part, dtype=dtype, device=device)
+            for part in _parts(groups, op.n_out // groups, n_in)
         ]
-        self.tile_devices = max(tile.target.numel() for tile in self._tiles)
+        self.block_devices = max(block.shape.numel() for block in self._blocks)
+
+    @property
+    def positions(self) -> int:
+        """Reads of one inference."""
+        return self.map.positions
 
     def scratch_elements(self, batch: int) -> int:
         """Numbers held for one draw and ``batch`` inputs during :meth:`read`, its input and output not counted."""
-        rows = batch * self.n_in if self._input_std else 0
-        columns = batch * self.n_out if self.hardware.read_noise_std else 0
-        currents = batch * self.tile_devices // self.n_in if self.hardware.feedback_resistance else batch * self.n_out
-        return 3 * self.tile_devices + 2 * max(rows, columns) + currents
+        reads = batch * self.positions
+        rows = reads * self.map.groups * self.map.n_in
+        columns = reads * self.map.n_out
+        gathered = rows if rows != batch * math.prod(self.map.input_shape) else 0
+        noise = 2 * max(rows if self._has_row_noise else 0, columns if self.hardware.read_noise_std else 0)
+        sides = 2 if self.hardware.feedback_resistance else 0
+        copies = 3 + (self.hardware.drift_compensation is True) + len(self._row_tiles) * (sides > 0)
+        return copies * self.block_devices + gathered + noise + (1 + sides) * columns
 
-    def mean_square_voltage(self, x: torch.Tensor) -> torch.Tensor:
-        """Mean over the batch of E[V_j²] [V²], (D, n_in), for activations x (D, B, n_in)."""
-        return x.square().mean(1).mul_(self.voltage * self.voltage).add_(self.hardware.input_noise_std**2)
+    @property
+    def _has_row_noise(self) -> bool:
+        return self.hardware.input_noise_std > 0
+
+    def rows(self, x: torch.Tensor) -> torch.Tensor:
+        """Values at the rows of every array, (D, A, G, R, n), for activations x (D, B, *input_shape).
+
+        A arrays (1, or one per position) are read R times each.
+        """
+        patches = self.map.patches(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # (D, B, G, P, n)
+        if self._arrays == 1:
+            return patches.transpose(1, 2).flatten(2, 3).unsqueeze(1)
+        return patches.permute(0, 3, 2, 1, 4)
+
+    def drive(self, rows: torch.Tensor) -> torch.Tensor:
+        """Sum over the reads of one inference of E[V_j²] [V²], (D, A, G, n), mean over the batch."""
+        reads = self.positions // self._arrays
+        mean = rows.square().mean(3).mul_(reads)
+        return mean.mul_(self._square_volts[:, 0]).add_(reads * self.hardware.input_noise_std**2)
 
     def read(
-        self, x: torch.Tensor, mean_square_voltage: torch.Tensor, streams: Streams, scratch: Scratch
+        self, rows: torch.Tensor, drive: torch.Tensor, streams: Streams, scratch: Scratch
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Program the devices of every draw and pass the batch through them.
 
         Args:
-            x: (D, B, n_in) activations of each draw, or (1, B, n_in) if all draws share them.
-            mean_square_voltage: of ``x``.
+            rows: of each draw (D, A, G, R, n), or (1, ...) if all draws share them; see :meth:`rows`.
+            drive: of ``rows``.
             streams: of D draws.
 
         Returns:
-            z (D, B, n_out) and the power [W] of one inference in each draw, (D,).
+            z (D, B, *output_shape) and the power [W] of one inference in each draw, (D,).
         """
-        hardware, draws, batch = self.hardware, streams.draws, x.shape[1]
-        if self._input_std:
-            noise = streams.normal_(scratch.normals((draws, batch, self.n_in)))
-            x = torch.add(x, noise.to(x.dtype), alpha=self._input_std)
-        x = x.expand(draws, -1, -1)
-        columns, by_row, tia = [], [], []
-        for tile in self._tiles:
-            devices = self._program(tile, streams, scratch)
-            if hardware.feedback_resistance is None:
-                pair = torch.sub(devices[:, 0], devices[:, 1], out=scratch.values("pair", devices[:, 0].shape))
-                columns.append(_product(x, pair))
-            else:
-                currents = torch.bmm(x, devices.flatten(1, 2).transpose(1, 2)).view(draws, batch, 2, -1)
-                columns.append(currents[:, :, 0] - currents[:, :, 1])
-                squares = currents.square_().mean(1).mul_((self.voltage * tile.gain[:, 0]) ** 2)
-                tia.append(squares.flatten(1).sum(1))
-            by_row.append(self._conductance_by_row(devices, tile, scratch))
-        power = sum(by_row[1:], by_row[0]).mul_(mean_square_voltage).sum(1)
-        if tia and hardware.feedback_resistance is not None:
-            power += hardware.feedback_resistance * sum(tia[1:], tia[0])
-        z = columns[0] if len(columns) == 1 else torch.cat(columns, dim=2)
-        if hardware.read_noise_std:
-            noise = streams.normal_(scratch.normals((draws, batch, self.n_out)))
-            z.add_(noise.to(z.dtype).mul_(self._read_std))
-        return (z if self._bias is None else z.add_(self._bias)), power
+        draws = streams.draws
+        if self._has_row_noise:
+            noise = streams.normal_(scratch.normals((draws, *rows.shape[1:])))
+            rows = torch.addcmul(rows, noise.to(rows.dtype), self._input_std)
+        rows = rows.expand(draws, *(-1,) * 4)
+        drive = drive.expand(draws, *(-1,) * 3)
+        columns, power, start, now = [], [], [], []
+        for array in range(self._arrays):
+            parts = []
+            for block in self._blocks:
+                found = self._read_block(block, rows[:, array], drive[:, array], streams, scratch)
+                parts.append(found.columns)
+                power.append(found.power)
+                start.append(found.start)
+                now.append(found.now)
+            columns.append(self._joined(parts))
+        z = columns[0].unsqueeze(1) if len(columns) == 1 else torch.stack(columns, 1)  # (D, A, G, R, o)
+        if self.hardware.read_noise_std:
+            noise = streams.normal_(scratch.normals(tuple(z.shape)))
+            z = torch.addcmul(z, noise.to(z.dtype), self._read_std)
+        if self.hardware.drift_compensation:
+            z = z * (sum(start[1:], start[0]) / sum(now[1:], now[0])).view(-1, 1, 1, 1, 1).to(z.dtype)
+        return self._value(z), sum(power[1:], power[0])
 
-    def _program(self, tile: _Tile, streams: Streams, scratch: Scratch) -> torch.Tensor:
-        """Devices (D, 2, columns of the tile, n_in) [unit weight]."""
-        if not self._noisy_devices:
-            return tile.target.expand(streams.draws, -1, -1, -1)
-        normals = streams.normal_(scratch.normals((streams.draws, *tile.target.shape)))
-        out = normals if normals.dtype == tile.target.dtype else scratch.values("devices", normals.shape)
-        return program(self.hardware, tile.target, tile.std, normals, out)
+    def _joined(self, parts: list[torch.Tensor]) -> torch.Tensor:
+        if len(parts) == 1:
+            return parts[0]
+        return torch.cat(parts, 1 if self.map.groups > 1 else 3)
 
-    def _conductance_by_row(self, devices: torch.Tensor, tile: _Tile, scratch: Scratch) -> torch.Tensor:
-        """Σ_i (G⁺_ij + G⁻_ij) over the columns of the tile, (D, n_in) [S]."""
+    def _value(self, z: torch.Tensor) -> torch.Tensor:
+        """The value (D, B, *output_shape) of columns (D, A, G, R, o), with its bias."""
+        draws, reads = z.shape[0], self.positions // self._arrays
+        batch = z.shape[3] // reads
+        if self._arrays == 1:
+            columns = z[:, 0].unflatten(2, (batch, reads)).transpose(1, 2)
+        else:
+            columns = z.permute(0, 3, 2, 1, 4)
+        value = self.map.add_bias(self.map.gather(columns.flatten(0, 1)), self._bias)
+        return value.unflatten(0, (draws, batch))
+
+    def _read_block(
+        self, block: _Block, rows: torch.Tensor, drive: torch.Tensor, streams: Streams, scratch: Scratch
+    ) -> _Found:
+        """Columns (D, g, R, o) of a block for rows (D, G, R, n), and its power (D,)."""
+        hardware = self.hardware
+        x, drive = rows[:, block.groups], drive[:, block.groups]
+        devices, start = block.program(streams, scratch)
+        if hardware.column_gain_std:
+            devices = self._with_column_gain(devices, streams, scratch)
+        tia = None
+        if hardware.feedback_resistance is None:
+            pair = torch.sub(devices[:, 0], devices[:, 1], out=scratch.values("pair", devices[:, 0].shape))
+            columns = _product(x, pair)
+        else:
+            # every row tile has amplifiers of its own
+            sides = []
+            squares = []
+            for tile in self._row_tiles:
+                currents = [_product(x[..., tile], devices[:, side][..., tile]) for side in (0, 1)]
+                sides.append(currents[0] - currents[1])
+                squares += [current.square_().sum(2) for current in currents]
+            columns = sum(sides[1:], sides[0])
+            batch = x.shape[2] // (self.positions // self._arrays)
+            total = sum(squares[1:], squares[0]).mul_(block.decode**2).flatten(1).sum(1)
+            tia = total.mul_(hardware.feedback_resistance / batch)
         # Sums over columns, not a matrix-vector product, which would round by the alignment of the draw in memory.
-        if len(tile.gain) == 1:
-            return devices.flatten(1, 2).sum(1).mul_(tile.gain)
         pair = torch.add(devices[:, 0], devices[:, 1], out=scratch.values("pair", devices[:, 0].shape))
-        return pair.mul_(tile.gain).sum(1)
+        by_row = pair.mul_(block.unit).sum(2)
+        power = by_row.mul(drive).flatten(1).sum(1)
+        totals = by_row.flatten(1).sum(1) if start is not None else power
+        before = start.mul_(block.unit).flatten(1).sum(1) if start is not None else power
+        return _Found(columns, power if tia is None else power + tia, before, totals)
+
+    def _with_column_gain(self, devices: torch.Tensor, streams: Streams, scratch: Scratch) -> torch.Tensor:
+        """Devices (D, 2, g, o, n) whose physical columns, one per row tile, have each a gain of their own."""
+        out = scratch.values("devices", devices.shape)
+        shape = (*devices.shape[:4], len(self._row_tiles))
+        error = (
+            streams.normal_(scratch.normals(shape, "gain errors"))
+            .to(devices.dtype)
+            .mul_(self.hardware.column_gain_std)
+            .add_(1)
+        )
+        for index, tile in enumerate(self._row_tiles):
+            torch.mul(devices[..., tile], error[..., index : index + 1], out=out[..., tile])
+        return out
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Tile:
-    """n columns of a crossbar: target (2, n, n_in) and std [weight], gain [S per unit weight].
+class _Block:
+    """Some columns of a crossbar.
 
-    std broadcasts to target, gain (n, 1) or (1, 1) to (n, n_in).
+    Attributes:
+        groups: of the operation that the columns belong to.
+        shape: (2, g, o, n) of its devices.
+        devices: draws them [unit weight].
+        unit: c r [S per unit weight], broadcasts to (g, o, n).
+        decode: c v̂ [S V], (g, o).
     """
 
-    target: torch.Tensor
-    std: torch.Tensor
-    gain: torch.Tensor
+    groups: slice
+    shape: torch.Size
+    devices: Devices
+    unit: torch.Tensor
+    decode: torch.Tensor
+    noisy: bool
+
+    @classmethod
+    def of(
+        cls,
+        hardware: Hardware,
+        target: torch.Tensor,
+        unit: torch.Tensor,
+        decode: torch.Tensor,
+        part: tuple[slice, slice],
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> _Block:
+        groups, columns = part
+        here = target[:, groups, columns].to(device)
+        own = unit[groups, columns].to(device)
+        return cls(
+            groups=groups,
+            shape=here.shape,
+            devices=Devices.prepare(hardware, here, own[None], dtype=dtype),
+            unit=own.to(dtype),
+            decode=decode[groups, columns, 0].to(device, dtype),
+            noisy=hardware.has_programming_noise,
+        )
+
+    def program(self, streams: Streams, scratch: Scratch) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Devices (D, 2, g, o, n) [unit weight]; with drift compensation also pairs of them at the start, added up."""
+        if not self.noisy:
+            return self.devices.mean.expand(streams.draws, -1, -1, -1, -1), None
+        shape = (streams.draws, *self.shape)
+        buffer = scratch.normals(shape)
+
+        def normals() -> torch.Tensor:
+            return streams.normal_(buffer)
+
+        def uniform() -> torch.Tensor:
+            return streams.uniform_(buffer)
+
+        in_place = self.devices.in_one_step and buffer.dtype == self.devices.mean.dtype
+        out = buffer if in_place else scratch.values("devices", shape)
+        if not self.devices.hardware.drift_compensation:
+            return self.devices.sample(normals, uniform, out), None
+        start = scratch.values("start", shape)
+        if in_place:
+            out = scratch.values("devices", shape)
+        devices = self.devices.sample(normals, uniform, out, start)
+        return devices, start[:, 0].add_(start[:, 1])
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What reading a block gives: columns (D, g, R, o), power (D,) [W], total conductance at the start and now [S]."""
+
+    columns: torch.Tensor
+    power: torch.Tensor
+    start: torch.Tensor
+    now: torch.Tensor
 
 
 class Scratch:
-    """Buffers reused from tile to tile and from draw to draw: fresh memory would cost a page fault each time."""
+    """Buffers reused from block to block and from draw to draw: fresh memory would cost a page fault each time."""
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
         self._dtype, self._device = dtype, device
         self._buffers: dict[str, torch.Tensor] = {}
 
-    def normals(self, shape: tuple[int, ...]) -> torch.Tensor:
+    def normals(self, shape: tuple[int, ...], name: str = "normals") -> torch.Tensor:
         """A float32 buffer of this shape, contents undefined."""
-        return self._buffer("normals", shape, torch.float32)
+        return self._buffer(name, shape, torch.float32)
 
     def values(self, name: str, shape: tuple[int, ...]) -> torch.Tensor:
         """A named buffer of the simulation's precision and this shape, contents undefined."""
@@ -176,22 +322,20 @@ class Scratch:
         return buffer[:size].view(shape)
 
 
-def _collapsed(values: torch.Tensor) -> torch.Tensor:
-    """Values with every axis along which they are constant cut to length 1: less to read for every draw."""
-    for axis in range(values.dim()):
-        first = values.narrow(axis, 0, 1)
-        if bool((values == first).all()):
-            values = first
-    return values
-
-
-def _columns(values: torch.Tensor, axis: int, start: int, stop: int) -> torch.Tensor:
-    """Columns start to stop of values that may hold one entry for all columns."""
-    return values if values.shape[axis] == 1 else values.narrow(axis, start, stop - start)
+def _parts(groups: int, columns: int, n_in: int) -> list[tuple[slice, slice]]:
+    """(groups, columns) of the blocks: some columns of the one group, or several whole groups."""
+    if groups == 1:
+        # At least two columns in a block where there are two: the product with one column is rounded differently.
+        blocks = max(1, min(columns // 2, -(-2 * columns * n_in // BLOCK_DEVICES)))
+        edges = [round(k * columns / blocks) for k in range(blocks + 1)]
+        return [(slice(0, 1), slice(a, b)) for a, b in itertools.pairwise(edges)]
+    step = max(1, BLOCK_DEVICES // (2 * columns * n_in))
+    return [(slice(low, min(low + step, groups)), slice(0, columns)) for low in range(0, groups, step)]
 
 
 def _product(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """x Wᵀ for (D, B, n_in) and (D, n_out, n_in), every draw rounded the same whatever D is."""
-    if weight.shape[1] == 1:
-        return (x * weight).sum(2, keepdim=True)
-    return torch.bmm(x, weight.transpose(1, 2))
+    """x Wᵀ for (D, g, R, n) and (D, g, o, n), every draw rounded the same whatever D is."""
+    if weight.shape[2] == 1:
+        return (x * weight).sum(3, keepdim=True)
+    product = torch.bmm(x.flatten(0, 1), weight.flatten(0, 1).transpose(1, 2))
+    return product.unflatten(0, x.shape[:2])

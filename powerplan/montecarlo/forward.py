@@ -11,10 +11,10 @@ from collections.abc import Callable
 import torch
 
 from powerplan.hardware import Gains, Hardware
-from powerplan.montecarlo.crossbar import TILE_DEVICES, Crossbar, Scratch
+from powerplan.montecarlo.crossbar import BLOCK_DEVICES, Crossbar, Scratch
 from powerplan.montecarlo.streams import Streams
-from powerplan.network import INPUT, Activation, Linear, Network, Op
-from powerplan.network.forward import digital
+from powerplan.network import INPUT, Activation, CrossbarOp, Network, Op
+from powerplan.network.digital import digital
 
 #: activations without a transcendental function: rounded the same wherever a value lies in memory
 _PIECEWISE_LINEAR = ("identity", "relu", "leaky_relu", "hard_tanh")
@@ -33,18 +33,21 @@ class NoisyForward:
         self._scratch = Scratch(dtype, device)
         self._crossbars: dict[str, Crossbar] = {}
         for node, c, v in zip(network.crossbars, gains.conductance, gains.voltage, strict=True):
-            assert isinstance(node.op, Linear)
-            self._crossbars[node.name] = Crossbar(node.op, c, v, hardware, dtype=dtype, device=device)
-        self._last_use = {name: node.name for node in network.nodes for name in node.inputs}
+            assert isinstance(node.op, CrossbarOp)
+            shape = network.shapes[node.inputs[0]]
+            self._crossbars[node.name] = Crossbar(node.op, shape, c, v, hardware, dtype=dtype, device=device)
         self._shared = {INPUT: inputs[None]}  # what all draws have in common is computed once
-        self._shared_voltage: dict[str, torch.Tensor] = {}
+        self._shared_rows: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         for node in network.nodes:
             if self._shared.keys() >= set(node.inputs):
                 crossbar = self._crossbars.get(node.name)
                 if crossbar is not None:
-                    self._shared_voltage[node.name] = crossbar.mean_square_voltage(self._shared[node.inputs[0]])
-                else:
+                    rows = crossbar.rows(self._shared[node.inputs[0]])
+                    self._shared_rows[node.name] = rows, crossbar.drive(rows)
+                elif node.inputs:
                     self._shared[node.name] = _digital_by_draw(node.op, *(self._shared[name] for name in node.inputs))
+                else:
+                    self._shared[node.name] = digital(node.op).to(device, dtype)[None]
 
     def __call__(
         self, streams: Streams, observe: Callable[[str, torch.Tensor], None] | None = None
@@ -53,7 +56,7 @@ class NoisyForward:
 
         Args:
             streams: of D draws.
-            observe: called with the name and the decoded output z (D, B, n_out) of every crossbar layer.
+            observe: called with the name and the decoded output z (D, B, *shape) of every crossbar layer.
 
         Returns:
             Outputs (D, B, K) and power [W] of every layer in every draw, (D, L).
@@ -67,15 +70,13 @@ class NoisyForward:
                 if crossbar is None:
                     values[node.name] = _digital_by_draw(node.op, *x)
                 else:
-                    voltage = self._shared_voltage.get(node.name)
-                    if voltage is None:
-                        voltage = crossbar.mean_square_voltage(x[0])
-                    values[node.name], watts = crossbar.read(x[0], voltage, streams, self._scratch)
+                    rows, drive = self._shared_rows.get(node.name) or _rows(crossbar, x[0])
+                    values[node.name], watts = crossbar.read(rows, drive, streams, self._scratch)
                     power.append(watts)
                     if observe is not None:
                         observe(node.name, values[node.name])
-            for name in set(node.inputs):
-                if self._last_use[name] == node.name:
+            for name in self._network.last_readers.get(node.name, ()):
+                if name != self._network.output:
                     del values[name]
         return values[self._network.output].flatten(2), torch.stack(power, dim=1)
 
@@ -88,17 +89,25 @@ class NoisyForward:
             crossbar = self._crossbars.get(node.name)
             scratch = crossbar.scratch_elements(self._batch) if crossbar is not None else 0
             elements = max(elements, scratch + sum(sizes[name] for name in live))
-            hot = max(hot, (crossbar.tile_devices if crossbar is not None else 0) + sizes[node.name])
-            live -= {name for name in node.inputs if self._last_use[name] == node.name}
-        return max(1, min(TILE_DEVICES // hot, memory_limit // (self._itemsize * elements)))
+            hot = max(hot, (crossbar.block_devices if crossbar is not None else 0) + sizes[node.name])
+            live -= set(self._network.last_readers.get(node.name, ()))
+        return max(1, min(BLOCK_DEVICES // hot, memory_limit // (self._itemsize * elements)))
 
 
-def _digital_by_draw(op: Op, x: torch.Tensor) -> torch.Tensor:
-    """A digital operation on values (D, B, *shape).
+def _rows(crossbar: Crossbar, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    rows = crossbar.rows(x)
+    return rows, crossbar.drive(rows)
+
+
+def _digital_by_draw(op: Op, *values: torch.Tensor) -> torch.Tensor:
+    """A digital operation on values (D or 1, B or 1, *shape).
 
     Draw by draw, because a vectorised exp is rounded differently at the ragged end of an array: a draw's result
     must not depend on its neighbours. Piecewise linear activations have no such end and are applied at once.
     """
     if isinstance(op, Activation) and op.kind in _PIECEWISE_LINEAR:
-        return digital(op, x)
-    return torch.stack([digital(op, draw) for draw in x])
+        return digital(op, values[0])
+    draws = max(len(value) for value in values)
+    if draws == 1:
+        return digital(op, *(value[0] for value in values))[None]
+    return torch.stack([digital(op, *(value[d % len(value)] for value in values)) for d in range(draws)])

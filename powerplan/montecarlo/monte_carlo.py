@@ -91,7 +91,8 @@ def simulate(
     warn_beyond_voltage(network, hardware, gains, batch)
 
     with torch.no_grad():
-        values = ideal_values(network, batch, device=str(place))
+        wanted = (network.output, *(network.layer_names if moments != "none" else ()))
+        values = ideal_values(network, batch, device=str(place), keep=wanted)
         ideal = values[network.output].flatten(1)
         layers = _layer_accumulators(network, values, moments, memory_limit)
         del values
@@ -101,7 +102,7 @@ def simulate(
         chunk = min(ROUND, forward.chunk(memory_limit))
 
         def observe(name: str, z: torch.Tensor) -> None:
-            layers[name].add(z)
+            layers[name].add(z.flatten(2))
 
         made = 0
         while made < draws:

@@ -20,7 +20,7 @@ STREAMS = 2**32
 
 
 class Streams:
-    """Standard normals for consecutive draws, float32 whatever the precision of the simulation.
+    """Standard normals and uniform numbers for consecutive draws, float32 whatever the precision of the simulation.
 
     Args:
         seed: of the simulation, >= 0.
@@ -49,6 +49,12 @@ class Streams:
         """Fill ``out`` (draws, ...), contiguous float32, each draw from its own stream."""
         for row, generator in zip(out, self._generators[: self.draws], strict=True):
             row.normal_(generator=generator)
+        return out
+
+    def uniform_(self, out: torch.Tensor) -> torch.Tensor:
+        """Fill ``out`` (draws, ...), contiguous float32, with uniform numbers in [0, 1)."""
+        for row, generator in zip(out, self._generators[: self.draws], strict=True):
+            row.uniform_(generator=generator)
         return out
 
 

@@ -42,7 +42,7 @@ def test_whatever_the_memory_limit(activation: str) -> None:
 @pytest.mark.parametrize("columns", [False, True])
 def test_whatever_the_memory_limit_in_tiles(outputs: int, columns: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same for layers worked on in several tiles, with few outputs, with and without column gains."""
-    monkeypatch.setattr(crossbar, "TILE_DEVICES", 2000)
+    monkeypatch.setattr(crossbar, "BLOCK_DEVICES", 2000)
     network, x = mlp(300, 21, outputs), batch(3, 300)
     hardware = pp.Hardware()
     gains = pp.Gains.uniform(network, hardware, inputs=x)
