@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.shared import shared_covariance, shared_variance
 from powerplan.moments.trace import CrossbarTrace, Trace
 from powerplan.network.graph import Network
@@ -54,6 +55,7 @@ def sweep(network: Network, trace: Trace, directions: Tensor, *, full: bool) -> 
         if adjoint is None or node.name not in network.noisy:
             continue
         inner = [name in network.noisy for name in node.inputs]
+        pulled: tuple[Tensor | None, ...]
         if node.op.is_crossbar:
             crossbar = trace.crossbars[node.name]
             tally.crossbar(node.name, crossbar, adjoint)
@@ -71,7 +73,7 @@ def sweep(network: Network, trace: Trace, directions: Tensor, *, full: bool) -> 
 
 def _pull(crossbar: CrossbarTrace, adjoint: Tensor) -> Tensor:
     map, weight = crossbar.moments.map, crossbar.moments.mean_weight
-    return map.pull(adjoint.flatten(0, 1), weight).unflatten(0, adjoint.shape[:2])
+    return over_batch(lambda a: map.pull(a, weight), adjoint)
 
 
 class _Tally:
@@ -138,7 +140,7 @@ class _Tally:
 
     def _columns(self, crossbar: CrossbarTrace, adjoint: Tensor) -> Tensor:
         """Adjoints of the columns, (B or 1, K, G, P, o)."""
-        return crossbar.moments.map.columns(adjoint.flatten(0, 1)).unflatten(0, adjoint.shape[:2])
+        return over_batch(crossbar.moments.map.columns, adjoint)
 
     def add(self, name: str, kind: str, adjoint: Tensor, variance: Tensor) -> None:
         """Independent errors of this variance (B or 1, *shape) with this adjoint (B or 1, K, *shape)."""

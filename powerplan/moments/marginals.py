@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from powerplan.moments.crossbar import CrossbarMoments
+from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.rules.maxima import linearize_joint, window_correlation
 from powerplan.moments.trace import CrossbarTrace, crossbar_step
 from powerplan.network import ops
@@ -132,7 +133,7 @@ def _crossbar_fields(step: CrossbarTrace, error: Tensor | None, fields: int, gen
     size = (len(step.variance), fields)
     made = apart.sqrt().unsqueeze(1) * _normals((*size, *step.variance.shape[1:]), generator, apart)
     if error is not None:
-        made = made + map.apply(error.flatten(0, 1), moments.mean_weight).unflatten(0, size)
+        made = made + over_batch(lambda x: map.apply(x, moments.mean_weight), error)
     if injected.column_gain is not None:
         shape = (1, fields, *step.variance.shape[1:2], *(1,) * (step.variance.dim() - 2))
         made = made + injected.column_gain.sqrt().unsqueeze(1) * _normals(shape, generator, made)
@@ -146,10 +147,10 @@ def _crossbar_fields(step: CrossbarTrace, error: Tensor | None, fields: int, gen
         count = made[:, some].shape[1]
         arriving = rows
         if error is not None:
-            arriving = rows + map.patches(error[:, some].flatten(0, 1)).unflatten(0, (len(made), count))
+            arriving = rows + over_batch(map.patches, error[:, some])
         drawn = spread * _normals((count, *spread.shape), generator, spread)
         columns = arriving @ drawn.reshape(count, map.groups, -1, map.n_in).mT
-        made[:, some] += map.gather(columns.flatten(0, 1)).unflatten(0, (len(made), count))
+        made[:, some] += over_batch(map.gather, columns)
     return made
 
 

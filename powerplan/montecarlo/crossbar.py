@@ -110,7 +110,8 @@ class Crossbar:
 
         A arrays (1, or one per position) are read R times each.
         """
-        patches = self.map.patches(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # (D, B, G, P, n)
+        patches = self.map.patches(x.flatten(0, 1))
+        patches = patches.reshape(*x.shape[:2], *patches.shape[1:])  # (D, B, G, P, n)
         if self._arrays == 1:
             return patches.transpose(1, 2).flatten(2, 3).unsqueeze(1)
         return patches.permute(0, 3, 2, 1, 4)
@@ -168,11 +169,11 @@ class Crossbar:
         draws, reads = z.shape[0], self.positions // self._arrays
         batch = z.shape[3] // reads
         if self._arrays == 1:
-            columns = z[:, 0].unflatten(2, (batch, reads)).transpose(1, 2)
+            columns = z[:, 0].reshape(draws, z.shape[2], batch, reads, -1).transpose(1, 2)
         else:
             columns = z.permute(0, 3, 2, 1, 4)
         value = self.map.add_bias(self.map.gather(columns.flatten(0, 1)), self._bias)
-        return value.unflatten(0, (draws, batch))
+        return value.reshape(draws, batch, *value.shape[1:])
 
     def _read_block(
         self, block: _Block, rows: torch.Tensor, drive: torch.Tensor, streams: Streams, scratch: Scratch
@@ -338,4 +339,4 @@ def _product(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     if weight.shape[2] == 1:
         return (x * weight).sum(3, keepdim=True)
     product = torch.bmm(x.flatten(0, 1), weight.flatten(0, 1).transpose(1, 2))
-    return product.unflatten(0, x.shape[:2])
+    return product.reshape(*x.shape[:2], *product.shape[1:])
