@@ -22,6 +22,8 @@ from powerplan.network.graph import Network
 
 #: more combinations would take longer than every output by itself
 MOST_COMBINATIONS = 4096
+#: more fields say nothing more
+MOST_FIELDS = 65536
 
 
 def predict(
@@ -63,48 +65,71 @@ def predict(
         InvalidInput: inputs, gains or options that do not fit, naming the field.
     """
     choice("method", method, METHODS)
-    choice("dtype", dtype, ("float64", "float32"))
-    torch_device(device)
-    check_prediction_options(output_combinations, marginal_fields, seed, memory_limit)
+    options = PredictionOptions(
+        dtype=dtype,
+        device=device,
+        output_combinations=output_combinations,
+        marginal_fields=marginal_fields,
+        seed=seed,
+        memory_limit=memory_limit,
+    )
     inputs = check_inputs(inputs, network.input_shape)
     gains.check(network, hardware)
     with torch.no_grad():
-        predictor = Predictor.of(
-            network,
-            hardware,
-            inputs,
-            method=method,
-            dtype=getattr(torch, dtype),
-            device=device,
-            output_combinations=output_combinations,
-            marginal_fields=marginal_fields,
-            seed=seed,
-            memory_limit=memory_limit,
-        )
+        predictor = options.predictor(network, hardware, inputs, method)
         warn_beyond_voltage(network, hardware, gains, inputs)
         return report(predictor, gains, progress)
 
 
-def check_prediction_options(
-    output_combinations: object, marginal_fields: object, seed: object, memory_limit: object
-) -> None:
-    """Refuse options that are no whole numbers in range."""
-    check = Checker()
-    fields = [("seed", seed, 0), ("memory_limit", memory_limit, 1)]
-    for field, given in (("output_combinations", output_combinations), ("marginal_fields", marginal_fields)):
-        if given is not None:
-            fields.append((field, given, 0))
-    for field, value, least in fields:
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-            check.fail(field, value, f"an integer >= {least}", f"Give {field} as an integer.")
-    if not check.violations and (output_combinations == 1 or (output_combinations or 0) > MOST_COMBINATIONS):  # type: ignore[operator]
-        check.fail(
-            "output_combinations",
-            output_combinations,
-            f"0, or 2 to {MOST_COMBINATIONS}",
-            "A standard error needs two; 0 takes every output by itself.",
+@dataclass(frozen=True, kw_only=True)
+class PredictionOptions:
+    """How predictions are made; see :func:`predict` for the fields.
+
+    Raises:
+        InvalidInput: options out of range, naming the field.
+    """
+
+    dtype: str = "float64"
+    device: str = "cpu"
+    output_combinations: int | None = None
+    marginal_fields: int | None = None
+    seed: int = 0
+    memory_limit: int = MEMORY_LIMIT
+
+    def __post_init__(self) -> None:
+        choice("dtype", self.dtype, ("float64", "float32"))
+        torch_device(self.device)
+        check = Checker()
+        for field, least in (("seed", 0), ("memory_limit", 1), ("output_combinations", 0), ("marginal_fields", 0)):
+            value = getattr(self, field)
+            if value is None and field in ("output_combinations", "marginal_fields"):
+                continue
+            if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+                check.fail(field, value, f"an integer >= {least}", f"Give {field} as an integer.")
+            elif field == "output_combinations" and (value == 1 or value > MOST_COMBINATIONS):
+                advice = "A standard error needs two; 0 takes every output by itself."
+                check.fail(field, value, f"0, or 2 to {MOST_COMBINATIONS}", advice)
+            elif field == "marginal_fields" and value > MOST_FIELDS:
+                check.fail(field, value, f"at most {MOST_FIELDS}", "A few hundred are plenty.")
+        check.done()
+
+    def predictor(self, network: Network, hardware: Hardware, inputs: np.ndarray, method: str) -> Predictor:
+        """A predictor made so."""
+        return Predictor.of(
+            network,
+            hardware,
+            inputs,
+            method=method,
+            dtype=getattr(torch, self.dtype),
+            device=self.device,
+            output_combinations=self.output_combinations,
+            marginal_fields=self.marginal_fields,
+            seed=self.seed,
+            memory_limit=self.memory_limit,
         )
-    check.done()
+
+
+DEFAULT_OPTIONS = PredictionOptions()
 
 
 def report(predictor: Predictor, gains: Gains, progress: Callable[[float], None] | None = None) -> Prediction:

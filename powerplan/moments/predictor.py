@@ -64,6 +64,8 @@ class Predictor:
     """A network on a hardware, ready to be evaluated at many gains.
 
     Attributes:
+        original: the network as given.
+        network: what is evaluated: the same nodes, max-pooling moved in front of activations that never decrease.
         inputs: (B, *input_shape).
         ideal: (B, K) ideal outputs, float64.
         is_exact: every output is a direction; else the directions are random combinations.
@@ -75,6 +77,7 @@ class Predictor:
         corrections: of marginal variances.
     """
 
+    original: Network
     network: Network
     hardware: Hardware
     method: str
@@ -112,7 +115,7 @@ class Predictor:
                 to 256 where errors of one origin meet (positions that share devices, joins).
             seed: of combinations and fields.
         """
-        network = maxima_first(network)
+        original, network = network, maxima_first(network)
         outputs = math.prod(network.output_shape)
         combinations = output_combinations
         if combinations is None:
@@ -121,6 +124,7 @@ class Predictor:
         if fields is None:
             fields = enough_fields(network) if needs_corrections(network) else 0
         return cls(
+            original=original,
             network=network,
             hardware=hardware,
             method=method,
@@ -151,20 +155,22 @@ class Predictor:
     def program(self, conductance: Sequence[Tensor], voltage: Sequence[Tensor]) -> list[CrossbarMoments]:
         """The crossbars at given gains: what does not depend on the inputs."""
         return [
-            CrossbarMoments.at(crossbar, self.hardware, c, v)
+            CrossbarMoments.at(crossbar, self.hardware, c.to(self.inputs), v.to(self.inputs))
             for crossbar, c, v in zip(self.crossbars, conductance, voltage, strict=True)
         ]
 
     def corrected(self, programmed: Sequence[CrossbarMoments]) -> Predictor:
-        """The predictor with marginal variances corrected as they must be at these gains; itself without fields."""
+        """The predictor with marginal variances corrected as they must be at these gains, whatever gains follow;
+        itself without fields."""
         if not self.fields:
             return self
         widest = max(math.prod(shape) for shape in self.network.shapes.values())
         room = max(1, self.memory_limit // (_FIELD_TENSORS * widest * self.inputs.element_size()))
-        batch = min(len(self.inputs), _MOST_POOLED, max(1, room // self.fields))
+        entries = self.fields * sum(math.prod(shape) for shape in self.network.shapes.values())
+        batch = min(len(self.inputs), _MOST_POOLED, max(1, room // self.fields), max(1, _POOLED_ENTRIES // entries))
         fields = min(self.fields, max(1, room // batch))
         found = estimate_corrections(self.network, programmed, self.inputs[:batch], fields=fields, seed=self.seed)
-        return replace(self, corrections=found)
+        return replace(self, corrections=found, fields=0)
 
     @cached_property
     def parts(self) -> tuple[slice, ...]:
@@ -222,6 +228,8 @@ class Predictor:
 _FIELD_TENSORS = 4
 #: inputs over which corrections are pooled
 _MOST_POOLED = 8
+#: entries of all fields beyond which fewer inputs do
+_POOLED_ENTRIES = 1 << 26
 #: tensors of the size of a value kept for every node of a traced network, about
 _KEPT_TENSORS = 5
 

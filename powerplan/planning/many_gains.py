@@ -44,8 +44,8 @@ _FLATTEST = 1e-6
 _ERROR_EXPONENT = 2.0
 #: of a constraint along its own push, below which nothing moves it
 _LEAST_SLOPE = 1e-100
-#: Newton steps for the multipliers of a step, the first of them in full
-_MOST_ROUNDS, _UNDAMPED = 60, 8
+#: steps for the multipliers, the first of them by Newton's method where enough gains are inside the box
+_MOST_ROUNDS, _IN_FULL, _FLAT = 200, 10, 0.1
 _LARGEST_DUAL = 1e6
 #: relative change of the multipliers that ends them
 _SAME_DUAL = 1e-9
@@ -205,13 +205,16 @@ def _step(problem: Problem, point: _Point, curvature: _Curvature, radius: float)
     free = ~((lower >= 0) & (pull > 0) | (upper <= 0) & (pull < 0))
     newton, *pushes = curvature.solve(np.vstack([point.g, point.h]), free)
     push, duals = np.array(pushes), point.certificate.duals
+    all_slopes = point.h @ push.T
     for count in range(_MOST_ROUNDS):
         inner = -newton - duals @ push
         step = np.clip(inner, lower, upper)
         inside = free & (inner == step)
         slopes = point.h[:, inside] @ push[:, inside].T
+        if count >= _IN_FULL or (slopes.diagonal() < _FLAT * all_slopes.diagonal()).any():
+            slopes = all_slopes  # steeper than the constraints are: the multipliers cannot overshoot
         found = _multipliers(slopes, point.e + point.h @ step + slopes @ duals)
-        change, duals = found - duals, found if count < _UNDAMPED else 0.5 * (duals + found)
+        change, duals = found - duals, found
         if np.abs(change).max() <= _SAME_DUAL * max(float(found.max()), 1e-3):
             break
     return np.clip(-newton - duals @ push, lower, upper), duals

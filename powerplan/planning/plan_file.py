@@ -15,6 +15,7 @@ import numpy as np
 from powerplan.errors import CorruptFile, InvalidInput
 from powerplan.files import write_text
 from powerplan.hardware import Gains, Hardware
+from powerplan.hardware.tiling import LayerArrays
 from powerplan.moments.prediction import Prediction
 from powerplan.planning.outcome import (
     Certificate,
@@ -68,6 +69,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
             for corner in plan.corners
         ],
         "discrete": _optional(plan.discrete),
+        "arrays": _arrays_to_dict(plan),
         "provenance": dict(plan.provenance),
     }
 
@@ -131,8 +133,26 @@ def _build(values: Mapping[str, Any]) -> Plan:
             )
             for corner in values["corners"]
         ),
+        arrays=_arrays(values.get("arrays")),
         discrete=None if values.get("discrete") is None else DiscreteGap(**_nan_for_null(values["discrete"])),
         provenance=dict(values["provenance"]),
+    )
+
+
+def _arrays_to_dict(plan: Plan) -> dict[str, Any] | None:
+    if plan.arrays is None:
+        return None
+    layers = [{**asdict(layer), "arrays": layer.arrays} for layer in plan.arrays]
+    return {"total": plan.array_count, "by_layer": layers}
+
+
+def _arrays(values: Mapping[str, Any] | None) -> tuple[LayerArrays, ...] | None:
+    if values is None:
+        return None
+    counts = ("groups", "row_tiles", "column_tiles", "copies", "reads")
+    return tuple(
+        LayerArrays(name=str(layer["name"]), **{name: int(layer[name]) for name in counts})
+        for layer in values["by_layer"]
     )
 
 
@@ -140,6 +160,7 @@ def _prediction_to_dict(prediction: Prediction) -> dict[str, Any]:
     return {
         "method": prediction.method,
         **{name: _number(getattr(prediction, name)) for name in _NUMBERS},
+        "mse_standard_error": _number(prediction.mse_standard_error),
         **{name: getattr(prediction, name).tolist() for name in _ARRAYS},
         "layer_names": list(prediction.layer_names),
         "first_order": list(prediction.first_order),
@@ -153,6 +174,7 @@ def _prediction(p: Mapping[str, Any]) -> Prediction:
         method=p["method"],
         **numbers,
         **arrays,
+        mse_standard_error=float(p.get("mse_standard_error", 0.0)),
         layer_names=tuple(p["layer_names"]),
         first_order=tuple(p["first_order"]),
     )

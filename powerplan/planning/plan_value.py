@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from powerplan.hardware import Gains, Hardware
+from powerplan.hardware.tiling import LayerArrays
 from powerplan.moments.prediction import Prediction
 from powerplan.planning.outcome import Certificate, DiscreteGap, ShadowPrices, Termination, Verification
 from powerplan.planning.targets import Target
@@ -61,6 +62,8 @@ class Plan:
             ``verification`` are the nominal ones.
         discrete: with steps: how far the plan can be from the best choice of steps; certificate and shadow prices
             are then those of the plan without steps. None without.
+        arrays: the physical arrays of every crossbar layer on ``hardware``; None in plan files written before they were
+            counted.
         provenance: versions, network digest, seeds, settings and times.
     """
 
@@ -81,6 +84,7 @@ class Plan:
     output_weights: tuple[float, ...] | None = None
     corners: tuple[Corner, ...] = ()
     discrete: DiscreteGap | None = None
+    arrays: tuple[LayerArrays, ...] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -99,6 +103,11 @@ class Plan:
         """The corners in which the target binds (0 is the nominal hardware)."""
         prices = self.shadow_prices.constraints if self.shadow_prices else ()
         return tuple(sorted({price.corner for price in prices}))
+
+    @property
+    def array_count(self) -> int | None:
+        """Number of physical arrays of all layers; None if it is not known."""
+        return None if self.arrays is None else sum(layer.arrays for layer in self.arrays)
 
     @property
     def power(self) -> float:

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from powerplan.checks import Checker
 from powerplan.hardware import Hardware
 from powerplan.hardware.gains import Gain
+from powerplan.moments.predict import PredictionOptions
+from powerplan.moments.predictor import MEMORY_LIMIT
 from powerplan.network import Network
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.session import Options, Progress, Session
@@ -40,6 +42,11 @@ def plan(
     output_weights: npt.ArrayLike | None = None,
     conductance_steps: StepsGiven = None,
     voltage_steps: StepsGiven = None,
+    dtype: str = "float64",
+    device: str = "cpu",
+    output_combinations: int | None = None,
+    marginal_fields: int | None = None,
+    memory_limit: int = MEMORY_LIMIT,
 ) -> Plan:
     """The gains that meet a target at least power.
 
@@ -56,7 +63,7 @@ def plan(
         verify_draws: Monte Carlo draws to verify the plan with; 0 = none.
         calibrate: re-solve once with the target divided by simulated/predicted error, so that the
             simulated error meets the target (needs verify_draws).
-        seed: of the verification.
+        seed: of the verification, and of the predictions' combinations and fields.
         method: predictor to plan on.
         tolerance: KKT residual to reach.
         max_iterations: most local geometric programs; with many gains, of ten quasi-Newton steps each.
@@ -69,6 +76,8 @@ def plan(
             weight > 0). Not with targets on classes.
         conductance_steps, voltage_steps: the values that a free gain can be set to: a :class:`Steps` for all layers, or
             one Steps or None per layer; None = continuous. ``plan.discrete`` then bounds what is lost.
+        dtype, device, output_combinations, marginal_fields, memory_limit: of the predictions, as in
+            :func:`powerplan.predict`. With "float32" ask for a tolerance of 1e-4 or more.
 
     Returns:
         a Plan, also where the target cannot be reached; ``termination.outcome`` is then INFEASIBLE and the plan
@@ -99,6 +108,11 @@ def plan(
         output_weights=output_weights,
         conductance_steps=conductance_steps,
         voltage_steps=voltage_steps,
+        dtype=dtype,
+        device=device,
+        output_combinations=output_combinations,
+        marginal_fields=marginal_fields,
+        memory_limit=memory_limit,
     )
     return found
 
@@ -126,6 +140,11 @@ def frontier(
     output_weights: npt.ArrayLike | None = None,
     conductance_steps: StepsGiven = None,
     voltage_steps: StepsGiven = None,
+    dtype: str = "float64",
+    device: str = "cpu",
+    output_combinations: int | None = None,
+    marginal_fields: int | None = None,
+    memory_limit: int = MEMORY_LIMIT,
 ) -> tuple[Plan, ...]:
     """One plan per target on the same network, hardware and inputs.
 
@@ -152,6 +171,14 @@ def frontier(
         output_weights=output_weights,
         conductance_steps=conductance_steps,
         voltage_steps=voltage_steps,
+        prediction=PredictionOptions(
+            dtype=dtype,
+            device=device,
+            output_combinations=output_combinations,
+            marginal_fields=marginal_fields,
+            seed=seed,
+            memory_limit=memory_limit,
+        ),
     )
     plans: list[Plan] = []
 

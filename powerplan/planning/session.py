@@ -15,7 +15,8 @@ from powerplan._version import __version__
 from powerplan.checks import check_inputs, choice
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.gains import Gain, warn_beyond_voltage
-from powerplan.moments.predict import report
+from powerplan.hardware.tiling import layer_arrays
+from powerplan.moments.predict import DEFAULT_OPTIONS, PredictionOptions, report
 from powerplan.moments.prediction import Prediction
 from powerplan.moments.predictor import METHODS, Predictor
 from powerplan.network import Network
@@ -111,6 +112,7 @@ class Session:
         output_weights: object = None,
         conductance_steps: StepsGiven = None,
         voltage_steps: StepsGiven = None,
+        prediction: PredictionOptions = DEFAULT_OPTIONS,
     ) -> Session:
         choice("method", method, METHODS)
         batch = check_inputs(inputs, network.input_shape)
@@ -122,7 +124,7 @@ class Session:
         warn_beyond_voltage(network, limits, held, batch)
         free = free_gains(network, limits, batch, granularity=granularity, optimize=optimize, held=held)
         base = free_gains(network, limits, batch, granularity="layer", optimize=("conductance",), held=held)
-        predictors = tuple(Predictor.of(network, each, batch, method=method) for each in hardwares)
+        predictors = tuple(prediction.predictor(network, each, batch, method) for each in hardwares)
         return cls(
             predictors=predictors,
             weights=check_weights(output_weights, predictors[0].ideal.shape[1]),
@@ -176,7 +178,33 @@ class Session:
         return replace(plan, verification=nominal, corners=corners, provenance=provenance)
 
     def _solve(self, target: Target, bounded: Target, options: Options) -> Plan:
-        """The plan for a target, bounding the target's quantity as ``bounded`` says."""
+        """The plan for a target, bounding the target's quantity as ``bounded`` says.
+
+        Corrections of marginal variances are held while gains change: those at the baseline first, then those at the
+        plan they gave; where predictions are dear, only those at the largest gains.
+        """
+        if not any(predictor.fields for predictor in self.predictors):
+            return self._solve_held(target, bounded, options)
+        started = time.monotonic()
+        dear = work_of(self.predictor) > _MOST_WORK
+        baseline = None if dear else self._baseline(requirement(bounded, self.predictors, self.weights))
+        rough = self._held_at(self.free.gains(self.free.upper) if baseline is None else baseline[0])
+        found = rough._solve_held(target, bounded, options)
+        if found.termination.outcome is not Outcome.INFEASIBLE and not dear:
+            found = self._held_at(found.gains)._solve_held(target, bounded, options)
+        seconds = time.monotonic() - started
+        return replace(
+            found,
+            termination=replace(found.termination, seconds=seconds),
+            provenance={**found.provenance, "seconds": {**found.provenance["seconds"], "optimise": seconds}},
+        )
+
+    def _held_at(self, gains: Gains) -> Session:
+        """The session with marginal variances corrected as they must be at these gains."""
+        held = (p.corrected(p.program(*p.gain_tensors(gains))) for p in self.predictors)
+        return replace(self, predictors=tuple(held))
+
+    def _solve_held(self, target: Target, bounded: Target, options: Options) -> Plan:
         started = time.monotonic()
         wanted = requirement(bounded, self.predictors, self.weights)
         problem = self._problem(wanted, self.free)
@@ -344,6 +372,7 @@ class Session:
                 for predictor, p in zip(self.predictors[1:], others, strict=True)
             ),
             discrete=discrete,
+            arrays=layer_arrays(self.predictor.network, self.predictor.hardware),
             provenance=self._provenance(termination.seconds),
         )
 
@@ -351,7 +380,7 @@ class Session:
     def digests(self) -> dict[str, str]:
         """SHA-256 of network and inputs."""
         return {
-            "network_sha256": self.predictor.network.digest,
+            "network_sha256": self.predictor.original.digest,
             "inputs_sha256": hashlib.sha256(np.ascontiguousarray(self.inputs).tobytes()).hexdigest(),
         }
 

@@ -166,7 +166,10 @@ class Terms:
             predictors[corner] = predictor = piece.of(self.predictors[corner])
             full = any(m.needs_covariance for at, m in measured if at == corner)
             moments[corner] = predictor.moments(predictor.program(conductance, voltage), piece.part, full=full)
-        return tuple(measure.terms(predictors[corner], moments[corner], piece.part) for corner, measure in measured)
+        return tuple(
+            measure.terms(predictors[corner], moments[corner], piece.part).double().cpu()
+            for corner, measure in measured
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
