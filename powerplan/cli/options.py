@@ -33,7 +33,7 @@ def _all(*decorators: Callable[[_Command], _Command]) -> Callable[[_Command], _C
 
 network_options = _all(
     click.option("--network", "network_file", metavar="FILE.npz", help="Network file (Network.save)."),
-    click.option("--example", metavar="NAME", help="Built-in example instead: iris, digits or mnist."),
+    click.option("--example", metavar="NAME", help="Built-in example instead, e.g. digits."),
     click.option(
         "--inputs",
         "inputs_file",

@@ -20,7 +20,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 def network_choice(command: _Command) -> _Command:
     """``--network FILE.npz`` or ``--example NAME``."""
-    named = click.option("--example", metavar="NAME", help="Built-in example instead: iris, digits or mnist.")(command)
+    named = click.option("--example", metavar="NAME", help="Built-in example instead, e.g. digits.")(command)
     return click.option("--network", "network_file", metavar="FILE.npz", help="Network file (Network.save).")(named)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ _KNOWN_SUMS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """A labelled data set, split: inputs (N, n_in) float32, labels (N,) int64."""
+    """A labelled data set, split: inputs (N, *input_shape) float32, labels (N,) int64."""
 
     train_inputs: np.ndarray
     train_labels: np.ndarray
@@ -75,6 +75,16 @@ def mnist(seed: int) -> Data:
     return _split(inputs, labels, test=len(images) // 5, seed=seed)
 
 
+def mnist_images(seed: int) -> Data:
+    """:func:`mnist` as images (N, 1, 28, 28)."""
+    data = mnist(seed)
+    return replace(
+        data,
+        train_inputs=data.train_inputs.reshape(-1, 1, 28, 28),
+        test_inputs=data.test_inputs.reshape(-1, 1, 28, 28),
+    )
+
+
 def _split(inputs: np.ndarray, labels: np.ndarray, *, test: int, seed: int) -> Data:
     """A random split in which every class has (within one) the same share of both sets."""
     shuffled = np.random.default_rng(seed).permutation(len(inputs))
@@ -101,7 +111,7 @@ def _mnist_files() -> tuple[Path, Path]:
     named = os.environ.get(DATA_VARIABLE)
     if not named:
         raise MissingData(
-            f"The mnist example needs {IMAGES}.gz and {LABELS}.gz. Put them in a folder and name it in the environment "
+            f"The mnist examples need {IMAGES}.gz and {LABELS}.gz. Put them in a folder and name it in the environment "
             f"variable {DATA_VARIABLE}; if torchvision is installed they are downloaded into that folder. "
             "The iris and digits examples need no files."
         )

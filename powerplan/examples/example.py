@@ -31,9 +31,9 @@ class Example:
         name: its name.
         description: one sentence about the data and the network.
         network: the trained network, ReLU, float32 weights.
-        inputs: calibration batch (B, n_in), drawn from the training set.
+        inputs: calibration batch (B, *input_shape), drawn from the training set.
         labels: classes of ``inputs``, (B,).
-        test_inputs: held-out inputs (N, n_in).
+        test_inputs: held-out inputs (N, *input_shape).
         test_labels: their classes, (N,).
         train_accuracy: fraction of the training set classified rightly without noise.
         test_accuracy: the same of the held-out set.
@@ -77,6 +77,23 @@ _SOURCES = {
         calibration=64,
         recipe=Recipe(widths=(784, 256, 256, 128, 64, 10), epochs=12, batch=64, learning_rate=2e-3, weight_decay=0.05),
     ),
+    "mnist_cnn": _Source(
+        description="28x28 handwritten digits (the MNIST test images), 10 classes; LeNet-5 with ReLU and max pooling.",
+        data=sources.mnist_images,
+        calibration=16,
+        recipe=Recipe(
+            structure="cnn", widths=(6, 16, 120, 84, 10), epochs=8, batch=64, learning_rate=4e-3, weight_decay=0.05
+        ),
+    ),
+    "mnist_resnet": _Source(
+        description="28x28 handwritten digits (the MNIST test images), 10 classes; residual network: a convolution, "
+        "three blocks of 16, 32 and 32 channels, global average pooling, ReLU.",
+        data=sources.mnist_images,
+        calibration=16,
+        recipe=Recipe(
+            structure="resnet", widths=(16, 16, 32, 32, 10), epochs=5, batch=64, learning_rate=1e-2, weight_decay=0.05
+        ),
+    ),
 }
 
 
@@ -89,7 +106,7 @@ def load_example(name: str, *, seed: int = 0, cache: str | os.PathLike[str] | No
     """Train a built-in example, or read it from a cache.
 
     Args:
-        name: "iris", "digits" or "mnist".
+        name: one of :func:`example_names`.
         seed: of the split, the initial weights, the order of training and the calibration batch; 0 to 2^32 - 1.
             The same seed gives the same bits on the same machine and libraries.
         cache: folder in which trained networks are kept between runs; None = train again. A damaged file in it
@@ -98,7 +115,7 @@ def load_example(name: str, *, seed: int = 0, cache: str | os.PathLike[str] | No
     Raises:
         InvalidInput: unknown name, seed out of range, cache not a usable folder.
         MissingExtra: scikit-learn is not installed (iris, digits).
-        MissingData: the MNIST files are not at hand (mnist); the message says where to put them.
+        MissingData: the MNIST files are not at hand (the mnist examples); the message says where to put them.
         CorruptFile: the MNIST files are damaged.
     """
     source = _SOURCES[choice("example", name, _SOURCES)]

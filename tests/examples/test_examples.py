@@ -54,6 +54,32 @@ def test_mnist(mnist_example: Example) -> None:
     assert len(mnist_example.test_inputs) in (2000, 300)  # of the real 10 000 images, or of the synthetic ones
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "layers", "joins"), [("mnist_cnn", 5, 0), ("mnist_resnet", 9, 3)])
+def test_convolutional_examples(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    write_synthetic_mnist: Callable[..., None],
+    name: str,
+    layers: int,
+    joins: int,
+) -> None:
+    """They learn, batch norm is folded, and the same seed gives the same network, the global generator untouched."""
+    write_synthetic_mnist(tmp_path, count=600)
+    monkeypatch.setenv("POWERPLAN_DATA", str(tmp_path))
+    before = torch.get_rng_state()
+    example = load_example(name)
+    assert torch.equal(before, torch.get_rng_state())
+    assert example.inputs.shape == (16, 1, 28, 28)
+    assert example.test_accuracy > 0.9
+    assert len(example.network.crossbars) == layers
+    types = [node.op.type for node in example.network.nodes]
+    assert types.count("add") == joins
+    assert "scale" not in types
+    assert load_example(name).network.digest == example.network.digest
+    assert load_example(name, seed=1).network.digest != example.network.digest
+
+
 def test_same_seed_same_network(iris_example: Example) -> None:
     """The digest depends on the seed alone: not on the global generator, and it leaves that as it was."""
     torch.manual_seed(123)
@@ -101,7 +127,7 @@ def test_cache(tmp_path: Path, iris_example: Example) -> None:
 
 
 def test_names_and_seeds() -> None:
-    assert example_names() == ("iris", "digits", "mnist")
+    assert example_names() == ("iris", "digits", "mnist", "mnist_cnn", "mnist_resnet")
     with pytest.raises(InvalidInput, match="Did you mean 'digits'"):
         load_example("digit")
     for seed in (-1, 2**32, 1.5, True, None, "0"):

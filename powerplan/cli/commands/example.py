@@ -28,9 +28,9 @@ def command(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Train the built-in example NAME (iris, digits or mnist) and write it to files.
+    """Train the built-in example NAME (iris, digits, mnist, mnist_cnn or mnist_resnet) and write it to files.
 
-    mnist needs the MNIST test files in the folder named by POWERPLAN_DATA.
+    The mnist examples need the MNIST test files in the folder named by POWERPLAN_DATA.
 
     \b
     powerplan example digits --output net.npz --inputs x.npy --labels y.npy
