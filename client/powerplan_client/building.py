@@ -145,6 +145,9 @@ def predict_request(
             **_operating_point(packer, network, hardware, gains, inputs, options),
             "accuracy_samples": options.get("accuracy_samples"),
             "seed": options.get("seed"),
+            "output_combinations": options.get("output_combinations"),
+            "marginal_fields": options.get("marginal_fields"),
+            "memory_limit_bytes": options.get("memory_limit"),
         },
     )
     if "method" in options:

@@ -84,13 +84,21 @@ class PredictOptions(RequestOptions, total=False):
     """Options of predict.
 
     method: "linearized", "covariance" or "diagonal".
-    labels: (B,) classes, for the expected accuracy; accuracy_samples, seed: of its sampling.
+    labels: (B,) classes, for the expected accuracy; accuracy_samples: of its sampling.
+    output_combinations: random combinations of the outputs, 2 to 4096, or 0 = every output by itself; None = every
+        output of up to 64, else 16 combinations. With combinations mse has a standard error and there is no accuracy.
+    marginal_fields: random fields that correct marginal variances for correlations, 0 = none; None = as needed.
+    seed: of the sampling, the combinations and the fields.
+    memory_limit: bytes that the inputs worked on at a time may take, roughly, at most 2^30.
     """
 
     method: str
     labels: Sequence[int] | np.ndarray | None
     accuracy_samples: int
     seed: int
+    output_combinations: int | None
+    marginal_fields: int | None
+    memory_limit: int
 
 
 class SimulateOptions(RequestOptions, total=False):

@@ -26,6 +26,7 @@ from powerplan_client.results import (
     Job,
     JobEvent,
     JobState,
+    LayerArrays,
     LayerMoments,
     LimitPrice,
     Outcome,
@@ -83,6 +84,7 @@ def parse_plan(message: pb.Plan, info: CallInfo | None = None) -> Plan:
             )
             for corner in message.corners
         ),
+        arrays=tuple(_arrays(arrays) for arrays in message.arrays) or None,
         info=info,
     )
 
@@ -133,6 +135,7 @@ def parse_prediction(message: pb.Prediction, gains: Gains | None = None, info: C
         output_covariance=_array(message, "output_covariance"),
         layers=_layers(message.layers),
         first_order=tuple(message.first_order),
+        mse_standard_error=message.mse_standard_error,
         accuracy=_optional(message, "accuracy"),
         gains=gains,
         info=info,
@@ -309,6 +312,17 @@ def _certificate(message: pb.Plan | pb.ProfilePlan) -> Certificate | None:
         kkt_residual=proof.kkt_residual,
         duality_gap=proof.duality_gap,
         constraint_violation=proof.constraint_violation,
+    )
+
+
+def _arrays(message: pb.LayerArrays) -> LayerArrays:
+    return LayerArrays(
+        name=message.name,
+        groups=message.groups,
+        row_tiles=message.row_tiles,
+        column_tiles=message.column_tiles,
+        copies=message.copies,
+        reads=message.reads,
     )
 
 

@@ -75,7 +75,8 @@ class Prediction:
         ideal_output, output_mean: (B, K); output_covariance: (B, K, K); None unless asked for.
         layers: moments of each crossbar layer, if asked for.
         first_order: names of nodes taken at their mean.
-        accuracy: expected classification accuracy, if labels were given.
+        mse_standard_error: of mse, from random combinations of the outputs; 0 if every output was taken by itself.
+        accuracy: expected classification accuracy, if labels were given and every output was taken by itself.
         gains: predicted for, in the answer to predict.
         info: of the call, in the answer to predict.
     """
@@ -98,6 +99,7 @@ class Prediction:
     output_covariance: np.ndarray | None = None
     layers: tuple[LayerMoments, ...] = ()
     first_order: tuple[str, ...] = ()
+    mse_standard_error: float = 0.0
     accuracy: float | None = None
     gains: Gains | None = None
     info: CallInfo | None = None
@@ -285,6 +287,31 @@ class Corner:
     verification: Verification | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class LayerArrays:
+    """The physical arrays of one crossbar layer.
+
+    Attributes:
+        name: of the layer.
+        groups: of a grouped convolution, each with arrays of its own.
+        row_tiles, column_tiles: arrays along rows and columns of one group's matrix.
+        copies: arrays of the same content: positions if every position has its own, else 1.
+        reads: reads of each of these arrays in one inference.
+    """
+
+    name: str
+    groups: int
+    row_tiles: int
+    column_tiles: int
+    copies: int
+    reads: int
+
+    @property
+    def arrays(self) -> int:
+        """Number of arrays."""
+        return self.groups * self.row_tiles * self.column_tiles * self.copies
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Plan:
     """Gains that meet a target at least power, with what proves and explains them.
@@ -304,6 +331,7 @@ class Plan:
         verification: Monte Carlo check, if asked for.
         discrete: with steps: how far the plan can be from the best choice of steps; certificate and shadow prices
             are then those of the plan without steps.
+        arrays: the physical arrays of every crossbar layer; None from a server that does not count them.
         provenance: versions, digests, settings and times.
         info: of the call.
     """
@@ -327,7 +355,13 @@ class Plan:
     reached: float = math.nan
     output_weights: tuple[float, ...] | None = None
     corners: tuple[Corner, ...] = ()
+    arrays: tuple[LayerArrays, ...] | None = None
     info: CallInfo | None = None
+
+    @property
+    def array_count(self) -> int | None:
+        """Number of physical arrays of all layers; None if it is not known."""
+        return None if self.arrays is None else sum(layer.arrays for layer in self.arrays)
 
     @property
     def power(self) -> float:

@@ -165,11 +165,12 @@ class Remote:
         gains: Gains,
         inputs: np.ndarray,
         *,
-        method: str = "linearized",
+        progress: Callable[[float], None] | None = None,
+        **options: Any,
     ) -> Prediction:
-        """As :func:`powerplan.predict`."""
+        """As :func:`powerplan.predict`; a server tells no progress."""
         with errors():
-            answer = self.client.predict(network, hardware, gains, inputs, method=method, labels=self.labels)
+            answer = self.client.predict(network, hardware, gains, inputs, labels=self.labels, **_given(options))
         prediction = _engine_value(RemotePrediction, answer)
         object.__setattr__(prediction, "_accuracy", answer.accuracy)
         return prediction
@@ -211,6 +212,7 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plan(answer: Any, hardware: Hardware, corners: Sequence[Hardware], target: Target) -> Plan:
+    from powerplan.hardware.tiling import LayerArrays
     from powerplan.planning import (
         Certificate,
         ConstraintPrice,
@@ -244,6 +246,7 @@ def _plan(answer: Any, hardware: Hardware, corners: Sequence[Hardware], target: 
         ),
         baseline_gains=_optional(Gains, answer.baseline_gains),
         verification=_optional(Verification, answer.verification),
+        arrays=None if answer.arrays is None else tuple(_engine_value(LayerArrays, layer) for layer in answer.arrays),
         corners=tuple(
             Corner(
                 hardware=corner,

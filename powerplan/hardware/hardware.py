@@ -54,7 +54,8 @@ class Hardware:
             None = TIA power not counted.
         read_time: duration of one read [s], > 0, turns power into energy.
         array_rows: rows of one physical crossbar, in devices, >= 1; None = as many as a layer needs.
-        array_columns: columns of one physical crossbar, in devices, >= 1; None = as many as a layer needs.
+        array_columns: columns of one physical crossbar, in devices, >= 2 (a differential pair takes two); None = as
+            many as a layer needs.
         mapping: "shared": one array serves every position of a convolution, or every token, in turn;
             "unrolled": one array per position.
         column_gain_std: relative gain error common to all devices of one physical column of an array,
@@ -130,8 +131,8 @@ class Hardware:
         if self.feedback_resistance is not None:
             check.number("feedback_resistance", self.feedback_resistance, above=0, unit="ohm")
         check.number("read_time", self.read_time, above=0, unit="s")
-        for name in ("array_rows", "array_columns"):
-            self._check_count(check, name)
+        self._check_count(check, "array_rows", 1, "Give the size in devices.")
+        self._check_count(check, "array_columns", 2, "Give the size in devices; a differential pair takes two columns.")
         if self.mapping not in MAPPINGS:
             check.fail(
                 "mapping",
@@ -151,13 +152,13 @@ class Hardware:
             if value is not None and str(field.type).startswith("float"):
                 object.__setattr__(self, field.name, float(value))
 
-    def _check_count(self, check: Checker, name: str) -> None:
+    def _check_count(self, check: Checker, name: str, least: int, advice: str) -> None:
         value = getattr(self, name)
         if value is None:
             return
         number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
-        if not 1 <= number <= _MOST or not number.is_integer():
-            check.fail(name, value, f"a whole number from 1 to {_MOST}, or None", "Give the size in devices.")
+        if not least <= number <= _MOST or not number.is_integer():
+            check.fail(name, value, f"a whole number from {least} to {_MOST}, or None", advice)
         else:
             object.__setattr__(self, name, int(number))
 

@@ -22,7 +22,7 @@ def row_tiles(rows: int, array_rows: int | None) -> list[slice]:
 
 def output_tiles(outputs: int, array_columns: int | None) -> list[slice]:
     """The outputs of every column tile: full arrays first, the rest in the last."""
-    return _cut(outputs, max(1, array_columns // COLUMNS_PER_OUTPUT) if array_columns else outputs)
+    return _cut(outputs, array_columns // COLUMNS_PER_OUTPUT if array_columns else outputs)
 
 
 def _cut(total: int, size: int) -> list[slice]:

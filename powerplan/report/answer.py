@@ -9,7 +9,7 @@ import numpy as np
 from powerplan.planning import MaxAccuracyDrop, MaxFlipRate, MaxOutputMSE, MaxPower, Outcome, Plan
 from powerplan.report.charts import Scale
 from powerplan.report.facts import Fact
-from powerplan.report.quantities import bounds, quantity_name, quantity_text, quantity_with_error
+from powerplan.report.quantities import bounds, predicted_mse, quantity_name, quantity_text, quantity_with_error
 from powerplan.report.text import typeset
 from powerplan.report.units import percent, si, si_with_error, significant, with_error
 
@@ -78,7 +78,7 @@ def plan_answer(plan: Plan) -> list[Fact]:
     facts.append(
         _error_fact(
             "Error (MSE)",
-            significant(plan.mse),
+            predicted_mse(plan.prediction),
             None if bound_mse is None else significant(bound_mse),
             None if check is None else with_error(check.mse, 1.96 * check.mse_standard_error),
         )

@@ -15,10 +15,10 @@ from powerplan.planning import Plan
 from powerplan.report.answer import OUTCOMES, plan_answer
 from powerplan.report.facts import Fact, hardware_facts
 from powerplan.report.page import render
-from powerplan.report.quantities import target_text
+from powerplan.report.quantities import predicted_mse, target_text
 from powerplan.report.tables import network_rows
 from powerplan.report.text import typeset, without_paths
-from powerplan.report.units import gain_text, percent, share, si, si_with_error, significant, with_error
+from powerplan.report.units import gain_text, percent, share, si, si_with_error, with_error
 
 #: rows of a card's table
 MOST_ROWS = 20
@@ -64,7 +64,7 @@ def prediction_card(prediction: Prediction) -> str:
         Fact(name="NMSE", value=percent(prediction.nmse)),
         Fact(
             name="MSE",
-            value=significant(prediction.mse),
+            value=predicted_mse(prediction),
             remark=f"of which squared bias {share(prediction.mse_bias, prediction.mse)}",
         ),
     ]

@@ -36,6 +36,7 @@ class LayerView:
     against_baseline: str
     voltage: str
     used: str
+    arrays: str
     power: str
     power_share: str
     power_bar: float
@@ -83,6 +84,7 @@ def layer_views(plan: Plan, network: Network | None, scale: Scale) -> list[Layer
                 used=""
                 if used is None
                 else f"{typeset(si(used[i], 'S', 3))} ({100 * used[i] / plan.hardware.conductance_max:.0f} %)",
+                arrays="" if plan.arrays is None else str(plan.arrays[i].arrays),
                 power=typeset(si(own, "W")),
                 power_share=share(own, prediction.power),
                 power_bar=round(100 * (own - tia) / power / largest, 2),

@@ -15,7 +15,7 @@ from powerplan.report.facts import Fact, hardware_facts, hardware_off
 from powerplan.report.layer_view import CornerView, LayerView, corner_views, layer_views
 from powerplan.report.notes import plan_notes
 from powerplan.report.quantities import target_text
-from powerplan.report.tables import network_rows
+from powerplan.report.tables import array_size, network_rows
 from powerplan.report.text import flat, typeset, value_text, without_paths
 from powerplan.report.units import percent, si, significant
 
@@ -41,6 +41,7 @@ class PlanView:
     has_columns: bool
     has_tia: bool
     has_ranges: bool
+    has_arrays: bool
     has_baseline: bool
     corners: tuple[CornerView, ...]
     sensitivity: str
@@ -76,6 +77,7 @@ def plan_view(plan: Plan, *, name: str = "", network: Network | None = None) -> 
         has_columns=any(np.ndim(g) for g in plan.gains.conductance),
         has_tia=bool(np.any(plan.prediction.tia_power_by_layer > 0)),
         has_ranges=network is not None,
+        has_arrays=plan.arrays is not None,
         has_baseline=plan.baseline_gains is not None,
         corners=tuple(corner_views(plan)),
         sensitivity=_sensitivity(plan),
@@ -151,13 +153,19 @@ def _proof(plan: Plan) -> list[Fact]:
 
 def _network(plan: Plan, network: Network | None) -> list[Fact]:
     facts = [Fact(name="Crossbar layers", value=str(len(plan.prediction.layer_names)))]
+    if plan.array_count is not None:
+        facts.append(Fact(name="Arrays", value=_grouped(plan.array_count), remark=array_size(plan.hardware)))
     if network is not None:
         weights = sum(int(t.size) for node in network.crossbars for k, t in node.op.tensors().items() if k == "weight")
-        facts.append(Fact(name="Weights on crossbars", value=f"{weights:,}".replace(",", " ")))
+        facts.append(Fact(name="Weights on crossbars", value=_grouped(weights)))
         facts.append(Fact(name="Input shape", value=_shape(network.input_shape)))
         facts.append(Fact(name="Output shape", value=_shape(network.output_shape)))
     facts.append(Fact(name="Outputs' mean square", value=significant(plan.prediction.signal_power)))
     return facts
+
+
+def _grouped(count: int) -> str:
+    return f"{count:,}".replace(",", " ")
 
 
 def _nodes(network: Network) -> list[tuple[str, str, str, str, str]]:

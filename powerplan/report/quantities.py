@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from powerplan.moments.prediction import Prediction
 from powerplan.planning import (
     MaxAccuracyDrop,
     MaxFlipRate,
@@ -66,3 +67,10 @@ def bounds(plan: Plan) -> tuple[float | None, float | None]:
             return (plan.target.value / signal if signal > 0 else None), plan.target.value
         case _:
             return None, None
+
+
+def predicted_mse(prediction: Prediction) -> str:
+    """The MSE, with its 95 % confidence interval if random combinations of the outputs were taken."""
+    if not prediction.mse_standard_error:
+        return significant(prediction.mse)
+    return with_error(prediction.mse, 1.96 * prediction.mse_standard_error)

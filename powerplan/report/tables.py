@@ -14,7 +14,14 @@ from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.network import Network
 from powerplan.planning import ConstraintPrice, DiscreteGap, MaxAccuracyDrop, MaxFlipRate, MaxOutputMSE, MaxPower, Plan
-from powerplan.report.quantities import bounds, quantity_name, quantity_text, quantity_with_error, target_text
+from powerplan.report.quantities import (
+    bounds,
+    predicted_mse,
+    quantity_name,
+    quantity_text,
+    quantity_with_error,
+    target_text,
+)
 from powerplan.report.units import gain_text, percent, share, si, si_with_error, significant, with_error
 
 
@@ -42,6 +49,10 @@ def plan_table(plan: Plan, *, network: Network | None = None) -> str:
         headers.insert(2, "range used")
         for row, used in zip(rows, ranges_used(network, plan.hardware, plan.gains), strict=True):
             row.insert(2, f"{si(used, 'S', 3)} ({100 * used / plan.hardware.conductance_max:.0f} %)")
+    if plan.arrays is not None:
+        headers.append("arrays")
+        for row, layer in zip(rows, plan.arrays, strict=True):
+            row.append(str(layer.arrays))
     return "\n\n".join([_columns(headers, rows), _pairs(_plan_answer(plan))])
 
 
@@ -89,12 +100,16 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
             "MSE",
             _error_line(
                 None if bound_mse is None else significant(bound_mse),
-                significant(prediction.mse),
+                predicted_mse(prediction),
                 None if check is None else with_error(check.mse, 1.96 * check.mse_standard_error),
             ),
         )
     )
     lines += _corner_lines(plan)
+    if plan.array_count is not None:
+        lines.append(("arrays", f"{plan.array_count}, {array_size(plan.hardware)}"))
+    if plan.prediction.first_order:
+        lines.append(_first_order_line(plan.prediction))
     if check is not None:
         how = ", after calibrating the target" if check.calibrated else ""
         lines.append(
@@ -135,6 +150,21 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
             lines.append(("", f"and {len(shown) - _SHOWN_PRICES} more active limits"))
     lines.append(("planned", f"{end.iterations} iterations, {end.predictions} predictions, {end.seconds:.2f} s"))
     return lines
+
+
+def _first_order_line(prediction: Prediction) -> tuple[str, str]:
+    return "first order", f"{', '.join(prediction.first_order)}: no Gaussian formula, taken at the mean"
+
+
+def array_size(hardware: Hardware) -> str:
+    """How large an array is, and what it serves."""
+    sizes = [
+        f"at most {most} {what}"
+        for most, what in ((hardware.array_rows, "rows"), (hardware.array_columns, "columns"))
+        if most is not None
+    ]
+    size = " and ".join(sizes) + " each" if sizes else "as large as their layers"
+    return size + ("; one for every position" if hardware.mapping == "unrolled" else "")
 
 
 def _quantity_line(plan: Plan) -> tuple[str, str]:
@@ -221,15 +251,17 @@ def prediction_table(prediction: Prediction, *, gains: Gains | None = None, accu
     if gains is not None:
         _insert_gains(headers, rows, gains)
     lines = [
-        ("MSE", f"{significant(prediction.mse)}, of which squared bias {share(prediction.mse_bias, prediction.mse)}"),
+        ("MSE", f"{predicted_mse(prediction)}, of which squared bias {share(prediction.mse_bias, prediction.mse)}"),
         ("NMSE", percent(prediction.nmse)),
         ("power", si(prediction.power, "W")),
         ("energy", f"{si(prediction.energy, 'J')} per inference"),
         *_accuracy_line(accuracy, None),
         ("method", prediction.method),
     ]
+    if prediction.mse_standard_error:
+        lines.append(("outputs", "random combinations (± is 95 % of the MSE)"))
     if prediction.first_order:
-        lines.append(("first order", f"{', '.join(prediction.first_order)}: no Gaussian formula, taken at the mean"))
+        lines.append(_first_order_line(prediction))
     return "\n\n".join([_columns(headers, rows), _pairs(lines)])
 
 

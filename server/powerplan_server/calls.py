@@ -139,6 +139,7 @@ def run_predict(request: pb.PredictRequest, context: CallContext) -> pb.PredictR
         method = enum_from_proto(reader.at("method"), request.method, METHODS, default="linearized")
         samples = _whole(reader, request, "accuracy_samples", 1, context.limits.max_draws, DEFAULT_ACCURACY_SAMPLES)
         seed = _whole(reader, request, "seed", 0, None, 0)
+        options = _prediction_options(reader, request)
         reader.done()
         assert problem is not None
         assert gains is not None
@@ -146,8 +147,17 @@ def run_predict(request: pb.PredictRequest, context: CallContext) -> pb.PredictR
         clock.decoded()
         response = pb.PredictResponse(gains=gains_to_proto(gains))
         if not request.validate_only:
-            prediction = _predict(problem, gains, method)
-            accuracy = None if labels is None else prediction.accuracy(labels, samples=samples, seed=seed)
+            prediction = _predict(
+                problem,
+                gains,
+                method=method,
+                seed=seed,
+                progress=lambda done: context.progress(pb.Progress(stage="predict", fraction=done)),
+                **options,
+            )
+            accuracy = None
+            if labels is not None and prediction.output_covariance is not None:
+                accuracy = prediction.accuracy(labels, samples=samples, seed=seed)
             response.prediction.CopyFrom(prediction_to_proto(prediction, request.detail, accuracy=accuracy))
     response.info.CopyFrom(clock.info(request.request_id))
     return response
@@ -300,6 +310,17 @@ def _whole(reader: Reader, message: Any, name: str, least: int, most: int | None
     return int(value)
 
 
+def _prediction_options(reader: Reader, request: pb.PredictRequest) -> dict[str, int | None]:
+    """The options of a prediction; violations are noted."""
+    from powerplan.moments.predict import PredictionOptions
+    from powerplan.moments.predictor import MEMORY_LIMIT
+
+    combinations, fields = optional(request, "output_combinations"), optional(request, "marginal_fields")
+    limit = _whole(reader, request, "memory_limit_bytes", 1, MEMORY_LIMIT, MEMORY_LIMIT)
+    reader.take(lambda: PredictionOptions(output_combinations=combinations, marginal_fields=fields))
+    return {"output_combinations": combinations, "marginal_fields": fields, "memory_limit": limit}
+
+
 def _layer_moments(detail: pb.ResultDetail) -> str:
     if not detail.layer_moments:
         return "none"
@@ -392,6 +413,8 @@ def _check_plannable(subject: _Subject, targets: Sequence[Target] = ()) -> None:
             method=options["method"],
             corners=subject.corners,
             output_weights=options.get("output_weights"),
+            conductance_steps=options.get("conductance_steps"),
+            voltage_steps=options.get("voltage_steps"),
         )
         for target in targets if subject.target is None else (subject.target,):
             requirement(target, session.predictors, session.weights)
@@ -402,11 +425,11 @@ def _profile_plan(profile: Profile, target: Target) -> pb.ProfilePlan:
         return plan_profile(profile, target)
 
 
-def _predict(problem: NetworkProblem, gains: Gains, method: str) -> Prediction:
+def _predict(problem: NetworkProblem, gains: Gains, **options: Any) -> Prediction:
     from powerplan.moments import predict
 
     with _paths(lambda field: field):
-        return predict(problem.network, problem.hardware, gains, problem.inputs, method=method)
+        return predict(problem.network, problem.hardware, gains, problem.inputs, **options)
 
 
 def _simulate(problem: NetworkProblem, gains: Gains, **options: Any) -> Simulation:

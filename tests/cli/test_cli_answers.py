@@ -23,7 +23,7 @@ from powerplan.examples import Example
 PLAN_KEYS = {
     "format", "schema_version", "target", "granularity", "optimize", "hardware", "gains", "prediction", "termination",
     "certificate", "shadow_prices", "baseline_gains", "baseline_power", "baseline_mse", "saving", "verification",
-    "provenance", "reached", "output_weights", "corners", "discrete",
+    "provenance", "reached", "output_weights", "corners", "discrete", "arrays",
 }  # fmt: skip
 
 
@@ -88,6 +88,16 @@ def test_plan_json_is_the_plan_file(run: Callable[..., Result], files: Any) -> N
     assert plan.verification is not None
     assert plan.verification.draws == 200
     assert "wrote plan.json" in result.stderr
+
+
+def test_a_plan_states_its_arrays(run: Callable[..., Result], files: Any) -> None:
+    arguments = ["plan", *files.problem, "--max-nmse", "1%", "--array-rows", "2", "--array-columns", "8"]
+    values = document(run(arguments, "--json"))["arrays"]
+    assert values["total"] == sum(layer["arrays"] for layer in values["by_layer"])
+    assert values["by_layer"][0]["row_tiles"] == 2  # four features on arrays of two rows
+    text = run(arguments).stdout
+    assert f"{values['total']}, at most 2 rows and at most 8 columns each" in text
+    assert text.splitlines()[0].endswith("arrays")
 
 
 def test_plan_equals_the_python_call(run: Callable[..., Result], files: Any, iris_example: Example) -> None:
@@ -209,6 +219,26 @@ def test_predict_reports_and_json(run: Callable[..., Result], files: Any, iris_e
     gains = pp.Gains.full_range(iris_example.network, pp.Hardware(), iris_example.inputs)
     assert values["gains"] == gains.to_dict()
     assert values["mse"] == pp.predict(iris_example.network, pp.Hardware(), gains, iris_example.inputs).mse
+
+
+def test_predict_by_random_combinations(run: Callable[..., Result], files: Any, iris_example: Example) -> None:
+    """The options reach the predictor; the MSE has a standard error; there is no accuracy, which needs every output."""
+    arguments = [*files.problem, "--labels", files.labels, "--output-combinations", "4", "--seed", "3"]
+    arguments += ["--marginal-fields", "0"]
+    text = run("predict", arguments)
+    assert text.exit_code == 0
+    assert "±" in next(row for row in text.stdout.splitlines() if row.startswith("MSE"))
+    assert "no accuracy" in text.stderr
+    values = document(run("predict", arguments, "--json"))
+    gains = pp.Gains.full_range(iris_example.network, pp.Hardware(), iris_example.inputs)
+    expected = pp.predict(
+        iris_example.network, pp.Hardware(), gains, iris_example.inputs, output_combinations=4, seed=3
+    )
+    assert (values["mse"], values["mse_standard_error"]) == (expected.mse, expected.mse_standard_error)
+    assert values["accuracy"] is None
+    refused = run("predict", files.problem, "--output-combinations", "1")
+    assert refused.exit_code == 2
+    assert "output_combinations: got 1; allowed: 0, or 2 to 4096" in refused.stderr
 
 
 @pytest.mark.parametrize("method", ["linearized", "covariance", "diagonal"])

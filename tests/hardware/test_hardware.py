@@ -85,6 +85,12 @@ def test_sizes_of_arrays_are_whole_numbers(field: str, bad: Any) -> None:
         Hardware(**{field: bad})
 
 
+def test_an_array_holds_at_least_a_differential_pair() -> None:
+    with pytest.raises(InvalidInput, match=r"hardware\.array_columns: got 1; allowed: a whole number from 2 .*pair"):
+        Hardware(array_columns=1)
+    assert Hardware(array_columns=2, array_rows=1).array_rows == 1
+
+
 @pytest.mark.parametrize("field", COUNTS)
 def test_sizes_of_arrays_become_plain_integers(field: str) -> None:
     for given_ in (np.int32(64), 64.0, 64):

@@ -32,6 +32,23 @@ def test_a_plan_reads_back_as_it_was_written(plan: pp.Plan, tmp_path: Path) -> N
     assert np.array_equal(read.prediction.power_by_layer, plan.prediction.power_by_layer)
 
 
+def test_a_plan_file_states_the_arrays_and_an_older_one_reads_without(plan: pp.Plan) -> None:
+    values = plan_to_dict(plan)
+    assert values["arrays"]["total"] == plan.array_count == sum(a["arrays"] for a in values["arrays"]["by_layer"])
+    assert plan_from_dict(values).arrays == plan.arrays
+    del values["arrays"], values["prediction"]["mse_standard_error"]
+    older = plan_from_dict(values)
+    assert older.arrays is None
+    assert older.array_count is None
+    assert older.prediction.mse_standard_error == 0
+
+
+@pytest.mark.parametrize("damaged", [[], {"by_layer": [{}]}, {"by_layer": [{"name": "a", "groups": "x"}]}, 3])
+def test_damaged_arrays_are_refused(plan: pp.Plan, damaged: object) -> None:
+    with pytest.raises(pp.CorruptFile):
+        plan_from_dict({**plan_to_dict(plan), "arrays": damaged})
+
+
 def test_an_infeasible_plan_reads_back(
     network: pp.Network, hardware: pp.Hardware, inputs: np.ndarray, tmp_path: Path
 ) -> None:

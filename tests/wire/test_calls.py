@@ -80,6 +80,36 @@ def test_a_prediction_at_no_gains_is_made_at_the_whole_range() -> None:
     assert response.prediction.accuracy == prediction.accuracy(LABELS)
 
 
+def test_options_of_a_prediction_reach_the_engine() -> None:
+    request = pb.PredictRequest(
+        network=network_to_proto(NETWORK), hardware=hardware_to_proto(HARDWARE), inputs=array_to_proto(INPUTS),
+        labels=LABELS, output_combinations=3, marginal_fields=0, seed=5, memory_limit_bytes=1,
+    )  # fmt: skip
+    response = calls.run_predict(request, context())
+    gains = pp.Gains.full_range(NETWORK, HARDWARE, INPUTS)
+    prediction = pp.predict(
+        NETWORK, HARDWARE, gains, INPUTS, output_combinations=3, marginal_fields=0, seed=5, memory_limit=1
+    )
+    assert response.prediction.mse == prediction.mse
+    assert response.prediction.mse_standard_error == prediction.mse_standard_error > 0
+    assert not response.prediction.HasField("accuracy")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("output_combinations", v) for v in (-1, 1, 4097)),
+        *(("marginal_fields", v) for v in (-1, 65537)),
+        ("seed", -1),
+        *(("memory_limit_bytes", v) for v in (0, -5, 2**30 + 1)),
+    ],
+)
+def test_options_of_a_prediction_out_of_range_are_named(field: str, value: int) -> None:
+    request = pb.PredictRequest(network=network_to_proto(NETWORK), inputs=array_to_proto(INPUTS), **{field: value})
+    with pytest.raises(InvalidInput, match=rf"{field}: got"):
+        calls.run_predict(request, context())
+
+
 def test_a_simulation_ends_with_the_result_of_the_engine() -> None:
     gains = pp.Gains.full_range(NETWORK, HARDWARE, INPUTS)
     request = pb.SimulateRequest(

@@ -126,6 +126,18 @@ def test_predictions(problem: tuple[pp.Network, pp.Hardware, np.ndarray], method
     assert short.output_mean is None and short.layers == () and short.mse == prediction.mse  # noqa: PT018
 
 
+def test_predictions_by_random_combinations_keep_their_standard_error(
+    problem: tuple[pp.Network, pp.Hardware, np.ndarray],
+) -> None:
+    network, hardware, inputs = problem
+    gains = pp.Gains.full_range(network, hardware, inputs)
+    prediction = pp.predict(network, hardware, gains, inputs, output_combinations=3, seed=7)
+    back = parsing.parse_prediction(prediction_to_proto(prediction, DETAIL))
+    assert_fields(back, prediction)
+    assert back.mse_standard_error > 0
+    assert back.output_covariance is None
+
+
 def test_simulations(problem: tuple[pp.Network, pp.Hardware, np.ndarray]) -> None:
     network, hardware, inputs = problem
     gains = pp.Gains.full_range(network, hardware, inputs)
@@ -145,6 +157,27 @@ def test_plans(problem: tuple[pp.Network, pp.Hardware, np.ndarray], target: pp.M
     assert_fields(back, plan)
     assert (back.saving, back.power, back.mse) == (plan.saving, plan.power, plan.mse)
     assert back.termination.advice == plan.termination.outcome.advice
+
+
+@pytest.mark.parametrize("mapping", ["shared", "unrolled"])
+def test_arrays_of_a_plan(mapping: str) -> None:
+    """A plan states the arrays of every layer and their sum; a server that does not count them leaves None."""
+    rng = np.random.default_rng(8)
+    network = pp.Network.mlp([rng.normal(size=(6, 4)), rng.normal(size=(3, 6))])
+    hardware = pp.Hardware(array_rows=4, array_columns=6, mapping=mapping)
+    plan = pp.plan(network, hardware, rng.normal(size=(5, 4)), pp.MaxNMSE(0.01))
+    message = plan_to_proto(plan)
+    back = parsing.parse_plan(message)
+    assert_same(back.arrays, plan.arrays)
+    # 4 rows of inputs in 1 tile, 6 outputs of 2 columns in 2 tiles; then 6 rows in 2 tiles, 3 outputs in 1
+    assert [layer.arrays for layer in back.arrays or ()] == [2, 2]
+    assert [layer.arrays for layer in message.arrays] == [2, 2]
+    assert back.array_count == plan.array_count == message.array_count == 4
+    message.ClearField("arrays")
+    message.ClearField("array_count")
+    older = parsing.parse_plan(message)
+    assert older.arrays is None
+    assert older.array_count is None
 
 
 def assert_fields(back: Any, original: Any) -> None:

@@ -91,7 +91,7 @@ def hardwares(draw: st.DrawFn) -> pp.Hardware:
         feedback_resistance=draw(st.none() | positive),
         read_time=draw(positive),
         array_rows=draw(st.none() | st.integers(1, 4096)),
-        array_columns=draw(st.none() | st.integers(1, 4096)),
+        array_columns=draw(st.none() | st.integers(2, 4096)),
         mapping=draw(st.sampled_from(MAPPINGS)),
         column_gain_std=draw(st.floats(0, 0.5)),
     )

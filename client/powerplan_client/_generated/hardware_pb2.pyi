@@ -79,7 +79,7 @@ class Hardware(_message.Message):
     array_rows: _builtins.int
     """Rows of one physical crossbar, in devices, >= 1. Left out = as many as a layer needs."""
     array_columns: _builtins.int
-    """Columns of one physical crossbar, in devices, >= 1. Left out = as many as a layer needs."""
+    """Columns of one physical crossbar, in devices, >= 2. Left out = as many as a layer needs."""
     mapping: _builtins.str
     """"shared" (default): one array serves every position of a convolution, or every token, in turn;
     "unrolled": one array per position.

@@ -799,6 +799,52 @@ class DiscreteGap(_message.Message):
 Global___DiscreteGap: _TypeAlias = DiscreteGap  # noqa: Y015
 
 @_typing.final
+class LayerArrays(_message.Message):
+    """The physical arrays of one crossbar layer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    ROW_TILES_FIELD_NUMBER: _builtins.int
+    COLUMN_TILES_FIELD_NUMBER: _builtins.int
+    COPIES_FIELD_NUMBER: _builtins.int
+    READS_FIELD_NUMBER: _builtins.int
+    ARRAYS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the layer."""
+    groups: _builtins.int
+    """Groups of a grouped convolution, each with arrays of its own."""
+    row_tiles: _builtins.int
+    """Arrays along the rows of one group's matrix."""
+    column_tiles: _builtins.int
+    """Arrays along the columns of one group's matrix."""
+    copies: _builtins.int
+    """Arrays of the same content: positions if every position has its own, else 1."""
+    reads: _builtins.int
+    """Reads of each of these arrays in one inference."""
+    arrays: _builtins.int
+    """Number of arrays: the product of groups, row_tiles, column_tiles and copies."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        groups: _builtins.int = ...,
+        row_tiles: _builtins.int = ...,
+        column_tiles: _builtins.int = ...,
+        copies: _builtins.int = ...,
+        reads: _builtins.int = ...,
+        arrays: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrays", b"arrays", "column_tiles", b"column_tiles", "copies", b"copies", "groups", b"groups", "name", b"name", "reads", b"reads", "row_tiles", b"row_tiles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LayerArrays: _TypeAlias = LayerArrays  # noqa: Y015
+
+@_typing.final
 class Plan(_message.Message):
     """Gains that meet a target at least power, with what proves and explains them."""
 
@@ -844,6 +890,8 @@ class Plan(_message.Message):
     OUTPUT_WEIGHTS_FIELD_NUMBER: _builtins.int
     CORNERS_FIELD_NUMBER: _builtins.int
     DISCRETE_FIELD_NUMBER: _builtins.int
+    ARRAYS_FIELD_NUMBER: _builtins.int
+    ARRAY_COUNT_FIELD_NUMBER: _builtins.int
     granularity: _gains_pb2.Granularity.ValueType
     """How finely the gains were chosen."""
     baseline_power_watts: _builtins.float
@@ -854,6 +902,8 @@ class Plan(_message.Message):
     """1 - power / baseline power at equal target; with a power budget 1 - MSE / baseline MSE."""
     reached: _builtins.float
     """The target's quantity as predicted, the worst over outputs and corners."""
+    array_count: _builtins.int
+    """Number of arrays of all layers."""
     @_builtins.property
     def gains(self) -> _gains_pb2.Gains:
         """The gains of every crossbar layer."""
@@ -912,6 +962,10 @@ class Plan(_message.Message):
         the plan without steps.
         """
 
+    @_builtins.property
+    def arrays(self) -> _containers.RepeatedCompositeFieldContainer[Global___LayerArrays]:
+        """(L) the physical arrays of every crossbar layer on the hardware planned for."""
+
     def __init__(
         self,
         *,
@@ -934,17 +988,23 @@ class Plan(_message.Message):
         output_weights: _abc.Iterable[_builtins.float] | None = ...,
         corners: _abc.Iterable[Global___PlanCorner] | None = ...,
         discrete: Global___DiscreteGap | None = ...,
+        arrays: _abc.Iterable[Global___LayerArrays] | None = ...,
+        array_count: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_mse", b"_baseline_mse", "_baseline_power_watts", b"_baseline_power_watts", "_saving", b"_saving", "baseline_gains", b"baseline_gains", "baseline_mse", b"baseline_mse", "baseline_power_watts", b"baseline_power_watts", "certificate", b"certificate", "discrete", b"discrete", "gains", b"gains", "hardware", b"hardware", "prediction", b"prediction", "saving", b"saving", "shadow_prices", b"shadow_prices", "target", b"target", "termination", b"termination", "verification", b"verification"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_array_count", b"_array_count", "_baseline_mse", b"_baseline_mse", "_baseline_power_watts", b"_baseline_power_watts", "_saving", b"_saving", "array_count", b"array_count", "baseline_gains", b"baseline_gains", "baseline_mse", b"baseline_mse", "baseline_power_watts", b"baseline_power_watts", "certificate", b"certificate", "discrete", b"discrete", "gains", b"gains", "hardware", b"hardware", "prediction", b"prediction", "saving", b"saving", "shadow_prices", b"shadow_prices", "target", b"target", "termination", b"termination", "verification", b"verification"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_mse", b"_baseline_mse", "_baseline_power_watts", b"_baseline_power_watts", "_saving", b"_saving", "baseline_gains", b"baseline_gains", "baseline_mse", b"baseline_mse", "baseline_power_watts", b"baseline_power_watts", "certificate", b"certificate", "corners", b"corners", "discrete", b"discrete", "gains", b"gains", "granularity", b"granularity", "hardware", b"hardware", "optimize", b"optimize", "output_weights", b"output_weights", "prediction", b"prediction", "provenance", b"provenance", "reached", b"reached", "saving", b"saving", "shadow_prices", b"shadow_prices", "target", b"target", "termination", b"termination", "verification", b"verification"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_array_count", b"_array_count", "_baseline_mse", b"_baseline_mse", "_baseline_power_watts", b"_baseline_power_watts", "_saving", b"_saving", "array_count", b"array_count", "arrays", b"arrays", "baseline_gains", b"baseline_gains", "baseline_mse", b"baseline_mse", "baseline_power_watts", b"baseline_power_watts", "certificate", b"certificate", "corners", b"corners", "discrete", b"discrete", "gains", b"gains", "granularity", b"granularity", "hardware", b"hardware", "optimize", b"optimize", "output_weights", b"output_weights", "prediction", b"prediction", "provenance", b"provenance", "reached", b"reached", "saving", b"saving", "shadow_prices", b"shadow_prices", "target", b"target", "termination", b"termination", "verification", b"verification"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__array_count: _TypeAlias = _typing.Literal["array_count"]  # noqa: Y015
+    _WhichOneofArgType__array_count: _TypeAlias = _typing.Literal["_array_count", b"_array_count"]  # noqa: Y015
     _WhichOneofReturnType__baseline_mse: _TypeAlias = _typing.Literal["baseline_mse"]  # noqa: Y015
     _WhichOneofArgType__baseline_mse: _TypeAlias = _typing.Literal["_baseline_mse", b"_baseline_mse"]  # noqa: Y015
     _WhichOneofReturnType__baseline_power_watts: _TypeAlias = _typing.Literal["baseline_power_watts"]  # noqa: Y015
     _WhichOneofArgType__baseline_power_watts: _TypeAlias = _typing.Literal["_baseline_power_watts", b"_baseline_power_watts"]  # noqa: Y015
     _WhichOneofReturnType__saving: _TypeAlias = _typing.Literal["saving"]  # noqa: Y015
     _WhichOneofArgType__saving: _TypeAlias = _typing.Literal["_saving", b"_saving"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__array_count) -> _WhichOneofReturnType__array_count | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__baseline_mse) -> _WhichOneofReturnType__baseline_mse | None: ...
     @_typing.overload

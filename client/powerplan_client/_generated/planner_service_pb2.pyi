@@ -240,16 +240,29 @@ class PredictRequest(_message.Message):
     DETAIL_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    OUTPUT_COMBINATIONS_FIELD_NUMBER: _builtins.int
+    MARGINAL_FIELDS_FIELD_NUMBER: _builtins.int
+    MEMORY_LIMIT_BYTES_FIELD_NUMBER: _builtins.int
     method: _prediction_pb2.PredictionMethod.ValueType
     """How to predict."""
     accuracy_samples: _builtins.int
     """Gaussian samples per input for the accuracy, >= 1. Default 2000."""
     seed: _builtins.int
-    """Seed of the sampling, >= 0. Default 0."""
+    """Seed of the sampling, of random combinations and of random fields, >= 0. Default 0."""
     request_id: _builtins.str
     """Idempotency key, see PlanRequest."""
     validate_only: _builtins.bool
     """Check the request and stop: the answer holds no prediction."""
+    output_combinations: _builtins.int
+    """Random combinations of the outputs that are pulled back, 2 to 4096; 0 = every output by itself.
+    Default: every output of up to 64, else 16 combinations.
+    """
+    marginal_fields: _builtins.int
+    """Random fields that correct marginal variances for correlations, 0 to 65536; 0 = none. Default: as many as
+    the network needs.
+    """
+    memory_limit_bytes: _builtins.int
+    """Memory that the inputs worked on at a time may take, roughly, 1 to 2^30. Default 2^30."""
     @_builtins.property
     def network(self) -> _network_pb2.Network:
         """The network."""
@@ -288,19 +301,34 @@ class PredictRequest(_message.Message):
         detail: _prediction_pb2.ResultDetail | None = ...,
         request_id: _builtins.str | None = ...,
         validate_only: _builtins.bool = ...,
+        output_combinations: _builtins.int | None = ...,
+        marginal_fields: _builtins.int | None = ...,
+        memory_limit_bytes: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_samples", b"_accuracy_samples", "_request_id", b"_request_id", "_seed", b"_seed", "accuracy_samples", b"accuracy_samples", "detail", b"detail", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "network", b"network", "request_id", b"request_id", "seed", b"seed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_samples", b"_accuracy_samples", "_marginal_fields", b"_marginal_fields", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_request_id", b"_request_id", "_seed", b"_seed", "accuracy_samples", b"accuracy_samples", "detail", b"detail", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "marginal_fields", b"marginal_fields", "memory_limit_bytes", b"memory_limit_bytes", "network", b"network", "output_combinations", b"output_combinations", "request_id", b"request_id", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_samples", b"_accuracy_samples", "_request_id", b"_request_id", "_seed", b"_seed", "accuracy_samples", b"accuracy_samples", "detail", b"detail", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "labels", b"labels", "method", b"method", "network", b"network", "request_id", b"request_id", "seed", b"seed", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_samples", b"_accuracy_samples", "_marginal_fields", b"_marginal_fields", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_request_id", b"_request_id", "_seed", b"_seed", "accuracy_samples", b"accuracy_samples", "detail", b"detail", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "labels", b"labels", "marginal_fields", b"marginal_fields", "memory_limit_bytes", b"memory_limit_bytes", "method", b"method", "network", b"network", "output_combinations", b"output_combinations", "request_id", b"request_id", "seed", b"seed", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy_samples: _TypeAlias = _typing.Literal["accuracy_samples"]  # noqa: Y015
     _WhichOneofArgType__accuracy_samples: _TypeAlias = _typing.Literal["_accuracy_samples", b"_accuracy_samples"]  # noqa: Y015
+    _WhichOneofReturnType__marginal_fields: _TypeAlias = _typing.Literal["marginal_fields"]  # noqa: Y015
+    _WhichOneofArgType__marginal_fields: _TypeAlias = _typing.Literal["_marginal_fields", b"_marginal_fields"]  # noqa: Y015
+    _WhichOneofReturnType__memory_limit_bytes: _TypeAlias = _typing.Literal["memory_limit_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_limit_bytes: _TypeAlias = _typing.Literal["_memory_limit_bytes", b"_memory_limit_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__output_combinations: _TypeAlias = _typing.Literal["output_combinations"]  # noqa: Y015
+    _WhichOneofArgType__output_combinations: _TypeAlias = _typing.Literal["_output_combinations", b"_output_combinations"]  # noqa: Y015
     _WhichOneofReturnType__request_id: _TypeAlias = _typing.Literal["request_id"]  # noqa: Y015
     _WhichOneofArgType__request_id: _TypeAlias = _typing.Literal["_request_id", b"_request_id"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy_samples) -> _WhichOneofReturnType__accuracy_samples | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__marginal_fields) -> _WhichOneofReturnType__marginal_fields | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_limit_bytes) -> _WhichOneofReturnType__memory_limit_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__output_combinations) -> _WhichOneofReturnType__output_combinations | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__request_id) -> _WhichOneofReturnType__request_id | None: ...
     @_typing.overload

@@ -147,6 +147,7 @@ class Prediction(_message.Message):
     OUTPUT_COVARIANCE_FIELD_NUMBER: _builtins.int
     LAYERS_FIELD_NUMBER: _builtins.int
     ACCURACY_FIELD_NUMBER: _builtins.int
+    MSE_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
     method: Global___PredictionMethod.ValueType
     """How it was predicted."""
     mse: _builtins.float
@@ -162,7 +163,11 @@ class Prediction(_message.Message):
     energy_joules: _builtins.float
     """Energy of one inference: power times read time."""
     accuracy: _builtins.float
-    """Expected classification accuracy, a fraction; with labels."""
+    """Expected classification accuracy, a fraction; with labels. Unset where random combinations of the outputs were
+    taken: it needs the covariance of the outputs.
+    """
+    mse_standard_error: _builtins.float
+    """Standard error of mse from random combinations of the outputs; 0 if every output was taken by itself."""
     @_builtins.property
     def mse_by_layer(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """(L) share of mse caused by the noise of each layer; sums to mse."""
@@ -229,10 +234,11 @@ class Prediction(_message.Message):
         output_covariance: _tensor_pb2.Tensor | None = ...,
         layers: _abc.Iterable[Global___LayerMoments] | None = ...,
         accuracy: _builtins.float | None = ...,
+        mse_standard_error: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "accuracy", b"accuracy", "ideal_output", b"ideal_output", "output_covariance", b"output_covariance", "output_mean", b"output_mean"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "accuracy", b"accuracy", "array_power_by_layer_watts", b"array_power_by_layer_watts", "energy_joules", b"energy_joules", "first_order", b"first_order", "ideal_output", b"ideal_output", "layer_names", b"layer_names", "layers", b"layers", "method", b"method", "mse", b"mse", "mse_bias", b"mse_bias", "mse_by_layer", b"mse_by_layer", "mse_by_output", b"mse_by_output", "nmse", b"nmse", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_watts", b"power_by_layer_watts", "power_watts", b"power_watts", "signal_power", b"signal_power", "tia_power_by_layer_watts", b"tia_power_by_layer_watts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "accuracy", b"accuracy", "array_power_by_layer_watts", b"array_power_by_layer_watts", "energy_joules", b"energy_joules", "first_order", b"first_order", "ideal_output", b"ideal_output", "layer_names", b"layer_names", "layers", b"layers", "method", b"method", "mse", b"mse", "mse_bias", b"mse_bias", "mse_by_layer", b"mse_by_layer", "mse_by_output", b"mse_by_output", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_watts", b"power_by_layer_watts", "power_watts", b"power_watts", "signal_power", b"signal_power", "tia_power_by_layer_watts", b"tia_power_by_layer_watts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy: _TypeAlias = _typing.Literal["accuracy"]  # noqa: Y015
     _WhichOneofArgType__accuracy: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy"]  # noqa: Y015

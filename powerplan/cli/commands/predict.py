@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
@@ -19,11 +20,34 @@ from powerplan.cli.remote import calculator, server_options, with_labels
 @click.option(
     "--method", default="linearized", show_default=True, metavar="NAME", help="linearized, covariance or diagonal."
 )
+@click.option(
+    "--output-combinations",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Random combinations of the outputs, at least 2; 0 = every output by itself. Default: every output of up to "
+    "64, else 16 combinations; the MSE then has a standard error.",
+)
+@click.option(
+    "--marginal-fields",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Random fields that correct variances for correlations; 0 = none. Default: as many as the network needs.",
+)
+@opt.seed_option
 @server_options()
 @opt.output_options
 @opt.hardware_options
 @click.pass_obj
-def command(chat: Chat, /, method: str, as_json: bool, **rest: Any) -> None:
+def command(
+    chat: Chat,
+    /,
+    method: str,
+    as_json: bool,
+    output_combinations: int | None,
+    marginal_fields: int | None,
+    seed: int,
+    **rest: Any,
+) -> None:
     """Error and power at given gains, from second-order moments.
 
     \b
@@ -33,8 +57,24 @@ def command(chat: Chat, /, method: str, as_json: bool, **rest: Any) -> None:
     engine = calculator(rest)
     problem, hardware, gains = gains_and_hardware(chat, rest)
     engine = with_labels(engine, problem.labels)
-    prediction = engine.predict(problem.network, hardware, gains, problem.inputs, method=method)
-    accuracy = None if problem.labels is None else prediction.accuracy(problem.labels)
+    with chat.progress() as progress:
+        prediction = engine.predict(
+            problem.network,
+            hardware,
+            gains,
+            problem.inputs,
+            method=method,
+            output_combinations=output_combinations,
+            marginal_fields=marginal_fields,
+            seed=seed,
+            progress=None if progress is None else partial(progress, "predicting"),
+        )
+    accuracy = None
+    if problem.labels is not None:
+        if prediction.mse_standard_error:
+            chat.note("no accuracy: it needs every output by itself (--output-combinations 0)")
+        else:
+            accuracy = prediction.accuracy(problem.labels, seed=seed)
     if as_json:
         write_json(
             document(
@@ -56,6 +96,7 @@ def command(chat: Chat, /, method: str, as_json: bool, **rest: Any) -> None:
 _KEYS = (
     "method",
     "mse",
+    "mse_standard_error",
     "nmse",
     "signal_power",
     "mse_bias",

@@ -36,7 +36,7 @@ def gains_from_proto(reader: Reader, message: pb.Gains) -> Gains | None:
     if conductance is None or voltage is None:
         return None
     return reader.take(
-        lambda: Gains(conductance=tuple(conductance), voltage=tuple(voltage)),  # type: ignore[arg-type]
+        lambda: Gains(conductance=tuple(conductance), voltage=tuple(voltage)),
         rename=rename_gains,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from powerplan.hardware.tiling import LayerArrays
 from powerplan.planning.outcome import Certificate, DiscreteGap, Outcome, ShadowPrices, Termination, Verification
 from powerplan.planning.plan_value import Plan
 from powerplan_client._generated import v1 as pb
@@ -51,7 +52,14 @@ def plan_to_proto(plan: Plan, detail: pb.ResultDetail | None = None) -> pb.Plan:
             )
             for corner in plan.corners
         ],
+        arrays=[arrays_to_proto(arrays) for arrays in plan.arrays or ()],
+        array_count=plan.array_count,
     )
+
+
+def arrays_to_proto(arrays: LayerArrays) -> pb.LayerArrays:
+    """The arrays of one layer."""
+    return pb.LayerArrays(**asdict(arrays), arrays=arrays.arrays)
 
 
 def termination_to_proto(termination: Termination) -> pb.Termination:

@@ -24,6 +24,7 @@ def prediction_to_proto(
     return pb.Prediction(
         method=METHODS[prediction.method],
         mse=prediction.mse,
+        mse_standard_error=prediction.mse_standard_error,
         nmse=prediction.nmse,
         signal_power=prediction.signal_power,
         mse_bias=prediction.mse_bias,
