@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from powerplan.moments import Prediction as Prediction, predict as predict
     from powerplan.montecarlo import Simulation as Simulation, simulate as simulate
     from powerplan.network import Network as Network
+    from powerplan.network.onnx_import import from_onnx as from_onnx
     from powerplan.network.torch_import import from_torch as from_torch
     from powerplan.planning import (
         MaxAccuracyDrop as MaxAccuracyDrop,
@@ -76,6 +77,7 @@ _HOMES = {
     "powerplan.hardware.presets": ("presets",),
     "powerplan.moments": ("Prediction", "predict"),
     "powerplan.network": ("Network",),
+    "powerplan.network.onnx_import": ("from_onnx",),
     "powerplan.network.torch_import": ("from_torch",),
     "powerplan.planning.explanation": ("Explanation", "explain"),
     "powerplan.planning": (

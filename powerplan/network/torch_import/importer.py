@@ -75,7 +75,7 @@ def from_torch(
     with torch.no_grad(), np.errstate(all="ignore"):  # what overflows is refused as infinite
         reader = Reader(copied, shape, _precision(copied), keep_unsupported=unsupported == "digital")
         output = _output(reader.read())
-        nodes, name = fold_scales(_leading_to(output.name, reader.nodes), output.name)
+        nodes, name = fold_scales(leading_to(output.name, reader.nodes), output.name)
         network = Network(input_shape=shape, nodes=tuple(nodes), output=name if nodes else "")
         _self_check(network, copied)
     return network if analog is None and digital is None else network.with_analog(analog, digital)
@@ -135,7 +135,7 @@ def _output(result: Any) -> Value:
     )
 
 
-def _leading_to(output: str, nodes: Mapping[str, Node]) -> list[Node]:
+def leading_to(output: str, nodes: Mapping[str, Node]) -> list[Node]:
     """The nodes whose values the output depends on, in order."""
     needed = {output}
     for node in reversed(list(nodes.values())):

@@ -1,0 +1,62 @@
+"""A node of an ONNX graph as the rules see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from powerplan.network.torch_import.value import Refused, Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """An operator with its attributes.
+
+    Attributes:
+        op_type: name of the operator.
+        attributes: plain values and arrays by name.
+        opset: version of the operators.
+        batch: size of the batch that shapes in the model are written for; networks are read with a batch of one.
+        outputs: number of outputs that the node names.
+    """
+
+    op_type: str
+    attributes: Mapping[str, Any]
+    opset: int
+    batch: int = 1
+    outputs: int = 1
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """An attribute, or its default."""
+        return self.attributes.get(name, default)
+
+    def only(self, name: str, *allowed: Any) -> None:
+        """Refuse an attribute with another value than these, the first of which is the default."""
+        found = self.get(name, allowed[0])
+        if found not in allowed:
+            raise Refused(f"{name}={found!r} is not supported, only {' or '.join(map(repr, allowed))}")
+
+    def numbers(self, name: str, given: Any) -> tuple[int, ...] | None:
+        """Whole numbers that older opsets have as an attribute and newer ones as an input; None = not given."""
+        if given is None:
+            given = self.get(name)
+        return None if given is None else wholes(given)
+
+
+def wholes(given: Any) -> tuple[int, ...]:
+    """A constant input as whole numbers."""
+    if isinstance(given, Value):
+        raise Refused("sizes and axes that depend on the values of the network's input are not supported")
+    return tuple(int(n) for n in np.asarray(given).reshape(-1))
+
+
+def number(given: Any) -> float | None:
+    """A constant input as one number; None = not given."""
+    if given is None:
+        return None
+    if isinstance(given, Value) or np.size(given) != 1:
+        raise Refused("one constant number is supported here")
+    return float(np.asarray(given).reshape(-1)[0])

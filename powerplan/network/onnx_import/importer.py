@@ -1,0 +1,90 @@
+"""Networks from ONNX models."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from powerplan.errors import InvalidInput
+from powerplan.network.analog import Choice
+from powerplan.network.folding import fold_scales
+from powerplan.network.graph import Network, as_shape
+from powerplan.network.onnx_import.model import Model, read_model
+from powerplan.network.onnx_import.reader import Reader
+from powerplan.network.onnx_import.rules.elementwise import refuse_parts
+from powerplan.network.ops import Shape
+from powerplan.network.torch_import.importer import leading_to
+
+
+def from_onnx(
+    source: str | os.PathLike[str] | bytes,
+    *,
+    input_shape: Shape | None = None,
+    analog: Choice = None,
+    digital: Choice = None,
+) -> Network:
+    """The network computed by an ONNX model of floating-point operations.
+
+    No code of the model is run: the file is parsed within limits and every node becomes operations of the network.
+    What does not depend on the input (the arithmetic of shapes) is computed. The first axis of the input and of the
+    output is the batch. A layer is named by its weight ("layer1.conv.weight" is that of "layer1.conv"), any other
+    node by its own name, with dots for slashes. Dropout vanishes; batch norms and constant factors and offsets are
+    folded into a linear layer or convolution where that is exact, as by :func:`powerplan.from_torch`. float16 and
+    bfloat16 weights become float32.
+
+    Args:
+        source: path of the model, or its bytes. Weights in files of their own are read from the folder of the model
+            only, and not for bytes.
+        input_shape: shape of one input, without the batch axis; needed if the model leaves it open.
+        analog: linear layers and convolutions that run on crossbars, the others being computed digitally; None = all.
+            As in :meth:`Network.with_analog`.
+        digital: layers among these that are computed digitally after all.
+
+    Raises:
+        UnsupportedOperation: an operator, opset or domain that powerplan has no model for, with the supported ones;
+            integer-quantised models; control flow.
+        CorruptFile: not an ONNX model, damaged, with tensors larger or smaller than declared, with cycles or missing
+            weights, or with weights outside of its folder.
+        InvalidInput: several inputs or outputs, an open shape, NaN weights.
+        MissingExtra: the onnx package is not installed.
+    """
+    return network_of(read_model(source), input_shape=input_shape, analog=analog, digital=digital)
+
+
+def network_of(
+    model: Model, *, input_shape: Shape | None = None, analog: Choice = None, digital: Choice = None
+) -> Network:
+    """The network of a model that was read; see :func:`from_onnx`."""
+    shape = _input_shape(model, input_shape)
+    with np.errstate(all="ignore"):  # what overflows is refused as infinite
+        reader = Reader(model, shape)
+        output = reader.read()
+        needed = leading_to(output.name, reader.nodes)
+        refuse_parts(needed)
+        nodes, name = fold_scales(needed, output.name)
+        network = Network(input_shape=shape, nodes=tuple(nodes), output=name if nodes else "")
+    return network if analog is None and digital is None else network.with_analog(analog, digital)
+
+
+def _input_shape(model: Model, given: Shape | None) -> Shape:
+    """Shape of one input: that of the model, with what it leaves open taken from the argument."""
+    declared = model.input_shape
+    if given is None:
+        if declared is None or None in declared:
+            raise InvalidInput.of(
+                "input_shape",
+                declared if declared is None else tuple("?" if n is None else n for n in declared),
+                "sizes of all axes behind the batch",
+                f"The model leaves them open: give input_shape, the shape of one {model.input!r} without the batch.",
+            )
+        given = tuple(n for n in declared if n is not None)
+    shape = as_shape(given)
+    if shape is None:
+        raise InvalidInput.of("input_shape", given, "a tuple of positive integers", "Leave out the batch axis.")
+    if declared is not None and (
+        len(declared) != len(shape) or any(d not in (None, n) for d, n in zip(declared, shape, strict=True))
+    ):
+        wanted = tuple("?" if n is None else n for n in declared)
+        raise InvalidInput.of("input_shape", shape, f"the shape that the model declares, {wanted}", "Leave it out.")
+    return shape

@@ -1,0 +1,271 @@
+"""Reading of an ONNX file: parsed, held against limits and checked, before any tensor is made.
+
+Every size that the file *declares* is compared with the bytes that are *there*; only then is memory taken.
+"""
+
+from __future__ import annotations
+
+import graphlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from powerplan.errors import CorruptFile, InvalidInput, MissingExtra, UnsupportedOperation, show
+from powerplan.network.onnx_import.operators import CONTROL_FLOW, QUANTISED, supported
+from powerplan.network.onnx_import.tensors import Tensors
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto
+
+#: opsets whose operators are known; the newest is that of onnx where it is older
+OLDEST_OPSET, NEWEST_OPSET = 7, 26
+#: largest size of a model file [bytes]: protobuf itself takes no more
+MOST_BYTES = 2**31 - 1
+_DOMAINS = ("", "ai.onnx")
+_ADVICE = "Export the model again."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A model that can be read safely.
+
+    Attributes:
+        nodes: in an order in which each comes after what it reads.
+        tensors: the constant tensors by name.
+        opset: version of the operators.
+        input, output: names of the values.
+        batch: declared size of the batch; None = open.
+        input_shape: declared shape behind the batch, None for open axes; None = nothing declared.
+        elements: entries of all constant tensors together.
+    """
+
+    nodes: tuple[NodeProto, ...]
+    tensors: dict[str, np.ndarray]
+    opset: int
+    input: str
+    output: str
+    batch: int | None
+    input_shape: tuple[int | None, ...] | None
+    elements: int
+
+
+def read_model(
+    source: str | os.PathLike[str] | bytes, *, most_nodes: int | None = None, most_elements: int | None = None
+) -> Model:
+    """The model in a file or in bytes, checked.
+
+    Args:
+        most_nodes: largest number of nodes; None = any.
+        most_elements: largest number of entries of all tensors together; None = any.
+
+    Raises:
+        As :func:`powerplan.from_onnx`; InvalidInput for what is larger than allowed.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingExtra("onnx", "onnx", "Reading an ONNX model") from error
+    content, folder = _content(source)
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(content)
+    except Exception as error:  # protobuf raises its own kinds
+        raise CorruptFile.of(
+            "model", f"{len(content)} bytes", "an ONNX model", f"It does not parse: {error}."
+        ) from None
+    del content
+    opset = _opset(proto)
+    graph = proto.graph
+    if most_nodes is not None and len(graph.node) > most_nodes:
+        raise InvalidInput.of("model.nodes", len(graph.node), f"at most {most_nodes}", "Send a smaller model.")
+    _check_operators(proto)
+    tensors = Tensors(folder)
+    for tensor in graph.initializer:
+        tensors.measure(tensor.name, tensor)
+    for node in graph.node:
+        for attribute in node.attribute:
+            for tensor in (
+                *([attribute.t] if attribute.type == onnx.AttributeProto.TENSOR else []),
+                *attribute.tensors,
+            ):
+                tensors.measure(f"{node.name or node.op_type}.{attribute.name}", tensor, external=False)
+    tensors.check_files()
+    if most_elements is not None and tensors.elements > most_elements:
+        raise InvalidInput.of(
+            "model.tensors", f"{tensors.elements:,} entries", f"at most {most_elements:,}", "Send a smaller model."
+        )
+    name, batch, shape = _input(graph)
+    output = _output(graph)
+    nodes = _sorted(graph, name, output)
+    arrays = {tensor.name: tensors.take(tensor) for tensor in graph.initializer}
+    _check_structure(proto)
+    return Model(
+        nodes=nodes,
+        tensors=arrays,
+        opset=opset,
+        input=name,
+        output=output,
+        batch=batch,
+        input_shape=shape,
+        elements=tensors.elements,
+    )
+
+
+def _content(source: Any) -> tuple[bytes, Path | None]:
+    """The bytes of the model and its folder, if it has one."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        content, folder = bytes(source), None
+    elif isinstance(source, str | os.PathLike):
+        path = Path(source)
+        try:
+            if not path.is_file():
+                raise InvalidInput.of("source", str(path), "an existing ONNX file", "Check the path.")
+            if path.stat().st_size > MOST_BYTES:
+                raise CorruptFile.of(
+                    "source", f"{path.stat().st_size} bytes", f"at most {MOST_BYTES}", "Keep weights in external files."
+                )
+            content, folder = path.read_bytes(), path.parent
+        except (OSError, ValueError) as error:
+            if isinstance(error, InvalidInput):
+                raise
+            raise InvalidInput.of("source", str(path), "a readable ONNX file", f"{error}.") from error
+    else:
+        raise InvalidInput.of("source", source, "a path or the bytes of an ONNX model", "Give the path of the file.")
+    if not content or len(content) > MOST_BYTES:
+        raise CorruptFile.of("source", f"{len(content)} bytes", f"an ONNX model of 1 to {MOST_BYTES} bytes", _ADVICE)
+    return content, folder
+
+
+def _opset(proto: ModelProto) -> int:
+    """The version of the operators, if it is known."""
+    import onnx
+
+    if not proto.graph.node:
+        raise CorruptFile.of("model", "a graph without nodes", "an ONNX model", "Check that the file is ONNX.")
+    if proto.functions or proto.training_info:
+        raise UnsupportedOperation.of(
+            "model", "local functions or training information", "a graph of standard operators", "Inline the functions."
+        )
+    versions = [item.version for item in proto.opset_import if item.domain in _DOMAINS]
+    if len(versions) != 1:
+        raise CorruptFile.of("model.opset_import", versions, "one opset of the standard operators", _ADVICE)
+    newest = min(NEWEST_OPSET, onnx.defs.onnx_opset_version())
+    if not OLDEST_OPSET <= versions[0] <= newest:
+        raise UnsupportedOperation.of(
+            "model.opset_import",
+            versions[0],
+            f"an opset from {OLDEST_OPSET} to {newest}",
+            f"Export the model again with opset_version={newest} or older, or use onnx.version_converter.",
+        )
+    return int(versions[0])
+
+
+def label(node: NodeProto) -> str:
+    """How an error names a node."""
+    return f"node {show(str(node.name or (node.output[0] if node.output else node.op_type)), 100)}"
+
+
+def _check_operators(proto: ModelProto) -> None:
+    """Refuse what no rule can take, by name, before anything else is looked at."""
+    from onnx import AttributeProto
+
+    known = supported()
+    for node in proto.graph.node:
+        if node.domain not in _DOMAINS:
+            what, advice = f"{node.domain}.{node.op_type}", "Export the model with standard ONNX operators only."
+        elif node.op_type in CONTROL_FLOW or any(
+            a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for a in node.attribute
+        ):
+            what, advice = node.op_type, "Control flow has no fixed graph: export the model with it unrolled."
+        elif node.op_type in QUANTISED:
+            what, advice = node.op_type, "It is integer-quantised: export the floating-point model instead."
+        elif node.op_type not in known:
+            what, advice = node.op_type, "Replace it by supported operators; a newer opset may have one for it."
+        else:
+            continue
+        raise UnsupportedOperation.of(label(node), what, ", ".join(sorted(known)), advice)
+    if proto.graph.sparse_initializer:
+        raise UnsupportedOperation.of("model", "sparse weights", "dense weights", "Store them densely.")
+
+
+def _input(graph: GraphProto) -> tuple[str, int | None, tuple[int | None, ...] | None]:
+    """Name of the one input, its declared batch and its declared shape behind the batch."""
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in constants]
+    if len(inputs) != 1:
+        raise InvalidInput.of(
+            "model.inputs", [v.name for v in inputs], "one input", "Make the others constants (initialisers)."
+        )
+    kind = inputs[0].type.tensor_type
+    if inputs[0].type.WhichOneof("value") != "tensor_type" or not kind.HasField("shape"):
+        return inputs[0].name, None, None
+    sizes = [int(d.dim_value) if d.WhichOneof("value") == "dim_value" else None for d in kind.shape.dim]
+    if len(sizes) < 2 or any(n is not None and n < 1 for n in sizes[1:]):
+        raise InvalidInput.of(
+            f"input {inputs[0].name!r}", sizes, "a batch axis and at least one more, of positive size", _ADVICE
+        )
+    return inputs[0].name, sizes[0] or None, tuple(sizes[1:])
+
+
+def _output(graph: GraphProto) -> str:
+    if len(graph.output) != 1:
+        raise InvalidInput.of(
+            "model.outputs", [v.name for v in graph.output], "one output", "Export the model with one output."
+        )
+    return str(graph.output[0].name)
+
+
+def _sorted(graph: GraphProto, start: str, output: str) -> tuple[NodeProto, ...]:
+    """The nodes in order; every name that is read must be made somewhere, and nothing from itself."""
+    makers: dict[str, int] = {}
+    for i, node in enumerate(graph.node):
+        for name in filter(None, node.output):
+            if name in makers or name == start:
+                raise CorruptFile.of(label(node), name, "values that are made once", _ADVICE)
+            makers[name] = i
+    known = {start, *(tensor.name for tensor in graph.initializer)}
+    edges: dict[int, set[int]] = {}
+    for i, node in enumerate(graph.node):
+        for name in filter(None, node.input):
+            if name not in known and name not in makers:
+                raise CorruptFile.of(
+                    label(node), name, "values that the graph makes or holds", f"{_ADVICE} This weight is missing."
+                )
+        edges[i] = {makers[name] for name in node.input if name in makers}
+    if output not in makers:
+        raise CorruptFile.of("model.outputs", output, "a value that a node makes", _ADVICE)
+    try:
+        order = list(graphlib.TopologicalSorter(edges).static_order())
+    except graphlib.CycleError as error:
+        names = " -> ".join(label(graph.node[i]) for i in error.args[1][:8])
+        raise CorruptFile.of("model.nodes", names, "a graph without cycles", "Unroll the recurrence.") from None
+    given = all(d < i for i, before in edges.items() for d in before)
+    return tuple(graph.node) if given else tuple(graph.node[i] for i in order)
+
+
+def _check_structure(proto: ModelProto) -> None:
+    """What onnx itself checks: attributes, numbers of inputs and outputs, types."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(proto)
+    except Exception as error:  # onnx raises several kinds, all about the model
+        reason = show(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__, 300)
+        raise CorruptFile.of("model", "a malformed model", "what onnx.checker accepts", f"It says {reason}.") from None
+
+
+def attributes_of(node: NodeProto) -> Iterator[tuple[str, Any]]:
+    """The attributes of a node as plain values and arrays."""
+    import onnx
+
+    for attribute in node.attribute:
+        found = onnx.helper.get_attribute_value(attribute)
+        if isinstance(found, onnx.TensorProto):
+            found = onnx.numpy_helper.to_array(found)
+        elif isinstance(found, bytes):
+            found = found.decode("utf-8", "replace")
+        yield attribute.name, found

@@ -1,0 +1,226 @@
+"""Operators of ONNX that move entries about."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from powerplan.network.graph import INPUT
+from powerplan.network.onnx_import.call import Call, number, wholes
+from powerplan.network.onnx_import.constants import Rule, room, shape_of, slices, split_sizes, target_shape
+from powerplan.network.torch_import.rules import normalising, shaping as torch_rules
+from powerplan.network.torch_import.value import Refused, Value, array, value
+
+#: how Resize writes the grids of torch's modes
+_LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
+_HALF_PIXEL = ("half_pixel", "pytorch_half_pixel")
+
+
+@dataclass(frozen=True)
+class Behind(Value):
+    """A value whose batch is merged *behind* axis p of S: torch shape (..., S_p · B, ...).
+
+    Exporters write linear layers on (length, batch, width) as ones on (length · batch, width). Such a value can be
+    taken along its later axes only, and by a reshape that parts the two again.
+    """
+
+
+def reshape(call: Call, x: Any, shape: Any = None) -> Value:
+    source = value(x)
+    wanted = list(target_shape(call, source.torch_shape, call.get("shape") if shape is None else shape))
+    place = source.batch
+    if call.batch > 1 and len(wanted) > place and wanted[place] == call.batch:
+        wanted[place] = 1  # written for the declared batch
+    if -1 in wanted:
+        known = math.prod(n for n in wanted if n != -1)
+        wanted[wanted.index(-1)] = math.prod(source.shape) // max(known, 1)
+    if isinstance(source, Behind):
+        return _parted(source, wanted)
+    if place and not source.merged and len(wanted) == place + 1 and wanted[place] != 1:
+        # with a batch of one it could also be merged with the features, but nothing could be done with that
+        kept = torch_rules.reshape(source, [*wanted[:place], 1, *wanted[place:]])
+        return Behind(kept.name, kept.shape, kept.builder, batch=place - 1, merged=True)
+    return torch_rules.reshape(source, wanted)
+
+
+def _parted(x: Behind, wanted: list[int]) -> Value:
+    """A reshape of a value whose batch is merged behind an axis: the two are parted, or stay together."""
+    place = x.batch + 1
+    if tuple(wanted[:place]) != x.shape[:place] or math.prod(wanted) != math.prod(x.shape):
+        raise Refused("the reshape does not part the batch from the axis it was merged with")
+    plain = Value(x.name, x.shape, x.builder, batch=place)
+    if len(wanted) > place and wanted[place] == 1:
+        return torch_rules.reshape(plain, wanted)
+    kept = torch_rules.reshape(plain, [*wanted[:place], 1, *wanted[place:]])
+    return Behind(kept.name, kept.shape, kept.builder, batch=x.batch, merged=True)
+
+
+def flatten(call: Call, x: Any) -> Value:
+    source = value(x)
+    shape = source.torch_shape
+    axis = call.get("axis", 1)
+    axis += len(shape) if axis < 0 else 0
+    return torch_rules.reshape(source, [math.prod(shape[:axis]), math.prod(shape[axis:])])
+
+
+def transpose(call: Call, x: Any) -> Value:
+    source = value(x)
+    return torch_rules.permute(source, list(call.get("perm") or reversed(range(len(source.torch_shape)))))
+
+
+def squeeze(call: Call, x: Any, axes: Any = None) -> Value:
+    return torch_rules.squeeze(x, call.numbers("axes", axes))
+
+
+def unsqueeze(call: Call, x: Any, axes: Any = None) -> Value:
+    source, given = value(x), call.numbers("axes", axes) or ()
+    total = len(source.torch_shape) + len(given)
+    for axis in sorted(a % total for a in given):
+        source = torch_rules.unsqueeze(source, axis)
+    return source
+
+
+def concat(call: Call, *parts: Any) -> Value:
+    return torch_rules.concatenate(parts, int(call.get("axis")))
+
+
+def take_slice(call: Call, x: Any, starts: Any = None, ends: Any = None, axes: Any = None, steps: Any = None) -> Value:
+    source = value(x)
+    for axis, taken in slices(call, starts, ends, axes, steps):
+        place = source.torch_axis(axis)
+        index = (slice(None),) * place + (taken,)
+        source = torch_rules.getitem(source, index)
+    return source
+
+
+def split(call: Call, x: Any, sizes: Any = None) -> tuple[Value, ...]:
+    source, axis = value(x), int(call.get("axis", 0))
+    return torch_rules.split(source, list(split_sizes(call, source.shape[source.axis(axis)], sizes)), axis)
+
+
+def gather(call: Call, x: Any, index: Any) -> Value:
+    axis = int(call.get("axis", 0))
+    if isinstance(index, Value):
+        table = array(x)
+        if axis % table.ndim or table.ndim != 2:
+            raise Refused("an index that depends on the network's input looks up rows of a table")
+        return normalising.embedding(index, table)
+    source, taken = value(x), np.asarray(index)
+    size = source.shape[source.axis(axis)]
+    rows = [int(i) + size if i < 0 else int(i) for i in taken.reshape(-1)]
+    if taken.ndim == 0:
+        return torch_rules.select(source, axis, rows[0])
+    if taken.ndim > 1 or not rows or len(rows) > 4096:
+        raise Refused("a gather with one list of constant indices is supported")
+    by = rows[1] - rows[0] if len(rows) > 1 else 1
+    if by > 0 and rows == list(range(rows[0], rows[-1] + 1, by)):
+        return take_slice(call, source, [rows[0]], [rows[-1] + 1], [axis], [by])
+    return torch_rules.concatenate([torch_rules.narrow(source, axis, i, 1) for i in rows], axis)
+
+
+def pad(call: Call, x: Any, widths: Any = None, fill: Any = None, axes: Any = None) -> Value:
+    source = value(x)
+    given = call.numbers("pads", widths) or ()
+    rank = len(source.torch_shape)
+    along = [a % rank for a in wholes(axes)] if axes is not None else list(range(rank))
+    pairs = [(0, 0)] * rank
+    for i, axis in enumerate(along):
+        pairs[axis] = (given[i], given[len(along) + i])
+    constant = number(fill if fill is not None else call.get("value", 0.0))
+    mode = {"edge": "replicate", "wrap": "circular"}.get(call.get("mode", "constant"), call.get("mode", "constant"))
+    flat = [n for pair in reversed(pairs) for n in pair]
+    return torch_rules.pad(source, flat, mode, constant)
+
+
+def resize(call: Call, x: Any, roi: Any = None, scales: Any = None, sizes: Any = None) -> Value:
+    source = value(x).leading()
+    if call.op_type == "Upsample" or call.opset < 11:  # inputs (x, scales), or an attribute
+        scales = call.get("scales") if roi is None else roi
+    if call.get("axes") is not None:
+        raise Refused("axes is not supported: give scales or sizes of all axes")
+    call.only("keep_aspect_ratio_policy", "stretch")
+    call.only("antialias", 0)
+    call.only("exclude_outside", 0)
+    target, factors = _target(source, scales, sizes)
+    mode = call.get("mode", "nearest")
+    old = call.op_type == "Upsample" or call.opset < 11
+    grid = "asymmetric" if old else call.get("coordinate_transformation_mode", "half_pixel")
+    if mode == "nearest":
+        rounding = "floor" if old else call.get("nearest_mode", "round_prefer_floor")
+        whole = all(f >= 1 and float(f).is_integer() for f in factors)
+        if not (grid == "asymmetric" and rounding == "floor") and not (
+            grid in _HALF_PIXEL and whole and rounding in ("round_prefer_floor", "round_prefer_ceil")
+        ):
+            raise Refused(f"nearest with {grid!r} and {rounding!r} is not supported; use asymmetric and floor")
+        return torch_rules.interpolate(source, target, mode="nearest")
+    if grid not in ("align_corners", *_HALF_PIXEL):
+        raise Refused(f"{mode} with {grid!r} is not supported; use half_pixel or align_corners")
+    if mode == "cubic" and not math.isclose(call.get("cubic_coeff_a", -0.75), -0.75):
+        raise Refused("cubic_coeff_a must be -0.75")
+    name = "bicubic" if mode == "cubic" else _LINEAR[len(target)]
+    return torch_rules.interpolate(source, target, mode=name, align_corners=grid == "align_corners")
+
+
+def _target(x: Value, scales: Any, sizes: Any) -> tuple[tuple[int, ...], list[float]]:
+    """New spatial sizes and the factors they are of the old ones."""
+    shape = x.torch_shape
+    if sizes is not None and np.size(sizes):
+        full = wholes(sizes)
+        factors = [n / m for n, m in zip(full, shape, strict=True)]
+    else:
+        factors = [float(f) for f in np.asarray(scales).reshape(-1)]
+        exact = [n * f for n, f in zip(shape, factors, strict=True)]
+        full = tuple(math.floor(n + 1e-6) for n in exact)
+        if any(abs(n - t) > 1e-4 for n, t in zip(exact, full, strict=True)):
+            raise Refused("scales that do not give whole sizes are not supported; give sizes")
+    if full[1] != shape[1] or factors[0] not in (1.0, float(full[0])):
+        raise Refused("only spatial axes can be resized")
+    return full[2:], factors[2:]
+
+
+def expand(call: Call, x: Any, shape: Any) -> Value:
+    source = value(x)
+    wanted = list(wholes(shape))
+    place = source.batch + len(wanted) - len(source.torch_shape)
+    if call.batch > 1 and 0 <= place < len(wanted) and wanted[place] == call.batch:
+        wanted[place] = 1
+    full = np.broadcast_shapes(source.torch_shape, tuple(wanted))
+    return source if full == source.torch_shape else torch_rules.expand(source, list(room(full)))
+
+
+def cast(call: Call, x: Any, *like: Any) -> Value:
+    source = value(x)
+    if call.op_type == "Cast" and call.get("to") not in (1, 10, 11, 16) and source.name != INPUT:
+        raise Refused("values of the network cannot become whole numbers")
+    return source
+
+
+def depth_to_space(call: Call, x: Any) -> Value:
+    if call.get("mode", "DCR") != "CRD":
+        raise Refused("mode='DCR' is not supported, only 'CRD', the pixel shuffle of torch")
+    return torch_rules.pixel_shuffle(x, int(call.get("blocksize")))
+
+
+RULES: dict[str, Rule] = {
+    "Reshape": reshape,
+    "Flatten": flatten,
+    "Transpose": transpose,
+    "Squeeze": squeeze,
+    "Unsqueeze": unsqueeze,
+    "Concat": concat,
+    "Slice": take_slice,
+    "Split": split,
+    "Gather": gather,
+    "Pad": pad,
+    "Resize": resize,
+    "Upsample": resize,
+    "Expand": expand,
+    "DepthToSpace": depth_to_space,
+    **dict.fromkeys(("Cast", "CastLike"), cast),
+    **dict.fromkeys(("Identity", "Dropout"), lambda call, x, *unused: value(x)),
+    "Shape": lambda call, x: shape_of(call, x.torch_shape),
+    "Size": lambda call, x: np.array(math.prod(x.torch_shape), dtype=np.int64),
+}

@@ -1,0 +1,261 @@
+"""An imported ONNX model computes what onnxruntime computes."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+import powerplan as pp
+from powerplan.network import Activation
+
+
+def export(module: nn.Module, shape: tuple[int, ...], opset: int = 17) -> bytes:
+    """A torch module as an ONNX model with an open batch."""
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.running_mean.normal_(0, 0.1)
+            part.running_var.uniform_(0.5, 1.5)
+    stream = io.BytesIO()
+    axes = {"x": {0: "batch"}, "y": {0: "batch"}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own
+        torch.onnx.export(
+            module.eval(),
+            (torch.randn(2, *shape),),
+            stream,
+            input_names=["x"],
+            output_names=["y"],
+            dynamic_axes=axes,
+            dynamo=False,
+            opset_version=opset,
+        )
+    return stream.getvalue()
+
+
+def compare(model: bytes, shape: tuple[int, ...], batch: int = 3, inputs: np.ndarray | None = None) -> pp.Network:
+    """Import a model and compare it with onnxruntime on random inputs."""
+    network = pp.from_onnx(model, input_shape=shape)
+    x = np.random.default_rng(0).normal(size=(batch, *shape)).astype(np.float32) if inputs is None else inputs
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    wanted = session.run(None, {session.get_inputs()[0].name: x})[0]
+    found = network(x)
+    assert found.shape == wanted.shape
+    np.testing.assert_allclose(found, wanted, atol=2e-6 * max(np.abs(wanted).max(), 1), rtol=1e-4)
+    return network
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4)
+        self.conv2, self.norm2 = nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.norm2(self.conv2(torch.relu(self.norm1(self.conv1(x))))) + x)
+
+
+class Dense(nn.Module):
+    """Concatenation, with the norm in front of the convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.conv = nn.BatchNorm2d(4), nn.Conv2d(4, 3, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x, self.conv(torch.relu(self.norm(x)))], 1)
+
+
+class Patches(nn.Module):
+    """A small vision transformer: patches, class token, positions, encoder, head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(1, 16, 4, 4)
+        self.token, self.positions = nn.Parameter(torch.randn(1, 1, 16)), nn.Parameter(torch.randn(1, 10, 16))
+        layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, activation="gelu", norm_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.token.expand(x.shape[0], -1, -1), x], 1) + self.positions
+        return self.head(self.encoder(x)[:, 0])
+
+
+LENET = nn.Sequential(
+    nn.Conv2d(1, 6, 5, padding=2), nn.Tanh(), nn.AvgPool2d(2), nn.Conv2d(6, 8, 5), nn.ReLU(), nn.MaxPool2d(2),
+    nn.Flatten(), nn.Linear(32, 10), nn.LogSoftmax(-1),
+)  # fmt: skip
+RESIDUAL = nn.Sequential(nn.Conv2d(1, 4, 3), Residual(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+DEPTHWISE = nn.Sequential(
+    nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(8), nn.Hardswish(),
+    nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False), nn.BatchNorm2d(8), nn.ReLU6(), nn.Conv2d(8, 4, 1), nn.SiLU(),
+    nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(), nn.Linear(4, 3),
+)  # fmt: skip
+DENSE = nn.Sequential(nn.Conv2d(1, 4, 3), Dense(), nn.Conv2d(7, 2, 1), nn.Flatten(), nn.Linear(72, 3))
+UPSAMPLED = nn.Sequential(
+    nn.Conv2d(1, 4, 3, padding=1, padding_mode="reflect"), nn.GroupNorm(2, 4), nn.Mish(), nn.Upsample(scale_factor=2),
+    nn.ConvTranspose2d(4, 2, 3, 2, 1, 1), nn.PReLU(2), nn.InstanceNorm2d(2, affine=True), nn.Upsample(
+        scale_factor=2, mode="bilinear"), nn.Flatten(), nn.Linear(2048, 2),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("module", "shape"),
+    [
+        pytest.param(LENET, (1, 16, 16), id="lenet"),
+        pytest.param(RESIDUAL, (1, 8, 8), id="residual"),
+        pytest.param(DEPTHWISE, (3, 10, 10), id="depthwise"),
+        pytest.param(DENSE, (1, 8, 8), id="dense"),
+        pytest.param(Patches(), (1, 12, 12), id="vision transformer"),
+        pytest.param(UPSAMPLED, (1, 4, 4), id="upsampled"),
+    ],
+)
+def test_exported_modules_compute_what_onnxruntime_computes(module: nn.Module, shape: tuple[int, ...]) -> None:
+    compare(export(module, shape), shape)
+
+
+@pytest.mark.parametrize("opset", [9, 11, 13, 18, 20])
+def test_opsets(opset: int) -> None:
+    """Attributes that became inputs are read in both forms."""
+    compare(export(DEPTHWISE, (3, 10, 10), opset), (3, 10, 10))
+
+
+def test_layers_are_named_by_their_weights_and_chosen_by_them() -> None:
+    model = export(RESIDUAL, (1, 8, 8))
+    network = pp.from_onnx(model, digital=[-1])
+    assert network.layer_names[0].startswith("0")
+    assert len(network.layer_names) == len(pp.from_onnx(model).layer_names) - 1 == 3
+
+
+def test_composed_activations_are_recognised() -> None:
+    """x (1 + erf(x/√2))/2, x·sigmoid(x) and x·tanh(softplus(x)) are one activation each."""
+    module = nn.Sequential(nn.Linear(4, 6), nn.GELU(), nn.Linear(6, 6), nn.SiLU(), nn.Linear(6, 3), nn.Mish())
+    network = compare(export(module, (4,)), (4,))
+    kinds = [node.op.kind for node in network.nodes if isinstance(node.op, Activation)]
+    assert kinds == ["gelu", "silu", "mish"]
+    assert len(network.nodes) == 6
+
+
+def graph(nodes: list[onnx.NodeProto], shape: tuple, opset: int = 21, kind: int = TensorProto.FLOAT, **constants):
+    """The bytes of a model of these nodes from "x" (batch, *shape) to "y"."""
+    model = helper.make_model(
+        helper.make_graph(
+            nodes,
+            "test",
+            [helper.make_tensor_value_info("x", kind, ["batch", *shape])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+            [numpy_helper.from_array(np.asarray(a), name) for name, a in constants.items()],
+        ),
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=10,
+    )
+    return onnx.shape_inference.infer_shapes(model).SerializeToString()
+
+
+W = np.random.default_rng(1).normal(size=(6, 6)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("operator", "attributes", "inputs", "constants"),
+    [
+        ("Relu", {}, [], {}),
+        ("LeakyRelu", {"alpha": 0.2}, [], {}),
+        ("Elu", {"alpha": 0.7}, [], {}),
+        ("Selu", {}, [], {}),
+        ("HardSigmoid", {"alpha": 1 / 6}, [], {}),
+        ("HardSwish", {}, [], {}),
+        ("Softsign", {}, [], {}),
+        ("Softplus", {}, [], {}),
+        ("Gelu", {"approximate": "tanh"}, [], {}),
+        ("Clip", {}, ["a", "b"], {"a": np.float32(-0.5), "b": np.float32(0.3)}),
+        ("Add", {}, ["a"], {"a": W[0]}),
+        ("Sub", {}, ["a"], {"a": W[0]}),
+        ("Mul", {}, ["a"], {"a": W[:4]}),
+        ("Div", {}, ["a"], {"a": W[0]}),
+        ("PRelu", {}, ["a"], {"a": W[0]}),
+        ("Softmax", {}, [], {}),
+        ("Softmax", {"axis": 1}, [], {}),
+        ("LayerNormalization", {"epsilon": 1e-3}, ["a", "b"], {"a": W[0], "b": W[1]}),
+        ("ReduceMean", {"keepdims": 0}, ["a"], {"a": np.array([1])}),
+        ("ReduceSum", {}, ["a"], {"a": np.array([-1])}),
+        ("Transpose", {"perm": [0, 2, 1]}, [], {}),
+        ("Unsqueeze", {}, ["a"], {"a": np.array([1, 3])}),
+        ("Flatten", {}, [], {}),
+        ("Reshape", {}, ["a"], {"a": np.array([0, 2, -1])}),
+        ("Reshape", {}, ["a"], {"a": np.array([-1, 24])}),
+        ("Slice", {}, ["a", "b", "c", "d"], {"a": np.array([-3]), "b": np.array([2**62]), "c": np.array([2]),
+                                            "d": np.array([2])}),
+        ("Gather", {"axis": 1}, ["a"], {"a": np.array(-1)}),
+        ("Gather", {"axis": 2}, ["a"], {"a": np.array([5, 0, 2])}),
+        ("Pad", {}, ["a", "b"], {"a": np.array([0, 1, 0, 0, 0, 2]), "b": np.float32(0.5)}),
+        ("MatMul", {}, ["a"], {"a": W}),
+        ("Cast", {"to": TensorProto.FLOAT}, [], {}),
+    ],
+)  # fmt: skip
+def test_single_operators(operator: str, attributes: dict, inputs: list[str], constants: dict) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], "first"),
+        helper.make_node(operator, ["h", *inputs], ["y"], "second", **attributes),
+    ]
+    compare(graph(nodes, (4, 6), w=W, **constants), (4, 6))
+
+
+def test_split_parts_and_products_of_values() -> None:
+    nodes = [
+        helper.make_node("Gemm", ["x", "w", "c"], ["h"], "first", alpha=0.5, beta=2.0, transB=1),
+        helper.make_node("Split", ["h"], ["a", "b"], "split", axis=1, num_outputs=2),
+        helper.make_node("Mul", ["a", "b"], ["y"], "gate"),
+    ]
+    network = compare(graph(nodes, (6,), w=W, c=W[0]), (6,))
+    assert network.layer_names == ("first",)
+
+
+def test_embedding_of_indices() -> None:
+    nodes = [
+        helper.make_node("Gather", ["table", "x"], ["e"], "embed"),
+        helper.make_node("MatMul", ["e", "w"], ["y"], "first"),
+    ]
+    model = graph(nodes, (3,), kind=TensorProto.INT64, table=W, w=W)
+    compare(model, (3,), inputs=np.array([[0, 5, 2], [1, 1, 3]]))
+
+
+def test_shape_arithmetic_is_computed() -> None:
+    """A reshape to a shape that the graph computes from the shape of a value."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], "first"),
+        helper.make_node("Shape", ["h"], ["s"], "shape"),
+        helper.make_node("Gather", ["s", "zero"], ["n"], "batch"),
+        helper.make_node("Unsqueeze", ["n", "front"], ["n1"], "list"),
+        helper.make_node("Concat", ["n1", "rest"], ["t"], "target", axis=0),
+        helper.make_node("Reshape", ["h", "t"], ["y"], "reshape"),
+    ]
+    constants = {"w": W, "zero": np.array(0), "front": np.array([0]), "rest": np.array([-1])}
+    assert compare(graph(nodes, (4, 6), **constants), (4, 6)).output_shape == (24,)
+
+
+def test_half_precision_weights_become_float32() -> None:
+    weight = W.astype(np.float16)
+    nodes = [
+        helper.make_node("Cast", ["half"], ["w"], "cast", to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["x", "w"], ["y"], "first"),
+    ]
+    network = compare(graph(nodes, (6,), half=weight), (6,))
+    assert network.crossbars[0].op.tensors()["weight"].dtype == np.float32
+
+
+def test_weights_in_a_file_of_their_own_are_read_from_the_folder_of_the_model(tmp_path: Path) -> None:
+    model = onnx.load_from_string(graph([helper.make_node("MatMul", ["x", "w"], ["y"], "first")], (6,), w=W))
+    path = tmp_path / "model.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    network = pp.from_onnx(path)
+    np.testing.assert_array_equal(network.crossbars[0].op.tensors()["weight"], W.T)
