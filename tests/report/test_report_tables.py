@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from powerplan.hardware import Gains, Hardware
+from powerplan.hardware.tiling import LayerArrays
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.network import Network
@@ -47,6 +48,22 @@ def test_plan_table_has_a_row_per_layer_and_the_answer(make_plan: Callable[..., 
     assert "1.2e-09" in line(table, "certificate")
     assert "-0.5000" in line(table, "shadow price")
     assert "linear1 conductance_max -0.0200" in table
+
+
+def test_arrays_and_standard_error_are_stated(make_plan: Callable[..., Plan]) -> None:
+    plan = make_plan()
+    assert not any(row.startswith("arrays") for row in plan_table(plan).splitlines())
+    arrays = tuple(
+        LayerArrays(name=name, groups=1, row_tiles=rows, column_tiles=2, copies=1, reads=1)
+        for name, rows in zip(plan.prediction.layer_names, (3, 1), strict=True)
+    )
+    prediction = replace(plan.prediction, mse_standard_error=0.001, first_order=("softmax1",))
+    hardware = plan.hardware.replace(array_rows=128)
+    table = plan_table(replace(plan, arrays=arrays, prediction=prediction, hardware=hardware))
+    assert line(table, "linear1").endswith(" 6")
+    assert line(table, "arrays").endswith("8, at most 128 rows each")
+    assert f"predicted {plan.mse:.4f} ± 0.0020" in line(table, "MSE")
+    assert "softmax1" in line(table, "first order")
 
 
 def test_columns_line_up(make_plan: Callable[..., Plan]) -> None:
