@@ -55,13 +55,13 @@ def test_arrays_and_standard_error_are_stated(make_plan: Callable[..., Plan]) ->
     assert not any(row.startswith("arrays") for row in plan_table(plan).splitlines())
     arrays = tuple(
         LayerArrays(name=name, groups=1, row_tiles=rows, column_tiles=2, copies=1, reads=1)
-        for name, rows in zip(plan.prediction.layer_names, (3, 1), strict=True)
+        for name, rows in zip(plan.prediction.layer_names, (3, 1, 1), strict=True)
     )
     prediction = replace(plan.prediction, mse_standard_error=0.001, first_order=("softmax1",))
     hardware = plan.hardware.replace(array_rows=128)
     table = plan_table(replace(plan, arrays=arrays, prediction=prediction, hardware=hardware))
     assert line(table, "linear1").endswith(" 6")
-    assert line(table, "arrays").endswith("8, at most 128 rows each")
+    assert line(table, "arrays").endswith("10, at most 128 rows each")
     assert f"predicted {plan.mse:.4f} ± 0.0020" in line(table, "MSE")
     assert "softmax1" in line(table, "first order")
 
