@@ -36,8 +36,9 @@ _MEMORY = 50
 _FAR = 0.1
 _MOST_FAR_STEPS = 8
 _LARGEST_RADIUS, _SMALLEST_RADIUS = 1.0, 1e-10
-#: factor on the trust radius after a step that failed
-_SHRUNK = 0.4
+#: factor on the trust radius after a step that failed; failures in a row after which the memory is dropped and the
+#: radius set anew, and after which no progress is possible
+_SHRUNK, _MOST_FAILURES, _AFTER_FAILURES, _GIVE_UP = 0.4, 8, 0.1, 24
 #: curvature of a gain is at least this part of the largest
 _FLATTEST = 1e-6
 #: exponent with which the error of a gain falls
@@ -147,13 +148,13 @@ def minimise_many(
     most = _STEPS_PER_PROGRAM * max_iterations
     point = best = _Point.at(problem, start)
     curvature = _Curvature(diagonal=_separable_curvature(problem, point))
-    radius, iteration, words = _LARGEST_RADIUS, 0, "limited-memory quasi-Newton"
+    radius, iteration, failures, words = _LARGEST_RADIUS, 0, 0, "limited-memory quasi-Newton"
     for iteration in range(most + 1):
         if progress:
             progress(iteration, point.certificate.kkt_residual)
         settled = _settled(point, tolerance)
         late = stop_at is not None and time.monotonic() > stop_at
-        if settled or late or iteration == most or radius < _SMALLEST_RADIUS:
+        if settled or late or iteration == most or failures == _GIVE_UP:
             break
         if point.certificate.kkt_residual > _FAR and iteration < _MOST_FAR_STEPS:
             curvature.diagonal = _separable_curvature(problem, point)
@@ -166,13 +167,17 @@ def minimise_many(
         curvature.learn(moved.theta - point.theta, moved.g - point.g + prices @ (moved.h - point.h))
         if not accepted:
             radius = min(radius, float(np.abs(step).max())) * _SHRUNK
+            failures += 1
+            if failures % _MOST_FAILURES == 0:  # what was learnt misleads
+                curvature, radius = _Curvature(diagonal=_separable_curvature(problem, point)), _AFTER_FAILURES
             continue
+        failures = 0
         radius = min(_LARGEST_RADIUS, 2 * radius)
         point = moved
         if point.unsettled < best.unsettled:
             best = point
     point = _feasible(problem, point if settled else best)
-    stalled = radius < _SMALLEST_RADIUS and _settled(point, _STALLED)
+    stalled = failures == _GIVE_UP and _settled(point, _STALLED)
     return Optimum(
         theta=point.theta,
         objective=point.objective,

@@ -62,6 +62,8 @@ _MOST_GAINS = 12
 _MOST_WORK = 100_000_000
 #: log slack that the scaling of such a prediction leaves
 _COARSE = 1e-6
+#: KKT residual and most local programs of a layers' plan that is only a start
+_ROUGH, _ROUGH_ITERATIONS = 1e-3, 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,7 @@ class Session:
     Attributes:
         predictors: one per corner, the nominal hardware first.
         weights: (K,) of the outputs in the error, with mean 1; None = all alike.
+        layers: the same gains free, one per layer, where a finer plan starts from the layers' plan.
         levels: log steps of every free gain; None if no gain has steps.
         settings: what else was asked, for the plan's provenance.
     """
@@ -90,6 +93,7 @@ class Session:
     weights: np.ndarray | None
     free: FreeGains
     baseline: FreeGains
+    layers: FreeGains | None
     inputs: np.ndarray
     granularity: str
     optimize: tuple[str, ...]
@@ -124,12 +128,16 @@ class Session:
         warn_beyond_voltage(network, limits, held, batch)
         free = free_gains(network, limits, batch, granularity=granularity, optimize=optimize, held=held)
         base = free_gains(network, limits, batch, granularity="layer", optimize=("conductance",), held=held)
+        layers = None
+        if granularity in ("column", "signal") and "voltage" in optimize:
+            layers = free_gains(network, limits, batch, granularity="layer", optimize=optimize, held=held)
         predictors = tuple(prediction.predictor(network, each, batch, method) for each in hardwares)
         return cls(
             predictors=predictors,
             weights=check_weights(output_weights, predictors[0].ideal.shape[1]),
             free=free,
             baseline=base,
+            layers=layers,
             inputs=batch,
             granularity=granularity,
             optimize=(optimize,) if isinstance(optimize, str) else tuple(optimize),
@@ -211,7 +219,7 @@ class Session:
         options.progress("scaling the baseline", 0.0)
         baseline = self._baseline(wanted)
         options.progress("optimising", 0.1)
-        start, met = self._start(problem, baseline)
+        start, met = self._start(problem, wanted, baseline, options)
         if not met:
             explained = unreachable(target, self.free, start, problem, self.predictor.hardware)
             if self.levels is not None:
@@ -297,6 +305,20 @@ class Session:
         gains = self.baseline.gains(theta)
         return gains, report(self.predictor, gains)
 
+    def _layers_plan(self, wanted: Requirement, options: Options) -> Gains | None:
+        """A plan with one gain per layer, roughly, to start from; None if there is none or it is not needed.
+
+        With voltages free the baseline, whose voltages are at their limits, is too far away to start from.
+        """
+        if self.layers is None:
+            return None
+        problem = self._problem(wanted, self.layers)
+        start = scale_onto(problem, problem.upper, accuracy=_COARSE)
+        if start is None:
+            return None
+        rough = minimise(problem, start, tolerance=_ROUGH, max_iterations=_ROUGH_ITERATIONS, stop_at=options.stop_at)
+        return self.layers.gains(rough.theta)
+
     @property
     def _by_gradients(self) -> bool:
         """Whether only gradients are affordable: many gains, or a prediction too dear for one derivative per term."""
@@ -307,9 +329,13 @@ class Session:
         """How closely a scaled point meets its constraint: dear predictions are not spent on digits."""
         return _COARSE if work_of(self.predictor) > _MOST_WORK else ON_CONSTRAINT
 
-    def _start(self, problem: Problem, baseline: tuple[Gains, Prediction] | None) -> tuple[np.ndarray, bool]:
-        """A feasible θ on the constraint (the baseline where that is one) and True, or the best θ and False."""
-        start = None if baseline is None else self.free.theta_of(baseline[0])
+    def _start(
+        self, problem: Problem, wanted: Requirement, baseline: tuple[Gains, Prediction] | None, options: Options
+    ) -> tuple[np.ndarray, bool]:
+        """A feasible θ on the constraint (the layers' plan or the baseline where that is one) and True, or the best
+        θ and False."""
+        near = self._layers_plan(wanted, options) or (None if baseline is None else baseline[0])
+        start = None if near is None else self.free.theta_of(near)
         if start is not None and problem.excess(start) <= ON_CONSTRAINT:
             return start, True
         start = scale_onto(problem, problem.upper, accuracy=self._accuracy)

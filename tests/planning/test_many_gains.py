@@ -87,19 +87,21 @@ def test_columns_cost_no_more_than_layers_and_these_no_more_than_one_gain(
     nmse=st.floats(0.01, 0.3),
     noise=st.sampled_from([{}, {"feedback_resistance": 1e4}, {"input_noise_std": 1e-3, "conductance_min": 1e-6}]),
 )
-def test_signals_cost_no_more_than_layers_with_the_same_gains_free(
+def test_columns_and_signals_cost_no_more_than_layers_with_both_gains_free(
     seed: int, nmse: float, noise: dict[str, object]
 ) -> None:
     network = small_network(seed, (5, 8, 6, 3))
     inputs = np.random.default_rng(seed).uniform(0, 1, (8, 5))
     hardware = pp.Hardware(programming_noise_std=5e-7, **READ).replace(**noise)
-    layer, signal = (
-        pp.plan(network, hardware, inputs, pp.MaxNMSE(nmse), granularity=g, optimize=BOTH) for g in ("layer", "signal")
+    layer, *finer = (
+        pp.plan(network, hardware, inputs, pp.MaxNMSE(nmse), granularity=g, optimize=BOTH)
+        for g in ("layer", "column", "signal")
     )
     if layer.termination.outcome is not pp.Outcome.INFEASIBLE:
-        assert_certified(signal)
-        assert signal.power <= layer.power * (1 + 1e-7)
-        signal.gains.check(network, hardware)
+        for plan in finer:
+            assert_certified(plan)
+            assert plan.power <= layer.power * (1 + 1e-7)
+            plan.gains.check(network, hardware)
 
 
 @pytest.mark.parametrize("nmse", [0.01, 0.1])
