@@ -32,7 +32,9 @@ def _all(*decorators: Callable[[_Command], _Command]) -> Callable[[_Command], _C
 # ---------------------------------------------------------------- network and inputs
 
 network_options = _all(
-    click.option("--network", "network_file", metavar="FILE.npz", help="Network file (Network.save)."),
+    click.option(
+        "--network", "network_file", metavar="FILE.npz", help="Network file (Network.save) or ONNX model (.onnx)."
+    ),
     click.option("--example", metavar="NAME", help="Built-in example instead, e.g. digits."),
     click.option(
         "--inputs",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from powerplan.cli.chat import Chat
+from powerplan.cli.networks import load_network
 from powerplan.errors import InvalidInput
 from powerplan.network import Network
 
@@ -21,7 +22,9 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 def network_choice(command: _Command) -> _Command:
     """``--network FILE.npz`` or ``--example NAME``."""
     named = click.option("--example", metavar="NAME", help="Built-in example instead, e.g. digits.")(command)
-    return click.option("--network", "network_file", metavar="FILE.npz", help="Network file (Network.save).")(named)
+    return click.option(
+        "--network", "network_file", metavar="FILE.npz", help="Network file (Network.save) or ONNX model."
+    )(named)
 
 
 def read_plan(path: str) -> Plan:
@@ -44,7 +47,7 @@ def read_network(chat: Chat, network_file: str | None, example: str | None) -> N
     if network_file is not None:
         if not Path(network_file).is_file():
             raise InvalidInput.of("network", network_file, "an existing file", "Check the path.")
-        return Network.load(network_file)
+        return load_network(network_file)
     from powerplan.examples import example_names, load_example
 
     assert example is not None

@@ -13,6 +13,7 @@ import numpy as np
 from powerplan.checks import check_inputs
 from powerplan.cli.arrays import read_array, read_arrays
 from powerplan.cli.chat import Chat
+from powerplan.cli.networks import load_network
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Gains, Hardware
 from powerplan.network import Network
@@ -64,7 +65,7 @@ def read_problem(
         if inputs_file is None:
             raise click.UsageError("inputs: --network needs calibration inputs, --inputs FILE.")
         _require_file("network", network_file)
-        name, network = Path(network_file).stem, Network.load(network_file)
+        name, network = Path(network_file).stem, load_network(network_file)
     if inputs_file is not None:
         inputs, labels = _read_inputs(inputs_file, network)
     if labels_file is not None:

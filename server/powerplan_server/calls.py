@@ -30,6 +30,7 @@ from powerplan_client._generated import v1 as pb
 from powerplan_server.wire.blobs import BlobResolver, MemoryBlobs
 from powerplan_server.wire.gains import gains_from_proto, gains_to_proto, rename_gains
 from powerplan_server.wire.limits import WireLimits
+from powerplan_server.wire.networks import onnx_available
 from powerplan_server.wire.plans import plan_to_proto
 from powerplan_server.wire.profiles import SOLVERS, Profile, check_profile_targets, plan_profile, profile_from_proto
 from powerplan_server.wire.reading import Reader
@@ -214,7 +215,7 @@ def describe_engine(limits: WireLimits | None = None) -> pb.GetServerInfoRespons
         operations=operations,
         methods=list(METHODS.values()),
         granularities=[GRANULARITIES[name] for name in planning.GRANULARITIES],
-        features=["profiles"],
+        features=["onnx", "profiles"] if onnx_available() else ["profiles"],
     )
 
 

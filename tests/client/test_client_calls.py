@@ -54,8 +54,9 @@ def test_networks_are_taken_in_every_form(
 
 
 def test_onnx_is_refused_before_it_is_sent_where_the_server_has_no_importer(
-    planner: FakePlanner, address: str, inputs: np.ndarray
+    planner: FakePlanner, address: str, inputs: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("powerplan_server.calls.onnx_available", lambda: False)
     with pc.PlannerClient(address) as client, pytest.raises(pc.FeatureUnavailable, match="onnx"):
         client.plan(pc.Onnx(b"model"), None, inputs, TARGET)
     assert planner.count("Plan") == 0

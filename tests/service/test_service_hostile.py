@@ -246,7 +246,7 @@ PLANS: dict[str, tuple[Callable[[], v1.PlanRequest | bytes], str]] = {
     "saved network with a path that leads out": (_saved(_archive({"../../x.npy": b"x"})), "CORRUPT_FILE"),
     "saved network with a pickle": (_saved(_pickled()), "CORRUPT_FILE"),
     "saved network that unpacks to half a gigabyte": (lambda: _saved(_bomb())(), "CORRUPT_FILE"),
-    "ONNX": (_plan(lambda r: setattr(r.task.network.onnx, "data", b"x")), "FEATURE_UNAVAILABLE"),
+    "ONNX that is none": (_plan(lambda r: setattr(r.task.network.onnx, "data", b"x")), "CORRUPT_FILE"),
     "profile with a lower limit above the upper": (_profile(lambda p: p.lower.CopyFrom(tensor([99.0, 99.0]))), WRONG),
     "profile with negative error": (_profile(lambda p: p.mse_coefficients.CopyFrom(tensor([[-1.0]] * 2))), WRONG),
     "profile with no gains": (_profile(lambda p: p.ClearField("mse_coefficients")), WRONG),

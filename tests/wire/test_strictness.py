@@ -235,7 +235,7 @@ SPOILED: dict[Callable[[pb.PlanTask], None], tuple[str, str]] = {
     spoil_blob_size: ("task.inputs.blob.size_bytes", "INVALID_REQUEST"),
     spoil_source: ("task.network", "INVALID_REQUEST"),
     spoil_file: ("task.network.saved_network.data", "CORRUPT_FILE"),
-    spoil_onnx: ("task.network.onnx", "FEATURE_UNAVAILABLE"),
+    spoil_onnx: ("task.network.onnx.data", "CORRUPT_FILE"),
     spoil_hardware: ("task.hardware.voltage_max_volts", "INVALID_REQUEST"),
     spoil_polynomial: ("task.hardware.programming_noise_polynomial_siemens", "INVALID_REQUEST"),
     spoil_target: ("task.target.max_mse", "INVALID_REQUEST"),

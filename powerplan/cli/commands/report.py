@@ -40,11 +40,11 @@ def command(chat: Chat, /, files: tuple[str, ...], output_file: str, network_fil
     plans = read_plans(files)
     network = None
     if network_file is not None:
-        from powerplan.network import Network
+        from powerplan.cli.networks import load_network
 
         if not Path(network_file).is_file():
             raise InvalidInput.of("network", network_file, "an existing file", "Check the path.")
-        network = Network.load(network_file)
+        network = load_network(network_file)
     from powerplan.report.html import write_report
 
     write_report(plans, output_file, title=title, network=network)

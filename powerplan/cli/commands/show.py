@@ -17,7 +17,7 @@ from powerplan.errors import InvalidInput
 @opt.output_options
 @click.pass_obj
 def command(chat: Chat, /, file: str, as_json: bool) -> None:
-    """The layers of a network file (.npz), or the answer in a plan file (.json)."""
+    """The layers of a network file (.npz, .onnx), or the answer in a plan file (.json)."""
     if not Path(file).is_file():
         raise InvalidInput.of("file", file, "an existing network (.npz) or plan (.json) file", "Check the path.")
     if Path(file).suffix.lower() == ".json":
@@ -30,10 +30,10 @@ def command(chat: Chat, /, file: str, as_json: bool) -> None:
         else:
             click.echo(plan.table())
         return
-    from powerplan.network import Network
+    from powerplan.cli.networks import load_network
     from powerplan.report.tables import network_rows, network_table
 
-    network = Network.load(file)
+    network = load_network(file)
     if as_json:
         write_json(
             document(

@@ -53,17 +53,11 @@ class Model:
     elements: int
 
 
-def read_model(
-    source: str | os.PathLike[str] | bytes, *, most_nodes: int | None = None, most_elements: int | None = None
-) -> Model:
-    """The model in a file or in bytes, checked.
-
-    Args:
-        most_nodes: largest number of nodes; None = any.
-        most_elements: largest number of entries of all tensors together; None = any.
+def read_model(source: str | os.PathLike[str] | bytes) -> Model:
+    """The model in a file or in bytes, checked. It takes no more memory than a few times the size of its files.
 
     Raises:
-        As :func:`powerplan.from_onnx`; InvalidInput for what is larger than allowed.
+        As :func:`powerplan.from_onnx`.
     """
     try:
         import onnx
@@ -80,8 +74,6 @@ def read_model(
     del content
     opset = _opset(proto)
     graph = proto.graph
-    if most_nodes is not None and len(graph.node) > most_nodes:
-        raise InvalidInput.of("model.nodes", len(graph.node), f"at most {most_nodes}", "Send a smaller model.")
     _check_operators(proto)
     tensors = Tensors(folder)
     for tensor in graph.initializer:
@@ -94,10 +86,6 @@ def read_model(
             ):
                 tensors.measure(f"{node.name or node.op_type}.{attribute.name}", tensor, external=False)
     tensors.check_files()
-    if most_elements is not None and tensors.elements > most_elements:
-        raise InvalidInput.of(
-            "model.tensors", f"{tensors.elements:,} entries", f"at most {most_elements:,}", "Send a smaller model."
-        )
     name, batch, shape = _input(graph)
     output = _output(graph)
     nodes = _sorted(graph, name, output)

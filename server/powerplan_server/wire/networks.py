@@ -1,10 +1,11 @@
-"""Networks on the wire: a graph with its tensors, or a saved network file."""
+"""Networks on the wire: a graph with its tensors, a saved network file or an ONNX model."""
 
 from __future__ import annotations
 
 import io
 import math
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +51,9 @@ def network_from_proto(reader: Reader, message: pb.Network) -> Network | None:
         case "saved_network":
             return _saved(reader.at("saved_network"), message.saved_network)
         case "onnx":
-            reader.at("onnx").fail(
-                "an ONNX model",
-                "graph or saved_network",
-                "This server cannot read ONNX; send the network as a graph.",
-                FeatureUnavailable,
-            )
+            return _onnx(reader.at("onnx"), message.onnx)
         case _:
-            reader.fail("nothing", "graph or saved_network", "Describe the network.")
+            reader.fail("nothing", "graph, saved_network or onnx", "Describe the network.")
     return None
 
 
@@ -153,14 +149,57 @@ def _saved(reader: Reader, message: pb.FileContent) -> Network | None:
         else:
             network = Network.load(io.BytesIO(content))
     except InvalidInput as error:
-        inner = [replace(v, allowed=f"{v.allowed} ({v.field})") for v in error.violations]
-        reader.at(message.WhichOneof("content") or "data").note(type(error)(*inner), rename=lambda _: "")
+        _note_file(reader, message, error)
         return None
     elements = sum(array.size for node in network.nodes for array in node.op.tensors().values())
-    if len(network.nodes) > reader.limits.max_nodes:
-        reader.too_large(f"{len(network.nodes):,} nodes", reader.limits.max_nodes, "nodes")
+    return network if _fits(reader, len(network.nodes), elements) else None
+
+
+def onnx_available() -> bool:
+    """True if ONNX models can be read here."""
+    return find_spec("onnx") is not None
+
+
+def _onnx(reader: Reader, message: pb.FileContent) -> Network | None:
+    """The network of an ONNX model, which is parsed and measured before anything is built of it."""
+    if not onnx_available():
+        reader.fail(
+            "an ONNX model",
+            "graph or saved_network",
+            "This server cannot read ONNX; send the network as a graph.",
+            FeatureUnavailable,
+        )
+        return None
+    content = content_of(reader, message, at_most=reader.limits.max_file_bytes)
+    if content is None:
+        return None
+    from powerplan.network.onnx_import import network_of, read_model
+
+    try:
+        # as bytes: a model has no folder here, and may name no other files
+        model = read_model(content.read_bytes() if isinstance(content, Path) else bytes(content))
+        if not _fits(reader, len(model.nodes), model.elements):
+            return None
+        network = network_of(model)
+    except InvalidInput as error:
+        _note_file(reader, message, error)
+        return None
+    elements = sum(array.size for node in network.nodes for array in node.op.tensors().values())
+    return network if _fits(reader, len(network.nodes), elements) else None
+
+
+def _note_file(reader: Reader, message: pb.FileContent, error: InvalidInput) -> None:
+    """Violations inside a file, at the field that holds the file."""
+    inner = [replace(v, allowed=f"{v.allowed} ({v.field})") for v in error.violations]
+    reader.at(message.WhichOneof("content") or "data").note(type(error)(*inner), rename=lambda _: "")
+
+
+def _fits(reader: Reader, nodes: int, elements: int) -> bool:
+    """True if a network of a file is within the limits, else a noted violation."""
+    if nodes > reader.limits.max_nodes:
+        reader.too_large(f"{nodes:,} nodes", reader.limits.max_nodes, "nodes")
     elif elements > reader.limits.max_network_elements:
         reader.too_large(f"{elements:,} tensor elements", reader.limits.max_network_elements, "elements")
     else:
-        return network
-    return None
+        return True
+    return False
