@@ -159,7 +159,11 @@ def test_missing_mnist_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path
     with pytest.raises(MissingData, match="POWERPLAN_DATA"):
         load_example("mnist")
     monkeypatch.setenv("POWERPLAN_DATA", str(tmp_path))
-    without(monkeypatch, "torchvision")
+
+    def missing(submodule: str) -> None:
+        raise ImportError("No module named 'torchvision'")
+
+    monkeypatch.setattr("powerplan.examples.data.import_torchvision", missing)
     with pytest.raises(MissingData, match="install torchvision"):
         load_example("mnist")
 
