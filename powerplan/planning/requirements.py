@@ -65,6 +65,14 @@ def requirement(target: Target, predictors: Sequence[Predictor], weights: np.nda
 
 def _bounded(target: Target, predictor: Predictor, weights: Tensor | None, corner: int) -> list[Constraint]:
     """What a target bounds in one corner."""
+    by_output = weights is not None or isinstance(target, MaxOutputMSE | MaxAccuracyDrop | MaxFlipRate)
+    if by_output and not predictor.is_exact:
+        raise InvalidInput.of(
+            "output_combinations",
+            predictor.directions.shape[1],
+            "0 with output weights, single outputs and targets on classes",
+            "Random combinations of the outputs give their mean variance only; give output_combinations=0.",
+        )
     match target:
         case MaxPower():
             return [Constraint(measure=Power(), value=target.value, corner=corner)]

@@ -214,3 +214,11 @@ def test_a_plan_of_a_residual_network_meets_its_target() -> None:
     assert plan.certificate.kkt_residual < 1e-7
     again = pp.predict(RESIDUAL, hardware, plan.gains, x, marginal_fields=16)
     assert again.nmse == pytest.approx(0.01, rel=5e-3)
+
+
+@pytest.mark.parametrize("target", [pp.MaxOutputMSE(0.1), pp.MaxFlipRate(0.1), pp.MaxNMSE(0.01)])
+def test_combinations_are_refused_where_single_outputs_matter(target: object) -> None:
+    x = batch(CONVOLUTIONAL)
+    weights = np.arange(6.0) if isinstance(target, pp.MaxNMSE) else None
+    with pytest.raises(pp.InvalidInput, match="output_combinations"):
+        pp.plan(CONVOLUTIONAL, pp.Hardware(), x, target, output_combinations=8, output_weights=weights)  # type: ignore[arg-type]
