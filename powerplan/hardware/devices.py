@@ -39,7 +39,6 @@ __all__ = [
     "Devices",
     "device_moments",
     "idle_device_moments",
-    "program",
     "programming_variance",
     "start_idle_mean",
     "start_moments",
@@ -91,25 +90,6 @@ def idle_device_moments(hardware: Hardware) -> tuple[float, float]:
 def start_idle_mean(hardware: Hardware) -> float:
     """Mean [S] of a device programmed to conductance_min, just after programming."""
     return float(start_moments(hardware, torch.tensor(hardware.conductance_min, dtype=torch.float64))[0])
-
-
-def program(hardware: Hardware, target: Tensor, std: Tensor, normals: Tensor, out: Tensor) -> Tensor:
-    """Random conductances target + std · normals, clipped at zero if the hardware says so.
-
-    Any common unit (S, or weights): clipping at zero does not depend on it.
-
-    Args:
-        hardware: says whether devices are clipped.
-        target: target conductances, shape broadcastable to that of ``normals``.
-        std: standard deviation s of the unclipped programming noise, in the unit of ``target``.
-        normals: independent standard normals, one per device.
-        out: where the conductances are written, shape of ``normals``; may be ``normals`` itself.
-
-    Returns:
-        ``out``.
-    """
-    torch.addcmul(target, normals.to(target.dtype), std, out=out)
-    return out.clamp_(min=0) if hardware.clip_conductance else out
 
 
 def _clip(hardware: Hardware, mean: Tensor, variance: Tensor) -> Moments:

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import norm
 
 from powerplan import Hardware
-from powerplan.hardware.devices import program, programming_variance
+from powerplan.hardware.devices import Devices, programming_variance
 from powerplan.montecarlo.streams import Streams, _mix
 
 DRAWS = 40_000
@@ -21,7 +21,9 @@ def test_moments(clip: bool) -> None:
     target = torch.tensor([0.0, 1e-6, 3e-6, 2e-5, 1e-4], dtype=torch.float64)
     std = programming_variance(hardware, target).sqrt()
     normals = torch.empty(DRAWS, 5).normal_(generator=torch.Generator().manual_seed(7))
-    sample = program(hardware, target, std, normals, torch.empty(DRAWS, 5, dtype=torch.float64)).numpy()
+    devices = Devices.prepare(hardware, target, torch.ones(5, dtype=torch.float64))
+    out = torch.empty(DRAWS, 5, dtype=torch.float64)
+    sample = devices.sample(lambda: normals, lambda: normals, out).numpy()
     mu, s = target.numpy(), std.numpy()
     alpha = mu / s
     mean, square = mu, mu**2 + s**2

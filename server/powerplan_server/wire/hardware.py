@@ -8,36 +8,11 @@ from typing import Any
 from powerplan.hardware import Hardware
 from powerplan_client._generated import v1 as pb
 from powerplan_client.devices import DEVICE_PARTS, device_part, to_plain
+from powerplan_client.inputs import HARDWARE_FIELDS
 from powerplan_server.wire.reading import Reader
 
-#: field of the message by field of Hardware
-NAMES: dict[str, str] = {
-    "conductance_min": "conductance_min_siemens",
-    "conductance_max": "conductance_max_siemens",
-    "programming_noise_std": "programming_noise_std_siemens",
-    "programming_noise_proportional": "programming_noise_proportional",
-    "programming_noise_polynomial": "programming_noise_polynomial_siemens",
-    "programming_noise_reference": "programming_noise_reference_siemens",
-    "clip_conductance": "clip_conductance",
-    "read_noise_std": "read_noise_std_amperes",
-    "input_noise_std": "input_noise_std_volts",
-    "voltage_max": "voltage_max_volts",
-    "feedback_resistance": "feedback_resistance_ohms",
-    "read_time": "read_time_seconds",
-    "array_rows": "array_rows",
-    "array_columns": "array_columns",
-    "mapping": "mapping",
-    "column_gain_std": "column_gain_std",
-    "time": "time_seconds",
-    "programming_noise_curve": "programming_noise_curve",
-    "measurements": "measurements",
-    "drift": "drift",
-    "drift_compensation": "drift_compensation",
-    "low_frequency_noise": "low_frequency_noise",
-    "device_gain_std": "device_gain_std",
-    "stuck_on_fraction": "stuck_on_fraction",
-    "stuck_off_fraction": "stuck_off_fraction",
-}
+#: field of the message by field of Hardware; a preset is no field: it has been filled in
+NAMES: dict[str, str] = {name: wire for name, wire in HARDWARE_FIELDS.items() if name != "preset"}
 _POLYNOMIAL = "programming_noise_polynomial"
 
 
