@@ -24,6 +24,7 @@ from powerplan.hardware.aging import Drift, LowFrequencyNoise, Snapshot
 from powerplan.hardware.curves import Curve
 from powerplan.hardware.device_checks import check_device_models
 from powerplan.hardware.plain import to_plain
+from powerplan.hardware.read_out_checks import check_read_out
 
 #: how the positions of a convolution, or the tokens of a sequence, meet the arrays
 MAPPINGS = ("shared", "unrolled")
@@ -75,6 +76,29 @@ class Hardware:
             multiplies the conductance held.
         stuck_on_fraction: share of devices that hold conductance_max whatever their target, 0 to 1.
         stuck_off_fraction: share of devices that hold conductance_min whatever their target, 0 to 1.
+        weight_mapping: "differential": a weight is the difference of two devices; "offset": it is one device that
+            holds conductance_min + c (W + max|W|), max over the layer, and the offset is subtracted digitally.
+        bias_mapping: "digital": biases are added without error; "row": they are weights of one more row of the
+            crossbar, driven by the constant 1.
+        read_out: "tia": a transimpedance amplifier holds each column at 0 V and gives its current; "divider": a
+            passive load on each column divides the row voltages, and its voltage is read.
+        load_conductance: load of each column of a divider [S], > 0.
+        feedback_tracking: the feedback resistance of every TIA is chosen so that its full-scale current gives
+            adc_range; instead of feedback_resistance.
+        dac_bits: resolution of the converters that drive the rows, 2 to 32: 2^bits − 1 levels from -voltage_max to
+            voltage_max, beyond which they saturate; None = exact.
+        adc_bits: resolution of the converters that read the columns of every array, 2 to 32: 2^bits − 1 levels,
+            symmetrical to 0; None = exact.
+        adc_range: largest magnitude of the voltage that a read-out passes on [V], > 0, beyond which it saturates:
+            the output of a TIA with feedback_resistance, or the voltage of a divider. None = with adc_bits, the
+            range is the full scale; without, nothing saturates.
+        adc_headroom: full scale as a multiple of the largest ideal value of a layer's columns over the inputs, > 0.
+        thermal_noise: count the thermal noise of devices and feedback resistors in every read.
+        shot_noise: count the shot noise of the device currents in every read.
+        temperature: of the devices and resistors [K], > 0.
+        bandwidth: noise bandwidth of a read [Hz], > 0; needed by thermal_noise and shot_noise.
+        dac_energy: energy of one conversion of a row voltage [J], >= 0; one converter for every row of every array.
+        adc_energy: energy of one conversion of a column [J], >= 0.
 
     Raises:
         InvalidInput: listing every violated field.
@@ -105,6 +129,21 @@ class Hardware:
     device_gain_std: float = 0.0
     stuck_on_fraction: float = 0.0
     stuck_off_fraction: float = 0.0
+    weight_mapping: str = "differential"
+    bias_mapping: str = "digital"
+    read_out: str = "tia"
+    load_conductance: float | None = None
+    feedback_tracking: bool = False
+    dac_bits: int | None = None
+    adc_bits: int | None = None
+    adc_range: float | None = None
+    adc_headroom: float = 1.0
+    thermal_noise: bool = False
+    shot_noise: bool = False
+    temperature: float = 300.0
+    bandwidth: float | None = None
+    dac_energy: float = 0.0
+    adc_energy: float = 0.0
 
     def __post_init__(self) -> None:
         check = Checker("hardware.")
@@ -128,8 +167,6 @@ class Hardware:
         check.number("read_noise_std", self.read_noise_std, at_least=0, unit="A")
         check.number("input_noise_std", self.input_noise_std, at_least=0, unit="V")
         check.number("voltage_max", self.voltage_max, above=0, unit="V")
-        if self.feedback_resistance is not None:
-            check.number("feedback_resistance", self.feedback_resistance, above=0, unit="ohm")
         check.number("read_time", self.read_time, above=0, unit="s")
         self._check_count(check, "array_rows", 1, "Give the size in devices.")
         self._check_count(check, "array_columns", 2, "Give the size in devices; a differential pair takes two columns.")
@@ -142,6 +179,7 @@ class Hardware:
             )
         check.number("column_gain_std", self.column_gain_std, at_least=0)
         check_device_models(self, check)
+        check_read_out(self, check)
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, int | float) and _LARGEST < value < math.inf:
