@@ -69,6 +69,10 @@ whole conductance range; tiled rows are at the noise of the row above them. Erro
 float32, with the simulation's standard error; of the power, that of the layer furthest off; "without fields" is
 `marginal_fields=0`. The examples mnist_cnn and mnist_resnet are trained, the other networks have random weights."""
 
+SCALE = """Networks of torchvision with random weights, float32. A pass is a forward and a backward pass of the same
+batch in torch, with the gradients of the weights. Predictions use 16 random combinations of the outputs where there are
+1000 (4 in plans and in the growth with the image), every output where there are ten."""
+
 MSE_BOUNDS = {0.01: 0.02, 0.1: 0.03, 1.0: 0.1}
 ENCODER_BOUNDS = MSE_BOUNDS | {0.1: 0.05}
 POWER_BOUND = 0.01
@@ -345,6 +349,53 @@ def _mse_holds(row: Mapping[str, Any]) -> bool:
     return bool(abs(row["mse"]) <= bounds[row["target_nmse"]])
 
 
+def scale(result: Any) -> str:
+    """Large networks: a prediction, its growth, plans."""
+    r = result["prediction"]
+    parts = [
+        SCALE,
+        f"ResNet-18 at {r['size']} x {r['size']}, {result['batch']} images, {r['outputs']} outputs, {r['threads']} "
+        f"thread(s): a prediction takes {time_text(r['prediction_s'])}, {r['passes']:.0f} forward-backward passes of "
+        f"the same batch ({time_text(r['pass_s'])} each), with {bytes_text(r['peak_bytes'])} of peak memory, imports "
+        f"and network included; its own standard error is {100 * r['standard_error']:.2f} % of the MSE.",
+    ]
+    titles = ["pass", "prediction", "prediction / pass", "peak memory"]
+    for key, by, words_of in (("by_depth", "depth", "layers"), ("by_size", "size", "image side")):
+        if key in result:
+            cells = [
+                [
+                    str(r[by]),
+                    str(r["layers"]),
+                    time_text(r["pass_s"]),
+                    time_text(r["prediction_s"]),
+                    f"{r['passes']:.1f}",
+                    bytes_text(r["peak_bytes"]),
+                ]
+                for r in result[key]
+            ]
+            what = "Residual chains of 32 channels at 32 x 32" if key == "by_depth" else "ResNet-18"
+            parts.append(f"{what}, by {words_of}:\n\n" + table([by, "crossbars", *titles], cells))
+    if "plans" in result:
+        cells = [
+            [
+                name,
+                str(r["layers"]),
+                time_text(r["plan_s"]),
+                f"{r['passes']:.0f}",
+                r["termination"],
+                "-" if r["kkt_residual"] is None else f"{r['kkt_residual']:.0e}",
+                f"{100 * r['nmse']:.3f} %",
+                "-" if r["saving"] is None else f"{100 * r['saving']:.1f} %",
+                bytes_text(r["peak_bytes"]),
+                str(r["threads"]),
+            ]
+            for name, r in result["plans"].items()
+        ]
+        titles = ["network", "gains", "plan", "plan / pass", "outcome", "KKT residual", "NMSE", "saving", "peak memory"]
+        parts.append("Layer-wise plans at 224 x 224:\n\n" + table([*titles, "threads"], cells))
+    return "\n\n".join(parts)
+
+
 def any_result(result: Any) -> str:
     """Tables for a result of unknown form: lists and maps of records as tables, single values as a list."""
     if isinstance(result, list):
@@ -379,6 +430,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("batch", "Studies", any_result),
     ("accuracy", "Accuracy of predictions", accuracy),
     ("real_networks", "Accuracy on real networks", real_networks),
+    ("scale", "Scale", scale),
 )
 
 
