@@ -45,6 +45,18 @@ class Hardware:
         low_frequency_noise: {"std": curve, "relative": ..., "read_time": ..., "time_offset": ...}.
         device_gain_std: relative gain error of each device, a fraction.
         stuck_on_fraction, stuck_off_fraction: share of devices stuck at conductance_max and conductance_min.
+        weight_mapping: "differential": a weight is the difference of two devices; "offset": one device above an offset.
+        bias_mapping: "digital": biases are added without error; "row": one more row of the crossbar.
+        read_out: "tia": each column ends in a transimpedance amplifier; "divider": in a passive load.
+        load_conductance: load of each column of a divider [S].
+        feedback_tracking: feedback resistances follow the full-scale currents, which then give adc_range.
+        dac_bits, adc_bits: resolution of the converters of rows and columns; None = exact.
+        adc_range: largest magnitude of the voltage that a read-out passes on [V].
+        adc_headroom: full scale as a multiple of the largest ideal value of a layer's columns.
+        thermal_noise, shot_noise: count these in every read.
+        temperature: of devices and resistors [K].
+        bandwidth: noise bandwidth of a read [Hz].
+        dac_energy, adc_energy: energy of one conversion [J].
         preset: name of a published technology whose values stand in for every field that is None.
 
     A curve is a number (a constant) or a mapping: {"type": "polynomial", "coefficients": [...], "reference": siemens};
@@ -76,6 +88,21 @@ class Hardware:
     device_gain_std: float | None = None
     stuck_on_fraction: float | None = None
     stuck_off_fraction: float | None = None
+    weight_mapping: str | None = None
+    bias_mapping: str | None = None
+    read_out: str | None = None
+    load_conductance: float | None = None
+    feedback_tracking: bool | None = None
+    dac_bits: int | None = None
+    adc_bits: int | None = None
+    adc_range: float | None = None
+    adc_headroom: float | None = None
+    thermal_noise: bool | None = None
+    shot_noise: bool | None = None
+    temperature: float | None = None
+    bandwidth: float | None = None
+    dac_energy: float | None = None
+    adc_energy: float | None = None
     preset: str | None = None
 
 
@@ -106,6 +133,21 @@ HARDWARE_FIELDS = {
     "device_gain_std": "device_gain_std",
     "stuck_on_fraction": "stuck_on_fraction",
     "stuck_off_fraction": "stuck_off_fraction",
+    "weight_mapping": "weight_mapping",
+    "bias_mapping": "bias_mapping",
+    "read_out": "read_out",
+    "load_conductance": "load_conductance_siemens",
+    "feedback_tracking": "feedback_tracking",
+    "dac_bits": "dac_bits",
+    "adc_bits": "adc_bits",
+    "adc_range": "adc_range_volts",
+    "adc_headroom": "adc_headroom",
+    "thermal_noise": "thermal_noise",
+    "shot_noise": "shot_noise",
+    "temperature": "temperature_kelvin",
+    "bandwidth": "bandwidth_hertz",
+    "dac_energy": "dac_energy_joules",
+    "adc_energy": "adc_energy_joules",
     "preset": "preset",
 }
 

@@ -9,14 +9,17 @@ import click
 
 from powerplan.errors import show
 
-_PREFIXES = {"f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6}
+_PREFIXES = {
+    "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6,
+    "G": 1e9,
+}  # fmt: skip
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf|infinity))\s*(.*?)\s*", re.I)
 
 
 def parse_quantity(text: str, unit: str) -> float:
     """A number in SI units; ``unit`` is its unit, "" for a fraction (which may be given in %).
 
-    A bare number is in SI units. With the unit written out an SI prefix (f p n u m k M) is understood.
+    A bare number is in SI units. With the unit written out an SI prefix (f p n u m k M G) is understood.
 
     Raises:
         ValueError: not a number, or another unit.

@@ -13,7 +13,18 @@ from hypothesis import given, strategies as st
 
 from powerplan import CorruptFile, Hardware, InvalidInput
 
-POSITIVE = ("conductance_max", "voltage_max", "read_time", "programming_noise_reference", "feedback_resistance")
+POSITIVE = (
+    "conductance_max",
+    "voltage_max",
+    "read_time",
+    "programming_noise_reference",
+    "feedback_resistance",
+    "load_conductance",
+    "adc_range",
+    "adc_headroom",
+    "temperature",
+    "bandwidth",
+)
 NOT_NEGATIVE = (
     "conductance_min",
     "programming_noise_std",
@@ -25,14 +36,24 @@ NOT_NEGATIVE = (
     "device_gain_std",
     "stuck_on_fraction",
     "stuck_off_fraction",
+    "dac_energy",
+    "adc_energy",
 )
 COUNTS = ("array_rows", "array_columns")
+BITS = ("dac_bits", "adc_bits")
+SWITCHES = ("clip_conductance", "feedback_tracking", "thermal_noise", "shot_noise")
+WORDS = {
+    "mapping": "'shared', 'unrolled'",
+    "weight_mapping": "'differential', 'offset'",
+    "bias_mapping": "'digital', 'row'",
+    "read_out": "'tia', 'divider'",
+}
 NUMBERS = POSITIVE + NOT_NEGATIVE
 
 
 def test_every_field_is_covered() -> None:
     """The lists above name every field, so that the tests below leave none out."""
-    others = {"programming_noise_polynomial", "clip_conductance", "mapping"}
+    others = {"programming_noise_polynomial", *BITS, *SWITCHES, *WORDS}
     parts = {"programming_noise_curve", "measurements", "drift", "drift_compensation", "low_frequency_noise"}
     assert {f.name for f in dataclasses.fields(Hardware)} == {*NUMBERS, *COUNTS, *others, *parts}
 
@@ -72,10 +93,19 @@ def test_noise_polynomial_from_any_sequence() -> None:
         assert Hardware(programming_noise_polynomial=given_).programming_noise_polynomial == (1e-6, -2e-6)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("field", SWITCHES)
 @pytest.mark.parametrize("bad", [1, 0, None, "yes"])
-def test_clipping_is_a_boolean(bad: Any) -> None:
-    with pytest.raises(InvalidInput, match=r"hardware\.clip_conductance"):
-        Hardware(clip_conductance=bad)
+def test_switches_are_booleans(field: str, bad: Any) -> None:
+    with pytest.raises(InvalidInput, match=rf"hardware\.{field}: got .*True or False"):
+        Hardware(**{field: bad})
+
+
+@pytest.mark.parametrize("field", BITS)
+@pytest.mark.parametrize("bad", [0, 1, 33, -8, 7.5, float("nan"), float("inf"), "8", True, 2**70, [8]])
+def test_bits_are_whole_numbers(field: str, bad: Any) -> None:
+    with pytest.raises(InvalidInput, match=rf"hardware\.{field}: got .*a whole number from 2 to 32"):
+        Hardware(**{field: bad})
+    assert type(getattr(Hardware(**{field: np.int16(8)}), field)) is int
 
 
 @pytest.mark.parametrize("field", COUNTS)
@@ -99,10 +129,11 @@ def test_sizes_of_arrays_become_plain_integers(field: str) -> None:
         assert type(value) is int
 
 
-@pytest.mark.parametrize("bad", ["Shared", "unroled", "", None, 3, ["shared"]])
-def test_mapping_is_one_of_two_words(bad: Any) -> None:
-    with pytest.raises(InvalidInput, match=r"hardware\.mapping: .*'shared', 'unrolled'"):
-        Hardware(mapping=bad)
+@pytest.mark.parametrize("field", WORDS)
+@pytest.mark.parametrize("bad", ["Shared", "unroled", "", None, 3, ["shared"], ("digital", "row")])
+def test_choices_are_one_of_their_words(field: str, bad: Any) -> None:
+    with pytest.raises(InvalidInput, match=rf"hardware\.{field}: .*{WORDS[field]}"):
+        Hardware(**{field: bad})
 
 
 def test_all_violations_at_once() -> None:
@@ -183,6 +214,32 @@ def test_bad_toml(tmp_path: Path, text: bytes, message: str) -> None:
     with pytest.raises(InvalidInput, match=message) as caught:
         Hardware.from_toml(path)
     assert isinstance(caught.value, CorruptFile) == ("parse" in message or "bytes" in message)
+
+
+def test_toml_of_the_read_out(tmp_path: Path) -> None:
+    """Words, switches and bits of a file are those of the class; what the fields demand of each other is checked."""
+    file = tmp_path / "chip.toml"
+    file.write_text(
+        'weight_mapping = "offset"\nbias_mapping = "row"\nfeedback_tracking = true\nadc_range = 1\nadc_bits = 8\n'
+        "dac_bits = 6\nthermal_noise = true\nbandwidth = 5e6\ntemperature = 350\nadc_energy = 1e-12\n"
+    )
+    hardware = Hardware.from_toml(file)
+    assert hardware == Hardware(
+        weight_mapping="offset",
+        bias_mapping="row",
+        feedback_tracking=True,
+        adc_range=1.0,
+        adc_bits=8,
+        dac_bits=6,
+        thermal_noise=True,
+        bandwidth=5e6,
+        temperature=350.0,
+        adc_energy=1e-12,
+    )
+    assert Hardware.from_dict(json.loads(json.dumps(hardware.to_dict()))) == hardware
+    file.write_text('read_out = "divider"\n')
+    with pytest.raises(InvalidInput, match=r"hardware\.load_conductance: got None"):
+        Hardware.from_toml(file)
 
 
 def test_toml_that_is_not_there(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ import powerplan as pp
 from powerplan.hardware.aging import PowerLawDrift
 from powerplan.hardware.curves import Piecewise, Power, Table
 from powerplan.hardware.hardware import MAPPINGS
+from powerplan.hardware.read_out_checks import BIAS_MAPPINGS, WEIGHT_MAPPINGS
 from powerplan.network import ACTIVATIONS, Activation, Flatten, Linear, Node, Scale
 
 finite = st.floats(-1e6, 1e6, width=32)
@@ -67,6 +69,32 @@ PARTS = [
 
 
 @st.composite
+def read_outs(draw: st.DrawFn) -> dict[str, Any]:
+    """Fields that say how columns are read, in combinations that exist."""
+    kind = draw(st.sampled_from(["open", "fixed", "tracking", "divider"]))
+    fields: dict[str, Any] = {
+        "bias_mapping": draw(st.sampled_from(BIAS_MAPPINGS)),
+        "dac_bits": draw(st.none() | st.integers(2, 32)),
+        "adc_bits": draw(st.none() | st.integers(2, 32)),
+        "adc_headroom": draw(positive),
+        "thermal_noise": draw(st.booleans()),
+        "temperature": draw(positive),
+        "bandwidth": draw(positive),
+        "dac_energy": draw(st.floats(0, 1e-9)),
+        "adc_energy": draw(st.floats(0, 1e-9)),
+    }
+    if kind == "divider":
+        return fields | {"read_out": "divider", "load_conductance": draw(positive), "adc_range": draw(positive)}
+    fields |= {"weight_mapping": draw(st.sampled_from(WEIGHT_MAPPINGS)), "shot_noise": draw(st.booleans())}
+    match kind:
+        case "fixed":
+            return fields | {"feedback_resistance": draw(positive), "adc_range": draw(st.none() | positive)}
+        case "tracking":
+            return fields | {"feedback_tracking": True, "adc_range": draw(positive)}
+    return fields
+
+
+@st.composite
 def hardwares(draw: st.DrawFn) -> pp.Hardware:
     """Hardware with every field somewhere in its range."""
     top = draw(st.floats(1e-6, 1e-2))
@@ -88,12 +116,12 @@ def hardwares(draw: st.DrawFn) -> pp.Hardware:
         read_noise_std=draw(st.floats(0, 1e-5)),
         input_noise_std=draw(st.floats(0, 1e-2)),
         voltage_max=draw(positive),
-        feedback_resistance=draw(st.none() | positive),
         read_time=draw(positive),
         array_rows=draw(st.none() | st.integers(1, 4096)),
         array_columns=draw(st.none() | st.integers(2, 4096)),
         mapping=draw(st.sampled_from(MAPPINGS)),
         column_gain_std=draw(st.floats(0, 0.5)),
+        **draw(read_outs()),
     )
 
 

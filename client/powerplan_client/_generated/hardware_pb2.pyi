@@ -54,6 +54,21 @@ class Hardware(_message.Message):
     STUCK_ON_FRACTION_FIELD_NUMBER: _builtins.int
     STUCK_OFF_FRACTION_FIELD_NUMBER: _builtins.int
     PRESET_FIELD_NUMBER: _builtins.int
+    WEIGHT_MAPPING_FIELD_NUMBER: _builtins.int
+    BIAS_MAPPING_FIELD_NUMBER: _builtins.int
+    READ_OUT_FIELD_NUMBER: _builtins.int
+    LOAD_CONDUCTANCE_SIEMENS_FIELD_NUMBER: _builtins.int
+    FEEDBACK_TRACKING_FIELD_NUMBER: _builtins.int
+    DAC_BITS_FIELD_NUMBER: _builtins.int
+    ADC_BITS_FIELD_NUMBER: _builtins.int
+    ADC_RANGE_VOLTS_FIELD_NUMBER: _builtins.int
+    ADC_HEADROOM_FIELD_NUMBER: _builtins.int
+    THERMAL_NOISE_FIELD_NUMBER: _builtins.int
+    SHOT_NOISE_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_KELVIN_FIELD_NUMBER: _builtins.int
+    BANDWIDTH_HERTZ_FIELD_NUMBER: _builtins.int
+    DAC_ENERGY_JOULES_FIELD_NUMBER: _builtins.int
+    ADC_ENERGY_JOULES_FIELD_NUMBER: _builtins.int
     conductance_min_siemens: _builtins.float
     """Smallest conductance of a device, >= 0. Default 0."""
     conductance_max_siemens: _builtins.float
@@ -102,6 +117,51 @@ class Hardware(_message.Message):
     """Name of a published technology whose values stand in for every field left out. "" = the defaults above.
     The server answers with the full description.
     """
+    weight_mapping: _builtins.str
+    """"differential" (default): a weight is the difference of two devices; "offset": it is one device that holds
+    conductance_min + c (W + max|W|), max over the layer, and the offset is subtracted digitally.
+    """
+    bias_mapping: _builtins.str
+    """"digital" (default): biases are added without error; "row": they are weights of one more row of the crossbar,
+    driven by the constant 1.
+    """
+    read_out: _builtins.str
+    """"tia" (default): a transimpedance amplifier holds each column at 0 V and gives its current; "divider": a passive
+    load on each column divides the row voltages, and its voltage is read.
+    """
+    load_conductance_siemens: _builtins.float
+    """Load of each column of a divider, > 0. Needed with read_out "divider", only there."""
+    feedback_tracking: _builtins.bool
+    """The feedback resistance of every TIA is chosen so that its full-scale current gives adc_range; instead of
+    feedback_resistance. Default false.
+    """
+    dac_bits: _builtins.int
+    """Resolution of the converters that drive the rows, 2 to 32: 2^bits - 1 levels from -voltage_max to voltage_max,
+    beyond which they saturate. Left out = exact.
+    """
+    adc_bits: _builtins.int
+    """Resolution of the converters that read the columns of every array, 2 to 32: 2^bits - 1 levels, symmetrical to 0.
+    Left out = exact.
+    """
+    adc_range_volts: _builtins.float
+    """Largest magnitude of the voltage that a read-out passes on, > 0, beyond which it saturates: the output of a TIA
+    with feedback_resistance, or the voltage of a divider. Left out = with adc_bits, the range is the full scale;
+    without, nothing saturates.
+    """
+    adc_headroom: _builtins.float
+    """Full scale as a multiple of the largest ideal value of a layer's columns over the inputs, > 0. Default 1."""
+    thermal_noise: _builtins.bool
+    """Count the thermal noise of devices and feedback resistors in every read; needs bandwidth. Default false."""
+    shot_noise: _builtins.bool
+    """Count the shot noise of the device currents in every read; needs bandwidth. Default false."""
+    temperature_kelvin: _builtins.float
+    """Temperature of the devices and resistors, > 0. Default 300."""
+    bandwidth_hertz: _builtins.float
+    """Noise bandwidth of a read, > 0."""
+    dac_energy_joules: _builtins.float
+    """Energy of one conversion of a row voltage, >= 0; one converter for every row of every array. Default 0."""
+    adc_energy_joules: _builtins.float
+    """Energy of one conversion of a column, >= 0. Default 0."""
     @_builtins.property
     def programming_noise_polynomial_siemens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Coefficients a_0, a_1, ... of the polynomial part, at most 16. Empty = no polynomial part."""
@@ -151,15 +211,42 @@ class Hardware(_message.Message):
         stuck_on_fraction: _builtins.float | None = ...,
         stuck_off_fraction: _builtins.float | None = ...,
         preset: _builtins.str = ...,
+        weight_mapping: _builtins.str | None = ...,
+        bias_mapping: _builtins.str | None = ...,
+        read_out: _builtins.str | None = ...,
+        load_conductance_siemens: _builtins.float | None = ...,
+        feedback_tracking: _builtins.bool | None = ...,
+        dac_bits: _builtins.int | None = ...,
+        adc_bits: _builtins.int | None = ...,
+        adc_range_volts: _builtins.float | None = ...,
+        adc_headroom: _builtins.float | None = ...,
+        thermal_noise: _builtins.bool | None = ...,
+        shot_noise: _builtins.bool | None = ...,
+        temperature_kelvin: _builtins.float | None = ...,
+        bandwidth_hertz: _builtins.float | None = ...,
+        dac_energy_joules: _builtins.float | None = ...,
+        adc_energy_joules: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_array_columns", b"_array_columns", "_array_rows", b"_array_rows", "_clip_conductance", b"_clip_conductance", "_column_gain_std", b"_column_gain_std", "_conductance_max_siemens", b"_conductance_max_siemens", "_conductance_min_siemens", b"_conductance_min_siemens", "_device_gain_std", b"_device_gain_std", "_drift_compensation", b"_drift_compensation", "_feedback_resistance_ohms", b"_feedback_resistance_ohms", "_input_noise_std_volts", b"_input_noise_std_volts", "_mapping", b"_mapping", "_programming_noise_proportional", b"_programming_noise_proportional", "_programming_noise_reference_siemens", b"_programming_noise_reference_siemens", "_programming_noise_std_siemens", b"_programming_noise_std_siemens", "_read_noise_std_amperes", b"_read_noise_std_amperes", "_read_time_seconds", b"_read_time_seconds", "_stuck_off_fraction", b"_stuck_off_fraction", "_stuck_on_fraction", b"_stuck_on_fraction", "_time_seconds", b"_time_seconds", "_voltage_max_volts", b"_voltage_max_volts", "array_columns", b"array_columns", "array_rows", b"array_rows", "clip_conductance", b"clip_conductance", "column_gain_std", b"column_gain_std", "conductance_max_siemens", b"conductance_max_siemens", "conductance_min_siemens", b"conductance_min_siemens", "device_gain_std", b"device_gain_std", "drift", b"drift", "drift_compensation", b"drift_compensation", "feedback_resistance_ohms", b"feedback_resistance_ohms", "input_noise_std_volts", b"input_noise_std_volts", "low_frequency_noise", b"low_frequency_noise", "mapping", b"mapping", "programming_noise_curve", b"programming_noise_curve", "programming_noise_proportional", b"programming_noise_proportional", "programming_noise_reference_siemens", b"programming_noise_reference_siemens", "programming_noise_std_siemens", b"programming_noise_std_siemens", "read_noise_std_amperes", b"read_noise_std_amperes", "read_time_seconds", b"read_time_seconds", "stuck_off_fraction", b"stuck_off_fraction", "stuck_on_fraction", b"stuck_on_fraction", "time_seconds", b"time_seconds", "voltage_max_volts", b"voltage_max_volts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_adc_bits", b"_adc_bits", "_adc_energy_joules", b"_adc_energy_joules", "_adc_headroom", b"_adc_headroom", "_adc_range_volts", b"_adc_range_volts", "_array_columns", b"_array_columns", "_array_rows", b"_array_rows", "_bandwidth_hertz", b"_bandwidth_hertz", "_bias_mapping", b"_bias_mapping", "_clip_conductance", b"_clip_conductance", "_column_gain_std", b"_column_gain_std", "_conductance_max_siemens", b"_conductance_max_siemens", "_conductance_min_siemens", b"_conductance_min_siemens", "_dac_bits", b"_dac_bits", "_dac_energy_joules", b"_dac_energy_joules", "_device_gain_std", b"_device_gain_std", "_drift_compensation", b"_drift_compensation", "_feedback_resistance_ohms", b"_feedback_resistance_ohms", "_feedback_tracking", b"_feedback_tracking", "_input_noise_std_volts", b"_input_noise_std_volts", "_load_conductance_siemens", b"_load_conductance_siemens", "_mapping", b"_mapping", "_programming_noise_proportional", b"_programming_noise_proportional", "_programming_noise_reference_siemens", b"_programming_noise_reference_siemens", "_programming_noise_std_siemens", b"_programming_noise_std_siemens", "_read_noise_std_amperes", b"_read_noise_std_amperes", "_read_out", b"_read_out", "_read_time_seconds", b"_read_time_seconds", "_shot_noise", b"_shot_noise", "_stuck_off_fraction", b"_stuck_off_fraction", "_stuck_on_fraction", b"_stuck_on_fraction", "_temperature_kelvin", b"_temperature_kelvin", "_thermal_noise", b"_thermal_noise", "_time_seconds", b"_time_seconds", "_voltage_max_volts", b"_voltage_max_volts", "_weight_mapping", b"_weight_mapping", "adc_bits", b"adc_bits", "adc_energy_joules", b"adc_energy_joules", "adc_headroom", b"adc_headroom", "adc_range_volts", b"adc_range_volts", "array_columns", b"array_columns", "array_rows", b"array_rows", "bandwidth_hertz", b"bandwidth_hertz", "bias_mapping", b"bias_mapping", "clip_conductance", b"clip_conductance", "column_gain_std", b"column_gain_std", "conductance_max_siemens", b"conductance_max_siemens", "conductance_min_siemens", b"conductance_min_siemens", "dac_bits", b"dac_bits", "dac_energy_joules", b"dac_energy_joules", "device_gain_std", b"device_gain_std", "drift", b"drift", "drift_compensation", b"drift_compensation", "feedback_resistance_ohms", b"feedback_resistance_ohms", "feedback_tracking", b"feedback_tracking", "input_noise_std_volts", b"input_noise_std_volts", "load_conductance_siemens", b"load_conductance_siemens", "low_frequency_noise", b"low_frequency_noise", "mapping", b"mapping", "programming_noise_curve", b"programming_noise_curve", "programming_noise_proportional", b"programming_noise_proportional", "programming_noise_reference_siemens", b"programming_noise_reference_siemens", "programming_noise_std_siemens", b"programming_noise_std_siemens", "read_noise_std_amperes", b"read_noise_std_amperes", "read_out", b"read_out", "read_time_seconds", b"read_time_seconds", "shot_noise", b"shot_noise", "stuck_off_fraction", b"stuck_off_fraction", "stuck_on_fraction", b"stuck_on_fraction", "temperature_kelvin", b"temperature_kelvin", "thermal_noise", b"thermal_noise", "time_seconds", b"time_seconds", "voltage_max_volts", b"voltage_max_volts", "weight_mapping", b"weight_mapping"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_array_columns", b"_array_columns", "_array_rows", b"_array_rows", "_clip_conductance", b"_clip_conductance", "_column_gain_std", b"_column_gain_std", "_conductance_max_siemens", b"_conductance_max_siemens", "_conductance_min_siemens", b"_conductance_min_siemens", "_device_gain_std", b"_device_gain_std", "_drift_compensation", b"_drift_compensation", "_feedback_resistance_ohms", b"_feedback_resistance_ohms", "_input_noise_std_volts", b"_input_noise_std_volts", "_mapping", b"_mapping", "_programming_noise_proportional", b"_programming_noise_proportional", "_programming_noise_reference_siemens", b"_programming_noise_reference_siemens", "_programming_noise_std_siemens", b"_programming_noise_std_siemens", "_read_noise_std_amperes", b"_read_noise_std_amperes", "_read_time_seconds", b"_read_time_seconds", "_stuck_off_fraction", b"_stuck_off_fraction", "_stuck_on_fraction", b"_stuck_on_fraction", "_time_seconds", b"_time_seconds", "_voltage_max_volts", b"_voltage_max_volts", "array_columns", b"array_columns", "array_rows", b"array_rows", "clip_conductance", b"clip_conductance", "column_gain_std", b"column_gain_std", "conductance_max_siemens", b"conductance_max_siemens", "conductance_min_siemens", b"conductance_min_siemens", "device_gain_std", b"device_gain_std", "drift", b"drift", "drift_compensation", b"drift_compensation", "feedback_resistance_ohms", b"feedback_resistance_ohms", "input_noise_std_volts", b"input_noise_std_volts", "low_frequency_noise", b"low_frequency_noise", "mapping", b"mapping", "measurements", b"measurements", "preset", b"preset", "programming_noise_curve", b"programming_noise_curve", "programming_noise_polynomial_siemens", b"programming_noise_polynomial_siemens", "programming_noise_proportional", b"programming_noise_proportional", "programming_noise_reference_siemens", b"programming_noise_reference_siemens", "programming_noise_std_siemens", b"programming_noise_std_siemens", "read_noise_std_amperes", b"read_noise_std_amperes", "read_time_seconds", b"read_time_seconds", "stuck_off_fraction", b"stuck_off_fraction", "stuck_on_fraction", b"stuck_on_fraction", "time_seconds", b"time_seconds", "voltage_max_volts", b"voltage_max_volts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adc_bits", b"_adc_bits", "_adc_energy_joules", b"_adc_energy_joules", "_adc_headroom", b"_adc_headroom", "_adc_range_volts", b"_adc_range_volts", "_array_columns", b"_array_columns", "_array_rows", b"_array_rows", "_bandwidth_hertz", b"_bandwidth_hertz", "_bias_mapping", b"_bias_mapping", "_clip_conductance", b"_clip_conductance", "_column_gain_std", b"_column_gain_std", "_conductance_max_siemens", b"_conductance_max_siemens", "_conductance_min_siemens", b"_conductance_min_siemens", "_dac_bits", b"_dac_bits", "_dac_energy_joules", b"_dac_energy_joules", "_device_gain_std", b"_device_gain_std", "_drift_compensation", b"_drift_compensation", "_feedback_resistance_ohms", b"_feedback_resistance_ohms", "_feedback_tracking", b"_feedback_tracking", "_input_noise_std_volts", b"_input_noise_std_volts", "_load_conductance_siemens", b"_load_conductance_siemens", "_mapping", b"_mapping", "_programming_noise_proportional", b"_programming_noise_proportional", "_programming_noise_reference_siemens", b"_programming_noise_reference_siemens", "_programming_noise_std_siemens", b"_programming_noise_std_siemens", "_read_noise_std_amperes", b"_read_noise_std_amperes", "_read_out", b"_read_out", "_read_time_seconds", b"_read_time_seconds", "_shot_noise", b"_shot_noise", "_stuck_off_fraction", b"_stuck_off_fraction", "_stuck_on_fraction", b"_stuck_on_fraction", "_temperature_kelvin", b"_temperature_kelvin", "_thermal_noise", b"_thermal_noise", "_time_seconds", b"_time_seconds", "_voltage_max_volts", b"_voltage_max_volts", "_weight_mapping", b"_weight_mapping", "adc_bits", b"adc_bits", "adc_energy_joules", b"adc_energy_joules", "adc_headroom", b"adc_headroom", "adc_range_volts", b"adc_range_volts", "array_columns", b"array_columns", "array_rows", b"array_rows", "bandwidth_hertz", b"bandwidth_hertz", "bias_mapping", b"bias_mapping", "clip_conductance", b"clip_conductance", "column_gain_std", b"column_gain_std", "conductance_max_siemens", b"conductance_max_siemens", "conductance_min_siemens", b"conductance_min_siemens", "dac_bits", b"dac_bits", "dac_energy_joules", b"dac_energy_joules", "device_gain_std", b"device_gain_std", "drift", b"drift", "drift_compensation", b"drift_compensation", "feedback_resistance_ohms", b"feedback_resistance_ohms", "feedback_tracking", b"feedback_tracking", "input_noise_std_volts", b"input_noise_std_volts", "load_conductance_siemens", b"load_conductance_siemens", "low_frequency_noise", b"low_frequency_noise", "mapping", b"mapping", "measurements", b"measurements", "preset", b"preset", "programming_noise_curve", b"programming_noise_curve", "programming_noise_polynomial_siemens", b"programming_noise_polynomial_siemens", "programming_noise_proportional", b"programming_noise_proportional", "programming_noise_reference_siemens", b"programming_noise_reference_siemens", "programming_noise_std_siemens", b"programming_noise_std_siemens", "read_noise_std_amperes", b"read_noise_std_amperes", "read_out", b"read_out", "read_time_seconds", b"read_time_seconds", "shot_noise", b"shot_noise", "stuck_off_fraction", b"stuck_off_fraction", "stuck_on_fraction", b"stuck_on_fraction", "temperature_kelvin", b"temperature_kelvin", "thermal_noise", b"thermal_noise", "time_seconds", b"time_seconds", "voltage_max_volts", b"voltage_max_volts", "weight_mapping", b"weight_mapping"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__adc_bits: _TypeAlias = _typing.Literal["adc_bits"]  # noqa: Y015
+    _WhichOneofArgType__adc_bits: _TypeAlias = _typing.Literal["_adc_bits", b"_adc_bits"]  # noqa: Y015
+    _WhichOneofReturnType__adc_energy_joules: _TypeAlias = _typing.Literal["adc_energy_joules"]  # noqa: Y015
+    _WhichOneofArgType__adc_energy_joules: _TypeAlias = _typing.Literal["_adc_energy_joules", b"_adc_energy_joules"]  # noqa: Y015
+    _WhichOneofReturnType__adc_headroom: _TypeAlias = _typing.Literal["adc_headroom"]  # noqa: Y015
+    _WhichOneofArgType__adc_headroom: _TypeAlias = _typing.Literal["_adc_headroom", b"_adc_headroom"]  # noqa: Y015
+    _WhichOneofReturnType__adc_range_volts: _TypeAlias = _typing.Literal["adc_range_volts"]  # noqa: Y015
+    _WhichOneofArgType__adc_range_volts: _TypeAlias = _typing.Literal["_adc_range_volts", b"_adc_range_volts"]  # noqa: Y015
     _WhichOneofReturnType__array_columns: _TypeAlias = _typing.Literal["array_columns"]  # noqa: Y015
     _WhichOneofArgType__array_columns: _TypeAlias = _typing.Literal["_array_columns", b"_array_columns"]  # noqa: Y015
     _WhichOneofReturnType__array_rows: _TypeAlias = _typing.Literal["array_rows"]  # noqa: Y015
     _WhichOneofArgType__array_rows: _TypeAlias = _typing.Literal["_array_rows", b"_array_rows"]  # noqa: Y015
+    _WhichOneofReturnType__bandwidth_hertz: _TypeAlias = _typing.Literal["bandwidth_hertz"]  # noqa: Y015
+    _WhichOneofArgType__bandwidth_hertz: _TypeAlias = _typing.Literal["_bandwidth_hertz", b"_bandwidth_hertz"]  # noqa: Y015
+    _WhichOneofReturnType__bias_mapping: _TypeAlias = _typing.Literal["bias_mapping"]  # noqa: Y015
+    _WhichOneofArgType__bias_mapping: _TypeAlias = _typing.Literal["_bias_mapping", b"_bias_mapping"]  # noqa: Y015
     _WhichOneofReturnType__clip_conductance: _TypeAlias = _typing.Literal["clip_conductance"]  # noqa: Y015
     _WhichOneofArgType__clip_conductance: _TypeAlias = _typing.Literal["_clip_conductance", b"_clip_conductance"]  # noqa: Y015
     _WhichOneofReturnType__column_gain_std: _TypeAlias = _typing.Literal["column_gain_std"]  # noqa: Y015
@@ -168,14 +255,22 @@ class Hardware(_message.Message):
     _WhichOneofArgType__conductance_max_siemens: _TypeAlias = _typing.Literal["_conductance_max_siemens", b"_conductance_max_siemens"]  # noqa: Y015
     _WhichOneofReturnType__conductance_min_siemens: _TypeAlias = _typing.Literal["conductance_min_siemens"]  # noqa: Y015
     _WhichOneofArgType__conductance_min_siemens: _TypeAlias = _typing.Literal["_conductance_min_siemens", b"_conductance_min_siemens"]  # noqa: Y015
+    _WhichOneofReturnType__dac_bits: _TypeAlias = _typing.Literal["dac_bits"]  # noqa: Y015
+    _WhichOneofArgType__dac_bits: _TypeAlias = _typing.Literal["_dac_bits", b"_dac_bits"]  # noqa: Y015
+    _WhichOneofReturnType__dac_energy_joules: _TypeAlias = _typing.Literal["dac_energy_joules"]  # noqa: Y015
+    _WhichOneofArgType__dac_energy_joules: _TypeAlias = _typing.Literal["_dac_energy_joules", b"_dac_energy_joules"]  # noqa: Y015
     _WhichOneofReturnType__device_gain_std: _TypeAlias = _typing.Literal["device_gain_std"]  # noqa: Y015
     _WhichOneofArgType__device_gain_std: _TypeAlias = _typing.Literal["_device_gain_std", b"_device_gain_std"]  # noqa: Y015
     _WhichOneofReturnType__drift_compensation: _TypeAlias = _typing.Literal["drift_compensation"]  # noqa: Y015
     _WhichOneofArgType__drift_compensation: _TypeAlias = _typing.Literal["_drift_compensation", b"_drift_compensation"]  # noqa: Y015
     _WhichOneofReturnType__feedback_resistance_ohms: _TypeAlias = _typing.Literal["feedback_resistance_ohms"]  # noqa: Y015
     _WhichOneofArgType__feedback_resistance_ohms: _TypeAlias = _typing.Literal["_feedback_resistance_ohms", b"_feedback_resistance_ohms"]  # noqa: Y015
+    _WhichOneofReturnType__feedback_tracking: _TypeAlias = _typing.Literal["feedback_tracking"]  # noqa: Y015
+    _WhichOneofArgType__feedback_tracking: _TypeAlias = _typing.Literal["_feedback_tracking", b"_feedback_tracking"]  # noqa: Y015
     _WhichOneofReturnType__input_noise_std_volts: _TypeAlias = _typing.Literal["input_noise_std_volts"]  # noqa: Y015
     _WhichOneofArgType__input_noise_std_volts: _TypeAlias = _typing.Literal["_input_noise_std_volts", b"_input_noise_std_volts"]  # noqa: Y015
+    _WhichOneofReturnType__load_conductance_siemens: _TypeAlias = _typing.Literal["load_conductance_siemens"]  # noqa: Y015
+    _WhichOneofArgType__load_conductance_siemens: _TypeAlias = _typing.Literal["_load_conductance_siemens", b"_load_conductance_siemens"]  # noqa: Y015
     _WhichOneofReturnType__mapping: _TypeAlias = _typing.Literal["mapping"]  # noqa: Y015
     _WhichOneofArgType__mapping: _TypeAlias = _typing.Literal["_mapping", b"_mapping"]  # noqa: Y015
     _WhichOneofReturnType__programming_noise_proportional: _TypeAlias = _typing.Literal["programming_noise_proportional"]  # noqa: Y015
@@ -186,20 +281,42 @@ class Hardware(_message.Message):
     _WhichOneofArgType__programming_noise_std_siemens: _TypeAlias = _typing.Literal["_programming_noise_std_siemens", b"_programming_noise_std_siemens"]  # noqa: Y015
     _WhichOneofReturnType__read_noise_std_amperes: _TypeAlias = _typing.Literal["read_noise_std_amperes"]  # noqa: Y015
     _WhichOneofArgType__read_noise_std_amperes: _TypeAlias = _typing.Literal["_read_noise_std_amperes", b"_read_noise_std_amperes"]  # noqa: Y015
+    _WhichOneofReturnType__read_out: _TypeAlias = _typing.Literal["read_out"]  # noqa: Y015
+    _WhichOneofArgType__read_out: _TypeAlias = _typing.Literal["_read_out", b"_read_out"]  # noqa: Y015
     _WhichOneofReturnType__read_time_seconds: _TypeAlias = _typing.Literal["read_time_seconds"]  # noqa: Y015
     _WhichOneofArgType__read_time_seconds: _TypeAlias = _typing.Literal["_read_time_seconds", b"_read_time_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__shot_noise: _TypeAlias = _typing.Literal["shot_noise"]  # noqa: Y015
+    _WhichOneofArgType__shot_noise: _TypeAlias = _typing.Literal["_shot_noise", b"_shot_noise"]  # noqa: Y015
     _WhichOneofReturnType__stuck_off_fraction: _TypeAlias = _typing.Literal["stuck_off_fraction"]  # noqa: Y015
     _WhichOneofArgType__stuck_off_fraction: _TypeAlias = _typing.Literal["_stuck_off_fraction", b"_stuck_off_fraction"]  # noqa: Y015
     _WhichOneofReturnType__stuck_on_fraction: _TypeAlias = _typing.Literal["stuck_on_fraction"]  # noqa: Y015
     _WhichOneofArgType__stuck_on_fraction: _TypeAlias = _typing.Literal["_stuck_on_fraction", b"_stuck_on_fraction"]  # noqa: Y015
+    _WhichOneofReturnType__temperature_kelvin: _TypeAlias = _typing.Literal["temperature_kelvin"]  # noqa: Y015
+    _WhichOneofArgType__temperature_kelvin: _TypeAlias = _typing.Literal["_temperature_kelvin", b"_temperature_kelvin"]  # noqa: Y015
+    _WhichOneofReturnType__thermal_noise: _TypeAlias = _typing.Literal["thermal_noise"]  # noqa: Y015
+    _WhichOneofArgType__thermal_noise: _TypeAlias = _typing.Literal["_thermal_noise", b"_thermal_noise"]  # noqa: Y015
     _WhichOneofReturnType__time_seconds: _TypeAlias = _typing.Literal["time_seconds"]  # noqa: Y015
     _WhichOneofArgType__time_seconds: _TypeAlias = _typing.Literal["_time_seconds", b"_time_seconds"]  # noqa: Y015
     _WhichOneofReturnType__voltage_max_volts: _TypeAlias = _typing.Literal["voltage_max_volts"]  # noqa: Y015
     _WhichOneofArgType__voltage_max_volts: _TypeAlias = _typing.Literal["_voltage_max_volts", b"_voltage_max_volts"]  # noqa: Y015
+    _WhichOneofReturnType__weight_mapping: _TypeAlias = _typing.Literal["weight_mapping"]  # noqa: Y015
+    _WhichOneofArgType__weight_mapping: _TypeAlias = _typing.Literal["_weight_mapping", b"_weight_mapping"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__adc_bits) -> _WhichOneofReturnType__adc_bits | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__adc_energy_joules) -> _WhichOneofReturnType__adc_energy_joules | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__adc_headroom) -> _WhichOneofReturnType__adc_headroom | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__adc_range_volts) -> _WhichOneofReturnType__adc_range_volts | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__array_columns) -> _WhichOneofReturnType__array_columns | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__array_rows) -> _WhichOneofReturnType__array_rows | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bandwidth_hertz) -> _WhichOneofReturnType__bandwidth_hertz | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bias_mapping) -> _WhichOneofReturnType__bias_mapping | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__clip_conductance) -> _WhichOneofReturnType__clip_conductance | None: ...
     @_typing.overload
@@ -209,13 +326,21 @@ class Hardware(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__conductance_min_siemens) -> _WhichOneofReturnType__conductance_min_siemens | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dac_bits) -> _WhichOneofReturnType__dac_bits | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dac_energy_joules) -> _WhichOneofReturnType__dac_energy_joules | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__device_gain_std) -> _WhichOneofReturnType__device_gain_std | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__drift_compensation) -> _WhichOneofReturnType__drift_compensation | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__feedback_resistance_ohms) -> _WhichOneofReturnType__feedback_resistance_ohms | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__feedback_tracking) -> _WhichOneofReturnType__feedback_tracking | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__input_noise_std_volts) -> _WhichOneofReturnType__input_noise_std_volts | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__load_conductance_siemens) -> _WhichOneofReturnType__load_conductance_siemens | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__mapping) -> _WhichOneofReturnType__mapping | None: ...
     @_typing.overload
@@ -227,15 +352,25 @@ class Hardware(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__read_noise_std_amperes) -> _WhichOneofReturnType__read_noise_std_amperes | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__read_out) -> _WhichOneofReturnType__read_out | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__read_time_seconds) -> _WhichOneofReturnType__read_time_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__shot_noise) -> _WhichOneofReturnType__shot_noise | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__stuck_off_fraction) -> _WhichOneofReturnType__stuck_off_fraction | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__stuck_on_fraction) -> _WhichOneofReturnType__stuck_on_fraction | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature_kelvin) -> _WhichOneofReturnType__temperature_kelvin | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__thermal_noise) -> _WhichOneofReturnType__thermal_noise | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__time_seconds) -> _WhichOneofReturnType__time_seconds | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__voltage_max_volts) -> _WhichOneofReturnType__voltage_max_volts | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight_mapping) -> _WhichOneofReturnType__weight_mapping | None: ...
 
 Global___Hardware: _TypeAlias = Hardware  # noqa: Y015
 
