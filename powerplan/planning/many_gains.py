@@ -152,7 +152,7 @@ def minimise_many(
     for iteration in range(most + 1):
         if progress:
             progress(iteration, point.certificate.kkt_residual)
-        settled = _settled(point, tolerance)
+        settled = _settled(point, tolerance, problem.accuracy)
         late = stop_at is not None and time.monotonic() > stop_at
         if settled or late or iteration == most or failures == _GIVE_UP:
             break
@@ -177,7 +177,7 @@ def minimise_many(
         if point.unsettled < best.unsettled:
             best = point
     point = _feasible(problem, point if settled else best)
-    stalled = failures == _GIVE_UP and _settled(point, _STALLED)
+    stalled = failures == _GIVE_UP and _settled(point, _STALLED, problem.accuracy)
     return Optimum(
         theta=point.theta,
         objective=point.objective,
@@ -189,9 +189,10 @@ def minimise_many(
     )
 
 
-def _settled(point: _Point, tolerance: float) -> bool:
+def _settled(point: _Point, tolerance: float, accuracy: float) -> bool:
     proof = point.certificate
-    return max(proof.kkt_residual, proof.complementarity) <= tolerance and float(point.e.max()) <= _ON_CONSTRAINT
+    met = float(point.e.max()) <= max(_ON_CONSTRAINT, accuracy)
+    return met and max(proof.kkt_residual, proof.complementarity) <= tolerance
 
 
 def _separable_curvature(problem: Problem, point: _Point) -> np.ndarray:

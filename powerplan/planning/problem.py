@@ -12,7 +12,7 @@ from scipy.special import logsumexp, softmax
 from powerplan.errors import InvalidInput
 from powerplan.planning.terms import Sum, Terms
 
-#: relative accuracy with which a tight constraint is met
+#: relative accuracy with which a tight constraint is met, if predictions are exact to rounding and not dear
 ON_CONSTRAINT = 1e-12
 #: gains whose least constraint is found to rounding; with more, to about 1e-6
 _FEW = 50
@@ -30,12 +30,15 @@ class Problem:
         terms: objective and constraints.
         minimise: "power" or "error": which way the gains are cheap.
         lower, upper: limits of θ, (n,).
+        accuracy: largest slack log(bound / constraint) of a constraint that counts as tight; not below what the
+            precision of the predictions can tell apart.
     """
 
     terms: Terms
     minimise: str
     lower: np.ndarray
     upper: np.ndarray
+    accuracy: float = ON_CONSTRAINT
 
     @property
     def log_bounds(self) -> np.ndarray:
@@ -80,15 +83,13 @@ class Problem:
         return np.asarray(np.clip(theta + shift, self.lower, self.upper))
 
 
-def scale_onto(problem: Problem, theta: np.ndarray, *, accuracy: float = ON_CONSTRAINT) -> np.ndarray | None:
+def scale_onto(problem: Problem, theta: np.ndarray) -> np.ndarray | None:
     """θ + s, clipped to the limits, with the worst constraint tight; None if no shift meets the constraints.
 
     The log constraint is nearly linear in s, so a bracketed secant method needs few predictions. The cheapest
     feasible end of the ray is returned where the constraints are slack all along it.
-
-    Args:
-        accuracy: largest slack log(bound / constraint) of the answer.
     """
+    accuracy = problem.accuracy
     down, up = -float((theta - problem.lower).max()), float((problem.upper - theta).max())
     cheap, dear = (down, up) if problem.minimise == "power" else (up, down)
     # far from all limits the error falls as exp(−2 s), and the power rises as exp(s)
@@ -174,12 +175,12 @@ def tightened(problem: Problem, theta: np.ndarray, excess: float, slope: float) 
     """
     shift = 0.0
     for _ in range(12):
-        if -ON_CONSTRAINT <= excess <= 0:
+        if -problem.accuracy <= excess <= 0:
             break
-        proposal = float(np.clip(shift - (excess + 0.5 * ON_CONSTRAINT) / slope, shift - 3, shift + 3))
+        proposal = float(np.clip(shift - (excess + 0.5 * problem.accuracy) / slope, shift - 3, shift + 3))
         there = problem.excess(problem.shifted(theta, proposal))
         if proposal == shift or there == excess:
             break
         slope = (there - excess) / (proposal - shift)
         shift, excess = proposal, there
-    return problem.shifted(theta, shift) if excess <= ON_CONSTRAINT else None
+    return problem.shifted(theta, shift) if excess <= problem.accuracy else None

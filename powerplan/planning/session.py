@@ -60,8 +60,8 @@ _log = logging.getLogger("powerplan.planning")
 #: free gains, and entries of all adjoints of a prediction, beyond which plans are made from gradients alone
 _MOST_GAINS = 12
 _MOST_WORK = 100_000_000
-#: log slack that the scaling of such a prediction leaves
-_COARSE = 1e-6
+#: log slack of a tight constraint that such predictions leave, and those in single precision
+_COARSE, _ROUNDED = 1e-6, 1e-5
 #: KKT residual and most local programs of a layers' plan that is only a start
 _ROUGH, _ROUGH_ITERATIONS = 1e-3, 20
 
@@ -294,12 +294,14 @@ class Session:
             constraints=wanted.constraints,
             corners=self.predictors[1:],
         )
-        return Problem(terms=terms, minimise=wanted.minimise, lower=free.lower, upper=free.upper)
+        return Problem(
+            terms=terms, minimise=wanted.minimise, lower=free.lower, upper=free.upper, accuracy=self._accuracy
+        )
 
     def _baseline(self, wanted: Requirement) -> tuple[Gains, Prediction] | None:
         """One conductance range for every layer, scaled to the target; None if it cannot meet it."""
         problem = self._problem(wanted, self.baseline)
-        theta = scale_onto(problem, problem.upper, accuracy=self._accuracy)
+        theta = scale_onto(problem, problem.upper)
         if theta is None:
             return None
         gains = self.baseline.gains(theta)
@@ -313,7 +315,8 @@ class Session:
         if self.layers is None:
             return None
         problem = self._problem(wanted, self.layers)
-        start = scale_onto(problem, problem.upper, accuracy=_COARSE)
+        problem = replace(problem, accuracy=max(_COARSE, problem.accuracy))
+        start = scale_onto(problem, problem.upper)
         if start is None:
             return None
         rough = minimise(problem, start, tolerance=_ROUGH, max_iterations=_ROUGH_ITERATIONS, stop_at=options.stop_at)
@@ -326,7 +329,9 @@ class Session:
 
     @property
     def _accuracy(self) -> float:
-        """How closely a scaled point meets its constraint: dear predictions are not spent on digits."""
+        """How closely constraints are met: dear predictions are not spent on digits, rounded ones have fewer."""
+        if self.predictor.inputs.element_size() < 8:
+            return _ROUNDED
         return _COARSE if work_of(self.predictor) > _MOST_WORK else ON_CONSTRAINT
 
     def _start(
@@ -336,9 +341,9 @@ class Session:
         θ and False."""
         near = self._layers_plan(wanted, options) or (None if baseline is None else baseline[0])
         start = None if near is None else self.free.theta_of(near)
-        if start is not None and problem.excess(start) <= ON_CONSTRAINT:
+        if start is not None and problem.excess(start) <= problem.accuracy:
             return start, True
-        start = scale_onto(problem, problem.upper, accuracy=self._accuracy)
+        start = scale_onto(problem, problem.upper)
         if start is not None:
             return start, True
         best = lowest_constraint(problem, problem.upper if problem.minimise == "power" else problem.lower)

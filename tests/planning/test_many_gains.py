@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -164,7 +165,7 @@ def test_scaling_meets_the_constraint_in_few_predictions(
         assert problem.terms.evaluations <= 12
         assert -1e-11 < problem.excess(theta) <= 0
         rough = problem_of(network, hardware, inputs, nmse)
-        theta = scale_onto(rough, rough.upper, accuracy=1e-4)
+        theta = scale_onto(replace(rough, accuracy=1e-4), rough.upper)
         assert theta is not None
         assert rough.terms.evaluations <= 7
         assert -1e-4 <= rough.excess(theta) <= 0
