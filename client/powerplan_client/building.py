@@ -25,6 +25,9 @@ _PLAIN_SETTINGS = {
     "tolerance": "tolerance",
     "max_iterations": "max_iterations",
     "time_limit_seconds": "time_limit",
+    "output_combinations": "output_combinations",
+    "marginal_fields": "marginal_fields",
+    "memory_limit_bytes": "memory_limit",
 }
 
 
@@ -92,6 +95,8 @@ def plan_settings(options: Mapping[str, Any]) -> pb.PlanSettings:
         settings.granularity = _enum(pb.Granularity, "GRANULARITY_", "granularity", options["granularity"])
     if "method" in options:
         settings.method = _enum(pb.PredictionMethod, "PREDICTION_METHOD_", "method", options["method"])
+    if "dtype" in options:
+        settings.dtype = _enum(pb.DataType, "DATA_TYPE_", "dtype", options["dtype"])
     kinds = (optimize,) if isinstance(optimize, str) else optimize
     settings.optimize.extend(_enum(pb.GainKind, "GAIN_KIND_", "optimize", kind) for kind in kinds)
     settings.held_conductance_siemens.extend(gain_messages(options.get("conductance") or ()))
@@ -152,6 +157,8 @@ def predict_request(
     )
     if "method" in options:
         request.method = _enum(pb.PredictionMethod, "PREDICTION_METHOD_", "method", options["method"])
+    if "dtype" in options:
+        request.dtype = _enum(pb.DataType, "DATA_TYPE_", "dtype", options["dtype"])
     return request
 
 

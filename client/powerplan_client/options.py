@@ -41,15 +41,33 @@ class RequestOptions(CallOptions, total=False):
     on_upload: UploadProgress | None
 
 
-class PlanOptions(RequestOptions, total=False):
+class PredictionOptions(RequestOptions, total=False):
+    """How predictions are made, in every call that makes them.
+
+    method: "linearized", "covariance" or "diagonal".
+    dtype: "float64" or "float32"; with "float32" plans want a tolerance of 1e-4 or more.
+    output_combinations: random combinations of the outputs, 2 to 4096, or 0 = every output by itself; None = every
+        output of up to 64, else 16 combinations. With combinations mse has a standard error and there is no accuracy.
+    marginal_fields: random fields that correct marginal variances for correlations, 0 = none; None = as needed.
+    seed: of every random draw, of the combinations and of the fields.
+    memory_limit: bytes that the inputs worked on at a time may take, roughly, at most 2^30.
+    """
+
+    method: str
+    dtype: str
+    output_combinations: int | None
+    marginal_fields: int | None
+    seed: int
+    memory_limit: int
+
+
+class PlanOptions(PredictionOptions, total=False):
     """Options of planning; what is left out takes the engine's default.
 
     granularity: "network", "layer", "column" or "signal" (a voltage gain per row, both gains free).
     optimize: the free gains, "conductance", "voltage" or both.
     conductance, voltage: gains to hold, one per crossbar layer.
     verify_draws, calibrate: Monte Carlo verification, and one re-planning so that it meets the target.
-    seed: of every random draw.
-    method: predictor to plan on.
     tolerance, max_iterations: when to stop.
     time_limit: seconds after which the best plan so far is returned.
     corners: further hardware in which the same gains meet the target too.
@@ -63,8 +81,6 @@ class PlanOptions(RequestOptions, total=False):
     voltage: Sequence[Gain] | None
     verify_draws: int
     calibrate: bool
-    seed: int
-    method: str
     tolerance: float
     max_iterations: int
     conductance_steps: Steps | Sequence[Steps | None] | None
@@ -80,25 +96,11 @@ class SubmitOptions(PlanOptions, total=False):
     run_limit: float | None
 
 
-class PredictOptions(RequestOptions, total=False):
-    """Options of predict.
+class PredictOptions(PredictionOptions, total=False):
+    """Options of predict. labels: (B,) classes, for the expected accuracy; accuracy_samples: of its sampling."""
 
-    method: "linearized", "covariance" or "diagonal".
-    labels: (B,) classes, for the expected accuracy; accuracy_samples: of its sampling.
-    output_combinations: random combinations of the outputs, 2 to 4096, or 0 = every output by itself; None = every
-        output of up to 64, else 16 combinations. With combinations mse has a standard error and there is no accuracy.
-    marginal_fields: random fields that correct marginal variances for correlations, 0 = none; None = as needed.
-    seed: of the sampling, the combinations and the fields.
-    memory_limit: bytes that the inputs worked on at a time may take, roughly, at most 2^30.
-    """
-
-    method: str
     labels: Sequence[int] | np.ndarray | None
     accuracy_samples: int
-    seed: int
-    output_combinations: int | None
-    marginal_fields: int | None
-    memory_limit: int
 
 
 class SimulateOptions(RequestOptions, total=False):

@@ -108,9 +108,60 @@ gains_options = _all(
     ),
 )
 
+# ---------------------------------------------------------------- predictions
+
+
+def _bytes(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
+    """Bytes as an integer; a number that is not whole is left to the checks of the engine."""
+    return int(value) if value is not None and value.is_integer() else value
+
+
+#: names of what :data:`prediction_options` gives, arguments of the engine's calculations
+PREDICTION = ("method", "dtype", "output_combinations", "marginal_fields", "memory_limit")
+
+prediction_options = _all(
+    click.option(
+        "--method", default="linearized", show_default=True, metavar="NAME", help="linearized, covariance or diagonal."
+    ),
+    click.option(
+        "--dtype",
+        default="float64",
+        show_default=True,
+        metavar="NAME",
+        help="Precision: float64 or float32 (plans then want --tolerance 1e-4).",
+    ),
+    click.option(
+        "--output-combinations",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Random combinations of the outputs, at least 2; 0 = every output by itself. Default: every output of up "
+        "to 64, else 16 combinations; the MSE then has a standard error.",
+    ),
+    click.option(
+        "--marginal-fields",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Random fields that correct variances for correlations; 0 = none. Default: as many as the network needs.",
+    ),
+    click.option(
+        "--memory-limit",
+        type=Quantity("B"),
+        callback=_bytes,
+        help="Memory that the inputs worked on at a time may take, roughly (256MB); default: 1 GiB.",
+    ),
+)
+
+
+def take_prediction(options: dict[str, Any]) -> dict[str, Any]:
+    """Remove the options of :data:`prediction_options` from a command's arguments; those that were given."""
+    given = {name: options.pop(name) for name in PREDICTION}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 # ---------------------------------------------------------------- planning
 
 plan_options = _all(
+    prediction_options,
     click.option(
         "--granularity",
         default="layer",
@@ -166,6 +217,17 @@ plan_options = _all(
         type=Quantity(many=True),
         metavar="W1,W2,...",
         help="Weights of the outputs in the error, one per output; default: all alike.",
+    ),
+    click.option(
+        "--tolerance", type=Quantity(), default=1e-8, show_default=True, help="KKT residual at which to stop."
+    ),
+    click.option(
+        "--max-iterations",
+        type=click.IntRange(min=1),
+        default=60,
+        show_default=True,
+        metavar="N",
+        help="Most local geometric programs; with many gains, of ten quasi-Newton steps each.",
     ),
     click.option("--calibrate", is_flag=True, help="Rescale the target once so that the simulation meets it."),
     click.option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from powerplan.checks import Checker
 from powerplan.cli.chat import Chat
 from powerplan.cli.exits import Exit
-from powerplan.cli.options import split_names
+from powerplan.cli.options import split_names, take_prediction
 from powerplan.cli.problem import Problem, per_layer, read_hardware, read_problem
 
 if TYPE_CHECKING:
@@ -32,7 +32,10 @@ def plan_arguments(chat: Chat, options: dict[str, Any], seed: int) -> tuple[Prob
         "verify_draws": options["verify_draws"],
         "calibrate": options["calibrate"],
         "seed": seed,
+        "tolerance": options["tolerance"],
+        "max_iterations": options["max_iterations"],
         "deadline": deadline,
+        **take_prediction(options),
     }
     for name in ("conductance_steps", "voltage_steps"):
         if options[name] is not None:

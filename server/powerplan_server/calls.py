@@ -43,6 +43,7 @@ from powerplan_server.wire.tasks import (
     enum_from_proto,
     labels_from_proto,
     optional,
+    prediction_options,
     problem_from_proto,
     rename_engine,
     targets_from_proto,
@@ -140,7 +141,7 @@ def run_predict(request: pb.PredictRequest, context: CallContext) -> pb.PredictR
         method = enum_from_proto(reader.at("method"), request.method, METHODS, default="linearized")
         samples = _whole(reader, request, "accuracy_samples", 1, context.limits.max_draws, DEFAULT_ACCURACY_SAMPLES)
         seed = _whole(reader, request, "seed", 0, None, 0)
-        options = _prediction_options(reader, request)
+        options = prediction_options(reader, request)
         reader.done()
         assert problem is not None
         assert gains is not None
@@ -311,17 +312,6 @@ def _whole(reader: Reader, message: Any, name: str, least: int, most: int | None
     return int(value)
 
 
-def _prediction_options(reader: Reader, request: pb.PredictRequest) -> dict[str, int | None]:
-    """The options of a prediction; violations are noted."""
-    from powerplan.moments.predict import PredictionOptions
-    from powerplan.moments.predictor import MEMORY_LIMIT
-
-    combinations, fields = optional(request, "output_combinations"), optional(request, "marginal_fields")
-    limit = _whole(reader, request, "memory_limit_bytes", 1, MEMORY_LIMIT, MEMORY_LIMIT)
-    reader.take(lambda: PredictionOptions(output_combinations=combinations, marginal_fields=fields))
-    return {"output_combinations": combinations, "marginal_fields": fields, "memory_limit": limit}
-
-
 def _layer_moments(detail: pb.ResultDetail) -> str:
     if not detail.layer_moments:
         return "none"
@@ -398,10 +388,12 @@ def _check_plannable(subject: _Subject, targets: Sequence[Target] = ()) -> None:
     """Every check that planning makes before it begins to optimise."""
     if not isinstance(subject, PlanArguments):
         return
+    from powerplan.moments.predict import PredictionOptions
     from powerplan.planning.requirements import requirement
     from powerplan.planning.session import Session
 
     problem, options = subject.problem, subject.options
+    made = ("dtype", "output_combinations", "marginal_fields", "memory_limit", "seed")
     with _paths(rename_engine):
         session = Session.of(
             problem.network,
@@ -416,6 +408,7 @@ def _check_plannable(subject: _Subject, targets: Sequence[Target] = ()) -> None:
             output_weights=options.get("output_weights"),
             conductance_steps=options.get("conductance_steps"),
             voltage_steps=options.get("voltage_steps"),
+            prediction=PredictionOptions(**{name: options[name] for name in made if name in options}),
         )
         for target in targets if subject.target is None else (subject.target,):
             requirement(target, session.predictors, session.weights)

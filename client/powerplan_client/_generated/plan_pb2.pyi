@@ -210,6 +210,10 @@ class PlanSettings(_message.Message):
     OUTPUT_WEIGHTS_FIELD_NUMBER: _builtins.int
     CONDUCTANCE_STEPS_FIELD_NUMBER: _builtins.int
     VOLTAGE_STEPS_FIELD_NUMBER: _builtins.int
+    DTYPE_FIELD_NUMBER: _builtins.int
+    OUTPUT_COMBINATIONS_FIELD_NUMBER: _builtins.int
+    MARGINAL_FIELDS_FIELD_NUMBER: _builtins.int
+    MEMORY_LIMIT_BYTES_FIELD_NUMBER: _builtins.int
     granularity: _gains_pb2.Granularity.ValueType
     """How finely the conductance gains are chosen. Default GRANULARITY_LAYER."""
     verify_draws: _builtins.int
@@ -219,7 +223,7 @@ class PlanSettings(_message.Message):
     Default false.
     """
     seed: _builtins.int
-    """Seed of every random draw, >= 0. Default 0."""
+    """Seed of every random draw, random combination and random field, >= 0. Default 0."""
     tolerance: _builtins.float
     """Relative tolerance of the optimality conditions, > 0. Default 1e-8."""
     max_iterations: _builtins.int
@@ -230,6 +234,16 @@ class PlanSettings(_message.Message):
     """
     method: _prediction_pb2.PredictionMethod.ValueType
     """Predictor to plan on. Default PREDICTION_METHOD_LINEARIZED."""
+    dtype: _tensor_pb2.DataType.ValueType
+    """Precision of the predictions: DATA_TYPE_FLOAT64 (default) or DATA_TYPE_FLOAT32, which wants a tolerance of 1e-4 or
+    more.
+    """
+    output_combinations: _builtins.int
+    """Random combinations of the outputs that are pulled back, as in PredictRequest."""
+    marginal_fields: _builtins.int
+    """Random fields that correct marginal variances, as in PredictRequest."""
+    memory_limit_bytes: _builtins.int
+    """Memory that the inputs worked on at a time may take, roughly, 1 to 2^30. Default 2^30."""
     @_builtins.property
     def optimize(self) -> _containers.RepeatedScalarFieldContainer[_gains_pb2.GainKind.ValueType]:
         """The gains that are free; the others are held. Default: conductance."""
@@ -277,15 +291,25 @@ class PlanSettings(_message.Message):
         output_weights: _abc.Iterable[_builtins.float] | None = ...,
         conductance_steps: _abc.Iterable[Global___Steps] | None = ...,
         voltage_steps: _abc.Iterable[Global___Steps] | None = ...,
+        dtype: _tensor_pb2.DataType.ValueType = ...,
+        output_combinations: _builtins.int | None = ...,
+        marginal_fields: _builtins.int | None = ...,
+        memory_limit_bytes: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_max_iterations", b"_max_iterations", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "max_iterations", b"max_iterations", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_marginal_fields", b"_marginal_fields", "_max_iterations", b"_max_iterations", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "marginal_fields", b"marginal_fields", "max_iterations", b"max_iterations", "memory_limit_bytes", b"memory_limit_bytes", "output_combinations", b"output_combinations", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_max_iterations", b"_max_iterations", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "conductance_steps", b"conductance_steps", "granularity", b"granularity", "held_conductance_siemens", b"held_conductance_siemens", "held_voltage_volts", b"held_voltage_volts", "max_iterations", b"max_iterations", "method", b"method", "optimize", b"optimize", "output_weights", b"output_weights", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws", "voltage_steps", b"voltage_steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_marginal_fields", b"_marginal_fields", "_max_iterations", b"_max_iterations", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "conductance_steps", b"conductance_steps", "dtype", b"dtype", "granularity", b"granularity", "held_conductance_siemens", b"held_conductance_siemens", "held_voltage_volts", b"held_voltage_volts", "marginal_fields", b"marginal_fields", "max_iterations", b"max_iterations", "memory_limit_bytes", b"memory_limit_bytes", "method", b"method", "optimize", b"optimize", "output_combinations", b"output_combinations", "output_weights", b"output_weights", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws", "voltage_steps", b"voltage_steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__calibrate: _TypeAlias = _typing.Literal["calibrate"]  # noqa: Y015
     _WhichOneofArgType__calibrate: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate"]  # noqa: Y015
+    _WhichOneofReturnType__marginal_fields: _TypeAlias = _typing.Literal["marginal_fields"]  # noqa: Y015
+    _WhichOneofArgType__marginal_fields: _TypeAlias = _typing.Literal["_marginal_fields", b"_marginal_fields"]  # noqa: Y015
     _WhichOneofReturnType__max_iterations: _TypeAlias = _typing.Literal["max_iterations"]  # noqa: Y015
     _WhichOneofArgType__max_iterations: _TypeAlias = _typing.Literal["_max_iterations", b"_max_iterations"]  # noqa: Y015
+    _WhichOneofReturnType__memory_limit_bytes: _TypeAlias = _typing.Literal["memory_limit_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_limit_bytes: _TypeAlias = _typing.Literal["_memory_limit_bytes", b"_memory_limit_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__output_combinations: _TypeAlias = _typing.Literal["output_combinations"]  # noqa: Y015
+    _WhichOneofArgType__output_combinations: _TypeAlias = _typing.Literal["_output_combinations", b"_output_combinations"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
     _WhichOneofReturnType__time_limit_seconds: _TypeAlias = _typing.Literal["time_limit_seconds"]  # noqa: Y015
@@ -297,7 +321,13 @@ class PlanSettings(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__calibrate) -> _WhichOneofReturnType__calibrate | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__marginal_fields) -> _WhichOneofReturnType__marginal_fields | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_iterations) -> _WhichOneofReturnType__max_iterations | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_limit_bytes) -> _WhichOneofReturnType__memory_limit_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__output_combinations) -> _WhichOneofReturnType__output_combinations | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
     @_typing.overload

@@ -243,6 +243,7 @@ class PredictRequest(_message.Message):
     OUTPUT_COMBINATIONS_FIELD_NUMBER: _builtins.int
     MARGINAL_FIELDS_FIELD_NUMBER: _builtins.int
     MEMORY_LIMIT_BYTES_FIELD_NUMBER: _builtins.int
+    DTYPE_FIELD_NUMBER: _builtins.int
     method: _prediction_pb2.PredictionMethod.ValueType
     """How to predict."""
     accuracy_samples: _builtins.int
@@ -263,6 +264,8 @@ class PredictRequest(_message.Message):
     """
     memory_limit_bytes: _builtins.int
     """Memory that the inputs worked on at a time may take, roughly, 1 to 2^30. Default 2^30."""
+    dtype: _tensor_pb2.DataType.ValueType
+    """Precision of the calculation: DATA_TYPE_FLOAT64 (default) or DATA_TYPE_FLOAT32."""
     @_builtins.property
     def network(self) -> _network_pb2.Network:
         """The network."""
@@ -304,10 +307,11 @@ class PredictRequest(_message.Message):
         output_combinations: _builtins.int | None = ...,
         marginal_fields: _builtins.int | None = ...,
         memory_limit_bytes: _builtins.int | None = ...,
+        dtype: _tensor_pb2.DataType.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_samples", b"_accuracy_samples", "_marginal_fields", b"_marginal_fields", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_request_id", b"_request_id", "_seed", b"_seed", "accuracy_samples", b"accuracy_samples", "detail", b"detail", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "marginal_fields", b"marginal_fields", "memory_limit_bytes", b"memory_limit_bytes", "network", b"network", "output_combinations", b"output_combinations", "request_id", b"request_id", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_samples", b"_accuracy_samples", "_marginal_fields", b"_marginal_fields", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_request_id", b"_request_id", "_seed", b"_seed", "accuracy_samples", b"accuracy_samples", "detail", b"detail", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "labels", b"labels", "marginal_fields", b"marginal_fields", "memory_limit_bytes", b"memory_limit_bytes", "method", b"method", "network", b"network", "output_combinations", b"output_combinations", "request_id", b"request_id", "seed", b"seed", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_samples", b"_accuracy_samples", "_marginal_fields", b"_marginal_fields", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_request_id", b"_request_id", "_seed", b"_seed", "accuracy_samples", b"accuracy_samples", "detail", b"detail", "dtype", b"dtype", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "labels", b"labels", "marginal_fields", b"marginal_fields", "memory_limit_bytes", b"memory_limit_bytes", "method", b"method", "network", b"network", "output_combinations", b"output_combinations", "request_id", b"request_id", "seed", b"seed", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy_samples: _TypeAlias = _typing.Literal["accuracy_samples"]  # noqa: Y015
     _WhichOneofArgType__accuracy_samples: _TypeAlias = _typing.Literal["_accuracy_samples", b"_accuracy_samples"]  # noqa: Y015

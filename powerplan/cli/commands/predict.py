@@ -17,22 +17,7 @@ from powerplan.cli.remote import calculator, server_options, with_labels
 @click.command("predict", short_help="Error and power at given gains, from second-order moments.")
 @opt.network_options
 @opt.gains_options
-@click.option(
-    "--method", default="linearized", show_default=True, metavar="NAME", help="linearized, covariance or diagonal."
-)
-@click.option(
-    "--output-combinations",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="Random combinations of the outputs, at least 2; 0 = every output by itself. Default: every output of up to "
-    "64, else 16 combinations; the MSE then has a standard error.",
-)
-@click.option(
-    "--marginal-fields",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="Random fields that correct variances for correlations; 0 = none. Default: as many as the network needs.",
-)
+@opt.prediction_options
 @opt.seed_option
 @server_options()
 @opt.output_options
@@ -41,10 +26,7 @@ from powerplan.cli.remote import calculator, server_options, with_labels
 def command(
     chat: Chat,
     /,
-    method: str,
     as_json: bool,
-    output_combinations: int | None,
-    marginal_fields: int | None,
     seed: int,
     **rest: Any,
 ) -> None:
@@ -55,6 +37,7 @@ def command(
     powerplan predict --network net.npz --inputs x.npy --gains plan.json --method covariance
     """
     engine = calculator(rest)
+    options = opt.take_prediction(rest)
     problem, hardware, gains = gains_and_hardware(chat, rest)
     engine = with_labels(engine, problem.labels)
     with chat.progress() as progress:
@@ -63,10 +46,8 @@ def command(
             hardware,
             gains,
             problem.inputs,
-            method=method,
-            output_combinations=output_combinations,
-            marginal_fields=marginal_fields,
             seed=seed,
+            **options,
             progress=None if progress is None else partial(progress, "predicting"),
         )
     accuracy = None

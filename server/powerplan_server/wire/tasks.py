@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -45,6 +46,8 @@ METHODS = {
     "covariance": pb.PREDICTION_METHOD_COVARIANCE,
     "diagonal": pb.PREDICTION_METHOD_DIAGONAL,
 }
+#: precision of a calculation by the engine's name
+PRECISIONS = {"float64": pb.DATA_TYPE_FLOAT64, "float32": pb.DATA_TYPE_FLOAT32}
 
 E = TypeVar("E", bound=int)
 
@@ -183,6 +186,7 @@ def options_from_proto(reader: Reader, message: pb.PlanSettings) -> dict[str, An
         if number is not None:
             reader.at(wire).number(number, above=0)
             options[name] = number
+    options |= prediction_options(reader, message)
     if len(message.output_weights):
         options["output_weights"] = list(message.output_weights)
     for name in ("conductance_steps", "voltage_steps"):
@@ -193,6 +197,42 @@ def options_from_proto(reader: Reader, message: pb.PlanSettings) -> dict[str, An
         if message.calibrate and not message.verify_draws:
             reader.at("calibrate").fail(True, "true only with verify_draws > 0", "Ask for a verification too.")
     return options
+
+
+def prediction_options(reader: Reader, message: pb.PlanSettings | pb.PredictRequest) -> dict[str, Any]:
+    """How predictions are made, as far as a message says; violations are noted."""
+    given: dict[str, Any] = {}
+    if message.dtype:
+        given["dtype"] = enum_from_proto(reader.at("dtype"), message.dtype, PRECISIONS)
+    for name in ("output_combinations", "marginal_fields"):
+        whole = optional(message, name)
+        if whole is not None:
+            given[name] = whole
+            reader.take(partial(_check_prediction, **{name: whole}))
+    limit = optional(message, "memory_limit_bytes")
+    if limit is not None:
+        given["memory_limit"] = limit
+        _check_memory_limit(reader.at("memory_limit_bytes"), limit)
+    return given
+
+
+# The predictor is imported where it is used: it brings torch.
+
+
+def _check_prediction(**given: int) -> None:
+    from powerplan.moments.predict import PredictionOptions
+
+    PredictionOptions(**given)  # type: ignore[arg-type]
+
+
+def _check_memory_limit(reader: Reader, limit: int) -> None:
+    """A request may ask for less than the engine takes by itself, not for more."""
+    from powerplan.moments.predictor import MEMORY_LIMIT
+
+    if limit > MEMORY_LIMIT:
+        reader.too_large(limit, MEMORY_LIMIT, "bytes")
+    else:
+        reader.number(limit, at_least=1)
 
 
 def _steps(reader: Reader, messages: Sequence[pb.Steps]) -> Steps | list[Steps | None] | None:
@@ -262,6 +302,7 @@ def rename_engine(field: str) -> str:
         ("conductance", "settings.held_conductance_siemens"),
         ("voltage", "settings.held_voltage_volts"),
         ("deadline", "settings.time_limit_seconds"),
+        ("memory_limit", "settings.memory_limit_bytes"),
         ("target", "target"),
         ("labels", "target.max_accuracy_drop.labels"),
         ("corners", "corners"),
