@@ -20,6 +20,7 @@ import numpy as np
 
 from powerplan.errors import InvalidInput, MissingExtra
 from powerplan.hardware import Gains, Hardware
+from powerplan.hardware.stored import stored
 from powerplan.network import Network
 from powerplan.network.ops import CrossbarOp
 
@@ -61,6 +62,13 @@ def layer_settings(network: Network, hardware: Hardware, gains: Gains) -> tuple[
             "0: aihwkit has no gain error common to a column",
             "Plan without it, or simulate with powerplan.",
         )
+    if hardware.weight_mapping != "differential":
+        raise InvalidInput.of(
+            "hardware.weight_mapping",
+            hardware.weight_mapping,
+            "'differential': these settings are those of differential pairs",
+            "Plan with pairs, or simulate with powerplan.",
+        )
     settings = []
     for i, node in enumerate(network.crossbars):
         assert isinstance(node.op, CrossbarOp)
@@ -72,7 +80,7 @@ def layer_settings(network: Network, hardware: Hardware, gains: Gains) -> tuple[
                 "one conductance gain and one voltage gain per layer: aihwkit scales a whole array",
                 "Plan with granularity='layer' or 'network'.",
             )
-        peak = float(node.op.column_peaks.max())
+        peak = float(stored(node.op, hardware).column_peaks.max())
         if peak == 0:
             raise InvalidInput.of(f"weights of {node.name}", 0.0, "at least one weight that is not 0", "Remove it.")
         settings.append(

@@ -5,6 +5,11 @@ Row j of a layer is driven by V_j = v_j x_j; the devices of output i hold
     G±_ij = G_min + c_i max(±W_ij, 0) v_ref / v_j,        v_ref = (Π_j v_j)^(1/n),
 
 and the output is z_i = scale_i Σ_tiles (I⁺_i − I⁻_i) + b_i with scale_i = 1 / (c_i v_ref), the bias b added digitally.
+With an offset mapping there is one device, G_ij = G_min + c_i (W_ij + w) v_ref / v_j, and
+
+    z_i = scale_i (Σ_tiles I_i − G_min Σ_j V_j) − w Σ_j x_j + b_i,
+
+both sums taken digitally.
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ from powerplan.deployment.tiles import Tile, cut
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
 from powerplan.hardware.gains import Gain, Gains, reference_voltage
+from powerplan.hardware.stored import stored
 from powerplan.hardware.tiling import LayerArrays, layer_arrays
 from powerplan.network import Network
 from powerplan.network.ops import CrossbarOp
@@ -45,6 +51,8 @@ class ExportedLayer:
         voltage_gain: v [V per unit activation] of every row, (rows of all groups,).
         scale: decoded output per ampere of I⁺ − I⁻, (n_out,).
         bias: added digitally to the decoded output, one entry per output channel, or None.
+        weight_offset: w of an offset mapping; None = every weight is a differential pair.
+        conductance_min: of a device that holds 0 [S].
         tiles: the physical arrays.
     """
 
@@ -57,6 +65,8 @@ class ExportedLayer:
     scale: np.ndarray
     bias: np.ndarray | None
     tiles: tuple[Tile, ...]
+    weight_offset: float | None = None
+    conductance_min: float = 0.0
 
     @property
     def matrix(self) -> np.ndarray:
@@ -66,9 +76,10 @@ class ExportedLayer:
         for tile in self.tiles:
             rows, outputs = slice(*tile.rows), slice(*tile.outputs)
             columns = slice(tile.rows[0] - tile.group * n_in, tile.rows[1] - tile.group * n_in)
-            current = (tile.positive - tile.negative) * self.voltage_gain[rows, None]  # A per unit activation
+            reference = self.conductance_min if tile.negative is None else tile.negative
+            current = (tile.positive - reference) * self.voltage_gain[rows, None]  # A per unit activation
             weights[outputs, columns] = current.T * self.scale[outputs, None]
-        return weights
+        return weights - (self.weight_offset or 0.0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -173,12 +184,12 @@ def _layer(
     node = network.crossbars[index]
     op = node.op
     assert isinstance(op, CrossbarOp)
-    weights = np.asarray(op.matrix, dtype=np.float64)
+    held = stored(op, hardware)
     c = np.broadcast_to(np.asarray(conductance, dtype=np.float64), (op.n_out,))
     v = np.broadcast_to(np.asarray(voltage, dtype=np.float64), (op.n_rows,))
     reference = reference_voltage(voltage)
     group_of = np.arange(op.n_out) // (op.n_out // op.groups)
-    stored = c[:, None] * weights * (reference / v.reshape(op.groups, op.n_in)[group_of])
+    unit = c[:, None] * (reference / v.reshape(op.groups, op.n_in)[group_of])  # S per unit weight
     return ExportedLayer(
         name=node.name,
         groups=op.groups,
@@ -187,15 +198,10 @@ def _layer(
         conductance_gain=frozen_array(c),
         voltage_gain=frozen_array(v),
         scale=frozen_array(1 / (c * reference)),
-        bias=None if op.bias is None else frozen_array(op.bias, np.float64),
-        tiles=tuple(
-            cut(
-                hardware.conductance_min + np.maximum(stored, 0),
-                hardware.conductance_min + np.maximum(-stored, 0),
-                op.groups,
-                hardware,
-            )
-        ),
+        bias=None if held.bias is None else frozen_array(held.bias, np.float64),
+        weight_offset=held.offset,
+        conductance_min=hardware.conductance_min,
+        tiles=tuple(cut([hardware.conductance_min + unit * side for side in held.sides], op.groups, hardware)),
     )
 
 

@@ -152,12 +152,16 @@ def _members(made: Export, format: str) -> dict[str, bytes]:
                 "group": tile.group,
                 "rows": list(tile.rows),
                 "outputs": list(tile.outputs),
-                **{side: table(f"{stem}_tile{k:05}_{side}", getattr(tile, side), "S") for side in _SIDES},
+                **{
+                    side: table(f"{stem}_tile{k:05}_{side}", array, "S")
+                    for side, array in zip(_SIDES, tile.sides, strict=False)
+                },
             }
             for k, tile in enumerate(layer.tiles, 1)
         ]
         counts = {name: getattr(layer, name) for name in _COUNTS}
-        layers.append({"name": layer.name, **counts, **vectors, "tiles": tiles})
+        mapping = {"weight_offset": layer.weight_offset, "conductance_min": layer.conductance_min}
+        layers.append({"name": layer.name, **counts, **vectors, **mapping, "tiles": tiles})
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -166,6 +170,8 @@ def _members(made: Export, format: str) -> dict[str, bytes]:
             "table": "row of the table = row (input) of the array, column of the table = output",
             "ranges": "[first, one past the last], counted from 0; rows of all groups are numbered through",
             "decode": "output = scale * (sum over tiles of I_positive - I_negative) + bias; V = voltage_gain * input",
+            "decode_offset": "where weight_offset is given: output = scale * (sum over tiles of I_positive - "
+            "conductance_min * sum of V) - weight_offset * sum of input + bias",
         },
         "layers": layers,
     }
@@ -216,11 +222,19 @@ def _layer(read: Callable[[str], bytes], entry: Mapping[str, Any]) -> ExportedLa
             rows=(int(tile["rows"][0]), int(tile["rows"][1])),
             outputs=(int(tile["outputs"][0]), int(tile["outputs"][1])),
             positive=_table(read, tile["positive"]),
-            negative=_table(read, tile["negative"]),
+            negative=_table(read, tile["negative"]) if "negative" in tile else None,
         )
         for tile in entry["tiles"]
     )
-    return ExportedLayer(name=entry["name"], tiles=tiles, **vectors, **counts)
+    offset = entry.get("weight_offset")
+    return ExportedLayer(
+        name=entry["name"],
+        tiles=tiles,
+        weight_offset=None if offset is None else float(offset),
+        conductance_min=float(entry.get("conductance_min", 0.0)),
+        **vectors,
+        **counts,
+    )
 
 
 def _table(read: Callable[[str], bytes], entry: Mapping[str, Any]) -> np.ndarray:

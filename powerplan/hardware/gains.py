@@ -4,9 +4,11 @@ Layer ℓ computes z = W x + b with row voltages V_j = v_j x_j and devices
 
     G±_ij = G_min + c_i max(±W_ij, 0) v_ref / v_j,        v_ref = (Π_j v_j)^(1/n_in),
 
-decoded by 1 / (c_i v_ref): c is the conductance gain [S per unit weight], v the voltage gain [V per unit activation].
+(with an offset mapping one device of W_ij + max|W|, see :mod:`powerplan.hardware.stored`) decoded by
+1 / (c_i v_ref): c is the conductance gain [S per unit weight], v the voltage gain [V per unit activation].
 A row that is driven harder holds its weights in smaller devices; with one v for the whole layer, v_ref / v_j = 1.
-Limits: G_min + c_i max_j |W_ij| v_ref / v_j ≤ G_max and v_j max|x_j| ≤ V_max.
+Limits: G_ij ≤ G_max for every device, that is G_min + c_i max_j |W_ij| v_ref / v_j ≤ G_max for pairs, and
+v_j max|x_j| ≤ V_max.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import numpy as np
 from powerplan.checks import Checker, check_inputs, frozen_array, real_array, unknown_keys
 from powerplan.errors import InvalidInput, LimitWarning
 from powerplan.hardware.hardware import Hardware
+from powerplan.hardware.stored import stored
 from powerplan.network import CrossbarOp, Network, Node
 
 Gain = float | np.ndarray
@@ -135,8 +138,8 @@ class Gains:
             )
             check.done()
         for i, (node, volts) in enumerate(zip(layers, self.voltage, strict=True)):
-            if np.ndim(volts) and np.shape(volts) != (rows := _rows(node)).shape:
-                check.fail(f"voltage[{i}]", volts, f"a float or shape {rows.shape} for {node.name}", "Fix it.")
+            if np.ndim(volts) and np.shape(volts) != (shape := (_op(node).n_rows,)):
+                check.fail(f"voltage[{i}]", volts, f"a float or shape {shape} for {node.name}", "Fix it.")
         check.done()
         limits = column_conductance_limits(network, hardware, self.voltage)
         for i, (node, gain, limit) in enumerate(zip(layers, self.conductance, limits, strict=True)):
@@ -201,13 +204,14 @@ def column_conductance_limits(
     span = hardware.conductance_max - hardware.conductance_min
     limits = []
     for node, volts in zip(network.crossbars, voltage or [1.0] * len(network.crossbars), strict=True):
-        assert isinstance(node.op, CrossbarOp)
+        op = _op(node)
+        held = stored(op, hardware)
         if np.ndim(volts):
-            relative = (reference_voltage(volts) / np.asarray(volts)).reshape(node.op.groups, 1, node.op.n_in)
-            grouped = node.op.matrix.reshape(node.op.groups, -1, node.op.n_in)
-            largest = np.abs(grouped * relative).max(axis=2).reshape(-1)
+            relative = (reference_voltage(volts) / np.asarray(volts)).reshape(op.groups, 1, op.n_in)
+            grouped = held.magnitude.reshape(op.groups, -1, op.n_in)
+            largest = (grouped * relative).max(axis=2).reshape(-1)
         else:
-            largest = node.op.column_peaks.copy()
+            largest = held.column_peaks.copy()
         largest[largest == 0] = largest.max() or 1.0
         limits.append(span / largest)
     return limits
@@ -230,7 +234,7 @@ def row_conductance_limits(network: Network, hardware: Hardware) -> list[np.ndar
     span = hardware.conductance_max - hardware.conductance_min
     limits = []
     for node in network.crossbars:
-        largest = _rows(node).copy()
+        largest = stored(_op(node), hardware).row_peaks.copy()
         largest[largest == 0] = largest.max() or 1.0
         limits.append(span / largest)
     return limits
@@ -261,10 +265,9 @@ def row_voltage_limits(network: Network, hardware: Hardware, inputs: np.ndarray)
     return limits
 
 
-def _rows(node: Node) -> np.ndarray:
-    """Largest |weight| of every row (input) of a crossbar layer, (n_in,)."""
+def _op(node: Node) -> CrossbarOp:
     assert isinstance(node.op, CrossbarOp)
-    return node.op.row_peaks
+    return node.op
 
 
 def _gain(check: Checker, field: str, value: object, length: str) -> Gain:

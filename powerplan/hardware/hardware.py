@@ -223,6 +223,11 @@ class Hardware:
         return self.programming_noise_reference or self.conductance_max
 
     @property
+    def devices_per_weight(self) -> int:
+        """2 for a differential pair, 1 for an offset mapping."""
+        return 2 if self.weight_mapping == "differential" else 1
+
+    @property
     def drifts(self) -> bool:
         """True if devices have moved since they were programmed."""
         return self.time > 0 and (self.drift is not None or len(self.measurements or ()) > 1)

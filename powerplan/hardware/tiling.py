@@ -1,7 +1,8 @@
 """How a large matrix is divided over arrays of a limited size.
 
 An array has at most R rows and C columns of devices. A weight is a differential pair in one row and two columns, so
-an array computes at most R inputs of C/2 outputs; partial sums of row tiles are added digitally.
+an array computes at most R inputs of C/2 outputs (C with one device per weight); partial sums of row tiles are added
+digitally.
 """
 
 from __future__ import annotations
@@ -11,18 +12,16 @@ from dataclasses import dataclass
 from powerplan.hardware.hardware import Hardware
 from powerplan.network import CrossbarOp, Network, Node
 
-#: device columns of one output: a differential pair
-COLUMNS_PER_OUTPUT = 2
-
 
 def row_tiles(rows: int, array_rows: int | None) -> list[slice]:
     """The rows of every row tile: full arrays first, the rest in the last."""
     return _cut(rows, array_rows or rows)
 
 
-def output_tiles(outputs: int, array_columns: int | None) -> list[slice]:
+def output_tiles(outputs: int, hardware: Hardware) -> list[slice]:
     """The outputs of every column tile: full arrays first, the rest in the last."""
-    return _cut(outputs, array_columns // COLUMNS_PER_OUTPUT if array_columns else outputs)
+    columns = hardware.array_columns
+    return _cut(outputs, columns // hardware.devices_per_weight if columns else outputs)
 
 
 def _cut(total: int, size: int) -> list[slice]:
@@ -68,7 +67,7 @@ def _arrays(network: Network, hardware: Hardware, node: Node) -> LayerArrays:
         name=node.name,
         groups=op.groups,
         row_tiles=len(row_tiles(op.n_in, hardware.array_rows)),
-        column_tiles=len(output_tiles(op.n_out // op.groups, hardware.array_columns)),
+        column_tiles=len(output_tiles(op.n_out // op.groups, hardware)),
         copies=positions if unrolled else 1,
         reads=1 if unrolled else positions,
     )

@@ -102,9 +102,8 @@ class _Tally:
         if injected.read is not None:
             self.add(name, "read", adjoint, injected.read)
         if moments.has_row_noise:
-            rows = self._columns(crossbar, adjoint) @ moments.map.matrices(moments.mean_weight)
-            noise = moments.row_noise * rows.new_ones(moments.map.groups, moments.map.n_in)
-            self.add(name, "row", rows, noise.unsqueeze(1).expand(rows.shape[2:])[None])
+            rows = self._columns(crossbar, adjoint) @ moments.map.matrices(moments.analog_weight)
+            self.add(name, "row", rows, moments.row_noise.unsqueeze(1).expand(rows.shape[2:])[None])
         if self.joint is not None and moments.mean_weight is not moments.crossbar.weight:
             shift = crossbar.mean - moments.unshifted(crossbar.input_mean)
             self.bias[name] = (adjoint.flatten(2) @ shift.flatten(1).unsqueeze(-1)).squeeze(-1)

@@ -4,7 +4,8 @@ A crossbar operation reads its array at P positions, x_p the values at its rows 
 :mod:`powerplan.network.array_maps`). With the voltage gain v_j of row j, v̂ their geometric mean, r_j = v̂/v_j,
 G±_ij = G_min + c_i r_j max(±W_ij, 0), device means g± and variances s±², row voltages v_j x_j + n_j:
 
-    W̄_ij = α (g⁺_ij − g⁻_ij)/(c_i r_j)                                   mean weight
+    U_ij = α (g⁺_ij − g⁻_ij)/(c_i r_j)                                   mean of what the devices multiply by
+    W̄_ij = U_ij − u_ij                                                   mean weight
     V_ij = α² (s⁺² + s⁻²)_ij/(c_i r_j)²                                  its variance
     q_pi = Σ_j V_ij (m_pj + σ_V²/v_j²)  +  T (α σ_I/(c_i v̂))²            programming noise, read noise of T row tiles
          + σ_g² Σ_t (E[Y⁺_pti²] + E[Y⁻_pti²])                            gain error of every physical column
@@ -15,7 +16,11 @@ where Y±_pti = Σ_j g±_ij/(c_i r_j) x_pj, j in tile t, is a column's current i
 drift compensation, the layer's total conductance just after programming over that now; 1 without it.
 
 Row noise is shared by all columns: it is an independent error of variance σ_V²/v_j² on each input x_pj, passed on
-by W̄. One device of each pair holds |W|, the other sits at G_min: statistics are computed once per weight.
+by U. One device of each pair holds |W|, the other sits at G_min: statistics are computed once per weight.
+
+With an offset mapping there is one device, G_ij = G_min + c_i r_j (W_ij + w), no minus side, and
+u_ij = w + G_min/(c_i r_j) is subtracted digitally, after α, with the digital inputs: it meets no row noise. For pairs
+u = 0.
 """
 
 from __future__ import annotations
@@ -31,47 +36,71 @@ from torch import Tensor
 
 from powerplan.hardware.devices import idle_device_moments, start_idle_mean
 from powerplan.hardware.hardware import Hardware
+from powerplan.hardware.stored import stored
 from powerplan.hardware.tiling import row_tiles
 from powerplan.moments.weights import weight_moments
 from powerplan.network.array_maps import ArrayMap
 from powerplan.network.forward import crossbar_tensors, node_map
-from powerplan.network.graph import Network
+from powerplan.network.graph import Network, Node
 from powerplan.network.ops import CrossbarOp
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Crossbar:
-    """The constants of one crossbar layer as tensors: W (n_out, n_in), |W|, sign W, the bias, the maps."""
+    """The constants of one crossbar layer as tensors.
+
+    Attributes:
+        map: the linear maps.
+        weight: W (n_out, n_in).
+        sign: σ (n_out, n_in) of the weights; with an offset mapping 1.
+        offset: w of an offset mapping; 0 for pairs. The device of a weight holds σW + w.
+        bias: added digitally, or None.
+    """
 
     name: str
     map: ArrayMap
     weight: Tensor
     sign: Tensor
+    offset: float
     bias: Tensor | None
 
     @classmethod
-    def all_of(cls, network: Network, dtype: torch.dtype, device: str = "cpu") -> tuple[Crossbar, ...]:
+    def all_of(
+        cls, network: Network, hardware: Hardware, dtype: torch.dtype, device: str = "cpu"
+    ) -> tuple[Crossbar, ...]:
         """The crossbar layers of a network, in order; kept as long as the network, which never changes."""
         kept = _CONSTANTS.setdefault(network, {})
-        key = (dtype, device)
+        key = (hardware.weight_mapping, dtype, device)
         if key not in kept:
-            made = []
-            for node in network.crossbars:
-                assert isinstance(node.op, CrossbarOp)
-                weight, bias = crossbar_tensors(node.op, dtype, device)
-                made.append(
-                    cls(name=node.name, map=node_map(network, node), weight=weight, sign=weight.sign(), bias=bias)
-                )
-            kept[key] = tuple(made)
+            kept[key] = tuple(cls._of(network, node, hardware, dtype, device) for node in network.crossbars)
         return kept[key]
+
+    @classmethod
+    def _of(cls, network: Network, node: Node, hardware: Hardware, dtype: torch.dtype, device: str) -> Crossbar:
+        assert isinstance(node.op, CrossbarOp)
+        weight, bias = crossbar_tensors(node.op, dtype, device)
+        offset = stored(node.op, hardware).offset
+        return cls(
+            name=node.name,
+            map=node_map(network, node),
+            weight=weight,
+            sign=weight.sign() if offset is None else weight.new_ones(1, 1).expand_as(weight),
+            offset=offset or 0.0,
+            bias=bias,
+        )
+
+    @cached_property
+    def magnitudes(self) -> Tensor:
+        """σW + w by group, (G, o, n_in)."""
+        return self.map.matrices(self.weight * self.sign + self.offset)
 
     @cached_property
     def magnitude_sums(self) -> Tensor:
-        """Σ_i |W_ij| over the columns of each group, weighted by nothing: (G, n_in)."""
-        return self.map.matrices(self.weight).abs().sum(1)
+        """Σ_i (σW + w)_ij over the columns of each group, weighted by nothing: (G, n_in)."""
+        return self.magnitudes.sum(1)
 
 
-_CONSTANTS: WeakKeyDictionary[Network, dict[tuple[torch.dtype, str], tuple[Crossbar, ...]]] = WeakKeyDictionary()
+_CONSTANTS: WeakKeyDictionary[Network, dict[tuple[str, torch.dtype, str], tuple[Crossbar, ...]]] = WeakKeyDictionary()
 
 
 class Injected(NamedTuple):
@@ -105,6 +134,7 @@ class CrossbarMoments:
         v: voltage gain, () or (G, n_in) [V per unit activation].
         decode_v: v̂ () [V per unit activation].
         mean_weight: W̄ (n_out, n_in).
+        subtracted: u, broadcasts to (n_out, n_in): what is subtracted digitally from what the devices multiply by.
         weight_variance: V, broadcasts to (n_out, n_in).
         row_conductance: Σ_i (g⁺ + g⁻)_ij (G, n_in) [S].
         compensation: α ().
@@ -119,6 +149,7 @@ class CrossbarMoments:
     weight_variance: Tensor
     row_conductance: Tensor
     compensation: Tensor | float = 1.0
+    subtracted: Tensor | float = 0.0
 
     @classmethod
     def at(cls, crossbar: Crossbar, hardware: Hardware, conductance: Tensor, voltage: Tensor) -> CrossbarMoments:
@@ -129,22 +160,30 @@ class CrossbarMoments:
         decode_v = voltage.log().mean().exp() if voltage.dim() else voltage
         r = decode_v / v if voltage.dim() else None
         size = crossbar.weight.shape[0] // groups
-        idle = size * idle_device_moments(hardware)[0]
+        partners = (hardware.devices_per_weight - 1) * size  # idle devices of the pairs on one row of a group
+        idle = partners * idle_device_moments(hardware)[0]
         compensation: Tensor | float = 1.0
+        subtracted: Tensor | float = 0.0
+        if hardware.devices_per_weight == 1:
+            gain = c if r is None else c * r.repeat_interleave(size, 0)
+            subtracted = crossbar.offset + hardware.conductance_min / gain
         if hardware.shifts_mean or not hardware.has_constant_programming_noise:
-            mean_weight, variance, held, start = weight_moments(crossbar.weight, crossbar.sign, c, r, hardware, groups)
+            mean_weight, variance, held, start = weight_moments(
+                crossbar.weight, crossbar.sign, c, r, hardware, groups, crossbar.offset
+            )
             if hardware.drift_compensation:
                 pairs = groups * n_in
-                compensation = (start.sum() + pairs * size * start_idle_mean(hardware)) / (held.sum() + pairs * idle)
-                mean_weight, variance = mean_weight * compensation, variance * compensation**2
+                before = start.sum() + pairs * partners * start_idle_mean(hardware)
+                compensation = before / (held.sum() + pairs * idle)
+                # α (W̄ + u) − u, with W̄ + w in mean_weight
+                mean_weight = mean_weight * compensation + (compensation - 1) * (subtracted - crossbar.offset)
+                variance = variance * compensation**2
+            if crossbar.offset:
+                mean_weight = mean_weight - crossbar.offset
         else:  # W̄ = W exactly, and every device has the same variance
             mean_weight = crossbar.weight
-            variance = 2 * hardware.programming_noise_std**2 / c**2
-            held = (
-                c * crossbar.magnitude_sums
-                if not c.dim()
-                else (crossbar.map.matrices(crossbar.weight).abs() * c.view(groups, -1, 1)).sum(1)
-            )
+            variance = hardware.devices_per_weight * hardware.programming_noise_std**2 / c**2
+            held = c * crossbar.magnitude_sums if not c.dim() else (crossbar.magnitudes * c.view(groups, -1, 1)).sum(1)
             if r is not None:
                 held = held * r
                 variance = variance / r.repeat_interleave(size, 0) ** 2
@@ -159,6 +198,7 @@ class CrossbarMoments:
             weight_variance=variance,
             row_conductance=held + idle,
             compensation=compensation,
+            subtracted=subtracted,
         )
 
     @property
@@ -177,9 +217,14 @@ class CrossbarMoments:
         return self.hardware.input_noise_std > 0
 
     @property
-    def row_noise(self) -> Tensor | float:
-        """σ_V²/v², () or (G, n_in): variance of the row noise in units of the activation."""
-        return (self.hardware.input_noise_std / self.v) ** 2 if self.has_row_noise else 0.0
+    def row_noise(self) -> Tensor:
+        """σ_V²/v_j² (G, n_in): variance of the row noise in units of the activation."""
+        return ((self.hardware.input_noise_std / self.v) ** 2).expand(self.map.groups, self.map.n_in)
+
+    @property
+    def analog_weight(self) -> Tensor:
+        """U (n_out, n_in): what the devices multiply by on average, and so what passes on row noise."""
+        return self.mean_weight if isinstance(self.subtracted, float) else self.mean_weight + self.subtracted
 
     def mean(self, x: Tensor) -> Tensor:
         """Mean output (B, *shape) for mean inputs x (B, *input_shape)."""
@@ -198,8 +243,7 @@ class CrossbarMoments:
     def row_noise_through(self, weight: Tensor) -> Tensor:
         """Σ_j weight_ij σ_V²/v_j² of every column, (1, *shape); weight broadcasts to (n_out, n_in)."""
         full = self.map.matrices(weight.expand(self.map.n_out, self.map.n_in))
-        noise = self.row_noise if isinstance(self.row_noise, float) or not self.v.dim() else self.row_noise.unsqueeze(1)
-        return self._everywhere((full * noise).sum(-1).reshape(-1))
+        return self._everywhere((full * self.row_noise.unsqueeze(1)).sum(-1).reshape(-1))
 
     def _everywhere(self, per_column: Tensor) -> Tensor:
         """The value (1, *shape) whose columns hold a quantity (n_out,) at every position."""
@@ -231,21 +275,12 @@ class CrossbarMoments:
             mean, variance: (B, *input_shape) of the inputs.
             covariance: (B, n, n) of the inputs of a single position; None = independent inputs.
         """
-        idle, idle_variance = idle_device_moments(self.hardware)
-        gain = (
-            self.c
-            if not self.v.dim()
-            else self.c * (self.decode_v / self.v).repeat_interleave(self.map.n_out // self.map.groups, 0)
-        )
-        # variance of the device that holds |W|, beyond that of an idle one
-        spread = self.weight_variance * (gain / self.compensation) ** 2 - 2 * idle_variance
-        stored = self.mean_weight / self.compensation
+        sides = self._sides()
         for tile in row_tiles(self.map.n_in, self.hardware.array_rows):
             inside = torch.zeros_like(self.mean_weight[0])
             inside[tile] = 1
-            for side in (1, -1):
-                g = (idle / gain + (side * stored).clamp(min=0)) * inside
-                s = (idle_variance + spread * (side * self.crossbar.sign).clamp(min=0)) / gain**2 * inside
+            for whole, spread in sides:
+                g, s = whole * inside, spread * inside
                 first = self.map.apply_columns(mean, g)
                 # E[Y²] = (g x̄)² + g² Var x + s² E[x²], the noise of the rows counted with Var x
                 square = first * first + self.map.apply_columns(mean * mean + variance, s)
@@ -255,9 +290,29 @@ class CrossbarMoments:
                     square = square + ((g @ covariance) * g).sum(-1).reshape(square.shape)
                 if self.has_row_noise:
                     full = self.map.matrices(g * g + s)
-                    noise = self.row_noise if not self.v.dim() else self.row_noise.unsqueeze(1)  # type: ignore[union-attr]
-                    square = square + self.map.columns_view((full * noise).sum(-1).reshape(-1))
+                    square = square + self.map.columns_view((full * self.row_noise.unsqueeze(1)).sum(-1).reshape(-1))
                 yield Currents(g, first, square)
+
+    def _sides(self) -> tuple[tuple[Tensor, Tensor], ...]:
+        """Mean g/(c r) and variance s²/(c r)² of the devices on each side, in units of the weight, (n_out, n_in)."""
+        mean = self.analog_weight / self.compensation
+        if self.hardware.devices_per_weight == 1:
+            return ((mean, (self.weight_variance / self.compensation**2).expand_as(mean)),)
+        idle, idle_variance = idle_device_moments(self.hardware)
+        gain = (
+            self.c
+            if not self.v.dim()
+            else self.c * (self.decode_v / self.v).repeat_interleave(self.map.n_out // self.map.groups, 0)
+        )
+        # variance of the device that holds |W|, beyond that of an idle one
+        spread = self.weight_variance * (gain / self.compensation) ** 2 - 2 * idle_variance
+        return tuple(
+            (
+                idle / gain + (side * mean).clamp(min=0),
+                (idle_variance + spread * (side * self.crossbar.sign).clamp(min=0)) / gain**2,
+            )
+            for side in (1, -1)
+        )
 
     def array_power(self, mean: Tensor, variance: Tensor) -> Tensor:
         """Power dissipated in the devices [W], mean over the batch, for inputs of these moments (B, *input_shape)."""

@@ -10,7 +10,7 @@ devices: column o at positions p and p′, reading the same array (shared mappin
     Σ_k V_ok E[x_pk x_p′k],       E[x_pk x_p′k] = E x_pk E x_p′k + Cov(x_pk, x_p′k) + δ_pp′ σ_V²/v_k²,
 
 one array per position (unrolled mapping) with its diagonal only; read noise on the diagonal; the noise of the rows,
-Σ_k W̄_ok W̄_o′k σ_V²/v_k², between the columns at one position.
+Σ_k U_ok U_o′k σ_V²/v_k², between the columns at one position.
 """
 
 from __future__ import annotations
@@ -234,9 +234,7 @@ def _row_products(moments: CrossbarMoments, mean: Tensor, incoming: Tensor | Non
     numbered = torch.arange(1.0, count + 1, dtype=torch.float64, device=mean.device).reshape(1, *mean.shape[1:])
     place = map.patches(numbered)[0].transpose(1, 2).round().long()  # (G, n, P); 0 = padding
     padded = None if incoming is None else torch.nn.functional.pad(incoming, (1, 0, 1, 0))
-    noise = None
-    if moments.has_row_noise:
-        noise = moments.row_noise * mean.new_ones(map.groups, map.n_in)
+    noise = moments.row_noise if moments.has_row_noise else None
     size = max(1, _BLOCK_ENTRIES // (len(mean) * map.groups * map.positions**2))
     for low in range(0, map.n_in, size):
         part = slice(low, low + size)
@@ -253,9 +251,8 @@ def _row_products(moments: CrossbarMoments, mean: Tensor, incoming: Tensor | Non
 def _row_noise(moments: CrossbarMoments) -> Tensor:
     """Covariance (1, n, n) that the noise of the rows causes between columns read together."""
     map = moments.map
-    weight = map.matrices(moments.mean_weight)
-    noise = moments.row_noise * weight.new_ones(map.groups, map.n_in)
-    joint = (weight * noise.unsqueeze(1)) @ weight.mT  # (G, o, o)
+    weight = map.matrices(moments.analog_weight)
+    joint = (weight * moments.row_noise.unsqueeze(1)) @ weight.mT  # (G, o, o)
     place = _output_places(map, weight.device)  # (G, P, o)
     block = joint.unsqueeze(1).expand(-1, map.positions, -1, -1)
     return _scattered(

@@ -129,7 +129,7 @@ def _crossbar_fields(step: CrossbarTrace, error: Tensor | None, fields: int, gen
     for part in (None if moments.is_shared else injected.programming, injected.read):
         apart = apart if part is None else apart + part
     if moments.has_row_noise:
-        apart = apart + moments.row_noise_through(moments.mean_weight * moments.mean_weight)
+        apart = apart + moments.row_noise_through(moments.analog_weight**2)
     size = (len(step.variance), fields)
     made = apart.sqrt().unsqueeze(1) * _normals((*size, *step.variance.shape[1:]), generator, apart)
     if error is not None:

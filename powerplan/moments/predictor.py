@@ -130,7 +130,7 @@ class Predictor:
             method=method,
             fields=fields if method == "linearized" else 0,
             seed=seed,
-            crossbars=Crossbar.all_of(network, dtype, device),
+            crossbars=Crossbar.all_of(network, hardware, dtype, device),
             inputs=torch.as_tensor(np.array(inputs), dtype=dtype, device=device),
             ideal=ideal_pass(network, inputs, device=device).output.to(device),
             is_exact=not combinations,

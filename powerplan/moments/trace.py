@@ -94,7 +94,7 @@ def crossbar_step(moments: CrossbarMoments, mean: Tensor, variance: Tensor, *, e
     if not exact_input:
         spread = spread + moments.map.apply(variance, moments.mean_weight * moments.mean_weight)
     if moments.has_row_noise:
-        spread = spread + moments.row_noise_through(moments.mean_weight * moments.mean_weight)
+        spread = spread + moments.row_noise_through(moments.analog_weight**2)
     return CrossbarTrace(
         moments=moments,
         input_mean=mean,

@@ -1,10 +1,13 @@
 """Mean and variance of the effective weights of a programmed crossbar, as functions of its gains.
 
-With device moments g(G), s²(G), idle devices g₀, s₀² at G_min, and G = G_min + γ|W|, where γ_ij = c_i r_j [S per unit
-weight] is the conductance gain c of the column times the relative gain r of the row:
+With device moments g(G), s²(G) and G = G_min + γ|W|, where γ_ij = c_i r_j [S per unit weight] is the conductance gain c
+of the column times the relative gain r of the row, and g₀, s₀² those of the idle device of the pair at G_min:
 
     W̄ = sign(W) (g(G) − g₀)/γ,         V = (s²(G) + s₀²)/γ²,
     ∂W̄/∂γ = sign(W) (|W| g′(G) − (g − g₀)/γ)/γ,     ∂V/∂γ = (|W| (s²)′(G) − 2(s² + s₀²)/γ)/γ².
+
+With an offset mapping one device holds G = G_min + γ(W + w): the same with W + w for |W|, 1 for the sign, g₀ = G_min
+and s₀ = 0, which gives the mean of W + w. Both are covered by |W| → σW + w with signs σ and, for pairs, w = 0.
 
 The elementwise steps run on blocks of rows that stay in the processor's cache; the derivatives in G come from
 automatic differentiation of the device model on each block, so any device model will do.
@@ -27,8 +30,8 @@ _BLOCK_BYTES = 1 << 18
 
 
 class WeightMoments(NamedTuple):
-    """Mean weight W̄ and its variance V, both (n_out, n_in); g(G), now and just after programming, summed over the
-    columns of each group, (G, n_in); the latter zero unless drift is compensated."""
+    """Mean weight W̄, or W̄ + w with an offset, and its variance V, both (n_out, n_in); g(G), now and just after
+    programming, summed over the columns of each group, (G, n_in); the latter zero unless drift is compensated."""
 
     mean: Tensor
     variance: Tensor
@@ -37,33 +40,54 @@ class WeightMoments(NamedTuple):
 
 
 def weight_moments(
-    weight: Tensor, sign: Tensor, c: Tensor, r: Tensor | None, hardware: Hardware, groups: int = 1
+    weight: Tensor,
+    sign: Tensor,
+    c: Tensor,
+    r: Tensor | None,
+    hardware: Hardware,
+    groups: int = 1,
+    offset: float = 0.0,
 ) -> WeightMoments:
     """Moments of effective weights; differentiable (once) in c and r.
 
     Args:
         weight: W (n_out, n_in), n_in rows of one group.
-        sign: its signs.
+        sign: σ, its signs; with an offset mapping 1.
         c: conductance gain, () or (n_out, 1) [S per unit weight].
         r: relative gain of every row, (G, n_in); None = 1.
         groups: G; outputs are divided among them in order.
+        offset: w of an offset mapping; 0 for pairs.
     """
-    return WeightMoments(*_WeightMoments.apply(weight, sign, c, r, hardware, groups))  # type: ignore[no-untyped-call]
+    return WeightMoments(*_WeightMoments.apply(weight, sign, c, r, hardware, groups, offset))  # type: ignore[no-untyped-call]
+
+
+def reference_moments(hardware: Hardware) -> tuple[float, float]:
+    """Mean [S] and variance [S²] of what a weight's conductance is compared with: the idle device of its pair, or
+    conductance_min itself, which an offset mapping subtracts digitally."""
+    return idle_device_moments(hardware) if hardware.devices_per_weight == 2 else (hardware.conductance_min, 0.0)
 
 
 class _WeightMoments(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, weight: Tensor, sign: Tensor, c: Tensor, r: Tensor | None, hardware: Hardware, groups: int
+        ctx: Any,
+        weight: Tensor,
+        sign: Tensor,
+        c: Tensor,
+        r: Tensor | None,
+        hardware: Hardware,
+        groups: int,
+        offset: float,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         derivative = c.requires_grad or (r is not None and r.requires_grad)
-        idle, idle_variance = idle_device_moments(hardware)
+        idle, idle_variance = reference_moments(hardware)
         mean, variance = torch.empty_like(weight), torch.empty_like(weight)
         compensated = hardware.drift_compensation
         slopes = tuple(torch.empty_like(weight) for _ in range(3 + compensated)) if derivative else None
         held_sum, start_sum = weight.new_zeros(2, groups, weight.shape[1]).unbind()
         for part, members in _blocks(weight, groups):
-            magnitude, signs = weight[part].abs(), sign[part]
+            signs = sign[part]
+            magnitude = (weight[part] * signs).add_(offset)
             gain = c[part] if c.dim() else c
             if r is not None:
                 gain = gain * r[members].repeat_interleave(len(magnitude) // len(r[members]), 0)
@@ -90,7 +114,7 @@ class _WeightMoments(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor, Tensor | None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor, Tensor | None, None, None, None]:
         by_mean, by_variance, *by_sums = ctx.saved_tensors[: 3 + ctx.compensated]
         c, *rows = ctx.saved_tensors[3 + ctx.compensated :]
         to_mean, to_variance, *to_sums = gradients
@@ -103,7 +127,7 @@ class _WeightMoments(torch.autograd.Function):
             r = rows[0]
             to_c = (grouped * r.unsqueeze(1)).view_as(total)
             to_r = ((total * c).view_as(grouped)).sum(1)
-        return None, None, to_c.sum(-1, keepdim=True) if c.dim() else to_c.sum(), to_r, None, None
+        return None, None, to_c.sum(-1, keepdim=True) if c.dim() else to_c.sum(), to_r, None, None, None
 
 
 def _blocks(weight: Tensor, groups: int) -> list[tuple[slice, slice]]:

@@ -3,13 +3,15 @@
     G±_ij random (see :mod:`powerplan.hardware.devices`) with target G_min + c_i r_j max(±W_ij, 0),   r_j = v̂/v_j
     V_pj  = v_j x_pj + n^V_pj,   n^V ~ N(0, σ_V²) fresh in every read
     I±_pti = (1 + ε±_ti) Σ_{j in tile t} G±_ij V_pj,   ε ~ N(0, σ_g²) once per physical column
-    z_pi  = α Σ_t (I⁺_pti − I⁻_pti + n_pti) / (c_i v̂) + b_i,   n ~ N(0, σ_I²) fresh in every read
+    z_pi  = α Σ_t (I⁺_pti − I⁻_pti + n_pti) / (c_i v̂) − Σ_j u_ij x_pj + b_i,   n ~ N(0, σ_I²) fresh in every read
 
     array power = Σ_pij (G⁺_ij + G⁻_ij) mean(v_j² x_pj² + σ_V²)      mean over the batch; E over n^V in closed form
     TIA power   = R_f Σ_pti mean((I⁺_pti)² + (I⁻_pti)²)
 
 at every position p, with devices that are the same at all positions (``mapping="shared"``) or drawn for each
-("unrolled"). α is the gain of drift compensation: total conductance at the start over that now.
+("unrolled"). α is the gain of drift compensation: total conductance at the start over that now. u is 0 for pairs;
+with an offset mapping there is one device, with target G_min + c_i r_j (W_ij + w), no minus side, and u_ij is
+w + G_min/(c_i r_j).
 
 Devices are held as G_ij / (c_i r_j), in units of weight, so that the product with x is z itself and single
 precision never sees the scale of a conductance.
@@ -17,8 +19,10 @@ precision never sees the scale of a conductance.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +31,7 @@ import torch
 from powerplan.hardware import Hardware
 from powerplan.hardware.devices import Devices
 from powerplan.hardware.gains import Gain, reference_voltage
+from powerplan.hardware.stored import stored
 from powerplan.hardware.tiling import row_tiles
 from powerplan.montecarlo.streams import Streams
 from powerplan.network import CrossbarOp
@@ -67,9 +72,14 @@ class Crossbar:
         c = c.view(groups, -1, 1)
         # a unit per device only where rows differ: what is constant is cheaper
         unit = c * (reference / volts) if np.ndim(voltage) else c
-        weight = torch.as_tensor(np.array(op.matrix, dtype=np.float64)).view(groups, -1, n_in)
-        target = hardware.conductance_min + unit * torch.stack([weight.clamp(min=0), (-weight).clamp(min=0)])
-        self._bias = None if op.bias is None else torch.as_tensor(np.array(op.bias)).to(device, dtype)
+        held = stored(op, hardware)
+        sides = torch.as_tensor(np.stack(held.sides)).view(-1, groups, op.n_out // groups, n_in)
+        target = hardware.conductance_min + unit * sides
+        self._bias = None if held.bias is None else torch.as_tensor(np.array(held.bias)).to(device, dtype)
+        self._offset = held.offset
+        #: G_min/c_i, (G, 1, o), and 1/r_j, (G, 1, n)
+        self._idle = (hardware.conductance_min / c).mT.to(device, dtype)
+        self._relative_volts = (volts / reference).to(device, dtype)
         self._row_tiles = row_tiles(n_in, hardware.array_rows)
         #: σ_V/v_j and v_j², (G, 1, n)
         self._input_std = (hardware.input_noise_std / volts).to(device, dtype)
@@ -81,7 +91,7 @@ class Crossbar:
         )
         self._blocks = [
             _Block.of(hardware, target, unit, c * reference, part, dtype=dtype, device=device)
-            for part in _parts(groups, op.n_out // groups, n_in)
+            for part in _parts(groups, op.n_out // groups, n_in, len(sides))
         ]
         self.block_devices = max(block.shape.numel() for block in self._blocks)
 
@@ -135,7 +145,7 @@ class Crossbar:
         Returns:
             z (D, B, *output_shape) and the power [W] of one inference in each draw, (D,).
         """
-        draws = streams.draws
+        draws, digital = streams.draws, rows
         if self._has_row_noise:
             noise = streams.normal_(scratch.normals((draws, *rows.shape[1:])))
             rows = torch.addcmul(rows, noise.to(rows.dtype), self._input_std)
@@ -157,7 +167,15 @@ class Crossbar:
             z = torch.addcmul(z, noise.to(z.dtype), self._read_std)
         if self.hardware.drift_compensation:
             z = z * (sum(start[1:], start[0]) / sum(now[1:], now[0])).view(-1, 1, 1, 1, 1).to(z.dtype)
+        if self._offset is not None:
+            z = z - self._subtracted(digital)
         return self._value(z), sum(power[1:], power[0])
+
+    def _subtracted(self, rows: torch.Tensor) -> torch.Tensor:
+        """Σ_j u_ij x_pj (D or 1, A, G, R, o) of an offset mapping, for the digital inputs."""
+        assert self._offset is not None
+        by_row = (rows * self._relative_volts).sum(-1, keepdim=True)
+        return torch.addcmul(self._offset * rows.sum(-1, keepdim=True), by_row, self._idle)
 
     def _joined(self, parts: list[torch.Tensor]) -> torch.Tensor:
         if len(parts) == 1:
@@ -186,30 +204,29 @@ class Crossbar:
             devices = self._with_column_gain(devices, streams, scratch)
         tia = None
         if hardware.feedback_resistance is None:
-            pair = torch.sub(devices[:, 0], devices[:, 1], out=scratch.values("pair", devices[:, 0].shape))
-            columns = _product(x, pair)
+            columns = _product(x, _over_sides(torch.sub, devices, scratch))
         else:
             # every row tile has amplifiers of its own
             sides = []
             squares = []
             for tile in self._row_tiles:
-                currents = [_product(x[..., tile], devices[:, side][..., tile]) for side in (0, 1)]
-                sides.append(currents[0] - currents[1])
+                currents = [_product(x[..., tile], side[..., tile]) for side in devices.unbind(1)]
+                sides.append(currents[0] - currents[1] if len(currents) == 2 else currents[0].clone())
                 squares += [current.square_().sum(2) for current in currents]
             columns = sum(sides[1:], sides[0])
             batch = x.shape[2] // (self.positions // self._arrays)
             total = sum(squares[1:], squares[0]).mul_(block.decode**2).flatten(1).sum(1)
             tia = total.mul_(hardware.feedback_resistance / batch)
         # Sums over columns, not a matrix-vector product, which would round by the alignment of the draw in memory.
-        pair = torch.add(devices[:, 0], devices[:, 1], out=scratch.values("pair", devices[:, 0].shape))
-        by_row = pair.mul_(block.unit).sum(2)
+        pair = _over_sides(torch.add, devices, scratch)
+        by_row = torch.mul(pair, block.unit, out=scratch.values("pair", pair.shape)).sum(2)
         power = by_row.mul(drive).flatten(1).sum(1)
         totals = by_row.flatten(1).sum(1) if start is not None else power
         before = start.mul_(block.unit).flatten(1).sum(1) if start is not None else power
         return _Found(columns, power if tia is None else power + tia, before, totals)
 
     def _with_column_gain(self, devices: torch.Tensor, streams: Streams, scratch: Scratch) -> torch.Tensor:
-        """Devices (D, 2, g, o, n) whose physical columns, one per row tile, have each a gain of their own."""
+        """Devices (D, sides, g, o, n) whose physical columns, one per row tile, have each a gain of their own."""
         out = scratch.values("devices", devices.shape)
         shape = (*devices.shape[:4], len(self._row_tiles))
         error = (
@@ -229,7 +246,7 @@ class _Block:
 
     Attributes:
         groups: of the operation that the columns belong to.
-        shape: (2, g, o, n) of its devices.
+        shape: (sides, g, o, n) of its devices, 2 sides or (offset mapping) 1.
         devices: draws them [unit weight].
         unit: c r [S per unit weight], broadcasts to (g, o, n).
         decode: c v̂ [S V], (g, o).
@@ -267,7 +284,7 @@ class _Block:
         )
 
     def program(self, streams: Streams, scratch: Scratch) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Devices (D, 2, g, o, n) [unit weight]; with drift compensation also pairs of them at the start, added up."""
+        """Devices (D, sides, g, o, n) [unit weight]; with drift compensation also their sum at the start."""
         if not self.noisy:
             return self.devices.mean.expand(streams.draws, -1, -1, -1, -1), None
         shape = (streams.draws, *self.shape)
@@ -287,7 +304,7 @@ class _Block:
         if in_place:
             out = scratch.values("devices", shape)
         devices = self.devices.sample(normals, uniform, out, start)
-        return devices, start[:, 0].add_(start[:, 1])
+        return devices, functools.reduce(torch.Tensor.add_, start.unbind(1))
 
 
 @dataclass(frozen=True)
@@ -323,14 +340,21 @@ class Scratch:
         return buffer[:size].view(shape)
 
 
-def _parts(groups: int, columns: int, n_in: int) -> list[tuple[slice, slice]]:
+def _over_sides(combine: Callable[..., torch.Tensor], devices: torch.Tensor, scratch: Scratch) -> torch.Tensor:
+    """Sum or difference (D, g, o, n) of devices (D, sides, g, o, n) over the sides; the one side itself."""
+    if devices.shape[1] == 1:
+        return devices[:, 0]
+    return combine(devices[:, 0], devices[:, 1], out=scratch.values("pair", devices[:, 0].shape))
+
+
+def _parts(groups: int, columns: int, n_in: int, sides: int) -> list[tuple[slice, slice]]:
     """(groups, columns) of the blocks: some columns of the one group, or several whole groups."""
     if groups == 1:
         # At least two columns in a block where there are two: the product with one column is rounded differently.
-        blocks = max(1, min(columns // 2, -(-2 * columns * n_in // BLOCK_DEVICES)))
+        blocks = max(1, min(columns // 2, -(-sides * columns * n_in // BLOCK_DEVICES)))
         edges = [round(k * columns / blocks) for k in range(blocks + 1)]
         return [(slice(0, 1), slice(a, b)) for a, b in itertools.pairwise(edges)]
-    step = max(1, BLOCK_DEVICES // (2 * columns * n_in))
+    step = max(1, BLOCK_DEVICES // (sides * columns * n_in))
     return [(slice(low, min(low + step, groups)), slice(0, columns)) for low in range(0, groups, step)]
 
 

@@ -49,22 +49,23 @@ def same(a: Export, b: Export) -> bool:
     if (a.hardware, a.network_sha256, a.plan_sha256) != (b.hardware, b.network_sha256, b.plan_sha256):
         return False
     for one, other in zip(a.layers, b.layers, strict=True):
-        vectors = ("conductance_gain", "voltage_gain", "scale", "bias")
+        vectors = ("conductance_gain", "voltage_gain", "scale", "bias", "weight_offset", "conductance_min")
         if not all(np.array_equal(getattr(one, v), getattr(other, v)) for v in vectors):
             return False
         for left, right in zip(one.tiles, other.tiles, strict=True):
             if (left.group, left.rows, left.outputs) != (right.group, right.rows, right.outputs):
                 return False
-            if not (np.array_equal(left.positive, right.positive) and np.array_equal(left.negative, right.negative)):
+            if not all(np.array_equal(a, b) for a, b in zip(left.sides, right.sides, strict=True)):
                 return False
     return True
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(None, None), (4, 6), (5, 2), (2, 3), (1000, 1000)])
-def test_the_tiles_rebuild_the_networks_output(rows: int | None, columns: int | None) -> None:
+@pytest.mark.parametrize("mapping", [{}, {"weight_mapping": "offset"}], ids=["pairs", "offset"])
+def test_the_tiles_rebuild_the_networks_output(rows: int | None, columns: int | None, mapping: dict[str, str]) -> None:
     network = mlp()
     x = inputs(network)
-    hardware = pp.Hardware(conductance_min=1e-6, array_rows=rows, array_columns=columns)
+    hardware = pp.Hardware(conductance_min=1e-6, array_rows=rows, array_columns=columns, **mapping)
     gains = pp.Gains.uniform(network, hardware, inputs=x)
     made = Export.of(network, hardware, gains)
     np.testing.assert_allclose(rebuilt(network, made)(x), network(x), rtol=1e-10, atol=1e-12)
@@ -72,15 +73,17 @@ def test_the_tiles_rebuild_the_networks_output(rows: int | None, columns: int | 
         for tile in layer.tiles:
             height, width = tile.positive.shape
             assert height <= (rows or height)
-            assert 2 * width <= (columns or 2 * width)
-            assert hardware.conductance_min <= min(tile.positive.min(), tile.negative.min())
-            assert max(tile.positive.max(), tile.negative.max()) <= hardware.conductance_max * (1 + 1e-12)
+            assert len(tile.sides) == hardware.devices_per_weight
+            assert len(tile.sides) * width <= (columns or len(tile.sides) * width)
+            assert hardware.conductance_min <= min(side.min() for side in tile.sides)
+            assert max(side.max() for side in tile.sides) <= hardware.conductance_max * (1 + 1e-12)
 
 
-def test_column_gains_and_row_voltages_are_decoded() -> None:
+@pytest.mark.parametrize("mapping", ["differential", "offset"])
+def test_column_gains_and_row_voltages_are_decoded(mapping: str) -> None:
     """A gain per column and a voltage per row end up in the conductances and in the scale, not in the output."""
     network = mlp(widths=(5, 7, 4))
-    hardware = pp.Hardware()
+    hardware = pp.Hardware(weight_mapping=mapping, conductance_min=2e-6)
     x = inputs(network)
     rng = np.random.default_rng(3)
     gains = pp.Gains(
@@ -105,6 +108,16 @@ def test_a_grouped_convolution_keeps_its_groups_apart() -> None:
         assert all(row // 18 == tile.group for row in range(*tile.rows))
     x = inputs(network)
     np.testing.assert_allclose(rebuilt(network, made)(x), network(x), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("format", ["npz", "csv"])
+def test_files_hold_an_offset_mapping(tmp_path: Path, format: str) -> None:
+    network = mlp()
+    hardware = pp.Hardware(conductance_min=2e-6, weight_mapping="offset", array_rows=5)
+    made = Export.of(network, hardware, pp.Gains.uniform(network, hardware, inputs=inputs(network)))
+    made.save(tmp_path / "out", format=format)
+    assert same(made, Export.load(tmp_path / "out"))
+    assert made.layers[0].weight_offset == pytest.approx(np.abs(network.crossbars[0].op.matrix).max())
 
 
 @pytest.mark.parametrize("format", ["npz", "csv"])

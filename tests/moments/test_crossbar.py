@@ -28,7 +28,7 @@ V = 0.05
 
 
 def at(hardware: pp.Hardware, conductance: float | np.ndarray = C, network: pp.Network = NETWORK) -> CrossbarMoments:
-    (crossbar,) = Crossbar.all_of(network, torch.float64)
+    (crossbar,) = Crossbar.all_of(network, hardware, torch.float64)
     gain = torch.tensor(conductance, dtype=torch.float64)
     return CrossbarMoments.at(crossbar, hardware, gain, torch.tensor(V, dtype=torch.float64))
 
@@ -60,7 +60,7 @@ def test_row_noise() -> None:
     """σ_V²/v² on every input: it adds to m_j in the devices' own noise, and passes through the mean weights."""
     hardware = pp.Hardware(programming_noise_std=1e-6, clip_conductance=False, input_noise_std=4e-3)
     found = at(hardware)
-    assert float(found.row_noise) == pytest.approx((4e-3 / V) ** 2, rel=1e-14)
+    np.testing.assert_allclose(found.row_noise, np.full((1, 6), (4e-3 / V) ** 2), rtol=1e-14)
     m = SQUARE.sum(1) + 6 * (4e-3 / V) ** 2
     q = np.broadcast_to((2 * 1e-6**2 / C**2 * m)[:, None], (3, 4))
     np.testing.assert_allclose(found.injected(tensor(MEAN), tensor(VARIANCE)).programming, q, rtol=1e-13)
@@ -224,7 +224,7 @@ def test_against_monte_carlo(case: str, columns: bool) -> None:
 def test_derivatives_in_the_gains(case: str, columns: bool) -> None:
     """What planning differentiates: weights, injected error and power in the conductance and voltage gains."""
     hardware = pp.Hardware(**CASES[case], feedback_resistance=1e4)
-    (crossbar,) = Crossbar.all_of(NETWORK, torch.float64)
+    (crossbar,) = Crossbar.all_of(NETWORK, hardware, torch.float64)
 
     def value(log_gain: torch.Tensor, log_volt: torch.Tensor) -> tuple[torch.Tensor, ...]:
         found = CrossbarMoments.at(crossbar, hardware, log_gain.exp(), log_volt.exp())

@@ -8,8 +8,9 @@ import click
 
 from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
+from powerplan.cli.networks import network_choice
 from powerplan.cli.output import document, write_json
-from powerplan.cli.planned import network_choice, read_network, read_plan
+from powerplan.cli.planned import read_network, read_plan
 
 
 @click.command("export", short_help="Target conductances per tile and read-out settings of a plan, as files.")
@@ -26,6 +27,8 @@ def command(
     plan_file: str,
     network_file: str | None,
     example: str | None,
+    analog: tuple[str, ...],
+    digital: tuple[str, ...],
     output: str,
     file_format: str,
     overwrite: bool,
@@ -44,7 +47,7 @@ def command(
     from powerplan.report.units import si
 
     plan = read_plan(plan_file)
-    network = read_network(chat, network_file, example)
+    network = read_network(chat, network_file, example, analog, digital)
     made = export(plan, network, output, format=file_format, overwrite=overwrite)
     rows: list[dict[str, Any]] = [
         {
@@ -52,8 +55,8 @@ def command(
             "tiles": len(layer.tiles),
             "copies": layer.copies,
             "largest_tile": list(max(layer.tiles, key=lambda tile: tile.positive.size).positive.shape),
-            "conductance_min": min(float(min(t.positive.min(), t.negative.min())) for t in layer.tiles),
-            "conductance_max": max(float(max(t.positive.max(), t.negative.max())) for t in layer.tiles),
+            "conductance_min": min(float(side.min()) for tile in layer.tiles for side in tile.sides),
+            "conductance_max": max(float(side.max()) for tile in layer.tiles for side in tile.sides),
         }
         for layer in made.layers
     ]
@@ -62,11 +65,12 @@ def command(
             document("export_summary", path=output, file_format=file_format, network_sha256=network.digest, layers=rows)
         )
         return
+    held = "pairs" if made.hardware.devices_per_weight == 2 else "devices"
     for row in rows:
         tiles = f"{row['tiles']} tile{'s' if row['tiles'] != 1 else ''}"
         if row["copies"] != 1:
             tiles += f" in {row['copies']} copies"
         size = "x".join(map(str, row["largest_tile"]))
         span = f"{si(row['conductance_min'], 'S')} to {si(row['conductance_max'], 'S')}"
-        click.echo(f"{row['layer']}: {tiles}, largest {size} pairs, {span}")
+        click.echo(f"{row['layer']}: {tiles}, largest {size} {held}, {span}")
     chat.note(f"wrote {output}")

@@ -60,17 +60,6 @@ class CrossbarOp(Op):
         """Number of rows of all groups together."""
         return self.groups * self.n_in
 
-    @cached_property
-    def column_peaks(self) -> np.ndarray:
-        """Largest |weight| of every column (output), (n_out,) float64."""
-        return frozen_array(np.abs(self.matrix).max(axis=1), np.float64)
-
-    @cached_property
-    def row_peaks(self) -> np.ndarray:
-        """Largest |weight| of every row (input), (n_rows,) float64."""
-        grouped = np.abs(self.matrix).reshape(self.groups, -1, self.n_in)
-        return frozen_array(grouped.max(axis=1).reshape(-1), np.float64)
-
     def tensors(self) -> dict[str, np.ndarray]:
         return {"weight": self.weight} if self.bias is None else {"weight": self.weight, "bias": self.bias}
 
