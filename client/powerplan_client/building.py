@@ -41,7 +41,7 @@ def plan_task(
 ) -> pb.PlanTask:
     """The task of a network."""
     task = pb.PlanTask(
-        network=network_message(network, packer.array, packer.file, options.get("input_shape")),
+        network=network_message(network, packer.array, packer.file, options),
         hardware=_fields(pb.Hardware, "hardware", hardware_fields(hardware)),
         inputs=packer.array(inputs),
         settings=plan_settings(options),
@@ -193,7 +193,7 @@ def _operating_point(
 ) -> dict[str, Any]:
     labels = options.get("labels")
     return {
-        "network": network_message(network, packer.array, packer.file, options.get("input_shape")),
+        "network": network_message(network, packer.array, packer.file, options),
         "hardware": _fields(pb.Hardware, "hardware", hardware_fields(hardware)),
         "gains": None if gains is None else gains_message(gains),
         "inputs": packer.array(inputs),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,20 +99,37 @@ PackFile = Callable[[bytes], pb.FileContent]
 
 
 def network_message(
-    value: NetworkLike, pack: Pack, pack_file: PackFile, input_shape: Sequence[int] | None = None
+    value: NetworkLike, pack: Pack, pack_file: PackFile, options: Mapping[str, Any] | None = None
 ) -> pb.Network:
-    """The message for a network.
+    """The message for a network, with the layers on crossbars that the options ``analog`` and ``digital`` choose.
 
     Args:
         value: a Network; a list of (n_out, n_in) weights (ReLU between them); the path of a saved network (.npz)
             or of an ONNX model (.onnx); :class:`Onnx`; a network of the engine; a torch module (needs the engine).
         pack, pack_file: turn an array or a file into its message, inline or by reference.
-        input_shape: shape of one input; for a torch module.
+        options: of the call: ``input_shape`` of one input, for a torch module; ``analog`` and ``digital``.
 
     Raises:
         InvalidRequest: none of these, or a file that cannot be read.
         FeatureUnavailable: a torch module without the engine.
     """
+    options = options or {}
+    message = _message(value, pack, pack_file, options.get("input_shape"))
+    message.analog_layers.extend(_layers("analog", options.get("analog")))
+    message.digital_layers.extend(_layers("digital", options.get("digital")))
+    return message
+
+
+def _layers(field: str, choice: Any) -> list[str]:
+    """Layers as text: one type, name, pattern or number, or several."""
+    parts = [] if choice is None else [choice] if isinstance(choice, str | int) else choice
+    if callable(parts) or not isinstance(parts, Iterable):
+        allowed = "types, names, patterns or numbers of layers; a function needs the engine's Network.with_analog"
+        raise invalid(field, f"got {choice!r}; allowed: {allowed}")
+    return [str(part) for part in parts]
+
+
+def _message(value: NetworkLike, pack: Pack, pack_file: PackFile, input_shape: Sequence[int] | None) -> pb.Network:
     if isinstance(value, Network):
         return _graph(value, pack)
     if isinstance(value, Onnx):
@@ -166,7 +183,7 @@ def _file(path: Path, pack_file: PackFile) -> pb.Network:
         content = path.read_bytes()
     except OSError as error:
         raise invalid("network", f"{path} cannot be read: {error.strerror}") from error
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         return pb.Network(onnx=pack_file(content))
     return pb.Network(saved_network=pack_file(content))
 

@@ -28,12 +28,17 @@ class RequestOptions(CallOptions, total=False):
     """Options of calls with a network.
 
     input_shape: shape of one input, for a network given as a torch module.
+    analog: layers on crossbars, the others are digital: types ("linear", "conv2d"), names, module paths or patterns, or
+        numbers from 0 (-1 = the last); None = as the network has them.
+    digital: layers among these to compute digitally, without noise.
     output_moments, layer_moments, layer_covariances: large parts of the answer to include.
     validate_only: check the request and stop; the answer is None.
     on_upload: told of the upload of large arrays.
     """
 
     input_shape: Sequence[int] | None
+    analog: str | int | Sequence[str | int] | None
+    digital: str | int | Sequence[str | int] | None
     output_moments: bool
     layer_moments: bool
     layer_covariances: bool

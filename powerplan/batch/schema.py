@@ -47,6 +47,7 @@ _FILE: Schema = {
     "maxLength": _TEXT,
     "description": "the path of a file, relative to the study file",
 }
+_LAYERS = "a type, name, path, pattern or number of layers"
 _BOOLEAN: Schema = {"type": "boolean", "description": "true or false"}
 
 
@@ -212,6 +213,8 @@ def study_schema() -> Schema:
         "target": _one_target(),
         "override": _table(hardware_fields(), description="fields of pp.Hardware"),
     }
+    layer: Schema = {"type": ["string", "integer"], "minLength": 1, "maxLength": 256, "description": _LAYERS}
+    layers = {"anyOf": [layer, {"type": "array", "items": layer, "minItems": 1, "maxItems": 100}]}
     text = {"type": "string", "maxLength": _TEXT, "description": f"at most {_TEXT} characters"}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -223,7 +226,12 @@ def study_schema() -> Schema:
                 "description": text,
                 "networks": _definitions(
                     _source(
-                        {"inputs": {**names, "description": "the names of the inputs that belong to it"}}, "a network"
+                        {
+                            "inputs": {**names, "description": "the names of the inputs that belong to it"},
+                            "analog": {**layers, "description": f"layers on crossbars: {_LAYERS}, or a list"},
+                            "digital": {**layers, "description": f"layers that are digital: {_LAYERS}, or a list"},
+                        },
+                        "a network",
                     ),
                     "a table of networks by name",
                 ),

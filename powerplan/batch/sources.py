@@ -27,6 +27,8 @@ def read_network(definition: Mapping[str, Any], base: Path, blobs: Blobs) -> dic
     """
     example = "example" in definition
     network = _example(definition, blobs).network if example else _from_file(base / definition["file"])
+    if "analog" in definition or "digital" in definition:
+        network = network.with_analog(definition.get("analog"), definition.get("digital"))
     buffer = io.BytesIO()
     network.save(buffer)
     return {"network": blobs.put(buffer.getvalue()), "digest": network.digest}

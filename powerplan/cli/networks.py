@@ -1,10 +1,41 @@
-"""Network files on the command line."""
+"""Networks on the command line: files, examples, and the choice of their layers on crossbars."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
+import click
+
+from powerplan.errors import InvalidInput
 from powerplan.network import Network
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def placement_options(command: _Command) -> _Command:
+    """``--analog LAYERS`` and ``--digital LAYERS``: which layers of a network are on crossbars."""
+    analog = click.option(
+        "--analog",
+        multiple=True,
+        metavar="LAYERS",
+        help="Layers on crossbars, the others are digital: a type (linear, conv2d), a name, module path or pattern, "
+        "or a number from 0 (-1 = the last); repeatable. Default: as the file has them.",
+    )
+    digital = click.option(
+        "--digital", multiple=True, metavar="LAYERS", help="Layers to compute digitally, likewise; repeatable."
+    )
+    return analog(digital(command))
+
+
+def network_choice(command: _Command) -> _Command:
+    """``--network FILE`` or ``--example NAME``, and which of its layers are on crossbars."""
+    file = click.option(
+        "--network", "network_file", metavar="FILE", help="Network: .npz (Network.save) or an ONNX model (.onnx)."
+    )
+    example = click.option("--example", metavar="NAME", help="Built-in example instead, e.g. digits.")
+    return file(example(placement_options(command)))
 
 
 def load_network(path: str) -> Network:
@@ -13,8 +44,19 @@ def load_network(path: str) -> Network:
     Raises:
         InvalidInput: it cannot be read; the message says why.
     """
+    if not Path(path).is_file():
+        raise InvalidInput.of("network", path, "an existing file", "Check the path.")
     if Path(path).suffix.lower() == ".onnx":
         from powerplan.network.onnx_import import from_onnx
 
         return from_onnx(path)
     return Network.load(path)
+
+
+def placed(network: Network, analog: Sequence[str], digital: Sequence[str]) -> Network:
+    """The network with the layers on crossbars that the options choose; nothing given = as it is.
+
+    Raises:
+        InvalidInput: a choice that takes no layer, or leaves none on a crossbar.
+    """
+    return network.with_analog(analog or None, digital or None) if analog or digital else network

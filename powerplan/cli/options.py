@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from powerplan.cli.chat import Chat
+from powerplan.cli.networks import network_choice
 from powerplan.cli.quantities import JSONValue, Quantity
 from powerplan.cli.steps import StepsType
 from powerplan.hardware.describe import hardware_fields
@@ -32,10 +33,7 @@ def _all(*decorators: Callable[[_Command], _Command]) -> Callable[[_Command], _C
 # ---------------------------------------------------------------- network and inputs
 
 network_options = _all(
-    click.option(
-        "--network", "network_file", metavar="FILE.npz", help="Network file (Network.save) or ONNX model (.onnx)."
-    ),
-    click.option("--example", metavar="NAME", help="Built-in example instead, e.g. digits."),
+    network_choice,
     click.option(
         "--inputs",
         "inputs_file",

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from powerplan.cli.chat import Chat
-from powerplan.cli.networks import load_network
+from powerplan.cli.networks import load_network, placed
 from powerplan.errors import InvalidInput
 from powerplan.network import Network
 
 if TYPE_CHECKING:
     from powerplan.planning import Plan
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-def network_choice(command: _Command) -> _Command:
-    """``--network FILE.npz`` or ``--example NAME``."""
-    named = click.option("--example", metavar="NAME", help="Built-in example instead, e.g. digits.")(command)
-    return click.option(
-        "--network", "network_file", metavar="FILE.npz", help="Network file (Network.save) or ONNX model."
-    )(named)
 
 
 def read_plan(path: str) -> Plan:
@@ -40,17 +30,17 @@ def read_plan(path: str) -> Plan:
     return Plan.load(path)
 
 
-def read_network(chat: Chat, network_file: str | None, example: str | None) -> Network:
-    """The network of exactly one of ``--network`` and ``--example``."""
+def read_network(
+    chat: Chat, network_file: str | None, example: str | None, analog: Sequence[str] = (), digital: Sequence[str] = ()
+) -> Network:
+    """The network of exactly one of ``--network`` and ``--example``, with the layers on crossbars that are chosen."""
     if (network_file is None) == (example is None):
-        raise click.UsageError("network: give exactly one of --network FILE.npz and --example NAME.")
+        raise click.UsageError("network: give exactly one of --network FILE and --example NAME.")
     if network_file is not None:
-        if not Path(network_file).is_file():
-            raise InvalidInput.of("network", network_file, "an existing file", "Check the path.")
-        return load_network(network_file)
+        return placed(load_network(network_file), analog, digital)
     from powerplan.examples import example_names, load_example
 
     assert example is not None
     if example in example_names():
         chat.note(f"training the {example} example")
-    return load_example(example).network
+    return placed(load_example(example).network, analog, digital)

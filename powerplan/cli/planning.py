@@ -13,7 +13,7 @@ from powerplan.cli.problem import Problem, per_layer, read_hardware, read_proble
 if TYPE_CHECKING:
     from powerplan.planning import Plan
 
-_PROBLEM = ("network_file", "example", "inputs_file", "labels_file", "batch")
+_PROBLEM = ("network_file", "example", "inputs_file", "labels_file", "batch", "analog", "digital")
 
 
 def plan_arguments(chat: Chat, options: dict[str, Any], seed: int) -> tuple[Problem, dict[str, Any]]:

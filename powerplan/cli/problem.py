@@ -13,7 +13,7 @@ import numpy as np
 from powerplan.checks import check_inputs
 from powerplan.cli.arrays import read_array, read_arrays
 from powerplan.cli.chat import Chat
-from powerplan.cli.networks import load_network
+from powerplan.cli.networks import load_network, placed
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Gains, Hardware
 from powerplan.network import Network
@@ -40,6 +40,8 @@ def read_problem(
     inputs_file: str | None,
     labels_file: str | None,
     batch: int | None,
+    analog: Sequence[str] = (),
+    digital: Sequence[str] = (),
 ) -> Problem:
     """The problem named by the options of :func:`powerplan.cli.options.network_options`.
 
@@ -48,9 +50,7 @@ def read_problem(
         InvalidInput: files that cannot be read or do not fit together.
     """
     if (network_file is None) == (example is None):
-        raise click.UsageError(
-            "network: give exactly one of --network FILE.npz (with --inputs FILE) and --example NAME."
-        )
+        raise click.UsageError("network: give exactly one of --network FILE (with --inputs FILE) and --example NAME.")
     inputs: Any = None
     labels: Any = None
     if example is not None:
@@ -64,8 +64,8 @@ def read_problem(
         assert network_file is not None
         if inputs_file is None:
             raise click.UsageError("inputs: --network needs calibration inputs, --inputs FILE.")
-        _require_file("network", network_file)
         name, network = Path(network_file).stem, load_network(network_file)
+    network = placed(network, analog, digital)
     if inputs_file is not None:
         inputs, labels = _read_inputs(inputs_file, network)
     if labels_file is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -13,6 +14,9 @@ from powerplan.network.ops import CrossbarOp, DigitalLayer
 
 #: what names layers: a type, a name or pattern, a number, several of them, or a function of name and operation
 Choice = str | int | Iterable[str | int] | Callable[[str, CrossbarOp], bool] | None
+
+#: a number as text, for commands and files; a layer of that name goes first
+_NUMBER = re.compile(r"-?[0-9]{1,9}")
 
 
 def with_analog(network: Network, analog: Choice = None, digital: Choice = None) -> Network:
@@ -55,12 +59,13 @@ def _chosen(field: str, choice: Choice, layers: list[tuple[str, CrossbarOp]]) ->
 
 def _matching(field: str, part: object, layers: list[tuple[str, CrossbarOp]]) -> set[str]:
     names = [name for name, _ in layers]
-    if isinstance(part, int) and not isinstance(part, bool) and -len(names) <= part < len(names):
-        return {names[part]}
     if isinstance(part, str):
         found = {name for name, op in layers if part.lower() in _types(op) or _matches(name, part)}
         if found:
             return found
+    number = int(part) if isinstance(part, str) and _NUMBER.fullmatch(part) else part
+    if isinstance(number, int) and not isinstance(number, bool) and -len(names) <= number < len(names):
+        return {names[number]}
     allowed = f"a type of layer, a name, a module path or pattern, or a number below {len(names)}"
     raise InvalidInput.of(field, part, f"{allowed}; the layers are {', '.join(names)}", nearest(str(part), names))
 

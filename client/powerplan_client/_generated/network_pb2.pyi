@@ -270,6 +270,8 @@ class Network(_message.Message):
     GRAPH_FIELD_NUMBER: _builtins.int
     SAVED_NETWORK_FIELD_NUMBER: _builtins.int
     ONNX_FIELD_NUMBER: _builtins.int
+    ANALOG_LAYERS_FIELD_NUMBER: _builtins.int
+    DIGITAL_LAYERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def graph(self) -> Global___NetworkGraph:
         """A graph with its tensors."""
@@ -282,16 +284,28 @@ class Network(_message.Message):
     def onnx(self) -> _tensor_pb2.FileContent:
         """An ONNX model. Needs the server feature "onnx"; refused with FEATURE_UNAVAILABLE without it."""
 
+    @_builtins.property
+    def analog_layers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Layers on crossbars, the others are digital, at most 100: each a type ("linear", "conv2d"), a name, a module path or
+        pattern with *, or a number from 0 (-1 = the last). Empty = as the source has them.
+        """
+
+    @_builtins.property
+    def digital_layers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Layers among these to compute digitally, without noise, likewise."""
+
     def __init__(
         self,
         *,
         graph: Global___NetworkGraph | None = ...,
         saved_network: _tensor_pb2.FileContent | None = ...,
         onnx: _tensor_pb2.FileContent | None = ...,
+        analog_layers: _abc.Iterable[_builtins.str] | None = ...,
+        digital_layers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "onnx", b"onnx", "saved_network", b"saved_network", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "onnx", b"onnx", "saved_network", b"saved_network", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["analog_layers", b"analog_layers", "digital_layers", b"digital_layers", "graph", b"graph", "onnx", b"onnx", "saved_network", b"saved_network", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["graph", "saved_network", "onnx"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015

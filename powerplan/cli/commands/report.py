@@ -10,6 +10,7 @@ import click
 
 from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
+from powerplan.cli.networks import load_network, placed, placement_options
 from powerplan.cli.problem import check_output_file
 from powerplan.errors import CorruptFile, InvalidInput
 
@@ -20,11 +21,21 @@ if TYPE_CHECKING:
 @click.command("report", short_help="One HTML page about plans, to read and to pass on.")
 @click.argument("files", metavar="PLAN.json...", nargs=-1)
 @click.option("--output", "output_file", required=True, metavar="FILE.html", help="The page to write.")
-@click.option("--network", "network_file", metavar="FILE.npz", help="Network of the plans: adds operations and ranges.")
+@click.option("--network", "network_file", metavar="FILE", help="Network of the plans: adds operations and ranges.")
+@placement_options
 @click.option("--title", default="", help="What was planned, for the heading.")
 @opt.chat_options
 @click.pass_obj
-def command(chat: Chat, /, files: tuple[str, ...], output_file: str, network_file: str | None, title: str) -> None:
+def command(
+    chat: Chat,
+    /,
+    files: tuple[str, ...],
+    output_file: str,
+    network_file: str | None,
+    analog: tuple[str, ...],
+    digital: tuple[str, ...],
+    title: str,
+) -> None:
     """One self-contained HTML page about a plan, or about several side by side.
 
     The files are plans (powerplan plan --output) or frontiers (powerplan frontier --json). The page needs no
@@ -40,11 +51,7 @@ def command(chat: Chat, /, files: tuple[str, ...], output_file: str, network_fil
     plans = read_plans(files)
     network = None
     if network_file is not None:
-        from powerplan.cli.networks import load_network
-
-        if not Path(network_file).is_file():
-            raise InvalidInput.of("network", network_file, "an existing file", "Check the path.")
-        network = load_network(network_file)
+        network = placed(load_network(network_file), analog, digital)
     from powerplan.report.html import write_report
 
     write_report(plans, output_file, title=title, network=network)

@@ -8,18 +8,20 @@ import click
 
 from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
+from powerplan.cli.networks import load_network, placed, placement_options
 from powerplan.cli.output import document, write_json
 from powerplan.errors import InvalidInput
 
 
 @click.command("show", short_help="The layers of a network file, or the answer in a plan file.")
 @click.argument("file", metavar="FILE")
+@placement_options
 @opt.output_options
 @click.pass_obj
-def command(chat: Chat, /, file: str, as_json: bool) -> None:
+def command(chat: Chat, /, file: str, analog: tuple[str, ...], digital: tuple[str, ...], as_json: bool) -> None:
     """The layers of a network file (.npz, .onnx), or the answer in a plan file (.json)."""
     if not Path(file).is_file():
-        raise InvalidInput.of("file", file, "an existing network (.npz) or plan (.json) file", "Check the path.")
+        raise InvalidInput.of("file", file, "an existing network (.npz, .onnx) or plan (.json) file", "Check the path.")
     if Path(file).suffix.lower() == ".json":
         from powerplan.planning import Plan
         from powerplan.planning.plan_file import plan_to_dict
@@ -30,10 +32,9 @@ def command(chat: Chat, /, file: str, as_json: bool) -> None:
         else:
             click.echo(plan.table())
         return
-    from powerplan.cli.networks import load_network
     from powerplan.report.tables import network_rows, network_table
 
-    network = load_network(file)
+    network = placed(load_network(file), analog, digital)
     if as_json:
         write_json(
             document(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,11 @@ from powerplan_server.wire.attributes import map_from_proto, map_to_proto
 from powerplan_server.wire.errors import FeatureUnavailable
 from powerplan_server.wire.reading import Reader, printable
 from powerplan_server.wire.tensors import array_from_proto, array_to_proto, content_of, tensor_elements
+
+#: field of the message by argument of Network.with_analog
+PLACEMENTS = {"analog": "analog_layers", "digital": "digital_layers"}
+#: most parts of such a choice
+_MOST_PLACED = 100
 
 
 def network_to_proto(network: Network) -> pb.Network:
@@ -43,8 +50,29 @@ def network_to_proto(network: Network) -> pb.Network:
 def network_from_proto(reader: Reader, message: pb.Network) -> Network | None:
     """The network of a message, or noted violations and None.
 
-    Sizes are checked against the limits first, then every node is built, then the graph.
+    Sizes are checked against the limits first, then every node is built, then the graph, then its layers are placed.
     """
+    before = reader.count
+    for field in PLACEMENTS.values():
+        _check_placement(reader.at(field), getattr(message, field))
+    network = _source(reader, message)
+    if network is None or reader.count > before:
+        return None
+    chosen = {name: list(getattr(message, field)) or None for name, field in PLACEMENTS.items()}
+    if not any(chosen.values()):
+        return network
+    return reader.take(partial(network.with_analog, **chosen), rename=lambda name: PLACEMENTS.get(name, name))
+
+
+def _check_placement(reader: Reader, parts: Sequence[str]) -> None:
+    if len(parts) > _MOST_PLACED:
+        reader.too_large(f"{len(parts):,} choices", _MOST_PLACED, "choices")
+        return
+    for i, part in enumerate(parts):
+        printable(reader.item(i), part)
+
+
+def _source(reader: Reader, message: pb.Network) -> Network | None:
     match message.WhichOneof("source"):
         case "graph":
             return _graph(reader.at("graph"), message.graph)
