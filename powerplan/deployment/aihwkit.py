@@ -69,6 +69,13 @@ def layer_settings(network: Network, hardware: Hardware, gains: Gains) -> tuple[
             "'differential': these settings are those of differential pairs",
             "Plan with pairs, or simulate with powerplan.",
         )
+    if hardware.bias_mapping != "digital":
+        raise InvalidInput.of(
+            "hardware.bias_mapping",
+            hardware.bias_mapping,
+            "'digital': these settings add biases digitally",
+            "Plan with digital biases, or simulate with powerplan.",
+        )
     settings = []
     for i, node in enumerate(network.crossbars):
         assert isinstance(node.op, CrossbarOp)

@@ -9,7 +9,8 @@ With an offset mapping there is one device, G_ij = G_min + c_i (W_ij + w) v_ref 
 
     z_i = scale_i (Σ_tiles I_i − G_min Σ_j V_j) − w Σ_j x_j + b_i,
 
-both sums taken digitally.
+both sums taken digitally. Where biases are a row, it is the last of every group: driven by x = 1 with v_ref, it holds
+b, and nothing is added digitally.
 """
 
 from __future__ import annotations
@@ -48,11 +49,12 @@ class ExportedLayer:
         copies: arrays of the same content for every tile: positions if each has its own, else 1.
         reads: how often each of these arrays is read in one inference.
         conductance_gain: c [S per unit weight], (n_out,).
-        voltage_gain: v [V per unit activation] of every row, (rows of all groups,).
+        voltage_gain: v [V per unit activation] of every row, (rows of all groups,), that of the constant included.
         scale: decoded output per ampere of I⁺ − I⁻, (n_out,).
         bias: added digitally to the decoded output, one entry per output channel, or None.
         weight_offset: w of an offset mapping; None = every weight is a differential pair.
         conductance_min: of a device that holds 0 [S].
+        has_bias_row: the last row of every group is driven by the constant 1 and holds the bias.
         tiles: the physical arrays.
     """
 
@@ -67,10 +69,20 @@ class ExportedLayer:
     tiles: tuple[Tile, ...]
     weight_offset: float | None = None
     conductance_min: float = 0.0
+    has_bias_row: bool = False
 
     @property
     def matrix(self) -> np.ndarray:
-        """The weights that the tiles compute with, W (n_out, rows of one group), rebuilt from their conductances."""
+        """The weights that the tiles compute with, W (n_out, inputs of one group), rebuilt from their conductances."""
+        return self._weights[:, :-1] if self.has_bias_row else self._weights
+
+    @property
+    def stored_bias(self) -> np.ndarray | None:
+        """The bias that the tiles compute with, b (n_out,), from their conductances; None = no row of biases."""
+        return self._weights[:, -1] if self.has_bias_row else None
+
+    @property
+    def _weights(self) -> np.ndarray:
         n_out, n_in = len(self.scale), len(self.voltage_gain) // self.groups
         weights = np.zeros((n_out, n_in))
         for tile in self.tiles:
@@ -186,21 +198,22 @@ def _layer(
     assert isinstance(op, CrossbarOp)
     held = stored(op, hardware)
     c = np.broadcast_to(np.asarray(conductance, dtype=np.float64), (op.n_out,))
-    v = np.broadcast_to(np.asarray(voltage, dtype=np.float64), (op.n_rows,))
     reference = reference_voltage(voltage)
+    v = held.by_row(np.broadcast_to(np.asarray(voltage, dtype=np.float64), (op.n_rows,)), reference)
     group_of = np.arange(op.n_out) // (op.n_out // op.groups)
-    unit = c[:, None] * (reference / v.reshape(op.groups, op.n_in)[group_of])  # S per unit weight
+    unit = c[:, None] * (reference / v[group_of])  # S per unit weight
     return ExportedLayer(
         name=node.name,
         groups=op.groups,
         copies=arrays.copies,
         reads=arrays.reads,
         conductance_gain=frozen_array(c),
-        voltage_gain=frozen_array(v),
+        voltage_gain=frozen_array(v.reshape(-1)),
         scale=frozen_array(1 / (c * reference)),
         bias=None if held.bias is None else frozen_array(held.bias, np.float64),
         weight_offset=held.offset,
         conductance_min=hardware.conductance_min,
+        has_bias_row=held.has_bias_row,
         tiles=tuple(cut([hardware.conductance_min + unit * side for side in held.sides], op.groups, hardware)),
     )
 

@@ -36,6 +36,7 @@ _VECTORS = {
     "bias": "unit of the output",
 }
 _COUNTS = ("groups", "copies", "reads")
+_MAPPING = ("weight_offset", "conductance_min", "has_bias_row")
 _SIDES = ("positive", "negative")
 _DATE = (1980, 1, 1, 0, 0, 0)
 _AGAIN = "Export the plan again."
@@ -160,7 +161,7 @@ def _members(made: Export, format: str) -> dict[str, bytes]:
             for k, tile in enumerate(layer.tiles, 1)
         ]
         counts = {name: getattr(layer, name) for name in _COUNTS}
-        mapping = {"weight_offset": layer.weight_offset, "conductance_min": layer.conductance_min}
+        mapping = {name: getattr(layer, name) for name in _MAPPING}
         layers.append({"name": layer.name, **counts, **vectors, **mapping, "tiles": tiles})
     manifest = {
         "format": FORMAT,
@@ -172,6 +173,7 @@ def _members(made: Export, format: str) -> dict[str, bytes]:
             "decode": "output = scale * (sum over tiles of I_positive - I_negative) + bias; V = voltage_gain * input",
             "decode_offset": "where weight_offset is given: output = scale * (sum over tiles of I_positive - "
             "conductance_min * sum of V) - weight_offset * sum of input + bias",
+            "bias_row": "where has_bias_row: the input of the last row of every group is 1",
         },
         "layers": layers,
     }
@@ -232,6 +234,7 @@ def _layer(read: Callable[[str], bytes], entry: Mapping[str, Any]) -> ExportedLa
         tiles=tiles,
         weight_offset=None if offset is None else float(offset),
         conductance_min=float(entry.get("conductance_min", 0.0)),
+        has_bias_row=bool(entry.get("has_bias_row", False)),
         **vectors,
         **counts,
     )

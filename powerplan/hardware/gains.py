@@ -207,8 +207,8 @@ def column_conductance_limits(
         op = _op(node)
         held = stored(op, hardware)
         if np.ndim(volts):
-            relative = (reference_voltage(volts) / np.asarray(volts)).reshape(op.groups, 1, op.n_in)
-            grouped = held.magnitude.reshape(op.groups, -1, op.n_in)
+            relative = held.by_row(reference_voltage(volts) / np.asarray(volts), 1.0)[:, None]
+            grouped = held.magnitude.reshape(held.groups, -1, held.rows)
             largest = (grouped * relative).max(axis=2).reshape(-1)
         else:
             largest = held.column_peaks.copy()
@@ -230,11 +230,16 @@ def row_conductance_limits(network: Network, hardware: Hardware) -> list[np.ndar
 
     It bounds a_j = c v_ref / v_j of a row whose layer has one conductance gain c: a_j max_i |W_ij| ≤ G_max − G_min.
     A row of zero weights gets the limit of the row with the largest weight, or 1 S if the whole layer is zero.
+    Where biases are a row, all other rows are bounded by its limit as well: then c, their geometric mean, keeps it.
     """
     span = hardware.conductance_max - hardware.conductance_min
     limits = []
     for node in network.crossbars:
-        largest = stored(_op(node), hardware).row_peaks.copy()
+        held = stored(_op(node), hardware)
+        peaks = held.row_peaks
+        if held.has_bias_row:
+            peaks = np.maximum(peaks[:, :-1], peaks[:, -1].max())
+        largest = peaks.reshape(-1).copy()
         largest[largest == 0] = largest.max() or 1.0
         limits.append(span / largest)
     return limits
@@ -243,9 +248,15 @@ def row_conductance_limits(network: Network, hardware: Hardware) -> list[np.ndar
 def voltage_limits(network: Network, hardware: Hardware, inputs: np.ndarray) -> list[float]:
     """Largest voltage gain of every layer: V_max / max|x| over its ideal inputs [V per unit activation].
 
-    A layer whose inputs are all zero gets V_max.
+    A layer whose inputs are all zero gets V_max. The constant 1 that drives a row of biases is an input.
     """
-    return [float(limit.min()) for limit in row_voltage_limits(network, hardware, inputs)]
+    both = zip(row_voltage_limits(network, hardware, inputs), reference_voltage_limits(network, hardware), strict=True)
+    return [min(float(limit.min()), most) for limit, most in both]
+
+
+def reference_voltage_limits(network: Network, hardware: Hardware) -> list[float]:
+    """Largest v_ref of every layer: V_max where the constant 1 drives a row of biases, else infinite."""
+    return [hardware.voltage_max if stored(_op(node), hardware).has_bias_row else np.inf for node in network.crossbars]
 
 
 def row_voltage_limits(network: Network, hardware: Hardware, inputs: np.ndarray) -> list[np.ndarray]:
@@ -290,8 +301,9 @@ def warn_beyond_voltage(
     """Warn (LimitWarning) if ideal activations of these inputs drive rows beyond ``voltage_max``."""
     beyond = []
     limits = row_voltage_limits(network, hardware, inputs)
-    for name, gain, limit in zip(network.layer_names, gains.voltage, limits, strict=True):
-        worst = float((gain / limit).max())
+    constants = reference_voltage_limits(network, hardware)
+    for name, gain, limit, most in zip(network.layer_names, gains.voltage, limits, constants, strict=True):
+        worst = max(float((gain / limit).max()), reference_voltage(gain) / most)
         if worst > 1 + 1e-6:
             beyond.append(f"{name}: {worst * hardware.voltage_max:.4g} V")
     if beyond:

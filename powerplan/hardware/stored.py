@@ -5,6 +5,9 @@ Offset:             G_ij  = G_min + c_i r_j (W_ij + w),        w = max|W| over t
 
 r_j the relative gain of a row (see :mod:`powerplan.hardware.gains`). The current of a single device decodes to
 (W_ij + w + G_min/(c_i r_j)) x_j: what is more than W_ij x_j is subtracted digitally, with the digital input.
+
+Where biases are mapped to a row, they are the weights of one more row of every group, the last, driven by the constant
+1 with the voltage v_ref.
 """
 
 from __future__ import annotations
@@ -16,8 +19,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from powerplan.checks import frozen_array
+from powerplan.errors import InvalidInput
 from powerplan.hardware.hardware import Hardware
 from powerplan.network import CrossbarOp
+from powerplan.network.ops import ConvTranspose
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,16 +30,28 @@ class Stored:
     """The weights of one layer as its devices hold them.
 
     Attributes:
-        weight: W (n_out, n), n the rows of a group.
+        weight: W (n_out, n), n the rows of a group, that of the constant included.
         groups: G.
+        has_bias_row: the last row of every group is driven by the constant 1 and holds the bias.
         bias: added digitally, one entry per output channel, or None.
         offset: w, added to every weight before it is stored; None = every weight is a differential pair.
     """
 
     weight: np.ndarray
     groups: int
+    has_bias_row: bool
     bias: np.ndarray | None
     offset: float | None
+
+    @property
+    def rows(self) -> int:
+        """Rows of a group."""
+        return self.weight.shape[1]
+
+    def by_row(self, inputs: np.ndarray, constant: float) -> np.ndarray:
+        """A quantity of every row (G, n) from those of the inputs (rows of all groups,) and that of the constant."""
+        by_group = inputs.reshape(self.groups, -1)
+        return np.pad(by_group, ((0, 0), (0, 1)), constant_values=constant) if self.has_bias_row else by_group
 
     @property
     def sides(self) -> tuple[np.ndarray, ...]:
@@ -56,20 +73,35 @@ class Stored:
 
     @cached_property
     def row_peaks(self) -> np.ndarray:
-        """Largest magnitude of every row (input), (G·n,) float64."""
-        grouped = self.magnitude.reshape(self.groups, -1, self.weight.shape[1])
-        return frozen_array(grouped.max(axis=1).reshape(-1), np.float64)
+        """Largest magnitude of every row, (G, n) float64."""
+        return frozen_array(self.magnitude.reshape(self.groups, -1, self.rows).max(axis=1), np.float64)
 
 
 def stored(op: CrossbarOp, hardware: Hardware) -> Stored:
-    """What the devices of an operation hold on this hardware; kept as long as the operation."""
+    """What the devices of an operation hold on this hardware; kept as long as the operation.
+
+    Raises:
+        InvalidInput: the bias of a transposed convolution as a row: it is added once, after outputs that overlap.
+    """
     kept = _STORED.setdefault(op, {})
-    key = hardware.weight_mapping
+    key = (hardware.weight_mapping, hardware.bias_mapping)
     if key not in kept:
-        weight = op.matrix
-        offset = float(np.abs(weight).max()) if key == "offset" else None
-        kept[key] = Stored(weight=weight, groups=op.groups, bias=op.bias, offset=offset)
+        weight, bias = op.matrix, op.bias
+        row = hardware.bias_mapping == "row" and bias is not None
+        if row and isinstance(op, ConvTranspose):
+            raise InvalidInput.of(
+                "hardware.bias_mapping",
+                "row",
+                "'digital' for a network with a transposed convolution that has a bias: its arrays are read once per "
+                "input position and their outputs overlap",
+                "Set bias_mapping='digital', or compute the layer digitally (Network.with_analog).",
+            )
+        if row:
+            assert bias is not None
+            weight, bias = np.concatenate([weight, bias[:, None]], axis=1), None
+        offset = float(np.abs(weight).max()) if hardware.weight_mapping == "offset" else None
+        kept[key] = Stored(weight=weight, groups=op.groups, has_bias_row=row, bias=bias, offset=offset)
     return kept[key]
 
 
-_STORED: WeakKeyDictionary[CrossbarOp, dict[str, Stored]] = WeakKeyDictionary()
+_STORED: WeakKeyDictionary[CrossbarOp, dict[tuple[str, str], Stored]] = WeakKeyDictionary()

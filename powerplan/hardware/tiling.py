@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from powerplan.hardware.hardware import Hardware
+from powerplan.hardware.stored import stored
 from powerplan.network import CrossbarOp, Network, Node
 
 
@@ -66,7 +67,7 @@ def _arrays(network: Network, hardware: Hardware, node: Node) -> LayerArrays:
     return LayerArrays(
         name=node.name,
         groups=op.groups,
-        row_tiles=len(row_tiles(op.n_in, hardware.array_rows)),
+        row_tiles=len(row_tiles(stored(op, hardware).rows, hardware.array_rows)),
         column_tiles=len(output_tiles(op.n_out // op.groups, hardware)),
         copies=positions if unrolled else 1,
         reads=1 if unrolled else positions,

@@ -111,12 +111,12 @@ class _Tally:
     def _shared_programming(self, name: str, crossbar: CrossbarTrace, adjoint: Tensor) -> None:
         moments = crossbar.moments
         columns = self._columns(crossbar, adjoint).expand(self._batch, *(-1,) * 4)
-        rows = moments.map.patches(crossbar.input_mean).expand(self._batch, *(-1,) * 3)
+        rows = moments.affine.patches(crossbar.input_mean).expand(self._batch, *(-1,) * 3)
         given = moments.weight_variance
         variance = given.expand(moments.map.n_out, given.shape[-1] if given.dim() else 1)
         variance = variance.reshape(moments.map.groups, -1, variance.shape[-1])
         # what differs from position to position: the variance of the inputs and the noise of the rows
-        apart = moments.by_variance(crossbar.input_variance)
+        apart = moments.by_variance(crossbar.input_variance, moments.map)
         if moments.has_row_noise:
             apart = apart + moments.row_noise_through(moments.weight_variance)
         if self.joint is None:

@@ -39,7 +39,7 @@ from powerplan.hardware.hardware import Hardware
 from powerplan.hardware.stored import stored
 from powerplan.hardware.tiling import row_tiles
 from powerplan.moments.weights import weight_moments
-from powerplan.network.array_maps import ArrayMap
+from powerplan.network.array_maps import ArrayMap, ConstantRowMap
 from powerplan.network.forward import crossbar_tensors, node_map
 from powerplan.network.graph import Network, Node
 from powerplan.network.ops import CrossbarOp
@@ -50,8 +50,9 @@ class Crossbar:
     """The constants of one crossbar layer as tensors.
 
     Attributes:
-        map: the linear maps.
-        weight: W (n_out, n_in).
+        map: the linear maps, of errors and variances.
+        affine: the same of values: where biases are a row, it drives that row with the constant 1.
+        weight: W (n_out, n_in), with the row of biases if there is one.
         sign: σ (n_out, n_in) of the weights; with an offset mapping 1.
         offset: w of an offset mapping; 0 for pairs. The device of a weight holds σW + w.
         bias: added digitally, or None.
@@ -59,6 +60,7 @@ class Crossbar:
 
     name: str
     map: ArrayMap
+    affine: ArrayMap
     weight: Tensor
     sign: Tensor
     offset: float
@@ -70,7 +72,7 @@ class Crossbar:
     ) -> tuple[Crossbar, ...]:
         """The crossbar layers of a network, in order; kept as long as the network, which never changes."""
         kept = _CONSTANTS.setdefault(network, {})
-        key = (hardware.weight_mapping, dtype, device)
+        key = (hardware.weight_mapping, hardware.bias_mapping, dtype, device)
         if key not in kept:
             kept[key] = tuple(cls._of(network, node, hardware, dtype, device) for node in network.crossbars)
         return kept[key]
@@ -79,10 +81,17 @@ class Crossbar:
     def _of(cls, network: Network, node: Node, hardware: Hardware, dtype: torch.dtype, device: str) -> Crossbar:
         assert isinstance(node.op, CrossbarOp)
         weight, bias = crossbar_tensors(node.op, dtype, device)
-        offset = stored(node.op, hardware).offset
+        held = stored(node.op, hardware)
+        offset = held.offset
+        map = affine = node_map(network, node)
+        if held.has_bias_row:
+            assert bias is not None
+            map, affine = ConstantRowMap(map, 0.0), ConstantRowMap(map, 1.0)
+            weight, bias = torch.cat([weight, bias.unsqueeze(1)], 1), None
         return cls(
             name=node.name,
-            map=node_map(network, node),
+            map=map,
+            affine=affine,
             weight=weight,
             sign=weight.sign() if offset is None else weight.new_ones(1, 1).expand_as(weight),
             offset=offset or 0.0,
@@ -100,7 +109,7 @@ class Crossbar:
         return self.magnitudes.sum(1)
 
 
-_CONSTANTS: WeakKeyDictionary[Network, dict[tuple[str, torch.dtype, str], tuple[Crossbar, ...]]] = WeakKeyDictionary()
+_CONSTANTS: WeakKeyDictionary[Network, dict[tuple[object, ...], tuple[Crossbar, ...]]] = WeakKeyDictionary()
 
 
 class Injected(NamedTuple):
@@ -156,8 +165,10 @@ class CrossbarMoments:
         """The crossbar at conductance gain () or (n_out,) and voltage gain () or (G·n_in,)."""
         groups, n_in = crossbar.map.groups, crossbar.map.n_in
         c = conductance.unsqueeze(-1) if conductance.dim() else conductance
-        v = voltage.reshape(groups, n_in) if voltage.dim() else voltage
         decode_v = voltage.log().mean().exp() if voltage.dim() else voltage
+        v = voltage.reshape(groups, -1) if voltage.dim() else voltage
+        if v.dim() and v.shape[1] < n_in:  # the constant that drives the biases
+            v = torch.cat([v, decode_v.expand(groups, 1)], 1)
         r = decode_v / v if voltage.dim() else None
         size = crossbar.weight.shape[0] // groups
         partners = (hardware.devices_per_weight - 1) * size  # idle devices of the pairs on one row of a group
@@ -226,19 +237,24 @@ class CrossbarMoments:
         """U (n_out, n_in): what the devices multiply by on average, and so what passes on row noise."""
         return self.mean_weight if isinstance(self.subtracted, float) else self.mean_weight + self.subtracted
 
+    @property
+    def affine(self) -> ArrayMap:
+        """The maps of values."""
+        return self.crossbar.affine
+
     def mean(self, x: Tensor) -> Tensor:
         """Mean output (B, *shape) for mean inputs x (B, *input_shape)."""
-        return self.map.add_bias(self.map.apply(x, self.mean_weight), self.crossbar.bias)
+        return self.map.add_bias(self.affine.apply(x, self.mean_weight), self.crossbar.bias)
 
     def unshifted(self, x: Tensor) -> Tensor:
         """The output for mean inputs x if every device held its target on average."""
-        return self.map.add_bias(self.map.apply(x, self.crossbar.weight), self.crossbar.bias)
+        return self.map.add_bias(self.affine.apply(x, self.crossbar.weight), self.crossbar.bias)
 
-    def by_variance(self, m: Tensor) -> Tensor:
-        """Σ_j V_ij m_pj (B, *shape) for m (B, *input_shape)."""
-        if self.weight_variance.shape[-1:] == (self.map.n_in,):
-            return self.map.apply(m, self.weight_variance.expand(self.map.n_out, -1))
-        return self.map.apply_uniform(m, self.weight_variance.reshape(-1).expand(self.map.n_out))
+    def by_variance(self, m: Tensor, map: ArrayMap) -> Tensor:
+        """Σ_j V_ij m_pj (B, *shape) for m (B, *input_shape): squares with the affine map, variances with the linear."""
+        if self.weight_variance.shape[-1:] == (map.n_in,):
+            return map.apply(m, self.weight_variance.expand(map.n_out, -1))
+        return map.apply_uniform(m, self.weight_variance.reshape(-1).expand(self.map.n_out))
 
     def row_noise_through(self, weight: Tensor) -> Tensor:
         """Σ_j weight_ij σ_V²/v_j² of every column, (1, *shape); weight broadcasts to (n_out, n_in)."""
@@ -252,7 +268,7 @@ class CrossbarMoments:
 
     def injected(self, mean: Tensor, variance: Tensor) -> Injected:
         """Error variance injected for inputs of these moments, each (B, *input_shape)."""
-        programming = self.by_variance(mean * mean + variance)
+        programming = self.by_variance(mean * mean + variance, self.affine)
         if self.has_row_noise:
             programming = programming + self.row_noise_through(self.weight_variance)
         read = column_gain = None
@@ -281,13 +297,14 @@ class CrossbarMoments:
             inside[tile] = 1
             for whole, spread in sides:
                 g, s = whole * inside, spread * inside
-                first = self.map.apply_columns(mean, g)
+                first = self.affine.apply_columns(mean, g)
                 # E[Y²] = (g x̄)² + g² Var x + s² E[x²], the noise of the rows counted with Var x
-                square = first * first + self.map.apply_columns(mean * mean + variance, s)
+                square = first * first + self.affine.apply_columns(mean * mean + variance, s)
                 if covariance is None:
                     square = square + self.map.apply_columns(variance, g * g)
                 else:
-                    square = square + ((g @ covariance) * g).sum(-1).reshape(square.shape)
+                    inputs = g[:, : covariance.shape[-1]]
+                    square = square + ((inputs @ covariance) * inputs).sum(-1).reshape(square.shape)
                 if self.has_row_noise:
                     full = self.map.matrices(g * g + s)
                     square = square + self.map.columns_view((full * self.row_noise.unsqueeze(1)).sum(-1).reshape(-1))
@@ -316,7 +333,7 @@ class CrossbarMoments:
 
     def array_power(self, mean: Tensor, variance: Tensor) -> Tensor:
         """Power dissipated in the devices [W], mean over the batch, for inputs of these moments (B, *input_shape)."""
-        drive = self.map.row_sums((mean * mean + variance).mean(0, keepdim=True))
+        drive = self.affine.row_sums((mean * mean + variance).mean(0, keepdim=True))
         if self.has_row_noise:
             drive = drive + self.map.positions * self.row_noise
         return (self.v * self.v * drive * self.row_conductance).sum()

@@ -229,7 +229,7 @@ def _device_errors(moments: CrossbarMoments, mean: Tensor, incoming: Tensor | No
 def _row_products(moments: CrossbarMoments, mean: Tensor, incoming: Tensor | None) -> Iterator[tuple[slice, Tensor]]:
     """E[x_pk x_p′k] (B, G, k, P, P), a block of rows k at a time."""
     map = moments.map
-    rows = map.patches(mean).transpose(2, 3)  # (B, G, n, P)
+    rows = moments.affine.patches(mean).transpose(2, 3)  # (B, G, n, P)
     count = mean[0].numel()
     numbered = torch.arange(1.0, count + 1, dtype=torch.float64, device=mean.device).reshape(1, *mean.shape[1:])
     place = map.patches(numbered)[0].transpose(1, 2).round().long()  # (G, n, P); 0 = padding

@@ -140,7 +140,7 @@ def _crossbar_fields(step: CrossbarTrace, error: Tensor | None, fields: int, gen
     if not moments.is_shared:
         return made
     spread = moments.weight_variance.sqrt().expand(map.n_out, map.n_in)
-    rows = map.patches(step.input_mean).unsqueeze(1)  # (B, 1, G, P, n)
+    rows = moments.affine.patches(step.input_mean).unsqueeze(1)  # (B, 1, G, P, n)
     block = max(1, _BLOCK_ENTRIES // (len(made) * map.groups * map.positions * map.n_in))
     for low in range(0, fields, block):
         some = slice(low, low + block)

@@ -11,7 +11,7 @@
 at every position p, with devices that are the same at all positions (``mapping="shared"``) or drawn for each
 ("unrolled"). α is the gain of drift compensation: total conductance at the start over that now. u is 0 for pairs;
 with an offset mapping there is one device, with target G_min + c_i r_j (W_ij + w), no minus side, and u_ij is
-w + G_min/(c_i r_j).
+w + G_min/(c_i r_j). Where biases are a row, the last x_pj is 1, the last W_ij is b_i, and nothing is added digitally.
 
 Devices are held as G_ij / (c_i r_j), in units of weight, so that the product with x is z itself and single
 precision never sees the scale of a conductance.
@@ -35,7 +35,7 @@ from powerplan.hardware.stored import stored
 from powerplan.hardware.tiling import row_tiles
 from powerplan.montecarlo.streams import Streams
 from powerplan.network import CrossbarOp
-from powerplan.network.array_maps import array_map
+from powerplan.network.array_maps import ConstantRowMap, array_map
 
 #: devices of one draw worked on at a time (more do not fit the caches, fewer do not pay for the calls)
 BLOCK_DEVICES = 1 << 18
@@ -62,17 +62,19 @@ class Crossbar:
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
+        held = stored(op, hardware)
         self.hardware, self.map = hardware, array_map(op, input_shape)
-        groups, n_in = op.groups, op.n_in
+        if held.has_bias_row:
+            self.map = ConstantRowMap(self.map, 1.0)
+        groups, n_in = op.groups, held.rows
         self._arrays = self.map.positions if hardware.mapping == "unrolled" else 1
         reference = reference_voltage(voltage)
-        volts = torch.as_tensor(np.broadcast_to(np.asarray(voltage, dtype=np.float64), (op.n_rows,)).copy())
-        volts = volts.view(groups, 1, n_in)
+        volts = np.broadcast_to(np.asarray(voltage, dtype=np.float64), (op.n_rows,)).copy()
+        volts = torch.as_tensor(held.by_row(volts, reference)).unsqueeze(1)
         c = torch.as_tensor(np.broadcast_to(np.asarray(conductance, dtype=np.float64), (op.n_out,)).copy())
         c = c.view(groups, -1, 1)
         # a unit per device only where rows differ: what is constant is cheaper
         unit = c * (reference / volts) if np.ndim(voltage) else c
-        held = stored(op, hardware)
         sides = torch.as_tensor(np.stack(held.sides)).view(-1, groups, op.n_out // groups, n_in)
         target = hardware.conductance_min + unit * sides
         self._bias = None if held.bias is None else torch.as_tensor(np.array(held.bias)).to(device, dtype)

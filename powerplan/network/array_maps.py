@@ -291,6 +291,48 @@ class ConvTransposeMap(_ConvolutionMap):
         return {}
 
 
+class ConstantRowMap(ArrayMap):
+    """Another map with one more row in the arrays of every group, driven by a constant k at every position:
+
+        Y_g = [X_g, k] [W_g, w_g]ᵀ.
+
+    k = 1 gives the outputs, k = 0 their differences and variances. For maps whose columns are the outputs.
+    """
+
+    def __init__(self, inner: ArrayMap, constant: float) -> None:
+        self._inner, self._constant = inner, constant
+        self.groups, self.n_out, self.n_in = inner.groups, inner.n_out, inner.n_in + 1
+        self.input_shape, self.output_shape, self.positions = inner.input_shape, inner.output_shape, inner.positions
+
+    def apply(self, x: Tensor, weight: Tensor) -> Tensor:
+        return self._with_constant(self._inner.apply(x, weight[:, :-1]), weight[:, -1])
+
+    def pull(self, adjoint: Tensor, weight: Tensor) -> Tensor:
+        return self._inner.pull(adjoint, weight[:, :-1])
+
+    def patches(self, x: Tensor) -> Tensor:
+        return F.pad(self._inner.patches(x), (0, 1), value=self._constant)
+
+    def columns(self, adjoint: Tensor) -> Tensor:
+        return self._inner.columns(adjoint)
+
+    def gather(self, columns: Tensor) -> Tensor:
+        return self._inner.gather(columns)
+
+    def apply_uniform(self, x: Tensor, per_column: Tensor) -> Tensor:
+        return self._with_constant(self._inner.apply_uniform(x, per_column), per_column)
+
+    def row_sums(self, x: Tensor) -> Tensor:
+        return F.pad(self._inner.row_sums(x), (0, 1), value=self._constant * len(x) * self.positions)
+
+    def _with_constant(self, value: Tensor, last: Tensor) -> Tensor:
+        return self._inner.add_bias(value, self._constant * last) if self._constant else value
+
+    @property
+    def _bias_view(self) -> tuple[int, ...]:
+        return self._inner._bias_view
+
+
 def array_map(op: CrossbarOp, input_shape: Shape) -> ArrayMap:
     """The linear maps of a crossbar operation for inputs of this shape."""
     match op:

@@ -21,6 +21,7 @@ from powerplan.hardware.gains import (
     Gain,
     column_conductance_limits,
     conductance_limits,
+    reference_voltage_limits,
     row_conductance_limits,
     row_voltage_limits,
     voltage_limits,
@@ -212,9 +213,11 @@ def _gain_blocks(quantity: str, limits: list[np.ndarray], granularity: str) -> l
 
 def _signal_blocks(network: Network, hardware: Hardware, inputs: np.ndarray) -> list[Block]:
     rows, voltages = row_conductance_limits(network, hardware), row_voltage_limits(network, hardware, inputs)
+    # no row beyond the limit of v_ref, then it keeps its own
+    constants = reference_voltage_limits(network, hardware)
     return [
-        SignalBlock(layer=i, smallest=SMALLEST_FRACTION, rows=a, voltages=v)
-        for i, (a, v) in enumerate(zip(rows, voltages, strict=True))
+        SignalBlock(layer=i, smallest=SMALLEST_FRACTION, rows=a, voltages=np.minimum(v, most))
+        for i, (a, v, most) in enumerate(zip(rows, voltages, constants, strict=True))
     ]
 
 

@@ -29,7 +29,15 @@ def rebuilt(network: pp.Network, made: Export) -> pp.Network:
     """The network with every matrix replaced by what the exported tiles compute."""
     layers = {layer.name: layer for layer in made.layers}
     nodes = tuple(
-        Node(name=n.name, inputs=n.inputs, op=replace(n.op, weight=layers[n.name].matrix.reshape(n.op.weight.shape)))
+        Node(
+            name=n.name,
+            inputs=n.inputs,
+            op=replace(
+                n.op,
+                weight=layers[n.name].matrix.reshape(n.op.weight.shape),
+                bias=layers[n.name].stored_bias if layers[n.name].has_bias_row else layers[n.name].bias,
+            ),
+        )
         if n.name in layers and isinstance(n.op, Linear | Conv)
         else n
         for n in network.nodes
@@ -49,7 +57,15 @@ def same(a: Export, b: Export) -> bool:
     if (a.hardware, a.network_sha256, a.plan_sha256) != (b.hardware, b.network_sha256, b.plan_sha256):
         return False
     for one, other in zip(a.layers, b.layers, strict=True):
-        vectors = ("conductance_gain", "voltage_gain", "scale", "bias", "weight_offset", "conductance_min")
+        vectors = (
+            "conductance_gain",
+            "voltage_gain",
+            "scale",
+            "bias",
+            "weight_offset",
+            "conductance_min",
+            "has_bias_row",
+        )
         if not all(np.array_equal(getattr(one, v), getattr(other, v)) for v in vectors):
             return False
         for left, right in zip(one.tiles, other.tiles, strict=True):
@@ -61,7 +77,11 @@ def same(a: Export, b: Export) -> bool:
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(None, None), (4, 6), (5, 2), (2, 3), (1000, 1000)])
-@pytest.mark.parametrize("mapping", [{}, {"weight_mapping": "offset"}], ids=["pairs", "offset"])
+@pytest.mark.parametrize(
+    "mapping",
+    [{}, {"weight_mapping": "offset"}, {"bias_mapping": "row"}, {"weight_mapping": "offset", "bias_mapping": "row"}],
+    ids=["pairs", "offset", "row of biases", "offset and row of biases"],
+)
 def test_the_tiles_rebuild_the_networks_output(rows: int | None, columns: int | None, mapping: dict[str, str]) -> None:
     network = mlp()
     x = inputs(network)
@@ -83,7 +103,7 @@ def test_the_tiles_rebuild_the_networks_output(rows: int | None, columns: int | 
 def test_column_gains_and_row_voltages_are_decoded(mapping: str) -> None:
     """A gain per column and a voltage per row end up in the conductances and in the scale, not in the output."""
     network = mlp(widths=(5, 7, 4))
-    hardware = pp.Hardware(weight_mapping=mapping, conductance_min=2e-6)
+    hardware = pp.Hardware(weight_mapping=mapping, bias_mapping="row", conductance_min=2e-6)
     x = inputs(network)
     rng = np.random.default_rng(3)
     gains = pp.Gains(
@@ -94,18 +114,19 @@ def test_column_gains_and_row_voltages_are_decoded(mapping: str) -> None:
     assert len(set(made.layers[0].scale)) == 7
 
 
-def test_a_grouped_convolution_keeps_its_groups_apart() -> None:
+@pytest.mark.parametrize("bias", ["digital", "row"])
+def test_a_grouped_convolution_keeps_its_groups_apart(bias: str) -> None:
     rng = np.random.default_rng(4)
     conv = Conv(weight=rng.normal(size=(6, 2, 3, 3)), bias=rng.normal(size=6), groups=2)
     network = pp.Network(input_shape=(4, 6, 6), nodes=(Node(name="conv", op=conv, inputs=("input",)),))
-    hardware = pp.Hardware(array_rows=7, array_columns=4)
+    hardware = pp.Hardware(array_rows=7, array_columns=4, bias_mapping=bias)
     gains = pp.Gains(conductance=(1e-6,), voltage=(0.1,))
     made = Export.of(network, hardware, gains)
     (layer,) = made.layers
     assert layer.reads == 16
     for tile in layer.tiles:
         assert all(output // 3 == tile.group for output in range(*tile.outputs))
-        assert all(row // 18 == tile.group for row in range(*tile.rows))
+        assert all(row // (19 if bias == "row" else 18) == tile.group for row in range(*tile.rows))
     x = inputs(network)
     np.testing.assert_allclose(rebuilt(network, made)(x), network(x), rtol=1e-10, atol=1e-12)
 
@@ -113,7 +134,7 @@ def test_a_grouped_convolution_keeps_its_groups_apart() -> None:
 @pytest.mark.parametrize("format", ["npz", "csv"])
 def test_files_hold_an_offset_mapping(tmp_path: Path, format: str) -> None:
     network = mlp()
-    hardware = pp.Hardware(conductance_min=2e-6, weight_mapping="offset", array_rows=5)
+    hardware = pp.Hardware(conductance_min=2e-6, weight_mapping="offset", bias_mapping="row", array_rows=5)
     made = Export.of(network, hardware, pp.Gains.uniform(network, hardware, inputs=inputs(network)))
     made.save(tmp_path / "out", format=format)
     assert same(made, Export.load(tmp_path / "out"))
