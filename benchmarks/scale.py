@@ -109,6 +109,25 @@ def measure_prediction(module: nn.Module, size: int, combinations: int) -> dict[
     }
 
 
+def measure_precision(size: int = 64) -> dict[str, Any]:
+    """By how much float32 changes a prediction of ResNet-18, relative to float64 with the same combinations."""
+    network, x, _ = _prepared(torchvision_network("resnet18", size), size, batch=2)
+    gains = pp.Gains.full_range(network, pp.Hardware(), x)
+    found: dict[float, dict[str, Any]] = {}
+    for noise in (_NOISE, 20 * _NOISE):
+        hardware = pp.Hardware(programming_noise_std=noise)
+        single, double = (
+            pp.predict(network, hardware, gains, x, dtype=dtype, output_combinations=_COMBINATIONS, marginal_fields=0)
+            for dtype in ("float32", "float64")
+        )
+        found[noise] = {
+            "nmse": double.nmse,
+            "mse": abs(single.mse / double.mse - 1),
+            "power": abs(single.power / double.power - 1),
+        }
+    return {"size": size, "noise": [{"noise_s": noise, **values} for noise, values in found.items()]}
+
+
 def measure_plan(name: str, size: int = 224) -> dict[str, Any]:
     """A layer-wise plan to NMSE 1 %, with a deadline."""
     network, x, step = _prepared(torchvision_network(name, size), size)
@@ -186,6 +205,7 @@ def main() -> None:
     results |= {"machine": machine(), "batch": _BATCH}
     if only in (None, "prediction"):
         results["prediction"] = _apart(threads, _resnet_prediction) | {"threads": threads}
+        results["precision"] = _apart(threads, measure_precision)
     if only in (None, "growth"):
         results["by_depth"] = [_apart(threads, _by_depth, depth) for depth in _DEPTHS]
         results["by_size"] = [_apart(threads, _by_size, size) for size in _SIZES]
