@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from powerplan.planning import Plan, Target
 
 TOKEN_VARIABLE = "POWERPLAN_TOKEN"
+#: an address, and the names of gRPC for other kinds of it
+_HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
+_SCHEME = re.compile(r"(dns|ipv4|ipv6|unix|unix-abstract|vsock):")
 _OPTIONS = ("server", "server_ca", "server_certificate", "server_key", "server_plaintext")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _T = TypeVar("_T")
@@ -79,7 +83,15 @@ def connect(
     server_key: str | None = None,
     server_plaintext: bool = False,
 ) -> Any:
-    """A client for the server that the options name."""
+    """A client for the server that the options name; its calls take as long as the server lets them.
+
+    Raises:
+        InvalidInput: no address, or a certificate that cannot be read.
+        MissingExtra: the client is not installed.
+    """
+    if _SCHEME.match(server) is None and _HOST_AND_PORT.fullmatch(server) is None:
+        allowed = "HOST:PORT, such as planner.example.com:50051"
+        raise InvalidInput.of("--server", server, allowed, "Give host and port, without http://.")
     try:
         from powerplan_client import PlannerClient
     except ImportError as error:
@@ -92,6 +104,7 @@ def connect(
             client_certificate=_read("server_certificate", server_certificate),
             client_key=_read("server_key", server_key),
             token=os.environ.get(TOKEN_VARIABLE) or None,
+            timeout=None,
         )
 
 
@@ -280,8 +293,8 @@ def errors() -> Iterator[None]:
         raise click.ClickException(str(error)) from error
     except Unavailable as error:
         raise ServerUnreachable(
-            f"server: {error}. Check the address of --server and that powerplan serve runs there "
-            "(powerplan status --server tells); a server with TLS on another machine needs --server-ca unless its "
+            f"server: {error}. Check the address and that powerplan serve runs there (powerplan status HOST:PORT "
+            "tells); a server with TLS on another machine needs --server-ca unless its "
             "certificate is publicly trusted, one without TLS --server-plaintext."
         ) from error
     except PlannerError as error:

@@ -95,13 +95,6 @@ def test_steps_per_layer(run: Run, files: Any) -> None:
     assert done.exit_code == 0, done.stderr
 
 
-def test_an_unreachable_server_has_its_own_exit_code_and_advice(run: Run, files: Any) -> None:
-    done = run("plan", files.problem, "--max-nmse", "2%", "--server", "127.0.0.1:1")
-    assert done.exit_code == 7
-    assert "powerplan serve" in done.stderr
-    assert "--server-plaintext" in done.stderr
-
-
 def test_a_noise_in_the_wrong_unit_is_pointed_out(run: Run, files: Any) -> None:
     """1 instead of 1uS: beyond the whole conductance range."""
     done = run("plan", files.problem, "--max-nmse", "2%", "--programming-noise-std", "1")

@@ -9,6 +9,7 @@ import click
 
 from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
+from powerplan.cli.exits import ServerUnreachable
 from powerplan.cli.output import document, write_json
 from powerplan.cli.remote import connect, errors, server_options
 
@@ -24,13 +25,20 @@ from powerplan.cli.remote import connect, errors, server_options
 def command(chat: Chat, /, address: str, timeout: float, as_json: bool, **given: Any) -> None:
     """Whether a planning server works, and what it is: versions, limits, features.
 
-    The exit code is 0 if it answers.
+    The exit code is 0 if it answers, 7 if not.
 
     \b
     powerplan status planner.example.com:50051 --server-ca ca.pem
     """
     with connect(address, **given) as client, errors():
-        info = client.server_info(timeout=timeout)
+        from powerplan_client.errors import DeadlineExceeded
+
+        try:
+            info = client.server_info(timeout=timeout)
+        except DeadlineExceeded as error:
+            raise ServerUnreachable(
+                f"server: no answer from {address} within {timeout:g} s. Check the address, or give more --timeout."
+            ) from error
     if as_json:
         write_json(document("status", address=address, **asdict(info)))
         return
