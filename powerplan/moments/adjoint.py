@@ -10,15 +10,18 @@ The directions are the outputs themselves, or, where there are many, random comb
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
-from powerplan.moments.rules.linearized import over_batch
+from powerplan.moments.crossbar import CrossbarMoments
+from powerplan.moments.rules.linearized import Linearized, over_batch
 from powerplan.moments.shared import shared_covariance, shared_variance
 from powerplan.moments.trace import CrossbarTrace, Trace
-from powerplan.network.graph import Network
+from powerplan.network.graph import Network, Node
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,34 +44,47 @@ class Adjoints:
     bias: dict[str, Tensor]
 
 
-def sweep(network: Network, trace: Trace, directions: Tensor, *, full: bool) -> Adjoints:
+def sweep(
+    network: Network,
+    trace: Trace,
+    directions: Tensor,
+    *,
+    full: bool,
+    coherence: Mapping[str, Tensor] = MappingProxyType({}),
+) -> Adjoints:
     """Pull K directions of the output back through the linearised network.
 
     Args:
         directions: (B or 1, K, outputs).
         full: also the covariance of the directions and the bias by crossbar.
+        coherence: factors () by node of what is taken as independent, see :mod:`powerplan.moments.coherence`.
     """
-    tally = _Tally(trace.output_mean, directions.shape[1], full)
+    tally = _Tally(trace.output_mean, directions.shape[1], full, coherence)
+    for node, adjoint in pulled_back(network, trace, directions):
+        if node.op.is_crossbar:
+            tally.crossbar(node.name, trace.crossbars[node.name], adjoint)
+        else:
+            tally.digital(node.name, trace.digital[node.name], adjoint)
+    return Adjoints(sources=tuple(reversed(tally.sources)), covariance=tally.joint, bias=tally.bias)
+
+
+def pulled_back(network: Network, trace: Trace, directions: Tensor) -> Iterator[tuple[Node, Tensor]]:
+    """Every noisy node that moves the output, from the output backwards, with its adjoint (B or 1, K, *shape)."""
     adjoints: dict[str, Tensor] = {network.output: directions.reshape(*directions.shape[:2], *network.output_shape)}
     for node in reversed(network.nodes):
         adjoint = adjoints.pop(node.name, None)
         if adjoint is None or node.name not in network.noisy:
             continue
+        yield node, adjoint
         inner = [name in network.noisy for name in node.inputs]
         pulled: tuple[Tensor | None, ...]
         if node.op.is_crossbar:
-            crossbar = trace.crossbars[node.name]
-            tally.crossbar(node.name, crossbar, adjoint)
-            pulled = (_pull(crossbar, adjoint),) if inner[0] else (None,)
+            pulled = (_pull(trace.crossbars[node.name], adjoint),) if inner[0] else (None,)
         else:
-            step = trace.digital[node.name]
-            if step.residual is not None:
-                tally.add(node.name, "residual", adjoint, step.residual)
-            pulled = step.pull(adjoint) if any(inner) else (None,) * len(inner)
+            pulled = trace.digital[node.name].pull(adjoint) if any(inner) else (None,) * len(inner)
         for name, noisy, part in zip(node.inputs, inner, pulled, strict=True):
             if noisy and part is not None:
                 adjoints[name] = adjoints[name] + part if name in adjoints else part
-    return Adjoints(sources=tuple(reversed(tally.sources)), covariance=tally.joint, bias=tally.bias)
 
 
 def _pull(crossbar: CrossbarTrace, adjoint: Tensor) -> Tensor:
@@ -76,11 +92,23 @@ def _pull(crossbar: CrossbarTrace, adjoint: Tensor) -> Tensor:
     return over_batch(lambda a: map.pull(a, weight), adjoint)
 
 
+def grouped_variance(moments: CrossbarMoments) -> Tensor:
+    """Weight variances V by group, (G, o, n) or (G, o, 1)."""
+    given = moments.weight_variance
+    variance = given.expand(moments.map.n_out, given.shape[-1] if given.dim() else 1)
+    return variance.reshape(moments.map.groups, -1, variance.shape[-1])
+
+
+def beyond_linear_part(step: Linearized) -> Tensor:
+    """What coherence is a factor of: the variance of the residual, or all of it if the rule knows of none."""
+    return step.variance if step.residual is None else step.residual
+
+
 class _Tally:
     """Gathers what the sources cause in K directions."""
 
-    def __init__(self, output: Tensor, directions: int, full: bool) -> None:
-        self._batch = len(output)
+    def __init__(self, output: Tensor, directions: int, full: bool, coherence: Mapping[str, Tensor]) -> None:
+        self._batch, self._coherence = len(output), coherence
         self.sources: list[Source] = []
         self.bias: dict[str, Tensor] = {}
         self.joint = output.new_zeros(self._batch, directions, directions) if full else None
@@ -108,20 +136,27 @@ class _Tally:
             shift = crossbar.mean - moments.unshifted(crossbar.input_mean)
             self.bias[name] = (adjoint.flatten(2) @ shift.flatten(1).unsqueeze(-1)).squeeze(-1)
 
+    def digital(self, name: str, step: Linearized, adjoint: Tensor) -> None:
+        """The residual of a digital operation."""
+        if name in self._coherence:
+            self.add(name, "residual", adjoint, self._coherence[name] * beyond_linear_part(step))
+        elif step.residual is not None:
+            self.add(name, "residual", adjoint, step.residual)
+
     def _shared_programming(self, name: str, crossbar: CrossbarTrace, adjoint: Tensor) -> None:
         moments = crossbar.moments
         columns = self._columns(crossbar, adjoint).expand(self._batch, *(-1,) * 4)
         rows = moments.affine.patches(crossbar.input_mean).expand(self._batch, *(-1,) * 3)
-        given = moments.weight_variance
-        variance = given.expand(moments.map.n_out, given.shape[-1] if given.dim() else 1)
-        variance = variance.reshape(moments.map.groups, -1, variance.shape[-1])
+        variance = grouped_variance(moments)
         # what differs from position to position: the variance of the inputs and the noise of the rows
         apart = moments.by_variance(crossbar.input_variance, moments.map)
+        if name in self._coherence:
+            apart = apart * self._coherence[name]
         if moments.has_row_noise:
             apart = apart + moments.row_noise_through(moments.weight_variance)
         if self.joint is None:
             together = shared_variance(columns, rows, variance)
-            self.sources.append(Source(node=name, kind="programming", variance=together + _squares(adjoint, apart)))
+            self.sources.append(Source(node=name, kind="programming", variance=together + squares(adjoint, apart)))
         else:
             joint = shared_covariance(columns, rows, variance)
             self._add_joint(name, "programming", joint + _products(adjoint, apart))
@@ -144,7 +179,7 @@ class _Tally:
     def add(self, name: str, kind: str, adjoint: Tensor, variance: Tensor) -> None:
         """Independent errors of this variance (B or 1, *shape) with this adjoint (B or 1, K, *shape)."""
         if self.joint is None:
-            caused = _squares(adjoint, variance).expand(self._batch, -1)
+            caused = squares(adjoint, variance).expand(self._batch, -1)
             self.sources.append(Source(node=name, kind=kind, variance=caused))
         else:
             self._add_joint(name, kind, _products(adjoint, variance))
@@ -156,7 +191,7 @@ class _Tally:
         self.sources.append(Source(node=name, kind=kind, variance=caused))
 
 
-def _squares(adjoint: Tensor, variance: Tensor) -> Tensor:
+def squares(adjoint: Tensor, variance: Tensor) -> Tensor:
     """Σ A² q, (B, K)."""
     flat = adjoint.flatten(2)
     return (flat * variance.flatten(1).unsqueeze(1) * flat).sum(-1)

@@ -72,9 +72,9 @@ class Predictor:
         directions: directions of the output that adjoints are pulled back from: (1, K, K), the outputs themselves, or
             (B, C, K), random combinations with entries ±1/√K.
         memory_limit: bytes that one part of a prediction may take, roughly; see :meth:`parts`.
-        fields: random fields that correct marginal variances, 0 = none; see :mod:`powerplan.moments.marginals`.
+        fields: random fields that correct marginal moments, 0 = none; see :mod:`powerplan.moments.marginals`.
         seed: of combinations and fields.
-        corrections: of marginal variances.
+        corrections: of marginal moments and of what is taken as independent.
     """
 
     original: Network
@@ -122,7 +122,7 @@ class Predictor:
             combinations = 0 if outputs <= MOST_EXACT_OUTPUTS else DEFAULT_COMBINATIONS
         fields = marginal_fields
         if fields is None:
-            fields = enough_fields(network) if needs_corrections(network) else 0
+            fields = enough_fields(network, len(inputs)) if needs_corrections(network) else 0
         return cls(
             original=original,
             network=network,
@@ -160,17 +160,28 @@ class Predictor:
         ]
 
     def corrected(self, programmed: Sequence[CrossbarMoments]) -> Predictor:
-        """The predictor with marginal variances corrected as they must be at these gains, whatever gains follow;
-        itself without fields."""
+        """The predictor corrected as it must be at these gains, whatever gains follow; itself without fields.
+
+        Large networks get fewer fields, then fields of some of the inputs only. These are worked on in groups that fit
+        the memory limit, the first of which gives the coherence.
+        """
         if not self.fields:
             return self
-        widest = max(math.prod(shape) for shape in self.network.shapes.values())
-        room = max(1, self.memory_limit // (_FIELD_TENSORS * widest * self.inputs.element_size()))
-        entries = self.fields * sum(math.prod(shape) for shape in self.network.shapes.values())
-        batch = min(len(self.inputs), _MOST_POOLED, max(1, room // self.fields), max(1, _POOLED_ENTRIES // entries))
-        fields = min(self.fields, max(1, room // batch))
-        found = estimate_corrections(self.network, programmed, self.inputs[:batch], fields=fields, seed=self.seed)
-        return replace(self, corrections=found, fields=0)
+        entries = [math.prod(shape) for shape in self.network.shapes.values()]
+        room = self.memory_limit // self.inputs.element_size()
+        few = max(_FEW_FIELDS, _FIELD_ENTRIES // (len(self.inputs) * sum(entries)))
+        fields = min(self.fields, few, max(2, room // (_FIELD_TENSORS * max(entries))))
+        pooled = min(len(self.inputs), max(1, _FIELD_ENTRIES // (fields * sum(entries))))
+        step = min(pooled, max(1, room // (fields * _FIELD_TENSORS * max(entries))))
+        kept = min(fields, _MOST_KEPT, max(1, room // (8 * step * sum(entries))))
+        found: list[tuple[int, Corrections]] = []
+        for low in range(0, pooled, step):
+            group = self.inputs[low : min(low + step, pooled)]
+            made = estimate_corrections(
+                self.network, programmed, group, fields=fields, seed=self.seed, kept_fields=0 if found else kept
+            )
+            found.append((len(group), made))
+        return replace(self, corrections=Corrections.joined(found), fields=0)
 
     @cached_property
     def parts(self) -> tuple[slice, ...]:
@@ -197,9 +208,10 @@ class Predictor:
         if self.method == "covariance":
             trace = full_covariance(self.network, programmed, x)
         else:
-            trace = mean_field(self.network, programmed, x, self.corrections.apply, self.corrections.correlations)
+            corrections = self.corrections.of(part, len(self.inputs))
+            trace = mean_field(self.network, programmed, x, corrections.apply, corrections.correlations)
         directions = self.directions if self.is_exact else self.directions[part]
-        adjoints = sweep(self.network, trace, directions, full=full)
+        adjoints = sweep(self.network, trace, directions, full=full, coherence=self.corrections.coherence)
         if self.method == "linearized":
             variance = sum((source.variance for source in adjoints.sources), x.new_zeros(len(x), directions.shape[1]))
             joint = adjoints.covariance if self.is_exact else None
@@ -225,11 +237,12 @@ class Predictor:
 
 
 #: live tensors of the size of the largest value for every field
-_FIELD_TENSORS = 4
-#: inputs over which corrections are pooled
-_MOST_POOLED = 8
-#: entries of all fields beyond which fewer inputs do
-_POOLED_ENTRIES = 1 << 26
+_FIELD_TENSORS = 8
+#: entries of all values, fields and inputs together, beyond which there are fewer fields, then fewer inputs
+_FIELD_ENTRIES = 1 << 27
+_FEW_FIELDS = 64
+#: fields from which coherence is found
+_MOST_KEPT = 16
 #: tensors of the size of a value kept for every node of a traced network, about
 _KEPT_TENSORS = 5
 

@@ -50,12 +50,13 @@ def mean_field(
     network: Network,
     crossbars: Sequence[CrossbarMoments],
     inputs: Tensor,
-    correct: Callable[[str, Tensor], Tensor] = lambda name, variance: variance,
+    correct: Callable[[str, Tensor, Tensor], tuple[Tensor, Tensor]] = lambda name, mean, variance: (mean, variance),
     correlations: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> Trace:
     """Mean and marginal variance of every node for inputs (B, *shape), activations taken as independent.
 
-    ``correct`` is applied to every node's name and variance; ``correlations`` are those in the windows of max-pooling.
+    ``correct`` is applied to every node's name, mean and variance; ``correlations`` are those in the windows of
+    max-pooling.
     """
     known = {c.crossbar.name: c for c in crossbars}
     values: dict[str, tuple[Tensor, Tensor]] = {INPUT: (inputs, torch.zeros_like(inputs))}
@@ -66,14 +67,15 @@ def mean_field(
         if node.op.is_crossbar:
             ((mean, variance),) = arriving
             step = crossbar_step(known[node.name], mean, variance, exact_input=node.inputs[0] not in network.noisy)
-            arrays[node.name] = step = replace(step, variance=correct(node.name, step.variance))
-            values[node.name] = (step.mean, step.variance)
+            mean, variance = correct(node.name, step.mean, step.variance)
+            arrays[node.name] = replace(step, mean=mean, variance=variance)
+            values[node.name] = (mean, variance)
         else:
             digital[node.name] = made = linearize_joint(
                 node.op, [m for m, _ in arriving], [v for _, v in arriving], correlations.get(node.name)
             )
             # a constant comes in float64
-            values[node.name] = (made.mean.to(inputs), correct(node.name, made.variance.to(inputs)))
+            values[node.name] = correct(node.name, made.mean.to(inputs), made.variance.to(inputs))
         for name in network.last_readers.get(node.name, ()):
             if name != network.output:
                 del values[name]

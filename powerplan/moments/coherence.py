@@ -1,0 +1,75 @@
+"""How errors that are taken as independent add up at the output.
+
+The adjoint sweep takes two kinds of error as independent from entry to entry although they are not: of inputs δx of
+devices that serve several positions, and residuals r of digital operations beyond their linear part. With the adjoint A
+
+    Σ_ij V_ij Σ_p A_pi² Var x_pj    stands for    Σ_ij V_ij E[(Σ_p A_pi δx_pj)²],
+    Σ_i A_i² Var r_i                stands for    E[(Σ_i A_i r_i)²].
+
+With fields at hand (joint samples of all errors, :mod:`powerplan.moments.marginals`) the right-hand sides are plain
+averages: the devices' own randomness V is already integrated, so that few fields do. The ratio of the two, one
+number for every node, pooled over inputs and directions of the output, is its *coherence*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from powerplan.moments.adjoint import beyond_linear_part, grouped_variance, pulled_back, squares
+from powerplan.moments.rules.linearized import over_batch
+from powerplan.moments.shared import shared_variance
+from powerplan.moments.trace import CrossbarTrace, Trace
+from powerplan.network.graph import Network
+
+#: random combinations of the outputs of every input that coherence is pooled over
+_DIRECTIONS = 4
+#: nodes that cause less than this part of what all nodes cause keep 1: their ratio is rounding
+_LEAST_PART = 1e-6
+
+
+def coherence_of(network: Network, trace: Trace, fields: Mapping[str, Tensor], *, seed: int) -> dict[str, Tensor]:
+    """Coherence () by node.
+
+    Args:
+        trace: moments at the inputs (B, *shape) that the fields belong to.
+        fields: (B, R, *shape) by node: of the input of crossbars, of the residual of digital operations.
+        seed: of the combinations of the outputs.
+    """
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+    for node, adjoint in pulled_back(network, trace, _combinations(trace.output_mean, seed)):
+        errors = fields.get(node.name)
+        if errors is None:
+            continue
+        if node.op.is_crossbar:
+            found[node.name] = _of_inputs(trace.crossbars[node.name], adjoint, errors)
+        else:
+            moved = adjoint.flatten(2) @ errors.flatten(2).mT
+            apart = squares(adjoint, beyond_linear_part(trace.digital[node.name]))
+            found[node.name] = moved.square().mean(2).sum(), apart.expand(len(errors), -1).sum()
+    floor = _LEAST_PART * sum(together for together, _ in found.values())
+    return {
+        name: torch.where((apart > 0) & (together + apart > floor), together / apart, torch.ones_like(apart))
+        for name, (together, apart) in found.items()
+    }
+
+
+def _of_inputs(crossbar: CrossbarTrace, adjoint: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:
+    """What the errors of the inputs cause through the devices' errors, together and each by itself."""
+    moments = crossbar.moments
+    columns = over_batch(moments.map.columns, adjoint).expand(len(errors), *(-1,) * 4)
+    variance = grouped_variance(moments)
+    total = errors.new_zeros(())
+    for error in errors.unbind(1):
+        total = total + shared_variance(columns, moments.map.patches(error), variance).sum()
+    apart = squares(adjoint, moments.by_variance(errors.square().mean(1), moments.map))
+    return total / errors.shape[1], apart.sum()
+
+
+def _combinations(output: Tensor, seed: int) -> Tensor:
+    """Random ±1 combinations of the outputs (B, K), (B, D, K)."""
+    generator = torch.Generator().manual_seed(seed)
+    signs = torch.randint(0, 2, (len(output), _DIRECTIONS, output.shape[1]), generator=generator)
+    return (2 * signs - 1).to(output)
