@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 import powerplan as pp
+from powerplan.examples.vision import import_torchvision
 from powerplan.network import Activation
 
 
@@ -122,6 +123,15 @@ UPSAMPLED = nn.Sequential(
 )
 def test_exported_modules_compute_what_onnxruntime_computes(module: nn.Module, shape: tuple[int, ...]) -> None:
     compare(export(module, shape), shape)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet50", "mobilenet_v3_small", "efficientnet_b0", "densenet121"])
+def test_exported_classifiers_of_torchvision_compute_what_onnxruntime_computes(name: str) -> None:
+    torch.manual_seed(0)
+    module = getattr(import_torchvision("models"), name)(weights=None)
+    found = compare(export(module, (3, 32, 32)), (3, 32, 32), batch=2)
+    assert len(found.crossbars) == len(pp.from_torch(module, (3, 32, 32)).crossbars)
 
 
 @pytest.mark.parametrize("opset", [9, 11, 13, 18, 20])
