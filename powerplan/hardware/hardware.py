@@ -283,9 +283,38 @@ class Hardware:
         )
 
     @property
+    def converts_columns(self) -> bool:
+        """True if what is read from a column is quantised or saturates."""
+        return self.adc_bits is not None or self.adc_range is not None
+
+    @property
+    def needs_full_scale(self) -> bool:
+        """True if the read-out depends on the ideal values of a network: see :mod:`powerplan.hardware.full_scale`."""
+        ranged = self.adc_bits is not None and self.adc_range is None
+        return self.feedback_tracking or ranged or self.shot_noise
+
+    @property
+    def has_read_noise(self) -> bool:
+        """True if the columns have noise that is fresh in every read."""
+        return bool(self.read_noise_std) or self.thermal_noise or self.shot_noise
+
+    @property
+    def holds_up_voltages(self) -> bool:
+        """True if a lower voltage costs accuracy: noise or steps that do not shrink with the signal."""
+        fixed_range = self.adc_range is not None and not self.feedback_tracking and self.adc_bits is not None
+        return self.has_read_noise or bool(self.input_noise_std) or self.dac_bits is not None or fixed_range
+
+    @property
     def is_noiseless(self) -> bool:
-        """True if no noise of any kind is described."""
-        return not (self.has_programming_noise or self.read_noise_std or self.input_noise_std or self.column_gain_std)
+        """True if no noise of any kind is described, and nothing is quantised or saturates."""
+        return not (
+            self.has_programming_noise
+            or self.has_read_noise
+            or self.input_noise_std
+            or self.column_gain_std
+            or self.dac_bits is not None
+            or self.converts_columns
+        )
 
     def replace(self, **changes: Any) -> Hardware:
         """A copy with some fields changed, validated again."""

@@ -1,9 +1,11 @@
 """A crossbar operation on random devices.
 
     G±_ij random (see :mod:`powerplan.hardware.devices`) with target G_min + c_i r_j max(±W_ij, 0),   r_j = v̂/v_j
-    V_pj  = v_j x_pj + n^V_pj,   n^V ~ N(0, σ_V²) fresh in every read
+    V_pj  = v_j Q(x_pj) + n^V_pj,   n^V ~ N(0, σ_V²) fresh in every read
     I±_pti = (1 + ε±_ti) Σ_{j in tile t} G±_ij V_pj,   ε ~ N(0, σ_g²) once per physical column
-    z_pi  = α Σ_t (I⁺_pti − I⁻_pti + n_pti) / (c_i v̂) − Σ_j u_ij x_pj + b_i,   n ~ N(0, σ_I²) fresh in every read
+    z_pi  = Σ_t Q(α (I⁺_pti − I⁻_pti + n_pti) / (c_i v̂)) − Σ_j u_ij Q(x_pj) + b_i,   n fresh in every read
+
+    Var n_pti = σ_I² + 4 k_B T Δf (Σ_j (G⁺ + G⁻)_ij + 2/R_f) + 2 q Δf Σ_j (G⁺ + G⁻)_ij v_j |Q(x_pj)|
 
     array power = Σ_pij (G⁺_ij + G⁻_ij) mean(v_j² x_pj² + σ_V²)      mean over the batch; E over n^V in closed form
     TIA power   = R_f Σ_pti mean((I⁺_pti)² + (I⁻_pti)²)
@@ -29,8 +31,11 @@ import numpy as np
 import torch
 
 from powerplan.hardware import Hardware
+from powerplan.hardware.converters import quantised
 from powerplan.hardware.devices import Devices
+from powerplan.hardware.full_scale import FullScale, column_limits, feedback_resistances
 from powerplan.hardware.gains import Gain, reference_voltage
+from powerplan.hardware.noise import shot_noise, thermal_noise
 from powerplan.hardware.stored import stored
 from powerplan.hardware.tiling import row_tiles
 from powerplan.montecarlo.streams import Streams
@@ -49,6 +54,7 @@ class Crossbar:
         input_shape: of one value, without batch.
         conductance: conductance gain c [S per unit weight], a float or (n_out,).
         voltage: voltage gain v [V per unit activation], a float or (n_rows,).
+        scale: of the columns, where the read-out depends on it.
     """
 
     def __init__(
@@ -58,6 +64,7 @@ class Crossbar:
         conductance: Gain,
         voltage: Gain,
         hardware: Hardware,
+        scale: FullScale | None = None,
         *,
         dtype: torch.dtype,
         device: torch.device,
@@ -86,13 +93,22 @@ class Crossbar:
         #: σ_V/v_j and v_j², (G, 1, n)
         self._input_std = (hardware.input_noise_std / volts).to(device, dtype)
         self._square_volts = (volts**2).to(device, dtype)
+        #: row tiles whose columns are converted together: one after its own, or all of them if nothing is
+        self._converted = [[t] for t in self._row_tiles] if hardware.converts_columns else [self._row_tiles]
         self._read_std = (
-            (math.sqrt(len(self._row_tiles)) * hardware.read_noise_std / (c * reference))
+            (math.sqrt(len(self._converted[0])) * hardware.read_noise_std / (c * reference))
             .mT.to(device, dtype)
             .contiguous()
         )
+        #: V_max/v_j, (G, 1, n), and L_i, (G, 1, o)
+        self._row_limit = (hardware.voltage_max / volts).to(device, dtype)
+        self._volts = volts.to(device, dtype)
+        decode = c * reference
+        if hardware.converts_columns:
+            self._column_limit = column_limits(hardware, scale, c, decode).mT.to(device, dtype)
+        feedback = feedback_resistances(hardware, scale, c, decode)
         self._blocks = [
-            _Block.of(hardware, target, unit, c * reference, part, dtype=dtype, device=device)
+            _Block.of(hardware, target, unit, decode, feedback, part, dtype=dtype, device=device)
             for part in _parts(groups, op.n_out // groups, n_in, len(sides))
         ]
         self.block_devices = max(block.shape.numel() for block in self._blocks)
@@ -108,8 +124,10 @@ class Crossbar:
         rows = reads * self.map.groups * self.map.n_in
         columns = reads * self.map.n_out
         gathered = rows if rows != batch * math.prod(self.map.input_shape) else 0
-        noise = 2 * max(rows if self._has_row_noise else 0, columns if self.hardware.read_noise_std else 0)
-        sides = 2 if self.hardware.feedback_resistance else 0
+        apart = columns * len(self._converted)
+        noise = 2 * max(rows if self._has_row_noise else 0, apart if self.hardware.has_read_noise else 0)
+        noise += 3 * apart * self.hardware.converts_columns + (rows + apart) * self.hardware.shot_noise
+        sides = 2 if self._has_amplifiers else 0
         copies = 3 + (self.hardware.drift_compensation is True) + len(self._row_tiles) * (sides > 0)
         return copies * self.block_devices + gathered + noise + (1 + sides) * columns
 
@@ -117,12 +135,18 @@ class Crossbar:
     def _has_row_noise(self) -> bool:
         return self.hardware.input_noise_std > 0
 
+    @property
+    def _has_amplifiers(self) -> bool:
+        return self.hardware.feedback_resistance is not None or self.hardware.feedback_tracking
+
     def rows(self, x: torch.Tensor) -> torch.Tensor:
-        """Values at the rows of every array, (D, A, G, R, n), for activations x (D, B, *input_shape).
+        """Values at the rows of every array, converted, (D, A, G, R, n), for activations x (D, B, *input_shape).
 
         A arrays (1, or one per position) are read R times each.
         """
         patches = self.map.patches(x.flatten(0, 1))
+        if self.hardware.dac_bits is not None:
+            patches = quantised(patches, self._row_limit, self.hardware.dac_bits)
         patches = patches.reshape(*x.shape[:2], *patches.shape[1:])  # (D, B, G, P, n)
         if self._arrays == 1:
             return patches.transpose(1, 2).flatten(2, 3).unsqueeze(1)
@@ -153,22 +177,30 @@ class Crossbar:
             rows = torch.addcmul(rows, noise.to(rows.dtype), self._input_std)
         rows = rows.expand(draws, *(-1,) * 4)
         drive = drive.expand(draws, *(-1,) * 3)
-        columns, power, start, now = [], [], [], []
+        volts = (digital.abs() * self._volts).expand(draws, *(-1,) * 4) if self.hardware.shot_noise else None
+        columns, variances, power, start, now = [], [], [], [], []
         for array in range(self._arrays):
-            parts = []
-            for block in self._blocks:
-                found = self._read_block(block, rows[:, array], drive[:, array], streams, scratch)
-                parts.append(found.columns)
-                power.append(found.power)
-                start.append(found.start)
-                now.append(found.now)
-            columns.append(self._joined(parts))
-        z = columns[0].unsqueeze(1) if len(columns) == 1 else torch.stack(columns, 1)  # (D, A, G, R, o)
-        if self.hardware.read_noise_std:
+            found = [
+                self._read_block(
+                    block, rows[:, array], drive[:, array], None if volts is None else volts[:, array], streams, scratch
+                )
+                for block in self._blocks
+            ]
+            power += [f.power for f in found]
+            start += [f.start for f in found]
+            now += [f.now for f in found]
+            columns.append(self._joined([f.columns for f in found]))
+            variances.append(self._joined([f.noise for f in found if f.noise is not None]))
+        z = _stacked(columns)  # (D, C, A, G, R, o)
+        if self.hardware.has_read_noise:
+            std = self._read_std if variances[0] is None else (self._read_std**2 + _stacked(variances)).sqrt()
             noise = streams.normal_(scratch.normals(tuple(z.shape)))
-            z = torch.addcmul(z, noise.to(z.dtype), self._read_std)
+            z = torch.addcmul(z, noise.to(z.dtype), std)
         if self.hardware.drift_compensation:
-            z = z * (sum(start[1:], start[0]) / sum(now[1:], now[0])).view(-1, 1, 1, 1, 1).to(z.dtype)
+            z = z * (sum(start[1:], start[0]) / sum(now[1:], now[0])).view(-1, *(1,) * 5).to(z.dtype)
+        if self.hardware.converts_columns:
+            z = quantised(z, self._column_limit, self.hardware.adc_bits)
+        z = z[:, 0] if z.shape[1] == 1 else z.sum(1)  # (D, A, G, R, o)
         if self._offset is not None:
             z = z - self._subtracted(digital)
         return self._value(z), sum(power[1:], power[0])
@@ -179,10 +211,11 @@ class Crossbar:
         by_row = (rows * self._relative_volts).sum(-1, keepdim=True)
         return torch.addcmul(self._offset * rows.sum(-1, keepdim=True), by_row, self._idle)
 
-    def _joined(self, parts: list[torch.Tensor]) -> torch.Tensor:
-        if len(parts) == 1:
-            return parts[0]
-        return torch.cat(parts, 1 if self.map.groups > 1 else 3)
+    def _joined(self, parts: list[torch.Tensor]) -> torch.Tensor | None:
+        """Columns (D, C, G, R, o) of blocks; None of none."""
+        if len(parts) <= 1:
+            return parts[0] if parts else None
+        return torch.cat(parts, 2 if self.map.groups > 1 else 4)
 
     def _value(self, z: torch.Tensor) -> torch.Tensor:
         """The value (D, B, *output_shape) of columns (D, A, G, R, o), with its bias."""
@@ -196,17 +229,30 @@ class Crossbar:
         return value.reshape(draws, batch, *value.shape[1:])
 
     def _read_block(
-        self, block: _Block, rows: torch.Tensor, drive: torch.Tensor, streams: Streams, scratch: Scratch
+        self,
+        block: _Block,
+        rows: torch.Tensor,
+        drive: torch.Tensor,
+        volts: torch.Tensor | None,
+        streams: Streams,
+        scratch: Scratch,
     ) -> _Found:
-        """Columns (D, g, R, o) of a block for rows (D, G, R, n), and its power (D,)."""
+        """Columns (D, C, g, R, o) of a block for rows (D, G, R, n), and its power (D,).
+
+        ``volts`` (D, G, R, n) are the magnitudes of the row voltages, if the shot noise depends on them.
+        """
         hardware = self.hardware
         x, drive = rows[:, block.groups], drive[:, block.groups]
         devices, start = block.program(streams, scratch)
         if hardware.column_gain_std:
             devices = self._with_column_gain(devices, streams, scratch)
         tia = None
-        if hardware.feedback_resistance is None:
-            columns = _product(x, _over_sides(torch.sub, devices, scratch))
+        if not self._has_amplifiers:
+            difference = _over_sides(torch.sub, devices, scratch)
+            if len(self._converted) == 1:
+                columns = _product(x, difference).unsqueeze(1)
+            else:
+                columns = torch.stack([_product(x[..., t], difference[..., t]) for t in self._row_tiles], 1)
         else:
             # every row tile has amplifiers of its own
             sides = []
@@ -215,17 +261,37 @@ class Crossbar:
                 currents = [_product(x[..., tile], side[..., tile]) for side in devices.unbind(1)]
                 sides.append(currents[0] - currents[1] if len(currents) == 2 else currents[0].clone())
                 squares += [current.square_().sum(2) for current in currents]
-            columns = sum(sides[1:], sides[0])
+            columns = torch.stack(sides, 1) if len(self._converted) > 1 else sum(sides[1:], sides[0]).unsqueeze(1)
             batch = x.shape[2] // (self.positions // self._arrays)
-            total = sum(squares[1:], squares[0]).mul_(block.decode**2).flatten(1).sum(1)
-            tia = total.mul_(hardware.feedback_resistance / batch)
+            total = sum(squares[1:], squares[0]).mul_(block.dissipation).flatten(1).sum(1)
+            tia = total.mul_((hardware.feedback_resistance or 1.0) / batch)
         # Sums over columns, not a matrix-vector product, which would round by the alignment of the draw in memory.
         pair = _over_sides(torch.add, devices, scratch)
-        by_row = torch.mul(pair, block.unit, out=scratch.values("pair", pair.shape)).sum(2)
+        pair = torch.mul(pair, block.unit, out=scratch.values("pair", pair.shape))
+        by_row = pair.sum(2)
         power = by_row.mul(drive).flatten(1).sum(1)
         totals = by_row.flatten(1).sum(1) if start is not None else power
         before = start.mul_(block.unit).flatten(1).sum(1) if start is not None else power
-        return _Found(columns, power if tia is None else power + tia, before, totals)
+        noise = None
+        if hardware.thermal_noise or hardware.shot_noise:
+            noise = self._read_variance(block, pair, None if volts is None else volts[:, block.groups])
+        return _Found(columns, noise, power if tia is None else power + tia, before, totals)
+
+    def _read_variance(self, block: _Block, conductance: torch.Tensor, volts: torch.Tensor | None) -> torch.Tensor:
+        """Variance (D, C, g, R or 1, o) of thermal and shot noise for conductances (D, g, o, n), sides added up."""
+        hardware = self.hardware
+        variances = []
+        for tiles in self._converted:
+            total = torch.zeros((), dtype=conductance.dtype, device=conductance.device)
+            for tile in tiles:
+                here = conductance[..., tile]
+                if hardware.thermal_noise:
+                    beside = block.shape[0] * block.load
+                    total = total + thermal_noise(hardware) * (here.sum(-1) + beside).unsqueeze(2)
+                if volts is not None:
+                    total = total + shot_noise(hardware) * _product(volts[..., tile], here)
+            variances.append(total / block.decode.unsqueeze(1) ** 2)
+        return torch.stack(variances, 1)
 
     def _with_column_gain(self, devices: torch.Tensor, streams: Streams, scratch: Scratch) -> torch.Tensor:
         """Devices (D, sides, g, o, n) whose physical columns, one per row tile, have each a gain of their own."""
@@ -252,6 +318,8 @@ class _Block:
         devices: draws them [unit weight].
         unit: c r [S per unit weight], broadcasts to (g, o, n).
         decode: c v̂ [S V], (g, o).
+        dissipation: of an amplifier, (c v̂)² [A² per unit output²], times R_f where columns differ in it, (g, o).
+        load: conductance at the column beside the devices, 1/R_f where it is known, that makes noise too, (g, o) [S].
     """
 
     groups: slice
@@ -259,6 +327,8 @@ class _Block:
     devices: Devices
     unit: torch.Tensor
     decode: torch.Tensor
+    dissipation: torch.Tensor
+    load: torch.Tensor
     noisy: bool
 
     @classmethod
@@ -268,6 +338,7 @@ class _Block:
         target: torch.Tensor,
         unit: torch.Tensor,
         decode: torch.Tensor,
+        feedback: torch.Tensor | None,
         part: tuple[slice, slice],
         *,
         dtype: torch.dtype,
@@ -276,12 +347,21 @@ class _Block:
         groups, columns = part
         here = target[:, groups, columns].to(device)
         own = unit[groups, columns].to(device)
+        factor = decode[groups, columns, 0].to(device, dtype)
+        dissipation, load = factor**2, torch.zeros_like(factor)
+        if feedback is not None:
+            resistance = feedback[groups, columns, 0].to(device)
+            load = (1 / resistance).to(dtype)
+            if hardware.feedback_tracking:
+                dissipation = dissipation * resistance.to(dtype)
         return cls(
             groups=groups,
             shape=here.shape,
             devices=Devices.prepare(hardware, here, own[None], dtype=dtype),
             unit=own.to(dtype),
-            decode=decode[groups, columns, 0].to(device, dtype),
+            decode=factor,
+            dissipation=dissipation,
+            load=load,
             noisy=hardware.has_programming_noise,
         )
 
@@ -311,12 +391,19 @@ class _Block:
 
 @dataclass(frozen=True)
 class _Found:
-    """What reading a block gives: columns (D, g, R, o), power (D,) [W], total conductance at the start and now [S]."""
+    """What reading a block gives: columns (D, C, g, R, o), the variance of their thermal and shot noise or None, power
+    (D,) [W], total conductance at the start and now [S]. C quantities of a column are converted separately."""
 
     columns: torch.Tensor
+    noise: torch.Tensor | None
     power: torch.Tensor
     start: torch.Tensor
     now: torch.Tensor
+
+
+def _stacked(arrays: list[torch.Tensor]) -> torch.Tensor:
+    """(D, C, A, G, R, o) of columns (D, C, G, R, o) by array."""
+    return arrays[0].unsqueeze(2) if len(arrays) == 1 else torch.stack(arrays, 2)
 
 
 class Scratch:

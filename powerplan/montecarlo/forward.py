@@ -8,9 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from powerplan.hardware import Gains, Hardware
+from powerplan.hardware.conversions import converter_power
+from powerplan.hardware.full_scale import full_scales
 from powerplan.montecarlo.crossbar import BLOCK_DEVICES, Crossbar, Scratch
 from powerplan.montecarlo.streams import Streams
 from powerplan.network import INPUT, Activation, CrossbarOp, Network, Op
@@ -25,17 +28,22 @@ class NoisyForward:
 
     Args:
         inputs: (B, *input_shape), in the precision and on the device of the simulation.
+        ideal: the same inputs in full precision, for the full scale of the read-out; None = ``inputs``.
     """
 
-    def __init__(self, network: Network, hardware: Hardware, gains: Gains, inputs: torch.Tensor) -> None:
+    def __init__(
+        self, network: Network, hardware: Hardware, gains: Gains, inputs: torch.Tensor, ideal: np.ndarray | None = None
+    ) -> None:
         dtype, device = inputs.dtype, inputs.device
         self._network, self._batch, self._itemsize = network, len(inputs), dtype.itemsize
         self._scratch = Scratch(dtype, device)
         self._crossbars: dict[str, Crossbar] = {}
-        for node, c, v in zip(network.crossbars, gains.conductance, gains.voltage, strict=True):
+        scales = full_scales(network, hardware, inputs.cpu().double().numpy() if ideal is None else ideal)
+        for node, c, v, scale in zip(network.crossbars, gains.conductance, gains.voltage, scales, strict=True):
             assert isinstance(node.op, CrossbarOp)
             shape = network.shapes[node.inputs[0]]
-            self._crossbars[node.name] = Crossbar(node.op, shape, c, v, hardware, dtype=dtype, device=device)
+            self._crossbars[node.name] = Crossbar(node.op, shape, c, v, hardware, scale, dtype=dtype, device=device)
+        self._converters = torch.as_tensor(converter_power(network, hardware)).to(device, dtype)
         self._shared = {INPUT: inputs[None]}  # what all draws have in common is computed once
         self._shared_rows: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         for node in network.nodes:
@@ -78,7 +86,7 @@ class NoisyForward:
             for name in self._network.last_readers.get(node.name, ()):
                 if name != self._network.output:
                     del values[name]
-        return values[self._network.output].flatten(2), torch.stack(power, dim=1)
+        return values[self._network.output].flatten(2), torch.stack(power, dim=1) + self._converters
 
     def chunk(self, memory_limit: int) -> int:
         """Draws to run at a time: as many as fit the core's cache and the memory limit [bytes], at least one."""

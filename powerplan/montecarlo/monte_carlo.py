@@ -97,7 +97,7 @@ def simulate(
         layers = _layer_accumulators(network, values, moments, memory_limit)
         del values
         tally = _Tally(ideal, memory_limit)
-        forward = NoisyForward(network, hardware, gains, torch.as_tensor(np.array(batch)).to(place, real))
+        forward = NoisyForward(network, hardware, gains, torch.as_tensor(np.array(batch)).to(place, real), batch)
         streams = Streams(seed, place)
         chunk = min(ROUND, forward.chunk(memory_limit))
 

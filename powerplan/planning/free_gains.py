@@ -162,13 +162,13 @@ def free_gains(
     quantities = (optimize,) if isinstance(optimize, str) else tuple(optimize)
     if not quantities or any(q not in QUANTITIES for q in quantities):
         check.fail("optimize", quantities, "'conductance', 'voltage' or both", "Name the gains to optimise.")
-    elif "voltage" in quantities and not (hardware.read_noise_std or hardware.input_noise_std):
+    elif "voltage" in quantities and not hardware.holds_up_voltages:
         check.fail(
             "optimize",
             quantities,
-            "'voltage' only with read noise or row noise",
-            "Without them a lower voltage costs no accuracy and the best one is zero: set "
-            "hardware.read_noise_std or input_noise_std, or hold the voltage.",
+            "'voltage' only with read noise or row noise, or converters of a fixed range",
+            "Without them a lower voltage costs no accuracy and the best one is zero: set hardware.read_noise_std, "
+            "input_noise_std, thermal_noise, shot_noise or dac_bits, or hold the voltage.",
         )
     elif granularity == "signal" and set(quantities) != set(QUANTITIES):
         check.fail(
@@ -227,6 +227,6 @@ def check_noisy(hardware: Hardware) -> None:
         raise InvalidInput.of(
             "hardware",
             "no noise of any kind",
-            "programming, read or row noise",
+            "programming, read or row noise, or converters",
             "Set programming_noise_std (or another noise): without noise any gain meets any target.",
         )
