@@ -15,7 +15,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -181,13 +181,7 @@ class Ledger:
     def plan(self, key: str) -> str | None:
         """The plan of a job that is done, as JSON."""
         with self._explained(), self._lock:
-            row = self._db.execute("SELECT content FROM plans WHERE key = ?", (key,)).fetchone()
-        if row is None:
-            return None
-        try:
-            return zlib.decompress(row[0]).decode()
-        except (zlib.error, ValueError) as error:
-            raise CorruptFile.of("ledger", f"plan {key[:12]}", "an undamaged plan", "Retry the point.") from error
+            return _plan(self._db, key)
 
     # leases
 
@@ -333,6 +327,37 @@ class Ledger:
             yield
         except sqlite3.Error as error:
             raise _explain(self.path, error) from error
+
+
+def read_plan(folder: Path, key: str) -> str:
+    """The plan of a job in the ledger of a folder, as JSON; nothing is written, and nothing is kept open.
+
+    Raises:
+        InvalidInput: the ledger is gone, or holds no such plan.
+        CorruptFile: it is damaged.
+    """
+    path = folder / FILE
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=60.0)) as db:
+            text = _plan(db, key)
+    except sqlite3.Error as error:
+        if path.is_file():
+            raise _explain(path, error) from error
+        text = None
+    if text is None:
+        allowed = f"a ledger that holds the plan {key[:12]}"
+        raise InvalidInput.of("study folder", str(folder), allowed, "Run the study again, or keep its folder.")
+    return text
+
+
+def _plan(db: sqlite3.Connection, key: str) -> str | None:
+    row = db.execute("SELECT content FROM plans WHERE key = ?", (key,)).fetchone()
+    if row is None:
+        return None
+    try:
+        return zlib.decompress(row[0]).decode()
+    except (zlib.error, ValueError) as error:
+        raise CorruptFile.of("ledger", f"plan {key[:12]}", "an undamaged plan", "Retry the point.") from error
 
 
 def _explain(path: Path, error: sqlite3.Error) -> PowerplanError:

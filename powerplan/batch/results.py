@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -49,7 +49,7 @@ class PointResult:
             "override" (hardware fields changed on top), "target" ({kind: value}), "granularity", "optimize",
             "method", "verify_draws", "calibrate", "seed", ...
         state: done, failed, or not there yet.
-        plan: the plan of a point that is done, else None. An infeasible target is done: its plan says so.
+        source: the plan of a point that is done, or what reads it; else None. See :attr:`plan`.
         failure: why a failed point failed, else None.
         seconds: wall time of the calculation [s]; None unless done.
         attempts: how often the calculation was begun.
@@ -59,11 +59,22 @@ class PointResult:
     name: str
     settings: Mapping[str, Any]
     state: PointState
-    plan: Plan | None = None
+    source: Plan | Callable[[], Plan] | None = field(default=None, repr=False)
     failure: Failure | None = None
     seconds: float | None = None
     attempts: int = 0
     key: str = ""
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan of a point that is done, else None. An infeasible target is done: its plan says so.
+
+        The plan of a study is read from the ledger when it is asked for: hold it as long as you need it.
+
+        Raises:
+            InvalidInput, CorruptFile: the ledger that holds it is gone or damaged.
+        """
+        return self.source() if callable(self.source) else self.source
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -18,12 +18,12 @@ from powerplan.batch.ledger import Entry, Ledger
 from powerplan.batch.points import Point, make_points
 from powerplan.batch.prepare import Prepared, prepare
 from powerplan.batch.reading import read_study_file
-from powerplan.batch.results import PointResult, StudyResult
+from powerplan.batch.results import PointResult, PointState, StudyResult
 from powerplan.batch.runner import Progress, Runner
+from powerplan.batch.stored import StoredPlans
 from powerplan.batch.validate import check_structure, raise_all
 from powerplan.checks import Checker
 from powerplan.errors import InvalidInput
-from powerplan.planning.plan_file import plan_from_dict
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -122,7 +122,7 @@ class Study:
             progress: told how far it is.
 
         Returns:
-            every point with its plan or its failure.
+            every point with its plan, read from the folder when it is asked for, or its failure.
 
         Raises:
             InvalidInput: the folder or the ledger cannot be used.
@@ -214,24 +214,20 @@ class Study:
 
     def _result(self, ledger: Ledger) -> StudyResult:
         entries = ledger.entries(self.digest)
-        points = []
-        plans: dict[str, Any] = {}
-        for point, entry in zip(self.points, entries, strict=True):
-            if entry.key not in plans:
-                text = ledger.plan(entry.key)
-                plans[entry.key] = None if text is None else plan_from_dict(json.loads(text))
-            points.append(
-                PointResult(
-                    name=point.name,
-                    settings=point.settings,
-                    state=entry.state,
-                    plan=plans[entry.key],
-                    failure=entry.failure,
-                    seconds=entry.seconds,
-                    attempts=entry.attempts,
-                    key=entry.key,
-                )
+        stored = StoredPlans(ledger.path.parent)
+        points = [
+            PointResult(
+                name=point.name,
+                settings=point.settings,
+                state=entry.state,
+                source=stored.reader(entry.key) if entry.state is PointState.DONE else None,
+                failure=entry.failure,
+                seconds=entry.seconds,
+                attempts=entry.attempts,
+                key=entry.key,
             )
+            for point, entry in zip(self.points, entries, strict=True)
+        ]
         return StudyResult(
             name=self.name,
             description=self.description,

@@ -57,13 +57,14 @@ def _override_axes(points: Sequence[PointResult]) -> list[str]:
 
 def _row(point: PointResult, overrides: Sequence[str], times: bool) -> dict[str, Any]:
     ((kind, value),) = point.settings["target"].items()
+    plan = point.plan
     row: dict[str, Any] = {"point": point.name}
     row |= {name: point.settings[name] for name in _SETTINGS[:3]}
     row |= {axis: _scalar(setting(point.settings, axis)) for axis in overrides}
     row |= {"target": kind, "target_value": value}
     row |= {name: point.settings[name] for name in _SETTINGS[3:]}
     row["state"] = point.state.value
-    row |= {name: None if point.plan is None else _finite(get(point.plan)) for name, get in _RESULTS.items()}
+    row |= {name: None if plan is None else _finite(get(plan)) for name, get in _RESULTS.items()}
     row["failure"] = point.failure.code if point.failure else None
     row["message"] = point.failure.message if point.failure else None
     row["key"] = point.key

@@ -86,7 +86,7 @@ def as_study(plans: Mapping[str, Plan]) -> StudyResult:
             "override": {key: values.get(key) for key in changed},
             "target": target_text(plan.target),
         }
-        points.append(PointResult(name=name, settings=settings, state=PointState.DONE, plan=plan))
+        points.append(PointResult(name=name, settings=settings, state=PointState.DONE, source=plan))
     flats = [dict(flat(point.settings)) for point in points]
     axes = tuple(key for key in flats[0] if any(f[key] != flats[0][key] for f in flats))
     digest_names = {f"network {i + 1}, SHA-256": d for i, d in enumerate(digests) if d}

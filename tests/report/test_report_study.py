@@ -48,7 +48,7 @@ def make_study(make_plan: Callable[..., Plan]) -> Callable[..., StudyResult]:
                     "target": {"max_nmse": nmse},
                 },
                 state=PointState.DONE,
-                plan=plan,
+                source=plan,
                 seconds=0.25,
                 attempts=1,
                 key="ab" * 32,
@@ -69,7 +69,7 @@ def make_study(make_plan: Callable[..., Plan]) -> Callable[..., StudyResult]:
 
 FAILED = {
     "state": PointState.FAILED,
-    "plan": None,
+    "source": None,
     "failure": Failure(code="crashed", message="The worker died. Log: /srv/jobs/17.log. Use fewer inputs.", attempts=3),
 }
 
@@ -93,7 +93,7 @@ def test_every_point_is_a_row_with_its_settings(make_study: Callable[..., StudyR
 def test_answer_counts_what_was_met_what_failed_and_what_waits(make_study: Callable[..., StudyResult]) -> None:
     end = replace(make_study(1, 1, 1).points[0].plan.termination, outcome=Outcome.INFEASIBLE)  # type: ignore[union-attr]
     plan = replace(make_study(1, 1, 1).points[0].plan, termination=end)  # type: ignore[type-var]
-    study = make_study(changes={0: FAILED, 1: {"state": PointState.RUNNING, "plan": None}, 2: {"plan": plan}})
+    study = make_study(changes={0: FAILED, 1: {"state": PointState.RUNNING, "source": None}, 2: {"source": plan}})
     page = plain(report_html(study))
     assert len(study.points) == 64
     assert "Targets met 61 of 64 1 out of reach, 1 failed, 1 not calculated yet" in page
