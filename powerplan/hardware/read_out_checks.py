@@ -106,6 +106,9 @@ def _check_divider(hardware: Hardware, check: Checker) -> None:
         check.fail(name, getattr(hardware, name), "not with read_out='divider': it has no amplifier", "Leave it out.")
     if hardware.shot_noise:
         check.fail("shot_noise", True, "False where read_out is 'divider'", "Use thermal_noise.")
+    if hardware.drift_compensation:
+        advice = "Leave it out: a divider's voltage falls less than its currents would."
+        check.fail("drift_compensation", True, "False where read_out is 'divider'", advice)
     if hardware.weight_mapping == "offset":
         allowed = "'differential' where read_out is 'divider'"
         check.fail("weight_mapping", "offset", allowed, "A divider's offset is not known: it depends on the inputs.")
