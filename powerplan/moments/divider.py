@@ -79,6 +79,7 @@ class Divider:
         relative: r, () or (G, n_in).
         row_noise: σ_V²/v_j² (G, n_in), or None.
         load: G_L [S].
+        devices: mean g/γ and variance s²/γ² of those of either side, (n_out, n_in).
     """
 
     map: ArrayMap
@@ -87,6 +88,7 @@ class Divider:
     relative: Tensor
     row_noise: Tensor | None
     load: float
+    devices: tuple[tuple[Tensor, Tensor], ...]
     sides: tuple[DividerSide, ...]
 
     @classmethod
@@ -148,6 +150,7 @@ class Divider:
             relative=relative,
             row_noise=row_noise,
             load=load,
+            devices=devices,
             sides=tuple(sides),
         )
 

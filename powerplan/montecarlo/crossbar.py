@@ -15,6 +15,10 @@ at every position p, with devices that are the same at all positions (``mapping=
 with an offset mapping there is one device, with target G_min + c_i r_j (W_ij + w), no minus side, and u_ij is
 w + G_min/(c_i r_j). Where biases are a row, the last x_pj is 1, the last W_ij is b_i, and nothing is added digitally.
 
+With passive loads every side of every row tile gives a voltage, y± = (1 + ε±) Σ_j G±_ij V_pj / D±, D± = G_L + (1 + ε±)
+Σ_j G±_ij, decoded as the current D̄± y±, D̄ that of the targets; sides are converted separately, with half of the noise
+each; G_L makes thermal noise like 1/R_f; array power is less by Σ_pti mean(D (y±)²).
+
 Devices are held as G_ij / (c_i r_j), in units of weight, so that the product with x is z itself and single
 precision never sees the scale of a conductance.
 """
@@ -95,20 +99,21 @@ class Crossbar:
         self._square_volts = (volts**2).to(device, dtype)
         #: row tiles whose columns are converted together: one after its own, or all of them if nothing is
         self._converted = [[t] for t in self._row_tiles] if hardware.converts_columns else [self._row_tiles]
+        #: sides of a column that are converted separately
+        self._sides_apart = 2 if hardware.read_out == "divider" and hardware.converts_columns else 1
+        tiles_in_one = len(self._converted[0]) / self._sides_apart
         self._read_std = (
-            (math.sqrt(len(self._converted[0])) * hardware.read_noise_std / (c * reference))
-            .mT.to(device, dtype)
-            .contiguous()
+            (math.sqrt(tiles_in_one) * hardware.read_noise_std / (c * reference)).mT.to(device, dtype).contiguous()
         )
         #: V_max/v_j, (G, 1, n), and L_i, (G, 1, o)
         self._row_limit = (hardware.voltage_max / volts).to(device, dtype)
         self._volts = volts.to(device, dtype)
         decode = c * reference
         if hardware.converts_columns:
-            self._column_limit = column_limits(hardware, scale, c, decode).mT.to(device, dtype)
+            self._column_limit = self._limits(target, scale, c, decode).to(device, dtype)
         feedback = feedback_resistances(hardware, scale, c, decode)
         self._blocks = [
-            _Block.of(hardware, target, unit, decode, feedback, part, dtype=dtype, device=device)
+            _Block.of(hardware, target, unit, decode, feedback, part, self._row_tiles, dtype=dtype, device=device)
             for part in _parts(groups, op.n_out // groups, n_in, len(sides))
         ]
         self.block_devices = max(block.shape.numel() for block in self._blocks)
@@ -124,10 +129,10 @@ class Crossbar:
         rows = reads * self.map.groups * self.map.n_in
         columns = reads * self.map.n_out
         gathered = rows if rows != batch * math.prod(self.map.input_shape) else 0
-        apart = columns * len(self._converted)
+        apart = columns * len(self._converted) * self._sides_apart
         noise = 2 * max(rows if self._has_row_noise else 0, apart if self.hardware.has_read_noise else 0)
         noise += 3 * apart * self.hardware.converts_columns + (rows + apart) * self.hardware.shot_noise
-        sides = 2 if self._has_amplifiers else 0
+        sides = 2 if self._has_amplifiers or self.hardware.read_out == "divider" else 0
         copies = 3 + (self.hardware.drift_compensation is True) + len(self._row_tiles) * (sides > 0)
         return copies * self.block_devices + gathered + noise + (1 + sides) * columns
 
@@ -246,8 +251,12 @@ class Crossbar:
         devices, start = block.program(streams, scratch)
         if hardware.column_gain_std:
             devices = self._with_column_gain(devices, streams, scratch)
-        tia = None
-        if not self._has_amplifiers:
+        more = None  # power beyond Σ G V²
+        batch = x.shape[2] // (self.positions // self._arrays)
+        if hardware.load_conductance is not None:
+            columns, drawn = self._divided(block, x, devices, hardware.load_conductance)
+            more = drawn.div_(-batch)
+        elif not self._has_amplifiers:
             difference = _over_sides(torch.sub, devices, scratch)
             if len(self._converted) == 1:
                 columns = _product(x, difference).unsqueeze(1)
@@ -262,9 +271,8 @@ class Crossbar:
                 sides.append(currents[0] - currents[1] if len(currents) == 2 else currents[0].clone())
                 squares += [current.square_().sum(2) for current in currents]
             columns = torch.stack(sides, 1) if len(self._converted) > 1 else sum(sides[1:], sides[0]).unsqueeze(1)
-            batch = x.shape[2] // (self.positions // self._arrays)
             total = sum(squares[1:], squares[0]).mul_(block.dissipation).flatten(1).sum(1)
-            tia = total.mul_((hardware.feedback_resistance or 1.0) / batch)
+            more = total.mul_((hardware.feedback_resistance or 1.0) / batch)
         # Sums over columns, not a matrix-vector product, which would round by the alignment of the draw in memory.
         pair = _over_sides(torch.add, devices, scratch)
         pair = torch.mul(pair, block.unit, out=scratch.values("pair", pair.shape))
@@ -275,7 +283,7 @@ class Crossbar:
         noise = None
         if hardware.thermal_noise or hardware.shot_noise:
             noise = self._read_variance(block, pair, None if volts is None else volts[:, block.groups])
-        return _Found(columns, noise, power if tia is None else power + tia, before, totals)
+        return _Found(columns, noise, power if more is None else power + more, before, totals)
 
     def _read_variance(self, block: _Block, conductance: torch.Tensor, volts: torch.Tensor | None) -> torch.Tensor:
         """Variance (D, C, g, R or 1, o) of thermal and shot noise for conductances (D, g, o, n), sides added up."""
@@ -291,7 +299,34 @@ class Crossbar:
                 if volts is not None:
                     total = total + shot_noise(hardware) * _product(volts[..., tile], here)
             variances.append(total / block.decode.unsqueeze(1) ** 2)
-        return torch.stack(variances, 1)
+        apart = self._sides_apart
+        return torch.stack(variances, 1).repeat_interleave(apart, 1).div_(apart)
+
+    def _divided(
+        self, block: _Block, x: torch.Tensor, devices: torch.Tensor, load: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Decoded columns (D, C, g, R, o) of passive loads, and Σ D y² over reads and columns [W] (D,)."""
+        unit = block.unit.expand(block.shape[1:])
+        columns, drawn = [], []
+        for k, tile in enumerate(self._row_tiles):
+            for side, held in enumerate(devices.unbind(1)):
+                total = (held[..., tile] * unit[..., tile]).sum(3).add_(load)  # D [S]
+                node = _product(x[..., tile], held[..., tile]).div_(total.unsqueeze(2))  # y/(c v̂)
+                drawn.append((node.square().sum(2) * total).mul_(block.decode**2).flatten(1).sum(1))
+                columns.append(node.mul_((-1) ** side * block.aimed[side, :, k].unsqueeze(1)))
+        if self._sides_apart == 2:
+            return torch.stack(columns, 1), sum(drawn[1:], drawn[0])
+        return sum(columns[1:], columns[0]).unsqueeze(1), sum(drawn[1:], drawn[0])
+
+    def _limits(
+        self, target: torch.Tensor, scale: FullScale | None, c: torch.Tensor, decode: torch.Tensor
+    ) -> torch.Tensor:
+        """L of every column, broadcasting to (C, 1, G, 1, o)."""
+        if self.hardware.read_out == "tia":
+            return column_limits(self.hardware, scale, c, decode).mT
+        aimed = _aimed(self.hardware, target, self._row_tiles).permute(2, 0, 1, 3).flatten(0, 1)  # (C, G, o)
+        assert self.hardware.adc_range is not None
+        return (self.hardware.adc_range * aimed / decode[..., 0]).unsqueeze(1).unsqueeze(3)
 
     def _with_column_gain(self, devices: torch.Tensor, streams: Streams, scratch: Scratch) -> torch.Tensor:
         """Devices (D, sides, g, o, n) whose physical columns, one per row tile, have each a gain of their own."""
@@ -319,7 +354,9 @@ class _Block:
         unit: c r [S per unit weight], broadcasts to (g, o, n).
         decode: c v̂ [S V], (g, o).
         dissipation: of an amplifier, (c v̂)² [A² per unit output²], times R_f where columns differ in it, (g, o).
-        load: conductance at the column beside the devices, 1/R_f where it is known, that makes noise too, (g, o) [S].
+        load: conductance at the column beside the devices, G_L or 1/R_f where it is known, that makes noise too,
+            (g, o) [S].
+        aimed: D̄ of every tile [S], its load and targets, (sides, g, T, o).
     """
 
     groups: slice
@@ -329,6 +366,7 @@ class _Block:
     decode: torch.Tensor
     dissipation: torch.Tensor
     load: torch.Tensor
+    aimed: torch.Tensor
     noisy: bool
 
     @classmethod
@@ -340,6 +378,7 @@ class _Block:
         decode: torch.Tensor,
         feedback: torch.Tensor | None,
         part: tuple[slice, slice],
+        tiles: list[slice],
         *,
         dtype: torch.dtype,
         device: torch.device,
@@ -348,7 +387,7 @@ class _Block:
         here = target[:, groups, columns].to(device)
         own = unit[groups, columns].to(device)
         factor = decode[groups, columns, 0].to(device, dtype)
-        dissipation, load = factor**2, torch.zeros_like(factor)
+        dissipation, load = factor**2, torch.full_like(factor, hardware.load_conductance or 0.0)
         if feedback is not None:
             resistance = feedback[groups, columns, 0].to(device)
             load = (1 / resistance).to(dtype)
@@ -362,6 +401,7 @@ class _Block:
             decode=factor,
             dissipation=dissipation,
             load=load,
+            aimed=_aimed(hardware, here, tiles).to(dtype),
             noisy=hardware.has_programming_noise,
         )
 
@@ -427,6 +467,11 @@ class Scratch:
         if buffer is None or buffer.numel() < size:
             buffer = self._buffers[name] = torch.empty(size, dtype=dtype, device=self._device)
         return buffer[:size].view(shape)
+
+
+def _aimed(hardware: Hardware, target: torch.Tensor, tiles: list[slice]) -> torch.Tensor:
+    """D̄ of the column of every tile [S], the load and targets (sides, g, o, n), (sides, g, T, o)."""
+    return torch.stack([target[..., tile].sum(3) for tile in tiles], 2) + (hardware.load_conductance or 0.0)
 
 
 def _over_sides(combine: Callable[..., torch.Tensor], devices: torch.Tensor, scratch: Scratch) -> torch.Tensor:
