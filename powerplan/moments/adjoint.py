@@ -26,8 +26,8 @@ from powerplan.network.graph import Network, Node
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Source:
-    """One noise source: its node, its kind ("programming", "read", "row", "column_gain" or "residual") and the
-    variance (B, K) it causes in every direction of the output."""
+    """One noise source: its node, its kind ("programming", "read", "row", "column_gain", "dac", "adc", "residual") and
+    the variance (B, K) it causes in every direction of the output."""
 
     node: str
     kind: str
@@ -37,7 +37,7 @@ class Source:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Adjoints:
     """Result of a sweep: sources and, if full, the covariance (B, K, K) of the directions and for every crossbar the
-    bias (B, K) that its shifted mean weights cause in them."""
+    bias (B, K) that its shifted mean weights and its converters cause in them."""
 
     sources: tuple[Source, ...]
     covariance: Tensor | None
@@ -88,13 +88,23 @@ def pulled_back(network: Network, trace: Trace, directions: Tensor) -> Iterator[
 
 
 def _pull(crossbar: CrossbarTrace, adjoint: Tensor) -> Tensor:
+    pulled = _pull_to_rows(crossbar, crossbar.before_columns(adjoint))
+    return pulled if crossbar.rows is None else pulled * crossbar.rows.slope.unsqueeze(1)
+
+
+def _pull_to_rows(crossbar: CrossbarTrace, adjoint: Tensor) -> Tensor:
+    """Adjoint of what drives the rows, from that of the output before its conversion."""
     map, weight = crossbar.moments.map, crossbar.moments.mean_weight
     return over_batch(lambda a: map.pull(a, weight), adjoint)
 
 
 def grouped_variance(moments: CrossbarMoments) -> Tensor:
     """Weight variances V by group, (G, o, n) or (G, o, 1)."""
-    given = moments.weight_variance
+    return by_group(moments, moments.weight_variance)
+
+
+def by_group(moments: CrossbarMoments, given: Tensor) -> Tensor:
+    """Variances that broadcast to (n_out, n_in) by group, (G, o, n) or (G, o, 1)."""
     variance = given.expand(moments.map.n_out, given.shape[-1] if given.dim() else 1)
     return variance.reshape(moments.map.groups, -1, variance.shape[-1])
 
@@ -117,6 +127,15 @@ class _Tally:
         """The sources of a crossbar with this adjoint (B or 1, K, *shape) of its output."""
         moments, injected = crossbar.moments, crossbar.injected
         shared = moments.is_shared
+        converts = crossbar.rows is not None or crossbar.columns is not None
+        if self.joint is not None and (converts or moments.mean_weight is not moments.crossbar.weight):
+            shift = crossbar.mean - moments.unshifted(crossbar.source_mean)
+            self.bias[name] = (adjoint.flatten(2) @ shift.flatten(1).unsqueeze(-1)).squeeze(-1)
+        if crossbar.columns is not None and crossbar.columns.residual is not None:
+            self.add(name, "adc", adjoint, crossbar.columns.residual)
+        adjoint = crossbar.before_columns(adjoint)
+        if crossbar.rows is not None and crossbar.rows.residual is not None:
+            self.add(name, "dac", _pull_to_rows(crossbar, adjoint), crossbar.rows.residual)
         if moments.hardware.has_programming_noise:
             if shared:
                 self._shared_programming(name, crossbar, adjoint)
@@ -132,9 +151,6 @@ class _Tally:
         if moments.has_row_noise:
             rows = self._columns(crossbar, adjoint) @ moments.map.matrices(moments.analog_weight)
             self.add(name, "row", rows, moments.row_noise.unsqueeze(1).expand(rows.shape[2:])[None])
-        if self.joint is not None and moments.mean_weight is not moments.crossbar.weight:
-            shift = crossbar.mean - moments.unshifted(crossbar.input_mean)
-            self.bias[name] = (adjoint.flatten(2) @ shift.flatten(1).unsqueeze(-1)).squeeze(-1)
 
     def digital(self, name: str, step: Linearized, adjoint: Tensor) -> None:
         """The residual of a digital operation."""
@@ -147,7 +163,9 @@ class _Tally:
         moments = crossbar.moments
         columns = self._columns(crossbar, adjoint).expand(self._batch, *(-1,) * 4)
         rows = moments.affine.patches(crossbar.input_mean).expand(self._batch, *(-1,) * 3)
-        variance = grouped_variance(moments)
+        parts = [
+            (*part.extended(columns, rows), by_group(moments, part.variance)) for part in moments.device_errors
+        ]
         # what differs from position to position: the variance of the inputs and the noise of the rows
         apart = moments.by_variance(crossbar.input_variance, moments.map)
         if name in self._coherence:
@@ -155,17 +173,17 @@ class _Tally:
         if moments.has_row_noise:
             apart = apart + moments.row_noise_through(moments.weight_variance)
         if self.joint is None:
-            together = shared_variance(columns, rows, variance)
+            together = sum(shared_variance(*part) for part in parts)
             self.sources.append(Source(node=name, kind="programming", variance=together + squares(adjoint, apart)))
         else:
-            joint = shared_covariance(columns, rows, variance)
+            joint = sum(shared_covariance(*part) for part in parts)
             self._add_joint(name, "programming", joint + _products(adjoint, apart))
 
     def _shared_gain(self, name: str, crossbar: CrossbarTrace, adjoint: Tensor) -> None:
         moments = crossbar.moments
         columns = self._columns(crossbar, adjoint)
         variance = (moments.compensation * moments.hardware.column_gain_std) ** 2
-        for currents in moments.currents(crossbar.input_mean, crossbar.input_variance):
+        for currents in moments.gain_errors(crossbar.input_mean, crossbar.input_variance):
             mean = moments.map.as_columns(currents.mean)
             apart = moments.map.as_columns(currents.square) - mean**2
             together = (columns * mean.unsqueeze(1)).sum(3).flatten(2)

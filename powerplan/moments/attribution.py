@@ -2,8 +2,8 @@
 
 The variance that a crossbar's own noise causes is its own. The residual variance of an activation belongs to
 the layers whose noise reached it, in proportion to their part of the variance there. Squared bias is shared in
-proportion to the squared output bias that each layer's shifted mean weights cause, or like the variance where
-nothing is shifted.
+proportion to the squared output bias that each layer's shifted mean weights and converters cause, or like the variance
+where nothing is shifted.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _variance_shares(network: Network, moments: Moments, index: dict[str, int]) 
         if node.op.is_crossbar:
             trace = moments.trace.crossbars[node.name]
             total = _by_input(trace.variance)
-            own = _by_input(trace.injected.total)
+            own = _by_input(trace.own_variance)
             own = np.where(arriving.any(1), own, total)
             share = np.minimum(np.divide(own, total, out=np.zeros_like(total), where=total > 0), 1)
             arriving = arriving * (1 - share)[:, None]

@@ -20,14 +20,29 @@ from torch import Tensor
 
 from powerplan.moments.adjoint import beyond_linear_part, grouped_variance, pulled_back, squares
 from powerplan.moments.rules.linearized import over_batch
-from powerplan.moments.shared import shared_variance
 from powerplan.moments.trace import CrossbarTrace, Trace
 from powerplan.network.graph import Network
+from powerplan.network.ops import CrossbarOp
 
 #: random combinations of the outputs of every input that coherence is pooled over
 _DIRECTIONS = 4
+#: most entries of the gradients formed at a time
+_BLOCK_ENTRIES = 1 << 22
+#: multiplications that coherence may take, roughly
+_MOST_WORK = 1 << 30
 #: nodes that cause less than this part of what all nodes cause keep 1: their ratio is rounding
 _LEAST_PART = 1e-6
+
+
+def enough_fields(network: Network, batch: int) -> int:
+    """Fields that coherence is found from: as many as its work allows, at least 16."""
+    shapes = network.shapes
+    work = sum(
+        node.op.matrix.size * node.op.reads(shapes[node.inputs[0]])
+        for node in network.crossbars
+        if isinstance(node.op, CrossbarOp)
+    )
+    return max(16, _MOST_WORK // (batch * _DIRECTIONS * work))
 
 
 def coherence_of(network: Network, trace: Trace, fields: Mapping[str, Tensor], *, seed: int) -> dict[str, Tensor]:
@@ -58,13 +73,19 @@ def coherence_of(network: Network, trace: Trace, fields: Mapping[str, Tensor], *
 
 def _of_inputs(crossbar: CrossbarTrace, adjoint: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:
     """What the errors of the inputs cause through the devices' errors, together and each by itself."""
-    moments = crossbar.moments
-    columns = over_batch(moments.map.columns, adjoint).expand(len(errors), *(-1,) * 4)
-    variance = grouped_variance(moments)
+    moments, map = crossbar.moments, crossbar.moments.map
+    adjoint = crossbar.before_columns(adjoint)
+    columns = over_batch(map.columns, adjoint).expand(len(errors), *(-1,) * 4)
+    directions, groups, positions, width = columns.shape[1:]
+    columns = columns.permute(0, 2, 1, 4, 3).reshape(len(errors), groups, -1, positions)
+    variance = grouped_variance(moments).view(groups, 1, width, 1, -1)
     total = errors.new_zeros(())
-    for error in errors.unbind(1):
-        total = total + shared_variance(columns, moments.map.patches(error), variance).sum()
-    apart = squares(adjoint, moments.by_variance(errors.square().mean(1), moments.map))
+    for some in errors.split(max(1, _BLOCK_ENTRIES // (columns[..., 0].numel() * map.n_in)), 1):
+        rows = over_batch(map.patches, some).permute(0, 2, 3, 1, 4)  # (B, G, P, R, n)
+        gradients = columns @ rows.flatten(3)
+        squared = gradients.square_().view(len(errors), groups, directions, width, *rows.shape[3:])
+        total = total + (squared.sum((0, 2, 4), keepdim=True) * variance).sum()
+    apart = squares(adjoint, moments.by_variance(errors.square().mean(1), map))
     return total / errors.shape[1], apart.sum()
 
 

@@ -21,12 +21,15 @@ by U. One device of each pair holds |W|, the other sits at G_min: statistics are
 With an offset mapping there is one device, G_ij = G_min + c_i r_j (W_ij + w), no minus side, and
 u_ij = w + G_min/(c_i r_j) is subtracted digitally, after α, with the digital inputs: it meets no row noise. For pairs
 u = 0.
+
+Columns that end in a passive load have moments of their own, :mod:`powerplan.moments.divider`: W̄ and V are then the ĝ
+and F of both sides, and V goes with variances of inputs only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -35,9 +38,12 @@ import torch
 from torch import Tensor
 
 from powerplan.hardware.devices import idle_device_moments, start_idle_mean
+from powerplan.hardware.full_scale import FullScale
 from powerplan.hardware.hardware import Hardware
 from powerplan.hardware.stored import stored
 from powerplan.hardware.tiling import row_tiles
+from powerplan.moments.divider import Divider
+from powerplan.moments.read_out import feedback_of, fluctuation
 from powerplan.moments.weights import weight_moments
 from powerplan.network.array_maps import ArrayMap, ConstantRowMap
 from powerplan.network.forward import crossbar_tensors, node_map
@@ -112,6 +118,51 @@ class Crossbar:
 _CONSTANTS: WeakKeyDictionary[Network, dict[tuple[object, ...], tuple[Crossbar, ...]]] = WeakKeyDictionary()
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DeviceErrors:
+    """Independent errors of devices: that of (i, j) moves column i by e_ij (x_j − r_j Σ_k h_ik x_k), k in j's tile.
+
+    Attributes:
+        variance: of e, broadcasts to (n_out, n_in).
+        node: h (n_out, n_in) of a divider's side; None = 0.
+        relative: r (G, n_in).
+        tiles: rows of every tile.
+    """
+
+    variance: Tensor
+    node: Tensor | None = None
+    relative: Tensor | None = None
+    tiles: tuple[slice, ...] = ()
+
+    def nodes(self, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Σ_k h_ik x_k (..., G, P, o) of every tile for values (..., G, P, n) at the rows; r there, else 0, (G, n)."""
+        if self.node is None or self.relative is None:
+            return
+        by_group = self.node.reshape(len(self.relative), -1, self.relative.shape[1])
+        for tile in self.tiles:
+            inside = torch.zeros_like(self.relative)
+            inside[:, tile] = self.relative[:, tile]
+            yield rows[..., tile] @ by_group[..., tile].mT, inside
+
+    def moved(self, rows: Tensor, drawn: Tensor) -> Tensor:
+        """What errors e (R, G, o, n) move the columns by, (B, R, G, P, o), for values (B, R or 1, G, P, n) at the rows."""
+        columns = rows @ drawn.mT
+        for node, inside in self.nodes(rows):
+            columns = columns - node * (drawn * inside.unsqueeze(1)).sum(-1).unsqueeze(-2)
+        return columns
+
+    def extended(self, adjoint: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Adjoints (B, K, G, P′, o) and rows (B, G, P′, n) with Σ_p A_pi x_pj = Σ_p A_pi (x_pj − r_j Σ_k h_ik x_pk).
+
+        One position more for every tile, in which the rows hold −r.
+        """
+        for node, inside in list(self.nodes(rows)):
+            moved = (adjoint[..., : node.shape[-2], :] * node.unsqueeze(1)).sum(3, keepdim=True)
+            adjoint = torch.cat([adjoint, moved], 3)
+            rows = torch.cat([rows, -inside.unsqueeze(1).expand(len(rows), -1, 1, -1)], 2)
+        return adjoint, rows
+
+
 class Injected(NamedTuple):
     """Error variance injected at the decoded outputs, each (B or 1, *shape) or None."""
 
@@ -127,7 +178,8 @@ class Injected(NamedTuple):
 
 
 class Currents(NamedTuple):
-    """Current of one side of one row tile's columns in units of the output: weights, mean and E[Y²], (B, *columns)."""
+    """Current (of a divider: voltage) of one side of one row tile's columns in units of the output: weights, mean and
+    E[Y²], (B, *columns)."""
 
     weight: Tensor
     mean: Tensor
@@ -147,6 +199,7 @@ class CrossbarMoments:
         weight_variance: V, broadcasts to (n_out, n_in).
         row_conductance: Σ_i (g⁺ + g⁻)_ij (G, n_in) [S].
         compensation: α ().
+        scale: of the columns, where the read-out depends on it.
     """
 
     crossbar: Crossbar
@@ -159,9 +212,18 @@ class CrossbarMoments:
     row_conductance: Tensor
     compensation: Tensor | float = 1.0
     subtracted: Tensor | float = 0.0
+    divider: Divider | None = None
+    scale: FullScale | None = None
 
     @classmethod
-    def at(cls, crossbar: Crossbar, hardware: Hardware, conductance: Tensor, voltage: Tensor) -> CrossbarMoments:
+    def at(
+        cls,
+        crossbar: Crossbar,
+        hardware: Hardware,
+        conductance: Tensor,
+        voltage: Tensor,
+        scale: FullScale | None = None,
+    ) -> CrossbarMoments:
         """The crossbar at conductance gain () or (n_out,) and voltage gain () or (G·n_in,)."""
         groups, n_in = crossbar.map.groups, crossbar.map.n_in
         c = conductance.unsqueeze(-1) if conductance.dim() else conductance
@@ -199,7 +261,7 @@ class CrossbarMoments:
                 held = held * r
                 variance = variance / r.repeat_interleave(size, 0) ** 2
             held = held + size * hardware.conductance_min
-        return cls(
+        made = cls(
             crossbar=crossbar,
             hardware=hardware,
             c=c,
@@ -210,7 +272,24 @@ class CrossbarMoments:
             row_conductance=held + idle,
             compensation=compensation,
             subtracted=subtracted,
+            scale=scale,
         )
+        return made if hardware.read_out == "tia" else made._divided()
+
+    def _divided(self) -> CrossbarMoments:
+        """The same devices in columns that end in a passive load."""
+        idle = self.hardware.conductance_min / self.gain
+        divider = Divider.of(
+            self.hardware,
+            (self.map, self.affine),
+            row_tiles(self.map.n_in, self.hardware.array_rows),
+            self.device_sides(),
+            tuple(idle + (sign * self.crossbar.weight).clamp(min=0) for sign in (1, -1)),
+            self.c,
+            self.decode_v / self.v,
+            self.row_noise if self.has_row_noise else None,
+        )
+        return replace(self, mean_weight=divider.mean_weight, weight_variance=divider.through, divider=divider)
 
     @property
     def map(self) -> ArrayMap:
@@ -221,6 +300,24 @@ class CrossbarMoments:
     def is_shared(self) -> bool:
         """True if one array serves several positions: their errors come from the same devices."""
         return self.map.positions > 1 and self.hardware.mapping == "shared"
+
+    @property
+    def device_errors(self) -> tuple[DeviceErrors, ...]:
+        """The errors of the devices, in parts that are independent."""
+        if self.divider is None:
+            return (DeviceErrors(variance=self.weight_variance),)
+        relative = self.divider.relative.expand(self.map.groups, self.map.n_in)
+        return tuple(
+            DeviceErrors(variance=side.variance, node=side.node, relative=relative, tiles=self.divider.tiles)
+            for side in self.divider.sides
+        )
+
+    @property
+    def gain(self) -> Tensor:
+        """γ = c r, () or (n_out, 1) or (n_out, n_in) [S per unit weight]."""
+        if not self.v.dim():
+            return self.c
+        return self.c * (self.decode_v / self.v).repeat_interleave(self.map.n_out // self.map.groups, 0)
 
     @property
     def has_row_noise(self) -> bool:
@@ -261,6 +358,10 @@ class CrossbarMoments:
         full = self.map.matrices(weight.expand(self.map.n_out, self.map.n_in))
         return self._everywhere((full * self.row_noise.unsqueeze(1)).sum(-1).reshape(-1))
 
+    def per_column(self, quantity: Tensor) -> Tensor:
+        """A quantity of the layer () or of its columns (n_out, 1) as (n_out,)."""
+        return quantity.reshape(-1).expand(self.map.n_out)
+
     def _everywhere(self, per_column: Tensor) -> Tensor:
         """The value (1, *shape) whose columns hold a quantity (n_out,) at every position."""
         columns = self.map.per_column(per_column).expand(-1, self.map.positions, -1)
@@ -268,18 +369,24 @@ class CrossbarMoments:
 
     def injected(self, mean: Tensor, variance: Tensor) -> Injected:
         """Error variance injected for inputs of these moments, each (B, *input_shape)."""
-        programming = self.by_variance(mean * mean + variance, self.affine)
-        if self.has_row_noise:
-            programming = programming + self.row_noise_through(self.weight_variance)
+        if self.divider is not None:
+            nodes = torch.stack([node.devices for node in self.divider.nodes(mean, variance)])
+            programming = self.map.gather_columns(nodes.sum(0))
+        else:
+            programming = self.by_variance(mean * mean + variance, self.affine)
+            if self.has_row_noise:
+                programming = programming + self.row_noise_through(self.weight_variance)
         read = column_gain = None
         if self.hardware.read_noise_std:
             tiles = len(row_tiles(self.map.n_in, self.hardware.array_rows))
-            read = self._everywhere(
-                tiles
-                * ((self.hardware.read_noise_std / (self.c * self.decode_v)) ** 2).reshape(-1).expand(self.map.n_out)
-            )
+            constant = tiles * (self.compensation * self.hardware.read_noise_std / (self.c * self.decode_v)) ** 2
+            read = self._everywhere(self.per_column(constant))
+        fluctuating = fluctuation(self, mean, variance)
+        if fluctuating is not None:
+            fluctuating = self.map.gather_columns(fluctuating)
+            read = fluctuating if read is None else read + fluctuating
         if self.hardware.column_gain_std:
-            squares = [currents.square for currents in self.currents(mean, variance)]
+            squares = [currents.square for currents in self.gain_errors(mean, variance)]
             total = torch.stack(squares).sum(0)
             column_gain = (self.compensation * self.hardware.column_gain_std) ** 2 * self.map.gather_columns(total)
         return Injected(programming=programming, read=read, column_gain=column_gain)
@@ -291,7 +398,11 @@ class CrossbarMoments:
             mean, variance: (B, *input_shape) of the inputs.
             covariance: (B, n, n) of the inputs of a single position; None = independent inputs.
         """
-        sides = self._sides()
+        if self.divider is not None:
+            for node in self.divider.nodes(mean, variance, covariance):
+                yield Currents(node.side.weight, node.mean, node.mean**2 + node.devices + node.inputs)
+            return
+        sides = self.device_sides()
         for tile in row_tiles(self.map.n_in, self.hardware.array_rows):
             inside = torch.zeros_like(self.mean_weight[0])
             inside[tile] = 1
@@ -310,17 +421,25 @@ class CrossbarMoments:
                     square = square + self.map.columns_view((full * self.row_noise.unsqueeze(1)).sum(-1).reshape(-1))
                 yield Currents(g, first, square)
 
-    def _sides(self) -> tuple[tuple[Tensor, Tensor], ...]:
+    def gain_errors(self, mean: Tensor, variance: Tensor) -> Iterator[Currents]:
+        """What a relative gain error of every physical column moves the output by; arguments as :meth:`currents`."""
+        if self.divider is None:
+            yield from self.currents(mean, variance)
+            return
+        for node in self.divider.nodes(mean, variance):
+            part = self.divider.sensitivity(node)
+            square = node.mean**2 + node.devices + node.inputs
+            yield Currents(node.side.weight, part * node.mean, part**2 * square)
+
+    def device_sides(self) -> tuple[tuple[Tensor, Tensor], ...]:
         """Mean g/(c r) and variance s²/(c r)² of the devices on each side, in units of the weight, (n_out, n_in)."""
+        if self.divider is not None:
+            return self.divider.devices
         mean = self.analog_weight / self.compensation
         if self.hardware.devices_per_weight == 1:
             return ((mean, (self.weight_variance / self.compensation**2).expand_as(mean)),)
         idle, idle_variance = idle_device_moments(self.hardware)
-        gain = (
-            self.c
-            if not self.v.dim()
-            else self.c * (self.decode_v / self.v).repeat_interleave(self.map.n_out // self.map.groups, 0)
-        )
+        gain = self.gain
         # variance of the device that holds |W|, beyond that of an idle one
         spread = self.weight_variance * (gain / self.compensation) ** 2 - 2 * idle_variance
         return tuple(
@@ -332,19 +451,28 @@ class CrossbarMoments:
         )
 
     def array_power(self, mean: Tensor, variance: Tensor) -> Tensor:
-        """Power dissipated in the devices [W], mean over the batch, for inputs of these moments (B, *input_shape)."""
+        """Power dissipated in the devices, and the loads of a divider [W], mean over the batch.
+
+        Args:
+            mean, variance: (B, *input_shape) of the inputs.
+        """
         drive = self.affine.row_sums((mean * mean + variance).mean(0, keepdim=True))
         if self.has_row_noise:
             drive = drive + self.map.positions * self.row_noise
-        return (self.v * self.v * drive * self.row_conductance).sum()
+        power = (self.v * self.v * drive * self.row_conductance).sum()
+        if self.divider is not None:
+            c = self.c.reshape(-1).expand(self.map.n_out)
+            for node in self.divider.nodes(mean, variance):
+                power = power - self.decode_v**2 * self.divider.drawn_from(node, c).sum() / len(mean)
+        return power
 
     def tia_power(self, mean: Tensor, variance: Tensor, covariance: Tensor | None = None) -> Tensor:
         """Power dissipated in the TIA feedback [W], mean over the batch; arguments as for :meth:`currents`."""
-        resistance = self.hardware.feedback_resistance
+        resistance = feedback_of(self)
         total = torch.zeros((), dtype=mean.dtype, device=mean.device)
         if resistance is None:
             return total
-        scale = self.map.columns_view((self.c * self.decode_v).reshape(-1).expand(self.map.n_out)) ** 2
+        scale = self.map.columns_view(self.per_column(self.c * self.decode_v) ** 2 * resistance)
         for currents in self.currents(mean, variance, covariance):
             total = total + (scale * currents.square).sum()
-        return resistance * (1 + self.hardware.column_gain_std**2) * total / mean.shape[0]
+        return (1 + self.hardware.column_gain_std**2) * total / mean.shape[0]

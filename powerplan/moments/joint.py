@@ -24,10 +24,11 @@ from torch import Tensor
 
 from powerplan.errors import InvalidInput
 from powerplan.moments.crossbar import CrossbarMoments
+from powerplan.moments.read_out import Conversion, convert_rows
 from powerplan.moments.rules import Linearized, beyond_linear
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.rules.maxima import correlation_of_means, linearize_joint, window_average
-from powerplan.moments.trace import CrossbarTrace, Trace
+from powerplan.moments.trace import CrossbarTrace, Trace, crossbar_variance
 from powerplan.network.array_maps import ArrayMap
 from powerplan.network.digital import digital
 from powerplan.network.graph import INPUT, Network, Node
@@ -172,6 +173,44 @@ def _window_correlation(op: MaxPool | AdaptiveMaxPool, variance: Tensor, covaria
 
 
 def _crossbar(moments: CrossbarMoments, values: _Values, source: str, name: str) -> CrossbarTrace:
+    """A crossbar with its converters, each a step of its own."""
+    exact = values.block(source, source) is None
+    rows = convert_rows(moments, values.means[source], values.variance(source), exact=exact)
+    driven, analog = source, name
+    if rows is not None:
+        driven = f"{name} (rows)"
+        _converted(values, source, driven, rows)
+    if moments.hardware.converts_columns:
+        analog = f"{name} (columns)"
+    made = replace(_analog(moments, values, driven, analog), rows=rows)
+    if rows is not None:
+        values.drop(driven)
+    if analog == name:
+        return made
+    independent = crossbar_variance(moments, made.injected, made.input_variance, exact_input=exact)
+    made = replace(made, variance=independent).converted(made.mean, made.variance)
+    assert made.columns is not None
+    covariance = _converted(values, analog, name, made.columns)
+    values.drop(analog)
+    return replace(made, covariance=covariance)
+
+
+def _converted(values: _Values, source: str, name: str, conversion: Conversion) -> Tensor | None:
+    """A value behind converters, and its covariance."""
+    slope = conversion.slope
+
+    def push(perturbation: Tensor) -> Tensor:
+        return perturbation * slope.unsqueeze(1)
+
+    cross, own = values.covariances_after((source,), push)
+    if conversion.residual is not None:
+        added = torch.diag_embed(conversion.residual.flatten(1))
+        own = added if own is None else own + added
+    values.add(name, values.means[source] + conversion.shift, cross, own)
+    return own
+
+
+def _analog(moments: CrossbarMoments, values: _Values, source: str, name: str) -> CrossbarTrace:
     mean, variance = values.means[source], values.variance(source)
     map, weight = moments.map, moments.mean_weight
 

@@ -34,6 +34,7 @@ from torch import Tensor
 from powerplan.gaussian import positive_std
 from powerplan.moments.coherence import coherence_of
 from powerplan.moments.crossbar import CrossbarMoments
+from powerplan.moments.read_out import Conversion
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.rules.maxima import linearize_joint, window_correlation
 from powerplan.moments.trace import CrossbarTrace, crossbar_step, mean_field
@@ -221,15 +222,27 @@ class _Fields:
         spread = step.variance
         passed = None
         if not exact:
+            error = self._converted(error, step.rows)
             passed = over_batch(lambda x: moments.map.apply(x, moments.mean_weight), error)
-            own = spread - moments.map.apply(variance, moments.mean_weight * moments.mean_weight)
+            own = spread - moments.map.apply(step.input_variance, moments.mean_weight * moments.mean_weight)
             self.factors[node.name] = _ratio(passed.square().mean(1) + own, spread)
             spread = spread * self.factors[node.name]
             if moments.is_shared and keep:
                 self.kept[node.name] = error[:, :keep].expand(len(self._inputs), -1, *error.shape[2:])
         made = _crossbar_fields(step, error, passed, self._fields, self._generator)
         made = made * _ratio(spread, made.square().mean(1)).sqrt().unsqueeze(1)
-        self.values[node.name] = step.mean, spread, made
+        step = step.converted(step.mean, spread)
+        self.values[node.name] = step.mean, step.variance, self._converted(made, step.columns)
+
+    def _converted(self, error: Tensor, conversion: Conversion | None) -> Tensor:
+        """Fields behind converters."""
+        if conversion is None:
+            return error
+        error = error * conversion.slope.unsqueeze(1)
+        if conversion.residual is None:
+            return error
+        shape = (len(self._inputs), self._fields, *error.shape[2:])
+        return error + conversion.residual.sqrt().unsqueeze(1) * _normals(shape, self._generator, error)
 
     def digital(self, node: Node, *, keep: int) -> None:
         """A digital operation with noise in one of its inputs."""
@@ -283,7 +296,6 @@ def _crossbar_fields(
         return made
     if injected.column_gain is not None:
         made = made + _gain_fields(step, fields, generator)
-    spread = moments.weight_variance.sqrt().expand(map.n_out, map.n_in)
     rows = moments.affine.patches(step.input_mean).unsqueeze(1)  # (B, 1, G, P, n)
     block = max(1, _BLOCK_ENTRIES // (len(made) * map.groups * map.positions * map.n_in))
     for low in range(0, fields, block):
@@ -292,9 +304,11 @@ def _crossbar_fields(
         arriving = rows
         if passed is not None:
             arriving = rows + over_batch(map.patches, error[:, some])
-        drawn = spread * _normals((count, *spread.shape), generator, spread)
-        columns = arriving @ drawn.reshape(count, map.groups, -1, map.n_in).mT
-        made[:, some] += over_batch(map.gather, columns)
+        for part in moments.device_errors:
+            spread = part.variance.sqrt().expand(map.n_out, map.n_in)
+            drawn = spread * _normals((count, *spread.shape), generator, spread)
+            columns = part.moved(arriving, drawn.reshape(count, map.groups, -1, map.n_in))
+            made[:, some] += over_batch(map.gather, columns)
     return made
 
 
@@ -302,7 +316,7 @@ def _gain_fields(step: CrossbarTrace, fields: int, generator: torch.Generator) -
     """Fields of the gain errors of physical columns, the same at all positions that they serve."""
     moments = step.moments
     made = torch.zeros_like(step.mean).unsqueeze(1)
-    for currents in moments.currents(step.input_mean, step.input_variance):
+    for currents in moments.gain_errors(step.input_mean, step.input_variance):
         first = moments.map.as_columns(currents.mean).unsqueeze(1)  # (B, 1, G, P, o)
         second = moments.map.as_columns(currents.square).unsqueeze(1)
         gain = _normals((1, fields, *first.shape[2:3], 1, *first.shape[4:]), generator, first)

@@ -157,6 +157,7 @@ class _Part:
     amounts: tuple[np.ndarray, np.ndarray]
     array_power: Tensor
     tia_power: Tensor
+    converter_power: Tensor
     layers: tuple[LayerMoments, ...]
     first_order: tuple[str, ...]
 
@@ -181,6 +182,7 @@ class _Part:
             amounts=error_amounts(predictor.network, moments),
             array_power=moments.array_power.double(),
             tia_power=moments.tia_power.double(),
+            converter_power=moments.converter_power.double(),
             layers=tuple(_layers(predictor, moments, size)),
             first_order=tuple(name for name, step in trace.digital.items() if step.first_order),
         )
@@ -205,7 +207,8 @@ def _assemble(predictor: Predictor, parts: Sequence[_Part]) -> Prediction:
         by_layer *= mse / by_layer.sum()
     array = _mean([p.array_power.cpu().numpy() for p in parts], parts)
     tia = _mean([p.tia_power.cpu().numpy() for p in parts], parts)
-    power = array + tia
+    converters = _mean([p.converter_power.cpu().numpy() for p in parts], parts)
+    power = array + tia + converters
     signal = predictor.signal_power
     covariances = [p.covariance for p in parts if p.covariance is not None]
     return Prediction(
@@ -221,6 +224,7 @@ def _assemble(predictor: Predictor, parts: Sequence[_Part]) -> Prediction:
         power_by_layer=_frozen(power),
         array_power_by_layer=_frozen(array),
         tia_power_by_layer=_frozen(tia),
+        converter_power_by_layer=_frozen(converters),
         energy=float(power.sum()) * hardware.read_time,
         layer_names=network.layer_names,
         ideal_output=_frozen(predictor.ideal),

@@ -48,6 +48,7 @@ class Prediction:
         power_by_layer: (L,) [W].
         array_power_by_layer: (L,) [W], dissipated in the devices.
         tia_power_by_layer: (L,) [W], dissipated in the TIA feedback; zero if not counted.
+        converter_power_by_layer: (L,) [W], of the converters of rows and columns; zero if they have no energy.
         energy: energy of one inference [J] = power × read time.
         layer_names: (L,) names of the crossbar layers.
         ideal_output: (B, K) y*; None in a prediction read back from a plan file.
@@ -71,6 +72,7 @@ class Prediction:
     power_by_layer: np.ndarray
     array_power_by_layer: np.ndarray
     tia_power_by_layer: np.ndarray
+    converter_power_by_layer: np.ndarray
     energy: float
     layer_names: tuple[str, ...]
     ideal_output: np.ndarray | None = None

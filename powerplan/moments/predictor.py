@@ -14,8 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from powerplan.hardware.conversions import converter_power
+from powerplan.hardware.full_scale import FullScale, full_scales
 from powerplan.hardware.gains import Gains
 from powerplan.hardware.hardware import Hardware
+from powerplan.moments import coherence
 from powerplan.moments.adjoint import Source, sweep
 from powerplan.moments.crossbar import Crossbar, CrossbarMoments
 from powerplan.moments.joint import full_covariance, joint_entries
@@ -45,7 +48,7 @@ class Moments:
         covariance: (B, K, K), or None if not asked for or of random combinations.
         sources: output variance by noise source; with ``linearized`` they sum to ``variance``.
         bias_by_layer: (L,) mean squared output bias caused by each layer's shifted mean weights; zero if not asked for.
-        array_power, tia_power: (L,) [W].
+        array_power, tia_power, converter_power: (L,) [W].
         trace: the forward pass.
     """
 
@@ -56,6 +59,7 @@ class Moments:
     bias_by_layer: Tensor
     array_power: Tensor
     tia_power: Tensor
+    converter_power: Tensor
     trace: Trace
 
 
@@ -75,6 +79,8 @@ class Predictor:
         fields: random fields that correct marginal moments, 0 = none; see :mod:`powerplan.moments.marginals`.
         seed: of combinations and fields.
         corrections: of marginal moments and of what is taken as independent.
+        scales: of the columns of every crossbar, None where the read-out does not depend on it.
+        converter_power: of every crossbar (L,) [W].
     """
 
     original: Network
@@ -86,6 +92,8 @@ class Predictor:
     ideal: Tensor
     is_exact: bool
     directions: Tensor
+    scales: tuple[FullScale | None, ...]
+    converter_power: Tensor
     memory_limit: int = MEMORY_LIMIT
     fields: int = 0
     seed: int = 0
@@ -135,6 +143,8 @@ class Predictor:
             ideal=ideal_pass(network, inputs, device=device).output.to(device),
             is_exact=not combinations,
             directions=_directions(len(inputs), outputs, combinations, seed).to(device, dtype),
+            scales=full_scales(original, hardware, inputs),
+            converter_power=torch.as_tensor(converter_power(original, hardware)).to(device, dtype),
             memory_limit=memory_limit,
         )
 
@@ -155,8 +165,8 @@ class Predictor:
     def program(self, conductance: Sequence[Tensor], voltage: Sequence[Tensor]) -> list[CrossbarMoments]:
         """The crossbars at given gains: what does not depend on the inputs."""
         return [
-            CrossbarMoments.at(crossbar, self.hardware, c.to(self.inputs), v.to(self.inputs))
-            for crossbar, c, v in zip(self.crossbars, conductance, voltage, strict=True)
+            CrossbarMoments.at(crossbar, self.hardware, c.to(self.inputs), v.to(self.inputs), scale)
+            for crossbar, c, v, scale in zip(self.crossbars, conductance, voltage, self.scales, strict=True)
         ]
 
     def corrected(self, programmed: Sequence[CrossbarMoments]) -> Predictor:
@@ -173,7 +183,7 @@ class Predictor:
         fields = min(self.fields, few, max(2, room // (_FIELD_TENSORS * max(entries))))
         pooled = min(len(self.inputs), max(1, _FIELD_ENTRIES // (fields * sum(entries))))
         step = min(pooled, max(1, room // (fields * _FIELD_TENSORS * max(entries))))
-        kept = min(fields, _MOST_KEPT, max(1, room // (8 * step * sum(entries))))
+        kept = min(fields, coherence.enough_fields(self.network, step), max(1, room // (8 * step * sum(entries))))
         found: list[tuple[int, Corrections]] = []
         for low in range(0, pooled, step):
             group = self.inputs[low : min(low + step, pooled)]
@@ -232,6 +242,7 @@ class Predictor:
             ),
             array_power=torch.stack([layer.array_power for layer in layers]),
             tia_power=torch.stack([layer.tia_power for layer in layers]),
+            converter_power=self.converter_power,
             trace=trace,
         )
 
@@ -241,8 +252,6 @@ _FIELD_TENSORS = 8
 #: entries of all values, fields and inputs together, beyond which there are fewer fields, then fewer inputs
 _FIELD_ENTRIES = 1 << 27
 _FEW_FIELDS = 64
-#: fields from which coherence is found
-_MOST_KEPT = 16
 #: tensors of the size of a value kept for every node of a traced network, about
 _KEPT_TENSORS = 5
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from powerplan.moments.crossbar import CrossbarMoments, Injected
+from powerplan.moments.read_out import Conversion, convert_columns, convert_rows
 from powerplan.moments.rules import Linearized
 from powerplan.moments.rules.maxima import linearize_joint
 from powerplan.network.graph import INPUT, Network
@@ -21,8 +22,15 @@ from powerplan.network.graph import INPUT, Network
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CrossbarTrace:
-    """What one crossbar did: moments of its input (B, *input_shape) and output (B, *shape), injected variances,
-    power [W]."""
+    """What one crossbar did.
+
+    Attributes:
+        input_mean, input_variance: of what drives its rows, (B, *input_shape).
+        mean, variance: of its output (B, *shape).
+        injected: variances that it adds to its output before the columns are converted.
+        array_power, tia_power: [W].
+        rows, columns: what their converters do, None without any.
+    """
 
     moments: CrossbarMoments
     input_mean: Tensor
@@ -33,6 +41,37 @@ class CrossbarTrace:
     injected: Injected
     array_power: Tensor
     tia_power: Tensor
+    rows: Conversion | None = None
+    columns: Conversion | None = None
+
+    @property
+    def source_mean(self) -> Tensor:
+        """Mean of the input before its conversion, (B, *input_shape)."""
+        return self.input_mean if self.rows is None else self.input_mean - self.rows.shift
+
+    @property
+    def own_variance(self) -> Tensor:
+        """Variance of the output that arises here, conversions included, (B, *shape)."""
+        weight = self.moments.mean_weight
+        own = self.injected.total
+        if self.rows is not None and self.rows.residual is not None:
+            own = own + self.moments.map.apply(self.rows.residual, weight * weight)
+        return own if self.columns is None else self.columns.variance(own)
+
+    def before_columns(self, adjoint: Tensor) -> Tensor:
+        """Adjoint (B, K, *shape) of the output before its conversion, from that of the output."""
+        return adjoint if self.columns is None else adjoint * self.columns.slope.unsqueeze(1)
+
+    def converted(self, mean: Tensor, variance: Tensor) -> CrossbarTrace:
+        """The step of an analog output, whose moments (B, *shape) may have been corrected, with columns converted."""
+        made = replace(self, mean=mean, variance=variance)
+        if not self.moments.hardware.converts_columns:
+            return made
+        plain = torch.where(self.variance > 0, self.variance, torch.ones_like(self.variance))
+        factor = torch.where(self.variance > 0, variance / plain, torch.ones_like(plain))
+        columns = convert_columns(self.moments, self.input_mean, self.input_variance, factor)
+        assert columns is not None
+        return replace(made, mean=mean + columns.shift, variance=columns.variance(variance), columns=columns)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,9 +106,8 @@ def mean_field(
         if node.op.is_crossbar:
             ((mean, variance),) = arriving
             step = crossbar_step(known[node.name], mean, variance, exact_input=node.inputs[0] not in network.noisy)
-            mean, variance = correct(node.name, step.mean, step.variance)
-            arrays[node.name] = replace(step, mean=mean, variance=variance)
-            values[node.name] = (mean, variance)
+            arrays[node.name] = step = step.converted(*correct(node.name, step.mean, step.variance))
+            values[node.name] = (step.mean, step.variance)
         else:
             digital[node.name] = made = linearize_joint(
                 node.op, [m for m, _ in arriving], [v for _, v in arriving], correlations.get(node.name)
@@ -90,21 +128,30 @@ def mean_field(
 
 
 def crossbar_step(moments: CrossbarMoments, mean: Tensor, variance: Tensor, *, exact_input: bool) -> CrossbarTrace:
-    """A crossbar for independent inputs of these moments, each (B, *input_shape)."""
+    """A crossbar for independent inputs of these moments, each (B, *input_shape), before its columns are converted."""
+    rows = convert_rows(moments, mean, variance, exact=exact_input)
+    if rows is not None:
+        mean, variance = mean + rows.shift, variance if exact_input else rows.variance(variance)
     injected = moments.injected(mean, variance)
-    spread = injected.total
-    if not exact_input:
-        spread = spread + moments.map.apply(variance, moments.mean_weight * moments.mean_weight)
-    if moments.has_row_noise:
-        spread = spread + moments.row_noise_through(moments.analog_weight**2)
     return CrossbarTrace(
         moments=moments,
         input_mean=mean,
         input_variance=variance,
         mean=moments.mean(mean),
-        variance=spread,
+        variance=crossbar_variance(moments, injected, variance, exact_input=exact_input),
         covariance=None,
         injected=injected,
         array_power=moments.array_power(mean, variance),
         tia_power=moments.tia_power(mean, variance),
+        rows=rows,
     )
+
+
+def crossbar_variance(moments: CrossbarMoments, injected: Injected, variance: Tensor, *, exact_input: bool) -> Tensor:
+    """Variance (B, *shape) of the output before its conversion, for independent inputs of this variance."""
+    spread = injected.total
+    if not exact_input:
+        spread = spread + moments.map.apply(variance, moments.mean_weight * moments.mean_weight)
+    if moments.has_row_noise:
+        spread = spread + moments.row_noise_through(moments.analog_weight**2)
+    return spread

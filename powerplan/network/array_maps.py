@@ -70,6 +70,10 @@ class ArrayMap(ABC):
         """The value (N, *output_shape) made of what ``apply_columns`` gives."""
         return columns
 
+    def spread_columns(self, value: Tensor) -> Tensor:
+        """Transpose of ``gather_columns``: the columns hold what the entries of the value do that they are added to."""
+        return value
+
     def as_columns(self, columns: Tensor) -> Tensor:
         """(N, G, P, o) of what ``apply_columns`` gives."""
         return self.columns(columns)
@@ -94,6 +98,12 @@ class ArrayMap(ABC):
     def per_column(self, vector: Tensor) -> Tensor:
         """A quantity of every column (n_out,) as (G, 1, o): broadcasts against columns."""
         return vector.reshape(self.groups, 1, -1)
+
+    def by_input(self, per_row: Tensor) -> Tensor:
+        """A positive quantity of every row (G, n) as one of every input, broadcasting to (B, *input_shape); its
+        geometric mean where an input drives several rows."""
+        by_channel = per_row.reshape(self.input_shape[0], -1).log().mean(1).exp()
+        return by_channel.reshape(-1, *(1,) * (len(self.input_shape) - 1))
 
     def matrices(self, weight: Tensor) -> Tensor:
         """(G, o, n) of a weight (n_out, n_in)."""
@@ -120,6 +130,9 @@ class LinearMap(ArrayMap):
 
     def apply_uniform(self, x: Tensor, per_column: Tensor) -> Tensor:
         return x.sum(-1, keepdim=True) * per_column
+
+    def by_input(self, per_row: Tensor) -> Tensor:
+        return per_row[0]
 
     @property
     def _bias_view(self) -> tuple[int, ...]:
@@ -272,6 +285,9 @@ class ConvTransposeMap(_ConvolutionMap):
     def gather_columns(self, columns: Tensor) -> Tensor:
         return self.gather(columns)
 
+    def spread_columns(self, value: Tensor) -> Tensor:
+        return self.columns(value)
+
     def as_columns(self, columns: Tensor) -> Tensor:
         return columns
 
@@ -324,6 +340,9 @@ class ConstantRowMap(ArrayMap):
 
     def row_sums(self, x: Tensor) -> Tensor:
         return F.pad(self._inner.row_sums(x), (0, 1), value=self._constant * len(x) * self.positions)
+
+    def by_input(self, per_row: Tensor) -> Tensor:
+        return self._inner.by_input(per_row[:, :-1])
 
     def _with_constant(self, value: Tensor, last: Tensor) -> Tensor:
         return self._inner.add_bias(value, self._constant * last) if self._constant else value

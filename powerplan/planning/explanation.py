@@ -49,6 +49,9 @@ _LOWERED = (
     "column_gain_std",
     "device_gain_std",
     "feedback_resistance",
+    "bandwidth",
+    "dac_energy",
+    "adc_energy",
 )
 
 

@@ -68,10 +68,14 @@ class Power:
     needs_covariance = False
 
     def terms(self, predictor: Predictor, moments: Moments, part: slice) -> Tensor:
-        """Array power of every layer, then TIA power if it is counted."""
-        if predictor.hardware.feedback_resistance is None:
-            return moments.array_power
-        return torch.cat([moments.array_power, moments.tia_power])
+        """Array power of every layer, then TIA power and that of converters if they are counted."""
+        hardware = predictor.hardware
+        parts = [moments.array_power]
+        if hardware.feedback_resistance is not None or hardware.feedback_tracking:
+            parts.append(moments.tia_power)
+        if hardware.dac_energy or hardware.adc_energy:
+            parts.append(moments.converter_power)
+        return torch.cat(parts)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

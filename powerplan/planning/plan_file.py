@@ -161,7 +161,7 @@ def _prediction_to_dict(prediction: Prediction) -> dict[str, Any]:
         "method": prediction.method,
         **{name: _number(getattr(prediction, name)) for name in _NUMBERS},
         "mse_standard_error": _number(prediction.mse_standard_error),
-        **{name: getattr(prediction, name).tolist() for name in _ARRAYS},
+        **{name: getattr(prediction, name).tolist() for name in (*_ARRAYS, "converter_power_by_layer")},
         "layer_names": list(prediction.layer_names),
         "first_order": list(prediction.first_order),
     }
@@ -169,7 +169,10 @@ def _prediction_to_dict(prediction: Prediction) -> dict[str, Any]:
 
 def _prediction(p: Mapping[str, Any]) -> Prediction:
     numbers: dict[str, Any] = {name: math.nan if p[name] is None else float(p[name]) for name in _NUMBERS}
+    # files of plans made before converters had a power lack it
+    none = [0.0] * len(p["layer_names"])
     arrays: dict[str, Any] = {name: _array(p[name]) for name in _ARRAYS}
+    arrays["converter_power_by_layer"] = _array(p.get("converter_power_by_layer", none))
     return Prediction(
         method=p["method"],
         **numbers,

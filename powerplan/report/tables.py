@@ -235,7 +235,9 @@ def prediction_table(prediction: Prediction, *, gains: Gains | None = None, accu
         gains: adds the gains of every layer.
         accuracy: predicted classification accuracy, if known.
     """
-    headers = ["layer", "array power", "TIA power", "share", "MSE", "share of error"]
+    has_converters = bool(np.any(prediction.converter_power_by_layer))
+    converters = ["converter power"] if has_converters else []
+    headers = ["layer", "array power", "TIA power", *converters, "share", "MSE", "share of error"]
     rows = []
     for i, name in enumerate(prediction.layer_names):
         rows.append(
@@ -243,6 +245,7 @@ def prediction_table(prediction: Prediction, *, gains: Gains | None = None, accu
                 name,
                 si(float(prediction.array_power_by_layer[i]), "W"),
                 si(float(prediction.tia_power_by_layer[i]), "W"),
+                *([si(float(prediction.converter_power_by_layer[i]), "W")] if has_converters else []),
                 share(float(prediction.power_by_layer[i]), prediction.power),
                 significant(float(prediction.mse_by_layer[i])),
                 share(float(prediction.mse_by_layer[i]), prediction.mse),

@@ -55,6 +55,7 @@ def make_prediction() -> Callable[..., Prediction]:
             "power_by_layer": power * np.array([0.7, 0.2, 0.1]),
             "array_power_by_layer": power * np.array([0.7, 0.2, 0.1]),
             "tia_power_by_layer": np.zeros(3),
+            "converter_power_by_layer": np.zeros(3),
             "energy": power * 1e-7,
             "layer_names": NAMES,
         }

@@ -1,0 +1,196 @@
+"""What a crossbar's converters do to the moments of its rows and columns, and the noise of its read-out.
+
+Rows: the value x_j that drives row j is converted with the limit V_max/v_j (:mod:`powerplan.moments.converters`), as it
+is where no noise has reached it. A convolution whose rows have voltages of their own drives one value at several
+rows; it is taken as converted with the geometric mean of their limits.
+
+Columns: each *channel*, a quantity z_c of a row tile that is converted by itself, becomes P_c z_c + residual, and
+the channels are added digitally, with their signs s_c. With variances v_c, the output becomes the linear map P and an
+independent residual,
+
+    P = Σ_c P_c v_c / Σ_c v_c,    residual = Σ_c residual_c + Σ_c (P_c − P)² v_c,    shift = Σ_c s_c (E Q(z_c) − E z_c).
+
+Noise of the read-out, per row tile and decoded by (c_i v̂)²; R_f where it is known:
+
+    4 k_B T Δf (Σ_j (g⁺ + g⁻)_ij + 2/R_f)  +  2 q Δf Σ_j (g⁺ + g⁻)_ij v_j E|x_j|.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from powerplan.gaussian import rectified
+from powerplan.hardware.full_scale import column_limits, feedback_resistances
+from powerplan.hardware.noise import shot_noise, thermal_noise
+from powerplan.hardware.tiling import row_tiles
+from powerplan.moments.converters import converted, converted_exact, uniformly_converted
+
+if TYPE_CHECKING:
+    from powerplan.moments.crossbar import CrossbarMoments
+    from powerplan.moments.divider import Divider
+
+
+class Conversion(NamedTuple):
+    """A converter as a linear map: shift of the mean, slope, variance of the residual; elementwise, of one shape.
+
+    Of a value without error the slope is 1 and there is no residual.
+    """
+
+    shift: Tensor
+    slope: Tensor
+    residual: Tensor | None
+
+    def variance(self, before: Tensor) -> Tensor:
+        """Variance of what is converted, for that before."""
+        after = self.slope**2 * before
+        return after if self.residual is None else after + self.residual
+
+
+class Channel(NamedTuple):
+    """What is converted by itself: mean and variance (B, *columns) in units of the output, sign, limit (*columns)."""
+
+    mean: Tensor
+    variance: Tensor
+    sign: int
+    limit: Tensor
+
+
+def convert_rows(moments: CrossbarMoments, mean: Tensor, variance: Tensor, *, exact: bool) -> Conversion | None:
+    """The converters of the rows for inputs of these moments (B, *input_shape); None if there are none."""
+    hardware = moments.hardware
+    if hardware.dac_bits is None:
+        return None
+    limit = hardware.voltage_max / (moments.map.by_input(moments.v) if moments.v.dim() else moments.v)
+    if exact:
+        value = converted_exact(mean, limit, hardware.dac_bits)
+        return Conversion(value - mean, torch.ones_like(mean), None)
+    found = converted(mean, variance.expand_as(mean), limit, hardware.dac_bits)
+    return Conversion(found.mean - mean, found.slope, found.residual)
+
+
+def convert_columns(moments: CrossbarMoments, mean: Tensor, variance: Tensor, factor: Tensor) -> Conversion | None:
+    """The converters of the columns, or None if there are none.
+
+    Args:
+        mean, variance: of the inputs, converted, (B, *input_shape).
+        factor: variance of the output before conversion over that for independent inputs, (B or 1, *shape).
+    """
+    hardware, map = moments.hardware, moments.map
+    if not hardware.converts_columns:
+        return None
+    factor = map.spread_columns(factor)
+    parts: list[tuple[Tensor, ...]] = []
+    for channel in _channels(moments, mean, variance):
+        before = (channel.variance * factor).expand_as(channel.mean)
+        after = uniformly_converted(channel.mean, before, channel.limit, hardware.adc_bits)
+        slope = after.slope
+        parts.append(
+            (channel.sign * (after.mean - channel.mean), before, slope * before, slope**2 * before, after.residual)
+        )
+    shift, before, once, twice, residual = (map.gather_columns(_total(part)) for part in zip(*parts, strict=True))
+    noisy = before > 0
+    slope = torch.where(noisy, once / torch.where(noisy, before, torch.ones_like(before)), torch.ones_like(before))
+    return Conversion(shift, slope, residual + (twice - slope**2 * before).clamp(min=0))
+
+
+def _total(parts: Sequence[Tensor]) -> Tensor:
+    return sum(parts[1:], parts[0])
+
+
+def _channels(moments: CrossbarMoments, mean: Tensor, variance: Tensor) -> Iterator[Channel]:
+    """The channels of every row tile, for inputs of these moments (B, *input_shape)."""
+    if moments.divider is not None:
+        yield from _nodes(moments, moments.divider, mean, variance)
+        return
+    hardware, map, affine = moments.hardware, moments.map, moments.affine
+    decode = moments.per_column(moments.c * moments.decode_v)
+    limit = map.columns_view(column_limits(hardware, moments.scale, moments.per_column(moments.c), decode))
+    weight = moments.analog_weight
+    errors = moments.weight_variance.expand(map.n_out, map.n_in)
+    gains = [currents.square for currents in moments.currents(mean, variance)] if hardware.column_gain_std else []
+    for k, tile in enumerate(row_tiles(map.n_in, hardware.array_rows)):
+        inside = torch.zeros_like(weight[0])
+        inside[tile] = 1
+        u, spread = weight * inside, errors * inside
+        total = affine.apply_columns(mean * mean + variance, spread) + map.apply_columns(variance, u * u)
+        if moments.has_row_noise:
+            through = map.matrices(u * u + spread) * moments.row_noise.unsqueeze(1)
+            total = total + map.columns_view(through.sum(-1).reshape(-1))
+        for square in gains[hardware.devices_per_weight * k : hardware.devices_per_weight * (k + 1)]:
+            total = total + (moments.compensation * hardware.column_gain_std) ** 2 * square
+        read = fluctuation(moments, mean, variance, [tile])
+        if read is not None:
+            total = total + read
+        if hardware.read_noise_std:
+            total = total + map.columns_view((moments.compensation * hardware.read_noise_std / decode) ** 2)
+        yield Channel(affine.apply_columns(mean, u), total, 1, limit)
+
+
+def _nodes(moments: CrossbarMoments, divider: Divider, mean: Tensor, variance: Tensor) -> Iterator[Channel]:
+    """The voltages of passive columns, both sides of every row tile; each has half of the noise of the pair."""
+    hardware, map = moments.hardware, moments.map
+    decode = moments.per_column(moments.c * moments.decode_v)
+    assert hardware.adc_range is not None
+    for node in divider.nodes(mean, variance):
+        total = node.devices + node.inputs
+        if hardware.column_gain_std:
+            gain = hardware.column_gain_std * divider.sensitivity(node)
+            total = total + gain**2 * (node.mean**2 + total)
+        read = fluctuation(moments, mean, variance, [divider.tiles[node.tile]])
+        if read is not None:
+            total = total + read / 2
+        if hardware.read_noise_std:
+            total = total + map.columns_view((hardware.read_noise_std / decode) ** 2 / 2)
+        limit = map.columns_view(hardware.adc_range * node.side.target[:, node.tile] / decode)
+        yield Channel(node.mean, total, node.side.sign, limit)
+
+
+def fluctuation(
+    moments: CrossbarMoments, mean: Tensor, variance: Tensor, tiles: Sequence[slice] | None = None
+) -> Tensor | None:
+    """Variance (B or 1, *columns) of thermal and shot noise, added up over row tiles (None = all), if it is counted."""
+    hardware, map = moments.hardware, moments.map
+    if not (hardware.thermal_noise or hardware.shot_noise):
+        return None
+    tiles = row_tiles(map.n_in, hardware.array_rows) if tiles is None else tiles
+    decode = moments.per_column(moments.c * moments.decode_v)
+    inside = torch.zeros_like(moments.mean_weight[0])
+    for tile in tiles:
+        inside[tile] = 1
+    conductance = _total([side for side, _ in moments.device_sides()]) * inside  # over c r
+    total = decode.new_zeros(1, *map.columns_view(decode).shape)
+    if hardware.thermal_noise:
+        beside = len(tiles) * _loads(moments, decode)
+        through = (conductance * moments.gain).sum(1) + beside
+        total = total + map.columns_view(thermal_noise(hardware) * through / decode**2)
+    if hardware.shot_noise:
+        # G_ij v_j = (g_ij/(c_i r_j)) c_i v̂
+        current = moments.affine.apply_columns(_magnitude(moments, mean, variance), conductance)
+        total = total + current * map.columns_view(shot_noise(hardware) / decode)
+    return moments.compensation**2 * total
+
+
+def _loads(moments: CrossbarMoments, decode: Tensor) -> Tensor:
+    """Conductances at a column beside its devices [S], both sides of a pair added up, (n_out,)."""
+    hardware = moments.hardware
+    if hardware.load_conductance is not None:
+        return torch.full_like(decode, hardware.devices_per_weight * hardware.load_conductance)
+    feedback = feedback_resistances(hardware, moments.scale, moments.per_column(moments.c), decode)
+    return torch.zeros_like(decode) if feedback is None else hardware.devices_per_weight / feedback
+
+
+def _magnitude(moments: CrossbarMoments, mean: Tensor, variance: Tensor) -> Tensor:
+    """E|x| of the inputs."""
+    if moments.scale is not None and moments.scale.non_negative:
+        return mean.clamp(min=0)
+    return 2 * rectified(mean, variance.expand_as(mean)).mean - mean
+
+
+def feedback_of(moments: CrossbarMoments) -> Tensor | None:
+    """R_f,i of the amplifiers of every column (n_out,) [ohm]; None where it is not known."""
+    decode = moments.per_column(moments.c * moments.decode_v)
+    return feedback_resistances(moments.hardware, moments.scale, moments.per_column(moments.c), decode)
