@@ -20,9 +20,11 @@ class Job:
         network: SHA-256 of the saved network.
         inputs: SHA-256 of the calibration inputs, an npy file.
         labels: likewise of their classes; None if there are none.
-        hardware: every field, as ``Hardware.to_dict`` gives them.
+        hardware: the fields that differ from their defaults, as ``Hardware.to_dict`` gives them.
         target: {kind: value}.
-        options: the other arguments of :func:`powerplan.plan`, plain values.
+        options: the other settings of the plan that differ from their defaults, plain values; corners as ``hardware``.
+
+    What is at its default is left out, so that a setting that is new leaves the keys of old jobs as they were.
     """
 
     network: str
@@ -50,6 +52,11 @@ class Job:
     def from_json(cls, text: str) -> Job:
         """Inverse of :meth:`to_json`."""
         return cls(**json.loads(text))
+
+
+def without_defaults(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that differ from their defaults."""
+    return {name: value for name, value in values.items() if value != defaults[name]}
 
 
 def _canonical(value: Any) -> str:

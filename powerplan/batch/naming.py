@@ -14,15 +14,30 @@ SETTINGS = (
     "inputs",
     "hardware",
     "override",
+    "corners",
     "granularity",
     "optimize",
+    "conductance",
+    "voltage",
+    "conductance_steps",
+    "voltage_steps",
+    "output_weights",
     "method",
+    "dtype",
+    "output_combinations",
+    "marginal_fields",
+    "memory_limit",
     "verify_draws",
     "calibrate",
     "seed",
     "tolerance",
     "max_iterations",
+    "deadline",
     "target",
+)
+#: settings that are arguments of :func:`powerplan.plan` under the same name
+OPTIONS = tuple(
+    name for name in SETTINGS if name not in ("network", "inputs", "hardware", "override", "corners", "target")
 )
 #: settings whose value says by itself what it is
 _BARE = ("network", "inputs", "hardware", "granularity", "optimize", "method")
@@ -89,7 +104,7 @@ def _labels(axis: str, different: Mapping[Any, Any]) -> dict[Any, str]:
 
 
 def _label(axis: str, value: Any, digits: str) -> str:
-    if value is None:
+    if value is None or value == ():
         return ""
     if isinstance(value, Mapping):
         return ",".join(f"{kind}={_text(item, digits)}" for kind, item in value.items())

@@ -10,16 +10,20 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from powerplan.batch.naming import OVERRIDE, SETTINGS, axes_that_differ, given_names, make_names, numbered
+from powerplan.batch.naming import OPTIONS, OVERRIDE, SETTINGS, axes_that_differ, given_names, make_names, numbered
 from powerplan.batch.validate import violation
 from powerplan.checks import nearest
+from powerplan.cli.steps import allowed_steps, parse_layers
 from powerplan.errors import InvalidInput, Violation
 from powerplan.planning import plan
 
+#: settings that are steps as text, and the unit of their gains
+STEPS = {"conductance_steps": "S", "voltage_steps": "V"}
 #: most points of a study
 MOST_POINTS = 100_000
 
@@ -67,7 +71,9 @@ def make_points(values: Mapping[str, Any]) -> tuple[tuple[Point, ...], tuple[str
                     _set(settings, name, value)
             chosen += [(("grid",), resolved) for resolved in _with_inputs(values, settings)]
     for i, given in enumerate(single):
-        settings = {**default, "override": {}, **{k: v for k, v in given.items() if k != "name"}}
+        settings = {**default, "override": {}}
+        for name in given.keys() - {"name"}:
+            _set(settings, name, given[name])
         chosen += _single(values, settings, i, wrong)
     wrong += _check_references(values)
     wrong += _check_options(chosen)
@@ -167,17 +173,18 @@ def _range(value: Mapping[str, Any], path: tuple[str | int, ...], wrong: list[Vi
     return tuple(float(f"{x:.12g}") for x in space(first, last, count))
 
 
+@cache
+def plan_defaults() -> Mapping[str, Any]:
+    """Settings that are arguments of :func:`powerplan.plan`, with its defaults as plain values."""
+    given = {name: parameter.default for name, parameter in inspect.signature(plan).parameters.items()}
+    return {name: given[name] for name in ("corners", *OPTIONS)} | {"optimize": "+".join(given["optimize"])}
+
+
 def _defaults(values: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a point that says nothing: those of :func:`powerplan.plan`."""
-    given = {
-        name: parameter.default
-        for name, parameter in inspect.signature(plan).parameters.items()
-        if name in SETTINGS and parameter.default is not inspect.Parameter.empty
-    }
     networks, hardware = list(values.get("networks", {})), list(values.get("hardware", {}))
     return {
-        **given,
-        "optimize": "+".join(given["optimize"]),
+        **plan_defaults(),
         "network": networks[0] if len(networks) == 1 else None,
         "hardware": hardware[0] if len(hardware) == 1 else None,
         "inputs": None,
@@ -187,8 +194,10 @@ def _defaults(values: Mapping[str, Any]) -> dict[str, Any]:
 def _set(settings: dict[str, Any], name: str, value: Any) -> None:
     if name.startswith(OVERRIDE):
         settings["override"][name.removeprefix(OVERRIDE)] = value
+    elif name == "corners" and isinstance(value, str):
+        settings[name] = (value,)
     else:
-        settings[name] = value
+        settings[name] = tuple(value) if isinstance(value, list) else value
 
 
 def inputs_of(values: Mapping[str, Any], network: str) -> tuple[str | None, ...]:
@@ -244,7 +253,9 @@ def _check_references(values: Mapping[str, Any]) -> Iterator[Violation]:
 
     def refer(path: tuple[str | int, ...], kind: str, value: Any) -> Iterator[Violation]:
         for name in value if isinstance(value, list) else [value]:
-            if name not in known[kind]:
+            if isinstance(name, list):
+                yield from refer(path, kind, name)
+            elif name not in known[kind]:
                 allowed = "one of " + ", ".join(known[kind]) if known[kind] else f"a name defined under {kind}"
                 yield violation(path, name, allowed, nearest(name, known[kind]))
 
@@ -259,9 +270,9 @@ def _check_references(values: Mapping[str, Any]) -> Iterator[Violation]:
     tables += [(("zip", i), group) for i, group in enumerate(values.get("zip", []))]
     tables += [(("points", i), point) for i, point in enumerate(values.get("points", []))]
     for path, table in tables:
-        for kind in known:
-            if kind in table:
-                yield from refer((*path, kind), kind, table[kind])
+        for axis, kind in (*((kind, kind) for kind in known), ("corners", "hardware")):
+            if axis in table:
+                yield from refer((*path, axis), kind, table[axis])
 
 
 def _check_options(chosen: Sequence[tuple[tuple[str | int, ...], Mapping[str, Any]]]) -> Iterator[Violation]:
@@ -270,3 +281,16 @@ def _check_options(chosen: Sequence[tuple[tuple[str | int, ...], Mapping[str, An
         yield violation((*path, "verify_draws"), 1, "0, or at least 2", "A standard error needs two draws.")
     for path in dict.fromkeys(path for path, s in chosen if s["calibrate"] and not s["verify_draws"]):
         yield violation((*path, "calibrate"), True, "only with verify_draws", "Give verify_draws, for example 2000.")
+    for path in dict.fromkeys(path for path, s in chosen if s["output_combinations"] == 1):
+        yield violation((*path, "output_combinations"), 1, "0, or at least 2", "A standard error needs two.")
+    for path in dict.fromkeys(path for path, s in chosen if s["output_weights"] and not any(s["output_weights"])):
+        yield violation((*path, "output_weights"), "zeros", "at least one weight > 0", "Say which outputs count.")
+    for name, unit in STEPS.items():
+        for path, text in dict.fromkeys((path, s[name]) for path, s in chosen if s[name] is not None):
+            try:
+                parse_layers(text, unit)
+            except InvalidInput as error:
+                for wrong in error.violations:
+                    yield violation((*path, name), text, wrong.allowed, wrong.advice)
+            except ValueError:
+                yield violation((*path, name), text, allowed_steps(unit), "Write the steps in one of these ways.")

@@ -6,14 +6,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from powerplan.batch.blobs import Blobs
 from powerplan.batch.definitions import needs_labels
 from powerplan.batch.executors.local import LocalWorker
-from powerplan.batch.jobs import Job
-from powerplan.batch.points import Point
+from powerplan.batch.jobs import Job, without_defaults
+from powerplan.batch.naming import OPTIONS
+from powerplan.batch.points import Point, plan_defaults
+from powerplan.hardware import Hardware
 
 if TYPE_CHECKING:
     from powerplan.batch.study import Study
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
 _BLOBS = "blobs"
 #: seconds that reading one network or inputs may take (an example is trained)
 _READ_LIMIT = 600.0
-_OPTIONS = ("granularity", "optimize", "method", "verify_draws", "calibrate", "seed", "tolerance", "max_iterations")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -98,11 +100,24 @@ def _inputs_name(point: Point) -> tuple[str, str]:
 def _job(study: Study, point: Point, network: Mapping[str, Any], batch: Mapping[str, Any]) -> Job:
     settings = point.settings
     (kind,) = settings["target"]
+    options = without_defaults({name: settings[name] for name in OPTIONS}, plan_defaults())
+    if settings["corners"]:
+        options["corners"] = [_fields(study.hardware.of(name, {})) for name in settings["corners"]]
     return Job(
         network=network["network"],
         inputs=batch["inputs"],
         labels=batch["labels"] if needs_labels(kind) else None,
-        hardware=study.hardware.of(settings["hardware"], settings["override"]).to_dict(),
+        hardware=_fields(study.hardware.of(settings["hardware"], settings["override"])),
         target=settings["target"],
-        options={name: settings[name] for name in _OPTIONS},
+        options=options,
     )
+
+
+def _fields(hardware: Hardware) -> dict[str, Any]:
+    """The fields of a hardware that differ from their defaults."""
+    return without_defaults(hardware.to_dict(), _default_fields())
+
+
+@cache
+def _default_fields() -> dict[str, Any]:
+    return Hardware().to_dict()

@@ -14,9 +14,11 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
+from powerplan.cli.steps import allowed_steps
 from powerplan.examples import example_names
 from powerplan.hardware import Hardware
 from powerplan.moments.predictor import METHODS
+from powerplan.planning.corners import MOST_CORNERS
 from powerplan.planning.free_gains import GRANULARITIES, QUANTITIES
 from powerplan.planning.targets import TARGETS
 
@@ -36,6 +38,7 @@ _POSITIVE: Schema = {
     "maximum": _LARGEST,
     "description": "a finite number > 0",
 }
+_WEIGHT: Schema = {**_NUMBER, "minimum": 0, "description": "a finite number >= 0"}
 _NAMED: Schema = {
     "type": "string",
     "pattern": _NAME,
@@ -48,6 +51,7 @@ _FILE: Schema = {
     "description": "the path of a file, relative to the study file",
 }
 _LAYERS = "a type, name, path, pattern or number of layers"
+_STEPS: Schema = {"type": "string", "minLength": 1, "maxLength": _TEXT}
 _BOOLEAN: Schema = {"type": "boolean", "description": "true or false"}
 
 
@@ -74,13 +78,14 @@ _RANGE: Schema = {
 }
 
 
-def _several(value: Schema, *, scalar: bool = True, ranges: bool = False) -> Schema:
-    """One value, a list of different ones, or (numbers only) a range."""
-    forms: list[Schema] = [value] if scalar else []
+def _several(value: Schema, *, scalar: bool = True) -> Schema:
+    """One value that is no list itself, a list of different ones, or (numbers only) a range."""
+    plain = [form for form in value.get("anyOf", [value]) if form.get("type") != "array"]
+    forms: list[Schema] = list(plain) if scalar else []
+    said = [form["description"] for form in forms]
     forms.append({"type": "array", "items": value, "minItems": 1, "maxItems": MOST_VALUES, "uniqueItems": True})
-    said = [value["description"]] if scalar else []
     said.append(f"a list of different values, each {value['description']}")
-    if ranges:
+    if any(form.get("type") == "number" for form in plain):
         forms.append({"$ref": "#/$defs/range"})
         said.append(_RANGE["description"])
     return {"anyOf": forms, "description": "; or ".join(said)}
@@ -105,7 +110,28 @@ def _settings() -> dict[str, Schema]:
         "seed": _integer(0, 2**63 - 1),
         "tolerance": _POSITIVE,
         "max_iterations": _integer(1, 100_000),
+        "deadline": {**_POSITIVE, "description": "seconds > 0"},
+        "dtype": _choice(("float32", "float64")),
+        "output_combinations": _integer(0, 4096),
+        "marginal_fields": _integer(0, 65536),
+        "memory_limit": _integer(1, 2**50),
+        "corners": _or_list(_NAMED, "hardware", MOST_CORNERS),
+        "conductance": _or_list(_POSITIVE, "one per crossbar layer"),
+        "voltage": _or_list(_POSITIVE, "one per crossbar layer"),
+        "output_weights": _list_of(_WEIGHT, "numbers >= 0, one per output"),
+        "conductance_steps": {**_STEPS, "description": "a string: " + allowed_steps("S")},
+        "voltage_steps": {**_STEPS, "description": "a string: " + allowed_steps("V")},
     }
+
+
+def _list_of(value: Schema, what: str, most: int = MOST_VALUES) -> Schema:
+    return {"type": "array", "items": value, "maxItems": most, "description": f"a list of {what}"}
+
+
+def _or_list(value: Schema, what: str, most: int = MOST_VALUES) -> Schema:
+    """One value for all, or a list."""
+    description = f"{value['description']}, or a list ({what})"
+    return {"anyOf": [value, _list_of(value, what, most)], "description": description}
 
 
 def _field_value(annotation: Any) -> Schema:
@@ -166,11 +192,8 @@ def _source(more: dict[str, Schema], what: str) -> Schema:
 
 def _axes(*, scalar: bool) -> dict[str, Schema]:
     """The axes of a grid (scalars allowed) or of a zip (lists only)."""
-    axes = {
-        name: _several(value, scalar=scalar, ranges=value.get("type") == "number")
-        for name, value in _settings().items()
-    }
-    target_values = {kind: _several(_POSITIVE, scalar=scalar, ranges=True) for kind in TARGETS}
+    axes = {name: _several(value, scalar=scalar) for name, value in _settings().items()}
+    target_values = {kind: _several(_POSITIVE, scalar=scalar) for kind in TARGETS}
     axes["target"] = {
         "anyOf": [
             _table(target_values, minProperties=1),
@@ -185,10 +208,7 @@ def _axes(*, scalar: bool) -> dict[str, Schema]:
         "description": f"targets: a table with one or several of {', '.join(TARGETS)}, or a list of such tables",
     }
     axes["override"] = _table(
-        {
-            name: _several(value, scalar=scalar and value.get("type") != "array", ranges=value.get("type") == "number")
-            for name, value in hardware_fields().items()
-        },
+        {name: _several(value, scalar=scalar) for name, value in hardware_fields().items()},
         description="fields of pp.Hardware with the values to try on top of the named hardware",
     )
     return axes

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from powerplan.batch.naming import setting
+from powerplan.batch.points import plan_defaults
 from powerplan.batch.results import PointResult, StudyResult
 from powerplan.checks import choice
 from powerplan.errors import InvalidInput, MissingExtra
@@ -47,22 +48,34 @@ def rows(result: StudyResult, *, times: bool = False) -> list[dict[str, Any]]:
     Args:
         times: add seconds and attempts, which differ from run to run.
     """
-    overrides = _override_axes(result.points)
-    return [_row(point, overrides, times) for point in result.points]
+    overrides, more = _override_axes(result.points), _further_settings(result.points)
+    table = [_row(point, overrides, more, times) for point in result.points]
+    for name in (*overrides, *more):
+        if any(isinstance(row[name], list | tuple) for row in table):  # one type per column: lists as text
+            for row in table:
+                row[name] = None if row[name] is None else json.dumps(row[name])
+    return table
+
+
+def _further_settings(points: Sequence[PointResult]) -> list[str]:
+    """Settings that are columns only where a point gives them."""
+    further = {name: value for name, value in plan_defaults().items() if name not in _SETTINGS}
+    return [name for name, value in further.items() if any(p.settings.get(name, value) != value for p in points)]
 
 
 def _override_axes(points: Sequence[PointResult]) -> list[str]:
     return list(dict.fromkeys(f"override.{field}" for point in points for field in point.settings["override"]))
 
 
-def _row(point: PointResult, overrides: Sequence[str], times: bool) -> dict[str, Any]:
+def _row(point: PointResult, overrides: Sequence[str], more: Sequence[str], times: bool) -> dict[str, Any]:
     ((kind, value),) = point.settings["target"].items()
     plan = point.plan
     row: dict[str, Any] = {"point": point.name}
     row |= {name: point.settings[name] for name in _SETTINGS[:3]}
-    row |= {axis: _scalar(setting(point.settings, axis)) for axis in overrides}
+    row |= {axis: setting(point.settings, axis) for axis in overrides}
     row |= {"target": kind, "target_value": value}
     row |= {name: point.settings[name] for name in _SETTINGS[3:]}
+    row |= {name: point.settings[name] for name in more}
     row["state"] = point.state.value
     row |= {name: None if plan is None else _finite(get(plan)) for name, get in _RESULTS.items()}
     row["failure"] = point.failure.code if point.failure else None
@@ -71,11 +84,6 @@ def _row(point: PointResult, overrides: Sequence[str], times: bool) -> dict[str,
     if times:
         row |= {"seconds": point.seconds, "attempts": point.attempts}
     return row
-
-
-def _scalar(value: Any) -> Any:
-    """An override as a cell: lists as text."""
-    return json.dumps(value) if isinstance(value, list | tuple) else value
 
 
 def _finite(value: Any) -> Any:

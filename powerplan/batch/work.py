@@ -15,6 +15,8 @@ import powerplan as pp
 from powerplan.batch.blobs import read_array
 from powerplan.batch.jobs import Job
 from powerplan.batch.outcome import Outcome
+from powerplan.batch.points import STEPS
+from powerplan.cli.steps import parse_layers
 from powerplan.errors import CorruptFile, InvalidInput, PowerplanError, PowerplanWarning, SolverFailed
 from powerplan.planning.plan_file import plan_to_dict
 from powerplan.planning.targets import Target, build_target
@@ -96,7 +98,7 @@ class Planner:
                     fitting(self._array(jobs[0].inputs), network.input_shape),
                     targets=targets,
                     on_point=lambda _, plan: tell(lambda seconds: Outcome(plan=plan_to_dict(plan), seconds=seconds)),
-                    **plan_options(jobs[0]),
+                    **plan_options(jobs[0], network),
                 )
         except Exception as error:
             if not ended and len(jobs) > 1:  # whose fault it is shows when the first is planned alone
@@ -131,9 +133,24 @@ class Planner:
         return value
 
 
-def plan_options(job: Job) -> dict[str, Any]:
-    """Keyword arguments of :func:`powerplan.plan` for a job."""
-    return {**job.options, "optimize": tuple(job.options["optimize"].split("+"))}
+def plan_options(job: Job, network: pp.Network) -> dict[str, Any]:
+    """Keyword arguments of :func:`powerplan.plan` for a job.
+
+    Raises:
+        InvalidInput: hardware or steps that are none.
+    """
+    options = dict(job.options)
+    if "optimize" in options:
+        options["optimize"] = tuple(options["optimize"].split("+"))
+    if "corners" in options:
+        options["corners"] = [pp.Hardware.from_dict(fields) for fields in options["corners"]]
+    for name in ("conductance", "voltage"):
+        if isinstance(options.get(name), int | float):
+            options[name] = (options[name],) * len(network.crossbars)
+    for name, unit in STEPS.items():
+        if name in options:
+            options[name] = parse_layers(options[name], unit)
+    return options
 
 
 def fitting(inputs: np.ndarray, shape: Sequence[int]) -> np.ndarray:

@@ -27,19 +27,31 @@ class StepsType(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):
             return value
-        layers = [None if part.strip() == "none" else self._one(part.strip()) for part in value.split(";")]
-        return layers[0] if len(layers) == 1 else layers
-
-    def _one(self, text: str) -> Steps:
         try:
-            return parse_steps(text, self.unit)
+            return parse_layers(value, self.unit)
         except InvalidInput as error:
             self.fail("; ".join(str(v) for v in error.violations))
         except ValueError:
-            self.fail(
-                f"got {text!r}; allowed: values (1{self.unit},2{self.unit}), low:high:step, low:high:3dB, low:high:x2, "
-                "a number of steps over the range (64 or 64log), or none."
-            )
+            self.fail(f"got {value!r}; allowed: {allowed_steps(self.unit)}.")
+
+
+def allowed_steps(unit: str) -> str:
+    """What :func:`parse_layers` understands, in words."""
+    return (
+        f"values (1{unit},2{unit}), low:high:step, low:high:3dB, low:high:x2, a number of steps over the range (64 or "
+        "64log), or none; ';' between layers"
+    )
+
+
+def parse_layers(text: str, unit: str) -> Steps | list[Steps | None] | None:
+    """Steps of all layers, or of each layer where ``;`` separates them.
+
+    Raises:
+        ValueError: text that is not steps.
+        InvalidInput: steps out of range.
+    """
+    layers = [None if part.strip() == "none" else parse_steps(part.strip(), unit) for part in text.split(";")]
+    return layers[0] if len(layers) == 1 else layers
 
 
 def parse_steps(text: str, unit: str) -> Steps:

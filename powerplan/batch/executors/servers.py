@@ -105,7 +105,7 @@ class ServerWorker:
                 fitting(self._array(job.inputs), network.input_shape),
                 make_target(job, None if job.labels is None else self._array(job.labels)),
                 timeout=_LONGEST if time_limit is None else time_limit,
-                **plan_options(job),
+                **plan_options(job, network),
             )
         except Exception as error:
             if self._stopped:
