@@ -12,7 +12,7 @@ independent residual,
 
 Noise of the read-out, per row tile and decoded by (c_i v̂)²; R_f where it is known:
 
-    4 k_B T Δf (Σ_j (g⁺ + g⁻)_ij + 2/R_f)  +  2 q Δf Σ_j (g⁺ + g⁻)_ij v_j E|x_j|.
+    4 k_B T Δf (Σ_j (g⁺ + g⁻)_ij + 2/R_f, or 2 G_L)  +  2 q Δf Σ_j (g⁺ + g⁻)_ij v_j E|x_j|.
 """
 
 from __future__ import annotations
@@ -122,11 +122,7 @@ def _channels(moments: CrossbarMoments, mean: Tensor, variance: Tensor) -> Itera
             total = total + map.columns_view(through.sum(-1).reshape(-1))
         for square in gains[hardware.devices_per_weight * k : hardware.devices_per_weight * (k + 1)]:
             total = total + (moments.compensation * hardware.column_gain_std) ** 2 * square
-        read = fluctuation(moments, mean, variance, [tile])
-        if read is not None:
-            total = total + read
-        if hardware.read_noise_std:
-            total = total + map.columns_view((moments.compensation * hardware.read_noise_std / decode) ** 2)
+        total = total + _read_variance(moments, mean, variance, k)
         yield Channel(affine.apply_columns(mean, u), total, 1, limit)
 
 
@@ -140,32 +136,40 @@ def _nodes(moments: CrossbarMoments, divider: Divider, mean: Tensor, variance: T
         if hardware.column_gain_std:
             gain = hardware.column_gain_std * divider.sensitivity(node)
             total = total + gain**2 * (node.mean**2 + total)
-        read = fluctuation(moments, mean, variance, [divider.tiles[node.tile]])
-        if read is not None:
-            total = total + read / 2
-        if hardware.read_noise_std:
-            total = total + map.columns_view((hardware.read_noise_std / decode) ** 2 / 2)
+        total = total + 0.5 * _read_variance(moments, mean, variance, node.tile)
         limit = map.columns_view(hardware.adc_range * node.side.target[:, node.tile] / decode)
         yield Channel(node.mean, total, node.side.sign, limit)
 
 
+def _read_variance(moments: CrossbarMoments, mean: Tensor, variance: Tensor, tile: int) -> Tensor:
+    """Variance (B or 1, *columns) of all noise that is fresh in every read of a row tile, both sides of a pair."""
+    hardware = moments.hardware
+    decode = moments.per_column(moments.c * moments.decode_v)
+    constant = moments.map.columns_view((moments.compensation * hardware.read_noise_std / decode) ** 2).unsqueeze(0)
+    fluctuating = fluctuation(moments, mean, variance, (tile,))
+    return constant if fluctuating is None else constant + fluctuating
+
+
 def fluctuation(
-    moments: CrossbarMoments, mean: Tensor, variance: Tensor, tiles: Sequence[slice] | None = None
+    moments: CrossbarMoments, mean: Tensor, variance: Tensor, tiles: Sequence[int] | None = None
 ) -> Tensor | None:
     """Variance (B or 1, *columns) of thermal and shot noise, added up over row tiles (None = all), if it is counted."""
     hardware, map = moments.hardware, moments.map
     if not (hardware.thermal_noise or hardware.shot_noise):
         return None
-    tiles = row_tiles(map.n_in, hardware.array_rows) if tiles is None else tiles
+    slices = row_tiles(map.n_in, hardware.array_rows)
+    tiles = range(len(slices)) if tiles is None else tiles
     decode = moments.per_column(moments.c * moments.decode_v)
-    inside = torch.zeros_like(moments.mean_weight[0])
-    for tile in tiles:
-        inside[tile] = 1
-    conductance = _total([side for side, _ in moments.device_sides()]) * inside  # over c r
     total = decode.new_zeros(1, *map.columns_view(decode).shape)
+    if moments.divider is not None:  # without shot noise
+        through = _total([side.total[:, k] for side in moments.divider.sides for k in tiles])
+        return total + map.columns_view(thermal_noise(hardware) * through / decode**2)
+    inside = torch.zeros_like(moments.mean_weight[0])
+    for k in tiles:
+        inside[slices[k]] = 1
+    conductance = _total([side for side, _ in moments.device_sides()]) * inside  # over c r
     if hardware.thermal_noise:
-        beside = len(tiles) * _loads(moments, decode)
-        through = (conductance * moments.gain).sum(1) + beside
+        through = (conductance * moments.gain).sum(1) + len(tiles) * _loads(moments, decode)
         total = total + map.columns_view(thermal_noise(hardware) * through / decode**2)
     if hardware.shot_noise:
         # G_ij v_j = (g_ij/(c_i r_j)) c_i v̂
@@ -177,8 +181,6 @@ def fluctuation(
 def _loads(moments: CrossbarMoments, decode: Tensor) -> Tensor:
     """Conductances at a column beside its devices [S], both sides of a pair added up, (n_out,)."""
     hardware = moments.hardware
-    if hardware.load_conductance is not None:
-        return torch.full_like(decode, hardware.devices_per_weight * hardware.load_conductance)
     feedback = feedback_resistances(hardware, moments.scale, moments.per_column(moments.c), decode)
     return torch.zeros_like(decode) if feedback is None else hardware.devices_per_weight / feedback
 
