@@ -29,7 +29,7 @@ _DIRECTIONS = 4
 #: most entries of the gradients formed at a time
 _BLOCK_ENTRIES = 1 << 22
 #: multiplications that coherence may take, roughly
-_MOST_WORK = 1 << 30
+_MOST_WORK = 1 << 26
 #: nodes that cause less than this part of what all nodes cause keep 1: their ratio is rounding
 _LEAST_PART = 1e-6
 
@@ -78,7 +78,7 @@ def _of_inputs(crossbar: CrossbarTrace, adjoint: Tensor, errors: Tensor) -> tupl
     columns = over_batch(map.columns, adjoint).expand(len(errors), *(-1,) * 4)
     directions, groups, positions, width = columns.shape[1:]
     columns = columns.permute(0, 2, 1, 4, 3).reshape(len(errors), groups, -1, positions)
-    variance = grouped_variance(moments).view(groups, 1, width, 1, -1)
+    variance = grouped_variance(moments).reshape(groups, 1, width, 1, -1)
     total = errors.new_zeros(())
     for some in errors.split(max(1, _BLOCK_ENTRIES // (columns[..., 0].numel() * map.n_in)), 1):
         rows = over_batch(map.patches, some).permute(0, 2, 3, 1, 4)  # (B, G, P, R, n)

@@ -1,0 +1,143 @@
+"""Corrections from random fields: against the full covariance, and what they leave alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import powerplan as pp
+from powerplan.moments.marginals import Corrections, _shift, enough_fields
+from powerplan.network import Activation, Conv, Flatten, Linear, MaxPool, Mean, Multiply, Network, Node, Softmax
+
+RNG = np.random.default_rng(7)
+
+
+def he(*shape: int) -> np.ndarray:
+    return RNG.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:]))
+
+
+def chain(input_shape: tuple[int, ...], *nodes: tuple[str, object, tuple[str, ...]]) -> Network:
+    return Network(input_shape=input_shape, nodes=tuple(Node(name=n, op=op, inputs=i) for n, op, i in nodes))  # type: ignore[arg-type]
+
+
+RELU = Activation(kind="relu")
+#: gates whose two factors err together
+GATED = chain(
+    (3, 6),
+    ("hidden", Linear(weight=he(8, 6)), ("input",)),
+    ("left", Linear(weight=he(4, 8)), ("hidden",)),
+    ("right", Linear(weight=he(4, 8)), ("hidden",)),
+    ("gate", Multiply(), ("left", "right")),
+)
+#: a kernel whose errors agree at all positions, gathered by a mean
+POOLED = chain(
+    (1, 8, 8),
+    ("c1", Conv(weight=he(4, 1, 3, 3), bias=0.1 * RNG.normal(size=4)), ("input",)),
+    ("r1", RELU, ("c1",)),
+    ("c2", Conv(weight=he(6, 4, 3, 3)), ("r1",)),
+    ("r2", RELU, ("c2",)),
+    ("m", Mean(axes=(1, 2)), ("r2",)),
+)
+WINDOWS = chain(
+    (1, 8, 8),
+    ("c1", Conv(weight=he(4, 1, 3, 3)), ("input",)),
+    ("pool", MaxPool(kernel=(2, 2)), ("c1",)),
+    ("f", Flatten(), ("pool",)),
+)
+
+
+def batch(network: Network, size: int = 3) -> np.ndarray:
+    return np.random.default_rng(0).uniform(size=(size, *network.input_shape))
+
+
+def predicted(network: Network, noise: float, **options: object) -> pp.Prediction:
+    hardware = pp.Hardware(programming_noise_std=noise, clip_conductance=False)
+    x = batch(network)
+    return pp.predict(network, hardware, pp.Gains.full_range(network, hardware, x), x, **options)  # type: ignore[arg-type]
+
+
+def test_products_of_values_that_err_together_have_the_mean_of_the_covariance() -> None:
+    """E[xy] = E x E y + Cov(x, y): known to the joint method, found by fields, not by the rule."""
+    joint = predicted(GATED, 6e-6, method="covariance").output_mean
+    fields = predicted(GATED, 6e-6, marginal_fields=4096).output_mean
+    alone = predicted(GATED, 6e-6, marginal_fields=0).output_mean
+    assert joint is not None
+    assert fields is not None
+    assert alone is not None
+    off = np.square(alone - joint).mean()
+    assert off > 0
+    assert np.square(fields - joint).mean() < 0.02 * off
+
+
+def test_output_variance_is_that_of_the_covariance() -> None:
+    """Errors of inputs and residuals add up coherently: within 3 % of the joint method, 10 % low without."""
+    joint = predicted(POOLED, 6e-6, method="covariance")
+    variance = joint.mse - joint.mse_bias
+    fields, alone = (predicted(POOLED, 6e-6, marginal_fields=n) for n in (256, 0))
+    assert fields.mse - fields.mse_bias == pytest.approx(variance, rel=0.03)
+    assert alone.mse - alone.mse_bias < 0.9 * variance
+
+
+def test_maxima_of_correlated_entries_have_the_simulated_mean() -> None:
+    """Pairs of Gaussians with one correlation for a channel are off; fields bring a tenth of that or less."""
+    hardware = pp.Hardware(programming_noise_std=6e-6, clip_conductance=False)
+    x = batch(WINDOWS)
+    gains = pp.Gains.full_range(WINDOWS, hardware, x)
+    simulated = pp.simulate(WINDOWS, hardware, gains, x, draws=8000, seed=1).output_mean
+    fields, alone = (pp.predict(WINDOWS, hardware, gains, x, marginal_fields=n).output_mean for n in (512, 0))
+    assert fields is not None
+    assert alone is not None
+    assert np.square(fields - simulated).mean() < 0.1 * np.square(alone - simulated).mean()
+
+
+def test_one_seed_gives_one_prediction() -> None:
+    first, again, other = (predicted(POOLED, 2e-6, marginal_fields=16, seed=seed).mse for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+    assert first == pytest.approx(other, rel=0.1)
+
+
+def test_one_field_says_nothing_of_means() -> None:
+    """A single sample cannot tell a shift from chance: the means stay those of the rules."""
+    one, none = (predicted(GATED, 2e-6, marginal_fields=n) for n in (1, 0))
+    np.testing.assert_array_equal(one.output_mean, none.output_mean)
+
+
+def test_inputs_without_fields_get_what_the_others_have_in_common() -> None:
+    """Factors are their mean, shifts the mean of each channel; within the first P inputs nothing changes."""
+    shifts = torch.randn(2, 3, 4, 4, dtype=torch.float64)
+    known = Corrections(factors={"a": torch.tensor([1.0, 3.0]).view(2, 1)}, shifts={"b": shifts})
+    inside, across, beyond = (known.of(part, 5) for part in (slice(0, 2), slice(1, 4), slice(3, 5)))
+    assert torch.equal(inside.shifts["b"], shifts)
+    assert across.factors["a"].flatten().tolist() == [3.0, 2.0, 2.0]
+    assert torch.equal(across.shifts["b"][0], shifts[1])
+    mean = shifts.mean((0, 2, 3))
+    torch.testing.assert_close(across.shifts["b"][2, :, 1, 2], mean)
+    torch.testing.assert_close(beyond.shifts["b"].flatten(), mean)
+
+
+def test_groups_of_inputs_are_joined_in_order() -> None:
+    groups = [(n, Corrections(factors={"a": torch.full((1, 2), float(n))})) for n in (2, 1)]
+    assert Corrections.joined(groups).factors["a"][:, 0].tolist() == [2.0, 2.0, 1.0]
+    assert Corrections.joined(groups[:1]) is groups[0][1]
+
+
+def test_shifts_beyond_chance_stay_and_chance_goes() -> None:
+    """Means far beyond their chance are kept to 1 %, pure chance leaves a channel's mean alone, zeros stay zero."""
+    generator = torch.Generator().manual_seed(0)
+    std = torch.ones(2, 3, 20, 20, dtype=torch.float64)
+    real = torch.randn(std.shape, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(_shift(real, 1e-4 * std, std), real, rtol=0.01, atol=1e-3)
+    noise = 0.1 * real
+    left = _shift(0.3 + noise, 0.01 * std, std)
+    assert (left - 0.3).abs().mean() < 0.03
+    assert (_shift(real, std, 0 * std) == 0).all()
+
+
+def test_many_inputs_take_fewer_fields() -> None:
+    """Few devices ask for many fields, unless many inputs average over them."""
+    counts = [enough_fields(POOLED, n) for n in (1, 8, 64, 10_000)]
+    assert counts == [256, 256, 32, 16]
+    wide = chain((64,), ("l", Linear(weight=he(128, 64)), ("input",)), ("s", Softmax(axis=-1), ("l",)))
+    assert enough_fields(wide, 8) == 16
