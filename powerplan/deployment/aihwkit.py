@@ -55,27 +55,7 @@ def layer_settings(network: Network, hardware: Hardware, gains: Gains) -> tuple[
         InvalidInput: gains that differ within a layer, layers without weights, or hardware aihwkit has no model for.
     """
     gains.check(network, hardware)
-    if hardware.column_gain_std:
-        raise InvalidInput.of(
-            "hardware.column_gain_std",
-            hardware.column_gain_std,
-            "0: aihwkit has no gain error common to a column",
-            "Plan without it, or simulate with powerplan.",
-        )
-    if hardware.weight_mapping != "differential":
-        raise InvalidInput.of(
-            "hardware.weight_mapping",
-            hardware.weight_mapping,
-            "'differential': these settings are those of differential pairs",
-            "Plan with pairs, or simulate with powerplan.",
-        )
-    if hardware.bias_mapping != "digital":
-        raise InvalidInput.of(
-            "hardware.bias_mapping",
-            hardware.bias_mapping,
-            "'digital': these settings add biases digitally",
-            "Plan with digital biases, or simulate with powerplan.",
-        )
+    _check_supported(hardware)
     settings = []
     for i, node in enumerate(network.crossbars):
         assert isinstance(node.op, CrossbarOp)
@@ -100,6 +80,29 @@ def layer_settings(network: Network, hardware: Hardware, gains: Gains) -> tuple[
             )
         )
     return tuple(settings)
+
+
+#: fields of the hardware that these settings do not express, the value they stand for, and why
+_FIXED = (
+    ("column_gain_std", 0.0, "aihwkit has no gain error common to a column"),
+    ("weight_mapping", "differential", "a layer becomes differential pairs"),
+    ("bias_mapping", "digital", "biases are added digitally"),
+    ("read_out", "tia", "aihwkit reads currents"),
+    ("dac_bits", None, "a layer has no converters"),
+    ("adc_bits", None, "a layer has no converters"),
+    ("adc_range", None, "outputs have no bound"),
+    ("thermal_noise", False, "read noise has one standard deviation per layer"),
+    ("shot_noise", False, "read noise has one standard deviation per layer"),
+)
+
+
+def _check_supported(hardware: Hardware) -> None:
+    for name, expressed, why in _FIXED:
+        value = getattr(hardware, name)
+        if value != expressed:
+            raise InvalidInput.of(
+                f"hardware.{name}", value, f"{expressed!r}: {why}", "Plan without it, or simulate with powerplan."
+            )
 
 
 def rpu_configs(plan: Plan, network: Network) -> dict[str, Any]:

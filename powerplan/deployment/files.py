@@ -173,6 +173,8 @@ def _members(made: Export, format: str) -> dict[str, bytes]:
             "decode": "output = scale * (sum over tiles of I_positive - I_negative) + bias; V = voltage_gain * input",
             "decode_offset": "where weight_offset is given: output = scale * (sum over tiles of I_positive - "
             "conductance_min * sum of V) - weight_offset * sum of input + bias",
+            "decode_divider": "where hardware.read_out is 'divider': I of a column of a tile = its voltage * "
+            "(hardware.load_conductance + sum of the column's target conductances)",
             "bias_row": "where has_bias_row: the input of the last row of every group is 1",
         },
         "layers": layers,

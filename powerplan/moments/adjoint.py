@@ -163,9 +163,7 @@ class _Tally:
         moments = crossbar.moments
         columns = self._columns(crossbar, adjoint).expand(self._batch, *(-1,) * 4)
         rows = moments.affine.patches(crossbar.input_mean).expand(self._batch, *(-1,) * 3)
-        parts = [
-            (*part.extended(columns, rows), by_group(moments, part.variance)) for part in moments.device_errors
-        ]
+        parts = [(*part.extended(columns, rows), by_group(moments, part.variance)) for part in moments.device_errors]
         # what differs from position to position: the variance of the inputs and the noise of the rows
         apart = moments.by_variance(crossbar.input_variance, moments.map)
         if name in self._coherence:

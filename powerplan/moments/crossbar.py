@@ -145,7 +145,7 @@ class DeviceErrors:
             yield rows[..., tile] @ by_group[..., tile].mT, inside
 
     def moved(self, rows: Tensor, drawn: Tensor) -> Tensor:
-        """What errors e (R, G, o, n) move the columns by, (B, R, G, P, o), for values (B, R or 1, G, P, n) at the rows."""
+        """What errors e (R, G, o, n) move columns by, (B, R, G, P, o), for values (B, R or 1, G, P, n) at the rows."""
         columns = rows @ drawn.mT
         for node, inside in self.nodes(rows):
             columns = columns - node * (drawn * inside.unsqueeze(1)).sum(-1).unsqueeze(-2)
@@ -450,11 +450,10 @@ class CrossbarMoments:
             for side in (1, -1)
         )
 
-    def array_power(self, mean: Tensor, variance: Tensor) -> Tensor:
+    def array_power(self, mean: Tensor, variance: Tensor, covariance: Tensor | None = None) -> Tensor:
         """Power dissipated in the devices, and the loads of a divider [W], mean over the batch.
 
-        Args:
-            mean, variance: (B, *input_shape) of the inputs.
+        Arguments as for :meth:`currents`.
         """
         drive = self.affine.row_sums((mean * mean + variance).mean(0, keepdim=True))
         if self.has_row_noise:
@@ -462,7 +461,7 @@ class CrossbarMoments:
         power = (self.v * self.v * drive * self.row_conductance).sum()
         if self.divider is not None:
             c = self.c.reshape(-1).expand(self.map.n_out)
-            for node in self.divider.nodes(mean, variance):
+            for node in self.divider.nodes(mean, variance, covariance):
                 power = power - self.decode_v**2 * self.divider.drawn_from(node, c).sum() / len(mean)
         return power
 

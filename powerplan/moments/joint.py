@@ -24,6 +24,7 @@ from torch import Tensor
 
 from powerplan.errors import InvalidInput
 from powerplan.moments.crossbar import CrossbarMoments
+from powerplan.moments.divider_joint import node_products
 from powerplan.moments.read_out import Conversion, convert_rows
 from powerplan.moments.rules import Linearized, beyond_linear
 from powerplan.moments.rules.linearized import over_batch
@@ -220,8 +221,10 @@ def _analog(moments: CrossbarMoments, values: _Values, source: str, name: str) -
     cross, passed = values.covariances_after((source,), push)
     incoming = values.block(source, source)
     injected = moments.injected(mean, variance)
-    own = _device_errors(moments, mean, incoming) if moments.is_shared else torch.diag_embed(injected.total.flatten(1))
-    if moments.is_shared and injected.read is not None:
+    # passive columns err together with all of their inputs, whose covariance counts
+    joint = moments.is_shared or moments.divider is not None
+    own = _device_errors(moments, mean, incoming) if joint else torch.diag_embed(injected.total.flatten(1))
+    if joint and injected.read is not None:
         own = own + torch.diag_embed(injected.read.flatten(1))
     if moments.has_row_noise:
         own = own + _row_noise(moments)
@@ -230,7 +233,7 @@ def _analog(moments: CrossbarMoments, values: _Values, source: str, name: str) -
     own = 0.5 * (own + own.mT)
     output = moments.mean(mean)
     values.add(name, output, cross, own)
-    single = incoming is not None and map.positions == 1 and map.groups == 1
+    single = incoming if incoming is not None and map.positions == 1 and map.groups == 1 else None
     return CrossbarTrace(
         moments=moments,
         input_mean=mean,
@@ -239,39 +242,49 @@ def _analog(moments: CrossbarMoments, values: _Values, source: str, name: str) -
         variance=own.diagonal(dim1=-2, dim2=-1).reshape(output.shape),
         covariance=own,
         injected=injected,
-        array_power=moments.array_power(mean, variance),
-        tia_power=moments.tia_power(mean, variance, incoming if single else None),
+        array_power=moments.array_power(mean, variance, single),
+        tia_power=moments.tia_power(mean, variance, single),
     )
 
 
 def _device_errors(moments: CrossbarMoments, mean: Tensor, incoming: Tensor | None) -> Tensor:
-    """Covariance (B, n, n) of the errors of devices, and of the gains of columns, that serve several positions."""
+    """Covariance (B, n, n) of the errors of devices, and of the gains of columns, that may serve several positions."""
     map = moments.map
-    given = moments.weight_variance
+    given = torch.stack([part.variance for part in moments.device_errors]).sum(0)
     spread = map.matrices(given.expand(map.n_out, map.n_in))  # (G, o, n)
+    place = _input_places(map, mean)
     total = mean.new_zeros(())
-    for part, products in _row_products(moments, mean, incoming):
+    for part, products in _row_products(moments, mean, incoming, place):
         total = total + torch.einsum("gok,bgkpq->bgopq", spread[:, :, part], products)
+    total = total + node_products(moments, mean, incoming, place)
     if moments.hardware.column_gain_std:
         variance = mean.new_zeros(mean.shape) if incoming is None else incoming.diagonal(dim1=-2, dim2=-1)
-        for currents in moments.currents(mean, variance.reshape(-1, *mean.shape[1:])):
+        for currents in moments.gain_errors(mean, variance.reshape(-1, *mean.shape[1:])):
             first = map.as_columns(currents.mean).transpose(2, 3)  # (B, G, o, P)
             apart = map.as_columns(currents.square).transpose(2, 3) - first * first
             gain = first.unsqueeze(-1) * first.unsqueeze(-2) + torch.diag_embed(apart)
             total = total + (moments.compensation * moments.hardware.column_gain_std) ** 2 * gain
+    if not moments.is_shared:
+        total = total * torch.eye(map.positions, dtype=total.dtype, device=total.device)
     place = _output_places(map, mean.device).transpose(1, 2)  # (G, o, P)
     return _scattered(
         map, total, place.unsqueeze(-1).expand(total.shape[1:]), place.unsqueeze(-2).expand(total.shape[1:])
     )
 
 
-def _row_products(moments: CrossbarMoments, mean: Tensor, incoming: Tensor | None) -> Iterator[tuple[slice, Tensor]]:
+def _input_places(map: ArrayMap, mean: Tensor) -> Tensor:
+    """Place in the flat input, counted from 1, of every row at every position, (G, n, P); 0 = padding."""
+    count = mean[0].numel()
+    numbered = torch.arange(1.0, count + 1, dtype=torch.float64, device=mean.device).reshape(1, *mean.shape[1:])
+    return map.patches(numbered)[0].transpose(1, 2).round().long()
+
+
+def _row_products(
+    moments: CrossbarMoments, mean: Tensor, incoming: Tensor | None, place: Tensor
+) -> Iterator[tuple[slice, Tensor]]:
     """E[x_pk x_p′k] (B, G, k, P, P), a block of rows k at a time."""
     map = moments.map
     rows = moments.affine.patches(mean).transpose(2, 3)  # (B, G, n, P)
-    count = mean[0].numel()
-    numbered = torch.arange(1.0, count + 1, dtype=torch.float64, device=mean.device).reshape(1, *mean.shape[1:])
-    place = map.patches(numbered)[0].transpose(1, 2).round().long()  # (G, n, P); 0 = padding
     padded = None if incoming is None else torch.nn.functional.pad(incoming, (1, 0, 1, 0))
     noise = moments.row_noise if moments.has_row_noise else None
     size = max(1, _BLOCK_ENTRIES // (len(mean) * map.groups * map.positions**2))

@@ -44,6 +44,20 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "offset, column gains": {"weight_mapping": "offset", "column_gain_std": 0.02, "array_rows": 3},
     "offset, drift": {"weight_mapping": "offset", **AGED},
+    "divider": {"read_out": "divider", "load_conductance": 1e-4},
+    "divider, small load, row noise, tiles": {
+        "read_out": "divider",
+        "load_conductance": 1e-5,
+        "input_noise_std": 3e-3,
+        "array_rows": 4,
+    },
+    "divider, column gains, row of biases": {
+        "read_out": "divider",
+        "load_conductance": 3e-4,
+        "column_gain_std": 0.03,
+        "bias_mapping": "row",
+        "array_rows": 5,
+    },
     "row of biases": {"bias_mapping": "row", "input_noise_std": 3e-3, "feedback_resistance": 1e4, "array_rows": 6},
     "offset, row of biases": {
         "weight_mapping": "offset",
@@ -100,6 +114,7 @@ def drawn(case: str, spread: bool) -> Drawn:
     # one noise for both sides of a pair
     current = np.sqrt(len(tiles)) * hardware.read_noise_std * rng.normal(size=(DRAWS, 3, 4))
     power = np.zeros(DRAWS)
+    load = hardware.load_conductance
     for sign, side in sides.items():
         target = hardware.conductance_min + c * (v_ref / v) * side
         std = np.hypot(hardware.programming_noise_std, hardware.programming_noise_proportional * target)
@@ -107,6 +122,10 @@ def drawn(case: str, spread: bool) -> Drawn:
         for tile in tiles:
             devices[:, :, tile] *= 1 + hardware.column_gain_std * rng.normal(size=(DRAWS, 4, 1))
             column = np.einsum("doj,dbj->dbo", devices[:, :, tile], volts[:, :, tile])
+            if load is not None:
+                total = load + devices[:, :, tile].sum(2)[:, None]
+                power -= (column**2 / total).sum(2).mean(1)
+                column = column / total * (load + target[:, tile].sum(1))
             current += sign * column
             power += (hardware.feedback_resistance or 0.0) * (column**2).sum(2).mean(1)
         power += np.einsum("doj,dbj->d", devices, volts**2) / 3
@@ -162,8 +181,17 @@ def convolution() -> pp.Network:
 
 
 @pytest.mark.parametrize("mapping", ["shared", "unrolled"])
-@pytest.mark.parametrize("fields", [{"weight_mapping": "offset", "bias_mapping": "row"}, {"bias_mapping": "row"}])
-def test_convolutions_are_predicted_as_simulated(fields: dict[str, str], mapping: str) -> None:
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"weight_mapping": "offset", "bias_mapping": "row", "feedback_resistance": 1e4},
+        {"bias_mapping": "row", "feedback_resistance": 1e4},
+        {"read_out": "divider", "load_conductance": 2e-4},
+        {"read_out": "divider", "load_conductance": 2e-5, "bias_mapping": "row", "column_gain_std": 0.01},
+    ],
+    ids=["offset", "row of biases", "divider", "divider with a small load"],
+)
+def test_convolutions_are_predicted_as_simulated(fields: dict[str, Any], mapping: str) -> None:
     """MSE within 2 % and power within 1 %, each with its standard errors; both methods."""
     network, x = convolution(), np.random.default_rng(5).normal(size=(4, 2, 4, 5))
     hardware = pp.Hardware(
@@ -172,7 +200,6 @@ def test_convolutions_are_predicted_as_simulated(fields: dict[str, str], mapping
         programming_noise_std=5e-7,
         input_noise_std=5e-4,
         read_noise_std=2e-8,
-        feedback_resistance=1e4,
         array_rows=8,
         **fields,
     )
