@@ -128,6 +128,7 @@ def parse_prediction(message: pb.Prediction, gains: Gains | None = None, info: C
         power_by_layer=_floats(message.power_by_layer_watts),
         array_power_by_layer=_floats(message.array_power_by_layer_watts),
         tia_power_by_layer=_floats(message.tia_power_by_layer_watts),
+        converter_power_by_layer=_floats(message.converter_power_by_layer_watts or [0.0] * len(message.layer_names)),
         energy=message.energy_joules,
         layer_names=tuple(message.layer_names),
         ideal_output=_array(message, "ideal_output"),

@@ -69,7 +69,8 @@ class Prediction:
         mse_bias: part of mse that is squared bias.
         mse_by_layer: (L,) share caused by the noise of each layer.
         mse_by_output: (K,).
-        power: of one inference [W]; power_by_layer, array_power_by_layer, tia_power_by_layer: (L,) [W].
+        power: of one inference [W]; power_by_layer, array_power_by_layer, tia_power_by_layer,
+            converter_power_by_layer: (L,) [W].
         energy: of one inference [J].
         layer_names: (L,).
         ideal_output, output_mean: (B, K); output_covariance: (B, K, K); None unless asked for.
@@ -92,6 +93,7 @@ class Prediction:
     power_by_layer: np.ndarray
     array_power_by_layer: np.ndarray
     tia_power_by_layer: np.ndarray
+    converter_power_by_layer: np.ndarray
     energy: float
     layer_names: tuple[str, ...]
     ideal_output: np.ndarray | None = None

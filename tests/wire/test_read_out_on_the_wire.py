@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import powerplan as pp
@@ -11,9 +12,10 @@ import powerplan_client as pc
 from powerplan.cli.options import take_hardware
 from powerplan_client._generated import v1 as pb
 from powerplan_client.inputs import HARDWARE_FIELDS, hardware_fields
-from powerplan_client.parsing import parse_hardware
+from powerplan_client.parsing import parse_hardware, parse_prediction
 from powerplan_server.wire import Reader
 from powerplan_server.wire.hardware import hardware_from_proto, hardware_to_proto
+from powerplan_server.wire.results import prediction_to_proto
 
 CONVERTERS: dict[str, Any] = {
     "weight_mapping": "offset",
@@ -95,3 +97,16 @@ def test_take_hardware_keeps_a_boolean_that_is_false() -> None:
     options = {"hw_thermal_noise": False, "hw_dac_bits": None, "hw_adc_bits": 8, "seed": 0}
     assert take_hardware(options) == {"thermal_noise": False, "adc_bits": 8}
     assert options == {"seed": 0}
+
+
+def test_the_power_of_converters_passes_the_wire() -> None:
+    """A prediction from a server has it by layer; a server that does not know it leaves zeros."""
+    network, inputs = pp.Network.mlp([np.eye(3), np.ones((2, 3))]), np.ones((2, 3))
+    hardware = pp.Hardware(dac_energy=1e-12, adc_energy=2e-12)
+    prediction = pp.predict(network, hardware, pp.Gains.full_range(network, hardware, inputs), inputs)
+    answer = pc.PlannerClient.local().predict(network, hardware, None, inputs)
+    assert answer.converter_power_by_layer.tolist() == prediction.converter_power_by_layer.tolist()
+    assert (answer.converter_power_by_layer > 0).all()
+    message = prediction_to_proto(prediction)
+    message.ClearField("converter_power_by_layer_watts")
+    assert parse_prediction(message).converter_power_by_layer.tolist() == [0.0, 0.0]

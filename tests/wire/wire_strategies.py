@@ -85,7 +85,11 @@ def read_outs(draw: st.DrawFn) -> dict[str, Any]:
     }
     if kind == "divider":
         return fields | {"read_out": "divider", "load_conductance": draw(positive), "adc_range": draw(positive)}
-    fields |= {"weight_mapping": draw(st.sampled_from(WEIGHT_MAPPINGS)), "shot_noise": draw(st.booleans())}
+    fields |= {
+        "weight_mapping": draw(st.sampled_from(WEIGHT_MAPPINGS)),
+        "shot_noise": draw(st.booleans()),
+        "drift_compensation": draw(st.booleans()),
+    }
     match kind:
         case "fixed":
             return fields | {"feedback_resistance": draw(positive), "adc_range": draw(st.none() | positive)}
@@ -105,7 +109,6 @@ def hardwares(draw: st.DrawFn) -> pp.Hardware:
         device_gain_std=draw(st.floats(0, 0.5)),
         stuck_on_fraction=draw(st.floats(0, 0.5)),
         stuck_off_fraction=draw(st.floats(0, 0.5)),
-        drift_compensation=draw(st.booleans()),
         conductance_min=draw(st.floats(0, 0.9)) * top,
         conductance_max=top,
         programming_noise_std=draw(st.floats(0, 1e-4)),

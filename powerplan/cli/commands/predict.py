@@ -87,6 +87,7 @@ _KEYS = (
     "power_by_layer",
     "array_power_by_layer",
     "tia_power_by_layer",
+    "converter_power_by_layer",
     "energy",
     "layer_names",
     "first_order",

@@ -34,6 +34,7 @@ def prediction_to_proto(
         power_by_layer_watts=_floats(prediction.power_by_layer),
         array_power_by_layer_watts=_floats(prediction.array_power_by_layer),
         tia_power_by_layer_watts=_floats(prediction.tia_power_by_layer),
+        converter_power_by_layer_watts=_floats(prediction.converter_power_by_layer),
         energy_joules=prediction.energy,
         layer_names=prediction.layer_names,
         first_order=prediction.first_order,
