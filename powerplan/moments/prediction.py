@@ -56,8 +56,9 @@ class Prediction:
         output_covariance: (B, K, K); None in a prediction read back from a plan file, or with random combinations.
         layers: moments of each crossbar layer; empty in a prediction read back from a plan file, and where they would
             take more than the memory limit.
-            With ``linearized`` and ``diagonal`` the variances of inner layers assume independent
-            activations and are approximate (10-20 % low is usual); ``covariance`` gives the accurate ones.
+            With ``diagonal``, and with ``linearized`` where no fields correct them, the variances of inner
+            layers assume independent activations and are approximate (10-20 % low is usual); ``covariance``
+            gives the accurate ones.
         first_order: names of nodes without a Gaussian formula, taken at the mean (first order).
     """
 
