@@ -10,8 +10,8 @@ With an offset mapping there is one device, G_ij = G_min + c_i (W_ij + w) v_ref 
     z_i = scale_i (Σ_tiles I_i − G_min Σ_j V_j) − w Σ_j x_j + b_i,
 
 both sums taken digitally. Where biases are a row, it is the last of every group: driven by x = 1 with v_ref, it holds
-b, and nothing is added digitally. Columns with a passive load G_L (``hardware.load_conductance``) give voltages; a side of
-a tile counts as the current I = (G_L + Σ_j G_ij) y_i, with the target conductances.
+b, and nothing is added digitally. Columns with a passive load G_L (``hardware.load_conductance``) give voltages y; a
+side of a tile counts as the current I_i = (G_L + Σ_j G_ij) y_i, with the target conductances.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class Stored:
     @property
     def rows(self) -> int:
         """Rows of a group."""
-        return self.weight.shape[1]
+        return int(self.weight.shape[1])
 
     def by_row(self, inputs: np.ndarray, constant: float) -> np.ndarray:
         """A quantity of every row (G, n) from those of the inputs (rows of all groups,) and that of the constant."""

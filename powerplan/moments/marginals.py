@@ -304,10 +304,10 @@ def _crossbar_fields(
         arriving = rows
         if passed is not None:
             arriving = rows + over_batch(map.patches, error[:, some])
-        for part in moments.device_errors:
-            spread = part.variance.sqrt().expand(map.n_out, map.n_in)
+        for errors in moments.device_errors:
+            spread = errors.variance.sqrt().expand(map.n_out, map.n_in)
             drawn = spread * _normals((count, *spread.shape), generator, spread)
-            columns = part.moved(arriving, drawn.reshape(count, map.groups, -1, map.n_in))
+            columns = errors.moved(arriving, drawn.reshape(count, map.groups, -1, map.n_in))
             made[:, some] += over_batch(map.gather, columns)
     return made
 

@@ -80,8 +80,8 @@ class Crossbar:
         groups, n_in = op.groups, held.rows
         self._arrays = self.map.positions if hardware.mapping == "unrolled" else 1
         reference = reference_voltage(voltage)
-        volts = np.broadcast_to(np.asarray(voltage, dtype=np.float64), (op.n_rows,)).copy()
-        volts = torch.as_tensor(held.by_row(volts, reference)).unsqueeze(1)
+        by_input = np.broadcast_to(np.asarray(voltage, dtype=np.float64), (op.n_rows,)).copy()
+        volts = torch.as_tensor(held.by_row(by_input, reference)).unsqueeze(1)
         c = torch.as_tensor(np.broadcast_to(np.asarray(conductance, dtype=np.float64), (op.n_out,)).copy())
         c = c.view(groups, -1, 1)
         # a unit per device only where rows differ: what is constant is cheaper
@@ -195,10 +195,11 @@ class Crossbar:
             start += [f.start for f in found]
             now += [f.now for f in found]
             columns.append(self._joined([f.columns for f in found]))
-            variances.append(self._joined([f.noise for f in found if f.noise is not None]))
+            noisy = [f.noise for f in found if f.noise is not None]
+            variances += [self._joined(noisy)] if noisy else []
         z = _stacked(columns)  # (D, C, A, G, R, o)
         if self.hardware.has_read_noise:
-            std = self._read_std if variances[0] is None else (self._read_std**2 + _stacked(variances)).sqrt()
+            std = (self._read_std**2 + _stacked(variances)).sqrt() if variances else self._read_std
             noise = streams.normal_(scratch.normals(tuple(z.shape)))
             z = torch.addcmul(z, noise.to(z.dtype), std)
         if self.hardware.drift_compensation:
@@ -216,10 +217,10 @@ class Crossbar:
         by_row = (rows * self._relative_volts).sum(-1, keepdim=True)
         return torch.addcmul(self._offset * rows.sum(-1, keepdim=True), by_row, self._idle)
 
-    def _joined(self, parts: list[torch.Tensor]) -> torch.Tensor | None:
-        """Columns (D, C, G, R, o) of blocks; None of none."""
-        if len(parts) <= 1:
-            return parts[0] if parts else None
+    def _joined(self, parts: list[torch.Tensor]) -> torch.Tensor:
+        """Columns (D, C, G, R, o) of blocks."""
+        if len(parts) == 1:
+            return parts[0]
         return torch.cat(parts, 2 if self.map.groups > 1 else 4)
 
     def _value(self, z: torch.Tensor) -> torch.Tensor:

@@ -71,8 +71,16 @@ def test_what_aihwkit_cannot_hold_is_refused(
     columns = pp.Gains(conductance=(np.full(16, 1e-6), 1e-6), voltage=plan.gains.voltage)
     with pytest.raises(pp.InvalidInput, match="aihwkit scales a whole array"):
         adapter.layer_settings(network, plan.hardware, columns)
-    with pytest.raises(pp.InvalidInput, match="column_gain_std"):
-        adapter.layer_settings(network, plan.hardware.replace(column_gain_std=0.1), plan.gains)
+    for fields in (
+        {"column_gain_std": 0.1},
+        {"weight_mapping": "offset"},
+        {"bias_mapping": "row"},
+        {"read_out": "divider", "load_conductance": 1e-4},
+        {"adc_bits": 8},
+    ):
+        small = pp.Gains(conductance=tuple(0.1 * c for c in plan.gains.conductance), voltage=plan.gains.voltage)
+        with pytest.raises(pp.InvalidInput, match=f"hardware.{next(iter(fields))}"):
+            adapter.layer_settings(network, plan.hardware.replace(**fields), small)
 
 
 def test_without_aihwkit_the_install_command_is_named(

@@ -111,8 +111,15 @@ def test_a_prediction_is_consistent(method: str, activation: str) -> None:
         pp.Hardware(programming_noise_std=0, read_noise_std=1e-7),
         pp.Hardware(programming_noise_std=0, input_noise_std=1e-2, feedback_resistance=1e4),
         pp.Hardware(programming_noise_std=80e-6),
+        pp.Hardware(weight_mapping="offset", input_noise_std=1e-3, conductance_min=1e-6),
+        pp.Hardware(bias_mapping="row", input_noise_std=1e-3, array_rows=3),
+        pp.Hardware(read_out="divider", load_conductance=1e-4, input_noise_std=1e-3, array_rows=4),
+        pp.Hardware(read_out="divider", load_conductance=1e-4, programming_noise_std=0, read_noise_std=1e-7),
     ],
-    ids=["clipped", "unclipped", "proportional", "polynomial", "read", "row", "huge"],
+    ids=[
+        *("clipped", "unclipped", "proportional", "polynomial", "read", "row", "huge"),
+        *("offset", "row of biases", "divider", "read noise of a divider"),
+    ],
 )
 def test_every_kind_of_noise(method: str, hardware: pp.Hardware) -> None:
     """One kind of noise at a time."""
@@ -148,7 +155,16 @@ def test_every_kind_of_noise(method: str, hardware: pp.Hardware) -> None:
         "saturated",
     ],
 )
-@pytest.mark.parametrize("hardware", [EVERY_NOISE, pp.Hardware(), pp.Hardware(clip_conductance=False)])
+@pytest.mark.parametrize(
+    "hardware",
+    [
+        EVERY_NOISE,
+        pp.Hardware(),
+        pp.Hardware(clip_conductance=False),
+        pp.Hardware(weight_mapping="offset", bias_mapping="row"),
+        pp.Hardware(read_out="divider", load_conductance=1e-4, bias_mapping="row"),
+    ],
+)
 def test_degenerate_networks_and_inputs(method: str, hardware: pp.Hardware, network: pp.Network, x: np.ndarray) -> None:
     """Nothing is divided by zero."""
     check(predict(network, x, method, hardware))
