@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import powerplan as pp
 from powerplan.hardware.aging import PowerLawDrift
 from powerplan.hardware.gains import reference_voltage
+from powerplan.moments.crossbar import Crossbar, CrossbarMoments
 from powerplan.network import Activation, Conv, ConvTranspose, Flatten, Linear, Node
 
 RNG = np.random.default_rng(11)
@@ -243,7 +245,15 @@ def test_row_voltages_are_planned_with_a_row_of_biases() -> None:
     network = pp.Network.mlp([rng.normal(size=(5, 4))], [3 * rng.normal(size=5)])
     hardware = pp.Hardware(bias_mapping="row", input_noise_std=1e-3)
     x = 0.2 * rng.normal(size=(8, 4))
-    plan = pp.plan(network, hardware, x, pp.MaxNMSE(0.05), granularity="signal", optimize=("conductance", "voltage"))
+    plan = pp.plan(
+        network,
+        hardware,
+        x,
+        pp.MaxNMSE(0.05),
+        granularity="signal",
+        optimize=("conductance", "voltage"),
+        max_iterations=5,
+    )
     plan.gains.check(network, hardware)
     assert reference_voltage(plan.gains.voltage[0]) <= hardware.voltage_max * (1 + 1e-9)
 
@@ -271,20 +281,55 @@ def test_an_offset_mapping_takes_one_column_per_output() -> None:
     assert limit == pytest.approx(100e-6 / (WEIGHT.max() + np.abs(WEIGHT).max()))
 
 
-def test_a_plan_with_an_offset_mapping_is_optimal_and_keeps_its_limits() -> None:
-    """Conductances and row noise with the voltage free: what the planner needs is differentiable."""
+MAPPINGS: dict[str, dict[str, Any]] = {
+    "offset": {"weight_mapping": "offset", "bias_mapping": "row"},
+    "divider": {"read_out": "divider", "load_conductance": 5e-5},
+    "divider, tiles": {"read_out": "divider", "load_conductance": 5e-5, "bias_mapping": "row", "array_rows": 4},
+}
+
+
+@pytest.mark.parametrize("fields", MAPPINGS.values(), ids=MAPPINGS.keys())
+def test_without_noise_the_output_is_ideal(fields: dict[str, Any]) -> None:
+    """What is decoded is what was meant, with gains of columns and rows."""
+    hardware = pp.Hardware(conductance_min=1e-6, programming_noise_std=0.0, **fields)
+    p = pp.predict(NETWORK, hardware, gains(hardware, spread=True), INPUTS)
+    s = pp.simulate(NETWORK, hardware, gains(hardware, spread=True), INPUTS, draws=2, dtype="float64")
+    assert p.mse < 1e-28
+    assert s.mse < 1e-26
+
+
+@pytest.mark.parametrize("spread", [False, True], ids=["layer gain", "gains of columns and rows"])
+@pytest.mark.parametrize("fields", MAPPINGS.values(), ids=MAPPINGS.keys())
+def test_derivatives_in_the_gains(fields: dict[str, Any], spread: bool) -> None:
+    """What planning differentiates, against central differences."""
+    hardware = pp.Hardware(
+        conductance_min=1e-6, programming_noise_std=2e-6, input_noise_std=2e-3, column_gain_std=0.01, **fields
+    )
+    (crossbar,) = Crossbar.all_of(NETWORK, hardware, torch.float64)
+    mean, variance = torch.tensor(INPUTS), torch.tensor(0.1 * INPUTS**2)
+    chosen = gains(hardware, spread)
+
+    def value(log_gain: torch.Tensor, log_volt: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        found = CrossbarMoments.at(crossbar, hardware, log_gain.exp(), log_volt.exp())
+        return found.mean(mean), found.injected(mean, variance).total, 1e3 * found.array_power(mean, variance)
+
+    logs = (torch.tensor(np.log(g[0]), requires_grad=True) for g in (chosen.conductance, chosen.voltage))
+    assert torch.autograd.gradcheck(value, tuple(logs), eps=1e-5, atol=1e-7, rtol=1e-5)
+
+
+@pytest.mark.parametrize("fields", MAPPINGS.values(), ids=MAPPINGS.keys())
+def test_a_plan_is_optimal_and_keeps_its_limits(fields: dict[str, Any]) -> None:
+    """Conductances and voltages free."""
     rng = np.random.default_rng(3)
     network = pp.Network.mlp([rng.normal(size=(8, 6)), rng.normal(size=(3, 8))])
-    hardware = pp.Hardware(
-        weight_mapping="offset", conductance_min=1e-6, programming_noise_std=2e-7, read_noise_std=1e-8
-    )
+    hardware = pp.Hardware(conductance_min=1e-6, programming_noise_std=2e-7, read_noise_std=1e-8, **fields)
     plan = pp.plan(
         network,
         hardware,
         rng.normal(size=(16, 6)),
         pp.MaxNMSE(0.02),
         optimize=("conductance", "voltage"),
-        verify_draws=400,
+        verify_draws=200,
     )
     assert plan.termination.outcome.value == "optimal"
     assert plan.verification is not None
