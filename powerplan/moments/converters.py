@@ -63,10 +63,11 @@ def converted(mean: Tensor, variance: Tensor, limit: Tensor, bits: int | None) -
     step = limit / top_level(bits)
     with torch.no_grad():
         value = _rounded(clip, mean, variance, limit, step)
+    residual = clip.residual + step**2 * ((value.residual - clip.residual) / step**2).detach()
     return Converted(
         mean=clip.mean + step * ((value.mean - clip.mean) / step).detach(),
         slope=clip.slope + (value.slope - clip.slope).detach(),
-        residual=clip.residual + step**2 * ((value.residual - clip.residual) / step**2).detach(),
+        residual=residual.clamp(min=0),
     )
 
 
@@ -102,7 +103,8 @@ def _rounded(clip: Converted, mean: Tensor, variance: Tensor, limit: Tensor, ste
     )
     level, spread, rise = _staircase(mean / step, ratio, limit / step)
     narrow = Converted(mean=step * level, slope=rise, residual=step**2 * (spread - (ratio * rise) ** 2))
-    return Converted(*(torch.where(ratio > _NARROW, w, n) for w, n in zip(wide, narrow, strict=True)))
+    mean, slope, residual = (torch.where(ratio > _NARROW, w, n) for w, n in zip(wide, narrow, strict=True))
+    return Converted(mean, slope, residual.clamp(min=0))
 
 
 def _series(place: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor, Tensor]:
