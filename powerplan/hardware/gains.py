@@ -307,9 +307,10 @@ def warn_beyond_voltage(
         if worst > 1 + 1e-6:
             beyond.append(f"{name}: {worst * hardware.voltage_max:.4g} V")
     if beyond:
+        outcome = "the converters saturate there" if hardware.dac_bits else "the results assume they do not saturate"
         warnings.warn(
             f"rows are driven beyond hardware.voltage_max = {hardware.voltage_max:g} V ({', '.join(beyond)}): "
-            "the results assume they do not saturate. Lower gains.voltage, or plan with these inputs.",
+            f"{outcome}. Lower gains.voltage, or plan with these inputs.",
             LimitWarning,
             stacklevel=3,
         )
