@@ -135,9 +135,9 @@ def _staircase(place: Tensor, ratio: Tensor, top: Tensor) -> tuple[Tensor, Tenso
         density = torch.exp(-0.5 * z * z) / (safe * math.sqrt(2 * math.pi))
         rise = rise + exists * torch.where(positive, density, torch.zeros_like(density))
         present.append(exists)
-    level = nearest - 0.5 - present[0] + sum(chances)
+    level = sum(chances, nearest - 0.5 - present[0])
     # of two steps, the higher is climbed only with the lower: their covariance is Φ_high (1 − Φ_low)
-    spread = sum(chance * (1 - chance) for chance in chances)
+    spread = sum((chance * (1 - chance) for chance in chances), torch.zeros_like(place))
     for low, high in ((0, 1), (1, 2), (0, 2)):
         spread = spread + 2 * chances[high] * (1 - chances[low]) * present[low]
     return level, spread, rise
