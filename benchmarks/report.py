@@ -69,6 +69,10 @@ whole conductance range; tiled rows are at the noise of the row above them. Erro
 float32, with the simulation's standard error; of the power, that of the layer furthest off; "without fields" is
 `marginal_fields=0`. The examples mnist_cnn and mnist_resnet are trained, the other networks have random weights."""
 
+READ_OUT = """Every way to map weights and to read columns, `linearized` against the simulator: 64 inputs, all layers on
+the whole conductance range of 1 to 100 µS, programming noise of 1 % of it, read and row noise, row tiles of 128. Errors
+are predicted / simulated − 1, with the simulation's standard error."""
+
 SCALE = """Networks of torchvision with random weights, float32. A pass is a forward and a backward pass of the same
 batch in torch, with the gradients of the weights. Predictions use 16 random combinations of the outputs where there are
 1000 (4 in plans and in the growth with the image), every output where there are ten."""
@@ -300,6 +304,25 @@ def accuracy(result: Any) -> str:
     return ACCURACY + "\n\n" + table([*headers, "accuracy predicted", "accuracy simulated"], rows)
 
 
+def read_out(result: Any) -> str:
+    """Predicted against simulated error and power by mapping and read-out."""
+    rows = [
+        [
+            r["network"],
+            r["read_out"],
+            f"{100 * r['nmse']:.3g} %",
+            f"{r['draws']:,}",
+            f"{100 * r['mse']:+.2f} ± {100 * r['mse_se']:.2f} %",
+            f"{100 * r['power']:+.3f} %",
+            time_text(r["prediction_s"]),
+            time_text(r["draw_s"]),
+        ]
+        for r in result["networks"]
+    ]
+    headers = ["network", "read-out", "NMSE", "draws", "MSE off by", "power off by", "prediction", "draw"]
+    return READ_OUT + "\n\n" + table(headers, rows)
+
+
 def real_networks(result: Any) -> str:
     """Convolutional, residual and attention networks: error and power by layer, what the fields buy, plans."""
     rows = [
@@ -436,6 +459,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("service", "The service", any_result),
     ("batch", "Studies", any_result),
     ("accuracy", "Accuracy of predictions", accuracy),
+    ("read_out", "Mappings and read-outs", read_out),
     ("real_networks", "Accuracy on real networks", real_networks),
     ("scale", "Scale", scale),
 )
