@@ -28,7 +28,7 @@ class MisbehavingPlanner(Planner):
 
     def run(self, jobs: Sequence[Job], emit: Callable[[Outcome], None]) -> None:
         for job in jobs:
-            misbehave(job.options["seed"])
+            misbehave(job.options.get("seed", 0))
             super().run([job], emit)
 
 
