@@ -27,6 +27,7 @@ from powerplan.network import Network
 from powerplan.planning.explain import QUANTITIES
 from powerplan.planning.outcome import Outcome
 from powerplan.planning.plan_value import Plan
+from powerplan.planning.relaxing import Change, relaxable, relaxed
 from powerplan.planning.requirements import requirement
 from powerplan.planning.session import Options, Progress, Session
 from powerplan.planning.stepped import steps_from_dict
@@ -37,22 +38,6 @@ CHANGE = 0.1
 #: limits are lifted by this factor for the bound without limits
 _LIFTED = 100.0
 _DERIVATIVE = 1e-5
-#: hardware that is relaxed upwards, and downwards
-_RAISED = ("conductance_max", "voltage_max")
-_LOWERED = (
-    "conductance_min",
-    "programming_noise_std",
-    "programming_noise_proportional",
-    "programming_noise_polynomial",
-    "read_noise_std",
-    "input_noise_std",
-    "column_gain_std",
-    "device_gain_std",
-    "feedback_resistance",
-    "bandwidth",
-    "dac_energy",
-    "adc_energy",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +67,13 @@ class BindingLimit:
 
 @dataclass(frozen=True, kw_only=True)
 class Relaxation:
-    """What changing one parameter by 10 % does.
+    """What changing one parameter by 10 %, or by one bit, does.
 
     Attributes:
         parameter: "target", or a field of the hardware.
-        factor: it is multiplied by.
-        price: shadow price, d log objective / d log parameter; None if the target is infeasible.
+        factor: it is multiplied by (a curve or a model of drift or noise: what it gives); 1 for bits.
+        bits: that a converter gets more; 0 for all else.
+        price: shadow price, d log objective / d log parameter; None if the target is infeasible, and for bits.
         predicted: relative change of the objective by the price, factor^price − 1; None likewise.
         resolved: the same by planning again; None if no plan could be made then (``note`` says why). For an
             infeasible target, the relative change of the lowest reachable value.
@@ -102,6 +88,7 @@ class Relaxation:
     resolved: float | None
     reaches_target: bool
     note: str = ""
+    bits: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,22 +249,19 @@ class _Explainer:
     # ------------------------------------------------------------ relaxations
 
     def _relaxations(self) -> tuple[Relaxation, ...]:
-        changes: list[tuple[str, float]] = [("target", 1 + CHANGE)]
-        for name, factor in [(n, 1 + CHANGE) for n in _RAISED] + [(n, 1 - CHANGE) for n in _LOWERED]:
-            if any(getattr(h, name, None) for h in self.hardwares):
-                changes.append((name, factor))
-        prices = self._prices([name for name, _ in changes]) if self.feasible else {}
+        changes = [Change(parameter="target", factor=1 + CHANGE), *relaxable(self.hardwares, CHANGE)]
+        prices = self._prices(changes) if self.feasible else {}
         found = []
-        for number, (name, factor) in enumerate(changes):
-            self.progress(f"relaxing {name}", number / (len(changes) + 1))
-            found.append(self._relaxed(name, factor, prices.get(name)))
+        for number, change in enumerate(changes):
+            self.progress(f"relaxing {change.parameter}", number / (len(changes) + 1))
+            found.append(self._relaxed(change, prices.get(change.parameter)))
         return tuple(sorted(found, key=lambda r: np.inf if r.resolved is None else r.resolved))
 
-    def _relaxed(self, name: str, factor: float, price: float | None) -> Relaxation:
-        predicted = None if price is None else factor**price - 1
+    def _relaxed(self, change: Change, price: float | None) -> Relaxation:
+        predicted = None if price is None else change.factor**price - 1
         resolved, reaches, note = None, False, ""
         try:
-            target, hardwares = self._changed(name, factor)
+            target, hardwares = self._changed(change)
             again = self._again(target, hardwares)
         except InvalidInput as error:
             note = str(error.violations[0])
@@ -288,8 +272,9 @@ class _Explainer:
             else:
                 resolved = (again.reached if not self.feasible else self._value(again)) / self._value(self.plan) - 1
         return Relaxation(
-            parameter=name,
-            factor=factor,
+            parameter=change.parameter,
+            factor=change.factor,
+            bits=change.bits,
             price=price,
             predicted=predicted,
             resolved=resolved,
@@ -297,13 +282,13 @@ class _Explainer:
             note=note,
         )
 
-    def _changed(self, name: str, factor: float) -> tuple[Target, tuple[Hardware, ...]]:
+    def _changed(self, change: Change) -> tuple[Target, tuple[Hardware, ...]]:
         target = self.plan.target
-        if name == "target":
-            return target.with_value(target.value * factor), self.hardwares
-        return target, tuple(_scaled(hardware, name, factor) for hardware in self.hardwares)
+        if change.parameter == "target":
+            return target.with_value(target.value * change.factor), self.hardwares
+        return target, tuple(relaxed(hardware, change) for hardware in self.hardwares)
 
-    def _prices(self, names: Sequence[str]) -> dict[str, float]:
+    def _prices(self, changes: Sequence[Change]) -> dict[str, float]:
         """Shadow prices by the envelope theorem, from a small change of each parameter at the same gains."""
         session, wanted = self._problem(self.plan.target, self.hardwares)
         theta = session.free.theta_of(self.smooth.gains)
@@ -321,21 +306,23 @@ class _Explainer:
         )
         excesses = problem.excesses_of(constraints)
         prices = {}
-        for name in names:
-            step = _DERIVATIVE if name in ("target", *_RAISED) else -_DERIVATIVE
+        for change in changes:
+            if change.bits:
+                continue
+            step = _DERIVATIVE if change.factor > 1 else -_DERIVATIVE
             try:
-                changed, bounds = self._problem(*self._changed(name, 1 + step))
+                changed, bounds = self._problem(*self._changed(replace(change, factor=1 + step)))
             except InvalidInput:
                 continue
             there = changed._problem(bounds, changed.free)
             f, *h = there.terms.values(theta)
             limits = np.where(certificate.limit_duals > 0, there.upper - problem.upper, there.lower - problem.lower)
-            change = (
+            effect = (
                 np.log(f.total / objective.total)
                 + certificate.duals @ (there.excesses_of(h) - excesses)
                 - certificate.limit_duals @ limits
             )
-            prices[name] = float(change / np.log1p(step))
+            prices[change.parameter] = float(effect / np.log1p(step))
         return prices
 
     def _problem(self, target: Target, hardwares: Sequence[Hardware]) -> tuple[Session, Any]:
@@ -348,23 +335,13 @@ class _Explainer:
             return None
         self.progress("lifting the limits", 0.95)
         # a held conductance stays as it is
-        free = tuple(_scaled(h, "conductance_max", _LIFTED) for h in self.hardwares)
+        lifted = Change(parameter="conductance_max", factor=_LIFTED)
+        free = tuple(relaxed(h, lifted) for h in self.hardwares)
         try:
             again = self._again(self.plan.target, [h.replace(conductance_min=0.0) for h in free], steps=False)
         except InvalidInput:
             return None
         return None if again.termination.outcome is Outcome.INFEASIBLE else self._value(again)
-
-
-def _scaled(hardware: Hardware, name: str, factor: float) -> Hardware:
-    """The hardware with one field scaled; the noise stays what it is, in siemens."""
-    value = getattr(hardware, name)
-    if not value:
-        return hardware
-    changes = {name: tuple(factor * a for a in value) if isinstance(value, tuple) else factor * value}
-    if name == "conductance_max" and hardware.programming_noise_polynomial:
-        changes["programming_noise_reference"] = hardware.polynomial_reference
-    return hardware.replace(**changes)
 
 
 def _binding(plan: Plan) -> tuple[BindingLimit, ...]:
@@ -436,9 +413,9 @@ def _limits_in_words(limits: Sequence[BindingLimit]) -> str:
 
 
 def _relaxation_in_words(r: Relaxation, what: str, objective: str) -> str:
-    verb = "Loosening" if r.parameter == "target" else "Raising" if r.factor > 1 else "Lowering"
+    verb = "Loosening" if r.parameter == "target" else "Raising" if r.factor > 1 or r.bits else "Lowering"
     action = f"{verb} {'the target' if r.parameter == 'target' else r.parameter}"
-    action += f" by {100 * abs(r.factor - 1):.0f} %"
+    action += f" by {r.bits} bit" if r.bits else f" by {100 * abs(r.factor - 1):.0f} %"
     if r.resolved is None:
         return f"{action}: no plan ({r.note})"
     if objective == "reached" and abs(r.resolved) >= 5e-5:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from random_plans import small_network
 
 import powerplan as pp
+from powerplan.hardware import curves as shapes
+from powerplan.hardware.aging import LogTimeDrift, LowFrequencyNoise
+from powerplan.hardware.curve_values import curve_values
+from powerplan.planning.relaxing import Change, relaxed
 
 HARDWARE = pp.Hardware(conductance_min=1e-6, programming_noise_std=1e-6, read_noise_std=3e-8)
 
@@ -139,3 +144,75 @@ def test_another_network_or_other_inputs_are_refused(
         plan.explain(network, x[:4])
     with pytest.raises(pp.InvalidInput, match="the network of the plan"):
         plan.explain(small_network(7, (5, 8, 3)), x)
+
+
+#: hardware with every kind of field that an explanation relaxes, by what it must name
+READ_OUTS = {
+    "converters": (
+        {"dac_bits": 6, "adc_bits": 7, "adc_headroom": 1.2, "dac_energy": 1e-15, "adc_energy": 1e-14},
+        {"dac_bits", "adc_bits", "adc_headroom", "dac_energy", "adc_energy", "read_time"},
+    ),
+    "amplifier noise": (
+        {"thermal_noise": True, "bandwidth": 5e6, "feedback_resistance": 1e4},
+        {"temperature", "bandwidth", "feedback_resistance"},
+    ),
+    "curve": (
+        {"programming_noise_curve": shapes.Table(points=(0.0, 1.0), values=(1e-6, 2e-6))},
+        {"programming_noise_curve"},
+    ),
+    "drift": (
+        {"drift": LogTimeDrift(shift_slope=-1e-7, std_slope=1e-7), "time": 3600.0, "drift_compensation": True},
+        {"drift", "time"},
+    ),
+    "slow noise": (
+        {
+            "low_frequency_noise": LowFrequencyNoise(std=shapes.Polynomial(coefficients=(0.02,)), read_time=1e-6),
+            "time": 100.0,
+        },
+        {"low_frequency_noise", "time"},
+    ),
+    "stuck": ({"stuck_on_fraction": 1e-4, "stuck_off_fraction": 1e-3}, {"stuck_on_fraction", "stuck_off_fraction"}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", READ_OUTS)
+def test_whatever_the_hardware_has_is_relaxed(kind: str, network: pp.Network, x: np.ndarray) -> None:
+    """Every field in effect is named, and its shadow price agrees with planning again where it has one."""
+    given, names = READ_OUTS[kind]
+    hardware = pp.Hardware(programming_noise_std=5e-7, **given)
+    lowest = pp.plan(network, hardware, x, pp.MaxNMSE(1e-9)).termination.best_reachable
+    assert lowest is not None
+    found = pp.plan(network, hardware, x, pp.MaxNMSE(2 * lowest)).explain(network, x)
+    base = {"target", "conductance_max", "voltage_max", "programming_noise_std"}
+    assert {r.parameter for r in found.relaxations} == base | names
+    for r in found.relaxations:
+        assert r.resolved is not None, r.note
+        if r.parameter in ("dac_bits", "adc_bits"):
+            assert (r.bits, r.price, r.predicted) == (1, None, None)
+            assert f"Raising {r.parameter} by 1 bit" in "".join(found.sentences)
+        else:
+            assert r.predicted == pytest.approx(r.resolved, abs=0.25 * abs(r.resolved) + 1e-4)
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [
+        shapes.Polynomial(coefficients=(1.0, -0.5)),
+        shapes.Logarithm(slope=-0.1, offset=0.2, low=0.0, high=0.5),
+        shapes.Power(coefficient=0.3, exponent=-0.5, low=0.1, high=0.6),
+        shapes.Saturating(amplitude=0.4, scale=0.3),
+        shapes.Table(points=(0.0, 1.0), values=(0.1, 0.3)),
+        shapes.Piecewise(
+            breaks=(0.5,), pieces=(shapes.Polynomial(coefficients=(0.2,)), shapes.Polynomial(coefficients=(0.0, 0.4)))
+        ),
+    ],
+    ids=lambda curve: curve.type,
+)
+def test_a_relaxed_curve_is_a_multiple_everywhere(curve: shapes.Curve) -> None:
+    """Each kind of curve scales in value at every u, breaks and points unchanged."""
+    u = torch.linspace(0, 1, 11, dtype=torch.float64)
+    before = pp.Hardware(programming_noise_curve=curve)
+    after = relaxed(before, Change(parameter="programming_noise_curve", factor=0.9)).programming_noise_curve
+    assert after is not None
+    torch.testing.assert_close(curve_values(after, u, 1.0), 0.9 * curve_values(curve, u, 1.0))
