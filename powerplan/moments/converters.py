@@ -30,6 +30,8 @@ from powerplan.moments.activations.piecewise import piecewise_linear
 _CLIP = piecewise_linear((-1.0, 0.0), (0.0, 1.0), (1.0, 0.0), knots=(-1.0, 1.0))
 #: s/Δ below which single thresholds are counted, and terms of the series above it
 _NARROW, _TERMS = 0.3, 3
+#: relative deviation of the gains that rounding errors are averaged over
+_BAND = 0.25
 
 
 class Converted(NamedTuple):
@@ -68,6 +70,33 @@ def converted(mean: Tensor, variance: Tensor, limit: Tensor, bits: int | None) -
         mean=clip.mean + step * ((value.mean - clip.mean) / step).detach(),
         slope=clip.slope + (value.slope - clip.slope).detach(),
         residual=residual.clamp(min=0),
+    )
+
+
+def converted_on_average(mean: Tensor, variance: Tensor, limit: Tensor, bits: int | None) -> Converted:
+    """As :func:`converted`, averaged over a band of gains: without the ripple of the staircase.
+
+    A gain that varies by a relative deviation of :data:`_BAND` moves x by that part of μ: the rounding error is that of
+    a Gaussian with the variance s² + (band μ)². A value of 0 stays exact, one of several steps has a uniform error.
+    Derivatives are those of the average.
+    """
+    clip = _clipped(mean, variance, limit)
+    if bits is None:
+        return clip
+    step = limit / top_level(bits)
+    positive, std = positive_std(variance + (_BAND * mean) ** 2)
+    ratio = torch.where(positive, std, torch.zeros_like(std)) / step
+    place = torch.minimum(torch.maximum(mean, -limit), limit) / step
+    first, square, slope = _series(place, ratio)
+    level, spread, rise = _staircase(place, ratio, limit / step)
+    wide = ratio > _NARROW
+    first = torch.where(wide, first, level - place)
+    slope = torch.where(wide, slope, rise - 1)
+    spread = torch.where(wide, square - first**2, spread + ratio**2 * (1 - 2 * rise))
+    return Converted(
+        mean=clip.mean + step * clip.slope * first,
+        slope=clip.slope * (1 + slope),
+        residual=(clip.residual + step**2 * clip.slope * spread - variance * slope**2).clamp(min=0),
     )
 
 

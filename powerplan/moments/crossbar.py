@@ -200,6 +200,7 @@ class CrossbarMoments:
         row_conductance: Σ_i (g⁺ + g⁻)_ij (G, n_in) [S].
         compensation: α ().
         scale: of the columns, where the read-out depends on it.
+        ripple: rounding at the rows is that at these very gains, not its average over a band of them.
     """
 
     crossbar: Crossbar
@@ -214,6 +215,7 @@ class CrossbarMoments:
     subtracted: Tensor | float = 0.0
     divider: Divider | None = None
     scale: FullScale | None = None
+    ripple: bool = True
 
     @classmethod
     def at(
@@ -223,6 +225,8 @@ class CrossbarMoments:
         conductance: Tensor,
         voltage: Tensor,
         scale: FullScale | None = None,
+        *,
+        ripple: bool = True,
     ) -> CrossbarMoments:
         """The crossbar at conductance gain () or (n_out,) and voltage gain () or (G·n_in,)."""
         groups, n_in = crossbar.map.groups, crossbar.map.n_in
@@ -273,6 +277,7 @@ class CrossbarMoments:
             compensation=compensation,
             subtracted=subtracted,
             scale=scale,
+            ripple=ripple,
         )
         return made if hardware.read_out == "tia" else made._divided()
 

@@ -177,6 +177,7 @@ def _crossbar(moments: CrossbarMoments, values: _Values, source: str, name: str)
     """A crossbar with its converters, each a step of its own."""
     exact = values.block(source, source) is None
     rows = convert_rows(moments, values.means[source], values.variance(source), exact=exact)
+    exact = exact and (rows is None or rows.residual is None)
     driven, analog = source, name
     if rows is not None:
         driven = f"{name} (rows)"

@@ -219,6 +219,7 @@ class _Fields:
         """A crossbar, whose input may be exact."""
         mean, variance, error = self.values[node.inputs[0]]
         step = crossbar_step(moments, mean, variance, exact_input=exact)
+        exact = exact and (step.rows is None or step.rows.residual is None)
         spread = step.variance
         passed = None
         if not exact:

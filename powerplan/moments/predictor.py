@@ -81,6 +81,7 @@ class Predictor:
         corrections: of marginal moments and of what is taken as independent.
         scales: of the columns of every crossbar, None where the read-out does not depend on it.
         converter_power: of every crossbar (L,) [W].
+        ripple: rounding at the rows is that at the very gains; plans whose voltages are free take its average.
     """
 
     original: Network
@@ -98,6 +99,7 @@ class Predictor:
     fields: int = 0
     seed: int = 0
     corrections: Corrections = NONE
+    ripple: bool = True
 
     @classmethod
     def of(
@@ -165,7 +167,7 @@ class Predictor:
     def program(self, conductance: Sequence[Tensor], voltage: Sequence[Tensor]) -> list[CrossbarMoments]:
         """The crossbars at given gains: what does not depend on the inputs."""
         return [
-            CrossbarMoments.at(crossbar, self.hardware, c.to(self.inputs), v.to(self.inputs), scale)
+            CrossbarMoments.at(crossbar, self.hardware, c.to(self.inputs), v.to(self.inputs), scale, ripple=self.ripple)
             for crossbar, c, v, scale in zip(self.crossbars, conductance, voltage, self.scales, strict=True)
         ]
 

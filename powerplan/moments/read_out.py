@@ -27,7 +27,7 @@ from powerplan.gaussian import rectified
 from powerplan.hardware.full_scale import column_limits, feedback_resistances
 from powerplan.hardware.noise import shot_noise, thermal_noise
 from powerplan.hardware.tiling import row_tiles
-from powerplan.moments.converters import converted, converted_exact, uniformly_converted
+from powerplan.moments.converters import converted, converted_exact, converted_on_average, uniformly_converted
 
 if TYPE_CHECKING:
     from powerplan.moments.crossbar import CrossbarMoments
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 class Conversion(NamedTuple):
     """A converter as a linear map: shift of the mean, slope, variance of the residual; elementwise, of one shape.
 
-    Of a value without error the slope is 1 and there is no residual.
+    Of a value without error the slope is 1 and there is no residual, but where rounding is averaged over gains.
     """
 
     shift: Tensor
@@ -65,6 +65,9 @@ def convert_rows(moments: CrossbarMoments, mean: Tensor, variance: Tensor, *, ex
     if hardware.dac_bits is None:
         return None
     limit = hardware.voltage_max / (moments.map.by_input(moments.v) if moments.v.dim() else moments.v)
+    if not moments.ripple:
+        found = converted_on_average(mean, variance.expand_as(mean), limit, hardware.dac_bits)
+        return Conversion(found.mean - mean, torch.ones_like(mean) if exact else found.slope, found.residual)
     if exact:
         value = converted_exact(mean, limit, hardware.dac_bits)
         return Conversion(value - mean, torch.ones_like(mean), None)

@@ -131,6 +131,7 @@ def crossbar_step(moments: CrossbarMoments, mean: Tensor, variance: Tensor, *, e
     """A crossbar for independent inputs of these moments, each (B, *input_shape), before its columns are converted."""
     rows = convert_rows(moments, mean, variance, exact=exact_input)
     if rows is not None:
+        exact_input = exact_input and rows.residual is None
         mean, variance = mean + rows.shift, variance if exact_input else rows.variance(variance)
     injected = moments.injected(mean, variance)
     return CrossbarTrace(

@@ -59,6 +59,8 @@ _log = logging.getLogger("powerplan.planning")
 
 #: free gains, and entries of all adjoints of a prediction, beyond which plans are made from gradients alone
 _MOST_GAINS = 12
+#: conductance gains beyond which a plan starts from the layers' plan: with so many, steps cost more than that plan
+_FAR_MANY = 2000
 _MOST_WORK = 100_000_000
 #: log slack of a tight constraint that such predictions leave, and those in single precision
 _COARSE, _ROUNDED = 1e-6, 1e-5
@@ -129,9 +131,11 @@ class Session:
         free = free_gains(network, limits, batch, granularity=granularity, optimize=optimize, held=held)
         base = free_gains(network, limits, batch, granularity="layer", optimize=("conductance",), held=held)
         layers = None
-        if granularity in ("column", "signal") and "voltage" in optimize:
+        if granularity in ("column", "signal") and ("voltage" in optimize or free.count > _FAR_MANY):
             layers = free_gains(network, limits, batch, granularity="layer", optimize=optimize, held=held)
-        predictors = tuple(prediction.predictor(network, each, batch, method) for each in hardwares)
+        made = (prediction.predictor(network, each, batch, method) for each in hardwares)
+        # where voltages change, steps of the rows' converters move against the inputs: their average is what plans mind
+        predictors = tuple(replace(predictor, ripple="voltage" not in optimize) for predictor in made)
         return cls(
             predictors=predictors,
             weights=check_weights(output_weights, predictors[0].ideal.shape[1]),

@@ -1,7 +1,7 @@
 """Objective and constraints of a plan as sums of positive terms, with their derivatives in θ = log gains.
 
-Power is split by layer (array, TIA, converters), an error by noise source plus the squared output bias. Near θ every term is
-close to a monomial of the gains, which makes the local model of their sums a geometric program.
+Power is split by layer (array, TIA, converters), an error by noise source plus the squared output bias. Near θ every
+term is close to a monomial of the gains, which makes the local model of their sums a geometric program.
 """
 
 from __future__ import annotations
