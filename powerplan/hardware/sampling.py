@@ -88,8 +88,9 @@ class Devices:
 
     @property
     def in_one_step(self) -> bool:
-        """True if one normal decides a device: ``out`` of :meth:`sample` may then be what ``normals()`` returns."""
-        return self.normals_per_device == 1
+        """True if one normal and nothing else decides a device: ``out`` of :meth:`sample` may then be what
+        ``normals()`` returns."""
+        return self.normals_per_device == 1 and not self.hardware.stuck_fraction
 
     def sample(
         self,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from scipy.stats import norm
 
+import powerplan as pp
 from powerplan import Hardware
 from powerplan.hardware.devices import Devices, programming_variance
 from powerplan.montecarlo.streams import Streams, _mix
@@ -62,3 +65,21 @@ def test_a_stream_does_not_depend_on_its_neighbours() -> None:
     for shape in ((4, 5), (3,), (100,)):
         a = together.normal_(torch.empty(7, *shape))[3]
         assert torch.equal(a, alone.normal_(torch.empty(1, *shape))[0])
+
+
+@pytest.mark.parametrize("fields", [{}, {"weight_mapping": "offset"}, {"device_gain_std": 0.05}])
+def test_stuck_devices_are_the_same_in_both_precisions(fields: dict[str, Any]) -> None:
+    """The chance to be stuck is drawn beside the normal that decides a device, not over it."""
+    rng = np.random.default_rng(0)
+    network = pp.Network.mlp([rng.normal(size=(5, 8))])
+    inputs = rng.normal(size=(4, 8))
+    hardware = Hardware(stuck_on_fraction=0.02, stuck_off_fraction=0.1, conductance_min=1e-6, **fields)
+    gains = pp.Gains.full_range(network, hardware, inputs)
+    single, double = (
+        pp.simulate(network, hardware, gains, inputs, draws=200, seed=1, dtype=dtype)
+        for dtype in ("float32", "float64")
+    )
+    assert single.mse == pytest.approx(double.mse, rel=1e-3)
+    assert single.power == pytest.approx(double.power, rel=1e-4)
+    predicted = pp.predict(network, hardware, gains, inputs)
+    assert double.mse == pytest.approx(predicted.mse, abs=4.5 * double.mse_standard_error)
