@@ -71,7 +71,9 @@ float32, with the simulation's standard error; of the power, that of the layer f
 
 READ_OUT = """Every way to map weights and to read columns, `linearized` against the simulator: 64 inputs, all layers on
 the whole conductance range of 1 to 100 µS, programming noise of 1 % of it, read and row noise, row tiles of 128. Errors
-are predicted / simulated − 1, with the simulation's standard error."""
+are predicted / simulated − 1, with the simulation's standard error. Rounding by a column's converter is predicted as
+uniform and independent. Where its step is not small beside outputs, as with an offset that takes most of the range,
+columns round alike and empty tiles not at all, which is not known."""
 
 SCALE = """Networks of torchvision with random weights, float32. A pass is a forward and a backward pass of the same
 batch in torch, with the gradients of the weights. Predictions use 16 random combinations of the outputs where there are

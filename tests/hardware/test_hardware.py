@@ -242,6 +242,27 @@ def test_toml_of_the_read_out(tmp_path: Path) -> None:
         Hardware.from_toml(file)
 
 
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"load_conductance": None}, "load_conductance"),
+        ({"feedback_resistance": 1e4}, "feedback_resistance"),
+        ({"adc_bits": 8}, "adc_range"),
+        ({"drift_compensation": True}, "drift_compensation"),
+        ({"weight_mapping": "offset"}, "weight_mapping"),
+        ({"shot_noise": True, "bandwidth": 1e6}, "shot_noise"),
+    ],
+)
+def test_what_a_divider_is_refused_with(fields: dict[str, object], named: str) -> None:
+    """Each error names the field, what is allowed and what to do."""
+    with pytest.raises(InvalidInput) as caught:
+        Hardware(**{"read_out": "divider", "load_conductance": 1e-4, **fields})
+    (violation,) = caught.value.violations
+    assert violation.field == f"hardware.{named}"
+    assert violation.allowed
+    assert violation.advice
+
+
 def test_toml_that_is_not_there(tmp_path: Path) -> None:
     for path in (tmp_path / "none.toml", tmp_path):
         with pytest.raises(InvalidInput, match="cannot be read"):
