@@ -42,11 +42,13 @@ def case(
     ("name", "nmse", "bound"),
     [
         ("mnist_cnn", 0.01, 0.02),
+        ("mnist_cnn", 0.1, 0.03),
         ("mnist_resnet", 0.01, 0.02),
         ("separable", 0.1, 0.03),
         ("concatenating", 0.1, 0.03),
         ("concatenating", 1.0, 0.1),
         ("encoder", 0.01, 0.02),
+        ("encoder", 0.1, 0.05),
     ],
 )
 def test_shared_arrays_whole_and_tiled(
