@@ -80,7 +80,7 @@ def _of_inputs(crossbar: CrossbarTrace, adjoint: Tensor, errors: Tensor) -> tupl
     columns = columns.permute(0, 2, 1, 4, 3).reshape(len(errors), groups, -1, positions)
     variance = grouped_variance(moments).reshape(groups, 1, width, 1, -1)
     total = errors.new_zeros(())
-    for some in errors.split(max(1, _BLOCK_ENTRIES // (columns[..., 0].numel() * map.n_in)), 1):
+    for some in torch.split(errors, max(1, _BLOCK_ENTRIES // (columns[..., 0].numel() * map.n_in)), 1):
         rows = over_batch(map.patches, some).permute(0, 2, 3, 1, 4)  # (B, G, P, R, n)
         gradients = columns @ rows.flatten(3)
         squared = gradients.square_().view(len(errors), groups, directions, width, *rows.shape[3:])
