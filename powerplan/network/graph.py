@@ -206,8 +206,8 @@ class Network:
             digital: layers among these to compute digitally, without noise.
 
         A choice is a type ("linear", "conv", "conv_transpose", or as torch names it, "Conv2d"), a name, a module path
-        (all layers inside) or a pattern with ``*``, a number (0 = the first layer, -1 = the last; as text where no layer
-        is named so), several of these, or a function of a layer's name and operation that says whether it is taken.
+        (all layers inside) or a pattern with ``*``, a number (0 = the first layer, -1 = the last; as text where no
+        layer is named so), several of these, or a function of a layer's name and operation that says if it is taken.
 
         Raises:
             InvalidInput: a part of a choice that takes no layer, or no layer left on a crossbar.

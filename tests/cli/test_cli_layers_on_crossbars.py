@@ -125,6 +125,7 @@ def test_a_study_compares_choices(problem: list[str], tmp_path: Path) -> None:
         "grid": {"target": {"max_nmse": 0.05}},
     }
     result = Study.from_dict(values, base=tmp_path).run(workers=1)
+    assert [point.failure for point in result.points] == [None, None]
     assert [len(point.plan.gains.conductance) for point in result.done if point.plan] == [3, 2]
     values["networks"]["hybrid"]["digital"] = ["linear9"]
     failed = Study.from_dict(values, base=tmp_path).run(workers=1).failed
