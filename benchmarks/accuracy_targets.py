@@ -1,9 +1,9 @@
 """Do plans for a drop of accuracy meet it in simulation, and does any cheaper plan?
 
 Ten plans: digits and MNIST, layer gains, five drops each. Every plan is simulated; "misses" is the simulated drop less
-the asked one. The least power is found on simulated accuracy alone, all with the same random numbers, along two families
-of gains: the plan's own gains times a common factor, and the plans of least power for an NMSE (bisection over the NMSE).
-The cheaper of the two whose simulated drop is at most the asked one is what the plan's power is compared with.
+the asked one. The least power is found on simulated accuracy alone, all with the same random numbers, along two
+families of gains: the plan's own gains times a common factor, and the plans of least power for an NMSE (bisection over
+the NMSE). The cheaper of the two whose simulated drop is at most the asked one is compared with the plan.
 
     python -m benchmarks.accuracy_targets [digits mnist] [--json FILE]
 """
@@ -72,8 +72,8 @@ def of_example(name: str) -> list[dict[str, Any]]:
         own = np.array(plan.gains.conductance, dtype=float)
         room = float(np.log(np.array(largest.conductance, dtype=float) / own).min())
 
-        def scaled(shift: float, own: np.ndarray = own) -> pp.Gains:
-            return pp.Gains(conductance=tuple(own * math.exp(-shift)), voltage=plan.gains.voltage)
+        def scaled(shift: float, own: np.ndarray = own, voltage: Any = plan.gains.voltage) -> pp.Gains:
+            return pp.Gains(conductance=tuple(own * math.exp(-shift)), voltage=voltage)
 
         # larger shifts are smaller gains: less power, larger drop
         shift = least(

@@ -83,17 +83,22 @@ class Problem:
         return np.asarray(np.clip(theta + shift, self.lower, self.upper))
 
 
-def scale_onto(problem: Problem, theta: np.ndarray) -> np.ndarray | None:
+def scale_onto(problem: Problem, theta: np.ndarray, *, first: float | None = None) -> np.ndarray | None:
     """θ + s, clipped to the limits, with the worst constraint tight; None if no shift meets the constraints.
 
     The log constraint is nearly linear in s, so a bracketed secant method needs few predictions. The cheapest
     feasible end of the ray is returned where the constraints are slack all along it.
+
+    Args:
+        first: shift s to try first; None = the end of the ray from which the slope is known best.
     """
     accuracy = problem.accuracy
     down, up = -float((theta - problem.lower).max()), float((problem.upper - theta).max())
     cheap, dear = (down, up) if problem.minimise == "power" else (up, down)
     # far from all limits the error falls as exp(−2 s), and the power rises as exp(s)
     shift, slope = (dear, -2.0) if problem.minimise == "power" else (cheap, 1.0)
+    if first is not None:
+        shift = min(max(first, min(dear, cheap)), max(dear, cheap))
     feasible, infeasible = dear, cheap
     tried: dict[float, float] = {}
     for count in range(_MOST_SHIFTS):
@@ -114,6 +119,8 @@ def scale_onto(problem: Problem, theta: np.ndarray) -> np.ndarray | None:
         if aim in tried:  # the bracket is down to rounding
             break
         shift = aim
+    if feasible == dear and dear not in tried and problem.excess(problem.shifted(theta, dear)) > 0:
+        return None
     return problem.shifted(theta, feasible)
 
 

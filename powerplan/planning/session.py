@@ -201,9 +201,9 @@ class Session:
         dear = work_of(self.predictor) > _MOST_WORK
         baseline = None if dear else self._baseline(requirement(bounded, self.predictors, self.weights))
         rough = self._held_at(self.free.gains(self.free.upper) if baseline is None else baseline[0])
-        found = rough._solve_held(target, bounded, options)
+        found = rough._solve_held(target, bounded, options, near=None if baseline is None else baseline[0])
         if found.termination.outcome is not Outcome.INFEASIBLE and not dear:
-            found = self._held_at(found.gains)._solve_held(target, bounded, options)
+            found = self._held_at(found.gains)._solve_held(target, bounded, options, near=found.baseline_gains)
         seconds = time.monotonic() - started
         return replace(
             found,
@@ -216,12 +216,13 @@ class Session:
         held = (p.corrected(p.program(*p.gain_tensors(gains))) for p in self.predictors)
         return replace(self, predictors=tuple(held))
 
-    def _solve_held(self, target: Target, bounded: Target, options: Options) -> Plan:
+    def _solve_held(self, target: Target, bounded: Target, options: Options, *, near: Gains | None = None) -> Plan:
+        """As :meth:`_solve`, with the corrections there are; the baseline is looked for from ``near`` on."""
         started = time.monotonic()
         wanted = requirement(bounded, self.predictors, self.weights)
         problem = self._problem(wanted, self.free)
         options.progress("scaling the baseline", 0.0)
-        baseline = self._baseline(wanted)
+        baseline = self._baseline(wanted, near)
         options.progress("optimising", 0.1)
         start, met = self._start(problem, wanted, baseline, options)
         if not met:
@@ -302,10 +303,12 @@ class Session:
             terms=terms, minimise=wanted.minimise, lower=free.lower, upper=free.upper, accuracy=self._accuracy
         )
 
-    def _baseline(self, wanted: Requirement) -> tuple[Gains, Prediction] | None:
+    def _baseline(self, wanted: Requirement, near: Gains | None = None) -> tuple[Gains, Prediction] | None:
         """One conductance range for every layer, scaled to the target; None if it cannot meet it."""
         problem = self._problem(wanted, self.baseline)
-        theta = scale_onto(problem, problem.upper)
+        known = None if near is None else self.baseline.theta_of(near)
+        shift = None if known is None else float((known - problem.upper).max())
+        theta = scale_onto(problem, problem.upper, first=shift)
         if theta is None:
             return None
         gains = self.baseline.gains(theta)
@@ -343,10 +346,11 @@ class Session:
     ) -> tuple[np.ndarray, bool]:
         """A feasible θ on the constraint (the layers' plan or the baseline where that is one) and True, or the best
         θ and False."""
-        near = self._layers_plan(wanted, options) or (None if baseline is None else baseline[0])
-        start = None if near is None else self.free.theta_of(near)
-        if start is not None and problem.excess(start) <= problem.accuracy:
-            return start, True
+        near = [self._layers_plan(wanted, options), None if baseline is None else baseline[0]]
+        starts = [self.free.theta_of(gains) for gains in near if gains is not None]
+        met = [start for start in starts if start is not None and problem.excess(start) <= problem.accuracy]
+        if met:
+            return min(met, key=problem.objective) if len(met) > 1 else met[0], True
         start = scale_onto(problem, problem.upper)
         if start is not None:
             return start, True
