@@ -200,6 +200,7 @@ class CrossbarMoments:
         row_conductance: Σ_i (g⁺ + g⁻)_ij (G, n_in) [S].
         compensation: α ().
         scale: of the columns, where the read-out depends on it.
+        divider: of passive columns; None with amplifiers.
         ripple: rounding at the rows is that at these very gains, not its average over a band of them.
     """
 
