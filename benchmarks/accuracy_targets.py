@@ -44,10 +44,10 @@ def simulated_drop(example: pp.Example, inputs: np.ndarray, labels: np.ndarray, 
     return ideal - float(right.mean()), float(right.std(ddof=1) / math.sqrt(len(right)))
 
 
-def least(drop_of: Callable[[float], float], asked: float, low: float, high: float, accuracy: float) -> float:
-    """The largest log parameter with a drop of at most ``asked``, by bisection; ``low`` if even that exceeds it."""
+def least(drop_of: Callable[[float], float], asked: float, low: float, high: float, accuracy: float) -> float | None:
+    """The largest log parameter with a drop of at most ``asked``, by bisection; None if even ``low`` exceeds it."""
     if drop_of(low) > asked or drop_of(high) <= asked:
-        return low if drop_of(low) > asked else high
+        return None if drop_of(low) > asked else high
     return float(optimize.bisect(lambda t: drop_of(t) - asked, low, high, xtol=accuracy, rtol=1e-12))
 
 
@@ -83,10 +83,10 @@ def of_example(name: str) -> list[dict[str, Any]]:
             0.2,
             POWER_ACCURACY,
         )
-        by_scale = pp.predict(network, HARDWARE, scaled(shift), inputs).power
+        by_scale = None if shift is None else pp.predict(network, HARDWARE, scaled(shift), inputs).power
         log_nmse = least(lambda t: for_nmse(t)[0], asked, *(math.log(x) for x in NMSE_RANGE), 2 * POWER_ACCURACY)
-        by_nmse = for_nmse(log_nmse)[1]
-        best = min(by_scale, by_nmse)
+        by_nmse = None if log_nmse is None else for_nmse(log_nmse)[1]
+        best = min((power for power in (by_scale, by_nmse) if power is not None), default=None)
         rows.append(
             {
                 "network": name,
@@ -101,10 +101,10 @@ def of_example(name: str) -> list[dict[str, Any]]:
                 "power_w": plan.power,
                 "least_power_scaled_w": by_scale,
                 "least_power_nmse_w": by_nmse,
-                "excess_power": plan.power / best - 1,
+                "excess_power": None if best is None else plan.power / best - 1,
             }
         )
-        print({k: v if isinstance(v, str) else float(f"{v:.4g}") for k, v in rows[-1].items()}, flush=True)
+        print({k: v if v is None or isinstance(v, str) else float(f"{v:.4g}") for k, v in rows[-1].items()}, flush=True)
     return rows
 
 

@@ -64,6 +64,11 @@ ACCURACY = """Method `linearized`, all layers on the whole conductance range, co
 NMSE. Errors are predicted / simulated − 1, with the simulation's standard error; the median and the worst are over the
 outputs' own MSE (absolute values)."""
 
+ACCURACY_TARGETS = """Plans for a drop of accuracy, a gain per layer, programming noise 2 % of the conductance range, on
+held-out inputs, with the simulation's standard error over draws; not calibrated. Excess power is over the least of two
+families whose simulated drop, with the same random numbers, is at most the asked one: the plan's gains times a common
+factor, and plans of least power for an NMSE (negative: the plan is cheaper, for it may miss the drop)."""
+
 REAL_NETWORKS = """Constant programming noise, with read noise [A] of 0.4 times its value [S], set for the NMSE at the
 whole conductance range; tiled rows are at the noise of the row above them. Errors are predicted / simulated − 1 in
 float32, with the simulation's standard error; of the power, that of the layer furthest off; "without fields" is
@@ -82,6 +87,7 @@ batch in torch, with the gradients of the weights. Predictions use 16 random com
 MSE_BOUNDS = {0.01: 0.02, 0.1: 0.03, 1.0: 0.1}
 ENCODER_BOUNDS = MSE_BOUNDS | {0.1: 0.05}
 POWER_BOUND = 0.01
+DROP_BOUND, EXCESS_BOUND = 0.003, 0.05
 
 READINGS = {
     "total_mse": "total MSE",
@@ -325,6 +331,27 @@ def read_out(result: Any) -> str:
     return READ_OUT + "\n\n" + table(headers, rows)
 
 
+def accuracy_targets(result: Any) -> str:
+    """Simulated drop and excess power of plans for a drop of accuracy."""
+    rows = [
+        [
+            r["network"],
+            f"{r['inputs']}",
+            f"{r['draws']:,}",
+            f"{100 * r['asked_drop']:g} %",
+            f"{100 * r['simulated_drop']:.2f} ± {100 * r['standard_error']:.2f} %",
+            f"{100 * r['misses']:+.2f}",
+            "yes" if r["misses"] <= DROP_BOUND else "no",
+            f"{1e3 * r['power_w']:.4g}",
+            "-" if r["excess_power"] is None else f"{100 * r['excess_power']:+.1f} %",
+            "-" if r["excess_power"] is None else "yes" if r["excess_power"] <= EXCESS_BOUND else "no",
+        ]
+        for r in result["plans"]
+    ]
+    headers = ["network", "inputs", "draws", "asked drop", "simulated drop", "beyond it (points)", "within 0.3 points"]
+    return ACCURACY_TARGETS + "\n\n" + table([*headers, "power [mW]", "excess power", "within 5 %"], rows)
+
+
 def real_networks(result: Any) -> str:
     """Convolutional, residual and attention networks: error and power by layer, what the fields buy, plans."""
     rows = [
@@ -462,6 +489,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("batch", "Studies", any_result),
     ("accuracy", "Accuracy of predictions", accuracy),
     ("read_out", "Mappings and read-outs", read_out),
+    ("accuracy_targets", "Accuracy targets", accuracy_targets),
     ("real_networks", "Accuracy on real networks", real_networks),
     ("scale", "Scale", scale),
 )
