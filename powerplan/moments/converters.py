@@ -100,18 +100,6 @@ def converted_on_average(mean: Tensor, variance: Tensor, limit: Tensor, bits: in
     )
 
 
-def uniformly_converted(mean: Tensor, variance: Tensor, limit: Tensor, bits: int | None) -> Converted:
-    """As :func:`converted`, with the rounding error taken as uniform: of mean 0 and variance Δ²/12, independent.
-
-    It is, on average over values, and has no ripple: what is converted changes with the gains.
-    """
-    clip = _clipped(mean, variance, limit)
-    if bits is None:
-        return clip
-    step = limit / top_level(bits)
-    return clip._replace(residual=clip.residual + step**2 / 12 * clip.slope)
-
-
 def _clipped(mean: Tensor, variance: Tensor, limit: Tensor) -> Converted:
     """x held within ±L; the slope is P(|x| < L)."""
     found = _CLIP.moments(mean / limit, variance / limit**2)

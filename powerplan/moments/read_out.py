@@ -4,9 +4,9 @@ Rows: the value x_j that drives row j is converted with the limit V_max/v_j (:mo
 is where no noise has reached it. A convolution whose rows have voltages of their own drives one value at several
 rows; it is taken as converted with the geometric mean of their limits.
 
-Columns: each *channel*, a quantity z_c of a row tile that is converted by itself, becomes P_c z_c + residual, and
-the channels are added digitally, with their signs s_c. With variances v_c, the output becomes the linear map P and an
-independent residual,
+Columns: each *channel*, a quantity z_c of a row tile that is converted by itself, becomes P_c z_c + residual, rounding
+taken on average over a band of gains, and the channels are added digitally, with their signs s_c. With variances v_c, the
+output becomes the linear map P and an independent residual,
 
     P = Σ_c P_c v_c / Σ_c v_c,    residual = Σ_c residual_c + Σ_c (P_c − P)² v_c,    shift = Σ_c s_c (E Q(z_c) − E z_c).
 
@@ -27,7 +27,7 @@ from powerplan.gaussian import rectified
 from powerplan.hardware.full_scale import column_limits, feedback_resistances
 from powerplan.hardware.noise import shot_noise, thermal_noise
 from powerplan.hardware.tiling import row_tiles
-from powerplan.moments.converters import converted, converted_exact, converted_on_average, uniformly_converted
+from powerplan.moments.converters import converted, converted_exact, converted_on_average
 
 if TYPE_CHECKING:
     from powerplan.moments.crossbar import CrossbarMoments
@@ -89,7 +89,7 @@ def convert_columns(moments: CrossbarMoments, mean: Tensor, variance: Tensor, fa
     parts: list[tuple[Tensor, ...]] = []
     for channel in _channels(moments, mean, variance):
         before = (channel.variance * factor).expand_as(channel.mean)
-        after = uniformly_converted(channel.mean, before, channel.limit, hardware.adc_bits)
+        after = converted_on_average(channel.mean, before, channel.limit, hardware.adc_bits)
         slope = after.slope
         parts.append(
             (channel.sign * (after.mean - channel.mean), before, slope * before, slope**2 * before, after.residual)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, strategies as st
 
 from powerplan.hardware.converters import quantised, top_level
-from powerplan.moments.converters import converted, converted_exact, uniformly_converted
+from powerplan.moments.converters import converted, converted_exact, converted_on_average
 
 LIMIT = torch.tensor(1.5, dtype=torch.float64)
 NODES = torch.linspace(-9, 9, 400_001, dtype=torch.float64)
@@ -46,7 +46,7 @@ def test_saturation(bits: int | None, std: float, mean: float) -> None:
     """Where values saturate, total moments hold within a small part of the variance of the value."""
     expected = by_integration(mean, std, bits)
     at = [torch.tensor([v], dtype=torch.float64) for v in (mean, std**2)]
-    for found in (converted(*at, LIMIT, bits), uniformly_converted(*at, LIMIT, bits) if std > 0.2 else None):
+    for found in (converted(*at, LIMIT, bits), converted_on_average(*at, LIMIT, bits) if std > 0.2 else None):
         if found is not None:
             assert float(found.mean) == pytest.approx(expected[0], abs=0.02 * std)
             total = expected[1] ** 2 * std**2 + expected[2]
@@ -63,7 +63,7 @@ def test_saturation(bits: int | None, std: float, mean: float) -> None:
 def test_values_stay_within_the_limits(mean: float, variance: float, limit: float, bits: int | None) -> None:
     """The mean lies within the limits, the residual is no less than 0, and all is finite, gradients too."""
     tensors = [torch.tensor([v], dtype=torch.float64, requires_grad=True) for v in (mean, variance, limit)]
-    for rule in (converted, uniformly_converted):
+    for rule in (converted, converted_on_average):
         found = rule(*tensors, bits)
         assert abs(float(found.mean.detach())) <= limit * (1 + 1e-9)
         assert float(found.residual.detach()) >= -1e-9 * (variance + limit**2)
