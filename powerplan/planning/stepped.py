@@ -74,7 +74,8 @@ def levels_of(free: FreeGains, conductance: StepsGiven, voltage: StepsGiven) -> 
                 f"{kind}_steps",
                 lists,
                 "gains of the network, of layers or of columns",
-                "Plan with another granularity than 'signal', or without steps.",
+                "A row's stored weights hold the inverse of its voltage, so steps of one gain leave the other off its "
+                "own. Plan with another granularity than 'signal', or without steps.",
             )
     check.done()
     levels: list[np.ndarray | None] = []
