@@ -5,8 +5,8 @@ is where no noise has reached it. A convolution whose rows have voltages of thei
 rows; it is taken as converted with the geometric mean of their limits.
 
 Columns: each *channel*, a quantity z_c of a row tile that is converted by itself, becomes P_c z_c + residual, rounding
-taken on average over a band of gains, and the channels are added digitally, with their signs s_c. With variances v_c, the
-output becomes the linear map P and an independent residual,
+taken on average over a band of gains, and the channels are added digitally, with their signs s_c. With variances v_c,
+the output becomes the linear map P and an independent residual,
 
     P = Σ_c P_c v_c / Σ_c v_c,    residual = Σ_c residual_c + Σ_c (P_c − P)² v_c,    shift = Σ_c s_c (E Q(z_c) − E z_c).
 
