@@ -5,16 +5,9 @@ log(constraint_r / bound_r),
 
     min g·δ + ½ δᵀBδ   s.t.   e_r + h_r·δ ≤ 0 for every r,   θ + δ within the limits,   |δ|∞ ≤ trust radius.
 
-B starts as a diagonal. Far away it is that of the separable local model: power P_i ∝ exp(t_i θ_i) and error
-F_i ∝ exp(−2 θ_i) of a gain give B_ii = t_i |g_i| + 2 Σ_r λ_r |h_ri|. That ignores that the parts of a gain in noise,
-bias and downstream power have exponents of their own and may cancel in g_i; nearer the optimum the diagonal is
-therefore fitted: with z a vector of random signs and a_im the slope of gain i in term m of objective and constraints,
-z_i (∇²L z)_i = ∂²L/∂θ_i² + noise of mean zero (Bekas, Kokiopoulou and Saad, Appl. Numer. Math. 57, 2007) is regressed
-on Σ_m x_m a_im, a few exponents x from as many equations as there are gains, so that the noise averages out. The
-coupling between gains is learnt from the change of the Lagrangian's gradient: limited-memory BFGS (Nocedal, Math.
-Comp. 35, 1980), which only ever applies B⁻¹ to vectors. Close to the optimum it is given the pairs (p, ∇²L p) of
-conjugate gradients on the Lagrangian (Morales and Nocedal, SIAM J. Optim. 10, 2000): the few directions in which all
-gains act together, in the bias above all, are then known at once and no longer learnt step by step. For multipliers
+B starts as the diagonal of the separable local model: power P_i ∝ exp(t_i θ_i) and error F_i ∝ exp(−2 θ_i) of a gain
+give B_ii = t_i |g_i| + 2 Σ_r λ_r |h_ri|. The coupling between gains is learnt from the change of the Lagrangian's
+gradient: limited-memory BFGS (Nocedal, Math. Comp. 35, 1980), which only ever applies B⁻¹ to vectors. For multipliers
 λ ≥ 0 the step is −B⁻¹(g + Hᵀλ), put into the box entry by entry; λ is found by Newton's method on the linearised
 constraints, over the entries inside the box a least-squares problem of R nonnegative unknowns.
 
@@ -46,12 +39,6 @@ _LARGEST_RADIUS, _SMALLEST_RADIUS = 1.0, 1e-10
 #: factor on the trust radius after a step that failed; failures in a row after which the memory is dropped and the
 #: radius set anew, and after which no progress is possible
 _SHRUNK, _MOST_FAILURES, _AFTER_FAILURES, _GIVE_UP = 0.4, 8, 0.1, 24
-#: KKT residuals at which the diagonal is fitted anew, and the last of them, where pairs are made by conjugate gradients
-_FITTED_AT = (0.3, 0.1, 0.02)
-_PAIRS = 24
-#: gains per term of objective and constraints from which exponents are fitted; bounds on the fit, of the separable
-#: diagonal; step in the log gains for second derivatives
-_GAINS_PER_TERM, _FITTED_RANGE, _PROBE = 20, (0.1, 30.0), 1e-3
 #: curvature of a gain is at least this part of the largest
 _FLATTEST = 1e-6
 #: exponent with which the error of a gain falls
@@ -111,11 +98,10 @@ class _Point:
 
 @dataclass(kw_only=True, eq=False)
 class _Curvature:
-    """B⁻¹ by limited-memory BFGS around a diagonal (n,), which is scaled by the last pair unless it is ``exact``."""
+    """B⁻¹ by limited-memory BFGS around a diagonal (n,)."""
 
     diagonal: np.ndarray
     pairs: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
-    exact: bool = False
 
     def learn(self, step: np.ndarray, change: np.ndarray) -> None:
         """The Lagrangian's gradient changed by ``change`` over ``step``."""
@@ -137,7 +123,7 @@ class _Curvature:
             passed.append(amount)
             q = q - np.outer(amount, y)
         q = q / self.diagonal
-        if used and not self.exact:
+        if used:
             _, y, curvature = used[-1]
             q *= curvature / float(y / self.diagonal @ y)
         for (s, y, curvature), amount in zip(used, reversed(passed), strict=True):
@@ -162,7 +148,6 @@ def minimise_many(
     most = _STEPS_PER_PROGRAM * max_iterations
     point = best = _Point.at(problem, start)
     curvature = _Curvature(diagonal=_separable_curvature(problem, point))
-    fits: list[float] = list(_FITTED_AT)
     radius, iteration, failures, words = _LARGEST_RADIUS, 0, 0, "limited-memory quasi-Newton"
     for iteration in range(most + 1):
         if progress:
@@ -171,11 +156,7 @@ def minimise_many(
         late = stop_at is not None and time.monotonic() > stop_at
         if settled or late or iteration == most or failures == _GIVE_UP:
             break
-        residual, unused = point.certificate.kkt_residual, len(fits)
-        fits = [level for level in fits if residual > level]
-        if len(fits) < unused:
-            curvature = _fitted(problem, point, conjugate=not fits) or curvature
-        if residual > _FAR and iteration < _MOST_FAR_STEPS and len(fits) == unused:
+        if point.certificate.kkt_residual > _FAR and iteration < _MOST_FAR_STEPS:
             curvature.diagonal = _separable_curvature(problem, point)
         step, duals = _step(problem, point, curvature, _LARGEST_RADIUS)
         step = step * min(1.0, radius / max(float(np.abs(step).max()), _SMALLEST_RADIUS))
@@ -220,60 +201,6 @@ def _separable_curvature(problem: Problem, point: _Point) -> np.ndarray:
     of_objective, of_constraints = (power, error) if problem.minimise == "power" else (error, power)
     size = np.abs(of_objective * point.g) + np.abs(of_constraints * (point.certificate.duals @ np.abs(point.h)))
     return np.asarray(np.maximum(size, max(_FLATTEST * float(size.max()), np.finfo(float).tiny)))
-
-
-def _fitted(problem: Problem, point: _Point, *, conjugate: bool) -> _Curvature | None:
-    """The diagonal of the Lagrangian's Hessian from fitted exponents, with pairs by conjugate gradients if asked for;
-    None if there are too few gains for a fit.
-    """
-    duals = point.certificate.duals
-    objective, *constraints = problem.terms.derivatives(point.theta)
-    parts = [objective.jacobian / objective.total]
-    parts += [dual * c.jacobian / c.total for dual, c in zip(duals, constraints, strict=True) if dual > 0]
-    slopes, free = np.concatenate(parts), point.certificate.limit_duals == 0
-    if free.sum() < _GAINS_PER_TERM * len(slopes):
-        return None
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], free.size) * free
-    step, change = _probed(problem, point, signs)
-    rough = _separable_curvature(problem, point)
-    used = step != 0
-    noisy = change[used] / step[used] / rough[used]
-    exponents = np.linalg.lstsq((slopes / rough)[:, used].T, noisy, rcond=1e-6)[0]
-    low, high = _FITTED_RANGE
-    curvature = _Curvature(diagonal=np.clip(exponents @ slopes, low * rough, high * rough), exact=conjugate)
-    if conjugate:
-        _conjugate_pairs(problem, point, curvature, free)
-    return curvature
-
-
-def _conjugate_pairs(problem: Problem, point: _Point, curvature: _Curvature, free: np.ndarray) -> None:
-    """Teach pairs of conjugate gradients for ∇²L x = −∇L over the free gains, preconditioned by the diagonal."""
-    left = -(point.g + point.certificate.duals @ point.h) * free
-    scaled = left / curvature.diagonal
-    direction, size = scaled, float(left @ scaled)
-    for _ in range(_PAIRS):
-        longest = float(np.abs(direction).max())
-        if not longest:
-            return
-        step, change = _probed(problem, point, direction / longest)
-        change = change * free
-        if step @ change <= _FLATTEST * (step * curvature.diagonal @ step):
-            return
-        curvature.learn(step, change)
-        image = change * (longest / _PROBE)
-        left = left - size / float(direction @ image) * image
-        scaled = left / curvature.diagonal
-        size, before = float(left @ scaled), size
-        direction = scaled + size / before * direction
-
-
-def _probed(problem: Problem, point: _Point, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A small step along a direction, within the limits, and the change of the Lagrangian's gradient over it."""
-    there = np.clip(point.theta + _PROBE * direction, problem.lower, problem.upper)
-    objective, *constraints = problem.terms.gradients(there)
-    pushes = np.stack([c.log_gradient for c in constraints])
-    change = objective.log_gradient - point.g + point.certificate.duals @ (pushes - point.h)
-    return there - point.theta, change
 
 
 def _step(problem: Problem, point: _Point, curvature: _Curvature, radius: float) -> tuple[np.ndarray, np.ndarray]:
