@@ -42,8 +42,14 @@ def test_calibration_moves_the_simulated_error_onto_the_target() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("nmse", [0.01, 0.1])
-@pytest.mark.parametrize(("name", "draws"), [("iris", 20_000), ("digits", 6_000), ("mnist", 800)])
+@pytest.mark.parametrize(
+    ("name", "draws", "nmse"),
+    [
+        *(("iris", 20_000, nmse) for nmse in (0.01, 0.1)),
+        *(("digits", 6_000, nmse) for nmse in (0.01, 0.1)),
+        ("mnist", 800, 0.1),
+    ],
+)
 def test_simulated_error_at_the_plan_is_within_3_percent_and_1_percent_after_calibration(
     example: Callable[[str], Example], name: str, draws: int, nmse: float
 ) -> None:
