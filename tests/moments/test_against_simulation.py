@@ -16,7 +16,6 @@ import powerplan as pp
 from benchmarks.accuracy import noise_for_nmse
 from powerplan.examples import Example
 
-NAMES = ("iris", "digits", "mnist")
 #: largest relative standard error of a simulated MSE
 PRECISE = 0.005
 
