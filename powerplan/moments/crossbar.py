@@ -368,6 +368,11 @@ class CrossbarMoments:
         """A quantity of the layer () or of its columns (n_out, 1) as (n_out,)."""
         return quantity.reshape(-1).expand(self.map.n_out)
 
+    @property
+    def decode(self) -> Tensor:
+        """c_i v̂ of every column (n_out,) [S V per unit output]."""
+        return self.per_column(self.c * self.decode_v)
+
     def _everywhere(self, per_column: Tensor) -> Tensor:
         """The value (1, *shape) whose columns hold a quantity (n_out,) at every position."""
         columns = self.map.per_column(per_column).expand(-1, self.map.positions, -1)
@@ -477,7 +482,7 @@ class CrossbarMoments:
         total = torch.zeros((), dtype=mean.dtype, device=mean.device)
         if resistance is None:
             return total
-        scale = self.map.columns_view(self.per_column(self.c * self.decode_v) ** 2 * resistance)
+        scale = self.map.columns_view(self.decode**2 * resistance)
         for currents in self.currents(mean, variance, covariance):
             total = total + (scale * currents.square).sum()
         return (1 + self.hardware.column_gain_std**2) * total / mean.shape[0]

@@ -110,7 +110,7 @@ def _channels(moments: CrossbarMoments, mean: Tensor, variance: Tensor) -> Itera
         yield from _nodes(moments, moments.divider, mean, variance)
         return
     hardware, map, affine = moments.hardware, moments.map, moments.affine
-    decode = moments.per_column(moments.c * moments.decode_v)
+    decode = moments.decode
     limit = map.columns_view(column_limits(hardware, moments.scale, moments.per_column(moments.c), decode))
     weight = moments.analog_weight
     errors = moments.weight_variance.expand(map.n_out, map.n_in)
@@ -132,7 +132,7 @@ def _channels(moments: CrossbarMoments, mean: Tensor, variance: Tensor) -> Itera
 def _nodes(moments: CrossbarMoments, divider: Divider, mean: Tensor, variance: Tensor) -> Iterator[Channel]:
     """The voltages of passive columns, both sides of every row tile; each has half of the noise of the pair."""
     hardware, map = moments.hardware, moments.map
-    decode = moments.per_column(moments.c * moments.decode_v)
+    decode = moments.decode
     assert hardware.adc_range is not None
     for node in divider.nodes(mean, variance):
         total = node.devices + node.inputs
@@ -147,7 +147,7 @@ def _nodes(moments: CrossbarMoments, divider: Divider, mean: Tensor, variance: T
 def _read_variance(moments: CrossbarMoments, mean: Tensor, variance: Tensor, tile: int) -> Tensor:
     """Variance (B or 1, *columns) of all noise that is fresh in every read of a row tile, both sides of a pair."""
     hardware = moments.hardware
-    decode = moments.per_column(moments.c * moments.decode_v)
+    decode = moments.decode
     constant = moments.map.columns_view((moments.compensation * hardware.read_noise_std / decode) ** 2).unsqueeze(0)
     fluctuating = fluctuation(moments, mean, variance, (tile,))
     return constant if fluctuating is None else constant + fluctuating
@@ -162,7 +162,7 @@ def fluctuation(
         return None
     slices = row_tiles(map.n_in, hardware.array_rows)
     tiles = range(len(slices)) if tiles is None else tiles
-    decode = moments.per_column(moments.c * moments.decode_v)
+    decode = moments.decode
     total = decode.new_zeros(1, *map.columns_view(decode).shape)
     if moments.divider is not None:  # without shot noise
         through = _total([side.total[:, k] for side in moments.divider.sides for k in tiles])
@@ -172,7 +172,7 @@ def fluctuation(
         inside[slices[k]] = 1
     conductance = _total([side for side, _ in moments.device_sides()]) * inside  # over c r
     if hardware.thermal_noise:
-        through = (conductance * moments.gain).sum(1) + len(tiles) * _loads(moments, decode)
+        through = (conductance * moments.gain).sum(1) + len(tiles) * _loads(moments)
         total = total + map.columns_view(thermal_noise(hardware) * through / decode**2)
     if hardware.shot_noise:
         # G_ij v_j = (g_ij/(c_i r_j)) c_i v̂
@@ -181,11 +181,10 @@ def fluctuation(
     return moments.compensation**2 * total
 
 
-def _loads(moments: CrossbarMoments, decode: Tensor) -> Tensor:
+def _loads(moments: CrossbarMoments) -> Tensor:
     """Conductances at a column beside its devices [S], both sides of a pair added up, (n_out,)."""
-    hardware = moments.hardware
-    feedback = feedback_resistances(hardware, moments.scale, moments.per_column(moments.c), decode)
-    return torch.zeros_like(decode) if feedback is None else hardware.devices_per_weight / feedback
+    feedback = feedback_of(moments)
+    return torch.zeros_like(moments.decode) if feedback is None else moments.hardware.devices_per_weight / feedback
 
 
 def _magnitude(moments: CrossbarMoments, mean: Tensor, variance: Tensor) -> Tensor:
@@ -197,5 +196,4 @@ def _magnitude(moments: CrossbarMoments, mean: Tensor, variance: Tensor) -> Tens
 
 def feedback_of(moments: CrossbarMoments) -> Tensor | None:
     """R_f,i of the amplifiers of every column (n_out,) [ohm]; None where it is not known."""
-    decode = moments.per_column(moments.c * moments.decode_v)
-    return feedback_resistances(moments.hardware, moments.scale, moments.per_column(moments.c), decode)
+    return feedback_resistances(moments.hardware, moments.scale, moments.per_column(moments.c), moments.decode)
