@@ -17,6 +17,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from powerplan.moments.columns import gain_errors
 from powerplan.moments.crossbar import CrossbarMoments
 from powerplan.moments.rules.linearized import Linearized, over_batch
 from powerplan.moments.shared import shared_covariance, shared_variance
@@ -181,7 +182,7 @@ class _Tally:
         moments = crossbar.moments
         columns = self._columns(crossbar, adjoint)
         variance = (moments.compensation * moments.hardware.column_gain_std) ** 2
-        for currents in moments.gain_errors(crossbar.input_mean, crossbar.input_variance):
+        for currents in gain_errors(moments, crossbar.input_mean, crossbar.input_variance):
             mean = moments.map.as_columns(currents.mean)
             apart = moments.map.as_columns(currents.square) - mean**2
             together = (columns * mean.unsqueeze(1)).sum(3).flatten(2)

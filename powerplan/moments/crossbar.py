@@ -28,11 +28,8 @@ and F of both sides, and V goes with variances of inputs only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -40,127 +37,14 @@ from torch import Tensor
 from powerplan.hardware.devices import idle_device_moments, start_idle_mean
 from powerplan.hardware.full_scale import FullScale
 from powerplan.hardware.hardware import Hardware
-from powerplan.hardware.stored import stored
 from powerplan.hardware.tiling import row_tiles
+from powerplan.moments.columns import device_sides, gain_errors
+from powerplan.moments.constants import Crossbar
+from powerplan.moments.device_errors import DeviceErrors
 from powerplan.moments.divider import Divider
-from powerplan.moments.read_out import feedback_of, fluctuation
+from powerplan.moments.read_out import fluctuation
 from powerplan.moments.weights import weight_moments
-from powerplan.network.array_maps import ArrayMap, ConstantRowMap
-from powerplan.network.forward import crossbar_tensors, node_map
-from powerplan.network.graph import Network, Node
-from powerplan.network.ops import CrossbarOp
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Crossbar:
-    """The constants of one crossbar layer as tensors.
-
-    Attributes:
-        map: the linear maps, of errors and variances.
-        affine: the same of values: where biases are a row, it drives that row with the constant 1.
-        weight: W (n_out, n_in), with the row of biases if there is one.
-        sign: σ (n_out, n_in) of the weights; with an offset mapping 1.
-        offset: w of an offset mapping; 0 for pairs. The device of a weight holds σW + w.
-        bias: added digitally, or None.
-    """
-
-    name: str
-    map: ArrayMap
-    affine: ArrayMap
-    weight: Tensor
-    sign: Tensor
-    offset: float
-    bias: Tensor | None
-
-    @classmethod
-    def all_of(
-        cls, network: Network, hardware: Hardware, dtype: torch.dtype, device: str = "cpu"
-    ) -> tuple[Crossbar, ...]:
-        """The crossbar layers of a network, in order; kept as long as the network, which never changes."""
-        kept = _CONSTANTS.setdefault(network, {})
-        key = (hardware.weight_mapping, hardware.bias_mapping, dtype, device)
-        if key not in kept:
-            kept[key] = tuple(cls._of(network, node, hardware, dtype, device) for node in network.crossbars)
-        return kept[key]
-
-    @classmethod
-    def _of(cls, network: Network, node: Node, hardware: Hardware, dtype: torch.dtype, device: str) -> Crossbar:
-        assert isinstance(node.op, CrossbarOp)
-        weight, bias = crossbar_tensors(node.op, dtype, device)
-        held = stored(node.op, hardware)
-        offset = held.offset
-        map = affine = node_map(network, node)
-        if held.has_bias_row:
-            assert bias is not None
-            map, affine = ConstantRowMap(map, 0.0), ConstantRowMap(map, 1.0)
-            weight, bias = torch.cat([weight, bias.unsqueeze(1)], 1), None
-        return cls(
-            name=node.name,
-            map=map,
-            affine=affine,
-            weight=weight,
-            sign=weight.sign() if offset is None else weight.new_ones(1, 1).expand_as(weight),
-            offset=offset or 0.0,
-            bias=bias,
-        )
-
-    @cached_property
-    def magnitudes(self) -> Tensor:
-        """σW + w by group, (G, o, n_in)."""
-        return self.map.matrices(self.weight * self.sign + self.offset)
-
-    @cached_property
-    def magnitude_sums(self) -> Tensor:
-        """Σ_i (σW + w)_ij over the columns of each group, weighted by nothing: (G, n_in)."""
-        return self.magnitudes.sum(1)
-
-
-_CONSTANTS: WeakKeyDictionary[Network, dict[tuple[object, ...], tuple[Crossbar, ...]]] = WeakKeyDictionary()
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class DeviceErrors:
-    """Independent errors of devices: that of (i, j) moves column i by e_ij (x_j − r_j Σ_k h_ik x_k), k in j's tile.
-
-    Attributes:
-        variance: of e, broadcasts to (n_out, n_in).
-        node: h (n_out, n_in) of a divider's side; None = 0.
-        relative: r (G, n_in).
-        tiles: rows of every tile.
-    """
-
-    variance: Tensor
-    node: Tensor | None = None
-    relative: Tensor | None = None
-    tiles: tuple[slice, ...] = ()
-
-    def nodes(self, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Σ_k h_ik x_k (..., G, P, o) of every tile for values (..., G, P, n) at the rows; r there, else 0, (G, n)."""
-        if self.node is None or self.relative is None:
-            return
-        by_group = self.node.reshape(len(self.relative), -1, self.relative.shape[1])
-        for tile in self.tiles:
-            inside = torch.zeros_like(self.relative)
-            inside[:, tile] = self.relative[:, tile]
-            yield rows[..., tile] @ by_group[..., tile].mT, inside
-
-    def moved(self, rows: Tensor, drawn: Tensor) -> Tensor:
-        """What errors e (R, G, o, n) move columns by, (B, R, G, P, o), for values (B, R or 1, G, P, n) at the rows."""
-        columns = rows @ drawn.mT
-        for node, inside in self.nodes(rows):
-            columns = columns - node * (drawn * inside.unsqueeze(1)).sum(-1).unsqueeze(-2)
-        return columns
-
-    def extended(self, adjoint: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Adjoints (B, K, G, P′, o) and rows (B, G, P′, n) with Σ_p A_pi x_pj = Σ_p A_pi (x_pj − r_j Σ_k h_ik x_pk).
-
-        One position more for every tile, in which the rows hold −r.
-        """
-        for node, inside in list(self.nodes(rows)):
-            moved = (adjoint[..., : node.shape[-2], :] * node.unsqueeze(1)).sum(3, keepdim=True)
-            adjoint = torch.cat([adjoint, moved], 3)
-            rows = torch.cat([rows, -inside.unsqueeze(1).expand(len(rows), -1, 1, -1)], 2)
-        return adjoint, rows
+from powerplan.network.array_maps import ArrayMap
 
 
 class Injected(NamedTuple):
@@ -175,15 +59,6 @@ class Injected(NamedTuple):
         """Their sum, (B, *shape)."""
         parts = [part for part in (self.read, self.column_gain) if part is not None]
         return sum(parts, self.programming)
-
-
-class Currents(NamedTuple):
-    """Current (of a divider: voltage) of one side of one row tile's columns in units of the output: weights, mean and
-    E[Y²], (B, *columns)."""
-
-    weight: Tensor
-    mean: Tensor
-    square: Tensor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -289,7 +164,7 @@ class CrossbarMoments:
             self.hardware,
             (self.map, self.affine),
             row_tiles(self.map.n_in, self.hardware.array_rows),
-            self.device_sides(),
+            device_sides(self),
             tuple(idle + (sign * self.crossbar.weight).clamp(min=0) for sign in (1, -1)),
             self.c,
             self.decode_v / self.v,
@@ -397,92 +272,7 @@ class CrossbarMoments:
             fluctuating = self.map.gather_columns(fluctuating)
             read = fluctuating if read is None else read + fluctuating
         if self.hardware.column_gain_std:
-            squares = [currents.square for currents in self.gain_errors(mean, variance)]
+            squares = [currents.square for currents in gain_errors(self, mean, variance)]
             total = torch.stack(squares).sum(0)
             column_gain = (self.compensation * self.hardware.column_gain_std) ** 2 * self.map.gather_columns(total)
         return Injected(programming=programming, read=read, column_gain=column_gain)
-
-    def currents(self, mean: Tensor, variance: Tensor, covariance: Tensor | None = None) -> Iterator[Currents]:
-        """Currents of every physical column, tile by tile and side by side of the differential pair.
-
-        Args:
-            mean, variance: (B, *input_shape) of the inputs.
-            covariance: (B, n, n) of the inputs of a single position; None = independent inputs.
-        """
-        if self.divider is not None:
-            for node in self.divider.nodes(mean, variance, covariance):
-                yield Currents(node.side.weight, node.mean, node.mean**2 + node.devices + node.inputs)
-            return
-        sides = self.device_sides()
-        for tile in row_tiles(self.map.n_in, self.hardware.array_rows):
-            inside = torch.zeros_like(self.mean_weight[0])
-            inside[tile] = 1
-            for whole, spread in sides:
-                g, s = whole * inside, spread * inside
-                first = self.affine.apply_columns(mean, g)
-                # E[Y²] = (g x̄)² + g² Var x + s² E[x²], the noise of the rows counted with Var x
-                square = first * first + self.affine.apply_columns(mean * mean + variance, s)
-                if covariance is None:
-                    square = square + self.map.apply_columns(variance, g * g)
-                else:
-                    inputs = g[:, : covariance.shape[-1]]
-                    square = square + ((inputs @ covariance) * inputs).sum(-1).reshape(square.shape)
-                if self.has_row_noise:
-                    full = self.map.matrices(g * g + s)
-                    square = square + self.map.columns_view((full * self.row_noise.unsqueeze(1)).sum(-1).reshape(-1))
-                yield Currents(g, first, square)
-
-    def gain_errors(self, mean: Tensor, variance: Tensor) -> Iterator[Currents]:
-        """What a relative gain error of every physical column moves the output by; arguments as :meth:`currents`."""
-        if self.divider is None:
-            yield from self.currents(mean, variance)
-            return
-        for node in self.divider.nodes(mean, variance):
-            part = self.divider.sensitivity(node)
-            square = node.mean**2 + node.devices + node.inputs
-            yield Currents(node.side.weight, part * node.mean, part**2 * square)
-
-    def device_sides(self) -> tuple[tuple[Tensor, Tensor], ...]:
-        """Mean g/(c r) and variance s²/(c r)² of the devices on each side, in units of the weight, (n_out, n_in)."""
-        if self.divider is not None:
-            return self.divider.devices
-        mean = self.analog_weight / self.compensation
-        if self.hardware.devices_per_weight == 1:
-            return ((mean, (self.weight_variance / self.compensation**2).expand_as(mean)),)
-        idle, idle_variance = idle_device_moments(self.hardware)
-        gain = self.gain
-        # variance of the device that holds |W|, beyond that of an idle one
-        spread = self.weight_variance * (gain / self.compensation) ** 2 - 2 * idle_variance
-        return tuple(
-            (
-                idle / gain + (side * mean).clamp(min=0),
-                (idle_variance + spread * (side * self.crossbar.sign).clamp(min=0)) / gain**2,
-            )
-            for side in (1, -1)
-        )
-
-    def array_power(self, mean: Tensor, variance: Tensor, covariance: Tensor | None = None) -> Tensor:
-        """Power dissipated in the devices, and the loads of a divider [W], mean over the batch.
-
-        Arguments as for :meth:`currents`.
-        """
-        drive = self.affine.row_sums((mean * mean + variance).mean(0, keepdim=True))
-        if self.has_row_noise:
-            drive = drive + self.map.positions * self.row_noise
-        power = (self.v * self.v * drive * self.row_conductance).sum()
-        if self.divider is not None:
-            c = self.c.reshape(-1).expand(self.map.n_out)
-            for node in self.divider.nodes(mean, variance, covariance):
-                power = power - self.decode_v**2 * self.divider.drawn_from(node, c).sum() / len(mean)
-        return power
-
-    def tia_power(self, mean: Tensor, variance: Tensor, covariance: Tensor | None = None) -> Tensor:
-        """Power dissipated in the TIA feedback [W], mean over the batch; arguments as for :meth:`currents`."""
-        resistance = feedback_of(self)
-        total = torch.zeros((), dtype=mean.dtype, device=mean.device)
-        if resistance is None:
-            return total
-        scale = self.map.columns_view(self.decode**2 * resistance)
-        for currents in self.currents(mean, variance, covariance):
-            total = total + (scale * currents.square).sum()
-        return (1 + self.hardware.column_gain_std**2) * total / mean.shape[0]

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from powerplan.hardware.hardware import Hardware
+from powerplan.moments.columns import tile_masks
 from powerplan.network.array_maps import ArrayMap
 
 
@@ -172,9 +173,7 @@ class Divider:
         ``covariance`` (B, n, n) of the inputs of a single position; None = independent inputs.
         """
         r = self.full_relative
-        for k, tile in enumerate(self.tiles):
-            inside = torch.zeros_like(self.sides[0].weight[0])
-            inside[tile] = 1
+        for k, inside in enumerate(tile_masks(self.tiles, self.sides[0].weight)):
             for side in self.sides:
                 h, kept, weight = side.node * inside, side.variance * inside, side.weight * inside
                 node = self.affine.apply_columns(mean, h)

@@ -13,7 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from powerplan.moments.crossbar import CrossbarMoments, DeviceErrors
+from powerplan.moments.crossbar import CrossbarMoments
+from powerplan.moments.device_errors import DeviceErrors
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.network.array_maps import ArrayMap
 

@@ -23,8 +23,10 @@ import torch
 from torch import Tensor
 
 from powerplan.errors import InvalidInput
+from powerplan.moments.columns import gain_errors
 from powerplan.moments.crossbar import CrossbarMoments
 from powerplan.moments.divider_joint import node_products
+from powerplan.moments.power import array_power, tia_power
 from powerplan.moments.read_out import Conversion, convert_rows
 from powerplan.moments.rules import Linearized, beyond_linear
 from powerplan.moments.rules.linearized import over_batch
@@ -243,8 +245,8 @@ def _analog(moments: CrossbarMoments, values: _Values, source: str, name: str) -
         variance=own.diagonal(dim1=-2, dim2=-1).reshape(output.shape),
         covariance=own,
         injected=injected,
-        array_power=moments.array_power(mean, variance, single),
-        tia_power=moments.tia_power(mean, variance, single),
+        array_power=array_power(moments, mean, variance, single),
+        tia_power=tia_power(moments, mean, variance, single),
     )
 
 
@@ -260,7 +262,7 @@ def _device_errors(moments: CrossbarMoments, mean: Tensor, incoming: Tensor | No
     total = total + node_products(moments, mean, incoming, place)
     if moments.hardware.column_gain_std:
         variance = mean.new_zeros(mean.shape) if incoming is None else incoming.diagonal(dim1=-2, dim2=-1)
-        for currents in moments.gain_errors(mean, variance.reshape(-1, *mean.shape[1:])):
+        for currents in gain_errors(moments, mean, variance.reshape(-1, *mean.shape[1:])):
             first = map.as_columns(currents.mean).transpose(2, 3)  # (B, G, o, P)
             apart = map.as_columns(currents.square).transpose(2, 3) - first * first
             gain = first.unsqueeze(-1) * first.unsqueeze(-2) + torch.diag_embed(apart)

@@ -33,6 +33,7 @@ from torch import Tensor
 
 from powerplan.gaussian import positive_std
 from powerplan.moments.coherence import coherence_of
+from powerplan.moments.columns import gain_errors
 from powerplan.moments.crossbar import CrossbarMoments
 from powerplan.moments.read_out import Conversion
 from powerplan.moments.rules.linearized import over_batch
@@ -317,7 +318,7 @@ def _gain_fields(step: CrossbarTrace, fields: int, generator: torch.Generator) -
     """Fields of the gain errors of physical columns, the same at all positions that they serve."""
     moments = step.moments
     made = torch.zeros_like(step.mean).unsqueeze(1)
-    for currents in moments.gain_errors(step.input_mean, step.input_variance):
+    for currents in gain_errors(moments, step.input_mean, step.input_variance):
         first = moments.map.as_columns(currents.mean).unsqueeze(1)  # (B, 1, G, P, o)
         second = moments.map.as_columns(currents.square).unsqueeze(1)
         gain = _normals((1, fields, *first.shape[2:3], 1, *first.shape[4:]), generator, first)

@@ -20,7 +20,8 @@ from powerplan.hardware.gains import Gains
 from powerplan.hardware.hardware import Hardware
 from powerplan.moments import coherence
 from powerplan.moments.adjoint import Source, sweep
-from powerplan.moments.crossbar import Crossbar, CrossbarMoments
+from powerplan.moments.constants import Crossbar
+from powerplan.moments.crossbar import CrossbarMoments
 from powerplan.moments.joint import full_covariance, joint_entries
 from powerplan.moments.marginals import NONE, Corrections, enough_fields, estimate_corrections, needs_corrections
 from powerplan.moments.reorder import maxima_first

@@ -27,6 +27,7 @@ from powerplan.gaussian import rectified
 from powerplan.hardware.full_scale import column_limits, feedback_resistances
 from powerplan.hardware.noise import shot_noise, thermal_noise
 from powerplan.hardware.tiling import row_tiles
+from powerplan.moments.columns import currents, device_sides, tile_masks
 from powerplan.moments.converters import converted, converted_exact, converted_on_average
 
 if TYPE_CHECKING:
@@ -114,10 +115,8 @@ def _channels(moments: CrossbarMoments, mean: Tensor, variance: Tensor) -> Itera
     limit = map.columns_view(column_limits(hardware, moments.scale, moments.per_column(moments.c), decode))
     weight = moments.analog_weight
     errors = moments.weight_variance.expand(map.n_out, map.n_in)
-    gains = [currents.square for currents in moments.currents(mean, variance)] if hardware.column_gain_std else []
-    for k, tile in enumerate(row_tiles(map.n_in, hardware.array_rows)):
-        inside = torch.zeros_like(weight[0])
-        inside[tile] = 1
+    gains = [column.square for column in currents(moments, mean, variance)] if hardware.column_gain_std else []
+    for k, inside in enumerate(tile_masks(row_tiles(map.n_in, hardware.array_rows), weight)):
         u, spread = weight * inside, errors * inside
         total = affine.apply_columns(mean * mean + variance, spread) + map.apply_columns(variance, u * u)
         if moments.has_row_noise:
@@ -167,10 +166,8 @@ def fluctuation(
     if moments.divider is not None:  # without shot noise
         through = _total([side.total[:, k] for side in moments.divider.sides for k in tiles])
         return total + map.columns_view(thermal_noise(hardware) * through / decode**2)
-    inside = torch.zeros_like(moments.mean_weight[0])
-    for k in tiles:
-        inside[slices[k]] = 1
-    conductance = _total([side for side, _ in moments.device_sides()]) * inside  # over c r
+    inside = _total(list(tile_masks([slices[k] for k in tiles], moments.mean_weight)))
+    conductance = _total([side for side, _ in device_sides(moments)]) * inside  # over c r
     if hardware.thermal_noise:
         through = (conductance * moments.gain).sum(1) + len(tiles) * _loads(moments)
         total = total + map.columns_view(thermal_noise(hardware) * through / decode**2)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from powerplan.moments.crossbar import CrossbarMoments, Injected
+from powerplan.moments.power import array_power, tia_power
 from powerplan.moments.read_out import Conversion, convert_columns, convert_rows
 from powerplan.moments.rules import Linearized
 from powerplan.moments.rules.maxima import linearize_joint
@@ -142,8 +143,8 @@ def crossbar_step(moments: CrossbarMoments, mean: Tensor, variance: Tensor, *, e
         variance=crossbar_variance(moments, injected, variance, exact_input=exact_input),
         covariance=None,
         injected=injected,
-        array_power=moments.array_power(mean, variance),
-        tia_power=moments.tia_power(mean, variance),
+        array_power=array_power(moments, mean, variance),
+        tia_power=tia_power(moments, mean, variance),
         rows=rows,
     )
 

@@ -17,7 +17,9 @@ import torch
 import powerplan as pp
 from powerplan.hardware.aging import PowerLawDrift
 from powerplan.hardware.gains import reference_voltage
-from powerplan.moments.crossbar import Crossbar, CrossbarMoments
+from powerplan.moments.constants import Crossbar
+from powerplan.moments.crossbar import CrossbarMoments
+from powerplan.moments.power import array_power
 from powerplan.network import Activation, Conv, ConvTranspose, Flatten, Linear, Node
 
 RNG = np.random.default_rng(11)
@@ -311,7 +313,7 @@ def test_derivatives_in_the_gains(fields: dict[str, Any], spread: bool) -> None:
 
     def value(log_gain: torch.Tensor, log_volt: torch.Tensor) -> tuple[torch.Tensor, ...]:
         found = CrossbarMoments.at(crossbar, hardware, log_gain.exp(), log_volt.exp())
-        return found.mean(mean), found.injected(mean, variance).total, 1e3 * found.array_power(mean, variance)
+        return found.mean(mean), found.injected(mean, variance).total, 1e3 * array_power(found, mean, variance)
 
     logs = (torch.tensor(np.log(g[0]), requires_grad=True) for g in (chosen.conductance, chosen.voltage))
     assert torch.autograd.gradcheck(value, tuple(logs), eps=1e-5, atol=1e-7, rtol=1e-5)
