@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 import powerplan as pp
-from benchmarks.common import peak_memory, run
+from benchmarks.common import run
+from benchmarks.memory import peak_memory
 
 HARDWARE = pp.Hardware(programming_noise_std=5e-7)
 #: read noise that lets the voltage be free: 0.1 % of the largest current of one device

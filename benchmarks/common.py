@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import platform
-import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -49,24 +47,6 @@ def alternate(
 def ratio(above: Sequence[float], below: Sequence[float]) -> float:
     """Median over the rounds of above / below."""
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
-
-
-def peak_memory(function: Callable[[], object]) -> int:
-    """Bytes by which a call raises the peak of resident memory, in a forked process (Linux)."""
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-
-    def child() -> None:
-        before = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        function()
-        sender.send(max(0, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
-
-    process = context.Process(target=child)
-    process.start()
-    process.join()
-    if process.exitcode != 0:
-        raise RuntimeError(f"the measured call ended with exit code {process.exitcode}")
-    return int(receiver.recv())
 
 
 def machine() -> dict[str, Any]:

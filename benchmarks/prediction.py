@@ -21,7 +21,8 @@ import torch
 from torch.nn import functional as F
 
 import powerplan as pp
-from benchmarks.common import alternate, peak_memory, ratio, run
+from benchmarks.common import alternate, ratio, run
+from benchmarks.memory import peak_memory
 from benchmarks.simulate import floor
 from powerplan.moments.predictor import Predictor
 from powerplan.montecarlo.forward import NoisyForward

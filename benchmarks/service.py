@@ -38,6 +38,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 import powerplan as pp
 import powerplan_client as pc
 from benchmarks.common import machine
+from benchmarks.memory import held_memory
 from powerplan_client._generated import v1
 from powerplan_client._generated.planner_service_pb2_grpc import PlannerServiceStub
 from powerplan_client.networks import network_message
@@ -71,7 +72,7 @@ class Server:
         return int(self.health.Check(request, timeout=60, wait_for_ready=wait).status)
 
     def memory(self) -> int:
-        """Resident bytes of the server and all its descendants, shared pages counted once per process."""
+        """Anonymous bytes of the server and all its descendants, pages still shared counted once per process."""
         parents = {}
         for path in Path("/proc").iterdir():
             if path.name.isdigit():
@@ -82,7 +83,7 @@ class Server:
         family = {self.process.pid}
         while more := {pid for pid, parent in parents.items() if parent in family} - family:
             family |= more
-        return sum(map(_resident, family))
+        return sum(map(held_memory, family))
 
     def stop(self) -> None:
         """End it and check that it ends well."""
@@ -90,13 +91,6 @@ class Server:
         self.process.send_signal(signal.SIGTERM)
         if self.process.wait(60) != 0:
             raise RuntimeError("the server did not end well")
-
-
-def _resident(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
 
 
 @contextmanager

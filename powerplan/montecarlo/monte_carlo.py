@@ -23,7 +23,7 @@ from powerplan.hardware.gains import warn_beyond_voltage
 from powerplan.moments.prediction import LayerMoments
 from powerplan.montecarlo.forward import NoisyForward
 from powerplan.montecarlo.simulation import RunningEstimate, Simulation
-from powerplan.montecarlo.statistics import RunningMoments, block_draws
+from powerplan.montecarlo.statistics import Records, RunningMoments, block_draws
 from powerplan.montecarlo.streams import Streams
 from powerplan.network import Network
 from powerplan.network.forward import ideal_values, torch_device
@@ -96,7 +96,7 @@ def simulate(
         ideal = values[network.output].flatten(1)
         layers = _layer_accumulators(network, values, moments, memory_limit)
         del values
-        tally = _Tally(ideal, memory_limit)
+        tally = _Tally(ideal, len(network.layer_names), memory_limit)
         forward = NoisyForward(network, hardware, gains, torch.as_tensor(np.array(batch)).to(place, real), batch)
         streams = Streams(seed, place)
         chunk = min(ROUND, forward.chunk(memory_limit))
@@ -139,7 +139,7 @@ def simulate(
 class _Tally:
     """Statistics of the outputs and powers of all draws."""
 
-    def __init__(self, ideal: torch.Tensor, memory_limit: int) -> None:
+    def __init__(self, ideal: torch.Tensor, layers: int, memory_limit: int) -> None:
         batch, n = ideal.shape
         self._ideal = ideal
         self._has_covariance = n <= COVARIANCE_OUTPUTS or 16 * 8 * batch * n * n <= memory_limit
@@ -147,22 +147,23 @@ class _Tally:
         self._square = RunningMoments(ideal.new_zeros(1, n), covariance=False)
         self._waiting: list[torch.Tensor] = []  # small outputs are processed together
         self._block = block_draws(ideal.numel())
-        self._mse: list[torch.Tensor] = []
-        self._power: list[torch.Tensor] = []
-        self._classes: list[torch.Tensor] = []
-        self._class_type = torch.uint8 if n <= 256 else torch.int32
+        self._mse = Records(ideal.new_empty(0))
+        self._power = Records(ideal.new_empty(0, layers))
+        self._classes = Records(
+            torch.empty(0, batch, dtype=torch.uint8 if n <= 256 else torch.int32, device=ideal.device)
+        )
 
     def add(self, output: torch.Tensor, power: torch.Tensor) -> None:
         """Take in outputs (D, B, K) and powers (D, L)."""
         self._waiting.append(output)
-        self._power.append(power)
+        self._power.add(power)
         if sum(map(len, self._waiting)) >= self._block:
             self._process()
 
     def gather(self, dtype: str) -> None:
         """Process what is waiting; refuse results that are no numbers."""
         self._process()
-        if not bool(self._mse[-1].isfinite().all() & self._power[-1].isfinite().all()):
+        if not bool(self._mse.all[-ROUND:].isfinite().all() & self._power.all[-ROUND:].isfinite().all()):
             raise InvalidInput.of(
                 "inputs",
                 "outputs that are not finite",
@@ -178,18 +179,18 @@ class _Tally:
         self._output.add(output)
         square = (output - self._ideal).square_().mean(1)
         self._square.add(square[:, None])
-        self._mse.append(square.mean(1))
+        self._mse.add(square.mean(1))
         classes = output[:, :, 0] > 0 if output.shape[2] == 1 else output.argmax(2)
-        self._classes.append(classes.to(self._class_type))
+        self._classes.add(classes)
 
     def is_precise(self, fraction: float) -> bool:
         """True if the standard error of the MSE is below this fraction of it."""
-        mse = torch.cat(self._mse)
+        mse = self._mse.all
         return len(mse) > 1 and bool(mse.std() <= fraction * math.sqrt(len(mse)) * mse.mean())
 
     def estimate(self, draws: int) -> RunningEstimate:
         """The estimate from the draws made so far, of ``draws`` asked for."""
-        by_draw, power = _numpy(torch.cat(self._mse)), _numpy(torch.cat(self._power).sum(1))
+        by_draw, power = _numpy(self._mse.all.clone()), _numpy(self._power.all.sum(1))
         return RunningEstimate(
             draws=len(by_draw),
             draws_total=draws,
@@ -204,7 +205,7 @@ class _Tally:
         self, *, seed: int, hardware: Hardware, layer_names: tuple[str, ...], layers: tuple[LayerMoments, ...]
     ) -> Simulation:
         """The simulation, in numpy."""
-        by_draw, power = _numpy(torch.cat(self._mse)), _numpy(torch.cat(self._power).double())
+        by_draw, power = _numpy(self._mse.all), _numpy(self._power.all)
         mse, error = float(by_draw.mean()), float(_standard_error(by_draw))
         signal = float(self._ideal.square().mean())
         return Simulation(
@@ -227,7 +228,7 @@ class _Tally:
             ideal_output=_numpy(self._ideal),
             output_mean=_numpy(self._output.mean),
             output_covariance=_numpy(self._output.covariance) if self._has_covariance else None,
-            classes=_numpy(torch.cat(self._classes)),
+            classes=_numpy(self._classes.all),
             layers=layers,
         )
 

@@ -1,4 +1,4 @@
-"""Mean, variance and covariance over draws, in one pass."""
+"""Mean, variance and covariance over draws, in one pass, and what is kept of every draw."""
 
 from __future__ import annotations
 
@@ -84,6 +84,32 @@ class RunningMoments:
     def standard_error(self) -> torch.Tensor:
         """(B, n) standard error of the mean; NaN after a single draw."""
         return (self.variance / self.count).sqrt()
+
+
+class Records:
+    """Rows that are kept for every draw, (D, ...), in one growing block of memory.
+
+    A list of small tensors, made between large temporary ones, would keep the memory of those from being given back.
+    """
+
+    def __init__(self, like: torch.Tensor) -> None:
+        self._held = like.new_empty((BLOCK_DRAWS, *like.shape[1:]))
+        self._count = 0
+
+    def add(self, rows: torch.Tensor) -> None:
+        """Append rows (D, ...)."""
+        end = self._count + len(rows)
+        if end > len(self._held):
+            larger = self._held.new_empty((max(end, 2 * len(self._held)), *self._held.shape[1:]))
+            larger[: self._count] = self._held[: self._count]
+            self._held = larger
+        self._held[self._count : end] = rows
+        self._count = end
+
+    @property
+    def all(self) -> torch.Tensor:
+        """All rows so far; a view."""
+        return self._held[: self._count]
 
 
 def block_draws(size: int) -> int:

@@ -9,12 +9,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from benchmarks.memory import held_memory
 from powerplan_client._generated.planner_service_pb2_grpc import PlannerServiceStub
 
 SERVICE = "powerplan.v1.PlannerService"
@@ -84,18 +85,15 @@ class Service:
         return self._process.wait(60)
 
 
-def memory(pid: int, what: str = "VmRSS") -> int:
-    """Resident bytes of a process now (VmRSS) or at most so far (VmHWM); 0 if it has ended."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(what)), 0)
+def peak_resident(pid: int) -> int:
+    """The most resident bytes of a process so far."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
-def largest(pids: Sequence[int], what: str = "VmRSS") -> int:
+def largest(pids: Sequence[int], what: Callable[[int], int] = held_memory) -> int:
     """The memory of the largest of several processes."""
-    return max((memory(pid, what) for pid in pids), default=0)
+    return max(map(what, pids), default=0)
 
 
 def _children(parent: int) -> list[int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from service_process import Service, largest, memory
+from service_process import Service, largest, peak_resident
 
 import powerplan as pp
 import powerplan_client as pc
@@ -33,7 +33,7 @@ def test_network_of_200_mb(target: Service) -> None:
     hardware, inputs = pp.Hardware(programming_noise_std=1e-6), rng.normal(size=(1, INPUTS))
     uploaded = weights[0].nbytes + weights[1].nbytes + inputs.nbytes  # the last weight is small and goes inline
     assert uploaded > 200e6
-    before, workers_before = memory(target.pid), largest(target.workers())
+    before, workers_before = peak_resident(target.pid), largest(target.workers(), peak_resident)
     with pc.PlannerClient(target.address) as client:
         assert client.server_info().limits["max_message_bytes"] == 4 * MIB
         began = time.monotonic()
@@ -52,7 +52,7 @@ def test_network_of_200_mb(target: Service) -> None:
     with pc.PlannerClient(target.address) as another:
         again = another.predict(weights, hardware, plan.gains, inputs)
     assert target.metric("powerplan_uploaded_bytes_total") == uploaded
-    server, worker = memory(target.pid, "VmHWM"), largest(target.workers(), "VmHWM")
+    server, worker = peak_resident(target.pid), largest(target.workers(), peak_resident)
     print(
         f"\n{uploaded / 1e6:.0f} MB: upload and prediction {predicted - began:.1f} s, "
         f"plan {planned - predicted:.1f} s; "

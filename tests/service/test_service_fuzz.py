@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 from service_mutation import SEEDS, requests
-from service_process import Service, largest, memory
+from service_process import Service, largest
 from service_requests import Ending, plan_request, send
 
+from benchmarks.memory import held_memory
 from powerplan_client._generated import v1
 
 TOKEN = "token-of-the-fuzzer"
@@ -124,12 +125,12 @@ def test_a_few_hundred_mutated_requests(target: Service) -> None:
 def test_twenty_thousand_mutated_requests_leave_nothing_behind(target: Service) -> None:
     """Memory and handles after 20 000 requests are those after the first 2000, but for a bounded allowance."""
     fuzz(target, seed=2, count=2000)
-    before = memory(target.pid), largest(target.workers()), target.handles()
+    before = held_memory(target.pid), largest(target.workers()), target.handles()
     began = time.monotonic()
     endings = fuzz(target, seed=3, count=20_000)
     seconds = time.monotonic() - began
     check_plans(target, salt=2)
-    after = memory(target.pid), largest(target.workers()), target.handles()
+    after = held_memory(target.pid), largest(target.workers()), target.handles()
     print(
         f"\n{20_000 / seconds:.0f} requests/s; server, worker bytes and handles: {before} -> {after}; {dict(endings)}"
     )
