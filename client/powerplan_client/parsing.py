@@ -177,6 +177,7 @@ def parse_simulation(message: pb.Simulation, gains: Gains | None = None, info: C
         power_standard_error=message.power_standard_error_watts,
         power_by_layer=_floats(message.power_by_layer_watts),
         power_by_layer_standard_error=_floats(message.power_by_layer_standard_error_watts),
+        converter_power_by_layer=_floats(message.converter_power_by_layer_watts or [0.0] * len(message.layer_names)),
         energy=message.energy_joules,
         layer_names=tuple(message.layer_names),
         ideal_output=_array(message, "ideal_output"),

@@ -135,6 +135,7 @@ class Simulation:
         draws, seed: of the simulation.
         mse, nmse, power [W] and their standard errors over draws; signal_power: mean y*².
         mse_by_output: (K,); power_by_layer: (L,) [W]; and their standard errors.
+        converter_power_by_layer: (L,) [W], the converters' part of it, the same in every draw.
         energy: of one inference [J].
         layer_names: (L,).
         ideal_output, output_mean: (B, K); output_covariance: (B, K, K); None unless asked for.
@@ -158,6 +159,7 @@ class Simulation:
     power_standard_error: float
     power_by_layer: np.ndarray
     power_by_layer_standard_error: np.ndarray
+    converter_power_by_layer: np.ndarray
     energy: float
     layer_names: tuple[str, ...]
     ideal_output: np.ndarray | None = None

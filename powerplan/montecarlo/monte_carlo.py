@@ -19,6 +19,7 @@ import torch
 from powerplan.checks import Checker, check_inputs, choice, frozen_array
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Gains, Hardware
+from powerplan.hardware.conversions import converter_power
 from powerplan.hardware.gains import warn_beyond_voltage
 from powerplan.moments.prediction import LayerMoments
 from powerplan.montecarlo.forward import NoisyForward
@@ -123,7 +124,7 @@ def simulate(
         return tally.result(
             seed=seed,
             hardware=hardware,
-            layer_names=network.layer_names,
+            network=network,
             layers=tuple(
                 LayerMoments(
                     name=name,
@@ -202,7 +203,7 @@ class _Tally:
         )
 
     def result(
-        self, *, seed: int, hardware: Hardware, layer_names: tuple[str, ...], layers: tuple[LayerMoments, ...]
+        self, *, seed: int, hardware: Hardware, network: Network, layers: tuple[LayerMoments, ...]
     ) -> Simulation:
         """The simulation, in numpy."""
         by_draw, power = _numpy(self._mse.all), _numpy(self._power.all)
@@ -223,8 +224,9 @@ class _Tally:
             power_standard_error=float(_standard_error(power.sum(1))),
             power_by_layer=frozen_array(power.mean(0)),
             power_by_layer_standard_error=frozen_array(_standard_error(power)),
+            converter_power_by_layer=frozen_array(converter_power(network, hardware)),
             energy=float(power.mean(0).sum()) * hardware.read_time,
-            layer_names=layer_names,
+            layer_names=network.layer_names,
             ideal_output=_numpy(self._ideal),
             output_mean=_numpy(self._output.mean),
             output_covariance=_numpy(self._output.covariance) if self._has_covariance else None,

@@ -47,6 +47,8 @@ class Simulation:
         mse_by_draw: (D,) mean over inputs and outputs in each draw.
         power, power_standard_error: power of one inference [W].
         power_by_layer, power_by_layer_standard_error: (L,) [W].
+        converter_power_by_layer: (L,) [W], part of ``power_by_layer`` that the converters of rows and columns take, the
+            same in every draw; zero if they have no energy.
         energy: energy of one inference [J].
         layer_names: (L,).
         ideal_output: (B, K) y*.
@@ -70,6 +72,7 @@ class Simulation:
     power_standard_error: float
     power_by_layer: np.ndarray
     power_by_layer_standard_error: np.ndarray
+    converter_power_by_layer: np.ndarray
     energy: float
     layer_names: tuple[str, ...]
     ideal_output: np.ndarray

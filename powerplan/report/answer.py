@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from powerplan.moments.prediction import Prediction
+from powerplan.montecarlo.simulation import Simulation
 from powerplan.planning import MaxAccuracyDrop, MaxFlipRate, MaxOutputMSE, MaxPower, Outcome, Plan
 from powerplan.report.charts import Scale
 from powerplan.report.facts import Fact
 from powerplan.report.quantities import bounds, predicted_mse, quantity_name, quantity_text, quantity_with_error
 from powerplan.report.text import typeset
-from powerplan.report.units import percent, si, si_with_error, significant, with_error
+from powerplan.report.units import percent, share, si, si_with_error, significant, with_error
 
 #: what each outcome is called, and the look of its badge
 OUTCOMES = {
@@ -43,12 +45,13 @@ def plan_answer(plan: Plan) -> list[Fact]:
         if check is None
         else f"simulated {typeset(si_with_error(check.power, 1.96 * check.power_standard_error, 'W'))}"
     )
+    converters = converter_remark(plan.prediction)
     facts = [
         Fact(
             name="Power of one inference",
             value=typeset(si(plan.power, "W")),
             remark="; ".join(
-                filter(None, [f"budget {typeset(si(plan.target.value, 'W'))}" if budget else "", simulated])
+                filter(None, [f"budget {typeset(si(plan.target.value, 'W'))}" if budget else "", simulated, converters])
             ),
         )
     ]
@@ -91,6 +94,12 @@ def plan_answer(plan: Plan) -> list[Fact]:
         )
     )
     return facts
+
+
+def converter_remark(found: Prediction | Simulation) -> str:
+    """How much of the power the converters take; "" if none."""
+    taken = float(np.sum(found.converter_power_by_layer))
+    return f"converters {typeset(si(taken, 'W'))} of it ({share(taken, found.power)})" if taken else ""
 
 
 def _target_fact(plan: Plan) -> Fact:

@@ -12,7 +12,7 @@ from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.network import Network
 from powerplan.planning import Plan
-from powerplan.report.answer import OUTCOMES, plan_answer
+from powerplan.report.answer import OUTCOMES, converter_remark, plan_answer
 from powerplan.report.facts import Fact, hardware_facts
 from powerplan.report.page import render
 from powerplan.report.quantities import predicted_mse, target_text
@@ -59,7 +59,7 @@ def prediction_card(prediction: Prediction) -> str:
         for i, name in enumerate(prediction.layer_names)
     ]
     facts = [
-        Fact(name="Power", value=si(prediction.power, "W")),
+        Fact(name="Power", value=si(prediction.power, "W"), remark=converter_remark(prediction)),
         Fact(name="Energy", value=si(prediction.energy, "J")),
         Fact(name="NMSE", value=percent(prediction.nmse)),
         Fact(
@@ -90,7 +90,11 @@ def simulation_card(simulation: Simulation) -> str:
         for i, name in enumerate(simulation.layer_names)
     ]
     facts = [
-        Fact(name="Power", value=si_with_error(simulation.power, 1.96 * simulation.power_standard_error, "W")),
+        Fact(
+            name="Power",
+            value=si_with_error(simulation.power, 1.96 * simulation.power_standard_error, "W"),
+            remark=converter_remark(simulation),
+        ),
         Fact(name="NMSE", value=f"{with_error(simulation.nmse, 1.96 * simulation.nmse_standard_error, 100)} %"),
         Fact(name="MSE", value=with_error(simulation.mse, 1.96 * simulation.mse_standard_error)),
     ]

@@ -41,6 +41,8 @@ class LayerView:
     power_share: str
     power_bar: float
     tia_bar: float
+    converters: str
+    converter_bar: float
     error_share: str
     error_bar: float
     spread: Spread
@@ -74,6 +76,7 @@ def layer_views(plan: Plan, network: Network | None, scale: Scale) -> list[Layer
         gain = plan.gains.conductance[i]
         base = None if plan.baseline_gains is None else plan.baseline_gains.conductance[i]
         tia = float(prediction.tia_power_by_layer[i])
+        converters = float(prediction.converter_power_by_layer[i])
         own = float(prediction.power_by_layer[i])
         rows.append(
             LayerView(
@@ -87,8 +90,10 @@ def layer_views(plan: Plan, network: Network | None, scale: Scale) -> list[Layer
                 arrays="" if plan.arrays is None else str(plan.arrays[i].arrays),
                 power=typeset(si(own, "W")),
                 power_share=share(own, prediction.power),
-                power_bar=round(100 * (own - tia) / power / largest, 2),
+                power_bar=round(100 * (own - tia - converters) / power / largest, 2),
                 tia_bar=round(100 * tia / power / largest, 2),
+                converters=typeset(si(converters, "W")) if converters else "",
+                converter_bar=round(100 * converters / power / largest, 2),
                 error_share=share(float(prediction.mse_by_layer[i]), prediction.mse),
                 error_bar=round(100 * float(prediction.mse_by_layer[i]) / error / largest, 2),
                 spread=_spread(gain, base, scale),

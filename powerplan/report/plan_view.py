@@ -40,6 +40,7 @@ class PlanView:
     spread_high: str
     has_columns: bool
     has_tia: bool
+    has_converters: bool
     has_ranges: bool
     has_arrays: bool
     has_baseline: bool
@@ -76,6 +77,7 @@ def plan_view(plan: Plan, *, name: str = "", network: Network | None = None) -> 
         spread_high=typeset(si(scale.high, "S", 3)),
         has_columns=any(np.ndim(g) for g in plan.gains.conductance),
         has_tia=bool(np.any(plan.prediction.tia_power_by_layer > 0)),
+        has_converters=bool(np.any(plan.prediction.converter_power_by_layer > 0)),
         has_ranges=network is not None,
         has_arrays=plan.arrays is not None,
         has_baseline=plan.baseline_gains is not None,

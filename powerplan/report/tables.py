@@ -75,6 +75,7 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
             "power",
             f"{lines[-1][1]}, {si_with_error(check.power, 1.96 * check.power_standard_error, 'W')} simulated",
         )
+    lines += _converter_line(prediction)
     lines.append(("energy", f"{si(plan.energy, 'J')} per inference"))
     if plan.baseline_power is None or plan.saving is None:
         lines.append(("baseline", "one conductance range for all layers does not meet the target"))
@@ -150,6 +151,12 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
             lines.append(("", f"and {len(shown) - _SHOWN_PRICES} more active limits"))
     lines.append(("planned", f"{end.iterations} iterations, {end.predictions} predictions, {end.seconds:.2f} s"))
     return lines
+
+
+def _converter_line(found: Prediction | Simulation) -> list[tuple[str, str]]:
+    """The part of the power that converters take, where they take any."""
+    taken = float(np.sum(found.converter_power_by_layer))
+    return [("", f"{si(taken, 'W')} of it in the converters ({share(taken, found.power)})")] if taken else []
 
 
 def _first_order_line(prediction: Prediction) -> tuple[str, str]:
@@ -257,6 +264,7 @@ def prediction_table(prediction: Prediction, *, gains: Gains | None = None, accu
         ("MSE", f"{predicted_mse(prediction)}, of which squared bias {share(prediction.mse_bias, prediction.mse)}"),
         ("NMSE", percent(prediction.nmse)),
         ("power", si(prediction.power, "W")),
+        *_converter_line(prediction),
         ("energy", f"{si(prediction.energy, 'J')} per inference"),
         *_accuracy_line(accuracy, None),
         ("method", prediction.method),
@@ -276,12 +284,15 @@ def simulation_table(
     predicted_accuracy: float | None = None,
 ) -> str:
     """A simulation as text, with 95 % confidence intervals; beside the prediction if one is given."""
+    has_converters = bool(np.any(simulation.converter_power_by_layer))
     headers = ["layer", "simulated power"] + ([] if prediction is None else ["predicted power"])
+    headers += ["of which converters"] if has_converters else []
     rows = []
     for i, name in enumerate(simulation.layer_names):
         error = 1.96 * float(simulation.power_by_layer_standard_error[i])
         row = [name, si_with_error(float(simulation.power_by_layer[i]), error, "W")]
-        rows.append(row if prediction is None else [*row, si(float(prediction.power_by_layer[i]), "W")])
+        row += [] if prediction is None else [si(float(prediction.power_by_layer[i]), "W")]
+        rows.append(row + ([si(float(simulation.converter_power_by_layer[i]), "W")] if has_converters else []))
 
     def beside(simulated: str, predicted: str | None) -> str:
         return simulated if predicted is None else f"{simulated} simulated, {predicted} predicted"
@@ -309,6 +320,7 @@ def simulation_table(
                 si(prediction.power, "W") if prediction else None,
             ),
         ),
+        *_converter_line(simulation),
         ("energy", f"{si(simulation.energy, 'J')} per inference"),
         *_accuracy_line(accuracy, predicted_accuracy if known else None),
         ("draws", f"{simulation.draws}, seed {simulation.seed} (± is 95 %)"),

@@ -129,6 +129,7 @@ def make_simulation() -> Callable[..., Simulation]:
             power_standard_error=power / 1000,
             power_by_layer=power * np.array([0.7, 0.2, 0.1]),
             power_by_layer_standard_error=power * np.array([0.7, 0.2, 0.1]) / 1000,
+            converter_power_by_layer=np.zeros(3),
             energy=power * 1e-7,
             layer_names=NAMES,
             ideal_output=np.ones((1, 2)),

@@ -143,6 +143,7 @@ _KEYS = (
     "power_standard_error",
     "power_by_layer",
     "power_by_layer_standard_error",
+    "converter_power_by_layer",
     "energy",
     "layer_names",
 )

@@ -66,6 +66,7 @@ def simulation_to_proto(
         power_standard_error_watts=simulation.power_standard_error,
         power_by_layer_watts=_floats(simulation.power_by_layer),
         power_by_layer_standard_error_watts=_floats(simulation.power_by_layer_standard_error),
+        converter_power_by_layer_watts=_floats(simulation.converter_power_by_layer),
         energy_joules=simulation.energy,
         layer_names=simulation.layer_names,
         ideal_output=_tensor(simulation.ideal_output if moments else None),
