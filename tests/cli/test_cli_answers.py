@@ -255,11 +255,13 @@ def test_constant_zero_output_has_nan_nmse_and_null_in_json(run: Callable[..., R
 
 
 def test_simulate_reports_and_json(run: Callable[..., Result], files: Any) -> None:
-    arguments = ["simulate", *files.problem, "--labels", files.labels, "--draws", "400"]
+    arguments = ["simulate", *files.problem, "--labels", files.labels, "--draws", "400", "--adc-energy", "1pJ"]
     text = run(arguments)
     assert "simulated" in text.stdout
     assert "accuracy" in text.stdout
+    assert "of which converters" in text.stdout
     values = document(run(arguments, "--json"))
+    assert 0 < sum(values["converter_power_by_layer"]) < values["power"]
     assert values["format"] == "powerplan.simulation"
     low, high = values["mse_confidence_interval"]
     assert low < values["mse"] < high

@@ -31,7 +31,10 @@ from powerplan.planning import (
     Termination,
 )
 from powerplan.planning.outcome import DiscreteGap
+from powerplan.report.cards import plan_card, prediction_card
+from powerplan.report.charts import Scale
 from powerplan.report.html import report_html, write_report
+from powerplan.report.layer_view import layer_views
 
 INFEASIBLE = Termination(
     outcome=Outcome.INFEASIBLE,
@@ -240,3 +243,25 @@ def test_network_of_another_plan_is_refused(make_plan: Callable[..., Plan], netw
 def test_page_that_cannot_be_written_is_an_error(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="report: got"):
         write_report(make_plan(), tmp_path / "missing" / "report.html")
+
+
+def test_converters_are_shown_apart_from_crossbars(make_plan: Callable[..., Plan], network: Network) -> None:
+    """In the answer, in words beside every layer, and as a part of its bar: the three parts add up to the layer."""
+    plan = make_plan()
+    assert "converters" not in plain(report_html(plan, network=network)).lower()
+    converters, tia = np.array([2e-6, 0.5e-6, 0.0]), np.array([1e-6, 0.0, 0.0])
+    prediction = replace(plan.prediction, converter_power_by_layer=converters, tia_power_by_layer=tia)
+    page = report_html(replace(plan, prediction=prediction), network=network)
+    assert_accessible(page)
+    text = plain(page)
+    assert "converters 2.500 µW of it (35.7 %)" in text
+    assert "converters 2.000 µW" in text
+    assert "The pale part is the power of the converters" in text
+    first, second, third = layer_views(replace(plan, prediction=prediction), None, Scale(low=1e-6, high=1e-3, log=True))
+    bars = [layer.power_bar + layer.tia_bar + layer.converter_bar for layer in (first, second, third)]
+    assert bars == pytest.approx([100, 100 * 2 / 7, 100 / 7], abs=0.05)
+    assert first.converter_bar == pytest.approx(100 * 2 / 4.9, abs=0.01)
+    assert third.converters == ""
+    card = plan_card(replace(plan, prediction=prediction))
+    assert "converters" in card
+    assert "converters" in prediction_card(prediction)

@@ -166,3 +166,17 @@ def test_network_table(network: Network) -> None:
     table = network_table(network)
     assert line(table, "relu1").split() == ["relu1", "relu", "linear1", "3"]
     assert line(table, "linear3").endswith("yes")
+
+
+def test_the_part_of_the_converters_is_said_where_there_is_one(
+    make_plan: Callable[..., Plan], make_simulation: Callable[..., Simulation]
+) -> None:
+    converters = np.array([2e-6, 1e-6, 0.0])
+    plan, simulation = make_plan(), make_simulation()
+    assert not any("converters" in t for t in (plan_table(plan), simulation_table(simulation)))
+    prediction = replace(plan.prediction, converter_power_by_layer=converters)
+    assert "3.000 uW of it in the converters (42.9 %)" in plan_table(replace(plan, prediction=prediction))
+    assert "3.000 uW of it in the converters (42.9 %)" in prediction_table(prediction)
+    table = simulation_table(replace(simulation, converter_power_by_layer=converters), prediction=prediction)
+    assert "of which converters" in table
+    assert line(table, "linear1").endswith("2.000 uW")

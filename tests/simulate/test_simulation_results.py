@@ -55,6 +55,19 @@ def test_statistics_are_those_of_the_draws() -> None:
     assert result.accuracy(labels) == pytest.approx((result.classes == labels).mean())
 
 
+def test_the_part_of_the_converters_is_known_and_in_the_power() -> None:
+    """Per read and array: E_DAC for every row, E_ADC for every output; the same draws without energies lack it."""
+    network, x = mlp(8, 12, 5), batch(3, 8)
+    plain = pp.Hardware(array_rows=6, read_time=1e-7)
+    with_energy = plain.replace(dac_energy=1e-13, adc_energy=2e-12)
+    free, priced = (run(network, x, hardware, draws=6) for hardware in (plain, with_energy))
+    expected = np.array([8 * 1e-13 + 2 * 12 * 2e-12, 12 * 1e-13 + 2 * 5 * 2e-12]) / 1e-7
+    np.testing.assert_array_equal(free.converter_power_by_layer, 0)
+    np.testing.assert_allclose(priced.converter_power_by_layer, expected, rtol=1e-12)
+    np.testing.assert_allclose(priced.power_by_layer - free.power_by_layer, expected, rtol=1e-5)
+    np.testing.assert_array_equal(priced.mse_by_draw, free.mse_by_draw)
+
+
 @pytest.mark.slow
 def test_standard_error_is_honest() -> None:
     """The 95 % intervals of 300 simulations cover the true MSE and power 90 to 99 % of the time."""

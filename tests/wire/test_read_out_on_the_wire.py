@@ -12,10 +12,10 @@ import powerplan_client as pc
 from powerplan.cli.options import take_hardware
 from powerplan_client._generated import v1 as pb
 from powerplan_client.inputs import HARDWARE_FIELDS, hardware_fields
-from powerplan_client.parsing import parse_hardware, parse_prediction
+from powerplan_client.parsing import parse_hardware, parse_prediction, parse_simulation
 from powerplan_server.wire import Reader
 from powerplan_server.wire.hardware import hardware_from_proto, hardware_to_proto
-from powerplan_server.wire.results import prediction_to_proto
+from powerplan_server.wire.results import prediction_to_proto, simulation_to_proto
 
 CONVERTERS: dict[str, Any] = {
     "weight_mapping": "offset",
@@ -110,3 +110,14 @@ def test_the_power_of_converters_passes_the_wire() -> None:
     message = prediction_to_proto(prediction)
     message.ClearField("converter_power_by_layer_watts")
     assert parse_prediction(message).converter_power_by_layer.tolist() == [0.0, 0.0]
+
+
+def test_the_power_of_converters_in_a_simulation_passes_the_wire() -> None:
+    network, inputs = pp.Network.mlp([np.eye(3), np.ones((2, 3))]), np.ones((2, 3))
+    hardware = pp.Hardware(dac_energy=1e-12, adc_energy=2e-12)
+    simulation = pp.simulate(network, hardware, pp.Gains.full_range(network, hardware, inputs), inputs, draws=4)
+    assert (simulation.converter_power_by_layer > 0).all()
+    message = simulation_to_proto(simulation)
+    assert parse_simulation(message).converter_power_by_layer.tolist() == simulation.converter_power_by_layer.tolist()
+    message.ClearField("converter_power_by_layer_watts")
+    assert parse_simulation(message).converter_power_by_layer.tolist() == [0.0, 0.0]
