@@ -31,7 +31,7 @@ _CLIP = piecewise_linear((-1.0, 0.0), (0.0, 1.0), (1.0, 0.0), knots=(-1.0, 1.0))
 #: s/Δ below which single thresholds are counted, and terms of the series above it
 _NARROW, _TERMS = 0.3, 3
 #: relative deviation of the gains that rounding errors are averaged over
-_BAND = 0.25
+BAND = 0.25
 
 
 class Converted(NamedTuple):
@@ -76,7 +76,7 @@ def converted(mean: Tensor, variance: Tensor, limit: Tensor, bits: int | None) -
 def converted_on_average(mean: Tensor, variance: Tensor, limit: Tensor, bits: int | None) -> Converted:
     """As :func:`converted`, averaged over a band of gains: without the ripple of the staircase.
 
-    A gain that varies by a relative deviation of :data:`_BAND` moves x by that part of μ: the rounding error is that of
+    A gain that varies by a relative deviation of :data:`BAND` moves x by that part of μ: the rounding error is that of
     a Gaussian with the variance s² + (band μ)². A value of 0 stays exact, one of several steps has a uniform error.
     Derivatives are those of the average.
     """
@@ -84,7 +84,7 @@ def converted_on_average(mean: Tensor, variance: Tensor, limit: Tensor, bits: in
     if bits is None:
         return clip
     step = limit / top_level(bits)
-    positive, std = positive_std(variance + (_BAND * mean) ** 2)
+    positive, std = positive_std(variance + (BAND * mean) ** 2)
     ratio = torch.where(positive, std, torch.zeros_like(std)) / step
     place = torch.minimum(torch.maximum(mean, -limit), limit) / step
     first, square, slope = _series(place, ratio)

@@ -23,6 +23,7 @@ from powerplan.network import Network
 from powerplan.planning.corners import check_corners, limiting
 from powerplan.planning.explain import Unreachable, limit_prices, unreachable
 from powerplan.planning.free_gains import FreeGains, check_noisy, free_gains, hold
+from powerplan.planning.level_fit import fitted_to_levels
 from powerplan.planning.many_gains import minimise_many
 from powerplan.planning.outcome import (
     Certificate,
@@ -133,9 +134,7 @@ class Session:
         layers = None
         if granularity in ("column", "signal") and ("voltage" in optimize or free.count > _FAR_MANY):
             layers = free_gains(network, limits, batch, granularity="layer", optimize=optimize, held=held)
-        made = (prediction.predictor(network, each, batch, method) for each in hardwares)
-        # where voltages change, steps of the rows' converters move against the inputs: their average is what plans mind
-        predictors = tuple(replace(predictor, ripple="voltage" not in optimize) for predictor in made)
+        predictors = tuple(prediction.predictor(network, each, batch, method) for each in hardwares)
         return cls(
             predictors=predictors,
             weights=check_weights(output_weights, predictors[0].ideal.shape[1]),
@@ -221,15 +220,16 @@ class Session:
         started = time.monotonic()
         wanted = requirement(bounded, self.predictors, self.weights)
         problem = self._problem(wanted, self.free)
+        exact = self._problem(wanted, self.free, ripple=True) if self._ripples else problem
         options.progress("scaling the baseline", 0.0)
         baseline = self._baseline(wanted, near)
         options.progress("optimising", 0.1)
         start, met = self._start(problem, wanted, baseline, options)
+        if not met and exact is not problem:
+            problem = exact
+            start, met = self._start(problem, wanted, baseline, options)
         if not met:
-            explained = unreachable(target, self.free, start, problem, self.predictor.hardware)
-            if self.levels is not None:
-                explained = on_best_steps(explained, self.levels, problem)
-            return self._infeasible(target, problem, explained, baseline, started)
+            return self._unreachable(target, problem, start, baseline, started)
         descend = minimise_many if self._by_gradients else minimise
         optimum = descend(
             problem,
@@ -241,9 +241,19 @@ class Session:
         )
         certificate, theta = optimum.certificate, optimum.theta
         outcome, message, discrete = Outcome(optimum.reason), _message(optimum), None
+        if exact is not problem and self.levels is None:
+            options.progress("fitting voltages to the converters", 0.6)
+            cheap = work_of(self.predictor) <= _MOST_WORK
+            fitted = fitted_to_levels(exact, theta, certificate.duals, search=cheap, stop_at=options.stop_at)
+            if fitted is None:
+                fitted = lowest_constraint(exact, theta)
+                if exact.excess(fitted) > 0:
+                    return self._unreachable(target, exact, fitted, baseline, started)
+            message = _fitted_message(optimum, exact.objective(fitted))
+            theta = fitted
         if self.levels is not None:
             stepped = on_steps(
-                problem,
+                exact,
                 self.levels,
                 optimum,
                 max_iterations=options.max_iterations,
@@ -251,29 +261,34 @@ class Session:
                 progress=lambda done: options.progress("choosing steps", 0.6 + 0.1 * done),
             )
             if stepped.theta is None:
-                explained = no_steps(target, self.free, self.levels, problem, optimum.theta)
-                return self._infeasible(target, problem, explained, baseline, started, stepped.gap)
+                explained = no_steps(target, self.free, self.levels, exact, optimum.theta)
+                return self._infeasible(target, exact, explained, baseline, started, stepped.gap)
             theta, discrete = stepped.theta, stepped.gap
             outcome, message = stepped.outcome, stepped.message
+            if exact is not problem:
+                message += " What the bound leaves out is that the error ripples with voltages of converted rows."
+        violation = certificate.constraint_violation
+        if exact is not problem and self.levels is None:
+            violation = max(0.0, float(np.expm1(exact.excess(theta))))
         termination = Termination(
             outcome=outcome,
             message=message,
             solver_status=optimum.solver_status,
             iterations=optimum.iterations,
-            predictions=problem.terms.evaluations,
+            predictions=problem.terms.evaluations + (0 if exact is problem else exact.terms.evaluations),
             seconds=time.monotonic() - started,
         )
         _log.info("planned %s: %s", target, termination.message)
         return self._plan(
             target,
             theta,
-            problem,
+            exact,
             baseline,
             termination,
             Certificate(
                 kkt_residual=certificate.kkt_residual,
                 duality_gap=certificate.duality_gap,
-                constraint_violation=certificate.constraint_violation,
+                constraint_violation=violation,
             ),
             self._prices(problem, certificate.duals, certificate.limit_duals),
             discrete,
@@ -291,21 +306,23 @@ class Session:
             constraints=prices,
         )
 
-    def _problem(self, wanted: Requirement, free: FreeGains) -> Problem:
-        terms = Terms(
-            self.predictor,
-            free,
-            objective=wanted.objective,
-            constraints=wanted.constraints,
-            corners=self.predictors[1:],
-        )
+    @property
+    def _ripples(self) -> bool:
+        """Whether free voltages move the steps of the rows' converters against the inputs: plans average over that."""
+        return "voltage" in self.optimize and any(p.hardware.dac_bits for p in self.predictors)
+
+    def _problem(self, wanted: Requirement, free: FreeGains, *, ripple: bool = False) -> Problem:
+        """The problem of a requirement; ``ripple``: with rounding at the very gains also where voltages are free."""
+        smooth = self._ripples and not ripple
+        nominal, *corners = (replace(p, ripple=False) for p in self.predictors) if smooth else self.predictors
+        terms = Terms(nominal, free, objective=wanted.objective, constraints=wanted.constraints, corners=corners)
         return Problem(
             terms=terms, minimise=wanted.minimise, lower=free.lower, upper=free.upper, accuracy=self._accuracy
         )
 
     def _baseline(self, wanted: Requirement, near: Gains | None = None) -> tuple[Gains, Prediction] | None:
         """One conductance range for every layer, scaled to the target; None if it cannot meet it."""
-        problem = self._problem(wanted, self.baseline)
+        problem = self._problem(wanted, self.baseline, ripple=True)
         known = None if near is None else self.baseline.theta_of(near)
         shift = None if known is None else float((known - problem.upper).max())
         theta = scale_onto(problem, problem.upper, first=shift)
@@ -356,6 +373,20 @@ class Session:
             return start, True
         best = lowest_constraint(problem, problem.upper if problem.minimise == "power" else problem.lower)
         return best, problem.excess(best) <= 0
+
+    def _unreachable(
+        self,
+        target: Target,
+        problem: Problem,
+        best: np.ndarray,
+        baseline: tuple[Gains, Prediction] | None,
+        started: float,
+    ) -> Plan:
+        """The plan of a target that even the best θ misses."""
+        explained = unreachable(target, self.free, best, problem, self.predictor.hardware)
+        if self.levels is not None:
+            explained = on_best_steps(explained, self.levels, problem)
+        return self._infeasible(target, problem, explained, baseline, started)
 
     def _infeasible(
         self,
@@ -437,3 +468,12 @@ class Session:
 def _message(optimum: Optimum) -> str:
     residual = f"KKT residual {optimum.certificate.kkt_residual:.1e} after {optimum.iterations} iterations"
     return f"{Outcome(optimum.reason).advice} {residual}."
+
+
+def _fitted_message(optimum: Optimum, objective: float) -> str:
+    change = objective / optimum.objective.total - 1
+    words = _message(optimum).replace("The plan meets", "With rounding averaged over gains the plan meets", 1)
+    return (
+        f"{words} Voltages were then fitted to the levels of the converters by the exact prediction, "
+        f"which changed the objective by {100 * change:+.2g} %."
+    )
