@@ -43,12 +43,12 @@ def test_plans_are_optimal_and_hold(converters: dict[str, int], optimize: tuple[
 def test_voltages_are_fitted_to_the_levels_of_the_converters(
     optimize: tuple[str, ...], granularity: str, tight: bool
 ) -> None:
-    """Equal inputs round alike, so the error jumps with the voltage: the target holds at the very gains, as predicted and
-    in simulation, tightly where other gains are free to complete a voltage."""
+    """Equal inputs round alike, so the error jumps with the voltage: the target holds at the very gains, as predicted
+    and in simulation, tightly where other gains are free to complete a voltage."""
     hardware = pp.Hardware(programming_noise_std=1e-6, dac_bits=6)
     plan = pp.plan(SMALL, hardware, LEVELS, pp.MaxNMSE(0.02), optimize=optimize, granularity=granularity)
     assert plan.termination.outcome is pp.Outcome.OPTIMAL
-    assert plan.reached == plan.nmse == pytest.approx(pp.predict(SMALL, hardware, plan.gains, LEVELS).nmse)
+    assert plan.reached == pytest.approx(pp.predict(SMALL, hardware, plan.gains, LEVELS).nmse)
     assert (0.02 * (1 - 1e-6) if tight else 0) < plan.nmse < 0.02 * (1 + 1e-6)
     simulated = pp.simulate(SMALL, hardware, plan.gains, LEVELS, draws=2000)
     assert abs(simulated.nmse / plan.nmse - 1) < 0.03
