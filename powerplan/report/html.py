@@ -6,7 +6,7 @@ The same results give the same bytes: a page holds no date of its own.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from powerplan._version import __version__
@@ -55,8 +55,7 @@ def report_html(results: Reported, *, title: str = "", network: Network | None =
         _check_network(network, [results])
         return _plan_page(results, title, network)
     if isinstance(results, StudyResult):
-        plans = [point.plan for point in results.points if point.plan is not None]
-        _check_network(network, plans)
+        _check_network(network, (plan for point in results.points if (plan := point.plan) is not None))
         return _study_page(results, title, network)
     named = _named(results)
     _check_network(network, list(named.values()))
@@ -117,7 +116,7 @@ def _named(results: Sequence[Plan] | Mapping[str, Plan]) -> dict[str, Plan]:
     return named
 
 
-def _check_network(network: Network | None, plans: Sequence[Plan]) -> None:
+def _check_network(network: Network | None, plans: Iterable[Plan]) -> None:
     if network is None:
         return
     for plan in plans:

@@ -22,6 +22,7 @@ from powerplan.report.quantities import target_text
 from powerplan.report.study_charts import axis_name, gain_charts, power_panels
 from powerplan.report.study_table import Cell, Summary, point_table, summaries
 from powerplan.report.text import flat, typeset, value_text, without_paths
+from powerplan.report.thin_plans import thinned
 from powerplan.report.units import percent, si
 
 #: plans shown in full below the table; with more the points are summed up by their settings
@@ -95,6 +96,8 @@ def as_study(plans: Mapping[str, Plan]) -> StudyResult:
 
 def study_view(study: StudyResult, *, title: str = "", network: Network | None = None) -> StudyView:
     """The view of a study. ``network`` adds the ranges used to the details of its plans."""
+    if len(study.done) > MOST_DETAILS:  # none is shown in full
+        study = thinned(study)
     plans = [(point, point.plan) for point in study.points if point.plan is not None]
     name = without_paths(title or study.name)
     details = _details(plans, network)

@@ -8,12 +8,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from typing import Any
+from weakref import WeakSet
 
+import numpy as np
 import pytest
 from html_pages import assert_accessible, assert_self_contained, elements, parse, text_of, visible_text
 
 from powerplan.batch.results import Failure, PointResult, PointState, StudyResult
-from powerplan.planning import Outcome, Plan
+from powerplan.hardware import Gains
+from powerplan.planning import LimitPrice, Outcome, Plan, ShadowPrices
 from powerplan.report.html import report_html
 
 AXES = ("network", "hardware", "granularity", "override.read_noise_std", "target.max_nmse")
@@ -164,3 +167,34 @@ def test_two_thousand_points_stay_a_readable_file(make_study: Callable[..., Stud
     tree = parse(page)
     assert len([e for e in elements(tree, "svg") if e.attrib.get("class") == "chart"]) == 24
     assert "more combinations are in the table" in plain(page)
+
+
+def test_many_plans_are_read_one_at_a_time_and_reported_alike(
+    make_study: Callable[..., StudyResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report of many column plans is the same as from whole plans, and never holds more than two of these."""
+    study = make_study(networks=1, noises=1, targets=16)
+    study = replace(study, points=study.points[:16], axes=("target.max_nmse",))  # a frontier: its figure shows gains
+    columns = Gains(conductance=(np.linspace(1e-6, 9e-6, 7), 4e-6, 5e-6), voltage=(0.2, np.full(7, 0.1), 0.1))
+    limits = tuple(LimitPrice(layer="linear1", limit="conductance_max", price=-0.1, column=c) for c in range(7))
+    prices = ShadowPrices(target=-1.0, limits=limits)
+    alive: WeakSet[Plan] = WeakSet()
+    most = 0
+
+    def reader(plan: Plan) -> Callable[[], Plan]:
+        def read() -> Plan:
+            nonlocal most
+            again = replace(plan, gains=columns, shadow_prices=prices)
+            alive.add(again)
+            most = max(most, len(alive))
+            return again
+
+        return read
+
+    points = tuple(replace(p, source=reader(p.plan)) for p in study.points if p.plan is not None)
+    page = report_html(replace(study, points=points))
+    assert len(points) > 12
+    assert most <= 2
+    monkeypatch.setattr("powerplan.report.study_view.thinned", lambda study: study)
+    assert report_html(replace(study, points=points)) == page
+    assert "Medians of the columns" in page
