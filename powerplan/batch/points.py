@@ -21,6 +21,7 @@ from powerplan.checks import nearest
 from powerplan.cli.steps import allowed_steps, parse_layers
 from powerplan.errors import InvalidInput, Violation
 from powerplan.planning import plan
+from powerplan.planning.targets import VERIFIED
 
 #: settings that are steps as text, and the unit of their gains
 STEPS = {"conductance_steps": "S", "voltage_steps": "V"}
@@ -275,11 +276,17 @@ def _check_references(values: Mapping[str, Any]) -> Iterator[Violation]:
                 yield from refer((*path, axis), kind, table[axis])
 
 
+def _verified(settings: Mapping[str, Any]) -> bool:
+    """Whether a point's plan is simulated: as it says, else where the target is on classes."""
+    draws = settings["verify_draws"]
+    return not VERIFIED.isdisjoint(settings.get("target", ())) if draws is None else draws > 0
+
+
 def _check_options(chosen: Sequence[tuple[tuple[str | int, ...], Mapping[str, Any]]]) -> Iterator[Violation]:
     """Options that contradict each other, once for each place."""
     for path in dict.fromkeys(path for path, s in chosen if s["verify_draws"] == 1):
         yield violation((*path, "verify_draws"), 1, "0, or at least 2", "A standard error needs two draws.")
-    for path in dict.fromkeys(path for path, s in chosen if s["calibrate"] and not s["verify_draws"]):
+    for path in dict.fromkeys(path for path, s in chosen if s["calibrate"] and not _verified(s)):
         yield violation((*path, "calibrate"), True, "only with verify_draws", "Give verify_draws, for example 2000.")
     for path in dict.fromkeys(path for path, s in chosen if s["output_combinations"] == 1):
         yield violation((*path, "output_combinations"), 1, "0, or at least 2", "A standard error needs two.")

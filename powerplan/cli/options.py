@@ -188,9 +188,9 @@ plan_options = _all(
         "--verify",
         "verify_draws",
         type=click.IntRange(min=0),
-        default=0,
         metavar="DRAWS",
-        help="Check the plan by a simulation of so many draws.",
+        help="Check the plan by a simulation of so many draws.  [default: for targets on classes as many as it takes, "
+        "else 0]",
     ),
     click.option(
         "--conductance-steps",
@@ -227,7 +227,11 @@ plan_options = _all(
         metavar="N",
         help="Most local geometric programs; with many gains, of ten quasi-Newton steps each.",
     ),
-    click.option("--calibrate", is_flag=True, help="Rescale the target once so that the simulation meets it."),
+    click.option(
+        "--calibrate/--no-calibrate",
+        default=None,
+        help="Plan again for the bound whose simulation meets the target.  [default: for targets on classes]",
+    ),
     click.option(
         "--deadline", type=float, metavar="SECONDS", help="Stop after so many seconds with the best gains found."
     ),

@@ -24,6 +24,7 @@ from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
 from powerplan.hardware.gains import conductance_limits, voltage_limits
 from powerplan.network import Network
+from powerplan.planning.calibration import planned_bound
 from powerplan.planning.explain import QUANTITIES
 from powerplan.planning.outcome import Outcome
 from powerplan.planning.plan_value import Plan
@@ -157,7 +158,7 @@ class _Explainer:
         session = self._session(self.hardwares)
         self._check(session)
         # with steps, prices are those of the plan without
-        self.smooth = plan if plan.discrete is None else self._again(plan.target, self.hardwares, steps=False)
+        self.smooth = plan if plan.discrete is None else self._again(planned_bound(plan), self.hardwares, steps=False)
 
     def explain(self) -> Explanation:
         plan = self.plan
@@ -283,14 +284,14 @@ class _Explainer:
         )
 
     def _changed(self, change: Change) -> tuple[Target, tuple[Hardware, ...]]:
-        target = self.plan.target
+        target = planned_bound(self.plan)
         if change.parameter == "target":
             return target.with_value(target.value * change.factor), self.hardwares
         return target, tuple(relaxed(hardware, change) for hardware in self.hardwares)
 
     def _prices(self, changes: Sequence[Change]) -> dict[str, float]:
         """Shadow prices by the envelope theorem, from a small change of each parameter at the same gains."""
-        session, wanted = self._problem(self.plan.target, self.hardwares)
+        session, wanted = self._problem(planned_bound(self.plan), self.hardwares)
         theta = session.free.theta_of(self.smooth.gains)
         if theta is None:
             return {}
@@ -338,7 +339,7 @@ class _Explainer:
         lifted = Change(parameter="conductance_max", factor=_LIFTED)
         free = tuple(relaxed(h, lifted) for h in self.hardwares)
         try:
-            again = self._again(self.plan.target, [h.replace(conductance_min=0.0) for h in free], steps=False)
+            again = self._again(planned_bound(self.plan), [h.replace(conductance_min=0.0) for h in free], steps=False)
         except InvalidInput:
             return None
         return None if again.termination.outcome is Outcome.INFEASIBLE else self._value(again)

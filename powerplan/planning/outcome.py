@@ -163,7 +163,7 @@ class Verification:
         ratio: simulated / bound of the target's quantity (MSE, NMSE, fraction or power), the worst output's if
             the target is about single outputs.
         ratio_standard_error: of it (an upper estimate where output weights sum dependent errors).
-        calibrated: the target was adjusted once so that the simulation, not the prediction, meets it.
+        calibrated: the plan was made for another bound so that the simulation, not the prediction, meets the target.
     """
 
     draws: int

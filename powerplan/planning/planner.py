@@ -17,7 +17,7 @@ from powerplan.network import Network
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.session import Options, Progress, Session
 from powerplan.planning.stepped import StepsGiven
-from powerplan.planning.targets import TARGETS, Target
+from powerplan.planning.targets import TARGETS, ClassTarget, Target
 
 
 def plan(
@@ -30,8 +30,8 @@ def plan(
     optimize: Sequence[str] = ("conductance",),
     conductance: Sequence[Gain] | None = None,
     voltage: Sequence[float] | None = None,
-    verify_draws: int = 0,
-    calibrate: bool = False,
+    verify_draws: int | None = None,
+    calibrate: bool | None = None,
     seed: int = 0,
     method: str = "linearized",
     tolerance: float = 1e-8,
@@ -60,9 +60,12 @@ def plan(
         optimize: the free gains: "conductance", "voltage" (needs read or row noise) or both.
         conductance, voltage: gains to hold where they are not optimised, as in Gains; None = conductances at
             the largest the limits allow, voltages at V_max / max|x| over the batch.
-        verify_draws: Monte Carlo draws to verify the plan with; 0 = none.
-        calibrate: re-solve once with the target divided by simulated/predicted error, so that the
-            simulated error meets the target (needs verify_draws).
+        verify_draws: Monte Carlo draws to verify the plan with; 0 = none. None = none for an error or a power; for
+            MaxAccuracyDrop and MaxFlipRate as many as tell the rate to 0.1 percentage points and 5 % of the
+            target, 256 to 10 000, within about a minute (a fifth of the time to the deadline) per simulation; none
+            where that is not enough for 256.
+        calibrate: plan again, at most twice, for the target times predicted/simulated, until the simulation is within
+            its standard error of the target (needs a verification). None = for MaxAccuracyDrop and MaxFlipRate.
         seed: of the verification, and of the predictions' combinations and fields.
         method: predictor to plan on.
         tolerance: KKT residual to reach.
@@ -127,8 +130,8 @@ def frontier(
     optimize: Sequence[str] = ("conductance",),
     conductance: Sequence[Gain] | None = None,
     voltage: Sequence[float] | None = None,
-    verify_draws: int = 0,
-    calibrate: bool = False,
+    verify_draws: int | None = None,
+    calibrate: bool | None = None,
     seed: int = 0,
     method: str = "linearized",
     tolerance: float = 1e-8,
@@ -157,7 +160,7 @@ def frontier(
     The other arguments and the errors are those of :func:`plan`.
     """
     targets = _check_targets(targets)
-    _check_options(verify_draws, calibrate, tolerance, max_iterations, deadline, seed)
+    _check_options(targets, verify_draws, calibrate, tolerance, max_iterations, deadline, seed)
     session = Session.of(
         network,
         hardware,
@@ -219,6 +222,7 @@ def _check_targets(targets: Sequence[Target]) -> tuple[Target, ...]:
 
 
 def _check_options(
+    targets: Sequence[Target],
     verify_draws: object,
     calibrate: object,
     tolerance: object,
@@ -227,7 +231,8 @@ def _check_options(
     seed: object,
 ) -> None:
     check = Checker()
-    check.number("verify_draws", verify_draws, at_least=0, at_most=10_000_000)
+    if verify_draws is not None:
+        check.number("verify_draws", verify_draws, at_least=0, at_most=10_000_000)
     check.number("tolerance", tolerance, above=0, at_most=0.1)
     check.number("max_iterations", max_iterations, at_least=1, at_most=100_000)
     check.number("seed", seed, at_least=0)
@@ -235,6 +240,7 @@ def _check_options(
         check.number("deadline", deadline, above=0, unit="s")
     if verify_draws == 1:
         check.fail("verify_draws", verify_draws, "0, or at least 2", "A standard error needs two draws.")
-    if calibrate and not verify_draws:
+    unverified = verify_draws == 0 or (verify_draws is None and not all(isinstance(t, ClassTarget) for t in targets))
+    if calibrate and unverified:
         check.fail("calibrate", calibrate, "only with verify_draws", "Give verify_draws, for example 2000.")
     check.done()

@@ -20,7 +20,9 @@ from powerplan.moments.predict import DEFAULT_OPTIONS, PredictionOptions, report
 from powerplan.moments.prediction import Prediction
 from powerplan.moments.predictor import METHODS, Predictor
 from powerplan.network import Network
+from powerplan.planning.calibration import MOST_ROUNDS, calibrated
 from powerplan.planning.corners import check_corners, limiting
+from powerplan.planning.draws import enough_draws
 from powerplan.planning.explain import Unreachable, limit_prices, unreachable
 from powerplan.planning.free_gains import FreeGains, check_noisy, free_gains, hold
 from powerplan.planning.level_fit import fitted_to_levels
@@ -46,9 +48,9 @@ from powerplan.planning.stepped import (
     on_steps,
     steps_to_dict,
 )
-from powerplan.planning.targets import Target
+from powerplan.planning.targets import ClassTarget, Target
 from powerplan.planning.terms import Terms, work_of
-from powerplan.planning.verify import recalibrated, verify
+from powerplan.planning.verify import verify
 
 #: called with what is being done and the fraction done so far (0 to 1)
 Progress = Callable[[str, float], None]
@@ -71,8 +73,10 @@ _ROUGH, _ROUGH_ITERATIONS = 1e-3, 20
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    verify_draws: int
-    calibrate: bool
+    """How to plan; ``verify_draws`` and ``calibrate`` None: enough and yes for targets on classes, else 0 and no."""
+
+    verify_draws: int | None
+    calibrate: bool | None
     seed: int
     tolerance: float
     max_iterations: int
@@ -154,20 +158,48 @@ class Session:
         return self.predictors[0]
 
     def plan(self, target: Target, options: Options) -> Plan:
-        """Plan, verify, and if asked re-plan once for the simulated error."""
-        found = self._solve(target, target, options)
-        if not options.verify_draws or found.termination.outcome is Outcome.INFEASIBLE:
+        """Plan; verify by simulation and calibrate, as the options and the target want it."""
+        found = self._solve(target, options)
+        draws = 0 if found.termination.outcome is Outcome.INFEASIBLE else self._draws(found, options)
+        if not draws:
             return found
         options.progress("verifying by simulation", 0.7)
-        checked = self._verified(found, options, calibrated=False)
-        if not options.calibrate:
+        checked = self._verified(found, draws, options.seed)
+        calibrate = options.calibrate
+        if not (isinstance(target, ClassTarget) if calibrate is None else calibrate):
             return checked
-        options.progress("calibrating", 0.8)
-        again = self._solve(target, recalibrated(checked), options)
-        options.progress("verifying by simulation", 0.9)
-        return self._verified(again, options, calibrated=True)
+        done = 0.7
 
-    def _verified(self, plan: Plan, options: Options, *, calibrated: bool) -> Plan:
+        def solve(bound: Target, near: Plan) -> Plan:
+            nonlocal done
+            done += 0.3 / (MOST_ROUNDS + 1)
+            options.progress("calibrating", done)
+            again = self._solve(bound, replace(options, progress=lambda what, part: None), near)
+            return replace(again, target=target)
+
+        def check(plan: Plan, number: int) -> Plan:
+            # fresh draws: the calibration must not verify itself
+            return self._verified(plan, draws, options.seed + number, calibrated=True)
+
+        return calibrated(checked, solve=solve, check=check, stop_at=options.stop_at)
+
+    def _draws(self, plan: Plan, options: Options) -> int:
+        """Draws to verify a plan with."""
+        if options.verify_draws is not None:
+            return options.verify_draws
+        if not isinstance(plan.target, ClassTarget):
+            return 0
+        return enough_draws(
+            self.predictor.network,
+            [predictor.hardware for predictor in self.predictors],
+            plan.gains,
+            self.inputs,
+            plan.target,
+            seed=options.seed,
+            stop_at=options.stop_at,
+        )
+
+    def _verified(self, plan: Plan, draws: int, seed: int, *, calibrated: bool = False) -> Plan:
         started = time.monotonic()
         nominal, *others = [
             verify(
@@ -177,8 +209,8 @@ class Session:
                 self.inputs,
                 plan.target,
                 weights=self.weights,
-                draws=options.verify_draws,
-                seed=options.seed + calibrated,  # fresh draws: the calibration must not verify itself
+                draws=draws,
+                seed=seed,
                 calibrated=calibrated,
             )
             for predictor in self.predictors
@@ -188,21 +220,25 @@ class Session:
         provenance = {**plan.provenance, "seconds": times}
         return replace(plan, verification=nominal, corners=corners, provenance=provenance)
 
-    def _solve(self, target: Target, bounded: Target, options: Options) -> Plan:
-        """The plan for a target, bounding the target's quantity as ``bounded`` says.
+    def _solve(self, target: Target, options: Options, near: Plan | None = None) -> Plan:
+        """The plan that is predicted to meet a target, looked for from ``near`` on.
 
-        Corrections of marginal variances are held while gains change: those at the baseline first, then those at the
-        plan they gave; where predictions are dear, only those at the largest gains.
+        Corrections of marginal variances are held while gains change: those at ``near``; without it those at the
+        baseline first, then those at the plan they gave; where predictions are dear, only those at the largest gains.
         """
-        if not any(predictor.fields for predictor in self.predictors):
-            return self._solve_held(target, bounded, options)
+        fields = any(predictor.fields for predictor in self.predictors)
+        if near is not None:
+            held = self._held_at(near.gains) if fields else self
+            return held._solve_held(target, options, near=near.baseline_gains, start=near.gains)
+        if not fields:
+            return self._solve_held(target, options)
         started = time.monotonic()
         dear = work_of(self.predictor) > _MOST_WORK
-        baseline = None if dear else self._baseline(requirement(bounded, self.predictors, self.weights))
+        baseline = None if dear else self._baseline(requirement(target, self.predictors, self.weights))
         rough = self._held_at(self.free.gains(self.free.upper) if baseline is None else baseline[0])
-        found = rough._solve_held(target, bounded, options, near=None if baseline is None else baseline[0])
+        found = rough._solve_held(target, options, near=None if baseline is None else baseline[0])
         if found.termination.outcome is not Outcome.INFEASIBLE and not dear:
-            found = self._held_at(found.gains)._solve_held(target, bounded, options, near=found.baseline_gains)
+            found = self._held_at(found.gains)._solve_held(target, options, near=found.baseline_gains)
         seconds = time.monotonic() - started
         return replace(
             found,
@@ -215,25 +251,33 @@ class Session:
         held = (p.corrected(p.program(*p.gain_tensors(gains))) for p in self.predictors)
         return replace(self, predictors=tuple(held))
 
-    def _solve_held(self, target: Target, bounded: Target, options: Options, *, near: Gains | None = None) -> Plan:
-        """As :meth:`_solve`, with the corrections there are; the baseline is looked for from ``near`` on."""
+    def _solve_held(
+        self,
+        target: Target,
+        options: Options,
+        *,
+        near: Gains | None = None,
+        start: Gains | None = None,
+    ) -> Plan:
+        """As :meth:`_solve`, with the corrections there are; the baseline is looked for from ``near`` on, the plan from
+        ``start``."""
         started = time.monotonic()
-        wanted = requirement(bounded, self.predictors, self.weights)
+        wanted = requirement(target, self.predictors, self.weights)
         problem = self._problem(wanted, self.free)
         exact = self._problem(wanted, self.free, ripple=True) if self._ripples else problem
         options.progress("scaling the baseline", 0.0)
         baseline = self._baseline(wanted, near)
         options.progress("optimising", 0.1)
-        start, met = self._start(problem, wanted, baseline, options)
+        theta, met = self._start(problem, wanted, baseline, start, options)
         if not met and exact is not problem:
             problem = exact
-            start, met = self._start(problem, wanted, baseline, options)
+            theta, met = self._start(problem, wanted, baseline, start, options)
         if not met:
-            return self._unreachable(target, problem, start, baseline, started)
+            return self._unreachable(target, problem, theta, baseline, started)
         descend = minimise_many if self._by_gradients else minimise
         optimum = descend(
             problem,
-            start,
+            theta,
             tolerance=options.tolerance,
             max_iterations=options.max_iterations,
             stop_at=options.stop_at,
@@ -359,10 +403,18 @@ class Session:
         return _COARSE if work_of(self.predictor) > _MOST_WORK else ON_CONSTRAINT
 
     def _start(
-        self, problem: Problem, wanted: Requirement, baseline: tuple[Gains, Prediction] | None, options: Options
+        self,
+        problem: Problem,
+        wanted: Requirement,
+        baseline: tuple[Gains, Prediction] | None,
+        given: Gains | None,
+        options: Options,
     ) -> tuple[np.ndarray, bool]:
-        """A feasible θ on the constraint (the layers' plan or the baseline where that is one) and True, or the best
-        θ and False."""
+        """A feasible θ on the constraint (from the given gains, else the layers' plan or the baseline where that is
+        one) and True, or the best θ and False."""
+        known = None if given is None else self.free.theta_of(given)
+        if known is not None and (scaled := scale_onto(problem, known, first=0.0)) is not None:
+            return scaled, True
         near = [self._layers_plan(wanted, options), None if baseline is None else baseline[0]]
         starts = [self.free.theta_of(gains) for gains in near if gains is not None]
         met = [start for start in starts if start is not None and problem.excess(start) <= problem.accuracy]

@@ -95,6 +95,8 @@ class MaxAccuracyDrop(_Fraction):
         return f"MaxAccuracyDrop(fraction={self.fraction!r}, {len(self.labels)} labels)"
 
 
+#: targets on classes
+ClassTarget = MaxAccuracyDrop | MaxFlipRate
 Target = MaxMSE | MaxNMSE | MaxOutputMSE | MaxAccuracyDrop | MaxFlipRate | MaxPower
 
 #: targets by name, for files, the command line and the wire
@@ -106,6 +108,10 @@ TARGETS: dict[str, type[Target]] = {
     "max_flip_rate": MaxFlipRate,
     "max_power": MaxPower,
 }
+
+
+#: names of the targets on classes, whose plans are verified and calibrated unless told otherwise
+VERIFIED = frozenset(name for name, kind in TARGETS.items() if issubclass(kind, _Fraction))
 
 
 def target_name(target: Target) -> str:

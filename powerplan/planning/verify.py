@@ -12,6 +12,7 @@ from powerplan.network import Network
 from powerplan.planning.outcome import Verification
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.targets import (
+    ClassTarget,
     MaxAccuracyDrop,
     MaxFlipRate,
     MaxMSE,
@@ -20,9 +21,6 @@ from powerplan.planning.targets import (
     MaxPower,
     Target,
 )
-
-#: smallest fraction of the target that calibration may ask for where the correction is a difference
-_LEAST_CALIBRATED = 0.05
 
 
 def verify(
@@ -65,8 +63,7 @@ def _bounded(simulation: Simulation, target: Target, weights: np.ndarray | None)
         case MaxPower():
             return simulation.power, simulation.power_standard_error
         case MaxAccuracyDrop() | MaxFlipRate():
-            labels = target.labels if isinstance(target, MaxAccuracyDrop) else None
-            return _rate(simulation, labels)
+            return _rate(simulation, target)
         case MaxOutputMSE():
             each = np.ones(simulation.mse_by_output.shape) if weights is None else weights
             worst = int((each * simulation.mse_by_output).argmax())
@@ -85,26 +82,29 @@ def _by_output(simulation: Simulation) -> tuple[np.ndarray, np.ndarray]:
     return simulation.mse_by_output, simulation.mse_by_output_standard_error
 
 
-def _rate(simulation: Simulation, labels: tuple[int, ...] | None) -> tuple[float, float]:
-    """Drop of accuracy, or without labels the rate of changed classes, and its standard error over draws."""
-    ideal = simulation.ideal_output
-    classes = ideal.argmax(1) if ideal.shape[1] > 1 else (ideal[:, 0] > 0).astype(int)
-    wanted = classes if labels is None else np.array(labels)
-    wrong = (simulation.classes != wanted).mean(1)
-    return float(wrong.mean() - (classes != wanted).mean()), float(wrong.std(ddof=1) / math.sqrt(len(wrong)))
+def wrong_rates(simulation: Simulation, target: ClassTarget) -> tuple[np.ndarray, float]:
+    """(D,) fraction of the inputs not in the wanted class in every draw, and that of the ideal network."""
+    labels = np.array(target.labels) if isinstance(target, MaxAccuracyDrop) else _classes(simulation.ideal_output)
+    return (simulation.classes != labels).mean(1), 1 - ideal_accuracy(simulation.ideal_output, target)
 
 
-def recalibrated(plan: Plan) -> Target:
-    """The target to plan for so that the simulation meets the plan's own target in every corner.
+def ideal_accuracy(ideal: np.ndarray, target: ClassTarget) -> float:
+    """Fraction of the ideal outputs (B, K) that are in the wanted class."""
+    return float((_classes(ideal) == target.labels).mean()) if isinstance(target, MaxAccuracyDrop) else 1.0
 
-    An error or a power is scaled by predicted / simulated; a fraction is moved by the difference between what was
-    predicted and what was simulated.
+
+def _classes(ideal: np.ndarray) -> np.ndarray:
+    return ideal.argmax(1) if ideal.shape[1] > 1 else (ideal[:, 0] > 0).astype(int)
+
+
+def _rate(simulation: Simulation, target: ClassTarget) -> tuple[float, float]:
+    """Drop of accuracy, or without labels the rate of changed classes, and its standard error over draws.
+
+    The error is not below a single changed class in all draws: no change at all does not prove that there is none.
     """
-    target, worst = plan.target, max(check.ratio for check in plan.verifications)
-    if isinstance(target, MaxAccuracyDrop | MaxFlipRate):
-        moved = target.value + plan.reached - worst * target.value
-        return target.with_value(min(max(moved, _LEAST_CALIBRATED * target.value), 1 - 1e-9))
-    return target.with_value(plan.reached / worst)
+    wrong, ideal = wrong_rates(simulation, target)
+    error = float(wrong.std(ddof=1) / math.sqrt(len(wrong)))
+    return float(wrong.mean() - ideal), max(error, 1 / simulation.classes.size)
 
 
 def misses_target(plan: Plan) -> bool:

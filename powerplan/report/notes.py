@@ -22,7 +22,7 @@ def plan_notes(plan: Plan) -> list[str]:
     if misses_target(plan):
         notes.append(
             "The simulation exceeds the target by more than its 95 % confidence interval. "
-            "Plan again with calibration, which rescales the target once."
+            "Plan again with calibration, which plans for the bound whose simulation meets the target."
         )
     if plan.verification is None and outcome is not Outcome.INFEASIBLE:
         notes.append("Not verified by simulation: error and power are predictions.")

@@ -194,6 +194,8 @@ _PROVENANCE = {
     "inputs_sha256": "Inputs, SHA-256",
     "inputs_shape": "Inputs, shape",
     "method": "Prediction method",
+    "calibrated_bound": "Bound planned for after calibration",
+    "calibration_rounds": "Calibrated plans",
     "seconds.optimise": "Time to optimise [s]",
     "seconds.verify": "Time to verify [s]",
 }
@@ -210,6 +212,6 @@ def _provenance(plan: Plan) -> list[Fact]:
         facts.append(Fact(name=_PROVENANCE.get(key, key.replace("_", " ")), value=value_text(value)))
     check = plan.verification
     if check is not None:
-        how = ", target rescaled once to the simulation" if check.calibrated else ""
+        how = ", after calibrating the bound" if check.calibrated else ""
         facts.append(Fact(name="Verification", value=f"{check.draws} draws, seed {check.seed}{how}"))
     return facts

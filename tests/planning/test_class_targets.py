@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,7 +91,7 @@ def labels(network: pp.Network, inputs: np.ndarray) -> np.ndarray:
 def test_flip_rates_are_met_and_cost_less_the_looser_they_are(
     network: pp.Network, hardware: pp.Hardware, inputs: np.ndarray
 ) -> None:
-    plans = [pp.plan(network, hardware, inputs, pp.MaxFlipRate(rate)) for rate in (0.01, 0.03, 0.1)]
+    plans = [pp.plan(network, hardware, inputs, pp.MaxFlipRate(rate), verify_draws=0) for rate in (0.01, 0.03, 0.1)]
     for plan in plans:
         assert plan.termination.outcome is pp.Outcome.OPTIMAL
         assert plan.certificate is not None
@@ -106,7 +105,7 @@ def test_the_simulated_flip_rate_and_accuracy_meet_the_target(
     network: pp.Network, hardware: pp.Hardware, inputs: np.ndarray, labels: np.ndarray
 ) -> None:
     for target in (pp.MaxFlipRate(0.02), pp.MaxAccuracyDrop(0.02, labels)):
-        plan = pp.plan(network, hardware, inputs, target, verify_draws=6000)
+        plan = pp.plan(network, hardware, inputs, target, verify_draws=6000, calibrate=False)
         check = plan.verification
         assert check is not None
         assert abs(check.ratio - 1) * 0.02 < 0.003 + 5 * check.ratio_standard_error * 0.02
@@ -135,7 +134,7 @@ def test_no_plan_of_the_mse_family_meets_the_accuracy_for_less(
     network: pp.Network, hardware: pp.Hardware, inputs: np.ndarray, labels: np.ndarray
 ) -> None:
     """Bisection of the NMSE target on the predicted drop spends at least as much as the direct plan."""
-    plan = pp.plan(network, hardware, inputs, pp.MaxAccuracyDrop(0.03, labels))
+    plan = pp.plan(network, hardware, inputs, pp.MaxAccuracyDrop(0.03, labels), verify_draws=0)
     rate = ErrorRate.of(torch.as_tensor(np.array(plan.prediction.ideal_output)), labels.tolist())
 
     def along(log_nmse: float) -> pp.Plan:
@@ -162,30 +161,25 @@ def simulated_drop(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "count", "draws", "drops"),
-    [("digits", 200, 1000, (0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.05)), ("mnist", 64, 300, (0.005, 0.01, 0.02))],
+    [("digits", 200, 1000, (0.01, 0.015, 0.02, 0.03, 0.05)), ("mnist", 64, 600, (0.005, 0.01))],
 )
 def test_accuracy_plans_meet_their_target_and_cost_no_more_than_bisection_on_simulated_accuracy(
     example: Callable[[str], Example],
-    mnist_folder: Path,
     name: str,
     count: int,
     draws: int,
     drops: tuple[float, ...],
 ) -> None:
-    """Simulated drop within 0.3 points; power within 5 % of the cheapest NMSE plan that meets the drop simulated.
-
-    Synthetic stand-ins of MNIST, used where its files are missing, are all far from the class borders: it takes so
-    much noise to change a class that drops are predicted less well, within 1 point.
-    """
-    slack = 0.01 if name == "mnist" and mnist_folder.name.startswith("synthetic") else 0.003
+    """Simulated drop within 0.3 points; power within 5 % of the cheapest NMSE plan that meets the drop simulated."""
     chosen = example(name)
     hardware = pp.Hardware(programming_noise_std=1.5e-6)
     rows = np.random.default_rng(0).choice(len(chosen.test_labels), count, replace=False)
     inputs, labels = chosen.test_inputs[rows], chosen.test_labels[rows]
-    plans = pp.frontier(chosen.network, hardware, inputs, targets=[pp.MaxAccuracyDrop(drop, labels) for drop in drops])
+    targets = [pp.MaxAccuracyDrop(drop, labels) for drop in drops]
+    plans = pp.frontier(chosen.network, hardware, inputs, targets=targets, verify_draws=draws, tolerance=1e-6)
     for plan, drop in zip(plans, drops, strict=True):
         assert plan.termination.outcome is pp.Outcome.OPTIMAL
-        assert simulated_drop(chosen, hardware, plan, inputs, labels, draws) < drop + slack
+        assert simulated_drop(chosen, hardware, plan, inputs, labels, draws) < drop + 0.003
     nmses = np.geomspace(0.6 * plans[0].nmse, 1.6 * plans[-1].nmse, 4)
     family = pp.frontier(chosen.network, hardware, inputs, targets=[pp.MaxNMSE(float(n)) for n in nmses])
     simulated = [simulated_drop(chosen, hardware, p, inputs, labels, draws) for p in family]
@@ -232,7 +226,7 @@ def test_tied_ideal_outputs_set_a_floor_that_is_reported(hardware: pp.Hardware, 
     """Two equal rows of the last layer: with independent noise half of the inputs change class whatever the gains."""
     row = np.random.default_rng(0).normal(size=6)
     network = pp.Network.mlp([np.stack([row, row])])
-    plan = pp.plan(network, hardware, inputs, pp.MaxFlipRate(0.1))
+    plan = pp.plan(network, hardware, inputs, pp.MaxFlipRate(0.1), verify_draws=0)
     assert plan.termination.outcome is pp.Outcome.INFEASIBLE
     assert plan.reached == pytest.approx(0.5, abs=1e-6)
     assert "changed classes" in plan.termination.message
@@ -241,7 +235,7 @@ def test_tied_ideal_outputs_set_a_floor_that_is_reported(hardware: pp.Hardware, 
 def test_one_output_is_planned_by_its_sign(hardware: pp.Hardware, inputs: np.ndarray) -> None:
     rng = np.random.default_rng(0)
     network = pp.Network.mlp([rng.normal(size=(8, 6)), rng.normal(size=(1, 8))])
-    plan = pp.plan(network, hardware, inputs, pp.MaxFlipRate(0.05), verify_draws=4000)
+    plan = pp.plan(network, hardware, inputs, pp.MaxFlipRate(0.05), verify_draws=4000, calibrate=False)
     assert plan.termination.outcome is pp.Outcome.OPTIMAL
     assert plan.verification is not None
     assert abs(plan.verification.ratio - 1) < 0.1 + 5 * plan.verification.ratio_standard_error
@@ -251,8 +245,8 @@ def test_targets_on_classes_with_corners_bind_in_the_worst(
     network: pp.Network, hardware: pp.Hardware, inputs: np.ndarray
 ) -> None:
     worse = hardware.replace(programming_noise_std=1.3e-6)
-    both = pp.plan(network, hardware, inputs, pp.MaxFlipRate(0.03), corners=[worse])
-    alone = pp.plan(network, worse, inputs, pp.MaxFlipRate(0.03))
+    both = pp.plan(network, hardware, inputs, pp.MaxFlipRate(0.03), corners=[worse], verify_draws=0)
+    alone = pp.plan(network, worse, inputs, pp.MaxFlipRate(0.03), verify_draws=0)
     assert both.binding_corners == (1,)
     assert both.reached == pytest.approx(0.03, rel=1e-9)
     nominal = pp.predict(network, hardware, alone.gains, inputs)
@@ -264,5 +258,5 @@ def test_the_diagonal_method_predicts_a_rate_too(
     network: pp.Network, hardware: pp.Hardware, inputs: np.ndarray
 ) -> None:
     for method in ("diagonal", "covariance"):
-        plan = pp.plan(network, hardware, inputs, pp.MaxFlipRate(0.03), method=method)
+        plan = pp.plan(network, hardware, inputs, pp.MaxFlipRate(0.03), method=method, verify_draws=0)
         assert plan.termination.outcome is pp.Outcome.OPTIMAL

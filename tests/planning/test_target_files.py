@@ -31,7 +31,8 @@ def test_a_plan_with_corners_reads_back_as_it_was_written(
     weights: tuple[float, ...] | None,
 ) -> None:
     corner = hardware.replace(read_noise_std=1e-8)
-    plan = pp.plan(network, hardware, inputs, target, corners=[corner], output_weights=weights, verify_draws=50)
+    options = {"output_weights": weights, "verify_draws": 50, "calibrate": False}
+    plan = pp.plan(network, hardware, inputs, target, corners=[corner], **options)
     plan.save(tmp_path / "plan.json")
     read = pp.Plan.load(tmp_path / "plan.json")
     assert plan_to_dict(read) == plan_to_dict(plan)

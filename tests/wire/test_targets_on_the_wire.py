@@ -55,7 +55,7 @@ def request(target: pb.Target) -> pb.PlanRequest:
 def test_the_served_plan_is_the_engines(given: object, engine: object, from_engine: bool) -> None:
     """A plan with corners and a new target, asked for through the client's building, is the Python call's."""
     corner = HARDWARE.replace(read_noise_std=2e-8)
-    options = {"corners": [corner], "verify_draws": 20}
+    options = {"corners": [corner], "verify_draws": 20, "calibrate": False}
     if isinstance(engine, pp.MaxOutputMSE):
         options["output_weights"] = [1, 2, 0.5]
     target = engine if from_engine else given
