@@ -21,9 +21,10 @@ from powerplan.hardware.hardware import Hardware
 from powerplan.moments import coherence
 from powerplan.moments.adjoint import Source, sweep
 from powerplan.moments.constants import Crossbar
+from powerplan.moments.corrections import NONE, Corrections
 from powerplan.moments.crossbar import CrossbarMoments
 from powerplan.moments.joint import full_covariance, joint_entries
-from powerplan.moments.marginals import NONE, Corrections, enough_fields, estimate_corrections, needs_corrections
+from powerplan.moments.marginals import enough_fields, estimate_corrections, needs_corrections
 from powerplan.moments.reorder import maxima_first
 from powerplan.moments.trace import Trace, mean_field
 from powerplan.network.forward import ideal_pass
@@ -82,7 +83,8 @@ class Predictor:
         corrections: of marginal moments and of what is taken as independent.
         scales: of the columns of every crossbar, None where the read-out does not depend on it.
         converter_power: of every crossbar (L,) [W].
-        ripple: rounding at the rows is that at the very gains; plans whose voltages are free take its average.
+        averaged: the converters ("rows", "columns") whose rounding is averaged over gains, as plans mind it; otherwise it
+            is that at the very gains.
     """
 
     original: Network
@@ -100,7 +102,7 @@ class Predictor:
     fields: int = 0
     seed: int = 0
     corrections: Corrections = NONE
-    ripple: bool = True
+    averaged: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -168,7 +170,9 @@ class Predictor:
     def program(self, conductance: Sequence[Tensor], voltage: Sequence[Tensor]) -> list[CrossbarMoments]:
         """The crossbars at given gains: what does not depend on the inputs."""
         return [
-            CrossbarMoments.at(crossbar, self.hardware, c.to(self.inputs), v.to(self.inputs), scale, ripple=self.ripple)
+            CrossbarMoments.at(
+                crossbar, self.hardware, c.to(self.inputs), v.to(self.inputs), scale, averaged=self.averaged
+            )
             for crossbar, c, v, scale in zip(self.crossbars, conductance, voltage, self.scales, strict=True)
         ]
 
@@ -233,18 +237,17 @@ class Predictor:
             joint = trace.output_covariance
             if full and joint is None:
                 joint = torch.diag_embed(variance)
-        layers = [trace.crossbars[name] for name in self.network.layer_names]
+        names = self.network.layer_names
+        layers, factor = trace.crossbars, self.corrections
         none = torch.zeros((), dtype=x.dtype, device=x.device)
         return Moments(
             mean=trace.output_mean.expand(len(x), -1),
             variance=variance,
             covariance=joint,
             sources=adjoints.sources,
-            bias_by_layer=torch.stack(
-                [(adjoints.bias[n] ** 2).mean() if n in adjoints.bias else none for n in self.network.layer_names]
-            ),
-            array_power=torch.stack([layer.array_power for layer in layers]),
-            tia_power=torch.stack([layer.tia_power for layer in layers]),
+            bias_by_layer=torch.stack([(adjoints.bias[n] ** 2).mean() if n in adjoints.bias else none for n in names]),
+            array_power=torch.stack([factor.array_power.get(n, 1) * layers[n].array_power for n in names]),
+            tia_power=torch.stack([factor.tia_power.get(n, 1) * layers[n].tia_power for n in names]),
             converter_power=self.converter_power,
             trace=trace,
         )

@@ -7,7 +7,12 @@ import pytest
 import torch
 
 import powerplan as pp
-from powerplan.moments.marginals import Corrections, _shift, enough_fields
+from powerplan.moments.constants import Crossbar
+from powerplan.moments.corrections import Corrections
+from powerplan.moments.crossbar import CrossbarMoments
+from powerplan.moments.device_draws import device_errors
+from powerplan.moments.marginals import enough_fields
+from powerplan.moments.pooling import shift_of
 from powerplan.network import Activation, Conv, Flatten, Linear, MaxPool, Mean, Multiply, Network, Node, Softmax
 
 RNG = np.random.default_rng(7)
@@ -124,15 +129,52 @@ def test_groups_of_inputs_are_joined_in_order() -> None:
 
 
 def test_shifts_beyond_chance_stay_and_chance_goes() -> None:
-    """Means far beyond their chance are kept to 1 %, pure chance leaves a channel's mean alone, zeros stay zero."""
+    """Means far beyond their chance are kept to 1 %, pure chance leaves what a channel has in common alone, zeros stay
+    zero."""
     generator = torch.Generator().manual_seed(0)
     std = torch.ones(2, 3, 20, 20, dtype=torch.float64)
-    real = torch.randn(std.shape, generator=generator, dtype=torch.float64)
-    torch.testing.assert_close(_shift(real, 1e-4 * std, std), real, rtol=0.01, atol=1e-3)
-    noise = 0.1 * real
-    left = _shift(0.3 + noise, 0.01 * std, std)
-    assert (left - 0.3).abs().mean() < 0.03
-    assert (_shift(real, std, 0 * std) == 0).all()
+    real, mean = torch.randn(2, *std.shape, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(shift_of(real, 1e-4 * std, std, mean), real, rtol=0.01, atol=1e-3)
+    common = 0.3 - 0.2 * mean
+    left = shift_of(common + 0.1 * real, 0.01 * std, std, mean)
+    assert (left - common).abs().mean() < 0.03
+    assert (shift_of(real, std, 0 * std, mean) == 0).all()
+
+
+@pytest.mark.parametrize("resistance", [None, 3e4], ids=["devices", "amplifiers"])
+def test_layer_power_is_that_of_the_simulation(resistance: float | None) -> None:
+    """Clipped devices, NMSE 45 %, rows that see the middle of an image more often than its edge, currents that add up
+    what their rows err by together: within four standard errors of under 1 %, the amplifiers 8 % off without."""
+    hardware = pp.Hardware(programming_noise_std=9e-6, feedback_resistance=resistance)
+    x = batch(POOLED)
+    gains = pp.Gains.full_range(POOLED, hardware, x)
+    simulated = pp.simulate(POOLED, hardware, gains, x, draws=6000, seed=1, dtype="float32")
+    fields, alone = (pp.predict(POOLED, hardware, gains, x, marginal_fields=n).power_by_layer for n in (512, 0))
+    error = simulated.power_by_layer_standard_error
+    np.testing.assert_array_less(np.abs(fields - simulated.power_by_layer), 4 * error)
+    if resistance is not None:
+        assert np.any(np.abs(alone - simulated.power_by_layer) > 8 * error)
+
+
+@pytest.mark.parametrize(
+    "hardware",
+    [
+        pp.Hardware(programming_noise_std=2e-5),
+        pp.Hardware(programming_noise_proportional=0.3, clip_conductance=False, conductance_min=1e-6),
+        pp.Hardware(programming_noise_std=5e-6, weight_mapping="offset", stuck_on_fraction=0.02),
+    ],
+    ids=["clipped", "proportional", "stuck"],
+)
+def test_drawn_devices_have_the_moments_of_the_weights(hardware: pp.Hardware) -> None:
+    """Mean 0 and the weights' variance, within six standard errors of 20 000 draws."""
+    (crossbar, _) = Crossbar.all_of(POOLED, hardware, torch.float64)
+    c, v = torch.tensor(1e-5, dtype=torch.float64), torch.tensor(0.1, dtype=torch.float64)
+    moments = CrossbarMoments.at(crossbar, hardware, c, v)
+    drawn = device_errors(moments, 20_000, torch.Generator().manual_seed(0))
+    variance = moments.weight_variance.expand(drawn.shape[1:])
+    assert (drawn.mean(0).abs() < 6 * (variance / len(drawn)).sqrt()).all()
+    spread = drawn.square()
+    assert ((spread.mean(0) - variance).abs() < 6 * spread.std(0) / len(drawn) ** 0.5).all()
 
 
 def test_many_inputs_take_fewer_fields() -> None:

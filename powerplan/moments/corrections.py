@@ -1,0 +1,105 @@
+"""What random fields correct; how they do is in :mod:`powerplan.moments.marginals`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from powerplan.moments.pooling import pooled_axes, stds
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Corrections:
+    """What fields of the first P inputs correct, by node; nodes that are not named are right.
+
+    Attributes:
+        factors: of variances, (P or 1, *shape or 1).
+        shifts: of means, in standard deviations, (P, *shape).
+        correlations: of two entries of a window of max-pooling, (P or 1, C, *1).
+        coherence: see :mod:`powerplan.moments.coherence`, ().
+        array_power, tia_power: factors () of what a crossbar dissipates.
+    """
+
+    factors: Mapping[str, Tensor] = field(default_factory=dict)
+    shifts: Mapping[str, Tensor] = field(default_factory=dict)
+    correlations: Mapping[str, Tensor] = field(default_factory=dict)
+    coherence: Mapping[str, Tensor] = field(default_factory=dict)
+    array_power: Mapping[str, Tensor] = field(default_factory=dict)
+    tia_power: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def apply(self, name: str, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of a node's value, corrected."""
+        factor, shift = self.factors.get(name), self.shifts.get(name)
+        if factor is not None:
+            variance = variance * factor
+        if shift is not None:
+            mean = mean + shift * stds(variance)
+        return mean, variance
+
+    def of(self, part: slice, batch: int) -> Corrections:
+        """Those of a part of the inputs; inputs behind those that fields were made for get what the others have in
+        common."""
+        rows = range(batch)[part]
+
+        def cut(values: Mapping[str, Tensor], common: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+            return {name: _rows_of(value, rows, common) for name, value in values.items()}
+
+        def mean(value: Tensor) -> Tensor:
+            return value.mean(0, keepdim=True)
+
+        def channel_mean(value: Tensor) -> Tensor:
+            return value.mean(pooled_axes(value), keepdim=True)
+
+        return replace(
+            self,
+            factors=cut(self.factors, mean),
+            shifts=cut(self.shifts, channel_mean),
+            correlations=cut(self.correlations, mean),
+        )
+
+    @classmethod
+    def joined(cls, groups: Sequence[tuple[int, Corrections]]) -> Corrections:
+        """Those of groups of inputs of these sizes, one behind the other; coherence is the first one's.
+
+        Factors of power are means over the inputs.
+        """
+        if len(groups) == 1:
+            return groups[0][1]
+        total = sum(size for size, _ in groups)
+
+        def together(values: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+            sizes = [size for size, _ in groups]
+            return {
+                name: torch.cat([v[name].expand(n, *v[name].shape[1:]) for n, v in zip(sizes, values, strict=True)])
+                for name in values[0]
+            }
+
+        def mean(values: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+            parts = [(size / total, v) for (size, _), v in zip(groups, values, strict=True)]
+            return {name: torch.stack([share * v[name] for share, v in parts]).sum(0) for name in values[0]}
+
+        return cls(
+            factors=together([found.factors for _, found in groups]),
+            shifts=together([found.shifts for _, found in groups]),
+            correlations=together([found.correlations for _, found in groups]),
+            coherence=groups[0][1].coherence,
+            array_power=mean([found.array_power for _, found in groups]),
+            tia_power=mean([found.tia_power for _, found in groups]),
+        )
+
+
+NONE = Corrections()
+
+
+def _rows_of(value: Tensor, rows: range, common: Callable[[Tensor], Tensor]) -> Tensor:
+    """Some rows of a value (P, *shape), ``common`` of it in place of those beyond its end."""
+    known = value[rows.start : rows.stop]
+    if len(known) == len(rows):
+        return known
+    shared = common(value)
+    if not len(known):
+        return shared
+    return torch.cat([known, shared.expand(len(rows) - len(known), *value.shape[1:])])

@@ -1,0 +1,70 @@
+"""Statistics of fields: ratios of variances and shifts of means, pooled over what a channel has in common."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from powerplan.gaussian import positive_std
+
+
+def ratio(found: Tensor, expected: Tensor) -> Tensor:
+    """Ratio of two variances (B or 1, *shape) by channel; 1 where none is expected."""
+    rows = max(len(found), len(expected))
+    axes = pooled_axes(found)
+    above, below = (v.expand(rows, *v.shape[1:]).sum(axes, keepdim=True) for v in (found, expected))
+    return torch.where(below > 0, above / below.clamp(min=_tiny(below)), torch.ones_like(below))
+
+
+def pooled_axes(value: Tensor) -> tuple[int, ...]:
+    """Axes of a value (B, *shape) but that of the channels; all of a vector's."""
+    return (0, 1) if value.dim() == 2 else (0, *range(2, value.dim()))
+
+
+def shift_of(found: Tensor, chance: Tensor, std: Tensor, mean: Tensor) -> Tensor:
+    """Shift (B, *shape) of means, from its estimate and the variance of that.
+
+    The part that a channel has in common, in standard deviations and in proportion to the means, is well known; what
+    entries deviate from it is made as large as their mean square is beyond chance.
+    """
+    rows, axes = len(found), pooled_axes(found)
+    std, mean = (x.expand(rows, *x.shape[1:]) for x in (std, mean))
+    common = torch.zeros_like(found)
+    for basis, weight in ((std, torch.ones_like(std)), (mean, mean)):
+        total = (basis * weight).sum(axes, keepdim=True)
+        part = ((found - common) * weight).sum(axes, keepdim=True)
+        common = common + torch.where(total > 0, part / total.clamp(min=_tiny(total)), 0 * total) * basis
+    deviation = found - common
+    deviation = deviation * (1 - ratio(chance, deviation * deviation)).clamp(min=0).sqrt()
+    return torch.where(std > 0, common + deviation, 0 * std)
+
+
+def in_stds(moved: Tensor, variance: Tensor) -> Tensor:
+    """Shifts (B, *shape) in standard deviations; 0 where there is no variance."""
+    std = stds(variance)
+    return torch.where(std > 0, moved / std.clamp(min=_tiny(std)), 0 * std)
+
+
+def centred(samples: Tensor) -> Tensor:
+    """Samples (B, R, *shape) less their mean, scaled to keep their variance; a single one as it is."""
+    count = samples.shape[1]
+    if count == 1:
+        return samples
+    return (samples - samples.mean(1, keepdim=True)) * math.sqrt(count / (count - 1))
+
+
+def stds(variance: Tensor) -> Tensor:
+    """Standard deviations, with finite derivatives at 0."""
+    positive, std = positive_std(variance)
+    return torch.where(positive, std, torch.zeros_like(std))
+
+
+def _tiny(like: Tensor) -> float:
+    return float(torch.finfo(like.dtype).tiny)
+
+
+def standard_normals(shape: Sequence[int], generator: torch.Generator, like: Tensor) -> Tensor:
+    return torch.randn(tuple(shape), generator=generator, dtype=like.dtype, device=like.device)
