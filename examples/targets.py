@@ -49,7 +49,7 @@ def main() -> None:
     example = pp.load_example("digits")
     rows = np.random.default_rng(0).choice(len(example.test_labels), arguments.inputs, replace=False)
     inputs, labels = example.test_inputs[rows], example.test_labels[rows]
-    options = {"verify_draws": arguments.draws}
+    options = {"verify_draws": arguments.draws, "calibrate": False}
     print("| plan | target | power | NMSE | predicted | simulated, worst corner (95 %) |")
     print("| --- | --- | --- | --- | --- | --- |")
     mean = pp.plan(example.network, HARDWARE, inputs, pp.MaxNMSE(0.03), **options)

@@ -72,7 +72,8 @@ class PlanOptions(PredictionOptions, total=False):
     granularity: "network", "layer", "column" or "signal" (a voltage gain per row, both gains free).
     optimize: the free gains, "conductance", "voltage" or both.
     conductance, voltage: gains to hold, one per crossbar layer.
-    verify_draws, calibrate: Monte Carlo verification, and one re-planning so that it meets the target.
+    verify_draws, calibrate: Monte Carlo verification, and planning again so that it meets the target; left out, plans
+        for targets on classes get both.
     tolerance, max_iterations: when to stop.
     time_limit: seconds after which the best plan so far is returned.
     corners: further hardware in which the same gains meet the target too.
