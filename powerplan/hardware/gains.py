@@ -4,7 +4,7 @@ Layer ℓ computes z = W x + b with row voltages V_j = v_j x_j and devices
 
     G±_ij = G_min + c_i max(±W_ij, 0) v_ref / v_j,        v_ref = (Π_j v_j)^(1/n_in),
 
-(with an offset mapping one device of W_ij + max|W|, see :mod:`powerplan.hardware.stored`) decoded by
+(with an offset mapping one device of W_ij + w, see :mod:`powerplan.hardware.stored`) decoded by
 1 / (c_i v_ref): c is the conductance gain [S per unit weight], v the voltage gain [V per unit activation].
 A row that is driven harder holds its weights in smaller devices; with one v for the whole layer, v_ref / v_j = 1.
 Limits: G_ij ≤ G_max for every device, that is G_min + c_i max_j |W_ij| v_ref / v_j ≤ G_max for pairs, and

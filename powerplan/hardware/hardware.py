@@ -77,7 +77,7 @@ class Hardware:
         stuck_on_fraction: share of devices that hold conductance_max whatever their target, 0 to 1.
         stuck_off_fraction: share of devices that hold conductance_min whatever their target, 0 to 1.
         weight_mapping: "differential": a weight is the difference of two devices; "offset": it is one device that
-            holds conductance_min + c (W + max|W|), max over the layer, and the offset is subtracted digitally.
+            holds conductance_min + c (W + w), w = max(−W, 0) over the layer, and the offset is subtracted digitally.
         bias_mapping: "digital": biases are added without error; "row": they are weights of one more row of the
             crossbar, driven by the constant 1.
         read_out: "tia": a transimpedance amplifier holds each column at 0 V and gives its current; "divider": a

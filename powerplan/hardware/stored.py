@@ -1,7 +1,7 @@
 """What the devices of a layer hold: the weights of its rows, and how a weight becomes conductances.
 
 Differential pair:  G±_ij = G_min + c_i r_j max(±W_ij, 0)
-Offset:             G_ij  = G_min + c_i r_j (W_ij + w),        w = max|W| over the layer,
+Offset:             G_ij  = G_min + c_i r_j (W_ij + w),        w = max(−W, 0) over the layer,
 
 r_j the relative gain of a row (see :mod:`powerplan.hardware.gains`). The current of a single device decodes to
 (W_ij + w + G_min/(c_i r_j)) x_j: what is more than W_ij x_j is subtracted digitally, with the digital input.
@@ -99,7 +99,7 @@ def stored(op: CrossbarOp, hardware: Hardware) -> Stored:
         if row:
             assert bias is not None
             weight, bias = np.concatenate([weight, bias[:, None]], axis=1), None
-        offset = float(np.abs(weight).max()) if hardware.weight_mapping == "offset" else None
+        offset = max(float(-weight.min()), 0.0) if hardware.weight_mapping == "offset" else None
         kept[key] = Stored(weight=weight, groups=op.groups, has_bias_row=row, bias=bias, offset=offset)
     return kept[key]
 

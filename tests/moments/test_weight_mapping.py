@@ -104,7 +104,7 @@ def drawn(case: str, spread: bool) -> Drawn:
         weight, inputs, bias = np.column_stack([WEIGHT, BIAS]), np.column_stack([INPUTS, np.ones(3)]), np.zeros(4)
         v = np.append(v, v_ref)
     if hardware.weight_mapping == "offset":
-        shift = np.abs(weight).max()
+        shift = -weight.min()
         sides = {1: weight + shift}
         offset = shift + hardware.conductance_min * v / (c * v_ref)
     else:
@@ -273,14 +273,14 @@ def test_the_bias_of_a_transposed_convolution_cannot_be_a_row() -> None:
 
 
 def test_an_offset_mapping_takes_one_column_per_output() -> None:
-    """Twice as many outputs fit on an array, and the largest stored weight is that of W + max|W|."""
+    """Twice as many outputs fit on an array, and the largest stored weight is that of W − min W."""
     pairs, offset = (pp.Hardware(array_columns=4, weight_mapping=mapping) for mapping in ("differential", "offset"))
     from powerplan.hardware.gains import conductance_limits
     from powerplan.hardware.tiling import layer_arrays
 
     assert [layer_arrays(NETWORK, hardware)[0].column_tiles for hardware in (pairs, offset)] == [2, 1]
     (limit,) = conductance_limits(NETWORK, offset)
-    assert limit == pytest.approx(100e-6 / (WEIGHT.max() + np.abs(WEIGHT).max()))
+    assert limit == pytest.approx(100e-6 / (WEIGHT.max() - WEIGHT.min()))
 
 
 MAPPINGS: dict[str, dict[str, Any]] = {

@@ -119,7 +119,7 @@ class Hardware(_message.Message):
     """
     weight_mapping: _builtins.str
     """"differential" (default): a weight is the difference of two devices; "offset": it is one device that holds
-    conductance_min + c (W + max|W|), max over the layer, and the offset is subtracted digitally.
+    conductance_min + c (W + w), w = max(-W, 0) over the layer, and the offset is subtracted digitally.
     """
     bias_mapping: _builtins.str
     """"digital" (default): biases are added without error; "row": they are weights of one more row of the crossbar,
