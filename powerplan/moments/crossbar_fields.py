@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -106,15 +108,13 @@ def power_factors(step: CrossbarTrace, error: Tensor) -> tuple[Tensor, Tensor]:
     array, amplifiers = array_power(moments, mean, spread), tia_power(moments, mean, spread)
     resistance = feedback_of(moments)
     if resistance is not None:
-        weight = moments.map.columns_view(moments.decode**2 * resistance)
+        weight = (1 + moments.hardware.column_gain_std**2) * moments.map.columns_view(moments.decode**2 * resistance)
+        error = error * scale.sqrt().unsqueeze(1)
         for inside in tile_masks(row_tiles(moments.map.n_in, moments.hardware.array_rows), moments.mean_weight):
             for side, _ in device_sides(moments):
-                g = side * inside
-                passed = over_batch(lambda x, g=g: moments.map.apply_columns(x, g), error * scale.sqrt().unsqueeze(1))
-                beyond = passed.square().mean(1) - moments.map.apply_columns(spread, g * g)
-                amplifiers = amplifiers + (1 + moments.hardware.column_gain_std**2) * (weight * beyond).sum() / len(
-                    mean
-                )
+                passed = over_batch(partial(moments.map.apply_columns, weight=side * inside), error)
+                beyond = passed.square().mean(1) - moments.map.apply_columns(spread, (side * inside).square())
+                amplifiers = amplifiers + (weight * beyond).sum() / len(mean)
     return _over(array, step.array_power), _over(amplifiers, step.tia_power)
 
 
