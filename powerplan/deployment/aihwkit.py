@@ -3,8 +3,8 @@
 aihwkit maps a layer's largest |weight| to ``g_max`` and zero to ``g_min``, in µS. A layer with conductance gain c has
 
     g_min = G_min,     g_max = G_min + c max|W|,
-    out_noise = σ_I / (c v)   (read noise, in units of the layer's output),
-    inp_noise = σ_V / v       (row noise, in units of its input),
+    out_noise = √T σ_I / (c v)   (read noise of the columns of T row tiles, in units of the layer's output),
+    inp_noise = σ_V / v          (row noise, in units of its input),
 
 no converters, no bounds, one array per layer and the bias added digitally. :func:`layer_settings` computes these
 values; the other functions hand them to aihwkit, which must be installed: ``pip install 'powerplan[aihwkit]'``.
@@ -12,6 +12,7 @@ values; the other functions hand them to aihwkit, which must be installed: ``pip
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ import numpy as np
 from powerplan.errors import InvalidInput, MissingExtra
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.stored import stored
+from powerplan.hardware.tiling import layer_arrays
 from powerplan.network import Network
 from powerplan.network.ops import CrossbarOp
 
@@ -57,8 +59,15 @@ def layer_settings(network: Network, hardware: Hardware, gains: Gains) -> tuple[
     gains.check(network, hardware)
     _check_supported(hardware)
     settings = []
-    for i, node in enumerate(network.crossbars):
+    for i, (node, arrays) in enumerate(zip(network.crossbars, layer_arrays(network, hardware), strict=True)):
         assert isinstance(node.op, CrossbarOp)
+        if arrays.copies > 1:
+            raise InvalidInput.of(
+                "hardware.mapping",
+                hardware.mapping,
+                f"'shared': aihwkit has one array for all {arrays.copies} positions of {node.name}",
+                "Plan without it, or simulate with powerplan.",
+            )
         c, v = gains.conductance[i], gains.voltage[i]
         if np.ndim(c) or np.ndim(v):
             raise InvalidInput.of(
@@ -75,7 +84,7 @@ def layer_settings(network: Network, hardware: Hardware, gains: Gains) -> tuple[
                 name=node.name,
                 g_min=hardware.conductance_min / _MICRO,
                 g_max=(hardware.conductance_min + float(c) * peak) / _MICRO,
-                out_noise=hardware.read_noise_std / (float(c) * float(v)),
+                out_noise=math.sqrt(arrays.row_tiles) * hardware.read_noise_std / (float(c) * float(v)),
                 inp_noise=hardware.input_noise_std / float(v),
             )
         )
@@ -103,6 +112,13 @@ def _check_supported(hardware: Hardware) -> None:
             raise InvalidInput.of(
                 f"hardware.{name}", value, f"{expressed!r}: {why}", "Plan without it, or simulate with powerplan."
             )
+    if hardware.compensates_drift:
+        raise InvalidInput.of(
+            "hardware.drift_compensation",
+            True,
+            "False: aihwkit is given devices as they are at the time of inference, and not how they started",
+            "Plan without it, or simulate with powerplan.",
+        )
 
 
 def rpu_configs(plan: Plan, network: Network) -> dict[str, Any]:
@@ -124,16 +140,16 @@ def to_analog(module: Any, plan: Plan, network: Network) -> Any:
     ``aihwkit.inference.utils.program_analog_weights(module.eval(), None)``; each call draws new devices.
 
     Args:
-        module: a torch module with Linear and Conv layers.
+        module: a torch module with Linear and Conv2d layers.
 
     Raises:
         MissingExtra: aihwkit is not installed.
-        InvalidInput: a layer whose weights are not in the network (for example with a BatchNorm folded into them).
+        InvalidInput: a layer whose weights are not in the network (for example with a BatchNorm folded into them), or a
+            convolution that aihwkit does not have: other than Conv2d, of several groups, or not padded with zeros.
     """
+    matched = _match(module, network)
     configs = rpu_configs(plan, network)
     from aihwkit.nn.conversion import convert_to_analog
-
-    matched = _match(module, network)
 
     def specific(name: str, _: Any, general: Any) -> Any:
         return configs[matched[name]] if name in matched else general  # containers are converted too
@@ -151,6 +167,7 @@ def _match(module: Any, network: Network) -> Mapping[str, str]:
     for name, layer in module.named_modules():
         if not isinstance(layer, kinds):
             continue
+        _check_convertible(name, layer)
         weight = layer.weight.detach().cpu().numpy()
         found = next(
             (
@@ -170,6 +187,19 @@ def _match(module: Any, network: Network) -> Mapping[str, str]:
     if free:
         raise InvalidInput.of("module", type(module).__name__, f"layers for {', '.join(free)}", "Give the whole model.")
     return matched
+
+
+def _check_convertible(name: str, layer: Any) -> None:
+    """Refuse convolutions that aihwkit's torch tiles do not have."""
+    import torch
+
+    advice = "Simulate with powerplan."
+    if not isinstance(layer, torch.nn.Linear | torch.nn.Conv2d):
+        raise InvalidInput.of(f"module.{name}", type(layer).__name__, "Linear or Conv2d", advice)
+    for field, only in (("groups", 1), ("padding_mode", "zeros")):
+        value = getattr(layer, field, only)
+        if value != only:
+            raise InvalidInput.of(f"module.{name}.{field}", value, f"{only!r}, all that aihwkit computes", advice)
 
 
 def _rpu_config(layer: LayerSettings, noise_model: Any) -> Any:

@@ -10,6 +10,9 @@ import torch
 
 import powerplan as pp
 from powerplan.deployment import aihwkit as adapter
+from powerplan.examples import Example
+from powerplan.hardware.aging import PowerLawDrift
+from powerplan.hardware.curves import Polynomial
 
 
 def module() -> torch.nn.Module:
@@ -93,23 +96,129 @@ def test_without_aihwkit_the_install_command_is_named(
         adapter.rpu_configs(plan, network)
 
 
-@pytest.mark.slow
-def test_aihwkit_simulates_the_planned_error(
-    planned: tuple[torch.nn.Module, pp.Network, np.ndarray, pp.Plan],
+def convolution() -> tuple[torch.nn.Module, tuple[int, ...]]:
+    torch.manual_seed(3)
+    layers = [
+        torch.nn.Conv2d(2, 4, 3, stride=2, padding=1),
+        torch.nn.ReLU(),
+        torch.nn.MaxPool2d(2),
+        torch.nn.Flatten(),
+        torch.nn.Linear(16, 3),
+    ]
+    return torch.nn.Sequential(*layers), (2, 8, 8)
+
+
+def assert_aihwkit_agrees(
+    torch_module: torch.nn.Module, network: pp.Network, hardware: pp.Hardware, x: np.ndarray, *, draws: int, nmse: float
 ) -> None:
-    """aihwkit's own layers and noise on the plan's configuration give the error that powerplan simulates."""
+    """aihwkit's own layers and noise on a plan's configuration give the error that powerplan simulates."""
     inference = pytest.importorskip("aihwkit.inference.utils")
-    torch_module, network, x, plan = planned
+    plan = pp.plan(network, hardware, x, pp.MaxNMSE(nmse))
     analog = adapter.to_analog(torch_module, plan, network).eval()
     torch.manual_seed(2)
     errors = []
     with torch.no_grad():
-        for _ in range(400):
+        for _ in range(draws):
             inference.program_analog_weights(analog, None)
             errors.append(float(((analog(torch.tensor(x, dtype=torch.float32)).numpy() - network(x)) ** 2).mean()))
-    simulated = pp.simulate(network, plan.hardware, plan.gains, x, draws=2000)
-    error = np.hypot(np.std(errors) / np.sqrt(len(errors)), simulated.mse_standard_error)
+    simulated = pp.simulate(network, hardware, plan.gains, x, draws=4 * draws)
+    error = np.hypot(np.std(errors) / np.sqrt(draws), simulated.mse_standard_error)
+    assert error < 0.06 * simulated.mse
     assert abs(np.mean(errors) - simulated.mse) < 5 * error
+
+
+def constant(value: float) -> Polynomial:
+    return Polynomial(coefficients=(value,))
+
+
+HARDWARE = {
+    "read and row noise": pp.Hardware(
+        conductance_min=2e-6, programming_noise_std=1e-6, read_noise_std=5e-8, input_noise_std=1e-3
+    ),
+    "row tiles": pp.Hardware(programming_noise_std=5e-7, read_noise_std=2e-7, array_rows=5, array_columns=8),
+    "proportional, stuck": pp.Hardware(
+        programming_noise_proportional=0.05, stuck_off_fraction=0.01, device_gain_std=0.05, clip_conductance=False
+    ),
+    "drift": pp.Hardware(
+        programming_noise_std=1e-6,
+        drift=PowerLawDrift(exponent_mean=constant(0.01), exponent_std=constant(0.01), reference_time=20.0),
+        time=3600.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HARDWARE)
+def test_aihwkit_simulates_the_planned_error(kind: str) -> None:
+    """Every kind of noise that the settings express, on fully-connected layers."""
+    torch_module = module()
+    network = pp.from_torch(torch_module, input_shape=(12,))
+    x = np.random.default_rng(0).uniform(0, 1, (16, 12))
+    assert_aihwkit_agrees(torch_module, network, HARDWARE[kind], x, draws=400, nmse=0.05)
+
+
+@pytest.mark.parametrize("kind", ["read and row noise", "row tiles"])
+def test_aihwkit_simulates_the_planned_error_of_a_convolution(kind: str) -> None:
+    """One array for all positions, the same devices at each of them, read noise fresh in every read."""
+    torch_module, shape = convolution()
+    network = pp.from_torch(torch_module, input_shape=shape)
+    x = np.random.default_rng(0).uniform(0, 1, (8, *shape))
+    assert_aihwkit_agrees(torch_module, network, HARDWARE[kind], x, draws=400, nmse=0.05)
+
+
+@pytest.mark.slow
+def test_aihwkit_simulates_the_planned_error_of_the_mnist_network(request: pytest.FixtureRequest) -> None:
+    pytest.importorskip("aihwkit.inference.utils")
+    example: Example = request.getfixturevalue("mnist_example")  # trained only where it is needed
+    network, x = example.network, example.inputs[:8]
+    layers: list[torch.nn.Module] = []
+    for node in network.crossbars:
+        weight, bias = (torch.tensor(node.op.tensors()[name], dtype=torch.float32) for name in ("weight", "bias"))
+        layer = torch.nn.Linear(weight.shape[1], weight.shape[0])
+        layer.load_state_dict({"weight": weight, "bias": bias})
+        layers += [layer, torch.nn.ReLU()]
+    stacked = torch.nn.Sequential(*layers[:-1])
+    assert_aihwkit_agrees(stacked, network, HARDWARE["read and row noise"], x, draws=50, nmse=0.05)
+
+
+def test_read_noise_of_several_row_tiles_adds_up() -> None:
+    """The partial sums of T tiles are added, each with read noise of its own: √T times that of one array."""
+    network = pp.from_torch(module(), input_shape=(12,))
+    gains = pp.Gains(conductance=(1e-6, 1e-6), voltage=(0.1, 0.1))
+    whole, tiled = (
+        adapter.layer_settings(network, pp.Hardware(read_noise_std=1e-8, array_rows=rows), gains) for rows in (None, 5)
+    )
+    for one, many, tiles in zip(whole, tiled, (3, 4), strict=True):
+        assert many.out_noise == pytest.approx(np.sqrt(tiles) * one.out_noise)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "message"),
+    [
+        (torch.nn.Conv2d(2, 4, 3, groups=2), (2, 5, 5), "groups"),
+        (torch.nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular"), (2, 5, 5), "padding_mode"),
+        (torch.nn.Conv1d(2, 4, 3), (2, 5), "Linear or Conv2d"),
+    ],
+)
+def test_convolutions_that_aihwkit_does_not_have_are_refused(
+    layer: torch.nn.Module, shape: tuple[int, ...], message: str
+) -> None:
+    torch_module = torch.nn.Sequential(layer)
+    network = pp.from_torch(torch_module, input_shape=shape)
+    with pytest.raises(pp.InvalidInput, match=message):
+        adapter._match(torch_module, network)
+
+
+def test_one_array_per_position_and_drift_compensation_are_refused() -> None:
+    torch_module, shape = convolution()
+    network = pp.from_torch(torch_module, input_shape=shape)
+    gains = pp.Gains(conductance=(1e-6, 1e-6), voltage=(0.1, 0.1))
+    drift = PowerLawDrift(exponent_mean=constant(0.05), reference_time=20.0)
+    with pytest.raises(pp.InvalidInput, match="16 positions"):
+        adapter.layer_settings(network, pp.Hardware(mapping="unrolled"), gains)
+    still = pp.Hardware(drift=drift, drift_compensation=True)
+    assert adapter.layer_settings(network, still, gains)  # nothing to compensate yet
+    with pytest.raises(pp.InvalidInput, match=r"hardware\.drift_compensation"):
+        adapter.layer_settings(network, still.replace(time=3600.0), gains)
 
 
 def test_layers_are_matched_by_their_weights(
