@@ -238,9 +238,14 @@ def _check_options(
     check.number("seed", seed, at_least=0)
     if deadline is not None:
         check.number("deadline", deadline, above=0, unit="s")
+    check_verification(check, targets, verify_draws, calibrate)
+    check.done()
+
+
+def check_verification(check: Checker, targets: Sequence[Target], verify_draws: object, calibrate: object) -> None:
+    """Note too few draws, and calibration without verification."""
     if verify_draws == 1:
         check.fail("verify_draws", verify_draws, "0, or at least 2", "A standard error needs two draws.")
     unverified = verify_draws == 0 or (verify_draws is None and not all(isinstance(t, ClassTarget) for t in targets))
     if calibrate and unverified:
         check.fail("calibrate", calibrate, "only with verify_draws", "Give verify_draws, for example 2000.")
-    check.done()

@@ -20,6 +20,7 @@ import numpy as np
 
 from powerplan import planning
 from powerplan._version import __version__
+from powerplan.checks import Checker
 from powerplan.errors import InvalidInput, PowerplanWarning
 from powerplan.hardware import Gains
 from powerplan.moments.prediction import Prediction
@@ -389,6 +390,7 @@ def _check_plannable(subject: _Subject, targets: Sequence[Target] = ()) -> None:
     if not isinstance(subject, PlanArguments):
         return
     from powerplan.moments.predict import PredictionOptions
+    from powerplan.planning.planner import check_verification
     from powerplan.planning.requirements import requirement
     from powerplan.planning.session import Session
 
@@ -410,7 +412,11 @@ def _check_plannable(subject: _Subject, targets: Sequence[Target] = ()) -> None:
             voltage_steps=options.get("voltage_steps"),
             prediction=PredictionOptions(**{name: options[name] for name in made if name in options}),
         )
-        for target in targets if subject.target is None else (subject.target,):
+        wanted = targets if subject.target is None else (subject.target,)
+        check = Checker()
+        check_verification(check, wanted, options.get("verify_draws"), options.get("calibrate"))
+        check.done()
+        for target in wanted:
             requirement(target, session.predictors, session.weights)
 
 

@@ -109,6 +109,14 @@ def test_an_example_brings_its_own_inputs() -> None:
     assert study(values).points[0].settings["inputs"] is None
 
 
+def test_calibration_needs_a_verification_which_targets_on_classes_have_by_themselves() -> None:
+    grid = {"hardware": "quiet", "target": {"max_flip_rate": 0.1}, "calibrate": True}
+    settings = study(study_values(grid=grid)).points[0].settings
+    assert (settings["verify_draws"], settings["calibrate"]) == (None, True)
+    for change in ({"verify_draws": 0}, {"target": {"max_nmse": 0.1}}):
+        assert "grid.calibrate" in fields(study_values(grid={**grid, **change}))
+
+
 def test_every_error_of_the_structure_is_listed_at_once() -> None:
     values = study_values(
         networks={"a": {"file": "a.npz", "example": "iris"}, "b": {"fil": "b.npz"}},

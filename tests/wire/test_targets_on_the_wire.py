@@ -119,6 +119,16 @@ def infinite_weights(request: pb.PlanRequest) -> None:
     request.task.settings.output_weights.extend([float("inf"), 2.0, 1.0])
 
 
+def calibration_of_nothing(request: pb.PlanRequest) -> None:
+    request.task.settings.calibrate = True
+
+
+def calibration_without_draws(request: pb.PlanRequest) -> None:
+    request.task.target.max_flip_rate = 0.1
+    request.task.settings.calibrate = True
+    request.task.settings.verify_draws = 0
+
+
 def profile_with_corners(request: pb.PlanRequest) -> None:
     profile(request)
     request.task.target.max_mse = 1.0
@@ -157,6 +167,8 @@ def profile(request: pb.PlanRequest) -> None:
         (many_corners, "task.corners"),
         (wrong_weights, "task.settings.output_weights"),
         (infinite_weights, "task.settings.output_weights"),
+        (calibration_of_nothing, "task.settings.calibrate"),
+        (calibration_without_draws, "task.settings.calibrate"),
         (profile_with_corners, "task.corners"),
         (profile_with_flips, "task.target"),
     ],

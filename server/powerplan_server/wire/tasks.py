@@ -194,8 +194,6 @@ def options_from_proto(reader: Reader, message: pb.PlanSettings) -> dict[str, An
             options[name] = _steps(reader.at(name), lists)
     if message.HasField("calibrate"):
         options["calibrate"] = message.calibrate
-        if message.calibrate and message.HasField("verify_draws") and not message.verify_draws:
-            reader.at("calibrate").fail(True, "true only with verify_draws > 0", "Ask for a verification too.")
     return options
 
 
