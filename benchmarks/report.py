@@ -64,12 +64,12 @@ ACCURACY = """Method `linearized`, all layers on the whole conductance range, co
 NMSE. Errors are predicted / simulated − 1, with the simulation's standard error; the median and the worst are over the
 outputs' own MSE (absolute values)."""
 
-ACCURACY_TARGETS = """Plans for a drop of accuracy as `pp.plan` makes them by default, verified and calibrated: a gain per
-layer, programming noise 2 % of the conductance range, held-out inputs. "Predicted" is what the plan's gains are
+ACCURACY_TARGETS = """Plans for a drop of accuracy as `pp.plan` makes them by default, verified and calibrated: a gain
+per layer, programming noise 2 % of the conductance range, held-out inputs. "Predicted" is what the plan's gains are
 predicted to reach, "simulated" a simulation with draws that no plan has seen, with its standard error. Excess power is
-over the least of two families whose drop in the same simulation is the asked one: the plan's gains times a common factor,
-and plans of least power for an NMSE, interpolated between six (negative: the plan is cheaper, by what it misses). Times
-are processor time, for plan, verification and calibration."""
+over the least of two families whose drop in the same simulation is the asked one: the plan's gains times a common
+factor, and plans of least power for an NMSE, interpolated between six (negative: the plan is cheaper, by what it
+misses). Times are processor time, for plan, verification and calibration."""
 
 REAL_NETWORKS = """Constant programming noise, with read noise [A] of 0.4 times its value [S], set for the NMSE at the
 whole conductance range; tiled rows are at the noise of the row above them. Errors are predicted / simulated − 1 in
