@@ -137,6 +137,7 @@ def parse_prediction(message: pb.Prediction, gains: Gains | None = None, info: C
         layers=_layers(message.layers),
         first_order=tuple(message.first_order),
         mse_standard_error=message.mse_standard_error,
+        marginal_fields=message.marginal_fields,
         accuracy=_optional(message, "accuracy"),
         gains=gains,
         info=info,

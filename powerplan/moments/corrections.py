@@ -21,6 +21,7 @@ class Corrections:
         correlations: of two entries of a window of max-pooling, (P or 1, C, *1).
         coherence: see :mod:`powerplan.moments.coherence`, ().
         array_power, tia_power: factors () of what a crossbar dissipates.
+        fields: their number.
     """
 
     factors: Mapping[str, Tensor] = field(default_factory=dict)
@@ -29,6 +30,7 @@ class Corrections:
     coherence: Mapping[str, Tensor] = field(default_factory=dict)
     array_power: Mapping[str, Tensor] = field(default_factory=dict)
     tia_power: Mapping[str, Tensor] = field(default_factory=dict)
+    fields: int = 0
 
     def apply(self, name: str, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of a node's value, corrected."""
@@ -88,6 +90,7 @@ class Corrections:
             coherence=groups[0][1].coherence,
             array_power=mean([found.array_power for _, found in groups]),
             tia_power=mean([found.tia_power for _, found in groups]),
+            fields=groups[0][1].fields,
         )
 
 

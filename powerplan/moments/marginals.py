@@ -119,6 +119,7 @@ def estimate_corrections(
         correlations=made.correlations,
         array_power=made.array_power,
         tia_power=made.tia_power,
+        fields=fields,
     )
     if not kept_fields:
         return found

@@ -37,7 +37,10 @@ class Prediction:
     Attributes:
         method: "linearized", "covariance" or "diagonal".
         mse: mean squared error of the outputs.
-        mse_standard_error: its own standard error where random combinations of the outputs were used, else 0.
+        mse_standard_error: its own standard error where random combinations of the outputs were used, else 0. The
+            chance of random fields is not in it.
+        marginal_fields: random fields that correct variances, means and power; with any of them there is chance in the
+            result, another seed gives another; 0 = none.
         nmse: mse / signal_power (NaN if the ideal outputs are all zero).
         signal_power: mean over inputs and outputs of y*².
         mse_bias: part of mse that is squared bias; the rest is variance.
@@ -82,6 +85,7 @@ class Prediction:
     layers: tuple[LayerMoments, ...] = ()
     first_order: tuple[str, ...] = ()
     mse_standard_error: float = 0.0
+    marginal_fields: int = 0
 
     def _repr_html_(self) -> str:
         """A card for notebooks."""

@@ -83,8 +83,8 @@ class Predictor:
         corrections: of marginal moments and of what is taken as independent.
         scales: of the columns of every crossbar, None where the read-out does not depend on it.
         converter_power: of every crossbar (L,) [W].
-        averaged: the converters ("rows", "columns") whose rounding is averaged over gains, as plans mind it; otherwise it
-            is that at the very gains.
+        averaged: the converters ("rows", "columns") whose rounding is averaged over gains, as plans mind it; that of
+            others is the one at the very gains.
     """
 
     original: Network
@@ -124,8 +124,8 @@ class Predictor:
         Args:
             output_combinations: random combinations of the outputs, 0 = every output by itself;
                 None = every output of up to 64, else 16 combinations.
-            marginal_fields: random fields that correct marginal variances for correlations, 0 = none; None = 16
-                to 256 where errors of one origin meet (positions that share devices, joins).
+            marginal_fields: random fields that correct what is taken as independent, 0 = none; None = 16 to 256 where
+                errors of one origin meet (positions that share devices, joins).
             seed: of combinations and fields.
         """
         original, network = network, maxima_first(network)

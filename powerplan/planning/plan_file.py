@@ -91,7 +91,7 @@ def plan_from_dict(values: Mapping[str, Any]) -> Plan:
         return _build(values)
     except InvalidInput as error:
         raise CorruptFile(*error.violations) from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CorruptFile.of(
             "plan", f"{type(error).__name__}: {error}", "all entries of a plan file", "The file is damaged."
         ) from error
@@ -161,6 +161,7 @@ def _prediction_to_dict(prediction: Prediction) -> dict[str, Any]:
         "method": prediction.method,
         **{name: _number(getattr(prediction, name)) for name in _NUMBERS},
         "mse_standard_error": _number(prediction.mse_standard_error),
+        "marginal_fields": prediction.marginal_fields,
         **{name: getattr(prediction, name).tolist() for name in (*_ARRAYS, "converter_power_by_layer")},
         "layer_names": list(prediction.layer_names),
         "first_order": list(prediction.first_order),
@@ -178,6 +179,7 @@ def _prediction(p: Mapping[str, Any]) -> Prediction:
         **numbers,
         **arrays,
         mse_standard_error=float(p.get("mse_standard_error", 0.0)),
+        marginal_fields=int(p.get("marginal_fields", 0)),
         layer_names=tuple(p["layer_names"]),
         first_order=tuple(p["first_order"]),
     )

@@ -68,6 +68,8 @@ def prediction_card(prediction: Prediction) -> str:
             remark=f"of which squared bias {share(prediction.mse_bias, prediction.mse)}",
         ),
     ]
+    if prediction.marginal_fields:
+        facts.append(Fact(name="Random fields", value=str(prediction.marginal_fields), remark="drawn from the seed"))
     if prediction.first_order:
         facts.append(Fact(name="To first order", value=", ".join(prediction.first_order)))
     return _card(

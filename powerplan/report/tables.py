@@ -109,6 +109,8 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
     lines += _corner_lines(plan)
     if plan.array_count is not None:
         lines.append(("arrays", f"{plan.array_count}, {array_size(plan.hardware)}"))
+    if plan.prediction.marginal_fields:
+        lines.append(_fields_line(plan.prediction))
     if plan.prediction.first_order:
         lines.append(_first_order_line(plan.prediction))
     if check is not None:
@@ -157,6 +159,10 @@ def _converter_line(found: Prediction | Simulation) -> list[tuple[str, str]]:
     """The part of the power that converters take, where they take any."""
     taken = float(np.sum(found.converter_power_by_layer))
     return [("", f"{si(taken, 'W')} of it in the converters ({share(taken, found.power)})")] if taken else []
+
+
+def _fields_line(prediction: Prediction) -> tuple[str, str]:
+    return "fields", f"{prediction.marginal_fields} random ones in the prediction: another seed gives another"
 
 
 def _first_order_line(prediction: Prediction) -> tuple[str, str]:
@@ -271,6 +277,8 @@ def prediction_table(prediction: Prediction, *, gains: Gains | None = None, accu
     ]
     if prediction.mse_standard_error:
         lines.append(("outputs", "random combinations (± is 95 % of the MSE)"))
+    if prediction.marginal_fields:
+        lines.append(_fields_line(prediction))
     if prediction.first_order:
         lines.append(_first_order_line(prediction))
     return "\n\n".join([_columns(headers, rows), _pairs(lines)])

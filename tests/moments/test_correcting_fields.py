@@ -103,6 +103,12 @@ def test_one_seed_gives_one_prediction() -> None:
     assert first == pytest.approx(other, rel=0.1)
 
 
+@pytest.mark.parametrize(("asked", "made"), [(None, 256), (7, 7), (0, 0)])
+def test_a_prediction_says_how_many_fields_it_rests_on(asked: int | None, made: int) -> None:
+    assert predicted(POOLED, 2e-6, marginal_fields=asked).marginal_fields == made
+    assert predicted(POOLED, 2e-6, method="diagonal", marginal_fields=asked).marginal_fields == 0
+
+
 def test_one_field_says_nothing_of_means() -> None:
     """A single sample cannot tell a shift from chance: the means stay those of the rules."""
     one, none = (predicted(GATED, 2e-6, marginal_fields=n) for n in (1, 0))

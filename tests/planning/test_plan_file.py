@@ -36,11 +36,13 @@ def test_a_plan_file_states_the_arrays_and_an_older_one_reads_without(plan: pp.P
     values = plan_to_dict(plan)
     assert values["arrays"]["total"] == plan.array_count == sum(a["arrays"] for a in values["arrays"]["by_layer"])
     assert plan_from_dict(values).arrays == plan.arrays
-    del values["arrays"], values["prediction"]["mse_standard_error"]
+    values["prediction"]["marginal_fields"] = 64
+    assert plan_from_dict(values).prediction.marginal_fields == 64
+    del values["arrays"], values["prediction"]["mse_standard_error"], values["prediction"]["marginal_fields"]
     older = plan_from_dict(values)
     assert older.arrays is None
     assert older.array_count is None
-    assert older.prediction.mse_standard_error == 0
+    assert older.prediction.mse_standard_error == older.prediction.marginal_fields == 0
 
 
 @pytest.mark.parametrize("damaged", [[], {"by_layer": [{}]}, {"by_layer": [{"name": "a", "groups": "x"}]}, 3])

@@ -57,13 +57,15 @@ def test_arrays_and_standard_error_are_stated(make_plan: Callable[..., Plan]) ->
         LayerArrays(name=name, groups=1, row_tiles=rows, column_tiles=2, copies=1, reads=1)
         for name, rows in zip(plan.prediction.layer_names, (3, 1, 1), strict=True)
     )
-    prediction = replace(plan.prediction, mse_standard_error=0.001, first_order=("softmax1",))
+    prediction = replace(plan.prediction, mse_standard_error=0.001, marginal_fields=64, first_order=("softmax1",))
     hardware = plan.hardware.replace(array_rows=128)
     table = plan_table(replace(plan, arrays=arrays, prediction=prediction, hardware=hardware))
     assert line(table, "linear1").endswith(" 6")
     assert line(table, "arrays").endswith("10, at most 128 rows each")
     assert f"predicted {plan.mse:.4f} ± 0.0020" in line(table, "MSE")
     assert "softmax1" in line(table, "first order")
+    assert "64 random" in line(table, "fields")
+    assert "fields" not in plan_table(plan)
 
 
 def test_columns_line_up(make_plan: Callable[..., Plan]) -> None:
@@ -134,7 +136,8 @@ def test_range_used_of_column_gains(network: Network) -> None:
 
 
 def test_prediction_table(make_prediction: Callable[..., Prediction]) -> None:
-    table = prediction_table(replace(make_prediction(), first_order=("softmax1",)), accuracy=0.9512)
+    table = prediction_table(replace(make_prediction(), first_order=("softmax1",), marginal_fields=64), accuracy=0.9512)
+    assert "64 random" in line(table, "fields")
     assert "95.12 %" in line(table, "accuracy")
     assert "0.04000, of which squared bias 25.0 %" in line(table, "MSE")
     assert "softmax1" in line(table, "first order")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -126,15 +126,17 @@ def test_predictions(problem: tuple[pp.Network, pp.Hardware, np.ndarray], method
     assert short.output_mean is None and short.layers == () and short.mse == prediction.mse  # noqa: PT018
 
 
-def test_predictions_by_random_combinations_keep_their_standard_error(
+def test_predictions_keep_their_standard_error_and_number_of_fields(
     problem: tuple[pp.Network, pp.Hardware, np.ndarray],
 ) -> None:
     network, hardware, inputs = problem
     gains = pp.Gains.full_range(network, hardware, inputs)
     prediction = pp.predict(network, hardware, gains, inputs, output_combinations=3, seed=7)
+    prediction = replace(prediction, marginal_fields=64)
     back = parsing.parse_prediction(prediction_to_proto(prediction, DETAIL))
     assert_fields(back, prediction)
     assert back.mse_standard_error > 0
+    assert back.marginal_fields == 64
     assert back.output_covariance is None
 
 

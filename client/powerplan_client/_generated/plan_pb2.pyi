@@ -243,7 +243,7 @@ class PlanSettings(_message.Message):
     output_combinations: _builtins.int
     """Random combinations of the outputs that are pulled back, as in PredictRequest."""
     marginal_fields: _builtins.int
-    """Random fields that correct marginal variances, as in PredictRequest."""
+    """Random fields that correct variances, means, power and how errors add up, as in PredictRequest."""
     memory_limit_bytes: _builtins.int
     """Memory that the inputs worked on at a time may take, roughly, 1 to 2^30. Default 2^30."""
     @_builtins.property

@@ -259,8 +259,9 @@ class PredictRequest(_message.Message):
     Default: every output of up to 64, else 16 combinations.
     """
     marginal_fields: _builtins.int
-    """Random fields that correct marginal variances for correlations, 0 to 65536; 0 = none. Default: as many as
-    the network needs.
+    """Random fields, joint samples of all errors, that correct marginal variances and means, power and how errors add up
+    where errors of one origin meet, 0 to 65536; 0 = none. Default: as many as the network needs. Large networks take
+    fewer than asked for; the answer says how many.
     """
     memory_limit_bytes: _builtins.int
     """Memory that the inputs worked on at a time may take, roughly, 1 to 2^30. Default 2^30."""

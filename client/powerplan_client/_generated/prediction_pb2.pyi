@@ -149,6 +149,7 @@ class Prediction(_message.Message):
     ACCURACY_FIELD_NUMBER: _builtins.int
     MSE_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
     CONVERTER_POWER_BY_LAYER_WATTS_FIELD_NUMBER: _builtins.int
+    MARGINAL_FIELDS_FIELD_NUMBER: _builtins.int
     method: Global___PredictionMethod.ValueType
     """How it was predicted."""
     mse: _builtins.float
@@ -169,6 +170,10 @@ class Prediction(_message.Message):
     """
     mse_standard_error: _builtins.float
     """Standard error of mse from random combinations of the outputs; 0 if every output was taken by itself."""
+    marginal_fields: _builtins.int
+    """Random fields that correct variances, means and power; with any there is chance in the result beyond
+    mse_standard_error, and another seed gives another. 0 = none.
+    """
     @_builtins.property
     def mse_by_layer(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """(L) share of mse caused by the noise of each layer; sums to mse."""
@@ -241,10 +246,11 @@ class Prediction(_message.Message):
         accuracy: _builtins.float | None = ...,
         mse_standard_error: _builtins.float = ...,
         converter_power_by_layer_watts: _abc.Iterable[_builtins.float] | None = ...,
+        marginal_fields: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "accuracy", b"accuracy", "ideal_output", b"ideal_output", "output_covariance", b"output_covariance", "output_mean", b"output_mean"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "accuracy", b"accuracy", "array_power_by_layer_watts", b"array_power_by_layer_watts", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "energy_joules", b"energy_joules", "first_order", b"first_order", "ideal_output", b"ideal_output", "layer_names", b"layer_names", "layers", b"layers", "method", b"method", "mse", b"mse", "mse_bias", b"mse_bias", "mse_by_layer", b"mse_by_layer", "mse_by_output", b"mse_by_output", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_watts", b"power_by_layer_watts", "power_watts", b"power_watts", "signal_power", b"signal_power", "tia_power_by_layer_watts", b"tia_power_by_layer_watts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "accuracy", b"accuracy", "array_power_by_layer_watts", b"array_power_by_layer_watts", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "energy_joules", b"energy_joules", "first_order", b"first_order", "ideal_output", b"ideal_output", "layer_names", b"layer_names", "layers", b"layers", "marginal_fields", b"marginal_fields", "method", b"method", "mse", b"mse", "mse_bias", b"mse_bias", "mse_by_layer", b"mse_by_layer", "mse_by_output", b"mse_by_output", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_watts", b"power_by_layer_watts", "power_watts", b"power_watts", "signal_power", b"signal_power", "tia_power_by_layer_watts", b"tia_power_by_layer_watts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy: _TypeAlias = _typing.Literal["accuracy"]  # noqa: Y015
     _WhichOneofArgType__accuracy: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy"]  # noqa: Y015

@@ -78,6 +78,7 @@ _KEYS = (
     "method",
     "mse",
     "mse_standard_error",
+    "marginal_fields",
     "nmse",
     "signal_power",
     "mse_bias",

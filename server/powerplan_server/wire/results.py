@@ -25,6 +25,7 @@ def prediction_to_proto(
         method=METHODS[prediction.method],
         mse=prediction.mse,
         mse_standard_error=prediction.mse_standard_error,
+        marginal_fields=prediction.marginal_fields,
         nmse=prediction.nmse,
         signal_power=prediction.signal_power,
         mse_bias=prediction.mse_bias,
