@@ -17,7 +17,6 @@ the curvature that this one ran into. A prediction with its 1 + R gradients is a
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -50,6 +49,8 @@ _MOST_ROUNDS, _IN_FULL, _FLAT = 200, 10, 0.1
 _LARGEST_DUAL = 1e6
 #: relative change of the multipliers that ends them
 _SAME_DUAL = 1e-9
+#: what putting the last point onto its constraint takes
+_CLOSING = ("values", "values", "gradients")
 #: relative rounding of the objective
 _ROUNDING = 1e-12
 #: KKT residual that counts as optimal where rounding allows no further step
@@ -153,7 +154,7 @@ def minimise_many(
         if progress:
             progress(iteration, point.certificate.kkt_residual)
         settled = _settled(point, tolerance, problem.accuracy)
-        late = stop_at is not None and time.monotonic() > stop_at
+        late = problem.late(stop_at, "gradients", *_CLOSING)
         if settled or late or iteration == most or failures == _GIVE_UP:
             break
         if point.certificate.kkt_residual > _FAR and iteration < _MOST_FAR_STEPS:
@@ -189,6 +190,11 @@ def minimise_many(
     )
 
 
+def unsettled_at(problem: Problem, theta: np.ndarray) -> float:
+    """The largest of KKT residual, complementarity and excess of a problem at θ: 0 at a KKT point."""
+    return _Point.at(problem, theta).unsettled
+
+
 def _settled(point: _Point, tolerance: float, accuracy: float) -> bool:
     proof = point.certificate
     met = float(point.e.max()) <= max(_ON_CONSTRAINT, accuracy)
@@ -209,6 +215,7 @@ def _step(problem: Problem, point: _Point, curvature: _Curvature, radius: float)
     upper = np.minimum(problem.upper - point.theta, radius)
     pull = point.g + point.certificate.duals @ point.h
     free = ~((lower >= 0) & (pull > 0) | (upper <= 0) & (pull < 0))
+    aim = point.e + 0.5 * problem.accuracy  # the middle of what counts as tight
     newton, *pushes = curvature.solve(np.vstack([point.g, point.h]), free)
     push, duals = np.array(pushes), point.certificate.duals
     all_slopes = point.h @ push.T
@@ -219,7 +226,7 @@ def _step(problem: Problem, point: _Point, curvature: _Curvature, radius: float)
         slopes = point.h[:, inside] @ push[:, inside].T
         if count >= _IN_FULL or (slopes.diagonal() < _FLAT * all_slopes.diagonal()).any():
             slopes = all_slopes  # steeper than the constraints are: the multipliers cannot overshoot
-        found = _multipliers(slopes, point.e + point.h @ step + slopes @ duals)
+        found = _multipliers(slopes, aim + point.h @ step + slopes @ duals)
         change, duals = found - duals, found
         if np.abs(change).max() <= _SAME_DUAL * max(float(found.max()), 1e-3):
             break

@@ -13,7 +13,6 @@ costs one prediction and two backward passes.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +24,8 @@ from powerplan.planning.terms import Sum
 
 _LARGEST_STEP = 0.3
 _MOST_STEPS = 40
+#: what a step, and taking its point, takes
+_CLOSING = ("gradients", "values", "derivatives")
 #: linearised excess of a constraint that a step may leave: rounding
 _BROKEN = 1e-12
 
@@ -66,7 +67,7 @@ def polish(
             hessian = hessian + dual * _log_hessian(constraint)
     waited = 0
     for _ in range(_MOST_STEPS):
-        if best.merit <= tolerance or waited == 4 or (stop_at is not None and time.monotonic() > stop_at):
+        if best.merit <= tolerance or waited == 4 or problem.late(stop_at, *_CLOSING):
             break
         step = _step(problem, point, hessian)
         if step is None:

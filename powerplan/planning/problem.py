@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -72,6 +73,11 @@ class Problem:
     def objective(self, theta: np.ndarray) -> float:
         """Value of the objective."""
         return self.terms.values(theta)[0].total
+
+    def late(self, stop_at: float | None, *kinds: str) -> bool:
+        """Whether evaluations of these kinds (see :meth:`Terms.seconds`) would end after ``stop_at``, a
+        ``time.monotonic()`` value; None = never."""
+        return stop_at is not None and time.monotonic() + self.terms.seconds(*kinds) > stop_at
 
     def reached(self, theta: np.ndarray) -> float:
         """The target's quantity: the worst over the constraints."""

@@ -13,7 +13,6 @@ full problem.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -78,7 +77,7 @@ def minimise(
         if progress:
             progress(iteration, certificate.kkt_residual)
         settled = certificate.kkt_residual <= tolerance and certificate.complementarity <= tolerance
-        late = stop_at is not None and time.monotonic() > stop_at
+        late = problem.late(stop_at, "derivatives", "values", "values")
         if settled or late or iteration == max_iterations or radius < _SMALLEST_RADIUS:
             stalled = radius < _SMALLEST_RADIUS and certificate.kkt_residual <= 1e-6
             reason = "optimal" if settled or stalled else "deadline" if late else "iteration_limit"

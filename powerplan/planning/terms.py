@@ -7,13 +7,15 @@ term is close to a monomial of the gains, which makes the local model of their s
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from powerplan.moments.crossbar import CrossbarMoments
 from powerplan.moments.predictor import Predictor
 from powerplan.planning.free_gains import FreeGains
 from powerplan.planning.measures import Constraint, Error, Measure, Power
@@ -22,10 +24,17 @@ from powerplan.planning.measures import Constraint, Error, Measure, Power
 #: derivatives, because they cannot bind here
 _AS_ONE_TERM, _MOST_TERMS = 1.0, 24
 _OUT_OF_REACH, _MOST_GRADIENTS = 4.0, 64
+#: points whose values are remembered: a step's last prediction is the next one's first
+_REMEMBERED = 4
 #: tensors of the size of all values kept for every input and direction until its backward pass, about
 _KEPT = 4
+#: entries of all adjoints of a prediction beyond which it is dear: some seconds with its gradients
+DEAR = 30_000_000
 #: a term below this fraction of its sum counts as constant
 _NEGLIGIBLE = 1e-18
+
+#: the crossbars by corner at some gains
+Programmed = Mapping[int, Sequence[CrossbarMoments]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,6 +80,7 @@ class Terms:
         objective: what is minimised.
         constraints: what is bounded; a constraint names the corner it holds in.
         corners: the network on further hardware, corners 1, 2, ... (corner 0 is ``predictor``).
+        sample: the inputs and directions that are evaluated; None = all.
     """
 
     def __init__(
@@ -81,46 +91,74 @@ class Terms:
         objective: Measure | None = None,
         constraints: Sequence[Constraint] | None = None,
         corners: Sequence[Predictor] = (),
+        sample: Piece | None = None,
     ) -> None:
         self.layout = layout
         self.predictors = (predictor, *corners)
         self.objective = Power() if objective is None else objective
         self.constraints = (Constraint(measure=Error(), value=1.0),) if constraints is None else tuple(constraints)
+        self.sample = EVERYTHING if sample is None else sample
         self.evaluations = 0
+        self._seconds: dict[str, float] = {}
+        self._known: dict[tuple[str, bytes], tuple[Sum, ...]] = {}
 
     def values(self, theta: np.ndarray) -> tuple[Sum, ...]:
         """(objective, *constraints) at θ (n,), without derivatives."""
-        self.evaluations += 1
-        pieces = [Piece(part=part) for part in self.predictors[0].parts]
-        with torch.no_grad():
-            return self._added(
-                (
-                    piece,
-                    [
-                        Sum(terms=t.numpy(), jacobian=np.zeros((len(t), 0)))
-                        for t in self._terms(torch.tensor(theta, dtype=torch.float64), piece)
-                    ],
-                )
-                for piece in pieces
-            )
+        return self._remembered("values", theta, self._values)
 
     def derivatives(self, theta: np.ndarray) -> tuple[Sum, ...]:
         """(objective, *constraints) at θ (n,), with their Jacobians; constraints far from binding as one term."""
-        return self._differentiated(theta, by_term=True)
+        return self._remembered("derivatives", theta, lambda point: self._differentiated(point, by_term=True))
 
     def gradients(self, theta: np.ndarray) -> tuple[Sum, ...]:
         """(objective, *constraints) at θ (n,), each as one term with its gradient: 1 + R backward passes."""
-        return self._differentiated(theta, by_term=False)
+        return self._remembered("gradients", theta, lambda point: self._differentiated(point, by_term=False))
+
+    def forget(self) -> None:
+        """Remember no values: what they depend on changed."""
+        self._known.clear()
+
+    def seconds(self, *kinds: str) -> float:
+        """Seconds that evaluations of these kinds ("values", "gradients", "derivatives") take, as long as the last one
+        of each took; a kind that there was none of yet counts as nothing."""
+        return sum(self._seconds.get(kind, 0.0) for kind in kinds)
+
+    def _remembered(
+        self, kind: str, theta: np.ndarray, evaluate: Callable[[np.ndarray], tuple[Sum, ...]]
+    ) -> tuple[Sum, ...]:
+        """The evaluation; not made again at one of the last points. Derivatives hold the values as well."""
+        point = np.array(theta, dtype=np.float64)
+        for known in (kind, "gradients", "derivatives") if kind == "values" else (kind,):
+            if (known, point.tobytes()) in self._known:
+                return self._known[known, point.tobytes()]
+        self.evaluations += 1
+        started = time.monotonic()
+        found = evaluate(point)
+        self._seconds[kind] = time.monotonic() - started
+        if len(self._known) == _REMEMBERED:
+            del self._known[next(iter(self._known))]
+        self._known[kind, point.tobytes()] = found
+        return found
+
+    def _values(self, theta: np.ndarray) -> tuple[Sum, ...]:
+        with torch.no_grad():
+            programmed = self._programmed(torch.tensor(theta))
+            return self._added(
+                (piece, [Sum(terms=t.numpy(), jacobian=np.zeros((len(t), 0))) for t in self._terms(programmed, piece)])
+                for piece in parts(self.predictors[0], self.sample)
+            )
 
     def _differentiated(self, theta: np.ndarray, *, by_term: bool) -> tuple[Sum, ...]:
-        self.evaluations += 1
-        pieces = differentiable_pieces(self.predictors[0])
-        return self._added((piece, self._of_piece(theta, piece, by_term, len(pieces) > 1)) for piece in pieces)
+        pieces = differentiable_pieces(self.predictors[0], self.sample)
+        point = torch.tensor(theta, requires_grad=True)
+        programmed = self._programmed(point)
+        return self._added(
+            (piece, self._of_piece(point, programmed, piece, by_term, len(pieces) > 1)) for piece in pieces
+        )
 
-    def _of_piece(self, theta: np.ndarray, piece: Piece, by_term: bool, every: bool) -> list[Sum]:
+    def _of_piece(self, point: Tensor, programmed: Programmed, piece: Piece, by_term: bool, every: bool) -> list[Sum]:
         """Derivatives for a piece; of all constraints if ``every``: what one piece says of them is not the whole."""
-        point = torch.tensor(theta, dtype=torch.float64, requires_grad=True)
-        objective, *constraints = self._terms(point, piece)
+        objective, *constraints = self._terms(programmed, piece)
         near = set(range(len(constraints))) if every else self._nearest(constraints, _AS_ONE_TERM, _MOST_TERMS)
         parted = [terms if by_term and r in near else terms.sum()[None] for r, terms in enumerate(constraints)]
         first = _differentiated(objective if by_term else objective.sum()[None], point)
@@ -131,9 +169,10 @@ class Terms:
     def _added(self, found: Iterable[tuple[Piece, list[Sum]]]) -> tuple[Sum, ...]:
         """Sums of all pieces, weighted with their share of inputs and directions; one piece is kept at a time."""
         predictor = self.predictors[0]
+        whole = self.sample.share(predictor)
         total: list[Sum] = []
         for piece, sums in found:
-            share = piece.share(predictor)
+            share = piece.share(predictor) / whole
             if share == 1:
                 return tuple(sums)
             weighted = [Sum(terms=share * s.terms, jacobian=share * s.jacobian) for s in sums]
@@ -158,14 +197,19 @@ class Terms:
         worst = np.argsort(-excesses, kind="stable")[:most]
         return {int(r) for r in worst if not excesses[r] < excesses[worst[0]] - reach}
 
-    def _terms(self, theta: Tensor, piece: Piece) -> tuple[Tensor, ...]:
+    def _programmed(self, theta: Tensor) -> Programmed:
+        """The crossbars of every corner at θ: one graph for all pieces."""
         conductance, voltage = self.layout.tensors(theta)
+        used = {0, *(c.corner for c in self.constraints)}
+        return {corner: self.predictors[corner].program(conductance, voltage) for corner in used}
+
+    def _terms(self, programmed: Programmed, piece: Piece) -> tuple[Tensor, ...]:
         measured: list[tuple[int, Measure]] = [(0, self.objective), *((c.corner, c.measure) for c in self.constraints)]
         predictors, moments = {}, {}
-        for corner in {corner for corner, _ in measured}:
+        for corner, crossbars in programmed.items():
             predictors[corner] = predictor = piece.of(self.predictors[corner])
             full = any(m.needs_covariance for at, m in measured if at == corner)
-            moments[corner] = predictor.moments(predictor.program(conductance, voltage), piece.part, full=full)
+            moments[corner] = predictor.moments(crossbars, piece.part, full=full)
         return tuple(
             measure.terms(predictors[corner], moments[corner], piece.part).double().cpu()
             for corner, measure in measured
@@ -192,22 +236,44 @@ class Piece:
         return share if self.directions is None else share * len(range(directions)[self.directions]) / directions
 
 
-def differentiable_pieces(predictor: Predictor) -> list[Piece]:
-    """Pieces whose values, all kept for the backward passes, fit the predictor's memory limit; at least one input and
-    one direction each."""
+EVERYTHING = Piece(part=slice(None))
+
+
+def parts(predictor: Predictor, sample: Piece = EVERYTHING) -> list[Piece]:
+    """The sample a part of its inputs at a time, as :attr:`Predictor.parts` divides them."""
+    inputs = range(len(predictor.inputs))
+    within = inputs[sample.part]
+    cut = (range(max(p.start, within.start), min(p.stop, within.stop)) for p in predictor.parts)
+    return [replace(sample, part=slice(r.start, r.stop)) for r in cut if r]
+
+
+def differentiable_pieces(predictor: Predictor, sample: Piece = EVERYTHING) -> list[Piece]:
+    """Pieces of the sample whose values, all kept for the backward passes, fit the predictor's memory limit; at least
+    one input and one direction each."""
     shapes = predictor.network.shapes
     values = sum(math.prod(shapes[node.name]) for node in predictor.network.nodes)
-    inputs, directions = len(predictor.inputs), predictor.directions.shape[1]
+    inputs = range(len(predictor.inputs))[sample.part]
+    directions = range(predictor.directions.shape[1])[sample.directions or slice(None)]
     room = max(1, predictor.memory_limit // (_KEPT * values * predictor.inputs.element_size()) - 1)
-    together = directions if predictor.is_exact else min(directions, room)
+    together = len(directions) if predictor.is_exact else min(len(directions), room)
     some = max(1, room // together)
-    if some >= inputs and together == directions:
-        return [Piece(part=slice(None))]
+    if some >= len(inputs) and together == len(directions):
+        return [sample]
     return [
-        Piece(part=slice(i, i + some), directions=None if together == directions else slice(d, d + together))
-        for i in range(0, inputs, some)
-        for d in range(0, directions, together)
+        Piece(
+            part=slice(i, min(i + some, inputs.stop)),
+            directions=sample.directions
+            if together == len(directions)
+            else slice(d, min(d + together, directions.stop)),
+        )
+        for i in range(inputs.start, inputs.stop, some)
+        for d in range(directions.start, directions.stop, together)
     ]
+
+
+def is_dear(predictor: Predictor) -> bool:
+    """Whether a prediction is so dear that none is spent on what is of little use."""
+    return work_of(predictor) > DEAR
 
 
 def work_of(predictor: Predictor) -> int:
