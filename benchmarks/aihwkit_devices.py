@@ -18,6 +18,7 @@ import torch
 
 import powerplan as pp
 from benchmarks.common import run
+from powerplan.network.ops import Linear
 
 _INPUTS, _DRAWS = 32, 1000
 _DAY = 86400.0
@@ -58,14 +59,15 @@ def _models() -> list[tuple[str, Callable[[], Any], dict[str, Any], tuple[float,
 def _draws(model: Any, time: float, example: pp.Example) -> np.ndarray:
     """Mean-square error of the outputs in every draw."""
     network, inputs = example.network, example.inputs[:_INPUTS]
-    layers = [(np.asarray(node.op.matrix), np.asarray(node.op.bias)) for node in network.crossbars]  # type: ignore[union-attr]
+    operations = [node.op for node in network.crossbars if isinstance(node.op, Linear)]
+    layers = [(operation.matrix, operation.bias) for operation in operations]
     ideal = network(inputs)
     errors = []
     for _ in range(_DRAWS):
         x = inputs
         for k, (weight, bias) in enumerate(layers):
             noisy = model.apply_noise(torch.as_tensor(weight, dtype=torch.float32), time).reshape(weight.shape)
-            x = x @ noisy.numpy().astype(float).T + bias
+            x = x @ noisy.numpy().astype(float).T + (0.0 if bias is None else bias)
             x = np.maximum(x, 0) if k + 1 < len(layers) else x
         errors.append(((x - ideal) ** 2).mean())
     return np.array(errors)
