@@ -76,7 +76,8 @@ class CrossbarMoments:
         compensation: α ().
         scale: of the columns, where the read-out depends on it.
         divider: of passive columns; None with amplifiers.
-        ripple: rounding at the rows is that at these very gains, not its average over a band of them.
+        averaged: the converters ("rows", "columns") whose rounding is its average over a band of gains, not that at
+            these very ones.
     """
 
     crossbar: Crossbar
@@ -91,7 +92,7 @@ class CrossbarMoments:
     subtracted: Tensor | float = 0.0
     divider: Divider | None = None
     scale: FullScale | None = None
-    ripple: bool = True
+    averaged: frozenset[str] = frozenset()
 
     @classmethod
     def at(
@@ -102,7 +103,7 @@ class CrossbarMoments:
         voltage: Tensor,
         scale: FullScale | None = None,
         *,
-        ripple: bool = True,
+        averaged: frozenset[str] = frozenset(),
     ) -> CrossbarMoments:
         """The crossbar at conductance gain () or (n_out,) and voltage gain () or (G·n_in,)."""
         groups, n_in = crossbar.map.groups, crossbar.map.n_in
@@ -153,7 +154,7 @@ class CrossbarMoments:
             compensation=compensation,
             subtracted=subtracted,
             scale=scale,
-            ripple=ripple,
+            averaged=averaged,
         )
         return made if hardware.read_out == "tia" else made._divided()
 

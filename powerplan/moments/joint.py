@@ -26,6 +26,7 @@ from powerplan.errors import InvalidInput
 from powerplan.moments.columns import gain_errors
 from powerplan.moments.crossbar import CrossbarMoments
 from powerplan.moments.divider_joint import node_products
+from powerplan.moments.lattice import Lattice
 from powerplan.moments.power import array_power, tia_power
 from powerplan.moments.read_out import Conversion, convert_rows
 from powerplan.moments.rules import Linearized, beyond_linear
@@ -125,14 +126,19 @@ def full_covariance(network: Network, crossbars: Sequence[CrossbarMoments], inpu
     values = _Values(inputs)
     arrays: dict[str, CrossbarTrace] = {}
     steps: dict[str, Linearized] = {}
+    lattices: dict[str, Lattice | None] = {}
     for node in network.nodes:
+        lattice = lattices.get(node.inputs[0]) if len(node.inputs) == 1 else None
         if node.op.is_crossbar:
-            arrays[node.name] = _crossbar(known[node.name], values, node.inputs[0], node.name)
+            arrays[node.name] = made = _crossbar(known[node.name], values, node.inputs[0], node.name, lattice)
+            lattices[node.name] = made.lattice
         else:
             steps[node.name] = _digital(node, values, inputs, noisy=node.name in network.noisy)
+            lattices[node.name] = lattice and lattice.after(node.op)
         for name in network.last_readers.get(node.name, ()):
             if name != network.output:
                 values.drop(name)
+                lattices.pop(name, None)
     covariance = values.full(network.output, network.output).expand(len(inputs), -1, -1)
     return Trace(
         crossbars=arrays,
@@ -175,10 +181,12 @@ def _window_correlation(op: MaxPool | AdaptiveMaxPool, variance: Tensor, covaria
     return correlation_of_means(average, both.reshape(-1, *half.shape[2:]), digital(average, variance))
 
 
-def _crossbar(moments: CrossbarMoments, values: _Values, source: str, name: str) -> CrossbarTrace:
+def _crossbar(
+    moments: CrossbarMoments, values: _Values, source: str, name: str, lattice: Lattice | None
+) -> CrossbarTrace:
     """A crossbar with its converters, each a step of its own."""
     exact = values.block(source, source) is None
-    rows = convert_rows(moments, values.means[source], values.variance(source), exact=exact)
+    rows = convert_rows(moments, values.means[source], values.variance(source), exact=exact, lattice=lattice)
     exact = exact and (rows is None or rows.residual is None)
     driven, analog = source, name
     if rows is not None:
@@ -190,7 +198,7 @@ def _crossbar(moments: CrossbarMoments, values: _Values, source: str, name: str)
     if rows is not None:
         values.drop(driven)
     if analog == name:
-        return made
+        return made.converted(made.mean, made.variance)
     independent = crossbar_variance(moments, made.injected, made.input_variance, exact_input=exact)
     made = replace(made, variance=independent).converted(made.mean, made.variance)
     assert made.columns is not None

@@ -4,9 +4,9 @@ Rows: the value x_j that drives row j is converted with the limit V_max/v_j (:mo
 is where no noise has reached it. A convolution whose rows have voltages of their own drives one value at several
 rows; it is taken as converted with the geometric mean of their limits.
 
-Columns: each *channel*, a quantity z_c of a row tile that is converted by itself, becomes P_c z_c + residual, rounding
-taken on average over a band of gains, and the channels are added digitally, with their signs s_c. With variances v_c,
-the output becomes the linear map P and an independent residual,
+Columns: each *channel*, a quantity z_c of a row tile that is converted by itself, becomes P_c z_c + residual, and
+the channels are added digitally, with their signs s_c. With variances v_c, the output becomes the linear map P and an
+independent residual,
 
     P = Σ_c P_c v_c / Σ_c v_c,    residual = Σ_c residual_c + Σ_c (P_c − P)² v_c,    shift = Σ_c s_c (E Q(z_c) − E z_c).
 
@@ -29,6 +29,7 @@ from powerplan.hardware.noise import shot_noise, thermal_noise
 from powerplan.hardware.tiling import row_tiles
 from powerplan.moments.columns import currents, device_sides, tile_masks
 from powerplan.moments.converters import converted, converted_exact, converted_on_average
+from powerplan.moments.lattice import Lattice, converted_from
 
 if TYPE_CHECKING:
     from powerplan.moments.crossbar import CrossbarMoments
@@ -60,19 +61,32 @@ class Channel(NamedTuple):
     limit: Tensor
 
 
-def convert_rows(moments: CrossbarMoments, mean: Tensor, variance: Tensor, *, exact: bool) -> Conversion | None:
-    """The converters of the rows for inputs of these moments (B, *input_shape); None if there are none."""
+def convert_rows(
+    moments: CrossbarMoments, mean: Tensor, variance: Tensor, *, exact: bool, lattice: Lattice | None = None
+) -> Conversion | None:
+    """The converters of the rows for inputs of these moments (B, *input_shape); None if there are none.
+
+    Args:
+        exact: no noise has reached the inputs.
+        lattice: of the inputs, where they come from converters themselves.
+    """
     hardware = moments.hardware
     if hardware.dac_bits is None:
         return None
     limit = hardware.voltage_max / (moments.map.by_input(moments.v) if moments.v.dim() else moments.v)
-    if not moments.ripple:
+    if "rows" in moments.averaged:
         found = converted_on_average(mean, variance.expand_as(mean), limit, hardware.dac_bits)
         return Conversion(found.mean - mean, torch.ones_like(mean) if exact else found.slope, found.residual)
     if exact:
         value = converted_exact(mean, limit, hardware.dac_bits)
         return Conversion(value - mean, torch.ones_like(mean), None)
-    found = converted(mean, variance.expand_as(mean), limit, hardware.dac_bits)
+    variance = variance.expand_as(mean)
+    if lattice is not None:
+        found = converted_from(lattice, mean, variance, limit, hardware.dac_bits)
+        # derivatives as in converters: those of the trend, which grows with the step
+        shift, residual = ((found.mean - mean) / limit).detach(), (found.residual / limit**2).detach()
+        return Conversion(limit * shift, found.slope, limit**2 * residual)
+    found = converted(mean, variance, limit, hardware.dac_bits)
     return Conversion(found.mean - mean, found.slope, found.residual)
 
 
@@ -87,10 +101,11 @@ def convert_columns(moments: CrossbarMoments, mean: Tensor, variance: Tensor, fa
     if not hardware.converts_columns:
         return None
     factor = map.spread_columns(factor)
+    convert = converted_on_average if "columns" in moments.averaged else converted
     parts: list[tuple[Tensor, ...]] = []
     for channel in _channels(moments, mean, variance):
         before = (channel.variance * factor).expand_as(channel.mean)
-        after = converted_on_average(channel.mean, before, channel.limit, hardware.adc_bits)
+        after = convert(channel.mean, before, channel.limit, hardware.adc_bits)
         slope = after.slope
         parts.append(
             (channel.sign * (after.mean - channel.mean), before, slope * before, slope**2 * before, after.residual)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from powerplan.moments.crossbar import CrossbarMoments, Injected
+from powerplan.moments.lattice import Lattice, lattice_of
 from powerplan.moments.power import array_power, tia_power
 from powerplan.moments.read_out import Conversion, convert_columns, convert_rows
 from powerplan.moments.rules import Linearized
@@ -31,6 +32,7 @@ class CrossbarTrace:
         injected: variances that it adds to its output before the columns are converted.
         array_power, tia_power: [W].
         rows, columns: what their converters do, None without any.
+        lattice: of the converted output, where it has one.
     """
 
     moments: CrossbarMoments
@@ -44,6 +46,7 @@ class CrossbarTrace:
     tia_power: Tensor
     rows: Conversion | None = None
     columns: Conversion | None = None
+    lattice: Lattice | None = None
 
     @property
     def source_mean(self) -> Tensor:
@@ -67,12 +70,14 @@ class CrossbarTrace:
         """The step of an analog output, whose moments (B, *shape) may have been corrected, with columns converted."""
         made = replace(self, mean=mean, variance=variance)
         if not self.moments.hardware.converts_columns:
-            return made
+            return replace(made, lattice=lattice_of(self.moments, (mean, variance), (mean, variance)))
         plain = torch.where(self.variance > 0, self.variance, torch.ones_like(self.variance))
         factor = torch.where(self.variance > 0, variance / plain, torch.ones_like(plain))
         columns = convert_columns(self.moments, self.input_mean, self.input_variance, factor)
         assert columns is not None
-        return replace(made, mean=mean + columns.shift, variance=columns.variance(variance), columns=columns)
+        behind = mean + columns.shift, columns.variance(variance)
+        lattice = lattice_of(self.moments, (mean, variance), behind)
+        return replace(made, mean=behind[0], variance=behind[1], columns=columns, lattice=lattice)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,22 +107,28 @@ def mean_field(
     values: dict[str, tuple[Tensor, Tensor]] = {INPUT: (inputs, torch.zeros_like(inputs))}
     arrays: dict[str, CrossbarTrace] = {}
     digital: dict[str, Linearized] = {}
+    lattices: dict[str, Lattice | None] = {}
     for node in network.nodes:
         arriving = [values[name] for name in node.inputs]
+        lattice = lattices.get(node.inputs[0]) if len(node.inputs) == 1 else None
         if node.op.is_crossbar:
             ((mean, variance),) = arriving
-            step = crossbar_step(known[node.name], mean, variance, exact_input=node.inputs[0] not in network.noisy)
+            exact = node.inputs[0] not in network.noisy
+            step = crossbar_step(known[node.name], mean, variance, exact_input=exact, lattice=lattice)
             arrays[node.name] = step = step.converted(*correct(node.name, step.mean, step.variance))
             values[node.name] = (step.mean, step.variance)
+            lattices[node.name] = step.lattice
         else:
             digital[node.name] = made = linearize_joint(
                 node.op, [m for m, _ in arriving], [v for _, v in arriving], correlations.get(node.name)
             )
             # a constant comes in float64
             values[node.name] = correct(node.name, made.mean.to(inputs), made.variance.to(inputs))
+            lattices[node.name] = lattice and lattice.after(node.op)
         for name in network.last_readers.get(node.name, ()):
             if name != network.output:
                 del values[name]
+                lattices.pop(name, None)
     mean, variance = values[network.output]
     return Trace(
         crossbars=arrays,
@@ -128,9 +139,11 @@ def mean_field(
     )
 
 
-def crossbar_step(moments: CrossbarMoments, mean: Tensor, variance: Tensor, *, exact_input: bool) -> CrossbarTrace:
+def crossbar_step(
+    moments: CrossbarMoments, mean: Tensor, variance: Tensor, *, exact_input: bool, lattice: Lattice | None = None
+) -> CrossbarTrace:
     """A crossbar for independent inputs of these moments, each (B, *input_shape), before its columns are converted."""
-    rows = convert_rows(moments, mean, variance, exact=exact_input)
+    rows = convert_rows(moments, mean, variance, exact=exact_input, lattice=lattice)
     if rows is not None:
         exact_input = exact_input and rows.residual is None
         mean, variance = mean + rows.shift, variance if exact_input else rows.variance(variance)

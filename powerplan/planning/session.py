@@ -264,7 +264,7 @@ class Session:
         started = time.monotonic()
         wanted = requirement(target, self.predictors, self.weights)
         problem = self._problem(wanted, self.free)
-        exact = self._problem(wanted, self.free, ripple=True) if self._ripples else problem
+        exact = self._problem(wanted, self.free, exact=True) if self._averaged else problem
         options.progress("scaling the baseline", 0.0)
         baseline = self._baseline(wanted, near)
         options.progress("optimising", 0.1)
@@ -286,7 +286,7 @@ class Session:
         certificate, theta = optimum.certificate, optimum.theta
         outcome, message, discrete = Outcome(optimum.reason), _message(optimum), None
         if exact is not problem and self.levels is None:
-            options.progress("fitting voltages to the converters", 0.6)
+            options.progress("fitting gains to the converters", 0.6)
             cheap = work_of(self.predictor) <= _MOST_WORK
             fitted = fitted_to_levels(exact, theta, certificate.duals, search=cheap, stop_at=options.stop_at)
             if fitted is None:
@@ -310,7 +310,7 @@ class Session:
             theta, discrete = stepped.theta, stepped.gap
             outcome, message = stepped.outcome, stepped.message
             if exact is not problem:
-                message += " What the bound leaves out is that the error ripples with voltages of converted rows."
+                message += " What the bound leaves out is that the rounding of converters ripples with the gains."
         violation = certificate.constraint_violation
         if exact is not problem and self.levels is None:
             violation = max(0.0, float(np.expm1(exact.excess(theta))))
@@ -351,14 +351,16 @@ class Session:
         )
 
     @property
-    def _ripples(self) -> bool:
-        """Whether free voltages move the steps of the rows' converters against the inputs: plans average over that."""
-        return "voltage" in self.optimize and any(p.hardware.dac_bits for p in self.predictors)
+    def _averaged(self) -> frozenset[str]:
+        """The converters whose steps move against what they convert when gains change: plans average over that."""
+        rows = "voltage" in self.optimize and any(p.hardware.dac_bits for p in self.predictors)
+        columns = any(p.hardware.adc_bits for p in self.predictors)
+        return frozenset(name for name, averaged in (("rows", rows), ("columns", columns)) if averaged)
 
-    def _problem(self, wanted: Requirement, free: FreeGains, *, ripple: bool = False) -> Problem:
-        """The problem of a requirement; ``ripple``: with rounding at the very gains also where voltages are free."""
-        smooth = self._ripples and not ripple
-        nominal, *corners = (replace(p, ripple=False) for p in self.predictors) if smooth else self.predictors
+    def _problem(self, wanted: Requirement, free: FreeGains, *, exact: bool = False) -> Problem:
+        """The problem of a requirement; ``exact``: with rounding at the very gains, else averaged over some."""
+        averaged = frozenset() if exact else self._averaged
+        nominal, *corners = (replace(p, averaged=averaged) for p in self.predictors)
         terms = Terms(nominal, free, objective=wanted.objective, constraints=wanted.constraints, corners=corners)
         return Problem(
             terms=terms, minimise=wanted.minimise, lower=free.lower, upper=free.upper, accuracy=self._accuracy
@@ -366,7 +368,7 @@ class Session:
 
     def _baseline(self, wanted: Requirement, near: Gains | None = None) -> tuple[Gains, Prediction] | None:
         """One conductance range for every layer, scaled to the target; None if it cannot meet it."""
-        problem = self._problem(wanted, self.baseline, ripple=True)
+        problem = self._problem(wanted, self.baseline, exact=True)
         known = None if near is None else self.baseline.theta_of(near)
         shift = None if known is None else float((known - problem.upper).max())
         theta = scale_onto(problem, problem.upper, first=shift)
@@ -526,6 +528,6 @@ def _fitted_message(optimum: Optimum, objective: float) -> str:
     change = objective / optimum.objective.total - 1
     words = _message(optimum).replace("The plan meets", "With rounding averaged over gains the plan meets", 1)
     return (
-        f"{words} Voltages were then fitted to the levels of the converters by the exact prediction, "
+        f"{words} Gains were then fitted to the levels of the converters by the exact prediction, "
         f"which changed the objective by {100 * change:+.2g} %."
     )
