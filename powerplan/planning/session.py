@@ -22,6 +22,7 @@ from powerplan.moments.predictor import METHODS, Predictor
 from powerplan.network import Network
 from powerplan.planning.calibration import MOST_ROUNDS, calibrated
 from powerplan.planning.corners import check_corners, limiting
+from powerplan.planning.draft import plan_on_drafts, sample_for
 from powerplan.planning.draws import enough_draws
 from powerplan.planning.explain import Unreachable, limit_prices, unreachable
 from powerplan.planning.free_gains import FreeGains, check_noisy, free_gains, hold
@@ -49,7 +50,7 @@ from powerplan.planning.stepped import (
     steps_to_dict,
 )
 from powerplan.planning.targets import ClassTarget, Target
-from powerplan.planning.terms import Terms, work_of
+from powerplan.planning.terms import Piece, Terms, is_dear
 from powerplan.planning.verify import verify
 
 #: called with what is being done and the fraction done so far (0 to 1)
@@ -60,13 +61,13 @@ _LEAST_PRICE = 1e-6
 
 _log = logging.getLogger("powerplan.planning")
 
-#: free gains, and entries of all adjoints of a prediction, beyond which plans are made from gradients alone
+#: free gains beyond which plans are made from gradients alone
 _MOST_GAINS = 12
 #: conductance gains beyond which a plan starts from the layers' plan: with so many, steps cost more than that plan
 _FAR_MANY = 2000
-_MOST_WORK = 100_000_000
-#: log slack of a tight constraint that such predictions leave, and those in single precision
-_COARSE, _ROUNDED = 1e-6, 1e-5
+#: log slack of a tight constraint that dear predictions leave, and those in single precision; as a part of the KKT
+#: residual asked for, if that is more; and that of a baseline that is only a start
+_COARSE, _ROUNDED, _OF_TOLERANCE, _NEAR = 1e-6, 1e-5, 0.1, 1e-3
 #: KKT residual and most local programs of a layers' plan that is only a start
 _ROUGH, _ROUGH_ITERATIONS = 1e-3, 20
 
@@ -82,6 +83,15 @@ class Options:
     max_iterations: int
     stop_at: float | None
     progress: Progress
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Baseline:
+    """One conductance range for every layer, scaled to a target: θ in the layers' conductance gains."""
+
+    theta: np.ndarray
+    gains: Gains
+    prediction: Prediction
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -134,7 +144,9 @@ class Session:
         held = hold(network, limits, batch, conductance, voltage)
         warn_beyond_voltage(network, limits, held, batch)
         free = free_gains(network, limits, batch, granularity=granularity, optimize=optimize, held=held)
-        base = free_gains(network, limits, batch, granularity="layer", optimize=("conductance",), held=held)
+        base = free
+        if granularity != "layer" or set((optimize,) if isinstance(optimize, str) else optimize) != {"conductance"}:
+            base = free_gains(network, limits, batch, granularity="layer", optimize=("conductance",), held=held)
         layers = None
         if granularity in ("column", "signal") and ("voltage" in optimize or free.count > _FAR_MANY):
             layers = free_gains(network, limits, batch, granularity="layer", optimize=optimize, held=held)
@@ -224,7 +236,7 @@ class Session:
         """The plan that is predicted to meet a target, looked for from ``near`` on.
 
         Corrections of marginal variances are held while gains change: those at ``near``; without it those at the
-        baseline first, then those at the plan they gave; where predictions are dear, only those at the largest gains.
+        baseline first, then, unless predictions are dear, those at the plan they gave.
         """
         fields = any(predictor.fields for predictor in self.predictors)
         if near is not None:
@@ -233,12 +245,13 @@ class Session:
         if not fields:
             return self._solve_held(target, options)
         started = time.monotonic()
-        dear = work_of(self.predictor) > _MOST_WORK
-        baseline = None if dear else self._baseline(requirement(target, self.predictors, self.weights))
-        rough = self._held_at(self.free.gains(self.free.upper) if baseline is None else baseline[0])
-        found = rough._solve_held(target, options, near=None if baseline is None else baseline[0])
-        if found.termination.outcome is not Outcome.INFEASIBLE and not dear:
-            found = self._held_at(found.gains)._solve_held(target, options, near=found.baseline_gains)
+        about = self._near_baseline(requirement(target, self.predictors, self.weights))
+        rough = self._held_at(self.free.gains(self.free.upper) if about is None else about)
+        found = rough._solve_held(target, options, near=about)
+        again = found.termination.outcome not in (Outcome.INFEASIBLE, Outcome.DEADLINE)
+        if again and not is_dear(self.predictor):
+            held = self._held_at(found.gains)
+            found = held._solve_held(target, options, near=found.baseline_gains, start=found.gains)
         seconds = time.monotonic() - started
         return replace(
             found,
@@ -263,10 +276,15 @@ class Session:
         ``start``."""
         started = time.monotonic()
         wanted = requirement(target, self.predictors, self.weights)
-        problem = self._problem(wanted, self.free)
-        exact = self._problem(wanted, self.free, exact=True) if self._averaged else problem
+        problem = self._problem(wanted, self.free, tolerance=options.tolerance)
+        exact = problem
+        if self._averaged:
+            exact = self._problem(wanted, self.free, tolerance=options.tolerance, exact=True)
+        by_layer = exact
+        if self.baseline is not self.free:
+            by_layer = self._problem(wanted, self.baseline, tolerance=options.tolerance, exact=True)
         options.progress("scaling the baseline", 0.0)
-        baseline = self._baseline(wanted, near)
+        baseline = self._baseline(by_layer, near)
         options.progress("optimising", 0.1)
         theta, met = self._start(problem, wanted, baseline, start, options)
         if not met and exact is not problem:
@@ -274,20 +292,25 @@ class Session:
             theta, met = self._start(problem, wanted, baseline, start, options)
         if not met:
             return self._unreachable(target, problem, theta, baseline, started)
+        # what the report takes is kept back
+        stop_at = None if options.stop_at is None else options.stop_at - problem.terms.seconds("values")
+        sample = sample_for(self.predictor)
+        if sample is not None:
+            theta = plan_on_drafts(problem, theta, sample, tolerance=options.tolerance, stop_at=stop_at)
         descend = minimise_many if self._by_gradients else minimise
         optimum = descend(
             problem,
             theta,
             tolerance=options.tolerance,
             max_iterations=options.max_iterations,
-            stop_at=options.stop_at,
+            stop_at=stop_at,
             progress=lambda i, residual: options.progress("optimising", 0.1 + 0.5 * min(1.0, i / 12)),
         )
         certificate, theta = optimum.certificate, optimum.theta
         outcome, message, discrete = Outcome(optimum.reason), _message(optimum), None
         if exact is not problem and self.levels is None:
             options.progress("fitting gains to the converters", 0.6)
-            cheap = work_of(self.predictor) <= _MOST_WORK
+            cheap = not is_dear(self.predictor)
             fitted = fitted_to_levels(exact, theta, certificate.duals, search=cheap, stop_at=options.stop_at)
             if fitted is None:
                 fitted = lowest_constraint(exact, theta)
@@ -357,25 +380,51 @@ class Session:
         columns = any(p.hardware.adc_bits for p in self.predictors)
         return frozenset(name for name, averaged in (("rows", rows), ("columns", columns)) if averaged)
 
-    def _problem(self, wanted: Requirement, free: FreeGains, *, exact: bool = False) -> Problem:
-        """The problem of a requirement; ``exact``: with rounding at the very gains, else averaged over some."""
+    def _problem(
+        self,
+        wanted: Requirement,
+        free: FreeGains,
+        *,
+        exact: bool = False,
+        tolerance: float = 0.0,
+        sample: Piece | None = None,
+    ) -> Problem:
+        """The problem of a requirement.
+
+        Args:
+            exact: with rounding at the very gains, else averaged over some.
+            tolerance: KKT residual that will be asked for.
+            sample: what to predict from; None = all.
+        """
         averaged = frozenset() if exact else self._averaged
         nominal, *corners = (replace(p, averaged=averaged) for p in self.predictors)
-        terms = Terms(nominal, free, objective=wanted.objective, constraints=wanted.constraints, corners=corners)
+        terms = Terms(
+            nominal, free, objective=wanted.objective, constraints=wanted.constraints, corners=corners, sample=sample
+        )
         return Problem(
-            terms=terms, minimise=wanted.minimise, lower=free.lower, upper=free.upper, accuracy=self._accuracy
+            terms=terms,
+            minimise=wanted.minimise,
+            lower=free.lower,
+            upper=free.upper,
+            accuracy=self._accuracy(tolerance),
         )
 
-    def _baseline(self, wanted: Requirement, near: Gains | None = None) -> tuple[Gains, Prediction] | None:
+    def _near_baseline(self, wanted: Requirement) -> Gains | None:
+        """About the baseline, by a sample where predictions are dear; None if it cannot meet the target."""
+        problem = self._problem(wanted, self.baseline, exact=True, sample=sample_for(self.predictor))
+        problem = replace(problem, accuracy=max(_NEAR, problem.accuracy))
+        theta = scale_onto(problem, problem.upper)
+        return None if theta is None else self.baseline.gains(theta)
+
+    def _baseline(self, problem: Problem, near: Gains | None = None) -> _Baseline | None:
         """One conductance range for every layer, scaled to the target; None if it cannot meet it."""
-        problem = self._problem(wanted, self.baseline, exact=True)
         known = None if near is None else self.baseline.theta_of(near)
         shift = None if known is None else float((known - problem.upper).max())
         theta = scale_onto(problem, problem.upper, first=shift)
         if theta is None:
             return None
         gains = self.baseline.gains(theta)
-        return gains, report(self.predictor, gains)
+        return _Baseline(theta=theta, gains=gains, prediction=report(self.predictor, gains))
 
     def _layers_plan(self, wanted: Requirement, options: Options) -> Gains | None:
         """A plan with one gain per layer, roughly, to start from; None if there is none or it is not needed.
@@ -395,20 +444,19 @@ class Session:
     @property
     def _by_gradients(self) -> bool:
         """Whether only gradients are affordable: many gains, or a prediction too dear for one derivative per term."""
-        return self.free.count > _MOST_GAINS or work_of(self.predictor) > _MOST_WORK
+        return self.free.count > _MOST_GAINS or is_dear(self.predictor)
 
-    @property
-    def _accuracy(self) -> float:
+    def _accuracy(self, tolerance: float) -> float:
         """How closely constraints are met: dear predictions are not spent on digits, rounded ones have fewer."""
         if self.predictor.inputs.element_size() < 8:
-            return _ROUNDED
-        return _COARSE if work_of(self.predictor) > _MOST_WORK else ON_CONSTRAINT
+            return max(_ROUNDED, _OF_TOLERANCE * tolerance)
+        return max(_COARSE, _OF_TOLERANCE * tolerance) if is_dear(self.predictor) else ON_CONSTRAINT
 
     def _start(
         self,
         problem: Problem,
         wanted: Requirement,
-        baseline: tuple[Gains, Prediction] | None,
+        baseline: _Baseline | None,
         given: Gains | None,
         options: Options,
     ) -> tuple[np.ndarray, bool]:
@@ -417,8 +465,10 @@ class Session:
         known = None if given is None else self.free.theta_of(given)
         if known is not None and (scaled := scale_onto(problem, known, first=0.0)) is not None:
             return scaled, True
-        near = [self._layers_plan(wanted, options), None if baseline is None else baseline[0]]
-        starts = [self.free.theta_of(gains) for gains in near if gains is not None]
+        layers = self._layers_plan(wanted, options)
+        starts = [] if layers is None else [self.free.theta_of(layers)]
+        if baseline is not None:
+            starts.append(baseline.theta if self.baseline is self.free else self.free.theta_of(baseline.gains))
         met = [start for start in starts if start is not None and problem.excess(start) <= problem.accuracy]
         if met:
             return min(met, key=problem.objective) if len(met) > 1 else met[0], True
@@ -433,7 +483,7 @@ class Session:
         target: Target,
         problem: Problem,
         best: np.ndarray,
-        baseline: tuple[Gains, Prediction] | None,
+        baseline: _Baseline | None,
         started: float,
     ) -> Plan:
         """The plan of a target that even the best θ misses."""
@@ -447,7 +497,7 @@ class Session:
         target: Target,
         problem: Problem,
         explained: Unreachable,
-        baseline: tuple[Gains, Prediction] | None,
+        baseline: _Baseline | None,
         started: float,
         discrete: DiscreteGap | None = None,
     ) -> Plan:
@@ -468,7 +518,7 @@ class Session:
         target: Target,
         theta: np.ndarray,
         problem: Problem,
-        baseline: tuple[Gains, Prediction] | None,
+        baseline: _Baseline | None,
         termination: Termination,
         certificate: Certificate | None,
         prices: ShadowPrices | None,
@@ -487,9 +537,9 @@ class Session:
             termination=termination,
             certificate=certificate,
             shadow_prices=prices,
-            baseline_gains=baseline[0] if baseline else None,
-            baseline_power=baseline[1].power if baseline else None,
-            baseline_mse=weighted_mse(baseline[1], self.weights) if baseline else None,
+            baseline_gains=baseline.gains if baseline else None,
+            baseline_power=baseline.prediction.power if baseline else None,
+            baseline_mse=weighted_mse(baseline.prediction, self.weights) if baseline else None,
             output_weights=None if self.weights is None else tuple(self.weights.tolist()),
             corners=tuple(
                 Corner(hardware=predictor.hardware, prediction=p)
