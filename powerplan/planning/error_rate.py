@@ -93,6 +93,10 @@ class ErrorRate:
         zero = torch.zeros_like(wrong)
         return torch.stack([torch.where(here.right, wrong, zero).mean(), torch.where(here.right, zero, wrong).mean()])
 
+    def residuals(self, predictor: Predictor, moments: Moments, part: slice) -> Tensor:
+        """None: what the bias does is not a square."""
+        return moments.mean.new_zeros(0)
+
     def of_part(self, part: slice) -> ErrorRate:
         """The rate for a part of the inputs."""
         by_input = {name: getattr(self, name)[part] for name in ("wanted", "rivals", "right", "points")}

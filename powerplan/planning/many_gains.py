@@ -5,11 +5,9 @@ log(constraint_r / bound_r),
 
     min g·δ + ½ δᵀBδ   s.t.   e_r + h_r·δ ≤ 0 for every r,   θ + δ within the limits,   |δ|∞ ≤ trust radius.
 
-B starts as the diagonal of the separable local model: power P_i ∝ exp(t_i θ_i) and error F_i ∝ exp(−2 θ_i) of a gain
-give B_ii = t_i |g_i| + 2 Σ_r λ_r |h_ri|. The coupling between gains is learnt from the change of the Lagrangian's
-gradient: limited-memory BFGS (Nocedal, Math. Comp. 35, 1980), which only ever applies B⁻¹ to vectors. For multipliers
-λ ≥ 0 the step is −B⁻¹(g + Hᵀλ), put into the box entry by entry; λ is found by Newton's method on the linearised
-constraints, over the entries inside the box a least-squares problem of R nonnegative unknowns.
+B and the coordinates in which δ is taken, θ or reciprocals of the gains, are :mod:`powerplan.planning.curvature`'s. For
+multipliers λ ≥ 0 the step is −B⁻¹(g + Hᵀλ), put into the box entry by entry; λ is found by Newton's method on the
+linearised constraints, over the entries inside the box a least-squares problem of R nonnegative unknowns.
 
 A step is taken if it lowers log objective + Σ_r μ_r max(e_r, 0), μ_r > λ_r; else the next one is shorter, and B knows
 the curvature that this one ran into. A prediction with its 1 + R gradients is all that a step costs.
@@ -18,21 +16,23 @@ the curvature that this one ran into. A prediction with its 1 + R gradients is a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import optimize
 
 from powerplan.allocation import OptimalityCertificate, certify
+from powerplan.planning.curvature import Coordinates, Curvature
 from powerplan.planning.problem import Problem, tightened
 from powerplan.planning.sequential import Optimum
 from powerplan.planning.terms import Sum
 
 _STEPS_PER_PROGRAM = 10
-#: pairs of steps and gradient changes remembered
-_MEMORY = 50
-#: KKT residual above which B is the fresh diagonal in every step: what was learnt far away would mislead
-_FAR = 0.1
+#: KKT residual above which B is made anew in every step, and that above which nothing is learnt beside a known bias:
+#: what was learnt far away would mislead
+_FAR, _VERY_FAR = 0.1, 0.3
+#: KKT residual at which a known bias is looked at once more; most rows of its Jacobian
+_NEAR, _MOST_ROWS = 0.01, 16
 _MOST_FAR_STEPS = 8
 _LARGEST_RADIUS, _SMALLEST_RADIUS = 1.0, 1e-10
 #: factor on the trust radius after a step that failed; failures in a row after which the memory is dropped and the
@@ -97,41 +97,6 @@ class _Point:
         return max(proof.kkt_residual, proof.complementarity, float(self.e.max()))
 
 
-@dataclass(kw_only=True, eq=False)
-class _Curvature:
-    """B⁻¹ by limited-memory BFGS around a diagonal (n,)."""
-
-    diagonal: np.ndarray
-    pairs: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
-
-    def learn(self, step: np.ndarray, change: np.ndarray) -> None:
-        """The Lagrangian's gradient changed by ``change`` over ``step``."""
-        self.pairs = [*self.pairs[1 - _MEMORY :], (step, change)]
-
-    def solve(self, vectors: np.ndarray, free: np.ndarray) -> np.ndarray:
-        """B⁻¹ applied to rows (k, n), restricted to the free gains; pairs without positive curvature there are left
-        out."""
-        used = []
-        for step, change in self.pairs:
-            s, y = step * free, change * free
-            curvature = float(s @ y)
-            if curvature > 1e-8 * float(np.sqrt((s * self.diagonal @ s) * (y / self.diagonal @ y))):
-                used.append((s, y, curvature))
-        q = vectors * free
-        passed = []
-        for s, y, curvature in reversed(used):
-            amount = q @ s / curvature
-            passed.append(amount)
-            q = q - np.outer(amount, y)
-        q = q / self.diagonal
-        if used:
-            _, y, curvature = used[-1]
-            q *= curvature / float(y / self.diagonal @ y)
-        for (s, y, curvature), amount in zip(used, reversed(passed), strict=True):
-            q = q + np.outer(amount - q @ y / curvature, s)
-        return np.asarray(q * free)
-
-
 def minimise_many(
     problem: Problem,
     start: np.ndarray,
@@ -148,7 +113,9 @@ def minimise_many(
     """
     most = _STEPS_PER_PROGRAM * max_iterations
     point = best = _Point.at(problem, start)
-    curvature = _Curvature(diagonal=_separable_curvature(problem, point))
+    bias = _Bias.at(problem, point)
+    coordinates = Coordinates(reference=problem.upper if bias.is_known else None)
+    curvature, looks = _curvature(problem, point, coordinates, bias), [_FAR, _NEAR]
     radius, iteration, failures, words = _LARGEST_RADIUS, 0, 0, "limited-memory quasi-Newton"
     for iteration in range(most + 1):
         if progress:
@@ -157,20 +124,28 @@ def minimise_many(
         late = problem.late(stop_at, "gradients", *_CLOSING)
         if settled or late or iteration == most or failures == _GIVE_UP:
             break
-        if point.certificate.kkt_residual > _FAR and iteration < _MOST_FAR_STEPS:
-            curvature.diagonal = _separable_curvature(problem, point)
-        step, duals = _step(problem, point, curvature, _LARGEST_RADIUS)
-        step = step * min(1.0, radius / max(float(np.abs(step).max()), _SMALLEST_RADIUS))
+        residual = point.certificate.kkt_residual
+        if iteration and not failures:
+            if bias.is_known and (residual > _FAR or residual < max(looks, default=0.0)):
+                bias, looks = _Bias.at(problem, point), [level for level in looks if level <= residual]
+                curvature = replace(_curvature(problem, point, coordinates, bias), pairs=curvature.pairs)
+            elif not bias.is_known and residual > _FAR and iteration < _MOST_FAR_STEPS:
+                curvature = replace(_curvature(problem, point, coordinates, bias), pairs=curvature.pairs)
+        step, duals = _step(problem, point, curvature, coordinates)
+        longest = float(np.abs(coordinates.logs(point.theta, step)).max())
+        step = coordinates.logs(point.theta, step * min(1.0, radius / max(longest, _SMALLEST_RADIUS)))
         moved = _Point.at(problem, np.clip(point.theta + step, problem.lower, problem.upper))
         # a step that fails still teaches the curvature it ran into
         accepted = _lowers(point, moved, duals)
-        prices = (moved if accepted else point).certificate.duals
-        curvature.learn(moved.theta - point.theta, moved.g - point.g + prices @ (moved.h - point.h))
+        if bias.is_known and residual > _VERY_FAR:
+            curvature.pairs.clear()
+        else:
+            curvature.learn(*_learnt(point, moved, (moved if accepted else point).certificate.duals, coordinates))
         if not accepted:
             radius = min(radius, float(np.abs(step).max())) * _SHRUNK
             failures += 1
             if failures % _MOST_FAILURES == 0:  # what was learnt misleads
-                curvature, radius = _Curvature(diagonal=_separable_curvature(problem, point)), _AFTER_FAILURES
+                curvature, radius = _curvature(problem, point, coordinates, bias), _AFTER_FAILURES
             continue
         failures = 0
         radius = min(_LARGEST_RADIUS, 2 * radius)
@@ -201,32 +176,90 @@ def _settled(point: _Point, tolerance: float, accuracy: float) -> bool:
     return met and max(proof.kkt_residual, proof.complementarity) <= tolerance
 
 
-def _separable_curvature(problem: Problem, point: _Point) -> np.ndarray:
-    """Diagonal of the Hessian of log objective + Σ λ log constraint if every gain had its own power and error."""
-    power, error = problem.terms.layout.power_exponents, _ERROR_EXPONENT
-    of_objective, of_constraints = (power, error) if problem.minimise == "power" else (error, power)
-    size = np.abs(of_objective * point.g) + np.abs(of_constraints * (point.certificate.duals @ np.abs(point.h)))
-    return np.asarray(np.maximum(size, max(_FLATTEST * float(size.max()), np.finfo(float).tiny)))
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Bias:
+    """The squared output biases in the Lagrangian at a point: with the weight 2 λ/F of each, Jacobian (k, n) of the
+    biases in θ, or of random combinations, and gradient (n,) of half their squares' sum. No rows if not known."""
+
+    rows: np.ndarray
+    gradient: np.ndarray
+
+    @classmethod
+    def at(cls, problem: Problem, point: _Point) -> _Bias:
+        totals = np.array([s.total for s in (point.objective, *point.constraints)])
+        weights = 2 * np.append(1.0, _prices(point)) / np.maximum(totals, np.finfo(float).tiny)
+        rows, gradient = problem.terms.residuals(point.theta, weights, _MOST_ROWS)
+        return cls(rows=rows, gradient=gradient)
+
+    @property
+    def is_known(self) -> bool:
+        return len(self.rows) > 0
 
 
-def _step(problem: Problem, point: _Point, curvature: _Curvature, radius: float) -> tuple[np.ndarray, np.ndarray]:
-    """The step (n,) within limits and trust radius, and the multipliers (R,) of the constraints."""
-    lower = np.maximum(problem.lower - point.theta, -radius)
-    upper = np.minimum(problem.upper - point.theta, radius)
-    pull = point.g + point.certificate.duals @ point.h
+def _prices(point: _Point) -> np.ndarray:
+    """The multipliers (R,); where none is positive, 1 for the worst constraint."""
+    duals = point.certificate.duals
+    return duals if duals.any() else (np.arange(len(duals)) == point.e.argmax()) * 1.0
+
+
+def _curvature(problem: Problem, point: _Point, coordinates: Coordinates, bias: _Bias) -> Curvature:
+    """The Hessian of log objective + Σ λ log constraint if every gain had its own power and error beside the bias.
+
+    Far from the optimum, where multipliers are uncertain, those are raised that leave the constraints' share of the
+    slopes below the objective's: at the optimum both are alike.
+    """
+    by_power = problem.minimise == "power"
+    curved = 1.0 if bias.is_known else 0.0  # x = −1/c adds the slope to the curvature in θ
+    power, error = problem.terms.layout.power_exponents + curved, _ERROR_EXPONENT - curved
+    prices = _prices(point) if bias.is_known else point.certificate.duals
+    objective, constraints = point.g, prices @ np.abs(point.h)
+    rows = bias.rows
+    if bias.is_known:
+        objective = objective if by_power else objective - bias.gradient
+        constraints = prices @ point.h - bias.gradient if by_power else constraints
+        objective, constraints = np.abs(objective), np.abs(constraints)
+        if point.certificate.kkt_residual > _FAR:
+            raised = max(1.0, float(objective.sum() / max(constraints.sum(), np.finfo(float).tiny)))
+            constraints = raised * constraints
+            rows = rows * np.sqrt(raised) if by_power else rows
+    of_objective, of_constraints = (power, error) if by_power else (error, power)
+    size = np.abs(of_objective * objective) + np.abs(of_constraints * constraints)
+    diagonal = np.maximum(size, max(_FLATTEST * float(size.max()), np.finfo(float).tiny))
+    scale = coordinates.per_log(point.theta)
+    return Curvature(diagonal=diagonal / scale**2, rows=rows / scale)
+
+
+def _learnt(
+    point: _Point, moved: _Point, prices: np.ndarray, coordinates: Coordinates
+) -> tuple[np.ndarray, np.ndarray]:
+    """A step in x and how it changed the Lagrangian's gradient in x."""
+    before, after = (coordinates.per_log(p.theta) for p in (point, moved))
+    change = (moved.g + prices @ moved.h) / after - (point.g + prices @ point.h) / before
+    return coordinates.steps(point.theta, moved.theta - point.theta), change
+
+
+def _step(
+    problem: Problem, point: _Point, curvature: Curvature, coordinates: Coordinates
+) -> tuple[np.ndarray, np.ndarray]:
+    """The step (n,) in x within limits and the largest trust radius, and the multipliers (R,) of the constraints."""
+    theta, scale = point.theta, coordinates.per_log(point.theta)
+    lower = coordinates.steps(theta, np.maximum(problem.lower - theta, -_LARGEST_RADIUS))
+    upper = coordinates.steps(theta, np.minimum(problem.upper - theta, _LARGEST_RADIUS))
+    g, h = point.g / scale, point.h / scale
+    pull = g + point.certificate.duals @ h
     free = ~((lower >= 0) & (pull > 0) | (upper <= 0) & (pull < 0))
     aim = point.e + 0.5 * problem.accuracy  # the middle of what counts as tight
-    newton, *pushes = curvature.solve(np.vstack([point.g, point.h]), free)
+    newton, *pushes = curvature.solve(np.vstack([g, h]), free)
     push, duals = np.array(pushes), point.certificate.duals
-    all_slopes = point.h @ push.T
+    all_slopes = h @ push.T
     for count in range(_MOST_ROUNDS):
         inner = -newton - duals @ push
         step = np.clip(inner, lower, upper)
         inside = free & (inner == step)
-        slopes = point.h[:, inside] @ push[:, inside].T
+        slopes = h[:, inside] @ push[:, inside].T
         if count >= _IN_FULL or (slopes.diagonal() < _FLAT * all_slopes.diagonal()).any():
             slopes = all_slopes  # steeper than the constraints are: the multipliers cannot overshoot
-        found = _multipliers(slopes, aim + point.h @ step + slopes @ duals)
+        found = _multipliers(slopes, aim + h @ step + slopes @ duals)
         change, duals = found - duals, found
         if np.abs(change).max() <= _SAME_DUAL * max(float(found.max()), 1e-3):
             break

@@ -28,6 +28,9 @@ class Measure(Protocol):
         The value for all inputs is the mean over the parts, weighted with their numbers of inputs.
         """
 
+    def residuals(self, predictor: Predictor, moments: Moments, part: slice) -> Tensor:
+        """(m,) numbers whose sum of squares is a part of the value in which all gains act together; may be empty."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Constraint:
@@ -77,6 +80,10 @@ class Power:
             parts.append(moments.converter_power)
         return torch.cat(parts)
 
+    def residuals(self, predictor: Predictor, moments: Moments, part: slice) -> Tensor:
+        """None: every layer has its own power."""
+        return moments.mean.new_zeros(0)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Error:
@@ -95,6 +102,12 @@ class Error:
         if predictor.method != "linearized":
             spread = [moments.variance]
         return torch.stack([self._mean(e) for e in (*spread, (moments.mean - predictor.ideal[part]) ** 2)])
+
+    def residuals(self, predictor: Predictor, moments: Moments, part: slice) -> Tensor:
+        """The output bias of every input and output."""
+        shift = moments.mean - predictor.ideal[part]
+        weights = shift.new_tensor(1 / shift.shape[1]) if self.weights is None else self.weights
+        return (shift * (weights / len(shift)).sqrt()).flatten()
 
     def _mean(self, squared: Tensor) -> Tensor:
         """Mean of (B, K) over inputs and, weighted, over outputs."""

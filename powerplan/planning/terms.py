@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from powerplan.moments.crossbar import CrossbarMoments
-from powerplan.moments.predictor import Predictor
+from powerplan.moments.predictor import Moments, Predictor
 from powerplan.planning.free_gains import FreeGains
 from powerplan.planning.measures import Constraint, Error, Measure, Power
 
@@ -114,6 +114,29 @@ class Terms:
         """(objective, *constraints) at θ (n,), each as one term with its gradient: 1 + R backward passes."""
         return self._remembered("gradients", theta, lambda point: self._differentiated(point, by_term=False))
 
+    def residuals(self, theta: np.ndarray, weights: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """Jacobian (k, n) at θ of the residuals of objective and constraints, and the gradient (n,) of half the sum of
+        their squares; each sum's squares are weighted with ``weights`` (1 + R,).
+
+        Of more than ``most`` residuals, as many random combinations. None where the gains move no residual, and where
+        a prediction is made in pieces or is dear.
+        """
+        predictor = self.predictors[0]
+        pieces = differentiable_pieces(predictor, self.sample)
+        if len(pieces) > 1 or is_dear(predictor):
+            return np.zeros((0, len(theta))), np.zeros(len(theta))
+        self.evaluations += 1
+        point = torch.tensor(theta, requires_grad=True)
+        found = self._measured(self._programmed(point), pieces[0], lambda measure: measure.residuals)
+        weighted = torch.cat([r * float(np.sqrt(w)) for r, w in zip(found, weights, strict=True)])
+        if not weighted.requires_grad or not len(weighted):
+            return np.zeros((0, len(theta))), np.zeros(len(theta))
+        gradient = _differentiated(0.5 * weighted.square().sum()[None], point).jacobian[0]
+        if len(weighted) > most:
+            signs = np.random.default_rng(0).choice([-1.0, 1.0], (most, len(weighted)))
+            weighted = torch.tensor(signs / np.sqrt(most)) @ weighted
+        return _differentiated(weighted, point).jacobian, gradient
+
     def forget(self) -> None:
         """Remember no values: what they depend on changed."""
         self._known.clear()
@@ -204,6 +227,15 @@ class Terms:
         return {corner: self.predictors[corner].program(conductance, voltage) for corner in used}
 
     def _terms(self, programmed: Programmed, piece: Piece) -> tuple[Tensor, ...]:
+        return self._measured(programmed, piece, lambda measure: measure.terms)
+
+    def _measured(
+        self,
+        programmed: Programmed,
+        piece: Piece,
+        what: Callable[[Measure], Callable[[Predictor, Moments, slice], Tensor]],
+    ) -> tuple[Tensor, ...]:
+        """Terms or residuals of objective and constraints."""
         measured: list[tuple[int, Measure]] = [(0, self.objective), *((c.corner, c.measure) for c in self.constraints)]
         predictors, moments = {}, {}
         for corner, crossbars in programmed.items():
@@ -211,7 +243,7 @@ class Terms:
             full = any(m.needs_covariance for at, m in measured if at == corner)
             moments[corner] = predictor.moments(crossbars, piece.part, full=full)
         return tuple(
-            measure.terms(predictors[corner], moments[corner], piece.part).double().cpu()
+            what(measure)(predictors[corner], moments[corner], piece.part).double().cpu()
             for corner, measure in measured
         )
 
