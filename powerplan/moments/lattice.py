@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from powerplan.gaussian import positive_std
+from powerplan.gaussian import positive_std, rectified
 from powerplan.hardware.converters import quantised, top_level
 from powerplan.hardware.full_scale import column_limits
 from powerplan.hardware.tiling import row_tiles
@@ -119,6 +119,9 @@ def converted_from(lattice: Lattice, mean: Tensor, variance: Tensor, limit: Tens
     nearest = place.round()
     width = ratio.clamp(min=_LEAST)
     reach = int(_REACH * float(torch.where(narrow, ratio, torch.zeros_like(ratio)).max())) + 1
+    any_mean, any_variance = lattice.mean, lattice.variance
+    if lattice.rectified:
+        any_mean, any_variance, *_ = rectified(lattice.mean, lattice.variance)
     below, density = torch.zeros_like(place), torch.zeros_like(place)
     first, square, shift, spread, product = (torch.zeros_like(place) for _ in range(5))
     for k in range(-reach, reach + 1):
@@ -127,15 +130,15 @@ def converted_from(lattice: Lattice, mean: Tensor, variance: Tensor, limit: Tens
         chance, below = above - below, above
         value = (nearest + k).clamp(-top, top) * step + lattice.offset
         value = value.clamp(min=0) if lattice.rectified else value
-        if lattice.step is None:  # any value between the edges, and E[z − mean] of these
+        if lattice.step is None:  # any value between the edges, and E[z − E r] of these
             rounded, falls = value, torch.exp(-0.5 * edge * edge) * (noise / _ROOT) if k < reach else density * 0
-            within, density = (lattice.mean - mean) * chance - (falls - density), falls
+            within, density = (lattice.mean - any_mean) * chance - (falls - density), falls
         else:
             rounded, within = quantised(value, limit, bits), (value - mean) * chance
             first, square = first + within, square + (value - mean) * within
         off = rounded - mean
         shift, spread, product = shift + chance * off, spread + chance * off * off, product + rounded * within
-    own = variance if lattice.step is None else square - first * first
+    own = any_variance if lattice.step is None else square - first * first
     product = product - first * (shift + mean)
     moving = own > _LEAST * step**2
     slope = torch.where(moving, product / torch.where(moving, own, torch.ones_like(own)), plain.slope)
