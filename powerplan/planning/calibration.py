@@ -44,11 +44,12 @@ def calibrated(
         plan: verified.
         solve: makes the plan for another bound, starting at a plan.
         check: verifies a plan with the draws of a round, 1 and on.
-        stop_at: ``time.monotonic()`` value after which no round begins.
+        stop_at: ``time.monotonic()`` value; no round begins that would end later, if it took as long as all before.
     """
     for number in range(1, MOST_ROUNDS + 1):
         bound = recalibrated(plan)
-        if bound is None or (stop_at is not None and time.monotonic() > stop_at):
+        spent = sum(plan.provenance["seconds"].values())
+        if bound is None or (stop_at is not None and time.monotonic() + spent > stop_at):
             break
         again = solve(bound, plan)
         infeasible = again.termination.outcome is Outcome.INFEASIBLE

@@ -161,7 +161,7 @@ def simulated_drop(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "count", "draws", "drops"),
-    [("digits", 200, 1000, (0.01, 0.015, 0.02, 0.03, 0.05)), ("mnist", 64, 600, (0.005, 0.01))],
+    [("digits", 128, 1000, (0.01, 0.02, 0.05)), ("mnist", 32, 500, (0.01,))],
 )
 def test_accuracy_plans_meet_their_target_and_cost_no_more_than_bisection_on_simulated_accuracy(
     example: Callable[[str], Example],
@@ -176,12 +176,14 @@ def test_accuracy_plans_meet_their_target_and_cost_no_more_than_bisection_on_sim
     rows = np.random.default_rng(0).choice(len(chosen.test_labels), count, replace=False)
     inputs, labels = chosen.test_inputs[rows], chosen.test_labels[rows]
     targets = [pp.MaxAccuracyDrop(drop, labels) for drop in drops]
-    plans = pp.frontier(chosen.network, hardware, inputs, targets=targets, verify_draws=draws, tolerance=1e-6)
+    plans = pp.frontier(chosen.network, hardware, inputs, targets=targets, verify_draws=draws, tolerance=1e-4)
     for plan, drop in zip(plans, drops, strict=True):
         assert plan.termination.outcome is pp.Outcome.OPTIMAL
         assert simulated_drop(chosen, hardware, plan, inputs, labels, draws) < drop + 0.003
     nmses = np.geomspace(0.6 * plans[0].nmse, 1.6 * plans[-1].nmse, 4)
-    family = pp.frontier(chosen.network, hardware, inputs, targets=[pp.MaxNMSE(float(n)) for n in nmses])
+    family = pp.frontier(
+        chosen.network, hardware, inputs, targets=[pp.MaxNMSE(float(n)) for n in nmses], tolerance=1e-4
+    )
     simulated = [simulated_drop(chosen, hardware, p, inputs, labels, draws) for p in family]
     for plan, drop in zip(plans, drops, strict=True):
         least = np.exp(np.interp(drop, np.maximum.accumulate(simulated), [np.log(p.power) for p in family]))
