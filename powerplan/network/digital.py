@@ -188,6 +188,13 @@ def _(op: ops.LayerNorm, x: Tensor) -> Tensor:
 
 
 @digital.register
+def _(op: ops.RMSNorm, x: Tensor) -> Tensor:
+    weight, bias = (None if a is None else constant(a, x) for a in (op.weight, op.bias))
+    found = F.rms_norm(x, x.shape[-op.axes :], weight, op.epsilon)
+    return found if bias is None else found + bias
+
+
+@digital.register
 def _(op: ops.GroupNorm, x: Tensor) -> Tensor:
     weight, bias = (None if a is None else constant(a, x) for a in (op.weight, op.bias))
     return F.group_norm(x, op.groups, weight, bias, op.epsilon)

@@ -108,6 +108,8 @@ CASES = {
     "global_max": Case(ops.AdaptiveMaxPool(size=(1,)), ((2, 7),), bias=0.04, spread=0.1),
     "layer_norm": Case(ops.LayerNorm(weight=normal(12), bias=normal(12)), ((3, 12),), std=0.05, bias=0.05, spread=0.02),
     "layer_norm_axes": Case(ops.LayerNorm(axes=2), ((2, 3, 4),), std=0.05, bias=0.05, spread=0.02),
+    "rms_norm": Case(ops.RMSNorm(weight=normal(12), bias=normal(12)), ((3, 12),), std=0.05, bias=0.05, spread=0.02),
+    "rms_norm_axes": Case(ops.RMSNorm(axes=2), ((2, 3, 4),), std=0.05, bias=0.05, spread=0.02),
     "group_norm": Case(
         ops.GroupNorm(groups=2, weight=normal(4), bias=normal(4)), ((4, 3, 2),), std=0.05, bias=0.05, spread=0.02
     ),
@@ -343,7 +345,13 @@ def test_a_constant() -> None:
 
 
 @pytest.mark.parametrize(
-    ("op", "shape"), [(ops.Softmax(), (2, 5)), (ops.LayerNorm(epsilon=1e-3), (3, 4)), (ops.Softmax(), (4, 40))]
+    ("op", "shape"),
+    [
+        (ops.Softmax(), (2, 5)),
+        (ops.LayerNorm(epsilon=1e-3), (3, 4)),
+        (ops.RMSNorm(epsilon=1e-3), (3, 4)),
+        (ops.Softmax(), (4, 40)),
+    ],
 )
 def test_an_operation_without_a_rule(op: ops.Op, shape: tuple[int, ...]) -> None:
     """Automatic differentiation gives what the closed Jacobians give; variances exactly, or within 40 % if random."""

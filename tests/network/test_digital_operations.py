@@ -41,6 +41,14 @@ def group_norm() -> tuple[ops.Op, nn.Module]:
     return ops.GroupNorm(groups=2, weight=weight, bias=bias), module
 
 
+def rms_norm() -> tuple[ops.Op, nn.Module]:
+    module = nn.RMSNorm((3, 4), eps=1e-3).double()
+    weight = RNG.normal(size=(3, 4))
+    with torch.no_grad():
+        module.weight.copy_(torch.tensor(weight))
+    return ops.RMSNorm(axes=2, weight=weight, epsilon=1e-3), module
+
+
 PAIRS = {
     "relu6": (ops.Activation(kind="hard_tanh", parameters={"low": 0.0, "high": 6.0}), nn.ReLU6(), (3,)),
     "hard_swish": (ops.Activation(kind="hard_swish"), nn.Hardswish(), (3,)),
@@ -73,6 +81,7 @@ PAIRS = {
     "log_softmax": (ops.Softmax(axis=-1, logarithm=True), nn.LogSoftmax(dim=-1), (4, 3)),
     "layer_norm": (*layer_norm(), (2, 3, 4)),
     "group_norm": (*group_norm(), (4, 3)),
+    "rms_norm": (*rms_norm(), (2, 3, 4)),
     "pad": (ops.Pad(padding=((1, 2), (0, 1)), mode="reflect"), nn.ReflectionPad2d((0, 1, 1, 2)), (2, 4, 3)),
     "pad_constant": (ops.Pad(padding=((1, 2), (0, 1)), value=2.5), nn.ConstantPad2d((0, 1, 1, 2), 2.5), (2, 4, 3)),
     "flatten": (ops.Flatten(), nn.Flatten(), (2, 4, 3)),

@@ -230,6 +230,20 @@ def test_split_parts_and_products_of_values() -> None:
     assert network.layer_names == ("first",)
 
 
+def test_a_view_by_strides() -> None:
+    """torch's exporter writes one as a gather of all entries of the flat value, in their order (ConvNeXt)."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], "first"),
+        helper.make_node("Reshape", ["h", "flat"], ["r"], "flatten"),
+        helper.make_node("Gather", ["r", "places"], ["y"], "view", axis=0),
+    ]
+    constants = {"w": W, "flat": np.array([-1]), "places": np.arange(12).reshape(1, 6, 2)}
+    assert compare(graph(nodes, (2, 6), **constants), (2, 6), batch=1).output_shape == (6, 2)
+    constants["places"] = constants["places"][:, ::-1]
+    with pytest.raises(pp.UnsupportedOperation, match="batch"):
+        pp.from_onnx(graph(nodes, (2, 6), **constants), input_shape=(2, 6))
+
+
 def test_embedding_of_indices() -> None:
     nodes = [
         helper.make_node("Gather", ["table", "x"], ["e"], "embed"),

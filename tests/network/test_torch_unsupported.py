@@ -53,8 +53,8 @@ class Branching(nn.Module):
 CALLS: list[tuple[tuple[int, ...], Callable[[torch.Tensor], Any]]] = [
     ((3, 4), lambda x: torch.cumsum(x, 1)),
     ((3, 4), lambda x: x.max(dim=1)[0] + x.max(dim=2).values.sum(1, keepdim=True)),
-    ((3, 4), lambda x: F.normalize(x, dim=-1) + x.exp()),
-    ((3, 4), lambda x: torch.einsum("bij,bkj->bik", x, x.relu())),
+    ((3, 4), lambda x: F.normalize(x, p=1, dim=-1) + x.exp()),
+    ((3, 4), lambda x: torch.einsum("bij,bkj,bkj->bik", x, x.relu(), x)),
     ((3, 4), lambda x: torch.where(torch.tensor([True, False, True, True]), x, 2 * x)),
     ((3, 4), lambda x: 1 / (1 + x * x)),
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from powerplan.checks import Checker
 from powerplan.errors import InvalidInput, UnsupportedOperation
@@ -50,6 +51,8 @@ class Reader:
         model: checked.
         input_shape: without the batch axis.
     """
+
+    dtype = torch.float32
 
     def __init__(self, model: Model, input_shape: Shape) -> None:
         self._model = model

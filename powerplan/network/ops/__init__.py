@@ -4,7 +4,7 @@ from powerplan.network.ops.base import MOST_ELEMENTS, Op, Shape, build_op, opera
 from powerplan.network.ops.crossbar import Conv, ConvTranspose, CrossbarOp, Linear
 from powerplan.network.ops.digital_layer import DigitalLayer
 from powerplan.network.ops.elementwise import ACTIVATIONS, Activation, Add, MatMul, Multiply, Scale
-from powerplan.network.ops.normalising import GroupNorm, LayerNorm, Softmax
+from powerplan.network.ops.normalising import GroupNorm, LayerNorm, RMSNorm, Softmax
 from powerplan.network.ops.pooling import AdaptiveAveragePool, AdaptiveMaxPool, AveragePool, MaxPool, Mean
 from powerplan.network.ops.shaping import (
     Concat,
@@ -44,6 +44,7 @@ __all__ = [
     "Op",
     "Pad",
     "Permute",
+    "RMSNorm",
     "Reshape",
     "Scale",
     "Shape",

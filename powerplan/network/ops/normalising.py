@@ -1,4 +1,4 @@
-"""Digital operations that normalise over several entries: layer and group norms, softmax."""
+"""Digital operations that normalise over several entries: layer, RMS and group norms, softmax."""
 
 from __future__ import annotations
 
@@ -28,9 +28,34 @@ class _Norm(Op):
         return {k: a for k, a in (("weight", self.weight), ("bias", self.bias)) if a is not None}
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _LastAxesNorm(_Norm):
+    axes: int = 1
+    weight: np.ndarray | None = None
+    bias: np.ndarray | None = None
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        check = Checker(f"{self.type}.")
+        object.__setattr__(self, "axes", check_whole(check, "axes", self.axes, at_least=1, at_most=16))
+        self._take(check, None)
+
+    def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
+        (shape,) = inputs
+        if self.axes > len(shape):
+            raise fail_shape(f"{self.type}.axes", self.axes, f"at most the axes of its input {shape}")
+        for field, array in (("weight", self.weight), ("bias", self.bias)):
+            if array is not None and tuple(array.shape) != shape[-self.axes :]:
+                raise fail_shape(f"{self.type}.{field}", array.shape, f"shape {shape[-self.axes :]}")
+        return shape
+
+    def attributes(self) -> dict[str, Any]:
+        return {"axes": self.axes, "epsilon": self.epsilon}
+
+
 @register
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LayerNorm(_Norm):
+class LayerNorm(_LastAxesNorm):
     """(x − mean) / √(variance + ε) over the last axes, times weight plus bias.
 
     Attributes:
@@ -41,27 +66,19 @@ class LayerNorm(_Norm):
 
     type: ClassVar[str] = "layer_norm"
 
-    axes: int = 1
-    weight: np.ndarray | None = None
-    bias: np.ndarray | None = None
-    epsilon: float = 1e-5
 
-    def __post_init__(self) -> None:
-        check = Checker("layer_norm.")
-        object.__setattr__(self, "axes", check_whole(check, "axes", self.axes, at_least=1, at_most=16))
-        self._take(check, None)
+@register
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RMSNorm(_LastAxesNorm):
+    """x / √(mean x² + ε) over the last axes, times weight plus bias.
 
-    def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
-        (shape,) = inputs
-        if self.axes > len(shape):
-            raise fail_shape("layer_norm.axes", self.axes, f"at most the axes of its input {shape}")
-        for field, array in (("weight", self.weight), ("bias", self.bias)):
-            if array is not None and tuple(array.shape) != shape[-self.axes :]:
-                raise fail_shape(f"layer_norm.{field}", array.shape, f"shape {shape[-self.axes :]}")
-        return shape
+    Attributes:
+        axes: number of last axes it normalises over, >= 1.
+        weight, bias: of the shape of these axes; None = 1 and 0.
+        epsilon: ε >= 0.
+    """
 
-    def attributes(self) -> dict[str, Any]:
-        return {"axes": self.axes, "epsilon": self.epsilon}
+    type: ClassVar[str] = "rms_norm"
 
 
 @register

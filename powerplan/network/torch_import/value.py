@@ -29,6 +29,7 @@ class Builder(Protocol):
 
     nodes: dict[str, Node]
     shapes: dict[str, Shape]
+    dtype: torch.dtype
 
     def add(self, op: Op, sources: tuple[str, ...], name: str) -> str:
         """A new node that applies an operation to others; its name. ``name`` is added to that of the caller."""

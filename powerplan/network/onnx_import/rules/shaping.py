@@ -109,6 +109,8 @@ def gather(call: Call, x: Any, index: Any) -> Value:
             raise Refused("an index that depends on the network's input looks up rows of a table")
         return normalising.embedding(index, table)
     source, taken = value(x), np.asarray(index)
+    if source.merged and len(source.shape) == 1 and np.array_equal(taken.reshape(-1), np.arange(source.shape[0])):
+        return torch_rules.reshape(source, *taken.shape)  # a view by strides, as exporters of torch write it
     size = source.shape[source.axis(axis)]
     rows = [int(i) + size if i < 0 else int(i) for i in taken.reshape(-1)]
     if taken.ndim == 0:

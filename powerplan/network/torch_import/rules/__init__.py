@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from powerplan.network.torch_import.rules import arrays, attention, elementwise, normalising, pooling, shaping
+from powerplan.network.torch_import.rules import arrays, attention, einsum, elementwise, normalising, pooling, shaping
 
 RULES: dict[str, Any] = {
     **elementwise.RULES,
     **arrays.RULES,
+    **einsum.RULES,
     **shaping.RULES,
     **pooling.RULES,
     **normalising.RULES,
@@ -26,7 +27,7 @@ MODULES = """
 AdaptiveAvgPoolNd AdaptiveMaxPoolNd AlphaDropout AvgPoolNd BatchNormNd CELU ChannelShuffle CircularPadNd ConstantPadNd
 ConvNd ConvTransposeNd Dropout DropoutNd ELU Embedding FeatureAlphaDropout Flatten GELU GLU GroupNorm Hardsigmoid
 Hardswish Hardtanh Identity InstanceNormNd LayerNorm LeakyReLU Linear LogSoftmax MaxPoolNd Mish MultiheadAttention PReLU
-PixelShuffle ReLU ReLU6 ReflectionPadNd ReplicationPadNd SELU Sequential SiLU Sigmoid Softmax Softmax2d Softplus
+PixelShuffle RMSNorm ReLU ReLU6 ReflectionPadNd ReplicationPadNd SELU Sequential SiLU Sigmoid Softmax Softmax2d Softplus
 Softsign Tanh TransformerDecoderLayer TransformerEncoder TransformerEncoderLayer Unflatten Upsample ZeroPadNd
 """.split()  # noqa: SIM905
 

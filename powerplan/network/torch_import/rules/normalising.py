@@ -6,9 +6,14 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 
-from powerplan.network.ops import Embedding, GroupNorm, LayerNorm, Scale, Softmax
+from powerplan.network.ops import Embedding, GroupNorm, LayerNorm, RMSNorm, Scale, Softmax
+from powerplan.network.torch_import.rules.shaping import movedim
 from powerplan.network.torch_import.value import Refused, Value, array, value
+
+#: largest guard against a norm of zero
+_SMALL_NORM = 1e-6
 
 
 def batch_norm(
@@ -49,12 +54,36 @@ def instance_norm(
 def layer_norm(
     input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, *unused: Any
 ) -> Value:
+    x, axes = _last_axes(input, normalized_shape)
+    return x.apply(LayerNorm(axes=axes, weight=_optional(weight), bias=_optional(bias), epsilon=eps))
+
+
+def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Value:
+    x, axes = _last_axes(input, normalized_shape)
+    epsilon = torch.finfo(x.builder.dtype).eps if eps is None else eps
+    return x.apply(RMSNorm(axes=axes, weight=_optional(weight), epsilon=epsilon))
+
+
+def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Any = None) -> Value:
+    """x / ‖x‖ = x / √(mean x²) / √n along an axis."""
+    if p != 2 or not isinstance(dim, int) or out is not None:
+        raise Refused("only the Euclidean norm along one axis is known")
+    if not 0 <= eps <= _SMALL_NORM:
+        raise Refused(f"eps={eps} is no guard against zeros: it changes the norm")
+    x = value(input)
+    axis = x.axis(dim)
+    size = x.shape[axis]
+    norm = RMSNorm(weight=np.full(size, size**-0.5), epsilon=eps * eps / size)
+    return x.apply(norm) if axis == len(x.shape) - 1 else movedim(movedim(x, dim, -1).apply(norm), -1, dim)
+
+
+def _last_axes(input: Any, normalized_shape: Any) -> tuple[Value, int]:
     x, axes = value(input), len(tuple(normalized_shape))
     if x.batch >= len(x.torch_shape) - axes:
         raise Refused("it works along the batch axis")
     if math.prod(x.torch_shape[-axes:]) != math.prod(normalized_shape):
         raise Refused(f"normalized_shape={tuple(normalized_shape)} does not fit a tensor of shape {x.torch_shape}")
-    return x.apply(LayerNorm(axes=axes, weight=_optional(weight), bias=_optional(bias), epsilon=eps))
+    return x, axes
 
 
 def group_norm(
@@ -102,6 +131,8 @@ RULES: dict[str, Any] = {
     "instance_norm": instance_norm,
     "layer_norm": layer_norm,
     "group_norm": group_norm,
+    "rms_norm": rms_norm,
+    "normalize": normalize,
     "softmax": softmax,
     "log_softmax": log_softmax,
     "embedding": embedding,
