@@ -1,4 +1,4 @@
-"""Moment rules of layer and group norms: the Jacobian at the mean, with the expected variance in the denominator.
+"""Moment rules of layer, group and RMS norms: the Jacobian at the mean, with the expected variance in the denominator.
 
 With ŷ = (x − m)/√D over n entries:
 
@@ -6,6 +6,8 @@ With ŷ = (x − m)/√D over n entries:
 
 Noise of variance v adds (1 − 1/n) Σ v/n to the expected variance in the denominator D. This matters (it shrinks
 outputs and slopes) and is all that is left of second order in wide layers.
+
+An RMS norm takes no mean off: m = 0, no 1/n in J, Σ v/n is added to D, and 1 + ŷ_i ŷ_j is ŷ_i ŷ_j.
 """
 
 from __future__ import annotations
@@ -17,18 +19,19 @@ from torch import Tensor
 
 from powerplan.moments.rules.linearized import Linearized, linearize
 from powerplan.network.digital import constant
-from powerplan.network.ops import GroupNorm, LayerNorm
+from powerplan.network.ops import GroupNorm, LayerNorm, RMSNorm
 
 
-@linearize.register
-def _(op: LayerNorm, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linearized:
+@linearize.register(LayerNorm)
+@linearize.register(RMSNorm)
+def _(op: LayerNorm | RMSNorm, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linearized:
     (mean,), (variance,) = means, variances
     inner = mean.shape[-op.axes :]
     scale, shift = (
         mean.new_full(inner, default) if array is None else constant(array, mean)
         for array, default in ((op.weight, 1.0), (op.bias, 0.0))
     )
-    return _norm(mean, variance, scale, shift, op.epsilon, lambda x: x.flatten(-op.axes))
+    return _norm(mean, variance, scale, shift, op.epsilon, lambda x: x.flatten(-op.axes), centred=isinstance(op, LayerNorm))
 
 
 @linearize.register
@@ -44,7 +47,7 @@ def _(op: GroupNorm, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Li
     def rows(x: Tensor) -> Tensor:
         return x.reshape(*x.shape[:axis], op.groups, -1)
 
-    return _norm(mean, variance, scale, shift, op.epsilon, rows)
+    return _norm(mean, variance, scale, shift, op.epsilon, rows, centred=True)
 
 
 def _norm(
@@ -54,21 +57,28 @@ def _norm(
     shift: Tensor,
     epsilon: float,
     rows: Callable[[Tensor], Tensor],
+    *,
+    centred: bool,
 ) -> Linearized:
-    """A norm over the last axis of ``rows(x)``; ``scale`` and ``shift`` broadcast to the value (*shape)."""
+    """A norm over the last axis of ``rows(x)``; ``scale`` and ``shift`` broadcast to the value (*shape).
+
+    ``centred`` says that the mean is taken off.
+    """
     x, v = rows(mean), rows(variance)
     n = x.shape[-1]
-    centred = x - x.mean(-1, keepdim=True)
-    held = (centred * centred).mean(-1, keepdim=True) + (1 - 1 / n) * v.mean(-1, keepdim=True) + epsilon
+    one = 1.0 if centred else 0.0
+    x = x - one * x.mean(-1, keepdim=True)
+    held = (x * x).mean(-1, keepdim=True) + (1 - one / n) * v.mean(-1, keepdim=True) + epsilon
     inverse = torch.where(held > 0, held, torch.ones_like(held)).rsqrt()
-    unit = centred * inverse
+    unit = x * inverse
     sums = [(unit**k * v).sum(-1, keepdim=True) for k in range(3)]
-    spread = v * (1 - 2 * (1 + unit * unit) / n) + (sums[0] + 2 * unit * sums[1] + unit * unit * sums[2]) / n**2
+    together = one * (sums[0] + 2 * unit * sums[1]) + unit * unit * sums[2]
+    spread = v * (1 - 2 * (one + unit * unit) / n) + together / n**2
     spread = (spread * inverse * inverse).clamp(min=0)
 
     def jacobian(x: Tensor) -> Tensor:  # symmetric; x (B, K, *shape)
         wide, y = rows(x), unit.unsqueeze(1)
-        wide = wide - wide.mean(-1, keepdim=True) - y * (y * wide).mean(-1, keepdim=True)
+        wide = wide - one * wide.mean(-1, keepdim=True) - y * (y * wide).mean(-1, keepdim=True)
         return (wide * inverse.unsqueeze(1)).reshape(wide.shape[0], *x.shape[1:])
 
     return Linearized(
