@@ -29,8 +29,22 @@ def check_corners(corners: object) -> tuple[Hardware, ...]:
 
 
 def limiting(hardwares: Sequence[Hardware]) -> Hardware:
-    """The nominal (first) hardware with limits on the gains that hold in every corner."""
+    """The nominal (first) hardware with limits on the gains that hold in every corner.
+
+    Raises:
+        InvalidInput: corners in which the same gains would store other conductances.
+    """
     nominal = hardwares[0]
+    for i, corner in enumerate(hardwares[1:]):
+        for field in ("weight_mapping", "bias_mapping"):
+            value, same = getattr(corner, field), getattr(nominal, field)
+            if value != same:
+                raise InvalidInput.of(
+                    f"corners[{i}].{field}",
+                    value,
+                    f"{same!r}, that of the nominal hardware: one set of gains is one set of conductances",
+                    "Plan for each mapping by itself.",
+                )
     span = min(h.conductance_max - h.conductance_min for h in hardwares)
     changes = {}
     if span < nominal.conductance_max - nominal.conductance_min:

@@ -21,8 +21,8 @@ every plane: a plane found above the predictor is lowered to it, the largest suc
 (first pass) or terms (second pass) are convex, and otherwise if they are nowhere further from it than at the visited
 points.
 
-Where more gains than terms have steps (columns), a Lagrangian rounding of the continuous optimum stands alone, bounded
-by that optimum.
+Where more gains than terms have steps (columns), planes cannot tell the gains of a term apart: up to a dozen gains the
+first pass is made alone; beyond, a Lagrangian rounding of the continuous optimum stands alone, bounded by that optimum.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from powerplan.planning.terms import Sum
 TIE = 5e-6
 #: choices up to which the best is found, and the relative gap accepted beyond
 MOST_EXACT, ACCEPTED = 100_000, 1e-3
-#: most gains with steps for which branch and bound is tried
-MOST_SEARCHED = 200
+#: most gains with steps for which branch and bound is tried, and up to which it is tried however few the terms
+MOST_SEARCHED, FEW_SEARCHED = 200, 12
 #: nodes of branch and bound in the first and in the second pass; then the best choice so far and its gap are the answer
 _FIRST_NODES, _MOST_NODES = 1000, 10_000
 #: steps on either side of the continuous optimum at which planes are laid first
@@ -147,7 +147,8 @@ def search(problem: StepSearch, relaxed: Point, duals: np.ndarray, bound: float)
     """
     rounded = round_to_steps(problem, relaxed, duals)
     terms = len(relaxed.cost.terms) + sum(len(c.terms) for c in relaxed.constraints)
-    if len(problem.stepped) > min(terms, MOST_SEARCHED):
+    by_term = len(problem.stepped) <= min(terms, MOST_SEARCHED)
+    if not by_term and len(problem.stepped) > FEW_SEARCHED:
         return Found(
             best=rounded,
             bound=bound,
@@ -158,7 +159,7 @@ def search(problem: StepSearch, relaxed: Point, duals: np.ndarray, bound: float)
             late=problem.late,
         )
     first = _Approximation(problem, relaxed, bound, by_term=False, most_nodes=_FIRST_NODES).run(rounded)
-    if first.best is None or first.late or first.best.objective <= first.bound * (1 + ACCEPTED):
+    if not by_term or first.best is None or first.late or first.best.objective <= first.bound * (1 + ACCEPTED):
         return first
     second = _Approximation(problem, relaxed, bound, by_term=True, most_nodes=_MOST_NODES).run(first.best)
     assert second.best is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,24 +31,15 @@ def batch(network: pp.Network) -> np.ndarray:
 
 
 def brute_force(
-    network: pp.Network, hardware: pp.Hardware, target: pp.planning.Target, steps: pp.Steps
+    network: pp.Network, hardware: pp.Hardware, x: np.ndarray, target: pp.planning.Target, **options: Any
 ) -> float | None:
     """The least objective over every choice of steps, each on the full predictor; None if none is feasible."""
-    session = Session.of(
-        network,
-        hardware,
-        batch(network),
-        granularity="layer",
-        optimize=("conductance",),
-        conductance=None,
-        voltage=None,
-        method="linearized",
-    )
-    wanted = requirement(target, session.predictors, None)
-    problem = session._problem(wanted, session.free)
+    settings = {"granularity": "layer", "optimize": ("conductance",), **options}
+    session = Session.of(network, hardware, x, conductance=None, voltage=None, method="linearized", **settings)
+    problem = session._problem(requirement(target, session.predictors, None), session.free)
     best = None
-    lists = [np.log(steps.of(float(np.exp(high)))) for high in session.free.upper]
-    for choice in itertools.product(*lists):
+    assert session.levels is not None
+    for choice in itertools.product(*(steps for steps in session.levels if steps is not None)):
         objective, *constraints = problem.terms.values(np.array(choice))
         if problem.excesses_of(constraints).max() <= 0 and (best is None or objective.total < best):
             best = objective.total
@@ -87,7 +79,7 @@ def test_equals_brute_force(widths: tuple[int, ...], activation: str, device: st
     elif kind == "max_output_mse":
         target = pp.planning.MaxOutputMSE(6 * lowest)
     plan = pp.plan(network, hardware, x, target, conductance_steps=listed)
-    best = brute_force(network, hardware, target, listed)
+    best = brute_force(network, hardware, x, target, conductance_steps=listed)
     if best is None:
         assert plan.termination.outcome is pp.Outcome.INFEASIBLE
         return
@@ -99,6 +91,59 @@ def test_equals_brute_force(widths: tuple[int, ...], activation: str, device: st
     assert plan.discrete.continuous <= plan.discrete.bound * (1 + 1e-5) <= best * (1 + 2e-5)
     for gain, high in zip(plan.gains.conductance, largest(network, hardware), strict=True):
         assert np.isclose(listed.of(high), gain, rtol=1e-12).any()
+
+
+def random_case(seed: int) -> tuple[pp.Network, pp.Hardware, np.ndarray, pp.planning.Target, dict[str, Any]]:
+    """Two to six gains of two or three steps, of layers or columns, of conductance and voltage; any target; corners."""
+    rng = np.random.default_rng(seed)
+    granularity, optimize, widths = (
+        ("layer", ("conductance",), (3, 4, 3)),
+        ("layer", ("conductance", "voltage"), (3, 4, 2)),
+        ("column", ("conductance",), (3, 2, 2)),
+        ("layer", ("voltage",), (2, 3, 3, 2)),
+        ("column", ("conductance", "voltage"), (3, 2)),
+        ("column", ("conductance",), (3, 6)),
+    )[seed % 6]
+    network = small_network(seed, widths, str(rng.choice(["relu", "tanh", "gelu"])))
+    x = rng.uniform(-0.5, 1, (4, widths[0]))
+    hardware = pp.Hardware(
+        programming_noise_std=rng.choice([3e-7, 1e-6, 3e-6]),
+        programming_noise_proportional=rng.choice([0.0, 0.05]),
+        read_noise_std=rng.choice([5e-8, 2e-7]),
+        clip_conductance=bool(rng.integers(2)),
+        feedback_resistance=rng.choice([None, 1e4]),
+    )
+    corners = [hardware.replace(read_noise_std=2e-7, programming_noise_std=1e-6)][: rng.integers(2)]
+    options: dict[str, Any] = {"granularity": granularity, "optimize": optimize, "corners": corners}
+    for kind in optimize:
+        options[f"{kind}_steps"] = pp.Steps(values=rng.uniform(0.1, 1, 2 if widths == (3, 6) else 3), relative=True)
+    at_most = pp.predict(network, hardware, pp.Gains.uniform(network, hardware, inputs=x), x)
+    factor = float(np.exp(rng.uniform(0, 3)))
+    target: pp.planning.Target = (
+        pp.MaxMSE(factor * at_most.mse),
+        pp.MaxNMSE(factor * at_most.nmse),
+        pp.MaxPower(at_most.power / factor),
+        pp.planning.MaxOutputMSE(2 * factor * at_most.mse),
+        pp.planning.MaxFlipRate(0.02 * factor),
+    )[rng.integers(5)]
+    return network, hardware, x, target, options
+
+
+@pytest.mark.parametrize("seed", range(18))
+def test_random_small_cases_equal_brute_force(seed: int) -> None:
+    """Feasible always, equal to the best of all choices, no bound above it, no gap below the truth, else infeasible."""
+    network, hardware, x, target, options = random_case(seed)
+    plan = pp.plan(network, hardware, x, target, max_iterations=12, **options)
+    best = brute_force(network, hardware, x, target, **options)
+    if best is None:
+        assert plan.termination.outcome is pp.Outcome.INFEASIBLE
+        return
+    assert plan.termination.outcome in (pp.Outcome.OPTIMAL, pp.Outcome.WITHIN_GAP)
+    assert plan.reached <= target.value * (1 + 1e-12)
+    assert plan.discrete is not None
+    assert plan.discrete.bound <= best * (1 + 1e-9)
+    assert objective(plan) <= best * (1 + 1e-5)
+    assert objective(plan) / best - 1 <= plan.discrete.gap + 1e-12
 
 
 def largest(network: pp.Network, hardware: pp.Hardware) -> list[float]:
