@@ -192,20 +192,23 @@ class _Fields:
                 variance = variance * self.factors[node.name]
         else:
             residual = self._output(node, means, errors) - mean.unsqueeze(1) - error
-            error = error + residual
+            square = (error + residual).square().mean(1)
+            error = centred(error + residual)
+            factor = ratio(error.square().mean(1), variance)
             moved = torch.zeros_like(mean)
-            square = error.square().mean(1)
             if self._fields > 1:
                 found, apart = residual.mean(1), centred(residual)
                 moved = shift_of(found, apart.square().mean(1) / self._fields, stds(variance), mean)
                 square = square - moved * moved + 2 * mean * (found - moved)  # E[y²] less the mean's square
                 if keep:
                     self.kept[node.name] = apart[:, :keep]
-            self.factors[node.name] = ratio(square, variance).clamp(min=0)
+                # means far beyond the variance leave rounding there
+                factor = ratio(square, variance).clamp(factor / 2, 2 * factor)
+            self.factors[node.name] = factor
             variance = variance * self.factors[node.name]
             if self._fields > 1:
                 self.shifts[node.name] = in_stds(moved, variance)
-            mean, error = mean + moved, centred(error)
+            mean = mean + moved
         self.values[node.name] = mean, variance, error
 
     def _output(self, node: Node, means: Sequence[Tensor], errors: Sequence[Tensor]) -> Tensor:
