@@ -15,8 +15,9 @@ from powerplan.planning.terms import Sum, Terms
 
 #: relative accuracy with which a tight constraint is met, if predictions are exact to rounding and not dear
 ON_CONSTRAINT = 1e-12
-#: gains whose least constraint is found to rounding; with more, to about 1e-6
-_FEW = 50
+#: gains whose least constraint is found as closely as L-BFGS-B can; with more, to about 1e-3
+_FEW = 500
+_CLOSE, _NEAR = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 500}, {"ftol": 1e-7, "maxiter": 100}
 #: shifts tried to meet a constraint
 _MOST_SHIFTS = 100
 #: sharpness of the smooth maximum of several log constraints, in turn
@@ -137,14 +138,15 @@ def lowest_constraint(problem: Problem, start: np.ndarray) -> np.ndarray:
     """
     bounds = list(zip(problem.lower, problem.upper, strict=True))
     theta = start
-    for sharpness in _SHARPNESS if len(problem.terms.constraints) > 1 else (1.0,):
+    rounds = _SHARPNESS if len(problem.terms.constraints) > 1 else (1.0,)
+    for sharpness in rounds:
         found = optimize.minimize(
             _smooth_maximum(problem, sharpness),
             theta,
             jac=True,
             method="L-BFGS-B",
             bounds=bounds,
-            options={"ftol": 1e-14, "gtol": 1e-9} if len(theta) <= _FEW else {"ftol": 1e-7, "maxiter": 100},
+            options=_CLOSE if len(theta) <= _FEW and sharpness == rounds[-1] else _NEAR,
         )
         theta = np.clip(found.x, problem.lower, problem.upper)
     return np.asarray(theta)

@@ -171,6 +171,10 @@ READ_OUTS = {
         },
         {"low_frequency_noise", "time"},
     ),
+    "divider": (
+        {"read_out": "divider", "load_conductance": 1e-3, "conductance_min": 1e-6, "read_noise_std": 3e-8},
+        {"load_conductance", "conductance_min", "read_noise_std"},
+    ),
     "stuck": ({"stuck_on_fraction": 1e-4, "stuck_off_fraction": 1e-3}, {"stuck_on_fraction", "stuck_off_fraction"}),
 }
 
