@@ -186,6 +186,8 @@ class _Bias:
 
     @classmethod
     def at(cls, problem: Problem, point: _Point) -> _Bias:
+        if (problem.terms.layout.power_exponents <= 0).any():  # rows, which share a voltage
+            return cls(rows=np.zeros((0, len(point.theta))), gradient=np.zeros(len(point.theta)))
         totals = np.array([s.total for s in (point.objective, *point.constraints)])
         weights = 2 * np.append(1.0, _prices(point)) / np.maximum(totals, np.finfo(float).tiny)
         rows, gradient = problem.terms.residuals(point.theta, weights, _MOST_ROWS)
