@@ -49,9 +49,9 @@ ALLOCATION = """Separable problems solved by bisection on the multiplier and by 
 cvxpy centres its problem in several rounds; "one conic solve" is the last of them, the least that any of its
 formulations would pay."""
 
-COLUMNS = """Every plan to a KKT residual (summed over all gains) of 5e-7 from the layers' baseline, gradients only.
-Memory is the rise of the process's peak during the whole call, mostly the predictor's own; the method itself keeps
-about a hundred vectors of the length of the gains."""
+COLUMNS = """Every plan to a KKT residual (summed over all gains) of 1e-7 from the layers' plan or the baseline,
+gradients only. Memory is the rise of the memory held during the whole call; the method itself keeps about a hundred
+vectors of the length of the gains."""
 
 SAVINGS = """### Finer gains
 
