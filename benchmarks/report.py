@@ -76,6 +76,11 @@ whole conductance range; tiled rows are at the noise of the row above them. Erro
 float32, with the simulation's standard error; of the power, that of the layer furthest off; "without fields" is
 `marginal_fields=0`. The examples mnist_cnn and mnist_resnet are trained, the other networks have random weights."""
 
+AIHWKIT = """Presets against aihwkit's own models of the same devices, on the digits network: aihwkit maps the weights of
+every layer to the whole range and draws devices; powerplan predicts at gains of the whole range. Of CMO/HfOx devices
+aihwkit's clipping to the range is left out, as in the preset. The ratio is aihwkit's MSE over the predicted one, with
+its standard error."""
+
 READ_OUT = """Every way to map weights and to read columns, `linearized` against the simulator: 64 inputs, all layers on
 the whole conductance range of 1 to 100 µS, programming noise of 1 % of it, read and row noise, row tiles of 128. Errors
 are predicted / simulated − 1, with the simulation's standard error. Rounding by a column's converter is predicted as
@@ -333,6 +338,22 @@ def read_out(result: Any) -> str:
     return READ_OUT + "\n\n" + table(headers, rows)
 
 
+def aihwkit_devices(result: Any) -> str:
+    """Predicted error against that of aihwkit's device models."""
+    rows = [
+        [
+            r["preset"],
+            f"{r['time_s']:,.0f} s",
+            f"{100 * r['predicted_nmse']:.3g} %",
+            f"{100 * r['aihwkit_nmse']:.3g} %",
+            f"{r['ratio']:.4f} ± {r['standard_error']:.4f}",
+        ]
+        for r in result["devices"]
+    ]
+    headers = ["preset", "time", "predicted NMSE", "aihwkit's NMSE", "ratio"]
+    return AIHWKIT + "\n\n" + table(headers, rows)
+
+
 def accuracy_targets(result: Any) -> str:
     """Simulated drop and excess power of plans for a drop of accuracy."""
     rows = [
@@ -494,6 +515,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("service", "The service", any_result),
     ("batch", "Studies", any_result),
     ("accuracy", "Accuracy of predictions", accuracy),
+    ("aihwkit_devices", "Published devices against aihwkit", aihwkit_devices),
     ("read_out", "Mappings and read-outs", read_out),
     ("accuracy_targets", "Accuracy targets", accuracy_targets),
     ("real_networks", "Accuracy on real networks", real_networks),

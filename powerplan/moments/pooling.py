@@ -10,6 +10,9 @@ from torch import Tensor
 
 from powerplan.gaussian import positive_std
 
+#: largest shift of a mean in standard deviations
+_MOST_STDS = 2.0
+
 
 def ratio(found: Tensor, expected: Tensor) -> Tensor:
     """Ratio of two variances (B or 1, *shape) by channel; 1 where none is expected."""
@@ -43,9 +46,13 @@ def shift_of(found: Tensor, chance: Tensor, std: Tensor, mean: Tensor) -> Tensor
 
 
 def in_stds(moved: Tensor, variance: Tensor) -> Tensor:
-    """Shifts (B, *shape) in standard deviations; 0 where there is no variance."""
+    """Shifts (B, *shape) in standard deviations; 0 where there is no variance.
+
+    More than a few would be rounding of a mean whose standard deviation is smaller than that, and say nothing of
+    other inputs or gains.
+    """
     std = stds(variance)
-    return torch.where(std > 0, moved / std.clamp(min=_tiny(std)), 0 * std)
+    return torch.where(std > 0, (moved / std.clamp(min=_tiny(std))).clamp(-_MOST_STDS, _MOST_STDS), 0 * std)
 
 
 def centred(samples: Tensor) -> Tensor:
