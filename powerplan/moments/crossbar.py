@@ -76,8 +76,8 @@ class CrossbarMoments:
         compensation: α ().
         scale: of the columns, where the read-out depends on it.
         divider: of passive columns; None with amplifiers.
-        averaged: the converters ("rows", "columns") whose rounding is its average over a band of gains, not that at
-            these very ones.
+        averaged: the converters ("rows", "noisy rows", those whose inputs carry noise, "columns") whose rounding is its
+            average over a band of gains, not that at these very ones.
     """
 
     crossbar: Crossbar

@@ -79,7 +79,7 @@ def lattice_of(
     """
     hardware, map = moments.hardware, moments.map
     bits = hardware.adc_bits
-    if hardware.dac_bits is None or "rows" in moments.averaged:
+    if hardware.dac_bits is None or not moments.averaged.isdisjoint(("rows", "noisy rows")):
         return None
     mean, variance = converted
     zero = torch.zeros_like(mean[:1])

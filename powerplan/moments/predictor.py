@@ -83,8 +83,8 @@ class Predictor:
         corrections: of marginal moments and of what is taken as independent.
         scales: of the columns of every crossbar, None where the read-out does not depend on it.
         converter_power: of every crossbar (L,) [W].
-        averaged: the converters ("rows", "columns") whose rounding is averaged over gains, as plans mind it; that of
-            others is the one at the very gains.
+        averaged: the converters ("rows", "noisy rows", "columns") whose rounding is averaged over gains, as plans mind
+            it; that of others is the one at the very gains.
     """
 
     original: Network

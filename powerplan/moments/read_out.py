@@ -74,7 +74,7 @@ def convert_rows(
     if hardware.dac_bits is None:
         return None
     limit = hardware.voltage_max / (moments.map.by_input(moments.v) if moments.v.dim() else moments.v)
-    if "rows" in moments.averaged:
+    if "rows" in moments.averaged or ("noisy rows" in moments.averaged and not exact):
         found = converted_on_average(mean, variance.expand_as(mean), limit, hardware.dac_bits)
         return Conversion(found.mean - mean, torch.ones_like(mean) if exact else found.slope, found.residual)
     if exact:

@@ -28,7 +28,7 @@ from powerplan.planning.calibration import planned_bound
 from powerplan.planning.explain import QUANTITIES
 from powerplan.planning.outcome import Outcome
 from powerplan.planning.plan_value import Plan
-from powerplan.planning.relaxing import Change, relaxable, relaxed
+from powerplan.planning.relaxing import MOVES_LEVELS, Change, relaxable, relaxed
 from powerplan.planning.requirements import requirement
 from powerplan.planning.session import Options, Progress, Session
 from powerplan.planning.stepped import steps_from_dict
@@ -74,7 +74,8 @@ class Relaxation:
         parameter: "target", or a field of the hardware.
         factor: it is multiplied by (a curve or a model of drift or noise: what it gives); 1 for bits.
         bits: that a converter gets more; 0 for all else.
-        price: shadow price, d log objective / d log parameter; None if the target is infeasible, and for bits.
+        price: shadow price, d log objective / d log parameter; None if the target is infeasible, and for bits. Of what
+            moves the levels of converters it is the trend, from which planning again ripples.
         predicted: relative change of the objective by the price, factor^price − 1; None likewise.
         resolved: the same by planning again; None if no plan could be made then (``note`` says why). For an
             infeasible target, the relative change of the lowest reachable value.
@@ -423,7 +424,8 @@ def _relaxation_in_words(r: Relaxation, what: str, objective: str) -> str:
         return f"{action} changes {what} by {100 * r.resolved:+.2f} %" + (
             "; the target is then met." if r.reaches_target else "; the target is still not met."
         )
-    price = "" if r.predicted is None else f" (shadow price: {100 * r.predicted:+.2f} %)"
+    average = ", on average over levels" if r.parameter in MOVES_LEVELS else ""
+    price = "" if r.predicted is None else f" (shadow price{average}: {100 * r.predicted:+.2f} %)"
     if abs(r.resolved) < 5e-5:
         return f"{action} does not change {what}{price}."
     return f"{action} changes {what} by {100 * r.resolved:+.2f} %{price}."

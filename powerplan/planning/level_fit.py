@@ -10,6 +10,10 @@ Lagrangian
 λ the duals of the averaged plan: it values what error a voltage saves at the price of the other gains. The best few,
 and the voltage there was, are then *completed*, the other gains shifted until the worst exact constraint is tight, and
 the cheapest of them is kept. So the target is met by the exact prediction.
+
+Values that come from converters ripple as well: they lie on a lattice (:mod:`powerplan.moments.lattice`), whose levels the
+next converter rounds alike, and the error jumps with its voltage. A shift of all gains can end at such a jump, below the
+target; conductance gains, which move no level of a converter whose range follows the signal, are then lowered alone.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from powerplan.moments.converters import BAND
 from powerplan.planning.problem import Problem, scale_onto
 
 #: voltages tried on either side, and how many of all are completed
-_SIDE, _COMPLETED = 12, 4
+_SIDE, _MOST_COMPLETED = 12, 4
 #: least relative distance of a voltage from a jump of the error
 _CLEAR = 1e-3
 
@@ -49,7 +53,30 @@ def fitted_to_levels(
         searched = _searched(problem, best, i, rippling, duals)
         if searched is not None:
             found = best = searched
-    return scale_onto(problem, averaged, first=0.0) if found is None else found
+    return _completed(problem, averaged) if found is None else found
+
+
+def _completed(problem: Problem, theta: np.ndarray, held: np.ndarray | None = None) -> np.ndarray | None:
+    """θ shifted onto the worst constraint, but for the entries held; None if no shift meets it.
+
+    Where the shift ends at a jump below the bound, the conductance gains are lowered alone.
+    """
+    held = np.zeros(len(theta), dtype=bool) if held is None else held
+    lower, upper = np.where(held, theta, problem.lower), np.where(held, theta, problem.upper)
+    met = scale_onto(replace(problem, lower=lower, upper=upper), theta, first=0.0)
+    moves = held | _voltages(problem)
+    if met is None or moves.all() or problem.excess(met) >= -problem.accuracy:
+        return met
+    cheap = np.where(moves, met, problem.lower if problem.minimise == "power" else problem.upper)
+    alone = replace(problem, lower=np.minimum(met, cheap), upper=np.maximum(met, cheap))
+    tight = scale_onto(alone, met, first=0.0)
+    return met if tight is None or problem.objective(tight) > problem.objective(met) else tight
+
+
+def _voltages(problem: Problem) -> np.ndarray:
+    """Which entries of θ are voltages, (n,)."""
+    layout = problem.terms.layout
+    return np.array([entry.quantity == "voltage" for entry in layout.entries(range(layout.count))])
 
 
 def _rippling(problem: Problem) -> list[int]:
@@ -81,10 +108,8 @@ def _searched(
     held[list(rippling)] = True
     if held.all():
         return _alone(problem, [theta, *tried], i, step)
-    completed = []
-    for x in (theta, *(tried[k] for k in np.argsort(merits, kind="stable")[:_COMPLETED])):
-        lower, upper = np.where(held, x, problem.lower), np.where(held, x, problem.upper)
-        completed.append(scale_onto(replace(problem, lower=lower, upper=upper), x, first=0.0))
+    best = np.argsort(merits, kind="stable")[:_MOST_COMPLETED]
+    completed = [_completed(problem, x, held) for x in (theta, *(tried[k] for k in best))]
     return min((x for x in completed if x is not None), key=problem.objective, default=None)
 
 

@@ -18,6 +18,8 @@ from powerplan.hardware.curves import Logarithm, Piecewise, Polynomial, Power, S
 _RAISED = ("conductance_max", "voltage_max", "load_conductance", "adc_range", "adc_headroom", "read_time")
 #: converters, relaxed by a bit
 _BITS = ("dac_bits", "adc_bits")
+#: numbers that move the levels of converters against what is converted
+MOVES_LEVELS = ("adc_range", "adc_headroom")
 #: scales of other fields, sizes, and measured tables, of which only the time can be chosen
 _LEFT_ALONE = ("programming_noise_reference", "array_rows", "array_columns", "measurements")
 #: fields without effect unless one of others is set

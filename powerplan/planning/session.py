@@ -375,10 +375,15 @@ class Session:
 
     @property
     def _averaged(self) -> frozenset[str]:
-        """The converters whose steps move against what they convert when gains change: plans average over that."""
-        rows = "voltage" in self.optimize and any(p.hardware.dac_bits for p in self.predictors)
+        """The converters whose rounding changes with the gains: plans average over that.
+
+        Their steps move against what they convert, or what they convert changes its noise. Rows without noise at held
+        voltages round in one way.
+        """
+        rows = any(p.hardware.dac_bits for p in self.predictors)
+        names = {"rows"} if "voltage" in self.optimize else {"noisy rows"}
         columns = any(p.hardware.adc_bits for p in self.predictors)
-        return frozenset(name for name, averaged in (("rows", rows), ("columns", columns)) if averaged)
+        return frozenset((names if rows else set()) | ({"columns"} if columns else set()))
 
     def _problem(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -230,13 +231,17 @@ print(peak_memory(lambda: pp.simulate(network, hardware, gains, x, draws=int(sys
 def test_memory_is_bounded() -> None:
     """Ten times the draws take no more memory than their class and error records, 0.5 kB a draw here.
 
-    The outputs of that many draws would take 90 MB; freed memory that is in pieces may be some.
+    The outputs of that many draws would take 90 MB. The allocator is told to give freed memory back at once: what it
+    keeps for later, in pieces, differs by tens of MB from run to run.
     """
+    returning = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
     def growth(draws: int) -> int:
         command = [sys.executable, "-c", _MEMORY, str(draws), str(16 << 20)]
-        return int(subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout)
+        environment = {**os.environ, **returning, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT, env=environment)
+        return int(done.stdout)
 
     few, many = growth(128), growth(1280)
     assert few < 80 << 20
-    assert many < few + (32 << 20)
+    assert many < few + (16 << 20)

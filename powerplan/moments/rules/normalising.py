@@ -31,7 +31,9 @@ def _(op: LayerNorm | RMSNorm, means: Sequence[Tensor], variances: Sequence[Tens
         mean.new_full(inner, default) if array is None else constant(array, mean)
         for array, default in ((op.weight, 1.0), (op.bias, 0.0))
     )
-    return _norm(mean, variance, scale, shift, op.epsilon, lambda x: x.flatten(-op.axes), centred=isinstance(op, LayerNorm))
+    return _norm(
+        mean, variance, scale, shift, op.epsilon, lambda x: x.flatten(-op.axes), centred=isinstance(op, LayerNorm)
+    )
 
 
 @linearize.register
