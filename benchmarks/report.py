@@ -76,8 +76,8 @@ whole conductance range; tiled rows are at the noise of the row above them. Erro
 float32, with the simulation's standard error; of the power, that of the layer furthest off; "without fields" is
 `marginal_fields=0`. The examples mnist_cnn and mnist_resnet are trained, the other networks have random weights."""
 
-AIHWKIT = """Presets against aihwkit's own models of the same devices, on the digits network: aihwkit maps the weights of
-every layer to the whole range and draws devices; powerplan predicts at gains of the whole range. Of CMO/HfOx devices
+AIHWKIT = """Presets against aihwkit's own models of the same devices, on the digits network: aihwkit maps the weights
+of every layer to the whole range and draws devices; powerplan predicts at gains of the whole range. Of CMO/HfOx devices
 aihwkit's clipping to the range is left out, as in the preset. The ratio is aihwkit's MSE over the predicted one, with
 its standard error."""
 
