@@ -11,9 +11,10 @@ Lagrangian
 and the voltage there was, are then *completed*, the other gains shifted until the worst exact constraint is tight, and
 the cheapest of them is kept. So the target is met by the exact prediction.
 
-Values that come from converters ripple as well: they lie on a lattice (:mod:`powerplan.moments.lattice`), whose levels
-the next converter rounds alike, and the error jumps with its voltage. A shift of all gains can end at such a jump, below
-the target; conductance gains, which move no level of a converter whose range follows the signal, are then lowered alone.
+Values that come from converters ripple as well: they lie on a lattice (:mod:`powerplan.moments.lattice`), whose
+levels the next converter rounds alike, and the error jumps with its voltage. A shift of all gains can end at such a
+jump, below the target; conductance gains, which move no level of a converter whose range follows the signal, are then
+lowered alone.
 """
 
 from __future__ import annotations
