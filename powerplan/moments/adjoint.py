@@ -37,8 +37,8 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Adjoints:
-    """Result of a sweep: sources and, if full, the covariance (B, K, K) of the directions and for every crossbar the
-    bias (B, K) that its shifted mean weights and its converters cause in them."""
+    """Result of a sweep: sources and, if asked for, the covariance (B, K, K) of the directions and for every crossbar
+    the bias (B, K) that its shifted mean weights and its converters cause in them."""
 
     sources: tuple[Source, ...]
     covariance: Tensor | None
@@ -50,17 +50,19 @@ def sweep(
     trace: Trace,
     directions: Tensor,
     *,
-    full: bool,
+    joint: bool,
+    biases: bool,
     coherence: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> Adjoints:
     """Pull K directions of the output back through the linearised network.
 
     Args:
         directions: (B or 1, K, outputs).
-        full: also the covariance of the directions and the bias by crossbar.
+        joint: also the covariance of the directions.
+        biases: also the bias by crossbar.
         coherence: factors () by node of what is taken as independent, see :mod:`powerplan.moments.coherence`.
     """
-    tally = _Tally(trace.output_mean, directions.shape[1], full, coherence)
+    tally = _Tally(trace.output_mean, directions.shape[1], joint=joint, biases=biases, coherence=coherence)
     for node, adjoint in pulled_back(network, trace, directions):
         if node.op.is_crossbar:
             tally.crossbar(node.name, trace.crossbars[node.name], adjoint)
@@ -118,18 +120,20 @@ def beyond_linear_part(step: Linearized) -> Tensor:
 class _Tally:
     """Gathers what the sources cause in K directions."""
 
-    def __init__(self, output: Tensor, directions: int, full: bool, coherence: Mapping[str, Tensor]) -> None:
-        self._batch, self._coherence = len(output), coherence
+    def __init__(
+        self, output: Tensor, directions: int, *, joint: bool, biases: bool, coherence: Mapping[str, Tensor]
+    ) -> None:
+        self._batch, self._biases, self._coherence = len(output), biases, coherence
         self.sources: list[Source] = []
         self.bias: dict[str, Tensor] = {}
-        self.joint = output.new_zeros(self._batch, directions, directions) if full else None
+        self.joint = output.new_zeros(self._batch, directions, directions) if joint else None
 
     def crossbar(self, name: str, crossbar: CrossbarTrace, adjoint: Tensor) -> None:
         """The sources of a crossbar with this adjoint (B or 1, K, *shape) of its output."""
         moments, injected = crossbar.moments, crossbar.injected
         shared = moments.is_shared
         converts = crossbar.rows is not None or crossbar.columns is not None
-        if self.joint is not None and (converts or moments.mean_weight is not moments.crossbar.weight):
+        if self._biases and (converts or moments.mean_weight is not moments.crossbar.weight):
             shift = crossbar.mean - moments.unshifted(crossbar.source_mean)
             self.bias[name] = (adjoint.flatten(2) @ shift.flatten(1).unsqueeze(-1)).squeeze(-1)
         if crossbar.columns is not None and crossbar.columns.residual is not None:
@@ -210,8 +214,7 @@ class _Tally:
 
 def squares(adjoint: Tensor, variance: Tensor) -> Tensor:
     """Σ A² q, (B, K)."""
-    flat = adjoint.flatten(2)
-    return (flat * variance.flatten(1).unsqueeze(1) * flat).sum(-1)
+    return (adjoint.flatten(2).square() @ variance.flatten(1).unsqueeze(-1)).squeeze(-1)
 
 
 def _products(adjoint: Tensor, variance: Tensor) -> Tensor:

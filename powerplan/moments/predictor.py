@@ -228,22 +228,24 @@ class Predictor:
             corrections = self.corrections.of(part, len(self.inputs))
             trace = mean_field(self.network, programmed, x, corrections.apply, corrections.correlations)
         directions = self.directions if self.is_exact else self.directions[part]
-        adjoints = sweep(self.network, trace, directions, full=full, coherence=self.corrections.coherence)
+        joint = full and self.is_exact and self.method == "linearized"
+        coherence = self.corrections.coherence
+        adjoints = sweep(self.network, trace, directions, joint=joint, biases=full, coherence=coherence)
         if self.method == "linearized":
             variance = sum((source.variance for source in adjoints.sources), x.new_zeros(len(x), directions.shape[1]))
-            joint = adjoints.covariance if self.is_exact else None
+            covariance = adjoints.covariance
         else:
             variance = trace.output_variance
-            joint = trace.output_covariance
-            if full and joint is None:
-                joint = torch.diag_embed(variance)
+            covariance = trace.output_covariance
+            if full and covariance is None:
+                covariance = torch.diag_embed(variance)
         names = self.network.layer_names
         layers, factor = trace.crossbars, self.corrections
         none = torch.zeros((), dtype=x.dtype, device=x.device)
         return Moments(
             mean=trace.output_mean.expand(len(x), -1),
             variance=variance,
-            covariance=joint,
+            covariance=covariance,
             sources=adjoints.sources,
             bias_by_layer=torch.stack([(adjoints.bias[n] ** 2).mean() if n in adjoints.bias else none for n in names]),
             array_power=torch.stack([factor.array_power.get(n, 1) * layers[n].array_power for n in names]),

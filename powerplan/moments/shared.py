@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-#: most entries of the gradients formed at a time
-_BLOCK_ENTRIES = 1 << 22
+#: most entries of the gradients formed at a time: they are squared while they are in the cache
+_BLOCK_ENTRIES = 1 << 19
 
 
 def shared_variance(adjoint: Tensor, rows: Tensor, variance: Tensor) -> Tensor:
@@ -37,11 +37,11 @@ def shared_covariance(adjoint: Tensor, rows: Tensor, variance: Tensor) -> Tensor
     """Σ_ij V_ij g_ij g′_ij between all directions, (B, K, K); arguments as for :func:`shared_variance`."""
     batch, directions = adjoint.shape[:2]
     total = adjoint.new_zeros(batch, directions, directions)
+    std = variance.sqrt()
     for b in range(batch):
         for part in _blocks(adjoint, rows):
-            gradient = _gradient(adjoint[b], rows[b], part)
-            weighted = gradient * variance[part]
-            total[b] += weighted.flatten(1) @ gradient.flatten(1).mT
+            scaled = _gradient(adjoint[b], rows[b], part).mul_(std[part].unsqueeze(1)).flatten(2)
+            total[b] += (scaled @ scaled.mT).sum(0)
     return total
 
 
@@ -52,8 +52,9 @@ class _SharedVariance(torch.autograd.Function):
         total = adjoint.new_zeros(adjoint.shape[:2])
         for b in range(len(adjoint)):
             for part in _blocks(adjoint, rows):
-                gradient = _gradient(adjoint[b], rows[b], part)
-                total[b] += gradient.square_().mul_(variance[part]).flatten(1).sum(1)
+                squares = _gradient(adjoint[b], rows[b], part).square_()
+                weights = variance[part].expand(len(squares), *squares.shape[2:])
+                total[b] += (squares.flatten(2) @ weights.reshape(len(squares), -1, 1)).sum((0, 2))
         return total
 
     @staticmethod
@@ -65,27 +66,33 @@ class _SharedVariance(torch.autograd.Function):
         to_rows = torch.zeros_like(rows) if need_rows else None
         to_variance = torch.zeros_like(variance) if need_variance else None
         for b in range(len(adjoint)):
-            factor = 2 * upstream[b].view(-1, 1, 1, 1)
+            factor = 2 * upstream[b].view(1, -1, 1, 1)
             for part in _blocks(adjoint, rows):
                 group, columns = part
                 gradient = _gradient(adjoint[b], rows[b], part)
                 if to_variance is not None:
-                    squares = (gradient * gradient * (0.5 * factor)).sum(0)
+                    squares = (gradient * gradient * (0.5 * factor)).sum(1)
                     to_variance[part] += squares if variance.shape[-1] > 1 else squares.sum(-1, keepdim=True)
                 if to_adjoint is None and to_rows is None:
                     continue
-                weighted = gradient.mul_(variance[part]).mul_(factor)
+                weighted = gradient.mul_(variance[part].unsqueeze(1)).mul_(factor)
                 if to_adjoint is not None:
-                    to_adjoint[b][:, group, :, columns] += rows[b][group] @ weighted.mT
+                    moved = weighted.flatten(1, 2) @ rows[b][group].mT  # (g, K o, P)
+                    to_adjoint[b][:, group, :, columns] += moved.unflatten(1, weighted.shape[1:3]).permute(1, 0, 3, 2)
                 if to_rows is not None:
-                    to_rows[b][group] += (adjoint[b][:, group, :, columns] @ weighted).sum(0)
+                    to_rows[b][group] += _folded(adjoint[b], part).mT @ weighted.flatten(1, 2)
         return to_adjoint, to_rows, to_variance
 
 
-def _gradient(adjoint: Tensor, rows: Tensor, part: tuple[slice, slice]) -> Tensor:
-    """g of a block of columns of one input, (K, groups, columns, n)."""
+def _folded(adjoint: Tensor, part: tuple[slice, slice]) -> Tensor:
+    """Adjoints of a block of columns of one input, directions and columns as one axis, (g, K o, P)."""
     group, columns = part
-    return adjoint[:, group, :, columns].mT @ rows[group]
+    return adjoint[:, group, :, columns].permute(1, 0, 3, 2).flatten(1, 2)
+
+
+def _gradient(adjoint: Tensor, rows: Tensor, part: tuple[slice, slice]) -> Tensor:
+    """g of a block of columns of one input, (groups, K, columns, n): one matrix product for all directions."""
+    return (_folded(adjoint, part) @ rows[part[0]]).unflatten(1, (len(adjoint), -1))
 
 
 def _blocks(adjoint: Tensor, rows: Tensor) -> Iterator[tuple[slice, slice]]:
