@@ -78,7 +78,8 @@ class _SharedVariance(torch.autograd.Function):
                 weighted = gradient.mul_(variance[part].unsqueeze(1)).mul_(factor)
                 if to_adjoint is not None:
                     moved = weighted.flatten(1, 2) @ rows[b][group].mT  # (g, K o, P)
-                    to_adjoint[b][:, group, :, columns] += moved.unflatten(1, weighted.shape[1:3]).permute(1, 0, 3, 2)
+                    by_direction = moved.view(*weighted.shape[:3], -1).permute(1, 0, 3, 2)
+                    to_adjoint[b][:, group, :, columns] += by_direction
                 if to_rows is not None:
                     to_rows[b][group] += _folded(adjoint[b], part).mT @ weighted.flatten(1, 2)
         return to_adjoint, to_rows, to_variance
@@ -92,7 +93,8 @@ def _folded(adjoint: Tensor, part: tuple[slice, slice]) -> Tensor:
 
 def _gradient(adjoint: Tensor, rows: Tensor, part: tuple[slice, slice]) -> Tensor:
     """g of a block of columns of one input, (groups, K, columns, n): one matrix product for all directions."""
-    return (_folded(adjoint, part) @ rows[part[0]]).unflatten(1, (len(adjoint), -1))
+    found = _folded(adjoint, part) @ rows[part[0]]
+    return found.view(len(found), len(adjoint), -1, found.shape[-1])
 
 
 def _blocks(adjoint: Tensor, rows: Tensor) -> Iterator[tuple[slice, slice]]:
