@@ -12,8 +12,9 @@ from powerplan.errors import InvalidInput
 from powerplan.network.graph import Network, Node
 from powerplan.network.ops import CrossbarOp, DigitalLayer
 
-#: what names layers: a type, a name or pattern, a number, several of them, or a function of name and operation
-Choice = str | int | Iterable[str | int] | Callable[[str, CrossbarOp], bool] | None
+#: what names layers: a type (its name, or torch's class), a name or pattern, a number, several of them, or a function of
+#: name and operation
+Choice = str | int | type | Iterable[str | int | type] | Callable[[str, CrossbarOp], bool] | None
 
 #: a number as text, for commands and files; a layer of that name goes first
 _NUMBER = re.compile(r"-?[0-9]{1,9}")
@@ -47,9 +48,9 @@ def _placed(node: Node, on_crossbar: bool) -> Node:
 
 def _chosen(field: str, choice: Choice, layers: list[tuple[str, CrossbarOp]]) -> set[str]:
     """Names of the layers that a choice takes; every part of it must take at least one."""
-    if callable(choice):
+    if callable(choice) and not isinstance(choice, type):
         return {name for name, op in layers if choice(name, op)}
-    parts = [choice] if isinstance(choice, str | int) else choice
+    parts = [choice] if isinstance(choice, str | int | type) else choice
     if not isinstance(parts, Iterable) or isinstance(parts, bytes):
         raise InvalidInput.of(
             field, choice, "types, names, patterns or numbers of layers, or a function", "Give a list of names."
@@ -59,6 +60,7 @@ def _chosen(field: str, choice: Choice, layers: list[tuple[str, CrossbarOp]]) ->
 
 def _matching(field: str, part: object, layers: list[tuple[str, CrossbarOp]]) -> set[str]:
     names = [name for name, _ in layers]
+    part = part.__name__ if isinstance(part, type) else part  # torch's classes have the names of types
     if isinstance(part, str):
         found = {name for name, op in layers if part.lower() in _types(op) or _matches(name, part)}
         if found:

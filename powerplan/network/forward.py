@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
@@ -140,6 +141,7 @@ def ideal_pass(network: Network, inputs: np.ndarray, *, device: str = "cpu") -> 
         peaks[node.name] = np.maximum(peaks[node.name], rows.reshape(-1).cpu().numpy())
 
     largest = max(math.prod(shape) for shape in network.shapes.values())
+    _check_memory(largest)
     outputs = []
     step = max(1, _PASS_ENTRIES // largest)
     with torch.no_grad():
@@ -153,6 +155,21 @@ def ideal_pass(network: Network, inputs: np.ndarray, *, device: str = "cpu") -> 
     )
     _PASSES[network] = (key, found)
     return found
+
+
+def _check_memory(entries: int) -> None:
+    """Refuse a value of so many entries that this machine's memory cannot hold two of them in float64."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not told here
+        return
+    if 2 * 8 * entries > memory:
+        raise InvalidInput.of(
+            "network.shapes",
+            f"a value of {entries:,} entries per input",
+            f"at most {memory // 16:,} (two such values in float64 in this machine's memory, {memory / 1e9:.1f} GB)",
+            "Check sizes, strides and paddings, or use smaller inputs.",
+        )
 
 
 #: entries of the largest value of a few inputs worked on at a time

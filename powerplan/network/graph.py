@@ -205,7 +205,7 @@ class Network:
             analog: layers to put on crossbars, all others become digital; None = those that are there now.
             digital: layers among these to compute digitally, without noise.
 
-        A choice is a type ("linear", "conv", "conv_transpose", or as torch names it, "Conv2d"), a name, a module path
+        A choice is a type ("linear", "conv", "conv_transpose", or torch's "Conv2d", nn.Conv2d), a name, a module path
         (all layers inside) or a pattern with ``*``, a number (0 = the first layer, -1 = the last; as text where no
         layer is named so), several of these, or a function of a layer's name and operation that says if it is taken.
 

@@ -198,10 +198,11 @@ def test_interrupt_is_exit_130(files: Any) -> None:
 
 
 def test_module_and_script_give_the_same_answer(files: Any) -> None:
-    command = [*CLI, "show", files.network]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    assert "linear1" in done.stdout
-    assert done.stderr == ""
+    for module in ("powerplan", "powerplan.cli"):
+        command = [sys.executable, "-m", module, "show", files.network]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        assert "linear1" in done.stdout
+        assert done.stderr == ""
 
 
 # ---------------------------------------------------------------- predict, simulate

@@ -28,6 +28,8 @@ NAMES = ("down1", "down2", "up", "out")
         ({"analog": "conv_transpose"}, ("up",)),
         ({"analog": "ConvTranspose2d"}, ("up",)),
         ({"digital": "Conv2d"}, ("up",)),
+        ({"analog": nn.ConvTranspose2d}, ("up",)),
+        ({"digital": [nn.Conv2d]}, ("up",)),
         ({"analog": ["down*", "up"]}, ("down1", "down2", "up")),
         ({"digital": [0, -1]}, ("down2", "up")),
         ({"digital": "down1"}, ("down2", "up", "out")),

@@ -125,6 +125,45 @@ def test_exported_modules_compute_what_onnxruntime_computes(module: nn.Module, s
     compare(export(module, shape), shape)
 
 
+class Attending(nn.Module):
+    """Attention as written by hand or by torch, with a mask or with its weights asked for."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.attention = kind, nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        blocked = torch.triu(torch.ones(5, 5, dtype=torch.bool), 1)
+        if self.kind == "causal":
+            return torch.nn.functional.scaled_dot_product_attention(x, 2 * x, x, is_causal=True)
+        if self.kind == "filled":
+            scores = (x @ x.transpose(1, 2)).masked_fill(blocked, float("-inf"))
+            return torch.softmax(scores, -1) @ x
+        if self.kind == "weights":
+            return self.attention(x, x, x)[0]
+        mask = blocked if self.kind == "boolean" else nn.Transformer.generate_square_subsequent_mask(5)
+        return self.attention(x, x, x, attn_mask=mask, need_weights=False)[0]
+
+
+@pytest.mark.parametrize("kind", ["causal", "filled", "weights", "boolean", "added"])
+def test_masked_attention(kind: str) -> None:
+    """Constant masks with minus infinity are exported in several ways; what is masked gets no weight."""
+    module = nn.Sequential(nn.Linear(8, 8), Attending(kind))
+    compare(export(module, (5, 8)), (5, 8))
+
+
+@pytest.mark.parametrize("condition", [np.array([True] * 3 + [False] * 3), np.ones(6, bool), np.zeros(6, bool)])
+@pytest.mark.parametrize("names", [("h", "g"), ("h", "c"), ("c", "h")])
+def test_choices_by_a_constant(condition: np.ndarray, names: tuple[str, str]) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], "first"),
+        helper.make_node("Relu", ["h"], ["g"], "second"),
+        helper.make_node("Where", ["condition", *names], ["z"], "where"),
+        helper.make_node("Add", ["z", "h"], ["y"], "sum"),
+    ]
+    compare(graph(nodes, (4, 6), w=W, condition=condition, c=W[0]), (4, 6))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet50", "mobilenet_v3_small", "efficientnet_b0", "densenet121"])
 def test_exported_classifiers_of_torchvision_compute_what_onnxruntime_computes(name: str) -> None:

@@ -159,3 +159,24 @@ def test_open_shapes_are_given_and_must_agree() -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(pp.InvalidInput, match="existing ONNX file"):
         pp.from_onnx(tmp_path / "none.onnx")
+
+
+def test_values_that_no_memory_holds_are_refused_when_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small file can declare huge activations: importing it costs nothing, using it is an error (here with 64 MB)."""
+    monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1 << 14}[name])
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["h"], "first"),
+        helper.make_node("Resize", ["h", "", "", "sizes"], ["y"], "huge", mode="nearest"),
+    ]
+    weights = [
+        numpy_helper.from_array(np.ones((1, 1, 1, 1), np.float32), "w"),
+        numpy_helper.from_array(np.array([1, 1, 3000, 3000]), "sizes"),
+    ]
+    network = pp.from_onnx(proto(nodes, shape=("batch", 1, 3, 3), weights=weights).SerializeToString())
+    x, hardware = np.ones((1, 1, 3, 3)), pp.Hardware()
+    for use in (
+        lambda: pp.plan(network, hardware, x, pp.MaxNMSE(0.1)),
+        lambda: pp.Gains.full_range(network, hardware, x),
+    ):
+        with pytest.raises(pp.InvalidInput, match=r"network.shapes.*9,000,000 entries.*4,194,304 .*0.1 GB"):
+            use()

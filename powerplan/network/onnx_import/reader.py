@@ -111,8 +111,9 @@ class Reader:
             raise type(error)(*check.violations) from error
         except _MISFITS as error:
             reason = str(error) or type(error).__name__
+            known = supported() if node.op_type in RULES else RULES  # some are computed on constants only
             raise UnsupportedOperation.of(
-                field, node.op_type, ", ".join(sorted(supported())), f"Replace it: {reason}."
+                field, node.op_type, ", ".join(sorted(known)), f"Replace it: {reason}."
             ) from error
         for name, value in zip(node.output, found, strict=False):
             self._values[name] = value

@@ -125,6 +125,27 @@ def power(call: Call, x: Any, exponent: Any) -> Value:
     return torch_rules.power(x, number(exponent))
 
 
+def is_nan(call: Call, x: Any) -> np.ndarray:
+    """False everywhere: values of a network are finite. Exporters guard a softmax of masked rows with it."""
+    return np.zeros((1,) * len(value(x).torch_shape), dtype=bool)
+
+
+def where(call: Call, condition: Any, left: Any, right: Any) -> Value:
+    """A choice by a constant condition: condition · left + (1 − condition) · right."""
+    chosen = array(condition).astype(bool)
+    if chosen.all() and _is(left):
+        return value(left)
+    if not chosen.any() and _is(right):
+        return value(right)
+    parts: list[Any] = []
+    for given, mask in ((left, chosen), (right, ~chosen)):
+        if _is(given):
+            parts.append(multiply(call, given, mask.astype(np.float64)))
+        else:
+            parts.append(np.where(mask, array(given).astype(np.float64), 0.0))
+    return add(call, *parts)
+
+
 def erf(call: Call, x: Any) -> Value:
     return value(x).apply(Erf())
 
@@ -223,6 +244,8 @@ RULES: dict[str, Rule] = {
     "Clip": clip,
     "PRelu": prelu,
     "Erf": erf,
+    "IsNaN": is_nan,
+    "Where": where,
     "Add": add,
     "Sub": subtract,
     "Mul": multiply,

@@ -39,7 +39,7 @@ def reshape(call: Call, x: Any, shape: Any = None) -> Value:
         wanted[wanted.index(-1)] = math.prod(source.shape) // max(known, 1)
     if isinstance(source, Behind):
         return _parted(source, wanted)
-    if place and not source.merged and len(wanted) == place + 1 and wanted[place] != 1:
+    if place and len(wanted) == place + 1 and wanted[place] != 1 and wanted[:place] == [*source.shape[:place]]:
         # with a batch of one it could also be merged with the features, but nothing could be done with that
         kept = torch_rules.reshape(source, [*wanted[:place], 1, *wanted[place:]])
         return Behind(kept.name, kept.shape, kept.builder, batch=place - 1, merged=True)

@@ -13,11 +13,8 @@ import torch
 
 from powerplan.network.ops import Mean, Permute, Reshape, Scale, Softmax
 from powerplan.network.torch_import.rules.arrays import linear, product, swapped
-from powerplan.network.torch_import.rules.elementwise import affine
+from powerplan.network.torch_import.rules.elementwise import MASKED, affine
 from powerplan.network.torch_import.value import Refused, Value, array
-
-#: what stands for minus infinity in a mask: exp of it is zero in any precision
-_MASKED = -1e30
 
 
 def attention(
@@ -127,8 +124,8 @@ def _mask(mask: Any) -> np.ndarray:
     if isinstance(mask, Value):
         raise Refused("a mask that depends on the network's input is not supported")
     given = mask.detach().cpu().numpy() if isinstance(mask, torch.Tensor) else np.asarray(mask)
-    added = np.where(given, 0.0, _MASKED) if given.dtype == bool else np.maximum(given.astype(np.float64), _MASKED)
-    if (added <= _MASKED).all(axis=-1).any():
+    added = np.where(given, 0.0, MASKED) if given.dtype == bool else np.maximum(given.astype(np.float64), MASKED)
+    if (added <= MASKED).all(axis=-1).any():
         raise Refused("a mask leaves nothing to attend to")
     return added
 

@@ -9,6 +9,9 @@ import numpy as np
 from powerplan.network.ops import Activation, Add, Multiply, Scale, Slice
 from powerplan.network.torch_import.value import Refused, Value, array, joined, value
 
+#: what stands for minus infinity in a mask: exp of it is zero in any precision
+MASKED = -1e30
+
 
 def activation(kind: str, **parameters: float) -> Any:
     """The rule for an activation without arguments."""
@@ -91,8 +94,9 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
 
 
 def affine(x: Value, scale: Any, shift: Any) -> Value:
-    """scale · x + shift for constants that torch broadcasts against x."""
+    """scale · x + shift for constants that torch broadcasts against x; minus infinity in a shift masks a softmax."""
     factors, offsets = (x.place(array(c)).astype(np.float64) for c in (scale, shift))
+    offsets = np.where(np.isneginf(offsets), MASKED, offsets)
     try:
         shape = tuple(np.broadcast_shapes(factors.shape, offsets.shape, x.shape))
     except ValueError as error:
