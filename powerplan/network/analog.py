@@ -12,8 +12,8 @@ from powerplan.errors import InvalidInput
 from powerplan.network.graph import Network, Node
 from powerplan.network.ops import CrossbarOp, DigitalLayer
 
-#: what names layers: a type (its name, or torch's class), a name or pattern, a number, several of them, or a function of
-#: name and operation
+#: what names layers: a type (its name, or torch's class), a name or pattern, a number, several of them, or a function
+#: of name and operation
 Choice = str | int | type | Iterable[str | int | type] | Callable[[str, CrossbarOp], bool] | None
 
 #: a number as text, for commands and files; a layer of that name goes first
