@@ -53,6 +53,7 @@ def sweep(
     joint: bool,
     biases: bool,
     coherence: Mapping[str, Tensor] = MappingProxyType({}),
+    slopes: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> Adjoints:
     """Pull K directions of the output back through the linearised network.
 
@@ -61,9 +62,10 @@ def sweep(
         joint: also the covariance of the directions.
         biases: also the bias by crossbar.
         coherence: factors () by node of what is taken as independent, see :mod:`powerplan.moments.coherence`.
+        slopes: factors () by node of its linear part, likewise.
     """
     tally = _Tally(trace.output_mean, directions.shape[1], joint=joint, biases=biases, coherence=coherence)
-    for node, adjoint in pulled_back(network, trace, directions):
+    for node, adjoint in pulled_back(network, trace, directions, slopes):
         if node.op.is_crossbar:
             tally.crossbar(node.name, trace.crossbars[node.name], adjoint)
         else:
@@ -71,8 +73,13 @@ def sweep(
     return Adjoints(sources=tuple(reversed(tally.sources)), covariance=tally.joint, bias=tally.bias)
 
 
-def pulled_back(network: Network, trace: Trace, directions: Tensor) -> Iterator[tuple[Node, Tensor]]:
-    """Every noisy node that moves the output, from the output backwards, with its adjoint (B or 1, K, *shape)."""
+def pulled_back(
+    network: Network, trace: Trace, directions: Tensor, slopes: Mapping[str, Tensor]
+) -> Iterator[tuple[Node, Tensor]]:
+    """Every noisy node that moves the output, from the output backwards, with its adjoint (B or 1, K, *shape).
+
+    ``slopes`` are factors () by node of its linear part, looked up when the adjoint of the node has been dealt with.
+    """
     adjoints: dict[str, Tensor] = {network.output: directions.reshape(*directions.shape[:2], *network.output_shape)}
     for node in reversed(network.nodes):
         adjoint = adjoints.pop(node.name, None)
@@ -84,6 +91,7 @@ def pulled_back(network: Network, trace: Trace, directions: Tensor) -> Iterator[
         if node.op.is_crossbar:
             pulled = (_pull(trace.crossbars[node.name], adjoint),) if inner[0] else (None,)
         else:
+            adjoint = adjoint * slopes[node.name] if node.name in slopes else adjoint
             pulled = trace.digital[node.name].pull(adjoint) if any(inner) else (None,) * len(inner)
         for name, noisy, part in zip(node.inputs, inner, pulled, strict=True):
             if noisy and part is not None:

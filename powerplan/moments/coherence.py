@@ -9,6 +9,13 @@ devices that serve several positions, and residuals r of digital operations beyo
 With fields at hand (joint samples of all errors, :mod:`powerplan.moments.marginals`) the right-hand sides are plain
 averages: the devices' own randomness V is already integrated, so that few fields do. The ratio of the two, one
 number for every node, pooled over inputs and directions of the output, is its *coherence*.
+
+An operation without a Gaussian formula is linear by its Jacobian at the mean, P δx, a maximum by one correlation for
+all pairs of its window. What it does on average can be less (a softmax near a vertex saturates) or more: r then goes
+against P δx or with it, and the two do not add up as independent. Its *slope* β makes them: the linear part becomes
+β P δx, the residual r + (1 − β) P δx, with
+
+    β = E[(A·P δx) (A·(P δx + r))] / E[(A·P δx)²].
 """
 
 from __future__ import annotations
@@ -45,30 +52,52 @@ def enough_fields(network: Network, batch: int) -> int:
     return max(16, _MOST_WORK // (batch * _DIRECTIONS * work))
 
 
-def coherence_of(network: Network, trace: Trace, fields: Mapping[str, Tensor], *, seed: int) -> dict[str, Tensor]:
-    """Coherence () by node.
+def coherence_of(
+    network: Network, trace: Trace, fields: Mapping[str, Tensor], linear: Mapping[str, Tensor], *, seed: int
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Coherence () by node, and slopes () of those in ``linear``.
 
     Args:
         trace: moments at the inputs (B, *shape) that the fields belong to.
         fields: (B, R, *shape) by node: of the input of crossbars, of the residual of digital operations.
+        linear: (B, R, *shape) by node: of the linear part P δx where it is assumed.
         seed: of the combinations of the outputs.
     """
     found: dict[str, tuple[Tensor, Tensor]] = {}
-    for node, adjoint in pulled_back(network, trace, _combinations(trace.output_mean, seed)):
+    slopes: dict[str, Tensor] = {}  # of a node before its adjoint is pulled through it
+    for node, adjoint in pulled_back(network, trace, _combinations(trace.output_mean, seed), slopes):
         errors = fields.get(node.name)
         if errors is None:
             continue
         if node.op.is_crossbar:
             found[node.name] = _of_inputs(trace.crossbars[node.name], adjoint, errors)
-        else:
-            moved = adjoint.flatten(2) @ errors.flatten(2).mT
-            apart = squares(adjoint, beyond_linear_part(trace.digital[node.name]))
-            found[node.name] = moved.square().mean(2).sum(), apart.expand(len(errors), -1).sum()
+            continue
+        moved = _moved(adjoint, errors)
+        if node.name in linear:
+            straight = _moved(adjoint, linear[node.name])
+            slopes[node.name] = slope = _slope(straight, straight + moved)
+            moved = moved + (1 - slope) * straight
+        apart = squares(adjoint, beyond_linear_part(trace.digital[node.name]))
+        found[node.name] = moved.square().mean(2).sum(), apart.expand(len(errors), -1).sum()
     floor = _LEAST_PART * sum(together for together, _ in found.values())
-    return {
+    coherence = {
         name: torch.where((apart > 0) & (together + apart > floor), together / apart, torch.ones_like(apart))
         for name, (together, apart) in found.items()
     }
+    return coherence, slopes
+
+
+def _moved(adjoint: Tensor, errors: Tensor) -> Tensor:
+    """By how much errors (B, R, *shape) move the directions, A·δ, (B, K, R)."""
+    return adjoint.flatten(2) @ errors.flatten(2).mT
+
+
+def _slope(straight: Tensor, whole: Tensor) -> Tensor:
+    """β () of A·P δx and A·(P δx + r), between 0 and 2; 1 where nothing is moved."""
+    square = straight.square().sum()
+    moves = square > 0
+    slope = (straight * whole).sum() / torch.where(moves, square, torch.ones_like(square))
+    return torch.where(moves, slope.clamp(0, 2), torch.ones_like(slope))
 
 
 def _of_inputs(crossbar: CrossbarTrace, adjoint: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:

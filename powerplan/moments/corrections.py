@@ -19,7 +19,7 @@ class Corrections:
         factors: of variances, (P or 1, *shape or 1).
         shifts: of means, in standard deviations, (P, *shape).
         correlations: of two entries of a window of max-pooling, (P or 1, C, *1).
-        coherence: see :mod:`powerplan.moments.coherence`, ().
+        coherence, slopes: see :mod:`powerplan.moments.coherence`, ().
         array_power, tia_power: factors () of what a crossbar dissipates.
         fields: their number.
     """
@@ -28,6 +28,7 @@ class Corrections:
     shifts: Mapping[str, Tensor] = field(default_factory=dict)
     correlations: Mapping[str, Tensor] = field(default_factory=dict)
     coherence: Mapping[str, Tensor] = field(default_factory=dict)
+    slopes: Mapping[str, Tensor] = field(default_factory=dict)
     array_power: Mapping[str, Tensor] = field(default_factory=dict)
     tia_power: Mapping[str, Tensor] = field(default_factory=dict)
     fields: int = 0
@@ -64,7 +65,7 @@ class Corrections:
 
     @classmethod
     def joined(cls, groups: Sequence[tuple[int, Corrections]]) -> Corrections:
-        """Those of groups of inputs of these sizes, one behind the other; coherence is the first one's.
+        """Those of groups of inputs of these sizes, one behind the other; coherence and slopes are the first one's.
 
         Factors of power are means over the inputs.
         """
@@ -88,6 +89,7 @@ class Corrections:
             shifts=together([found.shifts for _, found in groups]),
             correlations=together([found.correlations for _, found in groups]),
             coherence=groups[0][1].coherence,
+            slopes=groups[0][1].slopes,
             array_power=mean([found.array_power for _, found in groups]),
             tia_power=mean([found.tia_power for _, found in groups]),
             fields=groups[0][1].fields,

@@ -15,7 +15,7 @@ correlations at every source,
 Nothing about them is Gaussian but what comes of many rows: the variance of what devices add goes with the square of
 the input in every field, and few devices are drawn from their own distribution.
 
-They give four corrections, none of which repeats what is known in closed form:
+They give these corrections, none of which repeats what is known in closed form:
 
 - *factors* of variances. At a crossbar what its own devices add is known; only the mean square of W̄ δx is taken from
   the fields, pooled over inputs, fields and positions of a channel (or over all entries of a vector). Fields are
@@ -25,7 +25,8 @@ They give four corrections, none of which repeats what is known in closed form:
   r = f(x̄ + δx) − (E f of the rule) − P δx, whose linear part has no chance in it.
 - factors of *power*: a crossbar whose rows see some positions more often than others weighs their E[x²] by more than
   the channel that variances are pooled over, and the current of a column adds up what its rows err by together.
-- *coherence*: how residuals and the errors of inputs add up at the output, see :mod:`powerplan.moments.coherence`.
+- *coherence*: how residuals and the errors of inputs add up at the output, and *slopes* where the linear part is only
+  assumed (a Jacobian at the mean, a maximum over a window), see :mod:`powerplan.moments.coherence`.
 """
 
 from __future__ import annotations
@@ -54,6 +55,9 @@ _APART = (
     *(ops.Scale, ops.Flatten, ops.Reshape, ops.Permute, ops.Concat, ops.Slice, ops.Pad),
     *(ops.Constant, ops.Embedding),
 )
+
+#: operations whose linear part rests on one correlation for all pairs of a window
+_WINDOWED = ops.MaxPool | ops.AdaptiveMaxPool
 
 _FEWEST_FIELDS = 16
 _MOST_FIELDS = 256
@@ -124,7 +128,8 @@ def estimate_corrections(
     if not kept_fields:
         return found
     trace = mean_field(network, crossbars, inputs, found.apply, found.correlations)
-    return replace(found, coherence=coherence_of(network, trace, made.kept, seed=seed))
+    coherence, slopes = coherence_of(network, trace, made.kept, made.linear, seed=seed)
+    return replace(found, coherence=coherence, slopes=slopes)
 
 
 class _Fields:
@@ -137,6 +142,7 @@ class _Fields:
         self.shifts: dict[str, Tensor] = {}
         self.correlations: dict[str, Tensor] = {}
         self.kept: dict[str, Tensor] = {}
+        self.linear: dict[str, Tensor] = {}
         self.array_power: dict[str, Tensor] = {}
         self.tia_power: dict[str, Tensor] = {}
         self._inputs, self._fields, self._generator = inputs, fields, generator
@@ -181,7 +187,7 @@ class _Fields:
     def digital(self, node: Node, *, keep: int) -> None:
         """A digital operation with noise in one of its inputs."""
         arriving = [self.values[name] for name in node.inputs]
-        if isinstance(node.op, ops.MaxPool | ops.AdaptiveMaxPool):
+        if isinstance(node.op, _WINDOWED):
             self.correlations[node.name] = window_correlation(node.op, arriving[0][2].flatten(0, 1)).unsqueeze(0)
         means, variances, errors = zip(*arriving, strict=True)
         step = linearize_joint(node.op, means, variances, self.correlations.get(node.name))
@@ -192,6 +198,8 @@ class _Fields:
                 variance = variance * self.factors[node.name]
         else:
             residual = self._output(node, means, errors) - mean.unsqueeze(1) - error
+            if keep and self._fields > 1 and (step.first_order or isinstance(node.op, _WINDOWED)):
+                self.linear[node.name] = centred(error)[:, :keep].expand(len(mean), -1, *mean.shape[1:])
             square = (error + residual).square().mean(1)
             error = centred(error + residual)
             factor = ratio(error.square().mean(1), variance)

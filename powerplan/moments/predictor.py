@@ -229,8 +229,15 @@ class Predictor:
             trace = mean_field(self.network, programmed, x, corrections.apply, corrections.correlations)
         directions = self.directions if self.is_exact else self.directions[part]
         joint = full and self.is_exact and self.method == "linearized"
-        coherence = self.corrections.coherence
-        adjoints = sweep(self.network, trace, directions, joint=joint, biases=full, coherence=coherence)
+        adjoints = sweep(
+            self.network,
+            trace,
+            directions,
+            joint=joint,
+            biases=full,
+            coherence=self.corrections.coherence,
+            slopes=self.corrections.slopes,
+        )
         if self.method == "linearized":
             variance = sum((source.variance for source in adjoints.sources), x.new_zeros(len(x), directions.shape[1]))
             covariance = adjoints.covariance
