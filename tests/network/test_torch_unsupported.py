@@ -57,6 +57,7 @@ CALLS: list[tuple[tuple[int, ...], Callable[[torch.Tensor], Any]]] = [
     ((3, 4), lambda x: torch.einsum("bij,bkj,bkj->bik", x, x.relu(), x)),
     ((3, 4), lambda x: torch.where(torch.tensor([True, False, True, True]), x, 2 * x)),
     ((3, 4), lambda x: 1 / (1 + x * x)),
+    ((2, 3, 4), lambda x: F.interpolate(x, scale_factor=2.0, mode="nearest-exact")),  # a mode without a rule
     ((3, 4), lambda x: x / torch.sqrt((x * x).mean(-1, keepdim=True) + 1e-5)),  # a root: not of any number
 ]
 

@@ -252,12 +252,12 @@ class Upsample(Op):
         if not isinstance(self.align_corners, bool):
             check.fail("align_corners", self.align_corners, "True or False", "Give a boolean.")
         check.done()
-        choice("upsample.mode", self.mode, _UPSAMPLE_AXES)
+        choice("upsample.mode", self.mode, UPSAMPLE_AXES)
         object.__setattr__(self, "size", size)
 
     def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
         (shape,) = inputs
-        axes = _UPSAMPLE_AXES[self.mode]
+        axes = UPSAMPLE_AXES[self.mode]
         if len(shape) != len(self.size) + 1 or (axes and len(self.size) != axes) or len(self.size) > 3:
             raise fail_shape("upsample.size", self.size, f"a size for mode {self.mode!r} and its input {shape}")
         return (shape[0], *self.size)
@@ -266,7 +266,7 @@ class Upsample(Op):
         return {"size": list(self.size), "mode": self.mode, "align_corners": self.align_corners}
 
 
-_UPSAMPLE_AXES = {"nearest": 0, "linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
+UPSAMPLE_AXES = {"nearest": 0, "linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
 
 
 @register

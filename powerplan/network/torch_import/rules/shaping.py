@@ -12,7 +12,7 @@ import torch
 
 from powerplan.network.graph import INPUT
 from powerplan.network.ops import Concat, Pad, Permute, Reshape, Shape, Slice, Upsample
-from powerplan.network.ops.shaping import Flatten
+from powerplan.network.ops.shaping import UPSAMPLE_AXES, Flatten
 from powerplan.network.torch_import.value import Refused, Value, array, grown, joined, value
 
 
@@ -255,6 +255,8 @@ def interpolate(
     spatial = x.shape[1:]
     if antialias:
         raise Refused("antialias is not supported")
+    if mode not in UPSAMPLE_AXES:
+        raise Refused(f"mode={mode!r} is not supported, only {', '.join(UPSAMPLE_AXES)}")
     if size is not None:
         target = (size,) * len(spatial) if isinstance(size, int) else tuple(int(n) for n in size)
     else:
