@@ -296,7 +296,7 @@ class _Explainer:
         theta = session.free.theta_of(self.smooth.gains)
         if theta is None:
             return {}
-        problem = session._problem(wanted, session.free)
+        problem = session.problem(wanted, session.free)
         objective, *constraints = problem.terms.gradients(theta)
         certificate = certify(
             objective.log_gradient,
@@ -316,7 +316,7 @@ class _Explainer:
                 changed, bounds = self._problem(*self._changed(replace(change, factor=1 + step)))
             except InvalidInput:
                 continue
-            there = changed._problem(bounds, changed.free)
+            there = changed.problem(bounds, changed.free)
             f, *h = there.terms.values(theta)
             limits = np.where(certificate.limit_duals > 0, there.upper - problem.upper, there.lower - problem.lower)
             effect = (

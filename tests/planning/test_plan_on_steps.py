@@ -36,7 +36,7 @@ def brute_force(
     """The least objective over every choice of steps, each on the full predictor; None if none is feasible."""
     settings = {"granularity": "layer", "optimize": ("conductance",), **options}
     session = Session.of(network, hardware, x, conductance=None, voltage=None, method="linearized", **settings)
-    problem = session._problem(requirement(target, session.predictors, None), session.free)
+    problem = session.problem(requirement(target, session.predictors, None), session.free)
     best = None
     assert session.levels is not None
     for choice in itertools.product(*(steps for steps in session.levels if steps is not None)):

@@ -1,0 +1,188 @@
+"""A target solved for a session: from a start to the optimum, onto the levels of converters or on steps, to a plan."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from powerplan.hardware import Gains
+from powerplan.planning.draft import plan_on_drafts, sample_for
+from powerplan.planning.explain import limit_prices
+from powerplan.planning.level_fit import fitted_to_levels
+from powerplan.planning.made import infeasible_plan, plan_at, unreachable_plan
+from powerplan.planning.many_gains import minimise_many
+from powerplan.planning.outcome import Certificate, ConstraintPrice, Outcome, ShadowPrices, Termination
+from powerplan.planning.plan_value import Plan
+from powerplan.planning.problem import Problem, lowest_constraint
+from powerplan.planning.requirements import requirement
+from powerplan.planning.sequential import Optimum, minimise
+from powerplan.planning.starts import baseline_on, near_baseline, start_of
+from powerplan.planning.stepped import no_steps, on_steps
+from powerplan.planning.targets import Target
+from powerplan.planning.terms import is_dear
+
+if TYPE_CHECKING:
+    from powerplan.planning.session import Options, Session
+
+#: multipliers below this fraction of their sum are rounding, not prices
+_LEAST_PRICE = 1e-6
+
+_log = logging.getLogger("powerplan.planning")
+
+
+def solve(session: Session, target: Target, options: Options, near: Plan | None = None) -> Plan:
+    """The plan that is predicted to meet a target, looked for from ``near`` on.
+
+    Corrections of marginal variances are held while gains change: those at ``near``; without it those at the
+    baseline first, then, unless predictions are dear, those at the plan they gave.
+    """
+    fields = any(predictor.fields for predictor in session.predictors)
+    if near is not None:
+        held = session.held_at(near.gains) if fields else session
+        return _solve_held(held, target, options, near=near.baseline_gains, start=near.gains)
+    if not fields:
+        return _solve_held(session, target, options)
+    started = time.monotonic()
+    about = near_baseline(session, requirement(target, session.predictors, session.weights))
+    rough = session.held_at(session.free.gains(session.free.upper) if about is None else about)
+    found = _solve_held(rough, target, options, near=about)
+    again = found.termination.outcome not in (Outcome.INFEASIBLE, Outcome.DEADLINE)
+    if again and not is_dear(session.predictor):
+        held = session.held_at(found.gains)
+        found = _solve_held(held, target, options, near=found.baseline_gains, start=found.gains)
+    seconds = time.monotonic() - started
+    return replace(
+        found,
+        termination=replace(found.termination, seconds=seconds),
+        provenance={**found.provenance, "seconds": {**found.provenance["seconds"], "optimise": seconds}},
+    )
+
+
+def _solve_held(
+    session: Session,
+    target: Target,
+    options: Options,
+    *,
+    near: Gains | None = None,
+    start: Gains | None = None,
+) -> Plan:
+    """As :func:`solve`, with the corrections there are; the baseline is looked for from ``near`` on, the plan from
+    ``start``."""
+    started = time.monotonic()
+    wanted = requirement(target, session.predictors, session.weights)
+    problem = session.problem(wanted, session.free, tolerance=options.tolerance)
+    exact = problem
+    if session.averaged:
+        exact = session.problem(wanted, session.free, tolerance=options.tolerance, exact=True)
+    by_layer = exact
+    if session.baseline is not session.free:
+        by_layer = session.problem(wanted, session.baseline, tolerance=options.tolerance, exact=True)
+    options.progress("scaling the baseline", 0.0)
+    baseline = baseline_on(session, by_layer, near)
+    options.progress("optimising", 0.1)
+    theta, met = start_of(session, problem, wanted, baseline, start, options.stop_at)
+    if not met and exact is not problem:
+        problem = exact
+        theta, met = start_of(session, problem, wanted, baseline, start, options.stop_at)
+    if not met:
+        return unreachable_plan(session, target, problem, theta, baseline, started)
+    # what the report takes is kept back
+    stop_at = None if options.stop_at is None else options.stop_at - problem.terms.seconds("values")
+    sample = sample_for(session.predictor)
+    if sample is not None:
+        theta = plan_on_drafts(problem, theta, sample, tolerance=options.tolerance, stop_at=stop_at)
+    descend = minimise_many if session.by_gradients else minimise
+    optimum = descend(
+        problem,
+        theta,
+        tolerance=options.tolerance,
+        max_iterations=options.max_iterations,
+        stop_at=stop_at,
+        progress=lambda i, residual: options.progress("optimising", 0.1 + 0.5 * min(1.0, i / 12)),
+    )
+    certificate, theta = optimum.certificate, optimum.theta
+    outcome, message, discrete = Outcome(optimum.reason), _message(optimum), None
+    if exact is not problem and session.levels is None:
+        options.progress("fitting gains to the converters", 0.6)
+        cheap = not is_dear(session.predictor)
+        fitted = fitted_to_levels(exact, theta, certificate.duals, search=cheap, stop_at=options.stop_at)
+        if fitted is None:
+            fitted = lowest_constraint(exact, theta)
+            if exact.excess(fitted) > 0:
+                return unreachable_plan(session, target, exact, fitted, baseline, started)
+        message = _fitted_message(optimum, exact.objective(fitted))
+        theta = fitted
+    if session.levels is not None:
+        stepped = on_steps(
+            exact,
+            session.levels,
+            optimum,
+            max_iterations=options.max_iterations,
+            stop_at=options.stop_at,
+            progress=lambda done: options.progress("choosing steps", 0.6 + 0.1 * done),
+        )
+        if stepped.theta is None:
+            explained = no_steps(target, session.free, session.levels, exact, optimum.theta)
+            return infeasible_plan(session, target, exact, explained, baseline, started, stepped.gap)
+        theta, discrete = stepped.theta, stepped.gap
+        outcome, message = stepped.outcome, stepped.message
+        if exact is not problem:
+            message += " What the bound leaves out is that the rounding of converters ripples with the gains."
+    violation = certificate.constraint_violation
+    if exact is not problem and session.levels is None:
+        violation = max(0.0, float(np.expm1(exact.excess(theta))))
+    termination = Termination(
+        outcome=outcome,
+        message=message,
+        solver_status=optimum.solver_status,
+        iterations=optimum.iterations,
+        predictions=problem.terms.evaluations + (0 if exact is problem else exact.terms.evaluations),
+        seconds=time.monotonic() - started,
+    )
+    _log.info("planned %s: %s", target, termination.message)
+    return plan_at(
+        session,
+        target,
+        theta,
+        exact,
+        baseline,
+        termination,
+        Certificate(
+            kkt_residual=certificate.kkt_residual,
+            duality_gap=certificate.duality_gap,
+            constraint_violation=violation,
+        ),
+        _prices(session, problem, certificate.duals, certificate.limit_duals),
+        discrete,
+    )
+
+
+def _prices(session: Session, problem: Problem, duals: np.ndarray, limit_duals: np.ndarray) -> ShadowPrices:
+    prices = tuple(
+        ConstraintPrice(corner=c.corner, output=c.output, price=-float(dual) * c.leverage)
+        for c, dual in zip(problem.terms.constraints, duals, strict=True)
+        if dual > _LEAST_PRICE * duals.sum()
+    )
+    return ShadowPrices(
+        target=sum((p.price for p in prices), 0.0),
+        limits=limit_prices(session.free, limit_duals),
+        constraints=prices,
+    )
+
+
+def _message(optimum: Optimum) -> str:
+    residual = f"KKT residual {optimum.certificate.kkt_residual:.1e} after {optimum.iterations} iterations"
+    return f"{Outcome(optimum.reason).advice} {residual}."
+
+
+def _fitted_message(optimum: Optimum, objective: float) -> str:
+    change = objective / optimum.objective.total - 1
+    words = _message(optimum).replace("The plan meets", "With rounding averaged over gains the plan meets", 1)
+    return (
+        f"{words} Gains were then fitted to the levels of the converters by the exact prediction, "
+        f"which changed the objective by {100 * change:+.2g} %."
+    )
