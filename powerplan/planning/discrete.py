@@ -36,6 +36,7 @@ import numpy as np
 from scipy import optimize, sparse
 
 from powerplan.errors import SolverFailed
+from powerplan.planning.native_output import stdout_to_stderr
 from powerplan.planning.terms import Sum
 
 #: relative difference of the objective below which two plans count as equally good; above the solver's tolerances
@@ -426,18 +427,19 @@ class _Approximation:
         options = {"mip_rel_gap": 0.1 * self.accepted, "node_limit": self.most_nodes - self.nodes}
         if problem.stop_at is not None:
             options["time_limit"] = max(problem.stop_at - time.monotonic(), 0.01)
-        answer = optimize.milp(
-            cost,
-            integrality=np.concatenate([np.zeros(fixed), np.ones(size - fixed)]),
-            bounds=optimize.Bounds(
-                np.concatenate([problem.lower, np.full(fixed - n, -np.inf), np.zeros(size - fixed)]),
-                np.concatenate([problem.upper, np.full(fixed - n, np.inf), np.ones(size - fixed)]),
-            ),
-            constraints=optimize.LinearConstraint(
-                sparse.vstack([wide, link.tocsr(), seen.tocsr()], format="csr"), lows, highs
-            ),
-            options=options,
-        )
+        with stdout_to_stderr():
+            answer = optimize.milp(
+                cost,
+                integrality=np.concatenate([np.zeros(fixed), np.ones(size - fixed)]),
+                bounds=optimize.Bounds(
+                    np.concatenate([problem.lower, np.full(fixed - n, -np.inf), np.zeros(size - fixed)]),
+                    np.concatenate([problem.upper, np.full(fixed - n, np.inf), np.ones(size - fixed)]),
+                ),
+                constraints=optimize.LinearConstraint(
+                    sparse.vstack([wide, link.tocsr(), seen.tocsr()], format="csr"), lows, highs
+                ),
+                options=options,
+            )
         self.nodes += int(getattr(answer, "mip_node_count", None) or 0) + 1
         if answer.status == _INFEASIBLE:
             self._exhausted()

@@ -145,8 +145,12 @@ def free_gains(
     granularity: str,
     optimize: Sequence[str],
     held: Gains,
+    corners: Sequence[Hardware] = (),
 ) -> FreeGains:
     """The free gains for a granularity.
+
+    Args:
+        corners: further hardware, whose noise may hold up the voltages too.
 
     Raises:
         InvalidInput: unknown names, nothing to optimise, or a voltage that no noise holds up.
@@ -162,7 +166,7 @@ def free_gains(
     quantities = (optimize,) if isinstance(optimize, str) else tuple(optimize)
     if not quantities or any(q not in QUANTITIES for q in quantities):
         check.fail("optimize", quantities, "'conductance', 'voltage' or both", "Name the gains to optimise.")
-    elif "voltage" in quantities and not hardware.holds_up_voltages:
+    elif "voltage" in quantities and not any(each.holds_up_voltages for each in (hardware, *corners)):
         check.fail(
             "optimize",
             quantities,

@@ -232,10 +232,12 @@ def _check_options(
 ) -> None:
     check = Checker()
     if verify_draws is not None:
-        check.number("verify_draws", verify_draws, at_least=0, at_most=10_000_000)
+        check.whole("verify_draws", verify_draws, at_least=0, at_most=10_000_000)
     check.number("tolerance", tolerance, above=0, at_most=0.1)
-    check.number("max_iterations", max_iterations, at_least=1, at_most=100_000)
-    check.number("seed", seed, at_least=0)
+    check.whole("max_iterations", max_iterations, at_least=1, at_most=100_000)
+    check.whole("seed", seed, at_least=0)
+    if not (calibrate is None or isinstance(calibrate, bool)):
+        check.fail("calibrate", calibrate, "True, False or None", "None calibrates plans on classes.")
     if deadline is not None:
         check.number("deadline", deadline, above=0, unit="s")
     check_verification(check, targets, verify_draws, calibrate)

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -98,19 +99,21 @@ class Session:
     ) -> Session:
         choice("method", method, METHODS)
         batch = check_inputs(inputs, network.input_shape)
-        hardwares = (hardware, *check_corners(corners))
+        corners = check_corners(corners)
+        hardwares = (hardware, *corners)
         for each in hardwares:
             check_noisy(each)
         limits = limiting(hardwares)
         held = hold(network, limits, batch, conductance, voltage)
         warn_beyond_voltage(network, limits, held, batch)
-        free = free_gains(network, limits, batch, granularity=granularity, optimize=optimize, held=held)
+        free_of = partial(free_gains, network, limits, batch, held=held, corners=corners)
+        free = free_of(granularity=granularity, optimize=optimize)
         base = free
         if granularity != "layer" or set((optimize,) if isinstance(optimize, str) else optimize) != {"conductance"}:
-            base = free_gains(network, limits, batch, granularity="layer", optimize=("conductance",), held=held)
+            base = free_of(granularity="layer", optimize=("conductance",))
         layers = None
         if granularity in ("column", "signal") and ("voltage" in optimize or free.count > _FAR_MANY):
-            layers = free_gains(network, limits, batch, granularity="layer", optimize=optimize, held=held)
+            layers = free_of(granularity="layer", optimize=optimize)
         predictors = tuple(prediction.predictor(network, each, batch, method) for each in hardwares)
         return cls(
             predictors=predictors,

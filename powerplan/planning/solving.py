@@ -22,7 +22,7 @@ from powerplan.planning.requirements import requirement
 from powerplan.planning.sequential import Optimum, minimise
 from powerplan.planning.starts import baseline_on, near_baseline, start_of
 from powerplan.planning.stepped import no_steps, on_steps
-from powerplan.planning.targets import Target
+from powerplan.planning.targets import ClassTarget, Target
 from powerplan.planning.terms import is_dear
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ def _solve_held(
     sample = sample_for(session.predictor)
     if sample is not None:
         theta = plan_on_drafts(problem, theta, sample, tolerance=options.tolerance, stop_at=stop_at)
-    descend = minimise_many if session.by_gradients else minimise
+    # rates of class changes bend too much for local programs: their curvature is learned
+    descend = minimise_many if session.by_gradients or isinstance(target, ClassTarget) else minimise
     optimum = descend(
         problem,
         theta,

@@ -114,7 +114,8 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
     if plan.prediction.first_order:
         lines.append(_first_order_line(plan.prediction))
     if check is not None:
-        how = ", after calibrating the target" if check.calibrated else ""
+        where = ", nominal hardware" if plan.corners else ""
+        how = where + (", after calibrating the target" if check.calibrated else "")
         lines.append(
             (
                 "verified",
@@ -181,10 +182,11 @@ def array_size(hardware: Hardware) -> str:
 
 
 def _quantity_line(plan: Plan) -> tuple[str, str]:
-    """What a target on single outputs or on classes bounds: bound, predicted and simulated."""
-    target, check = plan.target, plan.verification
+    """What a target on single outputs or on classes bounds: bound, predicted and simulated in the worst corner."""
+    target = plan.target
     simulated = None
-    if check is not None:
+    if plan.verification is not None:
+        check = max(plan.verifications, key=lambda verification: verification.ratio)
         half = 1.96 * check.ratio_standard_error * target.value
         simulated = quantity_with_error(target, check.ratio * target.value, half)
     bound, predicted = quantity_text(target, target.value), quantity_text(target, plan.reached)

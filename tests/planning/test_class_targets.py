@@ -262,3 +262,18 @@ def test_the_diagonal_method_predicts_a_rate_too(
     for method in ("diagonal", "covariance"):
         plan = pp.plan(network, hardware, inputs, pp.MaxFlipRate(0.03), method=method, verify_draws=0)
         assert plan.termination.outcome is pp.Outcome.OPTIMAL
+
+
+@pytest.mark.parametrize("kind", ["flips", "drop"])
+def test_rates_with_both_gains_free_are_optimal(kind: str, digits_example: Example) -> None:
+    """And no dearer than what plans of least power for an NMSE need for the same predicted rate."""
+    x, labels = digits_example.test_inputs[:60], digits_example.test_labels[:60]
+    hardware = pp.Hardware(conductance_min=1e-6, programming_noise_std=1e-6, read_noise_std=1e-7)
+    target = pp.MaxFlipRate(0.02) if kind == "flips" else pp.MaxAccuracyDrop(0.02, labels)
+    both = ("conductance", "voltage")
+    plan = pp.plan(digits_example.network, hardware, x, target, optimize=both, verify_draws=0)
+    assert plan.termination.outcome is pp.Outcome.OPTIMAL
+    assert plan.certificate is not None
+    assert plan.certificate.kkt_residual < 1e-6
+    near = pp.plan(digits_example.network, hardware, x, pp.MaxNMSE(plan.nmse), optimize=both)
+    assert plan.power <= near.power * 1.001

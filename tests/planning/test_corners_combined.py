@@ -109,3 +109,27 @@ def test_corners_of_another_mapping_are_refused_by_name(
     """The same gains would be other conductances there, whose limits are not those of the nominal hardware."""
     with pytest.raises(pp.InvalidInput, match=rf"corners\[1\]\.{next(iter(change))}"):
         pp.plan(network, HARDWARE, x, pp.MaxNMSE(0.03), corners=[CORNERS[0], HARDWARE.replace(**change)])
+
+
+def test_noise_in_a_corner_alone_holds_up_voltages(network: pp.Network, x: np.ndarray) -> None:
+    """A lower voltage costs accuracy there, so that it can be optimised; with no corner it is refused."""
+    quiet = pp.Hardware(programming_noise_std=1e-6)
+    with pytest.raises(pp.InvalidInput, match="read noise"):
+        pp.plan(network, quiet, x, pp.MaxNMSE(0.03), optimize=BOTH)
+    noisy = quiet.replace(read_noise_std=8e-8)
+    plan = pp.plan(network, quiet, x, pp.MaxNMSE(0.03), optimize=BOTH, corners=[noisy])
+    assert plan.termination.outcome is pp.Outcome.OPTIMAL
+    assert plan.binding_corners == (1,)
+    assert plan.predictions[1].nmse == pytest.approx(0.03)
+
+
+def test_a_table_shows_the_worst_corner_as_predicted_and_as_simulated(network: pp.Network, x: np.ndarray) -> None:
+    """Both numbers of a target on classes are of the same hardware."""
+    hot = HARDWARE.replace(programming_noise_std=3e-6)
+    target = pp.planning.MaxFlipRate(0.05)
+    plan = pp.plan(network, HARDWARE, x, target, corners=[hot], verify_draws=2000, calibrate=False)
+    nominal, worst = (check.ratio for check in plan.verifications)
+    assert nominal < 0.7 * worst
+    (line,) = [line for line in plan.table().splitlines() if line.startswith("flip rate")]
+    assert f"simulated {100 * worst * target.value:.1f}"[:-1] in line
+    assert "(nominal hardware" in plan.table() or "nominal hardware (" in plan.table()
