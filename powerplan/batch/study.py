@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ from powerplan.batch.ledger import Entry, Ledger
 from powerplan.batch.points import Point, make_points
 from powerplan.batch.prepare import Prepared, prepare
 from powerplan.batch.reading import read_study_file
-from powerplan.batch.results import PointResult, PointState, StudyResult
+from powerplan.batch.results import Failure, PointResult, PointState, StudyResult
 from powerplan.batch.runner import Progress, Runner
 from powerplan.batch.stored import StoredPlans
 from powerplan.batch.validate import check_structure, raise_all
 from powerplan.checks import Checker
 from powerplan.errors import InvalidInput
+
+_DAMAGED = "The plan in the ledger is gone or damaged. Plan it again: powerplan batch retry STUDY."
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -190,12 +192,12 @@ class Study:
         """State of every point, without plans, and how many runners are at work."""
         ledger = self._opened(folder)
         try:
-            return ledger.entries(self.digest), ledger.runners()
+            return self._entries(ledger), ledger.runners()
         finally:
             ledger.close()
 
     def retry(self, *, folder: str | os.PathLike[str] | None = None) -> int:
-        """Queue the failed points again, for the next :meth:`run`; returns how many jobs."""
+        """Queue points that failed or whose plan is damaged again, for the next :meth:`run`; returns how many jobs."""
         ledger = self._opened(folder)
         try:
             return ledger.retry(self.digest)
@@ -212,8 +214,23 @@ class Study:
             )
         return ledger
 
+    def _entries(self, ledger: Ledger) -> list[Entry]:
+        """What is known of every point; one whose plan is damaged counts as failed, so that the others can be had."""
+        entries, damaged = ledger.entries(self.digest), ledger.damaged(self.digest)
+        return [
+            replace(
+                entry,
+                state=PointState.FAILED,
+                failure=Failure(code="damaged", message=_DAMAGED, attempts=entry.attempts),
+                seconds=None,
+            )
+            if entry.key in damaged
+            else entry
+            for entry in entries
+        ]
+
     def _result(self, ledger: Ledger) -> StudyResult:
-        entries = ledger.entries(self.digest)
+        entries = self._entries(ledger)
         stored = StoredPlans(ledger.path.parent)
         points = [
             PointResult(
