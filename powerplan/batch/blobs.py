@@ -22,12 +22,14 @@ class Blobs:
     def put(self, content: bytes) -> str:
         """Store bytes; returns their SHA-256, hexadecimal. A reader sees all of them or nothing.
 
+        What is there already is read and, if it was damaged, written again.
+
         Raises:
             InvalidInput: the folder cannot be written.
         """
         digest = hashlib.sha256(content).hexdigest()
         path = self.path(digest)
-        if path.is_file() and path.stat().st_size == len(content):
+        if path.is_file() and _holds(path, content):
             return digest
         scratch = self.folder / f".{uuid.uuid4().hex}.tmp"
         try:
@@ -59,18 +61,30 @@ class Blobs:
         try:
             content = self.path(digest).read_bytes()
         except OSError as error:
-            raise CorruptFile.of(
-                "study folder", f"{digest[:12]}...", "the stored networks and inputs", f"{error.strerror}. Run again."
-            ) from error
+            raise self._lost(digest, str(error.strerror)) from error
         if hashlib.sha256(content).hexdigest() != digest:
-            raise CorruptFile.of(
-                "study folder", f"{digest[:12]}...", "undamaged networks and inputs", "Delete the file and run again."
-            )
+            raise self._lost(digest, "The file is damaged")
         return content
+
+    def _lost(self, digest: str, reason: str) -> InvalidInput:
+        return CorruptFile.of(
+            "study folder",
+            f"{self.folder.name}/{digest}",
+            "the network or inputs as they were stored",
+            f"{reason}. Read them from their source again: powerplan batch retry STUDY.",
+        )
 
     def path(self, digest: str) -> Path:
         """Where the content of a digest is."""
         return self.folder / digest
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether a file has this content; one that cannot be read has not."""
+    try:
+        return path.stat().st_size == len(content) and path.read_bytes() == content
+    except OSError:
+        return False
 
 
 def read_array(content: bytes) -> np.ndarray:

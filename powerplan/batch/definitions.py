@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,14 @@ _SOURCES = ("preset", "file")
 class HardwareTable:
     """The hardware of every point, each combination built once.
 
-    Args:
+    Attributes:
         definitions: the study's table ``hardware``.
         base: folder that files are relative to.
     """
 
     def __init__(self, definitions: Mapping[str, Mapping[str, Any]], base: Path) -> None:
-        self._definitions = definitions
-        self._base = base
+        self.definitions = definitions
+        self.base = base
         self._built: dict[Any, Hardware | InvalidInput] = {}
 
     def of(self, name: str | None, override: Mapping[str, Any]) -> Hardware:
@@ -53,13 +54,13 @@ class HardwareTable:
         return built
 
     def _define(self, name: str) -> Hardware:
-        definition = self._definitions[name]
+        definition = self.definitions[name]
         path = f"hardware.{name}."
         try:
             if "preset" in definition:
                 start = Hardware.preset(definition["preset"])
             elif "file" in definition:
-                start = Hardware.from_toml(self._base / definition["file"])
+                start = Hardware.from_toml(self.base / definition["file"])
             else:
                 start = Hardware()
             return _changed(start, {k: v for k, v in definition.items() if k not in _SOURCES})
@@ -69,37 +70,63 @@ class HardwareTable:
             ) from error
 
 
-def _changed(hardware: Hardware, fields: Mapping[str, Any]) -> Hardware:
+def _changed(hardware: Hardware, changes: Mapping[str, Any]) -> Hardware:
     """The hardware with some fields given as plain values."""
-    return Hardware.from_dict({**hardware.to_dict(), **fields}) if fields else hardware
+    return Hardware.from_dict({**hardware.to_dict(), **changes}) if changes else hardware
 
 
-def check_hardware(table: HardwareTable, points: Iterable[Point], defined: Iterable[str]) -> Iterable[Violation]:
-    """What is wrong with the hardware of any point, each thing once."""
+def check_hardware(
+    table: HardwareTable, points: Iterable[Point], cuts: Collection[tuple[str | int, ...]] = ()
+) -> Iterable[Violation]:
+    """What is wrong with the hardware of any point, each thing once.
+
+    Args:
+        cuts: places that were left out because they break the schema. What may come from that is not told: of a table
+            that lacks fields, only what is wrong with a field whatever the others are.
+    """
     found: dict[tuple[str, str], Violation] = {}
-    broken = set()
-    for name in defined:
-        try:
-            table.of(name, {})
-        except InvalidInput as error:
+    broken = {cut[1] for cut in cuts if len(cut) > 1 and cut[0] == "hardware"}
+    for name, definition in table.definitions.items():
+        if name in broken:
+            parts = [HardwareTable({name: {field: value}}, table.base) for field, value in definition.items()]
+            wrong = tuple(v for part in parts for v in _violations(part, name, {}) if _of_one_field(v))
+        else:
+            wrong = _violations(table, name, {})
+        if wrong:
             broken.add(name)
-            found.update({(v.field, v.value): v for v in error.violations})
+        found.update({(v.field, v.value): v for v in wrong})
+    doubtful = any("override" in cut or cut == ("hardware",) for cut in cuts)
     for point in points:
-        override = point.settings["override"]
-        if override and point.settings["hardware"] not in broken:
-            try:
-                table.of(point.settings["hardware"], override)
-            except InvalidInput as error:
-                for v in error.violations:
-                    field = "override." + v.field.removeprefix("hardware.")
-                    advice = f"{v.advice} (first at the point {point.name!r})"
-                    found.setdefault((field, v.value), replace(v, field=field, advice=advice))
+        override, of = point.settings["override"], point.settings["hardware"]
+        if not override or of in broken or (of is not None and of not in table.definitions):
+            continue
+        for v in _violations(table, of, override):
+            field = "override." + v.field.removeprefix("hardware.")
+            advice = f"{v.advice} (first at the point {point.name!r})"
+            if not doubtful or _of_one_field(v):
+                found.setdefault((field, v.value), replace(v, field=field, advice=advice))
     return found.values()
+
+
+def _violations(table: HardwareTable, name: str | None, override: Mapping[str, Any]) -> tuple[Violation, ...]:
+    """What is wrong with one hardware."""
+    try:
+        table.of(name, override)
+    except InvalidInput as error:
+        return error.violations
+    return ()
+
+
+def _of_one_field(found: Violation) -> bool:
+    """Whether a violation is about a single field: one about two may come from what the other is."""
+    words = set(re.findall(r"\w+", f"{found.field} {found.allowed} {found.advice}"))
+    return len(words & {field.name for field in fields(Hardware)}) <= 1
 
 
 def check_targets(points: Iterable[Point]) -> Iterable[Violation]:
     """Targets out of range, each once."""
-    for kind, value in dict.fromkeys(next(iter(point.settings["target"].items())) for point in points):
+    targets = [point.settings["target"] for point in points if point.settings["target"]]
+    for kind, value in dict.fromkeys(next(iter(target.items())) for target in targets):
         try:
             build_target(kind, value, labels=np.zeros(1))  # any labels will do
         except InvalidInput as error:

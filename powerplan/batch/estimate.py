@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 #: most jobs that are measured, and seconds that one of them may take
 SAMPLE, _SAMPLE_LIMIT = 6, 60.0
+_ENDED = (PointState.DONE, PointState.FAILED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class Estimate:
         points: of the study.
         jobs: different jobs among them.
         done: jobs whose plan is already in the folder.
+        failed: jobs that failed there; a run leaves them alone, ``powerplan batch retry`` does not.
+        left: jobs that a run would do. If there are none, nothing is measured: times and memory are 0.
         unreadable: points whose network or inputs cannot be read.
         workers: processes that were assumed.
         sample: jobs that were run and measured.
@@ -40,6 +43,8 @@ class Estimate:
     points: int
     jobs: int
     done: int
+    failed: int
+    left: int
     unreadable: int
     workers: int
     sample: int
@@ -59,14 +64,16 @@ def estimate(study: Study, *, folder: Path | None = None, workers: int | None = 
     count = workers or study.values.get("run", {}).get("workers") or available_processors()
     with tempfile.TemporaryDirectory(prefix="powerplan-") as scratch:
         prepared = prepare(study, Path(scratch))
-        done = _done(study, place)
-        left = [job for key, job in prepared.jobs.items() if key not in done]
+        states = _states(study, place)
+        left = [job for key, job in prepared.jobs.items() if states.get(key) not in _ENDED]
         measured, failed, memory = _measure(_sample(left), prepared)
     mean = sum(_expected(job, measured) for job in left) / len(left) if measured else 0.0
     return Estimate(
         points=len(study.points),
         jobs=len(prepared.jobs) + len(prepared.failures),
-        done=len(prepared.jobs) - len(left),
+        done=sum(states.get(key) is PointState.DONE for key in prepared.jobs),
+        failed=sum(states.get(key) is PointState.FAILED for key in prepared.jobs),
+        left=len(left),
         unreadable=sum(key in prepared.failures for key in prepared.keys),
         workers=count,
         sample=len(measured),
@@ -77,12 +84,13 @@ def estimate(study: Study, *, folder: Path | None = None, workers: int | None = 
     )
 
 
-def _done(study: Study, folder: Path) -> set[str]:
+def _states(study: Study, folder: Path) -> dict[str, PointState]:
+    """State of the jobs that the folder knows, by key."""
     if not (folder / FILE).is_file():
-        return set()
+        return {}
     ledger = Ledger(folder, create=False)
     try:
-        return {entry.key for entry in ledger.entries(study.digest) if entry.state is PointState.DONE}
+        return {entry.key: entry.state for entry in ledger.entries(study.digest)}
     finally:
         ledger.close()
 

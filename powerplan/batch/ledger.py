@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -169,14 +169,25 @@ class Ledger:
         return None if row is None else dict(json.loads(row[0]))
 
     def entries(self, digest: str) -> list[Entry]:
-        """What is known of every point of a study, in order."""
+        """What is known of every point of a study, in order. What a dead runner held waits for the next one."""
         with self._explained(), self._lock:
             rows = self._db.execute(
-                "SELECT key, state, attempts, started, ended, seconds, code, message FROM points "
+                "SELECT key, state, attempts, started, ended, seconds, code, message, runner FROM points "
                 "JOIN jobs USING (key) WHERE study = ? ORDER BY number",
                 (digest,),
             ).fetchall()
-        return [_entry(row) for row in rows]
+            living = {member[0] for member in self._members() if _lives(member)}
+        return [_entry(row, living) for row in rows]
+
+    def damaged(self, digest: str) -> set[str]:
+        """Keys of the jobs of a study that are done but whose plan is gone or cannot be read. Looks at every plan."""
+        with self._explained(), self._lock:
+            rows = self._db.execute(
+                "SELECT key, content FROM jobs LEFT JOIN plans USING (key) "
+                "WHERE state = 'done' AND key IN (SELECT key FROM points WHERE study = ?)",
+                (digest,),
+            )
+            return {key for key, content in rows if _text(content) is None}
 
     def plan(self, key: str) -> str | None:
         """The plan of a job that is done, as JSON."""
@@ -276,8 +287,20 @@ class Ledger:
         return ended and last
 
     def retry(self, digest: str) -> int:
-        """Queue the failed jobs of a study again, with fresh attempts; returns how many."""
+        """Queue the failed jobs of a study again, and those whose plan is damaged, with fresh attempts.
+
+        Returns:
+            how many jobs.
+        """
+        damaged = self.damaged(digest)  # outside of the transaction: other runners need not wait
         with self._transaction():
+            for key in damaged:
+                content = self._db.execute("SELECT content FROM plans WHERE key = ?", (key,)).fetchone()
+                if _text(content and content[0]) is None:  # nobody was faster
+                    self._db.execute("DELETE FROM plans WHERE key = ?", (key,))
+                    self._db.execute(
+                        "UPDATE jobs SET state = 'failed', completions = 0 WHERE key = ? AND state = 'done'", (key,)
+                    )
             return self._db.execute(
                 "UPDATE jobs SET state = 'queued', attempts = 0, code = NULL, message = NULL, ended = NULL "
                 "WHERE state = 'failed' AND job IS NOT NULL AND key IN (SELECT key FROM points WHERE study = ?)",
@@ -354,10 +377,19 @@ def _plan(db: sqlite3.Connection, key: str) -> str | None:
     row = db.execute("SELECT content FROM plans WHERE key = ?", (key,)).fetchone()
     if row is None:
         return None
+    text = _text(row[0])
+    if text is None:
+        advice = "Plan it again: powerplan batch retry STUDY."
+        raise CorruptFile.of("ledger", f"plan {key[:12]}", "an undamaged plan", advice)
+    return text
+
+
+def _text(content: Any) -> str | None:
+    """The JSON of a stored plan; None if it is gone or damaged, which its checksum tells."""
     try:
-        return zlib.decompress(row[0]).decode()
-    except (zlib.error, ValueError) as error:
-        raise CorruptFile.of("ledger", f"plan {key[:12]}", "an undamaged plan", "Retry the point.") from error
+        return zlib.decompress(content).decode()
+    except (zlib.error, ValueError, TypeError):
+        return None
 
 
 def _explain(path: Path, error: sqlite3.Error) -> PowerplanError:
@@ -389,8 +421,10 @@ def _unusable(path: Path, reason: str) -> InvalidInput:
     )
 
 
-def _entry(row: tuple) -> Entry:
-    key, state, attempts, started, ended, seconds, code, message = row
+def _entry(row: tuple, living: Container[int]) -> Entry:
+    key, state, attempts, started, ended, seconds, code, message, runner = row
+    if state == "running" and runner not in living:
+        state = "queued"
     failure = Failure(code=code, message=message, attempts=attempts) if state == "failed" else None
     return Entry(
         key=key,

@@ -39,6 +39,8 @@ SETTINGS = (
 OPTIONS = tuple(
     name for name in SETTINGS if name not in ("network", "inputs", "hardware", "override", "corners", "target")
 )
+#: settings that are steps as text, and the unit of their gains
+STEPS = {"conductance_steps": "S", "voltage_steps": "V"}
 #: settings whose value says by itself what it is
 _BARE = ("network", "inputs", "hardware", "granularity", "optimize", "method")
 #: prefix of the axis of a hardware field
@@ -120,12 +122,12 @@ def _text(value: Any, digits: str) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def given_names(names: Sequence[str], single: Sequence[Mapping[str, Any]], wrong: list[Violation]) -> list[str]:
-    """The names of the study file where it gives them; the explicit points come last."""
+def given_names(names: Sequence[str], single: Mapping[int, Mapping[str, Any]], wrong: list[Violation]) -> list[str]:
+    """The names of the study file where it gives them; the explicit points, by their numbers there, come last."""
     named = list(names)
     first = len(named) - len(single)
     taken = set(named[:first])
-    for i, given in enumerate(single):
+    for place, (i, given) in enumerate(single.items(), start=first):
         if "name" not in given:
             continue
         if given["name"] in taken:
@@ -133,5 +135,5 @@ def given_names(names: Sequence[str], single: Sequence[Mapping[str, Any]], wrong
                 violation(("points", i, "name"), given["name"], "a name of its own", "Another point is named so.")
             )
         taken.add(given["name"])
-        named[first + i] = given["name"]
+        named[place] = given["name"]
     return named

@@ -8,23 +8,20 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 
+from powerplan.batch.consistency import check_options, check_references
 from powerplan.batch.naming import OPTIONS, OVERRIDE, SETTINGS, axes_that_differ, given_names, make_names, numbered
+from powerplan.batch.pruning import Path, may_follow
 from powerplan.batch.validate import violation
-from powerplan.checks import nearest
-from powerplan.cli.steps import allowed_steps, parse_layers
-from powerplan.errors import InvalidInput, Violation
+from powerplan.errors import Violation
 from powerplan.planning import plan
-from powerplan.planning.targets import VERIFIED
 
-#: settings that are steps as text, and the unit of their gains
-STEPS = {"conductance_steps": "S", "voltage_steps": "V"}
 #: most points of a study
 MOST_POINTS = 100_000
 
@@ -39,31 +36,35 @@ class Point:
     settings: Mapping[str, Any]
 
 
-def make_points(values: Mapping[str, Any]) -> tuple[tuple[Point, ...], tuple[str, ...], list[Violation]]:
+def make_points(
+    values: Mapping[str, Any], cuts: Collection[Path] = ()
+) -> tuple[tuple[Point, ...], tuple[str, ...], list[Violation]]:
     """Points of a study that follows the schema, the names of the settings that differ, and what is wrong.
 
-    Raises:
-        InvalidInput: more than :data:`MOST_POINTS`; nothing is built then.
+    Where something is wrong the points are those that can be made, for further checks. There are none if there would be
+    more than :data:`MOST_POINTS`.
+
+    Args:
+        cuts: places that were left out of the values because they break the schema.
     """
     wrong: list[Violation] = []
     blocks = _blocks(values, wrong)
     single = values.get("points", [])
     count = len(single) + math.prod(len(block) for block in blocks) * bool(blocks)
     if count > MOST_POINTS:
-        raise InvalidInput(
-            violation(
-                ("grid",),
-                f"{count:,} points",
-                f"at most {MOST_POINTS:,} points",
-                "Take fewer values per axis, zip axes that belong together, or split the study.",
-            )
+        too_many = violation(
+            ("grid",),
+            f"{count:,} points",
+            f"at most {MOST_POINTS:,} points",
+            "Take fewer values per axis, zip axes that belong together, or split the study.",
         )
+        return (), (), [too_many, *_own(wrong, cuts), *check_references(values, cuts)]
     if not count:
         wrong.append(
             violation(("grid",), "no points", "a grid, a zip or points", "Add [grid] with target.max_nmse = [0.01].")
         )
     default = _defaults(values)
-    chosen: list[tuple[tuple[str | int, ...], dict[str, Any]]] = []
+    chosen: list[tuple[Path, dict[str, Any]]] = []
     if blocks:
         for combination in itertools.product(*blocks):
             settings = {**default, "override": {}}
@@ -71,23 +72,22 @@ def make_points(values: Mapping[str, Any]) -> tuple[tuple[Point, ...], tuple[str
                 for name, value in part:
                     _set(settings, name, value)
             chosen += [(("grid",), resolved) for resolved in _with_inputs(values, settings)]
+    first = len(chosen)
     for i, given in enumerate(single):
         settings = {**default, "override": {}}
         for name in given.keys() - {"name"}:
             _set(settings, name, given[name])
         chosen += _single(values, settings, i, wrong)
-    wrong += _check_references(values)
-    wrong += _check_options(chosen)
-    if wrong:
-        return (), (), wrong
+    wrong += check_options(chosen)
+    wrong = [*_own(wrong, cuts), *check_references(values, cuts)]
     settings_of = [settings for _, settings in chosen]
     axes = axes_that_differ(settings_of)
-    first = len(chosen) - len(single)
     names = [
         *make_names(settings_of[:first], axes_that_differ(settings_of[:first])),
         *make_names(settings_of[first:], axes),
     ]
-    names = numbered(given_names(names, single, wrong))
+    numbers = [int(path[1]) for path, _ in chosen[first:]]
+    names = numbered(given_names(names, {i: single[i] for i in numbers}, wrong))
     points = tuple(
         Point(name=name, settings={key: settings[key] for key in SETTINGS})
         for name, (_, settings) in zip(names, chosen, strict=True)
@@ -95,8 +95,16 @@ def make_points(values: Mapping[str, Any]) -> tuple[tuple[Point, ...], tuple[str
     return points, axes, wrong
 
 
+def _own(wrong: list[Violation], cuts: Collection[Path]) -> list[Violation]:
+    """Those that do not come from what was left out."""
+    return [found for found in wrong if not may_follow(found, cuts)] if cuts else wrong
+
+
 def _blocks(values: Mapping[str, Any], wrong: list[Violation]) -> list[list[tuple[tuple[str, Any], ...]]]:
-    """The factors of the product: one per axis of the grid and one per zipped group, in the order of settings."""
+    """The factors of the product: one per axis of the grid and one per zipped group, in the order of settings.
+
+    An axis whose values cannot be had, which is among ``wrong``, is left out.
+    """
     if "grid" not in values and not values.get("zip"):
         return []
     factors: list[list[tuple[tuple[str, Any], ...]]] = []
@@ -104,25 +112,25 @@ def _blocks(values: Mapping[str, Any], wrong: list[Violation]) -> list[list[tupl
     zipped: set[str] = set()
     for i, group in enumerate(values.get("zip", [])):
         here = _expand(group, ("zip", i), wrong)
-        lengths = {name: len(items) for name, items in here}
+        lengths = {name: len(items) for name, items in here if items}
         if len(set(lengths.values())) > 1:
             said = ", ".join(f"{name} {length}" for name, length in lengths.items())
             wrong.append(violation(("zip", i), said, "lists of one length", "Give every axis as many values."))
-        for name in lengths:
+        for name, _ in here:
             if name in axes or name in zipped:
                 wrong.append(
                     violation(("zip", i, name), name, "an axis that is given once", "Remove it here or elsewhere.")
                 )
-        zipped |= lengths.keys()
-        if here:
-            rows = zip(*(items for _, items in here), strict=False)
+        zipped |= {name for name, _ in here}
+        if lengths:
+            rows = zip(*(items for _, items in here if items), strict=False)
             factors.append([tuple(zip(lengths, row, strict=True)) for row in rows])
     if "target" not in axes and "target" not in zipped:
         wrong.append(violation(("grid", "target"), "nothing", "targets", "Add target.max_nmse = [0.01, 0.1]."))
     for name in ("network", "hardware"):
         if name not in axes and name not in zipped and values.get(f"{name}s" if name == "network" else name):
             axes[name] = tuple(values["networks" if name == "network" else name])
-    factors += [[((name, item),) for item in items] for name, items in axes.items()]
+    factors += [[((name, item),) for item in items] for name, items in axes.items() if items]
     return sorted(factors, key=lambda factor: min(_place(name) for name, _ in factor[0]) if factor else 0)
 
 
@@ -153,7 +161,7 @@ def _targets(value: Any, path: tuple[str | int, ...], wrong: list[Violation]) ->
 
 
 def _items(value: Any, path: tuple[str | int, ...], wrong: list[Violation]) -> tuple[Any, ...]:
-    """The values of an axis: a list, a range, or a single one."""
+    """The values of an axis: a list, a range (nothing if it is none), or a single one."""
     if isinstance(value, list):
         return tuple(tuple(item) if isinstance(item, list) else item for item in value)
     if isinstance(value, Mapping) and {"from", "to", "points"} <= value.keys():
@@ -165,10 +173,10 @@ def _range(value: Mapping[str, Any], path: tuple[str | int, ...], wrong: list[Vi
     first, last, count, scale = value["from"], value["to"], value["points"], value.get("scale", "log")
     if scale == "log" and not (first > 0 and last > 0):
         wrong.append(violation(path, f"from {first:g} to {last:g}", "a log range above 0", "Write scale = 'linear'."))
-        return (first,)
+        return ()
     if first == last:
         wrong.append(violation(path, f"from {first:g} to {last:g}", "two different ends", "Give the single value."))
-        return (first,)
+        return ()
     space = np.geomspace if scale == "log" else np.linspace
     # twelve digits are enough, read well and do not depend on the machine
     return tuple(float(f"{x:.12g}") for x in space(first, last, count))
@@ -182,13 +190,14 @@ def plan_defaults() -> Mapping[str, Any]:
 
 
 def _defaults(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a point that says nothing: those of :func:`powerplan.plan`."""
+    """Settings of a point that says nothing: those of :func:`powerplan.plan`, and no target."""
     networks, hardware = list(values.get("networks", {})), list(values.get("hardware", {}))
     return {
         **plan_defaults(),
         "network": networks[0] if len(networks) == 1 else None,
         "hardware": hardware[0] if len(hardware) == 1 else None,
         "inputs": None,
+        "target": None,
     }
 
 
@@ -201,13 +210,19 @@ def _set(settings: dict[str, Any], name: str, value: Any) -> None:
         settings[name] = tuple(value) if isinstance(value, list) else value
 
 
-def inputs_of(values: Mapping[str, Any], network: str) -> tuple[str | None, ...]:
-    """Names of the inputs that a network can take; None stands for an example's own."""
-    definition = values["networks"].get(network, {})
+def inputs_of(values: Mapping[str, Any], network: str | None) -> tuple[str | None, ...]:
+    """Names of the inputs that a network can take; None stands for an example's own (or for those of no network)."""
+    definition = _network(values, network)
     named = definition.get("inputs")
     if named is not None:
         return (named,) if isinstance(named, str) else tuple(named)
-    return (None,) if "example" in definition else tuple(values.get("inputs", {}))
+    return tuple(values.get("inputs", {})) if "file" in definition else (None,)
+
+
+def _network(values: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
+    """The definition of a network, empty if there is none."""
+    found: Mapping[str, Any] = values.get("networks", {}).get(name, {})
+    return found
 
 
 def _with_inputs(values: Mapping[str, Any], settings: dict[str, Any]) -> list[dict[str, Any]]:
@@ -216,7 +231,7 @@ def _with_inputs(values: Mapping[str, Any], settings: dict[str, Any]) -> list[di
     asked = settings["inputs"]
     if asked is None:
         return [{**settings, "inputs": name} for name in own]
-    listed = values["networks"].get(settings["network"], {}).get("inputs")
+    listed = _network(values, settings["network"]).get("inputs")
     return [settings] if listed is None or asked in own else []
 
 
@@ -242,62 +257,3 @@ def _single(
         )
         return []
     return [(("points", i), choices[0])]
-
-
-def _check_references(values: Mapping[str, Any]) -> Iterator[Violation]:
-    """Names that refer to nothing, and networks without inputs."""
-    known = {
-        "network": list(values.get("networks", {})),
-        "hardware": list(values.get("hardware", {})),
-        "inputs": list(values.get("inputs", {})),
-    }
-
-    def refer(path: tuple[str | int, ...], kind: str, value: Any) -> Iterator[Violation]:
-        for name in value if isinstance(value, list) else [value]:
-            if isinstance(name, list):
-                yield from refer(path, kind, name)
-            elif name not in known[kind]:
-                allowed = "one of " + ", ".join(known[kind]) if known[kind] else f"a name defined under {kind}"
-                yield violation(path, name, allowed, nearest(name, known[kind]))
-
-    for name, definition in values.get("networks", {}).items():
-        if "inputs" in definition:
-            yield from refer(("networks", name, "inputs"), "inputs", definition["inputs"])
-        elif "file" in definition and not known["inputs"]:
-            yield violation(
-                ("networks", name, "inputs"), "nothing", "calibration inputs", "Add [inputs.NAME] with file = ..."
-            )
-    tables: list[tuple[tuple[str | int, ...], Mapping[str, Any]]] = [(("grid",), values.get("grid", {}))]
-    tables += [(("zip", i), group) for i, group in enumerate(values.get("zip", []))]
-    tables += [(("points", i), point) for i, point in enumerate(values.get("points", []))]
-    for path, table in tables:
-        for axis, kind in (*((kind, kind) for kind in known), ("corners", "hardware")):
-            if axis in table:
-                yield from refer((*path, axis), kind, table[axis])
-
-
-def _verified(settings: Mapping[str, Any]) -> bool:
-    """Whether a point's plan is simulated: as it says, else where the target is on classes."""
-    draws = settings["verify_draws"]
-    return not VERIFIED.isdisjoint(settings.get("target", ())) if draws is None else draws > 0
-
-
-def _check_options(chosen: Sequence[tuple[tuple[str | int, ...], Mapping[str, Any]]]) -> Iterator[Violation]:
-    """Options that contradict each other, once for each place."""
-    for path in dict.fromkeys(path for path, s in chosen if s["verify_draws"] == 1):
-        yield violation((*path, "verify_draws"), 1, "0, or at least 2", "A standard error needs two draws.")
-    for path in dict.fromkeys(path for path, s in chosen if s["calibrate"] and not _verified(s)):
-        yield violation((*path, "calibrate"), True, "only with verify_draws", "Give verify_draws, for example 2000.")
-    for path in dict.fromkeys(path for path, s in chosen if s["output_combinations"] == 1):
-        yield violation((*path, "output_combinations"), 1, "0, or at least 2", "A standard error needs two.")
-    for path in dict.fromkeys(path for path, s in chosen if s["output_weights"] and not any(s["output_weights"])):
-        yield violation((*path, "output_weights"), "zeros", "at least one weight > 0", "Say which outputs count.")
-    for name, unit in STEPS.items():
-        for path, text in dict.fromkeys((path, s[name]) for path, s in chosen if s[name] is not None):
-            try:
-                parse_layers(text, unit)
-            except InvalidInput as error:
-                for wrong in error.violations:
-                    yield violation((*path, name), text, wrong.allowed, wrong.advice)
-            except ValueError:
-                yield violation((*path, name), text, allowed_steps(unit), "Write the steps in one of these ways.")

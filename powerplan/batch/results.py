@@ -29,7 +29,8 @@ class Failure:
         code: stable word for programs: "invalid" (settings that cannot be planned), "unreadable" (a network or
             inputs that cannot be read), "solver" (an optimiser gave up), "crashed" (the worker died),
             "time_limit" (killed for taking too long), "memory" (more than there is), "unavailable" (something it
-            needs is not installed or not at hand), "internal" (a fault of powerplan).
+            needs is not installed or not at hand), "damaged" (its plan in the ledger cannot be read),
+            "internal" (a fault of powerplan).
         message: what happened and what to do next, for a person.
         attempts: how often it was tried.
     """

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,15 @@ from powerplan.batch.executors.base import Executor
 from powerplan.batch.ledger import Entry, Ledger
 from powerplan.batch.points import Point, make_points
 from powerplan.batch.prepare import Prepared, prepare
+from powerplan.batch.pruning import without
 from powerplan.batch.reading import read_study_file
-from powerplan.batch.results import PointResult, PointState, StudyResult
+from powerplan.batch.results import Failure, PointResult, PointState, StudyResult
 from powerplan.batch.runner import Progress, Runner
 from powerplan.batch.stored import StoredPlans
-from powerplan.batch.validate import check_structure, raise_all
-from powerplan.checks import Checker
+from powerplan.batch.validate import check_run, check_structure, raise_all
 from powerplan.errors import InvalidInput
+
+_DAMAGED = "The plan in the ledger is gone or damaged. Plan it again: powerplan batch retry STUDY."
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,12 +78,11 @@ class Study:
         Raises:
             InvalidInput: everything that is wrong with it.
         """
-        check_structure(values)
-        points, axes, wrong = make_points(values)
-        hardware = HardwareTable(values.get("hardware", {}), Path(base))
-        if not wrong:
-            wrong = [*check_hardware(hardware, points, values.get("hardware", {})), *check_targets(points)]
-        raise_all(wrong)
+        broken, cuts = check_structure(values)
+        sound = without(values, cuts)  # what can be checked although other places break the schema
+        points, axes, wrong = make_points(sound, cuts)
+        hardware = HardwareTable(sound.get("hardware", {}), Path(base))
+        raise_all([*broken, *wrong, *check_hardware(hardware, points, cuts), *check_targets(points)])
         title = values.get("name", name)
         planned = {key: value for key, value in values.items() if key != "run"}
         digest = hashlib.sha256(json.dumps([title, planned], default=list).encode()).hexdigest()
@@ -134,11 +135,8 @@ class Study:
             "attempts": attempts,
         }
         chosen = {**self.values.get("run", {}), **{k: v for k, v in options.items() if v is not None}}
-        check = Checker("run.")
-        check.number("workers", chosen.get("workers", 1), at_least=1, at_most=4096)
-        check.number("attempts", chosen.get("attempts", 1), at_least=1, at_most=100)
-        check.number("time_limit", chosen.get("time_limit", 1), above=0, unit="s")
-        check.done()
+        check_run(chosen)
+        chosen |= {name: int(chosen[name]) for name in ("workers", "attempts") if name in chosen}  # 2.0 is an integer
         place = self.folder if folder is None else Path(folder)
         ledger = Ledger(place)
         try:
@@ -190,12 +188,12 @@ class Study:
         """State of every point, without plans, and how many runners are at work."""
         ledger = self._opened(folder)
         try:
-            return ledger.entries(self.digest), ledger.runners()
+            return self._entries(ledger), ledger.runners()
         finally:
             ledger.close()
 
     def retry(self, *, folder: str | os.PathLike[str] | None = None) -> int:
-        """Queue the failed points again, for the next :meth:`run`; returns how many jobs."""
+        """Queue points that failed or whose plan is damaged again, for the next :meth:`run`; returns how many jobs."""
         ledger = self._opened(folder)
         try:
             return ledger.retry(self.digest)
@@ -212,8 +210,23 @@ class Study:
             )
         return ledger
 
+    def _entries(self, ledger: Ledger) -> list[Entry]:
+        """What is known of every point; one whose plan is damaged counts as failed, so that the others can be had."""
+        entries, damaged = ledger.entries(self.digest), ledger.damaged(self.digest)
+        return [
+            replace(
+                entry,
+                state=PointState.FAILED,
+                failure=Failure(code="damaged", message=_DAMAGED, attempts=entry.attempts),
+                seconds=None,
+            )
+            if entry.key in damaged
+            else entry
+            for entry in entries
+        ]
+
     def _result(self, ledger: Ledger) -> StudyResult:
-        entries = ledger.entries(self.digest)
+        entries = self._entries(ledger)
         stored = StoredPlans(ledger.path.parent)
         points = [
             PointResult(

@@ -1,4 +1,4 @@
-"""Every error of a study's plain values at once: what the schema says, then what it cannot say."""
+"""What the schema says of a study's plain values, every error in words, and where they stand."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, cast
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from powerplan.batch.pruning import Path, field_name, place_of
 from powerplan.batch.schema import study_schema
 from powerplan.checks import nearest
 from powerplan.errors import InvalidInput, Violation, show
@@ -17,25 +18,40 @@ from powerplan.errors import InvalidInput, Violation, show
 #: more are counted, not listed
 MOST_VIOLATIONS = 100
 
-Path = tuple[str | int, ...]
+#: a violation (None if another one says it), and the place to leave out for the checks that follow (None if none)
+Found = tuple[Violation | None, Path | None]
 
 
-def check_structure(values: Mapping[str, Any]) -> None:
-    """Refuse values that do not follow the schema of a study, or hold NaN or infinity.
+def check_structure(values: Mapping[str, Any]) -> tuple[list[Violation], frozenset[Path]]:
+    """Where values do not follow the schema of a study, or are NaN or infinite.
+
+    Returns:
+        every violation, and the places without which the values can be checked further (:mod:`.pruning`).
+    """
+    found = [_not_finite(path, value) for path, value in _numbers(values, ()) if not math.isfinite(value)]
+    for error in Draft202012Validator(study_schema()).iter_errors(values):
+        found += _violations(error)
+    return [wrong for wrong, _ in found if wrong is not None], frozenset(
+        place_of(path) for _, path in found if path is not None
+    )
+
+
+def check_run(options: Mapping[str, Any]) -> None:
+    """Refuse options of a run that the table ``run`` of a study file could not hold.
 
     Raises:
         InvalidInput: with every violation found.
     """
-    found = [_not_finite(path, value) for path, value in _numbers(values, ()) if not math.isfinite(value)]
-    validator = Draft202012Validator(study_schema())
-    for error in validator.iter_errors(values):
-        found += _violations(error)
-    raise_all(found)
+    wrong, _ = check_structure({"networks": {"any": {"file": "any"}}, "run": options})
+    raise_all(wrong)
 
 
 def raise_all(found: Sequence[Violation]) -> None:
-    """One error with the violations, each once; beyond :data:`MOST_VIOLATIONS` only their number."""
-    different = list(dict.fromkeys(found))
+    """One error with the violations, no value twice; beyond :data:`MOST_VIOLATIONS` only their number."""
+    first: dict[tuple[str, str], Violation] = {}
+    for wrong in found:
+        first.setdefault((wrong.field, wrong.value), wrong)
+    different = list(first.values())
     if not different:
         return
     more = len(different) - MOST_VIOLATIONS
@@ -47,19 +63,11 @@ def raise_all(found: Sequence[Violation]) -> None:
 
 def violation(path: Iterable[str | int], value: object, allowed: str, advice: str) -> Violation:
     """A violation at a path of keys and indices."""
-    return Violation(field=field_name(path), value=show(value), allowed=allowed, advice=advice)
+    return Violation(field=field_name(tuple(path)), value=show(value), allowed=allowed, advice=advice)
 
 
-def field_name(path: Iterable[str | int]) -> str:
-    """``("points", 3, "target")`` as ``points[3].target``."""
-    text = ""
-    for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
-    return text or "study"
-
-
-def _not_finite(path: Path, value: float) -> Violation:
-    return violation(path, value, "a finite number", "Give a number.")
+def _not_finite(path: Path, value: float) -> Found:
+    return violation(path, value, "a finite number", "Give a number."), path
 
 
 def _numbers(value: Any, path: Path) -> Iterator[tuple[Path, float]]:
@@ -74,7 +82,7 @@ def _numbers(value: Any, path: Path) -> Iterator[tuple[Path, float]]:
             yield from _numbers(child, (*path, i))
 
 
-def _violations(error: ValidationError) -> Iterator[Violation]:
+def _violations(error: ValidationError) -> Iterator[Found]:
     """The violations behind one error of the schema: of alternatives, those of the one that was meant."""
     path: Path = tuple(error.absolute_path)
     schema: Any = error.schema if isinstance(error.schema, Mapping) else {}
@@ -89,19 +97,32 @@ def _violations(error: ValidationError) -> Iterator[Violation]:
         allowed = sorted(schema.get("properties", ()))
         for key in instance:
             if key not in allowed:
-                yield violation(
-                    (*path, str(key)), instance[key], "one of " + ", ".join(allowed), nearest(str(key), allowed)
-                )
+                where = (*path, str(key))
+                advice = nearest(str(key), allowed)
+                yield violation(where, instance[key], "one of " + ", ".join(allowed), advice), where
+        yield from ((None, (*path, meant)) for meant in _misspelt(instance, schema))
         return
     if error.validator == "required" and isinstance(error.validator_value, list):
         for key in error.validator_value:
-            if key not in instance:
+            if key not in instance and key not in _misspelt(instance, schema):
                 wanted = schema.get("properties", {}).get(key, {}).get("description", "a value")
-                yield Violation(field=field_name((*path, key)), value="nothing", allowed=wanted, advice=f"Add {key}.")
+                where = (*path, key)
+                yield Violation(field=field_name(where), value="nothing", allowed=wanted, advice=f"Add {key}."), where
         return
-    if error.validator in ("oneOf", "not") and not isinstance(instance, Mapping):
-        return  # its type is refused as well
-    yield violation(path, instance, _allowed(error, schema), _advice(error))
+    if error.validator in ("oneOf", "not"):
+        if not isinstance(instance, Mapping):
+            return  # its type is refused as well
+        if not {"file", "example"}.isdisjoint(_misspelt(instance, schema)):
+            return
+    harmless = error.validator == "uniqueItems" or "propertyNames" in error.absolute_schema_path
+    yield violation(path, instance, _allowed(error, schema), _advice(error)), None if harmless else path
+
+
+def _misspelt(instance: Mapping[str, Any], schema: Mapping[str, Any]) -> set[str]:
+    """The keys of a table that are not there, but a misspelt one is."""
+    allowed = schema.get("properties", {})
+    near = (difflib.get_close_matches(str(key), allowed, n=1) for key in instance if key not in allowed)
+    return {names[0] for names in near if names} - instance.keys()
 
 
 def _meant(error: ValidationError) -> list[ValidationError]:

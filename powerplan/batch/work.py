@@ -14,8 +14,8 @@ import numpy as np
 import powerplan as pp
 from powerplan.batch.blobs import read_array
 from powerplan.batch.jobs import Job
+from powerplan.batch.naming import STEPS
 from powerplan.batch.outcome import Outcome
-from powerplan.batch.points import STEPS
 from powerplan.cli.steps import parse_layers
 from powerplan.errors import CorruptFile, InvalidInput, PowerplanError, PowerplanWarning, SolverFailed
 from powerplan.planning.plan_file import plan_to_dict

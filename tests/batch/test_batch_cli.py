@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from powerplan.cli import main
+from powerplan.cli.commands.batch import _print_failures
 
 pytestmark = pytest.mark.slow
 
@@ -54,10 +55,13 @@ def batch(folder: Path, command: str, *options: str) -> Result:
 
 
 def test_run_plans_what_it_can_and_explains_what_failed(ran: Result, folder: Path) -> None:
-    """Exit code 6; the unreadable network is named with the reason; the ledger lies beside the study."""
+    """Exit code 6; the unreadable network is named once, with the points it costs; the ledger is beside the study."""
     assert ran.exit_code == 6
     assert "4 of 8 points planned, 4 failed" in ran.stdout
-    assert "broken/programming_noise_polynomial=[1e-07,1e-06]/max_nmse=0.05: unreadable: network file" in ran.stdout
+    assert ran.stdout.count("failed: ") == 1
+    assert "failed: 4 points: unreadable: network file" in ran.stdout
+    assert "broken/programming_noise_polynomial=[1e-07,1e-06]/max_nmse=0.05, " in ran.stdout
+    assert " and 1 more" in ran.stdout
     assert (folder / "cli.powerplan" / "ledger.db").is_file()
 
 
@@ -118,6 +122,26 @@ def test_dry_run_counts_measures_and_changes_nothing(folder: Path, tmp_path: Pat
     assert answer["seconds"] > 0
     assert answer["memory"] > 50e6
     assert not place.exists()
+
+
+def test_dry_run_of_what_is_done_says_so(ran: Result, folder: Path) -> None:
+    """No times and no memory of a run that has nothing to do."""
+    text = batch(folder, "run", "--dry-run")
+    assert text.exit_code == 0
+    assert "left to do      nothing" in text.stdout
+    assert "MiB" not in text.stdout
+
+
+def test_failures_are_listed_by_cause_the_most_frequent_first(capsys: pytest.CaptureFixture[str]) -> None:
+    """A rare cause is not hidden behind a frequent one."""
+    failures = [{"point": f"p{i}", "code": "invalid", "message": "voltage"} for i in range(120)]
+    failures.insert(0, {"point": "alone", "code": "crashed", "message": "it died"})
+    _print_failures(failures)
+    assert capsys.readouterr().out.splitlines() == [
+        "  failed: 120 points: invalid: voltage",
+        "          p0, p1, p2 and 117 more",
+        "  failed: alone: crashed: it died",
+    ]
 
 
 def test_errors_of_the_file_are_exit_2_all_at_once(tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ import powerplan as pp
 from powerplan.batch import PointState, Study, export, stored
 from powerplan.batch.ledger import FILE, Ledger
 from powerplan.batch.stored import StoredPlans
+from powerplan.batch.table import rows
 from powerplan.errors import CorruptFile, InvalidInput
+from powerplan.report.html import report_html
 
 COUNT = stored.KEPT + 20
 
@@ -64,7 +66,7 @@ def test_what_is_gone_or_damaged_is_an_error_that_says_so(folder: tuple[Path, li
     with sqlite3.connect(place / FILE) as db:
         db.execute("UPDATE plans SET content = x'00' WHERE key = ?", (keys[0],))
     db.close()
-    with pytest.raises(CorruptFile, match="an undamaged plan"):
+    with pytest.raises(CorruptFile, match=r"an undamaged plan.*powerplan batch retry STUDY"):
         plans.read(keys[0])
     (place / FILE).write_bytes(b"no database at all, but long enough to look like one" * 10)
     with pytest.raises(CorruptFile):
@@ -72,6 +74,50 @@ def test_what_is_gone_or_damaged_is_an_error_that_says_so(folder: tuple[Path, li
     shutil.rmtree(place)
     with pytest.raises(InvalidInput, match="Run the study again"):
         plans.read(keys[1])
+
+
+@pytest.mark.parametrize(
+    "damage", ["UPDATE plans SET content = x'0102' WHERE key = ?", "DELETE FROM plans WHERE key = ?"]
+)
+def test_a_damaged_plan_costs_only_its_own_point_and_retry_repairs_it(small: Path, tmp_path: Path, damage: str) -> None:
+    """Its point counts as failed in status, table and report; running again changes nothing, retry does."""
+    values = study_values()
+    values["grid"] = {"target": {"max_nmse": [0.1, 0.2]}, "hardware": "quiet"}
+    study = Study.from_dict(values, base=small)
+    power = [point.plan.power for point in study.run(folder=tmp_path, workers=1).done if point.plan]
+    with sqlite3.connect(tmp_path / FILE) as db:
+        db.execute(damage, (study.results(folder=tmp_path).points[0].key,))
+    db.close()
+    for result in (study.results(folder=tmp_path), study.run(folder=tmp_path, workers=1)):
+        (failed,) = result.failed
+        assert failed.failure is not None
+        assert failed.failure.code == "damaged"
+        assert "powerplan batch retry STUDY" in failed.failure.message
+        assert [row["state"] for row in rows(result)] == ["failed", "done"]
+        assert rows(result)[1]["power_W"] == power[1]
+        assert "powerplan batch retry STUDY" in report_html(result)
+    assert [entry.state for entry in study.entries(folder=tmp_path)[0]] == [PointState.FAILED, PointState.DONE]
+    assert study.retry(folder=tmp_path) == 1
+    assert [point.plan.power for point in study.run(folder=tmp_path, workers=1).done if point.plan] == power
+    with sqlite3.connect(tmp_path / FILE) as db:
+        assert db.execute("SELECT min(completions), max(completions) FROM jobs").fetchone() == (1, 1)
+    db.close()
+
+
+def test_networks_and_inputs_that_were_damaged_are_stored_again(small: Path, tmp_path: Path) -> None:
+    """A new run reads the sources and mends what is stored of them, also where the size is right."""
+    values = study_values()
+    values["grid"] = {"target": {"max_nmse": [0.1]}, "hardware": "quiet"}
+    study = Study.from_dict(values, base=small)
+    prepared = study.prepare(tmp_path)
+    files = sorted(prepared.blobs.folder.iterdir())
+    whole = [file.read_bytes() for file in files]
+    for file, content in zip(files, whole, strict=True):
+        file.write_bytes(content[:-1] + b"?")
+        with pytest.raises(CorruptFile, match=rf"blobs/{file.name}.*damaged.*powerplan batch retry STUDY"):
+            prepared.blobs.get(file.name)
+    assert study.run(folder=tmp_path, workers=1).complete
+    assert [file.read_bytes() for file in files] == whole
 
 
 def test_a_result_reads_no_plan_by_itself(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from powerplan.batch import Study
 from powerplan.batch.reading import read_study_file
 from powerplan.batch.schema import study_schema
 from powerplan.batch.validate import check_structure
-from powerplan.errors import CorruptFile, InvalidInput
+from powerplan.errors import CorruptFile, InvalidInput, Violation
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -155,6 +155,85 @@ def test_every_error_of_the_meaning_is_listed_at_once() -> None:
     assert "'noisy'" in found["points[0].hardware"].advice
 
 
+def test_one_pass_lists_what_breaks_the_schema_and_what_only_the_engine_can_tell(tmp_path: Path) -> None:
+    """A misspelt granularity hides neither unknown names, nor presets, files and fields of the hardware."""
+    values = study_values(
+        networks={"iris": {"example": "iris"}, "typo": {"example": "irs"}},
+        hardware={
+            "swapped": {"conductance_min": 1e-4, "conductance_max": 1e-5},
+            "negative": {"conductance_max": -1.0},
+            "unknown": {"preset": "nope"},
+            "absent": {"file": "missing.toml"},
+            "two": {"voltage_max": math.inf, "conductance_max": -2.0, "conductance_min": 2e-4},
+        },
+        grid={"granularity": ["layr", 3], "target": {"max_nmse": [0.01]}},
+        points=[
+            {"network": "nope", "hardware": "absent", "target": {"max_nmse": 0.1}},
+            {"network": "typo", "target": {"max_nmse": 0.1, "max_mse": 0.1}},
+        ],
+        run={"workers": 0},
+    )
+    assert sorted(fields(values)) == [
+        "grid.granularity[0]",
+        "grid.granularity[1]",
+        "hardware.absent.hardware file",
+        "hardware.negative.conductance_max",
+        "hardware.swapped.conductance_min",
+        "hardware.two.conductance_max",
+        "hardware.two.voltage_max",
+        "hardware.unknown.preset",
+        "networks.typo.example",
+        "points[0].network",
+        "points[1].hardware",
+        "points[1].target",
+        "run.workers",
+    ]
+
+
+_QUIET = {"hardware": "quiet", "target": {"max_nmse": 0.1}}
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ({"grid": {"target": {"max_nsme": 0.1}}}, ["grid.target.max_nsme"]),
+        ({"grid": {"target": {"max_nmse": 0.1}, "verify_draws": -1, "calibrate": True}}, ["grid.verify_draws"]),
+        ({"zip": [{"seed": [1, 2], "granularity": ["layer", "layr"]}]}, ["zip[0].granularity[1]"]),
+        ({"hardware": {"a": {"conductance_mx": 1.0, "conductance_min": 2e-4}}}, ["hardware.a.conductance_mx"]),
+        ({"hardware": {"quiet": "quiet", "noisy": {}}}, ["hardware.quiet"]),
+        ({"networks": [], "points": [{"target": {"max_mse": 1}, "hardware": "quiet"}]}, ["networks"]),
+        ({"inputs": {"batch": {"fil": "x.npy"}}}, ["inputs.batch.fil"]),
+        ({"points": 3}, ["points"]),
+        ({"points": [{"hardware": "quiet", "targte": {"max_nmse": 0.1}}]}, ["points[0].targte"]),
+        ({"input": {"other": {"file": "x.npy"}}, "inputs": None}, ["input"]),
+        ({"hardwares": {"quiet": {}}, "hardware": None, "points": [_QUIET]}, ["hardwares"]),
+        ({"network": {"small": {"file": "small.npz"}}, "networks": None, "points": [_QUIET]}, ["network"]),
+        ({"points": [3]}, ["points[0]"]),
+        ({"grid": {"target": {"max_nmse": {"from": 0.0, "to": 0.1, "points": 3}}}}, ["grid.target.max_nmse"]),
+        ({"zip": [{"seed": [1, 2], "deadline": {"from": 1, "to": 1, "points": 2}}]}, ["zip[0].deadline"]),
+        (
+            {"grid": {"target": {"max_nmse": 0.1}, "override": {"conductance_max": "1", "conductance_min": 2e-4}}},
+            ["grid.override.conductance_max"],
+        ),
+    ],
+)
+def test_what_follows_from_an_error_is_no_error_of_its_own(change: dict[str, Any], wrong: list[str]) -> None:
+    values = {name: value for name, value in study_values(**change).items() if value is not None}
+    assert fields(values) == wrong
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("workers", 1.5), ("workers", 0), ("attempts", 2.5), ("attempts", True), ("time_limit", 0), ("time_limit", "1")],
+)
+def test_options_of_a_run_are_checked_in_python_as_in_the_file(tmp_path: Path, option: str, value: Any) -> None:
+    """Before anything is made; the error names the option."""
+    with pytest.raises(InvalidInput, match=rf"run\.{option}: got .*allowed: "):
+        study(study_values()).run(folder=tmp_path / "none", **{option: value})
+    assert f"run.{option}" in fields(study_values(run={option: value}))
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
@@ -226,8 +305,14 @@ def _paths(value: Any, path: tuple = ()) -> list[tuple]:
 
 
 _FULL = study_values(
+    grid={
+        "target": {"max_nmse": {"from": 0.01, "to": 0.1, "points": 2}},
+        "override": {"conductance_max": [1e-4, 2e-4]},
+        "corners": [[], "noisy"],
+        "voltage": [0.1, [0.1, 0.2, 0.3]],
+    },
     zip=[{"seed": [1, 2], "method": ["linearized", "diagonal"]}],
-    points=[{"hardware": "quiet", "target": {"max_mse": 0.1}}],
+    points=[{"hardware": "quiet", "target": {"max_mse": 0.1}, "voltage_steps": "64", "corners": ["noisy"]}],
     run={"workers": 2},
 )
 
@@ -242,13 +327,29 @@ def test_schema_and_validator_accept_the_same_structures(data: st.DataObject) ->
     for key in way:
         place = place[key]
     place[last] = data.draw(_BRANCHES)
-    accepted = True
+    said, cuts = check_structure(values)
+    assert all(v.field and v.allowed and v.advice for v in said)
+    assert bool(said) != Draft202012Validator(study_schema()).is_valid(values)
+    assert bool(cuts) <= bool(said)
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_the_checks_after_the_schema_bear_with_what_breaks_it(data: st.DataObject) -> None:
+    """Any change of two places is either a study or a list of errors, no value twice."""
+    values = copy.deepcopy(_FULL)
+    for _ in range(2):
+        *way, last = data.draw(st.sampled_from(_paths(values)))
+        place = values
+        for key in way:
+            place = place[key]
+        place[last] = data.draw(_BRANCHES)
+    said: tuple[Violation, ...] = ()
     try:
-        check_structure(values)
+        study(values)
     except InvalidInput as error:
-        accepted, said = False, error.violations
-    assert accepted or all(v.field and v.allowed and v.advice for v in said)
-    assert accepted == Draft202012Validator(study_schema()).is_valid(values)
+        said = error.violations
+    assert len({(v.field, v.value) for v in said}) == len(said)
 
 
 def test_toml_and_yaml_say_the_same(tmp_path: Path) -> None:

@@ -68,6 +68,18 @@ def test_jobs_of_a_runner_on_another_machine_are_free_once_it_is_silent(ledgers:
     assert two.lease(keys) == set(keys)
 
 
+def test_what_a_dead_runner_held_counts_as_waiting(ledgers: tuple[Ledger, Ledger]) -> None:
+    """Nobody is at work on it: the next run takes it up."""
+    one, two = ledgers
+    one.lease([job.key for job in make_jobs(3)])
+    assert {entry.state for entry in two.entries("s")} == {PointState.RUNNING}
+    with sqlite3.connect(two.path) as db:
+        db.execute("UPDATE runners SET pid = 0 WHERE id = 1")
+    db.close()
+    assert two.runners() == 1
+    assert {entry.state for entry in two.entries("s")} == {PointState.QUEUED}
+
+
 def test_attempts_are_bounded(ledgers: tuple[Ledger, Ledger]) -> None:
     one, _ = ledgers
     key = make_jobs(1)[0].key

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 #: seconds between two lines of progress where stderr is not a terminal
 _LINE_SECONDS = 10.0
-_MOST_FAILURES = 20
+#: most causes of failures that are listed, and most points named with each
+_MOST_CAUSES, _MOST_NAMES = 20, 3
 
 _study = click.argument("study_file", metavar="STUDY")
 _folder = click.option(
@@ -99,10 +100,10 @@ def run(chat: Chat, /, study_file: str, folder: str | None, dry_run: bool, as_js
 @opt.output_options
 @click.pass_obj
 def retry(chat: Chat, /, study_file: str, folder: str | None, as_json: bool, **given: Any) -> None:
-    """Plan the failed points again."""
+    """Plan the points again that failed, or whose plan in the ledger is damaged."""
     study = _load(study_file)
     count = study.retry(folder=folder)
-    chat.note(f"{count} failed job{'' if count == 1 else 's'} queued again")
+    chat.note(f"{count} job{'' if count == 1 else 's'} queued again")
     _finish(chat, study, _run(chat, study, folder, given), as_json)
 
 
@@ -207,19 +208,27 @@ def _estimate(chat: Chat, study: Study, folder: str | None, workers: int | None,
     if as_json:
         write_json(document("study_estimate", name=study.name, **vars(found)))
         return
+    ended = [f"{found.done:,} done"] + ([f"{found.failed:,} failed"] if found.failed else [])
     rows = [
         ("points", f"{found.points:,}"),
-        ("different jobs", f"{found.jobs:,} ({found.done:,} done)"),
+        ("different jobs", f"{found.jobs:,} ({', '.join(ended)})"),
         ("axes", ", ".join(study.axes) or "none"),
         ("first, last", f"{study.points[0].name}, {study.points[-1].name}"),
-        ("time per job", f"{_duration(found.seconds_per_job)}, from {found.sample} jobs measured"),
-        ("time in all", f"about {_duration(found.seconds)} with {found.workers} workers"),
-        ("memory", f"about {found.memory / 2**20:,.0f} MiB per worker"),
     ]
+    if found.left:
+        rows += [
+            ("time per job", f"{_duration(found.seconds_per_job)}, from {found.sample} jobs measured"),
+            ("time in all", f"about {_duration(found.seconds)} with {found.workers} workers"),
+            ("memory", f"about {found.memory / 2**20:,.0f} MiB per worker"),
+        ]
+    else:
+        rows.append(("left to do", "nothing"))
     for name, text in rows:
         click.echo(f"{name:<15} {text}")
     if found.unreadable:
         chat.note(f"warning: networks or inputs of {found.unreadable} points cannot be read; these points will fail")
+    if found.failed:
+        chat.note("Failed jobs are left out; to plan them again: powerplan batch retry")
     if found.sample_failed:
         chat.note(f"warning: {found.sample_failed} of the jobs measured failed or took over a minute")
 
@@ -243,10 +252,21 @@ def _finish(chat: Chat, study: Study, result: StudyResult, as_json: bool) -> Non
 
 
 def _print_failures(failures: list[dict[str, str]]) -> None:
-    for failure in failures[:_MOST_FAILURES]:
-        click.echo(f"  failed: {failure['point']}: {failure['code']}: {failure['message']}")
-    if len(failures) > _MOST_FAILURES:
-        click.echo(f"  and {len(failures) - _MOST_FAILURES} more; powerplan batch export writes them all")
+    """Failures by cause, the most frequent first, each with a few of its points."""
+    causes: dict[tuple[str, str], list[str]] = {}
+    for failure in failures:
+        causes.setdefault((failure["code"], failure["message"]), []).append(failure["point"])
+    listed = sorted(causes.items(), key=lambda cause: -len(cause[1]))
+    for (code, message), names in listed[:_MOST_CAUSES]:
+        if len(names) == 1:
+            click.echo(f"  failed: {names[0]}: {code}: {message}")
+            continue
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        click.echo(f"  failed: {len(names)} points: {code}: {message}")
+        click.echo(f"          {', '.join(names[:_MOST_NAMES])}{more}")
+    if len(listed) > _MOST_CAUSES:
+        rest = sum(len(names) for _, names in listed[_MOST_CAUSES:])
+        click.echo(f"  and {rest} points of {len(listed) - _MOST_CAUSES} other causes; powerplan batch export has all")
 
 
 def _counts(states: Iterator[str]) -> dict[str, int]:
