@@ -87,7 +87,7 @@ def plan_view(plan: Plan, *, name: str = "", network: Network | None = None) -> 
             (
                 _place(p),
                 p.limit,
-                f"{p.price:+.4f}".replace("-", "−"),
+                typeset(f"{p.price:+.4f}"),
             )
             for p in prices[:MOST_PRICES]
         ),
@@ -113,7 +113,7 @@ def _sensitivity(plan: Plan) -> str:
         return ""
     objective = "MSE" if isinstance(plan.target, MaxPower) else "power"
     price = plan.shadow_prices.target
-    return f"A target looser by 1 % changes the {objective} by {price:+.2f} %.".replace("-", "−")
+    return typeset(f"A target looser by 1 % changes the {objective} by {price:+.2f} %.")
 
 
 def _proof(plan: Plan) -> list[Fact]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from powerplan.planning.verify import misses_target
 from powerplan.report.answer import OUTCOMES
 from powerplan.report.quantities import target_text
 from powerplan.report.study_charts import MINOR, axis_name, setting
-from powerplan.report.text import typeset, without_paths
+from powerplan.report.text import flat, typeset, without_paths
 from powerplan.report.units import percent, si, with_error
 
 #: values of an axis summed up
@@ -61,7 +62,7 @@ def point_table(
 
     columns: list[tuple[str, bool, Callable[[PointResult], Cell]]] = [("Point", False, first)]
     for axis in axes:
-        columns.append((axis_name(axis), False, lambda point, axis=axis: Cell(text=setting(point, axis))))  # type: ignore[misc]
+        columns.append((axis_name(axis), False, partial(_setting_cell, axis=axis)))
     columns += [
         ("Target", True, _target_cell),
         ("Power", True, lambda point: _number(point, lambda p: p.power, lambda v: si(v, "W"))),
@@ -79,6 +80,12 @@ def point_table(
         tuple((name, number) for name, number, _ in columns),
         tuple(tuple(cell(point) for _, _, cell in columns) for point in study.points),
     )
+
+
+def _setting_cell(point: PointResult, *, axis: str) -> Cell:
+    value = dict(flat(point.settings)).get(axis)
+    key = f"{value:.12g}" if isinstance(value, int | float) and not isinstance(value, bool) else ""
+    return Cell(text=setting(point, axis), key=key)
 
 
 def _number(point: PointResult, value: Callable[[Plan], float | None], text: Callable[[float], str]) -> Cell:

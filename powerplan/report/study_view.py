@@ -27,18 +27,19 @@ from powerplan.report.units import percent, si
 
 #: plans shown in full below the table; with more the points are summed up by their settings
 MOST_DETAILS = 12
-#: points named in a note, and in a group of failures
-MOST_NAMES, MOST_FAILURES = 6, 100
+#: points named in a note; of a group of failures those named at once, and those behind them
+MOST_NAMES, FIRST_FAILURES, MOST_FAILURES = 6, 3, 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class FailureGroup:
-    """Failures of one kind: their explanation and the points, the first of them by name."""
+    """Failures of one kind: their explanation, how many points, the names of a few of them and of more."""
 
     code: str
     message: str
     count: int
     names: tuple[str, ...]
+    more: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,10 +190,7 @@ def _answer(study: StudyResult, plans: Sequence[Plan]) -> list[Fact]:
                 + (f"; error {np.median(off):+.1f} % from predicted, median" if off else ""),
             )
         )
-    return [
-        Fact(name=f.name, value=f.value, remark=f.remark.replace("-", "−") if "median" in f.remark else f.remark)
-        for f in facts
-    ]
+    return facts
 
 
 def _notes(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -> list[str]:
@@ -227,7 +225,13 @@ def _failures(study: StudyResult) -> list[FailureGroup]:
         tried = f" ({failure.attempts} attempts)" if failure is not None and failure.attempts > 1 else ""
         groups.setdefault(key, []).append(without_paths(point.name) + tried)
     return [
-        FailureGroup(code=code, message=typeset(message), count=len(names), names=tuple(names[:MOST_FAILURES]))
+        FailureGroup(
+            code=code,
+            message=typeset(message),
+            count=len(names),
+            names=tuple(names[:FIRST_FAILURES]),
+            more=tuple(names[FIRST_FAILURES:MOST_FAILURES]),
+        )
         for (code, message), names in sorted(groups.items(), key=lambda item: -len(item[1]))
     ]
 

@@ -12,7 +12,7 @@ _MICRO = re.compile(r"(?<=\d )u(?=[A-Za-z])")
 _OHM = re.compile(r"(?<=\d )([kMGmµ]?)ohm\b")
 # a number and its unit or sign stay on one line
 _GLUE = re.compile(r"(?<=\d) (?=(?:[afpnµmkMG]?[SAVWJsΩ]|[%×])(?![\w])|±)|(?<=±) (?=\d)|(?<=[≤≥]) (?=\d)")
-# a part of a path; and a path from a root, in quotes with spaces too: file://, UNC, of a drive, of a home, upwards, POSIX
+# a part of a path; a path from a root (in quotes with spaces too): file://, of a drive, UNC, of a home, upwards, POSIX
 _PART = r"[^\s/\\'\"<>|:,;()\[\]]+"
 _PATH = re.compile(
     r"(?P<quote>['\"])(?P<quoted>(?:file:/|~/|\.\./|/|\\\\|[A-Za-z]:[\\/])[^'\"\n]*)(?P=quote)"
@@ -24,12 +24,13 @@ _PATH = re.compile(
     r"|(?<![\w/.<])/PART(?:/+PART)*/?".replace("PART", _PART)
 )
 #: folders at the root of a machine; what begins otherwise is a path if it is long or ends like the name of a file
-_ROOTS = frozenset(
-    "Applications Library System Users Volumes bin boot cluster code content data dev etc export gpfs home lib lustre "
-    "media mnt net nfs opt private proc project projects root run sbin scratch shared srv storage sys tmp usr var work "
-    "workspace".split()
+_ROOTS = re.compile(
+    r"Applications|Library|System|Users|Volumes|bin|boot|cluster|code|content|data|dev|etc|export|gpfs|home|lib|lustre|"
+    r"media|mnt|net|nfs|opt|private|proc|projects?|root|run|sbin|scratch|shared|srv|storage|sys|tmp|usr|var|work(space)?"
 )
 _FILE = re.compile(r"\.[A-Za-z]\w*\.?$")
+# a hyphen that is the sign of a number: not one inside a word, a name, a date or an exponent
+_MINUS = re.compile(r"(?<![\w.\-/%)])-(?=\.?\d)")
 _SIGNS = ((" <= ", " ≤ "), (" >= ", " ≥ "))
 
 #: values of a list that are shown
@@ -37,9 +38,13 @@ MOST_VALUES = 12
 
 
 def typeset(text: str) -> str:
-    """Numbers and units as print has them: ``7 uW`` becomes ``7 µW`` that no line break parts, ``<=`` becomes ``≤``."""
+    """Numbers and units as print has them: ``7 uW`` becomes ``7 µW`` that no line break parts, ``<=`` becomes ``≤``.
+
+    Negative numbers get a minus sign.
+    """
     for plain, sign in _SIGNS:
         text = text.replace(plain, sign)
+    text = _MINUS.sub("\N{MINUS SIGN}", text)
     return _GLUE.sub("\N{NO-BREAK SPACE}", _OHM.sub(r"\1Ω", _MICRO.sub("µ", text)))
 
 
@@ -56,7 +61,9 @@ def _last_part(match: re.Match[str]) -> str:
     quote = match["quote"] or ""
     path = match["quoted"] or match[0]
     parts = [part for part in re.split(r"[/\\]+", path) if part]
-    if path.startswith("/") and not (parts and (parts[0] in _ROOTS or len(parts) > 2 or _FILE.search(parts[-1]))):
+    if path.startswith("/") and not (
+        parts and (_ROOTS.fullmatch(parts[0]) or len(parts) > 2 or _FILE.search(parts[-1]))
+    ):
         return match[0]
     return f"{quote}{parts[-1] if parts else ''}{quote}"
 
@@ -71,7 +78,9 @@ def value_text(value: Any, unit: str = "") -> str:
         case int() | float() if unit:
             return typeset(si(float(value), unit))
         case float():
-            return f"{value:.6g}"
+            return typeset(f"{value:.6g}")
+        case int():
+            return typeset(str(value))
         case list() | tuple():
             shown = ", ".join(value_text(v, unit) for v in value[:MOST_VALUES])
             return shown if len(value) <= MOST_VALUES else f"{shown}, ... ({len(value)} values)"

@@ -111,6 +111,16 @@ def test_failures_are_grouped_and_explained_without_paths(make_study: Callable[.
     assert "/srv" not in page
 
 
+def test_of_many_failures_a_few_are_named_before_the_results(make_study: Callable[..., StudyResult]) -> None:
+    """The others are folded, so that one cause of hundreds of failures does not push the answer off the page."""
+    tree = parse(report_html(make_study(changes=dict.fromkeys(range(20), FAILED))))
+    (folded,) = elements(tree, "details")
+    assert text_of(elements(folded, "summary")[0]) == "And 17 more"
+    assert text_of(folded).count("(3 attempts)") == 17
+    section = next(e for e in elements(tree, "section") if e.attrib.get("aria-labelledby") == "failures")
+    assert text_of(section).count("(3 attempts)") == 20
+
+
 def test_a_failed_point_shows_its_target(make_study: Callable[..., StudyResult]) -> None:
     tree = parse(report_html(make_study(changes={0: FAILED})))
     table = next(e for e in elements(tree, "table") if e.attrib.get("class") == "sortable")

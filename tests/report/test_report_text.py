@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from powerplan.report.text import without_paths
+from powerplan.report.text import typeset, value_text, without_paths
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,9 @@ def test_paths_are_cut_to_their_last_part(text: str, shown: str) -> None:
 )
 def test_other_text_with_slashes_stays(text: str) -> None:
     assert without_paths(text) == text
+
+
+def test_negative_numbers_have_a_minus_sign_and_names_keep_their_hyphens() -> None:
+    assert typeset("-3.2 % (-0.5), from -.1") == "−3.2 % (−0.5), from −.1"
+    assert value_text([-2, -0.5]) == "−2, −0.5"
+    assert typeset("net-1, 1e-09, 2026-01-02, pcm--3") == "net-1, 1e-09, 2026-01-02, pcm--3"
