@@ -89,7 +89,8 @@ class StudyResult:
             "target", ...), in the order of the study.
         started: when the first calculation began, seconds since the epoch; None if none has.
         ended: when the last calculation ended, likewise.
-        provenance: powerplan version, digests of networks and inputs by name, digest of the study, runners.
+        provenance: powerplan version, digests of networks and inputs by name, sizes of the networks by name
+            ("network_sizes"), digest of the study.
     """
 
     name: str

@@ -17,9 +17,18 @@ from powerplan.planning.verify import misses_target
 from powerplan.report.charts import STYLES, Chart
 from powerplan.report.facts import Fact, hardware_facts
 from powerplan.report.notes import plan_notes
-from powerplan.report.plan_view import PlanView, plan_view
+from powerplan.report.plan_view import PlanView, node_rows, plan_view
 from powerplan.report.quantities import target_text
 from powerplan.report.study_charts import axis_name, gain_charts, power_panels
+from powerplan.report.study_layers import (
+    LimitPrices,
+    NetworkLayers,
+    TargetPrice,
+    limit_prices,
+    network_layers,
+    target_prices,
+)
+from powerplan.report.study_networks import Networks, networks
 from powerplan.report.study_table import Cell, Summary, point_table, summaries
 from powerplan.report.text import flat, typeset, value_text, without_paths
 from powerplan.report.thin_plans import thinned
@@ -27,6 +36,8 @@ from powerplan.report.units import percent, si
 
 #: plans shown in full below the table; with more the points are summed up by their settings
 MOST_DETAILS = 12
+#: networks whose layers are shown
+MOST_NETWORKS = 12
 #: points named in a note; of a group of failures those named at once, and those behind them
 MOST_NAMES, FIRST_FAILURES, MOST_FAILURES = 6, 3, 100
 
@@ -68,8 +79,15 @@ class StudyView:
     columns: tuple[tuple[str, bool], ...]
     rows: tuple[tuple[Cell, ...], ...]
     failures: tuple[FailureGroup, ...]
+    layers: tuple[NetworkLayers, ...]
+    layers_left_out: int
+    prices: tuple[TargetPrice, ...]
+    limits: tuple[LimitPrices, ...]
+    limits_left_out: int
     details: tuple[tuple[str, PlanView], ...]
     hardware: Comparison
+    networks: Networks
+    nodes: tuple[tuple[str, str, str, str, str], ...]
     provenance: tuple[Fact, ...]
 
 
@@ -96,7 +114,7 @@ def as_study(plans: Mapping[str, Plan]) -> StudyResult:
 
 
 def study_view(study: StudyResult, *, title: str = "", network: Network | None = None) -> StudyView:
-    """The view of a study. ``network`` adds the ranges used to the details of its plans."""
+    """The view of a study. ``network`` adds its operations, and the ranges used to the details of its plans."""
     if len(study.done) > MOST_DETAILS:  # none is shown in full
         study = thinned(study)
     plans = [(point, point.plan) for point in study.points if point.plan is not None]
@@ -104,16 +122,21 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
     details = _details(plans, network)
     panels, left_out = power_panels(study, plans)
     along, gains_caption = gain_charts(study, plans)
+    layers = network_layers(plans)
+    prices = target_prices(plans)
+    limits, limits_left_out = limit_prices(plans)
     failures = _failures(study)
     summed = summaries(study) if len(study.points) > MOST_DETAILS else []
     contents = [("answer", "Answer")]
     contents += [("failures", "Failures")] if failures else []
     contents += [("summary", "By setting")] if summed else []
     contents += [("figures", "Power against error")] if panels else []
+    contents += [("layers", "Layers")] if layers else []
+    contents += [("sensitivities", "Sensitivities")] if prices else []
     contents += [("points", "All points")]
     contents += [("details", "Plans in detail")] if details else []
     contents += [("hardware", "Hardware")] if plans else []
-    contents += [("provenance", "Provenance")]
+    contents += [("networks", "Networks"), ("provenance", "Provenance")]
     columns, rows = point_table(study, {id(point): anchor for anchor, _, point in details})
     count = len(study.points)
     what = "plans" if not study.name else "points of a study"
@@ -134,8 +157,15 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
         columns=columns,
         rows=rows,
         failures=tuple(failures),
+        layers=tuple(layers[:MOST_NETWORKS]),
+        layers_left_out=max(0, len(layers) - MOST_NETWORKS),
+        prices=tuple(prices),
+        limits=tuple(limits),
+        limits_left_out=limits_left_out,
         details=tuple((anchor, view) for anchor, view, _ in details),
         hardware=_hardware(study, plans),
+        networks=networks(study, plans, network),
+        nodes=() if network is None else tuple(node_rows(network)),
         provenance=tuple(_provenance(study, [plan for _, plan in plans])),
     )
 
@@ -267,7 +297,8 @@ def _hardware(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -> 
 
 
 def _provenance(study: StudyResult, plans: Sequence[Plan]) -> list[Fact]:
-    facts = [Fact(name=key.replace("_", " "), value=value_text(value)) for key, value in flat(study.provenance)]
+    known = {key: value for key, value in study.provenance.items() if key != "network_sizes"}  # in Networks
+    facts = [Fact(name=key.replace("_", " "), value=value_text(value)) for key, value in flat(known)]
     for name, moment in (("started", study.started), ("ended", study.ended)):
         if moment is not None:
             at = dt.datetime.fromtimestamp(moment, dt.UTC)
@@ -277,9 +308,9 @@ def _provenance(study: StudyResult, plans: Sequence[Plan]) -> list[Fact]:
         ("method", "prediction method"),
         ("inputs_sha256", "inputs, SHA-256"),
     ):
-        known = Counter(str(p.provenance[key]) for p in plans if key in p.provenance)
-        if known and len(known) <= MOST_NAMES and not any(text in f.name for f in facts):
-            facts.append(Fact(name=text, value=", ".join(known)))
+        values = Counter(str(p.provenance[key]) for p in plans if key in p.provenance)
+        if values and len(values) <= MOST_NAMES and not any(text in f.name for f in facts):
+            facts.append(Fact(name=text, value=", ".join(values)))
     checks = [p.verification for p in plans if p.verification is not None]
     if checks:
         draws, seeds = ({getattr(c, name) for c in checks} for name in ("draws", "seed"))

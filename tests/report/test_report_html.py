@@ -159,7 +159,8 @@ def test_frontier_has_figures_of_power_saving_and_gains(make_plan: Callable[...,
     assert len(labels) == 3
     assert "3 plans" in labels[0]  # the infeasible one has no point
     assert "Power saved" in labels[1]
-    rows = elements(elements(tree, "table")[0], "tr")
+    table = next(e for e in elements(tree, "table") if e.attrib.get("class") == "sortable")
+    rows = elements(table, "tr")
     assert len(rows) == 1 + 4
     assert "target out of reach" in text_of(rows[4])
 
