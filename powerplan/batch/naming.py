@@ -40,7 +40,7 @@ OPTIONS = tuple(
     name for name in SETTINGS if name not in ("network", "inputs", "hardware", "override", "corners", "target")
 )
 #: settings whose value says by itself what it is
-_BARE = ("network", "inputs", "hardware", "granularity", "optimize", "method")
+BARE = ("network", "inputs", "hardware", "granularity", "optimize", "method")
 #: prefix of the axis of a hardware field
 OVERRIDE = "override."
 
@@ -109,7 +109,7 @@ def _label(axis: str, value: Any, digits: str) -> str:
     if isinstance(value, Mapping):
         return ",".join(f"{kind}={_text(item, digits)}" for kind, item in value.items())
     text = _text(value, digits)
-    return text if axis in _BARE else f"{axis.removeprefix(OVERRIDE)}={text}"
+    return text if axis in BARE else f"{axis.removeprefix(OVERRIDE)}={text}"
 
 
 def _text(value: Any, digits: str) -> str:

@@ -15,12 +15,12 @@ from powerplan.planning.targets import build_target
 from powerplan.planning.verify import misses_target
 from powerplan.report.answer import OUTCOMES
 from powerplan.report.quantities import target_text
-from powerplan.report.study_charts import MINOR, axis_name, setting
-from powerplan.report.text import flat, typeset, without_paths
+from powerplan.report.study_axes import MINOR, axis_name, evenly, number, setting
+from powerplan.report.text import typeset, without_paths
 from powerplan.report.units import percent, si, with_error
 
-#: values of an axis summed up
-MOST_VALUES = 16
+#: values of an axis that are all summed up, and how many of more
+MOST_VALUES, FEW_VALUES = 16, 9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +83,8 @@ def point_table(
 
 
 def _setting_cell(point: PointResult, *, axis: str) -> Cell:
-    value = dict(flat(point.settings)).get(axis)
-    key = f"{value:.12g}" if isinstance(value, int | float) and not isinstance(value, bool) else ""
-    return Cell(text=setting(point, axis), key=key)
+    value = number(point, axis)
+    return Cell(text=setting(point, axis), key="" if value is None else f"{value:.12g}")
 
 
 def _number(point: PointResult, value: Callable[[Plan], float | None], text: Callable[[float], str]) -> Cell:
@@ -140,17 +139,22 @@ def _seconds_cell(point: PointResult) -> Cell:
     return Cell(text=f"{point.seconds:.2f} s", key=f"{point.seconds:.4g}", number=True)
 
 
-def summaries(study: StudyResult) -> list[Summary]:
-    """The points by each value of each axis."""
-    found = []
+def summaries(study: StudyResult) -> tuple[list[Summary], list[str]]:
+    """The points by each value of each axis, a few values of a long one; and what is left out, in words."""
+    found, left_out = [], []
     for axis in [axis for axis in study.axes if axis not in MINOR]:
         groups: dict[str, list[PointResult]] = {}
         for point in study.points:
             value = _target_cell(point).text if axis.startswith("target") else setting(point, axis)
             groups.setdefault(value, []).append(point)
-        if len(groups) > MOST_VALUES:
-            continue
-        for value, members in groups.items():
+        values = sorted(groups.items(), key=lambda item: _place(item[1][0], axis))
+        if len(values) > MOST_VALUES:
+            left_out.append(
+                f"Of {len(values)} values of {axis_name(axis)}, {FEW_VALUES} are shown, "
+                f"{len(values) - FEW_VALUES} left out; the table of all points has them."
+            )
+            values = evenly(values, FEW_VALUES)
+        for value, members in values:
             plans = [p.plan for p in members if p.plan is not None]
             met = [p for p in plans if p.termination.outcome is not Outcome.INFEASIBLE]
             saved = [100 * p.saving for p in met if p.saving is not None]
@@ -164,4 +168,12 @@ def summaries(study: StudyResult) -> list[Summary]:
                     power=typeset(si(float(np.median([p.power for p in met])), "W")) if met else "–",
                 )
             )
-    return found
+    return found, left_out
+
+
+def _place(point: PointResult, axis: str) -> tuple[str, float]:
+    """Where a value of an axis belongs: numbers by size, targets by kind and bound, names as they come."""
+    if axis.startswith("target"):
+        cell = _target_cell(point)
+        return cell.text.partition("≤")[0], float(cell.key or 0)
+    return "", number(point, axis) or 0.0

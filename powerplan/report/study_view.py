@@ -14,12 +14,15 @@ from powerplan.batch.results import PointResult, PointState, StudyResult
 from powerplan.network import Network
 from powerplan.planning import Outcome, Plan
 from powerplan.planning.verify import misses_target
-from powerplan.report.charts import STYLES, Chart
-from powerplan.report.facts import Fact, hardware_facts
+from powerplan.report.charts import Chart
+from powerplan.report.facts import Fact
 from powerplan.report.notes import plan_notes
 from powerplan.report.plan_view import PlanView, node_rows, plan_view
 from powerplan.report.quantities import target_text
-from powerplan.report.study_charts import axis_name, gain_charts, power_panels
+from powerplan.report.study_axes import axis_name
+from powerplan.report.study_charts import gain_charts
+from powerplan.report.study_failures import FailureGroup, failure_groups
+from powerplan.report.study_hardware import Comparison, compare_hardware
 from powerplan.report.study_layers import (
     LimitPrices,
     NetworkLayers,
@@ -29,6 +32,7 @@ from powerplan.report.study_layers import (
     target_prices,
 )
 from powerplan.report.study_networks import Networks, networks
+from powerplan.report.study_panels import Panels, power_panels
 from powerplan.report.study_table import Cell, Summary, point_table, summaries
 from powerplan.report.text import flat, typeset, value_text, without_paths
 from powerplan.report.thin_plans import thinned
@@ -38,27 +42,8 @@ from powerplan.report.units import percent, si
 MOST_DETAILS = 12
 #: networks whose layers are shown
 MOST_NETWORKS = 12
-#: points named in a note; of a group of failures those named at once, and those behind them
-MOST_NAMES, FIRST_FAILURES, MOST_FAILURES = 6, 3, 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class FailureGroup:
-    """Failures of one kind: their explanation, how many points, the names of a few of them and of more."""
-
-    code: str
-    message: str
-    count: int
-    names: tuple[str, ...]
-    more: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """Hardware side by side: columns by name, rows of (field, values, meaning)."""
-
-    names: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[str, ...], str], ...]
+#: points named in a note
+MOST_NAMES = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +57,8 @@ class StudyView:
     answer: tuple[Fact, ...]
     notes: tuple[str, ...]
     summaries: tuple[Summary, ...]
-    panels: tuple[Chart, ...]
-    panels_left_out: int
+    summaries_left_out: tuple[str, ...]
+    panels: Panels
     gain_charts: tuple[Chart, ...]
     gains_caption: str
     columns: tuple[tuple[str, bool], ...]
@@ -120,17 +105,17 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
     plans = [(point, point.plan) for point in study.points if point.plan is not None]
     name = without_paths(title or study.name)
     details = _details(plans, network)
-    panels, left_out = power_panels(study, plans)
+    panels = power_panels(study, plans)
     along, gains_caption = gain_charts(study, plans)
     layers = network_layers(plans)
     prices = target_prices(plans)
     limits, limits_left_out = limit_prices(plans)
-    failures = _failures(study)
-    summed = summaries(study) if len(study.points) > MOST_DETAILS else []
+    failures = failure_groups(study)
+    summed, unsummed = summaries(study) if len(study.points) > MOST_DETAILS else ([], [])
     contents = [("answer", "Answer")]
     contents += [("failures", "Failures")] if failures else []
     contents += [("summary", "By setting")] if summed else []
-    contents += [("figures", "Power against error")] if panels else []
+    contents += [("figures", "Power against error")] if panels.charts else []
     contents += [("layers", "Layers")] if layers else []
     contents += [("sensitivities", "Sensitivities")] if prices else []
     contents += [("points", "All points")]
@@ -150,8 +135,8 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
         answer=tuple(_answer(study, [plan for _, plan in plans])),
         notes=tuple(_notes(study, plans)),
         summaries=tuple(summed),
-        panels=tuple(panels),
-        panels_left_out=left_out,
+        summaries_left_out=tuple(unsummed),
+        panels=panels,
         gain_charts=tuple(along),
         gains_caption=gains_caption,
         columns=columns,
@@ -163,7 +148,7 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
         limits=tuple(limits),
         limits_left_out=limits_left_out,
         details=tuple((anchor, view) for anchor, view, _ in details),
-        hardware=_hardware(study, plans),
+        hardware=compare_hardware(study, plans),
         networks=networks(study, plans, network),
         nodes=() if network is None else tuple(node_rows(network)),
         provenance=tuple(_provenance(study, [plan for _, plan in plans])),
@@ -247,25 +232,6 @@ def _named(names: Sequence[str]) -> str:
     return f"{len(names)} points, among them {', '.join(names[:2])}"
 
 
-def _failures(study: StudyResult) -> list[FailureGroup]:
-    groups: dict[tuple[str, str], list[str]] = {}
-    for point in study.failed:
-        failure = point.failure
-        key = (failure.code, without_paths(failure.message)) if failure is not None else ("unknown", "")
-        tried = f" ({failure.attempts} attempts)" if failure is not None and failure.attempts > 1 else ""
-        groups.setdefault(key, []).append(without_paths(point.name) + tried)
-    return [
-        FailureGroup(
-            code=code,
-            message=typeset(message),
-            count=len(names),
-            names=tuple(names[:FIRST_FAILURES]),
-            more=tuple(names[FIRST_FAILURES:MOST_FAILURES]),
-        )
-        for (code, message), names in sorted(groups.items(), key=lambda item: -len(item[1]))
-    ]
-
-
 def _details(
     plans: Sequence[tuple[PointResult, Plan]], network: Network | None
 ) -> list[tuple[str, PlanView, PointResult]]:
@@ -276,24 +242,6 @@ def _details(
         (f"plan-{i + 1}", plan_view(plan, name=point.name, network=network), point)
         for i, (point, plan) in enumerate(plans)
     ]
-
-
-def _hardware(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -> Comparison:
-    """The hardware of the study side by side, overrides aside: those are columns of the table of points."""
-    first: dict[str, Plan] = {}
-    for point, plan in plans:
-        first.setdefault(str(point.settings.get("hardware", "value")), plan)
-    overridden = {axis.removeprefix("override.") for axis in study.axes if axis.startswith("override.")}
-    facts = {name: {f.name: f for f in hardware_facts(plan.hardware)} for name, plan in list(first.items())[:STYLES]}
-    fields = dict.fromkeys(key for values in facts.values() for key in values if key not in overridden)
-    rows = []
-    for key in fields:
-        found = [values.get(key) for values in facts.values()]
-        remark = next(f.remark for f in found if f is not None)
-        rows.append((key, tuple("none" if f is None else f.value for f in found), remark))
-    for key in sorted(overridden):
-        rows.append((key, ("see the points",) * len(facts), "differs between points"))
-    return Comparison(names=tuple(facts), rows=tuple(rows))
 
 
 def _provenance(study: StudyResult, plans: Sequence[Plan]) -> list[Fact]:
