@@ -21,8 +21,6 @@ from powerplan.report.units import percent, si
 
 #: figures in a page, and those of full size
 MOST_PANELS, MOST_LARGE = 24, 4
-#: beyond this ratio of values the panels have axes of their own
-_MOST_SHARED = 100.0
 #: units that take an SI prefix
 _PLAIN_UNITS = ("A", "F", "Hz", "J", "S", "V", "W", "s")
 
@@ -39,6 +37,34 @@ class Panels:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """A figure before it is laid out: curves of power (logarithmic), and scales that other figures share."""
+
+    title: str
+    description: str
+    curves: tuple[Curve, ...]
+    x_label: str
+    y_label: str
+    x_log: bool
+    along: Scale | None
+    up: Scale | None
+
+    def chart(self, *, compact: bool) -> Chart:
+        """The figure for a page."""
+        return chart(
+            self.curves,
+            title=self.title,
+            description=self.description,
+            x_label=self.x_label,
+            y_label=self.y_label,
+            x_log=self.x_log,
+            compact=compact,
+            across=self.along,
+            up=self.up,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Across:
     """What a figure has across: NMSE, or the numbers of an axis."""
 
@@ -49,12 +75,22 @@ class _Across:
 
 
 def power_panels(study: StudyResult, plans: Sequence[Pair]) -> Panels:
-    """Power of the plans that meet their target, against NMSE or against the axis with many numbers."""
+    """The figures of :func:`power_drawings` for a page: small if they are many, and not more than it can bear."""
+    drawings, remarks = power_drawings(study, plans)
+    return Panels(
+        charts=tuple(one.chart(compact=len(drawings) > MOST_LARGE) for one in drawings[:MOST_PANELS]),
+        left_out=max(0, len(drawings) - MOST_PANELS),
+        remarks=tuple(remarks),
+    )
+
+
+def power_drawings(study: StudyResult, plans: Sequence[Pair]) -> tuple[list[Drawing], list[str]]:
+    """Power of the plans that meet their target, against NMSE or against the axis with many numbers; and remarks."""
     reached = [
         (o, p) for o, p in plans if p.termination.outcome is not Outcome.INFEASIBLE and p.nmse > 0 and p.power > 0
     ]
     if not reached:
-        return Panels()
+        return [], []
     axes = _splitting(reached, [axis for axis in study.axes if not axis.startswith("target") and axis not in MINOR])
     values = {axis: list(dict.fromkeys(setting(o, axis) for o, _ in reached)) for axis in axes}
     swept = max((a for a in axes if _is_sweep(reached, a, values[a])), key=lambda a: len(values[a]), default=None)
@@ -62,11 +98,11 @@ def power_panels(study: StudyResult, plans: Sequence[Pair]) -> Panels:
         # the curves: the granularity if it differs, else the last axis with few values
         few = [axis for axis in axes if len(values[axis]) <= STYLES]
         by = "granularity" if "granularity" in few else (few[-1] if few else None)
-        return _cut(_panels(reached, axes, by, _error_across(), ""), [])
+        return _panels(reached, axes, by, _error_across(), ""), []
     return _swept_panels(reached, axes, swept)
 
 
-def _swept_panels(reached: Sequence[Pair], axes: Sequence[str], swept: str) -> Panels:
+def _swept_panels(reached: Sequence[Pair], axes: Sequence[str], swept: str) -> tuple[list[Drawing], list[str]]:
     """Power against the numbers of an axis; with some targets also against NMSE for a few of the numbers."""
     remarks = []
     targets = _targets(reached)
@@ -77,23 +113,14 @@ def _swept_panels(reached: Sequence[Pair], axes: Sequence[str], swept: str) -> P
     others = [axis for axis in axes if axis != swept]
     few = [a for a in others if len({setting(o, a) for o, _ in reached}) <= STYLES]
     by = "target" if len(targets) > 1 or not few else few[-1]
-    charts = _panels(some, others, by, _axis_across(swept, reached), f"Against {axis_name(swept)}")
+    drawings = _panels(some, others, by, _axis_across(swept, reached), f"Against {axis_name(swept)}")
     if len(targets) > 2:
         ordered = sorted({n for o, _ in reached if (n := number(o, swept)) is not None})
         chosen = evenly(ordered, STYLES)
         remarks.append(f"Of {len(ordered)} values of {axis_name(swept)}, {len(chosen)} have curves against NMSE.")
         some = [(o, p) for o, p in reached if number(o, swept) in chosen]
-        charts += _panels(some, axes, swept, _error_across(), "Against NMSE")
-    return _cut(charts, remarks)
-
-
-def _cut(charts: list[Callable[[bool], Chart]], remarks: list[str]) -> Panels:
-    """The first charts drawn, small if they are many."""
-    return Panels(
-        charts=tuple(draw(len(charts) > MOST_LARGE) for draw in charts[:MOST_PANELS]),
-        left_out=max(0, len(charts) - MOST_PANELS),
-        remarks=tuple(remarks),
-    )
+        drawings += _panels(some, axes, swept, _error_across(), "Against NMSE")
+    return drawings, remarks
 
 
 def _is_sweep(reached: Sequence[Pair], axis: str, values: Sequence[str]) -> bool:
@@ -139,10 +166,8 @@ def _axis_across(axis: str, reached: Sequence[Pair]) -> _Across:
     return _Across(name=axis_name(axis), text=text, log=log, value=lambda pair: scale * (number(pair[0], axis) or 0.0))
 
 
-def _panels(
-    pairs: Sequence[Pair], axes: Sequence[str], by: str | None, across: _Across, before: str
-) -> list[Callable[[bool], Chart]]:
-    """What draws each panel, small or not: one for each combination of the axes but ``by``, whose values are curves.
+def _panels(pairs: Sequence[Pair], axes: Sequence[str], by: str | None, across: _Across, before: str) -> list[Drawing]:
+    """A panel for each combination of the axes but ``by``, whose values are curves.
 
     All have one unit, and one scale as long as it does not press them together.
     """
@@ -152,22 +177,22 @@ def _panels(
         groups.setdefault(tuple(setting(pair[0], axis) for axis in others), []).append(pair)
     curves = _targets(pairs) if by == "target" else list(dict.fromkeys(_curve_of(pair, by) for pair in pairs))
     scale, prefix = power_scale(max(p.power for _, p in pairs))
-    many = len(groups) > 1
-    up = _shared([p.power * scale for _, p in pairs], log=True) if many else None
-    along = _shared([across.value(pair) for pair in pairs], log=across.log) if many else None
+    up = _shared([[p.power * scale for _, p in members] for members in groups.values()], log=True)
+    along = _shared([list(map(across.value, members)) for members in groups.values()], log=across.log)
 
-    def drawing(key: tuple[str, ...], members: Sequence[Pair]) -> Callable[[bool], Chart]:
-        title = ", ".join([*filter(None, [before]), *map(label, others, key)])
-        return lambda compact: _panel(
-            members, title, by, curves, across, (scale, f"{prefix}W"), compact=compact, along=along, up=up
-        )
-
-    return [drawing(key, members) for key, members in groups.items()]
+    titles = [", ".join([*filter(None, [before]), *map(label, others, key)]) for key in groups]
+    return [
+        _panel(members, title, by, curves, across, (scale, f"{prefix}W"), along=along, up=up)
+        for title, members in zip(titles, groups.values(), strict=True)
+    ]
 
 
-def _shared(values: Sequence[float], *, log: bool) -> Scale | None:
-    """One scale for all panels; None if their values lie too far apart."""
-    return None if log and max(values) > _MOST_SHARED * min(values) else Scale.around(values, log=log)
+def _shared(panels: Sequence[Sequence[float]], *, log: bool) -> Scale | None:
+    """One scale for several panels; None if that would leave the tallest of them less than half of its height."""
+    values = [value for panel in panels for value in panel]
+    ratio = max(max(panel) / min(panel) for panel in panels) if log else np.inf
+    apart = log and max(values) / min(values) > max(ratio, 2.0) ** 2
+    return None if apart or len(panels) < 2 else Scale.around(values, log=log)
 
 
 def _panel(
@@ -178,10 +203,9 @@ def _panel(
     across: _Across,
     unit: tuple[float, str],
     *,
-    compact: bool,
     along: Scale | None,
     up: Scale | None,
-) -> Chart:
+) -> Drawing:
     """One panel; a curve for each of the values of ``by``, whose looks are the same in every panel."""
     curves: dict[str, list[Pair]] = {value: [] for value in values}
     ordered = sorted(members, key=across.value)
@@ -200,8 +224,8 @@ def _panel(
         drawn += _beside(ordered, across, unit)
         up = None  # the baseline lies higher
     (_, low), (_, high) = ordered[0], ordered[-1]
-    return chart(
-        drawn,
+    return Drawing(
+        curves=tuple(drawn),
         title=title or "Least power for an error",
         description=f"Power of one inference against {across.name}{': ' + title if title else ''}: {len(members)} "
         f"plans, from {si(low.power, 'W')} at {percent(low.nmse)} to {si(high.power, 'W')} at {percent(high.nmse)}; "
@@ -209,8 +233,7 @@ def _panel(
         x_label=across.text,
         y_label=f"power of one inference [{unit[1]}]",
         x_log=across.log,
-        compact=compact,
-        across=along,
+        along=along,
         up=up,
     )
 

@@ -36,14 +36,15 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """The points that share one value of an axis: how many, how many met their target, median saving and power."""
+    """The points that share one value of an axis: medians over those that met their target, and how many."""
 
     axis: str
     value: str
-    points: int
-    met: int
-    saving: str
     power: str
+    error: str
+    saving: str
+    met: int
+    points: int
 
 
 def point_table(
@@ -57,20 +58,20 @@ def point_table(
     numbers = {id(point): str(i + 1) for i, point in enumerate(study.points)} if study.name and axes else {}
 
     def first(point: PointResult) -> Cell:
-        number = numbers.get(id(point), "")
-        return Cell(text=number or without_paths(point.name), key=number, link=anchors.get(id(point), ""))
+        place = numbers.get(id(point), "")
+        return Cell(text=place or without_paths(point.name), key=place, link=anchors.get(id(point), ""))
 
-    columns: list[tuple[str, bool, Callable[[PointResult], Cell]]] = [("Point", False, first)]
-    for axis in axes:
-        columns.append((axis_name(axis), False, partial(_setting_cell, axis=axis)))
-    columns += [
-        ("Target", True, _target_cell),
+    # power and error first: a phone shows four columns
+    columns: list[tuple[str, bool, Callable[[PointResult], Cell]]] = [
+        ("Point", False, first),
         ("Power", True, lambda point: _number(point, lambda p: p.power, lambda v: si(v, "W"))),
-        ("Saving", True, lambda point: _number(point, lambda p: p.saving, lambda v: f"{100 * v:.1f} %")),
         ("NMSE", True, lambda point: _number(point, lambda p: p.nmse, percent)),
+        ("Target", True, _target_cell),
+        ("Saving", True, lambda point: _number(point, lambda p: p.saving, lambda v: f"{100 * v:.1f} %")),
     ]
     if verified:
         columns.append(("NMSE simulated", True, _simulated_cell))
+    columns += [(axis_name(axis), False, partial(_setting_cell, axis=axis)) for axis in axes]
     columns.append(("Outcome", False, _outcome_cell))
     if timed:
         columns.append(("Time", True, _seconds_cell))
@@ -162,10 +163,11 @@ def summaries(study: StudyResult) -> tuple[list[Summary], list[str]]:
                 Summary(
                     axis=axis_name(axis),
                     value=value,
-                    points=len(members),
-                    met=len(met),
-                    saving=typeset(f"{np.median(saved):.1f} %") if saved else "–",
                     power=typeset(si(float(np.median([p.power for p in met])), "W")) if met else "–",
+                    error=typeset(percent(float(np.median([p.nmse for p in met])))) if met else "–",
+                    saving=typeset(f"{np.median(saved):.1f} %") if saved else "–",
+                    met=len(met),
+                    points=len(members),
                 )
             )
     return found, left_out

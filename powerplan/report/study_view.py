@@ -8,17 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from powerplan.batch.results import PointResult, PointState, StudyResult
 from powerplan.network import Network
-from powerplan.planning import Outcome, Plan
-from powerplan.planning.verify import misses_target
+from powerplan.planning import Plan
 from powerplan.report.charts import Chart
 from powerplan.report.facts import Fact
 from powerplan.report.notes import plan_notes
 from powerplan.report.plan_view import PlanView, node_rows, plan_view
 from powerplan.report.quantities import target_text
+from powerplan.report.study_answer import study_answer
 from powerplan.report.study_axes import axis_name
 from powerplan.report.study_charts import gain_charts
 from powerplan.report.study_failures import FailureGroup, failure_groups
@@ -36,7 +34,6 @@ from powerplan.report.study_panels import Panels, power_panels
 from powerplan.report.study_table import Cell, Summary, point_table, summaries
 from powerplan.report.text import flat, typeset, value_text, without_paths
 from powerplan.report.thin_plans import thinned
-from powerplan.report.units import percent, si
 
 #: plans shown in full below the table; with more the points are summed up by their settings
 MOST_DETAILS = 12
@@ -115,7 +112,7 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
     contents = [("answer", "Answer")]
     contents += [("failures", "Failures")] if failures else []
     contents += [("summary", "By setting")] if summed else []
-    contents += [("figures", "Power against error")] if panels.charts else []
+    contents += [("figures", "Figures")] if panels.charts else []
     contents += [("layers", "Layers")] if layers else []
     contents += [("sensitivities", "Sensitivities")] if prices else []
     contents += [("points", "All points")]
@@ -132,7 +129,7 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
         + ".",
         description=without_paths(study.description),
         contents=tuple(contents),
-        answer=tuple(_answer(study, [plan for _, plan in plans])),
+        answer=tuple(study_answer(study, [plan for _, plan in plans])),
         notes=tuple(_notes(study, plans)),
         summaries=tuple(summed),
         summaries_left_out=tuple(unsummed),
@@ -153,59 +150,6 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
         nodes=() if network is None else tuple(node_rows(network)),
         provenance=tuple(_provenance(study, [plan for _, plan in plans])),
     )
-
-
-def _answer(study: StudyResult, plans: Sequence[Plan]) -> list[Fact]:
-    reached = [p for p in plans if p.termination.outcome is not Outcome.INFEASIBLE]
-    out_of_reach = len(plans) - len(reached)
-    counts = [
-        f"{out_of_reach} out of reach" if out_of_reach else "",
-        f"{len(study.failed)} failed" if study.failed else "",
-    ]
-    waiting = len(study.points) - len(study.done) - len(study.failed)
-    counts.append(f"{waiting} not calculated yet" if waiting else "")
-    facts = [
-        Fact(
-            name="Targets met",
-            value=f"{len(reached)} of {len(study.points)}",
-            remark=", ".join(filter(None, counts)) or "none failed",
-        )
-    ]
-    savings = [100 * p.saving for p in reached if p.saving is not None]
-    if savings:
-        facts.append(
-            Fact(
-                name="Saving, median",
-                value=f"{np.median(savings):.1f} %",
-                remark=f"{min(savings):.1f} % to {max(savings):.1f} %, against one conductance range for all",
-            )
-        )
-    if reached:
-        powers = [p.power for p in reached]
-        facts.append(
-            Fact(
-                name="Least power",
-                value=typeset(si(min(powers), "W")),
-                remark=f"up to {typeset(si(max(powers), 'W'))} for one inference",
-            )
-        )
-        errors = [p.nmse for p in reached]
-        facts.append(
-            Fact(name="Error (NMSE), from", value=percent(min(errors)), remark=f"to {percent(max(errors))}, predicted")
-        )
-    checked = [p for p in reached if p.verification is not None]
-    if checked:
-        missed = sum(map(misses_target, checked))
-        off = [100 * (p.verification.mse / p.mse - 1) for p in checked if p.verification is not None and p.mse > 0]
-        facts.append(
-            Fact(
-                name="Simulated",
-                value=f"{len(checked)} of {len(reached)}",
-                remark=f"{missed or 'none'} above the target beyond 95 % confidence"
-                + (f"; error {np.median(off):+.1f} % from predicted, median" if off else ""),
-            )
-        )
-    return facts
 
 
 def _notes(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -> list[str]:
