@@ -7,6 +7,7 @@ is opened and no global state of matplotlib is changed.
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -192,7 +193,7 @@ def _study_panel(axes: Axes, drawing: Drawing) -> None:
             label=curve.name,
         )
     axes.set(xlabel=drawing.x_label, ylabel=drawing.y_label, xscale="log" if drawing.x_log else "linear", yscale="log")
-    axes.set_title(drawing.title, fontsize="medium", wrap=True)
+    axes.set_title(textwrap.fill(drawing.title, 50), fontsize="medium")
     for axis, log, shared in ((axes.xaxis, drawing.x_log, drawing.along), (axes.yaxis, True, drawing.up)):
         if shared is not None:
             axis.set_view_interval(shared.low, shared.high, ignore=True)
