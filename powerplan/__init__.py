@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         plot_frontier as plot_frontier,
         plot_plan as plot_plan,
         plot_predicted_simulated as plot_predicted_simulated,
+        plot_study as plot_study,
     )
 
 _HOMES = {
@@ -95,7 +96,7 @@ _HOMES = {
     ),
     "powerplan.montecarlo": ("Simulation", "simulate"),
     "powerplan.report.html": ("report_html", "write_report"),
-    "powerplan.report.plots": ("plot_frontier", "plot_plan", "plot_predicted_simulated"),
+    "powerplan.report.plots": ("plot_frontier", "plot_plan", "plot_predicted_simulated", "plot_study"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -42,7 +42,7 @@ OPTIONS = tuple(
 #: settings that are steps as text, and the unit of their gains
 STEPS = {"conductance_steps": "S", "voltage_steps": "V"}
 #: settings whose value says by itself what it is
-_BARE = ("network", "inputs", "hardware", "granularity", "optimize", "method")
+BARE = ("network", "inputs", "hardware", "granularity", "optimize", "method")
 #: prefix of the axis of a hardware field
 OVERRIDE = "override."
 
@@ -111,7 +111,7 @@ def _label(axis: str, value: Any, digits: str) -> str:
     if isinstance(value, Mapping):
         return ",".join(f"{kind}={_text(item, digits)}" for kind, item in value.items())
     text = _text(value, digits)
-    return text if axis in _BARE else f"{axis.removeprefix(OVERRIDE)}={text}"
+    return text if axis in BARE else f"{axis.removeprefix(OVERRIDE)}={text}"
 
 
 def _text(value: Any, digits: str) -> str:

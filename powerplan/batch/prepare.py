@@ -36,7 +36,7 @@ class Prepared:
         keys: key of every point.
         jobs: the different jobs by key.
         failures: code and message of keys that have no job, because a network or inputs cannot be read.
-        provenance: digests of networks and inputs by name.
+        provenance: digests of networks and inputs by name, and the sizes of the networks.
     """
 
     blobs: Blobs
@@ -67,6 +67,7 @@ def prepare(study: Study, folder: Path) -> Prepared:
         keys.append(key)
     provenance = {
         "networks": {name: value.get("digest") for name, value in networks.items()},
+        "network_sizes": {name: value["size"] for name, value in networks.items() if "size" in value},
         "inputs": {" ".join(filter(None, name)): value.get("inputs") for name, value in inputs.items()},
     }
     return Prepared(blobs=blobs, keys=tuple(keys), jobs=jobs, failures=failures, provenance=provenance)

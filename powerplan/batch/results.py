@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import enum
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from powerplan.planning import Plan
 
 
@@ -78,7 +81,7 @@ class PointResult:
         return self.source() if callable(self.source) else self.source
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class StudyResult:
     """A study and what is known of its points, in the order of the study file.
 
@@ -90,7 +93,8 @@ class StudyResult:
             "target", ...), in the order of the study.
         started: when the first calculation began, seconds since the epoch; None if none has.
         ended: when the last calculation ended, likewise.
-        provenance: powerplan version, digests of networks and inputs by name, digest of the study, runners.
+        provenance: powerplan version, digests of networks and inputs by name, sizes of the networks by name
+            ("network_sizes"), digest of the study.
     """
 
     name: str
@@ -115,3 +119,30 @@ class StudyResult:
     def complete(self) -> bool:
         """True if every point has a plan."""
         return len(self.done) == len(self.points)
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.points)} points, {len(self.done)} done, {len(self.failed)} failed"
+        return f"StudyResult({self.name!r}: {counts}; axes {', '.join(self.axes) or 'none'})"
+
+    def _repr_html_(self) -> str:
+        """A card for notebooks."""
+        from powerplan.report.cards import study_card
+
+        return study_card(self)
+
+    def plot(self, file: str | os.PathLike[str] | None = None, *, title: str = "") -> Figure:
+        """Power against error, or against the numbers of a sweep, as a figure (matplotlib, extra ``plot``).
+
+        Args:
+            file: also write it: .png, .svg or .pdf.
+            title: what was planned, instead of the study's name.
+        """
+        from powerplan.report.plots import plot_study
+
+        return plot_study(self, title=title, file=file)
+
+    def report(self, file: str | os.PathLike[str], *, title: str = "") -> None:
+        """Write the study as one self-contained HTML page."""
+        from powerplan.report.html import write_report
+
+        write_report(self, file, title=title)

@@ -20,7 +20,7 @@ _EXAMPLES = "examples"
 
 
 def read_network(definition: Mapping[str, Any], base: Path, blobs: Blobs) -> dict[str, Any]:
-    """The network of a definition: {"network": SHA-256, "digest": of its content}.
+    """The network of a definition: {"network": SHA-256, "digest": of its content, "size": as :attr:`Network.size`}.
 
     Raises:
         InvalidInput: it cannot be read; the message says why.
@@ -31,7 +31,7 @@ def read_network(definition: Mapping[str, Any], base: Path, blobs: Blobs) -> dic
         network = network.with_analog(definition.get("analog"), definition.get("digital"))
     buffer = io.BytesIO()
     network.save(buffer)
-    return {"network": blobs.put(buffer.getvalue()), "digest": network.digest}
+    return {"network": blobs.put(buffer.getvalue()), "digest": network.digest, "size": network.size}
 
 
 def read_inputs(definition: Mapping[str, Any], base: Path, blobs: Blobs) -> dict[str, Any]:

@@ -150,6 +150,16 @@ class Network:
         """Shape of one output, without the batch axis."""
         return self.shapes[self.output]
 
+    @property
+    def size(self) -> dict[str, Any]:
+        """Plain values for summaries: "weights" (on crossbars, biases aside), "input_shape" and "output_shape"."""
+        tensors = (node.op.tensors() for node in self.crossbars)
+        return {
+            "weights": sum(int(some["weight"].size) for some in tensors if "weight" in some),
+            "input_shape": list(self.input_shape),
+            "output_shape": list(self.output_shape),
+        }
+
     @cached_property
     def last_readers(self) -> dict[str, tuple[str, ...]]:
         """For every node the values that nothing reads after it: they can be dropped."""

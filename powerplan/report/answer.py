@@ -8,8 +8,17 @@ import numpy as np
 
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
-from powerplan.planning import MaxAccuracyDrop, MaxFlipRate, MaxOutputMSE, MaxPower, Outcome, Plan
-from powerplan.report.charts import Scale
+from powerplan.planning import (
+    MaxAccuracyDrop,
+    MaxFlipRate,
+    MaxMSE,
+    MaxOutputMSE,
+    MaxPower,
+    Outcome,
+    Plan,
+    Target,
+)
+from powerplan.report.charts import Scale, Tick
 from powerplan.report.facts import Fact
 from powerplan.report.quantities import bounds, predicted_mse, quantity_name, quantity_text, quantity_with_error
 from powerplan.report.text import typeset
@@ -27,9 +36,10 @@ OUTCOMES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Gauge:
-    """Target, prediction and simulation of the bounded quantity, in % of the figure's width."""
+    """Target, prediction and simulation of the bounded quantity and numbers of its axis, in % of the figure's width."""
 
     description: str
+    ticks: tuple[Tick, ...]
     target: float
     predicted: float
     simulated: float | None
@@ -145,8 +155,21 @@ def plan_gauge(plan: Plan) -> Gauge | None:
         texts.append(f"simulated {quantity_text(plan.target, simulated)} with its 95 % confidence interval")
     return Gauge(
         description=typeset(f"{name[:1].upper()}{name[1:]}: {', '.join(texts)}."),
+        ticks=tuple(Tick(at=at(t), text=_tick_text(plan.target, t)) for t in scale.ticks(5)),
         target=at(target),
         predicted=at(plan.reached),
         simulated=None if simulated is None else at(simulated),
         interval=None if simulated is None or error <= 0 else (at(simulated - error), at(simulated + error)),
     )
+
+
+def _tick_text(target: Target, value: float) -> str:
+    """A number of the gauge's axis: round, so without the zeros that a result has."""
+    match target:
+        case MaxPower():
+            number, unit = si(value, "W", 12).split()
+            return typeset(f"{float(number):g} {unit}")
+        case MaxMSE() | MaxOutputMSE():
+            return typeset(f"{value:.4g}")
+        case _:
+            return typeset(f"{100 * value:.4g} %")

@@ -1,4 +1,4 @@
-"""Small cards for notebooks: what ``_repr_html_`` of plans, predictions, simulations, networks and hardware shows.
+"""Small cards for notebooks: what ``_repr_html_`` of plans, studies, predictions, networks and the like shows.
 
 A card takes the colours of the notebook around it, light or dark.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from powerplan.batch.results import StudyResult
 from powerplan.hardware import Hardware
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
@@ -16,8 +17,10 @@ from powerplan.report.answer import OUTCOMES, converter_remark, plan_answer
 from powerplan.report.facts import Fact, hardware_facts
 from powerplan.report.page import render
 from powerplan.report.quantities import predicted_mse, target_text
+from powerplan.report.study_answer import study_answer
 from powerplan.report.tables import network_rows
 from powerplan.report.text import typeset, without_paths
+from powerplan.report.thin_plans import thinned
 from powerplan.report.units import gain_text, percent, share, si, si_with_error, with_error
 
 #: rows of a card's table
@@ -131,6 +134,29 @@ def hardware_card(hardware: Hardware) -> str:
     return _card("Hardware", facts=[Fact(name=f.name, value=f.value) for f in hardware_facts(hardware)])
 
 
+def study_card(study: StudyResult) -> str:
+    """Counts, saving, power and error of a study; a row for each of the first points."""
+    study = thinned(study)
+    plans = [plan for point in study.points if (plan := point.plan) is not None]
+    rows = []
+    for point in study.points[:MOST_ROWS]:
+        plan = point.plan
+        state = f"failed: {point.failure.code}" if point.failure is not None else point.state.value
+        cells = ("–", "–", "–", state)
+        if plan is not None:
+            saving = "–" if plan.saving is None else f"{100 * plan.saving:.1f} %"
+            cells = (si(plan.power, "W"), percent(plan.nmse), saving, OUTCOMES[plan.termination.outcome][0].lower())
+        rows.append((without_paths(point.name), *cells))
+    return _card(
+        f"Study: {without_paths(study.name)}" if study.name else "Study",
+        remark=without_paths(study.description),
+        facts=study_answer(study, plans),
+        headers=("Point", "Power", "NMSE", "Saving", "Outcome"),
+        rows=rows,
+        left_out=len(study.points) - len(rows),
+    )
+
+
 def _card(
     title: str,
     *,
@@ -138,7 +164,9 @@ def _card(
     facts: Sequence[Fact] = (),
     headers: Sequence[str] = (),
     rows: Sequence[Sequence[str]] = (),
+    left_out: int = 0,
 ) -> str:
+    """A card; ``left_out`` rows are not among ``rows``, of which the first are shown."""
     return render(
         "card.html",
         title=typeset(title),
@@ -146,5 +174,5 @@ def _card(
         facts=facts,
         headers=headers,
         rows=[[typeset(cell) for cell in row] for row in rows[:MOST_ROWS]],
-        left_out=max(0, len(rows) - MOST_ROWS),
+        left_out=left_out + max(0, len(rows) - MOST_ROWS),
     )

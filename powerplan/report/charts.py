@@ -171,8 +171,13 @@ def chart(
     x_log: bool = True,
     y_log: bool = True,
     compact: bool = False,
+    across: Scale | None = None,
+    up: Scale | None = None,
 ) -> Chart:
-    """Lay out curves. Points that have no place on a logarithmic axis (not positive) are left out."""
+    """Lay out curves. Points that have no place on a logarithmic axis (not positive) are left out.
+
+    Scales that are given, for charts that are compared, have to hold the values; others are made for them.
+    """
     width, height = (COMPACT_WIDTH, COMPACT_HEIGHT) if compact else (WIDTH, HEIGHT)
     kept = [
         (curve, [p for p in curve.points if _placed(p.x, x_log) and _placed(p.y, y_log)])
@@ -180,8 +185,8 @@ def chart(
         if curve.points
     ]
     points = [p for _, some in kept for p in some]
-    across = Scale.around([p.x for p in points], log=x_log)
-    up = Scale.around([p.y for p in points], log=y_log)
+    across = across or Scale.around([p.x for p in points], log=x_log)
+    up = up or Scale.around([p.y for p in points], log=y_log)
 
     def x_at(value: float) -> float:
         return round(LEFT + across.at(value) * (width - RIGHT - LEFT), 1)
@@ -208,8 +213,8 @@ def chart(
         description=typeset(description),
         x_label=x_label,
         y_label=y_label,
-        x_ticks=tuple(Tick(at=x_at(t), text=f"{t:.4g}") for t in across.ticks(5 if compact else 7)),
-        y_ticks=tuple(Tick(at=y_at(t), text=f"{t:.4g}") for t in up.ticks()),
+        x_ticks=tuple(Tick(at=x_at(t), text=typeset(f"{t:.4g}")) for t in across.ticks(5 if compact else 7)),
+        y_ticks=tuple(Tick(at=y_at(t), text=typeset(f"{t:.4g}")) for t in up.ticks()),
         curves=tuple(drawn),
         width=width,
         height=height,

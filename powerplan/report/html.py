@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from powerplan._version import __version__
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     #: what a report can be made of
     Reported = Plan | Sequence[Plan] | Mapping[str, Plan] | StudyResult
 
+_SUFFIXES = (".html", ".htm")
 _PLAN_CONTENTS = (
     ("answer", "Answer"),
     ("layers", "Power and error"),
@@ -71,9 +73,23 @@ def write_report(
     """Write :func:`report_html` to a file; an existing one is replaced only when the new one is complete.
 
     Raises:
-        InvalidInput: as :func:`report_html`, or a file that cannot be written.
+        InvalidInput: as :func:`report_html`, or a file that cannot be written or does not end in .html or .htm.
     """
+    check_report_file(file)
     write_text("report", file, report_html(results, title=title, network=network))
+
+
+def check_report_file(file: str | os.PathLike[str]) -> None:
+    """Refuse, before any long work, a file whose name says that it is no page.
+
+    Raises:
+        InvalidInput: a suffix other than .html and .htm.
+    """
+    if Path(file).suffix.lower() not in _SUFFIXES:
+        expected = "a file ending in " + ", ".join(_SUFFIXES)
+        raise InvalidInput.of(
+            "report", str(file), expected, "A report is an HTML page; print it from a browser to PDF."
+        )
 
 
 def _plan_page(plan: Plan, title: str, network: Network | None) -> str:

@@ -17,7 +17,7 @@ from powerplan.report.units import gain_text, percent, share, si, with_error
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """Gains of one layer on the shared scale of the figure, in % of its width; scalars have equal ends."""
+    """Values of one layer on the shared scale of the figure, in % of its width; scalars have equal ends."""
 
     low: float
     quarter: float
@@ -89,20 +89,21 @@ def layer_views(plan: Plan, network: Network | None, scale: Scale) -> list[Layer
                 else f"{typeset(si(used[i], 'S', 3))} ({100 * used[i] / plan.hardware.conductance_max:.0f} %)",
                 arrays="" if plan.arrays is None else str(plan.arrays[i].arrays),
                 power=typeset(si(own, "W")),
-                power_share=share(own, prediction.power),
+                power_share=typeset(share(own, prediction.power)),
                 power_bar=round(100 * (own - tia - converters) / power / largest, 2),
                 tia_bar=round(100 * tia / power / largest, 2),
                 converters=typeset(si(converters, "W")) if converters else "",
                 converter_bar=round(100 * converters / power / largest, 2),
-                error_share=share(float(prediction.mse_by_layer[i]), prediction.mse),
+                error_share=typeset(share(float(prediction.mse_by_layer[i]), prediction.mse)),
                 error_bar=round(100 * float(prediction.mse_by_layer[i]) / error / largest, 2),
-                spread=_spread(gain, base, scale),
+                spread=spread(gain, base, scale),
             )
         )
     return rows
 
 
-def _spread(gain: float | np.ndarray, base: float | np.ndarray | None, scale: Scale) -> Spread:
+def spread(gain: float | np.ndarray, base: float | np.ndarray | None, scale: Scale) -> Spread:
+    """Range, middle half and median of values on a scale; ``base`` is marked by its median."""
     low, quarter, middle, three, high = (
         round(100 * scale.at(float(q)), 2) for q in np.quantile(np.ravel(gain), [0, 0.25, 0.5, 0.75, 1])
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +16,7 @@ from powerplan.report.notes import plan_notes
 from powerplan.report.quantities import target_text
 from powerplan.report.tables import array_size, network_rows
 from powerplan.report.text import flat, typeset, value_text, without_paths
-from powerplan.report.units import percent, si, significant
+from powerplan.report.units import grouped, percent, shape_text, si, significant
 
 #: active limits shown in full; a plan by column can have thousands
 MOST_PRICES = 20
@@ -87,7 +86,7 @@ def plan_view(plan: Plan, *, name: str = "", network: Network | None = None) -> 
             (
                 _place(p),
                 p.limit,
-                f"{p.price:+.4f}".replace("-", "−"),
+                typeset(f"{p.price:+.4f}"),
             )
             for p in prices[:MOST_PRICES]
         ),
@@ -96,7 +95,7 @@ def plan_view(plan: Plan, *, name: str = "", network: Network | None = None) -> 
         hardware=tuple(hardware_facts(plan.hardware)),
         hardware_off=hardware_off(plan.hardware),
         network=tuple(_network(plan, network)),
-        nodes=() if network is None else tuple(_nodes(network)),
+        nodes=() if network is None else tuple(node_rows(network)),
         provenance=tuple(_provenance(plan)),
     )
 
@@ -113,7 +112,7 @@ def _sensitivity(plan: Plan) -> str:
         return ""
     objective = "MSE" if isinstance(plan.target, MaxPower) else "power"
     price = plan.shadow_prices.target
-    return f"A target looser by 1 % changes the {objective} by {price:+.2f} %.".replace("-", "−")
+    return typeset(f"A target looser by 1 % changes the {objective} by {price:+.2f} %.")
 
 
 def _proof(plan: Plan) -> list[Fact]:
@@ -156,35 +155,27 @@ def _proof(plan: Plan) -> list[Fact]:
 def _network(plan: Plan, network: Network | None) -> list[Fact]:
     facts = [Fact(name="Crossbar layers", value=str(len(plan.prediction.layer_names)))]
     if plan.array_count is not None:
-        facts.append(Fact(name="Arrays", value=_grouped(plan.array_count), remark=array_size(plan.hardware)))
+        facts.append(Fact(name="Arrays", value=grouped(plan.array_count), remark=array_size(plan.hardware)))
     if network is not None:
-        weights = sum(int(t.size) for node in network.crossbars for k, t in node.op.tensors().items() if k == "weight")
-        facts.append(Fact(name="Weights on crossbars", value=_grouped(weights)))
-        facts.append(Fact(name="Input shape", value=_shape(network.input_shape)))
-        facts.append(Fact(name="Output shape", value=_shape(network.output_shape)))
+        facts.append(Fact(name="Weights on crossbars", value=grouped(network.size["weights"])))
+        facts.append(Fact(name="Input shape", value=shape_text(network.input_shape)))
+        facts.append(Fact(name="Output shape", value=shape_text(network.output_shape)))
     facts.append(Fact(name="Outputs' mean square", value=significant(plan.prediction.signal_power)))
     return facts
 
 
-def _grouped(count: int) -> str:
-    return f"{count:,}".replace(",", " ")
-
-
-def _nodes(network: Network) -> list[tuple[str, str, str, str, str]]:
+def node_rows(network: Network) -> list[tuple[str, str, str, str, str]]:
+    """The operations of a network as the cells of a table."""
     return [
         (
             row["name"],
             row["type"],
             ", ".join(row["inputs"]),
-            _shape(row["output_shape"]),
+            shape_text(row["output_shape"]),
             "yes" if row["crossbar"] else "no",
         )
         for row in network_rows(network)
     ]
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return " × ".join(map(str, shape))
 
 
 #: names of the entries of a plan's provenance
@@ -208,7 +199,7 @@ def _provenance(plan: Plan) -> list[Fact]:
     ]
     for key, value in flat(plan.provenance):
         if key in ("inputs_shape",):
-            value = _shape(value)
+            value = shape_text(value)
         facts.append(Fact(name=_PROVENANCE.get(key, key.replace("_", " ")), value=value_text(value)))
     check = plan.verification
     if check is not None:

@@ -7,6 +7,7 @@ is opened and no global state of matplotlib is changed.
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
+    from powerplan.batch.results import StudyResult
+    from powerplan.report.study_panels import Drawing
+
+#: panels of a study in one figure
+MOST_PANELS = 6
 _SUFFIXES = (".png", ".svg", ".pdf")
 #: Okabe and Ito's colours, told apart under every common colour blindness
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#8A8A8A"
@@ -141,6 +147,60 @@ def plot_frontier(plans: Sequence[Plan], *, title: str = "", file: str | os.Path
     if reached:
         axes.legend(frameon=False)
     return _written(figure, file)
+
+
+def plot_study(study: StudyResult, *, title: str = "", file: str | os.PathLike[str] | None = None) -> Figure:
+    """Power of one inference against NMSE, or against the numbers of a sweep: the panels that the study's report has.
+
+    A panel for each combination of settings, the first :data:`MOST_PANELS` of them; the title says if there are more.
+
+    Args:
+        title: what was planned, instead of the study's name.
+        file: also write the figure.
+    """
+    from powerplan.report.study_panels import power_drawings
+    from powerplan.report.thin_plans import thinned
+
+    thin = thinned(study)
+    drawings, _ = power_drawings(thin, [(point, plan) for point in thin.points if (plan := point.plan) is not None])
+    shown = drawings[:MOST_PANELS]
+    columns = min(3, max(1, len(shown)))
+    rows = max(1, -(-len(shown) // columns))
+    figure = _new_figure(1.5 + 5.0 * columns, 0.6 + 4.0 * rows)
+    panels = list(np.ravel(np.array(figure.subplots(rows, columns, squeeze=False), dtype=object)))
+    for axes in panels[len(shown) :]:
+        axes.set_axis_off()
+    for axes, drawing in zip(panels, shown, strict=False):
+        _study_panel(axes, drawing)
+    more = f" (the first {len(shown)} of {len(drawings)} combinations)" if len(drawings) > len(shown) else ""
+    figure.suptitle(f"{title or study.name or f'{len(study.points)} plans'}{more}")
+    return _written(figure, file)
+
+
+def _study_panel(axes: Axes, drawing: Drawing) -> None:
+    for curve in drawing.curves:
+        colour, marker = _SERIES[curve.style % len(_SERIES)]
+        axes.errorbar(
+            [p.x for p in curve.points],
+            [p.y for p in curve.points],
+            xerr=[p.x_error for p in curve.points] if any(p.x_error for p in curve.points) else None,
+            yerr=[p.y_error for p in curve.points] if any(p.y_error for p in curve.points) else None,
+            color=colour,
+            marker=marker,
+            markersize=4,
+            linestyle="-" if curve.line else "none",
+            capsize=3,
+            label=curve.name,
+        )
+    axes.set(xlabel=drawing.x_label, ylabel=drawing.y_label, xscale="log" if drawing.x_log else "linear", yscale="log")
+    axes.set_title(textwrap.fill(drawing.title, 50), fontsize="medium")
+    for axis, log, shared in ((axes.xaxis, drawing.x_log, drawing.along), (axes.yaxis, True, drawing.up)):
+        if shared is not None:
+            axis.set_view_interval(shared.low, shared.high, ignore=True)
+        if log:
+            _plain_logarithmic(axis)
+    axes.grid(True, which="major", alpha=0.25)
+    axes.legend(frameon=False, fontsize="small")
 
 
 def plot_predicted_simulated(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,12 @@ from powerplan.planning.targets import build_target
 from powerplan.planning.verify import misses_target
 from powerplan.report.answer import OUTCOMES
 from powerplan.report.quantities import target_text
-from powerplan.report.study_charts import MINOR, axis_name, setting
+from powerplan.report.study_axes import MINOR, axis_name, evenly, number, setting
 from powerplan.report.text import typeset, without_paths
 from powerplan.report.units import percent, si, with_error
 
-#: values of an axis summed up
-MOST_VALUES = 16
+#: values of an axis that are all summed up, and how many of more
+MOST_VALUES, FEW_VALUES = 16, 9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +36,15 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """The points that share one value of an axis: how many, how many met their target, median saving and power."""
+    """The points that share one value of an axis: medians over those that met their target, and how many."""
 
     axis: str
     value: str
-    points: int
-    met: int
-    saving: str
     power: str
+    error: str
+    saving: str
+    met: int
+    points: int
 
 
 def point_table(
@@ -56,20 +58,20 @@ def point_table(
     numbers = {id(point): str(i + 1) for i, point in enumerate(study.points)} if study.name and axes else {}
 
     def first(point: PointResult) -> Cell:
-        number = numbers.get(id(point), "")
-        return Cell(text=number or without_paths(point.name), key=number, link=anchors.get(id(point), ""))
+        place = numbers.get(id(point), "")
+        return Cell(text=place or without_paths(point.name), key=place, link=anchors.get(id(point), ""))
 
-    columns: list[tuple[str, bool, Callable[[PointResult], Cell]]] = [("Point", False, first)]
-    for axis in axes:
-        columns.append((axis_name(axis), False, lambda point, axis=axis: Cell(text=setting(point, axis))))  # type: ignore[misc]
-    columns += [
-        ("Target", True, _target_cell),
+    # power and error first: a phone shows four columns
+    columns: list[tuple[str, bool, Callable[[PointResult], Cell]]] = [
+        ("Point", False, first),
         ("Power", True, lambda point: _number(point, lambda p: p.power, lambda v: si(v, "W"))),
-        ("Saving", True, lambda point: _number(point, lambda p: p.saving, lambda v: f"{100 * v:.1f} %")),
         ("NMSE", True, lambda point: _number(point, lambda p: p.nmse, percent)),
+        ("Target", True, _target_cell),
+        ("Saving", True, lambda point: _number(point, lambda p: p.saving, lambda v: f"{100 * v:.1f} %")),
     ]
     if verified:
         columns.append(("NMSE simulated", True, _simulated_cell))
+    columns += [(axis_name(axis), False, partial(_setting_cell, axis=axis)) for axis in axes]
     columns.append(("Outcome", False, _outcome_cell))
     if timed:
         columns.append(("Time", True, _seconds_cell))
@@ -79,6 +81,11 @@ def point_table(
         tuple((name, number) for name, number, _ in columns),
         tuple(tuple(cell(point) for _, _, cell in columns) for point in study.points),
     )
+
+
+def _setting_cell(point: PointResult, *, axis: str) -> Cell:
+    value = number(point, axis)
+    return Cell(text=setting(point, axis), key="" if value is None else f"{value:.12g}")
 
 
 def _number(point: PointResult, value: Callable[[Plan], float | None], text: Callable[[float], str]) -> Cell:
@@ -133,17 +140,22 @@ def _seconds_cell(point: PointResult) -> Cell:
     return Cell(text=f"{point.seconds:.2f} s", key=f"{point.seconds:.4g}", number=True)
 
 
-def summaries(study: StudyResult) -> list[Summary]:
-    """The points by each value of each axis."""
-    found = []
+def summaries(study: StudyResult) -> tuple[list[Summary], list[str]]:
+    """The points by each value of each axis, a few values of a long one; and what is left out, in words."""
+    found, left_out = [], []
     for axis in [axis for axis in study.axes if axis not in MINOR]:
         groups: dict[str, list[PointResult]] = {}
         for point in study.points:
             value = _target_cell(point).text if axis.startswith("target") else setting(point, axis)
             groups.setdefault(value, []).append(point)
-        if len(groups) > MOST_VALUES:
-            continue
-        for value, members in groups.items():
+        values = sorted(groups.items(), key=lambda item: _place(item[1][0], axis))
+        if len(values) > MOST_VALUES:
+            left_out.append(
+                f"Of {len(values)} values of {axis_name(axis)}, {FEW_VALUES} are shown, "
+                f"{len(values) - FEW_VALUES} left out; the table of all points has them."
+            )
+            values = evenly(values, FEW_VALUES)
+        for value, members in values:
             plans = [p.plan for p in members if p.plan is not None]
             met = [p for p in plans if p.termination.outcome is not Outcome.INFEASIBLE]
             saved = [100 * p.saving for p in met if p.saving is not None]
@@ -151,10 +163,19 @@ def summaries(study: StudyResult) -> list[Summary]:
                 Summary(
                     axis=axis_name(axis),
                     value=value,
-                    points=len(members),
-                    met=len(met),
-                    saving=typeset(f"{np.median(saved):.1f} %") if saved else "–",
                     power=typeset(si(float(np.median([p.power for p in met])), "W")) if met else "–",
+                    error=typeset(percent(float(np.median([p.nmse for p in met])))) if met else "–",
+                    saving=typeset(f"{np.median(saved):.1f} %") if saved else "–",
+                    met=len(met),
+                    points=len(members),
                 )
             )
-    return found
+    return found, left_out
+
+
+def _place(point: PointResult, axis: str) -> tuple[str, float]:
+    """Where a value of an axis belongs: numbers by size, targets by kind and bound, names as they come."""
+    if axis.startswith("target"):
+        cell = _target_cell(point)
+        return cell.text.partition("≤")[0], float(cell.key or 0)
+    return "", number(point, axis) or 0.0

@@ -8,45 +8,39 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from powerplan.batch.results import PointResult, PointState, StudyResult
 from powerplan.network import Network
-from powerplan.planning import Outcome, Plan
-from powerplan.planning.verify import misses_target
-from powerplan.report.charts import STYLES, Chart
-from powerplan.report.facts import Fact, hardware_facts
+from powerplan.planning import Plan
+from powerplan.report.charts import Chart
+from powerplan.report.facts import Fact
 from powerplan.report.notes import plan_notes
-from powerplan.report.plan_view import PlanView, plan_view
+from powerplan.report.plan_view import PlanView, node_rows, plan_view
 from powerplan.report.quantities import target_text
-from powerplan.report.study_charts import axis_name, gain_charts, power_panels
+from powerplan.report.study_answer import study_answer
+from powerplan.report.study_axes import axis_name
+from powerplan.report.study_charts import gain_charts
+from powerplan.report.study_failures import FailureGroup, failure_groups
+from powerplan.report.study_hardware import Comparison, compare_hardware
+from powerplan.report.study_layers import (
+    LimitPrices,
+    NetworkLayers,
+    TargetPrice,
+    limit_prices,
+    network_layers,
+    target_prices,
+)
+from powerplan.report.study_networks import Networks, networks
+from powerplan.report.study_panels import Panels, power_panels
 from powerplan.report.study_table import Cell, Summary, point_table, summaries
 from powerplan.report.text import flat, typeset, value_text, without_paths
 from powerplan.report.thin_plans import thinned
-from powerplan.report.units import percent, si
 
 #: plans shown in full below the table; with more the points are summed up by their settings
 MOST_DETAILS = 12
-#: points named in a note, and in a group of failures
-MOST_NAMES, MOST_FAILURES = 6, 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class FailureGroup:
-    """Failures of one kind: their explanation and the points, the first of them by name."""
-
-    code: str
-    message: str
-    count: int
-    names: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """Hardware side by side: columns by name, rows of (field, values, meaning)."""
-
-    names: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[str, ...], str], ...]
+#: networks whose layers are shown
+MOST_NETWORKS = 12
+#: points named in a note
+MOST_NAMES = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,15 +54,22 @@ class StudyView:
     answer: tuple[Fact, ...]
     notes: tuple[str, ...]
     summaries: tuple[Summary, ...]
-    panels: tuple[Chart, ...]
-    panels_left_out: int
+    summaries_left_out: tuple[str, ...]
+    panels: Panels
     gain_charts: tuple[Chart, ...]
     gains_caption: str
     columns: tuple[tuple[str, bool], ...]
     rows: tuple[tuple[Cell, ...], ...]
     failures: tuple[FailureGroup, ...]
+    layers: tuple[NetworkLayers, ...]
+    layers_left_out: int
+    prices: tuple[TargetPrice, ...]
+    limits: tuple[LimitPrices, ...]
+    limits_left_out: int
     details: tuple[tuple[str, PlanView], ...]
     hardware: Comparison
+    networks: Networks
+    nodes: tuple[tuple[str, str, str, str, str], ...]
     provenance: tuple[Fact, ...]
 
 
@@ -95,24 +96,29 @@ def as_study(plans: Mapping[str, Plan]) -> StudyResult:
 
 
 def study_view(study: StudyResult, *, title: str = "", network: Network | None = None) -> StudyView:
-    """The view of a study. ``network`` adds the ranges used to the details of its plans."""
+    """The view of a study. ``network`` adds its operations, and the ranges used to the details of its plans."""
     if len(study.done) > MOST_DETAILS:  # none is shown in full
         study = thinned(study)
     plans = [(point, point.plan) for point in study.points if point.plan is not None]
     name = without_paths(title or study.name)
     details = _details(plans, network)
-    panels, left_out = power_panels(study, plans)
+    panels = power_panels(study, plans)
     along, gains_caption = gain_charts(study, plans)
-    failures = _failures(study)
-    summed = summaries(study) if len(study.points) > MOST_DETAILS else []
+    layers = network_layers(plans)
+    prices = target_prices(plans)
+    limits, limits_left_out = limit_prices(plans)
+    failures = failure_groups(study)
+    summed, unsummed = summaries(study) if len(study.points) > MOST_DETAILS else ([], [])
     contents = [("answer", "Answer")]
     contents += [("failures", "Failures")] if failures else []
     contents += [("summary", "By setting")] if summed else []
-    contents += [("figures", "Power against error")] if panels else []
+    contents += [("figures", "Figures")] if panels.charts else []
+    contents += [("layers", "Layers")] if layers else []
+    contents += [("sensitivities", "Sensitivities")] if prices else []
     contents += [("points", "All points")]
     contents += [("details", "Plans in detail")] if details else []
     contents += [("hardware", "Hardware")] if plans else []
-    contents += [("provenance", "Provenance")]
+    contents += [("networks", "Networks"), ("provenance", "Provenance")]
     columns, rows = point_table(study, {id(point): anchor for anchor, _, point in details})
     count = len(study.points)
     what = "plans" if not study.name else "points of a study"
@@ -123,76 +129,27 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
         + ".",
         description=without_paths(study.description),
         contents=tuple(contents),
-        answer=tuple(_answer(study, [plan for _, plan in plans])),
+        answer=tuple(study_answer(study, [plan for _, plan in plans])),
         notes=tuple(_notes(study, plans)),
         summaries=tuple(summed),
-        panels=tuple(panels),
-        panels_left_out=left_out,
+        summaries_left_out=tuple(unsummed),
+        panels=panels,
         gain_charts=tuple(along),
         gains_caption=gains_caption,
         columns=columns,
         rows=rows,
         failures=tuple(failures),
+        layers=tuple(layers[:MOST_NETWORKS]),
+        layers_left_out=max(0, len(layers) - MOST_NETWORKS),
+        prices=tuple(prices),
+        limits=tuple(limits),
+        limits_left_out=limits_left_out,
         details=tuple((anchor, view) for anchor, view, _ in details),
-        hardware=_hardware(study, plans),
+        hardware=compare_hardware(study, plans),
+        networks=networks(study, plans, network),
+        nodes=() if network is None else tuple(node_rows(network)),
         provenance=tuple(_provenance(study, [plan for _, plan in plans])),
     )
-
-
-def _answer(study: StudyResult, plans: Sequence[Plan]) -> list[Fact]:
-    reached = [p for p in plans if p.termination.outcome is not Outcome.INFEASIBLE]
-    out_of_reach = len(plans) - len(reached)
-    counts = [
-        f"{out_of_reach} out of reach" if out_of_reach else "",
-        f"{len(study.failed)} failed" if study.failed else "",
-    ]
-    waiting = len(study.points) - len(study.done) - len(study.failed)
-    counts.append(f"{waiting} not calculated yet" if waiting else "")
-    facts = [
-        Fact(
-            name="Targets met",
-            value=f"{len(reached)} of {len(study.points)}",
-            remark=", ".join(filter(None, counts)) or "none failed",
-        )
-    ]
-    savings = [100 * p.saving for p in reached if p.saving is not None]
-    if savings:
-        facts.append(
-            Fact(
-                name="Saving, median",
-                value=f"{np.median(savings):.1f} %",
-                remark=f"{min(savings):.1f} % to {max(savings):.1f} %, against one conductance range for all",
-            )
-        )
-    if reached:
-        powers = [p.power for p in reached]
-        facts.append(
-            Fact(
-                name="Least power",
-                value=typeset(si(min(powers), "W")),
-                remark=f"up to {typeset(si(max(powers), 'W'))} for one inference",
-            )
-        )
-        errors = [p.nmse for p in reached]
-        facts.append(
-            Fact(name="Error (NMSE), from", value=percent(min(errors)), remark=f"to {percent(max(errors))}, predicted")
-        )
-    checked = [p for p in reached if p.verification is not None]
-    if checked:
-        missed = sum(map(misses_target, checked))
-        off = [100 * (p.verification.mse / p.mse - 1) for p in checked if p.verification is not None and p.mse > 0]
-        facts.append(
-            Fact(
-                name="Simulated",
-                value=f"{len(checked)} of {len(reached)}",
-                remark=f"{missed or 'none'} above the target beyond 95 % confidence"
-                + (f"; error {np.median(off):+.1f} % from predicted, median" if off else ""),
-            )
-        )
-    return [
-        Fact(name=f.name, value=f.value, remark=f.remark.replace("-", "−") if "median" in f.remark else f.remark)
-        for f in facts
-    ]
 
 
 def _notes(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -> list[str]:
@@ -219,19 +176,6 @@ def _named(names: Sequence[str]) -> str:
     return f"{len(names)} points, among them {', '.join(names[:2])}"
 
 
-def _failures(study: StudyResult) -> list[FailureGroup]:
-    groups: dict[tuple[str, str], list[str]] = {}
-    for point in study.failed:
-        failure = point.failure
-        key = (failure.code, without_paths(failure.message)) if failure is not None else ("unknown", "")
-        tried = f" ({failure.attempts} attempts)" if failure is not None and failure.attempts > 1 else ""
-        groups.setdefault(key, []).append(without_paths(point.name) + tried)
-    return [
-        FailureGroup(code=code, message=typeset(message), count=len(names), names=tuple(names[:MOST_FAILURES]))
-        for (code, message), names in sorted(groups.items(), key=lambda item: -len(item[1]))
-    ]
-
-
 def _details(
     plans: Sequence[tuple[PointResult, Plan]], network: Network | None
 ) -> list[tuple[str, PlanView, PointResult]]:
@@ -244,26 +188,9 @@ def _details(
     ]
 
 
-def _hardware(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -> Comparison:
-    """The hardware of the study side by side, overrides aside: those are columns of the table of points."""
-    first: dict[str, Plan] = {}
-    for point, plan in plans:
-        first.setdefault(str(point.settings.get("hardware", "value")), plan)
-    overridden = {axis.removeprefix("override.") for axis in study.axes if axis.startswith("override.")}
-    facts = {name: {f.name: f for f in hardware_facts(plan.hardware)} for name, plan in list(first.items())[:STYLES]}
-    fields = dict.fromkeys(key for values in facts.values() for key in values if key not in overridden)
-    rows = []
-    for key in fields:
-        found = [values.get(key) for values in facts.values()]
-        remark = next(f.remark for f in found if f is not None)
-        rows.append((key, tuple("none" if f is None else f.value for f in found), remark))
-    for key in sorted(overridden):
-        rows.append((key, ("see the points",) * len(facts), "differs between points"))
-    return Comparison(names=tuple(facts), rows=tuple(rows))
-
-
 def _provenance(study: StudyResult, plans: Sequence[Plan]) -> list[Fact]:
-    facts = [Fact(name=key.replace("_", " "), value=value_text(value)) for key, value in flat(study.provenance)]
+    known = {key: value for key, value in study.provenance.items() if key != "network_sizes"}  # in Networks
+    facts = [Fact(name=key.replace("_", " "), value=value_text(value)) for key, value in flat(known)]
     for name, moment in (("started", study.started), ("ended", study.ended)):
         if moment is not None:
             at = dt.datetime.fromtimestamp(moment, dt.UTC)
@@ -273,9 +200,9 @@ def _provenance(study: StudyResult, plans: Sequence[Plan]) -> list[Fact]:
         ("method", "prediction method"),
         ("inputs_sha256", "inputs, SHA-256"),
     ):
-        known = Counter(str(p.provenance[key]) for p in plans if key in p.provenance)
-        if known and len(known) <= MOST_NAMES and not any(text in f.name for f in facts):
-            facts.append(Fact(name=text, value=", ".join(known)))
+        values = Counter(str(p.provenance[key]) for p in plans if key in p.provenance)
+        if values and len(values) <= MOST_NAMES and not any(text in f.name for f in facts):
+            facts.append(Fact(name=text, value=", ".join(values)))
     checks = [p.verification for p in plans if p.verification is not None]
     if checks:
         draws, seeds = ({getattr(c, name) for c in checks} for name in ("draws", "seed"))

@@ -12,8 +12,25 @@ _MICRO = re.compile(r"(?<=\d )u(?=[A-Za-z])")
 _OHM = re.compile(r"(?<=\d )([kMGmµ]?)ohm\b")
 # a number and its unit or sign stay on one line
 _GLUE = re.compile(r"(?<=\d) (?=(?:[afpnµmkMG]?[SAVWJsΩ]|[%×])(?![\w])|±)|(?<=±) (?=\d)|(?<=[≤≥]) (?=\d)")
-# a path from the root, a home or a drive; what follows a letter, digit or colon is a URL or a ratio
-_PATH = re.compile(r"(?<![\w:/.])(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\'\"<>|:,;()\[\]]+)*[/\\](?=[^\s/\\'\"<>|:,;()\[\]])")
+# a part of a path; a path from a root (in quotes with spaces too): file://, of a drive, UNC, of a home, upwards, POSIX
+_PART = r"[^\s/\\'\"<>|:,;()\[\]]+"
+_PATH = re.compile(
+    r"(?P<quote>['\"])(?P<quoted>(?:file:/|~/|\.\./|/|\\\\|[A-Za-z]:[\\/])[^'\"\n]*)(?P=quote)"
+    r"|(?<!\w)file:/+(?:[A-Za-z]:/+)?PART(?:/+PART)*/?"
+    r"|(?<![\w\\])(?:\\{2,}\?\\+)?[A-Za-z]:(?:\\+|/(?!/))(?:PART[\\/]+)*(?:PART)?"
+    r"|(?<![\w\\])\\{2,}PART(?:[\\/]+PART)+"
+    r"|(?<![\w/])~(?:[A-Za-z_][\w.-]*)?/(?:PART/+)*(?:PART)?"
+    r"|(?<![\w/.])(?:\.\./+)+(?:PART/+)*(?:PART)?"
+    r"|(?<![\w/.<])/PART(?:/+PART)*/?".replace("PART", _PART)
+)
+#: folders at the root of a machine; what begins otherwise is a path if it is long or ends like the name of a file
+_ROOTS = re.compile(
+    r"Applications|Library|System|Users|Volumes|bin|boot|cluster|code|content|data|dev|etc|export|gpfs|home|lib|lustre|"
+    r"media|mnt|net|nfs|opt|private|proc|projects?|root|run|sbin|scratch|shared|srv|storage|sys|tmp|usr|var|work(space)?"
+)
+_FILE = re.compile(r"\.[A-Za-z]\w*\.?$")
+# a hyphen that is the sign of a number: not one inside a word, a name, a date or an exponent
+_MINUS = re.compile(r"(?<![\w.\-/%)])-(?=\.?\d)")
 _SIGNS = ((" <= ", " ≤ "), (" >= ", " ≥ "))
 
 #: values of a list that are shown
@@ -21,15 +38,34 @@ MOST_VALUES = 12
 
 
 def typeset(text: str) -> str:
-    """Numbers and units as print has them: ``7 uW`` becomes ``7 µW`` that no line break parts, ``<=`` becomes ``≤``."""
+    """Numbers and units as print has them: ``7 uW`` becomes ``7 µW`` that no line break parts, ``<=`` becomes ``≤``.
+
+    Negative numbers get a minus sign.
+    """
     for plain, sign in _SIGNS:
         text = text.replace(plain, sign)
+    text = _MINUS.sub("\N{MINUS SIGN}", text)
     return _GLUE.sub("\N{NO-BREAK SPACE}", _OHM.sub(r"\1Ω", _MICRO.sub("µ", text)))
 
 
 def without_paths(text: str) -> str:
-    """Absolute paths cut to their last part: a report is passed on, the folders of a machine are not its business."""
-    return _PATH.sub("", text)
+    """Absolute paths cut to their last part: a report is passed on, the folders of a machine are not its business.
+
+    Text can look like a path (``/hot/cold ratio``): it stays unless it begins at a usual root, has three parts or more,
+    or ends like the name of a file.
+    """
+    return _PATH.sub(_last_part, text)
+
+
+def _last_part(match: re.Match[str]) -> str:
+    quote = match["quote"] or ""
+    path = match["quoted"] or match[0]
+    parts = [part for part in re.split(r"[/\\]+", path) if part]
+    if path.startswith("/") and not (
+        parts and (_ROOTS.fullmatch(parts[0]) or len(parts) > 2 or _FILE.search(parts[-1]))
+    ):
+        return match[0]
+    return f"{quote}{parts[-1] if parts else ''}{quote}"
 
 
 def value_text(value: Any, unit: str = "") -> str:
@@ -42,7 +78,9 @@ def value_text(value: Any, unit: str = "") -> str:
         case int() | float() if unit:
             return typeset(si(float(value), unit))
         case float():
-            return f"{value:.6g}"
+            return typeset(f"{value:.6g}")
+        case int():
+            return typeset(str(value))
         case list() | tuple():
             shown = ", ".join(value_text(v, unit) for v in value[:MOST_VALUES])
             return shown if len(value) <= MOST_VALUES else f"{shown}, ... ({len(value)} values)"

@@ -10,7 +10,8 @@ from powerplan.batch.results import PointResult, StudyResult
 from powerplan.hardware import Gains
 from powerplan.hardware.gains import Gain
 from powerplan.moments.prediction import Prediction
-from powerplan.planning import Plan
+from powerplan.planning import LimitPrice, Plan
+from powerplan.report.study_layers import price_by_layer
 
 
 def thinned(study: StudyResult) -> StudyResult:
@@ -21,17 +22,18 @@ def thinned(study: StudyResult) -> StudyResult:
 def thin(plan: Plan) -> Plan:
     """A plan without what it has for each column, row or output.
 
-    The gains of a layer become their median, which stays an array where they were one; prices of limits and errors of
-    single outputs are left out.
+    The gains of a layer become their median, which stays an array where they were one; prices of limits are added up
+    over its columns and rows; errors of single outputs are left out.
     """
     prices = plan.shadow_prices
+    limits = tuple(LimitPrice(layer=a, limit=b, price=price) for (a, b), price in price_by_layer(plan).items())
     return replace(
         plan,
         gains=_medians(plan.gains),
         baseline_gains=None if plan.baseline_gains is None else _medians(plan.baseline_gains),
         prediction=_by_layer(plan.prediction),
         corners=tuple(replace(corner, prediction=_by_layer(corner.prediction)) for corner in plan.corners),
-        shadow_prices=None if prices is None else replace(prices, limits=()),
+        shadow_prices=None if prices is None else replace(prices, limits=limits),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -66,3 +67,13 @@ def gain_text(gain: float | np.ndarray, unit: str) -> str:
     values = np.asarray(gain)
     ends = f"{si(float(values.min()), unit, 3)} - {si(float(values.max()), unit, 3)}"
     return f"{si(float(np.median(values)), unit)} ({ends})"
+
+
+def grouped(count: int) -> str:
+    """A count with its thousands apart: ``12 345``."""
+    return f"{count:,}".replace(",", "\N{NO-BREAK SPACE}")
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """``3 × 32 × 32``."""
+    return " × ".join(map(str, shape))

@@ -102,6 +102,9 @@ def test_times_are_left_out_unless_asked_for(ran: Result, folder: Path) -> None:
 def test_a_report_is_written(ran: Result, folder: Path) -> None:
     assert batch(folder, "report", "--output", str(folder / "report.html")).exit_code == 0
     assert "two networks, one of which is not there" in (folder / "report.html").read_text()
+    assert "Weights on crossbars" in (folder / "report.html").read_text()
+    assert batch(folder, "report", "--output", str(folder / "report.pdf")).exit_code == 2
+    assert not (folder / "report.pdf").exists()
 
 
 def test_retry_after_mending_plans_the_rest(ran: Result, folder: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from powerplan.batch.results import PointResult, PointState, StudyResult
 from powerplan.planning import Plan
 from powerplan.report.html import report_html
 
@@ -107,6 +108,32 @@ def test_page_prints_with_its_folded_parts(make_plan: Callable[..., Plan], tmp_p
     pdf = (tmp_path / "few.pdf").read_bytes()
     assert pdf.startswith(b"%PDF-")
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 3  # the two plans in full, beside the overview
+
+
+def test_nothing_is_cut_on_paper_and_headings_can_repeat(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
+    """The rules of print in a window as wide as A4: no table is wider than it, and no control is in a heading."""
+    names = [f"a_setting_with_a_long_name_{i}" for i in range(5)]
+    points = [
+        PointResult(
+            name="/".join(f"{name}={k}" for name in names),
+            settings={name: f"value {k} of {i}" for i, name in enumerate(names)},
+            state=PointState.DONE,
+            source=make_plan(0.001 * (k + 1)),
+            seconds=1.0,
+        )
+        for k in range(40)
+    ]
+    page = report_html(StudyResult(name="wide", points=tuple(points), axes=tuple(names)))
+    assert "@media print" in page
+    file = tmp_path / "wide.html"
+    file.write_text(page.replace("@media print", "@media all"), encoding="utf-8")
+    script = """
+        var tables = Array.from(document.querySelectorAll(".scroll"));
+        var wide = Math.max.apply(null, tables.map(t => t.scrollWidth - t.clientWidth));
+        var button = document.querySelector("th button");
+        document.title = wide + " " + getComputedStyle(button).display;
+    """
+    assert "<title>0 contents</title>" in with_script(file, script, 1030)  # A4 across, without its margins
 
 
 def with_script(page: Path, script: str, width: int = 1200) -> str:

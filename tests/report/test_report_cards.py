@@ -8,6 +8,7 @@ from collections.abc import Callable
 import html5lib
 from html_pages import visible_text
 
+from powerplan.batch.results import Failure, PointResult, PointState, StudyResult
 from powerplan.hardware import Hardware
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
@@ -54,3 +55,22 @@ def test_hardware_card_shows_what_is_set() -> None:
     shown = card(Hardware(programming_noise_std=1e-6))
     assert "programming_noise_std 1.000 µS" in shown
     assert "feedback_resistance" not in shown
+
+
+def test_study_card_and_repr_stay_short(make_plan: Callable[..., Plan]) -> None:
+    """Counts and the first points, however many there are and however long their settings."""
+    settings = {"network": "a", "override": {f"field_{i}": i for i in range(50)}}
+    points = [
+        PointResult(name=f"p{i}", settings=settings, state=PointState.DONE, source=make_plan(0.001 * (i + 1)))
+        for i in range(49)
+    ]
+    failure = Failure(code="crashed", message="The worker died.")
+    points.insert(1, PointResult(name="bad", settings=settings, state=PointState.FAILED, failure=failure))
+    study = StudyResult(name="noise", description="How much?", points=tuple(points), axes=("target.max_nmse",))
+    assert repr(study) == "StudyResult('noise': 50 points, 49 done, 1 failed; axes target.max_nmse)"
+    shown = card(study)
+    assert shown.startswith("Study: noise How much?")
+    assert "Targets met 49 of 50" in shown
+    assert "p0 7.000 µW 0.1000 % 30.0 % optimal" in shown
+    assert "bad – – – failed: crashed" in shown
+    assert "and 30 more" in shown

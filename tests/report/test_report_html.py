@@ -31,6 +31,7 @@ from powerplan.planning import (
     Termination,
 )
 from powerplan.planning.outcome import DiscreteGap
+from powerplan.report.answer import plan_gauge
 from powerplan.report.cards import plan_card, prediction_card
 from powerplan.report.charts import Scale
 from powerplan.report.html import report_html, write_report
@@ -158,7 +159,8 @@ def test_frontier_has_figures_of_power_saving_and_gains(make_plan: Callable[...,
     assert len(labels) == 3
     assert "3 plans" in labels[0]  # the infeasible one has no point
     assert "Power saved" in labels[1]
-    rows = elements(elements(tree, "table")[0], "tr")
+    table = next(e for e in elements(tree, "table") if e.attrib.get("class") == "sortable")
+    rows = elements(table, "tr")
     assert len(rows) == 1 + 4
     assert "target out of reach" in text_of(rows[4])
 
@@ -177,6 +179,30 @@ def test_warnings_are_said(make_plan: Callable[..., Plan]) -> None:
     assert "Warning" not in plain(report_html(within))
     prediction = replace(make_plan().prediction, first_order=("softmax1",))
     assert "No Gaussian formula for softmax1" in plain(report_html(make_plan(prediction=prediction)))
+
+
+def test_gauge_has_numbers_on_its_axis(make_plan: Callable[..., Plan]) -> None:
+    """The target lies among round numbers, in its own unit, where the scale puts them."""
+    gauge = plan_gauge(make_plan())
+    assert gauge is not None
+    assert len(gauge.ticks) >= 2
+    assert all(tick.text.endswith("%") and 0 <= tick.at <= 100 for tick in gauge.ticks)
+    at = {float(tick.text.split("\N{NO-BREAK SPACE}")[0]): tick.at for tick in gauge.ticks}
+    assert gauge.target == pytest.approx(np.interp(1.0, list(at), list(at.values())), abs=0.1)
+    check = make_plan().verification
+    budget = plan_gauge(make_plan(target=MaxPower(7e-6), reached=7e-6, verification=check))
+    assert budget is not None
+    assert all(tick.text.endswith("µW") for tick in budget.ticks)
+    shown = [text_of(e) for e in elements(parse(report_html(make_plan())), "text")]
+    assert shown == [tick.text.replace("\N{NO-BREAK SPACE}", " ") for tick in gauge.ticks]
+
+
+@pytest.mark.parametrize("name", ["report.pdf", "report", "report.html.gz"])
+def test_a_name_that_is_not_of_a_page_is_refused(make_plan: Callable[..., Plan], tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidInput, match=r"a file ending in \.html, \.htm"):
+        make_plan().report(tmp_path / name)
+    assert not (tmp_path / name).exists()
+    make_plan().report(tmp_path / "report.HTM")
 
 
 def test_corners_and_steps_are_told(make_plan: Callable[..., Plan]) -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from powerplan.batch.results import PointResult, PointState, StudyResult
 from powerplan.errors import InvalidInput, MissingExtra
 from powerplan.hardware import Gains
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.planning import Outcome, Plan, Termination
-from powerplan.report.plots import plot_frontier, plot_plan, plot_predicted_simulated
+from powerplan.report.plots import plot_frontier, plot_plan, plot_predicted_simulated, plot_study
 
 SIGNATURES = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF-"}
 
@@ -119,3 +120,42 @@ def test_reports_import_no_pyplot() -> None:
         "p._new_figure(1, 1); assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def study_of(make_plan: Callable[..., Plan], networks: int) -> StudyResult:
+    """Networks x two granularities x three targets."""
+    points = [
+        PointResult(
+            name=f"{net}-{grain}-{nmse}",
+            settings={"network": f"net{net}", "granularity": grain},
+            state=PointState.DONE,
+            source=make_plan(nmse, (1 + net) * 1e-7 / nmse, granularity=grain),
+        )
+        for net in range(networks)
+        for grain in ("layer", "column")
+        for nmse in (0.001, 0.01, 0.1)
+    ]
+    return StudyResult(name="noise", points=tuple(points), axes=("network", "granularity", "target.max_nmse"))
+
+
+@pytest.mark.parametrize("suffix", SIGNATURES)
+def test_study_is_drawn_as_its_report_has_it(make_plan: Callable[..., Plan], tmp_path: Path, suffix: str) -> None:
+    """A panel for each network, a curve for each granularity, in one unit."""
+    file = tmp_path / f"study{suffix}"
+    figure = study_of(make_plan, 2).plot(file)
+    assert file.read_bytes().startswith(SIGNATURES[suffix])
+    assert [axes.get_title() for axes in figure.axes] == ["net0", "net1"]
+    for i, axes in enumerate(figure.axes):
+        assert axes.get_legend_handles_labels()[1] == ["by layer", "by column"]
+        x, y = axes.lines[0].get_data()
+        assert list(x) == pytest.approx([0.1, 1, 10])
+        assert list(y) == pytest.approx([100 * (1 + i), 10 * (1 + i), 1 + i])
+        assert axes.get_ylabel() == "power of one inference [µW]"
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
+    assert figure.get_suptitle() == "noise"
+
+
+def test_figure_of_a_large_study_says_what_is_not_in_it(make_plan: Callable[..., Plan]) -> None:
+    figure = plot_study(study_of(make_plan, 8), title="all")
+    assert figure.get_suptitle() == "all (the first 6 of 8 combinations)"
+    assert len(figure.axes) == 6

@@ -157,8 +157,9 @@ def export(chat: Chat, /, study_file: str, folder: str | None, output_file: str,
 @click.pass_obj
 def report(chat: Chat, /, study_file: str, folder: str | None, output_file: str, as_json: bool) -> None:
     """Write a self-contained HTML report."""
-    from powerplan.report.html import write_report
+    from powerplan.report.html import check_report_file, write_report
 
+    check_report_file(output_file)
     result = _load(study_file).results(folder=folder)
     write_report(result, output_file, title=result.name)
     if as_json:

@@ -47,13 +47,14 @@ def command(
     """
     if not files:
         raise click.UsageError("files: got none; give one or more plan files, PLAN.json.")
+    from powerplan.report.html import check_report_file, write_report
+
     check_output_file("output", output_file)
+    check_report_file(output_file)
     plans = read_plans(files)
     network = None
     if network_file is not None:
         network = placed(load_network(network_file), analog, digital)
-    from powerplan.report.html import write_report
-
     write_report(plans, output_file, title=title, network=network)
     chat.note(f"wrote {output_file}")
 

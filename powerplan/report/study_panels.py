@@ -1,0 +1,287 @@
+"""Figures of a study: its power against the error, and against a number of the hardware that was swept.
+
+P(NMSE) has a curve for each value of one axis and a panel for each combination of the others. Where an axis has more
+numbers than there are looks of curves, it is drawn across instead: P(number), a curve for each target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from powerplan.batch.results import PointResult, StudyResult
+from powerplan.planning import MaxPower, Outcome, Plan
+from powerplan.report.charts import STYLES, Chart, Curve, Point, Scale, chart, power_scale
+from powerplan.report.quantities import target_text
+from powerplan.report.study_axes import MINOR, axis_name, axis_unit, evenly, label, number, setting
+from powerplan.report.text import typeset, without_paths
+from powerplan.report.units import percent, si
+
+#: figures in a page, and those of full size
+MOST_PANELS, MOST_LARGE = 24, 4
+#: units that take an SI prefix
+_PLAIN_UNITS = ("A", "F", "Hz", "J", "S", "V", "W", "s")
+
+Pair = tuple[PointResult, Plan]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panels:
+    """Figures, how many more there would be, and what must be said about them."""
+
+    charts: tuple[Chart, ...] = ()
+    left_out: int = 0
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """A figure before it is laid out: curves of power (logarithmic), and scales that other figures share."""
+
+    title: str
+    description: str
+    curves: tuple[Curve, ...]
+    x_label: str
+    y_label: str
+    x_log: bool
+    along: Scale | None
+    up: Scale | None
+
+    def chart(self, *, compact: bool) -> Chart:
+        """The figure for a page."""
+        return chart(
+            self.curves,
+            title=self.title,
+            description=self.description,
+            x_label=self.x_label,
+            y_label=self.y_label,
+            x_log=self.x_log,
+            compact=compact,
+            across=self.along,
+            up=self.up,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Across:
+    """What a figure has across: NMSE, or the numbers of an axis."""
+
+    name: str
+    text: str
+    log: bool
+    value: Callable[[Pair], float]
+
+
+def power_panels(study: StudyResult, plans: Sequence[Pair]) -> Panels:
+    """The figures of :func:`power_drawings` for a page: small if they are many, and not more than it can bear."""
+    drawings, remarks = power_drawings(study, plans)
+    return Panels(
+        charts=tuple(one.chart(compact=len(drawings) > MOST_LARGE) for one in drawings[:MOST_PANELS]),
+        left_out=max(0, len(drawings) - MOST_PANELS),
+        remarks=tuple(remarks),
+    )
+
+
+def power_drawings(study: StudyResult, plans: Sequence[Pair]) -> tuple[list[Drawing], list[str]]:
+    """Power of the plans that meet their target, against NMSE or against the axis with many numbers; and remarks."""
+    reached = [
+        (o, p) for o, p in plans if p.termination.outcome is not Outcome.INFEASIBLE and p.nmse > 0 and p.power > 0
+    ]
+    if not reached:
+        return [], []
+    axes = _splitting(reached, [axis for axis in study.axes if not axis.startswith("target") and axis not in MINOR])
+    values = {axis: list(dict.fromkeys(setting(o, axis) for o, _ in reached)) for axis in axes}
+    swept = max((a for a in axes if _is_sweep(reached, a, values[a])), key=lambda a: len(values[a]), default=None)
+    if swept is None:
+        # the curves: the granularity if it differs, else the last axis with few values
+        few = [axis for axis in axes if len(values[axis]) <= STYLES]
+        by = "granularity" if "granularity" in few else (few[-1] if few else None)
+        return _panels(reached, axes, by, _error_across(), ""), []
+    return _swept_panels(reached, axes, swept)
+
+
+def _swept_panels(reached: Sequence[Pair], axes: Sequence[str], swept: str) -> tuple[list[Drawing], list[str]]:
+    """Power against the numbers of an axis; with some targets also against NMSE for a few of the numbers."""
+    remarks = []
+    targets = _targets(reached)
+    shown = evenly(targets, STYLES)
+    if len(shown) < len(targets):
+        remarks.append(f"Of {len(targets)} targets, {len(shown)} have curves.")
+    some = [pair for pair in reached if _curve_of(pair, "target") in shown]
+    others = [axis for axis in axes if axis != swept]
+    few = [a for a in others if len({setting(o, a) for o, _ in reached}) <= STYLES]
+    by = "target" if len(targets) > 1 or not few else few[-1]
+    drawings = _panels(some, others, by, _axis_across(swept, reached), f"Against {axis_name(swept)}")
+    if len(targets) > 2:
+        ordered = sorted({n for o, _ in reached if (n := number(o, swept)) is not None})
+        chosen = evenly(ordered, STYLES)
+        remarks.append(f"Of {len(ordered)} values of {axis_name(swept)}, {len(chosen)} have curves against NMSE.")
+        some = [(o, p) for o, p in reached if number(o, swept) in chosen]
+        drawings += _panels(some, axes, swept, _error_across(), "Against NMSE")
+    return drawings, remarks
+
+
+def _is_sweep(reached: Sequence[Pair], axis: str, values: Sequence[str]) -> bool:
+    return len(values) > STYLES and all(number(point, axis) is not None for point, _ in reached)
+
+
+def _splitting(reached: Sequence[Pair], axes: Sequence[str]) -> list[str]:
+    """The axes without those that follow from the ones before: inputs that go with their network, one value only."""
+    kept: list[str] = []
+    groups = 1
+    for axis in axes:
+        found = len({tuple(setting(point, a) for a in (*kept, axis)) for point, _ in reached})
+        if found > groups:
+            kept.append(axis)
+            groups = found
+    return kept
+
+
+def _targets(reached: Sequence[Pair]) -> list[str]:
+    """The different targets, by kind and value."""
+    ordered = sorted({(type(p.target).__name__, p.target.value, target_text(p.target)) for _, p in reached})
+    return list(dict.fromkeys(text for _, _, text in ordered))
+
+
+def _curve_of(pair: Pair, by: str | None) -> str:
+    point, plan = pair
+    return "" if by is None else target_text(plan.target) if by == "target" else setting(point, by)
+
+
+def _error_across() -> _Across:
+    return _Across(name="NMSE", text="NMSE of the outputs [%]", log=True, value=lambda pair: 100 * pair[1].nmse)
+
+
+def _axis_across(axis: str, reached: Sequence[Pair]) -> _Across:
+    """The numbers of an axis, under one SI prefix; logarithmic if they are a geometric row or lie far apart."""
+    numbers = np.array(sorted({n for o, _ in reached if (n := number(o, axis)) is not None}))
+    unit = axis_unit(axis)
+    scale, prefix = power_scale(float(np.max(np.abs(numbers)))) if unit in _PLAIN_UNITS else (1.0, "")
+    log = bool(numbers[0] > 0) and (
+        bool(numbers[-1] > 30 * numbers[0]) or float(np.ptp(np.diff(np.log(numbers)))) < 1e-3
+    )
+    text = f"{axis_name(axis)} [{prefix}{unit.replace('ohm', 'Ω')}]" if unit else axis_name(axis)
+    return _Across(name=axis_name(axis), text=text, log=log, value=lambda pair: scale * (number(pair[0], axis) or 0.0))
+
+
+def _panels(pairs: Sequence[Pair], axes: Sequence[str], by: str | None, across: _Across, before: str) -> list[Drawing]:
+    """A panel for each combination of the axes but ``by``, whose values are curves.
+
+    All have one unit, and one scale as long as it does not press them together.
+    """
+    others = [axis for axis in axes if axis != by]
+    groups: dict[tuple[str, ...], list[Pair]] = {}
+    for pair in pairs:
+        groups.setdefault(tuple(setting(pair[0], axis) for axis in others), []).append(pair)
+    curves = _targets(pairs) if by == "target" else list(dict.fromkeys(_curve_of(pair, by) for pair in pairs))
+    scale, prefix = power_scale(max(p.power for _, p in pairs))
+    up = _shared([[p.power * scale for _, p in members] for members in groups.values()], log=True)
+    along = _shared([list(map(across.value, members)) for members in groups.values()], log=across.log)
+
+    titles = [", ".join([*filter(None, [before]), *map(label, others, key)]) for key in groups]
+    return [
+        _panel(members, title, by, curves, across, (scale, f"{prefix}W"), along=along, up=up)
+        for title, members in zip(titles, groups.values(), strict=True)
+    ]
+
+
+def _shared(panels: Sequence[Sequence[float]], *, log: bool) -> Scale | None:
+    """One scale for several panels; None if that would leave the tallest of them less than half of its height."""
+    values = [value for panel in panels for value in panel]
+    ratio = max(max(panel) / min(panel) for panel in panels) if log else np.inf
+    apart = log and max(values) / min(values) > max(ratio, 2.0) ** 2
+    return None if apart or len(panels) < 2 else Scale.around(values, log=log)
+
+
+def _panel(
+    members: Sequence[Pair],
+    title: str,
+    by: str | None,
+    values: Sequence[str],
+    across: _Across,
+    unit: tuple[float, str],
+    *,
+    along: Scale | None,
+    up: Scale | None,
+) -> Drawing:
+    """One panel; a curve for each of the values of ``by``, whose looks are the same in every panel."""
+    curves: dict[str, list[Pair]] = {value: [] for value in values}
+    ordered = sorted(members, key=across.value)
+    for pair in ordered:
+        curves[_curve_of(pair, by)].append(pair)
+    drawn = [
+        Curve(
+            name=typeset(label(by, name).replace("<=", "≤")) if by else "plan, predicted",
+            style=i,
+            points=tuple(_point(pair, across.value(pair), pair[1].power, unit) for pair in some),
+        )
+        for i, (name, some) in enumerate(curves.items())
+        if some
+    ]
+    if len(curves) == 1:
+        drawn += _beside(ordered, across, unit)
+        up = None  # the baseline lies higher
+    (_, low), (_, high) = ordered[0], ordered[-1]
+    return Drawing(
+        curves=tuple(drawn),
+        title=title or "Least power for an error",
+        description=f"Power of one inference against {across.name}{': ' + title if title else ''}: {len(members)} "
+        f"plans, from {si(low.power, 'W')} at {percent(low.nmse)} to {si(high.power, 'W')} at {percent(high.nmse)}; "
+        f"curves: {', '.join(c.name for c in drawn)}. The numbers are in the table of all points.",
+        x_label=across.text,
+        y_label=f"power of one inference [{unit[1]}]",
+        x_log=across.log,
+        along=along,
+        up=up,
+    )
+
+
+def _beside(members: Sequence[Pair], across: _Across, unit: tuple[float, str]) -> list[Curve]:
+    """The baseline and the simulated points of a single curve."""
+    base = [
+        _point(pair, across.value(pair), pair[1].baseline_power, unit, before="baseline of ")
+        for pair in members
+        if pair[1].baseline_power is not None and not isinstance(pair[1].target, MaxPower)
+    ]
+    against_error = across.name == "NMSE"
+    simulated = [
+        _point(
+            pair,
+            100 * check.nmse if against_error else across.value(pair),
+            check.power,
+            unit,
+            before="simulated ",
+            x_error=100 * _half(check.nmse_standard_error) if against_error else 0.0,
+            y_error=_half(check.power_standard_error) * unit[0],
+        )
+        for pair in members
+        if (check := pair[1].verification) is not None
+    ]
+    curves = [
+        Curve(name="baseline, one conductance range", style=1, points=tuple(base)),
+        Curve(name="plan, simulated, 95 %", style=5, points=tuple(simulated), line=False),
+    ]
+    return [curve for curve in curves if curve.points]
+
+
+def _half(standard_error: float) -> float:
+    """Half a 95 % interval; 0 after a single draw, whose error is not known."""
+    return 1.96 * standard_error if np.isfinite(standard_error) else 0.0
+
+
+def _point(
+    pair: Pair,
+    x: float,
+    power: float,
+    unit: tuple[float, str],
+    *,
+    before: str = "",
+    x_error: float = 0.0,
+    y_error: float = 0.0,
+) -> Point:
+    """A point of a figure of power [unit] against x; its tooltip names the point and its predicted NMSE."""
+    point, plan = pair
+    text = f"{before}{without_paths(point.name)}: NMSE {percent(plan.nmse)}, {power * unit[0]:.4g} {unit[1]}"
+    return Point(x=x, y=power * unit[0], text=text, x_error=x_error, y_error=y_error)
