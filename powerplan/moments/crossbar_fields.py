@@ -9,6 +9,7 @@ from torch import Tensor
 
 from powerplan.hardware.tiling import row_tiles
 from powerplan.moments.columns import device_sides, gain_errors, tile_masks
+from powerplan.moments.crossbar import CrossbarMoments
 from powerplan.moments.device_draws import device_errors
 from powerplan.moments.pooling import ratio, standard_normals
 from powerplan.moments.power import array_power, tia_power
@@ -18,8 +19,20 @@ from powerplan.moments.trace import CrossbarTrace
 
 #: entries of the values at the rows that are worked on at a time
 _BLOCK_ENTRIES = 1 << 23
+#: devices drawn at a time
+_BLOCK_DEVICES = 1 << 25
 #: devices of a layer up to which they are few: every input gets its own, with their own distribution
 FEW_DEVICES = 1 << 16
+
+
+def has_rare_errors(moments: CrossbarMoments) -> bool:
+    """True if a few devices, drawn here, cause much of the error of a layer: its outputs are not Gaussian.
+
+    With an array per position, or many devices, the draws would take too long.
+    """
+    once = moments.map.positions == 1 or moments.hardware.mapping == "shared"
+    few = moments.mean_weight.numel() <= FEW_DEVICES
+    return moments.hardware.stuck_fraction > 0 and moments.divider is None and once and few
 
 
 def crossbar_fields(
@@ -29,27 +42,30 @@ def crossbar_fields(
     moments, injected = step.moments, step.injected
     map = moments.map
     apart = torch.zeros_like(step.variance)
-    parts = (injected.read,) if moments.is_shared else (injected.read, injected.column_gain)
+    drawn_devices = moments.is_shared or has_rare_errors(moments)
+    parts = (injected.read,) if drawn_devices else (injected.read, injected.column_gain)
     for part in parts:
         apart = apart if part is None else apart + part
     if moments.has_row_noise:
         apart = apart + moments.row_noise_through(moments.analog_weight**2)
     apart = apart.unsqueeze(1)
-    if not moments.is_shared:
+    if not drawn_devices:
         apart = apart + _own_variance(step, error, exact=passed is None)
     size = (len(step.variance), fields)
     made = apart.sqrt() * standard_normals((*size, *step.variance.shape[1:]), generator, apart)
     if passed is not None:
         made = made + passed
-    if not moments.is_shared:
+    if not drawn_devices:
         return made
     if injected.column_gain is not None:
         made = made + _gain_fields(step, fields, generator)
     rows = moments.affine.patches(step.input_mean).unsqueeze(1)  # (B, 1, G, P, n)
     block = max(1, _BLOCK_ENTRIES // (len(made) * map.groups * map.positions * map.n_in))
-    few = moments.mean_weight.numel() <= FEW_DEVICES
+    devices = moments.mean_weight.numel()
+    few = devices <= FEW_DEVICES
     # inputs with devices of their own average over their chance: worth it where there are few devices
     sets = len(made) if few else 1
+    block = max(1, min(block, _BLOCK_DEVICES // (sets * devices)))
     for low in range(0, fields, block):
         some = slice(low, low + block)
         count = made[:, some].shape[1]

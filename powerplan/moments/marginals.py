@@ -37,10 +37,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from powerplan.hardware import Hardware
 from powerplan.moments.coherence import coherence_of
 from powerplan.moments.corrections import Corrections
 from powerplan.moments.crossbar import CrossbarMoments
-from powerplan.moments.crossbar_fields import FEW_DEVICES, crossbar_fields, power_factors
+from powerplan.moments.crossbar_fields import FEW_DEVICES, crossbar_fields, has_rare_errors, power_factors
 from powerplan.moments.pooling import centred, in_stds, ratio, shift_of, standard_normals, stds
 from powerplan.moments.read_out import Conversion
 from powerplan.moments.rules.linearized import over_batch
@@ -65,8 +66,15 @@ _MOST_FIELDS = 256
 _FEW_INPUTS = 8
 
 
-def needs_corrections(network: Network) -> bool:
-    """True if errors of one origin meet: positions that share devices, or joins of noisy values."""
+def needs_corrections(network: Network, hardware: Hardware) -> bool:
+    """True if errors of one origin meet (positions that share devices, joins of noisy values), or are rare and large.
+
+    Stuck devices are: few of them cause much of the error, and what they cause is not Gaussian. Where a layer has many
+    devices, draws that tell it from chance would take too long.
+    """
+    sizes = [node.op.matrix.size for node in network.crossbars if isinstance(node.op, ops.CrossbarOp)]
+    if hardware.stuck_fraction and hardware.read_out == "tia" and max(sizes) <= FEW_DEVICES:
+        return True
     for node in network.nodes:
         shape = network.shapes[node.inputs[0]] if node.inputs else ()
         if isinstance(node.op, ops.CrossbarOp) and node.op.reads(shape) > 1:
@@ -76,14 +84,14 @@ def needs_corrections(network: Network) -> bool:
     return False
 
 
-def enough_fields(network: Network, batch: int) -> int:
-    """Fields that pool enough independent errors: the fewer devices a layer has, the more fields.
+def enough_fields(network: Network, hardware: Hardware, batch: int) -> int:
+    """Fields that pool enough independent errors: the fewer devices a layer has, the more fields; most for rare errors.
 
     Many inputs average over each other's errors, and take fewer.
     """
     fewest = min(node.op.matrix.size for node in network.crossbars if isinstance(node.op, ops.CrossbarOp))
     most = min(_MOST_FIELDS, max(_FEWEST_FIELDS, _MOST_FIELDS * _FEW_INPUTS // batch))
-    return min(most, max(_FEWEST_FIELDS, FEW_DEVICES // fewest))
+    return most if hardware.stuck_fraction else min(most, max(_FEWEST_FIELDS, FEW_DEVICES // fewest))
 
 
 @torch.no_grad()
@@ -106,7 +114,7 @@ def estimate_corrections(
     """
     known = {c.crossbar.name: c for c in crossbars}
     generator = torch.Generator(inputs.device).manual_seed(seed)
-    made = _Fields(inputs, fields, generator)
+    made = _Fields(inputs, fields, generator, rare=any(map(has_rare_errors, crossbars)))
     for node in network.nodes:
         if node.name not in network.noisy:
             made.exact(node)
@@ -135,7 +143,7 @@ def estimate_corrections(
 class _Fields:
     """Means, variances (B, *shape) and fields (B or 1, R or 1, *shape) of the values still to be read."""
 
-    def __init__(self, inputs: Tensor, fields: int, generator: torch.Generator) -> None:
+    def __init__(self, inputs: Tensor, fields: int, generator: torch.Generator, *, rare: bool) -> None:
         still = torch.zeros_like(inputs)
         self.values: dict[str, tuple[Tensor, Tensor, Tensor]] = {INPUT: (inputs, still, still.unsqueeze(1))}
         self.factors: dict[str, Tensor] = {}
@@ -145,7 +153,7 @@ class _Fields:
         self.linear: dict[str, Tensor] = {}
         self.array_power: dict[str, Tensor] = {}
         self.tia_power: dict[str, Tensor] = {}
-        self._inputs, self._fields, self._generator = inputs, fields, generator
+        self._inputs, self._fields, self._generator, self._rare = inputs, fields, generator, rare
 
     def exact(self, node: Node) -> None:
         """A digital operation that no noise reaches."""
@@ -198,7 +206,7 @@ class _Fields:
                 variance = variance * self.factors[node.name]
         else:
             residual = self._output(node, means, errors) - mean.unsqueeze(1) - error
-            if keep and self._fields > 1 and (step.first_order or isinstance(node.op, _WINDOWED)):
+            if keep and self._fields > 1 and (self._rare or step.first_order or isinstance(node.op, _WINDOWED)):
                 self.linear[node.name] = centred(error)[:, :keep].expand(len(mean), -1, *mean.shape[1:])
             square = (error + residual).square().mean(1)
             error = centred(error + residual)

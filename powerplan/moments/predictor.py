@@ -125,7 +125,7 @@ class Predictor:
             output_combinations: random combinations of the outputs, 0 = every output by itself;
                 None = every output of up to 64, else 16 combinations.
             marginal_fields: random fields that correct what is taken as independent, 0 = none; None = 16 to 256 where
-                errors of one origin meet (positions that share devices, joins).
+                errors of one origin meet (positions that share devices, joins) or are rare and large (stuck devices).
             seed: of combinations and fields.
         """
         original, network = network, maxima_first(network)
@@ -135,7 +135,8 @@ class Predictor:
             combinations = 0 if outputs <= MOST_EXACT_OUTPUTS else DEFAULT_COMBINATIONS
         fields = marginal_fields
         if fields is None:
-            fields = enough_fields(network, len(inputs)) if needs_corrections(network) else 0
+            needed = needs_corrections(network, hardware)
+            fields = enough_fields(network, hardware, len(inputs)) if needed else 0
         return cls(
             original=original,
             network=network,
