@@ -33,8 +33,8 @@ from powerplan.network.ops import CrossbarOp
 
 #: random combinations of the outputs of every input that coherence is pooled over
 _DIRECTIONS = 4
-#: most entries of the gradients formed at a time
-_BLOCK_ENTRIES = 1 << 22
+#: most entries of the gradients formed at a time: they are squared while they are in the cache
+_BLOCK_ENTRIES = 1 << 19
 #: multiplications that coherence may take, roughly
 _MOST_WORK = 1 << 26
 #: nodes that cause less than this part of what all nodes cause keep 1: their ratio is rounding
@@ -104,18 +104,20 @@ def _of_inputs(crossbar: CrossbarTrace, adjoint: Tensor, errors: Tensor) -> tupl
     """What the errors of the inputs cause through the devices' errors, together and each by itself."""
     moments, map = crossbar.moments, crossbar.moments.map
     adjoint = crossbar.before_columns(adjoint)
-    columns = over_batch(map.columns, adjoint).expand(len(errors), *(-1,) * 4)
-    directions, groups, positions, width = columns.shape[1:]
-    columns = columns.permute(0, 2, 1, 4, 3).reshape(len(errors), groups, -1, positions)
-    variance = grouped_variance(moments).reshape(groups, 1, width, 1, -1)
+    columns = over_batch(map.columns, adjoint).expand(len(errors), *(-1,) * 4).permute(0, 2, 4, 1, 3)  # (B, G, o, D, P)
+    variance = grouped_variance(moments)  # (G, o, n or 1)
+    fields, directions, width = errors.shape[1], columns.shape[3], columns.shape[2]
+    step = max(1, _BLOCK_ENTRIES // (directions * fields * map.n_in * map.groups))
     total = errors.new_zeros(())
-    for some in torch.split(errors, max(1, _BLOCK_ENTRIES // (columns[..., 0].numel() * map.n_in)), 1):
-        rows = over_batch(map.patches, some).permute(0, 2, 3, 1, 4)  # (B, G, P, R, n)
-        gradients = columns @ rows.flatten(3)
-        squared = gradients.square_().view(len(errors), groups, directions, width, *rows.shape[3:])
-        total = total + (squared.sum((0, 2, 4), keepdim=True) * variance).sum()
+    for own, some in zip(columns, errors, strict=True):
+        rows = map.patches(some).permute(1, 2, 0, 3).flatten(2)  # (G, P, R n)
+        for low in range(0, width, step):
+            part = slice(low, min(low + step, width))
+            squared = (own[:, part].flatten(1, 2) @ rows).square_()
+            summed = squared.view(map.groups, -1, directions * fields, map.n_in).sum(2)
+            total = total + (summed * variance[:, part]).sum()
     apart = squares(adjoint, moments.by_variance(errors.square().mean(1), map))
-    return total / errors.shape[1], apart.sum()
+    return total / fields, apart.sum()
 
 
 def _combinations(output: Tensor, seed: int) -> Tensor:

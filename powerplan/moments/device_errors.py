@@ -36,8 +36,14 @@ class DeviceErrors:
             yield rows[..., tile] @ by_group[..., tile].mT, inside
 
     def moved(self, rows: Tensor, drawn: Tensor) -> Tensor:
-        """What errors e (R, G, o, n) move columns by, (B, R, G, P, o), for values (B, R or 1, G, P, n) at the rows."""
-        columns = rows @ drawn.mT
+        """What errors e (B or 1, R, G, o, n) move columns by, (B, R, G, P, o), for values (B, R or 1, G, P, n) at the
+        rows."""
+        if len(drawn) > 1:
+            columns = rows @ drawn.mT
+        elif rows.shape[1] > 1:  # one product for all inputs
+            columns = torch.einsum("brgpn,rgon->brgpo", rows, drawn[0])
+        else:
+            columns = torch.einsum("bgpn,rgon->brgpo", rows[:, 0], drawn[0])
         for node, inside in self.nodes(rows):
             columns = columns - node * (drawn * inside.unsqueeze(1)).sum(-1).unsqueeze(-2)
         return columns
