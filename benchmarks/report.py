@@ -94,9 +94,9 @@ columns round alike and empty tiles not at all, which is not known."""
 
 SCALE = """Networks of torchvision with random weights, float32. A pass is a forward and a backward pass of the same
 batch in torch, with the gradients of the weights. Predictions use 16 random combinations of the outputs where there are
-1000 (4 in plans and in the growth with the image), every output where there are ten; 16 fields where growth is measured.
-Times are the shortest of three passes and of two predictions; how many passes a prediction takes depends on how fast a
-machine's convolutions are beside its matrix products (21 to 32 were seen). Plans were made one after the other in one run."""
+1000 (4 in plans and in the growth with the image), every output where there are ten; 16 fields where growth is
+measured. Times are the shortest of three passes and of two predictions; how many passes a prediction takes depends on
+how fast a machine's convolutions are beside its matrix products (21 to 32 were seen)."""
 
 MSE_BOUNDS = {0.01: 0.02, 0.1: 0.03, 1.0: 0.1}
 ENCODER_BOUNDS = MSE_BOUNDS | {0.1: 0.05}
