@@ -1,8 +1,8 @@
 """Prediction against simulation for every device preset with every read-out, on the MNIST network.
 
 Every preset is taken at its time 0, in turn with conductance gains at which its NMSE with differential pairs is about
-1 % and 10 %, by prediction; where 1 % is out of reach, with the largest, where 10 % is, with 5 % of it. The simulation runs until the MSE has a
-standard error of 0.68 %.
+1 % and 10 %, by prediction; where 1 % is out of reach, with the largest, where 10 % is, with 5 % of it. The simulation
+runs until the MSE has a standard error of 0.68 %.
 
     python -m benchmarks.device_read_outs [PRESET ...] [--error 0.0068] [--json FILE]
 
