@@ -293,6 +293,7 @@ class _Explainer:
     def _prices(self, changes: Sequence[Change]) -> dict[str, float]:
         """Shadow prices by the envelope theorem, from a small change of each parameter at the same gains."""
         session, wanted = self._problem(planned_bound(self.plan), self.hardwares)
+        session = session.held_at(self.smooth.gains)
         theta = session.free.theta_of(self.smooth.gains)
         if theta is None:
             return {}
@@ -316,6 +317,7 @@ class _Explainer:
                 changed, bounds = self._problem(*self._changed(replace(change, factor=1 + step)))
             except InvalidInput:
                 continue
+            changed = changed.corrected_like(session)
             there = changed.problem(bounds, changed.free)
             f, *h = there.terms.values(theta)
             limits = np.where(certificate.limit_duals > 0, there.upper - problem.upper, there.lower - problem.lower)

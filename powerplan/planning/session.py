@@ -201,6 +201,12 @@ class Session:
         held = (p.corrected(p.program(*p.gain_tensors(gains))) for p in self.predictors)
         return replace(self, predictors=tuple(held))
 
+    def corrected_like(self, other: Session) -> Session:
+        """The session with the corrections that another one of the same network holds."""
+        pairs = zip(self.predictors, other.predictors, strict=True)
+        held = (replace(own, corrections=known.corrections, fields=known.fields) for own, known in pairs)
+        return replace(self, predictors=tuple(held))
+
     @property
     def averaged(self) -> frozenset[str]:
         """The converters whose rounding changes with the gains: plans average over that.
