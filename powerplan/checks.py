@@ -63,13 +63,13 @@ class Checker:
             self.fail(field, value, wanted, advice or f"Give {field} as {wanted}.")
         return good
 
-    def whole(self, field: str, value: object, *, at_least: int, at_most: int | None = None) -> bool:
+    def whole(self, field: str, value: object, *, at_least: int, at_most: int | None = None, advice: str = "") -> bool:
         """Note a violation unless ``value`` is an integer within the bounds; True if it is."""
         good = isinstance(value, int | np.integer) and not isinstance(value, bool)
         good = good and value >= at_least and (at_most is None or value <= at_most)  # type: ignore[operator]
         if not good:
             wanted = f"an integer >= {at_least}" + ("" if at_most is None else f" and <= {at_most:,}")
-            self.fail(field, value, wanted, f"Give {field} as {wanted}.")
+            self.fail(field, value, wanted, advice or f"Give {field} as {wanted}.")
         return good
 
     def nested(self, field: str, error: InvalidInput) -> None:

@@ -72,8 +72,7 @@ def needs_corrections(network: Network, hardware: Hardware) -> bool:
     Stuck devices are: few of them cause much of the error, and what they cause is not Gaussian. Where a layer has many
     devices, draws that tell it from chance would take too long.
     """
-    sizes = [node.op.matrix.size for node in network.crossbars if isinstance(node.op, ops.CrossbarOp)]
-    if hardware.stuck_fraction and hardware.read_out == "tia" and max(sizes) <= FEW_DEVICES:
+    if hardware.stuck_fraction and hardware.read_out == "tia" and max(_weights(network)) <= FEW_DEVICES:
         return True
     for node in network.nodes:
         shape = network.shapes[node.inputs[0]] if node.inputs else ()
@@ -89,9 +88,14 @@ def enough_fields(network: Network, hardware: Hardware, batch: int) -> int:
 
     Many inputs average over each other's errors, and take fewer.
     """
-    fewest = min(node.op.matrix.size for node in network.crossbars if isinstance(node.op, ops.CrossbarOp))
+    fewest = min(_weights(network))
     most = min(_MOST_FIELDS, max(_FEWEST_FIELDS, _MOST_FIELDS * _FEW_INPUTS // batch))
     return most if hardware.stuck_fraction else min(most, max(_FEWEST_FIELDS, FEW_DEVICES // fewest))
+
+
+def _weights(network: Network) -> list[int]:
+    """Number of weights of every crossbar layer."""
+    return [node.op.matrix.size for node in network.crossbars if isinstance(node.op, ops.CrossbarOp)]
 
 
 @torch.no_grad()

@@ -106,9 +106,9 @@ class PredictionOptions:
             value = getattr(self, field)
             if value is None and field in ("output_combinations", "marginal_fields"):
                 continue
-            if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-                check.fail(field, value, f"an integer >= {least}", f"Give {field} as an integer.")
-            elif field == "output_combinations" and (value == 1 or value > MOST_COMBINATIONS):
+            if not check.whole(field, value, at_least=least, advice=f"Give {field} as an integer."):
+                continue
+            if field == "output_combinations" and (value == 1 or value > MOST_COMBINATIONS):
                 advice = "A standard error needs two; 0 takes every output by itself."
                 check.fail(field, value, f"0, or 2 to {MOST_COMBINATIONS}", advice)
             elif field == "marginal_fields" and value > MOST_FIELDS:

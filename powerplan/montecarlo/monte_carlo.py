@@ -260,9 +260,8 @@ def _check_options(draws: object, seed: object, relative_standard_error: object,
         ("seed", seed, 0, None),
         ("memory_limit", memory_limit, 1, None),
     ):
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-            check.fail(field, value, f"an integer >= {least}", f"Give {field} as an integer.")
-        elif most is not None and value > most:
+        whole = check.whole(field, value, at_least=least, advice=f"Give {field} as an integer.")
+        if whole and most is not None and value > most:  # type: ignore[operator]
             check.fail(field, value, f"at most {most}", "Stop earlier with relative_standard_error.")
     if relative_standard_error is not None:
         check.number("relative_standard_error", relative_standard_error, above=0)

@@ -196,8 +196,15 @@ class Session:
         provenance = {**plan.provenance, "seconds": times}
         return replace(plan, verification=nominal, corners=corners, provenance=provenance)
 
+    @property
+    def has_fields(self) -> bool:
+        """Whether random fields would still correct the predictions."""
+        return any(predictor.fields for predictor in self.predictors)
+
     def held_at(self, gains: Gains) -> Session:
-        """The session with marginal variances corrected as they must be at these gains."""
+        """The session with marginal variances corrected as they must be at these gains; itself without fields."""
+        if not self.has_fields:
+            return self
         held = (p.corrected(p.program(*p.gain_tensors(gains))) for p in self.predictors)
         return replace(self, predictors=tuple(held))
 

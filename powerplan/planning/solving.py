@@ -40,11 +40,10 @@ def solve(session: Session, target: Target, options: Options, near: Plan | None 
     Corrections of marginal variances are held while gains change: those at ``near``; without it those at the
     baseline first, then, unless predictions are dear, those at the plan they gave.
     """
-    fields = any(predictor.fields for predictor in session.predictors)
     if near is not None:
-        held = session.held_at(near.gains) if fields else session
+        held = session.held_at(near.gains)
         return _solve_held(held, target, options, near=near.baseline_gains, start=near.gains)
-    if not fields:
+    if not session.has_fields:
         return _solve_held(session, target, options)
     started = time.monotonic()
     about = near_baseline(session, requirement(target, session.predictors, session.weights))
