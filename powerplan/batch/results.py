@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -146,3 +146,11 @@ class StudyResult:
         from powerplan.report.html import write_report
 
         write_report(self, file, title=title)
+
+
+def by_cause(failures: Iterable[tuple[tuple[str, str], str]]) -> list[tuple[tuple[str, str], list[str]]]:
+    """Names of points by the code and message of their failure, the most frequent cause first."""
+    causes: dict[tuple[str, str], list[str]] = {}
+    for cause, name in failures:
+        causes.setdefault(cause, []).append(name)
+    return sorted(causes.items(), key=lambda item: -len(item[1]))

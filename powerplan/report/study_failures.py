@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from powerplan.batch.results import StudyResult
+from powerplan.batch.results import StudyResult, by_cause
 from powerplan.report.text import typeset, without_paths
 
 #: points of a cause that are named at once, and in all
@@ -24,12 +24,12 @@ class FailureGroup:
 
 def failure_groups(study: StudyResult) -> list[FailureGroup]:
     """Failures with the same code and explanation, the most frequent first."""
-    groups: dict[tuple[str, str], list[str]] = {}
+    named = []
     for point in study.failed:
         failure = point.failure
-        key = (failure.code, without_paths(failure.message)) if failure is not None else ("unknown", "")
+        cause = (failure.code, without_paths(failure.message)) if failure is not None else ("unknown", "")
         tried = f" ({failure.attempts} attempts)" if failure is not None and failure.attempts > 1 else ""
-        groups.setdefault(key, []).append(without_paths(point.name) + tried)
+        named.append((cause, without_paths(point.name) + tried))
     return [
         FailureGroup(
             code=code,
@@ -38,5 +38,5 @@ def failure_groups(study: StudyResult) -> list[FailureGroup]:
             names=tuple(names[:FIRST_NAMES]),
             more=tuple(names[FIRST_NAMES:MOST_NAMES]),
         )
-        for (code, message), names in sorted(groups.items(), key=lambda item: -len(item[1]))
+        for (code, message), names in by_cause(named)
     ]

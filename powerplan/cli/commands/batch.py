@@ -254,10 +254,9 @@ def _finish(chat: Chat, study: Study, result: StudyResult, as_json: bool) -> Non
 
 def _print_failures(failures: list[dict[str, str]]) -> None:
     """Failures by cause, the most frequent first, each with a few of its points."""
-    causes: dict[tuple[str, str], list[str]] = {}
-    for failure in failures:
-        causes.setdefault((failure["code"], failure["message"]), []).append(failure["point"])
-    listed = sorted(causes.items(), key=lambda cause: -len(cause[1]))
+    from powerplan.batch.results import by_cause
+
+    listed = by_cause(((failure["code"], failure["message"]), failure["point"]) for failure in failures)
     for (code, message), names in listed[:_MOST_CAUSES]:
         if len(names) == 1:
             click.echo(f"  failed: {names[0]}: {code}: {message}")
