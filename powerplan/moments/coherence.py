@@ -27,14 +27,13 @@ from torch import Tensor
 
 from powerplan.moments.adjoint import beyond_linear_part, grouped_variance, pulled_back, squares
 from powerplan.moments.rules.linearized import over_batch
+from powerplan.moments.shared import shared_variance
 from powerplan.moments.trace import CrossbarTrace, Trace
 from powerplan.network.graph import Network
 from powerplan.network.ops import CrossbarOp
 
 #: random combinations of the outputs of every input that coherence is pooled over
 _DIRECTIONS = 4
-#: most entries of the gradients formed at a time: they are squared while they are in the cache
-_BLOCK_ENTRIES = 1 << 19
 #: multiplications that coherence may take, roughly
 _MOST_WORK = 1 << 26
 #: nodes that cause less than this part of what all nodes cause keep 1: their ratio is rounding
@@ -104,20 +103,13 @@ def _of_inputs(crossbar: CrossbarTrace, adjoint: Tensor, errors: Tensor) -> tupl
     """What the errors of the inputs cause through the devices' errors, together and each by itself."""
     moments, map = crossbar.moments, crossbar.moments.map
     adjoint = crossbar.before_columns(adjoint)
-    columns = over_batch(map.columns, adjoint).expand(len(errors), *(-1,) * 4).permute(0, 2, 4, 1, 3)  # (B, G, o, D, P)
-    variance = grouped_variance(moments)  # (G, o, n or 1)
-    fields, directions, width = errors.shape[1], columns.shape[3], columns.shape[2]
-    step = max(1, _BLOCK_ENTRIES // (directions * fields * map.n_in * map.groups))
+    columns = over_batch(map.columns, adjoint).expand(len(errors), *(-1,) * 4)  # (B, D, G, P, o)
+    variance = grouped_variance(moments)
     total = errors.new_zeros(())
-    for own, some in zip(columns, errors, strict=True):
-        rows = map.patches(some).permute(1, 2, 0, 3).flatten(2)  # (G, P, R n)
-        for low in range(0, width, step):
-            part = slice(low, min(low + step, width))
-            squared = (own[:, part].flatten(1, 2) @ rows).square_()
-            summed = squared.view(map.groups, -1, directions * fields, map.n_in).sum(2)
-            total = total + (summed * variance[:, part]).sum()
+    for own, some in zip(columns, errors, strict=True):  # the fields of one input are the batch
+        total = total + shared_variance(own.expand(len(some), *own.shape), map.patches(some), variance).sum()
     apart = squares(adjoint, moments.by_variance(errors.square().mean(1), map))
-    return total / fields, apart.sum()
+    return total / errors.shape[1], apart.sum()
 
 
 def _combinations(output: Tensor, seed: int) -> Tensor:
