@@ -126,13 +126,9 @@ def _held(hardware: Hardware, moments: Moments) -> Moments:
         free = 1 - hardware.stuck_fraction
         mean = free * moments[0]
         square = free * moments[1]
-        cases = (
-            (hardware.stuck_on_fraction, hardware.conductance_max),
-            (hardware.stuck_off_fraction, hardware.conductance_min),
-        )
-        for share, value in cases:
+        for share, value in hardware.stuck_shares:
             mean = mean + share * value
-        for share, value in cases:
+        for share, value in hardware.stuck_shares:
             square = square + share * (value - mean) ** 2
         moments = mean, square + free * (moments[0] - mean) ** 2
     return moments

@@ -254,6 +254,12 @@ class Hardware:
         return self.stuck_on_fraction + self.stuck_off_fraction
 
     @property
+    def stuck_shares(self) -> tuple[tuple[float, float], ...]:
+        """Share of devices that are stuck at either end, and the conductance [S] that they hold; ends that have any."""
+        ends = ((self.stuck_on_fraction, self.conductance_max), (self.stuck_off_fraction, self.conductance_min))
+        return tuple((share, value) for share, value in ends if share)
+
+    @property
     def has_constant_programming_noise(self) -> bool:
         """True if devices differ from their targets by N(0, programming_noise_std²), clipped or not, and no more."""
         return not (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -15,72 +16,82 @@ from powerplan.moments.pooling import ratio, standard_normals
 from powerplan.moments.power import array_power, tia_power
 from powerplan.moments.read_out import feedback_of
 from powerplan.moments.rules.linearized import over_batch
+from powerplan.moments.stuck import (
+    Stuck,
+    event_entries,
+    is_rare,
+    moved_by_events,
+    stuck_devices,
+    without_events,
+)
 from powerplan.moments.trace import CrossbarTrace
 
 #: entries of the values at the rows that are worked on at a time
 _BLOCK_ENTRIES = 1 << 23
 #: devices drawn at a time
 _BLOCK_DEVICES = 1 << 25
-#: devices of a layer up to which they are few: every input gets its own, with their own distribution
+#: devices of a shared array up to which they are few: every input gets its own, with their own distribution
 FEW_DEVICES = 1 << 16
-
-
-def has_rare_errors(moments: CrossbarMoments) -> bool:
-    """True if a few devices, drawn here, cause much of the error of a layer: its outputs are not Gaussian.
-
-    With an array per position, or many devices, the draws would take too long.
-    """
-    once = moments.map.positions == 1 or moments.hardware.mapping == "shared"
-    few = moments.mean_weight.numel() <= FEW_DEVICES
-    return moments.hardware.stuck_fraction > 0 and moments.divider is None and once and few
 
 
 def crossbar_fields(
     step: CrossbarTrace, error: Tensor, passed: Tensor | None, fields: int, generator: torch.Generator
 ) -> Tensor:
     """Fields (B, R, *shape) at a crossbar's output for fields of its input, and what W̄ passes on of them."""
-    moments, injected = step.moments, step.injected
-    map = moments.map
+    moments, injected, map = step.moments, step.injected, step.moments.map
+    few = moments.is_shared and moments.divider is None and moments.mean_weight.numel() <= FEW_DEVICES
+    stuck = stuck_devices(moments) if is_rare(moments) and not few else ()
+    usual = without_events(moments, stuck) if stuck else moments.device_errors
     apart = torch.zeros_like(step.variance)
-    drawn_devices = moments.is_shared or has_rare_errors(moments)
-    parts = (injected.read,) if drawn_devices else (injected.read, injected.column_gain)
+    parts = (injected.read,) if moments.is_shared else (injected.read, injected.column_gain)
     for part in parts:
         apart = apart if part is None else apart + part
     if moments.has_row_noise:
         apart = apart + moments.row_noise_through(moments.analog_weight**2)
     apart = apart.unsqueeze(1)
-    if not drawn_devices:
+    if not moments.is_shared and not stuck:
         apart = apart + _own_variance(step, error, exact=passed is None)
     size = (len(step.variance), fields)
     made = apart.sqrt() * standard_normals((*size, *step.variance.shape[1:]), generator, apart)
     if passed is not None:
         made = made + passed
-    if not drawn_devices:
-        return made
-    if injected.column_gain is not None:
+    if moments.is_shared and injected.column_gain is not None:
         made = made + _gain_fields(step, fields, generator)
+    if not moments.is_shared and not stuck:
+        return made
     rows = moments.affine.patches(step.input_mean).unsqueeze(1)  # (B, 1, G, P, n)
-    block = max(1, _BLOCK_ENTRIES // (len(made) * map.groups * map.positions * map.n_in))
-    devices = moments.mean_weight.numel()
-    few = devices <= FEW_DEVICES
     # inputs with devices of their own average over their chance: worth it where there are few devices
     sets = len(made) if few else 1
-    block = max(1, min(block, _BLOCK_DEVICES // (sets * devices)))
+    block = max(1, _BLOCK_ENTRIES // _entries(moments, stuck, len(made), sets))
     for low in range(0, fields, block):
         some = slice(low, low + block)
         count = made[:, some].shape[1]
         arriving = rows
         if passed is not None:
             arriving = rows + over_batch(map.patches, error[:, some])
-        for errors in moments.device_errors:
-            if few and moments.divider is None:
+        if stuck:
+            columns = moved_by_events(moments, stuck, arriving, (len(made), count), generator)
+            made[:, some] += over_batch(map.gather, columns)
+        for errors in usual:
+            if not moments.is_shared:
+                spread = errors.square(arriving).sqrt()
+                columns = spread * standard_normals((*size[:1], count, *spread.shape[2:]), generator, spread)
+            elif few:
                 drawn = device_errors(moments, sets * count, generator)
+                columns = errors.moved(arriving, drawn.reshape(sets, count, map.groups, -1, map.n_in))
             else:
                 spread = errors.variance.sqrt().expand(map.n_out, map.n_in)
-                drawn = spread * standard_normals((sets * count, *spread.shape), generator, spread)
-            columns = errors.moved(arriving, drawn.reshape(sets, count, map.groups, -1, map.n_in))
+                drawn = spread * standard_normals((count, *spread.shape), generator, spread)
+                columns = errors.moved(arriving, drawn.reshape(1, count, map.groups, -1, map.n_in))
             made[:, some] += over_batch(map.gather, columns)
     return made
+
+
+def _entries(moments: CrossbarMoments, stuck: Sequence[Stuck], batch: int, sets: int) -> int:
+    """Entries that one field of all inputs takes: rows, devices (of which fewer are drawn at a time), events."""
+    rows = batch * moments.map.groups * moments.map.positions * moments.map.n_in
+    devices = sets * moments.mean_weight.numel() * _BLOCK_ENTRIES // _BLOCK_DEVICES if moments.is_shared else 0
+    return max(rows, devices, batch * event_entries(moments, stuck))
 
 
 def _own_variance(step: CrossbarTrace, error: Tensor, *, exact: bool) -> Tensor:

@@ -16,12 +16,17 @@ for independent inputs: an error δG_j moves y by δG_j (V_j − y)/D. Noise of 
 from the amplifier is that a larger conductance also loads the node. A gain error of the whole column moves y by
 G_L/D̂ of it, and, to second order, lowers its mean by σ_g² G_L (D̂ − G_L)/D̂².
 
+A stuck device errs by so much, e, that D is not D̂ with it: it moves y as f = e/(1 + e/D̂) would if D stayed. Of the
+p e² that the share p of such devices has in s², the mean takes p e f instead, the variance p f². That is exact for one
+of them in a column; that others are stuck at the same time is not known (columns of 16 rows, 5 % stuck on, each with
+half of the column's conductance: variance 5 % low).
+
     power of devices and load = Σ_j G_j V_j² − D y²,      E[D y²] = v̂² (D̂ E[ỹ²] + D̂ (c/D̄)² q).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -115,27 +120,27 @@ class Divider:
         assert hardware.load_conductance is not None
         map, load = maps[0], hardware.load_conductance
         r = relative.repeat_interleave(map.n_out // map.groups, 0) if relative.dim() else relative
-        widths = torch.tensor([tile.stop - tile.start for tile in tiles], device=c.device)
 
         def sums(values: Tensor) -> Tensor:
             return torch.stack([values[:, tile].sum(1) for tile in tiles], 1)
 
         def rows(by_tile: Tensor) -> Tensor:
-            return by_tile.repeat_interleave(widths, 1)
+            return at_rows(by_tile, tiles)
 
         sides = []
         for sign, (mean, variance), target in zip((1, -1), devices, targets, strict=True):
             gain = (c * r).expand_as(mean)
             total, aimed = load + sums(gain * mean), load + sums(gain * target)
-            curvature = sums(gain**2 * variance) - hardware.column_gain_std**2 * load * (total - load)
+            to_mean, to_variance = (variance + part for part in _of_stuck(hardware, mean, gain, rows(total)))
+            curvature = sums(gain**2 * to_mean) - hardware.column_gain_std**2 * load * (total - load)
             ratio = rows(aimed / total)
-            kept = ratio**2 * variance
+            kept = ratio**2 * to_variance
             node = c * mean / rows(total)
             loading = sums(kept * r**2)
             sides.append(
                 DividerSide(
                     sign=sign,
-                    weight=ratio * (mean * rows(1 + curvature / total**2) - gain * variance / rows(total)),
+                    weight=ratio * (mean * rows(1 + curvature / total**2) - gain * to_mean / rows(total)),
                     variance=kept,
                     node=node,
                     through=kept * (1 - 2 * r * node) + rows(loading) * node**2,
@@ -235,3 +240,25 @@ class Divider:
             return weight.new_zeros(())
         sums = (self.map.matrices(weight) * self.row_noise.unsqueeze(1)).sum(-1)
         return self.map.columns_view(sums.reshape(-1))
+
+
+def at_rows(by_tile: Tensor, tiles: Sequence[slice]) -> Tensor:
+    """What columns have in every tile (n_out, T) at all rows (n_out, n_in)."""
+    widths = torch.tensor([tile.stop - tile.start for tile in tiles], device=by_tile.device)
+    return by_tile.repeat_interleave(widths, 1)
+
+
+def acting(step: Tensor, gain: Tensor, total: Tensor) -> Tensor:
+    """f = e/(1 + γe/D̂): the small step that would move the node as much as the step e of a device does."""
+    return step / (1 + gain * step / total)
+
+
+def _of_stuck(hardware: Hardware, mean: Tensor, gain: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
+    """What the steps of stuck devices make more of the variance s²/γ² in the mean of the node and in its variance."""
+    to_mean = to_variance = torch.zeros_like(mean)
+    for share, value in hardware.stuck_shares:
+        step = value / gain - mean
+        small = acting(step, gain, total)
+        to_mean = to_mean + share * step * (small - step)
+        to_variance = to_variance + share * (small**2 - step**2)
+    return to_mean, to_variance

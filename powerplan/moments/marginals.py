@@ -41,11 +41,12 @@ from powerplan.hardware import Hardware
 from powerplan.moments.coherence import coherence_of
 from powerplan.moments.corrections import Corrections
 from powerplan.moments.crossbar import CrossbarMoments
-from powerplan.moments.crossbar_fields import FEW_DEVICES, crossbar_fields, has_rare_errors, power_factors
+from powerplan.moments.crossbar_fields import FEW_DEVICES, crossbar_fields, power_factors
 from powerplan.moments.pooling import centred, in_stds, ratio, shift_of, standard_normals, stds
 from powerplan.moments.read_out import Conversion
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.rules.maxima import linearize_joint, window_correlation
+from powerplan.moments.stuck import is_rare
 from powerplan.moments.trace import crossbar_step, mean_field
 from powerplan.network import ops
 from powerplan.network.digital import digital
@@ -64,23 +65,22 @@ _FEWEST_FIELDS = 16
 _MOST_FIELDS = 256
 #: inputs up to which the most fields are taken where layers have few devices
 _FEW_INPUTS = 8
+#: stuck devices that fields of all inputs together hold in the layer with the fewest, if that takes no more than times
+#: as many fields, nor more multiplications
+_RARE_EVENTS = 8192
+_MOST_TIMES = 8
+_MOST_WORK = 1 << 33
 
 
 def needs_corrections(network: Network, hardware: Hardware) -> bool:
     """True if errors of one origin meet (positions that share devices, joins of noisy values), or are rare and large.
 
-    Stuck devices are: few of them cause much of the error, and what they cause is not Gaussian. Where a layer has many
-    devices, draws that tell it from chance would take too long.
+    Stuck devices are: few of them cause much of the error, and what they cause is not Gaussian.
     """
-    if hardware.stuck_fraction and hardware.read_out == "tia" and max(_weights(network)) <= FEW_DEVICES:
+    if hardware.stuck_fraction:
         return True
-    for node in network.nodes:
-        shape = network.shapes[node.inputs[0]] if node.inputs else ()
-        if isinstance(node.op, ops.CrossbarOp) and node.op.reads(shape) > 1:
-            return True
-        if sum(name in network.noisy for name in node.inputs) > 1:
-            return True
-    return False
+    meet = any(sum(name in network.noisy for name in node.inputs) > 1 for node in network.nodes)
+    return meet or any(reads > 1 for _, reads in _sizes(network).values())
 
 
 def enough_fields(network: Network, hardware: Hardware, batch: int) -> int:
@@ -88,14 +88,26 @@ def enough_fields(network: Network, hardware: Hardware, batch: int) -> int:
 
     Many inputs average over each other's errors, and take fewer.
     """
-    fewest = min(_weights(network))
-    most = min(_MOST_FIELDS, max(_FEWEST_FIELDS, _MOST_FIELDS * _FEW_INPUTS // batch))
-    return most if hardware.stuck_fraction else min(most, max(_FEWEST_FIELDS, FEW_DEVICES // fewest))
+    sizes = _sizes(network)
+    most = max(_FEWEST_FIELDS, min(_MOST_FIELDS, _MOST_FIELDS * _FEW_INPUTS // batch))
+    if not hardware.stuck_fraction:
+        return min(most, max(_FEWEST_FIELDS, FEW_DEVICES // min(weights for weights, _ in sizes.values())))
+    shared = hardware.mapping == "shared"
+    # errors of the last layer meet nothing that is not linear
+    inner = [w * (1 if shared else reads) for name, (w, reads) in sizes.items() if name != network.output]
+    events = hardware.stuck_fraction * hardware.devices_per_weight * min(inner, default=1)
+    work = sum(weights * reads for weights, reads in sizes.values())
+    sets = min(_RARE_EVENTS / events, _MOST_TIMES * _MOST_FIELDS * _FEW_INPUTS, _MOST_WORK / work)
+    return min(_MOST_TIMES * _MOST_FIELDS, max(most, int(sets / batch)))
 
 
-def _weights(network: Network) -> list[int]:
-    """Number of weights of every crossbar layer."""
-    return [node.op.matrix.size for node in network.crossbars if isinstance(node.op, ops.CrossbarOp)]
+def _sizes(network: Network) -> dict[str, tuple[int, int]]:
+    """Weights of every crossbar layer, and positions at which they are read."""
+    return {
+        node.name: (node.op.matrix.size, node.op.reads(network.shapes[node.inputs[0]]))
+        for node in network.crossbars
+        if isinstance(node.op, ops.CrossbarOp)
+    }
 
 
 @torch.no_grad()
@@ -118,14 +130,14 @@ def estimate_corrections(
     """
     known = {c.crossbar.name: c for c in crossbars}
     generator = torch.Generator(inputs.device).manual_seed(seed)
-    made = _Fields(inputs, fields, generator, rare=any(map(has_rare_errors, crossbars)))
+    made = _Fields(inputs, fields, generator, rare=any(map(is_rare, crossbars)))
     for node in network.nodes:
         if node.name not in network.noisy:
             made.exact(node)
         elif node.op.is_crossbar:
             made.crossbar(node, known[node.name], exact=node.inputs[0] not in network.noisy, keep=kept_fields)
         else:
-            made.digital(node, keep=kept_fields)
+            made.digital(node, keep=fields if made.rare and kept_fields else kept_fields)
         for name in network.last_readers.get(node.name, ()):
             if name != network.output:
                 del made.values[name]
@@ -157,7 +169,7 @@ class _Fields:
         self.linear: dict[str, Tensor] = {}
         self.array_power: dict[str, Tensor] = {}
         self.tia_power: dict[str, Tensor] = {}
-        self._inputs, self._fields, self._generator, self._rare = inputs, fields, generator, rare
+        self._inputs, self._fields, self._generator, self.rare = inputs, fields, generator, rare
 
     def exact(self, node: Node) -> None:
         """A digital operation that no noise reaches."""
@@ -210,7 +222,7 @@ class _Fields:
                 variance = variance * self.factors[node.name]
         else:
             residual = self._output(node, means, errors) - mean.unsqueeze(1) - error
-            if keep and self._fields > 1 and (self._rare or step.first_order or isinstance(node.op, _WINDOWED)):
+            if keep and self._fields > 1 and (self.rare or step.first_order or isinstance(node.op, _WINDOWED)):
                 self.linear[node.name] = centred(error)[:, :keep].expand(len(mean), -1, *mean.shape[1:])
             square = (error + residual).square().mean(1)
             error = centred(error + residual)

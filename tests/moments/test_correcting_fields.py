@@ -14,7 +14,7 @@ from powerplan.moments.crossbar import CrossbarMoments
 from powerplan.moments.device_draws import device_errors
 from powerplan.moments.marginals import enough_fields
 from powerplan.moments.pooling import shift_of
-from powerplan.network import Activation, Conv, Flatten, Linear, MaxPool, Mean, Multiply, Network, Node, Softmax
+from powerplan.network import Activation, Conv, Flatten, Linear, MaxPool, Mean, Multiply, Network, Node
 
 RNG = np.random.default_rng(7)
 
@@ -234,33 +234,10 @@ def test_drawn_devices_have_the_moments_of_the_weights(hardware: pp.Hardware) ->
 
 
 def test_many_inputs_take_fewer_fields() -> None:
-    """Few devices ask for many fields, unless many inputs average over them."""
+    """Few devices ask for many fields, unless many inputs average over them; rare errors for as many as hold some."""
     counts = [enough_fields(POOLED, pp.Hardware(), n) for n in (1, 8, 64, 10_000)]
     assert counts == [256, 256, 32, 16]
-    wide = chain((64,), ("l", Linear(weight=he(128, 64)), ("input",)), ("s", Softmax(axis=-1), ("l",)))
-    assert enough_fields(wide, pp.Hardware(), 8) == 16
-    assert enough_fields(wide, pp.Hardware(stuck_on_fraction=1e-3), 8) == 256
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"weight_mapping": "offset", "stuck_off_fraction": 5e-4, "conductance_min": 2e-6},
-        {"weight_mapping": "offset", "stuck_off_fraction": 0.01, "conductance_min": 1e-6},
-        {"stuck_on_fraction": 2e-3, "conductance_min": 2e-6},
-    ],
-    ids=["few off", "many off", "on"],
-)
-def test_rare_stuck_devices_are_not_gaussian(fields: dict[str, object], digits_example: pp.Example) -> None:
-    """A few devices make most of the error: with Gaussian moments alone the MSE is 4 to 26 % high."""
-    network, x = digits_example.network, digits_example.inputs[:32]
-    hardware = pp.Hardware(programming_noise_std=5e-7, **fields)  # type: ignore[arg-type]
-    gains = pp.Gains.uniform(network, hardware, inputs=x)
-    found = pp.predict(network, hardware, gains, x)
-    simulated = pp.simulate(network, hardware, gains, x, draws=4000, seed=5)
-    error = simulated.mse_standard_error / simulated.mse
-    assert found.marginal_fields == 64
-    assert abs(found.mse / simulated.mse - 1) < 0.02 + 3 * error
-    alone = pp.predict(network, hardware, gains, x, marginal_fields=0)
-    assert alone.mse > found.mse * (1.03 if "stuck_on_fraction" in fields else 1.15)
+    wide = chain((64,), ("l", Linear(weight=he(128, 64)), ("input",)), ("h", Linear(weight=he(4, 128)), ("l",)))
+    assert enough_fields(wide, pp.Hardware(), 8) == 128
+    counts = [enough_fields(wide, pp.Hardware(stuck_on_fraction=p), 8) for p in (1e-9, 2e-4, 0.1)]
+    assert counts == [2048, 312, 256]  # 8192 stuck devices among the 16384 of the first layer, of 2500 sets
