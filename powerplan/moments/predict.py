@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -114,6 +115,12 @@ class PredictionOptions:
             elif field == "marginal_fields" and value > MOST_FIELDS:
                 check.fail(field, value, f"at most {MOST_FIELDS}", "A few hundred are plenty.")
         check.done()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Those that bear on the result and are not the default, by name."""
+        names = ("dtype", "output_combinations", "marginal_fields", "seed", "memory_limit")
+        return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(DEFAULT_OPTIONS, name)}
 
     def predictor(self, network: Network, hardware: Hardware, inputs: np.ndarray, method: str) -> Predictor:
         """A predictor made so."""

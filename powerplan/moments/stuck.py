@@ -10,8 +10,9 @@ other moments of it than of a Gaussian. An error of a device is then a usual one
 In a column with a passive load (:mod:`powerplan.moments.divider`) an event changes the total conductance D̂ by its own
 step too: f as there takes the place of J.
 
-Events are so few that they are drawn one by one (a Poisson process over all devices of all sets), which costs much
-less than drawing every device.
+Events are so few that they are drawn one by one (as many as expected, thrown over all devices of all sets), which costs
+much less than drawing every device. With a generator of their own: where a few more devices are stuck, the others stay
+the same, so that predictions can be compared.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from powerplan.network.array_maps import ArrayMap
 
 #: expected stuck devices of a column beyond which their sum is as good as Gaussian
 MANY_STUCK = 16
-#: share of stuck devices beyond which they are not rare: a Poisson process would count many of them twice
+#: share of stuck devices beyond which they are not rare: too many would be drawn twice
 _LARGE_SHARE = 0.2
 #: numbers that say where an event is
 _INDICES = 8
@@ -123,9 +124,10 @@ def _events(
     """What devices of one kind move the columns of every set by, (B, R, G, P, o), for arrays that share positions."""
     cells, size = kind.jump.numel(), map.n_out // map.groups
     whole = math.prod(sets) * arrays * cells
-    expected = torch.tensor(whole * kind.chance, dtype=torch.float64, device=rows.device)
-    count = int(torch.poisson(expected, generator=generator))
-    event = torch.randint(whole, (count,), generator=generator, device=rows.device)  # of (B, R, arrays, G, o, n)
+    seed, part_of_one = torch.randint(1 << 31, (2,), generator=generator, device=rows.device).tolist()
+    own = torch.Generator(rows.device).manual_seed(seed)
+    count = math.floor(whole * kind.chance + part_of_one / (1 << 31))
+    event = torch.randint(whole, (count,), generator=own, device=rows.device)  # of (B, R, arrays, G, o, n)
     device, row, column = event % cells, event % map.n_in, event // map.n_in
     array, group = event // cells, device // (size * map.n_in)
     place = array // arrays

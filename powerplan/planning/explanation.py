@@ -23,6 +23,7 @@ from powerplan.checks import check_inputs
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
 from powerplan.hardware.gains import conductance_limits, voltage_limits
+from powerplan.moments.predict import PredictionOptions
 from powerplan.network import Network
 from powerplan.planning.calibration import planned_bound
 from powerplan.planning.explain import QUANTITIES
@@ -211,6 +212,10 @@ class _Explainer:
             method=given.get("method", "linearized"),
             corners=hardwares[1:],
             output_weights=self.plan.output_weights,
+            # as many fields whatever is relaxed: with others, their chance would be in the difference
+            prediction=PredictionOptions(
+                **{**given.get("prediction", {}), "marginal_fields": self.plan.prediction.marginal_fields}
+            ),
             **self.held,
             **listed,
         )

@@ -125,7 +125,10 @@ class Session:
             granularity=granularity,
             optimize=(optimize,) if isinstance(optimize, str) else tuple(optimize),
             levels=levels_of(free, conductance_steps, voltage_steps),
-            settings=steps_to_dict(conductance_steps=conductance_steps, voltage_steps=voltage_steps),
+            settings={
+                **({"prediction": prediction.settings} if prediction.settings else {}),
+                **steps_to_dict(conductance_steps=conductance_steps, voltage_steps=voltage_steps),
+            },
         )
 
     @property
