@@ -86,6 +86,15 @@ DEVICE_READ_OUTS = """Every published device at its time 0 with every kind of re
 predicted at NMSE 1 % or 10 %, in turn, at most the largest. Errors are predicted / simulated − 1, with the simulation's
 standard error."""
 
+STUCK_DEVICES = """\
+Networks where a few stuck devices make much of the error, on full-range gains. What they do is not Gaussian:
+*Gaussian* is the prediction without random fields (`marginal_fields=0`), *MSE off by* the prediction as it is, with
+fields that draw the stuck devices one by one."""
+
+STUCK_COLUMNS = """\
+Six columns of a passive divider by themselves, at four inputs: their error, and their mean in standard deviations of
+the error (100,000 draws have 0.003 of their own). A stuck device can hold half of a column's conductance."""
+
 READ_OUT = """Every way to map weights and to read columns, `linearized` against the simulator: 64 inputs, all layers on
 the whole conductance range of 1 to 100 µS, programming noise of 1 % of it, read and row noise, row tiles of 128. Errors
 are predicted / simulated − 1, with the simulation's standard error. Rounding by a column's converter is predicted as
@@ -378,6 +387,47 @@ def device_read_outs(result: Any) -> str:
     return "\n\n".join((DEVICE_READ_OUTS, summary, table(["preset", "read-out", "NMSE", "draws", "MSE off by"], rows)))
 
 
+def stuck_devices(result: Any) -> str:
+    """Predicted against simulated error where a few stuck devices make it, of networks and columns."""
+    networks = [
+        [
+            r["network"],
+            r["hardware"],
+            f"{100 * r['nmse']:.3g} %",
+            f"{r['draws']:,}",
+            f"{100 * r['gaussian']:+.1f} %",
+            f"{100 * r['mse']:+.2f} ± {100 * r['mse_se']:.2f} %",
+            f"{100 * r['power']:+.2f} %",
+            f"{r['fields']:,}",
+            time_text(r["seconds"]),
+        ]
+        for r in result["networks"]
+    ]
+    columns = [
+        [
+            f"{r['rows']}",
+            f"{1e3 * r['load']:g} mS",
+            f"{100 * r['on']:g} %",
+            f"{100 * r['off']:g} %",
+            f"{100 * r['nmse']:.3g} %",
+            f"{100 * r['mse']:+.2f} ± {100 * r['mse_se']:.2f} %",
+            f"{r['mean']:.4f}",
+        ]
+        for r in result["columns"]
+    ]
+    return "\n\n".join(
+        (
+            STUCK_DEVICES,
+            table(
+                ["network", "hardware", "NMSE", "draws", "Gaussian", "MSE off by", "power", "fields", "prediction"],
+                networks,
+            ),
+            STUCK_COLUMNS,
+            table(["rows", "load", "stuck on", "stuck off", "NMSE", "MSE off by", "mean off by, in std"], columns),
+        )
+    )
+
+
 def accuracy_targets(result: Any) -> str:
     """Simulated drop and excess power of plans for a drop of accuracy."""
     rows = [
@@ -542,6 +592,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("aihwkit_devices", "Published devices against aihwkit", aihwkit_devices),
     ("read_out", "Mappings and read-outs", read_out),
     ("device_read_outs", "Published devices with every read-out", device_read_outs),
+    ("stuck_devices", "Stuck devices", stuck_devices),
     ("accuracy_targets", "Accuracy targets", accuracy_targets),
     ("real_networks", "Accuracy on real networks", real_networks),
     ("scale", "Scale", scale),

@@ -188,6 +188,7 @@ class Outcome(enum.Enum):
     ITERATION_LIMIT = "iteration_limit"
     DEADLINE = "deadline"
     WITHIN_GAP = "within_gap"
+    STALLED = "stalled"
 
 
 @dataclass(frozen=True, kw_only=True)

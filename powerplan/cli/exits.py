@@ -54,6 +54,6 @@ def plan_exit(plan: Plan) -> Exit:
 
     if plan.termination.outcome is Outcome.INFEASIBLE:
         return Exit.INFEASIBLE
-    if plan.termination.outcome not in (Outcome.OPTIMAL, Outcome.WITHIN_GAP):
+    if not plan.termination.outcome.is_settled:
         return Exit.LIMIT
     return Exit.VERIFICATION if misses_target(plan) else Exit.OK

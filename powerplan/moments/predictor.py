@@ -124,7 +124,7 @@ class Predictor:
         Args:
             output_combinations: random combinations of the outputs, 0 = every output by itself;
                 None = every output of up to 64, else 16 combinations.
-            marginal_fields: random fields that correct what is taken as independent, 0 = none; None = 16 to 256 where
+            marginal_fields: random fields that correct what is taken as independent, 0 = none; None = 16 to 2048 where
                 errors of one origin meet (positions that share devices, joins) or are rare and large (stuck devices).
             seed: of combinations and fields.
         """

@@ -25,6 +25,7 @@ from powerplan.allocation import OptimalityCertificate, certify
 from powerplan.planning.curvature import Coordinates, Curvature
 from powerplan.planning.problem import Problem, tightened
 from powerplan.planning.sequential import Optimum
+from powerplan.planning.stall import Stall
 from powerplan.planning.terms import Sum
 
 _STEPS_PER_PROGRAM = 10
@@ -55,6 +56,8 @@ _CLOSING = ("values", "values", "gradients")
 _ROUNDING = 1e-12
 #: KKT residual that counts as optimal where rounding allows no further step
 _STALLED = 1e-6
+#: accepted steps without progress after which there will be none
+_STANDING = 20
 #: slack or excess of a binding constraint at an optimum
 _ON_CONSTRAINT = 1e-10
 
@@ -117,12 +120,13 @@ def minimise_many(
     coordinates = Coordinates(reference=problem.upper if bias.is_known else None)
     curvature, looks = _curvature(problem, point, coordinates, bias), [_FAR, _NEAR]
     radius, iteration, failures, words = _LARGEST_RADIUS, 0, 0, "limited-memory quasi-Newton"
+    stall, stalled = Stall(window=_STANDING), False
     for iteration in range(most + 1):
         if progress:
             progress(iteration, point.certificate.kkt_residual)
         settled = _settled(point, tolerance, problem.accuracy)
         late = problem.late(stop_at, "gradients", *_CLOSING)
-        if settled or late or iteration == most or failures == _GIVE_UP:
+        if settled or late or stalled or iteration == most or failures == _GIVE_UP:
             break
         residual = point.certificate.kkt_residual
         if iteration and not failures:
@@ -150,17 +154,19 @@ def minimise_many(
         failures = 0
         radius = min(_LARGEST_RADIUS, 2 * radius)
         point = moved
+        stalled = stall.seen(point.objective.total, point.unsettled)
         if point.unsettled < best.unsettled:
             best = point
     point = _feasible(problem, point if settled else best)
-    stalled = failures == _GIVE_UP and _settled(point, _STALLED, problem.accuracy)
+    stalled |= failures == _GIVE_UP
+    settled |= stalled and _settled(point, _STALLED, problem.accuracy)
     return Optimum(
         theta=point.theta,
         objective=point.objective,
         constraints=point.constraints,
         certificate=point.certificate,
         iterations=iteration,
-        reason="optimal" if settled or stalled else "deadline" if late else "iteration_limit",
+        reason="optimal" if settled else "deadline" if late else "stalled" if stalled else "iteration_limit",
         solver_status=words,
     )
 

@@ -14,11 +14,17 @@ class Outcome(enum.Enum):
     ITERATION_LIMIT = "iteration_limit"
     DEADLINE = "deadline"
     WITHIN_GAP = "within_gap"
+    STALLED = "stalled"
 
     @property
     def advice(self) -> str:
         """What the outcome means for the user."""
         return _ADVICE[self]
+
+    @property
+    def is_settled(self) -> bool:
+        """True if the plan meets its target and more time would not make it cheaper."""
+        return self in (Outcome.OPTIMAL, Outcome.WITHIN_GAP, Outcome.STALLED)
 
 
 _ADVICE = {
@@ -26,6 +32,8 @@ _ADVICE = {
     Outcome.INFEASIBLE: "No gains within the limits meet the target; the plan holds the best reachable ones.",
     Outcome.ITERATION_LIMIT: "The plan meets the target but may not be the cheapest; raise max_iterations.",
     Outcome.DEADLINE: "Time ran out; the plan is the best found so far. Give a later deadline.",
+    Outcome.STALLED: "The plan meets the target, and no cheaper one was found next to it, but no certificate proves it: so "
+    "it is where a curve of the devices jumps or bends.",
     Outcome.WITHIN_GAP: "The plan meets the target; discrete.gap bounds what the best choice of steps could save.",
 }
 

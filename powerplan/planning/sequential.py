@@ -21,10 +21,13 @@ import numpy as np
 from powerplan.allocation import JointProgram, LocalProgram, OptimalityCertificate, certify
 from powerplan.planning.polish import polish
 from powerplan.planning.problem import Problem, back_onto
+from powerplan.planning.stall import Stall
 from powerplan.planning.terms import Sum
 
 _FIRST_RADIUS = 2.0
 _SMALLEST_RADIUS = 1e-9
+#: points without progress after which there will be none; KKT residual that counts as optimal then
+_STALLED, _ROUNDING = 3, 1e-6
 #: constraints beside the worst that a local program holds, and the log distance from their bounds that lets them in
 _MOST_CONSTRAINTS = 24
 _IN_REACH = 4.0
@@ -34,7 +37,7 @@ _NEAR = 0.1
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Optimum:
-    """Where the sequence ended. ``reason`` is "optimal", "iteration_limit" or "deadline"."""
+    """Where the sequence ended. ``reason`` is "optimal", "iteration_limit", "deadline" or "stalled"."""
 
     theta: np.ndarray
     objective: Sum
@@ -63,7 +66,7 @@ def minimise(
         progress: called with (iteration, KKT residual).
     """
     theta, radius = start, _FIRST_RADIUS
-    local = _LocalModel()
+    local, stall = _LocalModel(), Stall(window=_STALLED)
     objective, *constraints = problem.terms.derivatives(theta)
     for iteration in range(max_iterations + 1):
         certificate = certify(
@@ -78,9 +81,10 @@ def minimise(
             progress(iteration, certificate.kkt_residual)
         settled = certificate.kkt_residual <= tolerance and certificate.complementarity <= tolerance
         late = problem.late(stop_at, "derivatives", "values", "values")
-        if settled or late or iteration == max_iterations or radius < _SMALLEST_RADIUS:
-            stalled = radius < _SMALLEST_RADIUS and certificate.kkt_residual <= 1e-6
-            reason = "optimal" if settled or stalled else "deadline" if late else "iteration_limit"
+        stalled = stall.seen(objective.total, certificate.kkt_residual) or radius < _SMALLEST_RADIUS
+        if settled or late or stalled or iteration == max_iterations:
+            settled |= stalled and certificate.kkt_residual <= _ROUNDING
+            reason = "optimal" if settled else "deadline" if late else "stalled" if stalled else "iteration_limit"
             break
         while True:
             step = local.step(problem, theta, objective, constraints, radius)

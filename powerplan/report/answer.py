@@ -31,6 +31,7 @@ OUTCOMES = {
     Outcome.ITERATION_LIMIT: ("Stopped at the iteration limit", "fair"),
     Outcome.DEADLINE: ("Stopped at the deadline", "fair"),
     Outcome.WITHIN_GAP: ("Target met on steps", "good"),
+    Outcome.STALLED: ("Target met, not proven cheapest", "good"),
 }
 
 

@@ -128,7 +128,7 @@ def _outcome_cell(point: PointResult) -> Cell:
         text = f"failed: {point.failure.code}" if point.failure is not None else point.state.value
         return Cell(text=text, look=look)
     outcome = point.plan.termination.outcome
-    if outcome in (Outcome.OPTIMAL, Outcome.WITHIN_GAP) and misses_target(point.plan):
+    if outcome.is_settled and misses_target(point.plan):
         return Cell(text="missed in simulation", look="fair")
     name, look = OUTCOMES[outcome]
     return Cell(text=name.lower(), look=look)

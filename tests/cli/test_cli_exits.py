@@ -33,6 +33,8 @@ def ended(outcome: Outcome, ratio: float | None = None, target: Any = None) -> A
         (ended(Outcome.OPTIMAL, 1.0015, MaxPower(1.0)), Exit.OK),
         (ended(Outcome.OPTIMAL, 1.0025, MaxPower(1.0)), Exit.VERIFICATION),
         (ended(Outcome.INFEASIBLE, 2.0), Exit.INFEASIBLE),
+        (ended(Outcome.STALLED), Exit.OK),
+        (ended(Outcome.STALLED, 1.021), Exit.VERIFICATION),
         (ended(Outcome.ITERATION_LIMIT), Exit.LIMIT),
         (ended(Outcome.DEADLINE, 2.0), Exit.LIMIT),
     ],

@@ -70,6 +70,10 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     """Time ran out; the plan is the best found so far."""
     OUTCOME_WITHIN_GAP: _Outcome.ValueType  # 5
     """The plan on steps meets the target; discrete.gap bounds what the best choice of steps could save."""
+    OUTCOME_STALLED: _Outcome.ValueType  # 6
+    """The plan meets the target, and no cheaper one was found next to it, but no certificate proves it: so it is where a
+    curve of the devices jumps or bends.
+    """
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
     """How planning ended."""
@@ -86,6 +90,10 @@ OUTCOME_DEADLINE: Outcome.ValueType  # 4
 """Time ran out; the plan is the best found so far."""
 OUTCOME_WITHIN_GAP: Outcome.ValueType  # 5
 """The plan on steps meets the target; discrete.gap bounds what the best choice of steps could save."""
+OUTCOME_STALLED: Outcome.ValueType  # 6
+"""The plan meets the target, and no cheaper one was found next to it, but no certificate proves it: so it is where a
+curve of the devices jumps or bends.
+"""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 @_typing.final

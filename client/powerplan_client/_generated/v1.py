@@ -88,6 +88,7 @@ from powerplan_client._generated.plan_pb2 import OUTCOME_DEADLINE as OUTCOME_DEA
 from powerplan_client._generated.plan_pb2 import OUTCOME_INFEASIBLE as OUTCOME_INFEASIBLE
 from powerplan_client._generated.plan_pb2 import OUTCOME_ITERATION_LIMIT as OUTCOME_ITERATION_LIMIT
 from powerplan_client._generated.plan_pb2 import OUTCOME_OPTIMAL as OUTCOME_OPTIMAL
+from powerplan_client._generated.plan_pb2 import OUTCOME_STALLED as OUTCOME_STALLED
 from powerplan_client._generated.plan_pb2 import OUTCOME_UNSPECIFIED as OUTCOME_UNSPECIFIED
 from powerplan_client._generated.plan_pb2 import OUTCOME_WITHIN_GAP as OUTCOME_WITHIN_GAP
 from powerplan_client._generated.plan_pb2 import Outcome as Outcome
