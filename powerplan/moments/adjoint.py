@@ -64,7 +64,9 @@ def sweep(
         coherence: factors () by node of what is taken as independent, see :mod:`powerplan.moments.coherence`.
         slopes: factors () by node of its linear part, likewise.
     """
-    tally = _Tally(trace.output_mean, directions.shape[1], joint=joint, biases=biases, coherence=coherence)
+    tally = _Tally(
+        trace.output_mean, directions.shape[1], joint=joint, biases=biases, coherence=coherence, slopes=slopes
+    )
     for node, adjoint in pulled_back(network, trace, directions, slopes):
         if node.op.is_crossbar:
             tally.crossbar(node.name, trace.crossbars[node.name], adjoint)
@@ -89,7 +91,7 @@ def pulled_back(
         inner = [name in network.noisy for name in node.inputs]
         pulled: tuple[Tensor | None, ...]
         if node.op.is_crossbar:
-            pulled = (_pull(trace.crossbars[node.name], adjoint),) if inner[0] else (None,)
+            pulled = (_pull(trace.crossbars[node.name], adjoint, node.name, slopes),) if inner[0] else (None,)
         else:
             adjoint = adjoint * slopes[node.name] if node.name in slopes else adjoint
             pulled = trace.digital[node.name].pull(adjoint) if any(inner) else (None,) * len(inner)
@@ -98,9 +100,26 @@ def pulled_back(
                 adjoints[name] = adjoints[name] + part if name in adjoints else part
 
 
-def _pull(crossbar: CrossbarTrace, adjoint: Tensor) -> Tensor:
-    pulled = _pull_to_rows(crossbar, crossbar.before_columns(adjoint))
-    return pulled if crossbar.rows is None else pulled * crossbar.rows.slope.unsqueeze(1)
+def columns_of(name: str) -> str:
+    """Of the converters of its columns."""
+    return f"{name}\0columns"
+
+
+def rows_of(name: str) -> str:
+    """Of those of its rows."""
+    return f"{name}\0rows"
+
+
+def _pull(crossbar: CrossbarTrace, adjoint: Tensor, name: str, slopes: Mapping[str, Tensor]) -> Tensor:
+    pulled = pulled_to_rows(crossbar, adjoint, name, slopes)
+    if crossbar.rows is None:
+        return pulled
+    return pulled * (crossbar.rows.slope * slopes.get(rows_of(name), 1)).unsqueeze(1)
+
+
+def pulled_to_rows(crossbar: CrossbarTrace, adjoint: Tensor, name: str, slopes: Mapping[str, Tensor]) -> Tensor:
+    """Adjoint of what drives the rows, from that of the output."""
+    return _pull_to_rows(crossbar, slopes.get(columns_of(name), 1) * crossbar.before_columns(adjoint))
 
 
 def _pull_to_rows(crossbar: CrossbarTrace, adjoint: Tensor) -> Tensor:
@@ -129,9 +148,16 @@ class _Tally:
     """Gathers what the sources cause in K directions."""
 
     def __init__(
-        self, output: Tensor, directions: int, *, joint: bool, biases: bool, coherence: Mapping[str, Tensor]
+        self,
+        output: Tensor,
+        directions: int,
+        *,
+        joint: bool,
+        biases: bool,
+        coherence: Mapping[str, Tensor],
+        slopes: Mapping[str, Tensor],
     ) -> None:
-        self._batch, self._biases, self._coherence = len(output), biases, coherence
+        self._batch, self._biases, self._coherence, self._slopes = len(output), biases, coherence, slopes
         self.sources: list[Source] = []
         self.bias: dict[str, Tensor] = {}
         self.joint = output.new_zeros(self._batch, directions, directions) if joint else None
@@ -145,10 +171,12 @@ class _Tally:
             shift = crossbar.mean - moments.unshifted(crossbar.source_mean)
             self.bias[name] = (adjoint.flatten(2) @ shift.flatten(1).unsqueeze(-1)).squeeze(-1)
         if crossbar.columns is not None and crossbar.columns.residual is not None:
-            self.add(name, "adc", adjoint, crossbar.columns.residual)
-        adjoint = crossbar.before_columns(adjoint)
+            residual = self._coherence.get(columns_of(name), 1) * crossbar.columns.residual
+            self.add(name, "adc", adjoint, residual)
+        adjoint = self._slopes.get(columns_of(name), 1) * crossbar.before_columns(adjoint)
         if crossbar.rows is not None and crossbar.rows.residual is not None:
-            self.add(name, "dac", _pull_to_rows(crossbar, adjoint), crossbar.rows.residual)
+            residual = self._coherence.get(rows_of(name), 1) * crossbar.rows.residual
+            self.add(name, "dac", _pull_to_rows(crossbar, adjoint), residual)
         if moments.hardware.has_programming_noise:
             if shared:
                 self._shared_programming(name, crossbar, adjoint)

@@ -21,19 +21,41 @@ against P δx or with it, and the two do not add up as independent. Its *slope* 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from powerplan.moments.adjoint import beyond_linear_part, grouped_variance, pulled_back, squares
+from powerplan.moments.adjoint import (
+    beyond_linear_part,
+    columns_of,
+    grouped_variance,
+    pulled_back,
+    pulled_to_rows,
+    rows_of,
+    squares,
+)
+from powerplan.moments.read_out import Conversion
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.shared import shared_variance
 from powerplan.moments.trace import CrossbarTrace, Trace
 from powerplan.network.graph import Network
 from powerplan.network.ops import CrossbarOp
 
+
+class Saturated(NamedTuple):
+    """Fields (B, R, *shape) of what converters that saturate pass on, linearly and in all, and the variance (B, *shape)
+    of the residual between the two."""
+
+    linear: Tensor
+    whole: Tensor
+    residual: Tensor
+
+
 #: random combinations of the outputs of every input that coherence is pooled over
 _DIRECTIONS = 4
+#: outputs up to which each is a direction where converters are looked at: what moves all columns alike has few others
+_MOST_OUTPUTS = 32
 #: multiplications that coherence may take, roughly
 _MOST_WORK = 1 << 26
 #: nodes that cause less than this part of what all nodes cause keep 1: their ratio is rounding
@@ -52,19 +74,36 @@ def enough_fields(network: Network, batch: int) -> int:
 
 
 def coherence_of(
-    network: Network, trace: Trace, fields: Mapping[str, Tensor], linear: Mapping[str, Tensor], *, seed: int
+    network: Network,
+    trace: Trace,
+    fields: Mapping[str, Tensor],
+    linear: Mapping[str, Tensor],
+    converters: Mapping[str, Saturated],
+    *,
+    seed: int,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Coherence () by node, and slopes () of those in ``linear``.
+    """Coherence () by node or converter, and slopes () of those in ``linear`` and ``converters``.
 
     Args:
         trace: moments at the inputs (B, *shape) that the fields belong to.
         fields: (B, R, *shape) by node: of the input of crossbars, of the residual of digital operations.
         linear: (B, R, *shape) by node: of the linear part P δx where it is assumed.
+        converters: what saturates, by the names of :mod:`powerplan.moments.adjoint`.
         seed: of the combinations of the outputs.
     """
     found: dict[str, tuple[Tensor, Tensor]] = {}
     slopes: dict[str, Tensor] = {}  # of a node before its adjoint is pulled through it
-    for node, adjoint in pulled_back(network, trace, _combinations(trace.output_mean, seed), slopes):
+    directions = _combinations(trace.output_mean, seed)
+    if converters and trace.output_mean.shape[1] <= _MOST_OUTPUTS:
+        directions = torch.eye(trace.output_mean.shape[1]).to(directions).expand(len(directions), -1, -1)
+    for node, adjoint in pulled_back(network, trace, directions, slopes):
+        if node.op.is_crossbar:
+            step, (columns, rows) = trace.crossbars[node.name], (columns_of(node.name), rows_of(node.name))
+            if columns in converters:
+                slopes[columns], found[columns] = _of_converters(adjoint, step.columns, converters[columns])
+            if rows in converters:
+                arriving = pulled_to_rows(step, adjoint, node.name, slopes)
+                slopes[rows], found[rows] = _of_converters(arriving, step.rows, converters[rows])
         errors = fields.get(node.name)
         if errors is None:
             continue
@@ -84,6 +123,20 @@ def coherence_of(
         for name, (together, apart) in found.items()
     }
     return coherence, slopes
+
+
+def _of_converters(
+    adjoint: Tensor, conversion: Conversion | None, fields: Saturated
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Slope of converters with this adjoint (B, K, *shape), and what their residual causes, together and each by
+    itself; rounding is independent."""
+    assert conversion is not None
+    assert conversion.residual is not None
+    straight, whole = _moved(adjoint, fields.linear), _moved(adjoint, fields.whole)
+    slope = _slope(straight, whole)
+    rounding = squares(adjoint, (conversion.residual - fields.residual).clamp(min=0))
+    together = (whole - slope * straight).square().mean(2).sum() + rounding.sum()
+    return slope, (together, squares(adjoint, conversion.residual).sum())
 
 
 def _moved(adjoint: Tensor, errors: Tensor) -> Tensor:

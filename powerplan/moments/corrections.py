@@ -9,6 +9,30 @@ import torch
 from torch import Tensor
 
 from powerplan.moments.pooling import pooled_axes, stds
+from powerplan.moments.read_out import Conversion
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Saturation:
+    """Corrections of the converters of a layer's rows or columns, see :mod:`powerplan.moments.saturation`.
+
+    Attributes:
+        shift: of the mean in standard deviations, (P, *shape).
+        slope: factor ().
+        residual: added, as a part of the variance before conversion, (P or 1, *shape or 1).
+    """
+
+    shift: Tensor
+    slope: Tensor
+    residual: Tensor
+
+    def apply(self, closed: Conversion, variance: Tensor) -> Conversion:
+        """The converter corrected, for the variance before it."""
+        residual = self.residual * variance
+        if closed.residual is not None:
+            residual = residual + closed.residual
+        shift = closed.shift + self.shift * stds(variance)
+        return Conversion(shift, closed.slope * self.slope, residual.clamp(min=0))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -21,6 +45,7 @@ class Corrections:
         correlations: of two entries of a window of max-pooling, (P or 1, C, *1).
         coherence, slopes: see :mod:`powerplan.moments.coherence`, ().
         array_power, tia_power: factors () of what a crossbar dissipates.
+        rows, columns: of converters.
         fields: their number.
     """
 
@@ -31,6 +56,8 @@ class Corrections:
     slopes: Mapping[str, Tensor] = field(default_factory=dict)
     array_power: Mapping[str, Tensor] = field(default_factory=dict)
     tia_power: Mapping[str, Tensor] = field(default_factory=dict)
+    rows: Mapping[str, Saturation] = field(default_factory=dict)
+    columns: Mapping[str, Saturation] = field(default_factory=dict)
     fields: int = 0
 
     def apply(self, name: str, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,11 +83,18 @@ class Corrections:
         def channel_mean(value: Tensor) -> Tensor:
             return value.mean(pooled_axes(value), keepdim=True)
 
+        def cut_all(values: Mapping[str, Saturation]) -> dict[str, Saturation]:
+            shifts = cut({name: value.shift for name, value in values.items()}, channel_mean)
+            residuals = cut({name: value.residual for name, value in values.items()}, mean)
+            return {n: replace(v, shift=shifts[n], residual=residuals[n]) for n, v in values.items()}
+
         return replace(
             self,
             factors=cut(self.factors, mean),
             shifts=cut(self.shifts, channel_mean),
             correlations=cut(self.correlations, mean),
+            rows=cut_all(self.rows),
+            columns=cut_all(self.columns),
         )
 
     @classmethod
@@ -84,7 +118,14 @@ class Corrections:
             parts = [(size / total, v) for (size, _), v in zip(groups, values, strict=True)]
             return {name: torch.stack([share * v[name] for share, v in parts]).sum(0) for name in values[0]}
 
+        def together_all(values: Sequence[Mapping[str, Saturation]]) -> dict[str, Saturation]:
+            shifts = together([{name: s.shift for name, s in v.items()} for v in values])
+            residuals = together([{name: s.residual for name, s in v.items()} for v in values])
+            return {n: replace(s, shift=shifts[n], residual=residuals[n]) for n, s in values[0].items()}
+
         return cls(
+            rows=together_all([found.rows for _, found in groups]),
+            columns=together_all([found.columns for _, found in groups]),
             factors=together([found.factors for _, found in groups]),
             shifts=together([found.shifts for _, found in groups]),
             correlations=together([found.correlations for _, found in groups]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from functools import partial
 
 import torch
@@ -16,14 +16,7 @@ from powerplan.moments.pooling import ratio, standard_normals
 from powerplan.moments.power import array_power, tia_power
 from powerplan.moments.read_out import feedback_of
 from powerplan.moments.rules.linearized import over_batch
-from powerplan.moments.stuck import (
-    Stuck,
-    event_entries,
-    is_rare,
-    moved_by_events,
-    stuck_devices,
-    without_events,
-)
+from powerplan.moments.stuck import Part, event_entries, is_rare, moved_by_events, parts_of
 from powerplan.moments.trace import CrossbarTrace
 
 #: entries of the values at the rows that are worked on at a time
@@ -38,18 +31,15 @@ def crossbar_fields(
     step: CrossbarTrace, error: Tensor, passed: Tensor | None, fields: int, generator: torch.Generator
 ) -> Tensor:
     """Fields (B, R, *shape) at a crossbar's output for fields of its input, and what W̄ passes on of them."""
-    moments, injected, map = step.moments, step.injected, step.moments.map
-    few = moments.is_shared and moments.divider is None and moments.mean_weight.numel() <= FEW_DEVICES
-    stuck = stuck_devices(moments) if is_rare(moments) and not few else ()
-    usual = without_events(moments, stuck) if stuck else moments.device_errors
+    moments, injected = step.moments, step.injected
+    parts = drawn_parts(moments)
     apart = torch.zeros_like(step.variance)
-    parts = (injected.read,) if moments.is_shared else (injected.read, injected.column_gain)
-    for part in parts:
+    for part in (injected.read,) if moments.is_shared else (injected.read, injected.column_gain):
         apart = apart if part is None else apart + part
     if moments.has_row_noise:
         apart = apart + moments.row_noise_through(moments.analog_weight**2)
     apart = apart.unsqueeze(1)
-    if not moments.is_shared and not stuck:
+    if not parts:
         apart = apart + _own_variance(step, error, exact=passed is None)
     size = (len(step.variance), fields)
     made = apart.sqrt() * standard_normals((*size, *step.variance.shape[1:]), generator, apart)
@@ -57,41 +47,61 @@ def crossbar_fields(
         made = made + passed
     if moments.is_shared and injected.column_gain is not None:
         made = made + _gain_fields(step, fields, generator)
-    if not moments.is_shared and not stuck:
+    if not parts:
         return made
-    rows = moments.affine.patches(step.input_mean).unsqueeze(1)  # (B, 1, G, P, n)
-    # inputs with devices of their own average over their chance: worth it where there are few devices
-    sets = len(made) if few else 1
-    block = max(1, _BLOCK_ENTRIES // _entries(moments, stuck, len(made), sets))
-    for low in range(0, fields, block):
-        some = slice(low, low + block)
+    for some, arriving in row_fields(step, error, fields, exact=passed is None):
         count = made[:, some].shape[1]
-        arriving = rows
-        if passed is not None:
-            arriving = rows + over_batch(map.patches, error[:, some])
-        if stuck:
-            columns = moved_by_events(moments, stuck, arriving, (len(made), count), generator)
-            made[:, some] += over_batch(map.gather, columns)
-        for errors in usual:
-            if not moments.is_shared:
-                spread = errors.square(arriving).sqrt()
-                columns = spread * standard_normals((*size[:1], count, *spread.shape[2:]), generator, spread)
-            elif few:
-                drawn = device_errors(moments, sets * count, generator)
-                columns = errors.moved(arriving, drawn.reshape(sets, count, map.groups, -1, map.n_in))
-            else:
-                spread = errors.variance.sqrt().expand(map.n_out, map.n_in)
-                drawn = spread * standard_normals((count, *spread.shape), generator, spread)
-                columns = errors.moved(arriving, drawn.reshape(1, count, map.groups, -1, map.n_in))
-            made[:, some] += over_batch(map.gather, columns)
+        for drawn in parts:
+            columns = device_fields(moments, drawn, arriving, (size[0], count), generator)
+            made[:, some] += over_batch(moments.map.gather, columns)
     return made
 
 
-def _entries(moments: CrossbarMoments, stuck: Sequence[Stuck], batch: int, sets: int) -> int:
-    """Entries that one field of all inputs takes: rows, devices (of which fewer are drawn at a time), events."""
-    rows = batch * moments.map.groups * moments.map.positions * moments.map.n_in
-    devices = sets * moments.mean_weight.numel() * _BLOCK_ENTRIES // _BLOCK_DEVICES if moments.is_shared else 0
-    return max(rows, devices, batch * event_entries(moments, stuck))
+def drawn_parts(moments: CrossbarMoments) -> tuple[Part, ...]:
+    """The parts of the errors of a crossbar's devices that fields are drawn from; none where a variance will do."""
+    return parts_of(moments) if moments.is_shared or is_rare(moments) else ()
+
+
+def row_fields(step: CrossbarTrace, error: Tensor, fields: int, *, exact: bool) -> Iterator[tuple[slice, Tensor]]:
+    """Some fields at a time: which, and the values (B, R or 1, G, P, n) at the rows."""
+    moments, map = step.moments, step.moments.map
+    rows = moments.affine.patches(step.input_mean).unsqueeze(1)
+    batch = len(step.variance)
+    # entries of one field of all inputs: rows, devices (of which fewer are drawn at a time), events
+    entries = batch * map.groups * map.positions * map.n_in
+    if moments.is_shared:
+        sets = batch if _are_few(moments) else 1
+        entries = max(entries, sets * moments.mean_weight.numel() * _BLOCK_ENTRIES // _BLOCK_DEVICES)
+    if is_rare(moments):
+        entries = max(entries, batch * event_entries(moments))
+    block = max(1, _BLOCK_ENTRIES // entries)
+    for low in range(0, fields, block):
+        some = slice(low, min(low + block, fields))
+        yield some, rows if exact else rows + over_batch(map.patches, error[:, some])
+
+
+def device_fields(
+    moments: CrossbarMoments, part: Part, rows: Tensor, sets: tuple[int, int], generator: torch.Generator
+) -> Tensor:
+    """Fields (B, R, G, P, o) that a part of the devices' errors makes at the columns, for values at the rows."""
+    batch, count = sets
+    usual, groups, n = part.usual, moments.map.groups, moments.map.n_in
+    if not moments.is_shared:
+        spread = usual.square(rows).sqrt()
+        made = spread * standard_normals((*sets, *spread.shape[2:]), generator, spread)
+    elif _are_few(moments):  # inputs with devices of their own average over their chance
+        drawn = device_errors(moments, batch * count, generator)
+        drawn = drawn if part.rows is None else drawn * part.rows
+        return usual.moved(rows, drawn.reshape(batch, count, groups, -1, n))
+    else:
+        spread = usual.variance.sqrt().expand(moments.map.n_out, n)
+        drawn = spread * standard_normals((count, *spread.shape), generator, spread)
+        made = usual.moved(rows, drawn.reshape(1, count, groups, -1, n))
+    return made + moved_by_events(moments, part, rows, sets, generator) if part.events else made
+
+
+def _are_few(moments: CrossbarMoments) -> bool:
+    return moments.is_shared and moments.divider is None and moments.mean_weight.numel() <= FEW_DEVICES
 
 
 def _own_variance(step: CrossbarTrace, error: Tensor, *, exact: bool) -> Tensor:

@@ -38,14 +38,23 @@ import torch
 from torch import Tensor
 
 from powerplan.hardware import Hardware
-from powerplan.moments.coherence import coherence_of
-from powerplan.moments.corrections import Corrections
+from powerplan.moments.adjoint import columns_of, rows_of
+from powerplan.moments.coherence import Saturated, coherence_of
+from powerplan.moments.corrections import Corrections, Saturation
 from powerplan.moments.crossbar import CrossbarMoments
 from powerplan.moments.crossbar_fields import FEW_DEVICES, crossbar_fields, power_factors
 from powerplan.moments.pooling import centred, in_stds, ratio, shift_of, standard_normals, stds
 from powerplan.moments.read_out import Conversion
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.rules.maxima import linearize_joint, window_correlation
+from powerplan.moments.saturation import (
+    Converted,
+    saturated,
+    saturates_alike,
+    saturation_of,
+    through_columns,
+    through_rows,
+)
 from powerplan.moments.stuck import is_rare
 from powerplan.moments.trace import crossbar_step, mean_field
 from powerplan.network import ops
@@ -77,27 +86,31 @@ def needs_corrections(network: Network, hardware: Hardware) -> bool:
 
     Stuck devices are: few of them cause much of the error, and what they cause is not Gaussian.
     """
-    if hardware.stuck_fraction:
+    if hardware.stuck_fraction or saturates_alike(hardware):
         return True
     meet = any(sum(name in network.noisy for name in node.inputs) > 1 for node in network.nodes)
     return meet or any(reads > 1 for _, reads in _sizes(network).values())
 
 
 def enough_fields(network: Network, hardware: Hardware, batch: int) -> int:
-    """Fields that pool enough independent errors: the fewer devices a layer has, the more fields; most for rare errors.
+    """Fields that pool enough independent errors: the fewer devices a layer has, the more fields; most for rare errors
+    and for those that all columns have in common.
 
     Many inputs average over each other's errors, and take fewer.
     """
     sizes = _sizes(network)
     most = max(_FEWEST_FIELDS, min(_MOST_FIELDS, _MOST_FIELDS * _FEW_INPUTS // batch))
-    if not hardware.stuck_fraction:
+    alike = saturates_alike(hardware)
+    if not hardware.stuck_fraction and not alike:
         return min(most, max(_FEWEST_FIELDS, FEW_DEVICES // min(weights for weights, _ in sizes.values())))
-    shared = hardware.mapping == "shared"
-    # errors of the last layer meet nothing that is not linear
-    inner = [w * (1 if shared else reads) for name, (w, reads) in sizes.items() if name != network.output]
-    events = hardware.stuck_fraction * hardware.devices_per_weight * min(inner, default=1)
     work = sum(weights * reads for weights, reads in sizes.values())
-    sets = min(_RARE_EVENTS / events, _MOST_TIMES * _MOST_FIELDS * _FEW_INPUTS, _MOST_WORK / work)
+    sets = min(_MOST_TIMES * _MOST_FIELDS * _FEW_INPUTS, _MOST_WORK / work)
+    if not alike:
+        shared = hardware.mapping == "shared"
+        # errors of the last layer meet nothing that is not linear
+        inner = [w * (1 if shared else reads) for name, (w, reads) in sizes.items() if name != network.output]
+        events = hardware.stuck_fraction * hardware.devices_per_weight * min(inner, default=1)
+        sets = min(sets, _RARE_EVENTS / events)
     return min(_MOST_TIMES * _MOST_FIELDS, max(most, int(sets / batch)))
 
 
@@ -130,7 +143,7 @@ def estimate_corrections(
     """
     known = {c.crossbar.name: c for c in crossbars}
     generator = torch.Generator(inputs.device).manual_seed(seed)
-    made = _Fields(inputs, fields, generator, rare=any(map(is_rare, crossbars)))
+    made = _Fields(inputs, fields, generator, rare=any(is_rare(c) or saturates_alike(c.hardware) for c in crossbars))
     for node in network.nodes:
         if node.name not in network.noisy:
             made.exact(node)
@@ -147,12 +160,14 @@ def estimate_corrections(
         correlations=made.correlations,
         array_power=made.array_power,
         tia_power=made.tia_power,
+        rows=made.rows,
+        columns=made.columns,
         fields=fields,
     )
     if not kept_fields:
         return found
-    trace = mean_field(network, crossbars, inputs, found.apply, found.correlations)
-    coherence, slopes = coherence_of(network, trace, made.kept, made.linear, seed=seed)
+    trace = mean_field(network, crossbars, inputs, found)
+    coherence, slopes = coherence_of(network, trace, made.kept, made.linear, made.converters, seed=seed)
     return replace(found, coherence=coherence, slopes=slopes)
 
 
@@ -169,6 +184,9 @@ class _Fields:
         self.linear: dict[str, Tensor] = {}
         self.array_power: dict[str, Tensor] = {}
         self.tia_power: dict[str, Tensor] = {}
+        self.rows: dict[str, Saturation] = {}
+        self.columns: dict[str, Saturation] = {}
+        self.converters: dict[str, Saturated] = {}
         self._inputs, self._fields, self._generator, self.rare = inputs, fields, generator, rare
 
     def exact(self, node: Node) -> None:
@@ -180,12 +198,17 @@ class _Fields:
     def crossbar(self, node: Node, moments: CrossbarMoments, *, exact: bool, keep: int) -> None:
         """A crossbar, whose input may be exact."""
         mean, variance, error = self.values[node.inputs[0]]
-        step = crossbar_step(moments, mean, variance, exact_input=exact)
+        saturates = self.rare and not exact and moments.hardware.dac_bits is not None
+        if saturates:
+            fields, closed = through_rows(moments, mean, variance, error)
+            self.rows[node.name] = saturation_of(fields, closed, mean, variance.expand_as(mean))
+            self.converters[rows_of(node.name)] = saturated(fields, closed, self.rows[node.name], variance)
+        step = crossbar_step(moments, mean, variance, exact_input=exact, saturation=self.rows.get(node.name))
         exact = exact and (step.rows is None or step.rows.residual is None)
         spread = step.variance
         passed = None
         if not exact:
-            error = self._converted(error, step.rows)
+            error = self._rounded(fields, step.rows) if saturates else self._converted(error, step.rows)
             passed = over_batch(lambda x: moments.map.apply(x, moments.mean_weight), error)
             own = spread - moments.map.apply(step.input_variance, moments.mean_weight * moments.mean_weight)
             self.factors[node.name] = ratio(passed.square().mean(1) + own, spread)
@@ -193,10 +216,29 @@ class _Fields:
             self.array_power[node.name], self.tia_power[node.name] = power_factors(step, error)
             if moments.is_shared and keep:
                 self.kept[node.name] = error[:, :keep].expand(len(self._inputs), -1, *error.shape[2:])
-        made = crossbar_fields(step, error, passed, self._fields, self._generator)
-        made = made * ratio(spread, made.square().mean(1)).sqrt().unsqueeze(1)
-        step = step.converted(step.mean, spread)
-        self.values[node.name] = step.mean, step.variance, self._converted(made, step.columns)
+        if self.rare and moments.hardware.converts_columns:
+            factor = ratio(spread, step.variance)
+            fields, closed = through_columns(step, error, factor, self._fields, self._generator, exact=exact)
+            self.columns[node.name] = saturation_of(fields, closed, step.mean, spread)
+            self.converters[columns_of(node.name)] = saturated(fields, closed, self.columns[node.name], spread)
+            step = step.converted(step.mean, spread, self.columns[node.name])
+            made = self._rounded(fields, step.columns)
+        else:
+            made = crossbar_fields(step, error, passed, self._fields, self._generator)
+            made = made * ratio(spread, made.square().mean(1)).sqrt().unsqueeze(1)
+            step = step.converted(step.mean, spread)
+            made = self._converted(made, step.columns)
+        self.values[node.name] = step.mean, step.variance, made
+
+    def _rounded(self, fields: Converted, conversion: Conversion | None) -> Tensor:
+        """Fields behind converters that saturate, with the rounding error that the closed form has beside that."""
+        assert conversion is not None
+        made = centred(fields.behind)
+        if not fields.unrounded or conversion.residual is None:
+            return made
+        behind = made.square().mean(1)
+        rounding = (conversion.variance(fields.before.square().mean(1)) - behind).clamp(min=0)
+        return made + rounding.sqrt().unsqueeze(1) * standard_normals(made.shape, self._generator, made)
 
     def _converted(self, error: Tensor, conversion: Conversion | None) -> Tensor:
         """Fields behind converters."""

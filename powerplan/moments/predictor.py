@@ -227,7 +227,7 @@ class Predictor:
             trace = full_covariance(self.network, programmed, x)
         else:
             corrections = self.corrections.of(part, len(self.inputs))
-            trace = mean_field(self.network, programmed, x, corrections.apply, corrections.correlations)
+            trace = mean_field(self.network, programmed, x, corrections)
         directions = self.directions if self.is_exact else self.directions[part]
         joint = full and self.is_exact and self.method == "linearized"
         adjoints = sweep(

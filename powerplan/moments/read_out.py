@@ -53,12 +53,18 @@ class Conversion(NamedTuple):
 
 
 class Channel(NamedTuple):
-    """What is converted by itself: mean and variance (B, *columns) in units of the output, sign, limit (*columns)."""
+    """What is converted by itself: mean and variance (B, *columns) in units of the output, sign, limit (*columns), and
+    where it comes from: row tile, side of a divider (0 with amplifiers), weights (n_out, n_in), 0 outside; and what of
+    the variance neither rows nor devices cause."""
 
     mean: Tensor
     variance: Tensor
     sign: int
     limit: Tensor
+    tile: int
+    side: int
+    weight: Tensor
+    apart: Tensor
 
 
 def convert_rows(
@@ -73,7 +79,7 @@ def convert_rows(
     hardware = moments.hardware
     if hardware.dac_bits is None:
         return None
-    limit = hardware.voltage_max / (moments.map.by_input(moments.v) if moments.v.dim() else moments.v)
+    limit = row_limits(moments)
     if "rows" in moments.averaged or ("noisy rows" in moments.averaged and not exact):
         found = converted_on_average(mean, variance.expand_as(mean), limit, hardware.dac_bits)
         return Conversion(found.mean - mean, torch.ones_like(mean) if exact else found.slope, found.residual)
@@ -90,8 +96,16 @@ def convert_rows(
     return Conversion(found.mean - mean, found.slope, found.residual)
 
 
-def convert_columns(moments: CrossbarMoments, mean: Tensor, variance: Tensor, factor: Tensor) -> Conversion | None:
-    """The converters of the columns, or None if there are none.
+def row_limits(moments: CrossbarMoments) -> Tensor:
+    """V_max/v_j, in units of the input; broadcasts to (B, *input_shape)."""
+    v = moments.map.by_input(moments.v) if moments.v.dim() else moments.v
+    return moments.hardware.voltage_max / v
+
+
+def convert_columns(
+    moments: CrossbarMoments, mean: Tensor, variance: Tensor, factor: Tensor, *, rounds: bool = True
+) -> Conversion | None:
+    """The converters of the columns, or None if there are none; without ``rounds`` they only saturate.
 
     Args:
         mean, variance: of the inputs, converted, (B, *input_shape).
@@ -103,9 +117,9 @@ def convert_columns(moments: CrossbarMoments, mean: Tensor, variance: Tensor, fa
     factor = map.spread_columns(factor)
     convert = converted_on_average if "columns" in moments.averaged else converted
     parts: list[tuple[Tensor, ...]] = []
-    for channel in _channels(moments, mean, variance):
+    for channel in channels(moments, mean, variance):
         before = (channel.variance * factor).expand_as(channel.mean)
-        after = convert(channel.mean, before, channel.limit, hardware.adc_bits)
+        after = convert(channel.mean, before, channel.limit, hardware.adc_bits if rounds else None)
         slope = after.slope
         parts.append(
             (channel.sign * (after.mean - channel.mean), before, slope * before, slope**2 * before, after.residual)
@@ -120,7 +134,7 @@ def _total(parts: Sequence[Tensor]) -> Tensor:
     return sum(parts[1:], parts[0])
 
 
-def _channels(moments: CrossbarMoments, mean: Tensor, variance: Tensor) -> Iterator[Channel]:
+def channels(moments: CrossbarMoments, mean: Tensor, variance: Tensor) -> Iterator[Channel]:
     """The channels of every row tile, for inputs of these moments (B, *input_shape)."""
     if moments.divider is not None:
         yield from _nodes(moments, moments.divider, mean, variance)
@@ -133,14 +147,15 @@ def _channels(moments: CrossbarMoments, mean: Tensor, variance: Tensor) -> Itera
     gains = [column.square for column in currents(moments, mean, variance)] if hardware.column_gain_std else []
     for k, inside in enumerate(tile_masks(row_tiles(map.n_in, hardware.array_rows), weight)):
         u, spread = weight * inside, errors * inside
-        total = affine.apply_columns(mean * mean + variance, spread) + map.apply_columns(variance, u * u)
+        passed = affine.apply_columns(mean * mean + variance, spread) + map.apply_columns(variance, u * u)
+        total = passed
         if moments.has_row_noise:
             through = map.matrices(u * u + spread) * moments.row_noise.unsqueeze(1)
-            total = total + map.columns_view(through.sum(-1).reshape(-1))
+            passed = total = total + map.columns_view(through.sum(-1).reshape(-1))
         for square in gains[hardware.devices_per_weight * k : hardware.devices_per_weight * (k + 1)]:
             total = total + (moments.compensation * hardware.column_gain_std) ** 2 * square
         total = total + _read_variance(moments, mean, variance, k)
-        yield Channel(affine.apply_columns(mean, u), total, 1, limit)
+        yield Channel(affine.apply_columns(mean, u), total, 1, limit, k, 0, u, total - passed)
 
 
 def _nodes(moments: CrossbarMoments, divider: Divider, mean: Tensor, variance: Tensor) -> Iterator[Channel]:
@@ -148,14 +163,17 @@ def _nodes(moments: CrossbarMoments, divider: Divider, mean: Tensor, variance: T
     hardware, map = moments.hardware, moments.map
     decode = moments.decode
     assert hardware.adc_range is not None
+    inside = list(tile_masks(divider.tiles, moments.mean_weight))
+    sides = [side.sign for side in divider.sides]
     for node in divider.nodes(mean, variance):
-        total = node.devices + node.inputs
+        passed = total = node.devices + node.inputs
         if hardware.column_gain_std:
             gain = hardware.column_gain_std * divider.sensitivity(node)
             total = total + gain**2 * (node.mean**2 + total)
         total = total + 0.5 * _read_variance(moments, mean, variance, node.tile)
         limit = map.columns_view(hardware.adc_range * node.side.target[:, node.tile] / decode)
-        yield Channel(node.mean, total, node.side.sign, limit)
+        weight, side = node.side.weight * inside[node.tile], sides.index(node.side.sign)
+        yield Channel(node.mean, total, node.side.sign, limit, node.tile, side, weight, total - passed)
 
 
 def _read_variance(moments: CrossbarMoments, mean: Tensor, variance: Tensor, tile: int) -> Tensor:

@@ -18,7 +18,6 @@ the same, so that predictions can be compared.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -39,18 +38,29 @@ _INDICES = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Stuck:
-    """Devices of one side of the pairs that are stuck at one end.
+class Events:
+    """Stuck devices of one kind: their share p and their steps J (n_out, n_in) in units of the weight."""
 
-    Attributes:
-        chance: p.
-        jump: J (n_out, n_in) in units of the weight.
-        part: of which of ``CrossbarMoments.device_errors`` they are.
-    """
+    share: float
+    steps: Tensor
 
-    chance: float
-    jump: Tensor
-    part: int
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Part:
+    """One of the independent parts of the errors of a crossbar's devices (the sides of a divider's pairs): the usual
+    errors, with what is left of their variance, and the events; ``rows`` is 1 at its rows (n_in,), None = at all."""
+
+    usual: DeviceErrors
+    events: tuple[Events, ...] = ()
+    rows: Tensor | None = None
+
+    def within(self, tile: slice, shape: tuple[int, int]) -> Part:
+        """Those of the rows of one tile, for devices (n_out, n_in)."""
+        rows = self.usual.variance.new_zeros(shape[1])
+        rows[tile] = 1
+        usual = replace(self.usual, variance=self.usual.variance.expand(shape) * rows, tiles=(tile,))
+        events = tuple(replace(kind, steps=kind.steps * rows) for kind in self.events)
+        return Part(usual=usual, events=events, rows=rows)
 
 
 def is_rare(moments: CrossbarMoments) -> bool:
@@ -59,61 +69,57 @@ def is_rare(moments: CrossbarMoments) -> bool:
     return 0 < share <= min(_LARGE_SHARE, MANY_STUCK / moments.map.n_in)
 
 
-def stuck_devices(moments: CrossbarMoments) -> tuple[Stuck, ...]:
-    """The kinds of stuck devices of a crossbar."""
-    hardware, divider = moments.hardware, moments.divider
-    free = 1 - hardware.stuck_fraction
-    found = []
+def parts_of(moments: CrossbarMoments) -> tuple[Part, ...]:
+    """The parts of the errors of a crossbar's devices, with events where they are rare."""
+    parts = moments.device_errors
+    if not is_rare(moments):
+        return tuple(Part(usual=part) for part in parts)
+    events: list[list[Events]] = [[] for _ in parts]
+    divider = moments.divider
+    free = 1 - moments.hardware.stuck_fraction
     for k, (mean, _) in enumerate(device_sides(moments)):
-        steps = [(share, value / moments.gain - mean) for share, value in hardware.stuck_shares]
+        steps = [(share, value / moments.gain - mean) for share, value in moments.hardware.stuck_shares]
         usual = -sum(share * step for share, step in steps) / free
         for share, step in steps:
             jump = moments.compensation * (step - usual)
             if divider is not None:
                 total, target = (at_rows(t, divider.tiles) for t in (divider.sides[k].total, divider.sides[k].target))
                 jump = target / total * (acting(step, moments.gain, total) - usual)
-            found.append(Stuck(chance=share, jump=jump if k == 0 else -jump, part=k if divider is not None else 0))
-    return tuple(found)
+            events[k if divider is not None else 0].append(Events(share=share, steps=jump if k == 0 else -jump))
+    made = []
+    for part, kinds in zip(parts, events, strict=True):
+        drawn = sum((kind.share * kind.steps.square() for kind in kinds), torch.zeros_like(part.variance))
+        left = replace(part, variance=(part.variance - drawn).clamp(min=0))
+        made.append(Part(usual=left, events=tuple(kinds)))
+    return tuple(made)
 
 
-def without_events(moments: CrossbarMoments, stuck: Sequence[Stuck]) -> tuple[DeviceErrors, ...]:
-    """The errors of the devices with what is left of their variance once the events are drawn."""
-    left = []
-    for k, part in enumerate(moments.device_errors):
-        variance = part.variance
-        for kind in stuck:
-            variance = variance - kind.chance * kind.jump.square() if kind.part == k else variance
-        left.append(replace(part, variance=variance.clamp(min=0)))
-    return tuple(left)
-
-
-def event_entries(moments: CrossbarMoments, stuck: Sequence[Stuck]) -> int:
+def event_entries(moments: CrossbarMoments) -> int:
     """Entries that the events of one set of devices take, about: what they move and where they are."""
     arrays = 1 if moments.is_shared else moments.map.positions
-    events = sum(kind.chance for kind in stuck) * moments.mean_weight.numel() * arrays
-    return math.ceil(events * (moments.map.positions / arrays + _INDICES))
+    devices = moments.hardware.devices_per_weight * moments.mean_weight.numel() * arrays
+    return math.ceil(moments.hardware.stuck_fraction * devices * (moments.map.positions / arrays + _INDICES))
 
 
 def moved_by_events(
-    moments: CrossbarMoments, stuck: Sequence[Stuck], rows: Tensor, sets: tuple[int, int], generator: torch.Generator
+    moments: CrossbarMoments, part: Part, rows: Tensor, sets: tuple[int, int], generator: torch.Generator
 ) -> Tensor:
     """What stuck devices of independent sets (B, R) move columns by, (B, R, G, P, o), less its mean.
 
     Args:
+        part: with events.
         rows: values at the rows (B or 1, R or 1, G, P, n).
     """
     arrays = 1 if moments.is_shared else moments.map.positions
-    parts = moments.device_errors
-    moved = rows.new_zeros(())
-    for kind in stuck:
-        mean = moments.map.matrices(kind.chance * kind.jump)
-        moved = moved - parts[kind.part].moved(rows, mean[None, None])
-        moved = moved + _events(kind, parts[kind.part], moments.map, rows, sets, arrays, generator)
+    mean = torch.stack([kind.share * kind.steps for kind in part.events]).sum(0)
+    moved = -part.usual.moved(rows, moments.map.matrices(mean)[None, None])
+    for kind in part.events:
+        moved = moved + _events(kind, part.usual, moments.map, rows, sets, arrays, generator)
     return moved
 
 
 def _events(
-    kind: Stuck,
+    kind: Events,
     part: DeviceErrors,
     map: ArrayMap,
     rows: Tensor,
@@ -122,11 +128,11 @@ def _events(
     generator: torch.Generator,
 ) -> Tensor:
     """What devices of one kind move the columns of every set by, (B, R, G, P, o), for arrays that share positions."""
-    cells, size = kind.jump.numel(), map.n_out // map.groups
+    cells, size = kind.steps.numel(), map.n_out // map.groups
     whole = math.prod(sets) * arrays * cells
     seed, part_of_one = torch.randint(1 << 31, (2,), generator=generator, device=rows.device).tolist()
     own = torch.Generator(rows.device).manual_seed(seed)
-    count = math.floor(whole * kind.chance + part_of_one / (1 << 31))
+    count = math.floor(whole * kind.share + part_of_one / (1 << 31))
     event = torch.randint(whole, (count,), generator=own, device=rows.device)  # of (B, R, arrays, G, o, n)
     device, row, column = event % cells, event % map.n_in, event // map.n_in
     array, group = event // cells, device // (size * map.n_in)
@@ -143,5 +149,5 @@ def _events(
         (some,) = torch.where((row >= tile.start) & (row < tile.stop))
         driving[some] -= r[group[some], row[some] - tile.start].unsqueeze(1) * found(node, column % size, some)
     made = rows.new_zeros(whole // map.n_in, driving.shape[1])
-    made.index_add_(0, column, kind.jump.flatten()[device].unsqueeze(1) * driving)
+    made.index_add_(0, column, kind.steps.flatten()[device].unsqueeze(1) * driving)
     return made.view(*sets, arrays, map.groups, size, -1).permute(0, 1, 3, 2, 5, 4).flatten(3, 4)

@@ -6,13 +6,13 @@ operation its linearisation. ``mean_field`` carries marginal variances (activati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
+from powerplan.moments.corrections import NONE, Corrections, Saturation
 from powerplan.moments.crossbar import CrossbarMoments, Injected
 from powerplan.moments.lattice import Lattice, lattice_of
 from powerplan.moments.power import array_power, tia_power
@@ -66,7 +66,7 @@ class CrossbarTrace:
         """Adjoint (B, K, *shape) of the output before its conversion, from that of the output."""
         return adjoint if self.columns is None else adjoint * self.columns.slope.unsqueeze(1)
 
-    def converted(self, mean: Tensor, variance: Tensor) -> CrossbarTrace:
+    def converted(self, mean: Tensor, variance: Tensor, saturation: Saturation | None = None) -> CrossbarTrace:
         """The step of an analog output, whose moments (B, *shape) may have been corrected, with columns converted."""
         made = replace(self, mean=mean, variance=variance)
         if not self.moments.hardware.converts_columns:
@@ -75,6 +75,7 @@ class CrossbarTrace:
         factor = torch.where(self.variance > 0, variance / plain, torch.ones_like(plain))
         columns = convert_columns(self.moments, self.input_mean, self.input_variance, factor)
         assert columns is not None
+        columns = columns if saturation is None else saturation.apply(columns, variance)
         behind = mean + columns.shift, columns.variance(variance)
         lattice = lattice_of(self.moments, (mean, variance), behind)
         return replace(made, mean=behind[0], variance=behind[1], columns=columns, lattice=lattice)
@@ -95,14 +96,9 @@ def mean_field(
     network: Network,
     crossbars: Sequence[CrossbarMoments],
     inputs: Tensor,
-    correct: Callable[[str, Tensor, Tensor], tuple[Tensor, Tensor]] = lambda name, mean, variance: (mean, variance),
-    correlations: Mapping[str, Tensor] = MappingProxyType({}),
+    corrections: Corrections = NONE,
 ) -> Trace:
-    """Mean and marginal variance of every node for inputs (B, *shape), activations taken as independent.
-
-    ``correct`` is applied to every node's name, mean and variance; ``correlations`` are those in the windows of
-    max-pooling.
-    """
+    """Mean and marginal variance of every node for inputs (B, *shape), activations taken as independent, corrected."""
     known = {c.crossbar.name: c for c in crossbars}
     values: dict[str, tuple[Tensor, Tensor]] = {INPUT: (inputs, torch.zeros_like(inputs))}
     arrays: dict[str, CrossbarTrace] = {}
@@ -114,16 +110,25 @@ def mean_field(
         if node.op.is_crossbar:
             ((mean, variance),) = arriving
             exact = node.inputs[0] not in network.noisy
-            step = crossbar_step(known[node.name], mean, variance, exact_input=exact, lattice=lattice)
-            arrays[node.name] = step = step.converted(*correct(node.name, step.mean, step.variance))
+            saturation = corrections.rows.get(node.name)
+            step = crossbar_step(
+                known[node.name],
+                mean,
+                variance,
+                exact_input=exact,
+                lattice=lattice if saturation is None else None,  # fields know of it
+                saturation=saturation,
+            )
+            corrected = corrections.apply(node.name, step.mean, step.variance)
+            arrays[node.name] = step = step.converted(*corrected, corrections.columns.get(node.name))
             values[node.name] = (step.mean, step.variance)
             lattices[node.name] = step.lattice
         else:
             digital[node.name] = made = linearize_joint(
-                node.op, [m for m, _ in arriving], [v for _, v in arriving], correlations.get(node.name)
+                node.op, [m for m, _ in arriving], [v for _, v in arriving], corrections.correlations.get(node.name)
             )
             # a constant comes in float64
-            values[node.name] = correct(node.name, made.mean.to(inputs), made.variance.to(inputs))
+            values[node.name] = corrections.apply(node.name, made.mean.to(inputs), made.variance.to(inputs))
             lattices[node.name] = lattice and lattice.after(node.op)
         for name in network.last_readers.get(node.name, ()):
             if name != network.output:
@@ -140,11 +145,18 @@ def mean_field(
 
 
 def crossbar_step(
-    moments: CrossbarMoments, mean: Tensor, variance: Tensor, *, exact_input: bool, lattice: Lattice | None = None
+    moments: CrossbarMoments,
+    mean: Tensor,
+    variance: Tensor,
+    *,
+    exact_input: bool,
+    lattice: Lattice | None = None,
+    saturation: Saturation | None = None,
 ) -> CrossbarTrace:
     """A crossbar for independent inputs of these moments, each (B, *input_shape), before its columns are converted."""
     rows = convert_rows(moments, mean, variance, exact=exact_input, lattice=lattice)
     if rows is not None:
+        rows = rows if saturation is None else saturation.apply(rows, variance.expand_as(mean))
         exact_input = exact_input and rows.residual is None
         mean, variance = mean + rows.shift, variance if exact_input else rows.variance(variance)
     injected = moments.injected(mean, variance)

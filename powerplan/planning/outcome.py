@@ -32,8 +32,8 @@ _ADVICE = {
     Outcome.INFEASIBLE: "No gains within the limits meet the target; the plan holds the best reachable ones.",
     Outcome.ITERATION_LIMIT: "The plan meets the target but may not be the cheapest; raise max_iterations.",
     Outcome.DEADLINE: "Time ran out; the plan is the best found so far. Give a later deadline.",
-    Outcome.STALLED: "The plan meets the target, and no cheaper one was found next to it, but no certificate proves it: so "
-    "it is where a curve of the devices jumps or bends.",
+    Outcome.STALLED: "The plan meets the target; no cheaper one was found next to it, but no certificate proves it, as "
+    "where a curve of the devices jumps or bends.",
     Outcome.WITHIN_GAP: "The plan meets the target; discrete.gap bounds what the best choice of steps could save.",
 }
 

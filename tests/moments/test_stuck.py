@@ -11,7 +11,7 @@ import torch
 import powerplan as pp
 from powerplan.moments.constants import Crossbar
 from powerplan.moments.crossbar import CrossbarMoments
-from powerplan.moments.stuck import moved_by_events, stuck_devices, without_events
+from powerplan.moments.stuck import moved_by_events, parts_of
 from powerplan.network import Conv, Linear, Network, Node
 
 RNG = np.random.default_rng(11)
@@ -84,16 +84,15 @@ def test_events_have_the_moments_of_stuck_devices(network: Network, fields: dict
     moments = CrossbarMoments.at(crossbar, hardware, c, v)
     x = torch.rand(2, *network.input_shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     rows = crossbar.affine.patches(x).unsqueeze(1)
-    stuck = stuck_devices(moments)
-    draws = 40_000
-    moved = moved_by_events(moments, stuck, rows, (2, draws), torch.Generator().manual_seed(0))
+    parts, draws, generator = parts_of(moments), 40_000, torch.Generator().manual_seed(0)
+    moved = torch.stack([moved_by_events(moments, part, rows, (2, draws), generator) for part in parts]).sum(0)
 
     def agree(samples: torch.Tensor, expected: torch.Tensor, slack: float) -> bool:
         allowed = 6 * samples.std(1) / draws**0.5 + slack * expected.abs()
         return bool(((samples.mean(1) - expected).abs() < allowed).all())
 
     assert agree(moved, torch.zeros(()), 0)
-    left = sum(part.square(rows)[:, 0] for part in without_events(moments, stuck))
+    left = sum(part.usual.square(rows)[:, 0] for part in parts)
     whole = sum(part.square(rows)[:, 0] for part in moments.device_errors)
     assert isinstance(left, torch.Tensor)
     assert isinstance(whole, torch.Tensor)
