@@ -51,6 +51,10 @@ class Saturated(NamedTuple):
     whole: Tensor
     residual: Tensor
 
+    def some(self, count: int) -> Saturated:
+        """The first fields."""
+        return self._replace(linear=self.linear[:, :count].clone(), whole=self.whole[:, :count].clone())
+
 
 #: random combinations of the outputs of every input that coherence is pooled over
 _DIRECTIONS = 4

@@ -131,7 +131,7 @@ def estimate_corrections(
     *,
     fields: int,
     seed: int,
-    kept_fields: int,
+    kept: tuple[int, int],
 ) -> Corrections:
     """Corrections at given gains.
 
@@ -139,18 +139,19 @@ def estimate_corrections(
         inputs: (B, *shape).
         fields: R, number of fields.
         seed: of the fields.
-        kept_fields: fields from which coherence is found; 0 = it is not.
+        kept: fields from which coherence is found, and those where errors are rare; 0 = it is not.
     """
     known = {c.crossbar.name: c for c in crossbars}
     generator = torch.Generator(inputs.device).manual_seed(seed)
-    made = _Fields(inputs, fields, generator, rare=any(is_rare(c) or saturates_alike(c.hardware) for c in crossbars))
+    rare = any(is_rare(c) or saturates_alike(c.hardware) for c in crossbars)
+    made = _Fields(inputs, fields, generator, rare=rare, kept=kept)
     for node in network.nodes:
         if node.name not in network.noisy:
             made.exact(node)
         elif node.op.is_crossbar:
-            made.crossbar(node, known[node.name], exact=node.inputs[0] not in network.noisy, keep=kept_fields)
+            made.crossbar(node, known[node.name], exact=node.inputs[0] not in network.noisy)
         else:
-            made.digital(node, keep=fields if made.rare and kept_fields else kept_fields)
+            made.digital(node)
         for name in network.last_readers.get(node.name, ()):
             if name != network.output:
                 del made.values[name]
@@ -164,7 +165,7 @@ def estimate_corrections(
         columns=made.columns,
         fields=fields,
     )
-    if not kept_fields:
+    if not kept[0]:
         return found
     trace = mean_field(network, crossbars, inputs, found)
     coherence, slopes = coherence_of(network, trace, made.kept, made.linear, made.converters, seed=seed)
@@ -174,7 +175,9 @@ def estimate_corrections(
 class _Fields:
     """Means, variances (B, *shape) and fields (B or 1, R or 1, *shape) of the values still to be read."""
 
-    def __init__(self, inputs: Tensor, fields: int, generator: torch.Generator, *, rare: bool) -> None:
+    def __init__(
+        self, inputs: Tensor, fields: int, generator: torch.Generator, *, rare: bool, kept: tuple[int, int]
+    ) -> None:
         still = torch.zeros_like(inputs)
         self.values: dict[str, tuple[Tensor, Tensor, Tensor]] = {INPUT: (inputs, still, still.unsqueeze(1))}
         self.factors: dict[str, Tensor] = {}
@@ -187,7 +190,8 @@ class _Fields:
         self.rows: dict[str, Saturation] = {}
         self.columns: dict[str, Saturation] = {}
         self.converters: dict[str, Saturated] = {}
-        self._inputs, self._fields, self._generator, self.rare = inputs, fields, generator, rare
+        self._inputs, self._fields, self._generator, self._rare = inputs, fields, generator, rare
+        self._keep, self._keep_rare = kept
 
     def exact(self, node: Node) -> None:
         """A digital operation that no noise reaches."""
@@ -195,14 +199,16 @@ class _Fields:
         still = torch.zeros_like(mean)
         self.values[node.name] = mean, still, still.unsqueeze(1)
 
-    def crossbar(self, node: Node, moments: CrossbarMoments, *, exact: bool, keep: int) -> None:
+    def crossbar(self, node: Node, moments: CrossbarMoments, *, exact: bool) -> None:
         """A crossbar, whose input may be exact."""
         mean, variance, error = self.values[node.inputs[0]]
-        saturates = self.rare and not exact and moments.hardware.dac_bits is not None
+        saturates = self._rare and not exact and moments.hardware.dac_bits is not None
         if saturates:
             fields, closed = through_rows(moments, mean, variance, error)
             self.rows[node.name] = saturation_of(fields, closed, mean, variance.expand_as(mean))
-            self.converters[rows_of(node.name)] = saturated(fields, closed, self.rows[node.name], variance)
+            if self._keep:
+                found = saturated(fields, closed, self.rows[node.name], variance)
+                self.converters[rows_of(node.name)] = found.some(self._keep_rare)
         step = crossbar_step(moments, mean, variance, exact_input=exact, saturation=self.rows.get(node.name))
         exact = exact and (step.rows is None or step.rows.residual is None)
         spread = step.variance
@@ -214,13 +220,15 @@ class _Fields:
             self.factors[node.name] = ratio(passed.square().mean(1) + own, spread)
             spread = spread * self.factors[node.name]
             self.array_power[node.name], self.tia_power[node.name] = power_factors(step, error)
-            if moments.is_shared and keep:
-                self.kept[node.name] = error[:, :keep].expand(len(self._inputs), -1, *error.shape[2:])
-        if self.rare and moments.hardware.converts_columns:
+            if moments.is_shared and self._keep:
+                self.kept[node.name] = error[:, : self._keep].expand(len(self._inputs), -1, *error.shape[2:])
+        if self._rare and moments.hardware.converts_columns:
             factor = ratio(spread, step.variance)
             fields, closed = through_columns(step, error, factor, self._fields, self._generator, exact=exact)
             self.columns[node.name] = saturation_of(fields, closed, step.mean, spread)
-            self.converters[columns_of(node.name)] = saturated(fields, closed, self.columns[node.name], spread)
+            if self._keep:
+                found = saturated(fields, closed, self.columns[node.name], spread)
+                self.converters[columns_of(node.name)] = found.some(self._keep_rare)
             step = step.converted(step.mean, spread, self.columns[node.name])
             made = self._rounded(fields, step.columns)
         else:
@@ -250,8 +258,9 @@ class _Fields:
         shape = (len(self._inputs), self._fields, *error.shape[2:])
         return error + conversion.residual.sqrt().unsqueeze(1) * standard_normals(shape, self._generator, error)
 
-    def digital(self, node: Node, *, keep: int) -> None:
+    def digital(self, node: Node) -> None:
         """A digital operation with noise in one of its inputs."""
+        keep = self._keep_rare if self._rare else self._keep
         arriving = [self.values[name] for name in node.inputs]
         if isinstance(node.op, _WINDOWED):
             self.correlations[node.name] = window_correlation(node.op, arriving[0][2].flatten(0, 1)).unsqueeze(0)
@@ -264,7 +273,7 @@ class _Fields:
                 variance = variance * self.factors[node.name]
         else:
             residual = self._output(node, means, errors) - mean.unsqueeze(1) - error
-            if keep and self._fields > 1 and (self.rare or step.first_order or isinstance(node.op, _WINDOWED)):
+            if keep and self._fields > 1 and (self._rare or step.first_order or isinstance(node.op, _WINDOWED)):
                 self.linear[node.name] = centred(error)[:, :keep].expand(len(mean), -1, *mean.shape[1:])
             square = (error + residual).square().mean(1)
             error = centred(error + residual)

@@ -192,11 +192,12 @@ class Predictor:
         pooled = min(len(self.inputs), max(1, _FIELD_ENTRIES // (fields * sum(entries))))
         step = min(pooled, max(1, room // (fields * _FIELD_TENSORS * max(entries))))
         kept = min(fields, coherence.enough_fields(self.network, step), max(1, room // (8 * step * sum(entries))))
+        rarely = min(fields, max(kept, room // (_RARE_TENSORS * step * sum(entries))))
         found: list[tuple[int, Corrections]] = []
         for low in range(0, pooled, step):
             group = self.inputs[low : min(low + step, pooled)]
             made = estimate_corrections(
-                self.network, programmed, group, fields=fields, seed=self.seed, kept_fields=0 if found else kept
+                self.network, programmed, group, fields=fields, seed=self.seed, kept=(0, 0) if found else (kept, rarely)
             )
             found.append((len(group), made))
         return replace(self, corrections=Corrections.joined(found), fields=0)
@@ -265,6 +266,8 @@ class Predictor:
 
 #: live tensors of the size of the largest value for every field
 _FIELD_TENSORS = 8
+#: tensors of the size of all values kept of every field where errors are rare, about
+_RARE_TENSORS = 3
 #: entries of all values, fields and inputs together, beyond which there are fewer fields, then fewer inputs
 _FIELD_ENTRIES = 1 << 27
 _FEW_FIELDS = 64
