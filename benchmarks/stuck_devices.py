@@ -26,6 +26,7 @@ from benchmarks.common import machine
 BATCH = {"digits": 32, "mnist": 32, "mnist_cnn": 8}
 MOST_DRAWS = 200_000
 BASE: dict[str, Any] = {"programming_noise_std": 2e-7, "conductance_min": 1e-6}
+CONVERTERS: dict[str, Any] = {"array_rows": 16, "dac_bits": 6, "adc_bits": 6}
 OFFSET: dict[str, Any] = {"weight_mapping": "offset", "conductance_min": 2e-6}
 
 
@@ -41,6 +42,8 @@ CASES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("digits", "divider 0.1 mS, 0.05 % on", {**divider(1e-4), "stuck_on_fraction": 5e-4}),
     ("digits", "divider 0.1 mS, 0.2 % off", {**divider(1e-4), "stuck_off_fraction": 2e-3}),
     ("digits", "divider 1 mS, 0.5 % on", {**divider(1e-3), "stuck_on_fraction": 5e-3}),
+    ("digits", "pairs, 0.2 % on, 6-bit converters", {"stuck_on_fraction": 2e-3, **CONVERTERS}),
+    ("digits", "divider 10 mS, 0.2 % on, 6-bit DAC", {**divider(1e-2), "stuck_on_fraction": 2e-3, "dac_bits": 6}),
     ("mnist", "offset, 0.01 % off", {**OFFSET, "stuck_off_fraction": 1e-4}),
     ("mnist", "offset, 0.01 % on", {**OFFSET, "stuck_on_fraction": 1e-4}),
     ("mnist", "offset, 0.1 % off", {**OFFSET, "stuck_off_fraction": 1e-3}),
