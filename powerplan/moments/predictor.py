@@ -23,8 +23,9 @@ from powerplan.moments.adjoint import Source, sweep
 from powerplan.moments.constants import Crossbar
 from powerplan.moments.corrections import NONE, Corrections
 from powerplan.moments.crossbar import CrossbarMoments
+from powerplan.moments.field_count import enough_fields, needs_corrections
 from powerplan.moments.joint import full_covariance, joint_entries
-from powerplan.moments.marginals import enough_fields, estimate_corrections, needs_corrections
+from powerplan.moments.marginals import estimate_corrections
 from powerplan.moments.reorder import maxima_first
 from powerplan.moments.trace import Trace, mean_field
 from powerplan.network.forward import ideal_pass

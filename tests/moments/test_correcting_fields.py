@@ -12,7 +12,7 @@ from powerplan.moments.constants import Crossbar
 from powerplan.moments.corrections import Corrections
 from powerplan.moments.crossbar import CrossbarMoments
 from powerplan.moments.device_draws import device_errors
-from powerplan.moments.marginals import enough_fields
+from powerplan.moments.field_count import enough_fields
 from powerplan.moments.pooling import shift_of
 from powerplan.network import Activation, Conv, Flatten, Linear, MaxPool, Mean, Multiply, Network, Node
 

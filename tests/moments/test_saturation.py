@@ -8,7 +8,7 @@ import torch
 
 import powerplan as pp
 from powerplan.moments.converters import converted
-from powerplan.moments.marginals import needs_corrections
+from powerplan.moments.field_count import needs_corrections
 from powerplan.moments.read_out import Conversion
 from powerplan.moments.saturation import Converted, saturated, saturation_of
 
@@ -41,8 +41,8 @@ def test_a_gaussian_needs_no_correction(limit: float) -> None:
 
 
 def test_a_corrected_converter_has_the_moments_of_its_fields() -> None:
-    """Of values that hardly move, but for a few that go far beyond the limit: mean, and variance on average to 20 % (one
-    slope for all values, whether they are beyond the limit or not)."""
+    """Of values that hardly move, but for a few that go far beyond the limit: mean, and variance on average to 20 %
+    (one slope for all values, whether they are beyond the limit or not)."""
     _, closed, mean, variance = gaussian(0.8)
     generator = torch.Generator().manual_seed(1)
     rare = torch.rand(3, 20_000, 4, generator=generator, dtype=torch.float64) < 0.01

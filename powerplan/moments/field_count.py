@@ -1,0 +1,61 @@
+"""Whether a prediction takes random fields (:mod:`powerplan.moments.marginals`), and how many."""
+
+from __future__ import annotations
+
+from powerplan.hardware import Hardware
+from powerplan.moments.crossbar_fields import FEW_DEVICES
+from powerplan.moments.saturation import saturates_alike
+from powerplan.network import ops
+from powerplan.network.graph import Network
+
+_FEWEST_FIELDS = 16
+_MOST_FIELDS = 256
+#: inputs up to which the most fields are taken where layers have few devices
+_FEW_INPUTS = 8
+#: stuck devices that fields of all inputs together hold in the layer with the fewest, if that takes no more than times
+#: as many fields, nor more multiplications
+_RARE_EVENTS = 8192
+_MOST_TIMES = 8
+_MOST_WORK = 1 << 33
+
+
+def needs_corrections(network: Network, hardware: Hardware) -> bool:
+    """True if errors of one origin meet (positions that share devices, joins of noisy values), or are rare and large.
+
+    Stuck devices are: few of them cause much of the error, and what they cause is not Gaussian.
+    """
+    if hardware.stuck_fraction or saturates_alike(hardware):
+        return True
+    meet = any(sum(name in network.noisy for name in node.inputs) > 1 for node in network.nodes)
+    return meet or any(reads > 1 for _, reads in _sizes(network).values())
+
+
+def enough_fields(network: Network, hardware: Hardware, batch: int) -> int:
+    """Fields that pool enough independent errors: the fewer devices a layer has, the more fields; most for rare errors
+    and for those that all columns have in common.
+
+    Many inputs average over each other's errors, and take fewer.
+    """
+    sizes = _sizes(network)
+    most = max(_FEWEST_FIELDS, min(_MOST_FIELDS, _MOST_FIELDS * _FEW_INPUTS // batch))
+    alike = saturates_alike(hardware)
+    if not hardware.stuck_fraction and not alike:
+        return min(most, max(_FEWEST_FIELDS, FEW_DEVICES // min(weights for weights, _ in sizes.values())))
+    work = sum(weights * reads for weights, reads in sizes.values())
+    sets = min(_MOST_TIMES * _MOST_FIELDS * _FEW_INPUTS, _MOST_WORK / work)
+    if not alike:
+        shared = hardware.mapping == "shared"
+        # errors of the last layer meet nothing that is not linear
+        inner = [w * (1 if shared else reads) for name, (w, reads) in sizes.items() if name != network.output]
+        events = hardware.stuck_fraction * hardware.devices_per_weight * min(inner, default=1)
+        sets = min(sets, _RARE_EVENTS / events)
+    return min(_MOST_TIMES * _MOST_FIELDS, max(most, int(sets / batch)))
+
+
+def _sizes(network: Network) -> dict[str, tuple[int, int]]:
+    """Weights of every crossbar layer, and positions at which they are read."""
+    return {
+        node.name: (node.op.matrix.size, node.op.reads(network.shapes[node.inputs[0]]))
+        for node in network.crossbars
+        if isinstance(node.op, ops.CrossbarOp)
+    }
