@@ -27,7 +27,7 @@ from powerplan.planning.terms import Sum
 _FIRST_RADIUS = 2.0
 _SMALLEST_RADIUS = 1e-9
 #: points without progress after which there will be none; KKT residual that counts as optimal then
-_STALLED, _ROUNDING = 3, 1e-6
+_STALLED, _ROUNDING = 5, 1e-6
 #: constraints beside the worst that a local program holds, and the log distance from their bounds that lets them in
 _MOST_CONSTRAINTS = 24
 _IN_REACH = 4.0
