@@ -43,5 +43,5 @@ def test_a_plan_at_a_jump_of_the_devices_says_so(digits_example: pp.Example) -> 
             for _ in range(8):  # onto the bound
                 near = near * (at(near).nmse / 0.1) ** 0.7
             there = at(near)
-            assert there.nmse == pytest.approx(0.1, rel=2e-4)
+            assert there.nmse == pytest.approx(0.1, rel=5e-4)
             assert there.power > plan.power * (1 - 1e-3)
