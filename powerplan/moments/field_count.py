@@ -15,6 +15,8 @@ _FEW_INPUTS = 8
 #: stuck devices that fields of all inputs together hold in the layer with the fewest, if that takes no more than times
 #: as many fields, nor more multiplications
 _RARE_EVENTS = 8192
+#: times as many stuck devices where converters hold what the largest of them cause
+_HELD = 8
 _MOST_TIMES = 8
 _MOST_WORK = 1 << 33
 
@@ -48,7 +50,8 @@ def enough_fields(network: Network, hardware: Hardware, batch: int) -> int:
         # errors of the last layer meet nothing that is not linear
         inner = [w * (1 if shared else reads) for name, (w, reads) in sizes.items() if name != network.output]
         events = hardware.stuck_fraction * hardware.devices_per_weight * min(inner, default=1)
-        sets = min(sets, _RARE_EVENTS / events)
+        held = _HELD if hardware.converts_columns or hardware.dac_bits is not None else 1
+        sets = min(sets, held * _RARE_EVENTS / events)
     return min(_MOST_TIMES * _MOST_FIELDS, max(most, int(sets / batch)))
 
 
