@@ -20,11 +20,13 @@ class Saturation:
         shift: of the mean in standard deviations, (P, *shape).
         slope: factor ().
         residual: added, as a part of the variance before conversion, (P or 1, *shape or 1).
+        rounded: what rounding does is in them, the closed form is without.
     """
 
     shift: Tensor
     slope: Tensor
     residual: Tensor
+    rounded: bool
 
     def apply(self, closed: Conversion, variance: Tensor) -> Conversion:
         """The converter corrected, for the variance before it."""
@@ -99,13 +101,12 @@ class Corrections:
 
     @classmethod
     def joined(cls, groups: Sequence[tuple[int, Corrections]]) -> Corrections:
-        """Those of groups of inputs of these sizes, one behind the other; coherence and slopes are the first one's.
+        """Those of groups of inputs of these sizes, one behind the other.
 
-        Factors of power are means over the inputs.
+        What is one number is the mean over the inputs of the groups that have it.
         """
         if len(groups) == 1:
             return groups[0][1]
-        total = sum(size for size, _ in groups)
 
         def together(values: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
             sizes = [size for size, _ in groups]
@@ -115,25 +116,32 @@ class Corrections:
             }
 
         def mean(values: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-            parts = [(size / total, v) for (size, _), v in zip(groups, values, strict=True)]
-            return {name: torch.stack([share * v[name] for share, v in parts]).sum(0) for name in values[0]}
+            having = [(size, v) for (size, _), v in zip(groups, values, strict=True) if v]
+            total = sum(size for size, _ in having)
+            names = having[0][1] if having else ()
+            return {name: torch.stack([size / total * v[name] for size, v in having]).sum(0) for name in names}
 
-        def together_all(values: Sequence[Mapping[str, Saturation]]) -> dict[str, Saturation]:
+        def converters(values: Sequence[Mapping[str, Saturation]]) -> dict[str, Saturation]:
             shifts = together([{name: s.shift for name, s in v.items()} for v in values])
             residuals = together([{name: s.residual for name, s in v.items()} for v in values])
-            return {n: replace(s, shift=shifts[n], residual=residuals[n]) for n, s in values[0].items()}
+            slopes = mean([{name: s.slope for name, s in v.items()} for v in values])
+            return {
+                n: Saturation(shift=shifts[n], slope=slopes[n], residual=residuals[n], rounded=values[0][n].rounded)
+                for n in slopes
+            }
 
+        found = [corrections for _, corrections in groups]
         return cls(
-            rows=together_all([found.rows for _, found in groups]),
-            columns=together_all([found.columns for _, found in groups]),
-            factors=together([found.factors for _, found in groups]),
-            shifts=together([found.shifts for _, found in groups]),
-            correlations=together([found.correlations for _, found in groups]),
-            coherence=groups[0][1].coherence,
-            slopes=groups[0][1].slopes,
-            array_power=mean([found.array_power for _, found in groups]),
-            tia_power=mean([found.tia_power for _, found in groups]),
-            fields=groups[0][1].fields,
+            factors=together([f.factors for f in found]),
+            shifts=together([f.shifts for f in found]),
+            correlations=together([f.correlations for f in found]),
+            coherence=mean([f.coherence for f in found]),
+            slopes=mean([f.slopes for f in found]),
+            array_power=mean([f.array_power for f in found]),
+            tia_power=mean([f.tia_power for f in found]),
+            rows=converters([f.rows for f in found]),
+            columns=converters([f.columns for f in found]),
+            fields=found[0].fields,
         )
 
 

@@ -26,10 +26,16 @@ def needs_corrections(network: Network, hardware: Hardware) -> bool:
 
     Stuck devices are: few of them cause much of the error, and what they cause is not Gaussian.
     """
-    if hardware.stuck_fraction or saturates_alike(hardware):
+    if has_rare_errors(hardware):
         return True
     meet = any(sum(name in network.noisy for name in node.inputs) > 1 for node in network.nodes)
     return meet or any(reads > 1 for _, reads in _sizes(network).values())
+
+
+def has_rare_errors(hardware: Hardware) -> bool:
+    """True if a few errors are large, or common to all columns and held by converters: it takes many fields to know
+    them."""
+    return hardware.stuck_fraction > 0 or saturates_alike(hardware)
 
 
 def enough_fields(network: Network, hardware: Hardware, batch: int) -> int:
@@ -41,7 +47,7 @@ def enough_fields(network: Network, hardware: Hardware, batch: int) -> int:
     sizes = _sizes(network)
     most = max(_FEWEST_FIELDS, min(_MOST_FIELDS, _MOST_FIELDS * _FEW_INPUTS // batch))
     alike = saturates_alike(hardware)
-    if not hardware.stuck_fraction and not alike:
+    if not has_rare_errors(hardware):
         return min(most, max(_FEWEST_FIELDS, FEW_DEVICES // min(weights for weights, _ in sizes.values())))
     work = sum(weights * reads for weights, reads in sizes.values())
     sets = min(_MOST_TIMES * _MOST_FIELDS * _FEW_INPUTS, _MOST_WORK / work)

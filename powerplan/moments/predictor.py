@@ -23,7 +23,7 @@ from powerplan.moments.adjoint import Source, sweep
 from powerplan.moments.constants import Crossbar
 from powerplan.moments.corrections import NONE, Corrections
 from powerplan.moments.crossbar import CrossbarMoments
-from powerplan.moments.field_count import enough_fields, needs_corrections
+from powerplan.moments.field_count import enough_fields, has_rare_errors, needs_corrections
 from powerplan.moments.joint import full_covariance, joint_entries
 from powerplan.moments.marginals import estimate_corrections
 from powerplan.moments.reorder import maxima_first
@@ -182,7 +182,7 @@ class Predictor:
         """The predictor corrected as it must be at these gains, whatever gains follow; itself without fields.
 
         Large networks get fewer fields, then fields of some of the inputs only. These are worked on in groups that fit
-        the memory limit, the first of which gives the coherence.
+        the memory limit, the first of which gives the coherence; all do where errors are rare.
         """
         if not self.fields:
             return self
@@ -193,12 +193,18 @@ class Predictor:
         pooled = min(len(self.inputs), max(1, _FIELD_ENTRIES // (fields * sum(entries))))
         step = min(pooled, max(1, room // (fields * _FIELD_TENSORS * max(entries))))
         kept = min(fields, coherence.enough_fields(self.network, step), max(1, room // (8 * step * sum(entries))))
+        rare = has_rare_errors(self.hardware)
         rarely = min(fields, max(kept, room // (_RARE_TENSORS * step * sum(entries))))
         found: list[tuple[int, Corrections]] = []
         for low in range(0, pooled, step):
             group = self.inputs[low : min(low + step, pooled)]
             made = estimate_corrections(
-                self.network, programmed, group, fields=fields, seed=self.seed, kept=(0, 0) if found else (kept, rarely)
+                self.network,
+                programmed,
+                group,
+                fields=fields,
+                seed=self.seed + _SEEDS_APART * low,  # every group has fields of its own
+                kept=(kept, rarely) if rare or not found else (0, 0),
             )
             found.append((len(group), made))
         return replace(self, corrections=Corrections.joined(found), fields=0)
@@ -272,6 +278,8 @@ _RARE_TENSORS = 3
 #: entries of all values, fields and inputs together, beyond which there are fewer fields, then fewer inputs
 _FIELD_ENTRIES = 1 << 27
 _FEW_FIELDS = 64
+#: far from the seeds that anyone gives one after the other
+_SEEDS_APART = 1_000_003
 #: tensors of the size of a value kept for every node of a traced network, about
 _KEPT_TENSORS = 5
 

@@ -68,9 +68,17 @@ class Channel(NamedTuple):
 
 
 def convert_rows(
-    moments: CrossbarMoments, mean: Tensor, variance: Tensor, *, exact: bool, lattice: Lattice | None = None
+    moments: CrossbarMoments,
+    mean: Tensor,
+    variance: Tensor,
+    *,
+    exact: bool,
+    lattice: Lattice | None = None,
+    rounds: bool = True,
 ) -> Conversion | None:
     """The converters of the rows for inputs of these moments (B, *input_shape); None if there are none.
+
+    Without ``rounds`` those that noise has reached only saturate.
 
     Args:
         exact: no noise has reached the inputs.
@@ -92,7 +100,7 @@ def convert_rows(
         # derivatives as in converters: those of the trend, which grows with the step
         shift, residual = ((found.mean - mean) / limit).detach(), (found.residual / limit**2).detach()
         return Conversion(limit * shift, found.slope, limit**2 * residual)
-    found = converted(mean, variance, limit, hardware.dac_bits)
+    found = converted(mean, variance, limit, hardware.dac_bits if rounds else None)
     return Conversion(found.mean - mean, found.slope, found.residual)
 
 

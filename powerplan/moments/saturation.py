@@ -11,7 +11,8 @@ sides of a divider). They give three corrections of the Gaussian closed form, of
     shift      + E δ' − that of the closed form            in standard deviations, of every value
 
 and, like those of other operations, a slope in the directions of the output and a coherence of the residual
-(:mod:`powerplan.moments.coherence`). Where rounding is averaged over gains, fields only saturate.
+(:mod:`powerplan.moments.coherence`). The closed form is that without rounding: with it, P is anything where the usual
+error is much less than a step. Where rounding is averaged over gains, fields only saturate and rounding stays in it.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def through_rows(
     (B, *input_shape))."""
     limit, averaged = row_limits(moments), not moments.averaged.isdisjoint(("rows", "noisy rows"))
     bits = None if averaged else moments.hardware.dac_bits
-    found = converted(mean, variance.expand_as(mean), limit, bits)
+    found = converted(mean, variance.expand_as(mean), limit, None)
     behind = quantised(mean.unsqueeze(1) + error, limit, bits) - mean.unsqueeze(1)
     return Converted(error, behind, bits is None), Conversion(found.mean - mean, found.slope, found.residual)
 
@@ -73,7 +74,7 @@ def through_columns(
     """
     moments, map = step.moments, step.moments.map
     bits = None if "columns" in moments.averaged else moments.hardware.adc_bits
-    closed = convert_columns(moments, step.input_mean, step.input_variance, factor, rounds=bits is not None)
+    closed = convert_columns(moments, step.input_mean, step.input_variance, factor, rounds=False)
     assert closed is not None
     parts, tiles = parts_of(moments), row_tiles(map.n_in, moments.hardware.array_rows)
     size = (len(step.variance), fields)
@@ -121,7 +122,12 @@ def saturation_of(fields: Converted, closed: Conversion, mean: Tensor, variance:
     left = (around - slope * straight).square().mean(1)
     residual = left if closed.residual is None else left - closed.residual
     shift = shift_of(found, apart / moved.shape[1], stds(variance), mean)
-    return Saturation(shift=in_stds(shift, variance), slope=slope, residual=ratio(residual, variance.expand_as(left)))
+    return Saturation(
+        shift=in_stds(shift, variance),
+        slope=slope,
+        residual=ratio(residual, variance.expand_as(left)),
+        rounded=not fields.unrounded,
+    )
 
 
 def saturated(fields: Converted, closed: Conversion, found: Saturation, variance: Tensor) -> Saturated:

@@ -73,7 +73,8 @@ class CrossbarTrace:
             return replace(made, lattice=lattice_of(self.moments, (mean, variance), (mean, variance)))
         plain = torch.where(self.variance > 0, self.variance, torch.ones_like(self.variance))
         factor = torch.where(self.variance > 0, variance / plain, torch.ones_like(plain))
-        columns = convert_columns(self.moments, self.input_mean, self.input_variance, factor)
+        rounds = saturation is None or not saturation.rounded
+        columns = convert_columns(self.moments, self.input_mean, self.input_variance, factor, rounds=rounds)
         assert columns is not None
         columns = columns if saturation is None else saturation.apply(columns, variance)
         behind = mean + columns.shift, columns.variance(variance)
@@ -154,7 +155,8 @@ def crossbar_step(
     saturation: Saturation | None = None,
 ) -> CrossbarTrace:
     """A crossbar for independent inputs of these moments, each (B, *input_shape), before its columns are converted."""
-    rows = convert_rows(moments, mean, variance, exact=exact_input, lattice=lattice)
+    rounds = saturation is None or not saturation.rounded
+    rows = convert_rows(moments, mean, variance, exact=exact_input, lattice=lattice, rounds=rounds)
     if rows is not None:
         rows = rows if saturation is None else saturation.apply(rows, variance.expand_as(mean))
         exact_input = exact_input and rows.residual is None
