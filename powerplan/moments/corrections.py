@@ -19,22 +19,23 @@ class Saturation:
     Attributes:
         shift: of the mean in standard deviations, (P, *shape).
         slope: factor ().
-        residual: added, as a part of the variance before conversion, (P or 1, *shape or 1).
+        residual: factor of at most 1, (P or 1, *shape or 1).
+        added: to the residual, as a part of the variance before conversion, >= 0, likewise.
         rounded: what rounding does is in them, the closed form is without.
     """
 
     shift: Tensor
     slope: Tensor
     residual: Tensor
+    added: Tensor
     rounded: bool
 
     def apply(self, closed: Conversion, variance: Tensor) -> Conversion:
         """The converter corrected, for the variance before it."""
-        residual = self.residual * variance
+        residual = self.added * variance
         if closed.residual is not None:
-            residual = residual + closed.residual
-        shift = closed.shift + self.shift * stds(variance)
-        return Conversion(shift, closed.slope * self.slope, residual.clamp(min=0))
+            residual = residual + self.residual * closed.residual
+        return Conversion(closed.shift + self.shift * stds(variance), closed.slope * self.slope, residual)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,7 +89,8 @@ class Corrections:
         def cut_all(values: Mapping[str, Saturation]) -> dict[str, Saturation]:
             shifts = cut({name: value.shift for name, value in values.items()}, channel_mean)
             residuals = cut({name: value.residual for name, value in values.items()}, mean)
-            return {n: replace(v, shift=shifts[n], residual=residuals[n]) for n, v in values.items()}
+            added = cut({name: value.added for name, value in values.items()}, mean)
+            return {n: replace(v, shift=shifts[n], residual=residuals[n], added=added[n]) for n, v in values.items()}
 
         return replace(
             self,
@@ -124,10 +126,11 @@ class Corrections:
         def converters(values: Sequence[Mapping[str, Saturation]]) -> dict[str, Saturation]:
             shifts = together([{name: s.shift for name, s in v.items()} for v in values])
             residuals = together([{name: s.residual for name, s in v.items()} for v in values])
+            added = together([{name: s.added for name, s in v.items()} for v in values])
             slopes = mean([{name: s.slope for name, s in v.items()} for v in values])
             return {
-                n: Saturation(shift=shifts[n], slope=slopes[n], residual=residuals[n], rounded=values[0][n].rounded)
-                for n in slopes
+                n: replace(s, shift=shifts[n], slope=slopes[n], residual=residuals[n], added=added[n])
+                for n, s in values[0].items()
             }
 
         found = [corrections for _, corrections in groups]

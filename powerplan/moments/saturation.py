@@ -2,12 +2,12 @@
 
 The closed forms of a converter (:mod:`powerplan.moments.converters`) are those of a Gaussian. Where a few stuck devices
 make the error, most values hardly move, so that rounding is no chance, and some go far beyond the limit. And where
-noise of the rows moves all columns of an offset mapping alike, they saturate together. Random fields know δ before a
+errors of the rows move all columns of an offset mapping alike, these saturate together. Random fields know δ before a
 converter and what it makes of it, δ' = Q(x̄ + δ) − x̄, row by row, and for the columns channel by channel (row tiles,
 sides of a divider). They give three corrections of the Gaussian closed form, of its slope P, residual and shift:
 
     slope      β = Σ Pδ δ' / Σ (Pδ)²                       one number for all values of a layer
-    residual   + (E[(δ' − βPδ)²] − that of the closed form) / Var δ        by channel of the value
+    residual   E[(δ' − βPδ)²] over that of the closed form where it is less, else what it is more over Var δ, by channel
     shift      + E δ' − that of the closed form            in standard deviations, of every value
 
 and, like those of other operations, a slope in the directions of the output and a coherence of the residual
@@ -38,8 +38,12 @@ from powerplan.moments.trace import CrossbarTrace
 
 
 def saturates_alike(hardware: Hardware) -> bool:
-    """True if noise of the rows moves all columns alike, into converters: what they make of it adds up."""
-    return hardware.devices_per_weight == 1 and hardware.input_noise_std > 0 and hardware.converts_columns
+    """True if errors of the rows move all columns alike, into converters: what they make of it adds up.
+
+    A device of an offset mapping holds W + w: an error of x_j, whether noise of the row or of the layers before, is in
+    all columns with the weight w.
+    """
+    return hardware.devices_per_weight == 1 and hardware.converts_columns
 
 
 class Converted(NamedTuple):
@@ -120,12 +124,14 @@ def saturation_of(fields: Converted, closed: Conversion, mean: Tensor, variance:
     slope = (straight * around).sum() / torch.where(square > 0, square, torch.ones_like(square))
     slope = torch.where(square > 0, slope.clamp(0, 2), torch.ones_like(slope))
     left = (around - slope * straight).square().mean(1)
-    residual = left if closed.residual is None else left - closed.residual
+    closed_residual = torch.zeros_like(left) if closed.residual is None else closed.residual.expand_as(left)
+    residual = ratio(left, closed_residual).clamp(max=1)
     shift = shift_of(found, apart / moved.shape[1], stds(variance), mean)
     return Saturation(
         shift=in_stds(shift, variance),
         slope=slope,
-        residual=ratio(residual, variance.expand_as(left)),
+        residual=residual,
+        added=ratio(left - residual * closed_residual, variance.expand_as(left)).clamp(min=0),
         rounded=not fields.unrounded,
     )
 

@@ -52,12 +52,14 @@ _LARGEST_DUAL = 1e6
 _SAME_DUAL = 1e-9
 #: what putting the last point onto its constraint takes
 _CLOSING = ("values", "values", "gradients")
+#: part of what is not settled that counts as much less, and rise of the merit that is let pass for it
+_MUCH_LESS, _HARDLY = 0.1, 1e-3
 #: relative rounding of the objective
 _ROUNDING = 1e-12
 #: KKT residual that counts as optimal where rounding allows no further step
 _STALLED = 1e-6
-#: accepted steps without progress after which there will be none
-_STANDING = 20
+#: accepted steps without progress after which the memory is dropped, and how often before there will be none
+_STANDING, _MOST_RESTARTS = 10, 2
 #: slack or excess of a binding constraint at an optimum
 _ON_CONSTRAINT = 1e-10
 
@@ -120,7 +122,7 @@ def minimise_many(
     coordinates = Coordinates(reference=problem.upper if bias.is_known else None)
     curvature, looks = _curvature(problem, point, coordinates, bias), [_FAR, _NEAR]
     radius, iteration, failures, words = _LARGEST_RADIUS, 0, 0, "limited-memory quasi-Newton"
-    stall, stalled = Stall(window=_STANDING), False
+    stall, stalled, restarts = Stall(window=_STANDING), False, 0
     for iteration in range(most + 1):
         if progress:
             progress(iteration, point.certificate.kkt_residual)
@@ -154,7 +156,9 @@ def minimise_many(
         failures = 0
         radius = min(_LARGEST_RADIUS, 2 * radius)
         point = moved
-        stalled = stall.seen(point.objective.total, point.unsettled)
+        if stall.seen(point.objective.total, point.unsettled):  # what was learnt may mislead: once more without
+            stalled, stall, restarts = restarts == _MOST_RESTARTS, Stall(window=_STANDING), restarts + 1
+            curvature, radius = _curvature(problem, point, coordinates, bias), _AFTER_FAILURES
         if point.unsettled < best.unsettled:
             best = point
     point = _feasible(problem, point if settled else best)
@@ -285,10 +289,15 @@ def _multipliers(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def _lowers(point: _Point, moved: _Point, duals: np.ndarray) -> bool:
-    """Whether a step is acceptable: the merit falls or, near a KKT point, what is not yet settled."""
+    """Whether a step is acceptable: the merit falls or, near a KKT point, what is not yet settled.
+
+    Much of that may go elsewhere too while the merit hardly rises: by a constraint's curvature along a long step.
+    """
     prices = np.maximum(1.0, 2 * duals)
+    rise = moved.merit(prices) - point.merit(prices)
     nearer = moved.unsettled < point.unsettled <= _FAR
-    return nearer or moved.merit(prices) <= point.merit(prices) + _ROUNDING
+    much_nearer = moved.unsettled < _MUCH_LESS * point.unsettled and rise <= _HARDLY
+    return nearer or much_nearer or rise <= _ROUNDING
 
 
 def _feasible(problem: Problem, point: _Point) -> _Point:

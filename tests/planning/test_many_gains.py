@@ -341,3 +341,26 @@ def test_20_000_columns_are_certified() -> None:
     assert plan.certificate is not None
     assert plan.certificate.duality_gap < 1e-6
     assert plan.termination.predictions < 60
+
+
+@pytest.mark.slow
+def test_a_step_that_settles_much_may_raise_the_merit_a_little(digits_example: pp.Example) -> None:
+    """Columns and voltages free, stuck devices and an ADC: the last steps bend the constraint by 1e-4, and the descent
+    ended at a KKT residual of 1.3 when each of them had to lower the merit."""
+    network, x = digits_example.network, digits_example.inputs[:24]
+    hardware = pp.Hardware(
+        programming_noise_std=1e-6,
+        conductance_min=1e-6,
+        device_gain_std=0.1,
+        stuck_off_fraction=0.002,
+        read_noise_std=1e-8,
+        array_rows=16,
+        adc_bits=8,
+    )
+    for bound in (0.0255, 0.0256, 0.0257):
+        plan = pp.plan(
+            network, hardware, x, pp.MaxNMSE(bound), granularity="column", optimize=("conductance", "voltage")
+        )
+        assert plan.termination.outcome is pp.Outcome.OPTIMAL
+        assert plan.certificate is not None
+        assert plan.certificate.kkt_residual < 1e-6
