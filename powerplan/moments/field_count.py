@@ -19,6 +19,8 @@ _RARE_EVENTS = 8192
 _HELD = 8
 _MOST_TIMES = 8
 _MOST_WORK = 1 << 33
+#: multiplications that fields may take where errors are common to all columns
+_MOST_WORK_ALIKE = 1 << 30
 
 
 def needs_corrections(network: Network, hardware: Hardware) -> bool:
@@ -51,7 +53,9 @@ def enough_fields(network: Network, hardware: Hardware, batch: int) -> int:
         return min(most, max(_FEWEST_FIELDS, FEW_DEVICES // min(weights for weights, _ in sizes.values())))
     work = sum(weights * reads for weights, reads in sizes.values())
     sets = min(_MOST_TIMES * _MOST_FIELDS * _FEW_INPUTS, _MOST_WORK / work)
-    if not alike:
+    if not hardware.stuck_fraction:
+        sets = min(sets, _MOST_WORK_ALIKE / work)
+    elif not alike:
         shared = hardware.mapping == "shared"
         # errors of the last layer meet nothing that is not linear
         inner = [w * (1 if shared else reads) for name, (w, reads) in sizes.items() if name != network.output]

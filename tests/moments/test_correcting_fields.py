@@ -241,3 +241,5 @@ def test_many_inputs_take_fewer_fields() -> None:
     assert enough_fields(wide, pp.Hardware(), 8) == 128
     counts = [enough_fields(wide, pp.Hardware(stuck_on_fraction=p), 8) for p in (1e-9, 2e-4, 0.1)]
     assert counts == [2048, 312, 256]  # 8192 stuck devices among the 16384 of the first layer, of 2500 sets
+    assert enough_fields(wide, pp.Hardware(stuck_on_fraction=2e-4, adc_bits=8), 8) == 2048  # eight times as many
+    assert enough_fields(wide, pp.Hardware(weight_mapping="offset", adc_bits=8), 8) == 2048
