@@ -78,7 +78,7 @@ def convert_rows(
 ) -> Conversion | None:
     """The converters of the rows for inputs of these moments (B, *input_shape); None if there are none.
 
-    Without ``rounds`` those that noise has reached only saturate.
+    Without ``rounds`` slope and residual of those that noise has reached are those of saturation alone.
 
     Args:
         exact: no noise has reached the inputs.
@@ -100,8 +100,9 @@ def convert_rows(
         # derivatives as in converters: those of the trend, which grows with the step
         shift, residual = ((found.mean - mean) / limit).detach(), (found.residual / limit**2).detach()
         return Conversion(limit * shift, found.slope, limit**2 * residual)
-    found = converted(mean, variance, limit, hardware.dac_bits if rounds else None)
-    return Conversion(found.mean - mean, found.slope, found.residual)
+    found = converted(mean, variance, limit, hardware.dac_bits)
+    held = found if rounds else converted(mean, variance, limit, None)
+    return Conversion(found.mean - mean, held.slope, held.residual)
 
 
 def row_limits(moments: CrossbarMoments) -> Tensor:
@@ -113,7 +114,9 @@ def row_limits(moments: CrossbarMoments) -> Tensor:
 def convert_columns(
     moments: CrossbarMoments, mean: Tensor, variance: Tensor, factor: Tensor, *, rounds: bool = True
 ) -> Conversion | None:
-    """The converters of the columns, or None if there are none; without ``rounds`` they only saturate.
+    """The converters of the columns, or None if there are none.
+
+    Without ``rounds`` slope and residual are those of saturation alone, and of an averaged rounding the shift too.
 
     Args:
         mean, variance: of the inputs, converted, (B, *input_shape).
@@ -127,10 +130,13 @@ def convert_columns(
     parts: list[tuple[Tensor, ...]] = []
     for channel in channels(moments, mean, variance):
         before = (channel.variance * factor).expand_as(channel.mean)
-        after = convert(channel.mean, before, channel.limit, hardware.adc_bits if rounds else None)
-        slope = after.slope
+        after = convert(channel.mean, before, channel.limit, hardware.adc_bits)
+        held = after if rounds else convert(channel.mean, before, channel.limit, None)
+        if not rounds and "columns" in moments.averaged:
+            after = held
+        slope = held.slope
         parts.append(
-            (channel.sign * (after.mean - channel.mean), before, slope * before, slope**2 * before, after.residual)
+            (channel.sign * (after.mean - channel.mean), before, slope * before, slope**2 * before, held.residual)
         )
     shift, before, once, twice, residual = (map.gather_columns(_total(part)) for part in zip(*parts, strict=True))
     noisy = before > 0

@@ -11,8 +11,9 @@ sides of a divider). They give three corrections of the Gaussian closed form, of
     shift      + E δ' − that of the closed form            in standard deviations, of every value
 
 and, like those of other operations, a slope in the directions of the output and a coherence of the residual
-(:mod:`powerplan.moments.coherence`). The closed form is that without rounding: with it, P is anything where the usual
-error is much less than a step. Where rounding is averaged over gains, fields only saturate and rounding stays in it.
+(:mod:`powerplan.moments.coherence`). P and residual of the closed form are those without rounding: with it, P is
+anything where the usual error is much less than a step; the shift is that with rounding, which a few fields know less
+well. Where rounding is averaged over gains, fields only saturate and rounding stays in the closed form.
 """
 
 from __future__ import annotations
@@ -59,11 +60,13 @@ def through_rows(
 ) -> tuple[Converted, Conversion]:
     """Fields (B, R, *input_shape) of the inputs behind the converters of the rows, and the closed form (moments
     (B, *input_shape))."""
-    limit, averaged = row_limits(moments), not moments.averaged.isdisjoint(("rows", "noisy rows"))
-    bits = None if averaged else moments.hardware.dac_bits
+    limit, hardware = row_limits(moments), moments.hardware
+    averaged = not moments.averaged.isdisjoint(("rows", "noisy rows"))
+    bits = None if averaged else hardware.dac_bits
     found = converted(mean, variance.expand_as(mean), limit, None)
+    rounded = converted(mean, variance.expand_as(mean), limit, bits)
     behind = quantised(mean.unsqueeze(1) + error, limit, bits) - mean.unsqueeze(1)
-    return Converted(error, behind, bits is None), Conversion(found.mean - mean, found.slope, found.residual)
+    return Converted(error, behind, bits is None), Conversion(rounded.mean - mean, found.slope, found.residual)
 
 
 def through_columns(
@@ -77,7 +80,9 @@ def through_columns(
         exact: the input has no error.
     """
     moments, map = step.moments, step.moments.map
-    bits = None if "columns" in moments.averaged else moments.hardware.adc_bits
+    bits = moments.hardware.adc_bits
+    if "columns" in moments.averaged:
+        bits = None
     closed = convert_columns(moments, step.input_mean, step.input_variance, factor, rounds=False)
     assert closed is not None
     parts, tiles = parts_of(moments), row_tiles(map.n_in, moments.hardware.array_rows)

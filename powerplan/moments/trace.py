@@ -117,7 +117,7 @@ def mean_field(
                 mean,
                 variance,
                 exact_input=exact,
-                lattice=lattice if saturation is None else None,  # fields know of it
+                lattice=None if saturation is not None and saturation.rounded else lattice,  # fields know of it
                 saturation=saturation,
             )
             corrected = corrections.apply(node.name, step.mean, step.variance)
