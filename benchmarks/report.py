@@ -323,7 +323,7 @@ def accuracy(result: Any) -> str:
             "yes" if r["clipped"] else "no",
             f"{100 * r['nmse']:.3g} %",
             f"{r['draws']:,}",
-            f"{100 * r['mse']:+.2f} ± {100 * r['mse_se']:.2f} %",
+            mse_cell(r),
             f"{100 * r['median']:.2f} %",
             f"{100 * r['worst']:.2f} ± {100 * r['worst_se']:.2f} %",
             f"{100 * r['power']:+.3f} %",
@@ -336,6 +336,11 @@ def accuracy(result: Any) -> str:
     return ACCURACY + "\n\n" + table([*headers, "accuracy predicted", "accuracy simulated"], rows)
 
 
+def mse_cell(record: Mapping[str, Any]) -> str:
+    """By how much a predicted MSE is off, with the standard error of the simulation."""
+    return f"{100 * record['mse']:+.2f} ± {100 * record['mse_se']:.2f} %"
+
+
 def read_out(result: Any) -> str:
     """Predicted against simulated error and power by mapping and read-out."""
     rows = [
@@ -344,7 +349,7 @@ def read_out(result: Any) -> str:
             r["read_out"],
             f"{100 * r['nmse']:.3g} %",
             f"{r['draws']:,}",
-            f"{100 * r['mse']:+.2f} ± {100 * r['mse_se']:.2f} %",
+            mse_cell(r),
             f"{100 * r['power']:+.3f} %",
             time_text(r["prediction_s"]),
             time_text(r["draw_s"]),
@@ -379,7 +384,7 @@ def device_read_outs(result: Any) -> str:
             r["read_out"],
             f"{100 * r['nmse']:.3g} %",
             f"{r['draws']:,}",
-            f"{100 * r['mse']:+.2f} ± {100 * r['mse_se']:.2f} %",
+            mse_cell(r),
         ]
         for r in result["rows"]
     ]
@@ -397,7 +402,7 @@ def stuck_devices(result: Any) -> str:
             f"{100 * r['nmse']:.3g} %",
             f"{r['draws']:,}",
             f"{100 * r['gaussian']:+.1f} %",
-            f"{100 * r['mse']:+.2f} ± {100 * r['mse_se']:.2f} %",
+            mse_cell(r),
             f"{100 * r['power']:+.2f} %",
             f"{r['fields']:,}",
             time_text(r["seconds"]),
@@ -411,7 +416,7 @@ def stuck_devices(result: Any) -> str:
             f"{100 * r['on']:g} %",
             f"{100 * r['off']:g} %",
             f"{100 * r['nmse']:.3g} %",
-            f"{100 * r['mse']:+.2f} ± {100 * r['mse_se']:.2f} %",
+            mse_cell(r),
             f"{r['mean']:.4f}",
         ]
         for r in result["columns"]
@@ -464,7 +469,7 @@ def real_networks(result: Any) -> str:
             str(r["batch"]),
             f"{100 * r['nmse']:.3g} %",
             f"{r['draws']:,}",
-            f"{100 * r['mse']:+.2f} ± {100 * r['mse_se']:.2f} %",
+            mse_cell(r),
             "yes" if _mse_holds(r) else "no",
             f"{100 * r['layer_power']:+.2f} ± {100 * r['layer_power_se']:.2f} %",
             "yes" if abs(r["layer_power"]) <= POWER_BOUND else "no",

@@ -101,12 +101,12 @@ def pulled_back(
 
 
 def columns_of(name: str) -> str:
-    """Of the converters of its columns."""
+    """Name, in coherence and slopes, of the converters of a crossbar's columns."""
     return f"{name}\0columns"
 
 
 def rows_of(name: str) -> str:
-    """Of those of its rows."""
+    """Name, in coherence and slopes, of the converters of a crossbar's rows."""
     return f"{name}\0rows"
 
 

@@ -117,7 +117,7 @@ def coherence_of(
         moved = _moved(adjoint, errors)
         if node.name in linear:
             straight = _moved(adjoint, linear[node.name])
-            slopes[node.name] = slope = _slope(straight, straight + moved)
+            slopes[node.name] = slope = slope_of(straight, straight + moved)
             moved = moved + (1 - slope) * straight
         apart = squares(adjoint, beyond_linear_part(trace.digital[node.name]))
         found[node.name] = moved.square().mean(2).sum(), apart.expand(len(errors), -1).sum()
@@ -137,7 +137,7 @@ def _of_converters(
     assert conversion is not None
     assert conversion.residual is not None
     straight, whole = _moved(adjoint, fields.linear), _moved(adjoint, fields.whole)
-    slope = _slope(straight, whole)
+    slope = slope_of(straight, whole)
     rounding = squares(adjoint, (conversion.residual - fields.residual).clamp(min=0))
     together = (whole - slope * straight).square().mean(2).sum() + rounding.sum()
     return slope, (together, squares(adjoint, conversion.residual).sum())
@@ -148,8 +148,8 @@ def _moved(adjoint: Tensor, errors: Tensor) -> Tensor:
     return adjoint.flatten(2) @ errors.flatten(2).mT
 
 
-def _slope(straight: Tensor, whole: Tensor) -> Tensor:
-    """β () of A·P δx and A·(P δx + r), between 0 and 2; 1 where nothing is moved."""
+def slope_of(straight: Tensor, whole: Tensor) -> Tensor:
+    """β () of a linear part and of the whole, A·P δx and A·(P δx + r), between 0 and 2; 1 where nothing is moved."""
     square = straight.square().sum()
     moves = square > 0
     slope = (straight * whole).sum() / torch.where(moves, square, torch.ones_like(square))

@@ -26,7 +26,7 @@ from torch import Tensor
 from powerplan.hardware.converters import quantised
 from powerplan.hardware.hardware import Hardware
 from powerplan.hardware.tiling import row_tiles
-from powerplan.moments.coherence import Saturated
+from powerplan.moments.coherence import Saturated, slope_of
 from powerplan.moments.converters import converted
 from powerplan.moments.corrections import Saturation
 from powerplan.moments.crossbar import CrossbarMoments
@@ -60,13 +60,12 @@ def through_rows(
 ) -> tuple[Converted, Conversion]:
     """Fields (B, R, *input_shape) of the inputs behind the converters of the rows, and the closed form (moments
     (B, *input_shape))."""
-    limit, hardware = row_limits(moments), moments.hardware
-    averaged = not moments.averaged.isdisjoint(("rows", "noisy rows"))
-    bits = None if averaged else hardware.dac_bits
-    found = converted(mean, variance.expand_as(mean), limit, None)
-    rounded = converted(mean, variance.expand_as(mean), limit, bits)
+    limit, averaged = row_limits(moments), not moments.averaged.isdisjoint(("rows", "noisy rows"))
+    bits = None if averaged else moments.hardware.dac_bits
+    held = converted(mean, variance.expand_as(mean), limit, None)
+    rounded = held if averaged else converted(mean, variance.expand_as(mean), limit, bits)
     behind = quantised(mean.unsqueeze(1) + error, limit, bits) - mean.unsqueeze(1)
-    return Converted(error, behind, bits is None), Conversion(rounded.mean - mean, found.slope, found.residual)
+    return Converted(error, behind, bits is None), Conversion(rounded.mean - mean, held.slope, held.residual)
 
 
 def through_columns(
@@ -80,9 +79,7 @@ def through_columns(
         exact: the input has no error.
     """
     moments, map = step.moments, step.moments.map
-    bits = moments.hardware.adc_bits
-    if "columns" in moments.averaged:
-        bits = None
+    bits = None if "columns" in moments.averaged else moments.hardware.adc_bits
     closed = convert_columns(moments, step.input_mean, step.input_variance, factor, rounds=False)
     assert closed is not None
     parts, tiles = parts_of(moments), row_tiles(map.n_in, moments.hardware.array_rows)
@@ -125,9 +122,7 @@ def saturation_of(fields: Converted, closed: Conversion, mean: Tensor, variance:
     moved = fields.behind - closed.shift.unsqueeze(1)
     found, apart = (moved - straight).mean(1), centred(moved - straight).square().mean(1)
     straight, around = centred(straight), centred(moved)
-    square = straight.square().sum()
-    slope = (straight * around).sum() / torch.where(square > 0, square, torch.ones_like(square))
-    slope = torch.where(square > 0, slope.clamp(0, 2), torch.ones_like(slope))
+    slope = slope_of(straight, around)
     left = (around - slope * straight).square().mean(1)
     closed_residual = torch.zeros_like(left) if closed.residual is None else closed.residual.expand_as(left)
     residual = ratio(left, closed_residual).clamp(max=1)

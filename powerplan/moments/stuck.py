@@ -30,7 +30,7 @@ from powerplan.moments.divider import acting, at_rows
 from powerplan.network.array_maps import ArrayMap
 
 #: expected stuck devices of a column beyond which their sum is as good as Gaussian
-MANY_STUCK = 16
+_MANY_STUCK = 16
 #: share of stuck devices beyond which they are not rare: too many would be drawn twice
 _LARGE_SHARE = 0.2
 #: numbers that say where an event is
@@ -66,7 +66,7 @@ class Part:
 def is_rare(moments: CrossbarMoments) -> bool:
     """True if a few stuck devices cause much of the error of a layer."""
     share = moments.hardware.stuck_fraction
-    return 0 < share <= min(_LARGE_SHARE, MANY_STUCK / moments.map.n_in)
+    return 0 < share <= min(_LARGE_SHARE, _MANY_STUCK / moments.map.n_in)
 
 
 def parts_of(moments: CrossbarMoments) -> tuple[Part, ...]:
@@ -80,10 +80,12 @@ def parts_of(moments: CrossbarMoments) -> tuple[Part, ...]:
     for k, (mean, _) in enumerate(device_sides(moments)):
         steps = [(share, value / moments.gain - mean) for share, value in moments.hardware.stuck_shares]
         usual = -sum(share * step for share, step in steps) / free
+        if divider is not None:
+            total, target = (at_rows(t, divider.tiles) for t in (divider.sides[k].total, divider.sides[k].target))
         for share, step in steps:
-            jump = moments.compensation * (step - usual)
-            if divider is not None:
-                total, target = (at_rows(t, divider.tiles) for t in (divider.sides[k].total, divider.sides[k].target))
+            if divider is None:
+                jump = moments.compensation * (step - usual)
+            else:
                 jump = target / total * (acting(step, moments.gain, total) - usual)
             events[k if divider is not None else 0].append(Events(share=share, steps=jump if k == 0 else -jump))
     made = []
@@ -94,9 +96,14 @@ def parts_of(moments: CrossbarMoments) -> tuple[Part, ...]:
     return tuple(made)
 
 
+def _arrays(moments: CrossbarMoments) -> int:
+    """Arrays with devices of their own, each of which serves the same number of positions."""
+    return 1 if moments.is_shared else moments.map.positions
+
+
 def event_entries(moments: CrossbarMoments) -> int:
     """Entries that the events of one set of devices take, about: what they move and where they are."""
-    arrays = 1 if moments.is_shared else moments.map.positions
+    arrays = _arrays(moments)
     devices = moments.hardware.devices_per_weight * moments.mean_weight.numel() * arrays
     return math.ceil(moments.hardware.stuck_fraction * devices * (moments.map.positions / arrays + _INDICES))
 
@@ -110,7 +117,7 @@ def moved_by_events(
         part: with events.
         rows: values at the rows (B or 1, R or 1, G, P, n).
     """
-    arrays = 1 if moments.is_shared else moments.map.positions
+    arrays = _arrays(moments)
     mean = torch.stack([kind.share * kind.steps for kind in part.events]).sum(0)
     moved = -part.usual.moved(rows, moments.map.matrices(mean)[None, None])
     for kind in part.events:
