@@ -31,7 +31,7 @@ from powerplan.planning.outcome import Outcome
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.relaxing import MOVES_LEVELS, Change, relaxable, relaxed
 from powerplan.planning.requirements import requirement
-from powerplan.planning.session import Options, Progress, Session
+from powerplan.planning.session import Options, Progress, Session, digests
 from powerplan.planning.stepped import steps_from_dict
 from powerplan.planning.targets import MaxPower, Target
 
@@ -156,9 +156,8 @@ class _Explainer:
         self.inputs = check_inputs(inputs, network.input_shape)
         self.hardwares = (plan.hardware, *(corner.hardware for corner in plan.corners))
         self.feasible = plan.termination.outcome is not Outcome.INFEASIBLE
+        self._check_plans_own()
         self.held = self._held()
-        session = self._session(self.hardwares)
-        self._check(session)
         # with steps, prices are those of the plan without
         self.smooth = plan if plan.discrete is None else self._again(planned_bound(plan), self.hardwares, steps=False)
 
@@ -220,16 +219,17 @@ class _Explainer:
             **listed,
         )
 
-    def _check(self, session: Session) -> None:
-        """Refuse another network or other inputs."""
+    def _check_plans_own(self) -> None:
+        """Refuse another network, other layers on crossbars, or other inputs."""
+        now_by_key = digests(self.network, self.inputs)
         for key, what in (("network_sha256", "network"), ("inputs_sha256", "inputs")):
-            planned, now = self.plan.provenance.get(key), session.digests[key]
+            planned, now = self.plan.provenance.get(key), now_by_key[key]
             if planned not in (None, now):
                 raise InvalidInput.of(
                     what,
                     f"SHA-256 {now[:12]}...",
                     f"the {what} of the plan, SHA-256 {planned[:12]}...",
-                    "Give what the plan was made with (the same file, and --batch).",
+                    "Give what the plan was made with: the same file, --analog, --digital and --batch.",
                 )
 
     def _again(self, target: Target, hardwares: Sequence[Hardware], *, steps: bool = True) -> Plan:

@@ -272,7 +272,12 @@ class Session:
     @property
     def digests(self) -> dict[str, str]:
         """SHA-256 of network and inputs."""
-        return {
-            "network_sha256": self.predictor.original.digest,
-            "inputs_sha256": hashlib.sha256(np.ascontiguousarray(self.inputs).tobytes()).hexdigest(),
-        }
+        return digests(self.predictor.original, self.inputs)
+
+
+def digests(network: Network, inputs: np.ndarray) -> dict[str, str]:
+    """SHA-256 of what a plan is made with, by the names of a plan's provenance."""
+    return {
+        "network_sha256": network.digest,
+        "inputs_sha256": hashlib.sha256(np.ascontiguousarray(inputs).tobytes()).hexdigest(),
+    }

@@ -144,6 +144,8 @@ def test_another_network_or_other_inputs_are_refused(
         plan.explain(network, x[:4])
     with pytest.raises(pp.InvalidInput, match="the network of the plan"):
         plan.explain(small_network(7, (5, 8, 3)), x)
+    with pytest.raises(pp.InvalidInput, match="the network of the plan"):
+        plan.explain(network.with_analog(digital=0), x)  # other layers on crossbars: fewer gains
 
 
 #: hardware with every kind of field that an explanation relaxes, by what it must name
