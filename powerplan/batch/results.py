@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from powerplan.shown import Shown, view
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -82,7 +84,7 @@ class PointResult:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class StudyResult:
+class StudyResult(Shown):
     """A study and what is known of its points, in the order of the study file.
 
     Attributes:
@@ -124,12 +126,6 @@ class StudyResult:
         counts = f"{len(self.points)} points, {len(self.done)} done, {len(self.failed)} failed"
         return f"StudyResult({self.name!r}: {counts}; axes {', '.join(self.axes) or 'none'})"
 
-    def _repr_html_(self) -> str:
-        """A card for notebooks."""
-        from powerplan.report.cards import study_card
-
-        return study_card(self)
-
     def plot(self, file: str | os.PathLike[str] | None = None, *, title: str = "") -> Figure:
         """Power against error, or against the numbers of a sweep, as a figure (matplotlib, extra ``plot``).
 
@@ -137,15 +133,12 @@ class StudyResult:
             file: also write it: .png, .svg or .pdf.
             title: what was planned, instead of the study's name.
         """
-        from powerplan.report.plots import plot_study
-
-        return plot_study(self, title=title, file=file)
+        figure: Figure = view("plot_study")(self, title=title, file=file)
+        return figure
 
     def report(self, file: str | os.PathLike[str], *, title: str = "") -> None:
         """Write the study as one self-contained HTML page."""
-        from powerplan.report.html import write_report
-
-        write_report(self, file, title=title)
+        view("write_report")(self, file, title=title)
 
 
 def by_cause(failures: Iterable[tuple[tuple[str, str], str]]) -> list[tuple[tuple[str, str], list[str]]]:

@@ -25,6 +25,7 @@ from powerplan.hardware.curves import Curve
 from powerplan.hardware.device_checks import check_device_models
 from powerplan.hardware.plain import to_plain
 from powerplan.hardware.read_out_checks import check_read_out
+from powerplan.shown import Shown
 
 #: how the positions of a convolution, or the tokens of a sequence, meet the arrays
 MAPPINGS = ("shared", "unrolled")
@@ -36,7 +37,7 @@ _MOST = 2**31 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hardware:
+class Hardware(Shown):
     """A crossbar technology, in SI units. Immutable; refuses nonsense when built.
 
     Attributes:
@@ -328,12 +329,6 @@ class Hardware:
         unknown_keys(check, changes, [f.name for f in fields(self)])
         check.done()
         return replace(self, **changes)
-
-    def _repr_html_(self) -> str:
-        """A card for notebooks."""
-        from powerplan.report.cards import hardware_card
-
-        return hardware_card(self)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain values (for JSON and TOML)."""

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from powerplan.errors import InvalidInput
+from powerplan.shown import Shown
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,7 +29,7 @@ class LayerMoments:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Prediction:
+class Prediction(Shown):
     """Error and power of a network on crossbars, from second-order moments.
 
     B inputs, K outputs, L crossbar layers. ``mse`` is the mean over inputs and outputs of E[(y − y*)²],
@@ -86,12 +87,6 @@ class Prediction:
     first_order: tuple[str, ...] = ()
     mse_standard_error: float = 0.0
     marginal_fields: int = 0
-
-    def _repr_html_(self) -> str:
-        """A card for notebooks."""
-        from powerplan.report.cards import prediction_card
-
-        return prediction_card(self)
 
     def accuracy(self, labels: npt.ArrayLike, *, samples: int = 2000, seed: int = 0) -> float:
         """Expected classification accuracy, from the Gaussian of each input's outputs.

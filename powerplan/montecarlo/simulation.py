@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from powerplan.moments.prediction import LayerMoments
+from powerplan.shown import Shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class RunningEstimate:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Simulation:
+class Simulation(Shown):
     """Monte Carlo estimates of error and power. One draw programs every array once and passes all inputs.
 
     B inputs, K outputs, L crossbar layers, D draws. Standard errors are over draws; a 95 % confidence
@@ -95,12 +96,6 @@ class Simulation:
     def power_confidence_interval(self) -> tuple[float, float]:
         """95 % confidence interval of power [W]."""
         return _interval(self.power, self.power_standard_error)
-
-    def _repr_html_(self) -> str:
-        """A card for notebooks."""
-        from powerplan.report.cards import simulation_card
-
-        return simulation_card(self)
 
     def accuracy(self, labels: npt.ArrayLike) -> float:
         """Classification accuracy, mean over draws.

@@ -18,6 +18,7 @@ import numpy as np
 from powerplan.checks import Checker, check_inputs, frozen_array
 from powerplan.errors import InvalidInput
 from powerplan.network.ops import MOST_ELEMENTS, Activation, Linear, Op, Shape
+from powerplan.shown import Shown
 
 if TYPE_CHECKING:
     from powerplan.network.analog import Choice
@@ -41,7 +42,7 @@ class Node:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Network:
+class Network(Shown):
     """A trained network as a graph of operations with one input and one output.
 
     Attributes:
@@ -242,12 +243,6 @@ class Network:
         from powerplan.network.storage import load_network
 
         return load_network(file)
-
-    def _repr_html_(self) -> str:
-        """A card for notebooks."""
-        from powerplan.report.cards import network_card
-
-        return network_card(self)
 
     def __repr__(self) -> str:
         widths = "-".join(

@@ -14,6 +14,7 @@ from powerplan.hardware.tiling import LayerArrays
 from powerplan.moments.prediction import Prediction
 from powerplan.planning.outcome import Certificate, DiscreteGap, ShadowPrices, Termination, Verification
 from powerplan.planning.targets import Target
+from powerplan.shown import Shown, view
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +39,7 @@ class Corner:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Plan:
+class Plan(Shown):
     """Gains that meet a target at least power, with what proves and explains them.
 
     Attributes:
@@ -156,12 +157,6 @@ class Plan:
 
         return load_plan(file)
 
-    def _repr_html_(self) -> str:
-        """A card for notebooks."""
-        from powerplan.report.cards import plan_card
-
-        return plan_card(self)
-
     def plot(self, file: str | os.PathLike[str] | None = None, *, title: str = "") -> Figure:
         """Gain, power and share of error of every layer as a figure (matplotlib, extra ``plot``).
 
@@ -169,15 +164,12 @@ class Plan:
             file: also write it: .png, .svg or .pdf.
             title: what was planned, put before the target.
         """
-        from powerplan.report.plots import plot_plan
-
-        return plot_plan(self, title=title, file=file)
+        figure: Figure = view("plot_plan")(self, title=title, file=file)
+        return figure
 
     def report(self, file: str | os.PathLike[str], *, title: str = "", network: Network | None = None) -> None:
         """Write the plan as one self-contained HTML page; with its network also operations and ranges used."""
-        from powerplan.report.html import write_report
-
-        write_report(self, file, title=title, network=network)
+        view("write_report")(self, file, title=title, network=network)
 
     def explain(
         self,
@@ -188,15 +180,12 @@ class Plan:
         progress: Callable[[str, float], None] | None = None,
     ) -> Explanation:
         """Which layers dominate, which limits bind, what relaxing them buys; see :func:`powerplan.explain`."""
-        from powerplan.planning.explanation import explain
-
-        return explain(self, network, inputs, deadline=deadline, progress=progress)
+        explanation: Explanation = view("explain")(self, network, inputs, deadline=deadline, progress=progress)
+        return explanation
 
     def table(self) -> str:
         """The plan as text: a row per layer and the answer below."""
-        from powerplan.report.tables import plan_table
-
-        return plan_table(self)
+        return str(view("plan_table")(self))
 
 
 def weighted_mse(prediction: Prediction, weights: np.ndarray | None) -> float:

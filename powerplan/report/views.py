@@ -1,0 +1,41 @@
+"""What values show of themselves: the functions that :mod:`powerplan.shown` finds by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from powerplan.batch.results import StudyResult
+from powerplan.hardware import Hardware
+from powerplan.moments.prediction import Prediction
+from powerplan.montecarlo.simulation import Simulation
+from powerplan.network import Network
+from powerplan.planning import Plan
+from powerplan.planning.explanation import explain
+from powerplan.report.cards import (
+    hardware_card,
+    network_card,
+    plan_card,
+    prediction_card,
+    simulation_card,
+    study_card,
+)
+from powerplan.report.html import write_report
+from powerplan.report.plots import plot_plan, plot_study
+from powerplan.report.tables import plan_table
+
+__all__ = ["card", "explain", "plan_table", "plot_plan", "plot_study", "write_report"]
+
+_CARDS: dict[type, Callable[[Any], str]] = {
+    Hardware: hardware_card,
+    Network: network_card,
+    Plan: plan_card,
+    Prediction: prediction_card,
+    Simulation: simulation_card,
+    StudyResult: study_card,
+}
+
+
+def card(value: object) -> str:
+    """A small HTML card of a value, for notebooks."""
+    return next(draw for kind, draw in _CARDS.items() if isinstance(value, kind))(value)
