@@ -27,7 +27,8 @@ from powerplan.hardware.stored import stored
 from powerplan.hardware.tiling import row_tiles
 from powerplan.network.array_maps import ArrayMap, ConstantRowMap
 from powerplan.network.forward import ideal_values, node_map
-from powerplan.network.graph import Network, Node
+from powerplan.network.graph import Network
+from powerplan.network.node import Node
 from powerplan.network.ops import CrossbarOp
 
 

@@ -22,7 +22,8 @@ from powerplan.moments.crossbar import CrossbarMoments
 from powerplan.moments.rules.linearized import Linearized, over_batch
 from powerplan.moments.shared import shared_covariance, shared_variance
 from powerplan.moments.trace import CrossbarTrace, Trace
-from powerplan.network.graph import Network, Node
+from powerplan.network.graph import Network
+from powerplan.network.node import Node
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

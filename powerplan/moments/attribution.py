@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from powerplan.moments.predictor import Moments
-from powerplan.network.graph import INPUT, Network
+from powerplan.network.graph import Network
+from powerplan.network.node import INPUT
 
 
 def error_amounts(network: Network, moments: Moments) -> tuple[np.ndarray, np.ndarray]:

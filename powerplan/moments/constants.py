@@ -13,7 +13,8 @@ from powerplan.hardware.hardware import Hardware
 from powerplan.hardware.stored import stored
 from powerplan.network.array_maps import ArrayMap, ConstantRowMap
 from powerplan.network.forward import crossbar_tensors, node_map
-from powerplan.network.graph import Network, Node
+from powerplan.network.graph import Network
+from powerplan.network.node import Node
 from powerplan.network.ops import CrossbarOp
 
 

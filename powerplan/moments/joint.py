@@ -35,7 +35,8 @@ from powerplan.moments.rules.maxima import correlation_of_means, linearize_joint
 from powerplan.moments.trace import CrossbarTrace, Trace, crossbar_variance
 from powerplan.network.array_maps import ArrayMap
 from powerplan.network.digital import digital
-from powerplan.network.graph import INPUT, Network, Node
+from powerplan.network.graph import Network
+from powerplan.network.node import INPUT, Node
 from powerplan.network.ops import AdaptiveMaxPool, MaxPool
 
 #: bytes of covariances of one input that are taken on

@@ -58,7 +58,8 @@ from powerplan.moments.stuck import is_rare
 from powerplan.moments.trace import crossbar_step, mean_field
 from powerplan.network import ops
 from powerplan.network.digital import digital
-from powerplan.network.graph import INPUT, Network, Node
+from powerplan.network.graph import Network
+from powerplan.network.node import INPUT, Node
 
 #: linear operations that gather nothing: the variance of an output is a function of that of one input
 _APART = (

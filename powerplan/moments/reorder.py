@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
-from powerplan.network.graph import Network, Node
+from powerplan.network.graph import Network
+from powerplan.network.node import Node
 from powerplan.network.ops import Activation, AdaptiveMaxPool, MaxPool
 
 #: kinds of activation that never decrease

@@ -19,7 +19,8 @@ from powerplan.moments.power import array_power, tia_power
 from powerplan.moments.read_out import Conversion, convert_columns, convert_rows
 from powerplan.moments.rules import Linearized
 from powerplan.moments.rules.maxima import linearize_joint
-from powerplan.network.graph import INPUT, Network
+from powerplan.network.graph import Network
+from powerplan.network.node import INPUT
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

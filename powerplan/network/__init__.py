@@ -1,6 +1,7 @@
 """What the network is: a graph of layers, from arrays, from torch and from files."""
 
-from powerplan.network.graph import INPUT, Network, Node
+from powerplan.network.graph import Network, from_parts
+from powerplan.network.node import INPUT, Node
 from powerplan.network.ops import (
     ACTIVATIONS,
     Activation,
@@ -35,7 +36,7 @@ from powerplan.network.ops import (
     build_op,
     operation_types,
 )
-from powerplan.network.parts import from_parts, to_parts
+from powerplan.network.parts import to_parts
 
 __all__ = [
     "ACTIVATIONS",

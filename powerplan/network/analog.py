@@ -6,11 +6,15 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from powerplan.checks import nearest
 from powerplan.errors import InvalidInput
-from powerplan.network.graph import Network, Node
+from powerplan.network.node import Node
 from powerplan.network.ops import CrossbarOp, DigitalLayer
+
+if TYPE_CHECKING:
+    from powerplan.network.graph import Network
 
 #: what names layers: a type (its name, or torch's class), a name or pattern, a number, several of them, or a function
 #: of name and operation

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from powerplan.network.graph import Node
+from powerplan.network.node import Node
 from powerplan.network.ops import Conv, ConvTranspose, CrossbarOp, Linear, Scale
 
 

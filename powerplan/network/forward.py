@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -16,8 +17,11 @@ from powerplan.checks import check_inputs, frozen_array
 from powerplan.errors import InvalidInput
 from powerplan.network.array_maps import ArrayMap, array_map
 from powerplan.network.digital import digital
-from powerplan.network.graph import INPUT, Network, Node
+from powerplan.network.node import INPUT, Node
 from powerplan.network.ops import CrossbarOp
+
+if TYPE_CHECKING:
+    from powerplan.network.graph import Network
 
 
 def torch_device(name: object) -> torch.device:

@@ -6,39 +6,22 @@ import graphlib
 import hashlib
 import json
 import math
-import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from powerplan.checks import Checker, check_inputs, frozen_array
 from powerplan.errors import InvalidInput
+from powerplan.network.analog import Choice, with_analog
+from powerplan.network.node import INPUT, Node, as_shape
 from powerplan.network.ops import MOST_ELEMENTS, Activation, Linear, Op, Shape
+from powerplan.network.parts import network_fields
+from powerplan.network.storage import load_network, save_network
 from powerplan.shown import Shown
-
-if TYPE_CHECKING:
-    from powerplan.network.analog import Choice
-
-#: name of the network's input among the inputs of a node
-INPUT = "input"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Node:
-    """One operation in a network: its unique name, the operation and the names of the nodes it reads."""
-
-    name: str
-    op: Op
-    inputs: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        # A plain string is left for the network to refuse, not taken apart into letters.
-        if isinstance(self.inputs, list):
-            object.__setattr__(self, "inputs", tuple(self.inputs))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -223,14 +206,10 @@ class Network(Shown):
         Raises:
             InvalidInput: a part of a choice that takes no layer, or no layer left on a crossbar.
         """
-        from powerplan.network.analog import with_analog
-
         return with_analog(self, analog, digital)
 
     def save(self, file: str | os.PathLike[str] | BinaryIO) -> None:
         """Write the network to a ``.npz`` file (arrays and JSON, no pickle)."""
-        from powerplan.network.storage import save_network
-
         save_network(self, file)
 
     @classmethod
@@ -240,9 +219,7 @@ class Network(Shown):
         Raises:
             CorruptFile: truncated, damaged, foreign or of a newer format version.
         """
-        from powerplan.network.storage import load_network
-
-        return load_network(file)
+        return load_network(file, from_parts)
 
     def __repr__(self) -> str:
         widths = "-".join(
@@ -251,15 +228,14 @@ class Network(Shown):
         return f"Network({widths}, {len(self.crossbars)} crossbar layers)"
 
 
-def as_shape(value: object) -> Shape | None:
-    """A shape as a tuple of positive ints, or None if it is not one (fractions and booleans are not integers)."""
-    if not isinstance(value, tuple | list) or not value or any(isinstance(n, bool) for n in value):
-        return None
-    try:
-        shape = tuple(operator.index(n) for n in value)
-    except TypeError:
-        return None
-    return shape if min(shape) >= 1 else None
+def from_parts(structure: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Network:
+    """The network with this structure and these float32 or float64 tensors (:mod:`powerplan.network.parts`).
+
+    Raises:
+        InvalidInput: unknown or missing keys, values of a wrong kind, tensors that are missing, left over or used
+            twice, and all that :class:`Network` and its operations refuse. Every violation is listed by its path.
+    """
+    return Network(**network_fields(structure, tensors))
 
 
 def _listed(field: str, values: Any) -> list[Any]:

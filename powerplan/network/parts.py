@@ -13,14 +13,17 @@ inverse, and strict: it trusts nothing it is given.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from powerplan.checks import Checker, unknown_keys
 from powerplan.errors import InvalidInput, show
-from powerplan.network.graph import Network, Node, as_shape
+from powerplan.network.node import Node, as_shape
 from powerplan.network.ops import build_op
+
+if TYPE_CHECKING:
+    from powerplan.network.graph import Network
 
 _TOP = ("input_shape", "output", "nodes")
 _NODE = ("name", "type", "inputs", "attributes", "tensors")
@@ -65,12 +68,11 @@ def check_portable(network: Network) -> None:
     check.done()
 
 
-def from_parts(structure: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Network:
-    """The network with this structure and these float32 or float64 tensors.
+def network_fields(structure: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The fields of the network with this structure and these float32 or float64 tensors.
 
     Raises:
-        InvalidInput: unknown or missing keys, values of a wrong kind, tensors that are missing, left over or used
-            twice, and all that :class:`Network` and its operations refuse. Every violation is listed by its path.
+        InvalidInput: as :func:`powerplan.network.from_parts`, but for what the network as a whole refuses.
     """
     check = Checker()
     if not _has_keys(check, "", structure, _TOP):
@@ -90,7 +92,7 @@ def from_parts(structure: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) 
     for key in unused:
         check.fail(f"tensors[{show(key)}]", key, "tensors that a node names", "Remove it, or name it in its node.")
     check.done()
-    return Network(input_shape=tuple(structure["input_shape"]), nodes=tuple(nodes), output=structure["output"])
+    return {"input_shape": tuple(structure["input_shape"]), "nodes": tuple(nodes), "output": structure["output"]}
 
 
 def _node(check: Checker, path: str, entry: object, unused: dict[str, np.ndarray]) -> Node | None:

@@ -16,16 +16,20 @@ import re
 import uuid
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 
 from powerplan.checks import frozen_array
 from powerplan.errors import CorruptFile, InvalidInput
-from powerplan.network.graph import Network
-from powerplan.network.parts import from_parts, to_parts
+from powerplan.network.parts import to_parts
+
+if TYPE_CHECKING:
+    from powerplan.network.graph import Network
+
+_T = TypeVar("_T")
 
 FORMAT = "powerplan.network"
 FORMAT_VERSION = 1
@@ -38,6 +42,8 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 _NPY = re.compile(
     rb"\x93NUMPY\x01\x00..\{'descr': '(<f[48])', 'fortran_order': False, 'shape': \(([0-9, ]*)\), \} *\n", re.DOTALL
 )
+#: from structure and tensors to what is loaded
+_Build = Callable[[Mapping[str, Any], Mapping[str, np.ndarray]], _T]
 _AGAIN = "Save the network again, or fetch an intact copy of the file."
 
 
@@ -70,18 +76,18 @@ def save_network(network: Network, file: str | os.PathLike[str] | BinaryIO) -> N
         ) from error
 
 
-def load_network(file: str | os.PathLike[str] | BinaryIO) -> Network:
-    """Read a network from a path or a binary stream (read to its end).
+def load_network(file: str | os.PathLike[str] | BinaryIO, build: _Build[_T]) -> _T:
+    """What ``build`` makes of the structure and tensors in a path or a binary stream (read to its end).
 
     Raises:
         InvalidInput: the path cannot be read.
         CorruptFile: truncated, damaged, foreign, or of a newer format version; every violation is listed.
     """
     if not isinstance(file, str | os.PathLike):
-        return _decode(io.BytesIO(file.read()), "the stream")
+        return _decode(io.BytesIO(file.read()), "the stream", build)
     try:
         with Path(file).open("rb") as stream:
-            return _decode(stream, str(file))
+            return _decode(stream, str(file), build)
     except OSError as error:
         raise InvalidInput.of(
             "network file", str(file), "a file that can be read", f"It cannot be read: {error.strerror}."
@@ -107,12 +113,12 @@ def _encode(network: Network) -> bytes:
     return archive.getvalue()
 
 
-def _decode(stream: IO[bytes], source: str) -> Network:
+def _decode(stream: IO[bytes], source: str, build: _Build[_T]) -> _T:
     try:
         members = _members(stream, source)
         structure = _structure(members.pop(_STRUCTURE, b""), source)
         tensors = {name.removesuffix(_SUFFIX): _array(content, name) for name, content in members.items()}
-        return from_parts(structure, tensors)
+        return build(structure, tensors)
     except CorruptFile:
         raise
     except InvalidInput as error:

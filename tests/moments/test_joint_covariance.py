@@ -11,7 +11,7 @@ from powerplan.moments import joint
 from powerplan.moments.rules import beyond_linear, linearize
 from powerplan.network import ops
 from powerplan.network.digital import digital
-from powerplan.network.graph import Node
+from powerplan.network.node import Node
 
 EVERY_NOISE = {
     "conductance_min": 1e-6,

@@ -10,7 +10,7 @@ import powerplan as pp
 from powerplan.moments.reorder import maxima_first
 from powerplan.moments.rules import linearize
 from powerplan.network import ops
-from powerplan.network.graph import Node
+from powerplan.network.node import Node
 
 POOLS = [ops.MaxPool(kernel=(3, 3), stride=(2, 2), padding=(1, 1)), ops.AdaptiveMaxPool(size=(2, 3))]
 

@@ -9,7 +9,8 @@ import numpy as np
 from powerplan.errors import InvalidInput
 from powerplan.network.analog import Choice
 from powerplan.network.folding import fold_scales
-from powerplan.network.graph import Network, as_shape
+from powerplan.network.graph import Network
+from powerplan.network.node import as_shape
 from powerplan.network.onnx_import.model import Model, read_model
 from powerplan.network.onnx_import.reader import Reader
 from powerplan.network.onnx_import.rules.elementwise import refuse_parts

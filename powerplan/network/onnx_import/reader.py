@@ -12,7 +12,7 @@ import torch
 
 from powerplan.checks import Checker
 from powerplan.errors import InvalidInput, UnsupportedOperation
-from powerplan.network.graph import INPUT, Node
+from powerplan.network.node import INPUT, Node
 from powerplan.network.onnx_import.call import Call
 from powerplan.network.onnx_import.constants import MOST_COMPUTED, computed
 from powerplan.network.onnx_import.model import Model, attributes_of, label

@@ -16,7 +16,8 @@ from powerplan.errors import InvalidInput, show
 from powerplan.network.analog import Choice
 from powerplan.network.folding import fold_scales
 from powerplan.network.forward import forget_tensors, ideal_values
-from powerplan.network.graph import INPUT, Network, Node, as_shape
+from powerplan.network.graph import Network
+from powerplan.network.node import INPUT, Node, as_shape
 from powerplan.network.ops import Embedding, Shape
 from powerplan.network.torch_import.reader import Reader, is_layer
 from powerplan.network.torch_import.value import Value

@@ -17,7 +17,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from powerplan.checks import Checker
 from powerplan.errors import InvalidInput, UnsupportedOperation
-from powerplan.network.graph import INPUT, Node
+from powerplan.network.node import INPUT, Node
 from powerplan.network.ops import Embedding, Op, Shape
 from powerplan.network.torch_import.rules import RULES, supported
 from powerplan.network.torch_import.torch_call import Slot, TorchCall, like_tuple, sampled_outputs

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from powerplan.network.graph import Node
+from powerplan.network.node import Node
 from powerplan.network.ops import Add, Constant, Op, Shape
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from powerplan.errors import UnsupportedOperation
-from powerplan.network.graph import INPUT, Node
+from powerplan.network.node import INPUT, Node
 from powerplan.network.onnx_import.call import Call, number
 from powerplan.network.onnx_import.constants import Rule, room
 from powerplan.network.ops import Activation, Op, Scale, Shape

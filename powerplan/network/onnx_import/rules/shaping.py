@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from powerplan.network.graph import INPUT
+from powerplan.network.node import INPUT
 from powerplan.network.onnx_import.call import Call, number, wholes
 from powerplan.network.onnx_import.constants import Rule, room, shape_of, slices, split_sizes, target_shape
 from powerplan.network.torch_import.rules import normalising, shaping as torch_rules

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from powerplan.network.graph import INPUT
+from powerplan.network.node import INPUT
 from powerplan.network.ops import Concat, Pad, Permute, Reshape, Shape, Slice, Upsample
 from powerplan.network.ops.shaping import UPSAMPLE_AXES, Flatten
 from powerplan.network.torch_import.value import Refused, Value, array, grown, joined, value
