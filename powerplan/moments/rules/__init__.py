@@ -11,6 +11,7 @@ from powerplan.moments.rules import (  # noqa: F401
     softmax,
 )
 from powerplan.moments.rules.covariance import HERMITE_ORDER, beyond_linear, propagate
-from powerplan.moments.rules.linearized import Linearized, linearize
+from powerplan.moments.rules.linearize import linearize
+from powerplan.moments.rules.linearized import Linearized
 
 __all__ = ["HERMITE_ORDER", "Linearized", "beyond_linear", "linearize", "propagate"]

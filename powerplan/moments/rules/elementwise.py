@@ -8,7 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from powerplan.moments.activations import activation_rule
-from powerplan.moments.rules.linearized import Linearized, linearize, residual_of
+from powerplan.moments.rules.linearize import linearize
+from powerplan.moments.rules.linearized import Linearized, residual_of
 from powerplan.network.digital import aligned, constant
 from powerplan.network.ops import Activation, Add, Scale
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from powerplan.moments.rules.linearized import Linearized, linearize, over_batch
+from powerplan.moments.rules.linearize import linearize
+from powerplan.moments.rules.linearized import Linearized, over_batch
 from powerplan.network.array_maps import array_map
 from powerplan.network.digital import constant, digital
 from powerplan.network.ops import DigitalLayer

@@ -6,15 +6,12 @@ independent residual, such that mean and variance of its output are right.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import singledispatch
 from typing import Any
 
 import torch
 from torch import Tensor
-
-from powerplan.network.ops import Op
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,19 +32,6 @@ class Linearized:
     push: Callable[..., Tensor]
     residual: Tensor | None = None
     first_order: bool = False
-
-
-@singledispatch
-def linearize(op: Op, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linearized:
-    """The statistical linearisation of a digital operation for independent Gaussian inputs, each (B or 1, *shape).
-
-    Differentiable in means, variances and, through ``pull`` and ``push``, in adjoints and perturbations. Two inputs
-    are taken as the same value if they are the same tensor, else as independent. An operation without a rule of its
-    own is taken at the mean by automatic differentiation (:mod:`~powerplan.moments.rules.jacobian`).
-    """
-    from powerplan.moments.rules.jacobian import at_the_mean
-
-    return at_the_mean(op, means, variances)
 
 
 def over_batch(function: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from powerplan.gaussian import positive_std, tail
-from powerplan.moments.rules.linearized import Linearized, linearize, residual_of
+from powerplan.moments.rules.linearize import linearize
+from powerplan.moments.rules.linearized import Linearized, residual_of
 from powerplan.network.digital import digital
 from powerplan.network.ops import AdaptiveMaxPool, AveragePool, MaxPool, Op, Shape
 

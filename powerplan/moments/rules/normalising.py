@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from powerplan.moments.rules.linearized import Linearized, linearize
+from powerplan.moments.rules.linearize import linearize
+from powerplan.moments.rules.linearized import Linearized
 from powerplan.network.digital import constant
 from powerplan.network.ops import GroupNorm, LayerNorm, RMSNorm
 

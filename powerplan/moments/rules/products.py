@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from powerplan.moments.rules.elementwise import fold, lined_up
-from powerplan.moments.rules.linearized import Linearized, linearize
+from powerplan.moments.rules.linearize import linearize
+from powerplan.moments.rules.linearized import Linearized
 from powerplan.network.digital import aligned
 from powerplan.network.ops import MatMul, Multiply
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from powerplan.moments.rules.linearized import Linearized, linearize
+from powerplan.moments.rules.linearize import linearize
+from powerplan.moments.rules.linearized import Linearized
 from powerplan.network.digital import digital
 from powerplan.network.ops import AdaptiveAveragePool, AveragePool, Mean, Op, Upsample
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from powerplan.moments.rules.linearized import Linearized, linearize, over_batch, value_and_transpose
+from powerplan.moments.rules.linearize import linearize
+from powerplan.moments.rules.linearized import Linearized, over_batch, value_and_transpose
 from powerplan.network.digital import digital
 from powerplan.network.ops import Concat, Constant, Embedding, Flatten, Op, Pad, Permute, Reshape, Slice
 

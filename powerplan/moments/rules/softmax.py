@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from powerplan.moments.rules.linearized import Linearized, linearize
+from powerplan.moments.rules.linearize import linearize
+from powerplan.moments.rules.linearized import Linearized
 from powerplan.network.ops import Softmax
 
 
