@@ -9,6 +9,7 @@ from powerplan_client.aio import AsyncPlannerClient
 from powerplan_client.client import PlannerClient
 from powerplan_client.errors import (
     Cancelled,
+    ClientClosed,
     Conflict,
     DeadlineExceeded,
     FeatureUnavailable,
@@ -51,6 +52,7 @@ from powerplan_client.results import (
 __all__ = [
     "AsyncPlannerClient",
     "Cancelled",
+    "ClientClosed",
     "Conflict",
     "DeadlineExceeded",
     "FeatureUnavailable",

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast
 
 import numpy.typing as npt
 
 from powerplan_client.calls import Calls
-from powerplan_client.errors import PlannerError
+from powerplan_client.errors import ClientClosed, PlannerError
 from powerplan_client.inputs import Profile
 from powerplan_client.local import LocalTransport
 from powerplan_client.networks import NetworkLike
-from powerplan_client.options import CallOptions, PlanOptions, PredictOptions, SimulateOptions, SubmitOptions
+from powerplan_client.options import (
+    CallOptions,
+    PlanOptions,
+    PredictOptions,
+    ProfileOptions,
+    SimulateOptions,
+    SubmitOptions,
+)
 from powerplan_client.results import (
     Job,
     JobEvent,
@@ -30,8 +38,6 @@ from powerplan_client.steps import Call, Emit, Next, Open, Sleep, Unary, Upload
 from powerplan_client.transport import AsyncGrpcTransport, AsyncTransport
 
 T = TypeVar("T")
-#: in process everything goes inline
-_UNLIMITED = 2**62
 
 
 class AsyncPlannerClient:
@@ -64,23 +70,26 @@ class AsyncPlannerClient:
             retries=retries,
             inline_bytes=inline_bytes,
         )
-        self._start(
-            AsyncGrpcTransport(settings), settings.timeout, inline_bytes, settings.message_bytes, repr(settings)
+        calls = Calls(
+            timeout=settings.timeout,
+            inline_bytes=inline_bytes,
+            message_bytes=settings.message_bytes,
+            retries=retries,
         )
+        self._start(AsyncGrpcTransport(settings), calls, repr(settings))
 
     @classmethod
     def local(cls, *, timeout: float | None = None) -> Self:
         """A client that computes in threads of this process; see :meth:`PlannerClient.local`."""
         client = cls.__new__(cls)
-        client._start(_LocalThreads(), timeout, _UNLIMITED, _UNLIMITED, "in process")
+        client._start(_LocalThreads(), Calls.in_process(timeout), "in process")
         return client
 
-    def _start(
-        self, transport: AsyncTransport, timeout: float | None, inline_bytes: int, message_bytes: int, shown: str
-    ) -> None:
+    def _start(self, transport: AsyncTransport, calls: Calls, shown: str) -> None:
         self._transport = transport
         self._shown = shown
-        self._calls = Calls(timeout=timeout, inline_bytes=inline_bytes, message_bytes=message_bytes)
+        self._calls = calls
+        self._closed = asyncio.Event()
 
     async def plan(
         self,
@@ -93,7 +102,7 @@ class AsyncPlannerClient:
         """The gains that meet ``target`` at least power. ``hardware`` None = every default."""
         return await self._run(self._calls.plan(network, hardware, inputs, target, options))
 
-    async def plan_profile(self, profile: Profile, target: Any, **options: Unpack[CallOptions]) -> ProfilePlan:
+    async def plan_profile(self, profile: Profile, target: Any, **options: Unpack[ProfileOptions]) -> ProfilePlan:
         """The gains of a planning profile: no weights leave this process."""
         return await self._run(self._calls.plan_profile(profile, target, options))
 
@@ -181,7 +190,8 @@ class AsyncPlannerClient:
         return await self._run(self._calls.server_info(options))
 
     async def close(self) -> None:
-        """End the connection."""
+        """End the connection and the calls that run; closing again does nothing."""
+        self._closed.set()
         await self._transport.close()
 
     async def __aenter__(self) -> Self:
@@ -217,19 +227,31 @@ class AsyncPlannerClient:
                 answer, failure = None, None
                 if isinstance(step, Emit):
                     yield step.value
+                elif self._closed.is_set():
+                    failure = ClientClosed()
                 elif isinstance(step, Sleep):
-                    await asyncio.sleep(step.seconds)
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._closed.wait(), step.seconds)
                 else:
                     try:
                         answer = await self._transport.perform(step)
-                    except PlannerError as error:
-                        failure = error
+                    except (Exception, asyncio.CancelledError) as error:
+                        closed = self._closed.is_set() and not _is_cancelled()
+                        if not isinstance(error, PlannerError) and not closed:
+                            raise
+                        failure = ClientClosed() if closed else error  # type: ignore[assignment]
                     if isinstance(step, Open) and failure is None:
                         streams.append(answer)
         finally:
             call.close()
             for stream in streams:
                 self._transport.release(stream)
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancels the task at hand; gRPC cancels what it waits for when the connection is closed."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class _LocalThreads:

@@ -11,9 +11,10 @@ from google.protobuf.message import Message
 
 from powerplan_client._generated import v1 as pb
 from powerplan_client.errors import invalid
-from powerplan_client.inputs import Gain, Profile, hardware_fields, target_fields
+from powerplan_client.inputs import Gain, Profile, classes, hardware_fields, target_fields
 from powerplan_client.networks import NetworkLike, network_message
 from powerplan_client.packing import Packer
+from powerplan_client.values import naming, wrong
 
 M = TypeVar("M", bound=Message)
 
@@ -40,12 +41,14 @@ def plan_task(
     options: Mapping[str, Any],
 ) -> pb.PlanTask:
     """The task of a network."""
+    with naming("corners"):
+        corners = list(options.get("corners") or ())
     task = pb.PlanTask(
-        network=network_message(network, packer.array, packer.file, options),
-        hardware=_fields(pb.Hardware, "hardware", hardware_fields(hardware)),
-        inputs=packer.array(inputs),
+        network=_network(packer, network, options),
+        hardware=_hardware("hardware", hardware),
+        inputs=_inputs(packer, inputs),
         settings=plan_settings(options),
-        corners=[_fields(pb.Hardware, "corners", hardware_fields(corner)) for corner in options.get("corners") or ()],
+        corners=[_hardware(f"corners[{k}]", corner) for k, corner in enumerate(corners)],
     )
     if target is not None:
         task.target.CopyFrom(target_message(target))
@@ -54,14 +57,14 @@ def plan_task(
 
 def profile_task(packer: Packer, profile: Profile, target: Any | None) -> pb.PlanTask:
     """The task of a planning profile."""
+    if not isinstance(profile, Profile):
+        raise wrong("profile", profile, "a Profile")
 
     def floats(value: npt.ArrayLike) -> pb.Tensor:
         return packer.array(np.asarray(value, dtype=np.float64))
 
-    message = _fields(
-        pb.PlanningProfile,
-        "profile",
-        {
+    with naming("profile"):
+        fields = {
             "gain_names": list(profile.names),
             "power_coefficients_watts": floats(profile.power_coefficients),
             "power_exponents": list(profile.power_exponents),
@@ -75,9 +78,8 @@ def profile_task(packer: Packer, profile: Profile, target: Any | None) -> pb.Pla
             "solver": _enum(pb.ProfileSolver, "PROFILE_SOLVER_", "solver", profile.solver)
             if profile.solver != "auto"
             else None,
-        },
-    )
-    task = pb.PlanTask(profile=message)
+        }
+    task = pb.PlanTask(profile=_fields(pb.PlanningProfile, "profile", fields))
     if target is not None:
         task.target.CopyFrom(target_message(target))
     return task
@@ -90,17 +92,19 @@ def plan_settings(options: Mapping[str, Any]) -> pb.PlanSettings:
     settings = _fields(pb.PlanSettings, "settings", values)
     weights = options.get("output_weights")
     if weights is not None:
-        settings.output_weights.extend(np.asarray(weights, dtype=np.float64).ravel().tolist())
+        with naming("output_weights"):
+            settings.output_weights.extend(np.asarray(weights, dtype=np.float64).ravel().tolist())
     if "granularity" in options:
         settings.granularity = _enum(pb.Granularity, "GRANULARITY_", "granularity", options["granularity"])
     if "method" in options:
         settings.method = _enum(pb.PredictionMethod, "PREDICTION_METHOD_", "method", options["method"])
     if "dtype" in options:
         settings.dtype = _enum(pb.DataType, "DATA_TYPE_", "dtype", options["dtype"])
-    kinds = (optimize,) if isinstance(optimize, str) else optimize
+    with naming("optimize"):
+        kinds = (optimize,) if isinstance(optimize, str) else tuple(optimize)
     settings.optimize.extend(_enum(pb.GainKind, "GAIN_KIND_", "optimize", kind) for kind in kinds)
-    settings.held_conductance_siemens.extend(gain_messages(options.get("conductance") or ()))
-    settings.held_voltage_volts.extend(gain_messages(options.get("voltage") or ()))
+    settings.held_conductance_siemens.extend(_held("conductance", options))
+    settings.held_voltage_volts.extend(_held("voltage", options))
     settings.conductance_steps.extend(steps_messages("conductance_steps", options.get("conductance_steps")))
     settings.voltage_steps.extend(steps_messages("voltage_steps", options.get("voltage_steps")))
     return settings
@@ -110,7 +114,8 @@ def steps_messages(field: str, steps: Any) -> list[pb.Steps]:
     """Steps of all layers, or one list or None per layer, given as the client's or the engine's Steps."""
     if steps is None:
         return []
-    lists = [steps] if hasattr(steps, "values") else list(steps)
+    with naming(field):
+        lists = [steps] if hasattr(steps, "values") else list(steps)
     if not all(each is None or hasattr(each, "relative") for each in lists):
         raise invalid(field, f"got {steps!r}; allowed: Steps, or one Steps or None per layer")
     return [
@@ -121,7 +126,9 @@ def steps_messages(field: str, steps: Any) -> list[pb.Steps]:
 
 def target_message(target: Any) -> pb.Target:
     """A target."""
-    return _fields(pb.Target, "target", target_fields(target))
+    with naming("target"):
+        fields = target_fields(target)
+    return _fields(pb.Target, "target", fields)
 
 
 def result_detail(options: Mapping[str, Any]) -> pb.ResultDetail:
@@ -193,11 +200,11 @@ def _operating_point(
 ) -> dict[str, Any]:
     labels = options.get("labels")
     return {
-        "network": network_message(network, packer.array, packer.file, options),
-        "hardware": _fields(pb.Hardware, "hardware", hardware_fields(hardware)),
+        "network": _network(packer, network, options),
+        "hardware": _hardware("hardware", hardware),
         "gains": None if gains is None else gains_message(gains),
-        "inputs": packer.array(inputs),
-        "labels": None if labels is None else [int(label) for label in np.asarray(labels).ravel()],
+        "inputs": _inputs(packer, inputs),
+        "labels": None if labels is None else classes("labels", labels),
         "detail": result_detail(options),
         "request_id": options.get("request_id"),
         "validate_only": bool(options.get("validate_only")),
@@ -208,7 +215,10 @@ def gains_message(gains: Any) -> pb.Gains:
     """Gains of every layer, given as the client's or the engine's Gains."""
     if not hasattr(gains, "conductance") or not hasattr(gains, "voltage"):
         raise invalid("gains", f"got {type(gains).__name__}; allowed: Gains(conductance=..., voltage=...)")
-    return pb.Gains(conductance_siemens=gain_messages(gains.conductance), voltage_volts=gain_messages(gains.voltage))
+    with naming("gains"):
+        return pb.Gains(
+            conductance_siemens=gain_messages(gains.conductance), voltage_volts=gain_messages(gains.voltage)
+        )
 
 
 def gain_messages(gains: Sequence[Gain] | Iterable[Gain]) -> list[pb.Gain]:
@@ -223,12 +233,38 @@ def gain_messages(gains: Sequence[Gain] | Iterable[Gain]) -> list[pb.Gain]:
     return messages
 
 
+def _network(packer: Packer, network: NetworkLike, options: Mapping[str, Any]) -> pb.Network:
+    with naming("network"):
+        return network_message(network, packer.array, packer.file, options)
+
+
+def _hardware(path: str, hardware: Any) -> pb.Hardware:
+    return _fields(pb.Hardware, path, hardware_fields(hardware, path))
+
+
+def _inputs(packer: Packer, inputs: npt.ArrayLike) -> pb.Tensor:
+    with naming("inputs"):
+        return packer.array(inputs)
+
+
+def _held(name: str, options: Mapping[str, Any]) -> list[pb.Gain]:
+    """The gains that a plan holds."""
+    with naming(name):
+        return gain_messages(() if options.get(name) is None else options[name])
+
+
 def _fields(kind: Callable[..., M], path: str, values: Mapping[str, Any]) -> M:
     """A message of the values that are not None; a value of the wrong type is the caller's mistake."""
+    given = {name: value for name, value in values.items() if value is not None}
     try:
-        return kind(**{name: value for name, value in values.items() if value is not None})
-    except (TypeError, ValueError) as error:
-        raise invalid(path, str(error)) from error
+        return kind(**given)
+    except (TypeError, ValueError, OverflowError):
+        for name, value in given.items():
+            try:
+                kind(**{name: value})
+            except (TypeError, ValueError, OverflowError) as error:
+                raise invalid(path, f"{name}: got {value!r:.80}: {error}") from error
+        raise
 
 
 def _enum(kind: Any, prefix: str, field: str, name: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy.typing as npt
 from google.protobuf.message import Message
 
+from powerplan_client import values
 from powerplan_client._generated import v1 as pb
 from powerplan_client.building import (
     plan_task,
@@ -19,9 +20,26 @@ from powerplan_client.building import (
     simulate_request,
     target_message,
 )
-from powerplan_client.errors import Cancelled, Conflict, FeatureUnavailable, NotFound, ServerError, Unavailable, invalid
+from powerplan_client.errors import (
+    Cancelled,
+    Conflict,
+    FeatureUnavailable,
+    NotFound,
+    ResourceExhausted,
+    ServerError,
+    Unavailable,
+)
 from powerplan_client.inputs import Profile
 from powerplan_client.networks import NetworkLike
+from powerplan_client.options import (
+    CallOptions,
+    PlanOptions,
+    PredictOptions,
+    ProfileOptions,
+    SimulateOptions,
+    SubmitOptions,
+    checked,
+)
 from powerplan_client.packing import Packer, packed
 from powerplan_client.parsing import (
     parse_event,
@@ -44,12 +62,15 @@ from powerplan_client.results import (
 from powerplan_client.steps import Call, Emit, Next, Open, Sleep, Unary, Upload
 
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
 
 #: blobs asked for at a time
 _STATUS_BATCH = 1000
-#: tries of an upload or a watch that is interrupted without progress
+#: tries of a call that a full server turns away, and of an upload or a watch that is interrupted without progress
 _TRIES = 5
 _PAUSE_SECONDS = 0.2
+#: in process everything goes inline
+_UNLIMITED = 2**62
 
 
 class Calls:
@@ -58,14 +79,21 @@ class Calls:
     Args:
         timeout: seconds for a call that names none.
         inline_bytes, message_bytes: what goes inline, see Settings.
+        retries: try again when the server is full for now.
     """
 
-    def __init__(self, *, timeout: float | None, inline_bytes: int, message_bytes: int) -> None:
-        self._timeout = timeout
+    def __init__(self, *, timeout: float | None, inline_bytes: int, message_bytes: int, retries: bool) -> None:
+        self._timeout = values.seconds("timeout", timeout)
+        self._retries = retries
         self._inline_bytes = inline_bytes
         self._message_bytes = message_bytes
         self._held: set[str] = set()
         self._info: ServerInfo | None = None
+
+    @classmethod
+    def in_process(cls, timeout: float | None) -> Calls:
+        """The calls without a connection."""
+        return cls(timeout=timeout, inline_bytes=_UNLIMITED, message_bytes=_UNLIMITED, retries=False)
 
     # Calculations
 
@@ -73,6 +101,7 @@ class Calls:
         self, network: NetworkLike, hardware: Any, inputs: npt.ArrayLike, target: Any, options: Mapping[str, Any]
     ) -> Call[Plan | None]:
         """Plan for a network."""
+        options = checked(PlanOptions, options)
 
         def build(packer: Packer) -> pb.PlanRequest:
             return pb.PlanRequest(
@@ -83,6 +112,7 @@ class Calls:
 
     def plan_profile(self, profile: Profile, target: Any, options: Mapping[str, Any]) -> Call[ProfilePlan | None]:
         """Plan for a profile."""
+        options = checked(ProfileOptions, options)
 
         def build(packer: Packer) -> pb.PlanRequest:
             return pb.PlanRequest(task=profile_task(packer, profile, target), **_common(options))
@@ -98,6 +128,7 @@ class Calls:
         options: Mapping[str, Any],
     ) -> Call[Prediction | None]:
         """Predict error and power."""
+        options = checked(PredictOptions, options)
         return self._unary(
             "Predict",
             lambda packer: predict_request(packer, network, hardware, gains, inputs, options),
@@ -115,6 +146,8 @@ class Calls:
         progress: Callable[[RunningEstimate], None] | None = None,
     ) -> Call[Simulation | None]:
         """Simulate: emits running estimates and the result, which is also returned."""
+        options = checked(SimulateOptions, options)
+        values.function("progress", progress)
         result: Simulation | None = None
         stream, response = yield from self._open(
             "Simulate",
@@ -143,7 +176,9 @@ class Calls:
         options: Mapping[str, Any],
     ) -> Call[tuple[Plan | ProfilePlan, ...]]:
         """Plan for several targets: emits each plan; all are returned."""
-        wanted = list(targets)
+        options = checked(ProfileOptions if isinstance(network, Profile) else PlanOptions, options)
+        with values.naming("targets"):
+            wanted = list(targets)
 
         def build(packer: Packer) -> pb.FrontierRequest:
             if isinstance(network, Profile):
@@ -175,6 +210,7 @@ class Calls:
         options: Mapping[str, Any],
     ) -> Call[Job | None]:
         """Submit a plan as a job; a request id is made up if none is given, so that a retry cannot submit twice."""
+        options = checked(SubmitOptions, options)
 
         def build(packer: Packer) -> pb.SubmitPlanRequest:
             if isinstance(network, Profile):
@@ -188,18 +224,25 @@ class Calls:
 
     def get_job(self, job_id: str, options: Mapping[str, Any]) -> Call[Job]:
         """A job with its outcome."""
-        response = yield Unary("GetPlanJob", pb.GetPlanJobRequest(job_id=job_id), self._seconds(options))
+        options = checked(CallOptions, options)
+        request = pb.GetPlanJobRequest(job_id=values.text("job_id", job_id))
+        response = yield Unary("GetPlanJob", request, self._seconds(options))
         return parse_job(response.job)
 
     def cancel_job(self, job_id: str, options: Mapping[str, Any]) -> Call[Job]:
         """Cancel a job."""
-        response = yield Unary("CancelPlanJob", pb.CancelPlanJobRequest(job_id=job_id), self._seconds(options))
+        options = checked(CallOptions, options)
+        request = pb.CancelPlanJobRequest(job_id=values.text("job_id", job_id))
+        response = yield Unary("CancelPlanJob", request, self._seconds(options))
         return parse_job(response.job)
 
     def list_jobs(self, states: Any, page_size: int, options: Mapping[str, Any]) -> Call[tuple[Job, ...]]:
         """All jobs, page by page: emits each; all are returned."""
+        options = checked(CallOptions, options)
         jobs: list[Job] = []
-        numbers = [pb.PlanJobState.Value(f"PLAN_JOB_STATE_{JobState(s).name}") for s in states]
+        with values.naming("states"):
+            numbers = [pb.PlanJobState.Value(f"PLAN_JOB_STATE_{JobState(s).name}") for s in states]
+        values.whole("page_size", page_size, at_least=1, at_most=2**31 - 1)
         token = ""
         while True:
             request = pb.ListPlanJobsRequest(page_size=page_size, page_token=token, states=numbers)
@@ -213,7 +256,10 @@ class Calls:
 
     def watch_job(self, job_id: str, after: int, options: Mapping[str, Any]) -> Call[Job]:
         """Follow a job: emits its events, across broken connections, and returns the ended job."""
+        options = checked(CallOptions, options)
         failures = 0
+        values.text("job_id", job_id)
+        after = values.whole("after", after, at_least=0, at_most=2**63 - 1)
         deadline = _deadline(self._seconds(options))
         while True:
             request = pb.WatchPlanJobRequest(job_id=job_id, after_sequence=after)
@@ -243,6 +289,7 @@ class Calls:
 
     def server_info(self, options: Mapping[str, Any]) -> Call[ServerInfo]:
         """What the server is and can do."""
+        options = checked(CallOptions, options)
         response = yield Unary("GetServerInfo", pb.GetServerInfoRequest(), self._seconds(options))
         self._info = parse_server_info(response)
         return self._info
@@ -256,31 +303,56 @@ class Calls:
         parse: Callable[[Any], Any],
         options: Mapping[str, Any],
     ) -> Call[Any]:
-        deadline = _deadline(self._seconds(options))
-        request, contents = yield from self._prepare(build, options, deadline)
-        try:
-            response = yield Unary(rpc, request, _left(deadline))
-        except NotFound as error:
-            yield from self._upload_again(error, contents, options, deadline)
-            response = yield Unary(rpc, request, _left(deadline))
+        def send(request: M, left: float | None) -> Call[Any]:
+            return (yield Unary(rpc, request, left))
+
+        response = yield from self._answered(send, build, options)
         return parse(response)
 
     def _open(self, rpc: str, build: Callable[[Packer], M], options: Mapping[str, Any]) -> Call[tuple[Any, Any]]:
         """An open stream and its first response, None if it has none."""
+
+        def send(request: M, left: float | None) -> Call[tuple[Any, Any]]:
+            stream = yield Open(rpc, request, left)
+            return stream, (yield Next(stream))
+
+        return (yield from self._answered(send, build, options))
+
+    def _answered(
+        self,
+        send: Callable[[M, float | None], Call[T]],
+        build: Callable[[Packer], M],
+        options: Mapping[str, Any],
+    ) -> Call[T]:
+        """The answer to a request: again with what the server lost uploaded anew, and while it is full for now.
+
+        A server that is full says when to come back. Whatever else it has too little of, it will have too little of
+        the next time too.
+        """
         deadline = _deadline(self._seconds(options))
         request, contents = yield from self._prepare(build, options, deadline)
-        try:
-            stream = yield Open(rpc, request, _left(deadline))
-            return stream, (yield Next(stream))
-        except NotFound as error:
-            yield from self._upload_again(error, contents, options, deadline)
-            stream = yield Open(rpc, request, _left(deadline))
-            return stream, (yield Next(stream))
+        uploaded, tries = False, 1
+        while True:
+            try:
+                return (yield from send(request, _left(deadline)))
+            except NotFound as error:
+                if uploaded:
+                    raise
+                uploaded = True
+                yield from self._upload_again(error, contents, options, deadline)
+            except ResourceExhausted as error:
+                pause = _PAUSE_SECONDS * 2**tries if error.retry_after is None else error.retry_after
+                late = deadline is not None and time.monotonic() + pause >= deadline
+                if not (self._retries and error.temporary) or tries == _TRIES or late:
+                    raise
+                tries += 1
+                yield Sleep(pause)
 
     def _prepare(
         self, build: Callable[[Packer], M], options: Mapping[str, Any], deadline: float | None
     ) -> Call[tuple[M, dict[str, memoryview]]]:
-        request, contents = packed(build, inline_bytes=self._inline_bytes, message_bytes=self._message_bytes)
+        with values.naming("request"):
+            request, contents = packed(build, inline_bytes=self._inline_bytes, message_bytes=self._message_bytes)
         network = getattr(getattr(request, "task", request), "network", None)
         if network is not None and network.WhichOneof("source") == "onnx":
             yield from self._need("onnx", options)
@@ -288,7 +360,7 @@ class Calls:
         return request, contents
 
     def _need(self, feature: str, options: Mapping[str, Any]) -> Call[None]:
-        info = self._info or (yield from self.server_info(options))
+        info = self._info or (yield from self.server_info({"timeout": self._seconds(options)}))
         if feature not in info.features:
             raise FeatureUnavailable(
                 f"This server (version {info.server_version}) has no feature {feature!r}; it has: "
@@ -351,17 +423,15 @@ class Calls:
                 failures = 0
 
     def _seconds(self, options: Mapping[str, Any]) -> float | None:
-        seconds: float | None = options.get("timeout", self._timeout)
-        if seconds is not None and not seconds > 0:
-            raise invalid("timeout", f"got {seconds}; allowed: seconds > 0, or None")
-        return seconds
+        """The timeout of a call."""
+        return values.seconds("timeout", options["timeout"]) if "timeout" in options else self._timeout
 
 
 def _common(options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "detail": result_detail(options),
         "request_id": options.get("request_id"),
-        "validate_only": bool(options.get("validate_only")),
+        "validate_only": options.get("validate_only"),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast
@@ -10,11 +10,18 @@ from typing import Any, Self, TypeVar, Unpack, cast
 import numpy.typing as npt
 
 from powerplan_client.calls import Calls
-from powerplan_client.errors import PlannerError
+from powerplan_client.errors import ClientClosed, PlannerError
 from powerplan_client.inputs import Profile
 from powerplan_client.local import LocalTransport
 from powerplan_client.networks import NetworkLike
-from powerplan_client.options import CallOptions, PlanOptions, PredictOptions, SimulateOptions, SubmitOptions
+from powerplan_client.options import (
+    CallOptions,
+    PlanOptions,
+    PredictOptions,
+    ProfileOptions,
+    SimulateOptions,
+    SubmitOptions,
+)
 from powerplan_client.results import (
     Job,
     JobEvent,
@@ -30,19 +37,19 @@ from powerplan_client.steps import Call, Emit, Open, Sleep
 from powerplan_client.transport import GrpcTransport, Transport
 
 T = TypeVar("T")
-#: in process everything goes inline
-_UNLIMITED = 2**62
 
 
 class PlannerClient:
     """Calls of a planning service, each returning when it is done. Safe to share between threads.
 
     Args:
-        target: "host:port"; None = the environment variable POWERPLAN_TARGET.
-        insecure: plain text; None = for loopback addresses without certificates only.
+        target: "host:port", "[IPv6]:port", "unix:path" or another form of
+            :data:`powerplan_client.addresses.FORMS`; None = the environment variable POWERPLAN_TARGET.
+        insecure: plain text; None = for loopback addresses without certificates only. A connection in plain text and
+            one to this machine never goes through an HTTP proxy.
         root_certificates, client_certificate, client_key: PEM, for TLS and mutual TLS.
-        token: bearer token; never shown.
-        timeout: seconds for a call that names none; None = no limit.
+        token: bearer token; never shown, and never sent in plain text beyond this machine.
+        timeout: seconds for a call that names none; None or infinite = no limit.
         retries: try idempotent calls again when the server is unavailable or full.
         inline_bytes: larger arrays are uploaded, each once, and then referred to.
 
@@ -51,7 +58,8 @@ class PlannerClient:
     engine, or as a torch module. With ``validate_only=True`` a call answers None if the request is good.
 
     Raises:
-        PlannerError: every call, see :mod:`powerplan_client.errors`.
+        InvalidRequest: settings that cannot be used.
+        PlannerError: every call, see :mod:`powerplan_client.errors`; ClientClosed after :meth:`close`.
     """
 
     def __init__(
@@ -78,7 +86,13 @@ class PlannerClient:
             retries=retries,
             inline_bytes=inline_bytes,
         )
-        self._start(GrpcTransport(settings), settings.timeout, inline_bytes, settings.message_bytes, repr(settings))
+        calls = Calls(
+            timeout=settings.timeout,
+            inline_bytes=inline_bytes,
+            message_bytes=settings.message_bytes,
+            retries=retries,
+        )
+        self._start(GrpcTransport(settings), calls, repr(settings))
 
     @classmethod
     def local(cls, *, timeout: float | None = None) -> Self:
@@ -90,15 +104,14 @@ class PlannerClient:
             FeatureUnavailable: the engine is not installed.
         """
         client = cls.__new__(cls)
-        client._start(LocalTransport(), timeout, _UNLIMITED, _UNLIMITED, "in process")
+        client._start(LocalTransport(), Calls.in_process(timeout), "in process")
         return client
 
-    def _start(
-        self, transport: Transport, timeout: float | None, inline_bytes: int, message_bytes: int, shown: str
-    ) -> None:
+    def _start(self, transport: Transport, calls: Calls, shown: str) -> None:
         self._transport = transport
         self._shown = shown
-        self._calls = Calls(timeout=timeout, inline_bytes=inline_bytes, message_bytes=message_bytes)
+        self._calls = calls
+        self._closed = threading.Event()
 
     def plan(
         self,
@@ -111,7 +124,7 @@ class PlannerClient:
         """The gains that meet ``target`` at least power. ``hardware`` None = every default."""
         return self._run(self._calls.plan(network, hardware, inputs, target, options))
 
-    def plan_profile(self, profile: Profile, target: Any, **options: Unpack[CallOptions]) -> ProfilePlan:
+    def plan_profile(self, profile: Profile, target: Any, **options: Unpack[ProfileOptions]) -> ProfilePlan:
         """The gains of a planning profile: no weights leave this process."""
         return self._run(self._calls.plan_profile(profile, target, options))
 
@@ -199,7 +212,8 @@ class PlannerClient:
         return self._run(self._calls.server_info(options))
 
     def close(self) -> None:
-        """End the connection."""
+        """End the connection and the calls that run; closing again does nothing."""
+        self._closed.set()
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -240,13 +254,17 @@ class PlannerClient:
                 answer, failure = None, None
                 if isinstance(step, Emit):
                     yield step.value
+                elif self._closed.is_set():
+                    failure = ClientClosed()
                 elif isinstance(step, Sleep):
-                    time.sleep(step.seconds)
+                    self._closed.wait(step.seconds)
                 else:
                     try:
                         answer = self._transport.perform(step)
-                    except PlannerError as error:
-                        failure = error
+                    except Exception as error:
+                        if not isinstance(error, PlannerError) and not self._closed.is_set():
+                            raise
+                        failure = ClientClosed() if self._closed.is_set() else error  # type: ignore[assignment]
                     if isinstance(step, Open) and failure is None:
                         streams.append(answer)
         finally:

@@ -31,6 +31,7 @@ class PlannerError(Exception):
         metadata: facts that go with the reason.
         violations: every violated field of the request.
         retry_after: seconds to wait before another try; None if the server did not say.
+        temporary: the same call can succeed later: the server is away, or full for now.
     """
 
     def __init__(
@@ -43,7 +44,10 @@ class PlannerError(Exception):
         metadata: Mapping[str, str] | None = None,
         violations: Sequence[Violation] = (),
         retry_after: float | None = None,
+        temporary: bool | None = None,
     ) -> None:
+        full = code == "RESOURCE_EXHAUSTED" and (retry_after is not None or reason == "QUEUE_FULL")
+        self.temporary = code == "UNAVAILABLE" or full if temporary is None else temporary
         self.message = message
         self.code = code
         self.reason = reason or code
@@ -54,7 +58,7 @@ class PlannerError(Exception):
         super().__init__(message)
 
     def __str__(self) -> str:
-        listed = "".join(f"\n  {violation}" for violation in self.violations)
+        listed = "".join(f"\n  {violation}" for violation in self.violations if str(violation) not in self.message)
         request = f" (request {self.request_id})" if self.request_id else ""
         return f"{self.reason}: {self.message}{request}{listed}"
 
@@ -84,7 +88,7 @@ class Conflict(PlannerError):
 
 
 class ResourceExhausted(PlannerError):
-    """The server is full or a quota is used up; ``retry_after`` says when to try again."""
+    """The server is full (``temporary``; ``retry_after`` says for how long), or the call needs more than it has."""
 
 
 class DeadlineExceeded(PlannerError, TimeoutError):
@@ -93,6 +97,17 @@ class DeadlineExceeded(PlannerError, TimeoutError):
 
 class Cancelled(PlannerError):
     """The call or job was cancelled."""
+
+
+class ClientClosed(PlannerError):
+    """The client was closed before or during the call. Make a new one, or call within its ``with`` block."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The client is closed. Make a new one, or make the calls within its with block.",
+            code="CANCELLED",
+            reason="CLIENT_CLOSED",
+        )
 
 
 class Unavailable(PlannerError, ConnectionError):
@@ -140,8 +155,15 @@ _CODES = (
 )
 
 
-def error_from_status(code: str, message: str, details: StatusDetails, request_id: str) -> PlannerError:
-    """The error for a failed call."""
+def error_from_status(
+    code: str, message: str, details: StatusDetails, request_id: str, pushback: float | None = None
+) -> PlannerError:
+    """The error for a failed call.
+
+    Args:
+        pushback: seconds after which the server wants a retry, negative = none at all; None if it did not say.
+    """
+    wait = pushback if details.retry_after is None else details.retry_after
     return _KINDS.get(code, ServerError)(
         message,
         code=code,
@@ -149,7 +171,8 @@ def error_from_status(code: str, message: str, details: StatusDetails, request_i
         request_id=details.metadata.get("request_id", request_id),
         metadata=details.metadata,
         violations=[Violation(field=field, description=text) for field, text in details.violations],
-        retry_after=details.retry_after,
+        retry_after=wait if wait is None or wait >= 0 else None,
+        temporary=False if pushback is not None and pushback < 0 else None,
     )
 
 

@@ -273,21 +273,21 @@ class Profile:
     solver: str = "auto"
 
 
-def hardware_fields(value: Any) -> dict[str, Any]:
+def hardware_fields(value: Any, path: str = "hardware") -> dict[str, Any]:
     """Fields of the message for hardware given as Hardware, as the engine's Hardware, or as a mapping."""
     if value is None:
         return {}
     if isinstance(value, Mapping):
-        unknown = sorted(set(value) - set(HARDWARE_FIELDS))
+        unknown = sorted(map(str, set(value) - set(HARDWARE_FIELDS)))
         if unknown:
-            raise invalid(f"hardware.{unknown[0]}", f"unknown; allowed: {', '.join(HARDWARE_FIELDS)}")
+            raise invalid(f"{path}.{unknown[0]}", f"unknown; allowed: {', '.join(HARDWARE_FIELDS)}")
         given = dict(value)
     else:
         names = [f.name for f in fields(value)] if hasattr(value, "__dataclass_fields__") else []
         unknown = sorted(set(names) - set(HARDWARE_FIELDS))
         if not names or unknown:
             what = f"its field {unknown[0]} is not in this client's contract" if unknown else "not a hardware"
-            raise invalid("hardware", f"got {type(value).__name__}: {what}; allowed: Hardware, a mapping or None")
+            raise invalid(path, f"got {type(value).__name__}: {what}; allowed: Hardware, a mapping or None")
         given = {name: getattr(value, name) for name in names}
         if hasattr(value, "to_dict"):  # the engine's: curves and the like as mappings
             given = value.to_dict()
@@ -306,10 +306,10 @@ def target_fields(value: Any) -> dict[str, Any]:
     number = float(value.fraction if hasattr(value, "fraction") else value.value)
     if name != "max_accuracy_drop":
         return {name: number}
-    return {name: pb.AccuracyDrop(fraction=number, labels=_labels(value.labels))}
+    return {name: pb.AccuracyDrop(fraction=number, labels=classes("target.labels", value.labels))}
 
 
-def _labels(labels: Any) -> list[int]:
+def classes(field: str, labels: Any) -> list[int]:
     """Labels as integers; whether they fit the inputs is the server's to say."""
     try:
         array = np.asarray(labels)
@@ -317,4 +317,4 @@ def _labels(labels: Any) -> list[int]:
             return [int(label) for label in array.ravel()]
     except (TypeError, ValueError):
         pass
-    raise invalid("target.labels", f"got {labels!r:.80}; allowed: one integer class per calibration input")
+    raise invalid(field, f"got {labels!r:.80}; allowed: one integer class per calibration input")

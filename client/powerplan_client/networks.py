@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from powerplan_client._generated import v1 as pb
 from powerplan_client.errors import FeatureUnavailable, invalid
+from powerplan_client.values import naming
 
 INPUT = "input"
 
@@ -59,13 +60,15 @@ class Network:
         Raises:
             InvalidRequest: no layers, or lists of different lengths.
         """
-        arrays = [_floats("weights", weight) for weight in weights]
+        with naming("weights"):
+            arrays = [_floats("weights", weight) for weight in weights]
         if not arrays or any(array.ndim != 2 for array in arrays):
             raise invalid("weights", "allowed: at least one (n_out, n_in) array")
-        given = (
-            [None] * len(arrays) if biases is None else [None if b is None else _floats("biases", b) for b in biases]
-        )
-        kinds = [activation] * (len(arrays) - 1) if isinstance(activation, str) else list(activation)
+        with naming("biases"):
+            entries = [None] * len(arrays) if biases is None else list(biases)
+            given = [None if b is None else _floats("biases", b) for b in entries]
+        with naming("activation"):
+            kinds = [activation] * (len(arrays) - 1) if isinstance(activation, str) else list(activation)
         if len(given) != len(arrays) or len(kinds) != len(arrays) - 1:
             raise invalid(
                 "biases" if len(given) != len(arrays) else "activation", f"allowed: one entry for {len(arrays)} layers"
@@ -197,6 +200,7 @@ def _import_torch(module: Any, input_shape: Sequence[int] | None) -> Any:
     if input_shape is None:
         raise invalid("input_shape", "a torch module needs the shape of one input, for example (1, 28, 28)")
     try:
+        from powerplan.errors import PowerplanError  # type: ignore[import-not-found, unused-ignore]
         from powerplan.network.torch_import import from_torch  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:
         raise FeatureUnavailable(
@@ -205,7 +209,10 @@ def _import_torch(module: Any, input_shape: Sequence[int] | None) -> Any:
             code="UNIMPLEMENTED",
             reason="FEATURE_UNAVAILABLE",
         ) from error
-    return from_torch(module, input_shape=tuple(input_shape))
+    try:
+        return from_torch(module, input_shape=tuple(input_shape))
+    except PowerplanError as error:
+        raise invalid("network", str(error)) from error
 
 
 def attribute_message(value: Any) -> pb.AttributeValue:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
 
+from powerplan_client import values
 from powerplan_client.inputs import Gain, Steps
 
 #: called with (bytes sent, bytes in all) while large arrays are uploaded
@@ -16,12 +17,18 @@ UploadProgress = Callable[[int, int], None]
 class CallOptions(TypedDict, total=False):
     """Options of every call.
 
-    timeout: seconds for the whole call; None = no limit. Left out: the client's.
+    timeout: seconds for the whole call; None or infinite = no limit. Left out: the client's.
     request_id: idempotency key: the same request under the same key is done once.
     """
 
     timeout: float | None
     request_id: str | None
+
+
+class ProfileOptions(CallOptions, total=False):
+    """Options of plans of a profile. validate_only: check the request and stop; the answer is None."""
+
+    validate_only: bool
 
 
 class RequestOptions(CallOptions, total=False):
@@ -123,3 +130,27 @@ class SimulateOptions(RequestOptions, total=False):
     relative_standard_error: float | None
     labels: Sequence[int] | np.ndarray | None
     keep_draws: bool
+
+
+_TIMES = ("timeout", "time_limit", "run_limit")
+_FLAGS = ("output_moments", "layer_moments", "layer_covariances", "keep_draws", "validate_only", "calibrate")
+
+
+def checked(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a call of that kind; infinite times are None.
+
+    Raises:
+        InvalidRequest: an option that the call does not have, or a plain value of another type.
+    """
+    values.known(given, kind.__annotations__)
+    options = dict(given)
+    for name in _TIMES:
+        if name in options:
+            options[name] = values.seconds(name, options[name])
+    for name in _FLAGS:
+        if options.get(name) is not None:
+            options[name] = values.flag(name, options[name])
+    if options.get("request_id") is not None:
+        values.text("request_id", options["request_id"])
+    values.function("on_upload", options.get("on_upload"))
+    return options

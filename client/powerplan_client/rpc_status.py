@@ -14,6 +14,7 @@ from typing import Any
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, duration_pb2, message, message_factory
 
 STATUS_KEY = "grpc-status-details-bin"
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
 
 _INT32 = descriptor_pb2.FieldDescriptorProto.TYPE_INT32
 _STRING = descriptor_pb2.FieldDescriptorProto.TYPE_STRING
@@ -59,6 +60,11 @@ def parse_status(data: bytes) -> StatusDetails:
     except message.DecodeError:
         return StatusDetails()
     return StatusDetails(reason=reason, metadata=metadata, violations=tuple(violations), retry_after=retry_after)
+
+
+def parse_pushback(text: str) -> float:
+    """Seconds after which the server wants a retry; negative, as whatever is no number, forbids it (gRFC A6)."""
+    return int(text) / 1000 if text.isascii() and text.isdigit() and len(text) < 10 else -1.0
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Protocol
@@ -11,8 +12,9 @@ from google.protobuf.message import Message
 
 from powerplan_client._generated import v1 as pb
 from powerplan_client._generated.planner_service_pb2_grpc import PlannerServiceStub
-from powerplan_client.errors import PlannerError, error_from_status
-from powerplan_client.rpc_status import STATUS_KEY, StatusDetails, parse_status
+from powerplan_client.errors import PlannerError, error_from_status, invalid
+from powerplan_client.reasons import explained
+from powerplan_client.rpc_status import PUSHBACK_KEY, STATUS_KEY, StatusDetails, parse_pushback, parse_status
 from powerplan_client.settings import Settings
 from powerplan_client.steps import Next, Open, Unary, Upload
 
@@ -71,7 +73,7 @@ class GrpcTransport:
             except StopIteration:
                 return None
             except grpc.RpcError as error:
-                raise _error(error, request_id) from None
+                raise _error(error, request_id, self._settings) from None
         request_id = uuid.uuid4().hex
         metadata = self._settings.metadata(request_id)
         try:
@@ -80,7 +82,7 @@ class GrpcTransport:
                 return self._stub.UploadBlob(parts, timeout=step.timeout, metadata=metadata)
             call = getattr(self._stub, step.rpc)(step.request, timeout=step.timeout, metadata=metadata)
         except grpc.RpcError as error:
-            raise _error(error, request_id) from None
+            raise _error(error, request_id, self._settings) from None
         return (call, request_id) if isinstance(step, Open) else call
 
     def release(self, stream: Any) -> None:
@@ -98,16 +100,19 @@ class AsyncGrpcTransport:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._channel: grpc.aio.Channel | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._stub: Any = None
 
     async def perform(self, step: Unary | Upload | Open | Next) -> Any:
         """The answer to a step."""
+        if self._loop not in (None, asyncio.get_running_loop()):
+            raise invalid("client", "its connection belongs to another event loop; allowed: one client per asyncio.run")
         if isinstance(step, Next):
             call, request_id = step.stream
             try:
                 response = await call.read()
             except grpc.RpcError as error:
-                raise _error(error, request_id) from None
+                raise _error(error, request_id, self._settings) from None
             return None if response is grpc.aio.EOF else response
         if self._stub is None:
             self._connect()
@@ -120,7 +125,7 @@ class AsyncGrpcTransport:
             call = getattr(self._stub, step.rpc)(step.request, timeout=step.timeout, metadata=metadata)
             return (call, request_id) if isinstance(step, Open) else await call
         except grpc.RpcError as error:
-            raise _error(error, request_id) from None
+            raise _error(error, request_id, self._settings) from None
 
     def _connect(self) -> None:
         options = self._settings.channel_options()
@@ -130,14 +135,15 @@ class AsyncGrpcTransport:
         else:
             self._channel = grpc.aio.secure_channel(target, _credentials(self._settings), options)
         self._stub = PlannerServiceStub(self._channel)
+        self._loop = asyncio.get_running_loop()
 
     def release(self, stream: Any) -> None:
         """End a stream that is not read to its end."""
         stream[0].cancel()
 
     async def close(self) -> None:
-        """End the connection."""
-        if self._channel is not None:
+        """End the connection; one of another event loop ends with that."""
+        if self._channel is not None and self._loop is asyncio.get_running_loop():
             await self._channel.close()
 
 
@@ -162,10 +168,15 @@ def _credentials(settings: Settings) -> grpc.ChannelCredentials:
     )
 
 
-def _error(error: Any, request_id: str) -> PlannerError:
+def _error(error: Any, request_id: str, settings: Settings) -> PlannerError:
     """The client's error for one of gRPC."""
-    details = StatusDetails()
+    details, pushback = StatusDetails(), None
     for key, value in error.trailing_metadata() or ():
         if key == STATUS_KEY:
             details = parse_status(value)
-    return error_from_status(error.code().name, error.details() or "", details, request_id)
+        elif key == PUSHBACK_KEY:
+            pushback = parse_pushback(value)
+    code, message = error.code().name, error.details() or ""
+    if not details.reason:  # not of the planning service, but of what lies before it
+        message = explained(message, settings)
+    return error_from_status(code, message, details, request_id, pushback)
