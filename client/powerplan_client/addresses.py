@@ -109,7 +109,8 @@ def _parse(text: str, to_listen: bool) -> Address:
         if authority:  # a name server of the caller's says what the name is, localhost too
             _hosts(target, rest, to_listen)
             return Address(text=target)
-    address = _hosts(target, rest, to_listen, many=scheme != "dns" and not to_listen)
+    # a server binds no ipv4: and ipv6:, which say nothing that the address itself does not
+    address = _hosts(rest if to_listen else target, rest, to_listen, many=scheme != "dns" and not to_listen)
     for host in address.hosts if scheme != "dns" else ():
         literal = _literal(host)
         if literal is None or literal.version != int(scheme[-1]):
@@ -188,7 +189,7 @@ def _is_this_machine(host: str) -> bool:
 
 def _shown(text: str) -> str:
     """The text as it may be shown, without user and password."""
-    return repr(re.sub(r"[^/]*@", "***@", text)[:200])
+    return re.sub(r"[^/]*@", "***@", text)[:200]
 
 
 def _advice(text: str, to_listen: bool) -> str:

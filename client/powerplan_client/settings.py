@@ -66,7 +66,7 @@ class Settings:
         except AddressError as error:
             source = f" ({TARGET_VARIABLE} in the environment)" if self.target is None else ""
             raise invalid(
-                "target", f"got {error.shown}{source}: {error.reason} Allowed: {FORMS}. {error.advice}"
+                "target", f"got {error.shown!r}{source}: {error.reason} Allowed: {FORMS}. {error.advice}"
             ) from None
         object.__setattr__(self, "address", address)
         object.__setattr__(self, "target", address.text)
@@ -81,8 +81,8 @@ class Settings:
         for name in ("root_certificates", "client_certificate", "client_key"):
             content = getattr(self, name)
             if content is not None and not (isinstance(content, bytes) and content):
-                kind = type(content).__name__ if content else "nothing"
-                raise invalid(name, f"got {kind}; allowed: the bytes of a PEM file, as Path('ca.pem').read_bytes()")
+                kind = "empty" if content in (b"", "") else f"of type {type(content).__name__}"
+                raise invalid(name, f"is {kind}; allowed: the bytes of a PEM file, as Path('ca.pem').read_bytes()")
         if (self.client_certificate is None) != (self.client_key is None):
             raise invalid("client_key", "allowed: client_certificate and client_key together")
         if self.insecure and (self.root_certificates is not None or self.client_certificate is not None):
@@ -93,7 +93,7 @@ class Settings:
         if token is None:
             return
         if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable() or " " in token:
-            raise invalid("token", "allowed: printable ASCII characters without blanks or line ends (value not shown)")
+            raise invalid("token", "allowed: printable ASCII characters without blanks or line ends; it is not shown")
         if self.is_plain and not self.address.is_loopback:
             raise invalid("token", "would be sent in plain text; allowed: with TLS, or to a loopback address")
 

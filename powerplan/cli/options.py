@@ -10,7 +10,7 @@ import click
 
 from powerplan.cli.chat import Chat
 from powerplan.cli.networks import network_choice
-from powerplan.cli.quantities import JSONValue, Quantity
+from powerplan.cli.quantities import JSONValue, Quantity, Seconds
 from powerplan.cli.steps import StepsType
 from powerplan.hardware.describe import hardware_fields
 from powerplan.hardware.hardware import Hardware
@@ -232,9 +232,7 @@ plan_options = _all(
         default=None,
         help="Plan again for the bound whose simulation meets the target.  [default: for targets on classes]",
     ),
-    click.option(
-        "--deadline", type=float, metavar="SECONDS", help="Stop after so many seconds with the best gains found."
-    ),
+    click.option("--deadline", type=Seconds(), help="Stop after so many seconds with the best gains found."),
 )
 
 seed_option = click.option(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from powerplan.checks import Checker
 from powerplan.cli.chat import Chat
 from powerplan.cli.exits import Exit
 from powerplan.cli.options import split_names, take_prediction
@@ -18,11 +17,6 @@ _PROBLEM = ("network_file", "example", "inputs_file", "labels_file", "batch", "a
 
 def plan_arguments(chat: Chat, options: dict[str, Any], seed: int) -> tuple[Problem, dict[str, Any]]:
     """The problem and the keyword arguments of ``pp.plan`` from the options of a command."""
-    deadline = options["deadline"]
-    if deadline is not None:
-        check = Checker()
-        check.number("deadline", deadline, above=0, unit="s")
-        check.done()
     problem = read_problem(chat, **{name: options[name] for name in _PROBLEM})
     arguments = {
         "granularity": options["granularity"],
@@ -34,7 +28,7 @@ def plan_arguments(chat: Chat, options: dict[str, Any], seed: int) -> tuple[Prob
         "seed": seed,
         "tolerance": options["tolerance"],
         "max_iterations": options["max_iterations"],
-        "deadline": deadline,
+        "deadline": options["deadline"],
         **take_prediction(options),
     }
     for name in ("conductance_steps", "voltage_steps"):

@@ -39,6 +39,9 @@ def parse_quantity(text: str, unit: str) -> float:
     raise ValueError(text)
 
 
+_NO_LIMIT = 1e9  # s, 31 years
+
+
 class Quantity(click.ParamType):
     """A click type for :func:`parse_quantity`; with ``many`` a comma-separated list, as a tuple."""
 
@@ -61,6 +64,22 @@ class Quantity(click.ParamType):
             kind = "numbers separated by commas" if self.many else "a number"
             self.fail(f"got {value!r}; allowed: {kind}{f' [{self.unit}]' if self.unit else ''}, such as {example}.")
         return values if self.many else values[0]
+
+
+class Seconds(Quantity):
+    """A click type for a time to wait: more than any machine runs, or inf, is no limit."""
+
+    def __init__(self) -> None:
+        super().__init__("s")
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "SECONDS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if not seconds > 0:
+            self.fail(f"got {value!r}; allowed: a time > 0 [s], or inf for no limit.")
+        return min(float(seconds), _NO_LIMIT)
 
 
 class JSONValue(click.ParamType):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -24,10 +23,15 @@ if TYPE_CHECKING:
     from powerplan.planning import Plan, Target
 
 TOKEN_VARIABLE = "POWERPLAN_TOKEN"
-#: an address, and the names of gRPC for other kinds of it
-_HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
-_SCHEME = re.compile(r"(dns|ipv4|ipv6|unix|unix-abstract|vsock):")
 _OPTIONS = ("server", "server_ca", "server_certificate", "server_key", "server_plaintext")
+#: what is given here by setting of the client
+_SETTINGS = {
+    "insecure": "--server-plaintext",
+    "root_certificates": "--server-ca",
+    "client_certificate": "--server-certificate",
+    "client_key": "--server-key",
+    "token": TOKEN_VARIABLE,
+}
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _T = TypeVar("_T")
 
@@ -89,14 +93,13 @@ def connect(
         InvalidInput: no address, or a certificate that cannot be read.
         MissingExtra: the client is not installed.
     """
-    if _SCHEME.match(server) is None and _HOST_AND_PORT.fullmatch(server) is None:
-        allowed = "HOST:PORT, such as planner.example.com:50051"
-        raise InvalidInput.of("--server", server, allowed, "Give host and port, without http://.")
     try:
-        from powerplan_client import PlannerClient
+        from powerplan_client import InvalidRequest, PlannerClient
+        from powerplan_client.addresses import FORMS, AddressError, parse_address
     except ImportError as error:
         raise MissingExtra("powerplan-client", "server", "Using a planning server") from error
-    with errors():
+    try:
+        parse_address(server)
         return PlannerClient(
             server,
             insecure=True if server_plaintext else None,
@@ -106,6 +109,13 @@ def connect(
             token=os.environ.get(TOKEN_VARIABLE) or None,
             timeout=None,
         )
+    except AddressError as error:
+        raise InvalidInput.of("--server", error.shown, FORMS, str(error)) from error
+    except InvalidRequest as error:
+        (violation,) = error.violations
+        why, _, allowed = violation.description.rpartition("allowed: ")
+        advice = f"It {why.rstrip('; ')}." if why else "Give it so."
+        raise InvalidInput.of(_SETTINGS[violation.field], "(not shown)", allowed, advice) from error
 
 
 class RemotePrediction(Prediction):

@@ -6,7 +6,6 @@ The names are the same everywhere (``queue_size``, ``POWERPLAN_SERVE_QUEUE_SIZE`
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import re
@@ -18,9 +17,11 @@ from typing import Any
 
 from powerplan.checks import Checker, unknown_keys
 from powerplan.errors import InvalidInput
+from powerplan_client.addresses import LISTEN_FORMS, Address, AddressError, parse_address
 
 ENVIRONMENT_PREFIX = "POWERPLAN_SERVE_"
 _LOG_LEVELS = ("debug", "info", "warning", "error")
+_MOST_MESSAGE = 2**31 - 1  # bytes that gRPC can count
 _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([KMGT]i?)?B?\s*$", re.IGNORECASE)
 _SIZE_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {
     "KI": 2**10,
@@ -45,7 +46,7 @@ class ServeConfig:
         InvalidInput: when built with values out of range or that contradict each other; lists all of them.
     """
 
-    listen: str = _option("127.0.0.1:50051", "text", "address HOST:PORT to listen on; port 0 picks a free one")
+    listen: str = _option("127.0.0.1:50051", "text", "address HOST:PORT (port 0 picks a free one) or unix:PATH")
     insecure: bool = _option(False, "flag", "allow listening beyond loopback without TLS")
     tls_certificate: str = _option("", "text", "PEM file with the server's certificate chain; turns TLS on")
     tls_key: str = _option("", "text", "PEM file with the private key of tls_certificate")
@@ -93,17 +94,19 @@ class ServeConfig:
                 check.fail(option.name, value, "a whole number", f"Give {option.name} as a whole number.")
             elif low is not None:
                 check.number(option.name, value, at_least=low)
-        for name in ("listen", "metrics_listen"):
-            address = getattr(self, name)
-            if address and _split(address) is None:
-                check.fail(name, address, "HOST:PORT with a port in 0..65535", "For example 127.0.0.1:50051.")
+        listen = _address(check, "listen", self.listen)
+        metrics = _address(check, "metrics_listen", self.metrics_listen) if self.metrics_listen else None
+        if metrics is not None and not metrics.hosts:
+            check.fail("metrics_listen", self.metrics_listen, "HOST:PORT", "Prometheus asks over HTTP.")
+        if self.max_message > _MOST_MESSAGE:
+            check.fail("max_message", self.max_message, f"at most {_MOST_MESSAGE}", "Uploads carry what is larger.")
         if self.log_level not in _LOG_LEVELS:
             check.fail("log_level", self.log_level, ", ".join(_LOG_LEVELS), "Use one of these.")
         if bool(self.tls_certificate) != bool(self.tls_key):
             check.fail("tls_key", self.tls_key, "given together with tls_certificate", "Give both or neither.")
         if self.tls_client_ca and not self.tls_certificate:
             check.fail("tls_client_ca", self.tls_client_ca, "given only with tls_certificate", "Turn TLS on first.")
-        if _split(self.listen) and not (self.tls_certificate or self.insecure or is_loopback(self.listen)):
+        if listen is not None and not (self.tls_certificate or self.insecure or is_loopback(self.listen)):
             check.fail(
                 "listen",
                 self.listen,
@@ -138,28 +141,18 @@ class ServeConfig:
         return "\n".join(lines) + "\n"
 
 
-def _split(address: str) -> tuple[str, int] | None:
-    host, colon, port = address.rpartition(":")
-    if not (host and colon and port.isdigit() and int(port) < 65536):
+def _address(check: Checker, name: str, text: str) -> Address | None:
+    """The address of a setting; None, noted, if it is none."""
+    try:
+        return parse_address(text, to_listen=True)
+    except AddressError as error:
+        check.fail(name, error.shown, LISTEN_FORMS, f"{error.reason} {error.advice}")
         return None
-    return host.strip("[]"), int(port)
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of a checked ``HOST:PORT``; IPv6 hosts may stand in brackets."""
-    parts = _split(address)
-    if parts is None:
-        raise InvalidInput.of("address", address, "HOST:PORT", "For example 127.0.0.1:50051.")
-    return parts
 
 
 def is_loopback(address: str) -> bool:
-    """Whether ``HOST:PORT`` can only be reached from this machine."""
-    host = split_address(address)[0]
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    """Whether an address to listen on can only be reached from this machine."""
+    return parse_address(address, to_listen=True).is_loopback
 
 
 def options() -> tuple[Field[Any], ...]:

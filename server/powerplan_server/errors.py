@@ -107,11 +107,9 @@ class ServiceError(Exception):
         return status
 
     def trailing_metadata(self, request_id: str = "") -> tuple[tuple[str, str | bytes], ...]:
-        """The metadata that carries the status and, for retries, gRPC's own pushback."""
-        status: tuple[str, str | bytes] = (STATUS_DETAILS_KEY, self.to_status(request_id).SerializeToString())
-        if self.retry_after is None:
-            return (status,)
-        return (status, (PUSHBACK_KEY, str(max(1, round(self.retry_after * 1000)))))
+        """The metadata that carries the status and gRPC's own pushback: when to try again, -1 = it would not help."""
+        wait = -1 if self.retry_after is None else max(1, round(self.retry_after * 1000))
+        return ((STATUS_DETAILS_KEY, self.to_status(request_id).SerializeToString()), (PUSHBACK_KEY, str(wait)))
 
     @classmethod
     def from_status(cls, status: Status) -> ServiceError:

@@ -7,7 +7,8 @@ from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
-from powerplan_server.config import split_address
+from powerplan.errors import InvalidInput
+from powerplan_client.addresses import parse_address
 
 _SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000)
 
@@ -40,7 +41,15 @@ class Metrics:
         Gauge(f"powerplan_{name}", text, registry=self.registry).set_function(value)
 
     def serve(self, address: str) -> tuple[WSGIServer, int]:
-        """Serve the endpoint on ``HOST:PORT`` from a thread; returns the HTTP server and its port."""
-        host, port = split_address(address)
-        server, _ = start_http_server(port, addr=host, registry=self.registry)
+        """Serve the endpoint on ``HOST:PORT`` from a thread; returns the HTTP server and its port.
+
+        Raises:
+            InvalidInput: the address is not of this machine, or in use.
+        """
+        where = parse_address(address, to_listen=True)
+        try:
+            server, _ = start_http_server(where.ports[0], addr=where.hosts[0], registry=self.registry)
+        except OSError as error:
+            allowed = "an address of this machine that is not in use"
+            raise InvalidInput.of("serve.metrics_listen", address, allowed, f"{error.strerror}.") from error
         return server, server.server_port

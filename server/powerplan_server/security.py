@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Mapping
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -83,11 +85,23 @@ def load_tokens(config: ServeConfig) -> Tokens:
 
 
 def credentials(config: ServeConfig) -> grpc.ServerCredentials | None:
-    """TLS credentials, with client certificates demanded if an authority for them is given; None without TLS."""
+    """TLS credentials, with client certificates demanded if an authority for them is given; None without TLS.
+
+    Raises:
+        InvalidInput: files that cannot be read, or are no certificates and the key of the first.
+    """
     if not config.tls_certificate:
         return None
     authority = _read(config.tls_client_ca, "tls_client_ca") if config.tls_client_ca else None
     pair = (_read(config.tls_key, "tls_key"), _read(config.tls_certificate, "tls_certificate"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with _refusing(
+        "tls_certificate", config.tls_certificate, "PEM files of a certificate and of its key, not encrypted"
+    ):
+        context.load_cert_chain(config.tls_certificate, config.tls_key, password=lambda: "")
+    with _refusing("tls_client_ca", config.tls_client_ca, "a PEM file of certificates"):
+        if authority:
+            context.load_verify_locations(config.tls_client_ca)
     return grpc.ssl_server_credentials([pair], root_certificates=authority, require_client_auth=bool(authority))
 
 
@@ -95,6 +109,15 @@ def certificate_tenant(auth_context: Mapping[str, Iterable[bytes]]) -> str | Non
     """A tenant name for a verified client certificate: its common name, hashed to be safe as a file name."""
     names = [bytes(name) for name in auth_context.get("x509_common_name", ())]
     return "cert-" + hashlib.sha256(names[0]).hexdigest()[:32] if names else None
+
+
+@contextmanager
+def _refusing(field: str, path: str, wanted: str) -> Iterator[None]:
+    """What OpenSSL cannot read is the setting's fault; gRPC would only say that it cannot listen."""
+    try:
+        yield
+    except ssl.SSLError as error:
+        raise InvalidInput.of(f"serve.{field}", path, wanted, f"OpenSSL says: {error.reason or error}.") from error
 
 
 def _digest(token: str) -> bytes:

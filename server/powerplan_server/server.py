@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import logging
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from grpc_reflection.v1alpha import reflection
 
 from powerplan._version import __version__
 from powerplan.errors import InvalidInput
+from powerplan_client.addresses import parse_address
 from powerplan_server.admission import Admission
 from powerplan_server.blobs import BlobStore
 from powerplan_server.config import ServeConfig
@@ -33,6 +35,7 @@ log = logging.getLogger(__name__)
 
 ENGINE_CALLS = "powerplan_server.engine:CALLS"
 _HOUSEKEEPING = 60.0  # seconds
+_MOST_MILLISECONDS = 2**31 - 1  # no limit, to gRPC
 _MAX_STREAMS = 1000  # concurrent calls on one connection
 _MAX_METADATA = 16 * 1024
 _POLL = 0.02  # seconds between looks at what still runs
@@ -179,7 +182,9 @@ class PlannerServer:
         hurry.cancel()
 
     def _bind(self, server: grpc.aio.Server, tls: grpc.ServerCredentials | None) -> int:
-        address = self.config.listen
+        address = parse_address(self.config.listen, to_listen=True).text
+        if _is_served(address):
+            raise InvalidInput.of("serve.listen", address, "a socket that nobody listens on", "Another server does.")
         try:
             return server.add_insecure_port(address) if tls is None else server.add_secure_port(address, tls)
         except RuntimeError as error:
@@ -233,6 +238,15 @@ def serve(config: ServeConfig) -> None:
     asyncio.run(PlannerServer(config).run())
 
 
+def _is_served(address: str) -> bool:
+    """Whether somebody listens on a socket, which gRPC would take away from him."""
+    scheme, _, path = address.partition(":")
+    if scheme != "unix":
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path.removeprefix("//")) == 0
+
+
 def _unusable(path: Path, error: OSError) -> InvalidInput:
     return InvalidInput.of(
         "serve.data_dir", str(path), "a writable folder that no other server uses", f"{error.strerror}."
@@ -240,15 +254,18 @@ def _unusable(path: Path, error: OSError) -> InvalidInput:
 
 
 def _channel_options(config: ServeConfig) -> list[tuple[str, int]]:
+    def milliseconds(seconds: float) -> int:
+        return min(round(seconds * 1000), _MOST_MILLISECONDS)
+
     return [
         ("grpc.max_receive_message_length", config.max_message),
         ("grpc.max_metadata_size", _MAX_METADATA),
         ("grpc.max_concurrent_streams", _MAX_STREAMS),
-        ("grpc.keepalive_time_ms", round(config.keepalive * 1000)),
-        ("grpc.keepalive_timeout_ms", round(config.keepalive_timeout * 1000)),
+        ("grpc.keepalive_time_ms", milliseconds(config.keepalive)),
+        ("grpc.keepalive_timeout_ms", milliseconds(config.keepalive_timeout)),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 5000),
-        ("grpc.max_connection_age_ms", round(config.max_connection_age * 1000)),
-        ("grpc.max_connection_age_grace_ms", round(config.max_solve_seconds * 1000)),
+        ("grpc.max_connection_age_ms", milliseconds(config.max_connection_age)),
+        ("grpc.max_connection_age_grace_ms", milliseconds(config.max_solve_seconds)),
         ("grpc.so_reuseport", 0),
     ]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from click.testing import CliRunner
 
 from powerplan.cli import main
 from powerplan.errors import InvalidInput
+from powerplan_client._generated import v1
+from powerplan_client._generated.planner_service_pb2_grpc import PlannerServiceStub
 from powerplan_server.config import ServeConfig, is_loopback, load_config, options
 
 
@@ -43,6 +47,14 @@ def test_sizes_may_have_units(text: str, value: int) -> None:
         ({"reflection": "maybe"}, "serve.reflection", "true or false"),
         ({"listen": "50051"}, "serve.listen", "HOST:PORT"),
         ({"listen": "localhost:99999"}, "serve.listen", "HOST:PORT"),
+        ({"listen": "localhost"}, "serve.listen", "Did you mean 'localhost:50051'"),
+        ({"listen": "http://localhost:1"}, "serve.listen", "Did you mean 'localhost:1'"),
+        ({"listen": "::1:50051"}, "serve.listen", "brackets"),
+        ({"listen": "dns:///localhost:1"}, "serve.listen", "cannot listen on dns:"),
+        ({"listen": "a:1,b:1"}, "serve.listen", "several"),
+        ({"metrics_listen": "localhost:"}, "serve.metrics_listen", "HOST:PORT"),
+        ({"metrics_listen": "unix:/tmp/metrics"}, "serve.metrics_listen", "HTTP"),
+        ({"max_message": "3GB"}, "serve.max_message", "Uploads"),
         ({"listen": "0.0.0.0:1"}, "serve.listen", "--insecure"),
         ({"listen": "example.com:1"}, "serve.listen", "--insecure"),
         ({"tls_key": "k"}, "serve.tls_key", "together"),
@@ -119,3 +131,28 @@ def test_port_in_use_is_named(start: Callable[..., Any]) -> None:
     first = start(workers=1)
     with pytest.raises(InvalidInput, match="not in use"):
         start(workers=1, listen=f"127.0.0.1:{first.server.port}")
+
+
+def test_a_socket_is_served_to_this_machine_alone(start: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "planner.sock"
+    start(workers=1, listen=f" unix:{path} ")
+    with grpc.insecure_channel(f"unix:{path}") as channel:
+        assert PlannerServiceStub(channel).GetServerInfo(v1.GetServerInfoRequest(), timeout=10).server_version
+    with pytest.raises(InvalidInput, match="nobody listens on"):  # the first server keeps its socket
+        start(workers=1, listen=f"unix://{path}", data_dir=str(tmp_path / "other"))
+    assert path.is_socket()
+
+
+@pytest.mark.parametrize("address", ["ipv4:127.0.0.1:0", " 127.0.0.1:0 ", "[::ffff:127.0.0.1]:0"])
+def test_other_forms_of_addresses_are_bound(start: Callable[..., Any], address: str) -> None:
+    assert start(workers=1, listen=address).health() == 1
+
+
+def test_times_beyond_what_grpc_counts_are_no_limit(start: Callable[..., Any]) -> None:
+    server = start(workers=1, keepalive=1e12, max_connection_age=1e15, max_solve_seconds=1e12)
+    assert server.health() == 1
+
+
+def test_metrics_at_an_address_in_use_are_named(start: Callable[..., Any]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(InvalidInput, match=r"serve\.metrics_listen"):
+        start(workers=1, metrics_listen=f"127.0.0.1:{taken.getsockname()[1]}")

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -177,3 +178,18 @@ def test_unknown_methods_and_versions_are_unimplemented(server: Running) -> None
         failed = failure(lambda method=method: server.channel.unary_unary(method)(b"", timeout=5))
         assert (failed.code, failed.reason) == (grpc.StatusCode.UNIMPLEMENTED, "FEATURE_UNAVAILABLE")
         assert "powerplan.v1.PlannerService" in failed.message
+
+
+def test_files_that_are_no_certificates_are_named(certificates: _Certificates, start: Callable[..., Any]) -> None:
+    good = certificates.settings()
+    garbage = certificates.folder / "garbage.pem"
+    garbage.write_text("no PEM")
+    for wrong, field in (
+        ({"tls_certificate": str(garbage)}, "serve.tls_certificate"),
+        ({"tls_key": str(garbage)}, "serve.tls_certificate"),
+        ({"tls_key": good["tls_certificate"]}, "serve.tls_certificate"),
+        ({"tls_client_ca": str(garbage)}, "serve.tls_client_ca"),
+    ):
+        with pytest.raises(InvalidInput) as refused:
+            start(workers=1, **good | wrong)
+        assert refused.value.violations[0].field == field

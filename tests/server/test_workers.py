@@ -90,6 +90,7 @@ def test_absurd_allocation_is_refused_by_the_system(start) -> None:
     server = start(workers=1, worker_memory=2**29)
     failed = failure(lambda: server.stub.Plan(plan_request(f"allocate {2**31}"), timeout=20))
     assert (failed.code, failed.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OUT_OF_MEMORY")
+    assert failed.trailing["grpc-retry-pushback-ms"] == "-1"  # another try would need as much
     assert server.stub.Plan(plan_request(f"allocate {2**27}"), timeout=20).profile_plan.power_watts == 2**27
 
 

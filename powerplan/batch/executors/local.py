@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from powerplan.batch.outcome import Outcome
 from powerplan.errors import PowerplanError
 
 _START_TIMEOUT = 300.0  # importing torch and cvxpy on a busy machine
+_LONGEST_POLL = 1e6  # s; the system waits for no longer than 24 days at a time
 _STARTS, _START_PAUSE = 3, 0.5
 _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
@@ -153,9 +155,12 @@ class LocalWorker:
     def _receive(self, seconds: float | None) -> tuple[dict[str, Any], bytes]:
         """The next answer: its head and what follows it."""
         assert self._connection is not None
+        left = math.inf if seconds is None else seconds
         try:
-            if not self._connection.poll(seconds):
-                raise TimeoutError
+            while not self._connection.poll(min(left, _LONGEST_POLL)):
+                left -= _LONGEST_POLL
+                if left <= 0:
+                    raise TimeoutError
             head, _, rest = self._connection.recv_bytes().partition(b"\n")
         except (EOFError, OSError) as error:
             if isinstance(error, TimeoutError):

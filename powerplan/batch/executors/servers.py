@@ -121,7 +121,10 @@ class ServerWorker:
         from powerplan_client import errors
 
         if isinstance(error, errors.ResourceExhausted):
-            raise Busy(error.retry_after or _PAUSE)
+            if error.temporary:
+                raise Busy(error.retry_after or _PAUSE)
+            code = "memory" if error.reason == "OUT_OF_MEMORY" else "unavailable"
+            return Outcome(code=code, message=f"{self._address}: {error.message}")
         if isinstance(error, errors.Unavailable | errors.Cancelled):
             raise Gone(f"{self._address}: {error.message}")
         if isinstance(error, errors.Unauthenticated | errors.PermissionDenied):

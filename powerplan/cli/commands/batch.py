@@ -16,6 +16,7 @@ from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
 from powerplan.cli.exits import Exit
 from powerplan.cli.output import document, write_json
+from powerplan.cli.quantities import Seconds
 from powerplan.cli.remote import server_options
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def _run_options(function: _Command) -> _Command:
             ),
             server_options(with_address=False),
             click.option("--ray-address", metavar="ADDRESS", help="Ray cluster; default: one on this machine."),
-            click.option("--time-limit", type=float, metavar="SECONDS", help="Stop a job that takes longer."),
+            click.option("--time-limit", type=Seconds(), help="Stop a job that takes longer."),
             click.option(
                 "--attempts",
                 type=click.IntRange(min=1),

@@ -11,14 +11,13 @@ from powerplan.cli.chat import Chat
 from powerplan.cli.output import document, write_json
 from powerplan.cli.planned import read_plan
 from powerplan.cli.problem import read_problem
+from powerplan.cli.quantities import Seconds
 
 
 @click.command("explain", short_help="A plan in words: layers, limits, what relaxing them buys.")
 @click.argument("plan_file", metavar="PLAN.json")
 @opt.network_options
-@click.option(
-    "--deadline", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For each plan made again."
-)
+@click.option("--deadline", type=Seconds(), help="For each plan made again.")
 @opt.output_options
 @click.pass_obj
 def command(chat: Chat, /, plan_file: str, deadline: float | None, as_json: bool, **problem_options: Any) -> None:

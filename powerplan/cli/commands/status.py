@@ -11,14 +11,13 @@ from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
 from powerplan.cli.exits import ServerUnreachable
 from powerplan.cli.output import document, write_json
+from powerplan.cli.quantities import Seconds
 from powerplan.cli.remote import connect, errors, server_options
 
 
 @click.command("status", short_help="Whether a planning server works, and what it is.")
 @click.argument("address", metavar="HOST:PORT")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True, help="Seconds."
-)
+@click.option("--timeout", type=Seconds(), default=10.0, show_default=True, help="For an answer.")
 @server_options(with_address=False)
 @opt.output_options
 @click.pass_obj
