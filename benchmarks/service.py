@@ -60,7 +60,7 @@ class Server:
         options = ["--workers", str(workers), "--cache-size", "0", "--queue-size", "16", "--log-level", "warning"]
         command = [sys.executable, "-m", "powerplan.cli", "serve", "--listen", self.address, *options]
         self.process = subprocess.Popen([*command, "--data-dir", str(folder)])
-        self.channel = grpc.insecure_channel(self.address)
+        self.channel = grpc.insecure_channel(self.address, [("grpc.enable_http_proxy", 0)])
         self.stub = PlannerServiceStub(self.channel)
         self.health = health_pb2_grpc.HealthStub(self.channel)
         while self.health_check(wait=True) != health_pb2.HealthCheckResponse.SERVING:

@@ -13,12 +13,12 @@ values; the other functions hand them to aihwkit, which must be installed: ``pip
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from powerplan.deployment.torch_layers import folded, matched_layers as _match
 from powerplan.errors import InvalidInput, MissingExtra
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.stored import stored
@@ -136,7 +136,8 @@ def rpu_configs(plan: Plan, network: Network) -> dict[str, Any]:
 def to_analog(module: Any, plan: Plan, network: Network) -> Any:
     """An aihwkit copy of a torch module whose layers are those of a plan's network.
 
-    Layers are matched by their weights, so that names and order do not matter. Program it with
+    BatchNorms are folded as :func:`powerplan.from_torch` folds them; those that it keeps stay digital. Layers are
+    matched by their weights, so that names and order do not matter. Program it with
     ``aihwkit.inference.utils.program_analog_weights(module.eval(), None)``; each call draws new devices.
 
     Args:
@@ -144,9 +145,10 @@ def to_analog(module: Any, plan: Plan, network: Network) -> Any:
 
     Raises:
         MissingExtra: aihwkit is not installed.
-        InvalidInput: a layer whose weights are not in the network (for example with a BatchNorm folded into them), or a
-            convolution that aihwkit does not have: other than Conv2d, of several groups, or not padded with zeros.
+        InvalidInput: a layer whose weights are not in the network, or a convolution that aihwkit does not have: other
+            than Conv2d, of several groups, or not padded with zeros.
     """
+    module = folded(module, network.input_shape)
     matched = _match(module, network)
     configs = rpu_configs(plan, network)
     from aihwkit.nn.conversion import convert_to_analog
@@ -155,51 +157,6 @@ def to_analog(module: Any, plan: Plan, network: Network) -> Any:
         return configs[matched[name]] if name in matched else general  # containers are converted too
 
     return convert_to_analog(module, next(iter(configs.values())), specific_rpu_config_fun=specific)
-
-
-def _match(module: Any, network: Network) -> Mapping[str, str]:
-    """Name of the network's layer for every torch layer that holds weights of that shape."""
-    import torch
-
-    kinds = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
-    free = {node.name: node.op for node in network.crossbars}
-    matched: dict[str, str] = {}
-    for name, layer in module.named_modules():
-        if not isinstance(layer, kinds):
-            continue
-        _check_convertible(name, layer)
-        weight = layer.weight.detach().cpu().numpy()
-        found = next(
-            (
-                key
-                for key, op in free.items()
-                if op.tensors()["weight"].shape == weight.shape
-                and np.allclose(op.tensors()["weight"], weight, rtol=1e-6, atol=0)
-            ),
-            None,
-        )
-        if found is None:
-            raise InvalidInput.of(
-                f"module.{name}", weight, "weights of a layer of the network", "Fold BatchNorms into it first."
-            )
-        matched[name] = found
-        del free[found]
-    if free:
-        raise InvalidInput.of("module", type(module).__name__, f"layers for {', '.join(free)}", "Give the whole model.")
-    return matched
-
-
-def _check_convertible(name: str, layer: Any) -> None:
-    """Refuse convolutions that aihwkit's torch tiles do not have."""
-    import torch
-
-    advice = "Simulate with powerplan."
-    if not isinstance(layer, torch.nn.Linear | torch.nn.Conv2d):
-        raise InvalidInput.of(f"module.{name}", type(layer).__name__, "Linear or Conv2d", advice)
-    for field, only in (("groups", 1), ("padding_mode", "zeros")):
-        value = getattr(layer, field, only)
-        if value != only:
-            raise InvalidInput.of(f"module.{name}.{field}", value, f"{only!r}, all that aihwkit computes", advice)
 
 
 def _rpu_config(layer: LayerSettings, noise_model: Any) -> Any:

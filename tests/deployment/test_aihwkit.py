@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -230,3 +231,93 @@ def test_layers_are_matched_by_their_weights(
     other = torch.nn.Sequential(torch.nn.Linear(12, 16), torch.nn.ReLU(), torch.nn.Linear(16, 5))
     with pytest.raises(pp.InvalidInput, match="weights of a layer of the network"):
         adapter._match(other, network)
+
+
+def normalised(layers: list[torch.nn.Module]) -> torch.nn.Module:
+    """Layers in a row, their BatchNorms with statistics as after training."""
+    torch.manual_seed(4)
+    made = torch.nn.Sequential(*layers)
+    for part in made.modules():
+        if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
+            for tensor, low, high in (
+                (part.running_mean, -0.3, 0.3),
+                (part.running_var, 0.5, 2.0),
+                (part.weight.data, 0.5, 2.0),
+                (part.bias.data, -0.3, 0.3),
+            ):
+                assert tensor is not None
+                tensor.uniform_(low, high)
+    return made
+
+
+def behind() -> torch.nn.Module:
+    """BatchNorms behind layers, with and without biases; in training, as they are left by it."""
+    return normalised(
+        [
+            torch.nn.Conv2d(2, 4, 3, stride=2, padding=1, bias=False),
+            torch.nn.BatchNorm2d(4),
+            torch.nn.ReLU(),
+            torch.nn.Flatten(),
+            torch.nn.Linear(64, 6),
+            torch.nn.BatchNorm1d(6),
+            torch.nn.ReLU(),
+            torch.nn.Linear(6, 3),
+        ]
+    ).train()
+
+
+def in_front() -> torch.nn.Module:
+    """BatchNorms in front of layers: one is folded, the one before a convolution that pads with zeros stays."""
+    return normalised(
+        [
+            torch.nn.Conv2d(2, 4, 3, padding=1),
+            torch.nn.ReLU(),
+            torch.nn.BatchNorm2d(4),
+            torch.nn.Conv2d(4, 2, 3, stride=2, padding=1),
+            torch.nn.ReLU(),
+            torch.nn.Flatten(),
+            torch.nn.BatchNorm1d(32),
+            torch.nn.Linear(32, 3),
+        ]
+    )
+
+
+@pytest.mark.parametrize(("make", "kept"), [(behind, 0), (in_front, 1)])
+def test_batch_norms_are_folded_as_the_import_folds_them(make: Callable[[], torch.nn.Module], kept: int) -> None:
+    given = make()
+    network = pp.from_torch(given, input_shape=(2, 8, 8))
+    before = {name: tensor.clone() for name, tensor in given.state_dict().items()}
+    made = adapter.folded(given, network.input_shape)
+    assert sum(isinstance(part, torch.nn.modules.batchnorm._BatchNorm) for part in made.modules()) == kept
+    assert len(adapter._match(made, network)) == len(network.crossbars)
+    x = np.random.default_rng(0).normal(size=(5, 2, 8, 8))
+    with torch.no_grad():
+        np.testing.assert_allclose(made(torch.tensor(x, dtype=torch.float32)).numpy(), network(x), rtol=0, atol=1e-5)
+    assert all(torch.equal(before[name], tensor) for name, tensor in given.state_dict().items())
+
+
+@pytest.mark.parametrize("make", [behind, in_front])
+def test_aihwkit_simulates_the_planned_error_with_batch_norms(make: Callable[[], torch.nn.Module]) -> None:
+    torch_module = make()
+    network = pp.from_torch(torch_module, input_shape=(2, 8, 8))
+    x = np.random.default_rng(0).uniform(0, 1, (8, 2, 8, 8))
+    assert_aihwkit_agrees(torch_module, network, HARDWARE["read and row noise"], x, draws=800, nmse=0.05)
+
+
+class Twice(torch.nn.Module):
+    """One layer called twice, with another BatchNorm behind it each time: no layer of torch holds both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 4)
+        self.norms = normalised([torch.nn.BatchNorm1d(4), torch.nn.BatchNorm1d(4)])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for norm in self.norms:  # type: ignore[attr-defined]
+            x = norm(self.layer(x)).relu()
+        return x
+
+
+def test_a_layer_that_is_folded_in_two_ways_is_refused() -> None:
+    with pytest.raises(pp.InvalidInput, match="fold into one layer each"):
+        adapter.folded(Twice(), (4,))
