@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, strategies as st
 
 import powerplan_client as pc
 from powerplan_client.addresses import AddressError, parse_address
@@ -148,3 +149,17 @@ def test_addresses_to_listen_on(text: str, bound: str) -> None:
 def test_nobody_listens_on_names_of_many(text: str) -> None:
     with pytest.raises(AddressError):
         parse_address(text, to_listen=True)
+
+
+PARTS = ["localhost", "127.0.0.1", "[::1]", "unix:", "ipv4:", "dns://", "http://", ":", "/", "@", ",", "%"]
+PIECES = st.sampled_from(PARTS) | st.text(max_size=6) | st.integers(-1, 70_000).map(str)
+
+
+@given(st.lists(PIECES, max_size=6).map("".join), st.booleans())
+def test_any_text_is_an_address_or_is_refused(text: str, to_listen: bool) -> None:
+    try:
+        address = parse_address(text, to_listen=to_listen)
+    except AddressError:
+        return
+    assert address.is_socket or all(0 <= port < 2**16 for port in address.ports)
+    assert parse_address(address.text, to_listen=to_listen) == address
