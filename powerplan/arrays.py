@@ -50,7 +50,8 @@ def plain_array(value: Any) -> np.ndarray:
     """The real numbers of an array-like: an array of floats, integers or booleans of any size and byte order.
 
     Takes numpy arrays, numbers, lists of any of these, torch tensors (gradients are left behind, tensors on other
-    devices are fetched, bfloat16 and smaller floats become float32), and whatever else numpy can read. It may be a view.
+    devices are fetched, bfloat16 and smaller floats become float32), and whatever else numpy can read. What is
+    returned may be a view.
 
     Raises:
         NotNumbers: masked entries, units, text, dates, None, complex numbers; sparse, quantised and empty-of-data
@@ -60,6 +61,7 @@ def plain_array(value: Any) -> np.ndarray:
 
 
 def _converted(value: Any, depth: int) -> np.ndarray:
+    kind = type(value).__name__
     if isinstance(value, np.ma.MaskedArray):
         masked = int(np.ma.getmaskarray(value).sum())
         if masked:
@@ -71,9 +73,9 @@ def _converted(value: Any, depth: int) -> np.ndarray:
     if isinstance(value, str | bytes):
         raise NotNumbers(f"text, {value[:40]!r}", "Convert it to floats.")
     if hasattr(type(value), "unit") or hasattr(type(value), "units"):
-        raise NotNumbers(f"a {type(value).__name__}, which has a unit", "Give plain numbers in the unit that is asked for.")
+        raise NotNumbers(f"a {kind}, which has a unit", "Give plain numbers in the unit that is asked for.")
     if hasattr(value, "nnz") and hasattr(value, "toarray"):
-        raise NotNumbers(f"a sparse {type(value).__name__}", "Give its .toarray().")
+        raise NotNumbers(f"a sparse {kind}", "Give its .toarray().")
     try:
         if all(hasattr(value, name) for name in ("detach", "cpu", "numpy")):
             array = _of_tensor(value)
@@ -87,16 +89,16 @@ def _converted(value: Any, depth: int) -> np.ndarray:
         raise
     except Exception as error:  # the code of another library runs
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise NotNumbers(f"a {type(value).__name__} that does not convert: {reason}", "Make it a numpy array.") from error
+        raise NotNumbers(f"a {kind} that does not convert: {reason}", "Make it a numpy array.") from error
     return _real(array)
 
 
 def _real(array: np.ndarray) -> np.ndarray:
     """The array, if its numbers are real; numbers that only an extension of numpy knows as float32."""
+    if array.dtype.isbuiltin == 2 and "float" in array.dtype.name:  # bfloat16 and float8 of ml_dtypes
+        return array.astype(np.float32)
     if array.dtype.kind in "fiub":
         return array
-    if array.dtype.kind == "V" and "float" in array.dtype.name:  # bfloat16 and float8 of ml_dtypes
-        return array.astype(np.float32)
     what, advice = _KINDS.get(array.dtype.kind, (f"an array of {array.dtype}", "Convert it to floats."))
     raise NotNumbers(f"{what}, {array.dtype} of shape {array.shape}", advice)
 

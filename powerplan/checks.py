@@ -7,11 +7,16 @@ import math
 import numbers
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from powerplan.arrays import NotNumbers, plain_array
 from powerplan.errors import InvalidInput, Violation, show
+
+#: classes are below this: they go over the wire in 32 bits
+_MOST_CLASSES = 2**31
 
 
 class Checker:
@@ -122,17 +127,24 @@ def frozen_array(value: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> np
     return array
 
 
+def number_array(check: Checker, field: str, value: object, wanted: str) -> np.ndarray | None:
+    """The real numbers of an array-like, as :func:`powerplan.arrays.plain_array`, or a noted violation and None."""
+    try:
+        return plain_array(value)
+    except NotNumbers as error:
+        check.fail(field, error, wanted, error.advice)
+        return None
+
+
 def real_array(check: Checker, field: str, value: object, *, ndim: int | None = None) -> np.ndarray | None:
     """A read-only finite float array (float32 kept, all else float64), or a noted violation and None."""
     wanted = "a finite real array" + ("" if ndim is None else f" with {ndim} axes")
-    try:
-        raw = np.asarray(value)
-        if raw.dtype.kind not in "fiub":
-            raise TypeError(raw.dtype)
-        array = frozen_array(raw, np.float32 if raw.dtype == np.float32 else np.float64)
-    except (TypeError, ValueError):
-        check.fail(field, value, wanted, "Convert it to a numpy array of floats first.")
+    raw = number_array(check, field, value, wanted)
+    if raw is None:
         return None
+    single = raw.dtype.kind == "f" and raw.dtype.itemsize == 4 and raw.dtype.isnative
+    with np.errstate(over="ignore"):  # what overflows is refused as infinite
+        array = frozen_array(raw, np.float32 if single else np.float64)
     if ndim is not None and array.ndim != ndim:
         check.fail(field, array, wanted, f"It has {array.ndim} axes; reshape it.")
         return None
@@ -141,6 +153,40 @@ def real_array(check: Checker, field: str, value: object, *, ndim: int | None = 
         check.fail(field, array, wanted, f"{bad} of its {array.size} entries are NaN or infinite; remove them.")
         return None
     return array
+
+
+def list_of(check: Checker, field: str, value: Any, least: int, most: int, advice: str) -> tuple[Any, ...] | None:
+    """The entries of a short list of numbers, to be checked one by one, or a noted violation and None."""
+    wanted = f"{least} to {most} numbers"
+    if hasattr(value, "__array__"):
+        array = number_array(check, field, value, wanted)
+        if array is None:
+            return None
+        value = array.tolist()  # one number, if it has no axis
+    try:
+        entries = () if isinstance(value, str) else tuple(value)
+    except TypeError:
+        entries = ()
+    if not least <= len(entries) <= most:
+        check.fail(field, value, wanted, advice)
+        return None
+    return entries
+
+
+def class_array(check: Checker, field: str, value: object, wanted: str) -> np.ndarray | None:
+    """Classes, one per input, as an (n,) array of int64 >= 0, or a noted violation and None."""
+    array = number_array(check, field, value, wanted)
+    if array is None:
+        return None
+    if array.ndim != 1:
+        hint = "; if its rows are one-hot, give their argmax" if array.ndim == 2 else ""
+        check.fail(field, array, wanted, f"It has {array.ndim} axes: give one class per input{hint}.")
+        return None
+    wrong = array[~((array >= 0) & (array < _MOST_CLASSES) & (array == np.floor(array)))]
+    if wrong.size:
+        check.fail(field, wrong[0].item(), wanted, "Number the classes from 0, in the order of the outputs.")
+        return None
+    return array.astype(np.int64)
 
 
 def check_inputs(inputs: object, input_shape: tuple[int, ...]) -> np.ndarray:

@@ -6,6 +6,7 @@ found, each with the field, the value, what is allowed and what to do next.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -80,9 +81,12 @@ class RangeWarning(PowerplanWarning):
 
 def show(value: object, width: int = 160) -> str:
     """``repr`` of a value, its middle cut out beyond ``width`` characters; arrays are shown by dtype and shape."""
-    shape = getattr(value, "shape", None)
-    if shape is not None and getattr(value, "size", 1) != 1:
-        return f"{getattr(value, 'dtype', 'array')} array of shape {tuple(shape)}"
-    text = repr(value)
+    try:
+        shape = getattr(value, "shape", None)
+        if shape is not None and math.prod(shape) != 1:
+            return f"{getattr(value, 'dtype', 'array')} array of shape {tuple(shape)}"
+        text = repr(value)
+    except Exception:  # the value's own code runs
+        text = f"a {type(value).__name__}"
     half = (width - 3) // 2
     return text if len(text) <= width else f"{text[:half]}...{text[-half:]}"

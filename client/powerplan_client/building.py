@@ -11,10 +11,10 @@ from google.protobuf.message import Message
 
 from powerplan_client._generated import v1 as pb
 from powerplan_client.errors import invalid
-from powerplan_client.inputs import Gain, Profile, classes, hardware_fields, target_fields
+from powerplan_client.inputs import Gain, Profile, hardware_fields, target_fields
 from powerplan_client.networks import NetworkLike, network_message
 from powerplan_client.packing import Packer
-from powerplan_client.values import naming, wrong
+from powerplan_client.values import classes, naming, numbers_of, wrong
 
 M = TypeVar("M", bound=Message)
 
@@ -60,21 +60,25 @@ def profile_task(packer: Packer, profile: Profile, target: Any | None) -> pb.Pla
     if not isinstance(profile, Profile):
         raise wrong("profile", profile, "a Profile")
 
-    def floats(value: npt.ArrayLike) -> pb.Tensor:
-        return packer.array(np.asarray(value, dtype=np.float64))
+    def floats(name: str) -> pb.Tensor | None:
+        value = getattr(profile, name)
+        return None if value is None else packer.array(numbers_of(f"profile.{name}", value).astype(np.float64))
+
+    def exponents(name: str) -> list[float]:
+        return [float(x) for x in numbers_of(f"profile.{name}", getattr(profile, name), axes=(1,))]
 
     with naming("profile"):
         fields = {
             "gain_names": list(profile.names),
-            "power_coefficients_watts": floats(profile.power_coefficients),
-            "power_exponents": list(profile.power_exponents),
-            "mse_coefficients": floats(profile.mse_coefficients),
-            "mse_exponents": list(profile.mse_exponents),
+            "power_coefficients_watts": floats("power_coefficients"),
+            "power_exponents": exponents("power_exponents"),
+            "mse_coefficients": floats("mse_coefficients"),
+            "mse_exponents": exponents("mse_exponents"),
             "constant_power_watts": profile.constant_power,
             "constant_mse": profile.constant_mse,
             "signal_power": profile.signal_power,
-            "lower": None if profile.lower is None else floats(profile.lower),
-            "upper": None if profile.upper is None else floats(profile.upper),
+            "lower": floats("lower"),
+            "upper": floats("upper"),
             "solver": _enum(pb.ProfileSolver, "PROFILE_SOLVER_", "solver", profile.solver)
             if profile.solver != "auto"
             else None,
@@ -92,8 +96,7 @@ def plan_settings(options: Mapping[str, Any]) -> pb.PlanSettings:
     settings = _fields(pb.PlanSettings, "settings", values)
     weights = options.get("output_weights")
     if weights is not None:
-        with naming("output_weights"):
-            settings.output_weights.extend(np.asarray(weights, dtype=np.float64).ravel().tolist())
+        settings.output_weights.extend(numbers_of("output_weights", weights, axes=(1,)).astype(np.float64).tolist())
     if "granularity" in options:
         settings.granularity = _enum(pb.Granularity, "GRANULARITY_", "granularity", options["granularity"])
     if "method" in options:
@@ -118,10 +121,15 @@ def steps_messages(field: str, steps: Any) -> list[pb.Steps]:
         lists = [steps] if hasattr(steps, "values") else list(steps)
     if not all(each is None or hasattr(each, "relative") for each in lists):
         raise invalid(field, f"got {steps!r}; allowed: Steps, or one Steps or None per layer")
-    return [
-        pb.Steps() if each is None else _fields(pb.Steps, field, {"values": each.values, "relative": each.relative})
-        for each in lists
-    ]
+    messages = []
+    for each in lists:
+        values = {} if each is None else {"values": _values(field, each.values), "relative": each.relative}
+        messages.append(_fields(pb.Steps, field, values))
+    return messages
+
+
+def _values(field: str, given: Any) -> list[float]:
+    return [float(x) for x in numbers_of(f"{field}.values", given, axes=(1,))]
 
 
 def target_message(target: Any) -> pb.Target:
@@ -217,19 +225,20 @@ def gains_message(gains: Any) -> pb.Gains:
         raise invalid("gains", f"got {type(gains).__name__}; allowed: Gains(conductance=..., voltage=...)")
     with naming("gains"):
         return pb.Gains(
-            conductance_siemens=gain_messages(gains.conductance), voltage_volts=gain_messages(gains.voltage)
+            conductance_siemens=gain_messages("gains.conductance", gains.conductance),
+            voltage_volts=gain_messages("gains.voltage", gains.voltage),
         )
 
 
-def gain_messages(gains: Sequence[Gain] | Iterable[Gain]) -> list[pb.Gain]:
+def gain_messages(field: str, gains: Sequence[Gain] | Iterable[Gain]) -> list[pb.Gain]:
     """One message per layer."""
     messages = []
-    for gain in gains:
-        array = np.asarray(gain, dtype=np.float64)
+    for i, gain in enumerate(gains):
+        array = numbers_of(f"{field}[{i}]", gain, axes=(0, 1)).astype(np.float64)
         if array.ndim == 0:
             messages.append(pb.Gain(scalar=float(array)))
         else:
-            messages.append(pb.Gain(vector=pb.GainVector(values=array.ravel())))
+            messages.append(pb.Gain(vector=pb.GainVector(values=array)))
     return messages
 
 
@@ -244,13 +253,13 @@ def _hardware(path: str, hardware: Any) -> pb.Hardware:
 
 def _inputs(packer: Packer, inputs: npt.ArrayLike) -> pb.Tensor:
     with naming("inputs"):
-        return packer.array(inputs)
+        return packer.array(numbers_of("inputs", inputs))
 
 
 def _held(name: str, options: Mapping[str, Any]) -> list[pb.Gain]:
     """The gains that a plan holds."""
     with naming(name):
-        return gain_messages(() if options.get(name) is None else options[name])
+        return gain_messages(name, () if options.get(name) is None else options[name])
 
 
 def _fields(kind: Callable[..., M], path: str, values: Mapping[str, Any]) -> M:

@@ -10,11 +10,11 @@ import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from google.protobuf.message import Message
 
 from powerplan_client._generated import v1 as pb
 from powerplan_client.errors import invalid
+from powerplan_client.values import numbers_of
 
 _UNITS = ("_siemens", "_seconds")
 #: entries of a list that are read from a message: more than any is allowed to have
@@ -95,7 +95,7 @@ def _fill(message: Message, given: Mapping[str, Any], path: str) -> None:
             elif field.message_type is not None:
                 getattr(message, field.name).CopyFrom(to_message(pb.Curve, value, place))
             elif field.is_repeated:
-                getattr(message, field.name).extend(np.asarray(value, dtype=float).tolist())
+                getattr(message, field.name).extend(numbers_of(place, value, axes=(1,)).astype(float).tolist())
             else:
                 setattr(message, field.name, value)
         except (TypeError, ValueError) as error:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from powerplan_client._generated import v1 as pb
 from powerplan_client.devices import DEVICE_PARTS, device_part
 from powerplan_client.errors import invalid
+from powerplan_client.values import classes, numbers_of
 
 Gain = float | np.ndarray
 
@@ -291,6 +292,10 @@ def hardware_fields(value: Any, path: str = "hardware") -> dict[str, Any]:
         given = {name: getattr(value, name) for name in names}
         if hasattr(value, "to_dict"):  # the engine's: curves and the like as mappings
             given = value.to_dict()
+    polynomial = given.get("programming_noise_polynomial")
+    if polynomial is not None:
+        coefficients = numbers_of(f"{path}.programming_noise_polynomial", polynomial, axes=(1,))
+        given["programming_noise_polynomial"] = coefficients.astype(float).tolist()
     return {
         HARDWARE_FIELDS[name]: device_part(name, entry) if name in DEVICE_PARTS else entry
         for name, entry in given.items()
@@ -307,14 +312,3 @@ def target_fields(value: Any) -> dict[str, Any]:
     if name != "max_accuracy_drop":
         return {name: number}
     return {name: pb.AccuracyDrop(fraction=number, labels=classes("target.labels", value.labels))}
-
-
-def classes(field: str, labels: Any) -> list[int]:
-    """Labels as integers; whether they fit the inputs is the server's to say."""
-    try:
-        array = np.asarray(labels)
-        if array.dtype.kind in "iu" or bool((array == np.floor(array)).all()):
-            return [int(label) for label in array.ravel()]
-    except (TypeError, ValueError):
-        pass
-    raise invalid(field, f"got {labels!r:.80}; allowed: one integer class per calibration input")

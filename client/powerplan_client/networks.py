@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from powerplan_client._generated import v1 as pb
 from powerplan_client.errors import FeatureUnavailable, invalid
-from powerplan_client.values import naming
+from powerplan_client.values import naming, numbers_of
 
 INPUT = "input"
 
@@ -61,12 +61,12 @@ class Network:
             InvalidRequest: no layers, or lists of different lengths.
         """
         with naming("weights"):
-            arrays = [_floats("weights", weight) for weight in weights]
-        if not arrays or any(array.ndim != 2 for array in arrays):
+            arrays = [_floats(f"weights[{i}]", weight, axes=2) for i, weight in enumerate(weights)]
+        if not arrays:
             raise invalid("weights", "allowed: at least one (n_out, n_in) array")
         with naming("biases"):
             entries = [None] * len(arrays) if biases is None else list(biases)
-            given = [None if b is None else _floats("biases", b) for b in entries]
+            given = [None if b is None else _floats(f"biases[{i}]", b, axes=1) for i, b in enumerate(entries)]
         with naming("activation"):
             kinds = [activation] * (len(arrays) - 1) if isinstance(activation, str) else list(activation)
         if len(given) != len(arrays) or len(kinds) != len(arrays) - 1:
@@ -159,7 +159,7 @@ def _graph(network: Network, pack: Pack) -> pb.Network:
         for name, value in node.attributes.items():
             message.attributes[name].CopyFrom(attribute_message(value))
         for name, array in node.tensors.items():
-            message.tensors[name].CopyFrom(pack(array))
+            message.tensors[name].CopyFrom(pack(numbers_of(f"network.nodes[{node.name!r}].{name}", array)))
     return pb.Network(graph=graph)
 
 
@@ -250,8 +250,6 @@ def attribute_value(message: pb.AttributeValue) -> Any:
             return getattr(message, kind)
 
 
-def _floats(field: str, value: npt.ArrayLike) -> np.ndarray:
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiub":
-        raise invalid(field, f"got dtype {array.dtype}; allowed: numbers")
+def _floats(field: str, value: npt.ArrayLike, *, axes: int) -> np.ndarray:
+    array = numbers_of(field, value, axes=(axes,))
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from google.protobuf.message import Message
 
 from powerplan_client._generated import v1 as pb
@@ -34,11 +33,11 @@ class Packer:
         self._inline_bytes = inline_bytes
         self.contents: dict[str, memoryview] = {}
 
-    def array(self, value: npt.ArrayLike) -> pb.Tensor:
-        """An array of numbers; other dtypes than float32, float64, int32 and int64 become float64."""
-        array = np.asarray(value)
+    def array(self, array: np.ndarray) -> pb.Tensor:
+        """An array of real numbers; other dtypes than float32, float64, int32 and int64 become float64."""
         if array.dtype.newbyteorder("<") not in _NUMBERS:
-            array = array.astype(np.float64)
+            with np.errstate(over="ignore"):  # the server refuses infinite numbers
+                array = array.astype(np.float64)
         wire = array.dtype.newbyteorder("<")
         content = np.ascontiguousarray(array, wire)
         tensor = pb.Tensor(dtype=_NUMBERS[wire], shape=array.shape)

@@ -9,6 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
+from powerplan_client.arrays import NotNumbers, plain_array
 from powerplan_client.errors import InvalidRequest, PlannerError, invalid
 
 #: 31 years; gRPC's clock ends in 2262, and a deadline beyond it would be over at once
@@ -41,6 +44,27 @@ def whole(field: str, value: Any, *, at_least: int, at_most: int = 2**63 - 1) ->
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not at_least <= int(value) <= at_most:
         raise wrong(field, value, f"a whole number from {at_least} to {at_most}")
     return int(value)
+
+
+def numbers_of(field: str, value: Any, *, axes: tuple[int, ...] | None = None) -> np.ndarray:
+    """The numbers of an array-like, as :func:`powerplan_client.arrays.plain_array`; ``axes``: how many it may have."""
+    try:
+        array = plain_array(value)
+    except NotNumbers as error:
+        raise invalid(field, f"got {error}; allowed: an array of real numbers. {error.advice}") from error
+    if axes is not None and array.ndim not in axes:
+        allowed = " or ".join(map(str, axes))
+        raise invalid(field, f"got an array of shape {array.shape}; allowed: {allowed} axes. Reshape it.")
+    return array
+
+
+def classes(field: str, labels: Any) -> list[int]:
+    """Labels as whole numbers; whether they fit the inputs is the server's to say."""
+    array = numbers_of(field, labels, axes=(1,))
+    for label in array.tolist():
+        if not math.isfinite(label) or label != int(label):
+            raise wrong(field, label, "one whole number per calibration input, the number of its class")
+    return [int(label) for label in array.tolist()]
 
 
 def text(field: str, value: Any) -> str:

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from powerplan.checks import Checker, frozen_array, real_array
+from powerplan.checks import Checker, frozen_array, number_array, real_array
 
 #: largest number of gains or of terms in one posynomial
 MAX_SIZE = 10_000_000
@@ -44,20 +45,15 @@ class Posynomial:
     def __post_init__(self) -> None:
         check = Checker("posynomial.")
         logs = real_array(check, "log_coefficients", self.log_coefficients, ndim=1)
-        try:
-            # only the shape is looked at before absurd sizes are refused
-            raw = self.exponents if sparse.issparse(self.exponents) else np.atleast_2d(np.asarray(self.exponents))
-            rows, columns = raw.shape
-            if raw.dtype.kind not in "fiub":
-                raise TypeError(raw.dtype)
-        except (TypeError, ValueError):
-            check.fail("exponents", self.exponents, "a (T, n) matrix of numbers", "Give one row of exponents per term.")
-            check.done()
-            raise AssertionError from None
+        raw = _matrix(check, self.exponents)
+        check.done()
+        assert logs is not None
+        assert raw is not None
+        # only the shape is looked at before absurd sizes are refused
+        rows, columns = raw.shape
         if max(rows, columns) > MAX_SIZE:
             check.fail("exponents", raw, f"at most {MAX_SIZE:,} terms and gains", "Merge terms or split the problem.")
         check.done()
-        assert logs is not None
         if rows != logs.size:
             check.fail(
                 "exponents", raw, f"one row per coefficient ({logs.size})", "Give one row of exponents per term."
@@ -69,12 +65,7 @@ class Posynomial:
         elif np.abs(logs).max() > MAX_LOG_COEFFICIENT:
             worst = float(logs[np.abs(logs).argmax()])
             check.fail("log_coefficients", worst, f"|log| <= {MAX_LOG_COEFFICIENT:g}", "Change the unit of the gains.")
-        try:
-            matrix = sparse.csr_array(raw, dtype=np.float64, copy=True)
-        except (TypeError, ValueError):
-            check.fail("exponents", raw, "real numbers", "Give the exponents as floats.")
-            check.done()
-            raise AssertionError from None
+        matrix = sparse.csr_array(raw, dtype=np.float64, copy=True)
         matrix.sum_duplicates()
         matrix.eliminate_zeros()
         if not (np.abs(matrix.data) <= MAX_EXPONENT).all():
@@ -102,8 +93,10 @@ class Posynomial:
         check = Checker("posynomial.")
         values = _coefficients(check, "coefficients", coefficients, ndim=1)
         check.done()
+        matrix = _matrix(check, exponents)
+        check.done()
         assert values is not None
-        matrix = sparse.csr_array(exponents) if sparse.issparse(exponents) else np.atleast_2d(np.asarray(exponents))
+        assert matrix is not None
         if matrix.shape[0] != values.size:
             check.fail("exponents", matrix, f"one row per coefficient ({values.size})", "Give one row per term.")
             check.done()
@@ -328,6 +321,21 @@ def _separable_posynomial(coefficients: np.ndarray, exponents: np.ndarray, const
     return Posynomial(log_coefficients=np.log(values), exponents=matrix)
 
 
+def _matrix(check: Checker, value: Any) -> Any:
+    """A sparse matrix as it is, anything else as an array with two axes; or a noted violation and None."""
+    wanted = "a (T, n) matrix of numbers"
+    if sparse.issparse(value):
+        if value.ndim == 2 and value.dtype.kind in "fiub":
+            return sparse.csr_array(value)
+        check.fail("exponents", value, wanted, "Give real numbers, one row of exponents per term.")
+        return None
+    array = number_array(check, "exponents", value, wanted)
+    if array is not None and array.ndim > 2:
+        check.fail("exponents", array, wanted, "Give one row of exponents per term.")
+        return None
+    return None if array is None else np.atleast_2d(array)
+
+
 def _coefficients(check: Checker, field: str, value: object, *, ndim: int) -> np.ndarray | None:
     array = real_array(check, field, value, ndim=ndim)
     if array is None:
@@ -354,12 +362,13 @@ def _positive(check: Checker, field: str, value: object) -> np.ndarray | None:
 def _limit(check: Checker, field: str, value: object, n: int, forbidden: float) -> np.ndarray | None:
     sign = "-inf" if forbidden > 0 else "+inf"
     allowed = f"a number or {n} numbers, log gains, {sign} for none"
-    try:
-        array = np.asarray(value, dtype=np.float64)
-        array = frozen_array(np.broadcast_to(array, (n,)))
-    except (TypeError, ValueError):
-        check.fail(field, value, allowed, "Give one limit per gain.")
+    given = number_array(check, field, value, allowed)
+    if given is None:
         return None
+    if given.shape not in ((), (1,), (n,)):
+        check.fail(field, given, allowed, "Give one limit per gain.")
+        return None
+    array = frozen_array(np.broadcast_to(given, (n,)), np.float64)
     if np.isnan(array).any() or (array == forbidden).any():
         check.fail(field, array if n > 1 else float(array[0]), allowed, "Remove NaN and infinities of the wrong sign.")
         return None

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from powerplan.checks import Checker
+from powerplan.checks import Checker, list_of
 from powerplan.errors import InvalidInput
 from powerplan.hardware.plain import Typed, from_plain, part_of
 
@@ -60,13 +60,8 @@ class Curve(Typed):
 
     def _numbers(self, check: Checker, name: str, least: int, most: int) -> tuple[float, ...]:
         """The sequence in field ``name`` as floats; () and a noted violation if it is not one."""
-        value = getattr(self, name)
-        try:
-            entries = () if isinstance(value, str) else tuple(value)
-        except TypeError:
-            entries = ()
-        if not least <= len(entries) <= most:
-            check.fail(name, value, f"{least} to {most} numbers", "Give a list of numbers.")
+        entries = list_of(check, name, getattr(self, name), least, most, "Give a list of numbers.")
+        if entries is None:
             return ()
         before = len(check.violations)
         for k, entry in enumerate(entries):

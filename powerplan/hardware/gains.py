@@ -53,7 +53,7 @@ class Gains:
         check = Checker("gains.")
         for field in ("conductance", "voltage"):
             entries = getattr(self, field)
-            if not isinstance(entries, list | tuple | np.ndarray) or getattr(entries, "ndim", 1) == 0:
+            if not (isinstance(entries, list | tuple) or getattr(entries, "ndim", 0) > 0):
                 check.fail(field, entries, "a list with one entry per crossbar layer", "Give a list.")
         check.done()
         conductance = tuple(_gain(check, f"conductance[{i}]", g, "n_out") for i, g in enumerate(self.conductance))

@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from powerplan.checks import Checker, nearest, unknown_keys
+from powerplan.checks import Checker, list_of, nearest, unknown_keys
 from powerplan.errors import InvalidInput
 from powerplan.hardware.aging import Drift, LowFrequencyNoise, Snapshot
 from powerplan.hardware.curves import Curve
@@ -202,17 +202,9 @@ class Hardware(Shown):
             object.__setattr__(self, name, int(number))
 
     def _check_polynomial(self, check: Checker) -> None:
-        try:
-            coefficients = tuple(self.programming_noise_polynomial)  # type: ignore[arg-type]
-        except TypeError:
-            coefficients = ()
-        if not 1 <= len(coefficients) <= 16:
-            check.fail(
-                "programming_noise_polynomial",
-                self.programming_noise_polynomial,
-                "1 to 16 coefficients [S], or None",
-                "List a0, a1, ... of the published standard deviation.",
-            )
+        advice = "List the coefficients a0, a1, ... [S] of the published standard deviation."
+        coefficients = list_of(check, "programming_noise_polynomial", self.programming_noise_polynomial, 1, 16, advice)
+        if coefficients is None:
             return
         good = [check.number(f"programming_noise_polynomial[{k}]", a, unit="S") for k, a in enumerate(coefficients)]
         if all(good):

@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from powerplan.checks import Checker
-from powerplan.errors import InvalidInput
+from powerplan.checks import Checker, class_array
 
 #: numbers sampled at a time (32 MiB of doubles)
 _BLOCK = 1 << 22
@@ -29,19 +28,15 @@ def check_labels(labels: npt.ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
     batch, outputs = shape
     classes = max(outputs, 2)
     allowed = f"({batch},) integer classes from 0 to {classes - 1}"
-    try:
-        array = np.asarray(labels)
-        good = array.dtype.kind in "iu" or (array.dtype.kind in "fb" and bool((array == np.floor(array)).all()))
-    except (TypeError, ValueError):
-        good = False
-    if not good:
-        raise InvalidInput.of("labels", labels, allowed, "Number the classes from 0.")
-    if array.shape != (batch,):
-        raise InvalidInput.of("labels", array, allowed, f"Give one label per input, shape ({batch},).")
-    if array.min() < 0 or array.max() >= classes:
-        worst = array.min() if array.min() < 0 else array.max()
-        raise InvalidInput.of("labels", worst, allowed, "Number the classes from 0, in the order of the outputs.")
-    return array.astype(np.int64)
+    check = Checker()
+    array = class_array(check, "labels", labels, allowed)
+    if array is not None and array.shape != (batch,):
+        check.fail("labels", array, allowed, f"Give one label per input, shape ({batch},).")
+    elif array is not None and array.max() >= classes:
+        check.fail("labels", array.max(), allowed, "Number the classes from 0, in the order of the outputs.")
+    check.done()
+    assert array is not None
+    return array
 
 
 def gaussian_accuracy(

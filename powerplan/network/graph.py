@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from powerplan.checks import Checker, check_inputs, frozen_array
+from powerplan.checks import Checker, check_inputs, frozen_array, real_array
 from powerplan.errors import InvalidInput
 from powerplan.network.analog import Choice, with_analog
 from powerplan.network.node import INPUT, Node, as_shape
@@ -99,9 +99,19 @@ class Network(Shown):
             )
         if isinstance(activation, str):
             Activation(kind=activation)  # an unknown name is refused even if there is no hidden layer
+        check = Checker()
+        arrays = [
+            (
+                real_array(check, f"weights[{i}]", weight, ndim=2),
+                None if bias is None else real_array(check, f"biases[{i}]", bias, ndim=1),
+            )
+            for i, (weight, bias) in enumerate(zip(weights, given, strict=True))
+        ]
+        check.done()
         nodes: list[Node] = []
         source = INPUT
-        for i, (weight, bias) in enumerate(zip(weights, given, strict=True)):
+        for i, (weight, bias) in enumerate(arrays):
+            assert weight is not None
             op: Op = Linear(weight=weight, bias=bias)
             nodes.append(Node(name=f"linear{i + 1}", op=op, inputs=(source,)))
             source = nodes[-1].name

@@ -7,7 +7,7 @@ network, one per layer, one conductance gain per column, or one voltage gain per
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -127,13 +127,15 @@ def hold(
     Voltage: V_max / max|x| over the ideal activations of the batch; conductance: the largest whose devices
     stay within ``conductance_max``.
     """
-    volts = tuple(voltage_limits(network, hardware, inputs) if voltage is None else voltage)
-    if conductance is None:
-        # the limits depend on the row voltages, so these must fit first
-        Gains(conductance=(_TINY,) * len(network.crossbars), voltage=volts).check(network, hardware)
-        conductance = conductance_limits(network, hardware, volts)
-    gains = Gains(conductance=tuple(conductance), voltage=volts)
+    gains = Gains(
+        # the limits of the conductances depend on the row voltages, so these must fit first
+        conductance=(_TINY,) * len(network.crossbars) if conductance is None else conductance,  # type: ignore[arg-type]
+        voltage=voltage_limits(network, hardware, inputs) if voltage is None else voltage,  # type: ignore[arg-type]
+    )
     gains.check(network, hardware)
+    if conductance is None:
+        gains = replace(gains, conductance=tuple(conductance_limits(network, hardware, gains.voltage)))
+        gains.check(network, hardware)
     return gains
 
 

@@ -40,8 +40,8 @@ class Steps:
 
     def __post_init__(self) -> None:
         check = Checker("steps.")
-        given = self.values
-        if isinstance(given, Iterable) and not isinstance(given, str | bytes | np.ndarray | list | tuple):
+        given: Any = self.values
+        if isinstance(given, Iterable) and not (isinstance(given, str | bytes) or hasattr(given, "__array__")):
             given = list(given)
         array = real_array(check, "values", given, ndim=1)
         if array is not None and not 1 <= array.size <= MOST_STEPS:

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from powerplan.checks import Checker, nearest, unknown_keys
+from powerplan.checks import Checker, class_array, nearest, unknown_keys
 from powerplan.errors import InvalidInput
 
 
@@ -161,14 +161,10 @@ def target_from_dict(values: Mapping[str, Any]) -> Target:
 
 def _label_tuple(labels: npt.ArrayLike) -> tuple[int, ...]:
     """Labels as integers >= 0; whether they fit the inputs is seen when planning."""
-    try:
-        array = np.asarray(labels)
-        good = array.ndim == 1 and array.size > 0 and array.dtype.kind in "iuf"
-        good = good and bool((array == np.floor(array)).all() and array.min() >= 0 and array.max() < 2**31)
-    except (TypeError, ValueError):
-        good = False
-    if not good:
-        raise InvalidInput.of(
-            "target.labels", labels, "one class >= 0 per calibration input", "Number the classes from 0."
-        )
-    return tuple(int(label) for label in array)
+    check, allowed = Checker("target."), "one class >= 0 per calibration input"
+    array = class_array(check, "labels", labels, allowed)
+    if array is not None and not array.size:
+        check.fail("labels", array, allowed, "Give one class per calibration input.")
+    check.done()
+    assert array is not None
+    return tuple(array.tolist())

@@ -198,9 +198,7 @@ def test_fractions_are_between_0_and_1(fraction: object) -> None:
         pp.MaxAccuracyDrop(fraction, [0, 1])  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    "labels", [None, [], "abc", [0.5], [-1], [float("nan")], [[0, 1]], 3, [2**40], [None], ["0"], [True]]
-)
+@pytest.mark.parametrize("labels", [None, [], "abc", [0.5], [-1], [float("nan")], [[0, 1]], 3, [2**40], [None], ["0"]])
 def test_labels_are_classes(labels: object) -> None:
     with pytest.raises(pp.InvalidInput, match="labels"):
         pp.MaxAccuracyDrop(0.01, labels)  # type: ignore[arg-type]

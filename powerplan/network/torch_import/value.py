@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from powerplan.arrays import NotNumbers, plain_array
 from powerplan.network.node import Node
 from powerplan.network.ops import Add, Constant, Op, Shape
 
@@ -131,15 +132,11 @@ def array(x: object) -> np.ndarray:
     """An argument that must not depend on the network's input, as an array."""
     if isinstance(x, Value):
         raise Refused("only one argument may depend on the network's input")
-    if isinstance(x, torch.Tensor):
-        if x.is_quantized or x.is_complex() or x.layout != torch.strided:
-            raise Refused(f"a {x.dtype} tensor is not a dense real one")
-        halved = x.dtype in (torch.float16, torch.bfloat16)
-        return np.asarray((x.float() if halved else x).numpy(force=True))
-    found = np.asarray(x)
-    if found.dtype.kind not in "fiub":
-        raise Refused(f"{x!r} is no number")
-    return found
+    try:
+        found = plain_array(x)
+    except NotNumbers as error:
+        raise Refused(f"a constant is {error}") from error
+    return found.astype(np.float32) if found.dtype == np.float16 else found
 
 
 def joined(op: Op, *values: Value, name: str = "") -> Value:
