@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from powerplan.errors import InvalidInput
 from powerplan.network import Network
 from powerplan.network.ops import CrossbarOp
-from powerplan.network.torch_import import from_torch
+from powerplan.network.torch_import import copied, from_torch
 
 LAYERS = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
 #: largest difference of the outputs that rounding makes, as a fraction of the largest output
@@ -30,7 +29,7 @@ def folded(module: Any, input_shape: tuple[int, ...]) -> Any:
     if not norms:
         return module
     ops = {node.name: node.op for node in from_torch(module, input_shape=input_shape).nodes}
-    plain, merged = copy.deepcopy(module).eval(), copy.deepcopy(module).eval()
+    plain, merged = copied(module).eval(), copied(module).eval()
     for name, layer in merged.named_modules():
         op = ops.get(name)
         if isinstance(layer, LAYERS) and isinstance(op, CrossbarOp):

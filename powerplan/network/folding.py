@@ -2,8 +2,9 @@
 
 Behind a layer:       s ∘ (W x + b) + t = (diag(s) W) x + (s ∘ b + t).
 In front of layers:   W (s ∘ x + t) + b = (W diag(s)) x + (W t + b).
+Behind another scale: s ∘ (s' ∘ x + t') + t = (s ∘ s') ∘ x + (s ∘ t' + t).
 
-Both are exact for linear layers and convolutions, with two exceptions: an offset in front of a convolution that pads
+They are exact for linear layers and convolutions, with two exceptions: an offset in front of a convolution that pads
 with zeros (the padding would have to hold t) or of a transposed convolution (fewer positions overlap at the border)
 stays where it is. Computed in float64, kept in the weights' own dtype.
 """
@@ -21,7 +22,7 @@ from powerplan.network.ops import Conv, ConvTranspose, CrossbarOp, Linear, Scale
 def fold_scales(nodes: list[Node], output: str) -> tuple[list[Node], str]:
     """The same graph with every scale folded that can be, and the name of its output.
 
-    A scale goes into the layer it reads if nothing else reads that layer; else into the layers that read it, if
+    A scale goes into the layer or scale it reads if nothing else reads that; else into the layers that read it, if
     nothing else does and it is not the output. What is left stays a digital scale. The axis of a scale must be
     counted from the end (for a convolution, 0 will do): the graph does not know the shapes.
     """
@@ -29,7 +30,8 @@ def fold_scales(nodes: list[Node], output: str) -> tuple[list[Node], str]:
     folded = True
     while folded:
         folded = False
-        for node in [n for n in by_name.values() if isinstance(n.op, Scale)]:
+        for name in [n.name for n in by_name.values() if isinstance(n.op, Scale)]:
+            node = by_name[name]  # what it reads may have been folded a moment ago
             assert isinstance(node.op, Scale)
             (source,) = node.inputs
             readers = [n for n in by_name.values() if node.name in n.inputs]
@@ -46,7 +48,7 @@ def fold_scales(nodes: list[Node], output: str) -> tuple[list[Node], str]:
             else:
                 continue
             for reader in readers:
-                inputs = tuple(source if name == node.name else name for name in reader.inputs)
+                inputs = tuple(source if read == name else read for read in reader.inputs)
                 by_name[reader.name] = replace(by_name[reader.name], inputs=inputs)
             del by_name[node.name]
             output = source if node.name == output else output
@@ -54,8 +56,10 @@ def fold_scales(nodes: list[Node], output: str) -> tuple[list[Node], str]:
     return list(by_name.values()), output
 
 
-def _behind(op: object, scale: Scale) -> CrossbarOp | None:
-    """The layer followed by the scale as one layer; None if that is none."""
+def _behind(op: object, scale: Scale) -> CrossbarOp | Scale | None:
+    """The layer or scale followed by the scale as one; None if that is none."""
+    if isinstance(op, Scale):
+        return _composed(op, scale)
     if not isinstance(op, Linear | Conv | ConvTranspose):
         return None
     weight = op.weight.astype(np.float64)
@@ -71,6 +75,20 @@ def _behind(op: object, scale: Scale) -> CrossbarOp | None:
     else:
         scaled = weight * s.reshape(-1, 1, *spatial)
     return _like(op, scaled, s * _bias(op, channels) + t)
+
+
+def _composed(first: Scale, second: Scale) -> Scale | None:
+    """Both scales as one; None if they are given along different axes."""
+    along = second if first.scale.size == 1 else first
+    arrays = [a.astype(np.float64) for a in (first.scale, first.shift, second.scale, second.shift)]
+    if 1 in (first.scale.size, second.scale.size):
+        arrays = [a.reshape(()) if a.size == 1 else a for a in arrays]
+    elif first.scale.ndim != second.scale.ndim or (first.scale.ndim == 1 and first.axis != second.axis):
+        return None
+    s, t = arrays[2] * arrays[0], arrays[2] * arrays[1] + arrays[3]
+    shape = np.broadcast_shapes(along.scale.shape, s.shape)
+    s, t = (np.broadcast_to(a, shape).astype(first.scale.dtype) for a in (s, t))
+    return Scale(scale=s, shift=t, axis=along.axis)
 
 
 def _in_front(op: object, scale: Scale) -> CrossbarOp | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import math
+import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,14 @@ from powerplan.network.forward import forget_tensors, ideal_values
 from powerplan.network.graph import Network
 from powerplan.network.node import INPUT, Node, as_shape
 from powerplan.network.ops import Embedding, Shape
+from powerplan.network.torch_import.copying import copied as copied_module, evaluation_copy, unwrapped, with_floats
 from powerplan.network.torch_import.reader import Reader, is_layer
 from powerplan.network.torch_import.value import Value
 
 #: largest difference to the module, relative to its largest output, by the precision it is run in
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-7}
-#: weights of a float32 module are kept in float32, folded or not: so much is lost in a comparison in float64
-_TOLERANCE_DOUBLED = 1e-5
-_HALVES = (torch.float16, torch.bfloat16)
+#: largest difference of arrays of a float32 module, folded or not, to those in double precision, of the largest entry
+_ROUNDING = 1e-5
 
 
 def from_torch(
@@ -40,7 +41,8 @@ def from_torch(
     """The network computed by a torch module in evaluation mode.
 
     The module itself is not touched: not its mode, parameters, gradients or buffers. A copy of it is run once on a
-    stand-in for an input and every call becomes an operation. Layers are named by module path, functions by the path
+    stand-in for an input and every call becomes an operation; forward hooks are part of what it computes. What cannot
+    be copied (a lock, an open file) is shared with the copy. Layers are named by module path, functions by the path
     of the module that calls them and their name. Dropout vanishes. Batch norms and constant factors and offsets are
     folded into a linear layer or convolution before or behind them where that is exact, else they stay a digital
     ``Scale``. A module called twice becomes two crossbars, as do two modules that share a weight. float16 and
@@ -61,10 +63,10 @@ def from_torch(
             parameters not on the CPU or not initialised, NaN weights, quantised modules; or the network does not
             compute what the module computes on random inputs.
     """
-    module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
+    module = unwrapped(module)
     check = Checker()
-    if not isinstance(module, nn.Module) or isinstance(module, torch.jit.ScriptModule):
-        check.fail("module", module, "a torch.nn.Module that is not scripted", "Give the model object itself.")
+    if not isinstance(module, nn.Module):
+        check.fail("module", module, "a torch.nn.Module", "Give the model object itself.")
     shape = as_shape(input_shape)
     if shape is None:
         check.fail("input_shape", input_shape, "a tuple of positive integers", "Leave out the batch axis.")
@@ -72,21 +74,45 @@ def from_torch(
     assert shape is not None
     choice("unsupported", unsupported, ("error", "digital"))
     _check_tensors(module)
-    copied = _evaluation_copy(module)
-    with torch.no_grad(), np.errstate(all="ignore"):  # what overflows is refused as infinite
-        reader = Reader(copied, shape, _precision(copied), keep_unsupported=unsupported == "digital")
-        output = _output(reader.read())
-        nodes, name = fold_scales(leading_to(output.name, reader.nodes), output.name)
-        network = Network(input_shape=shape, nodes=tuple(nodes), output=name if nodes else "")
-        _self_check(network, copied)
+    copied = evaluation_copy(module)
+    copied = _wrapped(copied) if is_layer(copied) else copied
+    with torch.no_grad(), _uncompiled(), np.errstate(all="ignore"):  # what overflows is refused as infinite
+        network = _read(copied, shape, keep=unsupported == "digital")
+        _self_check(network, copied, keep=unsupported == "digital")
     return network if analog is None and digital is None else network.with_analog(analog, digital)
+
+
+def _read(module: nn.Module, shape: Shape, *, keep: bool) -> Network:
+    """The network of a module that is in evaluation mode.
+
+    Args:
+        keep: what has no model is kept as a torch operation.
+    """
+    reader = Reader(module, shape, _precision(module), keep_unsupported=keep)
+    output = _output(reader.read())
+    nodes, name = fold_scales(leading_to(output.name, reader.nodes), output.name)
+    return Network(input_shape=shape, nodes=tuple(nodes), output=name if nodes else "")
+
+
+def _uncompiled() -> AbstractContextManager[Any]:
+    """While this lasts, functions that torch.compile compiled run as they were written."""
+    stance = getattr(torch.compiler, "set_stance", None)  # since torch 2.6
+    # nothing was compiled before this is imported, which takes seconds
+    return stance("force_eager") if stance is not None and "torch._dynamo" in sys.modules else nullcontext()
 
 
 def _check_tensors(module: nn.Module) -> None:
     check = Checker("module.")
+    for name, part in module.named_modules():
+        if isinstance(part, torch.jit.ScriptModule):
+            advice = "What is scripted or traced cannot be followed: give the module it was made from."
+            check.fail(name or "self", f"a {type(part).__name__}", "modules that are not scripted", advice)
+            check.done()  # its parts are scripted too
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
         if nn.parameter.is_lazy(tensor):
             check.fail(name, "an uninitialised parameter", "initialised weights", "Run the module once on an input.")
+        elif tensor.is_meta:
+            check.fail(name, "a tensor without data (on the meta device)", "weights", "Load the weights first.")
         elif tensor.device.type != "cpu":
             check.fail(name, f"a tensor on {tensor.device}", "tensors on the CPU", "Call module.to('cpu') first.")
         elif tensor.is_quantized or tensor.is_complex() or tensor.layout != torch.strided:
@@ -95,18 +121,6 @@ def _check_tensors(module: nn.Module) -> None:
         if ".quantized" in type(part).__module__:
             check.fail(name or "self", type(part).__name__, "modules in floating point", "Give the float model.")
     check.done()
-
-
-def _evaluation_copy(module: nn.Module) -> nn.Module:
-    try:
-        copied = copy.deepcopy(module).eval()
-    except Exception as error:  # the module's own code runs
-        raise InvalidInput.of(
-            "module", type(module).__name__, "a module that copy.deepcopy copies", f"It does not: {error}."
-        ) from error
-    copied._apply(lambda t: t.float() if t.dtype in _HALVES else t)  # type: ignore[no-untyped-call]
-    copied.requires_grad_(False)
-    return _wrapped(copied) if is_layer(copied) else copied
 
 
 def _wrapped(module: nn.Module) -> nn.Module:
@@ -145,7 +159,7 @@ def leading_to(output: str, nodes: Mapping[str, Node]) -> list[Node]:
     return [node for node in nodes.values() if node.name in needed]
 
 
-def _self_check(network: Network, module: nn.Module) -> None:
+def _self_check(network: Network, module: nn.Module, *, keep: bool) -> None:
     """Refuse a network that does not compute what the module computes on a few random inputs."""
     dtype = _precision(module)
     inputs = _random_inputs(network, dtype)
@@ -155,10 +169,8 @@ def _self_check(network: Network, module: nn.Module) -> None:
     difference = _difference(found, wanted)
     if difference <= _TOLERANCE.get(dtype, 1e-4):
         return
-    if math.isfinite(difference) and dtype == torch.float32:  # is it rounding?
-        doubled = _run(copy.deepcopy(module).double(), _random_inputs(network, torch.float64, like=inputs), wanted_from)
-        if _difference(_outputs(network, inputs, torch.float64), doubled) <= _TOLERANCE_DOUBLED:
-            return
+    if math.isfinite(difference) and dtype == torch.float32 and _is_rounding(network, module, inputs, keep=keep):
+        return
     what = (
         f"outputs that differ by {difference:.3g} of the largest"
         if wanted.shape == found.shape
@@ -171,6 +183,37 @@ def _self_check(network: Network, module: nn.Module) -> None:
         "It does what a single run does not show: in-place changes of slices, randomness or state, decisions that "
         "depend on the size of a batch, scripted functions. Remove that.",
     )
+
+
+def _is_rounding(network: Network, module: nn.Module, inputs: torch.Tensor, *, keep: bool) -> bool:
+    """True if the network is that of the module in double precision, its arrays rounded.
+
+    Outputs of deep float32 modules do not tell: their layers multiply the rounding of the first ones, a hundred layers
+    to more than any fixed tolerance. In double precision the module is compared as strictly as any other.
+    """
+    try:
+        double = with_floats(copied_module(module), torch.float64)
+        exact = _read(double, network.input_shape, keep=keep)
+        inputs = _random_inputs(network, torch.float64, like=inputs)
+        difference = _difference(_outputs(exact, inputs, torch.float64), _run(double, inputs, "module"))
+    except InvalidInput:  # a module that computes in float32 only
+        return False
+    return (
+        difference <= _TOLERANCE[torch.float64]
+        and len(exact.nodes) == len(network.nodes)
+        and all(map(_is_rounded, network.nodes, exact.nodes))
+    )
+
+
+def _is_rounded(node: Node, exact: Node) -> bool:
+    arrays, wanted = node.op.tensors(), exact.op.tensors()
+    return (node.name, node.op.type, node.inputs, node.op.attributes(), arrays.keys()) == (
+        exact.name,
+        exact.op.type,
+        exact.inputs,
+        exact.op.attributes(),
+        wanted.keys(),
+    ) and all(_difference(arrays[key], wanted[key]) <= _ROUNDING for key in arrays)
 
 
 def _outputs(network: Network, inputs: torch.Tensor, dtype: torch.dtype) -> np.ndarray:
@@ -191,10 +234,10 @@ def _random_inputs(network: Network, dtype: torch.dtype, like: torch.Tensor | No
 
 def _run(module: nn.Module, inputs: torch.Tensor, wanted_from: str) -> np.ndarray:
     try:
-        result: torch.Tensor = module(inputs.clone())
+        result: np.ndarray = module(inputs.clone()).detach().double().numpy()
     except Exception as error:  # the module's own code runs
         raise InvalidInput.of("module", wanted_from, "a module that runs", f"It fails: {error}.") from error
-    return result.detach().double().numpy()
+    return result
 
 
 def _difference(found: np.ndarray, wanted: np.ndarray) -> float:

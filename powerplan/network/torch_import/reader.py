@@ -6,6 +6,7 @@ hands every torch call that touches it to the rules. What does not depend on the
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -32,6 +33,7 @@ _QUESTIONS = frozenset(
     new_tensor result_type
     """.split()  # noqa: SIM905
 )
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 #: calls that need the numbers themselves
 _DECISIONS = ("__bool__", "item", "__float__", "__int__", "__index__", "tolist", "numpy", "__array__", "__contains__")
 #: errors of a rule that was called with arguments it does not know, or whose arguments do not fit
@@ -86,14 +88,15 @@ class Reader:
         self.module, self.dtype, self.keep_unsupported = module, dtype, keep_unsupported
         self.nodes: dict[str, Node] = {}
         self.shapes: dict[str, Shape] = {INPUT: input_shape}
-        self._stack: list[tuple[str, nn.Module]] = []
+        self._stack = [("", module)]  # hooks of the module itself run before its forward
+        self._forwards: dict[str, Any] = {}  # of the modules that have one of their own, by path
         self._name = ""  # for the next node
 
     def read(self) -> Any:
         """What the module returns: a Value, or whatever else."""
         start = Traced.of(Value(INPUT, self.shapes[INPUT], self), self)
         with self._watched():
-            return _values(self.module(start))
+            return _values(_run("", self.module, self.module, (start,), {}))
 
     # Making nodes
 
@@ -176,18 +179,27 @@ class Reader:
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
-        """While this lasts, every module's ``forward`` tells where the calls come from."""
-        originals = []
-        for path, module in self.module.named_modules():
-            originals.append((module, module.__dict__.get("forward")))
-            module.__dict__["forward"] = partial(self._enter, path, module, module.forward)
+        """While this lasts, every module's ``forward`` and hooks tell where the calls come from."""
+        parts = list(self.module.named_modules())
+        self._forwards = {path: part.__dict__["forward"] for path, part in parts if "forward" in part.__dict__}
+        hooks = [(table, dict(table)) for _, part in parts for table in _hooks(part)]
+        for path, part in parts:
+            part.__dict__["forward"] = partial(self._enter, path, part, part.forward)
+            for table in _hooks(part):
+                table.update({key: partial(_run_hook, path, hook) for key, hook in table.items()})
         try:
             yield
         finally:
-            for module, original in originals:
-                del module.__dict__["forward"]
-                if original is not None:
-                    module.__dict__["forward"] = original
+            for path, part in parts:
+                self._leave(path, part)
+            for table, before in hooks:
+                table.update(before)
+
+    def _leave(self, path: str, module: nn.Module) -> None:
+        """Put a module's own ``forward`` back."""
+        del module.__dict__["forward"]
+        if path in self._forwards:
+            module.__dict__["forward"] = self._forwards[path]
 
     def _enter(self, path: str, module: nn.Module, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         stand_ins = list(_traced((args, kwargs)))
@@ -203,11 +215,21 @@ class Reader:
                 stand_in.value = kept
             self._name = path
             try:
-                return self._kept(f"{type(module).__name__} {path}", module, args, kwargs)
+                return self._kept(f"{type(module).__name__} {path}", self._without_hooks(path, module), args, kwargs)
             except Refused:
                 raise error from None
         finally:
             self._stack.pop()
+
+    def _without_hooks(self, path: str, module: nn.Module) -> nn.Module:
+        """A module whose own hooks run around it already."""
+        if not any(_hooks(module)):
+            return module
+        bare = copy.copy(module)
+        self._leave(path, bare)
+        for name in _HOOKS:
+            bare.__dict__[name] = type(bare.__dict__[name])()
+        return bare
 
 
 def _run(path: str, module: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -223,6 +245,25 @@ def _run(path: str, module: nn.Module, forward: Callable[..., Any], args: Any, k
             "a forward that takes one tensor and runs for a batch of one",
             f"It fails: {type(error).__name__}: {error}.",
         ) from error
+
+
+def _run_hook(path: str, hook: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What a hook returns; what it raises as an error that names the hook."""
+    try:
+        return hook(*args, **kwargs)
+    except Exception as error:  # the hook's own code runs
+        reason = error.violations[0].advice if isinstance(error, InvalidInput) else f"{type(error).__name__}: {error}."
+        raise UnsupportedOperation.of(
+            f"hook of {_field(path)}",
+            getattr(hook, "__qualname__", type(hook).__name__),
+            "hooks that compute with operations that powerplan has",
+            f"Remove it (its handle.remove()), or make it part of forward: {reason}",
+        ) from error
+
+
+def _hooks(module: nn.Module) -> list[dict[Any, Any]]:
+    """The tables of hooks that run with a module's ``forward``."""
+    return [module.__dict__[name] for name in _HOOKS]
 
 
 def _field(path: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from powerplan.errors import InvalidInput
 from powerplan.network.digital import digital
 from powerplan.network.ops import Op, Shape
+from powerplan.network.torch_import.copying import copied, with_floats
 from powerplan.network.torch_import.value import Refused
 
 
@@ -81,7 +81,7 @@ class TorchCall(Op):
         key = (like.dtype, str(like.device))
         if key not in self._modules:
             assert isinstance(self.target, nn.Module)
-            self._modules[key] = copy.deepcopy(self.target).to(like.device, like.dtype)
+            self._modules[key] = with_floats(copied(self.target), like.dtype).to(like.device)
         return self._modules[key]
 
     @cached_property
