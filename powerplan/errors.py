@@ -19,16 +19,24 @@ class Violation:
     """One thing wrong with an input.
 
     ``field`` is a path such as ``hardware.conductance_max`` or ``nodes[2].weight``; ``value`` is what was
-    given, shortened for display; ``allowed`` says what is allowed and ``advice`` what to do next.
+    given, shortened for display; ``reason`` says what is wrong with it, where that is not plain; ``allowed`` says what
+    is allowed and ``advice`` what to do next.
     """
 
     field: str
     value: str
     allowed: str
     advice: str
+    reason: str = ""
+
+    @property
+    def description(self) -> str:
+        """All but the field, as a sentence."""
+        given = f"{self.value} ({self.reason})" if self.reason else self.value
+        return f"got {given}; allowed: {self.allowed}. {self.advice}"
 
     def __str__(self) -> str:
-        return f"{self.field}: got {self.value}; allowed: {self.allowed}. {self.advice}"
+        return f"{self.field}: {self.description}"
 
 
 class InvalidInput(PowerplanError, ValueError):

@@ -309,11 +309,13 @@ def refuse(module: Any, shape: Any = (4,), error: type[InvalidInput] = Unsupport
     return str(caught.value)
 
 
-def test_unsupported_module_is_named_with_the_supported_ones() -> None:
+def test_unsupported_module_is_named_with_the_reason_and_the_nearest_names() -> None:
     message = refuse(nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.LogSigmoid())))
     assert "'1.0'" in message
     assert "LogSigmoid (log_sigmoid)" in message or "LogSigmoid (logsigmoid)" in message
-    assert "LeakyReLU" in message
+    assert "(there is no model of this operation)" in message
+    assert "the nearest names are sigmoid" in message
+    assert len(message) < 300
 
 
 def test_unsupported_calls_are_named() -> None:

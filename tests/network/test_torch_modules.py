@@ -356,6 +356,20 @@ def test_scales_along_different_axes_stay_two() -> None:
     agree(network, module)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_hooks_on_a_wrapper_are_not_lost() -> None:
+    """They run with the wrapper, which is left out: they belong on the module inside."""
+    inner = mlp()
+    inner[0] = nn.DataParallel(inner[0])
+    inner[0].register_forward_hook(raised)
+    compiled = torch.compile(mlp())
+    assert isinstance(compiled, nn.Module)
+    compiled.register_forward_pre_hook(doubled)
+    for module in (inner, compiled):
+        with pytest.raises(UnsupportedOperation, match="a hook on a"):
+            from_torch(module, (4,))
+
+
 # Depth
 
 
@@ -391,3 +405,12 @@ def test_rounding_of_deep_modules_is_told_from_a_difference() -> None:
 
     with pytest.raises(InvalidInput, match="a single run does not show"):
         from_torch(Changed(), (32,))
+
+
+def test_what_depends_on_the_precision_alone_is_rounding() -> None:
+    """The epsilon of an RMS norm, if none is given, is that of the precision."""
+    module = nn.Sequential(nn.RMSNorm(32), *chaotic()).eval()
+    inputs = torch.randn(8, 32, generator=torch.Generator().manual_seed(0))
+    network = from_torch(module, (32,))
+    with torch.no_grad():
+        assert np.abs(network(inputs.numpy()) - module(inputs).double().numpy()).max() > 3e-4

@@ -10,17 +10,30 @@ from typing import Any
 import torch
 from torch import nn
 
-from powerplan.errors import InvalidInput
+from powerplan.errors import InvalidInput, UnsupportedOperation
 
 #: what wraps a module without changing what it computes: torch.compile's class and others; where they keep the module
 _WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}
 _HALVES = (torch.float16, torch.bfloat16)
+#: hooks that are part of what a module computes, and those that are not
+FORWARD_HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 _BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
 
 
 def unwrapped(module: Any) -> Any:
-    """The module in what torch.compile, DataParallel and DistributedDataParallel make of it."""
+    """The module in what torch.compile, DataParallel and DistributedDataParallel make of it.
+
+    Raises:
+        UnsupportedOperation: the wrapper has forward hooks of its own, which would be lost.
+    """
     while isinstance(module, nn.Module) and type(module).__name__ in _WRAPPERS:
+        if any(vars(module)[hooks] for hooks in FORWARD_HOOKS):
+            raise UnsupportedOperation.of(
+                "module",
+                f"a hook on a {type(module).__name__}",
+                "hooks on the module that it wraps",
+                "Register the hook there: the wrapper is left out.",
+            )
         module = getattr(module, _WRAPPERS[type(module).__name__])
     return module
 
@@ -37,6 +50,8 @@ def evaluation_copy(module: nn.Module) -> nn.Module:
     """
     try:
         same = copied(unwrapped(module)).eval().requires_grad_(False)
+    except UnsupportedOperation:
+        raise
     except Exception as error:  # the module's own code runs
         raise InvalidInput.of(
             "module",

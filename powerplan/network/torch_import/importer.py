@@ -15,19 +15,17 @@ from torch import nn
 from powerplan.checks import Checker, choice
 from powerplan.errors import InvalidInput, show
 from powerplan.network.analog import Choice
+from powerplan.network.comparison import difference, outputs, random_inputs, same_but_rounding
 from powerplan.network.folding import fold_scales
-from powerplan.network.forward import forget_tensors, ideal_values
 from powerplan.network.graph import Network
-from powerplan.network.node import INPUT, Node, as_shape
-from powerplan.network.ops import Embedding, Shape
+from powerplan.network.node import Node, as_shape
+from powerplan.network.ops import Shape
 from powerplan.network.torch_import.copying import copied as copied_module, evaluation_copy, unwrapped, with_floats
 from powerplan.network.torch_import.reader import Reader, is_layer
 from powerplan.network.torch_import.value import Value
 
 #: largest difference to the module, relative to its largest output, by the precision it is run in
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-7}
-#: largest difference of arrays of a float32 module, folded or not, to those in double precision, of the largest entry
-_ROUNDING = 1e-5
 
 
 def from_torch(
@@ -58,7 +56,8 @@ def from_torch(
             digital torch operation. Such a network is for this process only: it can neither be saved nor sent.
 
     Raises:
-        UnsupportedOperation: a module or function that powerplan has no model for, with the supported ones.
+        UnsupportedOperation: a module or function that powerplan has no model for, with the reason and the nearest
+            names that are supported.
         InvalidInput: not a module, a wrong shape, several inputs or outputs, control flow that depends on values,
             parameters not on the CPU or not initialised, NaN weights, quantised modules; or the network does not
             compute what the module computes on random inputs.
@@ -162,19 +161,18 @@ def leading_to(output: str, nodes: Mapping[str, Node]) -> list[Node]:
 def _self_check(network: Network, module: nn.Module, *, keep: bool) -> None:
     """Refuse a network that does not compute what the module computes on a few random inputs."""
     dtype = _precision(module)
-    inputs = _random_inputs(network, dtype)
+    inputs = random_inputs(network, dtype)
     wanted_from = f"{type(module).__name__} on random inputs {tuple(inputs.shape)}"
-    found = _outputs(network, inputs, dtype)
-    wanted = _run(module, inputs, wanted_from)
-    difference = _difference(found, wanted)
-    if difference <= _TOLERANCE.get(dtype, 1e-4):
+    computed, wanted = outputs(network, inputs, dtype), _run(module, inputs, wanted_from)
+    apart = difference(computed, wanted)
+    if apart <= _TOLERANCE.get(dtype, 1e-4):
         return
-    if math.isfinite(difference) and dtype == torch.float32 and _is_rounding(network, module, inputs, keep=keep):
+    if math.isfinite(apart) and dtype == torch.float32 and _is_rounding(network, module, keep=keep):
         return
     what = (
-        f"outputs that differ by {difference:.3g} of the largest"
-        if wanted.shape == found.shape
-        else f"outputs of shape {wanted.shape}, not {found.shape}"
+        f"outputs that differ by {apart:.3g} of the largest"
+        if wanted.shape == computed.shape
+        else f"outputs of shape {wanted.shape}, not {computed.shape}"
     )
     raise InvalidInput.of(
         "module",
@@ -185,7 +183,7 @@ def _self_check(network: Network, module: nn.Module, *, keep: bool) -> None:
     )
 
 
-def _is_rounding(network: Network, module: nn.Module, inputs: torch.Tensor, *, keep: bool) -> bool:
+def _is_rounding(network: Network, module: nn.Module, *, keep: bool) -> bool:
     """True if the network is that of the module in double precision, its arrays rounded.
 
     Outputs of deep float32 modules do not tell: their layers multiply the rounding of the first ones, a hundred layers
@@ -194,42 +192,11 @@ def _is_rounding(network: Network, module: nn.Module, inputs: torch.Tensor, *, k
     try:
         double = with_floats(copied_module(module), torch.float64)
         exact = _read(double, network.input_shape, keep=keep)
-        inputs = _random_inputs(network, torch.float64, like=inputs)
-        difference = _difference(_outputs(exact, inputs, torch.float64), _run(double, inputs, "module"))
+        inputs = random_inputs(exact, torch.float64)
+        apart = difference(outputs(exact, inputs, torch.float64), _run(double, inputs, "module"))
     except InvalidInput:  # a module that computes in float32 only
         return False
-    return (
-        difference <= _TOLERANCE[torch.float64]
-        and len(exact.nodes) == len(network.nodes)
-        and all(map(_is_rounded, network.nodes, exact.nodes))
-    )
-
-
-def _is_rounded(node: Node, exact: Node) -> bool:
-    arrays, wanted = node.op.tensors(), exact.op.tensors()
-    return (node.name, node.op.type, node.inputs, node.op.attributes(), arrays.keys()) == (
-        exact.name,
-        exact.op.type,
-        exact.inputs,
-        exact.op.attributes(),
-        wanted.keys(),
-    ) and all(_difference(arrays[key], wanted[key]) <= _ROUNDING for key in arrays)
-
-
-def _outputs(network: Network, inputs: torch.Tensor, dtype: torch.dtype) -> np.ndarray:
-    values = ideal_values(network, inputs.numpy(), dtype=dtype, keep={network.output})
-    forget_tensors(network)
-    return values[network.output].double().numpy()
-
-
-def _random_inputs(network: Network, dtype: torch.dtype, like: torch.Tensor | None = None) -> torch.Tensor:
-    """A few inputs of the shape of the network's, two if they are large; indices for embeddings."""
-    batch = 8 if math.prod(network.input_shape) <= 4096 else 2
-    generator, size = torch.Generator().manual_seed(0), (batch, *network.input_shape)
-    tables = [len(node.op.weight) for node in network.nodes if isinstance(node.op, Embedding)]
-    if tables and all(isinstance(n.op, Embedding) for n in network.nodes if INPUT in n.inputs):
-        return torch.randint(0, min(tables), size, generator=generator)
-    return torch.randn(size, generator=generator, dtype=dtype) if like is None else like.to(dtype)
+    return apart <= _TOLERANCE[torch.float64] and same_but_rounding(network, exact)
 
 
 def _run(module: nn.Module, inputs: torch.Tensor, wanted_from: str) -> np.ndarray:
@@ -238,10 +205,3 @@ def _run(module: nn.Module, inputs: torch.Tensor, wanted_from: str) -> np.ndarra
     except Exception as error:  # the module's own code runs
         raise InvalidInput.of("module", wanted_from, "a module that runs", f"It fails: {error}.") from error
     return result
-
-
-def _difference(found: np.ndarray, wanted: np.ndarray) -> float:
-    """Largest difference relative to the largest entry; infinite for different shapes."""
-    if wanted.shape != found.shape:
-        return math.inf
-    return float(np.abs(found - wanted).max()) / max(float(np.abs(wanted).max()), 1e-6)

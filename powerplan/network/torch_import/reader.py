@@ -20,7 +20,9 @@ from powerplan.checks import Checker
 from powerplan.errors import InvalidInput, UnsupportedOperation
 from powerplan.network.node import INPUT, Node
 from powerplan.network.ops import Embedding, Op, Shape
-from powerplan.network.torch_import.rules import RULES, supported
+from powerplan.network.refusals import refusal
+from powerplan.network.torch_import.copying import FORWARD_HOOKS
+from powerplan.network.torch_import.rules import RULES
 from powerplan.network.torch_import.torch_call import Slot, TorchCall, like_tuple, sampled_outputs
 from powerplan.network.torch_import.value import Refused, Value
 
@@ -33,7 +35,6 @@ _QUESTIONS = frozenset(
     new_tensor result_type
     """.split()  # noqa: SIM905
 )
-_HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 #: calls that need the numbers themselves
 _DECISIONS = ("__bool__", "item", "__float__", "__int__", "__index__", "tolist", "numpy", "__array__", "__contains__")
 #: errors of a rule that was called with arguments it does not know, or whose arguments do not fit
@@ -146,8 +147,9 @@ class Reader:
                     return self._kept(name, func, args, kwargs)
                 except Refused as refused:
                     reason = refused
-            advice = "" if self.keep_unsupported else ", or keep it with unsupported='digital'"
-            raise UnsupportedOperation.of(field, what, supported(), f"Replace it{advice}: {reason}.") from error
+            kept = "" if self.keep_unsupported else ", or keep it with unsupported='digital'"
+            why = str(reason) or type(reason).__name__
+            raise refusal(field, what, why, f"Replace it{kept}.", name=name, known=RULES) from error
         if in_place:
             target = args[0]
             if not isinstance(target, Traced) or result.shape != target.value.shape:
@@ -227,7 +229,7 @@ class Reader:
             return module
         bare = copy.copy(module)
         self._leave(path, bare)
-        for name in _HOOKS:
+        for name in FORWARD_HOOKS:
             bare.__dict__[name] = type(bare.__dict__[name])()
         return bare
 
@@ -252,18 +254,22 @@ def _run_hook(path: str, hook: Callable[..., Any], *args: Any, **kwargs: Any) ->
     try:
         return hook(*args, **kwargs)
     except Exception as error:  # the hook's own code runs
-        reason = error.violations[0].advice if isinstance(error, InvalidInput) else f"{type(error).__name__}: {error}."
+        if isinstance(error, InvalidInput):
+            wrong = error.violations[0]
+            reason = f"{wrong.value}: {wrong.reason or wrong.advice}".rstrip(".")
+        else:
+            reason = f"{type(error).__name__}: {error}"
         raise UnsupportedOperation.of(
             f"hook of {_field(path)}",
             getattr(hook, "__qualname__", type(hook).__name__),
             "hooks that compute with operations that powerplan has",
-            f"Remove it (its handle.remove()), or make it part of forward: {reason}",
+            f"Remove it (its handle.remove()), or make it part of forward: {reason}.",
         ) from error
 
 
 def _hooks(module: nn.Module) -> list[dict[Any, Any]]:
     """The tables of hooks that run with a module's ``forward``."""
-    return [module.__dict__[name] for name in _HOOKS]
+    return [module.__dict__[name] for name in FORWARD_HOOKS]
 
 
 def _field(path: str) -> str:

@@ -81,10 +81,7 @@ def service_error(error: Exception) -> ServiceError:
     reason = Reason(reason_of(error))
     if isinstance(error, InvalidInput):
         failure = invalid_fields(
-            [
-                FieldViolation(field=v.field, description=f"got {v.value}; allowed: {v.allowed}. {v.advice}")
-                for v in error.violations
-            ],
+            [FieldViolation(field=v.field, description=v.description) for v in error.violations],
             reason=reason,
         )
         failure.code = _CODES.get(reason, failure.code)

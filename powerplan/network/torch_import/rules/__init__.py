@@ -21,18 +21,3 @@ RULES: dict[str, Any] = {
     **normalising.RULES,
     **attention.RULES,
 }
-
-#: modules of torch.nn that call nothing else than these functions; N stands for 1, 2 and 3
-MODULES = """
-AdaptiveAvgPoolNd AdaptiveMaxPoolNd AlphaDropout AvgPoolNd BatchNormNd CELU ChannelShuffle CircularPadNd ConstantPadNd
-ConvNd ConvTransposeNd Dropout DropoutNd ELU Embedding FeatureAlphaDropout Flatten GELU GLU GroupNorm Hardsigmoid
-Hardswish Hardtanh Identity InstanceNormNd LayerNorm LeakyReLU Linear LogSoftmax MaxPoolNd Mish MultiheadAttention PReLU
-PixelShuffle RMSNorm ReLU ReLU6 ReflectionPadNd ReplicationPadNd SELU Sequential SiLU Sigmoid Softmax Softmax2d Softplus
-Softsign Tanh TransformerDecoderLayer TransformerEncoder TransformerEncoderLayer Unflatten Upsample ZeroPadNd
-""".split()  # noqa: SIM905
-
-
-def supported() -> str:
-    """All that can be imported, for error messages."""
-    names = ", ".join(sorted(name for name in RULES if not name.startswith("__")))
-    return f"the modules {', '.join(MODULES)}; the functions and methods {names}; + - * / @ and indexing"

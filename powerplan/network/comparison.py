@@ -1,0 +1,72 @@
+"""Comparison of an imported network with what it was imported from, on a few random inputs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from powerplan.network.forward import forget_tensors, ideal_values
+from powerplan.network.graph import Network
+from powerplan.network.node import INPUT, Node
+from powerplan.network.ops import Embedding
+
+#: how far the same arrays may be apart, relative to the largest entry, when one was computed in single precision
+_ROUNDING = 1e-5
+
+
+def random_inputs(network: Network, dtype: torch.dtype) -> torch.Tensor:
+    """A few inputs of the shape of the network's, two if they are large; indices for embeddings."""
+    batch = 8 if math.prod(network.input_shape) <= 4096 else 2
+    generator, size = torch.Generator().manual_seed(0), (batch, *network.input_shape)
+    tables = [len(node.op.weight) for node in network.nodes if isinstance(node.op, Embedding)]
+    if tables and all(isinstance(n.op, Embedding) for n in network.nodes if INPUT in n.inputs):
+        return torch.randint(0, min(tables), size, generator=generator)
+    # drawn in one precision: the inputs are the same in the other
+    return torch.randn(size, generator=generator).to(dtype)
+
+
+def outputs(network: Network, inputs: torch.Tensor, dtype: torch.dtype) -> np.ndarray:
+    """What a network computes in a precision, as float64."""
+    values = ideal_values(network, inputs.numpy(), dtype=dtype, keep={network.output})
+    forget_tensors(network)
+    return values[network.output].double().numpy()
+
+
+def difference(computed: np.ndarray, wanted: np.ndarray) -> float:
+    """Largest difference relative to the largest entry; infinite for different shapes, and where only one is finite."""
+    if wanted.shape != computed.shape or not np.array_equal(np.isfinite(computed), np.isfinite(wanted)):
+        return math.inf
+    finite = np.isfinite(wanted)
+    return float(np.abs(computed - wanted)[finite].max(initial=0.0)) / max(
+        float(np.abs(wanted)[finite].max(initial=0.0)), 1e-6
+    )
+
+
+def same_but_rounding(network: Network, exact: Network) -> bool:
+    """Whether a network is another one with its arrays rounded to single precision."""
+    return (network.output, len(network.nodes)) == (exact.output, len(exact.nodes)) and all(
+        _same_node(a, b) for a, b in zip(network.nodes, exact.nodes, strict=True)
+    )
+
+
+def _same_node(a: Node, b: Node) -> bool:
+    ours, theirs = a.op.tensors(), b.op.tensors()
+    return (
+        (a.name, a.inputs, a.op.type, ours.keys()) == (b.name, b.inputs, b.op.type, theirs.keys())
+        and _same_values(a.op.attributes(), b.op.attributes())
+        and all(difference(ours[key].astype(np.float64), theirs[key]) <= _ROUNDING for key in ours)
+    )
+
+
+def _same_values(a: Any, b: Any) -> bool:
+    """Plain values, floats within rounding: an epsilon may be that of the precision."""
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_same_values(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(_same_values, a, b))
+    return bool(a == b)
