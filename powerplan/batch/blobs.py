@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import uuid
 from pathlib import Path
 
 import numpy as np
 
 from powerplan.errors import CorruptFile, InvalidInput
+from powerplan.files import put
 
 
 class Blobs:
@@ -31,17 +30,9 @@ class Blobs:
         path = self.path(digest)
         if path.is_file() and _holds(path, content):
             return digest
-        scratch = self.folder / f".{uuid.uuid4().hex}.tmp"
         try:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                with scratch.open("xb") as stream:
-                    stream.write(content)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                os.replace(scratch, path)
-            finally:
-                scratch.unlink(missing_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            put(path, content)
         except OSError as error:
             raise cannot_write(self.folder, error) from error
         return digest

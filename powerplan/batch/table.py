@@ -7,7 +7,6 @@ import io
 import json
 import math
 import os
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from powerplan.batch.naming import setting
 from powerplan.batch.points import plan_defaults
 from powerplan.batch.results import PointResult, StudyResult
 from powerplan.checks import choice
-from powerplan.errors import InvalidInput, MissingExtra
+from powerplan.errors import MissingExtra
+from powerplan.files import write_bytes
 
 #: suffix -> writer of rows
 FORMATS = (".csv", ".parquet", ".json")
@@ -101,22 +101,7 @@ def export(result: StudyResult, path: str | os.PathLike[str], *, times: bool = F
     suffix = choice("table file suffix", file.suffix.lower(), FORMATS)
     table = rows(result, times=times)
     content = _json(result, table) if suffix == ".json" else _csv(table) if suffix == ".csv" else _parquet(table)
-    write_file(file, content)
-
-
-def write_file(file: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    scratch = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        try:
-            scratch.write_bytes(content)
-            os.replace(scratch, file)
-        finally:
-            scratch.unlink(missing_ok=True)
-    except OSError as error:
-        raise InvalidInput.of(
-            "output", str(file), "a path that can be written", f"It cannot be written: {error.strerror}."
-        ) from error
+    write_bytes("output", file, content)
 
 
 def _csv(table: Sequence[Mapping[str, Any]]) -> bytes:

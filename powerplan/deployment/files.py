@@ -10,6 +10,7 @@ import io
 import json
 import os
 import shutil
+import stat
 import uuid
 import zipfile
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from powerplan.checks import frozen_array
 from powerplan.deployment.export import Export, ExportedLayer, describe
 from powerplan.deployment.tiles import Tile
 from powerplan.errors import CorruptFile, InvalidInput
+from powerplan.files import cannot_write, is_written_into, write_bytes
 from powerplan.hardware import Hardware
 
 FORMAT = "powerplan.export"
@@ -51,30 +53,28 @@ def save_export(made: Export, path: str | os.PathLike[str], format: str, *, over
     target = Path(path)
     _check_free(target, format, overwrite)
     members = _members(made, format)
-    scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    if format == "npz":
+        archived = io.BytesIO()
+        with zipfile.ZipFile(archived, "w", zipfile.ZIP_STORED) as archive:
+            for name, content in members.items():
+                archive.writestr(zipfile.ZipInfo(name, _DATE), content)
+        write_bytes("export path", target, archived.getvalue())
+        return
+    folder = Path(os.path.realpath(target))  # a link to a folder stays a link
+    scratch = folder.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        if format == "npz":
-            try:
-                with zipfile.ZipFile(scratch, "x", zipfile.ZIP_STORED) as archive:
-                    for name, content in members.items():
-                        archive.writestr(zipfile.ZipInfo(name, _DATE), content)
-                os.replace(scratch, target)
-            finally:
-                scratch.unlink(missing_ok=True)
-        else:
-            try:
-                scratch.mkdir()
-                for name, content in members.items():
-                    (scratch / name).write_bytes(content)
-                if target.exists():
-                    shutil.rmtree(target)
-                os.replace(scratch, target)
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
+        try:
+            scratch.mkdir()
+            for name, content in members.items():
+                (scratch / name).write_bytes(content)
+            if folder.exists():
+                scratch.chmod(stat.S_IMODE(folder.stat().st_mode))
+                shutil.rmtree(folder)
+            os.replace(scratch, folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
-        raise InvalidInput.of(
-            "export path", str(target), "a path that can be written", f"It cannot be written: {error.strerror}."
-        ) from error
+        raise cannot_write("export path", target, error) from error
 
 
 def load_export(path: str | os.PathLike[str]) -> Export:
@@ -100,7 +100,7 @@ def load_export(path: str | os.PathLike[str]) -> Export:
 def _check_free(target: Path, format: str, overwrite: bool) -> None:
     if not target.parent.is_dir():
         raise InvalidInput.of("export path", str(target), "a path in an existing folder", f"Create {target.parent}.")
-    if not target.exists():
+    if not target.exists() or (format == "npz" and not target.is_dir() and is_written_into(target)):
         return
     if not overwrite:
         raise InvalidInput.of(

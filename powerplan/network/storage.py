@@ -13,7 +13,6 @@ import json
 import math
 import os
 import re
-import uuid
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ import numpy as np
 
 from powerplan.checks import frozen_array
 from powerplan.errors import CorruptFile, InvalidInput
+from powerplan.files import write_bytes
 from powerplan.network.parts import to_parts
 
 if TYPE_CHECKING:
@@ -59,21 +59,7 @@ def save_network(network: Network, file: str | os.PathLike[str] | BinaryIO) -> N
     if not isinstance(file, str | os.PathLike):
         file.write(content)
         return
-    path = Path(file)
-    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        try:
-            with scratch.open("xb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(scratch, path)
-        finally:
-            scratch.unlink(missing_ok=True)
-    except OSError as error:
-        raise InvalidInput.of(
-            "network file", str(path), "a path that can be written", f"It cannot be written: {error.strerror}."
-        ) from error
+    write_bytes("network file", file, content)
 
 
 def load_network(file: str | os.PathLike[str] | BinaryIO, build: _Build[_T]) -> _T:

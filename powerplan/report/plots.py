@@ -6,6 +6,7 @@ is opened and no global state of matplotlib is changed.
 
 from __future__ import annotations
 
+import io
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from powerplan.errors import InvalidInput, MissingExtra
+from powerplan.files import write_bytes
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.planning import MaxPower, Plan
@@ -316,5 +318,7 @@ def _written(figure: Figure, file: str | os.PathLike[str] | None) -> Figure:
         metadata: dict[str, Any] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(
             Path(file).suffix.lower(), {}
         )
-        figure.savefig(file, metadata=metadata)
+        content = io.BytesIO()
+        figure.savefig(content, format=Path(file).suffix[1:].lower(), metadata=metadata)
+        write_bytes("plot", file, content.getvalue())
     return figure

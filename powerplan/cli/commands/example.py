@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+
 import click
 import numpy as np
 
 from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
 from powerplan.cli.output import document, write_json
+from powerplan.files import write_bytes
 
 
 @click.command("example", short_help="Write a built-in network and its inputs to files.")
@@ -43,8 +46,9 @@ def command(
         chat.note(f"wrote {network_file}")
     for array, file in ((example.inputs, inputs_file), (example.labels, labels_file)):
         if file is not None:
-            with open(file, "wb") as stream:  # an open file, so that numpy keeps the name as it is
-                np.save(stream, array, allow_pickle=False)
+            content = io.BytesIO()
+            np.save(content, array, allow_pickle=False)
+            write_bytes("output", file, content.getvalue())
             chat.note(f"wrote {file}")
     if as_json:
         write_json(
