@@ -14,12 +14,12 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
-from powerplan.cli.steps import allowed_steps
 from powerplan.examples import example_names
 from powerplan.hardware import Hardware
 from powerplan.moments.predictor import METHODS
 from powerplan.planning.corners import MOST_CORNERS
 from powerplan.planning.free_gains import GRANULARITIES, QUANTITIES
+from powerplan.planning.steps_text import allowed_steps
 from powerplan.planning.targets import TARGETS
 
 Schema = dict[str, Any]

@@ -12,8 +12,9 @@ import numpy as np
 import powerplan as pp
 from powerplan.batch.blobs import Blobs
 from powerplan.checks import choice
-from powerplan.cli.arrays import read_array, read_arrays
 from powerplan.errors import InvalidInput
+from powerplan.reading.arrays import read_array, read_arrays
+from powerplan.reading.labels import classes
 
 #: folder of trained examples inside a study's folder
 _EXAMPLES = "examples"
@@ -53,7 +54,7 @@ def read_inputs(definition: Mapping[str, Any], base: Path, blobs: Blobs) -> dict
     if "labels" in definition:
         labels = read_array("labels", str(base / definition["labels"]))
     if labels is not None:
-        labels = _classes(labels, len(inputs))
+        labels = classes(labels, len(inputs))
     batch = definition.get("batch", len(inputs))
     return {
         "inputs": blobs.put_array(inputs[:batch]),
@@ -72,11 +73,3 @@ def _from_file(path: Path) -> pp.Network:
     assert reader is not None
     network: pp.Network = reader(path)
     return network
-
-
-def _classes(labels: np.ndarray, count: int) -> np.ndarray:
-    """Classes as integers; a CSV file holds 3 as 3.0."""
-    flat = labels.reshape(-1)
-    if flat.shape != (count,) or flat.dtype.kind not in "iuf" or not np.array_equal(flat, np.round(flat)):
-        raise InvalidInput.of("labels", labels, f"{count} integer classes, one per input", "Give one class per input.")
-    return flat.astype(np.int64)

@@ -16,9 +16,9 @@ from powerplan.batch.blobs import read_array
 from powerplan.batch.jobs import Job
 from powerplan.batch.naming import STEPS
 from powerplan.batch.outcome import Outcome
-from powerplan.cli.steps import parse_layers
 from powerplan.errors import CorruptFile, InvalidInput, PowerplanError, PowerplanWarning, SolverFailed
 from powerplan.planning.plan_file import plan_to_dict
+from powerplan.planning.steps_text import parse_layers
 from powerplan.planning.targets import Target, build_target
 
 #: bytes of networks and inputs that a worker keeps between jobs

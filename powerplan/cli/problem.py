@@ -11,12 +11,13 @@ import click
 import numpy as np
 
 from powerplan.checks import check_inputs
-from powerplan.cli.arrays import read_array, read_arrays
 from powerplan.cli.chat import Chat
 from powerplan.cli.networks import load_network, placed
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Gains, Hardware
 from powerplan.network import Network
+from powerplan.reading.arrays import read_array, read_arrays
+from powerplan.reading.labels import classes
 
 if TYPE_CHECKING:
     from powerplan.planning import Plan
@@ -71,7 +72,7 @@ def read_problem(
     if labels_file is not None:
         labels = read_array("labels", labels_file)
     inputs = check_inputs(inputs, network.input_shape)
-    labels = None if labels is None else _check_labels(labels, len(inputs))
+    labels = None if labels is None else classes(labels, len(inputs))
     if batch is not None:
         inputs, labels = inputs[:batch], None if labels is None else labels[:batch]
     return Problem(name=name, network=network, inputs=inputs, labels=labels)
@@ -161,16 +162,6 @@ def _read_inputs(path: str, network: Network) -> tuple[np.ndarray, np.ndarray | 
     if inputs.ndim == 2 and inputs.shape[1] == flat:  # rows of a table, for a network of images
         inputs = inputs.reshape(-1, *network.input_shape)
     return inputs, labels
-
-
-def _check_labels(labels: np.ndarray, count: int) -> np.ndarray:
-    whole = np.asarray(labels)
-    if whole.dtype.kind == "f" and np.all(np.isfinite(whole)) and np.all(whole == np.round(whole)):
-        whole = whole.astype(np.int64)  # a CSV file holds 3 as 3.0
-    whole = whole.reshape(-1) if whole.ndim == 2 and 1 in whole.shape else whole
-    if whole.dtype.kind not in "iu" or whole.shape != (count,):
-        raise InvalidInput.of("labels", labels, f"{count} integer classes, one per input", "Give one class per input.")
-    return whole
 
 
 def check_output_file(field: str, path: str) -> None:

@@ -2,42 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import click
 
 from powerplan.errors import show
-
-_PREFIXES = {
-    "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6,
-    "G": 1e9,
-}  # fmt: skip
-_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf|infinity))\s*(.*?)\s*", re.I)
-
-
-def parse_quantity(text: str, unit: str) -> float:
-    """A number in SI units; ``unit`` is its unit, "" for a fraction (which may be given in %).
-
-    A bare number is in SI units. With the unit written out an SI prefix (f p n u m k M G) is understood.
-
-    Raises:
-        ValueError: not a number, or another unit.
-    """
-    match = _NUMBER.fullmatch(text)
-    if match is None:
-        raise ValueError(text)
-    number, suffix = float(match[1]), match[2]
-    if not suffix:
-        return number
-    if not unit and suffix == "%":
-        return number / 100
-    if unit and suffix.endswith(unit) and suffix[: -len(unit)] in _PREFIXES:
-        # dividing by a power of ten that is exact rounds once: 2uS is the same double as 2e-6
-        scale = _PREFIXES[suffix[: -len(unit)]]
-        return number / round(1 / scale) if scale < 1 else number * scale
-    raise ValueError(text)
-
+from powerplan.reading.quantities import described, parse_quantity
 
 _NO_LIMIT = 1e9  # s, 31 years
 
@@ -60,9 +30,8 @@ class Quantity(click.ParamType):
         try:
             values = tuple(parse_quantity(part, self.unit) for part in (value.split(",") if self.many else [value]))
         except ValueError:
-            example = f"2e-6 or 2u{self.unit}" if self.unit else "0.01 or 1%"
-            kind = "numbers separated by commas" if self.many else "a number"
-            self.fail(f"got {value!r}; allowed: {kind}{f' [{self.unit}]' if self.unit else ''}, such as {example}.")
+            kind = "numbers separated by commas: each " if self.many else ""
+            self.fail(f"got {value!r}; allowed: {kind}{described(self.unit)}.")
         return values if self.many else values[0]
 
 

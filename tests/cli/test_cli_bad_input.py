@@ -75,7 +75,7 @@ def test_foreign_network(run: Callable[..., Result], files: Any) -> None:
 )
 def test_damaged_inputs(run: Callable[..., Result], files: Any, suffix: str, content: bytes) -> None:
     Path("x" + suffix).write_bytes(content)
-    refused(run("predict", "--network", files.network, "--inputs", "x" + suffix), f"inputs: got 'x{suffix}'")
+    refused(run("predict", "--network", files.network, "--inputs", "x" + suffix), f"inputs: got 'x{suffix}")
 
 
 def test_pickled_inputs_are_not_loaded(run: Callable[..., Result], files: Any) -> None:

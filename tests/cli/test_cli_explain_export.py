@@ -12,8 +12,8 @@ import pytest
 from click.testing import Result
 
 import powerplan as pp
-from powerplan.cli.steps import parse_steps
 from powerplan.deployment import Export
+from powerplan.planning.steps_text import parse_steps
 
 Run = Callable[..., Result]
 

@@ -7,7 +7,7 @@ import math
 import pytest
 from hypothesis import given, strategies as st
 
-from powerplan.cli.quantities import parse_quantity
+from powerplan.reading.quantities import parse_quantity
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,9 @@ from powerplan.cli.quantities import parse_quantity
         ("1.5 GHz", "Hz", 1.5e9),
         ("350K", "K", 350.0),
         ("1%", "", 0.01),
+        ("1h", "s", 3600.0),
+        ("2 days", "s", 172800.0),
+        ("30min", "s", 1800.0),
         ("-3", "", -3.0),
         (".5", "", 0.5),
         ("1.", "", 1.0),

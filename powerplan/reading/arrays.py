@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from powerplan.errors import CorruptFile, InvalidInput
+from powerplan.reading.tables import read_table
 
 
 def read_arrays(field: str, path: str) -> dict[str, np.ndarray]:
@@ -22,9 +23,9 @@ def read_arrays(field: str, path: str) -> dict[str, np.ndarray]:
         raise InvalidInput.of(field, path, "a .npy, .npz or .csv file", "Convert it, for example with numpy.save.")
     if not Path(path).is_file():
         raise InvalidInput.of(field, path, "an existing file", "Check the path.")
+    if suffix == ".csv":
+        return {field: read_table(field, path)}
     try:
-        if suffix == ".csv":
-            return {field: _read_csv(path)}
         with open(path, "rb") as file:  # numpy leaves a damaged archive open if it opened it itself
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
@@ -46,18 +47,3 @@ def read_array(field: str, path: str) -> np.ndarray:
     if field not in arrays:
         raise InvalidInput.of(field, sorted(arrays), f"an array named {field!r}", f"Rename it in {path}.")
     return arrays[field]
-
-
-def _read_csv(path: str) -> np.ndarray:
-    """Rows of comma-separated numbers; a first line that is not numbers is a header."""
-    with open(path, encoding="utf-8") as file:
-        first = file.readline()
-        more = any(line.strip() for line in file)
-    try:
-        [float(cell) for cell in first.strip().split(",")]
-        header = 0
-    except ValueError:
-        header = 1
-        if not more:
-            raise ValueError("it holds no rows") from None
-    return np.loadtxt(path, delimiter=",", skiprows=header, ndmin=2, encoding="utf-8")

@@ -1,0 +1,40 @@
+"""Text files of any editor: UTF-8 with or without a byte order mark, or UTF-16 with one."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+from powerplan.errors import CorruptFile, InvalidInput
+
+
+def read_text(field: str, path: str | Path, *, most_bytes: int | None = None) -> str:
+    """The text of a file, without its byte order mark.
+
+    Args:
+        field: what the file is called in an error.
+        most_bytes: a larger file is refused.
+
+    Raises:
+        InvalidInput: no such file, or not readable.
+        CorruptFile: too large, or not text in UTF-8 (or UTF-16 with a byte order mark).
+    """
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read(-1 if most_bytes is None else most_bytes + 1)
+    except OSError as error:
+        raise InvalidInput.of(
+            field, str(path), "a file that can be read", f"It cannot be read: {error.strerror}."
+        ) from error
+    if most_bytes is not None and len(content) > most_bytes:
+        raise CorruptFile.of(field, str(path), f"at most {most_bytes} bytes", "Give a smaller file.")
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CorruptFile.of(
+            field, str(path), "text in UTF-8", f"Its byte {error.start} is none: save it as UTF-8."
+        ) from error
+    if "\0" in text:
+        raise CorruptFile.of(field, str(path), "text", "It holds NUL bytes, as binary files do: give a text file.")
+    return text
