@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from powerplan.errors import CorruptFile, InvalidInput, MissingExtra
+from powerplan.reading.text import read_text
 
 MOST_BYTES = 2_000_000
 _MOST_DEPTH = 12
@@ -26,19 +27,8 @@ def read_study_file(path: str | Path) -> Mapping[str, Any]:
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES:
         raise InvalidInput.of("study file", str(path), "a .toml, .yaml or .yml file", "Rename or convert it.")
+    text = read_text("study file", path, most_bytes=MOST_BYTES)
     try:
-        with path.open("rb") as stream:
-            content = stream.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise InvalidInput.of(
-            "study file", str(path), "a file that can be read", f"It cannot be read: {error.strerror}."
-        ) from error
-    if len(content) > MOST_BYTES:
-        raise CorruptFile.of(
-            "study file", str(path), f"at most {MOST_BYTES} bytes", "Use ranges instead of long lists."
-        )
-    try:
-        text = content.decode()
         values = tomllib.loads(text) if suffix == ".toml" else _yaml(text)
     except (ValueError, RecursionError) as error:
         kind = "TOML" if suffix == ".toml" else "YAML"

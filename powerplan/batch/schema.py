@@ -16,6 +16,7 @@ from typing import Any
 
 from powerplan.examples import example_names
 from powerplan.hardware import Hardware
+from powerplan.hardware.describe import described_fields
 from powerplan.moments.predictor import METHODS
 from powerplan.planning.corners import MOST_CORNERS
 from powerplan.planning.free_gains import GRANULARITIES, QUANTITIES
@@ -55,6 +56,11 @@ _STEPS: Schema = {"type": "string", "minLength": 1, "maxLength": _TEXT}
 _BOOLEAN: Schema = {"type": "boolean", "description": "true or false"}
 
 
+def _in(unit: str, number: Schema) -> Schema:
+    """A number that may be written with its unit ("" = a fraction, in %): see :mod:`powerplan.batch.quantities`."""
+    return {**number, "unit": unit}
+
+
 def _integer(least: int, most: int) -> Schema:
     return {"type": "integer", "minimum": least, "maximum": most, "description": f"an integer from {least} to {most}"}
 
@@ -64,18 +70,19 @@ def _choice(names: Iterable[str]) -> Schema:
     return {"type": "string", "enum": listed, "description": "one of " + ", ".join(listed)}
 
 
-_RANGE: Schema = {
-    "type": "object",
-    "properties": {
-        "from": _NUMBER,
-        "to": _NUMBER,
-        "points": _integer(2, MOST_VALUES),
-        "scale": _choice(("linear", "log")),
-    },
-    "required": ["from", "to", "points"],
-    "additionalProperties": False,
-    "description": "a range {from, to, points} with scale = 'log' (the default) or 'linear'",
-}
+def _range(unit: str | None) -> Schema:
+    end = _NUMBER if unit is None else _in(unit, _NUMBER)
+    return {
+        "type": "object",
+        "properties": {"from": end, "to": end, "points": _integer(2, MOST_VALUES), "scale": _choice(("linear", "log"))},
+        "required": ["from", "to", "points"],
+        "additionalProperties": False,
+        "description": "a range {from, to, points} with scale = 'log' (the default) or 'linear'",
+    }
+
+
+def _range_name(unit: str | None) -> str:
+    return "range" if unit is None else f"range_{unit or 'fraction'}"
 
 
 def _several(value: Schema, *, scalar: bool = True) -> Schema:
@@ -85,9 +92,11 @@ def _several(value: Schema, *, scalar: bool = True) -> Schema:
     said = [form["description"] for form in forms]
     forms.append({"type": "array", "items": value, "minItems": 1, "maxItems": MOST_VALUES, "uniqueItems": True})
     said.append(f"a list of different values, each {value['description']}")
-    if any(form.get("type") == "number" for form in plain):
-        forms.append({"$ref": "#/$defs/range"})
-        said.append(_RANGE["description"])
+    numbers = [form for form in plain if form.get("type") == "number"]
+    if numbers:
+        unit = numbers[0].get("unit")
+        forms.append({"$ref": f"#/$defs/{_range_name(unit)}"})
+        said.append(_range(unit)["description"])
     return {"anyOf": forms, "description": "; or ".join(said)}
 
 
@@ -108,17 +117,17 @@ def _settings() -> dict[str, Schema]:
         "verify_draws": _integer(0, 10_000_000),
         "calibrate": _BOOLEAN,
         "seed": _integer(0, 2**63 - 1),
-        "tolerance": _POSITIVE,
+        "tolerance": _in("", _POSITIVE),
         "max_iterations": _integer(1, 100_000),
-        "deadline": {**_POSITIVE, "description": "seconds > 0"},
+        "deadline": _in("s", {**_POSITIVE, "description": "seconds > 0"}),
         "dtype": _choice(("float32", "float64")),
         "output_combinations": _integer(0, 4096),
         "marginal_fields": _integer(0, 65536),
-        "memory_limit": _integer(1, 2**50),
+        "memory_limit": _in("B", _integer(1, 2**50)),
         "corners": _or_list(_NAMED, "hardware", MOST_CORNERS),
-        "conductance": _or_list(_POSITIVE, "one per crossbar layer"),
-        "voltage": _or_list(_POSITIVE, "one per crossbar layer"),
-        "output_weights": _list_of(_WEIGHT, "numbers >= 0, one per output"),
+        "conductance": _or_list(_in("S", _POSITIVE), "one per crossbar layer"),
+        "voltage": _or_list(_in("V", _POSITIVE), "one per crossbar layer"),
+        "output_weights": _list_of(_in("", _WEIGHT), "numbers >= 0, one per output"),
         "conductance_steps": {**_STEPS, "description": "a string: " + allowed_steps("S")},
         "voltage_steps": {**_STEPS, "description": "a string: " + allowed_steps("V")},
     }
@@ -134,14 +143,14 @@ def _or_list(value: Schema, what: str, most: int = MOST_VALUES) -> Schema:
     return {"anyOf": [value, _list_of(value, what, most)], "description": description}
 
 
-def _field_value(annotation: Any) -> Schema:
-    """Schema of a hardware field from its annotation; a type not known here is left to the hardware itself."""
+def _field_value(annotation: Any, unit: str) -> Schema:
+    """Schema of a hardware field from its annotation and unit; a type not known here is left to the hardware itself."""
     options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
     known = [option for option in options if option is not type(None)]
     if len(known) == 1:
         kind = typing.get_origin(known[0]) or known[0]
         if kind is float:
-            return _NUMBER
+            return _in(unit, _NUMBER)
         if kind is bool:
             return _BOOLEAN
         if kind is int:
@@ -151,7 +160,7 @@ def _field_value(annotation: Any) -> Schema:
         if known[0] == tuple[float, ...]:
             return {
                 "type": "array",
-                "items": _NUMBER,
+                "items": _in(unit, _NUMBER),
                 "minItems": 1,
                 "maxItems": MOST_VALUES,
                 "description": "a list of finite numbers",
@@ -161,8 +170,8 @@ def _field_value(annotation: Any) -> Schema:
 
 def hardware_fields() -> dict[str, Schema]:
     """Schema of one value of every field of the hardware."""
-    hints = typing.get_type_hints(Hardware)
-    return {field.name: _field_value(hints[field.name]) for field in fields(Hardware)}
+    hints, described = typing.get_type_hints(Hardware), described_fields(Hardware)
+    return {field.name: _field_value(hints[field.name], described[field.name][0]) for field in fields(Hardware)}
 
 
 def _table(properties: dict[str, Schema], **more: Any) -> Schema:
@@ -193,7 +202,7 @@ def _source(more: dict[str, Schema], what: str) -> Schema:
 def _axes(*, scalar: bool) -> dict[str, Schema]:
     """The axes of a grid (scalars allowed) or of a zip (lists only)."""
     axes = {name: _several(value, scalar=scalar) for name, value in _settings().items()}
-    target_values = {kind: _several(_POSITIVE, scalar=scalar) for kind in TARGETS}
+    target_values = {kind: _several(value, scalar=scalar) for kind, value in _targets().items()}
     axes["target"] = {
         "anyOf": [
             _table(target_values, minProperties=1),
@@ -214,18 +223,28 @@ def _axes(*, scalar: bool) -> dict[str, Schema]:
     return axes
 
 
+def _targets() -> dict[str, Schema]:
+    """Schema of the value of every kind of target."""
+    return {kind: _in("W" if kind == "max_power" else "", _POSITIVE) for kind in TARGETS}
+
+
 def _one_target() -> Schema:
     return _table(
-        dict.fromkeys(TARGETS, _POSITIVE),
+        _targets(),
         minProperties=1,
         maxProperties=1,
         description=f"exactly one of {', '.join(TARGETS)}",
     )
 
 
+def _units() -> list[str]:
+    """Every unit that an axis can have."""
+    return sorted({unit for unit, _ in described_fields(Hardware).values()} | {"", "S", "V", "W", "s"})
+
+
 @lru_cache(maxsize=1)
 def study_schema() -> Schema:
-    """The JSON schema (draft 2020-12) of a study file. Do not change the value."""
+    """The JSON schema (draft 2020-12) of a study's values in SI units. Do not change the value."""
     names = {"anyOf": [_NAMED, {"type": "array", "items": _NAMED, "minItems": 1, "uniqueItems": True}]}
     point = {
         "name": {"type": "string", "minLength": 1, "maxLength": 200, "description": "a name of 1 to 200 characters"},
@@ -239,7 +258,7 @@ def study_schema() -> Schema:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "powerplan study",
-        "$defs": {"range": _RANGE},
+        "$defs": {_range_name(unit): _range(unit) for unit in (None, *_units())},
         **_table(
             {
                 "name": _NAMED,
@@ -287,7 +306,7 @@ def study_schema() -> Schema:
                 "run": _table(
                     {
                         "workers": _integer(1, 4096),
-                        "time_limit": {**_POSITIVE, "description": "seconds > 0 that one job may take"},
+                        "time_limit": _in("s", {**_POSITIVE, "description": "seconds > 0 that one job may take"}),
                         "attempts": _integer(1, 100),
                     },
                     description="how to run it: workers, time_limit [s], attempts",
@@ -296,3 +315,19 @@ def study_schema() -> Schema:
             required=["networks"],
         ),
     }
+
+
+def file_schema() -> Schema:
+    """The JSON schema of a study file: as :func:`study_schema`, and quantities may be text with their unit."""
+    schema: Schema = _with_text(study_schema())
+    return schema
+
+
+def _with_text(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_with_text(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    parts = {key: _with_text(part) for key, part in schema.items()}
+    quantity = "type" in parts and isinstance(parts.get("unit"), str)
+    return {**parts, "type": [parts["type"], "string"]} if quantity else parts

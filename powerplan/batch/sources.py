@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-import powerplan as pp
 from powerplan.batch.blobs import Blobs
-from powerplan.checks import choice
 from powerplan.errors import InvalidInput
+from powerplan.examples import Example, load_example
 from powerplan.reading.arrays import read_array, read_arrays
 from powerplan.reading.labels import classes
+from powerplan.reading.networks import load_network
 
 #: folder of trained examples inside a study's folder
 _EXAMPLES = "examples"
@@ -27,7 +27,7 @@ def read_network(definition: Mapping[str, Any], base: Path, blobs: Blobs) -> dic
         InvalidInput: it cannot be read; the message says why.
     """
     example = "example" in definition
-    network = _example(definition, blobs).network if example else _from_file(base / definition["file"])
+    network = _example(definition, blobs).network if example else load_network(base / definition["file"])
     if "analog" in definition or "digital" in definition:
         network = network.with_analog(definition.get("analog"), definition.get("digital"))
     buffer = io.BytesIO()
@@ -63,13 +63,5 @@ def read_inputs(definition: Mapping[str, Any], base: Path, blobs: Blobs) -> dict
     }
 
 
-def _example(definition: Mapping[str, Any], blobs: Blobs) -> pp.Example:
-    return pp.load_example(definition["example"], seed=definition.get("seed", 0), cache=blobs.folder.parent / _EXAMPLES)
-
-
-def _from_file(path: Path) -> pp.Network:
-    readers = {".npz": pp.Network.load, ".onnx": getattr(pp, "from_onnx", None)}
-    reader = readers[choice("network file suffix", path.suffix.lower(), [s for s, r in readers.items() if r])]
-    assert reader is not None
-    network: pp.Network = reader(path)
-    return network
+def _example(definition: Mapping[str, Any], blobs: Blobs) -> Example:
+    return load_example(definition["example"], seed=definition.get("seed", 0), cache=blobs.folder.parent / _EXAMPLES)

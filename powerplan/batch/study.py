@@ -18,6 +18,7 @@ from powerplan.batch.ledger import Entry, Ledger
 from powerplan.batch.points import Point, make_points
 from powerplan.batch.prepare import Prepared, prepare
 from powerplan.batch.pruning import without
+from powerplan.batch.quantities import in_si
 from powerplan.batch.reading import read_study_file
 from powerplan.batch.results import Failure, PointResult, PointState, StudyResult
 from powerplan.batch.runner import Progress, Runner
@@ -78,11 +79,12 @@ class Study:
         Raises:
             InvalidInput: everything that is wrong with it.
         """
+        values, mistaken = in_si(values)
         broken, cuts = check_structure(values)
         sound = without(values, cuts)  # what can be checked although other places break the schema
         points, axes, wrong = make_points(sound, cuts)
         hardware = HardwareTable(sound.get("hardware", {}), Path(base))
-        raise_all([*broken, *wrong, *check_hardware(hardware, points, cuts), *check_targets(points)])
+        raise_all([*mistaken, *broken, *wrong, *check_hardware(hardware, points, cuts), *check_targets(points)])
         title = values.get("name", name)
         planned = {key: value for key, value in values.items() if key != "run"}
         digest = hashlib.sha256(json.dumps([title, planned], default=list).encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from collections.abc import Sequence
@@ -30,6 +31,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("powerplan.cli.commands.report", "One HTML page about plans, to read and to pass on."),
     "show": ("powerplan.cli.commands.show", "The layers of a network file, or the answer in a plan file."),
 }
+
+
+#: what writing to stdout can end with; files have errors of their own
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF)
 
 
 class LazyGroup(click.Group):
@@ -105,6 +110,8 @@ def main(ctx: click.Context) -> None:
     Plans the gains of every layer for a target error at least power, predicts error and power, and checks
     both by simulation. Try: powerplan plan --example digits --max-nmse 0.01 --verify 2000
     """
+    if sys.stdout is None and ctx.invoked_subcommand != "serve":
+        raise click.UsageError("stdout: it is closed, and the answer would be lost. Send it to a file or /dev/null.")
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
@@ -145,6 +152,9 @@ def _show_error(chat: Chat, error: Exception) -> Exit:
     if isinstance(error, PowerplanError):
         chat.error(str(error) or type(error).__name__)
         return Exit.INTERNAL
+    if isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
+        chat.error(f"stdout: the answer cannot be written: {error.strerror}. Send it to another place (> file).")
+        return Exit.BAD_INPUT
     if isinstance(error, OSError) and error.filename is not None:
         chat.error(f"{error.filename}: {error.strerror}")
         return Exit.BAD_INPUT

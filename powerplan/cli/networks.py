@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from powerplan.errors import InvalidInput
 from powerplan.network import Network
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -36,21 +34,6 @@ def network_choice(command: _Command) -> _Command:
     )
     example = click.option("--example", metavar="NAME", help="Built-in example instead, e.g. digits.")
     return file(example(placement_options(command)))
-
-
-def load_network(path: str) -> Network:
-    """The network of a file: an ONNX model (.onnx), else one that Network.save wrote.
-
-    Raises:
-        InvalidInput: it cannot be read; the message says why.
-    """
-    if not Path(path).is_file():
-        raise InvalidInput.of("network", path, "an existing file", "Check the path.")
-    if Path(path).suffix.lower() == ".onnx":
-        from powerplan.network.onnx_import import from_onnx
-
-        return from_onnx(path)
-    return Network.load(path)
 
 
 def placed(network: Network, analog: Sequence[str], digital: Sequence[str]) -> Network:

@@ -12,7 +12,7 @@ from powerplan.cli.chat import Chat
 from powerplan.cli.networks import network_choice
 from powerplan.cli.quantities import JSONValue, Quantity, Seconds
 from powerplan.cli.steps import StepsType
-from powerplan.hardware.describe import hardware_fields
+from powerplan.hardware.describe import described_fields
 from powerplan.hardware.hardware import Hardware
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -50,7 +50,7 @@ network_options = _all(
 
 def hardware_options(function: _Command) -> _Command:
     """``--hardware FILE.toml`` and one option for every field of :class:`Hardware`, which wins over the file."""
-    described = hardware_fields()
+    described = described_fields(Hardware)
     for f in reversed(fields(Hardware)):
         unit, text = described.get(f.name, ("", ""))
         default = "none" if f.default is None else f"{f.default:g}" if isinstance(f.default, float) else f.default

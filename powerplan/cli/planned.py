@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from powerplan.cli.chat import Chat
-from powerplan.cli.networks import load_network, placed
+from powerplan.cli.networks import placed
 from powerplan.errors import InvalidInput
 from powerplan.network import Network
+from powerplan.reading.networks import load_network
 
 if TYPE_CHECKING:
     from powerplan.planning import Plan

@@ -12,12 +12,14 @@ import numpy as np
 
 from powerplan.checks import check_inputs
 from powerplan.cli.chat import Chat
-from powerplan.cli.networks import load_network, placed
+from powerplan.cli.networks import placed
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Gains, Hardware
 from powerplan.network import Network
 from powerplan.reading.arrays import read_array, read_arrays
 from powerplan.reading.labels import classes
+from powerplan.reading.networks import load_network
+from powerplan.reading.text import read_json
 
 if TYPE_CHECKING:
     from powerplan.planning import Plan
@@ -96,15 +98,7 @@ def read_gains_file(gains_file: str | None) -> tuple[Gains | None, Plan | None]:
     """The gains of a JSON file ({"conductance": [...], "voltage": [...]}), and the plan if it is a plan's."""
     if gains_file is None:
         return None, None
-    import json
-
-    _require_file("gains", gains_file)
-    try:
-        values = json.loads(Path(gains_file).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput.of(
-            "gains", gains_file, "a JSON file of gains or of a plan", f"It does not parse: {error}."
-        ) from error
+    values = read_json("gains", gains_file)
     if isinstance(values, dict) and {"conductance", "voltage"} & values.keys():
         if not all(isinstance(values.get(key), list) for key in ("conductance", "voltage")):
             raise InvalidInput.of(

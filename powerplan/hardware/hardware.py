@@ -22,9 +22,11 @@ from powerplan.checks import Checker, list_of, nearest, unknown_keys
 from powerplan.errors import InvalidInput
 from powerplan.hardware.aging import Drift, LowFrequencyNoise, Snapshot
 from powerplan.hardware.curves import Curve
+from powerplan.hardware.describe import in_si
 from powerplan.hardware.device_checks import check_device_models
 from powerplan.hardware.plain import to_plain
 from powerplan.hardware.read_out_checks import check_read_out
+from powerplan.hardware.toml import read_hardware
 from powerplan.shown import Shown
 
 #: how the positions of a convolution, or the tokens of a sequence, meet the arrays
@@ -330,6 +332,8 @@ class Hardware(Shown):
     def from_dict(cls, values: Mapping[str, Any]) -> Hardware:
         """Build from plain values; unknown keys are refused with the nearest valid name.
 
+        Numbers may be quantities with their unit, as in a file: "50uS", "200 mV", "1h".
+
         Raises:
             InvalidInput: unknown keys, or values out of range.
         """
@@ -337,8 +341,9 @@ class Hardware(Shown):
         if not isinstance(values, Mapping):
             raise InvalidInput.of("hardware", values, "a mapping of field names to values", "Give a dict.")
         unknown_keys(check, values, [f.name for f in fields(cls)])
+        numbers = in_si(check, values, cls)
         check.done()
-        return cls(**values)
+        return cls(**numbers)
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Hardware:
@@ -361,6 +366,4 @@ class Hardware(Shown):
         Raises:
             InvalidInput: the file cannot be read or parsed, unknown keys, values out of range.
         """
-        from powerplan.hardware.toml import read_hardware
-
-        return read_hardware(path)
+        return cls.from_dict(read_hardware(path))

@@ -29,6 +29,7 @@ from powerplan.planning.outcome import (
 )
 from powerplan.planning.plan_value import Corner, Plan
 from powerplan.planning.targets import target_from_dict, target_to_dict
+from powerplan.reading.text import read_json
 
 FORMAT = "powerplan.plan"
 SCHEMA_VERSION = 1
@@ -196,18 +197,7 @@ def save_plan(plan: Plan, file: str | os.PathLike[str]) -> None:
 
 def load_plan(file: str | os.PathLike[str]) -> Plan:
     """Read a plan written by :func:`save_plan`."""
-    path = Path(file)
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise CorruptFile.of("plan file", str(path), f"at most {_MOST_BYTES} bytes", "This is not a plan file.")
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidInput.of(
-            "plan file", str(path), "a readable plan file", f"It cannot be read: {error.strerror}."
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise CorruptFile.of("plan file", str(path), "complete JSON", f"It does not parse: {error}.") from error
-    return plan_from_dict(values)
+    return plan_from_dict(read_json("plan file", Path(file), most_bytes=_MOST_BYTES))
 
 
 def _optional(value: Any) -> dict[str, Any] | None:

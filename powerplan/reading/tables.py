@@ -7,7 +7,6 @@ blanks, whichever the first row has; empty lines and lines that begin with ``#``
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,50 +32,43 @@ def read_table(field: str, path: str | Path) -> np.ndarray:
         InvalidInput: no such file.
         CorruptFile: a cell that is not a finite number, rows of different lengths, no rows, or not text.
     """
-    rows = _rows(read_text(field, path))
-    if not rows:
+    lines = _lines(read_text(field, path))
+    if not lines:
         raise CorruptFile.of(field, str(path), "rows of numbers", "It holds no rows.")
-    if _is_header(rows[0][1]):
-        rows = rows[1:]
-        if not rows:
+    separator = next((s for s in (";", "\t", ",") if s in lines[0][1]), None)
+    first = _rows(lines[:1], separator)[0][1]
+    if _is_header(first):
+        lines = lines[1:]
+        if not lines:
             raise CorruptFile.of(field, str(path), "rows of numbers", "It holds a header and no rows.")
-    elif _is_index_header(rows):
+    elif len(lines) > 1 and len(first) > 1 and first == [str(i) for i in range(len(first))]:
         raise CorruptFile.of(
             field,
-            f"{path}, line {rows[0][0]}: {show(','.join(rows[0][1]), 40)}",
+            f"{path}, line {lines[0][0]}: {show(','.join(first), 40)}",
             "a header of names, or none",
             "These look like column numbers (pandas writes them): remove the line (to_csv(header=False)). If it is "
             "data, put a line of names above it.",
         )
-    width = len(rows[0][1])
-    for line, cells in rows:
-        if len(cells) != width:
-            raise CorruptFile.of(
-                field,
-                f"{path}, line {line}: {len(cells)} cells",
-                f"{width} cells, as in line {rows[0][0]}",
-                "Give every row as many cells.",
-            )
     try:
-        table = np.array([cells for _, cells in rows], dtype=np.float64)
+        table = np.loadtxt([line for _, line in lines], delimiter=separator, comments=None, quotechar='"', ndmin=2)
     except ValueError:
-        table = np.full(1, np.nan)
-    if not np.isfinite(table).all() or any("_" in cell for _, cells in rows for cell in cells):
-        _refuse_a_cell(field, path, rows)
+        table = np.full((1, 1), np.nan)
+    if not np.isfinite(table).all():
+        _refuse(field, path, _rows(lines, separator))
     return table
 
 
-def _rows(text: str) -> list[_Row]:
-    """The rows with content."""
-    lines = [(i, line) for i, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1) if line.strip()]
-    lines = [(i, line) for i, line in lines if not line.lstrip().startswith("#")]
-    if not lines:
-        return []
-    first = lines[0][1]
-    separator = next((s for s in (";", "\t", ",") if s in first), None)
+def _lines(text: str) -> list[tuple[int, str]]:
+    """The lines with content and their numbers."""
+    numbered = enumerate(re.split(r"\r\n|\n|\r", text), start=1)
+    return [(i, line) for i, line in numbered if line.strip() and not line.lstrip().startswith("#")]
+
+
+def _rows(lines: Sequence[tuple[int, str]], separator: str | None) -> list[_Row]:
+    """The cells of lines."""
     if separator is None:
         return [(i, line.split()) for i, line in lines]
-    cells = csv.reader(io.StringIO("\n".join(line for _, line in lines)), delimiter=separator, skipinitialspace=True)
+    cells = csv.reader((line for _, line in lines), delimiter=separator, skipinitialspace=True)
     return [(i, [cell.strip() for cell in row]) for (i, _), row in zip(lines, cells, strict=False)]
 
 
@@ -91,14 +83,17 @@ def _is_missing(cell: str) -> bool:
     return cell.lower() in _MISSING
 
 
-def _is_index_header(rows: Sequence[_Row]) -> bool:
-    """True if rows follow one that counts its columns, 0, 1, 2, ..."""
-    cells = rows[0][1]
-    return len(rows) > 1 and len(cells) > 1 and cells == [str(i) for i in range(len(cells))]
-
-
-def _refuse_a_cell(field: str, path: str | Path, rows: Sequence[_Row]) -> None:
-    """Raise the error for the first cell that is not a finite number."""
+def _refuse(field: str, path: str | Path, rows: Sequence[_Row]) -> None:
+    """Raise the error for the first row of another length, or the first cell that is not a finite number."""
+    width = len(rows[0][1])
+    for line, cells in rows:
+        if len(cells) != width:
+            raise CorruptFile.of(
+                field,
+                f"{path}, line {line}: {len(cells)} cells",
+                f"{width} cells, as in line {rows[0][0]}",
+                "Give every row as many cells.",
+            )
     for line, cells in rows:
         for column, cell in enumerate(cells, start=1):
             if _NUMBER.fullmatch(cell) and np.isfinite(float(cell)):
@@ -113,3 +108,4 @@ def _refuse_a_cell(field: str, path: str | Path, rows: Sequence[_Row]) -> None:
                 advice = "Correct it; a header is a first row in which no cell is a number."
             where = f"{path}, line {line}, column {column}: {show(cell, 40)}"
             raise CorruptFile.of(field, where, "a finite number", advice)
+    raise CorruptFile.of(field, str(path), "rows of numbers", "It cannot be read.")

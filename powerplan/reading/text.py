@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import json
 from pathlib import Path
+from typing import Any
 
 from powerplan.errors import CorruptFile, InvalidInput
 
@@ -22,6 +24,10 @@ def read_text(field: str, path: str | Path, *, most_bytes: int | None = None) ->
     try:
         with open(path, "rb") as stream:
             content = stream.read(-1 if most_bytes is None else most_bytes + 1)
+    except FileNotFoundError as error:
+        raise InvalidInput.of(
+            field, str(path), "an existing file", f"It cannot be read: {error.strerror}. Check the path."
+        ) from error
     except OSError as error:
         raise InvalidInput.of(
             field, str(path), "a file that can be read", f"It cannot be read: {error.strerror}."
@@ -33,8 +39,24 @@ def read_text(field: str, path: str | Path, *, most_bytes: int | None = None) ->
         text = content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise CorruptFile.of(
-            field, str(path), "text in UTF-8", f"Its byte {error.start} is none: save it as UTF-8."
+            field,
+            str(path),
+            "text in UTF-8",
+            f"Its bytes are not all UTF-8 (not byte {error.start}): save it as UTF-8.",
         ) from error
     if "\0" in text:
         raise CorruptFile.of(field, str(path), "text", "It holds NUL bytes, as binary files do: give a text file.")
     return text
+
+
+def read_json(field: str, path: str | Path, *, most_bytes: int | None = None) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        InvalidInput, CorruptFile: as :func:`read_text`, or not JSON.
+    """
+    text = read_text(field, path, most_bytes=most_bytes)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CorruptFile.of(field, str(path), "complete JSON", f"It does not parse: {error}.") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from powerplan.hardware import Hardware
-from powerplan.hardware.describe import hardware_fields
+from powerplan.hardware.describe import described_fields
 from powerplan.report.text import typeset, value_text
 
 
@@ -24,7 +24,7 @@ class Fact:
 
 def hardware_facts(hardware: Hardware) -> list[Fact]:
     """The fields of the hardware that describe something, with their meaning."""
-    described = hardware_fields()
+    described = described_fields(Hardware)
     off = hardware_off(hardware)
     facts = []
     for key, value in hardware.to_dict().items():

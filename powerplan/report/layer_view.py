@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from powerplan.hardware.describe import hardware_fields
+from powerplan.hardware.describe import described_fields
+from powerplan.hardware.hardware import Hardware
 from powerplan.network import Network
 from powerplan.planning import Plan
 from powerplan.report.charts import Scale
@@ -122,7 +123,7 @@ def corner_views(plan: Plan) -> list[CornerView]:
     if not plan.corners:
         return []
     nominal = dict(flat(plan.hardware.to_dict()))
-    units = {name: unit for name, (unit, _) in hardware_fields().items()}
+    units = {name: unit for name, (unit, _) in described_fields(Hardware).items()}
     views = []
     cases = [(plan.hardware, plan.prediction, plan.verification)]
     cases += [(corner.hardware, corner.prediction, corner.verification) for corner in plan.corners]

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from powerplan.batch.naming import BARE, OVERRIDE
 from powerplan.batch.results import PointResult
-from powerplan.hardware.describe import hardware_fields
+from powerplan.hardware.describe import described_fields
+from powerplan.hardware.hardware import Hardware
 from powerplan.report.text import flat, value_text, without_paths
 
 #: settings of the calculation: they make no figures of their own
@@ -46,7 +47,7 @@ def axis_unit(axis: str) -> str:
 
 @cache
 def _units() -> dict[str, str]:
-    return {name: unit for name, (unit, _) in hardware_fields().items()}
+    return {name: unit for name, (unit, _) in described_fields(Hardware).items()}
 
 
 def label(axis: str, value: str) -> str:

@@ -193,7 +193,7 @@ def load_config(
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InvalidInput.of("config", str(path), "a readable TOML file", f"{error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

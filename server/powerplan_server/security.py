@@ -64,7 +64,7 @@ def load_tokens(config: ServeConfig) -> Tokens:
     """
     lines = [line.strip() for line in config.tokens.split(",")] if config.tokens else []
     if config.token_file:
-        lines += _read(config.token_file, "token_file").decode(errors="replace").splitlines()
+        lines += _read(config.token_file, "token_file").decode("utf-8-sig", errors="replace").splitlines()
     pairs: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):

@@ -16,7 +16,7 @@ from study_values import study_values
 
 from powerplan.batch import Study
 from powerplan.batch.reading import read_study_file
-from powerplan.batch.schema import study_schema
+from powerplan.batch.schema import file_schema, study_schema
 from powerplan.batch.validate import check_structure
 from powerplan.errors import CorruptFile, InvalidInput, Violation
 
@@ -212,7 +212,7 @@ _QUIET = {"hardware": "quiet", "target": {"max_nmse": 0.1}}
         ({"grid": {"target": {"max_nmse": {"from": 0.0, "to": 0.1, "points": 3}}}}, ["grid.target.max_nmse"]),
         ({"zip": [{"seed": [1, 2], "deadline": {"from": 1, "to": 1, "points": 2}}]}, ["zip[0].deadline"]),
         (
-            {"grid": {"target": {"max_nmse": 0.1}, "override": {"conductance_max": "1", "conductance_min": 2e-4}}},
+            {"grid": {"target": {"max_nmse": 0.1}, "override": {"conductance_max": "1V", "conductance_min": 2e-4}}},
             ["grid.override.conductance_max"],
         ),
     ],
@@ -224,7 +224,14 @@ def test_what_follows_from_an_error_is_no_error_of_its_own(change: dict[str, Any
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("workers", 1.5), ("workers", 0), ("attempts", 2.5), ("attempts", True), ("time_limit", 0), ("time_limit", "1")],
+    [
+        ("workers", 1.5),
+        ("workers", 0),
+        ("attempts", 2.5),
+        ("attempts", True),
+        ("time_limit", 0),
+        ("time_limit", "soon"),
+    ],
 )
 def test_options_of_a_run_are_checked_in_python_as_in_the_file(tmp_path: Path, option: str, value: Any) -> None:
     """Before anything is made; the error names the option."""
@@ -283,7 +290,7 @@ def test_nan_and_infinity_are_refused_wherever_they_stand(bad: float) -> None:
 
 def test_the_published_schema_is_the_one_in_force() -> None:
     published = json.loads((ROOT / "docs" / "study.schema.json").read_text())
-    assert published == study_schema(), "powerplan batch schema > docs/study.schema.json"
+    assert published == file_schema(), "powerplan batch schema > docs/study.schema.json"
     Draft202012Validator.check_schema(published)
 
 

@@ -108,7 +108,7 @@ def test_settings_are_axes(small: Path) -> None:
         ("corners", ["noisy"] * 65, "at most 64"),
         ("conductance", -1.0, "a finite number > 0"),
         ("conductance", [1e-6, 0], "> 0"),
-        ("voltage", "0.2V", "> 0"),
+        ("voltage", "0.2S", "instead of 'V'"),
         ("output_weights", [1, -1], ">= 0"),
         ("output_weights", [0, 0, 0], "at least one weight > 0"),
         ("output_weights", 1, "a list"),

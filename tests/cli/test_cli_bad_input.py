@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import Result
 
-from powerplan.hardware.describe import hardware_fields
+from powerplan.hardware.describe import described_fields
 from powerplan.hardware.hardware import Hardware
 
 
@@ -45,7 +45,7 @@ def test_every_violated_field_has_its_line(run: Callable[..., Result], files: An
 
 def test_every_hardware_field_is_an_option_with_its_unit(run: Callable[..., Result]) -> None:
     text = " ".join(run("plan", "--help").stdout.split())
-    described = hardware_fields()
+    described = described_fields(Hardware)
     assert set(described) == set(Hardware.__dataclass_fields__)
     for name in Hardware.__dataclass_fields__:
         assert "--" + name.replace("_", "-") in text
@@ -161,7 +161,7 @@ def test_gains_file_without_voltages_is_not_taken_for_a_plan(
 def test_csv_without_rows(run: Callable[..., Result], files: Any, content: str) -> None:
     Path("x.csv").write_text(content)
     result = run("predict", "--network", files.network, "--inputs", "x.csv")
-    refused(result, "it holds no rows")
+    refused(result, "no rows")
     assert "warning" not in result.stderr
 
 

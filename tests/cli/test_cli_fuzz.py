@@ -23,7 +23,7 @@ from powerplan import Hardware, MaxNMSE, Network, plan
 from powerplan.cli import main
 from powerplan.cli.exits import Exit
 from powerplan.cli.quantities import JSONValue, Quantity
-from powerplan.hardware.describe import hardware_fields
+from powerplan.hardware.describe import described_fields
 
 FUZZ = settings(max_examples=200, suppress_health_check=list(HealthCheck))
 #: commands with an answer from files; serve and status need a server
@@ -216,7 +216,9 @@ def test_random_hardware_files() -> None:
 
     @st.composite
     def described(draw: st.DrawFn) -> dict[str, Any]:
-        names = draw(st.lists(st.sampled_from([*hardware_fields(), "conductance_mx"]), max_size=3, unique=True))
+        names = draw(
+            st.lists(st.sampled_from([*described_fields(Hardware), "conductance_mx"]), max_size=3, unique=True)
+        )
         defaults = {f.name: f.default for f in fields(Hardware)}
         drawn = {}
         for name in names:

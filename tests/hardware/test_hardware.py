@@ -203,7 +203,7 @@ def test_toml(tmp_path: Path, head: str) -> None:
         (b"voltage_max = 'high'", "voltage_max"),
         (b"[hardware]\nvoltage_max = 1\n[other]\na = 1", "other"),
         (b"voltage_max = ", "does not parse"),
-        (b"\xff\xfe\x00", "does not parse"),
+        (b"\xff\xfe\x00", "bytes are not all"),
         (b"a = " + b"[" * 100_000, "does not parse"),
         (b"#" * 1_000_001, "at most 1000000 bytes"),
     ],

@@ -171,9 +171,9 @@ def report(chat: Chat, /, study_file: str, folder: str | None, output_file: str,
 @command.command("schema")
 def schema() -> None:
     """Print the JSON schema of study files, for editors and other tools."""
-    from powerplan.batch.schema import study_schema
+    from powerplan.batch.schema import file_schema
 
-    write_json(study_schema())
+    write_json(file_schema())
 
 
 def _load(study_file: str) -> Study:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
-from powerplan.cli.networks import load_network, placed, placement_options
+from powerplan.cli.networks import placed, placement_options
 from powerplan.cli.problem import check_output_file
-from powerplan.errors import CorruptFile, InvalidInput
+from powerplan.errors import InvalidInput
+from powerplan.reading.networks import load_network
+from powerplan.reading.text import read_json
 
 if TYPE_CHECKING:
     from powerplan.planning import Plan
@@ -72,10 +73,7 @@ def read_plans(files: tuple[str, ...]) -> dict[str, Plan]:
     for file in files:
         if not Path(file).is_file():
             raise InvalidInput.of("file", file, "an existing plan (.json) file", "Check the path.")
-        try:
-            values: Any = json.loads(Path(file).read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise CorruptFile.of("file", file, "complete JSON", f"It does not parse: {error}.") from error
+        values = read_json("file", file)
         points = [values]
         if isinstance(values, dict) and values.get("format") == "powerplan.frontier":
             points = values.get("points", [])

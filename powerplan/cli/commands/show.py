@@ -8,9 +8,10 @@ import click
 
 from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
-from powerplan.cli.networks import load_network, placed, placement_options
+from powerplan.cli.networks import placed, placement_options
 from powerplan.cli.output import document, write_json
 from powerplan.errors import InvalidInput
+from powerplan.reading.networks import load_network
 
 
 @click.command("show", short_help="The layers of a network file, or the answer in a plan file.")
