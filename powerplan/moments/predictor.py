@@ -27,6 +27,7 @@ from powerplan.moments.field_count import enough_fields, has_rare_errors, needs_
 from powerplan.moments.joint import full_covariance, joint_entries
 from powerplan.moments.marginals import estimate_corrections
 from powerplan.moments.reorder import maxima_first
+from powerplan.moments.slopes import check_slopes
 from powerplan.moments.trace import Trace, mean_field
 from powerplan.network.forward import ideal_pass
 from powerplan.network.graph import Network
@@ -129,6 +130,7 @@ class Predictor:
                 errors of one origin meet (positions that share devices, joins) or are rare and large (stuck devices).
             seed: of combinations and fields.
         """
+        check_slopes(network)
         original, network = network, maxima_first(network)
         outputs = math.prod(network.output_shape)
         combinations = output_combinations

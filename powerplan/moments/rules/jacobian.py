@@ -31,7 +31,9 @@ def at_the_mean(op: Op, means: Sequence[Tensor], variances: Sequence[Tensor]) ->
     def pull(adjoint: Tensor) -> tuple[Tensor, ...]:
         _, transpose = value_and_transpose(compute, *points)
         wide = adjoint.expand(rows, *adjoint.shape[1:])
-        pulled: tuple[Tensor, ...] = torch.vmap(transpose, in_dims=1, out_dims=1)(wide)
+        pulled: tuple[Tensor, ...] = torch.vmap(
+            lambda a: tuple(p + _nothing(a) for p in transpose(a)), in_dims=1, out_dims=1
+        )(wide)
         return pulled
 
     def push(*perturbations: Tensor) -> Tensor:
@@ -40,7 +42,9 @@ def at_the_mean(op: Op, means: Sequence[Tensor], variances: Sequence[Tensor]) ->
         # the transpose of the transpose: needs no forward-mode derivative of the operation
         output, transpose = value_and_transpose(compute, *points)
         _, forward = torch.func.vjp(transpose, torch.zeros_like(output))[:2]
-        pushed: Tensor = torch.vmap(lambda *tangents: forward(tangents)[0], in_dims=1, out_dims=1)(*wide)
+        pushed: Tensor = torch.vmap(
+            lambda *tangents: forward(tangents)[0] + _nothing(*tangents), in_dims=1, out_dims=1
+        )(*wide)
         return pushed
 
     sizes = [m[0].numel() for m in means]
@@ -54,6 +58,11 @@ def at_the_mean(op: Op, means: Sequence[Tensor], variances: Sequence[Tensor]) ->
         stds = [torch.where(*positive_std(v), torch.zeros_like(v)).unsqueeze(1) for v in variances]
         variance = (push(*(s * e for s, e in zip(stds, probes, strict=True))) ** 2).mean(1)
     return Linearized(mean=compute(*points), variance=variance, pull=pull, push=push, first_order=True)
+
+
+def _nothing(*values: Tensor) -> Tensor:
+    """Zero that depends on values: vmap does not place what is the same for all, such as the slope of a constant."""
+    return sum((v.sum() for v in values), torch.zeros(())) * 0
 
 
 def _directions(means: Sequence[Tensor], sizes: Sequence[int], few: bool) -> list[Tensor]:

@@ -51,6 +51,11 @@ class Op(ABC):
         """Arrays that describe the operation, for files and the wire."""
         return {}
 
+    @property
+    def slope_explains(self) -> bool:
+        """False where the derivative does not say how the value changes: at jumps, above all."""
+        return True
+
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy (between processes, say) is built anew: checked, and with read-only arrays, which plain copies lose.
         return build_op, (self.type, self.attributes(), self.tensors())

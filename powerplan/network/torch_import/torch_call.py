@@ -15,6 +15,7 @@ from powerplan.errors import InvalidInput
 from powerplan.network.digital import digital
 from powerplan.network.ops import Op, Shape
 from powerplan.network.torch_import.copying import copied, with_floats
+from powerplan.network.torch_import.slopes import slope_explains
 from powerplan.network.torch_import.value import Refused
 
 
@@ -65,6 +66,11 @@ class TorchCall(Op):
         state = dict(self.target.state_dict()) if isinstance(self.target, nn.Module) else {}
         state |= {f"argument{i}": t for i, t in enumerate(_tensors((self.args, dict(self.kwargs))))}
         return {k: t.detach().double().numpy() for k, t in state.items() if isinstance(t, Tensor)}
+
+    @cached_property
+    def slope_explains(self) -> bool:
+        """Whether the call changes as its derivative says on a few random lines, in double precision."""
+        return slope_explains(self, self.inputs)
 
     def __call__(self, *values: Tensor) -> Tensor:
         """The output (B, *shape) for values (B, *input shape), in their precision."""
