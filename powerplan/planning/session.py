@@ -66,6 +66,7 @@ class Session:
         layers: the same gains free, one per layer, where a finer plan starts from the layers' plan.
         levels: log steps of every free gain; None if no gain has steps.
         settings: what else was asked, for the plan's provenance.
+        again: the session with the same options on other hardware: the nominal one and its corners.
     """
 
     predictors: tuple[Predictor, ...]
@@ -78,6 +79,7 @@ class Session:
     optimize: tuple[str, ...]
     levels: Levels | None
     settings: Mapping[str, Any]
+    again: Callable[[Sequence[Hardware]], Session]
 
     @classmethod
     def of(
@@ -97,6 +99,24 @@ class Session:
         voltage_steps: StepsGiven = None,
         prediction: PredictionOptions = DEFAULT_OPTIONS,
     ) -> Session:
+
+        def again(others: Sequence[Hardware]) -> Session:
+            return cls.of(
+                network,
+                others[0],
+                inputs,
+                granularity=granularity,
+                optimize=optimize,
+                conductance=conductance,
+                voltage=voltage,
+                method=method,
+                corners=others[1:],
+                output_weights=output_weights,
+                conductance_steps=conductance_steps,
+                voltage_steps=voltage_steps,
+                prediction=prediction,
+            )
+
         choice("method", method, METHODS)
         batch = check_inputs(inputs, network.input_shape)
         corners = check_corners(corners)
@@ -129,6 +149,7 @@ class Session:
                 **({"prediction": prediction.settings} if prediction.settings else {}),
                 **steps_to_dict(conductance_steps=conductance_steps, voltage_steps=voltage_steps),
             },
+            again=again,
         )
 
     @property

@@ -12,6 +12,7 @@ import numpy as np
 from powerplan.hardware import Gains
 from powerplan.planning.draft import plan_on_drafts, sample_for
 from powerplan.planning.explain import limit_prices
+from powerplan.planning.guard import refuse_on_guard
 from powerplan.planning.level_fit import fitted_to_levels
 from powerplan.planning.made import infeasible_plan, plan_at, unreachable_plan
 from powerplan.planning.many_gains import minimise_many
@@ -105,6 +106,7 @@ def _solve_held(
         progress=lambda i, residual: options.progress("optimising", 0.1 + 0.5 * min(1.0, i / 12)),
     )
     certificate, theta = optimum.certificate, optimum.theta
+    guard = refuse_on_guard(session, target, theta, certificate.limit_duals)
     outcome, message, discrete = Outcome(optimum.reason), _message(optimum), None
     if exact is not problem and session.levels is None:
         options.progress("fitting gains to the converters", 0.6)
@@ -137,7 +139,7 @@ def _solve_held(
         violation = max(0.0, float(np.expm1(exact.excess(theta))))
     termination = Termination(
         outcome=outcome,
-        message=message,
+        message=message + guard,
         solver_status=optimum.solver_status,
         iterations=optimum.iterations,
         predictions=problem.terms.evaluations + (0 if exact is problem else exact.terms.evaluations),

@@ -131,6 +131,8 @@ _SONOS = Preset(
         "The read noise, fresh in every read of the cell, is taken as static over one inference; "
         "low_frequency_noise=None leaves it out.",
         "Programming without drift was measured up to 3200 nA (32 uS).",
+        "The noise of the read-out was not measured; state read_noise_std, or plans for loose targets are refused: "
+        "all errors scale with the conductance, and power has no lower bound.",
     ),
 )
 
