@@ -2,8 +2,9 @@
 
     python -m benchmarks                 all that take minutes together (make bench)
     python -m benchmarks accuracy        by name; accuracy, accuracy_targets, aihwkit_devices (needs
-                                         aihwkit), batch, device_read_outs, read_out, real_networks, scale and
-                                         stuck_devices: only by name
+                                         aihwkit), batch, device_read_outs, measured_cells (needs
+                                         POWERPLAN_CELLS), read_out, real_networks, scale and stuck_devices:
+                                         only by name
 
 Each is a program of its own that writes JSON; benchmarks/results keeps the last result of each, and the document
 is made from these files.
@@ -23,7 +24,7 @@ from benchmarks.report import RESULTS, write_report
 HERE = Path(__file__).resolve().parent
 DEFAULT = ("simulate", "prediction", "plan", "columns", "allocation", "service")
 BY_NAME = (
-    *("accuracy", "accuracy_targets", "aihwkit_devices", "batch", "device_read_outs", "read_out"),
+    *("accuracy", "accuracy_targets", "aihwkit_devices", "batch", "device_read_outs", "measured_cells", "read_out"),
     *("real_networks", "scale", "stuck_devices"),
 )
 

@@ -72,7 +72,7 @@ class HardwareTable:
 
 def _changed(hardware: Hardware, changes: Mapping[str, Any]) -> Hardware:
     """The hardware with some fields given as plain values."""
-    return Hardware.from_dict({**hardware.to_dict(), **changes}) if changes else hardware
+    return hardware.replace(**changes) if changes else hardware
 
 
 def check_hardware(

@@ -17,6 +17,7 @@ from powerplan.batch.jobs import Job, without_defaults
 from powerplan.batch.naming import OPTIONS
 from powerplan.batch.points import Point, plan_defaults
 from powerplan.hardware import Hardware
+from powerplan.hardware.hardware import defaults_by_measurements
 
 if TYPE_CHECKING:
     from powerplan.batch.study import Study
@@ -116,7 +117,8 @@ def _job(study: Study, point: Point, network: Mapping[str, Any], batch: Mapping[
 
 def _fields(hardware: Hardware) -> dict[str, Any]:
     """The fields of a hardware that differ from their defaults."""
-    return without_defaults(hardware.to_dict(), _default_fields())
+    follows = defaults_by_measurements(hardware.measurements)
+    return without_defaults(hardware.to_dict(), {**_default_fields(), **follows})
 
 
 @cache

@@ -16,7 +16,7 @@ import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from powerplan.checks import Checker, list_of, nearest, unknown_keys
 from powerplan.errors import InvalidInput
@@ -38,6 +38,25 @@ _LARGEST = 1e30
 _MOST = 2**31 - 1
 
 
+@dataclass(frozen=True)
+class ByMeasurements:
+    """The default of a field that depends on whether measurements say what devices hold."""
+
+    without: Any
+    measured: Any
+
+    def of(self, measurements: object) -> Any:
+        """The default beside these measurements, or None."""
+        return self.without if measurements is None else self.measured
+
+    def __str__(self) -> str:
+        return f"{self.without}; {self.measured} with measurements"
+
+
+def _by_measurements(without: Any, measured: Any) -> Any:
+    return ByMeasurements(without, measured)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Hardware(Shown):
     """A crossbar technology, in SI units. Immutable; refuses nonsense when built.
@@ -45,12 +64,14 @@ class Hardware(Shown):
     Attributes:
         conductance_min: smallest conductance of a device [S], >= 0 and < conductance_max.
         conductance_max: largest conductance of a device [S], > 0.
-        programming_noise_std: constant part of the programming noise, standard deviation [S], >= 0.
+        programming_noise_std: constant part of the programming noise, standard deviation [S], >= 0. Left out it is
+            0 with measurements, whose spread is the whole spread; given beside them it is added.
         programming_noise_proportional: part proportional to the target conductance, as a fraction, >= 0.
         programming_noise_polynomial: coefficients (a0, a1, ...) [S] of a standard deviation
             Σ a_k (G/reference)^k, not below 0. The variances of the three parts add.
         programming_noise_reference: reference conductance of the polynomial [S]; None = conductance_max.
-        clip_conductance: a device cannot go below 0 S; its moments are those of the clipped Gaussian.
+        clip_conductance: a device cannot go below 0 S; its moments are those of the clipped Gaussian. Left out it is
+            False with measurements: what was measured on devices is not clipped once more.
         read_noise_std: noise of each column current, fresh in every read, standard deviation [A], >= 0.
         input_noise_std: noise of each row voltage, fresh in every read, standard deviation [V], >= 0.
         voltage_max: largest magnitude of a row voltage [V], > 0.
@@ -109,11 +130,11 @@ class Hardware(Shown):
 
     conductance_min: float = 0.0
     conductance_max: float = 100e-6
-    programming_noise_std: float = 2e-6
+    programming_noise_std: float = _by_measurements(2e-6, 0.0)
     programming_noise_proportional: float = 0.0
     programming_noise_polynomial: tuple[float, ...] | None = None
     programming_noise_reference: float | None = None
-    clip_conductance: bool = True
+    clip_conductance: bool = _by_measurements(True, False)
     read_noise_std: float = 0.0
     input_noise_std: float = 0.0
     voltage_max: float = 0.2
@@ -148,7 +169,15 @@ class Hardware(Shown):
     dac_energy: float = 0.0
     adc_energy: float = 0.0
 
+    #: fields that were left out and follow the measurements, also in a copy
+    _left_out: ClassVar[frozenset[str]] = frozenset()
+
     def __post_init__(self) -> None:
+        defaults = {f.name: getattr(self, f.name) for f in fields(self)}
+        defaults = {name: value for name, value in defaults.items() if isinstance(value, ByMeasurements)}
+        object.__setattr__(self, "_left_out", frozenset(defaults))
+        for name, default in defaults.items():
+            object.__setattr__(self, name, default.of(self.measurements))
         check = Checker("hardware.")
         range_good = check.number("conductance_min", self.conductance_min, at_least=0, unit="S")
         range_good &= check.number("conductance_max", self.conductance_max, above=0, unit="S")
@@ -322,7 +351,8 @@ class Hardware(Shown):
         check = Checker("hardware.")
         unknown_keys(check, changes, [f.name for f in fields(self)])
         check.done()
-        return replace(self, **changes)
+        left_out = {name: getattr(type(self), name) for name in self._left_out}
+        return replace(self, **{**left_out, **changes})
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain values (for JSON and TOML)."""
@@ -367,3 +397,8 @@ class Hardware(Shown):
             InvalidInput: the file cannot be read or parsed, unknown keys, values out of range.
         """
         return cls.from_dict(read_hardware(path))
+
+
+def defaults_by_measurements(measurements: object) -> dict[str, Any]:
+    """The defaults of a hardware with these measurements, or None, of the fields where they depend on them."""
+    return {f.name: f.default.of(measurements) for f in fields(Hardware) if isinstance(f.default, ByMeasurements)}

@@ -74,13 +74,17 @@ class Hardware(_message.Message):
     conductance_max_siemens: _builtins.float
     """Largest conductance of a device, > conductance_min. Default 100e-6."""
     programming_noise_std_siemens: _builtins.float
-    """Constant part of the programming noise, standard deviation, >= 0. Default 2e-6."""
+    """Constant part of the programming noise, standard deviation, >= 0. Default 2e-6; 0 beside
+    measurements, whose spread is the whole spread. Given beside them it is added.
+    """
     programming_noise_proportional: _builtins.float
     """Part proportional to the target conductance, a fraction >= 0. Default 0."""
     programming_noise_reference_siemens: _builtins.float
     """Reference conductance of the polynomial, > 0. Default conductance_max_siemens."""
     clip_conductance: _builtins.bool
-    """A device cannot go below 0 S: its moments are those of the clipped Gaussian. Default true."""
+    """A device cannot go below 0 S: its moments are those of the clipped Gaussian. Default true; false
+    beside measurements, which are not clipped once more.
+    """
     read_noise_std_amperes: _builtins.float
     """Noise of each column current in every read, standard deviation, >= 0. Default 0."""
     input_noise_std_volts: _builtins.float

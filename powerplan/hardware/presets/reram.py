@@ -33,6 +33,7 @@ _WAN_A = Preset(
             _wan(_DAY, 0.701, 22.086, -50.773, 47.095, -16.458),
             _wan(2 * _DAY, 0.782, 20.274, -43.507, 37.062, -11.934),
         ),
+        clip_conductance=True,  # only the spread was measured, around targets as low as 0
         time=1.0,
     ),
     citation=_WAN + ", values read from a figure",
