@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint format types check proto check-generated bench docs-numbers docs clean
+.PHONY: help setup demo test quick lint format types imports check proto check-generated bench docs-numbers docs clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -53,6 +53,9 @@ format: $(STAMP)  ## ruff: apply the format and the safe fixes
 types: $(STAMP)  ## mypy --strict
 	$(BIN)/mypy
 
+imports: $(STAMP)  ## imports go one way (pyproject.toml, importlinter)
+	$(BIN)/lint-imports --no-cache
+
 proto: $(STAMP)  ## generate the stubs and docs/wire.md from proto/
 	$(BIN)/python scripts/generate_proto.py
 	$(BIN)/python scripts/document_wire.py
@@ -62,7 +65,7 @@ check-generated: $(STAMP)  ## the committed stubs and reference are current; the
 	$(BIN)/python scripts/document_wire.py --check
 	$(BIN)/python scripts/contract_rules.py
 
-check: test lint types docs  ## all that CI runs
+check: test lint types imports docs  ## all that CI runs
 
 bench: $(STAMP)  ## measure; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks
