@@ -17,8 +17,6 @@ from powerplan.errors import InvalidInput, Violation
 from powerplan.hardware import Hardware
 from powerplan.planning.targets import TARGETS, build_target
 
-_SOURCES = ("preset", "file")
-
 
 class HardwareTable:
     """The hardware of every point, each combination built once.
@@ -42,10 +40,7 @@ class HardwareTable:
         key = (name, repr(sorted(override.items())))
         if key not in self._built:
             try:
-                if override:
-                    self._built[key] = _changed(self.of(name, {}), override)
-                else:
-                    self._built[key] = Hardware() if name is None else self._define(name)
+                self._built[key] = self._define(name, override)
             except InvalidInput as error:
                 self._built[key] = error
         built = self._built[key]
@@ -53,30 +48,24 @@ class HardwareTable:
             raise built
         return built
 
-    def _define(self, name: str) -> Hardware:
-        definition = self.definitions[name]
-        path = f"hardware.{name}."
+    def _define(self, name: str | None, override: Mapping[str, Any]) -> Hardware:
+        """Built once from all that is known, so that an override may give what a file leaves open."""
+        definition = {} if name is None else dict(self.definitions[name])
+        preset, file = definition.pop("preset", None), definition.pop("file", None)
+        changes = definition | override
         try:
-            if "preset" in definition:
-                start = Hardware.preset(definition["preset"])
-            elif "file" in definition:
-                start = Hardware.from_toml(self.base / definition["file"])
-            else:
-                start = Hardware()
-            return _changed(start, {k: v for k, v in definition.items() if k not in _SOURCES})
+            if preset is not None:
+                return Hardware.preset(preset, **changes)
+            return Hardware(**changes) if file is None else Hardware.from_toml(self.base / file, **changes)
         except InvalidInput as error:
+            path = f"hardware.{name}." if name is not None and not override else ""
             raise InvalidInput(
                 *(replace(v, field=path + v.field.removeprefix("hardware.")) for v in error.violations)
             ) from error
 
 
-def _changed(hardware: Hardware, changes: Mapping[str, Any]) -> Hardware:
-    """The hardware with some fields given as plain values."""
-    return hardware.replace(**changes) if changes else hardware
-
-
 def check_hardware(
-    table: HardwareTable, points: Iterable[Point], cuts: Collection[tuple[str | int, ...]] = ()
+    table: HardwareTable, points: Collection[Point], cuts: Collection[tuple[str | int, ...]] = ()
 ) -> Iterable[Violation]:
     """What is wrong with the hardware of any point, each thing once.
 
@@ -91,7 +80,8 @@ def check_hardware(
             parts = [HardwareTable({name: {field: value}}, table.base) for field, value in definition.items()]
             wrong = tuple(v for part in parts for v in _violations(part, name, {}) if _of_one_field(v))
         else:
-            wrong = _violations(table, name, {})
+            always = _always_changed(name, points)
+            wrong = tuple(v for v in _violations(table, name, {}) if v.field.rpartition(".")[2] not in always)
         if wrong:
             broken.add(name)
         found.update({(v.field, v.value): v for v in wrong})
@@ -106,6 +96,14 @@ def check_hardware(
             if not doubtful or _of_one_field(v):
                 found.setdefault((field, v.value), replace(v, field=field, advice=advice))
     return found.values()
+
+
+def _always_changed(name: str, points: Collection[Point]) -> set[str]:
+    """The fields that every point of this hardware overrides; none if it is also a corner."""
+    overrides = [set(point.settings["override"]) for point in points if point.settings["hardware"] == name]
+    if not overrides or any(name in (point.settings["corners"] or ()) for point in points):
+        return set()
+    return set.intersection(*overrides)
 
 
 def _violations(table: HardwareTable, name: str | None, override: Mapping[str, Any]) -> tuple[Violation, ...]:

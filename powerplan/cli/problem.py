@@ -90,7 +90,7 @@ def read_hardware(hardware_file: str | None, changes: Mapping[str, Any], default
         return Hardware.preset(preset, **changes)
     if hardware_file is not None:
         _require_file("hardware", hardware_file)
-        base = Hardware.from_toml(hardware_file)
+        return Hardware.from_toml(hardware_file, **changes)
     return base.replace(**changes) if changes else base
 
 

@@ -85,7 +85,7 @@ def _check_measurements(hardware: Hardware, check: Checker, time_good: bool) -> 
             "time",
             hardware.time,
             f"within the measured times, {snapshots[0].time:g} to {snapshots[-1].time:g} s",
-            "Measure at that time too: nothing is extrapolated.",
+            "Give a time within them, or measure at that time too: nothing is extrapolated.",
         )
     if hardware.drift is not None:
         check.fail(

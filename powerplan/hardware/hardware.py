@@ -390,13 +390,13 @@ class Hardware(Shown):
         return preset_hardware(name, **changes)
 
     @classmethod
-    def from_toml(cls, path: str | Path) -> Hardware:
-        """Read a TOML file: the fields at top level, or in a table ``[hardware]``.
+    def from_toml(cls, path: str | Path, **changes: Any) -> Hardware:
+        """Read a TOML file: the fields at top level, or in a table ``[hardware]``; ``changes`` win over the file.
 
         Raises:
             InvalidInput: the file cannot be read or parsed, unknown keys, values out of range.
         """
-        return cls.from_dict(read_hardware(path))
+        return cls.from_dict({**read_hardware(path), **changes})
 
 
 def defaults_by_measurements(measurements: object) -> dict[str, Any]:

@@ -123,8 +123,10 @@ _JOSHI = Preset(
         programming_noise_std=0,
         programming_noise_polynomial=_micro(0.28638599, 0.07585724, -0.00178767),
         programming_noise_reference=_U,
+        time=27.36,
     ),
     citation="Joshi et al., Nature Communications 11, 2473 (2020), figure 3b",
+    times=(27.36, 27.36),
     caveats=("Measured 27.36 s after programming; no drift and no read noise.", "The on/off ratio is 100."),
 )
 

@@ -42,18 +42,19 @@ class Preset:
             found.append(f"conductance_max = {hardware.conductance_max:g} S, measured up to {high:g} S")
         first, last = self.times
         if hardware.time < first or (last is not None and hardware.time > last):
-            until = "" if last is None else f" to {last:g} s"
-            found.append(f"time = {hardware.time:g} s, measured from {first:g} s{until}")
+            found.append(f"time = {hardware.time:g} s, measured {self._when}")
         return found
+
+    @property
+    def _when(self) -> str:
+        first, last = self.times
+        if first == last:
+            return f"at {first:g} s only"
+        return f"from {first:g} s" + ("" if last is None else f" to {last:g} s")
 
     def __str__(self) -> str:
         low, high = (1e6 * edge for edge in self.conductances)
-        first, last = self.times
-        time = (
-            "at every time"
-            if (first, last) == (0.0, None)
-            else f"from {first:g} s" + (f" to {last:g} s" if last else "")
-        )
+        time = "at every time" if self.times == (0.0, None) else self._when
         lines = [
             f"{self.name}: {self.kind}",
             f"    range: {low:.4g} to {high:.4g} uS, {time}",

@@ -53,8 +53,10 @@ _WAN_B = Preset(
         programming_noise_std=0,
         programming_noise_polynomial=_micro(1.053, 0.2374, -0.01167, 0.0001536),
         programming_noise_reference=_U,
+        time=1.0,
     ),
     citation=_WAN + ", extended data figure 3",
+    times=(1.0, 1.0),
     caveats=("Holds 1 s after programming.", "Disagrees with fit A of the same paper near 0: 1.05 against 0.35 uS."),
 )
 
@@ -103,7 +105,11 @@ _MILO = Preset(
         programming_noise_reference=_U,
     ),
     citation="Milo et al., IRPS 2021 (IEEE 9405119), figures 1 and 4, algorithm IGVVA-100",
-    caveats=("Its current is not proportional to the voltage: hold voltages low. Only the linear part is modelled.",),
+    times=(0.0, 0.0),
+    caveats=(
+        "Measured just after programming; no drift and no read noise.",
+        "Its current is not proportional to the voltage: hold voltages low. Only the linear part is modelled.",
+    ),
 )
 
 PRESETS = (
