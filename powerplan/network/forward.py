@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from powerplan.checks import check_inputs, frozen_array
-from powerplan.errors import InvalidInput
+from powerplan.errors import InvalidInput, Violation
 from powerplan.network.array_maps import ArrayMap, array_map
 from powerplan.network.digital import digital
 from powerplan.network.node import INPUT, Node
@@ -131,6 +131,9 @@ def ideal_pass(network: Network, inputs: np.ndarray, *, device: str = "cpu") -> 
 
     Args:
         inputs: (B, *input_shape).
+
+    Raises:
+        InvalidInput: outputs that are infinite or no numbers.
     """
     batch = check_inputs(inputs, network.input_shape)
     key = hashlib.sha256(repr(batch.dtype).encode() + batch.tobytes()).hexdigest()
@@ -154,11 +157,29 @@ def ideal_pass(network: Network, inputs: np.ndarray, *, device: str = "cpu") -> 
                 network, batch[low : low + step], device=device, keep=(network.output,), observe=observe
             )
             outputs.append(values[network.output].flatten(1).cpu())
+            if not outputs[-1].isfinite().all():
+                _check_finite(network, ideal_values(network, batch[low : low + step], device=device))
     found = IdealPass(
         output=torch.cat(outputs), row_peaks={name: frozen_array(peak, np.float64) for name, peak in peaks.items()}
     )
     _PASSES[network] = (key, found)
     return found
+
+
+def _check_finite(network: Network, values: Mapping[str, torch.Tensor]) -> None:
+    """Name the first node without finite values: a root of negative numbers, say."""
+    for node in network.nodes:
+        finite = values[node.name].isfinite().flatten(1).all(1)
+        if not finite.all():
+            raise InvalidInput(
+                Violation(
+                    field=f"network.nodes[{node.name!r}]",
+                    value=str(node.op.attributes().get("label", node.op.type)),
+                    reason=f"its value is infinite or no number for {int((~finite).sum())} of {len(finite)} inputs",
+                    allowed="operations with finite values for these inputs",
+                    advice="Give inputs for which it is defined, scale them, or change the operation.",
+                )
+            )
 
 
 def _check_memory(entries: int) -> None:

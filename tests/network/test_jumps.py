@@ -16,6 +16,7 @@ from powerplan.network.torch_import.slopes import slope_explains
 
 HARDWARE = pp.Hardware(programming_noise_std=0.3e-6, clip_conductance=False)
 
+UPPER = torch.tensor([False, False, True, False, True, True])
 JUMPS: dict[str, Callable[[Tensor], Any]] = {
     "sign": torch.sign,
     "sgn": torch.sgn,
@@ -150,3 +151,29 @@ def test_a_kept_module_that_is_constant() -> None:
     """What does not depend on its input has no error, and no slope that torch could give."""
     network, gains, inputs = prepared(lambda x: torch.cumsum(torch.ones_like(x), 1) + 0 * torch.cumsum(x, 1))
     assert pp.predict(network, HARDWARE, gains, inputs).mse > 0
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda z: z.masked_fill(UPPER, float("-inf")).softmax(-1),
+        lambda z: torch.where(UPPER, torch.tensor(float("-inf"), dtype=z.dtype), z).softmax(-1),
+    ],
+)
+def test_entries_that_a_kept_call_masks(function: Callable[[Tensor], Any]) -> None:
+    """Minus infinity whatever the inputs leaves a softmax; predicted as simulated (standard error about 2 %)."""
+    network, gains, inputs = prepared(function)
+    simulated = pp.simulate(network, HARDWARE, gains, inputs, draws=1000, seed=0)
+    predicted = pp.predict(network, HARDWARE, gains, inputs)
+    assert predicted.mse == pytest.approx(simulated.mse, abs=5 * simulated.mse_standard_error + 0.03 * simulated.mse)
+
+
+def test_values_that_are_no_numbers_are_named() -> None:
+    """The root of a negative number is a matter of the root, not of the units of the inputs."""
+    network, gains, inputs = prepared(lambda x: x**0.5)
+    for call in (
+        lambda: pp.predict(network, HARDWARE, gains, inputs),
+        lambda: pp.plan(network, HARDWARE, inputs, pp.MaxNMSE(0.05)),
+    ):
+        with pytest.raises(pp.InvalidInput, match=r"nodes\['part.*no number for 4 of 4 inputs"):
+            call()

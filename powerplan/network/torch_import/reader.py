@@ -173,7 +173,9 @@ class Reader:
                 return like_tuple(found, [outputs(f, (*part, i)) for i, f in enumerate(found)])
             if found is None:
                 return None
-            return Traced.of(values[0].apply(call(shape=found.shape, part=part), *values[1:]), self)
+            return Traced.of(
+                values[0].apply(call(shape=found.shape, part=part, masked=found.masked), *values[1:]), self
+            )
 
         return outputs(sampled_outputs(target, args, kwargs, shapes, self.dtype), ())
 

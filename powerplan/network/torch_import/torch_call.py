@@ -16,7 +16,7 @@ from powerplan.network.digital import digital
 from powerplan.network.ops import Op, Shape
 from powerplan.network.torch_import.copying import copied, with_floats
 from powerplan.network.torch_import.slopes import slope_explains
-from powerplan.network.torch_import.value import Refused
+from powerplan.network.torch_import.value import MASKED, Refused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,8 @@ class TorchCall(Op):
         args, kwargs: of the call, with a :class:`Slot` for every input; all else is constant.
         inputs, shape: shapes of the inputs and of the output, without batch.
         part: where the output is in what the call returns, as indices; () = it returns nothing else.
+        masked: entries of the output (*shape) that are minus infinity whatever the inputs; values of a network are
+            finite, and the number in their place is as good in a softmax. None = no entry.
     """
 
     type: ClassVar[str] = "torch_call"
@@ -48,6 +50,7 @@ class TorchCall(Op):
     inputs: tuple[Shape, ...]
     shape: Shape
     part: tuple[int, ...] = ()
+    masked: Tensor | None = None
 
     @property
     def arity(self) -> int:  # type: ignore[override]
@@ -81,7 +84,8 @@ class TorchCall(Op):
         for index in self.part:
             found = found[index]
         assert isinstance(found, Tensor)
-        return found.to(like.dtype)
+        found = found.to(like.dtype)
+        return found if self.masked is None else found.masked_fill(self.masked.to(found.device), MASKED)
 
     def _module(self, like: Tensor) -> nn.Module:
         key = (like.dtype, str(like.device))
@@ -110,9 +114,10 @@ def _(op: TorchCall, *values: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """A tensor that a kept call returns: its shape without the batch axis, the first one."""
+    """A tensor that a kept call returns, without the batch axis, the first one; as :class:`TorchCall`."""
 
     shape: Shape
+    masked: Tensor | None = None
 
 
 def sampled_outputs(
@@ -153,7 +158,8 @@ def _outputs(whole: Any, single: Any) -> Any:
     # a root or a logarithm gives NaN for some of these inputs, alike in both
     if not torch.allclose(whole[1:2], single, rtol=1e-4, atol=1e-5, equal_nan=True):
         raise Refused("it mixes the inputs of a batch, or is random")
-    return Output(shape=tuple(whole.shape[1:]))
+    masked = whole.isneginf().all(0)
+    return Output(shape=tuple(whole.shape[1:]), masked=masked if masked.any() else None)
 
 
 def like_tuple(like: Any, items: list[Any]) -> tuple[Any, ...]:

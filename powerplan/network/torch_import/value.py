@@ -20,6 +20,9 @@ from powerplan.arrays import NotNumbers, plain_array
 from powerplan.network.node import Node
 from powerplan.network.ops import Add, Constant, Op, Shape
 
+#: what stands for minus infinity in a mask: exp of it is zero in any precision
+MASKED = -1e30
+
 
 class Refused(Exception):
     """A call that no operation of powerplan stands for; the message says why."""

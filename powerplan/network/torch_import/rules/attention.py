@@ -13,8 +13,8 @@ import torch
 
 from powerplan.network.ops import Mean, Permute, Reshape, Scale, Softmax
 from powerplan.network.torch_import.rules.arrays import linear, product, swapped
-from powerplan.network.torch_import.rules.elementwise import MASKED, affine
-from powerplan.network.torch_import.value import Refused, Value, array
+from powerplan.network.torch_import.rules.elementwise import affine
+from powerplan.network.torch_import.value import MASKED, Refused, Value, array
 
 
 def attention(

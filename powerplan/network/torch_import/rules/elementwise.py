@@ -7,10 +7,7 @@ from typing import Any
 import numpy as np
 
 from powerplan.network.ops import Activation, Add, Multiply, Scale, Slice
-from powerplan.network.torch_import.value import Refused, Value, array, joined, value
-
-#: what stands for minus infinity in a mask: exp of it is zero in any precision
-MASKED = -1e30
+from powerplan.network.torch_import.value import MASKED, Refused, Value, array, joined, value
 
 
 def activation(kind: str, **parameters: float) -> Any:
