@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         PowerplanWarning as PowerplanWarning,
         RangeWarning as RangeWarning,
         SolverFailed as SolverFailed,
+        UncheckedWarning as UncheckedWarning,
         UnsupportedOperation as UnsupportedOperation,
         Violation as Violation,
     )
@@ -68,6 +69,7 @@ _HOMES = {
         "PowerplanError",
         "PowerplanWarning",
         "RangeWarning",
+        "UncheckedWarning",
         "SolverFailed",
         "UnsupportedOperation",
         "Violation",

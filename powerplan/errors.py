@@ -83,6 +83,10 @@ class LimitWarning(PowerplanWarning):
     """Inputs drive a crossbar beyond a hardware limit (for example rows beyond ``voltage_max``)."""
 
 
+class UncheckedWarning(PowerplanWarning):
+    """An imported model could not be compared with what runs it."""
+
+
 class RangeWarning(PowerplanWarning):
     """A published technology is used outside the range it was measured in."""
 

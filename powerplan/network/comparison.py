@@ -17,9 +17,9 @@ from powerplan.network.ops import Embedding
 _ROUNDING = 1e-5
 
 
-def random_inputs(network: Network, dtype: torch.dtype) -> torch.Tensor:
-    """A few inputs of the shape of the network's, two if they are large; indices for embeddings."""
-    batch = 8 if math.prod(network.input_shape) <= 4096 else 2
+def random_inputs(network: Network, dtype: torch.dtype, batch: int | None = None) -> torch.Tensor:
+    """Inputs of the shape of the network's, None = a few, two if they are large; indices for embeddings."""
+    batch = batch or (8 if math.prod(network.input_shape) <= 4096 else 2)
     generator, size = torch.Generator().manual_seed(0), (batch, *network.input_shape)
     tables = [len(node.op.weight) for node in network.nodes if isinstance(node.op, Embedding)]
     if tables and all(isinstance(n.op, Embedding) for n in network.nodes if INPUT in n.inputs):

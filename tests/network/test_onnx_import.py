@@ -195,13 +195,20 @@ def test_composed_activations_are_recognised() -> None:
     assert len(network.nodes) == 6
 
 
-def graph(nodes: list[onnx.NodeProto], shape: tuple, opset: int = 21, kind: int = TensorProto.FLOAT, **constants):
+def graph(
+    nodes: list[onnx.NodeProto],
+    shape: tuple,
+    opset: int = 21,
+    kind: int = TensorProto.FLOAT,
+    batch: str | int = "batch",
+    **constants,
+):
     """The bytes of a model of these nodes from "x" (batch, *shape) to "y"."""
     model = helper.make_model(
         helper.make_graph(
             nodes,
             "test",
-            [helper.make_tensor_value_info("x", kind, ["batch", *shape])],
+            [helper.make_tensor_value_info("x", kind, [batch, *shape])],
             [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
             [numpy_helper.from_array(np.asarray(a), name) for name, a in constants.items()],
         ),
@@ -277,7 +284,7 @@ def test_a_view_by_strides() -> None:
         helper.make_node("Gather", ["r", "places"], ["y"], "view", axis=0),
     ]
     constants = {"w": W, "flat": np.array([-1]), "places": np.arange(12).reshape(1, 6, 2)}
-    assert compare(graph(nodes, (2, 6), **constants), (2, 6), batch=1).output_shape == (6, 2)
+    assert compare(graph(nodes, (2, 6), batch=1, **constants), (2, 6), batch=1).output_shape == (6, 2)
     constants["places"] = constants["places"][:, ::-1]
     with pytest.raises(pp.UnsupportedOperation, match="batch"):
         pp.from_onnx(graph(nodes, (2, 6), **constants), input_shape=(2, 6))

@@ -20,6 +20,7 @@ class Call:
         attributes: plain values and arrays by name.
         opset: version of the operators.
         batch: size of the batch that shapes in the model are written for; networks are read with a batch of one.
+        single: the model is declared for a batch of one.
         outputs: number of outputs that the node names.
     """
 
@@ -27,6 +28,7 @@ class Call:
     attributes: Mapping[str, Any]
     opset: int
     batch: int = 1
+    single: bool = False
     outputs: int = 1
 
     def get(self, name: str, default: Any = None) -> Any:

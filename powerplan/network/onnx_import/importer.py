@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 
 import numpy as np
+import torch
 
 from powerplan.errors import InvalidInput
 from powerplan.network.analog import Choice
 from powerplan.network.folding import fold_scales
 from powerplan.network.graph import Network
 from powerplan.network.node import as_shape
+from powerplan.network.onnx_import.checking import Read, check_import
 from powerplan.network.onnx_import.model import Model, read_model
 from powerplan.network.onnx_import.reader import Reader
 from powerplan.network.onnx_import.rules.elementwise import refuse_parts
@@ -54,18 +56,37 @@ def from_onnx(
 
 
 def network_of(
-    model: Model, *, input_shape: Shape | None = None, analog: Choice = None, digital: Choice = None
+    model: Model,
+    *,
+    input_shape: Shape | None = None,
+    analog: Choice = None,
+    digital: Choice = None,
+    native: bool = True,
 ) -> Network:
-    """The network of a model that was read; see :func:`from_onnx`."""
+    """The network of a model that was read; see :func:`from_onnx`.
+
+    Args:
+        native: whether onnxruntime may run the model for comparison; not for models of strangers.
+    """
     shape = _input_shape(model, input_shape)
-    with np.errstate(all="ignore"):  # what overflows is refused as infinite
-        reader = Reader(model, shape)
-        output = reader.read()
-        needed = leading_to(output.name, reader.nodes)
-        refuse_parts(needed)
-        nodes, name = fold_scales(needed, output.name)
-        network = Network(input_shape=shape, nodes=tuple(nodes), output=name if nodes else "")
+    with torch.no_grad(), np.errstate(all="ignore"):  # what overflows is refused as infinite
+        read = _read(model, shape)
+        check_import(model, read, lambda other: _read(other, shape), native=native)
+    network = read.network
     return network if analog is None and digital is None else network.with_analog(analog, digital)
+
+
+def _read(model: Model, shape: Shape) -> Read:
+    reader = Reader(model, shape)
+    output = reader.read()
+    needed = leading_to(output.name, reader.nodes)
+    refuse_parts(needed)
+    nodes, name = fold_scales(needed, output.name)
+    return Read(
+        network=Network(input_shape=shape, nodes=tuple(nodes), output=name if nodes else ""),
+        unfolded=Network(input_shape=shape, nodes=tuple(needed), output=output.name if needed else ""),
+        values=reader.values,
+    )
 
 
 def _input_shape(model: Model, given: Shape | None) -> Shape:

@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from powerplan.errors import CorruptFile, InvalidInput, MissingExtra, UnsupportedOperation, show
+from powerplan.errors import CorruptFile, InvalidInput, MissingExtra, UnsupportedOperation, Violation, show
 from powerplan.network.onnx_import.operators import CONTROL_FLOW, QUANTISED, supported
 from powerplan.network.onnx_import.tensors import Tensors
+from powerplan.network.refusals import NO_MODEL, refusal
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
 #: opsets whose operators are known; the newest is that of onnx where it is older
 OLDEST_OPSET, NEWEST_OPSET = 7, 26
+#: an opset that every exporter writes
+_USUAL_OPSET = 17
 #: largest size of a model file [bytes]: protobuf itself takes no more
 MOST_BYTES = 2**31 - 1
 _DOMAINS = ("", "ai.onnx")
@@ -38,6 +41,7 @@ class Model:
         tensors: the constant tensors by name.
         opset: version of the operators.
         input, output: names of the values.
+        input_type: declared type of the input's numbers, float32 for halves.
         batch: declared size of the batch; None = open.
         input_shape: declared shape behind the batch, None for open axes; None = nothing declared.
         elements: entries of all constant tensors together.
@@ -47,6 +51,7 @@ class Model:
     tensors: dict[str, np.ndarray]
     opset: int
     input: str
+    input_type: np.dtype
     output: str
     batch: int | None
     input_shape: tuple[int | None, ...] | None
@@ -96,6 +101,7 @@ def read_model(source: str | os.PathLike[str] | bytes) -> Model:
         tensors=arrays,
         opset=opset,
         input=name,
+        input_type=_input_type(graph, name),
         output=output,
         batch=batch,
         input_shape=shape,
@@ -141,15 +147,28 @@ def _opset(proto: ModelProto) -> int:
     versions = [item.version for item in proto.opset_import if item.domain in _DOMAINS]
     if len(versions) != 1:
         raise CorruptFile.of("model.opset_import", versions, "one opset of the standard operators", _ADVICE)
-    newest = min(NEWEST_OPSET, onnx.defs.onnx_opset_version())
-    if not OLDEST_OPSET <= versions[0] <= newest:
-        raise UnsupportedOperation.of(
-            "model.opset_import",
-            versions[0],
-            f"an opset from {OLDEST_OPSET} to {newest}",
-            f"Export the model again with opset_version={newest} or older, or use onnx.version_converter.",
+    version, installed = int(versions[0]), onnx.defs.onnx_opset_version()
+    newest = min(NEWEST_OPSET, installed)
+    if OLDEST_OPSET <= version <= newest:
+        return version
+    convert = "onnx.version_converter.convert_version(model, {})"
+    if version < OLDEST_OPSET:
+        reason = "it is too old"
+        advice = f"Convert it up: {convert.format(_USUAL_OPSET)}, or export it again with opset_version={_USUAL_OPSET}."
+    else:
+        late = "onnx" if newest < NEWEST_OPSET else "powerplan"
+        reason, advice = f"it is newer than this {late}", f"Export it again with opset_version={newest} or older, "
+        # only an onnx that knows the opset can convert it
+        advice += f"or upgrade {late}." if version > installed else f"or convert it down: {convert.format(newest)}."
+    raise UnsupportedOperation(
+        Violation(
+            field="model.opset_import",
+            value=show(version),
+            reason=reason,
+            allowed=f"an opset from {OLDEST_OPSET} to {newest}",
+            advice=advice,
         )
-    return int(versions[0])
+    )
 
 
 def label(node: NodeProto) -> str:
@@ -163,19 +182,21 @@ def _check_operators(proto: ModelProto) -> None:
 
     known = supported()
     for node in proto.graph.node:
+        name = node.op_type
         if node.domain not in _DOMAINS:
-            what, advice = f"{node.domain}.{node.op_type}", "Export the model with standard ONNX operators only."
+            name = f"{node.domain}.{name}"
+            reason, advice = "it is of another domain", "Export the model with standard ONNX operators only."
         elif node.op_type in CONTROL_FLOW or any(
             a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for a in node.attribute
         ):
-            what, advice = node.op_type, "Control flow has no fixed graph: export the model with it unrolled."
+            reason, advice = "control flow has no fixed graph", "Export the model with it unrolled."
         elif node.op_type in QUANTISED:
-            what, advice = node.op_type, "It is integer-quantised: export the floating-point model instead."
+            reason, advice = "it is integer-quantised", "Export the floating-point model instead."
         elif node.op_type not in known:
-            what, advice = node.op_type, "Replace it by supported operators; a newer opset may have one for it."
+            reason, advice = NO_MODEL, "Replace it by supported operators; a newer opset may have one for it."
         else:
             continue
-        raise UnsupportedOperation.of(label(node), what, ", ".join(sorted(known)), advice)
+        raise refusal(label(node), name, reason, advice, name=node.op_type, known=known)
     if proto.graph.sparse_initializer:
         raise UnsupportedOperation.of("model", "sparse weights", "dense weights", "Store them densely.")
 
@@ -197,6 +218,17 @@ def _input(graph: GraphProto) -> tuple[str, int | None, tuple[int | None, ...] |
             f"input {inputs[0].name!r}", sizes, "a batch axis and at least one more, of positive size", _ADVICE
         )
     return inputs[0].name, sizes[0] or None, tuple(sizes[1:])
+
+
+def _input_type(graph: GraphProto, name: str) -> np.dtype:
+    from onnx import helper
+
+    declared = next(value.type.tensor_type.elem_type for value in graph.input if value.name == name)
+    try:
+        kind = np.dtype(helper.tensor_dtype_to_np_dtype(declared))
+    except KeyError:
+        kind = np.dtype(np.float32)
+    return np.dtype(np.float32) if kind.itemsize < 4 and kind.kind not in "iu" else kind
 
 
 def _output(graph: GraphProto) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from powerplan.checks import Checker
-from powerplan.errors import InvalidInput, UnsupportedOperation
+from powerplan.errors import InvalidInput
 from powerplan.network.node import INPUT, Node
 from powerplan.network.onnx_import.call import Call
 from powerplan.network.onnx_import.constants import MOST_COMPUTED, computed
@@ -20,6 +20,7 @@ from powerplan.network.onnx_import.operators import supported
 from powerplan.network.onnx_import.rules import RULES, elementwise
 from powerplan.network.onnx_import.rules.shaping import Behind
 from powerplan.network.ops import Constant, Embedding, Op, Shape
+from powerplan.network.refusals import refusal
 from powerplan.network.torch_import.value import Refused, Value
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Reader:
         self._model = model
         self.nodes: dict[str, Node] = {}
         self.shapes: dict[str, Shape] = {INPUT: input_shape}
-        self._values: dict[str, Any] = {**model.tensors, model.input: Value(INPUT, input_shape, self)}
+        self.values: dict[str, Any] = {**model.tensors, model.input: Value(INPUT, input_shape, self)}
         self._name = ""  # for the next node
         self._computed = 0
 
@@ -66,7 +67,7 @@ class Reader:
         """The value of the model's output."""
         for node in self._model.nodes:
             self._take(node)
-        output = self._values.get(self._model.output)
+        output = self.values.get(self._model.output)
         if not isinstance(output, Value) or output.batch or output.merged:
             raise InvalidInput.of(
                 "model.outputs",
@@ -100,6 +101,7 @@ class Reader:
                 attributes=dict(attributes_of(node)),
                 opset=self._model.opset,
                 batch=self._model.batch or 1,
+                single=self._model.batch == 1,
                 outputs=len(node.output),
             )
             inputs = [self._input(name) for name in node.input]
@@ -112,11 +114,9 @@ class Reader:
         except _MISFITS as error:
             reason = str(error) or type(error).__name__
             known = supported() if node.op_type in RULES else RULES  # some are computed on constants only
-            raise UnsupportedOperation.of(
-                field, node.op_type, ", ".join(sorted(known)), f"Replace it: {reason}."
-            ) from error
+            raise refusal(field, node.op_type, reason, "Replace it.", name=node.op_type, known=known) from error
         for name, value in zip(node.output, found, strict=False):
-            self._values[name] = value
+            self.values[name] = value
 
     def _result(self, call: Call, inputs: list[Any]) -> tuple[Any, ...]:
         if not any(isinstance(x, Value) for x in inputs):
@@ -135,9 +135,9 @@ class Reader:
     def _input(self, name: str) -> Any:
         if not name:
             return None
-        if name not in self._values:
+        if name not in self.values:
             raise Refused(f"it reads {name!r}, an output that is not supported")
-        return self._values[name]
+        return self.values[name]
 
     def _count(self, entries: int) -> None:
         """Refuse constants that together are much larger than what the file holds."""

@@ -20,7 +20,7 @@ from powerplan.checks import Checker
 from powerplan.errors import InvalidInput, UnsupportedOperation
 from powerplan.network.node import INPUT, Node
 from powerplan.network.ops import Embedding, Op, Shape
-from powerplan.network.refusals import refusal
+from powerplan.network.refusals import NO_MODEL, refusal
 from powerplan.network.torch_import.copying import FORWARD_HOOKS
 from powerplan.network.torch_import.rules import RULES
 from powerplan.network.torch_import.torch_call import Slot, TorchCall, like_tuple, sampled_outputs
@@ -134,7 +134,7 @@ class Reader:
             if name in _DECISIONS:
                 raise Refused("control flow or numbers that depend on values; take the decision outside of the module")
             if rule is None:
-                raise Refused("there is no model of this operation")
+                raise Refused(NO_MODEL)
             result = rule(*_values(args), **_values(kwargs))
         except InvalidInput as error:
             check = Checker()

@@ -208,7 +208,7 @@ def _onnx(reader: Reader, message: pb.FileContent) -> Network | None:
         model = read_model(content.read_bytes() if isinstance(content, Path) else bytes(content))
         if not _fits(reader, len(model.nodes), model.elements):
             return None
-        network = network_of(model)
+        network = network_of(model, native=False)
     except InvalidInput as error:
         _note_file(reader, message, error)
         return None

@@ -63,6 +63,9 @@ def flatten(call: Call, x: Any) -> Value:
     shape = source.torch_shape
     axis = call.get("axis", 1)
     axis += len(shape) if axis < 0 else 0
+    if axis <= source.batch and not call.single:
+        hint = "" if source.batch else "; axis=1 keeps them apart"
+        raise Refused(f"axis={axis} puts the inputs of a batch into one row{hint}")
     return torch_rules.reshape(source, [math.prod(shape[:axis]), math.prod(shape[axis:])])
 
 
@@ -162,6 +165,9 @@ def resize(call: Call, x: Any, roi: Any = None, scales: Any = None, sizes: Any =
         raise Refused(f"{mode} with {grid!r} is not supported; use half_pixel or align_corners")
     if mode == "cubic" and not math.isclose(call.get("cubic_coeff_a", -0.75), -0.75):
         raise Refused("cubic_coeff_a must be -0.75")
+    if grid == "pytorch_half_pixel":  # unlike torch's own: where one entry is left, it is the first
+        for axis, size in enumerate(target, start=2):
+            source = torch_rules.narrow(source, axis, 0, 1) if size == 1 else source
     name = "bicubic" if mode == "cubic" else _LINEAR[len(target)]
     return torch_rules.interpolate(source, target, mode=name, align_corners=grid == "align_corners")
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from powerplan.network.ops import Conv, ConvTranspose, Linear, MatMul, Pad, Permute
+from powerplan.network.torch_import.rules.shaping import squeeze
 from powerplan.network.torch_import.value import Refused, Value, array, value
 
 
@@ -28,11 +29,13 @@ def matmul(input: Any, other: Any) -> Value:
         return product(input, other)
     if isinstance(input, Value):
         matrix = array(other)
+        if matrix.ndim == 1:  # a product with a vector drops the axis
+            return squeeze(linear(input, matrix[None]), -1)
         return linear(input, matrix.T) if matrix.ndim == 2 else product(input, _placed(input, matrix))
     x, matrix = value(other), array(input)
-    if matrix.ndim != 2:
-        return product(_placed(x, matrix), x)
-    return swapped(linear(swapped(x), matrix))
+    if matrix.ndim == 1:
+        return squeeze(linear(swapped(x), matrix[None]), -1)
+    return swapped(linear(swapped(x), matrix)) if matrix.ndim == 2 else product(_placed(x, matrix), x)
 
 
 def product(left: Value, right: Value, name: str = "") -> Value:
