@@ -33,6 +33,7 @@ from powerplan_client.results import (
     Plan,
     Prediction,
     ProfilePlan,
+    Remedy,
     RunningEstimate,
     ServerInfo,
     ShadowPrices,
@@ -257,6 +258,11 @@ def parse_termination(message: pb.Termination) -> Termination:
         best_reachable=_optional(message, "best_reachable"),
         binding_limits=tuple(message.binding_limits),
         advice=message.advice,
+        remedies=tuple(
+            Remedy(parameter=r.parameter, change=r.change, reached=r.reached, meets_target=r.meets_target)
+            for r in message.remedies
+        ),
+        floor=_optional(message, "floor"),
     )
 
 

@@ -192,6 +192,16 @@ class Outcome(enum.Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Remedy:
+    """A change of the hardware that lowers what an infeasible target bounds, predicted: to ``reached``."""
+
+    parameter: str
+    change: str
+    reached: float
+    meets_target: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Termination:
     """Why planning stopped; ``best_reachable`` and ``binding_limits`` say what an infeasible target runs into."""
 
@@ -204,6 +214,8 @@ class Termination:
     best_reachable: float | None = None
     binding_limits: tuple[str, ...] = ()
     advice: str = ""
+    remedies: tuple[Remedy, ...] = ()
+    floor: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

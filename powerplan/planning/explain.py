@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from powerplan.hardware import Hardware
 from powerplan.planning.free_gains import FreeGains
-from powerplan.planning.outcome import LimitPrice
+from powerplan.planning.outcome import LimitPrice, Remedy
 from powerplan.planning.problem import Problem
+from powerplan.planning.remedies import in_words
 from powerplan.planning.targets import (
     MaxAccuracyDrop,
     MaxFlipRate,
@@ -29,6 +31,8 @@ class Unreachable:
     best: float
     limits: tuple[str, ...]
     message: str
+    remedies: tuple[Remedy, ...] = ()
+    floor: float | None = None
     solver_status: str = "least constraint by L-BFGS-B"
 
 
@@ -78,26 +82,21 @@ QUANTITIES = {
 
 
 def unreachable(
-    target: Target, free: FreeGains, theta: np.ndarray, problem: Problem, hardware: Hardware
+    target: Target,
+    free: FreeGains,
+    theta: np.ndarray,
+    problem: Problem,
+    hardware: Hardware,
+    found: Sequence[Remedy],
+    floor: float | None,
 ) -> Unreachable:
-    """Explain an infeasible target at the θ with the lowest value of its quantity."""
+    """Explain an infeasible target at the θ with the lowest value of its quantity; ``found`` and ``floor`` are those of
+    :func:`powerplan.planning.remedies.remedies`."""
     at_limit = theta <= free.lower + 1e-9 if isinstance(target, MaxPower) else theta >= free.upper - 1e-9
     limits = binding_limits(free, at_limit, upper=not isinstance(target, MaxPower))
     best = problem.reached(theta)
-    advice = "Raise the budget."
+    advice = in_words(found, floor, target, QUANTITIES[type(target)], best)
     if not isinstance(target, MaxPower):
-        relax = []
-        if any("conductance_max" in limit for limit in limits):
-            more = "raise hardware.conductance_max"
-            if not isinstance(target, MaxAccuracyDrop | MaxFlipRate):
-                # programming noise falls as 1/range²: the range that would do, to first order
-                factor = float(np.sqrt(best / target.value))
-                more += f" about {factor:.3g} times (to {hardware.conductance_max * factor:.3g} S)"
-            relax.append(more)
-        if any("voltage_max" in limit for limit in limits) or hardware.read_noise_std:
-            relax.append("raise hardware.voltage_max or lower read_noise_std")
-        relax.append("use devices with less noise")
-        advice = f"To reach it, {', or '.join(relax)}; or set the target to {best:.4g} or more."
         span = hardware.conductance_max - hardware.conductance_min
         if hardware.programming_noise_std > span:
             advice += (
@@ -108,6 +107,8 @@ def unreachable(
         theta=theta,
         best=best,
         limits=limits,
+        remedies=tuple(found),
+        floor=floor,
         message=f"The lowest reachable {QUANTITIES[type(target)]} is {best:.6g}, above the target "
         f"{target.value:.6g}{_where(problem, theta)}; limits that bind: {', '.join(limits) or 'none'}. {advice}",
     )

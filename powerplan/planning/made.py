@@ -15,6 +15,7 @@ from powerplan.planning.explain import Unreachable, unreachable
 from powerplan.planning.outcome import Certificate, DiscreteGap, Outcome, ShadowPrices, Termination
 from powerplan.planning.plan_value import Corner, Plan, weighted_mse
 from powerplan.planning.problem import Problem
+from powerplan.planning.remedies import remedies
 from powerplan.planning.starts import Baseline
 from powerplan.planning.stepped import on_best_steps
 from powerplan.planning.targets import Target
@@ -69,9 +70,11 @@ def unreachable_plan(
     best: np.ndarray,
     baseline: Baseline | None,
     started: float,
+    stop_at: float | None = None,
 ) -> Plan:
     """The plan of a target that even the best θ misses."""
-    explained = unreachable(target, session.free, best, problem, session.predictor.hardware)
+    found, floor = remedies(session, target, best, problem.excess(best), started, stop_at)
+    explained = unreachable(target, session.free, best, problem, session.predictor.hardware, found, floor)
     if session.levels is not None:
         explained = on_best_steps(explained, session.levels, problem)
     return infeasible_plan(session, target, problem, explained, baseline, started)
@@ -96,6 +99,8 @@ def infeasible_plan(
         seconds=time.monotonic() - started,
         best_reachable=explained.best,
         binding_limits=explained.limits,
+        remedies=explained.remedies,
+        floor=explained.floor,
     )
     return plan_at(session, target, explained.theta, problem, baseline, termination, None, None, discrete)
 

@@ -39,6 +39,23 @@ _ADVICE = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Remedy:
+    """A change of the hardware that lowers what an infeasible target bounds, predicted at the best gains there.
+
+    Attributes:
+        parameter: the field of the hardware, or "together" for several.
+        change: what to do, in words.
+        reached: the bounded quantity with it (MSE, NMSE, fraction or W).
+        meets_target: whether that is enough.
+    """
+
+    parameter: str
+    change: str
+    reached: float
+    meets_target: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Termination:
     """Why planning stopped.
 
@@ -53,6 +70,9 @@ class Termination:
         best_reachable: the lowest reachable value of the bounded quantity (MSE, NMSE or W) when
             infeasible; None otherwise.
         binding_limits: the limits that bind when infeasible, as "layer: limit".
+        remedies: what helps when infeasible: changes that reach the target, the smallest first, then those that lower
+            its quantity without reaching it, most first.
+        floor: the bounded quantity at 1000 times conductance_max, if that was predicted and is not enough.
     """
 
     outcome: Outcome
@@ -63,6 +83,8 @@ class Termination:
     seconds: float
     best_reachable: float | None = None
     binding_limits: tuple[str, ...] = ()
+    remedies: tuple[Remedy, ...] = ()
+    floor: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

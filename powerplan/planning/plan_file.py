@@ -23,6 +23,7 @@ from powerplan.planning.outcome import (
     DiscreteGap,
     LimitPrice,
     Outcome,
+    Remedy,
     ShadowPrices,
     Termination,
     Verification,
@@ -111,7 +112,12 @@ def _build(values: Mapping[str, Any]) -> Plan:
         optimize=tuple(values["optimize"]),
         hardware=Hardware.from_dict(values["hardware"]),
         termination=Termination(
-            **{**t, "outcome": Outcome(t["outcome"]), "binding_limits": tuple(t["binding_limits"])}
+            **{
+                **t,
+                "outcome": Outcome(t["outcome"]),
+                "binding_limits": tuple(t["binding_limits"]),
+                "remedies": tuple(Remedy(**remedy) for remedy in t.get("remedies", ())),
+            }
         ),
         certificate=None if values["certificate"] is None else Certificate(**values["certificate"]),
         shadow_prices=None

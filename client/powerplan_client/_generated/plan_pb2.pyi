@@ -508,6 +508,8 @@ class Termination(_message.Message):
     BEST_REACHABLE_FIELD_NUMBER: _builtins.int
     BINDING_LIMITS_FIELD_NUMBER: _builtins.int
     ADVICE_FIELD_NUMBER: _builtins.int
+    REMEDIES_FIELD_NUMBER: _builtins.int
+    FLOOR_FIELD_NUMBER: _builtins.int
     outcome: Global___Outcome.ValueType
     """How it ended."""
     message: _builtins.str
@@ -524,9 +526,17 @@ class Termination(_message.Message):
     """If infeasible: the lowest reachable value of the bounded quantity (MSE, NMSE, fraction or watts)."""
     advice: _builtins.str
     """What the outcome means and what to do next."""
+    floor: _builtins.float
+    """If infeasible: the bounded quantity at 1000 times conductance_max, if that was predicted and is not enough."""
     @_builtins.property
     def binding_limits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """If infeasible: the limits that bind, as "layer: limit"."""
+
+    @_builtins.property
+    def remedies(self) -> _containers.RepeatedCompositeFieldContainer[Global___Remedy]:
+        """If infeasible: changes of the hardware that reach the target, the smallest first, then those that lower its
+        quantity without reaching it, most first. Each was predicted.
+        """
 
     def __init__(
         self,
@@ -540,16 +550,57 @@ class Termination(_message.Message):
         best_reachable: _builtins.float | None = ...,
         binding_limits: _abc.Iterable[_builtins.str] | None = ...,
         advice: _builtins.str = ...,
+        remedies: _abc.Iterable[Global___Remedy] | None = ...,
+        floor: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_best_reachable", b"_best_reachable", "best_reachable", b"best_reachable"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_best_reachable", b"_best_reachable", "_floor", b"_floor", "best_reachable", b"best_reachable", "floor", b"floor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best_reachable", b"_best_reachable", "advice", b"advice", "best_reachable", b"best_reachable", "binding_limits", b"binding_limits", "elapsed_seconds", b"elapsed_seconds", "iterations", b"iterations", "message", b"message", "outcome", b"outcome", "predictions", b"predictions", "solver_status", b"solver_status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best_reachable", b"_best_reachable", "_floor", b"_floor", "advice", b"advice", "best_reachable", b"best_reachable", "binding_limits", b"binding_limits", "elapsed_seconds", b"elapsed_seconds", "floor", b"floor", "iterations", b"iterations", "message", b"message", "outcome", b"outcome", "predictions", b"predictions", "remedies", b"remedies", "solver_status", b"solver_status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__best_reachable: _TypeAlias = _typing.Literal["best_reachable"]  # noqa: Y015
     _WhichOneofArgType__best_reachable: _TypeAlias = _typing.Literal["_best_reachable", b"_best_reachable"]  # noqa: Y015
+    _WhichOneofReturnType__floor: _TypeAlias = _typing.Literal["floor"]  # noqa: Y015
+    _WhichOneofArgType__floor: _TypeAlias = _typing.Literal["_floor", b"_floor"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__best_reachable) -> _WhichOneofReturnType__best_reachable | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__floor) -> _WhichOneofReturnType__floor | None: ...
 
 Global___Termination: _TypeAlias = Termination  # noqa: Y015
+
+@_typing.final
+class Remedy(_message.Message):
+    """A change of the hardware that lowers what an infeasible target bounds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARAMETER_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    REACHED_FIELD_NUMBER: _builtins.int
+    MEETS_TARGET_FIELD_NUMBER: _builtins.int
+    parameter: _builtins.str
+    """The field of the hardware, or "together" for several."""
+    change: _builtins.str
+    """What to do, in words."""
+    reached: _builtins.float
+    """The bounded quantity with it (MSE, NMSE, fraction or watts)."""
+    meets_target: _builtins.bool
+    """Whether that is enough."""
+    def __init__(
+        self,
+        *,
+        parameter: _builtins.str = ...,
+        change: _builtins.str = ...,
+        reached: _builtins.float = ...,
+        meets_target: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "meets_target", b"meets_target", "parameter", b"parameter", "reached", b"reached"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Remedy: _TypeAlias = Remedy  # noqa: Y015
 
 @_typing.final
 class Certificate(_message.Message):

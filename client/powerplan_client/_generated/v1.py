@@ -103,6 +103,7 @@ from powerplan_client._generated.plan_pb2 import PlanTask as PlanTask
 from powerplan_client._generated.plan_pb2 import PlanningProfile as PlanningProfile
 from powerplan_client._generated.plan_pb2 import ProfilePlan as ProfilePlan
 from powerplan_client._generated.plan_pb2 import ProfileSolver as ProfileSolver
+from powerplan_client._generated.plan_pb2 import Remedy as Remedy
 from powerplan_client._generated.plan_pb2 import ShadowPrices as ShadowPrices
 from powerplan_client._generated.plan_pb2 import Steps as Steps
 from powerplan_client._generated.plan_pb2 import Target as Target

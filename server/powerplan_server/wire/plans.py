@@ -75,6 +75,8 @@ def termination_to_proto(termination: Termination) -> pb.Termination:
         best_reachable=termination.best_reachable,
         binding_limits=termination.binding_limits,
         advice=termination.outcome.advice,
+        remedies=[pb.Remedy(**asdict(remedy)) for remedy in termination.remedies],
+        floor=termination.floor,
     )
 
 
