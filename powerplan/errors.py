@@ -91,6 +91,10 @@ class RangeWarning(PowerplanWarning):
     """A published technology is used outside the range it was measured in."""
 
 
+class MeasurementWarning(PowerplanWarning):
+    """A table of measurements contradicts itself."""
+
+
 def show(value: object, width: int = 160) -> str:
     """``repr`` of a value, its middle cut out beyond ``width`` characters; arrays are shown by dtype and shape."""
     try:

@@ -52,7 +52,7 @@ class HardwareTable:
         """Built once from all that is known, so that an override may give what a file leaves open."""
         definition = {} if name is None else dict(self.definitions[name])
         preset, file = definition.pop("preset", None), definition.pop("file", None)
-        changes = definition | override
+        changes = {**definition, **override}
         try:
             if preset is not None:
                 return Hardware.preset(preset, **changes)

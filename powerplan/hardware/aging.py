@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from powerplan.checks import Checker
+from powerplan.errors import MeasurementWarning
 from powerplan.hardware.curves import Curve, Table, as_curve
 from powerplan.hardware.plain import Typed, from_plain, part_of
 
 _LONGEST = 1e12
+#: a mean at target 0, as a share of the next target, that is no device at 0; and a step of the mean, too short for that
+#: of the target. Measured: 0.4 to 0.6 and 0.6 to 0.8 with the lowest level at target 0; a step of 1 to 1.3 without.
+_FAR_FROM_0, _SHORT_STEP = 0.2, 0.85
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +44,27 @@ class Snapshot(Typed):
         _curves(self, check, "mean", "std")
         _std_of(self, check, self.std_of, "mean")
         check.done()
+        self._warn_of_a_level_at_0()
+
+    def _warn_of_a_level_at_0(self) -> None:
+        """Say that the lowest level seems to be entered at target 0 instead of at what it was programmed to.
+
+        Its mean is then far from 0 beside the next target, and nearer to the next mean than the targets are: a device
+        of the next target holds too little above an idle one. Where all means are shifted alike, nothing is wrong.
+        """
+        mean = self.mean
+        if not isinstance(mean, Table) or mean.reference is None or mean.points[0] != 0 or len(mean.points) < 2:
+            return
+        target = mean.points[1] * mean.reference
+        lowest, next_one = mean.values[:2]
+        if lowest > _FAR_FROM_0 * target and next_one - lowest < _SHORT_STEP * target:
+            warnings.warn(
+                f"measurements: the mean at target 0 is {lowest:.3g} S, that at the next target, {target:.3g} S, is "
+                f"only {next_one - lowest:.3g} S more: is the lowest programmed level entered at target 0? Enter every "
+                "level at the conductance it was programmed to, the lowest too, and set conductance_min to the lowest.",
+                MeasurementWarning,
+                stacklevel=4,
+            )
 
     @classmethod
     def table(cls, target: Any, mean: Any = None, std: Any = None, *, time: float = 0.0) -> Snapshot:
