@@ -23,6 +23,7 @@ from scipy import optimize
 
 import powerplan as pp
 from benchmarks.common import machine
+from powerplan.plausibility import unasked
 
 #: draws from which the number of draws needed is estimated
 PILOT = 512
@@ -35,7 +36,8 @@ def noise_for_nmse(example: pp.Example, nmse: float, hardware: pp.Hardware) -> p
     def excess(log_std: float) -> float:
         noisy = hardware.replace(programming_noise_std=math.exp(log_std))
         gains = pp.Gains.full_range(example.network, noisy, example.inputs)
-        return math.log(pp.predict(example.network, noisy, gains, example.inputs).nmse / nmse)
+        with unasked():  # the ends of the search are beyond any device
+            return math.log(pp.predict(example.network, noisy, gains, example.inputs).nmse / nmse)
 
     top = hardware.conductance_max
     return hardware.replace(

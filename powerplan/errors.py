@@ -95,6 +95,14 @@ class MeasurementWarning(PowerplanWarning):
     """A table of measurements contradicts itself."""
 
 
+class PlausibilityWarning(PowerplanWarning):
+    """Numbers that can be computed with but are most likely in another unit. ``doubts`` lists every one."""
+
+    def __init__(self, *doubts: Violation) -> None:
+        self.doubts = doubts
+        super().__init__("\n".join(map(str, doubts)))
+
+
 def show(value: object, width: int = 160) -> str:
     """``repr`` of a value, its middle cut out beyond ``width`` characters; arrays are shown by dtype and shape."""
     try:

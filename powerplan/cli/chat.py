@@ -5,13 +5,27 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import click
 
 Progress = Callable[[str, float], None]
+
+
+class Stated(Container[str]):
+    """Fields of which every number was written with a unit that leaves no doubt."""
+
+    def __init__(self) -> None:
+        self._clear: dict[str, bool] = {}
+
+    def note(self, field: str, clear: bool) -> None:
+        """A number of a field was given, with such a unit or without."""
+        self._clear[field] = clear and self._clear.get(field, True)
+
+    def __contains__(self, field: object) -> bool:
+        return self._clear.get(str(field), False)
 
 
 @dataclass
@@ -21,10 +35,13 @@ class Chat:
     Attributes:
         verbosity: 0 notes, 1 adds the log, 2 adds the debug log and tracebacks.
         quiet: errors only.
+        stated: fields whose every number was given with a unit that says what it means (100%, 77K).
     """
 
     verbosity: int = 0
     quiet: bool = False
+    stated: Stated = field(default_factory=lambda: Stated())
+    _warned: set[str] = field(default_factory=set)
 
     def note(self, message: str) -> None:
         """One line for a person, not with ``--quiet``."""
@@ -36,10 +53,17 @@ class Chat:
         for line in message.splitlines() or [""]:
             click.echo(f"error: {line}", err=True)
 
+    def accept_implausible(self) -> None:
+        """Let numbers pass that are most likely in another unit, with a warning."""
+        from powerplan.errors import PlausibilityWarning
+
+        warnings.simplefilter("always", PlausibilityWarning)
+
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Show the log and the warnings of the engine on stderr while the block runs."""
-        from powerplan.errors import PowerplanWarning
+        from powerplan.errors import PlausibilityWarning, PowerplanWarning
+        from powerplan.plausibility import confirming
 
         logger = logging.getLogger("powerplan")
         before = logger.level
@@ -49,8 +73,9 @@ class Chat:
             logger.addHandler(handler)
             logger.setLevel(logging.DEBUG if self.verbosity > 1 else logging.INFO)
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), confirming(self.stated):
                 warnings.simplefilter("always", PowerplanWarning)
+                warnings.simplefilter("error", PlausibilityWarning)
                 warnings.showwarning = self._show_warning
                 yield
         finally:
@@ -58,8 +83,10 @@ class Chat:
             logger.setLevel(before)
 
     def _show_warning(self, message: Warning | str, *_: object, **__: object) -> None:
-        if not self.quiet:
-            click.echo(f"warning: {message}", err=True)
+        for line in str(message).splitlines():
+            if not self.quiet and line not in self._warned:  # a command may calculate more than once
+                click.echo(f"warning: {line}", err=True)
+                self._warned.add(line)
 
     @contextmanager
     def progress(self) -> Iterator[Progress | None]:

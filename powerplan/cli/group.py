@@ -135,13 +135,16 @@ def _was_interrupted(error: BaseException | None) -> bool:
 
 def _show_error(chat: Chat, error: Exception) -> Exit:
     """The lines and the exit code of an error; with -vv also the traceback."""
-    from powerplan.errors import InvalidInput, MissingData, MissingExtra, PowerplanError
+    from powerplan.errors import InvalidInput, MissingData, MissingExtra, PlausibilityWarning, PowerplanError
 
     if chat.verbosity > 1:
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     if isinstance(error, InvalidInput):
         for violation in error.violations:
             chat.error(" ".join(str(violation).split()))
+        return Exit.BAD_INPUT
+    if isinstance(error, PlausibilityWarning):
+        chat.error(f"{error}\nIf this is meant, say so with --accept-implausible.")
         return Exit.BAD_INPUT
     if isinstance(error, MissingExtra | MissingData):
         chat.error(str(error))

@@ -59,7 +59,7 @@ def hardware_options(function: _Command) -> _Command:
         if f.type == "bool":
             add = click.option(f"{flag}/--no-{flag[2:]}", _PREFIX + f.name, default=None, help=text)
         else:
-            add = click.option(flag, _PREFIX + f.name, type=_kind(str(f.type), unit), help=text)
+            add = click.option(flag, _PREFIX + f.name, type=_kind(str(f.type), unit, f.name), help=text)
         function = add(function)
     function = click.option(
         "--preset",
@@ -72,10 +72,10 @@ def hardware_options(function: _Command) -> _Command:
     )(function)
 
 
-def _kind(annotation: str, unit: str) -> click.ParamType:
+def _kind(annotation: str, unit: str, name: str) -> click.ParamType:
     """How the text of an option becomes the value of a field."""
     if annotation.startswith(("float", "tuple[float")):
-        return Quantity(unit, many="tuple" in annotation)
+        return Quantity(unit, many="tuple" in annotation, about=f"hardware.{name}")
     if annotation.startswith(("str", "int")):
         return click.STRING if annotation.startswith("str") else click.INT
     return JSONValue()
@@ -273,6 +273,21 @@ chat_options = _all(
 output_options = _all(
     click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
     chat_options,
+)
+
+
+def _accept(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        _chat(ctx).accept_implausible()
+
+
+accept_option = click.option(
+    "--accept-implausible",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_accept,
+    help="Calculate with numbers that are most likely in another unit, such as 50 S for 50 uS.",
 )
 
 

@@ -6,18 +6,26 @@ from typing import Any
 
 import click
 
+from powerplan.cli.chat import Chat
 from powerplan.errors import show
 from powerplan.reading.quantities import described, parse_quantity
+
+#: units that say what a number means: without them 1 may be 1 % or 100 %, and 25 kelvin or Celsius
+_CLEAR = ("%", "K")
 
 _NO_LIMIT = 1e9  # s, 31 years
 
 
 class Quantity(click.ParamType):
-    """A click type for :func:`parse_quantity`; with ``many`` a comma-separated list, as a tuple."""
+    """A click type for :func:`parse_quantity`; with ``many`` a comma-separated list, as a tuple.
 
-    def __init__(self, unit: str = "", *, many: bool = False) -> None:
+    ``about`` is the field that the numbers are for, as doubts name it: one written in % or K leaves no doubt.
+    """
+
+    def __init__(self, unit: str = "", *, many: bool = False, about: str = "") -> None:
         self.unit = unit
         self.many = many
+        self.about = about
         self.name = unit or "fraction"
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
@@ -28,10 +36,14 @@ class Quantity(click.ParamType):
         if not isinstance(value, str):
             return value
         try:
-            values = tuple(parse_quantity(part, self.unit) for part in (value.split(",") if self.many else [value]))
+            parts = value.split(",") if self.many else [value]
+            values = tuple(parse_quantity(part, self.unit) for part in parts)
         except ValueError:
             kind = "numbers separated by commas: each " if self.many else ""
             self.fail(f"got {value!r}; allowed: {kind}{described(self.unit)}.")
+        chat = ctx.find_object(Chat) if ctx is not None else None
+        if chat is not None and self.about:
+            chat.stated.note(self.about, all(part.rstrip().endswith(_CLEAR) for part in parts))
         return values if self.many else values[0]
 
 

@@ -33,6 +33,7 @@ from powerplan.hardware.stored import stored
 from powerplan.hardware.tiling import LayerArrays, layer_arrays
 from powerplan.network import Network
 from powerplan.network.ops import CrossbarOp
+from powerplan.plausibility import question
 
 if TYPE_CHECKING:
     from powerplan.planning import Plan
@@ -174,7 +175,11 @@ def export(
 
     Raises:
         InvalidInput: another network than the plan's, an existing path, or one that cannot be written.
+
+    Warns:
+        PlausibilityWarning: a number of the plan is most likely in another unit.
     """
+    question(plan)
     planned_for = plan.provenance.get("network_sha256")
     if planned_for not in (None, network.digest):
         raise InvalidInput.of(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from powerplan.checks import Checker, list_of, nearest, unknown_keys
-from powerplan.errors import InvalidInput
+from powerplan.errors import InvalidInput, Violation
 from powerplan.hardware.aging import Drift, LowFrequencyNoise, Snapshot
 from powerplan.hardware.curves import Curve
 from powerplan.hardware.describe import in_si
@@ -353,6 +353,12 @@ class Hardware(Shown):
         check.done()
         left_out = {name: getattr(type(self), name) for name in self._left_out}
         return replace(self, **{**left_out, **changes})
+
+    def doubts(self) -> tuple[Violation, ...]:
+        """Numbers that are most likely in another unit, with what is plausible; calculations warn of them."""
+        from powerplan.hardware.plausible import hardware_doubts
+
+        return hardware_doubts(self)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain values (for JSON and TOML)."""

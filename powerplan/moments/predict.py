@@ -20,6 +20,7 @@ from powerplan.moments.prediction import LayerMoments, Prediction
 from powerplan.moments.predictor import MEMORY_LIMIT, METHODS, Moments, Predictor
 from powerplan.network.forward import torch_device
 from powerplan.network.graph import Network
+from powerplan.plausibility import question
 
 #: more combinations would take longer than every output by itself
 MOST_COMBINATIONS = 4096
@@ -66,6 +67,10 @@ def predict(
 
     Raises:
         InvalidInput: inputs, gains or options that do not fit, naming the field.
+
+    Warns:
+        PlausibilityWarning: a number of the hardware or of the answer is most likely in another unit.
+        LimitWarning: the inputs drive rows beyond ``hardware.voltage_max``.
     """
     choice("method", method, METHODS)
     options = PredictionOptions(
@@ -78,10 +83,13 @@ def predict(
     )
     inputs = check_inputs(inputs, network.input_shape)
     gains.check(network, hardware)
+    question(hardware)
     with torch.no_grad():
         predictor = options.predictor(network, hardware, inputs, method)
         warn_beyond_voltage(network, hardware, gains, inputs)
-        return report(predictor, gains, progress)
+        prediction = report(predictor, gains, progress)
+    question(prediction)
+    return prediction
 
 
 @dataclass(frozen=True, kw_only=True)

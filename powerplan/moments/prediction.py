@@ -7,8 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from powerplan.errors import InvalidInput
+from powerplan.errors import InvalidInput, Violation
+from powerplan.plausibility import Plausible
 from powerplan.shown import Shown
+
+_NMSE = Plausible(unit="", high=100.0, why="beyond, nothing of the signal is left")
+_POWER = Plausible(unit="W", low=1e-12, high=1e5, why="the power of one inference")
+
+
+def answer_doubts(nmse: float, power: float) -> tuple[Violation, ...]:
+    """What is hard to believe of an answer: an input, most likely of the hardware, is in another unit."""
+    return (*_NMSE.doubt("nmse", nmse), *_POWER.doubt("power", power))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,6 +96,10 @@ class Prediction(Shown):
     first_order: tuple[str, ...] = ()
     mse_standard_error: float = 0.0
     marginal_fields: int = 0
+
+    def doubts(self) -> tuple[Violation, ...]:
+        """Whether error or power is beyond the plausible; the calls that predict warn of it."""
+        return answer_doubts(self.nmse, self.power)
 
     def accuracy(self, labels: npt.ArrayLike, *, samples: int = 2000, seed: int = 0) -> float:
         """Expected classification accuracy, from the Gaussian of each input's outputs.

@@ -28,6 +28,7 @@ from powerplan.montecarlo.statistics import Records, RunningMoments, block_draws
 from powerplan.montecarlo.streams import Streams
 from powerplan.network import Network
 from powerplan.network.forward import ideal_values, torch_device
+from powerplan.plausibility import question
 
 #: the stopping rule is looked at after every so many draws
 ROUND = 128
@@ -81,6 +82,7 @@ def simulate(
             covariances beyond the memory limit, or numbers too large for ``dtype``.
 
     Warns:
+        PlausibilityWarning: a number of the hardware or of the answer is most likely in another unit.
         LimitWarning: the inputs drive rows beyond ``hardware.voltage_max``.
     """
     batch = check_inputs(inputs, network.input_shape)
@@ -89,6 +91,7 @@ def simulate(
     moments = choice("layer_moments", layer_moments, ("none", "variance", "covariance"))
     place = torch_device(device)
     gains.check(network, hardware)
+    question(hardware)
     warn_beyond_voltage(network, hardware, gains, batch)
 
     with torch.no_grad():
@@ -121,7 +124,7 @@ def simulate(
                 estimates(tally.estimate(draws))
             if relative_standard_error is not None and tally.is_precise(relative_standard_error):
                 break
-        return tally.result(
+        simulation = tally.result(
             seed=seed,
             hardware=hardware,
             network=network,
@@ -135,6 +138,8 @@ def simulate(
                 for name, running in layers.items()
             ),
         )
+    question(simulation)
+    return simulation
 
 
 class _Tally:

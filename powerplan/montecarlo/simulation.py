@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from powerplan.moments.prediction import LayerMoments
+from powerplan.errors import Violation
+from powerplan.moments.prediction import LayerMoments, answer_doubts
 from powerplan.shown import Shown
 
 
@@ -96,6 +97,10 @@ class Simulation(Shown):
     def power_confidence_interval(self) -> tuple[float, float]:
         """95 % confidence interval of power [W]."""
         return _interval(self.power, self.power_standard_error)
+
+    def doubts(self) -> tuple[Violation, ...]:
+        """Whether error or power is beyond the plausible; the calls that simulate warn of it."""
+        return answer_doubts(self.nmse, self.power)
 
     def accuracy(self, labels: npt.ArrayLike) -> float:
         """Classification accuracy, mean over draws.

@@ -34,6 +34,7 @@ from powerplan.planning.requirements import requirement
 from powerplan.planning.session import Options, Progress, Session, digests
 from powerplan.planning.stepped import steps_from_dict
 from powerplan.planning.targets import MaxPower, Target
+from powerplan.plausibility import question, unasked
 
 #: relaxed by this fraction
 CHANGE = 0.1
@@ -144,8 +145,13 @@ def explain(
 
     Raises:
         InvalidInput: another network or other inputs than the plan's.
+
+    Warns:
+        PlausibilityWarning: a number of the plan is most likely in another unit.
     """
-    return _Explainer(plan, network, inputs, deadline, progress or (lambda what, done: None)).explain()
+    question(plan)
+    with unasked():  # what is relaxed on the way is not the caller's
+        return _Explainer(plan, network, inputs, deadline, progress or (lambda what, done: None)).explain()
 
 
 class _Explainer:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from powerplan.errors import Violation
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.tiling import LayerArrays
 from powerplan.moments.prediction import Prediction
@@ -139,6 +140,11 @@ class Plan(Shown):
             weights = None if self.output_weights is None else np.array(self.output_weights)
             return None if not self.baseline_mse else 1 - weighted_mse(self.prediction, weights) / self.baseline_mse
         return None if not self.baseline_power else 1 - self.power / self.baseline_power
+
+    def doubts(self) -> tuple[Violation, ...]:
+        """What is beyond the plausible in hardware, target and predictions; planning warns of it."""
+        values = (self.hardware, *(c.hardware for c in self.corners), self.target, *self.predictions)
+        return tuple(dict.fromkeys(doubt for value in values for doubt in value.doubts()))
 
     def save(self, file: str | os.PathLike[str]) -> None:
         """Write the plan as JSON (schema-versioned; without the output moments of the prediction)."""

@@ -14,10 +14,12 @@ from powerplan.hardware.gains import Gain
 from powerplan.moments.predict import PredictionOptions
 from powerplan.moments.predictor import MEMORY_LIMIT
 from powerplan.network import Network
+from powerplan.planning.corners import check_corners
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.session import Options, Progress, Session
 from powerplan.planning.stepped import StepsGiven
 from powerplan.planning.targets import TARGETS, ClassTarget, Target
+from powerplan.plausibility import question, unasked
 
 
 def plan(
@@ -89,6 +91,10 @@ def plan(
     Raises:
         InvalidInput: inputs or options that do not fit, naming the field.
         SolverFailed: a solver stopped without an answer.
+
+    Warns:
+        PlausibilityWarning: a number of hardware, target or answer is most likely in another unit.
+        LimitWarning: the inputs drive rows beyond ``hardware.voltage_max``.
     """
     (found,) = frontier(
         network,
@@ -161,6 +167,8 @@ def frontier(
     """
     targets = _check_targets(targets)
     _check_options(targets, verify_draws, calibrate, tolerance, max_iterations, deadline, seed)
+    corners = check_corners(corners)
+    question(hardware, *corners, *targets)
     session = Session.of(
         network,
         hardware,
@@ -199,7 +207,9 @@ def frontier(
             stop_at=None if deadline is None else time.monotonic() + deadline,
             progress=report,
         )
-        plans.append(session.plan(target, options))
+        with unasked():  # what simulations on the way would ask
+            plans.append(session.plan(target, options))
+        question(*plans[-1].predictions)
         if on_point:
             on_point(len(plans) - 1, plans[-1])
     return tuple(plans)

@@ -10,7 +10,28 @@ import numpy as np
 import numpy.typing as npt
 
 from powerplan.checks import Checker, class_array, nearest, unknown_keys
-from powerplan.errors import InvalidInput
+from powerplan.errors import InvalidInput, Violation
+from powerplan.plausibility import Plausible
+
+_RATE = Plausible(unit="", high=0.25, why="a network that errs more often is of little use", mistakes=(0.01,))
+#: what is plausible for targets that have a scale of their own, by the name of their class
+_PLAUSIBLE = {
+    "MaxNMSE": Plausible(
+        unit="", low=1e-14, high=0.5, why="an output that is always 0 has an NMSE of 100 %", mistakes=(0.01,)
+    ),
+    "MaxAccuracyDrop": _RATE,
+    "MaxFlipRate": _RATE,
+    "MaxPower": Plausible(
+        unit="W", low=1e-12, high=1e3, why="the power of one inference on one chip", mistakes=(1e-3, 1e-6, 1e3)
+    ),
+}
+
+
+def _doubts(target: _Bound | _Fraction) -> tuple[Violation, ...]:
+    """The doubt about a target's bound, if it is beyond the plausible."""
+    name = type(target).__name__
+    limits = _PLAUSIBLE.get(name)
+    return () if limits is None else limits.doubt(f"target.{name}", target.value)
 
 
 @dataclass(frozen=True)
@@ -22,6 +43,10 @@ class _Bound:
         if check.number(type(self).__name__, self.value, above=0):
             object.__setattr__(self, "value", float(self.value))
         check.done()
+
+    def doubts(self) -> tuple[Violation, ...]:
+        """Whether the bound is beyond the plausible, most likely a number in %; planning warns of it."""
+        return _doubts(self)
 
     def with_value(self, value: float) -> Self:
         """The same target with another bound."""
@@ -60,6 +85,10 @@ class _Fraction:
     def value(self) -> float:
         """The fraction."""
         return self.fraction
+
+    def doubts(self) -> tuple[Violation, ...]:
+        """Whether the bound is beyond the plausible, most likely a number in %; planning warns of it."""
+        return _doubts(self)
 
     def with_value(self, value: float) -> Self:
         """The same target with another fraction."""

@@ -97,6 +97,11 @@ def test_steps_per_layer(run: Run, files: Any) -> None:
 
 def test_a_noise_in_the_wrong_unit_is_pointed_out(run: Run, files: Any) -> None:
     """1 instead of 1uS: beyond the whole conductance range."""
-    done = run("plan", files.problem, "--max-nmse", "2%", "--programming-noise-std", "1")
-    assert done.exit_code == 3
-    assert "check its unit" in done.stderr
+    options = ("plan", files.problem, "--max-nmse", "2%", "--programming-noise-std", "1")
+    refused = run(*options)
+    assert refused.exit_code == 2
+    assert "Did you mean 1 uS?" in refused.stderr
+    meant = run(*options, "--accept-implausible")
+    assert meant.exit_code == 3
+    assert "warning: hardware.programming_noise_std" in meant.stderr
+    assert "check its unit" in meant.stderr

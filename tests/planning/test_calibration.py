@@ -126,6 +126,7 @@ def test_calibration_and_verification_can_be_declined(
     assert "calibrated_bound" not in planned.provenance
 
 
+@pytest.mark.filterwarnings("ignore::powerplan.PlausibilityWarning")
 def test_an_explanation_relaxes_what_was_planned_for() -> None:
     """The bound that calibration found, not the target: relaxing it by 10 % saves what its price says."""
     network, inputs = small_network(widths=(4, 5, 3)), np.random.default_rng(2).uniform(0, 1, (8, 4))

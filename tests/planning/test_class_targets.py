@@ -130,6 +130,7 @@ def test_calibration_moves_the_simulated_drop_onto_the_target(
     assert abs(tuned.verification.ratio - 1) < 0.02 + 5 * error
 
 
+@pytest.mark.filterwarnings("ignore::powerplan.PlausibilityWarning")
 def test_no_plan_of_the_mse_family_meets_the_accuracy_for_less(
     network: pp.Network, hardware: pp.Hardware, inputs: np.ndarray, labels: np.ndarray
 ) -> None:
@@ -212,6 +213,7 @@ def test_labels_that_do_not_fit_inputs_or_outputs_are_refused(
         pp.plan(network, hardware, inputs, pp.MaxAccuracyDrop(0.01, labels))
 
 
+@pytest.mark.filterwarnings("ignore::powerplan.PlausibilityWarning")
 def test_a_drop_beyond_the_accuracy_and_weights_are_refused(
     network: pp.Network, hardware: pp.Hardware, inputs: np.ndarray, labels: np.ndarray
 ) -> None:

@@ -40,6 +40,7 @@ def test_the_advice_for_an_unreachable_target_works(
     assert pp.plan(network, wider, inputs, target).termination.outcome is pp.Outcome.OPTIMAL
 
 
+@pytest.mark.filterwarnings("ignore::powerplan.PlausibilityWarning")
 def test_an_unreachable_power_budget_is_an_answer(
     network: pp.Network, hardware: pp.Hardware, inputs: np.ndarray
 ) -> None:

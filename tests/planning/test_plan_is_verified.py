@@ -24,6 +24,7 @@ def test_verification_reports_the_simulated_error_and_power(
     assert not check.calibrated
 
 
+@pytest.mark.filterwarnings("ignore::powerplan.PlausibilityWarning")
 def test_calibration_moves_the_simulated_error_onto_the_target() -> None:
     """At high noise the prediction is off; one calibrated re-solve removes it."""
     rng = np.random.default_rng(3)

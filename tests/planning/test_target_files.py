@@ -13,6 +13,7 @@ from powerplan.planning.plan_file import plan_from_dict, plan_to_dict
 from powerplan.planning.targets import TARGETS, build_target, target_from_dict, target_to_dict
 
 
+@pytest.mark.filterwarnings("ignore::powerplan.PlausibilityWarning")
 @pytest.mark.parametrize(
     ("target", "weights"),
     [

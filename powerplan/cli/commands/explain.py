@@ -18,6 +18,7 @@ from powerplan.cli.quantities import Seconds
 @click.argument("plan_file", metavar="PLAN.json")
 @opt.network_options
 @click.option("--deadline", type=Seconds(), help="For each plan made again.")
+@opt.accept_option
 @opt.output_options
 @click.pass_obj
 def command(chat: Chat, /, plan_file: str, deadline: float | None, as_json: bool, **problem_options: Any) -> None:

@@ -19,6 +19,7 @@ from powerplan.cli.planned import read_network, read_plan
 @click.option("--output", required=True, metavar="PATH", help="A file (npz) or a folder (csv).")
 @click.option("--format", "file_format", type=click.Choice(["npz", "csv"]), default="npz", show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace an existing file, or a folder with an earlier export.")
+@opt.accept_option
 @opt.output_options
 @click.pass_obj
 def command(

@@ -18,21 +18,30 @@ from powerplan.cli.remote import calculator, server_options
 
 @click.command("plan", short_help="Gains that meet a target error at least power.")
 @opt.network_options
-@click.option("--max-nmse", type=Quantity(), help="Target: largest NMSE, as a fraction or in % (0.01 or 1%).")
+@click.option(
+    "--max-nmse",
+    type=Quantity(about="target.MaxNMSE"),
+    help="Target: largest NMSE, as a fraction or in % (0.01 or 1%).",
+)
 @click.option("--max-mse", type=Quantity(), help="Target: largest MSE of the outputs.")
 @click.option("--max-output-mse", type=Quantity(), help="Target: largest MSE of every single output.")
 @click.option(
     "--max-accuracy-drop",
-    type=Quantity(),
+    type=Quantity(about="target.MaxAccuracyDrop"),
     help="Target: largest fall of the expected accuracy (0.01 or 1%); needs the classes of the inputs.",
 )
-@click.option("--max-flip-rate", type=Quantity(), help="Target: largest fraction of outputs that change class.")
+@click.option(
+    "--max-flip-rate",
+    type=Quantity(about="target.MaxFlipRate"),
+    help="Target: largest fraction of outputs that change class (0.01 or 1%).",
+)
 @click.option("--max-power", type=Quantity("W"), help="Target: largest power [W]; then the MSE is minimised.")
 @opt.plan_options
 @opt.seed_option
 @click.option("--output", "output_file", metavar="FILE.json", help="Write the plan to a file (Plan.load reads it).")
 @opt.plot_option("gain, power and share of error of every layer beside the baseline")
 @server_options()
+@opt.accept_option
 @opt.output_options
 @opt.hardware_options
 @click.pass_obj

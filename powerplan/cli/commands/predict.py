@@ -20,6 +20,7 @@ from powerplan.cli.remote import calculator, server_options, with_labels
 @opt.prediction_options
 @opt.seed_option
 @server_options()
+@opt.accept_option
 @opt.output_options
 @opt.hardware_options
 @click.pass_obj

@@ -40,6 +40,7 @@ from powerplan.cli.remote import calculator, server_options, with_labels
 )
 @opt.plot_option("predicted against simulated error and power")
 @server_options()
+@opt.accept_option
 @opt.output_options
 @opt.hardware_options
 @click.pass_obj

@@ -1,0 +1,35 @@
+"""The engine's calls ask about numbers most likely in another unit: once, all of them, pointing to the caller."""
+
+import numpy as np
+import pytest
+
+import powerplan as pp
+
+
+def test_a_call_warns_once_and_says_all(network: pp.Network, inputs: np.ndarray) -> None:
+    hardware = pp.Hardware(programming_noise_std=2.0, voltage_max=200.0)
+    gains = pp.Gains.full_range(network, hardware, inputs)
+    with pytest.warns(pp.PlausibilityWarning) as caught:
+        pp.predict(network, hardware, gains, inputs)
+    before, after = [w.message for w in caught]
+    assert isinstance(before, pp.PlausibilityWarning)
+    assert isinstance(after, pp.PlausibilityWarning)
+    assert {d.field for d in before.doubts} == {"hardware.programming_noise_std", "hardware.voltage_max"}
+    assert {d.field for d in after.doubts} <= {"nmse", "power"}
+    assert all(w.filename == __file__ for w in caught), "the warning points to the caller"
+
+
+def test_planning_with_a_verification_asks_once(network: pp.Network, inputs: np.ndarray) -> None:
+    with pytest.warns(pp.PlausibilityWarning) as caught:
+        pp.plan(network, pp.Hardware(temperature=25.0), inputs, pp.MaxNMSE(0.6), verify_draws=4)
+    assert [sorted(d.field for d in w.message.doubts) for w in caught] == [  # type: ignore[union-attr]
+        ["hardware.temperature", "target.MaxNMSE"]
+    ]
+
+
+@pytest.mark.parametrize(("kind", "value"), [("MaxNMSE", 1.0), ("MaxFlipRate", 0.5), ("MaxPower", 5e3)])
+def test_targets_in_percent_or_milliwatts(kind: str, value: float) -> None:
+    (doubt,) = getattr(pp, kind)(value).doubts()
+    assert doubt.field == f"target.{kind}"
+    assert "Did you mean" in doubt.advice
+    assert getattr(pp, kind)(value / 1e2 if value < 10 else value / 1e3).doubts() == ()
