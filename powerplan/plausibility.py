@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from powerplan.errors import PlausibilityWarning, Violation
@@ -21,6 +21,7 @@ from powerplan.errors import PlausibilityWarning, Violation
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 #: fields that the caller has confirmed, several collections of them
 _confirmed: ContextVar[tuple[Container[str], ...]] = ContextVar("confirmed", default=())
+_refusing: ContextVar[bool] = ContextVar("refusing", default=False)
 
 
 class Doubtful(Protocol):
@@ -38,6 +39,7 @@ class Plausible:
         unit: SI unit; "" for a fraction, which is shown in %; "1" for a plain number.
         low, high: plausible magnitudes; 0 is always plausible.
         why: where the limits come from, a few words.
+        advice: what to do where no likely unit is known.
         mistakes: units that a number may have been meant in, each as its SI value: 1e-6 for "u".
     """
 
@@ -45,6 +47,7 @@ class Plausible:
     low: float = 0.0
     high: float = math.inf
     why: str
+    advice: str = "Check its unit."
     mistakes: tuple[float, ...] = ()
 
     def doubt(self, field: str, value: float | None) -> tuple[Violation, ...]:
@@ -62,22 +65,57 @@ class Plausible:
                 field=field,
                 value=f"{value:g} = {given}" if not self.unit else given,
                 allowed=f"plausible values {' '.join(filter(None, limits))} ({self.why})",
-                advice="Check its unit."
+                advice=self.advice
                 if meant is None
                 else f"Did you mean {quantity(meant, self.unit)}{'' if self.unit else f', {meant:g}'}?",
             ),
         )
 
 
+@dataclass(frozen=True)
+class Place:
+    """Hardware under another name: a corner."""
+
+    name: str
+    value: Doubtful
+
+    def doubts(self) -> tuple[Violation, ...]:
+        """Those of the value, under this name."""
+        return tuple(replace(d, field=d.field.replace("hardware", self.name, 1)) for d in self.value.doubts())
+
+
+def corners_of(corners: Iterable[Doubtful]) -> tuple[Place, ...]:
+    """Further hardware of a plan, under the names that doubts shall give it."""
+    return tuple(Place(f"corners[{i}]", corner) for i, corner in enumerate(corners))
+
+
 def question(*values: Doubtful) -> None:
-    """Warn of everything implausible in these values that the caller has not confirmed."""
+    """Warn of everything implausible in these values that the caller has not confirmed; within :func:`refusing` raise
+    the warning."""
     confirmed = _confirmed.get()
     if any(isinstance(fields, _Everything) for fields in confirmed):
         return
     doubts = dict.fromkeys(doubt for value in values for doubt in value.doubts())
     open_ones = [doubt for doubt in doubts if not any(doubt.field in fields for fields in confirmed)]
+    if open_ones and _refusing.get():
+        raise PlausibilityWarning(*open_ones)
     if open_ones:
         warnings.warn(PlausibilityWarning(*open_ones), stacklevel=_callers_level())
+
+
+@contextmanager
+def refusing(refuse: bool = True) -> Iterator[None]:
+    """Raise what is doubtful instead of warning of it: for callers that no person watches."""
+    token = _refusing.set(refuse)
+    try:
+        yield
+    finally:
+        _refusing.reset(token)
+
+
+def accept() -> None:
+    """Warn from here to the end of the :func:`refusing` around it."""
+    _refusing.set(False)
 
 
 class _Everything(Container[str]):

@@ -216,6 +216,7 @@ def _operating_point(
         "detail": result_detail(options),
         "request_id": options.get("request_id"),
         "validate_only": bool(options.get("validate_only")),
+        "accept_implausible": bool(options.get("accept_implausible")),
     }
 
 

@@ -432,6 +432,7 @@ def _common(options: Mapping[str, Any]) -> dict[str, Any]:
         "detail": result_detail(options),
         "request_id": options.get("request_id"),
         "validate_only": options.get("validate_only"),
+        "accept_implausible": options.get("accept_implausible"),
     }
 
 

@@ -26,9 +26,14 @@ class CallOptions(TypedDict, total=False):
 
 
 class ProfileOptions(CallOptions, total=False):
-    """Options of plans of a profile. validate_only: check the request and stop; the answer is None."""
+    """Options of plans of a profile.
+
+    validate_only: check the request and stop; the answer is None.
+    accept_implausible: calculate even if a number is most likely in another unit.
+    """
 
     validate_only: bool
+    accept_implausible: bool
 
 
 class RequestOptions(CallOptions, total=False):
@@ -40,6 +45,8 @@ class RequestOptions(CallOptions, total=False):
     digital: layers among these to compute digitally, without noise.
     output_moments, layer_moments, layer_covariances: large parts of the answer to include.
     validate_only: check the request and stop; the answer is None.
+    accept_implausible: calculate even if a number is most likely in another unit (reason IMPLAUSIBLE); the doubts are
+        then among the warnings.
     on_upload: told of the upload of large arrays.
     """
 
@@ -50,6 +57,7 @@ class RequestOptions(CallOptions, total=False):
     layer_moments: bool
     layer_covariances: bool
     validate_only: bool
+    accept_implausible: bool
     on_upload: UploadProgress | None
 
 
@@ -133,7 +141,10 @@ class SimulateOptions(RequestOptions, total=False):
 
 
 _TIMES = ("timeout", "time_limit", "run_limit")
-_FLAGS = ("output_moments", "layer_moments", "layer_covariances", "keep_draws", "validate_only", "calibrate")
+_FLAGS = (
+    "output_moments", "layer_moments", "layer_covariances", "keep_draws", "validate_only", "calibrate",
+    "accept_implausible",
+)  # fmt: skip
 
 
 def checked(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:

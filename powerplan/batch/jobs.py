@@ -11,6 +11,9 @@ from typing import Any
 
 from powerplan._version import __version__
 
+#: the option that numbers are meant although they are most likely in another unit
+ACCEPT = "accept_implausible"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:

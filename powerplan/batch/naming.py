@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from powerplan.batch.jobs import ACCEPT
 from powerplan.batch.validate import violation
 from powerplan.errors import Violation
 
@@ -33,9 +34,10 @@ SETTINGS = (
     "tolerance",
     "max_iterations",
     "deadline",
+    ACCEPT,
     "target",
 )
-#: settings that are arguments of :func:`powerplan.plan` under the same name
+#: settings that say how to plan: arguments of :func:`powerplan.plan` under the same name, and :data:`ACCEPT`
 OPTIONS = tuple(
     name for name in SETTINGS if name not in ("network", "inputs", "hardware", "override", "corners", "target")
 )

@@ -16,7 +16,16 @@ from typing import Any
 import numpy as np
 
 from powerplan.batch.consistency import check_options, check_references
-from powerplan.batch.naming import OPTIONS, OVERRIDE, SETTINGS, axes_that_differ, given_names, make_names, numbered
+from powerplan.batch.jobs import ACCEPT
+from powerplan.batch.naming import (
+    OPTIONS,
+    OVERRIDE,
+    SETTINGS,
+    axes_that_differ,
+    given_names,
+    make_names,
+    numbered,
+)
 from powerplan.batch.pruning import Path, may_follow
 from powerplan.batch.validate import violation
 from powerplan.errors import Violation
@@ -186,6 +195,7 @@ def _range(value: Mapping[str, Any], path: tuple[str | int, ...], wrong: list[Vi
 def plan_defaults() -> Mapping[str, Any]:
     """Settings that are arguments of :func:`powerplan.plan`, with its defaults as plain values."""
     given = {name: parameter.default for name, parameter in inspect.signature(plan).parameters.items()}
+    given[ACCEPT] = False
     return {name: given[name] for name in ("corners", *OPTIONS)} | {"optimize": "+".join(given["optimize"])}
 
 

@@ -14,6 +14,7 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
+from powerplan.batch.jobs import ACCEPT
 from powerplan.examples import example_names
 from powerplan.hardware import Hardware
 from powerplan.hardware.describe import described_fields
@@ -124,6 +125,7 @@ def _settings() -> dict[str, Schema]:
         "output_combinations": _integer(0, 4096),
         "marginal_fields": _integer(0, 65536),
         "memory_limit": _in("B", _integer(1, 2**50)),
+        ACCEPT: _BOOLEAN,
         "corners": _or_list(_NAMED, "hardware", MOST_CORNERS),
         "conductance": _or_list(_in("S", _POSITIVE), "one per crossbar layer"),
         "voltage": _or_list(_in("V", _POSITIVE), "one per crossbar layer"),

@@ -13,14 +13,24 @@ import numpy as np
 
 import powerplan as pp
 from powerplan.batch.blobs import read_array
-from powerplan.batch.jobs import Job
+from powerplan.batch.jobs import ACCEPT, Job
 from powerplan.batch.naming import STEPS
 from powerplan.batch.outcome import Outcome
-from powerplan.errors import CorruptFile, InvalidInput, PowerplanError, PowerplanWarning, SolverFailed
+from powerplan.errors import (
+    CorruptFile,
+    InvalidInput,
+    PlausibilityWarning,
+    PowerplanError,
+    PowerplanWarning,
+    SolverFailed,
+)
 from powerplan.planning.plan_file import plan_to_dict
 from powerplan.planning.steps_text import parse_layers
 from powerplan.planning.targets import Target, build_target
+from powerplan.plausibility import refusing
 
+#: what to do about a doubt of a study
+IF_MEANT = f"If this is meant, set {ACCEPT} = true."
 #: bytes of networks and inputs that a worker keeps between jobs
 _KEEP_BYTES = 256 * 2**20
 _T = TypeVar("_T")
@@ -37,6 +47,8 @@ def failure_of(error: BaseException) -> tuple[str, str]:
         return "solver", f"{text} Try another method or target, or powerplan batch retry."
     if isinstance(error, MemoryError):
         return "memory", "Out of memory: use fewer inputs (batch) or fewer workers."
+    if isinstance(error, PlausibilityWarning):
+        return "implausible", f"{text} {IF_MEANT}"
     if isinstance(error, PowerplanError):
         return "unavailable", text
     return "internal", f"{type(error).__name__}: {text}"
@@ -90,7 +102,7 @@ class Planner:
             labels = None if jobs[0].labels is None else self._array(jobs[0].labels)
             targets = [make_target(job, labels) for job in jobs]
             network = self._network(jobs[0].network)
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), refusing(not jobs[0].options.get(ACCEPT)):
                 warnings.simplefilter("ignore", PowerplanWarning)
                 pp.frontier(
                     network,
@@ -139,7 +151,7 @@ def plan_options(job: Job, network: pp.Network) -> dict[str, Any]:
     Raises:
         InvalidInput: hardware or steps that are none.
     """
-    options = dict(job.options)
+    options = {name: value for name, value in job.options.items() if name != ACCEPT}
     if "optimize" in options:
         options["optimize"] = tuple(options["optimize"].split("+"))
     if "corners" in options:

@@ -55,15 +55,15 @@ class Chat:
 
     def accept_implausible(self) -> None:
         """Let numbers pass that are most likely in another unit, with a warning."""
-        from powerplan.errors import PlausibilityWarning
+        from powerplan.plausibility import accept
 
-        warnings.simplefilter("always", PlausibilityWarning)
+        accept()
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Show the log and the warnings of the engine on stderr while the block runs."""
-        from powerplan.errors import PlausibilityWarning, PowerplanWarning
-        from powerplan.plausibility import confirming
+        from powerplan.errors import PowerplanWarning
+        from powerplan.plausibility import confirming, refusing
 
         logger = logging.getLogger("powerplan")
         before = logger.level
@@ -73,9 +73,8 @@ class Chat:
             logger.addHandler(handler)
             logger.setLevel(logging.DEBUG if self.verbosity > 1 else logging.INFO)
         try:
-            with warnings.catch_warnings(), confirming(self.stated):
+            with warnings.catch_warnings(), confirming(self.stated), refusing():
                 warnings.simplefilter("always", PowerplanWarning)
-                warnings.simplefilter("error", PlausibilityWarning)
                 warnings.showwarning = self._show_warning
                 yield
         finally:

@@ -17,6 +17,7 @@ from powerplan.errors import InvalidInput, MissingExtra, PowerplanError
 from powerplan.hardware import Gains, Hardware
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
+from powerplan.plausibility import corners_of, question
 
 if TYPE_CHECKING:
     from powerplan.network import Network
@@ -158,9 +159,13 @@ class Remote:
         **options: Any,
     ) -> Plan:
         """As :func:`powerplan.plan`."""
+        corners = options.get("corners", ())
+        question(hardware, *corners_of(corners), target)
         with errors():
             answer = self.client.plan(network, hardware, inputs, target, **_given(options))
-        return _plan(answer, hardware, options.get("corners", ()), target)
+        plan = _plan(answer, hardware, corners, target)
+        question(*plan.predictions)
+        return plan
 
     def frontier(
         self,
@@ -174,9 +179,11 @@ class Remote:
     ) -> tuple[Plan, ...]:
         """As :func:`powerplan.frontier`."""
         plans: list[Plan] = []
+        question(hardware, *corners_of(options.get("corners", ())), *targets)
         with errors():
             for answer in self.client.frontier(network, hardware, inputs, list(targets), **_given(options)):
                 plans.append(_plan(answer, hardware, options.get("corners", ()), targets[len(plans)]))
+                question(*plans[-1].predictions)
                 if on_point is not None:
                     on_point(len(plans) - 1, plans[-1])
         return tuple(plans)
@@ -192,10 +199,12 @@ class Remote:
         **options: Any,
     ) -> Prediction:
         """As :func:`powerplan.predict`; a server tells no progress."""
+        question(hardware)
         with errors():
             answer = self.client.predict(network, hardware, gains, inputs, labels=self.labels, **_given(options))
         prediction = _engine_value(RemotePrediction, answer)
         object.__setattr__(prediction, "_accuracy", answer.accuracy)
+        question(prediction)
         return prediction
 
     def simulate(
@@ -210,6 +219,7 @@ class Remote:
         **options: Any,
     ) -> Simulation:
         """As :func:`powerplan.simulate`, on a device of the server's choice."""
+        question(hardware)
         tell = None if progress is None else lambda running: progress(running.draws, running.draws_total)
         with errors():
             answer = self.client.simulate(
@@ -225,13 +235,18 @@ class Remote:
             classes=empty,
         )
         object.__setattr__(simulation, "_accuracy", answer.accuracy)
+        question(simulation)
         return simulation
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of the client from those of the engine; None is left to the server."""
+    """The options of the client from those of the engine; None is left to the server.
+
+    Doubts about units are told here, to the person at this machine, as the engine's calls tell them.
+    """
     renamed = {"time_limit" if name == "deadline" else name: value for name, value in options.items()}
-    return {name: value for name, value in renamed.items() if value is not None and name != "progress"}
+    given = {name: value for name, value in renamed.items() if value is not None and name != "progress"}
+    return {**given, "accept_implausible": True}
 
 
 def _plan(answer: Any, hardware: Hardware, corners: Sequence[Hardware], target: Target) -> Plan:

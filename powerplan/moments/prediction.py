@@ -11,13 +11,20 @@ from powerplan.errors import InvalidInput, Violation
 from powerplan.plausibility import Plausible
 from powerplan.shown import Shown
 
-_NMSE = Plausible(unit="", high=100.0, why="beyond, nothing of the signal is left")
-_POWER = Plausible(unit="W", low=1e-12, high=1e5, why="the power of one inference")
+_NMSE = Plausible(
+    unit="",
+    high=100.0,
+    why="beyond, nothing of the signal is left",
+    advice="Check the units of the hardware, and with a target on classes that the labels are those of the inputs.",
+)
+_POWER = Plausible(
+    unit="W", low=1e-12, high=1e5, why="the power of one inference", advice="Check the units of the hardware."
+)
 
 
 def answer_doubts(nmse: float, power: float) -> tuple[Violation, ...]:
     """What is hard to believe of an answer: an input, most likely of the hardware, is in another unit."""
-    return (*_NMSE.doubt("nmse", nmse), *_POWER.doubt("power", power))
+    return (*_NMSE.doubt("prediction.nmse", nmse), *_POWER.doubt("prediction.power", power))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -15,6 +15,7 @@ from powerplan.hardware.tiling import LayerArrays
 from powerplan.moments.prediction import Prediction
 from powerplan.planning.outcome import Certificate, DiscreteGap, ShadowPrices, Termination, Verification
 from powerplan.planning.targets import Target
+from powerplan.plausibility import corners_of
 from powerplan.shown import Shown, view
 
 if TYPE_CHECKING:
@@ -143,7 +144,12 @@ class Plan(Shown):
 
     def doubts(self) -> tuple[Violation, ...]:
         """What is beyond the plausible in hardware, target and predictions; planning warns of it."""
-        values = (self.hardware, *(c.hardware for c in self.corners), self.target, *self.predictions)
+        values = (
+            self.hardware,
+            *corners_of([corner.hardware for corner in self.corners]),
+            self.target,
+            *self.predictions,
+        )
         return tuple(dict.fromkeys(doubt for value in values for doubt in value.doubts()))
 
     def save(self, file: str | os.PathLike[str]) -> None:

@@ -19,7 +19,7 @@ from powerplan.planning.plan_value import Plan
 from powerplan.planning.session import Options, Progress, Session
 from powerplan.planning.stepped import StepsGiven
 from powerplan.planning.targets import TARGETS, ClassTarget, Target
-from powerplan.plausibility import question, unasked
+from powerplan.plausibility import corners_of, question, unasked
 
 
 def plan(
@@ -168,7 +168,7 @@ def frontier(
     targets = _check_targets(targets)
     _check_options(targets, verify_draws, calibrate, tolerance, max_iterations, deadline, seed)
     corners = check_corners(corners)
-    question(hardware, *corners, *targets)
+    question(hardware, *corners_of(corners), *targets)
     session = Session.of(
         network,
         hardware,

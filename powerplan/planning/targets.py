@@ -14,14 +14,14 @@ from powerplan.errors import InvalidInput, Violation
 from powerplan.plausibility import Plausible
 
 _RATE = Plausible(unit="", high=0.25, why="a network that errs more often is of little use", mistakes=(0.01,))
-#: what is plausible for targets that have a scale of their own, by the name of their class
+#: what is plausible for targets that have a scale of their own, by their names
 _PLAUSIBLE = {
-    "MaxNMSE": Plausible(
+    "max_nmse": Plausible(
         unit="", low=1e-14, high=0.5, why="an output that is always 0 has an NMSE of 100 %", mistakes=(0.01,)
     ),
-    "MaxAccuracyDrop": _RATE,
-    "MaxFlipRate": _RATE,
-    "MaxPower": Plausible(
+    "max_accuracy_drop": _RATE,
+    "max_flip_rate": _RATE,
+    "max_power": Plausible(
         unit="W", low=1e-12, high=1e3, why="the power of one inference on one chip", mistakes=(1e-3, 1e-6, 1e3)
     ),
 }
@@ -29,7 +29,7 @@ _PLAUSIBLE = {
 
 def _doubts(target: _Bound | _Fraction) -> tuple[Violation, ...]:
     """The doubt about a target's bound, if it is beyond the plausible."""
-    name = type(target).__name__
+    name = target_name(target)  # type: ignore[arg-type]
     limits = _PLAUSIBLE.get(name)
     return () if limits is None else limits.doubt(f"target.{name}", target.value)
 

@@ -19,6 +19,7 @@ def plan_notes(plan: Plan) -> list[str]:
         notes.append("The target is out of reach: these gains only come closest.")
     elif outcome not in (Outcome.OPTIMAL, Outcome.WITHIN_GAP):
         notes.append(outcome.advice)
+    notes += [f"Hard to believe: {doubt}" for doubt in plan.doubts()]
     if misses_target(plan):
         notes.append(
             "The simulation exceeds the target by more than its 95 % confidence interval. "

@@ -21,14 +21,16 @@ import numpy as np
 from powerplan import planning
 from powerplan._version import __version__
 from powerplan.checks import Checker
-from powerplan.errors import InvalidInput, PowerplanWarning
+from powerplan.errors import InvalidInput, PlausibilityWarning, PowerplanWarning
 from powerplan.hardware import Gains
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import RunningEstimate, Simulation
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.targets import Target
+from powerplan.plausibility import corners_of, question, refusing
 from powerplan_client._generated import v1 as pb
 from powerplan_server.wire.blobs import BlobResolver, MemoryBlobs
+from powerplan_server.wire.errors import Implausible
 from powerplan_server.wire.gains import gains_from_proto, gains_to_proto, rename_gains
 from powerplan_server.wire.limits import WireLimits
 from powerplan_server.wire.networks import onnx_available
@@ -82,7 +84,7 @@ class CallContext:
 
 def run_plan(request: pb.PlanRequest, context: CallContext) -> pb.PlanResponse:
     """Answer Plan (and the work of SubmitPlan)."""
-    with _clock() as clock:
+    with _clock(request.accept_implausible) as clock:
         reader = context.reader()
         subject = _subject(reader, request.task, needs_target=True)
         clock.decoded()
@@ -106,7 +108,7 @@ def run_frontier(
     request: pb.FrontierRequest, context: CallContext, emit: Callable[[pb.FrontierResponse], None]
 ) -> None:
     """Answer Frontier: ``emit`` is called with a message per target as each is done."""
-    with _clock() as clock:
+    with _clock(request.accept_implausible) as clock:
         reader = context.reader()
         targets = targets_from_proto(reader.at("targets"), request.targets)
         subject = _subject(reader, request.task, needs_target=False, targets=targets)
@@ -136,7 +138,7 @@ def run_frontier(
 
 def run_predict(request: pb.PredictRequest, context: CallContext) -> pb.PredictResponse:
     """Answer Predict."""
-    with _clock() as clock:
+    with _clock(request.accept_implausible) as clock:
         reader = context.reader()
         problem, gains, labels = _operating_point(reader, request)
         method = enum_from_proto(reader.at("method"), request.method, METHODS, default="linearized")
@@ -149,7 +151,9 @@ def run_predict(request: pb.PredictRequest, context: CallContext) -> pb.PredictR
         assert method is not None
         clock.decoded()
         response = pb.PredictResponse(gains=gains_to_proto(gains))
-        if not request.validate_only:
+        if request.validate_only:
+            _ask(problem)
+        else:
             prediction = _predict(
                 problem,
                 gains,
@@ -170,7 +174,7 @@ def run_simulate(
     request: pb.SimulateRequest, context: CallContext, emit: Callable[[pb.SimulateResponse], None]
 ) -> None:
     """Answer Simulate: ``emit`` is called with running estimates, then with the result."""
-    with _clock() as clock:
+    with _clock(request.accept_implausible) as clock:
         reader = context.reader()
         problem, gains, labels = _operating_point(reader, request)
         draws = _whole(reader, request, "draws", 1, context.limits.max_draws, DEFAULT_DRAWS)
@@ -183,7 +187,9 @@ def run_simulate(
         assert gains is not None
         clock.decoded()
         response = pb.SimulateResponse(gains=gains_to_proto(gains))
-        if not request.validate_only:
+        if request.validate_only:
+            _ask(problem)
+        else:
             simulation = _simulate(
                 problem,
                 gains,
@@ -257,10 +263,13 @@ class _Clock:
 
 
 @contextmanager
-def _clock() -> Iterator[_Clock]:
-    """A clock that also collects the engine's warnings, so that they reach the caller and not a log."""
+def _clock(accept_implausible: bool) -> Iterator[_Clock]:
+    """A clock that also collects the engine's warnings, so that they reach the caller and not a log.
+
+    Doubts about units are errors unless the caller accepts them.
+    """
     clock = _Clock()
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, refusing(not accept_implausible):
         warnings.simplefilter("always", PowerplanWarning)
         clock.warnings = caught
         yield clock
@@ -338,9 +347,9 @@ def _paths(rename: Callable[[str], str]) -> Iterator[None]:
     """Errors of the engine with their fields renamed to paths in the request."""
     try:
         yield
-    except InvalidInput as error:
+    except (InvalidInput, PlausibilityWarning) as error:
         reader = Reader.start()
-        reader.note(error, rename)
+        reader.note(Implausible(*error.doubts) if isinstance(error, PlausibilityWarning) else error, rename)
         reader.done()
 
 
@@ -418,11 +427,20 @@ def _check_plannable(subject: _Subject, targets: Sequence[Target] = ()) -> None:
         check.done()
         for target in wanted:
             requirement(target, session.predictors, session.weights)
+        question(problem.hardware, *corners_of(subject.corners), *wanted)
 
 
 def _profile_plan(profile: Profile, target: Target) -> pb.ProfilePlan:
+    with _paths(rename_engine):
+        question(target)
     with _paths(lambda field: f"task.profile.{field.removeprefix('profile.')}"):
         return plan_profile(profile, target)
+
+
+def _ask(problem: NetworkProblem) -> None:
+    """What a calculation would ask before it begins."""
+    with _paths(lambda field: field):
+        question(problem.hardware)
 
 
 def _predict(problem: NetworkProblem, gains: Gains, **options: Any) -> Prediction:

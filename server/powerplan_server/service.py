@@ -293,7 +293,10 @@ class PlannerService:
         submitted = _parse(v1.SubmitPlanRequest, data)
         blobs = check_request(submitted, self._config)
         request = v1.PlanRequest(
-            task=submitted.task, detail=submitted.detail, validate_only=submitted.validate_only
+            task=submitted.task,
+            detail=submitted.detail,
+            validate_only=submitted.validate_only,
+            accept_implausible=submitted.accept_implausible,
         ).SerializeToString(deterministic=True)
         if submitted.validate_only:
             await self.plan(request, context)

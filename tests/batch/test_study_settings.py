@@ -143,6 +143,21 @@ def test_gains_that_fit_no_layer_fail_at_their_point(small: Path, tmp_path: Path
     assert "voltage" in failed.failure.message
 
 
+def test_points_in_another_unit_fail_until_they_are_confirmed(small: Path, tmp_path: Path) -> None:
+    """One point fails, with the unit that was likely meant, and the others of its group are planned."""
+    point = {"hardware": "noisy", "target": {"max_nmse": 0.6}}
+    settings = [point, {**point, "target": {"max_nmse": 0.1}}, {**point, "accept_implausible": True}]
+    values = {name: value for name, value in study_values(points=settings).items() if name != "grid"}
+    result = Study.from_dict(values, base=small).run(folder=tmp_path, workers=1)
+    doubted, plain, confirmed = result.points
+    assert doubted.failure is not None
+    assert doubted.failure.code == "implausible"
+    assert "Did you mean 0.6 %" in doubted.failure.message
+    assert "accept_implausible = true" in doubted.failure.message
+    assert plain.plan is not None
+    assert confirmed.plan is not None
+
+
 def test_what_is_at_its_default_has_no_part_in_the_key_of_a_job(small: Path, tmp_path: Path) -> None:
     """Said or left out, a default is the same job; a setting that a later version adds keeps the old keys."""
     from powerplan.batch.prepare import prepare

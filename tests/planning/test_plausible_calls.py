@@ -1,5 +1,7 @@
 """The engine's calls ask about numbers most likely in another unit: once, all of them, pointing to the caller."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ def test_a_call_warns_once_and_says_all(network: pp.Network, inputs: np.ndarray)
     assert isinstance(before, pp.PlausibilityWarning)
     assert isinstance(after, pp.PlausibilityWarning)
     assert {d.field for d in before.doubts} == {"hardware.programming_noise_std", "hardware.voltage_max"}
-    assert {d.field for d in after.doubts} <= {"nmse", "power"}
+    assert {d.field for d in after.doubts} <= {"prediction.nmse", "prediction.power"}
     assert all(w.filename == __file__ for w in caught), "the warning points to the caller"
 
 
@@ -23,13 +25,13 @@ def test_planning_with_a_verification_asks_once(network: pp.Network, inputs: np.
     with pytest.warns(pp.PlausibilityWarning) as caught:
         pp.plan(network, pp.Hardware(temperature=25.0), inputs, pp.MaxNMSE(0.6), verify_draws=4)
     assert [sorted(d.field for d in w.message.doubts) for w in caught] == [  # type: ignore[union-attr]
-        ["hardware.temperature", "target.MaxNMSE"]
+        ["hardware.temperature", "target.max_nmse"]
     ]
 
 
 @pytest.mark.parametrize(("kind", "value"), [("MaxNMSE", 1.0), ("MaxFlipRate", 0.5), ("MaxPower", 5e3)])
 def test_targets_in_percent_or_milliwatts(kind: str, value: float) -> None:
     (doubt,) = getattr(pp, kind)(value).doubts()
-    assert doubt.field == f"target.{kind}"
+    assert doubt.field == "target." + re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).lower()
     assert "Did you mean" in doubt.advice
     assert getattr(pp, kind)(value / 1e2 if value < 10 else value / 1e3).doubts() == ()

@@ -43,6 +43,7 @@ def request(target: pb.Target) -> pb.PlanRequest:
     return pb.PlanRequest(task=task)
 
 
+@pytest.mark.filterwarnings("ignore::powerplan.PlausibilityWarning")
 @pytest.mark.parametrize(
     ("given", "engine"),
     [
@@ -59,7 +60,7 @@ def test_the_served_plan_is_the_engines(given: object, engine: object, from_engi
     if isinstance(engine, pp.MaxOutputMSE):
         options["output_weights"] = [1, 2, 0.5]
     target = engine if from_engine else given
-    message = pb.PlanRequest(task=task_of(target, options))
+    message = pb.PlanRequest(task=task_of(target, options), accept_implausible=True)
     answer = run_plan(pb.PlanRequest.FromString(message.SerializeToString()), CallContext())
     plan = pp.plan(network(), HARDWARE, INPUTS, engine, **options)  # type: ignore[arg-type]
     back = parsing.parse_plan(answer.plan)

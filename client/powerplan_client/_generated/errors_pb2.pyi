@@ -77,6 +77,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE: the server restarted and the job could not be taken up again."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 22
     """INTERNAL: a fault of the server; its log has the details under the request id."""
+    ERROR_REASON_IMPLAUSIBLE: _ErrorReason.ValueType  # 23
+    """INVALID_ARGUMENT: a number of hardware, target or answer is most likely in another unit; google.rpc.BadRequest says
+    which and what was likely meant. If it is meant, set accept_implausible.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. The gRPC code that goes with each reason is named with it."""
@@ -129,6 +133,10 @@ ERROR_REASON_SERVER_RESTARTED: ErrorReason.ValueType  # 21
 """UNAVAILABLE: the server restarted and the job could not be taken up again."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 22
 """INTERNAL: a fault of the server; its log has the details under the request id."""
+ERROR_REASON_IMPLAUSIBLE: ErrorReason.ValueType  # 23
+"""INVALID_ARGUMENT: a number of hardware, target or answer is most likely in another unit; google.rpc.BadRequest says
+which and what was likely meant. If it is meant, set accept_implausible.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

@@ -153,12 +153,17 @@ class PlanRequest(_message.Message):
     DETAIL_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    ACCEPT_IMPLAUSIBLE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key, at most 128 letters, digits and -_.:, chosen by the client: calls with the same key and
     the same content are done once.
     """
     validate_only: _builtins.bool
     """Check the request and stop: the answer holds no plan."""
+    accept_implausible: _builtins.bool
+    """Calculate even if a number is most likely in another unit (error reason IMPLAUSIBLE): the doubts are then among
+    the warnings of the answer.
+    """
     @_builtins.property
     def task(self) -> _plan_pb2.PlanTask:
         """What to plan."""
@@ -174,10 +179,11 @@ class PlanRequest(_message.Message):
         detail: _prediction_pb2.ResultDetail | None = ...,
         request_id: _builtins.str | None = ...,
         validate_only: _builtins.bool = ...,
+        accept_implausible: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "detail", b"detail", "request_id", b"request_id", "task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "detail", b"detail", "request_id", b"request_id", "task", b"task", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "accept_implausible", b"accept_implausible", "detail", b"detail", "request_id", b"request_id", "task", b"task", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__request_id: _TypeAlias = _typing.Literal["request_id"]  # noqa: Y015
     _WhichOneofArgType__request_id: _TypeAlias = _typing.Literal["_request_id", b"_request_id"]  # noqa: Y015
@@ -244,6 +250,7 @@ class PredictRequest(_message.Message):
     MARGINAL_FIELDS_FIELD_NUMBER: _builtins.int
     MEMORY_LIMIT_BYTES_FIELD_NUMBER: _builtins.int
     DTYPE_FIELD_NUMBER: _builtins.int
+    ACCEPT_IMPLAUSIBLE_FIELD_NUMBER: _builtins.int
     method: _prediction_pb2.PredictionMethod.ValueType
     """How to predict."""
     accuracy_samples: _builtins.int
@@ -267,6 +274,10 @@ class PredictRequest(_message.Message):
     """Memory that the inputs worked on at a time may take, roughly, 1 to 2^30. Default 2^30."""
     dtype: _tensor_pb2.DataType.ValueType
     """Precision of the calculation: DATA_TYPE_FLOAT64 (default) or DATA_TYPE_FLOAT32."""
+    accept_implausible: _builtins.bool
+    """Calculate even if a number is most likely in another unit (error reason IMPLAUSIBLE): the doubts are then among
+    the warnings of the answer.
+    """
     @_builtins.property
     def network(self) -> _network_pb2.Network:
         """The network."""
@@ -309,10 +320,11 @@ class PredictRequest(_message.Message):
         marginal_fields: _builtins.int | None = ...,
         memory_limit_bytes: _builtins.int | None = ...,
         dtype: _tensor_pb2.DataType.ValueType = ...,
+        accept_implausible: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_samples", b"_accuracy_samples", "_marginal_fields", b"_marginal_fields", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_request_id", b"_request_id", "_seed", b"_seed", "accuracy_samples", b"accuracy_samples", "detail", b"detail", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "marginal_fields", b"marginal_fields", "memory_limit_bytes", b"memory_limit_bytes", "network", b"network", "output_combinations", b"output_combinations", "request_id", b"request_id", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_samples", b"_accuracy_samples", "_marginal_fields", b"_marginal_fields", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_request_id", b"_request_id", "_seed", b"_seed", "accuracy_samples", b"accuracy_samples", "detail", b"detail", "dtype", b"dtype", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "labels", b"labels", "marginal_fields", b"marginal_fields", "memory_limit_bytes", b"memory_limit_bytes", "method", b"method", "network", b"network", "output_combinations", b"output_combinations", "request_id", b"request_id", "seed", b"seed", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_samples", b"_accuracy_samples", "_marginal_fields", b"_marginal_fields", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_request_id", b"_request_id", "_seed", b"_seed", "accept_implausible", b"accept_implausible", "accuracy_samples", b"accuracy_samples", "detail", b"detail", "dtype", b"dtype", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "labels", b"labels", "marginal_fields", b"marginal_fields", "memory_limit_bytes", b"memory_limit_bytes", "method", b"method", "network", b"network", "output_combinations", b"output_combinations", "request_id", b"request_id", "seed", b"seed", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy_samples: _TypeAlias = _typing.Literal["accuracy_samples"]  # noqa: Y015
     _WhichOneofArgType__accuracy_samples: _TypeAlias = _typing.Literal["_accuracy_samples", b"_accuracy_samples"]  # noqa: Y015
@@ -394,6 +406,7 @@ class SimulateRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     RELATIVE_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
+    ACCEPT_IMPLAUSIBLE_FIELD_NUMBER: _builtins.int
     draws: _builtins.int
     """Number of draws, >= 1; the most that are made with relative_standard_error. Default 2000."""
     seed: _builtins.int
@@ -404,6 +417,10 @@ class SimulateRequest(_message.Message):
     """Check the request and stop: the only answer holds no simulation."""
     relative_standard_error: _builtins.float
     """Stop once the standard error of the MSE is below this fraction of it, > 0. Default: make all draws."""
+    accept_implausible: _builtins.bool
+    """Calculate even if a number is most likely in another unit (error reason IMPLAUSIBLE): the doubts are then among
+    the warnings of the answer.
+    """
     @_builtins.property
     def network(self) -> _network_pb2.Network:
         """The network."""
@@ -442,10 +459,11 @@ class SimulateRequest(_message.Message):
         request_id: _builtins.str | None = ...,
         validate_only: _builtins.bool = ...,
         relative_standard_error: _builtins.float | None = ...,
+        accept_implausible: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_draws", b"_draws", "_relative_standard_error", b"_relative_standard_error", "_request_id", b"_request_id", "_seed", b"_seed", "detail", b"detail", "draws", b"draws", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "network", b"network", "relative_standard_error", b"relative_standard_error", "request_id", b"request_id", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_draws", b"_draws", "_relative_standard_error", b"_relative_standard_error", "_request_id", b"_request_id", "_seed", b"_seed", "detail", b"detail", "draws", b"draws", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "labels", b"labels", "network", b"network", "relative_standard_error", b"relative_standard_error", "request_id", b"request_id", "seed", b"seed", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_draws", b"_draws", "_relative_standard_error", b"_relative_standard_error", "_request_id", b"_request_id", "_seed", b"_seed", "accept_implausible", b"accept_implausible", "detail", b"detail", "draws", b"draws", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "labels", b"labels", "network", b"network", "relative_standard_error", b"relative_standard_error", "request_id", b"request_id", "seed", b"seed", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__draws: _TypeAlias = _typing.Literal["draws"]  # noqa: Y015
     _WhichOneofArgType__draws: _TypeAlias = _typing.Literal["_draws", b"_draws"]  # noqa: Y015
@@ -521,10 +539,15 @@ class FrontierRequest(_message.Message):
     DETAIL_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    ACCEPT_IMPLAUSIBLE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key, see PlanRequest."""
     validate_only: _builtins.bool
     """Check the request and stop: the only answer holds no plan."""
+    accept_implausible: _builtins.bool
+    """Calculate even if a number is most likely in another unit (error reason IMPLAUSIBLE): the doubts are then among
+    the warnings of the answer.
+    """
     @_builtins.property
     def task(self) -> _plan_pb2.PlanTask:
         """What to plan; its target is left unset."""
@@ -545,10 +568,11 @@ class FrontierRequest(_message.Message):
         detail: _prediction_pb2.ResultDetail | None = ...,
         request_id: _builtins.str | None = ...,
         validate_only: _builtins.bool = ...,
+        accept_implausible: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "detail", b"detail", "request_id", b"request_id", "task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "detail", b"detail", "request_id", b"request_id", "targets", b"targets", "task", b"task", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "accept_implausible", b"accept_implausible", "detail", b"detail", "request_id", b"request_id", "targets", b"targets", "task", b"task", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__request_id: _TypeAlias = _typing.Literal["request_id"]  # noqa: Y015
     _WhichOneofArgType__request_id: _TypeAlias = _typing.Literal["_request_id", b"_request_id"]  # noqa: Y015
@@ -881,12 +905,17 @@ class SubmitPlanRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     RUN_LIMIT_SECONDS_FIELD_NUMBER: _builtins.int
+    ACCEPT_IMPLAUSIBLE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key, see PlanRequest: submitting again returns the job there is."""
     validate_only: _builtins.bool
     """Check the request and stop: the answer holds no job."""
     run_limit_seconds: _builtins.float
     """End the job with DEADLINE_EXCEEDED after running this long, > 0. Default: the server's limit."""
+    accept_implausible: _builtins.bool
+    """Calculate even if a number is most likely in another unit (error reason IMPLAUSIBLE): the doubts are then among
+    the warnings of the answer.
+    """
     @_builtins.property
     def task(self) -> _plan_pb2.PlanTask:
         """What to plan."""
@@ -903,10 +932,11 @@ class SubmitPlanRequest(_message.Message):
         request_id: _builtins.str | None = ...,
         validate_only: _builtins.bool = ...,
         run_limit_seconds: _builtins.float | None = ...,
+        accept_implausible: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "_run_limit_seconds", b"_run_limit_seconds", "detail", b"detail", "request_id", b"request_id", "run_limit_seconds", b"run_limit_seconds", "task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "_run_limit_seconds", b"_run_limit_seconds", "detail", b"detail", "request_id", b"request_id", "run_limit_seconds", b"run_limit_seconds", "task", b"task", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "_run_limit_seconds", b"_run_limit_seconds", "accept_implausible", b"accept_implausible", "detail", b"detail", "request_id", b"request_id", "run_limit_seconds", b"run_limit_seconds", "task", b"task", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__request_id: _TypeAlias = _typing.Literal["request_id"]  # noqa: Y015
     _WhichOneofArgType__request_id: _TypeAlias = _typing.Literal["_request_id", b"_request_id"]  # noqa: Y015

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import powerplan as pp
 from powerplan.batch.blobs import Blobs, read_array
 from powerplan.batch.executors.base import Busy, Gone, Stopped, crashed, too_long
-from powerplan.batch.jobs import Job
+from powerplan.batch.jobs import ACCEPT, Job
 from powerplan.batch.outcome import Outcome
 from powerplan.batch.work import failure_of, fitting, make_target, plan_options
 from powerplan.cli.remote import Remote, connect
 from powerplan.errors import InvalidInput, PowerplanError
 from powerplan.planning.plan_file import plan_to_dict
+from powerplan.plausibility import refusing, unasked
 
 if TYPE_CHECKING:
     from powerplan_client.errors import PlannerError
@@ -99,14 +100,15 @@ class ServerWorker:
         begin = time.perf_counter()
         try:
             network = self._network(job.network)
-            plan = self._remote.plan(
-                network,
-                pp.Hardware.from_dict(job.hardware),
-                fitting(self._array(job.inputs), network.input_shape),
-                make_target(job, None if job.labels is None else self._array(job.labels)),
-                timeout=_LONGEST if time_limit is None else time_limit,
-                **plan_options(job, network),
-            )
+            with unasked() if job.options.get(ACCEPT) else refusing():
+                plan = self._remote.plan(
+                    network,
+                    pp.Hardware.from_dict(job.hardware),
+                    fitting(self._array(job.inputs), network.input_shape),
+                    make_target(job, None if job.labels is None else self._array(job.labels)),
+                    timeout=_LONGEST if time_limit is None else time_limit,
+                    **plan_options(job, network),
+                )
         except Exception as error:
             if self._stopped:
                 raise Stopped from None

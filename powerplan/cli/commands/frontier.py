@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 @click.command("frontier", short_help="Plans for a list of targets: power against error.")
 @opt.network_options
 @click.option(
-    "--max-nmse", type=Quantity(many=True, about="target.MaxNMSE"), help="Targets: 0.001,0.01,0.1 or 0.1%,1%,10%."
+    "--max-nmse", type=Quantity(many=True, about="target.max_nmse"), help="Targets: 0.001,0.01,0.1 or 0.1%,1%,10%."
 )
 @click.option(
-    "--from", "first", type=Quantity(about="target.MaxNMSE"), help="First of a geometric series of NMSE targets."
+    "--from", "first", type=Quantity(about="target.max_nmse"), help="First of a geometric series of NMSE targets."
 )
-@click.option("--to", "last", type=Quantity(about="target.MaxNMSE"), help="Last of the series.")
+@click.option("--to", "last", type=Quantity(about="target.max_nmse"), help="Last of the series.")
 @click.option("--points", type=click.IntRange(2, 1000), default=9, show_default=True, help="Length of the series.")
 @opt.plan_options
 @opt.seed_option

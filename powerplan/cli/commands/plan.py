@@ -20,19 +20,19 @@ from powerplan.cli.remote import calculator, server_options
 @opt.network_options
 @click.option(
     "--max-nmse",
-    type=Quantity(about="target.MaxNMSE"),
+    type=Quantity(about="target.max_nmse"),
     help="Target: largest NMSE, as a fraction or in % (0.01 or 1%).",
 )
 @click.option("--max-mse", type=Quantity(), help="Target: largest MSE of the outputs.")
 @click.option("--max-output-mse", type=Quantity(), help="Target: largest MSE of every single output.")
 @click.option(
     "--max-accuracy-drop",
-    type=Quantity(about="target.MaxAccuracyDrop"),
+    type=Quantity(about="target.max_accuracy_drop"),
     help="Target: largest fall of the expected accuracy (0.01 or 1%); needs the classes of the inputs.",
 )
 @click.option(
     "--max-flip-rate",
-    type=Quantity(about="target.MaxFlipRate"),
+    type=Quantity(about="target.max_flip_rate"),
     help="Target: largest fraction of outputs that change class (0.01 or 1%).",
 )
 @click.option("--max-power", type=Quantity("W"), help="Target: largest power [W]; then the MSE is minimised.")

@@ -14,6 +14,10 @@ class TooLarge(InvalidInput):
     """A request beyond a limit."""
 
 
+class Implausible(InvalidInput):
+    """Numbers that are most likely in another unit, and that the caller has not confirmed."""
+
+
 class FeatureUnavailable(InvalidInput):
     """A part of the request needs a feature that is not there."""
 
@@ -21,6 +25,7 @@ class FeatureUnavailable(InvalidInput):
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (BlobNotFound, "BLOB_NOT_FOUND"),
     (TooLarge, "REQUEST_TOO_LARGE"),
+    (Implausible, "IMPLAUSIBLE"),
     (FeatureUnavailable, "FEATURE_UNAVAILABLE"),
     (MissingExtra, "FEATURE_UNAVAILABLE"),
     (UnsupportedOperation, "UNSUPPORTED_OPERATION"),

@@ -293,7 +293,9 @@ def targets_from_proto(reader: Reader, messages: Iterable[pb.Target]) -> list[Ta
 
 
 def rename_engine(field: str) -> str:
-    """Path in a plan request of a field named by the planner."""
+    """Path in a plan request of a field named by the planner; what is about the answer keeps its name."""
+    if field.startswith("prediction."):
+        return field
     for name, path in (
         ("gains.conductance", "settings.held_conductance_siemens"),
         ("gains.voltage", "settings.held_voltage_volts"),

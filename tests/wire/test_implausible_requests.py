@@ -1,0 +1,72 @@
+"""Numbers that are most likely in another unit are refused on the wire, by path, unless confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import powerplan as pp
+import powerplan_client as client
+from powerplan_client.errors import InvalidRequest
+
+NETWORK = pp.Network.mlp([np.random.default_rng(0).normal(size=(3, 4))])
+INPUTS = np.random.default_rng(1).uniform(0, 1, (6, 4))
+GAINS = pp.Gains(conductance=(1e-5,), voltage=(0.1,))
+WRONG = {"programming_noise_std": 2.0}
+Calculate = Callable[..., object]
+
+
+def _plan(there: client.PlannerClient, hardware: object, **options: bool) -> object:
+    return there.plan(NETWORK, hardware, INPUTS, client.MaxNMSE(1.5), **options)  # type: ignore[arg-type]
+
+
+def _predict(there: client.PlannerClient, hardware: object, **options: bool) -> object:
+    return there.predict(NETWORK, hardware, GAINS, INPUTS, **options)  # type: ignore[arg-type]
+
+
+def _simulate(there: client.PlannerClient, hardware: object, **options: bool) -> object:
+    return there.simulate(NETWORK, hardware, GAINS, INPUTS, draws=4, **options)  # type: ignore[arg-type]
+
+
+def _frontier(there: client.PlannerClient, hardware: object, **options: bool) -> object:
+    return list(there.frontier(NETWORK, hardware, INPUTS, [client.MaxNMSE(0.02)], **options))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("calculate", "fields"),
+    [
+        (_plan, {"task.hardware.programming_noise_std", "task.target.max_nmse"}),
+        (_predict, {"hardware.programming_noise_std"}),
+        (_simulate, {"hardware.programming_noise_std"}),
+        (_frontier, {"task.hardware.programming_noise_std"}),
+    ],
+)
+def test_doubts_are_errors_until_they_are_confirmed(calculate: Calculate, fields: set[str]) -> None:
+    hardware = client.Hardware(**WRONG)
+    with client.PlannerClient.local() as there:
+        for checked_only in (True, False):
+            with pytest.raises(InvalidRequest) as refused:
+                calculate(there, hardware, validate_only=checked_only)
+            assert refused.value.reason == "IMPLAUSIBLE"
+            assert refused.value.code == "INVALID_ARGUMENT"
+            assert {v.field for v in refused.value.violations} == fields
+            assert "Did you mean 2 uS?" in str(refused.value)
+        assert calculate(there, hardware, accept_implausible=True)
+
+
+def test_confirmed_doubts_are_among_the_warnings() -> None:
+    with client.PlannerClient.local() as there:
+        answer = there.predict(
+            NETWORK, client.Hardware(temperature=25.0), GAINS, INPUTS, accept_implausible=True
+        )  # fmt: skip
+    assert any("25 degrees Celsius" in warning for warning in answer.info.warnings)
+
+
+def test_an_answer_beyond_the_plausible_is_refused() -> None:
+    """The hardware alone would pass: the noise is below ten times the range."""
+    hardware = client.Hardware(programming_noise_std=9e-4)
+    tiny = pp.Gains(conductance=(1e-9,), voltage=(0.1,))
+    with client.PlannerClient.local() as there, pytest.raises(InvalidRequest, match=r"prediction\.nmse"):
+        there.predict(NETWORK, hardware, tiny, INPUTS)  # type: ignore[arg-type]
