@@ -129,6 +129,7 @@ def random_case(seed: int) -> tuple[pp.Network, pp.Hardware, np.ndarray, pp.plan
     return network, hardware, x, target, options
 
 
+@pytest.mark.filterwarnings("ignore::powerplan.PlausibilityWarning")
 @pytest.mark.parametrize("seed", range(18))
 def test_random_small_cases_equal_brute_force(seed: int) -> None:
     """Feasible always, equal to the best of all choices, no bound above it, no gap below the truth, else infeasible."""
