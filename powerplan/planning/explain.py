@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,7 @@ from powerplan.hardware import Hardware
 from powerplan.planning.free_gains import FreeGains
 from powerplan.planning.outcome import LimitPrice, Remedy
 from powerplan.planning.problem import Problem
-from powerplan.planning.remedies import in_words
+from powerplan.planning.remedies import Advice, in_words
 from powerplan.planning.targets import (
     MaxAccuracyDrop,
     MaxFlipRate,
@@ -87,19 +86,17 @@ def unreachable(
     theta: np.ndarray,
     problem: Problem,
     hardware: Hardware,
-    found: Sequence[Remedy],
-    floor: float | None,
+    advice: Advice,
 ) -> Unreachable:
-    """Explain an infeasible target at the θ with the lowest value of its quantity; ``found`` and ``floor`` are those of
-    :func:`powerplan.planning.remedies.remedies`."""
+    """Explain an infeasible target at the θ with the lowest value of its quantity."""
     at_limit = theta <= free.lower + 1e-9 if isinstance(target, MaxPower) else theta >= free.upper - 1e-9
     limits = binding_limits(free, at_limit, upper=not isinstance(target, MaxPower))
     best = problem.reached(theta)
-    advice = in_words(found, floor, target, QUANTITIES[type(target)], best)
+    words = in_words(advice, target, QUANTITIES[type(target)], best)
     if not isinstance(target, MaxPower):
         span = hardware.conductance_max - hardware.conductance_min
         if hardware.programming_noise_std > span:
-            advice += (
+            words += (
                 f" hardware.programming_noise_std = {hardware.programming_noise_std:g} S is larger than the whole "
                 f"conductance range, {span:g} S: check its unit."
             )
@@ -107,10 +104,10 @@ def unreachable(
         theta=theta,
         best=best,
         limits=limits,
-        remedies=tuple(found),
-        floor=floor,
+        remedies=advice.remedies,
+        floor=advice.floor,
         message=f"The lowest reachable {QUANTITIES[type(target)]} is {best:.6g}, above the target "
-        f"{target.value:.6g}{_where(problem, theta)}; limits that bind: {', '.join(limits) or 'none'}. {advice}",
+        f"{target.value:.6g}{_where(problem, theta)}; limits that bind: {', '.join(limits) or 'none'}. {words}",
     )
 
 

@@ -247,6 +247,7 @@ class _Explainer:
             max_iterations=60,
             stop_at=None if self.deadline is None else time.monotonic() + self.deadline,
             progress=lambda what, done: None,
+            advise=False,
         )
         return self._session(hardwares, steps=steps).plan(target, options)
 

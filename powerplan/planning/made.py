@@ -15,13 +15,13 @@ from powerplan.planning.explain import Unreachable, unreachable
 from powerplan.planning.outcome import Certificate, DiscreteGap, Outcome, ShadowPrices, Termination
 from powerplan.planning.plan_value import Corner, Plan, weighted_mse
 from powerplan.planning.problem import Problem
-from powerplan.planning.remedies import remedies
+from powerplan.planning.remedies import Advice, advice_for
 from powerplan.planning.starts import Baseline
 from powerplan.planning.stepped import on_best_steps
 from powerplan.planning.targets import Target
 
 if TYPE_CHECKING:
-    from powerplan.planning.session import Session
+    from powerplan.planning.session import Options, Session
 
 
 def plan_at(
@@ -70,11 +70,13 @@ def unreachable_plan(
     best: np.ndarray,
     baseline: Baseline | None,
     started: float,
-    stop_at: float | None = None,
+    options: Options,
 ) -> Plan:
     """The plan of a target that even the best θ misses."""
-    found, floor = remedies(session, target, best, problem.excess(best), started, stop_at)
-    explained = unreachable(target, session.free, best, problem, session.predictor.hardware, found, floor)
+    advice = Advice()
+    if options.advise:
+        advice = advice_for(session, target, best, problem.excess(best), started, options.stop_at)
+    explained = unreachable(target, session.free, best, problem, session.predictor.hardware, advice)
     if session.levels is not None:
         explained = on_best_steps(explained, session.levels, problem)
     return infeasible_plan(session, target, problem, explained, baseline, started)

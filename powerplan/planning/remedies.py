@@ -98,10 +98,24 @@ class _Trials:
         return [(problem.excess(point), problem.reached(point)) for point in points]
 
 
-def remedies(
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """What helps.
+
+    Attributes:
+        remedies, floor: see :class:`powerplan.planning.outcome.Termination`.
+        is_whole: everything was tried; False if time ended, or nothing was to be tried.
+    """
+
+    remedies: tuple[Remedy, ...] = ()
+    floor: float | None = None
+    is_whole: bool = False
+
+
+def advice_for(
     session: Session, target: Target, theta: np.ndarray, excess: float, started: float, stop_at: float | None
-) -> tuple[tuple[Remedy, ...], float | None]:
-    """What helps, and the quantity at 1000 times conductance_max where that is not enough.
+) -> Advice:
+    """Try what could help.
 
     Changes that reach the target come first, the smallest first; then those that lower its quantity, most first.
 
@@ -136,7 +150,7 @@ def remedies(
     some.sort(key=lambda pair: pair[1].reached)
     if not found and some:
         found += _together(trials, [*(family for family, _ in some), *rest], excess)
-    return (*found, *(remedy for _, remedy in some)), floor
+    return Advice(remedies=(*found, *(remedy for _, remedy in some)), floor=floor, is_whole=not trials.late)
 
 
 def _least(trials: _Trials, family: _Family, reached: float) -> tuple[float, float]:
@@ -271,23 +285,25 @@ def _scaled(nominal: Hardware, name: str, *, up: bool) -> _Family:
     )
 
 
-def in_words(found: Sequence[Remedy], floor: float | None, target: Target, quantity: str, best: float) -> str:
+def in_words(advice: Advice, target: Target, quantity: str, best: float) -> str:
     """What to do, in a few sentences."""
     budget = isinstance(target, MaxPower)
     looser = f"set the {'budget' if budget else 'target'} to {_rounded_up(best)} or more"
-    enough = [remedy for remedy in found if remedy.meets_target]
+    enough = [remedy for remedy in advice.remedies if remedy.meets_target]
     if enough:
         ways = ", or ".join(remedy.change for remedy in enough[:3])
-        advice = f"To reach it, {ways}; or {looser}."
+        words = f"To reach it, {ways}; or {looser}."
+    elif advice.is_whole:
+        words = f"No change of the hardware that was tried reaches it; {looser}."
     else:
-        advice = f"No change of the hardware that was tried reaches it; {looser}."
-    floors = [remedy for remedy in found if not remedy.meets_target][:3]
+        words = f"{looser[0].upper()}{looser[1:]}; not all that could help was tried."
+    floors = [remedy for remedy in advice.remedies if not remedy.meets_target][:3]
     if floors and (not enough or enough[0].parameter == "together"):
         parts = (f"{remedy.change.replace('hardware.', '')}: {quantity} {remedy.reached:.4g}" for remedy in floors)
-        advice += f" One change alone does not do: {'; '.join(parts)}."
-    if floor is not None:
-        advice += f" Even at {_FAR:g} times conductance_max it stays at {floor:.4g}."
-    return advice
+        words += f" One change alone does not do: {'; '.join(parts)}."
+    if advice.floor is not None:
+        words += f" Even at {_FAR:g} times conductance_max it stays at {advice.floor:.4g}."
+    return words
 
 
 def _rounded_up(value: float) -> str:

@@ -45,7 +45,10 @@ _COARSE, _ROUNDED, _OF_TOLERANCE = 1e-6, 1e-5, 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to plan; ``verify_draws`` and ``calibrate`` None: enough and yes for targets on classes, else 0 and no."""
+    """How to plan; ``verify_draws`` and ``calibrate`` None: enough and yes for targets on classes, else 0 and no.
+
+    ``advise``: look for what would help where the target is out of reach.
+    """
 
     verify_draws: int | None
     calibrate: bool | None
@@ -54,6 +57,7 @@ class Options:
     max_iterations: int
     stop_at: float | None
     progress: Progress
+    advise: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

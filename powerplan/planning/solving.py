@@ -89,7 +89,7 @@ def _solve_held(
         problem = exact
         theta, met = start_of(session, problem, wanted, baseline, start, options.stop_at)
     if not met:
-        return unreachable_plan(session, target, problem, theta, baseline, started, options.stop_at)
+        return unreachable_plan(session, target, problem, theta, baseline, started, options)
     # what the report takes is kept back
     stop_at = None if options.stop_at is None else options.stop_at - problem.terms.seconds("values")
     sample = sample_for(session.predictor)
@@ -115,7 +115,7 @@ def _solve_held(
         if fitted is None:
             fitted = lowest_constraint(exact, theta)
             if exact.excess(fitted) > 0:
-                return unreachable_plan(session, target, exact, fitted, baseline, started, options.stop_at)
+                return unreachable_plan(session, target, exact, fitted, baseline, started, options)
         message = _fitted_message(optimum, exact.objective(fitted))
         theta = fitted
     if session.levels is not None:
