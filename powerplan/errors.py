@@ -88,7 +88,7 @@ class UncheckedWarning(PowerplanWarning):
 
 
 class RangeWarning(PowerplanWarning):
-    """A published technology is used outside the range it was measured in."""
+    """A model is used outside the range it holds in: of what was measured, or of first order in the noise."""
 
 
 class MeasurementWarning(PowerplanWarning):

@@ -18,6 +18,7 @@ from powerplan.hardware.hardware import Hardware
 from powerplan.moments.attribution import error_amounts
 from powerplan.moments.prediction import LayerMoments, Prediction
 from powerplan.moments.predictor import MEMORY_LIMIT, METHODS, Moments, Predictor
+from powerplan.moments.slopes import beyond_first_order, warn_beyond_first_order
 from powerplan.network.forward import torch_device
 from powerplan.network.graph import Network
 from powerplan.plausibility import question
@@ -159,6 +160,7 @@ def report(predictor: Predictor, gains: Gains, progress: Callable[[float], None]
             found.append(_Part.of(predictor, predictor.moments(programmed, part, full=True), part))
             if progress is not None:
                 progress(part.stop / len(predictor.inputs))
+    warn_beyond_first_order(dict.fromkeys(name for part in found for name in part.beyond))
     return _assemble(predictor, found)
 
 
@@ -177,6 +179,7 @@ class _Part:
     converter_power: Tensor
     layers: tuple[LayerMoments, ...]
     first_order: tuple[str, ...]
+    beyond: tuple[str, ...]
 
     @classmethod
     def of(cls, predictor: Predictor, moments: Moments, part: slice) -> _Part:
@@ -202,6 +205,7 @@ class _Part:
             converter_power=moments.converter_power.double(),
             layers=tuple(_layers(predictor, moments, size)),
             first_order=tuple(name for name, step in trace.digital.items() if step.first_order),
+            beyond=beyond_first_order(predictor.network, trace, predictor.inputs[part]),
         )
 
 

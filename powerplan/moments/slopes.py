@@ -1,9 +1,23 @@
-"""Operations that have no moments: kept calls whose derivative does not say how noise changes their value."""
+"""Kept calls whose derivative does not say how noise changes their value: at jumps, and near poles with much noise."""
 
 from __future__ import annotations
 
-from powerplan.errors import UnsupportedOperation, Violation
-from powerplan.network import Network
+import warnings
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import Tensor
+
+from powerplan.errors import RangeWarning, UnsupportedOperation, Violation
+from powerplan.moments.trace import Trace
+from powerplan.network.digital import digital
+from powerplan.network.graph import Network
+from powerplan.network.node import INPUT, Node
+
+#: draws of noise at which a call is compared with its slope, and the part of the noise that shows the slope
+_DRAWS, _SMALL = 16, 1e-4
+#: first order holds as long as the squares of the two are within this factor
+_HOLDS = 2.0
 
 
 def check_slopes(network: Network) -> None:
@@ -25,3 +39,54 @@ def check_slopes(network: Network) -> None:
     ]
     if violations:
         raise UnsupportedOperation(*violations)
+
+
+def beyond_first_order(network: Network, trace: Trace, inputs: Tensor) -> tuple[str, ...]:
+    """Names of the kept calls whose value does not change by the noise that reaches them as their slope says.
+
+    Close to a pole (a reciprocal or a logarithm at zero, a negative power) it changes by any other factor.
+    """
+    return tuple(
+        node.name
+        for node in network.nodes
+        if not node.op.portable and node.name in network.noisy and not _holds(node, trace, inputs)
+    )
+
+
+def _holds(node: Node, trace: Trace, inputs: Tensor) -> bool:
+    moments = [_moments(name, trace, inputs) for name in node.inputs]
+    rows = max(mean.shape[0] for mean, _ in moments)
+    means = [mean.expand(rows, *mean.shape[1:]) for mean, _ in moments]
+    stds = [variance.clamp(min=0).sqrt().expand(rows, *variance.shape[1:]) for _, variance in moments]
+    centre, generator = digital(node.op, *means), torch.Generator().manual_seed(0)
+    whole = sloped = 0.0
+    for _ in range(_DRAWS):
+        noise = [std * torch.randn(std.shape, generator=generator, dtype=std.dtype).to(std) for std in stds]
+        large, small = (
+            digital(node.op, *(mean + part * n for mean, n in zip(means, noise, strict=True))) - centre
+            for part in (1.0, _SMALL)
+        )
+        known = large.isfinite() & small.isfinite()  # noise is Gaussian here, and may leave where a call is defined
+        whole += float((large[known] ** 2).sum())
+        sloped += float(((small[known] / _SMALL) ** 2).sum())
+    return sloped <= _HOLDS * whole and whole <= _HOLDS * sloped
+
+
+def _moments(name: str, trace: Trace, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    if name == INPUT:
+        return inputs.double(), torch.zeros_like(inputs).double()
+    steps: Mapping[str, object] = {**trace.crossbars, **trace.digital}
+    step = steps[name]
+    return step.mean.double(), step.variance.double()  # type: ignore[attr-defined]
+
+
+def warn_beyond_first_order(names: Collection[str]) -> None:
+    """Warn (RangeWarning) that a prediction does not hold at these nodes."""
+    if names:
+        warnings.warn(
+            f"the prediction does not hold at {', '.join(names)}: with the noise that reaches it, what is kept there "
+            "does not change as its slope says (it is close to a pole, or bends much). Trust simulate() there, lower "
+            "the noise, or replace it by a function without a pole.",
+            RangeWarning,
+            stacklevel=3,
+        )

@@ -177,3 +177,34 @@ def test_values_that_are_no_numbers_are_named() -> None:
     ):
         with pytest.raises(pp.InvalidInput, match=r"nodes\['part.*no number for 4 of 4 inputs"):
             call()
+
+
+POLES: dict[str, Callable[[Tensor], Tensor]] = {
+    "reciprocal": torch.reciprocal,
+    "negative power": lambda x: x**-3,
+    "logarithm of the magnitude": lambda x: x.abs().log(),
+    "reciprocal root": lambda x: torch.rsqrt(x.abs()),
+}
+
+
+@pytest.mark.filterwarnings("ignore::powerplan.LimitWarning")  # what a pole makes drives rows without end
+@pytest.mark.parametrize("name", POLES)
+def test_predictions_near_poles_are_said_not_to_hold(name: str) -> None:
+    """Values of order one reach zero with noise of order one; far from it, or with little noise, all is well."""
+    network, gains, inputs = prepared(lambda x: POLES[name](x))
+    loud = HARDWARE.replace(programming_noise_std=3e-6)
+    with pytest.warns(pp.RangeWarning, match=r"does not hold at part.*simulate\(\)"):
+        predicted = pp.predict(network, loud, gains, inputs)
+    simulated = pp.simulate(network, loud, gains, inputs, draws=200, seed=0)
+    assert not 0.5 < predicted.mse / simulated.mse < 2
+    network, gains, inputs = prepared(lambda x: POLES[name](x + 20))
+    predicted = pp.predict(network, loud, gains, inputs)
+    simulated = pp.simulate(network, loud, gains, inputs, draws=1000, seed=0)
+    assert predicted.mse == pytest.approx(simulated.mse, abs=5 * simulated.mse_standard_error + 0.1 * simulated.mse)
+
+
+@pytest.mark.filterwarnings("ignore::powerplan.LimitWarning")
+def test_plans_near_poles_say_so_too() -> None:
+    network, _, inputs = prepared(torch.reciprocal)
+    with pytest.warns(pp.RangeWarning, match=r"does not hold at part"):
+        pp.plan(network, HARDWARE, inputs, pp.MaxNMSE(0.5))
