@@ -189,7 +189,10 @@ CLIENT: dict[str, tuple[list[float], Callable[[pc.PlannerClient, Any], Any]]] = 
         lambda c, x: c.predict(WEIGHTS, None, pc.Gains(conductance=(x, 1e-6), voltage=(1.0, 1.0)), INPUTS),
     ),
     "labels": ([1.0, 0.0], lambda c, x: c.predict(WEIGHTS, None, None, INPUTS, labels=x)),
-    "target.labels": ([1.0, 0.0], lambda c, x: c.plan(WEIGHTS, None, INPUTS, pc.MaxAccuracyDrop(0.1, x))),
+    "target.labels": (
+        [1.0, 0.0],
+        lambda c, x: c.plan(WEIGHTS, None, INPUTS, pc.MaxAccuracyDrop(0.1, x), validate_only=True),
+    ),
     "output_weights": ([1.0, 2.0], lambda c, x: c.plan(WEIGHTS, None, INPUTS, pc.MaxNMSE(0.1), output_weights=x)),
     "conductance_steps.values": (
         [1e-6, 1e-5],

@@ -188,6 +188,7 @@ POLES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @pytest.mark.filterwarnings("ignore::powerplan.LimitWarning")  # what a pole makes drives rows without end
+@pytest.mark.filterwarnings("ignore::powerplan.PlausibilityWarning")  # and has errors without end
 @pytest.mark.parametrize("name", POLES)
 def test_predictions_near_poles_are_said_not_to_hold(name: str) -> None:
     """Values of order one reach zero with noise of order one; far from it, or with little noise, all is well."""
@@ -204,6 +205,7 @@ def test_predictions_near_poles_are_said_not_to_hold(name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::powerplan.LimitWarning")
+@pytest.mark.filterwarnings("ignore::powerplan.PlausibilityWarning")
 def test_plans_near_poles_say_so_too() -> None:
     network, _, inputs = prepared(torch.reciprocal)
     with pytest.warns(pp.RangeWarning, match=r"does not hold at part"):
