@@ -74,7 +74,8 @@ def simulate(
             and the results asked for are held besides.
         layer_moments: "variance" or "covariance" fills ``Simulation.layers`` with the moments of the decoded
             output of every crossbar layer.
-        progress: called with (draws made, draws) after every group of draws.
+        progress: called with (draws made, draws) after every group of draws; raising StopIteration there ends the
+            simulation with the draws made.
         estimates: called with the estimate so far after every 128 draws.
 
     Raises:
@@ -118,7 +119,10 @@ def simulate(
                 tally.add(output, power)
                 made = group.stop
                 if progress is not None:
-                    progress(made, draws)
+                    try:
+                        progress(made, draws)
+                    except StopIteration:
+                        draws = end = made
             tally.gather(dtype)
             if estimates is not None:
                 estimates(tally.estimate(draws))

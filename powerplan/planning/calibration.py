@@ -18,7 +18,6 @@ from dataclasses import replace
 import numpy as np
 
 from powerplan.hardware import Gains
-from powerplan.planning.outcome import Outcome
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.targets import ClassTarget, Target
 from powerplan.planning.verify import ideal_accuracy, misses_target
@@ -52,7 +51,7 @@ def calibrated(
         if bound is None or (stop_at is not None and time.monotonic() + spent > stop_at):
             break
         again = solve(bound, plan)
-        infeasible = again.termination.outcome is Outcome.INFEASIBLE
+        infeasible = not replace(again, target=bound).meets_target
         if _same(again.gains, plan.gains) or (infeasible and not misses_target(plan)):
             break
         plan = _after(plan, check(again, number), bound, number)

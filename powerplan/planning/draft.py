@@ -24,6 +24,7 @@ from powerplan.moments.predictor import Predictor
 from powerplan.planning.many_gains import minimise_many, unsettled_at
 from powerplan.planning.problem import Problem
 from powerplan.planning.terms import Piece, Programmed, Sum, Terms, is_dear
+from powerplan.planning.watch import Watch
 
 #: a draft has at most one of so many inputs, and of so many combinations; or of inputs if every output is a direction
 _FEWER, _FEWER_EXACT = 4, 8
@@ -57,6 +58,7 @@ class Draft(Terms):
             constraints=whole.constraints,
             corners=whole.predictors[1:],
             sample=sample,
+            watch=Watch(whole.watch.stop_at, kept=whole.watch.kept),  # what it evaluates is no answer
         )
         self._whole = whole
         self._scales: tuple[Tensor, ...] | None = None

@@ -24,6 +24,8 @@ RATE_ERROR, RELATIVE_ERROR = 1e-3, 0.05
 FEWEST_DRAWS, MOST_DRAWS = 256, 10_000
 #: most multiplications of one verification, about a minute; programming a weight counts as so many
 _MOST_WORK, _PROGRAMMING = 4e11, 100
+#: multiplications of a second, cautiously
+WORK_PER_SECOND = 3e9
 #: part of the time left that one verification may take
 _SHARE = 0.2
 

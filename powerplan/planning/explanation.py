@@ -27,7 +27,6 @@ from powerplan.moments.predict import PredictionOptions
 from powerplan.network import Network
 from powerplan.planning.calibration import planned_bound
 from powerplan.planning.explain import QUANTITIES
-from powerplan.planning.outcome import Outcome
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.relaxing import MOVES_LEVELS, Change, relaxable, relaxed
 from powerplan.planning.requirements import requirement
@@ -161,7 +160,7 @@ class _Explainer:
         self.plan, self.network, self.deadline, self.progress = plan, network, deadline, progress
         self.inputs = check_inputs(inputs, network.input_shape)
         self.hardwares = (plan.hardware, *(corner.hardware for corner in plan.corners))
-        self.feasible = plan.termination.outcome is not Outcome.INFEASIBLE
+        self.feasible = plan.meets_target
         self._check_plans_own()
         self.held = self._held()
         # with steps, prices are those of the plan without
@@ -280,7 +279,7 @@ class _Explainer:
         except InvalidInput as error:
             note = str(error.violations[0])
         else:
-            reaches = again.termination.outcome is not Outcome.INFEASIBLE
+            reaches = again.meets_target
             if self.feasible and not reaches:
                 note = again.termination.message
             else:
@@ -357,7 +356,7 @@ class _Explainer:
             again = self._again(planned_bound(self.plan), [h.replace(conductance_min=0.0) for h in free], steps=False)
         except InvalidInput:
             return None
-        return None if again.termination.outcome is Outcome.INFEASIBLE else self._value(again)
+        return self._value(again) if again.meets_target else None
 
 
 def _binding(plan: Plan) -> tuple[BindingLimit, ...]:
@@ -379,7 +378,7 @@ def _binding(plan: Plan) -> tuple[BindingLimit, ...]:
 def _sentences(found: Explanation, plan: Plan) -> list[str]:
     words = [_dominating(found.layers, "power", "takes", "of the power")]
     words.append(_dominating(found.layers, "error", "causes", "of the error"))
-    feasible = plan.termination.outcome is not Outcome.INFEASIBLE
+    feasible = plan.meets_target
     words.append(_limits_in_words(found.limits) if feasible else plan.termination.message)
     what = {
         "power": "the power",

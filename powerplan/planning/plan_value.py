@@ -13,7 +13,7 @@ from powerplan.errors import Violation
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.tiling import LayerArrays
 from powerplan.moments.prediction import Prediction
-from powerplan.planning.outcome import Certificate, DiscreteGap, ShadowPrices, Termination, Verification
+from powerplan.planning.outcome import Certificate, DiscreteGap, Outcome, ShadowPrices, Termination, Verification
 from powerplan.planning.targets import Target
 from powerplan.plausibility import corners_of
 from powerplan.shown import Shown, view
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
     from powerplan.network import Network
     from powerplan.planning.explanation import Explanation
+
+
+#: by so much, relatively, a target may be exceeded: predictions are not more exact
+_MET = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,8 +57,8 @@ class Plan(Shown):
         optimize: the gains that were free ("conductance", "voltage"); the others were held.
         hardware: the hardware planned for.
         termination: why planning stopped.
-        certificate: proof of optimality; None if the target is infeasible.
-        shadow_prices: what the constraints cost; None if the target is infeasible.
+        certificate: proof of optimality; None if the target is infeasible, or time ran out before there was one.
+        shadow_prices: what the constraints cost; None likewise.
         baseline_gains: one conductance range for every layer, scaled to the same target; None if it
             cannot meet it.
         baseline_power: predicted power of the baseline [W]; None likewise.
@@ -89,6 +93,13 @@ class Plan(Shown):
     discrete: DiscreteGap | None = None
     arrays: tuple[LayerArrays, ...] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def meets_target(self) -> bool:
+        """Whether the prediction meets the target, to within a thousandth of it."""
+        if self.termination.outcome is Outcome.INFEASIBLE:
+            return False
+        return self.certificate is not None or self.reached <= self.target.value * (1 + _MET)
 
     @property
     def predictions(self) -> tuple[Prediction, ...]:

@@ -72,7 +72,10 @@ def plan(
         method: predictor to plan on.
         tolerance: KKT residual to reach.
         max_iterations: most local geometric programs; with many gains, of ten quasi-Newton steps each.
-        deadline: seconds after which the best plan so far is returned.
+        deadline: seconds after which the best plan so far is returned: the cheapest gains seen that meet the target,
+            else the nearest to it (``outcome`` is DEADLINE, ``plan.meets_target`` says which). Verification is within
+            it, with fewer draws if need be. A prediction in progress is not broken off, at least one is made, and the
+            predictions that report the plan follow.
         progress: called with a description and the fraction done.
         corners: further hardware (other noise levels, temperatures, times): the same gains meet the target there
             too, within the limits of all; what is minimised is that of ``hardware``.
@@ -159,12 +162,13 @@ def frontier(
 
     Args:
         targets: at least one; kinds may be mixed.
-        deadline: seconds for each plan.
+        deadline: seconds for each plan; making the network ready counts to the first.
         progress: called with a description and the fraction of all points done.
         on_point: called with (index, plan) as each plan is done.
 
     The other arguments and the errors are those of :func:`plan`.
     """
+    begun = time.monotonic()
     targets = _check_targets(targets)
     _check_options(targets, verify_draws, calibrate, tolerance, max_iterations, deadline, seed)
     corners = check_corners(corners)
@@ -204,7 +208,7 @@ def frontier(
             seed=seed,
             tolerance=tolerance,
             max_iterations=max_iterations,
-            stop_at=None if deadline is None else time.monotonic() + deadline,
+            stop_at=None if deadline is None else (time.monotonic() if plans else begun) + deadline,
             progress=report,
         )
         with unasked():  # what simulations on the way would ask

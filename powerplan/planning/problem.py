@@ -78,7 +78,8 @@ class Problem:
     def late(self, stop_at: float | None, *kinds: str) -> bool:
         """Whether evaluations of these kinds (see :meth:`Terms.seconds`) would end after ``stop_at``, a
         ``time.monotonic()`` value; None = never."""
-        return stop_at is not None and time.monotonic() + self.terms.seconds(*kinds) > stop_at
+        seconds = self.terms.seconds(*kinds)
+        return self.terms.watch.ends_before(seconds) or (stop_at is not None and time.monotonic() + seconds > stop_at)
 
     def reached(self, theta: np.ndarray) -> float:
         """The target's quantity: the worst over the constraints."""

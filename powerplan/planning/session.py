@@ -14,33 +14,57 @@ import numpy as np
 from powerplan.checks import check_inputs, choice
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.gains import Gain, warn_beyond_voltage
+from powerplan.moments.crossbar import CrossbarMoments
 from powerplan.moments.predict import DEFAULT_OPTIONS, PredictionOptions
 from powerplan.moments.predictor import METHODS, Predictor
 from powerplan.network import Network
 from powerplan.planning.calibration import MOST_ROUNDS, calibrated
 from powerplan.planning.corners import check_corners, limiting
-from powerplan.planning.draws import enough_draws
+from powerplan.planning.draws import MOST_DRAWS, WORK_PER_SECOND, draw_work, enough_draws
 from powerplan.planning.free_gains import FreeGains, check_noisy, free_gains, hold
-from powerplan.planning.outcome import Outcome
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.problem import ON_CONSTRAINT, Problem
 from powerplan.planning.requirements import Requirement, output_weights as check_weights
 from powerplan.planning.solving import solve
+from powerplan.planning.starts import MOST_BY_TERM
 from powerplan.planning.stepped import Levels, StepsGiven, levels_of, steps_to_dict
 from powerplan.planning.targets import ClassTarget, Target
 from powerplan.planning.terms import Piece, Terms, is_dear
 from powerplan.planning.verify import verify
+from powerplan.planning.watch import Watch
 
 #: called with what is being done and the fraction done so far (0 to 1)
 Progress = Callable[[str, float], None]
 
-#: free gains beyond which plans are made from gradients alone
-_MOST_GAINS = 12
-#: conductance gains beyond which a plan starts from the layers' plan: with so many, steps cost more than that plan
-_FAR_MANY = 2000
 #: log slack of a tight constraint that dear predictions leave, and those in single precision; as a part of the KKT
 #: residual asked for, if that is more
 _COARSE, _ROUNDED, _OF_TOLERANCE = 1e-6, 1e-5, 0.1
+
+
+#: part of the time to the deadline that is kept for a verification at most
+_FOR_VERIFYING = 0.4
+#: fields whose time is measured before more are taken, and the part of the time left that all of them may take
+_FEW_FIELDS, _FOR_FIELDS = 4, 0.25
+
+
+def _corrected(
+    predictor: Predictor, programmed: Sequence[CrossbarMoments], left: int, stop_at: float | None
+) -> Predictor:
+    """The predictor corrected at given gains, by as many fields as there is time for where ``left`` predictors need
+    some; a few are made in any case."""
+    if stop_at is None or predictor.fields <= _FEW_FIELDS:
+        return predictor.corrected(programmed)
+    started = time.monotonic()
+    few = replace(predictor, fields=_FEW_FIELDS).corrected(programmed)
+    now = time.monotonic()
+    share = _FOR_FIELDS * max(stop_at - now, 0.0) / left
+    fields = min(predictor.fields, int(_FEW_FIELDS * share / (now - started)))
+    return few if fields <= _FEW_FIELDS else replace(predictor, fields=fields).corrected(programmed)
+
+
+def late(plan: Plan, words: str) -> Plan:
+    """The plan with what the deadline left out said in its message."""
+    return replace(plan, termination=replace(plan.termination, message=f"{plan.termination.message} {words}"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +91,8 @@ class Session:
     Attributes:
         predictors: one per corner, the nominal hardware first.
         weights: (K,) of the outputs in the error, with mean 1; None = all alike.
-        layers: the same gains free, one per layer, where a finer plan starts from the layers' plan.
+        coarser: coarser choices of the same gains, the coarsest first: for the network, and where columns or rows have
+            gains of their own for every layer. A plan starts from the best of theirs.
         levels: log steps of every free gain; None if no gain has steps.
         settings: what else was asked, for the plan's provenance.
         again: the session with the same options on other hardware: the nominal one and its corners.
@@ -77,7 +102,7 @@ class Session:
     weights: np.ndarray | None
     free: FreeGains
     baseline: FreeGains
-    layers: FreeGains | None
+    coarser: tuple[FreeGains, ...]
     inputs: np.ndarray
     granularity: str
     optimize: tuple[str, ...]
@@ -135,16 +160,15 @@ class Session:
         base = free
         if granularity != "layer" or set((optimize,) if isinstance(optimize, str) else optimize) != {"conductance"}:
             base = free_of(granularity="layer", optimize=("conductance",))
-        layers = None
-        if granularity in ("column", "signal") and ("voltage" in optimize or free.count > _FAR_MANY):
-            layers = free_of(granularity="layer", optimize=optimize)
+        names = {"layer": ("network",), "column": ("network", "layer"), "signal": ("network", "layer")}
+        coarser = tuple(free_of(granularity=each, optimize=optimize) for each in names.get(granularity, ()))
         predictors = tuple(prediction.predictor(network, each, batch, method) for each in hardwares)
         return cls(
             predictors=predictors,
             weights=check_weights(output_weights, predictors[0].ideal.shape[1]),
             free=free,
             baseline=base,
-            layers=layers,
+            coarser=coarser,
             inputs=batch,
             granularity=granularity,
             optimize=(optimize,) if isinstance(optimize, str) else tuple(optimize),
@@ -163,12 +187,14 @@ class Session:
 
     def plan(self, target: Target, options: Options) -> Plan:
         """Plan; verify by simulation and calibrate, as the options and the target want it."""
-        found = solve(self, target, options)
-        draws = 0 if found.termination.outcome is Outcome.INFEASIBLE else self._draws(found, options)
+        found = solve(self, target, replace(options, stop_at=self._solved_by(target, options)))
+        draws = self._draws(found, options) if found.meets_target else 0
         if not draws:
             return found
         options.progress("verifying by simulation", 0.7)
-        checked = self._verified(found, draws, options.seed)
+        checked = self._verified(found, draws, options)
+        if not checked.verifications:
+            return checked
         calibrate = options.calibrate
         if not (isinstance(target, ClassTarget) if calibrate is None else calibrate):
             return checked
@@ -183,7 +209,7 @@ class Session:
 
         def check(plan: Plan, number: int) -> Plan:
             # fresh draws: the calibration must not verify itself
-            return self._verified(plan, draws, options.seed + number, calibrated=True)
+            return self._verified(plan, draws, replace(options, seed=options.seed + number), calibrated=True)
 
         return calibrated(checked, solve=again, check=check, stop_at=options.stop_at)
 
@@ -203,10 +229,22 @@ class Session:
             stop_at=options.stop_at,
         )
 
-    def _verified(self, plan: Plan, draws: int, seed: int, *, calibrated: bool = False) -> Plan:
+    def _solved_by(self, target: Target, options: Options) -> float | None:
+        """When the optimisation must end so that the time for a verification is left."""
+        wanted = options.verify_draws
+        if options.stop_at is None or wanted == 0 or (wanted is None and not isinstance(target, ClassTarget)):
+            return options.stop_at
+        work = sum(draw_work(p.network, p.hardware, len(self.inputs)) for p in self.predictors)
+        needed = work * (MOST_DRAWS if wanted is None else wanted) / WORK_PER_SECOND
+        return options.stop_at - min(needed, _FOR_VERIFYING * max(options.stop_at - time.monotonic(), 0.0))
+
+    def _verified(self, plan: Plan, draws: int, options: Options, *, calibrated: bool = False) -> Plan:
+        """The plan with its simulation in every corner; as it was where time lacks for two draws of each."""
         started = time.monotonic()
-        nominal, *others = [
-            verify(
+        checks = []
+        for count, predictor in enumerate(self.predictors):
+            now, left = time.monotonic(), len(self.predictors) - count
+            check = verify(
                 predictor.network,
                 predictor.hardware,
                 plan.gains,
@@ -214,14 +252,20 @@ class Session:
                 plan.target,
                 weights=self.weights,
                 draws=draws,
-                seed=seed,
+                seed=options.seed,
                 calibrated=calibrated,
+                stop_at=None if options.stop_at is None else now + (options.stop_at - now) / left,
             )
-            for predictor in self.predictors
-        ]
+            if check is None:
+                return late(plan, "Time ran out before the verification.")
+            checks.append(check)
+        nominal, *others = checks
         corners = tuple(replace(c, verification=v) for c, v in zip(plan.corners, others, strict=True))
         times = {**plan.provenance["seconds"], "verify": time.monotonic() - started}
         provenance = {**plan.provenance, "seconds": times}
+        fewest = min(check.draws for check in checks)
+        if fewest < draws:
+            plan = late(plan, f"Time ran out after {fewest} of {draws} draws of the verification.")
         return replace(plan, verification=nominal, corners=corners, provenance=provenance)
 
     @property
@@ -229,11 +273,20 @@ class Session:
         """Whether random fields would still correct the predictions."""
         return any(predictor.fields for predictor in self.predictors)
 
-    def held_at(self, gains: Gains) -> Session:
-        """The session with marginal variances corrected as they must be at these gains; itself without fields."""
+    def held_at(self, gains: Gains, stop_at: float | None = None) -> Session:
+        """The session with marginal variances corrected as they must be at these gains; itself without fields.
+
+        Args:
+            stop_at: ``time.monotonic()`` value; fewer fields are taken where they would need more than a part of the
+                time to it.
+        """
         if not self.has_fields:
             return self
-        held = (p.corrected(p.program(*p.gain_tensors(gains))) for p in self.predictors)
+        held = []
+        for count, p in enumerate(self.predictors):
+            programmed = p.program(*p.gain_tensors(gains))
+            left = len(self.predictors) - count
+            held.append(_corrected(p, programmed, left, stop_at))
         return replace(self, predictors=tuple(held))
 
     def corrected_like(self, other: Session) -> Session:
@@ -262,6 +315,7 @@ class Session:
         exact: bool = False,
         tolerance: float = 0.0,
         sample: Piece | None = None,
+        watch: Watch | None = None,
     ) -> Problem:
         """The problem of a requirement.
 
@@ -269,26 +323,33 @@ class Session:
             exact: with rounding at the very gains, else averaged over some.
             tolerance: KKT residual that will be asked for.
             sample: what to predict from; None = all.
+            watch: of its evaluations.
         """
         averaged = frozenset() if exact else self.averaged
         nominal, *corners = (replace(p, averaged=averaged) for p in self.predictors)
         terms = Terms(
-            nominal, free, objective=wanted.objective, constraints=wanted.constraints, corners=corners, sample=sample
+            nominal,
+            free,
+            objective=wanted.objective,
+            constraints=wanted.constraints,
+            corners=corners,
+            sample=sample,
+            watch=watch,
         )
         return Problem(
             terms=terms,
             minimise=wanted.minimise,
             lower=free.lower,
             upper=free.upper,
-            accuracy=self._accuracy(tolerance),
+            accuracy=self.accuracy(tolerance),
         )
 
     @property
     def by_gradients(self) -> bool:
         """Whether only gradients are affordable: many gains, or a prediction too dear for one derivative per term."""
-        return self.free.count > _MOST_GAINS or is_dear(self.predictor)
+        return self.free.count > MOST_BY_TERM or is_dear(self.predictor)
 
-    def _accuracy(self, tolerance: float) -> float:
+    def accuracy(self, tolerance: float) -> float:
         """How closely constraints are met: dear predictions are not spent on digits, rounded ones have fewer."""
         if self.predictor.inputs.element_size() < 8:
             return max(_ROUNDED, _OF_TOLERANCE * tolerance)

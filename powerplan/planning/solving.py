@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from powerplan.allocation import certify
 from powerplan.hardware import Gains
 from powerplan.planning.draft import plan_on_drafts, sample_for
+from powerplan.planning.ended import ended_plan
 from powerplan.planning.explain import limit_prices
 from powerplan.planning.guard import refuse_on_guard
 from powerplan.planning.level_fit import fitted_to_levels
@@ -19,18 +21,28 @@ from powerplan.planning.many_gains import minimise_many
 from powerplan.planning.outcome import Certificate, ConstraintPrice, Outcome, ShadowPrices, Termination
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.problem import Problem, lowest_constraint
-from powerplan.planning.requirements import requirement
+from powerplan.planning.requirements import Requirement, requirement
 from powerplan.planning.sequential import Optimum, minimise
-from powerplan.planning.starts import baseline_on, near_baseline, start_of
+from powerplan.planning.starts import Baseline, baseline_on, near_baseline, start_of
 from powerplan.planning.stepped import no_steps, on_steps
 from powerplan.planning.targets import ClassTarget, Target
 from powerplan.planning.terms import is_dear
+from powerplan.planning.watch import Best, OutOfTime, Seen, Watch
 
 if TYPE_CHECKING:
     from powerplan.planning.session import Options, Session
 
 #: multipliers below this fraction of their sum are rounding, not prices
 _LEAST_PRICE = 1e-6
+#: least log(constraint / bound) that counts as met; relative difference of objectives that is none
+_MET, _SAME = 1e-10, 1e-9
+#: ends of a descent after which a point seen before may be cheaper
+_UNFINISHED = ("deadline", "iteration_limit")
+#: predictions that fitting gains to converters takes at least
+_FITTING = 8
+#: part of the time in which the first corrections' gains are looked for; part of the time of a plan that another one
+#: from there takes
+_FOR_START, _AGAIN = 0.25, 0.5
 
 _log = logging.getLogger("powerplan.planning")
 
@@ -42,18 +54,21 @@ def solve(session: Session, target: Target, options: Options, near: Plan | None 
     baseline first, then, unless predictions are dear, those at the plan they gave.
     """
     if near is not None:
-        held = session.held_at(near.gains)
+        held = session.held_at(near.gains, options.stop_at)
         return _solve_held(held, target, options, near=near.baseline_gains, start=near.gains)
     if not session.has_fields:
         return _solve_held(session, target, options)
     started = time.monotonic()
-    about = near_baseline(session, requirement(target, session.predictors, session.weights))
-    rough = session.held_at(session.free.gains(session.free.upper) if about is None else about)
+    watch = Watch(options.stop_at)
+    about = near_baseline(session, requirement(target, session.predictors, session.weights), watch.part(_FOR_START))
+    rough = session.held_at(session.free.gains(session.free.upper) if about is None else about, options.stop_at)
     found = _solve_held(rough, target, options, near=about)
     again = found.termination.outcome not in (Outcome.INFEASIBLE, Outcome.DEADLINE)
-    if again and not is_dear(session.predictor):
-        held = session.held_at(found.gains)
-        found = _solve_held(held, target, options, near=found.baseline_gains, start=found.gains)
+    spent = time.monotonic() - started
+    if again and not is_dear(session.predictor) and not watch.ends_before(_AGAIN * spent):
+        held = session.held_at(found.gains, options.stop_at)
+        anew = _solve_held(held, target, options, near=found.baseline_gains, start=found.gains)
+        found = anew if anew.meets_target or anew.termination.outcome is Outcome.INFEASIBLE else found
     seconds = time.monotonic() - started
     return replace(
         found,
@@ -74,24 +89,57 @@ def _solve_held(
     ``start``."""
     started = time.monotonic()
     wanted = requirement(target, session.predictors, session.weights)
-    problem = session.problem(wanted, session.free, tolerance=options.tolerance)
-    exact = problem
+    seen = Seen(session.free, session.levels, max(_MET, session.accuracy(options.tolerance)))
+    watch = Watch(options.stop_at, seen)
+    problem = exact = session.problem(
+        wanted, session.free, tolerance=options.tolerance, exact=not session.averaged, watch=watch
+    )
     if session.averaged:
-        exact = session.problem(wanted, session.free, tolerance=options.tolerance, exact=True)
-    by_layer = exact
-    if session.baseline is not session.free:
-        by_layer = session.problem(wanted, session.baseline, tolerance=options.tolerance, exact=True)
-    options.progress("scaling the baseline", 0.0)
-    baseline = baseline_on(session, by_layer, near)
+        watch = Watch(options.stop_at, seen)
+        exact = session.problem(wanted, session.free, tolerance=options.tolerance, exact=True, watch=watch)
+        problem.terms.watch.seen = Seen(session.free, None, max(_MET, problem.accuracy))
+    baseline = None
+    try:
+        options.progress("scaling the baseline", 0.0)
+        by_layer = exact
+        if session.baseline is not session.free:
+            by_layer = session.problem(wanted, session.baseline, tolerance=options.tolerance, exact=True, watch=watch)
+        baseline = baseline_on(session, by_layer, near)
+        return _optimised(session, target, options, wanted, problem, exact, baseline, start, started)
+    except OutOfTime:
+        return ended_plan(session, target, exact, problem, baseline, started)
+
+
+def _optimised(
+    session: Session,
+    target: Target,
+    options: Options,
+    wanted: Requirement,
+    problem: Problem,
+    exact: Problem,
+    baseline: Baseline | None,
+    start: Gains | None,
+    started: float,
+) -> Plan:
+    """The plan beside its baseline.
+
+    Raises:
+        OutOfTime: before it was made; the watch of ``exact`` knows the best gains seen.
+    """
+    # what the report takes is kept back, and what it takes to fit gains to converters
+    kept = 0.0 if baseline is None else len(session.predictors) * baseline.seconds
+    exact.terms.watch.kept = kept
+    if problem is not exact:
+        problem.terms.watch.kept = kept + _FITTING * exact.terms.seconds("values")
     options.progress("optimising", 0.1)
-    theta, met = start_of(session, problem, wanted, baseline, start, options.stop_at)
+    theta, met = start_of(session, problem, wanted, baseline, start)
     if not met and exact is not problem:
         problem = exact
-        theta, met = start_of(session, problem, wanted, baseline, start, options.stop_at)
+        theta, met = start_of(session, problem, wanted, baseline, start)
     if not met:
+        problem.terms.watch = Watch()  # what is known is to be said
         return unreachable_plan(session, target, problem, theta, baseline, started, options)
-    # what the report takes is kept back
-    stop_at = None if options.stop_at is None else options.stop_at - problem.terms.seconds("values")
+    stop_at = options.stop_at
     sample = sample_for(session.predictor)
     if sample is not None:
         theta = plan_on_drafts(problem, theta, sample, tolerance=options.tolerance, stop_at=stop_at)
@@ -105,6 +153,9 @@ def _solve_held(
         stop_at=stop_at,
         progress=lambda i, residual: options.progress("optimising", 0.1 + 0.5 * min(1.0, i / 12)),
     )
+    seen = problem.terms.watch.seen
+    if optimum.reason in _UNFINISHED and seen is not None and seen.best is not None:
+        optimum = _cheaper(problem, optimum, seen.best)
     certificate, theta = optimum.certificate, optimum.theta
     guard = refuse_on_guard(session, target, theta, certificate.limit_duals)
     outcome, message, discrete = Outcome(optimum.reason), _message(optimum), None
@@ -160,6 +211,29 @@ def _solve_held(
         ),
         _prices(session, problem, certificate.duals, certificate.limit_duals),
         discrete,
+    )
+
+
+def _cheaper(problem: Problem, optimum: Optimum, best: Best) -> Optimum:
+    """The optimum, or the cheapest point seen on the way where it was cheaper than the last."""
+    excess = float(problem.excesses_of(optimum.constraints).max())
+    if not best.is_met or (excess <= problem.accuracy and optimum.objective.total <= best.objective * (1 + _SAME)):
+        return optimum
+    objective, *constraints = problem.terms.gradients(best.theta)
+    certificate = certify(
+        objective.log_gradient,
+        np.stack([c.log_gradient for c in constraints]),
+        problem.excesses_of(constraints),
+        best.theta,
+        problem.lower,
+        problem.upper,
+    )
+    return replace(
+        optimum,
+        theta=best.theta,
+        objective=objective,
+        constraints=tuple(constraints),
+        certificate=certificate,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,9 +13,13 @@ from powerplan.hardware import Gains
 from powerplan.moments.predict import report
 from powerplan.moments.prediction import Prediction
 from powerplan.planning.draft import sample_for
+from powerplan.planning.free_gains import FreeGains
+from powerplan.planning.many_gains import minimise_many
 from powerplan.planning.problem import Problem, lowest_constraint, scale_onto
 from powerplan.planning.requirements import Requirement
 from powerplan.planning.sequential import minimise
+from powerplan.planning.terms import is_dear
+from powerplan.planning.watch import OutOfTime, Watch
 
 if TYPE_CHECKING:
     from powerplan.planning.session import Session
@@ -22,22 +28,29 @@ if TYPE_CHECKING:
 _COARSE, _NEAR = 1e-6, 1e-3
 #: KKT residual and most local programs of a layers' plan that is only a start
 _ROUGH, _ROUGH_ITERATIONS = 1e-3, 20
+#: part of the time left that a coarser plan may take
+_SHARE = 0.5
+#: free gains beyond which plans are made from gradients alone
+MOST_BY_TERM = 12
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Baseline:
-    """One conductance range for every layer, scaled to a target: θ in the layers' conductance gains."""
+    """One conductance range for every layer, scaled to a target, and the seconds that its report took."""
 
-    theta: np.ndarray
     gains: Gains
     prediction: Prediction
+    seconds: float
 
 
-def near_baseline(session: Session, wanted: Requirement) -> Gains | None:
-    """About the baseline, by a sample where predictions are dear; None if it cannot meet the target."""
-    problem = session.problem(wanted, session.baseline, exact=True, sample=sample_for(session.predictor))
+def near_baseline(session: Session, wanted: Requirement, watch: Watch) -> Gains | None:
+    """About the baseline, by a sample where predictions are dear; None if it cannot meet the target, or time lacks."""
+    problem = session.problem(wanted, session.baseline, exact=True, sample=sample_for(session.predictor), watch=watch)
     problem = replace(problem, accuracy=max(_NEAR, problem.accuracy))
-    theta = scale_onto(problem, problem.upper)
+    try:
+        theta = scale_onto(problem, problem.upper)
+    except OutOfTime:
+        return None
     return None if theta is None else session.baseline.gains(theta)
 
 
@@ -49,26 +62,30 @@ def baseline_on(session: Session, problem: Problem, near: Gains | None = None) -
     if theta is None:
         return None
     gains = session.baseline.gains(theta)
-    return Baseline(theta=theta, gains=gains, prediction=report(session.predictor, gains))
+    problem.terms.watch.begin(problem.terms.seconds("values"), first=False)
+    started = time.monotonic()
+    prediction = report(session.predictor, gains)
+    return Baseline(gains=gains, prediction=prediction, seconds=time.monotonic() - started)
 
 
 def start_of(
-    session: Session,
-    problem: Problem,
-    wanted: Requirement,
-    baseline: Baseline | None,
-    given: Gains | None,
-    stop_at: float | None,
+    session: Session, problem: Problem, wanted: Requirement, baseline: Baseline | None, given: Gains | None
 ) -> tuple[np.ndarray, bool]:
-    """A feasible θ on the constraint (from the given gains, else the layers' plan or the baseline where that is
-    one) and True, or the best θ and False."""
+    """A feasible θ on the constraint (from the given gains, else the cheapest of coarser plans and the baseline) and
+    True, or the best θ and False.
+
+    Raises:
+        OutOfTime: the problem's watch knows the best point there is.
+    """
     known = None if given is None else session.free.theta_of(given)
     if known is not None and (scaled := scale_onto(problem, known, first=0.0)) is not None:
         return scaled, True
-    layers = _layers_plan(session, wanted, stop_at)
-    starts = [] if layers is None else [session.free.theta_of(layers)]
-    if baseline is not None:
-        starts.append(baseline.theta if session.baseline is session.free else session.free.theta_of(baseline.gains))
+    starts = [] if baseline is None else [session.free.theta_of(baseline.gains)]
+    # without a deadline a plan of one gain for all layers is not worth its predictions: the layers' leaves it behind
+    skipped = 1 if problem.terms.watch.stop_at is None or session.levels is not None else 0
+    for free in session.coarser[skipped:]:
+        coarse = _coarse_plan(session, problem, wanted, free, starts)
+        starts += [] if coarse is None else [session.free.theta_of(coarse)]
     met = [start for start in starts if start is not None and problem.excess(start) <= problem.accuracy]
     if met:
         return min(met, key=problem.objective) if len(met) > 1 else met[0], True
@@ -79,17 +96,44 @@ def start_of(
     return best, problem.excess(best) <= 0
 
 
-def _layers_plan(session: Session, wanted: Requirement, stop_at: float | None) -> Gains | None:
-    """A plan with one gain per layer, roughly, to start from; None if there is none or it is not needed.
+def _coarse_plan(
+    session: Session,
+    problem: Problem,
+    wanted: Requirement,
+    free: FreeGains,
+    starts: Sequence[np.ndarray | None],
+) -> Gains | None:
+    """A plan with fewer free gains, roughly, to start from: on the constraint of the problem. None if there is none.
 
-    With voltages free the baseline, whose voltages are at their limits, is too far away to start from.
+    It takes a part of the time left. With voltages free the baseline, whose voltages are at their limits, is too far
+    away to start from.
     """
-    if session.layers is None:
+    watch = problem.terms.watch.part(_SHARE)
+    coarse = session.problem(wanted, free, watch=watch)
+    coarse = replace(coarse, accuracy=max(_COARSE, coarse.accuracy))
+    theta = None
+    try:
+        theta = _nearest(session, coarse, free, starts)
+        if theta is not None and free.count > 1:
+            descend = minimise_many if free.count > MOST_BY_TERM or is_dear(session.predictor) else minimise
+            rough = descend(coarse, theta, tolerance=_ROUGH, max_iterations=_ROUGH_ITERATIONS, stop_at=watch.stop_at)
+            theta = rough.theta
+    except OutOfTime:
+        if watch.seen is not None and watch.seen.best is not None and watch.seen.best.is_met:
+            return session.free.gains(watch.seen.best.theta)
+    if theta is None:
         return None
-    problem = session.problem(wanted, session.layers)
-    problem = replace(problem, accuracy=max(_COARSE, problem.accuracy))
-    start = scale_onto(problem, problem.upper)
-    if start is None:
-        return None
-    rough = minimise(problem, start, tolerance=_ROUGH, max_iterations=_ROUGH_ITERATIONS, stop_at=stop_at)
-    return session.layers.gains(rough.theta)
+    fine = session.free.theta_of(free.gains(theta))
+    tight = None if fine is None else scale_onto(problem, fine, first=0.0)
+    return None if tight is None else session.free.gains(tight)
+
+
+def _nearest(
+    session: Session, coarse: Problem, free: FreeGains, starts: Sequence[np.ndarray | None]
+) -> np.ndarray | None:
+    """A start of a coarse plan: of those that it can express the last, which cost most, or its largest gains."""
+    for start in reversed(starts):
+        known = None if start is None or "voltage" in session.optimize else free.theta_of(session.free.gains(start))
+        if known is not None:
+            return scale_onto(coarse, known, first=0.0)
+    return scale_onto(coarse, coarse.upper)

@@ -19,6 +19,7 @@ from powerplan.moments.crossbar import CrossbarMoments
 from powerplan.moments.predictor import Moments, Predictor
 from powerplan.planning.free_gains import FreeGains
 from powerplan.planning.measures import Constraint, Error, Measure, Power
+from powerplan.planning.watch import Watch
 
 #: constraints so far (in log) below the worst one, and those beyond so many, are taken as one term; and without
 #: derivatives, because they cannot bind here
@@ -32,6 +33,8 @@ _KEPT = 4
 DEAR = 30_000_000
 #: a term below this fraction of its sum counts as constant
 _NEGLIGIBLE = 1e-18
+#: predictions that the first one with gradients is taken to cost
+_GRADIENT = 3.0
 
 #: the crossbars by corner at some gains
 Programmed = Mapping[int, Sequence[CrossbarMoments]]
@@ -81,6 +84,7 @@ class Terms:
         constraints: what is bounded; a constraint names the corner it holds in.
         corners: the network on further hardware, corners 1, 2, ... (corner 0 is ``predictor``).
         sample: the inputs and directions that are evaluated; None = all.
+        watch: ends evaluations at a deadline and notes them; None = neither.
     """
 
     def __init__(
@@ -92,8 +96,10 @@ class Terms:
         constraints: Sequence[Constraint] | None = None,
         corners: Sequence[Predictor] = (),
         sample: Piece | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.layout = layout
+        self.watch = Watch() if watch is None else watch
         self.predictors = (predictor, *corners)
         self.objective = Power() if objective is None else objective
         self.constraints = (Constraint(measure=Error(), value=1.0),) if constraints is None else tuple(constraints)
@@ -125,6 +131,7 @@ class Terms:
         pieces = differentiable_pieces(predictor, self.sample)
         if len(pieces) > 1 or is_dear(predictor):
             return np.zeros((0, len(theta))), np.zeros(len(theta))
+        self.watch.begin(self.seconds("gradients"), first=False)
         self.evaluations += 1
         point = torch.tensor(theta, requires_grad=True)
         found = self._measured(self._programmed(point), pieces[0], lambda measure: measure.residuals)
@@ -143,8 +150,10 @@ class Terms:
 
     def seconds(self, *kinds: str) -> float:
         """Seconds that evaluations of these kinds ("values", "gradients", "derivatives") take, as long as the last one
-        of each took; a kind that there was none of yet counts as nothing."""
-        return sum(self._seconds.get(kind, 0.0) for kind in kinds)
+        of each took; derivatives that there were none of yet count as some predictions."""
+        known = self._seconds
+        unknown = _GRADIENT * known.get("values", 0.0)
+        return sum(known.get(kind, 0.0 if kind == "values" else unknown) for kind in kinds)
 
     def _remembered(
         self, kind: str, theta: np.ndarray, evaluate: Callable[[np.ndarray], tuple[Sum, ...]]
@@ -154,14 +163,20 @@ class Terms:
         for known in (kind, "gradients", "derivatives") if kind == "values" else (kind,):
             if (known, point.tobytes()) in self._known:
                 return self._known[known, point.tobytes()]
+        self.watch.begin(self.seconds(kind), first=not self.evaluations)
         self.evaluations += 1
         started = time.monotonic()
         found = evaluate(point)
         self._seconds[kind] = time.monotonic() - started
+        self._note(point, found)
         if len(self._known) == _REMEMBERED:
             del self._known[next(iter(self._known))]
         self._known[kind, point.tobytes()] = found
         return found
+
+    def _note(self, theta: np.ndarray, sums: tuple[Sum, ...]) -> None:
+        if self.watch.seen is not None:
+            self.watch.seen.note(self.layout, theta, sums, np.array([c.bound for c in self.constraints]))
 
     def _values(self, theta: np.ndarray) -> tuple[Sum, ...]:
         with torch.no_grad():
@@ -194,7 +209,9 @@ class Terms:
         predictor = self.predictors[0]
         whole = self.sample.share(predictor)
         total: list[Sum] = []
-        for piece, sums in found:
+        for count, (piece, sums) in enumerate(found):
+            if count:
+                self.watch.begin(0.0, first=self.evaluations == 1)
             share = piece.share(predictor) / whole
             if share == 1:
                 return tuple(sums)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 
@@ -34,13 +35,31 @@ def verify(
     draws: int,
     seed: int,
     calibrated: bool = False,
-) -> Verification:
+    stop_at: float | None = None,
+) -> Verification | None:
     """Simulate a plan's gains and compare with its target.
 
     Args:
         weights: (K,) of the outputs in the error, with mean 1; None = all alike.
+        stop_at: ``time.monotonic()`` value after which no group of draws is begun.
+
+    Returns:
+        what was found with the draws made; None if there was no time for two.
     """
-    simulation = simulate(network, hardware, gains, inputs, draws=draws, seed=seed)  # type: ignore[arg-type]
+    if stop_at is not None and time.monotonic() > stop_at:
+        return None
+    last = time.monotonic()
+
+    def mind(made: int, of: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        took, last = now - last, now
+        if stop_at is not None and made < of and now + took > stop_at:
+            raise StopIteration
+
+    simulation = simulate(network, hardware, gains, inputs, draws=draws, seed=seed, progress=mind)  # type: ignore[arg-type]
+    if simulation.draws < min(draws, 2):
+        return None
     value, error = _bounded(simulation, target, weights)
     return Verification(
         draws=simulation.draws,

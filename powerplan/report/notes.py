@@ -17,6 +17,8 @@ def plan_notes(plan: Plan) -> list[str]:
     outcome = plan.termination.outcome
     if outcome is Outcome.INFEASIBLE:
         notes.append("The target is out of reach: these gains only come closest.")
+    elif not plan.meets_target:
+        notes.append("The target was not met when time ran out: these gains come closest of those seen.")
     elif outcome not in (Outcome.OPTIMAL, Outcome.WITHIN_GAP):
         notes.append(outcome.advice)
     notes += [f"Hard to believe: {doubt}" for doubt in plan.doubts()]
@@ -25,9 +27,9 @@ def plan_notes(plan: Plan) -> list[str]:
             "The simulation exceeds the target by more than its 95 % confidence interval. "
             "Plan again with calibration, which plans for the bound whose simulation meets the target."
         )
-    if plan.verification is None and outcome is not Outcome.INFEASIBLE:
+    if plan.verification is None and plan.meets_target:
         notes.append("Not verified by simulation: error and power are predictions.")
-    if plan.baseline_power is None and outcome is not Outcome.INFEASIBLE:
+    if plan.baseline_power is None and plan.meets_target:
         notes.append("One conductance range for all layers does not meet the target, so there is no saving to state.")
     proof = plan.certificate
     if proof is not None and outcome is Outcome.OPTIMAL and max(proof.kkt_residual, proof.duality_gap) > _LOOSE:

@@ -99,13 +99,10 @@ def plot_frontier(plans: Sequence[Plan], *, title: str = "", file: str | os.Path
 
     Plans whose target is infeasible are left out.
     """
-    from powerplan.planning import Outcome
 
     figure = _new_figure(7.0, 4.8)
     axes = figure.subplots()
-    reached = sorted(
-        (p for p in plans if p.termination.outcome is not Outcome.INFEASIBLE), key=lambda p: p.prediction.nmse
-    )
+    reached = sorted((p for p in plans if p.meets_target), key=lambda p: p.prediction.nmse)
     scale, prefix = power_scale(max((p.power for p in reached), default=1.0))
     axes.plot(
         [p.nmse for p in reached],

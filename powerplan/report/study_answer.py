@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from powerplan.batch.results import StudyResult
-from powerplan.planning import Outcome, Plan
+from powerplan.planning import Plan
 from powerplan.planning.verify import misses_target
 from powerplan.report.facts import Fact
 from powerplan.report.text import typeset
@@ -16,7 +16,7 @@ from powerplan.report.units import percent, si
 
 def study_answer(study: StudyResult, plans: Sequence[Plan]) -> list[Fact]:
     """Counts, saving, power and error over the plans of a study."""
-    reached = [p for p in plans if p.termination.outcome is not Outcome.INFEASIBLE]
+    reached = [p for p in plans if p.meets_target]
     out_of_reach = len(plans) - len(reached)
     counts = [
         f"{out_of_reach} out of reach" if out_of_reach else "",

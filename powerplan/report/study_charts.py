@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from powerplan.batch.results import PointResult, StudyResult
-from powerplan.planning import Outcome, Plan
+from powerplan.planning import Plan
 from powerplan.report.charts import STYLES, Chart, Curve, Point, chart
 
 #: layers with a curve of their own
@@ -19,7 +19,7 @@ def gain_charts(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -
     if any(not axis.startswith("target") for axis in study.axes):
         return [], ""
     reached = sorted(
-        ((o, p) for o, p in plans if p.termination.outcome is not Outcome.INFEASIBLE and p.nmse > 0),
+        ((o, p) for o, p in plans if p.meets_target and p.nmse > 0),
         key=lambda pair: pair[1].nmse,
     )
     if len(reached) < 2:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from powerplan.batch.results import PointResult
-from powerplan.planning import MaxPower, Outcome, Plan
+from powerplan.planning import MaxPower, Plan
 from powerplan.report.charts import Scale
 from powerplan.report.layer_view import Spread, spread
 from powerplan.report.quantities import quantity_name
@@ -88,7 +88,7 @@ def network_layers(plans: Met) -> list[NetworkLayers]:
 def _by_network(plans: Met) -> dict[str, list[Plan]]:
     groups: dict[str, list[Plan]] = {}
     for point, plan in plans:
-        if plan.termination.outcome is not Outcome.INFEASIBLE:
+        if plan.meets_target:
             groups.setdefault(without_paths(str(point.settings.get("network", ""))), []).append(plan)
     return groups
 

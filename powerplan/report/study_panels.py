@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from powerplan.batch.results import PointResult, StudyResult
-from powerplan.planning import MaxPower, Outcome, Plan
+from powerplan.planning import MaxPower, Plan
 from powerplan.report.charts import STYLES, Chart, Curve, Point, Scale, chart, power_scale
 from powerplan.report.quantities import target_text
 from powerplan.report.study_axes import MINOR, axis_name, axis_unit, evenly, label, number, setting
@@ -86,9 +86,7 @@ def power_panels(study: StudyResult, plans: Sequence[Pair]) -> Panels:
 
 def power_drawings(study: StudyResult, plans: Sequence[Pair]) -> tuple[list[Drawing], list[str]]:
     """Power of the plans that meet their target, against NMSE or against the axis with many numbers; and remarks."""
-    reached = [
-        (o, p) for o, p in plans if p.termination.outcome is not Outcome.INFEASIBLE and p.nmse > 0 and p.power > 0
-    ]
+    reached = [(o, p) for o, p in plans if p.meets_target and p.nmse > 0 and p.power > 0]
     if not reached:
         return [], []
     axes = _splitting(reached, [axis for axis in study.axes if not axis.startswith("target") and axis not in MINOR])

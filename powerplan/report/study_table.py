@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from powerplan.batch.results import PointResult, PointState, StudyResult
-from powerplan.planning import Outcome, Plan, Target
+from powerplan.planning import Plan, Target
 from powerplan.planning.targets import build_target
 from powerplan.planning.verify import misses_target
 from powerplan.report.answer import OUTCOMES
@@ -157,7 +157,7 @@ def summaries(study: StudyResult) -> tuple[list[Summary], list[str]]:
             values = evenly(values, FEW_VALUES)
         for value, members in values:
             plans = [p.plan for p in members if p.plan is not None]
-            met = [p for p in plans if p.termination.outcome is not Outcome.INFEASIBLE]
+            met = [p for p in plans if p.meets_target]
             saved = [100 * p.saving for p in met if p.saving is not None]
             found.append(
                 Summary(
