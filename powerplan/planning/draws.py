@@ -28,6 +28,8 @@ _MOST_WORK, _PROGRAMMING = 4e11, 100
 WORK_PER_SECOND = 3e9
 #: part of the time left that one verification may take
 _SHARE = 0.2
+#: shortest time that is told from none [s]
+_INSTANT = 1e-6
 
 
 def enough_draws(
@@ -50,17 +52,19 @@ def enough_draws(
         seed: of the pilot.
         stop_at: ``time.monotonic()`` value before which the plan should be done.
     """
-    most = min(MOST_DRAWS, int(_MOST_WORK / sum(draw_work(network, each, len(inputs)) for each in hardwares)))
-    if most < FEWEST_DRAWS or (stop_at is not None and time.monotonic() > stop_at):
-        return 0
+    work = sum(draw_work(network, each, len(inputs)) for each in hardwares)
+    most = min(MOST_DRAWS, int(_MOST_WORK / work))
     started = time.monotonic()
+    pilot_ends = started + FEWEST_DRAWS * work / WORK_PER_SECOND
+    if most < FEWEST_DRAWS or (stop_at is not None and pilot_ends > stop_at):
+        return 0
     spread = 0.0
     for hardware in hardwares:
         pilot = simulate(network, hardware, gains, inputs, draws=FEWEST_DRAWS, seed=seed)
         spread = max(spread, float(wrong_rates(pilot, target)[0].std(ddof=1)))
     if stop_at is not None:
         now = time.monotonic()
-        most = min(most, int(_SHARE * (stop_at - now) * FEWEST_DRAWS / (now - started)))
+        most = min(most, int(_SHARE * (stop_at - now) * FEWEST_DRAWS / max(now - started, _INSTANT)))
     goal = min(RATE_ERROR, RELATIVE_ERROR * target.value)
     needed = max(FEWEST_DRAWS, math.ceil((spread / goal) ** 2))
     return min(needed, most) if most >= FEWEST_DRAWS else 0

@@ -92,7 +92,7 @@ class _Trials:
         if session.levels is not None:
             step = 0 if isinstance(self.target, MaxPower) else -1
             points = [np.array([x if s is None else s[step] for x, s in zip(end, session.levels, strict=True)])]
-        session = session.held_at(free.gains(points[0]))
+        session = session.held_at(free.gains(points[0]), self.stop_at)
         wanted = requirement(self.target, session.predictors, session.weights)
         problem = session.problem(wanted, free, exact=True)
         return [(problem.excess(point), problem.reached(point)) for point in points]
