@@ -17,7 +17,7 @@ from powerplan.planning.watch import OutOfTime, Watch
 
 #: predictions that may follow the deadline: one in progress, three for steps, those of the report and its constraint
 _AFTER = 6
-TARGETS = {
+TARGETS: dict[str, Any] = {
     "nmse": pp.MaxNMSE(0.02),
     "outputs": pp.MaxOutputMSE(0.05),
     "power": pp.MaxPower(1e-3),
