@@ -42,7 +42,7 @@ def ended_plan(
     assert seen is not None
     exact.terms.watch = Watch(None, seen)  # what is left is the report
     if seen.best is None:
-        exact.excess(exact.upper if exact.minimise == "power" else exact.lower)
+        exact.excess(exact.upper)
     discrete = None if session.levels is None else _on_steps(exact, session.levels, seen)
     best = seen.best if session.levels is None else seen.on_steps
     assert best is not None
