@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,6 +57,8 @@ DEFAULT_DRAWS = 2000
 DEFAULT_ACCURACY_SAMPLES = 2000
 #: shortest time between two running estimates
 ESTIMATE_SECONDS = 0.1
+#: part of the time of a call in which its plans must end if they have a time limit
+_OF_CALL = 0.8
 
 
 def _ignore(progress: pb.Progress) -> None:
@@ -71,11 +73,13 @@ class CallContext:
         blobs: finds uploaded content.
         limits: sizes that are refused.
         progress: called as the work proceeds; what it raises ends the work.
+        seconds: after which the call is ended without an answer; None = never.
     """
 
     blobs: BlobResolver = field(default_factory=MemoryBlobs)
     limits: WireLimits = field(default_factory=WireLimits)
     progress: Callable[[pb.Progress], None] = _ignore
+    seconds: float | None = None
 
     def reader(self) -> Reader:
         """A reader at the top of a request."""
@@ -353,6 +357,14 @@ def _paths(rename: Callable[[str], str]) -> Iterator[None]:
         reader.done()
 
 
+def _in_time(options: Mapping[str, Any], context: CallContext, plans: int = 1) -> dict[str, Any]:
+    """The options with a time limit, where one was given, that ends before the call does: for the best plan so far."""
+    given = dict(options)
+    if given.get("deadline") is not None and context.seconds is not None:
+        given["deadline"] = min(given["deadline"], _OF_CALL * context.seconds / plans)
+    return given
+
+
 # The engine's calculations are imported where they are used: they bring torch and cvxpy.
 
 
@@ -368,7 +380,7 @@ def _plan(arguments: PlanArguments, target: Target, context: CallContext) -> Pla
             target,
             progress=lambda stage, fraction: context.progress(pb.Progress(stage=stage, fraction=fraction)),
             corners=arguments.corners,
-            **arguments.options,
+            **_in_time(arguments.options, context),
         )
 
 
@@ -390,7 +402,7 @@ def _frontier(
             targets=targets,
             on_point=progressed,
             corners=arguments.corners,
-            **arguments.options,
+            **_in_time(arguments.options, context, len(targets)),
         )
 
 

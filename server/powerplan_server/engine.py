@@ -23,7 +23,9 @@ _FEATURES = ("blobs", "jobs")
 
 
 def _context(call: Call, progress: Callable[[v1.Progress], None] = lambda progress: None) -> CallContext:
-    return CallContext(blobs=FileBlobs(call.blobs), limits=WireLimits(**call.settings), progress=progress)
+    return CallContext(
+        blobs=FileBlobs(call.blobs), limits=WireLimits(**call.settings), progress=progress, seconds=call.seconds
+    )
 
 
 def _plan(request: bytes, call: Call) -> bytes:
