@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from powerplan.hardware import Hardware
-from powerplan.planning.free_gains import FreeGains
+from powerplan.planning.free_gains import SMALLEST_FRACTION, FreeGains
 from powerplan.planning.outcome import LimitPrice, Remedy
 from powerplan.planning.problem import Problem
 from powerplan.planning.remedies import Advice, in_words
@@ -92,6 +92,9 @@ def unreachable(
     at_limit = theta <= free.lower + 1e-9 if isinstance(target, MaxPower) else theta >= free.upper - 1e-9
     limits = binding_limits(free, at_limit, upper=not isinstance(target, MaxPower))
     best = problem.reached(theta)
+    guard = ""
+    if limits and isinstance(target, MaxPower):
+        guard = f", that of {SMALLEST_FRACTION:g} of the largest gains, the least that are looked at"
     words = in_words(advice, target, QUANTITIES[type(target)], best)
     if not isinstance(target, MaxPower):
         span = hardware.conductance_max - hardware.conductance_min
@@ -106,7 +109,7 @@ def unreachable(
         limits=limits,
         remedies=advice.remedies,
         floor=advice.floor,
-        message=f"The lowest reachable {QUANTITIES[type(target)]} is {best:.6g}, above the target "
+        message=f"The lowest reachable {QUANTITIES[type(target)]} is {best:.6g}{guard}, above the target "
         f"{target.value:.6g}{_where(problem, theta)}; limits that bind: {', '.join(limits) or 'none'}. {words}",
     )
 

@@ -136,7 +136,7 @@ def advice_for(
         far = trials.at(lambda h, f=family: f.apply(h, f.size(f.most)))  # type: ignore[misc]
         if far is None:
             continue
-        if family.name == "conductance_max" and far[0] > _MET:
+        if family.name == "conductance_max" and far[0] > _MET and not isinstance(target, MaxPower):
             floor = far[1]
         if far[0] > excess - _HELPS:
             rest.append(family)

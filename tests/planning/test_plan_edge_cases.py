@@ -48,6 +48,8 @@ def test_an_unreachable_power_budget_is_an_answer(
     assert plan.termination.outcome is pp.Outcome.INFEASIBLE
     assert plan.termination.best_reachable == pytest.approx(plan.power)
     assert "budget" in plan.termination.message
+    assert "1e-06 of the largest gains, the least that are looked at" in plan.termination.message
+    assert plan.termination.floor is None
 
 
 def test_held_gains_are_kept(network: pp.Network, hardware: pp.Hardware, inputs: np.ndarray) -> None:
