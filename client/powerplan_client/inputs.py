@@ -43,6 +43,7 @@ class Hardware:
             lists of measured conductances [S].
         drift: {"type": "power_law", "exponent_mean": curve, ...} or {"type": "log_time", ...}.
         drift_compensation: multiply the outputs by a gain that makes up for drift.
+        drift_compensation_by: what gives the gain: "conductance" (the total), "weight" (mean |weight|) or "column".
         low_frequency_noise: {"std": curve, "relative": ..., "read_time": ..., "time_offset": ...}.
         device_gain_std: relative gain error of each device, a fraction.
         stuck_on_fraction, stuck_off_fraction: share of devices stuck at conductance_max and conductance_min.
@@ -85,6 +86,7 @@ class Hardware:
     measurements: Sequence[Mapping[str, Any]] | None = None
     drift: Mapping[str, Any] | None = None
     drift_compensation: bool | None = None
+    drift_compensation_by: str | None = None
     low_frequency_noise: Mapping[str, Any] | None = None
     device_gain_std: float | None = None
     stuck_on_fraction: float | None = None
@@ -130,6 +132,7 @@ HARDWARE_FIELDS = {
     "measurements": "measurements",
     "drift": "drift",
     "drift_compensation": "drift_compensation",
+    "drift_compensation_by": "drift_compensation_by",
     "low_frequency_noise": "low_frequency_noise",
     "device_gain_std": "device_gain_std",
     "stuck_on_fraction": "stuck_on_fraction",

@@ -40,7 +40,7 @@ __all__ = [
     "device_moments",
     "idle_device_moments",
     "programming_variance",
-    "start_idle_mean",
+    "just_programmed",
     "start_moments",
 ]
 
@@ -72,11 +72,15 @@ def device_moments(hardware: Hardware, target: Tensor) -> Moments:
 
 
 def start_moments(hardware: Hardware, target: Tensor) -> Moments:
-    """Mean [S] and variance [S²] of devices just after programming: without drift and low-frequency noise.
+    """Mean [S] and variance [S²] of devices just after programming: without drift and low-frequency noise."""
+    return device_moments(just_programmed(hardware), target)
 
-    Their mean, summed over a layer, over that of :func:`device_moments` is the gain of drift compensation.
-    """
-    return _held(hardware, _clip(hardware, *programmed(hardware, target, start=True)))
+
+@lru_cache(maxsize=256)
+def just_programmed(hardware: Hardware) -> Hardware:
+    """The same devices before drift and low-frequency noise: what drift compensation compares with."""
+    first = hardware.measurements[0].time if hardware.measurements else 0.0
+    return hardware.replace(time=first, drift=None, low_frequency_noise=None)
 
 
 @lru_cache(maxsize=256)
@@ -84,12 +88,6 @@ def idle_device_moments(hardware: Hardware) -> tuple[float, float]:
     """Mean [S] and variance [S²] of a device programmed to conductance_min."""
     mean, variance = device_moments(hardware, torch.tensor(hardware.conductance_min, dtype=torch.float64))
     return float(mean), float(variance)
-
-
-@lru_cache(maxsize=256)
-def start_idle_mean(hardware: Hardware) -> float:
-    """Mean [S] of a device programmed to conductance_min, just after programming."""
-    return float(start_moments(hardware, torch.tensor(hardware.conductance_min, dtype=torch.float64))[0])
 
 
 def _clip(hardware: Hardware, mean: Tensor, variance: Tensor) -> Moments:

@@ -93,8 +93,10 @@ class Hardware(Shown):
             times after programming; between two times both are interpolated, on a logarithmic scale of time
             unless the first is 0. One snapshot holds at every time.
         drift: how a device moves with time: a power law with an exponent of its own, or by the logarithm of time.
-        drift_compensation: multiply each layer's output by the total conductance of its devices just after
-            programming over that at the time of inference.
+        drift_compensation: multiply each layer's output by a sum over its devices just after programming over the same
+            at the time of inference.
+        drift_compensation_by: the sum: "conductance": the total conductance of the layer; "weight": the mean |weight|
+            of the layer, as its columns read it one row at a time; "column": that of every column by itself.
         low_frequency_noise: slow (1/f) noise of a device, static over one inference.
         device_gain_std: relative gain error of each device, independent, standard deviation, a fraction >= 0;
             multiplies the conductance held.
@@ -149,6 +151,7 @@ class Hardware(Shown):
     measurements: tuple[Snapshot, ...] | None = None
     drift: Drift | None = None
     drift_compensation: bool = False
+    drift_compensation_by: str = "conductance"
     low_frequency_noise: LowFrequencyNoise | None = None
     device_gain_std: float = 0.0
     stuck_on_fraction: float = 0.0

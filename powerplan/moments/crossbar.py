@@ -34,7 +34,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from powerplan.hardware.devices import idle_device_moments, start_idle_mean
+from powerplan.hardware.devices import idle_device_moments, just_programmed
 from powerplan.hardware.full_scale import FullScale
 from powerplan.hardware.hardware import Hardware
 from powerplan.hardware.tiling import row_tiles
@@ -43,7 +43,7 @@ from powerplan.moments.constants import Crossbar
 from powerplan.moments.device_errors import DeviceErrors
 from powerplan.moments.divider import Divider
 from powerplan.moments.read_out import fluctuation
-from powerplan.moments.weights import weight_moments
+from powerplan.moments.weights import read_for_drift, weight_moments
 from powerplan.network.array_maps import ArrayMap
 
 
@@ -122,13 +122,13 @@ class CrossbarMoments:
             gain = c if r is None else c * r.repeat_interleave(size, 0)
             subtracted = crossbar.offset + hardware.conductance_min / gain
         if hardware.shifts_mean or not hardware.has_constant_programming_noise:
-            mean_weight, variance, held, start = weight_moments(
-                crossbar.weight, crossbar.sign, c, r, hardware, groups, crossbar.offset
-            )
+            now = weight_moments(crossbar.weight, crossbar.sign, c, r, hardware, groups, crossbar.offset)
+            mean_weight, variance, held = now
             if hardware.drift_compensation:
-                pairs = groups * n_in
-                before = start.sum() + pairs * partners * start_idle_mean(hardware)
-                compensation = before / (held.sum() + pairs * idle)
+                first = just_programmed(hardware)
+                start = weight_moments(crossbar.weight, crossbar.sign, c, r, first, groups, crossbar.offset)
+                compensation = read_for_drift(start, first, partners, subtracted - crossbar.offset)
+                compensation = compensation / read_for_drift(now, hardware, partners, subtracted - crossbar.offset)
                 # α (W̄ + u) − u, with W̄ + w in mean_weight
                 mean_weight = mean_weight * compensation + (compensation - 1) * (subtracted - crossbar.offset)
                 variance = variance * compensation**2

@@ -22,7 +22,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from powerplan.hardware.devices import device_moments, idle_device_moments, start_moments
+from powerplan.errors import InvalidInput
+from powerplan.gaussian import rectified
+from powerplan.hardware.devices import device_moments, idle_device_moments
 from powerplan.hardware.hardware import Hardware
 
 #: bytes of a block of rows: small enough for the cache, large enough to hide the cost of a call
@@ -30,13 +32,12 @@ _BLOCK_BYTES = 1 << 18
 
 
 class WeightMoments(NamedTuple):
-    """Mean weight W̄, or W̄ + w with an offset, and its variance V, both (n_out, n_in); g(G), now and just after
-    programming, summed over the columns of each group, (G, n_in); the latter zero unless drift is compensated."""
+    """Mean weight W̄, or W̄ + w with an offset, and its variance V, both (n_out, n_in); g(G) summed over the
+    columns of each group, (G, n_in)."""
 
     mean: Tensor
     variance: Tensor
     held: Tensor
-    start: Tensor
 
 
 def weight_moments(
@@ -67,6 +68,33 @@ def reference_moments(hardware: Hardware) -> tuple[float, float]:
     return idle_device_moments(hardware) if hardware.devices_per_weight == 2 else (hardware.conductance_min, 0.0)
 
 
+def read_for_drift(moments: WeightMoments, hardware: Hardware, partners: int, beside: Tensor | float) -> Tensor:
+    """What drift compensation of a layer goes by, on average, (): see ``Hardware.drift_compensation_by``.
+
+    Args:
+        moments: of the weights.
+        partners: idle devices of pairs on one row of a group.
+        beside: what the columns read beside ``moments.mean``, broadcasts to (n_out, n_in).
+
+    Raises:
+        InvalidInput: each column has a gain of its own.
+    """
+    if hardware.drift_compensation_by == "column":
+        raise InvalidInput.of(
+            "hardware.drift_compensation_by",
+            "column",
+            "'conductance' or 'weight' in predictions and plans: the gain of a column moves with the errors of its own "
+            "few devices, which is not predicted",
+            "Plan with 'weight', whose error is a little larger, and simulate the gains with 'column'.",
+        )
+    if hardware.drift_compensation_by == "conductance":
+        return moments.held.sum() + moments.held.numel() * partners * idle_device_moments(hardware)[0]
+    mean = moments.mean + beside
+    if hardware.devices_per_weight == 1:
+        return mean.mean()  # of conductances, which have one sign
+    return (2 * rectified(mean, moments.variance.expand_as(mean)).mean - mean).mean()
+
+
 class _WeightMoments(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -78,13 +106,12 @@ class _WeightMoments(torch.autograd.Function):
         hardware: Hardware,
         groups: int,
         offset: float,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         derivative = c.requires_grad or (r is not None and r.requires_grad)
         idle, idle_variance = reference_moments(hardware)
         mean, variance = torch.empty_like(weight), torch.empty_like(weight)
-        compensated = hardware.drift_compensation
-        slopes = tuple(torch.empty_like(weight) for _ in range(3 + compensated)) if derivative else None
-        held_sum, start_sum = weight.new_zeros(2, groups, weight.shape[1]).unbind()
+        slopes = tuple(torch.empty_like(weight) for _ in range(3)) if derivative else None
+        held_sum = weight.new_zeros(groups, weight.shape[1])
         for part, members in _blocks(weight, groups):
             signs = sign[part]
             magnitude = (weight[part] * signs).add_(offset)
@@ -93,11 +120,6 @@ class _WeightMoments(torch.autograd.Function):
                 gain = gain * r[members].repeat_interleave(len(magnitude) // len(r[members]), 0)
             target = (magnitude * gain).add_(hardware.conductance_min)
             (held, held_slope), (spread, spread_slope) = _device(device_moments, hardware, target, derivative)
-            if compensated:
-                (start, start_slope), _ = _device(start_moments, hardware, target, derivative)
-                start_sum[members] += start.view(members.stop - members.start, -1, start.shape[1]).sum(1)
-                if slopes is not None:
-                    torch.mul(magnitude, start_slope, out=slopes[3][part])
             held_sum[members] += held.view(members.stop - members.start, -1, held.shape[1]).sum(1)
             shifted = (held - idle).div_(gain)
             torch.mul(shifted, signs, out=mean[part])
@@ -107,21 +129,19 @@ class _WeightMoments(torch.autograd.Function):
                 torch.mul(magnitude, held_slope, out=slopes[2][part])
                 torch.mul((slopes[2][part] - shifted).div_(gain), signs, out=slopes[0][part])
                 torch.sub(magnitude * spread_slope / (gain * gain), total.mul_(2 / gain), out=slopes[1][part])
-        ctx.groups, ctx.has_rows, ctx.compensated = groups, r is not None, compensated
+        ctx.groups, ctx.has_rows = groups, r is not None
         if slopes is not None:
             ctx.save_for_backward(*slopes, c, *(() if r is None else (r,)))
-        return mean, variance, held_sum, start_sum
+        return mean, variance, held_sum
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor, Tensor | None, None, None, None]:
-        by_mean, by_variance, *by_sums = ctx.saved_tensors[: 3 + ctx.compensated]
-        c, *rows = ctx.saved_tensors[3 + ctx.compensated :]
-        to_mean, to_variance, *to_sums = gradients
+        by_mean, by_variance, by_sum, c, *rows = ctx.saved_tensors
+        to_mean, to_variance, to_sum = gradients
         total = (to_mean * by_mean).addcmul_(to_variance, by_variance)
         grouped = total.view(ctx.groups, -1, total.shape[1])
-        for to_sum, by_sum in zip(to_sums, by_sums, strict=False):
-            grouped.addcmul_(to_sum.unsqueeze(1), by_sum.view_as(grouped))
+        grouped.addcmul_(to_sum.unsqueeze(1), by_sum.view_as(grouped))
         to_c, to_r = total, None
         if ctx.has_rows:
             r = rows[0]

@@ -11,7 +11,7 @@
     TIA power   = R_f Σ_pti mean((I⁺_pti)² + (I⁻_pti)²)
 
 at every position p, with devices that are the same at all positions (``mapping="shared"``) or drawn for each
-("unrolled"). α is the gain of drift compensation: total conductance at the start over that now. u is 0 for pairs;
+("unrolled"). α is the gain of drift compensation: of the layer, or of every column. u is 0 for pairs;
 with an offset mapping there is one device, with target G_min + c_i r_j (W_ij + w), no minus side, and u_ij is
 w + G_min/(c_i r_j). Where biases are a row, the last x_pj is 1, the last W_ij is b_i, and nothing is added digitally.
 
@@ -25,7 +25,6 @@ precision never sees the scale of a conductance.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -133,7 +132,7 @@ class Crossbar:
         noise = 2 * max(rows if self._has_row_noise else 0, apart if self.hardware.has_read_noise else 0)
         noise += 3 * apart * self.hardware.converts_columns + (rows + apart) * self.hardware.shot_noise
         sides = 2 if self._has_amplifiers or self.hardware.read_out == "divider" else 0
-        copies = 3 + (self.hardware.drift_compensation is True) + len(self._row_tiles) * (sides > 0)
+        copies = 3 + 2 * self.hardware.drift_compensation + len(self._row_tiles) * (sides > 0)
         return copies * self.block_devices + gathered + noise + (1 + sides) * columns
 
     @property
@@ -183,7 +182,7 @@ class Crossbar:
         rows = rows.expand(draws, *(-1,) * 4)
         drive = drive.expand(draws, *(-1,) * 3)
         volts = (digital.abs() * self._volts).expand(draws, *(-1,) * 4) if self.hardware.shot_noise else None
-        columns, variances, power, start, now = [], [], [], [], []
+        columns, variances, power, drifted = [], [], [], []
         for array in range(self._arrays):
             found = [
                 self._read_block(
@@ -192,8 +191,8 @@ class Crossbar:
                 for block in self._blocks
             ]
             power += [f.power for f in found]
-            start += [f.start for f in found]
-            now += [f.now for f in found]
+            if self.hardware.drift_compensation:
+                drifted.append([self._joined([f.drifted[k] for f in found]) for k in range(2)])
             columns.append(self._joined([f.columns for f in found]))
             noisy = [f.noise for f in found if f.noise is not None]
             variances += [self._joined(noisy)] if noisy else []
@@ -202,8 +201,11 @@ class Crossbar:
             std = (self._read_std**2 + _stacked(variances)).sqrt() if variances else self._read_std
             noise = streams.normal_(scratch.normals(tuple(z.shape)))
             z = torch.addcmul(z, noise.to(z.dtype), std)
-        if self.hardware.drift_compensation:
-            z = z * (sum(start[1:], start[0]) / sum(now[1:], now[0])).view(-1, *(1,) * 5).to(z.dtype)
+        if drifted:
+            start, now = (_stacked([both[k] for both in drifted]) for k in range(2))  # (D, 1, A, G, 1, o)
+            if self.hardware.drift_compensation_by != "column":
+                start, now = (part.flatten(1).sum(1).view(-1, *(1,) * 5) for part in (start, now))
+            z = z * (start / now).to(z.dtype)
         if self.hardware.converts_columns:
             z = quantised(z, self._column_limit, self.hardware.adc_bits)
         z = z[:, 0] if z.shape[1] == 1 else z.sum(1)  # (D, A, G, R, o)
@@ -250,6 +252,7 @@ class Crossbar:
         hardware = self.hardware
         x, drive = rows[:, block.groups], drive[:, block.groups]
         devices, start = block.program(streams, scratch)
+        drifted = self._read_for_drift(block, start, devices, scratch) if hardware.drift_compensation else ()
         if hardware.column_gain_std:
             devices = self._with_column_gain(devices, streams, scratch)
         more = None  # power beyond Σ G V²
@@ -279,12 +282,24 @@ class Crossbar:
         pair = torch.mul(pair, block.unit, out=scratch.values("pair", pair.shape))
         by_row = pair.sum(2)
         power = by_row.mul(drive).flatten(1).sum(1)
-        totals = by_row.flatten(1).sum(1) if start is not None else power
-        before = start.mul_(block.unit).flatten(1).sum(1) if start is not None else power
         noise = None
         if hardware.thermal_noise or hardware.shot_noise:
             noise = self._read_variance(block, pair, None if volts is None else volts[:, block.groups])
-        return _Found(columns, noise, power if more is None else power + more, before, totals)
+        return _Found(columns, noise, power if more is None else power + more, drifted)
+
+    def _read_for_drift(
+        self, block: _Block, start: torch.Tensor | None, devices: torch.Tensor, scratch: Scratch
+    ) -> tuple[torch.Tensor, ...]:
+        """What drift compensation goes by, before and now, added up over the rows of every column (D, 1, g, 1, o)."""
+        by_conductance = self.hardware.drift_compensation_by == "conductance"
+        read = []
+        for held in (devices if start is None else start, devices):
+            if by_conductance:
+                each = _over_sides(torch.add, held, scratch) * block.unit
+            else:
+                each = _over_sides(torch.sub, held, scratch).abs()
+            read.append(each.sum(3).unsqueeze(1).unsqueeze(3))
+        return tuple(read)
 
     def _read_variance(self, block: _Block, conductance: torch.Tensor, volts: torch.Tensor | None) -> torch.Tensor:
         """Variance (D, C, g, R or 1, o) of thermal and shot noise for conductances (D, g, o, n), sides added up."""
@@ -407,7 +422,7 @@ class _Block:
         )
 
     def program(self, streams: Streams, scratch: Scratch) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Devices (D, sides, g, o, n) [unit weight]; with drift compensation also their sum at the start."""
+        """Devices (D, sides, g, o, n) [unit weight]; with drift compensation also as they were at the start."""
         if not self.noisy:
             return self.devices.mean.expand(streams.draws, -1, -1, -1, -1), None
         shape = (streams.draws, *self.shape)
@@ -426,20 +441,19 @@ class _Block:
         start = scratch.values("start", shape)
         if in_place:
             out = scratch.values("devices", shape)
-        devices = self.devices.sample(normals, uniform, out, start)
-        return devices, functools.reduce(torch.Tensor.add_, start.unbind(1))
+        return self.devices.sample(normals, uniform, out, start), start
 
 
 @dataclass(frozen=True)
 class _Found:
     """What reading a block gives: columns (D, C, g, R, o), the variance of their thermal and shot noise or None, power
-    (D,) [W], total conductance at the start and now [S]. C quantities of a column are converted separately."""
+    (D,) [W], and what drift compensation goes by, at the start and now, (D, 1, g, 1, o), or nothing. C quantities of a
+    column are converted separately."""
 
     columns: torch.Tensor
     noise: torch.Tensor | None
     power: torch.Tensor
-    start: torch.Tensor
-    now: torch.Tensor
+    drifted: tuple[torch.Tensor, ...]
 
 
 def _stacked(arrays: list[torch.Tensor]) -> torch.Tensor:

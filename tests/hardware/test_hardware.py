@@ -47,6 +47,7 @@ WORDS = {
     "weight_mapping": "'differential', 'offset'",
     "bias_mapping": "'digital', 'row'",
     "read_out": "'tia', 'divider'",
+    "drift_compensation_by": "'conductance', 'weight', 'column'",
 }
 NUMBERS = POSITIVE + NOT_NEGATIVE
 

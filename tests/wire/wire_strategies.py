@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 import powerplan as pp
 from powerplan.hardware.aging import PowerLawDrift
 from powerplan.hardware.curves import Piecewise, Power, Table
+from powerplan.hardware.device_checks import COMPENSATIONS
 from powerplan.hardware.hardware import MAPPINGS
 from powerplan.hardware.read_out_checks import BIAS_MAPPINGS, WEIGHT_MAPPINGS
 from powerplan.network import ACTIVATIONS, Activation, Flatten, Linear, Node, Scale
@@ -89,6 +90,7 @@ def read_outs(draw: st.DrawFn) -> dict[str, Any]:
         "weight_mapping": draw(st.sampled_from(WEIGHT_MAPPINGS)),
         "shot_noise": draw(st.booleans()),
         "drift_compensation": draw(st.booleans()),
+        "drift_compensation_by": draw(st.sampled_from(COMPENSATIONS)),
     }
     match kind:
         case "fixed":
