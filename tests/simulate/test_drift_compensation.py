@@ -100,7 +100,9 @@ def test_what_is_not_predicted_is_refused(method: str) -> None:
 def test_plans_meet_their_target_by_mean_weight() -> None:
     """The gradient of the gain is right: the plan is optimal, and meets its target in a simulation."""
     example = pp.load_example("iris")
-    hardware = pp.Hardware.preset("pcm_hermes_1dev", time=_DAY, drift_compensation=True, drift_compensation_by="weight")
+    hardware = pp.Hardware.preset(
+        "pcm_nandakumar2019", time=_DAY, drift_compensation=True, drift_compensation_by="weight"
+    )
     found = pp.plan(example.network, hardware, example.inputs[:16], pp.MaxNMSE(0.15), verify_draws=2000)
     assert found.termination.outcome is pp.Outcome.OPTIMAL
     assert found.verification is not None
