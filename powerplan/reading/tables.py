@@ -1,7 +1,9 @@
 """Tables of numbers (.csv): every row counts, or there is an error that names line and column.
 
-A header is a first row of which no cell is a number or missing. Cells are separated by commas, semicolons, tabs or
-blanks, whichever the first row has; empty lines and lines that begin with ``#`` are left out.
+A header is a first row of names: every cell begins with a letter and is no word for a missing value, so that numbers
+with a typo, a unit or in another notation (``1.O``, ``1%``, ``0x1``) are not lost as one. Cells are separated by
+commas, semicolons, tabs or blanks, whichever the first row has. Empty lines and lines that begin with ``#`` are left
+out, but not the errors of spreadsheets (``#DIV/0!``).
 """
 
 from __future__ import annotations
@@ -19,7 +21,11 @@ from powerplan.reading.text import read_text
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+([eE][+-]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.I)
-_MISSING = frozenset(("", "na", "n/a", "#n/a", "null", "none", "-", "--", "?", "."))
+_NAME = re.compile(r"[^\W\d].*", re.S)
+_MISSING = frozenset(("", "na", "n/a", "#n/a", "null", "none", "nil", "nat", "<na>", "-", "--", "?", "."))
+_TRUTH = frozenset(("true", "false"))
+#: what spreadsheets write where a formula fails; no comments
+_FAILED = re.compile(r"#(n/a|div/0!|ref!|name\?|value!|num!|null!|spill!|calc!)", re.I)
 
 #: a row: its line in the file, from 1, and its cells
 _Row = tuple[int, list[str]]
@@ -61,7 +67,11 @@ def read_table(field: str, path: str | Path) -> np.ndarray:
 def _lines(text: str) -> list[tuple[int, str]]:
     """The lines with content and their numbers."""
     numbered = enumerate(re.split(r"\r\n|\n|\r", text), start=1)
-    return [(i, line) for i, line in numbered if line.strip() and not line.lstrip().startswith("#")]
+    return [(i, line) for i, line in numbered if line.strip() and not _is_comment(line.lstrip())]
+
+
+def _is_comment(line: str) -> bool:
+    return line.startswith("#") and not _FAILED.match(line)
 
 
 def _rows(lines: Sequence[tuple[int, str]], separator: str | None) -> list[_Row]:
@@ -73,8 +83,8 @@ def _rows(lines: Sequence[tuple[int, str]], separator: str | None) -> list[_Row]
 
 
 def _is_header(cells: Sequence[str]) -> bool:
-    return not any(
-        _NUMBER.fullmatch(cell) or _DECIMAL_COMMA.fullmatch(cell) or _NOT_FINITE.fullmatch(cell) or _is_missing(cell)
+    return all(
+        _NAME.fullmatch(cell) and not (_NOT_FINITE.fullmatch(cell) or _is_missing(cell) or cell.lower() in _TRUTH)
         for cell in cells
     )
 
@@ -105,7 +115,7 @@ def _refuse(field: str, path: str | Path, rows: Sequence[_Row]) -> None:
             elif _NOT_FINITE.fullmatch(cell) or _NUMBER.fullmatch(cell):
                 advice = "It is not finite: remove the row, or correct it."
             else:
-                advice = "Correct it; a header is a first row in which no cell is a number."
+                advice = "Correct it; names in a header begin with a letter."
             where = f"{path}, line {line}, column {column}: {show(cell, 40)}"
             raise CorruptFile.of(field, where, "a finite number", advice)
     raise CorruptFile.of(field, str(path), "rows of numbers", "It cannot be read.")

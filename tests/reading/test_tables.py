@@ -45,12 +45,47 @@ def test_what_is_written_is_read(
 def test_a_broken_cell_is_an_error_with_line_and_column(
     tmp_path: Path, rows: int, columns: int, data: st.DataObject, broken: str
 ) -> None:
-    """Also in the first row: a header is a row of which no cell is a number."""
+    """Also in the first row: a header is a row of names."""
     cells = [[f"{i + j}.5" for j in range(columns)] for i in range(rows)]
     i, j = data.draw(st.integers(0, rows - 1)), data.draw(st.integers(0, columns - 1))
     cells[i][j] = f'"{broken}"' if "," in broken else broken
     with pytest.raises(InvalidInput, match=rf"x\.csv, line {i + 1}, column {j + 1}: "):
         table(tmp_path, "\n".join(",".join(row) for row in cells))
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *[
+            "0x1",
+            "1+2j",
+            "(1+2j)",
+            "1.O",
+            "1d5",
+            "1%",
+            "1uS",
+            "$1",
+            "1_000",
+            "2024-01-31",
+            "\N{MINUS SIGN}1",
+            "1.#QNAN",
+        ],
+        *["\N{FULLWIDTH DIGIT ONE}", "NaN", "inf", "<NA>", "NaT", "nil", "True", "#N/A", "#DIV/0!", "#REF!", "#NAME?"],
+    ],
+)
+def test_a_row_of_no_numbers_is_not_lost(tmp_path: Path, cell: str) -> None:
+    """Such a row was taken for a header where it was the first, or for a comment."""
+    with pytest.raises(InvalidInput, match=r"x\.csv, line 1, column 1: "):
+        table(tmp_path, f"{cell},{cell}\n1,2\n")
+    with pytest.raises(InvalidInput, match=r"x\.csv, line 2, column 1: "):
+        table(tmp_path, f"1.5\n{cell}\n2.5\n")
+
+
+@pytest.mark.parametrize(
+    "header", ["a,b", '"a","b"', "_x,n1", "\N{GREEK CAPITAL LETTER DELTA}I,Ca", "nanometres,infrared"]
+)
+def test_names_are_a_header_and_other_lines_with_a_hash_are_comments(tmp_path: Path, header: str) -> None:
+    np.testing.assert_array_equal(table(tmp_path, f"# x y\n{header}\n#1,2\n1,2\n"), [[1, 2]])
 
 
 @pytest.mark.parametrize(
