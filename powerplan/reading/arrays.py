@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from powerplan.errors import CorruptFile, InvalidInput
+from powerplan.reading.foreign import foreign_kind
 from powerplan.reading.tables import read_table
 
 
@@ -19,10 +20,12 @@ def read_arrays(field: str, path: str) -> dict[str, np.ndarray]:
         CorruptFile: truncated, damaged, or objects instead of numbers.
     """
     suffix = Path(path).suffix.lower()
-    if suffix not in (".npy", ".npz", ".csv"):
-        raise InvalidInput.of(field, path, "a .npy, .npz or .csv file", "Convert it, for example with numpy.save.")
-    if not Path(path).is_file():
+    if suffix in (".npy", ".npz", ".csv") and not Path(path).is_file():
         raise InvalidInput.of(field, path, "an existing file", "Check the path.")
+    if suffix not in (".npy", ".npz", ".csv"):
+        foreign = foreign_kind(path) if Path(path).is_file() else None
+        advice = f"It is {foreign[0]}: convert it" if foreign else "Convert it"
+        raise InvalidInput.of(field, path, "a .npy, .npz or .csv file", f"{advice}, for example with numpy.save.")
     if suffix == ".csv":
         return {field: read_table(field, path)}
     try:

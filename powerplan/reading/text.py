@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from powerplan.errors import CorruptFile, InvalidInput
+from powerplan.reading.foreign import foreign_kind
 
 
 def read_text(field: str, path: str | Path, *, most_bytes: int | None = None) -> str:
@@ -38,6 +39,9 @@ def read_text(field: str, path: str | Path, *, most_bytes: int | None = None) ->
     try:
         text = content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
+        foreign = foreign_kind(path)
+        if foreign is not None:
+            raise InvalidInput.of(field, str(path), "a text file", f"It is {foreign[0]}.") from error
         raise CorruptFile.of(
             field,
             str(path),

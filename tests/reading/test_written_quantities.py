@@ -12,6 +12,7 @@ import torch
 
 import powerplan as pp
 from powerplan.hardware.describe import described_fields
+from powerplan.reading.arrays import read_arrays
 from powerplan.reading.networks import load_network
 from powerplan.reading.text import read_text
 
@@ -109,6 +110,14 @@ def test_foreign_files_are_named(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(pp.InvalidInput, match=words):
             load_network(tmp_path / file)
+    for field, name, words in (("inputs", "model.pt", "PyTorch file"), ("gains", "old.pt", "pickled Python objects")):
+        with pytest.raises(pp.InvalidInput, match=words):
+            read_arrays(field, str(tmp_path / name))
+        with pytest.raises(pp.InvalidInput, match=words):
+            read_text(field, tmp_path / name)
+    (tmp_path / "model.onnx").write_bytes((tmp_path / "model.pt").read_bytes())
+    with pytest.raises(pp.InvalidInput, match="PyTorch file"):
+        load_network(tmp_path / "model.onnx")
 
 
 def test_text_is_read_up_to_a_limit(tmp_path: Path) -> None:
