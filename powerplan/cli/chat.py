@@ -101,3 +101,4 @@ class Chat:
                 bar.update(round(min(max(fraction, 0.0), 1.0) * steps) - bar.pos)
 
             yield update
+            update("done", 1.0)

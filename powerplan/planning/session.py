@@ -25,7 +25,7 @@ from powerplan.planning.free_gains import FreeGains, check_noisy, free_gains, ho
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.problem import ON_CONSTRAINT, Problem
 from powerplan.planning.requirements import Requirement, output_weights as check_weights
-from powerplan.planning.solving import solve
+from powerplan.planning.solving import SOLVED, solve
 from powerplan.planning.starts import MOST_BY_TERM
 from powerplan.planning.stepped import Levels, StepsGiven, levels_of, steps_to_dict
 from powerplan.planning.targets import ClassTarget, Target
@@ -191,18 +191,18 @@ class Session:
         draws = self._draws(found, options) if found.meets_target else 0
         if not draws:
             return found
-        options.progress("verifying by simulation", 0.7)
+        options.progress("verifying by simulation", SOLVED)
         checked = self._verified(found, draws, options)
         if not checked.verifications:
             return checked
         calibrate = options.calibrate
         if not (isinstance(target, ClassTarget) if calibrate is None else calibrate):
             return checked
-        done = 0.7
+        done = SOLVED
 
         def again(bound: Target, near: Plan) -> Plan:
             nonlocal done
-            done += 0.3 / (MOST_ROUNDS + 1)
+            done += (1 - SOLVED) / (MOST_ROUNDS + 1)
             options.progress("calibrating", done)
             quiet = replace(options, progress=lambda what, part: None)
             return replace(solve(self, bound, quiet, near), target=target)

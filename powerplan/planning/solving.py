@@ -32,6 +32,8 @@ from powerplan.planning.watch import Best, OutOfTime, Seen, Watch
 if TYPE_CHECKING:
     from powerplan.planning.session import Options, Session
 
+#: how much of a plan is done when it is solved, before any simulation
+SOLVED = 0.7
 #: multipliers below this fraction of their sum are rounding, not prices
 _LEAST_PRICE = 1e-6
 #: least log(constraint / bound) that counts as met; relative difference of objectives that is none
@@ -62,12 +64,12 @@ def solve(session: Session, target: Target, options: Options, near: Plan | None 
     watch = Watch(options.stop_at)
     about = near_baseline(session, requirement(target, session.predictors, session.weights), watch.part(_FOR_START))
     rough = session.held_at(session.free.gains(session.free.upper) if about is None else about, options.stop_at)
-    found = _solve_held(rough, target, options, near=about)
+    found = _solve_held(rough, target, _half_of(options, 0.0), near=about)
     again = found.termination.outcome not in (Outcome.INFEASIBLE, Outcome.DEADLINE)
     spent = time.monotonic() - started
     if again and not is_dear(session.predictor) and not watch.ends_before(_AGAIN * spent):
         held = session.held_at(found.gains, options.stop_at)
-        anew = _solve_held(held, target, options, near=found.baseline_gains, start=found.gains)
+        anew = _solve_held(held, target, _half_of(options, 0.5), near=found.baseline_gains, start=found.gains)
         found = anew if anew.meets_target or anew.termination.outcome is Outcome.INFEASIBLE else found
     seconds = time.monotonic() - started
     return replace(
@@ -75,6 +77,11 @@ def solve(session: Session, target: Target, options: Options, near: Plan | None 
         termination=replace(found.termination, seconds=seconds),
         provenance={**found.provenance, "seconds": {**found.provenance["seconds"], "optimise": seconds}},
     )
+
+
+def _half_of(options: Options, begin: float) -> Options:
+    """Options for one of two rounds: what is done never falls back when the second begins."""
+    return replace(options, progress=lambda what, done: options.progress(what, begin * SOLVED + 0.5 * done))
 
 
 def _solve_held(
