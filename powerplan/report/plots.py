@@ -21,7 +21,7 @@ from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.planning import MaxPower, Plan
 from powerplan.report.charts import power_scale
-from powerplan.report.quantities import bounds, target_text
+from powerplan.report.quantities import bounds, claim, saving_text
 from powerplan.report.units import si
 
 if TYPE_CHECKING:
@@ -87,8 +87,9 @@ def plot_plan(
     axes[1].set(title="Share of the output MSE", ylabel="share [%]")
     answer = f"predicted MSE {plan.mse:.3g}" if isinstance(plan.target, MaxPower) else f"power {si(plan.power, 'W')}"
     answer = answer.replace(" u", " µ")
-    saved = "" if plan.saving is None else f", {100 * plan.saving:.1f} % below the baseline"
-    figure.suptitle(f"{title + ': ' if title else ''}{target_text(plan.target).replace('<=', '≤')}, {answer}{saved}")
+    saved = "" if plan.saving is None else f", {saving_text(plan.saving)}"
+    claimed = claim(plan).replace("<=", "≤").replace(" u", " µ")
+    figure.suptitle(f"{title + ': ' if title else ''}{claimed}, {answer}{saved}")
     handles, labels = first.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     return _written(figure, file)
@@ -97,7 +98,7 @@ def plot_plan(
 def plot_frontier(plans: Sequence[Plan], *, title: str = "", file: str | os.PathLike[str] | None = None) -> Figure:
     """Power against NMSE of a list of plans, the baseline beside, simulated points with 95 % error bars.
 
-    Plans whose target is infeasible are left out.
+    Plans that do not meet their target are left out, and counted in the title.
     """
 
     figure = _new_figure(7.0, 4.8)
@@ -141,7 +142,9 @@ def plot_frontier(plans: Sequence[Plan], *, title: str = "", file: str | os.Path
     axes.set(xscale="log", yscale="log", xlabel="NMSE of the outputs [%]", ylabel=f"power of one inference [{prefix}W]")
     _plain_logarithmic(axes.xaxis, 100)
     _plain_logarithmic(axes.yaxis)
-    axes.set_title(f"{title + ': ' if title else ''}least power for a target error")
+    missed = len(plans) - len(reached)
+    beside = f"\n({missed} of {len(plans)} targets not met)" if missed else ""
+    axes.set_title(f"{title + ': ' if title else ''}least power for a target error{beside}")
     axes.grid(True, which="both", alpha=0.25)
     if reached:
         axes.legend(frameon=False)

@@ -10,11 +10,19 @@ from powerplan.planning import (
     MaxNMSE,
     MaxOutputMSE,
     MaxPower,
+    Outcome,
     Plan,
     Target,
 )
+from powerplan.planning.verify import misses_target
 from powerplan.report.units import percent, si, si_with_error, significant, with_error
 
+#: outcomes that do not claim the least power
+_UNPROVEN = {
+    Outcome.DEADLINE: "stopped at the deadline",
+    Outcome.ITERATION_LIMIT: "stopped at the iteration limit",
+    Outcome.STALLED: "not proven cheapest",
+}
 _NAMES: dict[type[Target], str] = {
     MaxMSE: "MSE",
     MaxNMSE: "NMSE",
@@ -55,6 +63,25 @@ def quantity_with_error(target: Target, value: float, error: float) -> str:
 def target_text(target: Target) -> str:
     """``NMSE <= 1.000 %`` and the like."""
     return f"{quantity_name(target)} <= {quantity_text(target, target.value)}"
+
+
+def claim(plan: Plan) -> str:
+    """What a plan says of its target, for a title: the target where it is met, else what is missed and by how much."""
+    asked = target_text(plan.target)
+    outcome = plan.termination.outcome
+    if outcome is Outcome.INFEASIBLE:
+        least = plan.reached if plan.termination.best_reachable is None else plan.termination.best_reachable
+        return f"misses {asked}: best reachable {quantity_text(plan.target, least)}"
+    if not plan.meets_target:
+        return f"misses {asked} so far: {quantity_text(plan.target, plan.reached)}"
+    if misses_target(plan):
+        return f"{asked}, missed in simulation"
+    return f"{asked}, {_UNPROVEN[outcome]}" if outcome in _UNPROVEN else asked
+
+
+def saving_text(saving: float, *, than: str = "the baseline") -> str:
+    """A saving in words: ``30.0 % below the baseline``; a plan that is dearer says so."""
+    return f"{100 * abs(saving):.1f} % {'below' if saving >= 0 else 'above'} {than}"
 
 
 def bounds(plan: Plan) -> tuple[float | None, float | None]:

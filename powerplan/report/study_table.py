@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -36,13 +36,17 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """The points that share one value of an axis: medians over those that met their target, and how many."""
+    """The points that share one value of an axis, held point by point against those of the axis' reference value.
+
+    ``power`` and ``error`` are medians of the ratios over ``compared`` pairs: points that differ in this axis only and
+    both meet their target.
+    """
 
     axis: str
     value: str
     power: str
     error: str
-    saving: str
+    compared: int
     met: int
     points: int
 
@@ -146,8 +150,7 @@ def summaries(study: StudyResult) -> tuple[list[Summary], list[str]]:
     for axis in [axis for axis in study.axes if axis not in MINOR]:
         groups: dict[str, list[PointResult]] = {}
         for point in study.points:
-            value = _target_cell(point).text if axis.startswith("target") else setting(point, axis)
-            groups.setdefault(value, []).append(point)
+            groups.setdefault(_value(point, axis), []).append(point)
         values = sorted(groups.items(), key=lambda item: _place(item[1][0], axis))
         if len(values) > MOST_VALUES:
             left_out.append(
@@ -155,22 +158,46 @@ def summaries(study: StudyResult) -> tuple[list[Summary], list[str]]:
                 f"{len(values) - FEW_VALUES} left out; the table of all points has them."
             )
             values = evenly(values, FEW_VALUES)
+        met = {value: _met(study, members, axis) for value, members in values}
+        reference = max(met, key=lambda value: len(met[value]))
         for value, members in values:
-            plans = [p.plan for p in members if p.plan is not None]
-            met = [p for p in plans if p.meets_target]
-            saved = [100 * p.saving for p in met if p.saving is not None]
+            pairs = [(met[value][key], met[reference][key]) for key in met[value] if key in met[reference]]
             found.append(
                 Summary(
                     axis=axis_name(axis),
                     value=value,
-                    power=typeset(si(float(np.median([p.power for p in met])), "W")) if met else "–",
-                    error=typeset(percent(float(np.median([p.nmse for p in met])))) if met else "–",
-                    saving=typeset(f"{np.median(saved):.1f} %") if saved else "–",
-                    met=len(met),
+                    power="reference" if value == reference else _ratio([(p.power, q.power) for p, q in pairs]),
+                    error="reference" if value == reference else _ratio([(p.nmse, q.nmse) for p, q in pairs]),
+                    compared=len(pairs),
+                    met=sum(map(_meets, members)),
                     points=len(members),
                 )
             )
     return found, left_out
+
+
+def _meets(point: PointResult) -> bool:
+    return point.plan is not None and point.plan.meets_target
+
+
+def _met(study: StudyResult, members: Sequence[PointResult], axis: str) -> dict[tuple[str, ...], Plan]:
+    """The plans that meet their target, by all their other settings but those that change with this one, one to one."""
+    free = []
+    for other in [other for other in study.axes if other != axis]:
+        together = {(_value(point, axis), _value(point, other)) for point in study.points}
+        if len(together) > min(len({one for one, _ in together}), len({one for _, one in together})):
+            free.append(other)
+    return {tuple(_value(p, other) for other in free): p.plan for p in members if _meets(p) and p.plan is not None}
+
+
+def _value(point: PointResult, axis: str) -> str:
+    return _target_cell(point).text if axis.startswith("target") else setting(point, axis)
+
+
+def _ratio(pairs: Sequence[tuple[float, float]]) -> str:
+    """``× 0.85``: the median ratio; "–" where nothing can be compared."""
+    ratios = [one / other for one, other in pairs if other > 0]
+    return typeset(f"× {np.median(ratios):.3g}") if ratios else "–"
 
 
 def _place(point: PointResult, axis: str) -> tuple[str, float]:

@@ -12,6 +12,7 @@ from powerplan.batch.results import PointResult, PointState, StudyResult
 from powerplan.network import Network
 from powerplan.planning import Plan
 from powerplan.report.charts import Chart
+from powerplan.report.device_names import device_names
 from powerplan.report.facts import Fact
 from powerplan.report.notes import plan_notes
 from powerplan.report.plan_view import PlanView, node_rows, plan_view
@@ -76,12 +77,20 @@ class StudyView:
 def as_study(plans: Mapping[str, Plan]) -> StudyResult:
     """Plans by name as the result of a study: what differs between them becomes its axes."""
     fields = [dict(flat(plan.hardware.to_dict())) for plan in plans.values()]
-    changed = [key for key in fields[0] if any(f.get(key) != fields[0][key] for f in fields)]
+    names = device_names([plan.hardware for plan in plans.values()])
+    first = dict(reversed(list(zip(names, fields, strict=True))))
+    # what the name of the hardware tells is no setting of its own
+    changed = [
+        key
+        for key in dict.fromkeys(key for f in fields for key in f)
+        if any(f.get(key) != first[name].get(key) for f, name in zip(fields, names, strict=True))
+    ]
     digests = list(dict.fromkeys(plan.provenance.get("network_sha256", "") for plan in plans.values()))
     points = []
-    for (name, plan), values in zip(plans.items(), fields, strict=True):
+    for (name, plan), values, hardware in zip(plans.items(), fields, names, strict=True):
         settings: dict[str, Any] = {
             "network": f"network {digests.index(plan.provenance.get('network_sha256', '')) + 1}",
+            **({"hardware": hardware} if hardware else {}),
             "granularity": plan.granularity,
             "optimize": ", ".join(plan.optimize),
             "method": plan.prediction.method,
@@ -123,7 +132,7 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
     count = len(study.points)
     what = "plans" if not study.name else "points of a study"
     return StudyView(
-        heading=name or f"{count} plans",
+        heading=name or _heading(study),
         subtitle=f"{count} {what}"
         + (f" that differ in {_and(list(map(axis_name, study.axes)))}" if study.axes else "")
         + ".",
@@ -150,6 +159,13 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
         nodes=() if network is None else tuple(node_rows(network)),
         provenance=tuple(_provenance(study, [plan for _, plan in plans])),
     )
+
+
+def _heading(study: StudyResult) -> str:
+    """How many plans, and on which devices, where these have names."""
+    devices = list(dict.fromkeys(str(p.settings["hardware"]) for p in study.points if "hardware" in p.settings))
+    on = f" on {_and(devices)}" if devices and len(devices) <= MOST_NAMES else ""
+    return f"{len(study.points)} plans{on}"
 
 
 def _notes(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -> list[str]:

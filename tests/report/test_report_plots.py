@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,41 @@ def test_plan_bars_are_the_numbers(make_plan: Callable[..., Plan], make_predicti
     assert "[µW]" in power.get_ylabel()
     assert sum(bar.get_height() for bar in error.containers[0]) == pytest.approx(100)
     title = figure.get_suptitle()
-    assert title == "digits: NMSE ≤ 1.000 %, power 7.000 µW, 30.0 % below the baseline"
+    assert title == "digits: NMSE ≤ 1.000 %, missed in simulation, power 7.000 µW, 30.0 % below the baseline"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reached", "claimed"),
+    [
+        (Outcome.OPTIMAL, 0.01, "NMSE ≤ 1.000 %, power"),
+        (Outcome.WITHIN_GAP, 0.01, "NMSE ≤ 1.000 %, power"),
+        (Outcome.INFEASIBLE, 0.037, "misses NMSE ≤ 1.000 %: best reachable 3.700 %, power"),
+        (Outcome.DEADLINE, 0.01, "NMSE ≤ 1.000 %, stopped at the deadline, power"),
+        (Outcome.DEADLINE, 0.02, "misses NMSE ≤ 1.000 % so far: 2.000 %, power"),
+        (Outcome.ITERATION_LIMIT, 0.01, "NMSE ≤ 1.000 %, stopped at the iteration limit, power"),
+        (Outcome.STALLED, 0.01, "NMSE ≤ 1.000 %, not proven cheapest, power"),
+    ],
+)
+def test_a_title_claims_what_is_true(
+    make_plan: Callable[..., Plan], outcome: Outcome, reached: float, claimed: str
+) -> None:
+    plan = make_plan(verification=None)
+    end = replace(plan.termination, outcome=outcome, best_reachable=0.037 if outcome is Outcome.INFEASIBLE else None)
+    proof = None if reached > 0.01 else plan.certificate
+    title = plot_plan(replace(plan, termination=end, reached=reached, certificate=proof)).get_suptitle()
+    assert title.startswith(claimed)
+
+
+def test_a_plan_dearer_than_its_baseline_is_not_called_a_saving(make_plan: Callable[..., Plan]) -> None:
+    plan = make_plan()
+    title = plot_plan(replace(plan, baseline_power=plan.power / 1.25)).get_suptitle()
+    assert title.endswith("25.0 % above the baseline")
+
+
+def test_a_frontier_counts_the_targets_out_of_reach(make_plan: Callable[..., Plan]) -> None:
+    plan = make_plan()
+    far = replace(plan, termination=replace(plan.termination, outcome=Outcome.INFEASIBLE))
+    assert "1 of 2 targets not met" in plot_frontier([plan, far]).axes[0].get_title()
 
 
 def test_column_gains_are_drawn_with_their_range(make_plan: Callable[..., Plan]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from html_pages import assert_accessible, visible_text
 
 from powerplan.batch.results import PointResult, PointState, StudyResult
-from powerplan.planning import Plan
+from powerplan.planning import Outcome, Plan
 from powerplan.report.html import report_html
 from powerplan.report.study_axes import evenly, label
 from powerplan.report.study_hardware import compare_hardware
@@ -102,6 +102,38 @@ def test_long_axis_is_summed_up_by_a_few_values_and_says_so(make_plan: Callable[
     assert (noises[0], noises[-1]) == ("1.000 nA", "10.00 nA")
     assert left_out == ["Of 20 values of read noise std, 9 are shown, 11 left out; the table of all points has them."]
     assert left_out[0] in plain(report_html(study))
+
+
+def test_settings_are_compared_point_by_point(make_plan: Callable[..., Plan]) -> None:
+    """Poor devices reach only loose targets: cheap by a median of their own points, twice as dear pair by pair."""
+    points = []
+    for i, (name, dearer, least) in enumerate((("good", 1.0, 0.0), ("poor", 2.0, 0.05))):
+        for nmse in (0.001, 0.01, 0.1):
+            plan = make_plan(nmse, dearer * 1e-6 / nmse)
+            if nmse < least:
+                plan = replace(plan, termination=replace(plan.termination, outcome=Outcome.INFEASIBLE))
+            settings = {"network": "a", "hardware": name, "inputs": f"of {name}"}  # inputs go with the hardware
+            points.append(PointResult(name=f"{i}{nmse}", settings=settings, state=PointState.DONE, source=plan))
+    rows, _ = summaries(StudyResult(name="s", points=tuple(points), axes=("hardware", "inputs", "target.max_nmse")))
+    good, poor = [row for row in rows if row.axis == "hardware"]
+    assert (good.power, good.met, good.points) == ("reference", 3, 3)
+    assert poor.power.replace("\N{NO-BREAK SPACE}", " ") == "× 2"
+    assert (poor.compared, poor.met, poor.points) == (1, 1, 3)
+
+
+def test_nothing_to_compare_is_said(make_plan: Callable[..., Plan]) -> None:
+    points = [
+        PointResult(
+            name=name,
+            settings={"network": "a", "hardware": name, "granularity": size},
+            state=PointState.DONE,
+            source=make_plan(0.01, 1e-6),
+        )
+        for name, size in (("a", "layer"), ("a", "network"), ("b", "column"))
+    ]
+    study = StudyResult(name="s", points=tuple(points), axes=("granularity",))
+    rows, _ = summaries(replace(study, axes=("hardware", "granularity")))
+    assert {row.value: row.power for row in rows if row.axis == "granularity"}["column"] == "–"
 
 
 def test_a_few_of_many_include_both_ends() -> None:
