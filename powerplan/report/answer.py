@@ -70,11 +70,11 @@ def plan_answer(plan: Plan) -> list[Fact]:
         facts.append(Fact(name="Saving", value="–", remark="no baseline meets the target"))
     else:
         against = f"MSE {significant(plan.baseline_mse)}" if budget else typeset(si(plan.baseline_power, "W"))
-        what = "less error than" if budget else "of"
+        what = "of" if not budget else "less error than" if plan.saving >= 0 else "more error than"
         facts.append(
             Fact(
-                name="Error saved" if budget else "Power saved",
-                value=f"{100 * plan.saving:.1f} %",
+                name=f"{'Error' if budget else 'Power'} {'saved' if plan.saving >= 0 else 'added'}",
+                value=f"{100 * abs(plan.saving):.1f} %",
                 remark=f"{what} {against} with one conductance range for all layers",
             )
         )

@@ -82,7 +82,8 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
     else:
         reached = f"MSE {significant(plan.baseline_mse)}" if budget else si(plan.baseline_power, "W")
         lines.append(("baseline", f"{reached} with one conductance range for all layers and the same target"))
-        lines.append(("saving", f"{100 * plan.saving:.1f} % of the baseline's {'MSE' if budget else 'power'}"))
+        name = "saving" if plan.saving >= 0 else "excess"  # held gains or steps can cost more than the baseline
+        lines.append((name, f"{100 * abs(plan.saving):.1f} % of the baseline's {'MSE' if budget else 'power'}"))
     if isinstance(plan.target, MaxAccuracyDrop | MaxFlipRate | MaxOutputMSE):
         lines.append(_quantity_line(plan))
     bound_nmse, bound_mse = bounds(plan)

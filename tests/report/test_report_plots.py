@@ -17,6 +17,7 @@ from powerplan.hardware import Gains
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.planning import Outcome, Plan, Termination
+from powerplan.report.answer import plan_answer
 from powerplan.report.plots import plot_frontier, plot_plan, plot_predicted_simulated, plot_study
 
 SIGNATURES = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF-"}
@@ -69,6 +70,9 @@ def test_a_plan_dearer_than_its_baseline_is_not_called_a_saving(make_plan: Calla
     plan = make_plan()
     title = plot_plan(replace(plan, baseline_power=plan.power / 1.25)).get_suptitle()
     assert title.endswith("25.0 % above the baseline")
+    dear = replace(plan, baseline_power=plan.power / 1.25)
+    assert "excess        25.0 % of the baseline's power" in dear.table()
+    assert [fact.value.split()[0] for fact in plan_answer(dear) if fact.name == "Power added"] == ["25.0"]
 
 
 def test_a_frontier_counts_the_targets_out_of_reach(make_plan: Callable[..., Plan]) -> None:
