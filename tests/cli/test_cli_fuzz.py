@@ -164,6 +164,12 @@ def command_lines(draw: st.DrawFn) -> list[str]:
     return words
 
 
+def believable(answer: dict[str, Any], said: str) -> None:
+    """No number beyond the plausible without a word: 100 times the signal, a kilowatt."""
+    assert (answer.get("nmse") or 0) <= 100, said
+    assert (answer.get("power") or 0) <= 1e3, said
+
+
 def in_words(result: Result, words: list[str]) -> None:
     """The command ended as documented: no traceback, and every failure says why."""
     said = f"{words}\n{result.stdout[-2000:]}\n{result.stderr[-2000:]}"
@@ -174,7 +180,9 @@ def in_words(result: Result, words: list[str]) -> None:
         assert "error: " in result.stderr, said
         assert result.stdout == "", said
     if result.exit_code == Exit.OK and "--json" in words and result.stdout:
-        json.loads(result.stdout)
+        answer = json.loads(result.stdout)
+        if isinstance(answer, dict) and "--accept-implausible" not in words:
+            believable(answer.get("prediction", answer), said)
 
 
 @pytest.mark.slow
