@@ -43,7 +43,7 @@ class Hardware:
             lists of measured conductances [S].
         drift: {"type": "power_law", "exponent_mean": curve, ...} or {"type": "log_time", ...}.
         drift_compensation: multiply the outputs by a gain that makes up for drift.
-        drift_compensation_by: what gives the gain: "conductance" (the total), "weight" (mean |weight|) or "column".
+        drift_compensation_by: what gives the gain: "conductance" (the total), "weight" (mean |w|) or "column".
         low_frequency_noise: {"std": curve, "relative": ..., "read_time": ..., "time_offset": ...}.
         device_gain_std: relative gain error of each device, a fraction.
         stuck_on_fraction, stuck_off_fraction: share of devices stuck at conductance_max and conductance_min.

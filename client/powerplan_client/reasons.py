@@ -30,6 +30,8 @@ _REASONS = {
     "No such file": "There is no such socket. Check the path, and that powerplan serve runs.",
     "Deadline Exceeded": "Give a larger timeout, or submit a job.",
 }
+#: what gRPC calls a connection that has ended
+_CLOSED = ("Socket closed", "reset by peer", "Stream removed", "Broken pipe")
 _PLAIN_CLOSED = (
     "The server ends the connection at once. If it speaks TLS, give root_certificates (insecure=False if its "
     "certificate is publicly trusted); otherwise check the address."
@@ -48,7 +50,7 @@ _BROKEN = "The connection broke during the call: the server, or something on the
 def explained(message: str, settings: Settings) -> str:
     """gRPC's message with the server's address, the reason in words and what to do, where they are known."""
     advice = next((text for part, text in _REASONS.items() if part in message), "")
-    if not advice and ("Socket closed" in message or "reset by peer" in message):
+    if not advice and any(part in message for part in _CLOSED):
         refused = "to all" in message  # addresses or backends, else the connection was there
         advice = _BROKEN if not refused else _PLAIN_CLOSED if settings.is_plain else _TLS_CLOSED
     elif "Connection refused" in message and not settings.address.is_literal:

@@ -95,8 +95,8 @@ class Hardware(Shown):
         drift: how a device moves with time: a power law with an exponent of its own, or by the logarithm of time.
         drift_compensation: multiply each layer's output by a sum over its devices just after programming over the same
             at the time of inference.
-        drift_compensation_by: the sum: "conductance": the total conductance of the layer; "weight": the mean |weight|
-            of the layer, as its columns read it one row at a time; "column": that of every column by itself.
+        drift_compensation_by: the sum: "conductance": the total conductance of the layer; "weight": the mean absolute
+            weight of the layer, as its columns read it one row at a time; "column": that of every column by itself.
         low_frequency_noise: slow (1/f) noise of a device, static over one inference.
         device_gain_std: relative gain error of each device, independent, standard deviation, a fraction >= 0;
             multiplies the conductance held.

@@ -122,8 +122,14 @@ def test_a_server_that_dies_during_a_call(weights: list[np.ndarray], inputs: np.
         with pc.PlannerClient(f"127.0.0.1:{port}", retries=False) as client:
             with pytest.raises(pc.Unavailable, match="broke during the call"):
                 client.plan(weights, None, inputs, pc.MaxNMSE(0.1))
-            with pytest.raises(pc.Unavailable, match="Nothing listens"):
-                client.plan(weights, None, inputs, pc.MaxNMSE(0.1))
+            process.wait()
+            # a call that comes before the client has seen the end breaks like the first one
+            for _ in range(5):
+                with pytest.raises(pc.Unavailable, match=r"broke during the call|Nothing listens") as caught:
+                    client.plan(weights, None, inputs, pc.MaxNMSE(0.1))
+                if "Nothing listens" in str(caught.value):
+                    break
+            assert "Nothing listens" in str(caught.value)
 
 
 EXHAUSTED = {
