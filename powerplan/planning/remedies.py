@@ -13,10 +13,11 @@ import numpy as np
 
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
+from powerplan.moments.field_count import has_rare_errors
 from powerplan.planning.outcome import Remedy
 from powerplan.planning.relaxing import Change, relaxable, relaxed
 from powerplan.planning.requirements import requirement
-from powerplan.planning.targets import MaxPower, Target
+from powerplan.planning.targets import ClassTarget, MaxPower, Target
 
 if TYPE_CHECKING:
     from powerplan.planning.session import Session
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 _FAR, _MOST_BITS = 1000.0, 16
 #: ratio of two factors, the smaller of which does not do, at which the search ends
 _CLOSE = 1.03
-#: excess of the constraint that counts as met, and fall of it that counts as help
-_MET, _HELPS = -0.01, 0.01
+#: log excess of the constraint that counts as met: there is room for what planning again finds otherwise, more of it
+#: where random samples or a simulation have a part in that; and a fall of it that counts as help
+_MET, _MET_BY_SAMPLES, _HELPS = -0.01, -0.1, 0.01
 #: hardware tried at most, and seconds beyond those the plan took so far
 _MOST_TRIED, _SECONDS = 150, 5.0
 #: what no change of the devices or the circuit can mend
@@ -66,6 +68,12 @@ class _Trials:
     theta: np.ndarray
     stop_at: float
     count: int = 0
+
+    @property
+    def met(self) -> float:
+        """Log excess from which on the target counts as met."""
+        sampled = any(has_rare_errors(p.hardware) for p in self.session.predictors)
+        return _MET_BY_SAMPLES if sampled or isinstance(self.target, ClassTarget) else _MET
 
     @property
     def late(self) -> bool:
@@ -136,12 +144,12 @@ def advice_for(
         far = trials.at(lambda h, f=family: f.apply(h, f.size(f.most)))  # type: ignore[misc]
         if far is None:
             continue
-        if family.name == "conductance_max" and far[0] > _MET and not isinstance(target, MaxPower):
+        if family.name == "conductance_max" and far[0] > trials.met and not isinstance(target, MaxPower):
             floor = far[1]
         if far[0] > excess - _HELPS:
             rest.append(family)
             continue
-        if far[0] > _MET:
+        if far[0] > trials.met:
             some.append((family, _remedy(family.name, family.words(family.size(family.most)), far[1], meets=False)))
             continue
         size, reached = _least(trials, family, far[1])
@@ -163,7 +171,7 @@ def _least(trials: _Trials, family: _Family, reached: float) -> tuple[float, flo
         there = trials.at(lambda h, s=size: family.apply(h, s))  # type: ignore[misc]
         if there is None:
             break
-        if there[0] <= _MET:
+        if there[0] <= trials.met:
             high, reached = size, there[1]
         else:
             low = size
@@ -179,7 +187,7 @@ def _together(trials: _Trials, families: Sequence[_Family], excess: float) -> li
         if far is None or far[0] > excess - _HELPS:
             continue
         chosen, excess = [*chosen, family], far[0]
-        if excess <= _MET:
+        if excess <= trials.met:
             size, reached = _least(trials, joint, far[1])
             return [_remedy(joint.name, joint.words(size), reached, meets=True)]
     return []
