@@ -70,13 +70,7 @@ class AsyncPlannerClient:
             retries=retries,
             inline_bytes=inline_bytes,
         )
-        calls = Calls(
-            timeout=settings.timeout,
-            inline_bytes=inline_bytes,
-            message_bytes=settings.message_bytes,
-            retries=retries,
-        )
-        self._start(AsyncGrpcTransport(settings), calls, repr(settings))
+        self._start(AsyncGrpcTransport(settings), Calls.over(settings), repr(settings))
 
     @classmethod
     def local(cls, *, timeout: float | None = None) -> Self:

@@ -59,6 +59,7 @@ from powerplan_client.results import (
     ServerInfo,
     Simulation,
 )
+from powerplan_client.settings import Settings
 from powerplan_client.steps import Call, Emit, Next, Open, Sleep, Unary, Upload
 
 M = TypeVar("M", bound=Message)
@@ -89,6 +90,16 @@ class Calls:
         self._message_bytes = message_bytes
         self._held: set[str] = set()
         self._info: ServerInfo | None = None
+
+    @classmethod
+    def over(cls, settings: Settings) -> Calls:
+        """The calls over a connection with these settings."""
+        return cls(
+            timeout=settings.timeout,
+            inline_bytes=settings.inline_bytes,
+            message_bytes=settings.message_bytes,
+            retries=settings.retries,
+        )
 
     @classmethod
     def in_process(cls, timeout: float | None) -> Calls:

@@ -86,13 +86,7 @@ class PlannerClient:
             retries=retries,
             inline_bytes=inline_bytes,
         )
-        calls = Calls(
-            timeout=settings.timeout,
-            inline_bytes=inline_bytes,
-            message_bytes=settings.message_bytes,
-            retries=retries,
-        )
-        self._start(GrpcTransport(settings), calls, repr(settings))
+        self._start(GrpcTransport(settings), Calls.over(settings), repr(settings))
 
     @classmethod
     def local(cls, *, timeout: float | None = None) -> Self:

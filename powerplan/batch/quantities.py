@@ -31,7 +31,7 @@ def _converted(value: Any, schemas: Sequence[Schema], path: Path, wrong: list[Vi
         try:
             number = parse_quantity(value, units[0])
         except ValueError as error:
-            wrong.append(violation(path, value, described(units[0]), f"{str(error)[:1].upper()}{str(error)[1:]}."))
+            wrong.append(violation(path, value, described(units[0]), str(error)))
             return value
         whole = any(form.get("type") == "integer" for form in forms)
         return int(number) if whole and number.is_integer() else number

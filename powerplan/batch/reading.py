@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from powerplan.errors import CorruptFile, InvalidInput, MissingExtra
-from powerplan.reading.text import read_text
+from powerplan.reading.text import read_text, read_toml
 
 MOST_BYTES = 2_000_000
 _MOST_DEPTH = 12
@@ -27,17 +26,21 @@ def read_study_file(path: str | Path) -> Mapping[str, Any]:
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES:
         raise InvalidInput.of("study file", str(path), "a .toml, .yaml or .yml file", "Rename or convert it.")
-    text = read_text("study file", path, most_bytes=MOST_BYTES)
-    try:
-        values = tomllib.loads(text) if suffix == ".toml" else _yaml(text)
-    except (ValueError, RecursionError) as error:
-        kind = "TOML" if suffix == ".toml" else "YAML"
-        reason = " ".join(str(error).split())
-        raise CorruptFile.of("study file", str(path), f"valid {kind}", f"It does not parse: {reason}.") from error
+    read = read_toml if suffix == ".toml" else _read_yaml
+    values = read("study file", path, most_bytes=MOST_BYTES)
     if not isinstance(values, Mapping):
         raise CorruptFile.of("study file", type(values).__name__, "a table at the top", "Begin with networks: ...")
     _check_depth(values, str(path))
     return values
+
+
+def _read_yaml(field: str, path: Path, *, most_bytes: int) -> Any:
+    text = read_text(field, path, most_bytes=most_bytes)
+    try:
+        return _yaml(text)
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise CorruptFile.of(field, str(path), "valid YAML", f"It does not parse: {reason}.") from error
 
 
 def _yaml(text: str) -> Any:

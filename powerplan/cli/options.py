@@ -12,7 +12,7 @@ from powerplan.cli.chat import Chat
 from powerplan.cli.networks import network_choice
 from powerplan.cli.quantities import JSONValue, Quantity, Seconds
 from powerplan.cli.steps import StepsType
-from powerplan.hardware.describe import described_fields
+from powerplan.hardware.describe import described_fields, is_quantity
 from powerplan.hardware.hardware import Hardware
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -74,7 +74,7 @@ def hardware_options(function: _Command) -> _Command:
 
 def _kind(annotation: str, unit: str, name: str) -> click.ParamType:
     """How the text of an option becomes the value of a field."""
-    if annotation.startswith(("float", "tuple[float")):
+    if is_quantity(annotation):
         return Quantity(unit, many="tuple" in annotation, about=f"hardware.{name}")
     if annotation.startswith(("str", "int")):
         return click.STRING if annotation.startswith("str") else click.INT

@@ -25,6 +25,11 @@ def described_fields(kind: type) -> dict[str, tuple[str, str]]:
     return by_name
 
 
+def is_quantity(annotation: str) -> bool:
+    """Whether a field with this annotation holds numbers that have a unit, one or several."""
+    return annotation.startswith(("float", "tuple[float"))
+
+
 def in_si(check: Checker, values: Mapping[str, Any], kind: type) -> dict[str, Any]:
     """The values of fields as numbers where they are quantities as text ("50uS"); a wrong one is noted."""
     units = described_fields(kind)
@@ -35,10 +40,10 @@ def in_si(check: Checker, values: Mapping[str, Any], kind: type) -> dict[str, An
         try:
             return parse_quantity(value, unit)
         except ValueError as error:
-            check.fail(path, value, described(unit), f"{str(error)[:1].upper()}{str(error)[1:]}.")
+            check.fail(path, value, described(unit), str(error))
             return value
 
-    numeric = {field.name for field in fields(kind) if str(field.type).startswith(("float", "tuple[float"))}
+    numeric = {field.name for field in fields(kind) if is_quantity(str(field.type))}
     numbers = dict(values)
     for name in numeric & values.keys():
         value, unit = values[name], units.get(name, ("", ""))[0]

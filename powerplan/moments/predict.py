@@ -61,7 +61,7 @@ def predict(
             means, power and how errors add up where errors of one origin meet (devices that serve several positions,
             residual joins) or are rare and large (stuck devices), 0 = none; None = 16 to 256 where there are any,
             up to 2048 for the latter. Large networks take fewer than asked for; the prediction says how many.
-            Their chance moves the MSE by 0.1 to 0.5 % (256 fields), 0.5 to 1.5 % (16) or 3 % (rare stuck devices), and
+            Their chance moves the MSE by 0.1 to 0.5 % (256 fields), 0.5 to 1.5 % (16) or 5 % (rare stuck devices), and
             is not in ``mse_standard_error``: predict with another seed to see it.
         seed: of combinations and fields, >= 0.
         memory_limit: bytes that the inputs worked on at a time may take, roughly; at least one input is.

@@ -110,11 +110,6 @@ class Watch:
         now = time.monotonic()
         return Watch(now + share * max(self.stop_at - self.kept - now, 0.0), self.seen)
 
-    @property
-    def is_late(self) -> bool:
-        """Whether the time is over."""
-        return self.ends_before(0.0)
-
     def ends_before(self, seconds: float) -> bool:
         """Whether the time is over before so many seconds have passed."""
         return self.stop_at is not None and time.monotonic() + seconds + self.kept > self.stop_at

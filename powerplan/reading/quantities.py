@@ -21,11 +21,11 @@ def parse_quantity(text: str, unit: str) -> float:
     also min, h and d.
 
     Raises:
-        ValueError: not a number, or another unit; the message says what was expected.
+        ValueError: not a number, or another unit; the message is a sentence that says what was expected.
     """
     match = _NUMBER.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is not {described(unit)}")
+        raise ValueError(f"{text!r} is not {described(unit)}.")
     number, suffix = float(match[1]), match[2]
     if not suffix:
         return number
@@ -37,7 +37,7 @@ def parse_quantity(text: str, unit: str) -> float:
         return number / round(1 / scale) if scale < 1 else number * scale
     if unit == "s" and suffix in _TIMES:
         return number * _TIMES[suffix]
-    raise ValueError(f"the unit of {text!r} is {suffix!r} instead of {unit or '%'!r}")
+    raise ValueError(f"The unit of {text!r} is {suffix!r} instead of {unit or '%'!r}.")
 
 
 def described(unit: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,20 @@ def read_text(field: str, path: str | Path, *, most_bytes: int | None = None) ->
     if "\0" in text:
         raise CorruptFile.of(field, str(path), "text", "It holds NUL bytes, as binary files do: give a text file.")
     return text
+
+
+def read_toml(field: str, path: str | Path, *, most_bytes: int | None = None) -> dict[str, Any]:
+    """The values in a TOML file.
+
+    Raises:
+        InvalidInput, CorruptFile: as :func:`read_text`, or not TOML.
+    """
+    text = read_text(field, path, most_bytes=most_bytes)
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # not TOML, absurd numbers or nesting
+        reason = " ".join(str(error).split())
+        raise CorruptFile.of(field, str(path), "valid TOML", f"It does not parse: {reason}.") from error
 
 
 def read_json(field: str, path: str | Path, *, most_bytes: int | None = None) -> Any:

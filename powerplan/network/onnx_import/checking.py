@@ -43,10 +43,6 @@ class Read:
     values: Mapping[str, object]
 
 
-class _Differs(Exception):
-    """A network and an evaluator that do not agree; the text says by how much."""
-
-
 def check_import(model: Model, read: Read, again: Callable[[Model], Read], *, native: bool) -> None:
     """Refuse a network that does not compute what the model computes; warn where nothing can run the model.
 
