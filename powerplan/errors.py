@@ -75,6 +75,14 @@ class SolverFailed(PowerplanError):
     """An optimiser stopped without an answer; the message holds the solver's own words."""
 
 
+class ServerUnreachable(PowerplanError):
+    """The planning server cannot be reached, or is shutting down."""
+
+
+class RefusedByServer(PowerplanError):
+    """The planning server refuses a request; the message holds its own words."""
+
+
 class PowerplanWarning(UserWarning):
     """Root of every warning raised by powerplan."""
 

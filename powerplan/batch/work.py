@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-import powerplan as pp
 from powerplan.batch.blobs import read_array
 from powerplan.batch.jobs import ACCEPT, Job
 from powerplan.batch.naming import STEPS
@@ -24,6 +23,9 @@ from powerplan.errors import (
     PowerplanWarning,
     SolverFailed,
 )
+from powerplan.hardware import Hardware
+from powerplan.network import Network
+from powerplan.planning import frontier
 from powerplan.planning.plan_file import plan_to_dict
 from powerplan.planning.steps_text import parse_layers
 from powerplan.planning.targets import Target, build_target
@@ -104,9 +106,9 @@ class Planner:
             network = self._network(jobs[0].network)
             with warnings.catch_warnings(), refusing(not jobs[0].options.get(ACCEPT)):
                 warnings.simplefilter("ignore", PowerplanWarning)
-                pp.frontier(
+                frontier(
                     network,
-                    pp.Hardware.from_dict(jobs[0].hardware),
+                    Hardware.from_dict(jobs[0].hardware),
                     fitting(self._array(jobs[0].inputs), network.input_shape),
                     targets=targets,
                     on_point=lambda _, plan: tell(lambda seconds: Outcome(plan=plan_to_dict(plan), seconds=seconds)),
@@ -119,10 +121,10 @@ class Planner:
             tell(lambda seconds: Outcome(code=code, message=message, seconds=seconds))
         return ended
 
-    def _network(self, digest: str) -> pp.Network:
-        def read() -> tuple[int, pp.Network]:
+    def _network(self, digest: str) -> Network:
+        def read() -> tuple[int, Network]:
             content = self._fetch(digest)
-            return len(content), pp.Network.load(io.BytesIO(content))
+            return len(content), Network.load(io.BytesIO(content))
 
         return self._keep(digest, read)
 
@@ -145,7 +147,7 @@ class Planner:
         return value
 
 
-def plan_options(job: Job, network: pp.Network) -> dict[str, Any]:
+def plan_options(job: Job, network: Network) -> dict[str, Any]:
     """Keyword arguments of :func:`powerplan.plan` for a job.
 
     Raises:
@@ -155,7 +157,7 @@ def plan_options(job: Job, network: pp.Network) -> dict[str, Any]:
     if "optimize" in options:
         options["optimize"] = tuple(options["optimize"].split("+"))
     if "corners" in options:
-        options["corners"] = [pp.Hardware.from_dict(fields) for fields in options["corners"]]
+        options["corners"] = [Hardware.from_dict(fields) for fields in options["corners"]]
     for name in ("conductance", "voltage"):
         if isinstance(options.get(name), int | float):
             options[name] = (options[name],) * len(network.crossbars)

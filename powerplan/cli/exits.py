@@ -5,14 +5,8 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING
 
-from powerplan.errors import PowerplanError
-
 if TYPE_CHECKING:
     from powerplan.planning import Plan
-
-
-class ServerUnreachable(PowerplanError):
-    """The planning server cannot be reached, or is shutting down."""
 
 
 class Exit(enum.IntEnum):

@@ -13,7 +13,7 @@ import click
 
 from powerplan._version import __version__
 from powerplan.cli.chat import Chat
-from powerplan.cli.exits import EXIT_HELP, Exit, ServerUnreachable
+from powerplan.cli.exits import EXIT_HELP, Exit
 
 #: command -> (module with its ``command``, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -135,7 +135,15 @@ def _was_interrupted(error: BaseException | None) -> bool:
 
 def _show_error(chat: Chat, error: Exception) -> Exit:
     """The lines and the exit code of an error; with -vv also the traceback."""
-    from powerplan.errors import InvalidInput, MissingData, MissingExtra, PlausibilityWarning, PowerplanError
+    from powerplan.errors import (
+        InvalidInput,
+        MissingData,
+        MissingExtra,
+        PlausibilityWarning,
+        PowerplanError,
+        RefusedByServer,
+        ServerUnreachable,
+    )
 
     if chat.verbosity > 1:
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
@@ -146,7 +154,7 @@ def _show_error(chat: Chat, error: Exception) -> Exit:
     if isinstance(error, PlausibilityWarning):
         chat.error(f"{error}\nIf this is meant, say so with --accept-implausible.")
         return Exit.BAD_INPUT
-    if isinstance(error, MissingExtra | MissingData):
+    if isinstance(error, MissingExtra | MissingData | RefusedByServer):
         chat.error(str(error))
         return Exit.BAD_INPUT
     if isinstance(error, ServerUnreachable):

@@ -9,16 +9,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import powerplan as pp
 from powerplan.batch.blobs import Blobs, read_array
 from powerplan.batch.executors.base import Busy, Gone, Stopped, crashed, too_long
 from powerplan.batch.jobs import ACCEPT, Job
 from powerplan.batch.outcome import Outcome
 from powerplan.batch.work import failure_of, fitting, make_target, plan_options
-from powerplan.cli.remote import Remote, connect
 from powerplan.errors import InvalidInput, PowerplanError
+from powerplan.hardware import Hardware
+from powerplan.network import Network
 from powerplan.planning.plan_file import plan_to_dict
 from powerplan.plausibility import refusing, unasked
+from powerplan.remote import Remote, connect
 
 if TYPE_CHECKING:
     from powerplan_client.errors import PlannerError
@@ -51,7 +52,7 @@ class ServerExecutor:
             raise InvalidInput.of("server", list(addresses), "different addresses host:port", "Name every server once.")
         self._clients = {address: connect(address, **way) for address in addresses}
         blobs = Blobs(folder)
-        network = lru_cache(maxsize=8)(lambda digest: pp.Network.load(io.BytesIO(blobs.get(digest))))
+        network = lru_cache(maxsize=8)(lambda digest: Network.load(io.BytesIO(blobs.get(digest))))
         array = lru_cache(maxsize=16)(lambda digest: read_array(blobs.get(digest)))
         self._workers = [
             ServerWorker(address, client, network, array)
@@ -73,7 +74,7 @@ class ServerWorker:
     """One call at a time to one server."""
 
     def __init__(
-        self, address: str, client: Any, network: Callable[[str], pp.Network], array: Callable[[str], Any]
+        self, address: str, client: Any, network: Callable[[str], Network], array: Callable[[str], Any]
     ) -> None:
         self._address = address
         self._client = client
@@ -103,7 +104,7 @@ class ServerWorker:
             with unasked() if job.options.get(ACCEPT) else refusing():
                 plan = self._remote.plan(
                     network,
-                    pp.Hardware.from_dict(job.hardware),
+                    Hardware.from_dict(job.hardware),
                     fitting(self._array(job.inputs), network.input_shape),
                     make_target(job, None if job.labels is None else self._array(job.labels)),
                     timeout=_LONGEST if time_limit is None else time_limit,

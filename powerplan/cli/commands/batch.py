@@ -17,7 +17,7 @@ from powerplan.cli.chat import Chat
 from powerplan.cli.exits import Exit
 from powerplan.cli.output import document, write_json
 from powerplan.cli.quantities import Seconds
-from powerplan.cli.remote import server_options
+from powerplan.cli.server import server_options
 
 if TYPE_CHECKING:
     from powerplan.batch import Study, StudyResult

@@ -15,7 +15,7 @@ from powerplan.cli.output import document, write_json
 from powerplan.cli.planning import plan_arguments, print_outcome
 from powerplan.cli.problem import read_hardware
 from powerplan.cli.quantities import Quantity
-from powerplan.cli.remote import calculator, server_options
+from powerplan.cli.server import calculator, server_options
 
 if TYPE_CHECKING:
     from powerplan.planning import Plan
@@ -59,9 +59,9 @@ def command(
     \b
     powerplan frontier --example digits --from 0.1% --to 30% --points 12 --plot frontier.png
     """
-    import powerplan as pp
+    from powerplan.planning.targets import MaxNMSE
 
-    targets = [pp.MaxNMSE(value) for value in _values(max_nmse, first, last, points)]
+    targets = [MaxNMSE(value) for value in _values(max_nmse, first, last, points)]
     hardware = read_hardware(hardware_file, opt.take_hardware(rest))
     if plot_file is not None:
         from powerplan.report.plots import check_plot_file

@@ -13,7 +13,7 @@ from powerplan.cli.output import write_json
 from powerplan.cli.planning import plan_arguments, print_outcome
 from powerplan.cli.problem import check_output_file, read_hardware
 from powerplan.cli.quantities import Quantity
-from powerplan.cli.remote import calculator, server_options
+from powerplan.cli.server import calculator, server_options
 
 
 @click.command("plan", short_help="Gains that meet a target error at least power.")

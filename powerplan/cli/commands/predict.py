@@ -11,7 +11,7 @@ from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
 from powerplan.cli.given import gains_and_hardware
 from powerplan.cli.output import document, write_json
-from powerplan.cli.remote import calculator, server_options, with_labels
+from powerplan.cli.server import calculator, server_options, with_labels
 
 
 @click.command("predict", short_help="Error and power at given gains, from second-order moments.")

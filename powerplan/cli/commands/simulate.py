@@ -11,7 +11,8 @@ from powerplan.cli.chat import Chat
 from powerplan.cli.given import gains_and_hardware
 from powerplan.cli.output import document, write_json
 from powerplan.cli.quantities import Quantity
-from powerplan.cli.remote import calculator, server_options, with_labels
+from powerplan.cli.server import calculator, server_options, with_labels
+from powerplan.hardware import Gains
 
 
 @click.command("simulate", short_help="Error and power at given gains, by Monte Carlo.")
@@ -62,8 +63,6 @@ def command(
     powerplan simulate --example digits --gains plan.json --draws 5000
     powerplan simulate --network net.npz --inputs x.npy --labels y.npy --conductance 20uS --plot check.png
     """
-    import powerplan as pp
-
     if plot_file is not None:
         from powerplan.report.plots import check_plot_file
 
@@ -89,7 +88,7 @@ def command(
 
         pairs = [(prediction, simulation)] if 1.0 in sweep else []
         for factor in (f for f in sweep if f != 1.0):
-            scaled = pp.Gains(conductance=tuple(factor * c for c in gains.conductance), voltage=gains.voltage)
+            scaled = Gains(conductance=tuple(factor * c for c in gains.conductance), voltage=gains.voltage)
             scaled.check(network, hardware)
             pairs.append(
                 (

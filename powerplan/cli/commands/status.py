@@ -9,10 +9,11 @@ import click
 
 from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
-from powerplan.cli.exits import ServerUnreachable
 from powerplan.cli.output import document, write_json
 from powerplan.cli.quantities import Seconds
-from powerplan.cli.remote import connect, errors, server_options
+from powerplan.cli.server import server_options
+from powerplan.errors import ServerUnreachable
+from powerplan.remote import connect, errors
 
 
 @click.command("status", short_help="Whether a planning server works, and what it is.")

@@ -1,19 +1,17 @@
-"""``--server``: the same calculations on a planning server, with the engine's values as answers."""
+"""The same calculations on a planning server, with the engine's values as answers."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import click
 import numpy as np
 
-from powerplan.cli.exits import ServerUnreachable
-from powerplan.errors import InvalidInput, MissingExtra, PowerplanError
+from powerplan.errors import InvalidInput, MissingExtra, PowerplanError, RefusedByServer, ServerUnreachable
 from powerplan.hardware import Gains, Hardware
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from powerplan.planning import Plan, Target
 
 TOKEN_VARIABLE = "POWERPLAN_TOKEN"
-_OPTIONS = ("server", "server_ca", "server_certificate", "server_key", "server_plaintext")
 #: what is given here by setting of the client
 _SETTINGS = {
     "insecure": "--server-plaintext",
@@ -33,52 +30,7 @@ _SETTINGS = {
     "client_key": "--server-key",
     "token": TOKEN_VARIABLE,
 }
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 _T = TypeVar("_T")
-
-
-_ADDRESS = click.option(
-    "--server",
-    metavar="HOST:PORT",
-    help=f"Calculate on this planning server; a token is read from {TOKEN_VARIABLE}.",
-)
-_WAY = (
-    click.option("--server-ca", metavar="FILE.pem", help="Certificate authority of the server."),
-    click.option("--server-certificate", metavar="FILE.pem", help="Client certificate, for mutual TLS."),
-    click.option("--server-key", metavar="FILE.pem", help="Private key of --server-certificate."),
-    click.option("--server-plaintext", is_flag=True, help="No TLS to a server that is not on this machine."),
-)
-
-
-def server_options(*, with_address: bool = True) -> Callable[[_Command], _Command]:
-    """``--server HOST:PORT`` and how to reach it."""
-
-    def decorate(function: _Command) -> _Command:
-        for option in reversed((_ADDRESS, *_WAY) if with_address else _WAY):
-            function = option(function)
-        return function
-
-    return decorate
-
-
-def calculator(options: dict[str, Any], device: str = "cpu") -> Any:
-    """What calculates: the engine in this process, or a :class:`Remote`; takes its options out of ``options``.
-
-    Both offer ``plan``, ``frontier``, ``predict`` and ``simulate`` with the engine's arguments and answers.
-    """
-    given = {name: options.pop(name) for name in _OPTIONS}
-    if given["server"] is None:
-        import powerplan
-
-        return powerplan
-    if device != "cpu":
-        raise click.UsageError("--device: a server chooses its own; leave it out with --server.")
-    return Remote(connect(**given))
-
-
-def with_labels(engine: Any, labels: np.ndarray | None) -> Any:
-    """The same calculator, for inputs with these labels (the engine in this process needs no telling)."""
-    return replace(engine, labels=labels) if isinstance(engine, Remote) else engine
 
 
 def connect(
@@ -309,13 +261,19 @@ def _optional(kind: type[_T], value: Any) -> _T | None:
 
 @contextmanager
 def errors() -> Iterator[None]:
-    """Errors of the client as errors of the command line."""
+    """Errors of the client as the engine's own.
+
+    Raises:
+        RefusedByServer: a request that cannot be used.
+        ServerUnreachable: no server there.
+        PowerplanError: any other fault.
+    """
     from powerplan_client.errors import InvalidRequest, PlannerError, Unavailable
 
     try:
         yield
     except InvalidRequest as error:
-        raise click.ClickException(str(error)) from error
+        raise RefusedByServer(str(error)) from error
     except Unavailable as error:
         raise ServerUnreachable(
             f"server: {error}. Check the address and that powerplan serve runs there (powerplan status HOST:PORT "
