@@ -7,14 +7,10 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from powerplan.batch.ledger import read_plan
-from powerplan.planning.plan_file import plan_from_dict
-
-if TYPE_CHECKING:
-    from powerplan.planning import Plan
+from powerplan.planning import Plan
 
 #: plans kept although nobody holds them
 KEPT = 32
@@ -44,6 +40,6 @@ class StoredPlans:
         """
         plan = self._held.get(key)
         if plan is None:
-            plan = self._held[key] = plan_from_dict(json.loads(read_plan(self._folder, key)))
+            plan = self._held[key] = Plan.from_dict(json.loads(read_plan(self._folder, key)))
         self._last.append(plan)
         return plan

@@ -1,6 +1,7 @@
 """From a plan to something that can be programmed: tiles of target conductances, read-out settings, files."""
 
-from powerplan.deployment.export import Export, ExportedLayer, export
+from powerplan.deployment.export import Export, export
+from powerplan.deployment.exported_layer import ExportedLayer
 from powerplan.deployment.tiles import Tile
 
 __all__ = ["Export", "ExportedLayer", "Tile", "export"]

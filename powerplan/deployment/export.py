@@ -20,12 +20,14 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from powerplan.checks import choice, frozen_array
-from powerplan.deployment.tiles import Tile, cut
+from powerplan.deployment.exported_layer import ExportedLayer
+from powerplan.deployment.files import FORMATS, read_export, save_export
+from powerplan.deployment.tiles import cut
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
 from powerplan.hardware.gains import Gain, Gains, reference_voltage
@@ -37,63 +39,6 @@ from powerplan.plausibility import question
 
 if TYPE_CHECKING:
     from powerplan.planning import Plan
-
-FORMATS = ("npz", "csv")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ExportedLayer:
-    """One crossbar layer.
-
-    Attributes:
-        name: of the layer.
-        groups: number of groups, each with rows and outputs of its own.
-        copies: arrays of the same content for every tile: positions if each has its own, else 1.
-        reads: how often each of these arrays is read in one inference.
-        conductance_gain: c [S per unit weight], (n_out,).
-        voltage_gain: v [V per unit activation] of every row, (rows of all groups,), that of the constant included.
-        scale: decoded output per ampere of I⁺ − I⁻, (n_out,).
-        bias: added digitally to the decoded output, one entry per output channel, or None.
-        weight_offset: w of an offset mapping; None = every weight is a differential pair.
-        conductance_min: of a device that holds 0 [S].
-        has_bias_row: the last row of every group is driven by the constant 1 and holds the bias.
-        tiles: the physical arrays.
-    """
-
-    name: str
-    groups: int
-    copies: int
-    reads: int
-    conductance_gain: np.ndarray
-    voltage_gain: np.ndarray
-    scale: np.ndarray
-    bias: np.ndarray | None
-    tiles: tuple[Tile, ...]
-    weight_offset: float | None = None
-    conductance_min: float = 0.0
-    has_bias_row: bool = False
-
-    @property
-    def matrix(self) -> np.ndarray:
-        """The weights that the tiles compute with, W (n_out, inputs of one group), rebuilt from their conductances."""
-        return self._weights[:, :-1] if self.has_bias_row else self._weights
-
-    @property
-    def stored_bias(self) -> np.ndarray | None:
-        """The bias that the tiles compute with, b (n_out,), from their conductances; None = no row of biases."""
-        return self._weights[:, -1] if self.has_bias_row else None
-
-    @property
-    def _weights(self) -> np.ndarray:
-        n_out, n_in = len(self.scale), len(self.voltage_gain) // self.groups
-        weights = np.zeros((n_out, n_in))
-        for tile in self.tiles:
-            rows, outputs = slice(*tile.rows), slice(*tile.outputs)
-            columns = slice(tile.rows[0] - tile.group * n_in, tile.rows[1] - tile.group * n_in)
-            reference = self.conductance_min if tile.negative is None else tile.negative
-            current = (tile.positive - reference) * self.voltage_gain[rows, None]  # A per unit activation
-            weights[outputs, columns] = current.T * self.scale[outputs, None]
-        return weights - (self.weight_offset or 0.0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -139,8 +84,6 @@ class Export:
 
     def save(self, path: str | os.PathLike[str], *, format: str = "npz", overwrite: bool = False) -> None:
         """Write to a file (npz) or a folder (csv); see :func:`export`."""
-        from powerplan.deployment.files import save_export
-
         save_export(self, path, choice("format", format, FORMATS), overwrite=overwrite)
 
     @classmethod
@@ -150,9 +93,7 @@ class Export:
         Raises:
             CorruptFile: truncated, damaged (hashes are checked), foreign or of a newer format version.
         """
-        from powerplan.deployment.files import load_export
-
-        return load_export(path)
+        return cls(**read_export(path))
 
 
 def export(
@@ -228,18 +169,3 @@ def _plan_digest(plan: Plan) -> str:
     from powerplan.planning.plan_file import plan_to_dict
 
     return hashlib.sha256(json.dumps(plan_to_dict(plan), sort_keys=True).encode()).hexdigest()
-
-
-def describe(made: Export) -> dict[str, Any]:
-    """Everything but the arrays, as plain values."""
-    return {
-        "powerplan_version": made.powerplan_version,
-        "network_sha256": made.network_sha256,
-        "plan_sha256": made.plan_sha256,
-        "hardware": made.hardware.to_dict(),
-        "read_out": {
-            "feedback_resistance_ohms": made.hardware.feedback_resistance,
-            "voltage_max_volts": made.hardware.voltage_max,
-            "read_time_seconds": made.hardware.read_time,
-        },
-    }

@@ -15,17 +15,21 @@ import uuid
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from powerplan.checks import frozen_array
-from powerplan.deployment.export import Export, ExportedLayer, describe
+from powerplan.deployment.exported_layer import ExportedLayer
 from powerplan.deployment.tiles import Tile
 from powerplan.errors import CorruptFile, InvalidInput
 from powerplan.files import cannot_write, is_written_into, write_bytes
 from powerplan.hardware import Hardware
 
+if TYPE_CHECKING:
+    from powerplan.deployment.export import Export
+
+FORMATS = ("npz", "csv")
 FORMAT = "powerplan.export"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -77,8 +81,8 @@ def save_export(made: Export, path: str | os.PathLike[str], format: str, *, over
         raise cannot_write("export path", target, error) from error
 
 
-def load_export(path: str | os.PathLike[str]) -> Export:
-    """Read an export of either format and check every hash."""
+def read_export(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The fields of an export of either format; every hash is checked."""
     source = Path(path)
     try:
         if source.is_dir():
@@ -166,7 +170,7 @@ def _members(made: Export, format: str) -> dict[str, bytes]:
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        **describe(made),
+        **_described(made),
         "conventions": {
             "table": "row of the table = row (input) of the array, column of the table = output",
             "ranges": "[first, one past the last], counted from 0; rows of all groups are numbered through",
@@ -181,6 +185,21 @@ def _members(made: Export, format: str) -> dict[str, bytes]:
     }
     text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
     return {MANIFEST: text.encode(), **members}
+
+
+def _described(made: Export) -> dict[str, Any]:
+    """Everything but the arrays, as plain values."""
+    return {
+        "powerplan_version": made.powerplan_version,
+        "network_sha256": made.network_sha256,
+        "plan_sha256": made.plan_sha256,
+        "hardware": made.hardware.to_dict(),
+        "read_out": {
+            "feedback_resistance_ohms": made.hardware.feedback_resistance,
+            "voltage_max_volts": made.hardware.voltage_max,
+            "read_time_seconds": made.hardware.read_time,
+        },
+    }
 
 
 def _to_npy(array: np.ndarray) -> bytes:
@@ -198,7 +217,7 @@ def _to_csv(array: np.ndarray) -> bytes:
 # ---------------------------------------------------------------- reading
 
 
-def _decoded(read: Callable[[str], bytes]) -> Export:
+def _decoded(read: Callable[[str], bytes]) -> dict[str, Any]:
     manifest = json.loads(read(MANIFEST).decode())
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise CorruptFile.of("export", MANIFEST, f"format {FORMAT!r}", "Give an export made by powerplan.")
@@ -206,13 +225,13 @@ def _decoded(read: Callable[[str], bytes]) -> Export:
         raise CorruptFile.of(
             "export", manifest.get("format_version"), f"format_version {FORMAT_VERSION}", "Upgrade powerplan."
         )
-    return Export(
-        layers=tuple(_layer(read, entry) for entry in manifest["layers"]),
-        hardware=Hardware.from_dict(manifest["hardware"]),
-        network_sha256=manifest["network_sha256"],
-        plan_sha256=manifest["plan_sha256"],
-        powerplan_version=manifest["powerplan_version"],
-    )
+    return {
+        "layers": tuple(_layer(read, entry) for entry in manifest["layers"]),
+        "hardware": Hardware.from_dict(manifest["hardware"]),
+        "network_sha256": manifest["network_sha256"],
+        "plan_sha256": manifest["plan_sha256"],
+        "powerplan_version": manifest["powerplan_version"],
+    }
 
 
 def _layer(read: Callable[[str], bytes], entry: Mapping[str, Any]) -> ExportedLayer:

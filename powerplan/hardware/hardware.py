@@ -13,19 +13,21 @@ from __future__ import annotations
 
 import math
 import numbers
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from powerplan.checks import Checker, list_of, nearest, unknown_keys
-from powerplan.errors import InvalidInput, Violation
+from powerplan.checks import Checker, choice, list_of, nearest, unknown_keys
+from powerplan.errors import InvalidInput, RangeWarning, Violation
 from powerplan.hardware.aging import Drift, LowFrequencyNoise, Snapshot
 from powerplan.hardware.curves import Curve
 from powerplan.hardware.describe import in_si
 from powerplan.hardware.device_checks import check_device_models
 from powerplan.hardware.plain import to_plain
 from powerplan.hardware.read_out_checks import check_read_out
+from powerplan.hardware.technologies import TECHNOLOGIES
 from powerplan.hardware.toml import read_hardware
 from powerplan.shown import Shown
 
@@ -394,9 +396,13 @@ class Hardware(Shown):
         Warns:
             RangeWarning: the conductance range or the time leaves what was measured.
         """
-        from powerplan.hardware.presets import preset_hardware
-
-        return preset_hardware(name, **changes)
+        technology = TECHNOLOGIES[choice("preset", name, TECHNOLOGIES)]
+        published = cls(**technology.fields)
+        hardware = published.replace(**changes) if changes else published
+        outside = technology.outside(hardware)
+        if outside:
+            warnings.warn(f"{name} is used outside what was measured: {'; '.join(outside)}", RangeWarning, stacklevel=2)
+        return hardware
 
     @classmethod
     def from_toml(cls, path: str | Path, **changes: Any) -> Hardware:

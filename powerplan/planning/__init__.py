@@ -4,6 +4,7 @@ from powerplan.planning.free_gains import GRANULARITIES
 from powerplan.planning.outcome import (
     Certificate,
     ConstraintPrice,
+    Corner,
     DiscreteGap,
     LimitPrice,
     Outcome,
@@ -12,7 +13,7 @@ from powerplan.planning.outcome import (
     Termination,
     Verification,
 )
-from powerplan.planning.plan_value import Corner, Plan
+from powerplan.planning.plan_value import Plan
 from powerplan.planning.planner import frontier, plan
 from powerplan.planning.steps import Steps
 from powerplan.planning.targets import (

@@ -12,8 +12,8 @@ from powerplan._version import __version__
 from powerplan.hardware.tiling import layer_arrays
 from powerplan.moments.predict import report
 from powerplan.planning.explain import Unreachable, unreachable
-from powerplan.planning.outcome import Certificate, DiscreteGap, Outcome, ShadowPrices, Termination
-from powerplan.planning.plan_value import Corner, Plan, weighted_mse
+from powerplan.planning.outcome import Certificate, Corner, DiscreteGap, Outcome, ShadowPrices, Termination
+from powerplan.planning.plan_value import Plan, weighted_mse
 from powerplan.planning.problem import Problem
 from powerplan.planning.remedies import Advice, advice_for
 from powerplan.planning.starts import Baseline

@@ -1,9 +1,12 @@
-"""Why a plan stopped, what proves it optimal, and what the constraints cost."""
+"""Why a plan stopped, what proves it optimal, what the constraints cost, and how it fares in every corner."""
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+
+from powerplan.hardware import Hardware
+from powerplan.moments.prediction import Prediction
 
 
 class Outcome(enum.Enum):
@@ -207,3 +210,18 @@ class Verification:
     ratio: float
     ratio_standard_error: float = 0.0
     calibrated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Corner:
+    """A further hardware in which a plan meets its target with the same gains.
+
+    Attributes:
+        hardware: the corner's hardware.
+        prediction: error and power at the plan's gains there.
+        verification: Monte Carlo check there, if asked for.
+    """
+
+    hardware: Hardware
+    prediction: Prediction
+    verification: Verification | None = None

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from powerplan.moments.prediction import Prediction
 from powerplan.planning.outcome import (
     Certificate,
     ConstraintPrice,
+    Corner,
     DiscreteGap,
     LimitPrice,
     Outcome,
@@ -28,9 +29,11 @@ from powerplan.planning.outcome import (
     Termination,
     Verification,
 )
-from powerplan.planning.plan_value import Corner, Plan
 from powerplan.planning.targets import target_from_dict, target_to_dict
 from powerplan.reading.text import read_json
+
+if TYPE_CHECKING:
+    from powerplan.planning.plan_value import Plan
 
 FORMAT = "powerplan.plan"
 SCHEMA_VERSION = 1
@@ -76,8 +79,8 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
     }
 
 
-def plan_from_dict(values: Mapping[str, Any]) -> Plan:
-    """Inverse of :func:`plan_to_dict`.
+def plan_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a plan from its plain values, the inverse of :func:`plan_to_dict`.
 
     Raises:
         CorruptFile: another format, a newer schema, missing or wrong entries.
@@ -90,7 +93,7 @@ def plan_from_dict(values: Mapping[str, Any]) -> Plan:
             "plan.schema_version", values.get("schema_version"), str(SCHEMA_VERSION), "Upgrade powerplan."
         )
     try:
-        return _build(values)
+        return _fields(values)
     except InvalidInput as error:
         raise CorruptFile(*error.violations) from error
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -99,19 +102,19 @@ def plan_from_dict(values: Mapping[str, Any]) -> Plan:
         ) from error
 
 
-def _build(values: Mapping[str, Any]) -> Plan:
+def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
     t = values["termination"]
     prices = values["shadow_prices"]
     weights = values.get("output_weights")
-    return Plan(
-        gains=Gains.from_dict(values["gains"]),
-        prediction=_prediction(values["prediction"]),
-        target=target_from_dict(values["target"]),
-        reached=float(values["reached"]),
-        granularity=values["granularity"],
-        optimize=tuple(values["optimize"]),
-        hardware=Hardware.from_dict(values["hardware"]),
-        termination=Termination(
+    return {
+        "gains": Gains.from_dict(values["gains"]),
+        "prediction": _prediction(values["prediction"]),
+        "target": target_from_dict(values["target"]),
+        "reached": float(values["reached"]),
+        "granularity": values["granularity"],
+        "optimize": tuple(values["optimize"]),
+        "hardware": Hardware.from_dict(values["hardware"]),
+        "termination": Termination(
             **{
                 **t,
                 "outcome": Outcome(t["outcome"]),
@@ -119,20 +122,20 @@ def _build(values: Mapping[str, Any]) -> Plan:
                 "remedies": tuple(Remedy(**remedy) for remedy in t.get("remedies", ())),
             }
         ),
-        certificate=None if values["certificate"] is None else Certificate(**values["certificate"]),
-        shadow_prices=None
+        "certificate": None if values["certificate"] is None else Certificate(**values["certificate"]),
+        "shadow_prices": None
         if prices is None
         else ShadowPrices(
             target=prices["target"],
             limits=tuple(LimitPrice(**price) for price in prices["limits"]),
             constraints=tuple(ConstraintPrice(**price) for price in prices["constraints"]),
         ),
-        baseline_gains=None if values["baseline_gains"] is None else Gains.from_dict(values["baseline_gains"]),
-        baseline_power=values["baseline_power"],
-        baseline_mse=values["baseline_mse"],
-        verification=_verification(values["verification"]),
-        output_weights=None if weights is None else tuple(float(w) for w in weights),
-        corners=tuple(
+        "baseline_gains": None if values["baseline_gains"] is None else Gains.from_dict(values["baseline_gains"]),
+        "baseline_power": values["baseline_power"],
+        "baseline_mse": values["baseline_mse"],
+        "verification": _verification(values["verification"]),
+        "output_weights": None if weights is None else tuple(float(w) for w in weights),
+        "corners": tuple(
             Corner(
                 hardware=Hardware.from_dict(corner["hardware"]),
                 prediction=_prediction(corner["prediction"]),
@@ -140,10 +143,10 @@ def _build(values: Mapping[str, Any]) -> Plan:
             )
             for corner in values["corners"]
         ),
-        arrays=_arrays(values.get("arrays")),
-        discrete=None if values.get("discrete") is None else DiscreteGap(**_nan_for_null(values["discrete"])),
-        provenance=dict(values["provenance"]),
-    )
+        "arrays": _arrays(values.get("arrays")),
+        "discrete": None if values.get("discrete") is None else DiscreteGap(**_nan_for_null(values["discrete"])),
+        "provenance": dict(values["provenance"]),
+    }
 
 
 def _arrays_to_dict(plan: Plan) -> dict[str, Any] | None:
@@ -201,9 +204,9 @@ def save_plan(plan: Plan, file: str | os.PathLike[str]) -> None:
     write_text("plan file", file, json.dumps(plan_to_dict(plan), indent=1, allow_nan=False) + "\n")
 
 
-def load_plan(file: str | os.PathLike[str]) -> Plan:
-    """Read a plan written by :func:`save_plan`."""
-    return plan_from_dict(read_json("plan file", Path(file), most_bytes=_MOST_BYTES))
+def read_plan_file(file: str | os.PathLike[str]) -> Any:
+    """The plain values in a file written by :func:`save_plan`."""
+    return read_json("plan file", Path(file), most_bytes=_MOST_BYTES)
 
 
 def _optional(value: Any) -> dict[str, Any] | None:

@@ -13,8 +13,17 @@ from powerplan.errors import Violation
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.tiling import LayerArrays
 from powerplan.moments.prediction import Prediction
-from powerplan.planning.outcome import Certificate, DiscreteGap, Outcome, ShadowPrices, Termination, Verification
-from powerplan.planning.targets import Target
+from powerplan.planning.outcome import (
+    Certificate,
+    Corner,
+    DiscreteGap,
+    Outcome,
+    ShadowPrices,
+    Termination,
+    Verification,
+)
+from powerplan.planning.plan_file import plan_fields, read_plan_file, save_plan
+from powerplan.planning.targets import MaxPower, Target
 from powerplan.plausibility import corners_of
 from powerplan.shown import Shown, view
 
@@ -27,21 +36,6 @@ if TYPE_CHECKING:
 
 #: by so much, relatively, a target may be exceeded: predictions are not more exact
 _MET = 1e-3
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Corner:
-    """A further hardware in which a plan meets its target with the same gains.
-
-    Attributes:
-        hardware: the corner's hardware.
-        prediction: error and power at the plan's gains there.
-        verification: Monte Carlo check there, if asked for.
-    """
-
-    hardware: Hardware
-    prediction: Prediction
-    verification: Verification | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -146,8 +140,6 @@ class Plan(Shown):
     @property
     def saving(self) -> float | None:
         """1 − power / baseline_power at equal target (with a power budget: 1 − error / baseline_mse)."""
-        from powerplan.planning.targets import MaxPower
-
         if isinstance(self.target, MaxPower):
             weights = None if self.output_weights is None else np.array(self.output_weights)
             return None if not self.baseline_mse else 1 - weighted_mse(self.prediction, weights) / self.baseline_mse
@@ -165,8 +157,6 @@ class Plan(Shown):
 
     def save(self, file: str | os.PathLike[str]) -> None:
         """Write the plan as JSON (schema-versioned; without the output moments of the prediction)."""
-        from powerplan.planning.plan_file import save_plan
-
         save_plan(self, file)
 
     @classmethod
@@ -176,9 +166,16 @@ class Plan(Shown):
         Raises:
             CorruptFile: truncated, damaged, foreign, or of a newer schema version.
         """
-        from powerplan.planning.plan_file import load_plan
+        return cls.from_dict(read_plan_file(file))
 
-        return load_plan(file)
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Plan:
+        """Build from the plain values of a plan file.
+
+        Raises:
+            CorruptFile: another format, a newer schema, missing or wrong entries.
+        """
+        return cls(**plan_fields(values))
 
     def plot(self, file: str | os.PathLike[str] | None = None, *, title: str = "") -> Figure:
         """Gain, power and share of error of every layer as a figure (matplotlib, extra ``plot``).

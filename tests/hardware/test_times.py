@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import powerplan as pp
 from powerplan.cli import main
-from powerplan.hardware.presets.preset import Preset
+from powerplan.hardware.presets import Preset
 
 _CHIP = """conductance_max = 5e-5
 [[measurements]]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 import powerplan as pp
-from powerplan.planning.plan_file import plan_from_dict, plan_to_dict
+from powerplan.planning.plan_file import plan_to_dict
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +35,11 @@ def test_a_plan_reads_back_as_it_was_written(plan: pp.Plan, tmp_path: Path) -> N
 def test_a_plan_file_states_the_arrays_and_an_older_one_reads_without(plan: pp.Plan) -> None:
     values = plan_to_dict(plan)
     assert values["arrays"]["total"] == plan.array_count == sum(a["arrays"] for a in values["arrays"]["by_layer"])
-    assert plan_from_dict(values).arrays == plan.arrays
+    assert pp.Plan.from_dict(values).arrays == plan.arrays
     values["prediction"]["marginal_fields"] = 64
-    assert plan_from_dict(values).prediction.marginal_fields == 64
+    assert pp.Plan.from_dict(values).prediction.marginal_fields == 64
     del values["arrays"], values["prediction"]["mse_standard_error"], values["prediction"]["marginal_fields"]
-    older = plan_from_dict(values)
+    older = pp.Plan.from_dict(values)
     assert older.arrays is None
     assert older.array_count is None
     assert older.prediction.mse_standard_error == older.prediction.marginal_fields == 0
@@ -48,7 +48,7 @@ def test_a_plan_file_states_the_arrays_and_an_older_one_reads_without(plan: pp.P
 @pytest.mark.parametrize("damaged", [[], {"by_layer": [{}]}, {"by_layer": [{"name": "a", "groups": "x"}]}, 3])
 def test_damaged_arrays_are_refused(plan: pp.Plan, damaged: object) -> None:
     with pytest.raises(pp.CorruptFile):
-        plan_from_dict({**plan_to_dict(plan), "arrays": damaged})
+        pp.Plan.from_dict({**plan_to_dict(plan), "arrays": damaged})
 
 
 def test_an_infeasible_plan_reads_back(
@@ -67,7 +67,7 @@ def test_accuracy_needs_the_output_moments_that_a_file_leaves_out(plan: pp.Plan,
 
 def test_a_newer_schema_is_refused(plan: pp.Plan) -> None:
     with pytest.raises(pp.CorruptFile, match="schema_version"):
-        plan_from_dict({**plan_to_dict(plan), "schema_version": 2})
+        pp.Plan.from_dict({**plan_to_dict(plan), "schema_version": 2})
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "1", '{"format": "other"}', "\xff", "[" * 100_000])
@@ -109,4 +109,4 @@ def test_any_damage_to_a_plan_is_a_clear_error(plan: pp.Plan, data: st.DataObjec
         key = data.draw(st.sampled_from(sorted(parent) if isinstance(parent, dict) else range(len(parent))))
     parent[key] = data.draw(st.sampled_from([None, "x", -1, [], {}, [[1]], 1e400, True]))
     with contextlib.suppress(pp.CorruptFile):
-        assert isinstance(plan_from_dict(values), pp.Plan)
+        assert isinstance(pp.Plan.from_dict(values), pp.Plan)

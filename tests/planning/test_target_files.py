@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import powerplan as pp
-from powerplan.planning.plan_file import plan_from_dict, plan_to_dict
+from powerplan.planning.plan_file import plan_to_dict
 from powerplan.planning.targets import TARGETS, build_target, target_from_dict, target_to_dict
 
 
@@ -65,7 +65,7 @@ def test_damaged_targets_are_corrupt_files(
     values = json.loads(json.dumps(values))
     values["target"] = {"kind": "max_accuracy_drop", "value": 0.01, "labels": [0, 1], **change}
     with pytest.raises(pp.CorruptFile):
-        plan_from_dict(values)
+        pp.Plan.from_dict(values)
 
 
 @pytest.mark.parametrize("kind", sorted(TARGETS))

@@ -67,7 +67,7 @@ def read_plans(files: tuple[str, ...]) -> dict[str, Plan]:
         InvalidInput: a file that is not there.
         CorruptFile: a file that is neither a plan nor a frontier.
     """
-    from powerplan.planning.plan_file import plan_from_dict
+    from powerplan.planning import Plan
 
     plans: dict[str, Plan] = {}
     for file in files:
@@ -79,7 +79,7 @@ def read_plans(files: tuple[str, ...]) -> dict[str, Plan]:
             points = values.get("points", [])
         for i, point in enumerate(points):
             name = Path(file).stem if len(points) == 1 else f"{Path(file).stem} {i + 1}"
-            plans[_unused(name, plans)] = plan_from_dict(point)
+            plans[_unused(name, plans)] = Plan.from_dict(point)
     return plans
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from powerplan.hardware.aging import LowFrequencyNoise, PowerLawDrift
 from powerplan.hardware.curves import Curve, Logarithm, Piecewise, Polynomial, Power
-from powerplan.hardware.hardware import Hardware
-from powerplan.hardware.presets.preset import Preset
+from powerplan.hardware.technologies.technology import Technology
 
 _U = 1e-6
 
@@ -24,26 +25,26 @@ def _branch(at: float, below: Logarithm, above: tuple[float, ...], reference: fl
 
 
 _NANDAKUMAR = 25 * _U
-_NANDAKUMAR_PRESET = Preset(
+_NANDAKUMAR_PRESET = Technology(
     name="pcm_nandakumar2019",
     kind="PCM, doped GST mushroom cell",
-    hardware=Hardware(
-        conductance_max=_NANDAKUMAR,
-        programming_noise_std=0,
-        programming_noise_polynomial=_micro(0.26348, 1.9650, -1.1731),
-        programming_noise_reference=_NANDAKUMAR,
-        drift=PowerLawDrift(
+    fields={
+        "conductance_max": _NANDAKUMAR,
+        "programming_noise_std": 0,
+        "programming_noise_polynomial": _micro(0.26348, 1.9650, -1.1731),
+        "programming_noise_reference": _NANDAKUMAR,
+        "drift": PowerLawDrift(
             exponent_mean=Logarithm(reference=_NANDAKUMAR, slope=-0.0155, offset=0.0244, low=0.049, high=0.1),
             exponent_std=Logarithm(reference=_NANDAKUMAR, slope=-0.0125, offset=-0.0059, low=0.008, high=0.045),
             reference_time=20.0,
         ),
-        low_frequency_noise=LowFrequencyNoise(
+        "low_frequency_noise": LowFrequencyNoise(
             std=Power(reference=_NANDAKUMAR, coefficient=0.0088, exponent=-0.65, high=0.2),
             std_of="programmed",
             read_time=250e-9,
             time_offset=20.0,
         ),
-    ),
+    },
     citation="Nandakumar et al., ICECS 2019 (IEEE 8964852); Joshi et al., Nature Communications 11, 2473 (2020)",
     caveats=(
         "Time 0 is 20 s after programming, the first reading.",
@@ -64,28 +65,28 @@ def _hermes(
     exponent_std: tuple[float, Logarithm, tuple[float, ...]],
     noise: tuple[float, Logarithm, tuple[float, ...]],
     reference_time: float,
-) -> Hardware:
+) -> dict[str, Any]:
     top *= _U
-    return Hardware(
-        conductance_max=top,
-        programming_noise_std=0,
-        programming_noise_polynomial=_micro(*programming),
-        programming_noise_reference=top,
-        drift=PowerLawDrift(
+    return {
+        "conductance_max": top,
+        "programming_noise_std": 0,
+        "programming_noise_polynomial": _micro(*programming),
+        "programming_noise_reference": top,
+        "drift": PowerLawDrift(
             exponent_mean=_branch(0.0945, *_HERMES_MEAN, top),
             exponent_std=_branch(*exponent_std, top),
             reference_time=reference_time,
         ),
-        low_frequency_noise=LowFrequencyNoise(
+        "low_frequency_noise": LowFrequencyNoise(
             std=_branch(*noise, top), std_of="programmed", read_time=512e-9, time_offset=reference_time
         ),
-    )
+    }
 
 
-_HERMES_1 = Preset(
+_HERMES_1 = Technology(
     name="pcm_hermes_1dev",
     kind="PCM of the HERMES chip, one device per conductance",
-    hardware=_hermes(
+    fields=_hermes(
         10.35,
         (0.15781817, 2.32443916, -2.16310839, 0.68841818),
         (0.3039, Logarithm(slope=-0.0120, offset=-0.0023, low=0.0124, high=0.04), (0.0104, 0.0116, -0.0165)),
@@ -96,10 +97,10 @@ _HERMES_1 = Preset(
     caveats=("Time 0 is 200 s after programming, the first reading.", _SAME_DEVICES),
 )
 
-_HERMES_2 = Preset(
+_HERMES_2 = Technology(
     name="pcm_hermes_2dev",
     kind="PCM of the HERMES chip, two devices per conductance",
-    hardware=_hermes(
+    fields=_hermes(
         20.7,
         (0.16603222, 4.71806468, -8.48101252, 4.68961419),
         (0.3055, Logarithm(slope=-0.0117, offset=-0.0057, low=0.0091, high=0.04), (0.0073, 0.0093, -0.0118)),
@@ -114,20 +115,20 @@ _HERMES_2 = Preset(
     ),
 )
 
-_JOSHI = Preset(
+_JOSHI = Technology(
     name="pcm_joshi2020_fit",
     kind="PCM, programming noise only",
-    hardware=Hardware(
-        conductance_min=0.25 * _U,
-        conductance_max=25 * _U,
-        programming_noise_std=0,
-        programming_noise_polynomial=_micro(0.28638599, 0.07585724, -0.00178767),
-        programming_noise_reference=_U,
-        time=27.36,
-    ),
+    fields={
+        "conductance_min": 0.25 * _U,
+        "conductance_max": 25 * _U,
+        "programming_noise_std": 0,
+        "programming_noise_polynomial": _micro(0.28638599, 0.07585724, -0.00178767),
+        "programming_noise_reference": _U,
+        "time": 27.36,
+    },
     citation="Joshi et al., Nature Communications 11, 2473 (2020), figure 3b",
     times=(27.36, 27.36),
     caveats=("Measured 27.36 s after programming; no drift and no read noise.", "The on/off ratio is 100."),
 )
 
-PRESETS = (_NANDAKUMAR_PRESET, _HERMES_1, _HERMES_2, _JOSHI)
+TECHNOLOGIES = (_NANDAKUMAR_PRESET, _HERMES_1, _HERMES_2, _JOSHI)

@@ -1,20 +1,33 @@
-"""What a published technology is: a hardware description with its source and its limits."""
+"""What a published technology is: the fields of a hardware with their source and their limits."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from powerplan.hardware.hardware import Hardware
+
+class Described(Protocol):
+    """What a technology asks of a hardware: conductance range [S] and time of inference [s]."""
+
+    @property
+    def conductance_min(self) -> float: ...
+
+    @property
+    def conductance_max(self) -> float: ...
+
+    @property
+    def time(self) -> float: ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preset:
+class Technology:
     """A published technology.
 
     Attributes:
         name: what :meth:`Hardware.preset` calls it.
         kind: of device.
-        hardware: its description, at the earliest time that was measured.
+        fields: of the hardware that describes it, at the earliest time that was measured.
         citation: where the numbers come from.
         times: first and last time of inference [s] that the numbers hold for; None = not bounded by the source.
         caveats: what to know before relying on it.
@@ -22,7 +35,7 @@ class Preset:
 
     name: str
     kind: str
-    hardware: Hardware
+    fields: Mapping[str, Any]
     citation: str
     times: tuple[float, float | None] = (0.0, None)
     caveats: tuple[str, ...] = ()
@@ -30,10 +43,10 @@ class Preset:
     @property
     def conductances(self) -> tuple[float, float]:
         """Smallest and largest conductance [S] that was measured."""
-        return self.hardware.conductance_min, self.hardware.conductance_max
+        return self.fields.get("conductance_min", 0.0), self.fields["conductance_max"]
 
-    def outside(self, hardware: Hardware) -> list[str]:
-        """Where a description made from this preset leaves what was measured."""
+    def outside(self, hardware: Described) -> list[str]:
+        """Where a description made from this technology leaves what was measured."""
         found = []
         low, high = self.conductances
         if hardware.conductance_min < low:
@@ -51,28 +64,3 @@ class Preset:
         if first == last:
             return f"at {first:g} s only"
         return f"from {first:g} s" + ("" if last is None else f" to {last:g} s")
-
-    def __str__(self) -> str:
-        low, high = (1e6 * edge for edge in self.conductances)
-        time = "at every time" if self.times == (0.0, None) else self._when
-        lines = [
-            f"{self.name}: {self.kind}",
-            f"    range: {low:.4g} to {high:.4g} uS, {time}",
-            f"    source: {self.citation}",
-            *(f"    note: {caveat}" for caveat in self.caveats),
-        ]
-        return "\n".join(lines)
-
-
-class Presets(tuple[Preset, ...]):
-    """All presets; printed as a readable list."""
-
-    __slots__ = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Their names."""
-        return tuple(preset.name for preset in self)
-
-    def __str__(self) -> str:
-        return "\n\n".join(str(preset) for preset in self)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from powerplan.hardware.aging import LowFrequencyNoise, Snapshot
 from powerplan.hardware.curves import Curve, Polynomial, Saturating
-from powerplan.hardware.hardware import Hardware
-from powerplan.hardware.presets.preset import Preset
+from powerplan.hardware.technologies.technology import Technology
 
 _DAY = 86400.0
 #: V; 1600 nA are then 16 uS
@@ -105,14 +104,14 @@ def _mean(change: tuple[float, ...]) -> Curve:
     return Polynomial(reference=_TOP * _NANO, coefficients=tuple(current))
 
 
-_SONOS = Preset(
+_SONOS = Technology(
     name="sonos_agrawal2022",
     kind="40 nm SONOS charge trap, read at 0.1 V",
-    hardware=Hardware(
-        conductance_min=_TOP * _NANO * 1e-7,
-        conductance_max=_TOP * _NANO,
-        programming_noise_std=0,
-        measurements=tuple(
+    fields={
+        "conductance_min": _TOP * _NANO * 1e-7,
+        "conductance_max": _TOP * _NANO,
+        "programming_noise_std": 0,
+        "measurements": tuple(
             Snapshot(
                 time=day * _DAY,
                 mean=None if day == 0 else _mean(_CHANGE[day - 1]),
@@ -121,8 +120,8 @@ _SONOS = Preset(
             )
             for day, spread in enumerate(_SPREAD)
         ),
-        low_frequency_noise=LowFrequencyNoise(relative=False, std=_saturating(12.58037, 215.36557)),
-    ),
+        "low_frequency_noise": LowFrequencyNoise(relative=False, std=_saturating(12.58037, 215.36557)),
+    },
     citation="Agrawal et al., IEDM 2022, 21.7 (IEEE 10019564), figures 10 and 11",
     times=(0.0, 5 * _DAY),
     caveats=(
@@ -136,4 +135,4 @@ _SONOS = Preset(
     ),
 )
 
-PRESETS = (_SONOS,)
+TECHNOLOGIES = (_SONOS,)
