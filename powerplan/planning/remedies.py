@@ -6,14 +6,13 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
-from powerplan.moments.field_count import has_rare_errors
 from powerplan.planning.outcome import Remedy
 from powerplan.planning.relaxing import Change, relaxable, relaxed
 from powerplan.planning.requirements import requirement
@@ -24,13 +23,19 @@ if TYPE_CHECKING:
 
 #: how far a number is changed at most, and bits of a converter
 _FAR, _MOST_BITS = 1000.0, 16
-#: ratio of two factors, the smaller of which does not do, at which the search ends
-_CLOSE = 1.03
+#: ratio of two factors, the smaller of which does not do, at which the search ends; that of the first two that are
+#: tried where samples disagree
+_CLOSE, _GROWTH = 1.03, 1.2
 #: log excess of the constraint that counts as met: there is room for what planning again finds otherwise, more of it
-#: where random samples or a simulation have a part in that; and a fall of it that counts as help
-_MET, _MET_BY_SAMPLES, _HELPS = -0.01, -0.1, 0.01
-#: hardware tried at most, and seconds beyond those the plan took so far
-_MOST_TRIED, _SECONDS = 150, 5.0
+#: where a simulation has a part in that; and a fall of it that counts as help
+_MET, _MET_BY_SIMULATION, _HELPS = -0.01, -0.1, 0.01
+#: seeds that confirm what rests on random samples, standard deviations between them that are allowed for beyond the
+#: worst, and times that a change is enlarged until all of that meets the target
+_SEEDS, _DEVIATIONS, _ENLARGED = 4, 2.0, 6
+#: least factor above the lowest reachable value at which a target is said to be in reach
+_ROOM = 1.002
+#: hardware tried at most, seconds beyond those the plan took so far, and the part of them that leaves time to confirm
+_MOST_TRIED, _SECONDS, _FOR_SEARCH = 150, 5.0, 0.6
 #: what no change of the devices or the circuit can mend
 _NOT_ADVISED = ("temperature", "read_time", "bandwidth", "programming_noise_reference")
 #: models that hold for the conductances they were measured at
@@ -61,38 +66,72 @@ class _Family:
 
 @dataclass(kw_only=True)
 class _Trials:
-    """Predicts the target's quantity at the best gains of changed hardware."""
+    """Predicts the target's quantity at the best gains of changed hardware.
+
+    Attributes:
+        search_by, stop_at: ``time.monotonic()`` values after which nothing else is looked for, or confirmed.
+        deadline: of the plan; fields of a prediction get fewer only for its sake, so that a busy machine does not
+            change what is found.
+        is_sampled: some prediction rested on random samples.
+    """
 
     session: Session
     target: Target
     theta: np.ndarray
+    search_by: float
     stop_at: float
+    deadline: float | None
     count: int = 0
+    is_sampled: bool = False
 
     @property
     def met(self) -> float:
         """Log excess from which on the target counts as met."""
-        sampled = any(has_rare_errors(p.hardware) for p in self.session.predictors)
-        return _MET_BY_SAMPLES if sampled or isinstance(self.target, ClassTarget) else _MET
+        return _MET_BY_SIMULATION if isinstance(self.target, ClassTarget) else _MET
 
     @property
     def late(self) -> bool:
-        return self.count >= _MOST_TRIED or time.monotonic() > self.stop_at
+        return self.count >= _MOST_TRIED or time.monotonic() > self.search_by
 
     def at(self, changed: Callable[[Hardware], Hardware]) -> tuple[float, float] | None:
         """Log excess over the bound and the quantity itself; None if the hardware is not allowed or time is up."""
         if self.late:
             return None
         self.count += 1
+        return self._best(self._session(changed), seed=0)
+
+    def confirmed(self, changed: Callable[[Hardware], Hardware], most: float = math.inf) -> tuple[float, float] | None:
+        """As :meth:`at` by independent samples: the log excess that hardly any have, and the mean of the quantity.
+
+        One with a log excess above ``most`` is the answer.
+        """
+        session = None if time.monotonic() > self.stop_at else self._session(changed)
+        trials: list[tuple[float, float]] = []
+        for seed in range(_SEEDS if self.is_sampled else 1):
+            trial = None if time.monotonic() > self.stop_at else self._best(session, seed)
+            if trial is None or trial[0] > most:
+                return trial
+            trials.append(trial)
+        excess, reached = np.array(trials).T
+        ratio = np.exp(excess)
+        worst = ratio.max() + _DEVIATIONS * ratio.std()
+        return math.log(worst), float(reached.mean())
+
+    def _session(self, changed: Callable[[Hardware], Hardware]) -> Session | None:
+        """The session on changed hardware; None if it is not allowed."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 session = self.session.again([changed(p.hardware) for p in self.session.predictors])
-                return min(self._best(session))
         except (InvalidInput, ArithmeticError):
             return None
+        self.is_sampled |= session.has_fields
+        return session
 
-    def _best(self, session: Session) -> list[tuple[float, float]]:
+    def _best(self, session: Session | None, seed: int) -> tuple[float, float] | None:
+        """Log excess and quantity at the best gains, by the samples of a seed beyond that of the plan."""
+        if session is None:
+            return None
         free, old = session.free, self.session.free
         end = free.lower if isinstance(self.target, MaxPower) else free.upper
         # as far from the limits as the best gains were
@@ -100,10 +139,20 @@ class _Trials:
         if session.levels is not None:
             step = 0 if isinstance(self.target, MaxPower) else -1
             points = [np.array([x if s is None else s[step] for x, s in zip(end, session.levels, strict=True)])]
-        session = session.held_at(free.gains(points[0]), self.stop_at)
-        wanted = requirement(self.target, session.predictors, session.weights)
-        problem = session.problem(wanted, free, exact=True)
-        return [(problem.excess(point), problem.reached(point)) for point in points]
+        if np.array_equal(points[0], points[-1]):
+            points = points[:1]
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                reseeded = replace(
+                    session, predictors=tuple(replace(p, seed=p.seed + seed) for p in session.predictors)
+                )
+                corrected = reseeded.held_at(free.gains(points[0]), self.deadline)
+                wanted = requirement(self.target, corrected.predictors, corrected.weights)
+                problem = corrected.problem(wanted, free, exact=True)
+                return min((problem.excess(point), problem.reached(point)) for point in points)
+        except (InvalidInput, ArithmeticError):
+            return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,11 +162,13 @@ class Advice:
     Attributes:
         remedies, floor: see :class:`powerplan.planning.outcome.Termination`.
         is_whole: everything was tried; False if time ended, or nothing was to be tried.
+        room: factor above the lowest reachable value at which a target is in reach, whatever samples find.
     """
 
     remedies: tuple[Remedy, ...] = ()
     floor: float | None = None
     is_whole: bool = False
+    room: float = _ROOM
 
 
 def advice_for(
@@ -133,8 +184,15 @@ def advice_for(
         stop_at: when it must end; None = never.
     """
     now = time.monotonic()
-    limit = now + _SECONDS + (now - started)
-    trials = _Trials(session=session, target=target, theta=theta, stop_at=min(limit, stop_at or math.inf))
+    seconds = min(_SECONDS + (now - started), math.inf if stop_at is None else stop_at - now)
+    trials = _Trials(
+        session=session,
+        target=target,
+        theta=theta,
+        search_by=now + _FOR_SEARCH * seconds,
+        stop_at=now + seconds,
+        deadline=stop_at,
+    )
     hardwares = [p.hardware for p in session.predictors]
     enough: list[tuple[float, Remedy]] = []
     some: list[tuple[_Family, Remedy]] = []
@@ -152,18 +210,32 @@ def advice_for(
         if far[0] > trials.met:
             some.append((family, _remedy(family.name, family.words(family.size(family.most)), far[1], meets=False)))
             continue
-        size, reached = _least(trials, family, far[1])
-        enough.append((size, _remedy(family.name, family.words(size), reached, meets=True)))
+        least = _least(trials, family)
+        if least is not None:
+            size, reached = least
+            enough.append((size, _remedy(family.name, family.words(size), reached, meets=True)))
     found = [remedy for _, remedy in sorted(enough, key=lambda pair: pair[0])]
     some.sort(key=lambda pair: pair[1].reached)
     if not found and some:
         found += _together(trials, [*(family for family, _ in some), *rest], excess)
-    return Advice(remedies=(*found, *(remedy for _, remedy in some)), floor=floor, is_whole=not trials.late)
+    return Advice(
+        remedies=(*found, *(remedy for _, remedy in some)),
+        floor=floor,
+        is_whole=not trials.late,
+        room=_room(trials, excess),
+    )
 
 
-def _least(trials: _Trials, family: _Family, reached: float) -> tuple[float, float]:
-    """The least size that does, and what is reached with it."""
-    low, high = 1.0, family.size(family.most)
+def _room(trials: _Trials, excess: float) -> float:
+    """See :class:`Advice`, for the log excess that the plan's own samples give."""
+    same = trials.confirmed(lambda hardware: hardware) if trials.is_sampled else None
+    return _ROOM if same is None else max(_ROOM, math.exp(same[0] - excess))
+
+
+def _least(trials: _Trials, family: _Family) -> tuple[float, float] | None:
+    """The least size that does, and what is reached with it; None if that could not be confirmed."""
+    most = family.size(family.most)
+    low, high = 1.0, most
     while high / low > _CLOSE:
         size = family.size(math.sqrt(low * high))
         if not low < size < high:
@@ -171,11 +243,18 @@ def _least(trials: _Trials, family: _Family, reached: float) -> tuple[float, flo
         there = trials.at(lambda h, s=size: family.apply(h, s))  # type: ignore[misc]
         if there is None:
             break
-        if there[0] <= trials.met:
-            high, reached = size, there[1]
-        else:
-            low = size
-    return high, reached
+        low, high = (low, size) if there[0] <= trials.met else (size, high)
+    growth = _GROWTH
+    for _ in range(_ENLARGED):
+        there = trials.confirmed(lambda h, s=high: family.apply(h, s), trials.met)  # type: ignore[misc]
+        if there is None or there[0] <= trials.met:
+            return there and (high, there[1])
+        if high == most:
+            break
+        # rare and large errors may fall much more slowly than the size grows
+        high = min(most, family.size(high * max(growth, math.exp(0.5 * (there[0] - trials.met)))))
+        growth *= growth
+    return None
 
 
 def _together(trials: _Trials, families: Sequence[_Family], excess: float) -> list[Remedy]:
@@ -188,8 +267,8 @@ def _together(trials: _Trials, families: Sequence[_Family], excess: float) -> li
             continue
         chosen, excess = [*chosen, family], far[0]
         if excess <= trials.met:
-            size, reached = _least(trials, joint, far[1])
-            return [_remedy(joint.name, joint.words(size), reached, meets=True)]
+            least = _least(trials, joint)
+            return [] if least is None else [_remedy(joint.name, joint.words(least[0]), least[1], meets=True)]
     return []
 
 
@@ -296,7 +375,7 @@ def _scaled(nominal: Hardware, name: str, *, up: bool) -> _Family:
 def in_words(advice: Advice, target: Target, quantity: str, best: float) -> str:
     """What to do, in a few sentences."""
     budget = isinstance(target, MaxPower)
-    looser = f"set the {'budget' if budget else 'target'} to {_rounded_up(best)} or more"
+    looser = f"set the {'budget' if budget else 'target'} to {_rounded_up(advice.room * best)} or more"
     enough = [remedy for remedy in advice.remedies if remedy.meets_target]
     if enough:
         ways = ", or ".join(remedy.change for remedy in enough[:3])
@@ -315,7 +394,6 @@ def in_words(advice: Advice, target: Target, quantity: str, best: float) -> str:
 
 
 def _rounded_up(value: float) -> str:
-    """Four digits, not below the value, with room for what predictions round."""
-    wanted = 1.002 * value
-    digits = 10.0 ** (math.floor(math.log10(wanted)) - 3) if wanted > 0 else 1.0
-    return f"{math.ceil(wanted / digits) * digits:.4g}"
+    """Four digits, not below the value."""
+    digits = 10.0 ** (math.floor(math.log10(value)) - 3) if value > 0 else 1.0
+    return f"{math.ceil(value / digits) * digits:.4g}"

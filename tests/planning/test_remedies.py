@@ -10,6 +10,7 @@ import pytest
 
 import powerplan as pp
 from powerplan.planning.relaxing import Change, relaxed
+from powerplan.planning.session import Session
 
 RNG = np.random.default_rng(0)
 NETWORK = pp.Network.mlp([RNG.normal(size=(8, 6)) * 0.5, RNG.normal(size=(3, 8)) * 0.5])
@@ -75,13 +76,46 @@ def test_following_the_advice_once_is_enough(kind: str) -> None:
             assert reaches(followed(hardware, remedy.change), target, options), remedy.change
 
 
-def reaches(hardware: pp.Hardware, target: object, options: dict[str, object]) -> bool:
+def reaches(hardware: pp.Hardware, target: object, options: dict[str, object], network: pp.Network = NETWORK) -> bool:
     """Whether there is a plan; one without a lower bound of power meets its target too."""
     try:
-        plan = pp.plan(NETWORK, hardware, INPUTS, target, verify_draws=0, calibrate=False, **options)
+        plan = pp.plan(network, hardware, INPUTS, target, verify_draws=0, calibrate=False, **options)
     except pp.InvalidInput as refused:
         return "power has a lower bound" in str(refused)
     return plan.termination.outcome is not pp.Outcome.INFEASIBLE
+
+
+@pytest.mark.parametrize("weights", [1, 2])
+def test_advice_from_random_samples_holds_for_the_seeds_of_a_plan(weights: int) -> None:
+    """Rates of changed classes with rare stuck devices scatter by a quarter between seeds where they are small."""
+    rng = np.random.default_rng(weights)
+    network = pp.Network.mlp([rng.normal(size=(8, 6)) * 0.5, rng.normal(size=(3, 8)) * 0.5])
+    hardware, target, _ = CASES["changed classes"]
+    enough = 0
+    for seed in (1, 5):
+        options = {"seed": seed}
+        end = pp.plan(network, hardware, INPUTS, target, verify_draws=0, calibrate=False, **options).termination
+        looser = target.with_value(float(re.search(r"set the target to ([-+.e\d]+)", end.message)[1]))
+        assert reaches(hardware, looser, options, network)
+        for remedy in end.remedies:
+            if remedy.meets_target:
+                enough += 1
+                assert reaches(followed(hardware, remedy.change), target, options, network), (seed, remedy.change)
+    assert enough
+
+
+def test_a_busy_machine_does_not_change_the_samples_that_advice_rests_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[float | None] = []
+    held_at = Session.held_at
+
+    def recorded(session: Session, gains: pp.Gains, stop_at: float | None = None) -> Session:
+        taken.append(stop_at)
+        return held_at(session, gains, stop_at)
+
+    monkeypatch.setattr(Session, "held_at", recorded)
+    end = pp.plan(NETWORK, CASES["stuck off"][0], INPUTS, pp.MaxNMSE(0.002)).termination
+    assert end.remedies
+    assert set(taken) == {None}
 
 
 def test_what_does_not_help_is_not_advised_and_the_floor_is_shown() -> None:
@@ -103,4 +137,5 @@ def test_no_time_is_spent_beyond_the_deadline() -> None:
     started = time.monotonic()
     end = pp.plan(NETWORK, CASES["stuck off"][0], INPUTS, pp.MaxNMSE(0.002), deadline=0.05).termination
     assert time.monotonic() - started < 3
-    assert end.outcome is pp.Outcome.INFEASIBLE
+    # a busy machine may not even come to know that the target is out of reach
+    assert end.outcome in (pp.Outcome.INFEASIBLE, pp.Outcome.DEADLINE)
