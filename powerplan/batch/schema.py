@@ -19,8 +19,8 @@ from powerplan.examples import example_names
 from powerplan.hardware import Hardware
 from powerplan.hardware.describe import described_fields
 from powerplan.moments.predictor import METHODS
-from powerplan.planning.corners import MOST_CORNERS
-from powerplan.planning.free_gains import GRANULARITIES, QUANTITIES
+from powerplan.planning.problem.corners import MOST_CORNERS
+from powerplan.planning.problem.variables import GRANULARITIES, QUANTITIES
 from powerplan.planning.steps_text import allowed_steps
 from powerplan.planning.targets import TARGETS
 

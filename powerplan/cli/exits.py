@@ -44,7 +44,7 @@ def plan_exit(plan: Plan) -> Exit:
     standard errors, its 95 % confidence interval.
     """
     from powerplan.planning import Outcome
-    from powerplan.planning.verify import misses_target
+    from powerplan.planning.verify.verify import misses_target
 
     if plan.termination.outcome is Outcome.INFEASIBLE:
         return Exit.INFEASIBLE

@@ -1,6 +1,5 @@
 """Plans: least power for a target error, or least error for a power budget."""
 
-from powerplan.planning.free_gains import GRANULARITIES
 from powerplan.planning.outcome import (
     Certificate,
     ConstraintPrice,
@@ -15,6 +14,7 @@ from powerplan.planning.outcome import (
 )
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.planner import frontier, plan
+from powerplan.planning.problem.variables import GRANULARITIES
 from powerplan.planning.steps import Steps
 from powerplan.planning.targets import (
     TARGETS,

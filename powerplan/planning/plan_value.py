@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from powerplan.network import Network
-    from powerplan.planning.explanation import Explanation
+    from powerplan.planning.explain.explain import Explanation
 
 
 #: by so much, relatively, a target may be exceeded: predictions are not more exact

@@ -14,10 +14,10 @@ from powerplan.hardware.gains import Gain
 from powerplan.moments.predict import PredictionOptions
 from powerplan.moments.predictor import MEMORY_LIMIT
 from powerplan.network import Network
-from powerplan.planning.corners import check_corners
 from powerplan.planning.plan_value import Plan
+from powerplan.planning.problem.corners import check_corners
 from powerplan.planning.session import Options, Progress, Session
-from powerplan.planning.stepped import StepsGiven
+from powerplan.planning.solve.on_steps import StepsGiven
 from powerplan.planning.targets import TARGETS, ClassTarget, Target
 from powerplan.plausibility import corners_of, question, unasked
 

@@ -18,20 +18,20 @@ from powerplan.moments.crossbar import CrossbarMoments
 from powerplan.moments.predict import DEFAULT_OPTIONS, PredictionOptions
 from powerplan.moments.predictor import METHODS, Predictor
 from powerplan.network import Network
-from powerplan.planning.calibration import MOST_ROUNDS, calibrated
-from powerplan.planning.corners import check_corners, limiting
-from powerplan.planning.draws import MOST_DRAWS, WORK_PER_SECOND, draw_work, enough_draws
-from powerplan.planning.free_gains import FreeGains, check_noisy, free_gains, hold
 from powerplan.planning.plan_value import Plan
-from powerplan.planning.problem import ON_CONSTRAINT, Problem
-from powerplan.planning.requirements import Requirement, output_weights as check_weights
-from powerplan.planning.solving import SOLVED, solve
-from powerplan.planning.starts import MOST_BY_TERM
-from powerplan.planning.stepped import Levels, StepsGiven, levels_of, steps_to_dict
+from powerplan.planning.problem.corners import check_corners, limiting
+from powerplan.planning.problem.problem import ON_CONSTRAINT, Problem
+from powerplan.planning.problem.requirement import Requirement, output_weights as check_weights
+from powerplan.planning.problem.terms import Piece, Terms, is_dear
+from powerplan.planning.problem.variables import FreeGains, check_noisy, free_gains, hold
+from powerplan.planning.problem.watch import Watch
+from powerplan.planning.solve.on_steps import Levels, StepsGiven, levels_of, steps_to_dict
+from powerplan.planning.solve.solve import SOLVED, solve
+from powerplan.planning.solve.starts import MOST_BY_TERM
 from powerplan.planning.targets import ClassTarget, Target
-from powerplan.planning.terms import Piece, Terms, is_dear
-from powerplan.planning.verify import verify
-from powerplan.planning.watch import Watch
+from powerplan.planning.verify.calibration import MOST_ROUNDS, calibrated
+from powerplan.planning.verify.draws import MOST_DRAWS, WORK_PER_SECOND, draw_work, enough_draws
+from powerplan.planning.verify.verify import verify
 
 #: called with what is being done and the fraction done so far (0 to 1)
 Progress = Callable[[str, float], None]

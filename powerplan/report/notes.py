@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from powerplan.planning import MaxPower, Outcome, Plan
-from powerplan.planning.verify import misses_target
+from powerplan.planning.verify.verify import misses_target
 
 #: beyond these a certificate does not prove the plan optimal to the digits shown
 _LOOSE = 1e-3

@@ -14,7 +14,7 @@ from powerplan.planning import (
     Plan,
     Target,
 )
-from powerplan.planning.verify import misses_target
+from powerplan.planning.verify.verify import misses_target
 from powerplan.report.units import percent, si, si_with_error, significant, with_error
 
 #: outcomes that do not claim the least power

@@ -8,7 +8,7 @@ import numpy as np
 
 from powerplan.batch.results import StudyResult
 from powerplan.planning import Plan
-from powerplan.planning.verify import misses_target
+from powerplan.planning.verify.verify import misses_target
 from powerplan.report.facts import Fact
 from powerplan.report.text import typeset
 from powerplan.report.units import percent, si

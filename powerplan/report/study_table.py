@@ -12,7 +12,7 @@ import numpy as np
 from powerplan.batch.results import PointResult, PointState, StudyResult
 from powerplan.planning import Plan, Target
 from powerplan.planning.targets import build_target
-from powerplan.planning.verify import misses_target
+from powerplan.planning.verify.verify import misses_target
 from powerplan.report.answer import OUTCOMES
 from powerplan.report.quantities import target_text
 from powerplan.report.study_axes import MINOR, axis_name, evenly, number, setting

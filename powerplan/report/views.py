@@ -11,7 +11,7 @@ from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.network import Network
 from powerplan.planning import Plan
-from powerplan.planning.explanation import explain
+from powerplan.planning.explain.explain import explain
 from powerplan.report.cards import (
     hardware_card,
     network_card,

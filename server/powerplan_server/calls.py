@@ -412,7 +412,7 @@ def _check_plannable(subject: _Subject, targets: Sequence[Target] = ()) -> None:
         return
     from powerplan.moments.predict import PredictionOptions
     from powerplan.planning.planner import check_verification
-    from powerplan.planning.requirements import requirement
+    from powerplan.planning.problem.requirement import requirement
     from powerplan.planning.session import Session
 
     problem, options = subject.problem, subject.options

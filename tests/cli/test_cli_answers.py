@@ -174,7 +174,7 @@ def test_missed_verification_is_exit_5(run: Callable[..., Result], files: Any, m
     def noisier(network: Any, hardware: pp.Hardware, *rest: Any, **options: Any) -> Any:
         return real(network, hardware.replace(programming_noise_std=4e-6), *rest, **options)
 
-    monkeypatch.setattr("powerplan.planning.verify.simulate", noisier)
+    monkeypatch.setattr("powerplan.planning.verify.verify.simulate", noisier)
     result = run("plan", files.problem, "--max-nmse", "1%", "--verify", "300")
     assert result.exit_code == 5
     assert "error: verification: simulated / target = " in result.stderr

@@ -13,7 +13,7 @@ from powerplan.checks import check_inputs
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
 from powerplan.network import Network
-from powerplan.planning.corners import MOST_CORNERS
+from powerplan.planning.problem.corners import MOST_CORNERS
 from powerplan.planning.steps import Steps
 from powerplan.planning.targets import MaxAccuracyDrop, Target, build_target, target_name
 from powerplan_client._generated import v1 as pb

@@ -1,0 +1,124 @@
+"""Limits in words: their prices, and why a target cannot be reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from powerplan.hardware import Hardware
+from powerplan.planning.explain.remedies import Advice, in_words
+from powerplan.planning.outcome import LimitPrice, Remedy
+from powerplan.planning.problem.problem import Problem
+from powerplan.planning.problem.variables import SMALLEST_FRACTION, FreeGains
+from powerplan.planning.targets import (
+    MaxAccuracyDrop,
+    MaxFlipRate,
+    MaxMSE,
+    MaxNMSE,
+    MaxOutputMSE,
+    MaxPower,
+    Target,
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Unreachable:
+    """Why a target cannot be reached: the θ nearest to it, its value there, binding limits, one sentence."""
+
+    theta: np.ndarray
+    best: float
+    limits: tuple[str, ...]
+    message: str
+    remedies: tuple[Remedy, ...] = ()
+    floor: float | None = None
+    solver_status: str = "least constraint by L-BFGS-B"
+
+
+def limit_prices(free: FreeGains, limit_duals: np.ndarray) -> tuple[LimitPrice, ...]:
+    """d log objective / d log limit of every active limit; limit duals are > 0 at upper limits, < 0 at lower ones."""
+    active = np.flatnonzero(limit_duals)
+    return tuple(
+        LimitPrice(
+            layer=free.name_of(entry),
+            limit=entry.limit_name(upper=bool(dual > 0)),
+            price=float(-dual),
+            column=entry.column,
+            row=entry.row,
+        )
+        for entry, dual in zip(free.entries(active), limit_duals[active], strict=True)
+    )
+
+
+def binding_limits(free: FreeGains, binds: np.ndarray, *, upper: bool) -> tuple[str, ...]:
+    """``layer: limit`` of every layer with binding limits, with their number where columns or rows have their own.
+
+    Args:
+        binds: (n,) whether each entry of θ is at its limit.
+    """
+    counts: dict[tuple[str, str], list[int]] = {}
+    for entry, bound in zip(free.entries(range(free.count)), binds, strict=True):
+        part = " columns" if entry.column is not None else " rows" if entry.row is not None else ""
+        count = counts.setdefault((f"{free.name_of(entry)}: {entry.limit_name(upper=upper)}", part), [0, 0])
+        count[0] += bool(bound)
+        count[1] += 1
+    return tuple(
+        f"{limit} ({bound} of {total}{part})" if part else limit
+        for (limit, part), (bound, total) in counts.items()
+        if bound
+    )
+
+
+#: what a target bounds, in words
+QUANTITIES = {
+    MaxMSE: "MSE",
+    MaxNMSE: "NMSE",
+    MaxOutputMSE: "MSE of the worst output",
+    MaxAccuracyDrop: "drop of accuracy",
+    MaxFlipRate: "rate of changed classes",
+    MaxPower: "power [W]",
+}
+
+
+def unreachable(
+    target: Target,
+    free: FreeGains,
+    theta: np.ndarray,
+    problem: Problem,
+    hardware: Hardware,
+    advice: Advice,
+) -> Unreachable:
+    """Explain an infeasible target at the θ with the lowest value of its quantity."""
+    at_limit = theta <= free.lower + 1e-9 if isinstance(target, MaxPower) else theta >= free.upper - 1e-9
+    limits = binding_limits(free, at_limit, upper=not isinstance(target, MaxPower))
+    best = problem.reached(theta)
+    guard = ""
+    if limits and isinstance(target, MaxPower):
+        guard = f", that of {SMALLEST_FRACTION:g} of the largest gains, the least that are looked at"
+    words = in_words(advice, target, QUANTITIES[type(target)], best)
+    if not isinstance(target, MaxPower):
+        span = hardware.conductance_max - hardware.conductance_min
+        if hardware.programming_noise_std > span:
+            words += (
+                f" hardware.programming_noise_std = {hardware.programming_noise_std:g} S is larger than the whole "
+                f"conductance range, {span:g} S: check its unit."
+            )
+    return Unreachable(
+        theta=theta,
+        best=best,
+        limits=limits,
+        remedies=advice.remedies,
+        floor=advice.floor,
+        message=f"The lowest reachable {QUANTITIES[type(target)]} is {best:.6g}{guard}, above the target "
+        f"{target.value:.6g}{_where(problem, theta)}; limits that bind: {', '.join(limits) or 'none'}. {words}",
+    )
+
+
+def _where(problem: Problem, theta: np.ndarray) -> str:
+    """The corner and output of the worst constraint, where there are several."""
+    constraints = problem.terms.constraints
+    worst = constraints[int(problem.excesses(theta).argmax())]
+    words = [] if worst.output is None else [f"output {worst.output}"]
+    if len({c.corner for c in constraints}) > 1:
+        words.append(f"corner {worst.corner}" if worst.corner else "the nominal hardware")
+    return f" (worst: {', '.join(words)})" if words else ""

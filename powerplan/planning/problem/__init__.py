@@ -1,0 +1,1 @@
+"""What is optimised: gains as variables, power and errors as sums of terms, the constraints of a target."""

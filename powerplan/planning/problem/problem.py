@@ -1,0 +1,202 @@
+"""The planning problem in θ = log gains on the full predictor, and how to put a point onto its constraints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize
+from scipy.special import logsumexp, softmax
+
+from powerplan.errors import InvalidInput
+from powerplan.planning.problem.terms import Sum, Terms
+
+#: relative accuracy with which a tight constraint is met, if predictions are exact to rounding and not dear
+ON_CONSTRAINT = 1e-12
+#: gains whose least constraint is found as closely as L-BFGS-B can; with more, to about 1e-3
+_FEW = 500
+_CLOSE, _NEAR = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 500}, {"ftol": 1e-7, "maxiter": 100}
+#: shifts tried to meet a constraint
+_MOST_SHIFTS = 100
+#: sharpness of the smooth maximum of several log constraints, in turn
+_SHARPNESS = (10.0, 100.0, 1000.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """min objective s.t. constraint_r <= bound_r for every r, within limits.
+
+    Attributes:
+        terms: objective and constraints.
+        minimise: "power" or "error": which way the gains are cheap.
+        lower, upper: limits of θ, (n,).
+        accuracy: largest slack log(bound / constraint) of a constraint that counts as tight; not below what the
+            precision of the predictions can tell apart.
+    """
+
+    terms: Terms
+    minimise: str
+    lower: np.ndarray
+    upper: np.ndarray
+    accuracy: float = ON_CONSTRAINT
+
+    @property
+    def log_bounds(self) -> np.ndarray:
+        """(R,) log bounds."""
+        return np.log([c.bound for c in self.terms.constraints])
+
+    def excesses_of(self, constraints: Sequence[Sum]) -> np.ndarray:
+        """(R,) log(constraint / bound) of evaluated constraints.
+
+        Raises:
+            InvalidInput: a constraint is not a number: values so large or small that float64 cannot hold it.
+        """
+        totals = np.array([c.total for c in constraints])
+        if np.isnan(totals).any():
+            raise InvalidInput.of(
+                "hardware",
+                float(totals[np.isnan(totals)][0]),
+                "values with which error and power can be computed in float64",
+                "Check the units of the hardware, and the size of weights and inputs.",
+            )
+        return np.asarray(np.log(np.maximum(totals, np.finfo(float).tiny)) - self.log_bounds)
+
+    def excesses(self, theta: np.ndarray) -> np.ndarray:
+        """(R,) log(constraint / bound) of the full predictor."""
+        return self.excesses_of(self.terms.values(theta)[1:])
+
+    def excess(self, theta: np.ndarray) -> float:
+        """The largest of :meth:`excesses`: the point is feasible if it is not above 0."""
+        return float(self.excesses(theta).max())
+
+    def objective(self, theta: np.ndarray) -> float:
+        """Value of the objective."""
+        return self.terms.values(theta)[0].total
+
+    def late(self, stop_at: float | None, *kinds: str) -> bool:
+        """Whether evaluations of these kinds (see :meth:`Terms.seconds`) would end after ``stop_at``, a
+        ``time.monotonic()`` value; None = never."""
+        seconds = self.terms.seconds(*kinds)
+        return self.terms.watch.ends_before(seconds) or (stop_at is not None and time.monotonic() + seconds > stop_at)
+
+    def reached(self, theta: np.ndarray) -> float:
+        """The target's quantity: the worst over the constraints."""
+        constraints = self.terms.values(theta)[1:]
+        return max(c.quantity(s.total) for c, s in zip(self.terms.constraints, constraints, strict=True))
+
+    def shifted(self, theta: np.ndarray, shift: float) -> np.ndarray:
+        """θ with every free gain multiplied by exp(shift), kept within its limits."""
+        return np.asarray(np.clip(theta + shift, self.lower, self.upper))
+
+
+def scale_onto(problem: Problem, theta: np.ndarray, *, first: float | None = None) -> np.ndarray | None:
+    """θ + s, clipped to the limits, with the worst constraint tight; None if no shift meets the constraints.
+
+    The log constraint is nearly linear in s, so a bracketed secant method needs few predictions. The cheapest
+    feasible end of the ray is returned where the constraints are slack all along it.
+
+    Args:
+        first: shift s to try first; None = the end of the ray from which the slope is known best.
+    """
+    accuracy = problem.accuracy
+    down, up = -float((theta - problem.lower).max()), float((problem.upper - theta).max())
+    cheap, dear = (down, up) if problem.minimise == "power" else (up, down)
+    # far from all limits the error falls as exp(−2 s), and the power rises as exp(s)
+    shift, slope = (dear, -2.0) if problem.minimise == "power" else (cheap, 1.0)
+    if first is not None:
+        shift = min(max(first, min(dear, cheap)), max(dear, cheap))
+    feasible, infeasible = dear, cheap
+    tried: dict[float, float] = {}
+    for count in range(_MOST_SHIFTS):
+        excess = problem.excess(problem.shifted(theta, shift))
+        if shift == dear and excess > 0:
+            return None
+        if -accuracy <= excess <= 0 or (shift == cheap and excess <= 0):
+            return problem.shifted(theta, shift)
+        if tried:
+            last = next(reversed(tried))
+            slope = (excess - tried[last]) / (shift - last)
+        tried[shift] = excess
+        feasible, infeasible = (shift, infeasible) if excess <= 0 else (feasible, shift)
+        low, high = sorted((feasible, infeasible))
+        aim = min(max(shift - (excess + 0.5 * accuracy) / slope, low), high) if slope else np.nan
+        if aim in tried or not np.isfinite(aim) or (count > 10 and count % 2):
+            aim = 0.5 * (feasible + infeasible)
+        if aim in tried:  # the bracket is down to rounding
+            break
+        shift = aim
+    if feasible == dear and dear not in tried and problem.excess(problem.shifted(theta, dear)) > 0:
+        return None
+    return problem.shifted(theta, feasible)
+
+
+def lowest_constraint(problem: Problem, start: np.ndarray) -> np.ndarray:
+    """The θ with the lowest worst constraint within the limits.
+
+    L-BFGS-B on the log constraint; on a smooth maximum of ever greater sharpness if there are several.
+    """
+    bounds = list(zip(problem.lower, problem.upper, strict=True))
+    theta = start
+    rounds = _SHARPNESS if len(problem.terms.constraints) > 1 else (1.0,)
+    for sharpness in rounds:
+        found = optimize.minimize(
+            _smooth_maximum(problem, sharpness),
+            theta,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options=_CLOSE if len(theta) <= _FEW and sharpness == rounds[-1] else _NEAR,
+        )
+        theta = np.clip(found.x, problem.lower, problem.upper)
+    return np.asarray(theta)
+
+
+def _smooth_maximum(problem: Problem, sharpness: float) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
+    """log Σ_r (constraint_r / bound_r)^s / s and its gradient, as a function of θ."""
+
+    def value(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        constraints = problem.terms.gradients(theta)[1:]
+        logs = sharpness * problem.excesses_of(constraints)
+        gradient = softmax(logs) @ np.stack([c.log_gradient for c in constraints])
+        return float(logsumexp(logs)) / sharpness, gradient
+
+    return value
+
+
+def back_onto(problem: Problem, theta: np.ndarray, near: Sequence[Sum]) -> np.ndarray | None:
+    """A nearby θ that meets the constraints; None if there is none.
+
+    A point with slack is moved onto the worst constraint only if that lowers the objective.
+
+    Args:
+        near: the constraints near θ, for their slopes.
+    """
+    excesses = problem.excesses(theta)
+    excess = float(excesses.max())
+    slope = float(near[int(excesses.argmax())].log_gradient.sum()) or -1.0
+    tight = tightened(problem, theta, excess, slope)
+    if excess > 0 or tight is None:
+        return tight if tight is not None else theta if excess <= 0 else None
+    return tight if problem.objective(tight) <= problem.objective(theta) else theta
+
+
+def tightened(problem: Problem, theta: np.ndarray, excess: float, slope: float) -> np.ndarray | None:
+    """θ with a common shift that meets the worst constraint (Newton); None if it does not get there.
+
+    Args:
+        excess: at θ.
+        slope: of the excess in the shift.
+    """
+    shift = 0.0
+    for _ in range(12):
+        if -problem.accuracy <= excess <= 0:
+            break
+        proposal = float(np.clip(shift - (excess + 0.5 * problem.accuracy) / slope, shift - 3, shift + 3))
+        there = problem.excess(problem.shifted(theta, proposal))
+        if proposal == shift or there == excess:
+            break
+        slope = (there - excess) / (proposal - shift)
+        shift, excess = proposal, there
+    return problem.shifted(theta, shift) if excess <= problem.accuracy else None

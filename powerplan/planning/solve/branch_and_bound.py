@@ -1,0 +1,458 @@
+"""The cheapest gains on given steps, with a proven bound: outer approximation by branch and bound.
+
+Objective and constraints are sums of terms, convex in x = log gains (a geometric program: every term is close to a
+monomial). Every visited point y then gives a plane below each term F everywhere, F(y) + ∇F(y)·(x − y), and the
+master problem
+
+    min Σ_m t_m   s.t.   planes of objective term m ≤ t_m,   planes of constraint term m ≤ z_m,
+                         Σ_m z_m ≤ bound of each constraint,   x on the steps
+
+is a mixed-integer linear program (solved by HiGHS, branch and bound over the linearised relaxation): its optimum
+bounds the objective of every choice of steps from below. Its solution is evaluated by the full predictor, becomes
+the incumbent if it is feasible and better, and adds its own planes; no choice is visited twice. When the master has
+nothing cheaper left, the incumbent is optimal.
+
+A first pass lays planes under the logarithms of the sums, one term each; where that does not close the gap, a second
+one lays them under every single term: these combine freely, so that few points suffice.
+
+The full predictor is convex only as far as it is a geometric program. Every visited point is therefore checked against
+every plane: a plane found above the predictor is lowered to it, the largest such correction v is reported
+(``convexity_violation``), constraints are loosened to 1 + v and the bound is lowered by v. The bound is proven if sums
+(first pass) or terms (second pass) are convex, and otherwise if they are nowhere further from it than at the visited
+points.
+
+Where more gains than terms have steps (columns), planes cannot tell the gains of a term apart: up to a dozen gains the
+first pass is made alone; beyond, a Lagrangian rounding of the continuous optimum stands alone, bounded by that optimum.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import optimize, sparse
+
+from powerplan.errors import SolverFailed
+from powerplan.planning.problem.terms import Sum
+from powerplan.planning.solve.native_output import stdout_to_stderr
+
+#: relative difference of the objective below which two plans count as equally good; above the solver's tolerances
+TIE = 5e-6
+#: choices up to which the best is found, and the relative gap accepted beyond
+MOST_EXACT, ACCEPTED = 100_000, 1e-3
+#: most gains with steps for which branch and bound is tried, and up to which it is tried however few the terms
+MOST_SEARCHED, FEW_SEARCHED = 200, 12
+#: nodes of branch and bound in the first and in the second pass; then the best choice so far and its gap are the answer
+_FIRST_NODES, _MOST_NODES = 1000, 10_000
+#: steps on either side of the continuous optimum at which planes are laid first
+_PROBED = 2
+#: a plane this far above a visited point, relative to its sum, counts as a violation of convexity
+_ROUNDING = 1e-8
+#: steps closer than this (in log) are the same
+_SAME = 1e-9
+#: windows with fewer steps per gain are not narrowed
+_FEW_STEPS = 4
+#: by which a range from a linear program is widened against its tolerance
+_SLACK = 1e-6
+#: scipy's status of a program stopped by a limit, and of an infeasible one
+_LIMIT, _INFEASIBLE = 1, 2
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Point:
+    """The predictor at x: the objective's terms, and those of every constraint over its bound, with Jacobians."""
+
+    x: np.ndarray
+    cost: Sum
+    constraints: tuple[Sum, ...]
+
+    @property
+    def objective(self) -> float:
+        """Value of the objective."""
+        return self.cost.total
+
+    @property
+    def is_feasible(self) -> bool:
+        """True if every constraint is met."""
+        return all(c.total <= 1 for c in self.constraints)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StepSearch:
+    """A problem on steps.
+
+    Attributes:
+        levels: per gain its log steps in increasing order, or None for a continuous gain.
+        lower, upper: limits of x (n,).
+        point: the predictor with Jacobians at x.
+        excess: log(constraint / bound) (m,) at x, without derivatives.
+        complete: the best point with the stepped gains held at x: evaluates x where every gain has steps; otherwise it
+            optimises the continuous ones, or makes the constraint as small as it can where they cannot meet it.
+        stop_at: ``time.monotonic()`` value after which the best point so far is returned.
+        progress: called with the number of choices visited.
+    """
+
+    levels: tuple[np.ndarray | None, ...]
+    lower: np.ndarray
+    upper: np.ndarray
+    point: Callable[[np.ndarray], Point]
+    excess: Callable[[np.ndarray], np.ndarray]
+    complete: Callable[[np.ndarray], Point]
+    stop_at: float | None = None
+    progress: Callable[[int], None] | None = None
+
+    @property
+    def stepped(self) -> tuple[int, ...]:
+        """The gains with steps."""
+        return tuple(i for i, steps in enumerate(self.levels) if steps is not None)
+
+    @property
+    def late(self) -> bool:
+        """True once the deadline has passed."""
+        return self.stop_at is not None and time.monotonic() > self.stop_at
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Found:
+    """The best point on the steps (None if none meets the constraints) and what bounds it.
+
+    Attributes:
+        bound: lower bound on the objective of every choice of steps; inf if there is no feasible one.
+        method: "branch_and_bound" or "rounding".
+        nodes: nodes of the branch and bound trees.
+        visited: choices of steps evaluated by the full predictor.
+        convexity_violation: largest correction of a plane, as a fraction of the objective or of a bound; 0 if all
+            visited points were convex.
+        late: the deadline ended the search.
+    """
+
+    best: Point | None
+    bound: float
+    method: str
+    nodes: int
+    visited: int
+    convexity_violation: float
+    late: bool
+
+
+def search(problem: StepSearch, relaxed: Point, duals: np.ndarray, bound: float) -> Found:
+    """The best choice of steps.
+
+    Args:
+        relaxed: the continuous optimum.
+        duals: (m,) multipliers of its constraints, −d log objective / d log bound, >= 0.
+        bound: lower bound on the objective of the continuous problem.
+    """
+    rounded = round_to_steps(problem, relaxed, duals)
+    terms = len(relaxed.cost.terms) + sum(len(c.terms) for c in relaxed.constraints)
+    by_term = len(problem.stepped) <= min(terms, MOST_SEARCHED)
+    if not by_term and len(problem.stepped) > FEW_SEARCHED:
+        return Found(
+            best=rounded,
+            bound=bound,
+            method="rounding",
+            nodes=0,
+            visited=1,
+            convexity_violation=0.0,
+            late=problem.late,
+        )
+    first = _Approximation(problem, relaxed, bound, by_term=False, most_nodes=_FIRST_NODES).run(rounded)
+    if not by_term or first.best is None or first.late or first.best.objective <= first.bound * (1 + ACCEPTED):
+        return first
+    second = _Approximation(problem, relaxed, bound, by_term=True, most_nodes=_MOST_NODES).run(first.best)
+    assert second.best is not None
+    better = second.bound >= first.bound
+    return replace(
+        second if better else first,
+        best=second.best,
+        nodes=first.nodes + second.nodes,
+        visited=first.visited + second.visited,
+        late=second.late,
+    )
+
+
+def round_to_steps(problem: StepSearch, relaxed: Point, duals: np.ndarray) -> Point | None:
+    """Lagrangian rounding of a continuous optimum; None if no multiplier gives a feasible choice.
+
+    Near the optimum objective and constraints are sums over the gains of g_i e^{aδ_i}/a: each gain takes the step that
+    minimises its own share of objective + μ·duals·constraints, and μ is the smallest for which the predictor meets the
+    constraints. Two rounds: the second linearises at the first's answer.
+    """
+    best: Point | None = None
+    here = relaxed
+    for _ in range(3):
+        moved = _rounded_once(problem, here, duals)
+        if moved is None or (best is not None and moved.objective >= best.objective):
+            break
+        best = here = moved
+        if problem.late:
+            break
+    return best
+
+
+def _rounded_once(problem: StepSearch, here: Point, duals: np.ndarray) -> Point | None:
+    slopes = np.stack([c.log_gradient for c in here.constraints])
+    pull = duals @ slopes if duals.any() else slopes.sum(0)
+    stepped = np.array(problem.stepped)
+    most = max(len(problem.levels[i]) for i in stepped)
+    steps = np.array([np.pad(problem.levels[i], (0, most - len(problem.levels[i])), mode="edge") for i in stepped])
+    shift = steps - here.x[stepped, None]
+    cost = _grown(here.cost.log_gradient[stepped, None], shift)
+    gain = _grown(pull[stepped, None], shift)
+
+    def choice(log_multiplier: float) -> np.ndarray:
+        x = here.x.copy()
+        picked = np.argmin(cost + np.exp(log_multiplier) * gain, axis=1)
+        x[stepped] = np.take_along_axis(steps, picked[:, None], axis=1)[:, 0]
+        return x
+
+    low, high = -8.0, 8.0
+    if problem.excess(choice(high)).max() > 0:
+        corner = here.x.copy()
+        corner[stepped] = np.where(pull[stepped] <= 0, steps[:, -1], steps[:, 0])
+        done = problem.complete(corner)
+        return done if done.is_feasible else None
+    for _ in range(40):
+        middle = (low + high) / 2
+        if problem.excess(choice(middle)).max() <= 0:
+            high = middle
+        else:
+            low = middle
+        if problem.late or np.array_equal(choice(low), choice(high)):
+            break
+    done = problem.complete(choice(high))
+    return done if done.is_feasible else None
+
+
+def _grown(slope: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """What a share of slope g becomes after a shift δ: rising shares grow as e^δ, falling ones as e^{−2δ}."""
+    with np.errstate(over="ignore"):
+        return np.asarray(np.where(slope > 0, slope * np.expm1(shift), slope * -np.expm1(-2 * shift) / 2))
+
+
+class _Planes:
+    """Planes below the terms of a sum: term m lies above offset[k, m] + slope[k, m]·x for every visited point k.
+
+    Args:
+        by_term: the terms are those of sum/scale; else the only one is 1 + log(sum/scale). Either is 1 at the scale.
+    """
+
+    def __init__(self, like: Sum, scale: float, by_term: bool) -> None:
+        terms, size = (len(like.terms) if by_term else 1), like.jacobian.shape[1]
+        self.scale, self.by_term = scale, by_term
+        self.offsets = np.zeros((0, terms))
+        self.slopes = np.zeros((0, terms, size))
+        self.points = np.zeros((0, size))
+        self.values = np.zeros((0, terms))
+        self.violation = 0.0
+
+    def add(self, x: np.ndarray, sum_: Sum) -> None:
+        """Lay planes at x; those above a known point are lowered to it."""
+        if self.by_term:
+            values, slopes = sum_.terms / self.scale, sum_.jacobian / self.scale
+        else:
+            values, slopes = np.array([self.measure(sum_.total)]), sum_.log_gradient[None]
+        self.offsets = self.offsets - self._excess(self.offsets + self.slopes @ x - values)
+        offsets = values - slopes @ x
+        over = self._excess(offsets + self.points @ slopes.T - self.values)
+        self.offsets = np.vstack([self.offsets, offsets - np.max(over, axis=0, initial=0.0)])
+        self.slopes = np.concatenate([self.slopes, slopes[None]])
+        self.points = np.vstack([self.points, x])
+        self.values = np.vstack([self.values, values])
+
+    def measure(self, total: float) -> float:
+        """A value of the sum in the unit of the planes."""
+        return total / self.scale if self.by_term else 1 + float(np.log(total / self.scale))
+
+    def total(self, measured: float) -> float:
+        """Inverse of :meth:`measure`."""
+        return self.scale * (measured if self.by_term else float(np.exp(measured - 1)))
+
+    def _excess(self, above: np.ndarray) -> np.ndarray:
+        wrong = np.where(above > _ROUNDING, above, 0.0)
+        self.violation = max(self.violation, float(np.max(wrong, initial=0.0)))
+        return wrong
+
+
+class _Approximation:
+    """The outer approximation of one problem: planes, incumbent and bound.
+
+    The variables of its programs are x (n), the terms of the objective over the continuous optimum, the terms of every
+    constraint over its bound, and for the master one binary per step.
+    """
+
+    def __init__(self, problem: StepSearch, relaxed: Point, bound: float, *, by_term: bool, most_nodes: int) -> None:
+        self.problem, self.bound, self.most_nodes = problem, bound, most_nodes
+        self.cost = _Planes(relaxed.cost, relaxed.objective, by_term)
+        self.sums = [self.cost, *(_Planes(c, 1.0, by_term) for c in relaxed.constraints)]
+        choices = math.prod(float(len(np.asarray(problem.levels[i]))) for i in problem.stepped)
+        self.accepted = TIE if choices <= MOST_EXACT else ACCEPTED
+        self.best: Point | None = None
+        self.nodes = 0
+        self.tried: list[np.ndarray] = []
+        self.window = {i: np.asarray(problem.levels[i]) for i in problem.stepped}  # steps still worth a look
+        self._learn(relaxed)
+        if by_term and not problem.late:
+            self._probe(relaxed.x)
+
+    def run(self, start: Point | None) -> Found:
+        if start is not None:
+            self._visit(start)
+        while not self.problem.late and self.nodes < self.most_nodes:
+            if self.problem.progress:
+                self.problem.progress(len(self.tried))
+            if self.best is not None and self.best.objective <= self.bound * (1 + self.accepted):
+                break
+            chosen = self._master()
+            if chosen is None:
+                break
+            self._visit(self.problem.complete(chosen))
+        return Found(
+            best=self.best,
+            bound=self.bound,
+            method="branch_and_bound",
+            nodes=self.nodes,
+            visited=len(self.tried),
+            convexity_violation=max(planes.violation for planes in self.sums),
+            late=self.problem.late,
+        )
+
+    def _learn(self, point: Point) -> None:
+        for planes, values in zip(self.sums, (point.cost, *point.constraints), strict=True):
+            planes.add(point.x, values)
+
+    def _probe(self, x: np.ndarray) -> None:
+        """Planes at the steps next to the continuous optimum."""
+        for offset in range(-_PROBED, _PROBED):
+            near = x.copy()
+            for i, steps in self.window.items():
+                near[i] = steps[np.clip(np.searchsorted(steps, x[i]) + offset, 0, len(steps) - 1)]
+            self._learn(self.problem.point(near))
+
+    def _visit(self, point: Point) -> None:
+        self._learn(point)
+        self.tried.append(point.x)
+        if point.is_feasible and (self.best is None or point.objective < self.best.objective):
+            self.best = point
+
+    def _exhausted(self) -> None:
+        """Nothing better than the incumbent is left."""
+        self.bound = np.inf if self.best is None else max(self.bound, self._floor(self.best.objective))
+
+    def _floor(self, objective: float) -> float:
+        """An objective found by the planes, less their error and the solver's."""
+        return self.cost.total(self.cost.measure(objective) - self.cost.violation) * (1 - TIE)
+
+    @property
+    def _top(self) -> float:
+        """What the objective's terms of a choice worth visiting sum to at most."""
+        return np.inf if self.best is None else self.cost.measure(self.best.objective * (1 - TIE))
+
+    def _relaxation(self) -> tuple[sparse.csr_matrix, np.ndarray]:
+        """Rows and right-hand sides (A v ≤ b) of planes, bounds and incumbent over v = (x, terms)."""
+        n, count = len(self.problem.levels), sum(planes.offsets.shape[1] for planes in self.sums)
+        rows, highs, first = [], [], n
+        for planes in self.sums:
+            laid, terms = planes.offsets.shape
+            picks = np.tile(np.eye(terms), (laid, 1))
+            block = sparse.lil_matrix((laid * terms + 1, n + count))
+            block[:-1, :n] = planes.slopes.reshape(-1, n)
+            block[:-1, first : first + terms] = -picks
+            block[-1, first : first + terms] = 1.0
+            rows.append(block.tocsr())
+            most = self._top if planes is self.cost else 1 + planes.violation
+            highs.append(np.append(-planes.offsets.reshape(-1), most))
+            first += terms
+        return sparse.vstack(rows, format="csr"), np.concatenate(highs)
+
+    def _narrow(self, rows: sparse.csr_matrix, highs: np.ndarray) -> bool:
+        """Drop the steps that no point better than the incumbent can have; False if a gain has none left.
+
+        The range of each gain over the relaxed master (a linear program) with the objective below the incumbent.
+        """
+        problem, n = self.problem, len(self.problem.levels)
+        if self.best is None or sum(map(len, self.window.values())) <= _FEW_STEPS * len(self.window):
+            return True
+        bounds = [*zip(problem.lower, problem.upper, strict=True), *[(None, None)] * (rows.shape[1] - n)]
+        for i in problem.stepped:
+            for sign in (1.0, -1.0):
+                if problem.late:
+                    return True
+                answer = optimize.linprog(sign * np.eye(1, rows.shape[1], i)[0], A_ub=rows, b_ub=highs, bounds=bounds)
+                if answer.status == _INFEASIBLE:
+                    return False
+                if answer.status == 0:
+                    edge = float(answer.fun) - _SLACK
+                    self.window[i] = self.window[i][sign * self.window[i] >= edge]
+            if not len(self.window[i]):
+                return False
+        return True
+
+    def _in_window(self, x: np.ndarray) -> np.ndarray | None:
+        """Which step of its window each gain takes at a tried x; None if one lies outside."""
+        found = [int(np.abs(steps - x[i]).argmin()) for i, steps in self.window.items()]
+        gaps = [abs(steps[k] - x[i]) for (i, steps), k in zip(self.window.items(), found, strict=True)]
+        return np.array(found) if max(gaps) < _SAME else None
+
+    def _master(self) -> np.ndarray | None:
+        """A choice of steps that may beat the incumbent; None if there is none left, or a limit is reached."""
+        problem, n = self.problem, len(self.problem.levels)
+        rows, highs = self._relaxation()
+        if not self._narrow(rows, highs):
+            self._exhausted()
+            return None
+        counts = [len(steps) for steps in self.window.values()]
+        fixed = rows.shape[1]
+        starts = fixed + np.concatenate([[0], np.cumsum(counts)]).astype(int)
+        size = int(starts[-1])
+        link = sparse.lil_matrix((2 * len(counts), size))
+        for k, (i, steps) in enumerate(self.window.items()):
+            link[2 * k, starts[k] : starts[k + 1]] = 1.0
+            link[2 * k + 1, starts[k] : starts[k + 1]] = steps
+            link[2 * k + 1, i] = -1.0
+        exact = np.tile([1.0, 0.0], len(counts))
+        tried = [hit for x in self.tried if (hit := self._in_window(x)) is not None]
+        seen = sparse.lil_matrix((len(tried), size))
+        for row, indices in enumerate(tried):
+            seen[row, starts[:-1] + indices] = 1.0
+        wide = sparse.hstack([rows, sparse.csr_matrix((rows.shape[0], size - fixed))])
+        lows = np.concatenate([np.full(len(highs), -np.inf), exact, np.full(len(tried), -np.inf)])
+        highs = np.concatenate([highs, exact, np.full(len(tried), len(counts) - 1.0)])
+
+        cost = np.zeros(size)
+        cost[n : n + self.cost.offsets.shape[1]] = 1.0
+        options = {"mip_rel_gap": 0.1 * self.accepted, "node_limit": self.most_nodes - self.nodes}
+        if problem.stop_at is not None:
+            options["time_limit"] = max(problem.stop_at - time.monotonic(), 0.01)
+        with stdout_to_stderr():
+            answer = optimize.milp(
+                cost,
+                integrality=np.concatenate([np.zeros(fixed), np.ones(size - fixed)]),
+                bounds=optimize.Bounds(
+                    np.concatenate([problem.lower, np.full(fixed - n, -np.inf), np.zeros(size - fixed)]),
+                    np.concatenate([problem.upper, np.full(fixed - n, np.inf), np.ones(size - fixed)]),
+                ),
+                constraints=optimize.LinearConstraint(
+                    sparse.vstack([wide, link.tocsr(), seen.tocsr()], format="csr"), lows, highs
+                ),
+                options=options,
+            )
+        self.nodes += int(getattr(answer, "mip_node_count", None) or 0) + 1
+        if answer.status == _INFEASIBLE:
+            self._exhausted()
+            return None
+        dual = getattr(answer, "mip_dual_bound", None)
+        if dual is not None and np.isfinite(dual):
+            reached = np.inf if self.best is None else self.best.objective
+            self.bound = max(self.bound, min(self._floor(self.cost.total(float(dual))), reached))
+        if answer.x is None:
+            if answer.status == _LIMIT:
+                return None
+            raise SolverFailed(f"Branch and bound over the steps: {answer.message}")
+        x = np.clip(answer.x[:n], problem.lower, problem.upper)
+        for k, (i, steps) in enumerate(self.window.items()):
+            x[i] = steps[int(answer.x[starts[k] : starts[k + 1]].argmax())]
+        return np.asarray(x)

@@ -1,0 +1,101 @@
+"""Plans whose time ran out before the optimisation came to its end: the best gains seen, and what is known of them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from powerplan.planning.explain.limits import QUANTITIES
+from powerplan.planning.outcome import DiscreteGap, Outcome, Termination
+from powerplan.planning.plan_value import Plan, weighted_mse
+from powerplan.planning.problem.problem import Problem
+from powerplan.planning.problem.watch import Seen, Watch
+from powerplan.planning.solve.on_steps import Levels
+from powerplan.planning.solve.plans import plan_at
+from powerplan.planning.solve.starts import Baseline
+from powerplan.planning.targets import Target
+
+if TYPE_CHECKING:
+    from powerplan.planning.session import Session
+
+
+def ended_plan(
+    session: Session,
+    target: Target,
+    exact: Problem,
+    problem: Problem,
+    baseline: Baseline | None,
+    started: float,
+) -> Plan:
+    """The plan with the best gains that were seen: the cheapest that meet the target, else those nearest to it.
+
+    At most a prediction at the largest gains or on steps is made beside those that report the plan.
+
+    Args:
+        exact: where every point that counts was evaluated; ``problem``: that the optimisation worked on.
+        baseline: None if there was no time for it: it is then the plan itself, if that meets the target.
+    """
+    seen = exact.terms.watch.seen
+    assert seen is not None
+    exact.terms.watch = Watch(None, seen)  # what is left is the report
+    if seen.best is None:
+        exact.excess(exact.upper)
+    discrete = None if session.levels is None else _on_steps(exact, session.levels, seen)
+    best = seen.best if session.levels is None else seen.on_steps
+    assert best is not None
+    outcome = Outcome.DEADLINE
+    termination = Termination(
+        outcome=outcome,
+        message=outcome.advice if best.is_met else _missed(target, exact.reached(best.theta)),
+        solver_status="stopped",
+        iterations=0,
+        predictions=problem.terms.evaluations + (0 if exact is problem else exact.terms.evaluations),
+        seconds=time.monotonic() - started,
+    )
+    plan = plan_at(session, target, best.theta, exact, baseline, termination, None, None, discrete)
+    if baseline is None and best.is_met and best.layout is session.baseline:
+        own = weighted_mse(plan.prediction, session.weights)
+        plan = replace(plan, baseline_gains=plan.gains, baseline_power=plan.power, baseline_mse=own)
+    return plan
+
+
+def _missed(target: Target, reached: float) -> str:
+    return (
+        f"Time ran out before gains were found that meet the target; the plan holds the nearest seen, whose "
+        f"{QUANTITIES[type(target)]} is {reached:.6g} for the target {target.value:.6g}. Whether the target can be met "
+        "is not known: give a later deadline."
+    )
+
+
+def _on_steps(exact: Problem, levels: Levels, seen: Seen) -> DiscreteGap:
+    """Bounds of the best choice of steps seen; the best gains seen are put on the next dearer steps for it."""
+    assert seen.best is not None
+    dearer = 1 if exact.minimise == "power" else -1
+    next_steps = np.array(
+        [x if s is None else _next(s, x, dearer) for x, s in zip(seen.best.theta, levels, strict=True)]
+    )
+    exact.excess(next_steps)
+    if seen.on_steps is None or not seen.on_steps.is_met:
+        end = -1 if dearer > 0 else 0
+        exact.excess(np.array([x if s is None else s[end] for x, s in zip(next_steps, levels, strict=True)]))
+    cheapest = exact.lower if exact.minimise == "power" else exact.upper
+    bound = exact.objective(cheapest)
+    assert seen.on_steps is not None
+    return DiscreteGap(
+        gap=max(seen.on_steps.objective / bound - 1, 0.0) if seen.on_steps.is_met and bound > 0 else float("nan"),
+        bound=bound,
+        continuous=seen.best.objective if seen.best.is_met else float("nan"),
+        method="rounding",
+        nodes=0,
+        visited=1,
+        convexity_violation=0.0,
+    )
+
+
+def _next(steps: np.ndarray, x: float, dearer: int) -> float:
+    """The step at x or the next one beyond it, upwards or downwards; the last one where there is none."""
+    at = np.searchsorted(steps, x - 1e-9) if dearer > 0 else np.searchsorted(steps, x + 1e-9, side="right") - 1
+    return float(steps[np.clip(at, 0, len(steps) - 1)])

@@ -1,0 +1,80 @@
+"""Plans that rest on a guard: power that still falls where the search for gains ends has no least value to report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from powerplan.errors import InvalidInput
+from powerplan.hardware import Gains
+from powerplan.planning.explain.limits import binding_limits
+from powerplan.planning.problem.requirement import requirement
+from powerplan.planning.problem.variables import SMALLEST_FRACTION
+from powerplan.planning.targets import Target
+
+if TYPE_CHECKING:
+    from powerplan.planning.session import Session
+
+#: relative change of the objective per relative change of the guards above which they, not the target, decide
+_DECIDES = 1e-3
+#: of what is tried: conductance_min as a part of the range, a signal over the read noise, a read's noise bandwidth [Hz]
+_IDLE, _NOISE, _BANDWIDTH = 0.01, 1e-4, 5e6
+
+
+def refuse_on_guard(session: Session, target: Target, theta: np.ndarray, limit_duals: np.ndarray) -> str:
+    """Refuse a plan that the least gains considered decide; a sentence if they have a small say in it, else "".
+
+    A layer whose noise does not matter may rest there: its power is then negligible, and so is the price.
+
+    Args:
+        limit_duals: (n,) d log objective / d log gain at the limits, < 0 at lower ones, of an optimum at θ.
+
+    Raises:
+        InvalidInput: the objective still falls by more than 0.1 % per e-fold of the gains at their guards.
+    """
+    # a gain on steps ends at the least step, which was stated
+    guarded = np.array([steps is None for steps in session.levels]) if session.levels is not None else True
+    at_guard = (limit_duals < 0) & guarded
+    price = -float(limit_duals[at_guard].sum())
+    if price <= _DECIDES:
+        # log objective is convex in log gains only nearly, but a gain's terms of power cannot fall below 0
+        return f" Below the least gains considered at most {100 * price:.1g} % could be saved." if price > 1e-5 else ""
+    limits = ", ".join(binding_limits(session.free, at_guard, upper=False))
+    gains = session.free.gains(theta)
+    remedies = [words for words, changes in _remedies(session) if _bounds(session, target, gains, changes)]
+    raise InvalidInput.of(
+        "hardware",
+        f"noise that falls with the gains ({limits})",
+        "hardware on which power has a lower bound at this target",
+        f"The target is still met at {SMALLEST_FRACTION:g} of the largest gains, the least that are looked at, with "
+        "power falling: its errors scale with the conductances. "
+        + (f"State what holds them up: {', or '.join(remedies)}" if remedies else "Set a tighter target")
+        + "; or give conductance_steps.",
+    )
+
+
+def _remedies(session: Session) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What could hold gains up, in words and as changes of the hardware, in sizes that any gain in use would feel."""
+    hardware = session.predictor.hardware
+    span = hardware.conductance_max - hardware.conductance_min
+    yield (
+        "conductance_min, the least conductance that a device holds",
+        {"conductance_min": hardware.conductance_min + _IDLE * span},
+    )
+    yield "read_noise_std, the noise of the read-out [A]", {"read_noise_std": _NOISE * span * hardware.voltage_max}
+    if not hardware.thermal_noise:
+        bandwidth = hardware.bandwidth or _BANDWIDTH
+        yield "thermal_noise=True with the bandwidth of a read", {"thermal_noise": True, "bandwidth": bandwidth}
+
+
+def _bounds(session: Session, target: Target, gains: Gains, changes: dict[str, Any]) -> bool:
+    """Whether the target is missed at these gains with the hardware of every corner so changed."""
+    try:
+        changed = session.again([p.hardware.replace(**changes) for p in session.predictors]).held_at(gains)
+        wanted = requirement(target, changed.predictors, changed.weights)
+        theta = changed.free.theta_of(gains)
+        return theta is not None and changed.problem(wanted, changed.free, exact=True).excess(theta) > 0
+    except InvalidInput:
+        return False

@@ -1,0 +1,275 @@
+"""Plans whose gains are on steps: the planning problem as a step search, and what to say when no steps will do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from powerplan.checks import Checker
+from powerplan.planning.explain.limits import QUANTITIES, Unreachable
+from powerplan.planning.outcome import DiscreteGap, Outcome
+from powerplan.planning.problem.blocks import Entry
+from powerplan.planning.problem.problem import Problem, lowest_constraint, scale_onto
+from powerplan.planning.problem.terms import Sum
+from powerplan.planning.problem.variables import FreeGains
+from powerplan.planning.solve.branch_and_bound import MOST_SEARCHED, TIE, Found, Point, StepSearch, search
+from powerplan.planning.solve.local_programs import Optimum, minimise
+from powerplan.planning.steps import Steps
+from powerplan.planning.targets import Target
+
+#: one list for all layers, or one per layer (None: that layer's gain is continuous)
+StepsGiven = Steps | Sequence[Steps | None] | None
+Levels = tuple[np.ndarray | None, ...]
+
+_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stepped:
+    """A plan on steps: θ (None if no choice of steps meets the target), what bounds it, how the search ended."""
+
+    theta: np.ndarray | None
+    gap: DiscreteGap
+    outcome: Outcome
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        gap = self.gap
+        how = (
+            f"{gap.visited} choices evaluated, {gap.nodes} nodes"
+            if gap.method == "branch_and_bound"
+            else "rounded from the continuous plan, which bounds it"
+        )
+        if self.outcome is Outcome.OPTIMAL:
+            return f"No choice of steps that meets the target costs less, proven by branch and bound: {how}."
+        return f"{self.outcome.advice} No choice of steps is more than {100 * gap.gap:.3g} % better; {how}."
+
+
+def levels_of(free: FreeGains, conductance: StepsGiven, voltage: StepsGiven) -> Levels | None:
+    """Log steps of every free gain, in increasing order (None: continuous); None if no gain has steps.
+
+    Raises:
+        InvalidInput: steps of gains that are held, lists of a wrong length, or a gain without a step within its limits.
+    """
+    check = Checker()
+    given = {
+        "conductance": _per_layer(check, "conductance_steps", conductance, free),
+        "voltage": _per_layer(check, "voltage_steps", voltage, free),
+    }
+    entries = tuple(free.entries(range(free.count)))
+    free_kinds = {entry.quantity for entry in entries}
+    for kind, lists in given.items():
+        if lists is None:
+            continue
+        if kind not in free_kinds:
+            check.fail(
+                f"{kind}_steps", lists, f"only with {kind!r} in optimize", f"Hold the {kind} gains on a step instead."
+            )
+        elif any(entry.row is not None for entry in entries):
+            check.fail(
+                f"{kind}_steps",
+                lists,
+                "gains of the network, of layers or of columns",
+                "A row's stored weights hold the inverse of its voltage, so steps of one gain leave the other off its "
+                "own. Plan with another granularity than 'signal', or without steps.",
+            )
+    check.done()
+    levels: list[np.ndarray | None] = []
+    for entry, low, high in zip(entries, np.exp(free.lower), np.exp(free.upper), strict=True):
+        lists = given[entry.quantity]
+        own = {lists[i] for i in entry.layers} if lists is not None else {None}
+        if len(own) > 1:
+            check.fail(
+                f"{entry.quantity}_steps",
+                lists,
+                "one list of steps for a gain that all layers share",
+                "Give one Steps, or plan with granularity='layer'.",
+            )
+            continue
+        (steps,) = own
+        if steps is None:
+            levels.append(None)
+            continue
+        allowed = steps.of(float(high))
+        allowed = allowed[allowed >= low]
+        if not allowed.size:
+            above = not steps.relative and steps.values[0] > high
+            check.fail(
+                f"{entry.quantity}_steps",
+                steps,
+                f"a step from {low:.4g} to {high:.6g} {_UNITS[entry.quantity]} for {_named(free, entry)}, its limits",
+                f"All its steps are {'above' if above else 'below'} them; add a step of at most {high:.6g}.",
+            )
+        levels.append(np.log(allowed) if allowed.size else None)
+    check.done()
+    return tuple(levels) if any(steps is not None for steps in levels) else None
+
+
+def _named(free: FreeGains, entry: Entry) -> str:
+    name = free.name_of(entry)
+    return name if entry.column is None else f"{name} column {entry.column}"
+
+
+_UNITS = {"conductance": "S per unit weight", "voltage": "V per unit activation"}
+
+
+def _per_layer(check: Checker, field: str, given: StepsGiven, free: FreeGains) -> tuple[Steps | None, ...] | None:
+    names = free.network.layer_names
+    if given is None:
+        return None
+    if isinstance(given, Steps):
+        return (given,) * len(names)
+    lists = tuple(given) if isinstance(given, list | tuple) else (given,)
+    if len(lists) != len(names) or not all(isinstance(steps, Steps | None) for steps in lists):
+        check.fail(
+            field,
+            given,
+            f"a Steps, or one Steps or None per crossbar layer ({len(names)}: {', '.join(names)})",
+            "Build them with Steps.geometric(low, high, decibel=3) and the like.",
+        )
+        return None
+    return lists if any(lists) else None
+
+
+def on_steps(
+    problem: Problem,
+    levels: Levels,
+    relaxed: Optimum,
+    *,
+    max_iterations: int,
+    stop_at: float | None,
+    progress: Callable[[float], None],
+) -> Stepped:
+    """The best choice of steps, bounded by the continuous optimum ``relaxed``."""
+    stepped = np.array([steps is not None for steps in levels])
+    by_term = int(stepped.sum()) <= MOST_SEARCHED
+
+    def point(x: np.ndarray) -> Point:
+        cost, *constraints = problem.terms.derivatives(x) if by_term else problem.terms.gradients(x)
+        problem.excesses_of(constraints)  # refuses NaN
+        scaled = tuple(
+            Sum(terms=c.terms / bound, jacobian=c.jacobian / bound)
+            for c, bound in zip(constraints, np.exp(problem.log_bounds), strict=True)
+        )
+        return Point(x=x, cost=cost, constraints=scaled)
+
+    def complete(x: np.ndarray) -> Point:
+        if stepped.all():
+            return point(x)
+        fixed = replace(problem, lower=np.where(stepped, x, problem.lower), upper=np.where(stepped, x, problem.upper))
+        start = scale_onto(fixed, np.where(stepped, x, relaxed.theta))
+        if start is None:
+            start = lowest_constraint(fixed, fixed.upper)
+            if fixed.excess(start) > 0:
+                return point(start)
+        best = minimise(fixed, start, tolerance=_TOLERANCE, max_iterations=max_iterations, stop_at=stop_at)
+        return point(best.theta)
+
+    visited = [0]
+
+    def tell(count: int) -> None:
+        visited[0] = count
+        progress(1 - 1 / (1 + 0.1 * count))
+
+    found = search(
+        StepSearch(
+            levels=levels,
+            lower=np.array([low if s is None else s[0] for low, s in zip(problem.lower, levels, strict=True)]),
+            upper=np.array([high if s is None else s[-1] for high, s in zip(problem.upper, levels, strict=True)]),
+            point=point,
+            excess=problem.excesses,
+            complete=complete,
+            stop_at=stop_at,
+            progress=tell,
+        ),
+        point(relaxed.theta),
+        relaxed.certificate.duals,
+        relaxed.objective.total * float(np.exp(-relaxed.certificate.duality_gap)),
+    )
+    gap = _gap(found, relaxed.objective.total)
+    proven = Outcome.OPTIMAL if gap.gap <= 2 * TIE else Outcome.WITHIN_GAP
+    outcome = Outcome.DEADLINE if found.late else proven
+    return Stepped(theta=None if found.best is None else found.best.x, gap=gap, outcome=outcome)
+
+
+def _gap(found: Found, continuous: float) -> DiscreteGap:
+    objective = np.nan if found.best is None else found.best.objective
+    bound = found.bound if np.isfinite(found.bound) else np.nan
+    return DiscreteGap(
+        gap=max(objective / bound - 1, 0.0),
+        bound=bound,
+        continuous=continuous,
+        method=found.method,
+        nodes=found.nodes,
+        visited=found.visited,
+        convexity_violation=found.convexity_violation,
+    )
+
+
+def on_best_steps(explained: Unreachable, levels: Levels, problem: Problem) -> Unreachable:
+    """An unreachable target with the θ on the steps that comes nearest: all largest, or all smallest."""
+    corners = [
+        np.array([x if steps is None else steps[end] for x, steps in zip(explained.theta, levels, strict=True)])
+        for end in (-1, 0)
+    ]
+    theta = min(corners, key=problem.excess)
+    return replace(explained, theta=theta)
+
+
+def no_steps(target: Target, free: FreeGains, levels: Levels, problem: Problem, relaxed: np.ndarray) -> Unreachable:
+    """Why no choice of steps meets a target that the continuous plan ``relaxed`` meets."""
+    nearest = on_best_steps(
+        Unreachable(theta=relaxed, best=np.nan, limits=(), message="", solver_status="branch and bound over the steps"),
+        levels,
+        problem,
+    )
+    best = problem.reached(nearest.theta)
+    missing = _missing_steps(free, levels, relaxed)
+    return replace(
+        nearest,
+        best=best,
+        limits=tuple(f"{name}: steps" for name, _ in missing),
+        message=f"No choice of steps meets the target: the lowest {QUANTITIES[type(target)]} on them is {best:.6g}, "
+        f"above {target.value:.6g}. Without steps it is met. "
+        + "; ".join(f"{name}: {words}" for name, words in missing)
+        + ".",
+    )
+
+
+def _missing_steps(free: FreeGains, levels: Levels, relaxed: np.ndarray) -> list[tuple[str, str]]:
+    """The gains whose steps end before the continuous plan's gain, and in words what to add."""
+    missing = []
+    for entry, steps, x in zip(free.entries(range(free.count)), levels, relaxed, strict=True):
+        if steps is None:
+            continue
+        unit, wanted = _UNITS[entry.quantity], float(np.exp(x))
+        name = f"{_named(free, entry)} {entry.quantity}"
+        if x > steps[-1] + 1e-9:
+            missing.append((name, f"largest step {np.exp(steps[-1]):.6g} {unit}, add one of at least {wanted:.6g}"))
+        elif x < steps[0] - 1e-9:
+            missing.append((name, f"smallest step {np.exp(steps[0]):.6g} {unit}, add one of at most {wanted:.6g}"))
+    return missing
+
+
+def steps_to_dict(**given: StepsGiven) -> dict[str, Any]:
+    """Steps as plain values by name, those that were given."""
+    values: dict[str, Any] = {}
+    for name, steps in given.items():
+        if isinstance(steps, Steps):
+            values[name] = steps.to_dict()
+        elif steps is not None:
+            values[name] = [each and each.to_dict() for each in steps]
+    return values
+
+
+def steps_from_dict(value: Any) -> StepsGiven:
+    """Inverse of :func:`steps_to_dict` for one name."""
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        return Steps.from_dict(value)
+    return [each and Steps.from_dict(each) for each in value]

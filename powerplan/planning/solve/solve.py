@@ -1,0 +1,271 @@
+"""A target solved for a session: from a start to the optimum, onto the levels of converters or on steps, to a plan."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from powerplan.allocation import certify
+from powerplan.hardware import Gains
+from powerplan.planning.explain.limits import limit_prices
+from powerplan.planning.outcome import Certificate, ConstraintPrice, Outcome, ShadowPrices, Termination
+from powerplan.planning.plan_value import Plan
+from powerplan.planning.problem.problem import Problem, lowest_constraint
+from powerplan.planning.problem.requirement import Requirement, requirement
+from powerplan.planning.problem.terms import is_dear
+from powerplan.planning.problem.watch import Best, OutOfTime, Seen, Watch
+from powerplan.planning.solve.ended import ended_plan
+from powerplan.planning.solve.guard import refuse_on_guard
+from powerplan.planning.solve.local_programs import Optimum, minimise
+from powerplan.planning.solve.on_steps import no_steps, on_steps
+from powerplan.planning.solve.plans import infeasible_plan, plan_at, unreachable_plan
+from powerplan.planning.solve.quasi_newton import minimise_many
+from powerplan.planning.solve.rounding_fit import fitted_to_levels
+from powerplan.planning.solve.starts import Baseline, baseline_on, near_baseline, start_of
+from powerplan.planning.solve.surrogate import plan_on_surrogates, sample_for
+from powerplan.planning.targets import ClassTarget, Target
+
+if TYPE_CHECKING:
+    from powerplan.planning.session import Options, Session
+
+#: how much of a plan is done when it is solved, before any simulation
+SOLVED = 0.7
+#: multipliers below this fraction of their sum are rounding, not prices
+_LEAST_PRICE = 1e-6
+#: least log(constraint / bound) that counts as met; relative difference of objectives that is none
+_MET, _SAME = 1e-10, 1e-9
+#: ends of a descent after which a point seen before may be cheaper
+_UNFINISHED = ("deadline", "iteration_limit")
+#: predictions that fitting gains to converters takes at least
+_FITTING = 8
+#: part of the time in which the first corrections' gains are looked for; part of the time of a plan that another one
+#: from there takes
+_FOR_START, _AGAIN = 0.25, 0.5
+
+_log = logging.getLogger("powerplan.planning")
+
+
+def solve(session: Session, target: Target, options: Options, near: Plan | None = None) -> Plan:
+    """The plan that is predicted to meet a target, looked for from ``near`` on.
+
+    Corrections of marginal variances are held while gains change: those at ``near``; without it those at the
+    baseline first, then, unless predictions are dear, those at the plan they gave.
+    """
+    if near is not None:
+        held = session.held_at(near.gains, options.stop_at)
+        return _solve_held(held, target, options, near=near.baseline_gains, start=near.gains)
+    if not session.has_fields:
+        return _solve_held(session, target, options)
+    started = time.monotonic()
+    watch = Watch(options.stop_at)
+    about = near_baseline(session, requirement(target, session.predictors, session.weights), watch.part(_FOR_START))
+    rough = session.held_at(session.free.gains(session.free.upper) if about is None else about, options.stop_at)
+    found = _solve_held(rough, target, _half_of(options, 0.0), near=about)
+    again = found.termination.outcome not in (Outcome.INFEASIBLE, Outcome.DEADLINE)
+    spent = time.monotonic() - started
+    if again and not is_dear(session.predictor) and not watch.ends_before(_AGAIN * spent):
+        held = session.held_at(found.gains, options.stop_at)
+        anew = _solve_held(held, target, _half_of(options, 0.5), near=found.baseline_gains, start=found.gains)
+        found = anew if anew.meets_target or anew.termination.outcome is Outcome.INFEASIBLE else found
+    seconds = time.monotonic() - started
+    return replace(
+        found,
+        termination=replace(found.termination, seconds=seconds),
+        provenance={**found.provenance, "seconds": {**found.provenance["seconds"], "optimise": seconds}},
+    )
+
+
+def _half_of(options: Options, begin: float) -> Options:
+    """Options for one of two rounds: what is done never falls back when the second begins."""
+    return replace(options, progress=lambda what, done: options.progress(what, begin * SOLVED + 0.5 * done))
+
+
+def _solve_held(
+    session: Session,
+    target: Target,
+    options: Options,
+    *,
+    near: Gains | None = None,
+    start: Gains | None = None,
+) -> Plan:
+    """As :func:`solve`, with the corrections there are; the baseline is looked for from ``near`` on, the plan from
+    ``start``."""
+    started = time.monotonic()
+    wanted = requirement(target, session.predictors, session.weights)
+    seen = Seen(session.free, session.levels, max(_MET, session.accuracy(options.tolerance)))
+    watch = Watch(options.stop_at, seen)
+    problem = exact = session.problem(
+        wanted, session.free, tolerance=options.tolerance, exact=not session.averaged, watch=watch
+    )
+    if session.averaged:
+        watch = Watch(options.stop_at, seen)
+        exact = session.problem(wanted, session.free, tolerance=options.tolerance, exact=True, watch=watch)
+        problem.terms.watch.seen = Seen(session.free, None, max(_MET, problem.accuracy))
+    baseline = None
+    try:
+        options.progress("scaling the baseline", 0.0)
+        by_layer = exact
+        if session.baseline is not session.free:
+            by_layer = session.problem(wanted, session.baseline, tolerance=options.tolerance, exact=True, watch=watch)
+        baseline = baseline_on(session, by_layer, near)
+        return _optimised(session, target, options, wanted, problem, exact, baseline, start, started)
+    except OutOfTime:
+        return ended_plan(session, target, exact, problem, baseline, started)
+
+
+def _optimised(
+    session: Session,
+    target: Target,
+    options: Options,
+    wanted: Requirement,
+    problem: Problem,
+    exact: Problem,
+    baseline: Baseline | None,
+    start: Gains | None,
+    started: float,
+) -> Plan:
+    """The plan beside its baseline.
+
+    Raises:
+        OutOfTime: before it was made; the watch of ``exact`` knows the best gains seen.
+    """
+    # what the report takes is kept back, and what it takes to fit gains to converters
+    kept = 0.0 if baseline is None else len(session.predictors) * baseline.seconds
+    exact.terms.watch.kept = kept
+    if problem is not exact:
+        problem.terms.watch.kept = kept + _FITTING * exact.terms.seconds("values")
+    options.progress("optimising", 0.1)
+    theta, met = start_of(session, problem, wanted, baseline, start)
+    if not met and exact is not problem:
+        problem = exact
+        theta, met = start_of(session, problem, wanted, baseline, start)
+    if not met:
+        problem.terms.watch = Watch()  # what is known is to be said
+        return unreachable_plan(session, target, problem, theta, baseline, started, options)
+    stop_at = options.stop_at
+    sample = sample_for(session.predictor)
+    if sample is not None:
+        theta = plan_on_surrogates(problem, theta, sample, tolerance=options.tolerance, stop_at=stop_at)
+    # rates of class changes bend too much for local programs: their curvature is learned
+    descend = minimise_many if session.by_gradients or isinstance(target, ClassTarget) else minimise
+    optimum = descend(
+        problem,
+        theta,
+        tolerance=options.tolerance,
+        max_iterations=options.max_iterations,
+        stop_at=stop_at,
+        progress=lambda i, residual: options.progress("optimising", 0.1 + 0.5 * min(1.0, i / 12)),
+    )
+    seen = problem.terms.watch.seen
+    if optimum.reason in _UNFINISHED and seen is not None and seen.best is not None:
+        optimum = _cheaper(problem, optimum, seen.best)
+    certificate, theta = optimum.certificate, optimum.theta
+    guard = refuse_on_guard(session, target, theta, certificate.limit_duals)
+    outcome, message, discrete = Outcome(optimum.reason), _message(optimum), None
+    if exact is not problem and session.levels is None:
+        options.progress("fitting gains to the converters", 0.6)
+        cheap = not is_dear(session.predictor)
+        fitted = fitted_to_levels(exact, theta, certificate.duals, search=cheap, stop_at=options.stop_at)
+        if fitted is None:
+            fitted = lowest_constraint(exact, theta)
+            if exact.excess(fitted) > 0:
+                return unreachable_plan(session, target, exact, fitted, baseline, started, options)
+        message = _fitted_message(optimum, exact.objective(fitted))
+        theta = fitted
+    if session.levels is not None:
+        stepped = on_steps(
+            exact,
+            session.levels,
+            optimum,
+            max_iterations=options.max_iterations,
+            stop_at=options.stop_at,
+            progress=lambda done: options.progress("choosing steps", 0.6 + 0.1 * done),
+        )
+        if stepped.theta is None:
+            explained = no_steps(target, session.free, session.levels, exact, optimum.theta)
+            return infeasible_plan(session, target, exact, explained, baseline, started, stepped.gap)
+        theta, discrete = stepped.theta, stepped.gap
+        outcome, message = stepped.outcome, stepped.message
+        if exact is not problem:
+            message += " What the bound leaves out is that the rounding of converters ripples with the gains."
+    violation = certificate.constraint_violation
+    if exact is not problem and session.levels is None:
+        violation = max(0.0, float(np.expm1(exact.excess(theta))))
+    termination = Termination(
+        outcome=outcome,
+        message=message + guard,
+        solver_status=optimum.solver_status,
+        iterations=optimum.iterations,
+        predictions=problem.terms.evaluations + (0 if exact is problem else exact.terms.evaluations),
+        seconds=time.monotonic() - started,
+    )
+    _log.info("planned %s: %s", target, termination.message)
+    return plan_at(
+        session,
+        target,
+        theta,
+        exact,
+        baseline,
+        termination,
+        Certificate(
+            kkt_residual=certificate.kkt_residual,
+            duality_gap=certificate.duality_gap,
+            constraint_violation=violation,
+        ),
+        _prices(session, problem, certificate.duals, certificate.limit_duals),
+        discrete,
+    )
+
+
+def _cheaper(problem: Problem, optimum: Optimum, best: Best) -> Optimum:
+    """The optimum, or the cheapest point seen on the way where it was cheaper than the last."""
+    excess = float(problem.excesses_of(optimum.constraints).max())
+    if not best.is_met or (excess <= problem.accuracy and optimum.objective.total <= best.objective * (1 + _SAME)):
+        return optimum
+    objective, *constraints = problem.terms.gradients(best.theta)
+    certificate = certify(
+        objective.log_gradient,
+        np.stack([c.log_gradient for c in constraints]),
+        problem.excesses_of(constraints),
+        best.theta,
+        problem.lower,
+        problem.upper,
+    )
+    return replace(
+        optimum,
+        theta=best.theta,
+        objective=objective,
+        constraints=tuple(constraints),
+        certificate=certificate,
+    )
+
+
+def _prices(session: Session, problem: Problem, duals: np.ndarray, limit_duals: np.ndarray) -> ShadowPrices:
+    prices = tuple(
+        ConstraintPrice(corner=c.corner, output=c.output, price=-float(dual) * c.leverage)
+        for c, dual in zip(problem.terms.constraints, duals, strict=True)
+        if dual > _LEAST_PRICE * duals.sum()
+    )
+    return ShadowPrices(
+        target=sum((p.price for p in prices), 0.0),
+        limits=limit_prices(session.free, limit_duals),
+        constraints=prices,
+    )
+
+
+def _message(optimum: Optimum) -> str:
+    residual = f"KKT residual {optimum.certificate.kkt_residual:.1e} after {optimum.iterations} iterations"
+    return f"{Outcome(optimum.reason).advice} {residual}."
+
+
+def _fitted_message(optimum: Optimum, objective: float) -> str:
+    change = objective / optimum.objective.total - 1
+    words = _message(optimum).replace("The plan meets", "With rounding averaged over gains the plan meets", 1)
+    return (
+        f"{words} Gains were then fitted to the levels of the converters by the exact prediction, "
+        f"which changed the objective by {100 * change:+.2g} %."
+    )

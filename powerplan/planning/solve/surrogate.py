@@ -1,0 +1,145 @@
+"""Planning on a surrogate of the prediction where the whole is dear.
+
+A *surrogate* predicts from a few of the inputs and of the random combinations of outputs. What it lacks is corrected at
+the last point θ_k where the whole is known: with f the logs of objective and constraints,
+
+    f̃(θ) = f_surrogate(θ) + [f(θ_k) − f_surrogate(θ_k)] + [∇f(θ_k) − ∇f_surrogate(θ_k)]·(θ − θ_k),
+
+so that f̃ has the values and gradients of the whole at θ_k and the surrogate's curvature everywhere (first-order model
+management: Alexandrov, Dennis, Lewis and Torczon, Structural Optimization 15, 1998). A KKT point of the corrected
+surrogate is the next θ_k: each costs one prediction of the whole with its gradients. At the start values alone are
+corrected.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from powerplan.moments.predictor import Predictor
+from powerplan.planning.problem.problem import Problem
+from powerplan.planning.problem.terms import Piece, Programmed, Sum, Terms, is_dear
+from powerplan.planning.problem.watch import Watch
+from powerplan.planning.solve.quasi_newton import minimise_many, unsettled_at
+
+#: a surrogate has at most one of so many inputs and combinations; or of inputs if every output is a direction
+_FEWER, _FEWER_EXACT = 4, 8
+#: KKT residual asked of the first surrogate, and of others as a part of what the whole had before
+_FIRST, _OTHERS = 1e-2, 0.02
+#: the same of constraints, as a part of that; and of the tolerance, what is asked of surrogates at the end
+_ON_CONSTRAINT, _LAST = 0.1, 0.2
+#: most points at which the whole is evaluated; surrogates end where one of them has left more than this of the residual
+_MOST_ROUNDS, _LEAST_GAIN = 8, 0.5
+#: quasi-Newton steps of one surrogate, in tens
+_ITERATIONS = 4
+
+
+def sample_for(predictor: Predictor) -> Piece | None:
+    """The inputs and directions of a surrogate; None where the whole is cheap or cannot be divided enough."""
+    inputs, directions = len(predictor.inputs), predictor.directions.shape[1]
+    few = math.ceil(inputs / (_FEWER_EXACT if predictor.is_exact else _FEWER))
+    fewer = directions if predictor.is_exact else math.ceil(directions / _FEWER)
+    sample = Piece(part=slice(0, few), directions=None if fewer == directions else slice(0, fewer))
+    return sample if is_dear(predictor) and sample.share(predictor) * _FEWER <= 1 else None
+
+
+class Surrogate(Terms):
+    """Terms of a sample, corrected so that they agree with the whole's at a point."""
+
+    def __init__(self, whole: Terms, sample: Piece) -> None:
+        super().__init__(
+            whole.predictors[0],
+            whole.layout,
+            objective=whole.objective,
+            constraints=whole.constraints,
+            corners=whole.predictors[1:],
+            sample=sample,
+            watch=Watch(whole.watch.stop_at, kept=whole.watch.kept),  # what it evaluates is no answer
+        )
+        self._whole = whole
+        self._scales: tuple[Tensor, ...] | None = None
+        self._at = np.zeros(whole.layout.count)
+        self._offsets = np.zeros(1 + len(self.constraints))
+        self._slopes = np.zeros((len(self._offsets), whole.layout.count))
+
+    def scale(self, theta: np.ndarray) -> None:
+        """Make every term agree with the whole's at θ (n,)."""
+        pairs = zip(self._whole.values(theta), super().values(theta), strict=True)
+        self._scales = tuple(torch.tensor(_ratio(whole.terms, own.terms)) for whole, own in pairs)
+        self.forget()
+
+    def tilt(self, theta: np.ndarray) -> None:
+        """Make values and gradients agree with the whole's at θ (n,)."""
+        pairs = list(zip(self._whole.gradients(theta), super().gradients(theta), strict=True))
+        self._at = np.array(theta)
+        self._offsets = np.array([_log(whole) - _log(own) for whole, own in pairs])
+        self._slopes = np.stack([whole.log_gradient - own.log_gradient for whole, own in pairs])
+
+    def values(self, theta: np.ndarray) -> tuple[Sum, ...]:
+        """See :class:`Terms`."""
+        return self._corrected(theta, super().values(theta))
+
+    def gradients(self, theta: np.ndarray) -> tuple[Sum, ...]:
+        """See :class:`Terms`."""
+        return self._corrected(theta, super().gradients(theta))
+
+    def _terms(self, programmed: Programmed, piece: Piece) -> tuple[Tensor, ...]:
+        terms = super()._terms(programmed, piece)
+        return terms if self._scales is None else tuple(t * s for t, s in zip(terms, self._scales, strict=True))
+
+    def _corrected(self, theta: np.ndarray, sums: Sequence[Sum]) -> tuple[Sum, ...]:
+        factors = np.exp(self._offsets + self._slopes @ (theta - self._at))
+        return tuple(_scaled(*each) for each in zip(sums, factors, self._slopes, strict=True))
+
+
+def plan_on_surrogates(
+    problem: Problem, start: np.ndarray, sample: Piece, *, tolerance: float, stop_at: float | None
+) -> np.ndarray:
+    """A θ near the optimum of the problem, from a start on its constraint: the best of those where the whole was
+    evaluated with gradients.
+
+    Args:
+        tolerance: KKT residual at which no further point is looked for.
+        stop_at: ``time.monotonic()`` value beyond which nothing is begun that would not be done by then.
+    """
+    surrogate = Surrogate(problem.terms, sample)
+    surrogate.scale(start)
+    theta, best, least, asked = start, start, np.inf, _FIRST
+    for _ in range(_MOST_ROUNDS):
+        asked = max(asked, _LAST * tolerance)
+        simpler = replace(problem, terms=surrogate, accuracy=max(problem.accuracy, _ON_CONSTRAINT * asked))
+        found = minimise_many(simpler, theta, tolerance=asked, max_iterations=_ITERATIONS, stop_at=stop_at)
+        if problem.late(stop_at, "gradients"):
+            break
+        theta = found.theta
+        unsettled = unsettled_at(problem, theta)
+        if unsettled < least:
+            best = theta
+        if unsettled <= tolerance or unsettled > _LEAST_GAIN * least:
+            break
+        least, asked = unsettled, _OTHERS * unsettled
+        surrogate.tilt(theta)
+    return best
+
+
+def _log(terms: Sum) -> float:
+    return float(np.log(max(terms.total, np.finfo(float).tiny)))
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    if len(above) != len(below):  # one of them was remembered as one term
+        above, below = above.sum(keepdims=True), below.sum(keepdims=True)
+    positive = (above > 0) & (below > 0)
+    return np.where(positive, above / np.where(positive, below, 1.0), 1.0)
+
+
+def _scaled(terms: Sum, factor: float, slope: np.ndarray) -> Sum:
+    jacobian = terms.jacobian * factor
+    if jacobian.shape[1]:
+        jacobian = jacobian + np.outer(terms.terms * factor, slope)
+    return Sum(terms=terms.terms * factor, jacobian=jacobian)

@@ -1,0 +1,1 @@
+"""Plans simulated: draws, the check of the target, calibration by it."""

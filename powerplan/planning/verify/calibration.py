@@ -1,0 +1,101 @@
+"""Calibration: the bound to plan for so that the simulation, not the prediction, meets the target.
+
+A plan for the target D is predicted to reach F and simulated to reach S ± e. The ratio S/F hardly changes from one plan
+to the next, so the plan that is predicted to reach
+
+    D' = F · D / S
+
+is simulated to reach about D. It is planned for, from the plan at hand, and simulated with fresh draws; again, if the
+simulation is then still further than e from D.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from powerplan.hardware import Gains
+from powerplan.planning.plan_value import Plan
+from powerplan.planning.targets import ClassTarget, Target
+from powerplan.planning.verify.verify import ideal_accuracy, misses_target
+
+#: calibrated plans, at most
+MOST_ROUNDS = 2
+#: largest factor by which a bound is moved away from what was predicted
+_FURTHEST = 4.0
+
+
+def calibrated(
+    plan: Plan,
+    *,
+    solve: Callable[[Target, Plan], Plan],
+    check: Callable[[Plan, int], Plan],
+    stop_at: float | None,
+) -> Plan:
+    """The plan whose simulation is within its standard error of the target, or the last of a few that come close.
+
+    Its provenance has the bound that was planned for (``calibrated_bound``), the rounds it took and the time of all.
+
+    Args:
+        plan: verified.
+        solve: makes the plan for another bound, starting at a plan.
+        check: verifies a plan with the draws of a round, 1 and on.
+        stop_at: ``time.monotonic()`` value; no round begins that would end later, if it took as long as all before.
+    """
+    for number in range(1, MOST_ROUNDS + 1):
+        bound = recalibrated(plan)
+        spent = sum(plan.provenance["seconds"].values())
+        if bound is None or (stop_at is not None and time.monotonic() + spent > stop_at):
+            break
+        again = solve(bound, plan)
+        infeasible = not replace(again, target=bound).meets_target
+        if _same(again.gains, plan.gains) or (infeasible and not misses_target(plan)):
+            break
+        plan = _after(plan, check(again, number), bound, number)
+        if infeasible:
+            break
+    return plan
+
+
+def planned_bound(plan: Plan) -> Target:
+    """What the prediction was to meet: the target, or what calibration made of it."""
+    return plan.target.with_value(plan.provenance.get("calibrated_bound", plan.target.value))
+
+
+def recalibrated(plan: Plan) -> Target | None:
+    """The target to plan for so that the simulation meets the plan's own target in every corner.
+
+    None if the simulation is within its standard error of the target, or below it without room to gain: the plan then
+    reaches less than its bound, because of steps or limits.
+    """
+    worst = max(plan.verifications, key=lambda check: check.ratio)
+    if abs(worst.ratio - 1) <= worst.ratio_standard_error or plan.reached <= 0:
+        return None
+    ratio = worst.ratio * plan.target.value / plan.reached  # simulated / predicted
+    value = plan.target.value / float(np.clip(ratio, 1 / _FURTHEST, _FURTHEST))
+    ideal = plan.prediction.ideal_output
+    if isinstance(plan.target, ClassTarget) and ideal is not None:
+        value = min(value, 0.5 * (plan.target.value + ideal_accuracy(ideal, plan.target)))
+    if worst.ratio < 1 and value <= planned_bound(plan).value:
+        return None
+    return plan.target.with_value(value)
+
+
+def _same(one: Gains, other: Gains) -> bool:
+    pairs = zip((*one.conductance, *one.voltage), (*other.conductance, *other.voltage), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+def _after(before: Plan, plan: Plan, bound: Target, rounds: int) -> Plan:
+    """The plan with its calibration and the time of all plans in its provenance."""
+    spent, seconds = before.provenance["seconds"], plan.provenance["seconds"]
+    provenance = {
+        **plan.provenance,
+        "calibrated_bound": bound.value,
+        "calibration_rounds": rounds,
+        "seconds": {name: value + spent.get(name, 0.0) for name, value in seconds.items()},
+    }
+    return replace(plan, provenance=provenance)

@@ -1,0 +1,38 @@
+"""Derivatives made a piece of the inputs and directions at a time are those of the whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import powerplan as pp
+from powerplan.moments.predictor import Predictor
+from powerplan.planning.problem.error_rate import ErrorRate
+from powerplan.planning.problem.measures import Constraint, Error, Measure
+from powerplan.planning.problem.terms import Terms, differentiable_pieces
+from powerplan.planning.problem.variables import free_gains, hold
+
+
+@pytest.mark.parametrize(("combinations", "rate"), [(0, False), (0, True), (4, False)])
+@pytest.mark.parametrize("room", [1, 20_000])
+def test_pieces_add_up(
+    network: pp.Network, hardware: pp.Hardware, inputs: np.ndarray, combinations: int, room: int, rate: bool
+) -> None:
+    """Power, error and rate of wrong classes: values, gradients and Jacobians; any memory limit, same random draws."""
+    noisy = hardware.replace(read_noise_std=1e-8, feedback_resistance=1e4)
+    held = hold(network, noisy, inputs, None, None)
+    free = free_gains(network, noisy, inputs, granularity="layer", optimize=("conductance", "voltage"), held=held)
+    found = []
+    for limit in (1 << 30, room):
+        predictor = Predictor.of(network, noisy, inputs, output_combinations=combinations, memory_limit=limit, seed=3)
+        measure: Measure = ErrorRate.of(predictor.ideal, None) if rate else Error()
+        terms = Terms(predictor, free, constraints=(Constraint(measure=measure, value=0.1),))
+        pieces = differentiable_pieces(predictor)
+        assert sum(piece.share(predictor) for piece in pieces) == pytest.approx(1)
+        assert (len(pieces) > 1) == (limit == room)
+        theta = free.upper - np.linspace(0.3, 1.5, free.count)
+        found.append((*terms.values(theta), *terms.gradients(theta), *terms.derivatives(theta)))
+        assert terms.evaluations == 3
+    for whole, parted in zip(*found, strict=True):
+        assert parted.terms == pytest.approx(whole.terms, rel=1e-12)
+        assert parted.jacobian == pytest.approx(whole.jacobian, rel=1e-9, abs=1e-12 * whole.total)

@@ -1,0 +1,47 @@
+"""Plans that end where a curve of the devices jumps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import powerplan as pp
+from powerplan.planning.solve.stall import Stall
+
+
+def test_a_descent_stalls_when_neither_objective_nor_residual_moves() -> None:
+    """Five points without progress; a residual that halves, or an objective that falls, is progress."""
+    stall = Stall(window=5)
+    assert [stall.seen(1.0, 0.1) for _ in range(6)] == [*(False,) * 5, True]
+    for objective, residual in ((lambda k: 1.0 - 1e-8 * k, lambda k: 0.1), (lambda k: 1.0, lambda k: 0.1 * 0.8**k)):
+        stall = Stall(window=5)
+        assert not any(stall.seen(objective(k), residual(k)) for k in range(12))
+
+
+@pytest.mark.slow
+def test_a_plan_at_a_jump_of_the_devices_says_so(digits_example: pp.Example) -> None:
+    """HERMES PCM after an hour: the drift exponent jumps between two fitted pieces, and at the least power one of the
+    devices is there. No neighbour on the bound is more than 1e-3 cheaper, and the plan takes a few steps only."""
+    network, x = digits_example.network, digits_example.inputs[:128]
+    hardware = pp.Hardware.preset("pcm_hermes_1dev", time=3600.0, drift_compensation=True)
+    plan = pp.plan(network, hardware, x, pp.MaxNMSE(0.1))
+    assert plan.termination.outcome is pp.Outcome.STALLED
+    assert plan.termination.outcome.is_settled
+    assert "jumps or bends" in plan.termination.message
+    assert plan.termination.iterations < 30
+    assert plan.nmse <= 0.1 * (1 + 1e-9)
+    largest = np.array(pp.Gains.full_range(network, hardware, x).conductance)
+
+    def at(conductance: np.ndarray) -> pp.Prediction:
+        gains = pp.Gains(conductance=tuple(np.minimum(conductance, largest)), voltage=plan.gains.voltage)
+        return pp.predict(network, hardware, gains, x)
+
+    rng = np.random.default_rng(0)
+    for scale in (1e-3, 1e-2, 1e-1):
+        for _ in range(10):
+            near = np.array(plan.gains.conductance) * np.exp(scale * rng.normal(size=3))
+            for _ in range(8):  # onto the bound
+                near = near * (at(near).nmse / 0.1) ** 0.7
+            there = at(near)
+            assert there.nmse == pytest.approx(0.1, rel=5e-4)
+            assert there.power > plan.power * (1 - 1e-3)
