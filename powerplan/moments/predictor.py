@@ -18,17 +18,17 @@ from powerplan.hardware.conversions import converter_power
 from powerplan.hardware.full_scale import FullScale, full_scales
 from powerplan.hardware.gains import Gains
 from powerplan.hardware.hardware import Hardware
-from powerplan.moments import coherence
-from powerplan.moments.adjoint import Source, sweep
-from powerplan.moments.constants import Crossbar
-from powerplan.moments.corrections import NONE, Corrections
-from powerplan.moments.crossbar import CrossbarMoments
-from powerplan.moments.field_count import enough_fields, has_rare_errors, needs_corrections
-from powerplan.moments.joint import full_covariance, joint_entries
-from powerplan.moments.marginals import estimate_corrections
-from powerplan.moments.reorder import maxima_first
+from powerplan.moments.array.constants import ArrayConstants
+from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.samples import coherence
+from powerplan.moments.samples.corrections import NONE, Corrections
+from powerplan.moments.samples.count import enough_fields, has_rare_errors, needs_corrections
+from powerplan.moments.samples.estimate import estimate_corrections
 from powerplan.moments.slopes import check_slopes
-from powerplan.moments.trace import Trace, mean_field
+from powerplan.moments.walks.adjoint import Source, sweep
+from powerplan.moments.walks.joint import full_covariance, joint_entries
+from powerplan.moments.walks.marginal import Trace, mean_field
+from powerplan.moments.walks.reorder import maxima_first
 from powerplan.network.forward import ideal_pass
 from powerplan.network.graph import Network
 
@@ -80,7 +80,7 @@ class Predictor:
         directions: directions of the output that adjoints are pulled back from: (1, K, K), the outputs themselves, or
             (B, C, K), random combinations with entries ±1/√K.
         memory_limit: bytes that one part of a prediction may take, roughly; see :meth:`parts`.
-        fields: random fields that correct marginal moments, 0 = none; see :mod:`powerplan.moments.marginals`.
+        fields: random fields that correct marginal moments, 0 = none; see :mod:`powerplan.moments.samples.estimate`.
         seed: of combinations and fields.
         corrections: of marginal moments and of what is taken as independent.
         scales: of the columns of every crossbar, None where the read-out does not depend on it.
@@ -93,7 +93,7 @@ class Predictor:
     network: Network
     hardware: Hardware
     method: str
-    crossbars: tuple[Crossbar, ...]
+    crossbars: tuple[ArrayConstants, ...]
     inputs: Tensor
     ideal: Tensor
     is_exact: bool
@@ -147,7 +147,7 @@ class Predictor:
             method=method,
             fields=fields if method == "linearized" else 0,
             seed=seed,
-            crossbars=Crossbar.all_of(network, hardware, dtype, device),
+            crossbars=ArrayConstants.all_of(network, hardware, dtype, device),
             inputs=torch.as_tensor(np.array(inputs), dtype=dtype, device=device),
             ideal=ideal_pass(network, inputs, device=device).output.to(device),
             is_exact=not combinations,
@@ -171,16 +171,16 @@ class Predictor:
         )
         return conductance, voltage
 
-    def program(self, conductance: Sequence[Tensor], voltage: Sequence[Tensor]) -> list[CrossbarMoments]:
+    def program(self, conductance: Sequence[Tensor], voltage: Sequence[Tensor]) -> list[ProgrammedArray]:
         """The crossbars at given gains: what does not depend on the inputs."""
         return [
-            CrossbarMoments.at(
+            ProgrammedArray.at(
                 crossbar, self.hardware, c.to(self.inputs), v.to(self.inputs), scale, averaged=self.averaged
             )
             for crossbar, c, v, scale in zip(self.crossbars, conductance, voltage, self.scales, strict=True)
         ]
 
-    def corrected(self, programmed: Sequence[CrossbarMoments]) -> Predictor:
+    def corrected(self, programmed: Sequence[ProgrammedArray]) -> Predictor:
         """The predictor corrected as it must be at these gains, whatever gains follow; itself without fields.
 
         Large networks get fewer fields, then fields of some of the inputs only. These are worked on in groups that fit
@@ -226,7 +226,7 @@ class Predictor:
         return tuple(slice(low, min(low + step, len(self.inputs))) for low in range(0, len(self.inputs), step))
 
     def moments(
-        self, programmed: Sequence[CrossbarMoments], part: slice = slice(None), *, full: bool = False
+        self, programmed: Sequence[ProgrammedArray], part: slice = slice(None), *, full: bool = False
     ) -> Moments:
         """Moments of the output for programmed crossbars and a part of the inputs.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from powerplan.errors import RangeWarning, UnsupportedOperation, Violation
-from powerplan.moments.trace import Trace
+from powerplan.moments.walks.marginal import Trace
 from powerplan.network.digital import digital
 from powerplan.network.graph import Network
 from powerplan.network.node import INPUT, Node

@@ -14,7 +14,7 @@ import numpy as np
 from powerplan.checks import check_inputs, choice
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.gains import Gain, warn_beyond_voltage
-from powerplan.moments.crossbar import CrossbarMoments
+from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.predict import DEFAULT_OPTIONS, PredictionOptions
 from powerplan.moments.predictor import METHODS, Predictor
 from powerplan.network import Network
@@ -48,7 +48,7 @@ _FEW_FIELDS, _FOR_FIELDS = 4, 0.25
 
 
 def _corrected(
-    predictor: Predictor, programmed: Sequence[CrossbarMoments], left: int, stop_at: float | None
+    predictor: Predictor, programmed: Sequence[ProgrammedArray], left: int, stop_at: float | None
 ) -> Predictor:
     """The predictor corrected at given gains, by as many fields as there is time for where ``left`` predictors need
     some; a few are made in any case."""

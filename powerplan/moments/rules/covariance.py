@@ -15,7 +15,7 @@ from functools import singledispatch
 import torch
 from torch import Tensor
 
-from powerplan.moments.activations import activation_rule
+from powerplan.moments.rules.activations import activation_rule
 from powerplan.moments.rules.linearized import Linearized
 from powerplan.network.digital import digital
 from powerplan.network.ops import Activation, MatMul, Multiply, Op

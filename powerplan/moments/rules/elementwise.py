@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from powerplan.moments.activations import activation_rule
+from powerplan.moments.rules.activations import activation_rule
 from powerplan.moments.rules.linearize import linearize
 from powerplan.moments.rules.linearized import Linearized, residual_of
 from powerplan.network.digital import aligned, constant

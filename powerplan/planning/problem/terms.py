@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from powerplan.moments.crossbar import CrossbarMoments
+from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.predictor import Moments, Predictor
 from powerplan.planning.problem.measures import Constraint, Error, Measure, Power
 from powerplan.planning.problem.variables import FreeGains
@@ -37,7 +37,7 @@ _NEGLIGIBLE = 1e-18
 _GRADIENT = 3.0
 
 #: the crossbars by corner at some gains
-Programmed = Mapping[int, Sequence[CrossbarMoments]]
+Programmed = Mapping[int, Sequence[ProgrammedArray]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -11,9 +11,9 @@ Lagrangian
 and the voltage there was, are then *completed*, the other gains shifted until the worst exact constraint is tight, and
 the cheapest of them is kept. So the target is met by the exact prediction.
 
-Values that come from converters ripple as well: they lie on a lattice (:mod:`powerplan.moments.lattice`), whose
-levels the next converter rounds alike, and the error jumps with its voltage. A shift of all gains can end at such a
-jump, below the target; conductance gains, which move no level of a converter whose range follows the signal, are then
+Values that come from converters ripple as well: they lie on a lattice (:mod:`powerplan.moments.conversion.lattice`),
+whose levels the next converter rounds alike, and the error jumps with its voltage. A shift of all gains can end at such
+a jump, below the target; conductance gains, which move no level of a converter whose range follows the signal, are then
 lowered alone.
 """
 
@@ -25,7 +25,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from powerplan.moments.converters import BAND
+from powerplan.moments.conversion.staircase import BAND
 from powerplan.planning.problem.problem import Problem, scale_onto
 
 #: voltages tried on either side, and how many of all are completed

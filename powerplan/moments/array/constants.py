@@ -1,0 +1,85 @@
+"""What of a crossbar layer does not depend on gains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from powerplan.hardware.hardware import Hardware
+from powerplan.hardware.stored import stored
+from powerplan.network.array_maps import ArrayMap, ConstantRowMap
+from powerplan.network.forward import crossbar_tensors, node_map
+from powerplan.network.graph import Network
+from powerplan.network.node import Node
+from powerplan.network.ops import CrossbarOp
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ArrayConstants:
+    """The constants of one crossbar layer as tensors.
+
+    Attributes:
+        map: the linear maps, of errors and variances.
+        affine: the same of values: where biases are a row, it drives that row with the constant 1.
+        weight: W (n_out, n_in), with the row of biases if there is one.
+        sign: σ (n_out, n_in) of the weights; with an offset mapping 1.
+        offset: w of an offset mapping; 0 for pairs. The device of a weight holds σW + w.
+        bias: added digitally, or None.
+    """
+
+    name: str
+    map: ArrayMap
+    affine: ArrayMap
+    weight: Tensor
+    sign: Tensor
+    offset: float
+    bias: Tensor | None
+
+    @classmethod
+    def all_of(
+        cls, network: Network, hardware: Hardware, dtype: torch.dtype, device: str = "cpu"
+    ) -> tuple[ArrayConstants, ...]:
+        """The crossbar layers of a network, in order; kept as long as the network, which never changes."""
+        kept = _CONSTANTS.setdefault(network, {})
+        key = (hardware.weight_mapping, hardware.bias_mapping, dtype, device)
+        if key not in kept:
+            kept[key] = tuple(cls._of(network, node, hardware, dtype, device) for node in network.crossbars)
+        return kept[key]
+
+    @classmethod
+    def _of(cls, network: Network, node: Node, hardware: Hardware, dtype: torch.dtype, device: str) -> ArrayConstants:
+        assert isinstance(node.op, CrossbarOp)
+        weight, bias = crossbar_tensors(node.op, dtype, device)
+        held = stored(node.op, hardware)
+        offset = held.offset
+        map = affine = node_map(network, node)
+        if held.has_bias_row:
+            assert bias is not None
+            map, affine = ConstantRowMap(map, 0.0), ConstantRowMap(map, 1.0)
+            weight, bias = torch.cat([weight, bias.unsqueeze(1)], 1), None
+        return cls(
+            name=node.name,
+            map=map,
+            affine=affine,
+            weight=weight,
+            sign=weight.sign() if offset is None else weight.new_ones(1, 1).expand_as(weight),
+            offset=offset or 0.0,
+            bias=bias,
+        )
+
+    @cached_property
+    def magnitudes(self) -> Tensor:
+        """σW + w by group, (G, o, n_in)."""
+        return self.map.matrices(self.weight * self.sign + self.offset)
+
+    @cached_property
+    def magnitude_sums(self) -> Tensor:
+        """Σ_i (σW + w)_ij over the columns of each group, weighted by nothing: (G, n_in)."""
+        return self.magnitudes.sum(1)
+
+
+_CONSTANTS: WeakKeyDictionary[Network, dict[tuple[object, ...], tuple[ArrayConstants, ...]]] = WeakKeyDictionary()

@@ -1,0 +1,1 @@
+"""Converters of rows and columns under Gaussian errors."""

@@ -1,0 +1,147 @@
+"""Values that lie on a lattice: what converters of columns pass on, as converters of rows meet it.
+
+A converted column, its digital bias b added, takes the values l_k = kΔ + b only. A converter of rows with a step of
+about Δ does not round these like a Gaussian: the errors of neighbouring l_k are alike, a beat of two lattices. For
+z ~ N(m, s²) before the conversion l_k has the chance
+
+    p_k = Φ(((k + ½)Δ + b − m)/s) − Φ(((k − ½)Δ + b − m)/s),
+
+the end levels hold the tails, and mean and variance of Q(r(l_k)) and its covariance with r(l_k) are sums over k; r is
+the ReLU in between, if there is one. Sums of several row tiles lie on the same lattice, with the m and s² of the sum.
+Where the value is on no lattice, the sums are over the levels of Q itself, with the chance and the mean of z between
+their thresholds: what a ReLU leaves at 0 then makes no error.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from powerplan.gaussian import positive_std, rectified
+from powerplan.hardware.converters import quantised, top_level
+from powerplan.hardware.full_scale import column_limits
+from powerplan.hardware.tiling import row_tiles
+from powerplan.moments.conversion.staircase import Converted, converted
+from powerplan.network.array_maps import ConvTransposeMap
+from powerplan.network.digital import digital
+from powerplan.network.ops import Activation, Flatten, Op, Permute, Reshape
+
+if TYPE_CHECKING:
+    from powerplan.moments.array.programmed import ProgrammedArray
+
+#: s/Δ beyond which rounding errors are uniform, except for what is 0; and levels on either side of a lesser s/Δ
+_WIDEST, _REACH = 8.0, 4.0
+#: s/Δ of a value without noise, and variance in Δ² that counts as none
+_LEAST = 1e-6
+_ROOT = math.sqrt(2 * math.pi)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lattice:
+    """The levels of a value and the Gaussian that is rounded to them.
+
+    Attributes:
+        step, offset: Δ and b, (1, *shape); step None: no levels, any value.
+        top: number of the highest level.
+        mean, variance: m and s² (B, *shape), before the conversion.
+        rectified: a ReLU follows.
+    """
+
+    step: Tensor | None
+    offset: Tensor
+    top: int
+    mean: Tensor
+    variance: Tensor
+    rectified: bool = False
+
+    def after(self, op: Op) -> Lattice | None:
+        """The lattice of what a digital operation makes of the value; None where it leaves it."""
+        if isinstance(op, Activation) and op.kind == "relu":
+            return replace(self, rectified=True)
+        if isinstance(op, Flatten | Reshape | Permute):
+            offset, mean, variance = (digital(op, x) for x in (self.offset, self.mean, self.variance))
+            step = None if self.step is None else digital(op, self.step)
+            return replace(self, step=step, offset=offset, mean=mean, variance=variance)
+        return None
+
+
+def lattice_of(
+    moments: ProgrammedArray, analog: tuple[Tensor, Tensor], converted: tuple[Tensor, Tensor]
+) -> Lattice | None:
+    """The lattice of a crossbar's output with these means and variances (B, *shape) before and after its conversion.
+
+    With an offset mapping what is subtracted moves the levels with every input, and the two sides of a divider have
+    levels of their own: such outputs may have any value.
+    """
+    hardware, map = moments.hardware, moments.map
+    bits = hardware.adc_bits
+    if hardware.dac_bits is None or not moments.averaged.isdisjoint(("rows", "noisy rows")):
+        return None
+    mean, variance = converted
+    zero = torch.zeros_like(mean[:1])
+    single = hardware.devices_per_weight == 2 and moments.divider is None and not isinstance(map, ConvTransposeMap)
+    if bits is None or not single or "columns" in moments.averaged:
+        return Lattice(step=None, offset=zero, top=0, mean=mean, variance=variance)
+    tiles = len(row_tiles(map.n_in, hardware.array_rows))
+    limits = column_limits(hardware, moments.scale, moments.per_column(moments.c), moments.decode)
+    step = map.add_bias(zero, limits / top_level(bits))
+    if tiles == 1:
+        mean, variance = analog
+    else:  # less what rounding added, which is Δ²/12 if there is more variance than that of two levels
+        square = step**2
+        variance = variance - square / 12 * (4 * variance / square).clamp(max=1) ** 2
+    return Lattice(
+        step=step,
+        offset=map.add_bias(zero, moments.crossbar.bias),
+        top=tiles * top_level(bits),
+        mean=mean,
+        variance=variance,
+    )
+
+
+@torch.no_grad()
+def converted_from(lattice: Lattice, mean: Tensor, variance: Tensor, limit: Tensor, bits: int) -> Converted:
+    """As :func:`~powerplan.moments.conversion.staircase.converted`, of a value on a lattice; values only."""
+    positive, std = positive_std(lattice.variance)
+    noise = torch.where(positive, std, torch.zeros_like(std))
+    plain = converted(mean, variance, limit, bits)
+    if lattice.rectified:  # what is 0 makes no error
+        plain = plain._replace(residual=plain.residual * torch.special.ndtr(lattice.mean / std))
+    step = limit / top_level(bits) if lattice.step is None else lattice.step
+    top = top_level(bits) if lattice.step is None else lattice.top
+    ratio = noise / step
+    narrow = ratio <= _WIDEST
+    place = (lattice.mean - lattice.offset) / step
+    nearest = place.round()
+    width = ratio.clamp(min=_LEAST)
+    reach = int(_REACH * float(torch.where(narrow, ratio, torch.zeros_like(ratio)).max())) + 1
+    any_mean, any_variance = lattice.mean, lattice.variance
+    if lattice.rectified:
+        any_mean, any_variance, *_ = rectified(lattice.mean, lattice.variance)
+    below, density = torch.zeros_like(place), torch.zeros_like(place)
+    first, square, shift, spread, product = (torch.zeros_like(place) for _ in range(5))
+    for k in range(-reach, reach + 1):
+        edge = (nearest + k + 0.5 - place) / width
+        above = torch.special.ndtr(edge) if k < reach else torch.ones_like(place)
+        chance, below = above - below, above
+        value = (nearest + k).clamp(-top, top) * step + lattice.offset
+        value = value.clamp(min=0) if lattice.rectified else value
+        if lattice.step is None:  # any value between the edges, and E[z − E r] of these
+            rounded, falls = value, torch.exp(-0.5 * edge * edge) * (noise / _ROOT) if k < reach else density * 0
+            within, density = (lattice.mean - any_mean) * chance - (falls - density), falls
+        else:
+            rounded, within = quantised(value, limit, bits), (value - mean) * chance
+            first, square = first + within, square + (value - mean) * within
+        off = rounded - mean
+        shift, spread, product = shift + chance * off, spread + chance * off * off, product + rounded * within
+    own = any_variance if lattice.step is None else square - first * first
+    product = product - first * (shift + mean)
+    moving = own > _LEAST * step**2
+    slope = torch.where(moving, product / torch.where(moving, own, torch.ones_like(own)), plain.slope)
+    residual = (spread - shift * shift - slope**2 * variance).clamp(min=0)
+    found = Converted(mean + shift, slope, residual)
+    return Converted(*(torch.where(narrow, a, b) for a, b in zip(found, plain, strict=True)))

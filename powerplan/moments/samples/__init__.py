@@ -1,0 +1,1 @@
+"""What joint samples of all errors correct of marginal moments."""

@@ -1,0 +1,176 @@
+"""How errors that are taken as independent add up at the output.
+
+The adjoint sweep takes two kinds of error as independent from entry to entry although they are not: of inputs δx of
+devices that serve several positions, and residuals r of digital operations beyond their linear part. With the adjoint A
+
+    Σ_ij V_ij Σ_p A_pi² Var x_pj    stands for    Σ_ij V_ij E[(Σ_p A_pi δx_pj)²],
+    Σ_i A_i² Var r_i                stands for    E[(Σ_i A_i r_i)²].
+
+With fields at hand (joint samples of all errors, :mod:`powerplan.moments.samples.estimate`) the right-hand sides are
+plain averages: the devices' own randomness V is already integrated, so that few fields do. The ratio of the two, one
+number for every node, pooled over inputs and directions of the output, is its *coherence*.
+
+An operation without a Gaussian formula is linear by its Jacobian at the mean, P δx, a maximum by one correlation for
+all pairs of its window. What it does on average can be less (a softmax near a vertex saturates) or more: r then goes
+against P δx or with it, and the two do not add up as independent. Its *slope* β makes them: the linear part becomes
+β P δx, the residual r + (1 − β) P δx, with
+
+    β = E[(A·P δx) (A·(P δx + r))] / E[(A·P δx)²].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from powerplan.moments.conversion.channels import Conversion
+from powerplan.moments.rules.linearized import over_batch
+from powerplan.moments.sources.shared import shared_variance
+from powerplan.moments.walks.adjoint import (
+    beyond_linear_part,
+    columns_of,
+    grouped_variance,
+    pulled_back,
+    pulled_to_rows,
+    rows_of,
+    squares,
+)
+from powerplan.moments.walks.marginal import CrossbarTrace, Trace
+from powerplan.network.graph import Network
+from powerplan.network.ops import CrossbarOp
+
+
+class Saturated(NamedTuple):
+    """Fields (B, R, *shape) of what converters that saturate pass on, linearly and in all, and the variance (B, *shape)
+    of the residual between the two."""
+
+    linear: Tensor
+    whole: Tensor
+    residual: Tensor
+
+    def some(self, count: int) -> Saturated:
+        """The first fields."""
+        return self._replace(linear=self.linear[:, :count].clone(), whole=self.whole[:, :count].clone())
+
+
+#: random combinations of the outputs of every input that coherence is pooled over
+_DIRECTIONS = 4
+#: outputs up to which each is a direction where converters are looked at: what moves all columns alike has few others
+_MOST_OUTPUTS = 32
+#: multiplications that coherence may take, roughly
+_MOST_WORK = 1 << 26
+#: nodes that cause less than this part of what all nodes cause keep 1: their ratio is rounding
+_LEAST_PART = 1e-6
+
+
+def enough_fields(network: Network, batch: int) -> int:
+    """Fields that coherence is found from: as many as its work allows, at least 16."""
+    shapes = network.shapes
+    work = sum(
+        node.op.matrix.size * node.op.reads(shapes[node.inputs[0]])
+        for node in network.crossbars
+        if isinstance(node.op, CrossbarOp)
+    )
+    return max(16, _MOST_WORK // (batch * _DIRECTIONS * work))
+
+
+def coherence_of(
+    network: Network,
+    trace: Trace,
+    fields: Mapping[str, Tensor],
+    linear: Mapping[str, Tensor],
+    converters: Mapping[str, Saturated],
+    *,
+    seed: int,
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Coherence () by node or converter, and slopes () of those in ``linear`` and ``converters``.
+
+    Args:
+        trace: moments at the inputs (B, *shape) that the fields belong to.
+        fields: (B, R, *shape) by node: of the input of crossbars, of the residual of digital operations.
+        linear: (B, R, *shape) by node: of the linear part P δx where it is assumed.
+        converters: what saturates, by the names of :mod:`powerplan.moments.walks.adjoint`.
+        seed: of the combinations of the outputs.
+    """
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+    slopes: dict[str, Tensor] = {}  # of a node before its adjoint is pulled through it
+    directions = _combinations(trace.output_mean, seed)
+    if converters and trace.output_mean.shape[1] <= _MOST_OUTPUTS:
+        directions = torch.eye(trace.output_mean.shape[1]).to(directions).expand(len(directions), -1, -1)
+    for node, adjoint in pulled_back(network, trace, directions, slopes):
+        if node.op.is_crossbar:
+            step, (columns, rows) = trace.crossbars[node.name], (columns_of(node.name), rows_of(node.name))
+            if columns in converters:
+                slopes[columns], found[columns] = _of_converters(adjoint, step.columns, converters[columns])
+            if rows in converters:
+                arriving = pulled_to_rows(step, adjoint, node.name, slopes)
+                slopes[rows], found[rows] = _of_converters(arriving, step.rows, converters[rows])
+        errors = fields.get(node.name)
+        if errors is None:
+            continue
+        if node.op.is_crossbar:
+            found[node.name] = _of_inputs(trace.crossbars[node.name], adjoint, errors)
+            continue
+        moved = _moved(adjoint, errors)
+        if node.name in linear:
+            straight = _moved(adjoint, linear[node.name])
+            slopes[node.name] = slope = slope_of(straight, straight + moved)
+            moved = moved + (1 - slope) * straight
+        apart = squares(adjoint, beyond_linear_part(trace.digital[node.name]))
+        found[node.name] = moved.square().mean(2).sum(), apart.expand(len(errors), -1).sum()
+    floor = _LEAST_PART * sum(together for together, _ in found.values())
+    coherence = {
+        name: torch.where((apart > 0) & (together + apart > floor), together / apart, torch.ones_like(apart))
+        for name, (together, apart) in found.items()
+    }
+    return coherence, slopes
+
+
+def _of_converters(
+    adjoint: Tensor, conversion: Conversion | None, fields: Saturated
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Slope of converters with this adjoint (B, K, *shape), and what their residual causes, together and each by
+    itself; rounding is independent."""
+    assert conversion is not None
+    assert conversion.residual is not None
+    straight, whole = _moved(adjoint, fields.linear), _moved(adjoint, fields.whole)
+    slope = slope_of(straight, whole)
+    rounding = squares(adjoint, (conversion.residual - fields.residual).clamp(min=0))
+    together = (whole - slope * straight).square().mean(2).sum() + rounding.sum()
+    return slope, (together, squares(adjoint, conversion.residual).sum())
+
+
+def _moved(adjoint: Tensor, errors: Tensor) -> Tensor:
+    """By how much errors (B, R, *shape) move the directions, A·δ, (B, K, R)."""
+    return adjoint.flatten(2) @ errors.flatten(2).mT
+
+
+def slope_of(straight: Tensor, whole: Tensor) -> Tensor:
+    """β () of a linear part and of the whole, A·P δx and A·(P δx + r), between 0 and 2; 1 where nothing is moved."""
+    square = straight.square().sum()
+    moves = square > 0
+    slope = (straight * whole).sum() / torch.where(moves, square, torch.ones_like(square))
+    return torch.where(moves, slope.clamp(0, 2), torch.ones_like(slope))
+
+
+def _of_inputs(crossbar: CrossbarTrace, adjoint: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:
+    """What the errors of the inputs cause through the devices' errors, together and each by itself."""
+    moments, map = crossbar.moments, crossbar.moments.map
+    adjoint = crossbar.before_columns(adjoint)
+    columns = over_batch(map.columns, adjoint).expand(len(errors), *(-1,) * 4)  # (B, D, G, P, o)
+    variance = grouped_variance(moments)
+    total = errors.new_zeros(())
+    for own, some in zip(columns, errors, strict=True):  # the fields of one input are the batch
+        total = total + shared_variance(own.expand(len(some), *own.shape), map.patches(some), variance).sum()
+    apart = squares(adjoint, moments.by_variance(errors.square().mean(1), map))
+    return total / errors.shape[1], apart.sum()
+
+
+def _combinations(output: Tensor, seed: int) -> Tensor:
+    """Random ±1 combinations of the outputs (B, K), (B, D, K)."""
+    generator = torch.Generator().manual_seed(seed)
+    signs = torch.randint(0, 2, (len(output), _DIRECTIONS, output.shape[1]), generator=generator)
+    return (2 * signs - 1).to(output)

@@ -1,0 +1,144 @@
+"""Converters under errors that are not Gaussian.
+
+The closed forms of a converter (:mod:`powerplan.moments.conversion.staircase`) are those of a Gaussian. Where a few
+stuck devices make the error, most values hardly move, so that rounding is no chance, and some go far beyond the limit.
+And where errors of the rows move all columns of an offset mapping alike, these saturate together. Random fields know δ
+before a converter and what it makes of it, δ' = Q(x̄ + δ) − x̄, row by row, and for the columns channel by channel (row
+tiles, sides of a divider). They give three corrections of the Gaussian closed form, of its slope P, residual and shift:
+
+    slope      β = Σ Pδ δ' / Σ (Pδ)²                       one number for all values of a layer
+    residual   E[(δ' − βPδ)²] over that of the closed form where it is less, else what it is more over Var δ, by channel
+    shift      + E δ' − that of the closed form            in standard deviations, of every value
+
+and, like those of other operations, a slope in the directions of the output and a coherence of the residual
+(:mod:`powerplan.moments.samples.coherence`). P and residual of the closed form are those without rounding: with it, P
+is anything where the usual error is much less than a step; the shift is that with rounding, which a few fields know
+less well. Where rounding is averaged over gains, fields only saturate and rounding stays in the closed form.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from powerplan.hardware.converters import quantised
+from powerplan.hardware.hardware import Hardware
+from powerplan.hardware.tiling import row_tiles
+from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.conversion.channels import Conversion, channels, convert_columns, row_limits
+from powerplan.moments.conversion.staircase import converted
+from powerplan.moments.rules.linearized import over_batch
+from powerplan.moments.samples.coherence import Saturated, slope_of
+from powerplan.moments.samples.corrections import Saturation
+from powerplan.moments.samples.crossbar import device_fields, row_fields
+from powerplan.moments.samples.statistics import centred, in_stds, ratio, shift_of, standard_normals, stds
+from powerplan.moments.sources.stuck import parts_of
+from powerplan.moments.walks.marginal import CrossbarTrace
+
+
+def saturates_alike(hardware: Hardware) -> bool:
+    """True if errors of the rows move all columns alike, into converters: what they make of it adds up.
+
+    A device of an offset mapping holds W + w: an error of x_j, whether noise of the row or of the layers before, is in
+    all columns with the weight w.
+    """
+    return hardware.devices_per_weight == 1 and hardware.converts_columns
+
+
+class Converted(NamedTuple):
+    """Fields (B, R, *shape) before and behind converters; whether what rounding adds is not in them."""
+
+    before: Tensor
+    behind: Tensor
+    unrounded: bool
+
+
+def through_rows(
+    moments: ProgrammedArray, mean: Tensor, variance: Tensor, error: Tensor
+) -> tuple[Converted, Conversion]:
+    """Fields (B, R, *input_shape) of the inputs behind the converters of the rows, and the closed form (moments
+    (B, *input_shape))."""
+    limit, averaged = row_limits(moments), not moments.averaged.isdisjoint(("rows", "noisy rows"))
+    bits = None if averaged else moments.hardware.dac_bits
+    held = converted(mean, variance.expand_as(mean), limit, None)
+    rounded = held if averaged else converted(mean, variance.expand_as(mean), limit, bits)
+    behind = quantised(mean.unsqueeze(1) + error, limit, bits) - mean.unsqueeze(1)
+    return Converted(error, behind, bits is None), Conversion(rounded.mean - mean, held.slope, held.residual)
+
+
+def through_columns(
+    step: CrossbarTrace, error: Tensor, factor: Tensor, fields: int, generator: torch.Generator, *, exact: bool
+) -> tuple[Converted, Conversion]:
+    """Fields (B, R, *shape) at a crossbar's output behind the converters of its columns, and the closed form.
+
+    Args:
+        error: fields of the input.
+        factor: variance of the output over that for independent inputs (B or 1, *shape).
+        exact: the input has no error.
+    """
+    moments, map = step.moments, step.moments.map
+    bits = None if "columns" in moments.averaged else moments.hardware.adc_bits
+    closed = convert_columns(moments, step.input_mean, step.input_variance, factor, rounds=False)
+    assert closed is not None
+    parts, tiles = parts_of(moments), row_tiles(map.n_in, moments.hardware.array_rows)
+    size = (len(step.variance), fields)
+    before, behind = (step.variance.new_zeros(*size, *step.variance.shape[1:]) for _ in range(2))
+    rows = moments.affine.patches(step.input_mean).unsqueeze(1)
+    for channel in channels(moments, step.input_mean, step.input_variance):
+        tile = tiles[channel.tile]
+        part = parts[channel.side].within(tile, (map.n_out, map.n_in))
+        weight = map.matrices(channel.weight)[..., tile]
+        mean, limit, apart = (
+            map.as_columns(value.expand_as(channel.mean)).unsqueeze(1)
+            for value in (channel.mean, channel.limit, channel.apart)
+        )
+        for some, arriving in row_fields(step, error, fields, exact=exact):
+            count = before[:, some].shape[1]
+            own = channel.sign * device_fields(moments, part, arriving, (size[0], count), generator)
+            own = own + apart.clamp(min=0).sqrt() * standard_normals(own.shape, generator, own)
+            if not exact:
+                own = own + torch.einsum("brgpn,gon->brgpo", (arriving - rows)[..., tile], weight)
+            if moments.has_row_noise:  # the same for all columns
+                noise = moments.row_noise[:, None, tile].sqrt()
+                noise = noise * standard_normals((*own.shape[:4], noise.shape[-1]), generator, noise)
+                own = own + torch.einsum("brgpn,gon->brgpo", noise, weight)
+            before[:, some] += over_batch(map.gather, channel.sign * own)
+            read = quantised(mean + own, limit, bits) - mean
+            behind[:, some] += over_batch(map.gather, channel.sign * read)
+    if not exact and isinstance(moments.subtracted, Tensor):
+        subtracted = moments.subtracted.expand(map.n_out, map.n_in)
+        digital = over_batch(lambda x: map.apply(x, subtracted), error)
+        before, behind = before - digital, behind - digital
+    scale = ratio(factor * step.variance, before.square().mean(1)).sqrt().unsqueeze(1)
+    before, behind = scale * before, scale * behind
+    return Converted(before, behind, bits is None), closed
+
+
+def saturation_of(fields: Converted, closed: Conversion, mean: Tensor, variance: Tensor) -> Saturation:
+    """What fields say of the closed form, at values of these moments (B, *shape)."""
+    straight = closed.slope.unsqueeze(1) * fields.before
+    moved = fields.behind - closed.shift.unsqueeze(1)
+    found, apart = (moved - straight).mean(1), centred(moved - straight).square().mean(1)
+    straight, around = centred(straight), centred(moved)
+    slope = slope_of(straight, around)
+    left = (around - slope * straight).square().mean(1)
+    closed_residual = torch.zeros_like(left) if closed.residual is None else closed.residual.expand_as(left)
+    residual = ratio(left, closed_residual).clamp(max=1)
+    shift = shift_of(found, apart / moved.shape[1], stds(variance), mean)
+    return Saturation(
+        shift=in_stds(shift, variance),
+        slope=slope,
+        residual=residual,
+        added=ratio(left - residual * closed_residual, variance.expand_as(left)).clamp(min=0),
+        rounded=not fields.unrounded,
+    )
+
+
+def saturated(fields: Converted, closed: Conversion, found: Saturation, variance: Tensor) -> Saturated:
+    """What the converter as corrected passes on of the fields linearly, and what it really does."""
+    conversion = found.apply(closed, variance)
+    assert conversion.residual is not None
+    linear = conversion.slope.unsqueeze(1) * centred(fields.before)
+    return Saturated(linear=linear, whole=centred(fields.behind), residual=conversion.residual)

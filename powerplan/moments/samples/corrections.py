@@ -1,0 +1,162 @@
+"""What random fields correct; how they do is in :mod:`powerplan.moments.samples.estimate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from powerplan.moments.conversion.channels import Conversion
+from powerplan.moments.samples.statistics import pooled_axes, stds
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Saturation:
+    """Corrections of the converters of a layer's rows or columns, see :mod:`powerplan.moments.samples.converters`.
+
+    Attributes:
+        shift: of the mean in standard deviations, (P, *shape).
+        slope: factor ().
+        residual: factor of at most 1, (P or 1, *shape or 1).
+        added: to the residual, as a part of the variance before conversion, >= 0, likewise.
+        rounded: what rounding does is in them, the closed form is without.
+    """
+
+    shift: Tensor
+    slope: Tensor
+    residual: Tensor
+    added: Tensor
+    rounded: bool
+
+    def apply(self, closed: Conversion, variance: Tensor) -> Conversion:
+        """The converter corrected, for the variance before it."""
+        residual = self.added * variance
+        if closed.residual is not None:
+            residual = residual + self.residual * closed.residual
+        return Conversion(closed.shift + self.shift * stds(variance), closed.slope * self.slope, residual)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Corrections:
+    """What fields of the first P inputs correct, by node; nodes that are not named are right.
+
+    Attributes:
+        factors: of variances, (P or 1, *shape or 1).
+        shifts: of means, in standard deviations, (P, *shape).
+        correlations: of two entries of a window of max-pooling, (P or 1, C, *1).
+        coherence, slopes: see :mod:`powerplan.moments.samples.coherence`, ().
+        array_power, tia_power: factors () of what a crossbar dissipates.
+        rows, columns: of converters.
+        fields: their number.
+    """
+
+    factors: Mapping[str, Tensor] = field(default_factory=dict)
+    shifts: Mapping[str, Tensor] = field(default_factory=dict)
+    correlations: Mapping[str, Tensor] = field(default_factory=dict)
+    coherence: Mapping[str, Tensor] = field(default_factory=dict)
+    slopes: Mapping[str, Tensor] = field(default_factory=dict)
+    array_power: Mapping[str, Tensor] = field(default_factory=dict)
+    tia_power: Mapping[str, Tensor] = field(default_factory=dict)
+    rows: Mapping[str, Saturation] = field(default_factory=dict)
+    columns: Mapping[str, Saturation] = field(default_factory=dict)
+    fields: int = 0
+
+    def apply(self, name: str, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of a node's value, corrected."""
+        factor, shift = self.factors.get(name), self.shifts.get(name)
+        if factor is not None:
+            variance = variance * factor
+        if shift is not None:
+            mean = mean + shift * stds(variance)
+        return mean, variance
+
+    def of(self, part: slice, batch: int) -> Corrections:
+        """Those of a part of the inputs; inputs behind those that fields were made for get what the others have in
+        common."""
+        rows = range(batch)[part]
+
+        def cut(values: Mapping[str, Tensor], common: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+            return {name: _rows_of(value, rows, common) for name, value in values.items()}
+
+        def mean(value: Tensor) -> Tensor:
+            return value.mean(0, keepdim=True)
+
+        def channel_mean(value: Tensor) -> Tensor:
+            return value.mean(pooled_axes(value), keepdim=True)
+
+        def cut_all(values: Mapping[str, Saturation]) -> dict[str, Saturation]:
+            shifts = cut({name: value.shift for name, value in values.items()}, channel_mean)
+            residuals = cut({name: value.residual for name, value in values.items()}, mean)
+            added = cut({name: value.added for name, value in values.items()}, mean)
+            return {n: replace(v, shift=shifts[n], residual=residuals[n], added=added[n]) for n, v in values.items()}
+
+        return replace(
+            self,
+            factors=cut(self.factors, mean),
+            shifts=cut(self.shifts, channel_mean),
+            correlations=cut(self.correlations, mean),
+            rows=cut_all(self.rows),
+            columns=cut_all(self.columns),
+        )
+
+    @classmethod
+    def joined(cls, groups: Sequence[tuple[int, Corrections]]) -> Corrections:
+        """Those of groups of inputs of these sizes, one behind the other.
+
+        What is one number is the mean over the inputs of the groups that have it.
+        """
+        if len(groups) == 1:
+            return groups[0][1]
+
+        def together(values: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+            sizes = [size for size, _ in groups]
+            return {
+                name: torch.cat([v[name].expand(n, *v[name].shape[1:]) for n, v in zip(sizes, values, strict=True)])
+                for name in values[0]
+            }
+
+        def mean(values: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+            having = [(size, v) for (size, _), v in zip(groups, values, strict=True) if v]
+            total = sum(size for size, _ in having)
+            names = having[0][1] if having else ()
+            return {name: torch.stack([size / total * v[name] for size, v in having]).sum(0) for name in names}
+
+        def converters(values: Sequence[Mapping[str, Saturation]]) -> dict[str, Saturation]:
+            shifts = together([{name: s.shift for name, s in v.items()} for v in values])
+            residuals = together([{name: s.residual for name, s in v.items()} for v in values])
+            added = together([{name: s.added for name, s in v.items()} for v in values])
+            slopes = mean([{name: s.slope for name, s in v.items()} for v in values])
+            return {
+                n: replace(s, shift=shifts[n], slope=slopes[n], residual=residuals[n], added=added[n])
+                for n, s in values[0].items()
+            }
+
+        found = [corrections for _, corrections in groups]
+        return cls(
+            factors=together([f.factors for f in found]),
+            shifts=together([f.shifts for f in found]),
+            correlations=together([f.correlations for f in found]),
+            coherence=mean([f.coherence for f in found]),
+            slopes=mean([f.slopes for f in found]),
+            array_power=mean([f.array_power for f in found]),
+            tia_power=mean([f.tia_power for f in found]),
+            rows=converters([f.rows for f in found]),
+            columns=converters([f.columns for f in found]),
+            fields=found[0].fields,
+        )
+
+
+NONE = Corrections()
+
+
+def _rows_of(value: Tensor, rows: range, common: Callable[[Tensor], Tensor]) -> Tensor:
+    """Some rows of a value (P, *shape), ``common`` of it in place of those beyond its end."""
+    known = value[rows.start : rows.stop]
+    if len(known) == len(rows):
+        return known
+    shared = common(value)
+    if not len(known):
+        return shared
+    return torch.cat([known, shared.expand(len(rows) - len(known), *value.shape[1:])])

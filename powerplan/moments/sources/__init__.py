@@ -1,0 +1,1 @@
+"""Error sources: what each adds to the output of an array."""

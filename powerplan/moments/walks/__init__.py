@@ -1,0 +1,1 @@
+"""Passes of moments through a network, forward and back."""

@@ -1,0 +1,187 @@
+"""One pass of moments through a network, recorded so that adjoints can be pulled back through it.
+
+The record holds, at every crossbar, the moments of its input, the injected variances and the power; at every digital
+operation its linearisation. ``mean_field`` carries marginal variances (activations taken as independent).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from powerplan.moments.array.power import array_power, tia_power
+from powerplan.moments.array.programmed import Injected, ProgrammedArray
+from powerplan.moments.conversion.channels import Conversion, convert_columns, convert_rows
+from powerplan.moments.conversion.lattice import Lattice, lattice_of
+from powerplan.moments.rules import Linearized
+from powerplan.moments.rules.maxima import linearize_joint
+from powerplan.moments.samples.corrections import NONE, Corrections, Saturation
+from powerplan.network.graph import Network
+from powerplan.network.node import INPUT
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CrossbarTrace:
+    """What one crossbar did.
+
+    Attributes:
+        input_mean, input_variance: of what drives its rows, (B, *input_shape).
+        mean, variance: of its output (B, *shape).
+        injected: variances that it adds to its output before the columns are converted.
+        array_power, tia_power: [W].
+        rows, columns: what their converters do, None without any.
+        lattice: of the converted output, where it has one.
+    """
+
+    moments: ProgrammedArray
+    input_mean: Tensor
+    input_variance: Tensor
+    mean: Tensor
+    variance: Tensor
+    covariance: Tensor | None
+    injected: Injected
+    array_power: Tensor
+    tia_power: Tensor
+    rows: Conversion | None = None
+    columns: Conversion | None = None
+    lattice: Lattice | None = None
+
+    @property
+    def source_mean(self) -> Tensor:
+        """Mean of the input before its conversion, (B, *input_shape)."""
+        return self.input_mean if self.rows is None else self.input_mean - self.rows.shift
+
+    @property
+    def own_variance(self) -> Tensor:
+        """Variance of the output that arises here, conversions included, (B, *shape)."""
+        weight = self.moments.mean_weight
+        own = self.injected.total
+        if self.rows is not None and self.rows.residual is not None:
+            own = own + self.moments.map.apply(self.rows.residual, weight * weight)
+        return own if self.columns is None else self.columns.variance(own)
+
+    def before_columns(self, adjoint: Tensor) -> Tensor:
+        """Adjoint (B, K, *shape) of the output before its conversion, from that of the output."""
+        return adjoint if self.columns is None else adjoint * self.columns.slope.unsqueeze(1)
+
+    def converted(self, mean: Tensor, variance: Tensor, saturation: Saturation | None = None) -> CrossbarTrace:
+        """The step of an analog output, whose moments (B, *shape) may have been corrected, with columns converted."""
+        made = replace(self, mean=mean, variance=variance)
+        if not self.moments.hardware.converts_columns:
+            return replace(made, lattice=lattice_of(self.moments, (mean, variance), (mean, variance)))
+        plain = torch.where(self.variance > 0, self.variance, torch.ones_like(self.variance))
+        factor = torch.where(self.variance > 0, variance / plain, torch.ones_like(plain))
+        rounds = saturation is None or not saturation.rounded
+        columns = convert_columns(self.moments, self.input_mean, self.input_variance, factor, rounds=rounds)
+        assert columns is not None
+        columns = columns if saturation is None else saturation.apply(columns, variance)
+        behind = mean + columns.shift, columns.variance(variance)
+        lattice = lattice_of(self.moments, (mean, variance), behind)
+        return replace(made, mean=behind[0], variance=behind[1], columns=columns, lattice=lattice)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trace:
+    """A forward pass: crossbars and digital operations by node name, and the output's moments (B, K)."""
+
+    crossbars: Mapping[str, CrossbarTrace]
+    digital: Mapping[str, Linearized]
+    output_mean: Tensor
+    output_variance: Tensor
+    output_covariance: Tensor | None
+
+
+def mean_field(
+    network: Network,
+    crossbars: Sequence[ProgrammedArray],
+    inputs: Tensor,
+    corrections: Corrections = NONE,
+) -> Trace:
+    """Mean and marginal variance of every node for inputs (B, *shape), activations taken as independent, corrected."""
+    known = {c.crossbar.name: c for c in crossbars}
+    values: dict[str, tuple[Tensor, Tensor]] = {INPUT: (inputs, torch.zeros_like(inputs))}
+    arrays: dict[str, CrossbarTrace] = {}
+    digital: dict[str, Linearized] = {}
+    lattices: dict[str, Lattice | None] = {}
+    for node in network.nodes:
+        arriving = [values[name] for name in node.inputs]
+        lattice = lattices.get(node.inputs[0]) if len(node.inputs) == 1 else None
+        if node.op.is_crossbar:
+            ((mean, variance),) = arriving
+            exact = node.inputs[0] not in network.noisy
+            saturation = corrections.rows.get(node.name)
+            step = crossbar_step(
+                known[node.name],
+                mean,
+                variance,
+                exact_input=exact,
+                lattice=None if saturation is not None and saturation.rounded else lattice,  # fields know of it
+                saturation=saturation,
+            )
+            corrected = corrections.apply(node.name, step.mean, step.variance)
+            arrays[node.name] = step = step.converted(*corrected, corrections.columns.get(node.name))
+            values[node.name] = (step.mean, step.variance)
+            lattices[node.name] = step.lattice
+        else:
+            digital[node.name] = made = linearize_joint(
+                node.op, [m for m, _ in arriving], [v for _, v in arriving], corrections.correlations.get(node.name)
+            )
+            # a constant comes in float64
+            values[node.name] = corrections.apply(node.name, made.mean.to(inputs), made.variance.to(inputs))
+            lattices[node.name] = lattice and lattice.after(node.op)
+        for name in network.last_readers.get(node.name, ()):
+            if name != network.output:
+                del values[name]
+                lattices.pop(name, None)
+    mean, variance = values[network.output]
+    return Trace(
+        crossbars=arrays,
+        digital=digital,
+        output_mean=mean.flatten(1),
+        output_variance=variance.flatten(1),
+        output_covariance=None,
+    )
+
+
+def crossbar_step(
+    moments: ProgrammedArray,
+    mean: Tensor,
+    variance: Tensor,
+    *,
+    exact_input: bool,
+    lattice: Lattice | None = None,
+    saturation: Saturation | None = None,
+) -> CrossbarTrace:
+    """A crossbar for independent inputs of these moments, each (B, *input_shape), before its columns are converted."""
+    rounds = saturation is None or not saturation.rounded
+    rows = convert_rows(moments, mean, variance, exact=exact_input, lattice=lattice, rounds=rounds)
+    if rows is not None:
+        rows = rows if saturation is None else saturation.apply(rows, variance.expand_as(mean))
+        exact_input = exact_input and rows.residual is None
+        mean, variance = mean + rows.shift, variance if exact_input else rows.variance(variance)
+    injected = moments.injected(mean, variance)
+    return CrossbarTrace(
+        moments=moments,
+        input_mean=mean,
+        input_variance=variance,
+        mean=moments.mean(mean),
+        variance=crossbar_variance(moments, injected, variance, exact_input=exact_input),
+        covariance=None,
+        injected=injected,
+        array_power=array_power(moments, mean, variance),
+        tia_power=tia_power(moments, mean, variance),
+        rows=rows,
+    )
+
+
+def crossbar_variance(moments: ProgrammedArray, injected: Injected, variance: Tensor, *, exact_input: bool) -> Tensor:
+    """Variance (B, *shape) of the output before its conversion, for independent inputs of this variance."""
+    spread = injected.total
+    if not exact_input:
+        spread = spread + moments.map.apply(variance, moments.mean_weight * moments.mean_weight)
+    if moments.has_row_noise:
+        spread = spread + moments.row_noise_through(moments.analog_weight**2)
+    return spread
