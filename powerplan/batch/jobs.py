@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -46,6 +47,11 @@ class Job:
     def group(self) -> str:
         """The same for jobs that differ only in their target: they share the work of prediction."""
         return _digest({**asdict(self), "target": None})
+
+    def within(self, seconds: float) -> Job:
+        """The job whose plan ends after some seconds with the best gains until then, or sooner if it says so itself."""
+        deadline = min(self.options.get("deadline", math.inf), seconds)
+        return replace(self, options={**self.options, "deadline": deadline})
 
     def to_json(self) -> str:
         """The job as JSON."""

@@ -20,6 +20,8 @@ from powerplan.errors import PowerplanError
 
 #: failures that may be chance; the others come again with the same job
 _CHANCE = ("crashed",)
+#: part of the time limit and seconds that a plan has after it to end by itself, before its worker is killed
+_GRACE, _GRACE_SECONDS = 0.25, 1.0
 #: seconds between two looks at what other runners do
 _LOOK = 1.0
 _LONGEST_PAUSE = 15.0
@@ -52,7 +54,8 @@ class Runner:
         ledger: where they are; this process becomes one of its runners.
         digest: of the study.
         executor: who plans them.
-        time_limit: seconds that one job may take; None = no limit.
+        time_limit: seconds after which a plan ends with the best gains until then; a job that does not end soon after
+            is stopped. None = no limit.
         attempts: how often a job whose worker crashed is begun.
         patience: seconds without any worker that can be reached, after which the run stops.
         progress: told how far it is.
@@ -172,7 +175,10 @@ class Runner:
                 self._give_back(left)
 
     def _outcomes(self, worker: Worker, jobs: Sequence[Job]) -> Iterator[Outcome]:
-        with contextlib.closing(worker.run(jobs, self._time_limit)) as outcomes:  # type: ignore[type-var]
+        limit = self._time_limit
+        if limit is not None:
+            jobs, limit = [job.within(limit) for job in jobs], limit * (1 + _GRACE) + _GRACE_SECONDS
+        with contextlib.closing(worker.run(jobs, limit)) as outcomes:  # type: ignore[type-var]
             yield from outcomes
 
     def _take(self, number: int) -> list[Job] | None:

@@ -308,7 +308,13 @@ def study_schema() -> Schema:
                 "run": _table(
                     {
                         "workers": _integer(1, 4096),
-                        "time_limit": _in("s", {**_POSITIVE, "description": "seconds > 0 that one job may take"}),
+                        "time_limit": _in(
+                            "s",
+                            {
+                                **_POSITIVE,
+                                "description": "seconds > 0 after which a plan ends with its best gains so far",
+                            },
+                        ),
                         "attempts": _integer(1, 100),
                     },
                     description="how to run it: workers, time_limit [s], attempts",

@@ -120,7 +120,8 @@ class Study:
             workers: processes of this machine; None = the study's, else one per processor.
             executor: who plans, if not processes of this machine: what :func:`powerplan.batch.server_executor` or
                 :func:`powerplan.batch.ray_executor` give.
-            time_limit: seconds that one job may take; None = the study's, else no limit.
+            time_limit: seconds after which a plan ends with the best gains until then (outcome "deadline"); a job that
+                does not end soon after is stopped. None = the study's, else no limit.
             attempts: how often a job whose worker crashed is begun; None = the study's, else 3.
             progress: told how far it is.
 

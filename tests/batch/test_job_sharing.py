@@ -10,6 +10,7 @@ import pytest
 from study_values import make_jobs
 
 import powerplan as pp
+from powerplan.batch import work
 from powerplan.batch.jobs import Job
 from powerplan.batch.outcome import Outcome
 from powerplan.batch.queue import JobQueue
@@ -46,7 +47,7 @@ def test_neighbours_of_one_group_are_one_frontier_and_plans_do_not_depend_on_it(
         calls.append(len(options["targets"]))
         return frontier(*arguments, **options)
 
-    monkeypatch.setattr(pp, "frontier", counted)
+    monkeypatch.setattr(work, "frontier", counted)
     targets = [{"max_nmse": 0.05}, {"max_mse": 0.02}, {"max_power": 1e-5}]
     jobs = [*real_jobs(*targets), *real_jobs(*targets, granularity="network")]
     together = outcomes(planner, jobs)
@@ -122,3 +123,13 @@ def test_slow_jobs_are_taken_one_by_one() -> None:
     assert len(queue.take(0)) == 1
     queue.measured(5.0)
     assert len(queue.take(0)) == 1
+
+
+def test_a_time_limit_ends_a_plan_with_its_best_gains(planner: Planner) -> None:
+    (job,) = real_jobs({"max_nmse": 0.05})
+    limited = job.within(1e-6)
+    (outcome,) = outcomes(planner, [limited])
+    assert outcome.plan is not None
+    assert outcome.plan["termination"]["outcome"] == "deadline"
+    assert outcome.plan["prediction"]["power"] > 0
+    assert limited.within(1.0).options["deadline"] == 1e-6, "the sooner one holds"

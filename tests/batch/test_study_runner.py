@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import pytest
 from study_values import HANG, POISON, make_jobs, register
 
 from powerplan.batch.executors.local import LocalExecutor
+from powerplan.batch.jobs import Job
 from powerplan.batch.ledger import Entry, Ledger
+from powerplan.batch.outcome import Outcome
 from powerplan.batch.results import PointState
 from powerplan.batch.runner import Progress, Runner
 from powerplan.errors import PowerplanError
@@ -107,8 +110,41 @@ def test_a_poison_job_a_hanging_job_and_an_unreadable_network_fail_alone(
     assert failures["crashed"].attempts == 3
     assert "SIGKILL" in failures["crashed"].message
     assert failures["time_limit"].attempts == 1
-    assert "after 2 s" in failures["time_limit"].message
+    assert "after 3.5 s" in failures["time_limit"].message
     assert (told[-1].done, told[-1].failed, told[-1].total) == (197, 3, 200)
+
+
+class _Noting:
+    """An executor with one worker that notes what it is asked for."""
+
+    def __init__(self) -> None:
+        self.deadlines: list[float | None] = []
+        self.limits: list[float | None] = []
+
+    def start(self) -> list[_Noting]:
+        return [self]
+
+    def run(self, jobs: Sequence[Job], time_limit: float | None) -> Iterator[Outcome]:
+        self.limits.append(time_limit)
+        for job in jobs:
+            self.deadlines.append(job.options.get("deadline"))
+            yield Outcome(code="invalid", message="no plan")
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(("time_limit", "killed"), [(None, None), (8.0, 11.0)])
+def test_plans_end_at_the_time_limit_and_are_killed_only_after_it(
+    tmp_path: Path, time_limit: float | None, killed: float | None
+) -> None:
+    noted(tmp_path, 3)
+    ledger, executor = Ledger(tmp_path), _Noting()
+    Runner(ledger, "s", executor, time_limit=time_limit).run()
+    ledger.close()
+    assert executor.deadlines == [time_limit] * 3
+    assert set(executor.limits) == {killed}
 
 
 def test_what_is_done_is_free(tmp_path: Path, pretending: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,7 @@ def too_long(time_limit: float) -> Outcome:
     """The outcome of a job that was stopped."""
     return Outcome(
         code="time_limit",
-        message=f"Stopped after {time_limit:g} s, the time limit of one job. "
+        message=f"Stopped after {time_limit:g} s: it did not end at the time limit of one job. "
         "Allow more with --time-limit and powerplan batch retry, or use fewer inputs.",
     )
 

@@ -50,7 +50,7 @@ def _run_options(function: _Command) -> _Command:
             ),
             server_options(with_address=False),
             click.option("--ray-address", metavar="ADDRESS", help="Ray cluster; default: one on this machine."),
-            click.option("--time-limit", type=Seconds(), help="Stop a job that takes longer."),
+            click.option("--time-limit", type=Seconds(), help="End a plan then, with the best gains so far."),
             click.option(
                 "--attempts",
                 type=click.IntRange(min=1),
