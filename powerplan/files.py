@@ -3,6 +3,8 @@
 A regular file is written beside its place and moved there, so that a reader, a crash or a full disk meets the old file
 or the new one. Links are followed, an existing file keeps its mode and owner, a new one gets what the umask leaves.
 Pipes and devices (``>(command)``, ``/dev/null``) are written into: they are never replaced.
+
+Why: docs/decisions/files.md [0260].
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Whatever holds such numbers (hardware, targets, predictions, simulations, plans) tells its ``doubts()``. The engine's
 calls warn of them (:class:`~powerplan.errors.PlausibilityWarning`), once for each call; where no person sees a warning,
 on the command line, on the wire and in studies, the warning is an error unless the caller says that it is meant.
+
+Why: docs/decisions/files.md [0320].
 """
 
 from __future__ import annotations

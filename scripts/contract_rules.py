@@ -2,6 +2,8 @@
 
 python scripts/contract_rules.py                print every violation; exit 1 if there is one
 python scripts/contract_rules.py --release      write proto/baseline.json, what later versions must be compatible with
+
+Why: docs/decisions/service.md [0054].
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@
 The proto package ``powerplan.v1`` would generate modules under ``powerplan/v1``, which is the engine's
 package; so the modules are moved into the client package and their imports rewritten. The names inside the
 descriptors stay ``powerplan.v1``, which is what is on the wire.
+
+Why: docs/decisions/service.md [0050].
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Addresses of servers, as gRPC takes them, read in one place: for both clients, the command line and the server."""
+"""Addresses of servers, as gRPC takes them, read in one place: for both clients, the command line and the server.
+
+Why: docs/decisions/service.md [0282].
+"""
 
 from __future__ import annotations
 

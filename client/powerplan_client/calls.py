@@ -1,4 +1,7 @@
-"""Every call of the client, written once as a generator of steps."""
+"""Every call of the client, written once as a generator of steps.
+
+Why: docs/decisions/service.md [0052].
+"""
 
 from __future__ import annotations
 

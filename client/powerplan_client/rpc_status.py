@@ -2,6 +2,8 @@
 
 The messages are described here in a descriptor pool of their own: the package that ships them would be one more
 dependency, and a second registration in the common pool would collide with it where it is installed.
+
+Why: docs/decisions/service.md [0051].
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""How to reach a server."""
+"""How to reach a server.
+
+Why: docs/decisions/service.md [0280, 0281].
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,8 @@ so f(x) − f* <= −λ h(x) + max_y r·(x − y), the maximum over any set that
 With R constraints λ and h have R entries, and λ h(x), λ ∇h(x) are sums over them.
 An optimal y has objective(y) <= objective(x) and constraint(y) <= bound, which bounds every term of both
 posynomials by itself: this is the region used where a gain has no limit.
+
+Why: docs/decisions/certificates.md [0011].
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ Two forms of one problem, both centred on a point x₀ and scaled so that object
 x₀ starts where every gain has the same share of the bound. Each round centres the next one on its own answer,
 until the point is certified. Answers are recomputed from the point and refined by Newton steps; statuses are
 only reported.
+
+Why: docs/decisions/optimisation.md [0013].
 """
 
 from __future__ import annotations

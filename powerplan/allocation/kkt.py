@@ -10,6 +10,8 @@ whose slope lies between (least rising + least falling exponent) and (largest + 
 brackets the root, whatever the coefficients. The root is clipped to the limits. A gain with rising terms only
 goes to its lower limit, with falling terms only to its upper one. E at these gains falls as ν rises, so ν is
 found by a bracketed Newton method on log E(x(ν)) = log bound, in the log domain throughout.
+
+Why: docs/decisions/optimisation.md [0012].
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ With x = log gains, a posynomial is f(x) = Σ_t exp(b_t + a_t·x), and log f is 
     minimise log P(x)   subject to   log(E(x) / bound) ≤ 0,   lower ≤ x ≤ upper.
 
 P is the power and E the error, or the other way round: the class is symmetric (:meth:`GeometricProgram.reversed`).
+
+Why: docs/decisions/optimisation.md [0010].
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A job: one plan, told apart by the content of everything that decides it."""
+"""A job: one plan, told apart by the content of everything that decides it.
+
+Why: docs/decisions/studies.md [0202].
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 A job is queued, running, done or failed. A runner *leases* jobs: they are running in its name as long as it lives
 (its process on this machine, or its heartbeat). Only the holder of the lease can end a job, so that two runners never
 record the same job twice, and what a killed runner held is queued again. Times are seconds since the epoch.
+
+Why: docs/decisions/studies.md [0141].
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Which jobs a worker takes next: neighbours that share their prediction, in short runs that keep all workers busy."""
+"""Which jobs a worker takes next: neighbours that share their prediction, in short runs that keep all workers busy.
+
+Why: docs/decisions/studies.md [0143].
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 The validator (:mod:`.validate`) checks study files by this very schema, so both agree by construction; what a schema
 cannot say (names that refer to nothing, lists of different lengths, impossible hardware) is checked beside it.
 ``powerplan batch schema`` prints it; ``docs/study.schema.json`` is the published copy.
+
+Why: docs/decisions/studies.md [0140].
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The plans of a ledger, read when they are asked for: a study of many points need not fit into memory."""
+"""The plans of a ledger, read when they are asked for: a study of many points need not fit into memory.
+
+Why: docs/decisions/studies.md [0203].
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,8 @@ siemens for a standard deviation, none for a drift exponent or for a relative no
     saturating    A (1 − exp(−u/B))
     table         measured points, straight lines between them, nothing outside them
     piecewise     another curve between each two breaks
+
+Why: docs/decisions/devices.md [0100].
 """
 
 from __future__ import annotations

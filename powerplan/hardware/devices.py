@@ -18,6 +18,8 @@ function of G (a function of P needs quadrature: :mod:`powerplan.hardware.flicke
     mixture of the three cases of step 5
 
 :class:`Devices` draws from the same distribution.
+
+Why: docs/decisions/devices.md [0101].
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ has no closed form for a general Q. Given P, with q = k Q(P), mean and mean squa
 clipped Gaussian; their means over P are taken by Gauss-Legendre quadrature in z, P = m + s z, on both sides of P = 0.
 Mean and variance of F depend on the target alone: they are tabulated once per hardware, with their exact slopes,
 and read from the table by cubic Hermite interpolation.
+
+Why: docs/decisions/devices.md [0102].
 """
 
 from __future__ import annotations

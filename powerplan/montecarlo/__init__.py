@@ -1,4 +1,7 @@
-"""Monte Carlo simulation of networks on crossbars."""
+"""Monte Carlo simulation of networks on crossbars.
+
+Why: docs/decisions/house.md [0021].
+"""
 
 from powerplan.montecarlo.monte_carlo import simulate
 from powerplan.montecarlo.simulation import Simulation

@@ -6,6 +6,8 @@ generator of torch (a Mersenne twister) keeps 32 bits of its seed; draw k of see
     mix((k + a(s)) mod 2³²) xor b(s),
 
 mix a bijection of 32-bit words and a, b words hashed from s: no two draws of a simulation share a stream.
+
+Why: docs/decisions/simulation.md [0020].
 """
 
 from __future__ import annotations

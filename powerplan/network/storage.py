@@ -4,6 +4,8 @@
 equal bytes. A reader trusts nothing in the file: members are stored uncompressed and together cannot be larger than
 the file, so a small file cannot claim much memory; every array's declared size is compared with its member's
 before it is allocated; nothing is ever extracted to the path a member names.
+
+Why: docs/decisions/networks.md [0030].
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Plans and studies as one self-contained HTML file: no network, no fonts or scripts from elsewhere.
 
 The same results give the same bytes: a page holds no date of its own.
+
+Why: docs/decisions/reports.md [0150, 0151].
 """
 
 from __future__ import annotations

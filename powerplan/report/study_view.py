@@ -1,4 +1,7 @@
-"""A study, or several plans, as the values that the templates of reports show."""
+"""A study, or several plans, as the values that the templates of reports show.
+
+Why: docs/decisions/reports.md [0152, 0249].
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Who may use a worker now: a fixed number of slots and a queue bounded by count and by bytes.
 
 Health checks and other cheap calls never pass through here, so an overload cannot starve them.
+
+Why: docs/decisions/service.md [0061].
 """
 
 from __future__ import annotations

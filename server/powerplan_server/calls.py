@@ -5,6 +5,8 @@ in-process mode runs them where it is. Both give the same answers, bit for bit.
 
 A call raises :class:`powerplan.errors.PowerplanError` (``InvalidInput`` with paths in the request);
 :func:`powerplan_server.wire.reason_of` gives the stable reason of any of them.
+
+Why: docs/decisions/service.md [0053].
 """
 
 from __future__ import annotations

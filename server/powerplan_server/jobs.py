@@ -3,6 +3,8 @@
 A job is written before it is acknowledged. After a restart, jobs that were running are queued again, or reported as
 failed if the server has already died under them several times. Every change is an event with a sequence number.
 Times are seconds since the epoch.
+
+Why: docs/decisions/service.md [0063].
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 One interceptor does it for all services, so that nothing is served without it. Health checks need no token: probes have
 none, and they tell nothing but whether the server works.
+
+Why: docs/decisions/service.md [0062].
 """
 
 from __future__ import annotations

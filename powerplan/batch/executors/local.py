@@ -1,4 +1,7 @@
-"""Processes of this machine, one thread each, killed when they take too long."""
+"""Processes of this machine, one thread each, killed when they take too long.
+
+Why: docs/decisions/studies.md [0142].
+"""
 
 from __future__ import annotations
 

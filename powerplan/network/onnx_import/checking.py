@@ -2,6 +2,8 @@
 
 Single precision leaves the outputs of deep models open. Where they differ by more than its tolerance, the model is read
 once more in double precision, as torch modules are; see :mod:`powerplan.network.torch_import`.
+
+Why: docs/decisions/networks.md [0273].
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Reading of an ONNX file: parsed, held against limits and checked, before any tensor is made.
 
 Every size that the file *declares* is compared with the bytes that are *there*; only then is memory taken.
+
+Why: docs/decisions/networks.md [0176].
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Reading of an ONNX graph: its nodes are taken in order, on a stand-in for a batch of one input.
 
 What depends on the input is a Value, as when a torch module is read; everything else is an array and is computed.
+
+Why: docs/decisions/networks.md [0175].
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Linear layers and convolutions that are not put on a crossbar: computed digitally, without noise."""
+"""Linear layers and convolutions that are not put on a crossbar: computed digitally, without noise.
+
+Why: docs/decisions/networks.md [0172].
+"""
 
 from __future__ import annotations
 

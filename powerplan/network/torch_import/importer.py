@@ -1,4 +1,7 @@
-"""Networks from torch modules, compared with the modules themselves."""
+"""Networks from torch modules, compared with the modules themselves.
+
+Why: docs/decisions/networks.md [0031, 0170].
+"""
 
 from __future__ import annotations
 

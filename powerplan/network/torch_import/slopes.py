@@ -4,6 +4,8 @@ Along a line from a to b a value changes by the integral of its slope, if it is 
 The sum over small steps of |change - slope times step| then falls as the steps do. It stays where the value jumps
 (sign, round, threshold), where a derivative is that of another function (straight-through estimators, fake
 quantisation) or is cut off (detach).
+
+Why: docs/decisions/networks.md [0276].
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ remembers which axis is the batch: p, so that with a node's shape S
     torch shape = (S_0 … S_{p−1}, 1, S_p …),   or S itself if the batch is merged with axis p (a reshape to B·S_p).
 
 Only the node's shape and its entries in row-major order make up the network; where the batch axis lies is layout.
+
+Why: docs/decisions/networks.md [0171].
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 :mod:`.protocol` is what server and worker say to each other, :mod:`.child` the worker's side, :mod:`.pool` the
 server's.
+
+Why: docs/decisions/service.md [0060].
 """
 
 from powerplan_server.workers.pool import WorkerPool
