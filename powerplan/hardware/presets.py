@@ -1,4 +1,7 @@
-"""Published technologies by name, each with the hardware that describes it."""
+"""Published technologies by name, each with the hardware that describes it.
+
+Why: docs/decisions/devices.md [0103].
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Kept calls whose derivative does not say how noise changes their value: at jumps, and near poles with much noise."""
+"""Kept calls whose derivative does not say how noise changes their value: at jumps, and near poles with much noise.
+
+Why: docs/decisions/networks.md [0274].
+"""
 
 from __future__ import annotations
 

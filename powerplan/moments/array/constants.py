@@ -1,4 +1,7 @@
-"""What of a crossbar layer does not depend on gains."""
+"""What of a crossbar layer does not depend on gains.
+
+Why: docs/decisions/read-out.md [0193].
+"""
 
 from __future__ import annotations
 

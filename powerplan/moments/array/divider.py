@@ -22,6 +22,8 @@ of them in a column; that others are stuck at the same time is not known (column
 half of the column's conductance: variance 5 % low).
 
     power of devices and load = Σ_j G_j V_j² − D y²,      E[D y²] = v̂² (D̂ E[ỹ²] + D̂ (c/D̄)² q).
+
+Why: docs/decisions/read-out.md [0197].
 """
 
 from __future__ import annotations

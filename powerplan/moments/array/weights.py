@@ -11,6 +11,8 @@ and s₀ = 0, which gives the mean of W + w. Both are covered by |W| → σW + w
 
 The elementwise steps run on blocks of rows that stay in the processor's cache; the derivatives in G come from
 automatic differentiation of the device model on each block, so any device model will do.
+
+Why: docs/decisions/moments.md [0078].
 """
 
 from __future__ import annotations

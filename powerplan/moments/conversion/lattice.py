@@ -10,6 +10,8 @@ the end levels hold the tails, and mean and variance of Q(r(l_k)) and its covari
 the ReLU in between, if there is one. Sums of several row tiles lie on the same lattice, with the m and s² of the sum.
 Where the value is on no lattice, the sums are over the levels of Q itself, with the chance and the mean of z between
 their thresholds: what a ReLU leaves at 0 then makes no error.
+
+Why: docs/decisions/read-out.md [0235].
 """
 
 from __future__ import annotations

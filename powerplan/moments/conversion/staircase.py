@@ -13,6 +13,8 @@ the linear map P and an independent *residual* of variance Var Q − P² s².
 
 Derivatives are those at fixed μ/Δ and s/Δ: the trend of the error, which grows with Δ, without the ripple of the
 staircase. Averaged over μ the two are the same.
+
+Why: docs/decisions/read-out.md [0190, 0191].
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ A window is a tree of pairs, along one axis after the other; the larger of two i
 entries of a window as independent. If they are not (one kernel serves all positions), and their correlation ρ is
 known, each is a common part of variance ρv, which moves the maximum as a whole, and an independent one of (1 − ρ)v:
 the tree is that of the independent parts, with slopes w_j, and the common part adds (Σ_j w_j √(ρ v_j))².
+
+Why: docs/decisions/moments.md [0161].
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Average pooling, means over axes and interpolation are y = (M₁ ⊗ M₂ ⊗ ...) x with a matrix (outputs, inputs) along
 every axis. The variance of independent entries goes through the squared matrices, adjoints through the transposes;
 edges, padding and partial windows are in the matrices, which are read off the operation itself.
+
+Why: docs/decisions/moments.md [0164].
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@
 
 First order on purpose: second-order means for independent noise overshoot in attention, where the noise of a row of
 scores is mostly common to all of them and cancels.
+
+Why: docs/decisions/moments.md [0160].
 """
 
 from __future__ import annotations

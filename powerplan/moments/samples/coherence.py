@@ -16,6 +16,8 @@ against P δx or with it, and the two do not add up as independent. Its *slope* 
 β P δx, the residual r + (1 − β) P δx, with
 
     β = E[(A·P δx) (A·(P δx + r))] / E[(A·P δx)²].
+
+Why: docs/decisions/error-samples.md [0211, 0253].
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ and, like those of other operations, a slope in the directions of the output and
 (:mod:`powerplan.moments.samples.coherence`). P and residual of the closed form are those without rounding: with it, P
 is anything where the usual error is much less than a step; the shift is that with rounding, which a few fields know
 less well. Where rounding is averaged over gains, fields only saturate and rounding stays in the closed form.
+
+Why: docs/decisions/error-samples.md [0256].
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Whether a prediction takes random fields (:mod:`powerplan.moments.samples.estimate`), and how many."""
+"""Whether a prediction takes random fields (:mod:`powerplan.moments.samples.estimate`), and how many.
+
+Why: docs/decisions/error-samples.md [0212].
+"""
 
 from __future__ import annotations
 

@@ -27,6 +27,8 @@ They give these corrections, none of which repeats what is known in closed form:
   the channel that variances are pooled over, and the current of a column adds up what its rows err by together.
 - *coherence*: how residuals and the errors of inputs add up at the output, and *slopes* where the linear part is only
   assumed (a Jacobian at the mean, a maximum over a window), see :mod:`powerplan.moments.samples.coherence`.
+
+Why: docs/decisions/error-samples.md [0093, 0210].
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ position p and x_pj the value at row j, its error of variance V_ij moves a direc
 
 the squared weight gradient of one input in one direction. The gradients are formed a block of columns at a time and
 never kept: the backward pass forms them again.
+
+Why: docs/decisions/moments.md [0091].
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ its own step too: f as there takes the place of J.
 Events are so few that they are drawn one by one (as many as expected, thrown over all devices of all sets), which costs
 much less than drawing every device. With a generator of their own: where a few more devices are stuck, the others stay
 the same, so that predictions can be compared.
+
+Why: docs/decisions/error-samples.md [0254, 0255].
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ devices: column o at positions p and p′, reading the same array (shared mappin
 
 one array per position (unrolled mapping) with its diagonal only; read noise on the diagonal; the noise of the rows,
 Σ_k U_ok U_o′k σ_V²/v_k², between the columns at one position.
+
+Why: docs/decisions/moments.md [0163].
 """
 
 from __future__ import annotations

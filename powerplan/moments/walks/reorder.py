@@ -2,6 +2,8 @@
 
 A non-decreasing f commutes with the maximum, max f(x_i) = f(max x_i). Before f the entries of a window are close to
 Gaussian; behind it (a ReLU, half of whose outputs are zero) they are not, and maxima of Gaussians fit them badly.
+
+Why: docs/decisions/moments.md [0161].
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 A number is multiplied by 1 ± the change; of a curve, and of a model of drift or low-frequency noise, what it gives is;
 a converter gets one bit more, which has no derivative. Fields that choose between models are left alone.
+
+Why: docs/decisions/planning.md [0221].
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What would make a target reachable: every change of the hardware is predicted at before it is advised."""
+"""What would make a target reachable: every change of the hardware is predicted at before it is advised.
+
+Why: docs/decisions/planning.md [0291].
+"""
 
 from __future__ import annotations
 

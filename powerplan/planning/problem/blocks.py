@@ -3,6 +3,8 @@
 θ holds logarithms. A :class:`GainBlock` is one conductance or voltage gain shared by some layers, or one conductance
 gain per column of a layer. A :class:`SignalBlock` frees the voltage of every row of a layer together with the
 conductances that hold the inverse.
+
+Why: docs/decisions/many-gains.md [0112].
 """
 
 from __future__ import annotations

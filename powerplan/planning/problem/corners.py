@@ -1,4 +1,7 @@
-"""Corners: several hardware values that one set of gains must serve."""
+"""Corners: several hardware values that one set of gains must serve.
+
+Why: docs/decisions/targets.md [0120, 0251].
+"""
 
 from __future__ import annotations
 

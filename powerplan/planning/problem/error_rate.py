@@ -8,6 +8,8 @@ conditioning one margin on those before it (the separation of variables of Genz,
 
 is the mean of an infinitely differentiable function of m and S. The points w are fixed (a scrambled Sobol sequence,
 shifted for every input), so the rate has exact derivatives and no noise between two evaluations.
+
+Why: docs/decisions/targets.md [0121].
 """
 
 from __future__ import annotations

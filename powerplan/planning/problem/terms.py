@@ -2,6 +2,8 @@
 
 Power is split by layer (array, TIA, converters), an error by noise source plus the squared output bias. Near θ every
 term is close to a monomial of the gains, which makes the local model of their sums a geometric program.
+
+Why: docs/decisions/optimisation.md [0122].
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Every prediction that planning makes is one of :class:`powerplan.planning.problem.terms.Terms`. Each is begun only if it
 would end in time, as long as those before it took, and is noted when it is done. So no search, however many
 predictions it takes, runs past the deadline by more than what is in progress, and at the deadline there is an answer.
+
+Why: docs/decisions/optimisation.md [0330].
 """
 
 from __future__ import annotations

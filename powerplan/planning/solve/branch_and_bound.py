@@ -23,6 +23,8 @@ points.
 
 Where more gains than terms have steps (columns), planes cannot tell the gains of a term apart: up to a dozen gains the
 first pass is made alone; beyond, a Lagrangian rounding of the continuous optimum stands alone, bounded by that optimum.
+
+Why: docs/decisions/many-gains.md [0130, 0250].
 """
 
 from __future__ import annotations

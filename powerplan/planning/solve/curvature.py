@@ -12,6 +12,8 @@ which all gains act together: with many columns it is hundreds of times stiffer.
 of the gradient by limited-memory BFGS (Nocedal, Math. Comp. 35, 1980), which only ever applies B⁻¹ to vectors.
 
 Where nothing is known of the bias, steps are made in θ with B = diag(t |g| + 2 λ |h|).
+
+Why: docs/decisions/many-gains.md [0238, 0239].
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Plans that rest on a guard: power that still falls where the search for gains ends has no least value to report."""
+"""Plans that rest on a guard: power that still falls where the search for gains ends has no least value to report.
+
+Why: docs/decisions/certificates.md [0290].
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,8 @@ the optimum, with g, h the gradients of log objective and log constraint and H â
 over the gains that are not at a limit and the constraints that bind. H starts as the Hessian of
 the local model and learns the rest from the change of the gradients (symmetric rank-one updates), so each step
 costs one prediction and two backward passes.
+
+Why: docs/decisions/optimisation.md [0076].
 """
 
 from __future__ import annotations

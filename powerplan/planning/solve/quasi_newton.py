@@ -12,6 +12,8 @@ problem of R nonnegative unknowns.
 
 A step is taken if it lowers log objective + Σ_r μ_r max(e_r, 0), μ_r > λ_r; else the next one is shorter, and B knows
 the curvature that this one ran into. A prediction with its 1 + R gradients is all that a step costs.
+
+Why: docs/decisions/many-gains.md [0110].
 """
 
 from __future__ import annotations

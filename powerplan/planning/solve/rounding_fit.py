@@ -15,6 +15,8 @@ Values that come from converters ripple as well: they lie on a lattice (:mod:`po
 whose levels the next converter rounds alike, and the error jumps with its voltage. A shift of all gains can end at such
 a jump, below the target; conductance gains, which move no level of a converter whose range follows the signal, are then
 lowered alone.
+
+Why: docs/decisions/read-out.md [0234, 0252].
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Descents that get nowhere: where the curve of a device jumps or bends, no gradient leads on."""
+"""Descents that get nowhere: where the curve of a device jumps or bends, no gradient leads on.
+
+Why: docs/decisions/certificates.md [0257].
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,8 @@ so that f̃ has the values and gradients of the whole at θ_k and the surrogate'
 management: Alexandrov, Dennis, Lewis and Torczon, Structural Optimization 15, 1998). A KKT point of the corrected
 surrogate is the next θ_k: each costs one prediction of the whole with its gradients. At the start values alone are
 corrected.
+
+Why: docs/decisions/many-gains.md.
 """
 
 from __future__ import annotations

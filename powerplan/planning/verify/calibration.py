@@ -7,6 +7,8 @@ to the next, so the plan that is predicted to reach
 
 is simulated to reach about D. It is planned for, from the plan at hand, and simulated with fresh draws; again, if the
 simulation is then still further than e from D.
+
+Why: docs/decisions/targets.md [0231].
 """
 
 from __future__ import annotations

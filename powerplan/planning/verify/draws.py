@@ -2,6 +2,8 @@
 
 The standard error of a simulated rate falls with the draws N as s/√N, s its spread between draws. All inputs of a draw
 share its devices, so s is far above that of independent inputs; a pilot of few draws estimates it.
+
+Why: docs/decisions/targets.md [0232].
 """
 
 from __future__ import annotations

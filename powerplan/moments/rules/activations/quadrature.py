@@ -8,6 +8,8 @@ Two rules, each as fine as the widest σ asks for:
   error with n points on a panel of half length l falls as (1 + √(d/(σl)))^(−2n): nodes grow with √σ only.
 
 Large tensors are worked off in blocks, derivatives too: memory does not grow with the number of nodes.
+
+Why: docs/decisions/moments.md [0162].
 """
 
 from __future__ import annotations
