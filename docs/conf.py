@@ -5,6 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from docutils import nodes
+from docutils.utils.math import MathError
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.util import logging
+
 from powerplan import __version__
 
 project = "powerplan"
@@ -17,7 +22,8 @@ source_suffix = {".md": "markdown"}
 
 # links to headings, in pages and between them
 myst_heading_anchors = 4
-myst_enable_extensions = ["fieldlist", "deflist"]
+myst_enable_extensions = ["fieldlist", "deflist", "dollarmath"]
+myst_dmath_allow_digits = False  # $5 and $6 are money
 
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
@@ -31,6 +37,21 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True  # fields of a dataclass are told in its docstring, once
 
+#: what docutils writes amiss: the index of an accented letter, the space behind the name of a function
+_AMENDED = (
+    (
+        re.compile(
+            r"<munderover>\s*(<mi>[^<]*</mi>)\s*(<mi>[^<]*</mi>|<mrow>(?:(?!<mrow>).)*?</mrow>)\s*"
+            r"(<mo (?:accent=\"true\"|stretchy=\"false\")>[_ˉˆ~^]</mo>)\s*</munderover>",
+            re.DOTALL,
+        ),
+        r"<msub><mover accent='true'>\1\3</mover>\2</msub>",
+    ),
+    (re.compile(r"(<mo>&ApplyFunction;</mo>\s*)(?=<m(?!o>))"), r"\1<mspace width='0.17em'/>"),
+)
+html_math_renderer = "mathml"
+html_static_path = ["static"]
+html_css_files = ["mathml.css"]
 html_theme = "furo"
 html_title = f"powerplan {release}"
 html_copy_source = False
@@ -51,6 +72,21 @@ def _plain(
     return signature and alias.sub(r"\1", signature), returns and alias.sub(r"\1", returns)
 
 
+def _formula(translator: Any, node: Any) -> None:
+    """TeX as MathML, which browsers draw without scripts or pictures (docs/decisions/reports.md)."""
+    is_block = isinstance(node, nodes.math_block)
+    try:
+        mathml = tex2mathml(node.astext(), is_block)
+    except MathError as error:
+        logging.getLogger(__name__).warning("formula %r: %s", node.astext(), error, location=node)
+        mathml = ""
+    for pattern, better in _AMENDED:
+        mathml = pattern.sub(better, mathml)
+    translator.body.append(f'<div class="formula">{mathml}</div>' if is_block else mathml)
+    raise nodes.SkipNode
+
+
 def setup(app: Any) -> None:
+    app.add_html_math_renderer("mathml", (_formula, None), (_formula, None))
     app.connect("autodoc-process-docstring", _starred)
     app.connect("autodoc-process-signature", _plain)
