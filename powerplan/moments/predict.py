@@ -18,6 +18,8 @@ from powerplan.hardware.hardware import Hardware
 from powerplan.moments.attribution import error_amounts
 from powerplan.moments.prediction import LayerMoments, Prediction
 from powerplan.moments.predictor import MEMORY_LIMIT, METHODS, Moments, Predictor
+from powerplan.moments.samples.count import MOST_FIELDS, SAMPLING_ERROR
+from powerplan.moments.sampling import corrected
 from powerplan.moments.slopes import beyond_first_order, warn_beyond_first_order
 from powerplan.network.forward import torch_device
 from powerplan.network.graph import Network
@@ -25,8 +27,6 @@ from powerplan.plausibility import question
 
 #: more combinations would take longer than every output by itself
 MOST_COMBINATIONS = 4096
-#: more fields say nothing more
-MOST_FIELDS = 65536
 
 
 def predict(
@@ -40,6 +40,7 @@ def predict(
     device: str = "cpu",
     output_combinations: int | None = None,
     marginal_fields: int | None = None,
+    sampling_error: float = SAMPLING_ERROR,
     seed: int = 0,
     memory_limit: int = MEMORY_LIMIT,
     progress: Callable[[float], None] | None = None,
@@ -59,10 +60,12 @@ def predict(
             unbiased with a standard error of its own, and there is no output covariance.
         marginal_fields: random fields (joint samples of all errors, a forward pass each) that correct variances,
             means, power and how errors add up where errors of one origin meet (devices that serve several positions,
-            residual joins) or are rare and large (stuck devices), 0 = none; None = 16 to 256 where there are any,
-            up to 2048 for the latter. Large networks take fewer than asked for; the prediction says how many.
-            Their chance moves the MSE by 0.1 to 0.5 % (256 fields), 0.5 to 1.5 % (16) or 5 % (rare stuck devices), and
-            is not in ``mse_standard_error``: predict with another seed to see it.
+            residual joins) or are rare and large (stuck devices), 0 = none; None = 32 to 256 where there are any,
+            up to 2048 for the latter, then as many as ``sampling_error`` needs. Large networks take fewer than asked
+            for; the prediction says how many, and what chance is left.
+        sampling_error: standard error of the MSE, as a part of it, until which random fields are added, > 0, unless
+            ``marginal_fields`` says how many; the limit of work is met earlier in large networks, see
+            ``Prediction.sampling_limited``.
         seed: of combinations and fields, >= 0.
         memory_limit: bytes that the inputs worked on at a time may take, roughly; at least one input is.
         progress: called with the fraction done.
@@ -80,6 +83,7 @@ def predict(
         device=device,
         output_combinations=output_combinations,
         marginal_fields=marginal_fields,
+        sampling_error=sampling_error,
         seed=seed,
         memory_limit=memory_limit,
     )
@@ -106,6 +110,7 @@ class PredictionOptions:
     device: str = "cpu"
     output_combinations: int | None = None
     marginal_fields: int | None = None
+    sampling_error: float = SAMPLING_ERROR
     seed: int = 0
     memory_limit: int = MEMORY_LIMIT
 
@@ -124,12 +129,15 @@ class PredictionOptions:
                 check.fail(field, value, f"0, or 2 to {MOST_COMBINATIONS}", advice)
             elif field == "marginal_fields" and value > MOST_FIELDS:
                 check.fail(field, value, f"at most {MOST_FIELDS}", "A few hundred are plenty.")
+        check.number(
+            "sampling_error", self.sampling_error, above=0, advice="Give it as a part of the MSE, such as 0.01."
+        )
         check.done()
 
     @property
     def settings(self) -> dict[str, Any]:
         """Those that bear on the result and are not the default, by name."""
-        names = ("dtype", "output_combinations", "marginal_fields", "seed", "memory_limit")
+        names = ("dtype", "output_combinations", "marginal_fields", "sampling_error", "seed", "memory_limit")
         return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(DEFAULT_OPTIONS, name)}
 
     def predictor(self, network: Network, hardware: Hardware, inputs: np.ndarray, method: str) -> Predictor:
@@ -143,6 +151,7 @@ class PredictionOptions:
             device=self.device,
             output_combinations=self.output_combinations,
             marginal_fields=self.marginal_fields,
+            sampling_error=self.sampling_error,
             seed=self.seed,
             memory_limit=self.memory_limit,
         )
@@ -155,7 +164,7 @@ def report(predictor: Predictor, gains: Gains, progress: Callable[[float], None]
     """The prediction of a ready predictor at given gains, a part of the inputs at a time."""
     with torch.no_grad():
         programmed = predictor.program(*predictor.gain_tensors(gains))
-        predictor = predictor.corrected(programmed)
+        predictor = corrected(predictor, programmed)
         found = []
         for part in predictor.parts:
             found.append(_Part.of(predictor, predictor.moments(programmed, part, full=True), part))
@@ -216,7 +225,8 @@ def _assemble(predictor: Predictor, parts: Sequence[_Part]) -> Prediction:
     spread = torch.cat([p.spread for p in parts])
     bias = mean.double() - predictor.ideal
     mse_bias, mse_variance = float((bias**2).mean()), float(spread.mean())
-    mse = mse_bias + mse_variance
+    mse, error = mse_bias + mse_variance, predictor.corrections.error
+    by_combinations = 0.0 if predictor.is_exact else _standard_error(spread)
     by_output = torch.cat([p.variance for p in parts])
     if spread.shape != by_output.shape and by_output.sum() > 0:
         by_output = by_output * (mse_variance / by_output.mean())  # shared out as the forward pass found
@@ -227,6 +237,7 @@ def _assemble(predictor: Predictor, parts: Sequence[_Part]) -> Prediction:
     by_layer = mse_variance * by_variance + mse_bias * by_bias
     if by_layer.sum() > 0:
         by_layer *= mse / by_layer.sum()
+    mse_by_output = _frozen((bias**2 + by_output).mean(0))
     array = _mean([p.array_power.cpu().numpy() for p in parts], parts)
     tia = _mean([p.tia_power.cpu().numpy() for p in parts], parts)
     converters = _mean([p.converter_power.cpu().numpy() for p in parts], parts)
@@ -236,13 +247,15 @@ def _assemble(predictor: Predictor, parts: Sequence[_Part]) -> Prediction:
     return Prediction(
         method=predictor.method,
         mse=mse,
-        mse_standard_error=0.0 if predictor.is_exact else _standard_error(spread),
+        mse_standard_error=math.hypot(mse * error.mse, by_combinations),
         nmse=mse / signal if signal > 0 else float("nan"),
         signal_power=signal,
         mse_bias=mse_bias,
         mse_by_layer=_frozen(by_layer),
-        mse_by_output=_frozen((bias**2 + by_output).mean(0)),
+        mse_by_output=mse_by_output,
+        mse_by_output_standard_error=_frozen(mse_by_output * error.outputs.cpu().numpy()),
         power=float(power.sum()),
+        power_standard_error=float(power.sum()) * error.power,
         power_by_layer=_frozen(power),
         array_power_by_layer=_frozen(array),
         tia_power_by_layer=_frozen(tia),
@@ -255,6 +268,7 @@ def _assemble(predictor: Predictor, parts: Sequence[_Part]) -> Prediction:
         layers=_joined_layers(parts),
         first_order=parts[0].first_order,
         marginal_fields=predictor.corrections.fields,
+        sampling_limited=error.limited,
     )
 
 

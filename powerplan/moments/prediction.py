@@ -54,17 +54,22 @@ class Prediction(Shown):
     Attributes:
         method: "linearized", "covariance" or "diagonal".
         mse: mean squared error of the outputs.
-        mse_standard_error: its own standard error where random combinations of the outputs were used, else 0. The
-            chance of random fields is not in it.
+        mse_standard_error: its own standard error, of random fields and of random combinations of the outputs; 0 where
+            neither was used, NaN where too few fields were asked for to tell.
         marginal_fields: random fields that correct variances, means and power; with any of them there is chance in the
             result, another seed gives another; 0 = none.
+        sampling_limited: the standard error that fields leave is larger than ``sampling_error`` asks for: the limit of
+            work or time, or ``marginal_fields``, came first.
+        nmse_standard_error: mse_standard_error / signal_power.
         nmse: mse / signal_power (NaN if the ideal outputs are all zero).
         signal_power: mean over inputs and outputs of y*².
         mse_bias: part of mse that is squared bias; the rest is variance.
         mse_by_layer: (L,) share of mse caused by the noise of each layer.
         mse_by_output: (K,) mean over inputs of each output's squared error; with random combinations the variance in
             it is shared out among the outputs as if the activations were independent.
+        mse_by_output_standard_error: (K,) what the chance of random fields leaves in it.
         power: power of one inference [W], summed over the layers.
+        power_standard_error: what the chance of random fields leaves in it [W].
         power_by_layer: (L,) [W].
         array_power_by_layer: (L,) [W], dissipated in the devices.
         tia_power_by_layer: (L,) [W], dissipated in the TIA feedback; zero if not counted.
@@ -102,7 +107,14 @@ class Prediction(Shown):
     layers: tuple[LayerMoments, ...] = ()
     first_order: tuple[str, ...] = ()
     mse_standard_error: float = 0.0
+    mse_by_output_standard_error: np.ndarray | None = None
+    power_standard_error: float = 0.0
     marginal_fields: int = 0
+    sampling_limited: bool = False
+
+    @property
+    def nmse_standard_error(self) -> float:
+        return self.mse_standard_error / self.signal_power if self.signal_power > 0 else float("nan")
 
     def doubts(self) -> tuple[Violation, ...]:
         """Whether error or power is beyond the plausible; the calls that predict warn of it."""

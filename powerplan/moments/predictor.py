@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -20,10 +20,8 @@ from powerplan.hardware.gains import Gains
 from powerplan.hardware.hardware import Hardware
 from powerplan.moments.array.constants import ArrayConstants
 from powerplan.moments.array.programmed import ProgrammedArray
-from powerplan.moments.samples import coherence
 from powerplan.moments.samples.corrections import NONE, Corrections
-from powerplan.moments.samples.count import enough_fields, has_rare_errors, needs_corrections
-from powerplan.moments.samples.estimate import estimate_corrections
+from powerplan.moments.samples.count import SAMPLING_ERROR, Sampling
 from powerplan.moments.slopes import check_slopes
 from powerplan.moments.walks.adjoint import Source, sweep
 from powerplan.moments.walks.joint import full_covariance, joint_entries
@@ -80,7 +78,8 @@ class Predictor:
         directions: directions of the output that adjoints are pulled back from: (1, K, K), the outputs themselves, or
             (B, C, K), random combinations with entries ±1/√K.
         memory_limit: bytes that one part of a prediction may take, roughly; see :meth:`parts`.
-        fields: random fields that correct marginal moments, 0 = none; see :mod:`powerplan.moments.samples.estimate`.
+        sampling: of the random fields that are still to correct marginal moments, None = none; see
+            :mod:`powerplan.moments.sampling`.
         seed: of combinations and fields.
         corrections: of marginal moments and of what is taken as independent.
         scales: of the columns of every crossbar, None where the read-out does not depend on it.
@@ -101,7 +100,7 @@ class Predictor:
     scales: tuple[FullScale | None, ...]
     converter_power: Tensor
     memory_limit: int = MEMORY_LIMIT
-    fields: int = 0
+    sampling: Sampling | None = None
     seed: int = 0
     corrections: Corrections = NONE
     averaged: frozenset[str] = frozenset()
@@ -118,6 +117,7 @@ class Predictor:
         device: str = "cpu",
         output_combinations: int | None = None,
         marginal_fields: int | None = None,
+        sampling_error: float = SAMPLING_ERROR,
         seed: int = 0,
         memory_limit: int = MEMORY_LIMIT,
     ) -> Predictor:
@@ -126,8 +126,7 @@ class Predictor:
         Args:
             output_combinations: random combinations of the outputs, 0 = every output by itself;
                 None = every output of up to 64, else 16 combinations.
-            marginal_fields: random fields that correct what is taken as independent, 0 = none; None = 16 to 2048 where
-                errors of one origin meet (positions that share devices, joins) or are rare and large (stuck devices).
+            marginal_fields, sampling_error: see :func:`powerplan.predict`.
             seed: of combinations and fields.
         """
         check_slopes(network)
@@ -136,22 +135,21 @@ class Predictor:
         combinations = output_combinations
         if combinations is None:
             combinations = 0 if outputs <= MOST_EXACT_OUTPUTS else DEFAULT_COMBINATIONS
-        fields = marginal_fields
-        if fields is None:
-            needed = needs_corrections(network, hardware)
-            fields = enough_fields(network, hardware, len(inputs)) if needed else 0
+        sampling = None
+        if method == "linearized":
+            sampling = Sampling.of(network, hardware, len(inputs), fields=marginal_fields, error=sampling_error)
         return cls(
             original=original,
             network=network,
             hardware=hardware,
             method=method,
-            fields=fields if method == "linearized" else 0,
+            sampling=sampling,
             seed=seed,
             crossbars=ArrayConstants.all_of(network, hardware, dtype, device),
             inputs=torch.as_tensor(np.array(inputs), dtype=dtype, device=device),
             ideal=ideal_pass(network, inputs, device=device).output.to(device),
             is_exact=not combinations,
-            directions=_directions(len(inputs), outputs, combinations, seed).to(device, dtype),
+            directions=output_directions(len(inputs), outputs, combinations, seed).to(device, dtype),
             scales=full_scales(original, hardware, inputs),
             converter_power=torch.as_tensor(converter_power(original, hardware)).to(device, dtype),
             memory_limit=memory_limit,
@@ -179,37 +177,6 @@ class Predictor:
             )
             for crossbar, c, v, scale in zip(self.crossbars, conductance, voltage, self.scales, strict=True)
         ]
-
-    def corrected(self, programmed: Sequence[ProgrammedArray]) -> Predictor:
-        """The predictor corrected as it must be at these gains, whatever gains follow; itself without fields.
-
-        Large networks get fewer fields, then fields of some of the inputs only. These are worked on in groups that fit
-        the memory limit, the first of which gives the coherence; all do where errors are rare.
-        """
-        if not self.fields:
-            return self
-        entries = [math.prod(shape) for shape in self.network.shapes.values()]
-        room = self.memory_limit // self.inputs.element_size()
-        few = max(_FEW_FIELDS, _FIELD_ENTRIES // (len(self.inputs) * sum(entries)))
-        fields = min(self.fields, few, max(2, room // (_FIELD_TENSORS * max(entries))))
-        pooled = min(len(self.inputs), max(1, _FIELD_ENTRIES // (fields * sum(entries))))
-        step = min(pooled, max(1, room // (fields * _FIELD_TENSORS * max(entries))))
-        kept = min(fields, coherence.enough_fields(self.network, step), max(1, room // (8 * step * sum(entries))))
-        rare = has_rare_errors(self.hardware)
-        rarely = min(fields, max(kept, room // (_RARE_TENSORS * step * sum(entries))))
-        found: list[tuple[int, Corrections]] = []
-        for low in range(0, pooled, step):
-            group = self.inputs[low : min(low + step, pooled)]
-            made = estimate_corrections(
-                self.network,
-                programmed,
-                group,
-                fields=fields,
-                seed=self.seed + _SEEDS_APART * low,  # every group has fields of its own
-                kept=(kept, rarely) if rare or not found else (0, 0),
-            )
-            found.append((len(group), made))
-        return replace(self, corrections=Corrections.joined(found), fields=0)
 
     @cached_property
     def parts(self) -> tuple[slice, ...]:
@@ -273,20 +240,12 @@ class Predictor:
         )
 
 
-#: live tensors of the size of the largest value for every field
-_FIELD_TENSORS = 8
-#: tensors of the size of all values kept of every field where errors are rare, about
-_RARE_TENSORS = 3
-#: entries of all values, fields and inputs together, beyond which there are fewer fields, then fewer inputs
-_FIELD_ENTRIES = 1 << 27
-_FEW_FIELDS = 64
-#: far from the seeds that anyone gives one after the other
-_SEEDS_APART = 1_000_003
 #: tensors of the size of a value kept for every node of a traced network, about
 _KEPT_TENSORS = 5
 
 
-def _directions(batch: int, outputs: int, combinations: int, seed: int) -> Tensor:
+def output_directions(batch: int, outputs: int, combinations: int, seed: int) -> Tensor:
+    """Every output (1, K, K), or random combinations (B, C, K) with entries ±1/√K."""
     if not combinations:
         return torch.eye(outputs, dtype=torch.float64)[None]
     generator = torch.Generator().manual_seed(seed)

@@ -14,9 +14,9 @@ import numpy as np
 from powerplan.checks import check_inputs, choice
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.gains import Gain, warn_beyond_voltage
-from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.predict import DEFAULT_OPTIONS, PredictionOptions
 from powerplan.moments.predictor import METHODS, Predictor
+from powerplan.moments.sampling import corrected
 from powerplan.network import Network
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.problem.corners import check_corners, limiting
@@ -43,23 +43,8 @@ _COARSE, _ROUNDED, _OF_TOLERANCE = 1e-6, 1e-5, 0.1
 
 #: part of the time to the deadline that is kept for a verification at most
 _FOR_VERIFYING = 0.4
-#: fields whose time is measured before more are taken, and the part of the time left that all of them may take
-_FEW_FIELDS, _FOR_FIELDS = 4, 0.25
-
-
-def _corrected(
-    predictor: Predictor, programmed: Sequence[ProgrammedArray], left: int, stop_at: float | None
-) -> Predictor:
-    """The predictor corrected at given gains, by as many fields as there is time for where ``left`` predictors need
-    some; a few are made in any case."""
-    if stop_at is None or predictor.fields <= _FEW_FIELDS:
-        return predictor.corrected(programmed)
-    started = time.monotonic()
-    few = replace(predictor, fields=_FEW_FIELDS).corrected(programmed)
-    now = time.monotonic()
-    share = _FOR_FIELDS * max(stop_at - now, 0.0) / left
-    fields = min(predictor.fields, int(_FEW_FIELDS * share / (now - started)))
-    return few if fields <= _FEW_FIELDS else replace(predictor, fields=fields).corrected(programmed)
+#: part of the time left to the deadline that random fields may take
+_FOR_FIELDS = 0.25
 
 
 def late(plan: Plan, words: str) -> Plan:
@@ -271,28 +256,28 @@ class Session:
     @property
     def has_fields(self) -> bool:
         """Whether random fields would still correct the predictions."""
-        return any(predictor.fields for predictor in self.predictors)
+        return any(predictor.sampling is not None for predictor in self.predictors)
 
     def held_at(self, gains: Gains, stop_at: float | None = None) -> Session:
         """The session with marginal variances corrected as they must be at these gains; itself without fields.
 
         Args:
-            stop_at: ``time.monotonic()`` value; fewer fields are taken where they would need more than a part of the
-                time to it.
+            stop_at: ``time.monotonic()`` value, to which fields take a part of the time left.
         """
         if not self.has_fields:
             return self
         held = []
-        for count, p in enumerate(self.predictors):
-            programmed = p.program(*p.gain_tensors(gains))
-            left = len(self.predictors) - count
-            held.append(_corrected(p, programmed, left, stop_at))
+        for number, p in enumerate(self.predictors):
+            now = time.monotonic()
+            share = _FOR_FIELDS / (len(self.predictors) - number)
+            end = None if stop_at is None else now + share * max(stop_at - now, 0.0)
+            held.append(corrected(p, p.program(*p.gain_tensors(gains)), end))
         return replace(self, predictors=tuple(held))
 
     def corrected_like(self, other: Session) -> Session:
         """The session with the corrections that another one of the same network holds."""
         pairs = zip(self.predictors, other.predictors, strict=True)
-        held = (replace(own, corrections=known.corrections, fields=known.fields) for own, known in pairs)
+        held = (replace(own, corrections=known.corrections, sampling=known.sampling) for own, known in pairs)
         return replace(self, predictors=tuple(held))
 
     @property

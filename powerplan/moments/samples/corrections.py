@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,6 +40,22 @@ class Saturation:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class SamplingError:
+    """Standard errors that random fields leave, each as a part of what it is of; NaN if too few tell none.
+
+    Attributes:
+        mse, power: of the whole prediction.
+        outputs: of the MSE of every output, (K,) or ().
+        limited: it is larger than asked for, and a limit of work or time was met.
+    """
+
+    mse: float = 0.0
+    power: float = 0.0
+    outputs: Tensor = field(default_factory=lambda: torch.zeros(()))
+    limited: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Corrections:
     """What fields of the first P inputs correct, by node; nodes that are not named are right.
 
@@ -50,6 +67,7 @@ class Corrections:
         array_power, tia_power: factors () of what a crossbar dissipates.
         rows, columns: of converters.
         fields: their number.
+        error: what chance is left in a prediction with them.
     """
 
     factors: Mapping[str, Tensor] = field(default_factory=dict)
@@ -62,6 +80,7 @@ class Corrections:
     rows: Mapping[str, Saturation] = field(default_factory=dict)
     columns: Mapping[str, Saturation] = field(default_factory=dict)
     fields: int = 0
+    error: SamplingError = field(default_factory=SamplingError)
 
     def apply(self, name: str, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of a node's value, corrected."""
@@ -100,6 +119,22 @@ class Corrections:
             rows=cut_all(self.rows),
             columns=cut_all(self.columns),
         )
+
+    def pooled_with(self, others: Corrections) -> Corrections:
+        """The mean with those from other fields of the same inputs, weighted by the number of fields."""
+        fields = self.fields + others.fields
+
+        def mean(own: Any, other: Any) -> Any:
+            if isinstance(own, Tensor):
+                return (self.fields * own + others.fields * other) / fields
+            if isinstance(own, Mapping):
+                return {name: mean(value, other[name]) for name, value in own.items()}
+            if isinstance(own, Saturation):
+                return Saturation(**{name: mean(value, getattr(other, name)) for name, value in vars(own).items()})
+            return own  # what both have in common
+
+        together = {name: mean(value, getattr(others, name)) for name, value in vars(self).items()}
+        return Corrections(**{**together, "fields": fields})
 
     @classmethod
     def joined(cls, groups: Sequence[tuple[int, Corrections]]) -> Corrections:

@@ -5,25 +5,63 @@ Why: docs/decisions/error-samples.md [0212].
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from powerplan.hardware import Hardware
 from powerplan.moments.samples.converters import saturates_alike
 from powerplan.moments.samples.crossbar import FEW_DEVICES
 from powerplan.network import ops
 from powerplan.network.graph import Network
 
-_FEWEST_FIELDS = 16
+#: standard error of the MSE, as a part of it, until which rounds are added
+SAMPLING_ERROR = 0.01
+#: more fields say nothing more
+MOST_FIELDS = 65536
+#: rounds of any prediction, and of one with rare errors, whose scatter is less regular; fields of a round at least, of
+#: a prediction that was asked for a number of them
+_ROUNDS, _ROUNDS_OF_RARE, _FEWEST_ASKED = 4, 16, 4
+_FEWEST_FIELDS = 32
 _MOST_FIELDS = 256
 #: inputs up to which the most fields are taken where layers have few devices
 _FEW_INPUTS = 8
-#: stuck devices that fields of all inputs together hold in the layer with the fewest, if that takes no more than times
-#: as many fields, nor more multiplications
+#: stuck devices that the first rounds of all inputs together hold in the layer with the fewest, if that takes no more
+#: than times as many fields
 _RARE_EVENTS = 8192
-#: times as many stuck devices where converters hold what the largest of them cause
-_HELD = 8
 _MOST_TIMES = 8
-_MOST_WORK = 1 << 33
-#: multiplications that fields may take where errors are common to all columns
-_MOST_WORK_ALIKE = 1 << 30
+#: multiplications that rounds may take, beyond the first of errors that are not rare; and those that the first rounds
+#: of rare errors take in any case: with fewer, the time goes by otherwise
+_MOST_WORK, _LEAST_WORK = 1 << 33, 1 << 25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """Fields come in rounds of ``fields``: ``first`` rounds, then more until the standard error of the MSE is at most
+    ``error`` times the MSE or there are ``most``."""
+
+    fields: int
+    first: int
+    most: int
+    error: float
+
+    @classmethod
+    def of(
+        cls, network: Network, hardware: Hardware, batch: int, *, fields: int | None, error: float
+    ) -> Sampling | None:
+        """How fields of a batch are taken; None where no errors of one origin meet.
+
+        Args:
+            fields: so many, 0 = none; None = by ``error``.
+        """
+        if fields == 0 or (fields is None and not needs_corrections(network, hardware)):
+            return None
+        if fields is not None:
+            rounds = max(1, min(_ROUNDS_OF_RARE, fields // _FEWEST_ASKED))
+            return cls(fields=fields // rounds, first=rounds, most=rounds, error=error)
+        rounds = _ROUNDS_OF_RARE if has_rare_errors(hardware) else _ROUNDS
+        own = first_fields(network, hardware, batch) // rounds
+        work = own * batch * sum(weights * reads for weights, reads in _sizes(network).values())
+        most = max(rounds, min(MOST_FIELDS // own, int(_MOST_WORK / work)))
+        return cls(fields=own, first=rounds, most=most, error=error)
 
 
 def needs_corrections(network: Network, hardware: Hardware) -> bool:
@@ -43,29 +81,26 @@ def has_rare_errors(hardware: Hardware) -> bool:
     return hardware.stuck_fraction > 0 or saturates_alike(hardware)
 
 
-def enough_fields(network: Network, hardware: Hardware, batch: int) -> int:
-    """Fields that pool enough independent errors: the fewer devices a layer has, the more fields; most for rare errors
-    and for those that all columns have in common.
+def first_fields(network: Network, hardware: Hardware, batch: int) -> int:
+    """Fields that pool enough independent errors to begin with: the fewer devices a layer has, the more fields; most
+    for rare errors and for those that all columns have in common.
 
     Many inputs average over each other's errors, and take fewer.
     """
     sizes = _sizes(network)
     most = max(_FEWEST_FIELDS, min(_MOST_FIELDS, _MOST_FIELDS * _FEW_INPUTS // batch))
-    alike = saturates_alike(hardware)
     if not has_rare_errors(hardware):
         return min(most, max(_FEWEST_FIELDS, FEW_DEVICES // min(weights for weights, _ in sizes.values())))
-    work = sum(weights * reads for weights, reads in sizes.values())
-    sets = min(_MOST_TIMES * _MOST_FIELDS * _FEW_INPUTS, _MOST_WORK / work)
-    if not hardware.stuck_fraction:
-        sets = min(sets, _MOST_WORK_ALIKE / work)
-    elif not alike:
+    sets = _MOST_TIMES * _MOST_FIELDS * _FEW_INPUTS
+    if hardware.stuck_fraction and not saturates_alike(hardware):
         shared = hardware.mapping == "shared"
         # errors of the last layer meet nothing that is not linear
         inner = [w * (1 if shared else reads) for name, (w, reads) in sizes.items() if name != network.output]
         events = hardware.stuck_fraction * hardware.devices_per_weight * min(inner, default=1)
-        held = _HELD if hardware.converts_columns or hardware.dac_bits is not None else 1
-        sets = min(sets, held * _RARE_EVENTS / events)
-    return min(_MOST_TIMES * _MOST_FIELDS, max(most, int(sets / batch)))
+        sets = min(sets, int(_RARE_EVENTS / events))
+    work = batch * sum(weights * reads for weights, reads in sizes.values())
+    wanted = min(_MOST_WORK // work, max(_LEAST_WORK // work, sets // batch))
+    return min(_MOST_TIMES * _MOST_FIELDS, max(most, wanted))
 
 
 def _sizes(network: Network) -> dict[str, tuple[int, int]]:
