@@ -23,6 +23,7 @@ from powerplan_client.results import (
     Corner,
     DiscreteGap,
     Estimate,
+    FloorPart,
     Job,
     JobEvent,
     JobState,
@@ -263,6 +264,7 @@ def parse_termination(message: pb.Termination) -> Termination:
             for r in message.remedies
         ),
         floor=_optional(message, "floor"),
+        floor_parts=tuple(FloorPart(parameter=p.parameter, amount=p.amount) for p in message.floor_parts),
     )
 
 

@@ -202,6 +202,14 @@ class Remedy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FloorPart:
+    """By how much the error that is left at the largest conductances falls without one source of it."""
+
+    parameter: str
+    amount: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Termination:
     """Why planning stopped; ``best_reachable`` and ``binding_limits`` say what an infeasible target runs into."""
 
@@ -216,6 +224,7 @@ class Termination:
     advice: str = ""
     remedies: tuple[Remedy, ...] = ()
     floor: float | None = None
+    floor_parts: tuple[FloorPart, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,6 +59,19 @@ class Remedy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FloorPart:
+    """What one source adds to the error that is left however large the conductances are.
+
+    Attributes:
+        parameter: the field of the hardware that describes the source.
+        amount: by how much the bounded quantity falls there without this source alone (MSE, NMSE or fraction).
+    """
+
+    parameter: str
+    amount: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Termination:
     """Why planning stopped.
 
@@ -76,6 +89,9 @@ class Termination:
         remedies: what helps when infeasible: changes that reach the target, the smallest first, then those that lower
             its quantity without reaching it, most first.
         floor: the bounded quantity at 1000 times conductance_max, if that was predicted and is not enough.
+        floor_parts: where the floor comes from, or, without one (devices that are known in their measured range only),
+            the lowest reachable value: by source, most first. Parts below 1 % are left out. Those of errors that add
+            up sum to it; where errors bend each other's effect they do not. Empty under a power budget.
     """
 
     outcome: Outcome
@@ -88,6 +104,7 @@ class Termination:
     binding_limits: tuple[str, ...] = ()
     remedies: tuple[Remedy, ...] = ()
     floor: float | None = None
+    floor_parts: tuple[FloorPart, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

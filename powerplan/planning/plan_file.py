@@ -22,6 +22,7 @@ from powerplan.planning.outcome import (
     ConstraintPrice,
     Corner,
     DiscreteGap,
+    FloorPart,
     LimitPrice,
     Outcome,
     Remedy,
@@ -120,6 +121,7 @@ def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
                 "outcome": Outcome(t["outcome"]),
                 "binding_limits": tuple(t["binding_limits"]),
                 "remedies": tuple(Remedy(**remedy) for remedy in t.get("remedies", ())),
+                "floor_parts": tuple(FloorPart(**part) for part in t.get("floor_parts", ())),
             }
         ),
         "certificate": None if values["certificate"] is None else Certificate(**values["certificate"]),

@@ -18,6 +18,7 @@ from powerplan.planning import (
     Plan,
     Target,
 )
+from powerplan.planning.explain.floor import SOURCES
 from powerplan.report.charts import Scale, Tick
 from powerplan.report.facts import Fact
 from powerplan.report.quantities import bounds, predicted_mse, quantity_name, quantity_text, quantity_with_error
@@ -80,6 +81,8 @@ def plan_answer(plan: Plan) -> list[Fact]:
         )
     if isinstance(plan.target, MaxAccuracyDrop | MaxFlipRate | MaxOutputMSE):
         facts.append(_target_fact(plan))
+    if plan.termination.floor_parts:
+        facts.append(_floor_fact(plan))
     bound_nmse, bound_mse = bounds(plan)
     facts.append(
         _error_fact(
@@ -125,6 +128,18 @@ def _target_fact(plan: Plan) -> Fact:
         quantity_text(plan.target, plan.reached),
         quantity_text(plan.target, bound),
         simulated,
+    )
+
+
+def _floor_fact(plan: Plan) -> Fact:
+    """Where the error comes from that no gain mends."""
+    end = plan.termination
+    value = end.best_reachable if end.floor is None else end.floor
+    parts = (f"{SOURCES[part.parameter]} {quantity_text(plan.target, part.amount)}" for part in end.floor_parts)
+    return Fact(
+        name="Least error" if end.floor is None else "Least error at any conductance",
+        value="–" if value is None else quantity_text(plan.target, value),
+        remark=f"by source: {', '.join(parts)}",
     )
 
 

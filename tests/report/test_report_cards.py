@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
+from dataclasses import replace
 
 import html5lib
 from html_pages import visible_text
@@ -13,7 +14,7 @@ from powerplan.hardware import Hardware
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.network import Network
-from powerplan.planning import Plan
+from powerplan.planning import FloorPart, Outcome, Plan
 
 
 def card(value: object) -> str:
@@ -30,6 +31,16 @@ def test_plan_card(make_plan: Callable[..., Plan]) -> None:
     assert "7.000 µW" in shown
     assert "30.0 %" in shown
     assert "linear1 25.00 µS 4.900 µW 70.0 % 50.0 %" in shown
+
+
+def test_card_of_a_target_out_of_reach_names_the_sources(make_plan: Callable[..., Plan]) -> None:
+    parts = (FloorPart(parameter="stuck_off_fraction", amount=0.03), FloorPart(parameter="adc_bits", amount=0.0061))
+    end = replace(make_plan().termination, outcome=Outcome.INFEASIBLE, floor=0.0365, floor_parts=parts)
+    shown = card(make_plan(termination=end, certificate=None))
+    assert "Least error at any conductance 3.650 %" in shown
+    assert "by source: devices stuck off 3.000 %, converters of columns 0.6100 %" in shown
+    measured = card(make_plan(termination=replace(end, floor=None, best_reachable=0.041), certificate=None))
+    assert "Least error 4.100 %" in measured
 
 
 def test_prediction_card(make_prediction: Callable[..., Prediction]) -> None:

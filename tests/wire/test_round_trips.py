@@ -22,7 +22,7 @@ from powerplan_server.wire.attributes import map_from_proto, map_to_proto, value
 from powerplan_server.wire.gains import gains_from_proto, gains_to_proto
 from powerplan_server.wire.hardware import NAMES, hardware_from_proto, hardware_to_proto
 from powerplan_server.wire.networks import network_from_proto, network_to_proto
-from powerplan_server.wire.plans import plan_to_proto
+from powerplan_server.wire.plans import plan_to_proto, termination_to_proto
 from powerplan_server.wire.results import prediction_to_proto, simulation_to_proto
 from powerplan_server.wire.tasks import target_from_proto, target_to_proto
 from powerplan_server.wire.tensors import DTYPES, array_from_proto, array_to_proto
@@ -159,6 +159,14 @@ def test_plans(problem: tuple[pp.Network, pp.Hardware, np.ndarray], target: pp.M
     assert_fields(back, plan)
     assert (back.saving, back.power, back.mse) == (plan.saving, plan.power, plan.mse)
     assert back.termination.advice == plan.termination.outcome.advice
+
+
+def test_a_target_out_of_reach(problem: tuple[pp.Network, pp.Hardware, np.ndarray]) -> None:
+    network, hardware, inputs = problem
+    plan = pp.plan(network, hardware.replace(column_gain_std=0.1, adc_bits=3), inputs, pp.MaxNMSE(1e-5))
+    assert plan.termination.floor_parts
+    assert plan.termination.remedies
+    assert_fields(parsing.parse_termination(termination_to_proto(plan.termination)), plan.termination)
 
 
 @pytest.mark.parametrize("mapping", ["shared", "unrolled"])

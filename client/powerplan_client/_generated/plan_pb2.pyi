@@ -510,6 +510,7 @@ class Termination(_message.Message):
     ADVICE_FIELD_NUMBER: _builtins.int
     REMEDIES_FIELD_NUMBER: _builtins.int
     FLOOR_FIELD_NUMBER: _builtins.int
+    FLOOR_PARTS_FIELD_NUMBER: _builtins.int
     outcome: Global___Outcome.ValueType
     """How it ended."""
     message: _builtins.str
@@ -538,6 +539,12 @@ class Termination(_message.Message):
         quantity without reaching it, most first. Each was predicted.
         """
 
+    @_builtins.property
+    def floor_parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___FloorPart]:
+        """If infeasible: where the floor comes from, or without one the lowest reachable value; by source, most first. Parts
+        below 1 % are left out.
+        """
+
     def __init__(
         self,
         *,
@@ -552,10 +559,11 @@ class Termination(_message.Message):
         advice: _builtins.str = ...,
         remedies: _abc.Iterable[Global___Remedy] | None = ...,
         floor: _builtins.float | None = ...,
+        floor_parts: _abc.Iterable[Global___FloorPart] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_best_reachable", b"_best_reachable", "_floor", b"_floor", "best_reachable", b"best_reachable", "floor", b"floor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best_reachable", b"_best_reachable", "_floor", b"_floor", "advice", b"advice", "best_reachable", b"best_reachable", "binding_limits", b"binding_limits", "elapsed_seconds", b"elapsed_seconds", "floor", b"floor", "iterations", b"iterations", "message", b"message", "outcome", b"outcome", "predictions", b"predictions", "remedies", b"remedies", "solver_status", b"solver_status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best_reachable", b"_best_reachable", "_floor", b"_floor", "advice", b"advice", "best_reachable", b"best_reachable", "binding_limits", b"binding_limits", "elapsed_seconds", b"elapsed_seconds", "floor", b"floor", "floor_parts", b"floor_parts", "iterations", b"iterations", "message", b"message", "outcome", b"outcome", "predictions", b"predictions", "remedies", b"remedies", "solver_status", b"solver_status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__best_reachable: _TypeAlias = _typing.Literal["best_reachable"]  # noqa: Y015
     _WhichOneofArgType__best_reachable: _TypeAlias = _typing.Literal["_best_reachable", b"_best_reachable"]  # noqa: Y015
@@ -567,6 +575,32 @@ class Termination(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__floor) -> _WhichOneofReturnType__floor | None: ...
 
 Global___Termination: _TypeAlias = Termination  # noqa: Y015
+
+@_typing.final
+class FloorPart(_message.Message):
+    """What one source adds to the error that is left however large the conductances are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARAMETER_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    parameter: _builtins.str
+    """The field of the hardware that describes the source."""
+    amount: _builtins.float
+    """By how much the bounded quantity falls there without this source alone (MSE, NMSE or fraction)."""
+    def __init__(
+        self,
+        *,
+        parameter: _builtins.str = ...,
+        amount: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "parameter", b"parameter"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FloorPart: _TypeAlias = FloorPart  # noqa: Y015
 
 @_typing.final
 class Remedy(_message.Message):

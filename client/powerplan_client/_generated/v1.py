@@ -83,6 +83,7 @@ from powerplan_client._generated.plan_pb2 import AccuracyDrop as AccuracyDrop
 from powerplan_client._generated.plan_pb2 import Certificate as Certificate
 from powerplan_client._generated.plan_pb2 import ConstraintPrice as ConstraintPrice
 from powerplan_client._generated.plan_pb2 import DiscreteGap as DiscreteGap
+from powerplan_client._generated.plan_pb2 import FloorPart as FloorPart
 from powerplan_client._generated.plan_pb2 import LayerArrays as LayerArrays
 from powerplan_client._generated.plan_pb2 import LimitPrice as LimitPrice
 from powerplan_client._generated.plan_pb2 import OUTCOME_DEADLINE as OUTCOME_DEADLINE

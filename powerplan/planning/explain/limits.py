@@ -8,7 +8,7 @@ import numpy as np
 
 from powerplan.hardware import Hardware
 from powerplan.planning.explain.remedies import Advice, in_words
-from powerplan.planning.outcome import LimitPrice, Remedy
+from powerplan.planning.outcome import FloorPart, LimitPrice, Remedy
 from powerplan.planning.problem.problem import Problem
 from powerplan.planning.problem.variables import SMALLEST_FRACTION, FreeGains
 from powerplan.planning.targets import (
@@ -32,6 +32,7 @@ class Unreachable:
     message: str
     remedies: tuple[Remedy, ...] = ()
     floor: float | None = None
+    floor_parts: tuple[FloorPart, ...] = ()
     solver_status: str = "least constraint by L-BFGS-B"
 
 
@@ -109,6 +110,7 @@ def unreachable(
         limits=limits,
         remedies=advice.remedies,
         floor=advice.floor,
+        floor_parts=advice.floor_parts,
         message=f"The lowest reachable {QUANTITIES[type(target)]} is {best:.6g}{guard}, above the target "
         f"{target.value:.6g}{_where(problem, theta)}; limits that bind: {', '.join(limits) or 'none'}. {words}",
     )

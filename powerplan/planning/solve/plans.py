@@ -103,6 +103,7 @@ def infeasible_plan(
         binding_limits=explained.limits,
         remedies=explained.remedies,
         floor=explained.floor,
+        floor_parts=explained.floor_parts,
     )
     return plan_at(session, target, explained.theta, problem, baseline, termination, None, None, discrete)
 

@@ -77,6 +77,7 @@ def termination_to_proto(termination: Termination) -> pb.Termination:
         advice=termination.outcome.advice,
         remedies=[pb.Remedy(**asdict(remedy)) for remedy in termination.remedies],
         floor=termination.floor,
+        floor_parts=[pb.FloorPart(**asdict(part)) for part in termination.floor_parts],
     )
 
 

@@ -1,0 +1,137 @@
+"""The kinds of change that a hardware has: each relaxes one field, by any factor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from powerplan.hardware import Hardware
+from powerplan.planning.explain.relaxing import Change, relaxable, relaxed
+
+#: how far a number is changed at most, and bits of a converter
+FAR, _MOST_BITS = 1000.0, 16
+#: what no change of the devices or the circuit can mend
+_NOT_ADVISED = ("temperature", "read_time", "bandwidth", "programming_noise_reference")
+#: models that hold for the conductances they were measured at
+_MEASURED = ("measurements", "programming_noise_curve", "programming_noise_polynomial", "low_frequency_noise")
+_UNITS = {
+    "conductance_max": " S",
+    "conductance_min": " S",
+    "programming_noise_std": " S",
+    "load_conductance": " S",
+    "read_noise_std": " A",
+    "voltage_max": " V",
+    "input_noise_std": " V",
+    "adc_range": " V",
+    "time": " s",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """One kind of change, of a size: a factor >= 1 (a converter's bits: its logarithm to base 2)."""
+
+    name: str
+    size: Callable[[float], float]
+    apply: Callable[[Hardware, float], Hardware]
+    words: Callable[[float], str]
+    most: float = FAR
+
+
+def families(hardwares: Sequence[Hardware]) -> list[Family]:
+    """The kinds of change that this hardware has; measured ranges are not left."""
+    nominal = hardwares[0]
+    found = []
+    for change in relaxable(hardwares, 0.5):
+        name = change.parameter
+        if name in _NOT_ADVISED:
+            continue
+        if name == "conductance_max" and any(getattr(h, field) for h in hardwares for field in _MEASURED):
+            continue
+        if change.bits:
+            found.append(_more_bits(nominal, name))
+            continue
+        directions = (True, False) if name in ("adc_range", "adc_headroom") else (change.factor > 1,)
+        found += [_scaled(nominal, name, up=up) for up in directions]
+    for name, value in (("drift_compensation", True), ("weight_mapping", "differential")):
+        if getattr(nominal, name) != value and (nominal.drift or nominal.measurements or value is not True):
+            found.append(switched(name, value))
+    return found
+
+
+def _more_bits(nominal: Hardware, name: str) -> Family:
+    bits = getattr(nominal, name) or _MOST_BITS
+
+    def size(factor: float) -> float:
+        return 2.0 ** math.ceil(math.log2(factor) - 1e-9)
+
+    return Family(
+        name=name,
+        size=size,
+        apply=lambda h, s: relaxed(h, Change(parameter=name, bits=round(math.log2(s)))),
+        words=lambda s: f"raise hardware.{name} to {bits + round(math.log2(s))}",
+        most=2.0 ** max(_MOST_BITS - bits, 1),
+    )
+
+
+def switched(name: str, value: Any) -> Family:
+    """A field set to a value, whatever the size."""
+    return Family(
+        name=name,
+        size=lambda factor: 1.5,
+        apply=lambda h, s: h.replace(**{name: value}) if s > 1 else h,
+        words=lambda s: f"set hardware.{name} to {value!r}",
+        most=1.5,
+    )
+
+
+def _scaled(nominal: Hardware, name: str, *, up: bool) -> Family:
+    value = getattr(nominal, name)
+    number = isinstance(value, int | float) and not isinstance(value, bool) and bool(value)
+    most = FAR
+    if name == "time" and nominal.measurements and nominal.measurements[0].time:
+        most = max(1.0, nominal.time / nominal.measurements[0].time)
+
+    def size(factor: float) -> float:
+        """The factor of a value with three digits."""
+        wanted = (value if number else 1.0) * (factor if up else 1 / factor)
+        digits = 10.0 ** (math.floor(math.log10(wanted)) - 2)
+        rounded = float(f"{(math.ceil if up else math.floor)(wanted / digits - (1e-6 if up else -1e-6)) * digits:.3g}")
+        share = rounded / (value if number else 1.0)
+        return share if up else 1 / share
+
+    def words(s: float) -> str:
+        factor = s if up else 1 / s
+        by = f"about {factor:.4g} times (to {value * factor:.3g}{_UNITS.get(name, '')})" if number else ""
+        if number and not up:
+            by = f"to {value * factor:.3g}{_UNITS.get(name, '')}"
+        return f"{'raise' if up else 'lower'} hardware.{name} {by or f'to {factor:.3g} of what it is'}"
+
+    return Family(
+        name=name,
+        size=size,
+        apply=lambda h, s: relaxed(h, Change(parameter=name, factor=s if up else 1 / s)),
+        words=words,
+        most=most,
+    )
+
+
+def joint_family(members: Sequence[Family]) -> Family:
+    """All of the changes at once."""
+
+    def sizes(size: float) -> list[tuple[Family, float]]:
+        return [(family, family.size(min(size, family.most))) for family in members]
+
+    def apply(hardware: Hardware, size: float) -> Hardware:
+        for family, own in sizes(size):
+            hardware = family.apply(hardware, own)
+        return hardware
+
+    return Family(
+        name="together",
+        size=lambda size: size,
+        apply=apply,
+        words=lambda size: " and ".join(family.words(own) for family, own in sizes(size)),
+    )

@@ -1,0 +1,64 @@
+"""Where the error comes from that is left however large the conductances are: by source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from powerplan.hardware import Hardware
+from powerplan.planning.explain.families import families, switched
+from powerplan.planning.explain.trials import Trials
+from powerplan.planning.outcome import FloorPart
+
+#: the fields of the hardware that cause errors, in words
+SOURCES = {
+    "programming_noise_std": "constant programming noise",
+    "programming_noise_proportional": "proportional programming noise",
+    "programming_noise_polynomial": "programming noise",
+    "programming_noise_curve": "programming noise",
+    "device_gain_std": "gain errors of devices",
+    "column_gain_std": "gain errors of columns",
+    "stuck_on_fraction": "devices stuck on",
+    "stuck_off_fraction": "devices stuck off",
+    "clip_conductance": "clipping to the range",
+    "drift": "drift",
+    "low_frequency_noise": "low-frequency noise",
+    "read_noise_std": "read noise",
+    "thermal_noise": "thermal noise",
+    "shot_noise": "shot noise",
+    "input_noise_std": "input noise",
+    "dac_bits": "converters of rows",
+    "adc_bits": "converters of columns",
+}
+#: sources that are on or off
+_SWITCHES = ("clip_conductance", "thermal_noise", "shot_noise")
+#: least part of the floor that is named
+_LEAST = 0.01
+
+
+def floor_parts(trials: Trials, at_most: Callable[[Hardware], Hardware]) -> tuple[FloorPart, ...]:
+    """By how much the target's quantity falls where each source is removed alone, most first.
+
+    Removed: numbers divided by 1000, converters of 16 bits, switches off. The parts of errors that add up (MSE, NMSE of
+    a linear network) sum to what is reached; rates of changed classes bend.
+
+    Args:
+        at_most: the hardware with the largest conductances that were tried.
+    """
+    whole = trials.known(at_most)
+    if whole is None:
+        return ()
+    reached = whole[1]
+    hardwares = [at_most(p.hardware) for p in trials.session.predictors]
+    removals = [family for family in families(hardwares) if family.name in SOURCES]
+    removals += [switched(name, False) for name in _SWITCHES if any(getattr(h, name) for h in hardwares)]
+    parts = []
+    for removal in removals:
+        without = trials.known(lambda h, r=removal: r.apply(at_most(h), r.size(r.most)))  # type: ignore[misc]
+        if without is not None and reached - without[1] > _LEAST * reached:
+            parts.append(FloorPart(parameter=removal.name, amount=reached - without[1]))
+    return tuple(sorted(parts, key=lambda part: -part.amount))
+
+
+def parts_in_words(parts: Sequence[FloorPart]) -> str:
+    """The parts as a list."""
+    return ", ".join(f"{SOURCES[part.parameter]} {part.amount:.4g}" for part in parts)

@@ -1,0 +1,124 @@
+"""Trials of changed hardware: what a target bounds, predicted at the best gains there."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from powerplan.errors import InvalidInput
+from powerplan.hardware import Hardware
+from powerplan.planning.problem.requirement import requirement
+from powerplan.planning.targets import ClassTarget, MaxPower, Target
+
+if TYPE_CHECKING:
+    from powerplan.planning.session import Session
+
+#: log excess of the constraint that counts as met: there is room for what planning again finds otherwise, more of it
+#: where a simulation has a part in that
+_MET, _MET_BY_SIMULATION = -0.01, -0.1
+#: seeds that confirm what rests on random samples, and standard deviations between them that are allowed for beyond the
+#: worst
+_SEEDS, _DEVIATIONS = 4, 2.0
+#: hardware tried at most in the search
+_MOST_TRIED = 150
+
+
+@dataclass(kw_only=True)
+class Trials:
+    """Predicts the target's quantity at the best gains of changed hardware.
+
+    Attributes:
+        search_by, stop_at: ``time.monotonic()`` values after which nothing else is looked for, or confirmed.
+        deadline: of the plan; fields of a prediction get fewer only for its sake, so that a busy machine does not
+            change what is found.
+        is_sampled: some prediction rested on random samples.
+    """
+
+    session: Session
+    target: Target
+    theta: np.ndarray
+    search_by: float
+    stop_at: float
+    deadline: float | None
+    count: int = 0
+    is_sampled: bool = False
+
+    @property
+    def met(self) -> float:
+        """Log excess from which on the target counts as met."""
+        return _MET_BY_SIMULATION if isinstance(self.target, ClassTarget) else _MET
+
+    @property
+    def late(self) -> bool:
+        return self.count >= _MOST_TRIED or time.monotonic() > self.search_by
+
+    def at(self, changed: Callable[[Hardware], Hardware]) -> tuple[float, float] | None:
+        """Log excess over the bound and the quantity itself; None if the hardware is not allowed or time is up."""
+        if self.late:
+            return None
+        self.count += 1
+        return self.known(changed)
+
+    def known(self, changed: Callable[[Hardware], Hardware]) -> tuple[float, float] | None:
+        """As :meth:`at`, also in the time that is kept to confirm."""
+        return None if time.monotonic() > self.stop_at else self._best(self._session(changed), seed=0)
+
+    def confirmed(self, changed: Callable[[Hardware], Hardware], most: float = math.inf) -> tuple[float, float] | None:
+        """As :meth:`at` by independent samples: the log excess that hardly any have, and the mean of the quantity.
+
+        One with a log excess above ``most`` is the answer.
+        """
+        session = None if time.monotonic() > self.stop_at else self._session(changed)
+        trials: list[tuple[float, float]] = []
+        for seed in range(_SEEDS if self.is_sampled else 1):
+            trial = None if time.monotonic() > self.stop_at else self._best(session, seed)
+            if trial is None or trial[0] > most:
+                return trial
+            trials.append(trial)
+        excess, reached = np.array(trials).T
+        ratio = np.exp(excess)
+        worst = ratio.max() + _DEVIATIONS * ratio.std()
+        return math.log(worst), float(reached.mean())
+
+    def _session(self, changed: Callable[[Hardware], Hardware]) -> Session | None:
+        """The session on changed hardware; None if it is not allowed."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                session = self.session.again([changed(p.hardware) for p in self.session.predictors])
+        except (InvalidInput, ArithmeticError):
+            return None
+        self.is_sampled |= session.has_fields
+        return session
+
+    def _best(self, session: Session | None, seed: int) -> tuple[float, float] | None:
+        """Log excess and quantity at the best gains, by the samples of a seed beyond that of the plan."""
+        if session is None:
+            return None
+        free, old = session.free, self.session.free
+        end = free.lower if isinstance(self.target, MaxPower) else free.upper
+        # as far from the limits as the best gains were
+        points = [end, np.clip(free.upper + self.theta - old.upper, free.lower, free.upper)]
+        if session.levels is not None:
+            step = 0 if isinstance(self.target, MaxPower) else -1
+            points = [np.array([x if s is None else s[step] for x, s in zip(end, session.levels, strict=True)])]
+        if np.array_equal(points[0], points[-1]):
+            points = points[:1]
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                reseeded = replace(
+                    session, predictors=tuple(replace(p, seed=p.seed + seed) for p in session.predictors)
+                )
+                corrected = reseeded.held_at(free.gains(points[0]), self.deadline)
+                wanted = requirement(self.target, corrected.predictors, corrected.weights)
+                problem = corrected.problem(wanted, free, exact=True)
+                return min((problem.excess(point), problem.reached(point)) for point in points)
+        except (InvalidInput, ArithmeticError):
+            return None
