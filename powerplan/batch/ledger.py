@@ -11,29 +11,27 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import sqlite3
-import threading
 import time
 import zlib
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Any
 
 from powerplan.batch.jobs import Job
 from powerplan.batch.results import Failure, PointState
-from powerplan.errors import CorruptFile, InvalidInput, PowerplanError
+from powerplan.errors import CorruptFile, InvalidInput
+from powerplan.jobs.database import Database, Format, read_only
+from powerplan.jobs.processes import birth, lives, this_place
 
 FILE = "ledger.db"
-#: seconds between two signs of life, and after how many without one a runner counts as dead
-HEARTBEAT, SILENCE = 5.0, 30.0
-
-_APPLICATION = 0x70706C6E
-_VERSION = 1
-_SCHEMA = """
+_FORM = Format(
+    name="ledger",
+    option="--folder",
+    application=0x70706C6E,
+    version=1,
+    schema="""
 CREATE TABLE runners (
     id INTEGER PRIMARY KEY, place TEXT NOT NULL, pid INTEGER NOT NULL, born TEXT NOT NULL,
     started REAL NOT NULL, heartbeat REAL NOT NULL, ended REAL
@@ -52,7 +50,8 @@ CREATE TABLE points (
     study TEXT NOT NULL REFERENCES studies (digest), number INTEGER NOT NULL, key TEXT NOT NULL REFERENCES jobs (key),
     PRIMARY KEY (study, number)
 ) WITHOUT ROWID;
-"""
+""",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +67,7 @@ class Entry:
     failure: Failure | None
 
 
-class Ledger:
+class Ledger(Database):
     """The ledger of a folder; made if missing unless ``create`` is False. Safe to share between threads.
 
     Raises:
@@ -77,53 +76,20 @@ class Ledger:
     """
 
     def __init__(self, folder: Path, *, create: bool = True) -> None:
-        self.path = folder / FILE
-        self._lock = threading.RLock()
-        self._runner: int | None = None
-        if not create and not self.path.is_file():
+        if not create and not (folder / FILE).is_file():
             raise InvalidInput.of(
                 "study folder", str(folder), "a folder with a ledger", "Run the study first: powerplan batch run."
             )
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _unusable(self.path, str(error.strerror)) from error
-        with self._explained():
-            self._db = sqlite3.connect(self.path, timeout=60.0, isolation_level=None, check_same_thread=False)
-            try:
-                self._open()
-            except BaseException:
-                self._db.close()
-                raise
-
-    def _open(self) -> None:
-        db = self._db
-        fresh = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-        application, version = (
-            db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
-        )
-        if not fresh and application != _APPLICATION:
-            raise CorruptFile.of("ledger", str(self.path), "a ledger of powerplan", "It is another database. Move it.")
-        if version > _VERSION:
-            raise CorruptFile.of("ledger", f"version {version}", f"at most {_VERSION}", "Upgrade powerplan.")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last results, never the ledger
-        db.execute("PRAGMA foreign_keys = ON")
-        with self._transaction():
-            if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
-                for statement in filter(str.strip, _SCHEMA.split(";")):
-                    db.execute(statement)
-                db.execute(f"PRAGMA application_id = {_APPLICATION}")
-                db.execute(f"PRAGMA user_version = {_VERSION}")
+        self._runner: int | None = None
+        super().__init__(folder / FILE, _FORM)
 
     def close(self) -> None:
         """End this runner's leases and close the file."""
-        with self._lock:
-            try:
-                if self._runner is not None:
-                    self.leave()
-            finally:
-                self._db.close()
+        try:
+            if self._runner is not None:
+                self.leave()
+        finally:
+            super().close()
 
     # studies
 
@@ -166,24 +132,24 @@ class Ledger:
 
     def provenance(self, digest: str) -> dict[str, Any] | None:
         """What was noted with a study; None if it was never registered."""
-        with self._explained(), self._lock:
+        with self._reading():
             row = self._db.execute("SELECT provenance FROM studies WHERE digest = ?", (digest,)).fetchone()
         return None if row is None else dict(json.loads(row[0]))
 
     def entries(self, digest: str) -> list[Entry]:
         """What is known of every point of a study, in order. What a dead runner held waits for the next one."""
-        with self._explained(), self._lock:
+        with self._reading():
             rows = self._db.execute(
                 "SELECT key, state, attempts, started, ended, seconds, code, message, runner FROM points "
                 "JOIN jobs USING (key) WHERE study = ? ORDER BY number",
                 (digest,),
             ).fetchall()
-            living = {member[0] for member in self._members() if _lives(member)}
+            living = {runner for runner, alive in self._members().items() if alive}
         return [_entry(row, living) for row in rows]
 
     def damaged(self, digest: str) -> set[str]:
         """Keys of the jobs of a study that are done but whose plan is gone or cannot be read. Looks at every plan."""
-        with self._explained(), self._lock:
+        with self._reading():
             rows = self._db.execute(
                 "SELECT key, content FROM jobs LEFT JOIN plans USING (key) "
                 "WHERE state = 'done' AND key IN (SELECT key FROM points WHERE study = ?)",
@@ -193,7 +159,7 @@ class Ledger:
 
     def plan(self, key: str) -> str | None:
         """The plan of a job that is done, as JSON."""
-        with self._explained(), self._lock:
+        with self._reading():
             return _plan(self._db, key)
 
     # leases
@@ -204,7 +170,7 @@ class Ledger:
         with self._transaction():
             found = self._db.execute(
                 "INSERT INTO runners (place, pid, born, started, heartbeat) VALUES (?, ?, ?, ?, ?) RETURNING id",
-                (_place(), os.getpid(), _born(os.getpid()), now, now),
+                (this_place(), os.getpid(), birth(os.getpid()), now, now),
             ).fetchone()
             self._runner = int(found[0])
 
@@ -222,13 +188,16 @@ class Ledger:
 
     def runners(self) -> int:
         """How many runners live."""
-        with self._explained(), self._lock:
-            return sum(map(_lives, self._members()))
+        with self._reading():
+            return sum(self._members().values())
 
     def reclaim(self) -> int:
         """Queue again what dead runners held; returns how many jobs."""
         with self._transaction():
-            dead = [row[0] for row in self._members() if not _lives(row)]
+            living = {runner for runner, alive in self._members().items() if alive}
+            dead = [
+                row[0] for row in self._db.execute("SELECT id FROM runners WHERE ended IS NULL") if row[0] not in living
+            ]
             count = self._queue_again(dead)
             now = time.time()
             self._db.executemany("UPDATE runners SET ended = ? WHERE id = ?", ((now, runner) for runner in dead))
@@ -236,7 +205,7 @@ class Ledger:
 
     def queued(self, digest: str) -> list[Job]:
         """The jobs of a study that wait, each once, in the order of its points."""
-        with self._explained(), self._lock:
+        with self._reading():
             rows = self._db.execute(
                 "SELECT job, min(number) AS first FROM points JOIN jobs USING (key) "
                 "WHERE study = ? AND state = 'queued' GROUP BY key ORDER BY first",
@@ -320,8 +289,10 @@ class Ledger:
             ).rowcount
         )
 
-    def _members(self) -> list[tuple]:
-        return self._db.execute("SELECT id, place, pid, born, heartbeat FROM runners WHERE ended IS NULL").fetchall()
+    def _members(self) -> dict[int, bool]:
+        """Whether the process lives, of every runner that has not left."""
+        rows = self._db.execute("SELECT id, place, pid, born, heartbeat FROM runners WHERE ended IS NULL")
+        return {runner: lives(*process) for runner, *process in rows}
 
     def _queue_again(self, runners: Sequence[int | None]) -> int:
         return sum(
@@ -333,26 +304,6 @@ class Ledger:
             for runner in runners
         )
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._explained(), self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Errors of SQLite in words that help."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise _explain(self.path, error) from error
-
 
 def read_plan(folder: Path, key: str) -> str:
     """The plan of a job in the ledger of a folder, as JSON; nothing is written, and nothing is kept open.
@@ -362,20 +313,17 @@ def read_plan(folder: Path, key: str) -> str:
         CorruptFile: it is damaged.
     """
     path = folder / FILE
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=60.0)) as db:
+    text = None
+    if path.is_file():
+        with read_only(path, _FORM) as db:
             text = _plan(db, key)
-    except sqlite3.Error as error:
-        if path.is_file():
-            raise _explain(path, error) from error
-        text = None
     if text is None:
         allowed = f"a ledger that holds the plan {key[:12]}"
         raise InvalidInput.of("study folder", str(folder), allowed, "Run the study again, or keep its folder.")
     return text
 
 
-def _plan(db: sqlite3.Connection, key: str) -> str | None:
+def _plan(db: Connection, key: str) -> str | None:
     row = db.execute("SELECT content FROM plans WHERE key = ?", (key,)).fetchone()
     if row is None:
         return None
@@ -394,35 +342,6 @@ def _text(content: Any) -> str | None:
         return None
 
 
-def _explain(path: Path, error: sqlite3.Error) -> PowerplanError:
-    name = getattr(error, "sqlite_errorname", "") or ""
-    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_SCHEMA")):
-        return CorruptFile.of(
-            "ledger",
-            str(path),
-            "an undamaged ledger",
-            f"{error}. Move it away and run again, or restore a copy.",
-        )
-    if name.startswith("SQLITE_FULL"):
-        return _unusable(path, "No space left on the disk")
-    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
-        return _unusable(path, "It is read-only" if path.exists() else "The folder cannot be written")
-    if name.startswith("SQLITE_IOERR"):
-        return _unusable(path, f"The disk reports an error or is full ({name})")
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return _unusable(path, "Another program keeps it locked")
-    return CorruptFile.of("ledger", str(path), "a ledger of powerplan", f"{error}. Move it away and run again.")
-
-
-def _unusable(path: Path, reason: str) -> InvalidInput:
-    return InvalidInput.of(
-        "ledger",
-        str(path),
-        "a file that can be written, with room on the disk",
-        f"{reason}. Mend that and run again, or name another folder with --folder; what is done is kept.",
-    )
-
-
 def _entry(row: tuple, living: Container[int]) -> Entry:
     key, state, attempts, started, ended, seconds, code, message, runner = row
     if state == "running" and runner not in living:
@@ -437,31 +356,3 @@ def _entry(row: tuple, living: Container[int]) -> Entry:
         seconds=seconds,
         failure=failure,
     )
-
-
-def _lives(row: tuple) -> bool:
-    """Whether a runner lives: for one of this machine its process does, for another its heart has beaten lately."""
-    _, place, pid, born, heartbeat = row
-    if place and place == _place():
-        return bool(born) and _born(pid) == born
-    return bool(time.time() - heartbeat < SILENCE)
-
-
-@lru_cache(maxsize=1)
-def _place() -> str:
-    """This machine since it was started, and its space of process ids."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        space = os.readlink("/proc/self/ns/pid")
-    except OSError:
-        return ""
-    return f"{socket.gethostname()} {boot} {space}"
-
-
-def _born(pid: int) -> str:
-    """When a process began, in ticks since the machine was started; "" if it is gone (or a zombie)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] in "ZX" else fields[19]

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 from powerplan.batch.executors.base import Busy, Executor, Gone, Stopped, Worker
 from powerplan.batch.jobs import Job
-from powerplan.batch.ledger import HEARTBEAT, Ledger
+from powerplan.batch.ledger import Ledger
 from powerplan.batch.outcome import Outcome
 from powerplan.batch.queue import JobQueue
 from powerplan.batch.results import PointState
 from powerplan.errors import PowerplanError
+from powerplan.jobs.processes import HEARTBEAT
 
 #: failures that may be chance; the others come again with the same job
 _CHANCE = ("crashed",)

@@ -11,16 +11,23 @@ from __future__ import annotations
 
 import json
 import secrets
-import sqlite3
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
+from powerplan.jobs.database import Database, Format
+
 MAX_ATTEMPTS = 3
-_SCHEMA = """
+_FORM = Format(
+    name="job store",
+    option="--data-dir",
+    application=0x70706C73,
+    version=1,
+    unmarked=frozenset({"jobs", "events"}),
+    durable=True,
+    schema="""
 CREATE TABLE IF NOT EXISTS jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -51,7 +58,8 @@ CREATE TABLE IF NOT EXISTS events (
     progress BLOB NOT NULL,
     PRIMARY KEY (job, sequence)
 ) WITHOUT ROWID;
-"""
+""",
+)
 _COLUMNS = (
     "number, id, tenant, request_id, digest, state, attempts, sequence, run_limit, created, started, ended, expires, "
     "blobs, progress"
@@ -104,26 +112,20 @@ class Event:
     progress: bytes
 
 
-class JobStore:
-    """The jobs of all tenants. Calls wait for the disk: make them in a thread, one at a time.
+class JobStore(Database):
+    """The jobs of all tenants. Calls wait for the disk: make them in a thread.
 
     Args:
         path: the database file; made if missing.
         retention: seconds that an ended job is kept.
+
+    Raises:
+        InvalidInput, CorruptFile: as :class:`powerplan.jobs.database.Database`.
     """
 
     def __init__(self, path: Path, *, retention: float) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        super().__init__(path, _FORM)
         self._retention = retention
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")  # an acknowledged job survives a power cut
-        self._db.execute("PRAGMA foreign_keys = ON")
-        self._db.executescript(_SCHEMA)
-
-    def close(self) -> None:
-        """Close the database."""
-        self._db.close()
 
     def add(
         self,
@@ -170,12 +172,12 @@ class JobStore:
 
     def request(self, job: Job) -> bytes:
         """The serialized request of a job that has not ended."""
-        return bytes(self._db.execute("SELECT request FROM jobs WHERE number = ?", (job.number,)).fetchone()[0])
+        return bytes(self._rows("SELECT request FROM jobs WHERE number = ?", job.number)[0][0])
 
     def outcome(self, job: Job) -> tuple[bytes | None, bytes | None]:
         """Serialized response and error of a job; one of them is set once it has ended."""
-        row = self._db.execute("SELECT response, error FROM jobs WHERE number = ?", (job.number,)).fetchone()
-        return (row[0], row[1]) if row else (None, None)
+        rows = self._rows("SELECT response, error FROM jobs WHERE number = ?", job.number)
+        return rows[0] if rows else (None, None)
 
     def page(self, tenant: str, states: Iterable[int], before: int | None, size: int) -> list[Job]:
         """At most ``size`` jobs of a tenant, newest first, older than number ``before``."""
@@ -196,9 +198,10 @@ class JobStore:
 
     def events(self, job: Job, after: int) -> list[Event]:
         """Events of a job after a sequence number."""
-        rows = self._db.execute(
+        rows = self._rows(
             "SELECT sequence, time, state, progress FROM events WHERE job = ? AND sequence > ? ORDER BY sequence",
-            (job.number, after),
+            job.number,
+            after,
         )
         return [Event(sequence=s, time=t, state=JobState(state), progress=p) for s, t, state, p in rows]
 
@@ -246,16 +249,6 @@ class JobStore:
         with self._transaction():
             return self._db.execute("DELETE FROM jobs WHERE expires < ?", (time.time(),)).rowcount
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
-
     def _event(self, number: int, state: JobState, progress: bytes | None) -> None:
         """Change a job's state and add the event that says so; progress None keeps what there was."""
         self._db.execute(
@@ -268,16 +261,19 @@ class JobStore:
         )
 
     def _state(self, job: Job) -> JobState | None:
-        row = self._db.execute("SELECT state FROM jobs WHERE number = ?", (job.number,)).fetchone()
-        return JobState(row[0]) if row else None
+        rows = self._rows("SELECT state FROM jobs WHERE number = ?", job.number)
+        return JobState(rows[0][0]) if rows else None
 
     def _one(self, condition: str, *values: object) -> Job | None:
         found = self._many(f"{condition} LIMIT 1", *values)
         return found[0] if found else None
 
     def _many(self, condition: str, *values: object) -> list[Job]:
-        rows = self._db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE {condition}", values).fetchall()
-        return [_job(row) for row in rows]
+        return [_job(row) for row in self._rows(f"SELECT {_COLUMNS} FROM jobs WHERE {condition}", *values)]
+
+    def _rows(self, query: str, *values: object) -> list[tuple]:
+        with self._reading():
+            return self._db.execute(query, values).fetchall()
 
 
 def _job(row: tuple) -> Job:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from study_values import make_jobs, register
 
-from powerplan.batch.ledger import FILE, SILENCE, Ledger
+from powerplan.batch.ledger import FILE, Ledger
 from powerplan.batch.results import PointState
 from powerplan.errors import CorruptFile, InvalidInput
+from powerplan.jobs.processes import SILENCE
 
 PLAN = '{"a": 1}'
 

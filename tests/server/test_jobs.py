@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import grpc
@@ -12,6 +14,7 @@ import pytest
 from planner_fakes import plan_request
 from planner_running import Process, Running, assert_idle, failure, wait_for
 
+from powerplan.errors import CorruptFile
 from powerplan_client._generated import v1
 from powerplan_server.jobs import MAX_ATTEMPTS, JobState, JobStore
 
@@ -233,3 +236,33 @@ def test_watcher_learns_of_the_shutdown(start: Callable[..., Running]) -> None:
     server.thread.join(5)
     server.channel.close()
     server.loop.close()
+
+
+def test_a_job_store_from_before_its_mark_is_taken_up(tmp_path: Path) -> None:
+    """Its jobs are still there, and from then on it is told from other databases and from newer ones."""
+    store = JobStore(tmp_path / "jobs", retention=100.0)
+    job, _ = store.add(tenant="a", request_id=None, digest="d", request=b"r", blobs=[], run_limit=1.0)
+    store.close()
+    _set(tmp_path / "jobs", application_id=0, user_version=0)
+    store = JobStore(tmp_path / "jobs", retention=100.0)
+    assert store.unfinished() == [job]
+    store.close()
+    _set(tmp_path / "jobs", user_version=99)
+    with pytest.raises(CorruptFile, match=r"job store.*Upgrade powerplan"):
+        JobStore(tmp_path / "jobs", retention=100.0)
+
+
+def test_a_database_of_something_else_stops_the_server_with_the_next_step(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "jobs")) as db:
+        db.execute("CREATE TABLE photos (a)")
+    with pytest.raises(CorruptFile, match=r"job store.*another database. Move it"):
+        JobStore(tmp_path / "jobs", retention=100.0)
+    (tmp_path / "jobs").write_bytes(b"no database at all, and rather long" * 100)
+    with pytest.raises(CorruptFile, match=r"undamaged job store.*restore a copy"):
+        JobStore(tmp_path / "jobs", retention=100.0)
+
+
+def _set(path: Path, **pragmas: int) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        for name, value in pragmas.items():
+            db.execute(f"PRAGMA {name} = {value}")
