@@ -95,7 +95,7 @@ standard error."""
 
 STUCK_DEVICES = """\
 Networks where a few stuck devices make much of the error, on full-range gains. What they do is not Gaussian:
-*Gaussian* is the prediction without random fields (`marginal_fields=0`), *MSE off by* the prediction as it is, with
+*Gaussian* is the prediction without error samples (`marginal_fields=0`), *MSE off by* the prediction as it is, with
 fields that draw the stuck devices one by one. These
 have a chance of their own: another seed moves a row of mnist_cnn, whose first layer has 300 devices, by 1 to 2 %."""
 
@@ -486,7 +486,7 @@ def accuracy_targets(result: Any) -> str:
 
 
 def real_networks(result: Any) -> str:
-    """Convolutional, residual and attention networks: error and power by layer, what the fields buy, plans."""
+    """Convolutional, residual and attention networks: error and power by layer, what error samples buy, plans."""
     rows = [
         [
             r["network"],
