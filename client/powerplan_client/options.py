@@ -68,7 +68,7 @@ class PredictionOptions(RequestOptions, total=False):
     dtype: "float64" or "float32"; with "float32" plans want a tolerance of 1e-4 or more.
     output_combinations: random combinations of the outputs, 2 to 4096, or 0 = every output by itself; None = every
         output of up to 64, else 16 combinations. With combinations mse has a standard error and there is no accuracy.
-    marginal_fields: random fields that correct variances, means, power and how errors add up where errors of one origin
+    marginal_fields: error samples that correct variances, means, power and how errors add up where errors of one origin
         meet, 0 = none; None = as needed.
     seed: of every random draw, of the combinations and of the fields.
     memory_limit: bytes that the inputs worked on at a time may take, roughly, at most 2^30.

@@ -77,7 +77,7 @@ class Prediction:
         layers: moments of each crossbar layer, if asked for.
         first_order: names of nodes taken at their mean.
         mse_standard_error: of mse, from random combinations of the outputs; 0 if every output was taken by itself.
-        marginal_fields: random fields that correct variances, means and power, whose chance is in the result; 0 = none.
+        marginal_fields: error samples that correct variances, means and power, whose chance is in the result; 0 = none.
         accuracy: expected classification accuracy, if labels were given and every output was taken by itself.
         gains: predicted for, in the answer to predict.
         info: of the call, in the answer to predict.

@@ -58,12 +58,12 @@ def predict(
         output_combinations: random ±1 combinations of the outputs whose adjoints are pulled back, >= 2; 0 = every
             output by itself; None = every output of up to 64, else 16 combinations. With combinations ``mse`` is
             unbiased with a standard error of its own, and there is no output covariance.
-        marginal_fields: random fields (joint samples of all errors, a forward pass each) that correct variances,
+        marginal_fields: error samples (joint samples of all errors, a forward pass each) that correct variances,
             means, power and how errors add up where errors of one origin meet (devices that serve several positions,
             residual joins) or are rare and large (stuck devices), 0 = none; None = 32 to 256 where there are any,
             up to 2048 for the latter, then as many as ``sampling_error`` needs. Large networks take fewer than asked
             for; the prediction says how many, and what chance is left.
-        sampling_error: standard error of the MSE, as a part of it, until which random fields are added, > 0, unless
+        sampling_error: standard error of the MSE, as a part of it, until which error samples are added, > 0, unless
             ``marginal_fields`` says how many; the limit of work is met earlier in large networks, see
             ``Prediction.sampling_limited``.
         seed: of combinations and fields, >= 0.

@@ -54,9 +54,9 @@ class Prediction(Shown):
     Attributes:
         method: "linearized", "covariance" or "diagonal".
         mse: mean squared error of the outputs.
-        mse_standard_error: its own standard error, of random fields and of random combinations of the outputs; 0 where
+        mse_standard_error: its own standard error, of error samples and of random combinations of the outputs; 0 where
             neither was used, NaN where too few fields were asked for to tell.
-        marginal_fields: random fields that correct variances, means and power; with any of them there is chance in the
+        marginal_fields: error samples that correct variances, means and power; with any of them there is chance in the
             result, another seed gives another; 0 = none.
         sampling_limited: the standard error that fields leave is larger than ``sampling_error`` asks for: the limit of
             work or time, or ``marginal_fields``, came first.
@@ -67,9 +67,9 @@ class Prediction(Shown):
         mse_by_layer: (L,) share of mse caused by the noise of each layer.
         mse_by_output: (K,) mean over inputs of each output's squared error; with random combinations the variance in
             it is shared out among the outputs as if the activations were independent.
-        mse_by_output_standard_error: (K,) what the chance of random fields leaves in it.
+        mse_by_output_standard_error: (K,) what the chance of error samples leaves in it.
         power: power of one inference [W], summed over the layers.
-        power_standard_error: what the chance of random fields leaves in it [W].
+        power_standard_error: what the chance of error samples leaves in it [W].
         power_by_layer: (L,) [W].
         array_power_by_layer: (L,) [W], dissipated in the devices.
         tia_power_by_layer: (L,) [W], dissipated in the TIA feedback; zero if not counted.

@@ -1,4 +1,4 @@
-"""Rounds of random fields until their chance is small, and what is left of it.
+"""Rounds of error samples until their chance is small, and what is left of it.
 
 Every round of fields is independent of the others and gives corrections of its own. A prediction has their mean; what
 the M rounds predict each by itself, P_m, scatters around it, and

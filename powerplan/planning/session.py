@@ -43,7 +43,7 @@ _COARSE, _ROUNDED, _OF_TOLERANCE = 1e-6, 1e-5, 0.1
 
 #: part of the time to the deadline that is kept for a verification at most
 _FOR_VERIFYING = 0.4
-#: part of the time left to the deadline that random fields may take
+#: part of the time left to the deadline that error samples may take
 _FOR_FIELDS = 0.25
 
 
@@ -255,7 +255,7 @@ class Session:
 
     @property
     def has_fields(self) -> bool:
-        """Whether random fields would still correct the predictions."""
+        """Whether error samples would still correct the predictions."""
         return any(predictor.sampling is not None for predictor in self.predictors)
 
     def held_at(self, gains: Gains, stop_at: float | None = None) -> Session:

@@ -72,7 +72,7 @@ def prediction_card(prediction: Prediction) -> str:
         ),
     ]
     if prediction.marginal_fields:
-        facts.append(Fact(name="Random fields", value=str(prediction.marginal_fields), remark="drawn from the seed"))
+        facts.append(Fact(name="Error samples", value=str(prediction.marginal_fields), remark="drawn from the seed"))
     if prediction.first_order:
         facts.append(Fact(name="To first order", value=", ".join(prediction.first_order)))
     return _card(

@@ -187,7 +187,7 @@ _PROVENANCE = {
     "method": "Prediction method",
     "prediction.dtype": "Predictions in",
     "prediction.output_combinations": "Random combinations of outputs asked for",
-    "prediction.marginal_fields": "Random fields asked for",
+    "prediction.marginal_fields": "Error samples asked for",
     "prediction.seed": "Seed of predictions",
     "prediction.memory_limit": "Memory of predictions [B]",
     "calibrated_bound": "Bound planned for after calibration",

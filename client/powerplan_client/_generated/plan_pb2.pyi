@@ -233,7 +233,7 @@ class PlanSettings(_message.Message):
     Default: true for targets on classes, else false.
     """
     seed: _builtins.int
-    """Seed of every random draw, random combination and random field, >= 0. Default 0."""
+    """Seed of every random draw, random combination and error sample, >= 0. Default 0."""
     tolerance: _builtins.float
     """Relative tolerance of the optimality conditions, > 0. Default 1e-8."""
     max_iterations: _builtins.int
@@ -251,7 +251,7 @@ class PlanSettings(_message.Message):
     output_combinations: _builtins.int
     """Random combinations of the outputs that are pulled back, as in PredictRequest."""
     marginal_fields: _builtins.int
-    """Random fields that correct variances, means, power and how errors add up, as in PredictRequest."""
+    """Error samples that correct variances, means, power and how errors add up, as in PredictRequest."""
     memory_limit_bytes: _builtins.int
     """Memory that the inputs worked on at a time may take, roughly, 1 to 2^30. Default 2^30."""
     @_builtins.property

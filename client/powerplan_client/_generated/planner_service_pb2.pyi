@@ -256,7 +256,7 @@ class PredictRequest(_message.Message):
     accuracy_samples: _builtins.int
     """Gaussian samples per input for the accuracy, >= 1. Default 2000."""
     seed: _builtins.int
-    """Seed of the sampling, of random combinations and of random fields, >= 0. Default 0."""
+    """Seed of the sampling, of random combinations and of error samples, >= 0. Default 0."""
     request_id: _builtins.str
     """Idempotency key, see PlanRequest."""
     validate_only: _builtins.bool
@@ -266,7 +266,7 @@ class PredictRequest(_message.Message):
     Default: every output of up to 64, else 16 combinations.
     """
     marginal_fields: _builtins.int
-    """Random fields, joint samples of all errors, that correct marginal variances and means, power and how errors add up
+    """Error samples, joint samples of all errors, that correct marginal variances and means, power and how errors add up
     where errors of one origin meet, 0 to 65536; 0 = none. Default: as many as the network needs. Large networks take
     fewer than asked for; the answer says how many.
     """

@@ -171,7 +171,7 @@ class Prediction(_message.Message):
     mse_standard_error: _builtins.float
     """Standard error of mse from random combinations of the outputs; 0 if every output was taken by itself."""
     marginal_fields: _builtins.int
-    """Random fields that correct variances, means and power; with any there is chance in the result beyond
+    """Error samples that correct variances, means and power; with any there is chance in the result beyond
     mse_standard_error, and another seed gives another. 0 = none.
     """
     @_builtins.property

@@ -1,4 +1,4 @@
-"""What random fields correct; how they do is in :mod:`powerplan.moments.samples.estimate`."""
+"""What error samples correct; how they do is in :mod:`powerplan.moments.samples.estimate`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Saturation:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SamplingError:
-    """Standard errors that random fields leave, each as a part of what it is of; NaN if too few tell none.
+    """Standard errors that error samples leave, each as a part of what it is of; NaN if too few tell none.
 
     Attributes:
         mse, power: of the whole prediction.
