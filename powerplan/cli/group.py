@@ -40,6 +40,14 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF)
 class LazyGroup(click.Group):
     """A group that imports a command's module only to run it or to show its own help."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As ever; without a stdout nothing is begun that writes to it, --help and --version too."""
+        if sys.stdout is None and (args[:1] != ["serve"] or {"-h", "--help"} & set(args)):
+            raise click.UsageError(
+                "stdout: it is closed, and the answer would be lost. Send it to a file or /dev/null.", ctx
+            )
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -110,8 +118,6 @@ def main(ctx: click.Context) -> None:
     Plans the gains of every layer for a target error at least power, predicts error and power, and checks
     both by simulation. Try: powerplan plan --example digits --max-nmse 0.01 --verify 2000
     """
-    if sys.stdout is None and ctx.invoked_subcommand != "serve":
-        raise click.UsageError("stdout: it is closed, and the answer would be lost. Send it to a file or /dev/null.")
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from powerplan.errors import MissingExtra
+from powerplan_client.addresses import Address
 
 
 class Tracer:
@@ -31,7 +33,9 @@ class Tracer:
             raise MissingExtra("opentelemetry-sdk", "otel", "Exporting traces") from error
         resource = Resource.create({"service.name": "powerplan", "service.version": version})
         self._provider = TracerProvider(resource=resource)
-        self._provider.add_span_processor(BatchSpanProcessor(exporter or OTLPSpanExporter(endpoint=endpoint)))
+        if exporter is None:
+            exporter = OTLPSpanExporter(endpoint=endpoint, session=_session(endpoint))
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("powerplan_server")
 
     @contextmanager
@@ -52,3 +56,14 @@ class Tracer:
         """Send what is left."""
         if self._provider is not None:
             self._provider.shutdown()
+
+
+def _session(endpoint: str) -> Any:
+    """HTTP to the collector; to this machine never through the proxy of the environment, to which "localhost" is its
+    own."""
+    import requests
+
+    session = requests.Session()
+    host = urlsplit(endpoint).hostname or ""
+    session.trust_env = not Address(text=host, hosts=(host,)).is_this_machine
+    return session

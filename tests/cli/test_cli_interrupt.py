@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from click.testing import CliRunner
 
@@ -19,3 +22,17 @@ def test_an_interrupt_wrapped_in_another_error_exits_with_130(monkeypatch: pytes
     result = CliRunner().invoke(main, ["predict", "--example", "iris"])
     assert result.exit_code == 130
     assert "interrupted" in result.output
+
+
+def test_an_interrupt_while_the_command_line_is_imported_exits_with_130() -> None:
+    script = """
+import sys
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "click":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+import powerplan.cli
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (130, "interrupted\n")

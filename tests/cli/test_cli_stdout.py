@@ -12,7 +12,7 @@ COMMAND = f"{sys.executable} -m powerplan"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
-@pytest.mark.parametrize("words", ["presets", "presets --json", "batch schema"])
+@pytest.mark.parametrize("words", ["presets", "presets --json", "batch schema", "--help", "--version", "serve --help"])
 @pytest.mark.parametrize(("to", "why"), [("/dev/full", "No space left"), ("&-", "it is closed")])
 def test_full_and_closed_stdout(words: str, to: str, why: str) -> None:
     done = subprocess.run(f"{COMMAND} {words} >{to}", shell=True, capture_output=True, text=True, timeout=60)

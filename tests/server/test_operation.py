@@ -8,9 +8,11 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import grpc
+import pytest
 from google.protobuf import descriptor_pool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -142,6 +144,36 @@ def test_server_info_has_the_limits_in_force(server: Running) -> None:
     assert info.limits.max_message_bytes == 4 * 2**20
     assert info.limits.max_nodes == server.config.max_nodes
     assert info.limits.max_run_seconds == server.config.max_solve_seconds
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_traces_to_this_machine_take_no_proxy(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy would connect to its own loopback, and could read what it is sent."""
+    asked: list[str] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    collector, proxy = (HTTPServer(("127.0.0.1", 0), Collector) for _ in range(2))
+    for server in (collector, proxy):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.server_port}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    tracer = Tracer(f"http://{host}:{collector.server_port}/v1/traces", "1")
+    with tracer.span("call"):
+        pass
+    tracer.close()
+    for server in (collector, proxy):
+        server.shutdown()
+        server.server_close()
+    assert asked == ["/v1/traces"], "a proxy is asked for a whole URL"
 
 
 def test_spans_of_a_call() -> None:

@@ -15,19 +15,22 @@ from powerplan.hardware import Gains
 from powerplan.planning.explain.limits import binding_limits
 from powerplan.planning.problem.requirement import requirement
 from powerplan.planning.problem.variables import SMALLEST_FRACTION
-from powerplan.planning.targets import Target
+from powerplan.planning.targets import MaxPower, Target
 
 if TYPE_CHECKING:
     from powerplan.planning.session import Session
 
 #: relative change of the objective per relative change of the guards above which they, not the target, decide
 _DECIDES = 1e-3
+#: log change of the gains, and relative change of the error, by which an error that no gain changes is known
+_DOWN, _SAME = -1.0, 1e-6
 #: of what is tried: conductance_min as a part of the range, a signal over the read noise, a read's noise bandwidth [Hz]
 _IDLE, _NOISE, _BANDWIDTH = 0.01, 1e-4, 5e6
 
 
 def refuse_on_guard(session: Session, target: Target, theta: np.ndarray, limit_duals: np.ndarray) -> str:
-    """Refuse a plan that the least gains considered decide; a sentence if they have a small say in it, else "".
+    """Refuse a plan that the least gains considered decide; a sentence if they have a small say in it, or if a budget
+    has none at all, else "".
 
     A layer whose noise does not matter may rest there: its power is then negligible, and so is the price.
 
@@ -41,6 +44,12 @@ def refuse_on_guard(session: Session, target: Target, theta: np.ndarray, limit_d
     guarded = np.array([steps is None for steps in session.levels]) if session.levels is not None else True
     at_guard = (limit_duals < 0) & guarded
     price = -float(limit_duals[at_guard].sum())
+    if isinstance(target, MaxPower) and _is_indifferent(session, target, theta):
+        return (
+            " The error is the same at any power: every noise scales with the conductances, so the budget decides "
+            "nothing, and this error has no least power. State what bounds it: read_noise_std, thermal_noise with "
+            "bandwidth, or conductance_min."
+        )
     if price <= _DECIDES:
         # log objective is convex in log gains only nearly, but a gain's terms of power cannot fall below 0
         return f" Below the least gains considered at most {100 * price:.1g} % could be saved." if price > 1e-5 else ""
@@ -56,6 +65,13 @@ def refuse_on_guard(session: Session, target: Target, theta: np.ndarray, limit_d
         + (f"State what holds them up: {', or '.join(remedies)}" if remedies else "Set a tighter target")
         + "; or give conductance_steps.",
     )
+
+
+def _is_indifferent(session: Session, target: MaxPower, theta: np.ndarray) -> bool:
+    """Whether the error stays the same with all gains a part of what they are."""
+    problem = session.problem(requirement(target, session.predictors, session.weights), session.free, exact=True)
+    here = problem.objective(theta)
+    return abs(problem.objective(problem.shifted(theta, _DOWN)) - here) <= _SAME * here
 
 
 def _remedies(session: Session) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -27,7 +27,7 @@ from powerplan.planning.solve.quasi_newton import minimise_many
 from powerplan.planning.solve.rounding_fit import fitted_to_levels
 from powerplan.planning.solve.starts import Baseline, baseline_on, near_baseline, start_of
 from powerplan.planning.solve.surrogate import plan_on_surrogates, sample_for
-from powerplan.planning.targets import ClassTarget, Target
+from powerplan.planning.targets import ClassTarget, MaxPower, Target
 
 if TYPE_CHECKING:
     from powerplan.planning.session import Options, Session
@@ -165,7 +165,7 @@ def _optimised(
         optimum = _cheaper(problem, optimum, seen.best)
     certificate, theta = optimum.certificate, optimum.theta
     guard = refuse_on_guard(session, target, theta, certificate.limit_duals)
-    outcome, message, discrete = Outcome(optimum.reason), _message(optimum), None
+    outcome, message, discrete = Outcome(optimum.reason), _message(optimum, target), None
     if exact is not problem and session.levels is None:
         options.progress("fitting gains to the converters", 0.6)
         cheap = not is_dear(session.predictor)
@@ -174,7 +174,7 @@ def _optimised(
             fitted = lowest_constraint(exact, theta)
             if exact.excess(fitted) > 0:
                 return unreachable_plan(session, target, exact, fitted, baseline, started, options)
-        message = _fitted_message(optimum, exact.objective(fitted))
+        message = _fitted_message(optimum, target, exact.objective(fitted))
         theta = fitted
     if session.levels is not None:
         stepped = on_steps(
@@ -257,14 +257,17 @@ def _prices(session: Session, problem: Problem, duals: np.ndarray, limit_duals: 
     )
 
 
-def _message(optimum: Optimum) -> str:
+def _message(optimum: Optimum, target: Target) -> str:
     residual = f"KKT residual {optimum.certificate.kkt_residual:.1e} after {optimum.iterations} iterations"
-    return f"{Outcome(optimum.reason).advice} {residual}."
+    words = Outcome(optimum.reason).advice
+    if isinstance(target, MaxPower):
+        words = words.replace("meets the target at the least power", "keeps the budget with the least error")
+    return f"{words} {residual}."
 
 
-def _fitted_message(optimum: Optimum, objective: float) -> str:
+def _fitted_message(optimum: Optimum, target: Target, objective: float) -> str:
     change = objective / optimum.objective.total - 1
-    words = _message(optimum).replace("The plan meets", "With rounding averaged over gains the plan meets", 1)
+    words = _message(optimum, target).replace("The plan", "With rounding averaged over gains the plan", 1)
     return (
         f"{words} Gains were then fitted to the levels of the converters by the exact prediction, "
         f"which changed the objective by {100 * change:+.2g} %."

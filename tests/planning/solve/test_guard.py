@@ -114,3 +114,14 @@ def test_the_example_study_has_no_such_point(device: str) -> None:
     assert plan.termination.outcome is pp.Outcome.OPTIMAL
     limits = [price.limit for price in plan.shadow_prices.limits]
     assert "conductance_gain_min" not in limits
+
+
+def test_a_budget_that_decides_nothing_is_said_to_be_so() -> None:
+    rng = np.random.default_rng(0)
+    network, inputs = pp.Network.mlp([rng.normal(size=(3, 4))]), rng.normal(size=(8, 4))
+    scale_free = pp.Hardware(programming_noise_std=0, programming_noise_proportional=0.1)
+    indifferent = pp.plan(network, scale_free, inputs, pp.MaxPower(1e-8)).termination.message
+    assert indifferent.startswith("The plan keeps the budget with the least error")
+    assert "The error is the same at any power" in indifferent
+    bounded = pp.plan(network, pp.Hardware(), inputs, pp.MaxPower(2e-6)).termination.message
+    assert "at any power" not in bounded
