@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from pathlib import Path
 
 import numpy as np
 
 from powerplan.errors import CorruptFile, InvalidInput
-from powerplan.files import put
+from powerplan.jobs.contents import Contents
 
 
-class Blobs:
-    """Files named by the SHA-256 of their content, in one folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+class Blobs(Contents):
+    """The contents of a study's folder, with errors that name it and the next step."""
 
     def put(self, content: bytes) -> str:
-        """Store bytes; returns their SHA-256, hexadecimal. A reader sees all of them or nothing.
-
-        What is there already is read and, if it was damaged, written again.
+        """As :meth:`powerplan.jobs.contents.Contents.put`.
 
         Raises:
             InvalidInput: the folder cannot be written.
         """
-        digest = hashlib.sha256(content).hexdigest()
-        path = self.path(digest)
-        if path.is_file() and _holds(path, content):
-            return digest
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            put(path, content)
+            return super().put(content)
         except OSError as error:
             raise cannot_write(self.folder, error) from error
-        return digest
 
     def put_array(self, array: np.ndarray) -> str:
         """Store an array as npy."""
@@ -50,32 +38,14 @@ class Blobs:
             CorruptFile: they are gone or damaged.
         """
         try:
-            content = self.path(digest).read_bytes()
+            return super().get(digest)
         except OSError as error:
-            raise self._lost(digest, str(error.strerror)) from error
-        if hashlib.sha256(content).hexdigest() != digest:
-            raise self._lost(digest, "The file is damaged")
-        return content
-
-    def _lost(self, digest: str, reason: str) -> InvalidInput:
-        return CorruptFile.of(
-            "study folder",
-            f"{self.folder.name}/{digest}",
-            "the network or inputs as they were stored",
-            f"{reason}. Read them from their source again: powerplan batch retry STUDY.",
-        )
-
-    def path(self, digest: str) -> Path:
-        """Where the content of a digest is."""
-        return self.folder / digest
-
-
-def _holds(path: Path, content: bytes) -> bool:
-    """Whether a file has this content; one that cannot be read has not."""
-    try:
-        return path.stat().st_size == len(content) and path.read_bytes() == content
-    except OSError:
-        return False
+            raise CorruptFile.of(
+                "study folder",
+                f"{self.folder.name}/{digest}",
+                "the network or inputs as they were stored",
+                f"{error.strerror}. Read them from their source again: powerplan batch retry STUDY.",
+            ) from error
 
 
 def read_array(content: bytes) -> np.ndarray:

@@ -8,9 +8,7 @@ running request holds leaves first.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -20,11 +18,8 @@ from pathlib import Path
 
 import grpc
 
+from powerplan.jobs.contents import SHA256, Arrival, Contents, Damaged
 from powerplan_server.errors import Reason, ServiceError, invalid
-
-SHA256 = re.compile(r"[0-9a-f]{64}\Z")
-_PART = ".part"
-_BLOCK = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +41,8 @@ def check_sha256(value: str, field: str) -> str:
 class BlobStore:
     """The uploads of all tenants.
 
-    Everything but :meth:`Upload.write`, :meth:`Upload.finish` and :meth:`expire` only looks up names and is called on
-    the event loop; those move data and are called in a thread.
+    Everything but an upload's ``write`` and ``finish`` and :meth:`expire` only looks up names and is called on the
+    event loop; those move data and are called in a thread.
 
     Args:
         folder: where everything is kept; made if missing.
@@ -68,7 +63,7 @@ class BlobStore:
     def state(self, tenant: str, sha256: str) -> BlobState:
         """How much of a blob the tenant has uploaded."""
         path = self._path(tenant, sha256)
-        for place, complete in ((path, True), (path.with_suffix(_PART), False)):
+        for place, complete in ((path, True), (path.with_suffix(Arrival.SUFFIX), False)):
             with suppress(FileNotFoundError):
                 facts = place.stat()
                 return BlobState(committed=facts.st_size, complete=complete, touched=facts.st_mtime)
@@ -110,12 +105,12 @@ class BlobStore:
             yield {sha256: str(path) for sha256, path in paths.items()}
 
     @contextmanager
-    def upload(self, tenant: str, sha256: str, size: int, offset: int) -> Iterator[Upload | None]:
+    def upload(self, tenant: str, sha256: str, size: int, offset: int) -> Iterator[Arrival | None]:
         """An upload to write chunks to, or None if the content is here already.
 
         Raises:
             ServiceError: UPLOAD_OFFSET_MISMATCH (with the committed length), REQUEST_TOO_LARGE, QUOTA_EXCEEDED; ABORTED
-                if another call is uploading the same content.
+                if another call is uploading the same content; BLOB_MISMATCH for what is written within.
         """
         path = self._path(tenant, sha256)
         if size < 0 or offset < 0:
@@ -145,14 +140,15 @@ class BlobStore:
                 f"The upload must continue at byte {state.committed}, not {offset}.",
                 metadata={"committed_bytes": str(state.committed)},
             )
-        self._make_room(tenant, size, keep=path.with_suffix(_PART))
+        self._make_room(tenant, size, keep=path.with_suffix(Arrival.SUFFIX))
         self._open[key] = size
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        upload = Upload(path, sha256, size)
         try:
-            yield upload
+            with Contents(path.parent).arriving(sha256, size) as upload:
+                yield upload
+        except Damaged as error:
+            what = f"{error.strerror}; the upload was discarded, start again"
+            raise invalid("chunk", what, reason=Reason.BLOB_MISMATCH) from None
         finally:
-            upload.close()
             del self._open[key]
 
     def usage(self, tenant: str) -> int:
@@ -166,7 +162,7 @@ class BlobStore:
             path
             for folder in self._folder.iterdir()
             for path, _, used in self._files(folder.name)
-            if path.suffix == _PART and used < oldest and (folder.name, path.stem) not in self._open
+            if path.suffix == Arrival.SUFFIX and used < oldest and (folder.name, path.stem) not in self._open
         ]
         for path in stale:
             path.unlink(missing_ok=True)
@@ -204,49 +200,3 @@ class BlobStore:
                 Reason.QUOTA_EXCEEDED,
                 f"The upload needs {excess} bytes more than the quota of {self._quota} bytes leaves free.",
             )
-
-
-class Upload:
-    """One upload being written; made by :meth:`BlobStore.upload`."""
-
-    def __init__(self, path: Path, sha256: str, size: int) -> None:
-        self._path = path
-        self._part = path.with_suffix(_PART)
-        self._sha256 = sha256
-        self._size = size
-        self._file = open(self._part, "ab")  # noqa: SIM115 - closed by BlobStore.upload
-        self.committed = self._file.tell()
-
-    def write(self, chunk: bytes) -> None:
-        """Append a chunk and hand it to the operating system, so that a broken stream or a crash keeps it."""
-        if self.committed + len(chunk) > self._size:
-            raise self._mismatch(f"more than the announced {self._size} bytes arrived")
-        self._file.write(chunk)
-        self._file.flush()
-        self.committed += len(chunk)
-
-    def finish(self) -> bool:
-        """Check and publish the content; False if bytes are still missing.
-
-        Raises:
-            ServiceError: BLOB_MISMATCH; what has arrived is then thrown away.
-        """
-        if self.committed < self._size:
-            return False
-        os.fsync(self._file.fileno())
-        digest = hashlib.sha256()
-        with open(self._part, "rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-        if digest.hexdigest() != self._sha256:
-            raise self._mismatch("the bytes have another SHA-256 than announced")
-        os.replace(self._part, self._path)
-        return True
-
-    def close(self) -> None:
-        """Close the file; what was written stays."""
-        self._file.close()
-
-    def _mismatch(self, what: str) -> ServiceError:
-        self._part.unlink(missing_ok=True)
-        return invalid("chunk", f"{what}; the upload was discarded, start again", reason=Reason.BLOB_MISMATCH)

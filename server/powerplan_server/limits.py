@@ -11,8 +11,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
+from powerplan.jobs.contents import SHA256
 from powerplan_client._generated import v1
-from powerplan_server.blobs import SHA256
 from powerplan_server.config import ServeConfig
 from powerplan_server.errors import FieldViolation, Reason, invalid_fields
 from powerplan_server.rpc import REQUEST_ID

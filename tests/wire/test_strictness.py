@@ -15,6 +15,7 @@ from wire_strategies import networks
 
 import powerplan as pp
 from powerplan.errors import InvalidInput, UnsupportedOperation
+from powerplan.jobs.contents import Contents
 from powerplan_client._generated import v1 as pb
 from powerplan_server import calls
 from powerplan_server.wire import (
@@ -302,16 +303,29 @@ def test_the_limits_are_kept() -> None:
 
 def test_blobs_are_read_from_memory_and_from_files(tmp_path: Path) -> None:
     array = np.arange(8.0).reshape(2, 4)
-    (tmp_path / "content").write_bytes(array.tobytes())
-    message = pb.Tensor(dtype=2, shape=[2, 4], blob=pb.BlobRef(sha256=DIGEST, size_bytes=64))
-    for blobs in (MemoryBlobs({DIGEST: array.tobytes()}), FileBlobs({DIGEST: tmp_path / "content"})):
+    digest = Contents(tmp_path).put(array.tobytes())
+    message = pb.Tensor(dtype=2, shape=[2, 4], blob=pb.BlobRef(sha256=digest, size_bytes=64))
+    for blobs in (MemoryBlobs({digest: array.tobytes()}), FileBlobs({digest: tmp_path / digest})):
         reader = Reader.start(blobs=blobs)
         back = array_from_proto(reader, message, max_elements=8)
         reader.done()
         assert np.array_equal(back, array)
-    reader = Reader.start(blobs=MemoryBlobs({DIGEST: b"short"}))
+    reader = Reader.start(blobs=MemoryBlobs({digest: b"short"}))
     assert array_from_proto(reader, message, max_elements=8) is None
     assert paths_of(reader) == ["blob.size_bytes"]
+
+
+def test_a_damaged_blob_is_missing_and_makes_room_for_its_repair(tmp_path: Path) -> None:
+    """One flipped bit, and one lost byte: no array of them, but the request to upload the blob again."""
+    content = np.arange(8.0).tobytes()
+    for damaged in (b"\x01" + content[1:], content[:-1]):
+        digest = Contents(tmp_path).put(content)
+        (tmp_path / digest).write_bytes(damaged)
+        reader = Reader.start(blobs=FileBlobs({digest: tmp_path / digest}))
+        message = pb.Tensor(dtype=2, shape=[8], blob=pb.BlobRef(sha256=digest, size_bytes=len(content)))
+        assert array_from_proto(reader, message, max_elements=8) is None
+        assert paths_of(reader) == ["blob.sha256"]
+        assert not (tmp_path / digest).exists()
 
 
 def paths_of(reader: Reader) -> list[str]:
@@ -322,11 +336,12 @@ def test_a_saved_network_is_read_whole(tmp_path: Path) -> None:
     network = pp.Network.mlp([np.ones((3, 4))])
     network.save(tmp_path / "network.npz")
     content = (tmp_path / "network.npz").read_bytes()
+    digest = Contents(tmp_path).put(content)
     for file, blobs in (
         (pb.FileContent(data=content), MemoryBlobs()),
         (
-            pb.FileContent(blob=pb.BlobRef(sha256=DIGEST, size_bytes=len(content))),
-            FileBlobs({DIGEST: tmp_path / "network.npz"}),
+            pb.FileContent(blob=pb.BlobRef(sha256=digest, size_bytes=len(content))),
+            FileBlobs({digest: tmp_path / digest}),
         ),
     ):
         reader = Reader.start(blobs=blobs)

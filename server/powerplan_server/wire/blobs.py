@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+from powerplan.jobs.contents import SHA256, is_intact
 
 Content = bytes | memoryview | Path
 
@@ -33,16 +32,27 @@ class MemoryBlobs:
         return self.contents.get(sha256)
 
 
-@dataclass(frozen=True)
 class FileBlobs:
-    """Blobs in files, by SHA-256."""
+    """Blobs in files, by SHA-256. Each is checked when it is first asked for; a damaged one is removed.
 
-    paths: Mapping[str, str | os.PathLike[str]] = field(default_factory=dict)
+    Then its owner is told that it is missing, and repairs it by uploading it again.
+    """
+
+    def __init__(self, paths: Mapping[str, str | os.PathLike[str]]) -> None:
+        self._paths = paths
+        self._intact: set[str] = set()
 
     def get(self, sha256: str) -> Content | None:
         """The path of the content, or None."""
-        path = self.paths.get(sha256)
-        return None if path is None or not Path(path).is_file() else Path(path)
+        if sha256 not in self._paths:
+            return None
+        path = Path(self._paths[sha256])
+        if sha256 not in self._intact:
+            if not is_intact(path, sha256):
+                path.unlink(missing_ok=True)
+                return None
+            self._intact.add(sha256)
+        return path
 
 
 def content_size(content: Content) -> int:

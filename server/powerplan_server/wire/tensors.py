@@ -8,8 +8,9 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
+from powerplan.jobs.contents import SHA256
 from powerplan_client._generated import v1 as pb
-from powerplan_server.wire.blobs import SHA256, Content, content_size
+from powerplan_server.wire.blobs import Content, content_size
 from powerplan_server.wire.errors import BlobNotFound
 from powerplan_server.wire.reading import Reader
 
