@@ -26,7 +26,6 @@ myst_enable_extensions = ["fieldlist", "deflist", "dollarmath"]
 myst_dmath_allow_digits = False  # $5 and $6 are money
 
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_type_aliases = {

@@ -46,17 +46,8 @@ class Checker:
         advice: str = "",
     ) -> bool:
         """Note a violation unless ``value`` is a finite real number within the bounds; True if it is."""
-        bounds = [
-            f"> {above:g}" if above is not None else "",
-            f">= {at_least:g}" if at_least is not None else "",
-            f"<= {at_most:g}" if at_most is not None else "",
-        ]
-        wanted = (
-            " ".join(["a finite number", " and ".join(b for b in bounds if b), f"[{unit}]" if unit else ""])
-            .replace("  ", " ")
-            .strip()
-        )
-        x = _finite(value)
+        wanted = number_words(above=above, at_least=at_least, at_most=at_most, unit=unit)
+        x = finite_number(value)
         good = x is not None
         if x is not None:
             good = (
@@ -73,7 +64,7 @@ class Checker:
         good = isinstance(value, int | np.integer) and not isinstance(value, bool)
         good = good and value >= at_least and (at_most is None or value <= at_most)  # type: ignore[operator]
         if not good:
-            wanted = f"an integer >= {at_least}" + ("" if at_most is None else f" and <= {at_most:,}")
+            wanted = whole_words(at_least, at_most)
             self.fail(field, value, wanted, advice or f"Give {field} as {wanted}.")
         return good
 
@@ -87,7 +78,26 @@ class Checker:
             raise InvalidInput(*self.violations)
 
 
-def _finite(value: object) -> float | None:
+def number_words(
+    *, above: float | None = None, at_least: float | None = None, at_most: float | None = None, unit: str = ""
+) -> str:
+    """A finite number within bounds, in words."""
+    bounds = (("> ", above), (">= ", at_least), ("<= ", at_most))
+    said = " and ".join(f"{sign}{bound:g}" for sign, bound in bounds if bound is not None)
+    return " ".join(part for part in ("a finite number", said, f"[{unit}]" if unit else "") if part)
+
+
+def whole_words(at_least: int, at_most: int | None = None) -> str:
+    """An integer within bounds, in words."""
+    return f"an integer >= {at_least}" if at_most is None else f"an integer from {at_least} to {at_most:,}"
+
+
+def choice_words(names: Iterable[str]) -> str:
+    """One of some names, in words."""
+    return "one of " + ", ".join(map(repr, names))
+
+
+def finite_number(value: object) -> float | None:
     """``value`` as a float if it is a finite real number (booleans are not), else None."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return None
@@ -117,7 +127,7 @@ def choice(field: str, value: object, allowed: Iterable[str]) -> str:
     names = list(allowed)
     if isinstance(value, str) and value in names:
         return value
-    raise InvalidInput.of(field, value, "one of " + ", ".join(repr(n) for n in names), nearest(str(value), names))
+    raise InvalidInput.of(field, value, choice_words(names), nearest(str(value), names))
 
 
 def frozen_array(value: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> np.ndarray:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from powerplan_client._generated import v1 as pb
@@ -18,18 +20,9 @@ from powerplan_client.values import classes, naming, numbers_of, wrong
 
 M = TypeVar("M", bound=Message)
 
-#: option by field of PlanSettings, where they are plain values
-_PLAIN_SETTINGS = {
-    "verify_draws": "verify_draws",
-    "calibrate": "calibrate",
-    "seed": "seed",
-    "tolerance": "tolerance",
-    "max_iterations": "max_iterations",
-    "time_limit_seconds": "time_limit",
-    "output_combinations": "output_combinations",
-    "marginal_fields": "marginal_fields",
-    "memory_limit_bytes": "memory_limit",
-}
+_WHOLE = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64)
+#: option of a field that is not called like it
+_OPTIONS = {"time_limit_seconds": "time_limit", "memory_limit_bytes": "memory_limit"}
 
 
 def plan_task(
@@ -79,7 +72,7 @@ def profile_task(packer: Packer, profile: Profile, target: Any | None) -> pb.Pla
             "signal_power": profile.signal_power,
             "lower": floats("lower"),
             "upper": floats("upper"),
-            "solver": _enum(pb.ProfileSolver, "PROFILE_SOLVER_", "solver", profile.solver)
+            "solver": _enum(pb.ProfileSolver.DESCRIPTOR, "solver", profile.solver)
             if profile.solver != "auto"
             else None,
         }
@@ -91,26 +84,35 @@ def profile_task(packer: Packer, profile: Profile, target: Any | None) -> pb.Pla
 
 def plan_settings(options: Mapping[str, Any]) -> pb.PlanSettings:
     """How to plan."""
-    values = {field: options.get(name) for field, name in _PLAIN_SETTINGS.items()}
     optimize = options.get("optimize", ())
-    settings = _fields(pb.PlanSettings, "settings", values)
+    settings = _fields(pb.PlanSettings, "settings", _single(pb.PlanSettings, options))
     weights = options.get("output_weights")
     if weights is not None:
         settings.output_weights.extend(numbers_of("output_weights", weights, axes=(1,)).astype(np.float64).tolist())
-    if "granularity" in options:
-        settings.granularity = _enum(pb.Granularity, "GRANULARITY_", "granularity", options["granularity"])
-    if "method" in options:
-        settings.method = _enum(pb.PredictionMethod, "PREDICTION_METHOD_", "method", options["method"])
-    if "dtype" in options:
-        settings.dtype = _enum(pb.DataType, "DATA_TYPE_", "dtype", options["dtype"])
     with naming("optimize"):
         kinds = (optimize,) if isinstance(optimize, str) else tuple(optimize)
-    settings.optimize.extend(_enum(pb.GainKind, "GAIN_KIND_", "optimize", kind) for kind in kinds)
+    settings.optimize.extend(_enum(pb.GainKind.DESCRIPTOR, "optimize", kind) for kind in kinds)
     settings.held_conductance_siemens.extend(_held("conductance", options))
     settings.held_voltage_volts.extend(_held("voltage", options))
     settings.conductance_steps.extend(steps_messages("conductance_steps", options.get("conductance_steps")))
     settings.voltage_steps.extend(steps_messages("voltage_steps", options.get("voltage_steps")))
     return settings
+
+
+def _single(kind: type[Message], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a message that hold one number or name, from the options that they are called after."""
+    values: dict[str, Any] = {}
+    for field in kind.DESCRIPTOR.fields:
+        name = _OPTIONS.get(field.name, field.name)
+        value = options.get(name)
+        if value is None or field.is_repeated or field.message_type is not None:
+            continue
+        if field.enum_type is not None:
+            value = _enum(field.enum_type, name, value)
+        elif isinstance(value, float) and value.is_integer() and field.cpp_type in _WHOLE:
+            value = int(value)  # 1e6 is a whole number too
+        values[field.name] = value
+    return values
 
 
 def steps_messages(field: str, steps: Any) -> list[pb.Steps]:
@@ -158,23 +160,14 @@ def predict_request(
     options: Mapping[str, Any],
 ) -> pb.PredictRequest:
     """A prediction to make."""
-    request = _fields(
+    return _fields(
         pb.PredictRequest,
         "request",
         {
+            **_single(pb.PredictRequest, options),
             **_operating_point(packer, network, hardware, gains, inputs, options),
-            "accuracy_samples": options.get("accuracy_samples"),
-            "seed": options.get("seed"),
-            "output_combinations": options.get("output_combinations"),
-            "marginal_fields": options.get("marginal_fields"),
-            "memory_limit_bytes": options.get("memory_limit"),
         },
     )
-    if "method" in options:
-        request.method = _enum(pb.PredictionMethod, "PREDICTION_METHOD_", "method", options["method"])
-    if "dtype" in options:
-        request.dtype = _enum(pb.DataType, "DATA_TYPE_", "dtype", options["dtype"])
-    return request
 
 
 def simulate_request(
@@ -277,10 +270,10 @@ def _fields(kind: Callable[..., M], path: str, values: Mapping[str, Any]) -> M:
         raise
 
 
-def _enum(kind: Any, prefix: str, field: str, name: str) -> Any:
+def _enum(enum: Any, field: str, name: Any) -> Any:
     """The number of a lower-case name."""
-    full = prefix + str(name).upper()
-    if full not in kind.keys() or full.endswith("_UNSPECIFIED"):  # noqa: SIM118
-        known = [n.removeprefix(prefix).lower() for n in kind.keys() if not n.endswith("_UNSPECIFIED")]  # noqa: SIM118
-        raise invalid(field, f"got {name!r}; allowed: {', '.join(known)}")
-    return kind.Value(full)
+    prefix = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", enum.name).upper() + "_"
+    numbers = {value.name.removeprefix(prefix).lower(): value.number for value in enum.values if value.number}
+    if name not in numbers:
+        raise invalid(field, f"got {name!r}; allowed: {', '.join(numbers)}")
+    return numbers[name]

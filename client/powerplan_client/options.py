@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from powerplan_client import values
-from powerplan_client.inputs import Gain, Steps
+from powerplan_client.keywords import PlanKeywords, PredictionKeywords
 
 #: called with (bytes sent, bytes in all) while large arrays are uploaded
 UploadProgress = Callable[[int, int], None]
@@ -61,55 +61,12 @@ class RequestOptions(CallOptions, total=False):
     on_upload: UploadProgress | None
 
 
-class PredictionOptions(RequestOptions, total=False):
-    """How predictions are made, in every call that makes them.
-
-    method: "linearized", "covariance" or "diagonal".
-    dtype: "float64" or "float32"; with "float32" plans want a tolerance of 1e-4 or more.
-    output_combinations: random combinations of the outputs, 2 to 4096, or 0 = every output by itself; None = every
-        output of up to 64, else 16 combinations. With combinations mse has a standard error and there is no accuracy.
-    marginal_fields: error samples that correct variances, means, power and how errors add up where errors of one origin
-        meet, 0 = none; None = as needed.
-    seed: of every random draw, of the combinations and of the fields.
-    memory_limit: bytes that the inputs worked on at a time may take, roughly, at most 2^30.
-    """
-
-    method: str
-    dtype: str
-    output_combinations: int | None
-    marginal_fields: int | None
-    seed: int
-    memory_limit: int
+class PredictionOptions(RequestOptions, PredictionKeywords, total=False):
+    """Options of every call that makes predictions: of the request, and of :mod:`powerplan_client.keywords`."""
 
 
-class PlanOptions(PredictionOptions, total=False):
-    """Options of planning; what is left out takes the engine's default.
-
-    granularity: "network", "layer", "column" or "signal" (a voltage gain per row, both gains free).
-    optimize: the free gains, "conductance", "voltage" or both.
-    conductance, voltage: gains to hold, one per crossbar layer.
-    verify_draws, calibrate: Monte Carlo verification, and planning again so that it meets the target; left out, plans
-        for targets on classes get both.
-    tolerance, max_iterations: when to stop.
-    time_limit: seconds after which the best plan so far is returned.
-    corners: further hardware in which the same gains meet the target too.
-    conductance_steps, voltage_steps: values a free gain can be set to: Steps, or one Steps or None per layer.
-    output_weights: (K,) weights >= 0 of the outputs' squared errors, scaled to mean 1.
-    """
-
-    granularity: str
-    optimize: Sequence[str]
-    conductance: Sequence[Gain] | None
-    voltage: Sequence[Gain] | None
-    verify_draws: int
-    calibrate: bool
-    tolerance: float
-    max_iterations: int
-    conductance_steps: Steps | Sequence[Steps | None] | None
-    voltage_steps: Steps | Sequence[Steps | None] | None
-    time_limit: float | None
-    corners: Sequence[Any]
-    output_weights: Sequence[float] | np.ndarray | None
+class PlanOptions(PredictionOptions, PlanKeywords, total=False):
+    """Options of planning, likewise; what is left out takes the engine's default."""
 
 
 class SubmitOptions(PlanOptions, total=False):

@@ -60,12 +60,8 @@ def _verified(settings: Mapping[str, Any]) -> bool:
 
 def check_options(chosen: Sequence[tuple[Path, Mapping[str, Any]]]) -> Iterator[Violation]:
     """Options that contradict each other, once for each place."""
-    for path in dict.fromkeys(path for path, s in chosen if s["verify_draws"] == 1):
-        yield violation((*path, "verify_draws"), 1, "0, or at least 2", "A standard error needs two draws.")
     for path in dict.fromkeys(path for path, s in chosen if s["calibrate"] and not _verified(s)):
         yield violation((*path, "calibrate"), True, "only with verify_draws", "Give verify_draws, for example 2000.")
-    for path in dict.fromkeys(path for path, s in chosen if s["output_combinations"] == 1):
-        yield violation((*path, "output_combinations"), 1, "0, or at least 2", "A standard error needs two.")
     for path in dict.fromkeys(path for path, s in chosen if s["output_weights"] and not any(s["output_weights"])):
         yield violation((*path, "output_weights"), "zeros", "at least one weight > 0", "Say which outputs count.")
     for name, unit in STEPS.items():

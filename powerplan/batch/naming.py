@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from powerplan.batch.jobs import ACCEPT
+from powerplan.batch.schema import PLAN_SETTINGS
 from powerplan.batch.validate import violation
 from powerplan.errors import Violation
+from powerplan.settings import StepValues
 
-#: settings of a point in the order of names, of columns and of the product (the last changes fastest)
-SETTINGS = (
-    "network",
-    "inputs",
-    "hardware",
-    "override",
+#: settings of plans in the order of names, of columns and of the product (the last changes fastest); new ones follow
+_ORDER = (
     "corners",
     "granularity",
     "optimize",
@@ -34,15 +32,13 @@ SETTINGS = (
     "tolerance",
     "max_iterations",
     "deadline",
-    ACCEPT,
-    "target",
 )
 #: settings that say how to plan: arguments of :func:`powerplan.plan` under the same name, and :data:`ACCEPT`
-OPTIONS = tuple(
-    name for name in SETTINGS if name not in ("network", "inputs", "hardware", "override", "corners", "target")
-)
+OPTIONS = (*_ORDER[1:], *(row.name for row in PLAN_SETTINGS if row.name not in _ORDER), ACCEPT)
+#: settings of a point, in order
+SETTINGS = ("network", "inputs", "hardware", "override", "corners", *OPTIONS, "target")
 #: settings that are steps as text, and the unit of their gains
-STEPS = {"conductance_steps": "S", "voltage_steps": "V"}
+STEPS = {row.name: row.kind.unit for row in PLAN_SETTINGS if isinstance(row.kind, StepValues)}
 #: settings whose value says by itself what it is
 BARE = ("network", "inputs", "hardware", "granularity", "optimize", "method")
 #: prefix of the axis of a hardware field

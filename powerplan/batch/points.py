@@ -5,12 +5,10 @@ Every point carries its whole settings, defaults filled in, and a readable name 
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -27,9 +25,9 @@ from powerplan.batch.naming import (
     numbered,
 )
 from powerplan.batch.pruning import Path, may_follow
+from powerplan.batch.schema import PLAN_SETTINGS
 from powerplan.batch.validate import violation
 from powerplan.errors import Violation
-from powerplan.planning import plan
 
 #: most points of a study
 MOST_POINTS = 100_000
@@ -191,12 +189,10 @@ def _range(value: Mapping[str, Any], path: tuple[str | int, ...], wrong: list[Vi
     return tuple(float(f"{x:.12g}") for x in space(first, last, count))
 
 
-@cache
 def plan_defaults() -> Mapping[str, Any]:
     """Settings that are arguments of :func:`powerplan.plan`, with its defaults as plain values."""
-    given = {name: parameter.default for name, parameter in inspect.signature(plan).parameters.items()}
-    given[ACCEPT] = False
-    return {name: given[name] for name in ("corners", *OPTIONS)} | {"optimize": "+".join(given["optimize"])}
+    defaults = {row.name: row.default for row in PLAN_SETTINGS} | {ACCEPT: False}
+    return {name: defaults[name] for name in ("corners", *OPTIONS)} | {"optimize": "+".join(defaults["optimize"])}
 
 
 def _defaults(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,17 +17,32 @@ from functools import lru_cache
 from typing import Any
 
 from powerplan.batch.jobs import ACCEPT
+from powerplan.checks import whole_words
 from powerplan.examples import example_names
 from powerplan.hardware import Hardware
 from powerplan.hardware.describe import described_fields
-from powerplan.moments.predictor import METHODS
 from powerplan.planning.problem.corners import MOST_CORNERS
-from powerplan.planning.problem.variables import GRANULARITIES, QUANTITIES
+from powerplan.planning.settings import PlanSettings
 from powerplan.planning.steps_text import allowed_steps
 from powerplan.planning.targets import TARGETS
+from powerplan.settings import (
+    Choice,
+    Corners,
+    Flag,
+    Names,
+    Number,
+    PerLayer,
+    Setting,
+    StepValues,
+    Weights,
+    Whole,
+    table,
+)
 
 Schema = dict[str, Any]
 
+#: settings of plans that a point can have; the device is chosen by who runs it
+PLAN_SETTINGS = tuple(row for row in table(PlanSettings) if row.name != "device")
 #: most values of one axis, and most definitions of one kind
 MOST_VALUES = 10_000
 #: largest number that is passed on; the engine has its own, tighter bounds
@@ -64,8 +79,9 @@ def _in(unit: str, number: Schema) -> Schema:
     return {**number, "unit": unit}
 
 
-def _integer(least: int, most: int) -> Schema:
-    return {"type": "integer", "minimum": least, "maximum": most, "description": f"an integer from {least} to {most}"}
+def _integer(least: int, most: int, words: str = "") -> Schema:
+    words = words or whole_words(least, most)
+    return {"type": "integer", "minimum": least, "maximum": most, "description": words}
 
 
 def _choice(names: Iterable[str]) -> Schema:
@@ -105,36 +121,45 @@ def _several(value: Schema, *, scalar: bool = True) -> Schema:
 
 def _settings() -> dict[str, Schema]:
     """Schema of one value of every setting of a point that is neither a target nor an override."""
-    quantities = "|".join(QUANTITIES)
     return {
-        "network": _NAMED,
-        "inputs": _NAMED,
-        "hardware": _NAMED,
-        "granularity": _choice(GRANULARITIES),
-        "optimize": {
-            "type": "string",
-            "pattern": rf"^({quantities})(\+({quantities})){{0,3}}$",
-            "description": f"gains to optimise, of {', '.join(QUANTITIES)}, joined by '+'",
-        },
-        "method": _choice(METHODS),
-        "verify_draws": _integer(0, 10_000_000),
-        "calibrate": _BOOLEAN,
-        "seed": _integer(0, 2**63 - 1),
-        "tolerance": _in("", _POSITIVE),
-        "max_iterations": _integer(1, 100_000),
-        "deadline": _in("s", {**_POSITIVE, "description": "seconds > 0"}),
-        "dtype": _choice(("float32", "float64")),
-        "output_combinations": _integer(0, 4096),
-        "marginal_fields": _integer(0, 65536),
-        "memory_limit": _in("B", _integer(1, 2**50)),
+        **dict.fromkeys(("network", "inputs", "hardware"), _NAMED),
+        **{row.name: _setting(row) for row in PLAN_SETTINGS},
         ACCEPT: _BOOLEAN,
-        "corners": _or_list(_NAMED, "hardware", MOST_CORNERS),
-        "conductance": _or_list(_in("S", _POSITIVE), "one per crossbar layer"),
-        "voltage": _or_list(_in("V", _POSITIVE), "one per crossbar layer"),
-        "output_weights": _list_of(_in("", _WEIGHT), "numbers >= 0, one per output"),
-        "conductance_steps": {**_STEPS, "description": "a string: " + allowed_steps("S")},
-        "voltage_steps": {**_STEPS, "description": "a string: " + allowed_steps("V")},
     }
+
+
+def _setting(row: Setting) -> Schema:
+    """Schema of one value of a setting of plans."""
+    match row.kind:
+        case Choice(names=names):
+            return _choice(names)
+        case Names(names=names):
+            either = "|".join(names)
+            return {
+                "type": "string",
+                "pattern": rf"^({either})(\+({either})){{0,3}}$",
+                "description": f"of {', '.join(names)}, one or several joined by '+'",
+            }
+        case Flag():
+            return _BOOLEAN
+        case Whole() as kind:
+            schema = _integer(0 if kind.or_zero else kind.at_least, kind.at_most, kind.allowed)
+            if kind.or_zero and kind.at_least > 1:
+                schema["not"] = {"enum": list(range(1, kind.at_least))}
+            return _in(kind.unit, schema) if kind.unit else schema
+        case Number() as kind:
+            bounds = {"exclusiveMinimum": kind.above, "minimum": kind.at_least, "maximum": kind.at_most}
+            given = {key: bound for key, bound in bounds.items() if bound is not None}
+            return _in(kind.unit, {"type": "number", **given, "description": kind.allowed})
+        case Corners():
+            return _or_list(_NAMED, "hardware", MOST_CORNERS)
+        case PerLayer(unit=unit):
+            return _or_list(_in(unit, _POSITIVE), "one per crossbar layer")
+        case Weights():
+            return _list_of(_in("", _WEIGHT), "numbers >= 0, one per output")
+        case StepValues(unit=unit):
+            return {**_STEPS, "description": "a string: " + allowed_steps(unit)}
+    raise TypeError(f"{row.name}: no schema for {row.kind}")
 
 
 def _list_of(value: Schema, what: str, most: int = MOST_VALUES) -> Schema:

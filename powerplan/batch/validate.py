@@ -109,7 +109,7 @@ def _violations(error: ValidationError) -> Iterator[Found]:
                 where = (*path, key)
                 yield Violation(field=field_name(where), value="nothing", allowed=wanted, advice=f"Add {key}."), where
         return
-    if error.validator in ("oneOf", "not"):
+    if error.validator in ("oneOf", "not") and schema.get("type") == "object":
         if not isinstance(instance, Mapping):
             return  # its type is refused as well
         if not {"file", "example"}.isdisjoint(_misspelt(instance, schema)):
@@ -159,7 +159,7 @@ def _advice(error: ValidationError) -> str:
         return nearest(str(instance), [str(name) for name in wanted])
     if error.validator == "uniqueItems":
         return f"Leave out {_repeated(instance)}."
-    if error.validator in ("oneOf", "not"):
+    if error.validator in ("oneOf", "not") and isinstance(instance, Mapping):
         both = {"file", "example"} <= set(instance) or {"file", "preset"} <= set(instance)
         return "Keep one of the two and remove the other." if both else "Name the file or the example."
     if error.validator == "pattern" and isinstance(instance, str):

@@ -10,10 +10,26 @@ import click
 
 from powerplan.cli.chat import Chat
 from powerplan.cli.networks import network_choice
-from powerplan.cli.quantities import JSONValue, Quantity, Seconds
+from powerplan.cli.quantities import JSONValue, Quantity, Seconds, WholeNumber
 from powerplan.cli.steps import StepsType
 from powerplan.hardware.describe import described_fields, is_quantity
 from powerplan.hardware.hardware import Hardware
+from powerplan.moments.settings import PredictionSettings
+from powerplan.settings import (
+    MOST_SEED,
+    Corners,
+    Flag,
+    Names,
+    Number,
+    PerLayer,
+    Setting,
+    Settings,
+    StepValues,
+    Weights,
+    Whole,
+    named,
+    table,
+)
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -106,137 +122,70 @@ gains_options = _all(
     ),
 )
 
-# ---------------------------------------------------------------- predictions
+# ---------------------------------------------------------------- settings
+
+#: the flag of a setting that is not called like it
+_FLAGS = {"verify_draws": "--verify", "corners": "--corner"}
+#: settings without an option
+_WITHOUT = ("device",)
 
 
-def _bytes(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
-    """Bytes as an integer; a number that is not whole is left to the checks of the engine."""
-    return int(value) if value is not None and value.is_integer() else value
+def settings_options(kind: type[Settings]) -> Callable[[_Command], _Command]:
+    """One option for every setting of a class; what is not given is at its default."""
+    return _all(*(_setting_option(row) for row in _offered(kind)))
 
 
-#: names of what :data:`prediction_options` gives, arguments of the engine's calculations
-PREDICTION = ("method", "dtype", "output_combinations", "marginal_fields", "memory_limit")
-
-prediction_options = _all(
-    click.option(
-        "--method", default="linearized", show_default=True, metavar="NAME", help="linearized, covariance or diagonal."
-    ),
-    click.option(
-        "--dtype",
-        default="float64",
-        show_default=True,
-        metavar="NAME",
-        help="Precision: float64 or float32 (plans then want --tolerance 1e-4).",
-    ),
-    click.option(
-        "--output-combinations",
-        type=click.IntRange(min=0),
-        metavar="N",
-        help="Random combinations of the outputs, at least 2; 0 = every output by itself. Default: every output of up "
-        "to 64, else 16 combinations; the MSE then has a standard error.",
-    ),
-    click.option(
-        "--marginal-fields",
-        type=click.IntRange(min=0),
-        metavar="N",
-        help="Random fields that correct variances for correlations; 0 = none. Default: as many as the network needs.",
-    ),
-    click.option(
-        "--memory-limit",
-        type=Quantity("B"),
-        callback=_bytes,
-        help="Memory that the inputs worked on at a time may take, roughly (256MB); default: 1 GiB.",
-    ),
-)
+def _offered(kind: type[Settings]) -> list[Setting]:
+    return [row for row in table(kind) if row.name not in _WITHOUT]
 
 
-def take_prediction(options: dict[str, Any]) -> dict[str, Any]:
-    """Remove the options of :data:`prediction_options` from a command's arguments; those that were given."""
-    given = {name: options.pop(name) for name in PREDICTION}
-    return {name: value for name, value in given.items() if value is not None}
+def _setting_option(row: Setting) -> Callable[[_Command], _Command]:
+    flag = _FLAGS.get(row.name, "--" + row.name.replace("_", "-"))
+    text = f"{row.words}  [default: {row.default_words}]"
+    match row.kind:
+        case Flag():
+            return click.option(f"{flag}/--no-{flag[2:]}", row.name, default=None, help=text)
+        case Corners():
+            return click.option(flag, row.name, multiple=True, metavar="FILE.toml", help=f"{text} Repeatable.")
+        case Names():
+            return click.option(flag, row.name, metavar="NAMES", callback=_names, help=text)
+        case Number(unit="s"):
+            return click.option(flag, row.name, type=Seconds(), help=text)
+        case Number(unit=unit):
+            return click.option(flag, row.name, type=Quantity(unit), help=text)
+        case Whole(unit=unit):
+            return click.option(flag, row.name, type=WholeNumber(unit), help=text)
+        case PerLayer(unit=unit):
+            return click.option(flag, row.name, type=Quantity(unit, many=True), help=text)
+        case Weights():
+            return click.option(flag, row.name, type=Quantity(many=True), metavar="W1,W2,...", help=text)
+        case StepValues(unit=unit):
+            from powerplan.planning.steps_text import allowed_steps
+
+            return click.option(flag, row.name, type=StepsType(unit), help=f"{text} As text: {allowed_steps(unit)}.")
+    return click.option(flag, row.name, metavar="NAME", help=text)
 
 
-# ---------------------------------------------------------------- planning
+def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    return None if value is None else split_names(value)
 
-plan_options = _all(
-    prediction_options,
-    click.option(
-        "--granularity",
-        default="layer",
-        show_default=True,
-        metavar="NAME",
-        help="Gains that are free: one per network, layer or column, or a voltage per row (signal).",
-    ),
-    click.option(
-        "--optimize",
-        default="conductance",
-        show_default=True,
-        metavar="NAMES",
-        help="Kinds of gains that are free: conductance, voltage or conductance,voltage.",
-    ),
-    click.option(
-        "--conductance",
-        type=Quantity("S", many=True),
-        help="Conductance gain to hold [S per unit weight], one or one per layer.",
-    ),
-    click.option(
-        "--voltage",
-        type=Quantity("V", many=True),
-        help="Voltage gain to hold [V per unit activation], one or one per layer.",
-    ),
-    click.option(
-        "--verify",
-        "verify_draws",
-        type=click.IntRange(min=0),
-        metavar="DRAWS",
-        help="Check the plan by a simulation of so many draws.  [default: for targets on classes as many as it takes, "
-        "else 0]",
-    ),
-    click.option(
-        "--conductance-steps",
-        type=StepsType("S"),
-        help="Values a conductance gain can be set to [S per unit weight]: a list (1uS,2uS), low:high:step, "
-        "low:high:3dB, low:high:x2, or a number of steps over the range (64, 64log); ';' between layers.",
-    ),
-    click.option(
-        "--voltage-steps",
-        type=StepsType("V"),
-        help="Values a voltage gain can be set to [V per unit activation], likewise.",
-    ),
-    click.option(
-        "--corner",
-        "corner_files",
-        multiple=True,
-        metavar="FILE.toml",
-        help="Further hardware in which the same gains must meet the target; repeatable.",
-    ),
-    click.option(
-        "--output-weights",
-        type=Quantity(many=True),
-        metavar="W1,W2,...",
-        help="Weights of the outputs in the error, one per output; default: all alike.",
-    ),
-    click.option(
-        "--tolerance", type=Quantity(), default=1e-8, show_default=True, help="KKT residual at which to stop."
-    ),
-    click.option(
-        "--max-iterations",
-        type=click.IntRange(min=1),
-        default=60,
-        show_default=True,
-        metavar="N",
-        help="Most local geometric programs; with many gains, of ten quasi-Newton steps each.",
-    ),
-    click.option(
-        "--calibrate/--no-calibrate",
-        default=None,
-        help="Plan again for the bound whose simulation meets the target.  [default: for targets on classes]",
-    ),
-    click.option("--deadline", type=Seconds(), help="Stop after so many seconds with the best gains found."),
-)
 
+def take_settings(options: dict[str, Any], kind: type[Settings]) -> dict[str, Any]:
+    """Remove the options of :func:`settings_options` from a command's arguments; those that were given, checked.
+
+    Raises:
+        InvalidInput: listing every value that is not allowed.
+    """
+    rows = _offered(kind)
+    taken = {row.name: options.pop(row.name) for row in rows}
+    given = {name: value for name, value in taken.items() if value not in (None, ())}
+    kind(**{row.name: given[row.name] for row in rows if row.name in given and row.kind.allowed})
+    return given
+
+
+_SEED = named(PredictionSettings)["seed"]
 seed_option = click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of every random number."
+    "--seed", type=click.IntRange(min=0, max=MOST_SEED), default=_SEED.default, show_default=True, help=_SEED.words
 )
 
 

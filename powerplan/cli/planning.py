@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from powerplan.cli.chat import Chat
 from powerplan.cli.exits import Exit
-from powerplan.cli.options import split_names, take_prediction
+from powerplan.cli.options import take_settings
 from powerplan.cli.problem import Problem, per_layer, read_hardware, read_problem
+from powerplan.planning.settings import PlanSettings
 
 if TYPE_CHECKING:
     from powerplan.planning import Plan
@@ -15,30 +16,16 @@ if TYPE_CHECKING:
 _PROBLEM = ("network_file", "example", "inputs_file", "labels_file", "batch", "analog", "digital")
 
 
-def plan_arguments(chat: Chat, options: dict[str, Any], seed: int) -> tuple[Problem, dict[str, Any]]:
+def plan_arguments(chat: Chat, options: dict[str, Any]) -> tuple[Problem, dict[str, Any]]:
     """The problem and the keyword arguments of ``pp.plan`` from the options of a command."""
+    settings = take_settings(options, PlanSettings)
     problem = read_problem(chat, **{name: options[name] for name in _PROBLEM})
-    arguments = {
-        "granularity": options["granularity"],
-        "optimize": split_names(options["optimize"]),
-        "conductance": per_layer("conductance", options["conductance"], problem.network),
-        "voltage": per_layer("voltage", options["voltage"], problem.network),
-        "verify_draws": options["verify_draws"],
-        "calibrate": options["calibrate"],
-        "seed": seed,
-        "tolerance": options["tolerance"],
-        "max_iterations": options["max_iterations"],
-        "deadline": options["deadline"],
-        **take_prediction(options),
-    }
-    for name in ("conductance_steps", "voltage_steps"):
-        if options[name] is not None:
-            arguments[name] = options[name]
-    if options["corner_files"]:
-        arguments["corners"] = [read_hardware(file, {}) for file in options["corner_files"]]
-    if options["output_weights"] is not None:
-        arguments["output_weights"] = options["output_weights"]
-    return problem, arguments
+    for name in ("conductance", "voltage"):
+        if name in settings:
+            settings[name] = per_layer(name, settings[name], problem.network)
+    if "corners" in settings:
+        settings["corners"] = [read_hardware(file, {}) for file in settings["corners"]]
+    return problem, settings
 
 
 def print_outcome(chat: Chat, plan: Plan, code: Exit) -> None:

@@ -47,6 +47,19 @@ class Quantity(click.ParamType):
         return values if self.many else values[0]
 
 
+class WholeNumber(Quantity):
+    """A click type for whole numbers, plain or with a unit; that they are whole is checked where they are used."""
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return self.unit or "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return int(value)
+        except ValueError:
+            return super().convert(value, param, ctx)
+
+
 class Seconds(Quantity):
     """A click type for a time to wait: more than any machine runs, or inf, is no limit."""
 

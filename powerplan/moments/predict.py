@@ -5,159 +5,76 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from powerplan.checks import Checker, check_inputs, choice
+from powerplan.checks import check_inputs
 from powerplan.errors import InvalidInput
 from powerplan.hardware.gains import Gains, warn_beyond_voltage
 from powerplan.hardware.hardware import Hardware
 from powerplan.moments.attribution import error_amounts
 from powerplan.moments.prediction import LayerMoments, Prediction
-from powerplan.moments.predictor import MEMORY_LIMIT, METHODS, Moments, Predictor
-from powerplan.moments.samples.count import MOST_FIELDS, SAMPLING_ERROR
+from powerplan.moments.predictor import Moments, Predictor
 from powerplan.moments.sampling import corrected
+from powerplan.moments.settings import PredictionSettings
 from powerplan.moments.slopes import beyond_first_order, warn_beyond_first_order
 from powerplan.network.forward import torch_device
 from powerplan.network.graph import Network
 from powerplan.plausibility import question
+from powerplan.settings import takes
 
-#: more combinations would take longer than every output by itself
-MOST_COMBINATIONS = 4096
+if TYPE_CHECKING:
+    from powerplan.moments.keywords import PredictionOptions
 
 
+@takes(PredictionSettings)
 def predict(
     network: Network,
     hardware: Hardware,
     gains: Gains,
     inputs: np.ndarray,
     *,
-    method: str = "linearized",
-    dtype: str = "float64",
-    device: str = "cpu",
-    output_combinations: int | None = None,
-    marginal_fields: int | None = None,
-    sampling_error: float = SAMPLING_ERROR,
-    seed: int = 0,
-    memory_limit: int = MEMORY_LIMIT,
     progress: Callable[[float], None] | None = None,
+    **settings: Unpack[PredictionOptions],
 ) -> Prediction:
     """Predict output error and power from second-order moments.
 
     Args:
         inputs: calibration batch (B, *input_shape).
-        method: "linearized" (statistical linearisation and adjoints; keeps all correlations, cost of about
-            one forward pass and K backward passes), "covariance" (carries the full covariance of every
-            layer, O(n²) to O(n³), the reference for small layers) or "diagonal" (independence assumed:
-            cheap, 10-20 % low).
-        dtype: "float64" or "float32" (see docs/benchmarks.md for what it loses).
-        device: "cpu", or "cuda" where there is one.
-        output_combinations: random ±1 combinations of the outputs whose adjoints are pulled back, >= 2; 0 = every
-            output by itself; None = every output of up to 64, else 16 combinations. With combinations ``mse`` is
-            unbiased with a standard error of its own, and there is no output covariance.
-        marginal_fields: error samples (joint samples of all errors, a forward pass each) that correct variances,
-            means, power and how errors add up where errors of one origin meet (devices that serve several positions,
-            residual joins) or are rare and large (stuck devices), 0 = none; None = 32 to 256 where there are any,
-            up to 2048 for the latter, then as many as ``sampling_error`` needs. Large networks take fewer than asked
-            for; the prediction says how many, and what chance is left.
-        sampling_error: standard error of the MSE, as a part of it, until which error samples are added, > 0, unless
-            ``marginal_fields`` says how many; the limit of work is met earlier in large networks, see
-            ``Prediction.sampling_limited``.
-        seed: of combinations and fields, >= 0.
-        memory_limit: bytes that the inputs worked on at a time may take, roughly; at least one input is.
+        {settings}
         progress: called with the fraction done.
 
     Raises:
-        InvalidInput: inputs, gains or options that do not fit, naming the field.
+        InvalidInput: inputs, gains or settings that do not fit, naming the field.
 
     Warns:
         PlausibilityWarning: a number of the hardware or of the answer is most likely in another unit.
         LimitWarning: the inputs drive rows beyond ``hardware.voltage_max``.
     """
-    choice("method", method, METHODS)
-    options = PredictionOptions(
-        dtype=dtype,
-        device=device,
-        output_combinations=output_combinations,
-        marginal_fields=marginal_fields,
-        sampling_error=sampling_error,
-        seed=seed,
-        memory_limit=memory_limit,
-    )
+    asked = PredictionSettings(**settings)
     inputs = check_inputs(inputs, network.input_shape)
     gains.check(network, hardware)
     question(hardware)
     with torch.no_grad():
-        predictor = options.predictor(network, hardware, inputs, method)
+        predictor = make_predictor(network, hardware, inputs, asked)
         warn_beyond_voltage(network, hardware, gains, inputs)
         prediction = report(predictor, gains, progress)
     question(prediction)
     return prediction
 
 
-@dataclass(frozen=True, kw_only=True)
-class PredictionOptions:
-    """How predictions are made; see :func:`predict` for the fields.
+def make_predictor(network: Network, hardware: Hardware, inputs: np.ndarray, settings: PredictionSettings) -> Predictor:
+    """A predictor made as the settings say.
 
     Raises:
-        InvalidInput: options out of range, naming the field.
+        InvalidInput: a device that this machine does not have.
     """
-
-    dtype: str = "float64"
-    device: str = "cpu"
-    output_combinations: int | None = None
-    marginal_fields: int | None = None
-    sampling_error: float = SAMPLING_ERROR
-    seed: int = 0
-    memory_limit: int = MEMORY_LIMIT
-
-    def __post_init__(self) -> None:
-        choice("dtype", self.dtype, ("float64", "float32"))
-        torch_device(self.device)
-        check = Checker()
-        for field, least in (("seed", 0), ("memory_limit", 1), ("output_combinations", 0), ("marginal_fields", 0)):
-            value = getattr(self, field)
-            if value is None and field in ("output_combinations", "marginal_fields"):
-                continue
-            if not check.whole(field, value, at_least=least, advice=f"Give {field} as an integer."):
-                continue
-            if field == "output_combinations" and (value == 1 or value > MOST_COMBINATIONS):
-                advice = "A standard error needs two; 0 takes every output by itself."
-                check.fail(field, value, f"0, or 2 to {MOST_COMBINATIONS}", advice)
-            elif field == "marginal_fields" and value > MOST_FIELDS:
-                check.fail(field, value, f"at most {MOST_FIELDS}", "A few hundred are plenty.")
-        check.number(
-            "sampling_error", self.sampling_error, above=0, advice="Give it as a part of the MSE, such as 0.01."
-        )
-        check.done()
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Those that bear on the result and are not the default, by name."""
-        names = ("dtype", "output_combinations", "marginal_fields", "sampling_error", "seed", "memory_limit")
-        return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(DEFAULT_OPTIONS, name)}
-
-    def predictor(self, network: Network, hardware: Hardware, inputs: np.ndarray, method: str) -> Predictor:
-        """A predictor made so."""
-        return Predictor.of(
-            network,
-            hardware,
-            inputs,
-            method=method,
-            dtype=getattr(torch, self.dtype),
-            device=self.device,
-            output_combinations=self.output_combinations,
-            marginal_fields=self.marginal_fields,
-            sampling_error=self.sampling_error,
-            seed=self.seed,
-            memory_limit=self.memory_limit,
-        )
-
-
-DEFAULT_OPTIONS = PredictionOptions()
+    torch_device(settings.device)
+    values = settings.prediction.values
+    return Predictor.of(network, hardware, inputs, **{**values, "dtype": getattr(torch, settings.dtype)})
 
 
 def report(predictor: Predictor, gains: Gains, progress: Callable[[float], None] | None = None) -> Prediction:

@@ -21,7 +21,8 @@ from powerplan.hardware.hardware import Hardware
 from powerplan.moments.array.constants import ArrayConstants
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.samples.corrections import NONE, Corrections
-from powerplan.moments.samples.count import SAMPLING_ERROR, Sampling
+from powerplan.moments.samples.count import Sampling
+from powerplan.moments.settings import MEMORY_LIMIT, METHODS as METHODS, SAMPLING_ERROR
 from powerplan.moments.slopes import check_slopes
 from powerplan.moments.walks.adjoint import Source, sweep
 from powerplan.moments.walks.joint import full_covariance, joint_entries
@@ -30,14 +31,10 @@ from powerplan.moments.walks.reorder import maxima_first
 from powerplan.network.forward import ideal_pass
 from powerplan.network.graph import Network
 
-METHODS = ("linearized", "covariance", "diagonal")
-
 #: outputs up to which every one gets its own adjoint, unless the caller says otherwise
 MOST_EXACT_OUTPUTS = 64
 #: random combinations of more outputs than that
 DEFAULT_COMBINATIONS = 16
-#: bytes that one part of a prediction may take
-MEMORY_LIMIT = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -15,7 +15,7 @@ from powerplan.planning.outcome import (
 )
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.planner import frontier, plan
-from powerplan.planning.problem.variables import GRANULARITIES
+from powerplan.planning.settings import GRANULARITIES
 from powerplan.planning.steps import Steps
 from powerplan.planning.targets import (
     TARGETS,

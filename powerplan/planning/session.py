@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from powerplan.checks import check_inputs, choice
+from powerplan.checks import check_inputs
 from powerplan.hardware import Gains, Hardware
-from powerplan.hardware.gains import Gain, warn_beyond_voltage
-from powerplan.moments.predict import DEFAULT_OPTIONS, PredictionOptions
-from powerplan.moments.predictor import METHODS, Predictor
+from powerplan.hardware.gains import warn_beyond_voltage
+from powerplan.moments.predict import make_predictor
+from powerplan.moments.predictor import Predictor
 from powerplan.moments.sampling import corrected
 from powerplan.network import Network
 from powerplan.planning.plan_value import Plan
-from powerplan.planning.problem.corners import check_corners, limiting
+from powerplan.planning.problem.corners import limiting
 from powerplan.planning.problem.problem import ON_CONSTRAINT, Problem
 from powerplan.planning.problem.requirement import Requirement, output_weights as check_weights
 from powerplan.planning.problem.terms import Piece, Terms, is_dear
 from powerplan.planning.problem.variables import FreeGains, check_noisy, free_gains, hold
 from powerplan.planning.problem.watch import Watch
-from powerplan.planning.solve.on_steps import Levels, StepsGiven, levels_of, steps_to_dict
+from powerplan.planning.settings import PlanSettings, Progress
+from powerplan.planning.solve.on_steps import Levels, levels_of, steps_to_dict
 from powerplan.planning.solve.solve import SOLVED, solve
 from powerplan.planning.solve.starts import MOST_BY_TERM
 from powerplan.planning.targets import ClassTarget, Target
 from powerplan.planning.verify.calibration import MOST_ROUNDS, calibrated
 from powerplan.planning.verify.draws import MOST_DRAWS, WORK_PER_SECOND, draw_work, enough_draws
 from powerplan.planning.verify.verify import verify
-
-#: called with what is being done and the fraction done so far (0 to 1)
-Progress = Callable[[str, float], None]
 
 #: log slack of a tight constraint that dear predictions leave, and those in single precision; as a part of the KKT
 #: residual asked for, if that is more
@@ -45,6 +43,10 @@ _COARSE, _ROUNDED, _OF_TOLERANCE = 1e-6, 1e-5, 0.1
 _FOR_VERIFYING = 0.4
 #: part of the time left to the deadline that error samples may take
 _FOR_FIELDS = 0.25
+
+
+def _silent(what: str, done: float) -> None:
+    pass
 
 
 def late(plan: Plan, words: str) -> Plan:
@@ -68,102 +70,95 @@ class Options:
     progress: Progress
     advise: bool = True
 
+    @classmethod
+    def of(
+        cls, settings: PlanSettings, *, stop_at: float | None, progress: Progress = _silent, advise: bool = True
+    ) -> Options:
+        """The options of one plan with these settings."""
+        names = ("verify_draws", "calibrate", "seed", "tolerance", "max_iterations")
+        own = {name: getattr(settings, name) for name in names}
+        return cls(**own, stop_at=stop_at, progress=progress, advise=advise)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Session:
     """Network, hardware and inputs made ready once.
 
     Attributes:
+        settings: how plans are made.
         predictors: one per corner, the nominal hardware first.
         weights: (K,) of the outputs in the error, with mean 1; None = all alike.
         coarser: coarser choices of the same gains, the coarsest first: for the network, and where columns or rows have
             gains of their own for every layer. A plan starts from the best of theirs.
         levels: log steps of every free gain; None if no gain has steps.
-        settings: what else was asked, for the plan's provenance.
-        again: the session with the same options on other hardware: the nominal one and its corners.
     """
 
+    settings: PlanSettings
     predictors: tuple[Predictor, ...]
     weights: np.ndarray | None
     free: FreeGains
     baseline: FreeGains
     coarser: tuple[FreeGains, ...]
     inputs: np.ndarray
-    granularity: str
-    optimize: tuple[str, ...]
     levels: Levels | None
-    settings: Mapping[str, Any]
-    again: Callable[[Sequence[Hardware]], Session]
 
     @classmethod
-    def of(
-        cls,
-        network: Network,
-        hardware: Hardware,
-        inputs: np.ndarray,
-        *,
-        granularity: str,
-        optimize: Sequence[str],
-        conductance: Sequence[Gain] | None,
-        voltage: Sequence[float] | None,
-        method: str,
-        corners: Sequence[Hardware] = (),
-        output_weights: object = None,
-        conductance_steps: StepsGiven = None,
-        voltage_steps: StepsGiven = None,
-        prediction: PredictionOptions = DEFAULT_OPTIONS,
-    ) -> Session:
+    def of(cls, network: Network, hardware: Hardware, inputs: np.ndarray, settings: PlanSettings) -> Session:
+        """Make ready what plans with these settings need.
 
-        def again(others: Sequence[Hardware]) -> Session:
-            return cls.of(
-                network,
-                others[0],
-                inputs,
-                granularity=granularity,
-                optimize=optimize,
-                conductance=conductance,
-                voltage=voltage,
-                method=method,
-                corners=others[1:],
-                output_weights=output_weights,
-                conductance_steps=conductance_steps,
-                voltage_steps=voltage_steps,
-                prediction=prediction,
-            )
-
-        choice("method", method, METHODS)
+        Raises:
+            InvalidInput: inputs or settings that do not fit, naming the field.
+        """
         batch = check_inputs(inputs, network.input_shape)
-        corners = check_corners(corners)
-        hardwares = (hardware, *corners)
+        hardwares = (hardware, *settings.corners)
         for each in hardwares:
             check_noisy(each)
         limits = limiting(hardwares)
-        held = hold(network, limits, batch, conductance, voltage)
+        held = hold(network, limits, batch, settings.conductance, settings.voltage)
         warn_beyond_voltage(network, limits, held, batch)
-        free_of = partial(free_gains, network, limits, batch, held=held, corners=corners)
+        free_of = partial(free_gains, network, limits, batch, held=held, corners=settings.corners)
+        granularity, optimize = settings.granularity, settings.optimize
         free = free_of(granularity=granularity, optimize=optimize)
         base = free
-        if granularity != "layer" or set((optimize,) if isinstance(optimize, str) else optimize) != {"conductance"}:
+        if granularity != "layer" or set(optimize) != {"conductance"}:
             base = free_of(granularity="layer", optimize=("conductance",))
         names = {"layer": ("network",), "column": ("network", "layer"), "signal": ("network", "layer")}
         coarser = tuple(free_of(granularity=each, optimize=optimize) for each in names.get(granularity, ()))
-        predictors = tuple(prediction.predictor(network, each, batch, method) for each in hardwares)
+        predictors = tuple(make_predictor(network, each, batch, settings) for each in hardwares)
         return cls(
+            settings=settings,
             predictors=predictors,
-            weights=check_weights(output_weights, predictors[0].ideal.shape[1]),
+            weights=check_weights(settings.output_weights, predictors[0].ideal.shape[1]),
             free=free,
             baseline=base,
             coarser=coarser,
             inputs=batch,
-            granularity=granularity,
-            optimize=(optimize,) if isinstance(optimize, str) else tuple(optimize),
-            levels=levels_of(free, conductance_steps, voltage_steps),
-            settings={
-                **({"prediction": prediction.settings} if prediction.settings else {}),
-                **steps_to_dict(conductance_steps=conductance_steps, voltage_steps=voltage_steps),
-            },
-            again=again,
+            levels=levels_of(free, settings.conductance_steps, settings.voltage_steps),
         )
+
+    def again(self, hardwares: Sequence[Hardware]) -> Session:
+        """The same on other hardware: the nominal one and its corners."""
+        nominal, *corners = hardwares
+        return Session.of(self.predictor.original, nominal, self.inputs, replace(self.settings, corners=corners))
+
+    @property
+    def granularity(self) -> str:
+        """What shares a free gain."""
+        return self.settings.granularity
+
+    @property
+    def optimize(self) -> tuple[str, ...]:
+        """The kinds of gains that are free."""
+        return tuple(self.settings.optimize)
+
+    @property
+    def recorded(self) -> Mapping[str, Any]:
+        """The settings that bear on the predictions and the steps, for the plan's provenance."""
+        settings, prediction = self.settings, self.settings.recorded
+        return {
+            **({"prediction": prediction} if prediction else {}),
+            **steps_to_dict(conductance_steps=settings.conductance_steps, voltage_steps=settings.voltage_steps),
+        }
 
     @property
     def predictor(self) -> Predictor:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,12 +22,13 @@ import numpy as np
 
 from powerplan import planning
 from powerplan._version import __version__
-from powerplan.checks import Checker
 from powerplan.errors import InvalidInput, PlausibilityWarning, PowerplanWarning
 from powerplan.hardware import Gains
 from powerplan.moments.prediction import Prediction
+from powerplan.moments.settings import PredictionSettings
 from powerplan.montecarlo.simulation import RunningEstimate, Simulation
 from powerplan.planning.plan_value import Plan
+from powerplan.planning.settings import PlanSettings
 from powerplan.planning.targets import Target
 from powerplan.plausibility import corners_of, question, refusing
 from powerplan_client._generated import v1 as pb
@@ -45,12 +46,11 @@ from powerplan_server.wire.tasks import (
     METHODS,
     NetworkProblem,
     PlanArguments,
-    enum_from_proto,
     labels_from_proto,
     optional,
-    prediction_options,
     problem_from_proto,
     rename_engine,
+    settings_from_proto,
     targets_from_proto,
     task_from_proto,
 )
@@ -147,14 +147,12 @@ def run_predict(request: pb.PredictRequest, context: CallContext) -> pb.PredictR
     with _clock(request.accept_implausible) as clock:
         reader = context.reader()
         problem, gains, labels = _operating_point(reader, request)
-        method = enum_from_proto(reader.at("method"), request.method, METHODS, default="linearized")
         samples = _whole(reader, request, "accuracy_samples", 1, context.limits.max_draws, DEFAULT_ACCURACY_SAMPLES)
-        seed = _whole(reader, request, "seed", 0, None, 0)
-        options = prediction_options(reader, request)
+        settings = settings_from_proto(reader, request, PredictionSettings)
         reader.done()
         assert problem is not None
         assert gains is not None
-        assert method is not None
+        assert settings is not None
         clock.decoded()
         response = pb.PredictResponse(gains=gains_to_proto(gains))
         if request.validate_only:
@@ -163,14 +161,12 @@ def run_predict(request: pb.PredictRequest, context: CallContext) -> pb.PredictR
             prediction = _predict(
                 problem,
                 gains,
-                method=method,
-                seed=seed,
                 progress=lambda done: context.progress(pb.Progress(stage="predict", fraction=done)),
-                **options,
+                **settings.values,
             )
             accuracy = None
             if labels is not None and prediction.output_covariance is not None:
-                accuracy = prediction.accuracy(labels, samples=samples, seed=seed)
+                accuracy = prediction.accuracy(labels, samples=samples, seed=settings.seed)
             response.prediction.CopyFrom(prediction_to_proto(prediction, request.detail, accuracy=accuracy))
     response.info.CopyFrom(clock.info(request.request_id))
     return response
@@ -359,12 +355,11 @@ def _paths(rename: Callable[[str], str]) -> Iterator[None]:
         reader.done()
 
 
-def _in_time(options: Mapping[str, Any], context: CallContext, plans: int = 1) -> dict[str, Any]:
-    """The options with a time limit, where one was given, that ends before the call does: for the best plan so far."""
-    given = dict(options)
-    if given.get("deadline") is not None and context.seconds is not None:
-        given["deadline"] = min(given["deadline"], _OF_CALL * context.seconds / plans)
-    return given
+def _in_time(settings: PlanSettings, context: CallContext, plans: int = 1) -> dict[str, Any]:
+    """The settings with a deadline, where there is one, before that of the call: for the best plan so far."""
+    if settings.deadline is None or context.seconds is None:
+        return settings.values
+    return {**settings.values, "deadline": min(settings.deadline, _OF_CALL * context.seconds / plans)}
 
 
 # The engine's calculations are imported where they are used: they bring torch and cvxpy.
@@ -381,8 +376,7 @@ def _plan(arguments: PlanArguments, target: Target, context: CallContext) -> Pla
             problem.inputs,
             target,
             progress=lambda stage, fraction: context.progress(pb.Progress(stage=stage, fraction=fraction)),
-            corners=arguments.corners,
-            **_in_time(arguments.options, context),
+            **_in_time(arguments.settings, context),
         )
 
 
@@ -403,8 +397,7 @@ def _frontier(
             problem.inputs,
             targets=targets,
             on_point=progressed,
-            corners=arguments.corners,
-            **_in_time(arguments.options, context, len(targets)),
+            **_in_time(arguments.settings, context, len(targets)),
         )
 
 
@@ -412,36 +405,17 @@ def _check_plannable(subject: _Subject, targets: Sequence[Target] = ()) -> None:
     """Every check that planning makes before it begins to optimise."""
     if not isinstance(subject, PlanArguments):
         return
-    from powerplan.moments.predict import PredictionOptions
-    from powerplan.planning.planner import check_verification
     from powerplan.planning.problem.requirement import requirement
     from powerplan.planning.session import Session
 
-    problem, options = subject.problem, subject.options
-    made = ("dtype", "output_combinations", "marginal_fields", "memory_limit", "seed")
+    problem, settings = subject.problem, subject.settings
     with _paths(rename_engine):
-        session = Session.of(
-            problem.network,
-            problem.hardware,
-            problem.inputs,
-            granularity=options["granularity"],
-            optimize=options.get("optimize", ("conductance",)),
-            conductance=options.get("conductance"),
-            voltage=options.get("voltage"),
-            method=options["method"],
-            corners=subject.corners,
-            output_weights=options.get("output_weights"),
-            conductance_steps=options.get("conductance_steps"),
-            voltage_steps=options.get("voltage_steps"),
-            prediction=PredictionOptions(**{name: options[name] for name in made if name in options}),
-        )
+        session = Session.of(problem.network, problem.hardware, problem.inputs, settings)
         wanted = targets if subject.target is None else (subject.target,)
-        check = Checker()
-        check_verification(check, wanted, options.get("verify_draws"), options.get("calibrate"))
-        check.done()
+        settings.check_verification(wanted)
         for target in wanted:
             requirement(target, session.predictors, session.weights)
-        question(problem.hardware, *corners_of(subject.corners), *wanted)
+        question(problem.hardware, *corners_of(settings.corners), *wanted)
 
 
 def _profile_plan(profile: Profile, target: Target) -> pb.ProfilePlan:

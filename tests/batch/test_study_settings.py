@@ -118,9 +118,9 @@ def test_settings_are_axes(small: Path) -> None:
         ("voltage_steps", [0.1, 0.2], "string"),
         ("deadline", 0, "> 0"),
         ("dtype", "float16", "float32"),
-        ("output_combinations", 1, "at least 2"),
-        ("output_combinations", 4097, "0 to 4096"),
-        ("marginal_fields", -1, "0 to 65536"),
+        ("output_combinations", 1, "0, or an integer from 2 to 4,096"),
+        ("output_combinations", 4097, "2 to 4,096"),
+        ("marginal_fields", -1, "0 to 65,536"),
         ("memory_limit", 0.5, "an integer"),
     ],
 )

@@ -10,12 +10,13 @@ import pytest
 import powerplan as pp
 import powerplan_client as pc
 from powerplan.errors import InvalidInput
+from powerplan.planning.settings import PlanSettings
 from powerplan_client._generated import v1 as pb
 from powerplan_client.building import plan_settings
 from powerplan_server import calls
 from powerplan_server.wire import Reader, TooLarge
 from powerplan_server.wire.networks import network_to_proto
-from powerplan_server.wire.tasks import options_from_proto
+from powerplan_server.wire.tasks import settings_from_proto
 from powerplan_server.wire.tensors import array_to_proto
 
 RNG = np.random.default_rng(11)
@@ -34,11 +35,13 @@ OPTIONS: dict[str, Any] = {
 
 def test_the_options_arrive_as_they_were_given() -> None:
     reader = Reader.start()
-    options = options_from_proto(reader, plan_settings(OPTIONS))
+    settings = settings_from_proto(reader, plan_settings(OPTIONS), PlanSettings)
     reader.done()
-    assert {name: options[name] for name in OPTIONS} == OPTIONS
-    left_out = options_from_proto(Reader.start(), pb.PlanSettings())
-    assert not left_out.keys() & OPTIONS.keys()
+    assert settings is not None
+    assert {name: settings.values[name] for name in OPTIONS} == OPTIONS
+    left_out = settings_from_proto(Reader.start(), pb.PlanSettings(), PlanSettings)
+    assert left_out is not None
+    assert left_out.values == PlanSettings().values
 
 
 @pytest.mark.parametrize("options", [OPTIONS, OPTIONS | {"dtype": "float64"}])

@@ -9,20 +9,22 @@ import pytest
 
 import powerplan as pp
 import powerplan_client as client
+from powerplan.planning.settings import PlanSettings
 from powerplan_client._generated import v1 as pb
 from powerplan_client.building import plan_settings
 from powerplan_client.errors import InvalidRequest
 from powerplan_client.parsing import parse_plan
 from powerplan_server.wire.plans import plan_to_proto
 from powerplan_server.wire.reading import Reader
-from powerplan_server.wire.tasks import options_from_proto
+from powerplan_server.wire.tasks import settings_from_proto
 
 STEPS = pp.Steps.geometric(1e-6, 1e-4, decibel=3)
 
 
 def read(message: pb.PlanSettings) -> tuple[dict[str, object], Reader]:
     reader = Reader.start(path="task.settings")
-    return options_from_proto(reader, message), reader
+    settings = settings_from_proto(reader, message, PlanSettings)
+    return {} if settings is None else settings.values, reader
 
 
 @pytest.mark.parametrize(

@@ -222,10 +222,11 @@ class PlanSettings(_message.Message):
     OUTPUT_COMBINATIONS_FIELD_NUMBER: _builtins.int
     MARGINAL_FIELDS_FIELD_NUMBER: _builtins.int
     MEMORY_LIMIT_BYTES_FIELD_NUMBER: _builtins.int
+    SAMPLING_ERROR_FIELD_NUMBER: _builtins.int
     granularity: _gains_pb2.Granularity.ValueType
     """How finely the conductance gains are chosen. Default GRANULARITY_LAYER."""
     verify_draws: _builtins.int
-    """Draws of the Monte Carlo verification of the plan, >= 0; 0 = no verification. Default: for targets on classes as many
+    """Draws of the Monte Carlo verification of the plan, >= 2; 0 = no verification. Default: for targets on classes as many
     as tell the rate to 0.1 points and 5 %, 256 to 10 000 and within about a minute per simulation; else 0.
     """
     calibrate: _builtins.bool
@@ -235,7 +236,7 @@ class PlanSettings(_message.Message):
     seed: _builtins.int
     """Seed of every random draw, random combination and error sample, >= 0. Default 0."""
     tolerance: _builtins.float
-    """Relative tolerance of the optimality conditions, > 0. Default 1e-8."""
+    """Relative tolerance of the optimality conditions, > 0 and <= 0.1. Default 1e-8."""
     max_iterations: _builtins.int
     """Most local programs solved, >= 1; with many gains, of ten quasi-Newton steps each. Default 60."""
     time_limit_seconds: _builtins.float
@@ -254,6 +255,10 @@ class PlanSettings(_message.Message):
     """Error samples that correct variances, means, power and how errors add up, as in PredictRequest."""
     memory_limit_bytes: _builtins.int
     """Memory that the inputs worked on at a time may take, roughly, 1 to 2^30. Default 2^30."""
+    sampling_error: _builtins.float
+    """Standard error of the MSE, as a part of it, until which error samples are added, > 0, unless marginal_fields is set.
+    Default 0.01.
+    """
     @_builtins.property
     def optimize(self) -> _containers.RepeatedScalarFieldContainer[_gains_pb2.GainKind.ValueType]:
         """The gains that are free; the others are held. Default: conductance."""
@@ -305,10 +310,11 @@ class PlanSettings(_message.Message):
         output_combinations: _builtins.int | None = ...,
         marginal_fields: _builtins.int | None = ...,
         memory_limit_bytes: _builtins.int | None = ...,
+        sampling_error: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_marginal_fields", b"_marginal_fields", "_max_iterations", b"_max_iterations", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "marginal_fields", b"marginal_fields", "max_iterations", b"max_iterations", "memory_limit_bytes", b"memory_limit_bytes", "output_combinations", b"output_combinations", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_marginal_fields", b"_marginal_fields", "_max_iterations", b"_max_iterations", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "marginal_fields", b"marginal_fields", "max_iterations", b"max_iterations", "memory_limit_bytes", b"memory_limit_bytes", "output_combinations", b"output_combinations", "sampling_error", b"sampling_error", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_marginal_fields", b"_marginal_fields", "_max_iterations", b"_max_iterations", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "conductance_steps", b"conductance_steps", "dtype", b"dtype", "granularity", b"granularity", "held_conductance_siemens", b"held_conductance_siemens", "held_voltage_volts", b"held_voltage_volts", "marginal_fields", b"marginal_fields", "max_iterations", b"max_iterations", "memory_limit_bytes", b"memory_limit_bytes", "method", b"method", "optimize", b"optimize", "output_combinations", b"output_combinations", "output_weights", b"output_weights", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws", "voltage_steps", b"voltage_steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_marginal_fields", b"_marginal_fields", "_max_iterations", b"_max_iterations", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "conductance_steps", b"conductance_steps", "dtype", b"dtype", "granularity", b"granularity", "held_conductance_siemens", b"held_conductance_siemens", "held_voltage_volts", b"held_voltage_volts", "marginal_fields", b"marginal_fields", "max_iterations", b"max_iterations", "memory_limit_bytes", b"memory_limit_bytes", "method", b"method", "optimize", b"optimize", "output_combinations", b"output_combinations", "output_weights", b"output_weights", "sampling_error", b"sampling_error", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws", "voltage_steps", b"voltage_steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__calibrate: _TypeAlias = _typing.Literal["calibrate"]  # noqa: Y015
     _WhichOneofArgType__calibrate: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate"]  # noqa: Y015
@@ -320,6 +326,8 @@ class PlanSettings(_message.Message):
     _WhichOneofArgType__memory_limit_bytes: _TypeAlias = _typing.Literal["_memory_limit_bytes", b"_memory_limit_bytes"]  # noqa: Y015
     _WhichOneofReturnType__output_combinations: _TypeAlias = _typing.Literal["output_combinations"]  # noqa: Y015
     _WhichOneofArgType__output_combinations: _TypeAlias = _typing.Literal["_output_combinations", b"_output_combinations"]  # noqa: Y015
+    _WhichOneofReturnType__sampling_error: _TypeAlias = _typing.Literal["sampling_error"]  # noqa: Y015
+    _WhichOneofArgType__sampling_error: _TypeAlias = _typing.Literal["_sampling_error", b"_sampling_error"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
     _WhichOneofReturnType__time_limit_seconds: _TypeAlias = _typing.Literal["time_limit_seconds"]  # noqa: Y015
@@ -338,6 +346,8 @@ class PlanSettings(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_limit_bytes) -> _WhichOneofReturnType__memory_limit_bytes | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output_combinations) -> _WhichOneofReturnType__output_combinations | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sampling_error) -> _WhichOneofReturnType__sampling_error | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
     @_typing.overload

@@ -251,6 +251,7 @@ class PredictRequest(_message.Message):
     MEMORY_LIMIT_BYTES_FIELD_NUMBER: _builtins.int
     DTYPE_FIELD_NUMBER: _builtins.int
     ACCEPT_IMPLAUSIBLE_FIELD_NUMBER: _builtins.int
+    SAMPLING_ERROR_FIELD_NUMBER: _builtins.int
     method: _prediction_pb2.PredictionMethod.ValueType
     """How to predict."""
     accuracy_samples: _builtins.int
@@ -277,6 +278,10 @@ class PredictRequest(_message.Message):
     accept_implausible: _builtins.bool
     """Calculate even if a number is most likely in another unit (error reason IMPLAUSIBLE): the doubts are then among
     the warnings of the answer.
+    """
+    sampling_error: _builtins.float
+    """Standard error of the MSE, as a part of it, until which error samples are added, > 0, unless marginal_fields is set.
+    Default 0.01.
     """
     @_builtins.property
     def network(self) -> _network_pb2.Network:
@@ -321,10 +326,11 @@ class PredictRequest(_message.Message):
         memory_limit_bytes: _builtins.int | None = ...,
         dtype: _tensor_pb2.DataType.ValueType = ...,
         accept_implausible: _builtins.bool = ...,
+        sampling_error: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_samples", b"_accuracy_samples", "_marginal_fields", b"_marginal_fields", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_request_id", b"_request_id", "_seed", b"_seed", "accuracy_samples", b"accuracy_samples", "detail", b"detail", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "marginal_fields", b"marginal_fields", "memory_limit_bytes", b"memory_limit_bytes", "network", b"network", "output_combinations", b"output_combinations", "request_id", b"request_id", "seed", b"seed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_samples", b"_accuracy_samples", "_marginal_fields", b"_marginal_fields", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_request_id", b"_request_id", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "accuracy_samples", b"accuracy_samples", "detail", b"detail", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "marginal_fields", b"marginal_fields", "memory_limit_bytes", b"memory_limit_bytes", "network", b"network", "output_combinations", b"output_combinations", "request_id", b"request_id", "sampling_error", b"sampling_error", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_samples", b"_accuracy_samples", "_marginal_fields", b"_marginal_fields", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_request_id", b"_request_id", "_seed", b"_seed", "accept_implausible", b"accept_implausible", "accuracy_samples", b"accuracy_samples", "detail", b"detail", "dtype", b"dtype", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "labels", b"labels", "marginal_fields", b"marginal_fields", "memory_limit_bytes", b"memory_limit_bytes", "method", b"method", "network", b"network", "output_combinations", b"output_combinations", "request_id", b"request_id", "seed", b"seed", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_samples", b"_accuracy_samples", "_marginal_fields", b"_marginal_fields", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_request_id", b"_request_id", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "accept_implausible", b"accept_implausible", "accuracy_samples", b"accuracy_samples", "detail", b"detail", "dtype", b"dtype", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "labels", b"labels", "marginal_fields", b"marginal_fields", "memory_limit_bytes", b"memory_limit_bytes", "method", b"method", "network", b"network", "output_combinations", b"output_combinations", "request_id", b"request_id", "sampling_error", b"sampling_error", "seed", b"seed", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy_samples: _TypeAlias = _typing.Literal["accuracy_samples"]  # noqa: Y015
     _WhichOneofArgType__accuracy_samples: _TypeAlias = _typing.Literal["_accuracy_samples", b"_accuracy_samples"]  # noqa: Y015
@@ -336,6 +342,8 @@ class PredictRequest(_message.Message):
     _WhichOneofArgType__output_combinations: _TypeAlias = _typing.Literal["_output_combinations", b"_output_combinations"]  # noqa: Y015
     _WhichOneofReturnType__request_id: _TypeAlias = _typing.Literal["request_id"]  # noqa: Y015
     _WhichOneofArgType__request_id: _TypeAlias = _typing.Literal["_request_id", b"_request_id"]  # noqa: Y015
+    _WhichOneofReturnType__sampling_error: _TypeAlias = _typing.Literal["sampling_error"]  # noqa: Y015
+    _WhichOneofArgType__sampling_error: _TypeAlias = _typing.Literal["_sampling_error", b"_sampling_error"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
     @_typing.overload
@@ -348,6 +356,8 @@ class PredictRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output_combinations) -> _WhichOneofReturnType__output_combinations | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__request_id) -> _WhichOneofReturnType__request_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sampling_error) -> _WhichOneofReturnType__sampling_error | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
 

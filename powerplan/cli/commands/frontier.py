@@ -16,6 +16,7 @@ from powerplan.cli.planning import plan_arguments, print_outcome
 from powerplan.cli.problem import read_hardware
 from powerplan.cli.quantities import Quantity
 from powerplan.cli.server import calculator, server_options
+from powerplan.planning.settings import PlanSettings
 
 if TYPE_CHECKING:
     from powerplan.planning import Plan
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
 )
 @click.option("--to", "last", type=Quantity(about="target.max_nmse"), help="Last of the series.")
 @click.option("--points", type=click.IntRange(2, 1000), default=9, show_default=True, help="Length of the series.")
-@opt.plan_options
-@opt.seed_option
+@opt.settings_options(PlanSettings)
 @opt.plot_option("power against NMSE, beside the baseline")
 @server_options()
 @opt.accept_option
@@ -49,7 +49,6 @@ def command(
     plot_file: str | None,
     as_json: bool,
     hardware_file: str | None,
-    seed: int,
     **rest: Any,
 ) -> None:
     """Plans for a list of targets: the least power for every error.
@@ -68,7 +67,7 @@ def command(
 
         check_plot_file(plot_file)
     engine = calculator(rest)
-    problem, arguments = plan_arguments(chat, rest, seed)
+    problem, arguments = plan_arguments(chat, rest)
     with chat.progress() as progress:
 
         def on_point(i: int, plan: Plan) -> None:

@@ -14,6 +14,7 @@ from powerplan.cli.planning import plan_arguments, print_outcome
 from powerplan.cli.problem import check_output_file, read_hardware
 from powerplan.cli.quantities import Quantity
 from powerplan.cli.server import calculator, server_options
+from powerplan.planning.settings import PlanSettings
 
 
 @click.command("plan", short_help="Gains that meet a target error at least power.")
@@ -36,8 +37,7 @@ from powerplan.cli.server import calculator, server_options
     help="Target: largest fraction of outputs that change class (0.01 or 1%).",
 )
 @click.option("--max-power", type=Quantity("W"), help="Target: largest power [W]; then the MSE is minimised.")
-@opt.plan_options
-@opt.seed_option
+@opt.settings_options(PlanSettings)
 @click.option("--output", "output_file", metavar="FILE.json", help="Write the plan to a file (Plan.load reads it).")
 @opt.plot_option("gain, power and share of error of every layer beside the baseline")
 @server_options()
@@ -52,7 +52,6 @@ def command(
     plot_file: str | None,
     as_json: bool,
     hardware_file: str | None,
-    seed: int,
     **rest: Any,
 ) -> None:
     """Gains that meet a target error at least power, or at least error within a power budget.
@@ -82,7 +81,7 @@ def command(
 
         check_plot_file(plot_file)
     engine = calculator(rest)
-    problem, arguments = plan_arguments(chat, rest, seed)
+    problem, arguments = plan_arguments(chat, rest)
     target = build_target(kind, value, problem.labels)
     with chat.progress() as progress:
         plan = engine.plan(problem.network, hardware, problem.inputs, target, progress=progress, **arguments)

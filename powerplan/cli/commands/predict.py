@@ -12,13 +12,13 @@ from powerplan.cli.chat import Chat
 from powerplan.cli.given import gains_and_hardware
 from powerplan.cli.output import document, write_json
 from powerplan.cli.server import calculator, server_options, with_labels
+from powerplan.moments.settings import PredictionSettings
 
 
 @click.command("predict", short_help="Error and power at given gains, from second-order moments.")
 @opt.network_options
 @opt.gains_options
-@opt.prediction_options
-@opt.seed_option
+@opt.settings_options(PredictionSettings)
 @server_options()
 @opt.accept_option
 @opt.output_options
@@ -28,7 +28,6 @@ def command(
     chat: Chat,
     /,
     as_json: bool,
-    seed: int,
     **rest: Any,
 ) -> None:
     """Error and power at given gains, from second-order moments.
@@ -38,7 +37,7 @@ def command(
     powerplan predict --network net.npz --inputs x.npy --gains plan.json --method covariance
     """
     engine = calculator(rest)
-    options = opt.take_prediction(rest)
+    settings = opt.take_settings(rest, PredictionSettings)
     problem, hardware, gains = gains_and_hardware(chat, rest)
     engine = with_labels(engine, problem.labels)
     with chat.progress() as progress:
@@ -47,8 +46,7 @@ def command(
             hardware,
             gains,
             problem.inputs,
-            seed=seed,
-            **options,
+            **settings,
             progress=None if progress is None else partial(progress, "predicting"),
         )
     accuracy = None
@@ -56,7 +54,7 @@ def command(
         if prediction.mse_standard_error:
             chat.note("no accuracy: it needs every output by itself (--output-combinations 0)")
         else:
-            accuracy = prediction.accuracy(problem.labels, seed=seed)
+            accuracy = prediction.accuracy(problem.labels, seed=settings.get("seed", 0))
     if as_json:
         write_json(
             document(

@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from powerplan.hardware import Hardware
 from powerplan.moments.samples.converters import saturates_alike
 from powerplan.moments.samples.crossbar import FEW_DEVICES
+from powerplan.moments.settings import MOST_FIELDS
 from powerplan.network import ops
 from powerplan.network.graph import Network
 
-#: standard error of the MSE, as a part of it, until which rounds are added
-SAMPLING_ERROR = 0.01
-#: more fields say nothing more
-MOST_FIELDS = 65536
 #: rounds of any prediction, and of one with rare errors, whose scatter is less regular; fields of a round at least, of
 #: a prediction that was asked for a number of them
 _ROUNDS, _ROUNDS_OF_RARE, _FEWEST_ASKED = 4, 16, 4

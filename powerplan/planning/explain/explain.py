@@ -23,23 +23,26 @@ from powerplan.checks import check_inputs
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
 from powerplan.hardware.gains import conductance_limits, voltage_limits
-from powerplan.moments.predict import PredictionOptions
 from powerplan.network import Network
 from powerplan.planning.explain.limits import QUANTITIES
 from powerplan.planning.explain.relaxing import MOVES_LEVELS, Change, relaxable, relaxed
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.problem.requirement import requirement
-from powerplan.planning.session import Options, Progress, Session, digests
+from powerplan.planning.session import Options, Session, digests
+from powerplan.planning.settings import PlanSettings, Progress
 from powerplan.planning.solve.on_steps import steps_from_dict
 from powerplan.planning.targets import MaxPower, Target
 from powerplan.planning.verify.calibration import planned_bound
 from powerplan.plausibility import question, unasked
+from powerplan.settings import named
 
 #: relaxed by this fraction
 CHANGE = 0.1
 #: limits are lifted by this factor for the bound without limits
 _LIFTED = 100.0
 _DERIVATIVE = 1e-5
+#: KKT residual of plans made again
+_TOLERANCE = 1e-7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +151,7 @@ def explain(
     Warns:
         PlausibilityWarning: a number of the plan is most likely in another unit.
     """
+    deadline = named(PlanSettings)["deadline"].value(deadline)
     question(plan)
     with unasked():  # what is relaxed on the way is not the caller's
         return _Explainer(plan, network, inputs, deadline, progress or (lambda what, done: None)).explain()
@@ -162,7 +166,7 @@ class _Explainer:
         self.hardwares = (plan.hardware, *(corner.hardware for corner in plan.corners))
         self.feasible = plan.meets_target
         self._check_plans_own()
-        self.held = self._held()
+        self.settings = self._settings()
         # with steps, prices are those of the plan without
         self.smooth = plan if plan.discrete is None else self._again(planned_bound(plan), self.hardwares, steps=False)
 
@@ -203,26 +207,31 @@ class _Explainer:
             held[kind] = None if kind in plan.optimize or follows else gains
         return held
 
-    def _session(self, hardwares: Sequence[Hardware], *, steps: bool = True) -> Session:
-        given = self.plan.provenance
-        names = ("conductance_steps", "voltage_steps") if steps else ()
-        listed: dict[str, Any] = {name: steps_from_dict(given.get(name)) for name in names}
-        return Session.of(
-            self.network,
-            hardwares[0],
-            self.inputs,
-            granularity=self.plan.granularity,
-            optimize=self.plan.optimize,
-            method=given.get("method", "linearized"),
-            corners=hardwares[1:],
-            output_weights=self.plan.output_weights,
-            # as many fields whatever is relaxed: with others, their chance would be in the difference
-            prediction=PredictionOptions(
-                **{**given.get("prediction", {}), "marginal_fields": self.plan.prediction.marginal_fields}
-            ),
-            **self.held,
-            **listed,
+    def _settings(self) -> PlanSettings:
+        """How the plan was made, as far as its optimum depends on it, to a tolerance of its own."""
+        plan, recorded = self.plan, self.plan.provenance
+        names = ("conductance_steps", "voltage_steps")
+        steps: dict[str, Any] = {name: steps_from_dict(recorded.get(name)) for name in names}
+        prediction = {"method": recorded.get("method", "linearized"), **recorded.get("prediction", {})}
+        # as many fields whatever is relaxed: with others, their chance would be in the difference
+        prediction["marginal_fields"] = plan.prediction.marginal_fields
+        return PlanSettings(
+            granularity=plan.granularity,
+            optimize=plan.optimize,
+            output_weights=plan.output_weights,
+            verify_draws=0,
+            calibrate=False,
+            tolerance=_TOLERANCE,
+            **prediction,
+            **self._held(),
+            **steps,
         )
+
+    def _session(self, hardwares: Sequence[Hardware], *, steps: bool = True) -> Session:
+        nominal, *corners = hardwares
+        continuous: dict[str, Any] = {} if steps else {"conductance_steps": None, "voltage_steps": None}
+        settings = replace(self.settings, corners=corners, **continuous)
+        return Session.of(self.network, nominal, self.inputs, settings)
 
     def _check_plans_own(self) -> None:
         """Refuse another network, other layers on crossbars, or other inputs."""
@@ -238,17 +247,9 @@ class _Explainer:
                 )
 
     def _again(self, target: Target, hardwares: Sequence[Hardware], *, steps: bool = True) -> Plan:
-        options = Options(
-            verify_draws=0,
-            calibrate=False,
-            seed=0,
-            tolerance=1e-7,
-            max_iterations=60,
-            stop_at=None if self.deadline is None else time.monotonic() + self.deadline,
-            progress=lambda what, done: None,
-            advise=False,
-        )
-        return self._session(hardwares, steps=steps).plan(target, options)
+        session = self._session(hardwares, steps=steps)
+        stop_at = None if self.deadline is None else time.monotonic() + self.deadline
+        return session.plan(target, Options.of(session.settings, stop_at=stop_at, advise=False))
 
     def _value(self, plan: Plan) -> float:
         """The objective; the lowest reachable value where the target is infeasible."""

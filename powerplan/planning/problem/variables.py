@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from powerplan.checks import Checker, nearest
+from powerplan.checks import Checker
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.gains import (
@@ -28,9 +28,7 @@ from powerplan.hardware.gains import (
 )
 from powerplan.network import Network
 from powerplan.planning.problem.blocks import Block, Entry, GainBlock, SignalBlock
-
-GRANULARITIES = ("network", "layer", "column", "signal")
-QUANTITIES = ("conductance", "voltage")
+from powerplan.planning.settings import QUANTITIES
 
 #: the smallest gain considered, as a fraction of its layer's largest
 SMALLEST_FRACTION = 1e-6
@@ -155,20 +153,11 @@ def free_gains(
         corners: further hardware, whose noise may hold up the voltages too.
 
     Raises:
-        InvalidInput: unknown names, nothing to optimise, or a voltage that no noise holds up.
+        InvalidInput: a voltage that no noise holds up, or rows without both gains free.
     """
     check = Checker()
-    if granularity not in GRANULARITIES:
-        check.fail(
-            "granularity",
-            granularity,
-            "one of " + ", ".join(map(repr, GRANULARITIES)),
-            nearest(str(granularity), GRANULARITIES),
-        )
-    quantities = (optimize,) if isinstance(optimize, str) else tuple(optimize)
-    if not quantities or any(q not in QUANTITIES for q in quantities):
-        check.fail("optimize", quantities, "'conductance', 'voltage' or both", "Name the gains to optimise.")
-    elif "voltage" in quantities and not any(each.holds_up_voltages for each in (hardware, *corners)):
+    quantities = tuple(optimize)
+    if "voltage" in quantities and not any(each.holds_up_voltages for each in (hardware, *corners)):
         check.fail(
             "optimize",
             quantities,

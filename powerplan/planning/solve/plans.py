@@ -114,6 +114,6 @@ def _provenance(session: Session, seconds: float) -> Mapping[str, Any]:
         **session.digests,
         "inputs_shape": list(session.inputs.shape),
         "method": session.predictor.method,
-        **session.settings,
+        **session.recorded,
         "seconds": {"optimise": seconds},
     }

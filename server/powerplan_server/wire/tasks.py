@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,10 +12,14 @@ import numpy as np
 from powerplan.checks import check_inputs
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
+from powerplan.moments import settings as moments
 from powerplan.network import Network
+from powerplan.planning import settings as planning
 from powerplan.planning.problem.corners import MOST_CORNERS
+from powerplan.planning.settings import PlanSettings
 from powerplan.planning.steps import Steps
 from powerplan.planning.targets import MaxAccuracyDrop, Target, build_target, target_name
+from powerplan.settings import Choice, Names, PerLayer, Setting, Settings, StepValues, Weights, table
 from powerplan_client._generated import v1 as pb
 from powerplan_server.wire.gains import gain_list
 from powerplan_server.wire.hardware import hardware_from_proto
@@ -34,22 +38,30 @@ TARGET_FIELDS = {
 }
 _TARGET_NAMES = {wire: name for name, wire in TARGET_FIELDS.items()}
 
-GRANULARITIES = {
-    "network": pb.GRANULARITY_NETWORK,
-    "layer": pb.GRANULARITY_LAYER,
-    "column": pb.GRANULARITY_COLUMN,
-    "signal": pb.GRANULARITY_SIGNAL,
+#: field of a message where it is not called as the setting
+SETTING_FIELDS = {
+    "conductance": "held_conductance_siemens",
+    "voltage": "held_voltage_volts",
+    "deadline": "time_limit_seconds",
+    "memory_limit": "memory_limit_bytes",
 }
-GAIN_KINDS = {"conductance": pb.GAIN_KIND_CONDUCTANCE, "voltage": pb.GAIN_KIND_VOLTAGE}
-METHODS = {
-    "linearized": pb.PREDICTION_METHOD_LINEARIZED,
-    "covariance": pb.PREDICTION_METHOD_COVARIANCE,
-    "diagonal": pb.PREDICTION_METHOD_DIAGONAL,
-}
-#: precision of a calculation by the engine's name
-PRECISIONS = {"float64": pb.DATA_TYPE_FLOAT64, "float32": pb.DATA_TYPE_FLOAT32}
+
+
+def _numbers(enum: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Numbers of an enum of the contract by the engine's names."""
+    values = {value.name: value.number for value in enum.DESCRIPTOR.values}
+    prefix = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", enum.DESCRIPTOR.name).upper() + "_"
+    return {name: values[prefix + name.upper()] for name in names}
+
+
+GRANULARITIES = _numbers(pb.Granularity, planning.GRANULARITIES)
+GAIN_KINDS = _numbers(pb.GainKind, planning.QUANTITIES)
+METHODS = _numbers(pb.PredictionMethod, moments.METHODS)
+#: the enums that settings are, by setting
+_ENUMS = {"granularity": GRANULARITIES, "method": METHODS, "dtype": _numbers(pb.DataType, moments.PRECISIONS)}
 
 E = TypeVar("E", bound=int)
+S = TypeVar("S", bound=Settings)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,14 +80,12 @@ class PlanArguments:
     Attributes:
         problem: what to plan for.
         target: what to reach; None in a frontier.
-        corners: further hardware.
-        options: keyword arguments of the planner that were given.
+        settings: how to plan.
     """
 
     problem: NetworkProblem
     target: Target | None
-    corners: tuple[Hardware, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
+    settings: PlanSettings
 
 
 def target_to_proto(target: Target) -> pb.Target:
@@ -152,85 +162,62 @@ def labels_from_proto(reader: Reader, labels: Iterable[int], problem: NetworkPro
     return None
 
 
-def options_from_proto(reader: Reader, message: pb.PlanSettings) -> dict[str, Any]:
-    """Keyword arguments of the planner; violations are noted."""
-    limits = reader.limits
-    options: dict[str, Any] = {
-        "granularity": enum_from_proto(reader.at("granularity"), message.granularity, GRANULARITIES, default="layer"),
-        "method": enum_from_proto(reader.at("method"), message.method, METHODS, default="linearized"),
+def settings_from_proto(reader: Reader, message: Any, kind: type[S], **known: Any) -> S | None:
+    """The settings in the fields of a message, or noted violations and None; what is not set is at its default.
+
+    Args:
+        known: settings that are in no field.
+    """
+    limits = {
+        "verify_draws": (reader.limits.max_draws, "draws"),
+        "max_iterations": (reader.limits.max_iterations, "iterations"),
+        "memory_limit": (moments.MEMORY_LIMIT, "bytes"),  # requests may ask for less than the engine takes by itself
     }
-    if len(message.optimize) > len(GAIN_KINDS) or len(set(message.optimize)) < len(message.optimize):
-        reader.at("optimize").fail(list(message.optimize[:5]), "each kind of gain at most once", "Drop repetitions.")
-    elif message.optimize:
-        options["optimize"] = tuple(
-            enum_from_proto(reader.at("optimize").item(i), kind, GAIN_KINDS) for i, kind in enumerate(message.optimize)
-        )
-    for name, wire in (("conductance", "held_conductance_siemens"), ("voltage", "held_voltage_volts")):
-        if len(messages := getattr(message, wire)):
-            options[name] = gain_list(reader.at(wire), messages)
-    for name, least, most in (
-        ("verify_draws", 0, limits.max_draws),
-        ("seed", 0, None),
-        ("max_iterations", 1, limits.max_iterations),
-    ):
-        whole = optional(message, name)
-        if whole is None:
+    before = reader.count
+    values = dict(known)
+    for row in table(kind):
+        wire = SETTING_FIELDS.get(row.name, row.name)
+        if wire not in message.DESCRIPTOR.fields_by_name:
             continue
-        if most is not None and whole > most:
-            reader.at(name).too_large(whole, most, "")
+        value = _setting(reader.at(wire), message, wire, row)
+        if value is None:
+            continue
+        most, what = limits.get(row.name, (None, ""))
+        if most is not None and value > most:
+            reader.at(wire).too_large(value, most, what)
         else:
-            reader.at(name).number(whole, at_least=least)
-        options[name] = whole
-    for name, wire in (("tolerance", "tolerance"), ("deadline", "time_limit_seconds")):
-        number = optional(message, wire)
-        if number is not None:
-            reader.at(wire).number(number, above=0)
-            options[name] = number
-    options |= prediction_options(reader, message)
-    if len(message.output_weights):
-        options["output_weights"] = list(message.output_weights)
-    for name in ("conductance_steps", "voltage_steps"):
-        if len(lists := getattr(message, name)):
-            options[name] = _steps(reader.at(name), lists)
-    if message.HasField("calibrate"):
-        options["calibrate"] = message.calibrate
-    return options
+            values[row.name] = value
+    settings = reader.take(lambda: kind(**values), rename=lambda name: SETTING_FIELDS.get(name, name))
+    return settings if reader.count == before else None
 
 
-def prediction_options(reader: Reader, message: pb.PlanSettings | pb.PredictRequest) -> dict[str, Any]:
-    """How predictions are made, as far as a message says; violations are noted."""
-    given: dict[str, Any] = {}
-    if message.dtype:
-        given["dtype"] = enum_from_proto(reader.at("dtype"), message.dtype, PRECISIONS)
-    for name in ("output_combinations", "marginal_fields"):
-        whole = optional(message, name)
-        if whole is not None:
-            given[name] = whole
-            reader.take(partial(_check_prediction, **{name: whole}))
-    limit = optional(message, "memory_limit_bytes")
-    if limit is not None:
-        given["memory_limit"] = limit
-        _check_memory_limit(reader.at("memory_limit_bytes"), limit)
-    return given
+def _setting(reader: Reader, message: Any, wire: str, row: Setting) -> Any:
+    """The value of a setting; None if its field is not set, or after a noted violation."""
+    match row.kind:
+        case Choice():
+            number = getattr(message, wire)
+            return enum_from_proto(reader, number, _ENUMS[row.name]) if number else None
+        case Names():
+            return _gain_kinds(reader, getattr(message, wire))
+        case PerLayer():
+            gains = getattr(message, wire)
+            return gain_list(reader, gains) if len(gains) else None
+        case StepValues():
+            lists = getattr(message, wire)
+            return _steps(reader, lists) if len(lists) else None
+        case Weights():
+            return list(getattr(message, wire)) or None
+        case _:
+            return optional(message, wire)
 
 
-# The predictor is imported where it is used: it brings torch.
-
-
-def _check_prediction(**given: int) -> None:
-    from powerplan.moments.predict import PredictionOptions
-
-    PredictionOptions(**given)  # type: ignore[arg-type]
-
-
-def _check_memory_limit(reader: Reader, limit: int) -> None:
-    """A request may ask for less than the engine takes by itself, not for more."""
-    from powerplan.moments.predictor import MEMORY_LIMIT
-
-    if limit > MEMORY_LIMIT:
-        reader.too_large(limit, MEMORY_LIMIT, "bytes")
-    else:
-        reader.number(limit, at_least=1)
+def _gain_kinds(reader: Reader, kinds: Sequence[int]) -> tuple[str, ...] | None:
+    """Kinds of gains, or a noted violation and None; None if there are none."""
+    if len(kinds) > len(GAIN_KINDS) or len(set(kinds)) < len(kinds):
+        reader.fail(list(kinds[:5]), "each kind of gain at most once", "Drop repetitions.")
+        return None
+    names = [enum_from_proto(reader.item(i), kind, GAIN_KINDS) for i, kind in enumerate(kinds)]
+    return tuple(name for name in names if name is not None) or None
 
 
 def _steps(reader: Reader, messages: Sequence[pb.Steps]) -> Steps | list[Steps | None] | None:
@@ -256,10 +243,10 @@ def task_from_proto(reader: Reader, message: pb.PlanTask, *, needs_target: bool 
     problem = problem_from_proto(reader, message.network, message.hardware, message.inputs)
     target = target_of(reader, message, needs_target=needs_target)
     corners = _corners(reader.at("corners"), message.corners)
-    options = options_from_proto(reader.at("settings"), message.settings)
-    if reader.count > before or problem is None:
+    settings = settings_from_proto(reader.at("settings"), message.settings, PlanSettings, corners=corners)
+    if reader.count > before or problem is None or settings is None:
         return None
-    return PlanArguments(problem=problem, target=target, corners=corners, options=options)
+    return PlanArguments(problem=problem, target=target, settings=settings)
 
 
 def _corners(reader: Reader, messages: Sequence[pb.Hardware]) -> tuple[Hardware, ...]:
@@ -296,20 +283,14 @@ def rename_engine(field: str) -> str:
     """Path in a plan request of a field named by the planner; what is about the answer keeps its name."""
     if field.startswith("prediction."):
         return field
-    for name, path in (
-        ("gains.conductance", "settings.held_conductance_siemens"),
-        ("gains.voltage", "settings.held_voltage_volts"),
-        ("conductance", "settings.held_conductance_siemens"),
-        ("voltage", "settings.held_voltage_volts"),
-        ("deadline", "settings.time_limit_seconds"),
-        ("memory_limit", "settings.memory_limit_bytes"),
-        ("target", "target"),
-        ("labels", "target.max_accuracy_drop.labels"),
-        ("corners", "corners"),
-        ("inputs", "inputs"),
-        ("network", "network"),
-        ("hardware", "hardware"),
-    ):
+    places = {
+        "gains.conductance": "settings.held_conductance_siemens",
+        "gains.voltage": "settings.held_voltage_volts",
+        **{name: f"settings.{wire}" for name, wire in SETTING_FIELDS.items()},
+        "labels": "target.max_accuracy_drop.labels",
+        **{name: name for name in ("target", "corners", "inputs", "network", "hardware")},
+    }
+    for name, path in places.items():
         if field == name or field.startswith((f"{name}[", f"{name}.")):
             return f"task.{path}{field[len(name) :]}"
     return f"task.settings.{field}"

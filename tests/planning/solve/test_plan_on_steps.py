@@ -12,6 +12,7 @@ from random_plans import small_network
 import powerplan as pp
 from powerplan.planning.problem.requirement import requirement
 from powerplan.planning.session import Session
+from powerplan.planning.settings import PlanSettings
 
 DEVICES = {
     "constant": pp.Hardware(programming_noise_std=1e-6),
@@ -34,8 +35,7 @@ def brute_force(
     network: pp.Network, hardware: pp.Hardware, x: np.ndarray, target: pp.planning.Target, **options: Any
 ) -> float | None:
     """The least objective over every choice of steps, each on the full predictor; None if none is feasible."""
-    settings = {"granularity": "layer", "optimize": ("conductance",), **options}
-    session = Session.of(network, hardware, x, conductance=None, voltage=None, method="linearized", **settings)
+    session = Session.of(network, hardware, x, PlanSettings(**options))
     problem = session.problem(requirement(target, session.predictors, None), session.free)
     best = None
     assert session.levels is not None

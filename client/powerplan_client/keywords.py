@@ -1,0 +1,95 @@
+"""Options of calls that predict and plan. Written by scripts/generate_keywords.py. Do not edit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+import numpy.typing as npt
+
+from powerplan_client.inputs import Gain, Steps
+
+
+class PredictionKeywords(TypedDict, total=False):
+    """How predictions are made.
+
+    method: Predictor: linearized keeps all correlations; covariance carries the full covariance of every layer, the
+        reference for small layers; diagonal assumes independence: cheap, 10-20 % low. Linearized costs about one
+        forward pass and K backward passes, covariance O(n²) to O(n³). Allowed: one of 'linearized', 'covariance',
+        'diagonal'. Default: linearized.
+    dtype: Precision of the predictions; with float32 plans want a tolerance of 1e-4 or more. See docs/benchmarks.md for
+        what float32 loses. Allowed: one of 'float64', 'float32'. Default: float64.
+    output_combinations: Random ±1 combinations of the outputs whose adjoints are pulled back, 0 = every output by
+        itself; with combinations the MSE has a standard error. It is then unbiased, and there is no output covariance.
+        Allowed: 0, or an integer from 2 to 4,096. Default: every output of up to 64, else 16 combinations.
+    marginal_fields: Error samples (of all errors jointly, a forward pass each) that correct variances, means, power and
+        how errors add up where errors of one origin meet or are rare and large; 0 = none. Errors of one origin meet
+        where devices serve several positions and where residuals join. Large networks take fewer than asked for; the
+        prediction says how many, and what chance is left. Allowed: an integer from 0 to 65,536. Default: 32 to 256
+        where there are such errors, up to 2048 if they are rare, then as many as the sampling error needs.
+    sampling_error: Standard error of the MSE, as a part of it, until which error samples are added, where their number
+        is open. In large networks the limit of work is met earlier, see ``Prediction.sampling_limited``. Allowed: a
+        finite number > 0. Default: 0.01.
+    seed: Of every random number. Allowed: an integer from 0 to 9,223,372,036,854,775,807. Default: 0.
+    memory_limit: Bytes that the inputs worked on at a time may take, roughly; at least one input is. Allowed: an
+        integer from 1 to 1,125,899,906,842,624. Default: 1073741824.
+    """
+
+    method: str
+    dtype: str
+    output_combinations: int | None
+    marginal_fields: int | None
+    sampling_error: float
+    seed: int
+    memory_limit: int
+
+
+class PlanKeywords(PredictionKeywords, total=False):
+    """How plans are made.
+
+    granularity: Gains that are free: one for the network, one per layer, a conductance per column (output of a layer),
+        or signal: a voltage per row, with the inverse in its stored weights. Signal needs both gains free. Allowed: one
+        of 'network', 'layer', 'column', 'signal'. Default: layer.
+    optimize: Kinds of gains that are free: conductance, voltage (needs read or row noise) or both. Allowed:
+        'conductance' or 'voltage', or both. Default: conductance.
+    conductance: Conductance gains to hold where they are not optimised [S per unit weight], one per layer. Default: the
+        largest that the limits allow.
+    voltage: Voltage gains to hold where they are not optimised [V per unit activation], one per layer. Default:
+        voltage_max at the largest activation over the inputs.
+    verify_draws: Draws of a simulation that the plan is verified with; 0 = none. As many as it takes are 256 to 10 000:
+        they tell the rate to 0.1 percentage points and 5 % of the target, within about a minute (a fifth of the time to
+        the deadline) per simulation; none where fewer fit. Allowed: 0, or an integer from 2 to 10,000,000. Default: for
+        targets on classes as many as it takes, else 0.
+    calibrate: Plan again for the bound whose simulation meets the target; needs a verification. At most twice, for the
+        target times predicted/simulated, until the simulation is within its standard error of the target. Allowed: True
+        or False. Default: for targets on classes.
+    tolerance: KKT residual at which to stop. Allowed: a finite number > 0 and <= 0.1. Default: 1e-08.
+    max_iterations: Most local geometric programs; with many gains, of ten quasi-Newton steps each. Allowed: an integer
+        from 1 to 100,000. Default: 60.
+    time_limit: Seconds after which to stop with the best gains found. The cheapest seen that meet the target, else the
+        nearest to it (``outcome`` is DEADLINE, ``plan.meets_target`` says which). Verification is within it, with fewer
+        draws if need be. A prediction in progress is not broken off, at least one is made, and the predictions that
+        report the plan follow. Allowed: a finite number > 0 [s]. Default: no limit.
+    corners: Further hardware (other noise, temperatures, times) in which the same gains must meet the target. Within
+        the limits of all; what is minimised is that of ``hardware``. Default: none.
+    output_weights: Weights >= 0 of the outputs' squared errors, one per output, scaled to mean 1; not for targets on
+        classes. The MSE is then the mean of weight × squared error (NMSE: over the likewise weighted signal;
+        MaxOutputMSE: of every output with a weight > 0). Default: all alike.
+    conductance_steps: Values that a free conductance gain can be set to [S per unit weight]. A :class:`Steps` for all
+        layers, or one Steps or None per layer; ``plan.discrete`` then bounds what is lost. Default: continuous.
+    voltage_steps: Values that a free voltage gain can be set to [V per unit activation], likewise. Default: continuous.
+    """
+
+    granularity: str
+    optimize: Sequence[str]
+    conductance: Sequence[Gain] | None
+    voltage: Sequence[Gain] | None
+    verify_draws: int | None
+    calibrate: bool | None
+    tolerance: float
+    max_iterations: int
+    time_limit: float | None
+    corners: Sequence[Any]
+    output_weights: npt.ArrayLike | None
+    conductance_steps: Steps | Sequence[Steps | None] | None
+    voltage_steps: Steps | Sequence[Steps | None] | None

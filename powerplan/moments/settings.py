@@ -1,0 +1,71 @@
+"""How predictions are made: the table of their settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from powerplan.settings import MOST_SEED, Choice, Number, Settings, Unchecked, Whole, setting
+
+METHODS = ("linearized", "covariance", "diagonal")
+PRECISIONS = ("float64", "float32")
+#: bytes that one part of a prediction may take, unless told otherwise
+MEMORY_LIMIT = 1 << 30
+#: more error samples say nothing more
+MOST_FIELDS = 65536
+#: standard error of the MSE, as a part of it, until which rounds of error samples are added
+SAMPLING_ERROR = 0.01
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PredictionSettings(Settings):
+    """How predictions are made; how to add a setting is told in :mod:`powerplan.settings`."""
+
+    method: str = setting(
+        Choice(METHODS),
+        "linearized",
+        "Predictor: linearized keeps all correlations; covariance carries the full covariance of every layer, the "
+        "reference for small layers; diagonal assumes independence: cheap, 10-20 % low.",
+        more="Linearized costs about one forward pass and K backward passes, covariance O(n²) to O(n³).",
+    )
+    dtype: str = setting(
+        Choice(PRECISIONS),
+        "float64",
+        "Precision of the predictions; with float32 plans want a tolerance of 1e-4 or more.",
+        more="See docs/benchmarks.md for what float32 loses.",
+    )
+    device: str = setting(Unchecked(), "cpu", "Where torch calculates: cpu, or cuda where there is one.")
+    output_combinations: int | None = setting(
+        Whole(at_least=2, at_most=4096, or_zero=True, advice="A standard error needs two; 0 takes every output."),
+        None,
+        "Random ±1 combinations of the outputs whose adjoints are pulled back, 0 = every output by itself; with "
+        "combinations the MSE has a standard error.",
+        more="It is then unbiased, and there is no output covariance.",
+        otherwise="every output of up to 64, else 16 combinations",
+    )
+    marginal_fields: int | None = setting(
+        Whole(at_least=0, at_most=MOST_FIELDS, advice="A few hundred are plenty."),
+        None,
+        "Error samples (of all errors jointly, a forward pass each) that correct variances, means, power and how "
+        "errors add up where errors of one origin meet or are rare and large; 0 = none.",
+        more="Errors of one origin meet where devices serve several positions and where residuals join. Large networks "
+        "take fewer than asked for; the prediction says how many, and what chance is left.",
+        otherwise="32 to 256 where there are such errors, up to 2048 if they are rare, then as many as the sampling "
+        "error needs",
+    )
+    sampling_error: float = setting(
+        Number(above=0),
+        SAMPLING_ERROR,
+        "Standard error of the MSE, as a part of it, until which error samples are added, where their number is open.",
+        more="In large networks the limit of work is met earlier, see ``Prediction.sampling_limited``.",
+    )
+    seed: int = setting(Whole(at_least=0, at_most=MOST_SEED), 0, "Of every random number.")
+    memory_limit: int = setting(
+        Whole(at_least=1, at_most=2**50, unit="B"),
+        MEMORY_LIMIT,
+        "Bytes that the inputs worked on at a time may take, roughly; at least one input is.",
+    )
+
+    @property
+    def prediction(self) -> PredictionSettings:
+        """Those that are about predictions."""
+        return PredictionSettings(**{row.name: getattr(self, row.name) for row in fields(PredictionSettings)})

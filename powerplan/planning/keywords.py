@@ -1,0 +1,30 @@
+"""Keywords of plans, as type checkers see them. Written by scripts/generate_keywords.py. Do not edit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy.typing as npt
+
+from powerplan.hardware import Hardware
+from powerplan.hardware.gains import Gain
+from powerplan.moments.keywords import PredictionOptions
+from powerplan.planning.solve.on_steps import StepsGiven
+
+
+class PlanOptions(PredictionOptions, total=False):
+    """The settings of :class:`~.settings.PlanSettings`."""
+
+    granularity: str
+    optimize: Sequence[str]
+    conductance: Sequence[Gain] | None
+    voltage: Sequence[Gain] | None
+    verify_draws: int | None
+    calibrate: bool | None
+    tolerance: float
+    max_iterations: int
+    deadline: float | None
+    corners: Sequence[Hardware]
+    output_weights: npt.ArrayLike | None
+    conductance_steps: StepsGiven
+    voltage_steps: StepsGiven

@@ -1,0 +1,150 @@
+"""How plans are made: the table of their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from powerplan.checks import Checker
+from powerplan.hardware import Hardware
+from powerplan.hardware.gains import Gain
+from powerplan.moments.settings import PredictionSettings
+from powerplan.planning.problem.corners import check_corners
+from powerplan.planning.targets import ClassTarget, Target
+from powerplan.settings import (
+    Choice,
+    Corners,
+    Flag,
+    Names,
+    Number,
+    PerLayer,
+    StepValues,
+    Weights,
+    Whole,
+    setting,
+    table,
+)
+
+if TYPE_CHECKING:
+    from powerplan.planning.solve.on_steps import StepsGiven
+
+GRANULARITIES = ("network", "layer", "column", "signal")
+QUANTITIES = ("conductance", "voltage")
+
+#: called with what is being done and the fraction done so far (0 to 1)
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PlanSettings(PredictionSettings):
+    """How plans are made; how to add a setting is told in :mod:`powerplan.settings`."""
+
+    granularity: str = setting(
+        Choice(GRANULARITIES),
+        "layer",
+        "Gains that are free: one for the network, one per layer, a conductance per column (output of a layer), or "
+        "signal: a voltage per row, with the inverse in its stored weights.",
+        more="Signal needs both gains free.",
+    )
+    optimize: Sequence[str] = setting(
+        Names(QUANTITIES),
+        ("conductance",),
+        "Kinds of gains that are free: conductance, voltage (needs read or row noise) or both.",
+    )
+    conductance: Sequence[Gain] | None = setting(
+        PerLayer("S"),
+        None,
+        "Conductance gains to hold where they are not optimised [S per unit weight], one per layer.",
+        otherwise="the largest that the limits allow",
+    )
+    voltage: Sequence[Gain] | None = setting(
+        PerLayer("V"),
+        None,
+        "Voltage gains to hold where they are not optimised [V per unit activation], one per layer.",
+        otherwise="voltage_max at the largest activation over the inputs",
+    )
+    verify_draws: int | None = setting(
+        Whole(at_least=2, at_most=10_000_000, or_zero=True, advice="A standard error needs two draws."),
+        None,
+        "Draws of a simulation that the plan is verified with; 0 = none.",
+        more="As many as it takes are 256 to 10 000: they tell the rate to 0.1 percentage points and 5 % of the "
+        "target, within about a minute (a fifth of the time to the deadline) per simulation; none where fewer fit.",
+        otherwise="for targets on classes as many as it takes, else 0",
+    )
+    calibrate: bool | None = setting(
+        Flag(),
+        None,
+        "Plan again for the bound whose simulation meets the target; needs a verification.",
+        more="At most twice, for the target times predicted/simulated, until the simulation is within its standard "
+        "error of the target.",
+        otherwise="for targets on classes",
+    )
+    tolerance: float = setting(Number(above=0, at_most=0.1), 1e-8, "KKT residual at which to stop.")
+    max_iterations: int = setting(
+        Whole(at_least=1, at_most=100_000),
+        60,
+        "Most local geometric programs; with many gains, of ten quasi-Newton steps each.",
+    )
+    deadline: float | None = setting(
+        Number(above=0, unit="s"),
+        None,
+        "Seconds after which to stop with the best gains found.",
+        more="The cheapest seen that meet the target, else the nearest to it (``outcome`` is DEADLINE, "
+        "``plan.meets_target`` says which). Verification is within it, with fewer draws if need be. A prediction in "
+        "progress is not broken off, at least one is made, and the predictions that report the plan follow.",
+        otherwise="no limit",
+    )
+    corners: Sequence[Hardware] = setting(
+        Corners(),
+        (),
+        "Further hardware (other noise, temperatures, times) in which the same gains must meet the target.",
+        more="Within the limits of all; what is minimised is that of ``hardware``.",
+    )
+    output_weights: npt.ArrayLike | None = setting(
+        Weights(),
+        None,
+        "Weights >= 0 of the outputs' squared errors, one per output, scaled to mean 1; not for targets on classes.",
+        more="The MSE is then the mean of weight × squared error (NMSE: over the likewise weighted signal; "
+        "MaxOutputMSE: of every output with a weight > 0).",
+        otherwise="all alike",
+    )
+    conductance_steps: StepsGiven = setting(
+        StepValues("S"),
+        None,
+        "Values that a free conductance gain can be set to [S per unit weight].",
+        more="A :class:`Steps` for all layers, or one Steps or None per layer; ``plan.discrete`` then bounds what is "
+        "lost.",
+        otherwise="continuous",
+    )
+    voltage_steps: StepsGiven = setting(
+        StepValues("V"),
+        None,
+        "Values that a free voltage gain can be set to [V per unit activation], likewise.",
+        otherwise="continuous",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "corners", check_corners(self.corners))
+
+    def check_verification(self, targets: Sequence[Target]) -> None:
+        """Refuse a calibration for these targets without a verification.
+
+        Raises:
+            InvalidInput: naming the field.
+        """
+        draws = self.verify_draws
+        unverified = draws == 0 or (draws is None and not all(isinstance(t, ClassTarget) for t in targets))
+        if self.calibrate and unverified:
+            check = Checker()
+            check.fail("calibrate", self.calibrate, "only with verify_draws", "Give verify_draws, for example 2000.")
+            check.done()
+
+    @property
+    def recorded(self) -> Mapping[str, Any]:
+        """What bears on the predictions and is not the default, by name, for the provenance of a plan."""
+        rows = [row for row in table(PredictionSettings) if row.name not in ("method", "device")]
+        return {row.name: getattr(self, row.name) for row in rows if getattr(self, row.name) != row.default}
