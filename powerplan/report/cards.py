@@ -12,11 +12,11 @@ from powerplan.hardware import Hardware
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.network import Network
-from powerplan.planning import Plan
+from powerplan.planning import MaxPower, Plan
 from powerplan.report.answer import OUTCOMES, converter_remark, plan_answer
 from powerplan.report.facts import Fact, hardware_facts
 from powerplan.report.page import render
-from powerplan.report.quantities import predicted_mse, target_text
+from powerplan.report.quantities import predicted_mse, saving_cell, target_text
 from powerplan.report.study_answer import study_answer
 from powerplan.report.tables import network_rows
 from powerplan.report.text import typeset, without_paths
@@ -144,7 +144,8 @@ def study_card(study: StudyResult) -> str:
         state = f"failed: {point.failure.code}" if point.failure is not None else point.state.value
         cells = ("–", "–", "–", state)
         if plan is not None:
-            saving = "–" if plan.saving is None else f"{100 * plan.saving:.1f} %"
+            budget = isinstance(plan.target, MaxPower)
+            saving = "–" if plan.saving is None else saving_cell(plan.saving, budget=budget)
             cells = (si(plan.power, "W"), percent(plan.nmse), saving, OUTCOMES[plan.termination.outcome][0].lower())
         rows.append((without_paths(point.name), *cells))
     return _card(

@@ -139,9 +139,14 @@ def plot_frontier(plans: Sequence[Plan], *, title: str = "", file: str | os.Path
             zorder=3,
             label="plan (simulated, 95 %)",
         )
-    axes.set(xscale="log", yscale="log", xlabel="NMSE of the outputs [%]", ylabel=f"power of one inference [{prefix}W]")
-    _plain_logarithmic(axes.xaxis, 100)
-    _plain_logarithmic(axes.yaxis)
+    axes.set(xlabel="NMSE of the outputs [%]", ylabel=f"power of one inference [{prefix}W]")
+    if reached:
+        axes.set(xscale="log", yscale="log")
+        _plain_logarithmic(axes.xaxis, 100)
+        _plain_logarithmic(axes.yaxis)
+    else:
+        axes.set(xticks=[], yticks=[])
+        axes.text(0.5, 0.5, "no target is met", transform=axes.transAxes, ha="center", va="center")
     missed = len(plans) - len(reached)
     beside = f"\n({missed} of {len(plans)} targets not met)" if missed else ""
     axes.set_title(f"{title + ': ' if title else ''}least power for a target error{beside}")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from powerplan.batch.results import StudyResult
-from powerplan.planning import Plan
+from powerplan.planning import MaxPower, Plan
 from powerplan.planning.verify.verify import misses_target
 from powerplan.report.facts import Fact
+from powerplan.report.quantities import comparable, saving_cell
 from powerplan.report.text import typeset
 from powerplan.report.units import percent, si
 
@@ -31,13 +33,15 @@ def study_answer(study: StudyResult, plans: Sequence[Plan]) -> list[Fact]:
             remark=", ".join(filter(None, counts)) or "none failed",
         )
     ]
-    savings = [100 * p.saving for p in reached if p.saving is not None]
+    alike = comparable(reached)
+    savings = [p.saving for p in alike if p.saving is not None]
     if savings:
+        text = partial(saving_cell, budget=isinstance(alike[0].target, MaxPower))
         facts.append(
             Fact(
                 name="Saving, median",
-                value=f"{np.median(savings):.1f} %",
-                remark=f"{min(savings):.1f} % to {max(savings):.1f} %, against one conductance range for all",
+                value=text(float(np.median(savings))),
+                remark=f"{text(min(savings))} to {text(max(savings))}, against one conductance range for all",
             )
         )
     if reached:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from powerplan.batch.results import PointResult, StudyResult
-from powerplan.planning import Plan
+from powerplan.planning import MaxPower, Plan
 from powerplan.report.charts import STYLES, Chart, Curve, Point, chart
+from powerplan.report.quantities import comparable, saving_cell
 
 #: layers with a curve of their own
 MOST_LAYERS = STYLES
@@ -25,20 +26,26 @@ def gain_charts(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -
     if len(reached) < 2:
         return [], ""
     charts = []
+    alike = set(map(id, comparable([p for _, p in reached])))
+    what = "Error" if all(isinstance(p.target, MaxPower) for _, p in reached) else "Power"
     saved = [
-        Point(x=100 * p.nmse, y=100 * p.saving, text=f"{o.name}: {100 * p.saving:.1f} %")
+        Point(
+            x=100 * p.nmse,
+            y=100 * p.saving,
+            text=f"{o.name}: {saving_cell(p.saving, budget=what == 'Error')}",
+        )
         for o, p in reached
-        if p.saving is not None
+        if p.saving is not None and id(p) in alike
     ]
     if len(saved) > 1:
         charts.append(
             chart(
                 [Curve(name="saving", points=tuple(saved))],
-                title="Power saved",
-                description=f"Power saved against the baseline: {saved[0].y:.1f} % at the smallest NMSE, "
+                title=f"{what} saved",
+                description=f"{what} saved against the baseline: {saved[0].y:.1f} % at the smallest NMSE, "
                 f"{saved[-1].y:.1f} % at the largest.",
                 x_label="NMSE of the outputs [%]",
-                y_label="power saved [%]",
+                y_label=f"{what.lower()} saved [%]",
                 y_log=False,
             )
         )

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from powerplan.batch.results import PointResult, PointState, StudyResult
-from powerplan.planning import Plan, Target
+from powerplan.planning import MaxPower, Plan, Target
 from powerplan.planning.targets import build_target
 from powerplan.planning.verify.verify import misses_target
 from powerplan.report.answer import OUTCOMES
-from powerplan.report.quantities import target_text
+from powerplan.report.quantities import saving_cell, target_text
 from powerplan.report.study_axes import MINOR, axis_name, evenly, number, setting
 from powerplan.report.text import typeset, without_paths
 from powerplan.report.units import percent, si, with_error
@@ -71,7 +71,7 @@ def point_table(
         ("Power", True, lambda point: _number(point, lambda p: p.power, lambda v: si(v, "W"))),
         ("NMSE", True, lambda point: _number(point, lambda p: p.nmse, percent)),
         ("Target", True, _target_cell),
-        ("Saving", True, lambda point: _number(point, lambda p: p.saving, lambda v: f"{100 * v:.1f} %")),
+        ("Saving", True, _saving_cell),
     ]
     if verified:
         columns.append(("NMSE simulated", True, _simulated_cell))
@@ -85,6 +85,11 @@ def point_table(
         tuple((name, number) for name, number, _ in columns),
         tuple(tuple(cell(point) for _, _, cell in columns) for point in study.points),
     )
+
+
+def _saving_cell(point: PointResult) -> Cell:
+    budget = point.plan is not None and isinstance(point.plan.target, MaxPower)
+    return _number(point, lambda p: p.saving, partial(saving_cell, budget=budget))
 
 
 def _setting_cell(point: PointResult, *, axis: str) -> Cell:

@@ -20,6 +20,7 @@ from powerplan.report.quantities import (
     quantity_name,
     quantity_text,
     quantity_with_error,
+    saving_cell,
     target_text,
 )
 from powerplan.report.units import gain_text, percent, share, si, si_with_error, significant, with_error
@@ -351,7 +352,7 @@ def frontier_table(plans: Sequence[Plan]) -> str:
             target_text(plan.target),
             si(plan.power, "W"),
             si(plan.baseline_power, "W"),
-            "-" if plan.saving is None else f"{100 * plan.saving:.1f} %",
+            "-" if plan.saving is None else saving_cell(plan.saving, budget=isinstance(plan.target, MaxPower)),
             percent(plan.nmse),
             plan.termination.outcome.value,
         ]

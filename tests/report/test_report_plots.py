@@ -117,11 +117,13 @@ def test_frontier_shows_plan_baseline_and_simulation(make_plan: Callable[..., Pl
     assert (tmp_path / "frontier.png").stat().st_size > 5000
 
 
-def test_frontier_of_infeasible_targets_only_is_an_empty_figure(make_plan: Callable[..., Plan]) -> None:
+def test_frontier_of_infeasible_targets_only_says_so(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
     end = Termination(
         outcome=Outcome.INFEASIBLE, message="no", solver_status="", iterations=0, predictions=0, seconds=0.0
     )
-    assert not plot_frontier([make_plan(termination=end)]).axes[0].get_legend()
+    axes = plot_frontier([make_plan(termination=end)], file=tmp_path / "frontier.png").axes[0]
+    assert not axes.get_legend()
+    assert [text.get_text() for text in axes.texts] == ["no target is met"]
 
 
 def test_predicted_against_simulated(
