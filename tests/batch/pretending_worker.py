@@ -10,20 +10,20 @@ import os
 import signal
 import sys
 import time
-from multiprocessing.connection import Connection
 from pathlib import Path
 
-from powerplan.batch.executors.child import main
+from powerplan.batch.executors.child import Answer, main
+from powerplan.jobs.worker import Emit
 
 POISON, HANG = 666, 667
 
 
-def serve(connection: Connection, folder: Path) -> None:
+def build(folder: Path) -> Answer:
     plan = json.loads(Path(os.environ["PRETEND"]).read_text())
     pause = float(os.environ.get("PRETEND_SECONDS", "0"))
-    connection.send_bytes(b"{}\n")
-    while True:
-        for text in json.loads(connection.recv_bytes())["jobs"]:
+
+    def answer(data: bytes, emit: Emit) -> bytes:
+        for text in json.loads(data)["jobs"]:
             job = json.loads(text)
             if job["options"].get("seed") == POISON:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -32,10 +32,13 @@ def serve(connection: Connection, folder: Path) -> None:
             time.sleep(pause)
             plan["prediction"]["power"] = job["target"]["max_nmse"] * 3
             head = {"seconds": pause, "code": "", "message": "", "memory": 0}
-            connection.send_bytes(json.dumps(head).encode() + b"\n" + json.dumps(plan).encode())
+            emit(json.dumps(head).encode() + b"\n" + json.dumps(plan).encode())
+        return b""
+
+    return answer
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["broken"]:
         sys.exit("it never starts")
-    main(serve)
+    main(build)

@@ -7,30 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
-import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
-from socket import socketpair
 from typing import IO, Any
 
 from powerplan.batch.executors.base import Stopped, crashed, too_long
 from powerplan.batch.jobs import Job
 from powerplan.batch.outcome import Outcome
 from powerplan.errors import PowerplanError
+from powerplan.jobs.frames import Kind, frame, receive
+from powerplan.jobs.worker import ONE_THREAD, START_TIMEOUT, ending
 
-_START_TIMEOUT = 300.0  # importing torch and cvxpy on a busy machine
-_LONGEST_POLL = 1e6  # s; the system waits for no longer than 24 days at a time
 _STARTS, _START_PAUSE = 3, 0.5
-_ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
-)
 _TAIL = 400
 
 
@@ -70,7 +64,7 @@ class LocalWorker:
         self._folder = folder
         self._module = module
         self._process: subprocess.Popen[bytes] | None = None
-        self._connection: Connection | None = None
+        self._connection: socket.socket | None = None
         self._errors: IO[bytes] | None = None
         self._stopped = False
 
@@ -121,14 +115,14 @@ class LocalWorker:
             self._start()
         assert self._connection is not None
         with contextlib.suppress(ConnectionError):  # then there is no answer, which says how it died
-            self._connection.send_bytes(json.dumps(request).encode())
+            self._connection.sendall(frame(Kind.JOB, json.dumps(request).encode()))
 
     def _start(self) -> None:
         """Start the process; a machine that is short of memory or processes gets a few tries."""
         for left in reversed(range(_STARTS)):
             self._launch()
             try:
-                self._receive(_START_TIMEOUT)
+                self._receive(START_TIMEOUT)
                 return
             except (EOFError, TimeoutError):
                 how = self._ending()
@@ -139,7 +133,7 @@ class LocalWorker:
     def _launch(self) -> None:
         if self._stopped:
             raise Stopped
-        ours, theirs = socketpair()
+        ours, theirs = socket.socketpair()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         with theirs:
             self._process = subprocess.Popen(
@@ -148,30 +142,23 @@ class LocalWorker:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
-                env={**os.environ, **_ONE_THREAD},
+                env={**os.environ, **ONE_THREAD},
                 process_group=0,  # the terminal's Ctrl-C is not for it
             )
-        self._connection = Connection(ours.detach())
+        self._connection = ours
         if self._stopped:  # in the meantime
             self._process.kill()
 
     def _receive(self, seconds: float | None) -> tuple[dict[str, Any], bytes]:
         """The next answer: its head and what follows it."""
         assert self._connection is not None
-        left = math.inf if seconds is None else seconds
         try:
-            while not self._connection.poll(min(left, _LONGEST_POLL)):
-                left -= _LONGEST_POLL
-                if left <= 0:
-                    raise TimeoutError
-            head, _, rest = self._connection.recv_bytes().partition(b"\n")
-        except (EOFError, OSError) as error:
-            if isinstance(error, TimeoutError):
-                raise
+            head, _, rest = receive(self._connection, seconds)[1].partition(b"\n")
+        except EOFError:
             if self._stopped:
                 raise Stopped from None
-            raise EOFError from None
-        return json.loads(head), rest
+            raise
+        return json.loads(head or b"{}"), rest
 
     def _ending(self) -> str:
         """How the process ended, in words that do not change from run to run; the process is cleared away."""
@@ -183,12 +170,7 @@ class LocalWorker:
         self._kill()
         if self._stopped:
             raise Stopped
-        if code is None:
-            return "it hung up without ending"
-        if code >= 0:
-            return f"it exited with status {code}" + (f" ({last})" if last else "")
-        name = signal.Signals(-code).name
-        return f"it was ended by {name}" + (" (out of memory?)" if -code == signal.SIGKILL else "")
+        return ending(code) + (f" ({last})" if code is not None and code >= 0 and last else "")
 
     def _last_words(self) -> str:
         """The last line that the process wrote to its standard error."""

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import importlib
 import resource
-import signal
 import socket
 import sys
 import traceback
@@ -16,11 +13,12 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from powerplan.errors import InvalidInput, PowerplanError
+from powerplan.jobs.frames import Kind, frame
+from powerplan.jobs.worker import Emit, isolate, serve
 from powerplan_server.errors import FieldViolation, Reason, ServiceError, invalid, invalid_fields
 from powerplan_server.wire.errors import reason_of
-from powerplan_server.workers.protocol import HEADER, Call, Kind, WorkerFunction, error_frame, frame, read_job
+from powerplan_server.workers.protocol import Call, WorkerFunction, error_frame, read_job
 
-_PR_SET_PDEATHSIG = 1
 _MAX_STATUS_BYTES = 2**20  # the server cuts it for the header; a job keeps it all
 _CODES = {
     Reason.BLOB_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
@@ -44,27 +42,17 @@ def worker_main(connection: socket.socket, calls: str, settings: Mapping[str, in
         settings: plain values for every worker function.
         memory: bytes of data this process may allocate beyond what it was born with.
     """
-    _isolate()
+    isolate()
     table = load_calls(calls)
     _limit_memory(memory)
-    connection.sendall(frame(Kind.READY))
-    with contextlib.suppress(ConnectionError, EOFError):
-        while True:
-            connection.sendall(_answer(connection, table, settings, _receive(connection)))
+    serve(connection, lambda job, emit: _answer(table, settings, job, emit))
 
 
-def _answer(
-    connection: socket.socket, table: Mapping[str, WorkerFunction], settings: Mapping[str, int], payload: bytes
-) -> bytes:
+def _answer(table: Mapping[str, WorkerFunction], settings: Mapping[str, int], job: bytes, emit: Emit) -> bytes:
     """Run one calculation; its result or its error as a frame."""
     try:
-        method, request, blobs, seconds = read_job(payload)
-        call = Call(
-            blobs=blobs,
-            seconds=seconds,
-            settings=settings,
-            emit=lambda message: connection.sendall(frame(Kind.PROGRESS, message)),
-        )
+        method, request, blobs, seconds = read_job(job)
+        call = Call(blobs=blobs, seconds=seconds, settings=settings, emit=emit)
         return frame(Kind.RESULT, table[method](request, call))
     except ConnectionError:
         raise
@@ -101,38 +89,9 @@ def service_error(error: Exception) -> ServiceError:
     )
 
 
-def _isolate() -> None:
-    """Die with the parent, leave Ctrl-C and SIGTERM to the server, write no core."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(1)
-
-
 def _limit_memory(memory: int) -> None:
     """Cap private writable memory, so that an absurd allocation fails here and not on the whole machine."""
     if sys.platform == "linux":
         with open("/proc/self/statm") as file:
             born_with = int(file.read().split()[5]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_DATA, (born_with + memory, born_with + memory))
-
-
-def _receive(connection: socket.socket) -> bytes:
-    """The payload of the next frame, which is a job."""
-    _, length = HEADER.unpack(_read(connection, HEADER.size))
-    return _read(connection, length)
-
-
-def _read(connection: socket.socket, length: int) -> bytes:
-    buffer = bytearray(length)
-    view = memoryview(buffer)
-    while view:
-        count = connection.recv_into(view)
-        if not count:
-            raise EOFError
-        view = view[count:]
-    return bytes(buffer)

@@ -8,7 +8,6 @@ import contextlib
 import logging
 import multiprocessing
 import os
-import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,15 +16,15 @@ from multiprocessing.context import ForkServerProcess
 import grpc
 from google.rpc.status_pb2 import Status
 
+from powerplan.jobs.frames import HEADER, Kind
+from powerplan.jobs.worker import ONE_THREAD, START_TIMEOUT, ending
 from powerplan_server.errors import Reason, ServiceError
 from powerplan_server.workers.child import worker_main
-from powerplan_server.workers.protocol import HEADER, Kind, job_frame, read_error
+from powerplan_server.workers.protocol import job_frame, read_error
 
 log = logging.getLogger(__name__)
 
-_START_TIMEOUT = 120.0  # importing torch and cvxpy on a busy machine
 _BUFFER = 2**20
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class WorkerDied(Exception):
@@ -60,15 +59,7 @@ class _Worker:
     async def ending(self) -> str:
         """How the process ended, in words."""
         await asyncio.to_thread(self.process.join, 2.0)
-        code = self.process.exitcode
-        if code is None:
-            return "it hung up without ending"
-        if code >= 0:
-            return f"it exited with status {code}"
-        name = signal.Signals(-code).name
-        return f"it was ended by {name}" + (
-            " (out of memory, or killed by hand)" if -code == signal.SIGKILL else " (a crash)"
-        )
+        return ending(self.process.exitcode)
 
 
 class WorkerPool:
@@ -239,7 +230,7 @@ class WorkerPool:
         worker = _Worker(process, reader, writer)
         self._workers.add(worker)
         try:
-            async with asyncio.timeout(_START_TIMEOUT):
+            async with asyncio.timeout(START_TIMEOUT):
                 await worker.receive()
         except BaseException:
             worker.kill()
@@ -249,8 +240,8 @@ class WorkerPool:
 
     def _start_process(self, connection: socket.socket) -> ForkServerProcess:
         """Fork a worker from the fork server, which is started on first use with one BLAS thread."""
-        before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-        os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+        before = {name: os.environ.get(name) for name in ONE_THREAD}
+        os.environ.update(ONE_THREAD)
         try:
             process = self._context.Process(
                 target=worker_main,

@@ -1,9 +1,4 @@
-"""Frames between the server and a worker process, over a socket pair.
-
-A frame is one byte of kind, eight bytes of length (big-endian) and the payload. The server sends ``JOB``; the worker
-answers any number of ``PROGRESS`` and then one ``RESULT`` or ``ERROR``. ``READY`` says that a new worker has finished
-importing. Payloads are bytes or JSON, never pickles.
-"""
+"""What the server and a worker process say to each other, in the frames of :mod:`powerplan.jobs.frames`."""
 
 from __future__ import annotations
 
@@ -11,21 +6,11 @@ import json
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any
 
-HEADER = struct.Struct("!BQ")
+from powerplan.jobs.frames import Kind, frame
+
 _LENGTH = struct.Struct("!I")
-
-
-class Kind(IntEnum):
-    """What a frame holds."""
-
-    READY = 1
-    JOB = 2
-    PROGRESS = 3
-    RESULT = 4
-    ERROR = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +32,6 @@ class Call:
 
 WorkerFunction = Callable[[bytes, Call], bytes]
 """Serialized request in, serialized response out; runs in a worker process."""
-
-
-def frame(kind: Kind, *parts: bytes) -> bytes:
-    """One frame, ready to be sent."""
-    return b"".join((HEADER.pack(kind, sum(map(len, parts))), *parts))
 
 
 def job_frame(method: str, request: bytes, blobs: Mapping[str, str], seconds: float | None) -> bytes:
