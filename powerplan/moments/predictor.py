@@ -19,6 +19,7 @@ from powerplan.hardware.full_scale import FullScale, full_scales
 from powerplan.hardware.gains import Gains
 from powerplan.hardware.hardware import Hardware
 from powerplan.moments.array.constants import ArrayConstants
+from powerplan.moments.array.program import program
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.samples.corrections import NONE, Corrections
 from powerplan.moments.samples.count import Sampling
@@ -169,9 +170,7 @@ class Predictor:
     def program(self, conductance: Sequence[Tensor], voltage: Sequence[Tensor]) -> list[ProgrammedArray]:
         """The crossbars at given gains: what does not depend on the inputs."""
         return [
-            ProgrammedArray.at(
-                crossbar, self.hardware, c.to(self.inputs), v.to(self.inputs), scale, averaged=self.averaged
-            )
+            program(crossbar, self.hardware, c.to(self.inputs), v.to(self.inputs), scale, averaged=self.averaged)
             for crossbar, c, v, scale in zip(self.crossbars, conductance, voltage, self.scales, strict=True)
         ]
 

@@ -79,7 +79,7 @@ class ArrayMap(ABC):
         return self.columns(columns)
 
     def apply_uniform(self, x: Tensor, per_column: Tensor) -> Tensor:
-        """``apply`` with a matrix whose row i is per_column_i everywhere, (n_out,)."""
+        """``apply_columns`` with a matrix whose row i is per_column_i everywhere, (n_out,)."""
         sums = self.patches(x).sum(-1, keepdim=True)
         return self.gather(sums * self.per_column(per_column))
 
@@ -278,6 +278,9 @@ class ConvTransposeMap(_ConvolutionMap):
 
     def apply_columns(self, x: Tensor, weight: Tensor) -> Tensor:
         return self.patches(x) @ self.matrices(weight).mT
+
+    def apply_uniform(self, x: Tensor, per_column: Tensor) -> Tensor:
+        return self.patches(x).sum(-1, keepdim=True) * self.per_column(per_column)
 
     def columns_view(self, vector: Tensor) -> Tensor:
         return self.per_column(vector)

@@ -30,14 +30,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from powerplan.hardware.hardware import Hardware
-from powerplan.moments.array.columns import tile_masks
-from powerplan.network.array_maps import ArrayMap
+from powerplan.moments.array.device_errors import DeviceErrors
+from powerplan.moments.array.read_out import Channel, Column, ReadOut
+
+if TYPE_CHECKING:
+    from powerplan.moments.array.programmed import ProgrammedArray
+    from powerplan.moments.array.reading import Reading
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,7 +49,6 @@ class DividerSide:
     """The columns of one side of the pairs; (n_out, n_in), or by tile (n_out, T).
 
     Attributes:
-        sign: with which they enter the output.
         weight: ĝ/γ.
         variance: K.
         node: h.
@@ -54,7 +57,6 @@ class DividerSide:
         total, target: D̂ and D̄ of every tile [S].
     """
 
-    sign: int
     weight: Tensor
     variance: Tensor
     node: Tensor
@@ -78,50 +80,27 @@ class ColumnNode(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Divider:
-    """The passive columns of one crossbar.
+class Divider(ReadOut):
+    """The passive columns of one array: the voltage of every side of every row tile is converted by itself.
 
     Attributes:
-        map, affine: of errors and of values.
-        tiles: rows of every tile.
-        relative: r, () or (G, n_in).
-        row_noise: σ_V²/v_j² (G, n_in), or None.
         load: G_L [S].
         devices: mean g/γ and variance s²/γ² of those of either side, (n_out, n_in).
+        by_side: their columns.
     """
 
-    map: ArrayMap
-    affine: ArrayMap
-    tiles: tuple[slice, ...]
-    relative: Tensor
-    row_noise: Tensor | None
     load: float
     devices: tuple[tuple[Tensor, Tensor], ...]
-    sides: tuple[DividerSide, ...]
+    by_side: tuple[DividerSide, ...]
+
+    is_linear = False
 
     @classmethod
-    def of(
-        cls,
-        hardware: Hardware,
-        maps: tuple[ArrayMap, ArrayMap],
-        tiles: list[slice],
-        devices: tuple[tuple[Tensor, Tensor], ...],
-        targets: tuple[Tensor, ...],
-        c: Tensor,
-        relative: Tensor,
-        row_noise: Tensor | None,
-    ) -> Divider:
-        """Columns of given devices.
-
-        Args:
-            devices: of both sides mean g/γ and variance s²/γ², (n_out, n_in).
-            targets: the conductances aimed at, over γ, (n_out, n_in).
-            c: conductance gain, () or (n_out, 1).
-            relative: r, () or (G, n_in).
-        """
+    def of(cls, array: ProgrammedArray) -> Divider:
+        """The columns of an array as it would be with amplifiers."""
+        hardware, tiles = array.hardware, array.tiles
         assert hardware.load_conductance is not None
-        map, load = maps[0], hardware.load_conductance
-        r = relative.repeat_interleave(map.n_out // map.groups, 0) if relative.dim() else relative
+        load, r = hardware.load_conductance, _relative(array)
 
         def sums(values: Tensor) -> Tensor:
             return torch.stack([values[:, tile].sum(1) for tile in tiles], 1)
@@ -130,18 +109,18 @@ class Divider:
             return at_rows(by_tile, tiles)
 
         sides = []
-        for sign, (mean, variance), target in zip((1, -1), devices, targets, strict=True):
-            gain = (c * r).expand_as(mean)
+        for sign, (mean, variance) in zip((1, -1), array.sides, strict=True):
+            target = hardware.conductance_min / array.gain + (sign * array.constants.weight).clamp(min=0)
+            gain = (array.c * r).expand_as(mean)
             total, aimed = load + sums(gain * mean), load + sums(gain * target)
             to_mean, to_variance = (variance + part for part in _of_stuck(hardware, mean, gain, rows(total)))
             curvature = sums(gain**2 * to_mean) - hardware.column_gain_std**2 * load * (total - load)
             ratio = rows(aimed / total)
             kept = ratio**2 * to_variance
-            node = c * mean / rows(total)
+            node = array.c * mean / rows(total)
             loading = sums(kept * r**2)
             sides.append(
                 DividerSide(
-                    sign=sign,
                     weight=ratio * (mean * rows(1 + curvature / total**2) - gain * to_mean / rows(total)),
                     variance=kept,
                     node=node,
@@ -151,97 +130,107 @@ class Divider:
                     target=aimed,
                 )
             )
-        return cls(
-            map=map,
-            affine=maps[1],
-            tiles=tuple(tiles),
-            relative=relative,
-            row_noise=row_noise,
-            load=load,
-            devices=devices,
-            sides=tuple(sides),
-        )
+        return cls(load=load, devices=array.sides, by_side=tuple(sides))
 
     @property
     def mean_weight(self) -> Tensor:
         """W̄ (n_out, n_in)."""
-        first, second = self.sides
+        first, second = self.by_side
         return first.weight - second.weight
 
     @property
     def through(self) -> Tensor:
         """F (n_out, n_in) of both sides: what a variance of the inputs adds to that of the outputs through devices."""
-        first, second = self.sides
+        first, second = self.by_side
         return first.through + second.through
 
-    def nodes(self, mean: Tensor, variance: Tensor, covariance: Tensor | None = None) -> Iterator[ColumnNode]:
-        """Every tile and side, for inputs of these moments (B, *input_shape).
-
-        ``covariance`` (B, n, n) of the inputs of a single position; None = independent inputs.
-        """
-        r = self.full_relative
-        for k, inside in enumerate(tile_masks(self.tiles, self.sides[0].weight)):
-            for side in self.sides:
-                h, kept, weight = side.node * inside, side.variance * inside, side.weight * inside
-                node = self.affine.apply_columns(mean, h)
-                crossed = self.affine.apply_columns(mean, kept * r)
-                squares = self.affine.apply_columns(mean * mean, kept)
-                load = self.map.columns_view(side.loading[:, k])
+    def nodes(self, reading: Reading, channel: Channel) -> Iterator[ColumnNode]:
+        """Those of a channel, tile by tile and side by side."""
+        array = reading.array
+        r, map, noise = _relative(array), array.map, array.row_noise_through
+        for tile in channel.tiles:
+            rows = Channel((tile,), channel.sides)
+            for side in (self.by_side[k] for k in channel.sides):
+                h, kept, weight, through = (
+                    array.within(rows, value) for value in (side.node, side.variance, side.weight, side.through)
+                )
+                node, crossed = reading.linear(h), reading.linear(kept * r)
+                squares = array.affine.apply_columns(reading.mean * reading.mean, kept)
+                load = map.columns_view(side.loading[:, tile])
                 still = (squares - 2 * node * crossed + load * node * node).clamp(min=0)
-                passed = self._quadratic(variance, covariance, h)
-                if covariance is None:
-                    moving = self.map.apply_columns(variance, side.through * inside) + self._of_rows(
-                        side.through * inside
-                    )
-                else:
-                    # Σ_j K_j Var(x_j − r_j ỹ), the noise of the rows with independent x
-                    n = covariance.shape[-1]
-                    joint = ((h[:, :n] @ covariance) * (kept * r)[:, :n]).sum(-1).reshape(node.shape)
-                    moving = self.map.apply_columns(variance, kept) - 2 * joint
-                    moving = moving + load * (passed - self._of_rows(h * h)) + self._of_rows(side.through * inside)
+                passed = reading.passed(h)
+                if reading.covariance is None:
+                    moving = map.apply_columns(reading.variance, through)
+                else:  # Σ_j K_j Var(x_j − r_j ỹ)
+                    n = reading.covariance.shape[-1]
+                    joint = ((h[:, :n] @ reading.covariance) * (kept * r)[:, :n]).sum(-1).reshape(node.shape)
+                    moving = map.apply_columns(reading.variance, kept) - 2 * joint + load * passed
                 yield ColumnNode(
                     side=side,
-                    tile=k,
+                    tile=tile,
                     node=node,
-                    node_square=node * node + passed,
-                    mean=self.affine.apply_columns(mean, weight),
-                    devices=still + moving,
-                    inputs=self._quadratic(variance, covariance, weight),
+                    node_square=node * node + passed + noise(h * h),
+                    mean=reading.linear(weight),
+                    devices=still + moving + noise(through),
+                    inputs=reading.passed(weight) + noise(weight * weight),
                 )
 
-    def drawn_from(self, node: ColumnNode, decode: Tensor) -> Tensor:
-        """E[D y²] of every column [W] for the decoding gain v̂ and, in ``decode`` (n_out,), c."""
-        side, k = node.side, node.tile
-        per_variance = self.map.columns_view((decode / side.target[:, k]) ** 2)
-        return self.map.columns_view(side.total[:, k]) * (node.node_square + per_variance * node.devices)
+    def channels(self, array: ProgrammedArray) -> tuple[Channel, ...]:
+        return tuple(Channel((k,), (side,), 1 - 2 * side) for k in array.whole.tiles for side in array.whole.sides)
 
-    def sensitivity(self, node: ColumnNode) -> Tensor:
-        """G_L/D̂: what a gain error of a whole column moves its voltage by, in the layout of the map's columns."""
-        return self.map.columns_view(self.load / node.side.total[:, node.tile])
+    def sides(self, array: ProgrammedArray) -> tuple[tuple[Tensor, Tensor], ...]:
+        return self.devices
 
-    @property
-    def full_relative(self) -> Tensor:
-        """r, () or (n_out, n_in)."""
-        if not self.relative.dim():
-            return self.relative
-        return self.relative.repeat_interleave(self.map.n_out // self.map.groups, 0)
+    def weight(self, array: ProgrammedArray, channel: Channel) -> Tensor:
+        if len(channel.sides) == len(self.by_side):
+            return array.within(channel, array.mean_weight)
+        (side,) = channel.sides
+        return array.within(channel, self.by_side[side].weight)
 
-    def _quadratic(self, variance: Tensor, covariance: Tensor | None, weight: Tensor) -> Tensor:
-        """Variance of Σ_j weight_j x_j, the noise of the rows included, in the layout of the map's columns."""
-        if covariance is None:
-            passed = self.map.apply_columns(variance, weight * weight)
-        else:
-            some = weight[:, : covariance.shape[-1]]
-            total = ((some @ covariance) * some).sum(-1)
-            passed = total.reshape(-1, *self.map.output_shape)
-        return passed + self._of_rows(weight * weight)
+    def device_errors(self, array: ProgrammedArray) -> tuple[DeviceErrors, ...]:
+        relative = array.relative.expand(array.map.groups, array.map.n_in)
+        return tuple(
+            DeviceErrors(variance=side.variance, node=side.node, relative=relative, tiles=array.tiles)
+            for side in self.by_side
+        )
 
-    def _of_rows(self, weight: Tensor) -> Tensor:
-        """Σ_j weight_ij σ_V²/v_j², in the layout of the map's columns."""
-        if self.row_noise is None:
-            return weight.new_zeros(())
-        sums = (self.map.matrices(weight) * self.row_noise.unsqueeze(1)).sum(-1)
-        return self.map.columns_view(sums.reshape(-1))
+    def device_variance(self, reading: Reading, channel: Channel) -> Tensor:
+        return torch.stack([node.devices for node in self.nodes(reading, channel)]).sum(0)
+
+    def columns(self, reading: Reading, channel: Channel) -> Iterator[Column]:
+        for node in self.nodes(reading, channel):
+            part = reading.array.map.columns_view(self.load / node.side.total[:, node.tile])
+            yield Column(node.mean, node.devices + node.inputs, part)
+
+    def limits(self, array: ProgrammedArray, channel: Channel) -> Tensor:
+        assert array.hardware.adc_range is not None
+        (tile,), (side,) = channel.tiles, channel.sides
+        return array.map.columns_view(array.hardware.adc_range * self.by_side[side].target[:, tile] / array.decode)
+
+    def conductance(self, array: ProgrammedArray, channel: Channel) -> Tensor:
+        first, second = self.by_side
+        return (first.total + second.total)[:, list(channel.tiles)].sum(1)
+
+    def saved_power(self, reading: Reading) -> Tensor | float:
+        """E[D y²] of every column, summed up."""
+        array = reading.array
+        c, view = array.per_column(array.c), array.map.columns_view
+        drawn = [
+            view(node.side.total[:, node.tile])
+            * (node.node_square + view((c / node.side.target[:, node.tile]) ** 2) * node.devices)
+            for node in self.nodes(reading, array.whole)
+        ]
+        return array.decode_v**2 * torch.stack(drawn).sum() / len(reading.mean)
+
+    def jump(self, array: ProgrammedArray, side: int, step: Tensor, usual: Tensor) -> Tensor:
+        total, target = (at_rows(t, array.tiles) for t in (self.by_side[side].total, self.by_side[side].target))
+        return target / total * (acting(step, array.gain, total) - usual)
+
+
+def _relative(array: ProgrammedArray) -> Tensor:
+    """r, () or (n_out, n_in)."""
+    r = array.relative
+    return r.repeat_interleave(array.map.n_out // array.map.groups, 0) if r.dim() else r
 
 
 def at_rows(by_tile: Tensor, tiles: Sequence[slice]) -> Tensor:

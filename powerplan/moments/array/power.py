@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import torch
 from torch import Tensor
 
-from powerplan.moments.array.columns import currents
-from powerplan.moments.conversion.channels import feedback_of
-
-if TYPE_CHECKING:
-    from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.array.reading import Reading
 
 
-def array_power(moments: ProgrammedArray, mean: Tensor, variance: Tensor, covariance: Tensor | None = None) -> Tensor:
-    """Power dissipated in the devices, and the loads of a divider [W], mean over the batch.
-
-    Arguments as for :func:`powerplan.moments.array.columns.currents`.
-    """
-    drive = moments.affine.row_sums((mean * mean + variance).mean(0, keepdim=True))
-    if moments.has_row_noise:
-        drive = drive + moments.map.positions * moments.row_noise
-    power = (moments.v * moments.v * drive * moments.row_conductance).sum()
-    if moments.divider is not None:
-        c = moments.c.reshape(-1).expand(moments.map.n_out)
-        for node in moments.divider.nodes(mean, variance, covariance):
-            power = power - moments.decode_v**2 * moments.divider.drawn_from(node, c).sum() / len(mean)
-    return power
+def array_power(reading: Reading) -> Tensor:
+    """Power dissipated in the devices, and the loads of a divider [W], mean over the batch."""
+    array = reading.array
+    drive = array.affine.row_sums((reading.mean * reading.mean + reading.variance).mean(0, keepdim=True))
+    drive = drive + array.map.positions * array.row_noise
+    return (array.v * array.v * drive * array.row_conductance).sum() - array.read_out.saved_power(reading)
 
 
-def tia_power(moments: ProgrammedArray, mean: Tensor, variance: Tensor, covariance: Tensor | None = None) -> Tensor:
-    """Power dissipated in the TIA feedback [W], mean over the batch; arguments as for :func:`array_power`."""
-    resistance = feedback_of(moments)
-    total = torch.zeros((), dtype=mean.dtype, device=mean.device)
+def tia_power(reading: Reading) -> Tensor:
+    """Power dissipated in the TIA feedback [W], mean over the batch."""
+    array, resistance = reading.array, reading.array.feedback_resistance
+    total = reading.mean.new_zeros(())
     if resistance is None:
         return total
-    scale = moments.map.columns_view(moments.decode**2 * resistance)
-    for column in currents(moments, mean, variance, covariance):
+    scale = array.map.columns_view(array.decode**2 * resistance)
+    for column in reading.columns:
         total = total + (scale * column.square).sum()
-    return (1 + moments.hardware.column_gain_std**2) * total / mean.shape[0]
+    return (1 + array.hardware.column_gain_std**2) * total / len(reading.mean)

@@ -25,8 +25,6 @@ from torch import Tensor
 
 from powerplan.gaussian import positive_std, rectified
 from powerplan.hardware.converters import quantised, top_level
-from powerplan.hardware.full_scale import column_limits
-from powerplan.hardware.tiling import row_tiles
 from powerplan.moments.conversion.staircase import Converted, converted
 from powerplan.network.array_maps import ConvTransposeMap
 from powerplan.network.digital import digital
@@ -72,25 +70,25 @@ class Lattice:
 
 
 def lattice_of(
-    moments: ProgrammedArray, analog: tuple[Tensor, Tensor], converted: tuple[Tensor, Tensor]
+    array: ProgrammedArray, analog: tuple[Tensor, Tensor], converted: tuple[Tensor, Tensor]
 ) -> Lattice | None:
     """The lattice of a crossbar's output with these means and variances (B, *shape) before and after its conversion.
 
     With an offset mapping what is subtracted moves the levels with every input, and the two sides of a divider have
     levels of their own: such outputs may have any value.
     """
-    hardware, map = moments.hardware, moments.map
+    hardware, map = array.hardware, array.map
     bits = hardware.adc_bits
-    if hardware.dac_bits is None or not moments.averaged.isdisjoint(("rows", "noisy rows")):
+    if hardware.dac_bits is None or not array.averaged.isdisjoint(("rows", "noisy rows")):
         return None
     mean, variance = converted
     zero = torch.zeros_like(mean[:1])
-    single = hardware.devices_per_weight == 2 and moments.divider is None and not isinstance(map, ConvTransposeMap)
-    if bits is None or not single or "columns" in moments.averaged:
+    single = hardware.devices_per_weight == 2 and array.read_out.is_linear and not isinstance(map, ConvTransposeMap)
+    if bits is None or not single or "columns" in array.averaged:
         return Lattice(step=None, offset=zero, top=0, mean=mean, variance=variance)
-    tiles = len(row_tiles(map.n_in, hardware.array_rows))
-    limits = column_limits(hardware, moments.scale, moments.per_column(moments.c), moments.decode)
-    step = map.add_bias(zero, limits / top_level(bits))
+    channels = array.read_out.channels(array)
+    tiles = len(channels)
+    step = (zero + array.read_out.limits(array, channels[0])) / top_level(bits)
     if tiles == 1:
         mean, variance = analog
     else:  # less what rounding added, which is Δ²/12 if there is more variance than that of two levels
@@ -98,7 +96,7 @@ def lattice_of(
         variance = variance - square / 12 * (4 * variance / square).clamp(max=1) ** 2
     return Lattice(
         step=step,
-        offset=map.add_bias(zero, moments.crossbar.bias),
+        offset=map.add_bias(zero, array.constants.bias),
         top=tiles * top_level(bits),
         mean=mean,
         variance=variance,

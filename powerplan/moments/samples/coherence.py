@@ -30,15 +30,15 @@ from torch import Tensor
 
 from powerplan.moments.conversion.channels import Conversion
 from powerplan.moments.rules.linearized import over_batch
+from powerplan.moments.sources.errors import squares
+from powerplan.moments.sources.programming import by_group
 from powerplan.moments.sources.shared import shared_variance
 from powerplan.moments.walks.adjoint import (
     beyond_linear_part,
     columns_of,
-    grouped_variance,
     pulled_back,
     pulled_to_rows,
     rows_of,
-    squares,
 )
 from powerplan.moments.walks.marginal import CrossbarTrace, Trace
 from powerplan.network.graph import Network
@@ -160,15 +160,15 @@ def slope_of(straight: Tensor, whole: Tensor) -> Tensor:
 
 def _of_inputs(crossbar: CrossbarTrace, adjoint: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:
     """What the errors of the inputs cause through the devices' errors, together and each by itself."""
-    moments, map = crossbar.moments, crossbar.moments.map
+    array, map = crossbar.array, crossbar.array.map
     adjoint = crossbar.before_columns(adjoint)
     columns = over_batch(map.columns, adjoint).expand(len(errors), *(-1,) * 4)  # (B, D, G, P, o)
-    variance = grouped_variance(moments)
+    variance = by_group(map, array.weight_variance)
     total = errors.new_zeros(())
     for own, some in zip(columns, errors, strict=True):  # the fields of one input are the batch
         total = total + shared_variance(own.expand(len(some), *own.shape), map.patches(some), variance).sum()
-    apart = squares(adjoint, moments.by_variance(errors.square().mean(1), map))
-    return total / errors.shape[1], apart.sum()
+    apart = map.gather_columns(array.weighted(errors.square().mean(1), array.weight_variance, map))
+    return total / errors.shape[1], squares(adjoint, apart).sum()
 
 
 def _combinations(output: Tensor, seed: int) -> Tensor:

@@ -27,16 +27,16 @@ from torch import Tensor
 
 from powerplan.hardware.converters import quantised
 from powerplan.hardware.hardware import Hardware
-from powerplan.hardware.tiling import row_tiles
 from powerplan.moments.array.programmed import ProgrammedArray
-from powerplan.moments.conversion.channels import Conversion, channels, convert_columns, row_limits
+from powerplan.moments.conversion.channels import Conversion, convert_columns, row_limits
 from powerplan.moments.conversion.staircase import converted
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.samples.coherence import Saturated, slope_of
 from powerplan.moments.samples.corrections import Saturation
-from powerplan.moments.samples.crossbar import device_fields, row_fields
-from powerplan.moments.samples.statistics import centred, in_stds, ratio, shift_of, standard_normals, stds
-from powerplan.moments.sources.stuck import parts_of
+from powerplan.moments.samples.crossbar import in_blocks
+from powerplan.moments.samples.statistics import centred, in_stds, ratio, shift_of, stds
+from powerplan.moments.sources import errors_of
+from powerplan.moments.sources.errors import merged
 from powerplan.moments.walks.marginal import CrossbarTrace
 
 
@@ -57,13 +57,11 @@ class Converted(NamedTuple):
     unrounded: bool
 
 
-def through_rows(
-    moments: ProgrammedArray, mean: Tensor, variance: Tensor, error: Tensor
-) -> tuple[Converted, Conversion]:
+def through_rows(array: ProgrammedArray, mean: Tensor, variance: Tensor, error: Tensor) -> tuple[Converted, Conversion]:
     """Fields (B, R, *input_shape) of the inputs behind the converters of the rows, and the closed form (moments
     (B, *input_shape))."""
-    limit, averaged = row_limits(moments), not moments.averaged.isdisjoint(("rows", "noisy rows"))
-    bits = None if averaged else moments.hardware.dac_bits
+    limit, averaged = row_limits(array), not array.averaged.isdisjoint(("rows", "noisy rows"))
+    bits = None if averaged else array.hardware.dac_bits
     held = converted(mean, variance.expand_as(mean), limit, None)
     rounded = held if averaged else converted(mean, variance.expand_as(mean), limit, bits)
     behind = quantised(mean.unsqueeze(1) + error, limit, bits) - mean.unsqueeze(1)
@@ -80,37 +78,32 @@ def through_columns(
         factor: variance of the output over that for independent inputs (B or 1, *shape).
         exact: the input has no error.
     """
-    moments, map = step.moments, step.moments.map
-    bits = None if "columns" in moments.averaged else moments.hardware.adc_bits
-    closed = convert_columns(moments, step.input_mean, step.input_variance, factor, rounds=False)
-    assert closed is not None
-    parts, tiles = parts_of(moments), row_tiles(map.n_in, moments.hardware.array_rows)
-    size = (len(step.variance), fields)
-    before, behind = (step.variance.new_zeros(*size, *step.variance.shape[1:]) for _ in range(2))
-    rows = moments.affine.patches(step.input_mean).unsqueeze(1)
-    for channel in channels(moments, step.input_mean, step.input_variance):
-        tile = tiles[channel.tile]
-        part = parts[channel.side].within(tile, (map.n_out, map.n_in))
-        weight = map.matrices(channel.weight)[..., tile]
-        mean, limit, apart = (
-            map.as_columns(value.expand_as(channel.mean)).unsqueeze(1)
-            for value in (channel.mean, channel.limit, channel.apart)
+    array, map, reading = step.array, step.array.map, step.reading
+    bits = None if "columns" in array.averaged else array.hardware.adc_bits
+    closed = convert_columns(reading, factor, rounds=False)
+    before, behind = (step.variance.new_zeros(len(step.variance), fields, *step.variance.shape[1:]) for _ in range(2))
+    still = array.affine.patches(step.input_mean).unsqueeze(1)
+    for channel in array.read_out.channels(array):
+        errors = merged(errors_of(reading, channel))
+        weight = array.read_out.weight(array, channel)
+        mean = reading.linear(weight)
+        mean, limit = (
+            map.as_columns(value.expand_as(mean)).unsqueeze(1)
+            for value in (mean, array.read_out.limits(array, channel))
         )
-        for some, arriving in row_fields(step, error, fields, exact=exact):
-            count = before[:, some].shape[1]
-            own = channel.sign * device_fields(moments, part, arriving, (size[0], count), generator)
-            own = own + apart.clamp(min=0).sqrt() * standard_normals(own.shape, generator, own)
+        rows = array.tiles[channel.tiles[0]]
+        for some, sampled in in_blocks(step, error, fields, generator, exact=exact):
+            own = torch.zeros_like(mean)
+            for part in errors:
+                own = own + part.samples(sampled)
             if not exact:
-                own = own + torch.einsum("brgpn,gon->brgpo", (arriving - rows)[..., tile], weight)
-            if moments.has_row_noise:  # the same for all columns
-                noise = moments.row_noise[:, None, tile].sqrt()
-                noise = noise * standard_normals((*own.shape[:4], noise.shape[-1]), generator, noise)
-                own = own + torch.einsum("brgpn,gon->brgpo", noise, weight)
+                moved = (sampled.rows - still)[..., rows]
+                own = own + torch.einsum("brgpn,gon->brgpo", moved, map.matrices(weight)[..., rows])
             before[:, some] += over_batch(map.gather, channel.sign * own)
             read = quantised(mean + own, limit, bits) - mean
             behind[:, some] += over_batch(map.gather, channel.sign * read)
-    if not exact and isinstance(moments.subtracted, Tensor):
-        subtracted = moments.subtracted.expand(map.n_out, map.n_in)
+    if not exact and isinstance(array.subtracted, Tensor):
+        subtracted = array.subtracted.expand(map.n_out, map.n_in)
         digital = over_batch(lambda x: map.apply(x, subtracted), error)
         before, behind = before - digital, behind - digital
     scale = ratio(factor * step.variance, before.square().mean(1)).sqrt().unsqueeze(1)

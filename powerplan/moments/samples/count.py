@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from powerplan.hardware import Hardware
 from powerplan.moments.samples.converters import saturates_alike
-from powerplan.moments.samples.crossbar import FEW_DEVICES
 from powerplan.moments.settings import MOST_FIELDS
+from powerplan.moments.sources.device_samples import FEW_DEVICES
 from powerplan.network import ops
 from powerplan.network.graph import Network
 

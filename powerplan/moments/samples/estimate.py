@@ -53,8 +53,9 @@ from powerplan.moments.samples.converters import (
     through_rows,
 )
 from powerplan.moments.samples.corrections import Corrections, Saturation
-from powerplan.moments.samples.crossbar import crossbar_fields, power_factors
-from powerplan.moments.samples.statistics import centred, in_stds, ratio, shift_of, standard_normals, stds
+from powerplan.moments.samples.crossbar import crossbar_samples, power_factors
+from powerplan.moments.samples.statistics import centred, in_stds, ratio, shift_of, stds
+from powerplan.moments.sources.errors import standard_normals
 from powerplan.moments.sources.stuck import is_rare
 from powerplan.moments.walks.adjoint import columns_of, rows_of
 from powerplan.moments.walks.marginal import crossbar_step, mean_field
@@ -91,7 +92,7 @@ def estimate_corrections(
         seed: of the fields.
         kept: fields from which coherence is found, and those where errors are rare; 0 = it is not.
     """
-    known = {c.crossbar.name: c for c in crossbars}
+    known = {c.constants.name: c for c in crossbars}
     generator = torch.Generator(inputs.device).manual_seed(seed)
     rare = any(is_rare(c) or saturates_alike(c.hardware) for c in crossbars)
     made = _Fields(inputs, fields, generator, rare=rare, kept=kept)
@@ -149,30 +150,30 @@ class _Fields:
         still = torch.zeros_like(mean)
         self.values[node.name] = mean, still, still.unsqueeze(1)
 
-    def crossbar(self, node: Node, moments: ProgrammedArray, *, exact: bool) -> None:
+    def crossbar(self, node: Node, array: ProgrammedArray, *, exact: bool) -> None:
         """A crossbar, whose input may be exact."""
         mean, variance, error = self.values[node.inputs[0]]
-        saturates = self._rare and not exact and moments.hardware.dac_bits is not None
+        saturates = self._rare and not exact and array.hardware.dac_bits is not None
         if saturates:
-            fields, closed = through_rows(moments, mean, variance, error)
+            fields, closed = through_rows(array, mean, variance, error)
             self.rows[node.name] = saturation_of(fields, closed, mean, variance.expand_as(mean))
             if self._keep:
                 found = saturated(fields, closed, self.rows[node.name], variance)
                 self.converters[rows_of(node.name)] = found.some(self._keep_rare)
-        step = crossbar_step(moments, mean, variance, exact_input=exact, saturation=self.rows.get(node.name))
+        step = crossbar_step(array, mean, variance, exact_input=exact, saturation=self.rows.get(node.name))
         exact = exact and (step.rows is None or step.rows.residual is None)
         spread = step.variance
         passed = None
         if not exact:
             error = self._rounded(fields, step.rows) if saturates else self._converted(error, step.rows)
-            passed = over_batch(lambda x: moments.map.apply(x, moments.mean_weight), error)
-            own = spread - moments.map.apply(step.input_variance, moments.mean_weight * moments.mean_weight)
+            passed = over_batch(lambda x: array.map.apply(x, array.mean_weight), error)
+            own = spread - array.passed(step.input_variance)
             self.factors[node.name] = ratio(passed.square().mean(1) + own, spread)
             spread = spread * self.factors[node.name]
             self.array_power[node.name], self.tia_power[node.name] = power_factors(step, error)
-            if moments.is_shared and self._keep:
+            if array.is_shared and self._keep:
                 self.kept[node.name] = error[:, : self._keep].expand(len(self._inputs), -1, *error.shape[2:])
-        if self._rare and moments.hardware.converts_columns:
+        if self._rare and array.hardware.converts_columns:
             factor = ratio(spread, step.variance)
             fields, closed = through_columns(step, error, factor, self._fields, self._generator, exact=exact)
             self.columns[node.name] = saturation_of(fields, closed, step.mean, spread)
@@ -182,7 +183,7 @@ class _Fields:
             step = step.converted(step.mean, spread, self.columns[node.name])
             made = self._rounded(fields, step.columns)
         else:
-            made = crossbar_fields(step, error, passed, self._fields, self._generator)
+            made = crossbar_samples(step, error, passed, self._fields, self._generator)
             made = made * ratio(spread, made.square().mean(1)).sqrt().unsqueeze(1)
             step = step.converted(step.mean, spread)
             made = self._converted(made, step.columns)

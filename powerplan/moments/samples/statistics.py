@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -71,7 +70,3 @@ def stds(variance: Tensor) -> Tensor:
 
 def _tiny(like: Tensor) -> float:
     return float(torch.finfo(like.dtype).tiny)
-
-
-def standard_normals(shape: Sequence[int], generator: torch.Generator, like: Tensor) -> Tensor:
-    return torch.randn(tuple(shape), generator=generator, dtype=like.dtype, device=like.device)

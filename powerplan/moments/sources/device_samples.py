@@ -1,7 +1,8 @@
-"""Draws of the errors of a crossbar's devices from their own distribution.
+"""Samples of what the errors of devices move columns by.
 
 A device held at zero by clipping errs upwards only, one that is stuck errs by a whole range: sums over the few rows of
-a small kernel keep that skew. Larger layers sum enough of them to be Gaussian.
+a small kernel keep that skew, and devices are drawn from their own distribution. Larger layers sum enough of them to be
+Gaussian.
 """
 
 from __future__ import annotations
@@ -10,14 +11,54 @@ import torch
 from torch import Tensor
 
 from powerplan.hardware.devices import Devices, device_moments
+from powerplan.moments.array.device_errors import DeviceErrors
 from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.rules.linearized import over_batch
+from powerplan.moments.sources.errors import Sampled
+from powerplan.moments.sources.stuck import Part, moved_by_events
+
+#: devices of a shared array up to which they are few: every input gets its own, with their own distribution
+FEW_DEVICES = 1 << 16
 
 
-def device_errors(moments: ProgrammedArray, count: int, generator: torch.Generator) -> Tensor:
-    """Errors W − W̄ (count, n_out, n_in) of independent sets of the devices of a crossbar with amplifiers."""
-    hardware, weight = moments.hardware, moments.crossbar.weight
-    sides = [weight + moments.crossbar.offset] if hardware.devices_per_weight == 1 else [weight, -weight]
-    gain = moments.gain.expand(weight.shape)
+def device_samples(array: ProgrammedArray, part: Part, sampled: Sampled) -> Tensor:
+    """Samples (B, R, G, P, o) that a part of the devices' errors makes at the columns."""
+    sets, usual, groups, n = sampled.sets, part.usual, array.map.groups, array.map.n_in
+    if not array.is_shared:  # where inputs are large, so are the errors
+        spread = _squares(array, usual, sampled).sqrt()
+        moved = spread * sampled.normals((*sets, *spread.shape[2:]))
+    elif are_few(array):  # inputs with devices of their own average over their chance
+        drawn = device_errors(array, sets[0] * sets[1], sampled.generator)
+        drawn = drawn if part.rows is None else drawn * part.rows
+        return usual.moved(sampled.rows, drawn.reshape(*sets, groups, -1, n))
+    else:
+        spread = usual.variance.sqrt().expand(array.map.n_out, n)
+        drawn = spread * sampled.normals((sets[1], *spread.shape))
+        moved = usual.moved(sampled.rows, drawn.reshape(1, sets[1], groups, -1, n))
+    return moved + moved_by_events(array, part, sampled.rows, sets, sampled.generator) if part.events else moved
+
+
+def _squares(array: ProgrammedArray, usual: DeviceErrors, sampled: Sampled) -> Tensor:
+    """Mean square (B, R or 1, G, P, o) of what errors of devices that are read once move columns by."""
+    if not array.read_out.is_linear:
+        return usual.square(sampled.rows)
+
+    def by_column(x: Tensor) -> Tensor:
+        return array.map.as_columns(array.weighted(x.square(), usual.variance, array.affine))
+
+    return over_batch(by_column, sampled.values)
+
+
+def are_few(array: ProgrammedArray) -> bool:
+    """True if devices are drawn from their own distribution."""
+    return array.is_shared and array.read_out.is_linear and array.mean_weight.numel() <= FEW_DEVICES
+
+
+def device_errors(array: ProgrammedArray, count: int, generator: torch.Generator) -> Tensor:
+    """Errors W − W̄ (count, n_out, n_in) of independent sets of the devices of an array with amplifiers."""
+    hardware, weight = array.hardware, array.constants.weight
+    sides = [weight + array.constants.offset] if hardware.devices_per_weight == 1 else [weight, -weight]
+    gain = array.gain.expand(weight.shape)
     target = hardware.conductance_min + gain * torch.stack(sides).clamp(min=0)
     devices = Devices.prepare(hardware, target, gain.unsqueeze(0))
     shape = (count, *target.shape)
@@ -29,4 +70,4 @@ def device_errors(moments: ProgrammedArray, count: int, generator: torch.Generat
         return torch.rand(shape, generator=generator, dtype=weight.dtype, device=weight.device)
 
     errors = devices.sample(normals, uniform, weight.new_empty(shape)) - device_moments(hardware, target)[0] / gain
-    return moments.compensation * (errors[:, 0] - errors[:, 1] if len(sides) > 1 else errors[:, 0])
+    return array.compensation * (errors[:, 0] - errors[:, 1] if len(sides) > 1 else errors[:, 0])

@@ -25,9 +25,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from powerplan.moments.array.columns import device_sides
 from powerplan.moments.array.device_errors import DeviceErrors
-from powerplan.moments.array.divider import acting, at_rows
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.network.array_maps import ArrayMap
 
@@ -65,53 +63,47 @@ class Part:
         return Part(usual=usual, events=events, rows=rows)
 
 
-def is_rare(moments: ProgrammedArray) -> bool:
+def is_rare(array: ProgrammedArray) -> bool:
     """True if a few stuck devices cause much of the error of a layer."""
-    share = moments.hardware.stuck_fraction
-    return 0 < share <= min(_LARGE_SHARE, _MANY_STUCK / moments.map.n_in)
+    share = array.hardware.stuck_fraction
+    return 0 < share <= min(_LARGE_SHARE, _MANY_STUCK / array.map.n_in)
 
 
-def parts_of(moments: ProgrammedArray) -> tuple[Part, ...]:
-    """The parts of the errors of a crossbar's devices, with events where they are rare."""
-    parts = moments.device_errors
-    if not is_rare(moments):
+def parts_of(array: ProgrammedArray) -> tuple[Part, ...]:
+    """The parts of the errors of an array's devices, with events where they are rare."""
+    parts = array.read_out.device_errors(array)
+    if not is_rare(array):
         return tuple(Part(usual=part) for part in parts)
     events: list[list[Events]] = [[] for _ in parts]
-    divider = moments.divider
-    free = 1 - moments.hardware.stuck_fraction
-    for k, (mean, _) in enumerate(device_sides(moments)):
-        steps = [(share, value / moments.gain - mean) for share, value in moments.hardware.stuck_shares]
-        usual = -sum(share * step for share, step in steps) / free
-        if divider is not None:
-            total, target = (at_rows(t, divider.tiles) for t in (divider.sides[k].total, divider.sides[k].target))
+    free = 1 - array.hardware.stuck_fraction
+    for side, (mean, _) in enumerate(array.sides):
+        steps = [(share, value / array.gain - mean) for share, value in array.hardware.stuck_shares]
+        usual = -torch.stack([share * step for share, step in steps]).sum(0) / free
         for share, step in steps:
-            if divider is None:
-                jump = moments.compensation * (step - usual)
-            else:
-                jump = target / total * (acting(step, moments.gain, total) - usual)
-            events[k if divider is not None else 0].append(Events(share=share, steps=jump if k == 0 else -jump))
-    made = []
+            jump = array.read_out.jump(array, side, step, usual)
+            events[min(side, len(parts) - 1)].append(Events(share=share, steps=jump if side == 0 else -jump))
+    divided = []
     for part, kinds in zip(parts, events, strict=True):
         drawn = sum((kind.share * kind.steps.square() for kind in kinds), torch.zeros_like(part.variance))
         left = replace(part, variance=(part.variance - drawn).clamp(min=0))
-        made.append(Part(usual=left, events=tuple(kinds)))
-    return tuple(made)
+        divided.append(Part(usual=left, events=tuple(kinds)))
+    return tuple(divided)
 
 
-def _arrays(moments: ProgrammedArray) -> int:
+def _arrays(array: ProgrammedArray) -> int:
     """Arrays with devices of their own, each of which serves the same number of positions."""
-    return 1 if moments.is_shared else moments.map.positions
+    return 1 if array.is_shared else array.map.positions
 
 
-def event_entries(moments: ProgrammedArray) -> int:
+def event_entries(array: ProgrammedArray) -> int:
     """Entries that the events of one set of devices take, about: what they move and where they are."""
-    arrays = _arrays(moments)
-    devices = moments.hardware.devices_per_weight * moments.mean_weight.numel() * arrays
-    return math.ceil(moments.hardware.stuck_fraction * devices * (moments.map.positions / arrays + _INDICES))
+    arrays = _arrays(array)
+    devices = array.hardware.devices_per_weight * array.mean_weight.numel() * arrays
+    return math.ceil(array.hardware.stuck_fraction * devices * (array.map.positions / arrays + _INDICES))
 
 
 def moved_by_events(
-    moments: ProgrammedArray, part: Part, rows: Tensor, sets: tuple[int, int], generator: torch.Generator
+    array: ProgrammedArray, part: Part, rows: Tensor, sets: tuple[int, int], generator: torch.Generator
 ) -> Tensor:
     """What stuck devices of independent sets (B, R) move columns by, (B, R, G, P, o), less its mean.
 
@@ -119,11 +111,11 @@ def moved_by_events(
         part: with events.
         rows: values at the rows (B or 1, R or 1, G, P, n).
     """
-    arrays = _arrays(moments)
+    arrays = _arrays(array)
     mean = torch.stack([kind.share * kind.steps for kind in part.events]).sum(0)
-    moved = -part.usual.moved(rows, moments.map.matrices(mean)[None, None])
+    moved = -part.usual.moved(rows, array.map.matrices(mean)[None, None])
     for kind in part.events:
-        moved = moved + _events(kind, part.usual, moments.map, rows, sets, arrays, generator)
+        moved = moved + _events(kind, part.usual, array.map, rows, sets, arrays, generator)
     return moved
 
 

@@ -14,13 +14,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import torch
 from torch import Tensor
 
-from powerplan.moments.array.columns import gain_errors
-from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.rules.linearized import Linearized, over_batch
-from powerplan.moments.sources.shared import shared_covariance, shared_variance
+from powerplan.moments.sources.errors import caused_by
 from powerplan.moments.walks.marginal import CrossbarTrace, Trace
 from powerplan.network.graph import Network
 from powerplan.network.node import Node
@@ -125,19 +122,8 @@ def pulled_to_rows(crossbar: CrossbarTrace, adjoint: Tensor, name: str, slopes: 
 
 def _pull_to_rows(crossbar: CrossbarTrace, adjoint: Tensor) -> Tensor:
     """Adjoint of what drives the rows, from that of the output before its conversion."""
-    map, weight = crossbar.moments.map, crossbar.moments.mean_weight
+    map, weight = crossbar.array.map, crossbar.array.mean_weight
     return over_batch(lambda a: map.pull(a, weight), adjoint)
-
-
-def grouped_variance(moments: ProgrammedArray) -> Tensor:
-    """Weight variances V by group, (G, o, n) or (G, o, 1)."""
-    return by_group(moments, moments.weight_variance)
-
-
-def by_group(moments: ProgrammedArray, given: Tensor) -> Tensor:
-    """Variances that broadcast to (n_out, n_in) by group, (G, o, n) or (G, o, 1)."""
-    variance = given.expand(moments.map.n_out, given.shape[-1] if given.dim() else 1)
-    return variance.reshape(moments.map.groups, -1, variance.shape[-1])
 
 
 def beyond_linear_part(step: Linearized) -> Tensor:
@@ -165,96 +151,36 @@ class _Tally:
 
     def crossbar(self, name: str, crossbar: CrossbarTrace, adjoint: Tensor) -> None:
         """The sources of a crossbar with this adjoint (B or 1, K, *shape) of its output."""
-        moments, injected = crossbar.moments, crossbar.injected
-        shared = moments.is_shared
+        array = crossbar.array
         converts = crossbar.rows is not None or crossbar.columns is not None
-        if self._biases and (converts or moments.mean_weight is not moments.crossbar.weight):
-            shift = crossbar.mean - moments.unshifted(crossbar.source_mean)
+        if self._biases and (converts or array.mean_weight is not array.constants.weight):
+            shift = crossbar.mean - array.unshifted(crossbar.source_mean)
             self.bias[name] = (adjoint.flatten(2) @ shift.flatten(1).unsqueeze(-1)).squeeze(-1)
         if crossbar.columns is not None and crossbar.columns.residual is not None:
             residual = self._coherence.get(columns_of(name), 1) * crossbar.columns.residual
-            self.add(name, "adc", adjoint, residual)
+            self.independent(name, "adc", adjoint, residual)
         adjoint = self._slopes.get(columns_of(name), 1) * crossbar.before_columns(adjoint)
         if crossbar.rows is not None and crossbar.rows.residual is not None:
             residual = self._coherence.get(rows_of(name), 1) * crossbar.rows.residual
-            self.add(name, "dac", _pull_to_rows(crossbar, adjoint), residual)
-        if moments.hardware.has_programming_noise:
-            if shared:
-                self._shared_programming(name, crossbar, adjoint)
-            else:
-                self.add(name, "programming", adjoint, injected.programming)
-        if injected.column_gain is not None:
-            if shared:
-                self._shared_gain(name, crossbar, adjoint)
-            else:
-                self.add(name, "column_gain", adjoint, injected.column_gain)
-        if injected.read is not None:
-            self.add(name, "read", adjoint, injected.read)
-        if moments.has_row_noise:
-            rows = self._columns(crossbar, adjoint) @ moments.map.matrices(moments.analog_weight)
-            self.add(name, "row", rows, moments.row_noise.unsqueeze(1).expand(rows.shape[2:])[None])
+            self.independent(name, "dac", _pull_to_rows(crossbar, adjoint), residual)
+        coherence = self._coherence.get(name, 1.0)
+        for errors in crossbar.errors:
+            self._add(name, errors.kind, errors.caused(adjoint, joint=self.joint is not None, coherence=coherence))
 
     def digital(self, name: str, step: Linearized, adjoint: Tensor) -> None:
         """The residual of a digital operation."""
         if name in self._coherence:
-            self.add(name, "residual", adjoint, self._coherence[name] * beyond_linear_part(step))
+            self.independent(name, "residual", adjoint, self._coherence[name] * beyond_linear_part(step))
         elif step.residual is not None:
-            self.add(name, "residual", adjoint, step.residual)
+            self.independent(name, "residual", adjoint, step.residual)
 
-    def _shared_programming(self, name: str, crossbar: CrossbarTrace, adjoint: Tensor) -> None:
-        moments = crossbar.moments
-        columns = self._columns(crossbar, adjoint).expand(self._batch, *(-1,) * 4)
-        rows = moments.affine.patches(crossbar.input_mean).expand(self._batch, *(-1,) * 3)
-        parts = [(*part.extended(columns, rows), by_group(moments, part.variance)) for part in moments.device_errors]
-        # what differs from position to position: the variance of the inputs and the noise of the rows
-        apart = moments.by_variance(crossbar.input_variance, moments.map)
-        if name in self._coherence:
-            apart = apart * self._coherence[name]
-        if moments.has_row_noise:
-            apart = apart + moments.row_noise_through(moments.weight_variance)
-        if self.joint is None:
-            together = sum(shared_variance(*part) for part in parts)
-            self.sources.append(Source(node=name, kind="programming", variance=together + squares(adjoint, apart)))
-        else:
-            joint = sum(shared_covariance(*part) for part in parts)
-            self._add_joint(name, "programming", joint + _products(adjoint, apart))
-
-    def _shared_gain(self, name: str, crossbar: CrossbarTrace, adjoint: Tensor) -> None:
-        moments = crossbar.moments
-        columns = self._columns(crossbar, adjoint)
-        variance = (moments.compensation * moments.hardware.column_gain_std) ** 2
-        for currents in gain_errors(moments, crossbar.input_mean, crossbar.input_variance):
-            mean = moments.map.as_columns(currents.mean)
-            apart = moments.map.as_columns(currents.square) - mean**2
-            together = (columns * mean.unsqueeze(1)).sum(3).flatten(2)
-            self.add(name, "column_gain", together, variance * torch.ones_like(together[:1, 0]))
-            self.add(name, "column_gain", columns, variance * apart)
-
-    def _columns(self, crossbar: CrossbarTrace, adjoint: Tensor) -> Tensor:
-        """Adjoints of the columns, (B or 1, K, G, P, o)."""
-        return over_batch(crossbar.moments.map.columns, adjoint)
-
-    def add(self, name: str, kind: str, adjoint: Tensor, variance: Tensor) -> None:
+    def independent(self, name: str, kind: str, adjoint: Tensor, variance: Tensor) -> None:
         """Independent errors of this variance (B or 1, *shape) with this adjoint (B or 1, K, *shape)."""
-        if self.joint is None:
-            caused = squares(adjoint, variance).expand(self._batch, -1)
-            self.sources.append(Source(node=name, kind=kind, variance=caused))
-        else:
-            self._add_joint(name, kind, _products(adjoint, variance))
+        self._add(name, kind, caused_by(adjoint, variance, joint=self.joint is not None))
 
-    def _add_joint(self, name: str, kind: str, part: Tensor) -> None:
-        assert self.joint is not None
-        self.joint = self.joint + part
-        caused = part.diagonal(dim1=-2, dim2=-1).expand(self._batch, -1)
-        self.sources.append(Source(node=name, kind=kind, variance=caused))
-
-
-def squares(adjoint: Tensor, variance: Tensor) -> Tensor:
-    """Σ A² q, (B, K)."""
-    return (adjoint.flatten(2).square() @ variance.flatten(1).unsqueeze(-1)).squeeze(-1)
-
-
-def _products(adjoint: Tensor, variance: Tensor) -> Tensor:
-    """Σ A q Aᵀ, (B, K, K)."""
-    flat = adjoint.flatten(2)
-    return (flat * variance.flatten(1).unsqueeze(1)) @ flat.mT
+    def _add(self, name: str, kind: str, caused: Tensor) -> None:
+        """Variances (B or 1, K), or covariances (B or 1, K, K) if these are asked for."""
+        if self.joint is not None:
+            self.joint = self.joint + caused
+            caused = caused.diagonal(dim1=-2, dim2=-1)
+        self.sources.append(Source(node=name, kind=kind, variance=caused.expand(self._batch, -1)))

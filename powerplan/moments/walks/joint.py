@@ -4,13 +4,8 @@ Every operation acts on the joint covariance of the values that are still to be 
 
     Cov(y, c) = J Cov(x, c)  for every such value c,       Cov(y, y) = J Cov(x, x) Jᵀ + what it adds itself.
 
-A digital operation adds what :func:`~powerplan.moments.rules.beyond_linear` says. A crossbar adds the errors of its
-devices: column o at positions p and p′, reading the same array (shared mapping), errs with the covariance
-
-    Σ_k V_ok E[x_pk x_p′k],       E[x_pk x_p′k] = E x_pk E x_p′k + Cov(x_pk, x_p′k) + δ_pp′ σ_V²/v_k²,
-
-one array per position (unrolled mapping) with its diagonal only; read noise on the diagonal; the noise of the rows,
-Σ_k U_ok U_o′k σ_V²/v_k², between the columns at one position.
+A digital operation adds what :func:`~powerplan.moments.rules.beyond_linear` says, a crossbar the covariances of its
+error sources (:mod:`powerplan.moments.sources`).
 
 Why: docs/decisions/moments.md [0163].
 """
@@ -18,24 +13,23 @@ Why: docs/decisions/moments.md [0163].
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from powerplan.errors import InvalidInput
-from powerplan.moments.array.columns import gain_errors
 from powerplan.moments.array.power import array_power, tia_power
 from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.array.reading import Reading
 from powerplan.moments.conversion.channels import Conversion, convert_rows
 from powerplan.moments.conversion.lattice import Lattice
 from powerplan.moments.rules import Linearized, beyond_linear
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.rules.maxima import correlation_of_means, linearize_joint, window_average
-from powerplan.moments.sources.divider import node_products
+from powerplan.moments.sources import errors_of
 from powerplan.moments.walks.marginal import CrossbarTrace, Trace, crossbar_variance
-from powerplan.network.array_maps import ArrayMap
 from powerplan.network.digital import digital
 from powerplan.network.graph import Network
 from powerplan.network.node import INPUT, Node
@@ -43,9 +37,6 @@ from powerplan.network.ops import AdaptiveMaxPool, MaxPool
 
 #: bytes of covariances of one input that are taken on
 MOST_BYTES = 4 << 30
-#: entries of one block of products of row values
-_BLOCK_ENTRIES = 1 << 22
-
 Push = Callable[..., Tensor]
 
 
@@ -125,7 +116,7 @@ def full_covariance(network: Network, crossbars: Sequence[ProgrammedArray], inpu
         InvalidInput: the covariances of one input alone would take more than :data:`MOST_BYTES`.
     """
     check_size(network, inputs.element_size())
-    known = {c.crossbar.name: c for c in crossbars}
+    known = {c.constants.name: c for c in crossbars}
     values = _Values(inputs)
     arrays: dict[str, CrossbarTrace] = {}
     steps: dict[str, Linearized] = {}
@@ -185,24 +176,24 @@ def _window_correlation(op: MaxPool | AdaptiveMaxPool, variance: Tensor, covaria
 
 
 def _crossbar(
-    moments: ProgrammedArray, values: _Values, source: str, name: str, lattice: Lattice | None
+    array: ProgrammedArray, values: _Values, source: str, name: str, lattice: Lattice | None
 ) -> CrossbarTrace:
     """A crossbar with its converters, each a step of its own."""
     exact = values.block(source, source) is None
-    rows = convert_rows(moments, values.means[source], values.variance(source), exact=exact, lattice=lattice)
+    rows = convert_rows(array, values.means[source], values.variance(source), exact=exact, lattice=lattice)
     exact = exact and (rows is None or rows.residual is None)
     driven, analog = source, name
     if rows is not None:
         driven = f"{name} (rows)"
         _converted(values, source, driven, rows)
-    if moments.hardware.converts_columns:
+    if array.hardware.converts_columns:
         analog = f"{name} (columns)"
-    made = replace(_analog(moments, values, driven, analog), rows=rows)
+    made = replace(_analog(array, values, driven, analog), rows=rows)
     if rows is not None:
         values.drop(driven)
     if analog == name:
         return made.converted(made.mean, made.variance)
-    independent = crossbar_variance(moments, made.injected, made.input_variance, exact_input=exact)
+    independent = crossbar_variance(array, made.errors, made.input_variance, exact_input=exact)
     made = replace(made, variance=independent).converted(made.mean, made.variance)
     assert made.columns is not None
     covariance = _converted(values, analog, name, made.columns)
@@ -225,120 +216,38 @@ def _converted(values: _Values, source: str, name: str, conversion: Conversion) 
     return own
 
 
-def _analog(moments: ProgrammedArray, values: _Values, source: str, name: str) -> CrossbarTrace:
+def _analog(array: ProgrammedArray, values: _Values, source: str, name: str) -> CrossbarTrace:
     mean, variance = values.means[source], values.variance(source)
-    map, weight = moments.map, moments.mean_weight
+    map, weight = array.map, array.mean_weight
 
     def push(perturbation: Tensor) -> Tensor:
         return over_batch(lambda x: map.apply(x, weight), perturbation)
 
-    cross, passed = values.covariances_after((source,), push)
+    cross, own = values.covariances_after((source,), push)
     incoming = values.block(source, source)
-    injected = moments.injected(mean, variance)
-    # passive columns err together with all of their inputs, whose covariance counts
-    joint = moments.is_shared or moments.divider is not None
-    own = _device_errors(moments, mean, incoming) if joint else torch.diag_embed(injected.total.flatten(1))
-    if joint and injected.read is not None:
-        own = own + torch.diag_embed(injected.read.flatten(1))
-    if moments.has_row_noise:
-        own = own + _row_noise(moments)
-    if passed is not None:
-        own = own + passed
-    own = 0.5 * (own + own.mT)
-    output = moments.mean(mean)
+    reading = Reading(array=array, mean=mean, variance=variance)
+    errors = errors_of(reading, array.whole)
+    for part in errors:
+        added = part.covariance(incoming)
+        own = added if own is None else own + added
+    output = array.mean(mean)
+    if own is None:
+        own = output.new_zeros(1, *(output[0].numel(),) * 2)
+    own = (0.5 * (own + own.mT)).expand(len(output), -1, -1)
     values.add(name, output, cross, own)
-    single = incoming if incoming is not None and map.positions == 1 and map.groups == 1 else None
+    single = incoming if map.positions == 1 and map.groups == 1 else None
+    powered = reading if single is None else replace(reading, covariance=single)
     return CrossbarTrace(
-        moments=moments,
+        array=array,
         input_mean=mean,
         input_variance=variance,
         mean=output,
         variance=own.diagonal(dim1=-2, dim2=-1).reshape(output.shape),
         covariance=own,
-        injected=injected,
-        array_power=array_power(moments, mean, variance, single),
-        tia_power=tia_power(moments, mean, variance, single),
+        errors=errors,
+        array_power=array_power(powered),
+        tia_power=tia_power(powered),
     )
-
-
-def _device_errors(moments: ProgrammedArray, mean: Tensor, incoming: Tensor | None) -> Tensor:
-    """Covariance (B, n, n) of the errors of devices, and of the gains of columns, that may serve several positions."""
-    map = moments.map
-    given = torch.stack([part.variance for part in moments.device_errors]).sum(0)
-    spread = map.matrices(given.expand(map.n_out, map.n_in))  # (G, o, n)
-    place = _input_places(map, mean)
-    total = mean.new_zeros(())
-    for part, products in _row_products(moments, mean, incoming, place):
-        total = total + torch.einsum("gok,bgkpq->bgopq", spread[:, :, part], products)
-    total = total + node_products(moments, mean, incoming, place)
-    if moments.hardware.column_gain_std:
-        variance = mean.new_zeros(mean.shape) if incoming is None else incoming.diagonal(dim1=-2, dim2=-1)
-        for currents in gain_errors(moments, mean, variance.reshape(-1, *mean.shape[1:])):
-            first = map.as_columns(currents.mean).transpose(2, 3)  # (B, G, o, P)
-            apart = map.as_columns(currents.square).transpose(2, 3) - first * first
-            gain = first.unsqueeze(-1) * first.unsqueeze(-2) + torch.diag_embed(apart)
-            total = total + (moments.compensation * moments.hardware.column_gain_std) ** 2 * gain
-    if not moments.is_shared:
-        total = total * torch.eye(map.positions, dtype=total.dtype, device=total.device)
-    place = _output_places(map, mean.device).transpose(1, 2)  # (G, o, P)
-    return _scattered(
-        map, total, place.unsqueeze(-1).expand(total.shape[1:]), place.unsqueeze(-2).expand(total.shape[1:])
-    )
-
-
-def _input_places(map: ArrayMap, mean: Tensor) -> Tensor:
-    """Place in the flat input, counted from 1, of every row at every position, (G, n, P); 0 = padding."""
-    count = mean[0].numel()
-    numbered = torch.arange(1.0, count + 1, dtype=torch.float64, device=mean.device).reshape(1, *mean.shape[1:])
-    return map.patches(numbered)[0].transpose(1, 2).round().long()
-
-
-def _row_products(
-    moments: ProgrammedArray, mean: Tensor, incoming: Tensor | None, place: Tensor
-) -> Iterator[tuple[slice, Tensor]]:
-    """E[x_pk x_p′k] (B, G, k, P, P), a block of rows k at a time."""
-    map = moments.map
-    rows = moments.affine.patches(mean).transpose(2, 3)  # (B, G, n, P)
-    padded = None if incoming is None else torch.nn.functional.pad(incoming, (1, 0, 1, 0))
-    noise = moments.row_noise if moments.has_row_noise else None
-    size = max(1, _BLOCK_ENTRIES // (len(mean) * map.groups * map.positions**2))
-    for low in range(0, map.n_in, size):
-        part = slice(low, low + size)
-        x = rows[:, :, part]
-        products = x.unsqueeze(-1) * x.unsqueeze(-2)
-        if padded is not None:
-            here = place[:, part]
-            products = products + padded[:, here.unsqueeze(-1), here.unsqueeze(-2)]
-        if noise is not None:
-            products = products + torch.diag_embed(noise[:, part].unsqueeze(-1).expand(-1, -1, map.positions))
-        yield part, products
-
-
-def _row_noise(moments: ProgrammedArray) -> Tensor:
-    """Covariance (1, n, n) that the noise of the rows causes between columns read together."""
-    map = moments.map
-    weight = map.matrices(moments.analog_weight)
-    joint = (weight * moments.row_noise.unsqueeze(1)) @ weight.mT  # (G, o, o)
-    place = _output_places(map, weight.device)  # (G, P, o)
-    block = joint.unsqueeze(1).expand(-1, map.positions, -1, -1)
-    return _scattered(
-        map, block[None], place.unsqueeze(-1).expand(block.shape), place.unsqueeze(-2).expand(block.shape)
-    )
-
-
-def _output_places(map: ArrayMap, device: torch.device) -> Tensor:
-    """Place in the flat output, counted from 1, of every column at every position, (G, P, o); 0 = cut off."""
-    shape = map.output_shape
-    numbered = torch.arange(1.0, math.prod(shape) + 1, dtype=torch.float64, device=device)
-    return map.columns(numbered.reshape(1, *shape))[0].round().long()
-
-
-def _scattered(map: ArrayMap, block: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Covariances (B, ...) added up at their places in (B, n, n)."""
-    size = math.prod(map.output_shape) + 1
-    flat = (rows * size + columns).reshape(1, -1).expand(block.shape[0], -1)
-    full = block.new_zeros(block.shape[0], size * size).scatter_add(1, flat, block.flatten(1))
-    return full.reshape(-1, size, size)[:, 1:, 1:]
 
 
 def joint_entries(network: Network) -> int:

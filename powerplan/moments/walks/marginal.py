@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 
 from powerplan.moments.array.power import array_power, tia_power
-from powerplan.moments.array.programmed import Injected, ProgrammedArray
+from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.array.reading import Reading
 from powerplan.moments.conversion.channels import Conversion, convert_columns, convert_rows
 from powerplan.moments.conversion.lattice import Lattice, lattice_of
 from powerplan.moments.rules import Linearized
 from powerplan.moments.rules.maxima import linearize_joint
 from powerplan.moments.samples.corrections import NONE, Corrections, Saturation
+from powerplan.moments.sources import Errors, errors_of
 from powerplan.network.graph import Network
 from powerplan.network.node import INPUT
 
@@ -30,19 +32,19 @@ class CrossbarTrace:
     Attributes:
         input_mean, input_variance: of what drives its rows, (B, *input_shape).
         mean, variance: of its output (B, *shape).
-        injected: variances that it adds to its output before the columns are converted.
+        errors: that its sources add to its output before the columns are converted.
         array_power, tia_power: [W].
         rows, columns: what their converters do, None without any.
         lattice: of the converted output, where it has one.
     """
 
-    moments: ProgrammedArray
+    array: ProgrammedArray
     input_mean: Tensor
     input_variance: Tensor
     mean: Tensor
     variance: Tensor
     covariance: Tensor | None
-    injected: Injected
+    errors: tuple[Errors, ...]
     array_power: Tensor
     tia_power: Tensor
     rows: Conversion | None = None
@@ -55,12 +57,16 @@ class CrossbarTrace:
         return self.input_mean if self.rows is None else self.input_mean - self.rows.shift
 
     @property
+    def reading(self) -> Reading:
+        """The array at the moments of its input."""
+        return Reading(array=self.array, mean=self.input_mean, variance=self.input_variance)
+
+    @property
     def own_variance(self) -> Tensor:
         """Variance of the output that arises here, conversions included, (B, *shape)."""
-        weight = self.moments.mean_weight
-        own = self.injected.total
+        own = sum((part.output_variance for part in self.errors if part.kind != "row"), torch.zeros_like(self.variance))
         if self.rows is not None and self.rows.residual is not None:
-            own = own + self.moments.map.apply(self.rows.residual, weight * weight)
+            own = own + self.array.passed(self.rows.residual)
         return own if self.columns is None else self.columns.variance(own)
 
     def before_columns(self, adjoint: Tensor) -> Tensor:
@@ -70,16 +76,15 @@ class CrossbarTrace:
     def converted(self, mean: Tensor, variance: Tensor, saturation: Saturation | None = None) -> CrossbarTrace:
         """The step of an analog output, whose moments (B, *shape) may have been corrected, with columns converted."""
         made = replace(self, mean=mean, variance=variance)
-        if not self.moments.hardware.converts_columns:
-            return replace(made, lattice=lattice_of(self.moments, (mean, variance), (mean, variance)))
+        if not self.array.hardware.converts_columns:
+            return replace(made, lattice=lattice_of(self.array, (mean, variance), (mean, variance)))
         plain = torch.where(self.variance > 0, self.variance, torch.ones_like(self.variance))
         factor = torch.where(self.variance > 0, variance / plain, torch.ones_like(plain))
         rounds = saturation is None or not saturation.rounded
-        columns = convert_columns(self.moments, self.input_mean, self.input_variance, factor, rounds=rounds)
-        assert columns is not None
+        columns = convert_columns(self.reading, factor, rounds=rounds)
         columns = columns if saturation is None else saturation.apply(columns, variance)
         behind = mean + columns.shift, columns.variance(variance)
-        lattice = lattice_of(self.moments, (mean, variance), behind)
+        lattice = lattice_of(self.array, (mean, variance), behind)
         return replace(made, mean=behind[0], variance=behind[1], columns=columns, lattice=lattice)
 
 
@@ -101,7 +106,7 @@ def mean_field(
     corrections: Corrections = NONE,
 ) -> Trace:
     """Mean and marginal variance of every node for inputs (B, *shape), activations taken as independent, corrected."""
-    known = {c.crossbar.name: c for c in crossbars}
+    known = {c.constants.name: c for c in crossbars}
     values: dict[str, tuple[Tensor, Tensor]] = {INPUT: (inputs, torch.zeros_like(inputs))}
     arrays: dict[str, CrossbarTrace] = {}
     digital: dict[str, Linearized] = {}
@@ -147,7 +152,7 @@ def mean_field(
 
 
 def crossbar_step(
-    moments: ProgrammedArray,
+    array: ProgrammedArray,
     mean: Tensor,
     variance: Tensor,
     *,
@@ -157,31 +162,30 @@ def crossbar_step(
 ) -> CrossbarTrace:
     """A crossbar for independent inputs of these moments, each (B, *input_shape), before its columns are converted."""
     rounds = saturation is None or not saturation.rounded
-    rows = convert_rows(moments, mean, variance, exact=exact_input, lattice=lattice, rounds=rounds)
+    rows = convert_rows(array, mean, variance, exact=exact_input, lattice=lattice, rounds=rounds)
     if rows is not None:
         rows = rows if saturation is None else saturation.apply(rows, variance.expand_as(mean))
         exact_input = exact_input and rows.residual is None
         mean, variance = mean + rows.shift, variance if exact_input else rows.variance(variance)
-    injected = moments.injected(mean, variance)
+    reading = Reading(array=array, mean=mean, variance=variance)
+    errors, output_shape = errors_of(reading, array.whole), array.map.output_shape
     return CrossbarTrace(
-        moments=moments,
+        array=array,
         input_mean=mean,
         input_variance=variance,
-        mean=moments.mean(mean),
-        variance=crossbar_variance(moments, injected, variance, exact_input=exact_input),
+        mean=array.mean(mean),
+        variance=crossbar_variance(array, errors, variance, exact_input=exact_input).expand(len(mean), *output_shape),
         covariance=None,
-        injected=injected,
-        array_power=array_power(moments, mean, variance),
-        tia_power=tia_power(moments, mean, variance),
+        errors=errors,
+        array_power=array_power(reading),
+        tia_power=tia_power(reading),
         rows=rows,
     )
 
 
-def crossbar_variance(moments: ProgrammedArray, injected: Injected, variance: Tensor, *, exact_input: bool) -> Tensor:
+def crossbar_variance(
+    array: ProgrammedArray, errors: Sequence[Errors], variance: Tensor, *, exact_input: bool
+) -> Tensor:
     """Variance (B, *shape) of the output before its conversion, for independent inputs of this variance."""
-    spread = injected.total
-    if not exact_input:
-        spread = spread + moments.map.apply(variance, moments.mean_weight * moments.mean_weight)
-    if moments.has_row_noise:
-        spread = spread + moments.row_noise_through(moments.analog_weight**2)
-    return spread
+    parts = [part.output_variance for part in errors] + ([] if exact_input else [array.passed(variance)])
+    return sum(parts, variance.new_zeros(1, *array.map.output_shape))

@@ -12,7 +12,10 @@ import powerplan as pp
 from powerplan.hardware.devices import device_moments
 from powerplan.moments.array.constants import ArrayConstants
 from powerplan.moments.array.power import array_power, tia_power
+from powerplan.moments.array.program import program
 from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.array.reading import Reading
+from powerplan.moments.sources import errors_of
 
 RNG = np.random.default_rng(5)
 WEIGHT = RNG.normal(size=(4, 6)) * [[1.0], [0.5], [2.0], [1.0]]
@@ -29,10 +32,22 @@ COLUMNS = C * np.array([1.0, 1.2, 0.7, 0.3])
 V = 0.05
 
 
+def reading(
+    array: ProgrammedArray, mean: torch.Tensor, variance: torch.Tensor, covariance: torch.Tensor | None = None
+) -> Reading:
+    return Reading(array=array, mean=mean, variance=variance, covariance=covariance)
+
+
+def injected(array: ProgrammedArray, mean: torch.Tensor, variance: torch.Tensor, *kinds: str) -> torch.Tensor:
+    """Variance that sources of these kinds add to the outputs, (B, n)."""
+    found = [e.output_variance for e in errors_of(reading(array, mean, variance), array.whole) if e.kind in kinds]
+    return sum(found, torch.zeros(len(mean), array.map.n_out, dtype=mean.dtype))
+
+
 def at(hardware: pp.Hardware, conductance: float | np.ndarray = C, network: pp.Network = NETWORK) -> ProgrammedArray:
     (crossbar,) = ArrayConstants.all_of(network, hardware, torch.float64)
     gain = torch.tensor(conductance, dtype=torch.float64)
-    return ProgrammedArray.at(crossbar, hardware, gain, torch.tensor(V, dtype=torch.float64))
+    return program(crossbar, hardware, gain, torch.tensor(V, dtype=torch.float64))
 
 
 def tensor(array: np.ndarray) -> torch.Tensor:
@@ -45,7 +60,7 @@ def test_constant_noise(gain: float | np.ndarray) -> None:
     hardware = pp.Hardware(programming_noise_std=3e-6, clip_conductance=False)
     found = at(hardware, gain)
     q = 2 * 3e-6**2 * SQUARE.sum(1)[:, None] / np.broadcast_to(gain, 4) ** 2
-    np.testing.assert_allclose(found.injected(tensor(MEAN), tensor(VARIANCE)).programming, q, rtol=1e-13)
+    np.testing.assert_allclose(injected(found, tensor(MEAN), tensor(VARIANCE), "programming"), q, rtol=1e-13)
     np.testing.assert_array_equal(found.mean_weight, WEIGHT)
     np.testing.assert_allclose(found.mean(tensor(MEAN)), MEAN @ WEIGHT.T + BIAS, rtol=1e-13)
 
@@ -53,9 +68,11 @@ def test_constant_noise(gain: float | np.ndarray) -> None:
 @pytest.mark.parametrize("gain", [C, COLUMNS], ids=["layer_gain", "column_gains"])
 def test_read_noise(gain: float | np.ndarray) -> None:
     """σ_I²/(c_i v)² at every output, whatever the input."""
-    found = at(pp.Hardware(programming_noise_std=0, read_noise_std=2e-8), gain).injected(tensor(MEAN), tensor(VARIANCE))
-    np.testing.assert_allclose(found.read, [(2e-8 / (np.broadcast_to(gain, 4) * V)) ** 2], rtol=1e-13)
-    np.testing.assert_array_equal(found.programming, 0)
+    found = at(pp.Hardware(programming_noise_std=0, read_noise_std=2e-8), gain)
+    moments = tensor(MEAN), tensor(VARIANCE)
+    read = np.broadcast_to((2e-8 / (np.broadcast_to(gain, 4) * V)) ** 2, (3, 4))
+    np.testing.assert_allclose(injected(found, *moments, "read"), read, rtol=1e-13)
+    np.testing.assert_array_equal(injected(found, *moments, "programming"), 0)
 
 
 def test_row_noise() -> None:
@@ -65,14 +82,14 @@ def test_row_noise() -> None:
     np.testing.assert_allclose(found.row_noise, np.full((1, 6), (4e-3 / V) ** 2), rtol=1e-14)
     m = SQUARE.sum(1) + 6 * (4e-3 / V) ** 2
     q = np.broadcast_to((2 * 1e-6**2 / C**2 * m)[:, None], (3, 4))
-    np.testing.assert_allclose(found.injected(tensor(MEAN), tensor(VARIANCE)).programming, q, rtol=1e-13)
+    np.testing.assert_allclose(injected(found, tensor(MEAN), tensor(VARIANCE), "programming"), q, rtol=1e-13)
 
 
 def test_proportional_noise() -> None:
     """s = ρG without clipping and with G_min = 0: q_i = ρ² Σ_j W_ij² m_j, whatever the gain."""
     hardware = pp.Hardware(programming_noise_std=0, programming_noise_proportional=0.07, clip_conductance=False)
     for gain in (C, COLUMNS, C / 100):
-        q = at(hardware, gain).injected(tensor(MEAN), tensor(VARIANCE)).programming
+        q = injected(at(hardware, gain), tensor(MEAN), tensor(VARIANCE), "programming")
         np.testing.assert_allclose(q, 0.07**2 * SQUARE @ (WEIGHT**2).T, rtol=1e-12)
 
 
@@ -82,7 +99,9 @@ def test_array_power() -> None:
     for gain in (C, COLUMNS):
         conductance = 6e-6 + np.broadcast_to(gain, 4)[:, None] * np.abs(WEIGHT)
         power = (conductance * (V**2 * SQUARE.mean(0) + 1e-3**2)).sum()
-        assert float(array_power(at(hardware, gain), tensor(MEAN), tensor(VARIANCE))) == pytest.approx(power, rel=1e-12)
+        assert float(array_power(reading(at(hardware, gain), tensor(MEAN), tensor(VARIANCE)))) == pytest.approx(
+            power, rel=1e-12
+        )
 
 
 def test_tia_power() -> None:
@@ -98,10 +117,10 @@ def test_tia_power() -> None:
         currents = [np.einsum("ij,bjk,ik->b", g, second, g) + 4 * 2e-6**2 * SQUARE.sum(1) for g in sides]
         power = 5e3 * V**2 * sum(currents).mean()
         found = tia_power(
-            at(hardware, COLUMNS), tensor(MEAN), tensor(variance), None if joint is None else tensor(joint)
+            reading(at(hardware, COLUMNS), tensor(MEAN), tensor(variance), None if joint is None else tensor(joint))
         )
         assert float(found) == pytest.approx(power, rel=1e-12)
-    assert float(tia_power(at(pp.Hardware()), tensor(MEAN), tensor(variance))) == 0
+    assert float(tia_power(reading(at(pp.Hardware()), tensor(MEAN), tensor(variance)))) == 0
 
 
 def test_clipping_biases_the_weights() -> None:
@@ -118,13 +137,12 @@ def test_clipping_biases_the_weights() -> None:
 def test_zero_weights_and_no_noise() -> None:
     """A layer of zeros injects only the noise of idle devices; without noise nothing is injected at all."""
     zeros = pp.Network.mlp([np.zeros((4, 6))])
-    q = at(pp.Hardware(programming_noise_std=2e-6, clip_conductance=False), 1e-4, zeros).injected(
-        tensor(MEAN), tensor(VARIANCE)
-    )
-    np.testing.assert_allclose(q.programming, np.tile(2 * 0.02**2 * SQUARE.sum(1)[:, None], 4), rtol=1e-12)
+    layer = at(pp.Hardware(programming_noise_std=2e-6, clip_conductance=False), 1e-4, zeros)
+    q = injected(layer, tensor(MEAN), tensor(VARIANCE), "programming")
+    np.testing.assert_allclose(q, np.tile(2 * 0.02**2 * SQUARE.sum(1)[:, None], 4), rtol=1e-12)
     for clip in (True, False):
         quiet = at(pp.Hardware(programming_noise_std=0, clip_conductance=clip))
-        assert not quiet.injected(tensor(MEAN), tensor(VARIANCE)).programming.any()
+        assert not injected(quiet, tensor(MEAN), tensor(VARIANCE), "programming").any()
         np.testing.assert_array_equal(quiet.mean_weight, WEIGHT)
 
 
@@ -211,14 +229,14 @@ def test_against_monte_carlo(case: str, columns: bool) -> None:
     found = at(hardware, COLUMNS if columns else C)
     expected = monte_carlo(hardware, gain, 60_000)
     mean, joint = tensor(MEAN[1:2]), tensor(COVARIANCE[1:2])
-    injected = found.injected(mean, tensor(VARIANCE[1:2]))
+    own = injected(found, mean, tensor(VARIANCE[1:2]), "programming", "column_gain", "read")
     weight = found.mean_weight
     noisy = joint[0] + found.row_noise * torch.eye(6, dtype=torch.float64)
-    covariance = weight @ noisy @ weight.T + torch.diag(injected.total[0])
+    covariance = weight @ noisy @ weight.T + torch.diag(own[0])
     expected["mean"].check(found.mean(mean)[0])
     expected["covariance"].check(covariance)
-    expected["array"].check(array_power(found, mean, tensor(VARIANCE[1:2])))
-    expected["tia"].check(tia_power(found, mean, joint.diagonal(dim1=1, dim2=2), joint))
+    expected["array"].check(array_power(reading(found, mean, tensor(VARIANCE[1:2]))))
+    expected["tia"].check(tia_power(reading(found, mean, joint.diagonal(dim1=1, dim2=2), joint)))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -229,13 +247,12 @@ def test_derivatives_in_the_gains(case: str, columns: bool) -> None:
     (crossbar,) = ArrayConstants.all_of(NETWORK, hardware, torch.float64)
 
     def value(log_gain: torch.Tensor, log_volt: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        found = ProgrammedArray.at(crossbar, hardware, log_gain.exp(), log_volt.exp())
-        injected = found.injected(tensor(MEAN), tensor(VARIANCE))
-        power = array_power(found, tensor(MEAN), tensor(VARIANCE)) + tia_power(
-            found, tensor(MEAN), tensor(SQUARE - MEAN**2)
-        )
+        found = program(crossbar, hardware, log_gain.exp(), log_volt.exp())
+        moments = tensor(MEAN), tensor(VARIANCE)
+        own = injected(found, *moments, "programming"), injected(found, *moments, "read", "column_gain", "row")
+        power = array_power(reading(found, *moments)) + tia_power(reading(found, *moments))
         zero = 0 * (log_gain.sum() + log_volt)  # what does not depend on a gain is checked as well
-        return found.mean_weight + zero, injected.programming + zero, injected.total + zero, 1e3 * power
+        return found.mean_weight + zero, own[0] + zero, own[1] + zero, 1e3 * power
 
     gain = torch.tensor(np.log(COLUMNS if columns else C), requires_grad=True)
     volt = torch.tensor(np.log(V), requires_grad=True)

@@ -19,7 +19,9 @@ from powerplan.hardware.aging import PowerLawDrift
 from powerplan.hardware.gains import reference_voltage
 from powerplan.moments.array.constants import ArrayConstants
 from powerplan.moments.array.power import array_power
-from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.array.program import program
+from powerplan.moments.array.reading import Reading
+from powerplan.moments.sources import errors_of
 from powerplan.network import Activation, Conv, ConvTranspose, Flatten, Linear, Node
 
 RNG = np.random.default_rng(11)
@@ -312,8 +314,12 @@ def test_derivatives_in_the_gains(fields: dict[str, Any], spread: bool) -> None:
     chosen = gains(hardware, spread)
 
     def value(log_gain: torch.Tensor, log_volt: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        found = ProgrammedArray.at(crossbar, hardware, log_gain.exp(), log_volt.exp())
-        return found.mean(mean), found.injected(mean, variance).total, 1e3 * array_power(found, mean, variance)
+        found = program(crossbar, hardware, log_gain.exp(), log_volt.exp())
+        reading = Reading(array=found, mean=mean, variance=variance)
+        injected = sum(
+            (errors.output_variance for errors in errors_of(reading, found.whole)), torch.zeros_like(mean[:, :1])
+        )
+        return found.mean(mean), injected, 1e3 * array_power(reading)
 
     logs = (torch.tensor(np.log(g[0]), requires_grad=True) for g in (chosen.conductance, chosen.voltage))
     assert torch.autograd.gradcheck(value, tuple(logs), eps=1e-5, atol=1e-7, rtol=1e-5)

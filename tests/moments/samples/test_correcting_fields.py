@@ -9,7 +9,7 @@ from torch import nn
 
 import powerplan as pp
 from powerplan.moments.array.constants import ArrayConstants
-from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.array.program import program
 from powerplan.moments.samples.corrections import Corrections
 from powerplan.moments.samples.count import first_fields
 from powerplan.moments.samples.statistics import shift_of
@@ -225,7 +225,7 @@ def test_drawn_devices_have_the_moments_of_the_weights(hardware: pp.Hardware) ->
     """Mean 0 and the weights' variance, within six standard errors of 20 000 draws."""
     (crossbar, _) = ArrayConstants.all_of(POOLED, hardware, torch.float64)
     c, v = torch.tensor(1e-5, dtype=torch.float64), torch.tensor(0.1, dtype=torch.float64)
-    moments = ProgrammedArray.at(crossbar, hardware, c, v)
+    moments = program(crossbar, hardware, c, v)
     drawn = device_errors(moments, 20_000, torch.Generator().manual_seed(0))
     variance = moments.weight_variance.expand(drawn.shape[1:])
     assert (drawn.mean(0).abs() < 6 * (variance / len(drawn)).sqrt()).all()

@@ -10,7 +10,7 @@ import torch
 
 import powerplan as pp
 from powerplan.moments.array.constants import ArrayConstants
-from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.array.program import program
 from powerplan.moments.sources.stuck import moved_by_events, parts_of
 from powerplan.network import Conv, Linear, Network, Node
 
@@ -81,7 +81,7 @@ def test_events_have_the_moments_of_stuck_devices(network: Network, fields: dict
     hardware = pp.Hardware(programming_noise_std=1e-6, **ON_AND_OFF, **fields)  # type: ignore[arg-type]
     (crossbar,) = ArrayConstants.all_of(network, hardware, torch.float64)
     c, v = torch.tensor(1e-5, dtype=torch.float64), torch.tensor(0.1, dtype=torch.float64)
-    moments = ProgrammedArray.at(crossbar, hardware, c, v)
+    moments = program(crossbar, hardware, c, v)
     x = torch.rand(2, *network.input_shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     rows = crossbar.affine.patches(x).unsqueeze(1)
     parts, draws, generator = parts_of(moments), 40_000, torch.Generator().manual_seed(0)
@@ -93,7 +93,7 @@ def test_events_have_the_moments_of_stuck_devices(network: Network, fields: dict
 
     assert agree(moved, torch.zeros(()), 0)
     left = sum(part.usual.square(rows)[:, 0] for part in parts)
-    whole = sum(part.square(rows)[:, 0] for part in moments.device_errors)
+    whole = sum(part.square(rows)[:, 0] for part in moments.read_out.device_errors(moments))
     assert isinstance(left, torch.Tensor)
     assert isinstance(whole, torch.Tensor)
     assert agree(moved.square() + left.unsqueeze(1), whole, 0.05)
@@ -109,7 +109,8 @@ def test_squares_of_errors_are_those_of_drawn_devices() -> None:
     hardware = pp.Hardware(programming_noise_std=1e-6, read_out="divider", load_conductance=1e-4, array_rows=3)
     (crossbar,) = ArrayConstants.all_of(COLUMN, hardware, torch.float64)
     c, v = torch.tensor(1e-5, dtype=torch.float64), torch.tensor(0.1, dtype=torch.float64)
-    part = ProgrammedArray.at(crossbar, hardware, c, v).device_errors[0]
+    array = program(crossbar, hardware, c, v)
+    part = array.read_out.device_errors(array)[0]
     generator = torch.Generator().manual_seed(0)
     rows = torch.rand(1, 1, 1, 1, 7, generator=generator, dtype=torch.float64)
     drawn = torch.randn(1, 40_000, 1, 1, 7, generator=generator, dtype=torch.float64) * part.variance.sqrt()

@@ -22,7 +22,7 @@ from powerplan.network.array_maps import ArrayMap
 _BLOCK_ENTRIES = 1 << 22
 
 
-def node_products(moments: ProgrammedArray, mean: Tensor, incoming: Tensor | None, place: Tensor) -> Tensor:
+def node_products(array: ProgrammedArray, mean: Tensor, incoming: Tensor | None, place: Tensor) -> Tensor:
     """The last three terms, added up over sides and tiles, (B, G, o, P, P).
 
     Args:
@@ -31,16 +31,16 @@ def node_products(moments: ProgrammedArray, mean: Tensor, incoming: Tensor | Non
         place: of every row at every position in a flat input, counted from 1, (G, n, P); 0 = padding.
     """
     total = mean.new_zeros(())
-    for part in moments.device_errors:
+    for part in array.read_out.device_errors(array):
         for tile in part.tiles:
-            total = total + _of_tile(moments, part, tile, mean, incoming, place)
+            total = total + _of_tile(array, part, tile, mean, incoming, place)
     return total
 
 
 def _of_tile(
-    moments: ProgrammedArray, part: DeviceErrors, tile: slice, mean: Tensor, incoming: Tensor | None, place: Tensor
+    array: ProgrammedArray, part: DeviceErrors, tile: slice, mean: Tensor, incoming: Tensor | None, place: Tensor
 ) -> Tensor:
-    map = moments.map
+    map = array.map
     assert part.node is not None
     assert part.relative is not None
     r = torch.zeros_like(part.relative)
@@ -49,7 +49,7 @@ def _of_tile(
     node = map.matrices(part.node) * inside  # (G, o, n)
     errors = map.matrices(part.variance) * r.unsqueeze(1)
     load = (errors * r.unsqueeze(1)).sum(2)[..., None, None]  # (G, o, 1, 1)
-    rows = moments.affine.patches(mean)
+    rows = array.affine.patches(mean)
     y, b = ((rows @ w.mT).transpose(2, 3) for w in (node, errors))  # (B, G, o, P)
     crossed = b.unsqueeze(-1) * y.unsqueeze(-2)
     squares = y.unsqueeze(-1) * y.unsqueeze(-2)
@@ -59,11 +59,9 @@ def _of_tile(
         to_nodes = over_batch(lambda x: map.as_columns(map.apply_columns(x, flat)), perturbations)  # (B, n, G, P, o)
         crossed = crossed + _gathered(map, errors, to_nodes, place)
         squares = squares + _gathered(map, node, to_nodes, place)
-    total = load * squares - crossed - crossed.mT
-    if moments.has_row_noise:
-        noise = ((load[..., 0] * node - 2 * errors) * node * moments.row_noise.unsqueeze(1)).sum(2)
-        total = total + torch.diag_embed(noise.unsqueeze(-1).expand(-1, -1, map.positions))
-    return total
+    noise = array.row_noise_sums(((load[..., 0] * node - 2 * errors) * node).reshape(map.n_out, map.n_in))
+    noise = noise.reshape(map.groups, -1, 1).expand(-1, -1, map.positions)
+    return load * squares - crossed - crossed.mT + torch.diag_embed(noise)
 
 
 def _gathered(map: ArrayMap, weight: Tensor, to_nodes: Tensor, place: Tensor) -> Tensor:

@@ -1,0 +1,88 @@
+"""Programming: mean and variance of an array's weights from its gains; formulas in
+:mod:`powerplan.moments.array.programmed`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from powerplan.hardware.devices import idle_device_moments, just_programmed
+from powerplan.hardware.full_scale import FullScale
+from powerplan.hardware.hardware import Hardware
+from powerplan.moments.array.amplifier import Amplifier
+from powerplan.moments.array.constants import ArrayConstants
+from powerplan.moments.array.divider import Divider
+from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.array.weights import read_for_drift, weight_moments
+
+
+def program(
+    constants: ArrayConstants,
+    hardware: Hardware,
+    conductance: Tensor,
+    voltage: Tensor,
+    scale: FullScale | None = None,
+    *,
+    averaged: frozenset[str] = frozenset(),
+) -> ProgrammedArray:
+    """The array at conductance gain () or (n_out,) and voltage gain () or (G·n_in,)."""
+    groups, n_in = constants.map.groups, constants.map.n_in
+    c = conductance.unsqueeze(-1) if conductance.dim() else conductance
+    decode_v = voltage.log().mean().exp() if voltage.dim() else voltage
+    v = voltage.reshape(groups, -1) if voltage.dim() else voltage
+    if v.dim() and v.shape[1] < n_in:  # the constant that drives the biases
+        v = torch.cat([v, decode_v.expand(groups, 1)], 1)
+    r = decode_v / v if voltage.dim() else None
+    size = constants.weight.shape[0] // groups
+    partners = (hardware.devices_per_weight - 1) * size  # idle devices of the pairs on one row of a group
+    idle = partners * idle_device_moments(hardware)[0]
+    compensation: Tensor | float = 1.0
+    subtracted: Tensor | float = 0.0
+    if hardware.devices_per_weight == 1:
+        gain = c if r is None else c * r.repeat_interleave(size, 0)
+        subtracted = constants.offset + hardware.conductance_min / gain
+    if hardware.shifts_mean or not hardware.has_constant_programming_noise:
+        now = weight_moments(constants.weight, constants.sign, c, r, hardware, groups, constants.offset)
+        mean_weight, variance, held = now
+        if hardware.drift_compensation:
+            first = just_programmed(hardware)
+            start = weight_moments(constants.weight, constants.sign, c, r, first, groups, constants.offset)
+            compensation = read_for_drift(start, first, partners, subtracted - constants.offset)
+            compensation = compensation / read_for_drift(now, hardware, partners, subtracted - constants.offset)
+            # α (W̄ + u) − u, with W̄ + w in mean_weight
+            mean_weight = mean_weight * compensation + (compensation - 1) * (subtracted - constants.offset)
+            variance = variance * compensation**2
+        if constants.offset:
+            mean_weight = mean_weight - constants.offset
+    else:  # W̄ = W exactly, and every device has the same variance
+        mean_weight = constants.weight
+        variance = hardware.devices_per_weight * hardware.programming_noise_std**2 / c**2
+        held = c * constants.magnitude_sums if not c.dim() else (constants.magnitudes * c.view(groups, -1, 1)).sum(1)
+        if r is not None:
+            held = held * r
+            variance = variance / r.repeat_interleave(size, 0) ** 2
+        held = held + size * hardware.conductance_min
+    array = ProgrammedArray(
+        constants=constants,
+        hardware=hardware,
+        c=c,
+        v=v,
+        decode_v=decode_v,
+        mean_weight=mean_weight,
+        weight_variance=variance,
+        row_conductance=held + idle,
+        read_out=Amplifier(),
+        compensation=compensation,
+        subtracted=subtracted,
+        scale=scale,
+        averaged=averaged,
+    )
+    return array if hardware.read_out == "tia" else _divided(array)
+
+
+def _divided(array: ProgrammedArray) -> ProgrammedArray:
+    """The same devices in columns that end in a passive load."""
+    divider = Divider.of(array)
+    return replace(array, mean_weight=divider.mean_weight, weight_variance=divider.through, read_out=divider)

@@ -1,0 +1,61 @@
+"""An array read at inputs of given moments: what weights make of what drives the rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from powerplan.gaussian import rectified
+from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.array.read_out import Channel, Column
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reading:
+    """An array and the moments of its inputs. Weights are (n_out, n_in); results by column, (B, *columns).
+
+    Attributes:
+        mean, variance: of what drives the rows, (B, *input_shape).
+        covariance: (B, n, n) of the inputs of a single position; None = independent inputs.
+    """
+
+    array: ProgrammedArray
+    mean: Tensor
+    variance: Tensor
+    covariance: Tensor | None = None
+
+    def linear(self, weight: Tensor) -> Tensor:
+        """Σ_j weight_ij E x_pj."""
+        return self.array.affine.apply_columns(self.mean, weight)
+
+    def squares(self, weight: Tensor) -> Tensor:
+        """Σ_j weight_ij E[x_pj²], with the noise of the rows; the weight broadcasts to (n_out, n_in)."""
+        array, square = self.array, self.mean * self.mean + self.variance
+        return array.weighted(square, weight, array.affine) + array.row_noise_through(weight)
+
+    def passed(self, weight: Tensor) -> Tensor:
+        """Variance of Σ_j weight_ij x_pj that the inputs cause."""
+        if self.covariance is None:
+            return self.array.map.apply_columns(self.variance, weight * weight)
+        some = weight[:, : self.covariance.shape[-1]]
+        return ((some @ self.covariance) * some).sum(-1).reshape(-1, *self.array.map.output_shape)
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """The physical columns of the whole array, tile by tile and side by side."""
+        return tuple(self.array.read_out.columns(self, self.array.whole))
+
+    def columns_of(self, channel: Channel) -> tuple[Column, ...]:
+        """Those of a channel."""
+        sides = len(self.array.whole.sides)
+        return tuple(self.columns[tile * sides + side] for tile in channel.tiles for side in channel.sides)
+
+    @property
+    def magnitude(self) -> Tensor:
+        """E|x|, (B, *input_shape)."""
+        scale = self.array.scale
+        if scale is not None and scale.non_negative:
+            return self.mean.clamp(min=0)
+        return 2 * rectified(self.mean, self.variance.expand_as(self.mean)).mean - self.mean

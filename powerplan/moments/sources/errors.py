@@ -1,0 +1,263 @@
+"""What errors look like: independent from entry to entry, common to all reads of a column, or those of the rows.
+
+Every kind has four faces, which agree with each other: the *variance* of the outputs, their *covariance*, what is
+*caused* in directions of the network's output with a given adjoint, and *samples*.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.rules.linearized import over_batch
+from powerplan.network.array_maps import ArrayMap
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sampled:
+    """An array in samples of its input.
+
+    Attributes:
+        values: of the input, (B, R or 1, *input_shape).
+        count: samples R.
+        generator: of random numbers.
+    """
+
+    array: ProgrammedArray
+    values: Tensor
+    count: int
+    generator: torch.Generator
+
+    @property
+    def sets(self) -> tuple[int, int]:
+        """(B, R)."""
+        return len(self.values), self.count
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """Values at the rows, (B, R or 1, G, P, n)."""
+        return over_batch(self.array.affine.patches, self.values)
+
+    def normals(self, shape: Sequence[int]) -> Tensor:
+        """Standard normal numbers."""
+        return standard_normals(shape, self.generator, self.values)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Errors(ABC):
+    """Errors of the outputs of an array, of mean 0, that one source causes.
+
+    Attributes:
+        kind: name of the source.
+        variance: (B or 1, *columns).
+    """
+
+    array: ProgrammedArray
+    kind: str
+
+    @property
+    @abstractmethod
+    def variance(self) -> Tensor:
+        """Variance by column, (B or 1, *columns)."""
+
+    @cached_property
+    def output_variance(self) -> Tensor:
+        """Variance of the outputs, (B or 1, *shape)."""
+        return self.array.map.gather_columns(self._everywhere(self.variance))
+
+    def _everywhere(self, value: Tensor) -> Tensor:
+        """A value by column, one for each of its reads."""
+        return value.expand(value.shape[0], *self.array.column_shape)
+
+    def covariance(self, incoming: Tensor | None) -> Tensor:
+        """Covariance (B or 1, n, n) of the outputs for inputs with a covariance (B, n', n'), None = 0."""
+        return torch.diag_embed(self.output_variance.flatten(1))
+
+    def caused(self, adjoint: Tensor, *, joint: bool, coherence: Tensor | float = 1.0) -> Tensor:
+        """Variance (B or 1, K) that is caused in directions with this adjoint (B or 1, K, *shape) of the output, or
+        with ``joint`` their covariance (B or 1, K, K).
+
+        ``coherence`` is a factor of what errors of the inputs cause through it, see
+        :mod:`powerplan.moments.samples.coherence`.
+        """
+        return caused_by(adjoint, self.output_variance, joint=joint)
+
+    @abstractmethod
+    def samples(self, sampled: Sampled) -> Tensor:
+        """Samples by column, (B or 1, R, G, P, o)."""
+
+    def columns(self, adjoint: Tensor) -> Tensor:
+        """Adjoints of the columns, (B or 1, K, G, P, o)."""
+        return over_batch(self.array.map.columns, adjoint)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Independent(Errors):
+    """Independent from entry to entry of the output."""
+
+    by_column: Tensor
+
+    @property
+    def variance(self) -> Tensor:
+        return self.by_column
+
+    def samples(self, sampled: Sampled) -> Tensor:
+        spread = self.array.map.as_columns(self._everywhere(self.variance)).clamp(min=0).sqrt().unsqueeze(1)
+        return spread * sampled.normals((*sampled.sets, *spread.shape[2:]))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OfColumns(Errors):
+    """A factor of every physical column, the same in all its reads: it moves the column by the *loading* times that.
+
+    Attributes:
+        loadings: (B or 1, *columns), of physical columns of which each output has one.
+        factor_variance: of the factors, ().
+    """
+
+    loadings: tuple[Tensor, ...]
+    factor_variance: Tensor | float
+
+    @classmethod
+    def of(
+        cls,
+        array: ProgrammedArray,
+        kind: str,
+        loadings: Sequence[Tensor],
+        variance: Tensor | float,
+        fluctuating: Tensor | None = None,
+    ) -> tuple[Errors, ...]:
+        """With what differs from read to read; of arrays that serve one position all errors are independent.
+
+        Args:
+            variance: of the factors.
+            fluctuating: mean square of what the loadings vary by from read to read, (B or 1, *columns); None = 0.
+        """
+        if array.is_shared:
+            common = cls(array=array, kind=kind, loadings=tuple(loadings), factor_variance=variance)
+            if fluctuating is None:
+                return (common,)
+            return common, Independent(array=array, kind=kind, by_column=variance * fluctuating)
+        apart = torch.zeros_like(loadings[0]) if fluctuating is None else fluctuating
+        total = sum((loading**2 for loading in loadings), apart)
+        return (Independent(array=array, kind=kind, by_column=variance * total),)
+
+    @property
+    def variance(self) -> Tensor:
+        return self.factor_variance * torch.stack([loading**2 for loading in self.loadings]).sum(0)
+
+    def covariance(self, incoming: Tensor | None) -> Tensor:
+        total = self.loadings[0].new_zeros(())
+        for loading in self.loadings:
+            first = self.array.map.as_columns(self._everywhere(loading)).transpose(2, 3)  # (B, G, o, P)
+            total = total + first.unsqueeze(-1) * first.unsqueeze(-2)
+        return between_positions(self.array.map, self.factor_variance * total)
+
+    def caused(self, adjoint: Tensor, *, joint: bool, coherence: Tensor | float = 1.0) -> Tensor:
+        columns, total = self.columns(adjoint), adjoint.new_zeros(())
+        for loading in self.loadings:
+            together = (columns * self.array.map.as_columns(self._everywhere(loading)).unsqueeze(1)).sum(3).flatten(2)
+            total = total + caused_by(together, torch.ones_like(together[:1, 0]), joint=joint)
+        return self.factor_variance * total
+
+    def samples(self, sampled: Sampled) -> Tensor:
+        total = sampled.values.new_zeros(())
+        for loading in self.loadings:
+            first = self.array.map.as_columns(self._everywhere(loading)).unsqueeze(1)  # (B, 1, G, P, o)
+            factor = sampled.normals((1, sampled.count, *first.shape[2:3], 1, *first.shape[4:]))
+            total = total + factor * first
+        return self.factor_variance**0.5 * total
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OfRows(Errors):
+    """Errors of the rows, fresh in every read, that all columns pass on.
+
+    Attributes:
+        weight: of the columns, (n_out, n_in).
+    """
+
+    weight: Tensor
+
+    @cached_property
+    def variance(self) -> Tensor:
+        return self.array.row_noise_through(self.weight**2).unsqueeze(0)
+
+    def covariance(self, incoming: Tensor | None) -> Tensor:
+        map, weight = self.array.map, self.array.map.matrices(self.weight)
+        joint = (weight * self.array.row_noise.unsqueeze(1)) @ weight.mT  # (G, o, o)
+        place = output_places(map, weight.device)  # (G, P, o)
+        block = joint.unsqueeze(1).expand(-1, map.positions, -1, -1)
+        return scattered(
+            map, block[None], place.unsqueeze(-1).expand(block.shape), place.unsqueeze(-2).expand(block.shape)
+        )
+
+    def caused(self, adjoint: Tensor, *, joint: bool, coherence: Tensor | float = 1.0) -> Tensor:
+        rows = self.columns(adjoint) @ self.array.map.matrices(self.weight)
+        return caused_by(rows, self.array.row_noise.unsqueeze(1).expand(rows.shape[2:])[None], joint=joint)
+
+    def samples(self, sampled: Sampled) -> Tensor:
+        weight = self.array.map.matrices(self.weight) * self.array.row_noise.sqrt().unsqueeze(1)  # (G, o, n)
+        shape = (*sampled.sets, self.array.map.groups, self.array.map.positions)
+        if weight.shape[1] < weight.shape[2] and 2 * weight.shape[1] <= math.prod(shape):
+            weight = torch.linalg.qr(weight.mT, mode="r").R.mT  # with the same covariance from fewer numbers
+        noise = sampled.normals((*shape, weight.shape[2]))
+        return torch.einsum("brgpn,gon->brgpo", noise, weight)
+
+
+def merged(errors: Sequence[Errors]) -> list[Errors]:
+    """The same errors for samples: those that are independent from entry to entry as one."""
+    others: list[Errors] = [part for part in errors if not isinstance(part, Independent)]
+    variances = [part.variance for part in errors if isinstance(part, Independent)]
+    if not variances:
+        return others
+    total = sum(variances[1:], variances[0])
+    return [Independent(array=errors[0].array, kind="", by_column=total), *others]
+
+
+def caused_by(adjoint: Tensor, variance: Tensor, *, joint: bool) -> Tensor:
+    """What independent errors of this variance (B or 1, *shape) with this adjoint (B or 1, K, *shape) cause, (B, K) or
+    (B, K, K)."""
+    if not joint:
+        return squares(adjoint, variance)
+    flat = adjoint.flatten(2)
+    return (flat * variance.flatten(1).unsqueeze(1)) @ flat.mT
+
+
+def squares(adjoint: Tensor, variance: Tensor) -> Tensor:
+    """Σ A² q, (B, K)."""
+    return (adjoint.flatten(2).square() @ variance.flatten(1).unsqueeze(-1)).squeeze(-1)
+
+
+def standard_normals(shape: Sequence[int], generator: torch.Generator, like: Tensor) -> Tensor:
+    """Standard normal numbers of this shape."""
+    return torch.randn(tuple(shape), generator=generator, dtype=like.dtype, device=like.device)
+
+
+def output_places(map: ArrayMap, device: torch.device) -> Tensor:
+    """Place in the flat output, counted from 1, of every column at every position, (G, P, o); 0 = cut off."""
+    shape = map.output_shape
+    numbered = torch.arange(1.0, math.prod(shape) + 1, dtype=torch.float64, device=device)
+    return map.columns(numbered.reshape(1, *shape))[0].round().long()
+
+
+def between_positions(map: ArrayMap, block: Tensor) -> Tensor:
+    """Covariances (B, G, o, P, P) of every column between its reads at their places in (B, n, n)."""
+    place = output_places(map, block.device).transpose(1, 2)  # (G, o, P)
+    shape = block.shape[1:]
+    return scattered(map, block, place.unsqueeze(-1).expand(shape), place.unsqueeze(-2).expand(shape))
+
+
+def scattered(map: ArrayMap, block: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Covariances (B, ...) added up at their places in (B, n, n)."""
+    size = math.prod(map.output_shape) + 1
+    flat = (rows * size + columns).reshape(1, -1).expand(block.shape[0], -1)
+    full = block.new_zeros(block.shape[0], size * size).scatter_add(1, flat, block.flatten(1))
+    return full.reshape(-1, size, size)[:, 1:, 1:]
