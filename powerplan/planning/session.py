@@ -28,7 +28,6 @@ from powerplan.planning.problem.watch import Watch
 from powerplan.planning.settings import PlanSettings, Progress
 from powerplan.planning.solve.on_steps import Levels, levels_of, steps_to_dict
 from powerplan.planning.solve.solve import SOLVED, solve
-from powerplan.planning.solve.starts import MOST_BY_TERM
 from powerplan.planning.targets import ClassTarget, Target
 from powerplan.planning.verify.calibration import MOST_ROUNDS, calibrated
 from powerplan.planning.verify.draws import MOST_DRAWS, WORK_PER_SECOND, draw_work, enough_draws
@@ -323,11 +322,6 @@ class Session:
             upper=free.upper,
             accuracy=self.accuracy(tolerance),
         )
-
-    @property
-    def by_gradients(self) -> bool:
-        """Whether only gradients are affordable: many gains, or a prediction too dear for one derivative per term."""
-        return self.free.count > MOST_BY_TERM or is_dear(self.predictor)
 
     def accuracy(self, tolerance: float) -> float:
         """How closely constraints are met: dear predictions are not spent on digits, rounded ones have fewer."""

@@ -18,8 +18,8 @@ ON_CONSTRAINT = 1e-12
 #: gains whose least constraint is found as closely as L-BFGS-B can; with more, to about 1e-3
 _FEW = 500
 _CLOSE, _NEAR = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 500}, {"ftol": 1e-7, "maxiter": 100}
-#: shifts tried to meet a constraint
-_MOST_SHIFTS = 100
+#: shifts tried to meet a constraint, and halvings of their range to find where it is met at all
+_MOST_SHIFTS, _MOST_HALVINGS = 100, 20
 #: sharpness of the smooth maximum of several log constraints, in turn
 _SHARPNESS = (10.0, 100.0, 1000.0)
 
@@ -95,7 +95,8 @@ def scale_onto(problem: Problem, theta: np.ndarray, *, first: float | None = Non
     """θ + s, clipped to the limits, with the worst constraint tight; None if no shift meets the constraints.
 
     The log constraint is nearly linear in s, so a bracketed secant method needs few predictions. The cheapest
-    feasible end of the ray is returned where the constraints are slack all along it.
+    feasible end of the ray is returned where the constraints are slack all along it. Where the dear end misses a
+    constraint that is met further in (an error that rises again with the gains), the search starts from there.
 
     Args:
         first: shift s to try first; None = the end of the ray from which the slope is known best.
@@ -112,7 +113,11 @@ def scale_onto(problem: Problem, theta: np.ndarray, *, first: float | None = Non
     for count in range(_MOST_SHIFTS):
         excess = problem.excess(problem.shifted(theta, shift))
         if shift == dear and excess > 0:
-            return None
+            inside = _met_inside(problem, theta, cheap, dear)
+            if inside is None:
+                return None
+            shift = dear = feasible = inside
+            excess = problem.excess(problem.shifted(theta, shift))
         if -accuracy <= excess <= 0 or (shift == cheap and excess <= 0):
             return problem.shifted(theta, shift)
         if tried:
@@ -130,6 +135,27 @@ def scale_onto(problem: Problem, theta: np.ndarray, *, first: float | None = Non
     if feasible == dear and dear not in tried and problem.excess(problem.shifted(theta, dear)) > 0:
         return None
     return problem.shifted(theta, feasible)
+
+
+def _met_inside(problem: Problem, theta: np.ndarray, cheap: float, dear: float) -> float | None:
+    """A shift between the ends of the ray that meets the constraints although the dear end misses them; None if the
+    worst one falls up to that end, or none is found.
+
+    Bisects the slope of the worst constraint, which is one convex function of the shift where all of them are.
+    """
+    shift, inner, outer = dear, cheap, dear
+    for _ in range(_MOST_HALVINGS):
+        constraints = problem.terms.gradients(problem.shifted(theta, shift))[1:]
+        excesses = problem.excesses_of(constraints)
+        worst = int(excesses.argmax())
+        if excesses[worst] <= 0:
+            return shift
+        rises = float(constraints[worst].log_gradient.sum()) * (dear - cheap) > 0
+        if shift == dear and not rises:
+            return None
+        inner, outer = (inner, shift) if rises else (shift, outer)
+        shift = 0.5 * (inner + outer)
+    return None
 
 
 def lowest_constraint(problem: Problem, start: np.ndarray) -> np.ndarray:
@@ -163,23 +189,6 @@ def _smooth_maximum(problem: Problem, sharpness: float) -> Callable[[np.ndarray]
         return float(logsumexp(logs)) / sharpness, gradient
 
     return value
-
-
-def back_onto(problem: Problem, theta: np.ndarray, near: Sequence[Sum]) -> np.ndarray | None:
-    """A nearby θ that meets the constraints; None if there is none.
-
-    A point with slack is moved onto the worst constraint only if that lowers the objective.
-
-    Args:
-        near: the constraints near θ, for their slopes.
-    """
-    excesses = problem.excesses(theta)
-    excess = float(excesses.max())
-    slope = float(near[int(excesses.argmax())].log_gradient.sum()) or -1.0
-    tight = tightened(problem, theta, excess, slope)
-    if excess > 0 or tight is None:
-        return tight if tight is not None else theta if excess <= 0 else None
-    return tight if problem.objective(tight) <= problem.objective(theta) else theta
 
 
 def tightened(problem: Problem, theta: np.ndarray, excess: float, slope: float) -> np.ndarray | None:

@@ -16,7 +16,7 @@ from powerplan.planning.problem.problem import Problem, lowest_constraint, scale
 from powerplan.planning.problem.terms import Sum
 from powerplan.planning.problem.variables import FreeGains
 from powerplan.planning.solve.branch_and_bound import MOST_SEARCHED, TIE, Found, Point, StepSearch, search
-from powerplan.planning.solve.local_programs import Optimum, minimise
+from powerplan.planning.solve.descent import Optimum, descend
 from powerplan.planning.steps import Steps
 from powerplan.planning.targets import Target
 
@@ -166,7 +166,7 @@ def on_steps(
             start = lowest_constraint(fixed, fixed.upper)
             if fixed.excess(start) > 0:
                 return point(start)
-        best = minimise(fixed, start, tolerance=_TOLERANCE, max_iterations=max_iterations, stop_at=stop_at)
+        best = descend(fixed, start, tolerance=_TOLERANCE, max_iterations=max_iterations, stop_at=stop_at)
         return point(best.theta)
 
     visited = [0]

@@ -1,4 +1,4 @@
-"""Planning with many gains, or where a prediction is dear: gradients only, memory linear in the gains.
+"""Quasi-Newton steps: gradients only, memory linear in the gains.
 
 A step δ from θ solves the quadratic program, with g, h_r, e_r the gradients and values of log objective and
 log(constraint_r / bound_r),
@@ -8,40 +8,30 @@ log(constraint_r / bound_r),
 B and the coordinates in which δ is taken, θ or reciprocals of the gains, are those of
 :mod:`powerplan.planning.solve.curvature`. For multipliers λ ≥ 0 the step is −B⁻¹(g + Hᵀλ), put into the box entry by
 entry; λ is found by Newton's method on the linearised constraints, over the entries inside the box a least-squares
-problem of R nonnegative unknowns.
-
-A step is taken if it lowers log objective + Σ_r μ_r max(e_r, 0), μ_r > λ_r; else the next one is shorter, and B knows
-the curvature that this one ran into. A prediction with its 1 + R gradients is all that a step costs.
+problem of R nonnegative unknowns. A prediction with its 1 + R gradients is all that a step costs.
 
 Why: docs/decisions/many-gains.md [0110].
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import optimize
 
-from powerplan.allocation import OptimalityCertificate, certify
-from powerplan.planning.problem.problem import Problem, tightened
-from powerplan.planning.problem.terms import Sum
+from powerplan.planning.problem.problem import Problem
 from powerplan.planning.solve.curvature import Coordinates, Curvature
-from powerplan.planning.solve.local_programs import Optimum
-from powerplan.planning.solve.stall import Stall
+from powerplan.planning.solve.point import Point
 
-_STEPS_PER_PROGRAM = 10
 #: KKT residual above which B is made anew in every step, and that above which nothing is learnt beside a known bias:
 #: what was learnt far away would mislead
 _FAR, _VERY_FAR = 0.1, 0.3
 #: KKT residual at which a known bias is looked at once more; most rows of its Jacobian
 _NEAR, _MOST_ROWS = 0.01, 16
 _MOST_FAR_STEPS = 8
-_LARGEST_RADIUS, _SMALLEST_RADIUS = 1.0, 1e-10
-#: factor on the trust radius after a step that failed; failures in a row after which the memory is dropped and the
-#: radius set anew, and after which no progress is possible
-_SHRUNK, _MOST_FAILURES, _AFTER_FAILURES, _GIVE_UP = 0.4, 8, 0.1, 24
+#: largest step of a log gain, and the smallest that is told from none
+_LARGEST_STEP, _SMALLEST_STEP = 1.0, 1e-10
 #: curvature of a gain is at least this part of the largest
 _FLATTEST = 1e-6
 #: exponent with which the error of a gain falls
@@ -53,140 +43,55 @@ _MOST_ROUNDS, _IN_FULL, _FLAT = 200, 10, 0.1
 _LARGEST_DUAL = 1e6
 #: relative change of the multipliers that ends them
 _SAME_DUAL = 1e-9
-#: what putting the last point onto its constraint takes
-_CLOSING = ("values", "values", "gradients")
-#: part of what is not settled that counts as much less, and rise of the merit that is let pass for it
-_MUCH_LESS, _HARDLY = 0.1, 1e-3
-#: relative rounding of the objective
-_ROUNDING = 1e-12
-#: KKT residual that counts as optimal where rounding allows no further step
-_STALLED = 1e-6
-#: accepted steps without progress after which the memory is dropped, and how often before there will be none
-_STANDING, _MOST_RESTARTS = 10, 2
-#: slack or excess of a binding constraint at an optimum
-_ON_CONSTRAINT = 1e-10
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Point:
-    """θ with what is known there: g (n,), h (R, n), e (R,)."""
+class QuasiNewton:
+    """Steps of a problem from the curvature that is known at a point and what is learnt from there on."""
 
-    theta: np.ndarray
-    objective: Sum
-    constraints: tuple[Sum, ...]
-    g: np.ndarray
-    h: np.ndarray
-    e: np.ndarray
-    certificate: OptimalityCertificate
+    words = "limited-memory quasi-Newton"
+    evaluations = ("gradients",)
 
-    @classmethod
-    def at(cls, problem: Problem, theta: np.ndarray) -> _Point:
-        objective, *constraints = problem.terms.gradients(theta)
-        g, h = objective.log_gradient, np.stack([c.log_gradient for c in constraints])
-        e = problem.excesses_of(constraints)
-        return cls(
-            theta=theta,
-            objective=objective,
-            constraints=tuple(constraints),
-            g=g,
-            h=h,
-            e=e,
-            certificate=certify(g, h, e, theta, problem.lower, problem.upper),
-        )
+    def __init__(self, problem: Problem, point: Point) -> None:
+        self._problem = problem
+        self._bias = _Bias.at(problem, point)
+        self._coordinates = Coordinates(reference=problem.upper if self._bias.is_known else None)
+        self._looks = [_FAR, _NEAR]
+        self._count, self._has_moved = 0, False
+        self.restart(point)
 
-    def merit(self, prices: np.ndarray) -> float:
-        """log objective + Σ μ_r max(e_r, 0)."""
-        return float(np.log(max(self.objective.total, np.finfo(float).tiny)) + prices @ np.maximum(self.e, 0.0))
+    def restart(self, point: Point) -> None:
+        """See :class:`Step`."""
+        self._curvature = _curvature(self._problem, point, self._coordinates, self._bias)
 
-    @property
-    def unsettled(self) -> float:
-        """The largest of KKT residual, complementarity and excess: 0 at a KKT point."""
-        proof = self.certificate
-        return max(proof.kkt_residual, proof.complementarity, float(self.e.max()))
+    def propose(self, point: Point, radius: float) -> tuple[np.ndarray, np.ndarray]:
+        """See :class:`Step`."""
+        if self._has_moved:
+            self._look_again(point)
+        step, duals = _step(self._problem, point, self._curvature, self._coordinates)
+        longest = float(np.abs(self._coordinates.logs(point.theta, step)).max())
+        shortened = step * min(1.0, radius / max(longest, _SMALLEST_STEP))
+        self._count += 1
+        return self._coordinates.logs(point.theta, shortened), duals
 
-
-def minimise_many(
-    problem: Problem,
-    start: np.ndarray,
-    *,
-    tolerance: float,
-    max_iterations: int,
-    stop_at: float | None,
-    progress: Callable[[int, float], None] | None = None,
-) -> Optimum:
-    """Descend from θ to a KKT point; arguments and result as :func:`powerplan.planning.solve.local_programs.minimise`.
-
-    A step costs a tenth of a local program with its derivatives, or less: up to ten are taken for each of
-    ``max_iterations``. ``start`` should be on the worst constraint or near it.
-    """
-    most = _STEPS_PER_PROGRAM * max_iterations
-    point = best = _Point.at(problem, start)
-    bias = _Bias.at(problem, point)
-    coordinates = Coordinates(reference=problem.upper if bias.is_known else None)
-    curvature, looks = _curvature(problem, point, coordinates, bias), [_FAR, _NEAR]
-    radius, iteration, failures, words = _LARGEST_RADIUS, 0, 0, "limited-memory quasi-Newton"
-    stall, stalled, restarts = Stall(window=_STANDING), False, 0
-    for iteration in range(most + 1):
-        if progress:
-            progress(iteration, point.certificate.kkt_residual)
-        settled = _settled(point, tolerance, problem.accuracy)
-        late = problem.late(stop_at, "gradients", *_CLOSING)
-        if settled or late or stalled or iteration == most or failures == _GIVE_UP:
-            break
-        residual = point.certificate.kkt_residual
-        if iteration and not failures:
-            if bias.is_known and (residual > _FAR or residual < max(looks, default=0.0)):
-                bias, looks = _Bias.at(problem, point), [level for level in looks if level <= residual]
-                curvature = replace(_curvature(problem, point, coordinates, bias), pairs=curvature.pairs)
-            elif not bias.is_known and residual > _FAR and iteration < _MOST_FAR_STEPS:
-                curvature = replace(_curvature(problem, point, coordinates, bias), pairs=curvature.pairs)
-        step, duals = _step(problem, point, curvature, coordinates)
-        longest = float(np.abs(coordinates.logs(point.theta, step)).max())
-        step = coordinates.logs(point.theta, step * min(1.0, radius / max(longest, _SMALLEST_RADIUS)))
-        moved = _Point.at(problem, np.clip(point.theta + step, problem.lower, problem.upper))
-        # a step that fails still teaches the curvature it ran into
-        accepted = _lowers(point, moved, duals)
-        if bias.is_known and residual > _VERY_FAR:
-            curvature.pairs.clear()
+    def learn(self, point: Point, moved: Point, accepted: bool) -> None:
+        """See :class:`Step`. A step that fails still teaches the curvature it ran into."""
+        self._has_moved = accepted
+        if self._bias.is_known and point.certificate.kkt_residual > _VERY_FAR:
+            self._curvature.pairs.clear()
         else:
-            curvature.learn(*_learnt(point, moved, (moved if accepted else point).certificate.duals, coordinates))
-        if not accepted:
-            radius = min(radius, float(np.abs(step).max())) * _SHRUNK
-            failures += 1
-            if failures % _MOST_FAILURES == 0:  # what was learnt misleads
-                curvature, radius = _curvature(problem, point, coordinates, bias), _AFTER_FAILURES
-            continue
-        failures = 0
-        radius = min(_LARGEST_RADIUS, 2 * radius)
-        point = moved
-        if stall.seen(point.objective.total, point.unsettled):  # what was learnt may mislead: once more without
-            stalled, stall, restarts = restarts == _MOST_RESTARTS, Stall(window=_STANDING), restarts + 1
-            curvature, radius = _curvature(problem, point, coordinates, bias), _AFTER_FAILURES
-        if point.unsettled < best.unsettled:
-            best = point
-    point = _feasible(problem, point if settled else best)
-    stalled |= failures == _GIVE_UP
-    settled |= stalled and _settled(point, _STALLED, problem.accuracy)
-    return Optimum(
-        theta=point.theta,
-        objective=point.objective,
-        constraints=point.constraints,
-        certificate=point.certificate,
-        iterations=iteration,
-        reason="optimal" if settled else "deadline" if late else "stalled" if stalled else "iteration_limit",
-        solver_status=words,
-    )
+            duals = (moved if accepted else point).certificate.duals
+            self._curvature.learn(*_learnt(point, moved, duals, self._coordinates))
 
-
-def unsettled_at(problem: Problem, theta: np.ndarray) -> float:
-    """The largest of KKT residual, complementarity and excess of a problem at θ: 0 at a KKT point."""
-    return _Point.at(problem, theta).unsettled
-
-
-def _settled(point: _Point, tolerance: float, accuracy: float) -> bool:
-    proof = point.certificate
-    met = float(point.e.max()) <= max(_ON_CONSTRAINT, accuracy)
-    return met and max(proof.kkt_residual, proof.complementarity) <= tolerance
+    def _look_again(self, point: Point) -> None:
+        """Make B anew where it has changed much since it was made, and keep what was learnt."""
+        residual, pairs = point.certificate.kkt_residual, self._curvature.pairs
+        if self._bias.is_known and (residual > _FAR or residual < max(self._looks, default=0.0)):
+            self._bias = _Bias.at(self._problem, point)
+            self._looks = [level for level in self._looks if level <= residual]
+        elif self._bias.is_known or residual <= _FAR or self._count >= _MOST_FAR_STEPS:
+            return
+        self.restart(point)
+        self._curvature = replace(self._curvature, pairs=pairs)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -198,7 +103,7 @@ class _Bias:
     gradient: np.ndarray
 
     @classmethod
-    def at(cls, problem: Problem, point: _Point) -> _Bias:
+    def at(cls, problem: Problem, point: Point) -> _Bias:
         if (problem.terms.layout.power_exponents <= 0).any():  # rows, which share a voltage
             return cls(rows=np.zeros((0, len(point.theta))), gradient=np.zeros(len(point.theta)))
         totals = np.array([s.total for s in (point.objective, *point.constraints)])
@@ -211,13 +116,13 @@ class _Bias:
         return len(self.rows) > 0
 
 
-def _prices(point: _Point) -> np.ndarray:
+def _prices(point: Point) -> np.ndarray:
     """The multipliers (R,); where none is positive, 1 for the worst constraint."""
     duals = point.certificate.duals
     return duals if duals.any() else (np.arange(len(duals)) == point.e.argmax()) * 1.0
 
 
-def _curvature(problem: Problem, point: _Point, coordinates: Coordinates, bias: _Bias) -> Curvature:
+def _curvature(problem: Problem, point: Point, coordinates: Coordinates, bias: _Bias) -> Curvature:
     """The Hessian of log objective + Σ λ log constraint if every gain had its own power and error beside the bias.
 
     Far from the optimum, where multipliers are uncertain, those are raised that leave the constraints' share of the
@@ -244,9 +149,7 @@ def _curvature(problem: Problem, point: _Point, coordinates: Coordinates, bias: 
     return Curvature(diagonal=diagonal / scale**2, rows=rows / scale)
 
 
-def _learnt(
-    point: _Point, moved: _Point, prices: np.ndarray, coordinates: Coordinates
-) -> tuple[np.ndarray, np.ndarray]:
+def _learnt(point: Point, moved: Point, prices: np.ndarray, coordinates: Coordinates) -> tuple[np.ndarray, np.ndarray]:
     """A step in x and how it changed the Lagrangian's gradient in x."""
     before, after = (coordinates.per_log(p.theta) for p in (point, moved))
     change = (moved.g + prices @ moved.h) / after - (point.g + prices @ point.h) / before
@@ -254,12 +157,12 @@ def _learnt(
 
 
 def _step(
-    problem: Problem, point: _Point, curvature: Curvature, coordinates: Coordinates
+    problem: Problem, point: Point, curvature: Curvature, coordinates: Coordinates
 ) -> tuple[np.ndarray, np.ndarray]:
     """The step (n,) in x within limits and the largest trust radius, and the multipliers (R,) of the constraints."""
     theta, scale = point.theta, coordinates.per_log(point.theta)
-    lower = coordinates.steps(theta, np.maximum(problem.lower - theta, -_LARGEST_RADIUS))
-    upper = coordinates.steps(theta, np.minimum(problem.upper - theta, _LARGEST_RADIUS))
+    lower = coordinates.steps(theta, np.maximum(problem.lower - theta, -_LARGEST_STEP))
+    upper = coordinates.steps(theta, np.minimum(problem.upper - theta, _LARGEST_STEP))
     g, h = point.g / scale, point.h / scale
     pull = g + point.certificate.duals @ h
     free = ~((lower >= 0) & (pull > 0) | (upper <= 0) & (pull < 0))
@@ -289,24 +192,3 @@ def _multipliers(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
     roots = np.sqrt(np.maximum(values, 1e-12))
     answer = optimize.nnls((vectors * roots).T, (vectors.T @ (right / scale)) / roots)[0]
     return np.asarray(np.minimum(answer / scale, _LARGEST_DUAL))
-
-
-def _lowers(point: _Point, moved: _Point, duals: np.ndarray) -> bool:
-    """Whether a step is acceptable: the merit falls or, near a KKT point, what is not yet settled.
-
-    Much of that may go elsewhere too while the merit hardly rises: by a constraint's curvature along a long step.
-    """
-    prices = np.maximum(1.0, 2 * duals)
-    rise = moved.merit(prices) - point.merit(prices)
-    nearer = moved.unsettled < point.unsettled <= _FAR
-    much_nearer = moved.unsettled < _MUCH_LESS * point.unsettled and rise <= _HARDLY
-    return nearer or much_nearer or rise <= _ROUNDING
-
-
-def _feasible(problem: Problem, point: _Point) -> _Point:
-    """The point, put onto its worst constraint by a common shift of the gains if it exceeds it."""
-    worst = int(point.e.argmax())
-    if point.e[worst] <= _ON_CONSTRAINT:
-        return point
-    theta = tightened(problem, point.theta, float(point.e[worst]), float(point.h[worst].sum()) or -1.0)
-    return point if theta is None else _Point.at(problem, theta)

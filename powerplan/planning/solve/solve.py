@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from powerplan.allocation import certify
 from powerplan.hardware import Gains
 from powerplan.planning.explain.limits import limit_prices
 from powerplan.planning.outcome import Certificate, ConstraintPrice, Outcome, ShadowPrices, Termination
@@ -18,16 +17,16 @@ from powerplan.planning.problem.problem import Problem, lowest_constraint
 from powerplan.planning.problem.requirement import Requirement, requirement
 from powerplan.planning.problem.terms import is_dear
 from powerplan.planning.problem.watch import Best, OutOfTime, Seen, Watch
+from powerplan.planning.solve.descent import Optimum, descend
 from powerplan.planning.solve.ended import ended_plan
 from powerplan.planning.solve.guard import refuse_on_guard
-from powerplan.planning.solve.local_programs import Optimum, minimise
 from powerplan.planning.solve.on_steps import no_steps, on_steps
 from powerplan.planning.solve.plans import infeasible_plan, plan_at, unreachable_plan
-from powerplan.planning.solve.quasi_newton import minimise_many
+from powerplan.planning.solve.point import Point
 from powerplan.planning.solve.rounding_fit import fitted_to_levels
 from powerplan.planning.solve.starts import Baseline, baseline_on, near_baseline, start_of
 from powerplan.planning.solve.surrogate import plan_on_surrogates, sample_for
-from powerplan.planning.targets import ClassTarget, MaxPower, Target
+from powerplan.planning.targets import MaxPower, Target
 
 if TYPE_CHECKING:
     from powerplan.planning.session import Options, Session
@@ -40,6 +39,8 @@ _LEAST_PRICE = 1e-6
 _MET, _SAME = 1e-10, 1e-9
 #: ends of a descent after which a point seen before may be cheaper
 _UNFINISHED = ("deadline", "iteration_limit")
+#: steps that a descent mostly takes, for its progress
+_LIKELY_STEPS = 12
 #: predictions that fitting gains to converters takes at least
 _FITTING = 8
 #: part of the time in which the first corrections' gains are looked for; part of the time of a plan that another one
@@ -150,15 +151,13 @@ def _optimised(
     sample = sample_for(session.predictor)
     if sample is not None:
         theta = plan_on_surrogates(problem, theta, sample, tolerance=options.tolerance, stop_at=stop_at)
-    # rates of class changes bend too much for local programs: their curvature is learned
-    descend = minimise_many if session.by_gradients or isinstance(target, ClassTarget) else minimise
     optimum = descend(
         problem,
         theta,
         tolerance=options.tolerance,
         max_iterations=options.max_iterations,
         stop_at=stop_at,
-        progress=lambda i, residual: options.progress("optimising", 0.1 + 0.5 * min(1.0, i / 12)),
+        progress=lambda i, residual: options.progress("optimising", 0.1 + 0.5 * min(1.0, i / _LIKELY_STEPS)),
     )
     seen = problem.terms.watch.seen
     if optimum.reason in _UNFINISHED and seen is not None and seen.best is not None:
@@ -226,21 +225,13 @@ def _cheaper(problem: Problem, optimum: Optimum, best: Best) -> Optimum:
     excess = float(problem.excesses_of(optimum.constraints).max())
     if not best.is_met or (excess <= problem.accuracy and optimum.objective.total <= best.objective * (1 + _SAME)):
         return optimum
-    objective, *constraints = problem.terms.gradients(best.theta)
-    certificate = certify(
-        objective.log_gradient,
-        np.stack([c.log_gradient for c in constraints]),
-        problem.excesses_of(constraints),
-        best.theta,
-        problem.lower,
-        problem.upper,
-    )
+    point = Point.at(problem, best.theta)
     return replace(
         optimum,
-        theta=best.theta,
-        objective=objective,
-        constraints=tuple(constraints),
-        certificate=certificate,
+        theta=point.theta,
+        objective=point.objective,
+        constraints=point.constraints,
+        certificate=point.certificate,
     )
 
 

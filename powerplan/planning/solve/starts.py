@@ -14,11 +14,9 @@ from powerplan.moments.predict import report
 from powerplan.moments.prediction import Prediction
 from powerplan.planning.problem.problem import Problem, lowest_constraint, scale_onto
 from powerplan.planning.problem.requirement import Requirement
-from powerplan.planning.problem.terms import is_dear
 from powerplan.planning.problem.variables import FreeGains
 from powerplan.planning.problem.watch import OutOfTime, Watch
-from powerplan.planning.solve.local_programs import minimise
-from powerplan.planning.solve.quasi_newton import minimise_many
+from powerplan.planning.solve.descent import descend
 from powerplan.planning.solve.surrogate import sample_for
 
 if TYPE_CHECKING:
@@ -26,12 +24,10 @@ if TYPE_CHECKING:
 
 #: log slack of a tight constraint of a plan that is only a start, and of a baseline that is
 _COARSE, _NEAR = 1e-6, 1e-3
-#: KKT residual and most local programs of a layers' plan that is only a start
+#: KKT residual and most iterations of a layers' plan that is only a start
 _ROUGH, _ROUGH_ITERATIONS = 1e-3, 20
 #: part of the time left that a coarser plan may take
 _SHARE = 0.5
-#: free gains beyond which plans are made from gradients alone
-MOST_BY_TERM = 12
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,7 +111,6 @@ def _coarse_plan(
     try:
         theta = _nearest(session, coarse, free, starts)
         if theta is not None and free.count > 1:
-            descend = minimise_many if free.count > MOST_BY_TERM or is_dear(session.predictor) else minimise
             rough = descend(coarse, theta, tolerance=_ROUGH, max_iterations=_ROUGH_ITERATIONS, stop_at=watch.stop_at)
             theta = rough.theta
     except OutOfTime:

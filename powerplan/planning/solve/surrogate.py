@@ -27,7 +27,8 @@ from powerplan.moments.predictor import Predictor
 from powerplan.planning.problem.problem import Problem
 from powerplan.planning.problem.terms import Piece, Programmed, Sum, Terms, is_dear
 from powerplan.planning.problem.watch import Watch
-from powerplan.planning.solve.quasi_newton import minimise_many, unsettled_at
+from powerplan.planning.solve.descent import descend
+from powerplan.planning.solve.point import Point
 
 #: a surrogate has at most one of so many inputs and combinations; or of inputs if every output is a direction
 _FEWER, _FEWER_EXACT = 4, 8
@@ -37,7 +38,7 @@ _FIRST, _OTHERS = 1e-2, 0.02
 _ON_CONSTRAINT, _LAST = 0.1, 0.2
 #: most points at which the whole is evaluated; surrogates end where one of them has left more than this of the residual
 _MOST_ROUNDS, _LEAST_GAIN = 8, 0.5
-#: quasi-Newton steps of one surrogate, in tens
+#: iterations on one surrogate
 _ITERATIONS = 4
 
 
@@ -115,11 +116,11 @@ def plan_on_surrogates(
     for _ in range(_MOST_ROUNDS):
         asked = max(asked, _LAST * tolerance)
         simpler = replace(problem, terms=surrogate, accuracy=max(problem.accuracy, _ON_CONSTRAINT * asked))
-        found = minimise_many(simpler, theta, tolerance=asked, max_iterations=_ITERATIONS, stop_at=stop_at)
+        optimum = descend(simpler, theta, tolerance=asked, max_iterations=_ITERATIONS, stop_at=stop_at)
         if problem.late(stop_at, "gradients"):
             break
-        theta = found.theta
-        unsettled = unsettled_at(problem, theta)
+        theta = optimum.theta
+        unsettled = Point.at(problem, theta).unsettled
         if unsettled < least:
             best = theta
         if unsettled <= tolerance or unsettled > _LEAST_GAIN * least:

@@ -1,0 +1,165 @@
+"""Descent to a KKT point: a step that proposes where to go, and a search that takes it or shortens it.
+
+The step sees the problem through a :class:`Point` and learns from what came of its proposals. The search takes a
+proposal if it lowers log objective + Σ_r μ_r max(e_r, 0), with e_r = log(constraint_r / bound_r) and μ_r above the
+multipliers; else the next one is shorter. Nothing here asks how objective and constraints change with the gains: an
+error that rises again with a gain is as good as one that falls.
+
+Why: docs/decisions/optimisation.md [0340].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from powerplan.allocation import OptimalityCertificate
+from powerplan.planning.problem.problem import Problem, tightened
+from powerplan.planning.problem.terms import Sum
+from powerplan.planning.solve.point import Point
+from powerplan.planning.solve.quasi_newton import QuasiNewton
+from powerplan.planning.solve.stall import Stall
+
+#: steps for each of the iterations that are asked for
+_STEPS_PER_ITERATION = 10
+_LARGEST_RADIUS = 1.0
+#: factor on the trust radius after a step that failed; failures in a row after which the step starts anew and the
+#: radius is set anew, and after which no progress is possible
+_SHRUNK, _MOST_FAILURES, _AFTER_FAILURES, _GIVE_UP = 0.4, 8, 0.1, 24
+#: what putting the last point onto its constraint takes
+_CLOSING = ("values", "values", "gradients")
+#: what is not settled near a KKT point; part of it that counts as much less, and rise of the merit let pass for that
+_FAR, _MUCH_LESS, _HARDLY = 0.1, 0.1, 1e-3
+#: relative rounding of the objective
+_ROUNDING = 1e-12
+#: KKT residual that counts as optimal where rounding allows no further step
+_STALLED = 1e-6
+#: accepted steps without progress after which the step starts anew, and how often before there will be none
+_STANDING, _MOST_RESTARTS = 10, 2
+#: slack or excess of a binding constraint at an optimum
+_ON_CONSTRAINT = 1e-10
+
+
+class Step(Protocol):
+    """Proposes steps of log gains, and learns from what came of them."""
+
+    @property
+    def words(self) -> str:
+        """The method, in its own words."""
+
+    @property
+    def evaluations(self) -> tuple[str, ...]:
+        """Kinds of evaluations (see :meth:`Terms.seconds`) that a step and its new point take."""
+
+    def propose(self, point: Point, radius: float) -> tuple[np.ndarray, np.ndarray]:
+        """A step (n,) of at most ``radius`` in every log gain, within the limits, and the multipliers (R,) there."""
+
+    def learn(self, point: Point, moved: Point, accepted: bool) -> None:
+        """The proposal at ``point`` led to ``moved``, and was taken or not."""
+
+    def restart(self, point: Point) -> None:
+        """Forget what was learnt: it misleads."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Optimum:
+    """Where a descent ended. ``reason`` is "optimal", "iteration_limit", "deadline" or "stalled"."""
+
+    theta: np.ndarray
+    objective: Sum
+    constraints: tuple[Sum, ...]
+    certificate: OptimalityCertificate
+    iterations: int
+    reason: str
+    solver_status: str
+
+
+def descend(
+    problem: Problem,
+    start: np.ndarray,
+    *,
+    tolerance: float,
+    max_iterations: int,
+    stop_at: float | None,
+    progress: Callable[[int, float], None] | None = None,
+    step: Step | None = None,
+) -> Optimum:
+    """Descend from θ to a KKT point.
+
+    Args:
+        start: θ (n,), best on the worst constraint or near it.
+        tolerance: KKT residual to reach.
+        max_iterations: at most ten steps for each.
+        stop_at: ``time.monotonic()`` value after which the best point so far is returned.
+        progress: called with (step, KKT residual).
+        step: what proposes the steps; None = :class:`QuasiNewton`.
+    """
+    most = _STEPS_PER_ITERATION * max_iterations
+    accuracy = max(_ON_CONSTRAINT, problem.accuracy)
+    point = best = Point.at(problem, start)
+    step = QuasiNewton(problem, point) if step is None else step
+    radius, iteration, failures = _LARGEST_RADIUS, 0, 0
+    stall, stalled, restarts = Stall(window=_STANDING), False, 0
+    for iteration in range(most + 1):
+        if progress:
+            progress(iteration, point.certificate.kkt_residual)
+        settled = point.is_optimal(tolerance, accuracy)
+        late = problem.late(stop_at, *step.evaluations, *_CLOSING)
+        if settled or late or stalled or iteration == most or failures == _GIVE_UP:
+            break
+        change, duals = step.propose(point, radius)
+        moved = Point.at(problem, np.clip(point.theta + change, problem.lower, problem.upper))
+        accepted = _lowers(point, moved, duals)
+        step.learn(point, moved, accepted)
+        if not accepted:
+            radius = min(radius, float(np.abs(change).max())) * _SHRUNK
+            failures += 1
+            if failures % _MOST_FAILURES == 0:
+                step.restart(point)
+                radius = _AFTER_FAILURES
+            continue
+        failures = 0
+        radius = min(_LARGEST_RADIUS, 2 * radius)
+        point = moved
+        if stall.seen(point.objective.total, point.unsettled):
+            stalled, stall, restarts = restarts == _MOST_RESTARTS, Stall(window=_STANDING), restarts + 1
+            step.restart(point)
+            radius = _AFTER_FAILURES
+        if point.unsettled < best.unsettled:
+            best = point
+    point = _feasible(problem, point if settled else best)
+    stalled |= failures == _GIVE_UP
+    settled |= stalled and point.is_optimal(_STALLED, accuracy)
+    return Optimum(
+        theta=point.theta,
+        objective=point.objective,
+        constraints=point.constraints,
+        certificate=point.certificate,
+        iterations=iteration,
+        reason="optimal" if settled else "deadline" if late else "stalled" if stalled else "iteration_limit",
+        solver_status=step.words,
+    )
+
+
+def _lowers(point: Point, moved: Point, duals: np.ndarray) -> bool:
+    """Whether a step is acceptable: the merit falls or, near a KKT point, what is not yet settled.
+
+    Much of that may go elsewhere too while the merit hardly rises: by a constraint's curvature along a long step.
+    """
+    prices = np.maximum(1.0, 2 * duals)
+    rise = moved.merit(prices) - point.merit(prices)
+    nearer = moved.unsettled < point.unsettled <= _FAR
+    much_nearer = moved.unsettled < _MUCH_LESS * point.unsettled and rise <= _HARDLY
+    return nearer or much_nearer or rise <= _ROUNDING
+
+
+def _feasible(problem: Problem, point: Point) -> Point:
+    """The point, put onto its worst constraint by a common shift of the gains if it exceeds it."""
+    worst = int(point.e.argmax())
+    if point.e[worst] <= _ON_CONSTRAINT:
+        return point
+    theta = tightened(problem, point.theta, float(point.e[worst]), float(point.h[worst].sum()) or -1.0)
+    return point if theta is None else Point.at(problem, theta)
