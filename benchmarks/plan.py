@@ -1,7 +1,7 @@
 """What does a whole plan cost, in predictions?
 
 For every example network and target, on devices with programming noise of 1 % of the range: wall time of the plan
-as a multiple of one prediction of the same batch, local geometric programs solved, evaluations of the predictor.
+as a multiple of one prediction of the same batch, quasi-Newton steps, evaluations of the predictor.
 
     python -m benchmarks.plan [--json FILE]
 """
@@ -35,7 +35,7 @@ def plan_cost(example: pp.Example, target: float) -> dict[str, Any]:
         "plan_s": min(times["plan"]),
         "prediction_s": min(times["prediction"]),
         "multiple": ratio(times["plan"], times["prediction"]),
-        "local_programs": plan.termination.iterations,
+        "steps": plan.termination.iterations,
         "predictor_evaluations": plan.termination.predictions,
         "kkt_residual": None if certificate is None else certificate.kkt_residual,
         "saving": plan.saving,

@@ -246,13 +246,13 @@ def plan(result: Any) -> str:
             time_text(r["plan_s"]),
             time_text(r["prediction_s"]),
             f"{r['multiple']:.0f}",
-            str(r["local_programs"]),
+            str(r["steps"]),
             str(r["predictor_evaluations"]),
             "-" if r["kkt_residual"] is None else f"{r['kkt_residual']:.0e}",
         ]
         for r in result["plans"]
     ]
-    headers = ["network", "target NMSE", "outcome", "plan", "prediction", "plan / prediction", "local programs"]
+    headers = ["network", "target NMSE", "outcome", "plan", "prediction", "plan / prediction", "steps"]
     return PLANS + "\n\n" + table([*headers, "predictor evaluations", "KKT residual"], rows)
 
 

@@ -80,7 +80,7 @@ class Termination:
         message: one sentence for a person; for an infeasible target the lowest reachable value and the
             limits to relax.
         solver_status: the last solver's own words.
-        iterations: local programs solved, or with many gains quasi-Newton steps.
+        iterations: quasi-Newton steps made.
         predictions: evaluations of the predictor.
         seconds: wall time of the optimisation.
         best_reachable: the lowest reachable value of the bounded quantity (MSE, NMSE or W) when

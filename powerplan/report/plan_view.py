@@ -128,7 +128,7 @@ def _proof(plan: Plan) -> list[Fact]:
             Fact(
                 name="Duality gap",
                 value=f"{proof.duality_gap:.1e}",
-                remark="bound on how far the objective is above the optimum of the last local program",
+                remark="bound on how far the objective is above the optimum of the local geometric program there",
             ),
             Fact(
                 name="Constraint violation",

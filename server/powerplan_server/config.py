@@ -66,7 +66,7 @@ class ServeConfig:
     max_draws: int = _option(1_000_000, "count", "most Monte Carlo draws in a request", low=1)
     max_profile_gains: int = _option(1_000_000, "count", "most gains of a planning profile", low=1)
     max_frontier_targets: int = _option(1000, "count", "most targets of a frontier", low=1)
-    max_iterations: int = _option(10_000, "count", "most local programs of a plan", low=1)
+    max_iterations: int = _option(10_000, "count", "most iterations of a plan", low=1)
     max_solve_seconds: float = _option(300.0, "seconds", "longest a direct call may calculate", low=0.01)
     max_job_seconds: float = _option(3600.0, "seconds", "longest a submitted job may calculate", low=0.01)
     job_workers: int = _option(0, "count", "workers that jobs may hold at once; 0: all but one, at least one", low=0)

@@ -238,7 +238,7 @@ class PlanSettings(_message.Message):
     tolerance: _builtins.float
     """Relative tolerance of the optimality conditions, > 0 and <= 0.1. Default 1e-8."""
     max_iterations: _builtins.int
-    """Most local programs solved, >= 1; with many gains, of ten quasi-Newton steps each. Default 60."""
+    """Most iterations, of ten quasi-Newton steps each, >= 1. Default 60."""
     time_limit_seconds: _builtins.float
     """Stop optimising after this time, > 0, and answer with the best plan so far (OUTCOME_DEADLINE).
     Default: no limit but the deadline of the call, which fails with DEADLINE_EXCEEDED instead.
@@ -528,7 +528,7 @@ class Termination(_message.Message):
     solver_status: _builtins.str
     """The last solver's own words."""
     iterations: _builtins.int
-    """Local programs solved."""
+    """Quasi-Newton steps made."""
     predictions: _builtins.int
     """Evaluations of the predictor."""
     elapsed_seconds: _builtins.float

@@ -1268,7 +1268,7 @@ class ServerLimits(_message.Message):
     max_frontier_targets: _builtins.int
     """Most targets of a frontier."""
     max_iterations: _builtins.int
-    """Most local programs of a plan."""
+    """Most iterations of a plan."""
     max_run_seconds: _builtins.float
     """Longest run of a call or job."""
     job_retention_seconds: _builtins.float

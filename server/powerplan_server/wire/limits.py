@@ -21,7 +21,7 @@ class WireLimits:
         max_profile_gains: gains of a planning profile.
         max_profile_terms: power terms, and error terms, per gain of a planning profile.
         max_frontier_targets: targets of a frontier.
-        max_iterations: local programs of a plan.
+        max_iterations: iterations of a plan, of ten steps each.
     """
 
     max_nodes: int = 10_000
