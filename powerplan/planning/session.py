@@ -20,9 +20,10 @@ from powerplan.moments.sampling import corrected
 from powerplan.network import Network
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.problem.corners import limiting
+from powerplan.planning.problem.pieces import Piece, is_expensive
 from powerplan.planning.problem.problem import ON_CONSTRAINT, Problem
 from powerplan.planning.problem.requirement import Requirement, output_weights as check_weights
-from powerplan.planning.problem.terms import Piece, Terms, is_dear
+from powerplan.planning.problem.terms import Terms
 from powerplan.planning.problem.variables import FreeGains, check_noisy, free_gains, hold
 from powerplan.planning.problem.watch import Watch
 from powerplan.planning.settings import PlanSettings, Progress
@@ -327,7 +328,7 @@ class Session:
         """How closely constraints are met: dear predictions are not spent on digits, rounded ones have fewer."""
         if self.predictor.inputs.element_size() < 8:
             return max(_ROUNDED, _OF_TOLERANCE * tolerance)
-        return max(_COARSE, _OF_TOLERANCE * tolerance) if is_dear(self.predictor) else ON_CONSTRAINT
+        return max(_COARSE, _OF_TOLERANCE * tolerance) if is_expensive(self.predictor) else ON_CONSTRAINT
 
     @property
     def digests(self) -> dict[str, str]:

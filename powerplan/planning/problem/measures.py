@@ -101,14 +101,13 @@ class Error:
         spread = [source.variance for source in moments.sources]
         if predictor.method != "linearized":
             spread = [moments.variance]
-        return torch.stack([self._mean(e) for e in (*spread, (moments.mean - predictor.ideal[part]) ** 2)])
+        means = []
+        for squared in (*spread, (moments.mean - predictor.ideal[part]) ** 2):
+            means.append(squared.mean() if self.weights is None else squared.mean(0) @ self.weights)
+        return torch.stack(means)
 
     def residuals(self, predictor: Predictor, moments: Moments, part: slice) -> Tensor:
         """The output bias of every input and output."""
         shift = moments.mean - predictor.ideal[part]
         weights = shift.new_tensor(1 / shift.shape[1]) if self.weights is None else self.weights
         return (shift * (weights / len(shift)).sqrt()).flatten()
-
-    def _mean(self, squared: Tensor) -> Tensor:
-        """Mean of (B, K) over inputs and, weighted, over outputs."""
-        return squared.mean() if self.weights is None else squared.mean(0) @ self.weights

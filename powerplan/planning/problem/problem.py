@@ -11,7 +11,8 @@ from scipy import optimize
 from scipy.special import logsumexp, softmax
 
 from powerplan.errors import InvalidInput
-from powerplan.planning.problem.terms import Sum, Terms
+from powerplan.planning.problem.sums import Sum
+from powerplan.planning.problem.terms import Terms
 
 #: relative accuracy with which a tight constraint is met, if predictions are exact to rounding and not dear
 ON_CONSTRAINT = 1e-12
@@ -61,7 +62,7 @@ class Problem:
                 "values with which error and power can be computed in float64",
                 "Check the units of the hardware, and the size of weights and inputs.",
             )
-        return np.asarray(np.log(np.maximum(totals, np.finfo(float).tiny)) - self.log_bounds)
+        return np.asarray([c.log_total for c in constraints] - self.log_bounds)
 
     def excesses(self, theta: np.ndarray) -> np.ndarray:
         """(R,) log(constraint / bound) of the full predictor."""
@@ -69,7 +70,7 @@ class Problem:
 
     def excess(self, theta: np.ndarray) -> float:
         """The largest of :meth:`excesses`: the point is feasible if it is not above 0."""
-        return float(self.excesses(theta).max())
+        return float(self.excesses_of(self.terms.values(theta)[1:]).max())
 
     def objective(self, theta: np.ndarray) -> float:
         """Value of the objective."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from powerplan.planning.problem.terms import Sum
+    from powerplan.planning.problem.sums import Sum
     from powerplan.planning.problem.variables import FreeGains
 
 #: steps closer than this (in log) are the same

@@ -38,7 +38,7 @@ import numpy as np
 from scipy import optimize, sparse
 
 from powerplan.errors import SolverFailed
-from powerplan.planning.problem.terms import Sum
+from powerplan.planning.problem.sums import Sum
 from powerplan.planning.solve.native_output import stdout_to_stderr
 
 #: relative difference of the objective below which two plans count as equally good; above the solver's tolerances

@@ -18,7 +18,7 @@ import numpy as np
 
 from powerplan.allocation import OptimalityCertificate
 from powerplan.planning.problem.problem import Problem, tightened
-from powerplan.planning.problem.terms import Sum
+from powerplan.planning.problem.sums import Sum
 from powerplan.planning.solve.point import Point
 from powerplan.planning.solve.quasi_newton import QuasiNewton
 from powerplan.planning.solve.stall import Stall

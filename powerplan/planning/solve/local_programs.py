@@ -18,7 +18,7 @@ import numpy as np
 
 from powerplan.allocation import JointProgram, LocalProgram
 from powerplan.planning.problem.problem import Problem
-from powerplan.planning.problem.terms import Sum
+from powerplan.planning.problem.sums import Sum
 from powerplan.planning.solve.point import Point
 
 #: constraints beside the worst that a local program holds, and the log distance from their bounds that lets them in

@@ -13,7 +13,7 @@ from powerplan.planning.explain.limits import QUANTITIES, Unreachable
 from powerplan.planning.outcome import DiscreteGap, Outcome
 from powerplan.planning.problem.blocks import Entry
 from powerplan.planning.problem.problem import Problem, lowest_constraint, scale_onto
-from powerplan.planning.problem.terms import Sum
+from powerplan.planning.problem.sums import Sum
 from powerplan.planning.problem.variables import FreeGains
 from powerplan.planning.solve.branch_and_bound import MOST_SEARCHED, TIE, Found, Point, StepSearch, search
 from powerplan.planning.solve.descent import Optimum, descend

@@ -8,7 +8,7 @@ import numpy as np
 
 from powerplan.allocation import OptimalityCertificate, certify
 from powerplan.planning.problem.problem import Problem
-from powerplan.planning.problem.terms import Sum
+from powerplan.planning.problem.sums import Sum
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,7 +47,7 @@ class Point:
 
     def merit(self, prices: np.ndarray) -> float:
         """log objective + Σ μ_r max(e_r, 0)."""
-        return float(np.log(max(self.objective.total, np.finfo(float).tiny)) + prices @ np.maximum(self.e, 0.0))
+        return float(self.objective.log_total + prices @ np.maximum(self.e, 0.0))
 
     @property
     def unsettled(self) -> float:

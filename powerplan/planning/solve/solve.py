@@ -13,9 +13,9 @@ from powerplan.hardware import Gains
 from powerplan.planning.explain.limits import limit_prices
 from powerplan.planning.outcome import Certificate, ConstraintPrice, Outcome, ShadowPrices, Termination
 from powerplan.planning.plan_value import Plan
+from powerplan.planning.problem.pieces import is_expensive
 from powerplan.planning.problem.problem import Problem, lowest_constraint
 from powerplan.planning.problem.requirement import Requirement, requirement
-from powerplan.planning.problem.terms import is_dear
 from powerplan.planning.problem.watch import Best, OutOfTime, Seen, Watch
 from powerplan.planning.solve.descent import Optimum, descend
 from powerplan.planning.solve.ended import ended_plan
@@ -68,7 +68,7 @@ def solve(session: Session, target: Target, options: Options, near: Plan | None 
     found = _solve_held(rough, target, _half_of(options, 0.0), near=about)
     again = found.termination.outcome not in (Outcome.INFEASIBLE, Outcome.DEADLINE)
     spent = time.monotonic() - started
-    if again and not is_dear(session.predictor) and not watch.ends_before(_AGAIN * spent):
+    if again and not is_expensive(session.predictor) and not watch.ends_before(_AGAIN * spent):
         held = session.held_at(found.gains, options.stop_at)
         anew = _solve_held(held, target, _half_of(options, 0.5), near=found.baseline_gains, start=found.gains)
         found = anew if anew.meets_target or anew.termination.outcome is Outcome.INFEASIBLE else found
@@ -167,7 +167,7 @@ def _optimised(
     outcome, message, discrete = Outcome(optimum.reason), _message(optimum, target), None
     if exact is not problem and session.levels is None:
         options.progress("fitting gains to the converters", 0.6)
-        cheap = not is_dear(session.predictor)
+        cheap = not is_expensive(session.predictor)
         fitted = fitted_to_levels(exact, theta, certificate.duals, search=cheap, stop_at=options.stop_at)
         if fitted is None:
             fitted = lowest_constraint(exact, theta)

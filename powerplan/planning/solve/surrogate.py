@@ -24,8 +24,10 @@ import torch
 from torch import Tensor
 
 from powerplan.moments.predictor import Predictor
+from powerplan.planning.problem.pieces import Piece, is_expensive
 from powerplan.planning.problem.problem import Problem
-from powerplan.planning.problem.terms import Piece, Programmed, Sum, Terms, is_dear
+from powerplan.planning.problem.sums import Sum
+from powerplan.planning.problem.terms import Programmed, Terms
 from powerplan.planning.problem.watch import Watch
 from powerplan.planning.solve.descent import descend
 from powerplan.planning.solve.point import Point
@@ -48,7 +50,7 @@ def sample_for(predictor: Predictor) -> Piece | None:
     few = math.ceil(inputs / (_FEWER_EXACT if predictor.is_exact else _FEWER))
     fewer = directions if predictor.is_exact else math.ceil(directions / _FEWER)
     sample = Piece(part=slice(0, few), directions=None if fewer == directions else slice(0, fewer))
-    return sample if is_dear(predictor) and sample.share(predictor) * _FEWER <= 1 else None
+    return sample if is_expensive(predictor) and sample.share(predictor) * _FEWER <= 1 else None
 
 
 class Surrogate(Terms):
@@ -80,7 +82,7 @@ class Surrogate(Terms):
         """Make values and gradients agree with the whole's at θ (n,)."""
         pairs = list(zip(self._whole.gradients(theta), super().gradients(theta), strict=True))
         self._at = np.array(theta)
-        self._offsets = np.array([_log(whole) - _log(own) for whole, own in pairs])
+        self._offsets = np.array([whole.log_total - own.log_total for whole, own in pairs])
         self._slopes = np.stack([whole.log_gradient - own.log_gradient for whole, own in pairs])
 
     def values(self, theta: np.ndarray) -> tuple[Sum, ...]:
@@ -91,9 +93,11 @@ class Surrogate(Terms):
         """See :class:`Terms`."""
         return self._corrected(theta, super().gradients(theta))
 
-    def _terms(self, programmed: Programmed, piece: Piece) -> tuple[Tensor, ...]:
-        terms = super()._terms(programmed, piece)
-        return terms if self._scales is None else tuple(t * s for t, s in zip(terms, self._scales, strict=True))
+    def _measured(self, programmed: Programmed, piece: Piece, what: str) -> list[Tensor]:
+        terms = super()._measured(programmed, piece, what)
+        if what != "terms" or self._scales is None:
+            return terms
+        return [each * scale for each, scale in zip(terms, self._scales, strict=True)]
 
     def _corrected(self, theta: np.ndarray, sums: Sequence[Sum]) -> tuple[Sum, ...]:
         factors = np.exp(self._offsets + self._slopes @ (theta - self._at))
@@ -130,10 +134,6 @@ def plan_on_surrogates(
     return best
 
 
-def _log(terms: Sum) -> float:
-    return float(np.log(max(terms.total, np.finfo(float).tiny)))
-
-
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     if len(above) != len(below):  # one of them was remembered as one term
         above, below = above.sum(keepdims=True), below.sum(keepdims=True)
@@ -142,7 +142,7 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 def _scaled(terms: Sum, factor: float, slope: np.ndarray) -> Sum:
-    jacobian = terms.jacobian * factor
-    if jacobian.shape[1]:
-        jacobian = jacobian + np.outer(terms.terms * factor, slope)
-    return Sum(terms=terms.terms * factor, jacobian=jacobian)
+    scaled = terms.times(factor)
+    if not scaled.jacobian.shape[1]:
+        return scaled
+    return replace(scaled, jacobian=scaled.jacobian + np.outer(scaled.terms, slope))

@@ -9,7 +9,8 @@ import powerplan as pp
 from powerplan.moments.predictor import Predictor
 from powerplan.planning.problem.error_rate import ErrorRate
 from powerplan.planning.problem.measures import Constraint, Error, Measure
-from powerplan.planning.problem.terms import Terms, differentiable_pieces
+from powerplan.planning.problem.pieces import differentiable_pieces
+from powerplan.planning.problem.terms import Terms
 from powerplan.planning.problem.variables import free_gains, hold
 
 

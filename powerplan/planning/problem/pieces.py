@@ -1,0 +1,80 @@
+"""Pieces of a prediction: the inputs and directions that are predicted together, and how expensive all of them are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from powerplan.moments.predictor import Predictor
+
+#: tensors of the size of all values kept for every input and direction until its backward pass, about
+_KEPT = 4
+#: entries of all adjoints of a prediction beyond which it is expensive: some seconds with its gradients
+EXPENSIVE = 30_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A part of a prediction that is made by itself: inputs, and (of random combinations) directions; None = all."""
+
+    part: slice
+    directions: slice | None = None
+
+    def of(self, predictor: Predictor) -> Predictor:
+        """The predictor with this piece's directions."""
+        if self.directions is None:
+            return predictor
+        return replace(predictor, directions=predictor.directions[:, self.directions])
+
+    def share(self, predictor: Predictor) -> float:
+        """Its share of inputs × directions."""
+        inputs, directions = len(predictor.inputs), predictor.directions.shape[1]
+        share = len(range(inputs)[self.part]) / inputs
+        return share if self.directions is None else share * len(range(directions)[self.directions]) / directions
+
+
+EVERYTHING = Piece(part=slice(None))
+
+
+def parts(predictor: Predictor, sample: Piece = EVERYTHING) -> list[Piece]:
+    """The sample a part of its inputs at a time, as :attr:`Predictor.parts` divides them."""
+    inputs = range(len(predictor.inputs))
+    within = inputs[sample.part]
+    cut = (range(max(p.start, within.start), min(p.stop, within.stop)) for p in predictor.parts)
+    return [replace(sample, part=slice(r.start, r.stop)) for r in cut if r]
+
+
+def differentiable_pieces(predictor: Predictor, sample: Piece = EVERYTHING) -> list[Piece]:
+    """Pieces of the sample whose values, all kept for the backward passes, fit the predictor's memory limit; at least
+    one input and one direction each."""
+    shapes = predictor.network.shapes
+    values = sum(math.prod(shapes[node.name]) for node in predictor.network.nodes)
+    inputs = range(len(predictor.inputs))[sample.part]
+    directions = range(predictor.directions.shape[1])[sample.directions or slice(None)]
+    room = max(1, predictor.memory_limit // (_KEPT * values * predictor.inputs.element_size()) - 1)
+    together = len(directions) if predictor.is_exact else min(len(directions), room)
+    some = max(1, room // together)
+    if some >= len(inputs) and together == len(directions):
+        return [sample]
+    return [
+        Piece(
+            part=slice(i, min(i + some, inputs.stop)),
+            directions=sample.directions
+            if together == len(directions)
+            else slice(d, min(d + together, directions.stop)),
+        )
+        for i in range(inputs.start, inputs.stop, some)
+        for d in range(directions.start, directions.stop, together)
+    ]
+
+
+def is_expensive(predictor: Predictor) -> bool:
+    """Whether a prediction is so expensive that none is spent on what is of little use."""
+    return work_of(predictor) > EXPENSIVE
+
+
+def work_of(predictor: Predictor) -> int:
+    """Entries of all adjoints of a prediction: inputs × directions × values of all nodes."""
+    shapes = predictor.network.shapes
+    values = sum(math.prod(shapes[node.name]) for node in predictor.network.nodes)
+    return len(predictor.inputs) * predictor.directions.shape[1] * values
