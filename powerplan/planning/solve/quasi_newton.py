@@ -36,8 +36,9 @@ _LARGEST_STEP, _SMALLEST_STEP = 1.0, 1e-10
 _FLATTEST = 1e-6
 #: exponent with which the error of a gain falls
 _ERROR_EXPONENT = 2.0
-#: of a constraint along its own push, below which nothing moves it
-_LEAST_SLOPE = 1e-100
+#: slope of a constraint along its own push, as a part of the steepest, below which nothing moves it; slack, in units of
+#: the largest excess, beyond which a constraint is as good as without bound
+_UNMOVED, _NO_MATTER = 1e-30, 1e6
 #: steps for the multipliers, the first of them by Newton's method where enough gains are inside the box
 _MOST_ROUNDS, _IN_FULL, _FLAT = 200, 10, 0.1
 _LARGEST_DUAL = 1e6
@@ -185,10 +186,19 @@ def _step(
 
 
 def _multipliers(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """argmin over λ >= 0 of ½ λᵀ matrix λ − λᵀ right, (R,)."""
-    scale = np.sqrt(np.maximum(matrix.diagonal(), _LEAST_SLOPE))
-    scaled = matrix / np.outer(scale, scale)
+    """argmin over λ >= 0 of ½ λᵀ matrix λ − λᵀ right, (R,); 0 for constraints that no gain moves."""
+    duals = np.zeros(len(right))
+    size = matrix.diagonal()
+    moved = size > _UNMOVED * float(size.max())
+    scale = np.sqrt(size[moved])
+    wanted = right[moved] / scale
+    if not moved.any() or wanted.max() <= 0:
+        return duals
+    # far below its bound a constraint does not bind, and how far must not cost the others their digits
+    wanted = np.maximum(wanted, -_NO_MATTER * wanted.max())
+    scaled = matrix[np.ix_(moved, moved)] / np.outer(scale, scale)
     values, vectors = np.linalg.eigh(0.5 * (scaled + scaled.T))
     roots = np.sqrt(np.maximum(values, 1e-12))
-    answer = optimize.nnls((vectors * roots).T, (vectors.T @ (right / scale)) / roots)[0]
-    return np.asarray(np.minimum(answer / scale, _LARGEST_DUAL))
+    answer = optimize.nnls((vectors * roots).T, (vectors.T @ wanted) / roots)[0]
+    duals[moved] = np.minimum(answer / scale, _LARGEST_DUAL)
+    return duals
