@@ -64,8 +64,7 @@ class PlanKeywords(PredictionKeywords, total=False):
         target times predicted/simulated, until the simulation is within its standard error of the target. Allowed: True
         or False. Default: for targets on classes.
     tolerance: KKT residual at which to stop. Allowed: a finite number > 0 and <= 0.1. Default: 1e-08.
-    max_iterations: Most local geometric programs; with many gains, of ten quasi-Newton steps each. Allowed: an integer
-        from 1 to 100,000. Default: 60.
+    max_iterations: Most iterations, of ten quasi-Newton steps each. Allowed: an integer from 1 to 100,000. Default: 60.
     time_limit: Seconds after which to stop with the best gains found. The cheapest seen that meet the target, else the
         nearest to it (``outcome`` is DEADLINE, ``plan.meets_target`` says which). Verification is within it, with fewer
         draws if need be. A prediction in progress is not broken off, at least one is made, and the predictions that

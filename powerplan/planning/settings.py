@@ -86,7 +86,7 @@ class PlanSettings(PredictionSettings):
     max_iterations: int = setting(
         Whole(at_least=1, at_most=100_000),
         60,
-        "Most local geometric programs; with many gains, of ten quasi-Newton steps each.",
+        "Most iterations, of ten quasi-Newton steps each.",
     )
     deadline: float | None = setting(
         Number(above=0, unit="s"),

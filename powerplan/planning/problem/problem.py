@@ -46,7 +46,7 @@ class Problem:
     @property
     def log_bounds(self) -> np.ndarray:
         """(R,) log bounds."""
-        return np.log([c.bound for c in self.terms.constraints])
+        return np.asarray(np.log(self.terms.bounds))
 
     def excesses_of(self, constraints: Sequence[Sum]) -> np.ndarray:
         """(R,) log(constraint / bound) of evaluated constraints.

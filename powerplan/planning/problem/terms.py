@@ -63,6 +63,7 @@ class Terms:
         self.predictors = (predictor, *corners)
         self.objective = Power() if objective is None else objective
         self.constraints = (Constraint(measure=Error(), value=1.0),) if constraints is None else tuple(constraints)
+        self.bounds = np.array([constraint.bound for constraint in self.constraints])
         self.sample = EVERYTHING if sample is None else sample
         self.evaluations = 0
         self._seconds: dict[str, float] = {}
@@ -148,7 +149,7 @@ class Terms:
                 sums = own if not sums else [total.plus(each) for total, each in zip(sums, own, strict=True)]
         self._seconds[kind] = time.monotonic() - started
         if self.watch.seen is not None:
-            self.watch.seen.note(self.layout, point, tuple(sums), self._bounds)
+            self.watch.seen.note(self.layout, point, tuple(sums), self.bounds)
         if len(self._known) == _REMEMBERED:
             del self._known[next(iter(self._known))]
         self._known[kind, point.tobytes()] = tuple(sums)
@@ -158,7 +159,7 @@ class Terms:
         """Objective and constraints with derivatives: those of constraints where they could bind, else zeros; of all
         constraints if ``every``: what one piece says of them is not the whole."""
         totals = np.array([float(each.detach().sum()) for each in terms[1:]])
-        excesses = np.log(np.maximum(totals, np.finfo(float).tiny) / self._bounds)
+        excesses = np.log(np.maximum(totals, np.finfo(float).tiny) / self.bounds)
         worst = np.argsort(-excesses, kind="stable")[:_MOST_GRADIENTS]
         near = {0, *(1 + int(r) for r in worst if not excesses[r] < excesses[worst[0]] - _OUT_OF_REACH)}
         return [
@@ -167,10 +168,6 @@ class Terms:
             else Sum(terms=each.detach().numpy(), jacobian=np.zeros((len(each), len(point))))
             for i, each in enumerate(terms)
         ]
-
-    @property
-    def _bounds(self) -> np.ndarray:
-        return np.array([constraint.bound for constraint in self.constraints])
 
     def _programmed(self, theta: Tensor) -> Programmed:
         """The crossbars of every corner at θ: one graph for all pieces."""
