@@ -214,13 +214,15 @@ def test_kill_of_the_server_loses_no_job_and_no_upload(tmp_path: Path) -> None:
 
 def test_kill_of_the_server_ends_workers_in_the_middle_of_a_calculation(tmp_path: Path) -> None:
     """The fork server is their parent, and lives as long as they do: they see that the server hung up."""
-    server = Process.fake(tmp_path / "data", tmp_path / "log", "workers=2")
-    for what in ("sleep 300", "burn 300"):
-        job = _submit(server, what)
-        wait_for(lambda job=job: _get(server, job).state == RUNNING)
-    children = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and _is_descendant(p, server)]
-    assert len(children) >= 3  # the fork server and its two
-    assert server.kill(signal.SIGKILL) == -signal.SIGKILL
+    server = Process.fake(tmp_path / "data", tmp_path / "log", "workers=2", "job_workers=2")
+    try:
+        for what in ("sleep 300", "burn 300"):
+            job = _submit(server, what)
+            wait_for(lambda job=job: _get(server, job).state == RUNNING)
+        children = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and _is_descendant(p, server)]
+        assert len(children) >= 3  # the fork server and its two
+    finally:
+        server.kill(signal.SIGKILL)
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), 5)
 
 
