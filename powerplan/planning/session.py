@@ -18,31 +18,22 @@ from powerplan.moments.predict import make_predictor
 from powerplan.moments.predictor import Predictor
 from powerplan.moments.sampling import corrected
 from powerplan.network import Network
+from powerplan.planning import policy
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.problem.corners import limiting
 from powerplan.planning.problem.pieces import Piece, is_expensive
-from powerplan.planning.problem.problem import ON_CONSTRAINT, Problem
+from powerplan.planning.problem.problem import Problem
 from powerplan.planning.problem.requirement import Requirement, output_weights as check_weights
 from powerplan.planning.problem.terms import Terms
 from powerplan.planning.problem.variables import FreeGains, check_noisy, free_gains, hold
 from powerplan.planning.problem.watch import Watch
 from powerplan.planning.settings import PlanSettings, Progress
 from powerplan.planning.solve.on_steps import Levels, levels_of, steps_to_dict
-from powerplan.planning.solve.solve import SOLVED, solve
+from powerplan.planning.solve.solve import solve
 from powerplan.planning.targets import ClassTarget, Target
-from powerplan.planning.verify.calibration import MOST_ROUNDS, calibrated
-from powerplan.planning.verify.draws import MOST_DRAWS, WORK_PER_SECOND, draw_work, enough_draws
+from powerplan.planning.verify.calibration import calibrated
+from powerplan.planning.verify.draws import draw_work, enough_draws
 from powerplan.planning.verify.verify import verify
-
-#: log slack of a tight constraint that dear predictions leave, and those in single precision; as a part of the KKT
-#: residual asked for, if that is more
-_COARSE, _ROUNDED, _OF_TOLERANCE = 1e-6, 1e-5, 0.1
-
-
-#: part of the time to the deadline that is kept for a verification at most
-_FOR_VERIFYING = 0.4
-#: part of the time left to the deadline that error samples may take
-_FOR_FIELDS = 0.25
 
 
 def _silent(what: str, done: float) -> None:
@@ -171,18 +162,18 @@ class Session:
         draws = self._draws(found, options) if found.meets_target else 0
         if not draws:
             return found
-        options.progress("verifying by simulation", SOLVED)
+        options.progress("verifying by simulation", policy.SOLVED)
         checked = self._verified(found, draws, options)
         if not checked.verifications:
             return checked
         calibrate = options.calibrate
         if not (isinstance(target, ClassTarget) if calibrate is None else calibrate):
             return checked
-        done = SOLVED
+        done = policy.SOLVED
 
         def again(bound: Target, near: Plan) -> Plan:
             nonlocal done
-            done += (1 - SOLVED) / (MOST_ROUNDS + 1)
+            done += (1 - policy.SOLVED) / (policy.MOST_CALIBRATIONS + 1)
             options.progress("calibrating", done)
             quiet = replace(options, progress=lambda what, part: None)
             return replace(solve(self, bound, quiet, near), target=target)
@@ -215,8 +206,8 @@ class Session:
         if options.stop_at is None or wanted == 0 or (wanted is None and not isinstance(target, ClassTarget)):
             return options.stop_at
         work = sum(draw_work(p.network, p.hardware, len(self.inputs)) for p in self.predictors)
-        needed = work * (MOST_DRAWS if wanted is None else wanted) / WORK_PER_SECOND
-        return options.stop_at - min(needed, _FOR_VERIFYING * max(options.stop_at - time.monotonic(), 0.0))
+        needed = work * (policy.MOST_DRAWS if wanted is None else wanted) / policy.WORK_PER_SECOND
+        return options.stop_at - min(needed, policy.FOR_VERIFYING * max(options.stop_at - time.monotonic(), 0.0))
 
     def _verified(self, plan: Plan, draws: int, options: Options, *, calibrated: bool = False) -> Plan:
         """The plan with its simulation in every corner; as it was where time lacks for two draws of each."""
@@ -264,7 +255,7 @@ class Session:
         held = []
         for number, p in enumerate(self.predictors):
             now = time.monotonic()
-            share = _FOR_FIELDS / (len(self.predictors) - number)
+            share = policy.FOR_SAMPLES / (len(self.predictors) - number)
             end = None if stop_at is None else now + share * max(stop_at - now, 0.0)
             held.append(corrected(p, p.program(*p.gain_tensors(gains)), end))
         return replace(self, predictors=tuple(held))
@@ -327,8 +318,12 @@ class Session:
     def accuracy(self, tolerance: float) -> float:
         """How closely constraints are met: dear predictions are not spent on digits, rounded ones have fewer."""
         if self.predictor.inputs.element_size() < 8:
-            return max(_ROUNDED, _OF_TOLERANCE * tolerance)
-        return max(_COARSE, _OF_TOLERANCE * tolerance) if is_expensive(self.predictor) else ON_CONSTRAINT
+            return max(policy.ROUNDED_CONSTRAINT, policy.CONSTRAINT_OF_TOLERANCE * tolerance)
+        return (
+            max(policy.COARSE_CONSTRAINT, policy.CONSTRAINT_OF_TOLERANCE * tolerance)
+            if is_expensive(self.predictor)
+            else policy.ON_CONSTRAINT
+        )
 
     @property
     def digests(self) -> dict[str, str]:

@@ -7,19 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from powerplan.hardware import Hardware
+from powerplan.planning import policy
 from powerplan.planning.explain.remedies import Advice, in_words
 from powerplan.planning.outcome import FloorPart, LimitPrice, Remedy
 from powerplan.planning.problem.problem import Problem
-from powerplan.planning.problem.variables import SMALLEST_FRACTION, FreeGains
-from powerplan.planning.targets import (
-    MaxAccuracyDrop,
-    MaxFlipRate,
-    MaxMSE,
-    MaxNMSE,
-    MaxOutputMSE,
-    MaxPower,
-    Target,
-)
+from powerplan.planning.problem.variables import FreeGains
+from powerplan.planning.targets import MaxAccuracyDrop, MaxFlipRate, MaxMSE, MaxNMSE, MaxOutputMSE, MaxPower, Target
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,7 +88,7 @@ def unreachable(
     best = problem.reached(theta)
     guard = ""
     if limits and isinstance(target, MaxPower):
-        guard = f", that of {SMALLEST_FRACTION:g} of the largest gains, the least that are looked at"
+        guard = f", that of {policy.SMALLEST_FRACTION:g} of the largest gains, the least that are looked at"
     words = in_words(advice, target, QUANTITIES[type(target)], best)
     if not isinstance(target, MaxPower):
         span = hardware.conductance_max - hardware.conductance_min

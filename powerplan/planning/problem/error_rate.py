@@ -25,16 +25,7 @@ from torch import Tensor
 from powerplan.errors import InvalidInput
 from powerplan.moments.accuracy import check_labels
 from powerplan.moments.predictor import Moments, Predictor
-
-#: rivals of a class that are looked at, those with the smallest ideal margins
-_MOST_RIVALS = 16
-#: numbers drawn in all, which sets the points per input within these limits
-_POINTS = 1 << 17
-_FEWEST, _MOST = 32, 256
-#: variance added to every margin, relative to its own and to the squared outputs: keeps S positive definite
-_JITTER, _FLOOR = 1e-10, 1e-20
-#: probabilities are kept this far from 0 and 1 where their quantile is taken
-_TAIL = 1e-60
+from powerplan.planning import policy
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,7 +69,7 @@ class ErrorRate:
             rivals=rivals,
             right=right,
             points=_points(batch, max(rivals.shape[1], 1)).to(ideal),
-            floor=_FLOOR * float((ideal**2).mean()) + float(np.finfo(float).tiny),
+            floor=policy.MARGIN_FLOOR * float((ideal**2).mean()) + float(np.finfo(float).tiny),
         )
 
     def terms(self, predictor: Predictor, moments: Moments, part: slice) -> Tensor:
@@ -108,7 +99,7 @@ class ErrorRate:
         """(B,) chance of another class than the wanted one, for outputs of mean (B, K) and covariance (B, K, K)."""
         margin, spread = self._margins(mean, covariance)
         diagonal = spread.diagonal(dim1=-2, dim2=-1)
-        factor = torch.linalg.cholesky(spread + torch.diag_embed(_JITTER * diagonal + self.floor))
+        factor = torch.linalg.cholesky(spread + torch.diag_embed(policy.MARGIN_JITTER * diagonal + self.floor))
         log_right = torch.zeros(self.points.shape[:2]).to(mean)
         normals: list[Tensor] = []
         for i in range(margin.shape[1]):
@@ -118,7 +109,7 @@ class ErrorRate:
             log_chance = torch.special.log_ndtr(centre / factor[:, i, i, None])
             log_right = log_right + log_chance
             if i + 1 < margin.shape[1]:
-                chance = (self.points[:, :, i] * log_chance.exp()).clamp(_TAIL, 1 - 1e-16)
+                chance = (self.points[:, :, i] * log_chance.exp()).clamp(policy.TAIL, 1 - 1e-16)
                 normals.append(torch.special.ndtri(chance))
         return -torch.expm1(log_right).mean(1)
 
@@ -143,13 +134,15 @@ def _rivals(ideal: Tensor, wanted: Tensor) -> Tensor:
         return torch.empty(batch, 0, dtype=torch.long)
     others = ideal.clone()
     others[torch.arange(batch), wanted] = -torch.inf
-    count = min(outputs - 1, _MOST_RIVALS)
+    count = min(outputs - 1, policy.MOST_RIVALS)
     return others.argsort(dim=1, descending=True, stable=True)[:, :count]
 
 
 def _points(batch: int, rivals: int) -> Tensor:
     """(B, N, C) points of a Sobol sequence, shifted modulo 1 for every input."""
-    count = int(np.clip(2 ** int(np.log2(max(_POINTS // batch, 1))), _FEWEST, _MOST))
+    count = int(
+        np.clip(2 ** int(np.log2(max(policy.INTEGRAL_POINTS // batch, 1))), policy.FEWEST_POINTS, policy.MOST_POINTS)
+    )
     sequence = qmc.Sobol(rivals, rng=0).random(count)
     shifts = np.random.default_rng(1).random((batch, 1, rivals))
     return torch.as_tensor((sequence + shifts) % 1.0)

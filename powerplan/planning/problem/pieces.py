@@ -6,11 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from powerplan.moments.predictor import Predictor
-
-#: tensors of the size of all values kept for every input and direction until its backward pass, about
-_KEPT = 4
-#: entries of all adjoints of a prediction beyond which it is expensive: some seconds with its gradients
-EXPENSIVE = 30_000_000
+from powerplan.planning import policy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +47,7 @@ def differentiable_pieces(predictor: Predictor, sample: Piece = EVERYTHING) -> l
     values = sum(math.prod(shapes[node.name]) for node in predictor.network.nodes)
     inputs = range(len(predictor.inputs))[sample.part]
     directions = range(predictor.directions.shape[1])[sample.directions or slice(None)]
-    room = max(1, predictor.memory_limit // (_KEPT * values * predictor.inputs.element_size()) - 1)
+    room = max(1, predictor.memory_limit // (policy.KEPT_TENSORS * values * predictor.inputs.element_size()) - 1)
     together = len(directions) if predictor.is_exact else min(len(directions), room)
     some = max(1, room // together)
     if some >= len(inputs) and together == len(directions):
@@ -70,7 +66,7 @@ def differentiable_pieces(predictor: Predictor, sample: Piece = EVERYTHING) -> l
 
 def is_expensive(predictor: Predictor) -> bool:
     """Whether a prediction is so expensive that none is spent on what is of little use."""
-    return work_of(predictor) > EXPENSIVE
+    return work_of(predictor) > policy.EXPENSIVE
 
 
 def work_of(predictor: Predictor) -> int:

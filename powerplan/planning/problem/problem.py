@@ -11,18 +11,9 @@ from scipy import optimize
 from scipy.special import logsumexp, softmax
 
 from powerplan.errors import InvalidInput
+from powerplan.planning import policy
 from powerplan.planning.problem.sums import Sum
 from powerplan.planning.problem.terms import Terms
-
-#: relative accuracy with which a tight constraint is met, if predictions are exact to rounding and not dear
-ON_CONSTRAINT = 1e-12
-#: gains whose least constraint is found as closely as L-BFGS-B can; with more, to about 1e-3
-_FEW = 500
-_CLOSE, _NEAR = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 500}, {"ftol": 1e-7, "maxiter": 100}
-#: shifts tried to meet a constraint, and halvings of their range to find where it is met at all
-_MOST_SHIFTS, _MOST_HALVINGS = 100, 20
-#: sharpness of the smooth maximum of several log constraints, in turn
-_SHARPNESS = (10.0, 100.0, 1000.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +32,7 @@ class Problem:
     minimise: str
     lower: np.ndarray
     upper: np.ndarray
-    accuracy: float = ON_CONSTRAINT
+    accuracy: float = policy.ON_CONSTRAINT
 
     @property
     def log_bounds(self) -> np.ndarray:
@@ -111,7 +102,7 @@ def scale_onto(problem: Problem, theta: np.ndarray, *, first: float | None = Non
         shift = min(max(first, min(dear, cheap)), max(dear, cheap))
     feasible, infeasible = dear, cheap
     tried: dict[float, float] = {}
-    for count in range(_MOST_SHIFTS):
+    for count in range(policy.MOST_SHIFTS):
         excess = problem.excess(problem.shifted(theta, shift))
         if shift == dear and excess > 0:
             inside = _met_inside(problem, theta, cheap, dear)
@@ -145,7 +136,7 @@ def _met_inside(problem: Problem, theta: np.ndarray, cheap: float, dear: float) 
     Bisects the slope of the worst constraint, which is one convex function of the shift where all of them are.
     """
     shift, inner, outer = dear, cheap, dear
-    for _ in range(_MOST_HALVINGS):
+    for _ in range(policy.MOST_HALVINGS):
         constraints = problem.terms.gradients(problem.shifted(theta, shift))[1:]
         excesses = problem.excesses_of(constraints)
         worst = int(excesses.argmax())
@@ -166,7 +157,7 @@ def lowest_constraint(problem: Problem, start: np.ndarray) -> np.ndarray:
     """
     bounds = list(zip(problem.lower, problem.upper, strict=True))
     theta = start
-    rounds = _SHARPNESS if len(problem.terms.constraints) > 1 else (1.0,)
+    rounds = policy.SHARPNESS if len(problem.terms.constraints) > 1 else (1.0,)
     for sharpness in rounds:
         found = optimize.minimize(
             _smooth_maximum(problem, sharpness),
@@ -174,7 +165,7 @@ def lowest_constraint(problem: Problem, start: np.ndarray) -> np.ndarray:
             jac=True,
             method="L-BFGS-B",
             bounds=bounds,
-            options=_CLOSE if len(theta) <= _FEW and sharpness == rounds[-1] else _NEAR,
+            options=policy.CLOSELY if len(theta) <= policy.FEW_GAINS and sharpness == rounds[-1] else policy.ROUGHLY,
         )
         theta = np.clip(found.x, problem.lower, problem.upper)
     return np.asarray(theta)

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-#: a term below this fraction of its sum counts as constant
-_NEGLIGIBLE = 1e-18
+from powerplan.planning import policy
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,7 +62,7 @@ class Sum:
 
     def monomials(self) -> tuple[np.ndarray, np.ndarray]:
         """log terms (T,) and exponents ∂ log term/∂θ (T, n); negligible terms become constants."""
-        floor = max(self.total, np.finfo(float).tiny) * _NEGLIGIBLE
+        floor = max(self.total, np.finfo(float).tiny) * policy.NEGLIGIBLE_TERM
         kept = self.terms > floor
         safe = np.where(kept, self.terms, floor)
         return np.log(safe), np.where(kept[:, None], self.jacobian / safe[:, None], 0.0)

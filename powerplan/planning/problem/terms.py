@@ -17,18 +17,12 @@ from torch import Tensor
 
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.predictor import Predictor
+from powerplan.planning import policy
 from powerplan.planning.problem.measures import Constraint, Error, Measure, Power
 from powerplan.planning.problem.pieces import EVERYTHING, Piece, differentiable_pieces, is_expensive, parts
 from powerplan.planning.problem.sums import Sum
 from powerplan.planning.problem.variables import FreeGains
 from powerplan.planning.problem.watch import Watch
-
-#: constraints so far (in log) below the worst one, and those beyond so many, have no derivatives: they cannot bind here
-_OUT_OF_REACH, _MOST_GRADIENTS = 4.0, 64
-#: points whose values are remembered: a step's last prediction is the next one's first
-_REMEMBERED = 4
-#: predictions that the first one with gradients is taken to cost
-_GRADIENT = 3.0
 
 #: the crossbars by corner at some gains
 Programmed = Mapping[int, Sequence[ProgrammedArray]]
@@ -113,7 +107,7 @@ class Terms:
         """Seconds that evaluations of these kinds ("values", "gradients", "derivatives") take, as long as the last one
         of each took; derivatives that there were none of yet count as some predictions."""
         known = self._seconds
-        unknown = _GRADIENT * known.get("values", 0.0)
+        unknown = policy.GRADIENT_COST * known.get("values", 0.0)
         return sum(known.get(kind, 0.0 if kind == "values" else unknown) for kind in kinds)
 
     def _evaluated(self, kind: str, theta: np.ndarray) -> tuple[Sum, ...]:
@@ -150,7 +144,7 @@ class Terms:
         self._seconds[kind] = time.monotonic() - started
         if self.watch.seen is not None:
             self.watch.seen.note(self.layout, point, tuple(sums), self.bounds)
-        if len(self._known) == _REMEMBERED:
+        if len(self._known) == policy.REMEMBERED:
             del self._known[next(iter(self._known))]
         self._known[kind, point.tobytes()] = tuple(sums)
         return tuple(sums)
@@ -160,8 +154,8 @@ class Terms:
         constraints if ``every``: what one piece says of them is not the whole."""
         totals = np.array([float(each.detach().sum()) for each in terms[1:]])
         excesses = np.log(np.maximum(totals, np.finfo(float).tiny) / self.bounds)
-        worst = np.argsort(-excesses, kind="stable")[:_MOST_GRADIENTS]
-        near = {0, *(1 + int(r) for r in worst if not excesses[r] < excesses[worst[0]] - _OUT_OF_REACH)}
+        worst = np.argsort(-excesses, kind="stable")[: policy.MOST_GRADIENTS]
+        near = {0, *(1 + int(r) for r in worst if not excesses[r] < excesses[worst[0]] - policy.OUT_OF_REACH)}
         return [
             Sum.differentiated(each, point)
             if every or i in near

@@ -27,11 +27,10 @@ from powerplan.hardware.gains import (
     voltage_limits,
 )
 from powerplan.network import Network
+from powerplan.planning import policy
 from powerplan.planning.problem.blocks import Block, Entry, GainBlock, SignalBlock
 from powerplan.planning.settings import QUANTITIES
 
-#: the smallest gain considered, as a fraction of its layer's largest
-SMALLEST_FRACTION = 1e-6
 _TINY = float(np.finfo(float).tiny)
 
 
@@ -201,7 +200,7 @@ def _gain_blocks(quantity: str, limits: list[np.ndarray], granularity: str) -> l
     blocks: list[Block] = []
     for group, limit in zip(groups, limits, strict=True):
         upper = np.log(limit if by_column else limit.min(keepdims=True))
-        lower = np.full(upper.shape, upper.min() + np.log(SMALLEST_FRACTION))
+        lower = np.full(upper.shape, upper.min() + np.log(policy.SMALLEST_FRACTION))
         blocks.append(GainBlock(quantity=quantity, layers=group, lower=lower, upper=upper, by_column=by_column))
     return blocks
 
@@ -211,7 +210,7 @@ def _signal_blocks(network: Network, hardware: Hardware, inputs: np.ndarray) -> 
     # no row beyond the limit of v_ref, then it keeps its own
     constants = reference_voltage_limits(network, hardware)
     return [
-        SignalBlock(layer=i, smallest=SMALLEST_FRACTION, rows=a, voltages=np.minimum(v, most))
+        SignalBlock(layer=i, smallest=policy.SMALLEST_FRACTION, rows=a, voltages=np.minimum(v, most))
         for i, (a, v, most) in enumerate(zip(rows, voltages, constants, strict=True))
     ]
 

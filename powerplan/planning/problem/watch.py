@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from powerplan.planning import policy
+
 if TYPE_CHECKING:
     from powerplan.planning.problem.sums import Sum
     from powerplan.planning.problem.variables import FreeGains
-
-#: steps closer than this (in log) are the same
-_SAME = 1e-9
 
 
 class OutOfTime(Exception):
@@ -90,7 +89,7 @@ class Seen:
         if self._levels is None:
             return False
         pairs = zip(theta, self._levels, strict=True)
-        return all(steps is None or np.abs(steps - x).min() < _SAME for x, steps in pairs)
+        return all(steps is None or np.abs(steps - x).min() < policy.SAME_STEP for x, steps in pairs)
 
 
 class Watch:

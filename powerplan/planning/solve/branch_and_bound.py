@@ -38,27 +38,10 @@ import numpy as np
 from scipy import optimize, sparse
 
 from powerplan.errors import SolverFailed
+from powerplan.planning import policy
 from powerplan.planning.problem.sums import Sum
 from powerplan.planning.solve.native_output import stdout_to_stderr
 
-#: relative difference of the objective below which two plans count as equally good; above the solver's tolerances
-TIE = 5e-6
-#: choices up to which the best is found, and the relative gap accepted beyond
-MOST_EXACT, ACCEPTED = 100_000, 1e-3
-#: most gains with steps for which branch and bound is tried, and up to which it is tried however few the terms
-MOST_SEARCHED, FEW_SEARCHED = 200, 12
-#: nodes of branch and bound in the first and in the second pass; then the best choice so far and its gap are the answer
-_FIRST_NODES, _MOST_NODES = 1000, 10_000
-#: steps on either side of the continuous optimum at which planes are laid first
-_PROBED = 2
-#: a plane this far above a visited point, relative to its sum, counts as a violation of convexity
-_ROUNDING = 1e-8
-#: steps closer than this (in log) are the same
-_SAME = 1e-9
-#: windows with fewer steps per gain are not narrowed
-_FEW_STEPS = 4
-#: by which a range from a linear program is widened against its tolerance
-_SLACK = 1e-6
 #: scipy's status of a program stopped by a limit, and of an infeasible one
 _LIMIT, _INFEASIBLE = 1, 2
 
@@ -150,8 +133,8 @@ def search(problem: StepSearch, relaxed: Point, duals: np.ndarray, bound: float)
     """
     rounded = round_to_steps(problem, relaxed, duals)
     terms = len(relaxed.cost.terms) + sum(len(c.terms) for c in relaxed.constraints)
-    by_term = len(problem.stepped) <= min(terms, MOST_SEARCHED)
-    if not by_term and len(problem.stepped) > FEW_SEARCHED:
+    by_term = len(problem.stepped) <= min(terms, policy.MOST_SEARCHED)
+    if not by_term and len(problem.stepped) > policy.FEW_SEARCHED:
         return Found(
             best=rounded,
             bound=bound,
@@ -161,10 +144,15 @@ def search(problem: StepSearch, relaxed: Point, duals: np.ndarray, bound: float)
             convexity_violation=0.0,
             late=problem.late,
         )
-    first = _Approximation(problem, relaxed, bound, by_term=False, most_nodes=_FIRST_NODES).run(rounded)
-    if not by_term or first.best is None or first.late or first.best.objective <= first.bound * (1 + ACCEPTED):
+    first = _Approximation(problem, relaxed, bound, by_term=False, most_nodes=policy.FIRST_NODES).run(rounded)
+    if (
+        not by_term
+        or first.best is None
+        or first.late
+        or first.best.objective <= first.bound * (1 + policy.ACCEPTED_GAP)
+    ):
         return first
-    second = _Approximation(problem, relaxed, bound, by_term=True, most_nodes=_MOST_NODES).run(first.best)
+    second = _Approximation(problem, relaxed, bound, by_term=True, most_nodes=policy.MOST_NODES).run(first.best)
     assert second.best is not None
     better = second.bound >= first.bound
     return replace(
@@ -274,7 +262,7 @@ class _Planes:
         return self.scale * (measured if self.by_term else float(np.exp(measured - 1)))
 
     def _excess(self, above: np.ndarray) -> np.ndarray:
-        wrong = np.where(above > _ROUNDING, above, 0.0)
+        wrong = np.where(above > policy.PLANE_ROUNDING, above, 0.0)
         self.violation = max(self.violation, float(np.max(wrong, initial=0.0)))
         return wrong
 
@@ -291,7 +279,7 @@ class _Approximation:
         self.cost = _Planes(relaxed.cost, relaxed.objective, by_term)
         self.sums = [self.cost, *(_Planes(c, 1.0, by_term) for c in relaxed.constraints)]
         choices = math.prod(float(len(np.asarray(problem.levels[i]))) for i in problem.stepped)
-        self.accepted = TIE if choices <= MOST_EXACT else ACCEPTED
+        self.accepted = policy.TIE if choices <= policy.MOST_EXACT else policy.ACCEPTED_GAP
         self.best: Point | None = None
         self.nodes = 0
         self.tried: list[np.ndarray] = []
@@ -328,7 +316,7 @@ class _Approximation:
 
     def _probe(self, x: np.ndarray) -> None:
         """Planes at the steps next to the continuous optimum."""
-        for offset in range(-_PROBED, _PROBED):
+        for offset in range(-policy.PROBED_STEPS, policy.PROBED_STEPS):
             near = x.copy()
             for i, steps in self.window.items():
                 near[i] = steps[np.clip(np.searchsorted(steps, x[i]) + offset, 0, len(steps) - 1)]
@@ -346,12 +334,12 @@ class _Approximation:
 
     def _floor(self, objective: float) -> float:
         """An objective found by the planes, less their error and the solver's."""
-        return self.cost.total(self.cost.measure(objective) - self.cost.violation) * (1 - TIE)
+        return self.cost.total(self.cost.measure(objective) - self.cost.violation) * (1 - policy.TIE)
 
     @property
     def _top(self) -> float:
         """What the objective's terms of a choice worth visiting sum to at most."""
-        return np.inf if self.best is None else self.cost.measure(self.best.objective * (1 - TIE))
+        return np.inf if self.best is None else self.cost.measure(self.best.objective * (1 - policy.TIE))
 
     def _relaxation(self) -> tuple[sparse.csr_matrix, np.ndarray]:
         """Rows and right-hand sides (A v ≤ b) of planes, bounds and incumbent over v = (x, terms)."""
@@ -376,7 +364,7 @@ class _Approximation:
         The range of each gain over the relaxed master (a linear program) with the objective below the incumbent.
         """
         problem, n = self.problem, len(self.problem.levels)
-        if self.best is None or sum(map(len, self.window.values())) <= _FEW_STEPS * len(self.window):
+        if self.best is None or sum(map(len, self.window.values())) <= policy.FEW_STEPS * len(self.window):
             return True
         bounds = [*zip(problem.lower, problem.upper, strict=True), *[(None, None)] * (rows.shape[1] - n)]
         for i in problem.stepped:
@@ -387,7 +375,7 @@ class _Approximation:
                 if answer.status == _INFEASIBLE:
                     return False
                 if answer.status == 0:
-                    edge = float(answer.fun) - _SLACK
+                    edge = float(answer.fun) - policy.RANGE_SLACK
                     self.window[i] = self.window[i][sign * self.window[i] >= edge]
             if not len(self.window[i]):
                 return False
@@ -397,7 +385,7 @@ class _Approximation:
         """Which step of its window each gain takes at a tried x; None if one lies outside."""
         found = [int(np.abs(steps - x[i]).argmin()) for i, steps in self.window.items()]
         gaps = [abs(steps[k] - x[i]) for (i, steps), k in zip(self.window.items(), found, strict=True)]
-        return np.array(found) if max(gaps) < _SAME else None
+        return np.array(found) if max(gaps) < policy.SAME_STEP else None
 
     def _master(self) -> np.ndarray | None:
         """A choice of steps that may beat the incumbent; None if there is none left, or a limit is reached."""

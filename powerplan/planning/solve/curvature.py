@@ -22,8 +22,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-#: pairs of steps and gradient changes remembered
-_MEMORY = 50
+from powerplan.planning import policy
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,7 +60,7 @@ class Curvature:
 
     def learn(self, step: np.ndarray, change: np.ndarray) -> None:
         """The Lagrangian's gradient changed by ``change`` over ``step``."""
-        self.pairs = [*self.pairs[1 - _MEMORY :], (step, change)]
+        self.pairs = [*self.pairs[1 - policy.MEMORY :], (step, change)]
 
     def solve(self, vectors: np.ndarray, free: np.ndarray) -> np.ndarray:
         """B⁻¹ applied to rows (k, n), restricted to the free gains; pairs without positive curvature there are left

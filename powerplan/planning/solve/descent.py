@@ -17,30 +17,15 @@ from typing import Protocol
 import numpy as np
 
 from powerplan.allocation import OptimalityCertificate
+from powerplan.planning import policy
 from powerplan.planning.problem.problem import Problem, tightened
 from powerplan.planning.problem.sums import Sum
 from powerplan.planning.solve.point import Point
 from powerplan.planning.solve.quasi_newton import QuasiNewton
 from powerplan.planning.solve.stall import Stall
 
-#: steps for each of the iterations that are asked for
-_STEPS_PER_ITERATION = 10
-_LARGEST_RADIUS = 1.0
-#: factor on the trust radius after a step that failed; failures in a row after which the step starts anew and the
-#: radius is set anew, and after which no progress is possible
-_SHRUNK, _MOST_FAILURES, _AFTER_FAILURES, _GIVE_UP = 0.4, 8, 0.1, 24
 #: what putting the last point onto its constraint takes
 _CLOSING = ("values", "values", "gradients")
-#: what is not settled near a KKT point; part of it that counts as much less, and rise of the merit let pass for that
-_FAR, _MUCH_LESS, _HARDLY = 0.1, 0.1, 1e-3
-#: relative rounding of the objective
-_ROUNDING = 1e-12
-#: KKT residual that counts as optimal where rounding allows no further step
-_STALLED = 1e-6
-#: accepted steps without progress after which the step starts anew, and how often before there will be none
-_STANDING, _MOST_RESTARTS = 10, 2
-#: slack or excess of a binding constraint at an optimum
-_ON_CONSTRAINT = 1e-10
 
 
 class Step(Protocol):
@@ -97,42 +82,42 @@ def descend(
         progress: called with (step, KKT residual).
         step: what proposes the steps; None = :class:`QuasiNewton`.
     """
-    most = _STEPS_PER_ITERATION * max_iterations
-    accuracy = max(_ON_CONSTRAINT, problem.accuracy)
+    most = policy.STEPS_PER_ITERATION * max_iterations
+    accuracy = max(policy.SETTLED_CONSTRAINT, problem.accuracy)
     point = best = Point.at(problem, start)
     step = QuasiNewton(problem, point) if step is None else step
-    radius, iteration, failures = _LARGEST_RADIUS, 0, 0
-    stall, stalled, restarts = Stall(window=_STANDING), False, 0
+    radius, iteration, failures = policy.LARGEST_STEP, 0, 0
+    stall, stalled, restarts = Stall(window=policy.STANDING), False, 0
     for iteration in range(most + 1):
         if progress:
             progress(iteration, point.certificate.kkt_residual)
         settled = point.is_optimal(tolerance, accuracy)
         late = problem.late(stop_at, *step.evaluations, *_CLOSING)
-        if settled or late or stalled or iteration == most or failures == _GIVE_UP:
+        if settled or late or stalled or iteration == most or failures == policy.GIVE_UP:
             break
         change, duals = step.propose(point, radius)
         moved = Point.at(problem, np.clip(point.theta + change, problem.lower, problem.upper))
         accepted = _lowers(point, moved, duals)
         step.learn(point, moved, accepted)
         if not accepted:
-            radius = min(radius, float(np.abs(change).max())) * _SHRUNK
+            radius = min(radius, float(np.abs(change).max())) * policy.SHRUNK
             failures += 1
-            if failures % _MOST_FAILURES == 0:
+            if failures % policy.MOST_FAILURES == 0:
                 step.restart(point)
-                radius = _AFTER_FAILURES
+                radius = policy.RADIUS_ANEW
             continue
         failures = 0
-        radius = min(_LARGEST_RADIUS, 2 * radius)
+        radius = min(policy.LARGEST_STEP, 2 * radius)
         point = moved
         if stall.seen(point.objective.total, point.unsettled):
-            stalled, stall, restarts = restarts == _MOST_RESTARTS, Stall(window=_STANDING), restarts + 1
+            stalled, stall, restarts = restarts == policy.MOST_RESTARTS, Stall(window=policy.STANDING), restarts + 1
             step.restart(point)
-            radius = _AFTER_FAILURES
+            radius = policy.RADIUS_ANEW
         if point.unsettled < best.unsettled:
             best = point
     point = _feasible(problem, point if settled else best)
-    stalled |= failures == _GIVE_UP
-    settled |= stalled and point.is_optimal(_STALLED, accuracy)
+    stalled |= failures == policy.GIVE_UP
+    settled |= stalled and point.is_optimal(policy.STALLED_RESIDUAL, accuracy)
     return Optimum(
         theta=point.theta,
         objective=point.objective,
@@ -151,15 +136,15 @@ def _lowers(point: Point, moved: Point, duals: np.ndarray) -> bool:
     """
     prices = np.maximum(1.0, 2 * duals)
     rise = moved.merit(prices) - point.merit(prices)
-    nearer = moved.unsettled < point.unsettled <= _FAR
-    much_nearer = moved.unsettled < _MUCH_LESS * point.unsettled and rise <= _HARDLY
-    return nearer or much_nearer or rise <= _ROUNDING
+    nearer = moved.unsettled < point.unsettled <= policy.FAR
+    much_nearer = moved.unsettled < policy.MUCH_LESS * point.unsettled and rise <= policy.HARDLY_MORE
+    return nearer or much_nearer or rise <= policy.OBJECTIVE_ROUNDING
 
 
 def _feasible(problem: Problem, point: Point) -> Point:
     """The point, put onto its worst constraint by a common shift of the gains if it exceeds it."""
     worst = int(point.e.argmax())
-    if point.e[worst] <= _ON_CONSTRAINT:
+    if point.e[worst] <= policy.SETTLED_CONSTRAINT:
         return point
     theta = tightened(problem, point.theta, float(point.e[worst]), float(point.h[worst].sum()) or -1.0)
     return point if theta is None else Point.at(problem, theta)

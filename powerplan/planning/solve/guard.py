@@ -12,20 +12,13 @@ import numpy as np
 
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Gains
+from powerplan.planning import policy
 from powerplan.planning.explain.limits import binding_limits
 from powerplan.planning.problem.requirement import requirement
-from powerplan.planning.problem.variables import SMALLEST_FRACTION
 from powerplan.planning.targets import MaxPower, Target
 
 if TYPE_CHECKING:
     from powerplan.planning.session import Session
-
-#: relative change of the objective per relative change of the guards above which they, not the target, decide
-_DECIDES = 1e-3
-#: log change of the gains, and relative change of the error, by which an error that no gain changes is known
-_DOWN, _SAME = -1.0, 1e-6
-#: of what is tried: conductance_min as a part of the range, a signal over the read noise, a read's noise bandwidth [Hz]
-_IDLE, _NOISE, _BANDWIDTH = 0.01, 1e-4, 5e6
 
 
 def refuse_on_guard(session: Session, target: Target, theta: np.ndarray, limit_duals: np.ndarray) -> str:
@@ -50,7 +43,7 @@ def refuse_on_guard(session: Session, target: Target, theta: np.ndarray, limit_d
             "nothing, and this error has no least power. State what bounds it: read_noise_std, thermal_noise with "
             "bandwidth, or conductance_min."
         )
-    if price <= _DECIDES:
+    if price <= policy.GUARD_DECIDES:
         # log objective is convex in log gains only nearly, but a gain's terms of power cannot fall below 0
         return f" Below the least gains considered at most {100 * price:.1g} % could be saved." if price > 1e-5 else ""
     limits = ", ".join(binding_limits(session.free, at_guard, upper=False))
@@ -60,8 +53,8 @@ def refuse_on_guard(session: Session, target: Target, theta: np.ndarray, limit_d
         "hardware",
         f"noise that falls with the gains ({limits})",
         "hardware on which power has a lower bound at this target",
-        f"The target is still met at {SMALLEST_FRACTION:g} of the largest gains, the least that are looked at, with "
-        "power falling: its errors scale with the conductances. "
+        f"The target is still met at {policy.SMALLEST_FRACTION:g} of the largest gains, the least that are looked at, "
+        "with power falling: its errors scale with the conductances. "
         + (f"State what holds them up: {', or '.join(remedies)}" if remedies else "Set a tighter target")
         + "; or give conductance_steps.",
     )
@@ -71,7 +64,7 @@ def _is_indifferent(session: Session, target: MaxPower, theta: np.ndarray) -> bo
     """Whether the error stays the same with all gains a part of what they are."""
     problem = session.problem(requirement(target, session.predictors, session.weights), session.free, exact=True)
     here = problem.objective(theta)
-    return abs(problem.objective(problem.shifted(theta, _DOWN)) - here) <= _SAME * here
+    return abs(problem.objective(problem.shifted(theta, policy.GUARD_CHANGE)) - here) <= policy.GUARD_SAME * here
 
 
 def _remedies(session: Session) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -80,11 +73,14 @@ def _remedies(session: Session) -> Iterator[tuple[str, dict[str, Any]]]:
     span = hardware.conductance_max - hardware.conductance_min
     yield (
         "conductance_min, the least conductance that a device holds",
-        {"conductance_min": hardware.conductance_min + _IDLE * span},
+        {"conductance_min": hardware.conductance_min + policy.IDLE_CONDUCTANCE * span},
     )
-    yield "read_noise_std, the noise of the read-out [A]", {"read_noise_std": _NOISE * span * hardware.voltage_max}
+    yield (
+        "read_noise_std, the noise of the read-out [A]",
+        {"read_noise_std": policy.READ_NOISE * span * hardware.voltage_max},
+    )
     if not hardware.thermal_noise:
-        bandwidth = hardware.bandwidth or _BANDWIDTH
+        bandwidth = hardware.bandwidth or policy.READ_BANDWIDTH
         yield "thermal_noise=True with the bandwidth of a read", {"thermal_noise": True, "bandwidth": bandwidth}
 
 

@@ -17,13 +17,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from powerplan.allocation import JointProgram, LocalProgram
+from powerplan.planning import policy
 from powerplan.planning.problem.problem import Problem
 from powerplan.planning.problem.sums import Sum
 from powerplan.planning.solve.point import Point
-
-#: constraints beside the worst that a local program holds, and the log distance from their bounds that lets them in
-_MOST_CONSTRAINTS = 24
-_IN_REACH = 4.0
 
 
 class LocalPrograms:
@@ -54,8 +51,8 @@ class LocalPrograms:
         self, objective: Sum, constraints: Sequence[Sum], excesses: np.ndarray, lower: np.ndarray, upper: np.ndarray
     ) -> np.ndarray:
         """The best step (n,) within a box."""
-        near = np.sort(np.argsort(-excesses, kind="stable")[:_MOST_CONSTRAINTS])
-        near = near[excesses[near] >= excesses.max() - _IN_REACH]
+        near = np.sort(np.argsort(-excesses, kind="stable")[: policy.PROGRAM_CONSTRAINTS])
+        near = near[excesses[near] >= excesses.max() - policy.PROGRAM_REACH]
         log_objective = objective.monomials()
         log_constraints = []
         for r in near:

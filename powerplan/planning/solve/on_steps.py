@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from powerplan.checks import Checker
+from powerplan.planning import policy
 from powerplan.planning.explain.limits import QUANTITIES, Unreachable
 from powerplan.planning.outcome import DiscreteGap, Outcome
 from powerplan.planning.problem.blocks import Entry
 from powerplan.planning.problem.problem import Problem, lowest_constraint, scale_onto
 from powerplan.planning.problem.sums import Sum
 from powerplan.planning.problem.variables import FreeGains
-from powerplan.planning.solve.branch_and_bound import MOST_SEARCHED, TIE, Found, Point, StepSearch, search
+from powerplan.planning.solve.branch_and_bound import Found, Point, StepSearch, search
 from powerplan.planning.solve.descent import Optimum, descend
 from powerplan.planning.steps import Steps
 from powerplan.planning.targets import Target
@@ -23,8 +24,6 @@ from powerplan.planning.targets import Target
 #: one list for all layers, or one per layer (None: that layer's gain is continuous)
 StepsGiven = Steps | Sequence[Steps | None] | None
 Levels = tuple[np.ndarray | None, ...]
-
-_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -146,7 +145,7 @@ def on_steps(
 ) -> Stepped:
     """The best choice of steps, bounded by the continuous optimum ``relaxed``."""
     stepped = np.array([steps is not None for steps in levels])
-    by_term = int(stepped.sum()) <= MOST_SEARCHED
+    by_term = int(stepped.sum()) <= policy.MOST_SEARCHED
 
     def point(x: np.ndarray) -> Point:
         cost, *constraints = problem.terms.derivatives(x) if by_term else problem.terms.gradients(x)
@@ -166,7 +165,7 @@ def on_steps(
             start = lowest_constraint(fixed, fixed.upper)
             if fixed.excess(start) > 0:
                 return point(start)
-        best = descend(fixed, start, tolerance=_TOLERANCE, max_iterations=max_iterations, stop_at=stop_at)
+        best = descend(fixed, start, tolerance=policy.BESIDE_STEPS, max_iterations=max_iterations, stop_at=stop_at)
         return point(best.theta)
 
     visited = [0]
@@ -191,7 +190,7 @@ def on_steps(
         relaxed.objective.total * float(np.exp(-relaxed.certificate.duality_gap)),
     )
     gap = _gap(found, relaxed.objective.total)
-    proven = Outcome.OPTIMAL if gap.gap <= 2 * TIE else Outcome.WITHIN_GAP
+    proven = Outcome.OPTIMAL if gap.gap <= 2 * policy.TIE else Outcome.WITHIN_GAP
     outcome = Outcome.DEADLINE if found.late else proven
     return Stepped(theta=None if found.best is None else found.best.x, gap=gap, outcome=outcome)
 

@@ -20,30 +20,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import optimize
 
+from powerplan.planning import policy
 from powerplan.planning.problem.problem import Problem
 from powerplan.planning.solve.curvature import Coordinates, Curvature
 from powerplan.planning.solve.point import Point
-
-#: KKT residual above which B is made anew in every step, and that above which nothing is learnt beside a known bias:
-#: what was learnt far away would mislead
-_FAR, _VERY_FAR = 0.1, 0.3
-#: KKT residual at which a known bias is looked at once more; most rows of its Jacobian
-_NEAR, _MOST_ROWS = 0.01, 16
-_MOST_FAR_STEPS = 8
-#: largest step of a log gain, and the smallest that is told from none
-_LARGEST_STEP, _SMALLEST_STEP = 1.0, 1e-10
-#: curvature of a gain is at least this part of the largest
-_FLATTEST = 1e-6
-#: exponent with which the error of a gain falls
-_ERROR_EXPONENT = 2.0
-#: slope of a constraint along its own push, as a part of the steepest, below which nothing moves it; slack, in units of
-#: the largest excess, beyond which a constraint is as good as without bound
-_UNMOVED, _NO_MATTER = 1e-30, 1e6
-#: steps for the multipliers, the first of them by Newton's method where enough gains are inside the box
-_MOST_ROUNDS, _IN_FULL, _FLAT = 200, 10, 0.1
-_LARGEST_DUAL = 1e6
-#: relative change of the multipliers that ends them
-_SAME_DUAL = 1e-9
 
 
 class QuasiNewton:
@@ -56,7 +36,7 @@ class QuasiNewton:
         self._problem = problem
         self._bias = _Bias.at(problem, point)
         self._coordinates = Coordinates(reference=problem.upper if self._bias.is_known else None)
-        self._looks = [_FAR, _NEAR]
+        self._looks = [policy.FAR, policy.NEAR]
         self._count, self._has_moved = 0, False
         self.restart(point)
 
@@ -70,14 +50,14 @@ class QuasiNewton:
             self._look_again(point)
         step, duals = _step(self._problem, point, self._curvature, self._coordinates)
         longest = float(np.abs(self._coordinates.logs(point.theta, step)).max())
-        shortened = step * min(1.0, radius / max(longest, _SMALLEST_STEP))
+        shortened = step * min(1.0, radius / max(longest, policy.SMALLEST_STEP))
         self._count += 1
         return self._coordinates.logs(point.theta, shortened), duals
 
     def learn(self, point: Point, moved: Point, accepted: bool) -> None:
         """See :class:`Step`. A step that fails still teaches the curvature it ran into."""
         self._has_moved = accepted
-        if self._bias.is_known and point.certificate.kkt_residual > _VERY_FAR:
+        if self._bias.is_known and point.certificate.kkt_residual > policy.VERY_FAR:
             self._curvature.pairs.clear()
         else:
             duals = (moved if accepted else point).certificate.duals
@@ -86,10 +66,10 @@ class QuasiNewton:
     def _look_again(self, point: Point) -> None:
         """Make B anew where it has changed much since it was made, and keep what was learnt."""
         residual, pairs = point.certificate.kkt_residual, self._curvature.pairs
-        if self._bias.is_known and (residual > _FAR or residual < max(self._looks, default=0.0)):
+        if self._bias.is_known and (residual > policy.FAR or residual < max(self._looks, default=0.0)):
             self._bias = _Bias.at(self._problem, point)
             self._looks = [level for level in self._looks if level <= residual]
-        elif self._bias.is_known or residual <= _FAR or self._count >= _MOST_FAR_STEPS:
+        elif self._bias.is_known or residual <= policy.FAR or self._count >= policy.MOST_FAR_STEPS:
             return
         self.restart(point)
         self._curvature = replace(self._curvature, pairs=pairs)
@@ -109,7 +89,7 @@ class _Bias:
             return cls(rows=np.zeros((0, len(point.theta))), gradient=np.zeros(len(point.theta)))
         totals = np.array([s.total for s in (point.objective, *point.constraints)])
         weights = 2 * np.append(1.0, _prices(point)) / np.maximum(totals, np.finfo(float).tiny)
-        rows, gradient = problem.terms.residuals(point.theta, weights, _MOST_ROWS)
+        rows, gradient = problem.terms.residuals(point.theta, weights, policy.MOST_ROWS)
         return cls(rows=rows, gradient=gradient)
 
     @property
@@ -131,7 +111,7 @@ def _curvature(problem: Problem, point: Point, coordinates: Coordinates, bias: _
     """
     by_power = problem.minimise == "power"
     curved = 1.0 if bias.is_known else 0.0  # x = −1/c adds the slope to the curvature in θ
-    power, error = problem.terms.layout.power_exponents + curved, _ERROR_EXPONENT - curved
+    power, error = problem.terms.layout.power_exponents + curved, policy.ERROR_EXPONENT - curved
     prices = _prices(point) if bias.is_known else point.certificate.duals
     objective, constraints = point.g, prices @ np.abs(point.h)
     rows = bias.rows
@@ -139,13 +119,13 @@ def _curvature(problem: Problem, point: Point, coordinates: Coordinates, bias: _
         objective = objective if by_power else objective - bias.gradient
         constraints = prices @ point.h - bias.gradient if by_power else constraints
         objective, constraints = np.abs(objective), np.abs(constraints)
-        if point.certificate.kkt_residual > _FAR:
+        if point.certificate.kkt_residual > policy.FAR:
             raised = max(1.0, float(objective.sum() / max(constraints.sum(), np.finfo(float).tiny)))
             constraints = raised * constraints
             rows = rows * np.sqrt(raised) if by_power else rows
     of_objective, of_constraints = (power, error) if by_power else (error, power)
     size = np.abs(of_objective * objective) + np.abs(of_constraints * constraints)
-    diagonal = np.maximum(size, max(_FLATTEST * float(size.max()), np.finfo(float).tiny))
+    diagonal = np.maximum(size, max(policy.FLATTEST * float(size.max()), np.finfo(float).tiny))
     scale = coordinates.per_log(point.theta)
     return Curvature(diagonal=diagonal / scale**2, rows=rows / scale)
 
@@ -162,8 +142,8 @@ def _step(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The step (n,) in x within limits and the largest trust radius, and the multipliers (R,) of the constraints."""
     theta, scale = point.theta, coordinates.per_log(point.theta)
-    lower = coordinates.steps(theta, np.maximum(problem.lower - theta, -_LARGEST_STEP))
-    upper = coordinates.steps(theta, np.minimum(problem.upper - theta, _LARGEST_STEP))
+    lower = coordinates.steps(theta, np.maximum(problem.lower - theta, -policy.LARGEST_STEP))
+    upper = coordinates.steps(theta, np.minimum(problem.upper - theta, policy.LARGEST_STEP))
     g, h = point.g / scale, point.h / scale
     pull = g + point.certificate.duals @ h
     free = ~((lower >= 0) & (pull > 0) | (upper <= 0) & (pull < 0))
@@ -171,16 +151,16 @@ def _step(
     newton, *pushes = curvature.solve(np.vstack([g, h]), free)
     push, duals = np.array(pushes), point.certificate.duals
     all_slopes = h @ push.T
-    for count in range(_MOST_ROUNDS):
+    for count in range(policy.MULTIPLIER_ROUNDS):
         inner = -newton - duals @ push
         step = np.clip(inner, lower, upper)
         inside = free & (inner == step)
         slopes = h[:, inside] @ push[:, inside].T
-        if count >= _IN_FULL or (slopes.diagonal() < _FLAT * all_slopes.diagonal()).any():
+        if count >= policy.NEWTON_ROUNDS or (slopes.diagonal() < policy.FLAT * all_slopes.diagonal()).any():
             slopes = all_slopes  # steeper than the constraints are: the multipliers cannot overshoot
         found = _multipliers(slopes, aim + h @ step + slopes @ duals)
         change, duals = found - duals, found
-        if np.abs(change).max() <= _SAME_DUAL * max(float(found.max()), 1e-3):
+        if np.abs(change).max() <= policy.SAME_DUAL * max(float(found.max()), 1e-3):
             break
     return np.clip(-newton - duals @ push, lower, upper), duals
 
@@ -189,16 +169,16 @@ def _multipliers(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
     """argmin over λ >= 0 of ½ λᵀ matrix λ − λᵀ right, (R,); 0 for constraints that no gain moves."""
     duals = np.zeros(len(right))
     size = matrix.diagonal()
-    moved = size > _UNMOVED * float(size.max())
+    moved = size > policy.UNMOVED * float(size.max())
     scale = np.sqrt(size[moved])
     wanted = right[moved] / scale
     if not moved.any() or wanted.max() <= 0:
         return duals
     # far below its bound a constraint does not bind, and how far must not cost the others their digits
-    wanted = np.maximum(wanted, -_NO_MATTER * wanted.max())
+    wanted = np.maximum(wanted, -policy.NO_MATTER * wanted.max())
     scaled = matrix[np.ix_(moved, moved)] / np.outer(scale, scale)
     values, vectors = np.linalg.eigh(0.5 * (scaled + scaled.T))
     roots = np.sqrt(np.maximum(values, 1e-12))
     answer = optimize.nnls((vectors * roots).T, (vectors.T @ wanted) / roots)[0]
-    duals[moved] = np.minimum(answer / scale, _LARGEST_DUAL)
+    duals[moved] = np.minimum(answer / scale, policy.LARGEST_DUAL)
     return duals

@@ -28,12 +28,8 @@ from dataclasses import replace
 import numpy as np
 
 from powerplan.moments.conversion.staircase import BAND
+from powerplan.planning import policy
 from powerplan.planning.problem.problem import Problem, scale_onto
-
-#: voltages tried on either side, and how many of all are completed
-_SIDE, _MOST_COMPLETED = 12, 4
-#: least relative distance of a voltage from a jump of the error
-_CLEAR = 1e-3
 
 
 def fitted_to_levels(
@@ -100,8 +96,8 @@ def _searched(
     problem: Problem, theta: np.ndarray, i: int, rippling: Sequence[int], duals: np.ndarray
 ) -> np.ndarray | None:
     """θ with the voltage i that costs least once completed by the gains that do not ripple; None if none can be."""
-    step = BAND / _SIDE
-    tried = [_at(theta, i, theta[i] + step * k) for k in range(-_SIDE, _SIDE + 1)]
+    step = BAND / policy.VOLTAGES_TRIED
+    tried = [_at(theta, i, theta[i] + step * k) for k in range(-policy.VOLTAGES_TRIED, policy.VOLTAGES_TRIED + 1)]
     tried = [x for x in tried if problem.lower[i] <= x[i] <= problem.upper[i]]
     merits = []
     for x in tried:
@@ -111,7 +107,7 @@ def _searched(
     held[list(rippling)] = True
     if held.all():
         return _alone(problem, [theta, *tried], i, step)
-    best = np.argsort(merits, kind="stable")[:_MOST_COMPLETED]
+    best = np.argsort(merits, kind="stable")[: policy.MOST_COMPLETED]
     completed = [_completed(problem, x, held) for x in (theta, *(tried[k] for k in best))]
     return min((x for x in completed if x is not None), key=problem.objective, default=None)
 
@@ -128,7 +124,7 @@ def _alone(problem: Problem, tried: Sequence[np.ndarray], i: int, step: float) -
     tight = scale_onto(replace(problem, lower=ends[0], upper=ends[1]), cheapest, first=0.0)
     if tight is None:
         return cheapest
-    clear = tight + np.sign(cheapest - tight) * np.minimum(_CLEAR, np.abs(cheapest - tight))
+    clear = tight + np.sign(cheapest - tight) * np.minimum(policy.CLEAR_OF_JUMP, np.abs(cheapest - tight))
     return clear if problem.excess(clear) <= 0 else cheapest
 
 

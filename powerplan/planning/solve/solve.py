@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from powerplan.hardware import Gains
+from powerplan.planning import policy
 from powerplan.planning.explain.limits import limit_prices
 from powerplan.planning.outcome import Certificate, ConstraintPrice, Outcome, ShadowPrices, Termination
 from powerplan.planning.plan_value import Plan
@@ -31,21 +32,8 @@ from powerplan.planning.targets import MaxPower, Target
 if TYPE_CHECKING:
     from powerplan.planning.session import Options, Session
 
-#: how much of a plan is done when it is solved, before any simulation
-SOLVED = 0.7
-#: multipliers below this fraction of their sum are rounding, not prices
-_LEAST_PRICE = 1e-6
-#: least log(constraint / bound) that counts as met; relative difference of objectives that is none
-_MET, _SAME = 1e-10, 1e-9
 #: ends of a descent after which a point seen before may be cheaper
 _UNFINISHED = ("deadline", "iteration_limit")
-#: steps that a descent mostly takes, for its progress
-_LIKELY_STEPS = 12
-#: predictions that fitting gains to converters takes at least
-_FITTING = 8
-#: part of the time in which the first corrections' gains are looked for; part of the time of a plan that another one
-#: from there takes
-_FOR_START, _AGAIN = 0.25, 0.5
 
 _log = logging.getLogger("powerplan.planning")
 
@@ -63,12 +51,14 @@ def solve(session: Session, target: Target, options: Options, near: Plan | None 
         return _solve_held(session, target, options)
     started = time.monotonic()
     watch = Watch(options.stop_at)
-    about = near_baseline(session, requirement(target, session.predictors, session.weights), watch.part(_FOR_START))
+    about = near_baseline(
+        session, requirement(target, session.predictors, session.weights), watch.part(policy.FIRST_LOOK)
+    )
     rough = session.held_at(session.free.gains(session.free.upper) if about is None else about, options.stop_at)
     found = _solve_held(rough, target, _half_of(options, 0.0), near=about)
     again = found.termination.outcome not in (Outcome.INFEASIBLE, Outcome.DEADLINE)
     spent = time.monotonic() - started
-    if again and not is_expensive(session.predictor) and not watch.ends_before(_AGAIN * spent):
+    if again and not is_expensive(session.predictor) and not watch.ends_before(policy.ANOTHER_PLAN * spent):
         held = session.held_at(found.gains, options.stop_at)
         anew = _solve_held(held, target, _half_of(options, 0.5), near=found.baseline_gains, start=found.gains)
         found = anew if anew.meets_target or anew.termination.outcome is Outcome.INFEASIBLE else found
@@ -82,7 +72,7 @@ def solve(session: Session, target: Target, options: Options, near: Plan | None 
 
 def _half_of(options: Options, begin: float) -> Options:
     """Options for one of two rounds: what is done never falls back when the second begins."""
-    return replace(options, progress=lambda what, done: options.progress(what, begin * SOLVED + 0.5 * done))
+    return replace(options, progress=lambda what, done: options.progress(what, begin * policy.SOLVED + 0.5 * done))
 
 
 def _solve_held(
@@ -97,7 +87,7 @@ def _solve_held(
     ``start``."""
     started = time.monotonic()
     wanted = requirement(target, session.predictors, session.weights)
-    seen = Seen(session.free, session.levels, max(_MET, session.accuracy(options.tolerance)))
+    seen = Seen(session.free, session.levels, max(policy.SETTLED_CONSTRAINT, session.accuracy(options.tolerance)))
     watch = Watch(options.stop_at, seen)
     problem = exact = session.problem(
         wanted, session.free, tolerance=options.tolerance, exact=not session.averaged, watch=watch
@@ -105,7 +95,7 @@ def _solve_held(
     if session.averaged:
         watch = Watch(options.stop_at, seen)
         exact = session.problem(wanted, session.free, tolerance=options.tolerance, exact=True, watch=watch)
-        problem.terms.watch.seen = Seen(session.free, None, max(_MET, problem.accuracy))
+        problem.terms.watch.seen = Seen(session.free, None, max(policy.SETTLED_CONSTRAINT, problem.accuracy))
     baseline = None
     try:
         options.progress("scaling the baseline", 0.0)
@@ -138,7 +128,7 @@ def _optimised(
     kept = 0.0 if baseline is None else len(session.predictors) * baseline.seconds
     exact.terms.watch.kept = kept
     if problem is not exact:
-        problem.terms.watch.kept = kept + _FITTING * exact.terms.seconds("values")
+        problem.terms.watch.kept = kept + policy.FITTING_PREDICTIONS * exact.terms.seconds("values")
     options.progress("optimising", 0.1)
     theta, met = start_of(session, problem, wanted, baseline, start)
     if not met and exact is not problem:
@@ -157,7 +147,7 @@ def _optimised(
         tolerance=options.tolerance,
         max_iterations=options.max_iterations,
         stop_at=stop_at,
-        progress=lambda i, residual: options.progress("optimising", 0.1 + 0.5 * min(1.0, i / _LIKELY_STEPS)),
+        progress=lambda i, residual: options.progress("optimising", 0.1 + 0.5 * min(1.0, i / policy.LIKELY_STEPS)),
     )
     seen = problem.terms.watch.seen
     if optimum.reason in _UNFINISHED and seen is not None and seen.best is not None:
@@ -223,7 +213,9 @@ def _optimised(
 def _cheaper(problem: Problem, optimum: Optimum, best: Best) -> Optimum:
     """The optimum, or the cheapest point seen on the way where it was cheaper than the last."""
     excess = float(problem.excesses_of(optimum.constraints).max())
-    if not best.is_met or (excess <= problem.accuracy and optimum.objective.total <= best.objective * (1 + _SAME)):
+    if not best.is_met or (
+        excess <= problem.accuracy and optimum.objective.total <= best.objective * (1 + policy.SAME_OBJECTIVE)
+    ):
         return optimum
     point = Point.at(problem, best.theta)
     return replace(
@@ -239,7 +231,7 @@ def _prices(session: Session, problem: Problem, duals: np.ndarray, limit_duals: 
     prices = tuple(
         ConstraintPrice(corner=c.corner, output=c.output, price=-float(dual) * c.leverage)
         for c, dual in zip(problem.terms.constraints, duals, strict=True)
-        if dual > _LEAST_PRICE * duals.sum()
+        if dual > policy.LEAST_PRICE * duals.sum()
     )
     return ShadowPrices(
         target=sum((p.price for p in prices), 0.0),

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-#: relative change of the objective that counts as none; part of itself to which the KKT residual must fall meanwhile
-_NO_CHANGE, _HALVED = 1e-9, 0.5
+from powerplan.planning import policy
 
 
 @dataclass(kw_only=True)
@@ -25,5 +24,5 @@ class Stall:
         if len(self._points) <= self.window:
             return False
         (before, far), *rest = self._points[-self.window - 1 :]
-        still = all(abs(value / before - 1) <= _NO_CHANGE for value, _ in rest)
-        return still and min(near for _, near in rest) > _HALVED * far
+        still = all(abs(value / before - 1) <= policy.SAME_OBJECTIVE for value, _ in rest)
+        return still and min(near for _, near in rest) > policy.HALVED * far

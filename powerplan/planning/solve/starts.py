@@ -12,6 +12,7 @@ import numpy as np
 from powerplan.hardware import Gains
 from powerplan.moments.predict import report
 from powerplan.moments.prediction import Prediction
+from powerplan.planning import policy
 from powerplan.planning.problem.problem import Problem, lowest_constraint, scale_onto
 from powerplan.planning.problem.requirement import Requirement
 from powerplan.planning.problem.variables import FreeGains
@@ -21,13 +22,6 @@ from powerplan.planning.solve.surrogate import sample_for
 
 if TYPE_CHECKING:
     from powerplan.planning.session import Session
-
-#: log slack of a tight constraint of a plan that is only a start, and of a baseline that is
-_COARSE, _NEAR = 1e-6, 1e-3
-#: KKT residual and most iterations of a layers' plan that is only a start
-_ROUGH, _ROUGH_ITERATIONS = 1e-3, 20
-#: part of the time left that a coarser plan may take
-_SHARE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,7 +36,7 @@ class Baseline:
 def near_baseline(session: Session, wanted: Requirement, watch: Watch) -> Gains | None:
     """About the baseline, by a sample where predictions are dear; None if it cannot meet the target, or time lacks."""
     problem = session.problem(wanted, session.baseline, exact=True, sample=sample_for(session.predictor), watch=watch)
-    problem = replace(problem, accuracy=max(_NEAR, problem.accuracy))
+    problem = replace(problem, accuracy=max(policy.NEAR_CONSTRAINT, problem.accuracy))
     try:
         theta = scale_onto(problem, problem.upper)
     except OutOfTime:
@@ -104,14 +98,20 @@ def _coarse_plan(
     It takes a part of the time left. With voltages free the baseline, whose voltages are at their limits, is too far
     away to start from.
     """
-    watch = problem.terms.watch.part(_SHARE)
+    watch = problem.terms.watch.part(policy.COARSE_SHARE)
     coarse = session.problem(wanted, free, watch=watch)
-    coarse = replace(coarse, accuracy=max(_COARSE, coarse.accuracy))
+    coarse = replace(coarse, accuracy=max(policy.COARSE_CONSTRAINT, coarse.accuracy))
     theta = None
     try:
         theta = _nearest(session, coarse, free, starts)
         if theta is not None and free.count > 1:
-            rough = descend(coarse, theta, tolerance=_ROUGH, max_iterations=_ROUGH_ITERATIONS, stop_at=watch.stop_at)
+            rough = descend(
+                coarse,
+                theta,
+                tolerance=policy.ROUGH_RESIDUAL,
+                max_iterations=policy.ROUGH_ITERATIONS,
+                stop_at=watch.stop_at,
+            )
             theta = rough.theta
     except OutOfTime:
         if watch.seen is not None and watch.seen.best is not None and watch.seen.best.is_met:

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from powerplan.moments.predictor import Predictor
+from powerplan.planning import policy
 from powerplan.planning.problem.pieces import Piece, is_expensive
 from powerplan.planning.problem.problem import Problem
 from powerplan.planning.problem.sums import Sum
@@ -32,25 +33,14 @@ from powerplan.planning.problem.watch import Watch
 from powerplan.planning.solve.descent import descend
 from powerplan.planning.solve.point import Point
 
-#: a surrogate has at most one of so many inputs and combinations; or of inputs if every output is a direction
-_FEWER, _FEWER_EXACT = 4, 8
-#: KKT residual asked of the first surrogate, and of others as a part of what the whole had before
-_FIRST, _OTHERS = 1e-2, 0.02
-#: the same of constraints, as a part of that; and of the tolerance, what is asked of surrogates at the end
-_ON_CONSTRAINT, _LAST = 0.1, 0.2
-#: most points at which the whole is evaluated; surrogates end where one of them has left more than this of the residual
-_MOST_ROUNDS, _LEAST_GAIN = 8, 0.5
-#: iterations on one surrogate
-_ITERATIONS = 4
-
 
 def sample_for(predictor: Predictor) -> Piece | None:
     """The inputs and directions of a surrogate; None where the whole is cheap or cannot be divided enough."""
     inputs, directions = len(predictor.inputs), predictor.directions.shape[1]
-    few = math.ceil(inputs / (_FEWER_EXACT if predictor.is_exact else _FEWER))
-    fewer = directions if predictor.is_exact else math.ceil(directions / _FEWER)
+    few = math.ceil(inputs / (policy.FEWER_EXACT if predictor.is_exact else policy.FEWER))
+    fewer = directions if predictor.is_exact else math.ceil(directions / policy.FEWER)
     sample = Piece(part=slice(0, few), directions=None if fewer == directions else slice(0, fewer))
-    return sample if is_expensive(predictor) and sample.share(predictor) * _FEWER <= 1 else None
+    return sample if is_expensive(predictor) and sample.share(predictor) * policy.FEWER <= 1 else None
 
 
 class Surrogate(Terms):
@@ -116,20 +106,20 @@ def plan_on_surrogates(
     """
     surrogate = Surrogate(problem.terms, sample)
     surrogate.scale(start)
-    theta, best, least, asked = start, start, np.inf, _FIRST
-    for _ in range(_MOST_ROUNDS):
-        asked = max(asked, _LAST * tolerance)
-        simpler = replace(problem, terms=surrogate, accuracy=max(problem.accuracy, _ON_CONSTRAINT * asked))
-        optimum = descend(simpler, theta, tolerance=asked, max_iterations=_ITERATIONS, stop_at=stop_at)
+    theta, best, least, asked = start, start, np.inf, policy.FIRST_SURROGATE
+    for _ in range(policy.MOST_SURROGATES):
+        asked = max(asked, policy.LAST_SURROGATE * tolerance)
+        simpler = replace(problem, terms=surrogate, accuracy=max(problem.accuracy, policy.SURROGATE_CONSTRAINT * asked))
+        optimum = descend(simpler, theta, tolerance=asked, max_iterations=policy.SURROGATE_ITERATIONS, stop_at=stop_at)
         if problem.late(stop_at, "gradients"):
             break
         theta = optimum.theta
         unsettled = Point.at(problem, theta).unsettled
         if unsettled < least:
             best = theta
-        if unsettled <= tolerance or unsettled > _LEAST_GAIN * least:
+        if unsettled <= tolerance or unsettled > policy.LEAST_GAIN * least:
             break
-        least, asked = unsettled, _OTHERS * unsettled
+        least, asked = unsettled, policy.NEXT_SURROGATE * unsettled
         surrogate.tilt(theta)
     return best
 

@@ -20,14 +20,10 @@ from dataclasses import replace
 import numpy as np
 
 from powerplan.hardware import Gains
+from powerplan.planning import policy
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.targets import ClassTarget, Target
 from powerplan.planning.verify.verify import ideal_accuracy, misses_target
-
-#: calibrated plans, at most
-MOST_ROUNDS = 2
-#: largest factor by which a bound is moved away from what was predicted
-_FURTHEST = 4.0
 
 
 def calibrated(
@@ -47,7 +43,7 @@ def calibrated(
         check: verifies a plan with the draws of a round, 1 and on.
         stop_at: ``time.monotonic()`` value; no round begins that would end later, if it took as long as all before.
     """
-    for number in range(1, MOST_ROUNDS + 1):
+    for number in range(1, policy.MOST_CALIBRATIONS + 1):
         bound = recalibrated(plan)
         spent = sum(plan.provenance["seconds"].values())
         if bound is None or (stop_at is not None and time.monotonic() + spent > stop_at):
@@ -77,7 +73,7 @@ def recalibrated(plan: Plan) -> Target | None:
     if abs(worst.ratio - 1) <= worst.ratio_standard_error or plan.reached <= 0:
         return None
     ratio = worst.ratio * plan.target.value / plan.reached  # simulated / predicted
-    value = plan.target.value / float(np.clip(ratio, 1 / _FURTHEST, _FURTHEST))
+    value = plan.target.value / float(np.clip(ratio, 1 / policy.FURTHEST_BOUND, policy.FURTHEST_BOUND))
     ideal = plan.prediction.ideal_output
     if isinstance(plan.target, ClassTarget) and ideal is not None:
         value = min(value, 0.5 * (plan.target.value + ideal_accuracy(ideal, plan.target)))

@@ -17,21 +17,9 @@ import numpy as np
 from powerplan.hardware import Gains, Hardware
 from powerplan.montecarlo import simulate
 from powerplan.network import CrossbarOp, Network
+from powerplan.planning import policy
 from powerplan.planning.targets import ClassTarget
 from powerplan.planning.verify.verify import wrong_rates
-
-#: standard error to reach: of a rate (0.1 percentage points), and as a fraction of the target
-RATE_ERROR, RELATIVE_ERROR = 1e-3, 0.05
-#: draws of the pilot, also the fewest, and the most
-FEWEST_DRAWS, MOST_DRAWS = 256, 10_000
-#: most multiplications of one verification, about a minute; programming a weight counts as so many
-_MOST_WORK, _PROGRAMMING = 4e11, 100
-#: multiplications of a second, cautiously
-WORK_PER_SECOND = 3e9
-#: part of the time left that one verification may take
-_SHARE = 0.2
-#: shortest time that is told from none [s]
-_INSTANT = 1e-6
 
 
 def enough_draws(
@@ -55,21 +43,24 @@ def enough_draws(
         stop_at: ``time.monotonic()`` value before which the plan should be done.
     """
     work = sum(draw_work(network, each, len(inputs)) for each in hardwares)
-    most = min(MOST_DRAWS, int(_MOST_WORK / work))
+    most = min(policy.MOST_DRAWS, int(policy.VERIFICATION_WORK / work))
     started = time.monotonic()
-    pilot_ends = started + FEWEST_DRAWS * work / WORK_PER_SECOND
-    if most < FEWEST_DRAWS or (stop_at is not None and pilot_ends > stop_at):
+    pilot_ends = started + policy.FEWEST_DRAWS * work / policy.WORK_PER_SECOND
+    if most < policy.FEWEST_DRAWS or (stop_at is not None and pilot_ends > stop_at):
         return 0
     spread = 0.0
     for hardware in hardwares:
-        pilot = simulate(network, hardware, gains, inputs, draws=FEWEST_DRAWS, seed=seed)
+        pilot = simulate(network, hardware, gains, inputs, draws=policy.FEWEST_DRAWS, seed=seed)
         spread = max(spread, float(wrong_rates(pilot, target)[0].std(ddof=1)))
     if stop_at is not None:
         now = time.monotonic()
-        most = min(most, int(_SHARE * (stop_at - now) * FEWEST_DRAWS / max(now - started, _INSTANT)))
-    goal = min(RATE_ERROR, RELATIVE_ERROR * target.value)
-    needed = max(FEWEST_DRAWS, math.ceil((spread / goal) ** 2))
-    return min(needed, most) if most >= FEWEST_DRAWS else 0
+        most = min(
+            most,
+            int(policy.VERIFICATION_SHARE * (stop_at - now) * policy.FEWEST_DRAWS / max(now - started, policy.INSTANT)),
+        )
+    goal = min(policy.RATE_ERROR, policy.RELATIVE_ERROR * target.value)
+    needed = max(policy.FEWEST_DRAWS, math.ceil((spread / goal) ** 2))
+    return min(needed, most) if most >= policy.FEWEST_DRAWS else 0
 
 
 def draw_work(network: Network, hardware: Hardware, batch: int) -> float:
@@ -80,5 +71,5 @@ def draw_work(network: Network, hardware: Hardware, batch: int) -> float:
         assert isinstance(op, CrossbarOp)
         reads = op.reads(network.shapes[node.inputs[0]])
         copies = reads if hardware.mapping == "unrolled" else 1
-        total += op.n_out * op.n_in * (reads * batch + _PROGRAMMING * copies)
+        total += op.n_out * op.n_in * (reads * batch + policy.PROGRAMMING_WORK * copies)
     return total

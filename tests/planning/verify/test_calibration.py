@@ -11,8 +11,9 @@ import pytest
 from random_plans import small_network
 
 import powerplan as pp
-from powerplan.planning.verify.calibration import MOST_ROUNDS, calibrated, planned_bound, recalibrated
-from powerplan.planning.verify.draws import FEWEST_DRAWS, MOST_DRAWS, draw_work, enough_draws
+from powerplan.planning import policy
+from powerplan.planning.verify.calibration import calibrated, planned_bound, recalibrated
+from powerplan.planning.verify.draws import draw_work, enough_draws
 from powerplan.planning.verify.verify import wrong_rates
 
 NOISY = pp.Hardware(programming_noise_std=2e-6)
@@ -69,7 +70,7 @@ def test_a_ratio_that_changes_takes_two_rounds_and_no_more(planned: pp.Plan) -> 
     plan = simulated.run()
     assert plan.verification is not None
     ratios = [np.sqrt(2), 2 ** (0.5 - 0.75), 2 ** (0.5 - 0.75 + 0.375)]  # D' falls by the ratio, S as D'^1.5
-    assert plan.verification.ratio == pytest.approx(ratios[MOST_ROUNDS])
+    assert plan.verification.ratio == pytest.approx(ratios[policy.MOST_CALIBRATIONS])
     assert simulated.rounds == [0, 1, 2]
 
 
@@ -110,7 +111,7 @@ def test_plans_on_classes_are_verified_and_calibrated_by_default(network: pp.Net
     assert error.verification is None
     check = classes.verification
     assert check is not None
-    assert check.draws == MOST_DRAWS or check.ratio_standard_error * 0.2 < 1.1e-3
+    assert check.draws == policy.MOST_DRAWS or check.ratio_standard_error * 0.2 < 1.1e-3
     judged = pp.simulate(network, NOISY, classes.gains, inputs, draws=check.draws, seed=99)
     rate = float(wrong_rates(judged, pp.MaxFlipRate(0.2))[0].mean())
     assert abs(rate - 0.2) < 5 * 0.2 * check.ratio_standard_error
@@ -144,17 +145,17 @@ def test_draws_reach_the_standard_error_within_their_limits(
 ) -> None:
     arguments = (network, [NOISY], planned.gains, inputs)
     draws = enough_draws(*arguments, pp.MaxFlipRate(0.2), seed=0, stop_at=None)
-    assert FEWEST_DRAWS < draws <= MOST_DRAWS
-    if draws < MOST_DRAWS:
+    assert policy.FEWEST_DRAWS < draws <= policy.MOST_DRAWS
+    if draws < policy.MOST_DRAWS:
         spread = wrong_rates(pp.simulate(network, NOISY, planned.gains, inputs, draws=draws), planned.target)[0].std()  # type: ignore[arg-type]
         assert spread / np.sqrt(draws) == pytest.approx(1e-3, rel=0.2)
-    assert enough_draws(*arguments, pp.MaxFlipRate(1e-9), seed=0, stop_at=None) == MOST_DRAWS
+    assert enough_draws(*arguments, pp.MaxFlipRate(1e-9), seed=0, stop_at=None) == policy.MOST_DRAWS
     assert enough_draws(*arguments, pp.MaxFlipRate(0.2), seed=0, stop_at=time.monotonic() - 1) == 0
     work = draw_work(network, NOISY, len(inputs))
     assert work == sum(w.size for w in (n.op.weight for n in network.crossbars)) * (24 + 100)  # type: ignore[attr-defined]
-    monkeypatch.setattr("powerplan.planning.verify.draws._MOST_WORK", 300 * work)
+    monkeypatch.setattr("powerplan.planning.policy.VERIFICATION_WORK", 300 * work)
     assert enough_draws(*arguments, pp.MaxFlipRate(1e-9), seed=0, stop_at=None) == 300
-    monkeypatch.setattr("powerplan.planning.verify.draws._MOST_WORK", 200 * work)
+    monkeypatch.setattr("powerplan.planning.policy.VERIFICATION_WORK", 200 * work)
     assert enough_draws(*arguments, pp.MaxFlipRate(1e-9), seed=0, stop_at=None) == 0
 
 

@@ -1,0 +1,212 @@
+"""Numerical policy: what counts as equal, met or settled, how far searches go, and what they may cost.
+
+None of these numbers is physics, and none is an option: a plan must not depend on them beyond its tolerance. They stand
+together so that they can be weighed against each other. Logs are natural; "residual" is the KKT residual.
+"""
+
+from __future__ import annotations
+
+# --- what counts as equal or as met ---
+
+#: Log slack of a tight constraint: just above the rounding of a prediction in double precision.
+ON_CONSTRAINT = 1e-12
+#: The same at the end of a descent, whose last shift of all gains is only made for more than this.
+SETTLED_CONSTRAINT = 1e-10
+#: The same where predictions are expensive or a plan is only a start: no prediction is spent on digits nobody reads.
+COARSE_CONSTRAINT = 1e-6
+#: The same in single precision, which cannot tell less apart.
+ROUNDED_CONSTRAINT = 1e-5
+#: The same of a baseline that is only where corrections are estimated.
+NEAR_CONSTRAINT = 1e-3
+#: Slack as a part of the residual asked for: a plan that may be 1 % off needs no exact constraint.
+CONSTRAINT_OF_TOLERANCE = 0.1
+#: Relative change of an objective that is none: above the rounding of long sums.
+SAME_OBJECTIVE = 1e-9
+#: Relative rounding of an objective: no step is refused for a rise below it.
+OBJECTIVE_ROUNDING = 1e-12
+#: Log distance below which two steps of a gain are one: above the rounding of exp and log.
+SAME_STEP = 1e-9
+#: A term below this part of its sum is a constant: its own gradient is rounding.
+NEGLIGIBLE_TERM = 1e-18
+#: Multipliers below this part of their sum are rounding, not prices.
+LEAST_PRICE = 1e-6
+#: The smallest gain considered, as a part of its layer's largest: far below any use, so that it never decides.
+SMALLEST_FRACTION = 1e-6
+
+# --- predictions ---
+
+#: Constraints this far (in log) below the worst, and those beyond so many, get no derivatives: they cannot bind here.
+OUT_OF_REACH, MOST_GRADIENTS = 4.0, 64
+#: Evaluations remembered: a step's last prediction is the next one's first, seen from up to four searches.
+REMEMBERED = 4
+#: Predictions that the first one with gradients is taken to cost, until one was timed.
+GRADIENT_COST = 3.0
+#: Tensors of the size of all values that a backward pass keeps for every input and direction, about.
+KEPT_TENSORS = 4
+#: Entries of all adjoints beyond which a prediction is expensive: it takes seconds with its gradients.
+EXPENSIVE = 30_000_000
+
+# --- error rates ---
+
+#: Rivals of a class that are looked at, those with the smallest margins: others add less than the rounding of a rate.
+MOST_RIVALS = 16
+#: Points of the integral in all, and their least and most per input: more would cost more than the network itself.
+INTEGRAL_POINTS, FEWEST_POINTS, MOST_POINTS = 1 << 17, 32, 256
+#: Variance added to margins, relative to their own and to the squared outputs: keeps their covariance definite.
+MARGIN_JITTER, MARGIN_FLOOR = 1e-10, 1e-20
+#: Distance of probabilities from 0 and 1 where their quantile is taken: the quantile stays finite.
+TAIL = 1e-60
+
+# --- scaling onto a target ---
+
+#: Shifts tried to meet a constraint: bisection alone would need fifty.
+MOST_SHIFTS = 100
+#: Halvings of the range of shifts to find where a constraint is met at all: to 1e-5 in log gains.
+MOST_HALVINGS = 20
+#: Gains up to which the least constraint is found as closely as L-BFGS-B can, since it decides what is in reach.
+FEW_GAINS = 500
+#: The tolerances of L-BFGS-B for that, and where the gains are more: about 1e-3 then.
+CLOSELY, ROUGHLY = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 500}, {"ftol": 1e-7, "maxiter": 100}
+#: Sharpness of the smooth maximum of several log constraints, in turn: each starts near the answer of the one before.
+SHARPNESS = (10.0, 100.0, 1000.0)
+
+# --- descent: the search ---
+
+#: Steps for each iteration asked for: an iteration once was a local program, which cost ten quasi-Newton steps.
+STEPS_PER_ITERATION = 10
+#: Steps that a descent mostly takes: for its progress alone.
+LIKELY_STEPS = 12
+#: Largest change of a log gain in one step: beyond a factor e no local model holds.
+LARGEST_STEP = 1.0
+#: Factor on the trust radius after a step that failed: two failures reach a sixth.
+SHRUNK = 0.4
+#: Failures in a row after which what was learnt is dropped, and after which there will be no progress.
+MOST_FAILURES, GIVE_UP = 8, 24
+#: Trust radius after a fresh start: the point is good, what was known of it was not.
+RADIUS_ANEW = 0.1
+#: Residual above which a point is far from optimal: curvature learnt there misleads, and only the merit counts.
+FAR = 0.1
+#: Part of the residual that counts as much less, and the rise of the merit that is let pass for it.
+MUCH_LESS, HARDLY_MORE = 0.1, 1e-3
+#: Residual that counts as optimal where rounding allows no further step.
+STALLED_RESIDUAL = 1e-6
+#: Accepted steps without progress after which a descent starts anew, and how often before it ends.
+STANDING, MOST_RESTARTS = 10, 2
+#: Part of itself to which the residual must fall meanwhile to be progress.
+HALVED = 0.5
+
+# --- descent: quasi-Newton steps ---
+
+#: Residual above which nothing is learnt beside a known output bias, which turns with every step there.
+VERY_FAR = 0.3
+#: Residual at which a known bias is looked at once more: it has turned since, and will not any more.
+NEAR = 0.01
+#: Rows of the bias's Jacobian: as many random combinations span its stiff directions.
+MOST_ROWS = 16
+#: Steps in which curvature is made anew far from the optimum: then it moves so little that learning does more.
+MOST_FAR_STEPS = 8
+#: Smallest longest step that is told from none, to divide by.
+SMALLEST_STEP = 1e-10
+#: Curvature of a gain as a part of the largest, at least: a gain that changes nothing must not take endless steps.
+FLATTEST = 1e-6
+#: Exponent with which the error of a gain falls where noise adds to it: 1/c².
+ERROR_EXPONENT = 2.0
+#: Pairs of steps and gradient changes remembered: more than that many steps are rare.
+MEMORY = 50
+#: Slope of a constraint along its own push, as a part of the steepest, below which nothing moves it.
+UNMOVED = 1e-30
+#: Slack, in units of the largest excess, beyond which a constraint is as good as none: farther costs others digits.
+NO_MATTER = 1e6
+#: Rounds for the multipliers, and the first of them in which the gains inside the box alone count (Newton's method).
+MULTIPLIER_ROUNDS, NEWTON_ROUNDS = 200, 10
+#: Part of a constraint's slope that the gains inside the box must keep for that.
+FLAT = 0.1
+#: The largest multiplier: a constraint that costs more than this cannot be met by the gains that move.
+LARGEST_DUAL = 1e6
+#: Relative change of the multipliers that ends their rounds.
+SAME_DUAL = 1e-9
+
+# --- descent: local programs ---
+
+#: Constraints of a local program, the worst, and the log distance below the worst that lets them in.
+PROGRAM_CONSTRAINTS, PROGRAM_REACH = 24, 4.0
+
+# --- starts, surrogates ---
+
+#: Residual and most iterations of a coarser plan that is only a start: the finer one has to move anyway.
+ROUGH_RESIDUAL, ROUGH_ITERATIONS = 1e-3, 20
+#: Part of the time left that a coarser plan may take.
+COARSE_SHARE = 0.5
+#: A surrogate has at most one of so many inputs and combinations, or of inputs alone: less does not pay for itself.
+FEWER, FEWER_EXACT = 4, 8
+#: Residual asked of the first surrogate, and of others as a part of what the whole had before.
+FIRST_SURROGATE, NEXT_SURROGATE = 1e-2, 0.02
+#: Log slack of constraints as a part of that, and residual of surrogates at the end as a part of the tolerance.
+SURROGATE_CONSTRAINT, LAST_SURROGATE = 0.1, 0.2
+#: Surrogates at most, and the part of the residual that one may leave before they end: the whole does better then.
+MOST_SURROGATES, LEAST_GAIN = 8, 0.5
+#: Iterations on one surrogate.
+SURROGATE_ITERATIONS = 4
+
+# --- steps, converters ---
+
+#: Residual of the continuous gains beside a choice of steps: their objective is compared to 5e-6.
+BESIDE_STEPS = 1e-9
+#: Relative difference of objectives below which two choices are equally good: above the solver's tolerances.
+TIE = 5e-6
+#: Choices up to which the best is found, and the relative gap accepted beyond: minutes at most.
+MOST_EXACT, ACCEPTED_GAP = 100_000, 1e-3
+#: Gains with steps for which branch and bound is tried at most, and up to which it is tried however few the terms.
+MOST_SEARCHED, FEW_SEARCHED = 200, 12
+#: Nodes in the first and in the second pass; then the best choice so far and its gap are the answer.
+FIRST_NODES, MOST_NODES = 1000, 10_000
+#: Steps on either side of the continuous optimum at which planes are laid first: the best choice is mostly there.
+PROBED_STEPS = 2
+#: A plane this far above a visited point, relative to its sum, violates convexity: less is rounding.
+PLANE_ROUNDING = 1e-8
+#: Steps per gain below which windows are not narrowed: the tree is small.
+FEW_STEPS = 4
+#: By which a range from a linear program is widened, against the solver's tolerance.
+RANGE_SLACK = 1e-6
+#: Voltages tried on either side of a jump, and how many of all are completed: the cheapest few.
+VOLTAGES_TRIED, MOST_COMPLETED = 12, 4
+#: Least relative distance of a voltage from a jump of the error: another machine must round alike.
+CLEAR_OF_JUMP = 1e-3
+#: Predictions that fitting gains to converters takes at least.
+FITTING_PREDICTIONS = 8
+
+# --- guards against hardware without an answer ---
+
+#: Relative change of the objective per relative change of the smallest gains above which they decide, not the target.
+GUARD_DECIDES = 1e-3
+#: Log change of the gains, and relative change of the error, by which an error that no gain changes is known.
+GUARD_CHANGE, GUARD_SAME = -1.0, 1e-6
+#: What is tried then: conductance_min as a part of the range, a signal over the read noise, a noise bandwidth [Hz].
+IDLE_CONDUCTANCE, READ_NOISE, READ_BANDWIDTH = 0.01, 1e-4, 5e6
+
+# --- time, verification ---
+
+#: How much of a plan is done when it is solved, before any simulation: for its progress alone.
+SOLVED = 0.7
+#: Part of the time in which the gains of the first corrections are looked for, and of a plan's time that another takes.
+FIRST_LOOK, ANOTHER_PLAN = 0.25, 0.5
+#: Part of the time to the deadline that is kept for a verification at most.
+FOR_VERIFYING = 0.4
+#: Part of the time left to the deadline that error samples may take.
+FOR_SAMPLES = 0.25
+#: Calibrated plans at most: the second is within the Monte Carlo error, a third would chase it.
+MOST_CALIBRATIONS = 2
+#: Largest factor by which a bound is moved away from what was predicted: farther, the prediction says nothing.
+FURTHEST_BOUND = 4.0
+#: Standard error of a verified rate to reach: absolute (0.1 percentage points), and as a part of the target.
+RATE_ERROR, RELATIVE_ERROR = 1e-3, 0.05
+#: Draws of the pilot, also the fewest of a verification, and the most.
+FEWEST_DRAWS, MOST_DRAWS = 256, 10_000
+#: Multiplications of one verification at most, about a minute; programming a weight counts as so many.
+VERIFICATION_WORK, PROGRAMMING_WORK = 4e11, 100
+#: Multiplications of a second, cautiously.
+WORK_PER_SECOND = 3e9
+#: Part of the time left that one verification may take: a calibrated plan needs three, and plans between them.
+VERIFICATION_SHARE = 0.2
+#: Shortest time that is told from none [s].
+INSTANT = 1e-6
