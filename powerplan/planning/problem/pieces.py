@@ -65,12 +65,8 @@ def differentiable_pieces(predictor: Predictor, sample: Piece = EVERYTHING) -> l
 
 
 def is_expensive(predictor: Predictor) -> bool:
-    """Whether a prediction is so expensive that none is spent on what is of little use."""
-    return work_of(predictor) > policy.EXPENSIVE
-
-
-def work_of(predictor: Predictor) -> int:
-    """Entries of all adjoints of a prediction: inputs × directions × values of all nodes."""
+    """Whether a prediction is so expensive that none is spent on what is of little use: by the entries of all adjoints,
+    inputs × directions × values of all nodes."""
     shapes = predictor.network.shapes
     values = sum(math.prod(shapes[node.name]) for node in predictor.network.nodes)
-    return len(predictor.inputs) * predictor.directions.shape[1] * values
+    return len(predictor.inputs) * predictor.directions.shape[1] * values > policy.EXPENSIVE

@@ -31,11 +31,10 @@ class Sum:
     @classmethod
     def differentiated(cls, terms: Tensor, theta: Tensor) -> Sum:
         """Terms (T,) with their derivatives in θ (n,), by one backward pass each."""
-        rows = [
-            torch.autograd.grad(term, theta, retain_graph=True, allow_unused=True, materialize_grads=True)[0]
-            for term in terms
-        ]
-        return cls(terms=terms.detach().numpy(), jacobian=torch.stack(rows).numpy())
+        rows = torch.empty(len(terms), len(theta), dtype=theta.dtype)
+        for row, term in zip(rows, terms, strict=True):
+            row[:] = torch.autograd.grad(term, theta, retain_graph=True, allow_unused=True, materialize_grads=True)[0]
+        return cls(terms=terms.detach().numpy(), jacobian=rows.numpy())
 
     def plus(self, other: Sum) -> Sum:
         """Term by term."""

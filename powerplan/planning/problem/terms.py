@@ -156,12 +156,13 @@ class Terms:
         excesses = np.log(np.maximum(totals, np.finfo(float).tiny) / self.bounds)
         worst = np.argsort(-excesses, kind="stable")[: policy.MOST_GRADIENTS]
         near = {0, *(1 + int(r) for r in worst if not excesses[r] < excesses[worst[0]] - policy.OUT_OF_REACH)}
-        return [
-            Sum.differentiated(each, point)
-            if every or i in near
-            else Sum(terms=each.detach().numpy(), jacobian=np.zeros((len(each), len(point))))
-            for i, each in enumerate(terms)
-        ]
+        sums = []
+        for i, each in enumerate(terms):
+            if every or i in near:
+                sums.append(Sum.differentiated(each, point))
+            else:
+                sums.append(Sum(terms=each.detach().numpy(), jacobian=np.zeros((len(each), len(point)))))
+        return sums
 
     def _programmed(self, theta: Tensor) -> Programmed:
         """The crossbars of every corner at θ: one graph for all pieces."""
