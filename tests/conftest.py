@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import os
 import signal
 import struct
+import tempfile
+import threading
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
+from socket import socketpair
+from typing import Any
 
 # The suite runs in as many processes as there are cores: more threads would only fight each other.
 # numpy and torch read these when they are imported.
@@ -111,3 +117,50 @@ def mnist_example(mnist_folder: Path, network_cache: Path) -> Iterator[Example]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POWERPLAN_DATA", str(mnist_folder))
         yield load_example("mnist", cache=network_cache)
+
+
+class _Serving:
+    """What a study's worker process is to its parent, as a thread of this process: starting one takes no seconds."""
+
+    def __init__(self, connection: Connection, folder: Path) -> None:
+        self._thread = threading.Thread(target=self._serve, args=(connection, folder), daemon=True)
+        self._thread.start()
+
+    def _serve(self, connection: Connection, folder: Path) -> None:
+        from powerplan.batch.executors.child import serve_requests
+
+        with contextlib.suppress(EOFError, ConnectionError), contextlib.closing(connection):
+            serve_requests(connection, folder)
+
+    def poll(self) -> int | None:
+        return None if self._thread.is_alive() else 0
+
+    def kill(self) -> None:
+        """Nothing: the thread ends when its connection is closed."""
+
+    def wait(self, timeout: float) -> int:
+        return 0
+
+
+@pytest.fixture(scope="module")
+def workers_in_threads() -> Iterator[None]:
+    """Workers of studies are threads, one of which plans at a time: for tests that are not about processes."""
+    from powerplan.batch.executors.local import LocalWorker
+    from powerplan.batch.work import Planner
+
+    def launch(worker: LocalWorker) -> None:
+        ours, theirs = socketpair()
+        worker._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        worker._process = _Serving(Connection(theirs.detach()), worker._folder)  # type: ignore[assignment]
+        worker._connection = Connection(ours.detach())
+
+    run, one_at_a_time = Planner.run, threading.Lock()
+
+    def alone(*arguments: Any) -> None:
+        with one_at_a_time:
+            run(*arguments)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(LocalWorker, "_launch", launch)
+        patched.setattr(Planner, "run", alone)
+        yield

@@ -35,7 +35,7 @@ def assert_same(*results: AllocationResult) -> None:
         assert result.objective == pytest.approx(results[0].objective, rel=1e-6)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=500)
 @given(seed=SEEDS, gains=SIZES)
 def test_closed_form_equals_kkt(seed: int, gains: int) -> None:
     program = monomial_program(seed, gains)
@@ -47,7 +47,7 @@ def test_closed_form_equals_kkt(seed: int, gains: int) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=1000)
+@settings(max_examples=500)
 @given(seed=SEEDS, gains=SIZES, limits=st.sampled_from(LIMITS))
 def test_kkt_proves_every_answer(seed: int, gains: int, limits: str) -> None:
     """The certificate, recomputed from the point alone, is a proof that needs no second solver."""
@@ -93,7 +93,7 @@ def test_terms_of_several_gains(seed: int, gains: int) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(seed=SEEDS, gains=st.integers(1, 60), limits=st.sampled_from(LIMITS))
 def test_cvxpy_equals_kkt_more_often(seed: int, gains: int, limits: str) -> None:
     program = random_program(seed, gains, limits)

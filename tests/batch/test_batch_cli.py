@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from powerplan.cli import main
 from powerplan.cli.commands.batch import _print_failures
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.usefixtures("workers_in_threads")
 
 STUDY = """
 name = "cli"
@@ -35,7 +35,7 @@ workers = 1
 
 
 @pytest.fixture(scope="module")
-def folder(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(workers_in_threads: None, small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the study, run once."""
     folder = tmp_path_factory.mktemp("cli")
     for name in ("small.npz", "x.npy"):

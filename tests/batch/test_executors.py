@@ -166,7 +166,7 @@ def test_poison_and_hanging_jobs_fail_alone(kind: Kind, small: Path, tmp_path: P
             ]
         }
     )
-    result = study.run(folder=tmp_path, executor=kind.make, time_limit=6.0, attempts=2)
+    result = study.run(folder=tmp_path, executor=kind.make, time_limit=4.0, attempts=2)
     assert len(result.done) == 8
     codes = {point.name: point.failure and (point.failure.code, point.failure.attempts) for point in result.failed}
     assert codes == {"poison": ("crashed", 2), "hang": ("time_limit", 1)}

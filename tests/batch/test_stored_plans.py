@@ -20,6 +20,7 @@ from powerplan.batch.table import rows
 from powerplan.errors import CorruptFile, InvalidInput
 from powerplan.report.html import report_html
 
+pytestmark = pytest.mark.usefixtures("workers_in_threads")
 COUNT = stored.KEPT + 20
 
 

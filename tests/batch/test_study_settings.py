@@ -18,6 +18,8 @@ from powerplan.batch.table import rows
 from powerplan.batch.work import plan_options
 from powerplan.errors import InvalidInput
 
+pytestmark = pytest.mark.usefixtures("workers_in_threads")
+
 QUIET, NOISY = pp.Hardware(programming_noise_std=1e-6), pp.Hardware(programming_noise_std=3e-6)
 STEPS = pp.Steps.geometric(1e-6, 1e-4, decibel=3)
 #: settings of a point, and the arguments of pp.plan they stand for
@@ -40,7 +42,7 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.fixture(scope="module")
-def planned(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def planned(workers_in_threads: None, small: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The result of a study with a point per case."""
     points = [{"hardware": "quiet", "target": {"max_nmse": 0.05}, **given} for given, _ in CASES]
     values = {name: value for name, value in study_values(points=points).items() if name != "grid"}

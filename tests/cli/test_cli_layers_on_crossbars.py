@@ -117,7 +117,7 @@ def test_the_client_refuses_what_no_message_can_hold() -> None:
         pc.PlannerClient.local().predict(NETWORK, None, None, INPUTS, analog=len)  # type: ignore[arg-type]
 
 
-def test_a_study_compares_choices(problem: list[str], tmp_path: Path) -> None:
+def test_a_study_compares_choices(workers_in_threads: None, problem: list[str], tmp_path: Path) -> None:
     """One file under two names: all layers on crossbars, and without the last; numbers need no quotes."""
     values: dict[str, Any] = {
         "networks": {"all": {"file": "net.npz"}, "hybrid": {"file": "net.npz", "digital": [-1]}},

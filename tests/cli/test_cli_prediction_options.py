@@ -12,8 +12,8 @@ from click.testing import Result
 import powerplan as pp
 from powerplan.examples import Example
 
-OPTIONS = ["--dtype", "float32", "--output-combinations", "3", "--marginal-fields", "0", "--memory-limit", "1kB"]
-VALUES: dict[str, Any] = {"dtype": "float32", "output_combinations": 3, "marginal_fields": 0, "memory_limit": 1000}
+OPTIONS = ["--dtype", "float32", "--output-combinations", "3", "--marginal-fields", "0", "--memory-limit", "10kB"]
+VALUES: dict[str, Any] = {"dtype": "float32", "output_combinations": 3, "marginal_fields": 0, "memory_limit": 10_000}
 
 
 def test_a_plan_and_a_frontier_equal_the_python_call(

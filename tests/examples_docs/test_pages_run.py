@@ -26,6 +26,6 @@ def test_the_pages_people_start_from_are_run() -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # a page may show a warning
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name not in SHOWN], ids=lambda page: page.name)
-def test_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_runs(workers_in_threads: None, page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert run_page(page) > 0
