@@ -18,6 +18,7 @@ from powerplan.planning.problem.pieces import is_expensive
 from powerplan.planning.problem.problem import Problem, lowest_constraint
 from powerplan.planning.problem.requirement import Requirement, requirement
 from powerplan.planning.problem.watch import Best, OutOfTime, Seen, Watch
+from powerplan.planning.solve.coarser_steps import or_coarser
 from powerplan.planning.solve.descent import Optimum, descend
 from powerplan.planning.solve.ended import ended_plan
 from powerplan.planning.solve.guard import refuse_on_guard
@@ -174,6 +175,7 @@ def _optimised(
             stop_at=options.stop_at,
             progress=lambda done: options.progress("choosing steps", 0.6 + 0.1 * done),
         )
+        stepped = or_coarser(session, wanted, exact, stepped, options)
         if stepped.theta is None:
             explained = no_steps(target, session.free, session.levels, exact, optimum.theta)
             return infeasible_plan(session, target, exact, explained, baseline, started, stepped.gap)

@@ -1,0 +1,92 @@
+"""Plans on steps are never dearer than those of coarser gains that they contain.
+
+Many gains are rounded to steps, few are searched: rounded gains of columns can cost more than the best steps of the
+layers, which they could all take.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from powerplan.planning.outcome import Outcome
+from powerplan.planning.problem.problem import Problem, scale_onto
+from powerplan.planning.problem.requirement import Requirement
+from powerplan.planning.problem.variables import FreeGains
+from powerplan.planning.problem.watch import OutOfTime, Watch
+from powerplan.planning.solve.descent import descend
+from powerplan.planning.solve.on_steps import Levels, Stepped, on_steps
+
+if TYPE_CHECKING:
+    from powerplan.planning.session import Options, Session
+
+#: decimals of log steps that are compared
+_DECIMALS = 12
+
+
+def or_coarser(session: Session, wanted: Requirement, exact: Problem, found: Stepped, options: Options) -> Stepped:
+    """What was found, or the steps of a coarser plan where these cost less; what was searched is left as it is."""
+    if found.gap.method != "rounding":
+        return found
+    for free in session.coarser:
+        try:
+            theta = _coarser(session, wanted, exact, free, options)
+            if theta is None or exact.excess(theta) > exact.accuracy:
+                continue
+            objective = exact.objective(theta)
+            is_cheaper = found.theta is None or objective < exact.objective(found.theta)
+        except OutOfTime:
+            return found
+        if is_cheaper:
+            gap = replace(found.gap, gap=max(objective / found.gap.bound - 1, 0.0))
+            outcome = Outcome.WITHIN_GAP if found.outcome is Outcome.OPTIMAL else found.outcome
+            found = Stepped(theta=theta, gap=gap, outcome=outcome)
+    return found
+
+
+def _coarser(
+    session: Session, wanted: Requirement, exact: Problem, free: FreeGains, options: Options
+) -> np.ndarray | None:
+    """The best steps of coarser gains, as θ of the session's; None if there are none."""
+    levels = _common_steps(session, free)
+    if levels is None:
+        return None
+    watch = exact.terms.watch
+    problem = session.problem(
+        wanted, free, exact=True, tolerance=options.tolerance, watch=Watch(watch.stop_at, kept=watch.kept)
+    )
+    start = scale_onto(problem, problem.upper)
+    if start is None:
+        return None
+    relaxed = descend(
+        problem, start, tolerance=options.tolerance, max_iterations=options.max_iterations, stop_at=options.stop_at
+    )
+    stepped = on_steps(
+        problem,
+        levels,
+        relaxed,
+        max_iterations=options.max_iterations,
+        stop_at=options.stop_at,
+        progress=lambda done: None,
+    )
+    return None if stepped.theta is None else session.free.theta_of(free.gains(stepped.theta))
+
+
+def _common_steps(session: Session, free: FreeGains) -> Levels | None:
+    """Log steps of every coarser gain that all gains it stands for have; None if some have none in common."""
+    assert session.levels is not None
+    own = list(zip(session.free.entries(range(session.free.count)), session.levels, strict=True))
+    common: list[np.ndarray | None] = []
+    for entry in free.entries(range(free.count)):
+        steps: np.ndarray | None = None
+        for other, levels in own:
+            if levels is None or other.quantity != entry.quantity or not set(other.layers) <= set(entry.layers):
+                continue
+            rounded = np.round(levels, _DECIMALS)
+            steps = levels if steps is None else steps[np.isin(np.round(steps, _DECIMALS), rounded)]
+        if steps is not None and not steps.size:
+            return None
+        common.append(steps)
+    return tuple(common)
