@@ -19,9 +19,10 @@ from powerplan.planning import (
     Target,
 )
 from powerplan.planning.explain.floor import SOURCES
-from powerplan.report.charts import Scale, Tick
+from powerplan.report.charts import Scale
 from powerplan.report.facts import Fact
 from powerplan.report.quantities import bounds, predicted_mse, quantity_name, quantity_text, quantity_with_error
+from powerplan.report.svg import Tick
 from powerplan.report.text import typeset
 from powerplan.report.units import percent, share, si, si_with_error, significant, with_error
 

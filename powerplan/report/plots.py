@@ -20,8 +20,8 @@ from powerplan.files import write_bytes
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.planning import MaxPower, Plan
-from powerplan.report.charts import power_scale
-from powerplan.report.quantities import bounds, claim, saving_text
+from powerplan.report.charts import STYLES, Chart, power_scale
+from powerplan.report.quantities import claim, saving_text
 from powerplan.report.units import si
 
 if TYPE_CHECKING:
@@ -30,14 +30,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from powerplan.batch.results import StudyResult
-    from powerplan.report.study_panels import Drawing
 
 #: panels of a study in one figure
 MOST_PANELS = 6
 _SUFFIXES = (".png", ".svg", ".pdf")
 #: Okabe and Ito's colours, told apart under every common colour blindness
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#8A8A8A"
-_SERIES = ((BLUE, "o"), (VERMILION, "s"), (GREEN, "^"), (PURPLE, "D"), (ORANGE, "v"), (GREY, "P"))
+#: colour, marker and line of each style of curves
+_SERIES = (
+    (BLUE, "o", "-"),
+    (VERMILION, "s", "--"),
+    (GREEN, "^", ":"),
+    (PURPLE, "D", "-."),
+    (ORANGE, "v", (0, (12, 4))),
+    (GREY, "P", (0, (4, 3))),
+)
 
 
 def check_plot_file(file: str | os.PathLike[str]) -> None:
@@ -100,59 +107,19 @@ def plot_frontier(plans: Sequence[Plan], *, title: str = "", file: str | os.Path
 
     Plans that do not meet their target are left out, and counted in the title.
     """
+    from powerplan.report.study_panels import frontier_chart
 
     figure = _new_figure(7.0, 4.8)
     axes = figure.subplots()
-    reached = sorted((p for p in plans if p.meets_target), key=lambda p: p.prediction.nmse)
-    scale, prefix = power_scale(max((p.power for p in reached), default=1.0))
-    axes.plot(
-        [p.nmse for p in reached],
-        [p.power * scale for p in reached],
-        color=BLUE,
-        marker="o",
-        markersize=4,
-        label="plan (predicted)",
-    )
-    # a baseline meets the same target: where that bounds the NMSE, it lies there
-    compared = [(bounds(p)[0] or p.nmse, p.baseline_power) for p in reached if not isinstance(p.target, MaxPower)]
-    compared = [(nmse, power) for nmse, power in compared if power is not None]
-    if compared:
-        axes.plot(
-            [nmse for nmse, _ in compared],
-            [(power or 0.0) * scale for _, power in compared],
-            color=ORANGE,
-            linestyle="--",
-            marker="s",
-            markersize=4,
-            label="baseline: one conductance range",
-        )
-    checks = [p.verification for p in reached if p.verification is not None]
-    if checks:
-        axes.errorbar(
-            [c.nmse for c in checks],
-            [c.power * scale for c in checks],
-            xerr=[1.96 * c.nmse_standard_error for c in checks],
-            yerr=[1.96 * c.power_standard_error * scale for c in checks],
-            color=VERMILION,
-            fmt="x",
-            capsize=3,
-            zorder=3,
-            label="plan (simulated, 95 %)",
-        )
-    axes.set(xlabel="NMSE of the outputs [%]", ylabel=f"power of one inference [{prefix}W]")
-    if reached:
-        axes.set(xscale="log", yscale="log")
-        _plain_logarithmic(axes.xaxis, 100)
-        _plain_logarithmic(axes.yaxis)
+    chart = frontier_chart(plans)
+    if chart is not None:
+        draw(axes, chart)
     else:
-        axes.set(xticks=[], yticks=[])
+        axes.set(xlabel="NMSE of the outputs [%]", ylabel="power of one inference [W]", xticks=[], yticks=[])
         axes.text(0.5, 0.5, "no target is met", transform=axes.transAxes, ha="center", va="center")
-    missed = len(plans) - len(reached)
+    missed = sum(not plan.meets_target for plan in plans)
     beside = f"\n({missed} of {len(plans)} targets not met)" if missed else ""
     axes.set_title(f"{title + ': ' if title else ''}least power for a target error{beside}")
-    axes.grid(True, which="both", alpha=0.25)
-    if reached:
-        axes.legend(frameon=False)
     return _written(figure, file)
 
 
@@ -165,43 +132,45 @@ def plot_study(study: StudyResult, *, title: str = "", file: str | os.PathLike[s
         title: what was planned, instead of the study's name.
         file: also write the figure.
     """
-    from powerplan.report.study_panels import power_drawings
+    from powerplan.report.study_panels import power_charts
     from powerplan.report.thin_plans import thinned
 
     thin = thinned(study)
-    drawings, _ = power_drawings(thin, [(point, plan) for point in thin.points if (plan := point.plan) is not None])
-    shown = drawings[:MOST_PANELS]
+    charts, _ = power_charts(thin, [(point, plan) for point in thin.points if (plan := point.plan) is not None])
+    shown = charts[:MOST_PANELS]
     columns = min(3, max(1, len(shown)))
     rows = max(1, -(-len(shown) // columns))
     figure = _new_figure(1.5 + 5.0 * columns, 0.6 + 4.0 * rows)
     panels = list(np.ravel(np.array(figure.subplots(rows, columns, squeeze=False), dtype=object)))
     for axes in panels[len(shown) :]:
         axes.set_axis_off()
-    for axes, drawing in zip(panels, shown, strict=False):
-        _study_panel(axes, drawing)
-    more = f" (the first {len(shown)} of {len(drawings)} combinations)" if len(drawings) > len(shown) else ""
+    for axes, chart in zip(panels, shown, strict=False):
+        draw(axes, chart)
+    more = f" (the first {len(shown)} of {len(charts)} combinations)" if len(charts) > len(shown) else ""
     figure.suptitle(f"{title or study.name or f'{len(study.points)} plans'}{more}")
     return _written(figure, file)
 
 
-def _study_panel(axes: Axes, drawing: Drawing) -> None:
-    for curve in drawing.curves:
-        colour, marker = _SERIES[curve.style % len(_SERIES)]
+def draw(axes: Axes, chart: Chart) -> None:
+    """Draw a chart with matplotlib, in the looks that the style sheet of reports gives its curves."""
+    for curve, points in chart.placed():
+        colour, marker, line = _SERIES[curve.style % STYLES]
         axes.errorbar(
-            [p.x for p in curve.points],
-            [p.y for p in curve.points],
-            xerr=[p.x_error for p in curve.points] if any(p.x_error for p in curve.points) else None,
-            yerr=[p.y_error for p in curve.points] if any(p.y_error for p in curve.points) else None,
+            [p.x for p in points],
+            [p.y for p in points],
+            xerr=[p.x_error for p in points] if any(p.x_error for p in points) else None,
+            yerr=[p.y_error for p in points] if any(p.y_error for p in points) else None,
             color=colour,
             marker=marker,
             markersize=4,
-            linestyle="-" if curve.line else "none",
+            linestyle=line if curve.line else "none",
             capsize=3,
             label=curve.name,
         )
-    axes.set(xlabel=drawing.x_label, ylabel=drawing.y_label, xscale="log" if drawing.x_log else "linear", yscale="log")
-    axes.set_title(textwrap.fill(drawing.title, 50), fontsize="medium")
-    for axis, log, shared in ((axes.xaxis, drawing.x_log, drawing.along), (axes.yaxis, True, drawing.up)):
+    scales = {True: "log", False: "linear"}
+    axes.set(xlabel=chart.x_label, ylabel=chart.y_label, xscale=scales[chart.x_log], yscale=scales[chart.y_log])
+    axes.set_title(textwrap.fill(chart.title, 50), fontsize="medium")
+    for axis, log, shared in ((axes.xaxis, chart.x_log, chart.along), (axes.yaxis, chart.y_log, chart.up)):
         if shared is not None:
             axis.set_view_interval(shared.low, shared.high, ignore=True)
         if log:
@@ -223,7 +192,8 @@ def plot_predicted_simulated(
     figure = _new_figure(7.0, 6.4)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
     seen: list[float] = []
-    for (name, pairs), (colour, marker) in zip(series.items(), _cycle(len(series)), strict=True):
+    for i, (name, pairs) in enumerate(series.items()):
+        colour, marker, _ = _SERIES[i % STYLES]
         ordered = sorted(pairs, key=lambda pair: pair[1].nmse)
         x = np.array([s.nmse for _, s in ordered])
         error = np.array([1.96 * s.nmse_standard_error for _, s in ordered])
@@ -298,10 +268,6 @@ def _bars(axes: Axes, names: Sequence[str], sets: Sequence[np.ndarray]) -> None:
     axes.set_xticks(at, names, rotation=0 if len(names) <= 4 else 45, ha="center" if len(names) <= 4 else "right")
     axes.grid(True, axis="y", alpha=0.25)
     axes.set_axisbelow(True)
-
-
-def _cycle(count: int) -> list[tuple[str, str]]:
-    return [_SERIES[i % len(_SERIES)] for i in range(count)]
 
 
 def _new_figure(width: float, height: float) -> Figure:

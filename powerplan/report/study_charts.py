@@ -8,7 +8,7 @@ import numpy as np
 
 from powerplan.batch.results import PointResult, StudyResult
 from powerplan.planning import MaxPower, Plan
-from powerplan.report.charts import STYLES, Chart, Curve, Point, chart
+from powerplan.report.charts import STYLES, Chart, Curve, Point
 from powerplan.report.quantities import comparable, saving_cell
 
 #: layers with a curve of their own
@@ -39,8 +39,8 @@ def gain_charts(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -
     ]
     if len(saved) > 1:
         charts.append(
-            chart(
-                [Curve(name="saving", points=tuple(saved))],
+            Chart(
+                curves=(Curve(name="saving", points=tuple(saved)),),
                 title=f"{what} saved",
                 description=f"{what} saved against the baseline: {saved[0].y:.1f} % at the smallest NMSE, "
                 f"{saved[-1].y:.1f} % at the largest.",
@@ -52,7 +52,7 @@ def gain_charts(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -
     names = reached[0][1].prediction.layer_names
     power = np.mean([p.prediction.power_by_layer / p.power for _, p in reached], axis=0)
     shown = sorted(np.argsort(-power)[:MOST_LAYERS])
-    curves = [
+    curves = tuple(
         Curve(
             name=names[i],
             style=k,
@@ -66,10 +66,10 @@ def gain_charts(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -
             ),
         )
         for k, i in enumerate(shown)
-    ]
+    )
     charts.append(
-        chart(
-            curves,
+        Chart(
+            curves=curves,
             title="Conductance gains",
             description="Conductance gain per unit weight of "
             + "; ".join(f"{c.name} from {c.points[0].y:.3g} to {c.points[-1].y:.3g} µS" for c in curves)

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from powerplan.batch.results import PointResult, StudyResult
+from powerplan.batch.results import PointResult, PointState, StudyResult
 from powerplan.planning import MaxPower, Plan
-from powerplan.report.charts import STYLES, Chart, Curve, Point, Scale, chart, power_scale
-from powerplan.report.quantities import target_text
+from powerplan.report.charts import STYLES, Chart, Curve, Point, Scale, power_scale
+from powerplan.report.quantities import bounds, target_text
 from powerplan.report.study_axes import MINOR, axis_name, axis_unit, evenly, label, number, setting
+from powerplan.report.svg import Layout, lay_out
 from powerplan.report.text import typeset, without_paths
 from powerplan.report.units import percent, si
 
@@ -31,37 +32,9 @@ Pair = tuple[PointResult, Plan]
 class Panels:
     """Figures, how many more there would be, and what must be said about them."""
 
-    charts: tuple[Chart, ...] = ()
+    charts: tuple[Layout, ...] = ()
     left_out: int = 0
     remarks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Drawing:
-    """A figure before it is laid out: curves of power (logarithmic), and scales that other figures share."""
-
-    title: str
-    description: str
-    curves: tuple[Curve, ...]
-    x_label: str
-    y_label: str
-    x_log: bool
-    along: Scale | None
-    up: Scale | None
-
-    def chart(self, *, compact: bool) -> Chart:
-        """The figure for a page."""
-        return chart(
-            self.curves,
-            title=self.title,
-            description=self.description,
-            x_label=self.x_label,
-            y_label=self.y_label,
-            x_log=self.x_log,
-            compact=compact,
-            across=self.along,
-            up=self.up,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,16 +48,16 @@ class _Across:
 
 
 def power_panels(study: StudyResult, plans: Sequence[Pair]) -> Panels:
-    """The figures of :func:`power_drawings` for a page: small if they are many, and not more than it can bear."""
-    drawings, remarks = power_drawings(study, plans)
+    """The figures of :func:`power_charts` for a page: small if they are many, and not more than it can bear."""
+    charts, remarks = power_charts(study, plans)
     return Panels(
-        charts=tuple(one.chart(compact=len(drawings) > MOST_LARGE) for one in drawings[:MOST_PANELS]),
-        left_out=max(0, len(drawings) - MOST_PANELS),
+        charts=tuple(lay_out(one, compact=len(charts) > MOST_LARGE) for one in charts[:MOST_PANELS]),
+        left_out=max(0, len(charts) - MOST_PANELS),
         remarks=tuple(remarks),
     )
 
 
-def power_drawings(study: StudyResult, plans: Sequence[Pair]) -> tuple[list[Drawing], list[str]]:
+def power_charts(study: StudyResult, plans: Sequence[Pair]) -> tuple[list[Chart], list[str]]:
     """Power of the plans that meet their target, against NMSE or against the axis with many numbers; and remarks."""
     reached = [(o, p) for o, p in plans if p.meets_target and p.nmse > 0 and p.power > 0]
     if not reached:
@@ -100,7 +73,18 @@ def power_drawings(study: StudyResult, plans: Sequence[Pair]) -> tuple[list[Draw
     return _swept_panels(reached, axes, swept)
 
 
-def _swept_panels(reached: Sequence[Pair], axes: Sequence[str], swept: str) -> tuple[list[Drawing], list[str]]:
+def frontier_chart(plans: Sequence[Plan]) -> Chart | None:
+    """Power of plans that meet their target against NMSE, whatever else differs; None if there are none."""
+    state = PointState.DONE
+    pairs = [
+        (PointResult(name=target_text(p.target), settings={}, state=state, source=p), p)
+        for p in plans
+        if p.meets_target and p.nmse > 0 and p.power > 0
+    ]
+    return _panels(pairs, [], None, _error_across(), "")[0] if pairs else None
+
+
+def _swept_panels(reached: Sequence[Pair], axes: Sequence[str], swept: str) -> tuple[list[Chart], list[str]]:
     """Power against the numbers of an axis; with some targets also against NMSE for a few of the numbers."""
     remarks = []
     targets = _targets(reached)
@@ -111,14 +95,14 @@ def _swept_panels(reached: Sequence[Pair], axes: Sequence[str], swept: str) -> t
     others = [axis for axis in axes if axis != swept]
     few = [a for a in others if len({setting(o, a) for o, _ in reached}) <= STYLES]
     by = "target" if len(targets) > 1 or not few else few[-1]
-    drawings = _panels(some, others, by, _axis_across(swept, reached), f"Against {axis_name(swept)}")
+    charts = _panels(some, others, by, _axis_across(swept, reached), f"Against {axis_name(swept)}")
     if len(targets) > 2:
         ordered = sorted({n for o, _ in reached if (n := number(o, swept)) is not None})
         chosen = evenly(ordered, STYLES)
         remarks.append(f"Of {len(ordered)} values of {axis_name(swept)}, {len(chosen)} have curves against NMSE.")
         some = [(o, p) for o, p in reached if number(o, swept) in chosen]
-        drawings += _panels(some, axes, swept, _error_across(), "Against NMSE")
-    return drawings, remarks
+        charts += _panels(some, axes, swept, _error_across(), "Against NMSE")
+    return charts, remarks
 
 
 def _is_sweep(reached: Sequence[Pair], axis: str, values: Sequence[str]) -> bool:
@@ -164,7 +148,7 @@ def _axis_across(axis: str, reached: Sequence[Pair]) -> _Across:
     return _Across(name=axis_name(axis), text=text, log=log, value=lambda pair: scale * (number(pair[0], axis) or 0.0))
 
 
-def _panels(pairs: Sequence[Pair], axes: Sequence[str], by: str | None, across: _Across, before: str) -> list[Drawing]:
+def _panels(pairs: Sequence[Pair], axes: Sequence[str], by: str | None, across: _Across, before: str) -> list[Chart]:
     """A panel for each combination of the axes but ``by``, whose values are curves.
 
     All have one unit, and one scale as long as it does not press them together.
@@ -203,7 +187,7 @@ def _panel(
     *,
     along: Scale | None,
     up: Scale | None,
-) -> Drawing:
+) -> Chart:
     """One panel; a curve for each of the values of ``by``, whose looks are the same in every panel."""
     curves: dict[str, list[Pair]] = {value: [] for value in values}
     ordered = sorted(members, key=across.value)
@@ -222,7 +206,7 @@ def _panel(
         drawn += _beside(ordered, across, unit)
         up = None  # the baseline lies higher
     (_, low), (_, high) = ordered[0], ordered[-1]
-    return Drawing(
+    return Chart(
         curves=tuple(drawn),
         title=title or "Least power for an error",
         description=f"Power of one inference against {across.name}{': ' + title if title else ''}: {len(members)} "
@@ -238,12 +222,19 @@ def _panel(
 
 def _beside(members: Sequence[Pair], across: _Across, unit: tuple[float, str]) -> list[Curve]:
     """The baseline and the simulated points of a single curve."""
+    against_error = across.name == "NMSE"
     base = [
-        _point(pair, across.value(pair), pair[1].baseline_power, unit, before="baseline of ")
+        _point(
+            pair,
+            # a baseline meets the same target: where that bounds the NMSE, it lies there
+            100 * bound if against_error and (bound := bounds(pair[1])[0]) else across.value(pair),
+            pair[1].baseline_power,
+            unit,
+            before="baseline of ",
+        )
         for pair in members
         if pair[1].baseline_power is not None and not isinstance(pair[1].target, MaxPower)
     ]
-    against_error = across.name == "NMSE"
     simulated = [
         _point(
             pair,

@@ -14,7 +14,6 @@ from typing import Any
 from powerplan.batch.results import PointResult, PointState, StudyResult
 from powerplan.network import Network
 from powerplan.planning import Plan
-from powerplan.report.charts import Chart
 from powerplan.report.device_names import device_names
 from powerplan.report.facts import Fact
 from powerplan.report.notes import plan_notes
@@ -36,6 +35,7 @@ from powerplan.report.study_layers import (
 from powerplan.report.study_networks import Networks, networks
 from powerplan.report.study_panels import Panels, power_panels
 from powerplan.report.study_table import Cell, Summary, point_table, summaries
+from powerplan.report.svg import Layout, lay_out
 from powerplan.report.text import flat, typeset, value_text, without_paths
 from powerplan.report.thin_plans import thinned
 
@@ -60,7 +60,7 @@ class StudyView:
     summaries: tuple[Summary, ...]
     summaries_left_out: tuple[str, ...]
     panels: Panels
-    gain_charts: tuple[Chart, ...]
+    gain_charts: tuple[Layout, ...]
     gains_caption: str
     columns: tuple[tuple[str, bool], ...]
     rows: tuple[tuple[Cell, ...], ...]
@@ -146,7 +146,7 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
         summaries=tuple(summed),
         summaries_left_out=tuple(unsummed),
         panels=panels,
-        gain_charts=tuple(along),
+        gain_charts=tuple(map(lay_out, along)),
         gains_caption=gains_caption,
         columns=columns,
         rows=rows,

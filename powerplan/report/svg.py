@@ -1,0 +1,121 @@
+"""Charts of HTML reports: where the ticks, lines and points of a figure lie. A template draws them as SVG.
+
+Numbers only, no drawing: the page's style sheet decides colours, so that a chart follows light and dark mode.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from powerplan.report.charts import STYLES, Chart, Point, Scale
+from powerplan.report.text import typeset
+
+#: size of a chart and its margins, in units of its view box; a compact one is for pages of many
+WIDTH, HEIGHT = 480.0, 320.0
+COMPACT_WIDTH, COMPACT_HEIGHT = 360.0, 260.0
+LEFT, RIGHT, TOP, BOTTOM = 72.0, 14.0, 12.0, 46.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tick:
+    """Where a tick lies (in the view box) and what it says."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """A point in the view box; the errors as (from, to), None where there is none."""
+
+    x: float
+    y: float
+    text: str
+    x_range: tuple[float, float] | None
+    y_range: tuple[float, float] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """A curve in the view box: its path (empty without a line) and its marks."""
+
+    name: str
+    style: int
+    path: str
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """A figure ready to draw. ``description`` is its text alternative."""
+
+    title: str
+    description: str
+    x_label: str
+    y_label: str
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    curves: tuple[Drawn, ...]
+    width: float
+    height: float
+
+    @property
+    def left(self) -> float:
+        """Where the plot begins."""
+        return LEFT
+
+    @property
+    def right(self) -> float:
+        """Where the plot ends."""
+        return self.width - RIGHT
+
+    @property
+    def top(self) -> float:
+        """The upper edge of the plot."""
+        return TOP
+
+    @property
+    def bottom(self) -> float:
+        """The lower edge of the plot."""
+        return self.height - BOTTOM
+
+
+def lay_out(chart: Chart, *, compact: bool = False) -> Layout:
+    """Where everything of a chart lies; a compact one is for pages of many."""
+    width, height = (COMPACT_WIDTH, COMPACT_HEIGHT) if compact else (WIDTH, HEIGHT)
+    kept = chart.placed()
+    points = [p for _, some in kept for p in some]
+    along = chart.along or Scale.around([p.x for p in points], log=chart.x_log)
+    up = chart.up or Scale.around([p.y for p in points], log=chart.y_log)
+
+    def x_at(value: float) -> float:
+        return round(LEFT + along.at(value) * (width - RIGHT - LEFT), 1)
+
+    def y_at(value: float) -> float:
+        return round(height - BOTTOM - up.at(value) * (height - BOTTOM - TOP), 1)
+
+    def mark(p: Point) -> Mark:
+        return Mark(
+            x=x_at(p.x),
+            y=y_at(p.y),
+            text=typeset(p.text),
+            x_range=(x_at(p.x - p.x_error), x_at(p.x + p.x_error)) if p.x_error > 0 else None,
+            y_range=(y_at(p.y - p.y_error), y_at(p.y + p.y_error)) if p.y_error > 0 else None,
+        )
+
+    drawn = []
+    for curve, some in kept:
+        marks = tuple(mark(p) for p in some)
+        path = "M" + "L".join(f"{m.x:g},{m.y:g}" for m in marks) if curve.line and len(marks) > 1 else ""
+        drawn.append(Drawn(name=curve.name, style=curve.style % STYLES, path=path, marks=marks))
+    return Layout(
+        title=typeset(chart.title),
+        description=typeset(chart.description),
+        x_label=chart.x_label,
+        y_label=chart.y_label,
+        x_ticks=tuple(Tick(at=x_at(t), text=typeset(f"{t:.4g}")) for t in along.ticks(5 if compact else 7)),
+        y_ticks=tuple(Tick(at=y_at(t), text=typeset(f"{t:.4g}")) for t in up.ticks()),
+        curves=tuple(drawn),
+        width=width,
+        height=height,
+    )
