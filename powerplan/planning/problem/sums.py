@@ -31,8 +31,9 @@ class Sum:
     @classmethod
     def differentiated(cls, terms: Tensor, theta: Tensor) -> Sum:
         """Terms (T,) with their derivatives in θ (n,), by one backward pass each."""
-        rows = torch.empty(len(terms), len(theta), dtype=theta.dtype)
-        for row, term in zip(rows, terms, strict=True):
+        rows = torch.zeros(len(terms), len(theta), dtype=theta.dtype)
+        # errors that no gain changes (converters alone) have no graph
+        for row, term in zip(rows, terms, strict=True) if terms.requires_grad else ():
             row[:] = torch.autograd.grad(term, theta, retain_graph=True, allow_unused=True, materialize_grads=True)[0]
         return cls(terms=terms.detach().numpy(), jacobian=rows.numpy())
 
