@@ -12,6 +12,8 @@ A class of settings is a frozen dataclass whose fields are made by :func:`settin
 Everything else reads the table: ``plan``, ``frontier`` and ``predict`` check the value and tell of it in their
 docstrings; the command line gets ``--sampling-error``, study files ``sampling_error``; the server and the client read
 and send the field. ``tests/settings`` walks the table through all doors.
+
+Why: docs/decisions/house.md.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ Corrections are ratios, so that the mean of P_m is off by about the square of th
 its standard error. The number of rounds that brings SE to what is asked for is worked out from the first ones, and
 all of them are made before it is looked at again, since ending at the first small SE would favour those that are small
 by chance.
+
+Why: docs/decisions/error-samples.md [0242].
 """
 
 from __future__ import annotations

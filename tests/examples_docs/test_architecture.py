@@ -13,12 +13,17 @@ from typing import ClassVar
 import click
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from torch import Tensor
 
 import powerplan as pp
 from powerplan.cli import main
 from powerplan.cli.group import COMMANDS
+from powerplan.moments import sources
+from powerplan.moments.array.read_out import Channel
+from powerplan.moments.array.reading import Reading
+from powerplan.moments.sources.errors import Errors, Independent
 from powerplan.network import Node, ops
 from powerplan.network.digital import digital
 from powerplan.network.ops import base
@@ -58,6 +63,29 @@ def test_every_room_is_drawn() -> None:
     drawn = set(re.findall(r">([a-z]+)<", PICTURE.read_text(encoding="utf-8")))
     rooms = {folder.name for folder in (ROOT / "powerplan").iterdir() if (folder / "__init__.py").is_file()}
     assert rooms - drawn - {"examples"} == set()  # examples are data
+
+
+@pytest.mark.parametrize("method", ["linearized", "covariance", "diagonal"])
+def test_an_error_source_is_a_function_in_a_table(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    network = pp.Network.mlp([rng.normal(size=(6, 5)), rng.normal(size=(3, 6))], activation="relu")
+    hardware, inputs = pp.Hardware(programming_noise_std=1e-6), rng.normal(size=(4, 5))
+    gains = pp.Gains.full_range(network, hardware, inputs)
+
+    def predicted() -> pp.Prediction:
+        return pp.predict(network, hardware, gains, inputs, method=method)
+
+    def offset(reading: Reading, channel: Channel) -> Iterator[Errors]:
+        columns = reading.columns_of(channel)[0].mean
+        yield Independent(array=reading.array, kind="offset", by_column=torch.full_like(columns[:1], 0.01))
+
+    before = predicted()
+    monkeypatch.setattr(sources, "SOURCES", (*sources.SOURCES, offset))
+    after = predicted()
+    assert after.mse_by_layer[1] - before.mse_by_layer[1] == pytest.approx(0.01, rel=0.05)
+    # that of the first layer, before the ReLU, passes the second one's weights, where it is active
+    passed = 0.01 * float((network.crossbars[1].op.matrix ** 2).sum(1).mean())
+    assert 0.1 * passed < after.mse_by_layer[0] - before.mse_by_layer[0] < passed
 
 
 def test_an_operation_is_a_class_and_its_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,7 @@
-"""How the currents of an array's devices become its outputs: the interface of amplifiers and passive dividers."""
+"""How the currents of an array's devices become its outputs: the interface of amplifiers and passive dividers.
+
+Why: docs/decisions/moments.md.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 Every kind has four faces, which agree with each other: the *variance* of the outputs, their *covariance*, what is
 *caused* in directions of the network's output with a given adjoint, and *samples*.
+
+Why: docs/decisions/moments.md.
 """
 
 from __future__ import annotations
