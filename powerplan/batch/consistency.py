@@ -10,7 +10,7 @@ from powerplan.batch.pruning import Path
 from powerplan.batch.validate import violation
 from powerplan.checks import nearest
 from powerplan.errors import InvalidInput, Violation
-from powerplan.planning.steps_text import allowed_steps, parse_layers
+from powerplan.hardware.steps_text import allowed_steps, parse_layers
 from powerplan.planning.targets import VERIFIED
 
 #: what names refer to, and the table that defines it

@@ -21,9 +21,9 @@ from powerplan.checks import whole_words
 from powerplan.examples import example_names
 from powerplan.hardware import Hardware
 from powerplan.hardware.describe import described_fields
+from powerplan.hardware.steps_text import allowed_steps
 from powerplan.planning.problem.corners import MOST_CORNERS
 from powerplan.planning.settings import PlanSettings
-from powerplan.planning.steps_text import allowed_steps
 from powerplan.planning.targets import TARGETS
 from powerplan.settings import (
     Choice,

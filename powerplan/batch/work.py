@@ -24,10 +24,10 @@ from powerplan.errors import (
     SolverFailed,
 )
 from powerplan.hardware import Hardware
+from powerplan.hardware.steps_text import parse_layers
 from powerplan.network import Network
 from powerplan.planning import frontier
 from powerplan.planning.plan_file import plan_to_dict
-from powerplan.planning.steps_text import parse_layers
 from powerplan.planning.targets import Target, build_target
 from powerplan.plausibility import refusing
 

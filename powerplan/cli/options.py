@@ -160,7 +160,7 @@ def _setting_option(row: Setting) -> Callable[[_Command], _Command]:
         case Weights():
             return click.option(flag, row.name, type=Quantity(many=True), metavar="W1,W2,...", help=text)
         case StepValues(unit=unit):
-            from powerplan.planning.steps_text import allowed_steps
+            from powerplan.hardware.steps_text import allowed_steps
 
             return click.option(flag, row.name, type=StepsType(unit), help=f"{text} As text: {allowed_steps(unit)}.")
     return click.option(flag, row.name, metavar="NAME", help=text)

@@ -23,7 +23,7 @@ class StepsType(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):
             return value
-        from powerplan.planning.steps_text import allowed_steps, parse_layers
+        from powerplan.hardware.steps_text import allowed_steps, parse_layers
 
         try:
             return parse_layers(value, self.unit)

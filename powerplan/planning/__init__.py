@@ -1,5 +1,6 @@
 """Plans: least power for a target error, or least error for a power budget."""
 
+from powerplan.hardware.steps import Steps
 from powerplan.planning.outcome import (
     Certificate,
     ConstraintPrice,
@@ -16,7 +17,6 @@ from powerplan.planning.outcome import (
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.planner import frontier, plan
 from powerplan.planning.settings import GRANULARITIES
-from powerplan.planning.steps import Steps
 from powerplan.planning.targets import (
     TARGETS,
     MaxAccuracyDrop,

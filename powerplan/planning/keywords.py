@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from powerplan.hardware import Hardware
 from powerplan.hardware.gains import Gain
+from powerplan.hardware.steps import StepsGiven
 from powerplan.moments.keywords import PredictionOptions
-from powerplan.planning.solve.on_steps import StepsGiven
 
 
 class PlanOptions(PredictionOptions, total=False):

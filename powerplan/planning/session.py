@@ -14,6 +14,7 @@ import numpy as np
 from powerplan.checks import check_inputs
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.gains import warn_beyond_voltage
+from powerplan.hardware.steps import steps_to_dict
 from powerplan.moments.predict import make_predictor
 from powerplan.moments.predictor import Predictor
 from powerplan.moments.sampling import corrected
@@ -28,7 +29,7 @@ from powerplan.planning.problem.terms import Terms
 from powerplan.planning.problem.variables import FreeGains, check_noisy, free_gains, hold
 from powerplan.planning.problem.watch import Watch
 from powerplan.planning.settings import PlanSettings, Progress
-from powerplan.planning.solve.on_steps import Levels, levels_of, steps_to_dict
+from powerplan.planning.solve.on_steps import Levels, levels_of
 from powerplan.planning.solve.solve import solve
 from powerplan.planning.targets import ClassTarget, Target
 from powerplan.planning.verify.calibration import calibrated

@@ -29,7 +29,7 @@ from powerplan.settings import (
 )
 
 if TYPE_CHECKING:
-    from powerplan.planning.solve.on_steps import StepsGiven
+    from powerplan.hardware.steps import StepsGiven
 
 GRANULARITIES = ("network", "layer", "column", "signal")
 QUANTITIES = ("conductance", "voltage")

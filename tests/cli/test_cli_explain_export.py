@@ -13,7 +13,7 @@ from click.testing import Result
 
 import powerplan as pp
 from powerplan.deployment import Export
-from powerplan.planning.steps_text import parse_steps
+from powerplan.hardware.steps_text import parse_steps
 
 Run = Callable[..., Result]
 

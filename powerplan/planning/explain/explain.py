@@ -23,6 +23,7 @@ from powerplan.checks import check_inputs
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
 from powerplan.hardware.gains import conductance_limits, voltage_limits
+from powerplan.hardware.steps import steps_from_dict
 from powerplan.network import Network
 from powerplan.planning.explain.limits import QUANTITIES
 from powerplan.planning.explain.relaxing import MOVES_LEVELS, Change, relaxable, relaxed
@@ -30,7 +31,6 @@ from powerplan.planning.plan_value import Plan
 from powerplan.planning.problem.requirement import requirement
 from powerplan.planning.session import Options, Session, digests
 from powerplan.planning.settings import PlanSettings, Progress
-from powerplan.planning.solve.on_steps import steps_from_dict
 from powerplan.planning.targets import MaxPower, Target
 from powerplan.planning.verify.calibration import planned_bound
 from powerplan.plausibility import question, unasked

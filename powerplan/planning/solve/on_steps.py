@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from powerplan.checks import Checker
+from powerplan.hardware.steps import Steps, StepsGiven
 from powerplan.planning import policy
 from powerplan.planning.explain.limits import QUANTITIES, Unreachable
 from powerplan.planning.outcome import DiscreteGap, Outcome
@@ -18,11 +18,8 @@ from powerplan.planning.problem.sums import Sum
 from powerplan.planning.problem.variables import FreeGains
 from powerplan.planning.solve.branch_and_bound import Found, Point, StepSearch, search
 from powerplan.planning.solve.descent import Optimum, descend
-from powerplan.planning.steps import Steps
 from powerplan.planning.targets import Target
 
-#: one list for all layers, or one per layer (None: that layer's gain is continuous)
-StepsGiven = Steps | Sequence[Steps | None] | None
 Levels = tuple[np.ndarray | None, ...]
 
 
@@ -252,23 +249,3 @@ def _missing_steps(free: FreeGains, levels: Levels, relaxed: np.ndarray) -> list
         elif x < steps[0] - 1e-9:
             missing.append((name, f"smallest step {np.exp(steps[0]):.6g} {unit}, add one of at most {wanted:.6g}"))
     return missing
-
-
-def steps_to_dict(**given: StepsGiven) -> dict[str, Any]:
-    """Steps as plain values by name, those that were given."""
-    values: dict[str, Any] = {}
-    for name, steps in given.items():
-        if isinstance(steps, Steps):
-            values[name] = steps.to_dict()
-        elif steps is not None:
-            values[name] = [each and each.to_dict() for each in steps]
-    return values
-
-
-def steps_from_dict(value: Any) -> StepsGiven:
-    """Inverse of :func:`steps_to_dict` for one name."""
-    if value is None:
-        return None
-    if isinstance(value, Mapping):
-        return Steps.from_dict(value)
-    return [each and Steps.from_dict(each) for each in value]

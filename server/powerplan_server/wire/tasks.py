@@ -12,12 +12,12 @@ import numpy as np
 from powerplan.checks import check_inputs
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
+from powerplan.hardware.steps import Steps
 from powerplan.moments import settings as moments
 from powerplan.network import Network
 from powerplan.planning import settings as planning
 from powerplan.planning.problem.corners import MOST_CORNERS
 from powerplan.planning.settings import PlanSettings
-from powerplan.planning.steps import Steps
 from powerplan.planning.targets import MaxAccuracyDrop, Target, build_target, target_name
 from powerplan.settings import Choice, Names, PerLayer, Setting, Settings, StepValues, Weights, table
 from powerplan_client._generated import v1 as pb

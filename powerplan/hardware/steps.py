@@ -6,7 +6,7 @@ A gain that has steps may only take the values of its :class:`Steps`; a gain wit
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,3 +158,27 @@ def _range(check: Checker, low: object, high: object) -> None:
 def _few(check: Checker, field: str, value: object, count: float) -> None:
     if count > MOST_STEPS - 1:
         check.fail(field, value, f"at most {MOST_STEPS} steps in the range", "Widen the step or narrow the range.")
+
+
+#: one list for all layers, or one per layer (None: that layer's gain is continuous)
+StepsGiven = Steps | Sequence[Steps | None] | None
+
+
+def steps_to_dict(**given: StepsGiven) -> dict[str, Any]:
+    """Steps as plain values by name, those that were given."""
+    values: dict[str, Any] = {}
+    for name, steps in given.items():
+        if isinstance(steps, Steps):
+            values[name] = steps.to_dict()
+        elif steps is not None:
+            values[name] = [each and each.to_dict() for each in steps]
+    return values
+
+
+def steps_from_dict(value: Any) -> StepsGiven:
+    """Inverse of :func:`steps_to_dict` for one name."""
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        return Steps.from_dict(value)
+    return [each and Steps.from_dict(each) for each in value]

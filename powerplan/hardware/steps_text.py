@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from powerplan.planning.steps import Steps
+from powerplan.hardware.steps import Steps
 from powerplan.reading.quantities import parse_quantity
 
 
