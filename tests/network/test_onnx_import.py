@@ -17,6 +17,9 @@ from torch import nn
 import powerplan as pp
 from powerplan.examples.vision import import_torchvision
 from powerplan.network import Activation
+from powerplan.network.onnx_import.call import Call
+from powerplan.network.onnx_import.constants import computed
+from powerplan.network.torch_import.value import Refused
 
 
 def export(module: nn.Module, shape: tuple[int, ...], opset: int = 17) -> bytes:
@@ -329,3 +332,14 @@ def test_weights_in_a_file_of_their_own_are_read_from_the_folder_of_the_model(tm
     onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
     network = pp.from_onnx(path)
     np.testing.assert_array_equal(network.crossbars[0].op.tensors()["weight"], W.T)
+
+
+def test_remainders_of_constants_have_the_sign_that_the_standard_says() -> None:
+    """With fmod = 1 that of the dividend, else that of the divisor; of whole numbers by zero there is none."""
+    x, y = np.array([-7, 7]), np.array([3, -3])
+    for fmod, function in ((0, np.mod), (1, np.fmod)):
+        (found,) = computed(Call(op_type="Mod", attributes={"fmod": fmod}, opset=17), [x, y])
+        assert found.tolist() == function(x, y).tolist()
+    for operator in ("Mod", "Div"):
+        with pytest.raises(Refused, match="by zero"):
+            computed(Call(op_type=operator, attributes={}, opset=17), [x, 0 * y])
