@@ -11,9 +11,8 @@ import struct
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
-from socket import socketpair
+from socket import socket, socketpair
 from typing import Any
 
 # The suite runs in as many processes as there are cores: more threads would only fight each other.
@@ -122,15 +121,20 @@ def mnist_example(mnist_folder: Path, network_cache: Path) -> Iterator[Example]:
 class _Serving:
     """What a study's worker process is to its parent, as a thread of this process: starting one takes no seconds."""
 
-    def __init__(self, connection: Connection, folder: Path) -> None:
+    def __init__(self, connection: socket, folder: Path) -> None:
         self._thread = threading.Thread(target=self._serve, args=(connection, folder), daemon=True)
         self._thread.start()
 
-    def _serve(self, connection: Connection, folder: Path) -> None:
-        from powerplan.batch.executors.child import serve_requests
+    def _serve(self, connection: socket, folder: Path) -> None:
+        from powerplan.batch.executors.child import answer_requests
+        from powerplan.jobs.frames import Kind, frame, receive
 
+        answer = answer_requests(folder)
         with contextlib.suppress(EOFError, ConnectionError), contextlib.closing(connection):
-            serve_requests(connection, folder)
+            connection.sendall(frame(Kind.READY))
+            while True:
+                request = receive(connection)[1]
+                connection.sendall(answer(request, lambda plan: connection.sendall(frame(Kind.PROGRESS, plan))))
 
     def poll(self) -> int | None:
         return None if self._thread.is_alive() else 0
@@ -151,8 +155,8 @@ def workers_in_threads() -> Iterator[None]:
     def launch(worker: LocalWorker) -> None:
         ours, theirs = socketpair()
         worker._errors = tempfile.TemporaryFile()  # noqa: SIM115
-        worker._process = _Serving(Connection(theirs.detach()), worker._folder)  # type: ignore[assignment]
-        worker._connection = Connection(ours.detach())
+        worker._process = _Serving(theirs, worker._folder)  # type: ignore[assignment]
+        worker._connection = ours
 
     run, one_at_a_time = Planner.run, threading.Lock()
 
