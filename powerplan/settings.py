@@ -226,6 +226,10 @@ def setting(kind: Kind, default: Any, words: str, *, more: str = "", otherwise: 
     return field(default=default, metadata={"kind": kind, "words": words, "more": more, "otherwise": otherwise})
 
 
+#: the seed, wherever there is one
+SEED: Any = setting(Whole(at_least=0, at_most=MOST_SEED), 0, "Of every random number.")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Settings:
     """Base of classes of settings: checked when built.

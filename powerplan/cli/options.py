@@ -14,9 +14,9 @@ from powerplan.cli.quantities import JSONValue, Quantity, Seconds, WholeNumber
 from powerplan.cli.steps import StepsType
 from powerplan.hardware.describe import described_fields, is_quantity
 from powerplan.hardware.hardware import Hardware
-from powerplan.moments.settings import PredictionSettings
 from powerplan.settings import (
     MOST_SEED,
+    SEED,
     Corners,
     Flag,
     Names,
@@ -27,7 +27,6 @@ from powerplan.settings import (
     StepValues,
     Weights,
     Whole,
-    named,
     table,
 )
 
@@ -183,9 +182,12 @@ def take_settings(options: dict[str, Any], kind: type[Settings]) -> dict[str, An
     return given
 
 
-_SEED = named(PredictionSettings)["seed"]
 seed_option = click.option(
-    "--seed", type=click.IntRange(min=0, max=MOST_SEED), default=_SEED.default, show_default=True, help=_SEED.words
+    "--seed",
+    type=click.IntRange(min=0, max=MOST_SEED),
+    default=SEED.default,
+    show_default=True,
+    help=SEED.metadata["words"],
 )
 
 

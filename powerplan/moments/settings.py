@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from powerplan.settings import MOST_SEED, Choice, Number, Settings, Unchecked, Whole, setting
+from powerplan.settings import SEED, Choice, Number, Settings, Unchecked, Whole, setting
 
 METHODS = ("linearized", "covariance", "diagonal")
 PRECISIONS = ("float64", "float32")
@@ -58,7 +58,7 @@ class PredictionSettings(Settings):
         "Standard error of the MSE, as a part of it, until which error samples are added, where their number is open.",
         more="In large networks the limit of work is met earlier, see ``Prediction.sampling_limited``.",
     )
-    seed: int = setting(Whole(at_least=0, at_most=MOST_SEED), 0, "Of every random number.")
+    seed: int = SEED
     memory_limit: int = setting(
         Whole(at_least=1, at_most=2**50, unit="B"),
         MEMORY_LIMIT,
