@@ -1,4 +1,4 @@
-"""Write what type checkers see of the settings: the keywords of plan, frontier and predict, and of the client's calls.
+"""Write what type checkers see of the settings: keywords of plan, frontier, predict, simulate, and of the client.
 
     python scripts/generate_keywords.py            write them
     python scripts/generate_keywords.py --check    exit 1 if what is committed is not what would be written
@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from powerplan.moments.settings import PredictionSettings
+from powerplan.montecarlo.settings import SimulationSettings
 from powerplan.planning.settings import PlanSettings
 from powerplan.settings import Setting, table
 
@@ -28,9 +29,12 @@ _CLIENT_TYPES = {
 }
 #: settings that a server chooses itself
 _ENGINE_ONLY = ("device",)
+#: settings of simulations that are no options of the client's: what the answer holds is asked for in its own way
+_NOT_SIMULATED = (*_ENGINE_ONLY, "dtype", "memory_limit", "layer_moments")
 
 _PREDICTION = table(PredictionSettings)
 _PLAN = tuple(row for row in table(PlanSettings) if row not in _PREDICTION)
+_SIMULATION = tuple(row for row in table(SimulationSettings) if row.name not in _NOT_SIMULATED)
 _HEADER = '"""{what} Written by scripts/generate_keywords.py. Do not edit."""\n\nfrom __future__ import annotations\n\n'
 
 
@@ -47,11 +51,15 @@ def generate() -> dict[str, str]:
         + "from powerplan.moments.keywords import PredictionOptions\n"
         + "from powerplan.planning.solve.on_steps import StepsGiven\n"
         + _keywords("PlanOptions(PredictionOptions", ":class:`~.settings.PlanSettings`", _PLAN),
+        "powerplan/montecarlo/keywords.py": _HEADER.format(what=what.format("simulations"))
+        + "from typing import TypedDict\n"
+        + _keywords("SimulationOptions(TypedDict", ":class:`~.settings.SimulationSettings`", table(SimulationSettings)),
         "client/powerplan_client/keywords.py": _HEADER.format(what="Options of calls that predict and plan.")
         + "from collections.abc import Sequence\nfrom typing import Any, TypedDict\n\nimport numpy.typing as npt\n\n"
         + "from powerplan_client.inputs import Gain, Steps\n"
         + _client("PredictionKeywords(TypedDict", "How predictions are made.", _PREDICTION)
-        + _client("PlanKeywords(PredictionKeywords", "How plans are made.", _PLAN),
+        + _client("PlanKeywords(PredictionKeywords", "How plans are made.", _PLAN)
+        + _client("SimulationKeywords(TypedDict", "How simulations are made.", _SIMULATION),
     }
 
 

@@ -7,6 +7,7 @@ import math
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ import powerplan as pp
 import powerplan_client as pc
 from powerplan.batch.naming import SETTINGS
 from powerplan.cli.commands.plan import command
+from powerplan.cli.commands.simulate import command as simulate
 from powerplan.cli.options import take_settings
 from powerplan.moments.settings import PredictionSettings
+from powerplan.montecarlo.settings import SimulationSettings
 from powerplan.planning.settings import PlanSettings
-from powerplan.settings import Choice, Flag, Names, Number, Setting, Whole, named, table
+from powerplan.settings import Choice, Flag, Names, Number, Setting, Settings, Whole, named, table
 from powerplan_client._generated import v1 as pb
 from powerplan_client.options import PlanOptions
 from powerplan_server import calls
@@ -187,8 +190,35 @@ def test_predictions_take_their_settings(row: Setting) -> None:
         assert SETTING_FIELDS.get(row.name, row.name) in pb.PredictRequest.DESCRIPTOR.fields_by_name
 
 
-def test_defaults_are_allowed() -> None:
-    assert PlanSettings().values == {row.name: row.default for row in table(PlanSettings)}
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("draws", (-1, 0, 1, 1.0, 1.5, 2000, 10**7 + 1)),
+        ("relative_standard_error", (-0.1, 0.0, 1e-9, 0.1, 2.0)),
+        ("seed", (-1, 0, 0.5, 2**63 - 1, 2**63)),
+    ],
+)
+def test_simulations_get_the_same_verdict_too(name: str, values: tuple[float, ...]) -> None:
+    def parse(value: float) -> None:
+        context = simulate.make_context("simulate", [f"--{name.replace('_', '-')}={value}"])
+        assert take_settings(context.params, SimulationSettings)[name] == value
+
+    def ask(value: float) -> None:
+        options: Any = {name: value}
+        CLIENT.simulate(NETWORK, HARDWARE, None, INPUTS, validate_only=True, **options)
+
+    for value in values:
+        doors = (
+            accepts(pp.InvalidInput, partial(SimulationSettings, **{name: value})),
+            accepts((pp.InvalidInput, click.ClickException), partial(parse, value)),
+            accepts(pc.InvalidRequest, partial(ask, value)),
+        )
+        assert len(set(doors)) == 1, f"{name} = {value!r}: {doors}"
+
+
+@pytest.mark.parametrize("kind", [PredictionSettings, PlanSettings, SimulationSettings])
+def test_defaults_are_allowed(kind: type[Settings]) -> None:
+    assert kind().values == {row.name: row.default for row in table(kind)}
 
 
 def test_every_value_that_is_not_allowed_is_named_at_once() -> None:

@@ -183,10 +183,8 @@ def simulate_request(
         pb.SimulateRequest,
         "request",
         {
+            **_single(pb.SimulateRequest, options),
             **_operating_point(packer, network, hardware, gains, inputs, options),
-            "draws": options.get("draws"),
-            "seed": options.get("seed"),
-            "relative_standard_error": options.get("relative_standard_error"),
         },
     )
 

@@ -92,3 +92,18 @@ class PlanKeywords(PredictionKeywords, total=False):
     output_weights: npt.ArrayLike | None
     conductance_steps: Steps | Sequence[Steps | None] | None
     voltage_steps: Steps | Sequence[Steps | None] | None
+
+
+class SimulationKeywords(TypedDict, total=False):
+    """How simulations are made.
+
+    draws: Times that every array is programmed afresh; the most of them with a relative standard error. Allowed: an
+        integer from 1 to 10,000,000. Default: 2000.
+    seed: Of every random number. Allowed: an integer from 0 to 9,223,372,036,854,775,807. Default: 0.
+    relative_standard_error: Stop once the standard error of the MSE is below this fraction of it. Looked at after every
+        128 draws. Allowed: a finite number > 0. Default: make all draws.
+    """
+
+    draws: int
+    seed: int
+    relative_standard_error: float | None

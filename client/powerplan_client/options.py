@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from powerplan_client import values
-from powerplan_client.keywords import PlanKeywords, PredictionKeywords
+from powerplan_client.keywords import PlanKeywords, PredictionKeywords, SimulationKeywords
 
 #: called with (bytes sent, bytes in all) while large arrays are uploaded
 UploadProgress = Callable[[int, int], None]
@@ -82,17 +82,13 @@ class PredictOptions(PredictionOptions, total=False):
     accuracy_samples: int
 
 
-class SimulateOptions(RequestOptions, total=False):
-    """Options of simulate.
+class SimulateOptions(RequestOptions, SimulationKeywords, total=False):
+    """Options of simulate: of the request, of :mod:`powerplan_client.keywords`, and
 
-    draws, seed: of the simulation; relative_standard_error: stop once the MSE is known to this fraction.
     labels: (B,) classes, for the accuracy.
     keep_draws: include MSE and classes of every draw.
     """
 
-    draws: int
-    seed: int
-    relative_standard_error: float | None
     labels: Sequence[int] | np.ndarray | None
     keep_draws: bool
 

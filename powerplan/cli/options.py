@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -125,17 +125,11 @@ gains_options = _all(
 
 #: the flag of a setting that is not called like it
 _FLAGS = {"verify_draws": "--verify", "corners": "--corner"}
-#: settings without an option
-_WITHOUT = ("device",)
 
 
-def settings_options(kind: type[Settings]) -> Callable[[_Command], _Command]:
+def settings_options(kind: type[Settings], *, without: Sequence[str] = ("device",)) -> Callable[[_Command], _Command]:
     """One option for every setting of a class; what is not given is at its default."""
-    return _all(*(_setting_option(row) for row in _offered(kind)))
-
-
-def _offered(kind: type[Settings]) -> list[Setting]:
-    return [row for row in table(kind) if row.name not in _WITHOUT]
+    return _all(*(_setting_option(row) for row in table(kind) if row.name not in without))
 
 
 def _setting_option(row: Setting) -> Callable[[_Command], _Command]:
@@ -175,7 +169,7 @@ def take_settings(options: dict[str, Any], kind: type[Settings]) -> dict[str, An
     Raises:
         InvalidInput: listing every value that is not allowed.
     """
-    rows = _offered(kind)
+    rows = [row for row in table(kind) if row.name in options]
     taken = {row.name: options.pop(row.name) for row in rows}
     given = {name: value for name, value in taken.items() if value not in (None, ())}
     kind(**{row.name: given[row.name] for row in rows if row.name in given and row.kind.allowed})

@@ -11,50 +11,47 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from powerplan.checks import Checker, check_inputs, choice, frozen_array
+from powerplan.checks import check_inputs, frozen_array
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.conversions import converter_power
 from powerplan.hardware.gains import warn_beyond_voltage
 from powerplan.moments.prediction import LayerMoments
 from powerplan.montecarlo.forward import NoisyForward
+from powerplan.montecarlo.settings import SimulationSettings
 from powerplan.montecarlo.simulation import RunningEstimate, Simulation
 from powerplan.montecarlo.statistics import Records, RunningMoments, block_draws
 from powerplan.montecarlo.streams import Streams
 from powerplan.network import Network
 from powerplan.network.forward import ideal_values, torch_device
 from powerplan.plausibility import question
+from powerplan.settings import takes
+
+if TYPE_CHECKING:
+    from powerplan.montecarlo.keywords import SimulationOptions
 
 #: the stopping rule is looked at after every so many draws
 ROUND = 128
-#: most draws of one simulation: every draw's error and classes are kept
-MAX_DRAWS = 10_000_000
 #: outputs up to which the output covariance is kept whatever it takes; beyond, within 1/16 of the memory limit
 COVARIANCE_OUTPUTS = 64
 
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
-
+@takes(SimulationSettings)
 def simulate(
     network: Network,
     hardware: Hardware,
     gains: Gains,
     inputs: npt.ArrayLike,
     *,
-    draws: int = 2000,
-    seed: int = 0,
-    relative_standard_error: float | None = None,
-    dtype: str = "float32",
-    device: str = "cpu",
-    memory_limit: int = 256 << 20,
-    layer_moments: str = "none",
     progress: Callable[[int, int], None] | None = None,
     estimates: Callable[[RunningEstimate], None] | None = None,
+    **settings: Unpack[SimulationOptions],
 ) -> Simulation:
     """Estimate error and power of a network on noisy crossbars by drawing devices at random.
 
@@ -63,20 +60,12 @@ def simulate(
         hardware: the technology.
         gains: conductance and voltage gains of every crossbar layer.
         inputs: (B, *input_shape) calibration batch.
-        draws: number of draws, >= 1; the most that are made if ``relative_standard_error`` is given.
-        seed: of the random numbers, >= 0. Equal seeds give equal results on one machine whatever the memory
-            limit; ``dtype`` changes rounding only; ``device`` changes the random numbers.
-        relative_standard_error: stop once the standard error of the MSE is below this fraction of it, > 0
-            (looked at after every 128 draws); None = make all draws.
-        dtype: precision of the arithmetic, "float32" or "float64". The ideal output is always float64.
-        device: "cpu", "cuda" or "cuda:<index>".
-        memory_limit: bytes for draws run at a time, > 0. At least one draw is run at a time, whatever it takes,
-            and the results asked for are held besides.
-        layer_moments: "variance" or "covariance" fills ``Simulation.layers`` with the moments of the decoded
-            output of every crossbar layer.
+        {settings}
         progress: called with (draws made, draws) after every group of draws; raising StopIteration there ends the
             simulation with the draws made.
         estimates: called with the estimate so far after every 128 draws.
+
+    Equal seeds give equal results on one machine whatever the memory limit.
 
     Raises:
         InvalidInput: values out of range, gains that do not fit, a device this machine does not have, layer
@@ -87,10 +76,9 @@ def simulate(
         LimitWarning: the inputs drive rows beyond ``hardware.voltage_max``.
     """
     batch = check_inputs(inputs, network.input_shape)
-    _check_options(draws, seed, relative_standard_error, memory_limit)
-    real = _DTYPES[choice("dtype", dtype, _DTYPES)]
-    moments = choice("layer_moments", layer_moments, ("none", "variance", "covariance"))
-    place = torch_device(device)
+    asked = SimulationSettings(**settings)
+    draws, memory_limit, moments = asked.draws, asked.memory_limit, asked.layer_moments
+    real, place = getattr(torch, asked.dtype), torch_device(asked.device)
     gains.check(network, hardware)
     question(hardware)
     warn_beyond_voltage(network, hardware, gains, batch)
@@ -103,7 +91,7 @@ def simulate(
         del values
         tally = _Tally(ideal, len(network.layer_names), memory_limit)
         forward = NoisyForward(network, hardware, gains, torch.as_tensor(np.array(batch)).to(place, real), batch)
-        streams = Streams(seed, place)
+        streams = Streams(asked.seed, place)
         chunk = min(ROUND, forward.chunk(memory_limit))
 
         def observe(name: str, z: torch.Tensor) -> None:
@@ -123,13 +111,13 @@ def simulate(
                         progress(made, draws)
                     except StopIteration:
                         draws = end = made
-            tally.gather(dtype)
+            tally.gather(asked.dtype)
             if estimates is not None:
                 estimates(tally.estimate(draws))
-            if relative_standard_error is not None and tally.is_precise(relative_standard_error):
+            if asked.relative_standard_error is not None and tally.is_precise(asked.relative_standard_error):
                 break
         simulation = tally.result(
-            seed=seed,
+            seed=asked.seed,
             hardware=hardware,
             network=network,
             layers=tuple(
@@ -260,21 +248,6 @@ def _layer_accumulators(
             "Ask for 'variance', give fewer inputs, or raise memory_limit.",
         )
     return {name: RunningMoments(r, covariance=moments == "covariance") for name, r in references.items()}
-
-
-def _check_options(draws: object, seed: object, relative_standard_error: object, memory_limit: object) -> None:
-    check = Checker()
-    for field, value, least, most in (
-        ("draws", draws, 1, MAX_DRAWS),
-        ("seed", seed, 0, None),
-        ("memory_limit", memory_limit, 1, None),
-    ):
-        whole = check.whole(field, value, at_least=least, advice=f"Give {field} as an integer.")
-        if whole and most is not None and value > most:  # type: ignore[operator]
-            check.fail(field, value, f"at most {most}", "Stop earlier with relative_standard_error.")
-    if relative_standard_error is not None:
-        check.number("relative_standard_error", relative_standard_error, above=0)
-    check.done()
 
 
 def _standard_error(by_draw: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ from powerplan.errors import InvalidInput, PlausibilityWarning, PowerplanWarning
 from powerplan.hardware import Gains
 from powerplan.moments.prediction import Prediction
 from powerplan.moments.settings import PredictionSettings
+from powerplan.montecarlo.settings import SimulationSettings
 from powerplan.montecarlo.simulation import RunningEstimate, Simulation
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.settings import PlanSettings
@@ -55,7 +56,6 @@ from powerplan_server.wire.tasks import (
     task_from_proto,
 )
 
-DEFAULT_DRAWS = 2000
 DEFAULT_ACCURACY_SAMPLES = 2000
 #: shortest time between two running estimates
 ESTIMATE_SECONDS = 0.1
@@ -179,14 +179,12 @@ def run_simulate(
     with _clock(request.accept_implausible) as clock:
         reader = context.reader()
         problem, gains, labels = _operating_point(reader, request)
-        draws = _whole(reader, request, "draws", 1, context.limits.max_draws, DEFAULT_DRAWS)
-        seed = _whole(reader, request, "seed", 0, None, 0)
-        precision = optional(request, "relative_standard_error")
-        if precision is not None:
-            reader.at("relative_standard_error").number(precision, above=0)
+        known = {"layer_moments": _layer_moments(request.detail)}
+        settings = settings_from_proto(reader, request, SimulationSettings, **known)
         reader.done()
         assert problem is not None
         assert gains is not None
+        assert settings is not None
         clock.decoded()
         response = pb.SimulateResponse(gains=gains_to_proto(gains))
         if request.validate_only:
@@ -195,10 +193,7 @@ def run_simulate(
             simulation = _simulate(
                 problem,
                 gains,
-                draws=draws,
-                seed=seed,
-                relative_standard_error=precision,
-                layer_moments=_layer_moments(request.detail),
+                **settings.values,
                 estimates=_throttled(lambda running: emit(pb.SimulateResponse(estimate=running_to_proto(running)))),
                 progress=lambda done, total: context.progress(pb.Progress(stage="simulate", fraction=done / total)),
             )

@@ -239,7 +239,7 @@ def test_predict_by_random_combinations(run: Callable[..., Result], files: Any, 
     assert values["accuracy"] is None
     refused = run("predict", files.problem, "--output-combinations", "1")
     assert refused.exit_code == 2
-    assert "output_combinations: got 1; allowed: 0, or 2 to 4096" in refused.stderr
+    assert "output_combinations: got 1; allowed: 0, or an integer from 2 to 4,096" in refused.stderr
 
 
 @pytest.mark.parametrize("method", ["linearized", "covariance", "diagonal"])

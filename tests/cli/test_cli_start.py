@@ -68,7 +68,7 @@ def test_version(run: Callable[..., Result]) -> None:
         (["frontier", "--example", "iris"], "targets: give --max-nmse"),
         (["frontier", "--example", "iris", "--max-nmse", "1%", "--to", "1"], "not both"),
         (["predict", "--example", "iris", "--gains", "g.json", "--voltage", "1"], "not both"),
-        (["simulate", "--example", "iris", "--draws", "1"], "--draws"),
+        (["simulate", "--example", "iris", "--draws", "0"], "draws: got 0"),
     ],
 )
 def test_wrong_use_is_exit_2_with_one_line(run: Callable[..., Result], arguments: list[str], message: str) -> None:

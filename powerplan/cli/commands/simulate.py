@@ -13,25 +13,13 @@ from powerplan.cli.output import document, write_json
 from powerplan.cli.quantities import Quantity
 from powerplan.cli.server import calculator, server_options, with_labels
 from powerplan.hardware import Gains
+from powerplan.montecarlo.settings import SimulationSettings
 
 
 @click.command("simulate", short_help="Error and power at given gains, by Monte Carlo.")
 @opt.network_options
 @opt.gains_options
-@click.option(
-    "--draws",
-    type=click.IntRange(min=2),
-    default=2000,
-    show_default=True,
-    help="Times that every array is programmed afresh.",
-)
-@click.option(
-    "--relative-standard-error",
-    type=Quantity(),
-    help="Stop before --draws once the standard error of the MSE is below this fraction of it.",
-)
-@opt.seed_option
-@click.option("--device", default="cpu", show_default=True, help="Torch device to compute on: cpu, cuda, ...")
+@opt.settings_options(SimulationSettings, without=("dtype", "memory_limit", "layer_moments"))
 @click.option(
     "--sweep",
     type=Quantity(many=True),
@@ -48,10 +36,6 @@ from powerplan.hardware import Gains
 def command(
     chat: Chat,
     /,
-    draws: int,
-    relative_standard_error: float | None,
-    seed: int,
-    device: str,
     sweep: tuple[float, ...],
     plot_file: str | None,
     as_json: bool,
@@ -67,16 +51,11 @@ def command(
         from powerplan.report.plots import check_plot_file
 
         check_plot_file(plot_file)
-    engine = calculator(rest, device)
+    settings = opt.take_settings(rest, SimulationSettings)
+    engine = calculator(rest, settings.get("device", "cpu"))
     problem, hardware, gains = gains_and_hardware(chat, rest)
     engine = with_labels(engine, problem.labels)
     network, inputs, labels = problem.network, problem.inputs, problem.labels
-    settings: dict[str, Any] = {
-        "draws": draws,
-        "relative_standard_error": relative_standard_error,
-        "seed": seed,
-        "device": device,
-    }
     with chat.progress() as progress:
         bar = None if progress is None else lambda done, total: progress("simulating", done / total)
         simulation = engine.simulate(network, hardware, gains, inputs, progress=bar, **settings)

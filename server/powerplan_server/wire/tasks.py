@@ -169,6 +169,7 @@ def settings_from_proto(reader: Reader, message: Any, kind: type[S], **known: An
         known: settings that are in no field.
     """
     limits = {
+        "draws": (reader.limits.max_draws, "draws"),
         "verify_draws": (reader.limits.max_draws, "draws"),
         "max_iterations": (reader.limits.max_iterations, "iterations"),
         "memory_limit": (moments.MEMORY_LIMIT, "bytes"),  # requests may ask for less than the engine takes by itself

@@ -1,0 +1,49 @@
+"""How simulations are made: the table of their settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from powerplan.settings import SEED, Choice, Number, Settings, Unchecked, Whole, setting
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SimulationSettings(Settings):
+    """How simulations are made; how to add a setting is told in :mod:`powerplan.settings`."""
+
+    draws: int = setting(
+        Whole(at_least=1, at_most=10_000_000),  # every draw's error and classes are kept
+        2000,
+        "Times that every array is programmed afresh; the most of them with a relative standard error.",
+    )
+    seed: int = SEED
+    relative_standard_error: float | None = setting(
+        Number(above=0),
+        None,
+        "Stop once the standard error of the MSE is below this fraction of it.",
+        more="Looked at after every 128 draws.",
+        otherwise="make all draws",
+    )
+    dtype: str = setting(
+        Choice(("float32", "float64")),
+        "float32",
+        "Precision of the arithmetic.",
+        more="It changes rounding only; the ideal output is always float64.",
+    )
+    device: str = setting(
+        Unchecked(),
+        "cpu",
+        "Where torch calculates: cpu, cuda or cuda:<index>.",
+        more="It changes the random numbers.",
+    )
+    memory_limit: int = setting(
+        Whole(at_least=1, at_most=2**50, unit="B"),
+        256 << 20,
+        "Bytes for draws run at a time.",
+        more="At least one draw is run at a time, whatever it takes, and the results asked for are held besides.",
+    )
+    layer_moments: str = setting(
+        Choice(("none", "variance", "covariance")),
+        "none",
+        "Moments of the decoded output of every crossbar layer that fill ``Simulation.layers``.",
+    )
