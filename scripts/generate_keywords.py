@@ -48,8 +48,7 @@ def generate() -> dict[str, str]:
         "powerplan/planning/keywords.py": _HEADER.format(what=what.format("plans"))
         + "from collections.abc import Sequence\n\nimport numpy.typing as npt\n\n"
         + "from powerplan.hardware import Hardware\nfrom powerplan.hardware.gains import Gain\n"
-        + "from powerplan.moments.keywords import PredictionOptions\n"
-        + "from powerplan.planning.solve.on_steps import StepsGiven\n"
+        + "from powerplan.hardware.steps import StepsGiven\nfrom powerplan.moments.keywords import PredictionOptions\n"
         + _keywords("PlanOptions(PredictionOptions", ":class:`~.settings.PlanSettings`", _PLAN),
         "powerplan/montecarlo/keywords.py": _HEADER.format(what=what.format("simulations"))
         + "from typing import TypedDict\n"
