@@ -83,10 +83,11 @@ def lattice_of(
         return None
     mean, variance = converted
     zero = torch.zeros_like(mean[:1])
-    single = hardware.devices_per_weight == 2 and array.read_out.is_linear and not isinstance(map, ConvTransposeMap)
+    channels = array.read_out.channels(array)
+    single = hardware.devices_per_weight == 2 and len(channels) == len(array.tiles)
+    single = single and not isinstance(map, ConvTransposeMap)
     if bits is None or not single or "columns" in array.averaged:
         return Lattice(step=None, offset=zero, top=0, mean=mean, variance=variance)
-    channels = array.read_out.channels(array)
     tiles = len(channels)
     step = (zero + array.read_out.limits(array, channels[0])) / top_level(bits)
     if tiles == 1:

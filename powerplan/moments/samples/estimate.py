@@ -41,6 +41,7 @@ from torch import Tensor
 
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.conversion.channels import Conversion
+from powerplan.moments.conversion.lattice import Lattice
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.rules.maxima import linearize_joint, window_correlation
 from powerplan.moments.samples.coherence import Saturated, coherence_of
@@ -59,6 +60,7 @@ from powerplan.moments.sources.errors import standard_normals
 from powerplan.moments.sources.stuck import is_rare
 from powerplan.moments.walks.adjoint import columns_of, rows_of
 from powerplan.moments.walks.marginal import crossbar_step, mean_field
+from powerplan.moments.walks.walk import Carried, walk
 from powerplan.network import ops
 from powerplan.network.digital import digital
 from powerplan.network.graph import Network
@@ -92,20 +94,8 @@ def estimate_corrections(
         seed: of the fields.
         kept: fields from which coherence is found, and those where errors are rare; 0 = it is not.
     """
-    known = {c.constants.name: c for c in crossbars}
-    generator = torch.Generator(inputs.device).manual_seed(seed)
-    rare = any(is_rare(c) or saturates_alike(c.hardware) for c in crossbars)
-    made = _Fields(inputs, fields, generator, rare=rare, kept=kept)
-    for node in network.nodes:
-        if node.name not in network.noisy:
-            made.exact(node)
-        elif node.op.is_crossbar:
-            made.crossbar(node, known[node.name], exact=node.inputs[0] not in network.noisy)
-        else:
-            made.digital(node)
-        for name in network.last_readers.get(node.name, ()):
-            if name != network.output:
-                del made.values[name]
+    made = _Fields(network, crossbars, inputs, fields, seed=seed, kept=kept)
+    walk(network, made)
     found = Corrections(
         factors=made.factors,
         shifts=made.shifts,
@@ -123,11 +113,18 @@ def estimate_corrections(
     return replace(found, coherence=coherence, slopes=slopes)
 
 
-class _Fields:
+class _Fields(Carried):
     """Means, variances (B, *shape) and fields (B or 1, R or 1, *shape) of the values still to be read."""
 
     def __init__(
-        self, inputs: Tensor, fields: int, generator: torch.Generator, *, rare: bool, kept: tuple[int, int]
+        self,
+        network: Network,
+        crossbars: Sequence[ProgrammedArray],
+        inputs: Tensor,
+        fields: int,
+        *,
+        seed: int,
+        kept: tuple[int, int],
     ) -> None:
         still = torch.zeros_like(inputs)
         self.values: dict[str, tuple[Tensor, Tensor, Tensor]] = {INPUT: (inputs, still, still.unsqueeze(1))}
@@ -141,17 +138,23 @@ class _Fields:
         self.rows: dict[str, Saturation] = {}
         self.columns: dict[str, Saturation] = {}
         self.converters: dict[str, Saturated] = {}
-        self._inputs, self._fields, self._generator, self._rare = inputs, fields, generator, rare
+        self._programmed = {c.constants.name: c for c in crossbars}
+        self._noisy, self._inputs, self._fields = network.noisy, inputs, fields
+        self._generator = torch.Generator(inputs.device).manual_seed(seed)
+        self._rare = any(is_rare(c) or saturates_alike(c.hardware) for c in crossbars)
         self._keep, self._keep_rare = kept
 
-    def exact(self, node: Node) -> None:
+    def drop(self, name: str) -> None:
+        del self.values[name]
+
+    def _exact(self, node: Node) -> None:
         """A digital operation that no noise reaches."""
         mean = digital(node.op, *(self.values[name][0] for name in node.inputs)).to(self._inputs)
         still = torch.zeros_like(mean)
         self.values[node.name] = mean, still, still.unsqueeze(1)
 
-    def crossbar(self, node: Node, array: ProgrammedArray, *, exact: bool) -> None:
-        """A crossbar, whose input may be exact."""
+    def crossbar(self, node: Node, lattice: Lattice | None) -> Lattice | None:
+        array, exact = self._programmed[node.name], node.inputs[0] not in self._noisy
         mean, variance, error = self.values[node.inputs[0]]
         saturates = self._rare and not exact and array.hardware.dac_bits is not None
         if saturates:
@@ -188,6 +191,7 @@ class _Fields:
             step = step.converted(step.mean, spread)
             made = self._converted(made, step.columns)
         self.values[node.name] = step.mean, step.variance, made
+        return None  # fields are on the lattice themselves
 
     def _rounded(self, fields: Converted, conversion: Conversion | None) -> Tensor:
         """Fields behind converters that saturate, with the rounding error that the closed form has beside that."""
@@ -210,6 +214,12 @@ class _Fields:
         return error + conversion.residual.sqrt().unsqueeze(1) * standard_normals(shape, self._generator, error)
 
     def digital(self, node: Node) -> None:
+        if node.name in self._noisy:
+            self._with_noise(node)
+        else:
+            self._exact(node)
+
+    def _with_noise(self, node: Node) -> None:
         """A digital operation with noise in one of its inputs."""
         keep = self._keep_rare if self._rare else self._keep
         arriving = [self.values[name] for name in node.inputs]

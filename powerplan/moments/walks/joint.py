@@ -30,6 +30,7 @@ from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.rules.maxima import correlation_of_means, linearize_joint, window_average
 from powerplan.moments.sources import errors_of
 from powerplan.moments.walks.marginal import CrossbarTrace, Trace, crossbar_variance
+from powerplan.moments.walks.walk import Carried, walk
 from powerplan.network.digital import digital
 from powerplan.network.graph import Network
 from powerplan.network.node import INPUT, Node
@@ -116,31 +117,38 @@ def full_covariance(network: Network, crossbars: Sequence[ProgrammedArray], inpu
         InvalidInput: the covariances of one input alone would take more than :data:`MOST_BYTES`.
     """
     check_size(network, inputs.element_size())
-    known = {c.constants.name: c for c in crossbars}
-    values = _Values(inputs)
-    arrays: dict[str, CrossbarTrace] = {}
-    steps: dict[str, Linearized] = {}
-    lattices: dict[str, Lattice | None] = {}
-    for node in network.nodes:
-        lattice = lattices.get(node.inputs[0]) if len(node.inputs) == 1 else None
-        if node.op.is_crossbar:
-            arrays[node.name] = made = _crossbar(known[node.name], values, node.inputs[0], node.name, lattice)
-            lattices[node.name] = made.lattice
-        else:
-            steps[node.name] = _digital(node, values, inputs, noisy=node.name in network.noisy)
-            lattices[node.name] = lattice and lattice.after(node.op)
-        for name in network.last_readers.get(node.name, ()):
-            if name != network.output:
-                values.drop(name)
-                lattices.pop(name, None)
-    covariance = values.full(network.output, network.output).expand(len(inputs), -1, -1)
+    carried = _Joint(network, crossbars, inputs)
+    walk(network, carried)
+    covariance = carried.values.full(network.output, network.output).expand(len(inputs), -1, -1)
     return Trace(
-        crossbars=arrays,
-        digital=steps,
-        output_mean=values.means[network.output].flatten(1),
+        crossbars=carried.arrays,
+        digital=carried.steps,
+        output_mean=carried.values.means[network.output].flatten(1),
         output_variance=covariance.diagonal(dim1=-2, dim2=-1),
         output_covariance=covariance,
     )
+
+
+class _Joint(Carried):
+    """Means and covariances of the values still to be read, and what every node did."""
+
+    def __init__(self, network: Network, crossbars: Sequence[ProgrammedArray], inputs: Tensor) -> None:
+        self.values = _Values(inputs)
+        self.arrays: dict[str, CrossbarTrace] = {}
+        self.steps: dict[str, Linearized] = {}
+        self._programmed = {c.constants.name: c for c in crossbars}
+        self._noisy, self._inputs = network.noisy, inputs
+
+    def crossbar(self, node: Node, lattice: Lattice | None) -> Lattice | None:
+        step = _crossbar(self._programmed[node.name], self.values, node.inputs[0], node.name, lattice)
+        self.arrays[node.name] = step
+        return step.lattice
+
+    def digital(self, node: Node) -> None:
+        self.steps[node.name] = _digital(node, self.values, self._inputs, noisy=node.name in self._noisy)
+
+    def drop(self, name: str) -> None:
+        self.values.drop(name)
 
 
 def _digital(node: Node, values: _Values, inputs: Tensor, *, noisy: bool) -> Linearized:

@@ -21,8 +21,9 @@ from powerplan.moments.rules import Linearized
 from powerplan.moments.rules.maxima import linearize_joint
 from powerplan.moments.samples.corrections import NONE, Corrections, Saturation
 from powerplan.moments.sources import Errors, errors_of
+from powerplan.moments.walks.walk import Carried, walk
 from powerplan.network.graph import Network
-from powerplan.network.node import INPUT
+from powerplan.network.node import INPUT, Node
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,49 +107,57 @@ def mean_field(
     corrections: Corrections = NONE,
 ) -> Trace:
     """Mean and marginal variance of every node for inputs (B, *shape), activations taken as independent, corrected."""
-    known = {c.constants.name: c for c in crossbars}
-    values: dict[str, tuple[Tensor, Tensor]] = {INPUT: (inputs, torch.zeros_like(inputs))}
-    arrays: dict[str, CrossbarTrace] = {}
-    digital: dict[str, Linearized] = {}
-    lattices: dict[str, Lattice | None] = {}
-    for node in network.nodes:
-        arriving = [values[name] for name in node.inputs]
-        lattice = lattices.get(node.inputs[0]) if len(node.inputs) == 1 else None
-        if node.op.is_crossbar:
-            ((mean, variance),) = arriving
-            exact = node.inputs[0] not in network.noisy
-            saturation = corrections.rows.get(node.name)
-            step = crossbar_step(
-                known[node.name],
-                mean,
-                variance,
-                exact_input=exact,
-                lattice=None if saturation is not None and saturation.rounded else lattice,  # fields know of it
-                saturation=saturation,
-            )
-            corrected = corrections.apply(node.name, step.mean, step.variance)
-            arrays[node.name] = step = step.converted(*corrected, corrections.columns.get(node.name))
-            values[node.name] = (step.mean, step.variance)
-            lattices[node.name] = step.lattice
-        else:
-            digital[node.name] = made = linearize_joint(
-                node.op, [m for m, _ in arriving], [v for _, v in arriving], corrections.correlations.get(node.name)
-            )
-            # a constant comes in float64
-            values[node.name] = corrections.apply(node.name, made.mean.to(inputs), made.variance.to(inputs))
-            lattices[node.name] = lattice and lattice.after(node.op)
-        for name in network.last_readers.get(node.name, ()):
-            if name != network.output:
-                del values[name]
-                lattices.pop(name, None)
-    mean, variance = values[network.output]
+    carried = _Marginal(network, crossbars, inputs, corrections)
+    walk(network, carried)
+    mean, variance = carried.values[network.output]
     return Trace(
-        crossbars=arrays,
-        digital=digital,
+        crossbars=carried.arrays,
+        digital=carried.steps,
         output_mean=mean.flatten(1),
         output_variance=variance.flatten(1),
         output_covariance=None,
     )
+
+
+class _Marginal(Carried):
+    """Means and variances (B, *shape) of the values still to be read, and what every node did."""
+
+    def __init__(
+        self, network: Network, crossbars: Sequence[ProgrammedArray], inputs: Tensor, corrections: Corrections
+    ) -> None:
+        self.values: dict[str, tuple[Tensor, Tensor]] = {INPUT: (inputs, torch.zeros_like(inputs))}
+        self.arrays: dict[str, CrossbarTrace] = {}
+        self.steps: dict[str, Linearized] = {}
+        self._programmed = {c.constants.name: c for c in crossbars}
+        self._noisy, self._inputs, self._corrections = network.noisy, inputs, corrections
+
+    def crossbar(self, node: Node, lattice: Lattice | None) -> Lattice | None:
+        mean, variance = self.values[node.inputs[0]]
+        saturation = self._corrections.rows.get(node.name)
+        step = crossbar_step(
+            self._programmed[node.name],
+            mean,
+            variance,
+            exact_input=node.inputs[0] not in self._noisy,
+            lattice=None if saturation is not None and saturation.rounded else lattice,  # fields know of it
+            saturation=saturation,
+        )
+        corrected = self._corrections.apply(node.name, step.mean, step.variance)
+        step = step.converted(*corrected, self._corrections.columns.get(node.name))
+        self.arrays[node.name], self.values[node.name] = step, (step.mean, step.variance)
+        return step.lattice
+
+    def digital(self, node: Node) -> None:
+        arriving = [self.values[name] for name in node.inputs]
+        correlation = self._corrections.correlations.get(node.name)
+        step = linearize_joint(node.op, [mean for mean, _ in arriving], [spread for _, spread in arriving], correlation)
+        self.steps[node.name] = step
+        # a constant comes in float64
+        mean, variance = step.mean.to(self._inputs), step.variance.to(self._inputs)
+        self.values[node.name] = self._corrections.apply(node.name, mean, variance)
+
+    def drop(self, name: str) -> None:
+        del self.values[name]
 
 
 def crossbar_step(
