@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,31 +11,19 @@ from powerplan.planning.outcome import DiscreteGap, Outcome, Termination
 from powerplan.planning.plan_value import Plan, weighted_mse
 from powerplan.planning.problem.problem import Problem
 from powerplan.planning.problem.watch import Seen, Watch
+from powerplan.planning.solve.attempt import Attempt
 from powerplan.planning.solve.on_steps import Levels
 from powerplan.planning.solve.plans import plan_at
-from powerplan.planning.solve.starts import Baseline
 from powerplan.planning.targets import Target
 
-if TYPE_CHECKING:
-    from powerplan.planning.session import Session
 
-
-def ended_plan(
-    session: Session,
-    target: Target,
-    exact: Problem,
-    problem: Problem,
-    baseline: Baseline | None,
-    started: float,
-) -> Plan:
+def ended_plan(attempt: Attempt) -> Plan:
     """The plan with the best gains that were seen: the cheapest that meet the target, else those nearest to it.
 
-    At most a prediction at the largest gains or on steps is made beside those that report the plan.
-
-    Args:
-        exact: where every point that counts was evaluated; ``problem``: that the optimisation worked on.
-        baseline: None if there was no time for it: it is then the plan itself, if that meets the target.
+    At most a prediction at the largest gains or on steps is made beside those that report the plan. Where there was no
+    time for a baseline, it is the plan itself, if that meets the target.
     """
+    session, exact = attempt.session, attempt.exact
     seen = exact.terms.watch.seen
     assert seen is not None
     exact.terms.watch = Watch(None, seen)  # what is left is the report
@@ -49,14 +35,14 @@ def ended_plan(
     outcome = Outcome.DEADLINE
     termination = Termination(
         outcome=outcome,
-        message=outcome.advice if best.is_met else _missed(target, exact.reached(best.theta)),
+        message=outcome.advice if best.is_met else _missed(attempt.target, exact.reached(best.theta)),
         solver_status="stopped",
         iterations=0,
-        predictions=problem.terms.evaluations + (0 if exact is problem else exact.terms.evaluations),
-        seconds=time.monotonic() - started,
+        predictions=attempt.predictions,
+        seconds=attempt.seconds,
     )
-    plan = plan_at(session, target, best.theta, exact, baseline, termination, None, None, discrete)
-    if baseline is None and best.is_met and best.layout is session.baseline:
+    plan = plan_at(attempt, best.theta, termination, discrete=discrete)
+    if attempt.baseline is None and best.is_met and best.layout is session.baseline:
         own = weighted_mse(plan.prediction, session.weights)
         plan = replace(plan, baseline_gains=plan.gains, baseline_power=plan.power, baseline_mse=own)
     return plan

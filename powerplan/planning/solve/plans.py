@@ -1,8 +1,7 @@
-"""Plans made of the gains that were found, or of the best there are where the target is out of reach."""
+"""Plans from the gains of an attempt, or of the best there are where the target is out of reach."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,34 +14,31 @@ from powerplan.planning.explain.limits import Unreachable, unreachable
 from powerplan.planning.explain.remedies import Advice, advice_for
 from powerplan.planning.outcome import Certificate, Corner, DiscreteGap, Outcome, ShadowPrices, Termination
 from powerplan.planning.plan_value import Plan, weighted_mse
-from powerplan.planning.problem.problem import Problem
+from powerplan.planning.solve.attempt import Attempt
 from powerplan.planning.solve.on_steps import on_best_steps
-from powerplan.planning.solve.starts import Baseline
-from powerplan.planning.targets import Target
 
 if TYPE_CHECKING:
-    from powerplan.planning.session import Options, Session
+    from powerplan.planning.session import Session
 
 
 def plan_at(
-    session: Session,
-    target: Target,
+    attempt: Attempt,
     theta: np.ndarray,
-    problem: Problem,
-    baseline: Baseline | None,
     termination: Termination,
-    certificate: Certificate | None,
-    prices: ShadowPrices | None,
+    *,
+    certificate: Certificate | None = None,
+    prices: ShadowPrices | None = None,
     discrete: DiscreteGap | None = None,
 ) -> Plan:
     """The plan with the gains θ: predictions, power and error are those of the full predictor there."""
+    session, baseline = attempt.session, attempt.baseline
     gains = session.free.gains(theta)
     prediction, *others = [report(predictor, gains) for predictor in session.predictors]
     return Plan(
         gains=gains,
         prediction=prediction,
-        target=target,
-        reached=problem.reached(theta),
+        target=attempt.target,
+        reached=attempt.exact.reached(theta),
         granularity=session.granularity,
         optimize=session.optimize,
         hardware=session.predictor.hardware,
@@ -63,49 +59,34 @@ def plan_at(
     )
 
 
-def unreachable_plan(
-    session: Session,
-    target: Target,
-    problem: Problem,
-    best: np.ndarray,
-    baseline: Baseline | None,
-    started: float,
-    options: Options,
-) -> Plan:
+def unreachable_plan(attempt: Attempt, best: np.ndarray) -> Plan:
     """The plan of a target that even the best θ misses."""
+    session, target, exact, options = attempt.session, attempt.target, attempt.exact, attempt.options
     advice = Advice()
     if options.advise:
-        advice = advice_for(session, target, best, problem.excess(best), started, options.stop_at)
-    explained = unreachable(target, session.free, best, problem, session.predictor.hardware, advice)
+        advice = advice_for(session, target, best, exact.excess(best), attempt.started, options.stop_at)
+    explained = unreachable(target, session.free, best, exact, session.predictor.hardware, advice)
     if session.levels is not None:
-        explained = on_best_steps(explained, session.levels, problem)
-    return infeasible_plan(session, target, problem, explained, baseline, started)
+        explained = on_best_steps(explained, session.levels, exact)
+    return infeasible_plan(attempt, explained)
 
 
-def infeasible_plan(
-    session: Session,
-    target: Target,
-    problem: Problem,
-    explained: Unreachable,
-    baseline: Baseline | None,
-    started: float,
-    discrete: DiscreteGap | None = None,
-) -> Plan:
+def infeasible_plan(attempt: Attempt, explained: Unreachable, discrete: DiscreteGap | None = None) -> Plan:
     """The plan of a target out of reach: its gains are those that come nearest."""
     termination = Termination(
         outcome=Outcome.INFEASIBLE,
         message=explained.message,
         solver_status=explained.solver_status,
         iterations=0,
-        predictions=problem.terms.evaluations,
-        seconds=time.monotonic() - started,
+        predictions=attempt.predictions,
+        seconds=attempt.seconds,
         best_reachable=explained.best,
         binding_limits=explained.limits,
         remedies=explained.remedies,
         floor=explained.floor,
         floor_parts=explained.floor_parts,
     )
-    return plan_at(session, target, explained.theta, problem, baseline, termination, None, None, discrete)
+    return plan_at(attempt, explained.theta, termination, discrete=discrete)
 
 
 def _provenance(session: Session, seconds: float) -> Mapping[str, Any]:

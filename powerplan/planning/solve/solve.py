@@ -16,8 +16,9 @@ from powerplan.planning.outcome import Certificate, ConstraintPrice, Outcome, Sh
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.problem.pieces import is_expensive
 from powerplan.planning.problem.problem import Problem, lowest_constraint
-from powerplan.planning.problem.requirement import Requirement, requirement
-from powerplan.planning.problem.watch import Best, OutOfTime, Seen, Watch
+from powerplan.planning.problem.requirement import requirement
+from powerplan.planning.problem.watch import Best, OutOfTime, Watch
+from powerplan.planning.solve.attempt import Attempt
 from powerplan.planning.solve.coarser_steps import or_coarser
 from powerplan.planning.solve.descent import Optimum, descend
 from powerplan.planning.solve.ended import ended_plan
@@ -26,7 +27,7 @@ from powerplan.planning.solve.on_steps import no_steps, on_steps
 from powerplan.planning.solve.plans import infeasible_plan, plan_at, unreachable_plan
 from powerplan.planning.solve.point import Point
 from powerplan.planning.solve.rounding_fit import fitted_to_levels
-from powerplan.planning.solve.starts import Baseline, baseline_on, near_baseline, start_of
+from powerplan.planning.solve.starts import baseline_on, near_baseline, start_of
 from powerplan.planning.solve.surrogate import plan_on_surrogates, sample_for
 from powerplan.planning.targets import MaxPower, Target
 
@@ -46,28 +47,27 @@ def solve(session: Session, target: Target, options: Options, near: Plan | None 
     baseline first, then, unless predictions are dear, those at the plan they gave.
     """
     if near is not None:
-        held = session.held_at(near.gains, options.stop_at)
-        return _solve_held(held, target, options, near=near.baseline_gains, start=near.gains)
+        corrected = session.held_at(near.gains, options.stop_at)
+        return _solve_held(corrected, target, options, near=near.baseline_gains, start=near.gains)
     if not session.has_fields:
         return _solve_held(session, target, options)
     started = time.monotonic()
     watch = Watch(options.stop_at)
-    about = near_baseline(
-        session, requirement(target, session.predictors, session.weights), watch.part(policy.FIRST_LOOK)
-    )
+    wanted = requirement(target, session.predictors, session.weights)
+    about = near_baseline(session, wanted, watch.part(policy.FIRST_LOOK))
     rough = session.held_at(session.free.gains(session.free.upper) if about is None else about, options.stop_at)
-    found = _solve_held(rough, target, _half_of(options, 0.0), near=about)
-    again = found.termination.outcome not in (Outcome.INFEASIBLE, Outcome.DEADLINE)
+    plan = _solve_held(rough, target, _half_of(options, 0.0), near=about)
+    again = plan.termination.outcome not in (Outcome.INFEASIBLE, Outcome.DEADLINE)
     spent = time.monotonic() - started
     if again and not is_expensive(session.predictor) and not watch.ends_before(policy.ANOTHER_PLAN * spent):
-        held = session.held_at(found.gains, options.stop_at)
-        anew = _solve_held(held, target, _half_of(options, 0.5), near=found.baseline_gains, start=found.gains)
-        found = anew if anew.meets_target or anew.termination.outcome is Outcome.INFEASIBLE else found
+        corrected = session.held_at(plan.gains, options.stop_at)
+        second = _solve_held(corrected, target, _half_of(options, 0.5), near=plan.baseline_gains, start=plan.gains)
+        plan = second if second.meets_target or second.termination.outcome is Outcome.INFEASIBLE else plan
     seconds = time.monotonic() - started
     return replace(
-        found,
-        termination=replace(found.termination, seconds=seconds),
-        provenance={**found.provenance, "seconds": {**found.provenance["seconds"], "optimise": seconds}},
+        plan,
+        termination=replace(plan.termination, seconds=seconds),
+        provenance={**plan.provenance, "seconds": {**plan.provenance["seconds"], "optimise": seconds}},
     )
 
 
@@ -77,95 +77,55 @@ def _half_of(options: Options, begin: float) -> Options:
 
 
 def _solve_held(
-    session: Session,
-    target: Target,
-    options: Options,
-    *,
-    near: Gains | None = None,
-    start: Gains | None = None,
+    session: Session, target: Target, options: Options, *, near: Gains | None = None, start: Gains | None = None
 ) -> Plan:
     """As :func:`solve`, with the corrections there are; the baseline is looked for from ``near`` on, the plan from
     ``start``."""
-    started = time.monotonic()
-    wanted = requirement(target, session.predictors, session.weights)
-    seen = Seen(session.free, session.levels, max(policy.SETTLED_CONSTRAINT, session.accuracy(options.tolerance)))
-    watch = Watch(options.stop_at, seen)
-    problem = exact = session.problem(
-        wanted, session.free, tolerance=options.tolerance, exact=not session.averaged, watch=watch
-    )
-    if session.averaged:
-        watch = Watch(options.stop_at, seen)
-        exact = session.problem(wanted, session.free, tolerance=options.tolerance, exact=True, watch=watch)
-        problem.terms.watch.seen = Seen(session.free, None, max(policy.SETTLED_CONSTRAINT, problem.accuracy))
-    baseline = None
+    attempt = Attempt.of(session, target, options)
     try:
         options.progress("scaling the baseline", 0.0)
-        by_layer = exact
-        if session.baseline is not session.free:
-            by_layer = session.problem(wanted, session.baseline, tolerance=options.tolerance, exact=True, watch=watch)
-        baseline = baseline_on(session, by_layer, near)
-        return _optimised(session, target, options, wanted, problem, exact, baseline, start, started)
+        attempt.baseline = baseline_on(session, attempt.by_layer, near)
+        attempt.keep_time()
+        options.progress("optimising", 0.1)
+        theta, is_met = start_of(session, attempt.problem, attempt.wanted, attempt.baseline, start)
+        if not is_met and attempt.is_averaged:
+            attempt.problem = attempt.exact
+            theta, is_met = start_of(session, attempt.problem, attempt.wanted, attempt.baseline, start)
+        if not is_met:
+            attempt.exact.terms.watch = Watch()  # what is known is to be said
+            return unreachable_plan(attempt, theta)
+        sample = sample_for(session.predictor)
+        if sample is not None:
+            theta = plan_on_surrogates(
+                attempt.problem, theta, sample, tolerance=options.tolerance, stop_at=options.stop_at
+            )
+        optimum = descend(
+            attempt.problem,
+            theta,
+            tolerance=options.tolerance,
+            max_iterations=options.max_iterations,
+            stop_at=options.stop_at,
+            progress=lambda i, residual: options.progress("optimising", 0.1 + 0.5 * min(1.0, i / policy.LIKELY_STEPS)),
+        )
+        return _finished(attempt, optimum)
     except OutOfTime:
-        return ended_plan(session, target, exact, problem, baseline, started)
+        return ended_plan(attempt)
 
 
-def _optimised(
-    session: Session,
-    target: Target,
-    options: Options,
-    wanted: Requirement,
-    problem: Problem,
-    exact: Problem,
-    baseline: Baseline | None,
-    start: Gains | None,
-    started: float,
-) -> Plan:
-    """The plan beside its baseline.
+def _finished(attempt: Attempt, optimum: Optimum) -> Plan:
+    """The plan of an optimum: its gains fitted to converters or put on steps where there are any.
 
     Raises:
-        OutOfTime: before it was made; the watch of ``exact`` knows the best gains seen.
+        OutOfTime: before it was made.
     """
-    # what the report takes is kept back, and what it takes to fit gains to converters
-    kept = 0.0 if baseline is None else len(session.predictors) * baseline.seconds
-    exact.terms.watch.kept = kept
-    if problem is not exact:
-        problem.terms.watch.kept = kept + policy.FITTING_PREDICTIONS * exact.terms.seconds("values")
-    options.progress("optimising", 0.1)
-    theta, met = start_of(session, problem, wanted, baseline, start)
-    if not met and exact is not problem:
-        problem = exact
-        theta, met = start_of(session, problem, wanted, baseline, start)
-    if not met:
-        problem.terms.watch = Watch()  # what is known is to be said
-        return unreachable_plan(session, target, problem, theta, baseline, started, options)
-    stop_at = options.stop_at
-    sample = sample_for(session.predictor)
-    if sample is not None:
-        theta = plan_on_surrogates(problem, theta, sample, tolerance=options.tolerance, stop_at=stop_at)
-    optimum = descend(
-        problem,
-        theta,
-        tolerance=options.tolerance,
-        max_iterations=options.max_iterations,
-        stop_at=stop_at,
-        progress=lambda i, residual: options.progress("optimising", 0.1 + 0.5 * min(1.0, i / policy.LIKELY_STEPS)),
-    )
-    seen = problem.terms.watch.seen
+    session, target, options, exact = attempt.session, attempt.target, attempt.options, attempt.exact
+    seen = attempt.problem.terms.watch.seen
     if optimum.reason in _UNFINISHED and seen is not None and seen.best is not None:
-        optimum = _cheaper(problem, optimum, seen.best)
+        optimum = _cheaper(attempt.problem, optimum, seen.best)
     certificate, theta = optimum.certificate, optimum.theta
     guard = refuse_on_guard(session, target, theta, certificate.limit_duals)
     outcome, message, discrete = Outcome(optimum.reason), _message(optimum, target), None
-    if exact is not problem and session.levels is None:
-        options.progress("fitting gains to the converters", 0.6)
-        cheap = not is_expensive(session.predictor)
-        fitted = fitted_to_levels(exact, theta, certificate.duals, search=cheap, stop_at=options.stop_at)
-        if fitted is None:
-            fitted = lowest_constraint(exact, theta)
-            if exact.excess(fitted) > 0:
-                return unreachable_plan(session, target, exact, fitted, baseline, started, options)
-        message = _fitted_message(optimum, target, exact.objective(fitted))
-        theta = fitted
+    violation = certificate.constraint_violation
     if session.levels is not None:
         stepped = on_steps(
             exact,
@@ -175,40 +135,45 @@ def _optimised(
             stop_at=options.stop_at,
             progress=lambda done: options.progress("choosing steps", 0.6 + 0.1 * done),
         )
-        stepped = or_coarser(session, wanted, exact, stepped, options)
+        stepped = or_coarser(session, attempt.wanted, exact, stepped, options)
         if stepped.theta is None:
             explained = no_steps(target, session.free, session.levels, exact, optimum.theta)
-            return infeasible_plan(session, target, exact, explained, baseline, started, stepped.gap)
+            return infeasible_plan(attempt, explained, stepped.gap)
         theta, discrete = stepped.theta, stepped.gap
         outcome, message = stepped.outcome, stepped.message
-        if exact is not problem:
+        if attempt.is_averaged:
             message += " What the bound leaves out is that the rounding of converters ripples with the gains."
-    violation = certificate.constraint_violation
-    if exact is not problem and session.levels is None:
+    elif attempt.is_averaged:
+        options.progress("fitting gains to the converters", 0.6)
+        cheap = not is_expensive(session.predictor)
+        fitted = fitted_to_levels(exact, theta, certificate.duals, search=cheap, stop_at=options.stop_at)
+        if fitted is None:
+            fitted = lowest_constraint(exact, theta)
+            if exact.excess(fitted) > 0:
+                return unreachable_plan(attempt, fitted)
+        message = _fitted_message(optimum, target, exact.objective(fitted))
+        theta = fitted
         violation = max(0.0, float(np.expm1(exact.excess(theta))))
     termination = Termination(
         outcome=outcome,
         message=message + guard,
         solver_status=optimum.solver_status,
         iterations=optimum.iterations,
-        predictions=problem.terms.evaluations + (0 if exact is problem else exact.terms.evaluations),
-        seconds=time.monotonic() - started,
+        predictions=attempt.predictions,
+        seconds=attempt.seconds,
     )
     _log.info("planned %s: %s", target, termination.message)
     return plan_at(
-        session,
-        target,
+        attempt,
         theta,
-        exact,
-        baseline,
         termination,
-        Certificate(
+        certificate=Certificate(
             kkt_residual=certificate.kkt_residual,
             duality_gap=certificate.duality_gap,
             constraint_violation=violation,
         ),
-        _prices(session, problem, certificate.duals, certificate.limit_duals),
-        discrete,
+        prices=_prices(session, attempt.problem, certificate.duals, certificate.limit_duals),
+        discrete=discrete,
     )
 
 
