@@ -26,6 +26,8 @@ SAME_OBJECTIVE = 1e-9
 OBJECTIVE_ROUNDING = 1e-12
 #: Log distance below which two steps of a gain are one: above the rounding of exp and log.
 SAME_STEP = 1e-9
+#: Decimals of log steps that are compared where lists of steps are matched: beyond the rounding of log.
+STEP_DECIMALS = 12
 #: A term below this part of its sum is a constant: its own gradient is rounding.
 NEGLIGIBLE_TERM = 1e-18
 #: Multipliers below this part of their sum are rounding, not prices.

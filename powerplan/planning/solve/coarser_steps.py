@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from powerplan.planning import policy
 from powerplan.planning.outcome import Outcome
 from powerplan.planning.problem.problem import Problem, scale_onto
 from powerplan.planning.problem.requirement import Requirement
@@ -21,9 +22,6 @@ from powerplan.planning.solve.on_steps import Levels, Stepped, on_steps
 
 if TYPE_CHECKING:
     from powerplan.planning.session import Options, Session
-
-#: decimals of log steps that are compared
-_DECIMALS = 12
 
 
 def or_coarser(session: Session, wanted: Requirement, exact: Problem, found: Stepped, options: Options) -> Stepped:
@@ -84,8 +82,8 @@ def _common_steps(session: Session, free: FreeGains) -> Levels | None:
         for other, levels in own:
             if levels is None or other.quantity != entry.quantity or not set(other.layers) <= set(entry.layers):
                 continue
-            rounded = np.round(levels, _DECIMALS)
-            steps = levels if steps is None else steps[np.isin(np.round(steps, _DECIMALS), rounded)]
+            rounded = np.round(levels, policy.STEP_DECIMALS)
+            steps = levels if steps is None else steps[np.isin(np.round(steps, policy.STEP_DECIMALS), rounded)]
         if steps is not None and not steps.size:
             return None
         common.append(steps)
