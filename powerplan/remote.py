@@ -76,6 +76,10 @@ class RemotePrediction(Prediction):
 
     _accuracy: float | None = None
 
+    @property
+    def tells_accuracy(self) -> bool:
+        return self._accuracy is not None
+
     def accuracy(self, labels: Any, *, samples: int = 2000, seed: int = 0) -> float:
         """The accuracy for the labels that the prediction was made with."""
         assert self._accuracy is not None

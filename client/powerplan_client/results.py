@@ -76,8 +76,12 @@ class Prediction:
         ideal_output, output_mean: (B, K); output_covariance: (B, K, K); None unless asked for.
         layers: moments of each crossbar layer, if asked for.
         first_order: names of nodes taken at their mean.
-        mse_standard_error: of mse, from random combinations of the outputs; 0 if every output was taken by itself.
-        marginal_fields: error samples that correct variances, means and power, whose chance is in the result; 0 = none.
+        mse_standard_error, nmse_standard_error: from error samples and random combinations of the outputs; 0 if
+            neither was taken, NaN if too few samples were asked for to tell.
+        power_standard_error: of power, from error samples [W]; mse_by_output_standard_error: (K,).
+        marginal_fields: error samples that correct variances, means and power; 0 = none.
+        sampling_limited: a limit of work or time, or ``marginal_fields``, came before the standard error was
+            as small as ``sampling_error`` asks for.
         accuracy: expected classification accuracy, if labels were given and every output was taken by itself.
         gains: predicted for, in the answer to predict.
         info: of the call, in the answer to predict.
@@ -103,7 +107,11 @@ class Prediction:
     layers: tuple[LayerMoments, ...] = ()
     first_order: tuple[str, ...] = ()
     mse_standard_error: float = 0.0
+    nmse_standard_error: float = 0.0
+    power_standard_error: float = 0.0
+    mse_by_output_standard_error: np.ndarray | None = None
     marginal_fields: int = 0
+    sampling_limited: bool = False
     accuracy: float | None = None
     gains: Gains | None = None
     info: CallInfo | None = None

@@ -120,6 +120,11 @@ class Prediction(Shown):
         """Whether error or power is beyond the plausible; the calls that predict warn of it."""
         return answer_doubts(self.nmse, self.power)
 
+    @property
+    def tells_accuracy(self) -> bool:
+        """Whether the covariance of the outputs is known, which :meth:`accuracy` needs."""
+        return self.output_covariance is not None
+
     def accuracy(self, labels: npt.ArrayLike, *, samples: int = 2000, seed: int = 0) -> float:
         """Expected classification accuracy, from the Gaussian of each input's outputs.
 

@@ -42,6 +42,7 @@ _MOST_BYTES = 1 << 30
 
 #: arrays of a prediction that a plan file holds; the output moments are left out
 _ARRAYS = ("mse_by_layer", "mse_by_output", "power_by_layer", "array_power_by_layer", "tia_power_by_layer")
+_ERRORS = ("mse_standard_error", "power_standard_error")
 _NUMBERS = ("mse", "nmse", "signal_power", "mse_bias", "power", "energy")
 
 
@@ -169,11 +170,14 @@ def _arrays(values: Mapping[str, Any] | None) -> tuple[LayerArrays, ...] | None:
 
 
 def _prediction_to_dict(prediction: Prediction) -> dict[str, Any]:
+    by_output = prediction.mse_by_output_standard_error
     return {
         "method": prediction.method,
         **{name: _number(getattr(prediction, name)) for name in _NUMBERS},
-        "mse_standard_error": _number(prediction.mse_standard_error),
+        **{name: _number(getattr(prediction, name)) for name in _ERRORS},
+        "mse_by_output_standard_error": None if by_output is None else [_number(error) for error in by_output],
         "marginal_fields": prediction.marginal_fields,
+        "sampling_limited": prediction.sampling_limited,
         **{name: getattr(prediction, name).tolist() for name in (*_ARRAYS, "converter_power_by_layer")},
         "layer_names": list(prediction.layer_names),
         "first_order": list(prediction.first_order),
@@ -182,16 +186,20 @@ def _prediction_to_dict(prediction: Prediction) -> dict[str, Any]:
 
 def _prediction(p: Mapping[str, Any]) -> Prediction:
     numbers: dict[str, Any] = {name: math.nan if p[name] is None else float(p[name]) for name in _NUMBERS}
-    # files of plans made before converters had a power lack it
-    none = [0.0] * len(p["layer_names"])
     arrays: dict[str, Any] = {name: _array(p[name]) for name in _ARRAYS}
+    # older files lack what predictions did not tell then: standard errors, the power of converters
+    numbers |= {name: math.nan if p.get(name, 0.0) is None else float(p.get(name, 0.0)) for name in _ERRORS}
+    by_output = p.get("mse_by_output_standard_error")
+    if by_output is not None:
+        arrays["mse_by_output_standard_error"] = _array([math.nan if e is None else e for e in by_output])
+    none = [0.0] * len(p["layer_names"])
     arrays["converter_power_by_layer"] = _array(p.get("converter_power_by_layer", none))
     return Prediction(
         method=p["method"],
         **numbers,
         **arrays,
-        mse_standard_error=float(p.get("mse_standard_error", 0.0)),
         marginal_fields=int(p.get("marginal_fields", 0)),
+        sampling_limited=bool(p.get("sampling_limited", False)),
         layer_names=tuple(p["layer_names"]),
         first_order=tuple(p["first_order"]),
     )

@@ -21,7 +21,14 @@ from powerplan.planning import (
 from powerplan.planning.explain.floor import SOURCES
 from powerplan.report.charts import Scale
 from powerplan.report.facts import Fact
-from powerplan.report.quantities import bounds, predicted_mse, quantity_name, quantity_text, quantity_with_error
+from powerplan.report.quantities import (
+    bounds,
+    predicted_mse,
+    predicted_nmse,
+    quantity_name,
+    quantity_text,
+    quantity_with_error,
+)
 from powerplan.report.svg import Tick
 from powerplan.report.text import typeset
 from powerplan.report.units import percent, share, si, si_with_error, significant, with_error
@@ -88,7 +95,7 @@ def plan_answer(plan: Plan) -> list[Fact]:
     facts.append(
         _error_fact(
             "Error (NMSE)",
-            percent(plan.nmse),
+            predicted_nmse(plan.prediction),
             None if bound_nmse is None else percent(bound_nmse),
             None if check is None else f"{with_error(check.nmse, 1.96 * check.nmse_standard_error, 100)} %",
         )

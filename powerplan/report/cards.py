@@ -16,12 +16,12 @@ from powerplan.planning import MaxPower, Plan
 from powerplan.report.answer import OUTCOMES, converter_remark, plan_answer
 from powerplan.report.facts import Fact, hardware_facts
 from powerplan.report.page import render
-from powerplan.report.quantities import predicted_mse, saving_cell, target_text
+from powerplan.report.quantities import predicted_mse, predicted_nmse, samples_remark, saving_cell, target_text
 from powerplan.report.study_answer import study_answer
 from powerplan.report.tables import network_rows
 from powerplan.report.text import typeset, without_paths
 from powerplan.report.thin_plans import thinned
-from powerplan.report.units import gain_text, percent, share, si, si_with_error, with_error
+from powerplan.report.units import gain_text, share, si, si_with_error, with_error
 
 #: rows of a card's table
 MOST_ROWS = 20
@@ -64,7 +64,7 @@ def prediction_card(prediction: Prediction) -> str:
     facts = [
         Fact(name="Power", value=si(prediction.power, "W"), remark=converter_remark(prediction)),
         Fact(name="Energy", value=si(prediction.energy, "J")),
-        Fact(name="NMSE", value=percent(prediction.nmse)),
+        Fact(name="NMSE", value=predicted_nmse(prediction)),
         Fact(
             name="MSE",
             value=predicted_mse(prediction),
@@ -72,7 +72,9 @@ def prediction_card(prediction: Prediction) -> str:
         ),
     ]
     if prediction.marginal_fields:
-        facts.append(Fact(name="Error samples", value=str(prediction.marginal_fields), remark="drawn from the seed"))
+        facts.append(
+            Fact(name="Error samples", value=str(prediction.marginal_fields), remark=samples_remark(prediction))
+        )
     if prediction.first_order:
         facts.append(Fact(name="To first order", value=", ".join(prediction.first_order)))
     return _card(
@@ -146,7 +148,12 @@ def study_card(study: StudyResult) -> str:
         if plan is not None:
             budget = isinstance(plan.target, MaxPower)
             saving = "–" if plan.saving is None else saving_cell(plan.saving, budget=budget)
-            cells = (si(plan.power, "W"), percent(plan.nmse), saving, OUTCOMES[plan.termination.outcome][0].lower())
+            cells = (
+                si(plan.power, "W"),
+                predicted_nmse(plan.prediction),
+                saving,
+                OUTCOMES[plan.termination.outcome][0].lower(),
+            )
         rows.append((without_paths(point.name), *cells))
     return _card(
         f"Study: {without_paths(study.name)}" if study.name else "Study",

@@ -11,9 +11,10 @@ from powerplan.hardware.hardware import Hardware
 from powerplan.network import Network
 from powerplan.planning import Plan
 from powerplan.report.charts import Scale
+from powerplan.report.quantities import predicted_nmse
 from powerplan.report.tables import ranges_used
 from powerplan.report.text import flat, typeset, value_text
-from powerplan.report.units import gain_text, percent, share, si, with_error
+from powerplan.report.units import gain_text, share, si, with_error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +135,7 @@ def corner_views(plan: Plan) -> list[CornerView]:
             CornerView(
                 name="nominal" if i == 0 else f"corner {i}",
                 changes=", ".join(f"{k} {value_text(v, units.get(k, ''))}" for k, v in changed) or "–",
-                error=typeset(percent(prediction.nmse)),
+                error=typeset(predicted_nmse(prediction)),
                 simulated=typeset(simulated),
                 power=typeset(si(prediction.power, "W")),
                 binds="yes" if i in plan.binding_corners else "no",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from powerplan.moments.prediction import Prediction
@@ -111,7 +112,23 @@ def bounds(plan: Plan) -> tuple[float | None, float | None]:
 
 
 def predicted_mse(prediction: Prediction) -> str:
-    """The MSE, with its 95 % confidence interval if random combinations of the outputs were taken."""
-    if not prediction.mse_standard_error:
+    """The MSE, with its 95 % confidence interval where random samples or combinations of the outputs leave one."""
+    if not prediction.mse_standard_error > 0:
         return significant(prediction.mse)
     return with_error(prediction.mse, 1.96 * prediction.mse_standard_error)
+
+
+def predicted_nmse(prediction: Prediction) -> str:
+    """The NMSE likewise."""
+    if not prediction.nmse_standard_error > 0:
+        return percent(prediction.nmse)
+    return f"{with_error(prediction.nmse, 1.96 * prediction.nmse_standard_error, 100)} %"
+
+
+def samples_remark(prediction: Prediction) -> str:
+    """What is to be known of the random samples that a prediction rests on."""
+    if math.isnan(prediction.mse_standard_error):
+        return "drawn from the seed; too few to tell their error"
+    if prediction.sampling_limited:
+        return "drawn from the seed; more of them would make the error smaller"
+    return "drawn from the seed"

@@ -17,9 +17,11 @@ from powerplan.planning import ConstraintPrice, DiscreteGap, MaxAccuracyDrop, Ma
 from powerplan.report.quantities import (
     bounds,
     predicted_mse,
+    predicted_nmse,
     quantity_name,
     quantity_text,
     quantity_with_error,
+    samples_remark,
     saving_cell,
     target_text,
 )
@@ -93,7 +95,7 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
             "NMSE",
             _error_line(
                 None if bound_nmse is None else percent(bound_nmse),
-                percent(prediction.nmse),
+                predicted_nmse(prediction),
                 None if check is None else f"{with_error(check.nmse, 1.96 * check.nmse_standard_error, 100)} %",
             ),
         )
@@ -165,7 +167,7 @@ def _converter_line(found: Prediction | Simulation) -> list[tuple[str, str]]:
 
 
 def _fields_line(prediction: Prediction) -> tuple[str, str]:
-    return "fields", f"{prediction.marginal_fields} random ones in the prediction: another seed gives another"
+    return "samples", f"{prediction.marginal_fields} of the errors in the prediction, {samples_remark(prediction)}"
 
 
 def _first_order_line(prediction: Prediction) -> tuple[str, str]:
@@ -202,7 +204,7 @@ def _corner_lines(plan: Plan) -> list[tuple[str, str]]:
     for i, corner in enumerate(plan.corners, start=1):
         differs = [name for name, value in corner.hardware.to_dict().items() if value != nominal.get(name)]
         words = [
-            f"NMSE {percent(corner.prediction.nmse)}, power {si(corner.prediction.power, 'W')} predicted",
+            f"NMSE {predicted_nmse(corner.prediction)}, power {si(corner.prediction.power, 'W')} predicted",
             f"differs in {', '.join(differs) or 'nothing'}",
         ]
         if corner.verification is not None:
@@ -272,15 +274,17 @@ def prediction_table(prediction: Prediction, *, gains: Gains | None = None, accu
         _insert_gains(headers, rows, gains)
     lines = [
         ("MSE", f"{predicted_mse(prediction)}, of which squared bias {share(prediction.mse_bias, prediction.mse)}"),
-        ("NMSE", percent(prediction.nmse)),
+        ("NMSE", predicted_nmse(prediction)),
         ("power", si(prediction.power, "W")),
         *_converter_line(prediction),
         ("energy", f"{si(prediction.energy, 'J')} per inference"),
         *_accuracy_line(accuracy, None),
         ("method", prediction.method),
     ]
-    if prediction.mse_standard_error:
-        lines.append(("outputs", "random combinations (± is 95 % of the MSE)"))
+    if prediction.output_covariance is None and prediction.mse_standard_error:
+        lines.append(("outputs", "random combinations"))
+    if prediction.mse_standard_error > 0:
+        lines.append(("±", "95 % confidence"))
     if prediction.marginal_fields:
         lines.append(_fields_line(prediction))
     if prediction.first_order:
@@ -322,7 +326,7 @@ def simulation_table(
             "NMSE",
             beside(
                 f"{with_error(simulation.nmse, 1.96 * simulation.nmse_standard_error, 100)} %",
-                percent(prediction.nmse) if prediction else None,
+                predicted_nmse(prediction) if prediction else None,
             ),
         ),
         (
@@ -353,7 +357,7 @@ def frontier_table(plans: Sequence[Plan]) -> str:
             si(plan.power, "W"),
             si(plan.baseline_power, "W"),
             "-" if plan.saving is None else saving_cell(plan.saving, budget=isinstance(plan.target, MaxPower)),
-            percent(plan.nmse),
+            predicted_nmse(plan.prediction),
             plan.termination.outcome.value,
         ]
         if verified:

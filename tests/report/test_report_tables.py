@@ -64,8 +64,14 @@ def test_arrays_and_standard_error_are_stated(make_plan: Callable[..., Plan]) ->
     assert line(table, "arrays").endswith("10, at most 128 rows each")
     assert f"predicted {plan.mse:.4f} ± 0.0020" in line(table, "MSE")
     assert "softmax1" in line(table, "first order")
-    assert "64 random" in line(table, "fields")
-    assert "fields" not in plan_table(plan)
+    assert "64 of the errors" in line(table, "samples")
+    assert "samples" not in plan_table(plan)
+    told = replace(prediction, sampling_limited=True)
+    assert "more of them" in line(plan_table(replace(plan, prediction=told)), "samples")
+    unknown = replace(prediction, mse_standard_error=float("nan"))
+    table = plan_table(replace(plan, prediction=unknown))
+    assert "too few" in line(table, "samples")
+    assert "nan" not in table
 
 
 def test_columns_line_up(make_plan: Callable[..., Plan]) -> None:
@@ -137,7 +143,7 @@ def test_range_used_of_column_gains(network: Network) -> None:
 
 def test_prediction_table(make_prediction: Callable[..., Prediction]) -> None:
     table = prediction_table(replace(make_prediction(), first_order=("softmax1",), marginal_fields=64), accuracy=0.9512)
-    assert "64 random" in line(table, "fields")
+    assert "64 of the errors" in line(table, "samples")
     assert "95.12 %" in line(table, "accuracy")
     assert "0.04000, of which squared bias 25.0 %" in line(table, "MSE")
     assert "softmax1" in line(table, "first order")

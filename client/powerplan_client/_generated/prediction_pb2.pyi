@@ -150,6 +150,10 @@ class Prediction(_message.Message):
     MSE_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
     CONVERTER_POWER_BY_LAYER_WATTS_FIELD_NUMBER: _builtins.int
     MARGINAL_FIELDS_FIELD_NUMBER: _builtins.int
+    NMSE_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
+    POWER_STANDARD_ERROR_WATTS_FIELD_NUMBER: _builtins.int
+    MSE_BY_OUTPUT_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
+    SAMPLING_LIMITED_FIELD_NUMBER: _builtins.int
     method: Global___PredictionMethod.ValueType
     """How it was predicted."""
     mse: _builtins.float
@@ -169,10 +173,20 @@ class Prediction(_message.Message):
     taken: it needs the covariance of the outputs.
     """
     mse_standard_error: _builtins.float
-    """Standard error of mse from random combinations of the outputs; 0 if every output was taken by itself."""
+    """Standard error of mse from error samples and random combinations of the outputs; 0 if neither was taken, NaN
+    if too few samples were asked for to tell.
+    """
     marginal_fields: _builtins.int
-    """Error samples that correct variances, means and power; with any there is chance in the result beyond
-    mse_standard_error, and another seed gives another. 0 = none.
+    """Error samples that correct variances, means and power; with any there is chance in the result, and
+    another seed gives another. 0 = none.
+    """
+    nmse_standard_error: _builtins.float
+    """mse_standard_error over signal_power."""
+    power_standard_error_watts: _builtins.float
+    """Standard error of power_watts from error samples."""
+    sampling_limited: _builtins.bool
+    """The standard error that error samples leave is larger than sampling_error asks for: the limit of work or time, or
+    marginal_fields, came first.
     """
     @_builtins.property
     def mse_by_layer(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
@@ -222,6 +236,10 @@ class Prediction(_message.Message):
     def converter_power_by_layer_watts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """(L) power of the converters of rows and columns; 0 if they have no energy."""
 
+    @_builtins.property
+    def mse_by_output_standard_error(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """(K) standard errors of mse_by_output from error samples."""
+
     def __init__(
         self,
         *,
@@ -247,10 +265,14 @@ class Prediction(_message.Message):
         mse_standard_error: _builtins.float = ...,
         converter_power_by_layer_watts: _abc.Iterable[_builtins.float] | None = ...,
         marginal_fields: _builtins.int = ...,
+        nmse_standard_error: _builtins.float = ...,
+        power_standard_error_watts: _builtins.float = ...,
+        mse_by_output_standard_error: _abc.Iterable[_builtins.float] | None = ...,
+        sampling_limited: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "accuracy", b"accuracy", "ideal_output", b"ideal_output", "output_covariance", b"output_covariance", "output_mean", b"output_mean"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "accuracy", b"accuracy", "array_power_by_layer_watts", b"array_power_by_layer_watts", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "energy_joules", b"energy_joules", "first_order", b"first_order", "ideal_output", b"ideal_output", "layer_names", b"layer_names", "layers", b"layers", "marginal_fields", b"marginal_fields", "method", b"method", "mse", b"mse", "mse_bias", b"mse_bias", "mse_by_layer", b"mse_by_layer", "mse_by_output", b"mse_by_output", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_watts", b"power_by_layer_watts", "power_watts", b"power_watts", "signal_power", b"signal_power", "tia_power_by_layer_watts", b"tia_power_by_layer_watts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "accuracy", b"accuracy", "array_power_by_layer_watts", b"array_power_by_layer_watts", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "energy_joules", b"energy_joules", "first_order", b"first_order", "ideal_output", b"ideal_output", "layer_names", b"layer_names", "layers", b"layers", "marginal_fields", b"marginal_fields", "method", b"method", "mse", b"mse", "mse_bias", b"mse_bias", "mse_by_layer", b"mse_by_layer", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "sampling_limited", b"sampling_limited", "signal_power", b"signal_power", "tia_power_by_layer_watts", b"tia_power_by_layer_watts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy: _TypeAlias = _typing.Literal["accuracy"]  # noqa: Y015
     _WhichOneofArgType__accuracy: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy"]  # noqa: Y015

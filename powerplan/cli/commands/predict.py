@@ -51,7 +51,7 @@ def command(
         )
     accuracy = None
     if problem.labels is not None:
-        if prediction.mse_standard_error:
+        if not prediction.tells_accuracy:
             chat.note("no accuracy: it needs every output by itself (--output-combinations 0)")
         else:
             accuracy = prediction.accuracy(problem.labels, seed=settings.get("seed", 0))
@@ -78,12 +78,16 @@ _KEYS = (
     "mse",
     "mse_standard_error",
     "marginal_fields",
+    "sampling_limited",
     "nmse",
+    "nmse_standard_error",
     "signal_power",
     "mse_bias",
     "mse_by_layer",
     "mse_by_output",
+    "mse_by_output_standard_error",
     "power",
+    "power_standard_error",
     "power_by_layer",
     "array_power_by_layer",
     "tia_power_by_layer",

@@ -20,12 +20,16 @@ def prediction_to_proto(
 ) -> pb.Prediction:
     """A prediction, its large parts only if asked for."""
     detail = detail or pb.ResultDetail()
-    moments = detail.output_moments
+    moments, by_output_error = detail.output_moments, prediction.mse_by_output_standard_error
     return pb.Prediction(
         method=METHODS[prediction.method],
         mse=prediction.mse,
         mse_standard_error=prediction.mse_standard_error,
+        nmse_standard_error=prediction.nmse_standard_error,
+        power_standard_error_watts=prediction.power_standard_error,
+        mse_by_output_standard_error=_floats(() if by_output_error is None else by_output_error),
         marginal_fields=prediction.marginal_fields,
+        sampling_limited=prediction.sampling_limited,
         nmse=prediction.nmse,
         signal_power=prediction.signal_power,
         mse_bias=prediction.mse_bias,
