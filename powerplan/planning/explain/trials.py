@@ -13,6 +13,7 @@ import numpy as np
 
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
+from powerplan.moments.predictor import Predictor
 from powerplan.planning.problem.requirement import requirement
 from powerplan.planning.targets import ClassTarget, MaxPower, Target
 
@@ -25,6 +26,8 @@ _MET, _MET_BY_SIMULATION = -0.01, -0.1
 #: seeds that confirm what rests on random samples, and standard deviations between them that are allowed for beyond the
 #: worst
 _SEEDS, _DEVIATIONS = 4, 2.0
+#: part of the samples that the search takes
+_ROUGHLY = 1 / 8
 #: hardware tried at most in the search
 _MOST_TRIED = 150
 
@@ -76,7 +79,7 @@ class Trials:
         """
         session = None if time.monotonic() > self.stop_at else self._session(changed)
         trials: list[tuple[float, float]] = []
-        for seed in range(_SEEDS if self.is_sampled else 1):
+        for seed in range(1, 1 + (_SEEDS if self.is_sampled else 1)):
             trial = None if time.monotonic() > self.stop_at else self._best(session, seed)
             if trial is None or trial[0] > most:
                 return trial
@@ -113,12 +116,16 @@ class Trials:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                reseeded = replace(
-                    session, predictors=tuple(replace(p, seed=p.seed + seed) for p in session.predictors)
-                )
-                corrected = reseeded.held_at(free.gains(points[0]), self.deadline)
+                sampled = replace(session, predictors=tuple(_sampled(p, seed) for p in session.predictors))
+                corrected = sampled.held_at(free.gains(points[0]), self.deadline)
                 wanted = requirement(self.target, corrected.predictors, corrected.weights)
                 problem = corrected.problem(wanted, free, exact=True)
                 return min((problem.excess(point), problem.reached(point)) for point in points)
         except (InvalidInput, ArithmeticError):
             return None
+
+
+def _sampled(predictor: Predictor, seed: int) -> Predictor:
+    """The predictor with samples of its own, few in the search: their scatter is seen when it is confirmed."""
+    sampling = predictor.sampling and predictor.sampling.quick(1.0 if seed else _ROUGHLY)
+    return replace(predictor, seed=predictor.seed + seed, sampling=sampling)

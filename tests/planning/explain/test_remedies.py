@@ -96,6 +96,7 @@ def reaches(hardware: pp.Hardware, target: object, options: dict[str, object], n
     return plan.termination.outcome is not pp.Outcome.INFEASIBLE
 
 
+@pytest.mark.filterwarnings("ignore::powerplan.errors.PlausibilityWarning")
 @pytest.mark.parametrize("weights", [1, 2])
 def test_advice_from_random_samples_holds_for_the_seeds_of_a_plan(weights: int) -> None:
     """Rates of changed classes with rare stuck devices scatter by a quarter between seeds where they are small."""
