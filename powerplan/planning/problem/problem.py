@@ -159,7 +159,7 @@ def lowest_constraint(problem: Problem, start: np.ndarray) -> np.ndarray:
     theta = start
     rounds = policy.SHARPNESS if len(problem.terms.constraints) > 1 else (1.0,)
     for sharpness in rounds:
-        found = optimize.minimize(
+        answer = optimize.minimize(
             _smooth_maximum(problem, sharpness),
             theta,
             jac=True,
@@ -167,7 +167,7 @@ def lowest_constraint(problem: Problem, start: np.ndarray) -> np.ndarray:
             bounds=bounds,
             options=policy.CLOSELY if len(theta) <= policy.FEW_GAINS and sharpness == rounds[-1] else policy.ROUGHLY,
         )
-        theta = np.clip(found.x, problem.lower, problem.upper)
+        theta = np.clip(answer.x, problem.lower, problem.upper)
     return np.asarray(theta)
 
 

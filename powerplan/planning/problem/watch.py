@@ -65,25 +65,25 @@ class Seen:
         totals = np.maximum([s.total for s in sums[1:]], np.finfo(float).tiny)
         excess = float(np.log(totals / bounds).max())
         met = excess <= self._accuracy
-        found = Best(theta=theta, objective=sums[0].total, excess=excess, is_met=met, sums=sums, layout=layout)
-        if math.isnan(found.excess) or math.isnan(found.objective):
+        point = Best(theta=theta, objective=sums[0].total, excess=excess, is_met=met, sums=sums, layout=layout)
+        if math.isnan(point.excess) or math.isnan(point.objective):
             return
         if layout is not self._free:
-            if not found.beats(self.best):
+            if not point.beats(self.best):
                 return
             same = self._free.theta_of(layout.gains(theta))
             if same is None:
                 return
-            found = replace(found, theta=same, sums=())
-        if found.beats(self.best) or self._knows_more(found, self.best):
-            self.best = found
-        if self._is_on_steps(found.theta) and (found.beats(self.on_steps) or self._knows_more(found, self.on_steps)):
-            self.on_steps = found
+            point = replace(point, theta=same, sums=())
+        if point.beats(self.best) or self._knows_more(point, self.best):
+            self.best = point
+        if self._is_on_steps(point.theta) and (point.beats(self.on_steps) or self._knows_more(point, self.on_steps)):
+            self.on_steps = point
 
-    def _knows_more(self, found: Best, known: Best | None) -> bool:
+    def _knows_more(self, point: Best, known: Best | None) -> bool:
         """Whether it is the known point, with gradients."""
-        gradients = bool(found.sums) and found.sums[0].jacobian.size > 0
-        return known is not None and gradients and np.array_equal(found.theta, known.theta)
+        gradients = bool(point.sums) and point.sums[0].jacobian.size > 0
+        return known is not None and gradients and np.array_equal(point.theta, known.theta)
 
     def _is_on_steps(self, theta: np.ndarray) -> bool:
         if self._levels is None:

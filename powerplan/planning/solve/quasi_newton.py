@@ -158,9 +158,9 @@ def _step(
         slopes = h[:, inside] @ push[:, inside].T
         if count >= policy.NEWTON_ROUNDS or (slopes.diagonal() < policy.FLAT * all_slopes.diagonal()).any():
             slopes = all_slopes  # steeper than the constraints are: the multipliers cannot overshoot
-        found = _multipliers(slopes, aim + h @ step + slopes @ duals)
-        change, duals = found - duals, found
-        if np.abs(change).max() <= policy.SAME_DUAL * max(float(found.max()), 1e-3):
+        updated = _multipliers(slopes, aim + h @ step + slopes @ duals)
+        change, duals = updated - duals, updated
+        if np.abs(change).max() <= policy.SAME_DUAL * max(float(updated.max()), 1e-3):
             break
     return np.clip(-newton - duals @ push, lower, upper), duals
 
