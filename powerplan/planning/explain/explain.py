@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -213,7 +214,7 @@ class _Explainer:
         names = ("conductance_steps", "voltage_steps")
         steps: dict[str, Any] = {name: steps_from_dict(recorded.get(name)) for name in names}
         prediction = {"method": recorded.get("method", "linearized"), **recorded.get("prediction", {})}
-        # as many fields whatever is relaxed: with others, their chance would be in the difference
+        # as many samples whatever is relaxed: with others, their chance would be in the difference
         prediction["marginal_fields"] = plan.prediction.marginal_fields
         return PlanSettings(
             granularity=plan.granularity,
@@ -284,7 +285,7 @@ class _Explainer:
             if self.feasible and not reaches:
                 note = again.termination.message
             else:
-                resolved = (again.reached if not self.feasible else self._value(again)) / self._value(self.plan) - 1
+                resolved = (again.reached if not self.feasible else self._value(again)) / self._unchanged - 1
         return Relaxation(
             parameter=change.parameter,
             factor=change.factor,
@@ -295,6 +296,16 @@ class _Explainer:
             reaches_target=reaches,
             note=note,
         )
+
+    @cached_property
+    def _unchanged(self) -> float:
+        """The value that relaxations are compared with: by the same error samples as theirs where there are any."""
+        if not self.plan.prediction.marginal_fields:
+            return self._value(self.plan)
+        again = self._again(planned_bound(self.plan), self.hardwares)
+        if again.meets_target != self.feasible:
+            return self._value(self.plan)
+        return self._value(again) if self.feasible else again.reached
 
     def _changed(self, change: Change) -> tuple[Target, tuple[Hardware, ...]]:
         target = planned_bound(self.plan)
