@@ -19,15 +19,15 @@ def test_a_descent_stalls_when_neither_objective_nor_residual_moves() -> None:
 
 
 @pytest.mark.slow
-def test_a_plan_at_a_jump_of_the_devices_says_so(digits_example: pp.Example) -> None:
-    """HERMES PCM after an hour: the drift exponent jumps between two fitted pieces, and at the least power one of the
-    devices is there. No neighbour on the bound is more than 1e-3 cheaper, and the plan takes a few steps only."""
+def test_a_plan_next_to_a_jump_of_the_devices_is_settled(digits_example: pp.Example) -> None:
+    """HERMES PCM after an hour: the drift exponent jumps between two fitted pieces, and near the least power one of the
+    devices is there. The descent ends on the smooth side of the jump, 1.2e-5 dearer than the best point known, which no
+    gradient proves. No neighbour on the bound is more than 1e-3 cheaper, and the plan takes a few steps only."""
     network, x = digits_example.network, digits_example.inputs[:128]
     hardware = pp.Hardware.preset("pcm_hermes_1dev", time=3600.0, drift_compensation=True)
     plan = pp.plan(network, hardware, x, pp.MaxNMSE(0.1))
-    assert plan.termination.outcome is pp.Outcome.STALLED
     assert plan.termination.outcome.is_settled
-    assert "jumps or bends" in plan.termination.message
+    assert plan.power <= 1.49868381e-05 * (1 + 1e-4)
     assert plan.termination.iterations < 30
     assert plan.nmse <= 0.1 * (1 + 1e-9)
     largest = np.array(pp.Gains.full_range(network, hardware, x).conductance)
