@@ -64,8 +64,8 @@ class Amplifier(ReadOut):
         return array.map.columns_view(column_limits(array.hardware, array.scale, c, array.decode))
 
     def conductance(self, array: ProgrammedArray, channel: Channel) -> Tensor:
-        total = array.within(channel, sum(mean for mean, _ in array.sides[1:]) + array.sides[0][0])
-        through, feedback = (total * array.gain).sum(1), array.feedback_resistance
+        conductance, feedback = array.within(channel, array.conductance), array.feedback_resistance
+        through = (conductance * array.gain).sum(1)
         if feedback is None:
             return through
         return through + len(channel.tiles) * array.hardware.devices_per_weight / feedback

@@ -114,6 +114,11 @@ class ProgrammedArray:
         """Mean g/(c r) and variance s²/(c r)² of the devices on each side, in units of the weight, (n_out, n_in)."""
         return self.read_out.sides(self)
 
+    @property
+    def conductance(self) -> Tensor:
+        """g/(c r) of the devices on all sides, added up, in units of the weight, (n_out, n_in)."""
+        return torch.stack([mean for mean, _ in self.sides]).sum(0)
+
     @cached_property
     def column_shape(self) -> tuple[int, ...]:
         """Shape of a value by column, without batch."""

@@ -27,8 +27,7 @@ def read_noise(reading: Reading, channel: Channel) -> Iterator[Errors]:
         variance = variance + view(thermal_noise(hardware) * through / decode**2)
     if hardware.shot_noise:
         # G_ij v_j = (g_ij/(c_i r_j)) c_i v̂
-        conductance = array.within(channel, sum(mean for mean, _ in array.sides[1:]) + array.sides[0][0])
-        current = array.affine.apply_columns(reading.magnitude, conductance)
+        current = array.affine.apply_columns(reading.magnitude, array.within(channel, array.conductance))
         variance = variance + current * view(shot_noise(hardware) / decode)
     share = len(channel.sides) / len(array.whole.sides)
     yield Independent(array=array, kind="read", by_column=share * array.compensation**2 * variance)
