@@ -79,6 +79,8 @@ class Prediction(Shown):
         ideal_output: (B, K) y*; None in a prediction read back from a plan file.
         output_mean: (B, K); None in a prediction read back from a plan file.
         output_covariance: (B, K, K); None in a prediction read back from a plan file, or with random combinations.
+            Where rare errors saturate converters the mean over inputs is right to a few percent, that of a single
+            input may be off by half.
         layers: moments of each crossbar layer; empty in a prediction read back from a plan file, and where they would
             take more than the memory limit.
             With ``diagonal``, and with ``linearized`` where no fields correct them, the variances of inner

@@ -131,3 +131,29 @@ def test_corrections_pool_by_the_number_of_fields() -> None:
     torch.testing.assert_close(both.factors["a"], torch.tensor([2.5, 2.0]))
     torch.testing.assert_close(both.rows["a"].slope, torch.tensor(0.8))
     assert both.rows["a"].rounded
+
+
+def by_input(result: pp.Prediction | pp.Simulation) -> np.ndarray:
+    bias = np.asarray(result.output_mean) - np.asarray(result.ideal_output)
+    return (bias**2 + np.diagonal(result.output_covariance, axis1=1, axis2=2)).mean(1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("seed", "fields", "batch_off", "one_off"),
+    [
+        (6, {"programming_noise_std": 2e-6, "weight_mapping": "offset", "adc_bits": 8, "dac_bits": 8}, 0.02, 0.05),
+        (5, {"programming_noise_std": 2e-7, "stuck_on_fraction": 2e-3, "adc_bits": 6, "dac_bits": 6}, 0.05, 0.6),
+    ],
+)
+def test_the_mean_over_inputs_is_better_known_than_one_input(
+    seed: int, fields: dict[str, object], batch_off: float, one_off: float
+) -> None:
+    """The bounds are those of docs/decisions/error-samples.md [0242], with room for 6000 draws."""
+    network, inputs = mlp(seed, 32, 24, 24, 6)
+    hardware = pp.Hardware(conductance_min=1e-6, array_rows=16 if "stuck_on_fraction" in fields else None, **fields)
+    gains = pp.Gains.full_range(network, hardware, inputs)
+    prediction = pp.predict(network, hardware, gains, inputs)
+    simulation = pp.simulate(network, hardware, gains, inputs, draws=6000)
+    assert abs(prediction.mse / simulation.mse - 1) < batch_off
+    assert np.abs(by_input(prediction) / by_input(simulation) - 1).max() < one_off
