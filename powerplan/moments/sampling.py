@@ -70,7 +70,7 @@ def corrected(predictor: Predictor, programmed: Sequence[ProgrammedArray], stop_
         if len(predicted) == wanted < rounds.most:
             missing = (_relative([mse for mse, _, _ in predicted]).item() / sampling.error) ** 2
             if missing > 1:
-                wanted = min(rounds.most, math.ceil(_MORE * missing * wanted))
+                wanted = math.ceil(min(rounds.most, _MORE * missing * wanted))
     mse, power, outputs = (_relative(values) for values in zip(*predicted, strict=True))
     error = SamplingError(mse=mse.item(), power=power.item(), outputs=outputs, limited=mse.item() > sampling.error)
     return replace(predictor, corrections=replace(mean, error=error), sampling=None)

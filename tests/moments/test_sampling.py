@@ -110,6 +110,16 @@ def test_no_round_is_begun_past_the_deadline() -> None:
     assert 0 < hurried.error.mse < 1
 
 
+@pytest.mark.parametrize("fraction", [5e-324, 1e-300, 1e-12])
+def test_errors_that_never_occur_are_no_error(fraction: float) -> None:
+    network, inputs, _ = CASES["rare stuck devices"]
+    hardware = pp.Hardware(programming_noise_std=1e-6, stuck_on_fraction=fraction)
+    gains = pp.Gains.full_range(network, hardware, inputs)
+    without = pp.predict(network, hardware.replace(stuck_on_fraction=0.0), gains, inputs)
+    rare = pp.predict(network, hardware, gains, inputs)
+    assert abs(rare.mse - without.mse) < 0.02 * without.mse + 4 * rare.mse_standard_error
+
+
 @pytest.mark.parametrize("value", [0, -1, float("nan"), "small"])
 def test_an_impossible_error_is_refused_by_name(value: object) -> None:
     network, inputs, hardware = CASES["shared devices"]

@@ -98,7 +98,7 @@ def first_fields(network: Network, hardware: Hardware, batch: int) -> int:
         # errors of the last layer meet nothing that is not linear
         inner = [w * (1 if shared else reads) for name, (w, reads) in sizes.items() if name != network.output]
         events = hardware.stuck_fraction * hardware.devices_per_weight * min(inner, default=1)
-        sets = min(sets, int(_RARE_EVENTS / events))
+        sets = int(min(sets, _RARE_EVENTS / events if events else sets))
     work = batch * sum(weights * reads for weights, reads in sizes.values())
     wanted = min(_MOST_WORK // work, max(_LEAST_WORK // work, sets // batch))
     return min(_MOST_TIMES * _MOST_FIELDS, max(most, wanted))
