@@ -21,6 +21,7 @@ import numpy as np
 from powerplan.deployment.torch_layers import folded, matched_layers as _match
 from powerplan.errors import InvalidInput, MissingExtra
 from powerplan.hardware import Gains, Hardware
+from powerplan.hardware.hardware import ERROR_SOURCES
 from powerplan.hardware.stored import stored
 from powerplan.hardware.tiling import layer_arrays
 from powerplan.network import Network
@@ -93,7 +94,6 @@ def layer_settings(network: Network, hardware: Hardware, gains: Gains) -> tuple[
 
 #: fields of the hardware that these settings do not express, the value they stand for, and why
 _FIXED = (
-    ("column_gain_std", 0.0, "aihwkit has no gain error common to a column"),
     ("weight_mapping", "differential", "a layer becomes differential pairs"),
     ("bias_mapping", "digital", "biases are added digitally"),
     ("read_out", "tia", "aihwkit reads currents"),
@@ -103,10 +103,27 @@ _FIXED = (
     ("thermal_noise", False, "read noise has one standard deviation per layer"),
     ("shot_noise", False, "read noise has one standard deviation per layer"),
 )
+#: errors that are given to it: those of every device by itself, and noise that is the same in all rows or columns
+_EXPRESSED = (
+    "programming_noise_std",
+    "programming_noise_proportional",
+    "programming_noise_polynomial",
+    "programming_noise_curve",
+    "clip_conductance",
+    "drift",
+    "low_frequency_noise",
+    "device_gain_std",
+    "stuck_on_fraction",
+    "stuck_off_fraction",
+    "read_noise_std",
+    "input_noise_std",
+)
 
 
 def _check_supported(hardware: Hardware) -> None:
-    for name, expressed, why in _FIXED:
+    known = {*_EXPRESSED, *(name for name, _, _ in _FIXED)}
+    others = [(name, 0.0, f"aihwkit has no {words}") for name, words in ERROR_SOURCES.items() if name not in known]
+    for name, expressed, why in (*_FIXED, *others):
         value = getattr(hardware, name)
         if value != expressed:
             raise InvalidInput.of(

@@ -15,7 +15,7 @@ import math
 import numbers
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -57,6 +57,11 @@ class ByMeasurements:
 
 def _by_measurements(without: Any, measured: Any) -> Any:
     return ByMeasurements(without, measured)
+
+
+def _error(words: str) -> dict[str, str]:
+    """Metadata of a field that causes errors: the words name it where errors are told apart."""
+    return {"errors": words}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,41 +139,43 @@ class Hardware(Shown):
 
     conductance_min: float = 0.0
     conductance_max: float = 100e-6
-    programming_noise_std: float = _by_measurements(2e-6, 0.0)
-    programming_noise_proportional: float = 0.0
-    programming_noise_polynomial: tuple[float, ...] | None = None
+    programming_noise_std: float = field(
+        default=_by_measurements(2e-6, 0.0), metadata=_error("constant programming noise")
+    )
+    programming_noise_proportional: float = field(default=0.0, metadata=_error("proportional programming noise"))
+    programming_noise_polynomial: tuple[float, ...] | None = field(default=None, metadata=_error("programming noise"))
     programming_noise_reference: float | None = None
-    clip_conductance: bool = _by_measurements(True, False)
-    read_noise_std: float = 0.0
-    input_noise_std: float = 0.0
+    clip_conductance: bool = field(default=_by_measurements(True, False), metadata=_error("clipping to the range"))
+    read_noise_std: float = field(default=0.0, metadata=_error("read noise"))
+    input_noise_std: float = field(default=0.0, metadata=_error("input noise"))
     voltage_max: float = 0.2
     feedback_resistance: float | None = None
     read_time: float = 100e-9
     array_rows: int | None = None
     array_columns: int | None = None
     mapping: str = "shared"
-    column_gain_std: float = 0.0
+    column_gain_std: float = field(default=0.0, metadata=_error("gain errors of columns"))
     time: float = 0.0
-    programming_noise_curve: Curve | None = None
+    programming_noise_curve: Curve | None = field(default=None, metadata=_error("programming noise"))
     measurements: tuple[Snapshot, ...] | None = None
-    drift: Drift | None = None
+    drift: Drift | None = field(default=None, metadata=_error("drift"))
     drift_compensation: bool = False
     drift_compensation_by: str = "conductance"
-    low_frequency_noise: LowFrequencyNoise | None = None
-    device_gain_std: float = 0.0
-    stuck_on_fraction: float = 0.0
-    stuck_off_fraction: float = 0.0
+    low_frequency_noise: LowFrequencyNoise | None = field(default=None, metadata=_error("low-frequency noise"))
+    device_gain_std: float = field(default=0.0, metadata=_error("gain errors of devices"))
+    stuck_on_fraction: float = field(default=0.0, metadata=_error("devices stuck on"))
+    stuck_off_fraction: float = field(default=0.0, metadata=_error("devices stuck off"))
     weight_mapping: str = "differential"
     bias_mapping: str = "digital"
     read_out: str = "tia"
     load_conductance: float | None = None
     feedback_tracking: bool = False
-    dac_bits: int | None = None
-    adc_bits: int | None = None
+    dac_bits: int | None = field(default=None, metadata=_error("converters of rows"))
+    adc_bits: int | None = field(default=None, metadata=_error("converters of columns"))
     adc_range: float | None = None
     adc_headroom: float = 1.0
-    thermal_noise: bool = False
-    shot_noise: bool = False
+    thermal_noise: bool = field(default=False, metadata=_error("thermal noise"))
+    shot_noise: bool = field(default=False, metadata=_error("shot noise"))
     temperature: float = 300.0
     bandwidth: float | None = None
     dac_energy: float = 0.0
@@ -217,15 +224,15 @@ class Hardware(Shown):
         check.number("column_gain_std", self.column_gain_std, at_least=0)
         check_device_models(self, check)
         check_read_out(self, check)
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for each in fields(self):
+            value = getattr(self, each.name)
             if isinstance(value, int | float) and _LARGEST < value < math.inf:
-                check.fail(field.name, value, f"at most {_LARGEST:g}", "Check its unit.")
+                check.fail(each.name, value, f"at most {_LARGEST:g}", "Check its unit.")
         check.done()
-        for field in fields(self):  # plain floats, whatever kind of number was given
-            value = getattr(self, field.name)
-            if value is not None and str(field.type).startswith("float"):
-                object.__setattr__(self, field.name, float(value))
+        for each in fields(self):  # plain floats, whatever kind of number was given
+            value = getattr(self, each.name)
+            if value is not None and str(each.type).startswith("float"):
+                object.__setattr__(self, each.name, float(value))
 
     def _check_count(self, check: Checker, name: str, least: int, advice: str) -> None:
         value = getattr(self, name)
@@ -417,3 +424,7 @@ class Hardware(Shown):
 def defaults_by_measurements(measurements: object) -> dict[str, Any]:
     """The defaults of a hardware with these measurements, or None, of the fields where they depend on them."""
     return {f.name: f.default.of(measurements) for f in fields(Hardware) if isinstance(f.default, ByMeasurements)}
+
+
+#: the fields that cause errors, in words
+ERROR_SOURCES: dict[str, str] = {f.name: f.metadata["errors"] for f in fields(Hardware) if "errors" in f.metadata}

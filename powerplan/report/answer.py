@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from powerplan.hardware.hardware import ERROR_SOURCES
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.planning import (
@@ -18,7 +19,6 @@ from powerplan.planning import (
     Plan,
     Target,
 )
-from powerplan.planning.explain.floor import SOURCES
 from powerplan.report.charts import Scale
 from powerplan.report.facts import Fact
 from powerplan.report.quantities import (
@@ -143,7 +143,7 @@ def _floor_fact(plan: Plan) -> Fact:
     """Where the error comes from that no gain mends."""
     end = plan.termination
     value = end.best_reachable if end.floor is None else end.floor
-    parts = (f"{SOURCES[part.parameter]} {quantity_text(plan.target, part.amount)}" for part in end.floor_parts)
+    parts = (f"{ERROR_SOURCES[part.parameter]} {quantity_text(plan.target, part.amount)}" for part in end.floor_parts)
     return Fact(
         name="Least error" if end.floor is None else "Least error at any conductance",
         value="–" if value is None else quantity_text(plan.target, value),

@@ -5,30 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from powerplan.hardware import Hardware
+from powerplan.hardware.hardware import ERROR_SOURCES
 from powerplan.planning.explain.families import families, switched
 from powerplan.planning.explain.trials import Trials
 from powerplan.planning.outcome import FloorPart
 
-#: the fields of the hardware that cause errors, in words
-SOURCES = {
-    "programming_noise_std": "constant programming noise",
-    "programming_noise_proportional": "proportional programming noise",
-    "programming_noise_polynomial": "programming noise",
-    "programming_noise_curve": "programming noise",
-    "device_gain_std": "gain errors of devices",
-    "column_gain_std": "gain errors of columns",
-    "stuck_on_fraction": "devices stuck on",
-    "stuck_off_fraction": "devices stuck off",
-    "clip_conductance": "clipping to the range",
-    "drift": "drift",
-    "low_frequency_noise": "low-frequency noise",
-    "read_noise_std": "read noise",
-    "thermal_noise": "thermal noise",
-    "shot_noise": "shot noise",
-    "input_noise_std": "input noise",
-    "dac_bits": "converters of rows",
-    "adc_bits": "converters of columns",
-}
 #: sources that are on or off
 _SWITCHES = ("clip_conductance", "thermal_noise", "shot_noise")
 #: least part of the floor that is named
@@ -49,7 +30,7 @@ def floor_parts(trials: Trials, at_most: Callable[[Hardware], Hardware]) -> tupl
         return ()
     reached = whole[1]
     hardwares = [at_most(p.hardware) for p in trials.session.predictors]
-    removals = [family for family in families(hardwares) if family.name in SOURCES]
+    removals = [family for family in families(hardwares) if family.name in ERROR_SOURCES]
     removals += [switched(name, False) for name in _SWITCHES if any(getattr(h, name) for h in hardwares)]
     parts = []
     for removal in removals:
@@ -61,4 +42,4 @@ def floor_parts(trials: Trials, at_most: Callable[[Hardware], Hardware]) -> tupl
 
 def parts_in_words(parts: Sequence[FloorPart]) -> str:
     """The parts as a list."""
-    return ", ".join(f"{SOURCES[part.parameter]} {part.amount:.4g}" for part in parts)
+    return ", ".join(f"{ERROR_SOURCES[part.parameter]} {part.amount:.4g}" for part in parts)
