@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from powerplan.hardware import Hardware
+from powerplan.hardware.describe import described_fields
 from powerplan.planning.explain.relaxing import Change, relaxable, relaxed
 
 #: how far a number is changed at most, and bits of a converter
@@ -16,17 +17,6 @@ FAR, _MOST_BITS = 1000.0, 16
 _NOT_ADVISED = ("temperature", "read_time", "bandwidth", "programming_noise_reference")
 #: models that hold for the conductances they were measured at
 _MEASURED = ("measurements", "programming_noise_curve", "programming_noise_polynomial", "low_frequency_noise")
-_UNITS = {
-    "conductance_max": " S",
-    "conductance_min": " S",
-    "programming_noise_std": " S",
-    "load_conductance": " S",
-    "read_noise_std": " A",
-    "voltage_max": " V",
-    "input_noise_std": " V",
-    "adc_range": " V",
-    "time": " s",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +80,7 @@ def switched(name: str, value: Any) -> Family:
 def _scaled(nominal: Hardware, name: str, *, up: bool) -> Family:
     value = getattr(nominal, name)
     number = isinstance(value, int | float) and not isinstance(value, bool) and bool(value)
+    unit = described_fields(Hardware)[name][0]
     most = FAR
     if name == "time" and nominal.measurements and nominal.measurements[0].time:
         most = max(1.0, nominal.time / nominal.measurements[0].time)
@@ -104,10 +95,10 @@ def _scaled(nominal: Hardware, name: str, *, up: bool) -> Family:
 
     def words(s: float) -> str:
         factor = s if up else 1 / s
-        by = f"about {factor:.4g} times (to {value * factor:.3g}{_UNITS.get(name, '')})" if number else ""
-        if number and not up:
-            by = f"to {value * factor:.3g}{_UNITS.get(name, '')}"
-        return f"{'raise' if up else 'lower'} hardware.{name} {by or f'to {factor:.3g} of what it is'}"
+        reached = f"to {value * factor:.3g} {unit}".rstrip() if number else f"to {factor:.3g} of what it is"
+        if number and up:
+            reached = f"about {factor:.4g} times ({reached})"
+        return f"{'raise' if up else 'lower'} hardware.{name} {reached}"
 
     return Family(
         name=name,
