@@ -16,7 +16,7 @@ from powerplan_client._generated import v1 as pb
 from powerplan_client.errors import invalid
 from powerplan_client.values import numbers_of
 
-_UNITS = ("_siemens", "_seconds")
+_UNITS = ("siemens", "amperes", "volts", "ohms", "seconds", "joules", "kelvin", "hertz")
 #: entries of a list that are read from a message: more than any is allowed to have
 _MOST = 4097
 #: messages within messages that any description has: drift, its law, a curve, its shape, a piece, its shape
@@ -73,14 +73,14 @@ def to_message(kind: type[Message], value: Any, path: str) -> Any:
             raise invalid(f"{path}.type", f"got {name!r}; allowed: {', '.join(allowed)}")
         part = getattr(message, name)
         part.SetInParent()
-        outer = {_plain_name(f) for f in message.DESCRIPTOR.fields}
+        outer = {plain_name(f) for f in message.DESCRIPTOR.fields}
         _fill(part, {key: given.pop(key) for key in list(given) if key not in outer}, path)
     _fill(message, given, path)
     return message
 
 
 def _fill(message: Message, given: Mapping[str, Any], path: str) -> None:
-    fields = {_plain_name(f): f for f in message.DESCRIPTOR.fields if f.containing_oneof is None or _optional(f)}
+    fields = {plain_name(f): f for f in message.DESCRIPTOR.fields if f.containing_oneof is None or _optional(f)}
     for key, value in given.items():
         field = fields.get(key)
         place = f"{path}.{key}"
@@ -111,14 +111,14 @@ def to_plain(message: Message, depth: int = _DEEPEST) -> dict[str, Any]:
         value = getattr(message, field.name)
         if field.is_repeated:
             items = value[:_MOST]
-            plain[_plain_name(field)] = tuple(
+            plain[plain_name(field)] = tuple(
                 to_plain(item, depth - 1) if field.message_type else item for item in items
             )
         elif field.containing_oneof is not None and not _optional(field):
             if message.WhichOneof(field.containing_oneof.name) == field.name:
                 plain = {"type": field.name, **to_plain(value, depth - 1), **plain}
         elif not field.has_presence or message.HasField(field.name):
-            plain[_plain_name(field)] = to_plain(value, depth - 1) if field.message_type else value
+            plain[plain_name(field)] = to_plain(value, depth - 1) if field.message_type else value
     return plain
 
 
@@ -128,8 +128,9 @@ def _optional(field: Any) -> bool:
     return oneof is not None and oneof.name.startswith("_")
 
 
-def _plain_name(field: Any) -> str:
+def plain_name(field: Any) -> str:
+    """Name of a message's field without its unit."""
     name: str = field.name
     for unit in _UNITS:
-        name = name.removesuffix(unit)
+        name = name.removesuffix(f"_{unit}")
     return name

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from powerplan_client._generated import v1 as pb
-from powerplan_client.devices import DEVICE_PARTS, device_part
+from powerplan_client.devices import DEVICE_PARTS, device_part, plain_name
 from powerplan_client.errors import invalid
 from powerplan_client.values import classes, numbers_of
 
@@ -110,50 +110,7 @@ class Hardware:
 
 
 #: field of the message by field of Hardware
-HARDWARE_FIELDS = {
-    "conductance_min": "conductance_min_siemens",
-    "conductance_max": "conductance_max_siemens",
-    "programming_noise_std": "programming_noise_std_siemens",
-    "programming_noise_proportional": "programming_noise_proportional",
-    "programming_noise_polynomial": "programming_noise_polynomial_siemens",
-    "programming_noise_reference": "programming_noise_reference_siemens",
-    "clip_conductance": "clip_conductance",
-    "read_noise_std": "read_noise_std_amperes",
-    "input_noise_std": "input_noise_std_volts",
-    "voltage_max": "voltage_max_volts",
-    "feedback_resistance": "feedback_resistance_ohms",
-    "read_time": "read_time_seconds",
-    "array_rows": "array_rows",
-    "array_columns": "array_columns",
-    "mapping": "mapping",
-    "column_gain_std": "column_gain_std",
-    "time": "time_seconds",
-    "programming_noise_curve": "programming_noise_curve",
-    "measurements": "measurements",
-    "drift": "drift",
-    "drift_compensation": "drift_compensation",
-    "drift_compensation_by": "drift_compensation_by",
-    "low_frequency_noise": "low_frequency_noise",
-    "device_gain_std": "device_gain_std",
-    "stuck_on_fraction": "stuck_on_fraction",
-    "stuck_off_fraction": "stuck_off_fraction",
-    "weight_mapping": "weight_mapping",
-    "bias_mapping": "bias_mapping",
-    "read_out": "read_out",
-    "load_conductance": "load_conductance_siemens",
-    "feedback_tracking": "feedback_tracking",
-    "dac_bits": "dac_bits",
-    "adc_bits": "adc_bits",
-    "adc_range": "adc_range_volts",
-    "adc_headroom": "adc_headroom",
-    "thermal_noise": "thermal_noise",
-    "shot_noise": "shot_noise",
-    "temperature": "temperature_kelvin",
-    "bandwidth": "bandwidth_hertz",
-    "dac_energy": "dac_energy_joules",
-    "adc_energy": "adc_energy_joules",
-    "preset": "preset",
-}
+HARDWARE_FIELDS = {plain_name(field): field.name for field in pb.Hardware.DESCRIPTOR.fields}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
