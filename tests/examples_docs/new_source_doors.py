@@ -51,8 +51,10 @@ for hardware in (
 plan, quiet = (pp.plan(NETWORK, hardware, INPUTS, TARGET) for hardware in (NOISY, QUIET))
 assert plan.termination.outcome is pp.Outcome.OPTIMAL
 assert plan.power > 1.2 * quiet.power
-assert FIELD in {relaxation.parameter for relaxation in plan.explain(NETWORK, INPUTS).relaxations}
-end = pp.plan(NETWORK, NOISY.replace(**{FIELD: 1e-5}), INPUTS, TARGET).termination
+linear, few = pp.Network.mlp([RNG.normal(size=(3, 5))]), RNG.normal(size=(4, 5))
+explained = pp.plan(linear, NOISY, few, TARGET).explain(linear, few)
+assert FIELD in {relaxation.parameter for relaxation in explained.relaxations}
+end = pp.plan(linear, NOISY.replace(**{FIELD: 2e-5}), few, TARGET).termination
 assert FIELD in {part.parameter for part in end.floor_parts}
 assert "offsets of columns" in end.message
 assert pp.export(plan, NETWORK).hardware.column_offset_std == 2e-7
