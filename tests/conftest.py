@@ -41,6 +41,17 @@ _ROOT = Path(__file__).resolve().parents[1]
 _IMAGES, _LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
 
+#: folders that start servers, workers and programs, plan many times or run documents: not among the quick tests
+_SLOW_FOLDERS = ("batch", "cli", "client", "examples_docs", "golden", "planning", "report", "server", "service")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tests = _ROOT / "tests"
+    for item in items:
+        if item.path.relative_to(tests).parts[0] in _SLOW_FOLDERS:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     import torch
