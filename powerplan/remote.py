@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -75,6 +76,7 @@ class RemotePrediction(Prediction):
     """A prediction made by a server, without its output moments but with the accuracy for the labels given."""
 
     _accuracy: float | None = None
+    _accuracy_standard_error: float = math.nan
 
     @property
     def tells_accuracy(self) -> bool:
@@ -85,16 +87,25 @@ class RemotePrediction(Prediction):
         assert self._accuracy is not None
         return self._accuracy
 
+    def accuracy_standard_error(self, labels: Any, *, samples: int = 2000, seed: int = 0) -> float:
+        """Its standard error; NaN from a server that does not state it."""
+        return self._accuracy_standard_error
+
 
 class RemoteSimulation(Simulation):
     """A simulation made by a server, without its draws but with the accuracy for the labels given."""
 
     _accuracy: float | None = None
+    _accuracy_standard_error: float = math.nan
 
     def accuracy(self, labels: Any) -> float:
         """The accuracy for the labels that the simulation was made with."""
         assert self._accuracy is not None
         return self._accuracy
+
+    def accuracy_standard_error(self, labels: Any) -> float:
+        """Its standard error; NaN from a server that does not state it."""
+        return self._accuracy_standard_error
 
 
 @dataclass(frozen=True)
@@ -159,7 +170,7 @@ class Remote:
         with errors():
             answer = self.client.predict(network, hardware, gains, inputs, labels=self.labels, **_given(options))
         prediction = _engine_value(RemotePrediction, answer)
-        object.__setattr__(prediction, "_accuracy", answer.accuracy)
+        _tell_accuracy(prediction, answer)
         question(prediction)
         return prediction
 
@@ -190,9 +201,15 @@ class Remote:
             output_mean=empty,
             classes=empty,
         )
-        object.__setattr__(simulation, "_accuracy", answer.accuracy)
+        _tell_accuracy(simulation, answer)
         question(simulation)
         return simulation
+
+
+def _tell_accuracy(value: RemotePrediction | RemoteSimulation, answer: Any) -> None:
+    object.__setattr__(value, "_accuracy", answer.accuracy)
+    if answer.accuracy_standard_error is not None:
+        object.__setattr__(value, "_accuracy_standard_error", answer.accuracy_standard_error)
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:

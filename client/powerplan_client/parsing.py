@@ -145,6 +145,7 @@ def parse_prediction(message: pb.Prediction, gains: Gains | None = None, info: C
         marginal_fields=message.marginal_fields,
         sampling_limited=message.sampling_limited,
         accuracy=_optional(message, "accuracy"),
+        accuracy_standard_error=_optional(message, "accuracy_standard_error"),
         gains=gains,
         info=info,
     )
@@ -194,6 +195,7 @@ def parse_simulation(message: pb.Simulation, gains: Gains | None = None, info: C
         classes=_array(message, "classes"),
         layers=_layers(message.layers),
         accuracy=_optional(message, "accuracy"),
+        accuracy_standard_error=_optional(message, "accuracy_standard_error"),
         gains=gains,
         info=info,
     )

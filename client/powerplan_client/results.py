@@ -82,7 +82,8 @@ class Prediction:
         marginal_fields: error samples that correct variances, means and power; 0 = none.
         sampling_limited: a limit of work or time, or ``marginal_fields``, came before the standard error was
             as small as ``sampling_error`` asks for.
-        accuracy: expected classification accuracy, if labels were given and every output was taken by itself.
+        accuracy: expected classification accuracy, if labels were given and every output was taken by itself;
+            accuracy_standard_error: from its sampling and from error samples.
         gains: predicted for, in the answer to predict.
         info: of the call, in the answer to predict.
     """
@@ -113,6 +114,7 @@ class Prediction:
     marginal_fields: int = 0
     sampling_limited: bool = False
     accuracy: float | None = None
+    accuracy_standard_error: float | None = None
     gains: Gains | None = None
     info: CallInfo | None = None
 
@@ -151,7 +153,8 @@ class Simulation:
         ideal_output, output_mean: (B, K); output_covariance: (B, K, K); None unless asked for.
         mse_by_draw: (D,); classes: (D, B); None unless asked for.
         layers: moments of each crossbar layer, if asked for.
-        accuracy: classification accuracy, if labels were given.
+        accuracy, accuracy_standard_error: classification accuracy and its standard error over draws, if labels were
+            given.
         gains: simulated.
         info: of the call.
     """
@@ -179,6 +182,7 @@ class Simulation:
     classes: np.ndarray | None = None
     layers: tuple[LayerMoments, ...] = ()
     accuracy: float | None = None
+    accuracy_standard_error: float | None = None
     gains: Gains | None = None
     info: CallInfo | None = None
 

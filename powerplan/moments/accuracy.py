@@ -2,14 +2,23 @@
 
 For input b with label t, the chance of being right is P(argmax_k y_k = t), y ~ N(μ_b, Σ_b); with a single output it
 is P(y > 0) for label 1 and P(y ≤ 0) for label 0. It is estimated by sampling y = μ + F n, F Fᵀ = Σ.
+
+The estimate has two errors. That of n has the variance mean_b p_b (1 − p_b) / (B S), S samples for each of B inputs.
+That of Σ, where it rests on error samples and the MSE has the relative standard error e, is half the difference between
+the accuracies at Σ (1 + e) and Σ (1 − e), with the same n.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import numpy.typing as npt
 
 from powerplan.checks import Checker, class_array
+
+#: an accuracy and its standard error, fractions
+Accuracy = tuple[float, float]
 
 #: numbers sampled at a time (32 MiB of doubles)
 _BLOCK = 1 << 22
@@ -57,29 +66,62 @@ def gaussian_accuracy(
         seed: of the random numbers, >= 0.
 
     Returns:
-        Mean over the inputs of the fraction of samples in the right class; its standard error is at most
-        0.5 / sqrt(B · samples).
+        Mean over the inputs of the fraction of samples in the right class.
 
     Raises:
         InvalidInput: labels, samples or seed out of range.
     """
-    known = check_labels(labels, output_mean.shape)
+    return float(_right(output_mean, output_covariance, labels, samples, seed).mean())
+
+
+def gaussian_accuracy_error(
+    output_mean: np.ndarray,
+    output_covariance: np.ndarray,
+    labels: npt.ArrayLike,
+    *,
+    samples: int = 2000,
+    seed: int = 0,
+    relative_error: float = 0.0,
+) -> float:
+    """The standard error of :func:`gaussian_accuracy` with the same arguments.
+
+    Args:
+        output_mean, output_covariance, labels, samples, seed: see there.
+        relative_error: standard error of the covariances, common to all, as a fraction of them; NaN gives NaN.
+
+    Raises:
+        InvalidInput: labels, samples or seed out of range.
+    """
+    right = _right(output_mean, output_covariance, labels, samples, seed)
+    variance = float((right * (1 - right)).mean()) / (len(right) * int(samples))
+    if not relative_error:
+        return math.sqrt(variance)
+    larger, smaller = (
+        _right(output_mean, max(0.0, 1 + change) * output_covariance, labels, samples, seed).mean()
+        for change in (relative_error, -relative_error)
+    )
+    return math.hypot(math.sqrt(variance), 0.5 * float(larger - smaller))
+
+
+def _right(mean: np.ndarray, covariance: np.ndarray, labels: npt.ArrayLike, samples: int, seed: int) -> np.ndarray:
+    """(B,) fraction of the samples of each input that are in the right class."""
+    known = check_labels(labels, mean.shape)
     check = Checker()
     check.number("samples", samples, at_least=1)
     check.number("seed", seed, at_least=0)
     check.done()
-    batch, outputs = output_mean.shape
+    batch, outputs = mean.shape
     rng = np.random.default_rng(int(seed))
-    right = 0
+    right = np.empty(batch)
     step = max(1, _BLOCK // (int(samples) * outputs))
     for start in range(0, batch, step):
         part = slice(start, start + step)
-        mean, factor = output_mean[part], _factor(output_covariance[part])
-        normals = rng.standard_normal((len(mean), int(samples), outputs))
-        y = mean[:, None] + normals @ factor.transpose(0, 2, 1)
+        factor = _factor(covariance[part])
+        normals = rng.standard_normal((len(factor), int(samples), outputs))
+        y = mean[part, None] + normals @ factor.transpose(0, 2, 1)
         classes = y[:, :, 0] > 0 if outputs == 1 else y.argmax(axis=2)
-        right += int((classes == known[part, None]).sum())
-    return float(right / (batch * int(samples)))
+        right[part] = (classes == known[part, None]).mean(1)
+    return right
 
 
 def _factor(covariance: np.ndarray) -> np.ndarray:

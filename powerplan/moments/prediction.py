@@ -142,8 +142,26 @@ class Prediction(Shown):
         """
         from powerplan.moments.accuracy import gaussian_accuracy
 
+        return gaussian_accuracy(*self._output_moments(), labels, samples=samples, seed=seed)
+
+    def accuracy_standard_error(self, labels: npt.ArrayLike, *, samples: int = 2000, seed: int = 0) -> float:
+        """What the chance of its sampling and of error samples leaves in :meth:`accuracy`, a fraction.
+
+        Args:
+            labels, samples, seed: as given to :meth:`accuracy`.
+
+        Raises:
+            InvalidInput: as :meth:`accuracy`.
+        """
+        from powerplan.moments.accuracy import gaussian_accuracy_error
+
+        relative = self.mse_standard_error / self.mse if self.mse > 0 else 0.0
+        moments = self._output_moments()
+        return gaussian_accuracy_error(*moments, labels, samples=samples, seed=seed, relative_error=relative)
+
+    def _output_moments(self) -> tuple[np.ndarray, np.ndarray]:
         if self.output_mean is None or self.output_covariance is None:
             raise InvalidInput.of(
                 "prediction.output_mean", None, "a prediction with output moments", "Predict again with pp.predict."
             )
-        return gaussian_accuracy(self.output_mean, self.output_covariance, labels, samples=samples, seed=seed)
+        return self.output_mean, self.output_covariance

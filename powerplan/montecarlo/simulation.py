@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,10 +109,23 @@ class Simulation(Shown):
         Raises:
             InvalidInput: labels that are not (B,) classes.
         """
+        return float(self._right(labels).mean())
+
+    def accuracy_standard_error(self, labels: npt.ArrayLike) -> float:
+        """The standard error of :meth:`accuracy` over draws; NaN after a single one.
+
+        Raises:
+            InvalidInput: labels that are not (B,) classes.
+        """
+        right = self._right(labels)
+        return float(right.std(ddof=1) / math.sqrt(len(right))) if len(right) > 1 else math.nan
+
+    def _right(self, labels: npt.ArrayLike) -> np.ndarray:
+        """(D,) fraction of the inputs that are in the right class in each draw."""
         from powerplan.moments.accuracy import check_labels
 
-        known = check_labels(labels, self.ideal_output.shape)
-        return float((self.classes == known).mean())
+        right: np.ndarray = (self.classes == check_labels(labels, self.ideal_output.shape)).mean(1)
+        return right
 
 
 def _interval(mean: float, standard_error: float) -> tuple[float, float]:

@@ -125,6 +125,13 @@ def predicted_nmse(prediction: Prediction) -> str:
     return f"{with_error(prediction.nmse, 1.96 * prediction.nmse_standard_error, 100)} %"
 
 
+def predicted_power(prediction: Prediction) -> str:
+    """The power likewise."""
+    if not prediction.power_standard_error > 0:
+        return si(prediction.power, "W")
+    return si_with_error(prediction.power, 1.96 * prediction.power_standard_error, "W")
+
+
 def samples_remark(prediction: Prediction) -> str:
     """What is to be known of the random samples that a prediction rests on."""
     if math.isnan(prediction.mse_standard_error):

@@ -10,6 +10,7 @@ import numpy as np
 
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.gains import column_conductance_limits
+from powerplan.moments.accuracy import Accuracy
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.network import Network
@@ -18,6 +19,7 @@ from powerplan.report.quantities import (
     bounds,
     predicted_mse,
     predicted_nmse,
+    predicted_power,
     quantity_name,
     quantity_text,
     quantity_with_error,
@@ -247,12 +249,12 @@ def _error_line(target: str | None, predicted: str, simulated: str | None) -> st
     return ", ".join(part for part in parts if part)
 
 
-def prediction_table(prediction: Prediction, *, gains: Gains | None = None, accuracy: float | None = None) -> str:
+def prediction_table(prediction: Prediction, *, gains: Gains | None = None, accuracy: Accuracy | None = None) -> str:
     """A prediction as text: a row per layer, then error and power.
 
     Args:
         gains: adds the gains of every layer.
-        accuracy: predicted classification accuracy, if known.
+        accuracy: predicted classification accuracy and its standard error, if known.
     """
     has_converters = bool(np.any(prediction.converter_power_by_layer))
     converters = ["converter power"] if has_converters else []
@@ -275,7 +277,7 @@ def prediction_table(prediction: Prediction, *, gains: Gains | None = None, accu
     lines = [
         ("MSE", f"{predicted_mse(prediction)}, of which squared bias {share(prediction.mse_bias, prediction.mse)}"),
         ("NMSE", predicted_nmse(prediction)),
-        ("power", si(prediction.power, "W")),
+        ("power", predicted_power(prediction)),
         *_converter_line(prediction),
         ("energy", f"{si(prediction.energy, 'J')} per inference"),
         *_accuracy_line(accuracy, None),
@@ -283,7 +285,7 @@ def prediction_table(prediction: Prediction, *, gains: Gains | None = None, accu
     ]
     if prediction.output_covariance is None and prediction.mse_standard_error:
         lines.append(("outputs", "random combinations"))
-    if prediction.mse_standard_error > 0:
+    if any(" ± " in text for _, text in lines):
         lines.append(("±", "95 % confidence"))
     if prediction.marginal_fields:
         lines.append(_fields_line(prediction))
@@ -296,8 +298,8 @@ def simulation_table(
     simulation: Simulation,
     *,
     prediction: Prediction | None = None,
-    accuracy: float | None = None,
-    predicted_accuracy: float | None = None,
+    accuracy: Accuracy | None = None,
+    predicted_accuracy: Accuracy | None = None,
 ) -> str:
     """A simulation as text, with 95 % confidence intervals; beside the prediction if one is given."""
     has_converters = bool(np.any(simulation.converter_power_by_layer))
@@ -404,12 +406,15 @@ def _insert_gains(headers: list[str], rows: list[list[str]], gains: Gains) -> No
         row[1:1] = [gain_text(conductance, "S"), gain_text(voltage, "V")]
 
 
-def _accuracy_line(accuracy: float | None, predicted: float | None) -> list[tuple[str, str]]:
+def _accuracy_line(accuracy: Accuracy | None, predicted: Accuracy | None) -> list[tuple[str, str]]:
+    def text(value: float, error: float) -> str:
+        return f"{with_error(value, 1.96 * error, 100)} %" if error > 0 else f"{100 * value:.2f} %"
+
     if accuracy is None:
         return []
     if predicted is None:
-        return [("accuracy", f"{100 * accuracy:.2f} %")]
-    return [("accuracy", f"{100 * accuracy:.2f} % simulated, {100 * predicted:.2f} % predicted")]
+        return [("accuracy", text(*accuracy))]
+    return [("accuracy", f"{text(*accuracy)} simulated, {text(*predicted)} predicted")]
 
 
 def _columns(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

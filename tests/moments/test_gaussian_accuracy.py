@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from powerplan import InvalidInput
 from powerplan.moments import accuracy
-from powerplan.moments.accuracy import check_labels, gaussian_accuracy
+from powerplan.moments.accuracy import check_labels, gaussian_accuracy, gaussian_accuracy_error
 
 
 def test_two_correlated_outputs() -> None:
@@ -49,6 +49,23 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accuracy, "_BLOCK", 3 * 50 * 4)
     assert gaussian_accuracy(*arguments, samples=50, seed=4) == whole
     assert gaussian_accuracy(*arguments, samples=50, seed=5) != whole
+
+
+def test_its_standard_error_is_that_of_its_samples_and_of_the_covariance() -> None:
+    """Σ̂ = (1 + e n) Σ and fresh samples: the deviations from their mean are as large as stated."""
+    rng = np.random.default_rng(2)
+    mean, root, labels, e = rng.normal(size=(30, 4)), rng.normal(size=(30, 4, 4)), np.arange(30) % 4, 0.2
+    covariance = root @ root.transpose(0, 2, 1)
+    for relative_error in (0.0, e):
+        estimates, errors = [], []
+        for seed in range(200):
+            scaled = (1 + relative_error * rng.standard_normal()) * covariance
+            estimates.append(gaussian_accuracy(mean, scaled, labels, samples=100, seed=seed))
+            errors.append(
+                gaussian_accuracy_error(mean, scaled, labels, samples=100, seed=seed, relative_error=relative_error)
+            )
+        # 200 estimates know their standard deviation to 5 %
+        assert np.std(estimates) == pytest.approx(np.mean(errors), rel=0.2)
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,12 @@ def test_predictions_scatter_over_seeds_as_they_say(case: str) -> None:
         values, errors = (np.array([getattr(p, name + end) for p in predictions]) for end in ("", "_standard_error"))
         scores = ((values - values.mean(0)) / errors) ** 2
         assert low / 2 < np.mean(scores.sum(0)) / (SEEDS - 1) < 1.2 * high, name
+    labels = network(inputs).argmax(1)
+    accuracies = [p.accuracy(labels, seed=seed) for seed, p in enumerate(predictions)]
+    errors = [p.accuracy_standard_error(labels, seed=seed) for seed, p in enumerate(predictions)]
+    assert (
+        low / 2 < np.var(accuracies, ddof=1) / np.mean(np.square(errors)) < 2 * high
+    )  # Σ errs by one scale only nearly
     assert not any(p.sampling_limited for p in predictions)
     assert all(p.mse_standard_error <= 0.0101 * p.mse for p in predictions)
 

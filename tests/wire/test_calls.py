@@ -78,6 +78,7 @@ def test_a_prediction_at_no_gains_is_made_at_the_whole_range() -> None:
     prediction = pp.predict(NETWORK, HARDWARE, pp.Gains.full_range(NETWORK, HARDWARE, INPUTS), INPUTS)
     assert response.prediction.mse == prediction.mse
     assert response.prediction.accuracy == prediction.accuracy(LABELS)
+    assert response.prediction.accuracy_standard_error == prediction.accuracy_standard_error(LABELS)
 
 
 def test_options_of_a_prediction_reach_the_engine() -> None:
@@ -126,6 +127,7 @@ def test_a_simulation_ends_with_the_result_of_the_engine() -> None:
     simulation = pp.simulate(NETWORK, HARDWARE, gains, INPUTS, draws=300, seed=9)
     assert messages[-1].simulation.mse == simulation.mse
     assert messages[-1].simulation.accuracy == simulation.accuracy(LABELS)
+    assert messages[-1].simulation.accuracy_standard_error == simulation.accuracy_standard_error(LABELS)
 
 
 @pytest.mark.parametrize("labels", [[0, 1], [0, 1, 2, 3, 0], [-1, 0, 0, 0, 0]])

@@ -154,6 +154,7 @@ class Prediction(_message.Message):
     POWER_STANDARD_ERROR_WATTS_FIELD_NUMBER: _builtins.int
     MSE_BY_OUTPUT_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
     SAMPLING_LIMITED_FIELD_NUMBER: _builtins.int
+    ACCURACY_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
     method: Global___PredictionMethod.ValueType
     """How it was predicted."""
     mse: _builtins.float
@@ -188,6 +189,8 @@ class Prediction(_message.Message):
     """The standard error that error samples leave is larger than sampling_error asks for: the limit of work or time, or
     marginal_fields, came first.
     """
+    accuracy_standard_error: _builtins.float
+    """Standard error of accuracy, from its sampling and from error samples; set with accuracy."""
     @_builtins.property
     def mse_by_layer(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """(L) share of mse caused by the noise of each layer; sums to mse."""
@@ -269,14 +272,20 @@ class Prediction(_message.Message):
         power_standard_error_watts: _builtins.float = ...,
         mse_by_output_standard_error: _abc.Iterable[_builtins.float] | None = ...,
         sampling_limited: _builtins.bool = ...,
+        accuracy_standard_error: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "accuracy", b"accuracy", "ideal_output", b"ideal_output", "output_covariance", b"output_covariance", "output_mean", b"output_mean"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_standard_error", b"accuracy_standard_error", "ideal_output", b"ideal_output", "output_covariance", b"output_covariance", "output_mean", b"output_mean"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "accuracy", b"accuracy", "array_power_by_layer_watts", b"array_power_by_layer_watts", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "energy_joules", b"energy_joules", "first_order", b"first_order", "ideal_output", b"ideal_output", "layer_names", b"layer_names", "layers", b"layers", "marginal_fields", b"marginal_fields", "method", b"method", "mse", b"mse", "mse_bias", b"mse_bias", "mse_by_layer", b"mse_by_layer", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "sampling_limited", b"sampling_limited", "signal_power", b"signal_power", "tia_power_by_layer_watts", b"tia_power_by_layer_watts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_standard_error", b"accuracy_standard_error", "array_power_by_layer_watts", b"array_power_by_layer_watts", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "energy_joules", b"energy_joules", "first_order", b"first_order", "ideal_output", b"ideal_output", "layer_names", b"layer_names", "layers", b"layers", "marginal_fields", b"marginal_fields", "method", b"method", "mse", b"mse", "mse_bias", b"mse_bias", "mse_by_layer", b"mse_by_layer", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "sampling_limited", b"sampling_limited", "signal_power", b"signal_power", "tia_power_by_layer_watts", b"tia_power_by_layer_watts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy: _TypeAlias = _typing.Literal["accuracy"]  # noqa: Y015
     _WhichOneofArgType__accuracy: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy"]  # noqa: Y015
+    _WhichOneofReturnType__accuracy_standard_error: _TypeAlias = _typing.Literal["accuracy_standard_error"]  # noqa: Y015
+    _WhichOneofArgType__accuracy_standard_error: _TypeAlias = _typing.Literal["_accuracy_standard_error", b"_accuracy_standard_error"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy) -> _WhichOneofReturnType__accuracy | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy_standard_error) -> _WhichOneofReturnType__accuracy_standard_error | None: ...
 
 Global___Prediction: _TypeAlias = Prediction  # noqa: Y015
 
@@ -387,6 +396,7 @@ class Simulation(_message.Message):
     LAYERS_FIELD_NUMBER: _builtins.int
     ACCURACY_FIELD_NUMBER: _builtins.int
     CONVERTER_POWER_BY_LAYER_WATTS_FIELD_NUMBER: _builtins.int
+    ACCURACY_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
     draws: _builtins.int
     """Number of draws made."""
     seed: _builtins.int
@@ -409,6 +419,8 @@ class Simulation(_message.Message):
     """Energy of one inference: power times read time."""
     accuracy: _builtins.float
     """Classification accuracy, mean over draws, a fraction; with labels."""
+    accuracy_standard_error: _builtins.float
+    """Standard error of accuracy over draws, NaN with one draw; set with accuracy."""
     @_builtins.property
     def mse_by_output(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """(K) mean squared error of each output."""
@@ -483,13 +495,19 @@ class Simulation(_message.Message):
         layers: _abc.Iterable[Global___LayerMoments] | None = ...,
         accuracy: _builtins.float | None = ...,
         converter_power_by_layer_watts: _abc.Iterable[_builtins.float] | None = ...,
+        accuracy_standard_error: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "accuracy", b"accuracy", "classes", b"classes", "ideal_output", b"ideal_output", "mse_by_draw", b"mse_by_draw", "output_covariance", b"output_covariance", "output_mean", b"output_mean"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_standard_error", b"accuracy_standard_error", "classes", b"classes", "ideal_output", b"ideal_output", "mse_by_draw", b"mse_by_draw", "output_covariance", b"output_covariance", "output_mean", b"output_mean"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "accuracy", b"accuracy", "classes", b"classes", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "draws", b"draws", "energy_joules", b"energy_joules", "ideal_output", b"ideal_output", "layer_names", b"layer_names", "layers", b"layers", "mse", b"mse", "mse_by_draw", b"mse_by_draw", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_standard_error_watts", b"power_by_layer_standard_error_watts", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "seed", b"seed", "signal_power", b"signal_power"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_standard_error", b"accuracy_standard_error", "classes", b"classes", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "draws", b"draws", "energy_joules", b"energy_joules", "ideal_output", b"ideal_output", "layer_names", b"layer_names", "layers", b"layers", "mse", b"mse", "mse_by_draw", b"mse_by_draw", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_standard_error_watts", b"power_by_layer_standard_error_watts", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "seed", b"seed", "signal_power", b"signal_power"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy: _TypeAlias = _typing.Literal["accuracy"]  # noqa: Y015
     _WhichOneofArgType__accuracy: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy"]  # noqa: Y015
+    _WhichOneofReturnType__accuracy_standard_error: _TypeAlias = _typing.Literal["accuracy_standard_error"]  # noqa: Y015
+    _WhichOneofArgType__accuracy_standard_error: _TypeAlias = _typing.Literal["_accuracy_standard_error", b"_accuracy_standard_error"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy) -> _WhichOneofReturnType__accuracy | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy_standard_error) -> _WhichOneofReturnType__accuracy_standard_error | None: ...
 
 Global___Simulation: _TypeAlias = Simulation  # noqa: Y015

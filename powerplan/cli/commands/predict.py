@@ -49,12 +49,16 @@ def command(
             **settings,
             progress=None if progress is None else partial(progress, "predicting"),
         )
-    accuracy = None
+    accuracy: tuple[float, float] | None = None
     if problem.labels is not None:
         if not prediction.tells_accuracy:
             chat.note("no accuracy: it needs every output by itself (--output-combinations 0)")
         else:
-            accuracy = prediction.accuracy(problem.labels, seed=settings.get("seed", 0))
+            seed = settings.get("seed", 0)
+            accuracy = (
+                prediction.accuracy(problem.labels, seed=seed),
+                prediction.accuracy_standard_error(problem.labels, seed=seed),
+            )
     if as_json:
         write_json(
             document(
@@ -62,7 +66,8 @@ def command(
                 network_sha256=problem.network.digest,
                 hardware=hardware.to_dict(),
                 gains=gains.to_dict(),
-                accuracy=accuracy,
+                accuracy=accuracy and accuracy[0],
+                accuracy_standard_error=accuracy and accuracy[1],
                 **{name: getattr(prediction, name) for name in _KEYS},
             )
         )

@@ -60,8 +60,10 @@ def command(
         bar = None if progress is None else lambda done, total: progress("simulating", done / total)
         simulation = engine.simulate(network, hardware, gains, inputs, progress=bar, **settings)
     prediction = engine.predict(network, hardware, gains, inputs)
-    accuracy = None if labels is None else simulation.accuracy(labels)
-    predicted_accuracy = None if labels is None else prediction.accuracy(labels)
+    accuracy, predicted_accuracy = (
+        None if labels is None else (value.accuracy(labels), value.accuracy_standard_error(labels))
+        for value in (simulation, prediction)
+    )
     if plot_file is not None:
         from powerplan.report.plots import plot_predicted_simulated
 
@@ -84,7 +86,8 @@ def command(
                 network_sha256=network.digest,
                 hardware=hardware.to_dict(),
                 gains=gains.to_dict(),
-                accuracy=accuracy,
+                accuracy=accuracy and accuracy[0],
+                accuracy_standard_error=accuracy and accuracy[1],
                 mse_confidence_interval=simulation.mse_confidence_interval,
                 nmse_confidence_interval=simulation.nmse_confidence_interval,
                 power_confidence_interval=simulation.power_confidence_interval,
@@ -92,7 +95,8 @@ def command(
                     "mse": prediction.mse,
                     "nmse": prediction.nmse,
                     "power": prediction.power,
-                    "accuracy": predicted_accuracy,
+                    "accuracy": predicted_accuracy and predicted_accuracy[0],
+                    "accuracy_standard_error": predicted_accuracy and predicted_accuracy[1],
                 },
                 **{name: getattr(simulation, name) for name in _KEYS},
             )

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
+from powerplan.moments.accuracy import Accuracy
 from powerplan.moments.prediction import LayerMoments, Prediction
 from powerplan.montecarlo.simulation import RunningEstimate, Simulation
 from powerplan_client._generated import v1 as pb
@@ -16,7 +17,7 @@ from powerplan_server.wire.tensors import array_to_proto
 
 
 def prediction_to_proto(
-    prediction: Prediction, detail: pb.ResultDetail | None = None, *, accuracy: float | None = None
+    prediction: Prediction, detail: pb.ResultDetail | None = None, *, accuracy: Accuracy | None = None
 ) -> pb.Prediction:
     """A prediction, its large parts only if asked for."""
     detail = detail or pb.ResultDetail()
@@ -47,12 +48,13 @@ def prediction_to_proto(
         output_mean=_tensor(prediction.output_mean if moments else None),
         output_covariance=_tensor(prediction.output_covariance if moments else None),
         layers=_layers(prediction.layers, detail),
-        accuracy=accuracy,
+        accuracy=None if accuracy is None else accuracy[0],
+        accuracy_standard_error=None if accuracy is None else accuracy[1],
     )
 
 
 def simulation_to_proto(
-    simulation: Simulation, detail: pb.ResultDetail | None = None, *, accuracy: float | None = None
+    simulation: Simulation, detail: pb.ResultDetail | None = None, *, accuracy: Accuracy | None = None
 ) -> pb.Simulation:
     """A simulation, its large parts only if asked for."""
     detail = detail or pb.ResultDetail()
@@ -80,7 +82,8 @@ def simulation_to_proto(
         mse_by_draw=_tensor(simulation.mse_by_draw) if detail.draws else None,
         classes=array_to_proto(simulation.classes.astype(np.int32)) if detail.draws else None,
         layers=_layers(simulation.layers, detail),
-        accuracy=accuracy,
+        accuracy=None if accuracy is None else accuracy[0],
+        accuracy_standard_error=None if accuracy is None else accuracy[1],
     )
 
 
