@@ -19,6 +19,7 @@ Why: docs/decisions/house.md.
 from __future__ import annotations
 
 import inspect
+import math
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -48,18 +49,22 @@ class Kind(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Number:
-    """A finite number within bounds."""
+    """A finite number within bounds; where ``or_infinite``, infinity is the same as None: no limit."""
 
     above: float | None = None
     at_least: float | None = None
     at_most: float | None = None
     unit: str = ""
+    or_infinite: bool = False
 
     @property
     def allowed(self) -> str:
-        return number_words(above=self.above, at_least=self.at_least, at_most=self.at_most, unit=self.unit)
+        words = number_words(above=self.above, at_least=self.at_least, at_most=self.at_most, unit=self.unit)
+        return words + (", or infinity for no limit" if self.or_infinite else "")
 
     def checked(self, check: Checker, name: str, value: Any) -> Any:
+        if self.or_infinite and isinstance(value, float) and value == math.inf:
+            return None
         good = check.number(name, value, above=self.above, at_least=self.at_least, at_most=self.at_most, unit=self.unit)
         return float(value) if good else value
 

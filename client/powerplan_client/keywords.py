@@ -68,7 +68,7 @@ class PlanKeywords(PredictionKeywords, total=False):
     time_limit: Seconds after which to stop with the best gains found. The cheapest seen that meet the target, else the
         nearest to it (``outcome`` is DEADLINE, ``plan.meets_target`` says which). Verification is within it, with fewer
         draws if need be. A prediction in progress is not broken off, at least one is made, and the predictions that
-        report the plan follow. Allowed: a finite number > 0 [s]. Default: no limit.
+        report the plan follow. Allowed: a finite number > 0 [s], or infinity for no limit. Default: no limit.
     corners: Further hardware (other noise, temperatures, times) in which the same gains must meet the target. Within
         the limits of all; what is minimised is that of ``hardware``. Default: none.
     output_weights: Weights >= 0 of the outputs' squared errors, one per output, scaled to mean 1; not for targets on

@@ -67,7 +67,7 @@ def violation(path: Iterable[str | int], value: object, allowed: str, advice: st
 
 
 def _not_finite(path: Path, value: float) -> Found:
-    return violation(path, value, "a finite number", "Give a number."), path
+    return violation(path, value, "a finite number", "Give a number; leave a limit out for none."), path
 
 
 def _numbers(value: Any, path: Path) -> Iterator[tuple[Path, float]]:

@@ -89,7 +89,7 @@ class PlanSettings(PredictionSettings):
         "Most iterations, of ten quasi-Newton steps each.",
     )
     deadline: float | None = setting(
-        Number(above=0, unit="s"),
+        Number(above=0, unit="s", or_infinite=True),
         None,
         "Seconds after which to stop with the best gains found.",
         more="The cheapest seen that meet the target, else the nearest to it (``outcome`` is DEADLINE, "
