@@ -195,10 +195,10 @@ def test_the_part_of_the_converters_is_said_where_there_is_one(
     assert line(table, "linear1").endswith("2.000 uW")
 
 
-def test_a_saving_below_zero_is_called_dearer(make_plan: Callable[..., Plan]) -> None:
+def test_a_saving_below_zero_is_said_to_take_more_power(make_plan: Callable[..., Plan]) -> None:
     dear = make_plan(baseline_power=7e-6 / 1.39)
     spoiled = make_plan(target=MaxPower(7e-6), reached=7e-6, baseline_mse=0.04 / 1.39)
     table = frontier_table([dear, spoiled])
-    assert "39.0 % dearer" in table
+    assert "39.0 % more power" in table
     assert "39.0 % more error" in table
     assert "-39" not in table
