@@ -88,7 +88,7 @@ def saving_text(saving: float, *, than: str = "the baseline") -> str:
 
 
 def saving_cell(saving: float, *, budget: bool = False) -> str:
-    """A saving in a column of savings: ``30.0 %``; ``39.0 % more power``, or under a power budget ``39.0 % more error``."""
+    """A saving in a column: ``30.0 %``; ``39.0 % more power``, or under a power budget ``39.0 % more error``."""
     less = "" if saving >= 0 else " more error" if budget else " more power"
     return f"{100 * abs(saving):.1f} %{less}"
 
