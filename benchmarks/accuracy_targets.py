@@ -51,9 +51,10 @@ class Judge:
 
     def drops(self, gains: pp.Gains, draws: int) -> np.ndarray:
         """(draws,) drop of accuracy in every draw."""
-        found = pp.simulate(self.network, HARDWARE, gains, self.inputs, draws=draws, seed=SEED)
-        ideal = float((found.ideal_output.argmax(1) == self.labels).mean())
-        return ideal - (found.classes == self.labels).mean(1)
+        simulation = pp.simulate(self.network, HARDWARE, gains, self.inputs, draws=draws, seed=SEED)
+        ideal = float((simulation.ideal_output.argmax(1) == self.labels).mean())
+        drops: np.ndarray = ideal - (simulation.classes == self.labels).mean(1)
+        return drops
 
     def power(self, gains: pp.Gains) -> float:
         """Predicted power [W]."""
@@ -85,7 +86,7 @@ def power_of_scaled(judge: Judge, plan: pp.Plan, drops: np.ndarray, asked: float
     part = judge.draws // PART
     rise = math.log(judge.drops(scaled, part).mean() / drops[:part].mean())
     slope = math.log(judge.power(scaled) / plan.power) / rise
-    return plan.power * (asked / float(drops.mean())) ** slope
+    return float(plan.power * (asked / float(drops.mean())) ** slope)
 
 
 def of_example(name: str) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # read when numpy is imported
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
@@ -32,7 +33,7 @@ def program(gains: int) -> GeometricProgram:
     rng = np.random.default_rng(0)
     p = 10 ** rng.uniform(-6, 6, (gains, 2))
     k = 10 ** rng.uniform(-6, 6, (gains, 1))
-    terms = {
+    terms: dict[str, Any] = {
         "power_coefficients": p,
         "power_exponents": [1.0, 2.0],
         "error_coefficients": k,

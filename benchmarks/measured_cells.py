@@ -75,7 +75,8 @@ class Cells:
                 here = lower + side == level
                 held[side][here] = cells[(quantile[here] * len(cells)).astype(int)]
         weight = place - lower
-        return (1 - weight) * held[0] + weight * held[1]
+        conductances: np.ndarray = (1 - weight) * held[0] + weight * held[1]
+        return conductances
 
 
 def read_published(path: Path) -> Cells:

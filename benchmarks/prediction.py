@@ -27,7 +27,7 @@ from benchmarks.simulate import floor
 from powerplan.moments.predictor import Predictor
 from powerplan.montecarlo.forward import NoisyForward
 from powerplan.montecarlo.streams import Streams
-from powerplan.network.forward import linear_tensors
+from powerplan.network import ops
 
 HARDWARE = pp.Hardware()
 PRECISION = 0.01
@@ -138,7 +138,9 @@ def passes(network: pp.Network, inputs: np.ndarray, dtype: torch.dtype, *, weigh
     """
     layers = []
     for node in network.crossbars:
-        weight, bias = linear_tensors(node.op, dtype, "cpu")
+        assert isinstance(node.op, ops.Linear)
+        weight = torch.tensor(node.op.weight, dtype=dtype)
+        bias = None if node.op.bias is None else torch.tensor(node.op.bias, dtype=dtype)
         layers.append((weight.clone().requires_grad_(weights), bias))
     x = torch.tensor(inputs, dtype=dtype, requires_grad=True)
 

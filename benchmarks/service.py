@@ -27,6 +27,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def overhead(server: Server, rounds: int = 30) -> list[dict[str, Any]]:
         for number in range(rounds + 2):
             for seconds, call in ((local, pp.plan), (remote, client.plan)):
                 start = time.perf_counter()
-                call(example.network, HARDWARE, example.inputs, pp.MaxNMSE(TARGET))  # type: ignore[operator]
+                call(example.network, HARDWARE, example.inputs, pp.MaxNMSE(TARGET))
                 if number >= 2:
                     seconds.append(time.perf_counter() - start)
     allowed = 1.1 * quantiles(local)["p50_s"] + 0.02
@@ -182,7 +183,7 @@ def burst(server: Server, rate: float, seconds: float) -> dict[str, Any]:
         while not over.wait(0.1):
             memory.append(server.memory())
 
-    def note(call: grpc.Future, began: float) -> None:
+    def note(call: Any, began: float) -> None:
         with counted:
             codes[call.code().name] += 1
             if call.code() is grpc.StatusCode.OK:
@@ -199,7 +200,7 @@ def burst(server: Server, rate: float, seconds: float) -> dict[str, Any]:
             continue
         began = time.perf_counter()
         call = server.stub.Plan.future(request, timeout=30)
-        call.add_done_callback(lambda call, began=began: note(call, began))
+        call.add_done_callback(partial(note, began=began))
         sent += 1
     while sum(codes.values()) < sent and time.perf_counter() - start < seconds + 60:
         time.sleep(0.05)
