@@ -12,6 +12,7 @@ from powerplan.checks import Checker
 from powerplan.hardware import Hardware
 from powerplan.network import Network
 from powerplan.planning.plan_value import Plan
+from powerplan.planning.run import plan_target
 from powerplan.planning.session import Options, Session
 from powerplan.planning.settings import PlanSettings, Progress
 from powerplan.planning.targets import TARGETS, Target
@@ -94,7 +95,7 @@ def frontier(
         started = time.monotonic() if plans else begun
         stop_at = None if asked.deadline is None else started + asked.deadline
         with unasked():  # what simulations on the way would ask
-            plans.append(session.plan(target, Options.of(asked, stop_at=stop_at, progress=report)))
+            plans.append(plan_target(session, target, Options(stop_at=stop_at, progress=report)))
         question(*plans[-1].predictions)
         if on_point:
             on_point(len(plans) - 1, plans[-1])

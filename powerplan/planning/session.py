@@ -20,8 +20,8 @@ from powerplan.moments.predictor import Predictor
 from powerplan.moments.sampling import corrected
 from powerplan.network import Network
 from powerplan.planning import policy
-from powerplan.planning.plan_value import Plan
 from powerplan.planning.problem.corners import limiting
+from powerplan.planning.problem.levels import Levels, levels_of
 from powerplan.planning.problem.pieces import Piece, is_expensive
 from powerplan.planning.problem.problem import Problem
 from powerplan.planning.problem.requirement import Requirement, output_weights as check_weights
@@ -29,47 +29,25 @@ from powerplan.planning.problem.terms import Terms
 from powerplan.planning.problem.variables import FreeGains, check_noisy, free_gains, hold
 from powerplan.planning.problem.watch import Watch
 from powerplan.planning.settings import PlanSettings, Progress
-from powerplan.planning.solve.on_steps import Levels, levels_of
-from powerplan.planning.solve.solve import solve
-from powerplan.planning.targets import ClassTarget, Target
-from powerplan.planning.verify.calibration import calibrated
-from powerplan.planning.verify.draws import draw_work, enough_draws
-from powerplan.planning.verify.verify import verify
 
 
 def _silent(what: str, done: float) -> None:
     pass
 
 
-def late(plan: Plan, words: str) -> Plan:
-    """The plan with what the deadline left out said in its message."""
-    return replace(plan, termination=replace(plan.termination, message=f"{plan.termination.message} {words}"))
-
-
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to plan; ``verify_draws`` and ``calibrate`` None: enough and yes for targets on classes, else 0 and no.
+    """What is of one plan of a session alone.
 
-    ``advise``: look for what would help where the target is out of reach.
+    Attributes:
+        stop_at: ``time.monotonic()`` value at which it must end; None = never.
+        progress: told of it.
+        advise: look for what would help where the target is out of reach.
     """
 
-    verify_draws: int | None
-    calibrate: bool | None
-    seed: int
-    tolerance: float
-    max_iterations: int
-    stop_at: float | None
-    progress: Progress
+    stop_at: float | None = None
+    progress: Progress = _silent
     advise: bool = True
-
-    @classmethod
-    def of(
-        cls, settings: PlanSettings, *, stop_at: float | None, progress: Progress = _silent, advise: bool = True
-    ) -> Options:
-        """The options of one plan with these settings."""
-        names = ("verify_draws", "calibrate", "seed", "tolerance", "max_iterations")
-        own = {name: getattr(settings, name) for name in names}
-        return cls(**own, stop_at=stop_at, progress=progress, advise=advise)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -157,101 +135,18 @@ class Session:
         """The network on the nominal hardware."""
         return self.predictors[0]
 
-    def plan(self, target: Target, options: Options) -> Plan:
-        """Plan; verify by simulation and calibrate, as the options and the target want it."""
-        found = solve(self, target, replace(options, stop_at=self._solved_by(target, options)))
-        draws = self._draws(found, options) if found.meets_target else 0
-        if not draws:
-            return found
-        options.progress("verifying by simulation", policy.SOLVED)
-        checked = self._verified(found, draws, options)
-        if not checked.verifications:
-            return checked
-        calibrate = options.calibrate
-        if not (isinstance(target, ClassTarget) if calibrate is None else calibrate):
-            return checked
-        done = policy.SOLVED
-
-        def again(bound: Target, near: Plan) -> Plan:
-            nonlocal done
-            done += (1 - policy.SOLVED) / (policy.MOST_CALIBRATIONS + 1)
-            options.progress("calibrating", done)
-            quiet = replace(options, progress=lambda what, part: None)
-            return replace(solve(self, bound, quiet, near), target=target)
-
-        def check(plan: Plan, number: int) -> Plan:
-            # fresh draws: the calibration must not verify itself
-            return self._verified(plan, draws, replace(options, seed=options.seed + number), calibrated=True)
-
-        return calibrated(checked, solve=again, check=check, stop_at=options.stop_at)
-
-    def _draws(self, plan: Plan, options: Options) -> int:
-        """Draws to verify a plan with."""
-        if options.verify_draws is not None:
-            return options.verify_draws
-        if not isinstance(plan.target, ClassTarget):
-            return 0
-        return enough_draws(
-            self.predictor.network,
-            [predictor.hardware for predictor in self.predictors],
-            plan.gains,
-            self.inputs,
-            plan.target,
-            seed=options.seed,
-            stop_at=options.stop_at,
-        )
-
-    def _solved_by(self, target: Target, options: Options) -> float | None:
-        """When the optimisation must end so that the time for a verification is left."""
-        wanted = options.verify_draws
-        if options.stop_at is None or wanted == 0 or (wanted is None and not isinstance(target, ClassTarget)):
-            return options.stop_at
-        work = sum(draw_work(p.network, p.hardware, len(self.inputs)) for p in self.predictors)
-        needed = work * (policy.MOST_DRAWS if wanted is None else wanted) / policy.WORK_PER_SECOND
-        return options.stop_at - min(needed, policy.FOR_VERIFYING * max(options.stop_at - time.monotonic(), 0.0))
-
-    def _verified(self, plan: Plan, draws: int, options: Options, *, calibrated: bool = False) -> Plan:
-        """The plan with its simulation in every corner; as it was where time lacks for two draws of each."""
-        started = time.monotonic()
-        checks = []
-        for count, predictor in enumerate(self.predictors):
-            now, left = time.monotonic(), len(self.predictors) - count
-            check = verify(
-                predictor.network,
-                predictor.hardware,
-                plan.gains,
-                self.inputs,
-                plan.target,
-                weights=self.weights,
-                draws=draws,
-                seed=options.seed,
-                calibrated=calibrated,
-                stop_at=None if options.stop_at is None else now + (options.stop_at - now) / left,
-            )
-            if check is None:
-                return late(plan, "Time ran out before the verification.")
-            checks.append(check)
-        nominal, *others = checks
-        corners = tuple(replace(c, verification=v) for c, v in zip(plan.corners, others, strict=True))
-        times = {**plan.provenance["seconds"], "verify": time.monotonic() - started}
-        provenance = {**plan.provenance, "seconds": times}
-        fewest = min(check.draws for check in checks)
-        if fewest < draws:
-            plan = late(plan, f"Time ran out after {fewest} of {draws} draws of the verification.")
-        return replace(plan, verification=nominal, corners=corners, provenance=provenance)
-
     @property
-    def has_fields(self) -> bool:
+    def has_samples(self) -> bool:
         """Whether error samples would still correct the predictions."""
         return any(predictor.sampling is not None for predictor in self.predictors)
 
-    def held_at(self, gains: Gains, stop_at: float | None = None) -> Session:
-        """The session with marginal variances corrected as they must be at these gains; itself without fields.
+    def corrected_at(self, gains: Gains, stop_at: float | None = None) -> Session:
+        """The session with marginal variances corrected as they must be at these gains; itself without error samples.
 
         Args:
-            stop_at: ``time.monotonic()`` value, to which fields take a part of the time left.
+            stop_at: ``time.monotonic()`` value, to which samples take a part of the time left.
         """
-        if not self.has_fields:
+        if not self.has_samples:
             return self
         held = []
         for number, p in enumerate(self.predictors):

@@ -30,6 +30,7 @@ from powerplan.planning.explain.limits import QUANTITIES
 from powerplan.planning.explain.relaxing import MOVES_LEVELS, Change, relaxable, relaxed
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.problem.requirement import requirement
+from powerplan.planning.run import plan_target
 from powerplan.planning.session import Options, Session, digests
 from powerplan.planning.settings import PlanSettings, Progress
 from powerplan.planning.targets import MaxPower, Target
@@ -250,7 +251,7 @@ class _Explainer:
     def _again(self, target: Target, hardwares: Sequence[Hardware], *, steps: bool = True) -> Plan:
         session = self._session(hardwares, steps=steps)
         stop_at = None if self.deadline is None else time.monotonic() + self.deadline
-        return session.plan(target, Options.of(session.settings, stop_at=stop_at, advise=False))
+        return plan_target(session, target, Options(stop_at=stop_at, advise=False))
 
     def _value(self, plan: Plan) -> float:
         """The objective; the lowest reachable value where the target is infeasible."""
@@ -316,7 +317,7 @@ class _Explainer:
     def _prices(self, changes: Sequence[Change]) -> dict[str, float]:
         """Shadow prices by the envelope theorem, from a small change of each parameter at the same gains."""
         session, wanted = self._problem(planned_bound(self.plan), self.hardwares)
-        session = session.held_at(self.smooth.gains)
+        session = session.corrected_at(self.smooth.gains)
         theta = session.free.theta_of(self.smooth.gains)
         if theta is None:
             return {}

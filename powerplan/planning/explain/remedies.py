@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,10 +18,8 @@ from powerplan.planning.explain.families import FAR, Family, families, joint_fam
 from powerplan.planning.explain.floor import floor_parts, parts_in_words
 from powerplan.planning.explain.trials import Trials
 from powerplan.planning.outcome import FloorPart, Remedy
+from powerplan.planning.session import Session
 from powerplan.planning.targets import MaxPower, Target
-
-if TYPE_CHECKING:
-    from powerplan.planning.session import Session
 
 #: ratio of two factors, the smaller of which does not do, at which the search ends; that of the first two that are
 #: tried where samples disagree

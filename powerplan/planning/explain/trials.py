@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,10 +14,8 @@ from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
 from powerplan.moments.predictor import Predictor
 from powerplan.planning.problem.requirement import requirement
+from powerplan.planning.session import Session
 from powerplan.planning.targets import ClassTarget, MaxPower, Target
-
-if TYPE_CHECKING:
-    from powerplan.planning.session import Session
 
 #: log excess of the constraint that counts as met: there is room for what planning again finds otherwise, more of it
 #: where a simulation has a part in that
@@ -97,7 +94,7 @@ class Trials:
                 session = self.session.again([changed(p.hardware) for p in self.session.predictors])
         except (InvalidInput, ArithmeticError):
             return None
-        self.is_sampled |= session.has_fields
+        self.is_sampled |= session.has_samples
         return session
 
     def _best(self, session: Session | None, seed: int) -> tuple[float, float] | None:
@@ -117,7 +114,7 @@ class Trials:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 sampled = replace(session, predictors=tuple(_sampled(p, seed) for p in session.predictors))
-                corrected = sampled.held_at(free.gains(points[0]), self.deadline)
+                corrected = sampled.corrected_at(free.gains(points[0]), self.deadline)
                 wanted = requirement(self.target, corrected.predictors, corrected.weights)
                 problem = corrected.problem(wanted, free, exact=True)
                 return min((problem.excess(point), problem.reached(point)) for point in points)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from powerplan.planning import policy
 from powerplan.planning.problem.problem import Problem
 from powerplan.planning.problem.requirement import Requirement, requirement
 from powerplan.planning.problem.watch import Seen, Watch
+from powerplan.planning.session import Options, Session
 from powerplan.planning.solve.starts import Baseline
 from powerplan.planning.targets import Target
-
-if TYPE_CHECKING:
-    from powerplan.planning.session import Options, Session
 
 
 @dataclass(kw_only=True, eq=False)
@@ -44,7 +41,7 @@ class Attempt:
     def of(cls, session: Session, target: Target, options: Options) -> Attempt:
         """The attempt at a target, begun now."""
         wanted = requirement(target, session.predictors, session.weights)
-        tolerance = options.tolerance
+        tolerance = session.settings.tolerance
         seen = Seen(session.free, session.levels, max(policy.SETTLED_CONSTRAINT, session.accuracy(tolerance)))
         watch = Watch(options.stop_at, seen)
         exact = session.problem(wanted, session.free, tolerance=tolerance, exact=True, watch=watch)

@@ -7,68 +7,59 @@ layers, which they could all take.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from powerplan.planning import policy
 from powerplan.planning.outcome import Outcome
+from powerplan.planning.problem.levels import Levels
 from powerplan.planning.problem.problem import Problem, scale_onto
 from powerplan.planning.problem.requirement import Requirement
 from powerplan.planning.problem.variables import FreeGains
 from powerplan.planning.problem.watch import OutOfTime, Watch
+from powerplan.planning.session import Session
 from powerplan.planning.solve.descent import descend
-from powerplan.planning.solve.on_steps import Levels, Stepped, on_steps
-
-if TYPE_CHECKING:
-    from powerplan.planning.session import Options, Session
+from powerplan.planning.solve.on_steps import Stepped, on_steps
 
 
-def or_coarser(session: Session, wanted: Requirement, exact: Problem, found: Stepped, options: Options) -> Stepped:
-    """What was found, or the steps of a coarser plan where these cost less; what was searched is left as it is."""
-    if found.gap.method != "rounding":
-        return found
+def or_coarser(
+    session: Session, wanted: Requirement, exact: Problem, stepped: Stepped, stop_at: float | None
+) -> Stepped:
+    """The same, or the steps of a coarser plan where these cost less; what was searched is left as it is."""
+    if stepped.gap.method != "rounding":
+        return stepped
     for free in session.coarser:
         try:
-            theta = _coarser(session, wanted, exact, free, options)
+            theta = _coarser(session, wanted, exact, free, stop_at)
             if theta is None or exact.excess(theta) > exact.accuracy:
                 continue
             objective = exact.objective(theta)
-            is_cheaper = found.theta is None or objective < exact.objective(found.theta)
+            is_cheaper = stepped.theta is None or objective < exact.objective(stepped.theta)
         except OutOfTime:
-            return found
+            return stepped
         if is_cheaper:
-            gap = replace(found.gap, gap=max(objective / found.gap.bound - 1, 0.0))
-            outcome = Outcome.WITHIN_GAP if found.outcome is Outcome.OPTIMAL else found.outcome
-            found = Stepped(theta=theta, gap=gap, outcome=outcome)
-    return found
+            gap = replace(stepped.gap, gap=max(objective / stepped.gap.bound - 1, 0.0))
+            outcome = Outcome.WITHIN_GAP if stepped.outcome is Outcome.OPTIMAL else stepped.outcome
+            stepped = Stepped(theta=theta, gap=gap, outcome=outcome)
+    return stepped
 
 
 def _coarser(
-    session: Session, wanted: Requirement, exact: Problem, free: FreeGains, options: Options
+    session: Session, wanted: Requirement, exact: Problem, free: FreeGains, stop_at: float | None
 ) -> np.ndarray | None:
     """The best steps of coarser gains, as θ of the session's; None if there are none."""
     levels = _common_steps(session, free)
     if levels is None:
         return None
-    watch = exact.terms.watch
+    watch, tolerance, most = exact.terms.watch, session.settings.tolerance, session.settings.max_iterations
     problem = session.problem(
-        wanted, free, exact=True, tolerance=options.tolerance, watch=Watch(watch.stop_at, kept=watch.kept)
+        wanted, free, exact=True, tolerance=tolerance, watch=Watch(watch.stop_at, kept=watch.kept)
     )
     start = scale_onto(problem, problem.upper)
     if start is None:
         return None
-    relaxed = descend(
-        problem, start, tolerance=options.tolerance, max_iterations=options.max_iterations, stop_at=options.stop_at
-    )
-    stepped = on_steps(
-        problem,
-        levels,
-        relaxed,
-        max_iterations=options.max_iterations,
-        stop_at=options.stop_at,
-        progress=lambda done: None,
-    )
+    relaxed = descend(problem, start, tolerance=tolerance, max_iterations=most, stop_at=stop_at)
+    stepped = on_steps(problem, levels, relaxed, max_iterations=most, stop_at=stop_at, progress=lambda done: None)
     return None if stepped.theta is None else session.free.theta_of(free.gains(stepped.theta))
 
 

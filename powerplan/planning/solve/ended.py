@@ -9,10 +9,10 @@ import numpy as np
 from powerplan.planning.explain.limits import QUANTITIES
 from powerplan.planning.outcome import DiscreteGap, Outcome, Termination
 from powerplan.planning.plan_value import Plan, weighted_mse
+from powerplan.planning.problem.levels import Levels
 from powerplan.planning.problem.problem import Problem
 from powerplan.planning.problem.watch import Seen, Watch
 from powerplan.planning.solve.attempt import Attempt
-from powerplan.planning.solve.on_steps import Levels
 from powerplan.planning.solve.plans import plan_at
 from powerplan.planning.targets import Target
 

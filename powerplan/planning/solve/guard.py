@@ -6,7 +6,7 @@ Why: docs/decisions/certificates.md [0290].
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +15,8 @@ from powerplan.hardware import Gains
 from powerplan.planning import policy
 from powerplan.planning.explain.limits import binding_limits
 from powerplan.planning.problem.requirement import requirement
+from powerplan.planning.session import Session
 from powerplan.planning.targets import MaxPower, Target
-
-if TYPE_CHECKING:
-    from powerplan.planning.session import Session
 
 
 def refuse_on_guard(session: Session, target: Target, theta: np.ndarray, limit_duals: np.ndarray) -> str:
@@ -87,7 +85,7 @@ def _remedies(session: Session) -> Iterator[tuple[str, dict[str, Any]]]:
 def _bounds(session: Session, target: Target, gains: Gains, changes: dict[str, Any]) -> bool:
     """Whether the target is missed at these gains with the hardware of every corner so changed."""
     try:
-        changed = session.again([p.hardware.replace(**changes) for p in session.predictors]).held_at(gains)
+        changed = session.again([p.hardware.replace(**changes) for p in session.predictors]).corrected_at(gains)
         wanted = requirement(target, changed.predictors, changed.weights)
         theta = changed.free.theta_of(gains)
         return theta is not None and changed.problem(wanted, changed.free, exact=True).excess(theta) > 0

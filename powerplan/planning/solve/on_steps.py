@@ -7,20 +7,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from powerplan.checks import Checker
-from powerplan.hardware.steps import Steps, StepsGiven
 from powerplan.planning import policy
 from powerplan.planning.explain.limits import QUANTITIES, Unreachable
 from powerplan.planning.outcome import DiscreteGap, Outcome
-from powerplan.planning.problem.blocks import Entry
+from powerplan.planning.problem.levels import UNITS, Levels, name_of
 from powerplan.planning.problem.problem import Problem, lowest_constraint, scale_onto
 from powerplan.planning.problem.sums import Sum
 from powerplan.planning.problem.variables import FreeGains
 from powerplan.planning.solve.branch_and_bound import Found, Point, StepSearch, search
 from powerplan.planning.solve.descent import Optimum, descend
 from powerplan.planning.targets import Target
-
-Levels = tuple[np.ndarray | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,92 +39,6 @@ class Stepped:
         if self.outcome is Outcome.OPTIMAL:
             return f"No choice of steps that meets the target costs less, proven by branch and bound: {how}."
         return f"{self.outcome.advice} No choice of steps is more than {100 * gap.gap:.3g} % better; {how}."
-
-
-def levels_of(free: FreeGains, conductance: StepsGiven, voltage: StepsGiven) -> Levels | None:
-    """Log steps of every free gain, in increasing order (None: continuous); None if no gain has steps.
-
-    Raises:
-        InvalidInput: steps of gains that are held, lists of a wrong length, or a gain without a step within its limits.
-    """
-    check = Checker()
-    given = {
-        "conductance": _per_layer(check, "conductance_steps", conductance, free),
-        "voltage": _per_layer(check, "voltage_steps", voltage, free),
-    }
-    entries = tuple(free.entries(range(free.count)))
-    free_kinds = {entry.quantity for entry in entries}
-    for kind, lists in given.items():
-        if lists is None:
-            continue
-        if kind not in free_kinds:
-            check.fail(
-                f"{kind}_steps", lists, f"only with {kind!r} in optimize", f"Hold the {kind} gains on a step instead."
-            )
-        elif any(entry.row is not None for entry in entries):
-            check.fail(
-                f"{kind}_steps",
-                lists,
-                "gains of the network, of layers or of columns",
-                "A row's stored weights hold the inverse of its voltage, so steps of one gain leave the other off its "
-                "own. Plan with another granularity than 'signal', or without steps.",
-            )
-    check.done()
-    levels: list[np.ndarray | None] = []
-    for entry, low, high in zip(entries, np.exp(free.lower), np.exp(free.upper), strict=True):
-        lists = given[entry.quantity]
-        own = {lists[i] for i in entry.layers} if lists is not None else {None}
-        if len(own) > 1:
-            check.fail(
-                f"{entry.quantity}_steps",
-                lists,
-                "one list of steps for a gain that all layers share",
-                "Give one Steps, or plan with granularity='layer'.",
-            )
-            continue
-        (steps,) = own
-        if steps is None:
-            levels.append(None)
-            continue
-        allowed = steps.of(float(high))
-        allowed = allowed[allowed >= low]
-        if not allowed.size:
-            above = not steps.relative and steps.values[0] > high
-            check.fail(
-                f"{entry.quantity}_steps",
-                steps,
-                f"a step from {low:.4g} to {high:.6g} {_UNITS[entry.quantity]} for {_named(free, entry)}, its limits",
-                f"All its steps are {'above' if above else 'below'} them; add a step of at most {high:.6g}.",
-            )
-        levels.append(np.log(allowed) if allowed.size else None)
-    check.done()
-    return tuple(levels) if any(steps is not None for steps in levels) else None
-
-
-def _named(free: FreeGains, entry: Entry) -> str:
-    name = free.name_of(entry)
-    return name if entry.column is None else f"{name} column {entry.column}"
-
-
-_UNITS = {"conductance": "S per unit weight", "voltage": "V per unit activation"}
-
-
-def _per_layer(check: Checker, field: str, given: StepsGiven, free: FreeGains) -> tuple[Steps | None, ...] | None:
-    names = free.network.layer_names
-    if given is None:
-        return None
-    if isinstance(given, Steps):
-        return (given,) * len(names)
-    lists = tuple(given) if isinstance(given, list | tuple) else (given,)
-    if len(lists) != len(names) or not all(isinstance(steps, Steps | None) for steps in lists):
-        check.fail(
-            field,
-            given,
-            f"a Steps, or one Steps or None per crossbar layer ({len(names)}: {', '.join(names)})",
-            "Build them with Steps.geometric(low, high, decibel=3) and the like.",
-        )
-        return None
-    return lists if any(lists) else None
 
 
 def on_steps(
@@ -242,8 +152,8 @@ def _missing_steps(free: FreeGains, levels: Levels, relaxed: np.ndarray) -> list
     for entry, steps, x in zip(free.entries(range(free.count)), levels, relaxed, strict=True):
         if steps is None:
             continue
-        unit, wanted = _UNITS[entry.quantity], float(np.exp(x))
-        name = f"{_named(free, entry)} {entry.quantity}"
+        unit, wanted = UNITS[entry.quantity], float(np.exp(x))
+        name = f"{name_of(free, entry)} {entry.quantity}"
         if x > steps[-1] + 1e-9:
             missing.append((name, f"largest step {np.exp(steps[-1]):.6g} {unit}, add one of at least {wanted:.6g}"))
         elif x < steps[0] - 1e-9:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +14,9 @@ from powerplan.planning.explain.limits import Unreachable, unreachable
 from powerplan.planning.explain.remedies import Advice, advice_for
 from powerplan.planning.outcome import Certificate, Corner, DiscreteGap, Outcome, ShadowPrices, Termination
 from powerplan.planning.plan_value import Plan, weighted_mse
+from powerplan.planning.session import Session
 from powerplan.planning.solve.attempt import Attempt
 from powerplan.planning.solve.on_steps import on_best_steps
-
-if TYPE_CHECKING:
-    from powerplan.planning.session import Session
 
 
 def plan_at(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from powerplan.planning.problem.pieces import is_expensive
 from powerplan.planning.problem.problem import Problem, lowest_constraint
 from powerplan.planning.problem.requirement import requirement
 from powerplan.planning.problem.watch import Best, OutOfTime, Watch
+from powerplan.planning.session import Options, Session
 from powerplan.planning.solve.attempt import Attempt
 from powerplan.planning.solve.coarser_steps import or_coarser
 from powerplan.planning.solve.descent import Optimum, descend
@@ -30,9 +30,6 @@ from powerplan.planning.solve.rounding_fit import fitted_to_levels
 from powerplan.planning.solve.starts import baseline_on, near_baseline, start_of
 from powerplan.planning.solve.surrogate import plan_on_surrogates, sample_for
 from powerplan.planning.targets import MaxPower, Target
-
-if TYPE_CHECKING:
-    from powerplan.planning.session import Options, Session
 
 #: ends of a descent after which a point seen before may be cheaper
 _UNFINISHED = ("deadline", "iteration_limit")
@@ -47,20 +44,20 @@ def solve(session: Session, target: Target, options: Options, near: Plan | None 
     baseline first, then, unless predictions are dear, those at the plan they gave.
     """
     if near is not None:
-        corrected = session.held_at(near.gains, options.stop_at)
+        corrected = session.corrected_at(near.gains, options.stop_at)
         return _solve_held(corrected, target, options, near=near.baseline_gains, start=near.gains)
-    if not session.has_fields:
+    if not session.has_samples:
         return _solve_held(session, target, options)
     started = time.monotonic()
     watch = Watch(options.stop_at)
     wanted = requirement(target, session.predictors, session.weights)
     about = near_baseline(session, wanted, watch.part(policy.FIRST_LOOK))
-    rough = session.held_at(session.free.gains(session.free.upper) if about is None else about, options.stop_at)
+    rough = session.corrected_at(session.free.gains(session.free.upper) if about is None else about, options.stop_at)
     plan = _solve_held(rough, target, _half_of(options, 0.0), near=about)
     again = plan.termination.outcome not in (Outcome.INFEASIBLE, Outcome.DEADLINE)
     spent = time.monotonic() - started
     if again and not is_expensive(session.predictor) and not watch.ends_before(policy.ANOTHER_PLAN * spent):
-        corrected = session.held_at(plan.gains, options.stop_at)
+        corrected = session.corrected_at(plan.gains, options.stop_at)
         second = _solve_held(corrected, target, _half_of(options, 0.5), near=plan.baseline_gains, start=plan.gains)
         plan = second if second.meets_target or second.termination.outcome is Outcome.INFEASIBLE else plan
     seconds = time.monotonic() - started
@@ -97,13 +94,13 @@ def _solve_held(
         sample = sample_for(session.predictor)
         if sample is not None:
             theta = plan_on_surrogates(
-                attempt.problem, theta, sample, tolerance=options.tolerance, stop_at=options.stop_at
+                attempt.problem, theta, sample, tolerance=session.settings.tolerance, stop_at=options.stop_at
             )
         optimum = descend(
             attempt.problem,
             theta,
-            tolerance=options.tolerance,
-            max_iterations=options.max_iterations,
+            tolerance=session.settings.tolerance,
+            max_iterations=session.settings.max_iterations,
             stop_at=options.stop_at,
             progress=lambda i, residual: options.progress("optimising", 0.1 + 0.5 * min(1.0, i / policy.LIKELY_STEPS)),
         )
@@ -131,11 +128,11 @@ def _finished(attempt: Attempt, optimum: Optimum) -> Plan:
             exact,
             session.levels,
             optimum,
-            max_iterations=options.max_iterations,
+            max_iterations=session.settings.max_iterations,
             stop_at=options.stop_at,
             progress=lambda done: options.progress("choosing steps", 0.6 + 0.1 * done),
         )
-        stepped = or_coarser(session, attempt.wanted, exact, stepped, options)
+        stepped = or_coarser(session, attempt.wanted, exact, stepped, options.stop_at)
         if stepped.theta is None:
             explained = no_steps(target, session.free, session.levels, exact, optimum.theta)
             return infeasible_plan(attempt, explained, stepped.gap)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,11 +16,9 @@ from powerplan.planning.problem.problem import Problem, lowest_constraint, scale
 from powerplan.planning.problem.requirement import Requirement
 from powerplan.planning.problem.variables import FreeGains
 from powerplan.planning.problem.watch import OutOfTime, Watch
+from powerplan.planning.session import Session
 from powerplan.planning.solve.descent import descend
 from powerplan.planning.solve.surrogate import sample_for
-
-if TYPE_CHECKING:
-    from powerplan.planning.session import Session
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

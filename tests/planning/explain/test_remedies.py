@@ -115,13 +115,13 @@ def test_advice_from_random_samples_holds_for_the_seeds_of_a_plan(weights: int) 
 
 def test_a_busy_machine_does_not_change_the_samples_that_advice_rests_on(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[float | None] = []
-    held_at = Session.held_at
+    corrected_at = Session.corrected_at
 
     def recorded(session: Session, gains: pp.Gains, stop_at: float | None = None) -> Session:
         taken.append(stop_at)
-        return held_at(session, gains, stop_at)
+        return corrected_at(session, gains, stop_at)
 
-    monkeypatch.setattr(Session, "held_at", recorded)
+    monkeypatch.setattr(Session, "corrected_at", recorded)
     end = pp.plan(NETWORK, CASES["stuck off"][0], INPUTS, pp.MaxNMSE(0.002)).termination
     assert end.outcome is pp.Outcome.INFEASIBLE
     assert set(taken) == {None}

@@ -1,0 +1,108 @@
+"""A target planned for: solved, verified by simulation, and calibrated, as settings and target want it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from powerplan.planning import policy
+from powerplan.planning.plan_value import Plan
+from powerplan.planning.session import Options, Session
+from powerplan.planning.solve.solve import solve
+from powerplan.planning.targets import ClassTarget, Target
+from powerplan.planning.verify.calibration import calibrated
+from powerplan.planning.verify.draws import draw_work, enough_draws
+from powerplan.planning.verify.verify import verify
+
+
+def plan_target(session: Session, target: Target, options: Options) -> Plan:
+    """The plan of a session for a target."""
+    plan = solve(session, target, replace(options, stop_at=_solved_by(session, target, options.stop_at)))
+    draws = _draws(session, plan, options.stop_at) if plan.meets_target else 0
+    if not draws:
+        return plan
+    options.progress("verifying by simulation", policy.SOLVED)
+    plan = _verified(session, plan, options.stop_at, draws)
+    calibrate = session.settings.calibrate
+    if not plan.verifications or not (isinstance(target, ClassTarget) if calibrate is None else calibrate):
+        return plan
+    done = policy.SOLVED
+
+    def again(bound: Target, near: Plan) -> Plan:
+        nonlocal done
+        done += (1 - policy.SOLVED) / (policy.MOST_CALIBRATIONS + 1)
+        options.progress("calibrating", done)
+        quiet = replace(options, progress=lambda what, part: None)
+        return replace(solve(session, bound, quiet, near), target=target)
+
+    def check(plan: Plan, number: int) -> Plan:
+        return _verified(session, plan, options.stop_at, draws, calibration=number)
+
+    return calibrated(plan, solve=again, check=check, stop_at=options.stop_at)
+
+
+def _draws(session: Session, plan: Plan, stop_at: float | None) -> int:
+    """Draws to verify a plan with."""
+    if session.settings.verify_draws is not None:
+        return session.settings.verify_draws
+    if not isinstance(plan.target, ClassTarget):
+        return 0
+    return enough_draws(
+        session.predictor.network,
+        [predictor.hardware for predictor in session.predictors],
+        plan.gains,
+        session.inputs,
+        plan.target,
+        seed=session.settings.seed,
+        stop_at=stop_at,
+    )
+
+
+def _solved_by(session: Session, target: Target, stop_at: float | None) -> float | None:
+    """When the optimisation must end so that the time for a verification is left."""
+    draws = session.settings.verify_draws
+    if stop_at is None or draws == 0 or (draws is None and not isinstance(target, ClassTarget)):
+        return stop_at
+    work = sum(draw_work(p.network, p.hardware, len(session.inputs)) for p in session.predictors)
+    seconds = work * (policy.MOST_DRAWS if draws is None else draws) / policy.WORK_PER_SECOND
+    return stop_at - min(seconds, policy.FOR_VERIFYING * max(stop_at - time.monotonic(), 0.0))
+
+
+def _verified(session: Session, plan: Plan, stop_at: float | None, draws: int, *, calibration: int = 0) -> Plan:
+    """The plan with its simulation in every corner; as it was where time lacks for two draws of each.
+
+    Args:
+        calibration: number of the calibration; each has fresh draws, since it must not verify itself.
+    """
+    started = time.monotonic()
+    checks = []
+    for count, predictor in enumerate(session.predictors):
+        now, left = time.monotonic(), len(session.predictors) - count
+        check = verify(
+            predictor.network,
+            predictor.hardware,
+            plan.gains,
+            session.inputs,
+            plan.target,
+            weights=session.weights,
+            draws=draws,
+            seed=session.settings.seed + calibration,
+            calibrated=calibration > 0,
+            stop_at=None if stop_at is None else now + (stop_at - now) / left,
+        )
+        if check is None:
+            return _late(plan, "Time ran out before the verification.")
+        checks.append(check)
+    nominal, *others = checks
+    corners = tuple(replace(c, verification=v) for c, v in zip(plan.corners, others, strict=True))
+    times = {**plan.provenance["seconds"], "verify": time.monotonic() - started}
+    provenance = {**plan.provenance, "seconds": times}
+    fewest = min(check.draws for check in checks)
+    if fewest < draws:
+        plan = _late(plan, f"Time ran out after {fewest} of {draws} draws of the verification.")
+    return replace(plan, verification=nominal, corners=corners, provenance=provenance)
+
+
+def _late(plan: Plan, words: str) -> Plan:
+    """The plan with what the deadline left out said in its message."""
+    return replace(plan, termination=replace(plan.termination, message=f"{plan.termination.message} {words}"))
