@@ -293,15 +293,16 @@ def test_inputs_are_independent_of_each_other(method: str) -> None:
     np.testing.assert_allclose(one.output_covariance[0], whole.output_covariance[3], rtol=1e-10, atol=1e-18)
 
 
-def test_a_layer_without_noise_gets_no_share(method: str) -> None:
+@pytest.mark.parametrize("noise", [{"programming_noise_std": 1e-8}, {"input_noise_std": 1e-7}], ids=["devices", "rows"])
+def test_a_layer_without_noise_gets_no_share(method: str, noise: dict[str, float]) -> None:
     """Amplified far more than the others, a layer's share of the error vanishes."""
     network, x = mlp(6, 9, 7, 4), batch(5, 6)
-    hardware = pp.Hardware(programming_noise_std=1e-8, clip_conductance=False)
+    hardware = pp.Hardware(**{"programming_noise_std": 0.0, **noise}, clip_conductance=False)
     full = pp.Gains.full_range(network, hardware, x)
     for strong in range(3):
         gains = pp.Gains(
             conductance=tuple(c if i == strong else c / 1000 for i, c in enumerate(full.conductance)),
-            voltage=full.voltage,
+            voltage=tuple(v if i == strong else v / 1000 for i, v in enumerate(full.voltage)),
         )
         p = pp.predict(network, hardware, gains, x, method=method)
         assert p.mse_by_layer[strong] < 1e-4 * p.mse

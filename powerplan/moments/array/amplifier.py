@@ -47,17 +47,19 @@ class Amplifier(ReadOut):
     def device_errors(self, array: ProgrammedArray) -> tuple[DeviceErrors, ...]:
         return (DeviceErrors(variance=array.weight_variance),)
 
+    def through(self, array: ProgrammedArray, channel: Channel) -> Tensor:
+        return array.within(channel, array.weight_variance)
+
     def device_variance(self, reading: Reading, channel: Channel) -> Tensor:
-        return reading.squares(reading.array.within(channel, reading.array.weight_variance))
+        return reading.squares(self.through(reading.array, channel))
 
     def columns(self, reading: Reading, channel: Channel) -> Iterator[Column]:
         array = reading.array
         for tile in channel.tiles:
             for side in channel.sides:
                 g, s = (array.within(Channel((tile,), (side,)), value) for value in array.sides[side])
-                yield Column(
-                    reading.linear(g), reading.squares(s) + reading.passed(g) + array.row_noise_through(g * g), 1.0
-                )
+                noise = array.row_noise_through(g * g + s)
+                yield Column(reading.linear(g), reading.squares(s) + reading.passed(g) + noise, 1.0)
 
     def limits(self, array: ProgrammedArray, channel: Channel) -> Tensor:
         c = array.per_column(array.c)

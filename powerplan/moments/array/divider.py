@@ -68,7 +68,7 @@ class DividerSide:
 
 class ColumnNode(NamedTuple):
     """Nodes of one tile and side, in the layout of the map's columns: mean of ỹ, E[ỹ²], and of what they decode to the
-    mean and the variances that devices and inputs cause."""
+    mean and the variances that devices and inputs cause, and noise of the rows through the errors of devices."""
 
     side: DividerSide
     tile: int
@@ -77,6 +77,7 @@ class ColumnNode(NamedTuple):
     mean: Tensor
     devices: Tensor
     inputs: Tensor
+    noise: Tensor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,12 +139,6 @@ class Divider(ReadOut):
         first, second = self.by_side
         return first.weight - second.weight
 
-    @property
-    def through(self) -> Tensor:
-        """F (n_out, n_in) of both sides: what a variance of the inputs adds to that of the outputs through devices."""
-        first, second = self.by_side
-        return first.through + second.through
-
     def nodes(self, reading: Reading, channel: Channel) -> Iterator[ColumnNode]:
         """Those of a channel, tile by tile and side by side."""
         array = reading.array
@@ -171,7 +166,8 @@ class Divider(ReadOut):
                     node=node,
                     node_square=node * node + passed + noise(h * h),
                     mean=reading.linear(weight),
-                    devices=still + moving + noise(through),
+                    devices=still + moving,
+                    noise=noise(through),
                     inputs=reading.passed(weight) + noise(weight * weight),
                 )
 
@@ -187,6 +183,9 @@ class Divider(ReadOut):
         (side,) = channel.sides
         return array.within(channel, self.by_side[side].weight)
 
+    def through(self, array: ProgrammedArray, channel: Channel) -> Tensor:
+        return array.within(channel, torch.stack([self.by_side[side].through for side in channel.sides]).sum(0))
+
     def device_errors(self, array: ProgrammedArray) -> tuple[DeviceErrors, ...]:
         relative = array.relative.expand(array.map.groups, array.map.n_in)
         return tuple(
@@ -200,7 +199,7 @@ class Divider(ReadOut):
     def columns(self, reading: Reading, channel: Channel) -> Iterator[Column]:
         for node in self.nodes(reading, channel):
             part = reading.array.map.columns_view(self.load / node.side.total[:, node.tile])
-            yield Column(node.mean, node.devices + node.inputs, part)
+            yield Column(node.mean, node.devices + node.noise + node.inputs, part)
 
     def limits(self, array: ProgrammedArray, channel: Channel) -> Tensor:
         assert array.hardware.adc_range is not None
@@ -217,7 +216,7 @@ class Divider(ReadOut):
         c, view = array.per_column(array.c), array.map.columns_view
         drawn = [
             view(node.side.total[:, node.tile])
-            * (node.node_square + view((c / node.side.target[:, node.tile]) ** 2) * node.devices)
+            * (node.node_square + view((c / node.side.target[:, node.tile]) ** 2) * (node.devices + node.noise))
             for node in self.nodes(reading, array.whole)
         ]
         return array.decode_v**2 * torch.stack(drawn).sum() / len(reading.mean)

@@ -85,4 +85,5 @@ def program(
 def _divided(array: ProgrammedArray) -> ProgrammedArray:
     """The same devices in columns that end in a passive load."""
     divider = Divider.of(array)
-    return replace(array, mean_weight=divider.mean_weight, weight_variance=divider.through, read_out=divider)
+    variance = divider.through(array, array.whole)
+    return replace(array, mean_weight=divider.mean_weight, weight_variance=variance, read_out=divider)

@@ -141,16 +141,12 @@ class ProgrammedArray:
         """σ_V²/v_j² (G, n_in): variance of the row noise in units of the activation."""
         return ((self.hardware.input_noise_std / self.v) ** 2).expand(self.map.groups, self.map.n_in)
 
-    def row_noise_sums(self, weight: Tensor) -> Tensor:
-        """Σ_j weight_ij σ_V²/v_j² (n_out,); weight broadcasts to (n_out, n_in)."""
-        if not self.hardware.input_noise_std:
-            return weight.new_zeros(self.map.n_out)
-        full = self.map.matrices(weight.expand(self.map.n_out, self.map.n_in))
-        return (full * self.row_noise.unsqueeze(1)).sum(-1).reshape(-1)
-
     def row_noise_through(self, weight: Tensor) -> Tensor:
-        """The same by column, (*columns)."""
-        return self.map.columns_view(self.row_noise_sums(weight))
+        """Σ_j weight_ij σ_V²/v_j² (*columns); weight broadcasts to (n_out, n_in)."""
+        if not self.hardware.input_noise_std:
+            return self.map.columns_view(weight.new_zeros(self.map.n_out))
+        full = self.map.matrices(weight.expand(self.map.n_out, self.map.n_in))
+        return self.map.columns_view((full * self.row_noise.unsqueeze(1)).sum(-1).reshape(-1))
 
     @property
     def analog_weight(self) -> Tensor:

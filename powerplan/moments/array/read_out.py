@@ -65,8 +65,12 @@ class ReadOut(ABC):
         """The errors of the devices, in parts that are independent: of all sides together, or one for every side."""
 
     @abstractmethod
+    def through(self, array: ProgrammedArray, channel: Channel) -> Tensor:
+        """What errors of devices make of a variance at the rows, broadcasts to (n_out, n_in)."""
+
+    @abstractmethod
     def device_variance(self, reading: Reading, channel: Channel) -> Tensor:
-        """Variance that the errors of the devices of a channel cause, (B, *columns)."""
+        """Variance that the errors of the devices of a channel cause at rows without noise, (B, *columns)."""
 
     @abstractmethod
     def columns(self, reading: Reading, channel: Channel) -> Iterator[Column]:

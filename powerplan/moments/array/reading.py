@@ -31,9 +31,8 @@ class Reading:
         return self.array.affine.apply_columns(self.mean, weight)
 
     def squares(self, weight: Tensor) -> Tensor:
-        """Σ_j weight_ij E[x_pj²], with the noise of the rows; the weight broadcasts to (n_out, n_in)."""
-        array, square = self.array, self.mean * self.mean + self.variance
-        return array.weighted(square, weight, array.affine) + array.row_noise_through(weight)
+        """Σ_j weight_ij E[x_pj²]; the weight broadcasts to (n_out, n_in)."""
+        return self.array.weighted(self.mean * self.mean + self.variance, weight, self.array.affine)
 
     def passed(self, weight: Tensor) -> Tensor:
         """Variance of Σ_j weight_ij x_pj that the inputs cause."""

@@ -3,9 +3,7 @@
 An error of device (i, k) moves column i at position p by e_ik (x_pk − r_k ỹ_pi), ỹ_pi = Σ_l h_il x_pl over the tile.
 With b = Σ_k K_ik r_k x_pk and R = Σ_k K_ik r_k², the columns at positions p and p′ covary by
 
-    Σ_k K_ik E[x_pk x_p′k]  −  E[b_pi ỹ_p′i] − E[ỹ_pi b_p′i] + R_i E[ỹ_pi ỹ_p′i],
-
-and noise of the rows adds δ_pp′ Σ_k (R_i h_ik² − 2 K_ik r_k h_ik) σ_V²/v_k² to the last three.
+    Σ_k K_ik E[x_pk x_p′k]  −  E[b_pi ỹ_p′i] − E[ỹ_pi b_p′i] + R_i E[ỹ_pi ỹ_p′i].
 """
 
 from __future__ import annotations
@@ -59,9 +57,7 @@ def _of_tile(
         to_nodes = over_batch(lambda x: map.as_columns(map.apply_columns(x, flat)), perturbations)  # (B, n, G, P, o)
         crossed = crossed + _gathered(map, errors, to_nodes, place)
         squares = squares + _gathered(map, node, to_nodes, place)
-    noise = array.row_noise_sums(((load[..., 0] * node - 2 * errors) * node).reshape(map.n_out, map.n_in))
-    noise = noise.reshape(map.groups, -1, 1).expand(-1, -1, map.positions)
-    return load * squares - crossed - crossed.mT + torch.diag_embed(noise)
+    return load * squares - crossed - crossed.mT
 
 
 def _gathered(map: ArrayMap, weight: Tensor, to_nodes: Tensor, place: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 Column o at positions p and p′, reading the same array (shared mapping), errs with the covariance
 
-    Σ_k V_ok E[x_pk x_p′k],       E[x_pk x_p′k] = E x_pk E x_p′k + Cov(x_pk, x_p′k) + δ_pp′ σ_V²/v_k²,
+    Σ_k V_ok E[x_pk x_p′k],       E[x_pk x_p′k] = E x_pk E x_p′k + Cov(x_pk, x_p′k),
 
 one array per position (unrolled mapping) with its diagonal only; nodes of passive columns add
 :mod:`powerplan.moments.sources.node_products`.
@@ -67,7 +67,6 @@ class OfDevices(Errors):
         map, mean = self.array.map, self.reading.mean
         rows = self.array.affine.patches(mean).transpose(2, 3)  # (B, G, n, P)
         padded = None if incoming is None else torch.nn.functional.pad(incoming, (1, 0, 1, 0))
-        noise = self.array.row_noise.unsqueeze(-1)
         size = max(1, _BLOCK_ENTRIES // (len(mean) * map.groups * map.positions**2))
         for low in range(0, map.n_in, size):
             part = slice(low, low + size)
@@ -76,7 +75,6 @@ class OfDevices(Errors):
             if padded is not None:
                 here = place[:, part]
                 products = products + padded[:, here.unsqueeze(-1), here.unsqueeze(-2)]
-            products.diagonal(dim1=-2, dim2=-1).add_(noise[:, part])
             yield part, products
 
     def caused(self, adjoint: Tensor, *, joint: bool, coherence: Tensor | float = 1.0) -> Tensor:
@@ -90,9 +88,8 @@ class OfDevices(Errors):
             shared(*part.extended(columns, rows), by_group(array.map, part.variance))
             for part in array.read_out.device_errors(array)
         ]
-        # what differs from position to position: the variance of the inputs and the noise of the rows
-        spread = array.weight_variance
-        apart = coherence * array.weighted(reading.variance, spread, array.map) + array.row_noise_through(spread)
+        # what differs from position to position
+        apart = coherence * array.weighted(reading.variance, array.weight_variance, array.map)
         return sum(together[1:], together[0]) + caused_by(adjoint, array.map.gather_columns(apart), joint=joint)
 
     def samples(self, sampled: Sampled) -> Tensor:

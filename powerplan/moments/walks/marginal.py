@@ -65,7 +65,7 @@ class CrossbarTrace:
     @property
     def own_variance(self) -> Tensor:
         """Variance of the output that arises here, conversions included, (B, *shape)."""
-        own = sum((part.output_variance for part in self.errors if part.kind != "row"), torch.zeros_like(self.variance))
+        own = sum((part.output_variance for part in self.errors), torch.zeros_like(self.variance))
         if self.rows is not None and self.rows.residual is not None:
             own = own + self.array.passed(self.rows.residual)
         return own if self.columns is None else self.columns.variance(own)

@@ -76,13 +76,13 @@ def test_read_noise(gain: float | np.ndarray) -> None:
 
 
 def test_row_noise() -> None:
-    """σ_V²/v² on every input: it adds to m_j in the devices' own noise, and passes through the mean weights."""
+    """σ_V²/v² on every input: it passes through the mean weights, and through the devices' own noise."""
     hardware = pp.Hardware(programming_noise_std=1e-6, clip_conductance=False, input_noise_std=4e-3)
     found = at(hardware)
     np.testing.assert_allclose(found.row_noise, np.full((1, 6), (4e-3 / V) ** 2), rtol=1e-14)
-    m = SQUARE.sum(1) + 6 * (4e-3 / V) ** 2
-    q = np.broadcast_to((2 * 1e-6**2 / C**2 * m)[:, None], (3, 4))
-    np.testing.assert_allclose(injected(found, tensor(MEAN), tensor(VARIANCE), "programming"), q, rtol=1e-13)
+    squares = (WEIGHT**2 + 2 * 1e-6**2 / C**2).sum(1)
+    row = np.broadcast_to(squares * (4e-3 / V) ** 2, (3, 4))
+    np.testing.assert_allclose(injected(found, tensor(MEAN), tensor(VARIANCE), "row"), row, rtol=1e-13)
 
 
 def test_proportional_noise() -> None:
@@ -229,10 +229,9 @@ def test_against_monte_carlo(case: str, columns: bool) -> None:
     found = at(hardware, COLUMNS if columns else C)
     expected = monte_carlo(hardware, gain, 60_000)
     mean, joint = tensor(MEAN[1:2]), tensor(COVARIANCE[1:2])
-    own = injected(found, mean, tensor(VARIANCE[1:2]), "programming", "column_gain", "read")
+    own = errors_of(reading(found, mean, tensor(VARIANCE[1:2])), found.whole)
     weight = found.mean_weight
-    noisy = joint[0] + found.row_noise * torch.eye(6, dtype=torch.float64)
-    covariance = weight @ noisy @ weight.T + torch.diag(own[0])
+    covariance = weight @ joint[0] @ weight.T + sum(part.covariance(joint)[0] for part in own)
     expected["mean"].check(found.mean(mean)[0])
     expected["covariance"].check(covariance)
     expected["array"].check(array_power(reading(found, mean, tensor(VARIANCE[1:2]))))

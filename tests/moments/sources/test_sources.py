@@ -30,6 +30,7 @@ SOURCE: dict[str, dict[str, Any]] = {
     "read": {**EXACT, "read_noise_std": 2e-8},
     "thermal": {**EXACT, "thermal_noise": True, "bandwidth": 1e9},
     "row": {**EXACT, "input_noise_std": 5e-3},
+    "row through programming": {"programming_noise_std": 2e-6, "conductance_min": 1e-6, "input_noise_std": 5e-2},
     "column gain": {**EXACT, "column_gain_std": 0.05},
 }
 READ_OUT: dict[str, dict[str, Any]] = {
