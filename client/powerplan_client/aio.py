@@ -11,9 +11,9 @@ from typing import Any, Self, TypeVar, Unpack, cast
 import numpy.typing as npt
 
 from powerplan_client.calls import Calls
+from powerplan_client.engine import local_transport
 from powerplan_client.errors import ClientClosed, PlannerError
 from powerplan_client.inputs import Profile
-from powerplan_client.local import LocalTransport
 from powerplan_client.networks import NetworkLike
 from powerplan_client.options import (
     CallOptions,
@@ -252,7 +252,7 @@ class _LocalThreads:
     """The in-process service, off the event loop."""
 
     def __init__(self) -> None:
-        self._local = LocalTransport()
+        self._local = local_transport()
 
     async def perform(self, step: Unary | Upload | Open | Next) -> Any:
         """The answer to a step."""

@@ -10,9 +10,9 @@ from typing import Any, Self, TypeVar, Unpack, cast
 import numpy.typing as npt
 
 from powerplan_client.calls import Calls
+from powerplan_client.engine import local_transport
 from powerplan_client.errors import ClientClosed, PlannerError
 from powerplan_client.inputs import Profile
-from powerplan_client.local import LocalTransport
 from powerplan_client.networks import NetworkLike
 from powerplan_client.options import (
     CallOptions,
@@ -98,7 +98,7 @@ class PlannerClient:
             FeatureUnavailable: the engine is not installed.
         """
         client = cls.__new__(cls)
-        client._start(LocalTransport(), Calls.in_process(timeout), "in process")
+        client._start(local_transport(), Calls.in_process(timeout), "in process")
         return client
 
     def _start(self, transport: Transport, calls: Calls, shown: str) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from powerplan_client._generated import v1 as pb
-from powerplan_client.errors import FeatureUnavailable, invalid
+from powerplan_client.engine import engine_module
+from powerplan_client.errors import invalid
 from powerplan_client.values import naming, numbers_of
 
 INPUT = "input"
@@ -199,19 +200,11 @@ def _is_torch_module(value: Any) -> bool:
 def _import_torch(module: Any, input_shape: Sequence[int] | None) -> Any:
     if input_shape is None:
         raise invalid("input_shape", "a torch module needs the shape of one input, for example (1, 28, 28)")
+    advice = "Run: pip install powerplan, or give the weights as arrays."
+    engine = engine_module("powerplan", f"A torch module is read by the engine, which is not installed. {advice}")
     try:
-        from powerplan.errors import PowerplanError  # type: ignore[import-not-found, unused-ignore]
-        from powerplan.network.torch_import import from_torch  # type: ignore[import-not-found, unused-ignore]
-    except ImportError as error:
-        raise FeatureUnavailable(
-            "A torch module is read by the engine, which is not installed. Run: pip install powerplan, or give the "
-            "weights as arrays.",
-            code="UNIMPLEMENTED",
-            reason="FEATURE_UNAVAILABLE",
-        ) from error
-    try:
-        return from_torch(module, input_shape=tuple(input_shape))
-    except PowerplanError as error:
+        return engine.from_torch(module, input_shape=tuple(input_shape))
+    except engine.PowerplanError as error:
         raise invalid("network", str(error)) from error
 
 

@@ -5,7 +5,6 @@ violation is collected under its path in the request, and only :class:`powerplan
 Writers (``*_to_proto``) lose nothing.
 """
 
-from powerplan.errors import PowerplanError
 from powerplan_server.wire.blobs import BlobResolver, FileBlobs, MemoryBlobs, blob_refs
 from powerplan_server.wire.errors import BlobNotFound, FeatureUnavailable, TooLarge, reason_number, reason_of
 from powerplan_server.wire.limits import WireLimits
@@ -17,7 +16,6 @@ __all__ = [
     "FeatureUnavailable",
     "FileBlobs",
     "MemoryBlobs",
-    "PowerplanError",
     "Reader",
     "TooLarge",
     "WireLimits",

@@ -1,4 +1,4 @@
-"""The service in this process: the same calls by the same conversion, without a server. Needs the engine.
+"""The service in the caller's process: the same calls by the same conversion, without a server.
 
 Streams run in a thread of their own, so that estimates and points arrive as they are made.
 """
@@ -11,10 +11,14 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from powerplan.errors import PowerplanError
 from powerplan_client._generated import v1 as pb
 from powerplan_client.errors import Cancelled, FeatureUnavailable, PlannerError, error_from_status
 from powerplan_client.rpc_status import StatusDetails
 from powerplan_client.steps import Next, Open, Unary, Upload
+from powerplan_server import calls
+from powerplan_server.calls import CallContext
+from powerplan_server.wire import reason_of
 
 _CODES = {
     "INVALID_REQUEST": "INVALID_ARGUMENT",
@@ -27,38 +31,24 @@ _CODES = {
     "OUT_OF_MEMORY": "RESOURCE_EXHAUSTED",
 }
 
+_ANSWERS: dict[str, Callable[..., Any]] = {"Plan": calls.run_plan, "Predict": calls.run_predict}
+_STREAMS: dict[str, Callable[..., None]] = {"Simulate": calls.run_simulate, "Frontier": calls.run_frontier}
+
 
 class LocalTransport:
-    """Carries out steps with the engine.
-
-    Raises:
-        FeatureUnavailable: the engine is not installed.
-    """
-
-    def __init__(self) -> None:
-        try:
-            from powerplan_server import calls, wire
-        except ImportError as error:
-            raise FeatureUnavailable(
-                "The engine is not installed. Run: pip install powerplan, or name a server with target=...",
-                code="UNIMPLEMENTED",
-                reason="FEATURE_UNAVAILABLE",
-            ) from error
-        self._calls: Any = calls
-        self._wire: Any = wire
+    """Carries out the steps of a client with the engine."""
 
     def perform(self, step: Unary | Upload | Open | Next) -> Any:
         """The answer to a step; everything goes inline, so there are no uploads."""
         if isinstance(step, Next):
             return step.stream.next()
-        if isinstance(step, Open) and step.rpc in ("Simulate", "Frontier"):
-            run = self._calls.run_simulate if step.rpc == "Simulate" else self._calls.run_frontier
-            return _Stream(lambda emit, context: self._checked(run, step.request, context, emit), self._context)
-        if isinstance(step, Unary) and step.rpc in ("Plan", "Predict"):
-            run = self._calls.run_plan if step.rpc == "Plan" else self._calls.run_predict
-            return self._checked(run, step.request, self._context())
+        if isinstance(step, Open) and step.rpc in _STREAMS:
+            stream = _STREAMS[step.rpc]
+            return _Stream(lambda emit, context: self._checked(stream, step.request, context, emit))
+        if isinstance(step, Unary) and step.rpc in _ANSWERS:
+            return self._checked(_ANSWERS[step.rpc], step.request, CallContext())
         if isinstance(step, Unary) and step.rpc == "GetServerInfo":
-            return self._calls.describe_engine()
+            return calls.describe_engine()
         name = "UploadBlob" if isinstance(step, Upload) else step.rpc
         raise FeatureUnavailable(
             f"{name} needs a server; this client runs in process.", code="UNIMPLEMENTED", reason="FEATURE_UNAVAILABLE"
@@ -71,19 +61,16 @@ class LocalTransport:
     def close(self) -> None:
         """Nothing to end."""
 
-    def _context(self, progress: Callable[[pb.Progress], None] | None = None) -> Any:
-        return self._calls.CallContext() if progress is None else self._calls.CallContext(progress=progress)
-
     def _checked(self, run: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return run(*arguments)
         except PlannerError:
             raise
-        except (self._wire.PowerplanError, MemoryError) as error:
+        except (PowerplanError, MemoryError) as error:
             raise self._error(error) from error
 
     def _error(self, error: Exception) -> PlannerError:
-        reason = self._wire.reason_of(error)
+        reason = reason_of(error)
         violations = [
             (v.field, f"got {v.value}; allowed: {v.allowed}. {v.advice}") for v in getattr(error, "violations", ())
         ]
@@ -95,7 +82,7 @@ class LocalTransport:
 class _Stream:
     """Messages of a call that runs in a thread."""
 
-    def __init__(self, run: Callable[[Any, Any], None], context: Callable[..., Any]) -> None:
+    def __init__(self, run: Callable[[Callable[[Any], None], CallContext], None]) -> None:
         self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._cancelled = threading.Event()
         self._ended = False
@@ -106,7 +93,7 @@ class _Stream:
 
         def work() -> None:
             try:
-                run(self._messages.put, context(check))
+                run(self._messages.put, CallContext(progress=check))
                 self._messages.put(None)
             except Exception as error:  # handed to the reader
                 self._messages.put(error)
