@@ -150,19 +150,19 @@ def _least_constraint_certificate(problem: GeometricProgram, x: np.ndarray) -> O
     f = problem.constraint
     single, gain, exponent = f.variables >= 0, np.maximum(f.variables, 0), f.single_exponents
     vanishing = single & np.where(exponent < 0, np.isinf(problem.upper[gain]), np.isinf(problem.lower[gain]))
-    held = np.bincount(f.exponents[~vanishing].indices, minlength=f.gains) > 0
+    in_other_terms = np.bincount(f.exponents[~vanishing].indices, minlength=f.gains) > 0
     for sign in (1.0, -1.0):
         other = np.bincount(gain[single & (exponent * sign < 0)], minlength=f.gains) > 0
-        vanishing &= ~((exponent * sign > 0) & (held | other)[gain])
+        vanishing &= ~((exponent * sign > 0) & (in_other_terms | other)[gain])
     g, level = f.gradient(x), f.log_value(x)
     if not vanishing.any():
         return _certify_over_terms(problem, g, np.zeros(f.gains), 0.0, x, ((f, level),), 0.0)
     certificate = certify(g, np.zeros(f.gains), 0.0, x, problem.lower, problem.upper, dual=0.0)
     if vanishing.all():
         return replace(certificate, duality_gap=np.inf)
-    kept = Posynomial(log_coefficients=f.log_coefficients[~vanishing], exponents=f.exponents[~vanishing])
-    rest = replace(problem, constraint=kept)
-    extra = level - kept.log_value(x)
+    remaining = Posynomial(log_coefficients=f.log_coefficients[~vanishing], exponents=f.exponents[~vanishing])
+    rest = replace(problem, constraint=remaining)
+    extra = level - remaining.log_value(x)
     return replace(certificate, duality_gap=extra + _least_constraint_certificate(rest, x).duality_gap)
 
 

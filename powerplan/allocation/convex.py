@@ -55,7 +55,7 @@ def cvxpy_solve(problem: GeometricProgram, *, refinement: bool = True) -> Alloca
     Raises:
         SolverFailed: the solver gave no finite point.
     """
-    best = _Found(x=None, words="the constant terms of the constraint reach the bound", iterations=0)
+    best = _Centred(x=None, words="the constant terms of the constraint reach the bound", iterations=0)
     if problem.log_room > -np.inf:
         best = _rounds(problem, problem.objective, problem.constraint, refinement)
     if best.x is not None:
@@ -92,7 +92,7 @@ def _doubt(result: AllocationResult) -> float:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Found:
+class _Centred:
     """The point after some rounds (None if there is none), with the solver's words and iterations."""
 
     x: np.ndarray | None
@@ -106,7 +106,7 @@ def _rounds(
     constraint: Posynomial | None,
     refinement: bool,
     start: np.ndarray | None = None,
-) -> _Found:
+) -> _Centred:
     """Solve min objective (s.t. constraint <= bound), centring each round on the last answer.
 
     The first centre is ``start``, or the point of equal shares.
@@ -115,7 +115,7 @@ def _rounds(
     build = in_powers if _has_simple_powers(objective, constraint) else in_logarithms
     x = _equal_shares(problem) if start is None else start
     words, iterations = [build.__name__.replace("_", " ")], 0
-    found = start is not None
+    has_point = start is not None
     for turn in range(_ROUNDS):
         model, variable, decode = build(problem, objective, constraint, x)
         answer = solve_conic(model, variable, _ROUGH if turn == 0 else TIGHT)
@@ -125,10 +125,10 @@ def _rounds(
         if answer.value is not None:
             moved = np.clip(decode(answer.value), problem.lower, problem.upper)
             far = float(np.abs(moved - x).max()) > 0.9 * _REACH
-            x, found = moved, True
+            x, has_point = moved, True
             if constraint is None and problem.log_constraint(x) < -_SLACK:
                 break  # the bound can be met: nobody asks how much further the constraint can fall
-        elif turn > 0 and not found:
+        elif turn > 0 and not has_point:
             break
         if turn == 0 or far:
             continue
@@ -142,7 +142,7 @@ def _rounds(
             words.append(f"{done.steps} Newton steps")
             if _is_good(problem, constraint, x):
                 break
-    return _Found(x=x if found else None, words="; ".join(words), iterations=iterations)
+    return _Centred(x=x if has_point else None, words="; ".join(words), iterations=iterations)
 
 
 def _is_good(problem: GeometricProgram, constraint: Posynomial | None, x: np.ndarray) -> bool:
@@ -208,9 +208,9 @@ def in_powers(
     import cvxpy
     from cvxpy.atoms.elementwise.power import power
 
-    given = [objective] if constraint is None else [objective, constraint]
+    posynomials = [objective] if constraint is None else [objective, constraint]
     m = np.full(problem.gains, np.inf)
-    for f in given:
+    for f in posynomials:
         rising = f.single_exponents > 0
         np.minimum.at(m, f.variables[rising], f.single_exponents[rising])
     m[np.isinf(m)] = 1.0

@@ -55,9 +55,9 @@ class JointProgram:
         Raises:
             InvalidInput: wrong shapes, NaN, +inf.
         """
-        given = (objective, *constraints)
-        self._check(given, lower, upper)
-        answer = self._compiled.solve(tuple(posynomial(b, a) for b, a in given), lower, upper)
+        sums = (objective, *constraints)
+        self._check(sums, lower, upper)
+        answer = self._compiled.solve(tuple(posynomial(b, a) for b, a in sums), lower, upper)
         step = None if answer.value is None else np.clip(answer.value, lower, upper)
         return JointStep(x=step, solver_words=answer.words)
 
@@ -65,12 +65,12 @@ class JointProgram:
     def _compiled(self) -> Compiled:
         return Compiled.of(self.gains, (self.objective_terms, *self.constraint_terms))
 
-    def _check(self, given: Sequence[LogTerms], lower: np.ndarray, upper: np.ndarray) -> None:
+    def _check(self, sums: Sequence[LogTerms], lower: np.ndarray, upper: np.ndarray) -> None:
         check = Checker("joint_program.")
         counts = (self.objective_terms, *self.constraint_terms)
-        if len(given) != len(counts):
-            check.fail("constraints", len(given) - 1, f"{len(counts) - 1} constraints", "Give the terms of each.")
-        for i, (count, (logs, exponents)) in enumerate(zip(counts, given, strict=False)):
+        if len(sums) != len(counts):
+            check.fail("constraints", len(sums) - 1, f"{len(counts) - 1} constraints", "Give the terms of each.")
+        for i, (count, (logs, exponents)) in enumerate(zip(counts, sums, strict=False)):
             name = "objective" if i == 0 else f"constraints[{i - 1}]"
             if logs.shape != (count,) or exponents.shape != (count, self.gains):
                 check.fail(name, logs, f"shapes ({count},) and ({count}, {self.gains})", "Give every term.")

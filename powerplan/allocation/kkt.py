@@ -141,13 +141,13 @@ class _Terms:
             sides.append((gains[side], logs[side], exponents[side], priced[side]))
             has.append(np.bincount(gains[side], minlength=n) > 0)
         both = has[0] & has[1]
-        kept = [tuple(a[both[side[0]]] for a in side) for side in sides]
+        balanced = [tuple(a[both[side[0]]] for a in side) for side in sides]
         return cls(
             balanced=np.flatnonzero(both),
             only_rising=np.flatnonzero(has[0] & ~has[1]),
             only_falling=np.flatnonzero(has[1] & ~has[0]),
-            rising=_Side.of(*kept[0]),
-            falling=_Side.of(*kept[1]),
+            rising=_Side.of(*balanced[0]),
+            falling=_Side.of(*balanced[1]),
         )
 
     def runaway(self, problem: GeometricProgram) -> np.ndarray:

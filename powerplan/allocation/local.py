@@ -139,9 +139,9 @@ class LocalProgram:
                 check.fail(name, limit, f"shape ({self.gains},)", "Give one limit per gain.")
             limits.append(limit)
         check.done()
-        kept = [posynomial(b, a) for b, a in posynomials]
+        sums = [posynomial(b, a) for b, a in posynomials]
         low, high = (np.asarray(limit) for limit in limits)
-        return GeometricProgram(objective=kept[0], constraint=kept[1], bound=1.0, lower=low, upper=high)
+        return GeometricProgram(objective=sums[0], constraint=sums[1], bound=1.0, lower=low, upper=high)
 
 
 def posynomial(logs: np.ndarray, exponents: np.ndarray) -> Posynomial:

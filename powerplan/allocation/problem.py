@@ -364,13 +364,13 @@ def _positive(check: Checker, field: str, value: object) -> np.ndarray | None:
 def _limit(check: Checker, field: str, value: object, n: int, forbidden: float) -> np.ndarray | None:
     sign = "-inf" if forbidden > 0 else "+inf"
     allowed = f"a number or {n} numbers, log gains, {sign} for none"
-    given = number_array(check, field, value, allowed)
-    if given is None:
+    limits = number_array(check, field, value, allowed)
+    if limits is None:
         return None
-    if given.shape not in ((), (1,), (n,)):
-        check.fail(field, given, allowed, "Give one limit per gain.")
+    if limits.shape not in ((), (1,), (n,)):
+        check.fail(field, limits, allowed, "Give one limit per gain.")
         return None
-    array = frozen_array(np.broadcast_to(given, (n,)), np.float64)
+    array = frozen_array(np.broadcast_to(limits, (n,)), np.float64)
     if np.isnan(array).any() or (array == forbidden).any():
         check.fail(field, array if n > 1 else float(array[0]), allowed, "Remove NaN and infinities of the wrong sign.")
         return None

@@ -109,11 +109,11 @@ def _step(
         hessian = hessian + _hessian(constraint, x, dual * ratio)
     # primal-dual active set: held are the gains that a step of their own would take to a limit or beyond
     curvature = hessian.diagonal()
-    held_low = (r > 0) & (r >= curvature * np.minimum(x - lower, _FAR))
-    held_high = (r < 0) & (-r >= curvature * np.minimum(upper - x, _FAR))
-    held_low |= lower >= upper - ACTIVE_TOLERANCE
-    target = np.where(held_low, lower, np.where(held_high, upper, x))
-    free = np.flatnonzero(~held_low & ~held_high)
+    at_low = (r > 0) & (r >= curvature * np.minimum(x - lower, _FAR))
+    at_high = (r < 0) & (-r >= curvature * np.minimum(upper - x, _FAR))
+    at_low |= lower >= upper - ACTIVE_TOLERANCE
+    target = np.where(at_low, lower, np.where(at_high, upper, x))
+    free = np.flatnonzero(~at_low & ~at_high)
     change = target - x
     if free.size:
         right = -r[free] - (hessian @ change)[free]

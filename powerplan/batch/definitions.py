@@ -73,7 +73,7 @@ def check_hardware(
         cuts: places that were left out because they break the schema. What may come from that is not told: of a table
             that lacks fields, only what is wrong with a field whatever the others are.
     """
-    found: dict[tuple[str, str], Violation] = {}
+    distinct: dict[tuple[str, str], Violation] = {}
     broken = {cut[1] for cut in cuts if len(cut) > 1 and cut[0] == "hardware"}
     for name, definition in table.definitions.items():
         if name in broken:
@@ -84,7 +84,7 @@ def check_hardware(
             wrong = tuple(v for v in _violations(table, name, {}) if v.field.rpartition(".")[2] not in always)
         if wrong:
             broken.add(name)
-        found.update({(v.field, v.value): v for v in wrong})
+        distinct.update({(v.field, v.value): v for v in wrong})
     doubtful = any("override" in cut or cut == ("hardware",) for cut in cuts)
     for point in points:
         override, of = point.settings["override"], point.settings["hardware"]
@@ -94,8 +94,8 @@ def check_hardware(
             field = "override." + v.field.removeprefix("hardware.")
             advice = f"{v.advice} (first at the point {point.name!r})"
             if not doubtful or _of_one_field(v):
-                found.setdefault((field, v.value), replace(v, field=field, advice=advice))
-    return found.values()
+                distinct.setdefault((field, v.value), replace(v, field=field, advice=advice))
+    return distinct.values()
 
 
 def _always_changed(name: str, points: Collection[Point]) -> set[str]:
@@ -115,9 +115,9 @@ def _violations(table: HardwareTable, name: str | None, override: Mapping[str, A
     return ()
 
 
-def _of_one_field(found: Violation) -> bool:
+def _of_one_field(wrong: Violation) -> bool:
     """Whether a violation is about a single field: one about two may come from what the other is."""
-    words = set(re.findall(r"\w+", f"{found.field} {found.allowed} {found.advice}"))
+    words = set(re.findall(r"\w+", f"{wrong.field} {wrong.allowed} {wrong.advice}"))
     return len(words & {field.name for field in fields(Hardware)}) <= 1
 
 

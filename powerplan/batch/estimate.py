@@ -109,9 +109,9 @@ def _measure(jobs: list[Job], prepared: Prepared) -> tuple[list[tuple[Job, float
     failed = 0
     try:
         for job in jobs:
-            for outcome in worker.run([job], _SAMPLE_LIMIT):
-                measured.append((job, outcome.seconds or _SAMPLE_LIMIT))
-                failed += outcome.plan is None
+            for result in worker.run([job], _SAMPLE_LIMIT):
+                measured.append((job, result.seconds or _SAMPLE_LIMIT))
+                failed += result.plan is None
     finally:
         worker.close()
     return measured, failed, worker.memory

@@ -168,11 +168,11 @@ class Ledger(Database):
         """Become a runner: from now on this process shows signs of life with :meth:`beat`."""
         now = time.time()
         with self._transaction():
-            found = self._db.execute(
+            row = self._db.execute(
                 "INSERT INTO runners (place, pid, born, started, heartbeat) VALUES (?, ?, ?, ?, ?) RETURNING id",
                 (this_place(), os.getpid(), birth(os.getpid()), now, now),
             ).fetchone()
-            self._runner = int(found[0])
+            self._runner = int(row[0])
 
     def beat(self) -> None:
         """Show a sign of life."""

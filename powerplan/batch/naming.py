@@ -120,18 +120,18 @@ def _text(value: Any, digits: str) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def given_names(names: Sequence[str], single: Mapping[int, Mapping[str, Any]], wrong: list[Violation]) -> list[str]:
+def names_of_points(names: Sequence[str], single: Mapping[int, Mapping[str, Any]], wrong: list[Violation]) -> list[str]:
     """The names of the study file where it gives them; the explicit points, by their numbers there, come last."""
     named = list(names)
     first = len(named) - len(single)
     taken = set(named[:first])
-    for place, (i, given) in enumerate(single.items(), start=first):
-        if "name" not in given:
+    for place, (i, point) in enumerate(single.items(), start=first):
+        if "name" not in point:
             continue
-        if given["name"] in taken:
+        if point["name"] in taken:
             wrong.append(
-                violation(("points", i, "name"), given["name"], "a name of its own", "Another point is named so.")
+                violation(("points", i, "name"), point["name"], "a name of its own", "Another point is named so.")
             )
-        taken.add(given["name"])
-        named[place] = given["name"]
+        taken.add(point["name"])
+        named[place] = point["name"]
     return named

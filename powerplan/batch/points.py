@@ -20,8 +20,8 @@ from powerplan.batch.naming import (
     OVERRIDE,
     SETTINGS,
     axes_that_differ,
-    given_names,
     make_names,
+    names_of_points,
     numbered,
 )
 from powerplan.batch.pruning import Path, may_follow
@@ -80,10 +80,10 @@ def make_points(
                     _set(settings, name, value)
             chosen += [(("grid",), resolved) for resolved in _with_inputs(values, settings)]
     first = len(chosen)
-    for i, given in enumerate(single):
+    for i, explicit in enumerate(single):
         settings = {**default, "override": {}}
-        for name in given.keys() - {"name"}:
-            _set(settings, name, given[name])
+        for name in explicit.keys() - {"name"}:
+            _set(settings, name, explicit[name])
         chosen += _single(values, settings, i, wrong)
     wrong += check_options(chosen)
     wrong = [*_own(wrong, cuts), *check_references(values, cuts)]
@@ -94,7 +94,7 @@ def make_points(
         *make_names(settings_of[first:], axes),
     ]
     numbers = [int(path[1]) for path, _ in chosen[first:]]
-    names = numbered(given_names(names, {i: single[i] for i in numbers}, wrong))
+    names = numbered(names_of_points(names, {i: single[i] for i in numbers}, wrong))
     points = tuple(
         Point(name=name, settings={key: settings[key] for key in SETTINGS})
         for name, (_, settings) in zip(names, chosen, strict=True)
@@ -104,7 +104,7 @@ def make_points(
 
 def _own(wrong: list[Violation], cuts: Collection[Path]) -> list[Violation]:
     """Those that do not come from what was left out."""
-    return [found for found in wrong if not may_follow(found, cuts)] if cuts else wrong
+    return [each for each in wrong if not may_follow(each, cuts)] if cuts else wrong
 
 
 def _blocks(values: Mapping[str, Any], wrong: list[Violation]) -> list[list[tuple[tuple[str, Any], ...]]]:
@@ -227,8 +227,8 @@ def inputs_of(values: Mapping[str, Any], network: str | None) -> tuple[str | Non
 
 def _network(values: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
     """The definition of a network, empty if there is none."""
-    found: Mapping[str, Any] = values.get("networks", {}).get(name, {})
-    return found
+    definition: Mapping[str, Any] = values.get("networks", {}).get(name, {})
+    return definition
 
 
 def _with_inputs(values: Mapping[str, Any], settings: dict[str, Any]) -> list[dict[str, Any]]:

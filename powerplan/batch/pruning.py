@@ -70,9 +70,9 @@ def _pruned(value: Any, path: Path, cuts: frozenset[Path]) -> Any:
     return {} if left is _GONE and stays else left
 
 
-def may_follow(found: Violation, cuts: Collection[Path]) -> bool:
+def may_follow(wrong: Violation, cuts: Collection[Path]) -> bool:
     """Whether what was found at a point or an axis may come from a place that was cut out."""
-    field = found.field
+    field = wrong.field
     names = [field_name(cut) for cut in cuts]
     if any(_within(field, name) or _within(name, field) for name in names):
         return True

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from powerplan.batch.executors.base import Busy, Executor, Gone, Stopped, Worker
+from powerplan.batch.job_result import JobResult
 from powerplan.batch.jobs import Job
 from powerplan.batch.ledger import Ledger
-from powerplan.batch.outcome import Outcome
 from powerplan.batch.queue import JobQueue
 from powerplan.batch.results import PointState
 from powerplan.errors import PowerplanError
@@ -83,7 +83,7 @@ class Runner:
         self._stop = threading.Event()
         self._changed = threading.Condition()
         self._error: BaseException | None = None
-        self._held = 0
+        self._in_work = 0
         self._gone: dict[int, tuple[float, str]] = {}
 
     def run(self) -> None:
@@ -158,8 +158,8 @@ class Runner:
                 continue
             left = list(jobs)
             try:
-                for outcome in self._outcomes(worker, jobs):
-                    self._record(left.pop(0), outcome)
+                for result in self._results(worker, jobs):
+                    self._record(left.pop(0), result)
                     pause = 0.25
                     self._gone.pop(number, None)
             except Busy as busy:
@@ -175,24 +175,24 @@ class Runner:
             finally:
                 self._give_back(left)
 
-    def _outcomes(self, worker: Worker, jobs: Sequence[Job]) -> Iterator[Outcome]:
+    def _results(self, worker: Worker, jobs: Sequence[Job]) -> Iterator[JobResult]:
         limit = self._time_limit
         if limit is not None:
             jobs, limit = [job.within(limit) for job in jobs], limit * (1 + _GRACE) + _GRACE_SECONDS
-        with contextlib.closing(worker.run(jobs, limit)) as outcomes:  # type: ignore[type-var]
-            yield from outcomes
+        with contextlib.closing(worker.run(jobs, limit)) as results:  # type: ignore[type-var]
+            yield from results
 
     def _take(self, number: int) -> list[Job] | None:
         """Jobs that now are this runner's; none of them if others were faster; None if nothing is left to do."""
         with self._changed:
             jobs = self._queue.take(number)
-            self._held += len(jobs)
+            self._in_work += len(jobs)
         if jobs:
             leased = self._ledger.lease([job.key for job in jobs])
             self._let_go(len(jobs) - len(leased))
             return [job for job in jobs if job.key in leased]
         with self._changed:
-            if self._held or len(self._queue):
+            if self._in_work or len(self._queue):
                 self._changed.wait(_LOOK)
                 return []
         return [] if self._look_around() else None
@@ -201,7 +201,7 @@ class Runner:
         """Whether there is, or may be, more to do: jobs of dead runners, or jobs that others have."""
         self._ledger.reclaim()
         with self._changed:
-            if self._held or len(self._queue):
+            if self._in_work or len(self._queue):
                 return True
             waiting = self._ledger.queued(self._digest)
             self._queue.put(waiting)
@@ -216,23 +216,23 @@ class Runner:
         self._stop.wait(_LOOK)
         return True
 
-    def _record(self, job: Job, outcome: Outcome) -> None:
-        """Write an outcome to the ledger; what may have been chance is queued again."""
-        self._queue.measured(outcome.seconds)
+    def _record(self, job: Job, result: JobResult) -> None:
+        """Write a result to the ledger; what may have been chance is queued again."""
+        self._queue.measured(result.seconds)
         done = failed = False
-        if outcome.plan is not None:
-            done = self._ledger.done(job.key, json.dumps(outcome.plan, allow_nan=False), outcome.seconds)
+        if result.plan is not None:
+            done = self._ledger.done(job.key, json.dumps(result.plan, allow_nan=False), result.seconds)
         else:
-            _log.info("a job failed (%s): %s", outcome.code, outcome.message)
-            again = self._attempts if outcome.code in _CHANCE else 0
-            failed = self._ledger.failed(job.key, outcome.code, outcome.message, again=again)
+            _log.info("a job failed (%s): %s", result.code, result.message)
+            again = self._attempts if result.code in _CHANCE else 0
+            failed = self._ledger.failed(job.key, result.code, result.message, again=again)
             if not failed:
                 self._queue.put([job])
         with self._changed:
             self._done += done
             self._failed += failed
             self._ended_here += 1
-            self._began = self._began or time.monotonic() - outcome.seconds
+            self._began = self._began or time.monotonic() - result.seconds
         self._let_go(1)
         self._report()
 
@@ -246,7 +246,7 @@ class Runner:
 
     def _let_go(self, count: int) -> None:
         with self._changed:
-            self._held -= count
+            self._in_work -= count
             self._changed.notify_all()
 
     def _lost(self, number: int, why: str) -> None:

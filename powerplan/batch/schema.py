@@ -149,8 +149,8 @@ def _setting(row: Setting) -> Schema:
             return _in(kind.unit, schema) if kind.unit else schema
         case Number() as kind:
             bounds = {"exclusiveMinimum": kind.above, "minimum": kind.at_least, "maximum": kind.at_most}
-            given = {key: bound for key, bound in bounds.items() if bound is not None}
-            return _in(kind.unit, {"type": "number", **given, "description": kind.allowed})
+            limits = {key: bound for key, bound in bounds.items() if bound is not None}
+            return _in(kind.unit, {"type": "number", **limits, "description": kind.allowed})
         case Corners():
             return _or_list(_NAMED, "hardware", MOST_CORNERS)
         case PerLayer(unit=unit):

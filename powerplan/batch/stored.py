@@ -16,7 +16,7 @@ from powerplan.batch.ledger import read_plan
 from powerplan.planning import Plan
 
 #: plans kept although nobody holds them
-KEPT = 32
+LAST_PLANS = 32
 
 
 class StoredPlans:
@@ -27,8 +27,8 @@ class StoredPlans:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._held: WeakValueDictionary[str, Plan] = WeakValueDictionary()
-        self._last: deque[Plan] = deque(maxlen=KEPT)
+        self._in_use: WeakValueDictionary[str, Plan] = WeakValueDictionary()
+        self._last: deque[Plan] = deque(maxlen=LAST_PLANS)
 
     def reader(self, key: str) -> Callable[[], Plan]:
         """What reads the plan of a job that is done."""
@@ -41,8 +41,8 @@ class StoredPlans:
             InvalidInput: the ledger is gone, or holds no such plan any more.
             CorruptFile: it is damaged.
         """
-        plan = self._held.get(key)
+        plan = self._in_use.get(key)
         if plan is None:
-            plan = self._held[key] = Plan.from_dict(json.loads(read_plan(self._folder, key)))
+            plan = self._in_use[key] = Plan.from_dict(json.loads(read_plan(self._folder, key)))
         self._last.append(plan)
         return plan

@@ -145,18 +145,18 @@ class Study:
         try:
             prepared = self.prepare(place, ledger)
             blobs = prepared.blobs.folder
-            made = (executor or local_executor(workers=chosen.get("workers")))(blobs)
+            pool = (executor or local_executor(workers=chosen.get("workers")))(blobs)
             try:
                 Runner(
                     ledger,
                     self.digest,
-                    made,
+                    pool,
                     time_limit=chosen.get("time_limit"),
                     attempts=chosen.get("attempts", 3),
                     progress=progress,
                 ).run()
             finally:
-                made.close()
+                pool.close()
             return self._result(ledger)
         finally:
             ledger.close()

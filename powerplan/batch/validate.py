@@ -19,7 +19,7 @@ from powerplan.errors import InvalidInput, Violation, show
 MOST_VIOLATIONS = 100
 
 #: a violation (None if another one says it), and the place to leave out for the checks that follow (None if none)
-Found = tuple[Violation | None, Path | None]
+Finding = tuple[Violation | None, Path | None]
 
 
 def check_structure(values: Mapping[str, Any]) -> tuple[list[Violation], frozenset[Path]]:
@@ -28,11 +28,11 @@ def check_structure(values: Mapping[str, Any]) -> tuple[list[Violation], frozens
     Returns:
         every violation, and the places without which the values can be checked further (:mod:`.pruning`).
     """
-    found = [_not_finite(path, value) for path, value in _numbers(values, ()) if not math.isfinite(value)]
+    findings = [_not_finite(path, value) for path, value in _numbers(values, ()) if not math.isfinite(value)]
     for error in Draft202012Validator(study_schema()).iter_errors(values):
-        found += _violations(error)
-    return [wrong for wrong, _ in found if wrong is not None], frozenset(
-        place_of(path) for _, path in found if path is not None
+        findings += _violations(error)
+    return [wrong for wrong, _ in findings if wrong is not None], frozenset(
+        place_of(path) for _, path in findings if path is not None
     )
 
 
@@ -46,10 +46,10 @@ def check_run(options: Mapping[str, Any]) -> None:
     raise_all(wrong)
 
 
-def raise_all(found: Sequence[Violation]) -> None:
+def raise_all(violations: Sequence[Violation]) -> None:
     """One error with the violations, no value twice; beyond :data:`MOST_VIOLATIONS` only their number."""
     first: dict[tuple[str, str], Violation] = {}
-    for wrong in found:
+    for wrong in violations:
         first.setdefault((wrong.field, wrong.value), wrong)
     different = list(first.values())
     if not different:
@@ -66,7 +66,7 @@ def violation(path: Iterable[str | int], value: object, allowed: str, advice: st
     return Violation(field=field_name(tuple(path)), value=show(value), allowed=allowed, advice=advice)
 
 
-def _not_finite(path: Path, value: float) -> Found:
+def _not_finite(path: Path, value: float) -> Finding:
     return violation(path, value, "a finite number", "Give a number; leave a limit out for none."), path
 
 
@@ -82,7 +82,7 @@ def _numbers(value: Any, path: Path) -> Iterator[tuple[Path, float]]:
             yield from _numbers(child, (*path, i))
 
 
-def _violations(error: ValidationError) -> Iterator[Found]:
+def _violations(error: ValidationError) -> Iterator[Finding]:
     """The violations behind one error of the schema: of alternatives, those of the one that was meant."""
     path: Path = tuple(error.absolute_path)
     schema: Any = error.schema if isinstance(error.schema, Mapping) else {}

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from powerplan.batch.blobs import read_array
+from powerplan.batch.job_result import JobResult
 from powerplan.batch.jobs import ACCEPT, Job
 from powerplan.batch.naming import STEPS
-from powerplan.batch.outcome import Outcome
 from powerplan.errors import (
     CorruptFile,
     InvalidInput,
@@ -75,9 +75,9 @@ class Planner:
 
     def __init__(self, fetch: Callable[[str], bytes]) -> None:
         self._fetch = fetch
-        self._kept: OrderedDict[str, tuple[int, Any]] = OrderedDict()
+        self._cache: OrderedDict[str, tuple[int, Any]] = OrderedDict()
 
-    def run(self, jobs: Sequence[Job], emit: Callable[[Outcome], None]) -> None:
+    def run(self, jobs: Sequence[Job], emit: Callable[[JobResult], None]) -> None:
         """Plan jobs in order; ``emit`` is called once per job as it ends.
 
         Neighbours that differ only in their target are planned on one session, which predicts once for all.
@@ -89,15 +89,15 @@ class Planner:
                 end += 1
             begin += self._plan(jobs[begin:end], emit)
 
-    def _plan(self, jobs: Sequence[Job], emit: Callable[[Outcome], None]) -> int:
+    def _plan(self, jobs: Sequence[Job], emit: Callable[[JobResult], None]) -> int:
         """Plan jobs of one group up to the first failure; returns how many ended."""
         ended = 0
         clock = time.perf_counter()
 
-        def tell(outcome: Callable[[float], Outcome]) -> None:
+        def tell(result: Callable[[float], JobResult]) -> None:
             nonlocal ended, clock
             before, clock = clock, time.perf_counter()
-            emit(outcome(clock - before))
+            emit(result(clock - before))
             ended += 1
 
         try:
@@ -111,14 +111,14 @@ class Planner:
                     Hardware.from_dict(jobs[0].hardware),
                     fitting(self._array(jobs[0].inputs), network.input_shape),
                     targets=targets,
-                    on_point=lambda _, plan: tell(lambda seconds: Outcome(plan=plan_to_dict(plan), seconds=seconds)),
+                    on_point=lambda _, plan: tell(lambda seconds: JobResult(plan=plan_to_dict(plan), seconds=seconds)),
                     **plan_options(jobs[0], network),
                 )
         except Exception as error:
             if not ended and len(jobs) > 1:  # whose fault it is shows when the first is planned alone
                 return self._plan(jobs[:1], emit)
             code, message = failure_of(error)
-            tell(lambda seconds: Outcome(code=code, message=message, seconds=seconds))
+            tell(lambda seconds: JobResult(code=code, message=message, seconds=seconds))
         return ended
 
     def _network(self, digest: str) -> Network:
@@ -137,13 +137,13 @@ class Planner:
 
     def _keep(self, digest: str, read: Callable[[], tuple[int, _T]]) -> _T:
         """The value of a digest, from memory or read now; the ones not used for longest are dropped."""
-        if digest in self._kept:
-            self._kept.move_to_end(digest)
+        if digest in self._cache:
+            self._cache.move_to_end(digest)
         else:
-            self._kept[digest] = read()
-            while len(self._kept) > 1 and sum(size for size, _ in self._kept.values()) > _KEEP_BYTES:
-                self._kept.popitem(last=False)
-        value: _T = self._kept[digest][1]
+            self._cache[digest] = read()
+            while len(self._cache) > 1 and sum(size for size, _ in self._cache.values()) > _KEEP_BYTES:
+                self._cache.popitem(last=False)
+        value: _T = self._cache[digest][1]
         return value
 
 

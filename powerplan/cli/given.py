@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
+from powerplan.cli.case import Case, make_gains, read_case, read_gains_file, read_hardware
 from powerplan.cli.chat import Chat
 from powerplan.cli.options import take_hardware
-from powerplan.cli.problem import Problem, make_gains, read_gains_file, read_hardware, read_problem
 from powerplan.hardware import Gains, Hardware
 
 
-def gains_and_hardware(chat: Chat, options: dict[str, Any]) -> tuple[Problem, Hardware, Gains]:
-    """The problem, the hardware (a plan's own unless another is given) and gains that fit both.
+def gains_and_hardware(chat: Chat, options: dict[str, Any]) -> tuple[Case, Hardware, Gains]:
+    """The case, the hardware (a plan's own unless another is given) and gains that fit both.
 
     Raises:
         click.UsageError: gains given twice.
@@ -26,11 +26,11 @@ def gains_and_hardware(chat: Chat, options: dict[str, Any]) -> tuple[Problem, Ha
         raise click.UsageError("gains: give either --gains FILE or --conductance and --voltage, not both.")
     gains, plan = read_gains_file(gains_file)
     hardware = read_hardware(hardware_file, changes, None if plan is None else plan.hardware)
-    problem = read_problem(chat, **options)
+    case = read_case(chat, **options)
     if gains is None:
-        return problem, hardware, make_gains(problem, hardware, conductance=conductance, voltage=voltage)
-    gains.check(problem.network, hardware)
+        return case, hardware, make_gains(case, hardware, conductance=conductance, voltage=voltage)
+    gains.check(case.network, hardware)
     planned_for = None if plan is None else plan.provenance.get("network_sha256")
-    if planned_for is not None and planned_for != problem.network.digest:
+    if planned_for is not None and planned_for != case.network.digest:
         chat.note(f"warning: {gains_file} was planned for another network (SHA-256 {planned_for[:12]}...)")
-    return problem, hardware, gains
+    return case, hardware, gains

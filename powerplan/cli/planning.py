@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from powerplan.cli.case import Case, per_layer, read_case, read_hardware
 from powerplan.cli.chat import Chat
 from powerplan.cli.exits import Exit
 from powerplan.cli.options import take_settings
-from powerplan.cli.problem import Problem, per_layer, read_hardware, read_problem
 from powerplan.planning.settings import PlanSettings
 
 if TYPE_CHECKING:
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 _PROBLEM = ("network_file", "example", "inputs_file", "labels_file", "batch", "analog", "digital")
 
 
-def plan_arguments(chat: Chat, options: dict[str, Any]) -> tuple[Problem, dict[str, Any]]:
-    """The problem and the keyword arguments of ``pp.plan`` from the options of a command."""
+def plan_arguments(chat: Chat, options: dict[str, Any]) -> tuple[Case, dict[str, Any]]:
+    """The case and the keyword arguments of ``pp.plan`` from the options of a command."""
     settings = take_settings(options, PlanSettings)
-    problem = read_problem(chat, **{name: options[name] for name in _PROBLEM})
+    case = read_case(chat, **{name: options[name] for name in _PROBLEM})
     for name in ("conductance", "voltage"):
         if name in settings:
-            settings[name] = per_layer(name, settings[name], problem.network)
+            settings[name] = per_layer(name, settings[name], case.network)
     if "corners" in settings:
         settings["corners"] = [read_hardware(file, {}) for file in settings["corners"]]
-    return problem, settings
+    return case, settings
 
 
 def print_outcome(chat: Chat, plan: Plan, code: Exit) -> None:

@@ -214,7 +214,7 @@ def _noise_model(hardware: Hardware) -> Any:
         """Devices hold what the hardware says when they are read; there is nothing left to age."""
 
         def apply_programming_noise_to_conductance(self, g_target: Any) -> Any:
-            return held(hardware, g_target * _MICRO) / _MICRO
+            return programmed_conductances(hardware, g_target * _MICRO) / _MICRO
 
         def apply_drift_noise_to_conductance(self, g_prog: Any, *_: Any) -> Any:
             return g_prog
@@ -222,7 +222,7 @@ def _noise_model(hardware: Hardware) -> Any:
     return HardwareNoiseModel
 
 
-def held(hardware: Hardware, target: Any) -> Any:
+def programmed_conductances(hardware: Hardware, target: Any) -> Any:
     """Random conductances [S] of devices programmed to ``target`` [S], drawn from torch's global generator."""
     import torch
 

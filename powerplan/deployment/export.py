@@ -129,12 +129,12 @@ def export(
             f"the network of the plan, SHA-256 {planned_for[:12]}...",
             "Give the network file that was planned with.",
         )
-    made = Export.of(network, plan.hardware, plan.gains, plan_sha256=_plan_digest(plan))
+    exported = Export.of(network, plan.hardware, plan.gains, plan_sha256=_plan_digest(plan))
     if path is not None:
-        made.save(path, format=format, overwrite=overwrite)
+        exported.save(path, format=format, overwrite=overwrite)
     else:
         choice("format", format, FORMATS)
-    return made
+    return exported
 
 
 def _layer(
@@ -143,10 +143,10 @@ def _layer(
     node = network.crossbars[index]
     op = node.op
     assert isinstance(op, CrossbarOp)
-    held = stored(op, hardware)
+    mapped = stored(op, hardware)
     c = np.broadcast_to(np.asarray(conductance, dtype=np.float64), (op.n_out,))
     reference = reference_voltage(voltage)
-    v = held.by_row(np.broadcast_to(np.asarray(voltage, dtype=np.float64), (op.n_rows,)), reference)
+    v = mapped.by_row(np.broadcast_to(np.asarray(voltage, dtype=np.float64), (op.n_rows,)), reference)
     group_of = np.arange(op.n_out) // (op.n_out // op.groups)
     unit = c[:, None] * (reference / v[group_of])  # S per unit weight
     return ExportedLayer(
@@ -157,11 +157,11 @@ def _layer(
         conductance_gain=frozen_array(c),
         voltage_gain=frozen_array(v.reshape(-1)),
         scale=frozen_array(1 / (c * reference)),
-        bias=None if held.bias is None else frozen_array(held.bias, np.float64),
-        weight_offset=held.offset,
+        bias=None if mapped.bias is None else frozen_array(mapped.bias, np.float64),
+        weight_offset=mapped.offset,
         conductance_min=hardware.conductance_min,
-        has_bias_row=held.has_bias_row,
-        tiles=tuple(cut([hardware.conductance_min + unit * side for side in held.sides], op.groups, hardware)),
+        has_bias_row=mapped.has_bias_row,
+        tiles=tuple(cut([hardware.conductance_min + unit * side for side in mapped.sides], op.groups, hardware)),
     )
 
 

@@ -48,7 +48,7 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 _AGAIN = "Export the plan again."
 
 
-def save_export(made: Export, path: str | os.PathLike[str], format: str, *, overwrite: bool) -> None:
+def save_export(exported: Export, path: str | os.PathLike[str], format: str, *, overwrite: bool) -> None:
     """Write an export; it appears at ``path`` only when it is complete.
 
     Raises:
@@ -56,7 +56,7 @@ def save_export(made: Export, path: str | os.PathLike[str], format: str, *, over
     """
     target = Path(path)
     _check_free(target, format, overwrite)
-    members = _members(made, format)
+    members = _members(exported, format)
     if format == "npz":
         archived = io.BytesIO()
         with zipfile.ZipFile(archived, "w", zipfile.ZIP_STORED) as archive:
@@ -129,7 +129,7 @@ def _is_export(folder: Path) -> bool:
 # ---------------------------------------------------------------- writing
 
 
-def _members(made: Export, format: str) -> dict[str, bytes]:
+def _members(exported: Export, format: str) -> dict[str, bytes]:
     encode = _to_npy if format == "npz" else _to_csv
     suffix = ".npy" if format == "npz" else ".csv"
     members: dict[str, bytes] = {}
@@ -145,7 +145,7 @@ def _members(made: Export, format: str) -> dict[str, bytes]:
         }
 
     layers = []
-    for number, layer in enumerate(made.layers, 1):
+    for number, layer in enumerate(exported.layers, 1):
         stem = f"layer{number:03}"
         vectors = {
             name: table(f"{stem}_{name}", getattr(layer, name), unit)
@@ -170,7 +170,7 @@ def _members(made: Export, format: str) -> dict[str, bytes]:
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        **_described(made),
+        **_described(exported),
         "conventions": {
             "table": "row of the table = row (input) of the array, column of the table = output",
             "ranges": "[first, one past the last], counted from 0; rows of all groups are numbered through",
@@ -187,17 +187,17 @@ def _members(made: Export, format: str) -> dict[str, bytes]:
     return {MANIFEST: text.encode(), **members}
 
 
-def _described(made: Export) -> dict[str, Any]:
+def _described(exported: Export) -> dict[str, Any]:
     """Everything but the arrays, as plain values."""
     return {
-        "powerplan_version": made.powerplan_version,
-        "network_sha256": made.network_sha256,
-        "plan_sha256": made.plan_sha256,
-        "hardware": made.hardware.to_dict(),
+        "powerplan_version": exported.powerplan_version,
+        "network_sha256": exported.network_sha256,
+        "plan_sha256": exported.plan_sha256,
+        "hardware": exported.hardware.to_dict(),
         "read_out": {
-            "feedback_resistance_ohms": made.hardware.feedback_resistance,
-            "voltage_max_volts": made.hardware.voltage_max,
-            "read_time_seconds": made.hardware.read_time,
+            "feedback_resistance_ohms": exported.hardware.feedback_resistance,
+            "voltage_max_volts": exported.hardware.voltage_max,
+            "read_time_seconds": exported.hardware.read_time,
         },
     }
 

@@ -61,7 +61,7 @@ def matched_layers(module: Any, network: Network) -> Mapping[str, str]:
             continue
         _check_convertible(name, layer)
         weight = layer.weight.detach().cpu().numpy()
-        found = next(
+        match = next(
             (
                 key
                 for key, op in free.items()
@@ -70,12 +70,12 @@ def matched_layers(module: Any, network: Network) -> Mapping[str, str]:
             ),
             None,
         )
-        if found is None:
+        if match is None:
             raise InvalidInput.of(
                 f"module.{name}", weight, "weights of a layer of the network", "Plan for the network of this module."
             )
-        matched[name] = found
-        del free[found]
+        matched[name] = match
+        del free[match]
     if free:
         raise InvalidInput.of("module", type(module).__name__, f"layers for {', '.join(free)}", "Give the whole model.")
     return matched

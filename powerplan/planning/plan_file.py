@@ -88,8 +88,8 @@ def plan_fields(values: Mapping[str, Any]) -> dict[str, Any]:
         CorruptFile: another format, a newer schema, missing or wrong entries.
     """
     if not isinstance(values, Mapping) or values.get("format") != FORMAT:
-        found = values.get("format") if isinstance(values, Mapping) else type(values).__name__
-        raise CorruptFile.of("plan.format", found, FORMAT, "This is not a plan file.")
+        format = values.get("format") if isinstance(values, Mapping) else type(values).__name__
+        raise CorruptFile.of("plan.format", format, FORMAT, "This is not a plan file.")
     if values.get("schema_version") != SCHEMA_VERSION:
         raise CorruptFile.of(
             "plan.schema_version", values.get("schema_version"), str(SCHEMA_VERSION), "Upgrade powerplan."

@@ -105,14 +105,14 @@ def frontier(
 def _check_targets(targets: Sequence[Target]) -> tuple[Target, ...]:
     check = Checker()
     try:
-        given = tuple(targets)
+        listed = tuple(targets)
     except TypeError:
-        given = ()
-    if not given:
+        listed = ()
+    if not listed:
         check.fail("targets", targets, "at least one target", "Give a list such as [MaxNMSE(0.01), MaxNMSE(0.1)].")
-    for target in given:
+    for target in listed:
         if not isinstance(target, tuple(TARGETS.values())):
             kinds = ", ".join(f"{kind.__name__}(...)" for kind in TARGETS.values())
             check.fail("target", target, f"one of {kinds}", "Wrap the number in a target.")
     check.done()
-    return given
+    return listed

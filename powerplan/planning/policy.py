@@ -44,7 +44,7 @@ REMEMBERED = 4
 #: Predictions that the first one with gradients is taken to cost, until one was timed.
 GRADIENT_COST = 3.0
 #: Tensors of the size of all values that a backward pass keeps for every input and direction, about.
-KEPT_TENSORS = 4
+BACKWARD_TENSORS = 4
 #: Entries of all adjoints beyond which a prediction is expensive: it takes seconds with its gradients.
 EXPENSIVE = 30_000_000
 

@@ -84,9 +84,9 @@ class Session:
         for each in hardwares:
             check_noisy(each)
         limits = limiting(hardwares)
-        held = hold(network, limits, batch, settings.conductance, settings.voltage)
-        warn_beyond_voltage(network, limits, held, batch)
-        free_of = partial(free_gains, network, limits, batch, held=held, corners=settings.corners)
+        held_gains = hold(network, limits, batch, settings.conductance, settings.voltage)
+        warn_beyond_voltage(network, limits, held_gains, batch)
+        free_of = partial(free_gains, network, limits, batch, held_gains=held_gains, corners=settings.corners)
         granularity, optimize = settings.granularity, settings.optimize
         free = free_of(granularity=granularity, optimize=optimize)
         base = free
@@ -148,19 +148,19 @@ class Session:
         """
         if not self.has_samples:
             return self
-        held = []
+        predictors = []
         for number, p in enumerate(self.predictors):
             now = time.monotonic()
             share = policy.FOR_SAMPLES / (len(self.predictors) - number)
             end = None if stop_at is None else now + share * max(stop_at - now, 0.0)
-            held.append(corrected(p, p.program(*p.gain_tensors(gains)), end))
-        return replace(self, predictors=tuple(held))
+            predictors.append(corrected(p, p.program(*p.gain_tensors(gains)), end))
+        return replace(self, predictors=tuple(predictors))
 
     def corrected_like(self, other: Session) -> Session:
         """The session with the corrections that another one of the same network holds."""
         pairs = zip(self.predictors, other.predictors, strict=True)
-        held = (replace(own, corrections=known.corrections, sampling=known.sampling) for own, known in pairs)
-        return replace(self, predictors=tuple(held))
+        predictors = (replace(own, corrections=known.corrections, sampling=known.sampling) for own, known in pairs)
+        return replace(self, predictors=tuple(predictors))
 
     @property
     def averaged(self) -> frozenset[str]:
@@ -212,7 +212,7 @@ class Session:
         )
 
     def accuracy(self, tolerance: float) -> float:
-        """How closely constraints are met: dear predictions are not spent on digits, rounded ones have fewer."""
+        """How closely constraints are met: expensive predictions are not spent on digits, rounded ones have fewer."""
         if self.predictor.inputs.element_size() < 8:
             return max(policy.ROUNDED_CONSTRAINT, policy.CONSTRAINT_OF_TOLERANCE * tolerance)
         return (

@@ -8,8 +8,8 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+from powerplan.batch.job_result import JobResult
 from powerplan.batch.jobs import Job
-from powerplan.batch.outcome import Outcome
 from powerplan.batch.work import Planner
 
 POISON, HANG = 666, 667
@@ -26,7 +26,7 @@ def misbehave(seed: int) -> None:
 class MisbehavingPlanner(Planner):
     """Plans, unless the seed says otherwise."""
 
-    def run(self, jobs: Sequence[Job], emit: Callable[[Outcome], None]) -> None:
+    def run(self, jobs: Sequence[Job], emit: Callable[[JobResult], None]) -> None:
         for job in jobs:
             misbehave(job.options.get("seed", 0))
             super().run([job], emit)

@@ -11,8 +11,8 @@ from study_values import make_jobs
 
 import powerplan as pp
 from powerplan.batch import work
+from powerplan.batch.job_result import JobResult
 from powerplan.batch.jobs import Job
-from powerplan.batch.outcome import Outcome
 from powerplan.batch.queue import JobQueue
 from powerplan.batch.work import Planner
 
@@ -31,8 +31,8 @@ def planner(small: Path) -> Planner:
     return Planner(content.__getitem__)
 
 
-def outcomes(planner: Planner, jobs: list[Job]) -> list[Outcome]:
-    found: list[Outcome] = []
+def results(planner: Planner, jobs: list[Job]) -> list[JobResult]:
+    found: list[JobResult] = []
     planner.run(jobs, found.append)
     return found
 
@@ -50,28 +50,28 @@ def test_neighbours_of_one_group_are_one_frontier_and_plans_do_not_depend_on_it(
     monkeypatch.setattr(work, "frontier", counted)
     targets = [{"max_nmse": 0.05}, {"max_mse": 0.02}, {"max_power": 1e-5}]
     jobs = [*real_jobs(*targets), *real_jobs(*targets, granularity="network")]
-    together = outcomes(planner, jobs)
+    together = results(planner, jobs)
     assert calls == [3, 3]
-    for job, outcome in zip(jobs, together, strict=True):
-        (alone,) = outcomes(planner, [job])
+    for job, result in zip(jobs, together, strict=True):
+        (alone,) = results(planner, [job])
         assert alone.plan is not None
-        assert outcome.plan is not None
+        assert result.plan is not None
         for name in ("prediction", "gains", "certificate", "shadow_prices", "baseline_power"):
-            assert alone.plan[name] == outcome.plan[name]
+            assert alone.plan[name] == result.plan[name]
 
 
 def test_a_failure_costs_only_its_own_job(planner: Planner) -> None:
     """The accuracy needs labels, which are missing: first, in the middle or last, the others are planned."""
     good, bad = {"max_nmse": 0.05}, {"max_accuracy_drop": 0.1}
     for targets in ([bad, good], [good, bad, {"max_nmse": 0.1}], [good, bad]):
-        found = outcomes(planner, real_jobs(*targets))
-        assert [outcome.code for outcome in found] == ["invalid" if target is bad else "" for target in targets]
-        assert all("labels" in outcome.message for outcome in found if outcome.code)
+        found = results(planner, real_jobs(*targets))
+        assert [result.code for result in found] == ["invalid" if target is bad else "" for target in targets]
+        assert all("labels" in result.message for result in found if result.code)
 
 
 def test_damaged_contents_are_failures_with_a_reason(small: Path) -> None:
     planner = Planner({"n": b"junk", "x": (small / "x.npy").read_bytes()}.__getitem__)
-    (found,) = outcomes(planner, real_jobs({"max_nmse": 0.05}))
+    (found,) = results(planner, real_jobs({"max_nmse": 0.05}))
     assert found.code == "unreadable"
     assert "network" in found.message
 
@@ -128,8 +128,8 @@ def test_slow_jobs_are_taken_one_by_one() -> None:
 def test_a_time_limit_ends_a_plan_with_its_best_gains(planner: Planner) -> None:
     (job,) = real_jobs({"max_nmse": 0.05})
     limited = job.within(1e-6)
-    (outcome,) = outcomes(planner, [limited])
-    assert outcome.plan is not None
-    assert outcome.plan["termination"]["outcome"] == "deadline"
-    assert outcome.plan["prediction"]["power"] > 0
+    (result,) = results(planner, [limited])
+    assert result.plan is not None
+    assert result.plan["termination"]["outcome"] == "deadline"
+    assert result.plan["prediction"]["power"] > 0
     assert limited.within(1.0).options["deadline"] == 1e-6, "the sooner one holds"

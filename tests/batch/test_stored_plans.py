@@ -21,7 +21,7 @@ from powerplan.errors import CorruptFile, InvalidInput
 from powerplan.report.html import report_html
 
 pytestmark = pytest.mark.usefixtures("workers_in_threads")
-COUNT = stored.KEPT + 20
+COUNT = stored.LAST_PLANS + 20
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_few_plans_are_kept_and_those_in_use_are_the_same_object(folder: tuple[P
     held = plans.read(keys[0])
     seen = [weakref.ref(plans.read(key)) for key in keys]
     gc.collect()
-    assert sum(ref() is not None for ref in seen) == stored.KEPT + 1
+    assert sum(ref() is not None for ref in seen) == stored.LAST_PLANS + 1
     assert plans.reader(keys[0])() is held
     assert plans.read(keys[1]).power == held.power
 

@@ -17,9 +17,9 @@ import pytest
 from study_values import HANG, POISON, make_jobs, register
 
 from powerplan.batch.executors.local import LocalExecutor
+from powerplan.batch.job_result import JobResult
 from powerplan.batch.jobs import Job
 from powerplan.batch.ledger import Entry, Ledger
-from powerplan.batch.outcome import Outcome
 from powerplan.batch.results import PointState
 from powerplan.batch.runner import Progress, Runner
 from powerplan.errors import PowerplanError
@@ -124,11 +124,11 @@ class _Noting:
     def start(self) -> list[_Noting]:
         return [self]
 
-    def run(self, jobs: Sequence[Job], time_limit: float | None) -> Iterator[Outcome]:
+    def run(self, jobs: Sequence[Job], time_limit: float | None) -> Iterator[JobResult]:
         self.limits.append(time_limit)
         for job in jobs:
             self.deadlines.append(job.options.get("deadline"))
-            yield Outcome(code="invalid", message="no plan")
+            yield JobResult(code="invalid", message="no plan")
 
     def stop(self) -> None: ...
 

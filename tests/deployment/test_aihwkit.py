@@ -62,7 +62,7 @@ def test_devices_are_those_of_the_hardware() -> None:
     hardware = pp.Hardware(programming_noise_std=1e-6, clip_conductance=False)
     torch.manual_seed(1)
     target = torch.full((200, 200), 2e-5)
-    drawn = adapter.held(hardware, target).double()
+    drawn = adapter.programmed_conductances(hardware, target).double()
     assert drawn.shape == target.shape
     assert float(drawn.mean()) == pytest.approx(2e-5, abs=5 * 1e-6 / 200)
     assert float(drawn.std()) == pytest.approx(1e-6, rel=5 / np.sqrt(2 * 40_000))

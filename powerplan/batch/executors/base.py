@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from powerplan.batch.job_result import JobResult
 from powerplan.batch.jobs import Job
-from powerplan.batch.outcome import Outcome
 
 
 class Busy(Exception):
@@ -28,8 +28,8 @@ class Stopped(Exception):
 class Worker(Protocol):
     """Plans one list of jobs at a time."""
 
-    def run(self, jobs: Sequence[Job], time_limit: float | None) -> Iterator[Outcome]:
-        """One outcome per job, in order, as they end.
+    def run(self, jobs: Sequence[Job], time_limit: float | None) -> Iterator[JobResult]:
+        """One result per job, in order, as they end.
 
         It ends early after a job that crashed the worker or was stopped for taking longer than ``time_limit`` seconds
         (codes "crashed" and "time_limit"): the jobs that follow were not begun. The next call works again.
@@ -62,18 +62,18 @@ class Executor(Protocol):
         ...
 
 
-def too_long(time_limit: float) -> Outcome:
-    """The outcome of a job that was stopped."""
-    return Outcome(
+def too_long(time_limit: float) -> JobResult:
+    """The result of a job that was stopped."""
+    return JobResult(
         code="time_limit",
         message=f"Stopped after {time_limit:g} s: it did not end at the time limit of one job. "
         "Allow more with --time-limit and powerplan batch retry, or use fewer inputs.",
     )
 
 
-def crashed(how: str) -> Outcome:
-    """The outcome of a job whose worker process died, and how."""
-    return Outcome(
+def crashed(how: str) -> JobResult:
+    """The result of a job whose worker process died, and how."""
+    return JobResult(
         code="crashed",
         message=f"The worker process died: {how}. Look at the settings of this point, then powerplan batch retry.",
     )

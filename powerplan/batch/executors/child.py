@@ -32,8 +32,8 @@ def answer_requests(folder: Path) -> Answer:
     """What answers one request after another, with what the folder stores."""
     from powerplan.batch import sources
     from powerplan.batch.blobs import Blobs
+    from powerplan.batch.job_result import JobResult
     from powerplan.batch.jobs import Job
-    from powerplan.batch.outcome import Outcome
     from powerplan.batch.work import Planner, failure_of
 
     blobs = Blobs(folder)
@@ -42,21 +42,21 @@ def answer_requests(folder: Path) -> Answer:
     def answer(data: bytes, emit: Emit) -> bytes:
         request: dict[str, Any] = json.loads(data)
         if request["do"] == "plan":
-            planner.run([Job.from_json(text) for text in request["jobs"]], lambda outcome: emit(written(outcome)))
+            planner.run([Job.from_json(text) for text in request["jobs"]], lambda result: emit(written(result)))
             return b""  # the parent knows how many there are
         read = {"network": sources.read_network, "inputs": sources.read_inputs}[request["do"]]
         try:
             known = read(request["definition"], Path(request["base"]), blobs)
         except Exception as error:
             code, message = failure_of(error)
-            given = request["definition"].get("file", "")  # as the study file has it, wherever that lies
-            message = message.replace(str(Path(request["base"]) / given), given) if given else message
+            file = request["definition"].get("file", "")  # as the study file has it, wherever that lies
+            message = message.replace(str(Path(request["base"]) / file), file) if file else message
             known = {"code": "unreadable" if code == "invalid" else code, "message": message}
         return frame(Kind.RESULT, json.dumps(known).encode())
 
-    def written(outcome: Outcome) -> bytes:
-        head = {"seconds": outcome.seconds, "code": outcome.code, "message": outcome.message, "memory": _memory()}
-        plan = b"" if outcome.plan is None else json.dumps(outcome.plan, allow_nan=False).encode()
+    def written(result: JobResult) -> bytes:
+        head = {"seconds": result.seconds, "code": result.code, "message": result.message, "memory": _memory()}
+        plan = b"" if result.plan is None else json.dumps(result.plan, allow_nan=False).encode()
         return json.dumps(head).encode() + b"\n" + plan
 
     return answer

@@ -11,8 +11,8 @@ from typing import Any
 
 from powerplan.batch.blobs import Blobs
 from powerplan.batch.executors.base import Stopped, crashed, too_long
+from powerplan.batch.job_result import JobResult
 from powerplan.batch.jobs import Job
-from powerplan.batch.outcome import Outcome
 from powerplan.batch.work import Planner
 from powerplan.errors import MissingExtra, PowerplanError
 
@@ -45,14 +45,14 @@ class RayPlanner:
             contents: references of networks and inputs by SHA-256, each in a list so that it is not resolved.
         """
         self._contents.update({digest: reference for digest, (reference,) in contents.items()})
-        outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-        given = [Job.from_json(text) for text in jobs]
-        thread = threading.Thread(target=self._planner.run, args=(given, outcomes.put), daemon=True)
+        results: queue.SimpleQueue[JobResult] = queue.SimpleQueue()
+        parsed = [Job.from_json(text) for text in jobs]
+        thread = threading.Thread(target=self._planner.run, args=(parsed, results.put), daemon=True)
         thread.start()
-        for _ in given:
-            outcome = outcomes.get()
-            head = {"seconds": outcome.seconds, "code": outcome.code, "message": outcome.message}
-            yield json.dumps(head), "" if outcome.plan is None else json.dumps(outcome.plan, allow_nan=False)
+        for _ in parsed:
+            result = results.get()
+            head = {"seconds": result.seconds, "code": result.code, "message": result.message}
+            yield json.dumps(head), "" if result.plan is None else json.dumps(result.plan, allow_nan=False)
 
     def _fetch(self, digest: str) -> bytes:
         import ray
@@ -141,7 +141,7 @@ class RayWorker:
         self._actor: Any = None
         self._stopped = threading.Event()
 
-    def run(self, jobs: Sequence[Job], time_limit: float | None) -> Iterator[Outcome]:
+    def run(self, jobs: Sequence[Job], time_limit: float | None) -> Iterator[JobResult]:
         """As :meth:`powerplan.batch.executors.base.Worker.run`."""
         if self._actor is None:
             self._start()
@@ -161,7 +161,7 @@ class RayWorker:
                     raise Stopped from None
                 yield crashed("the actor of the cluster is gone")
                 return
-            yield Outcome(plan=json.loads(plan) if plan else None, **json.loads(head))
+            yield JobResult(plan=json.loads(plan) if plan else None, **json.loads(head))
 
     def stop(self) -> None:
         """Kill the actor."""

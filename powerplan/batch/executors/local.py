@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from powerplan.batch.executors.base import Stopped, crashed, too_long
+from powerplan.batch.job_result import JobResult
 from powerplan.batch.jobs import Job
-from powerplan.batch.outcome import Outcome
 from powerplan.errors import PowerplanError
 from powerplan.jobs.frames import Kind, frame, receive
 from powerplan.jobs.worker import ONE_THREAD, START_TIMEOUT, ending
@@ -68,7 +68,7 @@ class LocalWorker:
         self._errors: IO[bytes] | None = None
         self._stopped = False
 
-    def run(self, jobs: Sequence[Job], time_limit: float | None) -> Iterator[Outcome]:
+    def run(self, jobs: Sequence[Job], time_limit: float | None) -> Iterator[JobResult]:
         """As :meth:`powerplan.batch.executors.base.Worker.run`."""
         self._send({"do": "plan", "jobs": [job.to_json() for job in jobs]})
         for _ in jobs:
@@ -82,7 +82,7 @@ class LocalWorker:
                 yield crashed(self._ending())
                 return
             self.memory = head.pop("memory")
-            yield Outcome(plan=json.loads(plan) if plan else None, **head)
+            yield JobResult(plan=json.loads(plan) if plan else None, **head)
 
     def read(self, what: str, definition: Mapping[str, Any], base: Path, time_limit: float) -> dict[str, Any]:
         """What :mod:`powerplan.batch.sources` says of a network or of inputs, or {"code", "message"} of a failure."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from powerplan.batch.blobs import Blobs, read_array
 from powerplan.batch.executors.base import Busy, Gone, Stopped, crashed, too_long
+from powerplan.batch.job_result import JobResult
 from powerplan.batch.jobs import ACCEPT, Job
-from powerplan.batch.outcome import Outcome
 from powerplan.batch.work import failure_of, fitting, make_target, plan_options
 from powerplan.errors import InvalidInput, PowerplanError
 from powerplan.hardware import Hardware
@@ -83,7 +83,7 @@ class ServerWorker:
         self._array = array
         self._stopped = False
 
-    def run(self, jobs: Sequence[Job], time_limit: float | None) -> Iterator[Outcome]:
+    def run(self, jobs: Sequence[Job], time_limit: float | None) -> Iterator[JobResult]:
         """As :meth:`powerplan.batch.executors.base.Worker.run`."""
         for job in jobs:
             if self._stopped:
@@ -95,7 +95,7 @@ class ServerWorker:
         self._stopped = True
         self._client.close()
 
-    def _plan(self, job: Job, time_limit: float | None) -> Outcome:
+    def _plan(self, job: Job, time_limit: float | None) -> JobResult:
         from powerplan_client.errors import PlannerError
 
         begin = time.perf_counter()
@@ -116,27 +116,27 @@ class ServerWorker:
             if isinstance(error.__cause__, PlannerError):
                 return self._failure(error.__cause__, time_limit)
             code, message = failure_of(error)
-            return Outcome(code=code, message=message)
-        return Outcome(plan=plan_to_dict(plan), seconds=time.perf_counter() - begin)
+            return JobResult(code=code, message=message)
+        return JobResult(plan=plan_to_dict(plan), seconds=time.perf_counter() - begin)
 
-    def _failure(self, error: PlannerError, time_limit: float | None) -> Outcome:
-        """The outcome that an error of the call is, unless it is about the server and not about the job."""
+    def _failure(self, error: PlannerError, time_limit: float | None) -> JobResult:
+        """The result that an error of the call is, unless it is about the server and not about the job."""
         from powerplan_client import errors
 
         if isinstance(error, errors.ResourceExhausted):
             if error.temporary:
                 raise Busy(error.retry_after or _PAUSE)
             code = "memory" if error.reason == "OUT_OF_MEMORY" else "unavailable"
-            return Outcome(code=code, message=f"{self._address}: {error.message}")
+            return JobResult(code=code, message=f"{self._address}: {error.message}")
         if isinstance(error, errors.Unavailable | errors.Cancelled):
             raise Gone(f"{self._address}: {error.message}")
         if isinstance(error, errors.Unauthenticated | errors.PermissionDenied):
             raise PowerplanError(f"{self._address} refuses the calls: {error}")
         if isinstance(error, errors.DeadlineExceeded):
-            return Outcome(code="time_limit", message=error.message) if time_limit is None else too_long(time_limit)
+            return JobResult(code="time_limit", message=error.message) if time_limit is None else too_long(time_limit)
         if error.reason == "WORKER_CRASHED":
             return crashed("the worker of the server is gone")
         if isinstance(error, errors.InvalidRequest | errors.FeatureUnavailable):
             text = "; ".join(str(v) for v in error.violations) or error.message
-            return Outcome(code="invalid", message=" ".join(text.split()))
-        return Outcome(code="internal", message=f"{error.reason}: {error.message}")
+            return JobResult(code="invalid", message=" ".join(text.split()))
+        return JobResult(code="internal", message=f"{error.reason}: {error.message}")

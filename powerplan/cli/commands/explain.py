@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from powerplan.cli import options as opt
+from powerplan.cli.case import read_case
 from powerplan.cli.chat import Chat
 from powerplan.cli.output import document, write_json
 from powerplan.cli.planned import read_plan
-from powerplan.cli.problem import read_problem
 from powerplan.cli.quantities import Seconds
 
 
@@ -30,9 +30,9 @@ def command(chat: Chat, /, plan_file: str, deadline: float | None, as_json: bool
     powerplan explain plan.json --network net.npz --inputs x.npy
     """
     plan = read_plan(plan_file)
-    problem = read_problem(chat, **problem_options)
+    case = read_case(chat, **problem_options)
     with chat.progress() as progress:
-        found = plan.explain(problem.network, problem.inputs, deadline=deadline, progress=progress)
+        found = plan.explain(case.network, case.inputs, deadline=deadline, progress=progress)
     if as_json:
         write_json(document("explanation", **{name: getattr(found, name) for name in _FIELDS}))
         return

@@ -9,11 +9,11 @@ import numpy as np
 
 from powerplan.checks import Checker
 from powerplan.cli import options as opt
+from powerplan.cli.case import read_hardware
 from powerplan.cli.chat import Chat
 from powerplan.cli.exits import Exit, plan_exit
 from powerplan.cli.output import document, write_json
 from powerplan.cli.planning import plan_arguments, print_outcome
-from powerplan.cli.problem import read_hardware
 from powerplan.cli.quantities import Quantity
 from powerplan.cli.server import calculator, server_options
 from powerplan.planning.settings import PlanSettings
@@ -67,20 +67,18 @@ def command(
 
         check_plot_file(plot_file)
     engine = calculator(rest)
-    problem, arguments = plan_arguments(chat, rest)
+    case, arguments = plan_arguments(chat, rest)
     with chat.progress() as progress:
 
         def on_point(i: int, plan: Plan) -> None:
             if progress is not None:
                 progress(f"target {i + 1}", (i + 1) / len(targets))
 
-        plans = engine.frontier(
-            problem.network, hardware, problem.inputs, targets=targets, on_point=on_point, **arguments
-        )
+        plans = engine.frontier(case.network, hardware, case.inputs, targets=targets, on_point=on_point, **arguments)
     if plot_file is not None:
         from powerplan.report.plots import plot_frontier
 
-        plot_frontier(plans, title=problem.name, file=plot_file)
+        plot_frontier(plans, title=case.name, file=plot_file)
         chat.note(f"wrote {plot_file}")
     if as_json:
         from powerplan.planning.plan_file import plan_to_dict

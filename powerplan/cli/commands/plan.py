@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from powerplan.cli import options as opt
+from powerplan.cli.case import check_output_file, read_hardware
 from powerplan.cli.chat import Chat
 from powerplan.cli.exits import Exit, plan_exit
 from powerplan.cli.output import write_json
 from powerplan.cli.planning import plan_arguments, print_outcome
-from powerplan.cli.problem import check_output_file, read_hardware
 from powerplan.cli.quantities import Quantity
 from powerplan.cli.server import calculator, server_options
 from powerplan.planning.settings import PlanSettings
@@ -81,10 +81,10 @@ def command(
 
         check_plot_file(plot_file)
     engine = calculator(rest)
-    problem, arguments = plan_arguments(chat, rest)
-    target = build_target(kind, value, problem.labels)
+    case, arguments = plan_arguments(chat, rest)
+    target = build_target(kind, value, case.labels)
     with chat.progress() as progress:
-        plan = engine.plan(problem.network, hardware, problem.inputs, target, progress=progress, **arguments)
+        plan = engine.plan(case.network, hardware, case.inputs, target, progress=progress, **arguments)
     if output_file is not None:
         plan.save(output_file)
         chat.note(f"wrote {output_file}")
@@ -94,9 +94,9 @@ def command(
         baseline = (
             None
             if plan.baseline_gains is None
-            else engine.predict(problem.network, hardware, plan.baseline_gains, problem.inputs)
+            else engine.predict(case.network, hardware, plan.baseline_gains, case.inputs)
         )
-        plot_plan(plan, baseline=baseline, title=problem.name, file=plot_file)
+        plot_plan(plan, baseline=baseline, title=case.name, file=plot_file)
         chat.note(f"wrote {plot_file}")
     if as_json:
         from powerplan.planning.plan_file import plan_to_dict
@@ -105,7 +105,7 @@ def command(
     else:
         from powerplan.report.tables import plan_table
 
-        click.echo(plan_table(plan, network=problem.network))
+        click.echo(plan_table(plan, network=case.network))
     code = plan_exit(plan)
     print_outcome(chat, plan, code)
     if code is not Exit.OK:

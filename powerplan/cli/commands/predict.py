@@ -38,32 +38,32 @@ def command(
     """
     engine = calculator(rest)
     settings = opt.take_settings(rest, PredictionSettings)
-    problem, hardware, gains = gains_and_hardware(chat, rest)
-    engine = with_labels(engine, problem.labels)
+    case, hardware, gains = gains_and_hardware(chat, rest)
+    engine = with_labels(engine, case.labels)
     with chat.progress() as progress:
         prediction = engine.predict(
-            problem.network,
+            case.network,
             hardware,
             gains,
-            problem.inputs,
+            case.inputs,
             **settings,
             progress=None if progress is None else partial(progress, "predicting"),
         )
     accuracy: tuple[float, float] | None = None
-    if problem.labels is not None:
+    if case.labels is not None:
         if not prediction.tells_accuracy:
             chat.note("no accuracy: it needs every output by itself (--output-combinations 0)")
         else:
             seed = settings.get("seed", 0)
             accuracy = (
-                prediction.accuracy(problem.labels, seed=seed),
-                prediction.accuracy_standard_error(problem.labels, seed=seed),
+                prediction.accuracy(case.labels, seed=seed),
+                prediction.accuracy_standard_error(case.labels, seed=seed),
             )
     if as_json:
         write_json(
             document(
                 "prediction",
-                network_sha256=problem.network.digest,
+                network_sha256=case.network.digest,
                 hardware=hardware.to_dict(),
                 gains=gains.to_dict(),
                 accuracy=accuracy and accuracy[0],

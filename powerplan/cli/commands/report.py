@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from powerplan.cli import options as opt
+from powerplan.cli.case import check_output_file
 from powerplan.cli.chat import Chat
 from powerplan.cli.networks import placed, placement_options
-from powerplan.cli.problem import check_output_file
 from powerplan.errors import InvalidInput
 from powerplan.reading.networks import load_network
 from powerplan.reading.text import read_json

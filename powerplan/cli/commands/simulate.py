@@ -53,9 +53,9 @@ def command(
         check_plot_file(plot_file)
     settings = opt.take_settings(rest, SimulationSettings)
     engine = calculator(rest, settings.get("device", "cpu"))
-    problem, hardware, gains = gains_and_hardware(chat, rest)
-    engine = with_labels(engine, problem.labels)
-    network, inputs, labels = problem.network, problem.inputs, problem.labels
+    case, hardware, gains = gains_and_hardware(chat, rest)
+    engine = with_labels(engine, case.labels)
+    network, inputs, labels = case.network, case.inputs, case.labels
     with chat.progress() as progress:
         bar = None if progress is None else lambda done, total: progress("simulating", done / total)
         simulation = engine.simulate(network, hardware, gains, inputs, progress=bar, **settings)
@@ -77,7 +77,7 @@ def command(
                     engine.simulate(network, hardware, scaled, inputs, **settings),
                 )
             )
-        plot_predicted_simulated({problem.name: pairs}, file=plot_file)
+        plot_predicted_simulated({case.name: pairs}, file=plot_file)
         chat.note(f"wrote {plot_file}")
     if as_json:
         write_json(

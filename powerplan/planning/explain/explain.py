@@ -107,7 +107,7 @@ class Explanation:
         objective: "power", "error" (under a power budget), or "reached" for an infeasible target.
         value: of the objective [W, MSE, or the target's quantity].
         layers: shares of every crossbar layer, in order.
-        limits: that bind, the dearest first.
+        limits: that bind, those that cost most first.
         relaxations: by what they buy, the best first.
         unlimited: the objective at the same target with the limits of the free gains lifted and conductance_min = 0:
             what noise and network alone ask for. None if there is no such bound, or the target is infeasible.
@@ -182,7 +182,7 @@ class _Explainer:
                 plan.prediction.layer_names, plan.prediction.power_by_layer, plan.prediction.mse_by_layer, strict=True
             )
         )
-        found = Explanation(
+        explanation = Explanation(
             objective=("error" if isinstance(plan.target, MaxPower) else "power") if self.feasible else "reached",
             value=self._value(plan),
             layers=layers,
@@ -191,23 +191,23 @@ class _Explainer:
             unlimited=unlimited,
             sentences=(),
         )
-        return replace(found, sentences=tuple(_sentences(found, plan)))
+        return replace(explanation, sentences=tuple(_sentences(explanation, plan)))
 
     # ------------------------------------------------------------ planning again
 
-    def _held(self) -> dict[str, Any]:
+    def _held_gains(self) -> dict[str, Any]:
         """Gains to hold as the plan held them: None where they follow the rule of the planner."""
         plan = self.plan
         ruled = {
             "voltage": voltage_limits(self.network, plan.hardware, self.inputs),
             "conductance": conductance_limits(self.network, plan.hardware, plan.gains.voltage),
         }
-        held: dict[str, Any] = {}
+        gains_by_kind: dict[str, Any] = {}
         for kind, rule in ruled.items():
             gains = getattr(plan.gains, kind)
             follows = all(np.ndim(g) == 0 and np.isclose(g, r, rtol=1e-9) for g, r in zip(gains, rule, strict=True))
-            held[kind] = None if kind in plan.optimize or follows else gains
-        return held
+            gains_by_kind[kind] = None if kind in plan.optimize or follows else gains
+        return gains_by_kind
 
     def _settings(self) -> PlanSettings:
         """How the plan was made, as far as its optimum depends on it, to a tolerance of its own."""
@@ -225,7 +225,7 @@ class _Explainer:
             calibrate=False,
             tolerance=_TOLERANCE,
             **prediction,
-            **self._held(),
+            **self._held_gains(),
             **steps,
         )
 
@@ -267,11 +267,11 @@ class _Explainer:
     def _relaxations(self) -> tuple[Relaxation, ...]:
         changes = [Change(parameter="target", factor=1 + CHANGE), *relaxable(self.hardwares, CHANGE)]
         prices = self._prices(changes) if self.feasible else {}
-        found = []
+        relaxations = []
         for number, change in enumerate(changes):
             self.progress(f"relaxing {change.parameter}", number / (len(changes) + 1))
-            found.append(self._relaxed(change, prices.get(change.parameter)))
-        return tuple(sorted(found, key=lambda r: np.inf if r.resolved is None else r.resolved))
+            relaxations.append(self._relaxed(change, prices.get(change.parameter)))
+        return tuple(sorted(relaxations, key=lambda r: np.inf if r.resolved is None else r.resolved))
 
     def _relaxed(self, change: Change, price: float | None) -> Relaxation:
         predicted = None if price is None else change.factor**price - 1
@@ -378,35 +378,36 @@ def _binding(plan: Plan) -> tuple[BindingLimit, ...]:
     sums: dict[tuple[str, str], list[float]] = {}
     for price in plan.shadow_prices.limits:
         sums.setdefault((price.layer, price.limit), []).append(price.price)
-    found = [
+    limits = [
         BindingLimit(layer=layer, limit=limit, count=len(prices), price=float(sum(prices)))
         for (layer, limit), prices in sums.items()
     ]
-    return tuple(sorted(found, key=lambda b: -abs(b.price)))
+    return tuple(sorted(limits, key=lambda b: -abs(b.price)))
 
 
 # ---------------------------------------------------------------- words
 
 
-def _sentences(found: Explanation, plan: Plan) -> list[str]:
-    words = [_dominating(found.layers, "power", "takes", "of the power")]
-    words.append(_dominating(found.layers, "error", "causes", "of the error"))
+def _sentences(explanation: Explanation, plan: Plan) -> list[str]:
+    words = [_dominating(explanation.layers, "power", "takes", "of the power")]
+    words.append(_dominating(explanation.layers, "error", "causes", "of the error"))
     feasible = plan.meets_target
-    words.append(_limits_in_words(found.limits) if feasible else plan.termination.message)
+    words.append(_limits_in_words(explanation.limits) if feasible else plan.termination.message)
     what = {
         "power": "the power",
         "error": "the error",
         "reached": f"the lowest reachable {QUANTITIES[type(plan.target)]}",
-    }[found.objective]
-    words += [_relaxation_in_words(r, what, found.objective) for r in found.relaxations]
-    if found.gap is not None:
+    }[explanation.objective]
+    words += [_relaxation_in_words(r, what, explanation.objective) for r in explanation.relaxations]
+    if explanation.gap is not None:
         words.append(
-            f"Without limits on the free gains and without idle conductance {what} would be {found.unlimited:.6g} "
-            f"instead of {found.value:.6g}: the plan is {100 * found.gap:.3g} % above this bound."
-            if found.gap > 5e-4
+            f"Without limits on the free gains and without idle conductance {what} would be "
+            f"{explanation.unlimited:.6g} instead of {explanation.value:.6g}: the plan is "
+            f"{100 * explanation.gap:.3g} % above this bound."
+            if explanation.gap > 5e-4
             else f"The limits cost nothing: without them {what} would be the same within 0.05 %."
         )
-    elif "voltage" in plan.optimize and found.objective != "reached":
+    elif "voltage" in plan.optimize and explanation.objective != "reached":
         words.append(
             "There is no bound without limits: with free voltages the power falls without end as conductances rise, "
             "so conductance_max is what sets it."

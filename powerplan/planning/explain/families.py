@@ -33,7 +33,7 @@ class Family:
 def families(hardwares: Sequence[Hardware]) -> list[Family]:
     """The kinds of change that this hardware has; measured ranges are not left."""
     nominal = hardwares[0]
-    found = []
+    kinds = []
     for change in relaxable(hardwares, 0.5):
         name = change.parameter
         if name in _NOT_ADVISED:
@@ -41,14 +41,14 @@ def families(hardwares: Sequence[Hardware]) -> list[Family]:
         if name == "conductance_max" and any(getattr(h, field) for h in hardwares for field in _MEASURED):
             continue
         if change.bits:
-            found.append(_more_bits(nominal, name))
+            kinds.append(_more_bits(nominal, name))
             continue
         directions = (True, False) if name in ("adc_range", "adc_headroom") else (change.factor > 1,)
-        found += [_scaled(nominal, name, up=up) for up in directions]
+        kinds += [_scaled(nominal, name, up=up) for up in directions]
     for name, value in (("drift_compensation", True), ("weight_mapping", "differential")):
         if getattr(nominal, name) != value and (nominal.drift or nominal.measurements or value is not True):
-            found.append(switched(name, value))
-    return found
+            kinds.append(switched(name, value))
+    return kinds
 
 
 def _more_bits(nominal: Hardware, name: str) -> Family:

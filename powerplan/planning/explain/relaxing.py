@@ -34,7 +34,7 @@ _ONLY_WITH = {
     "adc_headroom": ("adc_bits",),
 }
 #: the fields whose multiples make a curve or a model give the same multiple
-_GIVEN_BY: dict[type, tuple[str, ...]] = {
+_SCALED_BY: dict[type, tuple[str, ...]] = {
     Polynomial: ("coefficients",),
     Logarithm: ("slope", "offset", "low", "high"),
     Power: ("coefficient", "low", "high"),
@@ -96,7 +96,7 @@ def _scaled(value: Any, k: float) -> Any:
     """A number, numbers, a curve or a model, with what it gives multiplied by k."""
     if isinstance(value, tuple):
         return tuple(_scaled(each, k) for each in value)
-    if type(value) in _GIVEN_BY:
-        parts = {name: getattr(value, name) for name in _GIVEN_BY[type(value)]}
+    if type(value) in _SCALED_BY:
+        parts = {name: getattr(value, name) for name in _SCALED_BY[type(value)]}
         return replace(value, **{name: _scaled(part, k) for name, part in parts.items() if part is not None})
     return k * value

@@ -95,12 +95,12 @@ def advice_for(
         if least is not None:
             size, reached = least
             enough.append((size, _remedy(family.name, family.words(size), reached, meets=True)))
-    found = [remedy for _, remedy in sorted(enough, key=lambda pair: pair[0])]
+    remedies = [remedy for _, remedy in sorted(enough, key=lambda pair: pair[0])]
     some.sort(key=lambda pair: pair[1].reached)
-    if not found and some:
-        found += _together(trials, [*(family for family, _ in some), *rest], excess)
+    if not remedies and some:
+        remedies += _together(trials, [*(family for family, _ in some), *rest], excess)
     return Advice(
-        remedies=(*found, *(remedy for _, remedy in some)),
+        remedies=(*remedies, *(remedy for _, remedy in some)),
         floor=floor,
         floor_parts=() if isinstance(target, MaxPower) else floor_parts(trials, at_most),
         is_whole=not trials.late,

@@ -95,10 +95,10 @@ class GainBlock:
 
     def theta_of(self, gains: Gains) -> np.ndarray | None:
         """See :class:`Block`."""
-        given = [np.log(getattr(gains, self.quantity)[layer]) for layer in self.layers]
-        if any(g.ndim > self.by_column or (g != given[0]).any() for g in given):
+        logs = [np.log(getattr(gains, self.quantity)[layer]) for layer in self.layers]
+        if any(g.ndim > self.by_column or (g != logs[0]).any() for g in logs):
             return None
-        return np.asarray(np.broadcast_to(given[0], self.upper.shape))
+        return np.asarray(np.broadcast_to(logs[0], self.upper.shape))
 
     def entry(self, i: int) -> Entry:
         """See :class:`Block`."""

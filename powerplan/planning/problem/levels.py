@@ -21,13 +21,13 @@ def levels_of(free: FreeGains, conductance: StepsGiven, voltage: StepsGiven) -> 
         InvalidInput: steps of gains that are held, lists of a wrong length, or a gain without a step within its limits.
     """
     check = Checker()
-    given = {
+    steps_by_kind = {
         "conductance": _per_layer(check, "conductance_steps", conductance, free),
         "voltage": _per_layer(check, "voltage_steps", voltage, free),
     }
     entries = tuple(free.entries(range(free.count)))
     free_kinds = {entry.quantity for entry in entries}
-    for kind, lists in given.items():
+    for kind, lists in steps_by_kind.items():
         if lists is None:
             continue
         if kind not in free_kinds:
@@ -45,7 +45,7 @@ def levels_of(free: FreeGains, conductance: StepsGiven, voltage: StepsGiven) -> 
     check.done()
     levels: list[np.ndarray | None] = []
     for entry, low, high in zip(entries, np.exp(free.lower), np.exp(free.upper), strict=True):
-        lists = given[entry.quantity]
+        lists = steps_by_kind[entry.quantity]
         own = {lists[i] for i in entry.layers} if lists is not None else {None}
         if len(own) > 1:
             check.fail(
@@ -80,17 +80,17 @@ def name_of(free: FreeGains, entry: Entry) -> str:
     return name if entry.column is None else f"{name} column {entry.column}"
 
 
-def _per_layer(check: Checker, field: str, given: StepsGiven, free: FreeGains) -> tuple[Steps | None, ...] | None:
+def _per_layer(check: Checker, field: str, value: StepsGiven, free: FreeGains) -> tuple[Steps | None, ...] | None:
     names = free.network.layer_names
-    if given is None:
+    if value is None:
         return None
-    if isinstance(given, Steps):
-        return (given,) * len(names)
-    lists = tuple(given) if isinstance(given, list | tuple) else (given,)
+    if isinstance(value, Steps):
+        return (value,) * len(names)
+    lists = tuple(value) if isinstance(value, list | tuple) else (value,)
     if len(lists) != len(names) or not all(isinstance(steps, Steps | None) for steps in lists):
         check.fail(
             field,
-            given,
+            value,
             f"a Steps, or one Steps or None per crossbar layer ({len(names)}: {', '.join(names)})",
             "Build them with Steps.geometric(low, high, decibel=3) and the like.",
         )

@@ -47,7 +47,7 @@ def differentiable_pieces(predictor: Predictor, sample: Piece = EVERYTHING) -> l
     values = sum(math.prod(shapes[node.name]) for node in predictor.network.nodes)
     inputs = range(len(predictor.inputs))[sample.part]
     directions = range(predictor.directions.shape[1])[sample.directions or slice(None)]
-    room = max(1, predictor.memory_limit // (policy.KEPT_TENSORS * values * predictor.inputs.element_size()) - 1)
+    room = max(1, predictor.memory_limit // (policy.BACKWARD_TENSORS * values * predictor.inputs.element_size()) - 1)
     together = len(directions) if predictor.is_exact else min(len(directions), room)
     some = max(1, room // together)
     if some >= len(inputs) and together == len(directions):

@@ -87,7 +87,7 @@ def scale_onto(problem: Problem, theta: np.ndarray, *, first: float | None = Non
     """θ + s, clipped to the limits, with the worst constraint tight; None if no shift meets the constraints.
 
     The log constraint is nearly linear in s, so a bracketed secant method needs few predictions. The cheapest
-    feasible end of the ray is returned where the constraints are slack all along it. Where the dear end misses a
+    feasible end of the ray is returned where the constraints are slack all along it. Where the costly end misses a
     constraint that is met further in (an error that rises again with the gains), the search starts from there.
 
     Args:
@@ -95,20 +95,20 @@ def scale_onto(problem: Problem, theta: np.ndarray, *, first: float | None = Non
     """
     accuracy = problem.accuracy
     down, up = -float((theta - problem.lower).max()), float((problem.upper - theta).max())
-    cheap, dear = (down, up) if problem.minimise == "power" else (up, down)
+    cheap, costly = (down, up) if problem.minimise == "power" else (up, down)
     # far from all limits the error falls as exp(−2 s), and the power rises as exp(s)
-    shift, slope = (dear, -2.0) if problem.minimise == "power" else (cheap, 1.0)
+    shift, slope = (costly, -2.0) if problem.minimise == "power" else (cheap, 1.0)
     if first is not None:
-        shift = min(max(first, min(dear, cheap)), max(dear, cheap))
-    feasible, infeasible = dear, cheap
+        shift = min(max(first, min(costly, cheap)), max(costly, cheap))
+    feasible, infeasible = costly, cheap
     tried: dict[float, float] = {}
     for count in range(policy.MOST_SHIFTS):
         excess = problem.excess(problem.shifted(theta, shift))
-        if shift == dear and excess > 0:
-            inside = _met_inside(problem, theta, cheap, dear)
+        if shift == costly and excess > 0:
+            inside = _met_inside(problem, theta, cheap, costly)
             if inside is None:
                 return None
-            shift = dear = feasible = inside
+            shift = costly = feasible = inside
             excess = problem.excess(problem.shifted(theta, shift))
         if -accuracy <= excess <= 0 or (shift == cheap and excess <= 0):
             return problem.shifted(theta, shift)
@@ -124,26 +124,26 @@ def scale_onto(problem: Problem, theta: np.ndarray, *, first: float | None = Non
         if aim in tried:  # the bracket is down to rounding
             break
         shift = aim
-    if feasible == dear and dear not in tried and problem.excess(problem.shifted(theta, dear)) > 0:
+    if feasible == costly and costly not in tried and problem.excess(problem.shifted(theta, costly)) > 0:
         return None
     return problem.shifted(theta, feasible)
 
 
-def _met_inside(problem: Problem, theta: np.ndarray, cheap: float, dear: float) -> float | None:
-    """A shift between the ends of the ray that meets the constraints although the dear end misses them; None if the
+def _met_inside(problem: Problem, theta: np.ndarray, cheap: float, costly: float) -> float | None:
+    """A shift between the ends of the ray that meets the constraints although the costly end misses them; None if the
     worst one falls up to that end, or none is found.
 
     Bisects the slope of the worst constraint, which is one convex function of the shift where all of them are.
     """
-    shift, inner, outer = dear, cheap, dear
+    shift, inner, outer = costly, cheap, costly
     for _ in range(policy.MOST_HALVINGS):
         constraints = problem.terms.gradients(problem.shifted(theta, shift))[1:]
         excesses = problem.excesses_of(constraints)
         worst = int(excesses.argmax())
         if excesses[worst] <= 0:
             return shift
-        rises = float(constraints[worst].log_gradient.sum()) * (dear - cheap) > 0
-        if shift == dear and not rises:
+        rises = float(constraints[worst].log_gradient.sum()) * (costly - cheap) > 0
+        if shift == costly and not rises:
             return None
         inner, outer = (inner, shift) if rises else (shift, outer)
         shift = 0.5 * (inner + outer)

@@ -117,16 +117,16 @@ def signal_power(ideal: Tensor, weights: Tensor | None) -> float:
     return power
 
 
-def output_weights(given: object, outputs: int) -> np.ndarray | None:
+def output_weights(weights: object, outputs: int) -> np.ndarray | None:
     """(K,) weights >= 0 of the outputs, scaled to mean 1; None if not given.
 
     Raises:
         InvalidInput: wrong shape, negative or not finite, all zero.
     """
-    if given is None:
+    if weights is None:
         return None
     check = Checker()
-    array = real_array(check, "output_weights", given, ndim=1)
+    array = real_array(check, "output_weights", weights, ndim=1)
     if array is not None:
         allowed = f"({outputs},) numbers >= 0, not all 0"
         if array.shape != (outputs,):

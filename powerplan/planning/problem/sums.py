@@ -63,6 +63,6 @@ class Sum:
     def monomials(self) -> tuple[np.ndarray, np.ndarray]:
         """log terms (T,) and exponents ∂ log term/∂θ (T, n); negligible terms become constants."""
         floor = max(self.total, np.finfo(float).tiny) * policy.NEGLIGIBLE_TERM
-        kept = self.terms > floor
-        safe = np.where(kept, self.terms, floor)
-        return np.log(safe), np.where(kept[:, None], self.jacobian / safe[:, None], 0.0)
+        counts = self.terms > floor
+        safe = np.where(counts, self.terms, floor)
+        return np.log(safe), np.where(counts[:, None], self.jacobian / safe[:, None], 0.0)

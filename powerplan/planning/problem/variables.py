@@ -39,12 +39,12 @@ class FreeGains:
     """The map between θ and gains. Memory is linear in the number of free gains.
 
     Attributes:
-        held: gains used where nothing is free.
+        held_gains: those used where nothing is free.
         blocks: the runs of entries of θ, in order.
     """
 
     network: Network
-    held: Gains
+    held_gains: Gains
     blocks: tuple[Block, ...]
 
     @cached_property
@@ -83,8 +83,8 @@ class FreeGains:
     def tensors(self, theta: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Conductance and voltage gains of every layer as differentiable functions of θ (n,)."""
         gains = {
-            "conductance": [torch.tensor(np.array(g)).to(theta) for g in self.held.conductance],
-            "voltage": [torch.tensor(np.array(g)).to(theta) for g in self.held.voltage],
+            "conductance": [torch.tensor(np.array(g)).to(theta) for g in self.held_gains.conductance],
+            "voltage": [torch.tensor(np.array(g)).to(theta) for g in self.held_gains.voltage],
         }
         for block, part in self._parts():
             block.put(theta[part], gains)
@@ -143,7 +143,7 @@ def free_gains(
     *,
     granularity: str,
     optimize: Sequence[str],
-    held: Gains,
+    held_gains: Gains,
     corners: Sequence[Hardware] = (),
 ) -> FreeGains:
     """The free gains for a granularity.
@@ -177,13 +177,13 @@ def free_gains(
     else:
         blocks = []
         if "conductance" in quantities:
-            volts = None if "voltage" in quantities else held.voltage
+            volts = None if "voltage" in quantities else held_gains.voltage
             conductances = column_conductance_limits(network, hardware, volts)
             blocks += _gain_blocks("conductance", conductances, granularity)
         if "voltage" in quantities:
             voltages = [np.array([limit]) for limit in voltage_limits(network, hardware, inputs)]
             blocks += _gain_blocks("voltage", voltages, granularity)
-    return FreeGains(network=network, held=held, blocks=tuple(blocks))
+    return FreeGains(network=network, held_gains=held_gains, blocks=tuple(blocks))
 
 
 def _gain_blocks(quantity: str, limits: list[np.ndarray], granularity: str) -> list[Block]:

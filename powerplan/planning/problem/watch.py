@@ -97,23 +97,23 @@ class Watch:
 
     Attributes:
         stop_at: ``time.monotonic()`` value; None = never.
-        kept: seconds before it that are kept back for what follows.
+        reserved: seconds before it that are kept back for what follows.
         seen: where evaluations are noted; None = nowhere.
     """
 
-    def __init__(self, stop_at: float | None = None, seen: Seen | None = None, kept: float = 0.0) -> None:
-        self.stop_at, self.seen, self.kept = stop_at, seen, kept
+    def __init__(self, stop_at: float | None = None, seen: Seen | None = None, reserved: float = 0.0) -> None:
+        self.stop_at, self.seen, self.reserved = stop_at, seen, reserved
 
     def part(self, share: float) -> Watch:
         """The same for a part of the time that is left."""
         if self.stop_at is None:
             return self
         now = time.monotonic()
-        return Watch(now + share * max(self.stop_at - self.kept - now, 0.0), self.seen)
+        return Watch(now + share * max(self.stop_at - self.reserved - now, 0.0), self.seen)
 
     def ends_before(self, seconds: float) -> bool:
         """Whether the time is over before so many seconds have passed."""
-        return self.stop_at is not None and time.monotonic() + seconds + self.kept > self.stop_at
+        return self.stop_at is not None and time.monotonic() + seconds + self.reserved > self.stop_at
 
     def begin(self, seconds: float, *, first: bool) -> None:
         """Begin what takes so long; the first evaluation is made in any case if there is no answer yet.

@@ -79,7 +79,9 @@ class Attempt:
 
     def keep_time(self) -> None:
         """Keep back what the report takes, as long as the baseline's, and what it takes to fit gains to converters."""
-        kept = 0.0 if self.baseline is None else len(self.session.predictors) * self.baseline.seconds
-        self.exact.terms.watch.kept = kept
+        reserved = 0.0 if self.baseline is None else len(self.session.predictors) * self.baseline.seconds
+        self.exact.terms.watch.reserved = reserved
         if self.is_averaged:
-            self.problem.terms.watch.kept = kept + policy.FITTING_PREDICTIONS * self.exact.terms.seconds("values")
+            self.problem.terms.watch.reserved = reserved + policy.FITTING_PREDICTIONS * self.exact.terms.seconds(
+                "values"
+            )

@@ -47,7 +47,7 @@ _LIMIT, _INFEASIBLE = 1, 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Point:
+class Choice:
     """The predictor at x: the objective's terms, and those of every constraint over its bound, with Jacobians."""
 
     x: np.ndarray
@@ -83,9 +83,9 @@ class StepSearch:
     levels: tuple[np.ndarray | None, ...]
     lower: np.ndarray
     upper: np.ndarray
-    point: Callable[[np.ndarray], Point]
+    point: Callable[[np.ndarray], Choice]
     excess: Callable[[np.ndarray], np.ndarray]
-    complete: Callable[[np.ndarray], Point]
+    complete: Callable[[np.ndarray], Choice]
     stop_at: float | None = None
     progress: Callable[[int], None] | None = None
 
@@ -101,7 +101,7 @@ class StepSearch:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Found:
+class SearchResult:
     """The best point on the steps (None if none meets the constraints) and what bounds it.
 
     Attributes:
@@ -114,7 +114,7 @@ class Found:
         late: the deadline ended the search.
     """
 
-    best: Point | None
+    best: Choice | None
     bound: float
     method: str
     nodes: int
@@ -123,7 +123,7 @@ class Found:
     late: bool
 
 
-def search(problem: StepSearch, relaxed: Point, duals: np.ndarray, bound: float) -> Found:
+def search(problem: StepSearch, relaxed: Choice, duals: np.ndarray, bound: float) -> SearchResult:
     """The best choice of steps.
 
     Args:
@@ -135,7 +135,7 @@ def search(problem: StepSearch, relaxed: Point, duals: np.ndarray, bound: float)
     terms = len(relaxed.cost.terms) + sum(len(c.terms) for c in relaxed.constraints)
     by_term = len(problem.stepped) <= min(terms, policy.MOST_SEARCHED)
     if not by_term and len(problem.stepped) > policy.FEW_SEARCHED:
-        return Found(
+        return SearchResult(
             best=rounded,
             bound=bound,
             method="rounding",
@@ -164,14 +164,14 @@ def search(problem: StepSearch, relaxed: Point, duals: np.ndarray, bound: float)
     )
 
 
-def round_to_steps(problem: StepSearch, relaxed: Point, duals: np.ndarray) -> Point | None:
+def round_to_steps(problem: StepSearch, relaxed: Choice, duals: np.ndarray) -> Choice | None:
     """Lagrangian rounding of a continuous optimum; None if no multiplier gives a feasible choice.
 
     Near the optimum objective and constraints are sums over the gains of g_i e^{aδ_i}/a: each gain takes the step that
     minimises its own share of objective + μ·duals·constraints, and μ is the smallest for which the predictor meets the
     constraints. Two rounds: the second linearises at the first's answer.
     """
-    best: Point | None = None
+    best: Choice | None = None
     here = relaxed
     for _ in range(3):
         moved = _rounded_once(problem, here, duals)
@@ -183,7 +183,7 @@ def round_to_steps(problem: StepSearch, relaxed: Point, duals: np.ndarray) -> Po
     return best
 
 
-def _rounded_once(problem: StepSearch, here: Point, duals: np.ndarray) -> Point | None:
+def _rounded_once(problem: StepSearch, here: Choice, duals: np.ndarray) -> Choice | None:
     slopes = np.stack([c.log_gradient for c in here.constraints])
     pull = duals @ slopes if duals.any() else slopes.sum(0)
     stepped = np.array(problem.stepped)
@@ -274,13 +274,13 @@ class _Approximation:
     constraint over its bound, and for the master one binary per step.
     """
 
-    def __init__(self, problem: StepSearch, relaxed: Point, bound: float, *, by_term: bool, most_nodes: int) -> None:
+    def __init__(self, problem: StepSearch, relaxed: Choice, bound: float, *, by_term: bool, most_nodes: int) -> None:
         self.problem, self.bound, self.most_nodes = problem, bound, most_nodes
         self.cost = _Planes(relaxed.cost, relaxed.objective, by_term)
         self.sums = [self.cost, *(_Planes(c, 1.0, by_term) for c in relaxed.constraints)]
         choices = math.prod(float(len(np.asarray(problem.levels[i]))) for i in problem.stepped)
         self.accepted = policy.TIE if choices <= policy.MOST_EXACT else policy.ACCEPTED_GAP
-        self.best: Point | None = None
+        self.best: Choice | None = None
         self.nodes = 0
         self.tried: list[np.ndarray] = []
         self.window = {i: np.asarray(problem.levels[i]) for i in problem.stepped}  # steps still worth a look
@@ -288,7 +288,7 @@ class _Approximation:
         if by_term and not problem.late:
             self._probe(relaxed.x)
 
-    def run(self, start: Point | None) -> Found:
+    def run(self, start: Choice | None) -> SearchResult:
         if start is not None:
             self._visit(start)
         while not self.problem.late and self.nodes < self.most_nodes:
@@ -300,7 +300,7 @@ class _Approximation:
             if chosen is None:
                 break
             self._visit(self.problem.complete(chosen))
-        return Found(
+        return SearchResult(
             best=self.best,
             bound=self.bound,
             method="branch_and_bound",
@@ -310,7 +310,7 @@ class _Approximation:
             late=self.problem.late,
         )
 
-    def _learn(self, point: Point) -> None:
+    def _learn(self, point: Choice) -> None:
         for planes, values in zip(self.sums, (point.cost, *point.constraints), strict=True):
             planes.add(point.x, values)
 
@@ -322,7 +322,7 @@ class _Approximation:
                 near[i] = steps[np.clip(np.searchsorted(steps, x[i]) + offset, 0, len(steps) - 1)]
             self._learn(self.problem.point(near))
 
-    def _visit(self, point: Point) -> None:
+    def _visit(self, point: Choice) -> None:
         self._learn(point)
         self.tried.append(point.x)
         if point.is_feasible and (self.best is None or point.objective < self.best.objective):
@@ -383,9 +383,9 @@ class _Approximation:
 
     def _in_window(self, x: np.ndarray) -> np.ndarray | None:
         """Which step of its window each gain takes at a tried x; None if one lies outside."""
-        found = [int(np.abs(steps - x[i]).argmin()) for i, steps in self.window.items()]
-        gaps = [abs(steps[k] - x[i]) for (i, steps), k in zip(self.window.items(), found, strict=True)]
-        return np.array(found) if max(gaps) < policy.SAME_STEP else None
+        nearest = [int(np.abs(steps - x[i]).argmin()) for i, steps in self.window.items()]
+        gaps = [abs(steps[k] - x[i]) for (i, steps), k in zip(self.window.items(), nearest, strict=True)]
+        return np.array(nearest) if max(gaps) < policy.SAME_STEP else None
 
     def _master(self) -> np.ndarray | None:
         """A choice of steps that may beat the incumbent; None if there is none left, or a limit is reached."""

@@ -1,4 +1,4 @@
-"""Plans on steps are never dearer than those of coarser gains that they contain.
+"""Plans on steps are never more expensive than those of coarser gains that they contain.
 
 Many gains are rounded to steps, few are searched: rounded gains of columns can cost more than the best steps of the
 layers, which they could all take.
@@ -53,7 +53,7 @@ def _coarser(
         return None
     watch, tolerance, most = exact.terms.watch, session.settings.tolerance, session.settings.max_iterations
     problem = session.problem(
-        wanted, free, exact=True, tolerance=tolerance, watch=Watch(watch.stop_at, kept=watch.kept)
+        wanted, free, exact=True, tolerance=tolerance, watch=Watch(watch.stop_at, reserved=watch.reserved)
     )
     start = scale_onto(problem, problem.upper)
     if start is None:

@@ -57,15 +57,15 @@ def _missed(target: Target, reached: float) -> str:
 
 
 def _on_steps(exact: Problem, levels: Levels, seen: Seen) -> DiscreteGap:
-    """Bounds of the best choice of steps seen; the best gains seen are put on the next dearer steps for it."""
+    """Bounds of the best choice of steps seen; the best gains seen are put on the next more expensive steps for it."""
     assert seen.best is not None
-    dearer = 1 if exact.minimise == "power" else -1
+    direction = 1 if exact.minimise == "power" else -1
     next_steps = np.array(
-        [x if s is None else _next(s, x, dearer) for x, s in zip(seen.best.theta, levels, strict=True)]
+        [x if s is None else _next(s, x, direction) for x, s in zip(seen.best.theta, levels, strict=True)]
     )
     exact.excess(next_steps)
     if seen.on_steps is None or not seen.on_steps.is_met:
-        end = -1 if dearer > 0 else 0
+        end = -1 if direction > 0 else 0
         exact.excess(np.array([x if s is None else s[end] for x, s in zip(next_steps, levels, strict=True)]))
     cheapest = exact.lower if exact.minimise == "power" else exact.upper
     bound = exact.objective(cheapest)
@@ -81,7 +81,7 @@ def _on_steps(exact: Problem, levels: Levels, seen: Seen) -> DiscreteGap:
     )
 
 
-def _next(steps: np.ndarray, x: float, dearer: int) -> float:
+def _next(steps: np.ndarray, x: float, direction: int) -> float:
     """The step at x or the next one beyond it, upwards or downwards; the last one where there is none."""
-    at = np.searchsorted(steps, x - 1e-9) if dearer > 0 else np.searchsorted(steps, x + 1e-9, side="right") - 1
+    at = np.searchsorted(steps, x - 1e-9) if direction > 0 else np.searchsorted(steps, x + 1e-9, side="right") - 1
     return float(steps[np.clip(at, 0, len(steps) - 1)])

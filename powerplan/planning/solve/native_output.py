@@ -17,7 +17,7 @@ def stdout_to_stderr() -> Iterator[None]:
     with contextlib.suppress(Exception):  # no stream, or one that is closed
         sys.stdout.flush()
     try:
-        kept = os.dup(1)
+        stdout = os.dup(1)
     except OSError:  # there is no standard output
         yield
         return
@@ -26,5 +26,5 @@ def stdout_to_stderr() -> Iterator[None]:
             os.dup2(2, 1)
         yield
     finally:
-        os.dup2(kept, 1)
-        os.close(kept)
+        os.dup2(stdout, 1)
+        os.close(stdout)

@@ -14,7 +14,7 @@ from powerplan.planning.problem.levels import UNITS, Levels, name_of
 from powerplan.planning.problem.problem import Problem, lowest_constraint, scale_onto
 from powerplan.planning.problem.sums import Sum
 from powerplan.planning.problem.variables import FreeGains
-from powerplan.planning.solve.branch_and_bound import Found, Point, StepSearch, search
+from powerplan.planning.solve.branch_and_bound import Choice, SearchResult, StepSearch, search
 from powerplan.planning.solve.descent import Optimum, descend
 from powerplan.planning.targets import Target
 
@@ -54,16 +54,16 @@ def on_steps(
     stepped = np.array([steps is not None for steps in levels])
     by_term = int(stepped.sum()) <= policy.MOST_SEARCHED
 
-    def point(x: np.ndarray) -> Point:
+    def point(x: np.ndarray) -> Choice:
         cost, *constraints = problem.terms.derivatives(x) if by_term else problem.terms.gradients(x)
         problem.excesses_of(constraints)  # refuses NaN
         scaled = tuple(
             Sum(terms=c.terms / bound, jacobian=c.jacobian / bound)
             for c, bound in zip(constraints, np.exp(problem.log_bounds), strict=True)
         )
-        return Point(x=x, cost=cost, constraints=scaled)
+        return Choice(x=x, cost=cost, constraints=scaled)
 
-    def complete(x: np.ndarray) -> Point:
+    def complete(x: np.ndarray) -> Choice:
         if stepped.all():
             return point(x)
         fixed = replace(problem, lower=np.where(stepped, x, problem.lower), upper=np.where(stepped, x, problem.upper))
@@ -81,7 +81,7 @@ def on_steps(
         visited[0] = count
         progress(1 - 1 / (1 + 0.1 * count))
 
-    found = search(
+    result = search(
         StepSearch(
             levels=levels,
             lower=np.array([low if s is None else s[0] for low, s in zip(problem.lower, levels, strict=True)]),
@@ -96,23 +96,23 @@ def on_steps(
         relaxed.certificate.duals,
         relaxed.objective.total * float(np.exp(-relaxed.certificate.duality_gap)),
     )
-    gap = _gap(found, relaxed.objective.total)
+    gap = _gap(result, relaxed.objective.total)
     proven = Outcome.OPTIMAL if gap.gap <= 2 * policy.TIE else Outcome.WITHIN_GAP
-    outcome = Outcome.DEADLINE if found.late else proven
-    return Stepped(theta=None if found.best is None else found.best.x, gap=gap, outcome=outcome)
+    outcome = Outcome.DEADLINE if result.late else proven
+    return Stepped(theta=None if result.best is None else result.best.x, gap=gap, outcome=outcome)
 
 
-def _gap(found: Found, continuous: float) -> DiscreteGap:
-    objective = np.nan if found.best is None else found.best.objective
-    bound = found.bound if np.isfinite(found.bound) else np.nan
+def _gap(result: SearchResult, continuous: float) -> DiscreteGap:
+    objective = np.nan if result.best is None else result.best.objective
+    bound = result.bound if np.isfinite(result.bound) else np.nan
     return DiscreteGap(
         gap=max(objective / bound - 1, 0.0),
         bound=bound,
         continuous=continuous,
-        method=found.method,
-        nodes=found.nodes,
-        visited=found.visited,
-        convexity_violation=found.convexity_violation,
+        method=result.method,
+        nodes=result.nodes,
+        visited=result.visited,
+        convexity_violation=result.convexity_violation,
     )
 
 

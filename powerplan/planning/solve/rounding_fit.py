@@ -44,26 +44,26 @@ def fitted_to_levels(
         search: look for better voltages; else all gains are only shifted.
         stop_at: ``time.monotonic()`` value after which no further voltage is searched.
     """
-    found, best = None, averaged
+    fitted, best = None, averaged
     rippling = _rippling(problem) if search else []
     for i in rippling:
         if stop_at is not None and time.monotonic() > stop_at:
             break
         searched = _searched(problem, best, i, rippling, duals)
         if searched is not None:
-            found = best = searched
-    return _completed(problem, averaged) if found is None else found
+            fitted = best = searched
+    return _completed(problem, averaged) if fitted is None else fitted
 
 
-def _completed(problem: Problem, theta: np.ndarray, held: np.ndarray | None = None) -> np.ndarray | None:
+def _completed(problem: Problem, theta: np.ndarray, fixed: np.ndarray | None = None) -> np.ndarray | None:
     """θ shifted onto the worst constraint, but for the entries held; None if no shift meets it.
 
     Where the shift ends at a jump below the bound, the conductance gains are lowered alone.
     """
-    held = np.zeros(len(theta), dtype=bool) if held is None else held
-    lower, upper = np.where(held, theta, problem.lower), np.where(held, theta, problem.upper)
+    fixed = np.zeros(len(theta), dtype=bool) if fixed is None else fixed
+    lower, upper = np.where(fixed, theta, problem.lower), np.where(fixed, theta, problem.upper)
     met = scale_onto(replace(problem, lower=lower, upper=upper), theta, first=0.0)
-    moves = held | _voltages(problem)
+    moves = fixed | _voltages(problem)
     if met is None or moves.all() or problem.excess(met) >= -problem.accuracy:
         return met
     cheap = np.where(moves, met, problem.lower if problem.minimise == "power" else problem.upper)
@@ -103,12 +103,12 @@ def _searched(
     for x in tried:
         objective, *constraints = problem.terms.values(x)
         merits.append(np.log(objective.total) + duals @ problem.excesses_of(constraints))
-    held = np.zeros(len(theta), dtype=bool)
-    held[list(rippling)] = True
-    if held.all():
+    fixed = np.zeros(len(theta), dtype=bool)
+    fixed[list(rippling)] = True
+    if fixed.all():
         return _alone(problem, [theta, *tried], i, step)
     best = np.argsort(merits, kind="stable")[: policy.MOST_COMPLETED]
-    completed = [_completed(problem, x, held) for x in (theta, *(tried[k] for k in best))]
+    completed = [_completed(problem, x, fixed) for x in (theta, *(tried[k] for k in best))]
     return min((x for x in completed if x is not None), key=problem.objective, default=None)
 
 

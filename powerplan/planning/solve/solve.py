@@ -41,24 +41,24 @@ def solve(session: Session, target: Target, options: Options, near: Plan | None 
     """The plan that is predicted to meet a target, looked for from ``near`` on.
 
     Corrections of marginal variances are held while gains change: those at ``near``; without it those at the
-    baseline first, then, unless predictions are dear, those at the plan they gave.
+    baseline first, then, unless predictions are expensive, those at the plan they gave.
     """
     if near is not None:
         corrected = session.corrected_at(near.gains, options.stop_at)
-        return _solve_held(corrected, target, options, near=near.baseline_gains, start=near.gains)
+        return _solve_corrected(corrected, target, options, near=near.baseline_gains, start=near.gains)
     if not session.has_samples:
-        return _solve_held(session, target, options)
+        return _solve_corrected(session, target, options)
     started = time.monotonic()
     watch = Watch(options.stop_at)
     wanted = requirement(target, session.predictors, session.weights)
     about = near_baseline(session, wanted, watch.part(policy.FIRST_LOOK))
     rough = session.corrected_at(session.free.gains(session.free.upper) if about is None else about, options.stop_at)
-    plan = _solve_held(rough, target, _half_of(options, 0.0), near=about)
+    plan = _solve_corrected(rough, target, _half_of(options, 0.0), near=about)
     again = plan.termination.outcome not in (Outcome.INFEASIBLE, Outcome.DEADLINE)
     spent = time.monotonic() - started
     if again and not is_expensive(session.predictor) and not watch.ends_before(policy.ANOTHER_PLAN * spent):
         corrected = session.corrected_at(plan.gains, options.stop_at)
-        second = _solve_held(corrected, target, _half_of(options, 0.5), near=plan.baseline_gains, start=plan.gains)
+        second = _solve_corrected(corrected, target, _half_of(options, 0.5), near=plan.baseline_gains, start=plan.gains)
         plan = second if second.meets_target or second.termination.outcome is Outcome.INFEASIBLE else plan
     seconds = time.monotonic() - started
     return replace(
@@ -73,7 +73,7 @@ def _half_of(options: Options, begin: float) -> Options:
     return replace(options, progress=lambda what, done: options.progress(what, begin * policy.SOLVED + 0.5 * done))
 
 
-def _solve_held(
+def _solve_corrected(
     session: Session, target: Target, options: Options, *, near: Gains | None = None, start: Gains | None = None
 ) -> Plan:
     """As :func:`solve`, with the corrections there are; the baseline is looked for from ``near`` on, the plan from

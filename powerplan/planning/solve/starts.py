@@ -31,7 +31,8 @@ class Baseline:
 
 
 def near_baseline(session: Session, wanted: Requirement, watch: Watch) -> Gains | None:
-    """About the baseline, by a sample where predictions are dear; None if it cannot meet the target, or time lacks."""
+    """About the baseline, by a sample where predictions are expensive; None if it cannot meet the target,
+    or time lacks."""
     problem = session.problem(wanted, session.baseline, exact=True, sample=sample_for(session.predictor), watch=watch)
     problem = replace(problem, accuracy=max(policy.NEAR_CONSTRAINT, problem.accuracy))
     try:
@@ -56,15 +57,15 @@ def baseline_on(session: Session, problem: Problem, near: Gains | None = None) -
 
 
 def start_of(
-    session: Session, problem: Problem, wanted: Requirement, baseline: Baseline | None, given: Gains | None
+    session: Session, problem: Problem, wanted: Requirement, baseline: Baseline | None, gains: Gains | None
 ) -> tuple[np.ndarray, bool]:
-    """A feasible θ on the constraint (from the given gains, else the cheapest of coarser plans and the baseline) and
+    """A feasible θ on the constraint (from these gains, else the cheapest of coarser plans and the baseline) and
     True, or the best θ and False.
 
     Raises:
         OutOfTime: the problem's watch knows the best point there is.
     """
-    known = None if given is None else session.free.theta_of(given)
+    known = None if gains is None else session.free.theta_of(gains)
     if known is not None and (scaled := scale_onto(problem, known, first=0.0)) is not None:
         return scaled, True
     starts = [] if baseline is None else [session.free.theta_of(baseline.gains)]

@@ -1,4 +1,4 @@
-"""Planning on a surrogate of the prediction where the whole is dear.
+"""Planning on a surrogate of the prediction where the whole is expensive.
 
 A *surrogate* predicts from a few of the inputs and of the random combinations of outputs. What it lacks is corrected at
 the last point θ_k where the whole is known: with f the logs of objective and constraints,
@@ -54,7 +54,7 @@ class Surrogate(Terms):
             constraints=whole.constraints,
             corners=whole.predictors[1:],
             sample=sample,
-            watch=Watch(whole.watch.stop_at, kept=whole.watch.kept),  # what it evaluates is no answer
+            watch=Watch(whole.watch.stop_at, reserved=whole.watch.reserved),  # what it evaluates is no answer
         )
         self._whole = whole
         self._scales: tuple[Tensor, ...] | None = None

@@ -50,11 +50,11 @@ def verify(
         return None
     last = time.monotonic()
 
-    def mind(made: int, of: int) -> None:
+    def mind(done: int, of: int) -> None:
         nonlocal last
         now = time.monotonic()
         took, last = now - last, now
-        if stop_at is not None and made < of and now + took > stop_at:
+        if stop_at is not None and done < of and now + took > stop_at:
             raise StopIteration
 
     simulation = simulate(network, hardware, gains, inputs, draws=draws, seed=seed, progress=mind)  # type: ignore[arg-type]

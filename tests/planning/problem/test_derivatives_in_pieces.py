@@ -22,7 +22,7 @@ def test_pieces_add_up(
     """Power, error and rate of wrong classes: values, gradients and Jacobians; any memory limit, same random draws."""
     noisy = hardware.replace(read_noise_std=1e-8, feedback_resistance=1e4)
     held = hold(network, noisy, inputs, None, None)
-    free = free_gains(network, noisy, inputs, granularity="layer", optimize=("conductance", "voltage"), held=held)
+    free = free_gains(network, noisy, inputs, granularity="layer", optimize=("conductance", "voltage"), held_gains=held)
     found = []
     for limit in (1 << 30, room):
         predictor = Predictor.of(network, noisy, inputs, output_combinations=combinations, memory_limit=limit, seed=3)

@@ -17,7 +17,7 @@ from powerplan.planning.solve.curvature import Coordinates, Curvature
 
 def terms_of(network: pp.Network, hardware: pp.Hardware, inputs: np.ndarray, error: Error) -> tuple[Terms, np.ndarray]:
     held = hold(network, hardware, inputs, None, None)
-    free = free_gains(network, hardware, inputs, granularity="column", optimize=("conductance",), held=held)
+    free = free_gains(network, hardware, inputs, granularity="column", optimize=("conductance",), held_gains=held)
     terms = Terms(Predictor.of(network, hardware, inputs), free, constraints=(Constraint(measure=error, value=1.0),))
     return terms, free.upper - np.linspace(2.0, 3.0, free.count)
 

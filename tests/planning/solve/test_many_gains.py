@@ -45,7 +45,7 @@ def problem_of(
     optimize: tuple[str, ...] = ("conductance",),
 ) -> Problem:
     held = hold(network, hardware, inputs, None, None)
-    free = free_gains(network, hardware, inputs, granularity=granularity, optimize=optimize, held=held)
+    free = free_gains(network, hardware, inputs, granularity=granularity, optimize=optimize, held_gains=held)
     predictor = Predictor.of(network, hardware, inputs)
     bounded = Constraint(measure=Error(), value=nmse, unit=predictor.signal_power)
     terms = Terms(predictor, free, constraints=(bounded,))

@@ -38,7 +38,7 @@ def problem_of(widths: tuple[int, ...], bound: float, drop: float, *, minimised:
     network = small_network(2, widths, "identity")
     inputs = np.random.default_rng(2).uniform(0, 1, (8, widths[0]))
     held = hold(network, HARDWARE, inputs, None, None)
-    free = free_gains(network, HARDWARE, inputs, granularity="layer", optimize=("conductance",), held=held)
+    free = free_gains(network, HARDWARE, inputs, granularity="layer", optimize=("conductance",), held_gains=held)
     error, power = ErrorWithDrop(drop=drop), Power()
     objective, bounded = (power, error) if minimised == "power" else (error, power)
     terms = Terms(

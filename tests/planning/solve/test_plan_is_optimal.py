@@ -19,7 +19,7 @@ from powerplan.planning.problem.variables import free_gains, hold
 def best_of_slsqp(network: pp.Network, hardware: pp.Hardware, inputs: np.ndarray, nmse: float, starts: int) -> float:
     """Least power found by SLSQP on the full predictor from several random starts."""
     held = hold(network, hardware, inputs, None, None)
-    free = free_gains(network, hardware, inputs, granularity="layer", optimize=("conductance",), held=held)
+    free = free_gains(network, hardware, inputs, granularity="layer", optimize=("conductance",), held_gains=held)
     predictor = Predictor.of(network, hardware, inputs)
     terms, bound = Terms(predictor, free), nmse * predictor.signal_power
     lower, upper = free.lower, free.upper
@@ -192,7 +192,7 @@ def _power_with_limit(
 ) -> float:
     """Least power with one layer's limit multiplied by exp(shift), by SLSQP started at the plan."""
     held = hold(network, hardware, inputs, None, None)
-    free = free_gains(network, hardware, inputs, granularity="layer", optimize=("conductance",), held=held)
+    free = free_gains(network, hardware, inputs, granularity="layer", optimize=("conductance",), held_gains=held)
     predictor = Predictor.of(network, hardware, inputs)
     terms, bound = Terms(predictor, free), nmse * predictor.signal_power
     upper = free.upper + shift * np.array([name == layer for name in network.layer_names])
@@ -230,7 +230,7 @@ def test_the_derivatives_of_power_and_error_equal_finite_differences(
 ) -> None:
     noisy = hardware.replace(read_noise_std=1e-8, input_noise_std=1e-3, feedback_resistance=1e4)
     held = hold(network, noisy, inputs, None, None)
-    free = free_gains(network, noisy, inputs, granularity="layer", optimize=("conductance", "voltage"), held=held)
+    free = free_gains(network, noisy, inputs, granularity="layer", optimize=("conductance", "voltage"), held_gains=held)
     terms = Terms(Predictor.of(network, noisy, inputs), free)
     theta = free.upper - np.linspace(0.3, 1.5, free.count)
     exact = terms.derivatives(theta)

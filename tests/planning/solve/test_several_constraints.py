@@ -32,7 +32,7 @@ def problem_of(
     """The optimisation problem of a target on the full predictor."""
     nominal = hardwares[0]
     held = hold(network, nominal, inputs, None, None)
-    free = free_gains(network, nominal, inputs, granularity="layer", optimize=("conductance",), held=held)
+    free = free_gains(network, nominal, inputs, granularity="layer", optimize=("conductance",), held_gains=held)
     predictors = [Predictor.of(network, hardware, inputs) for hardware in hardwares]
     wanted = requirement(target, predictors, weights)  # type: ignore[arg-type]
     terms = Terms(

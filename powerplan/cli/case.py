@@ -1,4 +1,4 @@
-"""The problem a command works on: network, inputs, labels, hardware and gains, read from files and options."""
+"""The case a command works on: network, inputs, labels, hardware and gains, read from files and options."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Problem:
+class Case:
     """A network with the inputs to judge it by; ``labels`` if known. ``name`` is for titles."""
 
     name: str
@@ -35,7 +35,7 @@ class Problem:
     labels: np.ndarray | None
 
 
-def read_problem(
+def read_case(
     chat: Chat,
     *,
     network_file: str | None,
@@ -45,8 +45,8 @@ def read_problem(
     batch: int | None,
     analog: Sequence[str] = (),
     digital: Sequence[str] = (),
-) -> Problem:
-    """The problem named by the options of :func:`powerplan.cli.options.network_options`.
+) -> Case:
+    """The case named by the options of :func:`powerplan.cli.options.network_options`.
 
     Raises:
         click.UsageError: no network, or two.
@@ -77,7 +77,7 @@ def read_problem(
     labels = None if labels is None else classes(labels, len(inputs))
     if batch is not None:
         inputs, labels = inputs[:batch], None if labels is None else labels[:batch]
-    return Problem(name=name, network=network, inputs=inputs, labels=labels)
+    return Case(name=name, network=network, inputs=inputs, labels=labels)
 
 
 def read_hardware(hardware_file: str | None, changes: Mapping[str, Any], default: Hardware | None = None) -> Hardware:
@@ -112,7 +112,7 @@ def read_gains_file(gains_file: str | None) -> tuple[Gains | None, Plan | None]:
 
 
 def make_gains(
-    problem: Problem,
+    case: Case,
     hardware: Hardware,
     *,
     conductance: Sequence[float] | None,
@@ -121,13 +121,13 @@ def make_gains(
     """Gains from options: one value for all layers or one per layer; None = the largest within the limits."""
     from powerplan.hardware.gains import conductance_limits, voltage_limits
 
-    held = per_layer("conductance", conductance, problem.network)
-    volts = per_layer("voltage", voltage, problem.network)
+    siemens = per_layer("conductance", conductance, case.network)
+    volts = per_layer("voltage", voltage, case.network)
     gains = Gains(
-        conductance=tuple(conductance_limits(problem.network, hardware)) if held is None else held,
-        voltage=tuple(voltage_limits(problem.network, hardware, problem.inputs)) if volts is None else volts,
+        conductance=tuple(conductance_limits(case.network, hardware)) if siemens is None else siemens,
+        voltage=tuple(voltage_limits(case.network, hardware, case.inputs)) if volts is None else volts,
     )
-    gains.check(problem.network, hardware)
+    gains.check(case.network, hardware)
     return gains
 
 

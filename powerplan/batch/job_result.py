@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class JobResult:
     """How one job ended: with a plan (as plain values), or with the code and message of a failure.
 
     Attributes:
