@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -16,6 +15,7 @@ from powerplan_client.errors import invalid
 from powerplan_client.inputs import Gain, Profile, hardware_fields, target_fields
 from powerplan_client.networks import NetworkLike, network_message
 from powerplan_client.packing import Packer
+from powerplan_client.plain_names import enum_numbers
 from powerplan_client.values import classes, naming, numbers_of, wrong
 
 M = TypeVar("M", bound=Message)
@@ -270,8 +270,7 @@ def _fields(kind: Callable[..., M], path: str, values: Mapping[str, Any]) -> M:
 
 def _enum(enum: Any, field: str, name: Any) -> Any:
     """The number of a lower-case name."""
-    prefix = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", enum.name).upper() + "_"
-    numbers = {value.name.removeprefix(prefix).lower(): value.number for value in enum.values if value.number}
+    numbers = enum_numbers(enum)
     if name not in numbers:
         raise invalid(field, f"got {name!r}; allowed: {', '.join(numbers)}")
     return numbers[name]

@@ -14,9 +14,9 @@ from google.protobuf.message import Message
 
 from powerplan_client._generated import v1 as pb
 from powerplan_client.errors import invalid
+from powerplan_client.plain_names import plain_name
 from powerplan_client.values import numbers_of
 
-_UNITS = ("siemens", "amperes", "volts", "ohms", "seconds", "joules", "kelvin", "hertz")
 #: entries of a list that are read from a message: more than any is allowed to have
 _MOST = 4097
 #: messages within messages that any description has: drift, its law, a curve, its shape, a piece, its shape
@@ -126,11 +126,3 @@ def _optional(field: Any) -> bool:
     """True if the field's oneof only stands for the word optional."""
     oneof = field.containing_oneof
     return oneof is not None and oneof.name.startswith("_")
-
-
-def plain_name(field: Any) -> str:
-    """Name of a message's field without its unit."""
-    name: str = field.name
-    for unit in _UNITS:
-        name = name.removesuffix(f"_{unit}")
-    return name

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from powerplan_client._generated import v1 as pb
-from powerplan_client.devices import DEVICE_PARTS, device_part, plain_name
+from powerplan_client.devices import DEVICE_PARTS, device_part
 from powerplan_client.errors import invalid
+from powerplan_client.plain_names import plain_name
 from powerplan_client.values import classes, numbers_of
 
 Gain = float | np.ndarray

@@ -13,19 +13,17 @@ import numpy as np
 
 from powerplan.allocation import GeometricProgram, Status, closed_form_covers, solve
 from powerplan.errors import SolverFailed
-from powerplan.planning.outcome import Certificate, LimitPrice, Outcome, ShadowPrices, Termination
+from powerplan.planning.outcome import LimitPrice, Outcome, ShadowPrices, Termination
 from powerplan.planning.targets import MaxMSE, MaxNMSE, MaxPower, Target
 from powerplan_client._generated import v1 as pb
-from powerplan_server.wire.plans import certificate_to_proto, shadow_prices_to_proto, termination_to_proto
+from powerplan_client.plain_names import enum_numbers
+from powerplan_server.wire.plans import termination_to_proto
 from powerplan_server.wire.reading import Reader, printable, unexpected
 from powerplan_server.wire.tasks import enum_from_proto, optional, target_of, target_to_proto
 from powerplan_server.wire.tensors import array_from_proto
+from powerplan_server.wire.writing import message_of
 
-SOLVERS = {
-    "closed_form": pb.PROFILE_SOLVER_CLOSED_FORM,
-    "kkt": pb.PROFILE_SOLVER_KKT,
-    "cvxpy": pb.PROFILE_SOLVER_CVXPY,
-}
+SOLVERS = enum_numbers(pb.ProfileSolver.DESCRIPTOR)
 _LIMIT_NAMES = {1: "upper", -1: "lower"}
 #: smallest price of a limit that is reported
 _LEAST_PRICE = 1e-9
@@ -254,13 +252,9 @@ def plan_profile(profile: Profile, target: Target) -> pb.ProfilePlan:
         solver=SOLVERS[used],
     )
     if feasible and result.certificate is not None:
-        certificate = Certificate(
-            kkt_residual=result.certificate.kkt_residual,
-            duality_gap=result.certificate.duality_gap,
-            constraint_violation=result.certificate.constraint_violation,
-        )
-        answer.certificate.CopyFrom(certificate_to_proto(certificate))
-        answer.shadow_prices.CopyFrom(shadow_prices_to_proto(ShadowPrices(target=-result.dual, limits=tuple(prices))))
+        shadow_prices = ShadowPrices(target=-result.dual, limits=tuple(prices))
+        answer.certificate.CopyFrom(message_of(pb.Certificate, result.certificate))
+        answer.shadow_prices.CopyFrom(message_of(pb.ShadowPrices, shadow_prices))
     return answer
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,12 +14,12 @@ from powerplan.hardware import Hardware
 from powerplan.hardware.steps import Steps
 from powerplan.moments import settings as moments
 from powerplan.network import Network
-from powerplan.planning import settings as planning
 from powerplan.planning.problem.corners import MOST_CORNERS
 from powerplan.planning.settings import PlanSettings
 from powerplan.planning.targets import MaxAccuracyDrop, Target, build_target, target_name
 from powerplan.settings import Choice, Names, PerLayer, Setting, Settings, StepValues, Weights, table
 from powerplan_client._generated import v1 as pb
+from powerplan_client.plain_names import enum_numbers
 from powerplan_server.wire.gains import gain_list
 from powerplan_server.wire.hardware import hardware_from_proto
 from powerplan_server.wire.networks import network_from_proto
@@ -47,18 +46,12 @@ SETTING_FIELDS = {
 }
 
 
-def _numbers(enum: Any, names: Iterable[str]) -> dict[str, Any]:
-    """Numbers of an enum of the contract by the engine's names."""
-    values = {value.name: value.number for value in enum.DESCRIPTOR.values}
-    prefix = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", enum.DESCRIPTOR.name).upper() + "_"
-    return {name: values[prefix + name.upper()] for name in names}
-
-
-GRANULARITIES = _numbers(pb.Granularity, planning.GRANULARITIES)
-GAIN_KINDS = _numbers(pb.GainKind, planning.QUANTITIES)
-METHODS = _numbers(pb.PredictionMethod, moments.METHODS)
+GRANULARITIES = enum_numbers(pb.Granularity.DESCRIPTOR)
+GAIN_KINDS = enum_numbers(pb.GainKind.DESCRIPTOR)
+METHODS = enum_numbers(pb.PredictionMethod.DESCRIPTOR)
+_PRECISIONS = {name: enum_numbers(pb.DataType.DESCRIPTOR)[name] for name in moments.PRECISIONS}
 #: the enums that settings are, by setting
-_ENUMS = {"granularity": GRANULARITIES, "method": METHODS, "dtype": _numbers(pb.DataType, moments.PRECISIONS)}
+_ENUMS = {"granularity": GRANULARITIES, "method": METHODS, "dtype": _PRECISIONS}
 
 E = TypeVar("E", bound=int)
 S = TypeVar("S", bound=Settings)
