@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Amplifier(ReadOut):
     """A pair's currents are subtracted before their conversion: one channel for every row tile."""
 
-    is_linear = True
+    adds_devices = True
 
     def channels(self, array: ProgrammedArray) -> tuple[Channel, ...]:
         return tuple(Channel((tile,), array.whole.sides) for tile in array.whole.tiles)

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TileNodes:
+    """Nodes of the columns of one tile, whose voltage Σ_k h_ik x_k takes off that of the rows, k in the tile.
+
+    Attributes:
+        rows: of the tile.
+        weight: h (G, o, m).
+        relative: r (G, m), with which the voltage counts at a row.
+    """
+
+    rows: slice
+    weight: Tensor
+    relative: Tensor
+
+    def at(self, rows: Tensor) -> Tensor:
+        """The voltages (..., G, P, o) for values (..., G, P, n) at the rows."""
+        return rows[..., self.rows] @ self.weight.mT
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -15,23 +33,11 @@ class DeviceErrors:
 
     Attributes:
         variance: of e, broadcasts to (n_out, n_in).
-        node: h (n_out, n_in) of a divider's side; None = 0.
-        relative: r (G, n_in).
-        tiles: rows of every tile.
+        nodes: h and r of every tile; none where columns are held at 0 V.
     """
 
     variance: Tensor
-    node: Tensor | None = None
-    relative: Tensor | None = None
-    tiles: tuple[slice, ...] = ()
-
-    def nodes(self, rows: Tensor) -> Iterator[tuple[Tensor, slice, Tensor]]:
-        """Σ_k h_ik x_k (..., G, P, o) of every tile for values (..., G, P, n) at the rows; its rows; their r (G, m)."""
-        if self.node is None or self.relative is None:
-            return
-        by_group = self.node.reshape(len(self.relative), -1, self.relative.shape[1])
-        for tile in self.tiles:
-            yield rows[..., tile] @ by_group[..., tile].mT, tile, self.relative[:, tile]
+    nodes: tuple[TileNodes, ...] = ()
 
     def moved(self, rows: Tensor, drawn: Tensor) -> Tensor:
         """What errors e (B or 1, R or 1, G, o, n) move columns by, (B, R, G, P, o), for values (B, R or 1, G, P, n) at
@@ -44,30 +50,19 @@ class DeviceErrors:
             columns = torch.einsum("brgpn,rgon->brgpo", rows, drawn[0])
         else:
             columns = torch.einsum("bgpn,rgon->brgpo", rows[:, 0], drawn[0])
-        for node, tile, r in self.nodes(rows):
-            columns = columns - node * (drawn[..., tile] @ r.unsqueeze(-1)).mT
+        for node in self.nodes:
+            columns = columns - node.at(rows) * (drawn[..., node.rows] @ node.relative.unsqueeze(-1)).mT
         return columns
-
-    def square(self, rows: Tensor) -> Tensor:
-        """Mean square of what errors move columns by, (B, R, G, P, o), for values (B, R, G, P, n) at the rows."""
-        n = rows.shape[-1]
-        variance = self.variance.expand(-1, n).reshape(rows.shape[-3], -1, n)
-        total = torch.einsum("brgpn,gon->brgpo", rows.square(), variance)
-        for node, tile, r in self.nodes(rows):
-            some = variance[..., tile] * r.unsqueeze(1)
-            crossed = torch.einsum("brgpn,gon->brgpo", rows[..., tile], some)
-            total = total + node * ((some @ r.unsqueeze(-1)).mT * node - 2 * crossed)
-        return total.clamp(min=0)
 
     def extended(self, adjoint: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Adjoints (B, K, G, P′, o) and rows (B, G, P′, n) with Σ_p A_pi x_pj = Σ_p A_pi (x_pj − r_j Σ_k h_ik x_pk).
 
         One position more for every tile, in which the rows hold −r.
         """
-        for node, tile, r in list(self.nodes(rows)):
-            moved = (adjoint[..., : node.shape[-2], :] * node.unsqueeze(1)).sum(3, keepdim=True)
-            adjoint = torch.cat([adjoint, moved], 3)
-            added = rows.new_zeros(len(rows), len(r), 1, rows.shape[-1])
-            added[..., tile] = -r.unsqueeze(1)
-            rows = torch.cat([rows, added], 2)
-        return adjoint, rows
+        adjoints, values = [adjoint], [rows]
+        for node in self.nodes:
+            adjoints.append((adjoint * node.at(rows).unsqueeze(1)).sum(3, keepdim=True))
+            off = rows.new_zeros(len(rows), rows.shape[1], 1, rows.shape[-1])
+            off[..., node.rows] = -node.relative.unsqueeze(1)
+            values.append(off)
+        return (torch.cat(adjoints, 3), torch.cat(values, 2)) if self.nodes else (adjoint, rows)

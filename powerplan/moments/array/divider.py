@@ -36,7 +36,7 @@ import torch
 from torch import Tensor
 
 from powerplan.hardware.hardware import Hardware
-from powerplan.moments.array.device_errors import DeviceErrors
+from powerplan.moments.array.device_errors import DeviceErrors, TileNodes
 from powerplan.moments.array.read_out import Channel, Column, ReadOut
 
 if TYPE_CHECKING:
@@ -93,8 +93,6 @@ class Divider(ReadOut):
     load: float
     devices: tuple[tuple[Tensor, Tensor], ...]
     by_side: tuple[DividerSide, ...]
-
-    is_linear = False
 
     @classmethod
     def of(cls, array: ProgrammedArray) -> Divider:
@@ -188,9 +186,14 @@ class Divider(ReadOut):
 
     def device_errors(self, array: ProgrammedArray) -> tuple[DeviceErrors, ...]:
         relative = array.relative.expand(array.map.groups, array.map.n_in)
+
+        def nodes(weight: Tensor) -> tuple[TileNodes, ...]:
+            return tuple(
+                TileNodes(rows=tile, weight=weight[..., tile], relative=relative[:, tile]) for tile in array.tiles
+            )
+
         return tuple(
-            DeviceErrors(variance=side.variance, node=side.node, relative=relative, tiles=array.tiles)
-            for side in self.by_side
+            DeviceErrors(variance=side.variance, nodes=nodes(array.map.matrices(side.node))) for side in self.by_side
         )
 
     def device_variance(self, reading: Reading, channel: Channel) -> Tensor:

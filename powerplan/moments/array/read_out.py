@@ -43,10 +43,10 @@ class ReadOut(ABC):
     """One kind of read-out. Values by column, (B, *columns), are in the layout of the map's columns.
 
     Attributes:
-        is_linear: what a device adds does not depend on the others in its column.
+        adds_devices: what a large error of a device adds does not depend on the others in its column.
     """
 
-    is_linear: bool
+    adds_devices = False
 
     @abstractmethod
     def channels(self, array: ProgrammedArray) -> tuple[Channel, ...]:

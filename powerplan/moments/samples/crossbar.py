@@ -64,8 +64,6 @@ def power_factors(step: CrossbarTrace, error: Tensor) -> tuple[Tensor, Tensor]:
     Both are quadratic in the input. Its mean is known, and what samples add to the square of it by chance is left out.
     """
     array, mean = step.array, step.input_mean
-    if not array.read_out.is_linear:
-        return step.array_power.new_ones(()), step.array_power.new_ones(())
     spread = error.square().mean(1)
     scale = ratio(step.input_variance, spread)
     spread = spread * scale

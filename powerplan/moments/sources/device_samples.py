@@ -25,7 +25,7 @@ def device_samples(array: ProgrammedArray, part: Part, sampled: Sampled) -> Tens
     """Samples (B, R, G, P, o) that a part of the devices' errors makes at the columns."""
     sets, usual, groups, n = sampled.sets, part.usual, array.map.groups, array.map.n_in
     if not array.is_shared:  # where inputs are large, so are the errors
-        spread = _squares(array, usual, sampled).sqrt()
+        spread = mean_squares(usual, sampled).sqrt()
         moved = spread * sampled.normals((*sets, *spread.shape[2:]))
     elif are_few(array):  # inputs with devices of their own average over their chance
         drawn = device_errors(array, sets[0] * sets[1], sampled.generator)
@@ -38,20 +38,25 @@ def device_samples(array: ProgrammedArray, part: Part, sampled: Sampled) -> Tens
     return moved + moved_by_events(array, part, sampled.rows, sets, sampled.generator) if part.events else moved
 
 
-def _squares(array: ProgrammedArray, usual: DeviceErrors, sampled: Sampled) -> Tensor:
+def mean_squares(usual: DeviceErrors, sampled: Sampled) -> Tensor:
     """Mean square (B, R or 1, G, P, o) of what errors of devices that are read once move columns by."""
-    if not array.read_out.is_linear:
-        return usual.square(sampled.rows)
+    array = sampled.array
 
     def by_column(x: Tensor) -> Tensor:
         return array.map.as_columns(array.weighted(x.square(), usual.variance, array.affine))
 
-    return over_batch(by_column, sampled.values)
+    total = over_batch(by_column, sampled.values)
+    for node in usual.nodes:
+        voltage, r = node.at(sampled.rows), node.relative
+        errors = array.map.matrices(usual.variance)[..., node.rows] * r.unsqueeze(1)
+        crossed = sampled.rows[..., node.rows] @ errors.mT
+        total = total + voltage * ((errors @ r.unsqueeze(-1)).mT * voltage - 2 * crossed)
+    return total.clamp(min=0)
 
 
 def are_few(array: ProgrammedArray) -> bool:
     """True if devices are drawn from their own distribution."""
-    return array.is_shared and array.read_out.is_linear and array.mean_weight.numel() <= FEW_DEVICES
+    return array.is_shared and array.read_out.adds_devices and array.mean_weight.numel() <= FEW_DEVICES
 
 
 def device_errors(array: ProgrammedArray, count: int, generator: torch.Generator) -> Tensor:

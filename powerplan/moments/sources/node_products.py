@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from powerplan.moments.array.device_errors import DeviceErrors
+from powerplan.moments.array.device_errors import DeviceErrors, TileNodes
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.network.array_maps import ArrayMap
@@ -30,21 +30,17 @@ def node_products(array: ProgrammedArray, mean: Tensor, incoming: Tensor | None,
     """
     total = mean.new_zeros(())
     for part in array.read_out.device_errors(array):
-        for tile in part.tiles:
-            total = total + _of_tile(array, part, tile, mean, incoming, place)
+        for nodes in part.nodes:
+            total = total + _of_tile(array, part, nodes, mean, incoming, place)
     return total
 
 
 def _of_tile(
-    array: ProgrammedArray, part: DeviceErrors, tile: slice, mean: Tensor, incoming: Tensor | None, place: Tensor
+    array: ProgrammedArray, part: DeviceErrors, nodes: TileNodes, mean: Tensor, incoming: Tensor | None, place: Tensor
 ) -> Tensor:
     map = array.map
-    assert part.node is not None
-    assert part.relative is not None
-    r = torch.zeros_like(part.relative)
-    r[:, tile] = part.relative[:, tile]
-    inside = (r != 0).to(r).unsqueeze(1)
-    node = map.matrices(part.node) * inside  # (G, o, n)
+    r, node = mean.new_zeros(map.groups, map.n_in), torch.zeros_like(map.matrices(part.variance))
+    r[:, nodes.rows], node[..., nodes.rows] = nodes.relative, nodes.weight
     errors = map.matrices(part.variance) * r.unsqueeze(1)
     load = (errors * r.unsqueeze(1)).sum(2)[..., None, None]  # (G, o, 1, 1)
     rows = array.affine.patches(mean)

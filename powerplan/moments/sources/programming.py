@@ -49,8 +49,6 @@ class OfDevices(Errors):
 
     def covariance(self, incoming: Tensor | None) -> Tensor:
         array, map, mean = self.array, self.array.map, self.reading.mean
-        if not array.is_shared and array.read_out.is_linear:
-            return super().covariance(incoming)
         variance = torch.stack([part.variance for part in array.read_out.device_errors(array)]).sum(0)
         spread = map.matrices(variance.expand(map.n_out, map.n_in))  # (G, o, n)
         place = _input_places(map, mean)

@@ -58,7 +58,8 @@ class Part:
         """Those of the rows of one tile, for devices (n_out, n_in)."""
         rows = self.usual.variance.new_zeros(shape[1])
         rows[tile] = 1
-        usual = replace(self.usual, variance=self.usual.variance.expand(shape) * rows, tiles=(tile,))
+        nodes = tuple(node for node in self.usual.nodes if node.rows == tile)
+        usual = replace(self.usual, variance=self.usual.variance.expand(shape) * rows, nodes=nodes)
         events = tuple(replace(kind, steps=kind.steps * rows) for kind in self.events)
         return Part(usual=usual, events=events, rows=rows)
 
@@ -146,9 +147,10 @@ def _events(
         return by_array[b, r, group[some], array[some] % arrays, :, last[some]]
 
     driving = found(rows, row)
-    for node, tile, r in part.nodes(rows):
-        (some,) = torch.where((row >= tile.start) & (row < tile.stop))
-        driving[some] -= r[group[some], row[some] - tile.start].unsqueeze(1) * found(node, column % size, some)
+    for node in part.nodes:
+        (some,) = torch.where((row >= node.rows.start) & (row < node.rows.stop))
+        r = node.relative[group[some], row[some] - node.rows.start]
+        driving[some] -= r.unsqueeze(1) * found(node.at(rows), column % size, some)
     made = rows.new_zeros(whole // map.n_in, driving.shape[1])
     made.index_add_(0, column, kind.steps.flatten()[device].unsqueeze(1) * driving)
     return made.view(*sets, arrays, map.groups, size, -1).permute(0, 1, 3, 2, 5, 4).flatten(3, 4)

@@ -11,6 +11,8 @@ import torch
 import powerplan as pp
 from powerplan.moments.array.constants import ArrayConstants
 from powerplan.moments.array.program import program
+from powerplan.moments.sources.device_samples import mean_squares
+from powerplan.moments.sources.errors import Sampled
 from powerplan.moments.sources.stuck import moved_by_events, parts_of
 from powerplan.network import Conv, Linear, Network, Node
 
@@ -83,17 +85,17 @@ def test_events_have_the_moments_of_stuck_devices(network: Network, fields: dict
     c, v = torch.tensor(1e-5, dtype=torch.float64), torch.tensor(0.1, dtype=torch.float64)
     moments = program(crossbar, hardware, c, v)
     x = torch.rand(2, *network.input_shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    rows = crossbar.affine.patches(x).unsqueeze(1)
     parts, draws, generator = parts_of(moments), 40_000, torch.Generator().manual_seed(0)
-    moved = torch.stack([moved_by_events(moments, part, rows, (2, draws), generator) for part in parts]).sum(0)
+    inputs = Sampled(array=moments, values=x.unsqueeze(1), count=draws, generator=generator)
+    moved = torch.stack([moved_by_events(moments, part, inputs.rows, inputs.sets, generator) for part in parts]).sum(0)
 
     def agree(samples: torch.Tensor, expected: torch.Tensor, slack: float) -> bool:
         allowed = 6 * samples.std(1) / draws**0.5 + slack * expected.abs()
         return bool(((samples.mean(1) - expected).abs() < allowed).all())
 
     assert agree(moved, torch.zeros(()), 0)
-    left = sum(part.usual.square(rows)[:, 0] for part in parts)
-    whole = sum(part.square(rows)[:, 0] for part in moments.read_out.device_errors(moments))
+    left = sum(mean_squares(part.usual, inputs)[:, 0] for part in parts)
+    whole = sum(mean_squares(part, inputs)[:, 0] for part in moments.read_out.device_errors(moments))
     assert isinstance(left, torch.Tensor)
     assert isinstance(whole, torch.Tensor)
     assert agree(moved.square() + left.unsqueeze(1), whole, 0.05)
@@ -112,10 +114,11 @@ def test_squares_of_errors_are_those_of_drawn_devices() -> None:
     array = program(crossbar, hardware, c, v)
     part = array.read_out.device_errors(array)[0]
     generator = torch.Generator().manual_seed(0)
-    rows = torch.rand(1, 1, 1, 1, 7, generator=generator, dtype=torch.float64)
+    values = torch.rand(1, 1, 7, generator=generator, dtype=torch.float64)
+    inputs = Sampled(array=array, values=values, count=40_000, generator=generator)
     drawn = torch.randn(1, 40_000, 1, 1, 7, generator=generator, dtype=torch.float64) * part.variance.sqrt()
-    squares = part.moved(rows, drawn).square().flatten()
-    assert abs(float(squares.mean() - part.square(rows))) < 6 * float(squares.std()) / 200
+    squares = part.moved(inputs.rows, drawn).square().flatten()
+    assert abs(float(squares.mean() - mean_squares(part, inputs))) < 6 * float(squares.std()) / 200
 
 
 @pytest.mark.slow
