@@ -25,7 +25,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -163,6 +163,24 @@ def closed_loop(server: Server, callers: int, seconds: float) -> dict[str, Any]:
     return {"callers": callers, "plans_per_s": len(times) / (time.perf_counter() - start), **quantiles(times)}
 
 
+@contextmanager
+def repeated(action: Callable[[], None], pause: float) -> Iterator[None]:
+    """Do something again and again in a thread, with pauses [s], while the body runs."""
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.wait(pause):
+            action()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 def burst(server: Server, rate: float, seconds: float) -> dict[str, Any]:
     """Requests at a fixed rate whatever becomes of them, for a while."""
     request = plan_request()
@@ -170,18 +188,12 @@ def burst(server: Server, rate: float, seconds: float) -> dict[str, Any]:
     answered: list[float] = []
     health: list[float] = []
     memory: list[int] = []
-    over = threading.Event()
     counted = threading.Lock()
 
     def check_health() -> None:
-        while not over.wait(0.02):
-            began = time.perf_counter()
-            server.health_check()
-            health.append(time.perf_counter() - began)
-
-    def watch_memory() -> None:
-        while not over.wait(0.1):
-            memory.append(server.memory())
+        began = time.perf_counter()
+        server.health_check()
+        health.append(time.perf_counter() - began)
 
     def note(call: Any, began: float) -> None:
         with counted:
@@ -189,24 +201,19 @@ def burst(server: Server, rate: float, seconds: float) -> dict[str, Any]:
             if call.code() is grpc.StatusCode.OK:
                 answered.append(time.perf_counter() - began)
 
-    watchers = [threading.Thread(target=target) for target in (check_health, watch_memory)]
-    for watcher in watchers:
-        watcher.start()
-    start = time.perf_counter()
     sent = 0
-    while (now := time.perf_counter() - start) < seconds:
-        if now < sent / rate:
-            time.sleep(sent / rate - now)
-            continue
-        began = time.perf_counter()
-        call = server.stub.Plan.future(request, timeout=30)
-        call.add_done_callback(partial(note, began=began))
-        sent += 1
-    while sum(codes.values()) < sent and time.perf_counter() - start < seconds + 60:
-        time.sleep(0.05)
-    over.set()
-    for watcher in watchers:
-        watcher.join()
+    with repeated(check_health, 0.02), repeated(lambda: memory.append(server.memory()), 0.1):
+        start = time.perf_counter()
+        while (now := time.perf_counter() - start) < seconds:
+            if now < sent / rate:
+                time.sleep(sent / rate - now)
+                continue
+            began = time.perf_counter()
+            call = server.stub.Plan.future(request, timeout=30)
+            call.add_done_callback(partial(note, began=began))
+            sent += 1
+        while sum(codes.values()) < sent and time.perf_counter() - start < seconds + 60:
+            time.sleep(0.05)
     tenth = max(1, len(memory) // 10)
     return {
         "requests_per_s": rate,

@@ -63,21 +63,7 @@ def plain_array(value: Any) -> np.ndarray:
 
 
 def _converted(value: Any, depth: int) -> np.ndarray:
-    kind = type(value).__name__
-    if isinstance(value, np.ma.MaskedArray):
-        masked = int(np.ma.getmaskarray(value).sum())
-        if masked:
-            raise NotNumbers(
-                f"a masked array, {masked} of its {value.size} entries masked",
-                "What is under a mask is no value: leave these entries out, or .filled() them.",
-            )
-        value = value.data
-    if isinstance(value, str | bytes):
-        raise NotNumbers(f"text, {value[:40]!r}", "Convert it to floats.")
-    if hasattr(type(value), "unit") or hasattr(type(value), "units"):
-        raise NotNumbers(f"a {kind}, which has a unit", "Give plain numbers in the unit that is asked for.")
-    if hasattr(value, "nnz") and hasattr(value, "toarray"):
-        raise NotNumbers(f"a sparse {kind}", "Give its .toarray().")
+    value, kind = _unmasked(value), type(value).__name__
     try:
         if all(hasattr(value, name) for name in ("detach", "cpu", "numpy")):
             array = _of_tensor(value)
@@ -93,6 +79,26 @@ def _converted(value: Any, depth: int) -> np.ndarray:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise NotNumbers(f"a {kind} that does not convert: {reason}", "Make it a numpy array.") from error
     return _real(array)
+
+
+def _unmasked(value: Any) -> Any:
+    """The value without an empty mask; refuses what numpy would drop a mask or unit of, or take as objects."""
+    kind = type(value).__name__
+    if isinstance(value, np.ma.MaskedArray):
+        masked = int(np.ma.getmaskarray(value).sum())
+        if masked:
+            raise NotNumbers(
+                f"a masked array, {masked} of its {value.size} entries masked",
+                "What is under a mask is no value: leave these entries out, or .filled() them.",
+            )
+        value = value.data
+    if isinstance(value, str | bytes):
+        raise NotNumbers(f"text, {value[:40]!r}", "Convert it to floats.")
+    if hasattr(type(value), "unit") or hasattr(type(value), "units"):
+        raise NotNumbers(f"a {kind}, which has a unit", "Give plain numbers in the unit that is asked for.")
+    if hasattr(value, "nnz") and hasattr(value, "toarray"):
+        raise NotNumbers(f"a sparse {kind}", "Give its .toarray().")
+    return value
 
 
 def _real(array: np.ndarray) -> np.ndarray:

@@ -68,6 +68,17 @@ class Checker:
             self.fail(field, value, wanted, advice or f"Give {field} as {wanted}.")
         return good
 
+    def flag(self, field: str, value: object) -> None:
+        """Note a violation unless ``value`` is True or False."""
+        if not isinstance(value, bool):
+            self.fail(field, value, "True or False", "Give a boolean.")
+
+    def choice(self, field: str, value: object, allowed: Iterable[str]) -> None:
+        """Note a violation unless ``value`` is one of the allowed names."""
+        names = list(allowed)
+        if value not in names:
+            self.fail(field, value, choice_words(names), nearest(str(value), names))
+
     def nested(self, field: str, error: InvalidInput) -> None:
         """Note every violation of an error raised by a part, under the part's own path."""
         self.violations += [replace(v, field=f"{self.prefix}{field}.{v.field}") for v in error.violations]

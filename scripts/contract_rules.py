@@ -22,6 +22,7 @@ from google.protobuf.descriptor_pb2 import (
     FieldDescriptorProto,
     FileDescriptorProto,
     FileDescriptorSet,
+    ServiceDescriptorProto,
 )
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -68,13 +69,17 @@ def style_violations(contract: FileDescriptorSet) -> list[str]:
         for name, enum in _enums(file):
             found += [f"{name}: {text}" for text in _enum(enum)]
         for service in file.service:
-            if not service.name.endswith("Service"):
-                found.append(f"{service.name}: service names end with Service")
-            for rpc in service.method:
-                for kind, used in (("Request", rpc.input_type), ("Response", rpc.output_type)):
-                    if used != f".{PACKAGE}.{rpc.name}{kind}":
-                        found.append(f"{service.name}.{rpc.name}: its {kind.lower()} must be {rpc.name}{kind}")
+            found += _service(service)
     return found
+
+
+def _service(service: ServiceDescriptorProto) -> Iterator[str]:
+    if not service.name.endswith("Service"):
+        yield f"{service.name}: service names end with Service"
+    for rpc in service.method:
+        for kind, used in (("Request", rpc.input_type), ("Response", rpc.output_type)):
+            if used != f".{PACKAGE}.{rpc.name}{kind}":
+                yield f"{service.name}.{rpc.name}: its {kind.lower()} must be {rpc.name}{kind}"
 
 
 def _field(field: FieldDescriptorProto) -> Iterator[str]:

@@ -105,16 +105,22 @@ def _parse(text: str, to_listen: bool) -> Address:
         raise ValueError(f"A server cannot listen on {scheme}:.")
     if scheme in _OPAQUE:
         return Address(text=target)
+    authority = ""
     if rest.startswith("//"):
         authority, _, rest = rest[2:].partition("/")
-        if authority and scheme != "dns":
-            raise ValueError(f"{scheme}: has no authority.")
-        if authority:  # a name server of the caller's says what the name is, localhost too
-            _hosts(target, rest, to_listen)
-            return Address(text=target)
-    # a server binds no ipv4: and ipv6:, which say nothing that the address itself does not
-    address = _hosts(rest if to_listen else target, rest, to_listen, many=scheme != "dns" and not to_listen)
-    for host in address.hosts if scheme != "dns" else ():
+    if scheme == "dns":
+        address = _hosts(target, rest, to_listen)
+        # a name server of the caller's says what the name is, localhost too
+        return Address(text=target) if authority else address
+    if authority:
+        raise ValueError(f"{scheme}: has no authority.")
+    return _literals(target, scheme, rest, to_listen)
+
+
+def _literals(target: str, scheme: str, rest: str, to_listen: bool) -> Address:
+    """An address after ipv4: or ipv6:, which a server does not bind: they say nothing that the rest does not."""
+    address = _hosts(rest if to_listen else target, rest, to_listen, many=not to_listen)
+    for host in address.hosts:
         literal = _literal(host)
         if literal is None or literal.version != int(scheme[-1]):
             raise ValueError(f"{host!r} is no {scheme} address.")

@@ -24,21 +24,10 @@ def check_references(values: Mapping[str, Any], cuts: Collection[Path] = ()) -> 
         cuts: places that were left out; nothing is said of names whose whole table is among them.
     """
     known = {kind: list(values.get(table, {})) for kind, table in _TABLES.items() if (table,) not in cuts}
-
-    def refer(path: Path, kind: str, value: Any) -> Iterator[Violation]:
-        if kind not in known:
-            return
-        for name in value if isinstance(value, list) else [value]:
-            if isinstance(name, list):
-                yield from refer(path, kind, name)
-            elif name not in known[kind]:
-                allowed = "one of " + ", ".join(known[kind]) if known[kind] else f"a name defined under {kind}"
-                yield violation(path, name, allowed, nearest(name, known[kind]))
-
     for name, definition in values.get("networks", {}).items():
         path = ("networks", name, "inputs")
         if "inputs" in definition:
-            yield from refer(path, "inputs", definition["inputs"])
+            yield from _unknown(known, path, "inputs", definition["inputs"])
         elif "file" in definition and path not in cuts and not known.get("inputs", True):
             yield violation(path, "nothing", "calibration inputs", "Add [inputs.NAME] with file = ...")
     tables: list[tuple[Path, Mapping[str, Any]]] = [(("grid",), values.get("grid", {}))]
@@ -47,7 +36,19 @@ def check_references(values: Mapping[str, Any], cuts: Collection[Path] = ()) -> 
     for place, table in tables:
         for axis, kind in (*((kind, kind) for kind in _TABLES), ("corners", "hardware")):
             if axis in table:
-                yield from refer((*place, axis), kind, table[axis])
+                yield from _unknown(known, (*place, axis), kind, table[axis])
+
+
+def _unknown(known: Mapping[str, list[str]], path: Path, kind: str, value: Any) -> Iterator[Violation]:
+    """The names among a value, or in lists of it, that nothing of a kind has."""
+    if kind not in known:
+        return
+    for name in value if isinstance(value, list) else [value]:
+        if isinstance(name, list):
+            yield from _unknown(known, path, kind, name)
+        elif name not in known[kind]:
+            allowed = "one of " + ", ".join(known[kind]) if known[kind] else f"a name defined under {kind}"
+            yield violation(path, name, allowed, nearest(name, known[kind]))
 
 
 def _verified(settings: Mapping[str, Any]) -> bool:

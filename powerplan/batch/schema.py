@@ -143,10 +143,7 @@ def _setting(row: Setting) -> Schema:
         case Flag():
             return _BOOLEAN
         case Whole() as kind:
-            schema = _integer(0 if kind.or_zero else kind.at_least, kind.at_most, kind.allowed)
-            if kind.or_zero and kind.at_least > 1:
-                schema["not"] = {"enum": list(range(1, kind.at_least))}
-            return _in(kind.unit, schema) if kind.unit else schema
+            return _whole(kind)
         case Number() as kind:
             bounds = {"exclusiveMinimum": kind.above, "minimum": kind.at_least, "maximum": kind.at_most}
             limits = {key: bound for key, bound in bounds.items() if bound is not None}
@@ -160,6 +157,13 @@ def _setting(row: Setting) -> Schema:
         case StepValues(unit=unit):
             return {**_STEPS, "description": "a string: " + allowed_steps(unit)}
     raise TypeError(f"{row.name}: no schema for {row.kind}")
+
+
+def _whole(kind: Whole) -> Schema:
+    schema = _integer(0 if kind.or_zero else kind.at_least, kind.at_most, kind.allowed)
+    if kind.or_zero and kind.at_least > 1:
+        schema["not"] = {"enum": list(range(1, kind.at_least))}
+    return _in(kind.unit, schema) if kind.unit else schema
 
 
 def _list_of(value: Schema, what: str, most: int = MOST_VALUES) -> Schema:

@@ -94,20 +94,10 @@ def _violations(error: ValidationError) -> Iterator[Finding]:
                 yield from _violations(child)
             return
     if error.validator == "additionalProperties":
-        allowed = sorted(schema.get("properties", ()))
-        for key in instance:
-            if key not in allowed:
-                where = (*path, str(key))
-                advice = nearest(str(key), allowed)
-                yield violation(where, instance[key], "one of " + ", ".join(allowed), advice), where
-        yield from ((None, (*path, meant)) for meant in _misspelt(instance, schema))
+        yield from _unknown_keys(path, instance, schema)
         return
     if error.validator == "required" and isinstance(error.validator_value, list):
-        for key in error.validator_value:
-            if key not in instance and key not in _misspelt(instance, schema):
-                wanted = schema.get("properties", {}).get(key, {}).get("description", "a value")
-                where = (*path, key)
-                yield Violation(field=field_name(where), value="nothing", allowed=wanted, advice=f"Add {key}."), where
+        yield from _missing_keys(path, instance, schema, error.validator_value)
         return
     if error.validator in ("oneOf", "not") and schema.get("type") == "object":
         if not isinstance(instance, Mapping):
@@ -116,6 +106,25 @@ def _violations(error: ValidationError) -> Iterator[Finding]:
             return
     harmless = error.validator == "uniqueItems" or "propertyNames" in error.absolute_schema_path
     yield violation(path, instance, _allowed(error, schema), _advice(error)), None if harmless else path
+
+
+def _unknown_keys(path: Path, instance: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[Finding]:
+    allowed = sorted(schema.get("properties", ()))
+    for key in instance:
+        if key not in allowed:
+            where = (*path, str(key))
+            yield violation(where, instance[key], "one of " + ", ".join(allowed), nearest(str(key), allowed)), where
+    yield from ((None, (*path, meant)) for meant in _misspelt(instance, schema))
+
+
+def _missing_keys(
+    path: Path, instance: Mapping[str, Any], schema: Mapping[str, Any], required: list[str]
+) -> Iterator[Finding]:
+    for key in required:
+        if key not in instance and key not in _misspelt(instance, schema):
+            wanted = schema.get("properties", {}).get(key, {}).get("description", "a value")
+            where = (*path, key)
+            yield Violation(field=field_name(where), value="nothing", allowed=wanted, advice=f"Add {key}."), where
 
 
 def _misspelt(instance: Mapping[str, Any], schema: Mapping[str, Any]) -> set[str]:

@@ -139,6 +139,15 @@ def _was_interrupted(error: BaseException | None) -> bool:
     return False
 
 
+def _file_error(error: OSError) -> str:
+    """What went wrong with a file or with stdout; "" if neither did."""
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if error.errno in _FULL:
+        return f"stdout: the answer cannot be written: {error.strerror}. Send it to another place (> file)."
+    return ""
+
+
 def _show_error(chat: Chat, error: Exception) -> Exit:
     """The lines and the exit code of an error; with -vv also the traceback."""
     from powerplan.errors import (
@@ -169,11 +178,8 @@ def _show_error(chat: Chat, error: Exception) -> Exit:
     if isinstance(error, PowerplanError):
         chat.error(str(error) or type(error).__name__)
         return Exit.INTERNAL
-    if isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
-        chat.error(f"stdout: the answer cannot be written: {error.strerror}. Send it to another place (> file).")
-        return Exit.BAD_INPUT
-    if isinstance(error, OSError) and error.filename is not None:
-        chat.error(f"{error.filename}: {error.strerror}")
+    if isinstance(error, OSError) and (reason := _file_error(error)):
+        chat.error(reason)
         return Exit.BAD_INPUT
     if isinstance(error, MemoryError):
         chat.error("out of memory: use fewer inputs (--batch) or fewer draws")

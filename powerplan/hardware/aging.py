@@ -208,8 +208,7 @@ class LowFrequencyNoise(Typed):
     def __post_init__(self) -> None:
         check = Checker()
         _curves(self, check, "std")
-        if not isinstance(self.relative, bool):
-            check.fail("relative", self.relative, "True or False", "Give a boolean.")
+        check.flag("relative", self.relative)
         _std_of(self, check, self.std_of, "programmed")
         if not check.violations and self.std_of == "programmed" and not self.relative:
             check.fail("relative", False, 'True with std_of = "programmed"', "Give Q as a fraction.")

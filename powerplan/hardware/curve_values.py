@@ -22,23 +22,31 @@ def _values(curve: Curve, u: Tensor) -> Tensor:
             return value
         case Logarithm():  # limits on u instead of the value: the logarithm is never taken at 0
             if not curve.slope:
-                return torch.full_like(u, min(max(curve.offset, curve.low), curve.high))
+                return _constant(u, curve.offset, curve.low, curve.high)
             return curve.slope * u.clamp(*curve.inside()).log() + curve.offset
         case Power():
             if not curve.exponent:
-                high = curve.coefficient if curve.high is None else curve.high
-                return torch.full_like(u, min(max(curve.coefficient, curve.low), high))
+                return _constant(u, curve.coefficient, curve.low, curve.high)
             return curve.coefficient * u.clamp(*curve.inside()) ** curve.exponent
         case Saturating():
             return -curve.amplitude * torch.expm1(-u / curve.scale)
         case Table():
             return _interpolated(curve, u)
         case Piecewise():
-            value = _values(curve.pieces[0], u)
-            for start, piece in zip(curve.breaks, curve.pieces[1:], strict=True):
-                value = torch.where(u < start, value, _values(piece, u))
-            return value
+            return _joined(curve, u)
     raise TypeError(curve)
+
+
+def _joined(curve: Piecewise, u: Tensor) -> Tensor:
+    value = _values(curve.pieces[0], u)
+    for start, piece in zip(curve.breaks, curve.pieces[1:], strict=True):
+        value = torch.where(u < start, value, _values(piece, u))
+    return value
+
+
+def _constant(u: Tensor, value: float, low: float, high: float | None) -> Tensor:
+    """A curve that is flat, within its limits."""
+    return torch.full_like(u, min(max(value, low), value if high is None else high))
 
 
 def _interpolated(table: Table, u: Tensor) -> Tensor:

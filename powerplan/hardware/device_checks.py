@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any
 
-from powerplan.checks import Checker, nearest
+from powerplan.checks import Checker
 from powerplan.hardware.aging import LogTimeDrift, PowerLawDrift, as_drift, as_low_frequency_noise, as_snapshot
 from powerplan.hardware.curves import Curve, as_curve, check_domain
 from powerplan.hardware.plain import part_of
@@ -26,12 +26,8 @@ def check_device_models(hardware: Hardware, check: Checker) -> None:
     good = check.number("time", hardware.time, at_least=0, at_most=_LONGEST, unit="s")
     check.number("device_gain_std", hardware.device_gain_std, at_least=0)
     _check_stuck(hardware, check)
-    if not isinstance(hardware.drift_compensation, bool):
-        check.fail("drift_compensation", hardware.drift_compensation, "True or False", "Give a boolean.")
-    kind = hardware.drift_compensation_by
-    if kind not in COMPENSATIONS:
-        allowed = "one of " + ", ".join(map(repr, COMPENSATIONS))
-        check.fail("drift_compensation_by", kind, allowed, nearest(str(kind), COMPENSATIONS))
+    check.flag("drift_compensation", hardware.drift_compensation)
+    check.choice("drift_compensation_by", hardware.drift_compensation_by, COMPENSATIONS)
     before = len(check.violations)
     _convert(hardware, check, "programming_noise_curve", as_curve)
     _convert(hardware, check, "drift", as_drift)

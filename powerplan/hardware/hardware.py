@@ -12,21 +12,20 @@ low-frequency noise, gain errors and stuck devices add to this: see :mod:`powerp
 from __future__ import annotations
 
 import math
-import numbers
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from powerplan.checks import Checker, choice, list_of, nearest, unknown_keys
+from powerplan.checks import Checker, choice, list_of, unknown_keys
 from powerplan.errors import InvalidInput, RangeWarning, Violation
 from powerplan.hardware.aging import Drift, LowFrequencyNoise, Snapshot
 from powerplan.hardware.curves import Curve
 from powerplan.hardware.describe import in_si
 from powerplan.hardware.device_checks import check_device_models
 from powerplan.hardware.plain import to_plain
-from powerplan.hardware.read_out_checks import check_read_out
+from powerplan.hardware.read_out_checks import check_count, check_read_out
 from powerplan.hardware.technologies import TECHNOLOGIES
 from powerplan.hardware.toml import read_hardware
 from powerplan.shown import Shown
@@ -206,21 +205,15 @@ class Hardware(Shown):
             self._check_polynomial(check)
         if self.programming_noise_reference is not None:
             check.number("programming_noise_reference", self.programming_noise_reference, above=0, unit="S")
-        if not isinstance(self.clip_conductance, bool):
-            check.fail("clip_conductance", self.clip_conductance, "True or False", "Give a boolean.")
+        check.flag("clip_conductance", self.clip_conductance)
         check.number("read_noise_std", self.read_noise_std, at_least=0, unit="A")
         check.number("input_noise_std", self.input_noise_std, at_least=0, unit="V")
         check.number("voltage_max", self.voltage_max, above=0, unit="V")
         check.number("read_time", self.read_time, above=0, unit="s")
-        self._check_count(check, "array_rows", 1, "Give the size in devices.")
-        self._check_count(check, "array_columns", 2, "Give the size in devices; a differential pair takes two columns.")
-        if self.mapping not in MAPPINGS:
-            check.fail(
-                "mapping",
-                self.mapping,
-                "one of " + ", ".join(map(repr, MAPPINGS)),
-                nearest(str(self.mapping), MAPPINGS),
-            )
+        advice = "Give the size in devices"
+        check_count(self, check, "array_rows", 1, _MOST, f"{advice}.")
+        check_count(self, check, "array_columns", 2, _MOST, f"{advice}; a differential pair takes two columns.")
+        check.choice("mapping", self.mapping, MAPPINGS)
         check.number("column_gain_std", self.column_gain_std, at_least=0)
         check_device_models(self, check)
         check_read_out(self, check)
@@ -233,16 +226,6 @@ class Hardware(Shown):
             value = getattr(self, each.name)
             if value is not None and str(each.type).startswith("float"):
                 object.__setattr__(self, each.name, float(value))
-
-    def _check_count(self, check: Checker, name: str, least: int, advice: str) -> None:
-        value = getattr(self, name)
-        if value is None:
-            return
-        number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
-        if not least <= number <= _MOST or not number.is_integer():
-            check.fail(name, value, f"a whole number from {least} to {_MOST}, or None", advice)
-        else:
-            object.__setattr__(self, name, int(number))
 
     def _check_polynomial(self, check: Checker) -> None:
         advice = "List the coefficients a0, a1, ... [S] of the published standard deviation."

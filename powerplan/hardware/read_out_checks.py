@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from powerplan.checks import Checker, nearest
+from powerplan.checks import Checker
 
 if TYPE_CHECKING:
     from powerplan.hardware.hardware import Hardware
@@ -25,13 +24,11 @@ _HOTTEST = 1e4
 
 def check_read_out(hardware: Hardware, check: Checker) -> None:
     """Note every violation in the mapping of weights and the read-out."""
-    _check_name(hardware, check, "weight_mapping", WEIGHT_MAPPINGS)
-    _check_name(hardware, check, "bias_mapping", BIAS_MAPPINGS)
-    _check_name(hardware, check, "read_out", READ_OUTS)
+    check.choice("weight_mapping", hardware.weight_mapping, WEIGHT_MAPPINGS)
+    check.choice("bias_mapping", hardware.bias_mapping, BIAS_MAPPINGS)
+    check.choice("read_out", hardware.read_out, READ_OUTS)
     for name in ("feedback_tracking", "thermal_noise", "shot_noise"):
-        value = getattr(hardware, name)
-        if not isinstance(value, bool):
-            check.fail(name, value, "True or False", "Give a boolean.")
+        check.flag(name, getattr(hardware, name))
     for name, unit in (
         ("feedback_resistance", "ohm"),
         ("load_conductance", "S"),
@@ -46,26 +43,19 @@ def check_read_out(hardware: Hardware, check: Checker) -> None:
     check.number("dac_energy", hardware.dac_energy, at_least=0, unit="J")
     check.number("adc_energy", hardware.adc_energy, at_least=0, unit="J")
     for name in ("dac_bits", "adc_bits"):
-        _check_bits(hardware, check, name)
+        check_count(hardware, check, name, _LEAST_BITS, _MOST_BITS, "Give the number of bits.")
     if not check.violations:
         _check_together(hardware, check)
 
 
-def _check_name(hardware: Hardware, check: Checker, name: str, allowed: Iterable[str]) -> None:
-    value = getattr(hardware, name)
-    names = list(allowed)
-    if value not in names:
-        check.fail(name, value, "one of " + ", ".join(map(repr, names)), nearest(str(value), names))
-
-
-def _check_bits(hardware: Hardware, check: Checker, name: str) -> None:
+def check_count(hardware: Hardware, check: Checker, name: str, least: int, most: int, advice: str) -> None:
+    """Note a violation unless a field is None or a whole number in a range; becomes a plain integer."""
     value = getattr(hardware, name)
     if value is None:
         return
     number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
-    if not _LEAST_BITS <= number <= _MOST_BITS or not number.is_integer():
-        allowed = f"a whole number from {_LEAST_BITS} to {_MOST_BITS}, or None"
-        check.fail(name, value, allowed, "Give the number of bits.")
+    if not least <= number <= most or not number.is_integer():
+        check.fail(name, value, f"a whole number from {least} to {most}, or None", advice)
     else:
         object.__setattr__(hardware, name, int(number))
 

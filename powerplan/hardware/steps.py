@@ -50,8 +50,7 @@ class Steps:
             check.fail("values", array.min(), "values > 0", "A gain of zero switches the layer off; leave it out.")
         elif array is not None and self.relative and array.max() > 1 + _ROUNDING:
             check.fail("values", array.max(), "fractions in (0, 1]", "Give fractions of the largest gain.")
-        if not isinstance(self.relative, bool):
-            check.fail("relative", self.relative, "True or False", "Give a boolean.")
+        check.flag("relative", self.relative)
         check.done()
         assert array is not None
         object.__setattr__(self, "values", frozen_array(np.unique(array), np.float64))

@@ -262,6 +262,25 @@ def _fits(inputs: int, arity: int | None) -> bool:
 
 def _sorted(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
     """Nodes in topological order, the given order kept where it already is one."""
+    by_name = _by_name(nodes)
+    seen = {INPUT}
+    for node in nodes:
+        if not seen.issuperset(node.inputs):
+            break
+        seen.add(node.name)
+    else:
+        return nodes
+    sorter = graphlib.TopologicalSorter({n.name: [i for i in n.inputs if i != INPUT] for n in nodes})
+    try:
+        return tuple(by_name[name] for name in sorter.static_order())
+    except graphlib.CycleError as error:
+        raise InvalidInput.of(
+            "network.nodes", " -> ".join(error.args[1]), "a graph without cycles", "Unroll the recurrence."
+        ) from error
+
+
+def _by_name(nodes: tuple[Node, ...]) -> dict[str, Node]:
+    """Nodes by name, each checked by itself and for what it reads."""
     check = Checker("network.")
     by_name: dict[str, Node] = {}
     for i, node in enumerate(nodes):
@@ -281,20 +300,7 @@ def _sorted(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
             if not isinstance(name, str) or (name != INPUT and name not in by_name):
                 check.fail(f"nodes[{i}].inputs", name, "names of other nodes or 'input'", "Remove the dangling edge.")
     check.done()
-    seen = {INPUT}
-    for node in nodes:
-        if not seen.issuperset(node.inputs):
-            break
-        seen.add(node.name)
-    else:
-        return nodes
-    sorter = graphlib.TopologicalSorter({n.name: [i for i in n.inputs if i != INPUT] for n in nodes})
-    try:
-        return tuple(by_name[name] for name in sorter.static_order())
-    except graphlib.CycleError as error:
-        raise InvalidInput.of(
-            "network.nodes", " -> ".join(error.args[1]), "a graph without cycles", "Unroll the recurrence."
-        ) from error
+    return by_name
 
 
 def _check_used(nodes: tuple[Node, ...], output: str) -> None:

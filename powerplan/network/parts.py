@@ -101,25 +101,10 @@ def _node(check: Checker, path: str, entry: object, unused: dict[str, np.ndarray
     if not _has_keys(check, path, entry, _NODE):
         return None
     assert isinstance(entry, Mapping)
-    for key in ("name", "type"):
-        if not isinstance(entry[key], str):
-            check.fail(f"{path}.{key}", entry[key], "a string", "Give a name.")
-    if not _strings(entry["inputs"]):
-        check.fail(f"{path}.inputs", entry["inputs"], "a list of node names", "Name what the node reads.")
-    for key in ("attributes", "tensors"):
-        if not isinstance(entry[key], Mapping) or not _strings(list(entry[key])):
-            check.fail(f"{path}.{key}", entry[key], "a mapping with string keys", "Give {} if there are none.")
+    _check_kinds(check, path, entry)
     if len(check.violations) > before:
         return None
-    arrays = {}
-    for name, key in entry["tensors"].items():
-        array = unused.pop(key, None) if isinstance(key, str) else None
-        if array is None:
-            check.fail(f"{path}.tensors.{name}", key, "a tensor that is present and used once", "Add the tensor.")
-        elif not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64):
-            check.fail(f"{path}.tensors.{name}", array, "a float32 or float64 array", "Convert it.")
-        else:
-            arrays[name] = array
+    arrays = _arrays(check, path, entry["tensors"], unused)
     if len(check.violations) > before:
         return None
     try:
@@ -137,6 +122,34 @@ def _node(check: Checker, path: str, entry: object, unused: dict[str, np.ndarray
         )
         return None
     return Node(name=entry["name"], op=op, inputs=tuple(entry["inputs"]))
+
+
+def _check_kinds(check: Checker, path: str, entry: Mapping[str, Any]) -> None:
+    """Note what of a node's entries is not of its kind."""
+    for key in ("name", "type"):
+        if not isinstance(entry[key], str):
+            check.fail(f"{path}.{key}", entry[key], "a string", "Give a name.")
+    if not _strings(entry["inputs"]):
+        check.fail(f"{path}.inputs", entry["inputs"], "a list of node names", "Name what the node reads.")
+    for key in ("attributes", "tensors"):
+        if not isinstance(entry[key], Mapping) or not _strings(list(entry[key])):
+            check.fail(f"{path}.{key}", entry[key], "a mapping with string keys", "Give {} if there are none.")
+
+
+def _arrays(
+    check: Checker, path: str, keys: Mapping[str, object], unused: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """A node's tensors by name, taken out of ``unused``; violations are noted."""
+    arrays = {}
+    for name, key in keys.items():
+        array = unused.pop(key, None) if isinstance(key, str) else None
+        if array is None:
+            check.fail(f"{path}.tensors.{name}", key, "a tensor that is present and used once", "Add the tensor.")
+        elif not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64):
+            check.fail(f"{path}.tensors.{name}", array, "a float32 or float64 array", "Convert it.")
+        else:
+            arrays[name] = array
+    return arrays
 
 
 def _has_keys(check: Checker, path: str, given: object, wanted: tuple[str, ...]) -> bool:

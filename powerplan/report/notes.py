@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from powerplan.planning import MaxPower, Outcome, Plan
+from powerplan.planning import Certificate, MaxPower, Outcome, Plan
 from powerplan.planning.verify.verify import misses_target
 
 #: beyond these a certificate does not prove the plan optimal to the digits shown
@@ -13,6 +13,11 @@ _LOOSE = 1e-3
 
 def plan_notes(plan: Plan) -> list[str]:
     """Warnings about a plan, the gravest first; empty if there is nothing to warn of."""
+    return [*_answer_notes(plan), *_prediction_notes(plan)]
+
+
+def _answer_notes(plan: Plan) -> list[str]:
+    """What the plan does not reach, and what is not proven of it."""
     notes = []
     outcome = plan.termination.outcome
     if outcome is Outcome.INFEASIBLE:
@@ -31,9 +36,14 @@ def plan_notes(plan: Plan) -> list[str]:
         notes.append("Not verified by simulation: error and power are predictions.")
     if plan.baseline_power is None and plan.meets_target:
         notes.append("One conductance range for all layers does not meet the target, so there is no saving to state.")
-    proof = plan.certificate
-    if proof is not None and outcome is Outcome.OPTIMAL and max(proof.kkt_residual, proof.duality_gap) > _LOOSE:
+    if outcome is Outcome.OPTIMAL and _is_loose(plan.certificate):
         notes.append("The certificate is loose: the plan may not be the cheapest to the digits shown.")
+    return notes
+
+
+def _prediction_notes(plan: Plan) -> list[str]:
+    """What error and share of error mean here, and how far they can be relied on."""
+    notes = []
     if plan.prediction.first_order:
         names = ", ".join(plan.prediction.first_order)
         notes.append(f"No Gaussian formula for {names}: predicted to first order around the mean.")
@@ -44,3 +54,7 @@ def plan_notes(plan: Plan) -> list[str]:
             "The error is large (NMSE above 30 %): the prediction is less exact there; rely on the simulation."
         )
     return notes
+
+
+def _is_loose(proof: Certificate | None) -> bool:
+    return proof is not None and max(proof.kkt_residual, proof.duality_gap) > _LOOSE

@@ -76,42 +76,26 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
     budget = isinstance(plan.target, MaxPower)
     lines = [("target", target_text(plan.target)), ("power", f"{si(plan.power, 'W')} predicted")]
     if check is not None:
-        lines[-1] = (
-            "power",
-            f"{lines[-1][1]}, {si_with_error(check.power, 1.96 * check.power_standard_error, 'W')} simulated",
-        )
+        simulated_power = si_with_error(check.power, 1.96 * check.power_standard_error, "W")
+        lines[-1] = ("power", f"{lines[-1][1]}, {simulated_power} simulated")
     lines += _converter_line(prediction)
     lines.append(("energy", f"{si(plan.energy, 'J')} per inference"))
-    if plan.baseline_power is None or plan.saving is None:
-        lines.append(("baseline", "one conductance range for all layers does not meet the target"))
-    else:
-        reached = f"MSE {significant(plan.baseline_mse)}" if budget else si(plan.baseline_power, "W")
-        lines.append(("baseline", f"{reached} with one conductance range for all layers and the same target"))
-        name = "saving" if plan.saving >= 0 else "excess"  # held gains or steps can cost more than the baseline
-        lines.append((name, f"{100 * abs(plan.saving):.1f} % of the baseline's {'MSE' if budget else 'power'}"))
+    lines += _baseline_lines(plan)
     if isinstance(plan.target, MaxAccuracyDrop | MaxFlipRate | MaxOutputMSE):
         lines.append(_quantity_line(plan))
     bound_nmse, bound_mse = bounds(plan)
-    lines.append(
-        (
-            "NMSE",
-            _error_line(
-                None if bound_nmse is None else percent(bound_nmse),
-                predicted_nmse(prediction),
-                None if check is None else f"{with_error(check.nmse, 1.96 * check.nmse_standard_error, 100)} %",
-            ),
+    nmse_bound = None if bound_nmse is None else percent(bound_nmse)
+    mse_bound = None if bound_mse is None else significant(bound_mse)
+    simulated = (
+        (None, None)
+        if check is None
+        else (
+            f"{with_error(check.nmse, 1.96 * check.nmse_standard_error, 100)} %",
+            with_error(check.mse, 1.96 * check.mse_standard_error),
         )
     )
-    lines.append(
-        (
-            "MSE",
-            _error_line(
-                None if bound_mse is None else significant(bound_mse),
-                predicted_mse(prediction),
-                None if check is None else with_error(check.mse, 1.96 * check.mse_standard_error),
-            ),
-        )
-    )
+    lines.append(("NMSE", _error_line(nmse_bound, predicted_nmse(prediction), simulated[0])))
+    lines.append(("MSE", _error_line(mse_bound, predicted_mse(prediction), simulated[1])))
     lines += _corner_lines(plan)
     if plan.array_count is not None:
         lines.append(("arrays", f"{plan.array_count}, {array_size(plan.hardware)}"))
@@ -122,43 +106,50 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
     if check is not None:
         where = ", nominal hardware" if plan.corners else ""
         how = where + (", after calibrating the target" if check.calibrated else "")
-        lines.append(
-            (
-                "verified",
-                f"{check.draws} draws, seed {check.seed}; simulated / target = {check.ratio:.4f}{how} (± is 95 %)",
-            )
-        )
+        ratio = f"simulated / target = {check.ratio:.4f}{how} (± is 95 %)"
+        lines.append(("verified", f"{check.draws} draws, seed {check.seed}; {ratio}"))
     lines.append(("outcome", f"{end.outcome.value}: {end.message}"))
     if plan.discrete is not None:
         lines.append(("steps", _steps_line(plan.discrete, "W" if not budget else "")))
     if plan.certificate is not None:
         proof = plan.certificate
-        lines.append(
-            (
-                "certificate",
-                f"KKT residual {proof.kkt_residual:.1e}, duality gap {proof.duality_gap:.1e}, "
-                f"constraint violation {proof.constraint_violation:.1e}",
-            )
-        )
-    if plan.shadow_prices is not None:
-        objective = "MSE" if budget else "power"
-        prices = plan.shadow_prices
-        lines.append(
-            (
-                "shadow price",
-                f"target {prices.target:+.4f}: 1 % looser changes the {objective} by {prices.target:+.2f} %",
-            )
-        )
-        if len({(p.corner, p.output) for p in prices.constraints}) > 1 or plan.corners:
-            lines += [("", f"{_constraint_name(p)} {p.price:+.4f}") for p in prices.constraints[:_SHOWN_PRICES]]
-        shown = sorted(prices.limits, key=lambda p: -abs(p.price))
-        for price in shown[:_SHOWN_PRICES]:
-            where = price.layer if price.column is None else f"{price.layer} column {price.column}"
-            where = where if price.row is None else f"{where} row {price.row}"
-            lines.append(("", f"{where} {price.limit} {price.price:+.4f}"))
-        if len(shown) > _SHOWN_PRICES:
-            lines.append(("", f"and {len(shown) - _SHOWN_PRICES} more active limits"))
+        gaps = f"KKT residual {proof.kkt_residual:.1e}, duality gap {proof.duality_gap:.1e}"
+        lines.append(("certificate", f"{gaps}, constraint violation {proof.constraint_violation:.1e}"))
+    lines += _price_lines(plan)
     lines.append(("planned", f"{end.iterations} iterations, {end.predictions} predictions, {end.seconds:.2f} s"))
+    return lines
+
+
+def _baseline_lines(plan: Plan) -> list[tuple[str, str]]:
+    """The baseline, and what the plan saves against it."""
+    if plan.baseline_power is None or plan.saving is None:
+        return [("baseline", "one conductance range for all layers does not meet the target")]
+    budget = isinstance(plan.target, MaxPower)
+    reached = f"MSE {significant(plan.baseline_mse)}" if budget else si(plan.baseline_power, "W")
+    name = "saving" if plan.saving >= 0 else "excess"  # held gains or steps can cost more than the baseline
+    return [
+        ("baseline", f"{reached} with one conductance range for all layers and the same target"),
+        (name, f"{100 * abs(plan.saving):.1f} % of the baseline's {'MSE' if budget else 'power'}"),
+    ]
+
+
+def _price_lines(plan: Plan) -> list[tuple[str, str]]:
+    """What target, constraints and limits cost, the dearest limits first."""
+    prices = plan.shadow_prices
+    if prices is None:
+        return []
+    objective = "MSE" if isinstance(plan.target, MaxPower) else "power"
+    changes = f"1 % looser changes the {objective} by {prices.target:+.2f} %"
+    lines = [("shadow price", f"target {prices.target:+.4f}: {changes}")]
+    if len({(p.corner, p.output) for p in prices.constraints}) > 1 or plan.corners:
+        lines += [("", f"{_constraint_name(p)} {p.price:+.4f}") for p in prices.constraints[:_SHOWN_PRICES]]
+    dearest = sorted(prices.limits, key=lambda p: -abs(p.price))
+    for price in dearest[:_SHOWN_PRICES]:
+        column = "" if price.column is None else f" column {price.column}"
+        row = "" if price.row is None else f" row {price.row}"
+        lines.append(("", f"{price.layer}{column}{row} {price.limit} {price.price:+.4f}"))
+    if len(dearest) > _SHOWN_PRICES:
+        lines.append(("", f"and {len(dearest) - _SHOWN_PRICES} more active limits"))
     return lines
 
 

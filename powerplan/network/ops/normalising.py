@@ -135,8 +135,7 @@ class Softmax(Op):
     def __post_init__(self) -> None:
         check = Checker("softmax.")
         object.__setattr__(self, "axis", check_axis(check, "axis", self.axis))
-        if not isinstance(self.logarithm, bool):
-            check.fail("logarithm", self.logarithm, "True or False", "Give a boolean.")
+        check.flag("logarithm", self.logarithm)
         check.done()
 
     def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:

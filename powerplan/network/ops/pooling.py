@@ -33,8 +33,7 @@ class _Windowed(Op):
         if self.padding and kernel and any(2 * p > k for p, k in zip(self.padding, kernel, strict=True)):
             check.fail("padding", self.padding, "at most half of the kernel", "Reduce it.")
         for field in ("ceil_mode", "count_include_pad"):
-            if not isinstance(getattr(self, field, False), bool):
-                check.fail(field, getattr(self, field), "True or False", "Give a boolean.")
+            check.flag(field, getattr(self, field, False))
         check.done()
 
     def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
@@ -179,8 +178,7 @@ class Mean(Op):
         axes = check_wholes(check, "axes", self.axes, at_least=-64)
         if axes is not None and not axes:
             check.fail("axes", self.axes, "at least one axis", "Name the axes.")
-        if not isinstance(self.keep_axes, bool):
-            check.fail("keep_axes", self.keep_axes, "True or False", "Give a boolean.")
+        check.flag("keep_axes", self.keep_axes)
         check.done()
         object.__setattr__(self, "axes", axes)
 

@@ -154,8 +154,7 @@ class Slice(Op):
             object.__setattr__(self, field, check_whole(check, field, getattr(self, field), at_least=least))
         if not check.violations and self.stop <= self.start:
             check.fail("stop", self.stop, f"more than start = {self.start}", "Take at least one entry.")
-        if not isinstance(self.keep_axis, bool):
-            check.fail("keep_axis", self.keep_axis, "True or False", "Give a boolean.")
+        check.flag("keep_axis", self.keep_axis)
         check.done()
 
     def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
@@ -249,8 +248,7 @@ class Upsample(Op):
     def __post_init__(self) -> None:
         check = Checker("upsample.")
         size = check_wholes(check, "size", self.size, at_least=1)
-        if not isinstance(self.align_corners, bool):
-            check.fail("align_corners", self.align_corners, "True or False", "Give a boolean.")
+        check.flag("align_corners", self.align_corners)
         check.done()
         choice("upsample.mode", self.mode, UPSAMPLE_AXES)
         object.__setattr__(self, "size", size)

@@ -51,15 +51,26 @@ def map_from_proto(reader: Reader, entries: Mapping[str, pb.AttributeValue]) -> 
     return {name: _value(reader.key(name), entries[name], budget, 1) for name in sorted(entries)}
 
 
-def _value(reader: Reader, message: pb.AttributeValue, budget: list[int], depth: int) -> Any:
+def _exceeds(reader: Reader, budget: list[int], depth: int) -> bool:
+    """Count a value; True if it is one too many or nested too deep, which is noted once: the rest is not looked at."""
     budget[0] -= 1
-    if budget[0] < 0 or depth > MAX_DEPTH:
-        # noted once: the rest is not looked at
-        if budget[0] == -1 or depth > MAX_DEPTH:
-            reader.fail(
-                "a larger value", f"at most {MAX_VALUES:,} values, nested {MAX_DEPTH} deep", "Simplify the attributes."
-            )
-        budget[0] = min(budget[0], -1)
+    if budget[0] >= 0 and depth <= MAX_DEPTH:
+        return False
+    if budget[0] == -1 or depth > MAX_DEPTH:
+        allowed = f"at most {MAX_VALUES:,} values, nested {MAX_DEPTH} deep"
+        reader.fail("a larger value", allowed, "Simplify the attributes.")
+    budget[0] = min(budget[0], -1)
+    return True
+
+
+def _text(reader: Reader, text: str) -> str:
+    if len(text) > reader.limits.max_name_length:
+        reader.too_large(f"{len(text)} characters", reader.limits.max_name_length, "characters")
+    return text
+
+
+def _value(reader: Reader, message: pb.AttributeValue, budget: list[int], depth: int) -> Any:
+    if _exceeds(reader, budget, depth):
         return None
     match message.WhichOneof("kind"):
         case "null_value":
@@ -73,11 +84,7 @@ def _value(reader: Reader, message: pb.AttributeValue, budget: list[int], depth:
         case "boolean_value":
             return message.boolean_value
         case "text_value":
-            if len(message.text_value) > reader.limits.max_name_length:
-                reader.at("text_value").too_large(
-                    f"{len(message.text_value)} characters", reader.limits.max_name_length, "characters"
-                )
-            return message.text_value
+            return _text(reader.at("text_value"), message.text_value)
         case "list_value":
             place = reader.at("list_value.values")
             return [

@@ -32,7 +32,12 @@ def einsum(equation: Any, *operands: Any) -> Value:
         raise Refused("its operands differ in the size of an axis")
     if not isinstance(operands[0], Value):
         operands, first, second = operands[::-1], second, first
-    x, y = value(operands[0]), operands[1]
+    return _multiplied(value(operands[0]), operands[1], (first, second, output), sizes)
+
+
+def _multiplied(x: Value, y: Any, indices: tuple[list[str], list[str], list[str]], sizes: dict[str, int]) -> Value:
+    """The sum over what is not in the result; ``indices`` of x, y and the result, and their sizes."""
+    first, second, output = indices
     batch = first[x.batch]
     if x.merged or batch not in output:
         raise Refused("it works along the batch axis")
