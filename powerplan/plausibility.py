@@ -43,6 +43,7 @@ class Plausible:
         why: where the limits come from, a few words.
         advice: what to do where no likely unit is known.
         mistakes: units that a number may have been meant in, each as its SI value: 1e-6 for "u".
+        usual: a common value: of several plausible ones that may be meant, the nearest to it is named.
     """
 
     unit: str
@@ -51,6 +52,7 @@ class Plausible:
     why: str
     advice: str = "Check its unit."
     mistakes: tuple[float, ...] = ()
+    usual: float | None = None
 
     def doubt(self, field: str, value: float | None) -> tuple[Violation, ...]:
         """The doubt about a value; nothing if it is plausible, 0, None or NaN."""
@@ -60,7 +62,10 @@ class Plausible:
             f"from {quantity(self.low, self.unit)}" if self.low else "",
             f"up to {quantity(self.high, self.unit)}" if self.high < math.inf else "",
         ]
-        meant = next((value * unit for unit in self.mistakes if self.low <= abs(value) * unit <= self.high), None)
+        likely = [value * unit for unit in self.mistakes if self.low <= abs(value) * unit <= self.high]
+        if (usual := self.usual) is not None:
+            likely.sort(key=lambda meant: abs(math.log(abs(meant) / usual)))
+        meant = likely[0] if likely else None
         given = quantity(value, self.unit)
         return (
             Violation(

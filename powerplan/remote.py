@@ -14,6 +14,7 @@ import numpy as np
 
 from powerplan.errors import InvalidInput, MissingExtra, PowerplanError, RefusedByServer, ServerUnreachable
 from powerplan.hardware import Gains, Hardware
+from powerplan.hardware.operating_point import OperatingPoint
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.plausibility import corners_of, question
@@ -166,7 +167,7 @@ class Remote:
         **options: Any,
     ) -> Prediction:
         """As :func:`powerplan.predict`; a server tells no progress."""
-        question(hardware)
+        question(hardware, OperatingPoint(network=network, hardware=hardware, gains=gains, inputs=inputs))
         with errors():
             answer = self.client.predict(network, hardware, gains, inputs, labels=self.labels, **_given(options))
         prediction = _engine_value(RemotePrediction, answer)
@@ -186,7 +187,7 @@ class Remote:
         **options: Any,
     ) -> Simulation:
         """As :func:`powerplan.simulate`, on a device of the server's choice."""
-        question(hardware)
+        question(hardware, OperatingPoint(network=network, hardware=hardware, gains=gains, inputs=inputs))
         tell = None if progress is None else lambda running: progress(running.draws, running.draws_total)
         with errors():
             answer = self.client.simulate(

@@ -13,7 +13,6 @@ v_j max|x_j| ≤ V_max.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from powerplan.checks import Checker, check_inputs, frozen_array, real_array, unknown_keys
-from powerplan.errors import InvalidInput, LimitWarning
+from powerplan.errors import InvalidInput
 from powerplan.hardware.hardware import Hardware
 from powerplan.hardware.stored import stored
 from powerplan.network import CrossbarOp, Network, Node
@@ -290,27 +289,3 @@ def _gain(check: Checker, field: str, value: object, length: str) -> Gain:
         check.fail(field, value, allowed, "Gains are positive; to switch a layer off remove it from the network.")
         return 1.0
     return frozen_array(array, np.float64) if array.ndim else float(array)
-
-
-def warn_beyond_voltage(
-    network: Network,
-    hardware: Hardware,
-    gains: Gains,
-    inputs: np.ndarray,
-) -> None:
-    """Warn (LimitWarning) if ideal activations of these inputs drive rows beyond ``voltage_max``."""
-    beyond = []
-    limits = row_voltage_limits(network, hardware, inputs)
-    constants = reference_voltage_limits(network, hardware)
-    for name, gain, limit, most in zip(network.layer_names, gains.voltage, limits, constants, strict=True):
-        worst = max(float((gain / limit).max()), reference_voltage(gain) / most)
-        if worst > 1 + 1e-6:
-            beyond.append(f"{name}: {worst * hardware.voltage_max:.4g} V")
-    if beyond:
-        outcome = "the converters saturate there" if hardware.dac_bits else "the results assume they do not saturate"
-        warnings.warn(
-            f"rows are driven beyond hardware.voltage_max = {hardware.voltage_max:g} V ({', '.join(beyond)}): "
-            f"{outcome}. Lower gains.voltage, or plan with these inputs.",
-            LimitWarning,
-            stacklevel=3,
-        )

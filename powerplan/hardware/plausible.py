@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from powerplan.errors import Violation
@@ -25,12 +26,12 @@ _LONG = 3.2e9
 #: points at which curves are looked at
 _POINTS = 33
 
-_DEVICE = Plausible(unit="S", low=1e-12, high=1e-2, why="a device of 100 ohm to 1 Tohm", mistakes=_SMALL)
-_VOLTAGE = Plausible(unit="V", low=1e-5, high=20.0, why="rows of an array", mistakes=(_MILLI, _MICRO))
+_DEVICE = Plausible(unit="S", low=1e-12, high=1e-2, why="a device of 100 ohm to 1 Tohm", mistakes=_SMALL, usual=5e-5)
+_VOLTAGE = Plausible(unit="V", low=1e-5, high=20.0, why="rows of an array", mistakes=(_MILLI, _MICRO), usual=0.2)
 _PART = Plausible(unit="", high=1.0, why="an error as large as the value itself", mistakes=(_PERCENT,))
 _STUCK = Plausible(unit="", high=0.3, why="arrays with more broken devices are not used", mistakes=(_PERCENT,))
 _ENERGY = Plausible(
-    unit="J", low=1e-18, high=1e-6, why="converters take fJ to nJ", mistakes=(_PICO, _NANO, _FEMTO, 1e12)
+    unit="J", low=1e-18, high=1e-6, why="converters take fJ to nJ", mistakes=(_PICO, _NANO, _FEMTO, 1e12), usual=1e-12
 )
 _TIME = Plausible(unit="s", high=_LONG, why="a hundred years", mistakes=(_MILLI, _MICRO, _NANO))
 _DRIFT = Plausible(unit="1", high=1.0, why="devices drift with exponents of about 0.001 to 0.2", mistakes=(_PERCENT,))
@@ -42,18 +43,22 @@ _FIELDS = {
     "conductance_max": _DEVICE,
     "programming_noise_proportional": _PART,
     "programming_noise_reference": _DEVICE,
-    "read_noise_std": Plausible(unit="A", high=1e-3, why="columns carry uA to mA", mistakes=(_MICRO, _NANO)),
+    "read_noise_std": Plausible(
+        unit="A", high=1e-3, why="columns carry uA to mA", mistakes=(_MICRO, _NANO), usual=1e-7
+    ),
     "voltage_max": _VOLTAGE,
     "feedback_resistance": Plausible(
         unit="ohm", low=1.0, high=1e12, why="an amplifier's feedback", mistakes=(1e3, 1e6)
     ),
-    "read_time": Plausible(unit="s", low=1e-12, high=1.0, why="one read", mistakes=(_NANO, _MICRO, 1e9)),
+    "read_time": Plausible(unit="s", low=1e-12, high=1.0, why="one read", mistakes=(_NANO, _MICRO, 1e9), usual=1e-7),
     "column_gain_std": _PART,
     "device_gain_std": _PART,
     "time": _TIME,
     "stuck_on_fraction": _STUCK,
     "stuck_off_fraction": _STUCK,
-    "load_conductance": Plausible(unit="S", low=1e-12, high=1.0, why="the load of a column", mistakes=_SMALL),
+    "load_conductance": Plausible(
+        unit="S", low=1e-12, high=1.0, why="the load of a column", mistakes=_SMALL, usual=1e-3
+    ),
     "adc_range": Plausible(unit="V", low=1e-6, high=100.0, why="what converters take", mistakes=(_MILLI, _MICRO)),
     "adc_headroom": Plausible(unit="1", low=0.01, high=100.0, why="times the full scale", mistakes=(_PERCENT,)),
     "dac_energy": _ENERGY,
@@ -71,7 +76,11 @@ def _doubts(hardware: Hardware) -> Iterator[Violation]:
         yield from limits.doubt(f"hardware.{name}", getattr(hardware, name))
     yield from _temperature(hardware)
     held = Plausible(
-        unit="S", high=10 * hardware.conductance_max, why="ten times the largest conductance", mistakes=_SMALL
+        unit="S",
+        high=10 * hardware.conductance_max,
+        why="ten times the largest conductance",
+        mistakes=_SMALL,
+        usual=0.02 * hardware.conductance_max,
     )
     rows = Plausible(unit="V", high=hardware.voltage_max, why="the largest row voltage", mistakes=(_MILLI, _MICRO))
     yield from held.doubt("hardware.programming_noise_std", hardware.programming_noise_std)
@@ -83,7 +92,8 @@ def _doubts(hardware: Hardware) -> Iterator[Violation]:
             low=1e-4 * natural,
             high=1e4 * natural,
             why=f"about 1/(2 read_time) = {natural:.3g} Hz",
-            mistakes=(1e6, 1e9, 1e3),
+            mistakes=(1e6, 1e9, 1e3, 1e-3, 1e-6),
+            usual=natural,
         )
         yield from band.doubt("hardware.bandwidth", hardware.bandwidth)
     if hardware.programming_noise_polynomial is not None:
@@ -95,7 +105,9 @@ def _doubts(hardware: Hardware) -> Iterator[Violation]:
     for k, snapshot in enumerate(hardware.measurements or ()):
         place = f"hardware.measurements[{k}]"
         yield from _TIME.doubt(f"{place}.time", snapshot.time)
-        yield from held.doubt(f"{place}.mean", _largest(snapshot.mean, hardware))
+        yield from replace(held, usual=hardware.conductance_max).doubt(
+            f"{place}.mean", _largest(snapshot.mean, hardware)
+        )
         yield from held.doubt(f"{place}.std", _largest(snapshot.std, hardware))
     yield from _aging(hardware, held)
 

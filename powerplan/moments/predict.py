@@ -13,8 +13,9 @@ from torch import Tensor
 
 from powerplan.checks import check_inputs
 from powerplan.errors import InvalidInput
-from powerplan.hardware.gains import Gains, warn_beyond_voltage
+from powerplan.hardware.gains import Gains
 from powerplan.hardware.hardware import Hardware
+from powerplan.hardware.operating_point import OperatingPoint
 from powerplan.moments.attribution import error_amounts
 from powerplan.moments.prediction import LayerMoments, Prediction
 from powerplan.moments.predictor import Moments, Predictor
@@ -57,10 +58,11 @@ def predict(
     asked = PredictionSettings(**settings)
     inputs = check_inputs(inputs, network.input_shape)
     gains.check(network, hardware)
-    question(hardware)
+    point = OperatingPoint(network=network, hardware=hardware, gains=gains, inputs=inputs)
+    question(hardware, point)
     with torch.no_grad():
         predictor = make_predictor(network, hardware, inputs, asked)
-        warn_beyond_voltage(network, hardware, gains, inputs)
+        point.warn_beyond_voltage()
         prediction = report(predictor, gains, progress)
     question(prediction)
     return prediction

@@ -21,7 +21,7 @@ from powerplan.checks import check_inputs, frozen_array
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.conversions import converter_power
-from powerplan.hardware.gains import warn_beyond_voltage
+from powerplan.hardware.operating_point import OperatingPoint
 from powerplan.moments.prediction import LayerMoments
 from powerplan.montecarlo.forward import NoisyForward
 from powerplan.montecarlo.settings import SimulationSettings
@@ -80,8 +80,9 @@ def simulate(
     draws, memory_limit, moments = asked.draws, asked.memory_limit, asked.layer_moments
     real, place = getattr(torch, asked.dtype), torch_device(asked.device)
     gains.check(network, hardware)
-    question(hardware)
-    warn_beyond_voltage(network, hardware, gains, batch)
+    point = OperatingPoint(network=network, hardware=hardware, gains=gains, inputs=batch)
+    question(hardware, point)
+    point.warn_beyond_voltage()
 
     with torch.no_grad():
         wanted = (network.output, *(network.layer_names if moments != "none" else ()))

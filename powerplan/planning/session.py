@@ -13,7 +13,7 @@ import numpy as np
 
 from powerplan.checks import check_inputs
 from powerplan.hardware import Gains, Hardware
-from powerplan.hardware.gains import warn_beyond_voltage
+from powerplan.hardware.operating_point import OperatingPoint
 from powerplan.hardware.steps import steps_to_dict
 from powerplan.moments.predict import make_predictor
 from powerplan.moments.predictor import Predictor
@@ -29,6 +29,7 @@ from powerplan.planning.problem.terms import Terms
 from powerplan.planning.problem.variables import FreeGains, check_noisy, free_gains, hold
 from powerplan.planning.problem.watch import Watch
 from powerplan.planning.settings import PlanSettings, Progress
+from powerplan.plausibility import question
 
 
 def _silent(what: str, done: float) -> None:
@@ -85,7 +86,9 @@ class Session:
             check_noisy(each)
         limits = limiting(hardwares)
         held_gains = hold(network, limits, batch, settings.conductance, settings.voltage)
-        warn_beyond_voltage(network, limits, held_gains, batch)
+        point = OperatingPoint(network=network, hardware=limits, gains=held_gains, inputs=batch)
+        question(point)
+        point.warn_beyond_voltage()
         free_of = partial(free_gains, network, limits, batch, held_gains=held_gains, corners=settings.corners)
         granularity, optimize = settings.granularity, settings.optimize
         free = free_of(granularity=granularity, optimize=optimize)

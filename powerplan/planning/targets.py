@@ -34,6 +34,12 @@ def _doubts(target: _Bound | _Fraction) -> tuple[Violation, ...]:
     return () if limits is None else limits.doubt(f"target.{name}", target.value)
 
 
+def is_plausible(target: Target, value: float) -> bool:
+    """Whether a target of this kind with this bound would be believed; any bound of a target without a scale is."""
+    limits = _PLAUSIBLE.get(target_name(target))
+    return limits is None or not limits.doubt("", value)
+
+
 @dataclass(frozen=True)
 class _Bound:
     value: float

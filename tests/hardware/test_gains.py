@@ -18,8 +18,8 @@ from powerplan.hardware.gains import (
     row_conductance_limits,
     row_voltage_limits,
     voltage_limits,
-    warn_beyond_voltage,
 )
+from powerplan.hardware.operating_point import OperatingPoint
 
 HARDWARE = Hardware(conductance_min=10e-6, conductance_max=110e-6, voltage_max=0.5)
 NETWORK = Network.mlp([np.array([[1.0, -4.0], [2.0, 0.5], [0.0, 0.0]]), np.array([[0.1, 0.2, -0.25]])])
@@ -155,10 +155,10 @@ def test_row_limits_are_tight() -> None:
 def test_every_row_is_warned_of_by_itself() -> None:
     inputs = np.array([[1.0, 0.0], [0.5, -2.0]])
     gains = Gains(conductance=(1e-6, 1e-6), voltage=(np.array([0.5, 0.25]), 1e-3))
-    warn_beyond_voltage(NETWORK, HARDWARE, gains, inputs)
+    OperatingPoint(network=NETWORK, hardware=HARDWARE, gains=gains, inputs=inputs).warn_beyond_voltage()
     beyond = Gains(conductance=(1e-6, 1e-6), voltage=(np.array([0.25, 0.5]), 1e-3))
     with pytest.warns(LimitWarning, match=r"linear1: 1 V"):
-        warn_beyond_voltage(NETWORK, HARDWARE, beyond, inputs)
+        OperatingPoint(network=NETWORK, hardware=HARDWARE, gains=beyond, inputs=inputs).warn_beyond_voltage()
 
 
 def test_immutable() -> None:

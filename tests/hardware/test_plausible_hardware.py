@@ -3,10 +3,13 @@
 import dataclasses
 import itertools
 import re
+import warnings
 
+import numpy as np
 import pytest
 
 import powerplan as pp
+from powerplan.hardware.operating_point import OperatingPoint
 
 
 def _doubted(hardware: pp.Hardware) -> dict[str, str]:
@@ -23,9 +26,12 @@ def test_published_and_default_devices_are_plausible() -> None:
     ("field", "value", "meant"),
     [
         ("conductance_max", 100.0, "100 uS"),
-        ("conductance_max", 0.1, "100 nS"),
+        ("conductance_max", 0.1, "100 uS"),
+        ("conductance_max", 50e-3, "50 uS"),
+        ("conductance_max", 5e4, "50 uS"),
+        ("bandwidth", 5e12, "5 MHz"),
         ("programming_noise_std", 2.0, "2 uS"),
-        ("programming_noise_std", 0.002, "2 nS"),
+        ("programming_noise_std", 0.002, "2 uS"),
         ("programming_noise_proportional", 5.0, "5 %"),
         ("read_noise_std", 0.05, "50 nA"),
         ("input_noise_std", 3.0, "3 mV"),
@@ -51,6 +57,24 @@ def test_the_likely_unit_is_said(field: str, value: object, meant: str) -> None:
     assert doubts, field
     assert all(name.startswith(field) for name in doubts)
     assert any(f"Did you mean {meant}" in advice for advice in doubts.values()), doubts
+
+
+def test_gains_in_another_unit_are_doubted_by_what_they_do_to_the_array() -> None:
+    """A voltage gain in mV puts hundreds of volts on the rows, a tiny conductance gain stores next to nothing."""
+    network, inputs, hardware = pp.Network.mlp([np.eye(3)]), np.array([[1.0, -2.0, 0.5]]), pp.Hardware()
+    for voltage, conductance, field in ((200.0, 1e-5, "gains.voltage[0]"), (0.1, 1e-20, "gains.conductance[0]")):
+        gains = pp.Gains(conductance=(conductance,), voltage=(voltage,))
+        for calculate in (pp.predict, pp.simulate):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                calculate(network, hardware, gains, inputs, **({"draws": 2} if calculate is pp.simulate else {}))
+            told = [str(w.message) for w in caught if issubclass(w.category, pp.PlausibilityWarning)]
+            assert field in told[0]
+    assert "got 400 V on a row" in str(
+        OperatingPoint(
+            network=network, hardware=hardware, gains=pp.Gains(conductance=(1e-5,), voltage=(200.0,)), inputs=inputs
+        ).doubts()[0]
+    )
 
 
 def test_every_number_of_the_hardware_is_looked_at() -> None:

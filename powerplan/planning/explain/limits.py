@@ -84,7 +84,11 @@ def unreachable(
 ) -> Unreachable:
     """Explain an infeasible target at the θ with the lowest value of its quantity."""
     at_limit = theta <= free.lower + 1e-9 if isinstance(target, MaxPower) else theta >= free.upper - 1e-9
-    limits = binding_limits(free, at_limit, upper=not isinstance(target, MaxPower))
+    limits = tuple(
+        limit
+        for limit in binding_limits(free, at_limit, upper=not isinstance(target, MaxPower))
+        if limit.partition(": ")[2].partition(" ")[0] not in advice.without_effect
+    )
     best = problem.reached(theta)
     guard = ""
     if limits and isinstance(target, MaxPower):
@@ -97,6 +101,7 @@ def unreachable(
                 f" hardware.programming_noise_std = {hardware.programming_noise_std:g} S is larger than the whole "
                 f"conductance range, {span:g} S: check its unit."
             )
+    binding = f"; limits that bind: {', '.join(limits)}" if limits else ""
     return Unreachable(
         theta=theta,
         best=best,
@@ -105,7 +110,7 @@ def unreachable(
         floor=advice.floor,
         floor_parts=advice.floor_parts,
         message=f"The lowest reachable {QUANTITIES[type(target)]} is {best:.6g}{guard}, above the target "
-        f"{target.value:.6g}{_where(problem, theta)}; limits that bind: {', '.join(limits) or 'none'}. {words}",
+        f"{target.value:.6g}{_where(problem, theta)}{binding}. {words}",
     )
 
 

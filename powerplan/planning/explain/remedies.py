@@ -19,7 +19,7 @@ from powerplan.planning.explain.floor import floor_parts, parts_in_words
 from powerplan.planning.explain.trials import Trials
 from powerplan.planning.outcome import FloorPart, Remedy
 from powerplan.planning.session import Session
-from powerplan.planning.targets import MaxPower, Target
+from powerplan.planning.targets import MaxPower, Target, is_plausible
 
 #: ratio of two factors, the smaller of which does not do, at which the search ends; that of the first two that are
 #: tried where samples disagree
@@ -42,6 +42,7 @@ class Advice:
         remedies, floor, floor_parts: see :class:`powerplan.planning.outcome.Termination`.
         is_whole: everything was tried; False if time ended, or nothing was to be tried.
         room: factor above the lowest reachable value at which a target is in reach, whatever samples find.
+        without_effect: fields of the hardware that were changed and changed nothing.
     """
 
     remedies: tuple[Remedy, ...] = ()
@@ -49,6 +50,7 @@ class Advice:
     floor_parts: tuple[FloorPart, ...] = ()
     is_whole: bool = False
     room: float = _ROOM
+    without_effect: frozenset[str] = frozenset()
 
 
 def advice_for(
@@ -105,6 +107,7 @@ def advice_for(
         floor_parts=() if isinstance(target, MaxPower) else floor_parts(trials, at_most),
         is_whole=not trials.late,
         room=_room(trials, excess),
+        without_effect=frozenset(family.name for family in rest),
     )
 
 
@@ -169,15 +172,17 @@ def _remedy(name: str, words: str, reached: float, *, meets: bool) -> Remedy:
 def in_words(advice: Advice, target: Target, quantity: str, best: float) -> str:
     """What to do, in a few sentences."""
     budget = isinstance(target, MaxPower)
-    looser = f"set the {'budget' if budget else 'target'} to {_rounded_up(advice.room * best)} or more"
+    looser = ""
+    if is_plausible(target, advice.room * best):
+        looser = f"set the {'budget' if budget else 'target'} to {_rounded_up(advice.room * best)} or more"
     enough = [remedy for remedy in advice.remedies if remedy.meets_target]
     if enough:
         ways = ", or ".join(remedy.change for remedy in enough[:3])
-        words = f"To reach it, {ways}; or {looser}."
+        words = f"To reach it, {ways}{looser and f'; or {looser}'}."
     elif advice.is_whole:
-        words = f"No change of the hardware that was tried reaches it; {looser}."
+        words = f"No change of the hardware that was tried reaches it{looser and f'; {looser}'}."
     else:
-        words = f"{looser[0].upper()}{looser[1:]}; not all that could help was tried."
+        words = f"{looser[:1].upper()}{looser[1:]}{(looser and '; n') or 'N'}ot all that could help was tried."
     floors = [remedy for remedy in advice.remedies if not remedy.meets_target][:3]
     if floors and (not enough or enough[0].parameter == "together"):
         parts = (f"{remedy.change.replace('hardware.', '')}: {quantity} {remedy.reached:.4g}" for remedy in floors)
