@@ -51,7 +51,8 @@ if TYPE_CHECKING:
         frontier as frontier,
         plan as plan,
     )
-    from powerplan.planning.explain.explain import Explanation as Explanation, explain as explain
+    from powerplan.planning.explain.explain import explain as explain
+    from powerplan.planning.explain.explanation import Explanation as Explanation
     from powerplan.report.html import report_html as report_html, write_report as write_report
     from powerplan.report.plots import (
         plot_frontier as plot_frontier,
@@ -86,7 +87,8 @@ _HOMES = {
     "powerplan.network": ("Network",),
     "powerplan.network.onnx_import": ("from_onnx",),
     "powerplan.network.torch_import": ("from_torch",),
-    "powerplan.planning.explain.explain": ("Explanation", "explain"),
+    "powerplan.planning.explain.explain": ("explain",),
+    "powerplan.planning.explain.explanation": ("Explanation",),
     "powerplan.planning": (
         "MaxAccuracyDrop",
         "MaxFlipRate",

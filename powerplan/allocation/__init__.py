@@ -10,7 +10,8 @@ from powerplan.allocation.formula import closed_form, closed_form_covers
 from powerplan.allocation.joint import JointProgram, JointStep
 from powerplan.allocation.kkt import kkt_bisection
 from powerplan.allocation.local import LocalProgram
-from powerplan.allocation.problem import GeometricProgram, Posynomial
+from powerplan.allocation.posynomial import Posynomial
+from powerplan.allocation.problem import GeometricProgram
 from powerplan.allocation.result import AllocationResult, Status
 
 __all__ = [

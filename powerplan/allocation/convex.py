@@ -25,7 +25,8 @@ from scipy import optimize, sparse
 
 from powerplan.allocation.certificate import certificate_at
 from powerplan.allocation.conic import TIGHT, solve_conic
-from powerplan.allocation.problem import GeometricProgram, Posynomial
+from powerplan.allocation.posynomial import Posynomial
+from powerplan.allocation.problem import GeometricProgram
 from powerplan.allocation.refine import refine
 from powerplan.allocation.result import AllocationResult, Status, infeasible, optimal, unbounded
 from powerplan.errors import SolverFailed

@@ -13,7 +13,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import logsumexp
 
-from powerplan.allocation.problem import GeometricProgram, Posynomial
+from powerplan.allocation.posynomial import Posynomial
+from powerplan.allocation.problem import GeometricProgram
 from powerplan.allocation.result import AllocationResult, optimal
 from powerplan.errors import InvalidInput
 

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
-from powerplan.allocation.problem import GeometricProgram, Posynomial
+from powerplan.allocation.posynomial import Posynomial
+from powerplan.allocation.problem import GeometricProgram
 from powerplan.allocation.result import AllocationResult, infeasible, optimal, unbounded
 from powerplan.errors import InvalidInput, SolverFailed
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from powerplan.allocation.conic import ConicAnswer, solve_conic
-from powerplan.allocation.problem import GeometricProgram, Posynomial
+from powerplan.allocation.posynomial import Posynomial
+from powerplan.allocation.problem import GeometricProgram
 from powerplan.allocation.refine import refine
 from powerplan.allocation.result import AllocationResult, Status, infeasible, optimal
 from powerplan.checks import Checker, real_array

@@ -15,7 +15,7 @@ from scipy import sparse
 from scipy.sparse import linalg
 
 from powerplan.allocation.certificate import ACTIVE_TOLERANCE, OptimalityCertificate, certify
-from powerplan.allocation.problem import Posynomial
+from powerplan.allocation.posynomial import Posynomial
 
 #: largest change of a log gain in one step
 _MAX_STEP = 2.0

@@ -13,6 +13,7 @@ from powerplan.errors import Violation
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.tiling import LayerArrays
 from powerplan.moments.prediction import Prediction
+from powerplan.planning import policy
 from powerplan.planning.outcome import (
     Certificate,
     Corner,
@@ -31,11 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from powerplan.network import Network
-    from powerplan.planning.explain.explain import Explanation
-
-
-#: by so much, relatively, a target may be exceeded: predictions are not more exact
-_MET = 1e-3
+    from powerplan.planning.explain.explanation import Explanation
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,7 +90,7 @@ class Plan(Shown):
         """Whether the prediction meets the target, to within a thousandth of it."""
         if self.termination.outcome is Outcome.INFEASIBLE:
             return False
-        return self.certificate is not None or self.reached <= self.target.value * (1 + _MET)
+        return self.certificate is not None or self.reached <= self.target.value * (1 + policy.EXCEEDED)
 
     @property
     def predictions(self) -> tuple[Prediction, ...]:

@@ -24,10 +24,12 @@ CONSTRAINT_OF_TOLERANCE = 0.1
 SAME_OBJECTIVE = 1e-9
 #: Relative rounding of an objective: no step is refused for a rise below it.
 OBJECTIVE_ROUNDING = 1e-12
-#: Log distance below which two steps of a gain are one: above the rounding of exp and log.
+#: Log distance below which two steps of a gain are one, or a gain is at a limit: above the rounding of exp and log.
 SAME_STEP = 1e-9
 #: Decimals of log steps that are compared where lists of steps are matched: beyond the rounding of log.
 STEP_DECIMALS = 12
+#: Part of itself by which a target may be exceeded: predictions are not more exact.
+EXCEEDED = 1e-3
 #: A term below this part of its sum is a constant: its own gradient is rounding.
 NEGLIGIBLE_TERM = 1e-18
 #: Multipliers below this part of their sum are rounding, not prices.
@@ -125,8 +127,12 @@ MULTIPLIER_ROUNDS, NEWTON_ROUNDS = 200, 10
 FLAT = 0.1
 #: The largest multiplier: a constraint that costs more than this cannot be met by the gains that move.
 LARGEST_DUAL = 1e6
-#: Relative change of the multipliers that ends their rounds.
-SAME_DUAL = 1e-9
+#: Relative change of the multipliers that ends their rounds, and the size from which on it is relative.
+SAME_DUAL, SMALL_DUAL = 1e-9, 1e-3
+#: Curvature along a step, relative to what was assumed, below which nothing is learnt of it: it may be rounding.
+LEAST_CURVATURE = 1e-8
+#: Part of the constraints' own scale by which they push apart at least: two that are alike must not divide by zero.
+FLATTEST_DIRECTION = 1e-12
 
 # --- descent: local programs ---
 
@@ -183,8 +189,46 @@ FITTING_PREDICTIONS = 8
 GUARD_DECIDES = 1e-3
 #: Log change of the gains, and relative change of the error, by which an error that no gain changes is known.
 GUARD_CHANGE, GUARD_SAME = -1.0, 1e-6
+#: The same, below which it is not worth a sentence.
+GUARD_OF_NOTE = 1e-5
 #: What is tried then: conductance_min as a part of the range, a signal over the read noise, a noise bandwidth [Hz].
 IDLE_CONDUCTANCE, READ_NOISE, READ_BANDWIDTH = 0.01, 1e-4, 5e6
+
+# --- explanations ---
+
+#: Fraction by which every parameter is relaxed, and the step of it from which its shadow price is taken.
+RELAXED_BY, PRICE_STEP = 0.1, 1e-5
+#: Factor by which limits are lifted for the bound without limits: what is beyond does not matter.
+LIFTED = 100.0
+#: KKT residual of plans made again: their differences from the plan are compared to 5e-5.
+EXPLAINED_RESIDUAL = 1e-7
+#: Relative change of an objective, and relative gap to the bound without limits, that are worth a number.
+CHANGE_OF_NOTE, GAP_OF_NOTE = 5e-5, 5e-4
+
+# --- advice where a target is out of reach ---
+
+#: Factor by which a number of the hardware is changed at most, and bits of a converter: beyond is another technology.
+LARGEST_CHANGE, MOST_BITS = 1000.0, 16
+#: Ratio of two factors, the smaller of which does not do, at which the search between them ends.
+CLOSE_FACTORS = 1.03
+#: First growth of a factor that some samples refuse, and how often it is enlarged until all meet the target.
+FIRST_GROWTH, MOST_ENLARGED = 1.2, 6
+#: Factor above the lowest reachable value from which on a target is said to be in reach.
+TARGET_ROOM = 1.002
+#: Seconds beyond those the plan took so far, and the part of them after which there is still time to confirm.
+ADVICE_SECONDS, FOR_SEARCHING = 5.0, 0.6
+#: Fall of the log excess that counts as help.
+LEAST_HELP = 0.01
+#: Log excess that counts as met: room for what planning again ends with, and more of it where simulation has a part.
+MET_IN_TRIAL, MET_BY_SIMULATION = -0.01, -0.1
+#: Seeds that confirm what rests on random samples, and standard deviations between them allowed for beyond the worst.
+CONFIRMING_SEEDS, DEVIATIONS = 4, 2.0
+#: Part of the error samples that the search takes: what it proposes is confirmed with all.
+SEARCH_SAMPLES = 1 / 8
+#: Hardware tried at most in the search.
+MOST_TRIED = 150
+#: Least part of the error that is left whose source is named.
+LEAST_FLOOR_PART = 0.01
 
 # --- time, verification ---
 

@@ -28,7 +28,7 @@ def constants(path: Path) -> list[tuple[ast.Assign, list[str]]]:
     ]
 
 
-@pytest.mark.parametrize("room", ["problem", "solve", "verify"])
+@pytest.mark.parametrize("room", ["problem", "solve", "verify", "explain"])
 def test_no_room_has_numbers_of_its_own(room: str) -> None:
     paths = sorted((PLANNING / room).glob("*.py"))
     assert len(paths) > 3

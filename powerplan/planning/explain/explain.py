@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -26,8 +26,10 @@ from powerplan.hardware import Hardware
 from powerplan.hardware.gains import conductance_limits, voltage_limits
 from powerplan.hardware.steps import steps_from_dict
 from powerplan.network import Network
-from powerplan.planning.explain.limits import QUANTITIES
-from powerplan.planning.explain.relaxing import MOVES_LEVELS, Change, relaxable, relaxed
+from powerplan.planning import policy
+from powerplan.planning.explain.explanation import BindingLimit, Explanation, LayerShare, Relaxation
+from powerplan.planning.explain.relaxing import Change, relaxable, relaxed
+from powerplan.planning.explain.sentences import in_sentences
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.problem.requirement import requirement
 from powerplan.planning.run import plan_target
@@ -37,98 +39,6 @@ from powerplan.planning.targets import MaxPower, Target
 from powerplan.planning.verify.calibration import planned_bound
 from powerplan.plausibility import question, unasked
 from powerplan.settings import named
-
-#: relaxed by this fraction
-CHANGE = 0.1
-#: limits are lifted by this factor for the bound without limits
-_LIFTED = 100.0
-_DERIVATIVE = 1e-5
-#: KKT residual of plans made again
-_TOLERANCE = 1e-7
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerShare:
-    """Shares of one crossbar layer in the power and in the mean squared error (fractions)."""
-
-    layer: str
-    power: float
-    error: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class BindingLimit:
-    """A limit that binds.
-
-    Attributes:
-        layer, limit: as in :class:`LimitPrice`.
-        count: gains of the layer (columns or rows) at it.
-        price: d log objective / d log limit, summed over them.
-    """
-
-    layer: str
-    limit: str
-    count: int
-    price: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Relaxation:
-    """What changing one parameter by 10 %, or by one bit, does.
-
-    Attributes:
-        parameter: "target", or a field of the hardware.
-        factor: it is multiplied by (a curve or a model of drift or noise: what it gives); 1 for bits.
-        bits: that a converter gets more; 0 for all else.
-        price: shadow price, d log objective / d log parameter; None if the target is infeasible, and for bits. Of what
-            moves the levels of converters it is the trend, from which planning again ripples.
-        predicted: relative change of the objective by the price, factor^price − 1; None likewise.
-        resolved: the same by planning again; None if no plan could be made then (``note`` says why). For an
-            infeasible target, the relative change of the lowest reachable value.
-        reaches_target: whether the plan made again meets its target.
-        note: why there is no answer; "" if there is one.
-    """
-
-    parameter: str
-    factor: float
-    price: float | None
-    predicted: float | None
-    resolved: float | None
-    reaches_target: bool
-    note: str = ""
-    bits: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Explanation:
-    """A plan explained.
-
-    Attributes:
-        objective: "power", "error" (under a power budget), or "reached" for an infeasible target.
-        value: of the objective [W, MSE, or the target's quantity].
-        layers: shares of every crossbar layer, in order.
-        limits: that bind, those that cost most first.
-        relaxations: by what they buy, the best first.
-        unlimited: the objective at the same target with the limits of the free gains lifted and conductance_min = 0:
-            what noise and network alone ask for. None if there is no such bound, or the target is infeasible.
-        sentences: all of it in words.
-    """
-
-    objective: str
-    value: float
-    layers: tuple[LayerShare, ...]
-    limits: tuple[BindingLimit, ...]
-    relaxations: tuple[Relaxation, ...]
-    unlimited: float | None
-    sentences: tuple[str, ...]
-
-    @property
-    def gap(self) -> float | None:
-        """(objective − unlimited) / unlimited: what the limits cost."""
-        return None if not self.unlimited else self.value / self.unlimited - 1
-
-    def __str__(self) -> str:
-        return "\n".join(self.sentences)
 
 
 def explain(
@@ -191,7 +101,7 @@ class _Explainer:
             unlimited=unlimited,
             sentences=(),
         )
-        return replace(explanation, sentences=tuple(_sentences(explanation, plan)))
+        return replace(explanation, sentences=tuple(in_sentences(explanation, plan)))
 
     # ------------------------------------------------------------ planning again
 
@@ -205,7 +115,9 @@ class _Explainer:
         gains_by_kind: dict[str, Any] = {}
         for kind, rule in ruled.items():
             gains = getattr(plan.gains, kind)
-            follows = all(np.ndim(g) == 0 and np.isclose(g, r, rtol=1e-9) for g, r in zip(gains, rule, strict=True))
+            follows = all(
+                np.ndim(g) == 0 and np.isclose(g, r, rtol=policy.SAME_STEP) for g, r in zip(gains, rule, strict=True)
+            )
             gains_by_kind[kind] = None if kind in plan.optimize or follows else gains
         return gains_by_kind
 
@@ -223,7 +135,7 @@ class _Explainer:
             output_weights=plan.output_weights,
             verify_draws=0,
             calibrate=False,
-            tolerance=_TOLERANCE,
+            tolerance=policy.EXPLAINED_RESIDUAL,
             **prediction,
             **self._held_gains(),
             **steps,
@@ -265,7 +177,10 @@ class _Explainer:
     # ------------------------------------------------------------ relaxations
 
     def _relaxations(self) -> tuple[Relaxation, ...]:
-        changes = [Change(parameter="target", factor=1 + CHANGE), *relaxable(self.hardwares, CHANGE)]
+        changes = [
+            Change(parameter="target", factor=1 + policy.RELAXED_BY),
+            *relaxable(self.hardwares, policy.RELAXED_BY),
+        ]
         prices = self._prices(changes) if self.feasible else {}
         relaxations = []
         for number, change in enumerate(changes):
@@ -336,7 +251,7 @@ class _Explainer:
         for change in changes:
             if change.bits:
                 continue
-            step = _DERIVATIVE if change.factor > 1 else -_DERIVATIVE
+            step = policy.PRICE_STEP if change.factor > 1 else -policy.PRICE_STEP
             try:
                 changed, bounds = self._problem(*self._changed(replace(change, factor=1 + step)))
             except InvalidInput:
@@ -363,7 +278,7 @@ class _Explainer:
             return None
         self.progress("lifting the limits", 0.95)
         # a held conductance stays as it is
-        lifted = Change(parameter="conductance_max", factor=_LIFTED)
+        lifted = Change(parameter="conductance_max", factor=policy.LIFTED)
         free = tuple(relaxed(h, lifted) for h in self.hardwares)
         try:
             again = self._again(planned_bound(self.plan), [h.replace(conductance_min=0.0) for h in free], steps=False)
@@ -383,76 +298,3 @@ def _binding(plan: Plan) -> tuple[BindingLimit, ...]:
         for (layer, limit), prices in sums.items()
     ]
     return tuple(sorted(limits, key=lambda b: -abs(b.price)))
-
-
-# ---------------------------------------------------------------- words
-
-
-def _sentences(explanation: Explanation, plan: Plan) -> list[str]:
-    words = [_dominating(explanation.layers, "power", "takes", "of the power")]
-    words.append(_dominating(explanation.layers, "error", "causes", "of the error"))
-    feasible = plan.meets_target
-    words.append(_limits_in_words(explanation.limits) if feasible else plan.termination.message)
-    what = {
-        "power": "the power",
-        "error": "the error",
-        "reached": f"the lowest reachable {QUANTITIES[type(plan.target)]}",
-    }[explanation.objective]
-    words += [_relaxation_in_words(r, what, explanation.objective) for r in explanation.relaxations]
-    if explanation.gap is not None:
-        words.append(
-            f"Without limits on the free gains and without idle conductance {what} would be "
-            f"{explanation.unlimited:.6g} instead of {explanation.value:.6g}: the plan is "
-            f"{100 * explanation.gap:.3g} % above this bound."
-            if explanation.gap > 5e-4
-            else f"The limits cost nothing: without them {what} would be the same within 0.05 %."
-        )
-    elif "voltage" in plan.optimize and explanation.objective != "reached":
-        words.append(
-            "There is no bound without limits: with free voltages the power falls without end as conductances rise, "
-            "so conductance_max is what sets it."
-        )
-    return words
-
-
-def _dominating(layers: Sequence[LayerShare], kind: str, verb: str, rest: str) -> str:
-    """The layers that make up at least half, largest first."""
-    ranked = sorted(layers, key=lambda layer: -getattr(layer, kind))
-    named, total = [], 0.0
-    for layer in ranked:
-        named.append(layer)
-        total += getattr(layer, kind)
-        if total >= 0.5:
-            break
-    parts = [f"{layer.layer} {100 * getattr(layer, kind):.1f} %" for layer in named]
-    if len(parts) == 1:
-        return f"{named[0].layer} {verb} {100 * total:.1f} % {rest}."
-    return f"{len(parts)} of {len(layers)} layers make up {100 * total:.1f} % {rest}: {', '.join(parts)}."
-
-
-def _limits_in_words(limits: Sequence[BindingLimit]) -> str:
-    if not limits:
-        return "No limit binds: only the target holds the gains."
-    parts = [
-        f"{b.layer} at {b.limit}" + (f" ({b.count} gains)" if b.count > 1 else "") + f", price {b.price:+.3f}"
-        for b in limits[:8]
-    ]
-    more = f"; and {len(limits) - 8} more" if len(limits) > 8 else ""
-    return f"Limits that bind: {'; '.join(parts)}{more}."
-
-
-def _relaxation_in_words(r: Relaxation, what: str, objective: str) -> str:
-    verb = "Loosening" if r.parameter == "target" else "Raising" if r.factor > 1 or r.bits else "Lowering"
-    action = f"{verb} {'the target' if r.parameter == 'target' else r.parameter}"
-    action += f" by {r.bits} bit" if r.bits else f" by {100 * abs(r.factor - 1):.0f} %"
-    if r.resolved is None:
-        return f"{action}: no plan ({r.note})"
-    if objective == "reached" and abs(r.resolved) >= 5e-5:
-        return f"{action} changes {what} by {100 * r.resolved:+.2f} %" + (
-            "; the target is then met." if r.reaches_target else "; the target is still not met."
-        )
-    average = ", on average over levels" if r.parameter in MOVES_LEVELS else ""
-    price = "" if r.predicted is None else f" (shadow price{average}: {100 * r.predicted:+.2f} %)"
-    if abs(r.resolved) < 5e-5:
-        return f"{action} does not change {what}{price}."
-    return f"{action} changes {what} by {100 * r.resolved:+.2f} %{price}."

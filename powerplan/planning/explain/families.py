@@ -9,10 +9,9 @@ from typing import Any
 
 from powerplan.hardware import Hardware
 from powerplan.hardware.describe import described_fields
+from powerplan.planning import policy
 from powerplan.planning.explain.relaxing import Change, relaxable, relaxed
 
-#: how far a number is changed at most, and bits of a converter
-FAR, _MOST_BITS = 1000.0, 16
 #: what no change of the devices or the circuit can mend
 _NOT_ADVISED = ("temperature", "read_time", "bandwidth", "programming_noise_reference")
 #: models that hold for the conductances they were measured at
@@ -27,7 +26,7 @@ class Family:
     size: Callable[[float], float]
     apply: Callable[[Hardware, float], Hardware]
     words: Callable[[float], str]
-    most: float = FAR
+    most: float = policy.LARGEST_CHANGE
 
 
 def families(hardwares: Sequence[Hardware]) -> list[Family]:
@@ -52,17 +51,17 @@ def families(hardwares: Sequence[Hardware]) -> list[Family]:
 
 
 def _more_bits(nominal: Hardware, name: str) -> Family:
-    bits = getattr(nominal, name) or _MOST_BITS
+    bits = getattr(nominal, name) or policy.MOST_BITS
 
     def size(factor: float) -> float:
-        return 2.0 ** math.ceil(math.log2(factor) - 1e-9)
+        return 2.0 ** math.ceil(math.log2(factor) - policy.SAME_STEP)
 
     return Family(
         name=name,
         size=size,
         apply=lambda h, s: relaxed(h, Change(parameter=name, bits=round(math.log2(s)))),
         words=lambda s: f"raise hardware.{name} to {bits + round(math.log2(s))}",
-        most=2.0 ** max(_MOST_BITS - bits, 1),
+        most=2.0 ** max(policy.MOST_BITS - bits, 1),
     )
 
 
@@ -81,7 +80,7 @@ def _scaled(nominal: Hardware, name: str, *, up: bool) -> Family:
     value = getattr(nominal, name)
     number = isinstance(value, int | float) and not isinstance(value, bool) and bool(value)
     unit = described_fields(Hardware)[name][0]
-    most = FAR
+    most = policy.LARGEST_CHANGE
     if name == "time" and nominal.measurements and nominal.measurements[0].time:
         most = max(1.0, nominal.time / nominal.measurements[0].time)
 

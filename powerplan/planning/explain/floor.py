@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 
 from powerplan.hardware import Hardware
 from powerplan.hardware.hardware import ERROR_SOURCES
+from powerplan.planning import policy
 from powerplan.planning.explain.families import families, switched
 from powerplan.planning.explain.trials import Trials
 from powerplan.planning.outcome import FloorPart
 
 #: sources that are on or off
 _SWITCHES = ("clip_conductance", "thermal_noise", "shot_noise")
-#: least part of the floor that is named
-_LEAST = 0.01
 
 
 def floor_parts(trials: Trials, at_most: Callable[[Hardware], Hardware]) -> tuple[FloorPart, ...]:
@@ -35,7 +34,7 @@ def floor_parts(trials: Trials, at_most: Callable[[Hardware], Hardware]) -> tupl
     parts = []
     for removal in removals:
         without = trials.known(lambda h, r=removal: r.apply(at_most(h), r.size(r.most)))  # type: ignore[misc]
-        if without is not None and reached - without[1] > _LEAST * reached:
+        if without is not None and reached - without[1] > policy.LEAST_FLOOR_PART * reached:
             parts.append(FloorPart(parameter=removal.name, amount=reached - without[1]))
     return tuple(sorted(parts, key=lambda part: -part.amount))
 

@@ -83,7 +83,11 @@ def unreachable(
     advice: Advice,
 ) -> Unreachable:
     """Explain an infeasible target at the θ with the lowest value of its quantity."""
-    at_limit = theta <= free.lower + 1e-9 if isinstance(target, MaxPower) else theta >= free.upper - 1e-9
+    at_limit = (
+        theta <= free.lower + policy.SAME_STEP
+        if isinstance(target, MaxPower)
+        else theta >= free.upper - policy.SAME_STEP
+    )
     limits = tuple(
         limit
         for limit in binding_limits(free, at_limit, upper=not isinstance(target, MaxPower))

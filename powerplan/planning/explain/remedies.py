@@ -14,24 +14,13 @@ from functools import partial
 import numpy as np
 
 from powerplan.hardware import Hardware
-from powerplan.planning.explain.families import FAR, Family, families, joint_family
+from powerplan.planning import policy
+from powerplan.planning.explain.families import Family, families, joint_family
 from powerplan.planning.explain.floor import floor_parts, parts_in_words
 from powerplan.planning.explain.trials import Trials
 from powerplan.planning.outcome import FloorPart, Remedy
 from powerplan.planning.session import Session
 from powerplan.planning.targets import MaxPower, Target, is_plausible
-
-#: ratio of two factors, the smaller of which does not do, at which the search ends; that of the first two that are
-#: tried where samples disagree
-_CLOSE, _GROWTH = 1.03, 1.2
-#: times that a change is enlarged until all samples meet the target
-_ENLARGED = 6
-#: least factor above the lowest reachable value at which a target is said to be in reach
-_ROOM = 1.002
-#: seconds beyond those the plan took so far, and the part of them that leaves time to confirm
-_SECONDS, _FOR_SEARCH = 5.0, 0.6
-#: fall of the log excess that counts as help
-_HELPS = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +38,7 @@ class Advice:
     floor: float | None = None
     floor_parts: tuple[FloorPart, ...] = ()
     is_whole: bool = False
-    room: float = _ROOM
+    room: float = policy.TARGET_ROOM
     without_effect: frozenset[str] = frozenset()
 
 
@@ -66,12 +55,12 @@ def advice_for(
         stop_at: when it must end; None = never.
     """
     now = time.monotonic()
-    seconds = min(_SECONDS + (now - started), math.inf if stop_at is None else stop_at - now)
+    seconds = min(policy.ADVICE_SECONDS + (now - started), math.inf if stop_at is None else stop_at - now)
     trials = Trials(
         session=session,
         target=target,
         theta=theta,
-        search_by=now + _FOR_SEARCH * seconds,
+        search_by=now + policy.FOR_SEARCHING * seconds,
         stop_at=now + seconds,
         deadline=stop_at,
     )
@@ -87,7 +76,7 @@ def advice_for(
             continue
         if family.name == "conductance_max" and far[0] > trials.met and not isinstance(target, MaxPower):
             floor, at_most = far[1], partial(_largest, family)
-        if far[0] > excess - _HELPS:
+        if far[0] > excess - policy.LEAST_HELP:
             rest.append(family)
             continue
         if far[0] > trials.met:
@@ -122,14 +111,14 @@ def _largest(family: Family, hardware: Hardware) -> Hardware:
 def _room(trials: Trials, excess: float) -> float:
     """See :class:`Advice`, for the log excess that the plan's own samples give."""
     same = trials.confirmed(lambda hardware: hardware) if trials.is_sampled else None
-    return _ROOM if same is None else max(_ROOM, math.exp(same[0] - excess))
+    return policy.TARGET_ROOM if same is None else max(policy.TARGET_ROOM, math.exp(same[0] - excess))
 
 
 def _least(trials: Trials, family: Family) -> tuple[float, float] | None:
     """The least size that does, and what is reached with it; None if that could not be confirmed."""
     most = family.size(family.most)
     low, high = 1.0, most
-    while high / low > _CLOSE:
+    while high / low > policy.CLOSE_FACTORS:
         size = family.size(math.sqrt(low * high))
         if not low < size < high:
             break
@@ -137,8 +126,8 @@ def _least(trials: Trials, family: Family) -> tuple[float, float] | None:
         if there is None:
             break
         low, high = (low, size) if there[0] <= trials.met else (size, high)
-    growth = _GROWTH
-    for _ in range(_ENLARGED):
+    growth = policy.FIRST_GROWTH
+    for _ in range(policy.MOST_ENLARGED):
         there = trials.confirmed(lambda h, s=high: family.apply(h, s), trials.met)  # type: ignore[misc]
         if there is None or there[0] <= trials.met:
             return there and (high, there[1])
@@ -155,8 +144,8 @@ def _together(trials: Trials, candidates: Sequence[Family], excess: float) -> li
     chosen: list[Family] = []
     for family in candidates:
         joint = joint_family([*chosen, family])
-        far = trials.at(lambda h, f=joint: f.apply(h, FAR))  # type: ignore[misc]
-        if far is None or far[0] > excess - _HELPS:
+        far = trials.at(lambda h, f=joint: f.apply(h, policy.LARGEST_CHANGE))  # type: ignore[misc]
+        if far is None or far[0] > excess - policy.LEAST_HELP:
             continue
         chosen, excess = [*chosen, family], far[0]
         if excess <= trials.met:
@@ -189,9 +178,8 @@ def in_words(advice: Advice, target: Target, quantity: str, best: float) -> str:
         words += f" One change alone does not do: {'; '.join(parts)}."
     sources = parts_in_words(advice.floor_parts)
     if advice.floor is not None:
-        words += (
-            f" Even at {FAR:g} times conductance_max it stays at {advice.floor:.4g}{': ' * bool(sources)}{sources}."
-        )
+        words += f" Even at {policy.LARGEST_CHANGE:g} times conductance_max it stays at {advice.floor:.4g}"
+        words += f"{': ' * bool(sources)}{sources}."
     elif sources:
         words += f" Where it comes from: {sources}."
     return words

@@ -13,20 +13,10 @@ import numpy as np
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
 from powerplan.moments.predictor import Predictor
+from powerplan.planning import policy
 from powerplan.planning.problem.requirement import requirement
 from powerplan.planning.session import Session
 from powerplan.planning.targets import ClassTarget, MaxPower, Target
-
-#: log excess of the constraint that counts as met: there is room for what planning again finds otherwise, more of it
-#: where a simulation has a part in that
-_MET, _MET_BY_SIMULATION = -0.01, -0.1
-#: seeds that confirm what rests on random samples, and standard deviations between them that are allowed for beyond the
-#: worst
-_SEEDS, _DEVIATIONS = 4, 2.0
-#: part of the samples that the search takes
-_ROUGHLY = 1 / 8
-#: hardware tried at most in the search
-_MOST_TRIED = 150
 
 
 @dataclass(kw_only=True)
@@ -52,11 +42,11 @@ class Trials:
     @property
     def met(self) -> float:
         """Log excess from which on the target counts as met."""
-        return _MET_BY_SIMULATION if isinstance(self.target, ClassTarget) else _MET
+        return policy.MET_BY_SIMULATION if isinstance(self.target, ClassTarget) else policy.MET_IN_TRIAL
 
     @property
     def late(self) -> bool:
-        return self.count >= _MOST_TRIED or time.monotonic() > self.search_by
+        return self.count >= policy.MOST_TRIED or time.monotonic() > self.search_by
 
     def at(self, changed: Callable[[Hardware], Hardware]) -> tuple[float, float] | None:
         """Log excess over the bound and the quantity itself; None if the hardware is not allowed or time is up."""
@@ -76,14 +66,14 @@ class Trials:
         """
         session = None if time.monotonic() > self.stop_at else self._session(changed)
         trials: list[tuple[float, float]] = []
-        for seed in range(1, 1 + (_SEEDS if self.is_sampled else 1)):
+        for seed in range(1, 1 + (policy.CONFIRMING_SEEDS if self.is_sampled else 1)):
             trial = None if time.monotonic() > self.stop_at else self._best(session, seed)
             if trial is None or trial[0] > most:
                 return trial
             trials.append(trial)
         excess, reached = np.array(trials).T
         ratio = np.exp(excess)
-        worst = ratio.max() + _DEVIATIONS * ratio.std()
+        worst = ratio.max() + policy.DEVIATIONS * ratio.std()
         return math.log(worst), float(reached.mean())
 
     def _session(self, changed: Callable[[Hardware], Hardware]) -> Session | None:
@@ -124,5 +114,5 @@ class Trials:
 
 def _sampled(predictor: Predictor, seed: int) -> Predictor:
     """The predictor with samples of its own, few in the search: their scatter is seen when it is confirmed."""
-    sampling = predictor.sampling and predictor.sampling.quick(1.0 if seed else _ROUGHLY)
+    sampling = predictor.sampling and predictor.sampling.quick(1.0 if seed else policy.SEARCH_SAMPLES)
     return replace(predictor, seed=predictor.seed + seed, sampling=sampling)

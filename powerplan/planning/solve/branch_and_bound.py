@@ -31,96 +31,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from scipy import optimize, sparse
 
 from powerplan.errors import SolverFailed
 from powerplan.planning import policy
-from powerplan.planning.problem.sums import Sum
 from powerplan.planning.solve.native_output import stdout_to_stderr
+from powerplan.planning.solve.planes import Planes
+from powerplan.planning.solve.rounding import round_to_steps
+from powerplan.planning.solve.step_search import Choice, SearchResult, StepSearch
 
 #: scipy's status of a program stopped by a limit, and of an infeasible one
 _LIMIT, _INFEASIBLE = 1, 2
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Choice:
-    """The predictor at x: the objective's terms, and those of every constraint over its bound, with Jacobians."""
-
-    x: np.ndarray
-    cost: Sum
-    constraints: tuple[Sum, ...]
-
-    @property
-    def objective(self) -> float:
-        """Value of the objective."""
-        return self.cost.total
-
-    @property
-    def is_feasible(self) -> bool:
-        """True if every constraint is met."""
-        return all(c.total <= 1 for c in self.constraints)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class StepSearch:
-    """A problem on steps.
-
-    Attributes:
-        levels: per gain its log steps in increasing order, or None for a continuous gain.
-        lower, upper: limits of x (n,).
-        point: the predictor with Jacobians at x.
-        excess: log(constraint / bound) (m,) at x, without derivatives.
-        complete: the best point with the stepped gains held at x: evaluates x where every gain has steps; otherwise it
-            optimises the continuous ones, or makes the constraint as small as it can where they cannot meet it.
-        stop_at: ``time.monotonic()`` value after which the best point so far is returned.
-        progress: called with the number of choices visited.
-    """
-
-    levels: tuple[np.ndarray | None, ...]
-    lower: np.ndarray
-    upper: np.ndarray
-    point: Callable[[np.ndarray], Choice]
-    excess: Callable[[np.ndarray], np.ndarray]
-    complete: Callable[[np.ndarray], Choice]
-    stop_at: float | None = None
-    progress: Callable[[int], None] | None = None
-
-    @property
-    def stepped(self) -> tuple[int, ...]:
-        """The gains with steps."""
-        return tuple(i for i, steps in enumerate(self.levels) if steps is not None)
-
-    @property
-    def late(self) -> bool:
-        """True once the deadline has passed."""
-        return self.stop_at is not None and time.monotonic() > self.stop_at
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SearchResult:
-    """The best point on the steps (None if none meets the constraints) and what bounds it.
-
-    Attributes:
-        bound: lower bound on the objective of every choice of steps; inf if there is no feasible one.
-        method: "branch_and_bound" or "rounding".
-        nodes: nodes of the branch and bound trees.
-        visited: choices of steps evaluated by the full predictor.
-        convexity_violation: largest correction of a plane, as a fraction of the objective or of a bound; 0 if all
-            visited points were convex.
-        late: the deadline ended the search.
-    """
-
-    best: Choice | None
-    bound: float
-    method: str
-    nodes: int
-    visited: int
-    convexity_violation: float
-    late: bool
 
 
 def search(problem: StepSearch, relaxed: Choice, duals: np.ndarray, bound: float) -> SearchResult:
@@ -164,109 +88,6 @@ def search(problem: StepSearch, relaxed: Choice, duals: np.ndarray, bound: float
     )
 
 
-def round_to_steps(problem: StepSearch, relaxed: Choice, duals: np.ndarray) -> Choice | None:
-    """Lagrangian rounding of a continuous optimum; None if no multiplier gives a feasible choice.
-
-    Near the optimum objective and constraints are sums over the gains of g_i e^{aδ_i}/a: each gain takes the step that
-    minimises its own share of objective + μ·duals·constraints, and μ is the smallest for which the predictor meets the
-    constraints. Two rounds: the second linearises at the first's answer.
-    """
-    best: Choice | None = None
-    here = relaxed
-    for _ in range(3):
-        moved = _rounded_once(problem, here, duals)
-        if moved is None or (best is not None and moved.objective >= best.objective):
-            break
-        best = here = moved
-        if problem.late:
-            break
-    return best
-
-
-def _rounded_once(problem: StepSearch, here: Choice, duals: np.ndarray) -> Choice | None:
-    slopes = np.stack([c.log_gradient for c in here.constraints])
-    pull = duals @ slopes if duals.any() else slopes.sum(0)
-    stepped = np.array(problem.stepped)
-    most = max(len(problem.levels[i]) for i in stepped)
-    steps = np.array([np.pad(problem.levels[i], (0, most - len(problem.levels[i])), mode="edge") for i in stepped])
-    shift = steps - here.x[stepped, None]
-    cost = _grown(here.cost.log_gradient[stepped, None], shift)
-    gain = _grown(pull[stepped, None], shift)
-
-    def choice(log_multiplier: float) -> np.ndarray:
-        x = here.x.copy()
-        picked = np.argmin(cost + np.exp(log_multiplier) * gain, axis=1)
-        x[stepped] = np.take_along_axis(steps, picked[:, None], axis=1)[:, 0]
-        return x
-
-    low, high = -8.0, 8.0
-    if problem.excess(choice(high)).max() > 0:
-        corner = here.x.copy()
-        corner[stepped] = np.where(pull[stepped] <= 0, steps[:, -1], steps[:, 0])
-        done = problem.complete(corner)
-        return done if done.is_feasible else None
-    for _ in range(40):
-        middle = (low + high) / 2
-        if problem.excess(choice(middle)).max() <= 0:
-            high = middle
-        else:
-            low = middle
-        if problem.late or np.array_equal(choice(low), choice(high)):
-            break
-    done = problem.complete(choice(high))
-    return done if done.is_feasible else None
-
-
-def _grown(slope: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """What a share of slope g becomes after a shift δ: rising shares grow as e^δ, falling ones as e^{−2δ}."""
-    with np.errstate(over="ignore"):
-        return np.asarray(np.where(slope > 0, slope * np.expm1(shift), slope * -np.expm1(-2 * shift) / 2))
-
-
-class _Planes:
-    """Planes below the terms of a sum: term m lies above offset[k, m] + slope[k, m]·x for every visited point k.
-
-    Args:
-        by_term: the terms are those of sum/scale; else the only one is 1 + log(sum/scale). Either is 1 at the scale.
-    """
-
-    def __init__(self, like: Sum, scale: float, by_term: bool) -> None:
-        terms, size = (len(like.terms) if by_term else 1), like.jacobian.shape[1]
-        self.scale, self.by_term = scale, by_term
-        self.offsets = np.zeros((0, terms))
-        self.slopes = np.zeros((0, terms, size))
-        self.points = np.zeros((0, size))
-        self.values = np.zeros((0, terms))
-        self.violation = 0.0
-
-    def add(self, x: np.ndarray, sum_: Sum) -> None:
-        """Lay planes at x; those above a known point are lowered to it."""
-        if self.by_term:
-            values, slopes = sum_.terms / self.scale, sum_.jacobian / self.scale
-        else:
-            values, slopes = np.array([self.measure(sum_.total)]), sum_.log_gradient[None]
-        self.offsets = self.offsets - self._excess(self.offsets + self.slopes @ x - values)
-        offsets = values - slopes @ x
-        over = self._excess(offsets + self.points @ slopes.T - self.values)
-        self.offsets = np.vstack([self.offsets, offsets - np.max(over, axis=0, initial=0.0)])
-        self.slopes = np.concatenate([self.slopes, slopes[None]])
-        self.points = np.vstack([self.points, x])
-        self.values = np.vstack([self.values, values])
-
-    def measure(self, total: float) -> float:
-        """A value of the sum in the unit of the planes."""
-        return total / self.scale if self.by_term else 1 + float(np.log(total / self.scale))
-
-    def total(self, measured: float) -> float:
-        """Inverse of :meth:`measure`."""
-        return self.scale * (measured if self.by_term else float(np.exp(measured - 1)))
-
-    def _excess(self, above: np.ndarray) -> np.ndarray:
-        wrong = np.where(above > policy.PLANE_ROUNDING, above, 0.0)
-        self.violation = max(self.violation, float(np.max(wrong, initial=0.0)))
-        return wrong
-
-
 class _Approximation:
     """The outer approximation of one problem: planes, incumbent and bound.
 
@@ -276,8 +97,8 @@ class _Approximation:
 
     def __init__(self, problem: StepSearch, relaxed: Choice, bound: float, *, by_term: bool, most_nodes: int) -> None:
         self.problem, self.bound, self.most_nodes = problem, bound, most_nodes
-        self.cost = _Planes(relaxed.cost, relaxed.objective, by_term)
-        self.sums = [self.cost, *(_Planes(c, 1.0, by_term) for c in relaxed.constraints)]
+        self.cost = Planes(relaxed.cost, relaxed.objective, by_term)
+        self.sums = [self.cost, *(Planes(c, 1.0, by_term) for c in relaxed.constraints)]
         choices = math.prod(float(len(np.asarray(problem.levels[i]))) for i in problem.stepped)
         self.accepted = policy.TIE if choices <= policy.MOST_EXACT else policy.ACCEPTED_GAP
         self.best: Choice | None = None

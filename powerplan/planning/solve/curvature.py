@@ -76,7 +76,7 @@ class Curvature:
         for step, change in self.pairs:
             s, y = step * free, change * free
             curvature = float(s @ y)
-            if curvature > 1e-8 * float(np.sqrt((s * self.diagonal @ s) * (y / self.diagonal @ y))):
+            if curvature > policy.LEAST_CURVATURE * float(np.sqrt((s * self.diagonal @ s) * (y / self.diagonal @ y))):
                 used.append((s, y, curvature))
         q = vectors * free
         passed = []

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from powerplan.planning import policy
 from powerplan.planning.explain.limits import QUANTITIES
 from powerplan.planning.outcome import DiscreteGap, Outcome, Termination
 from powerplan.planning.plan_value import Plan, weighted_mse
@@ -83,5 +84,9 @@ def _on_steps(exact: Problem, levels: Levels, seen: Seen) -> DiscreteGap:
 
 def _next(steps: np.ndarray, x: float, direction: int) -> float:
     """The step at x or the next one beyond it, upwards or downwards; the last one where there is none."""
-    at = np.searchsorted(steps, x - 1e-9) if direction > 0 else np.searchsorted(steps, x + 1e-9, side="right") - 1
+    at = (
+        np.searchsorted(steps, x - policy.SAME_STEP)
+        if direction > 0
+        else np.searchsorted(steps, x + policy.SAME_STEP, side="right") - 1
+    )
     return float(steps[np.clip(at, 0, len(steps) - 1)])

@@ -43,7 +43,11 @@ def refuse_on_guard(session: Session, target: Target, theta: np.ndarray, limit_d
         )
     if price <= policy.GUARD_DECIDES:
         # log objective is convex in log gains only nearly, but a gain's terms of power cannot fall below 0
-        return f" Below the least gains considered at most {100 * price:.1g} % could be saved." if price > 1e-5 else ""
+        return (
+            f" Below the least gains considered at most {100 * price:.1g} % could be saved."
+            if price > policy.GUARD_OF_NOTE
+            else ""
+        )
     limits = ", ".join(binding_limits(session.free, at_guard, upper=False))
     gains = session.free.gains(theta)
     remedies = [words for words, changes in _remedies(session) if _bounds(session, target, gains, changes)]

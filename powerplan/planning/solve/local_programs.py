@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from powerplan.allocation import JointProgram, LocalProgram
+from powerplan.allocation import JointProgram
 from powerplan.planning import policy
 from powerplan.planning.problem.problem import Problem
 from powerplan.planning.problem.sums import Sum
@@ -31,7 +31,7 @@ class LocalPrograms:
     def __init__(self, problem: Problem) -> None:
         self.words = "not needed"
         self._problem = problem
-        self._programs: dict[tuple[int, ...], LocalProgram | JointProgram] = {}
+        self._programs: dict[tuple[int, ...], JointProgram] = {}
 
     def propose(self, point: Point, radius: float) -> tuple[np.ndarray, np.ndarray]:
         """See :class:`Step`."""
@@ -61,17 +61,9 @@ class LocalPrograms:
         sizes = (len(log_objective[0]), *(len(logs) for logs, _ in log_constraints))
         program = self._programs.get(sizes)
         if program is None:
-            program = self._programs[sizes] = _program(sizes, len(lower))
-        if isinstance(program, LocalProgram):
-            answer = program.solve(*log_objective, *log_constraints[0], lower, upper)
-            self.words = answer.solver_words
-            return answer.x
+            program = self._programs[sizes] = JointProgram(
+                objective_terms=sizes[0], constraint_terms=sizes[1:], gains=len(lower)
+            )
         joint = program.solve(log_objective, log_constraints, lower, upper)
         self.words = joint.solver_words
         return np.zeros_like(lower) if joint.x is None else joint.x
-
-
-def _program(sizes: tuple[int, ...], gains: int) -> LocalProgram | JointProgram:
-    if len(sizes) == 2:
-        return LocalProgram(objective_terms=sizes[0], constraint_terms=sizes[1], gains=gains)
-    return JointProgram(objective_terms=sizes[0], constraint_terms=sizes[1:], gains=gains)

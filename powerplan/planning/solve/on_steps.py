@@ -14,8 +14,9 @@ from powerplan.planning.problem.levels import UNITS, Levels, name_of
 from powerplan.planning.problem.problem import Problem, lowest_constraint, scale_onto
 from powerplan.planning.problem.sums import Sum
 from powerplan.planning.problem.variables import FreeGains
-from powerplan.planning.solve.branch_and_bound import Choice, SearchResult, StepSearch, search
+from powerplan.planning.solve.branch_and_bound import search
 from powerplan.planning.solve.descent import Optimum, descend
+from powerplan.planning.solve.step_search import Choice, SearchResult, StepSearch
 from powerplan.planning.targets import Target
 
 
@@ -154,8 +155,8 @@ def _missing_steps(free: FreeGains, levels: Levels, relaxed: np.ndarray) -> list
             continue
         unit, wanted = UNITS[entry.quantity], float(np.exp(x))
         name = f"{name_of(free, entry)} {entry.quantity}"
-        if x > steps[-1] + 1e-9:
+        if x > steps[-1] + policy.SAME_STEP:
             missing.append((name, f"largest step {np.exp(steps[-1]):.6g} {unit}, add one of at least {wanted:.6g}"))
-        elif x < steps[0] - 1e-9:
+        elif x < steps[0] - policy.SAME_STEP:
             missing.append((name, f"smallest step {np.exp(steps[0]):.6g} {unit}, add one of at most {wanted:.6g}"))
     return missing

@@ -160,7 +160,7 @@ def _step(
             slopes = all_slopes  # steeper than the constraints are: the multipliers cannot overshoot
         updated = _multipliers(slopes, aim + h @ step + slopes @ duals)
         change, duals = updated - duals, updated
-        if np.abs(change).max() <= policy.SAME_DUAL * max(float(updated.max()), 1e-3):
+        if np.abs(change).max() <= policy.SAME_DUAL * max(float(updated.max()), policy.SMALL_DUAL):
             break
     return np.clip(-newton - duals @ push, lower, upper), duals
 
@@ -178,7 +178,7 @@ def _multipliers(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
     wanted = np.maximum(wanted, -policy.NO_MATTER * wanted.max())
     scaled = matrix[np.ix_(moved, moved)] / np.outer(scale, scale)
     values, vectors = np.linalg.eigh(0.5 * (scaled + scaled.T))
-    roots = np.sqrt(np.maximum(values, 1e-12))
+    roots = np.sqrt(np.maximum(values, policy.FLATTEST_DIRECTION))
     answer = optimize.nnls((vectors * roots).T, (vectors.T @ wanted) / roots)[0]
     duals[moved] = np.minimum(answer / scale, policy.LARGEST_DUAL)
     return duals

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import powerplan as pp
-from powerplan.planning.explain import remedies
+from powerplan.planning import policy
 from powerplan.planning.explain.relaxing import Change, relaxed
 from powerplan.planning.session import Session
 
@@ -47,7 +47,7 @@ CASES = {
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine finds what an idle one does."""
-    monkeypatch.setattr(remedies, "_SECONDS", 12.0)
+    monkeypatch.setattr(policy, "ADVICE_SECONDS", 12.0)
 
 
 def followed(hardware: pp.Hardware, change: str) -> pp.Hardware:

@@ -1,0 +1,89 @@
+"""What an explanation of a plan holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerShare:
+    """Shares of one crossbar layer in the power and in the mean squared error (fractions)."""
+
+    layer: str
+    power: float
+    error: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class BindingLimit:
+    """A limit that binds.
+
+    Attributes:
+        layer, limit: as in :class:`LimitPrice`.
+        count: gains of the layer (columns or rows) at it.
+        price: d log objective / d log limit, summed over them.
+    """
+
+    layer: str
+    limit: str
+    count: int
+    price: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relaxation:
+    """What changing one parameter by 10 %, or by one bit, does.
+
+    Attributes:
+        parameter: "target", or a field of the hardware.
+        factor: it is multiplied by (a curve or a model of drift or noise: what it gives); 1 for bits.
+        bits: that a converter gets more; 0 for all else.
+        price: shadow price, d log objective / d log parameter; None if the target is infeasible, and for bits. Of what
+            moves the levels of converters it is the trend, from which planning again ripples.
+        predicted: relative change of the objective by the price, factor^price − 1; None likewise.
+        resolved: the same by planning again; None if no plan could be made then (``note`` says why). For an
+            infeasible target, the relative change of the lowest reachable value.
+        reaches_target: whether the plan made again meets its target.
+        note: why there is no answer; "" if there is one.
+    """
+
+    parameter: str
+    factor: float
+    price: float | None
+    predicted: float | None
+    resolved: float | None
+    reaches_target: bool
+    note: str = ""
+    bits: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """A plan explained.
+
+    Attributes:
+        objective: "power", "error" (under a power budget), or "reached" for an infeasible target.
+        value: of the objective [W, MSE, or the target's quantity].
+        layers: shares of every crossbar layer, in order.
+        limits: that bind, those that cost most first.
+        relaxations: by what they buy, the best first.
+        unlimited: the objective at the same target with the limits of the free gains lifted and conductance_min = 0:
+            what noise and network alone ask for. None if there is no such bound, or the target is infeasible.
+        sentences: all of it in words.
+    """
+
+    objective: str
+    value: float
+    layers: tuple[LayerShare, ...]
+    limits: tuple[BindingLimit, ...]
+    relaxations: tuple[Relaxation, ...]
+    unlimited: float | None
+    sentences: tuple[str, ...]
+
+    @property
+    def gap(self) -> float | None:
+        """(objective − unlimited) / unlimited: what the limits cost."""
+        return None if not self.unlimited else self.value / self.unlimited - 1
+
+    def __str__(self) -> str:
+        return "\n".join(self.sentences)

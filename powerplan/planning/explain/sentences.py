@@ -1,0 +1,82 @@
+"""An explanation in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from powerplan.planning import policy
+from powerplan.planning.explain.explanation import BindingLimit, Explanation, LayerShare, Relaxation
+from powerplan.planning.explain.limits import QUANTITIES
+from powerplan.planning.explain.relaxing import MOVES_LEVELS
+from powerplan.planning.plan_value import Plan
+
+
+def in_sentences(explanation: Explanation, plan: Plan) -> list[str]:
+    """The explanation of a plan, a sentence for each of its findings."""
+    words = [_dominating(explanation.layers, "power", "takes", "of the power")]
+    words.append(_dominating(explanation.layers, "error", "causes", "of the error"))
+    feasible = plan.meets_target
+    words.append(_limits_in_words(explanation.limits) if feasible else plan.termination.message)
+    what = {
+        "power": "the power",
+        "error": "the error",
+        "reached": f"the lowest reachable {QUANTITIES[type(plan.target)]}",
+    }[explanation.objective]
+    words += [_relaxation_in_words(r, what, explanation.objective) for r in explanation.relaxations]
+    if explanation.gap is not None:
+        words.append(
+            f"Without limits on the free gains and without idle conductance {what} would be "
+            f"{explanation.unlimited:.6g} instead of {explanation.value:.6g}: the plan is "
+            f"{100 * explanation.gap:.3g} % above this bound."
+            if explanation.gap > policy.GAP_OF_NOTE
+            else f"The limits cost nothing: without them {what} would be the same within 0.05 %."
+        )
+    elif "voltage" in plan.optimize and explanation.objective != "reached":
+        words.append(
+            "There is no bound without limits: with free voltages the power falls without end as conductances rise, "
+            "so conductance_max is what sets it."
+        )
+    return words
+
+
+def _dominating(layers: Sequence[LayerShare], kind: str, verb: str, rest: str) -> str:
+    """The layers that make up at least half, largest first."""
+    ranked = sorted(layers, key=lambda layer: -getattr(layer, kind))
+    named, total = [], 0.0
+    for layer in ranked:
+        named.append(layer)
+        total += getattr(layer, kind)
+        if total >= 0.5:
+            break
+    parts = [f"{layer.layer} {100 * getattr(layer, kind):.1f} %" for layer in named]
+    if len(parts) == 1:
+        return f"{named[0].layer} {verb} {100 * total:.1f} % {rest}."
+    return f"{len(parts)} of {len(layers)} layers make up {100 * total:.1f} % {rest}: {', '.join(parts)}."
+
+
+def _limits_in_words(limits: Sequence[BindingLimit]) -> str:
+    if not limits:
+        return "No limit binds: only the target holds the gains."
+    parts = [
+        f"{b.layer} at {b.limit}" + (f" ({b.count} gains)" if b.count > 1 else "") + f", price {b.price:+.3f}"
+        for b in limits[:8]
+    ]
+    more = f"; and {len(limits) - 8} more" if len(limits) > 8 else ""
+    return f"Limits that bind: {'; '.join(parts)}{more}."
+
+
+def _relaxation_in_words(r: Relaxation, what: str, objective: str) -> str:
+    verb = "Loosening" if r.parameter == "target" else "Raising" if r.factor > 1 or r.bits else "Lowering"
+    action = f"{verb} {'the target' if r.parameter == 'target' else r.parameter}"
+    action += f" by {r.bits} bit" if r.bits else f" by {100 * abs(r.factor - 1):.0f} %"
+    if r.resolved is None:
+        return f"{action}: no plan ({r.note})"
+    if objective == "reached" and abs(r.resolved) >= policy.CHANGE_OF_NOTE:
+        return f"{action} changes {what} by {100 * r.resolved:+.2f} %" + (
+            "; the target is then met." if r.reaches_target else "; the target is still not met."
+        )
+    average = ", on average over levels" if r.parameter in MOVES_LEVELS else ""
+    price = "" if r.predicted is None else f" (shadow price{average}: {100 * r.predicted:+.2f} %)"
+    if abs(r.resolved) < policy.CHANGE_OF_NOTE:
+        return f"{action} does not change {what}{price}."
+    return f"{action} changes {what} by {100 * r.resolved:+.2f} %{price}."
