@@ -142,12 +142,12 @@ def main() -> None:
     torch.set_num_threads(1)
     for name in arguments.examples or list(INPUTS):
         start, about = time.process_time(), machine()
-        found = of_example(name)
+        answer = of_example(name)
         seconds = time.process_time() - start
-        kept = json.loads(arguments.json.read_text(encoding="utf-8")) if arguments.json.exists() else {}
-        plans = {other: [row for row in kept.get("plans", ()) if row["network"] == other] for other in INPUTS}
-        plans[name] = found
-        times = {**kept.get("processor_seconds", {}), name: round(seconds, 1)}
+        earlier = json.loads(arguments.json.read_text(encoding="utf-8")) if arguments.json.exists() else {}
+        plans = {other: [row for row in earlier.get("plans", ()) if row["network"] == other] for other in INPUTS}
+        plans[name] = answer
+        times = {**earlier.get("processor_seconds", {}), name: round(seconds, 1)}
         results = {
             "machine": about,
             "plans": [row for rows in plans.values() for row in rows],

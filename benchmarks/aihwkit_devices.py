@@ -83,7 +83,7 @@ def measure() -> dict[str, Any]:
         for time in times:
             torch.manual_seed(0)
             hardware = pp.Hardware.preset(preset).replace(time=time, **more)
-            found = pp.predict(
+            prediction = pp.predict(
                 example.network, hardware, pp.Gains.full_range(example.network, hardware, inputs), inputs
             )
             drawn = _draws(model(), time, example)
@@ -91,10 +91,10 @@ def measure() -> dict[str, Any]:
                 {
                     "preset": preset,
                     "time_s": time,
-                    "predicted_nmse": found.nmse,
+                    "predicted_nmse": prediction.nmse,
                     "aihwkit_nmse": float(drawn.mean()) / signal,
-                    "ratio": float(drawn.mean()) / found.mse,
-                    "standard_error": float(drawn.std(ddof=1)) / math.sqrt(len(drawn)) / found.mse,
+                    "ratio": float(drawn.mean()) / prediction.mse,
+                    "standard_error": float(drawn.std(ddof=1)) / math.sqrt(len(drawn)) / prediction.mse,
                 }
             )
             print(rows[-1], flush=True)

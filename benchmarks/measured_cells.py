@@ -60,8 +60,8 @@ class Cells:
     def hardware(self, time: float, **changes: Any) -> pp.Hardware:
         """Devices between the lowest and the highest level."""
         targets = self.targets
-        given = {"conductance_min": targets[0], "conductance_max": targets[-1], "time": time}
-        return pp.Hardware(measurements=(self.snapshot(time, targets),), **(given | changes))
+        fields = {"conductance_min": targets[0], "conductance_max": targets[-1], "time": time}
+        return pp.Hardware(measurements=(self.snapshot(time, targets),), **(fields | changes))
 
     def draw(self, time: float, target: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """What devices of ``target`` [S] hold: cells of the two levels around it."""
@@ -69,13 +69,13 @@ class Cells:
         place = np.interp(target, self.targets, np.arange(LEVELS))
         lower = np.minimum(place.astype(int), LEVELS - 2)
         quantile = random.random(target.shape)
-        held = np.empty((2, *target.shape))
+        programmed = np.empty((2, *target.shape))
         for level, cells in enumerate(levels):
             for side in range(2):
                 here = lower + side == level
-                held[side][here] = cells[(quantile[here] * len(cells)).astype(int)]
+                programmed[side][here] = cells[(quantile[here] * len(cells)).astype(int)]
         weight = place - lower
-        conductances: np.ndarray = (1 - weight) * held[0] + weight * held[1]
+        conductances: np.ndarray = (1 - weight) * programmed[0] + weight * programmed[1]
         return conductances
 
 
@@ -93,16 +93,16 @@ def write_excerpt(cells: Cells, path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         for time, levels in cells.by_time.items():
-            for level, held in enumerate(levels):
-                writer.writerow([f"{time:g}", level, *(f"{g / _NANO:.0f}" for g in held[_EVERY // 2 :: _EVERY])])
+            for level, level_cells in enumerate(levels):
+                writer.writerow([f"{time:g}", level, *(f"{g / _NANO:.0f}" for g in level_cells[_EVERY // 2 :: _EVERY])])
 
 
 def read_excerpt(path: Path) -> Cells:
     """What :func:`write_excerpt` wrote."""
     by_time: dict[float, list[np.ndarray]] = {}
     with path.open(encoding="utf-8") as file:
-        for time, _, *held in csv.reader(file):
-            by_time.setdefault(float(time), []).append(_NANO * np.array(held, dtype=float))
+        for time, _, *cells in csv.reader(file):
+            by_time.setdefault(float(time), []).append(_NANO * np.array(cells, dtype=float))
     return Cells(by_time=by_time)
 
 

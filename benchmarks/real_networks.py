@@ -162,11 +162,11 @@ def simulate(
     network: pp.Network, hardware: pp.Hardware, gains: pp.Gains, inputs: np.ndarray, *, error: float, draws: int
 ) -> pp.Simulation:
     """As many draws as the MSE needs for this relative standard error, and the power of every layer for POWER_ERROR."""
-    found = pp.simulate(network, hardware, gains, inputs, draws=draws, seed=1, relative_standard_error=error)
-    short = float((found.power_by_layer_standard_error / found.power_by_layer).max()) / POWER_ERROR
+    simulation = pp.simulate(network, hardware, gains, inputs, draws=draws, seed=1, relative_standard_error=error)
+    short = float((simulation.power_by_layer_standard_error / simulation.power_by_layer).max()) / POWER_ERROR
     if short <= 1:
-        return found
-    needed = min(draws, math.ceil(1.1 * found.draws * short**2))
+        return simulation
+    needed = min(draws, math.ceil(1.1 * simulation.draws * short**2))
     return pp.simulate(network, hardware, gains, inputs, draws=needed, seed=1)
 
 
@@ -211,14 +211,14 @@ def planned(case: Case, nmse: float, draws: int) -> dict[str, Any]:
     """A plan for an NMSE and its verification."""
     start = time.perf_counter()
     plan = pp.plan(case.network, with_noise(pp.Hardware(), 2e-7), case.inputs[:4], pp.MaxNMSE(nmse), verify_draws=draws)
-    found = plan.verification
-    assert found is not None
+    verification = plan.verification
+    assert verification is not None
     return {
         "network": case.name,
         "target_nmse": nmse,
-        "draws": found.draws,
-        "ratio": found.ratio - 1,
-        "ratio_se": found.ratio_standard_error,
+        "draws": verification.draws,
+        "ratio": verification.ratio - 1,
+        "ratio_se": verification.ratio_standard_error,
         "seconds": time.perf_counter() - start,
     }
 

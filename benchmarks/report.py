@@ -295,15 +295,15 @@ def columns(result: Any) -> str:
     ]
     headers = ["network", "gains", "batch", "target NMSE", "outcome", "plan", "memory", "predictor evaluations"]
     plans = table([*headers, "KKT residual", "duality gap"], rows)
-    found = {(r["network"], r["target_nmse"], r["free"], r["granularity"]): r for r in result["savings"]}
+    savings = {(r["network"], r["target_nmse"], r["free"], r["granularity"]): r for r in result["savings"]}
     cases = list(dict.fromkeys((r["network"], r["target_nmse"]) for r in result["savings"]))
     saved = [
         [
             name,
             f"{100 * nmse:g} %",
-            *(_saved(found[name, nmse, "conductance", g]) for g in ("network", "layer", "column")),
+            *(_saved(savings[name, nmse, "conductance", g]) for g in ("network", "layer", "column")),
             *(
-                _saved(found[name, nmse, "both", g], found[name, nmse, "both", "layer"])
+                _saved(savings[name, nmse, "both", g], savings[name, nmse, "both", "layer"])
                 for g in ("network", "column", "signal")
             ),
         ]

@@ -99,12 +99,12 @@ def measure_prediction(module: nn.Module, size: int, combinations: int, fields: 
     times = []
     for _ in range(2):  # the first one warms up, as that of the passes does
         start = time.perf_counter()
-        found = pp.predict(
+        prediction = pp.predict(
             network, hardware, gains, x, dtype="float32", output_combinations=combinations, marginal_fields=fields
         )
         times.append(time.perf_counter() - start)
     seconds = min(times)
-    error = found.mse_standard_error
+    error = prediction.mse_standard_error
     return {
         "layers": len(network.crossbars),
         "outputs": int(np.prod(network.output_shape)),
@@ -112,8 +112,8 @@ def measure_prediction(module: nn.Module, size: int, combinations: int, fields: 
         "pass_s": step,
         "prediction_s": seconds,
         "passes": seconds / step,
-        "nmse": found.nmse,
-        "standard_error": None if error is None else error / found.mse,
+        "nmse": prediction.nmse,
+        "standard_error": None if error is None else error / prediction.mse,
     }
 
 
@@ -121,19 +121,19 @@ def measure_precision(size: int = 64) -> dict[str, Any]:
     """By how much float32 changes a prediction of ResNet-18, relative to float64 with the same combinations."""
     network, x, _ = _prepared(torchvision_network("resnet18", size), size, batch=2)
     gains = pp.Gains.full_range(network, pp.Hardware(), x)
-    found: dict[float, dict[str, Any]] = {}
+    by_precision: dict[float, dict[str, Any]] = {}
     for noise in (_NOISE, 20 * _NOISE):
         hardware = pp.Hardware(programming_noise_std=noise)
         single, double = (
             pp.predict(network, hardware, gains, x, dtype=dtype, output_combinations=_COMBINATIONS, marginal_fields=0)
             for dtype in ("float32", "float64")
         )
-        found[noise] = {
+        by_precision[noise] = {
             "nmse": double.nmse,
             "mse": abs(single.mse / double.mse - 1),
             "power": abs(single.power / double.power - 1),
         }
-    return {"size": size, "noise": [{"noise_s": noise, **values} for noise, values in found.items()]}
+    return {"size": size, "noise": [{"noise_s": noise, **values} for noise, values in by_precision.items()]}
 
 
 def measure_plan(name: str, noise: float, size: int = 224) -> dict[str, Any]:

@@ -125,10 +125,10 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     return f"Did you mean {match[0]!r}?" if match else "Use one of the allowed names."
 
 
-def unknown_keys(check: Checker, given: Iterable[str], allowed: Iterable[str]) -> None:
+def unknown_keys(check: Checker, keys: Iterable[str], allowed: Iterable[str]) -> None:
     """Note a violation for every key that is not allowed, with the nearest valid name."""
     names = list(allowed)
-    for key in given:
+    for key in keys:
         if key not in names:
             check.fail(str(key), str(key), "one of " + ", ".join(names), nearest(str(key), names))
 

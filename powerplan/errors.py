@@ -32,8 +32,8 @@ class Violation:
     @property
     def description(self) -> str:
         """All but the field, as a sentence."""
-        given = f"{self.value} ({self.reason})" if self.reason else self.value
-        return f"got {given}; allowed: {self.allowed}. {self.advice}"
+        shown = f"{self.value} ({self.reason})" if self.reason else self.value
+        return f"got {shown}; allowed: {self.allowed}. {self.advice}"
 
     def __str__(self) -> str:
         return f"{self.field}: {self.description}"

@@ -66,11 +66,11 @@ class Plausible:
         if (usual := self.usual) is not None:
             likely.sort(key=lambda meant: abs(math.log(abs(meant) / usual)))
         meant = likely[0] if likely else None
-        given = quantity(value, self.unit)
+        shown = quantity(value, self.unit)
         return (
             Violation(
                 field=field,
-                value=f"{value:g} = {given}" if not self.unit else given,
+                value=f"{value:g} = {shown}" if not self.unit else shown,
                 allowed=f"plausible values {' '.join(filter(None, limits))} ({self.why})",
                 advice=self.advice
                 if meant is None

@@ -219,8 +219,8 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     Doubts about units are told here, to the person at this machine, as the engine's calls tell them.
     """
     renamed = {"time_limit" if name == "deadline" else name: value for name, value in options.items()}
-    given = {name: value for name, value in renamed.items() if value is not None and name != "progress"}
-    return {**given, "accept_implausible": True}
+    settings = {name: value for name, value in renamed.items() if value is not None and name != "progress"}
+    return {**settings, "accept_implausible": True}
 
 
 def _plan(answer: Any, hardware: Hardware, corners: Sequence[Hardware], target: Target) -> Plan:
@@ -262,10 +262,10 @@ def _plan(answer: Any, hardware: Hardware, corners: Sequence[Hardware], target: 
         corners=tuple(
             Corner(
                 hardware=corner,
-                prediction=_engine_value(Prediction, given.prediction),
-                verification=_optional(Verification, given.verification),
+                prediction=_engine_value(Prediction, answered.prediction),
+                verification=_optional(Verification, answered.verification),
             )
-            for corner, given in zip(corners, answer.corners, strict=True)
+            for corner, answered in zip(corners, answer.corners, strict=True)
         ),
     )
 

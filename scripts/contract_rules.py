@@ -57,20 +57,20 @@ _NUMBERS = {
 
 def style_violations(contract: FileDescriptorSet) -> list[str]:
     """Every place where the contract breaks the style rules."""
-    found: list[str] = []
+    violations: list[str] = []
     for file in contract.file:
         if file.package != PACKAGE or not file.name.startswith(PACKAGE.replace(".", "/") + "/"):
-            found.append(f"{file.name}: the package must be {PACKAGE}, in the folder of that name")
-        found += _uncommented(file)
+            violations.append(f"{file.name}: the package must be {PACKAGE}, in the folder of that name")
+        violations += _uncommented(file)
         for name, message in _messages(file):
             if not _PASCAL.match(message.name):
-                found.append(f"{name}: message names are PascalCase")
-            found += [f"{name}.{field.name}: {text}" for field in message.field for text in _field(field)]
+                violations.append(f"{name}: message names are PascalCase")
+            violations += [f"{name}.{field.name}: {text}" for field in message.field for text in _field(field)]
         for name, enum in _enums(file):
-            found += [f"{name}: {text}" for text in _enum(enum)]
+            violations += [f"{name}: {text}" for text in _enum(enum)]
         for service in file.service:
-            found += _service(service)
-    return found
+            violations += _service(service)
+    return violations
 
 
 def _service(service: ServiceDescriptorProto) -> Iterator[str]:
@@ -150,18 +150,18 @@ def surface(contract: FileDescriptorSet) -> dict[str, Any]:
 
 def incompatibilities(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Everything of the old surface that is gone or changed in the new one; additions are compatible."""
-    found: list[str] = []
+    violations: list[str] = []
     for kind in ("messages", "enums", "methods"):
         for name, content in old[kind].items():
             if name not in new[kind]:
-                found.append(f"{name} is gone")
+                violations.append(f"{name} is gone")
                 continue
             for key, value in content.items():
                 if key not in new[kind][name]:
-                    found.append(f"{name}: {value['name'] if kind == 'messages' else value} ({key}) is gone")
+                    violations.append(f"{name}: {value['name'] if kind == 'messages' else value} ({key}) is gone")
                 elif new[kind][name][key] != value:
-                    found.append(f"{name} ({key}): {value} became {new[kind][name][key]}")
-    return found
+                    violations.append(f"{name} ({key}): {value} became {new[kind][name][key]}")
+    return violations
 
 
 def _messages(file: FileDescriptorProto) -> Iterator[tuple[str, DescriptorProto]]:
@@ -186,9 +186,9 @@ def main() -> int:
     if parser.parse_args().release:
         BASELINE.write_text(json.dumps(surface(contract), indent=1, sort_keys=True) + "\n")
         return 0
-    found = [*style_violations(contract), *incompatibilities(json.loads(BASELINE.read_text()), surface(contract))]
-    print("\n".join(found), file=sys.stderr) if found else None
-    return 1 if found else 0
+    violations = [*style_violations(contract), *incompatibilities(json.loads(BASELINE.read_text()), surface(contract))]
+    print("\n".join(violations), file=sys.stderr) if violations else None
+    return 1 if violations else 0
 
 
 if __name__ == "__main__":

@@ -55,12 +55,16 @@ def generate() -> dict[str, str]:
         )
         texts = {path.name: path.read_text() for path in Path(folder, "powerplan", "v1").iterdir()}
     services = {Path(file.name).stem for file in descriptor_set().file if file.service}
-    kept = {
+    stubs = {
         name: rewritten(text)
         for name, text in texts.items()
         if "_pb2_grpc." not in name or name.split("_pb2_grpc.")[0] in services
     }
-    return {**kept, "__init__.py": '"""Generated from proto/powerplan/v1. Do not edit."""\n', "v1.py": names_module()}
+    return {
+        **stubs,
+        "__init__.py": '"""Generated from proto/powerplan/v1. Do not edit."""\n',
+        "v1.py": names_module(),
+    }
 
 
 def rewritten(text: str) -> str:

@@ -130,8 +130,8 @@ def steps_messages(field: str, steps: Any) -> list[pb.Steps]:
     return messages
 
 
-def _values(field: str, given: Any) -> list[float]:
-    return [float(x) for x in numbers_of(f"{field}.values", given, axes=(1,))]
+def _values(field: str, values: Any) -> list[float]:
+    return [float(x) for x in numbers_of(f"{field}.values", values, axes=(1,))]
 
 
 def target_message(target: Any) -> pb.Target:
@@ -256,11 +256,11 @@ def _held(name: str, options: Mapping[str, Any]) -> list[pb.Gain]:
 
 def _fields(kind: Callable[..., M], path: str, values: Mapping[str, Any]) -> M:
     """A message of the values that are not None; a value of the wrong type is the caller's mistake."""
-    given = {name: value for name, value in values.items() if value is not None}
+    contents = {name: value for name, value in values.items() if value is not None}
     try:
-        return kind(**given)
+        return kind(**contents)
     except (TypeError, ValueError, OverflowError):
-        for name, value in given.items():
+        for name, value in contents.items():
             try:
                 kind(**{name: value})
             except (TypeError, ValueError, OverflowError) as error:

@@ -317,8 +317,8 @@ class Calls:
         parse: Callable[[Any], Any],
         options: Mapping[str, Any],
     ) -> Call[Any]:
-        def send(request: M, left: float | None) -> Call[Any]:
-            return (yield Unary(rpc, request, left))
+        def send(request: M, seconds: float | None) -> Call[Any]:
+            return (yield Unary(rpc, request, seconds))
 
         response = yield from self._answered(send, build, options)
         return parse(response)
@@ -326,8 +326,8 @@ class Calls:
     def _open(self, rpc: str, build: Callable[[Packer], M], options: Mapping[str, Any]) -> Call[tuple[Any, Any]]:
         """An open stream and its first response, None if it has none."""
 
-        def send(request: M, left: float | None) -> Call[tuple[Any, Any]]:
-            stream = yield Open(rpc, request, left)
+        def send(request: M, seconds: float | None) -> Call[tuple[Any, Any]]:
+            stream = yield Open(rpc, request, seconds)
             return stream, (yield Next(stream))
 
         return (yield from self._answered(send, build, options))

@@ -45,12 +45,12 @@ def _snapshot(value: Any) -> Any:
     """Lists of measured conductances as curves."""
     if not isinstance(value, Mapping) or "target" not in value:
         return value
-    given = dict(value)
-    target = given.pop("target")
+    snapshot = dict(value)
+    target = snapshot.pop("target")
     for name in ("mean", "std"):
-        if given.get(name) is not None:
-            given[name] = {"type": "table", "reference": 1.0, "points": target, "values": given[name]}
-    return given
+        if snapshot.get(name) is not None:
+            snapshot[name] = {"type": "table", "reference": 1.0, "points": target, "values": snapshot[name]}
+    return snapshot
 
 
 def to_message(kind: type[Message], value: Any, path: str) -> Any:
@@ -63,25 +63,25 @@ def to_message(kind: type[Message], value: Any, path: str) -> Any:
         value = {"type": "polynomial", "coefficients": [value]}
     if not isinstance(value, Mapping):
         raise invalid(path, f"got {value!r}; allowed: a mapping")
-    given = dict(value)
+    entries = dict(value)
     message = kind()
     choices = message.DESCRIPTOR.oneofs_by_name.get("shape") or message.DESCRIPTOR.oneofs_by_name.get("law")
     if choices is not None:
         allowed = [field.name for field in choices.fields]
-        name = given.pop("type", None)
+        name = entries.pop("type", None)
         if name not in allowed:
             raise invalid(f"{path}.type", f"got {name!r}; allowed: {', '.join(allowed)}")
         part = getattr(message, name)
         part.SetInParent()
         outer = {plain_name(f) for f in message.DESCRIPTOR.fields}
-        _fill(part, {key: given.pop(key) for key in list(given) if key not in outer}, path)
-    _fill(message, given, path)
+        _fill(part, {key: entries.pop(key) for key in list(entries) if key not in outer}, path)
+    _fill(message, entries, path)
     return message
 
 
-def _fill(message: Message, given: Mapping[str, Any], path: str) -> None:
+def _fill(message: Message, entries: Mapping[str, Any], path: str) -> None:
     fields = {plain_name(f): f for f in message.DESCRIPTOR.fields if f.containing_oneof is None or _optional(f)}
-    for key, value in given.items():
+    for key, value in entries.items():
         field = fields.get(key)
         place = f"{path}.{key}"
         if field is None:

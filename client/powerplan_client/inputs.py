@@ -243,23 +243,23 @@ def hardware_fields(value: Any, path: str = "hardware") -> dict[str, Any]:
         unknown = sorted(map(str, set(value) - set(HARDWARE_FIELDS)))
         if unknown:
             raise invalid(f"{path}.{unknown[0]}", f"unknown; allowed: {', '.join(HARDWARE_FIELDS)}")
-        given = dict(value)
+        entries = dict(value)
     else:
         names = [f.name for f in fields(value)] if hasattr(value, "__dataclass_fields__") else []
         unknown = sorted(set(names) - set(HARDWARE_FIELDS))
         if not names or unknown:
             what = f"its field {unknown[0]} is not in this client's contract" if unknown else "not a hardware"
             raise invalid(path, f"got {type(value).__name__}: {what}; allowed: Hardware, a mapping or None")
-        given = {name: getattr(value, name) for name in names}
+        entries = {name: getattr(value, name) for name in names}
         if hasattr(value, "to_dict"):  # the engine's: curves and the like as mappings
-            given = value.to_dict()
-    polynomial = given.get("programming_noise_polynomial")
+            entries = value.to_dict()
+    polynomial = entries.get("programming_noise_polynomial")
     if polynomial is not None:
         coefficients = numbers_of(f"{path}.programming_noise_polynomial", polynomial, axes=(1,))
-        given["programming_noise_polynomial"] = coefficients.astype(float).tolist()
+        entries["programming_noise_polynomial"] = coefficients.astype(float).tolist()
     return {
         HARDWARE_FIELDS[name]: device_part(name, entry) if name in DEVICE_PARTS else entry
-        for name, entry in given.items()
+        for name, entry in entries.items()
         if entry is not None
     }
 

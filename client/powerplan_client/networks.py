@@ -67,16 +67,17 @@ class Network:
             raise invalid("weights", "allowed: at least one (n_out, n_in) array")
         with naming("biases"):
             entries = [None] * len(arrays) if biases is None else list(biases)
-            given = [None if b is None else _floats(f"biases[{i}]", b, axes=1) for i, b in enumerate(entries)]
+            bias_arrays = [None if b is None else _floats(f"biases[{i}]", b, axes=1) for i, b in enumerate(entries)]
         with naming("activation"):
             kinds = [activation] * (len(arrays) - 1) if isinstance(activation, str) else list(activation)
-        if len(given) != len(arrays) or len(kinds) != len(arrays) - 1:
+        if len(bias_arrays) != len(arrays) or len(kinds) != len(arrays) - 1:
             raise invalid(
-                "biases" if len(given) != len(arrays) else "activation", f"allowed: one entry for {len(arrays)} layers"
+                "biases" if len(bias_arrays) != len(arrays) else "activation",
+                f"allowed: one entry for {len(arrays)} layers",
             )
         nodes: list[Node] = []
         source = INPUT
-        for i, (weight, bias) in enumerate(zip(arrays, given, strict=True), start=1):
+        for i, (weight, bias) in enumerate(zip(arrays, bias_arrays, strict=True), start=1):
             tensors = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
             nodes.append(Node(name=f"linear{i}", type="linear", inputs=(source,), tensors=tensors))
             if i < len(arrays):

@@ -100,14 +100,14 @@ _FLAGS = (
 )  # fmt: skip
 
 
-def checked(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+def checked(kind: type, passed: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a call of that kind; infinite times are None.
 
     Raises:
         InvalidRequest: an option that the call does not have, or a plain value of another type.
     """
-    values.known(given, kind.__annotations__)
-    options = dict(given)
+    values.known(passed, kind.__annotations__)
+    options = dict(passed)
     for name in _TIMES:
         if name in options:
             options[name] = values.seconds(name, options[name])

@@ -80,10 +80,10 @@ def function(field: str, value: Any) -> None:
         raise wrong(field, value, "a function")
 
 
-def known(given: Mapping[str, Any], allowed: Iterable[str]) -> None:
+def known(options: Mapping[str, Any], allowed: Iterable[str]) -> None:
     """Refuse an option that the call does not have: left alone it would silently do nothing."""
     names = sorted(allowed)
-    for name in given:
+    for name in options:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(names)}"

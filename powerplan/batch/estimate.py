@@ -65,21 +65,21 @@ def estimate(study: Study, *, folder: Path | None = None, workers: int | None = 
     with tempfile.TemporaryDirectory(prefix="powerplan-") as scratch:
         prepared = prepare(study, Path(scratch))
         states = _states(study, place)
-        left = [job for key, job in prepared.jobs.items() if states.get(key) not in _ENDED]
-        measured, failed, memory = _measure(_sample(left), prepared)
-    mean = sum(_expected(job, measured) for job in left) / len(left) if measured else 0.0
+        remaining = [job for key, job in prepared.jobs.items() if states.get(key) not in _ENDED]
+        measured, failed, memory = _measure(_sample(remaining), prepared)
+    mean = sum(_expected(job, measured) for job in remaining) / len(remaining) if measured else 0.0
     return Estimate(
         points=len(study.points),
         jobs=len(prepared.jobs) + len(prepared.failures),
         done=sum(states.get(key) is PointState.DONE for key in prepared.jobs),
         failed=sum(states.get(key) is PointState.FAILED for key in prepared.jobs),
-        left=len(left),
+        left=len(remaining),
         unreadable=sum(key in prepared.failures for key in prepared.keys),
         workers=count,
         sample=len(measured),
         sample_failed=failed,
         seconds_per_job=mean,
-        seconds=mean * len(left) / min(count, max(1, len(left))),
+        seconds=mean * len(remaining) / min(count, max(1, len(remaining))),
         memory=memory,
     )
 

@@ -51,23 +51,23 @@ def without(values: Mapping[str, Any], cuts: Collection[Path]) -> Mapping[str, A
     """The values without these places, and without lists and tables that have become empty."""
     if not cuts:
         return values
-    left: Any = _pruned(values, (), frozenset(cuts))
-    return {} if left is _GONE else left
+    pruned: Any = _pruned(values, (), frozenset(cuts))
+    return {} if pruned is _GONE else pruned
 
 
 def _pruned(value: Any, path: Path, cuts: frozenset[Path]) -> Any:
-    left: Any = value
+    pruned: Any = value
     if path in cuts:
-        left = _GONE
+        pruned = _GONE
     elif isinstance(value, Mapping):
         children = {key: _pruned(child, (*path, key), cuts) for key, child in value.items()}
-        left = {key: child for key, child in children.items() if child is not _GONE}
+        pruned = {key: child for key, child in children.items() if child is not _GONE}
     elif isinstance(value, list | tuple):
-        left = [child for i, item in enumerate(value) if (child := _pruned(item, (*path, i), cuts)) is not _GONE]
-    if isinstance(left, list | dict) and not left and value:
-        left = _GONE
+        pruned = [child for i, item in enumerate(value) if (child := _pruned(item, (*path, i), cuts)) is not _GONE]
+    if isinstance(pruned, list | dict) and not pruned and value:
+        pruned = _GONE
     stays = len(path) == 2 and (path[0] in _DEFINITIONS or path[0] in _NUMBERED)
-    return {} if left is _GONE and stays else left
+    return {} if pruned is _GONE and stays else pruned
 
 
 def may_follow(wrong: Violation, cuts: Collection[Path]) -> bool:

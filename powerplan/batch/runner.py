@@ -156,24 +156,24 @@ class Runner:
                 return
             if not jobs:
                 continue
-            left = list(jobs)
+            waiting = list(jobs)
             try:
                 for result in self._results(worker, jobs):
-                    self._record(left.pop(0), result)
+                    self._record(waiting.pop(0), result)
                     pause = 0.25
                     self._gone.pop(number, None)
             except Busy as busy:
-                self._give_back(left)
-                left = []
+                self._give_back(waiting)
+                waiting = []
                 self._stop.wait(busy.seconds)
             except Gone as gone:
-                self._give_back(left)
-                left = []
+                self._give_back(waiting)
+                waiting = []
                 self._lost(number, str(gone))
                 self._stop.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
             finally:
-                self._give_back(left)
+                self._give_back(waiting)
 
     def _results(self, worker: Worker, jobs: Sequence[Job]) -> Iterator[JobResult]:
         limit = self._time_limit
@@ -267,13 +267,13 @@ class Runner:
             return
         elapsed = time.monotonic() - self._began if self._ended_here else 0.0
         rate = self._ended_here / elapsed if elapsed > 0 else 0.0
-        left = self._total - self._done - self._failed
+        remaining = self._total - self._done - self._failed
         self._progress(
             Progress(
                 total=self._total,
                 done=self._done,
                 failed=self._failed,
                 rate=rate,
-                seconds_left=left / rate if rate else None,
+                seconds_left=remaining / rate if rate else None,
             )
         )

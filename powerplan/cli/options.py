@@ -99,8 +99,8 @@ def _kind(annotation: str, unit: str, name: str) -> click.ParamType:
 def take_hardware(options: dict[str, Any]) -> dict[str, Any]:
     """Remove the hardware options from a command's arguments; those that were given, by field name."""
     names = [name for name in options if name.startswith(_PREFIX)]
-    given = {name.removeprefix(_PREFIX): options.pop(name) for name in names}
-    return {name: value for name, value in given.items() if value is not None}
+    fields = {name.removeprefix(_PREFIX): options.pop(name) for name in names}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 # ---------------------------------------------------------------- gains
@@ -171,9 +171,9 @@ def take_settings(options: dict[str, Any], kind: type[Settings]) -> dict[str, An
     """
     rows = [row for row in table(kind) if row.name in options]
     taken = {row.name: options.pop(row.name) for row in rows}
-    given = {name: value for name, value in taken.items() if value not in (None, ())}
-    kind(**{row.name: given[row.name] for row in rows if row.name in given and row.kind.allowed})
-    return given
+    settings = {name: value for name, value in taken.items() if value not in (None, ())}
+    kind(**{row.name: settings[row.name] for row in rows if row.name in settings and row.kind.allowed})
+    return settings
 
 
 seed_option = click.option(

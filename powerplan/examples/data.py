@@ -116,15 +116,15 @@ def _mnist_files() -> tuple[Path, Path]:
             "The iris and digits examples need no files."
         )
     root = Path(named)
-    found = _find(root)
-    if found is None:
+    folder = _find(root)
+    if folder is None:
         _download(root)
-        found = _find(root)
-    if found is None:
+        folder = _find(root)
+    if folder is None:
         raise MissingData(f"The download into {root} did not bring {IMAGES}. Put it and {LABELS} there by hand.")
-    for path in found:
+    for path in folder:
         _check_sum(path)
-    return found
+    return folder
 
 
 def _find(root: Path) -> tuple[Path, Path] | None:
@@ -145,11 +145,11 @@ def _check_sum(path: Path) -> None:
         for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
             value, _, name = line.partition(" ")
             sums[name.strip().lstrip("*")] = value.lower()
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != sums[path.name]:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != sums[path.name]:
         raise CorruptFile.of(
             "mnist file",
-            f"{path} with SHA-256 {found}",
+            f"{path} with SHA-256 {digest}",
             f"SHA-256 {sums[path.name]}",
             "The file is damaged; fetch it again.",
         )

@@ -64,6 +64,8 @@ def _read(stream: IO[bytes], path: str, ndim: int) -> np.ndarray:
         raise CorruptFile.of("idx file", f"{path} of shape {shape}", f"1 to {_MAX_BYTES} values", "Fetch it again.")
     content = stream.read(size + 1)
     if len(content) != size:
-        found = "more" if len(content) > size else str(len(content))
-        raise CorruptFile.of("idx file", f"{path} with {found} values", f"{size} for shape {shape}", "Fetch it again.")
+        size_text = "more" if len(content) > size else str(len(content))
+        raise CorruptFile.of(
+            "idx file", f"{path} with {size_text} values", f"{size} for shape {shape}", "Fetch it again."
+        )
     return frozen_array(np.frombuffer(content, np.uint8).reshape(shape))

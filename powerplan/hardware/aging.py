@@ -232,18 +232,18 @@ def as_low_frequency_noise(value: Any) -> LowFrequencyNoise:
 
 def _curves(value: Typed, check: Checker, *names: str) -> None:
     for name in names:
-        given = getattr(value, name)
-        if given is not None:
+        curve = getattr(value, name)
+        if curve is not None:
             with part_of(check, name):
-                value._set(name, as_curve(given))
+                value._set(name, as_curve(curve))
         elif name in ("exponent_mean",) or (name == "std" and isinstance(value, LowFrequencyNoise)):
             check.fail(name, None, "a number or a curve", "Give it.")
 
 
-def _std_of(value: Snapshot | LowFrequencyNoise, check: Checker, given: object, other: str) -> None:
-    if given not in ("target", other):
-        check.fail("std_of", given, f"'target' or '{other}'", "Use one of them.")
-    elif given == other and not check.violations and value.std is not None and value.std.domain() != (0.0, math.inf):
+def _std_of(value: Snapshot | LowFrequencyNoise, check: Checker, std_of: object, other: str) -> None:
+    if std_of not in ("target", other):
+        check.fail("std_of", std_of, f"'target' or '{other}'", "Use one of them.")
+    elif std_of == other and not check.violations and value.std is not None and value.std.domain() != (0.0, math.inf):
         check.fail("std", value.std, f"a curve without ends, because std_of = '{other}'", "Give one that is no table.")
 
 

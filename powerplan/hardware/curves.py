@@ -226,11 +226,11 @@ class Piecewise(Curve):
         if not isinstance(self.pieces, Iterable) or isinstance(self.pieces, str):
             check.fail("pieces", self.pieces, "curves", "Give a list of curves.")
             return
-        given = list(itertools.islice(self.pieces, _MAX_PIECES + 1))
-        if breaks and len(given) != len(breaks) + 1:
-            check.fail("pieces", given, f"{len(breaks) + 1} curves, one more than breaks", "Give one per interval.")
+        listed = list(itertools.islice(self.pieces, _MAX_PIECES + 1))
+        if breaks and len(listed) != len(breaks) + 1:
+            check.fail("pieces", listed, f"{len(breaks) + 1} curves, one more than breaks", "Give one per interval.")
         pieces = []
-        for k, piece in enumerate(given):
+        for k, piece in enumerate(listed):
             with part_of(check, f"pieces[{k}]"):
                 # looked at before it is built: pieces within pieces could go on without end
                 nested = isinstance(piece, Piecewise) or (isinstance(piece, Mapping) and "pieces" in piece)

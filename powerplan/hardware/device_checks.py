@@ -65,10 +65,12 @@ def _convert(hardware: Hardware, check: Checker, name: str, build: Callable[[Any
 
 
 def _check_measurements(hardware: Hardware, check: Checker, time_good: bool) -> None:
-    given = hardware.measurements
-    entries = list(islice(given, _MAX_SNAPSHOTS + 1)) if isinstance(given, Iterable) else []
-    if not 1 <= len(entries) <= _MAX_SNAPSHOTS or isinstance(given, str):
-        check.fail("measurements", given, f"1 to {_MAX_SNAPSHOTS} snapshots, or None", "Give a list of snapshots.")
+    measurements = hardware.measurements
+    entries = list(islice(measurements, _MAX_SNAPSHOTS + 1)) if isinstance(measurements, Iterable) else []
+    if not 1 <= len(entries) <= _MAX_SNAPSHOTS or isinstance(measurements, str):
+        check.fail(
+            "measurements", measurements, f"1 to {_MAX_SNAPSHOTS} snapshots, or None", "Give a list of snapshots."
+        )
         return
     snapshots = []
     for k, entry in enumerate(entries):
@@ -100,14 +102,14 @@ def _check_measurements(hardware: Hardware, check: Checker, time_good: bool) -> 
 
 def _curves(hardware: Hardware) -> Iterable[tuple[str, Curve]]:
     """Every curve of the description, with its field."""
-    found: list[tuple[str, Curve | None]] = [("programming_noise_curve", hardware.programming_noise_curve)]
+    curves: list[tuple[str, Curve | None]] = [("programming_noise_curve", hardware.programming_noise_curve)]
     for k, snapshot in enumerate(hardware.measurements or ()):
-        found += [(f"measurements[{k}].mean", snapshot.mean), (f"measurements[{k}].std", snapshot.std)]
+        curves += [(f"measurements[{k}].mean", snapshot.mean), (f"measurements[{k}].std", snapshot.std)]
     match hardware.drift:
         case PowerLawDrift(exponent_mean=mean, exponent_std=std):
-            found += [("drift.exponent_mean", mean), ("drift.exponent_std", std)]
+            curves += [("drift.exponent_mean", mean), ("drift.exponent_std", std)]
         case LogTimeDrift() | None:
             pass
     if hardware.low_frequency_noise is not None:
-        found.append(("low_frequency_noise.std", hardware.low_frequency_noise.std))
-    return [(name, curve) for name, curve in found if curve is not None]
+        curves.append(("low_frequency_noise.std", hardware.low_frequency_noise.std))
+    return [(name, curve) for name, curve in curves if curve is not None]

@@ -97,8 +97,8 @@ def _clip(hardware: Hardware, mean: Tensor, variance: Tensor) -> Moments:
         return mean, variance
     if hardware.measurements is None and not isinstance(hardware.drift, LogTimeDrift):
         return clipped(mean, variance)  # the mean is the target, which is not negative
-    held = rectified(mean, variance)
-    return held.mean, held.variance
+    rectified_mean = rectified(mean, variance)
+    return rectified_mean.mean, rectified_mean.variance
 
 
 def _factor(hardware: Hardware, std: Tensor) -> Moments:

@@ -80,20 +80,20 @@ def quadrature(hardware: Hardware, target: Tensor, nodes: int = _NODES) -> tuple
     for start, end in sides:
         half = (end - start) / 2
         z = start + half * (1 + x)
-        held = mean + std * z
+        conductance = mean + std * z
         density = half * weight * torch.exp(-z * z / 2) / (2 * torch.pi) ** 0.5
-        a, b = _factor(hardware, held.abs())
-        first = first + (density * held * a).sum(-1)
-        second = second + (density * held * held * b).sum(-1)
+        a, b = _factor(hardware, conductance.abs())
+        first = first + (density * conductance * a).sum(-1)
+        second = second + (density * conductance * conductance * b).sum(-1)
     average, square = torch.as_tensor(first), torch.as_tensor(second)
     return average, (square - average * average).clamp(min=0)
 
 
-def _factor(hardware: Hardware, held: Tensor) -> tuple[Tensor, Tensor]:
+def _factor(hardware: Hardware, conductance: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and mean square of max(0, 1 + k Q(P) n), or of 1 + k Q(P) n without clipping."""
     noise = hardware.low_frequency_noise
     assert noise is not None
-    q = hardware.low_frequency_growth * curve_values(noise.std, held, hardware.conductance_max).clamp(min=0)
+    q = hardware.low_frequency_growth * curve_values(noise.std, conductance, hardware.conductance_max).clamp(min=0)
     if not hardware.clip_conductance:
         return torch.ones_like(q), 1 + q * q
     mean, variance = clipped(torch.ones_like(q), q * q)

@@ -58,10 +58,10 @@ def full_scales(network: Network, hardware: Hardware, inputs: np.ndarray) -> tup
         hashlib.sha256(repr(inputs.dtype).encode() + np.ascontiguousarray(inputs).tobytes()).hexdigest(),
         (hardware.array_rows, hardware.weight_mapping, hardware.bias_mapping),
     )
-    kept = _KEPT.get(network)
-    if kept is None or kept[0] != key:
-        kept = _KEPT[network] = (key, _measured(network, hardware, inputs))
-    return kept[1]
+    entry = _KEPT.get(network)
+    if entry is None or entry[0] != key:
+        entry = _KEPT[network] = (key, _measured(network, hardware, inputs))
+    return entry[1]
 
 
 _KEPT: WeakKeyDictionary[Network, tuple[object, tuple[FullScale | None, ...]]] = WeakKeyDictionary()
@@ -73,30 +73,30 @@ _ENTRIES = 1 << 22
 
 @torch.no_grad()
 def _measured(network: Network, hardware: Hardware, inputs: np.ndarray) -> tuple[FullScale, ...]:
-    found: dict[str, FullScale] = {}
+    scales: dict[str, FullScale] = {}
 
     def observe(node: Node, x: Tensor) -> None:
         assert isinstance(node.op, CrossbarOp)
-        held = stored(node.op, hardware)
+        arrays = stored(node.op, hardware)
         map: ArrayMap = node_map(network, node)
-        map = ConstantRowMap(map, 1.0) if held.has_bias_row else map
-        weight = torch.as_tensor(np.array(held.weight, dtype=np.float64)) + (held.offset or 0.0)
-        by_group = weight.reshape(held.groups, -1, held.rows)
+        map = ConstantRowMap(map, 1.0) if arrays.has_bias_row else map
+        weight = torch.as_tensor(np.array(arrays.weight, dtype=np.float64)) + (arrays.offset or 0.0)
+        by_group = weight.reshape(arrays.groups, -1, arrays.rows)
         rows = map.patches(x)
-        before = found.get(node.name)
+        before = scales.get(node.name)
         column, row_sum = (0.0, 0.0) if before is None else (before.column, before.row_sum)
-        for tile in row_tiles(held.rows, hardware.array_rows):
+        for tile in row_tiles(arrays.rows, hardware.array_rows):
             part = rows[..., tile]
             column = max(column, float((part @ by_group[..., tile].mT).abs().max()))
             row_sum = max(row_sum, float(part.sum(-1).abs().max()))
         non_negative = bool((x >= 0).all()) and (before is None or before.non_negative)
-        found[node.name] = FullScale(column=column, row_sum=row_sum, non_negative=non_negative)
+        scales[node.name] = FullScale(column=column, row_sum=row_sum, non_negative=non_negative)
 
     maps = [node_map(network, node) for node in network.crossbars]
     step = max(1, _ENTRIES // max(m.groups * m.n_in * m.positions for m in maps))
     for low in range(0, len(inputs), step):
         ideal_values(network, inputs[low : low + step], keep=(), observe=observe)
-    return tuple(found[name] for name in network.layer_names)
+    return tuple(scales[name] for name in network.layer_names)
 
 
 def column_limits(hardware: Hardware, scale: FullScale | None, c: Tensor, decode: Tensor) -> Tensor:

@@ -204,13 +204,13 @@ def column_conductance_limits(
     limits = []
     for node, volts in zip(network.crossbars, voltage or [1.0] * len(network.crossbars), strict=True):
         op = _op(node)
-        held = stored(op, hardware)
+        arrays = stored(op, hardware)
         if np.ndim(volts):
-            relative = held.by_row(reference_voltage(volts) / np.asarray(volts), 1.0)[:, None]
-            grouped = held.magnitude.reshape(held.groups, -1, held.rows)
+            relative = arrays.by_row(reference_voltage(volts) / np.asarray(volts), 1.0)[:, None]
+            grouped = arrays.magnitude.reshape(arrays.groups, -1, arrays.rows)
             largest = (grouped * relative).max(axis=2).reshape(-1)
         else:
-            largest = held.column_peaks.copy()
+            largest = arrays.column_peaks.copy()
         largest[largest == 0] = largest.max() or 1.0
         limits.append(span / largest)
     return limits
@@ -234,9 +234,9 @@ def row_conductance_limits(network: Network, hardware: Hardware) -> list[np.ndar
     span = hardware.conductance_max - hardware.conductance_min
     limits = []
     for node in network.crossbars:
-        held = stored(_op(node), hardware)
-        peaks = held.row_peaks
-        if held.has_bias_row:
+        arrays = stored(_op(node), hardware)
+        peaks = arrays.row_peaks
+        if arrays.has_bias_row:
             peaks = np.maximum(peaks[:, :-1], peaks[:, -1].max())
         largest = peaks.reshape(-1).copy()
         largest[largest == 0] = largest.max() or 1.0
@@ -266,10 +266,10 @@ def row_voltage_limits(network: Network, hardware: Hardware, inputs: np.ndarray)
     """
     from powerplan.network.forward import ideal_pass
 
-    found = ideal_pass(network, check_inputs(inputs, network.input_shape))
+    ideal = ideal_pass(network, check_inputs(inputs, network.input_shape))
     limits = []
     for name in network.layer_names:
-        peaks = found.row_peaks[name].copy()
+        peaks = ideal.row_peaks[name].copy()
         peaks[peaks == 0] = peaks.max() or 1.0
         limits.append(hardware.voltage_max / peaks)
     return limits

@@ -37,8 +37,8 @@ def from_plain(value: Any, kinds: Mapping[str, type], what: str) -> Any:
     allowed = f"{what}: " + ", ".join(kind.__name__ for kind in kinds.values()) + ", or a mapping of its fields"
     if not isinstance(value, Mapping):
         raise InvalidInput.of("", value, allowed, "Build it from its class, or give a table with a type.")
-    given = dict(value)
-    name = given.pop("type", next(iter(kinds)) if len(kinds) == 1 else None)
+    entries = dict(value)
+    name = entries.pop("type", next(iter(kinds)) if len(kinds) == 1 else None)
     if not isinstance(name, str) or name not in kinds:
         raise InvalidInput.of(
             "type", name, "one of " + ", ".join(repr(key) for key in kinds), nearest(str(name), kinds)
@@ -46,12 +46,12 @@ def from_plain(value: Any, kinds: Mapping[str, type], what: str) -> Any:
     kind = kinds[name]
     check = Checker()
     known = fields(kind)
-    unknown_keys(check, given, [f.name for f in known])
+    unknown_keys(check, entries, [f.name for f in known])
     for f in known:
-        if f.name not in given and f.default is MISSING:
+        if f.name not in entries and f.default is MISSING:
             check.fail(f.name, None, f"a value: {name} needs it", "Give it.")
     check.done()
-    return kind(**given)
+    return kind(**entries)
 
 
 @contextmanager

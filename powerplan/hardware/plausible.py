@@ -75,7 +75,7 @@ def _doubts(hardware: Hardware) -> Iterator[Violation]:
     for name, limits in _FIELDS.items():
         yield from limits.doubt(f"hardware.{name}", getattr(hardware, name))
     yield from _temperature(hardware)
-    held = Plausible(
+    plausible = Plausible(
         unit="S",
         high=10 * hardware.conductance_max,
         why="ten times the largest conductance",
@@ -83,7 +83,7 @@ def _doubts(hardware: Hardware) -> Iterator[Violation]:
         usual=0.02 * hardware.conductance_max,
     )
     rows = Plausible(unit="V", high=hardware.voltage_max, why="the largest row voltage", mistakes=(_MILLI, _MICRO))
-    yield from held.doubt("hardware.programming_noise_std", hardware.programming_noise_std)
+    yield from plausible.doubt("hardware.programming_noise_std", hardware.programming_noise_std)
     yield from rows.doubt("hardware.input_noise_std", hardware.input_noise_std)
     if hardware.bandwidth is not None:
         natural = 0.5 / hardware.read_time
@@ -100,16 +100,16 @@ def _doubts(hardware: Hardware) -> Iterator[Violation]:
         curve = Polynomial(
             coefficients=hardware.programming_noise_polynomial, reference=hardware.programming_noise_reference
         )
-        yield from held.doubt("hardware.programming_noise_polynomial", _largest(curve, hardware))
-    yield from held.doubt("hardware.programming_noise_curve", _largest(hardware.programming_noise_curve, hardware))
+        yield from plausible.doubt("hardware.programming_noise_polynomial", _largest(curve, hardware))
+    yield from plausible.doubt("hardware.programming_noise_curve", _largest(hardware.programming_noise_curve, hardware))
     for k, snapshot in enumerate(hardware.measurements or ()):
         place = f"hardware.measurements[{k}]"
         yield from _TIME.doubt(f"{place}.time", snapshot.time)
-        yield from replace(held, usual=hardware.conductance_max).doubt(
+        yield from replace(plausible, usual=hardware.conductance_max).doubt(
             f"{place}.mean", _largest(snapshot.mean, hardware)
         )
-        yield from held.doubt(f"{place}.std", _largest(snapshot.std, hardware))
-    yield from _aging(hardware, held)
+        yield from plausible.doubt(f"{place}.std", _largest(snapshot.std, hardware))
+    yield from _aging(hardware, plausible)
 
 
 def _temperature(hardware: Hardware) -> Iterator[Violation]:
@@ -121,7 +121,7 @@ def _temperature(hardware: Hardware) -> Iterator[Violation]:
         yield Violation(field=doubt.field, value=doubt.value, allowed=doubt.allowed, advice=advice)
 
 
-def _aging(hardware: Hardware, held: Plausible) -> Iterator[Violation]:
+def _aging(hardware: Hardware, plausible: Plausible) -> Iterator[Violation]:
     match hardware.drift:
         case PowerLawDrift(exponent_mean=mean, exponent_std=std, reference_time=start):
             yield from _DRIFT.doubt("hardware.drift.exponent_mean", _largest(mean, hardware))
@@ -129,11 +129,11 @@ def _aging(hardware: Hardware, held: Plausible) -> Iterator[Violation]:
             yield from _MOMENT.doubt("hardware.drift.reference_time", start)
         case LogTimeDrift() as drift:
             for name in ("shift_slope", "std_slope", "std_offset"):
-                yield from held.doubt(f"hardware.drift.{name}", getattr(drift, name))
+                yield from plausible.doubt(f"hardware.drift.{name}", getattr(drift, name))
             yield from _MOMENT.doubt("hardware.drift.reference_time", drift.reference_time)
     noise = hardware.low_frequency_noise
     if noise is not None:
-        limits = _PART if noise.relative else held
+        limits = _PART if noise.relative else plausible
         yield from limits.doubt("hardware.low_frequency_noise.std", _largest(noise.std, hardware))
         yield from _MOMENT.doubt("hardware.low_frequency_noise.read_time", noise.read_time)
 
@@ -148,5 +148,5 @@ def _largest(curve: Curve | None, hardware: Hardware) -> float | None:
 
     low, high = hardware.conductance_min, hardware.conductance_max
     targets = torch.linspace(low, high, _POINTS, dtype=torch.float64)
-    found = float(curve_values(curve, targets, high).abs().max())
-    return found if math.isfinite(found) else math.inf
+    largest = float(curve_values(curve, targets, high).abs().max())
+    return largest if math.isfinite(largest) else math.inf

@@ -62,13 +62,13 @@ class Devices:
         std = scaled(variance.sqrt())
         later = len(hardware.measurements or ()) > 1
         start_mean, start_variance = programmed(hardware, target, start=True) if later else (mean, variance)
-        held = (mean / unit).to(dtype)
+        start = (mean / unit).to(dtype)
         added = disturbance.variance
         return cls(
             hardware=hardware,
-            mean=held,
+            mean=start,
             std=std,
-            start_mean=(start_mean / unit).to(dtype) if later else held,
+            start_mean=(start_mean / unit).to(dtype) if later else start,
             start_std=scaled(start_variance.sqrt()) if later else std,
             added_shift=None if added is None else scaled(torch.full_like(target, disturbance.shift)),
             added_std=None if added is None else scaled(added.sqrt()),

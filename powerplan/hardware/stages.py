@@ -48,10 +48,10 @@ def programmed(hardware: Hardware, target: Tensor, *, start: bool = False) -> tu
     mean: Tensor | float = 0.0
     std: Tensor | float = 0.0
     for weight, snapshot in snapshot_weights(hardware.measurements, -math.inf if start else hardware.time):
-        held = target if snapshot.mean is None else curve_values(snapshot.mean, target, hardware.conductance_max)
-        mean = mean + weight * held
+        reached = target if snapshot.mean is None else curve_values(snapshot.mean, target, hardware.conductance_max)
+        mean = mean + weight * reached
         if snapshot.std is not None:
-            state = held if snapshot.std_of == "mean" else target
+            state = reached if snapshot.std_of == "mean" else target
             std = std + weight * curve_values(snapshot.std, state, hardware.conductance_max).clamp(min=0)
     if all(snapshot.mean is None for snapshot in hardware.measurements):
         mean = target

@@ -40,10 +40,10 @@ class Steps:
 
     def __post_init__(self) -> None:
         check = Checker("steps.")
-        given: Any = self.values
-        if isinstance(given, Iterable) and not (isinstance(given, str | bytes) or hasattr(given, "__array__")):
-            given = list(given)
-        array = real_array(check, "values", given, ndim=1)
+        values: Any = self.values
+        if isinstance(values, Iterable) and not (isinstance(values, str | bytes) or hasattr(values, "__array__")):
+            values = list(values)
+        array = real_array(check, "values", values, ndim=1)
         if array is not None and not 1 <= array.size <= MOST_STEPS:
             check.fail("values", f"{array.size} values", f"1 to {MOST_STEPS} values", "List the gains there are.")
         elif array is not None and not (array > 0).all():
@@ -163,10 +163,10 @@ def _few(check: Checker, field: str, value: object, count: float) -> None:
 StepsGiven = Steps | Sequence[Steps | None] | None
 
 
-def steps_to_dict(**given: StepsGiven) -> dict[str, Any]:
+def steps_to_dict(**by_kind: StepsGiven) -> dict[str, Any]:
     """Steps as plain values by name, those that were given."""
     values: dict[str, Any] = {}
-    for name, steps in given.items():
+    for name, steps in by_kind.items():
         if isinstance(steps, Steps):
             values[name] = steps.to_dict()
         elif steps is not None:

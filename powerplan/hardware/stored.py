@@ -83,9 +83,9 @@ def stored(op: CrossbarOp, hardware: Hardware) -> Stored:
     Raises:
         InvalidInput: the bias of a transposed convolution as a row: it is added once, after outputs that overlap.
     """
-    kept = _STORED.setdefault(op, {})
+    by_hardware = _STORED.setdefault(op, {})
     key = (hardware.weight_mapping, hardware.bias_mapping)
-    if key not in kept:
+    if key not in by_hardware:
         weight, bias = op.matrix, op.bias
         row = hardware.bias_mapping == "row" and bias is not None
         if row and isinstance(op, ConvTranspose):
@@ -100,8 +100,8 @@ def stored(op: CrossbarOp, hardware: Hardware) -> Stored:
             assert bias is not None
             weight, bias = np.concatenate([weight, bias[:, None]], axis=1), None
         offset = max(float(-weight.min()), 0.0) if hardware.weight_mapping == "offset" else None
-        kept[key] = Stored(weight=weight, groups=op.groups, has_bias_row=row, bias=bias, offset=offset)
-    return kept[key]
+        by_hardware[key] = Stored(weight=weight, groups=op.groups, has_bias_row=row, bias=bias, offset=offset)
+    return by_hardware[key]
 
 
 _STORED: WeakKeyDictionary[CrossbarOp, dict[tuple[str, str], Stored]] = WeakKeyDictionary()

@@ -50,10 +50,10 @@ def _read(connection: socket.socket, length: int, end: float | None) -> bytes:
     buffer = bytearray(length)
     view = memoryview(buffer)
     while view:
-        left = None if end is None else end - time.monotonic()
-        if left is not None and left <= 0:
+        seconds = None if end is None else end - time.monotonic()
+        if seconds is not None and seconds <= 0:
             raise TimeoutError
-        connection.settimeout(None if left is None else min(left, _LONGEST_WAIT))
+        connection.settimeout(None if seconds is None else min(seconds, _LONGEST_WAIT))
         try:
             count = connection.recv_into(view)
         except TimeoutError:

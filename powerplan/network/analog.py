@@ -66,9 +66,9 @@ def _matching(field: str, part: object, layers: list[tuple[str, CrossbarOp]]) ->
     names = [name for name, _ in layers]
     part = part.__name__ if isinstance(part, type) else part  # torch's classes have the names of types
     if isinstance(part, str):
-        found = {name for name, op in layers if part.lower() in _types(op) or _matches(name, part)}
-        if found:
-            return found
+        matching = {name for name, op in layers if part.lower() in _types(op) or _matches(name, part)}
+        if matching:
+            return matching
     number = int(part) if isinstance(part, str) and _NUMBER.fullmatch(part) else part
     if isinstance(number, int) and not isinstance(number, bool) and -len(names) <= number < len(names):
         return {names[number]}

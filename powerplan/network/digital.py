@@ -190,8 +190,8 @@ def _(op: ops.LayerNorm, x: Tensor) -> Tensor:
 @digital.register
 def _(op: ops.RMSNorm, x: Tensor) -> Tensor:
     weight, bias = (None if a is None else constant(a, x) for a in (op.weight, op.bias))
-    found = F.rms_norm(x, x.shape[-op.axes :], weight, op.epsilon)
-    return found if bias is None else found + bias
+    normalised = F.rms_norm(x, x.shape[-op.axes :], weight, op.epsilon)
+    return normalised if bias is None else normalised + bias
 
 
 @digital.register

@@ -64,10 +64,10 @@ def _behind(op: object, scale: Scale) -> CrossbarOp | Scale | None:
         return None
     weight = op.weight.astype(np.float64)
     channels = weight.shape[1] * op.groups if isinstance(op, ConvTranspose) else op.n_out
-    found = _per_channel(scale, channels, _channel_axes(op))
-    if found is None:
+    channel_scale = _per_channel(scale, channels, _channel_axes(op))
+    if channel_scale is None:
         return None
-    s, t = found
+    s, t = channel_scale
     spatial = (1,) * (weight.ndim - 2)
     if isinstance(op, ConvTranspose):
         grouped = weight.reshape(op.groups, -1, *weight.shape[1:])
@@ -95,27 +95,27 @@ def _in_front(op: object, scale: Scale) -> CrossbarOp | None:
     """The layer preceded by the scale as one layer; None if that is none."""
     match op:
         case Linear():
-            found = _per_channel(scale, op.n_in, _channel_axes(op))
-            if found is None:
+            channel_scale = _per_channel(scale, op.n_in, _channel_axes(op))
+            if channel_scale is None:
                 return None
             weight = op.weight.astype(np.float64)
-            return _like(op, weight * found[0], weight @ found[1] + _bias(op, op.n_out))
+            return _like(op, weight * channel_scale[0], weight @ channel_scale[1] + _bias(op, op.n_out))
         case Conv():
-            found = _per_channel(scale, op.weight.shape[1] * op.groups, _channel_axes(op))
+            channel_scale = _per_channel(scale, op.weight.shape[1] * op.groups, _channel_axes(op))
             padded = op.padding_mode == "zeros" and any(map(any, op.padding or ()))
-            if found is None or (padded and found[1].any()):
+            if channel_scale is None or (padded and channel_scale[1].any()):
                 return None
             # output i of group g reads the channels of that group
-            s, t = (np.repeat(v.reshape(op.groups, -1), op.n_out // op.groups, axis=0) for v in found)
+            s, t = (np.repeat(v.reshape(op.groups, -1), op.n_out // op.groups, axis=0) for v in channel_scale)
             weight = op.weight.astype(np.float64)
             shift = np.einsum("oc...,oc->o...", weight, t).reshape(op.n_out, -1).sum(1)
             return _like(op, weight * s.reshape(*s.shape, *(1,) * len(op.kernel)), shift + _bias(op, op.n_out))
         case ConvTranspose():
-            found = _per_channel(scale, op.weight.shape[0], _channel_axes(op))
-            if found is None or found[1].any():
+            channel_scale = _per_channel(scale, op.weight.shape[0], _channel_axes(op))
+            if channel_scale is None or channel_scale[1].any():
                 return None
             outputs = op.weight.shape[1] * op.groups
-            factors = found[0].reshape(-1, *(1,) * (op.weight.ndim - 1))
+            factors = channel_scale[0].reshape(-1, *(1,) * (op.weight.ndim - 1))
             return _like(op, op.weight.astype(np.float64) * factors, _bias(op, outputs))
         case _:
             return None

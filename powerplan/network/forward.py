@@ -44,15 +44,15 @@ def crossbar_tensors(
     op: CrossbarOp, dtype: torch.dtype, device: str = "cpu"
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Matrix (n_out, n_in) and bias or None of a crossbar operation in torch; kept as long as the operation."""
-    kept = _TENSORS.setdefault(op, {})
+    tensors = _TENSORS.setdefault(op, {})
     key = (dtype, str(device))
-    if key not in kept:
+    if key not in tensors:
         weight, bias = (
             None if a is None else torch.tensor(np.asarray(a), dtype=dtype, device=device) for a in (op.matrix, op.bias)
         )
         assert weight is not None
-        kept[key] = weight, bias
-    return kept[key]
+        tensors[key] = weight, bias
+    return tensors[key]
 
 
 def forget_tensors(network: Network) -> None:
@@ -159,11 +159,11 @@ def ideal_pass(network: Network, inputs: np.ndarray, *, device: str = "cpu") -> 
             outputs.append(values[network.output].flatten(1).cpu())
             if not outputs[-1].isfinite().all():
                 _check_finite(network, ideal_values(network, batch[low : low + step], device=device))
-    found = IdealPass(
+    ideal = IdealPass(
         output=torch.cat(outputs), row_peaks={name: frozen_array(peak, np.float64) for name, peak in peaks.items()}
     )
-    _PASSES[network] = (key, found)
-    return found
+    _PASSES[network] = (key, ideal)
+    return ideal
 
 
 def _check_finite(network: Network, values: Mapping[str, torch.Tensor]) -> None:

@@ -86,10 +86,10 @@ class Network(Shown):
         weights = _listed("weights", weights)
         if not weights:
             raise InvalidInput.of("weights", weights, "at least one (n_out, n_in) array", "Give the layers' weights.")
-        given = [None] * len(weights) if biases is None else _listed("biases", biases)
-        if len(given) != len(weights):
+        bias_arrays = [None] * len(weights) if biases is None else _listed("biases", biases)
+        if len(bias_arrays) != len(weights):
             raise InvalidInput.of(
-                "biases", len(given), f"one entry per layer, {len(weights)}", "Use None for a layer without bias."
+                "biases", len(bias_arrays), f"one entry per layer, {len(weights)}", "Use None for a layer without bias."
             )
         hidden = len(weights) - 1
         kinds = [activation] * hidden if isinstance(activation, str) else _listed("activation", activation)
@@ -105,7 +105,7 @@ class Network(Shown):
                 real_array(check, f"weights[{i}]", weight, ndim=2),
                 None if bias is None else real_array(check, f"biases[{i}]", bias, ndim=1),
             )
-            for i, (weight, bias) in enumerate(zip(weights, given, strict=True))
+            for i, (weight, bias) in enumerate(zip(weights, bias_arrays, strict=True))
         ]
         check.done()
         nodes: list[Node] = []

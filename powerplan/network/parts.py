@@ -152,14 +152,14 @@ def _arrays(
     return arrays
 
 
-def _has_keys(check: Checker, path: str, given: object, wanted: tuple[str, ...]) -> bool:
-    if not isinstance(given, Mapping):
-        check.fail(path or "structure", given, "a mapping with the keys " + ", ".join(wanted), "Describe it so.")
+def _has_keys(check: Checker, path: str, entries: object, wanted: tuple[str, ...]) -> bool:
+    if not isinstance(entries, Mapping):
+        check.fail(path or "structure", entries, "a mapping with the keys " + ", ".join(wanted), "Describe it so.")
         return False
     keys = Checker(f"{check.prefix}{path}." if path else check.prefix)
-    unknown_keys(keys, given, wanted)
+    unknown_keys(keys, entries, wanted)
     for key in wanted:
-        if key not in given:
+        if key not in entries:
             keys.fail(key, "nothing", "present", f"Add {key!r}.")
     check.violations += keys.violations
     return not keys.violations

@@ -145,9 +145,9 @@ def _structure(content: bytes, source: str) -> dict[str, Any]:
         head = json.loads(content.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise CorruptFile.of(_STRUCTURE, source, "valid JSON", f"It does not parse: {error}. {_AGAIN}") from error
-    found = head.pop("format", None) if isinstance(head, dict) else None
-    if found != FORMAT:
-        raise CorruptFile.of(f"{_STRUCTURE}: format", found, repr(FORMAT), "Give a file made by Network.save.")
+    file_format = head.pop("format", None) if isinstance(head, dict) else None
+    if file_format != FORMAT:
+        raise CorruptFile.of(f"{_STRUCTURE}: format", file_format, repr(FORMAT), "Give a file made by Network.save.")
     version = head.pop("format_version", None)
     if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
         raise CorruptFile.of(

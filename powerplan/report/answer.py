@@ -118,10 +118,10 @@ def plan_answer(plan: Plan) -> list[Fact]:
     return facts
 
 
-def converter_remark(found: Prediction | Simulation) -> str:
+def converter_remark(result: Prediction | Simulation) -> str:
     """How much of the power the converters take; "" if none."""
-    taken = float(np.sum(found.converter_power_by_layer))
-    return f"converters {typeset(si(taken, 'W'))} of it ({share(taken, found.power)})" if taken else ""
+    taken = float(np.sum(result.converter_power_by_layer))
+    return f"converters {typeset(si(taken, 'W'))} of it ({share(taken, result.power)})" if taken else ""
 
 
 def _target_fact(plan: Plan) -> Fact:

@@ -66,12 +66,12 @@ class Scale:
         if self.log:
             first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
             for steps in ((1, 2, 5), (1, 3), (1,)):
-                found = [s * 10.0**e for e in range(first, last + 1) for s in steps]
-                found = [t for t in found if self.low <= t <= self.high]
-                if 3 <= len(found) <= most:
-                    return found
-            if len(found) > most:
-                return found[:: math.ceil(len(found) / most)]
+                marks = [s * 10.0**e for e in range(first, last + 1) for s in steps]
+                marks = [t for t in marks if self.low <= t <= self.high]
+                if 3 <= len(marks) <= most:
+                    return marks
+            if len(marks) > most:
+                return marks[:: math.ceil(len(marks) / most)]
         return _round_values(self.low, self.high, most)
 
 

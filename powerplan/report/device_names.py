@@ -27,8 +27,10 @@ def device_names(hardwares: Sequence[Hardware]) -> list[str]:
 
 def preset_name(hardware: Hardware) -> str:
     """The preset that a hardware has all the numbers of, the most detailed one; "" if there is none."""
-    found = [(len(own), name) for name, own in _own_fields() if all(getattr(hardware, f) == v for f, v in own.items())]
-    return max(found)[1] if found else ""
+    matching = [
+        (len(own), name) for name, own in _own_fields() if all(getattr(hardware, f) == v for f, v in own.items())
+    ]
+    return max(matching)[1] if matching else ""
 
 
 @cache

@@ -39,10 +39,10 @@ def networks(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]], netw
         size = network.size if network is not None else size
         digest = digests.get(name) if isinstance(digests, Mapping) else None
         rows.append(_row(name, counts[name], members[name], size or {}, digest))
-    kept = [i for i in range(len(_COLUMNS)) if any(row[i] != "–" for row in rows)]
+    columns = [i for i in range(len(_COLUMNS)) if any(row[i] != "–" for row in rows)]
     return Networks(
-        columns=tuple(_COLUMNS[i] for i in kept),
-        rows=tuple(tuple(row[i] for i in kept) for row in rows),
+        columns=tuple(_COLUMNS[i] for i in columns),
+        rows=tuple(tuple(row[i] for i in columns) for row in rows),
     )
 
 
@@ -78,6 +78,6 @@ def _row(name: str, points: int, plans: Sequence[Plan], size: Mapping[str, Any],
 
 def _different(texts: Iterable[str]) -> str:
     """The different ones among texts, a few of them in full."""
-    found = list(dict.fromkeys(texts))
-    more = len(found) - MOST_DIFFERENT
-    return ", ".join(found[:MOST_DIFFERENT]) + (f" and {more} more" if more > 0 else "") or "–"
+    different = list(dict.fromkeys(texts))
+    more = len(different) - MOST_DIFFERENT
+    return ", ".join(different[:MOST_DIFFERENT]) + (f" and {more} more" if more > 0 else "") or "–"

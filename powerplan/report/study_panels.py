@@ -111,14 +111,14 @@ def _is_sweep(reached: Sequence[Pair], axis: str, values: Sequence[str]) -> bool
 
 def _splitting(reached: Sequence[Pair], axes: Sequence[str]) -> list[str]:
     """The axes without those that follow from the ones before: inputs that go with their network, one value only."""
-    kept: list[str] = []
+    splitting: list[str] = []
     groups = 1
     for axis in axes:
-        found = len({tuple(setting(point, a) for a in (*kept, axis)) for point, _ in reached})
-        if found > groups:
-            kept.append(axis)
-            groups = found
-    return kept
+        count = len({tuple(setting(point, a) for a in (*splitting, axis)) for point, _ in reached})
+        if count > groups:
+            splitting.append(axis)
+            groups = count
+    return splitting
 
 
 def _targets(reached: Sequence[Pair]) -> list[str]:

@@ -98,10 +98,10 @@ def _setting_cell(point: PointResult, *, axis: str) -> Cell:
 
 
 def _number(point: PointResult, value: Callable[[Plan], float | None], text: Callable[[float], str]) -> Cell:
-    found = None if point.plan is None else value(point.plan)
-    if found is None or not np.isfinite(found):
+    number = None if point.plan is None else value(point.plan)
+    if number is None or not np.isfinite(number):
         return Cell(text="–", number=True)
-    return Cell(text=typeset(text(found)), key=f"{found:.6g}", number=True)
+    return Cell(text=typeset(text(number)), key=f"{number:.6g}", number=True)
 
 
 def _target_cell(point: PointResult) -> Cell:
@@ -151,7 +151,7 @@ def _seconds_cell(point: PointResult) -> Cell:
 
 def summaries(study: StudyResult) -> tuple[list[Summary], list[str]]:
     """The points by each value of each axis, a few values of a long one; and what is left out, in words."""
-    found, left_out = [], []
+    shown, left_out = [], []
     for axis in [axis for axis in study.axes if axis not in MINOR]:
         groups: dict[str, list[PointResult]] = {}
         for point in study.points:
@@ -167,7 +167,7 @@ def summaries(study: StudyResult) -> tuple[list[Summary], list[str]]:
         reference = max(met, key=lambda value: len(met[value]))
         for value, members in values:
             pairs = [(met[value][key], met[reference][key]) for key in met[value] if key in met[reference]]
-            found.append(
+            shown.append(
                 Summary(
                     axis=axis_name(axis),
                     value=value,
@@ -178,7 +178,7 @@ def summaries(study: StudyResult) -> tuple[list[Summary], list[str]]:
                     points=len(members),
                 )
             )
-    return found, left_out
+    return shown, left_out
 
 
 def _meets(point: PointResult) -> bool:

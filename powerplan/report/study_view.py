@@ -173,17 +173,17 @@ def _heading(study: StudyResult) -> str:
 
 def _notes(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -> list[str]:
     """Warnings of all plans, equal ones once with the points they concern."""
-    found: dict[str, list[str]] = {}
+    points: dict[str, list[str]] = {}
     for point, plan in plans:
         for note in plan_notes(plan):
-            found.setdefault(note, []).append(point.name)
+            points.setdefault(note, []).append(point.name)
     notes = [f"{len(study.failed)} of {len(study.points)} points failed; see Failures."] if study.failed else []
     waiting = len(study.points) - len(study.done) - len(study.failed)
     if waiting:
         notes.append(
             f"{waiting} of {len(study.points)} points are not calculated yet: this report is of an unfinished study."
         )
-    for note, names in found.items():
+    for note, names in points.items():
         where = "All points" if len(names) == len(study.points) else without_paths(_named(names))
         notes.append(f"{where}: {typeset(without_paths(note))}")
     return notes

@@ -83,8 +83,8 @@ class Layout:
 def lay_out(chart: Chart, *, compact: bool = False) -> Layout:
     """Where everything of a chart lies; a compact one is for pages of many."""
     width, height = (COMPACT_WIDTH, COMPACT_HEIGHT) if compact else (WIDTH, HEIGHT)
-    kept = chart.placed()
-    points = [p for _, some in kept for p in some]
+    placed = chart.placed()
+    points = [p for _, some in placed for p in some]
     along = chart.along or Scale.around([p.x for p in points], log=chart.x_log)
     up = chart.up or Scale.around([p.y for p in points], log=chart.y_log)
 
@@ -104,7 +104,7 @@ def lay_out(chart: Chart, *, compact: bool = False) -> Layout:
         )
 
     drawn = []
-    for curve, some in kept:
+    for curve, some in placed:
         marks = tuple(mark(p) for p in some)
         path = "M" + "L".join(f"{m.x:g},{m.y:g}" for m in marks) if curve.line and len(marks) > 1 else ""
         drawn.append(Drawn(name=curve.name, style=curve.style % STYLES, path=path, marks=marks))

@@ -153,10 +153,10 @@ def _price_lines(plan: Plan) -> list[tuple[str, str]]:
     return lines
 
 
-def _converter_line(found: Prediction | Simulation) -> list[tuple[str, str]]:
+def _converter_line(result: Prediction | Simulation) -> list[tuple[str, str]]:
     """The part of the power that converters take, where they take any."""
-    taken = float(np.sum(found.converter_power_by_layer))
-    return [("", f"{si(taken, 'W')} of it in the converters ({share(taken, found.power)})")] if taken else []
+    taken = float(np.sum(result.converter_power_by_layer))
+    return [("", f"{si(taken, 'W')} of it in the converters ({share(taken, result.power)})")] if taken else []
 
 
 def _fields_line(prediction: Prediction) -> tuple[str, str]:
@@ -214,15 +214,15 @@ def _constraint_name(price: ConstraintPrice) -> str:
     return where if price.output is None else f"{where}, output {price.output}"
 
 
-def _steps_line(found: DiscreteGap, unit: str) -> str:
+def _steps_line(gap: DiscreteGap, unit: str) -> str:
     """How far a plan on steps can be from the best choice."""
-    if np.isnan(found.gap):
+    if np.isnan(gap.gap):
         return "no choice of steps meets the target"
-    how = found.method.replace("_", " ")
-    loss = found.bound * (1 + found.gap) / found.continuous - 1
-    continuous = si(found.continuous, unit) if unit else significant(found.continuous)
+    how = gap.method.replace("_", " ")
+    loss = gap.bound * (1 + gap.gap) / gap.continuous - 1
+    continuous = si(gap.continuous, unit) if unit else significant(gap.continuous)
     return (
-        f"at most {100 * found.gap:.2g} % above the best choice of steps ({how}, {found.nodes} nodes), "
+        f"at most {100 * gap.gap:.2g} % above the best choice of steps ({how}, {gap.nodes} nodes), "
         f"{100 * loss:.2g} % above the plan without steps ({continuous}), to which certificate and prices belong"
     )
 

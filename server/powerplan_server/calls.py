@@ -302,15 +302,15 @@ def _operating_point(
     """Problem, gains and labels of a request; violations are noted."""
     problem = problem_from_proto(reader, request.network, request.hardware, request.inputs)
     place = reader.at("gains")
-    given = gains_from_proto(place, request.gains) if request.HasField("gains") else None
+    gains = gains_from_proto(place, request.gains) if request.HasField("gains") else None
     if problem is None:
         return None, None, None
     labels = labels_from_proto(reader.at("labels"), request.labels, problem)
     if not request.HasField("gains"):
         return problem, Gains.full_range(problem.network, problem.hardware, problem.inputs), labels
-    if given is not None:
-        place.take(lambda: given.check(problem.network, problem.hardware), rename=rename_gains)
-    return problem, given, labels
+    if gains is not None:
+        place.take(lambda: gains.check(problem.network, problem.hardware), rename=rename_gains)
+    return problem, gains, labels
 
 
 def _whole(reader: Reader, message: Any, name: str, least: int, most: int | None, default: int) -> int:

@@ -177,13 +177,13 @@ def load_config(
         table = _read_toml(Path(toml))
         unknown_keys(check, table, (n for n, o in known.items() if not o.metadata["secret"]))
         values |= {key: value for key, value in table.items() if key in known}
-    given = {
+    settings = {
         key[len(ENVIRONMENT_PREFIX) :].lower(): value
         for key, value in (os.environ if environment is None else environment).items()
         if key.startswith(ENVIRONMENT_PREFIX) and key != ENVIRONMENT_PREFIX + "CONFIG"
     }
-    unknown_keys(check, given, known)
-    values |= {key: value for key, value in given.items() if key in known}
+    unknown_keys(check, settings, known)
+    values |= {key: value for key, value in settings.items() if key in known}
     values |= {key: value for key, value in (overrides or {}).items() if value is not None}
     check.done()
     read = {key: _convert(check, known[key], value) for key, value in values.items()}

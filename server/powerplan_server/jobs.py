@@ -265,8 +265,8 @@ class JobStore(Database):
         return JobState(rows[0][0]) if rows else None
 
     def _one(self, condition: str, *values: object) -> Job | None:
-        found = self._many(f"{condition} LIMIT 1", *values)
-        return found[0] if found else None
+        jobs = self._many(f"{condition} LIMIT 1", *values)
+        return jobs[0] if jobs else None
 
     def _many(self, condition: str, *values: object) -> list[Job]:
         return [_job(row) for row in self._rows(f"SELECT {_COLUMNS} FROM jobs WHERE {condition}", *values)]

@@ -77,8 +77,8 @@ class _Findings:
         if SHA256.match(message.blob.sha256):
             self.blobs.add(message.blob.sha256)
         else:
-            given = message.blob.sha256[:80]
-            self.fail(f"{path}.blob.sha256", f"got {given!r}; allowed: 64 lower-case hexadecimal digits")
+            digest = message.blob.sha256[:80]
+            self.fail(f"{path}.blob.sha256", f"got {digest!r}; allowed: 64 lower-case hexadecimal digits")
 
 
 def check_request(request: Calculation, config: ServeConfig) -> set[str]:
@@ -87,62 +87,62 @@ def check_request(request: Calculation, config: ServeConfig) -> set[str]:
     Raises:
         ServiceError: INVALID_ARGUMENT with every violation found.
     """
-    found = _Findings()
+    findings = _Findings()
     if request.HasField("request_id") and not REQUEST_ID.match(request.request_id):
-        found.fail("request_id", f"got {request.request_id[:80]!r}; allowed: 1 to 128 letters, digits and -_.:")
+        findings.fail("request_id", f"got {request.request_id[:80]!r}; allowed: 1 to 128 letters, digits and -_.:")
     if isinstance(request, v1.PredictRequest | v1.SimulateRequest):
         place, network, inputs = "", request.network, request.inputs
     else:
         place, network, inputs = "task.", request.task.network, request.task.inputs
         for name in _PROFILE_TENSORS:
-            found.blob(f"task.profile.{name}", getattr(request.task.profile, name))
-    found.blob(f"{place}inputs", inputs)
+            findings.blob(f"task.profile.{name}", getattr(request.task.profile, name))
+    findings.blob(f"{place}inputs", inputs)
     covariance = request.detail.layer_covariances or (
         isinstance(request, v1.PredictRequest) and request.method == v1.PredictionMethod.PREDICTION_METHOD_COVARIANCE
     )
-    _network(found, f"{place}network", network, _elements(inputs), _batch(inputs), covariance, config)
+    _network(findings, f"{place}network", network, _elements(inputs), _batch(inputs), covariance, config)
     if isinstance(request, v1.SimulateRequest):
         draws = max(request.draws, 0) * _batch(inputs)
-        found.at_most("draws", 16 * draws, config.worker_memory, "bytes of memory for the classes of every draw")
+        findings.at_most("draws", 16 * draws, config.worker_memory, "bytes of memory for the classes of every draw")
     if isinstance(request, v1.SubmitPlanRequest) and request.HasField("run_limit_seconds"):
         limit = request.run_limit_seconds
         if not 0 < limit <= config.max_job_seconds:
-            found.fail("run_limit_seconds", f"got {limit:g}; allowed: > 0 and <= {config.max_job_seconds:g}")
-    if found.violations:
-        reason = Reason.REQUEST_TOO_LARGE if found.too_large else Reason.INVALID_REQUEST
-        raise invalid_fields(found.violations, reason=reason)
-    return found.blobs
+            findings.fail("run_limit_seconds", f"got {limit:g}; allowed: > 0 and <= {config.max_job_seconds:g}")
+    if findings.violations:
+        reason = Reason.REQUEST_TOO_LARGE if findings.too_large else Reason.INVALID_REQUEST
+        raise invalid_fields(findings.violations, reason=reason)
+    return findings.blobs
 
 
 def _network(
-    found: _Findings, path: str, network: v1.Network, inputs: int, batch: int, covariance: bool, config: ServeConfig
+    findings: _Findings, path: str, network: v1.Network, inputs: int, batch: int, covariance: bool, config: ServeConfig
 ) -> None:
     """Nodes, tensors and the memory that prediction needs: weights, activations and, if carried, covariances."""
     source = network.WhichOneof("source")
     if source == "saved_network":
-        found.blob(f"{path}.saved_network", network.saved_network)
+        findings.blob(f"{path}.saved_network", network.saved_network)
     elif source == "onnx":
-        found.blob(f"{path}.onnx", network.onnx)
+        findings.blob(f"{path}.onnx", network.onnx)
     nodes = network.graph.nodes
-    found.at_most(f"{path}.graph.nodes", len(nodes), config.max_nodes, "nodes")
+    findings.at_most(f"{path}.graph.nodes", len(nodes), config.max_nodes, "nodes")
     if len(nodes) > config.max_nodes:
         return
     tensors = sum(len(node.tensors) for node in nodes)
     most = _TENSORS_PER_NODE * config.max_nodes
-    found.at_most(f"{path}.graph.nodes", tensors, most, "tensors")
+    findings.at_most(f"{path}.graph.nodes", tensors, most, "tensors")
     if tensors > most:
         return
     elements = widths = squares = 0
     for place, name, tensor in _tensors(f"{path}.graph", network.graph):
-        found.blob(place, tensor)
+        findings.blob(place, tensor)
         elements += _elements(tensor)
         if name == "weight" and tensor.shape:
             width = max(tensor.shape[0], 0)
             widths += width
             squares += width * width
-    found.at_most(f"{path}.graph", elements, config.max_network_elements, "tensor elements")
+    findings.at_most(f"{path}.graph", elements, config.max_network_elements, "tensor elements")
     numbers = _COPIES * (elements + inputs + batch * widths) + (2 * batch * squares if covariance else 0)
-    found.at_most(path, 8 * numbers, config.worker_memory, "bytes of memory, as estimated")
+    findings.at_most(path, 8 * numbers, config.worker_memory, "bytes of memory, as estimated")
 
 
 def _tensors(path: str, graph: v1.NetworkGraph) -> Iterator[tuple[str, str, v1.Tensor]]:

@@ -79,8 +79,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _around(self, method: str, behaviour: Behaviour) -> Behaviour:
         async def call(request: Any, context: grpc.aio.ServicerContext) -> Any:
             metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-            given = metadata.get(REQUEST_ID_KEY, "")
-            request_id = given if REQUEST_ID.match(given) else secrets.token_hex(8)
+            sent = metadata.get(REQUEST_ID_KEY, "")
+            request_id = sent if REQUEST_ID.match(sent) else secrets.token_hex(8)
             logs.request_id.set(request_id)
             context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
             began = time.monotonic()
@@ -112,8 +112,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     ((REQUEST_ID_KEY, request_id), *failure.trailing_metadata(request_id)),
                 )
             except asyncio.CancelledError:
-                left = context.time_remaining()
-                code = "DEADLINE_EXCEEDED" if left is not None and left <= 0 else "CANCELLED"
+                seconds = context.time_remaining()
+                code = "DEADLINE_EXCEEDED" if seconds is not None and seconds <= 0 else "CANCELLED"
                 raise
             except grpc.aio.AbortError:
                 code = code if reason else getattr(context.code(), "name", "UNKNOWN")

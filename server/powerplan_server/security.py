@@ -41,19 +41,19 @@ class Tokens:
         Raises:
             ServiceError: UNAUTHENTICATED; says nothing about the token given.
         """
-        scheme, given = (authorization or "")[: len(_SCHEME)], (authorization or "")[len(_SCHEME) :]
-        digest = _digest(given)
-        found = ""
+        scheme, token = (authorization or "")[: len(_SCHEME)], (authorization or "")[len(_SCHEME) :]
+        digest = _digest(token)
+        matching = ""
         for name, expected in self._digests:  # all of them, so that the time does not tell which one matched
             if hmac.compare_digest(digest, expected):
-                found = name
-        if not found or scheme.lower() != _SCHEME:
+                matching = name
+        if not matching or scheme.lower() != _SCHEME:
             raise ServiceError(
                 grpc.StatusCode.UNAUTHENTICATED,
                 Reason.UNAUTHENTICATED,
                 "This server needs metadata 'authorization: Bearer TOKEN' with a valid token.",
             )
-        return found
+        return matching
 
 
 def load_tokens(config: ServeConfig) -> Tokens:

@@ -146,9 +146,9 @@ class PlannerService:
 
     async def _unary(self, request: _Prepared, kind: type[Answer], context: Context) -> bytes:
         async with self._single(request):
-            kept = self._look_up(request)
-            if kept is not None:
-                return self._complete(request, kind.FromString(kept[0]), cached=True)
+            cached = self._look_up(request)
+            if cached is not None:
+                return self._complete(request, kind.FromString(cached[0]), cached=True)
             async with self._worker(request) as (paths, queued):
                 answer = kind.FromString(await self._run(request, paths, context))
             self._measure(request, answer)
@@ -159,9 +159,9 @@ class PlannerService:
     async def _stream(self, request: _Prepared, kind: type[Answer], context: Context) -> None:
         """Write what the worker emits as it comes; keep all but running estimates for the cache."""
         async with self._single(request):
-            kept = self._look_up(request)
-            if kept is not None:
-                for data in kept:
+            cached = self._look_up(request)
+            if cached is not None:
+                for data in cached:
                     await context.write(self._complete(request, kind.FromString(data), cached=True))
                 return
             sent: list[bytes] = []
@@ -199,9 +199,9 @@ class PlannerService:
                 del self._once_users[request.key], self._once[request.key]
 
     def _look_up(self, request: _Prepared) -> tuple[bytes, ...] | None:
-        kept = self._cache.get(request.key) if self._config.cache_size else None
-        self._metrics.cache.labels("hit" if kept is not None else "miss").inc()
-        return kept
+        answer = self._cache.get(request.key) if self._config.cache_size else None
+        self._metrics.cache.labels("hit" if answer is not None else "miss").inc()
+        return answer
 
     @asynccontextmanager
     async def _worker(self, request: _Prepared) -> AsyncIterator[tuple[dict[str, str], float]]:
@@ -217,14 +217,14 @@ class PlannerService:
     async def _run(
         self, request: _Prepared, paths: dict[str, str], context: Context, forward: Forward | None = None
     ) -> bytes:
-        left = context.time_remaining()
+        seconds = context.time_remaining()
         limit = self._config.max_solve_seconds
         with self._tracer.span("calculate", method=request.method):
             return await self._pool.run(
                 request.method,
                 request.data,
                 blobs=paths,
-                seconds=limit if left is None else max(min(left, limit), 0.001),
+                seconds=limit if seconds is None else max(min(seconds, limit), 0.001),
                 on_progress=forward,
             )
 

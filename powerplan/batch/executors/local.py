@@ -119,14 +119,14 @@ class LocalWorker:
 
     def _start(self) -> None:
         """Start the process; a machine that is short of memory or processes gets a few tries."""
-        for left in reversed(range(_STARTS)):
+        for starts_left in reversed(range(_STARTS)):
             self._launch()
             try:
                 self._receive(START_TIMEOUT)
                 return
             except (EOFError, TimeoutError):
                 how = self._ending()
-            if left:
+            if starts_left:
                 time.sleep(_START_PAUSE)
         raise PowerplanError(f"A worker process does not start: {how}. Check the installation.")
 

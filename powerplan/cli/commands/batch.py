@@ -82,16 +82,16 @@ def command() -> None:
 @click.option("--dry-run", is_flag=True, help="Check the file, measure a few jobs, say what a run would take.")
 @opt.output_options
 @click.pass_obj
-def run(chat: Chat, /, study_file: str, folder: str | None, dry_run: bool, as_json: bool, **given: Any) -> None:
+def run(chat: Chat, /, study_file: str, folder: str | None, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Plan every point of a study that is not done yet.
 
     The exit code is 0 if every point has a plan, 6 if some failed, 130 after Ctrl-C; run again to go on.
     """
     study = _load(study_file)
     if dry_run:
-        _estimate(chat, study, folder, given["workers"], as_json)
+        _estimate(chat, study, folder, options["workers"], as_json)
         return
-    _finish(chat, study, _run(chat, study, folder, given), as_json)
+    _finish(chat, study, _run(chat, study, folder, options), as_json)
 
 
 @command.command("retry")
@@ -100,12 +100,12 @@ def run(chat: Chat, /, study_file: str, folder: str | None, dry_run: bool, as_js
 @_run_options
 @opt.output_options
 @click.pass_obj
-def retry(chat: Chat, /, study_file: str, folder: str | None, as_json: bool, **given: Any) -> None:
+def retry(chat: Chat, /, study_file: str, folder: str | None, as_json: bool, **options: Any) -> None:
     """Plan the points again that failed, or whose plan in the ledger is damaged."""
     study = _load(study_file)
     count = study.retry(folder=folder)
     chat.note(f"{count} job{'' if count == 1 else 's'} queued again")
-    _finish(chat, study, _run(chat, study, folder, given), as_json)
+    _finish(chat, study, _run(chat, study, folder, options), as_json)
 
 
 @command.command("status")
@@ -182,57 +182,57 @@ def _load(study_file: str) -> Study:
     return Study.load(study_file)
 
 
-def _run(chat: Chat, study: Study, folder: str | None, given: dict[str, Any]) -> StudyResult:
-    executor = _executor(given)
+def _run(chat: Chat, study: Study, folder: str | None, options: dict[str, Any]) -> StudyResult:
+    executor = _executor(options)
     with _terminable(), _progress(chat) as progress:
-        return study.run(folder=folder, executor=executor, progress=progress, **given)
+        return study.run(folder=folder, executor=executor, progress=progress, **options)
 
 
-def _executor(given: dict[str, Any]) -> Any:
+def _executor(options: dict[str, Any]) -> Any:
     """What makes the executor that the options name; takes its options out of ``given``."""
     from powerplan.batch.executors import ray_executor, server_executor
 
-    name, servers, address = (given.pop(option) for option in ("executor", "servers", "ray_address"))
-    way = {option: given.pop(option) for option in list(given) if option.startswith("server_")}
+    name, servers, address = (options.pop(option) for option in ("executor", "servers", "ray_address"))
+    way = {option: options.pop(option) for option in list(options) if option.startswith("server_")}
     name = name or ("servers" if servers else "local")
     if (name == "servers") != bool(servers):
         raise click.UsageError("--server: give it with --executor servers, at least once, and with no other.")
     if name == "ray":
-        return ray_executor(address=address, workers=given["workers"])
-    return server_executor(servers, calls=given["workers"], **way) if name == "servers" else None
+        return ray_executor(address=address, workers=options["workers"])
+    return server_executor(servers, calls=options["workers"], **way) if name == "servers" else None
 
 
 def _estimate(chat: Chat, study: Study, folder: str | None, workers: int | None, as_json: bool) -> None:
     from powerplan.batch.estimate import estimate
 
     chat.note("reading networks and inputs, measuring a few jobs")
-    found = estimate(study, folder=None if folder is None else Path(folder), workers=workers)
+    costs = estimate(study, folder=None if folder is None else Path(folder), workers=workers)
     if as_json:
-        write_json(document("study_estimate", name=study.name, **vars(found)))
+        write_json(document("study_estimate", name=study.name, **vars(costs)))
         return
-    ended = [f"{found.done:,} done"] + ([f"{found.failed:,} failed"] if found.failed else [])
+    ended = [f"{costs.done:,} done"] + ([f"{costs.failed:,} failed"] if costs.failed else [])
     rows = [
-        ("points", f"{found.points:,}"),
-        ("different jobs", f"{found.jobs:,} ({', '.join(ended)})"),
+        ("points", f"{costs.points:,}"),
+        ("different jobs", f"{costs.jobs:,} ({', '.join(ended)})"),
         ("axes", ", ".join(study.axes) or "none"),
         ("first, last", f"{study.points[0].name}, {study.points[-1].name}"),
     ]
-    if found.left:
+    if costs.left:
         rows += [
-            ("time per job", f"{_duration(found.seconds_per_job)}, from {found.sample} jobs measured"),
-            ("time in all", f"about {_duration(found.seconds)} with {found.workers} workers"),
-            ("memory", f"about {found.memory / 2**20:,.0f} MiB per worker"),
+            ("time per job", f"{_duration(costs.seconds_per_job)}, from {costs.sample} jobs measured"),
+            ("time in all", f"about {_duration(costs.seconds)} with {costs.workers} workers"),
+            ("memory", f"about {costs.memory / 2**20:,.0f} MiB per worker"),
         ]
     else:
         rows.append(("left to do", "nothing"))
     for name, text in rows:
         click.echo(f"{name:<15} {text}")
-    if found.unreadable:
-        chat.note(f"warning: networks or inputs of {found.unreadable} points cannot be read; these points will fail")
-    if found.failed:
+    if costs.unreadable:
+        chat.note(f"warning: networks or inputs of {costs.unreadable} points cannot be read; these points will fail")
+    if costs.failed:
         chat.note("Failed jobs are left out; to plan them again: powerplan batch retry")
-    if found.sample_failed:
-        chat.note(f"warning: {found.sample_failed} of the jobs measured failed or took over a minute")
+    if costs.sample_failed:
+        chat.note(f"warning: {costs.sample_failed} of the jobs measured failed or took over a minute")
 
 
 def _finish(chat: Chat, study: Study, result: StudyResult, as_json: bool) -> None:

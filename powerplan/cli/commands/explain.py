@@ -32,11 +32,11 @@ def command(chat: Chat, /, plan_file: str, deadline: float | None, as_json: bool
     plan = read_plan(plan_file)
     case = read_case(chat, **problem_options)
     with chat.progress() as progress:
-        found = plan.explain(case.network, case.inputs, deadline=deadline, progress=progress)
+        explanation = plan.explain(case.network, case.inputs, deadline=deadline, progress=progress)
     if as_json:
-        write_json(document("explanation", **{name: getattr(found, name) for name in _FIELDS}))
+        write_json(document("explanation", **{name: getattr(explanation, name) for name in _FIELDS}))
         return
-    click.echo(str(found))
+    click.echo(str(explanation))
 
 
 _FIELDS = ("objective", "value", "unlimited", "gap", "layers", "limits", "relaxations", "sentences")

@@ -49,7 +49,7 @@ def command(
 
     plan = read_plan(plan_file)
     network = read_network(chat, network_file, example, analog, digital)
-    made = export(plan, network, output, format=file_format, overwrite=overwrite)
+    exported = export(plan, network, output, format=file_format, overwrite=overwrite)
     rows: list[dict[str, Any]] = [
         {
             "layer": layer.name,
@@ -59,19 +59,19 @@ def command(
             "conductance_min": min(float(side.min()) for tile in layer.tiles for side in tile.sides),
             "conductance_max": max(float(side.max()) for tile in layer.tiles for side in tile.sides),
         }
-        for layer in made.layers
+        for layer in exported.layers
     ]
     if as_json:
         write_json(
             document("export_summary", path=output, file_format=file_format, network_sha256=network.digest, layers=rows)
         )
         return
-    held = "pairs" if made.hardware.devices_per_weight == 2 else "devices"
+    devices = "pairs" if exported.hardware.devices_per_weight == 2 else "devices"
     for row in rows:
         tiles = f"{row['tiles']} tile{'s' if row['tiles'] != 1 else ''}"
         if row["copies"] != 1:
             tiles += f" in {row['copies']} copies"
         size = "x".join(map(str, row["largest_tile"]))
         span = f"{si(row['conductance_min'], 'S')} to {si(row['conductance_max'], 'S')}"
-        click.echo(f"{row['layer']}: {tiles}, largest {size} {held}, {span}")
+        click.echo(f"{row['layer']}: {tiles}, largest {size} {devices}, {span}")
     chat.note(f"wrote {output}")

@@ -65,8 +65,8 @@ def command(
     """
     from powerplan.planning.targets import TARGETS, build_target
 
-    given = {name: rest.pop(name) for name in TARGETS}
-    chosen = {name: value for name, value in given.items() if value is not None}
+    bounds = {name: rest.pop(name) for name in TARGETS}
+    chosen = {name: value for name, value in bounds.items() if value is not None}
     if len(chosen) != 1:
         got = " and ".join(_flag(name) for name in chosen) or "none"
         raise click.UsageError(f"target: got {got}; give exactly one of {', '.join(map(_flag, TARGETS))}.")

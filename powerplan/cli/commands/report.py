@@ -85,7 +85,7 @@ def read_plans(files: tuple[str, ...]) -> dict[str, Plan]:
 
 def _unused(name: str, taken: dict[str, Plan]) -> str:
     """The name, numbered if another file of another folder has it."""
-    found, i = name, 2
-    while found in taken:
-        found, i = f"{name} ({i})", i + 1
-    return found
+    unused, i = name, 2
+    while unused in taken:
+        unused, i = f"{name} ({i})", i + 1
+    return unused

@@ -43,7 +43,7 @@ def _settings(function: _Command) -> _Command:
 @click.option("--print-config", is_flag=True, help="Print the settings in force, without secrets, and stop.")
 @_settings
 @click.pass_obj
-def command(chat: Chat, /, config_file: str | None, print_config: bool, **given: Any) -> None:
+def command(chat: Chat, /, config_file: str | None, print_config: bool, **options: Any) -> None:
     """Answer planning requests over gRPC until SIGTERM.
 
     Every setting can also be an environment variable POWERPLAN_SERVE_<NAME> or a key of the TOML file; an option wins
@@ -55,7 +55,7 @@ def command(chat: Chat, /, config_file: str | None, print_config: bool, **given:
     """
     from powerplan_server.config import load_config
 
-    config = load_config(config_file, overrides=given)
+    config = load_config(config_file, overrides=options)
     if print_config:
         click.echo(config.to_toml(), nl=False)
         return

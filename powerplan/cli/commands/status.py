@@ -22,7 +22,7 @@ from powerplan.remote import connect, errors
 @server_options(with_address=False)
 @opt.output_options
 @click.pass_obj
-def command(chat: Chat, /, address: str, timeout: float, as_json: bool, **given: Any) -> None:
+def command(chat: Chat, /, address: str, timeout: float, as_json: bool, **options: Any) -> None:
     """Whether a planning server works, and what it is: versions, limits, features.
 
     The exit code is 0 if it answers, 7 if not.
@@ -30,7 +30,7 @@ def command(chat: Chat, /, address: str, timeout: float, as_json: bool, **given:
     \b
     powerplan status planner.example.com:50051 --server-ca ca.pem
     """
-    with connect(address, **given) as client, errors():
+    with connect(address, **options) as client, errors():
         from powerplan_client.errors import DeadlineExceeded
 
         try:

@@ -47,16 +47,16 @@ class Technology:
 
     def outside(self, hardware: Described) -> list[str]:
         """Where a description made from this technology leaves what was measured."""
-        found = []
+        warnings = []
         low, high = self.conductances
         if hardware.conductance_min < low:
-            found.append(f"conductance_min = {hardware.conductance_min:g} S, measured from {low:g} S")
+            warnings.append(f"conductance_min = {hardware.conductance_min:g} S, measured from {low:g} S")
         if hardware.conductance_max > high:
-            found.append(f"conductance_max = {hardware.conductance_max:g} S, measured up to {high:g} S")
+            warnings.append(f"conductance_max = {hardware.conductance_max:g} S, measured up to {high:g} S")
         first, last = self.times
         if hardware.time < first or (last is not None and hardware.time > last):
-            found.append(f"time = {hardware.time:g} s, measured {self._when}")
-        return found
+            warnings.append(f"time = {hardware.time:g} s, measured {self._when}")
+        return warnings
 
     @property
     def _when(self) -> str:

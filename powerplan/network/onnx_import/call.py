@@ -37,28 +37,28 @@ class Call:
 
     def only(self, name: str, *allowed: Any) -> None:
         """Refuse an attribute with another value than these, the first of which is the default."""
-        found = self.get(name, allowed[0])
-        if found not in allowed:
-            raise Refused(f"{name}={found!r} is not supported, only {' or '.join(map(repr, allowed))}")
+        setting = self.get(name, allowed[0])
+        if setting not in allowed:
+            raise Refused(f"{name}={setting!r} is not supported, only {' or '.join(map(repr, allowed))}")
 
-    def numbers(self, name: str, given: Any) -> tuple[int, ...] | None:
+    def numbers(self, name: str, content: Any) -> tuple[int, ...] | None:
         """Whole numbers that older opsets have as an attribute and newer ones as an input; None = not given."""
-        if given is None:
-            given = self.get(name)
-        return None if given is None else wholes(given)
+        if content is None:
+            content = self.get(name)
+        return None if content is None else wholes(content)
 
 
-def wholes(given: Any) -> tuple[int, ...]:
+def wholes(content: Any) -> tuple[int, ...]:
     """A constant input as whole numbers."""
-    if isinstance(given, Value):
+    if isinstance(content, Value):
         raise Refused("sizes and axes that depend on the values of the network's input are not supported")
-    return tuple(int(n) for n in np.asarray(given).reshape(-1))
+    return tuple(int(n) for n in np.asarray(content).reshape(-1))
 
 
-def number(given: Any) -> float | None:
+def number(content: Any) -> float | None:
     """A constant input as one number; None = not given."""
-    if given is None:
+    if content is None:
         return None
-    if isinstance(given, Value) or np.size(given) != 1:
+    if isinstance(content, Value) or np.size(content) != 1:
         raise Refused("one constant number is supported here")
-    return float(np.asarray(given).reshape(-1)[0])
+    return float(np.asarray(content).reshape(-1)[0])

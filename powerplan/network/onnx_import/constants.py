@@ -87,9 +87,9 @@ def _reshape(call: Call, x: np.ndarray, shape: Any) -> Any:
     return x.reshape(target_shape(call, x.shape, shape))
 
 
-def target_shape(call: Call, shape: tuple[int, ...], given: Any) -> tuple[int, ...]:
+def target_shape(call: Call, shape: tuple[int, ...], entries: Any) -> tuple[int, ...]:
     """The shape a reshape asks for, with 0 = as it is (-1 = whatever is left)."""
-    wanted = wholes(given)
+    wanted = wholes(entries)
     if call.get("allowzero", 0):
         return wanted
     if any(n == 0 and i >= len(shape) for i, n in enumerate(wanted)):
@@ -113,9 +113,9 @@ def _split(call: Call, x: np.ndarray, sizes: Any = None) -> Any:
     return tuple(np.split(x, np.cumsum(split_sizes(call, x.shape[axis], sizes))[:-1], axis=axis))
 
 
-def split_sizes(call: Call, length: int, given: Any) -> tuple[int, ...]:
+def split_sizes(call: Call, length: int, parts: Any) -> tuple[int, ...]:
     """Sizes of the parts of an axis: as given, or equal with a smaller last one."""
-    sizes = call.numbers("split", given)
+    sizes = call.numbers("split", parts)
     if sizes is None:
         each = -(-length // call.outputs)
         sizes = tuple(min(each, length - start) for start in range(0, length, each))
@@ -199,5 +199,5 @@ def computed(call: Call, inputs: Sequence[np.ndarray | None]) -> tuple[np.ndarra
     rule = CONSTANTS.get(call.op_type)
     if rule is None:
         raise Refused("it is not computed on constants alone")
-    found = rule(call, *inputs)
-    return tuple(plain(np.asarray(x)) for x in (found if isinstance(found, tuple) else (found,)))
+    results = rule(call, *inputs)
+    return tuple(plain(np.asarray(x)) for x in (results if isinstance(results, tuple) else (results,)))

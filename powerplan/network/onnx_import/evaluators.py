@@ -126,8 +126,8 @@ def _proto(model: Model, x: np.ndarray, wanted: Sequence[str]) -> tuple[ModelPro
     outputs = [helper.make_empty_tensor_value_info(name) for name in wanted]
     graph = helper.make_graph(nodes, "graph", inputs, outputs)
     version = helper.find_min_ir_version_for([helper.make_opsetid("", model.opset)])
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", model.opset)], ir_version=version)
-    return made, feeds
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", model.opset)], ir_version=version)
+    return proto, feeds
 
 
 def _feeds(model: Model, x: np.ndarray, nodes: Sequence[NodeProto]) -> dict[str, np.ndarray]:

@@ -89,10 +89,10 @@ def _read(model: Model, shape: Shape) -> Read:
     )
 
 
-def _input_shape(model: Model, given: Shape | None) -> Shape:
+def _input_shape(model: Model, chosen: Shape | None) -> Shape:
     """Shape of one input: that of the model, with what it leaves open taken from the argument."""
     declared = model.input_shape
-    if given is None:
+    if chosen is None:
         if declared is None or None in declared:
             raise InvalidInput.of(
                 "input_shape",
@@ -100,10 +100,10 @@ def _input_shape(model: Model, given: Shape | None) -> Shape:
                 "sizes of all axes behind the batch",
                 f"The model leaves them open: give input_shape, the shape of one {model.input!r} without the batch.",
             )
-        given = tuple(n for n in declared if n is not None)
-    shape = as_shape(given)
+        chosen = tuple(n for n in declared if n is not None)
+    shape = as_shape(chosen)
     if shape is None:
-        raise InvalidInput.of("input_shape", given, "a tuple of positive integers", "Leave out the batch axis.")
+        raise InvalidInput.of("input_shape", chosen, "a tuple of positive integers", "Leave out the batch axis.")
     if declared is not None and (
         len(declared) != len(shape) or any(d not in (None, n) for d, n in zip(declared, shape, strict=True))
     ):

@@ -265,8 +265,8 @@ def _sorted(graph: GraphProto, start: str, output: str) -> tuple[NodeProto, ...]
     except graphlib.CycleError as error:
         names = " -> ".join(label(graph.node[i]) for i in error.args[1][:8])
         raise CorruptFile.of("model.nodes", names, "a graph without cycles", "Unroll the recurrence.") from None
-    given = all(d < i for i, before in edges.items() for d in before)
-    return tuple(graph.node) if given else tuple(graph.node[i] for i in order)
+    in_order = all(d < i for i, before in edges.items() for d in before)
+    return tuple(graph.node) if in_order else tuple(graph.node[i] for i in order)
 
 
 def _check_structure(proto: ModelProto) -> None:
@@ -285,9 +285,9 @@ def attributes_of(node: NodeProto) -> Iterator[tuple[str, Any]]:
     import onnx
 
     for attribute in node.attribute:
-        found = onnx.helper.get_attribute_value(attribute)
-        if isinstance(found, onnx.TensorProto):
-            found = onnx.numpy_helper.to_array(found)
-        elif isinstance(found, bytes):
-            found = found.decode("utf-8", "replace")
-        yield attribute.name, found
+        content = onnx.helper.get_attribute_value(attribute)
+        if isinstance(content, onnx.TensorProto):
+            content = onnx.numpy_helper.to_array(content)
+        elif isinstance(content, bytes):
+            content = content.decode("utf-8", "replace")
+        yield attribute.name, content

@@ -87,12 +87,12 @@ class Reader:
             self._count(op.value.size)
         shape = op.output_shape(tuple(self.shapes[source] for source in sources))
         wanted = ".".join(part for part in (self._name, name) if part)
-        made, count = wanted, 0
-        while made in self.nodes or made == INPUT:
+        unique, count = wanted, 0
+        while unique in self.nodes or unique == INPUT:
             count += 1
-            made = f"{wanted}_{count}"
-        self.nodes[made], self.shapes[made] = Node(name=made, op=op, inputs=sources), shape
-        return made
+            unique = f"{wanted}_{count}"
+        self.nodes[unique], self.shapes[unique] = Node(name=unique, op=op, inputs=sources), shape
+        return unique
 
     def _take(self, node: NodeProto) -> None:
         """The outputs of one node."""
@@ -108,7 +108,7 @@ class Reader:
             )
             inputs = [self._input(name) for name in node.input]
             self._name = _name(node, inputs)
-            found = self._result(call, inputs)
+            results = self._result(call, inputs)
         except InvalidInput as error:
             check = Checker()
             check.nested(field, error)
@@ -117,7 +117,7 @@ class Reader:
             reason = str(error) or type(error).__name__
             known = supported() if node.op_type in RULES else RULES  # some are computed on constants only
             raise refusal(field, node.op_type, reason, "Replace it.", name=node.op_type, known=known) from error
-        for name, value in zip(node.output, found, strict=False):
+        for name, value in zip(node.output, results, strict=False):
             self.values[name] = value
 
     def _result(self, call: Call, inputs: list[Any]) -> tuple[Any, ...]:
@@ -131,8 +131,8 @@ class Reader:
         behind = [isinstance(x, Behind) for x in inputs if isinstance(x, Value)]
         if any(behind) and not (all(behind) and call.op_type in _KEEP_AXES):
             raise Refused("the batch is merged behind another axis of its input")
-        found = rule(call, *inputs)
-        return found if isinstance(found, tuple) else (found,)
+        results = rule(call, *inputs)
+        return results if isinstance(results, tuple) else (results,)
 
     def _input(self, name: str) -> Any:
         if not name:

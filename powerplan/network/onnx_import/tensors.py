@@ -89,8 +89,8 @@ class Tensors:
 
     def _place(self, name: str, tensor: TensorProto, wanted: int) -> tuple[Path, int, int]:
         """File, first byte and number of bytes of an external tensor."""
-        given = {entry.key: entry.value for entry in tensor.external_data}
-        location = given.get("location", "")
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = entries.get("location", "")
         field = f"tensor {name!r}.external_data"
         if self._folder is None:
             raise CorruptFile.of(
@@ -112,11 +112,11 @@ class Tensors:
             raise CorruptFile.of(field, location, inside, "It is not a regular file.")
         self._files[path] = status.st_size
         try:
-            offset, length = int(given.get("offset", "0")), int(given.get("length", wanted))
+            offset, length = int(entries.get("offset", "0")), int(entries.get("length", wanted))
         except ValueError:
             offset = length = -1
         if offset < 0 or length != wanted:
-            raise _wrong_size(name, tensor, f"offset {given.get('offset')} and length {given.get('length')}")
+            raise _wrong_size(name, tensor, f"offset {entries.get('offset')} and length {entries.get('length')}")
         return path, offset, length
 
 
@@ -145,5 +145,5 @@ def _elements(name: str, tensor: TensorProto) -> int:
     return math.prod(tensor.dims)
 
 
-def _wrong_size(name: str, tensor: TensorProto, found: str) -> InvalidInput:
-    return CorruptFile.of(f"tensor {name!r}", found, f"the data of its declared shape {tuple(tensor.dims)}", _ADVICE)
+def _wrong_size(name: str, tensor: TensorProto, size: str) -> InvalidInput:
+    return CorruptFile.of(f"tensor {name!r}", size, f"the data of its declared shape {tuple(tensor.dims)}", _ADVICE)

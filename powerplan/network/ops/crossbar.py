@@ -298,18 +298,18 @@ MOST_OUTPUT_PADDING = 64
 
 def _take_steps(op: Conv | ConvTranspose, check: Checker, axes: int) -> None:
     for field in ("stride", "dilation"):
-        given = getattr(op, field)
-        taken = (1,) * axes if given is None else check_wholes(check, field, given, length=axes, at_least=1)
+        sizes = getattr(op, field)
+        taken = (1,) * axes if sizes is None else check_wholes(check, field, sizes, length=axes, at_least=1)
         object.__setattr__(op, field, taken)
 
 
 def _take_pads(op: Conv | ConvTranspose, check: Checker, field: str, axes: int, at_least: int = 0) -> None:
-    given = getattr(op, field)
+    pads = getattr(op, field)
     pairs: list[tuple[int, ...] | None] = []
-    if given is None:
+    if pads is None:
         pairs = [(0, 0)] * axes
-    elif not isinstance(given, tuple | list | np.ndarray) or len(given) != axes:
-        check.fail(field, given, f"{axes} pairs (before, after)", "Give one pair per spatial axis.")
+    elif not isinstance(pads, tuple | list | np.ndarray) or len(pads) != axes:
+        check.fail(field, pads, f"{axes} pairs (before, after)", "Give one pair per spatial axis.")
     else:
-        pairs = [check_wholes(check, f"{field}[{i}]", p, length=2, at_least=at_least) for i, p in enumerate(given)]
+        pairs = [check_wholes(check, f"{field}[{i}]", p, length=2, at_least=at_least) for i, p in enumerate(pads)]
     object.__setattr__(op, field, tuple(pairs))

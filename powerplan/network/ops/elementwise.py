@@ -59,12 +59,12 @@ class Activation(Op):
         if not isinstance(self.parameters, Mapping | None):
             check.fail("parameters", self.parameters, "a mapping of names to numbers", "Give a dict, or None.")
             check.done()
-        given = dict(self.parameters or {})
-        unknown_keys(check, given, defaults)
-        for name, value in given.items():
+        parameters = dict(self.parameters or {})
+        unknown_keys(check, parameters, defaults)
+        for name, value in parameters.items():
             check.number(name, value)
         check.done()
-        full = {**defaults, **{k: float(v) for k, v in given.items()}}
+        full = {**defaults, **{k: float(v) for k, v in parameters.items()}}
         if self.kind == "hard_tanh" and not full["low"] < full["high"]:
             check.fail("low", full["low"], f"less than high = {full['high']:g}", "Swap the two bounds.")
             check.done()

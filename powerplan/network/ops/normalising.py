@@ -18,8 +18,8 @@ class _Norm(Op):
 
     def _take(self, check: Checker, ndim: int | None) -> None:
         for field in ("weight", "bias"):
-            given = getattr(self, field)
-            object.__setattr__(self, field, None if given is None else real_array(check, field, given, ndim=ndim))
+            array = getattr(self, field)
+            object.__setattr__(self, field, None if array is None else real_array(check, field, array, ndim=ndim))
         if check.number("epsilon", self.epsilon, at_least=0):
             object.__setattr__(self, "epsilon", float(self.epsilon))
         check.done()

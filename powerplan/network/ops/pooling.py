@@ -26,8 +26,8 @@ class _Windowed(Op):
             check.fail("kernel", kernel, "one to three sizes", "Give one per spatial axis.")
         object.__setattr__(self, "kernel", kernel)
         for field, default, least in (("stride", kernel, 1), ("padding", (0,) * axes, 0), ("dilation", (1,) * axes, 1)):
-            given = getattr(self, field, None)
-            taken = default if given is None else check_wholes(check, field, given, length=axes, at_least=least)
+            sizes = getattr(self, field, None)
+            taken = default if sizes is None else check_wholes(check, field, sizes, length=axes, at_least=least)
             if field in self.__dataclass_fields__:  # type: ignore[attr-defined]
                 object.__setattr__(self, field, taken)
         if self.padding and kernel and any(2 * p > k for p, k in zip(self.padding, kernel, strict=True)):

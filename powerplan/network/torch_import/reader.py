@@ -59,14 +59,14 @@ class Traced(torch.Tensor):
     def __torch_function__(
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        given = dict(kwargs or {})
+        keywords = dict(kwargs or {})
         name = str(getattr(func, "__name__", func))
         if name == "__get__":  # a property
             name = str(func.__self__.__name__)
         if name in _QUESTIONS:
             with torch._C.DisableTorchFunctionSubclass():
-                return func(*args, **given)
-        return next(_traced((args, given))).reader.call(func, name, args, given)
+                return func(*args, **keywords)
+        return next(_traced((args, keywords))).reader.call(func, name, args, keywords)
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         return f"Traced({self.value.name!r}, shape={self.value.torch_shape})"
@@ -107,12 +107,12 @@ class Reader:
             raise Refused("an embedding must look up the network's input")
         shape = op.output_shape(tuple(self.shapes[source] for source in sources))
         wanted = ".".join(part for part in (self._name, name) if part)
-        made, count = wanted, 0
-        while made in self.nodes or made == INPUT:
+        unique, count = wanted, 0
+        while unique in self.nodes or unique == INPUT:
             count += 1
-            made = f"{wanted}_{count}"
-        self.nodes[made], self.shapes[made] = Node(name=made, op=op, inputs=sources), shape
-        return made
+            unique = f"{wanted}_{count}"
+        self.nodes[unique], self.shapes[unique] = Node(name=unique, op=op, inputs=sources), shape
+        return unique
 
     # Calls
 
@@ -147,9 +147,9 @@ class Reader:
                     return self._kept(name, func, args, kwargs)
                 except Refused as refused:
                     reason = refused
-            kept = "" if self.keep_unsupported else ", or keep it with unsupported='digital'"
+            remedy = "" if self.keep_unsupported else ", or keep it with unsupported='digital'"
             why = str(reason) or type(reason).__name__
-            raise refusal(field, what, why, f"Replace it{kept}.", name=name, known=RULES) from error
+            raise refusal(field, what, why, f"Replace it{remedy}.", name=name, known=RULES) from error
         if in_place:
             target = args[0]
             if not isinstance(target, Traced) or result.shape != target.value.shape:
@@ -168,13 +168,13 @@ class Reader:
         shapes = tuple(v.shape for v in values)
         call = partial(TorchCall, label=label, target=target, args=args, kwargs=kwargs, inputs=shapes)
 
-        def outputs(found: Any, part: tuple[int, ...]) -> Any:
-            if isinstance(found, tuple):
-                return like_tuple(found, [outputs(f, (*part, i)) for i, f in enumerate(found)])
-            if found is None:
+        def outputs(value: Any, part: tuple[int, ...]) -> Any:
+            if isinstance(value, tuple):
+                return like_tuple(value, [outputs(f, (*part, i)) for i, f in enumerate(value)])
+            if value is None:
                 return None
             return Traced.of(
-                values[0].apply(call(shape=found.shape, part=part, masked=found.masked), *values[1:]), self
+                values[0].apply(call(shape=value.shape, part=part, masked=value.masked), *values[1:]), self
             )
 
         return outputs(sampled_outputs(target, args, kwargs, shapes, self.dtype), ())
@@ -215,8 +215,8 @@ class Reader:
             if not self.keep_unsupported or not path or not stand_ins:
                 raise
             self.nodes, self.shapes = before[0], before[1]
-            for stand_in, kept in zip(stand_ins, before[2], strict=True):
-                stand_in.value = kept
+            for stand_in, before_call in zip(stand_ins, before[2], strict=True):
+                stand_in.value = before_call
             self._name = path
             try:
                 return self._kept(f"{type(module).__name__} {path}", self._without_hooks(path, module), args, kwargs)

@@ -80,12 +80,12 @@ class TorchCall(Op):
         like = values[0]
         target = self._module(like) if isinstance(self.target, nn.Module) else self.target
         args, kwargs = filled((self.args, dict(self.kwargs)), values, like)
-        found = target(*args, **kwargs)
+        output = target(*args, **kwargs)
         for index in self.part:
-            found = found[index]
-        assert isinstance(found, Tensor)
-        found = found.to(like.dtype)
-        return found if self.masked is None else found.masked_fill(self.masked.to(found.device), MASKED)
+            output = output[index]
+        assert isinstance(output, Tensor)
+        output = output.to(like.dtype)
+        return output if self.masked is None else output.masked_fill(self.masked.to(output.device), MASKED)
 
     def _module(self, like: Tensor) -> nn.Module:
         key = (like.dtype, str(like.device))
@@ -141,10 +141,10 @@ def sampled_outputs(
         )
     except Exception as error:  # torch's or the module's own code runs
         raise Refused(f"it fails on a batch of random inputs: {error}") from error
-    found = _outputs(whole, single)
-    if not _any_output(found):
+    outputs = _outputs(whole, single)
+    if not _any_output(outputs):
         raise Refused("it returns no tensor of floats whose first axis is the batch")
-    return found
+    return outputs
 
 
 def _outputs(whole: Any, single: Any) -> Any:
@@ -170,8 +170,8 @@ def like_tuple(like: Any, items: list[Any]) -> tuple[Any, ...]:
     return named
 
 
-def _any_output(found: Any) -> bool:
-    return any(map(_any_output, found)) if isinstance(found, tuple) else found is not None
+def _any_output(outputs: Any) -> bool:
+    return any(map(_any_output, outputs)) if isinstance(outputs, tuple) else outputs is not None
 
 
 def filled(x: Any, values: tuple[Tensor, ...], like: Tensor) -> Any:

@@ -79,19 +79,19 @@ class Value:
         Args:
             name: added to the node's name, for rules that make several nodes.
         """
-        made = self.builder.add(op, tuple(v.name for v in (self, *others)), name)
+        node = self.builder.add(op, tuple(v.name for v in (self, *others)), name)
         return replace(
             self,
-            name=made,
-            shape=self.builder.shapes[made],
+            name=node,
+            shape=self.builder.shapes[node],
             batch=self.batch if batch is None else batch,
             merged=self.merged if merged is None else merged,
         )
 
     def constant(self, array: np.ndarray, name: str = "constant") -> Value:
         """A constant of the node's kind of shape (no batch axis) as a value of the same layout."""
-        made = self.builder.add(Constant(value=array), (), name)
-        return replace(self, name=made, shape=self.builder.shapes[made])
+        node = self.builder.add(Constant(value=array), (), name)
+        return replace(self, name=node, shape=self.builder.shapes[node])
 
     def torch_axis(self, dim: Any) -> int:
         """A torch axis counted from the front."""
@@ -138,10 +138,10 @@ def array(x: object) -> np.ndarray:
     if isinstance(x, Value):
         raise Refused("only one argument may depend on the network's input")
     try:
-        found = plain_array(x)
+        plain = plain_array(x)
     except NotNumbers as error:
         raise Refused(f"a constant is {error}") from error
-    return found.astype(np.float32) if found.dtype == np.float16 else found
+    return plain.astype(np.float32) if plain.dtype == np.float16 else plain
 
 
 def joined(op: Op, *values: Value, name: str = "") -> Value:

@@ -64,14 +64,14 @@ def content_size(content: Content) -> int:
 
 def blob_refs(message: object) -> set[str]:
     """SHA-256 of every blob a message refers to, anywhere in it; malformed ones are left out."""
-    found: set[str] = set()
+    digests: set[str] = set()
     stack = [message]
     while stack:
         item = stack.pop()
         if type(item).__name__ == "BlobRef":
             sha256 = item.sha256  # type: ignore[attr-defined]
             if SHA256.match(sha256):
-                found.add(sha256)
+                digests.add(sha256)
             continue
         for descriptor, value in item.ListFields():  # type: ignore[attr-defined]
             if descriptor.message_type is None:
@@ -83,4 +83,4 @@ def blob_refs(message: object) -> set[str]:
                 stack.extend(value)
             else:
                 stack.append(value)
-    return found
+    return digests

@@ -28,20 +28,20 @@ def hardware_to_proto(hardware: Hardware) -> pb.Hardware:
 
 def hardware_from_proto(reader: Reader, message: pb.Hardware) -> Hardware | None:
     """The hardware of a message, defaults or a preset's values for what is left out; or noted violations and None."""
-    given: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for name, wire in NAMES.items():
         value = getattr(message, wire)
         if name == _POLYNOMIAL:
             if len(value):
-                given[name] = tuple(value[:17])  # one more than allowed, for the engine to refuse
+                fields[name] = tuple(value[:17])  # one more than allowed, for the engine to refuse
         elif name == "measurements":
             if len(value):
-                given[name] = [to_plain(snapshot) for snapshot in value[:65]]
+                fields[name] = [to_plain(snapshot) for snapshot in value[:65]]
         elif message.HasField(wire):  # type: ignore[arg-type]
-            given[name] = to_plain(value) if name in DEVICE_PARTS else value
+            fields[name] = to_plain(value) if name in DEVICE_PARTS else value
     if message.preset:
-        return reader.take(lambda: Hardware.preset(message.preset, **given), rename=_rename)
-    return reader.take(lambda: Hardware(**given), rename=_rename)
+        return reader.take(lambda: Hardware.preset(message.preset, **fields), rename=_rename)
+    return reader.take(lambda: Hardware(**fields), rename=_rename)
 
 
 def _rename(field: str) -> str:

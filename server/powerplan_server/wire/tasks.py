@@ -216,14 +216,14 @@ def _gain_kinds(reader: Reader, kinds: Sequence[int]) -> tuple[str, ...] | None:
 
 def _steps(reader: Reader, messages: Sequence[pb.Steps]) -> Steps | list[Steps | None] | None:
     """Steps for all layers or one list per layer; violations are noted."""
-    found: list[Steps | None] = []
+    steps: list[Steps | None] = []
     for i, message in enumerate(messages):
         try:
-            found.append(Steps(values=np.array(message.values), relative=message.relative) if message.values else None)
+            steps.append(Steps(values=np.array(message.values), relative=message.relative) if message.values else None)
         except InvalidInput as error:
             for violation in error.violations:
                 reader.item(i).fail(violation.value, violation.allowed, violation.advice)
-    return found[0] if len(found) == 1 else found
+    return steps[0] if len(steps) == 1 else steps
 
 
 def optional(message: Any, name: str) -> Any:
@@ -248,8 +248,8 @@ def _corners(reader: Reader, messages: Sequence[pb.Hardware]) -> tuple[Hardware,
     if len(messages) > MOST_CORNERS:
         reader.too_large(f"{len(messages)} corners", MOST_CORNERS, "corners")
         return ()
-    found = [hardware_from_proto(reader.item(i), message) for i, message in enumerate(messages)]
-    return tuple(hardware for hardware in found if hardware is not None)
+    corners = [hardware_from_proto(reader.item(i), message) for i, message in enumerate(messages)]
+    return tuple(hardware for hardware in corners if hardware is not None)
 
 
 def target_of(reader: Reader, message: pb.PlanTask, *, needs_target: bool) -> Target | None:

@@ -62,8 +62,8 @@ def array_from_proto(
     allowed = tuple(dtypes)
     if message.dtype not in allowed:
         names = ", ".join(pb.DataType.Name(pb.DataType.ValueType(n)) for n in allowed)
-        given = pb.DataType.Name(message.dtype) if message.dtype in pb.DataType.values() else message.dtype
-        reader.at("dtype").fail(given, names, "Convert the array.")
+        dtype_name = pb.DataType.Name(message.dtype) if message.dtype in pb.DataType.values() else message.dtype
+        reader.at("dtype").fail(dtype_name, names, "Convert the array.")
     extents = tuple(message.shape[: _MAX_AXES + 1])
     if len(message.shape) > _MAX_AXES or any(n < 0 for n in extents):
         reader.at("shape").fail(extents, f"at most {_MAX_AXES} extents, each >= 0", "Give the array's shape.")

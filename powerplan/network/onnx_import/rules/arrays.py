@@ -75,10 +75,10 @@ def convolution_transposed(call: Call, x: Any, weight: Any, bias: Any = None) ->
 
 def steps(call: Call, name: str, axes: int) -> tuple[int, ...]:
     """Strides or dilations, one per spatial axis."""
-    found = tuple(call.get(name) or (1,) * axes)
-    if len(found) != axes:
-        raise Refused(f"{name}={found} does not have one entry per spatial axis")
-    return found
+    sizes = tuple(call.get(name) or (1,) * axes)
+    if len(sizes) != axes:
+        raise Refused(f"{name}={sizes} does not have one entry per spatial axis")
+    return sizes
 
 
 def padding(

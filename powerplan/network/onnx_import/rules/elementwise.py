@@ -69,7 +69,7 @@ def _fixed(kind: str, **wanted: tuple[float, float]) -> Rule:
 
 
 def clip(call: Call, x: Any, low: Any = None, high: Any = None) -> Value:
-    bounds = [number(call.get(name) if given is None else given) for name, given in (("min", low), ("max", high))]
+    bounds = [number(call.get(name) if bound is None else bound) for name, bound in (("min", low), ("max", high))]
     # exporters write the largest float where there is no bound
     low, high = (None if n is None or abs(n) > 3e38 else n for n in bounds)
     return torch_rules.clamp(x, low, high)
@@ -100,9 +100,9 @@ def subtract(call: Call, left: Any, right: Any) -> Value:
 
 def multiply(call: Call, left: Any, right: Any) -> Value:
     if _is(left) and _is(right):
-        found = _gated(left, right) or _gated(right, left)
-        if found is not None:
-            return found
+        gated = _gated(left, right) or _gated(right, left)
+        if gated is not None:
+            return gated
     _bounded(left, right)
     return _merged(torch_rules.multiply(left, right))
 
@@ -115,10 +115,10 @@ def divide(call: Call, left: Any, right: Any) -> Value:
 
 
 def total(call: Call, *values: Any) -> Value:
-    found = values[0]
+    sum_ = values[0]
     for other in values[1:]:
-        found = add(call, found, other) if _is(found) or _is(other) else found + other
-    return value(found)
+        sum_ = add(call, sum_, other) if _is(sum_) or _is(other) else sum_ + other
+    return value(sum_)
 
 
 def power(call: Call, x: Any, exponent: Any) -> Value:
@@ -138,11 +138,11 @@ def where(call: Call, condition: Any, left: Any, right: Any) -> Value:
     if not chosen.any() and _is(right):
         return value(right)
     parts: list[Any] = []
-    for given, mask in ((left, chosen), (right, ~chosen)):
-        if _is(given):
-            parts.append(multiply(call, given, mask.astype(np.float64)))
+    for branch, mask in ((left, chosen), (right, ~chosen)):
+        if _is(branch):
+            parts.append(multiply(call, branch, mask.astype(np.float64)))
         else:
-            parts.append(np.where(mask, array(given).astype(np.float64), 0.0))
+            parts.append(np.where(mask, array(branch).astype(np.float64), 0.0))
     return add(call, *parts)
 
 

@@ -44,8 +44,8 @@ def _softmax(function: Any) -> Rule:
         axis = source.torch_axis(call.get("axis", -1 if call.opset >= 13 else 1))
         if call.opset < 13 and any(n != 1 for n in source.torch_shape[axis + 1 :]):
             raise Refused("a softmax over several axes (opset before 13) is not supported")
-        found: Value = function(source, axis)
-        return found
+        normalised: Value = function(source, axis)
+        return normalised
 
     return rule
 

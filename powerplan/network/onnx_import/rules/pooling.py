@@ -61,8 +61,8 @@ def _reduced(function: Any) -> Rule:
         dims = call.numbers("axes", axes)
         if not dims and call.get("noop_with_empty_axes", 0):
             return value(x)
-        found: Value = function(value(x), dims, bool(call.get("keepdims", 1)))
-        return found
+        reduced: Value = function(value(x), dims, bool(call.get("keepdims", 1)))
+        return reduced
 
     return rule
 

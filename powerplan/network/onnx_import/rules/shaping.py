@@ -41,8 +41,8 @@ def reshape(call: Call, x: Any, shape: Any = None) -> Value:
         return _parted(source, wanted)
     if place and len(wanted) == place + 1 and wanted[place] != 1 and wanted[:place] == [*source.shape[:place]]:
         # with a batch of one it could also be merged with the features, but nothing could be done with that
-        kept = torch_rules.reshape(source, [*wanted[:place], 1, *wanted[place:]])
-        return Behind(kept.name, kept.shape, kept.builder, batch=place - 1, merged=True)
+        reshaped = torch_rules.reshape(source, [*wanted[:place], 1, *wanted[place:]])
+        return Behind(reshaped.name, reshaped.shape, reshaped.builder, batch=place - 1, merged=True)
     return torch_rules.reshape(source, wanted)
 
 
@@ -54,8 +54,8 @@ def _parted(x: Behind, wanted: list[int]) -> Value:
     plain = Value(x.name, x.shape, x.builder, batch=place)
     if len(wanted) > place and wanted[place] == 1:
         return torch_rules.reshape(plain, wanted)
-    kept = torch_rules.reshape(plain, [*wanted[:place], 1, *wanted[place:]])
-    return Behind(kept.name, kept.shape, kept.builder, batch=x.batch, merged=True)
+    reshaped = torch_rules.reshape(plain, [*wanted[:place], 1, *wanted[place:]])
+    return Behind(reshaped.name, reshaped.shape, reshaped.builder, batch=x.batch, merged=True)
 
 
 def flatten(call: Call, x: Any) -> Value:
@@ -79,9 +79,9 @@ def squeeze(call: Call, x: Any, axes: Any = None) -> Value:
 
 
 def unsqueeze(call: Call, x: Any, axes: Any = None) -> Value:
-    source, given = value(x), call.numbers("axes", axes) or ()
-    total = len(source.torch_shape) + len(given)
-    for axis in sorted(a % total for a in given):
+    source, places = value(x), call.numbers("axes", axes) or ()
+    total = len(source.torch_shape) + len(places)
+    for axis in sorted(a % total for a in places):
         source = torch_rules.unsqueeze(source, axis)
     return source
 
@@ -128,12 +128,12 @@ def gather(call: Call, x: Any, index: Any) -> Value:
 
 def pad(call: Call, x: Any, widths: Any = None, fill: Any = None, axes: Any = None) -> Value:
     source = value(x)
-    given = call.numbers("pads", widths) or ()
+    amounts = call.numbers("pads", widths) or ()
     rank = len(source.torch_shape)
     along = [a % rank for a in wholes(axes)] if axes is not None else list(range(rank))
     pairs = [(0, 0)] * rank
     for i, axis in enumerate(along):
-        pairs[axis] = (given[i], given[len(along) + i])
+        pairs[axis] = (amounts[i], amounts[len(along) + i])
     constant = number(fill if fill is not None else call.get("value", 0.0))
     mode = {"edge": "replicate", "wrap": "circular"}.get(call.get("mode", "constant"), call.get("mode", "constant"))
     flat = [n for pair in reversed(pairs) for n in pair]

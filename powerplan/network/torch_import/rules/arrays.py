@@ -139,15 +139,15 @@ def convolution_transposed(
     )
 
 
-def each(given: Any, axes: int) -> tuple[int, ...]:
+def each(sizes: Any, axes: int) -> tuple[int, ...]:
     """A number, or one per spatial axis, as one per axis."""
-    if isinstance(given, int):
-        return (given,) * axes
-    numbers = tuple(int(n) for n in given)
+    if isinstance(sizes, int):
+        return (sizes,) * axes
+    numbers = tuple(int(n) for n in sizes)
     if len(numbers) == 1:
         return numbers * axes
     if len(numbers) != axes:
-        raise Refused(f"{given!r} does not have one entry per spatial axis")
+        raise Refused(f"{sizes!r} does not have one entry per spatial axis")
     return numbers
 
 

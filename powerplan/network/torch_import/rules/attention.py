@@ -123,8 +123,12 @@ def _mask(mask: Any) -> np.ndarray:
     """What a mask adds to the scores; True = attention is allowed."""
     if isinstance(mask, Value):
         raise Refused("a mask that depends on the network's input is not supported")
-    given = mask.detach().cpu().numpy() if isinstance(mask, torch.Tensor) else np.asarray(mask)
-    added = np.where(given, 0.0, MASKED) if given.dtype == bool else np.maximum(given.astype(np.float64), MASKED)
+    mask_values = mask.detach().cpu().numpy() if isinstance(mask, torch.Tensor) else np.asarray(mask)
+    added = (
+        np.where(mask_values, 0.0, MASKED)
+        if mask_values.dtype == bool
+        else np.maximum(mask_values.astype(np.float64), MASKED)
+    )
     if (added <= MASKED).all(axis=-1).any():
         raise Refused("a mask leaves nothing to attend to")
     return added

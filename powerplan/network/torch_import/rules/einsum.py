@@ -53,7 +53,7 @@ def _multiplied(x: Value, y: Any, indices: tuple[list[str], list[str], list[str]
     if not both and not isinstance(y, Value):
         rows = reshape(_ordered(x, first, mine + summed), *(sizes[i] for i in mine), depth)
         matrix = array(y).transpose([second.index(i) for i in theirs + summed]).reshape(width, depth)
-        made, order = linear(rows, matrix), mine + theirs
+        result, order = linear(rows, matrix), mine + theirs
     else:
         if not isinstance(y, Value):
             both = [batch, *(i for i in both if i != batch)]
@@ -66,8 +66,8 @@ def _multiplied(x: Value, y: Any, indices: tuple[list[str], list[str], list[str]
         else:
             axes = [second.index(i) for i in inner if i in second]
             right = left.constant(left.place(array(y).transpose(axes).reshape(*lead, depth, width)))
-        made, order = product(left, right), both + mine + theirs
-    return _ordered(reshape(made, *(sizes[i] for i in order)), order, output)
+        result, order = product(left, right), both + mine + theirs
+    return _ordered(reshape(result, *(sizes[i] for i in order)), order, output)
 
 
 def _indices(equation: str, axes: Sequence[int]) -> list[list[str]]:
@@ -83,13 +83,13 @@ def _indices(equation: str, axes: Sequence[int]) -> list[list[str]]:
     def expanded(term: str, count: int) -> list[str]:
         return list(term.replace("...", ellipsis[len(ellipsis) - count :]))
 
-    found = [expanded(term, count) for term, count in zip(terms, hidden, strict=True)]
-    if any(len(term) != n or len(set(term)) != n for term, n in zip(found, axes, strict=True)):
+    indices = [expanded(term, count) for term, count in zip(terms, hidden, strict=True)]
+    if any(len(term) != n or len(set(term)) != n for term, n in zip(indices, axes, strict=True)):
         raise Refused(f"{equation!r} does not name every axis of its operands once")
     if not arrow:
         once = sorted(i for i in {*left} - {*",."} if left.count(i) == 1)
         right = ("..." if ellipsis else "") + "".join(once)
-    return [*found, expanded(right, len(ellipsis))]
+    return [*indices, expanded(right, len(ellipsis))]
 
 
 def _count(indices: Sequence[str], sizes: dict[str, int]) -> int:

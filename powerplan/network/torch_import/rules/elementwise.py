@@ -74,9 +74,9 @@ def glu(input: Any, dim: int = -1) -> Value:
     half, odd = divmod(x.shape[axis], 2)
     if odd:
         raise Refused(f"it halves an axis of odd size {x.shape[axis]}")
-    left = x.apply(Slice(axis=axis, start=0, stop=half))
+    first_half = x.apply(Slice(axis=axis, start=0, stop=half))
     gate = x.apply(Slice(axis=axis, start=half, stop=2 * half)).apply(Activation(kind="sigmoid"))
-    return joined(Multiply(), left, gate)
+    return joined(Multiply(), first_half, gate)
 
 
 def same(input: Any, *args: Any, **kwargs: Any) -> Value:

@@ -104,8 +104,8 @@ def transpose(input: Any, dim0: int, dim1: int) -> Value:
 def movedim(input: Any, source: Any, destination: Any) -> Value:
     x = value(input)
     sources, destinations = (
-        [x.torch_axis(d) for d in (given if isinstance(given, tuple | list) else [given])]
-        for given in (source, destination)
+        [x.torch_axis(d) for d in (axes if isinstance(axes, tuple | list) else [axes])]
+        for axes in (source, destination)
     )
     order = [d for d in range(len(x.torch_shape)) if d not in sources]
     for place, axis in sorted(zip(destinations, sources, strict=True)):
@@ -230,13 +230,13 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: Any = None) -> Valu
     pairs += [(widths[i], widths[i + 1]) for i in range(len(widths) - 2, -1, -2)]
     if any(pairs[x.batch]):
         raise Refused("it pads the batch axis")
-    kept = [pair for axis, pair in enumerate(pairs) if x.merged or axis != x.batch]
-    if not any(map(any, kept)):
+    without_batch = [pair for axis, pair in enumerate(pairs) if x.merged or axis != x.batch]
+    if not any(map(any, without_batch)):
         return x
-    first = next(i for i, pair in enumerate(kept) if any(pair)) if mode == "constant" else 1
+    first = next(i for i, pair in enumerate(without_batch) if any(pair)) if mode == "constant" else 1
     first = min(first, 1)  # all spatial axes behind the channels, so that a convolution can take the padding over
     name = {"constant": "zeros"}.get(mode, mode)
-    return x.apply(Pad(padding=tuple(kept[first:]), mode=name, value=float(value or 0.0)))
+    return x.apply(Pad(padding=tuple(without_batch[first:]), mode=name, value=float(value or 0.0)))
 
 
 _value = value
@@ -286,7 +286,7 @@ def channel_shuffle(input: Any, groups: int) -> Value:
 
 def roll(input: Any, shifts: Any, dims: Any = ()) -> Value:
     x = value(input)
-    steps, axes = ([given] if isinstance(given, int) else list(given) for given in (shifts, dims))
+    steps, axes = ([entries] if isinstance(entries, int) else list(entries) for entries in (shifts, dims))
     if len(steps) != len(axes):
         raise Refused("name the axes to roll along")
     for step, dim in zip(steps, axes, strict=True):
@@ -307,8 +307,8 @@ def flip(input: Any, *dims: Any) -> Value:
 def cast(input: Any, *args: Any, **kwargs: Any) -> Value:
     """A change of precision; to whole numbers only for the network's input, which may hold indices."""
     x = value(input)
-    given = [*args, *kwargs.values()]
-    if any(isinstance(a, torch.dtype) and not a.is_floating_point for a in given) and x.name != INPUT:
+    arguments = [*args, *kwargs.values()]
+    if any(isinstance(a, torch.dtype) and not a.is_floating_point for a in arguments) and x.name != INPUT:
         raise Refused("values of the network cannot become whole numbers")
     return x
 
@@ -317,8 +317,8 @@ def cast_to_integer(input: Any, *args: Any, **kwargs: Any) -> Value:
     return cast(input, torch.int64)
 
 
-def _listed(given: Sequence[Any]) -> list[int]:
-    items = list(given[0]) if len(given) == 1 and isinstance(given[0], tuple | list) else list(given)
+def _listed(sizes: Sequence[Any]) -> list[int]:
+    items = list(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], tuple | list) else list(sizes)
     if not all(isinstance(n, int) for n in items):
         raise Refused("sizes must be whole numbers")
     return items
