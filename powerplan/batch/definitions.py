@@ -56,7 +56,7 @@ class HardwareTable:
         try:
             if preset is not None:
                 return Hardware.preset(preset, **changes)
-            return Hardware(**changes) if file is None else Hardware.from_toml(self.base / file, **changes)
+            return Hardware.from_dict(changes) if file is None else Hardware.from_toml(self.base / file, **changes)
         except InvalidInput as error:
             path = f"hardware.{name}." if name is not None and not override else ""
             raise InvalidInput(

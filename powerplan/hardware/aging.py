@@ -24,7 +24,7 @@ class Snapshot(Typed):
     """Mean and spread of devices measured a time after programming, as functions of the target conductance.
 
     Attributes:
-        time: seconds after programming, >= 0.
+        time: after programming [s], >= 0.
         mean: mean conductance held [S]; None = the target itself.
         std: standard deviation [S]; None = 0; negative values count as 0.
         std_of: what ``std`` is a function of: "target", or "mean", the conductance held on average.
@@ -133,9 +133,9 @@ class LogTimeDrift(Typed):
     At time 0 nothing has moved; just after it the spread is std_offset.
 
     Attributes:
-        shift_slope: S per unit of ln t.
-        std_slope: S per unit of ln t, >= 0.
-        std_offset: S, >= 0.
+        shift_slope: [S] per unit of ln t.
+        std_slope: [S] per unit of ln t, >= 0.
+        std_offset: [S], >= 0.
         reference_time: t0 [s], > 0.
 
     Raises:

@@ -125,7 +125,7 @@ class Power(Curve):
 
     Attributes:
         coefficient: > 0.
-        exponent: any finite number; a negative one needs ``high``, which is then the value at u = 0.
+        exponent: any finite number [1]; a negative one needs ``high``, which is then the value at u = 0.
         low, high: limits, low <= high; high None = no upper limit.
     """
 
@@ -169,7 +169,7 @@ class Saturating(Curve):
 
     Attributes:
         amplitude: the value at large u.
-        scale: u at which 63 % of it is reached, > 0.
+        scale: u at which 63 % of it is reached [1], > 0.
     """
 
     type: ClassVar[str] = "saturating"
@@ -187,7 +187,7 @@ class Table(Curve):
     """Measured points with straight lines between them. Not defined outside the points.
 
     Attributes:
-        points: u of the points, increasing, >= 0, 2 to 4096 of them.
+        points: u of the points [1], increasing, >= 0, 2 to 4096 of them.
         values: at the points.
     """
 
@@ -212,7 +212,7 @@ class Piecewise(Curve):
     """Another curve between each two breaks: pieces[k] holds from breaks[k−1] up to, not including, breaks[k].
 
     Attributes:
-        breaks: u at which the next piece begins, increasing, 1 to 15 of them.
+        breaks: u at which the next piece begins [1], increasing, 1 to 15 of them.
         pieces: one more curve than breaks, without references of their own.
     """
 

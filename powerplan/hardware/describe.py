@@ -9,7 +9,18 @@ from functools import cache
 from typing import Any
 
 from powerplan.checks import Checker
+from powerplan.hardware.aging import DRIFTS, LowFrequencyNoise, Snapshot
+from powerplan.hardware.curves import CURVES, Curve
 from powerplan.reading.quantities import described, parse_quantity
+
+#: what a field can be made of, by the name in its annotation: kinds by their type name
+PARTS: dict[str, Mapping[str, type]] = {
+    "Curve": CURVES,
+    "Drift": DRIFTS,
+    "LowFrequencyNoise": {"": LowFrequencyNoise},
+    "Snapshot": {"": Snapshot},
+}
+_PART = re.compile("|".join(PARTS))
 
 
 @cache
@@ -31,24 +42,45 @@ def is_quantity(annotation: str) -> bool:
 
 
 def in_si(check: Checker, values: Mapping[str, Any], kind: type) -> dict[str, Any]:
-    """The values of fields as numbers where they are quantities as text ("50uS"); a wrong one is noted."""
-    units = described_fields(kind)
+    """The values of fields as numbers where they are quantities as text ("50uS"); a wrong one is noted.
 
-    def number(path: str, value: object, unit: str) -> object:
-        if not isinstance(value, str):
-            return value
+    Inside curves, drift, noise and measurements too: the values of a curve have the unit of the field that it is for.
+    """
+    return {name: _field_in_si(check, name, value, kind, values) for name, value in values.items()}
+
+
+def _field_in_si(
+    check: Checker, path: str, value: Any, kind: type, siblings: Mapping[str, Any], of_curve: str = ""
+) -> Any:
+    """One field of ``kind``; ``of_curve`` is the unit of a curve's values."""
+    name = path.rpartition(".")[2]
+    annotation = next((str(field.type) for field in fields(kind) if field.name == name), None)
+    unit = described_fields(kind).get(name, ("", ""))[0]
+    if issubclass(kind, Curve):
+        unit = {"": of_curve, "1": ""}.get(unit, unit)
+    if kind is Snapshot and name == "target":  # measurements as lists, see Snapshot.table
+        return number_in_si(check, path, value, "S")
+    if kind is LowFrequencyNoise and name == "std":
+        unit = "" if siblings.get("relative", True) else "S"
+    part = None if annotation is None else _PART.search(annotation)
+    if annotation is None or not (part or is_quantity(annotation)):
+        return value
+    return number_in_si(check, path, value, unit, part and part[0])
+
+
+def number_in_si(check: Checker, path: str, value: Any, unit: str, part: str | None = None) -> Any:
+    """A quantity as text, several in lists, or those in the fields of a part of this name; the rest as it is."""
+    if isinstance(value, str) and part in (None, "Curve"):
         try:
             return parse_quantity(value, unit)
         except ValueError as error:
             check.fail(path, value, described(unit), str(error))
             return value
-
-    numeric = {field.name for field in fields(kind) if is_quantity(str(field.type))}
-    numbers = dict(values)
-    for name in numeric & values.keys():
-        value, unit = values[name], units.get(name, ("", ""))[0]
-        if isinstance(value, list | tuple):
-            numbers[name] = type(value)(number(f"{name}[{i}]", one, unit) for i, one in enumerate(value))
-        else:
-            numbers[name] = number(name, value, unit)
-    return numbers
+    if isinstance(value, list | tuple):
+        return type(value)(number_in_si(check, f"{path}[{i}]", one, unit, part) for i, one in enumerate(value))
+    if isinstance(value, Mapping) and part is not None:
+        kinds = PARTS[part]
+        kind = next(iter(kinds.values())) if len(kinds) == 1 else kinds.get(str(value.get("type")))
+        if kind is not None:
+            return {name: _field_in_si(check, f"{path}.{name}", one, kind, value, unit) for name, one in value.items()}
+    return value

@@ -21,11 +21,14 @@ import numpy as np
 
 from powerplan.checks import Checker, check_inputs, frozen_array, real_array, unknown_keys
 from powerplan.errors import InvalidInput
+from powerplan.hardware.describe import number_in_si
 from powerplan.hardware.hardware import Hardware
 from powerplan.hardware.stored import stored
 from powerplan.network import CrossbarOp, Network, Node
 
 Gain = float | np.ndarray
+
+_UNITS = {"conductance": "S", "voltage": "V"}
 
 #: relative slack when a gain is compared with its limit
 LIMIT_TOLERANCE = 1e-9
@@ -164,7 +167,7 @@ class Gains:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Gains:
-        """Inverse of :meth:`to_dict`.
+        """Inverse of :meth:`to_dict`; numbers may be quantities with their unit, as in a file: "20uS", "200 mV".
 
         Raises:
             InvalidInput: unknown or missing keys, and all that the class refuses.
@@ -172,15 +175,15 @@ class Gains:
         check = Checker("gains.")
         if not isinstance(values, Mapping):
             raise InvalidInput.of("gains", values, "a mapping with conductance and voltage", "Give a dict.")
-        unknown_keys(check, values, ("conductance", "voltage"))
-        for field in ("conductance", "voltage"):
+        unknown_keys(check, values, _UNITS)
+        for field in _UNITS:
             if not isinstance(values.get(field), list | tuple):
                 check.fail(field, values.get(field), "a list with one entry per crossbar layer", "Give a list.")
+        numbers = {
+            name: number_in_si(check, name, values[name], unit) for name, unit in _UNITS.items() if name in values
+        }
         check.done()
-        return cls(
-            conductance=tuple(values["conductance"]),
-            voltage=tuple(values["voltage"]),
-        )
+        return cls(conductance=tuple(numbers["conductance"]), voltage=tuple(numbers["voltage"]))
 
 
 def reference_voltage(voltage: Gain) -> float:

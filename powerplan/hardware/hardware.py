@@ -342,9 +342,10 @@ class Hardware(Shown):
         )
 
     def replace(self, **changes: Any) -> Hardware:
-        """A copy with some fields changed, validated again."""
+        """A copy with some fields changed, validated again; quantities as in :meth:`from_dict`."""
         check = Checker("hardware.")
         unknown_keys(check, changes, [f.name for f in fields(self)])
+        changes = in_si(check, changes, type(self))
         check.done()
         left_out = {name: getattr(type(self), name) for name in self._left_out}
         return replace(self, **{**left_out, **changes})
