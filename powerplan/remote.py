@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -224,61 +226,38 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plan(answer: Any, hardware: Hardware, corners: Sequence[Hardware], target: Target) -> Plan:
-    from powerplan.hardware.tiling import LayerArrays
-    from powerplan.planning import (
-        Certificate,
-        ConstraintPrice,
-        Corner,
-        DiscreteGap,
-        Outcome,
-        Plan,
-        ShadowPrices,
-        Termination,
-    )
-    from powerplan.planning.outcome import LimitPrice, Verification
+    """The engine's plan; what was asked is as it was asked here, not as it came back."""
+    from powerplan.planning import Corner, Plan
 
-    termination = _engine_value(Termination, answer.termination, outcome=Outcome(answer.termination.outcome.value))
-    prices = answer.shadow_prices
-    return _engine_value(
-        Plan,
-        answer,
-        gains=_engine_value(Gains, answer.gains),
-        prediction=_engine_value(Prediction, answer.prediction),
-        target=target,
-        hardware=hardware,
-        termination=termination,
-        certificate=_optional(Certificate, answer.certificate),
-        discrete=_optional(DiscreteGap, answer.discrete),
-        shadow_prices=prices
-        and _engine_value(
-            ShadowPrices,
-            prices,
-            limits=tuple(_engine_value(LimitPrice, limit) for limit in prices.limits),
-            constraints=tuple(_engine_value(ConstraintPrice, price) for price in prices.constraints),
-        ),
-        baseline_gains=_optional(Gains, answer.baseline_gains),
-        verification=_optional(Verification, answer.verification),
-        arrays=None if answer.arrays is None else tuple(_engine_value(LayerArrays, layer) for layer in answer.arrays),
-        corners=tuple(
-            Corner(
-                hardware=corner,
-                prediction=_engine_value(Prediction, answered.prediction),
-                verification=_optional(Verification, answered.verification),
-            )
-            for corner, answered in zip(corners, answer.corners, strict=True)
-        ),
-    )
+    pairs = zip(corners, answer.corners, strict=True)
+    corner_values = tuple(_engine_value(Corner, answered, hardware=corner) for corner, answered in pairs)
+    return _engine_value(Plan, answer, target=target, hardware=hardware, corners=corner_values)
+
+
+@cache
+def _engine_kinds() -> dict[str, type]:
+    """The engine's classes of what stands within an answer, by the name that the client's have too."""
+    from powerplan.hardware.tiling import LayerArrays
+    from powerplan.planning import outcome
+
+    kinds = {name: kind for name, kind in vars(outcome).items() if getattr(kind, "__module__", "") == outcome.__name__}
+    return {**kinds, "Gains": Gains, "LayerArrays": LayerArrays, "Prediction": Prediction}
 
 
 def _engine_value(kind: type[_T], value: Any, **known: Any) -> _T:
     """The engine's value with the fields of the client's value of the same name."""
     assert is_dataclass(kind)
     names = {field.name for field in fields(kind)} - known.keys()
-    return kind(**{name: getattr(value, name) for name in names if hasattr(value, name)}, **known)
+    return kind(**{name: _part(getattr(value, name)) for name in names if hasattr(value, name)}, **known)
 
 
-def _optional(kind: type[_T], value: Any) -> _T | None:
-    return None if value is None else _engine_value(kind, value)
+def _part(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_part, value))
+    kind = _engine_kinds().get(type(value).__name__)
+    if kind is None:
+        return value
+    return kind(value.value) if issubclass(kind, Enum) else _engine_value(kind, value)
 
 
 @contextmanager

@@ -48,6 +48,20 @@ def plan_task(
     return task
 
 
+def any_task(
+    packer: Packer,
+    network: NetworkLike | Profile,
+    hardware: Any,
+    inputs: npt.ArrayLike | None,
+    target: Any | None,
+    options: Mapping[str, Any],
+) -> pb.PlanTask:
+    """The task of a network, or of a profile, which needs neither hardware nor inputs."""
+    if isinstance(network, Profile):
+        return profile_task(packer, network, target)
+    return plan_task(packer, network, hardware, [] if inputs is None else inputs, target, options)
+
+
 def profile_task(packer: Packer, profile: Profile, target: Any | None) -> pb.PlanTask:
     """The task of a planning profile."""
     if not isinstance(profile, Profile):
@@ -141,74 +155,42 @@ def target_message(target: Any) -> pb.Target:
     return _fields(pb.Target, "target", fields)
 
 
-def result_detail(options: Mapping[str, Any]) -> pb.ResultDetail:
-    """The large parts of the answer that are asked for."""
-    return pb.ResultDetail(
+def common_fields(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of every request for a calculation: the large parts of the answer asked for, and how it is answered."""
+    detail = pb.ResultDetail(
         output_moments=bool(options.get("output_moments")),
         layer_moments=bool(options.get("layer_moments")),
         layer_covariances=bool(options.get("layer_covariances")),
         draws=bool(options.get("keep_draws")),
     )
-
-
-def predict_request(
-    packer: Packer,
-    network: NetworkLike,
-    hardware: Any,
-    gains: Any | None,
-    inputs: npt.ArrayLike,
-    options: Mapping[str, Any],
-) -> pb.PredictRequest:
-    """A prediction to make."""
-    return _fields(
-        pb.PredictRequest,
-        "request",
-        {
-            **_single(pb.PredictRequest, options),
-            **_operating_point(packer, network, hardware, gains, inputs, options),
-        },
-    )
-
-
-def simulate_request(
-    packer: Packer,
-    network: NetworkLike,
-    hardware: Any,
-    gains: Any | None,
-    inputs: npt.ArrayLike,
-    options: Mapping[str, Any],
-) -> pb.SimulateRequest:
-    """A simulation to make."""
-    return _fields(
-        pb.SimulateRequest,
-        "request",
-        {
-            **_single(pb.SimulateRequest, options),
-            **_operating_point(packer, network, hardware, gains, inputs, options),
-        },
-    )
-
-
-def _operating_point(
-    packer: Packer,
-    network: NetworkLike,
-    hardware: Any,
-    gains: Any | None,
-    inputs: npt.ArrayLike,
-    options: Mapping[str, Any],
-) -> dict[str, Any]:
-    labels = options.get("labels")
     return {
+        "detail": detail,
+        "request_id": options.get("request_id"),
+        "validate_only": options.get("validate_only"),
+        "accept_implausible": options.get("accept_implausible"),
+    }
+
+
+def point_request(
+    kind: type[M],
+    packer: Packer,
+    network: NetworkLike,
+    hardware: Any,
+    gains: Any | None,
+    inputs: npt.ArrayLike,
+    options: Mapping[str, Any],
+) -> M:
+    """A prediction or a simulation to make, by the kind of its request."""
+    labels = options.get("labels")
+    point = {
         "network": _network(packer, network, options),
         "hardware": _hardware("hardware", hardware),
         "gains": None if gains is None else gains_message(gains),
         "inputs": _inputs(packer, inputs),
         "labels": None if labels is None else classes("labels", labels),
-        "detail": result_detail(options),
-        "request_id": options.get("request_id"),
-        "validate_only": bool(options.get("validate_only")),
-        "accept_implausible": bool(options.get("accept_implausible")),
+        **common_fields(options),
     }
+    return _fields(kind, "request", {**_single(kind, options), **point})
 
 
 def gains_message(gains: Any) -> pb.Gains:

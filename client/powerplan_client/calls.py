@@ -16,11 +16,11 @@ from google.protobuf.message import Message
 from powerplan_client import values
 from powerplan_client._generated import v1 as pb
 from powerplan_client.building import (
+    any_task,
+    common_fields,
     plan_task,
-    predict_request,
+    point_request,
     profile_task,
-    result_detail,
-    simulate_request,
     target_message,
 )
 from powerplan_client.errors import (
@@ -119,7 +119,7 @@ class Calls:
 
         def build(packer: Packer) -> pb.PlanRequest:
             return pb.PlanRequest(
-                task=plan_task(packer, network, hardware, inputs, target, options), **_common(options)
+                task=plan_task(packer, network, hardware, inputs, target, options), **common_fields(options)
             )
 
         return self._unary("Plan", build, parse_plan_response, options)
@@ -129,7 +129,7 @@ class Calls:
         options = checked(ProfileOptions, options)
 
         def build(packer: Packer) -> pb.PlanRequest:
-            return pb.PlanRequest(task=profile_task(packer, profile, target), **_common(options))
+            return pb.PlanRequest(task=profile_task(packer, profile, target), **common_fields(options))
 
         return self._unary("Plan", build, parse_plan_response, options)
 
@@ -145,7 +145,7 @@ class Calls:
         options = checked(PredictOptions, options)
         return self._unary(
             "Predict",
-            lambda packer: predict_request(packer, network, hardware, gains, inputs, options),
+            lambda packer: point_request(pb.PredictRequest, packer, network, hardware, gains, inputs, options),
             parse_predict_response,
             options,
         )
@@ -165,7 +165,7 @@ class Calls:
         result: Simulation | None = None
         stream, response = yield from self._open(
             "Simulate",
-            lambda packer: simulate_request(packer, network, hardware, gains, inputs, options),
+            lambda packer: point_request(pb.SimulateRequest, packer, network, hardware, gains, inputs, options),
             options,
         )
         while response is not None:
@@ -195,11 +195,8 @@ class Calls:
             wanted = list(targets)
 
         def build(packer: Packer) -> pb.FrontierRequest:
-            if isinstance(network, Profile):
-                task = profile_task(packer, network, None)
-            else:
-                task = plan_task(packer, network, hardware, [] if inputs is None else inputs, None, options)
-            return pb.FrontierRequest(task=task, targets=[target_message(t) for t in wanted], **_common(options))
+            task = any_task(packer, network, hardware, inputs, None, options)
+            return pb.FrontierRequest(task=task, targets=[target_message(t) for t in wanted], **common_fields(options))
 
         plans: list[Plan | ProfilePlan] = []
         stream, response = yield from self._open("Frontier", build, options)
@@ -227,11 +224,8 @@ class Calls:
         options = checked(SubmitOptions, options)
 
         def build(packer: Packer) -> pb.SubmitPlanRequest:
-            if isinstance(network, Profile):
-                task = profile_task(packer, network, target)
-            else:
-                task = plan_task(packer, network, hardware, [] if inputs is None else inputs, target, options)
-            common = {**_common(options), "request_id": options.get("request_id") or uuid.uuid4().hex}
+            task = any_task(packer, network, hardware, inputs, target, options)
+            common = {**common_fields(options), "request_id": options.get("request_id") or uuid.uuid4().hex}
             return pb.SubmitPlanRequest(task=task, run_limit_seconds=options.get("run_limit"), **common)
 
         return self._unary("SubmitPlan", build, lambda r: parse_job(r.job) if r.HasField("job") else None, options)
@@ -439,15 +433,6 @@ class Calls:
     def _seconds(self, options: Mapping[str, Any]) -> float | None:
         """The timeout of a call."""
         return values.seconds("timeout", options["timeout"]) if "timeout" in options else self._timeout
-
-
-def _common(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "detail": result_detail(options),
-        "request_id": options.get("request_id"),
-        "validate_only": options.get("validate_only"),
-        "accept_implausible": options.get("accept_implausible"),
-    }
 
 
 def _deadline(seconds: float | None) -> float | None:
