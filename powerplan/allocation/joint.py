@@ -11,11 +11,8 @@ from functools import cached_property
 
 import numpy as np
 
-from powerplan.allocation.local import Compiled, posynomial
+from powerplan.allocation.local import Compiled, LogTerms, posynomial
 from powerplan.checks import Checker
-
-#: log terms and log-gradients (T,) and (T, n) of one sum
-LogTerms = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -21,6 +21,9 @@ from powerplan.allocation.result import AllocationResult, Status, infeasible, op
 from powerplan.checks import Checker, real_array
 from powerplan.errors import SolverFailed
 
+#: log terms and log-gradients (T,) and (T, n) of one sum
+LogTerms = tuple[np.ndarray, np.ndarray]
+
 #: terms this far below the largest one in log value are lost in rounding; zero terms are put there
 _NEGLIGIBLE = 60.0
 #: largest |log F − log D| that decides feasibility by rounding alone
@@ -74,9 +77,8 @@ class LocalProgram:
             InvalidInput: wrong shapes, NaN, +inf, limits that are not finite.
             SolverFailed: the solver gave no point.
         """
-        problem = self._problem(
-            log_objective_terms, objective_exponents, log_constraint_terms, constraint_exponents, lower, upper
-        )
+        objective, constraint = (log_objective_terms, objective_exponents), (log_constraint_terms, constraint_exponents)
+        problem = self._problem(objective, constraint, lower, upper)
         answer = self._best.solve((problem.objective, problem.constraint), problem.lower, problem.upper)
         if answer.value is not None:
             done = refine(problem.objective, problem.constraint, 0.0, problem.lower, problem.upper, answer.value)
@@ -105,19 +107,13 @@ class LocalProgram:
         return Compiled.of(self.gains, (self.constraint_terms,))
 
     def _problem(
-        self,
-        log_p: np.ndarray,
-        sigma: np.ndarray,
-        log_f: np.ndarray,
-        tau: np.ndarray,
-        lower: np.ndarray,
-        upper: np.ndarray,
+        self, objective: LogTerms, constraint: LogTerms, lower: np.ndarray, upper: np.ndarray
     ) -> GeometricProgram:
         check = Checker("local_program.")
         posynomials = []
-        for name, count, logs, slopes in (
-            ("objective", self.objective_terms, log_p, sigma),
-            ("constraint", self.constraint_terms, log_f, tau),
+        for name, count, (logs, slopes) in (
+            ("objective", self.objective_terms, objective),
+            ("constraint", self.constraint_terms, constraint),
         ):
             b, a = np.array(logs, dtype=np.float64), np.array(slopes, dtype=np.float64)
             if b.shape != (count,):

@@ -34,6 +34,27 @@ class Refined:
     steps: int
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Program:
+    """min objective s.t. constraint <= exp(log_bound), lower <= x <= upper; ``constraint`` None: with limits only."""
+
+    objective: Posynomial
+    constraint: Posynomial | None
+    log_bound: float
+    lower: np.ndarray
+    upper: np.ndarray
+
+    def slack(self, x: np.ndarray) -> float:
+        """log(constraint / bound), 0 without one."""
+        return 0.0 if self.constraint is None else self.constraint.log_value(x) - self.log_bound
+
+    def certificate(self, x: np.ndarray) -> OptimalityCertificate:
+        g = self.objective.gradient(x)
+        if self.constraint is None:
+            return certify(g, np.zeros(x.size), 0.0, x, self.lower, self.upper, dual=0.0)
+        return certify(g, self.constraint.gradient(x), self.slack(x), x, self.lower, self.upper)
+
+
 def refine(
     objective: Posynomial,
     constraint: Posynomial | None,
@@ -50,16 +71,17 @@ def refine(
         constraint: None for a problem with limits only.
         x: (n,) a point near the optimum.
     """
+    program = _Program(objective=objective, constraint=constraint, log_bound=log_bound, lower=lower, upper=upper)
     x = np.clip(x, lower, upper)
-    best = Refined(x=x, certificate=_certificate(objective, constraint, log_bound, lower, upper, x), steps=0)
+    best = Refined(x=x, certificate=program.certificate(x), steps=0)
     current, waited = best, 0
     for step in range(1, max_steps + 1):
         if _merit(best.certificate) <= _ENOUGH or waited == 8:
             break
-        moved = _step(objective, constraint, log_bound, lower, upper, current)
+        moved = _step(program, current)
         if moved is None:
             break
-        certificate = _certificate(objective, constraint, log_bound, lower, upper, moved)
+        certificate = program.certificate(moved)
         current = Refined(x=moved, certificate=certificate, steps=step)
         waited += 1
         if _merit(certificate) < _merit(best.certificate):
@@ -71,31 +93,10 @@ def _merit(certificate: OptimalityCertificate) -> float:
     return max(certificate.kkt_residual, certificate.constraint_violation, certificate.complementarity)
 
 
-def _certificate(
-    objective: Posynomial,
-    constraint: Posynomial | None,
-    log_bound: float,
-    lower: np.ndarray,
-    upper: np.ndarray,
-    x: np.ndarray,
-) -> OptimalityCertificate:
-    if constraint is None:
-        return certify(objective.gradient(x), np.zeros(x.size), 0.0, x, lower, upper, dual=0.0)
-    slack = constraint.log_value(x) - log_bound
-    return certify(objective.gradient(x), constraint.gradient(x), slack, x, lower, upper)
-
-
-def _step(
-    objective: Posynomial,
-    constraint: Posynomial | None,
-    log_bound: float,
-    lower: np.ndarray,
-    upper: np.ndarray,
-    current: Refined,
-) -> np.ndarray | None:
+def _step(program: _Program, current: Refined) -> np.ndarray | None:
     """The next point, or None if the equations have no usable solution."""
-    x, dual = current.x, current.certificate.dual
-    slack = 0.0 if constraint is None else constraint.log_value(x) - log_bound
+    objective, constraint, lower, upper = program.objective, program.constraint, program.lower, program.upper
+    x, dual, slack = current.x, current.certificate.dual, program.slack(current.x)
     # as for the limits below: the constraint binds if its multiplier outweighs its slack
     binds = constraint is not None and dual + slack > 0
     r = objective.gradient(x)

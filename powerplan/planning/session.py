@@ -115,11 +115,6 @@ class Session:
         return Session.of(self.predictor.original, nominal, self.inputs, replace(self.settings, corners=corners))
 
     @property
-    def granularity(self) -> str:
-        """What shares a free gain."""
-        return self.settings.granularity
-
-    @property
     def optimize(self) -> tuple[str, ...]:
         """The kinds of gains that are free."""
         return tuple(self.settings.optimize)
@@ -223,11 +218,6 @@ class Session:
             if is_expensive(self.predictor)
             else policy.ON_CONSTRAINT
         )
-
-    @property
-    def digests(self) -> dict[str, str]:
-        """SHA-256 of network and inputs."""
-        return digests(self.predictor.original, self.inputs)
 
 
 def digests(network: Network, inputs: np.ndarray) -> dict[str, str]:

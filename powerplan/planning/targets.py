@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -27,21 +27,30 @@ _PLAUSIBLE = {
 }
 
 
-def _doubts(target: _Bound | _Fraction) -> tuple[Violation, ...]:
-    """The doubt about a target's bound, if it is beyond the plausible."""
-    name = target_name(target)  # type: ignore[arg-type]
-    limits = _PLAUSIBLE.get(name)
-    return () if limits is None else limits.doubt(f"target.{name}", target.value)
-
-
 def is_plausible(target: Target, value: float) -> bool:
     """Whether a target of this kind with this bound would be believed; any bound of a target without a scale is."""
     limits = _PLAUSIBLE.get(target_name(target))
     return limits is None or not limits.doubt("", value)
 
 
+class _Target:
+    """A bound on one number, the first field of its class."""
+
+    value: Any
+
+    def doubts(self) -> tuple[Violation, ...]:
+        """Whether the bound is beyond the plausible, most likely a number in %; planning warns of it."""
+        name = target_name(self)  # type: ignore[arg-type]
+        limits = _PLAUSIBLE.get(name)
+        return () if limits is None else limits.doubt(f"target.{name}", self.value)
+
+    def with_value(self, value: float) -> Self:
+        """The same target with another bound."""
+        return replace(self, **{fields(self)[0].name: value})  # type: ignore[arg-type,type-var]
+
+
 @dataclass(frozen=True)
-class _Bound:
+class _Bound(_Target):
     value: float
 
     def __post_init__(self) -> None:
@@ -49,14 +58,6 @@ class _Bound:
         if check.number(type(self).__name__, self.value, above=0):
             object.__setattr__(self, "value", float(self.value))
         check.done()
-
-    def doubts(self) -> tuple[Violation, ...]:
-        """Whether the bound is beyond the plausible, most likely a number in %; planning warns of it."""
-        return _doubts(self)
-
-    def with_value(self, value: float) -> Self:
-        """The same target with another bound."""
-        return replace(self, value=value)
 
 
 class MaxMSE(_Bound):
@@ -76,7 +77,7 @@ class MaxPower(_Bound):
 
 
 @dataclass(frozen=True)
-class _Fraction:
+class _Fraction(_Target):
     fraction: float
 
     def __post_init__(self) -> None:
@@ -91,14 +92,6 @@ class _Fraction:
     def value(self) -> float:
         """The fraction."""
         return self.fraction
-
-    def doubts(self) -> tuple[Violation, ...]:
-        """Whether the bound is beyond the plausible, most likely a number in %; planning warns of it."""
-        return _doubts(self)
-
-    def with_value(self, value: float) -> Self:
-        """The same target with another fraction."""
-        return replace(self, fraction=value)
 
 
 class MaxFlipRate(_Fraction):

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from powerplan.allocation import certify
 from powerplan.checks import check_inputs
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
@@ -30,11 +29,12 @@ from powerplan.planning import policy
 from powerplan.planning.explain.explanation import BindingLimit, Explanation, LayerShare, Relaxation
 from powerplan.planning.explain.relaxing import Change, relaxable, relaxed
 from powerplan.planning.explain.sentences import in_sentences
-from powerplan.planning.plan_value import Plan
+from powerplan.planning.plan_value import Plan, weighted_mse
 from powerplan.planning.problem.requirement import requirement
 from powerplan.planning.run import plan_target
 from powerplan.planning.session import Options, Session, digests
 from powerplan.planning.settings import PlanSettings, Progress
+from powerplan.planning.solve.point import Point
 from powerplan.planning.targets import MaxPower, Target
 from powerplan.planning.verify.calibration import planned_bound
 from powerplan.plausibility import question, unasked
@@ -172,7 +172,7 @@ class _Explainer:
         if not isinstance(plan.target, MaxPower):
             return plan.power
         weights = plan.output_weights
-        return plan.mse if weights is None else float((plan.prediction.mse_by_output * np.array(weights)).mean())
+        return weighted_mse(plan.prediction, None if weights is None else np.array(weights))
 
     # ------------------------------------------------------------ relaxations
 
@@ -237,16 +237,8 @@ class _Explainer:
         if theta is None:
             return {}
         problem = session.problem(wanted, session.free)
-        objective, *constraints = problem.terms.gradients(theta)
-        certificate = certify(
-            objective.log_gradient,
-            np.stack([c.log_gradient for c in constraints]),
-            problem.excesses_of(constraints),
-            theta,
-            problem.lower,
-            problem.upper,
-        )
-        excesses = problem.excesses_of(constraints)
+        point = Point.at(problem, theta)
+        certificate = point.certificate
         prices = {}
         for change in changes:
             if change.bits:
@@ -261,8 +253,8 @@ class _Explainer:
             f, *h = there.terms.values(theta)
             limits = np.where(certificate.limit_duals > 0, there.upper - problem.upper, there.lower - problem.lower)
             effect = (
-                np.log(f.total / objective.total)
-                + certificate.duals @ (there.excesses_of(h) - excesses)
+                np.log(f.total / point.objective.total)
+                + certificate.duals @ (there.excesses_of(h) - point.e)
                 - certificate.limit_duals @ limits
             )
             prices[change.parameter] = float(effect / np.log1p(step))

@@ -16,10 +16,8 @@ from typing import Protocol
 
 import numpy as np
 
-from powerplan.allocation import OptimalityCertificate
 from powerplan.planning import policy
 from powerplan.planning.problem.problem import Problem, tightened
-from powerplan.planning.problem.sums import Sum
 from powerplan.planning.solve.point import Point
 from powerplan.planning.solve.quasi_newton import QuasiNewton
 from powerplan.planning.solve.stall import Stall
@@ -50,13 +48,9 @@ class Step(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Optimum:
-    """Where a descent ended. ``reason`` is "optimal", "iteration_limit", "deadline" or "stalled"."""
+class Optimum(Point):
+    """The point where a descent ended. ``reason`` is "optimal", "iteration_limit", "deadline" or "stalled"."""
 
-    theta: np.ndarray
-    objective: Sum
-    constraints: tuple[Sum, ...]
-    certificate: OptimalityCertificate
     iterations: int
     reason: str
     solver_status: str
@@ -119,10 +113,7 @@ def descend(
     stalled |= failures == policy.GIVE_UP
     settled |= stalled and point.is_optimal(policy.STALLED_RESIDUAL, accuracy)
     return Optimum(
-        theta=point.theta,
-        objective=point.objective,
-        constraints=point.constraints,
-        certificate=point.certificate,
+        **vars(point),
         iterations=iteration,
         reason="optimal" if settled else "deadline" if late else "stalled" if stalled else "iteration_limit",
         solver_status=step.words,

@@ -14,7 +14,7 @@ from powerplan.planning.explain.limits import Unreachable, unreachable
 from powerplan.planning.explain.remedies import Advice, advice_for
 from powerplan.planning.outcome import Certificate, Corner, DiscreteGap, Outcome, ShadowPrices, Termination
 from powerplan.planning.plan_value import Plan, weighted_mse
-from powerplan.planning.session import Session
+from powerplan.planning.session import Session, digests
 from powerplan.planning.solve.attempt import Attempt
 from powerplan.planning.solve.on_steps import on_best_steps
 
@@ -37,7 +37,7 @@ def plan_at(
         prediction=prediction,
         target=attempt.target,
         reached=attempt.exact.reached(theta),
-        granularity=session.granularity,
+        granularity=session.settings.granularity,
         optimize=session.optimize,
         hardware=session.predictor.hardware,
         termination=termination,
@@ -90,7 +90,7 @@ def infeasible_plan(attempt: Attempt, explained: Unreachable, discrete: Discrete
 def _provenance(session: Session, seconds: float) -> Mapping[str, Any]:
     return {
         "powerplan_version": __version__,
-        **session.digests,
+        **digests(session.predictor.original, session.inputs),
         "inputs_shape": list(session.inputs.shape),
         "method": session.predictor.method,
         **session.recorded,

@@ -176,19 +176,12 @@ def _finished(attempt: Attempt, optimum: Optimum) -> Plan:
 
 def _cheaper(problem: Problem, optimum: Optimum, best: Best) -> Optimum:
     """The optimum, or the cheapest point seen on the way where it was cheaper than the last."""
-    excess = float(problem.excesses_of(optimum.constraints).max())
+    excess = float(optimum.e.max())
     if not best.is_met or (
         excess <= problem.accuracy and optimum.objective.total <= best.objective * (1 + policy.SAME_OBJECTIVE)
     ):
         return optimum
-    point = Point.at(problem, best.theta)
-    return replace(
-        optimum,
-        theta=point.theta,
-        objective=point.objective,
-        constraints=point.constraints,
-        certificate=point.certificate,
-    )
+    return replace(optimum, **vars(Point.at(problem, best.theta)))
 
 
 def _prices(session: Session, problem: Problem, duals: np.ndarray, limit_duals: np.ndarray) -> ShadowPrices:

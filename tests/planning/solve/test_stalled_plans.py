@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from random_plans import small_network
 
 import powerplan as pp
 from powerplan.planning.solve.stall import Stall
@@ -18,10 +19,33 @@ def test_a_descent_stalls_when_neither_objective_nor_residual_moves() -> None:
         assert not any(stall.seen(objective(k), residual(k)) for k in range(12))
 
 
+def test_a_plan_at_a_jump_of_the_devices_stalls_and_no_neighbour_is_cheaper() -> None:
+    """HERMES PCM after an hour: at the least power of this network a device is where the drift exponent jumps."""
+    network, x = small_network(5, (4, 5, 3)), np.random.default_rng(5).uniform(0, 1, (8, 4))
+    hardware = pp.Hardware.preset("pcm_hermes_1dev", time=3600.0, drift_compensation=True)
+    plan = pp.plan(network, hardware, x, pp.MaxNMSE(0.3))
+    assert plan.termination.outcome is pp.Outcome.STALLED
+    assert plan.termination.outcome.is_settled
+    assert plan.meets_target
+    assert "where a curve of the devices jumps or bends" in plan.termination.message
+    assert plan.certificate is not None
+    assert plan.certificate.kkt_residual > 1e-6
+    largest = np.array(pp.Gains.full_range(network, hardware, x).conductance)
+    rng = np.random.default_rng(0)
+    feasible = 0
+    for scale in np.geomspace(1e-5, 1e-1, 200):
+        near = np.minimum(np.array(plan.gains.conductance) * np.exp(scale * rng.normal(size=2)), largest)
+        there = pp.predict(network, hardware, pp.Gains(conductance=tuple(near), voltage=plan.gains.voltage), x)
+        if there.nmse <= 0.3:
+            feasible += 1
+            assert there.power > plan.power * (1 - 1e-4)
+    assert feasible > 20
+
+
 @pytest.mark.slow
 def test_a_plan_next_to_a_jump_of_the_devices_is_settled(digits_example: pp.Example) -> None:
     """HERMES PCM after an hour: the drift exponent jumps between two fitted pieces, and near the least power one of the
-    devices is there. The descent ends on the smooth side of the jump, 1.2e-5 dearer than the best point known, which no
+    devices is there. The descent ends on the smooth side of the jump, 1.2e-5 above the best point known, which no
     gradient proves. No neighbour on the bound is more than 1e-3 cheaper, and the plan takes a few steps only."""
     network, x = digits_example.network, digits_example.inputs[:128]
     hardware = pp.Hardware.preset("pcm_hermes_1dev", time=3600.0, drift_compensation=True)
