@@ -41,14 +41,38 @@ _ROOT = Path(__file__).resolve().parents[1]
 _IMAGES, _LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
 
-#: folders that start servers, workers and programs, plan many times or run documents: not among the quick tests
-_SLOW_FOLDERS = ("batch", "cli", "client", "examples_docs", "golden", "planning", "report", "server", "service")
+#: folders that start servers, workers and programs, plan many times or run documents, with their quick files
+_SLOW_FOLDERS: dict[str, tuple[str, ...]] = {
+    "batch": ("test_server_answers", "test_study_file", "test_study_ledger"),
+    "cli": ("test_cli_bad_input", "test_cli_exits", "test_cli_plausibility", "test_cli_presets", "test_cli_quantities"),
+    "client": ("test_addresses", "test_plain_values", "test_proxies"),
+    "examples_docs": ("test_architecture", "test_benchmark_report", "test_decisions", "test_troubleshooting"),
+    "golden": (),
+    "planning": ("test_curvature", "test_plan_file", "test_plausible_calls", "test_policy"),
+    "report": (
+        *("test_report_cards", "test_report_charts", "test_report_device_names", "test_report_html"),
+        *("test_report_look", "test_report_study_layers", "test_report_tables", "test_report_text"),
+        "test_report_units",
+    ),
+    "server": ("test_cache", "test_config"),
+    "service": (),
+}
+
+
+def _is_slow(file: Path) -> bool:
+    folder = file.relative_to(_ROOT / "tests").parts[0]
+    return folder in _SLOW_FOLDERS and file.stem not in _SLOW_FOLDERS[folder]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Of a quick run, slow files are not even imported: that takes seconds in each process."""
+    is_quick = config.option.markexpr == "not slow" and collection_path.name.startswith("test_")
+    return True if is_quick and _is_slow(collection_path) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    tests = _ROOT / "tests"
     for item in items:
-        if item.path.relative_to(tests).parts[0] in _SLOW_FOLDERS:
+        if _is_slow(item.path):
             item.add_marker(pytest.mark.slow)
 
 

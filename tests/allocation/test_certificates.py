@@ -36,6 +36,7 @@ def test_certificate_of_a_problem_solved_by_hand() -> None:
     assert cheap.worst > 0.05
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(seed=SEEDS, gains=st.integers(1, 50), limits=st.sampled_from(LIMITS), size=st.floats(1e-6, 1.0))
 def test_the_gap_bounds_the_distance_to_the_optimum(seed: int, gains: int, limits: str, size: float) -> None:
@@ -81,6 +82,7 @@ def test_the_dual_is_the_price_of_the_bound(seed: int, gains: int, limits: str) 
     assert right - left <= 1e-2 * max(1, result.dual)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(seed=SEEDS, gains=st.integers(1, 12))
 def test_limit_duals_are_the_prices_of_the_limits(seed: int, gains: int) -> None:

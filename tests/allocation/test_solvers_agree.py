@@ -35,6 +35,7 @@ def assert_same(*results: AllocationResult) -> None:
         assert result.objective == pytest.approx(results[0].objective, rel=1e-6)
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(seed=SEEDS, gains=SIZES)
 def test_closed_form_equals_kkt(seed: int, gains: int) -> None:
@@ -68,6 +69,7 @@ def test_cvxpy_equals_kkt(seed: int, gains: int, limits: str) -> None:
     assert_same(kkt_bisection(program), cvxpy_solve(program))
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(seed=SEEDS, gains=st.integers(1, 20), simple_powers=st.booleans())
 def test_the_conic_solver_alone_equals_kkt(seed: int, gains: int, simple_powers: bool) -> None:
@@ -108,6 +110,7 @@ def test_cvxpy_equals_kkt_with_1000_gains(limits: str, simple_powers: bool) -> N
     assert_same(kkt_bisection(program), cvxpy_solve(program))
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(seed=SEEDS, gains=st.integers(1, 100))
 def test_error_under_a_power_budget_is_the_same_trade(seed: int, gains: int) -> None:

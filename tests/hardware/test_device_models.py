@@ -51,6 +51,7 @@ def draw(hardware: pp.Hardware, target: Tensor, samples: int, seed: int = 0) -> 
     return now * unit, start * unit
 
 
+@pytest.mark.slow
 @each
 def test_mean_and_variance_are_those_of_the_draws(hardware: pp.Hardware) -> None:
     """Over the whole range, within five standard errors of 200 000 draws, now and just after programming."""
@@ -212,6 +213,7 @@ def test_drift_only_lowers(age: float) -> None:
     assert (device_moments(hardware, target)[0] > 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mean", [0.0, 1e-6, 0.3, 3.0, 50.0, 700.0])
 @pytest.mark.parametrize("std", [0.0, 1e-7, 0.1, 2.0, 30.0, 400.0])
 def test_folded_gaussian_against_quadrature(mean: float, std: float) -> None:

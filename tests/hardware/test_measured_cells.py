@@ -33,6 +33,7 @@ def example() -> pp.Example:
     return pp.load_example("digits")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("time", [0.01, 0.1, 1.0, 4.0, 1e5])
 def test_networks_of_measured_cells_err_as_predicted_from_their_moments(
     cells: Cells, example: pp.Example, time: float
@@ -44,6 +45,7 @@ def test_networks_of_measured_cells_err_as_predicted_from_their_moments(
     assert predicted(example, cells.hardware(time)) == pytest.approx(drawn.mean(), abs=4 * error + 0.01 * drawn.mean())
 
 
+@pytest.mark.slow
 def test_another_way_to_tell_the_same_cells_is_off(cells: Cells, example: pp.Example) -> None:
     found = {name: predicted(example, hardware) for name, hardware in tables(cells, 1e5).items()}
     assert found["clipped"] > 1.02 * found["as_measured"]

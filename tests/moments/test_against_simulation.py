@@ -16,8 +16,8 @@ import powerplan as pp
 from benchmarks.accuracy import noise_for_nmse
 from powerplan.examples import Example
 
-#: largest relative standard error of a simulated MSE: a third of the least bound
-PRECISE = 0.007
+#: largest relative standard error of a simulated MSE: half of the least bound
+PRECISE = 0.01
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def full_range(example: Example, hardware: pp.Hardware) -> pp.Gains:
 
 
 def simulate_precisely(example: Example, hardware: pp.Hardware) -> pp.Simulation:
-    """Simulated until the standard error of the MSE is below 0.7 %."""
+    """Simulated until the standard error of the MSE is below 1 %."""
     gains = full_range(example, hardware)
     result = pp.simulate(
         example.network, hardware, gains, example.inputs, draws=40_000, relative_standard_error=PRECISE
@@ -63,14 +63,15 @@ def check_by_output(predicted: pp.Prediction, simulated: pp.Simulation, *, error
 def test_mse_and_power_at_one_percent(example: Callable[[str], Example], name: str, clip: bool) -> None:
     """The quick one of the series below."""
     chosen = example(name)
-    check_mse_and_power(chosen, noise_for_nmse(chosen, 0.01, pp.Hardware(clip_conductance=clip)), 0.01)
+    hardware = pp.Hardware(clip_conductance=clip, feedback_resistance=1e4)
+    check_mse_and_power(chosen, noise_for_nmse(chosen, 0.01, hardware), 0.01)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "clip", "nmse"),
     [
-        *itertools.product(("iris", "digits"), (True, False), (0.001, 0.01, 0.1, 0.5)),
+        *itertools.product(("iris", "digits"), (True, False), (0.001, 0.1, 0.5)),
         *itertools.product(("mnist",), (True,), (0.001, 0.01, 0.1, 0.5)),
         ("mnist", False, 0.1),
     ],
@@ -102,9 +103,9 @@ def test_mse_with_read_and_row_noise(example: Callable[[str], Example], name: st
 @pytest.mark.slow
 @pytest.mark.parametrize("nmse", [0.01, 0.1])
 @pytest.mark.parametrize("clip", [True, False], ids=["clipped", "unclipped"])
-@pytest.mark.parametrize(("name", "draws"), [("iris", 45_000), ("digits", 50_000)])
+@pytest.mark.parametrize(("name", "draws"), [("iris", 22_500), ("digits", 25_000)])
 def test_mse_of_every_output(example: Callable[[str], Example], name: str, draws: int, clip: bool, nmse: float) -> None:
-    """Within 1 % at the median and 4 % at worst; the simulation's own errors are below 0.5 %."""
+    """Within 1 % at the median and 4 % at worst; the simulation's own errors are below 1 %."""
     chosen = example(name)
     hardware = noise_for_nmse(chosen, nmse, pp.Hardware(clip_conductance=clip))
     gains = full_range(chosen, hardware)
@@ -132,8 +133,8 @@ def test_mse_of_every_output_mnist(example: Callable[[str], Example], nmse: floa
     ("name", "inputs", "draws", "nmse"),
     [
         ("iris", 8, 10_000, 0.1),
-        pytest.param("iris", 32, 60_000, 0.01, marks=pytest.mark.slow),
-        pytest.param("iris", 32, 60_000, 0.1, marks=pytest.mark.slow),
+        pytest.param("iris", 32, 30_000, 0.01, marks=pytest.mark.slow),
+        pytest.param("iris", 32, 30_000, 0.1, marks=pytest.mark.slow),
         pytest.param("digits", 16, 12_000, 0.01, marks=pytest.mark.slow),
         pytest.param("digits", 16, 12_000, 0.1, marks=pytest.mark.slow),
         pytest.param("mnist", 2, 1_500, 0.1, marks=pytest.mark.slow),

@@ -40,6 +40,7 @@ def tensor(*values: float, gradient: bool = False) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64, requires_grad=gradient)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("std", STDS)
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_rectified_to_ten_digits(alpha: float, std: float) -> None:

@@ -1,6 +1,6 @@
 """Predictions against simulation on trained convolutional networks, other graphs and an encoder.
 
-A quick part of benchmarks/real_networks.py: the simulations have standard errors of about 1.5 %, of which two are
+A quick part of benchmarks/real_networks.py: the simulations have standard errors of about 2 %, of which two are
 allowed beside the bound on the MSE.
 """
 
@@ -15,7 +15,7 @@ import pytest
 import powerplan as pp
 from benchmarks import real_networks
 
-ERROR = 0.015
+ERROR = 0.02
 pytestmark = pytest.mark.slow
 
 
@@ -62,7 +62,7 @@ def test_shared_arrays_whole_and_tiled(
 
 def test_unrolled_arrays(case: Callable[[str], real_networks.Case]) -> None:
     """One array per position, whole and in tiles of 16 rows, at NMSE 10 %."""
-    for row in real_networks.compare(case("concatenating"), "unrolled", 0.1, error=2 * ERROR):
+    for row in real_networks.compare(case("concatenating"), "unrolled", 0.1, error=1.5 * ERROR):
         assert abs(row["mse"]) < 0.03 + 2 * row["mse_se"], row
         assert abs(row["layer_power"]) < 0.01 + 4 * row["layer_power_se"], row
 

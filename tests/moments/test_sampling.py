@@ -54,7 +54,9 @@ def test_predictions_scatter_over_seeds_as_they_say(case: str) -> None:
     interval of the chi-square distribution, which is widened below by Student's factor in the standard errors."""
     network, inputs, hardware = CASES[case]
     gains = pp.Gains.full_range(network, hardware, inputs)
-    predictions = [pp.predict(network, hardware, gains, inputs, seed=seed) for seed in range(SEEDS)]
+    predictions = [
+        pp.predict(network, hardware, gains, inputs, seed=seed, sampling_error=0.02) for seed in range(SEEDS)
+    ]
     low, high = (stats.chi2.ppf(q, SEEDS - 1) / (SEEDS - 1) for q in (0.0005, 0.9995))
     for name in ("mse", "power", "mse_by_output"):
         values, errors = (np.array([getattr(p, name + end) for p in predictions]) for end in ("", "_standard_error"))
@@ -67,9 +69,10 @@ def test_predictions_scatter_over_seeds_as_they_say(case: str) -> None:
         low / 2 < np.var(accuracies, ddof=1) / np.mean(np.square(errors)) < 2 * high
     )  # Σ errs by one scale only nearly
     assert not any(p.sampling_limited for p in predictions)
-    assert all(p.mse_standard_error <= 0.0101 * p.mse for p in predictions)
+    assert all(p.mse_standard_error <= 0.0201 * p.mse for p in predictions)
 
 
+@pytest.mark.slow
 def test_more_samples_are_taken_until_the_error_is_small() -> None:
     network, inputs, hardware = CASES["rare stuck devices"]
     gains = pp.Gains.full_range(network, hardware, inputs)

@@ -169,6 +169,7 @@ def test_decoder_with_learnt_queries() -> None:
     assert len(network.crossbars) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "shape"), [(InvertedResidual, (3, 6, 6)), (UNet, (1, 6, 6)), (SmallViT, (3, 16, 16)), (Encoder, (6,))]
 )

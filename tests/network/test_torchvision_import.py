@@ -42,6 +42,7 @@ def check(build: Callable[[], nn.Module], size: int, crossbars: int) -> None:
     assert len(network.crossbars) == crossbars
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "size", "crossbars"),
     [

@@ -68,11 +68,12 @@ def test_the_gain_is_that_of_the_sums(kind: str) -> None:
     assert _nmse(kind, _WEIGHT, _INPUTS, drift=_UNEVEN, conductance_min=low) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mapping", ["differential", "offset"])
 @pytest.mark.parametrize("kind", ["conductance", "weight"])
 @pytest.mark.parametrize("name", ["pcm_nandakumar2019", "pcm_hermes_1dev"])
-def test_predicted_as_simulated(name: str, kind: str, mapping: str) -> None:
-    example = pp.load_example("digits")
+def test_predicted_as_simulated(name: str, kind: str, mapping: str, digits_example: pp.Example) -> None:
+    example = digits_example
     inputs, limit = example.inputs[:16], 0.01
     hardware = pp.Hardware.preset(
         name, time=_DAY, drift_compensation=True, drift_compensation_by=kind, weight_mapping=mapping

@@ -38,6 +38,7 @@ def test_whatever_the_memory_limit(activation: str) -> None:
     assert_equal(results[1], results[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outputs", [1, 2, 5])
 @pytest.mark.parametrize("columns", [False, True])
 def test_whatever_the_memory_limit_in_tiles(outputs: int, columns: bool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,7 @@ def test_the_options_arrive_as_they_were_given() -> None:
     assert left_out.values == PlanSettings().values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [OPTIONS, OPTIONS | {"dtype": "float64"}])
 def test_a_client_gets_the_plan_of_the_engine(options: dict[str, Any]) -> None:
     """Bit for bit, so that every option has reached the engine; a frontier takes the same."""

@@ -150,6 +150,7 @@ def test_simulations(problem: tuple[pp.Network, pp.Hardware, np.ndarray]) -> Non
     assert parsing.parse_simulation(simulation_to_proto(simulation)).classes is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [pp.MaxNMSE(0.01), pp.MaxNMSE(1e-9), pp.MaxPower(1e-6)])
 @pytest.mark.parametrize("granularity", ["network", "layer", "column"])
 def test_plans(problem: tuple[pp.Network, pp.Hardware, np.ndarray], target: pp.MaxMSE, granularity: str) -> None:

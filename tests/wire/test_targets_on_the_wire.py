@@ -43,6 +43,7 @@ def request(target: pb.Target) -> pb.PlanRequest:
     return pb.PlanRequest(task=task)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::powerplan.PlausibilityWarning")
 @pytest.mark.parametrize(
     ("given", "engine"),

@@ -149,6 +149,7 @@ def check(mean: np.ndarray, covariance: np.ndarray, power: float, truth: Drawn, 
     assert abs(power - truth.power.mean()) < SIGMAS * truth.power.std() / np.sqrt(draws)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [False, True], ids=["layer gain", "gains of columns and rows"])
 @pytest.mark.parametrize("case", CASES)
 def test_prediction_is_that_of_devices_drawn_one_by_one(case: str, spread: bool) -> None:
@@ -161,6 +162,7 @@ def test_prediction_is_that_of_devices_drawn_one_by_one(case: str, spread: bool)
         check(p.output_mean, p.output_covariance, p.power, drawn(case, spread), DRAWS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [False, True], ids=["layer gain", "gains of columns and rows"])
 @pytest.mark.parametrize("case", CASES)
 def test_simulation_is_that_of_devices_drawn_one_by_one(case: str, spread: bool) -> None:
@@ -186,6 +188,7 @@ def convolution() -> pp.Network:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mapping", ["shared", "unrolled"])
 @pytest.mark.parametrize(
     "fields",
@@ -325,6 +328,7 @@ def test_derivatives_in_the_gains(fields: dict[str, Any], spread: bool) -> None:
     assert torch.autograd.gradcheck(value, tuple(logs), eps=1e-5, atol=1e-7, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", MAPPINGS.values(), ids=MAPPINGS.keys())
 def test_a_plan_is_optimal_and_keeps_its_limits(fields: dict[str, Any]) -> None:
     """Conductances and voltages free."""

@@ -22,6 +22,7 @@ def by_integration(mean: float, std: float, bits: int | None) -> tuple[float, fl
     return float(first), float(slope), float((WEIGHTS * (q - first) ** 2).sum() - slope**2 * std**2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bits", "ratio"),
     [(b, r) for b in (2, 3, 5, 8, None) for r in (0.02, 0.1, 0.29, 0.31, 0.5, 1.0, 3.0) if 5 * r < top_level(b or 6)],

@@ -50,6 +50,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_prediction_is_what_simulation_finds(case: str) -> None:
     """Error within 2 % (5 % where columns saturate) and power within 1 %, by every method."""
@@ -67,6 +68,7 @@ def test_prediction_is_what_simulation_finds(case: str) -> None:
         np.testing.assert_allclose(parts, predicted.power_by_layer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mapping", ["shared", "unrolled"])
 @pytest.mark.parametrize("voltage", ["one", "by row"])
 def test_convolutions(mapping: str, voltage: str) -> None:

@@ -157,6 +157,7 @@ def test_every_digital_operation_has_a_case() -> None:
     assert tested == {op for op in ops.operations().values() if not op.is_crossbar}
 
 
+@pytest.mark.slow
 @CASE
 def test_moments_against_simulation(case: Case) -> None:
     """Mean and variance for independent Gaussian inputs: 40 000 draws, five standard errors."""
@@ -254,6 +255,7 @@ def test_variance_is_linear_part_plus_residual(case: Case) -> None:
         np.testing.assert_allclose(linear + rest, total, rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.slow
 @CASE
 def test_derivatives(case: Case) -> None:
     """gradcheck of mean, variance, residual, pull and push in means, variances, adjoints and perturbations."""
@@ -281,6 +283,7 @@ def test_derivatives(case: Case) -> None:
     assert torch.autograd.gradcheck(values, arguments, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @CASE
 def test_no_nan_at_extremes(case: Case, dtype: torch.dtype) -> None:

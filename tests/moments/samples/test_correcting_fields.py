@@ -63,6 +63,7 @@ def predicted(network: Network, noise: float, **options: object) -> pp.Predictio
     return pp.predict(network, hardware, pp.Gains.full_range(network, hardware, x), x, **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_products_of_values_that_err_together_have_the_mean_of_the_covariance() -> None:
     """E[xy] = E x E y + Cov(x, y): known to the joint method, found by fields, not by the rule."""
     joint = predicted(GATED, 6e-6, method="covariance").output_mean
@@ -197,6 +198,7 @@ def test_shifts_beyond_chance_stay_and_chance_goes() -> None:
     assert (shift_of(real, std, 0 * std, mean) == 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resistance", [None, 3e4], ids=["devices", "amplifiers"])
 def test_layer_power_is_that_of_the_simulation(resistance: float | None) -> None:
     """Clipped devices, NMSE 45 %, rows that see the middle of an image more often than its edge, currents that add up

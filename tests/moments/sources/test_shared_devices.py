@@ -88,6 +88,7 @@ def test_shared_variance_is_the_squared_weight_gradient() -> None:
     assert torch.autograd.gradcheck(shared_variance, (*points[:2], column))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_without_noise_the_simulation_is_the_network(name: str, case: str) -> None:
@@ -202,6 +203,7 @@ def test_bad_options_are_refused_by_name(option: str, value: object) -> None:
             pp.plan(CONVOLUTIONAL, pp.Hardware(), x, pp.MaxNMSE(0.01), **{option: value})  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_plan_of_a_residual_network_meets_its_target() -> None:
     """Optimal to the tolerance with corrections held, and met by the prediction at its gains."""
     x = batch(RESIDUAL)

@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings, strategies as st
 from random_plans import small_network
 from scipy import optimize
 
@@ -24,8 +23,6 @@ from powerplan.planning.solve.local_programs import LocalPrograms
 
 BOTH = ("conductance", "voltage")
 READ = {"read_noise_std": 2e-7}
-#: a plan takes a second: shrinking a failure would take minutes
-NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)
 
 
 def assert_certified(plan: pp.Plan) -> None:
@@ -52,18 +49,15 @@ def problem_of(
     return Problem(terms=terms, minimise="power", lower=free.lower, upper=free.upper)
 
 
-@settings(max_examples=8, phases=NO_SHRINKING)
-@given(
-    seed=st.integers(0, 10_000),
-    nmse=st.floats(0.004, 0.3),
-    noise=st.sampled_from(
-        [
-            {},
-            {"clip_conductance": False},
-            {"feedback_resistance": 1e4, "conductance_min": 1e-6},
-            {"programming_noise_polynomial": (3e-7, 1e-6, -5e-7), "programming_noise_std": 0.0},
-        ]
-    ),
+@pytest.mark.parametrize(
+    ("seed", "nmse", "noise"),
+    [
+        (0, 0.004, {}),
+        (1, 0.03, {"clip_conductance": False}),
+        (2, 0.1, {"feedback_resistance": 1e4, "conductance_min": 1e-6}),
+        (3, 0.3, {"programming_noise_polynomial": (3e-7, 1e-6, -5e-7), "programming_noise_std": 0.0}),
+        (4, 0.02, {}),
+    ],
 )
 def test_columns_cost_no_more_than_layers_and_these_no_more_than_one_gain(
     seed: int, nmse: float, noise: dict[str, object]
@@ -82,11 +76,13 @@ def test_columns_cost_no_more_than_layers_and_these_no_more_than_one_gain(
             assert fine.nmse <= nmse * (1 + 1e-9)
 
 
-@settings(max_examples=6, phases=NO_SHRINKING)
-@given(
-    seed=st.integers(0, 10_000),
-    nmse=st.floats(0.01, 0.3),
-    noise=st.sampled_from([{}, {"feedback_resistance": 1e4}, {"input_noise_std": 1e-3, "conductance_min": 1e-6}]),
+@pytest.mark.parametrize(
+    ("seed", "nmse", "noise"),
+    [
+        (0, 0.01, {}),
+        (1, 0.05, {"feedback_resistance": 1e4}),
+        (2, 0.2, {"input_noise_std": 1e-3, "conductance_min": 1e-6}),
+    ],
 )
 def test_columns_and_signals_cost_no_more_than_layers_with_both_gains_free(
     seed: int, nmse: float, noise: dict[str, object]
@@ -348,8 +344,8 @@ def test_20_000_columns_are_certified() -> None:
 
 @pytest.mark.slow
 def test_a_step_that_settles_much_may_raise_the_merit_a_little(digits_example: pp.Example) -> None:
-    """Columns and voltages free, stuck devices and an ADC: the last steps bend the constraint by 1e-4, and the descent
-    ended at a KKT residual of 1.3 when each of them had to lower the merit."""
+    """Columns and voltages free, stuck devices and an ADC: the last steps bend the constraint by 1e-4. The descent once
+    ended at a KKT residual of 1.3, when each of them had to lower the merit."""
     network, x = digits_example.network, digits_example.inputs[:24]
     hardware = pp.Hardware(
         programming_noise_std=1e-6,
@@ -360,10 +356,5 @@ def test_a_step_that_settles_much_may_raise_the_merit_a_little(digits_example: p
         array_rows=16,
         adc_bits=8,
     )
-    for bound in (0.0255, 0.0256, 0.0257):
-        plan = pp.plan(
-            network, hardware, x, pp.MaxNMSE(bound), granularity="column", optimize=("conductance", "voltage")
-        )
-        assert plan.termination.outcome is pp.Outcome.OPTIMAL
-        assert plan.certificate is not None
-        assert plan.certificate.kkt_residual < 1e-6
+    plan = pp.plan(network, hardware, x, pp.MaxNMSE(0.0256), granularity="column", optimize=BOTH)
+    assert_certified(plan)

@@ -71,6 +71,7 @@ def tensor(*values: float, gradient: bool = False) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64, requires_grad=gradient)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [-30.0, -2.0, 0.3, 30.0])
 @pytest.mark.parametrize(
     ("kind", "exact"),
@@ -94,6 +95,7 @@ def test_the_reference_itself(kind: str, exact, alpha: float) -> None:
     assert found[3][1] == pytest.approx(float(second), rel=1e-11, abs=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("std", STDS)
 @pytest.mark.parametrize("kind", RULES)
 def test_moments_and_hermite_coefficients(kind: str, std: float) -> None:
@@ -228,6 +230,7 @@ def test_odd_symmetry(kind: str) -> None:
 PAIRS = [((0.4, -0.7), (0.8, 1.3)), ((0.0, 0.0), (1.0, 0.5)), ((-1.5, 2.0), (1.0, 1.0))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correlation", [-0.5, 0.3, 0.6])
 @pytest.mark.parametrize("kind", RULES)
 def test_products_by_the_mehler_series(kind: str, correlation: float) -> None:
@@ -245,6 +248,7 @@ def test_products_by_the_mehler_series(kind: str, correlation: float) -> None:
         assert series == pytest.approx(exact, abs=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correlation", [-0.9, -0.4, 0.2, 0.7, 0.95])
 @pytest.mark.parametrize("kind", RULES)
 def test_carried_covariance_is_within_the_rest_of_the_series(kind: str, correlation: float) -> None:
