@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from powerplan.allocation.local import Compiled, LogTerms, posynomial
+from powerplan.allocation.local import Compiled, LogTerms, checked_limits, checked_terms, posynomial
 from powerplan.checks import Checker
 
 
@@ -52,30 +52,22 @@ class JointProgram:
         Raises:
             InvalidInput: wrong shapes, NaN, +inf.
         """
-        sums = (objective, *constraints)
-        self._check(sums, lower, upper)
-        answer = self._compiled.solve(tuple(posynomial(b, a) for b, a in sums), lower, upper)
+        check = Checker("joint_program.")
+        counts, names = self.constraint_terms, [f"constraints[{r}]" for r in range(len(constraints))]
+        if len(constraints) != len(counts):
+            check.fail("constraints", len(constraints), f"{len(counts)} constraints", "Give the terms of each.")
+        check.done()
+        sums = [
+            checked_terms(check, (f"{name}[0]", f"{name}[1]"), terms, (count, self.gains))
+            for name, terms, count in zip(
+                ("objective", *names), (objective, *constraints), (self.objective_terms, *counts), strict=True
+            )
+        ]
+        lower, upper = checked_limits(check, lower, upper, self.gains)
+        answer = self._compiled.solve(tuple(posynomial(*terms) for terms in sums), lower, upper)
         step = None if answer.value is None else np.clip(answer.value, lower, upper)
         return JointStep(x=step, solver_words=answer.words)
 
     @cached_property
     def _compiled(self) -> Compiled:
         return Compiled.of(self.gains, (self.objective_terms, *self.constraint_terms))
-
-    def _check(self, sums: Sequence[LogTerms], lower: np.ndarray, upper: np.ndarray) -> None:
-        check = Checker("joint_program.")
-        counts = (self.objective_terms, *self.constraint_terms)
-        if len(sums) != len(counts):
-            check.fail("constraints", len(sums) - 1, f"{len(counts) - 1} constraints", "Give the terms of each.")
-        for i, (count, (logs, exponents)) in enumerate(zip(counts, sums, strict=False)):
-            name = "objective" if i == 0 else f"constraints[{i - 1}]"
-            if logs.shape != (count,) or exponents.shape != (count, self.gains):
-                check.fail(name, logs, f"shapes ({count},) and ({count}, {self.gains})", "Give every term.")
-            elif np.isnan(logs).any() or (logs == np.inf).any() or (logs == -np.inf).all():
-                check.fail(name, logs, "logs finite or -inf, not all -inf", "Check the terms: NaN, inf or all 0.")
-            elif not np.isfinite(exponents[logs > -np.inf]).all():
-                check.fail(name, exponents, "finite numbers", "The terms have no gradient here.")
-        for name, limit in (("lower", lower), ("upper", upper)):
-            if limit.shape != (self.gains,) or not np.isfinite(limit).all():
-                check.fail(name, limit, f"({self.gains},) finite numbers", "Give one limit per gain.")
-        check.done()

@@ -110,35 +110,44 @@ class LocalProgram:
         self, objective: LogTerms, constraint: LogTerms, lower: np.ndarray, upper: np.ndarray
     ) -> GeometricProgram:
         check = Checker("local_program.")
-        posynomials = []
-        for name, count, (logs, slopes) in (
-            ("objective", self.objective_terms, objective),
-            ("constraint", self.constraint_terms, constraint),
-        ):
-            b, a = np.array(logs, dtype=np.float64), np.array(slopes, dtype=np.float64)
-            if b.shape != (count,):
-                check.fail(f"log_{name}_terms", b, f"shape ({count},)", "Give one log value per term.")
-            elif np.isnan(b).any() or (b == np.inf).any() or (b == -np.inf).all():
-                check.fail(
-                    f"log_{name}_terms", b, "finite or -inf, not all -inf", "Check the terms: NaN, inf or all 0."
-                )
-            if a.shape != (count, self.gains):
-                check.fail(
-                    f"{name}_exponents", a, f"shape ({count}, {self.gains})", "Give one slope per term and gain."
-                )
-            elif b.shape == (count,) and not np.isfinite(a[b > -np.inf]).all():
-                check.fail(f"{name}_exponents", a, "finite numbers", "The terms have no gradient here.")
-            posynomials.append((b, a))
-        limits = []
-        for name, value in (("lower", lower), ("upper", upper)):
-            limit = real_array(check, name, value, ndim=1)
-            if limit is not None and limit.shape != (self.gains,):
-                check.fail(name, limit, f"shape ({self.gains},)", "Give one limit per gain.")
-            limits.append(limit)
-        check.done()
-        sums = [posynomial(b, a) for b, a in posynomials]
-        low, high = (np.asarray(limit) for limit in limits)
-        return GeometricProgram(objective=sums[0], constraint=sums[1], bound=1.0, lower=low, upper=high)
+        sums = [
+            checked_terms(check, (f"log_{name}_terms", f"{name}_exponents"), terms, (count, self.gains))
+            for name, terms, count in (
+                ("objective", objective, self.objective_terms),
+                ("constraint", constraint, self.constraint_terms),
+            )
+        ]
+        low, high = checked_limits(check, lower, upper, self.gains)
+        f, h = (posynomial(*terms) for terms in sums)
+        return GeometricProgram(objective=f, constraint=h, bound=1.0, lower=low, upper=high)
+
+
+def checked_terms(check: Checker, names: tuple[str, str], terms: LogTerms, shape: tuple[int, int]) -> LogTerms:
+    """Log terms and their log-gradients as arrays of the shape (T, n), or noted violations."""
+    logs, exponents = (np.array(values, dtype=np.float64) for values in terms)
+    if logs.shape != shape[:1]:
+        check.fail(names[0], logs, f"shape ({shape[0]},)", "Give one log value per term.")
+    elif np.isnan(logs).any() or (logs == np.inf).any() or (logs == -np.inf).all():
+        check.fail(names[0], logs, "finite or -inf, not all -inf", "Check the terms: NaN, inf or all 0.")
+    if exponents.shape != shape:
+        check.fail(names[1], exponents, f"shape {shape}", "Give one slope per term and gain.")
+    elif logs.shape == shape[:1] and not np.isfinite(exponents[logs > -np.inf]).all():
+        check.fail(names[1], exponents, "finite numbers", "The terms have no gradient here.")
+    return logs, exponents
+
+
+def checked_limits(check: Checker, lower: object, upper: object, gains: int) -> list[np.ndarray]:
+    """Lower and upper limits, (n,) finite numbers each.
+
+    Raises:
+        InvalidInput: with all violations noted.
+    """
+    limits = [real_array(check, name, value, ndim=1) for name, value in (("lower", lower), ("upper", upper))]
+    for name, limit in zip(("lower", "upper"), limits, strict=True):
+        if limit is not None and limit.shape != (gains,):
+            check.fail(name, limit, f"shape ({gains},)", "Give one limit per gain.")
+    check.done()
+    return [np.asarray(limit) for limit in limits]
 
 
 def posynomial(logs: np.ndarray, exponents: np.ndarray) -> Posynomial:

@@ -50,7 +50,7 @@ def depth_of(call: Any) -> tuple[int, str]:
         (13, NOISY, {}),
         (13, {**NOISY, "stuck_off_fraction": 0.01}, {}),
         (17, NOISY, {"granularity": "column"}),
-        (17, {**NOISY, "adc_bits": 6}, {}),
+        (15, {**NOISY, "adc_bits": 6}, {}),
         (17, NOISY, {"conductance_steps": pp.Steps.over_range(6)}),
     ],
     ids=["layers", "error samples", "columns", "converters", "steps"],

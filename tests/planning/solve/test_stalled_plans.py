@@ -33,13 +33,13 @@ def test_a_plan_at_a_jump_of_the_devices_stalls_and_no_neighbour_is_cheaper() ->
     largest = np.array(pp.Gains.full_range(network, hardware, x).conductance)
     rng = np.random.default_rng(0)
     feasible = 0
-    for scale in np.geomspace(1e-5, 1e-1, 200):
+    for scale in np.geomspace(1e-5, 1e-1, 60):
         near = np.minimum(np.array(plan.gains.conductance) * np.exp(scale * rng.normal(size=2)), largest)
         there = pp.predict(network, hardware, pp.Gains(conductance=tuple(near), voltage=plan.gains.voltage), x)
         if there.nmse <= 0.3:
             feasible += 1
             assert there.power > plan.power * (1 - 1e-4)
-    assert feasible > 20
+    assert feasible > 10
 
 
 @pytest.mark.slow
