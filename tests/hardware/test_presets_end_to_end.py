@@ -16,14 +16,13 @@ from powerplan.hardware.devices import device_moments
 @pytest.mark.parametrize(
     "name", ["pcm_nandakumar2019", "pcm_hermes_2dev", "reram_cmo_hfox_2pct", "reram_wan2022_fitA", "sonos_agrawal2022"]
 )
-def test_predicted_error_after_a_day(name: str, compensated: bool) -> None:
+def test_predicted_error_after_a_day(name: str, compensated: bool, digits_example: pp.Example) -> None:
     """Within 2 % where drift is compensated or small, within 5 % beyond NMSE 10 %, plus four standard errors."""
-    example = pp.load_example("digits")
-    inputs = example.inputs[:16]
+    network, inputs = digits_example.network, digits_example.inputs[:16]
     hardware = pp.Hardware.preset(name, time=86400.0, drift_compensation=compensated)
-    gains = pp.Gains.uniform(example.network, hardware, inputs=inputs)
-    predicted = pp.predict(example.network, hardware, gains, inputs)
-    simulated = pp.simulate(example.network, hardware, gains, inputs, draws=500)
+    gains = pp.Gains.uniform(network, hardware, inputs=inputs)
+    predicted = pp.predict(network, hardware, gains, inputs)
+    simulated = pp.simulate(network, hardware, gains, inputs, draws=500)
     allowed = (0.02 if predicted.nmse < 0.1 else 0.05) + 4 * simulated.mse_standard_error / simulated.mse
     assert predicted.mse / simulated.mse == pytest.approx(1, abs=allowed)
     assert predicted.power == pytest.approx(simulated.power, rel=0.01)

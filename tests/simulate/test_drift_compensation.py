@@ -98,9 +98,9 @@ def test_what_is_not_predicted_is_refused(method: str) -> None:
         pp.plan(network, hardware, _INPUTS, pp.MaxNMSE(0.1))
 
 
-def test_plans_meet_their_target_by_mean_weight() -> None:
+def test_plans_meet_their_target_by_mean_weight(iris_example: pp.Example) -> None:
     """The gradient of the gain is right: the plan is optimal, and meets its target in a simulation."""
-    example = pp.load_example("iris")
+    example = iris_example
     hardware = pp.Hardware.preset(
         "pcm_nandakumar2019", time=_DAY, drift_compensation=True, drift_compensation_by="weight"
     )

@@ -20,7 +20,7 @@ def test_pieces_add_up(
     network: pp.Network, hardware: pp.Hardware, inputs: np.ndarray, combinations: int, room: int, rate: bool
 ) -> None:
     """Power, error and rate of wrong classes: values, gradients and Jacobians; any memory limit, same random draws."""
-    noisy = hardware.replace(read_noise_std=1e-8, feedback_resistance=1e4)
+    noisy, inputs = hardware.replace(read_noise_std=1e-8, feedback_resistance=1e4), inputs[:8]
     held = hold(network, noisy, inputs, None, None)
     free = free_gains(network, noisy, inputs, granularity="layer", optimize=("conductance", "voltage"), held_gains=held)
     found = []

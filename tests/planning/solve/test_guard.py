@@ -7,7 +7,7 @@ import pytest
 
 import powerplan as pp
 from powerplan.batch import Study
-from powerplan.examples import load_example
+from powerplan.examples import Example
 
 RNG = np.random.default_rng(0)
 NETWORK = pp.Network.mlp([RNG.normal(size=(8, 6)) * 0.5, RNG.normal(size=(3, 8)) * 0.5])
@@ -107,10 +107,10 @@ STUDY = Path(__file__).parents[3] / "examples" / "study_devices.toml"
 
 
 @pytest.mark.parametrize("device", ["pcm", "reram", "sonos"])
-def test_the_example_study_has_no_such_point(device: str) -> None:
+def test_the_example_study_has_no_such_point(device: str, digits_example: Example) -> None:
     """At its loosest target, where a guard would decide first."""
-    digits = load_example("digits")
-    plan = pp.plan(digits.network, Study.load(STUDY).hardware.of(device, {}), digits.inputs[:32], pp.MaxNMSE(0.1))
+    network, x = digits_example.network, digits_example.inputs[:32]
+    plan = pp.plan(network, Study.load(STUDY).hardware.of(device, {}), x, pp.MaxNMSE(0.1))
     assert plan.termination.outcome is pp.Outcome.OPTIMAL
     limits = [price.limit for price in plan.shadow_prices.limits]
     assert "conductance_gain_min" not in limits
