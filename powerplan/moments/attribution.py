@@ -12,6 +12,8 @@ import numpy as np
 import torch
 
 from powerplan.moments.predictor import Moments
+from powerplan.moments.walks.lowered import Place
+from powerplan.moments.walks.marginal import Trace
 from powerplan.network.graph import Network
 from powerplan.network.node import INPUT
 
@@ -50,18 +52,27 @@ def _variance_shares(network: Network, moments: Moments, index: dict[str, int]) 
             part = np.divide(weight, total_weight, out=np.zeros_like(weight), where=total_weight > 0)
             arriving = arriving + part * shares[name]
         if node.op.is_crossbar:
-            trace = moments.trace.crossbars[node.name]
-            total = _by_input(trace.variance)
-            own = _by_input(trace.own_variance)
+            total = _by_input(moments.trace.behind(node.name).variance)
+            own = _by_input(_own_variance(moments.trace, node.name))
             own = np.where(arriving.any(1), own, total)
             share = np.minimum(np.divide(own, total, out=np.zeros_like(total), where=total > 0), 1)
             arriving = arriving * (1 - share)[:, None]
             arriving[:, index[node.name]] += share
-            spread[node.name] = np.broadcast_to(total, batch)
-        else:
-            spread[node.name] = np.broadcast_to(_by_input(moments.trace.digital[node.name].variance), batch)
+        spread[node.name] = np.broadcast_to(_by_input(moments.trace.behind(node.name).variance), batch)
         shares[node.name] = arriving
     return shares
+
+
+def _own_variance(trace: Trace, name: str) -> torch.Tensor:
+    """Variance of the output of a crossbar that arises there, conversions included, (B, *shape)."""
+    step = trace.array(name)
+    rows, columns = (trace.steps.get(Place(name, part)) for part in ("rows", "columns"))
+    own = sum((part.output_variance for part in step.errors), torch.zeros_like(step.variance))
+    if rows is not None and rows.residual is not None:
+        own = own + step.array.passed(rows.residual)
+    if columns is None or columns.residual is None:
+        return own
+    return columns.push(columns.push(own.unsqueeze(1))).squeeze(1) + columns.residual  # of squares, the slope twice
 
 
 def _by_input(value: torch.Tensor) -> np.ndarray:

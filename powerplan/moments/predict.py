@@ -133,7 +133,7 @@ class _Part:
             tia_power=moments.tia_power.double(),
             converter_power=moments.converter_power.double(),
             layers=tuple(_layers(predictor, moments, size)),
-            first_order=tuple(name for name, step in trace.digital.items() if step.first_order),
+            first_order=tuple(place.node for place, step in trace.steps.items() if step.first_order),
             beyond=beyond_first_order(predictor.network, trace, predictor.inputs[part]),
         )
 
@@ -209,19 +209,18 @@ def _layers(predictor: Predictor, moments: Moments, size: int) -> Iterator[Layer
     if 2 * entries * predictor.inputs.element_size() > predictor.memory_limit:
         return
     for name in names:
-        trace = moments.trace.crossbars[name]
+        step, covariance = moments.trace.behind(name), moments.trace.covariances.get(name)
         own = name == predictor.network.output and moments.variance.shape == moments.mean.shape
         small = (
-            trace.covariance is not None
-            and trace.covariance[0].numel() * trace.covariance.element_size() * len(predictor.inputs)
-            <= predictor.memory_limit
+            covariance is not None
+            and covariance[0].numel() * covariance.element_size() * len(predictor.inputs) <= predictor.memory_limit
         )
         yield LayerMoments(
             name=name,
-            mean=_frozen(trace.mean.flatten(1).expand(size, -1)),
+            mean=_frozen(step.mean.flatten(1).expand(size, -1)),
             # of the output layer the method's own variance, not the forward pass's
-            variance=_frozen((moments.variance if own else trace.variance).flatten(1).expand(size, -1)),
-            covariance=_frozen(trace.covariance) if small and trace.covariance is not None else None,
+            variance=_frozen((moments.variance if own else step.variance).flatten(1).expand(size, -1)),
+            covariance=_frozen(covariance) if small and covariance is not None else None,
         )
 
 

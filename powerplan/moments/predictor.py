@@ -204,7 +204,6 @@ class Predictor:
         directions = self.directions if self.is_exact else self.directions[part]
         joint = full and self.is_exact and self.method == "linearized"
         adjoints = sweep(
-            self.network,
             trace,
             directions,
             joint=joint,
@@ -221,7 +220,7 @@ class Predictor:
             if full and covariance is None:
                 covariance = torch.diag_embed(variance)
         names = self.network.layer_names
-        layers, factor = trace.crossbars, self.corrections
+        layers, factor = {name: trace.array(name) for name in names}, self.corrections
         none = torch.zeros((), dtype=x.dtype, device=x.device)
         return Moments(
             mean=trace.output_mean.expand(len(x), -1),

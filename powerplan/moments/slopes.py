@@ -6,7 +6,7 @@ Why: docs/decisions/networks.md [0274].
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import torch
 from torch import Tensor
@@ -78,9 +78,8 @@ def _holds(node: Node, trace: Trace, inputs: Tensor) -> bool:
 def _moments(name: str, trace: Trace, inputs: Tensor) -> tuple[Tensor, Tensor]:
     if name == INPUT:
         return inputs.double(), torch.zeros_like(inputs).double()
-    steps: Mapping[str, object] = {**trace.crossbars, **trace.digital}
-    step = steps[name]
-    return step.mean.double(), step.variance.double()  # type: ignore[attr-defined]
+    step = trace.behind(name)
+    return step.mean.double(), step.variance.double()
 
 
 def warn_beyond_first_order(names: Collection[str]) -> None:

@@ -15,6 +15,7 @@ import powerplan as pp
 from powerplan.moments.predictor import Predictor
 from powerplan.moments.samples.corrections import Corrections, Saturation
 from powerplan.moments.sampling import corrected
+from powerplan.moments.walks.lowered import Place
 
 SEEDS = 24
 
@@ -141,15 +142,15 @@ def test_corrections_pool_by_the_number_of_fields() -> None:
         shift=torch.tensor([1.0]), slope=torch.tensor(0.5), residual=torch.tensor([1.0]), added=torch.tensor([0.0]),
         rounded=True,
     )  # fmt: skip
-    one = Corrections(factors={"a": torch.tensor([1.0, 2.0])}, rows={"a": saturation}, fields=10)
-    other = Corrections(
-        factors={"a": torch.tensor([3.0, 2.0])}, rows={"a": replace(saturation, slope=torch.tensor(0.9))}, fields=30
-    )
+    array, rows = Place("a", "array"), Place("a", "rows")
+    one = Corrections(factors={array: torch.tensor([1.0, 2.0])}, converters={rows: saturation}, fields=10)
+    steeper = replace(saturation, slope=torch.tensor(0.9))
+    other = Corrections(factors={array: torch.tensor([3.0, 2.0])}, converters={rows: steeper}, fields=30)
     both = one.pooled_with(other)
     assert both.fields == 40
-    torch.testing.assert_close(both.factors["a"], torch.tensor([2.5, 2.0]))
-    torch.testing.assert_close(both.rows["a"].slope, torch.tensor(0.8))
-    assert both.rows["a"].rounded
+    torch.testing.assert_close(both.factors[array], torch.tensor([2.5, 2.0]))
+    torch.testing.assert_close(both.converters[rows].slope, torch.tensor(0.8))
+    assert both.converters[rows].rounded
 
 
 def by_input(result: pp.Prediction | pp.Simulation) -> np.ndarray:

@@ -15,7 +15,6 @@ independent residual,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,24 +22,8 @@ from torch import Tensor
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.array.reading import Reading
 from powerplan.moments.conversion.lattice import Lattice, converted_from
-from powerplan.moments.conversion.staircase import converted, converted_exact, converted_on_average
+from powerplan.moments.conversion.staircase import Converted, converted, converted_exact, converted_on_average
 from powerplan.moments.sources import errors_of
-
-
-class Conversion(NamedTuple):
-    """A converter as a linear map: shift of the mean, slope, variance of the residual; elementwise, of one shape.
-
-    Of a value without error the slope is 1 and there is no residual, but where rounding is averaged over gains.
-    """
-
-    shift: Tensor
-    slope: Tensor
-    residual: Tensor | None
-
-    def variance(self, before: Tensor) -> Tensor:
-        """Variance of what is converted, for that before."""
-        after = self.slope**2 * before
-        return after if self.residual is None else after + self.residual
 
 
 def convert_rows(
@@ -51,34 +34,30 @@ def convert_rows(
     exact: bool,
     lattice: Lattice | None = None,
     rounds: bool = True,
-) -> Conversion | None:
-    """The converters of the rows for inputs of these moments (B, *input_shape); None if there are none.
+) -> Converted:
+    """What the DAC of an array makes of inputs of these moments (B, *input_shape).
 
-    Without ``rounds`` slope and residual of those that noise has reached are those of saturation alone.
+    Without ``rounds`` slope and residual of those that noise has reached are those of saturation alone. Of a value
+    without error the slope is 1 and the residual 0, but where rounding is averaged over gains.
 
     Args:
         exact: no noise has reached the inputs.
         lattice: of the inputs, where they come from converters themselves.
     """
-    hardware = array.hardware
-    if hardware.dac_bits is None:
-        return None
-    limit = row_limits(array)
+    bits, limit, variance = array.hardware.dac_bits, row_limits(array), variance.expand_as(mean)
     if "rows" in array.averaged or ("noisy rows" in array.averaged and not exact):
-        found = converted_on_average(mean, variance.expand_as(mean), limit, hardware.dac_bits)
-        return Conversion(found.mean - mean, torch.ones_like(mean) if exact else found.slope, found.residual)
+        average = converted_on_average(mean, variance, limit, bits)
+        return average._replace(slope=torch.ones_like(mean)) if exact else average
     if exact:
-        value = converted_exact(mean, limit, hardware.dac_bits)
-        return Conversion(value - mean, torch.ones_like(mean), None)
-    variance = variance.expand_as(mean)
+        return Converted(converted_exact(mean, limit, bits), torch.ones_like(mean), torch.zeros_like(mean))
     if lattice is not None:
-        found = converted_from(lattice, mean, variance, limit, hardware.dac_bits)
+        assert bits is not None
+        beat = converted_from(lattice, mean, variance, limit, bits)
         # derivatives as in converters: those of the trend, which grows with the step
-        shift, residual = ((found.mean - mean) / limit).detach(), (found.residual / limit**2).detach()
-        return Conversion(limit * shift, found.slope, limit**2 * residual)
-    found = converted(mean, variance, limit, hardware.dac_bits)
-    held = found if rounds else converted(mean, variance, limit, None)
-    return Conversion(found.mean - mean, held.slope, held.residual)
+        shift, residual = ((beat.mean - mean) / limit).detach(), (beat.residual / limit**2).detach()
+        return Converted(mean + limit * shift, beat.slope, limit**2 * residual)
+    rounded = converted(mean, variance, limit, bits)
+    return rounded if rounds else converted(mean, variance, limit, None)._replace(mean=rounded.mean)
 
 
 def row_limits(array: ProgrammedArray) -> Tensor:
@@ -87,8 +66,8 @@ def row_limits(array: ProgrammedArray) -> Tensor:
     return array.hardware.voltage_max / v
 
 
-def convert_columns(reading: Reading, factor: Tensor, *, rounds: bool = True) -> Conversion:
-    """The converters of the columns.
+def convert_columns(reading: Reading, output: Tensor, factor: Tensor, *, rounds: bool = True) -> Converted:
+    """What the ADC makes of an output of this mean (B, *shape).
 
     Without ``rounds`` slope and residual are those of saturation alone, and of an averaged rounding the shift too.
 
@@ -107,15 +86,15 @@ def convert_columns(reading: Reading, factor: Tensor, *, rounds: bool = True) ->
         variance = _total([reading.passed(weight), *(errors.variance for errors in errors_of(reading, channel))])
         before = (variance * factor).expand_as(mean)
         after = convert(mean, before, limit, array.hardware.adc_bits)
-        held = after if rounds else convert(mean, before, limit, None)
-        if not rounds and averages:
-            after = held
-        slope = held.slope
-        parts.append((channel.sign * (after.mean - mean), before, slope * before, slope**2 * before, held.residual))
+        if not rounds:
+            clipped = convert(mean, before, limit, None)
+            after = clipped if averages else clipped._replace(mean=after.mean)
+        slope = after.slope
+        parts.append((channel.sign * (after.mean - mean), before, slope * before, slope**2 * before, after.residual))
     shift, before, once, twice, residual = (map.gather_columns(_total(part)) for part in zip(*parts, strict=True))
     noisy = before > 0
     slope = torch.where(noisy, once / torch.where(noisy, before, torch.ones_like(before)), torch.ones_like(before))
-    return Conversion(shift, slope, residual + (twice - slope**2 * before).clamp(min=0))
+    return Converted(output + shift, slope, residual + (twice - slope**2 * before).clamp(min=0))
 
 
 def _total(parts: Sequence[Tensor]) -> Tensor:

@@ -28,6 +28,7 @@ from torch import Tensor
 from powerplan.gaussian import positive_std
 from powerplan.hardware.converters import quantised, top_level
 from powerplan.moments.rules.activations.piecewise import piecewise_linear
+from powerplan.moments.rules.linearized import Linearized
 
 _CLIP = piecewise_linear((-1.0, 0.0), (0.0, 1.0), (1.0, 0.0), knots=(-1.0, 1.0))
 #: s/Δ below which single thresholds are counted, and terms of the series above it
@@ -42,6 +43,14 @@ class Converted(NamedTuple):
     mean: Tensor
     slope: Tensor
     residual: Tensor
+
+    def variance(self, before: Tensor) -> Tensor:
+        """Variance of what is converted, for that before."""
+        return self.slope**2 * before + self.residual
+
+    def linearized(self, before: Tensor, *, noisy: bool = True) -> Linearized:
+        """The converters as a step, for the variance before; without noise there is no residual."""
+        return Linearized.elementwise(self.mean, self.variance(before), self.slope, self.residual if noisy else None)
 
 
 def converted_exact(x: Tensor, limit: Tensor, bits: int | None) -> Tensor:

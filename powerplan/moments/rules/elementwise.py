@@ -18,14 +18,8 @@ from powerplan.network.ops import Activation, Add, Scale
 def _(op: Activation, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linearized:
     (mean,), (variance,) = means, variances
     moments = activation_rule(op).moments(mean, variance)
-    slope = moments.slope.unsqueeze(1)
-    return Linearized(
-        mean=moments.mean,
-        variance=moments.variance,
-        pull=lambda adjoint: (adjoint * slope,),
-        push=lambda perturbation: perturbation * slope,
-        residual=residual_of(moments.variance, moments.slope * moments.slope * variance),
-    )
+    residual = residual_of(moments.variance, moments.slope * moments.slope * variance)
+    return Linearized.elementwise(moments.mean, moments.variance, moments.slope, residual)
 
 
 @linearize.register

@@ -16,7 +16,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Linearized:
-    """A digital operation at given input moments.
+    """A digital operation, converters or an array at given input moments.
 
     Attributes:
         mean, variance: of the output, (B, *shape); batch 1 if no input has more.
@@ -32,6 +32,18 @@ class Linearized:
     push: Callable[..., Tensor]
     residual: Tensor | None = None
     first_order: bool = False
+
+    @classmethod
+    def elementwise(cls, mean: Tensor, variance: Tensor, slope: Tensor, residual: Tensor | None) -> Linearized:
+        """What multiplies the error of every entry by a slope (B, *shape)."""
+        factor = slope.unsqueeze(1)
+        return cls(
+            mean=mean,
+            variance=variance,
+            pull=lambda adjoint: (adjoint * factor,),
+            push=lambda perturbation: perturbation * factor,
+            residual=residual,
+        )
 
 
 def over_batch(function: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:

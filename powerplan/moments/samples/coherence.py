@@ -28,19 +28,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from powerplan.moments.conversion.channels import Conversion
-from powerplan.moments.rules.linearized import over_batch
+from powerplan.moments.rules.linearized import Linearized, over_batch
 from powerplan.moments.sources.errors import squares
 from powerplan.moments.sources.programming import by_group
 from powerplan.moments.sources.shared import shared_variance
-from powerplan.moments.walks.adjoint import (
-    beyond_linear_part,
-    columns_of,
-    pulled_back,
-    pulled_to_rows,
-    rows_of,
-)
-from powerplan.moments.walks.marginal import CrossbarTrace, Trace
+from powerplan.moments.walks.adjoint import beyond_linear_part, pulled_back
+from powerplan.moments.walks.lowered import Place
+from powerplan.moments.walks.marginal import ArrayStep, Trace
 from powerplan.network.graph import Network
 from powerplan.network.ops import CrossbarOp
 
@@ -80,69 +74,61 @@ def enough_fields(network: Network, batch: int) -> int:
 
 
 def coherence_of(
-    network: Network,
     trace: Trace,
-    fields: Mapping[str, Tensor],
-    linear: Mapping[str, Tensor],
-    converters: Mapping[str, Saturated],
+    fields: Mapping[Place, Tensor],
+    linear: Mapping[Place, Tensor],
+    converters: Mapping[Place, Saturated],
     *,
     seed: int,
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Coherence () by node or converter, and slopes () of those in ``linear`` and ``converters``.
+) -> tuple[dict[Place, Tensor], dict[Place, Tensor]]:
+    """Coherence () by place, and slopes () of those in ``linear`` and ``converters``.
 
     Args:
         trace: moments at the inputs (B, *shape) that the fields belong to.
-        fields: (B, R, *shape) by node: of the input of crossbars, of the residual of digital operations.
-        linear: (B, R, *shape) by node: of the linear part P δx where it is assumed.
-        converters: what saturates, by the names of :mod:`powerplan.moments.walks.adjoint`.
+        fields: (B, R, *shape): of the input of arrays, of the residual of digital operations.
+        linear: (B, R, *shape): of the linear part P δx where it is assumed.
+        converters: what saturates.
         seed: of the combinations of the outputs.
     """
-    found: dict[str, tuple[Tensor, Tensor]] = {}
-    slopes: dict[str, Tensor] = {}  # of a node before its adjoint is pulled through it
+    found: dict[Place, tuple[Tensor, Tensor]] = {}
+    slopes: dict[Place, Tensor] = {}  # of a step before its adjoint is pulled through it
     directions = _combinations(trace.output_mean, seed)
     if converters and trace.output_mean.shape[1] <= _MOST_OUTPUTS:
         directions = torch.eye(trace.output_mean.shape[1]).to(directions).expand(len(directions), -1, -1)
-    for node, adjoint in pulled_back(network, trace, directions, slopes):
-        if node.op.is_crossbar:
-            step, (columns, rows) = trace.crossbars[node.name], (columns_of(node.name), rows_of(node.name))
-            if columns in converters:
-                slopes[columns], found[columns] = _of_converters(adjoint, step.columns, converters[columns])
-            if rows in converters:
-                arriving = pulled_to_rows(step, adjoint, node.name, slopes)
-                slopes[rows], found[rows] = _of_converters(arriving, step.rows, converters[rows])
-        errors = fields.get(node.name)
+    for step, adjoint in pulled_back(trace, directions, slopes):
+        place, passed = step.place, trace.steps[step.place]
+        if place in converters:
+            slopes[place], found[place] = _of_converters(adjoint, passed, converters[place])
+        errors = fields.get(place)
         if errors is None:
             continue
-        if node.op.is_crossbar:
-            found[node.name] = _of_inputs(trace.crossbars[node.name], adjoint, errors)
+        if isinstance(passed, ArrayStep):
+            found[place] = _of_inputs(passed, adjoint, errors)
             continue
         moved = _moved(adjoint, errors)
-        if node.name in linear:
-            straight = _moved(adjoint, linear[node.name])
-            slopes[node.name] = slope = slope_of(straight, straight + moved)
+        if place in linear:
+            straight = _moved(adjoint, linear[place])
+            slopes[place] = slope = slope_of(straight, straight + moved)
             moved = moved + (1 - slope) * straight
-        apart = squares(adjoint, beyond_linear_part(trace.digital[node.name]))
-        found[node.name] = moved.square().mean(2).sum(), apart.expand(len(errors), -1).sum()
+        apart = squares(adjoint, beyond_linear_part(passed))
+        found[place] = moved.square().mean(2).sum(), apart.expand(len(errors), -1).sum()
     floor = _LEAST_PART * sum(together for together, _ in found.values())
     coherence = {
-        name: torch.where((apart > 0) & (together + apart > floor), together / apart, torch.ones_like(apart))
-        for name, (together, apart) in found.items()
+        place: torch.where((apart > 0) & (together + apart > floor), together / apart, torch.ones_like(apart))
+        for place, (together, apart) in found.items()
     }
     return coherence, slopes
 
 
-def _of_converters(
-    adjoint: Tensor, conversion: Conversion | None, fields: Saturated
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+def _of_converters(adjoint: Tensor, step: Linearized, fields: Saturated) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Slope of converters with this adjoint (B, K, *shape), and what their residual causes, together and each by
     itself; rounding is independent."""
-    assert conversion is not None
-    assert conversion.residual is not None
+    assert step.residual is not None
     straight, whole = _moved(adjoint, fields.linear), _moved(adjoint, fields.whole)
     slope = slope_of(straight, whole)
-    rounding = squares(adjoint, (conversion.residual - fields.residual).clamp(min=0))
+    rounding = squares(adjoint, (step.residual - fields.residual).clamp(min=0))
     together = (whole - slope * straight).square().mean(2).sum() + rounding.sum()
-    return slope, (together, squares(adjoint, conversion.residual).sum())
+    return slope, (together, squares(adjoint, step.residual).sum())
 
 
 def _moved(adjoint: Tensor, errors: Tensor) -> Tensor:
@@ -158,10 +144,9 @@ def slope_of(straight: Tensor, whole: Tensor) -> Tensor:
     return torch.where(moves, slope.clamp(0, 2), torch.ones_like(slope))
 
 
-def _of_inputs(crossbar: CrossbarTrace, adjoint: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:
+def _of_inputs(step: ArrayStep, adjoint: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:
     """What the errors of the inputs cause through the devices' errors, together and each by itself."""
-    array, map = crossbar.array, crossbar.array.map
-    adjoint = crossbar.before_columns(adjoint)
+    array, map = step.array, step.array.map
     columns = over_batch(map.columns, adjoint).expand(len(errors), *(-1,) * 4)  # (B, D, G, P, o)
     variance = by_group(map, array.weight_variance)
     total = errors.new_zeros(())

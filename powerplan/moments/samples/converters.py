@@ -28,8 +28,8 @@ from torch import Tensor
 from powerplan.hardware.converters import quantised
 from powerplan.hardware.hardware import Hardware
 from powerplan.moments.array.programmed import ProgrammedArray
-from powerplan.moments.conversion.channels import Conversion, convert_columns, row_limits
-from powerplan.moments.conversion.staircase import converted
+from powerplan.moments.conversion.channels import convert_columns, row_limits
+from powerplan.moments.conversion.staircase import Converted, converted
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.samples.coherence import Saturated, slope_of
 from powerplan.moments.samples.corrections import Saturation
@@ -37,7 +37,7 @@ from powerplan.moments.samples.crossbar import in_blocks
 from powerplan.moments.samples.statistics import centred, in_stds, ratio, shift_of, stds
 from powerplan.moments.sources import errors_of
 from powerplan.moments.sources.errors import merged
-from powerplan.moments.walks.marginal import CrossbarTrace
+from powerplan.moments.walks.marginal import ArrayStep
 
 
 def saturates_alike(hardware: Hardware) -> bool:
@@ -49,40 +49,41 @@ def saturates_alike(hardware: Hardware) -> bool:
     return hardware.devices_per_weight == 1 and hardware.converts_columns
 
 
-class Converted(NamedTuple):
-    """Fields (B, R, *shape) before and behind converters; whether what rounding adds is not in them."""
+class ConverterSamples(NamedTuple):
+    """Samples (B, R, *shape) before and behind converters; whether what rounding adds is not in them."""
 
     before: Tensor
     behind: Tensor
     unrounded: bool
 
 
-def through_rows(array: ProgrammedArray, mean: Tensor, variance: Tensor, error: Tensor) -> tuple[Converted, Conversion]:
-    """Fields (B, R, *input_shape) of the inputs behind the converters of the rows, and the closed form (moments
+def through_rows(
+    array: ProgrammedArray, mean: Tensor, variance: Tensor, error: Tensor
+) -> tuple[ConverterSamples, Converted]:
+    """Samples (B, R, *input_shape) of the inputs behind the converters of the rows, and the closed form (moments
     (B, *input_shape))."""
     limit, averaged = row_limits(array), not array.averaged.isdisjoint(("rows", "noisy rows"))
     bits = None if averaged else array.hardware.dac_bits
     held = converted(mean, variance.expand_as(mean), limit, None)
     rounded = held if averaged else converted(mean, variance.expand_as(mean), limit, bits)
     behind = quantised(mean.unsqueeze(1) + error, limit, bits) - mean.unsqueeze(1)
-    return Converted(error, behind, bits is None), Conversion(rounded.mean - mean, held.slope, held.residual)
+    return ConverterSamples(error, behind, bits is None), held._replace(mean=rounded.mean)
 
 
 def through_columns(
-    step: CrossbarTrace, error: Tensor, factor: Tensor, fields: int, generator: torch.Generator, *, exact: bool
-) -> tuple[Converted, Conversion]:
-    """Fields (B, R, *shape) at a crossbar's output behind the converters of its columns, and the closed form.
+    step: ArrayStep, error: Tensor, factor: Tensor, count: int, generator: torch.Generator
+) -> tuple[ConverterSamples, Converted]:
+    """Samples (B, R, *shape) at a crossbar's output behind the converters of its columns, and the closed form.
 
     Args:
-        error: fields of the input.
+        error: samples of the input.
         factor: variance of the output over that for independent inputs (B or 1, *shape).
-        exact: the input has no error.
     """
     array, map, reading = step.array, step.array.map, step.reading
     bits = None if "columns" in array.averaged else array.hardware.adc_bits
-    closed = convert_columns(reading, factor, rounds=False)
-    before, behind = (step.variance.new_zeros(len(step.variance), fields, *step.variance.shape[1:]) for _ in range(2))
-    still = array.affine.patches(step.input_mean).unsqueeze(1)
+    closed = convert_columns(reading, step.mean, factor, rounds=False)
+    before, behind = (error.new_zeros(len(step.mean), count, *step.mean.shape[1:]) for _ in range(2))
+    still = array.affine.patches(reading.mean).unsqueeze(1)
     for channel in array.read_out.channels(array):
         errors = merged(errors_of(reading, channel))
         weight = array.read_out.weight(array, channel)
@@ -92,34 +93,34 @@ def through_columns(
             for value in (mean, array.read_out.limits(array, channel))
         )
         rows = array.tiles[channel.tiles[0]]
-        for some, sampled in in_blocks(step, error, fields, generator, exact=exact):
+        for some, sampled in in_blocks(step, error, count, generator):
             own = torch.zeros_like(mean)
             for part in errors:
                 own = own + part.samples(sampled)
-            if not exact:
+            if not step.exact:
                 moved = (sampled.rows - still)[..., rows]
                 own = own + torch.einsum("brgpn,gon->brgpo", moved, map.matrices(weight)[..., rows])
             before[:, some] += over_batch(map.gather, channel.sign * own)
             read = quantised(mean + own, limit, bits) - mean
             behind[:, some] += over_batch(map.gather, channel.sign * read)
-    if not exact and isinstance(array.subtracted, Tensor):
+    if not step.exact and isinstance(array.subtracted, Tensor):
         subtracted = array.subtracted.expand(map.n_out, map.n_in)
         digital = over_batch(lambda x: map.apply(x, subtracted), error)
         before, behind = before - digital, behind - digital
-    scale = ratio(factor * step.variance, before.square().mean(1)).sqrt().unsqueeze(1)
+    scale = ratio(factor * step.independent, before.square().mean(1)).sqrt().unsqueeze(1)
     before, behind = scale * before, scale * behind
-    return Converted(before, behind, bits is None), closed
+    return ConverterSamples(before, behind, bits is None), closed
 
 
-def saturation_of(fields: Converted, closed: Conversion, mean: Tensor, variance: Tensor) -> Saturation:
-    """What fields say of the closed form, at values of these moments (B, *shape)."""
-    straight = closed.slope.unsqueeze(1) * fields.before
-    moved = fields.behind - closed.shift.unsqueeze(1)
+def saturation_of(samples: ConverterSamples, closed: Converted, mean: Tensor, variance: Tensor) -> Saturation:
+    """What samples say of the closed form, at values of these moments (B, *shape)."""
+    straight = closed.slope.unsqueeze(1) * samples.before
+    moved = samples.behind - (closed.mean - mean).unsqueeze(1)
     found, apart = (moved - straight).mean(1), centred(moved - straight).square().mean(1)
     straight, around = centred(straight), centred(moved)
     slope = slope_of(straight, around)
     left = (around - slope * straight).square().mean(1)
-    closed_residual = torch.zeros_like(left) if closed.residual is None else closed.residual.expand_as(left)
+    closed_residual = closed.residual.expand_as(left)
     residual = ratio(left, closed_residual).clamp(max=1)
     shift = shift_of(found, apart / moved.shape[1], stds(variance), mean)
     return Saturation(
@@ -127,13 +128,12 @@ def saturation_of(fields: Converted, closed: Conversion, mean: Tensor, variance:
         slope=slope,
         residual=residual,
         added=ratio(left - residual * closed_residual, variance.expand_as(left)).clamp(min=0),
-        rounded=not fields.unrounded,
+        rounded=not samples.unrounded,
     )
 
 
-def saturated(fields: Converted, closed: Conversion, found: Saturation, variance: Tensor) -> Saturated:
-    """What the converter as corrected passes on of the fields linearly, and what it really does."""
-    conversion = found.apply(closed, variance)
-    assert conversion.residual is not None
-    linear = conversion.slope.unsqueeze(1) * centred(fields.before)
-    return Saturated(linear=linear, whole=centred(fields.behind), residual=conversion.residual)
+def saturated(samples: ConverterSamples, closed: Converted, saturation: Saturation, variance: Tensor) -> Saturated:
+    """What the converter as corrected passes on of the samples linearly, and what it really does."""
+    corrected = saturation.apply(closed, variance)
+    linear = corrected.slope.unsqueeze(1) * centred(samples.before)
+    return Saturated(linear=linear, whole=centred(samples.behind), residual=corrected.residual)

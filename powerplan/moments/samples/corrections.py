@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from powerplan.moments.conversion.channels import Conversion
+from powerplan.moments.conversion.staircase import Converted
 from powerplan.moments.samples.statistics import pooled_axes, stds
+from powerplan.moments.walks.lowered import Place
+
+_K = TypeVar("_K", bound=Hashable)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,12 +34,10 @@ class Saturation:
     added: Tensor
     rounded: bool
 
-    def apply(self, closed: Conversion, variance: Tensor) -> Conversion:
+    def apply(self, closed: Converted, variance: Tensor) -> Converted:
         """The converter corrected, for the variance before it."""
-        residual = self.added * variance
-        if closed.residual is not None:
-            residual = residual + self.residual * closed.residual
-        return Conversion(closed.shift + self.shift * stds(variance), closed.slope * self.slope, residual)
+        residual = self.added * variance + self.residual * closed.residual
+        return Converted(closed.mean + self.shift * stds(variance), closed.slope * self.slope, residual)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,34 +58,33 @@ class SamplingError:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Corrections:
-    """What fields of the first P inputs correct, by node; nodes that are not named are right.
+    """What error samples of the first P inputs correct, by place; places that are not named are right.
 
     Attributes:
         factors: of variances, (P or 1, *shape or 1).
         shifts: of means, in standard deviations, (P, *shape).
         correlations: of two entries of a window of max-pooling, (P or 1, C, *1).
         coherence, slopes: see :mod:`powerplan.moments.samples.coherence`, ().
-        array_power, tia_power: factors () of what a crossbar dissipates.
-        rows, columns: of converters.
+        array_power, tia_power: factors () of what a crossbar dissipates, by its name.
+        converters: of rows and columns.
         fields: their number.
         error: what chance is left in a prediction with them.
     """
 
-    factors: Mapping[str, Tensor] = field(default_factory=dict)
-    shifts: Mapping[str, Tensor] = field(default_factory=dict)
-    correlations: Mapping[str, Tensor] = field(default_factory=dict)
-    coherence: Mapping[str, Tensor] = field(default_factory=dict)
-    slopes: Mapping[str, Tensor] = field(default_factory=dict)
+    factors: Mapping[Place, Tensor] = field(default_factory=dict)
+    shifts: Mapping[Place, Tensor] = field(default_factory=dict)
+    correlations: Mapping[Place, Tensor] = field(default_factory=dict)
+    coherence: Mapping[Place, Tensor] = field(default_factory=dict)
+    slopes: Mapping[Place, Tensor] = field(default_factory=dict)
     array_power: Mapping[str, Tensor] = field(default_factory=dict)
     tia_power: Mapping[str, Tensor] = field(default_factory=dict)
-    rows: Mapping[str, Saturation] = field(default_factory=dict)
-    columns: Mapping[str, Saturation] = field(default_factory=dict)
+    converters: Mapping[Place, Saturation] = field(default_factory=dict)
     fields: int = 0
     error: SamplingError = field(default_factory=SamplingError)
 
-    def apply(self, name: str, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance of a node's value, corrected."""
-        factor, shift = self.factors.get(name), self.shifts.get(name)
+    def apply(self, place: Place, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of a value, corrected."""
+        factor, shift = self.factors.get(place), self.shifts.get(place)
         if factor is not None:
             variance = variance * factor
         if shift is not None:
@@ -96,8 +96,8 @@ class Corrections:
         common."""
         rows = range(batch)[part]
 
-        def cut(values: Mapping[str, Tensor], common: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-            return {name: _rows_of(value, rows, common) for name, value in values.items()}
+        def cut(values: Mapping[Place, Tensor], common: Callable[[Tensor], Tensor]) -> dict[Place, Tensor]:
+            return {place: _rows_of(value, rows, common) for place, value in values.items()}
 
         def mean(value: Tensor) -> Tensor:
             return value.mean(0, keepdim=True)
@@ -105,19 +105,20 @@ class Corrections:
         def channel_mean(value: Tensor) -> Tensor:
             return value.mean(pooled_axes(value), keepdim=True)
 
-        def cut_all(values: Mapping[str, Saturation]) -> dict[str, Saturation]:
-            shifts = cut({name: value.shift for name, value in values.items()}, channel_mean)
-            residuals = cut({name: value.residual for name, value in values.items()}, mean)
-            added = cut({name: value.added for name, value in values.items()}, mean)
-            return {n: replace(v, shift=shifts[n], residual=residuals[n], added=added[n]) for n, v in values.items()}
+        def saturation(known: Saturation) -> Saturation:
+            return replace(
+                known,
+                shift=_rows_of(known.shift, rows, channel_mean),
+                residual=_rows_of(known.residual, rows, mean),
+                added=_rows_of(known.added, rows, mean),
+            )
 
         return replace(
             self,
             factors=cut(self.factors, mean),
             shifts=cut(self.shifts, channel_mean),
             correlations=cut(self.correlations, mean),
-            rows=cut_all(self.rows),
-            columns=cut_all(self.columns),
+            converters={place: saturation(known) for place, known in self.converters.items()},
         )
 
     def pooled_with(self, others: Corrections) -> Corrections:
@@ -145,20 +146,20 @@ class Corrections:
         if len(groups) == 1:
             return groups[0][1]
 
-        def together(values: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        def together(values: Sequence[Mapping[_K, Tensor]]) -> dict[_K, Tensor]:
             sizes = [size for size, _ in groups]
             return {
                 name: torch.cat([v[name].expand(n, *v[name].shape[1:]) for n, v in zip(sizes, values, strict=True)])
                 for name in values[0]
             }
 
-        def mean(values: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        def mean(values: Sequence[Mapping[_K, Tensor]]) -> dict[_K, Tensor]:
             having = [(size, v) for (size, _), v in zip(groups, values, strict=True) if v]
             total = sum(size for size, _ in having)
-            names = having[0][1] if having else ()
+            names: Iterable[_K] = having[0][1] if having else ()
             return {name: torch.stack([size / total * v[name] for size, v in having]).sum(0) for name in names}
 
-        def converters(values: Sequence[Mapping[str, Saturation]]) -> dict[str, Saturation]:
+        def converters(values: Sequence[Mapping[Place, Saturation]]) -> dict[Place, Saturation]:
             shifts = together([{name: s.shift for name, s in v.items()} for v in values])
             residuals = together([{name: s.residual for name, s in v.items()} for v in values])
             added = together([{name: s.added for name, s in v.items()} for v in values])
@@ -177,8 +178,7 @@ class Corrections:
             slopes=mean([f.slopes for f in found]),
             array_power=mean([f.array_power for f in found]),
             tia_power=mean([f.tia_power for f in found]),
-            rows=converters([f.rows for f in found]),
-            columns=converters([f.columns for f in found]),
+            converters=converters([f.converters for f in found]),
             fields=found[0].fields,
         )
 

@@ -16,7 +16,7 @@ from powerplan.moments.samples.statistics import ratio
 from powerplan.moments.sources.device_samples import are_few
 from powerplan.moments.sources.errors import Sampled, merged
 from powerplan.moments.sources.stuck import event_entries, is_rare
-from powerplan.moments.walks.marginal import CrossbarTrace
+from powerplan.moments.walks.marginal import ArrayStep
 
 #: entries of the values at the rows that are worked on at a time
 _BLOCK_ENTRIES = 1 << 23
@@ -25,24 +25,23 @@ _BLOCK_DEVICES = 1 << 25
 
 
 def crossbar_samples(
-    step: CrossbarTrace, error: Tensor, passed: Tensor | None, count: int, generator: torch.Generator
+    step: ArrayStep, error: Tensor, passed: Tensor | None, count: int, generator: torch.Generator
 ) -> Tensor:
     """Samples of errors (B, R, *shape) at an array's output for those of its input, and what W̄ passes on of them."""
     errors = merged(step.errors)
     made = step.variance.new_zeros(len(step.variance), count, *step.variance.shape[1:])
-    for some, sampled in in_blocks(step, error, count, generator, exact=passed is None):
+    for some, sampled in in_blocks(step, error, count, generator):
         for part in errors:
             made[:, some] += over_batch(step.array.map.gather, part.samples(sampled))
     return made if passed is None else made + passed
 
 
 def in_blocks(
-    step: CrossbarTrace, error: Tensor, count: int, generator: torch.Generator, *, exact: bool
+    step: ArrayStep, error: Tensor, count: int, generator: torch.Generator
 ) -> Iterator[tuple[slice, Sampled]]:
     """Some samples at a time: which, and what they are of the input."""
     array, map = step.array, step.array.map
-    mean = step.input_mean.expand(len(step.variance), *step.input_mean.shape[1:]).unsqueeze(1)
-    batch = len(step.variance)
+    mean, batch = step.reading.mean.unsqueeze(1), len(step.mean)
     # entries of one sample of all inputs: rows, devices (of which fewer are drawn at a time), events
     entries = batch * map.groups * map.positions * map.n_in
     if array.is_shared:
@@ -53,19 +52,19 @@ def in_blocks(
     block = max(1, _BLOCK_ENTRIES // entries)
     for low in range(0, count, block):
         some = slice(low, min(low + block, count))
-        values = mean if exact else mean + error[:, some]
+        values = mean if step.exact else mean + error[:, some]
         yield some, Sampled(array=array, values=values, count=some.stop - low, generator=generator)
 
 
-def power_factors(step: CrossbarTrace, error: Tensor) -> tuple[Tensor, Tensor]:
+def power_factors(step: ArrayStep, error: Tensor) -> tuple[Tensor, Tensor]:
     """Power in the devices and in the amplifiers for samples (B, R, *input_shape) of the input, each over that for
     independent inputs, ().
 
     Both are quadratic in the input. Its mean is known, and what samples add to the square of it by chance is left out.
     """
-    array, mean = step.array, step.input_mean
+    array, mean = step.array, step.reading.mean
     spread = error.square().mean(1)
-    scale = ratio(step.input_variance, spread)
+    scale = ratio(step.reading.variance, spread)
     spread = spread * scale
     reading = Reading(array=array, mean=mean, variance=spread)
     devices, amplifiers = array_power(reading), tia_power(reading)

@@ -33,20 +33,20 @@ Why: docs/decisions/error-samples.md [0093, 0210].
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from powerplan.moments.array.programmed import ProgrammedArray
-from powerplan.moments.conversion.channels import Conversion
-from powerplan.moments.conversion.lattice import Lattice
-from powerplan.moments.rules.linearized import over_batch
+from powerplan.moments.array.reading import Reading
+from powerplan.moments.conversion.channels import convert_columns, convert_rows
+from powerplan.moments.conversion.staircase import Converted
 from powerplan.moments.rules.maxima import linearize_joint, window_correlation
 from powerplan.moments.samples.coherence import Saturated, coherence_of
 from powerplan.moments.samples.converters import (
-    Converted,
+    ConverterSamples,
     saturated,
     saturates_alike,
     saturation_of,
@@ -58,13 +58,12 @@ from powerplan.moments.samples.crossbar import crossbar_samples, power_factors
 from powerplan.moments.samples.statistics import centred, in_stds, ratio, shift_of, stds
 from powerplan.moments.sources.errors import standard_normals
 from powerplan.moments.sources.stuck import is_rare
-from powerplan.moments.walks.adjoint import columns_of, rows_of
-from powerplan.moments.walks.marginal import crossbar_step, mean_field
-from powerplan.moments.walks.walk import Carried, walk
+from powerplan.moments.walks.lowered import START, Place, Step
+from powerplan.moments.walks.marginal import ArrayStep, mean_field
+from powerplan.moments.walks.walk import Carried
 from powerplan.network import ops
 from powerplan.network.digital import digital
 from powerplan.network.graph import Network
-from powerplan.network.node import INPUT, Node
 
 #: linear operations that gather nothing: the variance of an output is a function of that of one input
 _APART = (
@@ -90,174 +89,194 @@ def estimate_corrections(
 
     Args:
         inputs: (B, *shape).
-        fields: R, number of fields.
-        seed: of the fields.
-        kept: fields from which coherence is found, and those where errors are rare; 0 = it is not.
+        fields: R, number of samples.
+        seed: of the samples.
+        kept: samples from which coherence is found, and those where errors are rare; 0 = it is not.
     """
-    made = _Fields(network, crossbars, inputs, fields, seed=seed, kept=kept)
-    walk(network, made)
-    found = Corrections(
-        factors=made.factors,
-        shifts=made.shifts,
-        correlations=made.correlations,
-        array_power=made.array_power,
-        tia_power=made.tia_power,
-        rows=made.rows,
-        columns=made.columns,
+    sampled = _Samples(network, crossbars, inputs, fields, seed=seed, kept=kept)
+    sampled.walk()
+    corrections = Corrections(
+        factors=sampled.factors,
+        shifts=sampled.shifts,
+        correlations=sampled.correlations,
+        array_power=sampled.array_power,
+        tia_power=sampled.tia_power,
+        converters=sampled.converters,
         fields=fields,
     )
     if not kept[0]:
-        return found
-    trace = mean_field(network, crossbars, inputs, found)
-    coherence, slopes = coherence_of(network, trace, made.kept, made.linear, made.converters, seed=seed)
-    return replace(found, coherence=coherence, slopes=slopes)
+        return corrections
+    trace = mean_field(network, crossbars, inputs, corrections)
+    coherence, slopes = coherence_of(trace, sampled.errors, sampled.linear, sampled.saturated, seed=seed)
+    return replace(corrections, coherence=coherence, slopes=slopes)
 
 
-class _Fields(Carried):
-    """Means, variances (B, *shape) and fields (B or 1, R or 1, *shape) of the values still to be read."""
+class _Samples(Carried):
+    """Means, variances (B, *shape) and error samples (B or 1, R or 1, *shape) of the values still to be read."""
 
     def __init__(
         self,
         network: Network,
         crossbars: Sequence[ProgrammedArray],
         inputs: Tensor,
-        fields: int,
+        count: int,
         *,
         seed: int,
         kept: tuple[int, int],
     ) -> None:
+        super().__init__(network, crossbars, inputs)
         still = torch.zeros_like(inputs)
-        self.values: dict[str, tuple[Tensor, Tensor, Tensor]] = {INPUT: (inputs, still, still.unsqueeze(1))}
-        self.factors: dict[str, Tensor] = {}
-        self.shifts: dict[str, Tensor] = {}
-        self.correlations: dict[str, Tensor] = {}
-        self.kept: dict[str, Tensor] = {}
-        self.linear: dict[str, Tensor] = {}
+        self.values: dict[Place, tuple[Tensor, Tensor, Tensor]] = {START: (inputs, still, still.unsqueeze(1))}
+        self.factors: dict[Place, Tensor] = {}
+        self.shifts: dict[Place, Tensor] = {}
+        self.correlations: dict[Place, Tensor] = {}
         self.array_power: dict[str, Tensor] = {}
         self.tia_power: dict[str, Tensor] = {}
-        self.rows: dict[str, Saturation] = {}
-        self.columns: dict[str, Saturation] = {}
-        self.converters: dict[str, Saturated] = {}
-        self._programmed = {c.constants.name: c for c in crossbars}
-        self._noisy, self._inputs, self._fields = network.noisy, inputs, fields
+        self.converters: dict[Place, Saturation] = {}
+        # what coherence is found from
+        self.errors: dict[Place, Tensor] = {}
+        self.linear: dict[Place, Tensor] = {}
+        self.saturated: dict[Place, Saturated] = {}
+        self._driving: dict[Place, Tensor] = {}  # of arrays whose converters draw the errors
+        self._count = count
         self._generator = torch.Generator(inputs.device).manual_seed(seed)
         self._rare = any(is_rare(c) or saturates_alike(c.hardware) for c in crossbars)
         self._keep, self._keep_rare = kept
 
-    def drop(self, name: str) -> None:
-        del self.values[name]
+    def moments(self, place: Place) -> tuple[Tensor, Tensor]:
+        return self.values[place][:2]
 
-    def _exact(self, node: Node) -> None:
-        """A digital operation that no noise reaches."""
-        mean = digital(node.op, *(self.values[name][0] for name in node.inputs)).to(self._inputs)
-        still = torch.zeros_like(mean)
-        self.values[node.name] = mean, still, still.unsqueeze(1)
+    def drop(self, place: Place) -> None:
+        del self.values[place]
 
-    def crossbar(self, node: Node, lattice: Lattice | None) -> Lattice | None:
-        array, exact = self._programmed[node.name], node.inputs[0] not in self._noisy
-        mean, variance, error = self.values[node.inputs[0]]
-        saturates = self._rare and not exact and array.hardware.dac_bits is not None
-        if saturates:
-            fields, closed = through_rows(array, mean, variance, error)
-            self.rows[node.name] = saturation_of(fields, closed, mean, variance.expand_as(mean))
-            if self._keep:
-                found = saturated(fields, closed, self.rows[node.name], variance)
-                self.converters[rows_of(node.name)] = found.some(self._keep_rare)
-        step = crossbar_step(array, mean, variance, exact_input=exact, saturation=self.rows.get(node.name))
-        exact = exact and (step.rows is None or step.rows.residual is None)
-        spread = step.variance
-        passed = None
+    def rows(self, step: Step) -> None:
+        array, (mean, variance, error) = self.programmed[step.node.name], self.values[step.inputs[0]]
+        exact, variance = step.inputs[0] not in self.lowered.noisy, variance.expand_as(mean)
+
+        def closed_form(*, rounds: bool) -> Converted:
+            return convert_rows(array, mean, variance, exact=exact, rounds=rounds)  # samples are on lattices themselves
+
+        if self._rare and not exact:
+            samples, closed = through_rows(array, mean, variance, error)
+            self._saturates(step, samples, closed, closed_form, mean, variance)
+        else:
+            self._converts(step, closed_form(rounds=True), variance, error)
+
+    def array(self, step: Step) -> None:
+        array, (mean, variance, error) = self.programmed[step.node.name], self.values[step.inputs[0]]
+        name, place, exact = step.node.name, step.place, step.inputs[0] not in self.lowered.noisy
+        passed = ArrayStep.of(Reading(array=array, mean=mean, variance=variance), exact=exact)
+        spread, through = passed.variance, None
         if not exact:
-            error = self._rounded(fields, step.rows) if saturates else self._converted(error, step.rows)
-            passed = over_batch(lambda x: array.map.apply(x, array.mean_weight), error)
-            own = spread - array.passed(step.input_variance)
-            self.factors[node.name] = ratio(passed.square().mean(1) + own, spread)
-            spread = spread * self.factors[node.name]
-            self.array_power[node.name], self.tia_power[node.name] = power_factors(step, error)
+            through = passed.push(error)
+            own = spread - array.passed(variance)
+            self.factors[place] = ratio(through.square().mean(1) + own, spread)
+            spread = spread * self.factors[place]
+            self.array_power[name], self.tia_power[name] = power_factors(passed, error)
             if array.is_shared and self._keep:
-                self.kept[node.name] = error[:, : self._keep].expand(len(self._inputs), -1, *error.shape[2:])
-        if self._rare and array.hardware.converts_columns:
-            factor = ratio(spread, step.variance)
-            fields, closed = through_columns(step, error, factor, self._fields, self._generator, exact=exact)
-            self.columns[node.name] = saturation_of(fields, closed, step.mean, spread)
-            if self._keep:
-                found = saturated(fields, closed, self.columns[node.name], spread)
-                self.converters[columns_of(node.name)] = found.some(self._keep_rare)
-            step = step.converted(step.mean, spread, self.columns[node.name])
-            made = self._rounded(fields, step.columns)
+                self.errors[place] = error[:, : self._keep].expand(len(self.inputs), -1, *error.shape[2:])
+        if array.hardware.converts_columns:
+            self.steps[place] = replace(passed, variance=spread)
+        if array.hardware.converts_columns and self._rare:
+            self._driving[place] = error
         else:
-            made = crossbar_samples(step, error, passed, self._fields, self._generator)
-            made = made * ratio(spread, made.square().mean(1)).sqrt().unsqueeze(1)
-            step = step.converted(step.mean, spread)
-            made = self._converted(made, step.columns)
-        self.values[node.name] = step.mean, step.variance, made
-        return None  # fields are on the lattice themselves
+            error = crossbar_samples(passed, error, through, self._count, self._generator)
+            error = error * ratio(spread, error.square().mean(1)).sqrt().unsqueeze(1)
+        self.values[place] = passed.mean, spread, error
 
-    def _rounded(self, fields: Converted, conversion: Conversion | None) -> Tensor:
-        """Fields behind converters that saturate, with the rounding error that the closed form has beside that."""
-        assert conversion is not None
-        made = centred(fields.behind)
-        if not fields.unrounded or conversion.residual is None:
-            return made
-        behind = made.square().mean(1)
-        rounding = (conversion.variance(fields.before.square().mean(1)) - behind).clamp(min=0)
-        return made + rounding.sqrt().unsqueeze(1) * standard_normals(made.shape, self._generator, made)
+    def columns(self, step: Step) -> None:
+        analog, (mean, variance, error) = self.steps.pop(step.inputs[0]), self.values[step.inputs[0]]
+        assert isinstance(analog, ArrayStep)
 
-    def _converted(self, error: Tensor, conversion: Conversion | None) -> Tensor:
-        """Fields behind converters."""
-        if conversion is None:
-            return error
-        error = error * conversion.slope.unsqueeze(1)
-        if conversion.residual is None:
-            return error
-        shape = (len(self._inputs), self._fields, *error.shape[2:])
-        return error + conversion.residual.sqrt().unsqueeze(1) * standard_normals(shape, self._generator, error)
+        def closed_form(*, rounds: bool) -> Converted:
+            return convert_columns(analog.reading, mean, analog.factor, rounds=rounds)
 
-    def digital(self, node: Node) -> None:
-        if node.name in self._noisy:
-            self._with_noise(node)
+        if self._rare:
+            factor, driving = ratio(variance, analog.independent), self._driving.pop(step.inputs[0])
+            samples, closed = through_columns(analog, driving, factor, self._count, self._generator)
+            self._saturates(step, samples, closed, closed_form, mean, variance)
         else:
-            self._exact(node)
+            self._converts(step, closed_form(rounds=True), variance, error)
 
-    def _with_noise(self, node: Node) -> None:
+    def _saturates(
+        self,
+        step: Step,
+        samples: ConverterSamples,
+        closed: Converted,
+        closed_form: Callable[..., Converted],
+        mean: Tensor,
+        variance: Tensor,
+    ) -> None:
+        """Converters that saturate, and the samples behind them with the rounding error that these are without."""
+        saturation = self.converters[step.place] = saturation_of(samples, closed, mean, variance)
+        if self._keep:
+            self.saturated[step.place] = saturated(samples, closed, saturation, variance).some(self._keep_rare)
+        converted = saturation.apply(closed_form(rounds=samples.unrounded), variance)
+        error = centred(samples.behind)
+        if samples.unrounded:
+            rounding = (converted.variance(samples.before.square().mean(1)) - error.square().mean(1)).clamp(min=0)
+            error = error + rounding.sqrt().unsqueeze(1) * standard_normals(error.shape, self._generator, error)
+        self.values[step.place] = converted.mean, converted.variance(variance), error
+
+    def _converts(self, step: Step, converted: Converted, variance: Tensor, error: Tensor) -> None:
+        """Converters by their closed form."""
+        if step.noisy:
+            shape = (len(self.inputs), self._count, *error.shape[2:])
+            rounding = converted.residual.sqrt().unsqueeze(1) * standard_normals(shape, self._generator, error)
+            error = error * converted.slope.unsqueeze(1) + rounding
+        self.values[step.place] = converted.mean, converted.variance(variance), error
+
+    def _exact(self, step: Step) -> None:
+        """A digital operation that no noise reaches."""
+        mean = digital(step.node.op, *(self.values[place][0] for place in step.inputs)).to(self.inputs)
+        still = torch.zeros_like(mean)
+        self.values[step.place] = mean, still, still.unsqueeze(1)
+
+    def digital(self, step: Step) -> None:
+        if step.noisy:
+            self._with_noise(step)
+        else:
+            self._exact(step)
+
+    def _with_noise(self, step: Step) -> None:
         """A digital operation with noise in one of its inputs."""
         keep = self._keep_rare if self._rare else self._keep
-        arriving = [self.values[name] for name in node.inputs]
-        if isinstance(node.op, _WINDOWED):
-            self.correlations[node.name] = window_correlation(node.op, arriving[0][2].flatten(0, 1)).unsqueeze(0)
+        arriving = [self.values[place] for place in step.inputs]
+        if isinstance(step.node.op, _WINDOWED):
+            self.correlations[step.place] = window_correlation(step.node.op, arriving[0][2].flatten(0, 1)).unsqueeze(0)
         means, variances, errors = zip(*arriving, strict=True)
-        step = linearize_joint(node.op, means, variances, self.correlations.get(node.name))
-        mean, variance, error = step.mean, step.variance, step.push(*errors)
-        if step.residual is None and not step.first_order:
-            if not isinstance(node.op, _APART):
-                self.factors[node.name] = ratio(error.square().mean(1), variance)
-                variance = variance * self.factors[node.name]
+        passed = linearize_joint(step.node.op, means, variances, self.correlations.get(step.place))
+        mean, variance, error = passed.mean, passed.variance, passed.push(*errors)
+        if passed.residual is None and not passed.first_order:
+            if not isinstance(step.node.op, _APART):
+                self.factors[step.place] = ratio(error.square().mean(1), variance)
+                variance = variance * self.factors[step.place]
         else:
-            residual = self._output(node, means, errors) - mean.unsqueeze(1) - error
-            if keep and self._fields > 1 and (self._rare or step.first_order or isinstance(node.op, _WINDOWED)):
-                self.linear[node.name] = centred(error)[:, :keep].expand(len(mean), -1, *mean.shape[1:])
+            residual = self._output(step, means, errors) - mean.unsqueeze(1) - error
+            if keep and self._count > 1 and (self._rare or passed.first_order or isinstance(step.node.op, _WINDOWED)):
+                self.linear[step.place] = centred(error)[:, :keep].expand(len(mean), -1, *mean.shape[1:])
             square = (error + residual).square().mean(1)
             error = centred(error + residual)
             factor = ratio(error.square().mean(1), variance)
             moved = torch.zeros_like(mean)
-            if self._fields > 1:
+            if self._count > 1:
                 found, apart = residual.mean(1), centred(residual)
-                moved = shift_of(found, apart.square().mean(1) / self._fields, stds(variance), mean)
+                moved = shift_of(found, apart.square().mean(1) / self._count, stds(variance), mean)
                 square = square - moved * moved + 2 * mean * (found - moved)  # E[y²] less the mean's square
                 if keep:
-                    self.kept[node.name] = apart[:, :keep]
+                    self.errors[step.place] = apart[:, :keep]
                 # means far beyond the variance leave rounding there
                 factor = ratio(square, variance).clamp(factor / 2, 2 * factor)
-            self.factors[node.name] = factor
-            variance = variance * self.factors[node.name]
-            if self._fields > 1:
-                self.shifts[node.name] = in_stds(moved, variance)
+            self.factors[step.place] = factor
+            variance = variance * self.factors[step.place]
+            if self._count > 1:
+                self.shifts[step.place] = in_stds(moved, variance)
             mean = mean + moved
-        self.values[node.name] = mean, variance, error
+        self.values[step.place] = mean, variance, error
 
-    def _output(self, node: Node, means: Sequence[Tensor], errors: Sequence[Tensor]) -> Tensor:
+    def _output(self, step: Step, means: Sequence[Tensor], errors: Sequence[Tensor]) -> Tensor:
         """Values (B, R, *shape) of an operation at its noisy inputs."""
-        size = (len(self._inputs), self._fields)
+        size = (len(self.inputs), self._count)
         noisy = ((m.unsqueeze(1) + e).expand(*size, *m.shape[1:]) for m, e in zip(means, errors, strict=True))
-        output = digital(node.op, *(x.flatten(0, 1) for x in noisy))
+        output = digital(step.node.op, *(x.flatten(0, 1) for x in noisy))
         return output.reshape(*size, *output.shape[1:])

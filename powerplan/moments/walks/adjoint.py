@@ -1,7 +1,7 @@
 """Adjoints of the linearised network: what each noise source adds to the output's covariance.
 
 In the linearised network the output error is a sum over independent sources, J n with J = d(output)/d(source),
-so its covariance is Σ_sources J diag(q) Jᵀ. One sweep from the output to the first crossbar gives every J, K
+so its covariance is Σ_sources J diag(q) Jᵀ. One sweep through the steps of the forward walk in reverse gives every J, K
 directions of the output at a time; no covariance of inner layers is formed.
 
 The directions are the outputs themselves, or, where there are many, random combinations r of them with entries
@@ -16,11 +16,13 @@ from types import MappingProxyType
 
 from torch import Tensor
 
-from powerplan.moments.rules.linearized import Linearized, over_batch
+from powerplan.moments.rules.linearized import Linearized
 from powerplan.moments.sources.errors import caused_by
-from powerplan.moments.walks.marginal import CrossbarTrace, Trace
-from powerplan.network.graph import Network
-from powerplan.network.node import Node
+from powerplan.moments.walks.lowered import Place, Step
+from powerplan.moments.walks.marginal import ArrayStep, Trace
+
+#: kinds of sources that are the residual of a step
+_RESIDUAL = {"digital": "residual", "rows": "dac", "columns": "adc"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,14 +46,13 @@ class Adjoints:
 
 
 def sweep(
-    network: Network,
     trace: Trace,
     directions: Tensor,
     *,
     joint: bool,
     biases: bool,
-    coherence: Mapping[str, Tensor] = MappingProxyType({}),
-    slopes: Mapping[str, Tensor] = MappingProxyType({}),
+    coherence: Mapping[Place, Tensor] = MappingProxyType({}),
+    slopes: Mapping[Place, Tensor] = MappingProxyType({}),
 ) -> Adjoints:
     """Pull K directions of the output back through the linearised network.
 
@@ -59,71 +60,52 @@ def sweep(
         directions: (B or 1, K, outputs).
         joint: also the covariance of the directions.
         biases: also the bias by crossbar.
-        coherence: factors () by node of what is taken as independent, see :mod:`powerplan.moments.samples.coherence`.
-        slopes: factors () by node of its linear part, likewise.
+        coherence: factors () of what is taken as independent, see :mod:`powerplan.moments.samples.coherence`.
+        slopes: factors () of linear parts, likewise.
     """
-    tally = _Tally(
-        trace.output_mean, directions.shape[1], joint=joint, biases=biases, coherence=coherence, slopes=slopes
-    )
-    for node, adjoint in pulled_back(network, trace, directions, slopes):
-        if node.op.is_crossbar:
-            tally.crossbar(node.name, trace.crossbars[node.name], adjoint)
+    batch, count = len(trace.output_mean), directions.shape[1]
+    covariance = trace.output_mean.new_zeros(batch, count, count) if joint else None
+    sources: list[Source] = []
+    bias: dict[str, Tensor] = {}
+    for step, adjoint in pulled_back(trace, directions, slopes):
+        node, place, passed = step.node, step.place, trace.steps[step.place]
+        if biases and node.op.is_crossbar and place == trace.lowered.behind[node.name]:
+            shift = _shift(trace, step)
+            if shift is not None:
+                bias[node.name] = (adjoint.flatten(2) @ shift.flatten(1).unsqueeze(-1)).squeeze(-1)
+        if isinstance(passed, ArrayStep):
+            factor = coherence.get(place, 1.0)
+            caused = [(part.kind, part.caused(adjoint, joint=joint, coherence=factor)) for part in passed.errors]
         else:
-            tally.digital(node.name, trace.digital[node.name], adjoint)
-    return Adjoints(sources=tuple(reversed(tally.sources)), covariance=tally.joint, bias=tally.bias)
+            beyond = coherence[place] * beyond_linear_part(passed) if place in coherence else passed.residual
+            kind = _RESIDUAL[place.part]
+            caused = [] if beyond is None else [(kind, caused_by(adjoint, beyond, joint=joint))]
+        for kind, variance in caused:
+            if covariance is not None:
+                covariance, variance = covariance + variance, variance.diagonal(dim1=-2, dim2=-1)
+            sources.append(Source(node=node.name, kind=kind, variance=variance.expand(batch, -1)))
+    return Adjoints(sources=tuple(reversed(sources)), covariance=covariance, bias=bias)
 
 
-def pulled_back(
-    network: Network, trace: Trace, directions: Tensor, slopes: Mapping[str, Tensor]
-) -> Iterator[tuple[Node, Tensor]]:
-    """Every noisy node that moves the output, from the output backwards, with its adjoint (B or 1, K, *shape).
+def pulled_back(trace: Trace, directions: Tensor, slopes: Mapping[Place, Tensor]) -> Iterator[tuple[Step, Tensor]]:
+    """Every noisy step that moves the output, from the output backwards, with its adjoint (B or 1, K, *shape).
 
-    ``slopes`` are factors () by node of its linear part, looked up when the adjoint of the node has been dealt with.
+    ``slopes`` are factors () of linear parts, looked up when the adjoint of the step has been dealt with.
     """
-    adjoints: dict[str, Tensor] = {network.output: directions.reshape(*directions.shape[:2], *network.output_shape)}
-    for node in reversed(network.nodes):
-        adjoint = adjoints.pop(node.name, None)
-        if adjoint is None or node.name not in network.noisy:
+    lowered = trace.lowered
+    shape = lowered.network.output_shape
+    adjoints = {lowered.output: directions.reshape(*directions.shape[:2], *shape)}
+    for step in reversed(lowered.steps):
+        adjoint = adjoints.pop(step.place, None)
+        if adjoint is None or not step.noisy:
             continue
-        yield node, adjoint
-        inner = [name in network.noisy for name in node.inputs]
-        pulled: tuple[Tensor | None, ...]
-        if node.op.is_crossbar:
-            pulled = (_pull(trace.crossbars[node.name], adjoint, node.name, slopes),) if inner[0] else (None,)
-        else:
-            adjoint = adjoint * slopes[node.name] if node.name in slopes else adjoint
-            pulled = trace.digital[node.name].pull(adjoint) if any(inner) else (None,) * len(inner)
-        for name, noisy, part in zip(node.inputs, inner, pulled, strict=True):
-            if noisy and part is not None:
-                adjoints[name] = adjoints[name] + part if name in adjoints else part
-
-
-def columns_of(name: str) -> str:
-    """Name, in coherence and slopes, of the converters of a crossbar's columns."""
-    return f"{name}\0columns"
-
-
-def rows_of(name: str) -> str:
-    """Name, in coherence and slopes, of the converters of a crossbar's rows."""
-    return f"{name}\0rows"
-
-
-def _pull(crossbar: CrossbarTrace, adjoint: Tensor, name: str, slopes: Mapping[str, Tensor]) -> Tensor:
-    pulled = pulled_to_rows(crossbar, adjoint, name, slopes)
-    if crossbar.rows is None:
-        return pulled
-    return pulled * (crossbar.rows.slope * slopes.get(rows_of(name), 1)).unsqueeze(1)
-
-
-def pulled_to_rows(crossbar: CrossbarTrace, adjoint: Tensor, name: str, slopes: Mapping[str, Tensor]) -> Tensor:
-    """Adjoint of what drives the rows, from that of the output."""
-    return _pull_to_rows(crossbar, slopes.get(columns_of(name), 1) * crossbar.before_columns(adjoint))
-
-
-def _pull_to_rows(crossbar: CrossbarTrace, adjoint: Tensor) -> Tensor:
-    """Adjoint of what drives the rows, from that of the output before its conversion."""
-    map, weight = crossbar.array.map, crossbar.array.mean_weight
-    return over_batch(lambda a: map.pull(a, weight), adjoint)
+        yield step, adjoint
+        if lowered.noisy.isdisjoint(step.inputs):
+            continue
+        adjoint = adjoint * slopes[step.place] if step.place in slopes else adjoint
+        for place, part in zip(step.inputs, trace.steps[step.place].pull(adjoint), strict=True):
+            if place in lowered.noisy:
+                adjoints[place] = adjoints[place] + part if place in adjoints else part
 
 
 def beyond_linear_part(step: Linearized) -> Tensor:
@@ -131,56 +113,11 @@ def beyond_linear_part(step: Linearized) -> Tensor:
     return step.variance if step.residual is None else step.residual
 
 
-class _Tally:
-    """Gathers what the sources cause in K directions."""
-
-    def __init__(
-        self,
-        output: Tensor,
-        directions: int,
-        *,
-        joint: bool,
-        biases: bool,
-        coherence: Mapping[str, Tensor],
-        slopes: Mapping[str, Tensor],
-    ) -> None:
-        self._batch, self._biases, self._coherence, self._slopes = len(output), biases, coherence, slopes
-        self.sources: list[Source] = []
-        self.bias: dict[str, Tensor] = {}
-        self.joint = output.new_zeros(self._batch, directions, directions) if joint else None
-
-    def crossbar(self, name: str, crossbar: CrossbarTrace, adjoint: Tensor) -> None:
-        """The sources of a crossbar with this adjoint (B or 1, K, *shape) of its output."""
-        array = crossbar.array
-        converts = crossbar.rows is not None or crossbar.columns is not None
-        if self._biases and (converts or array.mean_weight is not array.constants.weight):
-            shift = crossbar.mean - array.unshifted(crossbar.source_mean)
-            self.bias[name] = (adjoint.flatten(2) @ shift.flatten(1).unsqueeze(-1)).squeeze(-1)
-        if crossbar.columns is not None and crossbar.columns.residual is not None:
-            residual = self._coherence.get(columns_of(name), 1) * crossbar.columns.residual
-            self.independent(name, "adc", adjoint, residual)
-        adjoint = self._slopes.get(columns_of(name), 1) * crossbar.before_columns(adjoint)
-        if crossbar.rows is not None and crossbar.rows.residual is not None:
-            residual = self._coherence.get(rows_of(name), 1) * crossbar.rows.residual
-            self.independent(name, "dac", _pull_to_rows(crossbar, adjoint), residual)
-        coherence = self._coherence.get(name, 1.0)
-        for errors in crossbar.errors:
-            self._add(name, errors.kind, errors.caused(adjoint, joint=self.joint is not None, coherence=coherence))
-
-    def digital(self, name: str, step: Linearized, adjoint: Tensor) -> None:
-        """The residual of a digital operation."""
-        if name in self._coherence:
-            self.independent(name, "residual", adjoint, self._coherence[name] * beyond_linear_part(step))
-        elif step.residual is not None:
-            self.independent(name, "residual", adjoint, step.residual)
-
-    def independent(self, name: str, kind: str, adjoint: Tensor, variance: Tensor) -> None:
-        """Independent errors of this variance (B or 1, *shape) with this adjoint (B or 1, K, *shape)."""
-        self._add(name, kind, caused_by(adjoint, variance, joint=self.joint is not None))
-
-    def _add(self, name: str, kind: str, caused: Tensor) -> None:
-        """Variances (B or 1, K), or covariances (B or 1, K, K) if these are asked for."""
-        if self.joint is not None:
-            self.joint = self.joint + caused
-            caused = caused.diagonal(dim1=-2, dim2=-1)
-        self.sources.append(Source(node=name, kind=kind, variance=caused.expand(self._batch, -1)))
+def _shift(trace: Trace, step: Step) -> Tensor | None:
+    """By how much devices and converters shift the mean of a crossbar, whose last step this is; None = not at all."""
+    array = trace.array(step.node.name).array
+    hardware = array.hardware
+    if not hardware.converts_columns and hardware.dac_bits is None and array.mean_weight is array.constants.weight:
+        return None
+    arriving = trace.means[trace.lowered.behind[step.node.inputs[0]]]
+    return trace.means[step.place] - array.unshifted(arriving)

@@ -20,20 +20,17 @@ import torch
 from torch import Tensor
 
 from powerplan.errors import InvalidInput
-from powerplan.moments.array.power import array_power, tia_power
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.array.reading import Reading
-from powerplan.moments.conversion.channels import Conversion, convert_rows
-from powerplan.moments.conversion.lattice import Lattice
+from powerplan.moments.conversion.channels import convert_columns, convert_rows
 from powerplan.moments.rules import Linearized, beyond_linear
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.rules.maxima import correlation_of_means, linearize_joint, window_average
-from powerplan.moments.sources import errors_of
-from powerplan.moments.walks.marginal import CrossbarTrace, Trace, crossbar_variance
-from powerplan.moments.walks.walk import Carried, walk
+from powerplan.moments.walks.lowered import START, Place, Step
+from powerplan.moments.walks.marginal import ArrayStep, Trace
+from powerplan.moments.walks.walk import Carried
 from powerplan.network.digital import digital
 from powerplan.network.graph import Network
-from powerplan.network.node import INPUT, Node
 from powerplan.network.ops import AdaptiveMaxPool, MaxPool
 
 #: bytes of covariances of one input that are taken on
@@ -45,68 +42,68 @@ class _Values:
     """Means (B, *shape) of the values still to be read, and their covariances (B, n, n′) where they are not zero."""
 
     def __init__(self, inputs: Tensor) -> None:
-        self.means: dict[str, Tensor] = {INPUT: inputs}
-        self._blocks: dict[tuple[str, str], Tensor] = {}
+        self.means: dict[Place, Tensor] = {START: inputs}
+        self._blocks: dict[tuple[Place, Place], Tensor] = {}
 
-    def block(self, first: str, second: str) -> Tensor | None:
+    def block(self, first: Place, second: Place) -> Tensor | None:
         """Covariance of two values; None = zero."""
         if (first, second) in self._blocks:
             return self._blocks[first, second]
         mirrored = self._blocks.get((second, first))
         return None if mirrored is None else mirrored.mT
 
-    def full(self, first: str, second: str) -> Tensor:
+    def full(self, first: Place, second: Place) -> Tensor:
         """Covariance of two values, zeros if need be."""
         block = self.block(first, second)
         if block is None:
-            sizes = [self.means[name][0].numel() for name in (first, second)]
+            sizes = [self.means[place][0].numel() for place in (first, second)]
             block = self.means[first].new_zeros(1, *sizes)
         return block
 
-    def variance(self, name: str) -> Tensor:
+    def variance(self, place: Place) -> Tensor:
         """Variances (B, *shape) of a value."""
-        mean, block = self.means[name], self.block(name, name)
+        mean, block = self.means[place], self.block(place, place)
         if block is None:
             return torch.zeros_like(mean)
         return block.diagonal(dim1=-2, dim2=-1).reshape(block.shape[0], *mean.shape[1:])
 
-    def pushed(self, sources: Sequence[str], block: Callable[[str], Tensor | None], push: Push) -> Tensor | None:
+    def pushed(self, sources: Sequence[Place], block: Callable[[Place], Tensor | None], push: Push) -> Tensor | None:
         """J Cov(x, c) (B, n, n_c) with ``block`` the covariances (B, n_x, n_c) of every input x with c."""
-        blocks = [block(name) for name in sources]
+        blocks = [block(place) for place in sources]
         width = next((b.shape[2] for b in blocks if b is not None), None)
         if width is None:
             return None
         perturbations = []
-        for name, given in zip(sources, blocks, strict=True):
-            shape = self.means[name].shape[1:]
-            if given is None:
-                perturbations.append(self.means[name].new_zeros(1, width, *shape))
+        for place, covariance in zip(sources, blocks, strict=True):
+            shape = self.means[place].shape[1:]
+            if covariance is None:
+                perturbations.append(self.means[place].new_zeros(1, width, *shape))
             else:
-                perturbations.append(given.mT.reshape(given.shape[0], width, *shape))
+                perturbations.append(covariance.mT.reshape(covariance.shape[0], width, *shape))
         return push(*perturbations).flatten(2).mT
 
-    def covariances_after(self, sources: Sequence[str], push: Push) -> tuple[dict[str, Tensor], Tensor | None]:
+    def covariances_after(self, sources: Sequence[Place], push: Push) -> tuple[dict[Place, Tensor], Tensor | None]:
         """Cov(y, c) with every value c, and the linear part of Cov(y, y)."""
-        cross: dict[str, Tensor] = {}
+        cross: dict[Place, Tensor] = {}
         for other in self.means:
-            found = self.pushed(sources, lambda name, other=other: self.block(name, other), push)  # type: ignore[misc]
-            if found is not None:
-                cross[other] = found
-        own = self.pushed(sources, lambda name: cross[name].mT if name in cross else None, push)
+            pushed = self.pushed(sources, lambda place, other=other: self.block(place, other), push)  # type: ignore[misc]
+            if pushed is not None:
+                cross[other] = pushed
+        own = self.pushed(sources, lambda place: cross[place].mT if place in cross else None, push)
         return cross, own
 
-    def add(self, name: str, mean: Tensor, cross: dict[str, Tensor], own: Tensor | None) -> None:
+    def add(self, place: Place, mean: Tensor, cross: dict[Place, Tensor], own: Tensor | None) -> None:
         """A new value with its covariances."""
-        self.means[name] = mean
+        self.means[place] = mean
         if own is not None:
-            self._blocks[name, name] = 0.5 * (own + own.mT)
+            self._blocks[place, place] = 0.5 * (own + own.mT)
         for other, block in cross.items():
-            self._blocks[name, other] = block
+            self._blocks[place, other] = block
 
-    def drop(self, name: str) -> None:
+    def drop(self, place: Place) -> None:
         """Forget a value that nothing reads any more."""
-        del self.means[name]
-        for key in [key for key in self._blocks if name in key]:
+        del self.means[place]
+        for key in [key for key in self._blocks if place in key]:
             del self._blocks[key]
 
 
@@ -118,57 +115,85 @@ def full_covariance(network: Network, crossbars: Sequence[ProgrammedArray], inpu
     """
     check_size(network, inputs.element_size())
     carried = _Joint(network, crossbars, inputs)
-    walk(network, carried)
-    covariance = carried.values.full(network.output, network.output).expand(len(inputs), -1, -1)
+    carried.walk()
+    output = carried.lowered.output
+    covariance = carried.values.full(output, output).expand(len(inputs), -1, -1)
     return Trace(
-        crossbars=carried.arrays,
-        digital=carried.steps,
-        output_mean=carried.values.means[network.output].flatten(1),
+        lowered=carried.lowered,
+        steps=carried.steps,
+        means=carried.means,
+        output_mean=carried.values.means[output].flatten(1),
         output_variance=covariance.diagonal(dim1=-2, dim2=-1),
         output_covariance=covariance,
+        covariances=carried.covariances,
     )
 
 
 class _Joint(Carried):
-    """Means and covariances of the values still to be read, and what every node did."""
+    """Means and covariances of the values still to be read, and covariances (B, n, n) of the outputs of crossbars."""
 
     def __init__(self, network: Network, crossbars: Sequence[ProgrammedArray], inputs: Tensor) -> None:
+        super().__init__(network, crossbars, inputs)
         self.values = _Values(inputs)
-        self.arrays: dict[str, CrossbarTrace] = {}
-        self.steps: dict[str, Linearized] = {}
-        self._programmed = {c.constants.name: c for c in crossbars}
-        self._noisy, self._inputs = network.noisy, inputs
+        self.covariances: dict[str, Tensor] = {}
 
-    def crossbar(self, node: Node, lattice: Lattice | None) -> Lattice | None:
-        step = _crossbar(self._programmed[node.name], self.values, node.inputs[0], node.name, lattice)
-        self.arrays[node.name] = step
-        return step.lattice
+    def moments(self, place: Place) -> tuple[Tensor, Tensor]:
+        return self.values.means[place], self.values.variance(place)
 
-    def digital(self, node: Node) -> None:
-        self.steps[node.name] = _digital(node, self.values, self._inputs, noisy=node.name in self._noisy)
+    def drop(self, place: Place) -> None:
+        self.values.drop(place)
 
-    def drop(self, name: str) -> None:
-        self.values.drop(name)
+    def digital(self, step: Step) -> None:
+        values, op = self.values, step.node.op
+        means, variances = zip(*map(self.moments, step.inputs), strict=True) if step.inputs else ((), ())
+        correlation = None
+        if isinstance(op, MaxPool | AdaptiveMaxPool):
+            (place,) = step.inputs
+            correlation = _window_correlation(op, values.variance(place), values.full(place, place))
+        passed = linearize_joint(op, means, variances, correlation)
+        if not step.inputs:  # a constant, in the precision of the rest
+            passed = replace(passed, mean=passed.mean.to(self.inputs), variance=passed.variance.to(self.inputs))
+        mean, beyond = None, None
+        if step.noisy:
+            places = step.inputs
+            mean, beyond = beyond_linear(op, passed, means, lambda i, j: values.full(places[i], places[j]))
+        self._pass(step, passed, beyond, mean)
 
+    def rows(self, step: Step) -> None:
+        (source,) = step.inputs
+        mean, variance = self.moments(source)
+        array, exact = self.programmed[step.node.name], source not in self.lowered.noisy
+        converted = convert_rows(array, mean, variance, exact=exact, lattice=self.lattices.get(source))
+        self._pass(step, converted.linearized(variance, noisy=step.noisy))
 
-def _digital(node: Node, values: _Values, inputs: Tensor, *, noisy: bool) -> Linearized:
-    means = [values.means[name] for name in node.inputs]
-    correlation = None
-    if isinstance(node.op, MaxPool | AdaptiveMaxPool):
-        (name,) = node.inputs
-        correlation = _window_correlation(node.op, values.variance(name), values.full(name, name))
-    step = linearize_joint(node.op, means, [values.variance(name) for name in node.inputs], correlation)
-    if not node.inputs:  # a constant, in the precision of the rest
-        step = replace(step, mean=step.mean.to(inputs), variance=step.variance.to(inputs))
-    cross, own = values.covariances_after(node.inputs, step.push)
-    mean = step.mean
-    if noisy:
-        names = node.inputs
-        shifted, extra = beyond_linear(node.op, step, means, lambda i, j: values.full(names[i], names[j]))
-        mean = mean if shifted is None else shifted
-        own = extra if own is None else own if extra is None else own + extra
-    values.add(node.name, mean, cross, own)
-    return step
+    def array(self, step: Step) -> None:
+        (source,) = step.inputs
+        (mean, variance), array = self.moments(source), self.programmed[step.node.name]
+        incoming = self.values.block(source, source)
+        single = incoming if array.map.positions == 1 and array.map.groups == 1 else None
+        reading = Reading(array=array, mean=mean, variance=variance, covariance=single)
+        passed = ArrayStep.of(reading, exact=source not in self.lowered.noisy)
+        added = [part.covariance(incoming) for part in passed.errors]
+        self._pass(step, passed, sum(added[1:], added[0]) if added else None)
+        self.steps[step.place] = replace(passed, variance=self.values.variance(step.place).expand_as(passed.mean))
+
+    def columns(self, step: Step) -> None:
+        analog = self.steps[step.inputs[0]]
+        assert isinstance(analog, ArrayStep)
+        converted = convert_columns(analog.reading, analog.mean, analog.factor)
+        self._pass(step, converted.linearized(analog.variance))
+
+    def _pass(self, step: Step, passed: Linearized, beyond: Tensor | None = None, mean: Tensor | None = None) -> None:
+        """A step with the covariance that is added to its linear part, else that of its residual, and its mean if it is
+        another than that of the linear form."""
+        if beyond is None and passed.residual is not None and step.place.part != "digital":
+            beyond = torch.diag_embed(passed.residual.flatten(1))
+        cross, own = self.values.covariances_after(step.inputs, passed.push)
+        own = beyond if own is None else own if beyond is None else own + beyond
+        place, self.steps[step.place] = step.place, passed
+        self.values.add(place, passed.mean if mean is None else mean, cross, own)
+        if step.node.op.is_crossbar:  # the last of a crossbar is that of its output
+            self.covariances[step.node.name] = self.values.full(place, place).expand(len(passed.mean), -1, -1)
 
 
 def _window_correlation(op: MaxPool | AdaptiveMaxPool, variance: Tensor, covariance: Tensor) -> Tensor:
@@ -181,81 +206,6 @@ def _window_correlation(op: MaxPool | AdaptiveMaxPool, variance: Tensor, covaria
     half = means(covariance)
     both = means(half.flatten(2).mT).flatten(2).diagonal(dim1=-2, dim2=-1)
     return correlation_of_means(average, both.reshape(-1, *half.shape[2:]), digital(average, variance))
-
-
-def _crossbar(
-    array: ProgrammedArray, values: _Values, source: str, name: str, lattice: Lattice | None
-) -> CrossbarTrace:
-    """A crossbar with its converters, each a step of its own."""
-    exact = values.block(source, source) is None
-    rows = convert_rows(array, values.means[source], values.variance(source), exact=exact, lattice=lattice)
-    exact = exact and (rows is None or rows.residual is None)
-    driven, analog = source, name
-    if rows is not None:
-        driven = f"{name} (rows)"
-        _converted(values, source, driven, rows)
-    if array.hardware.converts_columns:
-        analog = f"{name} (columns)"
-    made = replace(_analog(array, values, driven, analog), rows=rows)
-    if rows is not None:
-        values.drop(driven)
-    if analog == name:
-        return made.converted(made.mean, made.variance)
-    independent = crossbar_variance(array, made.errors, made.input_variance, exact_input=exact)
-    made = replace(made, variance=independent).converted(made.mean, made.variance)
-    assert made.columns is not None
-    covariance = _converted(values, analog, name, made.columns)
-    values.drop(analog)
-    return replace(made, covariance=covariance)
-
-
-def _converted(values: _Values, source: str, name: str, conversion: Conversion) -> Tensor | None:
-    """A value behind converters, and its covariance."""
-    slope = conversion.slope
-
-    def push(perturbation: Tensor) -> Tensor:
-        return perturbation * slope.unsqueeze(1)
-
-    cross, own = values.covariances_after((source,), push)
-    if conversion.residual is not None:
-        added = torch.diag_embed(conversion.residual.flatten(1))
-        own = added if own is None else own + added
-    values.add(name, values.means[source] + conversion.shift, cross, own)
-    return own
-
-
-def _analog(array: ProgrammedArray, values: _Values, source: str, name: str) -> CrossbarTrace:
-    mean, variance = values.means[source], values.variance(source)
-    map, weight = array.map, array.mean_weight
-
-    def push(perturbation: Tensor) -> Tensor:
-        return over_batch(lambda x: map.apply(x, weight), perturbation)
-
-    cross, own = values.covariances_after((source,), push)
-    incoming = values.block(source, source)
-    reading = Reading(array=array, mean=mean, variance=variance)
-    errors = errors_of(reading, array.whole)
-    for part in errors:
-        added = part.covariance(incoming)
-        own = added if own is None else own + added
-    output = array.mean(mean)
-    if own is None:
-        own = output.new_zeros(1, *(output[0].numel(),) * 2)
-    own = (0.5 * (own + own.mT)).expand(len(output), -1, -1)
-    values.add(name, output, cross, own)
-    single = incoming if map.positions == 1 and map.groups == 1 else None
-    powered = reading if single is None else replace(reading, covariance=single)
-    return CrossbarTrace(
-        array=array,
-        input_mean=mean,
-        input_variance=variance,
-        mean=output,
-        variance=own.diagonal(dim1=-2, dim2=-1).reshape(output.shape),
-        covariance=own,
-        errors=errors,
-        array_power=array_power(powered),
-        tia_power=tia_power(powered),
-    )
 
 
 def joint_entries(network: Network) -> int:

@@ -1,13 +1,14 @@
 """One pass of moments through a network, recorded so that adjoints can be pulled back through it.
 
-The record holds, at every crossbar, the moments of its input, the injected variances and the power; at every digital
-operation its linearisation. ``mean_field`` carries marginal variances (activations taken as independent).
+The record holds the linear form of every step, at arrays with the moments of its input, its errors and the power.
+``mean_field`` carries marginal variances (activations taken as independent).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -15,89 +16,95 @@ from torch import Tensor
 from powerplan.moments.array.power import array_power, tia_power
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.array.reading import Reading
-from powerplan.moments.conversion.channels import Conversion, convert_columns, convert_rows
-from powerplan.moments.conversion.lattice import Lattice, lattice_of
+from powerplan.moments.conversion.channels import convert_columns, convert_rows
 from powerplan.moments.rules import Linearized
+from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.rules.maxima import linearize_joint
-from powerplan.moments.samples.corrections import NONE, Corrections, Saturation
+from powerplan.moments.samples.corrections import NONE, Corrections
 from powerplan.moments.sources import Errors, errors_of
-from powerplan.moments.walks.walk import Carried, walk
+from powerplan.moments.walks.lowered import START, Lowered, Place, Step
+from powerplan.moments.walks.walk import Carried
 from powerplan.network.graph import Network
-from powerplan.network.node import INPUT, Node
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class CrossbarTrace:
-    """What one crossbar did.
+class ArrayStep(Linearized):
+    """What one array did.
 
     Attributes:
-        input_mean, input_variance: of what drives its rows, (B, *input_shape).
-        mean, variance: of its output (B, *shape).
-        errors: that its sources add to its output before the columns are converted.
+        reading: the array at the moments of what drives its rows, taken as independent.
+        errors: that its sources add to its output.
+        exact: what drives its rows has no errors.
         array_power, tia_power: [W].
-        rows, columns: what their converters do, None without any.
-        lattice: of the converted output, where it has one.
     """
 
-    array: ProgrammedArray
-    input_mean: Tensor
-    input_variance: Tensor
-    mean: Tensor
-    variance: Tensor
-    covariance: Tensor | None
+    reading: Reading
     errors: tuple[Errors, ...]
+    exact: bool
     array_power: Tensor
     tia_power: Tensor
-    rows: Conversion | None = None
-    columns: Conversion | None = None
-    lattice: Lattice | None = None
+
+    @classmethod
+    def of(cls, reading: Reading, *, exact: bool) -> ArrayStep:
+        """An array read at independent inputs, or with ``reading.covariance`` what of them concerns the power alone."""
+        array = reading.array
+        map, weight = array.map, array.mean_weight
+        independent = reading if reading.covariance is None else replace(reading, covariance=None)
+        step = cls(
+            mean=array.mean(reading.mean),
+            variance=reading.variance,
+            pull=lambda adjoint: (over_batch(lambda a: map.pull(a, weight), adjoint),),
+            push=lambda perturbation: over_batch(lambda x: map.apply(x, weight), perturbation),
+            reading=independent,
+            errors=errors_of(independent, array.whole),
+            exact=exact,
+            array_power=array_power(reading),
+            tia_power=tia_power(reading),
+        )
+        return replace(step, variance=step.independent)
 
     @property
-    def source_mean(self) -> Tensor:
-        """Mean of the input before its conversion, (B, *input_shape)."""
-        return self.input_mean if self.rows is None else self.input_mean - self.rows.shift
+    def array(self) -> ProgrammedArray:
+        """The array."""
+        return self.reading.array
+
+    @cached_property
+    def independent(self) -> Tensor:
+        """Variance (B, *shape) of the output for independent inputs."""
+        variance, shape = self.reading.variance, self.array.map.output_shape
+        parts = [part.output_variance for part in self.errors] + ([] if self.exact else [self.array.passed(variance)])
+        return sum(parts, variance.new_zeros(1, *shape)).expand(len(self.mean), *shape)
 
     @property
-    def reading(self) -> Reading:
-        """The array at the moments of its input."""
-        return Reading(array=self.array, mean=self.input_mean, variance=self.input_variance)
-
-    @property
-    def own_variance(self) -> Tensor:
-        """Variance of the output that arises here, conversions included, (B, *shape)."""
-        own = sum((part.output_variance for part in self.errors), torch.zeros_like(self.variance))
-        if self.rows is not None and self.rows.residual is not None:
-            own = own + self.array.passed(self.rows.residual)
-        return own if self.columns is None else self.columns.variance(own)
-
-    def before_columns(self, adjoint: Tensor) -> Tensor:
-        """Adjoint (B, K, *shape) of the output before its conversion, from that of the output."""
-        return adjoint if self.columns is None else adjoint * self.columns.slope.unsqueeze(1)
-
-    def converted(self, mean: Tensor, variance: Tensor, saturation: Saturation | None = None) -> CrossbarTrace:
-        """The step of an analog output, whose moments (B, *shape) may have been corrected, with columns converted."""
-        made = replace(self, mean=mean, variance=variance)
-        if not self.array.hardware.converts_columns:
-            return replace(made, lattice=lattice_of(self.array, (mean, variance), (mean, variance)))
-        plain = torch.where(self.variance > 0, self.variance, torch.ones_like(self.variance))
-        factor = torch.where(self.variance > 0, variance / plain, torch.ones_like(plain))
-        rounds = saturation is None or not saturation.rounded
-        columns = convert_columns(self.reading, factor, rounds=rounds)
-        columns = columns if saturation is None else saturation.apply(columns, variance)
-        behind = mean + columns.shift, columns.variance(variance)
-        lattice = lattice_of(self.array, (mean, variance), behind)
-        return replace(made, mean=behind[0], variance=behind[1], columns=columns, lattice=lattice)
+    def factor(self) -> Tensor:
+        """The variance over that for independent inputs."""
+        noisy = self.independent > 0
+        plain = torch.where(noisy, self.independent, torch.ones_like(self.independent))
+        return torch.where(noisy, self.variance / plain, torch.ones_like(plain))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trace:
-    """A forward pass: crossbars and digital operations by node name, and the output's moments (B, K)."""
+    """A forward pass: the steps and means by place, the output's moments (B, K), and of a pass that has them the
+    covariances (B, n, n) of the outputs of crossbars."""
 
-    crossbars: Mapping[str, CrossbarTrace]
-    digital: Mapping[str, Linearized]
+    lowered: Lowered
+    steps: Mapping[Place, Linearized]
+    means: Mapping[Place, Tensor]
     output_mean: Tensor
     output_variance: Tensor
-    output_covariance: Tensor | None
+    output_covariance: Tensor | None = None
+    covariances: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def behind(self, name: str) -> Linearized:
+        """The step that makes the value of a node."""
+        return self.steps[self.lowered.behind[name]]
+
+    def array(self, name: str) -> ArrayStep:
+        """The array of a crossbar."""
+        step = self.steps[Place(name, "array")]
+        assert isinstance(step, ArrayStep)
+        return step
 
 
 def mean_field(
@@ -108,93 +115,72 @@ def mean_field(
 ) -> Trace:
     """Mean and marginal variance of every node for inputs (B, *shape), activations taken as independent, corrected."""
     carried = _Marginal(network, crossbars, inputs, corrections)
-    walk(network, carried)
-    mean, variance = carried.values[network.output]
+    carried.walk()
+    mean, variance = carried.values[carried.lowered.output]
     return Trace(
-        crossbars=carried.arrays,
-        digital=carried.steps,
+        lowered=carried.lowered,
+        steps=carried.steps,
+        means=carried.means,
         output_mean=mean.flatten(1),
         output_variance=variance.flatten(1),
-        output_covariance=None,
     )
 
 
 class _Marginal(Carried):
-    """Means and variances (B, *shape) of the values still to be read, and what every node did."""
+    """Means and variances (B, *shape) of the values still to be read."""
 
     def __init__(
         self, network: Network, crossbars: Sequence[ProgrammedArray], inputs: Tensor, corrections: Corrections
     ) -> None:
-        self.values: dict[str, tuple[Tensor, Tensor]] = {INPUT: (inputs, torch.zeros_like(inputs))}
-        self.arrays: dict[str, CrossbarTrace] = {}
-        self.steps: dict[str, Linearized] = {}
-        self._programmed = {c.constants.name: c for c in crossbars}
-        self._noisy, self._inputs, self._corrections = network.noisy, inputs, corrections
+        super().__init__(network, crossbars, inputs)
+        self.values: dict[Place, tuple[Tensor, Tensor]] = {START: (inputs, torch.zeros_like(inputs))}
+        self._corrections = corrections
 
-    def crossbar(self, node: Node, lattice: Lattice | None) -> Lattice | None:
-        mean, variance = self.values[node.inputs[0]]
-        saturation = self._corrections.rows.get(node.name)
-        step = crossbar_step(
-            self._programmed[node.name],
+    def moments(self, place: Place) -> tuple[Tensor, Tensor]:
+        return self.values[place]
+
+    def drop(self, place: Place) -> None:
+        del self.values[place]
+
+    def digital(self, step: Step) -> None:
+        arriving = [self.values[place] for place in step.inputs]
+        correlation = self._corrections.correlations.get(step.place)
+        means, variances = [mean for mean, _ in arriving], [variance for _, variance in arriving]
+        passed = linearize_joint(step.node.op, means, variances, correlation)
+        self.steps[step.place] = passed
+        # a constant comes in float64
+        mean, variance = passed.mean.to(self.inputs), passed.variance.to(self.inputs)
+        self.values[step.place] = self._corrections.apply(step.place, mean, variance)
+
+    def rows(self, step: Step) -> None:
+        (mean, variance), saturation = self.values[step.inputs[0]], self._corrections.converters.get(step.place)
+        rounds = saturation is None or not saturation.rounded
+        converted = convert_rows(
+            self.programmed[step.node.name],
             mean,
             variance,
-            exact_input=node.inputs[0] not in self._noisy,
-            lattice=None if saturation is not None and saturation.rounded else lattice,  # fields know of it
-            saturation=saturation,
+            exact=step.inputs[0] not in self.lowered.noisy,
+            lattice=self.lattices.get(step.inputs[0]) if rounds else None,  # samples know of it
+            rounds=rounds,
         )
-        corrected = self._corrections.apply(node.name, step.mean, step.variance)
-        step = step.converted(*corrected, self._corrections.columns.get(node.name))
-        self.arrays[node.name], self.values[node.name] = step, (step.mean, step.variance)
-        return step.lattice
+        variance = variance.expand_as(mean)
+        converted = converted if saturation is None else saturation.apply(converted, variance)
+        self._keep(step, converted.linearized(variance, noisy=step.noisy))
 
-    def digital(self, node: Node) -> None:
-        arriving = [self.values[name] for name in node.inputs]
-        correlation = self._corrections.correlations.get(node.name)
-        step = linearize_joint(node.op, [mean for mean, _ in arriving], [spread for _, spread in arriving], correlation)
-        self.steps[node.name] = step
-        # a constant comes in float64
-        mean, variance = step.mean.to(self._inputs), step.variance.to(self._inputs)
-        self.values[node.name] = self._corrections.apply(node.name, mean, variance)
+    def array(self, step: Step) -> None:
+        mean, variance = self.values[step.inputs[0]]
+        reading = Reading(array=self.programmed[step.node.name], mean=mean, variance=variance)
+        passed = ArrayStep.of(reading, exact=step.inputs[0] not in self.lowered.noisy)
+        mean, variance = self._corrections.apply(step.place, passed.mean, passed.variance)
+        self._keep(step, replace(passed, mean=mean, variance=variance))
 
-    def drop(self, name: str) -> None:
-        del self.values[name]
+    def columns(self, step: Step) -> None:
+        analog, saturation = self.steps[step.inputs[0]], self._corrections.converters.get(step.place)
+        assert isinstance(analog, ArrayStep)
+        rounds = saturation is None or not saturation.rounded
+        converted = convert_columns(analog.reading, analog.mean, analog.factor, rounds=rounds)
+        converted = converted if saturation is None else saturation.apply(converted, analog.variance)
+        self._keep(step, converted.linearized(analog.variance))
 
-
-def crossbar_step(
-    array: ProgrammedArray,
-    mean: Tensor,
-    variance: Tensor,
-    *,
-    exact_input: bool,
-    lattice: Lattice | None = None,
-    saturation: Saturation | None = None,
-) -> CrossbarTrace:
-    """A crossbar for independent inputs of these moments, each (B, *input_shape), before its columns are converted."""
-    rounds = saturation is None or not saturation.rounded
-    rows = convert_rows(array, mean, variance, exact=exact_input, lattice=lattice, rounds=rounds)
-    if rows is not None:
-        rows = rows if saturation is None else saturation.apply(rows, variance.expand_as(mean))
-        exact_input = exact_input and rows.residual is None
-        mean, variance = mean + rows.shift, variance if exact_input else rows.variance(variance)
-    reading = Reading(array=array, mean=mean, variance=variance)
-    errors, output_shape = errors_of(reading, array.whole), array.map.output_shape
-    return CrossbarTrace(
-        array=array,
-        input_mean=mean,
-        input_variance=variance,
-        mean=array.mean(mean),
-        variance=crossbar_variance(array, errors, variance, exact_input=exact_input).expand(len(mean), *output_shape),
-        covariance=None,
-        errors=errors,
-        array_power=array_power(reading),
-        tia_power=tia_power(reading),
-        rows=rows,
-    )
-
-
-def crossbar_variance(
-    array: ProgrammedArray, errors: Sequence[Errors], variance: Tensor, *, exact_input: bool
-) -> Tensor:
-    """Variance (B, *shape) of the output before its conversion, for independent inputs of this variance."""
-    parts = [part.output_variance for part in errors] + ([] if exact_input else [array.passed(variance)])
-    return sum(parts, variance.new_zeros(1, *array.map.output_shape))
+    def _keep(self, step: Step, passed: Linearized) -> None:
+        self.steps[step.place], self.values[step.place] = passed, (passed.mean, passed.variance)

@@ -1,4 +1,4 @@
-"""The one forward walk through a network; carried from node to node are marginal moments, covariances or samples.
+"""The one forward walk through a network; carried from step to step are marginal moments, covariances or samples.
 
 Why: docs/decisions/moments.md.
 """
@@ -6,39 +6,73 @@ Why: docs/decisions/moments.md.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
-from powerplan.moments.conversion.lattice import Lattice
+from torch import Tensor
+
+from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.conversion.lattice import Lattice, lattice_of
+from powerplan.moments.rules.linearized import Linearized
+from powerplan.moments.walks.lowered import START, Lowered, Place, Step
 from powerplan.network.graph import Network
-from powerplan.network.node import Node
 
 
 class Carried(ABC):
-    """What a walk knows of the values that are still to be read."""
+    """What a walk knows of the values that are still to be read, and what every step did.
+
+    Attributes:
+        steps: the linear form of every step.
+        means: of all values, (B, *shape).
+        lattices: of values that lie on one.
+    """
+
+    def __init__(self, network: Network, crossbars: Sequence[ProgrammedArray], inputs: Tensor) -> None:
+        self.lowered, self.inputs = Lowered.of(network, crossbars), inputs
+        self.programmed = {array.constants.name: array for array in crossbars}
+        self.steps: dict[Place, Linearized] = {}
+        self.means: dict[Place, Tensor] = {START: inputs}
+        self.lattices: dict[Place, Lattice | None] = {}
+
+    def walk(self) -> None:
+        """Pass every step in order."""
+        passes = {"digital": self.digital, "rows": self.rows, "array": self.array, "columns": self.columns}
+        for step in self.lowered.steps:
+            passes[step.place.part](step)
+            self.means[step.place] = self.moments(step.place)[0]
+            self.lattices[step.place] = self._lattice(step)
+            for place in self.lowered.last_read.get(step.place, ()):
+                self.drop(place)
+                self.lattices.pop(place, None)
+
+    def _lattice(self, step: Step) -> Lattice | None:
+        if not step.node.op.is_crossbar:
+            lattice = self.lattices.get(step.inputs[0]) if len(step.inputs) == 1 else None
+            return lattice and lattice.after(step.node.op)
+        if step.place != self.lowered.behind[step.node.name]:
+            return None
+        analog = step.place if step.place.part == "array" else step.inputs[0]
+        return lattice_of(self.programmed[step.node.name], self.moments(analog), self.moments(step.place))
 
     @abstractmethod
-    def crossbar(self, node: Node, lattice: Lattice | None) -> Lattice | None:
-        """Pass a crossbar; the lattices of its input and of its output, where the values lie on one."""
+    def moments(self, place: Place) -> tuple[Tensor, Tensor]:
+        """Mean and variance (B, *shape) of a value."""
 
     @abstractmethod
-    def digital(self, node: Node) -> None:
+    def digital(self, step: Step) -> None:
         """Pass a digital operation."""
 
     @abstractmethod
-    def drop(self, name: str) -> None:
+    def rows(self, step: Step) -> None:
+        """Pass the converters of a crossbar's rows."""
+
+    @abstractmethod
+    def array(self, step: Step) -> None:
+        """Pass its array."""
+
+    @abstractmethod
+    def columns(self, step: Step) -> None:
+        """Pass the converters of its columns."""
+
+    @abstractmethod
+    def drop(self, place: Place) -> None:
         """Forget a value that nothing reads any more."""
-
-
-def walk(network: Network, carried: Carried) -> None:
-    """Pass every node in order."""
-    lattices: dict[str, Lattice | None] = {}
-    for node in network.nodes:
-        lattice = lattices.get(node.inputs[0]) if len(node.inputs) == 1 else None
-        if node.op.is_crossbar:
-            lattices[node.name] = carried.crossbar(node, lattice)
-        else:
-            carried.digital(node)
-            lattices[node.name] = lattice and lattice.after(node.op)
-        for name in network.last_readers.get(node.name, ()):
-            if name != network.output:
-                carried.drop(name)
-                lattices.pop(name, None)

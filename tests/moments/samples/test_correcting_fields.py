@@ -14,6 +14,7 @@ from powerplan.moments.samples.corrections import Corrections
 from powerplan.moments.samples.count import first_fields
 from powerplan.moments.samples.statistics import shift_of
 from powerplan.moments.sources.device_samples import device_errors
+from powerplan.moments.walks.lowered import Place
 from powerplan.network import Activation, Conv, Flatten, Linear, MaxPool, Mean, Multiply, Network, Node
 
 RNG = np.random.default_rng(7)
@@ -169,19 +170,21 @@ def test_one_field_says_nothing_of_means() -> None:
 def test_inputs_without_fields_get_what_the_others_have_in_common() -> None:
     """Factors are their mean, shifts the mean of each channel; within the first P inputs nothing changes."""
     shifts = torch.randn(2, 3, 4, 4, dtype=torch.float64)
-    known = Corrections(factors={"a": torch.tensor([1.0, 3.0]).view(2, 1)}, shifts={"b": shifts})
+    known = Corrections(
+        factors={Place("a", "array"): torch.tensor([1.0, 3.0]).view(2, 1)}, shifts={Place("b", "digital"): shifts}
+    )
     inside, across, beyond = (known.of(part, 5) for part in (slice(0, 2), slice(1, 4), slice(3, 5)))
-    assert torch.equal(inside.shifts["b"], shifts)
-    assert across.factors["a"].flatten().tolist() == [3.0, 2.0, 2.0]
-    assert torch.equal(across.shifts["b"][0], shifts[1])
+    assert torch.equal(inside.shifts[Place("b", "digital")], shifts)
+    assert across.factors[Place("a", "array")].flatten().tolist() == [3.0, 2.0, 2.0]
+    assert torch.equal(across.shifts[Place("b", "digital")][0], shifts[1])
     mean = shifts.mean((0, 2, 3))
-    torch.testing.assert_close(across.shifts["b"][2, :, 1, 2], mean)
-    torch.testing.assert_close(beyond.shifts["b"].flatten(), mean)
+    torch.testing.assert_close(across.shifts[Place("b", "digital")][2, :, 1, 2], mean)
+    torch.testing.assert_close(beyond.shifts[Place("b", "digital")].flatten(), mean)
 
 
 def test_groups_of_inputs_are_joined_in_order() -> None:
-    groups = [(n, Corrections(factors={"a": torch.full((1, 2), float(n))})) for n in (2, 1)]
-    assert Corrections.joined(groups).factors["a"][:, 0].tolist() == [2.0, 2.0, 1.0]
+    groups = [(n, Corrections(factors={Place("a", "array"): torch.full((1, 2), float(n))})) for n in (2, 1)]
+    assert Corrections.joined(groups).factors[Place("a", "array")][:, 0].tolist() == [2.0, 2.0, 1.0]
     assert Corrections.joined(groups[:1]) is groups[0][1]
 
 

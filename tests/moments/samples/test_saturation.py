@@ -7,9 +7,8 @@ import pytest
 import torch
 
 import powerplan as pp
-from powerplan.moments.conversion.channels import Conversion
-from powerplan.moments.conversion.staircase import converted
-from powerplan.moments.samples.converters import Converted, saturated, saturation_of
+from powerplan.moments.conversion.staircase import Converted, converted
+from powerplan.moments.samples.converters import ConverterSamples, saturated, saturation_of
 from powerplan.moments.samples.count import needs_corrections
 
 FINE = {"programming_noise_std": 2e-7, "conductance_min": 1e-6}
@@ -17,7 +16,7 @@ STUCK = {**FINE, "stuck_on_fraction": 0.002}
 DIVIDER = {"read_out": "divider", "load_conductance": 1e-2}
 
 
-def gaussian(limit: float) -> tuple[Converted, Conversion, torch.Tensor, torch.Tensor]:
+def gaussian(limit: float) -> tuple[ConverterSamples, Converted, torch.Tensor, torch.Tensor]:
     """Fields of a Gaussian, held within ± a limit, with the closed form."""
     mean = torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(3, 4)
     variance = torch.full_like(mean, 0.3)
@@ -26,7 +25,7 @@ def gaussian(limit: float) -> tuple[Converted, Conversion, torch.Tensor, torch.T
     )
     behind = (mean.unsqueeze(1) + before).clamp(-limit, limit) - mean.unsqueeze(1)
     found = converted(mean, variance, torch.tensor(limit, dtype=torch.float64), None)
-    return Converted(before, behind, True), Conversion(found.mean - mean, found.slope, found.residual), mean, variance
+    return ConverterSamples(before, behind, True), found, mean, variance
 
 
 @pytest.mark.parametrize("limit", [0.8, 100.0])
@@ -49,13 +48,13 @@ def test_a_corrected_converter_has_the_moments_of_its_fields() -> None:
     rare = torch.rand(3, 20_000, 4, generator=generator, dtype=torch.float64) < 0.01
     before = rare * (0.3 / 0.01) ** 0.5 * (1.0 - 2 * (torch.rand(rare.shape, generator=generator) < 0.5).double())
     behind = (mean.unsqueeze(1) + before).clamp(-0.8, 0.8) - mean.unsqueeze(1)
-    fields = Converted(before, behind, True)
+    fields = ConverterSamples(before, behind, True)
     found = saturation_of(fields, closed, mean, variance)
     conversion = found.apply(closed, variance)
     after = behind.var(1)
     assert closed.variance(variance).mean() > 5 * after.mean()  # what a Gaussian would do
     assert conversion.variance(variance).mean() == pytest.approx(float(after.mean()), rel=0.2)
-    assert (conversion.shift - behind.mean(1)).abs().max() < 0.02
+    assert (conversion.mean - mean - behind.mean(1)).abs().max() < 0.02
     part = saturated(fields, closed, found, variance)
     assert abs(float((part.linear * (part.whole - part.linear)).mean())) < 1e-3 * float(after.mean())
 
