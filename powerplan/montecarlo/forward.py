@@ -14,7 +14,8 @@ import torch
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.conversions import converter_power
 from powerplan.hardware.full_scale import full_scales
-from powerplan.montecarlo.crossbar import BLOCK_DEVICES, Crossbar, Scratch
+from powerplan.montecarlo.block import BLOCK_DEVICES, Scratch
+from powerplan.montecarlo.crossbar import Crossbar
 from powerplan.montecarlo.streams import Streams
 from powerplan.network import INPUT, Activation, CrossbarOp, Network, Op
 from powerplan.network.digital import digital

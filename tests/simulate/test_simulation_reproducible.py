@@ -9,7 +9,7 @@ import pytest
 from random_networks import batch, mlp
 
 import powerplan as pp
-from powerplan.montecarlo import crossbar
+from powerplan.montecarlo import block
 
 Case = tuple[pp.Network, pp.Hardware, pp.Gains, np.ndarray]
 
@@ -43,7 +43,7 @@ def test_whatever_the_memory_limit(activation: str) -> None:
 @pytest.mark.parametrize("columns", [False, True])
 def test_whatever_the_memory_limit_in_tiles(outputs: int, columns: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same for layers worked on in several tiles, with few outputs, with and without column gains."""
-    monkeypatch.setattr(crossbar, "BLOCK_DEVICES", 2000)
+    monkeypatch.setattr(block, "BLOCK_DEVICES", 2000)
     network, x = mlp(300, 21, outputs), batch(3, 300)
     hardware = pp.Hardware()
     gains = pp.Gains.uniform(network, hardware, inputs=x)

@@ -1,0 +1,183 @@
+"""How the columns of a block are read: amplifiers or passive loads, gains of columns, noise, what drift goes by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from powerplan.hardware import Hardware
+from powerplan.hardware.full_scale import FullScale, column_limits
+from powerplan.hardware.noise import shot_noise, thermal_noise
+from powerplan.montecarlo.block import Block, Scratch, aimed, over_sides, product
+from powerplan.montecarlo.streams import Streams
+
+
+@dataclass(frozen=True)
+class BlockRead:
+    """What reading a block gives: columns (D, C, g, R, o), the variance of their thermal and shot noise or None, power
+    (D,) [W], and what drift compensation goes by, at the start and now, (D, 1, g, 1, o), or nothing. C quantities of a
+    column are converted separately."""
+
+    columns: torch.Tensor
+    noise: torch.Tensor | None
+    power: torch.Tensor
+    drifted: tuple[torch.Tensor, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOut:
+    """The read-out of a layer.
+
+    Attributes:
+        tiles: rows of every row tile.
+    """
+
+    hardware: Hardware
+    tiles: list[slice]
+
+    @cached_property
+    def converted(self) -> list[list[slice]]:
+        """Row tiles whose columns are converted together: one after its own, or all of them if nothing is."""
+        return [[tile] for tile in self.tiles] if self.hardware.converts_columns else [self.tiles]
+
+    @cached_property
+    def sides_apart(self) -> int:
+        """Sides of a column that are converted separately."""
+        return 2 if self.hardware.read_out == "divider" and self.hardware.converts_columns else 1
+
+    @property
+    def has_amplifiers(self) -> bool:
+        """True if the power of amplifiers is known."""
+        return self.hardware.feedback_resistance is not None or self.hardware.feedback_tracking
+
+    def limits(
+        self, target: torch.Tensor, scale: FullScale | None, c: torch.Tensor, decode: torch.Tensor
+    ) -> torch.Tensor:
+        """L of every column, broadcasting to (C, 1, G, 1, o)."""
+        if self.hardware.read_out == "tia":
+            return column_limits(self.hardware, scale, c, decode).mT
+        targets = aimed(self.hardware, target, self.tiles).permute(2, 0, 1, 3).flatten(0, 1)  # (C, G, o)
+        assert self.hardware.adc_range is not None
+        return (self.hardware.adc_range * targets / decode[..., 0]).unsqueeze(1).unsqueeze(3)
+
+    def read(
+        self,
+        block: Block,
+        rows: torch.Tensor,
+        drive: torch.Tensor,
+        volts: torch.Tensor | None,
+        batch: int,
+        streams: Streams,
+        scratch: Scratch,
+    ) -> BlockRead:
+        """Program a block and read it.
+
+        Args:
+            rows: (D, G, R, n).
+            drive: (D, G, n).
+            volts: magnitudes of the row voltages (D, G, R, n), if the shot noise depends on them.
+            batch: inputs that the reads are of.
+        """
+        hardware = self.hardware
+        x, drive = rows[:, block.groups], drive[:, block.groups]
+        devices, start = block.program(streams, scratch)
+        drifted = self._read_for_drift(block, start, devices, scratch) if hardware.drift_compensation else ()
+        if hardware.column_gain_std:
+            devices = self._with_column_gain(devices, streams, scratch)
+        if hardware.load_conductance is not None:
+            columns, more = self._divided(block, x, devices, hardware.load_conductance, batch)
+        elif self.has_amplifiers:
+            columns, more = self._amplified(block, x, devices, batch)
+        else:
+            columns, more = self._grounded(x, devices, scratch), None
+        # Sums over columns, not a matrix-vector product, which would round by the alignment of the draw in memory.
+        pair = over_sides(torch.add, devices, scratch)
+        pair = torch.mul(pair, block.unit, out=scratch.values("pair", pair.shape))
+        by_row = pair.sum(2)
+        power = by_row.mul(drive).flatten(1).sum(1)
+        noise = None
+        if hardware.thermal_noise or hardware.shot_noise:
+            noise = self._read_variance(block, pair, None if volts is None else volts[:, block.groups])
+        return BlockRead(columns, noise, power if more is None else power + more, drifted)
+
+    def _grounded(self, x: torch.Tensor, devices: torch.Tensor, scratch: Scratch) -> torch.Tensor:
+        """Columns (D, C, g, R, o) held at 0 V, whatever that takes."""
+        difference = over_sides(torch.sub, devices, scratch)
+        if len(self.converted) == 1:
+            return product(x, difference).unsqueeze(1)
+        return torch.stack([product(x[..., t], difference[..., t]) for t in self.tiles], 1)
+
+    def _amplified(
+        self, block: Block, x: torch.Tensor, devices: torch.Tensor, batch: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same with amplifiers of every row tile's own, and the power (D,) that these take [W]."""
+        sides, squares = [], []
+        for tile in self.tiles:
+            currents = [product(x[..., tile], side[..., tile]) for side in devices.unbind(1)]
+            sides.append(currents[0] - currents[1] if len(currents) == 2 else currents[0].clone())
+            squares += [current.square_().sum(2) for current in currents]
+        columns = torch.stack(sides, 1) if len(self.converted) > 1 else sum(sides[1:], sides[0]).unsqueeze(1)
+        total = sum(squares[1:], squares[0]).mul_(block.dissipation).flatten(1).sum(1)
+        return columns, total.mul_((self.hardware.feedback_resistance or 1.0) / batch)
+
+    def _divided(
+        self, block: Block, x: torch.Tensor, devices: torch.Tensor, load: float, batch: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Decoded columns (D, C, g, R, o) of passive loads, and the power (D,) beyond Σ G V², −Σ D y² [W]."""
+        unit = block.unit.expand(block.shape[1:])
+        columns, drawn = [], []
+        for k, tile in enumerate(self.tiles):
+            for side, held in enumerate(devices.unbind(1)):
+                total = (held[..., tile] * unit[..., tile]).sum(3).add_(load)  # D [S]
+                node = product(x[..., tile], held[..., tile]).div_(total.unsqueeze(2))  # y/(c v̂)
+                drawn.append((node.square().sum(2) * total).mul_(block.decode**2).flatten(1).sum(1))
+                columns.append(node.mul_((-1) ** side * block.aimed[side, :, k].unsqueeze(1)))
+        more = sum(drawn[1:], drawn[0]).div_(-batch)
+        return torch.stack(columns, 1) if self.sides_apart == 2 else sum(columns[1:], columns[0]).unsqueeze(1), more
+
+    def _read_for_drift(
+        self, block: Block, start: torch.Tensor | None, devices: torch.Tensor, scratch: Scratch
+    ) -> tuple[torch.Tensor, ...]:
+        """What drift compensation goes by, before and now, added up over the rows of every column (D, 1, g, 1, o)."""
+        by_conductance = self.hardware.drift_compensation_by == "conductance"
+        read = []
+        for held in (devices if start is None else start, devices):
+            if by_conductance:
+                each = over_sides(torch.add, held, scratch) * block.unit
+            else:
+                each = over_sides(torch.sub, held, scratch).abs()
+            read.append(each.sum(3).unsqueeze(1).unsqueeze(3))
+        return tuple(read)
+
+    def _read_variance(self, block: Block, conductance: torch.Tensor, volts: torch.Tensor | None) -> torch.Tensor:
+        """Variance (D, C, g, R or 1, o) of thermal and shot noise for conductances (D, g, o, n), sides added up."""
+        hardware = self.hardware
+        variances = []
+        for tiles in self.converted:
+            total = torch.zeros((), dtype=conductance.dtype, device=conductance.device)
+            for tile in tiles:
+                here = conductance[..., tile]
+                if hardware.thermal_noise:
+                    beside = block.shape[0] * block.load
+                    total = total + thermal_noise(hardware) * (here.sum(-1) + beside).unsqueeze(2)
+                if volts is not None:
+                    total = total + shot_noise(hardware) * product(volts[..., tile], here)
+            variances.append(total / block.decode.unsqueeze(1) ** 2)
+        apart = self.sides_apart
+        return torch.stack(variances, 1).repeat_interleave(apart, 1).div_(apart)
+
+    def _with_column_gain(self, devices: torch.Tensor, streams: Streams, scratch: Scratch) -> torch.Tensor:
+        """Devices (D, sides, g, o, n) whose physical columns, one per row tile, have each a gain of their own."""
+        out = scratch.values("devices", devices.shape)
+        shape = (*devices.shape[:4], len(self.tiles))
+        error = (
+            streams.normal_(scratch.normals(shape, "gain errors"))
+            .to(devices.dtype)
+            .mul_(self.hardware.column_gain_std)
+            .add_(1)
+        )
+        for index, tile in enumerate(self.tiles):
+            torch.mul(devices[..., tile], error[..., index : index + 1], out=out[..., tile])
+        return out
