@@ -374,6 +374,7 @@ def test_a_device_that_is_not_there_is_refused(method: str) -> None:
         pp.predict(network, pp.Hardware(), gains, np.ones((1, 3)), method=method, device="cuda:99")
 
 
+@pytest.mark.filterwarnings("ignore::powerplan.PlausibilityWarning")  # so small a voltage is doubted too
 def test_inputs_beyond_float64_are_refused(method: str) -> None:
     network = pp.Network.mlp([np.ones((2, 3))])
     gains = pp.Gains.uniform(network, pp.Hardware(), voltage=1e-300)
