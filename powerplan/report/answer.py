@@ -28,10 +28,13 @@ from powerplan.report.quantities import (
     quantity_name,
     quantity_text,
     quantity_with_error,
+    simulated_mse,
+    simulated_nmse,
+    simulated_power,
 )
 from powerplan.report.svg import Tick
 from powerplan.report.text import typeset
-from powerplan.report.units import percent, share, si, si_with_error, significant, with_error
+from powerplan.report.units import percent, share, si, significant
 
 #: what each outcome is called, and the look of its badge
 OUTCOMES = {
@@ -60,11 +63,7 @@ def plan_answer(plan: Plan) -> list[Fact]:
     """Power, saving and error of a plan: predicted, with the target and the simulation as remarks."""
     check = plan.verification
     budget = isinstance(plan.target, MaxPower)
-    simulated = (
-        ""
-        if check is None
-        else f"simulated {typeset(si_with_error(check.power, 1.96 * check.power_standard_error, 'W'))}"
-    )
+    simulated = "" if check is None else f"simulated {typeset(simulated_power(check))}"
     converters = converter_remark(plan.prediction)
     facts = [
         Fact(
@@ -97,7 +96,7 @@ def plan_answer(plan: Plan) -> list[Fact]:
             "Error (NMSE)",
             predicted_nmse(plan.prediction),
             None if bound_nmse is None else percent(bound_nmse),
-            None if check is None else f"{with_error(check.nmse, 1.96 * check.nmse_standard_error, 100)} %",
+            None if check is None else simulated_nmse(check),
         )
     )
     facts.append(
@@ -105,7 +104,7 @@ def plan_answer(plan: Plan) -> list[Fact]:
             "Error (MSE)",
             predicted_mse(plan.prediction),
             None if bound_mse is None else significant(bound_mse),
-            None if check is None else with_error(check.mse, 1.96 * check.mse_standard_error),
+            None if check is None else simulated_mse(check),
         )
     )
     facts.append(

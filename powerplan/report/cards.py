@@ -16,12 +16,21 @@ from powerplan.planning import MaxPower, Plan
 from powerplan.report.answer import OUTCOMES, converter_remark, plan_answer
 from powerplan.report.facts import Fact, hardware_facts
 from powerplan.report.page import render
-from powerplan.report.quantities import predicted_mse, predicted_nmse, samples_remark, saving_cell, target_text
+from powerplan.report.quantities import (
+    predicted_mse,
+    predicted_nmse,
+    samples_remark,
+    saving_cell,
+    simulated_mse,
+    simulated_nmse,
+    simulated_power,
+    target_text,
+)
 from powerplan.report.study_answer import study_answer
 from powerplan.report.tables import network_rows
 from powerplan.report.text import typeset, without_paths
 from powerplan.report.thin_plans import thinned
-from powerplan.report.units import gain_text, share, si, si_with_error, with_error
+from powerplan.report.units import gain_text, share, si, si_with_error
 
 #: rows of a card's table
 MOST_ROWS = 20
@@ -99,11 +108,11 @@ def simulation_card(simulation: Simulation) -> str:
     facts = [
         Fact(
             name="Power",
-            value=si_with_error(simulation.power, 1.96 * simulation.power_standard_error, "W"),
+            value=simulated_power(simulation),
             remark=converter_remark(simulation),
         ),
-        Fact(name="NMSE", value=f"{with_error(simulation.nmse, 1.96 * simulation.nmse_standard_error, 100)} %"),
-        Fact(name="MSE", value=with_error(simulation.mse, 1.96 * simulation.mse_standard_error)),
+        Fact(name="NMSE", value=simulated_nmse(simulation)),
+        Fact(name="MSE", value=simulated_mse(simulation)),
     ]
     return _card(
         f"Simulation, {simulation.draws} draws, seed {simulation.seed}",

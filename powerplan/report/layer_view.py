@@ -11,10 +11,10 @@ from powerplan.hardware.hardware import Hardware
 from powerplan.network import Network
 from powerplan.planning import Plan
 from powerplan.report.charts import Scale
-from powerplan.report.quantities import predicted_nmse
+from powerplan.report.quantities import predicted_nmse, simulated_nmse
 from powerplan.report.tables import ranges_used
 from powerplan.report.text import flat, typeset, value_text
-from powerplan.report.units import gain_text, share, si, with_error
+from powerplan.report.units import gain_text, share, si
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,7 @@ def corner_views(plan: Plan) -> list[CornerView]:
     cases += [(corner.hardware, corner.prediction, corner.verification) for corner in plan.corners]
     for i, (hardware, prediction, check) in enumerate(cases):
         changed = [(k, v) for k, v in flat(hardware.to_dict()) if v != nominal.get(k)]
-        simulated = "–" if check is None else f"{with_error(check.nmse, 1.96 * check.nmse_standard_error, 100)} %"
+        simulated = "–" if check is None else simulated_nmse(check)
         views.append(
             CornerView(
                 name="nominal" if i == 0 else f"corner {i}",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from powerplan.moments.prediction import Prediction
+from powerplan.montecarlo.simulation import Simulation
 from powerplan.planning import (
     MaxAccuracyDrop,
     MaxFlipRate,
@@ -17,8 +18,11 @@ from powerplan.planning import (
     Plan,
     Target,
 )
+from powerplan.planning.outcome import Verification
 from powerplan.planning.verify.verify import misses_target
 from powerplan.report.units import percent, si, si_with_error, significant, with_error
+
+Estimate = Prediction | Simulation | Verification
 
 #: outcomes that do not claim the least power
 _UNPROVEN = {
@@ -115,21 +119,36 @@ def predicted_mse(prediction: Prediction) -> str:
     """The MSE, with its 95 % confidence interval where random samples or combinations of the outputs leave one."""
     if not prediction.mse_standard_error > 0:
         return significant(prediction.mse)
-    return with_error(prediction.mse, 1.96 * prediction.mse_standard_error)
+    return simulated_mse(prediction)
 
 
 def predicted_nmse(prediction: Prediction) -> str:
     """The NMSE likewise."""
     if not prediction.nmse_standard_error > 0:
         return percent(prediction.nmse)
-    return f"{with_error(prediction.nmse, 1.96 * prediction.nmse_standard_error, 100)} %"
+    return simulated_nmse(prediction)
 
 
 def predicted_power(prediction: Prediction) -> str:
     """The power likewise."""
     if not prediction.power_standard_error > 0:
         return si(prediction.power, "W")
-    return si_with_error(prediction.power, 1.96 * prediction.power_standard_error, "W")
+    return simulated_power(prediction)
+
+
+def simulated_mse(estimate: Estimate) -> str:
+    """The MSE of what has a standard error, with its 95 % confidence interval."""
+    return with_error(estimate.mse, 1.96 * estimate.mse_standard_error)
+
+
+def simulated_nmse(estimate: Estimate) -> str:
+    """The NMSE likewise."""
+    return f"{with_error(estimate.nmse, 1.96 * estimate.nmse_standard_error, 100)} %"
+
+
+def simulated_power(estimate: Estimate) -> str:
+    """The power likewise."""
+    return si_with_error(estimate.power, 1.96 * estimate.power_standard_error, "W")
 
 
 def samples_remark(prediction: Prediction) -> str:

@@ -14,10 +14,10 @@ from powerplan.planning import MaxPower, Plan, Target
 from powerplan.planning.targets import build_target
 from powerplan.planning.verify.verify import misses_target
 from powerplan.report.answer import OUTCOMES
-from powerplan.report.quantities import saving_cell, target_text
+from powerplan.report.quantities import saving_cell, simulated_nmse, target_text
 from powerplan.report.study_axes import MINOR, axis_name, evenly, number, setting
 from powerplan.report.text import typeset, without_paths
-from powerplan.report.units import percent, si, with_error
+from powerplan.report.units import percent, si
 
 #: values of an axis that are all summed up, and how many of more
 MOST_VALUES, FEW_VALUES = 16, 9
@@ -126,9 +126,7 @@ def _simulated_cell(point: PointResult) -> Cell:
     check = None if point.plan is None else point.plan.verification
     if check is None:
         return Cell(text="–", number=True)
-    return Cell(
-        text=f"{with_error(check.nmse, 1.96 * check.nmse_standard_error, 100)} %", key=f"{check.nmse:.6g}", number=True
-    )
+    return Cell(text=simulated_nmse(check), key=f"{check.nmse:.6g}", number=True)
 
 
 def _outcome_cell(point: PointResult) -> Cell:

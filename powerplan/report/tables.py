@@ -25,6 +25,9 @@ from powerplan.report.quantities import (
     quantity_with_error,
     samples_remark,
     saving_cell,
+    simulated_mse,
+    simulated_nmse,
+    simulated_power,
     target_text,
 )
 from powerplan.report.units import gain_text, percent, share, si, si_with_error, significant, with_error
@@ -76,8 +79,7 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
     budget = isinstance(plan.target, MaxPower)
     lines = [("target", target_text(plan.target)), ("power", f"{si(plan.power, 'W')} predicted")]
     if check is not None:
-        simulated_power = si_with_error(check.power, 1.96 * check.power_standard_error, "W")
-        lines[-1] = ("power", f"{lines[-1][1]}, {simulated_power} simulated")
+        lines[-1] = ("power", f"{lines[-1][1]}, {simulated_power(check)} simulated")
     lines += _converter_line(prediction)
     lines.append(("energy", f"{si(plan.energy, 'J')} per inference"))
     lines += _baseline_lines(plan)
@@ -90,8 +92,8 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
         (None, None)
         if check is None
         else (
-            f"{with_error(check.nmse, 1.96 * check.nmse_standard_error, 100)} %",
-            with_error(check.mse, 1.96 * check.mse_standard_error),
+            simulated_nmse(check),
+            simulated_mse(check),
         )
     )
     lines.append(("NMSE", _error_line(nmse_bound, predicted_nmse(prediction), simulated[0])))
@@ -308,27 +310,9 @@ def simulation_table(
 
     known = prediction is not None
     lines = [
-        (
-            "MSE",
-            beside(
-                with_error(simulation.mse, 1.96 * simulation.mse_standard_error),
-                significant(prediction.mse) if prediction else None,
-            ),
-        ),
-        (
-            "NMSE",
-            beside(
-                f"{with_error(simulation.nmse, 1.96 * simulation.nmse_standard_error, 100)} %",
-                predicted_nmse(prediction) if prediction else None,
-            ),
-        ),
-        (
-            "power",
-            beside(
-                si_with_error(simulation.power, 1.96 * simulation.power_standard_error, "W"),
-                si(prediction.power, "W") if prediction else None,
-            ),
-        ),
+        ("MSE", beside(simulated_mse(simulation), significant(prediction.mse) if prediction else None)),
+        ("NMSE", beside(simulated_nmse(simulation), predicted_nmse(prediction) if prediction else None)),
+        ("power", beside(simulated_power(simulation), si(prediction.power, "W") if prediction else None)),
         *_converter_line(simulation),
         ("energy", f"{si(simulation.energy, 'J')} per inference"),
         *_accuracy_line(accuracy, predicted_accuracy if known else None),
@@ -355,7 +339,7 @@ def frontier_table(plans: Sequence[Plan]) -> str:
         ]
         if verified:
             check = plan.verification
-            text = "-" if check is None else f"{with_error(check.nmse, 1.96 * check.nmse_standard_error, 100)} %"
+            text = "-" if check is None else simulated_nmse(check)
             row.insert(5, text)
         rows.append(row)
     return _columns(headers, rows)
