@@ -50,7 +50,7 @@ def convert_rows(
         return average._replace(slope=torch.ones_like(mean)) if exact else average
     if exact:
         return Converted(converted_exact(mean, limit, bits), torch.ones_like(mean), torch.zeros_like(mean))
-    if lattice is not None:
+    if lattice is not None and rounds:
         assert bits is not None
         beat = converted_from(lattice, mean, variance, limit, bits)
         # derivatives as in converters: those of the trend, which grows with the step

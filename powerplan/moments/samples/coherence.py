@@ -33,8 +33,9 @@ from powerplan.moments.sources.errors import squares
 from powerplan.moments.sources.programming import by_group
 from powerplan.moments.sources.shared import shared_variance
 from powerplan.moments.walks.adjoint import beyond_linear_part, pulled_back
+from powerplan.moments.walks.array_step import ArrayStep
 from powerplan.moments.walks.lowered import Place
-from powerplan.moments.walks.marginal import ArrayStep, Trace
+from powerplan.moments.walks.marginal import Trace
 from powerplan.network.graph import Network
 from powerplan.network.ops import CrossbarOp
 

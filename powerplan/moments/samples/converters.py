@@ -37,7 +37,7 @@ from powerplan.moments.samples.crossbar import in_blocks
 from powerplan.moments.samples.statistics import centred, in_stds, ratio, shift_of, stds
 from powerplan.moments.sources import errors_of
 from powerplan.moments.sources.errors import merged
-from powerplan.moments.walks.marginal import ArrayStep
+from powerplan.moments.walks.array_step import ArrayStep
 
 
 def saturates_alike(hardware: Hardware) -> bool:

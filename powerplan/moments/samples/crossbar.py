@@ -16,7 +16,7 @@ from powerplan.moments.samples.statistics import ratio
 from powerplan.moments.sources.device_samples import are_few
 from powerplan.moments.sources.errors import Sampled, merged
 from powerplan.moments.sources.stuck import event_entries, is_rare
-from powerplan.moments.walks.marginal import ArrayStep
+from powerplan.moments.walks.array_step import ArrayStep
 
 #: entries of the values at the rows that are worked on at a time
 _BLOCK_ENTRIES = 1 << 23

@@ -41,7 +41,6 @@ from torch import Tensor
 
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.array.reading import Reading
-from powerplan.moments.conversion.channels import convert_columns, convert_rows
 from powerplan.moments.conversion.staircase import Converted
 from powerplan.moments.rules.maxima import linearize_joint, window_correlation
 from powerplan.moments.samples.coherence import Saturated, coherence_of
@@ -58,8 +57,9 @@ from powerplan.moments.samples.crossbar import crossbar_samples, power_factors
 from powerplan.moments.samples.statistics import centred, in_stds, ratio, shift_of, stds
 from powerplan.moments.sources.errors import standard_normals
 from powerplan.moments.sources.stuck import is_rare
+from powerplan.moments.walks.array_step import ArrayStep
 from powerplan.moments.walks.lowered import START, Place, Step
-from powerplan.moments.walks.marginal import ArrayStep, mean_field
+from powerplan.moments.walks.marginal import mean_field
 from powerplan.moments.walks.walk import Carried
 from powerplan.network import ops
 from powerplan.network.digital import digital
@@ -148,19 +148,10 @@ class _Samples(Carried):
 
     def drop(self, place: Place) -> None:
         del self.values[place]
+        self.steps.pop(place, None)
 
-    def rows(self, step: Step) -> None:
-        array, (mean, variance, error) = self.programmed[step.node.name], self.values[step.inputs[0]]
-        exact, variance = step.inputs[0] not in self.lowered.noisy, variance.expand_as(mean)
-
-        def closed_form(*, rounds: bool) -> Converted:
-            return convert_rows(array, mean, variance, exact=exact, rounds=rounds)  # samples are on lattices themselves
-
-        if self._rare and not exact:
-            samples, closed = through_rows(array, mean, variance, error)
-            self._saturates(step, samples, closed, closed_form, mean, variance)
-        else:
-            self._converts(step, closed_form(rounds=True), variance, error)
+    def lattice(self, step: Step) -> None:
+        return None  # samples are on lattices themselves
 
     def array(self, step: Step) -> None:
         array, (mean, variance, error) = self.programmed[step.node.name], self.values[step.inputs[0]]
@@ -184,47 +175,42 @@ class _Samples(Carried):
             error = error * ratio(spread, error.square().mean(1)).sqrt().unsqueeze(1)
         self.values[place] = passed.mean, spread, error
 
-    def columns(self, step: Step) -> None:
-        analog, (mean, variance, error) = self.steps.pop(step.inputs[0]), self.values[step.inputs[0]]
-        assert isinstance(analog, ArrayStep)
-
-        def closed_form(*, rounds: bool) -> Converted:
-            return convert_columns(analog.reading, mean, analog.factor, rounds=rounds)
-
-        if self._rare:
-            factor, driving = ratio(variance, analog.independent), self._driving.pop(step.inputs[0])
-            samples, closed = through_columns(analog, driving, factor, self._count, self._generator)
-            self._saturates(step, samples, closed, closed_form, mean, variance)
+    def convert(self, step: Step, closed_form: Callable[..., Converted]) -> None:
+        (source,), place = step.inputs, step.place
+        mean, variance, error = self.values[source]
+        if not self._rare or source not in self.lowered.noisy:
+            converted = closed_form(rounds=True)
+            if step.noisy:
+                error = self._rounded(converted.slope.unsqueeze(1) * error, converted.residual)
         else:
-            self._converts(step, closed_form(rounds=True), variance, error)
+            samples, closed = self._through(step)
+            saturation = self.converters[place] = saturation_of(samples, closed, mean, variance)
+            if self._keep:
+                self.saturated[place] = saturated(samples, closed, saturation, variance).some(self._keep_rare)
+            converted, error = (
+                saturation.apply(closed_form(rounds=samples.unrounded), variance),
+                centred(samples.behind),
+            )
+            if samples.unrounded:
+                rounding = converted.variance(samples.before.square().mean(1)) - error.square().mean(1)
+                error = self._rounded(error, rounding.clamp(min=0))
+        self.values[place] = converted.mean, converted.variance(variance), error
 
-    def _saturates(
-        self,
-        step: Step,
-        samples: ConverterSamples,
-        closed: Converted,
-        closed_form: Callable[..., Converted],
-        mean: Tensor,
-        variance: Tensor,
-    ) -> None:
-        """Converters that saturate, and the samples behind them with the rounding error that these are without."""
-        saturation = self.converters[step.place] = saturation_of(samples, closed, mean, variance)
-        if self._keep:
-            self.saturated[step.place] = saturated(samples, closed, saturation, variance).some(self._keep_rare)
-        converted = saturation.apply(closed_form(rounds=samples.unrounded), variance)
-        error = centred(samples.behind)
-        if samples.unrounded:
-            rounding = (converted.variance(samples.before.square().mean(1)) - error.square().mean(1)).clamp(min=0)
-            error = error + rounding.sqrt().unsqueeze(1) * standard_normals(error.shape, self._generator, error)
-        self.values[step.place] = converted.mean, converted.variance(variance), error
+    def _through(self, step: Step) -> tuple[ConverterSamples, Converted]:
+        """Samples through converters that saturate, and the closed form."""
+        (source,) = step.inputs
+        mean, variance, error = self.values[source]
+        if step.place.part == "rows":
+            return through_rows(self.programmed[step.node.name], mean, variance, error)
+        analog = self.steps[source]
+        assert isinstance(analog, ArrayStep)
+        factor = ratio(variance, analog.independent)
+        return through_columns(analog, self._driving.pop(source), factor, self._count, self._generator)
 
-    def _converts(self, step: Step, converted: Converted, variance: Tensor, error: Tensor) -> None:
-        """Converters by their closed form."""
-        if step.noisy:
-            shape = (len(self.inputs), self._count, *error.shape[2:])
-            rounding = converted.residual.sqrt().unsqueeze(1) * standard_normals(shape, self._generator, error)
-            error = error * converted.slope.unsqueeze(1) + rounding
-        self.values[step.place] = converted.mean, converted.variance(variance), error
+    def _rounded(self, error: Tensor, variance: Tensor) -> Tensor:
+        """Samples with an independent error of this variance (B, *shape)."""
+        shape = (len(self.inputs), self._count, *error.shape[2:])
+        return error + variance.sqrt().unsqueeze(1) * standard_normals(shape, self._generator, error)
 
     def _exact(self, step: Step) -> None:
         """A digital operation that no noise reaches."""

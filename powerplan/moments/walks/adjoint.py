@@ -18,8 +18,9 @@ from torch import Tensor
 
 from powerplan.moments.rules.linearized import Linearized
 from powerplan.moments.sources.errors import caused_by
+from powerplan.moments.walks.array_step import ArrayStep
 from powerplan.moments.walks.lowered import Place, Step
-from powerplan.moments.walks.marginal import ArrayStep, Trace
+from powerplan.moments.walks.marginal import Trace
 
 #: kinds of sources that are the residual of a step
 _RESIDUAL = {"digital": "residual", "rows": "dac", "columns": "adc"}

@@ -22,12 +22,13 @@ from torch import Tensor
 from powerplan.errors import InvalidInput
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.array.reading import Reading
-from powerplan.moments.conversion.channels import convert_columns, convert_rows
+from powerplan.moments.conversion.staircase import Converted
 from powerplan.moments.rules import Linearized, beyond_linear
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.rules.maxima import correlation_of_means, linearize_joint, window_average
+from powerplan.moments.walks.array_step import ArrayStep
 from powerplan.moments.walks.lowered import START, Place, Step
-from powerplan.moments.walks.marginal import ArrayStep, Trace
+from powerplan.moments.walks.marginal import Trace
 from powerplan.moments.walks.walk import Carried
 from powerplan.network.digital import digital
 from powerplan.network.graph import Network
@@ -159,13 +160,6 @@ class _Joint(Carried):
             mean, beyond = beyond_linear(op, passed, means, lambda i, j: values.full(places[i], places[j]))
         self._pass(step, passed, beyond, mean)
 
-    def rows(self, step: Step) -> None:
-        (source,) = step.inputs
-        mean, variance = self.moments(source)
-        array, exact = self.programmed[step.node.name], source not in self.lowered.noisy
-        converted = convert_rows(array, mean, variance, exact=exact, lattice=self.lattices.get(source))
-        self._pass(step, converted.linearized(variance, noisy=step.noisy))
-
     def array(self, step: Step) -> None:
         (source,) = step.inputs
         (mean, variance), array = self.moments(source), self.programmed[step.node.name]
@@ -177,11 +171,9 @@ class _Joint(Carried):
         self._pass(step, passed, sum(added[1:], added[0]) if added else None)
         self.steps[step.place] = replace(passed, variance=self.values.variance(step.place).expand_as(passed.mean))
 
-    def columns(self, step: Step) -> None:
-        analog = self.steps[step.inputs[0]]
-        assert isinstance(analog, ArrayStep)
-        converted = convert_columns(analog.reading, analog.mean, analog.factor)
-        self._pass(step, converted.linearized(analog.variance))
+    def convert(self, step: Step, closed_form: Callable[..., Converted]) -> None:
+        converted = closed_form(rounds=True)
+        self._pass(step, converted.linearized(self.moments(step.inputs[0])[1], noisy=step.noisy))
 
     def _pass(self, step: Step, passed: Linearized, beyond: Tensor | None = None, mean: Tensor | None = None) -> None:
         """A step with the covariance that is added to its linear part, else that of its residual, and its mean if it is

@@ -6,13 +6,17 @@ Why: docs/decisions/moments.md.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import Tensor
 
 from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.conversion.channels import convert_columns, convert_rows
 from powerplan.moments.conversion.lattice import Lattice, lattice_of
+from powerplan.moments.conversion.staircase import Converted
 from powerplan.moments.rules.linearized import Linearized
+from powerplan.moments.walks.array_step import ArrayStep
 from powerplan.moments.walks.lowered import START, Lowered, Place, Step
 from powerplan.network.graph import Network
 
@@ -39,12 +43,13 @@ class Carried(ABC):
         for step in self.lowered.steps:
             passes[step.place.part](step)
             self.means[step.place] = self.moments(step.place)[0]
-            self.lattices[step.place] = self._lattice(step)
+            self.lattices[step.place] = self.lattice(step)
             for place in self.lowered.last_read.get(step.place, ()):
                 self.drop(place)
                 self.lattices.pop(place, None)
 
-    def _lattice(self, step: Step) -> Lattice | None:
+    def lattice(self, step: Step) -> Lattice | None:
+        """Of the value behind a step, where it lies on one."""
         if not step.node.op.is_crossbar:
             lattice = self.lattices.get(step.inputs[0]) if len(step.inputs) == 1 else None
             return lattice and lattice.after(step.node.op)
@@ -52,6 +57,19 @@ class Carried(ABC):
             return None
         analog = step.place if step.place.part == "array" else step.inputs[0]
         return lattice_of(self.programmed[step.node.name], self.moments(analog), self.moments(step.place))
+
+    def rows(self, step: Step) -> None:
+        """Pass the converters of a crossbar's rows."""
+        (source,) = step.inputs
+        exact, lattice = source not in self.lowered.noisy, self.lattices.get(source)
+        array = self.programmed[step.node.name]
+        self.convert(step, partial(convert_rows, array, *self.moments(source), exact=exact, lattice=lattice))
+
+    def columns(self, step: Step) -> None:
+        """Pass the converters of a crossbar's columns."""
+        analog = self.steps[step.inputs[0]]
+        assert isinstance(analog, ArrayStep)
+        self.convert(step, partial(convert_columns, analog.reading, analog.mean, analog.factor))
 
     @abstractmethod
     def moments(self, place: Place) -> tuple[Tensor, Tensor]:
@@ -62,16 +80,12 @@ class Carried(ABC):
         """Pass a digital operation."""
 
     @abstractmethod
-    def rows(self, step: Step) -> None:
-        """Pass the converters of a crossbar's rows."""
-
-    @abstractmethod
     def array(self, step: Step) -> None:
-        """Pass its array."""
+        """Pass an array."""
 
     @abstractmethod
-    def columns(self, step: Step) -> None:
-        """Pass the converters of its columns."""
+    def convert(self, step: Step, closed_form: Callable[..., Converted]) -> None:
+        """Pass converters, whose closed form of Gaussian errors is of ``rounds``."""
 
     @abstractmethod
     def drop(self, place: Place) -> None:

@@ -1,0 +1,71 @@
+"""The step of an array: its linear form, the errors that arise in it, and its power."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from powerplan.moments.array.power import array_power, tia_power
+from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.array.reading import Reading
+from powerplan.moments.rules.linearized import Linearized, over_batch
+from powerplan.moments.sources import Errors, errors_of
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ArrayStep(Linearized):
+    """What one array did.
+
+    Attributes:
+        reading: the array at the moments of what drives its rows, taken as independent.
+        errors: that its sources add to its output.
+        exact: what drives its rows has no errors.
+        array_power, tia_power: [W].
+    """
+
+    reading: Reading
+    errors: tuple[Errors, ...]
+    exact: bool
+    array_power: Tensor
+    tia_power: Tensor
+
+    @classmethod
+    def of(cls, reading: Reading, *, exact: bool) -> ArrayStep:
+        """An array read at independent inputs, or with ``reading.covariance`` what of them concerns the power alone."""
+        array = reading.array
+        map, weight = array.map, array.mean_weight
+        independent = reading if reading.covariance is None else replace(reading, covariance=None)
+        step = cls(
+            mean=array.mean(reading.mean),
+            variance=reading.variance,
+            pull=lambda adjoint: (over_batch(lambda a: map.pull(a, weight), adjoint),),
+            push=lambda perturbation: over_batch(lambda x: map.apply(x, weight), perturbation),
+            reading=independent,
+            errors=errors_of(independent, array.whole),
+            exact=exact,
+            array_power=array_power(reading),
+            tia_power=tia_power(reading),
+        )
+        return replace(step, variance=step.independent)
+
+    @property
+    def array(self) -> ProgrammedArray:
+        """The array."""
+        return self.reading.array
+
+    @cached_property
+    def independent(self) -> Tensor:
+        """Variance (B, *shape) of the output for independent inputs."""
+        variance, shape = self.reading.variance, self.array.map.output_shape
+        parts = [part.output_variance for part in self.errors] + ([] if self.exact else [self.array.passed(variance)])
+        return sum(parts, variance.new_zeros(1, *shape)).expand(len(self.mean), *shape)
+
+    @property
+    def factor(self) -> Tensor:
+        """The variance over that for independent inputs."""
+        noisy = self.independent > 0
+        plain = torch.where(noisy, self.independent, torch.ones_like(self.independent))
+        return torch.where(noisy, self.variance / plain, torch.ones_like(plain))
