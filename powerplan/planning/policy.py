@@ -209,6 +209,8 @@ CHANGE_OF_NOTE, GAP_OF_NOTE = 5e-5, 5e-4
 
 #: Factor by which a number of the hardware is changed at most, and bits of a converter: beyond is another technology.
 LARGEST_CHANGE, MOST_BITS = 1000.0, 16
+#: Ratio of what the largest conductances leave to the lowest value reached, above which they are said to raise it.
+RISES = 1.01
 #: Ratio of two factors, the smaller of which does not do, at which the search between them ends.
 CLOSE_FACTORS = 1.03
 #: First growth of a factor that some samples refuse, and how often it is enlarged until all meet the target.

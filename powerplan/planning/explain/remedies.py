@@ -178,8 +178,14 @@ def in_words(advice: Advice, target: Target, quantity: str, best: float) -> str:
         words += f" One change alone does not do: {'; '.join(parts)}."
     sources = parts_in_words(advice.floor_parts)
     if advice.floor is not None:
-        words += f" Even at {policy.LARGEST_CHANGE:g} times conductance_max it stays at {advice.floor:.4g}"
-        words += f"{': ' * bool(sources)}{sources}."
+        # where noise no longer hides the steps of a converter, larger conductances make more of its error
+        rises = advice.floor > policy.RISES * best
+        words += (
+            f" At {policy.LARGEST_CHANGE:g} times conductance_max it rises to"
+            if rises
+            else (f" Even at {policy.LARGEST_CHANGE:g} times conductance_max it stays at")
+        )
+        words += f" {advice.floor:.4g}{': ' * bool(sources)}{sources}."
     elif sources:
         words += f" Where it comes from: {sources}."
     return words

@@ -7,6 +7,8 @@ import pytest
 
 import powerplan as pp
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 RNG = np.random.default_rng(3)
 WEIGHTS = RNG.normal(size=(3, 5))
 NETWORK, INPUTS = pp.Network.mlp([WEIGHTS]), RNG.normal(size=(16, 5))
@@ -73,3 +75,26 @@ def test_a_power_budget_has_no_floor() -> None:
     plan = pp.plan(NETWORK, pp.Hardware(conductance_min=1e-6), INPUTS, pp.MaxPower(2e-8))
     assert plan.termination.outcome is pp.Outcome.INFEASIBLE
     assert plan.termination.floor_parts == ()
+
+
+def test_where_larger_conductances_make_it_worse_the_message_says_so_and_no_limit_is_said_to_bind() -> None:
+    """Noise hides the steps of a coarse converter: without it, quantisation errors are larger."""
+    rng = np.random.default_rng(0)
+    network, inputs = pp.Network.mlp([rng.normal(size=(8, 6)), rng.normal(size=(3, 8))]), rng.normal(size=(8, 6))
+    hardware = pp.Hardware(programming_noise_std=2e-6, adc_bits=3)
+    end = pp.plan(network, hardware, inputs, pp.MaxNMSE(0.01)).termination
+    assert end.floor > 1.05 * end.best_reachable
+    assert f"At 1000 times conductance_max it rises to {end.floor:.4g}" in end.message
+    assert "limits that bind" not in end.message
+    assert end.binding_limits == ()
+
+
+def test_no_target_is_advised_that_nobody_would_set() -> None:
+    """An error of 240 % is no target: only what lowers it is said."""
+    hardware = pp.Hardware(programming_noise_std=0, programming_noise_proportional=2.0)
+    with pytest.warns(pp.PlausibilityWarning):
+        end = pp.plan(NETWORK, hardware, INPUTS, pp.MaxNMSE(0.01)).termination
+    assert end.best_reachable > 0.5
+    assert "To reach it, lower hardware.programming_noise_proportional" in end.message
+    assert "set the target" not in end.message
+    assert "limits that bind" not in end.message

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import powerplan as pp
-from powerplan.planning import policy
 from powerplan.planning.explain.relaxing import Change, relaxed
 from powerplan.planning.session import Session
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 RNG = np.random.default_rng(0)
 NETWORK = pp.Network.mlp([RNG.normal(size=(8, 6)) * 0.5, RNG.normal(size=(3, 8)) * 0.5])
@@ -42,12 +43,6 @@ CASES = {
     "generic preset": (pp.Hardware.preset("state_independent", time=1000.0), pp.MaxNMSE(0.1), {}),
     "power budget": (PLAIN.replace(conductance_min=1e-6), pp.MaxPower(1e-8), {}),
 }
-
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine finds what an idle one does."""
-    monkeypatch.setattr(policy, "ADVICE_SECONDS", 12.0)
 
 
 def followed(hardware: pp.Hardware, change: str) -> pp.Hardware:
