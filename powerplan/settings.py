@@ -11,7 +11,7 @@ A class of settings is a frozen dataclass whose fields are made by :func:`settin
 
 Everything else reads the table: ``plan``, ``frontier`` and ``predict`` check the value and tell of it in their
 docstrings; the command line gets ``--sampling-error``, study files ``sampling_error``; the server and the client read
-and send the field. ``tests/settings`` walks the table through all doors.
+and send the field. ``tests/test_settings.py`` walks the table through all doors.
 
 Why: docs/decisions/house.md.
 """
