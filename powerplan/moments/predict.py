@@ -84,13 +84,13 @@ def report(predictor: Predictor, gains: Gains, progress: Callable[[float], None]
     with torch.no_grad():
         programmed = predictor.program(*predictor.gain_tensors(gains))
         predictor = corrected(predictor, programmed)
-        found = []
+        parts = []
         for part in predictor.parts:
-            found.append(_Part.of(predictor, predictor.moments(programmed, part, full=True), part))
+            parts.append(_Part.of(predictor, predictor.moments(programmed, part, full=True), part))
             if progress is not None:
                 progress(part.stop / len(predictor.inputs))
-    warn_beyond_first_order(dict.fromkeys(name for part in found for name in part.beyond))
-    return _assemble(predictor, found)
+    warn_beyond_first_order(dict.fromkeys(name for part in parts for name in part.beyond))
+    return _assemble(predictor, parts)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -66,23 +66,23 @@ class Crossbar:
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        held = stored(op, hardware)
+        weights = stored(op, hardware)
         self.hardware, self.map = hardware, array_map(op, input_shape)
-        if held.has_bias_row:
+        if weights.has_bias_row:
             self.map = ConstantRowMap(self.map, 1.0)
-        groups, n_in = op.groups, held.rows
+        groups, n_in = op.groups, weights.rows
         self._arrays = self.map.positions if hardware.mapping == "unrolled" else 1
         reference = reference_voltage(voltage)
         by_input = np.broadcast_to(np.asarray(voltage, dtype=np.float64), (op.n_rows,)).copy()
-        volts = torch.as_tensor(held.by_row(by_input, reference)).unsqueeze(1)
+        volts = torch.as_tensor(weights.by_row(by_input, reference)).unsqueeze(1)
         c = torch.as_tensor(np.broadcast_to(np.asarray(conductance, dtype=np.float64), (op.n_out,)).copy())
         c = c.view(groups, -1, 1)
         # a unit per device only where rows differ: what is constant is cheaper
         unit = c * (reference / volts) if np.ndim(voltage) else c
-        sides = torch.as_tensor(np.stack(held.sides)).view(-1, groups, op.n_out // groups, n_in)
+        sides = torch.as_tensor(np.stack(weights.sides)).view(-1, groups, op.n_out // groups, n_in)
         target = hardware.conductance_min + unit * sides
-        self._bias = None if held.bias is None else torch.as_tensor(np.array(held.bias)).to(device, dtype)
-        self._offset = held.offset
+        self._bias = None if weights.bias is None else torch.as_tensor(np.array(weights.bias)).to(device, dtype)
+        self._offset = weights.offset
         #: G_min/c_i, (G, 1, o), and 1/r_j, (G, 1, n)
         self._idle = (hardware.conductance_min / c).mT.to(device, dtype)
         self._relative_volts = (volts / reference).to(device, dtype)

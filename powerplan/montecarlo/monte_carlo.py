@@ -98,20 +98,20 @@ def simulate(
         def observe(name: str, z: torch.Tensor) -> None:
             layers[name].add(z.flatten(2))
 
-        made = 0
-        while made < draws:
-            end = min(made + ROUND, draws)
-            while made < end:
-                group = range(made, min(made + chunk, end))
+        drawn = 0
+        while drawn < draws:
+            end = min(drawn + ROUND, draws)
+            while drawn < end:
+                group = range(drawn, min(drawn + chunk, end))
                 streams.start(group)
                 output, power = forward(streams, observe if layers else None)
                 tally.add(output, power)
-                made = group.stop
+                drawn = group.stop
                 if progress is not None:
                     try:
-                        progress(made, draws)
+                        progress(drawn, draws)
                     except StopIteration:
-                        draws = end = made
+                        draws = end = drawn
             tally.gather(asked.dtype)
             if estimates is not None:
                 estimates(tally.estimate(draws))

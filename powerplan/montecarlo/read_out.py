@@ -129,9 +129,9 @@ class ReadOut:
         unit = block.unit.expand(block.shape[1:])
         columns, drawn = [], []
         for k, tile in enumerate(self.tiles):
-            for side, held in enumerate(devices.unbind(1)):
-                total = (held[..., tile] * unit[..., tile]).sum(3).add_(load)  # D [S]
-                node = product(x[..., tile], held[..., tile]).div_(total.unsqueeze(2))  # y/(c v̂)
+            for side, conductances in enumerate(devices.unbind(1)):
+                total = (conductances[..., tile] * unit[..., tile]).sum(3).add_(load)  # D [S]
+                node = product(x[..., tile], conductances[..., tile]).div_(total.unsqueeze(2))  # y/(c v̂)
                 drawn.append((node.square().sum(2) * total).mul_(block.decode**2).flatten(1).sum(1))
                 columns.append(node.mul_((-1) ** side * block.aimed[side, :, k].unsqueeze(1)))
         more = sum(drawn[1:], drawn[0]).div_(-batch)
@@ -143,11 +143,11 @@ class ReadOut:
         """What drift compensation goes by, before and now, added up over the rows of every column (D, 1, g, 1, o)."""
         by_conductance = self.hardware.drift_compensation_by == "conductance"
         read = []
-        for held in (devices if start is None else start, devices):
+        for conductances in (devices if start is None else start, devices):
             if by_conductance:
-                each = over_sides(torch.add, held, scratch) * block.unit
+                each = over_sides(torch.add, conductances, scratch) * block.unit
             else:
-                each = over_sides(torch.sub, held, scratch).abs()
+                each = over_sides(torch.sub, conductances, scratch).abs()
             read.append(each.sum(3).unsqueeze(1).unsqueeze(3))
         return tuple(read)
 

@@ -77,7 +77,7 @@ def _verified(session: Session, plan: Plan, stop_at: float | None, draws: int, *
     started = time.monotonic()
     checks = []
     for count, predictor in enumerate(session.predictors):
-        now, left = time.monotonic(), len(session.predictors) - count
+        now, remaining = time.monotonic(), len(session.predictors) - count
         check = verify(
             predictor.network,
             predictor.hardware,
@@ -88,7 +88,7 @@ def _verified(session: Session, plan: Plan, stop_at: float | None, draws: int, *
             draws=draws,
             seed=session.settings.seed + calibration,
             calibrated=calibration > 0,
-            stop_at=None if stop_at is None else now + (stop_at - now) / left,
+            stop_at=None if stop_at is None else now + (stop_at - now) / remaining,
         )
         if check is None:
             return _late(plan, "Time ran out before the verification.")

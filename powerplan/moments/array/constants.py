@@ -47,20 +47,20 @@ class ArrayConstants:
         cls, network: Network, hardware: Hardware, dtype: torch.dtype, device: str = "cpu"
     ) -> tuple[ArrayConstants, ...]:
         """The crossbar layers of a network, in order; kept as long as the network, which never changes."""
-        kept = _CONSTANTS.setdefault(network, {})
+        by_settings = _CONSTANTS.setdefault(network, {})
         key = (hardware.weight_mapping, hardware.bias_mapping, dtype, device)
-        if key not in kept:
-            kept[key] = tuple(cls._of(network, node, hardware, dtype, device) for node in network.crossbars)
-        return kept[key]
+        if key not in by_settings:
+            by_settings[key] = tuple(cls._of(network, node, hardware, dtype, device) for node in network.crossbars)
+        return by_settings[key]
 
     @classmethod
     def _of(cls, network: Network, node: Node, hardware: Hardware, dtype: torch.dtype, device: str) -> ArrayConstants:
         assert isinstance(node.op, CrossbarOp)
         weight, bias = crossbar_tensors(node.op, dtype, device)
-        held = stored(node.op, hardware)
-        offset = held.offset
+        stored_weights = stored(node.op, hardware)
+        offset = stored_weights.offset
         map = affine = node_map(network, node)
-        if held.has_bias_row:
+        if stored_weights.has_bias_row:
             assert bias is not None
             map, affine = ConstantRowMap(map, 0.0), ConstantRowMap(map, 1.0)
             weight, bias = torch.cat([weight, bias.unsqueeze(1)], 1), None

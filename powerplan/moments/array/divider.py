@@ -115,15 +115,15 @@ class Divider(ReadOut):
             to_mean, to_variance = (variance + part for part in _of_stuck(hardware, mean, gain, rows(total)))
             curvature = sums(gain**2 * to_mean) - hardware.column_gain_std**2 * load * (total - load)
             ratio = rows(aimed / total)
-            kept = ratio**2 * to_variance
+            own_variance = ratio**2 * to_variance
             node = array.c * mean / rows(total)
-            loading = sums(kept * r**2)
+            loading = sums(own_variance * r**2)
             sides.append(
                 DividerSide(
                     weight=ratio * (mean * rows(1 + curvature / total**2) - gain * to_mean / rows(total)),
-                    variance=kept,
+                    variance=own_variance,
                     node=node,
-                    through=kept * (1 - 2 * r * node) + rows(loading) * node**2,
+                    through=own_variance * (1 - 2 * r * node) + rows(loading) * node**2,
                     loading=loading,
                     total=total,
                     target=aimed,
@@ -144,11 +144,11 @@ class Divider(ReadOut):
         for tile in channel.tiles:
             rows = Channel((tile,), channel.sides)
             for side in (self.by_side[k] for k in channel.sides):
-                h, kept, weight, through = (
+                h, own_variance, weight, through = (
                     array.within(rows, value) for value in (side.node, side.variance, side.weight, side.through)
                 )
-                node, crossed = reading.linear(h), reading.linear(kept * r)
-                squares = array.affine.apply_columns(reading.mean * reading.mean, kept)
+                node, crossed = reading.linear(h), reading.linear(own_variance * r)
+                squares = array.affine.apply_columns(reading.mean * reading.mean, own_variance)
                 load = map.columns_view(side.loading[:, tile])
                 still = (squares - 2 * node * crossed + load * node * node).clamp(min=0)
                 passed = reading.passed(h)
@@ -156,8 +156,8 @@ class Divider(ReadOut):
                     moving = map.apply_columns(reading.variance, through)
                 else:  # Σ_j K_j Var(x_j − r_j ỹ)
                     n = reading.covariance.shape[-1]
-                    joint = ((h[:, :n] @ reading.covariance) * (kept * r)[:, :n]).sum(-1).reshape(node.shape)
-                    moving = map.apply_columns(reading.variance, kept) - 2 * joint + load * passed
+                    joint = ((h[:, :n] @ reading.covariance) * (own_variance * r)[:, :n]).sum(-1).reshape(node.shape)
+                    moving = map.apply_columns(reading.variance, own_variance) - 2 * joint + load * passed
                 yield ColumnNode(
                     side=side,
                     tile=tile,

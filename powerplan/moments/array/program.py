@@ -45,7 +45,7 @@ def program(
         subtracted = constants.offset + hardware.conductance_min / gain
     if hardware.shifts_mean or not hardware.has_constant_programming_noise:
         now = weight_moments(constants.weight, constants.sign, c, r, hardware, groups, constants.offset)
-        mean_weight, variance, held = now
+        mean_weight, variance, row_sums = now
         if hardware.drift_compensation:
             first = just_programmed(hardware)
             start = weight_moments(constants.weight, constants.sign, c, r, first, groups, constants.offset)
@@ -59,11 +59,13 @@ def program(
     else:  # W̄ = W exactly, and every device has the same variance
         mean_weight = constants.weight
         variance = hardware.devices_per_weight * hardware.programming_noise_std**2 / c**2
-        held = c * constants.magnitude_sums if not c.dim() else (constants.magnitudes * c.view(groups, -1, 1)).sum(1)
+        row_sums = (
+            c * constants.magnitude_sums if not c.dim() else (constants.magnitudes * c.view(groups, -1, 1)).sum(1)
+        )
         if r is not None:
-            held = held * r
+            row_sums = row_sums * r
             variance = variance / r.repeat_interleave(size, 0) ** 2
-        held = held + size * hardware.conductance_min
+        row_sums = row_sums + size * hardware.conductance_min
     array = ProgrammedArray(
         constants=constants,
         hardware=hardware,
@@ -72,7 +74,7 @@ def program(
         decode_v=decode_v,
         mean_weight=mean_weight,
         weight_variance=variance,
-        row_conductance=held + idle,
+        row_conductance=row_sums + idle,
         read_out=Amplifier(),
         compensation=compensation,
         subtracted=subtracted,

@@ -121,9 +121,9 @@ class _WeightMoments(torch.autograd.Function):
             if r is not None:
                 gain = gain * r[members].repeat_interleave(len(magnitude) // len(r[members]), 0)
             target = (magnitude * gain).add_(hardware.conductance_min)
-            (held, held_slope), (spread, spread_slope) = _device(device_moments, hardware, target, derivative)
-            held_sum[members] += held.view(members.stop - members.start, -1, held.shape[1]).sum(1)
-            shifted = (held - idle).div_(gain)
+            (level, held_slope), (spread, spread_slope) = _device(device_moments, hardware, target, derivative)
+            held_sum[members] += level.view(members.stop - members.start, -1, level.shape[1]).sum(1)
+            shifted = (level - idle).div_(gain)
             torch.mul(shifted, signs, out=mean[part])
             total = (spread + idle_variance).div_(gain * gain)
             variance[part] = total
@@ -177,11 +177,11 @@ def _device(
         return (mean, target), (variance, target)
     with torch.enable_grad():
         point = target.detach().requires_grad_()
-        found = moments(hardware, point)
+        moments_at_point = moments(hardware, point)
         mean_slope, variance_slope = (
             torch.autograd.grad(value.sum(), point, retain_graph=True, materialize_grads=True)[0]
             if value.requires_grad
             else torch.zeros_like(target)
-            for value in found
+            for value in moments_at_point
         )
-    return (found[0].detach(), mean_slope), (found[1].detach(), variance_slope)
+    return (moments_at_point[0].detach(), mean_slope), (moments_at_point[1].detach(), variance_slope)

@@ -144,5 +144,5 @@ def converted_from(lattice: Lattice, mean: Tensor, variance: Tensor, limit: Tens
     moving = own > _LEAST * step**2
     slope = torch.where(moving, product / torch.where(moving, own, torch.ones_like(own)), plain.slope)
     residual = (spread - shift * shift - slope**2 * variance).clamp(min=0)
-    found = Converted(mean + shift, slope, residual)
-    return Converted(*(torch.where(narrow, a, b) for a, b in zip(found, plain, strict=True)))
+    wide = Converted(mean + shift, slope, residual)
+    return Converted(*(torch.where(narrow, a, b) for a, b in zip(wide, plain, strict=True)))

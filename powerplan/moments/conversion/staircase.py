@@ -113,9 +113,9 @@ def converted_on_average(mean: Tensor, variance: Tensor, limit: Tensor, bits: in
 
 def _clipped(mean: Tensor, variance: Tensor, limit: Tensor) -> Converted:
     """x held within ±L; the slope is P(|x| < L)."""
-    found = _CLIP.moments(mean / limit, variance / limit**2)
-    residual = limit**2 * found.variance - found.slope**2 * variance
-    return Converted(limit * found.mean, found.slope, residual.clamp(min=0))
+    unit = _CLIP.moments(mean / limit, variance / limit**2)
+    residual = limit**2 * unit.variance - unit.slope**2 * variance
+    return Converted(limit * unit.mean, unit.slope, residual.clamp(min=0))
 
 
 def _rounded(clip: Converted, mean: Tensor, variance: Tensor, limit: Tensor, step: Tensor) -> Converted:

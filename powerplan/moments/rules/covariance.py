@@ -61,17 +61,17 @@ def propagate(op: Activation, mean: Tensor, covariance: Tensor) -> tuple[Tensor,
     correlation = (covariance / (std.unsqueeze(-1) * std.unsqueeze(-2))).clamp(-1, 1)
     power = torch.ones_like(correlation)
     result = torch.zeros_like(covariance)
-    kept = torch.zeros_like(variance)
+    expanded = torch.zeros_like(variance)
     factorial = 1.0
     for k, a in enumerate(rule.hermite(mean, variance, HERMITE_ORDER), start=1):
         # every term is a Schur product of positive semidefinite matrices: the sum stays one
         factorial *= k
         power = power * correlation
         result = result + (a.unsqueeze(-1) * a.unsqueeze(-2)) * power / factorial
-        kept = kept + a**2 / factorial
-    rest = (moments.variance - kept).clamp(min=0)
+        expanded = expanded + a**2 / factorial
+    rest = (moments.variance - expanded).clamp(min=0)
     diagonal = result.diagonal(dim1=-2, dim2=-1)
-    return moments.mean, result + torch.diag_embed(kept + rest - diagonal)
+    return moments.mean, result + torch.diag_embed(expanded + rest - diagonal)
 
 
 @beyond_linear.register

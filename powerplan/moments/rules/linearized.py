@@ -56,8 +56,8 @@ def value_and_transpose(
     function: Callable[..., Tensor], *points: Tensor
 ) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
     """A function's value and the transpose of its derivative at points."""
-    found: tuple[Any, ...] = torch.func.vjp(function, *points)
-    return found[0], found[1]
+    pair: tuple[Any, ...] = torch.func.vjp(function, *points)
+    return pair[0], pair[1]
 
 
 def residual_of(variance: Tensor, linear: Tensor) -> Tensor:

@@ -71,8 +71,8 @@ def _norm(
     n = x.shape[-1]
     one = 1.0 if centred else 0.0
     x = x - one * x.mean(-1, keepdim=True)
-    held = (x * x).mean(-1, keepdim=True) + (1 - one / n) * v.mean(-1, keepdim=True) + epsilon
-    inverse = torch.where(held > 0, held, torch.ones_like(held)).rsqrt()
+    mean_square = (x * x).mean(-1, keepdim=True) + (1 - one / n) * v.mean(-1, keepdim=True) + epsilon
+    inverse = torch.where(mean_square > 0, mean_square, torch.ones_like(mean_square)).rsqrt()
     unit = x * inverse
     sums = [(unit**k * v).sum(-1, keepdim=True) for k in range(3)]
     together = one * (sums[0] + 2 * unit * sums[1]) + unit * unit * sums[2]

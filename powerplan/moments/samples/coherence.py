@@ -91,7 +91,7 @@ def coherence_of(
         converters: what saturates.
         seed: of the combinations of the outputs.
     """
-    found: dict[Place, tuple[Tensor, Tensor]] = {}
+    sums: dict[Place, tuple[Tensor, Tensor]] = {}
     slopes: dict[Place, Tensor] = {}  # of a step before its adjoint is pulled through it
     directions = _combinations(trace.output_mean, seed)
     if converters and trace.output_mean.shape[1] <= _MOST_OUTPUTS:
@@ -99,12 +99,12 @@ def coherence_of(
     for step, adjoint in pulled_back(trace, directions, slopes):
         place, passed = step.place, trace.steps[step.place]
         if place in converters:
-            slopes[place], found[place] = _of_converters(adjoint, passed, converters[place])
+            slopes[place], sums[place] = _of_converters(adjoint, passed, converters[place])
         errors = fields.get(place)
         if errors is None:
             continue
         if isinstance(passed, ArrayStep):
-            found[place] = _of_inputs(passed, adjoint, errors)
+            sums[place] = _of_inputs(passed, adjoint, errors)
             continue
         moved = _moved(adjoint, errors)
         if place in linear:
@@ -112,11 +112,11 @@ def coherence_of(
             slopes[place] = slope = slope_of(straight, straight + moved)
             moved = moved + (1 - slope) * straight
         apart = squares(adjoint, beyond_linear_part(passed))
-        found[place] = moved.square().mean(2).sum(), apart.expand(len(errors), -1).sum()
-    floor = _LEAST_PART * sum(together for together, _ in found.values())
+        sums[place] = moved.square().mean(2).sum(), apart.expand(len(errors), -1).sum()
+    floor = _LEAST_PART * sum(together for together, _ in sums.values())
     coherence = {
         place: torch.where((apart > 0) & (together + apart > floor), together / apart, torch.ones_like(apart))
-        for place, (together, apart) in found.items()
+        for place, (together, apart) in sums.items()
     }
     return coherence, slopes
 

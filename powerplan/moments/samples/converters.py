@@ -64,10 +64,10 @@ def through_rows(
     (B, *input_shape))."""
     limit, averaged = row_limits(array), not array.averaged.isdisjoint(("rows", "noisy rows"))
     bits = None if averaged else array.hardware.dac_bits
-    held = converted(mean, variance.expand_as(mean), limit, None)
-    rounded = held if averaged else converted(mean, variance.expand_as(mean), limit, bits)
+    clipped = converted(mean, variance.expand_as(mean), limit, None)
+    rounded = clipped if averaged else converted(mean, variance.expand_as(mean), limit, bits)
     behind = quantised(mean.unsqueeze(1) + error, limit, bits) - mean.unsqueeze(1)
-    return ConverterSamples(error, behind, bits is None), held._replace(mean=rounded.mean)
+    return ConverterSamples(error, behind, bits is None), clipped._replace(mean=rounded.mean)
 
 
 def through_columns(
@@ -116,18 +116,18 @@ def saturation_of(samples: ConverterSamples, closed: Converted, mean: Tensor, va
     """What samples say of the closed form, at values of these moments (B, *shape)."""
     straight = closed.slope.unsqueeze(1) * samples.before
     moved = samples.behind - (closed.mean - mean).unsqueeze(1)
-    found, apart = (moved - straight).mean(1), centred(moved - straight).square().mean(1)
+    estimate, apart = (moved - straight).mean(1), centred(moved - straight).square().mean(1)
     straight, around = centred(straight), centred(moved)
     slope = slope_of(straight, around)
-    left = (around - slope * straight).square().mean(1)
-    closed_residual = closed.residual.expand_as(left)
-    residual = ratio(left, closed_residual).clamp(max=1)
-    shift = shift_of(found, apart / moved.shape[1], stds(variance), mean)
+    remaining = (around - slope * straight).square().mean(1)
+    closed_residual = closed.residual.expand_as(remaining)
+    residual = ratio(remaining, closed_residual).clamp(max=1)
+    shift = shift_of(estimate, apart / moved.shape[1], stds(variance), mean)
     return Saturation(
         shift=in_stds(shift, variance),
         slope=slope,
         residual=residual,
-        added=ratio(left - residual * closed_residual, variance.expand_as(left)).clamp(min=0),
+        added=ratio(remaining - residual * closed_residual, variance.expand_as(remaining)).clamp(min=0),
         rounded=not samples.unrounded,
     )
 

@@ -169,17 +169,17 @@ class Corrections:
                 for n, s in values[0].items()
             }
 
-        found = [corrections for _, corrections in groups]
+        each = [corrections for _, corrections in groups]
         return cls(
-            factors=together([f.factors for f in found]),
-            shifts=together([f.shifts for f in found]),
-            correlations=together([f.correlations for f in found]),
-            coherence=mean([f.coherence for f in found]),
-            slopes=mean([f.slopes for f in found]),
-            array_power=mean([f.array_power for f in found]),
-            tia_power=mean([f.tia_power for f in found]),
-            converters=converters([f.converters for f in found]),
-            fields=found[0].fields,
+            factors=together([f.factors for f in each]),
+            shifts=together([f.shifts for f in each]),
+            correlations=together([f.correlations for f in each]),
+            coherence=mean([f.coherence for f in each]),
+            slopes=mean([f.slopes for f in each]),
+            array_power=mean([f.array_power for f in each]),
+            tia_power=mean([f.tia_power for f in each]),
+            converters=converters([f.converters for f in each]),
+            fields=each[0].fields,
         )
 
 

@@ -29,11 +29,11 @@ def crossbar_samples(
 ) -> Tensor:
     """Samples of errors (B, R, *shape) at an array's output for those of its input, and what W̄ passes on of them."""
     errors = merged(step.errors)
-    made = step.variance.new_zeros(len(step.variance), count, *step.variance.shape[1:])
+    added = step.variance.new_zeros(len(step.variance), count, *step.variance.shape[1:])
     for some, sampled in in_blocks(step, error, count, generator):
         for part in errors:
-            made[:, some] += over_batch(step.array.map.gather, part.samples(sampled))
-    return made if passed is None else made + passed
+            added[:, some] += over_batch(step.array.map.gather, part.samples(sampled))
+    return added if passed is None else added + passed
 
 
 def in_blocks(

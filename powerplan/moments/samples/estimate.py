@@ -246,9 +246,9 @@ class _Samples(Carried):
             factor = ratio(error.square().mean(1), variance)
             moved = torch.zeros_like(mean)
             if self._count > 1:
-                found, apart = residual.mean(1), centred(residual)
-                moved = shift_of(found, apart.square().mean(1) / self._count, stds(variance), mean)
-                square = square - moved * moved + 2 * mean * (found - moved)  # E[y²] less the mean's square
+                estimate, apart = residual.mean(1), centred(residual)
+                moved = shift_of(estimate, apart.square().mean(1) / self._count, stds(variance), mean)
+                square = square - moved * moved + 2 * mean * (estimate - moved)  # E[y²] less the mean's square
                 if keep:
                     self.errors[step.place] = apart[:, :keep]
                 # means far beyond the variance leave rounding there

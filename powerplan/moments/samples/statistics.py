@@ -13,11 +13,11 @@ from powerplan.gaussian import positive_std
 _MOST_STDS = 2.0
 
 
-def ratio(found: Tensor, expected: Tensor) -> Tensor:
+def ratio(estimate: Tensor, expected: Tensor) -> Tensor:
     """Ratio of two variances (B or 1, *shape) by channel; 1 where none is expected."""
-    rows = max(len(found), len(expected))
-    axes = pooled_axes(found)
-    above, below = (v.expand(rows, *v.shape[1:]).sum(axes, keepdim=True) for v in (found, expected))
+    rows = max(len(estimate), len(expected))
+    axes = pooled_axes(estimate)
+    above, below = (v.expand(rows, *v.shape[1:]).sum(axes, keepdim=True) for v in (estimate, expected))
     return torch.where(below > 0, above / below.clamp(min=_tiny(below)), torch.ones_like(below))
 
 
@@ -26,20 +26,20 @@ def pooled_axes(value: Tensor) -> tuple[int, ...]:
     return (0, 1) if value.dim() == 2 else (0, *range(2, value.dim()))
 
 
-def shift_of(found: Tensor, chance: Tensor, std: Tensor, mean: Tensor) -> Tensor:
+def shift_of(estimate: Tensor, chance: Tensor, std: Tensor, mean: Tensor) -> Tensor:
     """Shift (B, *shape) of means, from its estimate and the variance of that.
 
     The part that a channel has in common, in standard deviations and in proportion to the means, is well known; what
     entries deviate from it is made as large as their mean square is beyond chance.
     """
-    rows, axes = len(found), pooled_axes(found)
+    rows, axes = len(estimate), pooled_axes(estimate)
     std, mean = (x.expand(rows, *x.shape[1:]) for x in (std, mean))
-    common = torch.zeros_like(found)
+    common = torch.zeros_like(estimate)
     for basis, weight in ((std, torch.ones_like(std)), (mean, mean)):
         total = (basis * weight).sum(axes, keepdim=True)
-        part = ((found - common) * weight).sum(axes, keepdim=True)
+        part = ((estimate - common) * weight).sum(axes, keepdim=True)
         common = common + torch.where(total > 0, part / total.clamp(min=_tiny(total)), 0 * total) * basis
-    deviation = found - common
+    deviation = estimate - common
     deviation = deviation * (1 - ratio(chance, deviation * deviation)).clamp(min=0).sqrt()
     return torch.where(std > 0, common + deviation, 0 * std)
 

@@ -95,8 +95,8 @@ def _folded(adjoint: Tensor, part: tuple[slice, slice]) -> Tensor:
 
 def _gradient(adjoint: Tensor, rows: Tensor, part: tuple[slice, slice]) -> Tensor:
     """g of a block of columns of one input, (groups, K, columns, n): one matrix product for all directions."""
-    found = _folded(adjoint, part) @ rows[part[0]]
-    return found.view(len(found), len(adjoint), -1, found.shape[-1])
+    gradient = _folded(adjoint, part) @ rows[part[0]]
+    return gradient.view(len(gradient), len(adjoint), -1, gradient.shape[-1])
 
 
 def _blocks(adjoint: Tensor, rows: Tensor) -> Iterator[tuple[slice, slice]]:

@@ -151,6 +151,6 @@ def _events(
         (some,) = torch.where((row >= node.rows.start) & (row < node.rows.stop))
         r = node.relative[group[some], row[some] - node.rows.start]
         driving[some] -= r.unsqueeze(1) * found(node.at(rows), column % size, some)
-    made = rows.new_zeros(whole // map.n_in, driving.shape[1])
-    made.index_add_(0, column, kind.steps.flatten()[device].unsqueeze(1) * driving)
-    return made.view(*sets, arrays, map.groups, size, -1).permute(0, 1, 3, 2, 5, 4).flatten(3, 4)
+    errors = rows.new_zeros(whole // map.n_in, driving.shape[1])
+    errors.index_add_(0, column, kind.steps.flatten()[device].unsqueeze(1) * driving)
+    return errors.view(*sets, arrays, map.groups, size, -1).permute(0, 1, 3, 2, 5, 4).flatten(3, 4)

@@ -204,16 +204,16 @@ def joint_entries(network: Network) -> int:
     """Entries of the covariances of one input that a pass holds at its fullest, those of all crossbars kept."""
     shapes = network.shapes
     live: dict[str, int] = {}
-    kept = fullest = 0
+    stored = fullest = 0
     for node in network.nodes:
         size = math.prod(shapes[node.name])
         if node.name in network.noisy:
             live[node.name] = size
-            kept += size**2 if node.op.is_crossbar else 0
+            stored += size**2 if node.op.is_crossbar else 0
         # all pairs of values once, and three more of the size of the new one while it is made
-        held = sum(live.values())
-        pairs = (held**2 + sum(n**2 for n in live.values())) // 2
-        fullest = max(fullest, kept + pairs + 3 * size * max(live.values(), default=0))
+        entries = sum(live.values())
+        pairs = (entries**2 + sum(n**2 for n in live.values())) // 2
+        fullest = max(fullest, stored + pairs + 3 * size * max(live.values(), default=0))
         for name in network.last_readers.get(node.name, ()):
             if name != network.output:
                 live.pop(name, None)

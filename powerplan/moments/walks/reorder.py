@@ -29,8 +29,8 @@ def maxima_first(network: Network) -> Network:
     """
     if network not in _KEPT:
         _KEPT[network] = _reordered(network)
-    found = _KEPT[network]
-    return network if found is None else found
+    reordered = _KEPT[network]
+    return network if reordered is None else reordered
 
 
 _KEPT: WeakKeyDictionary[Network, Network | None] = WeakKeyDictionary()

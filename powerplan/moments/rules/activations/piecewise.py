@@ -137,7 +137,7 @@ class PiecewiseQuadratic(ActivationRule):
         for knot, *others in zip(self.knots, values[1:], slopes[1:], halves[1:], strict=True):
             beyond = mean >= knot if right else mean > knot
             value, slope, half = (
-                torch.where(beyond, o, kept) for o, kept in zip(others, (value, slope, half), strict=True)
+                torch.where(beyond, o, before) for o, before in zip(others, (value, slope, half), strict=True)
             )
         return value, slope, half if any(a2 for _, _, a2 in self.pieces) else None
 
