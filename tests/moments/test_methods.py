@@ -325,7 +325,7 @@ def test_accuracy(method: str) -> None:
 def test_driving_beyond_the_voltage_limit_warns(method: str) -> None:
     """It is predicted all the same."""
     network, x = mlp(6, 4), batch(5, 6)
-    gains = pp.Gains.uniform(network, EVERY_NOISE, voltage=10.0)
+    gains = pp.Gains.uniform(network, EVERY_NOISE, voltage=1.0)
     with pytest.warns(pp.LimitWarning, match="voltage_max"):
         check(pp.predict(network, EVERY_NOISE, gains, x, method=method))
 
