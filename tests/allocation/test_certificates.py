@@ -53,6 +53,7 @@ def test_the_gap_bounds_the_distance_to_the_optimum(seed: int, gains: int, limit
         assert certificate.duality_gap >= excess - 1e-9
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(seed=SEEDS, gains=st.integers(2, 6), size=st.floats(1e-4, 0.5))
 def test_the_gap_is_a_bound_where_terms_hold_several_gains(seed: int, gains: int, size: float) -> None:
@@ -65,6 +66,7 @@ def test_the_gap_is_a_bound_where_terms_hold_several_gains(seed: int, gains: int
     assert certificate_at(general, x).duality_gap >= general.objective.log_value(x) - np.log(best) - 1e-9
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(seed=SEEDS, gains=st.integers(1, 30), limits=st.sampled_from(["none", "some"]))
 def test_the_dual_is_the_price_of_the_bound(seed: int, gains: int, limits: str) -> None:

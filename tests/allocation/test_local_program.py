@@ -29,6 +29,7 @@ def random_terms(seed: int, n: int, coupling: float) -> dict[str, np.ndarray]:
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(seed=st.integers(0, 2**32 - 1), n=st.sampled_from(sorted(PROGRAMS)), coupling=st.sampled_from([0.0, 0.1, 0.5]))
 def test_answers_are_proven_to_1e_9(seed: int, n: int, coupling: float) -> None:

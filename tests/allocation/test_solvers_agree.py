@@ -62,6 +62,7 @@ def test_kkt_proves_every_answer(seed: int, gains: int, limits: str) -> None:
         assert np.abs(program.constraint.gradient(result.x)) @ distance < 1e-12
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(seed=SEEDS, gains=st.integers(1, 30), limits=st.sampled_from(LIMITS))
 def test_cvxpy_equals_kkt(seed: int, gains: int, limits: str) -> None:

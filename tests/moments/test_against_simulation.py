@@ -271,6 +271,7 @@ def test_covariance_is_exact_for_linear_networks_by_hand() -> None:
     assert predicted.mse == pytest.approx(np.einsum("bii->bi", covariance).mean(), rel=1e-11)
 
 
+@pytest.mark.slow
 def test_covariance_is_exact_for_linear_networks_by_simulation() -> None:
     """At NMSE above 10 %, with errors multiplying errors, within 4.5 standard errors."""
     network, x = linear_network()

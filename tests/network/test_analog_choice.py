@@ -103,6 +103,7 @@ def test_digital_layers_of_nonsense_are_refused() -> None:
             build_op("digital_layer", attributes, {"weight": weight})
 
 
+@pytest.mark.slow
 def test_digital_layers_draw_no_power_and_add_no_noise() -> None:
     """All error comes from the layers on crossbars; prediction and simulation agree (standard error about 2 %)."""
     module = trained(LeNet5())

@@ -304,6 +304,7 @@ def test_members_given_twice_are_refused() -> None:
     assert "different names" in refuse(stream.getvalue())
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(
     edits=st.lists(st.tuples(st.integers(0, len(CONTENT) - 1), st.integers(0, 255)), max_size=4),
@@ -326,6 +327,7 @@ def test_mutated_files_never_surprise(edits: list[tuple[int, int]], cut: tuple[i
 JSON = CONTENT[CONTENT.index(b"{") : CONTENT.index(b"\n}") + 2]
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(
     edits=st.lists(

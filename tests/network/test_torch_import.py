@@ -71,6 +71,7 @@ def kinds(network: Network) -> list[str]:
     return [n.op.kind if isinstance(n.op, Activation) else n.op.type for n in network.nodes]
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(data=st.data(), seed=st.integers(0, 2**31))
 def test_random_mlps_agree_with_torch(data: st.DataObject, seed: int) -> None:

@@ -263,6 +263,7 @@ def test_compiled_and_parallel_modules_are_what_they_wrap() -> None:
         assert from_torch(module, (4,)).digest == plain.digest
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile imports what is deprecated
 def test_compiled_functions_are_read_as_they_are_written() -> None:
     class Calling(nn.Module):

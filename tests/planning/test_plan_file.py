@@ -98,6 +98,7 @@ def test_a_failed_write_keeps_the_old_file(plan: pp.Plan, tmp_path: Path, monkey
     assert [p.name for p in tmp_path.iterdir()] == ["plan.json"]
 
 
+@pytest.mark.slow
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_damage_to_a_plan_is_a_clear_error(plan: pp.Plan, data: st.DataObject) -> None:
