@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 from powerplan.checks import Checker
@@ -44,7 +45,24 @@ class Snapshot(Typed):
         _curves(self, check, "mean", "std")
         _std_of(self, check, self.std_of, "mean")
         check.done()
+        self._warn_of_falling_means()
         self._warn_of_a_level_at_0()
+
+    def _warn_of_falling_means(self) -> None:
+        """Say that a level holds less than the one below it: rows were mixed up, or a unit differs."""
+        mean = self.mean
+        if not isinstance(mean, Table) or mean.reference is None:
+            return
+        targets = [point * mean.reference for point in mean.points]
+        for (low, less), (high, more) in pairwise(zip(targets, mean.values, strict=True)):
+            if more < less:
+                warnings.warn(
+                    f"measurements: devices programmed to {high:.3g} S hold {more:.3g} S on average, less than those "
+                    f"programmed to {low:.3g} S, {less:.3g} S: are these rows in order, and in one unit?",
+                    MeasurementWarning,
+                    stacklevel=4,
+                )
+                return
 
     def _warn_of_a_level_at_0(self) -> None:
         """Say that the lowest level seems to be entered at target 0 instead of at what it was programmed to.
@@ -57,7 +75,7 @@ class Snapshot(Typed):
             return
         target = mean.points[1] * mean.reference
         lowest, next_one = mean.values[:2]
-        if lowest > _FAR_FROM_0 * target and next_one - lowest < _SHORT_STEP * target:
+        if lowest > _FAR_FROM_0 * target and 0 <= next_one - lowest < _SHORT_STEP * target:
             warnings.warn(
                 f"measurements: the mean at target 0 is {lowest:.3g} S, that at the next target, {target:.3g} S, is "
                 f"only {next_one - lowest:.3g} S more: is the lowest programmed level entered at target 0? Enter every "

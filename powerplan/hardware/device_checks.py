@@ -89,7 +89,8 @@ def _check_measurements(hardware: Hardware, check: Checker, time_good: bool) -> 
             "time",
             hardware.time,
             f"within the measured times, {snapshots[0].time:g} to {snapshots[-1].time:g} s",
-            "Give a time within them, or measure at that time too: nothing is extrapolated.",
+            "Give a time within them, or measure at that time too: nothing is extrapolated."
+            + (" Without a time it is 0." if hardware.time == 0 else ""),
         )
     if hardware.drift is not None:
         check.fail(

@@ -189,6 +189,8 @@ FITTING_PREDICTIONS = 8
 GUARD_DECIDES = 1e-3
 #: Log change of the gains, and relative change of the error, by which an error that no gain changes is known.
 GUARD_CHANGE, GUARD_SAME = -1.0, 1e-6
+#: Ratio of the errors at gains larger by that change, below which most of the error does not scale with the gains.
+GUARD_FALLS = 0.5
 #: The same, below which it is not worth a sentence.
 GUARD_OF_NOTE = 1e-5
 #: What is tried then: conductance_min as a part of the range, a signal over the read noise, a noise bandwidth [Hz].

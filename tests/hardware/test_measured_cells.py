@@ -138,3 +138,18 @@ def test_jobs_of_a_study_hold_the_same_hardware(given: dict[str, float]) -> None
     """Defaults have no part in a job; the default beside measurements is another."""
     hardware = pp.Hardware(conductance_max=50e-6, measurements=(_TABLE,), **given)
     assert pp.Hardware.from_dict(_fields(hardware)) == hardware
+
+
+def test_a_level_that_holds_less_than_the_one_below_it_is_said_to() -> None:
+    """Rows that were mixed up: 25 uS hold 9 uS where 10 uS hold 10 uS; a table in order is silent."""
+    targets, stds = [0.0, 10e-6, 25e-6, 50e-6], [0.1e-6] * 4
+    with pytest.warns(pp.MeasurementWarning, match=r"programmed to 2.5e-05 S hold 9e-06 S.*less than .* to 1e-05 S"):
+        Snapshot.table(targets, [0.0, 10e-6, 9e-6, 50e-6], stds)
+    Snapshot.table(targets, [0.0, 9e-6, 24e-6, 49e-6], stds)
+
+
+def test_the_message_of_a_time_that_was_not_given_says_so() -> None:
+    levels = {"target": [0.0, 1e-4], "std": [1e-7, 1e-7]}
+    measured = [{**levels, "time": 1.0}, {**levels, "time": 3600.0}]
+    with pytest.raises(pp.InvalidInput, match=r"hardware.time: got 0.0.*Without a time it is 0\."):
+        pp.Hardware(measurements=measured)

@@ -50,13 +50,21 @@ def refuse_on_guard(session: Session, target: Target, theta: np.ndarray, limit_d
         )
     limits = ", ".join(binding_limits(session.free, at_guard, upper=False))
     gains = session.free.gains(theta)
+    met = f"At {policy.SMALLEST_FRACTION:g} of the largest gains, the least that are looked at, the target is still met"
+    if _falls_with_larger_gains(session, target, theta, at_guard):
+        raise InvalidInput.of(
+            "hardware",
+            f"noise too small to hold the gains up ({limits})",
+            "noise that misses the target at some gains that are looked at",
+            f"{met}, and smaller ones would take less power. Check the units of noise and conductance_max, which are "
+            "far apart, or set a tighter target.",
+        )
     remedies = [words for words, changes in _remedies(session) if _bounds(session, target, gains, changes)]
     raise InvalidInput.of(
         "hardware",
         f"noise that falls with the gains ({limits})",
         "hardware on which power has a lower bound at this target",
-        f"The target is still met at {policy.SMALLEST_FRACTION:g} of the largest gains, the least that are looked at, "
-        "with power falling: its errors scale with the conductances. "
+        f"{met}, with power falling: its errors scale with the conductances. "
         + (f"State what holds them up: {', or '.join(remedies)}" if remedies else "Set a tighter target")
         + "; or give conductance_steps.",
     )
@@ -67,6 +75,13 @@ def _is_indifferent(session: Session, target: MaxPower, theta: np.ndarray) -> bo
     problem = session.problem(requirement(target, session.predictors, session.weights), session.free, exact=True)
     here = problem.objective(theta)
     return abs(problem.objective(problem.shifted(theta, policy.GUARD_CHANGE)) - here) <= policy.GUARD_SAME * here
+
+
+def _falls_with_larger_gains(session: Session, target: Target, theta: np.ndarray, at_guard: np.ndarray) -> bool:
+    """Whether what the target bounds is mostly noise that larger gains at their guards lower, though a small one."""
+    problem = session.problem(requirement(target, session.predictors, session.weights), session.free, exact=True)
+    larger = np.where(at_guard, problem.shifted(theta, -policy.GUARD_CHANGE), theta)
+    return problem.reached(larger) < policy.GUARD_FALLS * problem.reached(theta)
 
 
 def _remedies(session: Session) -> Iterator[tuple[str, dict[str, Any]]]:

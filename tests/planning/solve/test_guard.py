@@ -125,3 +125,12 @@ def test_a_budget_that_decides_nothing_is_said_to_be_so() -> None:
     assert "The error is the same at any power" in indifferent
     bounded = pp.plan(network, pp.Hardware(), inputs, pp.MaxPower(2e-6)).termination.message
     assert "at any power" not in bounded
+
+
+def test_constant_noise_in_another_unit_is_not_said_to_scale_with_the_conductances() -> None:
+    """Noise of 100 pS in devices of 1 mS bounds the power, below the gains that are looked at."""
+    rng = np.random.default_rng(0)
+    network, inputs = pp.Network.mlp([rng.normal(size=(5, 6)), rng.normal(size=(3, 5))]), rng.normal(size=(8, 6))
+    hardware = pp.Hardware(programming_noise_std=1e-10, conductance_max=1e-3)
+    with pytest.raises(pp.InvalidInput, match=r"noise too small to hold the gains up.*Check the units of noise"):
+        pp.plan(network, hardware, inputs, pp.MaxNMSE(0.3))
