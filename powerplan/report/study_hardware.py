@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from powerplan.batch.naming import OVERRIDE
 from powerplan.batch.results import PointResult, StudyResult
+from powerplan.hardware import Hardware
 from powerplan.planning import Plan
+from powerplan.report.device_names import preset_name
 from powerplan.report.facts import Fact, hardware_facts
 from powerplan.report.study_axes import number, setting
 from powerplan.report.text import without_paths
@@ -40,13 +42,22 @@ def compare_hardware(study: StudyResult, plans: Sequence[tuple[PointResult, Plan
         first.setdefault(without_paths(str(point.settings.get("hardware") or "default")), plan)
     overridden = [axis for axis in study.axes if axis.startswith(OVERRIDE)]
     hidden = {axis.removeprefix(OVERRIDE) for axis in overridden}
-    facts = {name: {f.name: f for f in hardware_facts(plan.hardware)} for name, plan in first.items()}
+    facts = {
+        name: {f.name: f for f in (*_preset(plan.hardware), *hardware_facts(plan.hardware))}
+        for name, plan in first.items()
+    }
     fields = {key: fact for values in facts.values() for key, fact in values.items() if key not in hidden}
     values = {key: [one[key].value if key in one else "none" for one in facts.values()] for key in fields}
     differing = [key for key in fields if len(set(values[key])) > 1]
     common = [fact for key, fact in fields.items() if key not in differing]
     common += [_overridden(study, axis) for axis in overridden]
     return Comparison(common=tuple(common), different=tuple(_matrices(list(facts), differing, values)))
+
+
+def _preset(hardware: Hardware) -> Iterator[Fact]:
+    """The published technology that it is, whatever the study calls it."""
+    if name := preset_name(hardware):
+        yield Fact(name="preset", value=name, remark="Published technology")
 
 
 def _overridden(study: StudyResult, axis: str) -> Fact:

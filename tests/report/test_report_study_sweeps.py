@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from html_pages import assert_accessible, visible_text
 
+import powerplan as pp
 from powerplan.batch.results import PointResult, PointState, StudyResult
 from powerplan.planning import Outcome, Plan
 from powerplan.report.html import report_html
@@ -163,3 +164,19 @@ def test_overridden_field_is_told_by_its_range(make_plan: Callable[..., Plan]) -
     study = sweep(make_plan, [3e-9, 1e-9, 2e-9, 4e-9, 5e-9], [0.01])
     (noise,) = [fact for fact in compare_hardware(study, pairs(study)).common if fact.name == "read_noise_std"]
     assert noise.value.replace("\N{NO-BREAK SPACE}", " ") == "5 values, 1.000 nA to 5.000 nA"
+
+
+def test_presets_are_named_whatever_the_study_calls_them(make_plan: Callable[..., Plan]) -> None:
+    names = {"pcm": "pcm_nandakumar2019", "sonos": "sonos_agrawal2022"}
+    points = tuple(
+        PointResult(
+            name=key,
+            settings={"network": "a", "hardware": key},
+            state=PointState.DONE,
+            source=replace(make_plan(), hardware=pp.Hardware.preset(name)),
+        )
+        for key, name in names.items()
+    )
+    page = plain(report_html(StudyResult(name="s", points=points, axes=("hardware",))))
+    for name in names.values():
+        assert name in page
