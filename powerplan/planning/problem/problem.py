@@ -51,7 +51,8 @@ class Problem:
                 "hardware",
                 float(totals[np.isnan(totals)][0]),
                 "values with which error and power can be computed in float64",
-                "Check the units of the hardware, and the size of weights and inputs.",
+                "Check the units of the hardware, the size of weights and inputs, and that functions kept as digital "
+                "operations have a derivative there: a root at 0 has none.",
             )
         return np.asarray([c.log_total for c in constraints] - self.log_bounds)
 
