@@ -75,40 +75,31 @@ def connect(
         raise InvalidInput.of(_SETTINGS[violation.field], "(not shown)", allowed, advice) from error
 
 
-class RemotePrediction(Prediction):
-    """A prediction made by a server, without its output moments but with the accuracy for the labels given."""
+class _Told:
+    """A result whose accuracy a server has told, for the labels that it was asked with."""
 
-    _accuracy: float | None = None
-    _accuracy_standard_error: float = math.nan
+    _accuracy: tuple[float, float] | None = None
+
+    def accuracy_with_error(self, labels: Any, **sampling: Any) -> tuple[float, float]:
+        """As told; the standard error is NaN from a server that does not state it."""
+        assert self._accuracy is not None
+        return self._accuracy
+
+    def accuracy(self, labels: Any, **sampling: Any) -> float:
+        """The accuracy as told."""
+        return self.accuracy_with_error(labels)[0]
+
+
+class RemotePrediction(_Told, Prediction):
+    """A prediction made by a server, without its output moments but with the accuracy for the labels given."""
 
     @property
     def tells_accuracy(self) -> bool:
         return self._accuracy is not None
 
-    def accuracy(self, labels: Any, *, samples: int = 2000, seed: int = 0) -> float:
-        """The accuracy for the labels that the prediction was made with."""
-        assert self._accuracy is not None
-        return self._accuracy
 
-    def accuracy_standard_error(self, labels: Any, *, samples: int = 2000, seed: int = 0) -> float:
-        """Its standard error; NaN from a server that does not state it."""
-        return self._accuracy_standard_error
-
-
-class RemoteSimulation(Simulation):
+class RemoteSimulation(_Told, Simulation):
     """A simulation made by a server, without its draws but with the accuracy for the labels given."""
-
-    _accuracy: float | None = None
-    _accuracy_standard_error: float = math.nan
-
-    def accuracy(self, labels: Any) -> float:
-        """The accuracy for the labels that the simulation was made with."""
-        assert self._accuracy is not None
-        return self._accuracy
-
-    def accuracy_standard_error(self, labels: Any) -> float:
-        """Its standard error; NaN from a server that does not state it."""
-        return self._accuracy_standard_error
 
 
 @dataclass(frozen=True)
@@ -209,10 +200,10 @@ class Remote:
         return simulation
 
 
-def _tell_accuracy(value: RemotePrediction | RemoteSimulation, answer: Any) -> None:
-    object.__setattr__(value, "_accuracy", answer.accuracy)
-    if answer.accuracy_standard_error is not None:
-        object.__setattr__(value, "_accuracy_standard_error", answer.accuracy_standard_error)
+def _tell_accuracy(value: _Told, answer: Any) -> None:
+    error = answer.accuracy_standard_error
+    if answer.accuracy is not None:
+        object.__setattr__(value, "_accuracy", (answer.accuracy, math.nan if error is None else error))
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:

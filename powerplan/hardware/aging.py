@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -45,43 +45,34 @@ class Snapshot(Typed):
         _curves(self, check, "mean", "std")
         _std_of(self, check, self.std_of, "mean")
         check.done()
-        self._warn_of_falling_means()
-        self._warn_of_a_level_at_0()
+        for words in self._doubtful_levels():
+            warnings.warn(words, MeasurementWarning, stacklevel=3)
 
-    def _warn_of_falling_means(self) -> None:
-        """Say that a level holds less than the one below it: rows were mixed up, or a unit differs."""
+    def _doubtful_levels(self) -> Iterator[str]:
+        """A level that holds less than the one below it, and a lowest one that seems to be entered at target 0.
+
+        The first comes of rows that were mixed up, or of another unit. Of the second the mean is far from 0 beside the
+        next target, and nearer to the next mean than the targets are: a device of the next target holds too little
+        above an idle one. Where all means are shifted alike, nothing is wrong.
+        """
         mean = self.mean
         if not isinstance(mean, Table) or mean.reference is None:
             return
         targets = [point * mean.reference for point in mean.points]
         for (low, less), (high, more) in pairwise(zip(targets, mean.values, strict=True)):
             if more < less:
-                warnings.warn(
+                yield (
                     f"measurements: devices programmed to {high:.3g} S hold {more:.3g} S on average, less than those "
-                    f"programmed to {low:.3g} S, {less:.3g} S: are these rows in order, and in one unit?",
-                    MeasurementWarning,
-                    stacklevel=4,
+                    f"programmed to {low:.3g} S, {less:.3g} S: are these rows in order, and in one unit?"
                 )
-                return
-
-    def _warn_of_a_level_at_0(self) -> None:
-        """Say that the lowest level seems to be entered at target 0 instead of at what it was programmed to.
-
-        Its mean is then far from 0 beside the next target, and nearer to the next mean than the targets are: a device
-        of the next target holds too little above an idle one. Where all means are shifted alike, nothing is wrong.
-        """
-        mean = self.mean
-        if not isinstance(mean, Table) or mean.reference is None or mean.points[0] != 0 or len(mean.points) < 2:
-            return
-        target = mean.points[1] * mean.reference
-        lowest, next_one = mean.values[:2]
-        if lowest > _FAR_FROM_0 * target and 0 <= next_one - lowest < _SHORT_STEP * target:
-            warnings.warn(
+                break
+        target, (lowest, next_one) = targets[1], mean.values[:2]
+        is_far = targets[0] == 0 and lowest > _FAR_FROM_0 * target
+        if is_far and 0 <= next_one - lowest < _SHORT_STEP * target:
+            yield (
                 f"measurements: the mean at target 0 is {lowest:.3g} S, that at the next target, {target:.3g} S, is "
                 f"only {next_one - lowest:.3g} S more: is the lowest programmed level entered at target 0? Enter every "
-                "level at the conductance it was programmed to, the lowest too, and set conductance_min to the lowest.",
-                MeasurementWarning,
-                stacklevel=4,
+                "level at the conductance it was programmed to, the lowest too, and set conductance_min to the lowest."
             )
 
     @classmethod

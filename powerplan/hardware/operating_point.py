@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -38,7 +39,7 @@ class OperatingPoint:
         return tuple(self._doubts())
 
     def _doubts(self) -> Iterator[Violation]:
-        for i, volts in enumerate(self._row_voltages()):
+        for i, volts in enumerate(self._row_voltages):
             for doubt in _ROW.doubt(f"gains.voltage[{i}]", volts):
                 likely = "" if volts < 1 else " Was it given in mV?"
                 yield replace(
@@ -51,19 +52,22 @@ class OperatingPoint:
             for doubt in _LARGEST.doubt(f"gains.conductance[{i}]", largest):
                 yield replace(doubt, value=f"{quantity(largest, 'S')} at most", advice="Check the unit of the gain.")
 
-    def _row_voltages(self) -> Iterator[float]:
+    @cached_property
+    def _row_voltages(self) -> tuple[float, ...]:
         """The largest voltage on a row of every layer, of ideal activations and of a constant row [V]."""
         limits = row_voltage_limits(self.network, self.hardware, self.inputs)
         constants = reference_voltage_limits(self.network, self.hardware)
-        for gain, limit, most in zip(self.gains.voltage, limits, constants, strict=True):
-            yield max(float((gain / limit).max()), reference_voltage(gain) / most) * self.hardware.voltage_max
+        return tuple(
+            max(float((gain / limit).max()), reference_voltage(gain) / most) * self.hardware.voltage_max
+            for gain, limit, most in zip(self.gains.voltage, limits, constants, strict=True)
+        )
 
     def warn_beyond_voltage(self) -> None:
         """Warn (LimitWarning) if ideal activations of these inputs drive rows beyond ``voltage_max``."""
         most = self.hardware.voltage_max
         beyond = [
             f"{name}: {volts:.4g} V"
-            for name, volts in zip(self.network.layer_names, self._row_voltages(), strict=True)
+            for name, volts in zip(self.network.layer_names, self._row_voltages, strict=True)
             if volts > most * (1 + 1e-6)
         ]
         if beyond:

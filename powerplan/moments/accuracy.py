@@ -11,6 +11,7 @@ the accuracies at Σ (1 + e) and Σ (1 − e), with the same n.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -71,10 +72,10 @@ def gaussian_accuracy(
     Raises:
         InvalidInput: labels, samples or seed out of range.
     """
-    return float(_right(output_mean, output_covariance, labels, samples, seed).mean())
+    return float(_right(output_mean, output_covariance, labels, samples, seed, (1.0,)).mean())
 
 
-def gaussian_accuracy_error(
+def gaussian_accuracy_with_error(
     output_mean: np.ndarray,
     output_covariance: np.ndarray,
     labels: npt.ArrayLike,
@@ -82,8 +83,8 @@ def gaussian_accuracy_error(
     samples: int = 2000,
     seed: int = 0,
     relative_error: float = 0.0,
-) -> float:
-    """The standard error of :func:`gaussian_accuracy` with the same arguments.
+) -> Accuracy:
+    """What :func:`gaussian_accuracy` says with the same arguments, and its standard error.
 
     Args:
         output_mean, output_covariance, labels, samples, seed: see there.
@@ -92,19 +93,17 @@ def gaussian_accuracy_error(
     Raises:
         InvalidInput: labels, samples or seed out of range.
     """
-    right = _right(output_mean, output_covariance, labels, samples, seed)
-    variance = float((right * (1 - right)).mean()) / (len(right) * int(samples))
-    if not relative_error:
-        return math.sqrt(variance)
-    larger, smaller = (
-        _right(output_mean, max(0.0, 1 + change) * output_covariance, labels, samples, seed).mean()
-        for change in (relative_error, -relative_error)
-    )
-    return math.hypot(math.sqrt(variance), 0.5 * float(larger - smaller))
+    changes = (1 + relative_error, max(0.0, 1 - relative_error)) if relative_error > 0 else ()
+    right = _right(output_mean, output_covariance, labels, samples, seed, (1.0, *changes))
+    variance = float((right[0] * (1 - right[0])).mean()) / (right.shape[1] * int(samples))
+    of_covariance = 0.5 * float(right[1].mean() - right[2].mean()) if changes else relative_error  # 0 or NaN
+    return float(right[0].mean()), math.hypot(math.sqrt(variance), of_covariance)
 
 
-def _right(mean: np.ndarray, covariance: np.ndarray, labels: npt.ArrayLike, samples: int, seed: int) -> np.ndarray:
-    """(B,) fraction of the samples of each input that are in the right class."""
+def _right(
+    mean: np.ndarray, covariance: np.ndarray, labels: npt.ArrayLike, samples: int, seed: int, scales: Sequence[float]
+) -> np.ndarray:
+    """(len(scales), B) fraction of the samples of each input that are in the right class, of scaled covariances."""
     known = check_labels(labels, mean.shape)
     check = Checker()
     check.number("samples", samples, at_least=1)
@@ -112,15 +111,16 @@ def _right(mean: np.ndarray, covariance: np.ndarray, labels: npt.ArrayLike, samp
     check.done()
     batch, outputs = mean.shape
     rng = np.random.default_rng(int(seed))
-    right = np.empty(batch)
+    right = np.empty((len(scales), batch))
     step = max(1, _BLOCK // (int(samples) * outputs))
     for start in range(0, batch, step):
         part = slice(start, start + step)
         factor = _factor(covariance[part])
-        normals = rng.standard_normal((len(factor), int(samples), outputs))
-        y = mean[part, None] + normals @ factor.transpose(0, 2, 1)
-        classes = y[:, :, 0] > 0 if outputs == 1 else y.argmax(axis=2)
-        right[part] = (classes == known[part, None]).mean(1)
+        errors = rng.standard_normal((len(factor), int(samples), outputs)) @ factor.transpose(0, 2, 1)
+        for k, scale in enumerate(scales):
+            y = mean[part, None] + math.sqrt(scale) * errors
+            classes = y[:, :, 0] > 0 if outputs == 1 else y.argmax(axis=2)
+            right[k, part] = (classes == known[part, None]).mean(1)
     return right
 
 

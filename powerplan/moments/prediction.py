@@ -144,8 +144,8 @@ class Prediction(Shown):
 
         return gaussian_accuracy(*self._output_moments(), labels, samples=samples, seed=seed)
 
-    def accuracy_standard_error(self, labels: npt.ArrayLike, *, samples: int = 2000, seed: int = 0) -> float:
-        """What the chance of its sampling and of error samples leaves in :meth:`accuracy`, a fraction.
+    def accuracy_with_error(self, labels: npt.ArrayLike, *, samples: int = 2000, seed: int = 0) -> tuple[float, float]:
+        """:meth:`accuracy`, and what the chance of its sampling and of error samples leaves in it, fractions.
 
         Args:
             labels, samples, seed: as given to :meth:`accuracy`.
@@ -153,11 +153,15 @@ class Prediction(Shown):
         Raises:
             InvalidInput: as :meth:`accuracy`.
         """
-        from powerplan.moments.accuracy import gaussian_accuracy_error
+        from powerplan.moments.accuracy import gaussian_accuracy_with_error
 
         relative = self.mse_standard_error / self.mse if self.mse > 0 else 0.0
         moments = self._output_moments()
-        return gaussian_accuracy_error(*moments, labels, samples=samples, seed=seed, relative_error=relative)
+        return gaussian_accuracy_with_error(*moments, labels, samples=samples, seed=seed, relative_error=relative)
+
+    def accuracy_standard_error(self, labels: npt.ArrayLike, *, samples: int = 2000, seed: int = 0) -> float:
+        """The standard error of :meth:`accuracy_with_error`."""
+        return self.accuracy_with_error(labels, samples=samples, seed=seed)[1]
 
     def _output_moments(self) -> tuple[np.ndarray, np.ndarray]:
         if self.output_mean is None or self.output_covariance is None:

@@ -109,23 +109,23 @@ class Simulation(Shown):
         Raises:
             InvalidInput: labels that are not (B,) classes.
         """
-        return float(self._right(labels).mean())
+        return self.accuracy_with_error(labels)[0]
 
-    def accuracy_standard_error(self, labels: npt.ArrayLike) -> float:
-        """The standard error of :meth:`accuracy` over draws; NaN after a single one.
+    def accuracy_with_error(self, labels: npt.ArrayLike) -> tuple[float, float]:
+        """:meth:`accuracy` and its standard error over draws, NaN after a single one.
 
         Raises:
             InvalidInput: labels that are not (B,) classes.
         """
-        right = self._right(labels)
-        return float(right.std(ddof=1) / math.sqrt(len(right))) if len(right) > 1 else math.nan
-
-    def _right(self, labels: npt.ArrayLike) -> np.ndarray:
-        """(D,) fraction of the inputs that are in the right class in each draw."""
         from powerplan.moments.accuracy import check_labels
 
-        right: np.ndarray = (self.classes == check_labels(labels, self.ideal_output.shape)).mean(1)
-        return right
+        right = (self.classes == check_labels(labels, self.ideal_output.shape)).mean(1)
+        error = float(right.std(ddof=1) / math.sqrt(len(right))) if len(right) > 1 else math.nan
+        return float(right.mean()), error
+
+    def accuracy_standard_error(self, labels: npt.ArrayLike) -> float:
+        """The standard error of :meth:`accuracy_with_error`."""
+        return self.accuracy_with_error(labels)[1]
 
 
 def _interval(mean: float, standard_error: float) -> tuple[float, float]:

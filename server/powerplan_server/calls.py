@@ -166,11 +166,7 @@ def run_predict(request: pb.PredictRequest, context: CallContext) -> pb.PredictR
             )
             accuracy = None
             if labels is not None and prediction.output_covariance is not None:
-                sampling = {"samples": samples, "seed": settings.seed}
-                accuracy = (
-                    prediction.accuracy(labels, **sampling),
-                    prediction.accuracy_standard_error(labels, **sampling),
-                )
+                accuracy = prediction.accuracy_with_error(labels, samples=samples, seed=settings.seed)
             response.prediction.CopyFrom(prediction_to_proto(prediction, request.detail, accuracy=accuracy))
     response.info.CopyFrom(clock.info(request.request_id))
     return response
@@ -201,9 +197,7 @@ def run_simulate(
                 estimates=_throttled(lambda running: emit(pb.SimulateResponse(estimate=running_to_proto(running)))),
                 progress=lambda done, total: context.progress(pb.Progress(stage="simulate", fraction=done / total)),
             )
-            accuracy = None
-            if labels is not None:
-                accuracy = simulation.accuracy(labels), simulation.accuracy_standard_error(labels)
+            accuracy = None if labels is None else simulation.accuracy_with_error(labels)
             response.simulation.CopyFrom(simulation_to_proto(simulation, request.detail, accuracy=accuracy))
     response.info.CopyFrom(clock.info(request.request_id))
     emit(response)

@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from powerplan import InvalidInput
 from powerplan.moments import accuracy
-from powerplan.moments.accuracy import check_labels, gaussian_accuracy, gaussian_accuracy_error
+from powerplan.moments.accuracy import check_labels, gaussian_accuracy, gaussian_accuracy_with_error
 
 
 def test_two_correlated_outputs() -> None:
@@ -62,7 +62,9 @@ def test_its_standard_error_is_that_of_its_samples_and_of_the_covariance() -> No
             scaled = (1 + relative_error * rng.standard_normal()) * covariance
             estimates.append(gaussian_accuracy(mean, scaled, labels, samples=100, seed=seed))
             errors.append(
-                gaussian_accuracy_error(mean, scaled, labels, samples=100, seed=seed, relative_error=relative_error)
+                gaussian_accuracy_with_error(
+                    mean, scaled, labels, samples=100, seed=seed, relative_error=relative_error
+                )[1]
             )
         # 200 estimates know their standard deviation to 5 %
         assert np.std(estimates) == pytest.approx(np.mean(errors), rel=0.2)

@@ -189,7 +189,7 @@ def _run(chat: Chat, study: Study, folder: str | None, options: dict[str, Any]) 
 
 
 def _executor(options: dict[str, Any]) -> Any:
-    """What makes the executor that the options name; takes its options out of ``given``."""
+    """What makes the executor that the options name; takes its own out of them."""
     from powerplan.batch.executors import ray_executor, server_executor
 
     name, servers, address = (options.pop(option) for option in ("executor", "servers", "ray_address"))

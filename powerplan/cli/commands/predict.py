@@ -55,10 +55,7 @@ def command(
             chat.note("no accuracy: it needs every output by itself (--output-combinations 0)")
         else:
             seed = settings.get("seed", 0)
-            accuracy = (
-                prediction.accuracy(case.labels, seed=seed),
-                prediction.accuracy_standard_error(case.labels, seed=seed),
-            )
+            accuracy = prediction.accuracy_with_error(case.labels, seed=seed)
     if as_json:
         write_json(
             document(

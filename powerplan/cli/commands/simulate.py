@@ -61,8 +61,7 @@ def command(
         simulation = engine.simulate(network, hardware, gains, inputs, progress=bar, **settings)
     prediction = engine.predict(network, hardware, gains, inputs)
     accuracy, predicted_accuracy = (
-        None if labels is None else (value.accuracy(labels), value.accuracy_standard_error(labels))
-        for value in (simulation, prediction)
+        None if labels is None else value.accuracy_with_error(labels) for value in (simulation, prediction)
     )
     if plot_file is not None:
         from powerplan.report.plots import plot_predicted_simulated

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,16 +45,22 @@ def limit_prices(free: FreeGains, limit_duals: np.ndarray) -> tuple[LimitPrice, 
     )
 
 
-def binding_limits(free: FreeGains, binds: np.ndarray, *, upper: bool) -> tuple[str, ...]:
+def binding_limits(
+    free: FreeGains, binds: np.ndarray, *, upper: bool, without_effect: Collection[str] = ()
+) -> tuple[str, ...]:
     """``layer: limit`` of every layer with binding limits, with their number where columns or rows have their own.
 
     Args:
         binds: (n,) whether each entry of θ is at its limit.
+        without_effect: limits that are left out, because a change of them changes nothing.
     """
     counts: dict[tuple[str, str], list[int]] = {}
     for entry, bound in zip(free.entries(range(free.count)), binds, strict=True):
+        limit_name = entry.limit_name(upper=upper)
+        if limit_name in without_effect:
+            continue
         part = " columns" if entry.column is not None else " rows" if entry.row is not None else ""
-        count = counts.setdefault((f"{free.name_of(entry)}: {entry.limit_name(upper=upper)}", part), [0, 0])
+        count = counts.setdefault((f"{free.name_of(entry)}: {limit_name}", part), [0, 0])
         count[0] += bool(bound)
         count[1] += 1
     return tuple(
@@ -88,11 +95,8 @@ def unreachable(
         if isinstance(target, MaxPower)
         else theta >= free.upper - policy.SAME_STEP
     )
-    limits = tuple(
-        limit
-        for limit in binding_limits(free, at_limit, upper=not isinstance(target, MaxPower))
-        if limit.partition(": ")[2].partition(" ")[0] not in advice.without_effect
-    )
+    upper = not isinstance(target, MaxPower)
+    limits = binding_limits(free, at_limit, upper=upper, without_effect=advice.without_effect)
     best = problem.reached(theta)
     guard = ""
     if limits and isinstance(target, MaxPower):
