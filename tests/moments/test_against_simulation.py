@@ -41,13 +41,19 @@ def simulate_precisely(example: Example, hardware: pp.Hardware) -> pp.Simulation
 
 
 def check_mse_and_power(example: Example, hardware: pp.Hardware, nmse: float) -> None:
-    """MSE within 2 % (5 % beyond NMSE 10 %); power within 1 %, that of each layer too (3 % beyond NMSE 10 %)."""
+    """MSE within 2 % (5 % beyond NMSE 10 %); power within 1 %, that of each layer too (3 % beyond NMSE 10 %).
+
+    Three standard errors are added to the bounds of the layers: the last one's is a third of a percent.
+    """
     simulated = simulate_precisely(example, hardware)
     predicted = pp.predict(example.network, hardware, full_range(example, hardware), example.inputs)
     assert predicted.nmse == pytest.approx(nmse, rel=0.01)
     assert predicted.mse == pytest.approx(simulated.mse, rel=0.02 if nmse <= 0.1 else 0.05)
     assert predicted.power == pytest.approx(simulated.power, rel=0.01)
-    np.testing.assert_allclose(predicted.power_by_layer, simulated.power_by_layer, rtol=0.01 if nmse <= 0.1 else 0.03)
+    bound = 0.01 if nmse <= 0.1 else 0.03
+    away = np.abs(predicted.power_by_layer - simulated.power_by_layer)
+    allowed = bound * simulated.power_by_layer + 3 * simulated.power_by_layer_standard_error
+    assert (away <= allowed).all(), away / simulated.power_by_layer
 
 
 def check_by_output(predicted: pp.Prediction, simulated: pp.Simulation, *, errors: float) -> None:
