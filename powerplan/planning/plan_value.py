@@ -14,6 +14,7 @@ from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.tiling import LayerArrays
 from powerplan.moments.prediction import Prediction
 from powerplan.planning import policy
+from powerplan.planning.objectives import ERROR, POWER, Objective
 from powerplan.planning.outcome import (
     Certificate,
     Corner,
@@ -135,12 +136,15 @@ class Plan(Shown):
         return self.prediction.nmse
 
     @property
+    def objective(self) -> Objective:
+        """What the plan makes least."""
+        return ERROR if isinstance(self.target, MaxPower) else POWER
+
+    @property
     def saving(self) -> float | None:
         """1 − power / baseline_power at equal target (with a power budget: 1 − error / baseline_mse)."""
-        if isinstance(self.target, MaxPower):
-            weights = None if self.output_weights is None else np.array(self.output_weights)
-            return None if not self.baseline_mse else 1 - weighted_mse(self.prediction, weights) / self.baseline_mse
-        return None if not self.baseline_power else 1 - self.power / self.baseline_power
+        baseline = self.objective.of_baseline(self)
+        return None if not baseline else 1 - self.objective.of_plan(self) / baseline
 
     def doubts(self) -> tuple[Violation, ...]:
         """What is beyond the plausible in hardware, target and predictions; planning warns of it."""
@@ -203,8 +207,3 @@ class Plan(Shown):
     def table(self) -> str:
         """The plan as text: a row per layer and the answer below."""
         return str(view("plan_table")(self))
-
-
-def weighted_mse(prediction: Prediction, weights: np.ndarray | None) -> float:
-    """Mean over the outputs of their MSE times their weight; weights (K,) with mean 1, None = all alike."""
-    return prediction.mse if weights is None else float((prediction.mse_by_output * weights).mean())

@@ -113,8 +113,8 @@ MOST_FAR_STEPS = 8
 SMALLEST_STEP = 1e-10
 #: Curvature of a gain as a part of the largest, at least: a gain that changes nothing must not take endless steps.
 FLATTEST = 1e-6
-#: Exponent with which the error of a gain falls where noise adds to it: 1/c².
-ERROR_EXPONENT = 2.0
+#: Exponent of a gain in the error that noise adds: 1/c².
+NOISE_EXPONENT = -2.0
 #: Pairs of steps and gradient changes remembered: more than that many steps are rare.
 MEMORY = 50
 #: Slope of a constraint along its own push, as a part of the steepest, below which nothing moves it.

@@ -203,7 +203,6 @@ class Session:
         )
         return Problem(
             terms=terms,
-            minimise=wanted.minimise,
             lower=free.lower,
             upper=free.upper,
             accuracy=self.accuracy(tolerance),

@@ -29,13 +29,13 @@ from powerplan.planning import policy
 from powerplan.planning.explain.explanation import BindingLimit, Explanation, LayerShare, Relaxation
 from powerplan.planning.explain.relaxing import Change, relaxable, relaxed
 from powerplan.planning.explain.sentences import in_sentences
-from powerplan.planning.plan_value import Plan, weighted_mse
+from powerplan.planning.plan_value import Plan
 from powerplan.planning.problem.requirement import requirement
 from powerplan.planning.run import plan_target
 from powerplan.planning.session import Options, Session, digests
 from powerplan.planning.settings import PlanSettings, Progress
 from powerplan.planning.solve.point import Point
-from powerplan.planning.targets import MaxPower, Target
+from powerplan.planning.targets import Target
 from powerplan.planning.verify.calibration import planned_bound
 from powerplan.plausibility import question, unasked
 from powerplan.settings import named
@@ -93,7 +93,7 @@ class _Explainer:
             )
         )
         explanation = Explanation(
-            objective=("error" if isinstance(plan.target, MaxPower) else "power") if self.feasible else "reached",
+            objective=plan.objective.name if self.feasible else "reached",
             value=self._value(plan),
             layers=layers,
             limits=_binding(plan),
@@ -167,12 +167,7 @@ class _Explainer:
 
     def _value(self, plan: Plan) -> float:
         """The objective; the lowest reachable value where the target is infeasible."""
-        if not self.feasible:
-            return plan.reached
-        if not isinstance(plan.target, MaxPower):
-            return plan.power
-        weights = plan.output_weights
-        return weighted_mse(plan.prediction, None if weights is None else np.array(weights))
+        return plan.objective.of_plan(plan) if self.feasible else plan.reached
 
     # ------------------------------------------------------------ relaxations
 

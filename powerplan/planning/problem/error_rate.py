@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -26,6 +27,9 @@ from powerplan.errors import InvalidInput
 from powerplan.moments.accuracy import check_labels
 from powerplan.moments.predictor import Moments, Predictor
 from powerplan.planning import policy
+
+if TYPE_CHECKING:
+    from powerplan.planning.problem.variables import FreeGains
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,6 +52,7 @@ class ErrorRate:
     points: Tensor
     floor: float
     needs_covariance = True
+    rises = False
 
     @classmethod
     def of(cls, ideal: Tensor, labels: Sequence[int] | None) -> ErrorRate:
@@ -89,6 +94,10 @@ class ErrorRate:
     def residuals(self, predictor: Predictor, moments: Moments, part: slice) -> Tensor:
         """None: what the bias does is not a square."""
         return moments.mean.new_zeros(0)
+
+    def exponents(self, layout: FreeGains) -> np.ndarray:
+        """Those of noise, 1/c²."""
+        return np.full(layout.count, policy.NOISE_EXPONENT)
 
     def of_part(self, part: slice) -> ErrorRate:
         """The rate for a part of the inputs."""

@@ -7,16 +7,27 @@ geometric programs replace by monomials.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from powerplan.moments.predictor import Moments, Predictor
+from powerplan.planning import policy
+
+if TYPE_CHECKING:
+    from powerplan.planning.problem.variables import FreeGains
 
 
 class Measure(Protocol):
-    """A positive function of the gains, through the predicted moments."""
+    """A positive function of the gains, through the predicted moments.
+
+    Attributes:
+        rises: it is a cost, which rises with the gains where nothing else is known; else an error, which falls.
+    """
+
+    rises: bool
 
     @property
     def needs_covariance(self) -> bool:
@@ -30,6 +41,9 @@ class Measure(Protocol):
 
     def residuals(self, predictor: Predictor, moments: Moments, part: slice) -> Tensor:
         """(m,) numbers whose sum of squares is a part of the value in which all gains act together; may be empty."""
+
+    def exponents(self, layout: FreeGains) -> np.ndarray:
+        """(n,) exponents t of its terms in the gains, ∝ exp(t θ), as far as they are known beforehand."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,6 +83,7 @@ class Power:
     """Power of one inference [W], by layer."""
 
     needs_covariance = False
+    rises = True
 
     def terms(self, predictor: Predictor, moments: Moments, part: slice) -> Tensor:
         """Array power of every layer, then TIA power and that of converters if they are counted."""
@@ -84,6 +99,10 @@ class Power:
         """None: every layer has its own power."""
         return moments.mean.new_zeros(0)
 
+    def exponents(self, layout: FreeGains) -> np.ndarray:
+        """Those of the gains."""
+        return layout.power_exponents
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Error:
@@ -95,6 +114,7 @@ class Error:
 
     weights: Tensor | None = None
     needs_covariance = False
+    rises = False
 
     def terms(self, predictor: Predictor, moments: Moments, part: slice) -> Tensor:
         """Error caused by every noise source, then the squared bias."""
@@ -111,3 +131,7 @@ class Error:
         shift = moments.mean - predictor.ideal[part]
         weights = shift.new_tensor(1 / shift.shape[1]) if self.weights is None else self.weights
         return (shift * (weights / len(shift)).sqrt()).flatten()
+
+    def exponents(self, layout: FreeGains) -> np.ndarray:
+        """Those of noise, 1/c²."""
+        return np.full(layout.count, policy.NOISE_EXPONENT)

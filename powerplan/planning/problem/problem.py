@@ -22,17 +22,25 @@ class Problem:
 
     Attributes:
         terms: objective and constraints.
-        minimise: "power" or "error": which way the gains are cheap.
         lower, upper: limits of θ, (n,).
         accuracy: largest slack log(bound / constraint) of a constraint that counts as tight; not below what the
             precision of the predictions can tell apart.
     """
 
     terms: Terms
-    minimise: str
     lower: np.ndarray
     upper: np.ndarray
     accuracy: float = policy.ON_CONSTRAINT
+
+    @property
+    def cheapest(self) -> np.ndarray:
+        """The end of the limits (n,) at which the objective is least, if it changes with the gains one way only."""
+        return self.lower if self.terms.objective.rises else self.upper
+
+    @property
+    def costliest(self) -> np.ndarray:
+        """The other end, (n,)."""
+        return self.upper if self.terms.objective.rises else self.lower
 
     @property
     def log_bounds(self) -> np.ndarray:
@@ -96,9 +104,10 @@ def scale_onto(problem: Problem, theta: np.ndarray, *, first: float | None = Non
     """
     accuracy = problem.accuracy
     down, up = -float((theta - problem.lower).max()), float((problem.upper - theta).max())
-    cheap, costly = (down, up) if problem.minimise == "power" else (up, down)
+    rises = problem.terms.objective.rises
+    cheap, costly = (down, up) if rises else (up, down)
     # far from all limits the error falls as exp(−2 s), and the power rises as exp(s)
-    shift, slope = (costly, -2.0) if problem.minimise == "power" else (cheap, 1.0)
+    shift, slope = (costly, -2.0) if rises else (cheap, 1.0)
     if first is not None:
         shift = min(max(first, min(costly, cheap)), max(costly, cheap))
     feasible, infeasible = costly, cheap

@@ -12,6 +12,7 @@ from torch import Tensor
 from powerplan.checks import Checker, real_array
 from powerplan.errors import InvalidInput
 from powerplan.moments.predictor import Predictor
+from powerplan.planning.objectives import ERROR, POWER
 from powerplan.planning.problem.error_rate import ErrorRate
 from powerplan.planning.problem.measures import Constraint, Error, Measure, Power
 from powerplan.planning.targets import (
@@ -27,9 +28,8 @@ from powerplan.planning.targets import (
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Requirement:
-    """min objective (in corner 0) s.t. every constraint; ``minimise`` is "power" or "error"."""
+    """min objective (in corner 0) s.t. every constraint."""
 
-    minimise: str
     objective: Measure
     constraints: tuple[Constraint, ...]
 
@@ -58,9 +58,8 @@ def requirement(target: Target, predictors: Sequence[Predictor], weights: np.nda
         for corner, predictor in enumerate(predictors)
         for constraint in _bounded(target, predictor, tensor, corner)
     )
-    if isinstance(target, MaxPower):
-        return Requirement(minimise="error", objective=Error(weights=tensor), constraints=constraints)
-    return Requirement(minimise="power", objective=Power(), constraints=constraints)
+    objective = ERROR if isinstance(target, MaxPower) else POWER
+    return Requirement(objective=objective.measure(tensor), constraints=constraints)
 
 
 def _bounded(target: Target, predictor: Predictor, weights: Tensor | None, corner: int) -> list[Constraint]:

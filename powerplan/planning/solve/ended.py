@@ -8,8 +8,9 @@ import numpy as np
 
 from powerplan.planning import policy
 from powerplan.planning.explain.limits import QUANTITIES
+from powerplan.planning.objectives import weighted_mse
 from powerplan.planning.outcome import DiscreteGap, Outcome, Termination
-from powerplan.planning.plan_value import Plan, weighted_mse
+from powerplan.planning.plan_value import Plan
 from powerplan.planning.problem.levels import Levels
 from powerplan.planning.problem.problem import Problem
 from powerplan.planning.problem.watch import Seen, Watch
@@ -60,7 +61,7 @@ def _missed(target: Target, reached: float) -> str:
 def _on_steps(exact: Problem, levels: Levels, seen: Seen) -> DiscreteGap:
     """Bounds of the best choice of steps seen; the best gains seen are put on the next more expensive steps for it."""
     assert seen.best is not None
-    direction = 1 if exact.minimise == "power" else -1
+    direction = 1 if exact.terms.objective.rises else -1
     next_steps = np.array(
         [x if s is None else _next(s, x, direction) for x, s in zip(seen.best.theta, levels, strict=True)]
     )
@@ -68,8 +69,7 @@ def _on_steps(exact: Problem, levels: Levels, seen: Seen) -> DiscreteGap:
     if seen.on_steps is None or not seen.on_steps.is_met:
         end = -1 if direction > 0 else 0
         exact.excess(np.array([x if s is None else s[end] for x, s in zip(next_steps, levels, strict=True)]))
-    cheapest = exact.lower if exact.minimise == "power" else exact.upper
-    bound = exact.objective(cheapest)
+    bound = exact.objective(exact.cheapest)
     assert seen.on_steps is not None
     return DiscreteGap(
         gap=max(seen.on_steps.objective / bound - 1, 0.0) if seen.on_steps.is_met and bound > 0 else float("nan"),

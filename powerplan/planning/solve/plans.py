@@ -12,8 +12,9 @@ from powerplan.hardware.tiling import layer_arrays
 from powerplan.moments.predict import report
 from powerplan.planning.explain.limits import Unreachable, unreachable
 from powerplan.planning.explain.remedies import Advice, advice_for
+from powerplan.planning.objectives import weighted_mse
 from powerplan.planning.outcome import Certificate, Corner, DiscreteGap, Outcome, ShadowPrices, Termination
-from powerplan.planning.plan_value import Plan, weighted_mse
+from powerplan.planning.plan_value import Plan
 from powerplan.planning.session import Session, digests
 from powerplan.planning.solve.attempt import Attempt
 from powerplan.planning.solve.on_steps import on_best_steps

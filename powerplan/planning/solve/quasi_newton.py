@@ -109,21 +109,21 @@ def _curvature(problem: Problem, point: Point, coordinates: Coordinates, bias: _
     Far from the optimum, where multipliers are uncertain, those are raised that leave the constraints' share of the
     slopes below the objective's: at the optimum both are alike.
     """
-    by_power = problem.minimise == "power"
+    terms = problem.terms
     curved = 1.0 if bias.is_known else 0.0  # x = −1/c adds the slope to the curvature in θ
-    power, error = problem.terms.layout.power_exponents + curved, policy.ERROR_EXPONENT - curved
+    measures = (terms.objective, terms.constraints[0].measure)
+    of_objective, of_constraints = (measure.exponents(terms.layout) + curved for measure in measures)
     prices = _prices(point) if bias.is_known else point.certificate.duals
     objective, constraints = point.g, prices @ np.abs(point.h)
     rows = bias.rows
     if bias.is_known:
-        objective = objective if by_power else objective - bias.gradient
-        constraints = prices @ point.h - bias.gradient if by_power else constraints
+        objective = objective if terms.objective.rises else objective - bias.gradient
+        constraints = prices @ point.h - bias.gradient if terms.objective.rises else constraints
         objective, constraints = np.abs(objective), np.abs(constraints)
         if point.certificate.kkt_residual > policy.FAR:
             raised = max(1.0, float(objective.sum() / max(constraints.sum(), np.finfo(float).tiny)))
             constraints = raised * constraints
-            rows = rows * np.sqrt(raised) if by_power else rows
-    of_objective, of_constraints = (power, error) if by_power else (error, power)
+            rows = rows * np.sqrt(raised) if terms.objective.rises else rows
     size = np.abs(of_objective * objective) + np.abs(of_constraints * constraints)
     diagonal = np.maximum(size, max(policy.FLATTEST * float(size.max()), np.finfo(float).tiny))
     scale = coordinates.per_log(point.theta)

@@ -66,7 +66,7 @@ def _completed(problem: Problem, theta: np.ndarray, fixed: np.ndarray | None = N
     moves = fixed | _voltages(problem)
     if met is None or moves.all() or problem.excess(met) >= -problem.accuracy:
         return met
-    cheap = np.where(moves, met, problem.lower if problem.minimise == "power" else problem.upper)
+    cheap = np.where(moves, met, problem.cheapest)
     alone = replace(problem, lower=np.minimum(met, cheap), upper=np.maximum(met, cheap))
     tight = scale_onto(alone, met, first=0.0)
     return met if tight is None or problem.objective(tight) > problem.objective(met) else tight

@@ -80,7 +80,7 @@ def start_of(
     start = scale_onto(problem, problem.upper)
     if start is not None:
         return start, True
-    best = lowest_constraint(problem, problem.upper if problem.minimise == "power" else problem.lower)
+    best = lowest_constraint(problem, problem.costliest)
     return best, problem.excess(best) <= 0
 
 

@@ -46,7 +46,7 @@ def problem_of(
     predictor = Predictor.of(network, hardware, inputs)
     bounded = Constraint(measure=Error(), value=nmse, unit=predictor.signal_power)
     terms = Terms(predictor, free, constraints=(bounded,))
-    return Problem(terms=terms, minimise="power", lower=free.lower, upper=free.upper)
+    return Problem(terms=terms, lower=free.lower, upper=free.upper)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_gradients_alone_and_local_programs_find_the_same_plan(
             objective=Error(),
             constraints=(Constraint(measure=problem.terms.objective, value=budget),),
         )
-        problem = Problem(terms=terms, minimise="error", lower=problem.lower, upper=problem.upper)
+        problem = Problem(terms=terms, lower=problem.lower, upper=problem.upper)
     learnt, programs = by_both_steps(problem)
     assert [learnt.reason, programs.reason] == ["optimal", "optimal"]
     assert learnt.objective.total == pytest.approx(programs.objective.total, rel=1e-9)
@@ -147,7 +147,7 @@ def test_several_constraints_by_gradients_alone(network: pp.Network, hardware: p
         Constraint(measure=Error(), value=0.02, unit=p.signal_power, corner=i) for i, p in enumerate((nominal, corner))
     ]
     terms = Terms(nominal, one.terms.layout, constraints=bounds, corners=(corner,))
-    problem = Problem(terms=terms, minimise="power", lower=one.lower, upper=one.upper)
+    problem = Problem(terms=terms, lower=one.lower, upper=one.upper)
     learnt, programs = by_both_steps(problem)
     assert [learnt.reason, programs.reason] == ["optimal", "optimal"]
     assert learnt.objective.total == pytest.approx(programs.objective.total, rel=1e-9)
@@ -289,7 +289,7 @@ def test_prices_of_columns_are_finite_differences(
     powers = []
     for sign in (1, -1):
         upper = problem.upper + sign * step * (np.arange(len(problem.upper)) == entry)
-        moved = Problem(terms=problem.terms, minimise="power", lower=problem.lower, upper=upper)
+        moved = Problem(terms=problem.terms, lower=problem.lower, upper=upper)
         found = descend(moved, _start(moved), tolerance=1e-10, max_iterations=60, stop_at=None)
         powers.append(np.log(found.objective.total))
     assert (powers[0] - powers[1]) / (2 * step) == pytest.approx(prices[0].price, rel=1e-3)

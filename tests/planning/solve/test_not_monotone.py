@@ -47,7 +47,7 @@ def problem_of(widths: tuple[int, ...], bound: float, drop: float, *, minimised:
         objective=objective,
         constraints=(Constraint(measure=bounded, value=bound),),
     )
-    return Problem(terms=terms, minimise=minimised, lower=free.lower, upper=free.upper)
+    return Problem(terms=terms, lower=free.lower, upper=free.upper)
 
 
 def noise_and_drop(problem: Problem) -> tuple[float, float, float]:

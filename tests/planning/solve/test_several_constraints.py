@@ -38,7 +38,7 @@ def problem_of(
     terms = Terms(
         predictors[0], free, objective=wanted.objective, constraints=wanted.constraints, corners=predictors[1:]
     )
-    return Problem(terms=terms, minimise=wanted.minimise, lower=free.lower, upper=free.upper)
+    return Problem(terms=terms, lower=free.lower, upper=free.upper)
 
 
 def best_of_slsqp(problem: Problem, starts: int) -> float:
