@@ -186,7 +186,7 @@ def _assemble(predictor: Predictor, parts: Sequence[_Part]) -> Prediction:
         output_covariance=_frozen(torch.cat(covariances)) if covariances else None,
         layers=_joined_layers(parts),
         first_order=parts[0].first_order,
-        marginal_fields=predictor.corrections.fields,
+        marginal_fields=predictor.corrections.samples,
         sampling_limited=error.limited,
     )
 

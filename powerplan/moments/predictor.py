@@ -76,9 +76,9 @@ class Predictor:
         directions: directions of the output that adjoints are pulled back from: (1, K, K), the outputs themselves, or
             (B, C, K), random combinations with entries ±1/√K.
         memory_limit: bytes that one part of a prediction may take, roughly; see :meth:`parts`.
-        sampling: of the random fields that are still to correct marginal moments, None = none; see
+        sampling: of the error samples that are still to correct marginal moments, None = none; see
             :mod:`powerplan.moments.sampling`.
-        seed: of combinations and fields.
+        seed: of combinations and error samples.
         corrections: of marginal moments and of what is taken as independent.
         scales: of the columns of every crossbar, None where the read-out does not depend on it.
         converter_power: of every crossbar (L,) [W].
@@ -125,7 +125,7 @@ class Predictor:
             output_combinations: random combinations of the outputs, 0 = every output by itself;
                 None = every output of up to 64, else 16 combinations.
             marginal_fields, sampling_error: see :func:`powerplan.predict`.
-            seed: of combinations and fields.
+            seed: of combinations and error samples.
         """
         check_slopes(network)
         original, network = network, maxima_first(network)
@@ -135,7 +135,7 @@ class Predictor:
             combinations = 0 if outputs <= MOST_EXACT_OUTPUTS else DEFAULT_COMBINATIONS
         sampling = None
         if method == "linearized":
-            sampling = Sampling.of(network, hardware, len(inputs), fields=marginal_fields, error=sampling_error)
+            sampling = Sampling.of(network, hardware, len(inputs), samples=marginal_fields, error=sampling_error)
         return cls(
             original=original,
             network=network,

@@ -1,6 +1,6 @@
 """Rounds of error samples until their chance is small, and what is left of it.
 
-Every round of fields is independent of the others and gives corrections of its own. A prediction has their mean; what
+Every round of samples is independent of the others and gives corrections of its own. A prediction has their mean; what
 the M rounds predict each by itself, P_m, scatters around it, and
 
     SE² = Σ_m (P_m − mean P)² / (M (M − 1)) · (t / 1.96)²,
@@ -33,13 +33,13 @@ from powerplan.moments.samples.corrections import Corrections, SamplingError
 from powerplan.moments.samples.count import Sampling, has_rare_errors
 from powerplan.moments.samples.estimate import estimate_corrections
 
-#: live tensors of the size of the largest value for every field
-_FIELD_TENSORS = 8
-#: tensors of the size of all values kept of every field where errors are rare, about
+#: live tensors of the size of the largest value for every sample
+_SAMPLE_TENSORS = 8
+#: tensors of the size of all values kept of every sample where errors are rare, about
 _RARE_TENSORS = 3
-#: entries of all values, all fields and inputs together, beyond which there are fewer fields, then fewer inputs
-_FIELD_ENTRIES = 1 << 27
-#: fields of a round of large networks
+#: entries of all values, all samples and inputs together, beyond which there are fewer samples, then fewer inputs
+_SAMPLE_ENTRIES = 1 << 27
+#: samples of a round of large networks
 _FEWEST = 4
 #: far from the seeds that anyone gives one after the other
 _SEEDS_APART = 1_000_003
@@ -51,7 +51,7 @@ _MORE = 1.2
 
 @torch.no_grad()
 def corrected(predictor: Predictor, programmed: Sequence[ProgrammedArray], stop_at: float | None = None) -> Predictor:
-    """The predictor corrected as it must be at these gains, whatever gains follow; itself without fields.
+    """The predictor corrected as it must be at these gains, whatever gains follow; itself without samples.
 
     Args:
         stop_at: ``time.monotonic()`` value at which no further round is begun; two are made in any case.
@@ -78,22 +78,22 @@ def corrected(predictor: Predictor, programmed: Sequence[ProgrammedArray], stop_
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Rounds:
-    """Rounds of fields, and what each predicts by itself.
+    """Rounds of samples, and what each predicts by itself.
 
-    Large networks get few fields, of some of the inputs only. These are worked on in groups that fit the memory limit,
+    Large networks get few samples, of some of the inputs only. These are worked on in groups that fit the memory limit,
     the first of which gives the coherence; all do where errors are rare.
 
     Attributes:
-        fields: of a round.
+        samples: of a round.
         most: rounds at most.
-        inputs: that have fields.
+        inputs: that have samples.
         group: inputs worked on at a time.
-        kept: fields from which coherence is found, and those where errors are rare.
+        kept: samples from which coherence is found, and those where errors are rare.
     """
 
     predictor: Predictor
     programmed: Sequence[ProgrammedArray]
-    fields: int
+    samples: int
     most: int
     inputs: int
     group: int
@@ -104,23 +104,23 @@ class _Rounds:
         sizes = [math.prod(shape) for shape in predictor.network.shapes.values()]
         batch, entries, largest = len(predictor.inputs), sum(sizes), max(sizes)
         room = predictor.memory_limit // predictor.inputs.element_size()
-        affordable = max(_FEWEST, _FIELD_ENTRIES // (sampling.first * batch * entries))
-        fields = min(sampling.fields, affordable, max(2, room // (_FIELD_TENSORS * largest)))
-        inputs = min(batch, max(1, _FIELD_ENTRIES // (sampling.first * fields * entries)))
-        group = min(inputs, max(1, room // (fields * _FIELD_TENSORS * largest)))
-        kept = min(fields, coherence.enough_fields(predictor.network, group), max(1, room // (8 * group * entries)))
+        affordable = max(_FEWEST, _SAMPLE_ENTRIES // (sampling.first * batch * entries))
+        samples = min(sampling.samples, affordable, max(2, room // (_SAMPLE_TENSORS * largest)))
+        inputs = min(batch, max(1, _SAMPLE_ENTRIES // (sampling.first * samples * entries)))
+        group = min(inputs, max(1, room // (samples * _SAMPLE_TENSORS * largest)))
+        kept = min(samples, coherence.enough_samples(predictor.network, group), max(1, room // (8 * group * entries)))
         return cls(
             predictor=predictor,
             programmed=programmed,
-            fields=fields,
-            most=min(sampling.most, max(sampling.first, _FIELD_ENTRIES // (fields * batch * entries))),
+            samples=samples,
+            most=min(sampling.most, max(sampling.first, _SAMPLE_ENTRIES // (samples * batch * entries))),
             inputs=inputs,
             group=group,
-            kept=(kept, min(fields, max(kept, room // (_RARE_TENSORS * group * entries)))),
+            kept=(kept, min(samples, max(kept, room // (_RARE_TENSORS * group * entries)))),
         )
 
     def corrections(self, number: int) -> Corrections:
-        """Corrections from the fields of the round of this number."""
+        """Corrections from the samples of the round of this number."""
         predictor, rare = self.predictor, has_rare_errors(self.predictor.hardware)
         groups: list[tuple[int, Corrections]] = []
         for low in range(0, self.inputs, self.group):
@@ -129,8 +129,8 @@ class _Rounds:
                 predictor.network,
                 self.programmed,
                 inputs,
-                fields=self.fields,
-                # every group and round has fields of its own
+                samples=self.samples,
+                # every group and round has samples of its own
                 seed=predictor.seed + _SEEDS_APART * (low + number * len(predictor.inputs)),
                 kept=self.kept if rare or not groups else (0, 0),
             )
@@ -138,7 +138,7 @@ class _Rounds:
         return Corrections.joined(groups)
 
     def predicted(self, corrections: Corrections) -> tuple[Tensor, Tensor, Tensor]:
-        """MSE (), power () and MSE of every output (K,) of the inputs that have fields.
+        """MSE (), power () and MSE of every output (K,) of the inputs that have samples.
 
         The MSE is that in a few random directions of the output, the same for every round: what they do not see of a
         change is averaged over the inputs. It is shared out among the outputs as the forward pass finds.

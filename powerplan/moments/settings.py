@@ -11,7 +11,7 @@ PRECISIONS = ("float64", "float32")
 #: bytes that one part of a prediction may take, unless told otherwise
 MEMORY_LIMIT = 1 << 30
 #: more error samples say nothing more
-MOST_FIELDS = 65536
+MOST_SAMPLES = 65536
 #: standard error of the MSE, as a part of it, until which rounds of error samples are added
 SAMPLING_ERROR = 0.01
 
@@ -43,7 +43,7 @@ class PredictionSettings(Settings):
         otherwise="every output of up to 64, else 16 combinations",
     )
     marginal_fields: int | None = setting(
-        Whole(at_least=0, at_most=MOST_FIELDS, advice="A few hundred are plenty."),
+        Whole(at_least=0, at_most=MOST_SAMPLES, advice="A few hundred are plenty."),
         None,
         "Error samples (of all errors jointly, a forward pass each) that correct variances, means, power and how "
         "errors add up where errors of one origin meet or are rare and large; 0 = none.",

@@ -105,7 +105,7 @@ def test_random_combinations_and_samples_add_up() -> None:
     combined = pp.predict(network, hardware, gains, inputs, output_combinations=2)
     alone = pp.predict(network, hardware, gains, inputs, output_combinations=2, marginal_fields=0)
     assert 0 < exact.mse_standard_error < combined.mse_standard_error
-    # what combinations leave is known to a few percent from fields of other variance
+    # what combinations leave is known to a few percent from samples of other variance
     expected = np.hypot(alone.mse_standard_error, exact.mse_standard_error)
     assert combined.mse_standard_error == pytest.approx(expected, rel=0.2)
 
@@ -116,7 +116,7 @@ def test_no_round_is_begun_past_the_deadline() -> None:
     programmed = predictor.program(*predictor.gain_tensors(pp.Gains.full_range(network, hardware, inputs)))
     hurried = corrected(predictor, programmed, time.monotonic()).corrections
     assert hurried.error.limited
-    assert hurried.fields == 2 * predictor.sampling.fields
+    assert hurried.samples == 2 * predictor.sampling.samples
     assert 0 < hurried.error.mse < 1
 
 
@@ -137,17 +137,17 @@ def test_an_impossible_error_is_refused_by_name(value: object) -> None:
         pp.predict(network, hardware, pp.Gains.full_range(network, hardware, inputs), inputs, sampling_error=value)
 
 
-def test_corrections_pool_by_the_number_of_fields() -> None:
+def test_corrections_pool_by_the_number_of_samples() -> None:
     saturation = Saturation(
         shift=torch.tensor([1.0]), slope=torch.tensor(0.5), residual=torch.tensor([1.0]), added=torch.tensor([0.0]),
         rounded=True,
     )  # fmt: skip
     array, rows = Place("a", "array"), Place("a", "rows")
-    one = Corrections(factors={array: torch.tensor([1.0, 2.0])}, converters={rows: saturation}, fields=10)
+    one = Corrections(factors={array: torch.tensor([1.0, 2.0])}, converters={rows: saturation}, samples=10)
     steeper = replace(saturation, slope=torch.tensor(0.9))
-    other = Corrections(factors={array: torch.tensor([3.0, 2.0])}, converters={rows: steeper}, fields=30)
+    other = Corrections(factors={array: torch.tensor([3.0, 2.0])}, converters={rows: steeper}, samples=30)
     both = one.pooled_with(other)
-    assert both.fields == 40
+    assert both.samples == 40
     torch.testing.assert_close(both.factors[array], torch.tensor([2.5, 2.0]))
     torch.testing.assert_close(both.converters[rows].slope, torch.tensor(0.8))
     assert both.converters[rows].rounded

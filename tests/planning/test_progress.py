@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 
 def _convolutional() -> pp.Network:
-    """Predictions of convolutions are corrected by fields: such plans are solved twice."""
+    """Predictions of convolutions are corrected by samples: such plans are solved twice."""
     torch.manual_seed(0)
     layers = [torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(32, 3)]
     return pp.from_torch(torch.nn.Sequential(*layers).eval(), input_shape=(1, 6, 6))

@@ -6,9 +6,9 @@ devices that serve several positions, and residuals r of digital operations beyo
     Σ_ij V_ij Σ_p A_pi² Var x_pj    stands for    Σ_ij V_ij E[(Σ_p A_pi δx_pj)²],
     Σ_i A_i² Var r_i                stands for    E[(Σ_i A_i r_i)²].
 
-With fields at hand (joint samples of all errors, :mod:`powerplan.moments.samples.estimate`) the right-hand sides are
-plain averages: the devices' own randomness V is already integrated, so that few fields do. The ratio of the two, one
-number for every node, pooled over inputs and directions of the output, is its *coherence*.
+With error samples at hand (joint samples of all errors, :mod:`powerplan.moments.samples.estimate`) the right-hand
+sides are plain averages: the devices' own randomness V is already integrated, so that few samples do. The ratio of the
+two, one number for every node, pooled over inputs and directions of the output, is its *coherence*.
 
 An operation without a Gaussian formula is linear by its Jacobian at the mean, P δx, a maximum by one correlation for
 all pairs of its window. What it does on average can be less (a softmax near a vertex saturates) or more: r then goes
@@ -41,15 +41,15 @@ from powerplan.network.ops import CrossbarOp
 
 
 class Saturated(NamedTuple):
-    """Fields (B, R, *shape) of what converters that saturate pass on, linearly and in all, and the variance (B, *shape)
-    of the residual between the two."""
+    """Samples (B, R, *shape) of what converters that saturate pass on, linearly and in all, and the variance
+    (B, *shape) of the residual between the two."""
 
     linear: Tensor
     whole: Tensor
     residual: Tensor
 
     def some(self, count: int) -> Saturated:
-        """The first fields."""
+        """The first samples."""
         return self._replace(linear=self.linear[:, :count].clone(), whole=self.whole[:, :count].clone())
 
 
@@ -63,8 +63,8 @@ _MOST_WORK = 1 << 26
 _LEAST_PART = 1e-6
 
 
-def enough_fields(network: Network, batch: int) -> int:
-    """Fields that coherence is found from: as many as its work allows, at least 16."""
+def enough_samples(network: Network, batch: int) -> int:
+    """Samples that coherence is found from: as many as its work allows, at least 16."""
     shapes = network.shapes
     work = sum(
         node.op.matrix.size * node.op.reads(shapes[node.inputs[0]])
@@ -76,7 +76,7 @@ def enough_fields(network: Network, batch: int) -> int:
 
 def coherence_of(
     trace: Trace,
-    fields: Mapping[Place, Tensor],
+    errors: Mapping[Place, Tensor],
     linear: Mapping[Place, Tensor],
     converters: Mapping[Place, Saturated],
     *,
@@ -85,9 +85,9 @@ def coherence_of(
     """Coherence () by place, and slopes () of those in ``linear`` and ``converters``.
 
     Args:
-        trace: moments at the inputs (B, *shape) that the fields belong to.
-        fields: (B, R, *shape): of the input of arrays, of the residual of digital operations.
-        linear: (B, R, *shape): of the linear part P δx where it is assumed.
+        trace: moments at the inputs (B, *shape) that the samples belong to.
+        errors: (B, R, *shape): samples of the input of arrays, of the residual of digital operations.
+        linear: (B, R, *shape): samples of the linear part P δx where it is assumed.
         converters: what saturates.
         seed: of the combinations of the outputs.
     """
@@ -100,19 +100,19 @@ def coherence_of(
         place, passed = step.place, trace.steps[step.place]
         if place in converters:
             slopes[place], sums[place] = _of_converters(adjoint, passed, converters[place])
-        errors = fields.get(place)
-        if errors is None:
+        samples = errors.get(place)
+        if samples is None:
             continue
         if isinstance(passed, ArrayStep):
-            sums[place] = _of_inputs(passed, adjoint, errors)
+            sums[place] = _of_inputs(passed, adjoint, samples)
             continue
-        moved = _moved(adjoint, errors)
+        moved = _moved(adjoint, samples)
         if place in linear:
             straight = _moved(adjoint, linear[place])
             slopes[place] = slope = slope_of(straight, straight + moved)
             moved = moved + (1 - slope) * straight
         apart = squares(adjoint, beyond_linear_part(passed))
-        sums[place] = moved.square().mean(2).sum(), apart.expand(len(errors), -1).sum()
+        sums[place] = moved.square().mean(2).sum(), apart.expand(len(samples), -1).sum()
     floor = _LEAST_PART * sum(together for together, _ in sums.values())
     coherence = {
         place: torch.where((apart > 0) & (together + apart > floor), together / apart, torch.ones_like(apart))
@@ -121,13 +121,13 @@ def coherence_of(
     return coherence, slopes
 
 
-def _of_converters(adjoint: Tensor, step: Linearized, fields: Saturated) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+def _of_converters(adjoint: Tensor, step: Linearized, samples: Saturated) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Slope of converters with this adjoint (B, K, *shape), and what their residual causes, together and each by
     itself; rounding is independent."""
     assert step.residual is not None
-    straight, whole = _moved(adjoint, fields.linear), _moved(adjoint, fields.whole)
+    straight, whole = _moved(adjoint, samples.linear), _moved(adjoint, samples.whole)
     slope = slope_of(straight, whole)
-    rounding = squares(adjoint, (step.residual - fields.residual).clamp(min=0))
+    rounding = squares(adjoint, (step.residual - samples.residual).clamp(min=0))
     together = (whole - slope * straight).square().mean(2).sum() + rounding.sum()
     return slope, (together, squares(adjoint, step.residual).sum())
 
@@ -151,7 +151,7 @@ def _of_inputs(step: ArrayStep, adjoint: Tensor, errors: Tensor) -> tuple[Tensor
     columns = over_batch(map.columns, adjoint).expand(len(errors), *(-1,) * 4)  # (B, D, G, P, o)
     variance = by_group(map, array.weight_variance)
     total = errors.new_zeros(())
-    for own, some in zip(columns, errors, strict=True):  # the fields of one input are the batch
+    for own, some in zip(columns, errors, strict=True):  # the samples of one input are the batch
         total = total + shared_variance(own.expand(len(some), *own.shape), map.patches(some), variance).sum()
     apart = map.gather_columns(array.weighted(errors.square().mean(1), array.weight_variance, map))
     return total / errors.shape[1], squares(adjoint, apart).sum()

@@ -2,7 +2,7 @@
 
 The closed forms of a converter (:mod:`powerplan.moments.conversion.staircase`) are those of a Gaussian. Where a few
 stuck devices make the error, most values hardly move, so that rounding is no chance, and some go far beyond the limit.
-And where errors of the rows move all columns of an offset mapping alike, these saturate together. Random fields know δ
+And where errors of the rows move all columns of an offset mapping alike, these saturate together. Error samples know δ
 before a converter and what it makes of it, δ' = Q(x̄ + δ) − x̄, row by row, and for the columns channel by channel (row
 tiles, sides of a divider). They give three corrections of the Gaussian closed form, of its slope P, residual and shift:
 
@@ -12,8 +12,8 @@ tiles, sides of a divider). They give three corrections of the Gaussian closed f
 
 and, like those of other operations, a slope in the directions of the output and a coherence of the residual
 (:mod:`powerplan.moments.samples.coherence`). P and residual of the closed form are those without rounding: with it, P
-is anything where the usual error is much less than a step; the shift is that with rounding, which a few fields know
-less well. Where rounding is averaged over gains, fields only saturate and rounding stays in the closed form.
+is anything where the usual error is much less than a step; the shift is that with rounding, which a few samples know
+less well. Where rounding is averaged over gains, samples only saturate and rounding stays in the closed form.
 
 Why: docs/decisions/error-samples.md [0256].
 """

@@ -67,7 +67,7 @@ class Corrections:
         coherence, slopes: see :mod:`powerplan.moments.samples.coherence`, ().
         array_power, tia_power: factors () of what a crossbar dissipates, by its name.
         converters: of rows and columns.
-        fields: their number.
+        samples: their number.
         error: what chance is left in a prediction with them.
     """
 
@@ -79,7 +79,7 @@ class Corrections:
     array_power: Mapping[str, Tensor] = field(default_factory=dict)
     tia_power: Mapping[str, Tensor] = field(default_factory=dict)
     converters: Mapping[Place, Saturation] = field(default_factory=dict)
-    fields: int = 0
+    samples: int = 0
     error: SamplingError = field(default_factory=SamplingError)
 
     def apply(self, place: Place, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,7 +92,7 @@ class Corrections:
         return mean, variance
 
     def of(self, part: slice, batch: int) -> Corrections:
-        """Those of a part of the inputs; inputs behind those that fields were made for get what the others have in
+        """Those of a part of the inputs; inputs behind those that samples were made for get what the others have in
         common."""
         rows = range(batch)[part]
 
@@ -122,12 +122,12 @@ class Corrections:
         )
 
     def pooled_with(self, others: Corrections) -> Corrections:
-        """The mean with those from other fields of the same inputs, weighted by the number of fields."""
-        fields = self.fields + others.fields
+        """The mean with those from other samples of the same inputs, weighted by the number of samples."""
+        samples = self.samples + others.samples
 
         def mean(own: Any, other: Any) -> Any:
             if isinstance(own, Tensor):
-                return (self.fields * own + others.fields * other) / fields
+                return (self.samples * own + others.samples * other) / samples
             if isinstance(own, Mapping):
                 return {name: mean(value, other[name]) for name, value in own.items()}
             if isinstance(own, Saturation):
@@ -135,7 +135,7 @@ class Corrections:
             return own  # what both have in common
 
         together = {name: mean(value, getattr(others, name)) for name, value in vars(self).items()}
-        return Corrections(**{**together, "fields": fields})
+        return Corrections(**{**together, "samples": samples})
 
     @classmethod
     def joined(cls, groups: Sequence[tuple[int, Corrections]]) -> Corrections:
@@ -171,15 +171,15 @@ class Corrections:
 
         each = [corrections for _, corrections in groups]
         return cls(
-            factors=together([f.factors for f in each]),
-            shifts=together([f.shifts for f in each]),
-            correlations=together([f.correlations for f in each]),
-            coherence=mean([f.coherence for f in each]),
-            slopes=mean([f.slopes for f in each]),
-            array_power=mean([f.array_power for f in each]),
-            tia_power=mean([f.tia_power for f in each]),
-            converters=converters([f.converters for f in each]),
-            fields=each[0].fields,
+            factors=together([c.factors for c in each]),
+            shifts=together([c.shifts for c in each]),
+            correlations=together([c.correlations for c in each]),
+            coherence=mean([c.coherence for c in each]),
+            slopes=mean([c.slopes for c in each]),
+            array_power=mean([c.array_power for c in each]),
+            tia_power=mean([c.tia_power for c in each]),
+            converters=converters([c.converters for c in each]),
+            samples=each[0].samples,
         )
 
 

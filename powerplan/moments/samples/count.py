@@ -1,4 +1,4 @@
-"""Whether a prediction takes random fields (:mod:`powerplan.moments.samples.estimate`), and how many.
+"""Whether a prediction takes error samples (:mod:`powerplan.moments.samples.estimate`), and how many.
 
 Why: docs/decisions/error-samples.md [0212].
 """
@@ -9,21 +9,21 @@ from dataclasses import dataclass, replace
 
 from powerplan.hardware import Hardware
 from powerplan.moments.samples.converters import saturates_alike
-from powerplan.moments.settings import MOST_FIELDS
+from powerplan.moments.settings import MOST_SAMPLES
 from powerplan.moments.sources.device_samples import FEW_DEVICES
 from powerplan.network import ops
 from powerplan.network.graph import Network
 
-#: rounds of any prediction, and of one with rare errors, whose scatter is less regular; fields of a round at least, of
+#: rounds of any prediction, and of one with rare errors, whose scatter is less regular; samples of a round at least, of
 #: a prediction that was asked for a number of them
 _ROUNDS, _ROUNDS_OF_RARE, _FEWEST_ASKED = 4, 16, 4
-_FEWEST_FIELDS = 32
-_MOST_FIELDS = 256
-#: inputs up to which the most fields are taken where layers have few devices
+#: samples to begin with: at least, and at most where errors are not rare
+_FEWEST_FIRST, _MOST_FIRST = 32, 256
+#: inputs up to which the most samples are taken where layers have few devices
 _FEW_INPUTS = 8
-#: stuck devices that the first rounds of all inputs together hold in the layer with the fewest, if that takes no more
-#: than times as many fields
+#: stuck devices that the first rounds of all inputs together hold in the layer with the fewest
 _RARE_EVENTS = 8192
+#: times as many samples as of other errors, at most, for that
 _MOST_TIMES = 8
 #: multiplications that rounds may take, beyond the first of errors that are not rare; and those that the first rounds
 #: of rare errors take in any case: with fewer, the time goes by otherwise
@@ -32,37 +32,37 @@ _MOST_WORK, _LEAST_WORK = 1 << 33, 1 << 25
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """Fields come in rounds of ``fields``: ``first`` rounds, then more until the standard error of the MSE is at most
+    """Samples come in rounds of ``samples``: ``first`` rounds, then more until the standard error of the MSE is at most
     ``error`` times the MSE or there are ``most``."""
 
-    fields: int
+    samples: int
     first: int
     most: int
     error: float
 
     def quick(self, part: float = 1.0) -> Sampling:
-        """The first rounds only, with a part of their fields."""
-        return replace(self, fields=max(1, int(self.fields * part)), most=self.first)
+        """The first rounds only, with a part of their samples."""
+        return replace(self, samples=max(1, int(self.samples * part)), most=self.first)
 
     @classmethod
     def of(
-        cls, network: Network, hardware: Hardware, batch: int, *, fields: int | None, error: float
+        cls, network: Network, hardware: Hardware, batch: int, *, samples: int | None, error: float
     ) -> Sampling | None:
-        """How fields of a batch are taken; None where no errors of one origin meet.
+        """How samples of a batch are taken; None where no errors of one origin meet.
 
         Args:
-            fields: so many, 0 = none; None = by ``error``.
+            samples: so many, 0 = none; None = by ``error``.
         """
-        if fields == 0 or (fields is None and not needs_corrections(network, hardware)):
+        if samples == 0 or (samples is None and not needs_corrections(network, hardware)):
             return None
-        if fields is not None:
-            rounds = max(1, min(_ROUNDS_OF_RARE, fields // _FEWEST_ASKED))
-            return cls(fields=fields // rounds, first=rounds, most=rounds, error=error)
+        if samples is not None:
+            rounds = max(1, min(_ROUNDS_OF_RARE, samples // _FEWEST_ASKED))
+            return cls(samples=samples // rounds, first=rounds, most=rounds, error=error)
         rounds = _ROUNDS_OF_RARE if has_rare_errors(hardware) else _ROUNDS
-        own = first_fields(network, hardware, batch) // rounds
+        own = first_samples(network, hardware, batch) // rounds
         work = own * batch * sum(weights * reads for weights, reads in _sizes(network).values())
-        most = max(rounds, min(MOST_FIELDS // own, int(_MOST_WORK / work)))
-        return cls(fields=own, first=rounds, most=most, error=error)
+        most = max(rounds, min(MOST_SAMPLES // own, int(_MOST_WORK / work)))
+        return cls(samples=own, first=rounds, most=most, error=error)
 
 
 def needs_corrections(network: Network, hardware: Hardware) -> bool:
@@ -77,22 +77,22 @@ def needs_corrections(network: Network, hardware: Hardware) -> bool:
 
 
 def has_rare_errors(hardware: Hardware) -> bool:
-    """True if a few errors are large, or common to all columns and held by converters: it takes many fields to know
+    """True if a few errors are large, or common to all columns and held by converters: it takes many samples to know
     them."""
     return hardware.stuck_fraction > 0 or saturates_alike(hardware)
 
 
-def first_fields(network: Network, hardware: Hardware, batch: int) -> int:
-    """Fields that pool enough independent errors to begin with: the fewer devices a layer has, the more fields; most
+def first_samples(network: Network, hardware: Hardware, batch: int) -> int:
+    """Samples that pool enough independent errors to begin with: the fewer devices a layer has, the more samples; most
     for rare errors and for those that all columns have in common.
 
     Many inputs average over each other's errors, and take fewer.
     """
     sizes = _sizes(network)
-    most = max(_FEWEST_FIELDS, min(_MOST_FIELDS, _MOST_FIELDS * _FEW_INPUTS // batch))
+    most = max(_FEWEST_FIRST, min(_MOST_FIRST, _MOST_FIRST * _FEW_INPUTS // batch))
     if not has_rare_errors(hardware):
-        return min(most, max(_FEWEST_FIELDS, FEW_DEVICES // min(weights for weights, _ in sizes.values())))
-    sets = _MOST_TIMES * _MOST_FIELDS * _FEW_INPUTS
+        return min(most, max(_FEWEST_FIRST, FEW_DEVICES // min(weights for weights, _ in sizes.values())))
+    sets = _MOST_TIMES * _MOST_FIRST * _FEW_INPUTS
     if hardware.stuck_fraction and not saturates_alike(hardware):
         shared = hardware.mapping == "shared"
         # errors of the last layer meet nothing that is not linear
@@ -101,7 +101,7 @@ def first_fields(network: Network, hardware: Hardware, batch: int) -> int:
         sets = int(min(sets, _RARE_EVENTS / events if events else sets))
     work = batch * sum(weights * reads for weights, reads in sizes.values())
     wanted = min(_MOST_WORK // work, max(_LEAST_WORK // work, sets // batch))
-    return min(_MOST_TIMES * _MOST_FIELDS, max(most, wanted))
+    return min(_MOST_TIMES * _MOST_FIRST, max(most, wanted))
 
 
 def _sizes(network: Network) -> dict[str, tuple[int, int]]:

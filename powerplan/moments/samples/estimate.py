@@ -6,22 +6,22 @@ variance of what gathers them (a convolution, a mean, a join) is then wrong, usu
 and power behind it. And where values that err together meet in one operation (a window of max-pooling, queries and
 keys, a norm), its rule for independent Gaussians misses a part of the mean.
 
-Random *fields* are carried through the network: joint samples of all errors around the means, drawn with their true
+*Error samples* are carried through the network: joint samples of all errors around the means, drawn with their true
 correlations at every source,
 
     δz = W̄ δx + δW (x̄ + δx) + independent noise      at a crossbar, one δW for all positions where they share it,
     δy = f(x̄ + δx) − E f                             at a digital operation.
 
 Nothing about them is Gaussian but what comes of many rows: the variance of what devices add goes with the square of
-the input in every field, and few devices are drawn from their own distribution.
+the input in every sample, and few devices are drawn from their own distribution.
 
 They give these corrections, none of which repeats what is known in closed form:
 
 - *factors* of variances. At a crossbar what its own devices add is known; only the mean square of W̄ δx is taken from
-  the fields, pooled over inputs, fields and positions of a channel (or over all entries of a vector). Fields are
+  the samples, pooled over inputs, samples and positions of a channel (or over all entries of a vector). Samples are
   scaled to the variance so found, which keeps chance out of what follows. Elsewhere it is the mean square of δy;
-  where a shift is not told from chance, it is in the variance, so that E[y²] is that of the fields.
-- *shifts* of means, in standard deviations of each entry: the mean over the fields of the residual
+  where a shift is not told from chance, it is in the variance, so that E[y²] is that of the samples.
+- *shifts* of means, in standard deviations of each entry: the mean over the samples of the residual
   r = f(x̄ + δx) − (E f of the rule) − P δx, whose linear part has no chance in it.
 - factors of *power*: a crossbar whose rows see some positions more often than others weighs their E[x²] by more than
   the channel that variances are pooled over, and the current of a column adds up what its rows err by together.
@@ -81,7 +81,7 @@ def estimate_corrections(
     crossbars: Sequence[ProgrammedArray],
     inputs: Tensor,
     *,
-    fields: int,
+    samples: int,
     seed: int,
     kept: tuple[int, int],
 ) -> Corrections:
@@ -89,11 +89,11 @@ def estimate_corrections(
 
     Args:
         inputs: (B, *shape).
-        fields: R, number of samples.
+        samples: R, number of samples.
         seed: of the samples.
         kept: samples from which coherence is found, and those where errors are rare; 0 = it is not.
     """
-    sampled = _Samples(network, crossbars, inputs, fields, seed=seed, kept=kept)
+    sampled = _Samples(network, crossbars, inputs, samples, seed=seed, kept=kept)
     sampled.walk()
     corrections = Corrections(
         factors=sampled.factors,
@@ -102,7 +102,7 @@ def estimate_corrections(
         array_power=sampled.array_power,
         tia_power=sampled.tia_power,
         converters=sampled.converters,
-        fields=fields,
+        samples=samples,
     )
     if not kept[0]:
         return corrections

@@ -1,4 +1,4 @@
-"""Statistics of fields: ratios of variances and shifts of means, pooled over what a channel has in common."""
+"""Statistics of error samples: ratios of variances and shifts of means, pooled over what a channel has in common."""
 
 from __future__ import annotations
 

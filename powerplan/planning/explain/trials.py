@@ -25,7 +25,7 @@ class Trials:
 
     Attributes:
         search_by, stop_at: ``time.monotonic()`` values after which nothing else is looked for, or confirmed.
-        deadline: of the plan; fields of a prediction get fewer only for its sake, so that a busy machine does not
+        deadline: of the plan; predictions get fewer error samples only for its sake, so that a busy machine does not
             change what is found.
         is_sampled: some prediction rested on random samples.
     """

@@ -30,7 +30,7 @@ def gaussian(limit: float) -> tuple[ConverterSamples, Converted, torch.Tensor, t
 
 @pytest.mark.parametrize("limit", [0.8, 100.0])
 def test_a_gaussian_needs_no_correction(limit: float) -> None:
-    """Slope, residual and shift of the closed form are those of 20 000 fields, within 2 %; exactly so if nothing is
+    """Slope, residual and shift of the closed form are those of 20 000 samples, within 2 %; exactly so if nothing is
     held."""
     found = saturation_of(*gaussian(limit))
     slack = 0.02 if limit < 1 else 1e-9
@@ -40,7 +40,7 @@ def test_a_gaussian_needs_no_correction(limit: float) -> None:
     assert found.shift.abs().max() < slack
 
 
-def test_a_corrected_converter_has_the_moments_of_its_fields() -> None:
+def test_a_corrected_converter_has_the_moments_of_its_samples() -> None:
     """Of values that hardly move, but for a few that go far beyond the limit: mean, and variance on average to 20 %
     (one slope for all values, whether they are beyond the limit or not)."""
     _, closed, mean, variance = gaussian(0.8)
@@ -48,14 +48,14 @@ def test_a_corrected_converter_has_the_moments_of_its_fields() -> None:
     rare = torch.rand(3, 20_000, 4, generator=generator, dtype=torch.float64) < 0.01
     before = rare * (0.3 / 0.01) ** 0.5 * (1.0 - 2 * (torch.rand(rare.shape, generator=generator) < 0.5).double())
     behind = (mean.unsqueeze(1) + before).clamp(-0.8, 0.8) - mean.unsqueeze(1)
-    fields = ConverterSamples(before, behind, True)
-    found = saturation_of(fields, closed, mean, variance)
+    samples = ConverterSamples(before, behind, True)
+    found = saturation_of(samples, closed, mean, variance)
     conversion = found.apply(closed, variance)
     after = behind.var(1)
     assert closed.variance(variance).mean() > 5 * after.mean()  # what a Gaussian would do
     assert conversion.variance(variance).mean() == pytest.approx(float(after.mean()), rel=0.2)
     assert (conversion.mean - mean - behind.mean(1)).abs().max() < 0.02
-    part = saturated(fields, closed, found, variance)
+    part = saturated(samples, closed, found, variance)
     assert abs(float((part.linear * (part.whole - part.linear)).mean())) < 1e-3 * float(after.mean())
 
 
@@ -102,7 +102,7 @@ def test_converters_of_kernels_with_stuck_devices(mapping: str) -> None:
     assert abs(pp.predict(network, hardware, gains, x).mse / simulated.mse - 1) < 0.02 + 3 * error
 
 
-def test_errors_that_all_columns_have_in_common_get_fields(digits_example: pp.Example) -> None:
+def test_errors_that_all_columns_have_in_common_get_samples(digits_example: pp.Example) -> None:
     """One device per weight and converters of the columns; not without one of them."""
     alike = pp.Hardware(weight_mapping="offset", adc_bits=8)
     network = digits_example.network

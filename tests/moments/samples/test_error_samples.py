@@ -1,4 +1,4 @@
-"""Corrections from random fields: against the full covariance, and what they leave alone."""
+"""Corrections from error samples: against the full covariance, and what they leave alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import powerplan as pp
 from powerplan.moments.array.constants import ArrayConstants
 from powerplan.moments.array.program import program
 from powerplan.moments.samples.corrections import Corrections
-from powerplan.moments.samples.count import first_fields
+from powerplan.moments.samples.count import first_samples
 from powerplan.moments.samples.statistics import shift_of
 from powerplan.moments.sources.device_samples import device_errors
 from powerplan.moments.walks.lowered import Place
@@ -66,37 +66,37 @@ def predicted(network: Network, noise: float, **options: object) -> pp.Predictio
 
 @pytest.mark.slow
 def test_products_of_values_that_err_together_have_the_mean_of_the_covariance() -> None:
-    """E[xy] = E x E y + Cov(x, y): known to the joint method, found by fields, not by the rule."""
+    """E[xy] = E x E y + Cov(x, y): known to the joint method, found by samples, not by the rule."""
     joint = predicted(GATED, 6e-6, method="covariance").output_mean
-    fields = predicted(GATED, 6e-6, marginal_fields=4096).output_mean
+    samples = predicted(GATED, 6e-6, marginal_fields=4096).output_mean
     alone = predicted(GATED, 6e-6, marginal_fields=0).output_mean
     assert joint is not None
-    assert fields is not None
+    assert samples is not None
     assert alone is not None
     off = np.square(alone - joint).mean()
     assert off > 0
-    assert np.square(fields - joint).mean() < 0.02 * off
+    assert np.square(samples - joint).mean() < 0.02 * off
 
 
 def test_output_variance_is_that_of_the_covariance() -> None:
     """Errors of inputs and residuals add up coherently: within 3 % of the joint method, 10 % low without."""
     joint = predicted(POOLED, 6e-6, method="covariance")
     variance = joint.mse - joint.mse_bias
-    fields, alone = (predicted(POOLED, 6e-6, marginal_fields=n) for n in (256, 0))
-    assert fields.mse - fields.mse_bias == pytest.approx(variance, rel=0.03)
+    samples, alone = (predicted(POOLED, 6e-6, marginal_fields=n) for n in (256, 0))
+    assert samples.mse - samples.mse_bias == pytest.approx(variance, rel=0.03)
     assert alone.mse - alone.mse_bias < 0.9 * variance
 
 
 def test_maxima_of_correlated_entries_have_the_simulated_mean() -> None:
-    """Pairs of Gaussians with one correlation for a channel are off; fields bring a tenth of that or less."""
+    """Pairs of Gaussians with one correlation for a channel are off; samples bring a tenth of that or less."""
     hardware = pp.Hardware(programming_noise_std=6e-6, clip_conductance=False)
     x = batch(WINDOWS)
     gains = pp.Gains.full_range(WINDOWS, hardware, x)
     simulated = pp.simulate(WINDOWS, hardware, gains, x, draws=8000, seed=1).output_mean
-    fields, alone = (pp.predict(WINDOWS, hardware, gains, x, marginal_fields=n).output_mean for n in (512, 0))
-    assert fields is not None
+    samples, alone = (pp.predict(WINDOWS, hardware, gains, x, marginal_fields=n).output_mean for n in (512, 0))
+    assert samples is not None
     assert alone is not None
-    assert np.square(fields - simulated).mean() < 0.1 * np.square(alone - simulated).mean()
+    assert np.square(samples - simulated).mean() < 0.1 * np.square(alone - simulated).mean()
 
 
 class Encoder(nn.Module):
@@ -156,18 +156,18 @@ def test_one_seed_gives_one_prediction() -> None:
 
 
 @pytest.mark.parametrize(("asked", "made"), [(None, 256), (7, 7), (19, 16), (0, 0)])
-def test_a_prediction_says_how_many_fields_it_rests_on(asked: int | None, made: int) -> None:
+def test_a_prediction_says_how_many_samples_it_rests_on(asked: int | None, made: int) -> None:
     assert predicted(POOLED, 2e-6, marginal_fields=asked).marginal_fields == made
     assert predicted(POOLED, 2e-6, method="diagonal", marginal_fields=asked).marginal_fields == 0
 
 
-def test_one_field_says_nothing_of_means() -> None:
+def test_one_sample_says_nothing_of_means() -> None:
     """A single sample cannot tell a shift from chance: the means stay those of the rules."""
     one, none = (predicted(GATED, 2e-6, marginal_fields=n) for n in (1, 0))
     np.testing.assert_array_equal(one.output_mean, none.output_mean)
 
 
-def test_inputs_without_fields_get_what_the_others_have_in_common() -> None:
+def test_inputs_without_samples_get_what_the_others_have_in_common() -> None:
     """Factors are their mean, shifts the mean of each channel; within the first P inputs nothing changes."""
     shifts = torch.randn(2, 3, 4, 4, dtype=torch.float64)
     known = Corrections(
@@ -210,9 +210,9 @@ def test_layer_power_is_that_of_the_simulation(resistance: float | None) -> None
     x = batch(POOLED)
     gains = pp.Gains.full_range(POOLED, hardware, x)
     simulated = pp.simulate(POOLED, hardware, gains, x, draws=6000, seed=1, dtype="float32")
-    fields, alone = (pp.predict(POOLED, hardware, gains, x, marginal_fields=n).power_by_layer for n in (512, 0))
+    samples, alone = (pp.predict(POOLED, hardware, gains, x, marginal_fields=n).power_by_layer for n in (512, 0))
     error = simulated.power_by_layer_standard_error
-    np.testing.assert_array_less(np.abs(fields - simulated.power_by_layer), 4 * error)
+    np.testing.assert_array_less(np.abs(samples - simulated.power_by_layer), 4 * error)
     if resistance is not None:
         assert np.any(np.abs(alone - simulated.power_by_layer) > 8 * error)
 
@@ -238,12 +238,12 @@ def test_drawn_devices_have_the_moments_of_the_weights(hardware: pp.Hardware) ->
     assert ((spread.mean(0) - variance).abs() < 6 * spread.std(0) / len(drawn) ** 0.5).all()
 
 
-def test_many_inputs_take_fewer_fields() -> None:
-    """Few devices ask for many fields, unless many inputs average over them; rare errors for as many as hold some."""
-    counts = [first_fields(POOLED, pp.Hardware(), n) for n in (1, 8, 64, 10_000)]
+def test_many_inputs_take_fewer_samples() -> None:
+    """Few devices ask for many samples, unless many inputs average over them; rare errors for as many as hold some."""
+    counts = [first_samples(POOLED, pp.Hardware(), n) for n in (1, 8, 64, 10_000)]
     assert counts == [256, 256, 32, 32]
     wide = chain((640,), ("l", Linear(weight=he(1280, 640)), ("input",)), ("h", Linear(weight=he(4, 1280)), ("l",)))
-    assert first_fields(wide, pp.Hardware(), 8) == 32
-    counts = [first_fields(wide, pp.Hardware(stuck_on_fraction=p), 8) for p in (1e-9, 1e-6, 0.1)]
+    assert first_samples(wide, pp.Hardware(), 8) == 32
+    counts = [first_samples(wide, pp.Hardware(stuck_on_fraction=p), 8) for p in (1e-9, 1e-6, 0.1)]
     assert counts == [1302, 625, 256]  # the limit of work; 8192 stuck devices among 1.6 million; the least of rare ones
-    assert first_fields(wide, pp.Hardware(weight_mapping="offset", adc_bits=8), 8) == 1302
+    assert first_samples(wide, pp.Hardware(weight_mapping="offset", adc_bits=8), 8) == 1302
