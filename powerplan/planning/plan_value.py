@@ -14,7 +14,7 @@ from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.tiling import LayerArrays
 from powerplan.moments.prediction import Prediction
 from powerplan.planning import policy
-from powerplan.planning.objectives import ERROR, POWER, Objective
+from powerplan.planning.objectives import Objective
 from powerplan.planning.outcome import (
     Certificate,
     Corner,
@@ -25,8 +25,8 @@ from powerplan.planning.outcome import (
     Verification,
 )
 from powerplan.planning.plan_file import plan_fields, read_plan_file, save_plan
-from powerplan.planning.targets import MaxPower, Target
-from powerplan.plausibility import corners_of
+from powerplan.planning.targets import Target
+from powerplan.plausibility import Doubtful, corners_of
 from powerplan.shown import Shown, view
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Plan(Shown):
     @property
     def objective(self) -> Objective:
         """What the plan makes least."""
-        return ERROR if isinstance(self.target, MaxPower) else POWER
+        return self.target.objective
 
     @property
     def saving(self) -> float | None:
@@ -148,7 +148,7 @@ class Plan(Shown):
 
     def doubts(self) -> tuple[Violation, ...]:
         """What is beyond the plausible in hardware, target and predictions; planning warns of it."""
-        values = (
+        values: tuple[Doubtful, ...] = (
             self.hardware,
             *corners_of([corner.hardware for corner in self.corners]),
             self.target,

@@ -111,7 +111,7 @@ def _check_targets(targets: Sequence[Target]) -> tuple[Target, ...]:
     if not listed:
         check.fail("targets", targets, "at least one target", "Give a list such as [MaxNMSE(0.01), MaxNMSE(0.1)].")
     for target in listed:
-        if not isinstance(target, tuple(TARGETS.values())):
+        if not isinstance(target, Target):
             kinds = ", ".join(f"{kind.__name__}(...)" for kind in TARGETS.values())
             check.fail("target", target, f"one of {kinds}", "Wrap the number in a target.")
     check.done()

@@ -9,7 +9,7 @@ from powerplan.planning import policy
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.session import Options, Session
 from powerplan.planning.solve.solve import solve
-from powerplan.planning.targets import ClassTarget, Target
+from powerplan.planning.targets import Target
 from powerplan.planning.verify.calibration import calibrated
 from powerplan.planning.verify.draws import draw_work, enough_draws
 from powerplan.planning.verify.verify import verify
@@ -24,7 +24,7 @@ def plan_target(session: Session, target: Target, options: Options) -> Plan:
     options.progress("verifying by simulation", policy.SOLVED)
     plan = _verified(session, plan, options.stop_at, draws)
     calibrate = session.settings.calibrate
-    if not plan.verifications or not (isinstance(target, ClassTarget) if calibrate is None else calibrate):
+    if not plan.verifications or not (target.is_verified if calibrate is None else calibrate):
         return plan
     done = policy.SOLVED
 
@@ -45,7 +45,7 @@ def _draws(session: Session, plan: Plan, stop_at: float | None) -> int:
     """Draws to verify a plan with."""
     if session.settings.verify_draws is not None:
         return session.settings.verify_draws
-    if not isinstance(plan.target, ClassTarget):
+    if not plan.target.is_verified:
         return 0
     return enough_draws(
         session.predictor.network,
@@ -61,7 +61,7 @@ def _draws(session: Session, plan: Plan, stop_at: float | None) -> int:
 def _solved_by(session: Session, target: Target, stop_at: float | None) -> float | None:
     """When the optimisation must end so that the time for a verification is left."""
     draws = session.settings.verify_draws
-    if stop_at is None or draws == 0 or (draws is None and not isinstance(target, ClassTarget)):
+    if stop_at is None or draws == 0 or (draws is None and not target.is_verified):
         return stop_at
     work = sum(draw_work(p.network, p.hardware, len(session.inputs)) for p in session.predictors)
     seconds = work * (policy.MOST_DRAWS if draws is None else draws) / policy.WORK_PER_SECOND

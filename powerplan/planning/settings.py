@@ -13,7 +13,6 @@ from powerplan.hardware import Hardware
 from powerplan.hardware.gains import Gain
 from powerplan.moments.settings import PredictionSettings
 from powerplan.planning.problem.corners import check_corners
-from powerplan.planning.targets import ClassTarget, Target
 from powerplan.settings import (
     Choice,
     Corners,
@@ -30,6 +29,7 @@ from powerplan.settings import (
 
 if TYPE_CHECKING:
     from powerplan.hardware.steps import StepsGiven
+    from powerplan.planning.targets import Target
 
 GRANULARITIES = ("network", "layer", "column", "signal")
 QUANTITIES = ("conductance", "voltage")
@@ -137,7 +137,7 @@ class PlanSettings(PredictionSettings):
             InvalidInput: naming the field.
         """
         draws = self.verify_draws
-        unverified = draws == 0 or (draws is None and not all(isinstance(t, ClassTarget) for t in targets))
+        unverified = draws == 0 or (draws is None and not all(target.is_verified for target in targets))
         if self.calibrate and unverified:
             check = Checker()
             check.fail("calibrate", self.calibrate, "only with verify_draws", "Give verify_draws, for example 2000.")

@@ -13,7 +13,7 @@ from powerplan.planning.explain.remedies import Advice, in_words
 from powerplan.planning.outcome import FloorPart, LimitPrice, Remedy
 from powerplan.planning.problem.problem import Problem
 from powerplan.planning.problem.variables import FreeGains
-from powerplan.planning.targets import MaxAccuracyDrop, MaxFlipRate, MaxMSE, MaxNMSE, MaxOutputMSE, MaxPower, Target
+from powerplan.planning.targets import Target
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,17 +70,6 @@ def binding_limits(
     )
 
 
-#: what a target bounds, in words
-QUANTITIES = {
-    MaxMSE: "MSE",
-    MaxNMSE: "NMSE",
-    MaxOutputMSE: "MSE of the worst output",
-    MaxAccuracyDrop: "drop of accuracy",
-    MaxFlipRate: "rate of changed classes",
-    MaxPower: "power [W]",
-}
-
-
 def unreachable(
     target: Target,
     free: FreeGains,
@@ -90,19 +79,15 @@ def unreachable(
     advice: Advice,
 ) -> Unreachable:
     """Explain an infeasible target at the θ with the lowest value of its quantity."""
-    at_limit = (
-        theta <= free.lower + policy.SAME_STEP
-        if isinstance(target, MaxPower)
-        else theta >= free.upper - policy.SAME_STEP
-    )
-    upper = not isinstance(target, MaxPower)
+    upper = not target.is_budget
+    at_limit = theta >= free.upper - policy.SAME_STEP if upper else theta <= free.lower + policy.SAME_STEP
     limits = binding_limits(free, at_limit, upper=upper, without_effect=advice.without_effect)
     best = problem.reached(theta)
     guard = ""
-    if limits and isinstance(target, MaxPower):
+    if limits and target.is_budget:
         guard = f", that of {policy.SMALLEST_FRACTION:g} of the largest gains, the least that are looked at"
-    words = in_words(advice, target, QUANTITIES[type(target)], best)
-    if not isinstance(target, MaxPower):
+    words = in_words(advice, target, best)
+    if not target.is_budget:
         span = hardware.conductance_max - hardware.conductance_min
         if hardware.programming_noise_std > span:
             words += (
@@ -117,7 +102,7 @@ def unreachable(
         remedies=advice.remedies,
         floor=advice.floor,
         floor_parts=advice.floor_parts,
-        message=f"The lowest reachable {QUANTITIES[type(target)]} is {best:.6g}{guard}, above the target "
+        message=f"The lowest reachable {target.words} is {best:.6g}{guard}, above the target "
         f"{target.value:.6g}{_where(problem, theta)}{binding}. {words}",
     )
 

@@ -20,7 +20,7 @@ from powerplan.planning.explain.floor import floor_parts, parts_in_words
 from powerplan.planning.explain.trials import Trials
 from powerplan.planning.outcome import FloorPart, Remedy
 from powerplan.planning.session import Session
-from powerplan.planning.targets import MaxPower, Target, is_plausible
+from powerplan.planning.targets import Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ def advice_for(
         far = trials.at(lambda h, f=family: f.apply(h, f.size(f.most)))  # type: ignore[misc]
         if far is None:
             continue
-        if family.name == "conductance_max" and far[0] > trials.met and not isinstance(target, MaxPower):
+        if family.name == "conductance_max" and far[0] > trials.met and not target.is_budget:
             floor, at_most = far[1], partial(_largest, family)
         if far[0] > excess - policy.LEAST_HELP:
             rest.append(family)
@@ -93,7 +93,7 @@ def advice_for(
     return Advice(
         remedies=(*remedies, *(remedy for _, remedy in some)),
         floor=floor,
-        floor_parts=() if isinstance(target, MaxPower) else floor_parts(trials, at_most),
+        floor_parts=() if target.is_budget else floor_parts(trials, at_most),
         is_whole=not trials.late,
         room=_room(trials, excess),
         without_effect=frozenset(family.name for family in rest),
@@ -158,12 +158,11 @@ def _remedy(name: str, words: str, reached: float, *, meets: bool) -> Remedy:
     return Remedy(parameter=name, change=words, reached=reached, meets_target=meets)
 
 
-def in_words(advice: Advice, target: Target, quantity: str, best: float) -> str:
+def in_words(advice: Advice, target: Target, best: float) -> str:
     """What to do, in a few sentences."""
-    budget = isinstance(target, MaxPower)
     looser = ""
-    if is_plausible(target, advice.room * best):
-        looser = f"set the {'budget' if budget else 'target'} to {_rounded_up(advice.room * best)} or more"
+    if target.is_plausible(advice.room * best):
+        looser = f"set the {'budget' if target.is_budget else 'target'} to {_rounded_up(advice.room * best)} or more"
     enough = [remedy for remedy in advice.remedies if remedy.meets_target]
     if enough:
         ways = ", or ".join(remedy.change for remedy in enough[:3])
@@ -174,7 +173,7 @@ def in_words(advice: Advice, target: Target, quantity: str, best: float) -> str:
         words = f"{looser[:1].upper()}{looser[1:]}{(looser and '; n') or 'N'}ot all that could help was tried."
     floors = [remedy for remedy in advice.remedies if not remedy.meets_target][:3]
     if floors and (not enough or enough[0].parameter == "together"):
-        parts = (f"{remedy.change.replace('hardware.', '')}: {quantity} {remedy.reached:.4g}" for remedy in floors)
+        parts = (f"{remedy.change.replace('hardware.', '')}: {target.words} {remedy.reached:.4g}" for remedy in floors)
         words += f" One change alone does not do: {'; '.join(parts)}."
     sources = parts_in_words(advice.floor_parts)
     if advice.floor is not None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from powerplan.planning import policy
 from powerplan.planning.explain.explanation import BindingLimit, Explanation, LayerShare, Relaxation
-from powerplan.planning.explain.limits import QUANTITIES
 from powerplan.planning.explain.relaxing import MOVES_LEVELS
 from powerplan.planning.plan_value import Plan
 
@@ -20,7 +19,7 @@ def in_sentences(explanation: Explanation, plan: Plan) -> list[str]:
     what = {
         "power": "the power",
         "error": "the error",
-        "reached": f"the lowest reachable {QUANTITIES[type(plan.target)]}",
+        "reached": f"the lowest reachable {plan.target.words}",
     }[explanation.objective]
     words += [_relaxation_in_words(r, what, explanation.objective) for r in explanation.relaxations]
     if explanation.gap is not None:

@@ -16,7 +16,7 @@ from powerplan.moments.predictor import Predictor
 from powerplan.planning import policy
 from powerplan.planning.problem.requirement import requirement
 from powerplan.planning.session import Session
-from powerplan.planning.targets import ClassTarget, MaxPower, Target
+from powerplan.planning.targets import Target
 
 
 @dataclass(kw_only=True)
@@ -42,7 +42,7 @@ class Trials:
     @property
     def met(self) -> float:
         """Log excess from which on the target counts as met."""
-        return policy.MET_BY_SIMULATION if isinstance(self.target, ClassTarget) else policy.MET_IN_TRIAL
+        return policy.MET_BY_SIMULATION if self.target.is_verified else policy.MET_IN_TRIAL
 
     @property
     def late(self) -> bool:
@@ -92,11 +92,11 @@ class Trials:
         if session is None:
             return None
         free, old = session.free, self.session.free
-        end = free.lower if isinstance(self.target, MaxPower) else free.upper
+        end = free.lower if self.target.is_budget else free.upper
         # as far from the limits as the best gains were
         points = [end, np.clip(free.upper + self.theta - old.upper, free.lower, free.upper)]
         if session.levels is not None:
-            step = 0 if isinstance(self.target, MaxPower) else -1
+            step = 0 if self.target.is_budget else -1
             points = [np.array([x if s is None else s[step] for x, s in zip(end, session.levels, strict=True)])]
         if np.array_equal(points[0], points[-1]):
             points = points[:1]

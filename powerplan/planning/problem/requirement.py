@@ -7,23 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from powerplan.checks import Checker, real_array
 from powerplan.errors import InvalidInput
 from powerplan.moments.predictor import Predictor
-from powerplan.planning.objectives import ERROR, POWER
-from powerplan.planning.problem.error_rate import ErrorRate
-from powerplan.planning.problem.measures import Constraint, Error, Measure, Power
-from powerplan.planning.targets import (
-    MaxAccuracyDrop,
-    MaxFlipRate,
-    MaxMSE,
-    MaxNMSE,
-    MaxOutputMSE,
-    MaxPower,
-    Target,
-)
+from powerplan.planning.problem.measures import Constraint, Measure
+from powerplan.planning.targets import Target
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,7 +34,7 @@ def requirement(target: Target, predictors: Sequence[Predictor], weights: np.nda
         InvalidInput: labels that do not fit, weights with a target that has no error, a drop beyond the accuracy.
     """
     nominal = predictors[0]
-    if isinstance(target, MaxAccuracyDrop | MaxFlipRate) and weights is not None:
+    if weights is not None and not target.takes_weights:
         raise InvalidInput.of(
             "output_weights",
             weights,
@@ -53,67 +42,17 @@ def requirement(target: Target, predictors: Sequence[Predictor], weights: np.nda
             "Classes are decided by all outputs alike; weights are for targets on the error.",
         )
     tensor = None if weights is None else torch.as_tensor(weights / len(weights)).to(nominal.ideal)
-    constraints = tuple(
-        constraint
-        for corner, predictor in enumerate(predictors)
-        for constraint in _bounded(target, predictor, tensor, corner)
-    )
-    objective = ERROR if isinstance(target, MaxPower) else POWER
-    return Requirement(objective=objective.measure(tensor), constraints=constraints)
-
-
-def _bounded(target: Target, predictor: Predictor, weights: Tensor | None, corner: int) -> list[Constraint]:
-    """What a target bounds in one corner."""
-    by_output = weights is not None or isinstance(target, MaxOutputMSE | MaxAccuracyDrop | MaxFlipRate)
-    if by_output and not predictor.is_exact:
-        raise InvalidInput.of(
-            "output_combinations",
-            predictor.directions.shape[1],
-            "0 with output weights, single outputs and targets on classes",
-            "Random combinations of the outputs give their mean variance only; give output_combinations=0.",
-        )
-    match target:
-        case MaxPower():
-            return [Constraint(measure=Power(), value=target.value, corner=corner)]
-        case MaxMSE():
-            return [Constraint(measure=Error(weights=weights), value=target.value, corner=corner)]
-        case MaxNMSE():
-            signal = signal_power(predictor.ideal, weights)
-            return [Constraint(measure=Error(weights=weights), value=target.value, unit=signal, corner=corner)]
-        case MaxOutputMSE():
-            outputs = predictor.ideal.shape[1]
-            each = torch.ones(outputs).to(predictor.ideal) if weights is None else outputs * weights
-            rows = torch.diag(each)
-            return [
-                Constraint(measure=Error(weights=rows[k]), value=target.value, corner=corner, output=k)
-                for k in range(outputs)
-                if each[k] > 0
-            ]
-        case MaxAccuracyDrop() | MaxFlipRate():
-            measure = ErrorRate.of(predictor.ideal, target.labels if isinstance(target, MaxAccuracyDrop) else None)
-            if measure.ideal + target.value >= 1:
-                raise InvalidInput.of(
-                    "target.MaxAccuracyDrop",
-                    target.value,
-                    f"less than the accuracy of the ideal network on these inputs, {1 - measure.ideal:.6g}",
-                    "Any gains meet it; give a smaller drop.",
-                )
-            return [Constraint(measure=measure, value=target.value, offset=measure.ideal, corner=corner)]
-
-
-def signal_power(ideal: Tensor, weights: Tensor | None) -> float:
-    """(Weighted) mean over inputs and outputs of y*².
-
-    Raises:
-        InvalidInput: it is zero.
-    """
-    squares = ideal**2
-    power = float(squares.mean() if weights is None else squares.mean(0) @ weights)
-    if not power:
-        raise InvalidInput.of(
-            "target", "MaxNMSE", "MaxMSE where the ideal outputs are all zero", "A relative error has no meaning."
-        )
-    return power
+    constraints: list[Constraint] = []
+    for corner, predictor in enumerate(predictors):
+        if (weights is not None or target.needs_outputs) and not predictor.is_exact:
+            raise InvalidInput.of(
+                "output_combinations",
+                predictor.directions.shape[1],
+                "0 with output weights, single outputs and targets on classes",
+                "Random combinations of the outputs give their mean variance only; give output_combinations=0.",
+            )
+        constraints += target.constraints(predictor, tensor, corner)
+    return Requirement(objective=target.objective.measure(tensor), constraints=tuple(constraints))
 
 
 def output_weights(weights: object, outputs: int) -> np.ndarray | None:

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 
 from powerplan.planning import policy
-from powerplan.planning.explain.limits import QUANTITIES
 from powerplan.planning.objectives import weighted_mse
 from powerplan.planning.outcome import DiscreteGap, Outcome, Termination
 from powerplan.planning.plan_value import Plan
@@ -53,7 +52,7 @@ def ended_plan(attempt: Attempt) -> Plan:
 def _missed(target: Target, reached: float) -> str:
     return (
         f"Time ran out before gains were found that meet the target; the plan holds the nearest seen, whose "
-        f"{QUANTITIES[type(target)]} is {reached:.6g} for the target {target.value:.6g}. Whether the target can be met "
+        f"{target.words} is {reached:.6g} for the target {target.value:.6g}. Whether the target can be met "
         "is not known: give a later deadline."
     )
 

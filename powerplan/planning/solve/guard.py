@@ -16,7 +16,7 @@ from powerplan.planning import policy
 from powerplan.planning.explain.limits import binding_limits
 from powerplan.planning.problem.requirement import requirement
 from powerplan.planning.session import Session
-from powerplan.planning.targets import MaxPower, Target
+from powerplan.planning.targets import Target
 
 
 def refuse_on_guard(session: Session, target: Target, theta: np.ndarray, limit_duals: np.ndarray) -> str:
@@ -35,7 +35,7 @@ def refuse_on_guard(session: Session, target: Target, theta: np.ndarray, limit_d
     guarded = np.array([steps is None for steps in session.levels]) if session.levels is not None else True
     at_guard = (limit_duals < 0) & guarded
     price = -float(limit_duals[at_guard].sum())
-    if isinstance(target, MaxPower) and _is_indifferent(session, target, theta):
+    if target.is_budget and _is_indifferent(session, target, theta):
         return (
             " The error is the same at any power: every noise scales with the conductances, so the budget decides "
             "nothing, and this error has no least power. State what bounds it: read_noise_std, thermal_noise with "
@@ -70,7 +70,7 @@ def refuse_on_guard(session: Session, target: Target, theta: np.ndarray, limit_d
     )
 
 
-def _is_indifferent(session: Session, target: MaxPower, theta: np.ndarray) -> bool:
+def _is_indifferent(session: Session, target: Target, theta: np.ndarray) -> bool:
     """Whether the error stays the same with all gains a part of what they are."""
     problem = session.problem(requirement(target, session.predictors, session.weights), session.free, exact=True)
     here = problem.objective(theta)

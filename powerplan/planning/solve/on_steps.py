@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from powerplan.planning import policy
-from powerplan.planning.explain.limits import QUANTITIES, Unreachable
+from powerplan.planning.explain.limits import Unreachable
 from powerplan.planning.outcome import DiscreteGap, Outcome
 from powerplan.planning.problem.levels import UNITS, Levels, name_of
 from powerplan.planning.problem.problem import Problem, lowest_constraint, scale_onto
@@ -140,7 +140,7 @@ def no_steps(target: Target, free: FreeGains, levels: Levels, problem: Problem, 
         nearest,
         best=best,
         limits=tuple(f"{name}: steps" for name, _ in missing),
-        message=f"No choice of steps meets the target: the lowest {QUANTITIES[type(target)]} on them is {best:.6g}, "
+        message=f"No choice of steps meets the target: the lowest {target.words} on them is {best:.6g}, "
         f"above {target.value:.6g}. Without steps it is met. "
         + "; ".join(f"{name}: {words}" for name, words in missing)
         + ".",

@@ -29,7 +29,7 @@ from powerplan.planning.solve.point import Point
 from powerplan.planning.solve.rounding_fit import fitted_to_levels
 from powerplan.planning.solve.starts import baseline_on, near_baseline, start_of
 from powerplan.planning.solve.surrogate import plan_on_surrogates, sample_for
-from powerplan.planning.targets import MaxPower, Target
+from powerplan.planning.targets import Target
 
 #: ends of a descent after which a point seen before may be cheaper
 _UNFINISHED = ("deadline", "iteration_limit")
@@ -199,9 +199,9 @@ def _prices(session: Session, problem: Problem, duals: np.ndarray, limit_duals: 
 
 def _message(optimum: Optimum, target: Target) -> str:
     residual = f"KKT residual {optimum.certificate.kkt_residual:.1e} after {optimum.iterations} iterations"
-    words = Outcome(optimum.reason).advice
-    if isinstance(target, MaxPower):
-        words = words.replace("meets the target at the least power", "keeps the budget with the least error")
+    does = "keeps the budget with" if target.is_budget else "meets the target at"
+    least = f"{does} the least {target.objective.name}"
+    words = Outcome(optimum.reason).advice.replace("meets the target at the least power", least)
     return f"{words} {residual}."
 
 

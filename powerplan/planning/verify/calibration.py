@@ -22,8 +22,8 @@ import numpy as np
 from powerplan.hardware import Gains
 from powerplan.planning import policy
 from powerplan.planning.plan_value import Plan
-from powerplan.planning.targets import ClassTarget, Target
-from powerplan.planning.verify.verify import ideal_accuracy, misses_target
+from powerplan.planning.targets import Target
+from powerplan.planning.verify.verify import misses_target
 
 
 def calibrated(
@@ -75,8 +75,8 @@ def recalibrated(plan: Plan) -> Target | None:
     ratio = worst.ratio * plan.target.value / plan.reached  # simulated / predicted
     value = plan.target.value / float(np.clip(ratio, 1 / policy.FURTHEST_BOUND, policy.FURTHEST_BOUND))
     ideal = plan.prediction.ideal_output
-    if isinstance(plan.target, ClassTarget) and ideal is not None:
-        value = min(value, 0.5 * (plan.target.value + ideal_accuracy(ideal, plan.target)))
+    if ideal is not None:
+        value = min(value, 0.5 * (plan.target.value + plan.target.largest(ideal)))
     if worst.ratio < 1 and value <= planned_bound(plan).value:
         return None
     return plan.target.with_value(value)

@@ -18,8 +18,7 @@ from powerplan.hardware import Gains, Hardware
 from powerplan.montecarlo import simulate
 from powerplan.network import CrossbarOp, Network
 from powerplan.planning import policy
-from powerplan.planning.targets import ClassTarget
-from powerplan.planning.verify.verify import wrong_rates
+from powerplan.planning.targets import Target
 
 
 def enough_draws(
@@ -27,7 +26,7 @@ def enough_draws(
     hardwares: Sequence[Hardware],
     gains: Gains,
     inputs: np.ndarray,
-    target: ClassTarget,
+    target: Target,
     *,
     seed: int,
     stop_at: float | None,
@@ -51,7 +50,7 @@ def enough_draws(
     spread = 0.0
     for hardware in hardwares:
         pilot = simulate(network, hardware, gains, inputs, draws=policy.FEWEST_DRAWS, seed=seed)
-        spread = max(spread, float(wrong_rates(pilot, target)[0].std(ddof=1)))
+        spread = max(spread, target.spread(pilot))
     if stop_at is not None:
         now = time.monotonic()
         most = min(

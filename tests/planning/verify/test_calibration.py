@@ -14,7 +14,6 @@ import powerplan as pp
 from powerplan.planning import policy
 from powerplan.planning.verify.calibration import calibrated, planned_bound, recalibrated
 from powerplan.planning.verify.draws import draw_work, enough_draws
-from powerplan.planning.verify.verify import wrong_rates
 
 NOISY = pp.Hardware(programming_noise_std=2e-6)
 
@@ -113,7 +112,7 @@ def test_plans_on_classes_are_verified_and_calibrated_by_default(network: pp.Net
     assert check is not None
     assert check.draws == policy.MOST_DRAWS or check.ratio_standard_error * 0.2 < 1.1e-3
     judged = pp.simulate(network, NOISY, classes.gains, inputs, draws=check.draws, seed=99)
-    rate = float(wrong_rates(judged, pp.MaxFlipRate(0.2))[0].mean())
+    rate = float(pp.MaxFlipRate(0.2).wrong_rates(judged).mean())
     assert abs(rate - 0.2) < 5 * 0.2 * check.ratio_standard_error
 
 
@@ -147,7 +146,7 @@ def test_draws_reach_the_standard_error_within_their_limits(
     draws = enough_draws(*arguments, pp.MaxFlipRate(0.2), seed=0, stop_at=None)
     assert policy.FEWEST_DRAWS < draws <= policy.MOST_DRAWS
     if draws < policy.MOST_DRAWS:
-        spread = wrong_rates(pp.simulate(network, NOISY, planned.gains, inputs, draws=draws), planned.target)[0].std()  # type: ignore[arg-type]
+        spread = pp.MaxFlipRate(0.2).wrong_rates(pp.simulate(network, NOISY, planned.gains, inputs, draws=draws)).std()
         assert spread / np.sqrt(draws) == pytest.approx(1e-3, rel=0.2)
     assert enough_draws(*arguments, pp.MaxFlipRate(1e-9), seed=0, stop_at=None) == policy.MOST_DRAWS
     assert enough_draws(*arguments, pp.MaxFlipRate(0.2), seed=0, stop_at=time.monotonic() - 1) == 0

@@ -1,0 +1,151 @@
+"""Targets on classes. The class of an input is the largest output; with one output it is its sign."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from powerplan.checks import Checker, class_array
+from powerplan.errors import InvalidInput
+from powerplan.moments.predictor import Predictor
+from powerplan.planning.problem.error_rate import ErrorRate
+from powerplan.planning.problem.measures import Constraint
+from powerplan.planning.targets.target import Target
+from powerplan.plausibility import Plausible
+
+if TYPE_CHECKING:
+    from powerplan.montecarlo import Simulation
+
+
+@dataclass(frozen=True)
+class ClassTarget(Target):
+    """A target on the fraction of inputs that are not in the wanted class, beyond that of the ideal network."""
+
+    fraction: float
+
+    unit = ""
+    plausible = Plausible(unit="", high=0.25, why="a network that errs more often is of little use", mistakes=(0.01,))
+    is_verified = True
+    takes_weights = False
+    needs_outputs = True
+
+    def __post_init__(self) -> None:
+        check = Checker("target.")
+        name = type(self).__name__
+        if check.number(name, self.fraction, above=0, advice="Give a fraction: 0.01 is 1 %.") and self.fraction >= 1:
+            check.fail(name, self.fraction, "a number > 0 and < 1", "Give a fraction: 0.01 is 1 %.")
+        check.done()
+        object.__setattr__(self, "fraction", float(self.fraction))
+
+    @property
+    def value(self) -> float:
+        """The fraction."""
+        return self.fraction
+
+    @abstractmethod
+    def wanted(self) -> Sequence[int] | None:
+        """The wanted class of every input; None = that of the ideal network."""
+
+    def constraints(self, predictor: Predictor, weights: Tensor | None, corner: int) -> list[Constraint]:
+        measure = ErrorRate.of(predictor.ideal, self.wanted())
+        if measure.ideal + self.value >= 1:
+            raise InvalidInput.of(
+                f"target.{type(self).__name__}",
+                self.value,
+                f"less than the accuracy of the ideal network on these inputs, {1 - measure.ideal:.6g}",
+                "Any gains meet it; give a smaller drop.",
+            )
+        return [Constraint(measure=measure, value=self.value, offset=measure.ideal, corner=corner)]
+
+    def simulated(self, simulation: Simulation, weights: np.ndarray | None) -> tuple[float, float]:
+        """The error is not below a single changed class in all draws: no change at all does not prove that there is
+        none."""
+        wrong = self.wrong_rates(simulation)
+        error = float(wrong.std(ddof=1) / math.sqrt(len(wrong)))
+        ideal = 1 - self.largest(simulation.ideal_output)
+        return float(wrong.mean() - ideal), max(error, 1 / simulation.classes.size)
+
+    def spread(self, simulation: Simulation) -> float:
+        return float(self.wrong_rates(simulation).std(ddof=1))
+
+    def largest(self, ideal: np.ndarray) -> float:
+        """The accuracy of the ideal network."""
+        return float((_classes(ideal) == self._wanted_at(ideal)).mean())
+
+    def wrong_rates(self, simulation: Simulation) -> np.ndarray:
+        """(D,) fraction of the inputs not in the wanted class in every draw."""
+        rates: np.ndarray = (simulation.classes != self._wanted_at(simulation.ideal_output)).mean(1)
+        return rates
+
+    def _wanted_at(self, ideal: np.ndarray) -> np.ndarray:
+        wanted = self.wanted()
+        return _classes(ideal) if wanted is None else np.array(wanted)
+
+
+class MaxFlipRate(ClassTarget):
+    """Least power such that at most ``fraction`` (0 to 1) of the outputs change class: no labels needed.
+
+    The class is the largest output (with one output: its sign), expected over devices and inputs.
+    """
+
+    kind = "max_flip_rate"
+    quantity, words = "flip rate", "rate of changed classes"
+    help = "largest fraction of outputs that change class (0.01 or 1%)"
+
+    def wanted(self) -> None:
+        """Those of the ideal network."""
+
+
+@dataclass(frozen=True)
+class MaxAccuracyDrop(ClassTarget):
+    """Least power such that the expected accuracy on the calibration inputs falls by at most ``fraction``.
+
+    The drop is absolute (0.01 is one percentage point), from the accuracy of the ideal network on the same inputs.
+
+    Attributes:
+        fraction: 0 to 1, below the ideal accuracy.
+        labels: one class per calibration input, from 0.
+    """
+
+    labels: tuple[int, ...]
+
+    kind = "max_accuracy_drop"
+    quantity, words = "accuracy drop", "drop of accuracy"
+    help = "largest fall of the expected accuracy (0.01 or 1%); needs the classes of the inputs"
+
+    def __init__(self, fraction: float, labels: npt.ArrayLike) -> None:
+        object.__setattr__(self, "fraction", fraction)
+        object.__setattr__(self, "labels", _label_tuple(labels))
+        self.__post_init__()
+
+    def __repr__(self) -> str:
+        return f"MaxAccuracyDrop(fraction={self.fraction!r}, {len(self.labels)} labels)"
+
+    def wanted(self) -> Sequence[int]:
+        """The labels."""
+        return self.labels
+
+
+def _classes(ideal: np.ndarray) -> np.ndarray:
+    return ideal.argmax(1) if ideal.shape[1] > 1 else (ideal[:, 0] > 0).astype(int)
+
+
+def _label_tuple(labels: npt.ArrayLike | None) -> tuple[int, ...]:
+    """Labels as integers >= 0; whether they fit the inputs is seen when planning."""
+    allowed = "one class >= 0 per calibration input"
+    if labels is None:
+        raise InvalidInput.of("target.labels", None, allowed, "Give labels, or use MaxFlipRate without them.")
+    check = Checker("target.")
+    array = class_array(check, "labels", labels, allowed)
+    if array is not None and not array.size:
+        check.fail("labels", array, allowed, "Give one class per calibration input.")
+    check.done()
+    assert array is not None
+    return tuple(array.tolist())

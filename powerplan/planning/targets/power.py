@@ -1,0 +1,41 @@
+"""The target on power: a budget, in which the error is least."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from powerplan.moments.predictor import Predictor
+from powerplan.planning.objectives import ERROR
+from powerplan.planning.problem.measures import Constraint, Power
+from powerplan.planning.targets.target import Bound
+from powerplan.plausibility import Plausible
+
+if TYPE_CHECKING:
+    from powerplan.montecarlo import Simulation
+
+
+class MaxPower(Bound):
+    """Least mean squared error such that the power of one inference is at most ``value`` [W] (> 0)."""
+
+    kind = "max_power"
+    quantity, words = "power", "power [W]"
+    unit = "W"
+    help = "largest power [W]; then the MSE is minimised"
+    plausible = Plausible(
+        unit="W", low=1e-12, high=1e3, why="the power of one inference on one chip", mistakes=(1e-3, 1e-6, 1e3)
+    )
+    objective = ERROR
+    is_budget = True
+
+    def constraints(self, predictor: Predictor, weights: Tensor | None, corner: int) -> list[Constraint]:
+        return [Constraint(measure=Power(), value=self.value, corner=corner)]
+
+    def simulated(self, simulation: Simulation, weights: np.ndarray | None) -> tuple[float, float]:
+        return simulation.power, simulation.power_standard_error
+
+    def bounds(self, signal_power: float | None) -> Mapping[str, float]:
+        return {"power": self.value}

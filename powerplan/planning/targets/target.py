@@ -1,0 +1,107 @@
+"""What is asked of every target: the number that it bounds, in words, as constraints, and in a simulation."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from torch import Tensor
+
+from powerplan.checks import Checker
+from powerplan.errors import Violation
+from powerplan.moments.predictor import Predictor
+from powerplan.planning.objectives import POWER, Objective
+from powerplan.planning.problem.measures import Constraint
+from powerplan.plausibility import Plausible
+
+if TYPE_CHECKING:
+    from powerplan.montecarlo import Simulation
+
+
+class Target(ABC):
+    """A bound on one number, the first field of its class, with all that is asked of it.
+
+    Attributes:
+        kind: its name in files, on the command line and, with its unit, on the wire.
+        quantity: the number in one or two words.
+        words: the number in sentences.
+        unit: SI unit of the number; "" for a fraction, which is shown in %, "1" for a plain number.
+        help: what the bound is, for the command line.
+        plausible: bounds that would be believed; None = any.
+        objective: what is least among the gains that meet it.
+        is_budget: the number is a cost, which rises with the gains: then small gains meet the bound, not large ones.
+        is_verified: its plans are simulated and calibrated unless told otherwise, since a prediction is too far off.
+        takes_weights: outputs can have weights.
+        needs_outputs: it needs the variance of single outputs, which random combinations of them do not give.
+        value: the bound.
+    """
+
+    kind: ClassVar[str]
+    quantity: ClassVar[str]
+    words: ClassVar[str]
+    unit: ClassVar[str] = "1"
+    help: ClassVar[str]
+    plausible: ClassVar[Plausible | None] = None
+    objective: ClassVar[Objective] = POWER
+    is_budget: ClassVar[bool] = False
+    is_verified: ClassVar[bool] = False
+    takes_weights: ClassVar[bool] = True
+    needs_outputs: ClassVar[bool] = False
+    value: Any
+
+    @abstractmethod
+    def constraints(self, predictor: Predictor, weights: Tensor | None, corner: int) -> list[Constraint]:
+        """What it bounds in one corner, for weights (K,) of the outputs with sum 1; None = all alike.
+
+        Raises:
+            InvalidInput: the network leaves nothing to bound.
+        """
+
+    @abstractmethod
+    def simulated(self, simulation: Simulation, weights: np.ndarray | None) -> tuple[float, float]:
+        """Its number in a simulation and the standard error, for weights (K,) with mean 1; None = all alike."""
+
+    def spread(self, simulation: Simulation) -> float:
+        """Standard deviation of its number between draws."""
+        return self.simulated(simulation, None)[1] * math.sqrt(simulation.draws)
+
+    def largest(self, ideal: np.ndarray) -> float:
+        """A bound that any gains meet, for ideal outputs (B, K)."""
+        return math.inf
+
+    def bounds(self, signal_power: float | None) -> Mapping[str, float]:
+        """Its bounds on the numbers that every prediction has, by name: "power", "mse", "nmse".
+
+        Args:
+            signal_power: mean y*²; None or 0 = not known.
+        """
+        return {}
+
+    def doubts(self) -> tuple[Violation, ...]:
+        """Whether the bound is beyond the plausible, most likely a number in %; planning warns of it."""
+        return () if self.plausible is None else self.plausible.doubt(f"target.{self.kind}", self.value)
+
+    def is_plausible(self, value: float) -> bool:
+        """Whether the target would be believed with this bound."""
+        return self.plausible is None or not self.plausible.doubt("", value)
+
+    def with_value(self, value: float) -> Self:
+        """The same target with another bound."""
+        return replace(self, **{fields(self)[0].name: value})  # type: ignore[arg-type,type-var]
+
+
+@dataclass(frozen=True)
+class Bound(Target):
+    """A target on a number > 0."""
+
+    value: float
+
+    def __post_init__(self) -> None:
+        check = Checker("target.")
+        if check.number(type(self).__name__, self.value, above=0):
+            object.__setattr__(self, "value", float(self.value))
+        check.done()
