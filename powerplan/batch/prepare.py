@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from powerplan.batch.blobs import Blobs
-from powerplan.batch.definitions import needs_labels
 from powerplan.batch.executors.local import LocalWorker
+from powerplan.batch.hardware import needs_labels
 from powerplan.batch.jobs import Job, without_defaults
 from powerplan.batch.naming import OPTIONS
 from powerplan.batch.points import Point, plan_defaults

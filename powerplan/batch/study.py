@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from powerplan._version import __version__
-from powerplan.batch.definitions import HardwareTable, check_hardware, check_targets
 from powerplan.batch.executors import local_executor
 from powerplan.batch.executors.base import Executor
+from powerplan.batch.hardware import HardwareTable, check_hardware, check_targets
 from powerplan.batch.ledger import Entry, Ledger
 from powerplan.batch.points import Point, make_points
 from powerplan.batch.prepare import Prepared, prepare

@@ -8,7 +8,7 @@ import click
 
 from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
-from powerplan.cli.given import gains_and_hardware
+from powerplan.cli.gains import gains_and_hardware
 from powerplan.cli.output import document, write_json
 from powerplan.cli.quantities import Quantity
 from powerplan.cli.server import calculator, server_options, with_labels

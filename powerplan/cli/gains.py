@@ -1,4 +1,4 @@
-"""What ``predict`` and ``simulate`` share: gains that are given, and the hardware they are for."""
+"""What ``predict`` and ``simulate`` share: gains from a file or options, and the hardware they are for."""
 
 from __future__ import annotations
 

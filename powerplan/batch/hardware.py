@@ -1,4 +1,4 @@
-"""The hardware of a study's points: presets, files and fields, with the overrides of single points on top."""
+"""Hardware of a study's points, from presets, files, fields and overrides; what is wrong with it, and with targets."""
 
 from __future__ import annotations
 
