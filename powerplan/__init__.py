@@ -6,10 +6,10 @@ imported only by what needs them.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from powerplan._version import __version__
+from powerplan.lazy import loaded_when_used
 
 if TYPE_CHECKING:
     from powerplan.batch import Study as Study, StudyResult as StudyResult
@@ -107,17 +107,9 @@ _HOMES = {
     "powerplan.report.plots": ("plot_frontier", "plot_plan", "plot_predicted_simulated", "plot_study"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+__getattr__ = loaded_when_used(__name__, _HOME_OF)
 
 __all__ = ["__version__", *sorted(_HOME_OF)]
-
-
-def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module 'powerplan' has no attribute {name!r}")
-    value = getattr(import_module(home), name)
-    globals()[name] = value
-    return value
 
 
 def __dir__() -> list[str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import click
 import numpy as np
 
+import powerplan
 from powerplan.remote import TOKEN_VARIABLE, Remote, connect
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -46,11 +46,7 @@ def calculator(options: dict[str, Any], device: str = "cpu") -> Any:
     """
     way = {name: options.pop(name) for name in _OPTIONS}
     if way["server"] is None:
-        from powerplan.moments import predict
-        from powerplan.montecarlo import simulate
-        from powerplan.planning import frontier, plan
-
-        return SimpleNamespace(plan=plan, frontier=frontier, predict=predict, simulate=simulate)
+        return powerplan  # which loads what it is asked for
     if device != "cpu":
         raise click.UsageError("--device: a server chooses its own; leave it out with --server.")
     return Remote(connect(**way))

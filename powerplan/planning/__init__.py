@@ -1,6 +1,9 @@
 """Plans: least power for a target error, or least error for a power budget."""
 
+from typing import TYPE_CHECKING
+
 from powerplan.hardware.steps import Steps
+from powerplan.lazy import loaded_when_used
 from powerplan.planning.outcome import (
     Certificate,
     ConstraintPrice,
@@ -15,7 +18,6 @@ from powerplan.planning.outcome import (
     Verification,
 )
 from powerplan.planning.plan_value import Plan
-from powerplan.planning.planner import frontier, plan
 from powerplan.planning.settings import GRANULARITIES
 from powerplan.planning.targets import (
     TARGETS,
@@ -28,6 +30,11 @@ from powerplan.planning.targets import (
     Target,
     target_name,
 )
+
+if TYPE_CHECKING:
+    from powerplan.planning.planner import frontier, plan
+else:
+    __getattr__ = loaded_when_used(__name__, dict.fromkeys(("frontier", "plan"), "powerplan.planning.planner"))
 
 __all__ = [
     "GRANULARITIES",

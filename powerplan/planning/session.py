@@ -15,7 +15,7 @@ from powerplan.checks import check_inputs
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.operating_point import OperatingPoint
 from powerplan.hardware.steps import steps_to_dict
-from powerplan.moments.predict import make_predictor
+from powerplan.moments.predicting import make_predictor
 from powerplan.moments.predictor import Predictor
 from powerplan.moments.sampling import corrected
 from powerplan.network import Network

@@ -212,7 +212,7 @@ def test_internal_errors_are_exit_1_and_vv_shows_the_traceback(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("broken on purpose")
 
-    monkeypatch.setattr("powerplan.moments.predict", broken)
+    monkeypatch.setattr("powerplan.predict", broken)
     result = run("predict", files.problem)
     assert result.exit_code == 1
     assert result.stderr.startswith("error: internal error: RuntimeError: broken on purpose")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 
 import pytest
@@ -16,9 +16,15 @@ from powerplan.cli.group import COMMANDS
 HEAVY = ("numpy", "torch", "cvxpy", "scipy", "sklearn", "matplotlib", "grpc")
 
 
+def processor_time_of_programs() -> float:
+    """Seconds that the programs started and ended so far have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["--version"]])
 def test_first_answer_is_fast_and_imports_nothing_heavy(arguments: list[str]) -> None:
-    """Under half a second (the best of five, as the machine may be busy), without numpy, torch or cvxpy."""
+    """Under half a second of a processor (the best of five), without numpy, torch or cvxpy."""
     code = (
         "import sys, atexit; "
         f"atexit.register(lambda: print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)); "
@@ -26,13 +32,24 @@ def test_first_answer_is_fast_and_imports_nothing_heavy(arguments: list[str]) ->
     )
     times = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = processor_time_of_programs()
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-        times.append(time.perf_counter() - start)
+        times.append(processor_time_of_programs() - start)
         assert done.stderr.strip() == "[]"
         if times[-1] < 0.5:
             break
     assert min(times) < 0.5
+
+
+def test_no_command_loads_the_engine_to_explain_itself_or_to_refuse_wrong_use() -> None:
+    code = (
+        "import sys; from importlib import import_module; from powerplan.cli import main; "
+        f"[import_module(module) for module, _ in {list(COMMANDS.values())!r}]; "
+        "exits = [main(use, standalone_mode=False) for use in (['plan', '--help'], ['plan', '--max-nmse', '1%'])]; "
+        f"print([m for m in {HEAVY!r} if m in sys.modules], exits)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "['numpy', 'grpc'] [0, 2]"
 
 
 def test_bare_command_shows_the_help(run: Callable[..., Result]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from powerplan._version import __version__
 from powerplan.hardware.tiling import layer_arrays
-from powerplan.moments.predict import report
+from powerplan.moments.predicting import report
 from powerplan.planning.explain.limits import Unreachable, unreachable
 from powerplan.planning.explain.remedies import Advice, advice_for
 from powerplan.planning.objectives import weighted_mse

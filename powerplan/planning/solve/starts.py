@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from powerplan.hardware import Gains
-from powerplan.moments.predict import report
+from powerplan.moments.predicting import report
 from powerplan.moments.prediction import Prediction
 from powerplan.planning import policy
 from powerplan.planning.problem.problem import Problem, lowest_constraint, scale_onto
