@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from powerplan.moments.settings import PredictionSettings
@@ -55,7 +55,7 @@ def generate() -> dict[str, str]:
         + _keywords("SimulationOptions(TypedDict", ":class:`~.settings.SimulationSettings`", table(SimulationSettings)),
         "client/powerplan_client/keywords.py": _HEADER.format(what="Options of calls that predict and plan.")
         + "from collections.abc import Sequence\nfrom typing import Any, TypedDict\n\nimport numpy.typing as npt\n\n"
-        + "from powerplan_client.inputs import Gain, Steps\n"
+        + "from powerplan_client.shared import Gain, Steps\n"
         + _client("PredictionKeywords(TypedDict", "How predictions are made.", _PREDICTION)
         + _client("PlanKeywords(PredictionKeywords", "How plans are made.", _PLAN)
         + _client("SimulationKeywords(TypedDict", "How simulations are made.", _SIMULATION),
@@ -89,21 +89,23 @@ def _client(declaration: str, title: str, rows: Iterable[Setting]) -> str:
     return f'\n\nclass {declaration}, total=False):\n    """{title}\n\n{words}\n    """\n\n{fields}'
 
 
+def write_or_check(script: str, what: str | None, wanted: Mapping[str, str]) -> int:
+    """The task of a script that writes files: write them, or with --check compare those committed; its exit status."""
+    parser = argparse.ArgumentParser(description=(what or "").partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="compare with what is committed, write nothing")
+    if not parser.parse_args().check:
+        for name, text in wanted.items():
+            (ROOT / name).write_text(text)
+        return 0
+    stale = [name for name, text in wanted.items() if not (ROOT / name).exists() or (ROOT / name).read_text() != text]
+    if stale:
+        print(f"out of date: {', '.join(stale)}. Run: python scripts/{Path(script).name}", file=sys.stderr)
+    return 1 if stale else 0
+
+
 def main() -> int:
     """Write the files, or check those committed."""
-    parser = argparse.ArgumentParser(description="Write the keywords of the settings.")
-    parser.add_argument("--check", action="store_true", help="compare with what is committed, write nothing")
-    wanted = generate()
-    if parser.parse_args().check:
-        stale = [
-            name for name, text in wanted.items() if not (ROOT / name).exists() or (ROOT / name).read_text() != text
-        ]
-        if stale:
-            print(f"out of date: {', '.join(stale)}. Run: python scripts/generate_keywords.py", file=sys.stderr)
-        return 1 if stale else 0
-    for name, text in wanted.items():
-        (ROOT / name).write_text(text)
-    return 0
+    return write_or_check(__file__, __doc__, generate())
 
 
 if __name__ == "__main__":

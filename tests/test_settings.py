@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -230,13 +231,13 @@ def test_every_value_that_is_not_allowed_is_named_at_once() -> None:
     assert "Did you mean 'layer'?" in str(caught.value)
 
 
-def test_the_generated_keywords_are_those_of_the_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("script", ["generate_keywords", "generate_client"])
+def test_generated_files_are_those_of_the_tables(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    import generate_keywords
-
-    monkeypatch.delitem(sys.modules, "generate_keywords")
-    for name, text in generate_keywords.generate().items():
-        assert (ROOT / name).read_text() == text, "python scripts/generate_keywords.py"
+    files = import_module(script).generate()
+    monkeypatch.delitem(sys.modules, script)
+    for name, text in files.items():
+        assert (ROOT / name).read_text() == text, f"python scripts/{script}.py"
 
 
 @pytest.mark.parametrize("row", JUDGED, ids=lambda row: row.name)

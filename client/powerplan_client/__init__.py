@@ -23,7 +23,10 @@ from powerplan_client.errors import (
     Unavailable,
     Violation,
 )
-from powerplan_client.inputs import (
+from powerplan_client.inputs import Profile
+from powerplan_client.networks import Network, Node, Onnx
+from powerplan_client.results import Job, JobEvent, JobState, ProfilePlan, RunningEstimate, ServerInfo
+from powerplan_client.shared import (
     Gains,
     Hardware,
     MaxAccuracyDrop,
@@ -32,21 +35,11 @@ from powerplan_client.inputs import (
     MaxNMSE,
     MaxOutputMSE,
     MaxPower,
-    Profile,
-    Steps,
-)
-from powerplan_client.networks import Network, Node, Onnx
-from powerplan_client.results import (
-    Job,
-    JobEvent,
-    JobState,
     Outcome,
     Plan,
     Prediction,
-    ProfilePlan,
-    RunningEstimate,
-    ServerInfo,
     Simulation,
+    Steps,
 )
 
 __all__ = [

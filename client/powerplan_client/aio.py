@@ -1,18 +1,14 @@
-"""The asyncio client."""
+"""The asyncio client. Written by scripts/generate_client.py. Do not edit."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
-from contextlib import suppress
-from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack, cast
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any, Self, Unpack, cast
 
 import numpy.typing as npt
 
 from powerplan_client.calls import Calls
-from powerplan_client.engine import local_transport
-from powerplan_client.errors import ClientClosed, PlannerError
+from powerplan_client.drivers import AsyncDriver
 from powerplan_client.inputs import Profile
 from powerplan_client.networks import NetworkLike
 from powerplan_client.options import (
@@ -23,27 +19,33 @@ from powerplan_client.options import (
     SimulateOptions,
     SubmitOptions,
 )
-from powerplan_client.results import (
-    Job,
-    JobEvent,
-    Plan,
-    Prediction,
-    ProfilePlan,
-    RunningEstimate,
-    ServerInfo,
-    Simulation,
-)
+from powerplan_client.results import Job, JobEvent, ProfilePlan, RunningEstimate, ServerInfo
 from powerplan_client.settings import Settings
-from powerplan_client.steps import Call, Emit, Next, Open, Sleep, Unary, Upload
-from powerplan_client.transport import AsyncGrpcTransport, AsyncTransport
-
-T = TypeVar("T")
+from powerplan_client.shared import Plan, Prediction, Simulation
+from powerplan_client.transport import AsyncGrpcTransport, LocalThreads
 
 
-class AsyncPlannerClient:
-    """The calls of :class:`powerplan_client.PlannerClient` as coroutines and asynchronous iterators.
+class AsyncPlannerClient(AsyncDriver):
+    """Calls of a planning service, as coroutines and asynchronous iterators, within one event loop.
 
-    The arguments are the same. Use it within one event loop.
+    Args:
+        target: "host:port", "[IPv6]:port", "unix:path" or another form of
+            :data:`powerplan_client.addresses.FORMS`; None = the environment variable POWERPLAN_TARGET.
+        insecure: plain text; None = for loopback addresses without certificates only. A connection in plain text and
+            one to this machine never goes through an HTTP proxy.
+        root_certificates, client_certificate, client_key: PEM, for TLS and mutual TLS.
+        token: bearer token; never shown, and never sent in plain text beyond this machine.
+        timeout: seconds for a call that names none; None or infinite = no limit.
+        retries: try idempotent calls again when the server is unavailable or full.
+        inline_bytes: larger arrays are uploaded, each once, and then referred to.
+
+    Every call takes ``timeout`` and ``request_id``; see :mod:`powerplan_client.options`. Networks are given as
+    :class:`Network`, as a list of weights, as the path of a saved network, as :class:`Onnx`, as a network of the
+    engine, or as a torch module. With ``validate_only=True`` a call answers None if the request is good.
+
+    Raises:
+        InvalidRequest: settings that cannot be used.
+        PlannerError: every call, see :mod:`powerplan_client.errors`; ClientClosed after :meth:`close`.
     """
 
     def __init__(
@@ -74,16 +76,16 @@ class AsyncPlannerClient:
 
     @classmethod
     def local(cls, *, timeout: float | None = None) -> Self:
-        """A client that computes in threads of this process; see :meth:`PlannerClient.local`."""
-        client = cls.__new__(cls)
-        client._start(_LocalThreads(), Calls.in_process(timeout), "in process")
-        return client
+        """A client that computes in this process with the installed engine: the same calls, the same answers.
 
-    def _start(self, transport: AsyncTransport, calls: Calls, shown: str) -> None:
-        self._transport = transport
-        self._shown = shown
-        self._calls = calls
-        self._closed = asyncio.Event()
+        Jobs need a server. Timeouts do not end a calculation here; use ``time_limit``.
+
+        Raises:
+            FeatureUnavailable: the engine is not installed.
+        """
+        client = cls.__new__(cls)
+        client._start(LocalThreads(), Calls.in_process(timeout), "in process")
+        return client
 
     async def plan(
         self,
@@ -133,7 +135,7 @@ class AsyncPlannerClient:
         **options: Unpack[SimulateOptions],
     ) -> AsyncIterator[RunningEstimate | Simulation]:
         """Running estimates, then the simulation."""
-        return self._drive(self._calls.simulate(network, hardware, gains, inputs, options), [])
+        return self._iterate(self._calls.simulate(network, hardware, gains, inputs, options))
 
     def frontier(
         self,
@@ -144,7 +146,7 @@ class AsyncPlannerClient:
         **options: Unpack[PlanOptions],
     ) -> AsyncIterator[Plan | ProfilePlan]:
         """A plan for each of ``targets``, as they come."""
-        return self._drive(self._calls.frontier(network, hardware, inputs, targets, options), [])
+        return self._iterate(self._calls.frontier(network, hardware, inputs, targets, options))
 
     async def submit(
         self,
@@ -169,11 +171,11 @@ class AsyncPlannerClient:
         self, states: Sequence[Any] = (), *, page_size: int = 100, **options: Unpack[CallOptions]
     ) -> AsyncIterator[Job]:
         """All jobs, newest first, without their plans; only those in one of ``states`` if given."""
-        return self._drive(self._calls.list_jobs(states, page_size, options), [])
+        return self._iterate(self._calls.list_jobs(states, page_size, options))
 
     def watch_job(self, job_id: str, *, after: int = 0, **options: Unpack[CallOptions]) -> AsyncIterator[JobEvent]:
         """The events of a job until it ends, across broken connections; ``after`` = the last sequence number seen."""
-        return self._drive(self._calls.watch_job(job_id, after, options), [])
+        return self._iterate(self._calls.watch_job(job_id, after, options))
 
     async def wait_job(self, job_id: str, **options: Unpack[CallOptions]) -> Plan | ProfilePlan:
         """The plan of a job, once it has ended; raises its error if it failed."""
@@ -182,85 +184,3 @@ class AsyncPlannerClient:
     async def server_info(self, **options: Unpack[CallOptions]) -> ServerInfo:
         """What the server is and can do."""
         return await self._run(self._calls.server_info(options))
-
-    async def close(self) -> None:
-        """End the connection and the calls that run; closing again does nothing."""
-        self._closed.set()
-        await self._transport.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._shown})"
-
-    async def _run(self, call: Call[T | None]) -> T:
-        """Drive a call to its result (None only with validate_only)."""
-        result: list[T] = []
-        async for _ in self._drive(call, result):
-            pass
-        return result[0]
-
-    async def _drive(self, call: Call[Any], result: list[Any]) -> AsyncGenerator[Any, None]:
-        """Drive a call, handing on what it emits; its result goes into ``result``."""
-        streams: list[Any] = []
-        answer: Any = None
-        failure: PlannerError | None = None
-        try:
-            while True:
-                try:
-                    step = call.send(answer) if failure is None else call.throw(failure)
-                except StopIteration as stop:
-                    result.append(stop.value)
-                    return
-                answer, failure = None, None
-                if isinstance(step, Emit):
-                    yield step.value
-                elif self._closed.is_set():
-                    failure = ClientClosed()
-                elif isinstance(step, Sleep):
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(self._closed.wait(), step.seconds)
-                else:
-                    try:
-                        answer = await self._transport.perform(step)
-                    except (Exception, asyncio.CancelledError) as error:
-                        closed = self._closed.is_set() and not _is_cancelled()
-                        if not isinstance(error, PlannerError) and not closed:
-                            raise
-                        failure = ClientClosed() if closed else error  # type: ignore[assignment]
-                    if isinstance(step, Open) and failure is None:
-                        streams.append(answer)
-        finally:
-            call.close()
-            for stream in streams:
-                self._transport.release(stream)
-
-
-def _is_cancelled() -> bool:
-    """Whether somebody cancels the task at hand; gRPC cancels what it waits for when the connection is closed."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-class _LocalThreads:
-    """The in-process service, off the event loop."""
-
-    def __init__(self) -> None:
-        self._local = local_transport()
-
-    async def perform(self, step: Unary | Upload | Open | Next) -> Any:
-        """The answer to a step."""
-        return await asyncio.to_thread(self._local.perform, step)
-
-    def release(self, stream: Any) -> None:
-        """End a stream that is not read to its end."""
-        self._local.release(stream)
-
-    async def close(self) -> None:
-        """Nothing to end."""

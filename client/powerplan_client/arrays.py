@@ -2,7 +2,9 @@
 
 numpy takes too little (tensors with gradients or on a GPU) and too much: it drops the mask of a masked array and the
 unit of a quantity without a word, and makes objects of text and dates. Only numpy is imported here; the other
-libraries are known by what their arrays can do. The client has a copy of this file, which a test holds equal.
+libraries are known by what their arrays can do.
+
+Written by scripts/generate_client.py. Do not edit.
 
 Why: docs/decisions/files.md [0270].
 """

@@ -12,10 +12,11 @@ from google.protobuf.message import Message
 
 from powerplan_client._generated import v1 as pb
 from powerplan_client.errors import invalid
-from powerplan_client.inputs import Gain, Profile, hardware_fields, target_fields
+from powerplan_client.inputs import Profile, hardware_fields, target_fields
 from powerplan_client.networks import NetworkLike, network_message
 from powerplan_client.packing import Packer
 from powerplan_client.plain_names import enum_numbers
+from powerplan_client.shared import Gain
 from powerplan_client.values import classes, naming, numbers_of, wrong
 
 M = TypeVar("M", bound=Message)

@@ -52,17 +52,9 @@ from powerplan_client.parsing import (
     parse_server_info,
     parse_simulate_response,
 )
-from powerplan_client.results import (
-    Job,
-    JobState,
-    Plan,
-    Prediction,
-    ProfilePlan,
-    RunningEstimate,
-    ServerInfo,
-    Simulation,
-)
+from powerplan_client.results import Job, JobState, ProfilePlan, RunningEstimate, ServerInfo
 from powerplan_client.settings import Settings
+from powerplan_client.shared import Plan, Prediction, Simulation
 from powerplan_client.steps import Call, Emit, Next, Open, Sleep, Unary, Upload
 
 M = TypeVar("M", bound=Message)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack, cast
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Self, Unpack, cast
 
 import numpy.typing as npt
 
 from powerplan_client.calls import Calls
+from powerplan_client.drivers import BlockingDriver
 from powerplan_client.engine import local_transport
-from powerplan_client.errors import ClientClosed, PlannerError
 from powerplan_client.inputs import Profile
 from powerplan_client.networks import NetworkLike
 from powerplan_client.options import (
@@ -22,24 +20,13 @@ from powerplan_client.options import (
     SimulateOptions,
     SubmitOptions,
 )
-from powerplan_client.results import (
-    Job,
-    JobEvent,
-    Plan,
-    Prediction,
-    ProfilePlan,
-    RunningEstimate,
-    ServerInfo,
-    Simulation,
-)
+from powerplan_client.results import Job, JobEvent, ProfilePlan, RunningEstimate, ServerInfo
 from powerplan_client.settings import Settings
-from powerplan_client.steps import Call, Emit, Open, Sleep
-from powerplan_client.transport import GrpcTransport, Transport
-
-T = TypeVar("T")
+from powerplan_client.shared import Plan, Prediction, Simulation
+from powerplan_client.transport import GrpcTransport
 
 
-class PlannerClient:
+class PlannerClient(BlockingDriver):
     """Calls of a planning service, each returning when it is done. Safe to share between threads.
 
     Args:
@@ -100,12 +87,6 @@ class PlannerClient:
         client = cls.__new__(cls)
         client._start(local_transport(), Calls.in_process(timeout), "in process")
         return client
-
-    def _start(self, transport: Transport, calls: Calls, shown: str) -> None:
-        self._transport = transport
-        self._shown = shown
-        self._calls = calls
-        self._closed = threading.Event()
 
     def plan(
         self,
@@ -204,64 +185,3 @@ class PlannerClient:
     def server_info(self, **options: Unpack[CallOptions]) -> ServerInfo:
         """What the server is and can do."""
         return self._run(self._calls.server_info(options))
-
-    def close(self) -> None:
-        """End the connection and the calls that run; closing again does nothing."""
-        self._closed.set()
-        self._transport.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._shown})"
-
-    def _run(self, call: Call[T | None]) -> T:
-        """Drive a call to its result (None only with validate_only)."""
-        driver = self._drive(call)
-        while True:
-            try:
-                next(driver)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-
-    def _iterate(self, call: Call[Any]) -> Iterator[Any]:
-        """Drive a call, handing on what it emits."""
-        yield from self._drive(call)
-
-    def _drive(self, call: Call[Any]) -> Generator[Any, None, Any]:
-        streams: list[Any] = []
-        answer: Any = None
-        failure: PlannerError | None = None
-        try:
-            while True:
-                try:
-                    step = call.send(answer) if failure is None else call.throw(failure)
-                except StopIteration as stop:
-                    return stop.value
-                answer, failure = None, None
-                if isinstance(step, Emit):
-                    yield step.value
-                elif self._closed.is_set():
-                    failure = ClientClosed()
-                elif isinstance(step, Sleep):
-                    self._closed.wait(step.seconds)
-                else:
-                    try:
-                        answer = self._transport.perform(step)
-                    except Exception as error:
-                        if not isinstance(error, PlannerError) and not self._closed.is_set():
-                            raise
-                        failure = ClientClosed() if self._closed.is_set() else error  # type: ignore[assignment]
-                    if isinstance(step, Open) and failure is None:
-                        streams.append(answer)
-        finally:
-            call.close()
-            for stream in streams:
-                self._transport.release(stream)

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 import numpy.typing as npt
 
-from powerplan_client.inputs import Gain, Steps
+from powerplan_client.shared import Gain, Steps
 
 
 class PredictionKeywords(TypedDict, total=False):

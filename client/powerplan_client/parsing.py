@@ -10,37 +10,35 @@ import numpy as np
 from google.protobuf.message import Message
 
 from powerplan_client._generated import v1 as pb
+from powerplan_client.call_info import CallInfo, Timings
 from powerplan_client.devices import to_plain
 from powerplan_client.errors import error_from_detail
-from powerplan_client.inputs import TARGETS, Gain, Gains, Hardware, MaxAccuracyDrop, Target
+from powerplan_client.inputs import TARGETS
 from powerplan_client.networks import attribute_value
 from powerplan_client.packing import array_of
 from powerplan_client.plain_names import enum_name, plain_name
-from powerplan_client.results import (
-    CallInfo,
+from powerplan_client.results import Estimate, Job, JobEvent, JobState, ProfilePlan, RunningEstimate, ServerInfo
+from powerplan_client.shared import (
     Certificate,
     ConstraintPrice,
     Corner,
     DiscreteGap,
-    Estimate,
     FloorPart,
-    Job,
-    JobEvent,
-    JobState,
+    Gain,
+    Gains,
+    Hardware,
     LayerArrays,
     LayerMoments,
     LimitPrice,
+    MaxAccuracyDrop,
     Outcome,
     Plan,
     Prediction,
-    ProfilePlan,
     Remedy,
-    RunningEstimate,
-    ServerInfo,
     ShadowPrices,
     Simulation,
+    Target,
     Termination,
-    Timings,
     Verification,
 )
 

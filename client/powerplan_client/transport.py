@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from powerplan_client._generated import v1 as pb
 from powerplan_client._generated.planner_service_pb2_grpc import PlannerServiceStub
+from powerplan_client.engine import local_transport
 from powerplan_client.errors import PlannerError, error_from_status, invalid
 from powerplan_client.reasons import explained
 from powerplan_client.rpc_status import PUSHBACK_KEY, STATUS_KEY, StatusDetails, parse_pushback, parse_status
@@ -145,6 +146,24 @@ class AsyncGrpcTransport:
         """End the connection; one of another event loop ends with that."""
         if self._channel is not None and self._loop is asyncio.get_running_loop():
             await self._channel.close()
+
+
+class LocalThreads:
+    """The in-process service, off the event loop."""
+
+    def __init__(self) -> None:
+        self._local = local_transport()
+
+    async def perform(self, step: Unary | Upload | Open | Next) -> Any:
+        """The answer to a step."""
+        return await asyncio.to_thread(self._local.perform, step)
+
+    def release(self, stream: Any) -> None:
+        """End a stream that is not read to its end."""
+        self._local.release(stream)
+
+    async def close(self) -> None:
+        """Nothing to end."""
 
 
 def upload_parts(step: Upload, chunk_bytes: int) -> Iterator[pb.UploadBlobRequest]:

@@ -1,0 +1,721 @@
+"""Values that client and engine share, from hardware to plans. Written by scripts/generate_client.py. Do not edit."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from powerplan_client.call_info import CallInfo
+
+Gain = float | np.ndarray
+
+
+class Outcome(enum.Enum):
+    """How planning ended."""
+
+    OPTIMAL = "optimal"
+    INFEASIBLE = "infeasible"
+    ITERATION_LIMIT = "iteration_limit"
+    DEADLINE = "deadline"
+    WITHIN_GAP = "within_gap"
+    STALLED = "stalled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """A crossbar technology in SI units; None = the server's default for that field.
+
+    Attributes:
+        conductance_min: smallest conductance of a device [S], >= 0 and < conductance_max.
+        conductance_max: largest conductance of a device [S], > 0.
+        programming_noise_std: constant part of the programming noise, standard deviation [S], >= 0. Left out it is
+            0 with measurements, whose spread is the whole spread; given beside them it is added.
+        programming_noise_proportional: part proportional to the target conductance, as a fraction, >= 0.
+        programming_noise_polynomial: coefficients (a0, a1, ...) [S] of a standard deviation
+            Σ a_k (G/reference)^k, not below 0. The variances of the three parts add.
+        programming_noise_reference: reference conductance of the polynomial [S]; None = conductance_max.
+        clip_conductance: a device cannot go below 0 S; its moments are those of the clipped Gaussian. Left out it is
+            False with measurements: what was measured on devices is not clipped once more.
+        read_noise_std: noise of each column current, fresh in every read, standard deviation [A], >= 0.
+        input_noise_std: noise of each row voltage, fresh in every read, standard deviation [V], >= 0.
+        voltage_max: largest magnitude of a row voltage [V], > 0.
+        feedback_resistance: feedback of the transimpedance amplifiers (TIA) [ohm], > 0;
+            None = TIA power not counted.
+        read_time: duration of one read [s], > 0, turns power into energy.
+        array_rows: rows of one physical crossbar, in devices, >= 1; None = as many as a layer needs.
+        array_columns: columns of one physical crossbar, in devices, >= 2 (a differential pair takes two); None = as
+            many as a layer needs.
+        mapping: "shared": one array serves every position of a convolution, or every token, in turn;
+            "unrolled": one array per position.
+        column_gain_std: relative gain error common to all devices of one physical column of an array,
+            standard deviation, a fraction >= 0; drawn once, static over reads. The two columns of a
+            differential pair are independent.
+        time: time between programming and inference [s], >= 0.
+        programming_noise_curve: further programming noise, standard deviation [S] as a curve of the target
+            (negative values count as 0); its variance is added to those of the other parts.
+        measurements: snapshots of mean and standard deviation as functions of the target, measured at increasing
+            times after programming; between two times both are interpolated, on a logarithmic scale of time
+            unless the first is 0. One snapshot holds at every time.
+        drift: how a device moves with time: a power law with an exponent of its own, or by the logarithm of time.
+        drift_compensation: multiply each layer's output by a sum over its devices just after programming over the same
+            at the time of inference.
+        drift_compensation_by: the sum: "conductance": the total conductance of the layer; "weight": the mean absolute
+            weight of the layer, as its columns read it one row at a time; "column": that of every column by itself.
+        low_frequency_noise: slow (1/f) noise of a device, static over one inference.
+        device_gain_std: relative gain error of each device, independent, standard deviation, a fraction >= 0;
+            multiplies the conductance held.
+        stuck_on_fraction: share of devices that hold conductance_max whatever their target, 0 to 1.
+        stuck_off_fraction: share of devices that hold conductance_min whatever their target, 0 to 1.
+        weight_mapping: "differential": a weight is the difference of two devices; "offset": it is one device that
+            holds conductance_min + c (W + w), w = max(−W, 0) over the layer, and the offset is subtracted digitally.
+        bias_mapping: "digital": biases are added without error; "row": they are weights of one more row of the
+            crossbar, driven by the constant 1.
+        read_out: "tia": a transimpedance amplifier holds each column at 0 V and gives its current; "divider": a
+            passive load on each column divides the row voltages, and its voltage is read.
+        load_conductance: load of each column of a divider [S], > 0.
+        feedback_tracking: the feedback resistance of every TIA is chosen so that its full-scale current gives
+            adc_range; instead of feedback_resistance.
+        dac_bits: resolution of the converters that drive the rows, 2 to 32: 2^bits − 1 levels from -voltage_max to
+            voltage_max, beyond which they saturate; None = exact.
+        adc_bits: resolution of the converters that read the columns of every array, 2 to 32: 2^bits − 1 levels,
+            symmetrical to 0; None = exact.
+        adc_range: largest magnitude of the voltage that a read-out passes on [V], > 0, beyond which it saturates:
+            the output of a TIA with feedback_resistance, or the voltage of a divider. None = with adc_bits, the
+            range is the full scale; without, nothing saturates.
+        adc_headroom: full scale as a multiple of the largest ideal value of a layer's columns over the inputs, > 0.
+        thermal_noise: count the thermal noise of devices and feedback resistors in every read.
+        shot_noise: count the shot noise of the device currents in every read.
+        temperature: of the devices and resistors [K], > 0.
+        bandwidth: noise bandwidth of a read [Hz], > 0; needed by thermal_noise and shot_noise.
+        dac_energy: energy of one conversion of a row voltage [J], >= 0; one converter for every row of every array.
+        adc_energy: energy of one conversion of a column [J], >= 0.
+        preset: name of a published technology whose values stand in for every field that is None; without one those are
+            at the server's default.
+
+    A curve is a number (a constant) or a mapping: {"type": "polynomial", "coefficients": [...], "reference": siemens};
+    drift is {"type": "power_law", "exponent_mean": curve, ...} or {"type": "log_time", ...}; a snapshot is {"time",
+    "mean": curve, "std": curve}, or {"time", "target", "mean", "std"} with lists of measured conductances [S]. The
+    server's documentation lists the types.
+    """
+
+    conductance_min: float | None = None
+    conductance_max: float | None = None
+    programming_noise_std: float | None = None
+    programming_noise_proportional: float | None = None
+    programming_noise_polynomial: tuple[float, ...] | None = None
+    programming_noise_reference: float | None = None
+    clip_conductance: bool | None = None
+    read_noise_std: float | None = None
+    input_noise_std: float | None = None
+    voltage_max: float | None = None
+    feedback_resistance: float | None = None
+    read_time: float | None = None
+    array_rows: int | None = None
+    array_columns: int | None = None
+    mapping: str | None = None
+    column_gain_std: float | None = None
+    time: float | None = None
+    programming_noise_curve: float | Mapping[str, Any] | None = None
+    measurements: Sequence[Mapping[str, Any]] | None = None
+    drift: Mapping[str, Any] | None = None
+    drift_compensation: bool | None = None
+    drift_compensation_by: str | None = None
+    low_frequency_noise: Mapping[str, Any] | None = None
+    device_gain_std: float | None = None
+    stuck_on_fraction: float | None = None
+    stuck_off_fraction: float | None = None
+    weight_mapping: str | None = None
+    bias_mapping: str | None = None
+    read_out: str | None = None
+    load_conductance: float | None = None
+    feedback_tracking: bool | None = None
+    dac_bits: int | None = None
+    adc_bits: int | None = None
+    adc_range: float | None = None
+    adc_headroom: float | None = None
+    thermal_noise: bool | None = None
+    shot_noise: bool | None = None
+    temperature: float | None = None
+    bandwidth: float | None = None
+    dac_energy: float | None = None
+    adc_energy: float | None = None
+    preset: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Gains:
+    """Conductance and voltage gains of every crossbar layer.
+
+    Attributes:
+        conductance: one entry per crossbar layer: a float, or an (n_out,) array with one gain per
+            column (output), in S per unit weight, > 0.
+        voltage: one entry per crossbar layer: a float, or an (n_in,) array with one gain per row (input),
+            in V per unit activation, > 0.
+    """
+
+    conductance: tuple[Gain, ...]
+    voltage: tuple[Gain, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Steps:
+    """The values a gain can take.
+
+    Attributes:
+        values: increasing values > 0, (n,): gains [S per unit weight or V per unit activation], or fractions of
+            each gain's own largest value if ``relative``.
+        relative: the values are fractions in (0, 1] of the largest gain that the hardware's limits allow.
+    """
+
+    values: Sequence[float] | np.ndarray
+    relative: bool = False
+
+
+@dataclass(frozen=True)
+class MaxMSE:
+    """Least power such that the mean squared error of the outputs is at most ``value`` (> 0)."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class MaxNMSE:
+    """Least power such that MSE / mean y*² is at most ``value`` (> 0; 0.01 is 1 %)."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class MaxOutputMSE:
+    """Least power such that the mean squared error of every single output is at most ``value`` (> 0)."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class MaxAccuracyDrop:
+    """Least power such that the expected accuracy on the calibration inputs falls by at most ``fraction``.
+
+    The drop is absolute (0.01 is one percentage point), from the accuracy of the ideal network on the same inputs.
+
+    Attributes:
+        fraction: 0 to 1, below the ideal accuracy.
+        labels: one class per calibration input, from 0.
+    """
+
+    fraction: float
+    labels: Sequence[int] | np.ndarray
+
+
+@dataclass(frozen=True)
+class MaxFlipRate:
+    """Least power such that at most ``fraction`` (0 to 1) of the outputs change class: no labels needed.
+
+    The class is the largest output (with one output: its sign), expected over devices and inputs.
+    """
+
+    fraction: float
+
+
+@dataclass(frozen=True)
+class MaxPower:
+    """Least mean squared error such that the power of one inference is at most ``value`` [W] (> 0)."""
+
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LayerMoments:
+    """Moments of the decoded output z = W x + b of one crossbar layer, for every input.
+
+    Attributes:
+        name: name of the layer.
+        mean: shape (B, n).
+        variance: shape (B, n).
+        covariance: shape (B, n, n); None unless the method carries covariances.
+    """
+
+    name: str
+    mean: np.ndarray
+    variance: np.ndarray
+    covariance: np.ndarray | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prediction:
+    """Error and power of a network on crossbars, from second-order moments.
+
+    B inputs, K outputs, L crossbar layers. ``mse`` is the mean over inputs and outputs of E[(y − y*)²],
+    y* the ideal output; ``nmse`` = mse / mean y*². ``mse_by_layer`` sums to ``mse``.
+
+    Attributes:
+        method: "linearized", "covariance" or "diagonal".
+        mse: mean squared error of the outputs.
+        mse_standard_error: its own standard error, of error samples and of random combinations of the outputs; 0 where
+            neither was used, NaN where too few fields were asked for to tell.
+        marginal_fields: error samples that correct variances, means and power; with any of them there is chance in the
+            result, another seed gives another; 0 = none.
+        sampling_limited: the standard error that fields leave is larger than ``sampling_error`` asks for: the limit of
+            work or time, or ``marginal_fields``, came first.
+        nmse_standard_error: mse_standard_error / signal_power.
+        nmse: mse / signal_power (NaN if the ideal outputs are all zero).
+        signal_power: mean over inputs and outputs of y*².
+        mse_bias: part of mse that is squared bias; the rest is variance.
+        mse_by_layer: (L,) share of mse caused by the noise of each layer.
+        mse_by_output: (K,) mean over inputs of each output's squared error; with random combinations the variance in
+            it is shared out among the outputs as if the activations were independent.
+        mse_by_output_standard_error: (K,) what the chance of error samples leaves in it.
+        power: power of one inference [W], summed over the layers.
+        power_standard_error: what the chance of error samples leaves in it [W].
+        power_by_layer: (L,) [W].
+        array_power_by_layer: (L,) [W], dissipated in the devices.
+        tia_power_by_layer: (L,) [W], dissipated in the TIA feedback; zero if not counted.
+        converter_power_by_layer: (L,) [W], of the converters of rows and columns; zero if they have no energy.
+        energy: energy of one inference [J] = power × read time.
+        layer_names: (L,) names of the crossbar layers.
+        ideal_output: (B, K) y*; None in a prediction read back from a plan file.
+        output_mean: (B, K); None in a prediction read back from a plan file.
+        output_covariance: (B, K, K); None in a prediction read back from a plan file, or with random combinations.
+            Where rare errors saturate converters the mean over inputs is right to a few percent, that of a single
+            input may be off by half.
+        layers: moments of each crossbar layer; empty in a prediction read back from a plan file, and where they would
+            take more than the memory limit.
+            With ``diagonal``, and with ``linearized`` where no fields correct them, the variances of inner
+            layers assume independent activations and are approximate (10-20 % low is usual); ``covariance``
+            gives the accurate ones.
+        first_order: names of nodes without a Gaussian formula, taken at the mean (first order).
+        accuracy: expected classification accuracy, if labels were given and the outputs' covariance is known.
+        accuracy_standard_error: of it.
+        gains: of every crossbar layer, in the answer to a call.
+        info: of the call, in the answer to one.
+
+    Moments of outputs and layers, and what is said of every draw, are there only if they were asked for.
+    """
+
+    method: str
+    mse: float
+    nmse: float
+    signal_power: float
+    mse_bias: float
+    mse_by_layer: np.ndarray
+    mse_by_output: np.ndarray
+    power: float
+    power_by_layer: np.ndarray
+    array_power_by_layer: np.ndarray
+    tia_power_by_layer: np.ndarray
+    converter_power_by_layer: np.ndarray
+    energy: float
+    layer_names: tuple[str, ...]
+    ideal_output: np.ndarray | None = None
+    output_mean: np.ndarray | None = None
+    output_covariance: np.ndarray | None = None
+    layers: tuple[LayerMoments, ...] = ()
+    first_order: tuple[str, ...] = ()
+    mse_standard_error: float = 0.0
+    mse_by_output_standard_error: np.ndarray | None = None
+    power_standard_error: float = 0.0
+    marginal_fields: int = 0
+    sampling_limited: bool = False
+    nmse_standard_error: float = 0.0
+    accuracy: float | None = None
+    accuracy_standard_error: float | None = None
+    gains: Gains | None = None
+    info: CallInfo | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Simulation:
+    """Monte Carlo estimates of error and power. One draw programs every array once and passes all inputs.
+
+    B inputs, K outputs, L crossbar layers, D draws. Standard errors are over draws; a 95 % confidence
+    interval is mean ± 1.96 standard errors; after a single draw they are NaN.
+
+    Attributes:
+        draws: number of draws made.
+        seed: of the random numbers; equal seeds give equal results whatever the batching.
+        mse, mse_standard_error: mean over draws, inputs and outputs of (y − y*)².
+        nmse, nmse_standard_error: the same divided by signal_power; NaN if the ideal outputs are all zero.
+        signal_power: mean over inputs and outputs of y*².
+        mse_by_output, mse_by_output_standard_error: (K,).
+        mse_by_draw: (D,) mean over inputs and outputs in each draw.
+        power, power_standard_error: power of one inference [W].
+        power_by_layer, power_by_layer_standard_error: (L,) [W].
+        converter_power_by_layer: (L,) [W], part of ``power_by_layer`` that the converters of rows and columns take, the
+            same in every draw; zero if they have no energy.
+        energy: energy of one inference [J].
+        layer_names: (L,).
+        ideal_output: (B, K) y*.
+        output_mean: (B, K) mean over draws.
+        output_covariance: (B, K, K) over draws; None if K > 64 and it takes more than 1/16 of the memory limit.
+        classes: (D, B) class of each output (largest entry; with one output 1 if positive, else 0).
+        layers: moments of each crossbar layer's decoded output, if asked for.
+        accuracy: expected classification accuracy, if labels were given and the outputs' covariance is known.
+        accuracy_standard_error: of it.
+        gains: of every crossbar layer, in the answer to a call.
+        info: of the call, in the answer to one.
+
+    Moments of outputs and layers, and what is said of every draw, are there only if they were asked for.
+    """
+
+    draws: int
+    seed: int
+    mse: float
+    mse_standard_error: float
+    nmse: float
+    nmse_standard_error: float
+    signal_power: float
+    mse_by_output: np.ndarray
+    mse_by_output_standard_error: np.ndarray
+    mse_by_draw: np.ndarray | None = None
+    power: float
+    power_standard_error: float
+    power_by_layer: np.ndarray
+    power_by_layer_standard_error: np.ndarray
+    converter_power_by_layer: np.ndarray
+    energy: float
+    layer_names: tuple[str, ...]
+    ideal_output: np.ndarray | None = None
+    output_mean: np.ndarray | None = None
+    output_covariance: np.ndarray | None = None
+    classes: np.ndarray | None = None
+    layers: tuple[LayerMoments, ...] = ()
+    accuracy: float | None = None
+    accuracy_standard_error: float | None = None
+    gains: Gains | None = None
+    info: CallInfo | None = None
+
+    @property
+    def mse_confidence_interval(self) -> tuple[float, float]:
+        """95 % confidence interval of mse."""
+        return _interval(self.mse, self.mse_standard_error)
+
+    @property
+    def nmse_confidence_interval(self) -> tuple[float, float]:
+        """95 % confidence interval of nmse."""
+        return _interval(self.nmse, self.nmse_standard_error)
+
+    @property
+    def power_confidence_interval(self) -> tuple[float, float]:
+        """95 % confidence interval of power [W]."""
+        return _interval(self.power, self.power_standard_error)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remedy:
+    """A change of the hardware that lowers what an infeasible target bounds, predicted at the best gains there.
+
+    Attributes:
+        parameter: the field of the hardware, or "together" for several.
+        change: what to do, in words.
+        reached: the bounded quantity with it (MSE, NMSE, fraction or W).
+        meets_target: whether that is enough.
+    """
+
+    parameter: str
+    change: str
+    reached: float
+    meets_target: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloorPart:
+    """What one source adds to the error that is left however large the conductances are.
+
+    Attributes:
+        parameter: the field of the hardware that describes the source.
+        amount: by how much the bounded quantity falls there without this source alone (MSE, NMSE or fraction).
+    """
+
+    parameter: str
+    amount: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Termination:
+    """Why planning stopped.
+
+    Attributes:
+        outcome: how it ended.
+        message: one sentence for a person; for an infeasible target the lowest reachable value and the
+            limits to relax.
+        solver_status: the last solver's own words.
+        iterations: quasi-Newton steps made.
+        predictions: evaluations of the predictor.
+        seconds: wall time of the optimisation.
+        best_reachable: the lowest reachable value of the bounded quantity (MSE, NMSE or W) when
+            infeasible; None otherwise.
+        binding_limits: the limits that bind when infeasible, as "layer: limit".
+        remedies: what helps when infeasible: changes that reach the target, the smallest first, then those that lower
+            its quantity without reaching it, most first.
+        floor: the bounded quantity at 1000 times conductance_max, if that was predicted and is not enough.
+        floor_parts: where the floor comes from, or, without one (devices that are known in their measured range only),
+            the lowest reachable value: by source, most first. Parts below 1 % are left out. Those of errors that add
+            up sum to it; where errors bend each other's effect they do not. Empty under a power budget.
+        advice: what the outcome means and what to do next.
+    """
+
+    outcome: Outcome
+    message: str
+    solver_status: str
+    iterations: int
+    predictions: int
+    seconds: float
+    best_reachable: float | None = None
+    binding_limits: tuple[str, ...] = ()
+    remedies: tuple[Remedy, ...] = ()
+    floor: float | None = None
+    floor_parts: tuple[FloorPart, ...] = ()
+    advice: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """Proof of optimality, recomputed from the returned gains. All entries are relative (0 is perfect).
+
+    Attributes:
+        kkt_residual: sum of the absolute entries of the gradient of log objective + λ log constraint + limit
+            multipliers with respect to the log gains: what changing every gain by up to a factor e could save, as a
+            fraction and to first order.
+        duality_gap: upper bound on (objective − optimum)/objective of the local geometric program at the
+            returned point.
+        constraint_violation: how far the bounded quantity exceeds its bound, as a fraction of the bound.
+    """
+
+    kkt_residual: float
+    duality_gap: float
+    constraint_violation: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscreteGap:
+    """How far a plan on steps can be from the best choice of steps.
+
+    Attributes:
+        gap: (objective − bound) / bound, >= 0; NaN if no choice of steps meets the target.
+        bound: no choice of steps has a lower objective [W; the error under a power budget]. Proven where power and
+            error are convex functions of the log gains (a geometric program); see ``convexity_violation``.
+        continuous: objective of the plan without steps, same unit.
+        method: "branch_and_bound" (outer approximation) or "rounding" (then ``bound`` is the continuous plan's).
+        nodes: nodes of the branch and bound trees.
+        visited: choices of steps evaluated by the full predictor.
+        convexity_violation: largest amount, as a fraction of objective or bound, by which the predictor lay below a
+            supporting plane at a visited point; the bound holds after lowering the planes by it. 0: convex as far as
+            was seen.
+    """
+
+    gap: float
+    bound: float
+    continuous: float
+    method: str
+    nodes: int
+    visited: int
+    convexity_violation: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitPrice:
+    """Price of one active limit: d log objective / d log limit of the gain of ``layer``.
+
+    Attributes:
+        layer: the layer's name, or "network" for a gain shared by all layers.
+        limit: "conductance_max", "conductance_gain_min", "voltage_max" or "voltage_gain_min".
+        price: relative change of the objective per relative change of the gain's limit (<= 0 for upper limits).
+        column: the column (output) of the gain; None if the whole layer shares it.
+        row: the row (input) of the gain; likewise.
+    """
+
+    layer: str
+    limit: str
+    price: float
+    column: int | None = None
+    row: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConstraintPrice:
+    """Price of one binding constraint: d log objective / d log bound of it alone (negative).
+
+    Attributes:
+        corner: the hardware it binds in; 0 is the nominal one.
+        output: the output it is about; None if it is about all of them.
+        price: relative change of the objective per relative change of the bound.
+    """
+
+    corner: int
+    output: int | None
+    price: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShadowPrices:
+    """What the constraints cost.
+
+    Attributes:
+        target: d log objective / d log target (negative: a looser target is cheaper). The objective is
+            the power, or the MSE under a power budget.
+        limits: the price of every active limit.
+        constraints: the price of every binding constraint (one per corner and output that binds); they sum to
+            ``target``.
+    """
+
+    target: float
+    limits: tuple[LimitPrice, ...] = ()
+    constraints: tuple[ConstraintPrice, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """Monte Carlo check of a plan.
+
+    Attributes:
+        draws, seed: of the simulation.
+        mse, mse_standard_error, nmse, nmse_standard_error: simulated error.
+        power, power_standard_error: simulated power [W].
+        ratio: simulated / bound of the target's quantity (MSE, NMSE, fraction or power), the worst output's if
+            the target is about single outputs.
+        ratio_standard_error: of it (an upper estimate where output weights sum dependent errors).
+        calibrated: the plan was made for another bound so that the simulation, not the prediction, meets the target.
+    """
+
+    draws: int
+    seed: int
+    mse: float
+    mse_standard_error: float
+    nmse: float
+    nmse_standard_error: float
+    power: float
+    power_standard_error: float
+    ratio: float
+    ratio_standard_error: float = 0.0
+    calibrated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Corner:
+    """A further hardware in which a plan meets its target with the same gains.
+
+    Attributes:
+        hardware: the corner's hardware.
+        prediction: error and power at the plan's gains there.
+        verification: Monte Carlo check there, if asked for.
+    """
+
+    hardware: Hardware
+    prediction: Prediction
+    verification: Verification | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerArrays:
+    """The arrays of one crossbar layer.
+
+    Attributes:
+        name: of the layer.
+        groups: of a grouped convolution, each with arrays of its own.
+        row_tiles, column_tiles: arrays along rows and columns of one group's matrix.
+        copies: arrays of the same content: positions if every position has its own, else 1.
+        reads: reads of each of these arrays in one inference.
+    """
+
+    name: str
+    groups: int
+    row_tiles: int
+    column_tiles: int
+    copies: int
+    reads: int
+
+    @property
+    def arrays(self) -> int:
+        """Number of arrays."""
+        return self.groups * self.row_tiles * self.column_tiles * self.copies
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """Gains that meet a target at least power, with what proves and explains them.
+
+    Attributes:
+        gains: the gains of every crossbar layer.
+        prediction: the predicted error and power at these gains.
+        target: what was asked.
+        reached: the target's quantity (MSE, NMSE, W or fraction) as predicted, the worst over outputs and corners.
+        granularity: "network", "layer", "column" or "signal".
+        optimize: the gains that were free ("conductance", "voltage"); the others were held.
+        hardware: the hardware planned for.
+        termination: why planning stopped.
+        certificate: proof of optimality; None if the target is infeasible, or time ran out before there was one.
+        shadow_prices: what the constraints cost; None likewise.
+        baseline_gains: one conductance range for every layer, scaled to the same target; None if it
+            cannot meet it.
+        baseline_power: predicted power of the baseline [W]; None likewise.
+        baseline_mse: predicted error of the baseline (weighted if there are output weights); None likewise.
+        verification: Monte Carlo check, if asked for.
+        output_weights: (K,) weights of the outputs in the error, with mean 1; None = all alike.
+        corners: further hardware in which the plan meets the target too; ``hardware``, ``prediction`` and
+            ``verification`` are the nominal ones.
+        discrete: with steps: how far the plan can be from the best choice of steps; certificate and shadow prices
+            are then those of the plan without steps. None without.
+        arrays: the physical arrays of every crossbar layer on ``hardware``; None in plan files written before they were
+            counted.
+        provenance: versions, network digest, seeds, settings and times.
+        saving: 1 − power / baseline_power (with a power budget: 1 − error / baseline_mse).
+        info: of the call, in the answer to one.
+    """
+
+    gains: Gains
+    prediction: Prediction
+    target: Target
+    reached: float
+    granularity: str
+    optimize: tuple[str, ...]
+    hardware: Hardware
+    termination: Termination
+    certificate: Certificate | None
+    shadow_prices: ShadowPrices | None
+    baseline_gains: Gains | None
+    baseline_power: float | None
+    baseline_mse: float | None
+    verification: Verification | None = None
+    output_weights: tuple[float, ...] | None = None
+    corners: tuple[Corner, ...] = ()
+    discrete: DiscreteGap | None = None
+    arrays: tuple[LayerArrays, ...] | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    saving: float | None
+    info: CallInfo | None = None
+
+    @property
+    def array_count(self) -> int | None:
+        """Number of physical arrays of all layers; None if it is not known."""
+        return None if self.arrays is None else sum(layer.arrays for layer in self.arrays)
+
+    @property
+    def power(self) -> float:
+        """Predicted power of one inference [W]."""
+        return self.prediction.power
+
+    @property
+    def energy(self) -> float:
+        """Predicted energy of one inference [J]."""
+        return self.prediction.energy
+
+    @property
+    def mse(self) -> float:
+        """Predicted MSE."""
+        return self.prediction.mse
+
+    @property
+    def nmse(self) -> float:
+        """Predicted NMSE."""
+        return self.prediction.nmse
+
+
+def _interval(mean: float, standard_error: float) -> tuple[float, float]:
+    return mean - 1.96 * standard_error, mean + 1.96 * standard_error
+
+
+Target = MaxMSE | MaxNMSE | MaxOutputMSE | MaxAccuracyDrop | MaxFlipRate | MaxPower
