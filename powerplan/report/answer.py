@@ -9,23 +9,13 @@ import numpy as np
 from powerplan.hardware.hardware import ERROR_SOURCES
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
-from powerplan.planning import (
-    MaxAccuracyDrop,
-    MaxFlipRate,
-    MaxMSE,
-    MaxOutputMSE,
-    MaxPower,
-    Outcome,
-    Plan,
-    Target,
-)
+from powerplan.planning import Outcome, Plan, Target
 from powerplan.report.charts import Scale
 from powerplan.report.facts import Fact
 from powerplan.report.quantities import (
-    bounds,
+    objective_text,
     predicted_mse,
     predicted_nmse,
-    quantity_name,
     quantity_text,
     quantity_with_error,
     simulated_mse,
@@ -62,40 +52,26 @@ class Gauge:
 def plan_answer(plan: Plan) -> list[Fact]:
     """Power, saving and error of a plan: predicted, with the target and the simulation as remarks."""
     check = plan.verification
-    budget = isinstance(plan.target, MaxPower)
+    bounds = plan.target.bounds(plan.prediction.signal_power)
+    budget = f"budget {typeset(si(bounds['power'], 'W'))}" if "power" in bounds else ""
     simulated = "" if check is None else f"simulated {typeset(simulated_power(check))}"
-    converters = converter_remark(plan.prediction)
     facts = [
         Fact(
             name="Power of one inference",
             value=typeset(si(plan.power, "W")),
-            remark="; ".join(
-                filter(None, [f"budget {typeset(si(plan.target.value, 'W'))}" if budget else "", simulated, converters])
-            ),
-        )
+            remark="; ".join(filter(None, [budget, simulated, converter_remark(plan.prediction)])),
+        ),
+        _saving_fact(plan),
     ]
-    if plan.saving is None or plan.baseline_power is None:
-        facts.append(Fact(name="Saving", value="–", remark="no baseline meets the target"))
-    else:
-        against = f"MSE {significant(plan.baseline_mse)}" if budget else typeset(si(plan.baseline_power, "W"))
-        what = "of" if not budget else "less error than" if plan.saving >= 0 else "more error than"
-        facts.append(
-            Fact(
-                name=f"{'Error' if budget else 'Power'} {'saved' if plan.saving >= 0 else 'added'}",
-                value=f"{100 * abs(plan.saving):.1f} %",
-                remark=f"{what} {against} with one conductance range for all layers",
-            )
-        )
-    if isinstance(plan.target, MaxAccuracyDrop | MaxFlipRate | MaxOutputMSE):
+    if not bounds:
         facts.append(_target_fact(plan))
     if plan.termination.floor_parts:
         facts.append(_floor_fact(plan))
-    bound_nmse, bound_mse = bounds(plan)
     facts.append(
         _error_fact(
             "Error (NMSE)",
             predicted_nmse(plan.prediction),
-            None if bound_nmse is None else percent(bound_nmse),
+            percent(bounds["nmse"]) if "nmse" in bounds else None,
             None if check is None else simulated_nmse(check),
         )
     )
@@ -103,7 +79,7 @@ def plan_answer(plan: Plan) -> list[Fact]:
         _error_fact(
             "Error (MSE)",
             predicted_mse(plan.prediction),
-            None if bound_mse is None else significant(bound_mse),
+            significant(bounds["mse"]) if "mse" in bounds else None,
             None if check is None else simulated_mse(check),
         )
     )
@@ -117,6 +93,18 @@ def plan_answer(plan: Plan) -> list[Fact]:
     return facts
 
 
+def _saving_fact(plan: Plan) -> Fact:
+    """What the plan saves of its objective against the baseline."""
+    objective, baseline = plan.objective, plan.objective.of_baseline(plan)
+    if plan.saving is None or baseline is None:
+        return Fact(name="Saving", value="–", remark="no baseline meets the target")
+    return Fact(
+        name=f"{objective.name.capitalize()} {'saved' if plan.saving >= 0 else 'added'}",
+        value=f"{100 * abs(plan.saving):.1f} %",
+        remark=f"of {typeset(objective_text(objective, baseline))} with one conductance range for all layers",
+    )
+
+
 def converter_remark(result: Prediction | Simulation) -> str:
     """How much of the power the converters take; "" if none."""
     taken = float(np.sum(result.converter_power_by_layer))
@@ -124,12 +112,12 @@ def converter_remark(result: Prediction | Simulation) -> str:
 
 
 def _target_fact(plan: Plan) -> Fact:
-    """The bounded quantity, where it is neither the error nor the power."""
+    """The bounded quantity, where it is none that every prediction has."""
     check, bound = plan.verification, plan.target.value
     simulated = None
     if check is not None:
         simulated = quantity_with_error(plan.target, check.ratio * bound, 1.96 * check.ratio_standard_error * bound)
-    name = quantity_name(plan.target)
+    name = plan.target.quantity
     return _error_fact(
         name[:1].upper() + name[1:],
         quantity_text(plan.target, plan.reached),
@@ -172,7 +160,7 @@ def plan_gauge(plan: Plan) -> Gauge | None:
     def at(value: float) -> float:
         return round(100 * scale.at(value), 2)
 
-    name = quantity_name(plan.target)
+    name = plan.target.quantity
     texts = [f"target {quantity_text(plan.target, target)}", f"predicted {quantity_text(plan.target, plan.reached)}"]
     if simulated is not None:
         texts.append(f"simulated {quantity_text(plan.target, simulated)} with its 95 % confidence interval")
@@ -188,11 +176,7 @@ def plan_gauge(plan: Plan) -> Gauge | None:
 
 def _tick_text(target: Target, value: float) -> str:
     """A number of the gauge's axis: round, so without the zeros that a result has."""
-    match target:
-        case MaxPower():
-            number, unit = si(value, "W", 12).split()
-            return typeset(f"{float(number):g} {unit}")
-        case MaxMSE() | MaxOutputMSE():
-            return typeset(f"{value:.4g}")
-        case _:
-            return typeset(f"{100 * value:.4g} %")
+    if target.unit in ("", "1"):
+        return typeset(f"{value:.4g}" if target.unit else f"{100 * value:.4g} %")
+    number, unit = si(value, target.unit, 12).split()
+    return typeset(f"{float(number):g} {unit}")

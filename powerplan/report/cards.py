@@ -12,7 +12,7 @@ from powerplan.hardware import Hardware
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.network import Network
-from powerplan.planning import MaxPower, Plan
+from powerplan.planning import Plan
 from powerplan.report.answer import OUTCOMES, converter_remark, plan_answer
 from powerplan.report.facts import Fact, hardware_facts
 from powerplan.report.page import render
@@ -155,8 +155,7 @@ def study_card(study: StudyResult) -> str:
         state = f"failed: {point.failure.code}" if point.failure is not None else point.state.value
         cells = ("–", "–", "–", state)
         if plan is not None:
-            budget = isinstance(plan.target, MaxPower)
-            saving = "–" if plan.saving is None else saving_cell(plan.saving, budget=budget)
+            saving = "–" if plan.saving is None else saving_cell(plan.saving, plan.objective)
             cells = (
                 si(plan.power, "W"),
                 predicted_nmse(plan.prediction),

@@ -16,7 +16,7 @@ from powerplan._version import __version__
 from powerplan.errors import InvalidInput
 from powerplan.files import write_text
 from powerplan.network import Network
-from powerplan.planning import MaxPower, Plan
+from powerplan.planning import Plan
 from powerplan.report.page import render
 from powerplan.report.plan_view import plan_view
 from powerplan.report.study_view import as_study, study_view
@@ -99,11 +99,10 @@ def _plan_page(plan: Plan, title: str, network: Network | None) -> str:
     heading = f"{view.name}: {view.target}" if view.name else f"Plan for {view.target}"
     layers = len(view.layers)
     free = " and ".join(plan.optimize)
-    least = "error" if isinstance(plan.target, MaxPower) else "power"
     return _page(
         "plan.html",
         heading=heading,
-        subtitle=f"Least {least} for a network of {layers} crossbar layer{'s' if layers != 1 else ''}; "
+        subtitle=f"Least {plan.objective.name} for a network of {layers} crossbar layer{'s' if layers != 1 else ''}; "
         f"{free} gains free by {plan.granularity}.",
         contents=[entry for entry in _PLAN_CONTENTS if entry[0] != "corners" or view.corners],
         plan=view,

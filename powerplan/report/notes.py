@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from powerplan.planning import Certificate, MaxPower, Outcome, Plan
+from powerplan.planning import Certificate, Outcome, Plan
+from powerplan.planning.objectives import ERROR
 from powerplan.planning.verify.verify import misses_target
 
 #: beyond these a certificate does not prove the plan optimal to the digits shown
@@ -49,7 +50,7 @@ def _prediction_notes(plan: Plan) -> list[str]:
         notes.append(f"No Gaussian formula for {names}: predicted to first order around the mean.")
     if plan.output_weights is not None:
         notes.append("The outputs are weighted: target and share of error mean the weighted error.")
-    if plan.nmse > 0.3 and np.isfinite(plan.nmse) and not isinstance(plan.target, MaxPower):
+    if plan.nmse > 0.3 and np.isfinite(plan.nmse) and plan.objective is not ERROR:
         notes.append(
             "The error is large (NMSE above 30 %): the prediction is less exact there; rely on the simulation."
         )

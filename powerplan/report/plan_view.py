@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from powerplan.network import Network
-from powerplan.planning import LimitPrice, MaxPower, Plan
+from powerplan.planning import LimitPrice, Plan
 from powerplan.report.answer import OUTCOMES, Gauge, plan_answer, plan_gauge
 from powerplan.report.charts import Scale
 from powerplan.report.facts import Fact, hardware_facts, hardware_off
@@ -110,9 +110,8 @@ def _place(price: LimitPrice) -> str:
 def _sensitivity(plan: Plan) -> str:
     if plan.shadow_prices is None:
         return ""
-    objective = "MSE" if isinstance(plan.target, MaxPower) else "power"
     price = plan.shadow_prices.target
-    return typeset(f"A target looser by 1 % changes the {objective} by {price:+.2f} %.")
+    return typeset(f"A target looser by 1 % changes the {plan.objective.quantity} by {price:+.2f} %.")
 
 
 def _proof(plan: Plan) -> list[Fact]:

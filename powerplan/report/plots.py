@@ -19,10 +19,10 @@ from powerplan.errors import InvalidInput, MissingExtra
 from powerplan.files import write_bytes
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
-from powerplan.planning import MaxPower, Plan
+from powerplan.planning import Plan
 from powerplan.report.charts import STYLES, Chart, power_scale
 from powerplan.report.quantities import claim, saving_text
-from powerplan.report.units import si
+from powerplan.report.units import in_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,8 +92,8 @@ def plot_plan(
     axes[0].set(title="Power", ylabel=f"power of one inference [{prefix}W]")
     _bars(axes[1], names, [100 * p.mse_by_layer / p.mse if p.mse else p.mse_by_layer for p in both])
     axes[1].set(title="Share of the output MSE", ylabel="share [%]")
-    answer = f"predicted MSE {plan.mse:.3g}" if isinstance(plan.target, MaxPower) else f"power {si(plan.power, 'W')}"
-    answer = answer.replace(" u", " µ")
+    least = in_unit(plan.objective.of_plan(plan), plan.objective.unit)
+    answer = f"{plan.objective.quantity} {least}".replace(" u", " µ")
     saved = "" if plan.saving is None else f", {saving_text(plan.saving)}"
     claimed = claim(plan).replace("<=", "≤").replace(" u", " µ")
     figure.suptitle(f"{title + ': ' if title else ''}{claimed}, {answer}{saved}")

@@ -7,20 +7,11 @@ from collections.abc import Sequence
 
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
-from powerplan.planning import (
-    MaxAccuracyDrop,
-    MaxFlipRate,
-    MaxMSE,
-    MaxNMSE,
-    MaxOutputMSE,
-    MaxPower,
-    Outcome,
-    Plan,
-    Target,
-)
+from powerplan.planning import Outcome, Plan, Target
+from powerplan.planning.objectives import OBJECTIVES, Objective
 from powerplan.planning.outcome import Verification
 from powerplan.planning.verify.verify import misses_target
-from powerplan.report.units import percent, si, si_with_error, significant, with_error
+from powerplan.report.units import in_unit, in_unit_with_error, percent, si, si_with_error, significant, with_error
 
 Estimate = Prediction | Simulation | Verification
 
@@ -30,46 +21,27 @@ _UNPROVEN = {
     Outcome.ITERATION_LIMIT: "stopped at the iteration limit",
     Outcome.STALLED: "not proven cheapest",
 }
-_NAMES: dict[type[Target], str] = {
-    MaxMSE: "MSE",
-    MaxNMSE: "NMSE",
-    MaxOutputMSE: "worst MSE",
-    MaxAccuracyDrop: "accuracy drop",
-    MaxFlipRate: "flip rate",
-    MaxPower: "power",
-}
-
-
-def quantity_name(target: Target) -> str:
-    """What a target bounds."""
-    return _NAMES[type(target)]
 
 
 def quantity_text(target: Target, value: float) -> str:
     """A value of what a target bounds."""
-    match target:
-        case MaxPower():
-            return si(value, "W")
-        case MaxMSE() | MaxOutputMSE():
-            return significant(value)
-        case _:
-            return percent(value)
+    return in_unit(value, target.unit)
 
 
 def quantity_with_error(target: Target, value: float, error: float) -> str:
     """``value ± error`` of what a target bounds."""
-    match target:
-        case MaxPower():
-            return si_with_error(value, error, "W")
-        case MaxMSE() | MaxOutputMSE():
-            return with_error(value, error)
-        case _:
-            return f"{with_error(value, error, 100)} %"
+    return in_unit_with_error(value, error, target.unit)
+
+
+def objective_text(objective: Objective, value: float | None) -> str:
+    """A value of what a plan makes least; a plain number with its name: ``MSE 0.01234``."""
+    text = in_unit(value, objective.unit)
+    return f"{objective.quantity} {text}" if objective.unit == "1" else text
 
 
 def target_text(target: Target) -> str:
     """``NMSE <= 1.000 %`` and the like."""
-    return f"{quantity_name(target)} <= {quantity_text(target, target.value)}"
+    return f"{target.quantity} <= {quantity_text(target, target.value)}"
 
 
 def claim(plan: Plan) -> str:
@@ -91,28 +63,16 @@ def saving_text(saving: float, *, than: str = "the baseline") -> str:
     return f"{100 * abs(saving):.1f} % {'below' if saving >= 0 else 'above'} {than}"
 
 
-def saving_cell(saving: float, *, budget: bool = False) -> str:
+def saving_cell(saving: float, objective: Objective) -> str:
     """A saving in a column: ``30.0 %``; ``39.0 % more power``, or under a power budget ``39.0 % more error``."""
-    less = "" if saving >= 0 else " more error" if budget else " more power"
-    return f"{100 * abs(saving):.1f} %{less}"
+    return f"{100 * abs(saving):.1f} %{'' if saving >= 0 else f' more {objective.name}'}"
 
 
 def comparable(plans: Sequence[Plan]) -> list[Plan]:
-    """The plans that have a saving of one kind: of power, or, where all keep a budget, of error."""
+    """The plans that have a saving of one objective: of power, or, where all keep a budget, of error."""
     saved = [plan for plan in plans if plan.saving is not None]
-    return [plan for plan in saved if not isinstance(plan.target, MaxPower)] or saved
-
-
-def bounds(plan: Plan) -> tuple[float | None, float | None]:
-    """The largest NMSE and the largest MSE that a plan's target allows; None where it bounds neither."""
-    signal = plan.prediction.signal_power
-    match plan.target:
-        case MaxNMSE():
-            return plan.target.value, plan.target.value * signal
-        case MaxMSE():
-            return (plan.target.value / signal if signal > 0 else None), plan.target.value
-        case _:
-            return None, None
+    alike = ([plan for plan in saved if plan.objective is each] for each in OBJECTIVES.values())
+    return next(filter(None, alike), [])
 
 
 def predicted_mse(prediction: Prediction) -> str:

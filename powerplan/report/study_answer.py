@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from powerplan.batch.results import StudyResult
-from powerplan.planning import MaxPower, Plan
+from powerplan.planning import Plan
 from powerplan.planning.verify.verify import misses_target
 from powerplan.report.facts import Fact
 from powerplan.report.quantities import comparable, saving_cell
@@ -36,7 +36,7 @@ def study_answer(study: StudyResult, plans: Sequence[Plan]) -> list[Fact]:
     alike = comparable(reached)
     savings = [p.saving for p in alike if p.saving is not None]
     if savings:
-        text = partial(saving_cell, budget=isinstance(alike[0].target, MaxPower))
+        text = partial(saving_cell, objective=alike[0].objective)
         facts.append(
             Fact(
                 name="Saving, median",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from powerplan.batch.results import PointResult, StudyResult
-from powerplan.planning import MaxPower, Plan
+from powerplan.planning import Plan
 from powerplan.report.charts import STYLES, Chart, Curve, Point
 from powerplan.report.quantities import comparable, saving_cell
 
@@ -26,13 +26,14 @@ def gain_charts(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -
     if len(reached) < 2:
         return [], ""
     charts = []
-    alike = set(map(id, comparable([p for _, p in reached])))
-    what = "Error" if all(isinstance(p.target, MaxPower) for _, p in reached) else "Power"
+    compared = comparable([p for _, p in reached])
+    alike = set(map(id, compared))
+    what = compared[0].objective.name.capitalize() if compared else ""
     saved = [
         Point(
             x=100 * p.nmse,
             y=100 * p.saving,
-            text=f"{o.name}: {saving_cell(p.saving, budget=what == 'Error')}",
+            text=f"{o.name}: {saving_cell(p.saving, p.objective)}",
         )
         for o, p in reached
         if p.saving is not None and id(p) in alike

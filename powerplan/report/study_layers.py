@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from powerplan.batch.results import PointResult
-from powerplan.planning import MaxPower, Plan
+from powerplan.planning import Plan
 from powerplan.report.charts import Scale
 from powerplan.report.layer_view import Spread, spread
-from powerplan.report.quantities import quantity_name
 from powerplan.report.text import typeset, without_paths
 from powerplan.report.units import si
 
@@ -150,8 +149,7 @@ def target_prices(plans: Met) -> list[TargetPrice]:
     for network, members in _by_network(plans).items():
         for plan in members:
             if plan.shadow_prices is not None:
-                objective = "MSE" if isinstance(plan.target, MaxPower) else "power"
-                key = (network, quantity_name(plan.target), objective)
+                key = (network, plan.target.quantity, plan.objective.quantity)
                 groups.setdefault(key, []).append(plan.shadow_prices.target)
     return [
         TargetPrice(

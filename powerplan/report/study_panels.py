@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from powerplan.batch.results import PointResult, PointState, StudyResult
-from powerplan.planning import MaxPower, Plan
+from powerplan.planning import Plan
+from powerplan.planning.objectives import POWER
 from powerplan.report.charts import STYLES, Chart, Curve, Point, Scale, power_scale
-from powerplan.report.quantities import bounds, target_text
+from powerplan.report.quantities import target_text
 from powerplan.report.study_axes import MINOR, axis_name, axis_unit, evenly, label, number, setting
 from powerplan.report.svg import Layout, lay_out
 from powerplan.report.text import typeset, without_paths
@@ -123,13 +124,17 @@ def _splitting(reached: Sequence[Pair], axes: Sequence[str]) -> list[str]:
 
 def _targets(reached: Sequence[Pair]) -> list[str]:
     """The different targets, by kind and value."""
-    ordered = sorted({(type(p.target).__name__, p.target.value, target_text(p.target)) for _, p in reached})
+    ordered = sorted({(p.target.kind, p.target.value, target_text(p.target)) for _, p in reached})
     return list(dict.fromkeys(text for _, _, text in ordered))
 
 
 def _curve_of(pair: Pair, by: str | None) -> str:
     point, plan = pair
     return "" if by is None else target_text(plan.target) if by == "target" else setting(point, by)
+
+
+def _nmse_bound(plan: Plan) -> float | None:
+    return plan.target.bounds(plan.prediction.signal_power).get("nmse")
 
 
 def _error_across() -> _Across:
@@ -227,13 +232,13 @@ def _beside(members: Sequence[Pair], across: _Across, unit: tuple[float, str]) -
         _point(
             pair,
             # a baseline meets the same target: where that bounds the NMSE, it lies there
-            100 * bound if against_error and (bound := bounds(pair[1])[0]) else across.value(pair),
+            100 * bound if against_error and (bound := _nmse_bound(pair[1])) else across.value(pair),
             pair[1].baseline_power,
             unit,
             before="baseline of ",
         )
         for pair in members
-        if pair[1].baseline_power is not None and not isinstance(pair[1].target, MaxPower)
+        if pair[1].baseline_power is not None and pair[1].objective is POWER
     ]
     simulated = [
         _point(

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from powerplan.batch.results import PointResult, PointState, StudyResult
-from powerplan.planning import MaxPower, Plan, Target
+from powerplan.planning import Plan, Target
+from powerplan.planning.objectives import POWER
 from powerplan.planning.targets import build_target
 from powerplan.planning.verify.verify import misses_target
 from powerplan.report.answer import OUTCOMES
@@ -88,8 +89,8 @@ def point_table(
 
 
 def _saving_cell(point: PointResult) -> Cell:
-    budget = point.plan is not None and isinstance(point.plan.target, MaxPower)
-    return _number(point, lambda p: p.saving, partial(saving_cell, budget=budget))
+    objective = POWER if point.plan is None else point.plan.objective
+    return _number(point, lambda p: p.saving, partial(saving_cell, objective=objective))
 
 
 def _setting_cell(point: PointResult, *, axis: str) -> Cell:

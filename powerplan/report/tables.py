@@ -14,13 +14,13 @@ from powerplan.moments.accuracy import Accuracy
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.network import Network
-from powerplan.planning import ConstraintPrice, DiscreteGap, MaxAccuracyDrop, MaxFlipRate, MaxOutputMSE, MaxPower, Plan
+from powerplan.planning import ConstraintPrice, DiscreteGap, Plan
+from powerplan.planning.objectives import Objective
 from powerplan.report.quantities import (
-    bounds,
+    objective_text,
     predicted_mse,
     predicted_nmse,
     predicted_power,
-    quantity_name,
     quantity_text,
     quantity_with_error,
     samples_remark,
@@ -30,7 +30,7 @@ from powerplan.report.quantities import (
     simulated_power,
     target_text,
 )
-from powerplan.report.units import gain_text, percent, share, si, si_with_error, significant, with_error
+from powerplan.report.units import gain_text, in_unit, percent, share, si, si_with_error, significant, with_error
 
 
 def plan_table(plan: Plan, *, network: Network | None = None) -> str:
@@ -76,18 +76,17 @@ def ranges_used(network: Network, hardware: Hardware, gains: Gains) -> list[floa
 
 def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
     prediction, check, end = plan.prediction, plan.verification, plan.termination
-    budget = isinstance(plan.target, MaxPower)
     lines = [("target", target_text(plan.target)), ("power", f"{si(plan.power, 'W')} predicted")]
     if check is not None:
         lines[-1] = ("power", f"{lines[-1][1]}, {simulated_power(check)} simulated")
     lines += _converter_line(prediction)
     lines.append(("energy", f"{si(plan.energy, 'J')} per inference"))
     lines += _baseline_lines(plan)
-    if isinstance(plan.target, MaxAccuracyDrop | MaxFlipRate | MaxOutputMSE):
+    bounds = plan.target.bounds(prediction.signal_power)
+    if not bounds:
         lines.append(_quantity_line(plan))
-    bound_nmse, bound_mse = bounds(plan)
-    nmse_bound = None if bound_nmse is None else percent(bound_nmse)
-    mse_bound = None if bound_mse is None else significant(bound_mse)
+    nmse_bound = percent(bounds["nmse"]) if "nmse" in bounds else None
+    mse_bound = significant(bounds["mse"]) if "mse" in bounds else None
     simulated = (
         (None, None)
         if check is None
@@ -112,7 +111,7 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
         lines.append(("verified", f"{check.draws} draws, seed {check.seed}; {ratio}"))
     lines.append(("outcome", f"{end.outcome.value}: {end.message}"))
     if plan.discrete is not None:
-        lines.append(("steps", _steps_line(plan.discrete, "W" if not budget else "")))
+        lines.append(("steps", _steps_line(plan.discrete, plan.objective)))
     if plan.certificate is not None:
         proof = plan.certificate
         gaps = f"KKT residual {proof.kkt_residual:.1e}, duality gap {proof.duality_gap:.1e}"
@@ -124,14 +123,13 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
 
 def _baseline_lines(plan: Plan) -> list[tuple[str, str]]:
     """The baseline, and what the plan saves against it."""
-    if plan.baseline_power is None or plan.saving is None:
+    if plan.saving is None:
         return [("baseline", "one conductance range for all layers does not meet the target")]
-    budget = isinstance(plan.target, MaxPower)
-    reached = f"MSE {significant(plan.baseline_mse)}" if budget else si(plan.baseline_power, "W")
+    reached = objective_text(plan.objective, plan.objective.of_baseline(plan))
     name = "saving" if plan.saving >= 0 else "excess"  # held gains or steps can cost more than the baseline
     return [
         ("baseline", f"{reached} with one conductance range for all layers and the same target"),
-        (name, f"{100 * abs(plan.saving):.1f} % of the baseline's {'MSE' if budget else 'power'}"),
+        (name, f"{100 * abs(plan.saving):.1f} % of the baseline's {plan.objective.quantity}"),
     ]
 
 
@@ -140,8 +138,7 @@ def _price_lines(plan: Plan) -> list[tuple[str, str]]:
     prices = plan.shadow_prices
     if prices is None:
         return []
-    objective = "MSE" if isinstance(plan.target, MaxPower) else "power"
-    changes = f"1 % looser changes the {objective} by {prices.target:+.2f} %"
+    changes = f"1 % looser changes the {plan.objective.quantity} by {prices.target:+.2f} %"
     lines = [("shadow price", f"target {prices.target:+.4f}: {changes}")]
     if len({(p.corner, p.output) for p in prices.constraints}) > 1 or plan.corners:
         lines += [("", f"{_constraint_name(p)} {p.price:+.4f}") for p in prices.constraints[:_SHOWN_PRICES]]
@@ -189,7 +186,7 @@ def _quantity_line(plan: Plan) -> tuple[str, str]:
         half = 1.96 * check.ratio_standard_error * target.value
         simulated = quantity_with_error(target, check.ratio * target.value, half)
     bound, predicted = quantity_text(target, target.value), quantity_text(target, plan.reached)
-    return quantity_name(target), _error_line(bound, predicted, simulated)
+    return target.quantity, _error_line(bound, predicted, simulated)
 
 
 def _corner_lines(plan: Plan) -> list[tuple[str, str]]:
@@ -216,13 +213,12 @@ def _constraint_name(price: ConstraintPrice) -> str:
     return where if price.output is None else f"{where}, output {price.output}"
 
 
-def _steps_line(gap: DiscreteGap, unit: str) -> str:
+def _steps_line(gap: DiscreteGap, objective: Objective) -> str:
     """How far a plan on steps can be from the best choice."""
     if np.isnan(gap.gap):
         return "no choice of steps meets the target"
-    how = gap.method.replace("_", " ")
+    how, continuous = gap.method.replace("_", " "), in_unit(gap.continuous, objective.unit)
     loss = gap.bound * (1 + gap.gap) / gap.continuous - 1
-    continuous = si(gap.continuous, unit) if unit else significant(gap.continuous)
     return (
         f"at most {100 * gap.gap:.2g} % above the best choice of steps ({how}, {gap.nodes} nodes), "
         f"{100 * loss:.2g} % above the plan without steps ({continuous}), to which certificate and prices belong"
@@ -333,7 +329,7 @@ def frontier_table(plans: Sequence[Plan]) -> str:
             target_text(plan.target),
             si(plan.power, "W"),
             si(plan.baseline_power, "W"),
-            "-" if plan.saving is None else saving_cell(plan.saving, budget=isinstance(plan.target, MaxPower)),
+            "-" if plan.saving is None else saving_cell(plan.saving, plan.objective),
             predicted_nmse(plan.prediction),
             plan.termination.outcome.value,
         ]

@@ -52,6 +52,18 @@ def with_error(value: float, error: float, scale: float = 1.0) -> str:
     return f"{significant(value)} ± {error:.1e}"
 
 
+def in_unit(value: float | None, unit: str) -> str:
+    """A value in an SI unit with its prefix; in % for the unit "", a fraction; a plain number for "1"."""
+    return percent(value) if not unit else significant(value) if unit == "1" else si(value, unit)
+
+
+def in_unit_with_error(value: float, error: float, unit: str) -> str:
+    """``value ± error`` likewise."""
+    if unit not in ("", "1"):
+        return si_with_error(value, error, unit)
+    return with_error(value, error) if unit else f"{with_error(value, error, 100)} %"
+
+
 def si_with_error(value: float, error: float, unit: str) -> str:
     """``value ± error`` under one SI prefix: ``12.34 ± 0.05 uW``."""
     if value == 0 or not math.isfinite(value):

@@ -36,7 +36,7 @@ class MaxMSE(Bound):
         return float((mse * weights).mean()), float((error * weights).mean())
 
     def bounds(self, signal_power: float | None) -> Mapping[str, float]:
-        return {"mse": self.value, **({"nmse": self.value / signal_power} if signal_power else {})}
+        return {"mse": self.value, **({"nmse": self.value / signal_power} if signal_power and signal_power > 0 else {})}
 
 
 class MaxNMSE(Bound):

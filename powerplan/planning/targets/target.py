@@ -77,7 +77,7 @@ class Target(ABC):
         """Its bounds on the numbers that every prediction has, by name: "power", "mse", "nmse".
 
         Args:
-            signal_power: mean y*²; None or 0 = not known.
+            signal_power: mean y*²; None = not known.
         """
         return {}
 
