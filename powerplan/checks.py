@@ -46,7 +46,6 @@ class Checker:
         advice: str = "",
     ) -> bool:
         """Note a violation unless ``value`` is a finite real number within the bounds; True if it is."""
-        wanted = number_words(above=above, at_least=at_least, at_most=at_most, unit=unit)
         x = finite_number(value)
         good = x is not None
         if x is not None:
@@ -56,6 +55,7 @@ class Checker:
                 and (at_most is None or x <= at_most)
             )
         if not good:
+            wanted = number_words(above=above, at_least=at_least, at_most=at_most, unit=unit)
             self.fail(field, value, wanted, advice or f"Give {field} as {wanted}.")
         return good
 

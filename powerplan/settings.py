@@ -257,7 +257,12 @@ class Settings:
 
 def table(kind: type[Settings]) -> tuple[Setting, ...]:
     """Every setting of a class, in order."""
-    return tuple(_row(entry) for entry in fields(kind))
+    if kind not in _TABLES:
+        _TABLES[kind] = tuple(_row(entry) for entry in fields(kind))
+    return _TABLES[kind]
+
+
+_TABLES: dict[type[Settings], tuple[Setting, ...]] = {}
 
 
 def _row(entry: Field[Any]) -> Setting:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from powerplan.checks import Checker, check_inputs, frozen_array, real_array, unknown_keys
+from powerplan.checks import Checker, frozen_array, real_array, unknown_keys
 from powerplan.errors import InvalidInput
 from powerplan.hardware.describe import number_in_si
 from powerplan.hardware.hardware import Hardware
@@ -269,7 +269,7 @@ def row_voltage_limits(network: Network, hardware: Hardware, inputs: np.ndarray)
     """
     from powerplan.network.forward import ideal_pass
 
-    ideal = ideal_pass(network, check_inputs(inputs, network.input_shape))
+    ideal = ideal_pass(network, inputs)
     limits = []
     for name in network.layer_names:
         peaks = ideal.row_peaks[name].copy()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from powerplan.errors import Violation
@@ -66,6 +67,7 @@ _FIELDS = {
 }
 
 
+@lru_cache(maxsize=256)
 def hardware_doubts(hardware: Hardware) -> tuple[Violation, ...]:
     """Every number of a hardware beyond the plausible."""
     return tuple(_doubts(hardware))

@@ -45,6 +45,7 @@ def _variance_shares(network: Network, moments: Moments, index: dict[str, int]) 
     shares = {INPUT: np.zeros((batch, len(index)))}
     spread = {INPUT: np.zeros(batch)}
     for node in network.nodes:
+        total = np.broadcast_to(_by_input(moments.trace.behind(node.name).variance), batch)
         weights = [spread[name][:, None] for name in node.inputs]
         total_weight = sum(weights, np.zeros((batch, 1)))
         arriving = np.zeros((batch, len(index)))
@@ -52,13 +53,12 @@ def _variance_shares(network: Network, moments: Moments, index: dict[str, int]) 
             part = np.divide(weight, total_weight, out=np.zeros_like(weight), where=total_weight > 0)
             arriving = arriving + part * shares[name]
         if node.op.is_crossbar:
-            total = _by_input(moments.trace.behind(node.name).variance)
             own = _by_input(_own_variance(moments.trace, node.name))
             own = np.where(arriving.any(1), own, total)
             share = np.minimum(np.divide(own, total, out=np.zeros_like(total), where=total > 0), 1)
             arriving = arriving * (1 - share)[:, None]
             arriving[:, index[node.name]] += share
-        spread[node.name] = np.broadcast_to(_by_input(moments.trace.behind(node.name).variance), batch)
+        spread[node.name] = total
         shares[node.name] = arriving
     return shares
 
@@ -67,7 +67,7 @@ def _own_variance(trace: Trace, name: str) -> torch.Tensor:
     """Variance of the output of a crossbar that arises there, conversions included, (B, *shape)."""
     step = trace.array(name)
     rows, columns = (trace.steps.get(Place(name, part)) for part in ("rows", "columns"))
-    own = sum((part.output_variance for part in step.errors), torch.zeros_like(step.variance))
+    own = step.own
     if rows is not None and rows.residual is not None:
         own = own + step.array.passed(rows.residual)
     if columns is None or columns.residual is None:
@@ -77,7 +77,7 @@ def _own_variance(trace: Trace, name: str) -> torch.Tensor:
 
 def _by_input(value: torch.Tensor) -> np.ndarray:
     """Sums (B,) over everything but the batch; float64."""
-    return _numpy(value.detach().flatten(1).sum(1))
+    return _numpy(value.flatten(1).sum(1))
 
 
 def _numpy(value: torch.Tensor) -> np.ndarray:

@@ -68,4 +68,6 @@ class PredictionSettings(Settings):
     @property
     def prediction(self) -> PredictionSettings:
         """Those that are about predictions."""
+        if type(self) is PredictionSettings:
+            return self
         return PredictionSettings(**{row.name: getattr(self, row.name) for row in fields(PredictionSettings)})

@@ -74,6 +74,11 @@ class ArrayMap(ABC):
         """Transpose of ``gather_columns``: the columns hold what the entries of the value do that they are added to."""
         return value
 
+    @cached_property
+    def column_shape(self) -> Shape:
+        """Shape of what ``apply_columns`` gives, without batch."""
+        return tuple(self.spread_columns(torch.zeros(1, *self.output_shape)).shape[1:])
+
     def as_columns(self, columns: Tensor) -> Tensor:
         """(N, G, P, o) of what ``apply_columns`` gives."""
         return self.columns(columns)

@@ -177,7 +177,7 @@ class Network(Shown):
         """The nodes computed on crossbars, in order: layer i of gains and results is ``crossbars[i]``."""
         return tuple(node for node in self.nodes if node.op.is_crossbar)
 
-    @property
+    @cached_property
     def layer_names(self) -> tuple[str, ...]:
         """Names of the crossbar layers, in order."""
         return tuple(node.name for node in self.crossbars)

@@ -95,7 +95,7 @@ class ProgrammedArray:
         """The rows of every row tile."""
         return tuple(row_tiles(self.map.n_in, self.hardware.array_rows))
 
-    @property
+    @cached_property
     def whole(self) -> Channel:
         """All tiles and sides."""
         return Channel(tuple(range(len(self.tiles))), tuple(range(self.hardware.devices_per_weight)))
@@ -118,11 +118,6 @@ class ProgrammedArray:
     def conductance(self) -> Tensor:
         """g/(c r) of the devices on all sides, added up, in units of the weight, (n_out, n_in)."""
         return torch.stack([mean for mean, _ in self.sides]).sum(0)
-
-    @cached_property
-    def column_shape(self) -> tuple[int, ...]:
-        """Shape of a value by column, without batch."""
-        return tuple(self.map.spread_columns(self.constants.weight.new_zeros(1, *self.map.output_shape)).shape[1:])
 
     @property
     def relative(self) -> Tensor:

@@ -17,7 +17,6 @@ Why: docs/decisions/moments.md [0078].
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -61,7 +60,10 @@ def weight_moments(
         groups: G; outputs are divided among them in order.
         offset: w of an offset mapping; 0 for pairs.
     """
-    return WeightMoments(*_WeightMoments.apply(weight, sign, c, r, hardware, groups, offset))  # type: ignore[no-untyped-call]
+    arguments = weight, sign, c, r, hardware, groups, offset
+    if _differentiates(c, r):
+        return WeightMoments(*_WeightMoments.apply(*arguments))  # type: ignore[no-untyped-call]
+    return _moments(*arguments, None)
 
 
 def reference_moments(hardware: Hardware) -> tuple[float, float]:
@@ -109,32 +111,11 @@ class _WeightMoments(torch.autograd.Function):
         groups: int,
         offset: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        derivative = c.requires_grad or (r is not None and r.requires_grad)
-        idle, idle_variance = reference_moments(hardware)
-        mean, variance = torch.empty_like(weight), torch.empty_like(weight)
-        slopes = tuple(torch.empty_like(weight) for _ in range(3)) if derivative else None
-        held_sum = weight.new_zeros(groups, weight.shape[1])
-        for part, members in _blocks(weight, groups):
-            signs = sign[part]
-            magnitude = (weight[part] * signs).add_(offset)
-            gain = c[part] if c.dim() else c
-            if r is not None:
-                gain = gain * r[members].repeat_interleave(len(magnitude) // len(r[members]), 0)
-            target = (magnitude * gain).add_(hardware.conductance_min)
-            (level, held_slope), (spread, spread_slope) = _device(device_moments, hardware, target, derivative)
-            held_sum[members] += level.view(members.stop - members.start, -1, level.shape[1]).sum(1)
-            shifted = (level - idle).div_(gain)
-            torch.mul(shifted, signs, out=mean[part])
-            total = (spread + idle_variance).div_(gain * gain)
-            variance[part] = total
-            if slopes is not None:
-                torch.mul(magnitude, held_slope, out=slopes[2][part])
-                torch.mul((slopes[2][part] - shifted).div_(gain), signs, out=slopes[0][part])
-                torch.sub(magnitude * spread_slope / (gain * gain), total.mul_(2 / gain), out=slopes[1][part])
+        slopes = torch.empty_like(weight), torch.empty_like(weight), torch.empty_like(weight)
         ctx.groups, ctx.has_rows = groups, r is not None
-        if slopes is not None:
-            ctx.save_for_backward(*slopes, c, *(() if r is None else (r,)))
-        return mean, variance, held_sum
+        moments = _moments(weight, sign, c, r, hardware, groups, offset, slopes)
+        ctx.save_for_backward(*slopes, c, *(() if r is None else (r,)))
+        return moments
 
     @staticmethod
     @once_differentiable
@@ -152,6 +133,46 @@ class _WeightMoments(torch.autograd.Function):
         return None, None, to_c.sum(-1, keepdim=True) if c.dim() else to_c.sum(), to_r, None, None, None
 
 
+def _differentiates(c: Tensor, r: Tensor | None) -> bool:
+    return torch.is_grad_enabled() and (c.requires_grad or (r is not None and r.requires_grad))
+
+
+def _moments(
+    weight: Tensor,
+    sign: Tensor,
+    c: Tensor,
+    r: Tensor | None,
+    hardware: Hardware,
+    groups: int,
+    offset: float,
+    slopes: tuple[Tensor, Tensor, Tensor] | None,
+) -> WeightMoments:
+    """The moments; fills ``slopes`` with the derivatives of mean and variance in γ, and with |W| g′."""
+    idle, idle_variance = reference_moments(hardware)
+    mean, variance = torch.empty_like(weight), torch.empty_like(weight)
+    held_sum = weight.new_zeros(groups, weight.shape[1])
+    for part, members in _blocks(weight, groups):
+        signs = sign[part]
+        magnitude = (weight[part] * signs).add_(offset)
+        gain = c[part] if c.dim() else c
+        if r is not None:
+            gain = gain * r[members].repeat_interleave(len(magnitude) // len(r[members]), 0)
+        target = (magnitude * gain).add_(hardware.conductance_min)
+        derivatives = None if slopes is None else _device_slopes(hardware, target)
+        level, spread = device_moments(hardware, target) if derivatives is None else derivatives[0]
+        held_sum[members] += level.view(members.stop - members.start, -1, level.shape[1]).sum(1)
+        shifted = (level - idle).div_(gain)
+        torch.mul(shifted, signs, out=mean[part])
+        total = (spread + idle_variance).div_(gain * gain)
+        variance[part] = total
+        if slopes is not None and derivatives is not None:
+            held_slope, spread_slope = derivatives[1]
+            torch.mul(magnitude, held_slope, out=slopes[2][part])
+            torch.mul((slopes[2][part] - shifted).div_(gain), signs, out=slopes[0][part])
+            torch.sub(magnitude * spread_slope / (gain * gain), total.mul_(2 / gain), out=slopes[1][part])
+    return WeightMoments(mean, variance, held_sum)
+
+
 def _blocks(weight: Tensor, groups: int) -> list[tuple[slice, slice]]:
     """Blocks of rows of the matrix that stay in the cache, and the groups they are of: one, or several whole ones."""
     rows = max(1, _BLOCK_BYTES // (weight.element_size() * weight.shape[1]))
@@ -167,21 +188,15 @@ def _blocks(weight: Tensor, groups: int) -> list[tuple[slice, slice]]:
     ]
 
 
-def _device(
-    moments: Callable[[Hardware, Tensor], tuple[Tensor, Tensor]], hardware: Hardware, target: Tensor, derivative: bool
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Device mean and variance at targets, each with its derivative in the target (of no use if not asked for)."""
-    if not derivative:
-        with torch.no_grad():
-            mean, variance = moments(hardware, target)
-        return (mean, target), (variance, target)
+def _device_slopes(hardware: Hardware, target: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Device mean and variance at targets, and the derivatives of both in the target."""
     with torch.enable_grad():
         point = target.detach().requires_grad_()
-        moments_at_point = moments(hardware, point)
+        moments = device_moments(hardware, point)
         mean_slope, variance_slope = (
             torch.autograd.grad(value.sum(), point, retain_graph=True, materialize_grads=True)[0]
             if value.requires_grad
             else torch.zeros_like(target)
-            for value in moments_at_point
+            for value in moments
         )
-    return (moments_at_point[0].detach(), mean_slope), (moments_at_point[1].detach(), variance_slope)
+    return (moments[0].detach(), moments[1].detach()), (mean_slope, variance_slope)

@@ -82,6 +82,10 @@ class Corrections:
     samples: int = 0
     error: SamplingError = field(default_factory=SamplingError)
 
+    def of_moments(self, place: Place) -> bool:
+        """True if mean or variance of a value is corrected."""
+        return place in self.factors or place in self.shifts
+
     def apply(self, place: Place, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of a value, corrected."""
         factor, shift = self.factors.get(place), self.shifts.get(place)

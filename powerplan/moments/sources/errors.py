@@ -76,7 +76,7 @@ class Errors(ABC):
 
     def _everywhere(self, value: Tensor) -> Tensor:
         """A value by column, one for each of its reads."""
-        return value.expand(value.shape[0], *self.array.column_shape)
+        return value.expand(value.shape[0], *self.array.map.column_shape)
 
     def covariance(self, incoming: Tensor | None) -> Tensor:
         """Covariance (B or 1, n, n) of the outputs for inputs with a covariance (B, n', n'), None = 0."""

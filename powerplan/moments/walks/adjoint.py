@@ -94,8 +94,7 @@ def pulled_back(trace: Trace, directions: Tensor, slopes: Mapping[Place, Tensor]
     ``slopes`` are factors () of linear parts, looked up when the adjoint of the step has been dealt with.
     """
     lowered = trace.lowered
-    shape = lowered.network.output_shape
-    adjoints = {lowered.output: directions.reshape(*directions.shape[:2], *shape)}
+    adjoints = {lowered.output: directions.reshape(*directions.shape[:2], *lowered.output_shape)}
     for step in reversed(lowered.steps):
         adjoint = adjoints.pop(step.place, None)
         if adjoint is None or not step.noisy:

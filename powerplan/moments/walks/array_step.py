@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -22,12 +22,14 @@ class ArrayStep(Linearized):
     Attributes:
         reading: the array at the moments of what drives its rows, taken as independent.
         errors: that its sources add to its output.
+        independent: variance (B, *shape) of the output for independent inputs.
         exact: what drives its rows has no errors.
         array_power, tia_power: [W].
     """
 
     reading: Reading
     errors: tuple[Errors, ...]
+    independent: Tensor
     exact: bool
     array_power: Tensor
     tia_power: Tensor
@@ -38,30 +40,32 @@ class ArrayStep(Linearized):
         array = reading.array
         map, weight = array.map, array.mean_weight
         independent = reading if reading.covariance is None else replace(reading, covariance=None)
-        step = cls(
-            mean=array.mean(reading.mean),
-            variance=reading.variance,
+        errors = errors_of(independent, array.whole)
+        mean = array.mean(reading.mean)
+        parts = [part.output_variance for part in errors] + ([] if exact else [array.passed(reading.variance)])
+        variance = _sum(parts, mean)
+        return cls(
+            mean=mean,
+            variance=variance,
             pull=lambda adjoint: (over_batch(lambda a: map.pull(a, weight), adjoint),),
             push=lambda perturbation: over_batch(lambda x: map.apply(x, weight), perturbation),
             reading=independent,
-            errors=errors_of(independent, array.whole),
+            errors=errors,
+            independent=variance,
             exact=exact,
             array_power=array_power(reading),
             tia_power=tia_power(reading),
         )
-        return replace(step, variance=step.independent)
 
     @property
     def array(self) -> ProgrammedArray:
         """The array."""
         return self.reading.array
 
-    @cached_property
-    def independent(self) -> Tensor:
-        """Variance (B, *shape) of the output for independent inputs."""
-        variance, shape = self.reading.variance, self.array.map.output_shape
-        parts = [part.output_variance for part in self.errors] + ([] if self.exact else [self.array.passed(variance)])
-        return sum(parts, variance.new_zeros(1, *shape)).expand(len(self.mean), *shape)
+    @property
+    def own(self) -> Tensor:
+        """Variance (B, *shape) of the output that arises here."""
+        return _sum([part.output_variance for part in self.errors], self.mean)
 
     @property
     def factor(self) -> Tensor:
@@ -69,3 +73,8 @@ class ArrayStep(Linearized):
         noisy = self.independent > 0
         plain = torch.where(noisy, self.independent, torch.ones_like(self.independent))
         return torch.where(noisy, self.variance / plain, torch.ones_like(plain))
+
+
+def _sum(parts: Sequence[Tensor], like: Tensor) -> Tensor:
+    """Sum of values (B or 1, *shape), of the shape of another."""
+    return sum(parts[1:], parts[0]).expand_as(like) if parts else torch.zeros_like(like)

@@ -12,10 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
+from weakref import WeakKeyDictionary
 
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.network.graph import Network
 from powerplan.network.node import INPUT, Node
+from powerplan.network.ops import Shape
 
 Part = Literal["digital", "rows", "array", "columns"]
 
@@ -40,39 +42,57 @@ class Step:
     noisy: bool
 
 
+class Converters(NamedTuple):
+    """Which converters an array has, and whether the rounding of its rows is averaged over gains."""
+
+    rows: bool
+    columns: bool
+    averages_rows: bool
+
+    @classmethod
+    def of(cls, array: ProgrammedArray) -> Converters:
+        """Those of an array."""
+        hardware = array.hardware
+        return cls(hardware.dac_bits is not None, hardware.converts_columns, "rows" in array.averaged)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Lowered:
-    """The steps of a network in order, and the place of the value of every node."""
+    """The steps of a network in order, the place of the value of every node, and that and the shape of the output."""
 
-    network: Network
     steps: tuple[Step, ...]
     behind: Mapping[str, Place]
+    output: Place
+    output_shape: Shape
 
     @classmethod
     def of(cls, network: Network, crossbars: Sequence[ProgrammedArray]) -> Lowered:
-        """The network on these arrays."""
-        arrays = {array.constants.name: array for array in crossbars}
+        """The network on these arrays; kept as long as the network, which never changes."""
+        converters = tuple(Converters.of(array) for array in crossbars)
+        by_converters = _LOWERED.setdefault(network, {})
+        if converters not in by_converters:
+            by_converters[converters] = cls._of(network, dict(zip(network.layer_names, converters, strict=True)))
+        return by_converters[converters]
+
+    @classmethod
+    def _of(cls, network: Network, converters: Mapping[str, Converters]) -> Lowered:
         behind, steps = {INPUT: START}, list[Step]()
         for node in network.nodes:
             places, noisy = tuple(behind[name] for name in node.inputs), node.name in network.noisy
             parts: list[tuple[Part, bool]] = [("digital", noisy)]
             if node.op.is_crossbar:
-                array = arrays[node.name]
+                own = converters[node.name]
                 parts = [("array", True)]
-                if array.hardware.dac_bits is not None:
-                    parts.insert(0, ("rows", node.inputs[0] in network.noisy or "rows" in array.averaged))
-                if array.hardware.converts_columns:
+                if own.rows:
+                    parts.insert(0, ("rows", node.inputs[0] in network.noisy or own.averages_rows))
+                if own.columns:
                     parts.append(("columns", True))
             for part, errs in parts:
                 steps.append(Step(node=node, place=Place(node.name, part), inputs=places, noisy=errs))
                 places = (steps[-1].place,)
             behind[node.name] = steps[-1].place
-        return cls(network=network, steps=tuple(steps), behind=behind)
-
-    @property
-    def output(self) -> Place:
-        """The place of the network's output."""
-        return self.behind[self.network.output]
+        output = behind[network.output]
+        return cls(steps=tuple(steps), behind=behind, output=output, output_shape=network.output_shape)
 
     @cached_property
     def noisy(self) -> frozenset[Place]:
@@ -84,3 +104,6 @@ class Lowered:
         """For every step the places that none reads after it, but that of the output."""
         last = {place: step.place for step in self.steps for place in step.inputs if place != self.output}
         return {reader: tuple(place for place in last if last[place] == reader) for reader in set(last.values())}
+
+
+_LOWERED: WeakKeyDictionary[Network, dict[tuple[Converters, ...], Lowered]] = WeakKeyDictionary()

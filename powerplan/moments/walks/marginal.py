@@ -97,8 +97,10 @@ class _Marginal(Carried):
         mean, variance = self.values[step.inputs[0]]
         reading = Reading(array=self.programmed[step.node.name], mean=mean, variance=variance)
         passed = ArrayStep.of(reading, exact=step.inputs[0] not in self.lowered.noisy)
-        mean, variance = self._corrections.apply(step.place, passed.mean, passed.variance)
-        self._keep(step, replace(passed, mean=mean, variance=variance))
+        if self._corrections.of_moments(step.place):
+            mean, variance = self._corrections.apply(step.place, passed.mean, passed.variance)
+            passed = replace(passed, mean=mean, variance=variance)
+        self._keep(step, passed)
 
     def convert(self, step: Step, closed_form: Callable[..., Converted]) -> None:
         (mean, variance), saturation = self.values[step.inputs[0]], self._corrections.converters.get(step.place)
