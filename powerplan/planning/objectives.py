@@ -9,12 +9,13 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from torch import Tensor
 
 from powerplan.moments.prediction import Prediction
-from powerplan.planning.problem.measures import Error, Measure, Power
+from powerplan.planning import problem
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from powerplan.planning.plan_value import Plan
 
 
@@ -32,7 +33,7 @@ class Objective(ABC):
     unit: ClassVar[str]
 
     @abstractmethod
-    def measure(self, weights: Tensor | None) -> Measure:
+    def measure(self, weights: Tensor | None) -> problem.Measure:
         """It as a sum of terms, for weights (K,) of the outputs with sum 1; None = all alike."""
 
     @abstractmethod
@@ -52,8 +53,8 @@ class Objective(ABC):
 class _LeastPower(Objective):
     name, quantity, unit = "power", "power", "W"
 
-    def measure(self, weights: Tensor | None) -> Measure:
-        return Power()
+    def measure(self, weights: Tensor | None) -> problem.Measure:
+        return problem.Power()
 
     def of(self, prediction: Prediction, weights: np.ndarray | None) -> float:
         return prediction.power
@@ -65,8 +66,8 @@ class _LeastPower(Objective):
 class _LeastError(Objective):
     name, quantity, unit = "error", "MSE", "1"
 
-    def measure(self, weights: Tensor | None) -> Measure:
-        return Error(weights=weights)
+    def measure(self, weights: Tensor | None) -> problem.Measure:
+        return problem.Error(weights=weights)
 
     def of(self, prediction: Prediction, weights: np.ndarray | None) -> float:
         return weighted_mse(prediction, weights)

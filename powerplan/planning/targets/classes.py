@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from powerplan.checks import Checker, class_array
 from powerplan.errors import InvalidInput
-from powerplan.moments.predictor import Predictor
-from powerplan.planning.problem.error_rate import ErrorRate
-from powerplan.planning.problem.measures import Constraint
+from powerplan.planning import problem
 from powerplan.planning.targets.target import Target
 from powerplan.plausibility import Plausible
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from powerplan.moments.predictor import Predictor
     from powerplan.montecarlo import Simulation
 
 
@@ -53,8 +53,8 @@ class ClassTarget(Target):
     def wanted(self) -> Sequence[int] | None:
         """The wanted class of every input; None = that of the ideal network."""
 
-    def constraints(self, predictor: Predictor, weights: Tensor | None, corner: int) -> list[Constraint]:
-        measure = ErrorRate.of(predictor.ideal, self.wanted())
+    def constraints(self, predictor: Predictor, weights: Tensor | None, corner: int) -> list[problem.Constraint]:
+        measure = problem.ErrorRate.of(predictor.ideal, self.wanted())
         if measure.ideal + self.value >= 1:
             raise InvalidInput.of(
                 f"target.{type(self).__name__}",
@@ -62,7 +62,7 @@ class ClassTarget(Target):
                 f"less than the accuracy of the ideal network on these inputs, {1 - measure.ideal:.6g}",
                 "Any gains meet it; give a smaller drop.",
             )
-        return [Constraint(measure=measure, value=self.value, offset=measure.ideal, corner=corner)]
+        return [problem.Constraint(measure=measure, value=self.value, offset=measure.ideal, corner=corner)]
 
     def simulated(self, simulation: Simulation, weights: np.ndarray | None) -> tuple[float, float]:
         """The error is not below a single changed class in all draws: no change at all does not prove that there is

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from powerplan.errors import InvalidInput
-from powerplan.moments.predictor import Predictor
-from powerplan.planning.problem.measures import Constraint, Error
+from powerplan.planning import problem
 from powerplan.planning.targets.target import Bound
 from powerplan.plausibility import Plausible
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from powerplan.moments.predictor import Predictor
     from powerplan.montecarlo import Simulation
 
 
@@ -26,8 +26,8 @@ class MaxMSE(Bound):
     quantity = words = "MSE"
     help = "largest MSE of the outputs"
 
-    def constraints(self, predictor: Predictor, weights: Tensor | None, corner: int) -> list[Constraint]:
-        return [Constraint(measure=Error(weights=weights), value=self.value, corner=corner)]
+    def constraints(self, predictor: Predictor, weights: Tensor | None, corner: int) -> list[problem.Constraint]:
+        return [problem.Constraint(measure=problem.Error(weights=weights), value=self.value, corner=corner)]
 
     def simulated(self, simulation: Simulation, weights: np.ndarray | None) -> tuple[float, float]:
         if weights is None:
@@ -50,14 +50,15 @@ class MaxNMSE(Bound):
         unit="", low=1e-14, high=0.5, why="an output that is always 0 has an NMSE of 100 %", mistakes=(0.01,)
     )
 
-    def constraints(self, predictor: Predictor, weights: Tensor | None, corner: int) -> list[Constraint]:
+    def constraints(self, predictor: Predictor, weights: Tensor | None, corner: int) -> list[problem.Constraint]:
         squares = predictor.ideal**2
         signal = float(squares.mean() if weights is None else squares.mean(0) @ weights)
         if not signal:
             raise InvalidInput.of(
                 "target", "MaxNMSE", "MaxMSE where the ideal outputs are all zero", "A relative error has no meaning."
             )
-        return [Constraint(measure=Error(weights=weights), value=self.value, unit=signal, corner=corner)]
+        measure = problem.Error(weights=weights)
+        return [problem.Constraint(measure=measure, value=self.value, unit=signal, corner=corner)]
 
     def simulated(self, simulation: Simulation, weights: np.ndarray | None) -> tuple[float, float]:
         squares = (simulation.ideal_output**2).mean(0)
@@ -77,12 +78,12 @@ class MaxOutputMSE(Bound):
     help = "largest MSE of every single output"
     needs_outputs = True
 
-    def constraints(self, predictor: Predictor, weights: Tensor | None, corner: int) -> list[Constraint]:
+    def constraints(self, predictor: Predictor, weights: Tensor | None, corner: int) -> list[problem.Constraint]:
         outputs = predictor.ideal.shape[1]
-        each = torch.ones(outputs).to(predictor.ideal) if weights is None else outputs * weights
-        rows = torch.diag(each)
+        each = predictor.ideal.new_ones(outputs) if weights is None else outputs * weights
+        rows = each.diag()
         return [
-            Constraint(measure=Error(weights=rows[k]), value=self.value, corner=corner, output=k)
+            problem.Constraint(measure=problem.Error(weights=rows[k]), value=self.value, corner=corner, output=k)
             for k in range(outputs)
             if each[k] > 0
         ]

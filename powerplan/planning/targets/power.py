@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
-from powerplan.moments.predictor import Predictor
+from powerplan.planning import problem
 from powerplan.planning.objectives import ERROR
-from powerplan.planning.problem.measures import Constraint, Power
 from powerplan.planning.targets.target import Bound
 from powerplan.plausibility import Plausible
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from powerplan.moments.predictor import Predictor
     from powerplan.montecarlo import Simulation
 
 
@@ -31,8 +32,8 @@ class MaxPower(Bound):
     objective = ERROR
     is_budget = True
 
-    def constraints(self, predictor: Predictor, weights: Tensor | None, corner: int) -> list[Constraint]:
-        return [Constraint(measure=Power(), value=self.value, corner=corner)]
+    def constraints(self, predictor: Predictor, weights: Tensor | None, corner: int) -> list[problem.Constraint]:
+        return [problem.Constraint(measure=problem.Power(), value=self.value, corner=corner)]
 
     def simulated(self, simulation: Simulation, weights: np.ndarray | None) -> tuple[float, float]:
         return simulation.power, simulation.power_standard_error

@@ -9,16 +9,17 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from torch import Tensor
 
 from powerplan.checks import Checker
 from powerplan.errors import Violation
-from powerplan.moments.predictor import Predictor
+from powerplan.planning import problem
 from powerplan.planning.objectives import POWER, Objective
-from powerplan.planning.problem.measures import Constraint
 from powerplan.plausibility import Plausible
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from powerplan.moments.predictor import Predictor
     from powerplan.montecarlo import Simulation
 
 
@@ -54,7 +55,7 @@ class Target(ABC):
     value: Any
 
     @abstractmethod
-    def constraints(self, predictor: Predictor, weights: Tensor | None, corner: int) -> list[Constraint]:
+    def constraints(self, predictor: Predictor, weights: Tensor | None, corner: int) -> list[problem.Constraint]:
         """What it bounds in one corner, for weights (K,) of the outputs with sum 1; None = all alike.
 
         Raises:
