@@ -1,15 +1,13 @@
 """Geometric programs that share power and error among gains: three solvers, each a check on the others.
 
-cvxpy is imported only when :func:`cvxpy_solve` or :class:`LocalProgram` first solves.
+cvxpy is imported only when :func:`cvxpy_solve` first solves.
 """
 
 from powerplan.allocation.certificate import OptimalityCertificate, certificate_at, certify
 from powerplan.allocation.convex import cvxpy_solve
 from powerplan.allocation.dispatch import METHODS, solve
 from powerplan.allocation.formula import closed_form, closed_form_covers
-from powerplan.allocation.joint import JointProgram, JointStep
 from powerplan.allocation.kkt import kkt_bisection
-from powerplan.allocation.local import LocalProgram
 from powerplan.allocation.posynomial import Posynomial
 from powerplan.allocation.problem import GeometricProgram
 from powerplan.allocation.result import AllocationResult, Status
@@ -18,9 +16,6 @@ __all__ = [
     "METHODS",
     "AllocationResult",
     "GeometricProgram",
-    "JointProgram",
-    "JointStep",
-    "LocalProgram",
     "OptimalityCertificate",
     "Posynomial",
     "Status",

@@ -30,8 +30,6 @@ SAME_STEP = 1e-9
 STEP_DECIMALS = 12
 #: Part of itself by which a target may be exceeded: predictions are not more exact.
 EXCEEDED = 1e-3
-#: A term below this part of its sum is a constant: its own gradient is rounding.
-NEGLIGIBLE_TERM = 1e-18
 #: Multipliers below this part of their sum are rounding, not prices.
 LEAST_PRICE = 1e-6
 #: The smallest gain considered, as a part of its layer's largest: far below any use, so that it never decides.
@@ -133,11 +131,6 @@ SAME_DUAL, SMALL_DUAL = 1e-9, 1e-3
 LEAST_CURVATURE = 1e-8
 #: Part of the constraints' own scale by which they push apart at least: two that are alike must not divide by zero.
 FLATTEST_DIRECTION = 1e-12
-
-# --- descent: local programs ---
-
-#: Constraints of a local program, the worst, and the log distance below the worst that lets them in.
-PROGRAM_CONSTRAINTS, PROGRAM_REACH = 24, 4.0
 
 # --- starts, surrogates ---
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from random_programs import LIMITS, mixed, random_program
+from scipy.optimize import minimize
+from scipy.special import logsumexp, softmax
 
 from powerplan.allocation import GeometricProgram, certificate_at, certify, cvxpy_solve, kkt_bisection
 from powerplan.errors import InvalidInput
@@ -152,3 +154,65 @@ def test_certify_refuses_bad_input(change: dict, field: str) -> None:
 def _with(program: GeometricProgram, **changes: object) -> GeometricProgram:
     fields = {name: getattr(program, name) for name in ("objective", "constraint", "bound", "lower", "upper")}
     return GeometricProgram(**(fields | changes))
+
+
+GAINS, TERMS, CONSTRAINTS = 3, 4, 3
+
+
+def log_sum(terms: tuple[np.ndarray, np.ndarray], x: np.ndarray) -> float:
+    return float(logsumexp(terms[0] + terms[1] @ x))
+
+
+def gradient(terms: tuple[np.ndarray, np.ndarray], x: np.ndarray) -> np.ndarray:
+    return np.asarray(softmax(terms[0] + terms[1] @ x) @ terms[1])
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=SEEDS)
+def test_multipliers_of_several_constraints_are_found_at_the_optimum_of_slsqp(seed: int) -> None:
+    """An objective that rises with the gains, constraints that fall with them; from their gradients alone."""
+    rng = np.random.default_rng(seed)
+    objective = rng.normal(0, 1, TERMS), rng.uniform(0, 2, (TERMS, GAINS))
+    constraints = [(rng.normal(-1.0, 0.7, TERMS), -rng.uniform(0, 3, (TERMS, GAINS))) for _ in range(CONSTRAINTS)]
+    lower, upper = np.full(GAINS, -1.0), np.full(GAINS, 4.0)
+    x = minimize(
+        lambda x: log_sum(objective, x),
+        np.full(GAINS, 1.0),
+        jac=lambda x: gradient(objective, x),
+        bounds=list(zip(lower, upper, strict=True)),
+        constraints=[
+            {"type": "ineq", "fun": lambda x, c=c: -log_sum(c, x), "jac": lambda x, c=c: -gradient(c, x)}
+            for c in constraints
+        ],
+        method="SLSQP",
+        options={"ftol": 1e-13, "maxiter": 300},
+    ).x
+    proof = certify(
+        gradient(objective, x),
+        np.stack([gradient(c, x) for c in constraints]),
+        np.array([log_sum(c, x) for c in constraints]),
+        x,
+        lower,
+        upper,
+    )
+    assert proof.duality_gap < 1e-5
+    assert proof.constraint_violation < 1e-7
+    assert (proof.duals >= 0).all()
+    assert proof.dual == pytest.approx(proof.duals.sum())
+
+
+def test_multipliers_of_two_binding_constraints_are_recovered() -> None:
+    """g = −2 h1 − 3 h2, a slack third constraint, a gain held at its upper limit."""
+    h = np.array([[-1.0, 0.2, 0.0], [0.1, -1.0, 0.0], [-1.0, -1.0, -1.0]])
+    g = -(2 * h[0] + 3 * h[1]) + np.array([0.0, 0.0, -0.7])
+    at = np.zeros(3)
+    proof = certify(g, h, np.array([0.0, 0.0, -1.0]), at, np.full(3, -5.0), np.array([5.0, 5.0, 0.0]))
+    assert proof.duals == pytest.approx([2.0, 3.0, 0.0], abs=1e-12)
+    assert proof.kkt_residual < 1e-12
+    assert proof.limit_duals == pytest.approx([0.0, 0.0, 0.7])
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 4), (3, 2)])
+def test_gradients_of_a_wrong_shape_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidInput, match="gradient_constraint"):
+        certify(np.zeros(3), np.zeros(shape), np.zeros(2), np.zeros(3), -np.ones(3), np.ones(3))

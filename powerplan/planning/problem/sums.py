@@ -8,8 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from powerplan.planning import policy
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sum:
@@ -59,10 +57,3 @@ class Sum:
     def log_gradient(self) -> np.ndarray:
         """∂ log total / ∂θ, (n,)."""
         return self.jacobian.sum(0) / self.total if self.total > 0 else np.zeros(self.jacobian.shape[1])
-
-    def monomials(self) -> tuple[np.ndarray, np.ndarray]:
-        """log terms (T,) and exponents ∂ log term/∂θ (T, n); negligible terms become constants."""
-        floor = max(self.total, np.finfo(float).tiny) * policy.NEGLIGIBLE_TERM
-        counts = self.terms > floor
-        safe = np.where(counts, self.terms, floor)
-        return np.log(safe), np.where(counts[:, None], self.jacobian / safe[:, None], 0.0)

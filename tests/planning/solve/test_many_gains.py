@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from local_programs import LocalPrograms
 from random_plans import small_network
 from scipy import optimize
 
@@ -19,7 +20,6 @@ from powerplan.planning.problem.problem import Problem, scale_onto
 from powerplan.planning.problem.terms import Terms
 from powerplan.planning.problem.variables import free_gains, hold
 from powerplan.planning.solve.descent import Optimum, descend
-from powerplan.planning.solve.local_programs import LocalPrograms
 
 BOTH = ("conductance", "voltage")
 READ = {"read_noise_std": 2e-7}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from local_programs import LocalPrograms
 from random_plans import small_network
 from scipy import optimize
 
@@ -17,7 +18,6 @@ from powerplan.planning.problem.problem import Problem, lowest_constraint, scale
 from powerplan.planning.problem.terms import Terms
 from powerplan.planning.problem.variables import free_gains, hold
 from powerplan.planning.solve.descent import Optimum, descend
-from powerplan.planning.solve.local_programs import LocalPrograms
 
 #: quiet enough not to clip, so that noise adds an error ∝ 1/c² and no bias
 HARDWARE = pp.Hardware(programming_noise_std=3e-7, clip_conductance=False)
