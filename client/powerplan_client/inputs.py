@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, get_args
 
 import numpy.typing as npt
 
@@ -12,21 +12,20 @@ from powerplan_client._generated import v1 as pb
 from powerplan_client.devices import DEVICE_PARTS, device_part
 from powerplan_client.errors import invalid
 from powerplan_client.plain_names import plain_name
-from powerplan_client.shared import MaxFlipRate, MaxMSE, MaxNMSE, MaxOutputMSE, MaxPower
+from powerplan_client.shared import Target
 from powerplan_client.values import classes, numbers_of
 
 #: field of the message by field of Hardware
 HARDWARE_FIELDS = {plain_name(field): field.name for field in pb.Hardware.DESCRIPTOR.fields}
-#: targets of one number, by field of the message
-TARGETS: dict[str, type[MaxMSE | MaxNMSE | MaxPower | MaxOutputMSE | MaxFlipRate]] = {
-    "max_mse": MaxMSE,
-    "max_nmse": MaxNMSE,
-    "max_power_watts": MaxPower,
-    "max_output_mse": MaxOutputMSE,
-    "max_flip_rate": MaxFlipRate,
+#: field of the message by name of a target's class, which may be the engine's: its words in lower case, with its unit
+TARGET_FIELDS = {
+    kind.__name__: field
+    for field in pb.Target.DESCRIPTOR.oneofs_by_name["bound"].fields
+    for kind in get_args(Target)
+    if kind.__name__.lower() == plain_name(field).replace("_", "")
 }
-#: field of the message by name of the class, which may be the engine's
-TARGET_FIELDS = {**{kind.__name__: name for name, kind in TARGETS.items()}, "MaxAccuracyDrop": "max_accuracy_drop"}
+#: targets by field of the message
+TARGETS: dict[str, Any] = {TARGET_FIELDS[kind.__name__].name: kind for kind in get_args(Target)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,10 +89,11 @@ def hardware_fields(value: Any, path: str = "hardware") -> dict[str, Any]:
 
 def target_fields(value: Any) -> dict[str, Any]:
     """Field of the message for a target, given as the client's or the engine's class of that name."""
-    name = TARGET_FIELDS.get(type(value).__name__)
-    if name is None:
+    field = TARGET_FIELDS.get(type(value).__name__)
+    if field is None:
         raise invalid("target", f"got {value!r}; allowed: {', '.join(TARGET_FIELDS)}")
-    number = float(value.fraction if hasattr(value, "fraction") else value.value)
-    if name != "max_accuracy_drop":
-        return {name: number}
-    return {name: pb.AccuracyDrop(fraction=number, labels=classes("target.labels", value.labels))}
+    bound, *further = (each.name for each in fields(value))
+    if field.message_type is None:
+        return {field.name: float(getattr(value, bound))}
+    parts = {name: classes(f"target.{name}", getattr(value, name)) for name in further}
+    return {field.name: {bound: float(getattr(value, bound)), **parts}}

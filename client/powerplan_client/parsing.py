@@ -30,7 +30,6 @@ from powerplan_client.shared import (
     LayerArrays,
     LayerMoments,
     LimitPrice,
-    MaxAccuracyDrop,
     Outcome,
     Plan,
     Prediction,
@@ -109,10 +108,11 @@ def parse_gains(message: pb.Gains) -> Gains:
 def parse_target(message: pb.Target) -> Target:
     """A target."""
     name = message.WhichOneof("bound") or "max_mse"
-    if name == "max_accuracy_drop":
-        drop = message.max_accuracy_drop
-        return MaxAccuracyDrop(drop.fraction, tuple(drop.labels))
-    return TARGETS[name](getattr(message, name))
+    value = getattr(message, name)
+    part = message.DESCRIPTOR.fields_by_name[name].message_type
+    parts = [value] if part is None else [getattr(value, field.name) for field in part.fields]
+    target: Target = TARGETS[name](*(each if isinstance(each, float) else tuple(each) for each in parts))
+    return target
 
 
 def parse_hardware(message: pb.Hardware) -> Hardware:

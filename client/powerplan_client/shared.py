@@ -256,10 +256,10 @@ class Prediction:
         method: "linearized", "covariance" or "diagonal".
         mse: mean squared error of the outputs.
         mse_standard_error: its own standard error, of error samples and of random combinations of the outputs; 0 where
-            neither was used, NaN where too few fields were asked for to tell.
+            neither was used, NaN where too few samples were asked for to tell.
         marginal_fields: error samples that correct variances, means and power; with any of them there is chance in the
             result, another seed gives another; 0 = none.
-        sampling_limited: the standard error that fields leave is larger than ``sampling_error`` asks for: the limit of
+        sampling_limited: the standard error that samples leave is larger than ``sampling_error`` asks for: the limit of
             work or time, or ``marginal_fields``, came first.
         nmse_standard_error: mse_standard_error / signal_power.
         nmse: mse / signal_power (NaN if the ideal outputs are all zero).
@@ -284,7 +284,7 @@ class Prediction:
             input may be off by half.
         layers: moments of each crossbar layer; empty in a prediction read back from a plan file, and where they would
             take more than the memory limit.
-            With ``diagonal``, and with ``linearized`` where no fields correct them, the variances of inner
+            With ``diagonal``, and with ``linearized`` where no error samples correct them, the variances of inner
             layers assume independent activations and are approximate (10-20 % low is usual); ``covariance``
             gives the accurate ones.
         first_order: names of nodes without a Gaussian formula, taken at the mean (first order).

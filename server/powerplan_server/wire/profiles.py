@@ -14,7 +14,7 @@ import numpy as np
 from powerplan.allocation import GeometricProgram, Status, closed_form_covers, solve
 from powerplan.errors import SolverFailed
 from powerplan.planning.outcome import LimitPrice, Outcome, ShadowPrices, Termination
-from powerplan.planning.targets import MaxMSE, MaxNMSE, MaxPower, Target
+from powerplan.planning.targets import Target
 from powerplan_client._generated import v1 as pb
 from powerplan_client.plain_names import enum_numbers
 from powerplan_server.wire.plans import termination_to_proto
@@ -57,10 +57,7 @@ class Profile:
 
     def program(self, target: Target) -> GeometricProgram:
         """The geometric program for a target."""
-        bound = target.value
-        if isinstance(target, MaxNMSE):
-            assert self.signal_power is not None
-            bound *= self.signal_power
+        bound = self.bound(target)
         with np.errstate(divide="ignore"):
             lower, upper = np.log(self.lower), np.log(self.upper)
         least_power = GeometricProgram.separable(
@@ -74,7 +71,12 @@ class Profile:
             constant_power=self.constant_power,
             constant_error=self.constant_mse,
         )
-        return least_power.reversed(bound) if isinstance(target, MaxPower) else least_power
+        return least_power.reversed(bound) if target.is_budget else least_power
+
+    def bound(self, target: Target) -> float:
+        """What a target bounds here: the power, or the MSE."""
+        bounds = target.bounds(self.signal_power)
+        return bounds["power" if target.is_budget else "mse"]
 
 
 def profile_from_proto(
@@ -102,9 +104,10 @@ def check_profile_targets(reader: Reader, place: Reader, profile: Profile, targe
         reader: at the task.
         place: at the targets.
     """
-    if any(not isinstance(target, MaxMSE | MaxNMSE | MaxPower) for target in targets):
+    bounds = [target.bounds(profile.signal_power).keys() for target in targets]
+    if any(not names & {"power", "mse", "nmse"} for names in bounds):
         place.fail("a target on outputs or classes", "max_mse, max_nmse, max_power_watts", "It needs the network.")
-    if profile.signal_power is None and any(isinstance(target, MaxNMSE) for target in targets):
+    if any("nmse" in names and "mse" not in names for names in bounds):
         reader.at("profile.signal_power").fail("nothing", "a number > 0", "An NMSE target needs the signal power.")
 
 
@@ -220,10 +223,8 @@ def plan_profile(profile: Profile, target: Target) -> pb.ProfilePlan:
     result = solve(program, used)
     if result.status in (Status.UNBOUNDED, Status.INACCURATE):
         raise SolverFailed(f"{result.advice} The solver {used} says: {result.solver_words}.")
-    reversed_ = isinstance(target, MaxPower)
-    power, error = (result.constraint_value, result.objective)[:: 1 if reversed_ else -1]
+    power, error = (result.constraint_value, result.objective)[:: 1 if target.is_budget else -1]
     outcome = Outcome.OPTIMAL if result.status is Status.OPTIMAL else Outcome.INFEASIBLE
-    scale = profile.signal_power if isinstance(target, MaxNMSE) else 1.0
     feasible = outcome is Outcome.OPTIMAL
     prices = [
         LimitPrice(layer=profile.names[i], limit=_LIMIT_NAMES[int(np.sign(dual))], price=-float(dual))
@@ -237,7 +238,7 @@ def plan_profile(profile: Profile, target: Target) -> pb.ProfilePlan:
         iterations=result.iterations,
         predictions=0,
         seconds=time.monotonic() - started,
-        best_reachable=None if feasible else result.constraint_value / (scale or 1.0),
+        best_reachable=None if feasible else result.constraint_value * target.value / profile.bound(target),
         binding_limits=() if feasible else tuple(f"{p.layer}: {p.limit}" for p in prices[:100]),
     )
     answer = pb.ProfilePlan(

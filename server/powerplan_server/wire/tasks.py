@@ -16,10 +16,10 @@ from powerplan.moments import settings as moments
 from powerplan.network import Network
 from powerplan.planning.problem.corners import MOST_CORNERS
 from powerplan.planning.settings import PlanSettings
-from powerplan.planning.targets import MaxAccuracyDrop, Target, build_target, target_name
+from powerplan.planning.targets import Target, build_target
 from powerplan.settings import Choice, Names, PerLayer, Setting, Settings, StepValues, Weights, table
 from powerplan_client._generated import v1 as pb
-from powerplan_client.plain_names import enum_numbers
+from powerplan_client.plain_names import enum_numbers, plain_name
 from powerplan_server.wire.gains import gain_list
 from powerplan_server.wire.hardware import hardware_from_proto
 from powerplan_server.wire.networks import network_from_proto
@@ -27,15 +27,8 @@ from powerplan_server.wire.reading import Reader, unexpected
 from powerplan_server.wire.tensors import array_from_proto
 
 #: field of the message by name of the target
-TARGET_FIELDS = {
-    "max_mse": "max_mse",
-    "max_nmse": "max_nmse",
-    "max_output_mse": "max_output_mse",
-    "max_accuracy_drop": "max_accuracy_drop",
-    "max_flip_rate": "max_flip_rate",
-    "max_power": "max_power_watts",
-}
-_TARGET_NAMES = {wire: name for name, wire in TARGET_FIELDS.items()}
+TARGET_FIELDS = {plain_name(field): field for field in pb.Target.DESCRIPTOR.oneofs_by_name["bound"].fields}
+_TARGET_NAMES = {field.name: name for name, field in TARGET_FIELDS.items()}
 
 #: field of a message where it is not called as the setting
 SETTING_FIELDS = {
@@ -83,11 +76,10 @@ class PlanArguments:
 
 def target_to_proto(target: Target) -> pb.Target:
     """A target."""
-    if isinstance(target, MaxAccuracyDrop):
-        return pb.Target(max_accuracy_drop=pb.AccuracyDrop(fraction=target.fraction, labels=target.labels))
-    message = pb.Target()
-    setattr(message, TARGET_FIELDS[target_name(target)], target.value)
-    return message
+    field = TARGET_FIELDS[target.kind]
+    if field.message_type is None:
+        return pb.Target(**{field.name: target.value})
+    return pb.Target(**{field.name: {part.name: getattr(target, part.name) for part in field.message_type.fields}})  # type: ignore[arg-type]
 
 
 def target_from_proto(reader: Reader, message: pb.Target) -> Target | None:
@@ -96,11 +88,19 @@ def target_from_proto(reader: Reader, message: pb.Target) -> Target | None:
     if wire is None:
         reader.fail("nothing", "one of " + ", ".join(_TARGET_NAMES), "Say what the plan must reach.")
         return None
-    value, labels, name = getattr(message, wire), None, _TARGET_NAMES[wire]
-    if name == "max_accuracy_drop":
-        value, labels = value.fraction, list(value.labels)
+    name, value = _TARGET_NAMES[wire], getattr(message, wire)
+    parts: dict[str, list[Any]] = {}
+    if (part := TARGET_FIELDS[name].message_type) is not None:
+        bound, *further = part.fields
+        parts = {field.name: list(getattr(value, field.name)) for field in further}
+        value = getattr(value, bound.name)
     place = reader.at(wire)
-    return place.take(lambda: build_target(name, value, labels), rename=lambda f: "labels" if "labels" in f else "")
+    return place.take(lambda: build_target(name, value, **parts), rename=lambda f: _part_of(f, parts))
+
+
+def _part_of(field: str, parts: Iterable[str]) -> str:
+    """The part of a target's message that a field of the planner's is about; "" for its bound."""
+    return next((part for part in parts if part in field), "")
 
 
 def enum_from_proto(reader: Reader, number: int, names: Mapping[str, E], *, default: str | None = None) -> str | None:
