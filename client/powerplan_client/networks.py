@@ -21,13 +21,18 @@ INPUT = "input"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Node:
-    """One operation: its unique name, its type, the nodes it reads, its plain values and its arrays."""
+    """One operation: its unique name, its type, the nodes it reads, its plain values and its tensors.
+
+    Layers that name the same ``array`` read the same devices, at the same gains; those behind the first that have its
+    type and attributes need no tensors. None = an array of its own, with the node's name.
+    """
 
     name: str
     type: str
     inputs: tuple[str, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     tensors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    array: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -157,7 +162,7 @@ def _message(value: NetworkLike, pack: Pack, pack_file: PackFile, input_shape: S
 def _graph(network: Network, pack: Pack) -> pb.Network:
     graph = pb.NetworkGraph(input_shape=network.input_shape, output=network.output)
     for node in network.nodes:
-        message = graph.nodes.add(name=node.name, type=node.type, inputs=node.inputs)
+        message = graph.nodes.add(name=node.name, type=node.type, inputs=node.inputs, array=node.array)
         for name, value in node.attributes.items():
             message.attributes[name].CopyFrom(attribute_message(value))
         for name, array in node.tensors.items():
@@ -170,16 +175,20 @@ def _of_engine(network: Any) -> Network:
     here = [node.name for node in network.nodes if not getattr(node.op, "portable", True)]
     if here:
         raise invalid("network", f"{here} are torch operations, which no message can hold; replace them in the module")
-    nodes = [
-        Node(
-            name=node.name,
-            type=node.op.type,
-            inputs=tuple(node.inputs),
-            attributes=node.op.attributes(),
-            tensors=node.op.tensors(),
+    nodes: list[Node] = []
+    first: dict[str, Any] = {}
+    for node in network.nodes:
+        again = first.setdefault(node.array_name, node) is not node and first[node.array_name].op is node.op
+        nodes.append(
+            Node(
+                name=node.name,
+                type=node.op.type,
+                inputs=tuple(node.inputs),
+                attributes=node.op.attributes(),
+                tensors={} if again else node.op.tensors(),
+                array=node.array,
+            )
         )
-        for node in network.nodes
-    ]
     return Network(input_shape=tuple(network.input_shape), nodes=tuple(nodes), output=network.output)
 
 

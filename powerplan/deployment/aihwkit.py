@@ -66,23 +66,25 @@ def layer_settings(network: Network, hardware: Hardware, gains: Gains) -> tuple[
             raise InvalidInput.of(
                 "hardware.mapping",
                 hardware.mapping,
-                f"'shared': aihwkit has one array for all {arrays.copies} positions of {node.name}",
+                f"'shared': aihwkit has one array for all {arrays.copies} positions of {node.array_name}",
                 "Plan without it, or simulate with powerplan.",
             )
         c, v = gains.conductance[i], gains.voltage[i]
         if np.ndim(c) or np.ndim(v):
             raise InvalidInput.of(
-                f"gains of {node.name}",
+                f"gains of {node.array_name}",
                 "one gain per column or row",
                 "one conductance gain and one voltage gain per layer: aihwkit scales a whole array",
                 "Plan with granularity='layer' or 'network'.",
             )
         peak = float(stored(node.op, hardware).column_peaks.max())
         if peak == 0:
-            raise InvalidInput.of(f"weights of {node.name}", 0.0, "at least one weight that is not 0", "Remove it.")
+            raise InvalidInput.of(
+                f"weights of {node.array_name}", 0.0, "at least one weight that is not 0", "Remove it."
+            )
         settings.append(
             LayerSettings(
-                name=node.name,
+                name=node.array_name,
                 g_min=hardware.conductance_min / _MICRO,
                 g_max=(hardware.conductance_min + float(c) * peak) / _MICRO,
                 out_noise=math.sqrt(arrays.row_tiles) * hardware.read_noise_std / (float(c) * float(v)),

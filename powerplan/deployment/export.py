@@ -150,7 +150,7 @@ def _layer(
     group_of = np.arange(op.n_out) // (op.n_out // op.groups)
     unit = c[:, None] * (reference / v[group_of])  # S per unit weight
     return ExportedLayer(
-        name=node.name,
+        name=node.array_name,
         groups=op.groups,
         copies=arrays.copies,
         reads=arrays.reads,

@@ -54,7 +54,7 @@ def folded(module: Any, input_shape: tuple[int, ...]) -> Any:
 
 def matched_layers(module: Any, network: Network) -> Mapping[str, str]:
     """Name of the network's layer for every torch layer that holds weights of that shape."""
-    free = {node.name: node.op for node in network.crossbars}
+    free = {node.array_name: node.op for node in network.crossbars}
     matched: dict[str, str] = {}
     for name, layer in module.named_modules():
         if not isinstance(layer, LAYERS):

@@ -4,9 +4,9 @@ In units of the output, a column of a row tile carries without noise
 
     y_i = Σ_{j in tile} (W_ij + w + G_min/(c_i r_j)) x_j                 w = 0 and no G_min for differential pairs.
 
-The *full scale* of a layer is the largest |y_i| over inputs, positions, tiles and columns; for an offset mapping its
-bound max |Σ (W_ij + w) x_j| + (G_min/c_i) max |Σ x_j|, which needs no further pass when gains change. A read-out
-saturates at ± a limit L_i:
+The *full scale* of an array is the largest |y_i| over inputs, reads, positions, tiles and columns; for an offset
+mapping its bound max |Σ (W_ij + w) x_j| + (G_min/c_i) max |Σ x_j|, which needs no further pass when gains change. A
+read-out saturates at ± a limit L_i:
 
     fixed feedback R_f:             L_i = (adc_range/R_f)/(c_i v̂)
     feedback tracking, no range:    L_i = adc_headroom · full scale,      R_f,i = adc_range/(c_i v̂ L_i).
@@ -83,16 +83,16 @@ def _measured(network: Network, hardware: Hardware, inputs: np.ndarray) -> tuple
         weight = torch.as_tensor(np.array(arrays.weight, dtype=np.float64)) + (arrays.offset or 0.0)
         by_group = weight.reshape(arrays.groups, -1, arrays.rows)
         rows = map.patches(x)
-        before = scales.get(node.name)
+        before = scales.get(node.array_name)
         column, row_sum = (0.0, 0.0) if before is None else (before.column, before.row_sum)
         for tile in row_tiles(arrays.rows, hardware.array_rows):
             part = rows[..., tile]
             column = max(column, float((part @ by_group[..., tile].mT).abs().max()))
             row_sum = max(row_sum, float(part.sum(-1).abs().max()))
         non_negative = bool((x >= 0).all()) and (before is None or before.non_negative)
-        scales[node.name] = FullScale(column=column, row_sum=row_sum, non_negative=non_negative)
+        scales[node.array_name] = FullScale(column=column, row_sum=row_sum, non_negative=non_negative)
 
-    maps = [node_map(network, node) for node in network.crossbars]
+    maps = [node_map(network, node) for nodes in network.reads.values() for node in nodes]
     step = max(1, _ENTRIES // max(m.groups * m.n_in * m.positions for m in maps))
     for low in range(0, len(inputs), step):
         ideal_values(network, inputs[low : low + step], keep=(), observe=observe)

@@ -141,18 +141,20 @@ class Gains:
             check.done()
         for i, (node, volts) in enumerate(zip(layers, self.voltage, strict=True)):
             if np.ndim(volts) and np.shape(volts) != (shape := (_op(node).n_rows,)):
-                check.fail(f"voltage[{i}]", volts, f"a float or shape {shape} for {node.name}", "Fix it.")
+                check.fail(f"voltage[{i}]", volts, f"a float or shape {shape} for {node.array_name}", "Fix it.")
         check.done()
         limits = column_conductance_limits(network, hardware, self.voltage)
         for i, (node, gain, limit) in enumerate(zip(layers, self.conductance, limits, strict=True)):
             if np.ndim(gain) == 1 and np.shape(gain) != limit.shape:
-                check.fail(f"conductance[{i}]", gain, f"a float or shape {limit.shape} for {node.name}", "Fix it.")
+                check.fail(
+                    f"conductance[{i}]", gain, f"a float or shape {limit.shape} for {node.array_name}", "Fix it."
+                )
             elif np.any(np.asarray(gain) > limit * (1 + LIMIT_TOLERANCE)):
                 worst = float(np.max(np.asarray(gain) / limit))
                 check.fail(
                     f"conductance[{i}]",
                     gain,
-                    f"at most {float(limit.min()):.6g} S per unit weight for {node.name}: its largest weight "
+                    f"at most {float(limit.min()):.6g} S per unit weight for {node.array_name}: its largest weight "
                     f"must not exceed conductance_max = {hardware.conductance_max:g} S",
                     f"Divide it by {worst:.4g}, or raise hardware.conductance_max.",
                 )

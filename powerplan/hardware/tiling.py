@@ -37,7 +37,7 @@ class LayerArrays:
         name: of the layer.
         groups: of a grouped convolution, each with arrays of its own.
         row_tiles, column_tiles: arrays along rows and columns of one group's matrix.
-        copies: arrays of the same content: positions if every position has its own, else 1.
+        copies: arrays of the same content: positions of all its reads if every position has its own, else 1.
         reads: reads of each of these arrays in one inference.
     """
 
@@ -56,16 +56,21 @@ class LayerArrays:
 
 def layer_arrays(network: Network, hardware: Hardware) -> tuple[LayerArrays, ...]:
     """The arrays of every crossbar layer."""
-    return tuple(_arrays(network, hardware, node) for node in network.crossbars)
+    return tuple(_arrays(network, hardware, name, nodes) for name, nodes in network.reads.items())
 
 
-def _arrays(network: Network, hardware: Hardware, node: Node) -> LayerArrays:
-    op = node.op
+def read_positions(network: Network, nodes: tuple[Node, ...]) -> int:
+    """Positions at which an array is read in one inference, by all the nodes that read it."""
+    return sum(node.op.reads(network.shapes[node.inputs[0]]) for node in nodes if isinstance(node.op, CrossbarOp))
+
+
+def _arrays(network: Network, hardware: Hardware, name: str, nodes: tuple[Node, ...]) -> LayerArrays:
+    op = nodes[0].op
     assert isinstance(op, CrossbarOp)
-    positions = op.reads(network.shapes[node.inputs[0]])
+    positions = read_positions(network, nodes)
     unrolled = hardware.mapping == "unrolled"
     return LayerArrays(
-        name=node.name,
+        name=name,
         groups=op.groups,
         row_tiles=len(row_tiles(stored(op, hardware).rows, hardware.array_rows)),
         column_tiles=len(output_tiles(op.n_out // op.groups, hardware)),

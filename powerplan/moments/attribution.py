@@ -57,7 +57,7 @@ def _variance_shares(network: Network, moments: Moments, index: dict[str, int]) 
             own = np.where(arriving.any(1), own, total)
             share = np.minimum(np.divide(own, total, out=np.zeros_like(total), where=total > 0), 1)
             arriving = arriving * (1 - share)[:, None]
-            arriving[:, index[node.name]] += share
+            arriving[:, index[node.array_name]] += share
         spread[node.name] = total
         shares[node.name] = arriving
     return shares

@@ -203,8 +203,8 @@ def _standard_error(spread: Tensor) -> float:
 
 
 def _layers(predictor: Predictor, moments: Moments, size: int) -> Iterator[LayerMoments]:
-    """Moments of the layers, unless they take more than a fraction of the memory limit."""
-    names = predictor.network.layer_names
+    """Moments of the layers, of each read of an array, unless they take more than a fraction of the memory limit."""
+    names = predictor.network.read_names
     entries = len(predictor.inputs) * sum(math.prod(predictor.network.shapes[name]) for name in names)
     if 2 * entries * predictor.inputs.element_size() > predictor.memory_limit:
         return

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from powerplan.errors import InvalidInput
 from powerplan.hardware.conversions import converter_power
 from powerplan.hardware.full_scale import FullScale, full_scales
 from powerplan.hardware.gains import Gains
@@ -25,6 +26,7 @@ from powerplan.moments.samples.corrections import NONE, Corrections
 from powerplan.moments.samples.count import Sampling
 from powerplan.moments.settings import MEMORY_LIMIT, METHODS as METHODS, SAMPLING_ERROR
 from powerplan.moments.slopes import check_slopes
+from powerplan.moments.sources.errors import total
 from powerplan.moments.walks.adjoint import Source, sweep
 from powerplan.moments.walks.joint import full_covariance, joint_entries
 from powerplan.moments.walks.marginal import Trace, mean_field
@@ -128,6 +130,7 @@ class Predictor:
             seed: of combinations and error samples.
         """
         check_slopes(network)
+        _check_reads(network, hardware, method)
         original, network = network, maxima_first(network)
         outputs = math.prod(network.output_shape)
         combinations = output_combinations
@@ -219,8 +222,7 @@ class Predictor:
             covariance = trace.output_covariance
             if full and covariance is None:
                 covariance = torch.diag_embed(variance)
-        names = self.network.layer_names
-        layers, factor = {name: trace.array(name) for name in names}, self.corrections
+        names, reads = self.network.layer_names, self.network.read_names
         none = torch.zeros((), dtype=x.dtype, device=x.device)
         return Moments(
             mean=trace.output_mean.expand(len(x), -1),
@@ -228,10 +230,30 @@ class Predictor:
             covariance=covariance,
             sources=adjoints.sources,
             bias_by_layer=torch.stack([(adjoints.bias[n] ** 2).mean() if n in adjoints.bias else none for n in names]),
-            array_power=torch.stack([factor.array_power.get(n, 1) * layers[n].array_power for n in names]),
-            tia_power=torch.stack([factor.tia_power.get(n, 1) * layers[n].tia_power for n in names]),
+            array_power=self._by_array(
+                {n: self.corrections.array_power.get(n, 1) * trace.array(n).array_power for n in reads}
+            ),
+            tia_power=self._by_array(
+                {n: self.corrections.tia_power.get(n, 1) * trace.array(n).tia_power for n in reads}
+            ),
             converter_power=self.converter_power,
             trace=trace,
+        )
+
+    def _by_array(self, by_read: Mapping[str, Tensor]) -> Tensor:
+        """Sums (L,) over the reads of every array."""
+        return torch.stack([total([by_read[n.name] for n in nodes]) for nodes in self.network.reads.values()])
+
+
+def _check_reads(network: Network, hardware: Hardware, method: str) -> None:
+    """Refuse methods that take the errors of two reads as independent where both are of the same devices."""
+    again = [name for name, nodes in network.reads.items() if len(nodes) > 1]
+    if again and hardware.mapping == "shared" and method != "linearized":
+        raise InvalidInput.of(
+            "method",
+            method,
+            f"'linearized': {again[0]} is read by several nodes, whose errors are of the same devices",
+            "Use method='linearized', which adds them up; or give every read an array of its own (reads='separate').",
         )
 
 

@@ -10,8 +10,8 @@
     array power = Σ_pij (G⁺_ij + G⁻_ij) mean(v_j² x_pj² + σ_V²)      mean over the batch; E over n^V in closed form
     TIA power   = R_f Σ_pti mean((I⁺_pti)² + (I⁻_pti)²)
 
-at every position p, with devices that are the same at all positions (``mapping="shared"``) or drawn for each
-("unrolled"). α is the gain of drift compensation: of the layer, or of every column. u is 0 for pairs;
+at every position p, with devices that are the same at all positions of all reads (``mapping="shared"``) or drawn for
+each ("unrolled"). α is the gain of drift compensation: of the layer, or of every column. u is 0 for pairs;
 with an offset mapping there is one device, with target G_min + c_i r_j (W_ij + w), no minus side, and u_ij is
 w + G_min/(c_i r_j). Where biases are a row, the last x_pj is 1, the last W_ij is b_i, and nothing is added digitally.
 
@@ -25,6 +25,7 @@ precision never sees the scale of a conductance.
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -37,14 +38,14 @@ from powerplan.hardware.gains import Gain, reference_voltage
 from powerplan.hardware.stored import stored
 from powerplan.hardware.tiling import row_tiles
 from powerplan.montecarlo.block import Block, Scratch, parts
-from powerplan.montecarlo.read_out import ReadOut
+from powerplan.montecarlo.read_out import BlockDevices, BlockRead, ReadOut
 from powerplan.montecarlo.streams import Streams
 from powerplan.network import CrossbarOp
 from powerplan.network.array_maps import ConstantRowMap, array_map
 
 
 class Crossbar:
-    """The devices of one layer: programmed and read in one go, for several draws at once.
+    """The devices of one array: programmed and read in one go, for several draws at once.
 
     Args:
         op: the operation.
@@ -67,11 +68,8 @@ class Crossbar:
         device: torch.device,
     ) -> None:
         weights = stored(op, hardware)
-        self.hardware, self.map = hardware, array_map(op, input_shape)
-        if weights.has_bias_row:
-            self.map = ConstantRowMap(self.map, 1.0)
+        self.hardware, self._has_bias_row = hardware, weights.has_bias_row
         groups, n_in = op.groups, weights.rows
-        self._arrays = self.map.positions if hardware.mapping == "unrolled" else 1
         reference = reference_voltage(voltage)
         by_input = np.broadcast_to(np.asarray(voltage, dtype=np.float64), (op.n_rows,)).copy()
         volts = torch.as_tensor(weights.by_row(by_input, reference)).unsqueeze(1)
@@ -106,6 +104,24 @@ class Crossbar:
             for part in parts(groups, op.n_out // groups, n_in, len(sides))
         ]
         self.block_devices = max(block.shape.numel() for block in self._blocks)
+        self._read_at(op, input_shape)
+
+    def _read_at(self, op: CrossbarOp, input_shape: tuple[int, ...]) -> None:
+        self.map = array_map(op, input_shape)
+        if self._has_bias_row:
+            self.map = ConstantRowMap(self.map, 1.0)
+        self._arrays = self.map.positions if self.hardware.mapping == "unrolled" else 1
+
+    def also_read(self, op: CrossbarOp, input_shape: tuple[int, ...]) -> Crossbar:
+        """Another read of the same array, by an operation with the same weights, at inputs of this shape."""
+        other = copy.copy(self)
+        other._read_at(op, input_shape)
+        return other
+
+    @property
+    def devices(self) -> int:
+        """Devices of one array."""
+        return sum(block.shape.numel() for block in self._blocks)
 
     @property
     def positions(self) -> int:
@@ -149,7 +165,12 @@ class Crossbar:
         return mean.mul_(self._square_volts[:, 0]).add_(reads * self.hardware.input_noise_std**2)
 
     def read(
-        self, rows: torch.Tensor, drive: torch.Tensor, streams: Streams, scratch: Scratch
+        self,
+        rows: torch.Tensor,
+        drive: torch.Tensor,
+        streams: Streams,
+        scratch: Scratch,
+        kept: list[BlockDevices] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Program the devices of every draw and pass the batch through them.
 
@@ -157,6 +178,7 @@ class Crossbar:
             rows: of each draw (D, A, G, R, n), or (1, ...) if all draws share them; see :meth:`rows`.
             drive: of ``rows``.
             streams: of D draws.
+            kept: devices of an array that is read again: an empty list takes them, a full one gives them.
 
         Returns:
             z (D, B, *output_shape) and the power [W] of one inference in each draw, (D,).
@@ -171,13 +193,17 @@ class Crossbar:
         columns, variances, power, drifted = [], [], [], []
         for array in range(self._arrays):
             own, batch = None if volts is None else volts[:, array], rows.shape[3] // (self.positions // self._arrays)
-            read = [
-                self._read_out.read(block, rows[:, array], drive[:, array], own, batch, streams, scratch)
-                for block in self._blocks
-            ]
+            read: list[BlockRead] = []
+            programmed: list[tuple[torch.Tensor, ...]] = []
+            for block in self._blocks:
+                devices = self._programmed(len(programmed), streams, scratch, kept)
+                programmed.append(devices.drifted)
+                read.append(
+                    self._read_out.read(block, devices.devices, rows[:, array], drive[:, array], own, batch, scratch)
+                )
             power += [part.power for part in read]
             if self.hardware.drift_compensation:
-                drifted.append([self._joined([part.drifted[k] for part in read]) for k in range(2)])
+                drifted.append([self._joined([part[k] for part in programmed]) for k in range(2)])
             columns.append(self._joined([part.columns for part in read]))
             noisy = [part.noise for part in read if part.noise is not None]
             variances += [self._joined(noisy)] if noisy else []
@@ -197,6 +223,17 @@ class Crossbar:
         if self._offset is not None:
             z = z - self._subtracted(digital)
         return self._value(z), sum(power[1:], power[0])
+
+    def _programmed(
+        self, number: int, streams: Streams, scratch: Scratch, kept: list[BlockDevices] | None
+    ) -> BlockDevices:
+        """The devices of a block, drawn or kept."""
+        if kept is not None and number < len(kept):
+            return kept[number]
+        drawn = self._read_out.program(self._blocks[number], streams, scratch)
+        if kept is not None:
+            kept.append(BlockDevices(drawn.devices.clone(), drawn.drifted))  # buffers are used again
+        return drawn
 
     def _subtracted(self, rows: torch.Tensor) -> torch.Tensor:
         """Σ_j u_ij x_pj (D or 1, A, G, R, o) of an offset mapping, for the digital inputs."""

@@ -16,6 +16,7 @@ from powerplan.hardware.conversions import converter_power
 from powerplan.hardware.full_scale import full_scales
 from powerplan.montecarlo.block import BLOCK_DEVICES, Scratch
 from powerplan.montecarlo.crossbar import Crossbar
+from powerplan.montecarlo.read_out import BlockDevices
 from powerplan.montecarlo.streams import Streams
 from powerplan.network import INPUT, Activation, CrossbarOp, Network, Op
 from powerplan.network.digital import digital
@@ -40,10 +41,18 @@ class NoisyForward:
         self._scratch = Scratch(dtype, device)
         self._crossbars: dict[str, Crossbar] = {}
         scales = full_scales(network, hardware, inputs.cpu().double().numpy() if ideal is None else ideal)
-        for node, c, v, scale in zip(network.crossbars, gains.conductance, gains.voltage, scales, strict=True):
-            assert isinstance(node.op, CrossbarOp)
-            shape = network.shapes[node.inputs[0]]
-            self._crossbars[node.name] = Crossbar(node.op, shape, c, v, hardware, scale, dtype=dtype, device=device)
+        for nodes, c, v, scale in zip(network.reads.values(), gains.conductance, gains.voltage, scales, strict=True):
+            crossbar: Crossbar | None = None
+            for node in nodes:
+                assert isinstance(node.op, CrossbarOp)
+                shape = network.shapes[node.inputs[0]]
+                if crossbar is None:
+                    crossbar = Crossbar(node.op, shape, c, v, hardware, scale, dtype=dtype, device=device)
+                    self._crossbars[node.name] = crossbar
+                else:
+                    self._crossbars[node.name] = crossbar.also_read(node.op, shape)
+        shared = hardware.mapping == "shared"
+        self._read_again = [name for name, nodes in network.reads.items() if shared and len(nodes) > 1]
         self._converters = torch.as_tensor(converter_power(network, hardware)).to(device, dtype)
         self._shared = {INPUT: inputs[None]}  # what all draws have in common is computed once
         self._shared_rows: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
@@ -65,13 +74,14 @@ class NoisyForward:
 
         Args:
             streams: of D draws.
-            observe: called with the name and the decoded output z (D, B, *shape) of every crossbar layer.
+            observe: called with the name and the decoded output z (D, B, *shape) of every read of an array.
 
         Returns:
-            Outputs (D, B, K) and power [W] of every layer in every draw, (D, L).
+            Outputs (D, B, K) and power [W] of every array in every draw, all its reads together, (D, L).
         """
         values = dict(self._shared)
-        power = []
+        power: dict[str, torch.Tensor] = {}
+        kept: dict[str, list[BlockDevices]] = {name: [] for name in self._read_again}
         for node in self._network.nodes:
             if node.name not in self._shared:
                 x = [values[name] for name in node.inputs]
@@ -80,14 +90,17 @@ class NoisyForward:
                     values[node.name] = _digital_by_draw(node.op, *x)
                 else:
                     rows, drive = self._shared_rows.get(node.name) or _rows(crossbar, x[0])
-                    values[node.name], watts = crossbar.read(rows, drive, streams, self._scratch)
-                    power.append(watts)
+                    values[node.name], watts = crossbar.read(
+                        rows, drive, streams, self._scratch, kept.get(node.array_name)
+                    )
+                    before = power.get(node.array_name)
+                    power[node.array_name] = watts if before is None else before + watts
                     if observe is not None:
                         observe(node.name, values[node.name])
             for name in self._network.last_readers.get(node.name, ()):
                 if name != self._network.output:
                     del values[name]
-        return values[self._network.output].flatten(2), torch.stack(power, dim=1) + self._converters
+        return values[self._network.output].flatten(2), torch.stack(list(power.values()), dim=1) + self._converters
 
     def chunk(self, memory_limit: int) -> int:
         """Draws to run at a time: as many as fit the core's cache and the memory limit [bytes], at least one."""
@@ -100,6 +113,7 @@ class NoisyForward:
             elements = max(elements, scratch + sum(sizes[name] for name in live))
             hot = max(hot, (crossbar.block_devices if crossbar is not None else 0) + sizes[node.name])
             live -= set(self._network.last_readers.get(node.name, ()))
+        elements += sum(self._crossbars[self._network.reads[name][0].name].devices for name in self._read_again)
         return max(1, min(BLOCK_DEVICES // hot, memory_limit // (self._itemsize * elements)))
 
 

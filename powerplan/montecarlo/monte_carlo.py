@@ -85,7 +85,7 @@ def simulate(
     point.warn_beyond_voltage()
 
     with torch.no_grad():
-        wanted = (network.output, *(network.layer_names if moments != "none" else ()))
+        wanted = (network.output, *(network.read_names if moments != "none" else ()))
         values = ideal_values(network, batch, device=str(place), keep=wanted)
         ideal = values[network.output].flatten(1)
         layers = _layer_accumulators(network, values, moments, memory_limit)
@@ -236,10 +236,10 @@ class _Tally:
 def _layer_accumulators(
     network: Network, ideal: Mapping[str, torch.Tensor], moments: str, memory_limit: int
 ) -> dict[str, RunningMoments]:
-    """One accumulator of the outputs of every crossbar layer, if moments are asked for."""
+    """One accumulator of the outputs of every read of an array, if moments are asked for."""
     if moments == "none":
         return {}
-    references = {name: ideal[name].flatten(1) for name in network.layer_names}
+    references = {name: ideal[name].flatten(1) for name in network.read_names}
     size = 8 * sum(r.numel() * r.shape[1] for r in references.values())
     if moments == "covariance" and size > memory_limit:
         raise InvalidInput.of(

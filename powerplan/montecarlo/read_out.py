@@ -15,15 +15,22 @@ from powerplan.montecarlo.streams import Streams
 
 
 @dataclass(frozen=True)
+class BlockDevices:
+    """A programmed block: devices (D, sides, g, o, n) with the gains of their columns, and what drift compensation goes
+    by, at the start and now, (D, 1, g, 1, o), or nothing."""
+
+    devices: torch.Tensor
+    drifted: tuple[torch.Tensor, ...]
+
+
+@dataclass(frozen=True)
 class BlockRead:
-    """What reading a block gives: columns (D, C, g, R, o), the variance of their thermal and shot noise or None, power
-    (D,) [W], and what drift compensation goes by, at the start and now, (D, 1, g, 1, o), or nothing. C quantities of a
-    column are converted separately."""
+    """What reading a block gives: columns (D, C, g, R, o), the variance of their thermal and shot noise or None, and
+    power (D,) [W]. C quantities of a column are converted separately."""
 
     columns: torch.Tensor
     noise: torch.Tensor | None
     power: torch.Tensor
-    drifted: tuple[torch.Tensor, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,19 +69,28 @@ class ReadOut:
         assert self.hardware.adc_range is not None
         return (self.hardware.adc_range * targets / decode[..., 0]).unsqueeze(1).unsqueeze(3)
 
+    def program(self, block: Block, streams: Streams, scratch: Scratch) -> BlockDevices:
+        """Program a block."""
+        devices, start = block.program(streams, scratch)
+        drifted = self._read_for_drift(block, start, devices, scratch) if self.hardware.drift_compensation else ()
+        if self.hardware.column_gain_std:
+            devices = self._with_column_gain(devices, streams, scratch)
+        return BlockDevices(devices, drifted)
+
     def read(
         self,
         block: Block,
+        devices: torch.Tensor,
         rows: torch.Tensor,
         drive: torch.Tensor,
         volts: torch.Tensor | None,
         batch: int,
-        streams: Streams,
         scratch: Scratch,
     ) -> BlockRead:
-        """Program a block and read it.
+        """Read a block.
 
         Args:
+            devices: (D, sides, g, o, n), with the gains of their columns.
             rows: (D, G, R, n).
             drive: (D, G, n).
             volts: magnitudes of the row voltages (D, G, R, n), if the shot noise depends on them.
@@ -82,10 +98,6 @@ class ReadOut:
         """
         hardware = self.hardware
         x, drive = rows[:, block.groups], drive[:, block.groups]
-        devices, start = block.program(streams, scratch)
-        drifted = self._read_for_drift(block, start, devices, scratch) if hardware.drift_compensation else ()
-        if hardware.column_gain_std:
-            devices = self._with_column_gain(devices, streams, scratch)
         if hardware.load_conductance is not None:
             columns, more = self._divided(block, x, devices, hardware.load_conductance, batch)
         elif self.has_amplifiers:
@@ -100,7 +112,7 @@ class ReadOut:
         noise = None
         if hardware.thermal_noise or hardware.shot_noise:
             noise = self._read_variance(block, pair, None if volts is None else volts[:, block.groups])
-        return BlockRead(columns, noise, power if more is None else power + more, drifted)
+        return BlockRead(columns, noise, power if more is None else power + more)
 
     def _grounded(self, x: torch.Tensor, devices: torch.Tensor, scratch: Scratch) -> torch.Tensor:
         """Columns (D, C, g, R, o) held at 0 V, whatever that takes."""

@@ -58,7 +58,7 @@ class Simulation(Shown):
         output_mean: (B, K) mean over draws.
         output_covariance: (B, K, K) over draws; None if K > 64 and it takes more than 1/16 of the memory limit.
         classes: (D, B) class of each output (largest entry; with one output 1 if positive, else 0).
-        layers: moments of each crossbar layer's decoded output, if asked for.
+        layers: moments of each crossbar layer's decoded output, if asked for; of every read of its array, by node.
     """
 
     draws: int

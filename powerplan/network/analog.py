@@ -12,6 +12,7 @@ from powerplan.checks import nearest
 from powerplan.errors import InvalidInput
 from powerplan.network.node import Node
 from powerplan.network.ops import CrossbarOp, DigitalLayer
+from powerplan.network.reads import layer_of
 
 if TYPE_CHECKING:
     from powerplan.network.graph import Network
@@ -26,21 +27,14 @@ _NUMBER = re.compile(r"-?[0-9]{1,9}")
 
 def with_analog(network: Network, analog: Choice = None, digital: Choice = None) -> Network:
     """The same network with other layers on crossbars; see :meth:`Network.with_analog`."""
-    layers = [(node.name, op) for node in network.nodes if (op := layer_of(node)) is not None]
+    layers = list({node.array_name: op for node in network.nodes if (op := layer_of(node)) is not None}.items())
     chosen = set(network.layer_names) if analog is None else _chosen("analog", analog, layers)
     chosen -= set() if digital is None else _chosen("digital", digital, layers)
     if not chosen:
         raise InvalidInput.of(
             "digital", digital, "a choice that leaves at least one layer on a crossbar", "Choose fewer digital layers."
         )
-    return replace(network, nodes=tuple(_placed(node, node.name in chosen) for node in network.nodes))
-
-
-def layer_of(node: Node) -> CrossbarOp | None:
-    """The linear layer or convolution of a node, on a crossbar or not; None if it is neither."""
-    if isinstance(node.op, DigitalLayer):
-        return node.op.layer
-    return node.op if isinstance(node.op, CrossbarOp) else None
+    return replace(network, nodes=tuple(_placed(node, node.array_name in chosen) for node in network.nodes))
 
 
 def _placed(node: Node, on_crossbar: bool) -> Node:

@@ -119,7 +119,7 @@ class IdealPass:
 
     Attributes:
         output: (B, K) float64.
-        row_peaks: by crossbar layer, the largest |value| at each of its rows over batch and positions, (n_rows,).
+        row_peaks: by array, the largest |value| at each of its rows over batch, reads and positions, (n_rows,).
     """
 
     output: torch.Tensor
@@ -148,7 +148,7 @@ def ideal_pass(network: Network, inputs: np.ndarray, *, device: str = "cpu") -> 
     def observe(node: Node, x: torch.Tensor) -> None:
         maps = node_map(network, node)
         rows = torch.stack([maps.patches(one[None]).abs().amax((0, 2)) for one in x]).amax(0)
-        peaks[node.name] = np.maximum(peaks[node.name], rows.reshape(-1).cpu().numpy())
+        peaks[node.array_name] = np.maximum(peaks[node.array_name], rows.reshape(-1).cpu().numpy())
 
     largest = max(math.prod(shape) for shape in network.shapes.values())
     _check_memory(largest)

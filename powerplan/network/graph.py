@@ -20,6 +20,7 @@ from powerplan.network.analog import Choice, with_analog
 from powerplan.network.node import INPUT, Node, as_shape
 from powerplan.network.ops import MOST_ELEMENTS, Activation, Linear, Op, Shape
 from powerplan.network.parts import network_fields
+from powerplan.network.reads import joined, reads_of
 from powerplan.network.storage import load_network, save_network
 from powerplan.shown import Shown
 
@@ -54,7 +55,7 @@ class Network(Shown):
             check.fail("output", self.output, "the name of a node", "Name the output node.")
         check.done()
         object.__setattr__(self, "input_shape", shape)
-        nodes = _sorted(tuple(self.nodes))
+        nodes = joined(_sorted(tuple(self.nodes)))
         object.__setattr__(self, "nodes", nodes)
         names = {node.name for node in nodes}
         if not self.output:
@@ -173,14 +174,24 @@ class Network(Shown):
         return frozenset(noisy)
 
     @cached_property
+    def reads(self) -> dict[str, tuple[Node, ...]]:
+        """The nodes that read every array, by its name, in order; arrays in the order of their first reads."""
+        return reads_of(self.nodes)
+
+    @property
     def crossbars(self) -> tuple[Node, ...]:
-        """The nodes computed on crossbars, in order: layer i of gains and results is ``crossbars[i]``."""
-        return tuple(node for node in self.nodes if node.op.is_crossbar)
+        """The first read of every array, in order: layer i of gains and results is that of ``crossbars[i]``."""
+        return tuple(nodes[0] for nodes in self.reads.values())
+
+    @property
+    def read_names(self) -> tuple[str, ...]:
+        """Names of the nodes that read arrays, in order."""
+        return tuple(node.name for node in self.nodes if node.op.is_crossbar)
 
     @cached_property
     def layer_names(self) -> tuple[str, ...]:
-        """Names of the crossbar layers, in order."""
-        return tuple(node.name for node in self.crossbars)
+        """Names of the arrays, which are the crossbar layers, in order; of an array with one read mostly the node's."""
+        return tuple(self.reads)
 
     @cached_property
     def digest(self) -> str:
@@ -188,6 +199,7 @@ class Network(Shown):
         sha = hashlib.sha256()
         for node in self.nodes:
             head = [node.name, node.op.type, node.inputs, node.op.attributes(), list(node.op.tensors())]
+            head += [] if node.array is None else [node.array]
             sha.update(json.dumps(head, sort_keys=True).encode())
             for array in node.op.tensors().values():
                 sha.update(f"{array.dtype.str}{array.shape}".encode())
@@ -233,7 +245,7 @@ class Network(Shown):
 
     def __repr__(self) -> str:
         widths = "-".join(
-            [str(n) for n in self.input_shape] + ["x".join(map(str, self.shapes[n])) for n in self.layer_names]
+            [str(n) for n in self.input_shape] + ["x".join(map(str, self.shapes[n.name])) for n in self.crossbars]
         )
         return f"Network({widths}, {len(self.crossbars)} crossbar layers)"
 
@@ -290,6 +302,8 @@ def _by_name(nodes: tuple[Node, ...]) -> dict[str, Node]:
             check.fail(f"nodes[{i}].name", node.name, "a name used once", "Rename one of the two.")
         else:
             by_name[node.name] = node
+        if node.array is not None and not (isinstance(node.array, str) and node.array and node.array != INPUT):
+            check.fail(f"nodes[{i}].array", node.array, "None or a non-empty string", "Name the array.")
         if not isinstance(node.op, Op):
             check.fail(f"nodes[{i}].op", node.op, "an operation", "Use one of powerplan.network, for example Linear.")
         elif not isinstance(node.inputs, tuple) or not _fits(len(node.inputs), node.op.arity):

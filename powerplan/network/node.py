@@ -13,11 +13,25 @@ INPUT = "input"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Node:
-    """One operation in a network: its unique name, the operation and the names of the nodes it reads."""
+    """One operation in a network.
+
+    Attributes:
+        name: unique.
+        op: the operation.
+        inputs: names of the nodes whose values it takes.
+        array: of a layer, the name of the array that it reads; nodes that name the same one read the same devices.
+            None = one of its own, with the node's name.
+    """
 
     name: str
     op: Op
     inputs: tuple[str, ...]
+    array: str | None = None
+
+    @property
+    def array_name(self) -> str:
+        """Name of the array that it reads, if it is a layer."""
+        return self.name if self.array is None else self.array
 
     def __post_init__(self) -> None:
         # A plain string is left for the network to refuse, not taken apart into letters.

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 FORMAT = "powerplan.network"
-FORMAT_VERSION = 1
+#: 2 = nodes that read an array of another name than their own; networks without are written as before
+FORMAT_VERSION = 2
 
 _STRUCTURE = "network.json"
 _SUFFIX = ".npy"
@@ -84,7 +85,8 @@ def load_network(file: str | os.PathLike[str] | BinaryIO, build: _Build[_T]) -> 
 
 def _encode(network: Network) -> bytes:
     structure, tensors = to_parts(network)
-    head = {"format": FORMAT, "format_version": FORMAT_VERSION, **structure}
+    version = FORMAT_VERSION if any("array" in node for node in structure["nodes"]) else 1
+    head = {"format": FORMAT, "format_version": version, **structure}
     members = {_STRUCTURE: json.dumps(head, indent=1, ensure_ascii=False, allow_nan=False).encode()}
     for key, array in tensors.items():
         buffer = io.BytesIO()

@@ -186,3 +186,50 @@ def test_digital_operations_leave_the_batch_axis() -> None:
 def test_layers_must_come_as_lists(arguments: tuple[object, ...], field: str) -> None:
     with pytest.raises(InvalidInput, match=field):
         Network.mlp(*arguments)  # type: ignore[arg-type]
+
+
+def reads(*arrays: str | None, second: Linear | None = None) -> tuple[Node, ...]:
+    """Two layers of the same weights behind each other."""
+    op = Linear(weight=np.ones((2, 2)))
+    ops, inputs = (op, second or Linear(weight=np.ones((2, 2)))), ("input", "a")
+    return tuple(
+        Node(name=name, op=op, inputs=(source,), array=array)
+        for name, op, source, array in zip("ab", ops, inputs, arrays, strict=True)
+    )
+
+
+def test_nodes_that_name_one_array_are_its_reads() -> None:
+    network = Network(input_shape=(2,), nodes=reads("array", "array"))
+    assert network.layer_names == ("array",)
+    assert network.read_names == ("a", "b")
+    assert [node.name for node in network.reads["array"]] == ["a", "b"]
+    assert network.nodes[0].op is network.nodes[1].op
+    assert network.size["weights"] == 4
+    apart = Network(input_shape=(2,), nodes=reads(None, None))
+    assert apart.layer_names == ("a", "b")
+    assert apart.digest != network.digest
+    own = Network(input_shape=(2,), nodes=reads("a", None))
+    assert own.digest == apart.digest, "its own name is no other"
+    assert Network(input_shape=(2,), nodes=reads(None, "a")).layer_names == ("a",)
+
+
+def test_reads_of_one_array_must_have_its_weights() -> None:
+    for second in (
+        Linear(weight=np.full((2, 2), 2.0)),
+        Linear(weight=np.ones((2, 2)), bias=np.ones(2)),
+        Linear(weight=np.ones((3, 2))),
+    ):
+        assert "weights, bias, groups and kind of 'a'" in refuse(nodes=reads("array", "array", second=second))
+    assert "but one that reads it" in refuse(nodes=reads("b", "c"))
+    assert "non-empty string" in refuse(nodes=reads("", None))
+    relu = Node(name="relu", op=Activation(kind="relu"), inputs=("a",), array="a")
+    assert "it has no weights" in refuse(nodes=(linear("a", 3, 2, "input"), relu))
+
+
+def test_an_array_is_placed_with_all_its_reads() -> None:
+    nodes = (*reads("array", "array"), linear("c", 2, 2, "b"))
+    digital = Network(input_shape=(2,), nodes=nodes).with_analog(digital="array")
+    assert digital.layer_names == ("c",)
+    assert digital.with_analog(["array"]).reads.keys() == {"array"}
+    half = (digital.nodes[0], nodes[1], nodes[2])
+    assert "kind of 'a'" in refuse(nodes=half)

@@ -18,7 +18,7 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
 from powerplan import CorruptFile, InvalidInput, Network
-from powerplan.network import Activation, Flatten, Linear, Node, Scale, from_parts, to_parts
+from powerplan.network import Activation, Conv, Flatten, Linear, Node, Scale, from_parts, to_parts
 
 
 def network() -> Network:
@@ -177,7 +177,7 @@ def test_foreign_archive(tmp_path: Path) -> None:
 
 def test_newer_version_says_to_upgrade() -> None:
     def newer(head: dict[str, Any]) -> None:
-        head["format_version"] = 2
+        head["format_version"] = 3
         head["something new"] = {}
 
     assert "upgrade" in refuse(with_structure(newer))
@@ -363,3 +363,41 @@ def test_parts_are_plain_and_reusable() -> None:
         from_parts(structure, {**tensors, "1.weight": np.ones((3, 4), object)})
     with pytest.raises(InvalidInput, match="float32 or float64"):
         from_parts(structure, {**tensors, "1.weight": [[1.0]]})  # type: ignore[dict-item]
+
+
+def read_twice(stride: int = 1) -> Network:
+    """One kernel read by two nodes, and a layer of its own."""
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(size=(3, 3, 3))
+    nodes = (
+        Node(name="one", op=Conv(weight=kernel, padding=((1, 1),)), inputs=("input",), array="kernel"),
+        Node(name="two", op=Conv(weight=kernel, padding=((1, 1),), stride=(stride,)), inputs=("one",), array="kernel"),
+        Node(name="flat", op=Flatten(), inputs=("two",)),
+        Node(name="head", op=Linear(weight=rng.normal(size=(2, 3 * -(-6 // stride)))), inputs=("flat",)),
+    )
+    return Network(input_shape=(3, 6), nodes=nodes)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_an_array_with_several_reads_is_stored_once(stride: int) -> None:
+    """Where the operations are the same; of others the tensors are stored with each."""
+    network = read_twice(stride)
+    structure, tensors = to_parts(network)
+    assert sorted(tensors) == ["0.weight", *(["1.weight"] if stride > 1 else []), "3.weight"]
+    assert [node.get("array") for node in structure["nodes"]] == ["kernel", "kernel", None, None]
+    loaded = from_parts(structure, tensors)
+    assert loaded.digest == network.digest
+    assert loaded.layer_names == ("kernel", "head")
+    buffer = io.BytesIO()
+    network.save(buffer)
+    buffer.seek(0)
+    assert Network.load(buffer).digest == network.digest
+
+
+def test_tensors_are_taken_from_a_read_of_the_same_array_only() -> None:
+    structure, tensors = to_parts(read_twice())
+    for change in ({"array": "other"}, {"attributes": {"stride": [2]}}, {"type": "linear", "attributes": {}}):
+        nodes = [dict(node) for node in structure["nodes"]]
+        nodes[1] |= change
+        with pytest.raises(InvalidInput, match="weight"):
+            from_parts({**structure, "nodes": nodes}, tensors)

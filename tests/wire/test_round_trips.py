@@ -12,10 +12,11 @@ from hypothesis.extra import numpy as hnp
 from wire_strategies import all_gains, hardwares, networks, targets
 
 import powerplan as pp
+from powerplan.network import Linear, Node
 from powerplan_client import parsing
 from powerplan_client._generated import v1 as pb
 from powerplan_client.inputs import HARDWARE_FIELDS, hardware_fields
-from powerplan_client.networks import attribute_message, attribute_value
+from powerplan_client.networks import attribute_message, attribute_value, network_message
 from powerplan_client.packing import array_of
 from powerplan_server.wire import Reader
 from powerplan_server.wire.attributes import map_from_proto, map_to_proto, value_to_proto
@@ -57,6 +58,20 @@ def test_arrays(array: np.ndarray) -> None:
 @given(networks())
 def test_networks(network: pp.Network) -> None:
     assert read(network_from_proto, network_to_proto(network)).digest == network.digest
+
+
+def test_an_array_with_several_reads() -> None:
+    """From the server's writer and from the client's: its tensors are sent once."""
+    op = Linear(weight=np.eye(3), bias=np.ones(3))
+    nodes = tuple(Node(name=n, op=op, inputs=(s,), array="one") for n, s in (("a", "input"), ("b", "a")))
+    network = pp.Network(input_shape=(3,), nodes=nodes)
+    pack, unused = array_to_proto, lambda content: pb.FileContent(data=content)
+    for message in (network_to_proto(network), network_message(network, pack, unused)):
+        assert [len(node.tensors) for node in message.graph.nodes] == [2, 0]
+        assert read(network_from_proto, message).digest == network.digest
+    message.graph.nodes[1].array = "two"
+    with pytest.raises(pp.InvalidInput, match="weight"):
+        read(network_from_proto, message)
 
 
 @given(hardwares())

@@ -26,7 +26,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from powerplan_client._generated import tensor_pb2 as powerplan_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apowerplan/v1/network.proto\x12\x0cpowerplan.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x19powerplan/v1/tensor.proto\"\x8e\x02\n\x0e\x41ttributeValue\x12\x30\n\nnull_value\x18\x01 \x01(\x0e\x32\x1a.google.protobuf.NullValueH\x00\x12\x16\n\x0cnumber_value\x18\x02 \x01(\x01H\x00\x12\x17\n\rinteger_value\x18\x03 \x01(\x03H\x00\x12\x17\n\rboolean_value\x18\x04 \x01(\x08H\x00\x12\x14\n\ntext_value\x18\x05 \x01(\tH\x00\x12\x31\n\nlist_value\x18\x06 \x01(\x0b\x32\x1b.powerplan.v1.AttributeListH\x00\x12/\n\tmap_value\x18\x07 \x01(\x0b\x32\x1a.powerplan.v1.AttributeMapH\x00\x42\x06\n\x04kind\"=\n\rAttributeList\x12,\n\x06values\x18\x01 \x03(\x0b\x32\x1c.powerplan.v1.AttributeValue\"\x96\x01\n\x0c\x41ttributeMap\x12\x38\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\'.powerplan.v1.AttributeMap.EntriesEntry\x1aL\n\x0c\x45ntriesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.powerplan.v1.AttributeValue:\x02\x38\x01\"\xc8\x02\n\x0bNetworkNode\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0e\n\x06inputs\x18\x03 \x03(\t\x12=\n\nattributes\x18\x04 \x03(\x0b\x32).powerplan.v1.NetworkNode.AttributesEntry\x12\x37\n\x07tensors\x18\x05 \x03(\x0b\x32&.powerplan.v1.NetworkNode.TensorsEntry\x1aO\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.powerplan.v1.AttributeValue:\x02\x38\x01\x1a\x44\n\x0cTensorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.powerplan.v1.Tensor:\x02\x38\x01\"]\n\x0cNetworkGraph\x12\x13\n\x0binput_shape\x18\x01 \x03(\x03\x12(\n\x05nodes\x18\x02 \x03(\x0b\x32\x19.powerplan.v1.NetworkNode\x12\x0e\n\x06output\x18\x03 \x01(\t\"\xce\x01\n\x07Network\x12+\n\x05graph\x18\x01 \x01(\x0b\x32\x1a.powerplan.v1.NetworkGraphH\x00\x12\x32\n\rsaved_network\x18\x02 \x01(\x0b\x32\x19.powerplan.v1.FileContentH\x00\x12)\n\x04onnx\x18\x03 \x01(\x0b\x32\x19.powerplan.v1.FileContentH\x00\x12\x15\n\ranalog_layers\x18\x04 \x03(\t\x12\x16\n\x0e\x64igital_layers\x18\x05 \x03(\tB\x08\n\x06sourceb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apowerplan/v1/network.proto\x12\x0cpowerplan.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x19powerplan/v1/tensor.proto\"\x8e\x02\n\x0e\x41ttributeValue\x12\x30\n\nnull_value\x18\x01 \x01(\x0e\x32\x1a.google.protobuf.NullValueH\x00\x12\x16\n\x0cnumber_value\x18\x02 \x01(\x01H\x00\x12\x17\n\rinteger_value\x18\x03 \x01(\x03H\x00\x12\x17\n\rboolean_value\x18\x04 \x01(\x08H\x00\x12\x14\n\ntext_value\x18\x05 \x01(\tH\x00\x12\x31\n\nlist_value\x18\x06 \x01(\x0b\x32\x1b.powerplan.v1.AttributeListH\x00\x12/\n\tmap_value\x18\x07 \x01(\x0b\x32\x1a.powerplan.v1.AttributeMapH\x00\x42\x06\n\x04kind\"=\n\rAttributeList\x12,\n\x06values\x18\x01 \x03(\x0b\x32\x1c.powerplan.v1.AttributeValue\"\x96\x01\n\x0c\x41ttributeMap\x12\x38\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\'.powerplan.v1.AttributeMap.EntriesEntry\x1aL\n\x0c\x45ntriesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.powerplan.v1.AttributeValue:\x02\x38\x01\"\xe6\x02\n\x0bNetworkNode\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0e\n\x06inputs\x18\x03 \x03(\t\x12=\n\nattributes\x18\x04 \x03(\x0b\x32).powerplan.v1.NetworkNode.AttributesEntry\x12\x37\n\x07tensors\x18\x05 \x03(\x0b\x32&.powerplan.v1.NetworkNode.TensorsEntry\x12\x12\n\x05\x61rray\x18\x06 \x01(\tH\x00\x88\x01\x01\x1aO\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.powerplan.v1.AttributeValue:\x02\x38\x01\x1a\x44\n\x0cTensorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.powerplan.v1.Tensor:\x02\x38\x01\x42\x08\n\x06_array\"]\n\x0cNetworkGraph\x12\x13\n\x0binput_shape\x18\x01 \x03(\x03\x12(\n\x05nodes\x18\x02 \x03(\x0b\x32\x19.powerplan.v1.NetworkNode\x12\x0e\n\x06output\x18\x03 \x01(\t\"\xce\x01\n\x07Network\x12+\n\x05graph\x18\x01 \x01(\x0b\x32\x1a.powerplan.v1.NetworkGraphH\x00\x12\x32\n\rsaved_network\x18\x02 \x01(\x0b\x32\x19.powerplan.v1.FileContentH\x00\x12)\n\x04onnx\x18\x03 \x01(\x0b\x32\x19.powerplan.v1.FileContentH\x00\x12\x15\n\ranalog_layers\x18\x04 \x03(\t\x12\x16\n\x0e\x64igital_layers\x18\x05 \x03(\tB\x08\n\x06sourceb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,13 +48,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ATTRIBUTEMAP_ENTRIESENTRY']._serialized_start=512
   _globals['_ATTRIBUTEMAP_ENTRIESENTRY']._serialized_end=588
   _globals['_NETWORKNODE']._serialized_start=591
-  _globals['_NETWORKNODE']._serialized_end=919
-  _globals['_NETWORKNODE_ATTRIBUTESENTRY']._serialized_start=770
-  _globals['_NETWORKNODE_ATTRIBUTESENTRY']._serialized_end=849
-  _globals['_NETWORKNODE_TENSORSENTRY']._serialized_start=851
-  _globals['_NETWORKNODE_TENSORSENTRY']._serialized_end=919
-  _globals['_NETWORKGRAPH']._serialized_start=921
-  _globals['_NETWORKGRAPH']._serialized_end=1014
-  _globals['_NETWORK']._serialized_start=1017
-  _globals['_NETWORK']._serialized_end=1223
+  _globals['_NETWORKNODE']._serialized_end=949
+  _globals['_NETWORKNODE_ATTRIBUTESENTRY']._serialized_start=790
+  _globals['_NETWORKNODE_ATTRIBUTESENTRY']._serialized_end=869
+  _globals['_NETWORKNODE_TENSORSENTRY']._serialized_start=871
+  _globals['_NETWORKNODE_TENSORSENTRY']._serialized_end=939
+  _globals['_NETWORKGRAPH']._serialized_start=951
+  _globals['_NETWORKGRAPH']._serialized_end=1044
+  _globals['_NETWORK']._serialized_start=1047
+  _globals['_NETWORK']._serialized_end=1253
 # @@protoc_insertion_point(module_scope)

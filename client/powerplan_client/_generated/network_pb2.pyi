@@ -194,10 +194,15 @@ class NetworkNode(_message.Message):
     INPUTS_FIELD_NUMBER: _builtins.int
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
     TENSORS_FIELD_NUMBER: _builtins.int
+    ARRAY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique name, not "input"."""
     type: _builtins.str
     """Type of the operation: "linear", "activation", "flatten", ... GetServerInfo lists those supported."""
+    array: _builtins.str
+    """Of a layer, the name of the array that it reads: nodes that name the same one read the same devices, at the same
+    gains. Absent = one of its own, with the node's name.
+    """
     @_builtins.property
     def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the nodes whose values it reads, in order; "input" is the network's input."""
@@ -208,7 +213,9 @@ class NetworkNode(_message.Message):
 
     @_builtins.property
     def tensors(self) -> _containers.MessageMap[_builtins.str, _tensor_pb2.Tensor]:
-        """Arrays that describe the operation: "linear" has "weight" (n_out, n_in) and optionally "bias" (n_out)."""
+        """Arrays that describe the operation: "linear" has "weight" (n_out, n_in) and optionally "bias" (n_out). Of nodes that
+        name the same array, those behind the first may leave them out, with the same type and attributes.
+        """
 
     def __init__(
         self,
@@ -218,12 +225,15 @@ class NetworkNode(_message.Message):
         inputs: _abc.Iterable[_builtins.str] | None = ...,
         attributes: _abc.Mapping[_builtins.str, Global___AttributeValue] | None = ...,
         tensors: _abc.Mapping[_builtins.str, _tensor_pb2.Tensor] | None = ...,
+        array: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_array", b"_array", "array", b"array"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "inputs", b"inputs", "name", b"name", "tensors", b"tensors", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_array", b"_array", "array", b"array", "attributes", b"attributes", "inputs", b"inputs", "name", b"name", "tensors", b"tensors", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__array: _TypeAlias = _typing.Literal["array"]  # noqa: Y015
+    _WhichOneofArgType__array: _TypeAlias = _typing.Literal["_array", b"_array"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__array) -> _WhichOneofReturnType__array | None: ...
 
 Global___NetworkNode: _TypeAlias = NetworkNode  # noqa: Y015
 

@@ -5,6 +5,7 @@ Why: docs/decisions/read-out.md [0193].
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from weakref import WeakKeyDictionary
@@ -23,11 +24,12 @@ from powerplan.network.ops import CrossbarOp
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ArrayConstants:
-    """The constants of one crossbar layer as tensors.
+    """The constants of one array as tensors.
 
     Attributes:
-        map: the linear maps, of errors and variances.
+        map: the linear maps of one read, of errors and variances.
         affine: the same of values: where biases are a row, it drives that row with the constant 1.
+        reads: both maps of every read, by node, of which ``map`` and ``affine`` are the first unless one is chosen.
         weight: W (n_out, n_in), with the row of biases if there is one.
         sign: σ (n_out, n_in) of the weights; with an offset mapping 1.
         offset: w of an offset mapping; 0 for pairs. The device of a weight holds σW + w.
@@ -37,6 +39,7 @@ class ArrayConstants:
     name: str
     map: ArrayMap
     affine: ArrayMap
+    reads: Mapping[str, tuple[ArrayMap, ArrayMap]]
     weight: Tensor
     sign: Tensor
     offset: float
@@ -46,33 +49,45 @@ class ArrayConstants:
     def all_of(
         cls, network: Network, hardware: Hardware, dtype: torch.dtype, device: str = "cpu"
     ) -> tuple[ArrayConstants, ...]:
-        """The crossbar layers of a network, in order; kept as long as the network, which never changes."""
+        """The arrays of a network, in order; kept as long as the network, which never changes."""
         by_settings = _CONSTANTS.setdefault(network, {})
         key = (hardware.weight_mapping, hardware.bias_mapping, dtype, device)
         if key not in by_settings:
-            by_settings[key] = tuple(cls._of(network, node, hardware, dtype, device) for node in network.crossbars)
+            by_settings[key] = tuple(
+                cls._of(network, nodes, hardware, dtype, device) for nodes in network.reads.values()
+            )
         return by_settings[key]
 
     @classmethod
-    def _of(cls, network: Network, node: Node, hardware: Hardware, dtype: torch.dtype, device: str) -> ArrayConstants:
-        assert isinstance(node.op, CrossbarOp)
-        weight, bias = crossbar_tensors(node.op, dtype, device)
-        stored_weights = stored(node.op, hardware)
+    def _of(
+        cls, network: Network, nodes: tuple[Node, ...], hardware: Hardware, dtype: torch.dtype, device: str
+    ) -> ArrayConstants:
+        first = nodes[0]
+        assert isinstance(first.op, CrossbarOp)
+        weight, bias = crossbar_tensors(first.op, dtype, device)
+        stored_weights = stored(first.op, hardware)
         offset = stored_weights.offset
-        map = affine = node_map(network, node)
+        maps = {node.name: node_map(network, node) for node in nodes}
+        reads: dict[str, tuple[ArrayMap, ArrayMap]] = {name: (map, map) for name, map in maps.items()}
         if stored_weights.has_bias_row:
             assert bias is not None
-            map, affine = ConstantRowMap(map, 0.0), ConstantRowMap(map, 1.0)
+            reads = {name: (ConstantRowMap(map, 0.0), ConstantRowMap(map, 1.0)) for name, map in maps.items()}
             weight, bias = torch.cat([weight, bias.unsqueeze(1)], 1), None
         return cls(
-            name=node.name,
-            map=map,
-            affine=affine,
+            name=first.array_name,
+            map=reads[first.name][0],
+            affine=reads[first.name][1],
+            reads=reads,
             weight=weight,
             sign=weight.sign() if offset is None else weight.new_ones(1, 1).expand_as(weight),
             offset=offset or 0.0,
             bias=bias,
         )
+
+    @property
+    def positions(self) -> int:
+        """Positions of all reads of one inference."""
+        return sum(map.positions for map, _ in self.reads.values())
 
     @cached_property
     def magnitudes(self) -> Tensor:

@@ -28,7 +28,8 @@ the ĝ and F of both sides, and V goes with variances of inputs only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -87,8 +88,27 @@ class ProgrammedArray:
 
     @property
     def is_shared(self) -> bool:
-        """True if one array serves several positions: their errors come from the same devices."""
-        return self.map.positions > 1 and self.hardware.mapping == "shared"
+        """True if one array serves several positions, of one read or several: their errors come from the same
+        devices."""
+        return self.constants.positions > 1 and self.hardware.mapping == "shared"
+
+    @property
+    def is_read_again(self) -> bool:
+        """True if several nodes read the same devices."""
+        return len(self.constants.reads) > 1 and self.hardware.mapping == "shared"
+
+    @cached_property
+    def views(self) -> Mapping[str, ProgrammedArray]:
+        """The array as each of several nodes reads it."""
+        return {
+            name: replace(self, constants=replace(self.constants, map=map, affine=affine))
+            for name, (map, affine) in self.constants.reads.items()
+        }
+
+    @property
+    def by_read(self) -> Mapping[str, ProgrammedArray]:
+        """The array as every node reads it, itself where there is one."""
+        return self.views if len(self.constants.reads) > 1 else dict.fromkeys(self.constants.reads, self)
 
     @cached_property
     def tiles(self) -> tuple[slice, ...]:

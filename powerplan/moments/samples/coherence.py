@@ -3,7 +3,7 @@
 The adjoint sweep takes two kinds of error as independent from entry to entry although they are not: of inputs δx of
 devices that serve several positions, and residuals r of digital operations beyond their linear part. With the adjoint A
 
-    Σ_ij V_ij Σ_p A_pi² Var x_pj    stands for    Σ_ij V_ij E[(Σ_p A_pi δx_pj)²],
+    Σ_ij V_ij Σ_p A_pi² Var x_pj    stands for    Σ_ij V_ij E[(Σ_p A_pi δx_pj)²]        p of all reads of the array,
     Σ_i A_i² Var r_i                stands for    E[(Σ_i A_i r_i)²].
 
 With error samples at hand (joint samples of all errors, :mod:`powerplan.moments.samples.estimate`) the right-hand
@@ -22,17 +22,17 @@ Why: docs/decisions/error-samples.md [0211, 0253].
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from powerplan.moments.rules.linearized import Linearized, over_batch
-from powerplan.moments.sources.errors import squares
-from powerplan.moments.sources.programming import by_group
+from powerplan.moments.sources.errors import squares, total
+from powerplan.moments.sources.programming import by_group, joined
 from powerplan.moments.sources.shared import shared_variance
-from powerplan.moments.walks.adjoint import beyond_linear_part, pulled_back
+from powerplan.moments.walks.adjoint import array_place, beyond_linear_part, pulled_back
 from powerplan.moments.walks.array_step import ArrayStep
 from powerplan.moments.walks.lowered import Place
 from powerplan.moments.walks.marginal import Trace
@@ -68,7 +68,7 @@ def enough_samples(network: Network, batch: int) -> int:
     shapes = network.shapes
     work = sum(
         node.op.matrix.size * node.op.reads(shapes[node.inputs[0]])
-        for node in network.crossbars
+        for node in network.nodes
         if isinstance(node.op, CrossbarOp)
     )
     return max(16, _MOST_WORK // (batch * _DIRECTIONS * work))
@@ -92,6 +92,8 @@ def coherence_of(
         seed: of the combinations of the outputs.
     """
     sums: dict[Place, tuple[Tensor, Tensor]] = {}
+    arrays: dict[Place, list[tuple[ArrayStep, Tensor, Tensor]]] = {}
+    residuals: dict[Place, tuple[Tensor, Tensor]] = {}
     slopes: dict[Place, Tensor] = {}  # of a step before its adjoint is pulled through it
     directions = _combinations(trace.output_mean, seed)
     if converters and trace.output_mean.shape[1] <= _MOST_OUTPUTS:
@@ -104,7 +106,7 @@ def coherence_of(
         if samples is None:
             continue
         if isinstance(passed, ArrayStep):
-            sums[place] = _of_inputs(passed, adjoint, samples)
+            arrays.setdefault(array_place(step.node), []).append((passed, adjoint, samples))
             continue
         moved = _moved(adjoint, samples)
         if place in linear:
@@ -112,13 +114,27 @@ def coherence_of(
             slopes[place] = slope = slope_of(straight, straight + moved)
             moved = moved + (1 - slope) * straight
         apart = squares(adjoint, beyond_linear_part(passed))
-        sums[place] = moved.square().mean(2).sum(), apart.expand(len(samples), -1).sum()
+        residuals[place] = moved, apart.expand(len(samples), -1).sum()
+    sums |= {place: _of_inputs(reads) for place, reads in arrays.items()} | _of_residuals(trace, residuals)
     floor = _LEAST_PART * sum(together for together, _ in sums.values())
     coherence = {
         place: torch.where((apart > 0) & (together + apart > floor), together / apart, torch.ones_like(apart))
         for place, (together, apart) in sums.items()
     }
     return coherence, slopes
+
+
+def _of_residuals(trace: Trace, residuals: Mapping[Place, tuple[Tensor, Tensor]]) -> dict[Place, tuple[Tensor, Tensor]]:
+    """What residuals of operations cause, together and each by itself, from what they move (B, K, R) and the latter.
+
+    Behind reads of one array they err alike (and cancel in the difference of two branches), so that those of all
+    operations are taken together.
+    """
+    alike = any(step.array.is_read_again for step in trace.steps.values() if isinstance(step, ArrayStep))
+    if not alike or not residuals:
+        return {place: (moved.square().mean(2).sum(), apart) for place, (moved, apart) in residuals.items()}
+    moved, apart = (total(part) for part in zip(*residuals.values(), strict=True))
+    return dict.fromkeys(residuals, (moved.square().mean(2).sum(), apart))
 
 
 def _of_converters(adjoint: Tensor, step: Linearized, samples: Saturated) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -145,16 +161,25 @@ def slope_of(straight: Tensor, whole: Tensor) -> Tensor:
     return torch.where(moves, slope.clamp(0, 2), torch.ones_like(slope))
 
 
-def _of_inputs(step: ArrayStep, adjoint: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:
-    """What the errors of the inputs cause through the devices' errors, together and each by itself."""
-    array, map = step.array, step.array.map
-    columns = over_batch(map.columns, adjoint).expand(len(errors), *(-1,) * 4)  # (B, D, G, P, o)
-    variance = by_group(map, array.weight_variance)
-    total = errors.new_zeros(())
-    for own, some in zip(columns, errors, strict=True):  # the samples of one input are the batch
-        total = total + shared_variance(own.expand(len(some), *own.shape), map.patches(some), variance).sum()
-    apart = map.gather_columns(array.weighted(errors.square().mean(1), array.weight_variance, map))
-    return total / errors.shape[1], squares(adjoint, apart).sum()
+def _of_inputs(reads: Sequence[tuple[ArrayStep, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """What the errors (B, R, *shape) of the inputs cause through the devices' errors in all reads of an array with
+    these adjoints, together and each by itself."""
+    by_read = [
+        (over_batch(step.array.map.columns, adjoint), over_batch(step.array.map.patches, errors))
+        for step, adjoint, errors in reads
+    ]
+    array, samples = reads[0][0].array, reads[0][2]
+    variance = by_group(array.map, array.weight_variance)
+    together, apart = samples.new_zeros(()), samples.new_zeros(())
+    for i, some in enumerate(samples):  # the samples of one input are the batch
+        columns = joined([own[i % len(own)] for own, _ in by_read], 2)  # (D, G, P, o)
+        rows = joined([own[i] for _, own in by_read], 2)  # (R, G, P, n)
+        together = together + shared_variance(columns.expand(len(some), *columns.shape), rows, variance).sum()
+    for step, adjoint, errors in reads:
+        map = step.array.map
+        own = map.gather_columns(step.array.weighted(errors.square().mean(1), array.weight_variance, map))
+        apart = apart + squares(adjoint, own).sum()
+    return together / samples.shape[1], apart
 
 
 def _combinations(output: Tensor, seed: int) -> Tensor:

@@ -33,7 +33,7 @@ from powerplan.moments.conversion.staircase import Converted, converted
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.samples.coherence import Saturated, slope_of
 from powerplan.moments.samples.corrections import Saturation
-from powerplan.moments.samples.crossbar import in_blocks
+from powerplan.moments.samples.crossbar import Draw, in_blocks
 from powerplan.moments.samples.statistics import centred, in_stds, ratio, shift_of, stds
 from powerplan.moments.sources import errors_of
 from powerplan.moments.sources.errors import merged
@@ -70,9 +70,7 @@ def through_rows(
     return ConverterSamples(error, behind, bits is None), clipped._replace(mean=rounded.mean)
 
 
-def through_columns(
-    step: ArrayStep, error: Tensor, factor: Tensor, count: int, generator: torch.Generator
-) -> tuple[ConverterSamples, Converted]:
+def through_columns(step: ArrayStep, error: Tensor, factor: Tensor, draw: Draw) -> tuple[ConverterSamples, Converted]:
     """Samples (B, R, *shape) at a crossbar's output behind the converters of its columns, and the closed form.
 
     Args:
@@ -82,9 +80,9 @@ def through_columns(
     array, map, reading = step.array, step.array.map, step.reading
     bits = None if "columns" in array.averaged else array.hardware.adc_bits
     closed = convert_columns(reading, step.mean, factor, rounds=False)
-    before, behind = (error.new_zeros(len(step.mean), count, *step.mean.shape[1:]) for _ in range(2))
+    before, behind = (error.new_zeros(len(step.mean), draw.samples, *step.mean.shape[1:]) for _ in range(2))
     still = array.affine.patches(reading.mean).unsqueeze(1)
-    for channel in array.read_out.channels(array):
+    for number, channel in enumerate(array.read_out.channels(array)):
         errors = merged(errors_of(reading, channel))
         weight = array.read_out.weight(array, channel)
         mean = reading.linear(weight)
@@ -93,7 +91,8 @@ def through_columns(
             for value in (mean, array.read_out.limits(array, channel))
         )
         rows = array.tiles[channel.tiles[0]]
-        for some, sampled in in_blocks(step, error, count, generator):
+        apart = draw if draw.common is None else draw._replace(common=draw.common + number)
+        for some, sampled in in_blocks(step, error, apart):
             own = torch.zeros_like(mean)
             for part in errors:
                 own = own + part.samples(sampled)

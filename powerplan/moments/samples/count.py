@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from powerplan.hardware import Hardware
+from powerplan.hardware.tiling import read_positions
 from powerplan.moments.samples.converters import saturates_alike
 from powerplan.moments.settings import MOST_SAMPLES
 from powerplan.moments.sources.device_samples import FEW_DEVICES
@@ -96,7 +97,8 @@ def first_samples(network: Network, hardware: Hardware, batch: int) -> int:
     if hardware.stuck_fraction and not saturates_alike(hardware):
         shared = hardware.mapping == "shared"
         # errors of the last layer meet nothing that is not linear
-        inner = [w * (1 if shared else reads) for name, (w, reads) in sizes.items() if name != network.output]
+        last = {node.array_name for node in network.nodes if node.name == network.output}
+        inner = [w * (1 if shared else reads) for name, (w, reads) in sizes.items() if name not in last]
         events = hardware.stuck_fraction * hardware.devices_per_weight * min(inner, default=1)
         sets = int(min(sets, _RARE_EVENTS / events if events else sets))
     work = batch * sum(weights * reads for weights, reads in sizes.values())
@@ -105,9 +107,9 @@ def first_samples(network: Network, hardware: Hardware, batch: int) -> int:
 
 
 def _sizes(network: Network) -> dict[str, tuple[int, int]]:
-    """Weights of every crossbar layer, and positions at which they are read."""
+    """Weights of every array, and positions at which it is read."""
     return {
-        node.name: (node.op.matrix.size, node.op.reads(network.shapes[node.inputs[0]]))
-        for node in network.crossbars
-        if isinstance(node.op, ops.CrossbarOp)
+        name: (nodes[0].op.matrix.size, read_positions(network, nodes))
+        for name, nodes in network.reads.items()
+        if isinstance(nodes[0].op, ops.CrossbarOp)
     }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from powerplan.moments.array.reading import Reading
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.samples.statistics import ratio
 from powerplan.moments.sources.device_samples import are_few
-from powerplan.moments.sources.errors import Sampled, merged
+from powerplan.moments.sources.errors import Errors, Sampled
 from powerplan.moments.sources.stuck import event_entries, is_rare
 from powerplan.moments.walks.array_step import ArrayStep
 
@@ -24,36 +25,49 @@ _BLOCK_ENTRIES = 1 << 23
 _BLOCK_DEVICES = 1 << 25
 
 
-def crossbar_samples(
-    step: ArrayStep, error: Tensor, passed: Tensor | None, count: int, generator: torch.Generator
-) -> Tensor:
-    """Samples of errors (B, R, *shape) at an array's output for those of its input, and what W̄ passes on of them."""
-    errors = merged(step.errors)
-    added = step.variance.new_zeros(len(step.variance), count, *step.variance.shape[1:])
-    for some, sampled in in_blocks(step, error, count, generator):
+class Draw(NamedTuple):
+    """What samples are drawn with: their number, random numbers of a read, and the seed of those that all reads of an
+    array have in common, its devices and columns; None = it has but one."""
+
+    samples: int
+    generator: torch.Generator
+    common: int | None
+
+
+def own_samples(step: ArrayStep, errors: Sequence[Errors], error: Tensor, draw: Draw) -> Tensor:
+    """Samples (B, R, *shape) of errors that arise in an array, for those (B, R, *input_shape) of its input."""
+    own = step.variance.new_zeros(len(step.variance), draw.samples, *step.variance.shape[1:])
+    for some, sampled in in_blocks(step, error, draw):
         for part in errors:
-            added[:, some] += over_batch(step.array.map.gather, part.samples(sampled))
-    return added if passed is None else added + passed
+            own[:, some] += over_batch(step.array.map.gather, part.samples(sampled))
+    return own
 
 
-def in_blocks(
-    step: ArrayStep, error: Tensor, count: int, generator: torch.Generator
-) -> Iterator[tuple[slice, Sampled]]:
-    """Some samples at a time: which, and what they are of the input."""
+def in_blocks(step: ArrayStep, error: Tensor, draw: Draw) -> Iterator[tuple[slice, Sampled]]:
+    """Some samples at a time, as many for all reads of an array: which, and what they are of the input."""
     array, map = step.array, step.array.map
     mean, batch = step.reading.mean.unsqueeze(1), len(step.mean)
+    positions = (
+        max(read.positions for read, _ in array.constants.reads.values()) if array.is_read_again else map.positions
+    )
     # entries of one sample of all inputs: rows, devices (of which fewer are drawn at a time), events
-    entries = batch * map.groups * map.positions * map.n_in
+    entries = batch * map.groups * positions * map.n_in
     if array.is_shared:
         sets = batch if are_few(array) else 1
         entries = max(entries, sets * array.mean_weight.numel() * _BLOCK_ENTRIES // _BLOCK_DEVICES)
     if is_rare(array):
-        entries = max(entries, batch * event_entries(array))
+        entries = max(entries, batch * event_entries(array, positions))
     block = max(1, _BLOCK_ENTRIES // entries)
-    for low in range(0, count, block):
-        some = slice(low, min(low + block, count))
+    common = draw.generator
+    if draw.common is not None:
+        common = torch.Generator(mean.device).manual_seed(draw.common)
+    for low in range(0, draw.samples, block):
+        some = slice(low, min(low + block, draw.samples))
         values = mean if step.exact else mean + error[:, some]
-        yield some, Sampled(array=array, values=values, count=some.stop - low, generator=generator)
+        yield (
+            some,
+            Sampled(array=array, values=values, count=some.stop - low, generator=draw.generator, common=common),
+        )
 
 
 def power_factors(step: ArrayStep, error: Tensor) -> tuple[Tensor, Tensor]:

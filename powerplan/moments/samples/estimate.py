@@ -53,9 +53,9 @@ from powerplan.moments.samples.converters import (
     through_rows,
 )
 from powerplan.moments.samples.corrections import Corrections, Saturation
-from powerplan.moments.samples.crossbar import crossbar_samples, power_factors
+from powerplan.moments.samples.crossbar import Draw, own_samples, power_factors
 from powerplan.moments.samples.statistics import centred, in_stds, ratio, shift_of, stds
-from powerplan.moments.sources.errors import standard_normals
+from powerplan.moments.sources.errors import Independent, OfRows, merged, standard_normals
 from powerplan.moments.sources.stuck import is_rare
 from powerplan.moments.walks.array_step import ArrayStep
 from powerplan.moments.walks.lowered import START, Place, Step
@@ -138,6 +138,7 @@ class _Samples(Carried):
         self.linear: dict[Place, Tensor] = {}
         self.saturated: dict[Place, Saturated] = {}
         self._driving: dict[Place, Tensor] = {}  # of arrays whose converters draw the errors
+        self._seeds: dict[str, int] = {}  # of the devices of arrays with several reads
         self._count = count
         self._generator = torch.Generator(inputs.device).manual_seed(seed)
         self._rare = any(is_rare(c) or saturates_alike(c.hardware) for c in crossbars)
@@ -157,23 +158,52 @@ class _Samples(Carried):
         array, (mean, variance, error) = self.programmed[step.node.name], self.values[step.inputs[0]]
         name, place, exact = step.node.name, step.place, step.inputs[0] not in self.lowered.noisy
         passed = ArrayStep.of(Reading(array=array, mean=mean, variance=variance), exact=exact)
-        spread, through = passed.variance, None
+        spread, through, mean = passed.variance, None, passed.mean
+        draws_later = array.hardware.converts_columns and self._rare
+        own = None if draws_later else own_samples(passed, merged(passed.errors), error, self._draw(step))
         if not exact:
             through = passed.push(error)
-            own = spread - array.passed(variance)
-            self.factors[place] = ratio(through.square().mean(1) + own, spread)
+            square = through.square().mean(1) + spread - array.passed(variance)
+            if array.is_read_again and own is not None:
+                square = square + 2 * (centred(through) * own).mean(1)
+            self.factors[place] = ratio(square, spread)
             spread = spread * self.factors[place]
             self.array_power[name], self.tia_power[name] = power_factors(passed, error)
             if array.is_shared and self._keep:
                 self.errors[place] = error[:, : self._keep].expand(len(self.inputs), -1, *error.shape[2:])
+            if array.is_read_again and self._count > 1:
+                moved = self._shifted_by_devices(step, passed, error, spread)
+                self.shifts[place] = in_stds(moved, spread)
+                mean = mean + moved
         if array.hardware.converts_columns:
-            self.steps[place] = replace(passed, variance=spread)
-        if array.hardware.converts_columns and self._rare:
+            self.steps[place] = replace(passed, mean=mean, variance=spread)
+        if own is None:
             self._driving[place] = error
         else:
-            error = crossbar_samples(passed, error, through, self._count, self._generator)
+            error = own if through is None else own + through
+            error = centred(error) if array.is_read_again else error
             error = error * ratio(spread, error.square().mean(1)).sqrt().unsqueeze(1)
-        self.values[place] = passed.mean, spread, error
+        self.values[place] = mean, spread, error
+
+    def _draw(self, step: Step) -> Draw:
+        """What the samples of an array are drawn with, the same devices for all its reads."""
+        common, array = None, self.programmed[step.node.name]
+        if array.is_read_again:
+            if step.node.array_name not in self._seeds:
+                seed = torch.randint(1 << 31, (), generator=self._generator, device=self.inputs.device)
+                self._seeds[step.node.array_name] = int(seed)
+            common = self._seeds[step.node.array_name]
+        return Draw(self._count, self._generator, common)
+
+    def _shifted_by_devices(self, step: Step, passed: ArrayStep, error: Tensor, spread: Tensor) -> Tensor:
+        """By how much (B, *shape) errors of devices move the mean, that of the input being of the same devices."""
+        common = [errors for errors in passed.errors if not isinstance(errors, Independent | OfRows)]
+        if not common:
+            return torch.zeros_like(spread)
+        both = [own_samples(one, common, error, self._draw(step)) for one in (passed, replace(passed, exact=True))]
+        beyond = both[0] - both[1]
+        chance = centred(beyond).square().mean(1) / self._count
+        return shift_of(beyond.mean(1), chance, stds(spread), passed.mean.expand_as(spread))
 
     def convert(self, step: Step, closed_form: Callable[..., Converted]) -> None:
         (source,), place = step.inputs, step.place
@@ -205,7 +235,7 @@ class _Samples(Carried):
         analog = self.steps[source]
         assert isinstance(analog, ArrayStep)
         factor = ratio(variance, analog.independent)
-        return through_columns(analog, self._driving.pop(source), factor, self._count, self._generator)
+        return through_columns(analog, self._driving.pop(source), factor, self._draw(step))
 
     def _rounded(self, error: Tensor, variance: Tensor) -> Tensor:
         """Samples with an independent error of this variance (B, *shape)."""

@@ -14,7 +14,7 @@ from powerplan.hardware.devices import Devices, device_moments
 from powerplan.moments.array.device_errors import DeviceErrors
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.rules.linearized import over_batch
-from powerplan.moments.sources.errors import Sampled
+from powerplan.moments.sources.errors import Sampled, standard_normals
 from powerplan.moments.sources.stuck import Part, moved_by_events
 
 #: devices of a shared array up to which they are few: every input gets its own, with their own distribution
@@ -28,14 +28,14 @@ def device_samples(array: ProgrammedArray, part: Part, sampled: Sampled) -> Tens
         spread = mean_squares(usual, sampled).sqrt()
         moved = spread * sampled.normals((*sets, *spread.shape[2:]))
     elif are_few(array):  # inputs with devices of their own average over their chance
-        drawn = device_errors(array, sets[0] * sets[1], sampled.generator)
+        drawn = device_errors(array, sets[0] * sets[1], sampled.common)
         drawn = drawn if part.rows is None else drawn * part.rows
         return usual.moved(sampled.rows, drawn.reshape(*sets, groups, -1, n))
     else:
         spread = usual.variance.sqrt().expand(array.map.n_out, n)
-        drawn = spread * sampled.normals((sets[1], *spread.shape))
+        drawn = spread * standard_normals((sets[1], *spread.shape), sampled.common, spread)
         moved = usual.moved(sampled.rows, drawn.reshape(1, sets[1], groups, -1, n))
-    return moved + moved_by_events(array, part, sampled.rows, sets, sampled.generator) if part.events else moved
+    return moved + moved_by_events(array, part, sampled.rows, sets, sampled.common) if part.events else moved
 
 
 def mean_squares(usual: DeviceErrors, sampled: Sampled) -> Tensor:

@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -29,13 +30,15 @@ class Sampled:
     Attributes:
         values: of the input, (B, R or 1, *input_shape).
         count: samples R.
-        generator: of random numbers.
+        generator: of random numbers of this read.
+        common: of those that all reads of the array have in common, its devices and columns.
     """
 
     array: ProgrammedArray
     values: Tensor
     count: int
     generator: torch.Generator
+    common: torch.Generator
 
     @property
     def sets(self) -> tuple[int, int]:
@@ -82,14 +85,17 @@ class Errors(ABC):
         """Covariance (B or 1, n, n) of the outputs for inputs with a covariance (B, n', n'), None = 0."""
         return torch.diag_embed(self.output_variance.flatten(1))
 
-    def caused(self, adjoint: Tensor, *, joint: bool, coherence: Tensor | float = 1.0) -> Tensor:
-        """Variance (B or 1, K) that is caused in directions with this adjoint (B or 1, K, *shape) of the output, or
-        with ``joint`` their covariance (B or 1, K, K).
+    @classmethod
+    def caused(cls, reads: Sequence[tuple[Self, Tensor]], *, joint: bool, coherence: Tensor | float = 1.0) -> Tensor:
+        """Variance (B or 1, K) that one source causes in directions of the network's output, or with ``joint`` their
+        covariance (B or 1, K, K).
 
-        ``coherence`` is a factor of what errors of the inputs cause through it, see
-        :mod:`powerplan.moments.samples.coherence`.
+        Args:
+            reads: the errors in every read of an array, and the adjoint (B or 1, K, *shape) of its output there.
+            coherence: a factor of what errors of the inputs cause through it, see
+                :mod:`powerplan.moments.samples.coherence`.
         """
-        return caused_by(adjoint, self.output_variance, joint=joint)
+        return total([caused_by(adjoint, errors.output_variance, joint=joint) for errors, adjoint in reads])
 
     @abstractmethod
     def samples(self, sampled: Sampled) -> Tensor:
@@ -148,34 +154,40 @@ class OfColumns(Errors):
                 return (common,)
             return common, Independent(array=array, kind=kind, by_column=variance * fluctuating)
         apart = torch.zeros_like(loadings[0]) if fluctuating is None else fluctuating
-        total = sum((loading**2 for loading in loadings), apart)
-        return (Independent(array=array, kind=kind, by_column=variance * total),)
+        square = sum((loading**2 for loading in loadings), apart)
+        return (Independent(array=array, kind=kind, by_column=variance * square),)
 
     @property
     def variance(self) -> Tensor:
         return self.factor_variance * torch.stack([loading**2 for loading in self.loadings]).sum(0)
 
     def covariance(self, incoming: Tensor | None) -> Tensor:
-        total = self.loadings[0].new_zeros(())
+        products = []
         for loading in self.loadings:
             first = self.array.map.as_columns(self._everywhere(loading)).transpose(2, 3)  # (B, G, o, P)
-            total = total + first.unsqueeze(-1) * first.unsqueeze(-2)
-        return between_positions(self.array.map, self.factor_variance * total)
+            products.append(first.unsqueeze(-1) * first.unsqueeze(-2))
+        return between_positions(self.array.map, self.factor_variance * total(products))
 
-    def caused(self, adjoint: Tensor, *, joint: bool, coherence: Tensor | float = 1.0) -> Tensor:
-        columns, total = self.columns(adjoint), adjoint.new_zeros(())
-        for loading in self.loadings:
-            together = (columns * self.array.map.as_columns(self._everywhere(loading)).unsqueeze(1)).sum(3).flatten(2)
-            total = total + caused_by(together, torch.ones_like(together[:1, 0]), joint=joint)
-        return self.factor_variance * total
+    @classmethod
+    def caused(cls, reads: Sequence[tuple[Self, Tensor]], *, joint: bool, coherence: Tensor | float = 1.0) -> Tensor:
+        moved = [errors._moved(adjoint) for errors, adjoint in reads]
+        by_loading = [total(loading) for loading in zip(*moved, strict=True)]
+        caused = [caused_by(factor, torch.ones_like(factor[:1, 0]), joint=joint) for factor in by_loading]
+        return reads[0][0].factor_variance * total(caused)
+
+    def _moved(self, adjoint: Tensor) -> list[Tensor]:
+        """By how much the factors of every loading move the directions, all positions together, (B or 1, K, G·o)."""
+        columns, map = self.columns(adjoint), self.array.map
+        loadings = (map.as_columns(self._everywhere(loading)).unsqueeze(1) for loading in self.loadings)
+        return [(columns * loading).sum(3).flatten(2) for loading in loadings]
 
     def samples(self, sampled: Sampled) -> Tensor:
-        total = sampled.values.new_zeros(())
+        moved = []
         for loading in self.loadings:
             first = self.array.map.as_columns(self._everywhere(loading)).unsqueeze(1)  # (B, 1, G, P, o)
-            factor = sampled.normals((1, sampled.count, *first.shape[2:3], 1, *first.shape[4:]))
-            total = total + factor * first
-        return self.factor_variance**0.5 * total
+            shape = (1, sampled.count, *first.shape[2:3], 1, *first.shape[4:])
+            moved.append(standard_normals(shape, sampled.common, sampled.values) * first)
+        return self.factor_variance**0.5 * total(moved)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -201,7 +213,11 @@ class OfRows(Errors):
             map, block[None], place.unsqueeze(-1).expand(block.shape), place.unsqueeze(-2).expand(block.shape)
         )
 
-    def caused(self, adjoint: Tensor, *, joint: bool, coherence: Tensor | float = 1.0) -> Tensor:
+    @classmethod
+    def caused(cls, reads: Sequence[tuple[Self, Tensor]], *, joint: bool, coherence: Tensor | float = 1.0) -> Tensor:
+        return total([errors._at_rows(adjoint, joint=joint) for errors, adjoint in reads])
+
+    def _at_rows(self, adjoint: Tensor, *, joint: bool) -> Tensor:
         rows = self.columns(adjoint) @ self.array.map.matrices(self.weight)
         return caused_by(rows, self.array.row_noise.unsqueeze(1).expand(rows.shape[2:])[None], joint=joint)
 
@@ -220,8 +236,12 @@ def merged(errors: Sequence[Errors]) -> list[Errors]:
     variances = [part.variance for part in errors if isinstance(part, Independent)]
     if not variances:
         return others
-    total = sum(variances[1:], variances[0])
-    return [Independent(array=errors[0].array, kind="", by_column=total), *others]
+    return [Independent(array=errors[0].array, kind="", by_column=total(variances)), *others]
+
+
+def total(parts: Sequence[Tensor]) -> Tensor:
+    """The sum of one or more tensors."""
+    return sum(parts[1:], parts[0])
 
 
 def caused_by(adjoint: Tensor, variance: Tensor, *, joint: bool) -> Tensor:

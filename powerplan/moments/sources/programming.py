@@ -4,15 +4,17 @@ Column o at positions p and p′, reading the same array (shared mapping), errs 
 
     Σ_k V_ok E[x_pk x_p′k],       E[x_pk x_p′k] = E x_pk E x_p′k + Cov(x_pk, x_p′k),
 
-one array per position (unrolled mapping) with its diagonal only; nodes of passive columns add
+one array per position (unrolled mapping) with its diagonal only. Positions are those of all nodes that read the array
+where what they cause at the network's output is added up; nodes of passive columns add
 :mod:`powerplan.moments.sources.node_products`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -20,7 +22,7 @@ from torch import Tensor
 from powerplan.moments.array.read_out import Channel
 from powerplan.moments.array.reading import Reading
 from powerplan.moments.sources.device_samples import device_samples
-from powerplan.moments.sources.errors import Errors, Sampled, between_positions, caused_by
+from powerplan.moments.sources.errors import Errors, Sampled, between_positions, caused_by, total
 from powerplan.moments.sources.node_products import node_products
 from powerplan.moments.sources.shared import shared_covariance, shared_variance
 from powerplan.moments.sources.stuck import parts_of
@@ -52,13 +54,13 @@ class OfDevices(Errors):
         variance = torch.stack([part.variance for part in array.read_out.device_errors(array)]).sum(0)
         spread = map.matrices(variance.expand(map.n_out, map.n_in))  # (G, o, n)
         place = _input_places(map, mean)
-        total = mean.new_zeros(())
+        block = mean.new_zeros(())
         for part, products in self._row_products(incoming, place):
-            total = total + torch.einsum("gok,bgkpq->bgopq", spread[:, :, part], products)
-        total = total + node_products(array, mean, incoming, place)
+            block = block + torch.einsum("gok,bgkpq->bgopq", spread[:, :, part], products)
+        block = block + node_products(array, mean, incoming, place)
         if not array.is_shared:
-            total = total * torch.eye(map.positions, dtype=total.dtype, device=total.device)
-        return between_positions(map, total)
+            block = block * torch.eye(map.positions, dtype=block.dtype, device=block.device)
+        return between_positions(map, block)
 
     def _row_products(self, incoming: Tensor | None, place: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """E[x_pk x_p′k] (B, G, k, P, P), a block of rows k at a time."""
@@ -75,20 +77,33 @@ class OfDevices(Errors):
                 products = products + padded[:, here.unsqueeze(-1), here.unsqueeze(-2)]
             yield part, products
 
-    def caused(self, adjoint: Tensor, *, joint: bool, coherence: Tensor | float = 1.0) -> Tensor:
-        array, reading = self.array, self.reading
+    @classmethod
+    def caused(cls, reads: Sequence[tuple[Self, Tensor]], *, joint: bool, coherence: Tensor | float = 1.0) -> Tensor:
+        array = reads[0][0].array
         if not array.is_shared:
-            return super().caused(adjoint, joint=joint)
-        columns = self.columns(adjoint).expand(len(reading.mean), *(-1,) * 4)
-        rows = array.affine.patches(reading.mean)
+            return super().caused(reads, joint=joint)
         shared = shared_covariance if joint else shared_variance
-        together = [
-            shared(*part.extended(columns, rows), by_group(array.map, part.variance))
-            for part in array.read_out.device_errors(array)
-        ]
+        together = []
+        for part in array.read_out.device_errors(array):
+            extended = [part.extended(*errors._driven(adjoint)) for errors, adjoint in reads]
+            columns, rows = (
+                joined(values, axis) for values, axis in zip(zip(*extended, strict=True), (3, 2), strict=True)
+            )
+            together.append(shared(columns, rows, by_group(array.map, part.variance)))
         # what differs from position to position
-        apart = coherence * array.weighted(reading.variance, array.weight_variance, array.map)
-        return sum(together[1:], together[0]) + caused_by(adjoint, array.map.gather_columns(apart), joint=joint)
+        apart = [caused_by(adjoint, coherence * errors._of_inputs, joint=joint) for errors, adjoint in reads]
+        return total(together) + total(apart)
+
+    def _driven(self, adjoint: Tensor) -> tuple[Tensor, Tensor]:
+        """Adjoints (B, K, G, P, o) of the columns and means (B, G, P, n) at the rows."""
+        columns = self.columns(adjoint).expand(len(self.reading.mean), *(-1,) * 4)
+        return columns, self.array.affine.patches(self.reading.mean)
+
+    @property
+    def _of_inputs(self) -> Tensor:
+        """What errors of the inputs cause through those of devices, as if each position had its own, (B, *shape)."""
+        array = self.array
+        return array.map.gather_columns(array.weighted(self.reading.variance, array.weight_variance, array.map))
 
     def samples(self, sampled: Sampled) -> Tensor:
         array = self.array
@@ -99,6 +114,11 @@ class OfDevices(Errors):
             parts = tuple(part.within(array.tiles[tile], shape) for part in chosen for tile in self.channel.tiles)
         drawn = [device_samples(array, part, sampled) for part in parts]
         return self.channel.sign * sum(drawn[1:], drawn[0])  # events have a sign, that of the output
+
+
+def joined(values: Sequence[Tensor], axis: int) -> Tensor:
+    """Positions of several reads behind each other."""
+    return values[0] if len(values) == 1 else torch.cat(list(values), axis)
 
 
 def by_group(map: ArrayMap, variance: Tensor) -> Tensor:

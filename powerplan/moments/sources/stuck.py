@@ -91,16 +91,16 @@ def parts_of(array: ProgrammedArray) -> tuple[Part, ...]:
     return tuple(divided)
 
 
-def _arrays(array: ProgrammedArray) -> int:
+def _arrays(array: ProgrammedArray, positions: int) -> int:
     """Arrays with devices of their own, each of which serves the same number of positions."""
-    return 1 if array.is_shared else array.map.positions
+    return 1 if array.is_shared else positions
 
 
-def event_entries(array: ProgrammedArray) -> int:
+def event_entries(array: ProgrammedArray, positions: int) -> int:
     """Entries that the events of one set of devices take, about: what they move and where they are."""
-    arrays = _arrays(array)
+    arrays = _arrays(array, positions)
     devices = array.hardware.devices_per_weight * array.mean_weight.numel() * arrays
-    return math.ceil(array.hardware.stuck_fraction * devices * (array.map.positions / arrays + _INDICES))
+    return math.ceil(array.hardware.stuck_fraction * devices * (positions / arrays + _INDICES))
 
 
 def moved_by_events(
@@ -112,7 +112,7 @@ def moved_by_events(
         part: with events.
         rows: values at the rows (B or 1, R or 1, G, P, n).
     """
-    arrays = _arrays(array)
+    arrays = _arrays(array, array.map.positions)
     mean = torch.stack([kind.share * kind.steps for kind in part.events]).sum(0)
     moved = -part.usual.moved(rows, array.map.matrices(mean)[None, None])
     for kind in part.events:

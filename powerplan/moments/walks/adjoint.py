@@ -21,6 +21,7 @@ from powerplan.moments.sources.errors import caused_by
 from powerplan.moments.walks.array_step import ArrayStep
 from powerplan.moments.walks.lowered import Place, Step
 from powerplan.moments.walks.marginal import Trace
+from powerplan.network.node import Node
 
 #: kinds of sources that are the residual of a step
 _RESIDUAL = {"digital": "residual", "rows": "dac", "columns": "adc"}
@@ -28,8 +29,8 @@ _RESIDUAL = {"digital": "residual", "rows": "dac", "columns": "adc"}
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Source:
-    """One noise source: its node, its kind ("programming", "read", "row", "column_gain", "dac", "adc", "residual") and
-    the variance (B, K) it causes in every direction of the output."""
+    """One noise source: its array or digital node, its kind ("programming", "read", "row", "column_gain", "dac", "adc",
+    "residual") and the variance (B, K) it causes in every direction of the output."""
 
     node: str
     kind: str
@@ -38,8 +39,8 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Adjoints:
-    """Result of a sweep: sources and, if asked for, the covariance (B, K, K) of the directions and for every crossbar
-    the bias (B, K) that its shifted mean weights and its converters cause in them."""
+    """Result of a sweep: sources and, if asked for, the covariance (B, K, K) of the directions and for every array the
+    bias (B, K) that its shifted mean weights and its converters cause in them."""
 
     sources: tuple[Source, ...]
     covariance: Tensor | None
@@ -57,6 +58,8 @@ def sweep(
 ) -> Adjoints:
     """Pull K directions of the output back through the linearised network.
 
+    Errors of an array that several nodes read are dealt with when the adjoints of all of them are known.
+
     Args:
         directions: (B or 1, K, outputs).
         joint: also the covariance of the directions.
@@ -68,23 +71,34 @@ def sweep(
     covariance = trace.output_mean.new_zeros(batch, count, count) if joint else None
     sources: list[Source] = []
     bias: dict[str, Tensor] = {}
+    again: dict[str, list[tuple[ArrayStep, Tensor]]] = {}
+
+    def add(name: str, kind: str, variance: Tensor) -> None:
+        nonlocal covariance
+        if covariance is not None:
+            covariance, variance = covariance + variance, variance.diagonal(dim1=-2, dim2=-1)
+        sources.append(Source(node=name, kind=kind, variance=variance.expand(batch, -1)))
+
     for step, adjoint in pulled_back(trace, directions, slopes):
         node, place, passed = step.node, step.place, trace.steps[step.place]
         if biases and node.op.is_crossbar and place == trace.lowered.behind[node.name]:
             shift = _shift(trace, step)
             if shift is not None:
-                bias[node.name] = (adjoint.flatten(2) @ shift.flatten(1).unsqueeze(-1)).squeeze(-1)
+                moved = (adjoint.flatten(2) @ shift.flatten(1).unsqueeze(-1)).squeeze(-1)
+                bias[node.array_name] = bias[node.array_name] + moved if node.array_name in bias else moved
         if isinstance(passed, ArrayStep):
-            factor = coherence.get(place, 1.0)
-            caused = [(part.kind, part.caused(adjoint, joint=joint, coherence=factor)) for part in passed.errors]
+            reads = [*again.pop(node.array_name, ()), (passed, adjoint)]
+            if passed.array.is_read_again and len(reads) < len(passed.array.constants.reads):
+                again[node.array_name] = reads
+                continue
+            factor = coherence.get(array_place(node), 1.0)
+            for errors in zip(*(read.errors for read, _ in reads), strict=True):
+                pairs = [(part, pulled) for part, (_, pulled) in zip(errors, reads, strict=True)]
+                add(node.array_name, errors[0].kind, errors[0].caused(pairs, joint=joint, coherence=factor))
         else:
             beyond = coherence[place] * beyond_linear_part(passed) if place in coherence else passed.residual
-            kind = _RESIDUAL[place.part]
-            caused = [] if beyond is None else [(kind, caused_by(adjoint, beyond, joint=joint))]
-        for kind, variance in caused:
-            if covariance is not None:
-                covariance, variance = covariance + variance, variance.diagonal(dim1=-2, dim2=-1)
-            sources.append(Source(node=node.name, kind=kind, variance=variance.expand(batch, -1)))
+            if beyond is not None:
+                add(node.array_name, _RESIDUAL[place.part], caused_by(adjoint, beyond, joint=joint))
     return Adjoints(sources=tuple(reversed(sources)), covariance=covariance, bias=bias)
 
 
@@ -106,6 +120,11 @@ def pulled_back(trace: Trace, directions: Tensor, slopes: Mapping[Place, Tensor]
         for place, part in zip(step.inputs, trace.steps[step.place].pull(adjoint), strict=True):
             if place in lowered.noisy:
                 adjoints[place] = adjoints[place] + part if place in adjoints else part
+
+
+def array_place(node: Node) -> Place:
+    """By which corrections of the errors of an array are found, one place for all the nodes that read it."""
+    return Place(node.array_name, "array")
 
 
 def beyond_linear_part(step: Linearized) -> Tensor:

@@ -32,6 +32,11 @@ class Place(NamedTuple):
 START = Place(INPUT, "digital")
 
 
+def by_read(crossbars: Sequence[ProgrammedArray]) -> dict[str, ProgrammedArray]:
+    """Arrays as the nodes read them, by node."""
+    return {name: read for array in crossbars for name, read in array.by_read.items()}
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Step:
     """What makes the value at a place from those at others; ``noisy`` if it has errors."""
@@ -81,7 +86,7 @@ class Lowered:
             places, noisy = tuple(behind[name] for name in node.inputs), node.name in network.noisy
             parts: list[tuple[Part, bool]] = [("digital", noisy)]
             if node.op.is_crossbar:
-                own = converters[node.name]
+                own = converters[node.array_name]
                 parts = [("array", True)]
                 if own.rows:
                     parts.insert(0, ("rows", node.inputs[0] in network.noisy or own.averages_rows))

@@ -17,7 +17,7 @@ from powerplan.moments.conversion.lattice import Lattice, lattice_of
 from powerplan.moments.conversion.staircase import Converted
 from powerplan.moments.rules.linearized import Linearized
 from powerplan.moments.walks.array_step import ArrayStep
-from powerplan.moments.walks.lowered import START, Lowered, Place, Step
+from powerplan.moments.walks.lowered import START, Lowered, Place, Step, by_read
 from powerplan.network.graph import Network
 
 
@@ -32,7 +32,7 @@ class Carried(ABC):
 
     def __init__(self, network: Network, crossbars: Sequence[ProgrammedArray], inputs: Tensor) -> None:
         self.lowered, self.inputs = Lowered.of(network, crossbars), inputs
-        self.programmed = {array.constants.name: array for array in crossbars}
+        self.programmed = by_read(crossbars)
         self.steps: dict[Place, Linearized] = {}
         self.means: dict[Place, Tensor] = {START: inputs}
         self.lattices: dict[Place, Lattice | None] = {}

@@ -84,7 +84,11 @@ def _rippling(problem: Problem) -> list[int]:
     if not any(predictor.hardware.dac_bits for predictor in terms.predictors):
         return []
     network = terms.predictors[0].network
-    exact = {i for i, node in enumerate(network.crossbars) if node.inputs[0] not in network.noisy}
+    exact = {
+        i
+        for i, nodes in enumerate(network.reads.values())
+        if any(node.inputs[0] not in network.noisy for node in nodes)
+    }
     return [
         i
         for i, entry in enumerate(terms.layout.entries(range(terms.layout.count)))

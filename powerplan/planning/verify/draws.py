@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from powerplan.hardware import Gains, Hardware
+from powerplan.hardware.tiling import read_positions
 from powerplan.montecarlo import simulate
 from powerplan.network import CrossbarOp, Network
 from powerplan.planning import policy
@@ -65,10 +66,10 @@ def enough_draws(
 def draw_work(network: Network, hardware: Hardware, batch: int) -> float:
     """Multiplications of one draw, roughly: every weight is programmed once and read for every input."""
     total = 0.0
-    for node in network.crossbars:
-        op = node.op
+    for nodes in network.reads.values():
+        op = nodes[0].op
         assert isinstance(op, CrossbarOp)
-        reads = op.reads(network.shapes[node.inputs[0]])
+        reads = read_positions(network, nodes)
         copies = reads if hardware.mapping == "unrolled" else 1
         total += op.n_out * op.n_in * (reads * batch + policy.PROGRAMMING_WORK * copies)
     return total

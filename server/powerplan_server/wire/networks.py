@@ -15,7 +15,7 @@ import numpy as np
 
 from powerplan.errors import InvalidInput
 from powerplan.network import Network, Node, Op, build_op
-from powerplan.network.parts import check_portable
+from powerplan.network.parts import check_portable, own_tensors
 from powerplan_client._generated import v1 as pb
 from powerplan_server.wire.attributes import map_from_proto, map_to_proto
 from powerplan_server.wire.errors import FeatureUnavailable
@@ -36,13 +36,14 @@ def network_to_proto(network: Network) -> pb.Network:
     """
     check_portable(network)
     graph = pb.NetworkGraph(input_shape=network.input_shape, output=network.output)
-    for node in network.nodes:
+    for node, own in zip(network.nodes, own_tensors(network), strict=True):
         graph.nodes.add(
             name=node.name,
             type=node.op.type,
             inputs=node.inputs,
             attributes=map_to_proto(node.op.attributes()),
-            tensors={name: array_to_proto(array) for name, array in node.op.tensors().items()},
+            tensors={name: array_to_proto(array) for name, array in own.items()},
+            array=node.array,
         )
     return pb.Network(graph=graph)
 
@@ -102,7 +103,8 @@ def _graph(reader: Reader, graph: pb.NetworkGraph) -> Network | None:
         printable(reader.at("output"), graph.output)
     if reader.count > before:
         return None
-    nodes = [_node(reader.at("nodes").item(i), node) for i, node in enumerate(graph.nodes)]
+    by_array: dict[str, tuple[object, Op]] = {}
+    nodes = [_node(reader.at("nodes").item(i), node, by_array) for i, node in enumerate(graph.nodes)]
     if reader.count > before:
         return None
     return reader.take(
@@ -111,10 +113,14 @@ def _graph(reader: Reader, graph: pb.NetworkGraph) -> Network | None:
     )
 
 
-def _node(reader: Reader, message: pb.NetworkNode) -> Node | None:
+def _node(reader: Reader, message: pb.NetworkNode, by_array: dict[str, tuple[object, Op]]) -> Node | None:
+    """A node; without tensors it takes the operation of an earlier one with its array, type and attributes."""
     before = reader.count
     printable(reader.at("name"), message.name)
     printable(reader.at("type"), message.type)
+    array = message.array if message.HasField("array") else None
+    if array is not None:
+        printable(reader.at("array"), array)
     for i, name in enumerate(message.inputs[:100]):
         printable(reader.at("inputs").item(i), name)
     for field in ("attributes", "tensors"):
@@ -128,8 +134,16 @@ def _node(reader: Reader, message: pb.NetworkNode) -> Node | None:
     }
     if reader.count > before:
         return None
-    op = reader.take(lambda: _build(message.type, attributes, arrays), rename=_place_in_node(message))
-    return None if op is None else Node(name=message.name, op=op, inputs=tuple(message.inputs))
+    head = (message.type, attributes)
+    known, op = by_array.get(array or ""), None
+    if known is not None and not arrays and known[0] == head:
+        op = known[1]
+    else:
+        op = reader.take(lambda: _build(message.type, attributes, arrays), rename=_place_in_node(message))
+    if op is None:
+        return None
+    by_array.setdefault(message.name if array is None else array, (head, op))
+    return Node(name=message.name, op=op, inputs=tuple(message.inputs), array=array)
 
 
 def _build(type: str, attributes: dict[str, Any], arrays: dict[str, Any]) -> Op:

@@ -123,8 +123,8 @@ def test_all_directions_together_have_the_covariance(operation: str, fields: dic
     """At exact inputs, whose spread the adjoint sweep takes as another one in every read."""
     reading = read(operation, fields, spread=0.0)
     for part in errors(reading):
-        joint = part.caused(identity(reading), joint=True)
-        apart = part.caused(identity(reading), joint=False)
+        joint = part.caused([(part, identity(reading))], joint=True)
+        apart = part.caused([(part, identity(reading))], joint=False)
         assert close(joint, part.covariance(None).expand_as(joint))
         assert close(apart, joint.diagonal(dim1=1, dim2=2))
 
@@ -138,7 +138,9 @@ def test_samples_have_mean_zero_and_the_covariance(operation: str, fields: dict[
     """
     reading = read(operation, fields, spread=0.0)
     generator = torch.Generator().manual_seed(1)
-    sampled = Sampled(array=reading.array, values=reading.mean.unsqueeze(1), count=DRAWS, generator=generator)
+    sampled = Sampled(
+        array=reading.array, values=reading.mean.unsqueeze(1), count=DRAWS, generator=generator, common=generator
+    )
     slack = fields.get("stuck_on_fraction", 0.0)
     for part in errors(reading):
         drawn = over_batch(reading.array.map.gather, part.samples(sampled)).flatten(2)
