@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields, replace
@@ -15,7 +14,7 @@ from powerplan.batch.points import Point
 from powerplan.batch.validate import violation
 from powerplan.errors import InvalidInput, Violation
 from powerplan.hardware import Hardware
-from powerplan.planning.targets import TARGETS, build_target
+from powerplan.planning.targets import build_target, further_fields
 
 
 class HardwareTable:
@@ -133,4 +132,4 @@ def check_targets(points: Iterable[Point]) -> Iterable[Violation]:
 
 def needs_labels(kind: str) -> bool:
     """Whether a kind of target is about the classes of the inputs."""
-    return "labels" in inspect.signature(TARGETS[kind]).parameters
+    return "labels" in further_fields(kind)

@@ -258,7 +258,7 @@ def _axes(*, scalar: bool) -> dict[str, Schema]:
 
 def _targets() -> dict[str, Schema]:
     """Schema of the value of every kind of target."""
-    return {kind: _in("W" if kind == "max_power" else "", _POSITIVE) for kind in TARGETS}
+    return {kind: _in(target.written_unit(), _POSITIVE) for kind, target in TARGETS.items()}
 
 
 def _one_target() -> Schema:

@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from powerplan.cli.case import Case, per_layer, read_case, read_hardware
 from powerplan.cli.chat import Chat
 from powerplan.cli.exits import Exit
 from powerplan.cli.options import take_settings
+from powerplan.cli.quantities import Quantity
 from powerplan.planning.settings import PlanSettings
+from powerplan.planning.targets import TARGETS, build_target, further_fields
 
 if TYPE_CHECKING:
     from powerplan.planning import Plan
 
 _PROBLEM = ("network_file", "example", "inputs_file", "labels_file", "batch", "analog", "digital")
+
+
+def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """One option for every kind of target."""
+    for kind, target in reversed(TARGETS.items()):
+        quantity = Quantity(target.written_unit(), about=f"target.{kind}")
+        command = click.option(_flag(kind), kind, type=quantity, help=f"Target: {target.help}.")(command)
+    return command
+
+
+def take_target(options: dict[str, Any]) -> tuple[str, float]:
+    """Remove the targets from a command's arguments; kind and bound of the one that was given."""
+    bounds = {kind: options.pop(kind) for kind in TARGETS}
+    chosen = {kind: value for kind, value in bounds.items() if value is not None}
+    if len(chosen) != 1:
+        got = " and ".join(map(_flag, chosen)) or "none"
+        raise click.UsageError(f"target: got {got}; give exactly one of {', '.join(map(_flag, TARGETS))}.")
+    ((kind, value),) = chosen.items()
+    if not further_fields(kind):
+        build_target(kind, value)  # refuse a bad number before any work
+    return kind, value
+
+
+def _flag(kind: str) -> str:
+    return "--" + kind.replace("_", "-")
 
 
 def plan_arguments(chat: Chat, options: dict[str, Any]) -> tuple[Case, dict[str, Any]]:

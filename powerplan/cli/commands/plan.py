@@ -11,32 +11,15 @@ from powerplan.cli.case import check_output_file, read_hardware
 from powerplan.cli.chat import Chat
 from powerplan.cli.exits import Exit, plan_exit
 from powerplan.cli.output import write_json
-from powerplan.cli.planning import plan_arguments, print_outcome
-from powerplan.cli.quantities import Quantity
+from powerplan.cli.planning import plan_arguments, print_outcome, take_target, target_options
 from powerplan.cli.server import calculator, server_options
 from powerplan.planning.settings import PlanSettings
+from powerplan.planning.targets import build_target
 
 
 @click.command("plan", short_help="Gains that meet a target error at least power.")
 @opt.network_options
-@click.option(
-    "--max-nmse",
-    type=Quantity(about="target.max_nmse"),
-    help="Target: largest NMSE, as a fraction or in % (0.01 or 1%).",
-)
-@click.option("--max-mse", type=Quantity(), help="Target: largest MSE of the outputs.")
-@click.option("--max-output-mse", type=Quantity(), help="Target: largest MSE of every single output.")
-@click.option(
-    "--max-accuracy-drop",
-    type=Quantity(about="target.max_accuracy_drop"),
-    help="Target: largest fall of the expected accuracy (0.01 or 1%); needs the classes of the inputs.",
-)
-@click.option(
-    "--max-flip-rate",
-    type=Quantity(about="target.max_flip_rate"),
-    help="Target: largest fraction of outputs that change class (0.01 or 1%).",
-)
-@click.option("--max-power", type=Quantity("W"), help="Target: largest power [W]; then the MSE is minimised.")
+@target_options
 @opt.settings_options(PlanSettings)
 @click.option("--output", "output_file", metavar="FILE.json", help="Write the plan to a file (Plan.load reads it).")
 @opt.plot_option("gain, power and share of error of every layer beside the baseline")
@@ -63,16 +46,7 @@ def command(
     powerplan plan --network net.npz --inputs x.npy --hardware reram.toml --max-power 5mW --output plan.json
     powerplan plan --example digits --max-accuracy-drop 1% --corner hot.toml --corner aged.toml
     """
-    from powerplan.planning.targets import TARGETS, build_target
-
-    bounds = {name: rest.pop(name) for name in TARGETS}
-    chosen = {name: value for name, value in bounds.items() if value is not None}
-    if len(chosen) != 1:
-        got = " and ".join(_flag(name) for name in chosen) or "none"
-        raise click.UsageError(f"target: got {got}; give exactly one of {', '.join(map(_flag, TARGETS))}.")
-    ((kind, value),) = chosen.items()
-    if kind != "max_accuracy_drop":
-        build_target(kind, value)  # refuse a bad number before any work
+    kind, value = take_target(rest)
     hardware = read_hardware(hardware_file, opt.take_hardware(rest))
     if output_file is not None:
         check_output_file("output", output_file)
@@ -110,7 +84,3 @@ def command(
     print_outcome(chat, plan, code)
     if code is not Exit.OK:
         click.get_current_context().exit(int(code))
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")

@@ -82,6 +82,11 @@ class Target(ABC):
         """
         return {}
 
+    @classmethod
+    def written_unit(cls) -> str:
+        """The unit that its bound may be written with; "" is none or %."""
+        return "" if cls.unit == "1" else cls.unit
+
     def doubts(self) -> tuple[Violation, ...]:
         """Whether the bound is beyond the plausible, most likely a number in %; planning warns of it."""
         return () if self.plausible is None else self.plausible.doubt(f"target.{self.kind}", self.value)
