@@ -44,28 +44,28 @@ def program(
         gain = c if r is None else c * r.repeat_interleave(size, 0)
         subtracted = constants.offset + hardware.conductance_min / gain
     if hardware.shifts_mean or not hardware.has_constant_programming_noise:
-        now = weight_moments(constants.weight, constants.sign, c, r, hardware, groups, constants.offset)
-        mean_weight, variance, row_sums = now
+        moments = weight_moments(constants.weight, constants.sign, c, r, hardware, groups, constants.offset)
+        mean_weight, variance, row_conductance = moments
         if hardware.drift_compensation:
-            first = just_programmed(hardware)
-            start = weight_moments(constants.weight, constants.sign, c, r, first, groups, constants.offset)
-            compensation = read_for_drift(start, first, partners, subtracted - constants.offset)
-            compensation = compensation / read_for_drift(now, hardware, partners, subtracted - constants.offset)
+            fresh, beside = just_programmed(hardware), subtracted - constants.offset
+            of_fresh = weight_moments(constants.weight, constants.sign, c, r, fresh, groups, constants.offset)
+            compensation = read_for_drift(of_fresh, fresh, partners, beside)
+            compensation = compensation / read_for_drift(moments, hardware, partners, beside)
             # α (W̄ + u) − u, with W̄ + w in mean_weight
-            mean_weight = mean_weight * compensation + (compensation - 1) * (subtracted - constants.offset)
+            mean_weight = mean_weight * compensation + (compensation - 1) * beside
             variance = variance * compensation**2
         if constants.offset:
             mean_weight = mean_weight - constants.offset
     else:  # W̄ = W exactly, and every device has the same variance
         mean_weight = constants.weight
         variance = hardware.devices_per_weight * hardware.programming_noise_std**2 / c**2
-        row_sums = (
+        row_conductance = (
             c * constants.magnitude_sums if not c.dim() else (constants.magnitudes * c.view(groups, -1, 1)).sum(1)
         )
         if r is not None:
-            row_sums = row_sums * r
+            row_conductance = row_conductance * r
             variance = variance / r.repeat_interleave(size, 0) ** 2
-        row_sums = row_sums + size * hardware.conductance_min
+        row_conductance = row_conductance + size * hardware.conductance_min
     array = ProgrammedArray(
         constants=constants,
         hardware=hardware,
@@ -74,7 +74,7 @@ def program(
         decode_v=decode_v,
         mean_weight=mean_weight,
         weight_variance=variance,
-        row_conductance=row_sums + idle,
+        row_conductance=row_conductance + idle,
         read_out=Amplifier(),
         compensation=compensation,
         subtracted=subtracted,

@@ -33,12 +33,12 @@ _BLOCK_BYTES = 1 << 18
 
 
 class WeightMoments(NamedTuple):
-    """Mean weight W̄, or W̄ + w with an offset, and its variance V, both (n_out, n_in); g(G) summed over the
+    """Mean weight W̄, or W̄ + w with an offset, and its variance V, both (n_out, n_in); g(G) [S] summed over the
     columns of each group, (G, n_in)."""
 
     mean: Tensor
     variance: Tensor
-    held: Tensor
+    row_conductance: Tensor
 
 
 def weight_moments(
@@ -92,7 +92,10 @@ def read_for_drift(moments: WeightMoments, hardware: Hardware, partners: int, be
             "Plan with 'weight', whose error is a little larger, and simulate the gains with 'column'.",
         )
     if hardware.drift_compensation_by == "conductance":
-        return moments.held.sum() + moments.held.numel() * partners * idle_device_moments(hardware)[0]
+        return (
+            moments.row_conductance.sum()
+            + moments.row_conductance.numel() * partners * idle_device_moments(hardware)[0]
+        )
     mean = moments.mean + beside
     if hardware.devices_per_weight == 1:
         return mean.mean()  # of conductances, which have one sign
@@ -150,7 +153,7 @@ def _moments(
     """The moments; fills ``slopes`` with the derivatives of mean and variance in γ, and with |W| g′."""
     idle, idle_variance = reference_moments(hardware)
     mean, variance = torch.empty_like(weight), torch.empty_like(weight)
-    held_sum = weight.new_zeros(groups, weight.shape[1])
+    row_conductance = weight.new_zeros(groups, weight.shape[1])
     for part, members in _blocks(weight, groups):
         signs = sign[part]
         magnitude = (weight[part] * signs).add_(offset)
@@ -160,17 +163,17 @@ def _moments(
         target = (magnitude * gain).add_(hardware.conductance_min)
         derivatives = None if slopes is None else _device_slopes(hardware, target)
         level, spread = device_moments(hardware, target) if derivatives is None else derivatives[0]
-        held_sum[members] += level.view(members.stop - members.start, -1, level.shape[1]).sum(1)
+        row_conductance[members] += level.view(members.stop - members.start, -1, level.shape[1]).sum(1)
         shifted = (level - idle).div_(gain)
         torch.mul(shifted, signs, out=mean[part])
         total = (spread + idle_variance).div_(gain * gain)
         variance[part] = total
         if slopes is not None and derivatives is not None:
-            held_slope, spread_slope = derivatives[1]
-            torch.mul(magnitude, held_slope, out=slopes[2][part])
+            level_slope, spread_slope = derivatives[1]
+            torch.mul(magnitude, level_slope, out=slopes[2][part])
             torch.mul((slopes[2][part] - shifted).div_(gain), signs, out=slopes[0][part])
             torch.sub(magnitude * spread_slope / (gain * gain), total.mul_(2 / gain), out=slopes[1][part])
-    return WeightMoments(mean, variance, held_sum)
+    return WeightMoments(mean, variance, row_conductance)
 
 
 def _blocks(weight: Tensor, groups: int) -> list[tuple[slice, slice]]:

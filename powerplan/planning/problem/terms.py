@@ -79,8 +79,8 @@ class Terms:
         """Jacobian (k, n) at θ of the residuals of objective and constraints, and the gradient (n,) of half the sum of
         their squares; each sum's squares are weighted with ``weights`` (1 + R,).
 
-        Of more than ``most`` residuals, as many random combinations. None where the gains move no residual, and where
-        a prediction is made in pieces or is expensive.
+        Of more than ``most`` residuals, as many random combinations. No rows where the gains move no residual, and
+        where a prediction is made in pieces or is expensive.
         """
         predictor = self.predictors[0]
         pieces = differentiable_pieces(predictor, self.sample)

@@ -46,8 +46,8 @@ def _rounded_once(problem: StepSearch, here: Choice, duals: np.ndarray) -> Choic
     if problem.excess(choice(high)).max() > 0:
         corner = here.x.copy()
         corner[stepped] = np.where(pull[stepped] <= 0, steps[:, -1], steps[:, 0])
-        done = problem.complete(corner)
-        return done if done.is_feasible else None
+        completed = problem.complete(corner)
+        return completed if completed.is_feasible else None
     for _ in range(40):
         middle = (low + high) / 2
         if problem.excess(choice(middle)).max() <= 0:
@@ -56,8 +56,8 @@ def _rounded_once(problem: StepSearch, here: Choice, duals: np.ndarray) -> Choic
             low = middle
         if problem.late or np.array_equal(choice(low), choice(high)):
             break
-    done = problem.complete(choice(high))
-    return done if done.is_feasible else None
+    completed = problem.complete(choice(high))
+    return completed if completed.is_feasible else None
 
 
 def _grown(slope: np.ndarray, shift: np.ndarray) -> np.ndarray:
