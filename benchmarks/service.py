@@ -42,9 +42,9 @@ from benchmarks.common import machine
 from benchmarks.memory import held_memory
 from powerplan_client._generated import v1
 from powerplan_client._generated.planner_service_pb2_grpc import PlannerServiceStub
+from powerplan_client.building import hardware_message
 from powerplan_client.networks import network_message
-from powerplan_server.wire.hardware import hardware_to_proto
-from powerplan_server.wire.tensors import array_to_proto
+from powerplan_client.packing import tensor_of
 
 HARDWARE = pp.Hardware(programming_noise_std=1e-6)
 TARGET = 0.05
@@ -111,9 +111,9 @@ def plan_request() -> v1.PlanRequest:
     """The request, as a message."""
     example = pp.load_example("digits")
     task = v1.PlanTask(
-        network=network_message(example.network, array_to_proto, lambda content: v1.FileContent(data=content)),
-        hardware=hardware_to_proto(HARDWARE),
-        inputs=array_to_proto(example.inputs),
+        network=network_message(example.network),
+        hardware=hardware_message(HARDWARE),
+        inputs=tensor_of(example.inputs),
         target=v1.Target(max_nmse=TARGET),
     )
     return v1.PlanRequest(task=task)

@@ -28,12 +28,12 @@ from powerplan.montecarlo.settings import SimulationSettings
 from powerplan.planning.settings import PlanSettings
 from powerplan.settings import Choice, Flag, Names, Number, Setting, Settings, Whole, named, table
 from powerplan_client._generated import v1 as pb
+from powerplan_client.networks import network_message
 from powerplan_client.options import PlanOptions
+from powerplan_client.packing import tensor_of
 from powerplan_server import calls
 from powerplan_server.wire.limits import WireLimits
-from powerplan_server.wire.networks import network_to_proto
 from powerplan_server.wire.tasks import SETTING_FIELDS
-from powerplan_server.wire.tensors import array_to_proto
 
 ROOT = Path(__file__).resolve().parent.parent
 RNG = np.random.default_rng(3)
@@ -112,8 +112,8 @@ def by_wire(row: Setting, value: Any) -> bool:
     except (TypeError, ValueError, OverflowError):
         return False
     task = pb.PlanTask(
-        network=network_to_proto(NETWORK),
-        inputs=array_to_proto(INPUTS),
+        network=network_message(NETWORK),
+        inputs=tensor_of(INPUTS),
         target=pb.Target(**{"max_flip_rate" if row.name == "calibrate" else "max_nmse": 0.1}),
         settings=message,
     )

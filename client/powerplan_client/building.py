@@ -39,10 +39,10 @@ def plan_task(
         corners = list(options.get("corners") or ())
     task = pb.PlanTask(
         network=_network(packer, network, options),
-        hardware=_hardware("hardware", hardware),
+        hardware=hardware_message(hardware),
         inputs=_inputs(packer, inputs),
         settings=plan_settings(options),
-        corners=[_hardware(f"corners[{k}]", corner) for k, corner in enumerate(corners)],
+        corners=[hardware_message(corner, f"corners[{k}]") for k, corner in enumerate(corners)],
     )
     if target is not None:
         task.target.CopyFrom(target_message(target))
@@ -185,7 +185,7 @@ def point_request(
     labels = options.get("labels")
     point = {
         "network": _network(packer, network, options),
-        "hardware": _hardware("hardware", hardware),
+        "hardware": hardware_message(hardware),
         "gains": None if gains is None else gains_message(gains),
         "inputs": _inputs(packer, inputs),
         "labels": None if labels is None else classes("labels", labels),
@@ -219,10 +219,11 @@ def gain_messages(field: str, gains: Sequence[Gain] | Iterable[Gain]) -> list[pb
 
 def _network(packer: Packer, network: NetworkLike, options: Mapping[str, Any]) -> pb.Network:
     with naming("network"):
-        return network_message(network, packer.array, packer.file, options)
+        return network_message(network, packer, options)
 
 
-def _hardware(path: str, hardware: Any) -> pb.Hardware:
+def hardware_message(hardware: Any, path: str = "hardware") -> pb.Hardware:
+    """Hardware, given as the client's or the engine's Hardware or as a mapping; None = every default."""
     return _fields(pb.Hardware, path, hardware_fields(hardware, path))
 
 

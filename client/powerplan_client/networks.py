@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import numbers
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from powerplan_client._generated import v1 as pb
 from powerplan_client.engine import engine_module
 from powerplan_client.errors import invalid
+from powerplan_client.packing import Packer
 from powerplan_client.values import naming, numbers_of
 
 INPUT = "input"
@@ -104,19 +106,16 @@ class Onnx:
 #: what is accepted as a network; besides, the engine's Network and torch modules
 NetworkLike = Network | Sequence[npt.ArrayLike] | str | os.PathLike[str] | Onnx | Any
 
-Pack = Callable[[np.ndarray], pb.Tensor]
-PackFile = Callable[[bytes], pb.FileContent]
-
 
 def network_message(
-    value: NetworkLike, pack: Pack, pack_file: PackFile, options: Mapping[str, Any] | None = None
+    value: NetworkLike, packer: Packer | None = None, options: Mapping[str, Any] | None = None
 ) -> pb.Network:
     """The message for a network, with the layers on crossbars that the options ``analog`` and ``digital`` choose.
 
     Args:
         value: a Network; a list of (n_out, n_in) weights (ReLU between them); the path of a saved network (.npz)
             or of an ONNX model (.onnx); :class:`Onnx`; a network of the engine; a torch module (needs the engine).
-        pack, pack_file: turn an array or a file into its message, inline or by reference.
+        packer: turns arrays and files into messages; None = all of them inline.
         options: of the call: ``input_shape`` of one input, for a torch module; ``analog`` and ``digital``.
 
     Raises:
@@ -124,7 +123,7 @@ def network_message(
         FeatureUnavailable: a torch module without the engine.
     """
     options = options or {}
-    message = _message(value, pack, pack_file, options.get("input_shape"))
+    message = _message(value, packer or Packer(), options.get("input_shape"))
     message.analog_layers.extend(_layers("analog", options.get("analog")))
     message.digital_layers.extend(_layers("digital", options.get("digital")))
     return message
@@ -139,19 +138,19 @@ def _layers(field: str, choice: Any) -> list[str]:
     return [str(part) for part in parts]
 
 
-def _message(value: NetworkLike, pack: Pack, pack_file: PackFile, input_shape: Sequence[int] | None) -> pb.Network:
+def _message(value: NetworkLike, packer: Packer, input_shape: Sequence[int] | None) -> pb.Network:
     if isinstance(value, Network):
-        return _graph(value, pack)
+        return _graph(value, packer)
     if isinstance(value, Onnx):
-        return pb.Network(onnx=pack_file(value.content))
+        return pb.Network(onnx=packer.file(value.content))
     if isinstance(value, str | os.PathLike):
-        return _file(Path(value), pack_file)
+        return _file(Path(value), packer)
     if _is_torch_module(value):
-        return _graph(_of_engine(_import_torch(value, input_shape)), pack)
+        return _graph(_of_engine(_import_torch(value, input_shape)), packer)
     if hasattr(value, "nodes") and hasattr(value, "input_shape"):
-        return _graph(_of_engine(value), pack)
+        return _graph(_of_engine(value), packer)
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
-        return _graph(Network.mlp(value), pack)
+        return _graph(Network.mlp(value), packer)
     raise invalid(
         "network",
         f"got {type(value).__name__}; allowed: a Network, a list of weights, the path of a saved network, Onnx(bytes) "
@@ -159,14 +158,18 @@ def _message(value: NetworkLike, pack: Pack, pack_file: PackFile, input_shape: S
     )
 
 
-def _graph(network: Network, pack: Pack) -> pb.Network:
+def _graph(network: Network, packer: Packer) -> pb.Network:
     graph = pb.NetworkGraph(input_shape=network.input_shape, output=network.output)
     for node in network.nodes:
-        message = graph.nodes.add(name=node.name, type=node.type, inputs=node.inputs, array=node.array)
-        for name, value in node.attributes.items():
-            message.attributes[name].CopyFrom(attribute_message(value))
+        message = graph.nodes.add(
+            name=node.name,
+            type=node.type,
+            inputs=node.inputs,
+            attributes=attribute_messages(node.attributes),
+            array=node.array,
+        )
         for name, array in node.tensors.items():
-            message.tensors[name].CopyFrom(pack(numbers_of(f"network.nodes[{node.name!r}].{name}", array)))
+            message.tensors[name].CopyFrom(packer.array(numbers_of(f"network.nodes[{node.name!r}].{name}", array)))
     return pb.Network(graph=graph)
 
 
@@ -192,14 +195,14 @@ def _of_engine(network: Any) -> Network:
     return Network(input_shape=tuple(network.input_shape), nodes=tuple(nodes), output=network.output)
 
 
-def _file(path: Path, pack_file: PackFile) -> pb.Network:
+def _file(path: Path, packer: Packer) -> pb.Network:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise invalid("network", f"{path} cannot be read: {error.strerror}") from error
     if path.suffix.lower() == ".onnx":
-        return pb.Network(onnx=pack_file(content))
-    return pb.Network(saved_network=pack_file(content))
+        return pb.Network(onnx=packer.file(content))
+    return pb.Network(saved_network=packer.file(content))
 
 
 def _is_torch_module(value: Any) -> bool:
@@ -219,25 +222,31 @@ def _import_torch(module: Any, input_shape: Sequence[int] | None) -> Any:
 
 
 def attribute_message(value: Any) -> pb.AttributeValue:
-    """A plain value as a message."""
+    """A plain value as a message; arrays become lists, whole numbers beyond 64 bits floats."""
     match value:
         case None:
             return pb.AttributeValue(null_value=0)  # type: ignore[arg-type]
         case bool() | np.bool_():
             return pb.AttributeValue(boolean_value=bool(value))
-        case int() | np.integer():
+        case int() | np.integer() if -(2**63) <= int(value) < 2**63:
             return pb.AttributeValue(integer_value=int(value))
-        case float() | np.floating():
+        case numbers.Real():
             return pb.AttributeValue(number_value=float(value))
         case str():
             return pb.AttributeValue(text_value=value)
         case Mapping():
-            entries = {str(name): attribute_message(item) for name, item in value.items()}
-            return pb.AttributeValue(map_value=pb.AttributeMap(entries=entries))
+            return pb.AttributeValue(map_value=pb.AttributeMap(entries=attribute_messages(value)))
+        case np.ndarray():
+            return attribute_message(value.tolist())
         case Sequence():
             return pb.AttributeValue(list_value=pb.AttributeList(values=[attribute_message(item) for item in value]))
         case _:
             raise invalid("attributes", f"got {type(value).__name__}; allowed: plain values, lists and mappings")
+
+
+def attribute_messages(values: Mapping[Any, Any]) -> dict[str, pb.AttributeValue]:
+    """Plain values by name as messages."""
+    return {str(name): attribute_message(value) for name, value in values.items()}
 
 
 def attribute_value(message: pb.AttributeValue) -> Any:

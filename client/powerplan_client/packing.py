@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from google.protobuf.message import Message
 
 from powerplan_client._generated import v1 as pb
 
 M = TypeVar("M", bound=Message)
 
-_DTYPES: dict[int, np.dtype] = {
+#: dtype on the wire (little-endian) by its number
+DTYPES: dict[int, np.dtype] = {
     pb.DATA_TYPE_FLOAT32: np.dtype("<f4"),
     pb.DATA_TYPE_FLOAT64: np.dtype("<f8"),
     pb.DATA_TYPE_INT32: np.dtype("<i4"),
     pb.DATA_TYPE_INT64: np.dtype("<i8"),
 }
-_NUMBERS = {dtype: pb.DataType.ValueType(number) for number, dtype in _DTYPES.items()}
+_NUMBERS = {dtype: pb.DataType.ValueType(number) for number, dtype in DTYPES.items()}
 
 
 class Packer:
@@ -29,7 +32,7 @@ class Packer:
         inline_bytes: content larger than this goes by reference, into ``contents`` by its SHA-256.
     """
 
-    def __init__(self, inline_bytes: int) -> None:
+    def __init__(self, inline_bytes: float = math.inf) -> None:
         self._inline_bytes = inline_bytes
         self.contents: dict[str, memoryview] = {}
 
@@ -72,9 +75,14 @@ def packed(build: Callable[[Packer], M], *, inline_bytes: int, message_bytes: in
     return message, packer.contents
 
 
+def tensor_of(array: npt.ArrayLike) -> pb.Tensor:
+    """An array as a tensor with its bytes inline; see :meth:`Packer.array`."""
+    return Packer().array(np.asarray(array))
+
+
 def array_of(message: pb.Tensor) -> np.ndarray:
     """The read-only array of an inline tensor."""
-    dtype = _DTYPES[message.dtype]
+    dtype = DTYPES[message.dtype]
     array: np.ndarray = np.frombuffer(message.data, dtype).reshape(tuple(message.shape))
     array = array.astype(dtype.newbyteorder("="), copy=False)
     array.setflags(write=False)

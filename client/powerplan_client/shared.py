@@ -352,7 +352,7 @@ class Simulation:
         output_mean: (B, K) mean over draws.
         output_covariance: (B, K, K) over draws; None if K > 64 and it takes more than 1/16 of the memory limit.
         classes: (D, B) class of each output (largest entry; with one output 1 if positive, else 0).
-        layers: moments of each crossbar layer's decoded output, if asked for.
+        layers: moments of each crossbar layer's decoded output, if asked for; of every read of its array, by node.
         accuracy: expected classification accuracy, if labels were given and the outputs' covariance is known.
         accuracy_standard_error: of it.
         gains: of every crossbar layer, in the answer to a call.
@@ -617,7 +617,7 @@ class LayerArrays:
         name: of the layer.
         groups: of a grouped convolution, each with arrays of its own.
         row_tiles, column_tiles: arrays along rows and columns of one group's matrix.
-        copies: arrays of the same content: positions if every position has its own, else 1.
+        copies: arrays of the same content: positions of all its reads if every position has its own, else 1.
         reads: reads of each of these arrays in one inference.
     """
 

@@ -33,9 +33,10 @@ from powerplan.planning.settings import PlanSettings
 from powerplan.planning.targets import Target
 from powerplan.plausibility import corners_of, question, refusing
 from powerplan_client._generated import v1 as pb
+from powerplan_client.building import gains_message
 from powerplan_server.wire.blobs import BlobResolver, MemoryBlobs
 from powerplan_server.wire.errors import Implausible
-from powerplan_server.wire.gains import gains_from_proto, gains_to_proto, rename_gains
+from powerplan_server.wire.gains import gains_from_proto, rename_gains
 from powerplan_server.wire.limits import WireLimits
 from powerplan_server.wire.networks import onnx_available
 from powerplan_server.wire.plans import plan_to_proto
@@ -154,7 +155,7 @@ def run_predict(request: pb.PredictRequest, context: CallContext) -> pb.PredictR
         assert gains is not None
         assert settings is not None
         clock.decoded()
-        response = pb.PredictResponse(gains=gains_to_proto(gains))
+        response = pb.PredictResponse(gains=gains_message(gains))
         if request.validate_only:
             _ask(problem)
         else:
@@ -186,7 +187,7 @@ def run_simulate(
         assert gains is not None
         assert settings is not None
         clock.decoded()
-        response = pb.SimulateResponse(gains=gains_to_proto(gains))
+        response = pb.SimulateResponse(gains=gains_message(gains))
         if request.validate_only:
             _ask(problem)
         else:

@@ -17,8 +17,9 @@ from powerplan.batch import Study
 from powerplan.errors import InvalidInput
 from powerplan.network import Node
 from powerplan_client._generated import v1 as pb
+from powerplan_client.networks import network_message
 from powerplan_server.wire import Reader
-from powerplan_server.wire.networks import network_from_proto, network_to_proto
+from powerplan_server.wire.networks import network_from_proto
 
 RNG = np.random.default_rng(2)
 NETWORK = pp.Network.mlp([RNG.normal(size=(4, 4)) for _ in range(3)])
@@ -93,7 +94,7 @@ def test_choices_that_take_nothing_or_leave_nothing(
     result = run("predict", problem, flags(choice))
     assert result.exit_code == 2
     assert f"error: {field}: got" in result.stderr
-    message = network_to_proto(NETWORK)
+    message = network_message(NETWORK)
     for name, parts in choice.items():
         getattr(message, f"{name}_layers").extend(parts)
     reader = Reader.start(path="task.network")
@@ -104,7 +105,7 @@ def test_choices_that_take_nothing_or_leave_nothing(
 
 @pytest.mark.parametrize("parts", [["x" * 300], ["a\0b"], [""], ["*"] * 101])
 def test_hostile_choices_are_refused(parts: list[str]) -> None:
-    message = network_to_proto(NETWORK)
+    message = network_message(NETWORK)
     message.digital_layers.extend(parts)
     reader = Reader.start()
     assert network_from_proto(reader, pb.Network.FromString(message.SerializeToString())) is None

@@ -17,9 +17,10 @@ from powerplan.hardware.devices import Devices, device_moments, idle_device_mome
 from powerplan.hardware.flicker import flickering, quadrature
 from powerplan.hardware.folded import folded_decay
 from powerplan_client._generated import v1 as pb
+from powerplan_client.building import hardware_message
 from powerplan_client.inputs import hardware_fields
 from powerplan_server.wire import Reader
-from powerplan_server.wire.hardware import hardware_from_proto, hardware_to_proto
+from powerplan_server.wire.hardware import hardware_from_proto
 
 SAMPLES = 200_000
 #: about 2000 comparisons with fixed seeds
@@ -136,7 +137,7 @@ def test_every_border_keeps_it(hardware: pp.Hardware, tmp_path: Any) -> None:
     path = tmp_path / "chip.toml"
     path.write_text("".join(f"{key} = {toml(value)}\n" for key, value in plain.items() if value is not None))
     assert pp.Hardware.from_toml(path) == hardware
-    for message in (hardware_to_proto(hardware), pb.Hardware(**hardware_fields(plain))):
+    for message in (hardware_message(hardware), pb.Hardware(**hardware_fields(plain))):
         reader = Reader.start()
         assert hardware_from_proto(reader, pb.Hardware.FromString(message.SerializeToString())) == hardware
         reader.done()

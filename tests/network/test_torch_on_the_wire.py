@@ -10,8 +10,9 @@ from torch_modules import Bottleneck, DenseBlock, Encoder, InvertedResidual, Sma
 
 from powerplan import from_torch
 from powerplan_client._generated import v1 as pb
+from powerplan_client.networks import network_message
 from powerplan_server.wire import Reader
-from powerplan_server.wire.networks import network_from_proto, network_to_proto
+from powerplan_server.wire.networks import network_from_proto
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ from powerplan_server.wire.networks import network_from_proto, network_to_proto
 )
 def test_round_trip(build: Callable[[], nn.Module], shape: tuple[int, ...]) -> None:
     network = from_torch(trained(build()), shape, digital=0)
-    content = network_to_proto(network).SerializeToString()
+    content = network_message(network).SerializeToString()
     reader = Reader.start()
     back = network_from_proto(reader, pb.Network.FromString(content))
     reader.done()

@@ -8,10 +8,10 @@ import pytest
 import powerplan as pp
 from powerplan.errors import InvalidInput
 from powerplan_client._generated import v1 as pb
+from powerplan_client.building import hardware_message
+from powerplan_client.networks import network_message
+from powerplan_client.packing import tensor_of
 from powerplan_server import calls
-from powerplan_server.wire.hardware import hardware_to_proto
-from powerplan_server.wire.networks import network_to_proto
-from powerplan_server.wire.tensors import array_to_proto
 
 RNG = np.random.default_rng(3)
 NETWORK = pp.Network.mlp([RNG.normal(size=(6, 4)), RNG.normal(size=(3, 6))])
@@ -26,9 +26,9 @@ def context() -> calls.CallContext:
 
 def task(**fields: object) -> pb.PlanTask:
     return pb.PlanTask(
-        network=network_to_proto(NETWORK),
-        hardware=hardware_to_proto(HARDWARE),
-        inputs=array_to_proto(INPUTS),
+        network=network_message(NETWORK),
+        hardware=hardware_message(HARDWARE),
+        inputs=tensor_of(INPUTS),
         **fields,  # type: ignore[arg-type]
     )
 
@@ -71,7 +71,7 @@ def test_a_frontier_gives_a_point_per_target_in_order() -> None:
 
 def test_a_prediction_at_no_gains_is_made_at_the_whole_range() -> None:
     request = pb.PredictRequest(
-        network=network_to_proto(NETWORK), hardware=hardware_to_proto(HARDWARE), inputs=array_to_proto(INPUTS),
+        network=network_message(NETWORK), hardware=hardware_message(HARDWARE), inputs=tensor_of(INPUTS),
         labels=LABELS,
     )  # fmt: skip
     response = calls.run_predict(request, context())
@@ -83,7 +83,7 @@ def test_a_prediction_at_no_gains_is_made_at_the_whole_range() -> None:
 
 def test_options_of_a_prediction_reach_the_engine() -> None:
     request = pb.PredictRequest(
-        network=network_to_proto(NETWORK), hardware=hardware_to_proto(HARDWARE), inputs=array_to_proto(INPUTS),
+        network=network_message(NETWORK), hardware=hardware_message(HARDWARE), inputs=tensor_of(INPUTS),
         labels=LABELS, output_combinations=3, marginal_fields=0, seed=5, memory_limit_bytes=1,
     )  # fmt: skip
     response = calls.run_predict(request, context())
@@ -106,7 +106,7 @@ def test_options_of_a_prediction_reach_the_engine() -> None:
     ],
 )
 def test_options_of_a_prediction_out_of_range_are_named(field: str, value: int) -> None:
-    request = pb.PredictRequest(network=network_to_proto(NETWORK), inputs=array_to_proto(INPUTS), **{field: value})
+    request = pb.PredictRequest(network=network_message(NETWORK), inputs=tensor_of(INPUTS), **{field: value})
     with pytest.raises(InvalidInput, match=rf"{field}: got"):
         calls.run_predict(request, context())
 
@@ -114,7 +114,7 @@ def test_options_of_a_prediction_out_of_range_are_named(field: str, value: int) 
 def test_a_simulation_ends_with_the_result_of_the_engine() -> None:
     gains = pp.Gains.full_range(NETWORK, HARDWARE, INPUTS)
     request = pb.SimulateRequest(
-        network=network_to_proto(NETWORK), hardware=hardware_to_proto(HARDWARE), inputs=array_to_proto(INPUTS),
+        network=network_message(NETWORK), hardware=hardware_message(HARDWARE), inputs=tensor_of(INPUTS),
         draws=300, seed=9, labels=LABELS,
     )  # fmt: skip
     messages: list[pb.SimulateResponse] = []
@@ -132,7 +132,7 @@ def test_a_simulation_ends_with_the_result_of_the_engine() -> None:
 
 @pytest.mark.parametrize("labels", [[0, 1], [0, 1, 2, 3, 0], [-1, 0, 0, 0, 0]])
 def test_labels_that_do_not_fit_are_refused(labels: list[int]) -> None:
-    request = pb.PredictRequest(network=network_to_proto(NETWORK), inputs=array_to_proto(INPUTS), labels=labels)
+    request = pb.PredictRequest(network=network_message(NETWORK), inputs=tensor_of(INPUTS), labels=labels)
     with pytest.raises(InvalidInput, match="labels"):
         calls.run_predict(request, context())
 
@@ -141,16 +141,16 @@ def test_warnings_of_the_engine_reach_the_caller() -> None:
     gains = pb.Gains(
         conductance_siemens=[pb.Gain(scalar=1e-6)] * 2, voltage_volts=[pb.Gain(scalar=1.0), pb.Gain(scalar=1.0)]
     )
-    request = pb.PredictRequest(network=network_to_proto(NETWORK), inputs=array_to_proto(INPUTS), gains=gains)
+    request = pb.PredictRequest(network=network_message(NETWORK), inputs=tensor_of(INPUTS), gains=gains)
     assert any("voltage_max" in text for text in calls.run_predict(request, context()).info.warnings)
 
 
 def profile(**fields: object) -> pb.PlanningProfile:
     """κ = (1, 2, 3), p = (1, 1, 1): the closed form of the source paper's problem."""
     return pb.PlanningProfile(
-        power_coefficients_watts=array_to_proto(np.ones((3, 1))),
+        power_coefficients_watts=tensor_of(np.ones((3, 1))),
         power_exponents=[1],
-        mse_coefficients=array_to_proto(np.array([[1.0], [2.0], [3.0]])),
+        mse_coefficients=tensor_of(np.array([[1.0], [2.0], [3.0]])),
         mse_exponents=[2],
         **fields,  # type: ignore[arg-type]
     )
@@ -176,7 +176,7 @@ def test_a_power_budget_is_the_reverse_of_an_error_bound() -> None:
 
 
 def test_a_profile_says_which_limits_make_its_target_unreachable() -> None:
-    limited = profile(upper=array_to_proto(np.array([1.0, np.inf, 1.0])), signal_power=2.0)
+    limited = profile(upper=tensor_of(np.array([1.0, np.inf, 1.0])), signal_power=2.0)
     request = pb.PlanRequest(task=pb.PlanTask(profile=limited, target=pb.Target(max_nmse=0.1)))
     termination = calls.run_plan(request, context()).profile_plan.termination
     assert termination.outcome == pb.OUTCOME_INFEASIBLE
@@ -206,7 +206,7 @@ def test_a_profile_stands_alone() -> None:
 )
 def test_profiles_that_make_no_sense_are_refused(field: str, value: np.ndarray) -> None:
     spoiled = profile()
-    getattr(spoiled, field).CopyFrom(array_to_proto(value))
+    getattr(spoiled, field).CopyFrom(tensor_of(value))
     with pytest.raises(InvalidInput, match=r"task\.profile"):
         calls.run_plan(pb.PlanRequest(task=pb.PlanTask(profile=spoiled, target=pb.Target(max_mse=1))), context())
 

@@ -10,9 +10,10 @@ import pytest
 import powerplan as pp
 import powerplan_client as pc
 from powerplan_client._generated import v1 as pb
+from powerplan_client.building import hardware_message
 from powerplan_client.inputs import hardware_fields
 from powerplan_server.wire import Reader
-from powerplan_server.wire.hardware import hardware_from_proto, hardware_to_proto
+from powerplan_server.wire.hardware import hardware_from_proto
 
 
 def read(message: pb.Hardware) -> pp.Hardware | None:
@@ -32,7 +33,7 @@ def test_the_name_of_a_preset_stands_for_its_fields() -> None:
     given = pc.Hardware(preset="pcm_hermes_1dev", time=3600.0, voltage_max=0.1)
     wanted = pp.Hardware.preset("pcm_hermes_1dev", time=3600.0, voltage_max=0.1)
     assert sent(given) == sent({"preset": "pcm_hermes_1dev", "time": 3600.0, "voltage_max": 0.1}) == wanted
-    assert hardware_to_proto(wanted).preset == ""
+    assert hardware_message(wanted).preset == ""
     with pytest.raises(pp.InvalidInput, match=r"task\.hardware\.preset: .*Did you mean 'pcm_hermes_1dev'"):
         sent(pc.Hardware(preset="pcm_hermes_1"))
 

@@ -13,11 +13,11 @@ from powerplan.errors import InvalidInput
 from powerplan.planning.settings import PlanSettings
 from powerplan_client._generated import v1 as pb
 from powerplan_client.building import plan_settings
+from powerplan_client.networks import network_message
+from powerplan_client.packing import tensor_of
 from powerplan_server import calls
 from powerplan_server.wire import Reader, TooLarge
-from powerplan_server.wire.networks import network_to_proto
 from powerplan_server.wire.tasks import settings_from_proto
-from powerplan_server.wire.tensors import array_to_proto
 
 RNG = np.random.default_rng(11)
 NETWORK = pp.Network.mlp([RNG.normal(size=(6, 4)), RNG.normal(size=(5, 6))])
@@ -77,7 +77,7 @@ def test_a_prediction_in_single_precision() -> None:
 )
 def test_options_out_of_range_are_named(field: str, value: int) -> None:
     """In a plan, also one that is only checked, and in a prediction."""
-    network, inputs = network_to_proto(NETWORK), array_to_proto(INPUTS)
+    network, inputs = network_message(NETWORK), tensor_of(INPUTS)
     settings = pb.PlanSettings(**{field: value})
     task = pb.PlanTask(network=network, inputs=inputs, target=pb.Target(max_nmse=0.1), settings=settings)
     with pytest.raises(InvalidInput, match=rf"task\.settings\.{field}: got {value}") as caught:

@@ -11,10 +11,11 @@ import powerplan as pp
 import powerplan_client as pc
 from powerplan.cli.options import take_hardware
 from powerplan_client._generated import v1 as pb
+from powerplan_client.building import hardware_message
 from powerplan_client.inputs import HARDWARE_FIELDS, hardware_fields
 from powerplan_client.parsing import parse_hardware, parse_prediction, parse_simulation
 from powerplan_server.wire import Reader
-from powerplan_server.wire.hardware import hardware_from_proto, hardware_to_proto
+from powerplan_server.wire.hardware import hardware_from_proto
 from powerplan_server.wire.results import prediction_to_proto, simulation_to_proto
 
 CONVERTERS: dict[str, Any] = {
@@ -49,7 +50,7 @@ def test_the_server_reads_what_a_client_gives(fields: dict[str, Any]) -> None:
     wanted = pp.Hardware(**fields)
     for given in (pc.Hardware(**fields), fields, wanted):
         assert read(pb.Hardware(**hardware_fields(given))) == wanted
-    back = parse_hardware(hardware_to_proto(wanted))
+    back = parse_hardware(hardware_message(wanted))
     assert {name: getattr(back, name) for name in fields} == fields
 
 

@@ -15,18 +15,19 @@ import powerplan as pp
 from powerplan.network import Linear, Node
 from powerplan_client import parsing
 from powerplan_client._generated import v1 as pb
-from powerplan_client.inputs import HARDWARE_FIELDS, hardware_fields
-from powerplan_client.networks import attribute_message, attribute_value, network_message
-from powerplan_client.packing import array_of
+from powerplan_client.building import gains_message, hardware_message, target_message
+from powerplan_client.inputs import HARDWARE_FIELDS
+from powerplan_client.networks import attribute_message, attribute_messages, attribute_value, network_message
+from powerplan_client.packing import array_of, tensor_of
 from powerplan_server.wire import Reader
-from powerplan_server.wire.attributes import map_from_proto, map_to_proto, value_to_proto
-from powerplan_server.wire.gains import gains_from_proto, gains_to_proto
-from powerplan_server.wire.hardware import NAMES, hardware_from_proto, hardware_to_proto
-from powerplan_server.wire.networks import network_from_proto, network_to_proto
+from powerplan_server.wire.attributes import map_from_proto
+from powerplan_server.wire.gains import gains_from_proto
+from powerplan_server.wire.hardware import NAMES, hardware_from_proto
+from powerplan_server.wire.networks import network_from_proto
 from powerplan_server.wire.plans import plan_to_proto, termination_to_proto
 from powerplan_server.wire.results import prediction_to_proto, simulation_to_proto
-from powerplan_server.wire.tasks import target_from_proto, target_to_proto
-from powerplan_server.wire.tensors import DTYPES, array_from_proto, array_to_proto
+from powerplan_server.wire.tasks import target_from_proto
+from powerplan_server.wire.tensors import DTYPES, array_from_proto
 
 DETAIL = pb.ResultDetail(output_moments=True, layer_moments=True, layer_covariances=True, draws=True)
 
@@ -47,7 +48,7 @@ def read(function: Any, message: Any) -> Any:
     )
 )
 def test_arrays(array: np.ndarray) -> None:
-    message = array_to_proto(array)
+    message = tensor_of(array)
     back = read(lambda r, m: array_from_proto(r, m, dtypes=DTYPES, max_elements=10_000), message)
     for copy in (back, array_of(message)):
         assert copy.shape == array.shape
@@ -57,18 +58,17 @@ def test_arrays(array: np.ndarray) -> None:
 
 @given(networks())
 def test_networks(network: pp.Network) -> None:
-    assert read(network_from_proto, network_to_proto(network)).digest == network.digest
+    assert read(network_from_proto, network_message(network)).digest == network.digest
 
 
 def test_an_array_with_several_reads() -> None:
-    """From the server's writer and from the client's: its tensors are sent once."""
+    """Its tensors are sent once."""
     op = Linear(weight=np.eye(3), bias=np.ones(3))
     nodes = tuple(Node(name=n, op=op, inputs=(s,), array="one") for n, s in (("a", "input"), ("b", "a")))
     network = pp.Network(input_shape=(3,), nodes=nodes)
-    pack, unused = array_to_proto, lambda content: pb.FileContent(data=content)
-    for message in (network_to_proto(network), network_message(network, pack, unused)):
-        assert [len(node.tensors) for node in message.graph.nodes] == [2, 0]
-        assert read(network_from_proto, message).digest == network.digest
+    message = network_message(network)
+    assert [len(node.tensors) for node in message.graph.nodes] == [2, 0]
+    assert read(network_from_proto, message).digest == network.digest
     message.graph.nodes[1].array = "two"
     with pytest.raises(pp.InvalidInput, match="weight"):
         read(network_from_proto, message)
@@ -76,9 +76,8 @@ def test_an_array_with_several_reads() -> None:
 
 @given(hardwares())
 def test_hardware(hardware: pp.Hardware) -> None:
-    assert read(hardware_from_proto, hardware_to_proto(hardware)) == hardware
-    assert pb.Hardware(**hardware_fields(hardware)) == hardware_to_proto(hardware)
-    assert asdict(parsing.parse_hardware(hardware_to_proto(hardware))) == {**hardware.to_dict(), "preset": None}
+    assert read(hardware_from_proto, hardware_message(hardware)) == hardware
+    assert asdict(parsing.parse_hardware(hardware_message(hardware))) == {**hardware.to_dict(), "preset": None}
 
 
 def test_every_field_of_hardware_has_a_place_in_the_message() -> None:
@@ -94,15 +93,15 @@ def test_hardware_left_out_takes_the_defaults() -> None:
 
 @given(all_gains())
 def test_gains(gains: pp.Gains) -> None:
-    for back in (read(gains_from_proto, gains_to_proto(gains)), parsing.parse_gains(gains_to_proto(gains))):
+    for back in (read(gains_from_proto, gains_message(gains)), parsing.parse_gains(gains_message(gains))):
         assert_same(back.conductance, gains.conductance)
         assert_same(back.voltage, gains.voltage)
 
 
 @given(targets)
 def test_targets(target: pp.MaxMSE) -> None:
-    assert read(target_from_proto, target_to_proto(target)) == target
-    again = parsing.parse_target(target_to_proto(target))
+    assert read(target_from_proto, target_message(target)) == target
+    again = parsing.parse_target(target_message(target))
     assert (type(again).__name__, again.value) == (type(target).__name__, target.value)
 
 
@@ -117,10 +116,9 @@ plain = st.recursive(
 @given(st.dictionaries(st.text(max_size=5), plain, max_size=4))
 @settings(max_examples=50)
 def test_attributes(values: dict[str, Any]) -> None:
-    assert map_from_proto(Reader.start(), map_to_proto(values)) == values
+    assert map_from_proto(Reader.start(), attribute_messages(values)) == values
     for value in values.values():
-        assert attribute_message(value) == value_to_proto(value)
-        assert attribute_value(value_to_proto(value)) == value
+        assert attribute_value(attribute_message(value)) == value
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,8 @@ import powerplan as pp
 from powerplan.errors import InvalidInput, UnsupportedOperation
 from powerplan.jobs.contents import Contents
 from powerplan_client._generated import v1 as pb
+from powerplan_client.networks import network_message
+from powerplan_client.packing import tensor_of
 from powerplan_server import calls
 from powerplan_server.wire import (
     BlobNotFound,
@@ -29,8 +31,8 @@ from powerplan_server.wire import (
     blob_refs,
     reason_of,
 )
-from powerplan_server.wire.networks import network_from_proto, network_to_proto
-from powerplan_server.wire.tensors import array_from_proto, array_to_proto
+from powerplan_server.wire.networks import network_from_proto
+from powerplan_server.wire.tensors import array_from_proto
 
 DIGEST = "ab" * 32
 
@@ -39,7 +41,7 @@ def request() -> pb.PlanRequest:
     """A good request that is only validated."""
     network = pp.Network.mlp([np.ones((3, 4)), np.ones((2, 3))], [np.zeros(3), None])
     task = pb.PlanTask(
-        network=network_to_proto(network), inputs=array_to_proto(np.ones((2, 4))), target=pb.Target(max_nmse=0.01)
+        network=network_message(network), inputs=tensor_of(np.ones((2, 4))), target=pb.Target(max_nmse=0.01)
     )
     return pb.PlanRequest(task=task, validate_only=True)
 
@@ -92,11 +94,11 @@ def spoil_inputs_nan(task: pb.PlanTask) -> None:
 
 
 def spoil_inputs_width(task: pb.PlanTask) -> None:
-    task.inputs.CopyFrom(array_to_proto(np.ones((2, 5))))
+    task.inputs.CopyFrom(tensor_of(np.ones((2, 5))))
 
 
 def spoil_inputs_empty(task: pb.PlanTask) -> None:
-    task.inputs.CopyFrom(array_to_proto(np.ones((0, 4))))
+    task.inputs.CopyFrom(tensor_of(np.ones((0, 4))))
 
 
 def spoil_cycle(task: pb.PlanTask) -> None:
@@ -418,7 +420,7 @@ def test_mutated_bytes_of_requests_raise_nothing_but_invalid_input() -> None:
 def test_rearranged_graphs_raise_nothing_but_invalid_input(
     network: pp.Network, random_: random.Random, changes: int
 ) -> None:
-    graph = network_to_proto(network).graph
+    graph = network_message(network).graph
     names = [node.name for node in graph.nodes] + ["input", "", "x"]
     for _ in range(changes):
         node = random_.choice(graph.nodes)

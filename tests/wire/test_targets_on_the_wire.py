@@ -13,10 +13,9 @@ from powerplan.errors import InvalidInput
 from powerplan_client import parsing
 from powerplan_client._generated import v1 as pb
 from powerplan_client.building import plan_task
-from powerplan_client.packing import Packer
+from powerplan_client.networks import network_message
+from powerplan_client.packing import Packer, tensor_of
 from powerplan_server.calls import CallContext, run_plan
-from powerplan_server.wire.networks import network_to_proto
-from powerplan_server.wire.tensors import array_to_proto
 
 
 def network() -> pp.Network:
@@ -35,8 +34,8 @@ def task_of(target: object, options: dict[str, object]) -> pb.PlanTask:
 
 def request(target: pb.Target) -> pb.PlanRequest:
     task = pb.PlanTask(
-        network=network_to_proto(network()),
-        inputs=array_to_proto(INPUTS),
+        network=network_message(network()),
+        inputs=tensor_of(INPUTS),
         target=target,
         hardware=pb.Hardware(programming_noise_std_siemens=1e-6),
     )
@@ -147,9 +146,9 @@ def profile(request: pb.PlanRequest) -> None:
         request.task.ClearField(field)
     request.task.profile.CopyFrom(
         pb.PlanningProfile(
-            power_coefficients_watts=array_to_proto(np.ones((1, 1))),
+            power_coefficients_watts=tensor_of(np.ones((1, 1))),
             power_exponents=[1.0],
-            mse_coefficients=array_to_proto(np.ones((1, 1))),
+            mse_coefficients=tensor_of(np.ones((1, 1))),
             mse_exponents=[2.0],
         )
     )

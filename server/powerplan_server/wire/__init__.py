@@ -6,7 +6,7 @@ Writers (``*_to_proto``) lose nothing.
 """
 
 from powerplan_server.wire.blobs import BlobResolver, FileBlobs, MemoryBlobs, blob_refs
-from powerplan_server.wire.errors import BlobNotFound, FeatureUnavailable, TooLarge, reason_number, reason_of
+from powerplan_server.wire.errors import BlobNotFound, FeatureUnavailable, TooLarge, reason_of
 from powerplan_server.wire.limits import WireLimits
 from powerplan_server.wire.reading import Reader
 
@@ -20,6 +20,5 @@ __all__ = [
     "TooLarge",
     "WireLimits",
     "blob_refs",
-    "reason_number",
     "reason_of",
 ]

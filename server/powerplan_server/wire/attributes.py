@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from powerplan_client._generated import v1 as pb
 from powerplan_server.wire.reading import Reader
@@ -15,34 +12,6 @@ from powerplan_server.wire.reading import Reader
 MAX_DEPTH = 8
 #: values in one attribute, nested ones included
 MAX_VALUES = 10_000
-
-
-def value_to_proto(value: object) -> pb.AttributeValue:
-    """A plain value as a message; arrays become lists, tuples too, other objects their text."""
-    match value:
-        case None:
-            return pb.AttributeValue(null_value=0)  # type: ignore[arg-type]
-        case bool() | np.bool_():
-            return pb.AttributeValue(boolean_value=bool(value))
-        case int() | np.integer() if -(2**63) <= int(value) < 2**63:
-            return pb.AttributeValue(integer_value=int(value))
-        case numbers.Real():
-            return pb.AttributeValue(number_value=float(value))
-        case str():
-            return pb.AttributeValue(text_value=value)
-        case Mapping():
-            return pb.AttributeValue(map_value=pb.AttributeMap(entries=map_to_proto(value)))
-        case np.ndarray():
-            return value_to_proto(value.tolist())
-        case Sequence():
-            return pb.AttributeValue(list_value=pb.AttributeList(values=[value_to_proto(item) for item in value]))
-        case _:
-            return pb.AttributeValue(text_value=str(value))
-
-
-def map_to_proto(values: Mapping[Any, object]) -> dict[str, pb.AttributeValue]:
-    """Plain values by name as messages."""
-    return {str(name): value_to_proto(value) for name, value in values.items()}
 
 
 def map_from_proto(reader: Reader, entries: Mapping[str, pb.AttributeValue]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from powerplan.errors import CorruptFile, InvalidInput, MissingExtra, SolverFailed, UnsupportedOperation
-from powerplan_client._generated import v1 as pb
 
 
 class BlobNotFound(InvalidInput):
@@ -39,9 +38,3 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 def reason_of(error: Exception) -> str:
     """Name of the ErrorReason (without prefix) of an exception; "INTERNAL" for one that is not foreseen."""
     return next((name for kind, name in _REASONS if isinstance(error, kind)), "INTERNAL")
-
-
-def reason_number(name: str) -> pb.ErrorReason.ValueType:
-    """The ErrorReason with a name such as "BLOB_NOT_FOUND"; INTERNAL for a name that is not known."""
-    full = f"ERROR_REASON_{name}"
-    return pb.ErrorReason.Value(full) if full in pb.ErrorReason.keys() else pb.ErrorReason.ERROR_REASON_INTERNAL  # noqa: SIM118

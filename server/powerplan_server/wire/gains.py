@@ -14,21 +14,6 @@ from powerplan_server.wire.reading import Reader
 _WIRE = {"conductance": "conductance_siemens", "voltage": "voltage_volts"}
 
 
-def gains_to_proto(gains: Gains) -> pb.Gains:
-    """Gains of every layer."""
-    return pb.Gains(
-        conductance_siemens=[gain_to_proto(g) for g in gains.conductance],
-        voltage_volts=[gain_to_proto(g) for g in gains.voltage],
-    )
-
-
-def gain_to_proto(gain: Gain) -> pb.Gain:
-    """The gain of one layer: one number, or one per column."""
-    if np.ndim(gain) == 0:
-        return pb.Gain(scalar=float(gain))
-    return pb.Gain(vector=pb.GainVector(values=np.asarray(gain, np.float64)))
-
-
 def gains_from_proto(reader: Reader, message: pb.Gains) -> Gains | None:
     """The gains of a message, or noted violations and None; whether they fit a network is not looked at."""
     conductance = gain_list(reader.at("conductance_siemens"), message.conductance_siemens)

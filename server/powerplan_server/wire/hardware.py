@@ -7,23 +7,13 @@ from typing import Any
 
 from powerplan.hardware import Hardware
 from powerplan_client._generated import v1 as pb
-from powerplan_client.devices import DEVICE_PARTS, device_part, to_plain
+from powerplan_client.devices import DEVICE_PARTS, to_plain
 from powerplan_client.inputs import HARDWARE_FIELDS
 from powerplan_server.wire.reading import Reader
 
 #: field of the message by field of Hardware; a preset is no field: it has been filled in
 NAMES: dict[str, str] = {name: wire for name, wire in HARDWARE_FIELDS.items() if name != "preset"}
 _POLYNOMIAL = "programming_noise_polynomial"
-
-
-def hardware_to_proto(hardware: Hardware) -> pb.Hardware:
-    """Hardware with every field that is not None filled in."""
-    values = {
-        NAMES[name]: device_part(name, value) if name in DEVICE_PARTS else value
-        for name, value in hardware.to_dict().items()
-        if value is not None
-    }
-    return pb.Hardware(**values)
 
 
 def hardware_from_proto(reader: Reader, message: pb.Hardware) -> Hardware | None:

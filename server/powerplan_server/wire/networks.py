@@ -15,37 +15,16 @@ import numpy as np
 
 from powerplan.errors import InvalidInput
 from powerplan.network import Network, Node, Op, build_op
-from powerplan.network.parts import check_portable, own_tensors
 from powerplan_client._generated import v1 as pb
-from powerplan_server.wire.attributes import map_from_proto, map_to_proto
+from powerplan_server.wire.attributes import map_from_proto
 from powerplan_server.wire.errors import FeatureUnavailable
 from powerplan_server.wire.reading import Reader, printable
-from powerplan_server.wire.tensors import array_from_proto, array_to_proto, content_of, tensor_elements
+from powerplan_server.wire.tensors import array_from_proto, content_of, tensor_elements
 
 #: field of the message by argument of Network.with_analog
 PLACEMENTS = {"analog": "analog_layers", "digital": "digital_layers"}
 #: most parts of such a choice
 _MOST_PLACED = 100
-
-
-def network_to_proto(network: Network) -> pb.Network:
-    """A network as a graph with its tensors inline.
-
-    Raises:
-        InvalidInput: an operation that exists in this process only.
-    """
-    check_portable(network)
-    graph = pb.NetworkGraph(input_shape=network.input_shape, output=network.output)
-    for node, own in zip(network.nodes, own_tensors(network), strict=True):
-        graph.nodes.add(
-            name=node.name,
-            type=node.op.type,
-            inputs=node.inputs,
-            attributes=map_to_proto(node.op.attributes()),
-            tensors={name: array_to_proto(array) for name, array in own.items()},
-            array=node.array,
-        )
-    return pb.Network(graph=graph)
 
 
 def network_from_proto(reader: Reader, message: pb.Network) -> Network | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from powerplan.planning.outcome import Termination
 from powerplan.planning.plan_value import Plan
 from powerplan_client._generated import v1 as pb
-from powerplan_server.wire.attributes import map_to_proto
+from powerplan_client.networks import attribute_messages
 from powerplan_server.wire.results import prediction_to_proto
 from powerplan_server.wire.writing import message_of
 
@@ -17,7 +17,7 @@ def plan_to_proto(plan: Plan, detail: pb.ResultDetail | None = None) -> pb.Plan:
         plan,
         prediction=prediction_to_proto(plan.prediction, detail),
         termination=termination_to_proto(plan.termination),
-        provenance=map_to_proto(plan.provenance),
+        provenance=attribute_messages(plan.provenance),
         corners=[
             message_of(pb.PlanCorner, corner, prediction=prediction_to_proto(corner.prediction, detail))
             for corner in plan.corners

@@ -16,10 +16,11 @@ from powerplan.errors import SolverFailed
 from powerplan.planning.outcome import LimitPrice, Outcome, ShadowPrices, Termination
 from powerplan.planning.targets import Target
 from powerplan_client._generated import v1 as pb
+from powerplan_client.building import target_message
 from powerplan_client.plain_names import enum_numbers
 from powerplan_server.wire.plans import termination_to_proto
 from powerplan_server.wire.reading import Reader, printable, unexpected
-from powerplan_server.wire.tasks import enum_from_proto, optional, target_of, target_to_proto
+from powerplan_server.wire.tasks import enum_from_proto, optional, target_of
 from powerplan_server.wire.tensors import array_from_proto
 from powerplan_server.wire.writing import message_of
 
@@ -248,7 +249,7 @@ def plan_profile(profile: Profile, target: Target) -> pb.ProfilePlan:
         mse=error,
         power_by_gain_watts=_terms(profile.power_coefficients, profile.power_exponents, result.x),
         mse_by_gain=_terms(profile.mse_coefficients, -profile.mse_exponents, result.x),
-        target=target_to_proto(target),
+        target=target_message(target),
         termination=termination_to_proto(termination),
         solver=SOLVERS[used],
     )

@@ -12,7 +12,7 @@ from powerplan.moments.accuracy import Accuracy
 from powerplan.moments.prediction import LayerMoments, Prediction
 from powerplan.montecarlo.simulation import RunningEstimate, Simulation
 from powerplan_client._generated import v1 as pb
-from powerplan_server.wire.tensors import array_to_proto
+from powerplan_client.packing import tensor_of
 from powerplan_server.wire.writing import message_of
 
 
@@ -33,7 +33,7 @@ def simulation_to_proto(
         simulation,
         **_details(simulation, detail, accuracy),
         mse_by_draw=_tensor(simulation.mse_by_draw) if detail.draws else None,
-        classes=array_to_proto(simulation.classes.astype(np.int32)) if detail.draws else None,
+        classes=tensor_of(simulation.classes.astype(np.int32)) if detail.draws else None,
     )
 
 
@@ -78,4 +78,4 @@ def _layers(layers: Iterable[LayerMoments], detail: pb.ResultDetail) -> list[pb.
 
 
 def _tensor(array: np.ndarray | None) -> pb.Tensor | None:
-    return None if array is None else array_to_proto(array)
+    return None if array is None else tensor_of(array)

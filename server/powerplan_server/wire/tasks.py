@@ -74,14 +74,6 @@ class PlanArguments:
     settings: PlanSettings
 
 
-def target_to_proto(target: Target) -> pb.Target:
-    """A target."""
-    field = TARGET_FIELDS[target.kind]
-    if field.message_type is None:
-        return pb.Target(**{field.name: target.value})
-    return pb.Target(**{field.name: {part.name: getattr(target, part.name) for part in field.message_type.fields}})  # type: ignore[arg-type]
-
-
 def target_from_proto(reader: Reader, message: pb.Target) -> Target | None:
     """The target of a message, or noted violations and None."""
     wire = message.WhichOneof("bound")

@@ -6,31 +6,16 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 
 from powerplan.jobs.contents import SHA256
 from powerplan_client._generated import v1 as pb
+from powerplan_client.packing import DTYPES
 from powerplan_server.wire.blobs import Content, content_size
 from powerplan_server.wire.errors import BlobNotFound
 from powerplan_server.wire.reading import Reader
 
-#: dtype on the wire (little-endian) by its number
-DTYPES: dict[int, np.dtype] = {
-    pb.DATA_TYPE_FLOAT32: np.dtype("<f4"),
-    pb.DATA_TYPE_FLOAT64: np.dtype("<f8"),
-    pb.DATA_TYPE_INT32: np.dtype("<i4"),
-    pb.DATA_TYPE_INT64: np.dtype("<i8"),
-}
-_NUMBERS = {dtype: pb.DataType.ValueType(number) for number, dtype in DTYPES.items()}
 FLOATS = (pb.DATA_TYPE_FLOAT32, pb.DATA_TYPE_FLOAT64)
 _MAX_AXES = 16
-
-
-def array_to_proto(array: npt.ArrayLike) -> pb.Tensor:
-    """An array as a tensor with its bytes inline; the dtype must be float32, float64, int32 or int64."""
-    values = np.asarray(array)
-    wire = values.dtype.newbyteorder("<")
-    return pb.Tensor(dtype=_NUMBERS[wire], shape=values.shape, data=np.ascontiguousarray(values, wire).tobytes())
 
 
 def tensor_elements(message: pb.Tensor) -> int:

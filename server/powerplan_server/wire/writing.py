@@ -10,20 +10,18 @@ import numpy as np
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from powerplan_client.building import gains_message, hardware_message, target_message
+from powerplan_client.packing import tensor_of
 from powerplan_client.plain_names import enum_numbers, plain_name
-from powerplan_server.wire.gains import gains_to_proto
-from powerplan_server.wire.hardware import hardware_to_proto
-from powerplan_server.wire.tasks import target_to_proto
-from powerplan_server.wire.tensors import array_to_proto
 
 M = TypeVar("M", bound=Message)
 
 #: messages that are not made field by field
 _WRITERS: dict[str, Callable[[Any], Message]] = {
-    "Gains": gains_to_proto,
-    "Hardware": hardware_to_proto,
-    "Target": target_to_proto,
-    "Tensor": array_to_proto,
+    "Gains": gains_message,
+    "Hardware": hardware_message,
+    "Target": target_message,
+    "Tensor": tensor_of,
 }
 
 
