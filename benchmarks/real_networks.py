@@ -193,10 +193,10 @@ def compare(case: Case, mapping: str, nmse: float, *, error: float, draws: int =
             "draws": simulated.draws,
             "mse": predicted.mse / simulated.mse - 1,
             "mse_se": simulated.mse_standard_error / simulated.mse,
-            "mse_without_fields": independent.mse / simulated.mse - 1,
+            "mse_without_samples": independent.mse / simulated.mse - 1,
             "layer_power": _worst(predicted.power_by_layer / simulated.power_by_layer - 1),
             "layer_power_se": float((simulated.power_by_layer_standard_error / simulated.power_by_layer).max()),
-            "layer_power_without_fields": _worst(independent.power_by_layer / simulated.power_by_layer - 1),
+            "layer_power_without_samples": _worst(independent.power_by_layer / simulated.power_by_layer - 1),
             "predict_s": predict_s,
             "simulate_s": time.perf_counter() - start - predict_s,
         }

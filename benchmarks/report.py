@@ -73,7 +73,7 @@ misses). Times are processor time, for plan, verification and calibration."""
 
 REAL_NETWORKS = """Constant programming noise, with read noise [A] of 0.4 times its value [S], set for the NMSE at the
 whole conductance range; tiled rows are at the noise of the row above them. Errors are predicted / simulated − 1 in
-float32, with the simulation's standard error; of the power, that of the layer furthest off; "without fields" is
+float32, with the simulation's standard error; of the power, that of the layer furthest off; "without samples" is
 `marginal_fields=0`. The examples mnist_cnn and mnist_resnet are trained, the other networks have random weights."""
 
 AIHWKIT = """Presets against aihwkit's own models of the same devices, on the digits network: aihwkit maps the weights
@@ -96,7 +96,7 @@ standard error."""
 STUCK_DEVICES = """\
 Networks where a few stuck devices make much of the error, on full-range gains. What they do is not Gaussian:
 *Gaussian* is the prediction without error samples (`marginal_fields=0`), *MSE off by* the prediction as it is, with
-fields that draw the stuck devices one by one. These
+error samples that draw the stuck devices one by one. These
 have a chance of their own: another seed moves a row of mnist_cnn, whose first layer has 300 devices, by 1 to 2 %."""
 
 STUCK_COLUMNS = """\
@@ -111,7 +111,7 @@ columns round alike and empty tiles not at all, which is not known."""
 
 SCALE = """Networks of torchvision with random weights, float32. A pass is a forward and a backward pass of the same
 batch in torch, with the gradients of the weights. Predictions use 16 random combinations of the outputs where there are
-1000 (4 in plans and in the growth with the image), every output where there are ten; 16 fields where growth is
+1000 (4 in plans and in the growth with the image), every output where there are ten; 16 error samples where growth is
 measured. Times are the shortest of three passes and of two predictions; how many passes a prediction takes depends on
 how fast a machine's convolutions are beside its matrix products (21 to 32 were seen)."""
 
@@ -430,7 +430,7 @@ def stuck_devices(result: Any) -> str:
             f"{100 * r['gaussian']:+.1f} %",
             mse_cell(r),
             f"{100 * r['power']:+.2f} %",
-            f"{r['fields']:,}",
+            f"{r['samples']:,}",
             time_text(r["seconds"]),
         ]
         for r in result["networks"]
@@ -451,7 +451,7 @@ def stuck_devices(result: Any) -> str:
         (
             STUCK_DEVICES,
             table(
-                ["network", "hardware", "NMSE", "draws", "Gaussian", "MSE off by", "power", "fields", "prediction"],
+                ["network", "hardware", "NMSE", "draws", "Gaussian", "MSE off by", "power", "samples", "prediction"],
                 networks,
             ),
             STUCK_COLUMNS,
@@ -499,13 +499,13 @@ def real_networks(result: Any) -> str:
             "yes" if _mse_holds(r) else "no",
             f"{100 * r['layer_power']:+.2f} ± {100 * r['layer_power_se']:.2f} %",
             "yes" if abs(r["layer_power"]) <= POWER_BOUND else "no",
-            f"{100 * r['mse_without_fields']:+.2f} %",
-            f"{100 * r['layer_power_without_fields']:+.2f} %",
+            f"{100 * r['mse_without_samples']:+.2f} %",
+            f"{100 * r['layer_power_without_samples']:+.2f} %",
         ]
         for r in result["networks"]
     ]
     headers = ["network", "mapping", "arrays", "inputs", "NMSE", "draws", "MSE off by", "in bounds", "power off by"]
-    cells = table([*headers, "within 1 %", "MSE without fields", "power without fields"], rows)
+    cells = table([*headers, "within 1 %", "MSE without samples", "power without samples"], rows)
     bounds = (
         "Bounds on the MSE: 2 % where the noise is set for NMSE 1 %, 3 % at 10 % (encoder 5 %), 10 % at 100 %. "
         f"Within them: {sum(map(_mse_holds, result['networks']))} of {len(rows)} rows; layer power within 1 %: "

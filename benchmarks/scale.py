@@ -32,7 +32,7 @@ _BATCH, _NOISE = 8, 5e-8
 #: random combinations of the outputs: for a prediction by itself, and for every prediction of a plan
 _COMBINATIONS, _PLAN_COMBINATIONS = 16, 4
 _PLAN_SECONDS = 1800.0
-#: fields of all networks whose growth is measured: by default small ones take more
+#: error samples of all networks whose growth is measured: by default small ones take more
 _GROWTH_FIELDS = 16
 _DEPTHS, _SIZES = (4, 8, 16, 32), (32, 64, 128, 256)
 #: networks planned, with the programming noise [S] at which NMSE 1 % is within reach
@@ -91,8 +91,8 @@ def _prepared(module: nn.Module, size: int, batch: int = _BATCH) -> tuple[pp.Net
     return network, x, min(seconds)
 
 
-def measure_prediction(module: nn.Module, size: int, combinations: int, fields: int | None = None) -> dict[str, Any]:
-    """One prediction in float32 at gains of the whole range; ``fields`` as in predict."""
+def measure_prediction(module: nn.Module, size: int, combinations: int, samples: int | None = None) -> dict[str, Any]:
+    """One prediction in float32 at gains of the whole range; ``samples``: error samples, None = as many as it takes."""
     network, x, step = _prepared(module, size)
     hardware = pp.Hardware(programming_noise_std=_NOISE)
     gains = pp.Gains.full_range(network, hardware, x)
@@ -100,7 +100,7 @@ def measure_prediction(module: nn.Module, size: int, combinations: int, fields: 
     for _ in range(2):  # the first one warms up, as that of the passes does
         start = time.perf_counter()
         prediction = pp.predict(
-            network, hardware, gains, x, dtype="float32", output_combinations=combinations, marginal_fields=fields
+            network, hardware, gains, x, dtype="float32", output_combinations=combinations, marginal_fields=samples
         )
         times.append(time.perf_counter() - start)
     seconds = min(times)

@@ -64,11 +64,11 @@ COLUMNS = tuple(
 COLUMN_DRAWS = 100_000
 
 
-def of_network(name: str, title: str, fields: dict[str, Any], error: float) -> dict[str, Any]:
+def of_network(name: str, title: str, changes: dict[str, Any], error: float) -> dict[str, Any]:
     """One network on one hardware."""
     example = pp.load_example(name)
     network, inputs = example.network, example.inputs[: BATCH[name]]
-    hardware = pp.Hardware(**{**BASE, **fields})
+    hardware = pp.Hardware(**{**BASE, **changes})
     gains = pp.Gains.full_range(network, hardware, inputs)
     gaussian = pp.predict(network, hardware, gains, inputs, marginal_fields=0)
     start = time.process_time()
@@ -92,7 +92,7 @@ def of_network(name: str, title: str, fields: dict[str, Any], error: float) -> d
         "mse": predicted.mse / simulated.mse - 1,
         "mse_se": simulated.mse_standard_error / simulated.mse,
         "power": predicted.power / simulated.power - 1,
-        "fields": predicted.marginal_fields,
+        "samples": predicted.marginal_fields,
         "seconds": seconds,
         "draws": simulated.draws,
     }
@@ -137,11 +137,11 @@ def main() -> None:
             flush=True,
         )
     networks = []
-    for name, title, fields in CASES:
-        networks.append(row := of_network(name, title, fields, arguments.error))
+    for name, title, changes in CASES:
+        networks.append(row := of_network(name, title, changes, arguments.error))
         print(
             f"{name:<10}{title:<28}NMSE {row['nmse']:7.3%}  Gaussian {row['gaussian']:+.1%}  MSE {row['mse']:+.2%} ± "
-            f"{row['mse_se']:.2%}  power {row['power']:+.2%}  {row['fields']} fields {row['seconds']:.2f} s  "
+            f"{row['mse_se']:.2%}  power {row['power']:+.2%}  {row['samples']} samples {row['seconds']:.2f} s  "
             f"{row['draws']} draws",
             flush=True,
         )
