@@ -16,11 +16,8 @@ def in_sentences(explanation: Explanation, plan: Plan) -> list[str]:
     words.append(_dominating(explanation.layers, "error", "causes", "of the error"))
     feasible = plan.meets_target
     words.append(_limits_in_words(explanation.limits) if feasible else plan.termination.message)
-    what = {
-        "power": "the power",
-        "error": "the error",
-        "reached": f"the lowest reachable {plan.target.words}",
-    }[explanation.objective]
+    reached = explanation.objective == "reached"
+    what = f"the lowest reachable {plan.target.words}" if reached else f"the {explanation.objective}"
     words += [_relaxation_in_words(r, what, explanation.objective) for r in explanation.relaxations]
     if explanation.gap is not None:
         words.append(
@@ -30,7 +27,7 @@ def in_sentences(explanation: Explanation, plan: Plan) -> list[str]:
             if explanation.gap > policy.GAP_OF_NOTE
             else f"The limits cost nothing: without them {what} would be the same within 0.05 %."
         )
-    elif "voltage" in plan.optimize and explanation.objective != "reached":
+    elif "voltage" in plan.optimize and not reached:
         words.append(
             "There is no bound without limits: with free voltages the power falls without end as conductances rise, "
             "so conductance_max is what sets it."
