@@ -1,4 +1,4 @@
-"""Plans as JSON files, schema-versioned."""
+"""Plans as JSON files, schema-versioned: the fields of a plan by name, those of what it holds within them."""
 
 from __future__ import annotations
 
@@ -6,31 +6,20 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import NoneType
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from powerplan.errors import CorruptFile, InvalidInput
 from powerplan.files import write_text
 from powerplan.hardware import Gains, Hardware
-from powerplan.hardware.tiling import LayerArrays
 from powerplan.moments.prediction import Prediction
-from powerplan.planning.outcome import (
-    Certificate,
-    ConstraintPrice,
-    Corner,
-    DiscreteGap,
-    FloorPart,
-    LimitPrice,
-    Outcome,
-    Remedy,
-    ShadowPrices,
-    Termination,
-    Verification,
-)
-from powerplan.planning.targets import target_from_dict, target_to_dict
+from powerplan.planning.targets import Target, target_from_dict, target_to_dict
 from powerplan.reading.text import read_json
 
 if TYPE_CHECKING:
@@ -39,49 +28,34 @@ if TYPE_CHECKING:
 FORMAT = "powerplan.plan"
 SCHEMA_VERSION = 1
 _MOST_BYTES = 1 << 30
-
-#: arrays of a prediction that a plan file holds; the output moments are left out
-_ARRAYS = ("mse_by_layer", "mse_by_output", "power_by_layer", "array_power_by_layer", "tia_power_by_layer")
-_ERRORS = ("mse_standard_error", "power_standard_error")
-_NUMBERS = ("mse", "nmse", "signal_power", "mse_bias", "power", "energy")
+#: moments of a prediction that a plan file leaves out
+_LEFT_OUT = ("ideal_output", "output_mean", "output_covariance", "layers")
 
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:
     """A plan as plain JSON values; NaN becomes null."""
-    return {
-        "format": FORMAT,
-        "schema_version": SCHEMA_VERSION,
-        "target": target_to_dict(plan.target),
-        "reached": plan.reached,
-        "granularity": plan.granularity,
-        "optimize": list(plan.optimize),
-        "hardware": plan.hardware.to_dict(),
-        "gains": plan.gains.to_dict(),
-        "prediction": _prediction_to_dict(plan.prediction),
-        "termination": {**asdict(plan.termination), "outcome": plan.termination.outcome.value},
-        "certificate": _optional(plan.certificate),
-        "shadow_prices": _optional(plan.shadow_prices),
-        "baseline_gains": plan.baseline_gains.to_dict() if plan.baseline_gains else None,
-        "baseline_power": plan.baseline_power,
-        "baseline_mse": plan.baseline_mse,
-        "saving": plan.saving,
-        "verification": _optional(plan.verification),
-        "output_weights": None if plan.output_weights is None else list(plan.output_weights),
-        "corners": [
-            {
-                "hardware": corner.hardware.to_dict(),
-                "prediction": _prediction_to_dict(corner.prediction),
-                "verification": _optional(corner.verification),
-            }
-            for corner in plan.corners
-        ],
-        "discrete": _optional(plan.discrete),
-        "arrays": _arrays_to_dict(plan),
-        "provenance": dict(plan.provenance),
-    }
+    values = {"format": FORMAT, "schema_version": SCHEMA_VERSION, **_plain(plan), "saving": plan.saving}
+    if plan.arrays is not None:
+        layers = [{**_plain(layer), "arrays": layer.arrays} for layer in plan.arrays]
+        values["arrays"] = {"total": plan.array_count, "by_layer": layers}
+    return values
 
 
-def plan_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(value: Any) -> Any:
+    if isinstance(value, Hardware | Gains):
+        return value.to_dict()
+    if isinstance(value, Target):
+        return target_to_dict(value)
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name not in _LEFT_OUT}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, tuple | np.ndarray):
+        return [_plain(item) for item in (value.tolist() if isinstance(value, np.ndarray) else value)]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def plan_fields(values: Mapping[str, Any], kind: type[Plan]) -> dict[str, Any]:
     """The fields of a plan from its plain values, the inverse of :func:`plan_to_dict`.
 
     Raises:
@@ -95,7 +69,8 @@ def plan_fields(values: Mapping[str, Any]) -> dict[str, Any]:
             "plan.schema_version", values.get("schema_version"), str(SCHEMA_VERSION), "Upgrade powerplan."
         )
     try:
-        return _fields(values)
+        arrays = values.get("arrays")
+        return _fields(kind, {**values, "arrays": None if arrays is None else arrays["by_layer"]})
     except InvalidInput as error:
         raise CorruptFile(*error.violations) from error
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -104,109 +79,41 @@ def plan_fields(values: Mapping[str, Any]) -> dict[str, Any]:
         ) from error
 
 
-def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    t = values["termination"]
-    prices = values["shadow_prices"]
-    weights = values.get("output_weights")
-    return {
-        "gains": Gains.from_dict(values["gains"]),
-        "prediction": _prediction(values["prediction"]),
-        "target": target_from_dict(values["target"]),
-        "reached": float(values["reached"]),
-        "granularity": values["granularity"],
-        "optimize": tuple(values["optimize"]),
-        "hardware": Hardware.from_dict(values["hardware"]),
-        "termination": Termination(
-            **{
-                **t,
-                "outcome": Outcome(t["outcome"]),
-                "binding_limits": tuple(t["binding_limits"]),
-                "remedies": tuple(Remedy(**remedy) for remedy in t.get("remedies", ())),
-                "floor_parts": tuple(FloorPart(**part) for part in t.get("floor_parts", ())),
-            }
-        ),
-        "certificate": None if values["certificate"] is None else Certificate(**values["certificate"]),
-        "shadow_prices": None
-        if prices is None
-        else ShadowPrices(
-            target=prices["target"],
-            limits=tuple(LimitPrice(**price) for price in prices["limits"]),
-            constraints=tuple(ConstraintPrice(**price) for price in prices["constraints"]),
-        ),
-        "baseline_gains": None if values["baseline_gains"] is None else Gains.from_dict(values["baseline_gains"]),
-        "baseline_power": values["baseline_power"],
-        "baseline_mse": values["baseline_mse"],
-        "verification": _verification(values["verification"]),
-        "output_weights": None if weights is None else tuple(float(w) for w in weights),
-        "corners": tuple(
-            Corner(
-                hardware=Hardware.from_dict(corner["hardware"]),
-                prediction=_prediction(corner["prediction"]),
-                verification=_verification(corner["verification"]),
-            )
-            for corner in values["corners"]
-        ),
-        "arrays": _arrays(values.get("arrays")),
-        "discrete": None if values.get("discrete") is None else DiscreteGap(**_nan_for_null(values["discrete"])),
-        "provenance": dict(values["provenance"]),
-    }
+def _fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a class that are among plain values."""
+    types = _types(kind)
+    return {name: _value(types[name], values[name]) for name in types if name in values}
 
 
-def _arrays_to_dict(plan: Plan) -> dict[str, Any] | None:
-    if plan.arrays is None:
-        return None
-    layers = [{**asdict(layer), "arrays": layer.arrays} for layer in plan.arrays]
-    return {"total": plan.array_count, "by_layer": layers}
+@cache
+def _types(kind: type) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in fields(kind)}
 
 
-def _arrays(values: Mapping[str, Any] | None) -> tuple[LayerArrays, ...] | None:
-    if values is None:
-        return None
-    counts = ("groups", "row_tiles", "column_tiles", "copies", "reads")
-    return tuple(
-        LayerArrays(name=str(layer["name"]), **{name: int(layer[name]) for name in counts})
-        for layer in values["by_layer"]
-    )
-
-
-def _prediction_to_dict(prediction: Prediction) -> dict[str, Any]:
-    by_output = prediction.mse_by_output_standard_error
-    return {
-        "method": prediction.method,
-        **{name: _number(getattr(prediction, name)) for name in _NUMBERS},
-        **{name: _number(getattr(prediction, name)) for name in _ERRORS},
-        "mse_by_output_standard_error": None if by_output is None else [_number(error) for error in by_output],
-        "marginal_fields": prediction.marginal_fields,
-        "sampling_limited": prediction.sampling_limited,
-        **{name: getattr(prediction, name).tolist() for name in (*_ARRAYS, "converter_power_by_layer")},
-        "layer_names": list(prediction.layer_names),
-        "first_order": list(prediction.first_order),
-    }
-
-
-def _prediction(p: Mapping[str, Any]) -> Prediction:
-    numbers: dict[str, Any] = {name: math.nan if p[name] is None else float(p[name]) for name in _NUMBERS}
-    arrays: dict[str, Any] = {name: _array(p[name]) for name in _ARRAYS}
-    # older files lack what predictions did not tell then: standard errors, the power of converters
-    numbers |= {name: math.nan if p.get(name, 0.0) is None else float(p.get(name, 0.0)) for name in _ERRORS}
-    by_output = p.get("mse_by_output_standard_error")
-    if by_output is not None:
-        arrays["mse_by_output_standard_error"] = _array([math.nan if e is None else e for e in by_output])
-    none = [0.0] * len(p["layer_names"])
-    arrays["converter_power_by_layer"] = _array(p.get("converter_power_by_layer", none))
-    return Prediction(
-        method=p["method"],
-        **numbers,
-        **arrays,
-        marginal_fields=int(p.get("marginal_fields", 0)),
-        sampling_limited=bool(p.get("sampling_limited", False)),
-        layer_names=tuple(p["layer_names"]),
-        first_order=tuple(p["first_order"]),
-    )
-
-
-def _verification(values: Mapping[str, Any] | None) -> Verification | None:
-    return None if values is None else Verification(**_nan_for_null(values))
+def _value(annotation: Any, value: Any) -> Any:
+    """A field's value of that type from its plain value."""
+    either = get_args(annotation) if NoneType in get_args(annotation) else ()
+    kind = next((option for option in either if option is not NoneType), annotation)
+    if value is None and (either or kind is float):
+        return None if either else math.nan
+    if value is None:
+        raise ValueError(f"null instead of {kind}")
+    if kind is Target:
+        return target_from_dict(value)
+    if kind in (Hardware, Gains):
+        return kind.from_dict(value)
+    if kind is Prediction:  # older files lack the power of converters
+        value = {"converter_power_by_layer": [0.0] * len(value["layer_names"]), **value}
+    if isinstance(kind, type) and is_dataclass(kind):
+        return kind(**_fields(kind, value))
+    if kind is np.ndarray:
+        array = np.array([math.nan if item is None else item for item in value], dtype=np.float64)
+        array.setflags(write=False)
+        return array
+    if get_origin(kind) is tuple:
+        return tuple(_value(get_args(kind)[0], item) for item in value)
+    return dict(value) if get_origin(kind) is Mapping else kind(value)
 
 
 def save_plan(plan: Plan, file: str | os.PathLike[str]) -> None:
@@ -217,21 +124,3 @@ def save_plan(plan: Plan, file: str | os.PathLike[str]) -> None:
 def read_plan_file(file: str | os.PathLike[str]) -> Any:
     """The plain values in a file written by :func:`save_plan`."""
     return read_json("plan file", Path(file), most_bytes=_MOST_BYTES)
-
-
-def _optional(value: Any) -> dict[str, Any] | None:
-    return None if value is None else {k: _number(v) if isinstance(v, float) else v for k, v in asdict(value).items()}
-
-
-def _nan_for_null(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: math.nan if value is None else value for key, value in values.items()}
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _array(values: Any) -> np.ndarray:
-    array = np.array(values, dtype=np.float64)
-    array.setflags(write=False)
-    return array

@@ -176,7 +176,7 @@ class Plan(Shown):
         Raises:
             CorruptFile: another format, a newer schema, missing or wrong entries.
         """
-        return cls(**plan_fields(values))
+        return cls(**plan_fields(values, cls))
 
     def plot(self, file: str | os.PathLike[str] | None = None, *, title: str = "") -> Figure:
         """Gain, power and share of error of every layer as a figure (matplotlib, extra ``plot``).
