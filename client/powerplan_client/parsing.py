@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from google.protobuf.message import Message
 
+from powerplan_client import shared
 from powerplan_client._generated import v1 as pb
 from powerplan_client.call_info import CallInfo, Timings
 from powerplan_client.devices import to_plain
@@ -18,28 +19,7 @@ from powerplan_client.networks import attribute_value
 from powerplan_client.packing import array_of
 from powerplan_client.plain_names import enum_name, plain_name
 from powerplan_client.results import Estimate, Job, JobEvent, JobState, ProfilePlan, RunningEstimate, ServerInfo
-from powerplan_client.shared import (
-    Certificate,
-    ConstraintPrice,
-    Corner,
-    DiscreteGap,
-    FloorPart,
-    Gain,
-    Gains,
-    Hardware,
-    LayerArrays,
-    LayerMoments,
-    LimitPrice,
-    Outcome,
-    Plan,
-    Prediction,
-    Remedy,
-    ShadowPrices,
-    Simulation,
-    Target,
-    Termination,
-    Verification,
-)
+from powerplan_client.shared import Gain, Gains, Hardware, Outcome, Plan, Prediction, Simulation, Target, Termination
 
 R = TypeVar("R")
 
@@ -168,26 +148,14 @@ def _gain(message: pb.Gain) -> Gain:
     return message.scalar if message.WhichOneof("value") == "scalar" else _floats(message.vector.values)
 
 
-#: what messages within messages become, by name: most are read field by field
-_CLASSES: dict[str, type] = {
-    "PlanCorner": Corner,
-    "Timings": Timings,
-    **{
-        kind.__name__: kind
-        for kind in (
-            Certificate, ConstraintPrice, DiscreteGap, FloorPart, LayerArrays, LayerMoments, LimitPrice, Remedy,
-            ShadowPrices, Verification,
-        )
-    },
-}  # fmt: skip
+#: what messages within messages become, by name, where no reader below says more
+_CLASSES: dict[str, type] = {**vars(shared), "PlanCorner": shared.Corner, "Timings": Timings}
 _READERS: dict[str, Callable[[Any], Any]] = {
     "Curve": to_plain,
     "DeviceSnapshot": to_plain,
     "Drift": to_plain,
     "Estimate": _estimate,
     "Gain": _gain,
-    "Gains": parse_gains,
-    "Hardware": parse_hardware,
     "LowFrequencyNoise": to_plain,
     "PlanJob": parse_job,
     "Prediction": parse_prediction,
@@ -231,7 +199,7 @@ def _single(field: Any, value: Any) -> Any:
     if field.message_type is None:
         return value
     name = field.message_type.name
-    return _result(_CLASSES[name], value) if name in _CLASSES else _READERS[name](value)
+    return _READERS[name](value) if name in _READERS else _result(_CLASSES[name], value)
 
 
 def _converter_power(message: pb.Prediction | pb.Simulation) -> np.ndarray:
