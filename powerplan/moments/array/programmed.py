@@ -8,9 +8,9 @@ G±_ij = G_min + c_i r_j max(±W_ij, 0), device means g± and variances s±², r
     W̄_ij = U_ij − u_ij                                                   mean weight
     V_ij = α² (s⁺² + s⁻²)_ij/(c_i r_j)²                                  its variance
     q_pi = Σ_j V_ij (m_pj + σ_V²/v_j²)  +  T (α σ_I/(c_i v̂))²            programming noise, read noise of T row tiles
-         + σ_g² Σ_t (E[Y⁺_pti²] + E[Y⁻_pti²])                            gain error of every physical column
+         + α² σ_g² Σ_t (E[Y⁺_pti²] + E[Y⁻_pti²])                         gain error of every physical column
     array power = Σ_pij v_j² (g⁺ + g⁻)_ij (m_pj + σ_V²/v_j²),            m_pj = E[x_pj²]
-    TIA power   = R_f v̂² Σ_pti c_i² (E[Y⁺_pti²] + E[Y⁻_pti²])
+    TIA power   = (1 + σ_g²) R_f v̂² Σ_pti c_i² (E[Y⁺_pti²] + E[Y⁻_pti²])
 
 where Y±_pti = Σ_j g±_ij/(c_i r_j) x_pj, j in tile t, is a column's current in units of the output. α is the gain of
 drift compensation, the layer's total conductance just after programming over that now; 1 without it.

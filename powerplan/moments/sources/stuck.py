@@ -79,15 +79,15 @@ def parts_of(array: ProgrammedArray) -> tuple[Part, ...]:
     free = 1 - array.hardware.stuck_fraction
     for side, (mean, _) in enumerate(array.sides):
         steps = [(share, value / array.gain - mean) for share, value in array.hardware.stuck_shares]
-        usual = -torch.stack([share * step for share, step in steps]).sum(0) / free
+        usual_step = -torch.stack([share * step for share, step in steps]).sum(0) / free
         for share, step in steps:
-            jump = array.read_out.jump(array, side, step, usual)
+            jump = array.read_out.jump(array, side, step, usual_step)
             events[min(side, len(parts) - 1)].append(Events(share=share, steps=jump if side == 0 else -jump))
     divided = []
     for part, kinds in zip(parts, events, strict=True):
         drawn = sum((kind.share * kind.steps.square() for kind in kinds), torch.zeros_like(part.variance))
-        left = replace(part, variance=(part.variance - drawn).clamp(min=0))
-        divided.append(Part(usual=left, events=tuple(kinds)))
+        usual = replace(part, variance=(part.variance - drawn).clamp(min=0))
+        divided.append(Part(usual=usual, events=tuple(kinds)))
     return tuple(divided)
 
 
@@ -140,17 +140,17 @@ def _events(
     array, group = event // cells, device // (size * map.n_in)
     place = array // arrays
 
-    def found(values: Tensor, last: Tensor, some: Tensor | slice = slice(None)) -> Tensor:
+    def at_events(values: Tensor, last: Tensor, some: Tensor | slice = slice(None)) -> Tensor:
         """Of values (B or 1, R or 1, G, P, l) those at the arrays of events and their last index, (·, P/arrays)."""
         by_array = values.reshape(*values.shape[:3], arrays, -1, values.shape[-1])
         b, r = place[some] // sets[1] % len(values), place[some] % sets[1] % values.shape[1]
         return by_array[b, r, group[some], array[some] % arrays, :, last[some]]
 
-    driving = found(rows, row)
+    driving = at_events(rows, row)
     for node in part.nodes:
         (some,) = torch.where((row >= node.rows.start) & (row < node.rows.stop))
         r = node.relative[group[some], row[some] - node.rows.start]
-        driving[some] -= r.unsqueeze(1) * found(node.at(rows), column % size, some)
+        driving[some] -= r.unsqueeze(1) * at_events(node.at(rows), column % size, some)
     errors = rows.new_zeros(whole // map.n_in, driving.shape[1])
     errors.index_add_(0, column, kind.steps.flatten()[device].unsqueeze(1) * driving)
     return errors.view(*sets, arrays, map.groups, size, -1).permute(0, 1, 3, 2, 5, 4).flatten(3, 4)

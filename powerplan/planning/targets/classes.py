@@ -60,7 +60,7 @@ class ClassTarget(Target):
                 f"target.{type(self).__name__}",
                 self.value,
                 f"less than the accuracy of the ideal network on these inputs, {1 - measure.ideal:.6g}",
-                "Any gains meet it; give a smaller drop.",
+                "Any gains meet it; give a smaller drop, or check the labels.",
             )
         return [problem.Constraint(measure=measure, value=self.value, offset=measure.ideal, corner=corner)]
 
