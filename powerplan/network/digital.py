@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import singledispatch
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from powerplan.errors import InvalidInput
 from powerplan.network import ops
 from powerplan.network.array_maps import array_map
 from powerplan.network.ops import Activation, Op
@@ -211,3 +212,30 @@ def _(op: ops.DigitalLayer, x: Tensor) -> Tensor:
     maps, bias = array_map(op.layer, tuple(x.shape[1:])), op.layer.bias
     value = maps.apply(x, constant(op.layer.matrix, x))
     return maps.add_bias(value, None if bias is None else constant(bias, x))
+
+
+@digital.register
+def _(op: ops.Function, *values: Tensor) -> Tensor:
+    batch, like = max(value.shape[0] for value in values), values[0]
+    inputs = aligned(*values) if op.pointwise else tuple(v.expand(batch, *v.shape[1:]) for v in values)
+    results: list[Any] = []
+    for name, arguments, keywords in op.steps:
+        call = getattr(torch.ops.aten, name)
+        results.append(call(*_filled(list(arguments), inputs, results), **_filled(keywords, inputs, results)))
+    result = results[-1]
+    if not isinstance(result, Tensor) or tuple(result.shape[1:]) != op.shape:
+        raise InvalidInput.of("function.shape", op.shape, "the shape of what its steps compute", "Import it again.")
+    return result.to(like.dtype)
+
+
+def _filled(x: Any, values: tuple[Tensor, ...], results: list[Any]) -> Any:
+    """Nested arguments of a step with tensors in place of the references."""
+    if isinstance(x, Mapping):
+        if "value" in x:
+            value = values[x["value"]]
+            return {"": value, "index": value.long(), "truth": value != 0}[x.get("as", "")]
+        if "step" in x:
+            result = results[x["step"]]
+            return result[x["part"]] if "part" in x else result
+        return {key: _filled(item, values, results) for key, item in x.items()}
+    return [_filled(item, values, results) for item in x] if isinstance(x, list) else x

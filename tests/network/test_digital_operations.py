@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -266,3 +268,33 @@ def test_functional_forms_agree() -> None:
     adjoint = values(2, *maps.output_shape, seed=3)
     pulled = maps.pull(adjoint, torch.tensor(op.matrix))
     torch.testing.assert_close((pulled * x).sum(), (adjoint * expected).sum(), rtol=1e-11, atol=1e-11)
+
+
+def test_programs_of_aten_operations() -> None:
+    """Steps, parts of results, inputs as indices and conditions; plain values rebuild it; errors name what is wrong."""
+    value, other = {"value": 0}, {"value": 1}
+    op = ops.Function(
+        steps=(
+            ("sort", (value, 1), {"descending": True}),
+            ("gather", ({"step": 0, "part": 0}, 1, {"value": 1, "as": "index"}), {}),
+            ("where", ({"value": 1, "as": "truth"}, {"step": 1}, 2.0), {}),
+        ),
+        inputs=((4,), (4,)),
+        shape=(4,),
+        label="picked",
+    )
+    x, index = values(3, 4), torch.tensor([[0.0, 1.0, 3.0, 3.0]]).double()
+    picked = x.sort(1, descending=True).values.gather(1, index.long().expand(3, 4))
+    expected = torch.where(index != 0, picked, torch.tensor(2.0).double())
+    again = ops.build_op(op.type, json.loads(json.dumps(op.attributes())), {})
+    for each in (op, again):
+        torch.testing.assert_close(digital(each, x, index), expected)
+    assert not op.pointwise
+    with pytest.raises(InvalidInput, match="ATen operation that computes"):
+        ops.Function(steps=(("set_", (value,), {}),), inputs=((4,),), shape=(4,))
+    for arguments in ((other,), ({"step": 0},), (float("inf"),), ({"value": 0, "as": "text"},)):
+        with pytest.raises(InvalidInput, match=r"function\.steps\[0\]"):
+            ops.Function(steps=(("exp", arguments, {}),), inputs=((4,),), shape=(4,))
+    wrong = ops.Function(steps=(("cumsum", (value, 1), {}),), inputs=((4,),), shape=(5,))
+    with pytest.raises(InvalidInput, match=r"function\.shape"):
+        digital(wrong, x)

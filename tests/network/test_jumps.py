@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import powerplan as pp
-from powerplan.network.torch_import.slopes import slope_explains
+from powerplan.network.slopes import slope_explains
 
 HARDWARE = pp.Hardware(programming_noise_std=0.3e-6, clip_conductance=False)
 

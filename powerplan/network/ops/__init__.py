@@ -4,6 +4,7 @@ from powerplan.network.ops.base import MOST_ELEMENTS, Op, Shape, build_op, opera
 from powerplan.network.ops.crossbar import Conv, ConvTranspose, CrossbarOp, Linear
 from powerplan.network.ops.digital_layer import DigitalLayer
 from powerplan.network.ops.elementwise import ACTIVATIONS, Activation, Add, MatMul, Multiply, Scale
+from powerplan.network.ops.function import Function
 from powerplan.network.ops.normalising import GroupNorm, LayerNorm, RMSNorm, Softmax
 from powerplan.network.ops.pooling import AdaptiveAveragePool, AdaptiveMaxPool, AveragePool, MaxPool, Mean
 from powerplan.network.ops.shaping import (
@@ -34,6 +35,7 @@ __all__ = [
     "DigitalLayer",
     "Embedding",
     "Flatten",
+    "Function",
     "GroupNorm",
     "LayerNorm",
     "Linear",

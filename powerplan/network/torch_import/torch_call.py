@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from powerplan.errors import InvalidInput
 from powerplan.network.digital import digital
 from powerplan.network.ops import Op, Shape
+from powerplan.network.slopes import slope_explains
 from powerplan.network.torch_import.copying import copied, with_floats
-from powerplan.network.torch_import.slopes import slope_explains
 from powerplan.network.torch_import.value import MASKED, Refused
 
 

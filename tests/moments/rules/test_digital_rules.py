@@ -78,6 +78,20 @@ CASES = {
     "upsample_bicubic": exact(ops.Upsample(size=(6, 5), mode="bicubic"), (1, 4, 5)),
     "upsample_trilinear": exact(ops.Upsample(size=(3, 4, 3), mode="trilinear"), (1, 2, 2, 2)),
     "upsample_down": exact(ops.Upsample(size=(2, 3), mode="bilinear"), (1, 5, 4)),
+    "function": exact(
+        ops.Function(steps=(("cumsum", ({"value": 0}, 1), {}),), inputs=((3, 4),), shape=(3, 4), label="cumsum"), (3, 4)
+    ),
+    "function_smooth": Case(
+        ops.Function(
+            steps=(("sin", ({"value": 0},), {}), ("mul", ({"step": 0}, {"value": 1}), {})),
+            inputs=((2, 3), (3,)),
+            shape=(2, 3),
+        ),
+        ((2, 3), (3,)),
+        std=0.02,
+        bias=0.05,
+        spread=0.1,
+    ),
     "embedding": exact(ops.Embedding(weight=normal(5, 3)), (4,), indices=True),
     "average_pool": exact(ops.AveragePool(kernel=(2, 2)), (2, 4, 4)),
     "average_pool_1d": exact(ops.AveragePool(kernel=(3,), stride=(2,), padding=(1,)), (2, 6)),
