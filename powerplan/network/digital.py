@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import singledispatch
 from typing import Any, cast
 
@@ -218,14 +218,19 @@ def _(op: ops.DigitalLayer, x: Tensor) -> Tensor:
 def _(op: ops.Function, *values: Tensor) -> Tensor:
     batch, like = max(value.shape[0] for value in values), values[0]
     inputs = aligned(*values) if op.pointwise else tuple(v.expand(batch, *v.shape[1:]) for v in values)
-    results: list[Any] = []
-    for name, arguments, keywords in op.steps:
-        call = getattr(torch.ops.aten, name)
-        results.append(call(*_filled(list(arguments), inputs, results), **_filled(keywords, inputs, results)))
-    result = results[-1]
+    result = replayed(op.steps, inputs)
     if not isinstance(result, Tensor) or tuple(result.shape[1:]) != op.shape:
         raise InvalidInput.of("function.shape", op.shape, "the shape of what its steps compute", "Import it again.")
     return result.to(like.dtype)
+
+
+def replayed(steps: Sequence[tuple[str, Any, Mapping[str, Any]]], values: tuple[Tensor, ...]) -> Any:
+    """What the last of the steps of a :class:`Function` returns for values with a batch axis."""
+    results: list[Any] = []
+    for name, arguments, keywords in steps:
+        call = getattr(torch.ops.aten, name)
+        results.append(call(*_filled(list(arguments), values, results), **_filled(keywords, values, results)))
+    return results[-1]
 
 
 def _filled(x: Any, values: tuple[Tensor, ...], results: list[Any]) -> Any:

@@ -18,7 +18,7 @@ from torch import Tensor
 from powerplan.moments.rules.activations import activation_rule
 from powerplan.moments.rules.linearized import Linearized
 from powerplan.network.digital import digital
-from powerplan.network.ops import Activation, MatMul, Multiply, Op
+from powerplan.network.ops import Activation, Function, MatMul, Multiply, Op
 
 #: Hermite terms carried in covariances; the rest of each variance is kept as independent
 HERMITE_ORDER = 6
@@ -44,15 +44,20 @@ def beyond_linear(
     return None, None if step.residual is None else torch.diag_embed(step.residual.flatten(1))
 
 
-@beyond_linear.register
-def _(op: Activation, step: Linearized, means: Sequence[Tensor], blocks: Blocks) -> tuple[Tensor | None, Tensor | None]:
+@beyond_linear.register(Activation)
+@beyond_linear.register(Function)
+def _(
+    op: Activation | Function, step: Linearized, means: Sequence[Tensor], blocks: Blocks
+) -> tuple[Tensor | None, Tensor | None]:
+    if isinstance(op, Function) and not op.of_one_value:
+        return None, None
     covariance = blocks(0, 0)
     slope = activation_rule(op).moments(means[0].flatten(1), covariance.diagonal(dim1=-2, dim2=-1)).slope
     linear = slope.unsqueeze(-1) * covariance * slope.unsqueeze(-2)
     return None, propagate(op, means[0].flatten(1), covariance)[1] - linear
 
 
-def propagate(op: Activation, mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
+def propagate(op: Activation | Function, mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (B, n) and covariance (B, n, n) of an activation for a joint Gaussian input (B, n), (B, n, n)."""
     rule = activation_rule(op)
     variance = covariance.diagonal(dim1=-2, dim2=-1)

@@ -1,4 +1,4 @@
-"""Moment rules of activations, scales and sums."""
+"""Moment rules of functions of one value, scales and sums."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ import numpy as np
 from torch import Tensor
 
 from powerplan.moments.rules.activations import activation_rule
+from powerplan.moments.rules.jacobian import at_the_mean
 from powerplan.moments.rules.linearize import linearize
 from powerplan.moments.rules.linearized import Linearized, residual_of
 from powerplan.network.digital import aligned, constant
-from powerplan.network.ops import Activation, Add, Scale
+from powerplan.network.ops import Activation, Add, Function, Scale
 
 
 @linearize.register
-def _(op: Activation, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linearized:
+def _(op: Function, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linearized:
+    return _of_one_value(op, means, variances) if op.of_one_value else at_the_mean(op, means, variances)
+
+
+@linearize.register(Activation)
+def _of_one_value(op: Activation | Function, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linearized:
     (mean,), (variance,) = means, variances
     moments = activation_rule(op).moments(mean, variance)
     residual = residual_of(moments.variance, moments.slope * moments.slope * variance)

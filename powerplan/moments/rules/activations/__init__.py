@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
+
+from torch import Tensor
 
 from powerplan.moments.rules.activations.piecewise import RELU, PiecewiseQuadratic, piecewise_linear
 from powerplan.moments.rules.activations.quadrature import Quadrature
 from powerplan.moments.rules.activations.rule import ActivationMoments, ActivationRule
-from powerplan.network.digital import activation_function
-from powerplan.network.ops import Activation
+from powerplan.network.digital import activation_function, replayed
+from powerplan.network.ops import Activation, Function
 
 __all__ = ["ActivationMoments", "ActivationRule", "activation_rule"]
 
 
+def activation_rule(op: Activation | Function) -> ActivationRule:
+    """The Gaussian moments of an activation, or of a program of one value."""
+    if isinstance(op, Function):
+        return _program_rule(json.dumps(op.attributes()["steps"], sort_keys=True))
+    return _kind_rule(op)
+
+
 @lru_cache(maxsize=256)
-def activation_rule(op: Activation) -> ActivationRule:
-    """The Gaussian moments of an activation."""
+def _program_rule(steps: str) -> Quadrature:
+    program = json.loads(steps)
+
+    def function(z: Tensor) -> Tensor:
+        result: Tensor = replayed(program, (z,))
+        return result.to(z.dtype)
+
+    return Quadrature(function=function)
+
+
+@lru_cache(maxsize=256)
+def _kind_rule(op: Activation) -> ActivationRule:
     parameters = dict(op.parameters or {})
     match op.kind:
         case "leaky_relu":
