@@ -121,7 +121,7 @@ class _Rounds:
 
     def corrections(self, number: int) -> Corrections:
         """Corrections from the samples of the round of this number."""
-        predictor, rare = self.predictor, has_rare_errors(self.predictor.hardware)
+        predictor, rare = self.predictor, has_rare_errors(self.predictor.network, self.predictor.hardware)
         groups: list[tuple[int, Corrections]] = []
         for low in range(0, self.inputs, self.group):
             inputs = predictor.inputs[low : min(low + self.group, self.inputs)]

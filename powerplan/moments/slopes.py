@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from powerplan.errors import RangeWarning, UnsupportedOperation, Violation
+from powerplan.moments.rules.activations import activation_rule
+from powerplan.moments.rules.activations.quadrature import Quadrature
 from powerplan.moments.walks.marginal import Trace
 from powerplan.network.digital import digital
 from powerplan.network.graph import Network
 from powerplan.network.node import INPUT, Node
+from powerplan.network.ops import Function, Op
 
 #: draws of noise at which a call is compared with its slope, and the part of the noise that shows the slope
 _DRAWS, _SMALL = 16, 1e-4
@@ -38,25 +42,34 @@ def check_slopes(network: Network) -> None:
             advice="Replace it by a smooth function, or put it behind the network; simulate() has it right as it is.",
         )
         for node in network.nodes
-        if node.name in network.noisy and not node.op.slope_explains
+        if node.name in network.noisy and not node.op.slope_explains and not is_of_one_value(node.op)
     ]
     if violations:
         raise UnsupportedOperation(*violations)
 
 
+def is_of_one_value(op: Op) -> bool:
+    """True for functions of one value: their moments need no slope."""
+    return isinstance(op, Function) and op.of_one_value
+
+
 def beyond_first_order(network: Network, trace: Trace, inputs: Tensor) -> tuple[str, ...]:
-    """Names of the kept calls whose value does not change by the noise that reaches them as their slope says.
+    """Names of the functions whose value does not change by the noise that reaches them as their slope says.
 
     Close to a pole (a reciprocal or a logarithm at zero, a negative power) it changes by any other factor.
     """
-    return tuple(
-        node.name
-        for node in network.nodes
-        if not node.op.portable and node.name in network.noisy and not _holds(node, trace, inputs)
-    )
+    return tuple(node.name for node in network.nodes if node.name in network.noisy and not _holds(node, trace, inputs))
 
 
 def _holds(node: Node, trace: Trace, inputs: Tensor) -> bool:
+    if is_of_one_value(node.op):
+        rule = activation_rule(cast(Function, node.op))
+        mean, variance = _moments(node.inputs[0], trace, inputs)
+        return not isinstance(rule, Quadrature) or rule.holds(
+            mean.expand_as(mean + variance), variance.expand_as(mean + variance)
+        )
+    if node.op.portable and not isinstance(node.op, Function):
+        return True
     moments = [_moments(name, trace, inputs) for name in node.inputs]
     rows = max(mean.shape[0] for mean, _ in moments)
     means = [mean.expand(rows, *mean.shape[1:]) for mean, _ in moments]

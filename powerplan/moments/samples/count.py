@@ -31,6 +31,13 @@ _MOST_TIMES = 8
 _MOST_WORK, _LEAST_WORK = 1 << 33, 1 << 25
 
 
+#: linear operations that gather nothing: the variance of an output is a function of that of one input
+_ARRANGING = (
+    *(ops.Scale, ops.Flatten, ops.Reshape, ops.Permute, ops.Concat, ops.Slice, ops.Pad),
+    *(ops.Constant, ops.Embedding),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
     """Samples come in rounds of ``samples``: ``first`` rounds, then more until the standard error of the MSE is at most
@@ -59,7 +66,7 @@ class Sampling:
         if samples is not None:
             rounds = max(1, min(_ROUNDS_OF_RARE, samples // _FEWEST_ASKED))
             return cls(samples=samples // rounds, first=rounds, most=rounds, error=error)
-        rounds = _ROUNDS_OF_RARE if has_rare_errors(hardware) else _ROUNDS
+        rounds = _ROUNDS_OF_RARE if has_rare_errors(network, hardware) else _ROUNDS
         own = first_samples(network, hardware, batch) // rounds
         work = own * batch * sum(weights * reads for weights, reads in _sizes(network).values())
         most = max(rounds, min(MOST_SAMPLES // own, int(_MOST_WORK / work)))
@@ -71,16 +78,36 @@ def needs_corrections(network: Network, hardware: Hardware) -> bool:
 
     Stuck devices are: few of them cause much of the error, and what they cause is not Gaussian.
     """
-    if has_rare_errors(hardware):
+    if has_rare_errors(network, hardware):
         return True
     meet = any(sum(name in network.noisy for name in node.inputs) > 1 for node in network.nodes)
     return meet or any(reads > 1 for _, reads in _sizes(network).values())
 
 
-def has_rare_errors(hardware: Hardware) -> bool:
+def has_rare_errors(network: Network, hardware: Hardware) -> bool:
     """True if a few errors are large, or common to all columns and held by converters: it takes many samples to know
     them."""
-    return hardware.stuck_fraction > 0 or saturates_alike(hardware)
+    return hardware.stuck_fraction > 0 or saturates_alike(hardware) or jumps_matter(network)
+
+
+def jumps_matter(network: Network) -> bool:
+    """True if what noise makes of a jump, few large errors, goes on to something that is not linear."""
+    jumped: set[str] = set()
+    for node in network.nodes:
+        if node.name not in network.noisy:
+            continue
+        linear = isinstance(node.op, ops.CrossbarOp | ops.DigitalLayer | ops.Add | ops.Mean | ops.AveragePool)
+        behind = any(name in jumped for name in node.inputs)
+        if behind and not linear and not is_arrangement(node.op):
+            return True
+        if behind or not node.op.slope_explains:
+            jumped.add(node.name)
+    return False
+
+
+def is_arrangement(op: ops.Op) -> bool:
+    """True for linear operations that gather nothing."""
+    return isinstance(op, _ARRANGING)
 
 
 def first_samples(network: Network, hardware: Hardware, batch: int) -> int:
@@ -91,7 +118,7 @@ def first_samples(network: Network, hardware: Hardware, batch: int) -> int:
     """
     sizes = _sizes(network)
     most = max(_FEWEST_FIRST, min(_MOST_FIRST, _MOST_FIRST * _FEW_INPUTS // batch))
-    if not has_rare_errors(hardware):
+    if not has_rare_errors(network, hardware):
         return min(most, max(_FEWEST_FIRST, FEW_DEVICES // min(weights for weights, _ in sizes.values())))
     sets = _MOST_TIMES * _MOST_FIRST * _FEW_INPUTS
     if hardware.stuck_fraction and not saturates_alike(hardware):

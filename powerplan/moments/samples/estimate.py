@@ -53,6 +53,7 @@ from powerplan.moments.samples.converters import (
     through_rows,
 )
 from powerplan.moments.samples.corrections import Corrections, Saturation
+from powerplan.moments.samples.count import is_arrangement, jumps_matter
 from powerplan.moments.samples.crossbar import Draw, own_samples, power_factors
 from powerplan.moments.samples.statistics import centred, in_stds, ratio, shift_of, stds
 from powerplan.moments.sources.errors import Independent, OfRows, merged, standard_normals
@@ -64,12 +65,6 @@ from powerplan.moments.walks.walk import Carried
 from powerplan.network import ops
 from powerplan.network.digital import digital
 from powerplan.network.graph import Network
-
-#: linear operations that gather nothing: the variance of an output is a function of that of one input
-_APART = (
-    *(ops.Scale, ops.Flatten, ops.Reshape, ops.Permute, ops.Concat, ops.Slice, ops.Pad),
-    *(ops.Constant, ops.Embedding),
-)
 
 #: operations whose linear part rests on one correlation for all pairs of a window
 _WINDOWED = ops.MaxPool | ops.AdaptiveMaxPool
@@ -141,6 +136,7 @@ class _Samples(Carried):
         self._seeds: dict[str, int] = {}  # of the devices of arrays with several reads
         self._count = count
         self._generator = torch.Generator(inputs.device).manual_seed(seed)
+        self._jumps = jumps_matter(network)
         self._rare = any(is_rare(c) or saturates_alike(c.hardware) for c in crossbars)
         self._keep, self._keep_rare = kept
 
@@ -256,7 +252,8 @@ class _Samples(Carried):
 
     def _with_noise(self, step: Step) -> None:
         """A digital operation with noise in one of its inputs."""
-        keep = self._keep_rare if self._rare else self._keep
+        rare = self._rare or self._jumps
+        keep = self._keep_rare if rare else self._keep
         arriving = [self.values[place] for place in step.inputs]
         if isinstance(step.node.op, _WINDOWED):
             self.correlations[step.place] = window_correlation(step.node.op, arriving[0][2].flatten(0, 1)).unsqueeze(0)
@@ -264,12 +261,12 @@ class _Samples(Carried):
         passed = linearize_joint(step.node.op, means, variances, self.correlations.get(step.place))
         mean, variance, error = passed.mean, passed.variance, passed.push(*errors)
         if passed.residual is None and not passed.first_order:
-            if not isinstance(step.node.op, _APART):
+            if not is_arrangement(step.node.op):
                 self.factors[step.place] = ratio(error.square().mean(1), variance)
                 variance = variance * self.factors[step.place]
         else:
             residual = self._output(step, means, errors) - mean.unsqueeze(1) - error
-            if keep and self._count > 1 and (self._rare or passed.first_order or isinstance(step.node.op, _WINDOWED)):
+            if keep and self._count > 1 and (rare or passed.first_order or isinstance(step.node.op, _WINDOWED)):
                 self.linear[step.place] = centred(error)[:, :keep].expand(len(mean), -1, *mean.shape[1:])
             square = (error + residual).square().mean(1)
             error = centred(error + residual)

@@ -14,6 +14,10 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.special import ndtr
+
+#: standard deviations that one value in a million exceeds
+RARE = 4.9
 
 
 class PanelSettings(Protocol):
@@ -35,16 +39,19 @@ class Pieces:
         breaks: increasing; the first and the last are the ends of the range.
         edges: of the panels, increasing, (panels + 1,); all breaks are among them.
         distances: of the nearest complex singularity as seen from each panel, (panels,).
+        known: False where the function is no number, (panels,).
+        poles: where it grows without end, so that its variance has none.
     """
 
     breaks: Tensor
     edges: Tensor
     distances: Tensor
+    known: Tensor
+    poles: Tensor
 
     def to(self, device: torch.device) -> Pieces:
         """The same on a device."""
-        breaks, edges, distances = (a.to(device) for a in (self.breaks, self.edges, self.distances))
-        return Pieces(breaks=breaks, edges=edges, distances=distances)
+        return Pieces(**{name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)})
 
     def around(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """The breaks below and above z; a z on a break is above the one before it."""
@@ -85,10 +92,12 @@ class Pieces:
     def nodes(self, centre: Tensor, width: Tensor, count: int, settings: PanelSettings) -> tuple[Tensor, Tensor]:
         """Points t and weights (points, n) of Gauss-Legendre on ``count`` panels in reach of z = centre + width t."""
         reach = settings.reach
+        low, high = self._clear_of_poles(centre, width, reach)
         first = self._panel(centre - reach * width)
         panels = first + torch.arange(count + 1, device=first.device).unsqueeze(1)
         t = ((self.edges[panels.clamp(max=len(self.edges) - 1)] - centre) / width).clamp(-reach, reach)
         t[0], t[-1] = -reach, reach
+        t = torch.maximum(torch.minimum(t, high), low)
         points, weights = [], []
         for low, high in pairwise(t):
             middle, half = (high + low) / 2, (high - low) / 2
@@ -100,6 +109,24 @@ class Pieces:
                 weights.append(half * w)
         t = torch.cat(points)
         return t, torch.cat(weights) * torch.exp(-0.5 * t * t)
+
+    def holds(self, mean: Tensor, std: Tensor) -> bool:
+        """False where a pole is in reach of an entry's noise, or values at which the function is no number."""
+        near = any(bool(((pole - mean).abs() < RARE * std).any()) for pole in self.poles.tolist())
+        lost = torch.zeros_like(mean)
+        for low, high, known in zip(self.edges[:-1], self.edges[1:], self.known.tolist(), strict=True):
+            if not known:
+                lost = lost + ndtr((high - mean) / std) - ndtr((low - mean) / std)
+        return not near and bool((lost < 2 * ndtr(torch.tensor(-RARE))).all())
+
+    def _clear_of_poles(self, centre: Tensor, width: Tensor, reach: float) -> tuple[Tensor, Tensor]:
+        """Ends of the range of t: poles that noise hardly reaches are left out."""
+        low, high = torch.full_like(centre, -reach), torch.full_like(centre, reach)
+        for pole in self.poles.tolist():
+            t = (pole - centre) / width
+            low = torch.where((t < -RARE) & (t > -reach), torch.maximum(low, 0.9 * t), low)
+            high = torch.where((t > RARE) & (t < reach), torch.minimum(high, 0.9 * t), high)
+        return low, high
 
     def _panel(self, z: Tensor) -> Tensor:
         """Number of the panel that holds each z."""

@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from powerplan.gaussian import positive_std
-from powerplan.moments.rules.activations.pieces import Pieces
+from powerplan.moments.rules.activations.pieces import RARE, Pieces
 from powerplan.moments.rules.activations.rule import ActivationMoments, ActivationRule, hermite_polynomial
 from powerplan.moments.rules.activations.taking_apart import pieces
 
@@ -122,6 +122,13 @@ class Quadrature(ActivationRule):
 
     def hermite(self, mean: Tensor, variance: Tensor, order: int) -> list[Tensor]:
         return list(_Integrals.apply(self, order, mean, variance)[3:])  # type: ignore[no-untyped-call]
+
+    def holds(self, mean: Tensor, variance: Tensor) -> bool:
+        """False where poles, or values at which the function is no number, are in reach of the noise of an entry."""
+        positive, std = positive_std(variance.double())
+        mean, std = mean.double()[positive], std[positive]
+        low, high = _range(mean - RARE * std)[0], _range(mean + RARE * std)[1]
+        return self._taken_apart(max(-low, high), mean.device).holds(mean, std)
 
     def local(self, mean: Tensor, variance: Tensor, order: int) -> _Local:
         """Everything about entries (n,), with ``order`` Hermite coefficients; 1 = without derivatives."""

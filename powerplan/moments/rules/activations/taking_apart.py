@@ -52,7 +52,10 @@ def pieces(function: Function, half_range: float) -> Pieces:
         between = _breaks(values, edges, size, samples)
         breaks = np.unique(np.concatenate([edges[[0, -1]], between]))
         ends, distances = _panels(values, breaks, size, np.concatenate(samples))
-    return Pieces(breaks=torch.from_numpy(breaks), edges=torch.from_numpy(ends), distances=torch.from_numpy(distances))
+        known = np.isfinite(values((ends[:-1] + ends[1:]) / 2))
+        poles = _poles(values, breaks)
+    arrays = {"breaks": breaks, "edges": ends, "distances": distances, "known": known, "poles": poles}
+    return Pieces(**{name: torch.from_numpy(array) for name, array in arrays.items()})
 
 
 _Values = Callable[[np.ndarray], np.ndarray]
@@ -115,6 +118,16 @@ def _breaks(values: _Values, edges: np.ndarray, size: float, samples: list[np.nd
         other = other[np.abs(other[:, :1] - known[:, 0]).min(1) > around]
     places = [*known, *_apart(other, around)]
     return np.array([_plain(z, max(width, least if abs(z) < least else 0.0)) for z, width in places])
+
+
+def _poles(values: _Values, breaks: np.ndarray) -> np.ndarray:
+    """The breaks next to which a function grows so fast that its square has no integral."""
+    inner = breaks[1:-1]
+    gap = np.minimum(np.diff(breaks)[:-1], np.diff(breaks)[1:])
+    near, nearer = (
+        np.abs(values(np.stack([inner - part * gap, inner + part * gap]))).max(0, initial=0.0) for part in (1e-6, 1e-9)
+    )
+    return np.asarray(inner[(nearer > 10 * near) & (nearer**2 * 1e-9 > 0.3 * near**2 * 1e-6)])
 
 
 def _apart(places: np.ndarray, least: float) -> np.ndarray:
