@@ -110,7 +110,7 @@ _VALUES = (
     Value(
         kind=simulation.Simulation,
         optional=("mse_by_draw", "ideal_output", "output_mean", "output_covariance", "classes"),
-        more=_ANSWER,
+        more={"chips: Chips | None = None": "errors of single chips: every draw is one.", **_ANSWER},
         properties=("mse_confidence_interval", "nmse_confidence_interval", "power_confidence_interval"),
         ended=_LARGE,
     ),
@@ -139,14 +139,29 @@ _VALUES = (
 def generate() -> dict[str, str]:
     """Content of every generated file by its path."""
     return {
-        str(_CLIENT / "arrays.py"): _arrays((ROOT / "powerplan/arrays.py").read_text()),
+        str(_CLIENT / "arrays.py"): _copied("powerplan/arrays.py"),
+        str(_CLIENT / "spread.py"): _spread(_copied("powerplan/spread.py")),
         str(_CLIENT / "shared.py"): _shared(),
         str(_CLIENT / "aio.py"): _asyncio((ROOT / _CLIENT / "client.py").read_text()),
     }
 
 
-def _arrays(engine: str) -> str:
-    return engine.replace("Written here, copied to the client by scripts/generate_client.py.", _NAME)
+def _copied(path: str) -> str:
+    text = (ROOT / path).read_text()
+    return text.replace("Written here, copied to the client by scripts/generate_client.py.", _NAME)
+
+
+def _spread(text: str) -> str:
+    """With the errors of the client."""
+    for before, after in (
+        ("from powerplan.errors import InvalidInput", "from powerplan_client.values import wrong"),
+        ("InvalidInput.of(field, value, allowed, advice)", 'wrong(field, value, f"{allowed}. {advice}")'),
+        ("InvalidInput:", "InvalidRequest:"),
+    ):
+        if before not in text:
+            raise ValueError(f"spread.py does not say {before!r} any more")
+        text = text.replace(before, after)
+    return text
 
 
 _MODULE = '''"""Values that client and engine share, from hardware to plans. {name}"""
@@ -161,6 +176,7 @@ from typing import Any
 import numpy as np
 
 from powerplan_client.call_info import CallInfo
+from powerplan_client.spread import Chips
 
 Gain = float | np.ndarray
 

@@ -20,6 +20,7 @@ from powerplan_client.packing import array_of
 from powerplan_client.plain_names import enum_name, plain_name
 from powerplan_client.results import Estimate, Job, JobEvent, JobState, ProfilePlan, RunningEstimate, ServerInfo
 from powerplan_client.shared import Gain, Gains, Hardware, Outcome, Plan, Prediction, Simulation, Target, Termination
+from powerplan_client.spread import Chips, TabulatedSpread
 
 R = TypeVar("R")
 
@@ -149,7 +150,13 @@ def _gain(message: pb.Gain) -> Gain:
 
 
 #: what messages within messages become, by name, where no reader below says more
-_CLASSES: dict[str, type] = {**vars(shared), "PlanCorner": shared.Corner, "Timings": Timings}
+_CLASSES: dict[str, type] = {
+    **vars(shared),
+    "Chips": Chips,
+    "ErrorSpread": TabulatedSpread,
+    "PlanCorner": shared.Corner,
+    "Timings": Timings,
+}
 _READERS: dict[str, Callable[[Any], Any]] = {
     "Curve": to_plain,
     "DeviceSnapshot": to_plain,

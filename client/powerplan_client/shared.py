@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from powerplan_client.call_info import CallInfo
+from powerplan_client.spread import Chips
 
 Gain = float | np.ndarray
 
@@ -288,6 +289,7 @@ class Prediction:
             layers assume independent activations and are approximate (10-20 % low is usual); ``covariance``
             gives the accurate ones.
         first_order: names of nodes without a Gaussian formula, taken at the mean (first order).
+        chips: how the error is spread over chips, if asked for.
         accuracy: expected classification accuracy, if labels were given and the outputs' covariance is known.
         accuracy_standard_error: of it.
         gains: of every crossbar layer, in the answer to a call.
@@ -315,6 +317,7 @@ class Prediction:
     output_covariance: np.ndarray | None = None
     layers: tuple[LayerMoments, ...] = ()
     first_order: tuple[str, ...] = ()
+    chips: Chips | None = None
     mse_standard_error: float = 0.0
     mse_by_output_standard_error: np.ndarray | None = None
     power_standard_error: float = 0.0
@@ -353,6 +356,7 @@ class Simulation:
         output_covariance: (B, K, K) over draws; None if K > 64 and it takes more than 1/16 of the memory limit.
         classes: (D, B) class of each output (largest entry; with one output 1 if positive, else 0).
         layers: moments of each crossbar layer's decoded output, if asked for; of every read of its array, by node.
+        chips: errors of single chips: every draw is one.
         accuracy: expected classification accuracy, if labels were given and the outputs' covariance is known.
         accuracy_standard_error: of it.
         gains: of every crossbar layer, in the answer to a call.
@@ -383,6 +387,7 @@ class Simulation:
     output_covariance: np.ndarray | None = None
     classes: np.ndarray | None = None
     layers: tuple[LayerMoments, ...] = ()
+    chips: Chips | None = None
     accuracy: float | None = None
     accuracy_standard_error: float | None = None
     gains: Gains | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
@@ -17,6 +17,7 @@ from powerplan.hardware.gains import Gains
 from powerplan.hardware.hardware import Hardware
 from powerplan.hardware.operating_point import OperatingPoint
 from powerplan.moments.attribution import error_amounts
+from powerplan.moments.chips.spectrum import check_chips, predict_chips
 from powerplan.moments.prediction import LayerMoments, Prediction
 from powerplan.moments.predictor import Moments, Predictor
 from powerplan.moments.sampling import corrected
@@ -63,7 +64,7 @@ def predict(
     with torch.no_grad():
         predictor = make_predictor(network, hardware, inputs, asked)
         point.warn_beyond_voltage()
-        prediction = report(predictor, gains, progress)
+        prediction = report(predictor, gains, progress, chips=asked.chips)
     question(prediction)
     return prediction
 
@@ -72,14 +73,19 @@ def make_predictor(network: Network, hardware: Hardware, inputs: np.ndarray, set
     """A predictor made as the settings say.
 
     Raises:
-        InvalidInput: a device that this machine does not have.
+        InvalidInput: a device that this machine does not have, or chips that are not told by variances.
     """
     torch_device(settings.device)
-    values = settings.prediction.values
-    return Predictor.of(network, hardware, inputs, **{**values, "dtype": getattr(torch, settings.dtype)})
+    if settings.chips:
+        check_chips(hardware)
+    values = {**settings.prediction.values, "dtype": getattr(torch, settings.dtype)}
+    del values["chips"]  # is asked of a report
+    return Predictor.of(network, hardware, inputs, **values)
 
 
-def report(predictor: Predictor, gains: Gains, progress: Callable[[float], None] | None = None) -> Prediction:
+def report(
+    predictor: Predictor, gains: Gains, progress: Callable[[float], None] | None = None, *, chips: bool = False
+) -> Prediction:
     """The prediction of a ready predictor at given gains, a part of the inputs at a time."""
     with torch.no_grad():
         programmed = predictor.program(*predictor.gain_tensors(gains))
@@ -90,7 +96,8 @@ def report(predictor: Predictor, gains: Gains, progress: Callable[[float], None]
             if progress is not None:
                 progress(part.stop / len(predictor.inputs))
     warn_beyond_first_order(dict.fromkeys(name for part in parts for name in part.beyond))
-    return _assemble(predictor, parts)
+    prediction = _assemble(predictor, parts)
+    return replace(prediction, chips=predict_chips(predictor, programmed, prediction)) if chips else prediction
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from powerplan.errors import InvalidInput, Violation
 from powerplan.plausibility import Plausible
 from powerplan.shown import Shown
+from powerplan.spread import Chips
 
 _NMSE = Plausible(
     unit="",
@@ -87,6 +88,7 @@ class Prediction(Shown):
             layers assume independent activations and are approximate (10-20 % low is usual); ``covariance``
             gives the accurate ones.
         first_order: names of nodes without a Gaussian formula, taken at the mean (first order).
+        chips: how the error is spread over chips, if asked for.
     """
 
     method: str
@@ -108,6 +110,7 @@ class Prediction(Shown):
     output_covariance: np.ndarray | None = None
     layers: tuple[LayerMoments, ...] = ()
     first_order: tuple[str, ...] = ()
+    chips: Chips | None = None
     mse_standard_error: float = 0.0
     mse_by_output_standard_error: np.ndarray | None = None
     power_standard_error: float = 0.0

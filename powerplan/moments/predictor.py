@@ -191,6 +191,13 @@ class Predictor:
         step = max(1, self.memory_limit // (per_input * self.inputs.element_size()))
         return tuple(slice(low, min(low + step, len(self.inputs))) for low in range(0, len(self.inputs), step))
 
+    def trace(self, programmed: Sequence[ProgrammedArray], part: slice = slice(None)) -> Trace:
+        """The forward pass of a part of the inputs."""
+        x = self.inputs[part]
+        if self.method == "covariance":
+            return full_covariance(self.network, programmed, x)
+        return mean_field(self.network, programmed, x, self.corrections.of(part, len(self.inputs)))
+
     def moments(
         self, programmed: Sequence[ProgrammedArray], part: slice = slice(None), *, full: bool = False
     ) -> Moments:
@@ -198,12 +205,7 @@ class Predictor:
 
         ``full`` adds what only a report needs: the output covariance and the bias by layer.
         """
-        x = self.inputs[part]
-        if self.method == "covariance":
-            trace = full_covariance(self.network, programmed, x)
-        else:
-            corrections = self.corrections.of(part, len(self.inputs))
-            trace = mean_field(self.network, programmed, x, corrections)
+        x, trace = self.inputs[part], self.trace(programmed, part)
         directions = self.directions if self.is_exact else self.directions[part]
         joint = full and self.is_exact and self.method == "linearized"
         adjoints = sweep(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from powerplan.settings import SEED, Choice, Number, Settings, Unchecked, Whole, setting
+from powerplan.settings import SEED, Choice, Flag, Number, Settings, Unchecked, Whole, setting
 
 METHODS = ("linearized", "covariance", "diagonal")
 PRECISIONS = ("float64", "float32")
@@ -57,6 +57,12 @@ class PredictionSettings(Settings):
         SAMPLING_ERROR,
         "Standard error of the MSE, as a part of it, until which error samples are added, where their number is open.",
         more="In large networks the limit of work is met earlier, see ``Prediction.sampling_limited``.",
+    )
+    chips: bool = setting(
+        Flag(),
+        False,
+        "Predict also how the error is spread over chips: its standard deviation, quantiles and yields.",
+        more="Up to 256 outputs of all inputs together cost about one prediction more, others about 60 passes.",
     )
     seed: int = SEED
     memory_limit: int = setting(

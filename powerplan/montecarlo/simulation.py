@@ -11,6 +11,7 @@ import numpy.typing as npt
 from powerplan.errors import Violation
 from powerplan.moments.prediction import LayerMoments, answer_doubts
 from powerplan.shown import Shown
+from powerplan.spread import Chips
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,13 @@ class Simulation(Shown):
     output_covariance: np.ndarray | None
     classes: np.ndarray
     layers: tuple[LayerMoments, ...] = ()
+
+    @property
+    def chips(self) -> Chips:
+        """How the error is spread over chips: every draw is one, its reads those of one pass of the inputs."""
+        from powerplan.montecarlo.chips import SimulatedSpread
+
+        return Chips(mse=SimulatedSpread.of(self.mse_by_draw), signal_power=self.signal_power)
 
     @property
     def mse_confidence_interval(self) -> tuple[float, float]:

@@ -21,6 +21,7 @@ from powerplan.hardware import Gains, Hardware
 from powerplan.moments.prediction import Prediction
 from powerplan.planning.targets import Target, target_from_dict, target_to_dict
 from powerplan.reading.text import read_json
+from powerplan.spread import Chips
 
 if TYPE_CHECKING:
     from powerplan.planning.plan_value import Plan
@@ -42,7 +43,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Hardware | Gains):
+    if isinstance(value, Hardware | Gains | Chips):
         return value.to_dict()
     if isinstance(value, Target):
         return target_to_dict(value)
@@ -101,7 +102,7 @@ def _value(annotation: Any, value: Any) -> Any:
         raise ValueError(f"null instead of {kind}")
     if kind is Target:
         return target_from_dict(value)
-    if kind in (Hardware, Gains):
+    if kind in (Hardware, Gains, Chips):
         return kind.from_dict(value)
     if kind is Prediction:  # older files lack the power of converters
         value = {"converter_power_by_layer": [0.0] * len(value["layer_names"]), **value}

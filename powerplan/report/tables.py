@@ -31,6 +31,7 @@ from powerplan.report.quantities import (
     target_text,
 )
 from powerplan.report.units import gain_text, in_unit, percent, share, si, si_with_error, significant, with_error
+from powerplan.spread import Chips
 
 
 def plan_table(plan: Plan, *, network: Network | None = None) -> str:
@@ -267,6 +268,7 @@ def prediction_table(prediction: Prediction, *, gains: Gains | None = None, accu
         ("MSE", f"{predicted_mse(prediction)}, of which squared bias {share(prediction.mse_bias, prediction.mse)}"),
         ("NMSE", predicted_nmse(prediction)),
         ("power", predicted_power(prediction)),
+        *_chips_line(prediction.chips),
         *_converter_line(prediction),
         ("energy", f"{si(prediction.energy, 'J')} per inference"),
         *_accuracy_line(accuracy, None),
@@ -309,12 +311,22 @@ def simulation_table(
         ("MSE", beside(simulated_mse(simulation), significant(prediction.mse) if prediction else None)),
         ("NMSE", beside(simulated_nmse(simulation), predicted_nmse(prediction) if prediction else None)),
         ("power", beside(simulated_power(simulation), si(prediction.power, "W") if prediction else None)),
+        *_chips_line(simulation.chips),
         *_converter_line(simulation),
         ("energy", f"{si(simulation.energy, 'J')} per inference"),
         *_accuracy_line(accuracy, predicted_accuracy if known else None),
         ("draws", f"{simulation.draws}, seed {simulation.seed} (± is 95 %)"),
     ]
     return "\n\n".join([_columns(headers, rows), _pairs(lines)])
+
+
+def _chips_line(chips: Chips | None) -> list[tuple[str, str]]:
+    """The NMSE that parts of the chips keep within."""
+    if chips is None or not chips.mse.std > 0:
+        return []
+    nmse = chips.nmse
+    parts = [f"{100 * p:g} % within {significant(100 * nmse.quantile(p))} %" for p in (0.5, 0.9, 0.95, 0.99)]
+    return [("NMSE of chips", ", ".join(parts))]
 
 
 def frontier_table(plans: Sequence[Plan]) -> str:

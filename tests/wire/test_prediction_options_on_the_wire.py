@@ -57,6 +57,25 @@ def test_a_client_gets_the_plan_of_the_engine(options: dict[str, Any]) -> None:
         assert found.prediction.mse_standard_error == plan.prediction.mse_standard_error > 0
 
 
+def test_clients_know_the_spread_over_chips() -> None:
+    gains = pp.Gains.full_range(NETWORK, HARDWARE, INPUTS)
+    hardware = HARDWARE.replace(programming_noise_std=1e-6)
+    client = pc.PlannerClient.local()
+    given = pc.Gains(conductance=gains.conductance, voltage=gains.voltage)
+    ours = pp.predict(NETWORK, hardware, gains, INPUTS, chips=True).chips
+    theirs = client.predict(NETWORK, hardware, given, INPUTS, chips=True).chips
+    assert ours is not None
+    assert theirs is not None
+    assert theirs.nmse.std == ours.nmse.std
+    assert theirs.nmse.yield_at(ours.nmse.mean) == pytest.approx(ours.nmse.yield_at(ours.nmse.mean), abs=1e-3)
+    with pytest.raises(pc.InvalidRequest, match=r"probability: got 95.*95 % is 0\.95"):
+        theirs.nmse.quantile(95)
+    assert client.predict(NETWORK, hardware, given, INPUTS).chips is None
+    simulated = client.simulate(NETWORK, hardware, given, INPUTS, draws=50)
+    assert simulated.chips is not None
+    assert simulated.chips.mse.mean == pytest.approx(simulated.mse)
+
+
 def test_a_prediction_in_single_precision() -> None:
     gains = pp.Gains.full_range(NETWORK, HARDWARE, INPUTS)
     single, double = (pp.predict(NETWORK, HARDWARE, gains, INPUTS, dtype=name) for name in ("float32", "float64"))

@@ -155,6 +155,7 @@ class Prediction(_message.Message):
     MSE_BY_OUTPUT_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
     SAMPLING_LIMITED_FIELD_NUMBER: _builtins.int
     ACCURACY_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
+    CHIPS_FIELD_NUMBER: _builtins.int
     method: Global___PredictionMethod.ValueType
     """How it was predicted."""
     mse: _builtins.float
@@ -243,6 +244,10 @@ class Prediction(_message.Message):
     def mse_by_output_standard_error(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """(K) standard errors of mse_by_output from error samples."""
 
+    @_builtins.property
+    def chips(self) -> Global___Chips:
+        """The errors of single chips; with PredictRequest.chips."""
+
     def __init__(
         self,
         *,
@@ -273,10 +278,11 @@ class Prediction(_message.Message):
         mse_by_output_standard_error: _abc.Iterable[_builtins.float] | None = ...,
         sampling_limited: _builtins.bool = ...,
         accuracy_standard_error: _builtins.float | None = ...,
+        chips: Global___Chips | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_standard_error", b"accuracy_standard_error", "ideal_output", b"ideal_output", "output_covariance", b"output_covariance", "output_mean", b"output_mean"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "ideal_output", b"ideal_output", "output_covariance", b"output_covariance", "output_mean", b"output_mean"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_standard_error", b"accuracy_standard_error", "array_power_by_layer_watts", b"array_power_by_layer_watts", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "energy_joules", b"energy_joules", "first_order", b"first_order", "ideal_output", b"ideal_output", "layer_names", b"layer_names", "layers", b"layers", "marginal_fields", b"marginal_fields", "method", b"method", "mse", b"mse", "mse_bias", b"mse_bias", "mse_by_layer", b"mse_by_layer", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "sampling_limited", b"sampling_limited", "signal_power", b"signal_power", "tia_power_by_layer_watts", b"tia_power_by_layer_watts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_standard_error", b"accuracy_standard_error", "array_power_by_layer_watts", b"array_power_by_layer_watts", "chips", b"chips", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "energy_joules", b"energy_joules", "first_order", b"first_order", "ideal_output", b"ideal_output", "layer_names", b"layer_names", "layers", b"layers", "marginal_fields", b"marginal_fields", "method", b"method", "mse", b"mse", "mse_bias", b"mse_bias", "mse_by_layer", b"mse_by_layer", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "sampling_limited", b"sampling_limited", "signal_power", b"signal_power", "tia_power_by_layer_watts", b"tia_power_by_layer_watts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy: _TypeAlias = _typing.Literal["accuracy"]  # noqa: Y015
     _WhichOneofArgType__accuracy: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy"]  # noqa: Y015
@@ -368,6 +374,88 @@ class RunningEstimate(_message.Message):
 Global___RunningEstimate: _TypeAlias = RunningEstimate  # noqa: Y015
 
 @_typing.final
+class ErrorSpread(_message.Message):
+    """How an error is spread over chips."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEAN_FIELD_NUMBER: _builtins.int
+    STD_FIELD_NUMBER: _builtins.int
+    STD_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
+    PROBABILITIES_FIELD_NUMBER: _builtins.int
+    QUANTILES_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    mean: _builtins.float
+    """Mean over chips."""
+    std: _builtins.float
+    """Standard deviation over chips."""
+    std_standard_error: _builtins.float
+    """Standard error of std; NaN if nothing tells it."""
+    @_builtins.property
+    def probabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """(n) increasing, parts of the chips: from one in a thousand to all but one."""
+
+    @_builtins.property
+    def quantiles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """(n) errors that these parts of the chips keep within."""
+
+    @_builtins.property
+    def low(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """(n) lower ends of their 95 % confidence intervals."""
+
+    @_builtins.property
+    def high(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """(n) upper ends of them."""
+
+    def __init__(
+        self,
+        *,
+        mean: _builtins.float = ...,
+        std: _builtins.float = ...,
+        std_standard_error: _builtins.float = ...,
+        probabilities: _abc.Iterable[_builtins.float] | None = ...,
+        quantiles: _abc.Iterable[_builtins.float] | None = ...,
+        low: _abc.Iterable[_builtins.float] | None = ...,
+        high: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["high", b"high", "low", b"low", "mean", b"mean", "probabilities", b"probabilities", "quantiles", b"quantiles", "std", b"std", "std_standard_error", b"std_standard_error"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ErrorSpread: _TypeAlias = ErrorSpread  # noqa: Y015
+
+@_typing.final
+class Chips(_message.Message):
+    """The errors of single chips."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MSE_FIELD_NUMBER: _builtins.int
+    SIGNAL_POWER_FIELD_NUMBER: _builtins.int
+    signal_power: _builtins.float
+    """Mean over inputs and outputs of y*^2."""
+    @_builtins.property
+    def mse(self) -> Global___ErrorSpread:
+        """Mean over a chip's inputs and outputs of (y - y*)^2."""
+
+    def __init__(
+        self,
+        *,
+        mse: Global___ErrorSpread | None = ...,
+        signal_power: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["mse", b"mse"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mse", b"mse", "signal_power", b"signal_power"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Chips: _TypeAlias = Chips  # noqa: Y015
+
+@_typing.final
 class Simulation(_message.Message):
     """Monte Carlo estimate of error and power. One draw programs every array once and passes all inputs."""
 
@@ -397,6 +485,7 @@ class Simulation(_message.Message):
     ACCURACY_FIELD_NUMBER: _builtins.int
     CONVERTER_POWER_BY_LAYER_WATTS_FIELD_NUMBER: _builtins.int
     ACCURACY_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
+    CHIPS_FIELD_NUMBER: _builtins.int
     draws: _builtins.int
     """Number of draws made."""
     seed: _builtins.int
@@ -469,6 +558,10 @@ class Simulation(_message.Message):
     def converter_power_by_layer_watts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """(L) part of power_by_layer_watts that the converters of rows and columns take; 0 if they have no energy."""
 
+    @_builtins.property
+    def chips(self) -> Global___Chips:
+        """The errors of single chips: every draw is one."""
+
     def __init__(
         self,
         *,
@@ -496,10 +589,11 @@ class Simulation(_message.Message):
         accuracy: _builtins.float | None = ...,
         converter_power_by_layer_watts: _abc.Iterable[_builtins.float] | None = ...,
         accuracy_standard_error: _builtins.float | None = ...,
+        chips: Global___Chips | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_standard_error", b"accuracy_standard_error", "classes", b"classes", "ideal_output", b"ideal_output", "mse_by_draw", b"mse_by_draw", "output_covariance", b"output_covariance", "output_mean", b"output_mean"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "classes", b"classes", "ideal_output", b"ideal_output", "mse_by_draw", b"mse_by_draw", "output_covariance", b"output_covariance", "output_mean", b"output_mean"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_standard_error", b"accuracy_standard_error", "classes", b"classes", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "draws", b"draws", "energy_joules", b"energy_joules", "ideal_output", b"ideal_output", "layer_names", b"layer_names", "layers", b"layers", "mse", b"mse", "mse_by_draw", b"mse_by_draw", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_standard_error_watts", b"power_by_layer_standard_error_watts", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "seed", b"seed", "signal_power", b"signal_power"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "classes", b"classes", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "draws", b"draws", "energy_joules", b"energy_joules", "ideal_output", b"ideal_output", "layer_names", b"layer_names", "layers", b"layers", "mse", b"mse", "mse_by_draw", b"mse_by_draw", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_standard_error_watts", b"power_by_layer_standard_error_watts", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "seed", b"seed", "signal_power", b"signal_power"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy: _TypeAlias = _typing.Literal["accuracy"]  # noqa: Y015
     _WhichOneofArgType__accuracy: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy"]  # noqa: Y015

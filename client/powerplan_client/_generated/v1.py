@@ -68,6 +68,8 @@ from powerplan_client._generated.network_pb2 import AttributeValue as AttributeV
 from powerplan_client._generated.network_pb2 import Network as Network
 from powerplan_client._generated.network_pb2 import NetworkGraph as NetworkGraph
 from powerplan_client._generated.network_pb2 import NetworkNode as NetworkNode
+from powerplan_client._generated.prediction_pb2 import Chips as Chips
+from powerplan_client._generated.prediction_pb2 import ErrorSpread as ErrorSpread
 from powerplan_client._generated.prediction_pb2 import Estimate as Estimate
 from powerplan_client._generated.prediction_pb2 import LayerMoments as LayerMoments
 from powerplan_client._generated.prediction_pb2 import PREDICTION_METHOD_COVARIANCE as PREDICTION_METHOD_COVARIANCE

@@ -65,6 +65,7 @@ def command(
                 gains=gains.to_dict(),
                 accuracy=accuracy and accuracy[0],
                 accuracy_standard_error=accuracy and accuracy[1],
+                chips=prediction.chips and prediction.chips.to_dict(),
                 **{name: getattr(prediction, name) for name in _KEYS},
             )
         )

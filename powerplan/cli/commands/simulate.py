@@ -97,6 +97,7 @@ def command(
                     "accuracy": predicted_accuracy and predicted_accuracy[0],
                     "accuracy_standard_error": predicted_accuracy and predicted_accuracy[1],
                 },
+                chips=simulation.chips and simulation.chips.to_dict(),
                 **{name: getattr(simulation, name) for name in _KEYS},
             )
         )

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.rules.linearized import over_batch
+from powerplan.moments.sources.common import CommonColumns, CommonErrors
 from powerplan.network.array_maps import ArrayMap
 
 
@@ -101,6 +102,10 @@ class Errors(ABC):
     def samples(self, sampled: Sampled) -> Tensor:
         """Samples by column, (B or 1, R, G, P, o)."""
 
+    def common(self) -> tuple[CommonErrors, ...]:
+        """What is the same for all inputs of a chip, at mean inputs; nothing where errors are fresh in every read."""
+        return ()
+
     def columns(self, adjoint: Tensor) -> Tensor:
         """Adjoints of the columns, (B or 1, K, G, P, o)."""
         return over_batch(self.array.map.columns, adjoint)
@@ -108,9 +113,14 @@ class Errors(ABC):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Independent(Errors):
-    """Independent from entry to entry of the output."""
+    """Independent from entry to entry of the output.
+
+    Attributes:
+        of_chip: what of them is the same for all inputs of a chip.
+    """
 
     by_column: Tensor
+    of_chip: tuple[CommonErrors, ...] = ()
 
     @property
     def variance(self) -> Tensor:
@@ -119,6 +129,9 @@ class Independent(Errors):
     def samples(self, sampled: Sampled) -> Tensor:
         spread = self.array.map.as_columns(self._everywhere(self.variance)).clamp(min=0).sqrt().unsqueeze(1)
         return spread * sampled.normals((*sampled.sets, *spread.shape[2:]))
+
+    def common(self) -> tuple[CommonErrors, ...]:
+        return self.of_chip
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -148,14 +161,14 @@ class OfColumns(Errors):
             variance: of the factors.
             fluctuating: mean square of what the loadings vary by from read to read, (B or 1, *columns); None = 0.
         """
+        common = cls(array=array, kind=kind, loadings=tuple(loadings), factor_variance=variance)
         if array.is_shared:
-            common = cls(array=array, kind=kind, loadings=tuple(loadings), factor_variance=variance)
             if fluctuating is None:
                 return (common,)
             return common, Independent(array=array, kind=kind, by_column=variance * fluctuating)
         apart = torch.zeros_like(loadings[0]) if fluctuating is None else fluctuating
         square = sum((loading**2 for loading in loadings), apart)
-        return (Independent(array=array, kind=kind, by_column=variance * square),)
+        return (Independent(array=array, kind=kind, by_column=variance * square, of_chip=common.common()),)
 
     @property
     def variance(self) -> Tensor:
@@ -188,6 +201,15 @@ class OfColumns(Errors):
             shape = (1, sampled.count, *first.shape[2:3], 1, *first.shape[4:])
             moved.append(standard_normals(shape, sampled.common, sampled.values) * first)
         return self.factor_variance**0.5 * total(moved)
+
+    def common(self) -> tuple[CommonErrors, ...]:
+        return tuple(
+            CommonColumns(
+                unrolled=not self.array.is_shared,
+                loading=self.factor_variance**0.5 * self.array.map.as_columns(self._everywhere(loading)),
+            )
+            for loading in self.loadings
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from powerplan.moments.array.read_out import Channel
 from powerplan.moments.array.reading import Reading
+from powerplan.moments.sources.common import CommonDevices, CommonErrors
 from powerplan.moments.sources.device_samples import device_samples
 from powerplan.moments.sources.errors import Errors, Sampled, between_positions, caused_by, total
 from powerplan.moments.sources.node_products import node_products
@@ -104,6 +105,16 @@ class OfDevices(Errors):
         """What errors of the inputs cause through those of devices, as if each position had its own, (B, *shape)."""
         array = self.array
         return array.map.gather_columns(array.weighted(self.reading.variance, array.weight_variance, array.map))
+
+    def common(self) -> tuple[CommonErrors, ...]:
+        array = self.array
+        rows = array.affine.patches(self.reading.mean)
+        return tuple(
+            CommonDevices(
+                unrolled=not array.is_shared, rows=rows, errors=part, variance=by_group(array.map, part.variance)
+            )
+            for part in array.read_out.device_errors(array)
+        )
 
     def samples(self, sampled: Sampled) -> Tensor:
         array = self.array

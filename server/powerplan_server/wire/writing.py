@@ -10,6 +10,7 @@ import numpy as np
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from powerplan_client._generated import v1 as pb
 from powerplan_client.building import gains_message, hardware_message, target_message
 from powerplan_client.packing import tensor_of
 from powerplan_client.plain_names import enum_numbers, plain_name
@@ -18,6 +19,7 @@ M = TypeVar("M", bound=Message)
 
 #: messages that are not made field by field
 _WRITERS: dict[str, Callable[[Any], Message]] = {
+    "ErrorSpread": lambda spread: message_of(pb.ErrorSpread, spread.tabulated()),
     "Gains": gains_message,
     "Hardware": hardware_message,
     "Target": target_message,

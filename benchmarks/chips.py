@@ -1,0 +1,96 @@
+"""How far is the predicted spread of errors over chips from that of simulated chips, and what does it cost?
+
+For each example network the constant programming noise is set so that the predicted NMSE is 1 % and 10 %; then the
+spread is predicted and as many chips as asked for are simulated. Errors are predicted / simulated − 1.
+
+    python -m benchmarks.chips [iris digits mnist] [--nmse 0.01 0.1] [--chips 4000] [--json FILE]
+
+The MNIST network takes some minutes on one core; its data must be at hand (POWERPLAN_DATA).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import powerplan as pp
+from benchmarks.accuracy import noise_for_nmse
+from benchmarks.common import machine
+
+#: parts of the chips whose error is compared
+PARTS = (0.5, 0.9, 0.95, 0.99)
+#: predictions timed
+TIMED = 5
+
+
+def compare(example: pp.Example, hardware: pp.Hardware, *, chips: int) -> dict[str, float]:
+    """Relative errors of the spread, their standard errors, and the cost of it in predictions."""
+    network, inputs = example.network, example.inputs
+    gains = pp.Gains.full_range(network, hardware, inputs)
+    predicted = pp.predict(network, hardware, gains, inputs, chips=True)
+    simulated = pp.simulate(network, hardware, gains, inputs, draws=chips, seed=1)
+    assert predicted.chips is not None
+    ours, theirs = predicted.chips.nmse, simulated.chips.nmse
+    figures = {
+        "nmse": predicted.nmse,
+        "std": ours.std / ours.mean,
+        "std_error": ours.std / theirs.std - 1,
+        "std_se": float(np.hypot(ours.std_standard_error / ours.std, theirs.std_standard_error / theirs.std)),
+    }
+    for part in PARTS:
+        low, high = theirs.quantile_interval(part)
+        figures[f"q{100 * part:g}"] = ours.quantile(part) / theirs.quantile(part) - 1
+        figures[f"q{100 * part:g}_se"] = (high - low) / (2 * 1.96 * theirs.quantile(part))
+    alone = _median_seconds(lambda: pp.predict(network, hardware, gains, inputs))
+    return {
+        **figures,
+        "cost": _median_seconds(lambda: pp.predict(network, hardware, gains, inputs, chips=True)) / alone - 1,
+    }
+
+
+def _median_seconds(call: Callable[[], object]) -> float:
+    def once() -> float:
+        start = time.perf_counter()
+        call()
+        return time.perf_counter() - start
+
+    return statistics.median(once() for _ in range(TIMED))
+
+
+def main() -> None:
+    """Print a row per network and noise."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("examples", nargs="*", default=["iris", "digits"])
+    parser.add_argument("--nmse", nargs="+", type=float, default=[0.01, 0.1])
+    parser.add_argument("--chips", type=int, default=4000)
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    rows = []
+    for name in asked.examples:
+        example = pp.load_example(name)
+        for nmse in asked.nmse:
+            row = compare(example, noise_for_nmse(example, nmse, pp.Hardware()), chips=asked.chips)
+            rows.append({"example": name, **row})
+            errors = [f"{label} {100 * row[label]:+.1f} ± {100 * row[f'{label}_se']:.1f} %" for label in _labels()]
+            print(
+                f"{name} at NMSE {row['nmse']:.2g}: std {100 * row['std']:.1f} % of the mean "
+                f"({100 * row['std_error']:+.1f} ± {100 * row['std_se']:.1f} %), {', '.join(errors)}; "
+                f"{row['cost']:.1f} predictions",
+                flush=True,
+            )
+    if asked.json:
+        asked.json.write_text(json.dumps({"machine": machine(), "chips": asked.chips, "rows": rows}, indent=1))
+
+
+def _labels() -> list[str]:
+    return [f"q{100 * part:g}" for part in PARTS]
+
+
+if __name__ == "__main__":
+    main()

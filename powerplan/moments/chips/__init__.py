@@ -1,0 +1,1 @@
+"""The error of one chip, not of the average chip."""

@@ -1,0 +1,140 @@
+"""Chips of the linearised network: errors of the outputs that are the same whenever a chip reads its inputs.
+
+They are linear in the standard normal numbers z of a chip, e = J z, with one block of numbers for every source of
+every array. J is never formed: ``push`` is J z, by a walk forwards, ``pull`` its transpose, by a walk in reverse, and
+the Gram matrix J Jᵀ between all outputs of all inputs is what chips have in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.predictor import Predictor
+from powerplan.moments.rules.linearized import over_batch
+from powerplan.moments.sources.common import CommonErrors
+from powerplan.moments.walks.adjoint import pulled_back
+from powerplan.moments.walks.array_step import ArrayStep
+from powerplan.moments.walks.lowered import Place, Step
+from powerplan.moments.walks.marginal import Trace
+
+#: a source of errors of an array: its name, and the number of the source
+Source = tuple[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LinearChips:
+    """The chips of a predictor at given gains. B inputs, K outputs.
+
+    Attributes:
+        traces: a forward pass of every part of the inputs, with the part.
+    """
+
+    predictor: Predictor
+    traces: Sequence[tuple[slice, Trace]]
+
+    @classmethod
+    def of(cls, predictor: Predictor, programmed: Sequence[ProgrammedArray]) -> LinearChips:
+        """Those of a predictor, corrected as it must be at these gains."""
+        return cls(predictor=predictor, traces=[(part, predictor.trace(programmed, part)) for part in predictor.parts])
+
+    @property
+    def most_vectors(self) -> int:
+        """Directions whose numbers fit the memory limit, at least 1."""
+        (_, trace), *_ = self.traces
+        arrays = [step.array for step in trace.steps.values() if isinstance(step, ArrayStep)]
+        devices = sum(a.constants.weight.numel() * (1 if a.is_shared else a.map.positions) for a in arrays)
+        return max(1, self.predictor.memory_limit // (2 * devices * self.predictor.inputs.element_size()))
+
+    def pull(self, directions: Tensor) -> dict[Source, Tensor]:
+        """Jᵀ for directions (R, B, K), by source (R, *numbers)."""
+        pulled: dict[Source, Tensor] = {}
+        for part, trace in self.traces:
+            for source, reads in self._sources(trace, directions[:, part].transpose(0, 1)):
+                for common, adjoint in reads:
+                    numbers = common.pull(adjoint)
+                    pulled[source] = pulled[source] + numbers if source in pulled else numbers
+        return pulled
+
+    def push(self, normals: Mapping[Source, Tensor]) -> Tensor:
+        """J z for z by source (R, *numbers), (R, B, K)."""
+        return torch.cat([self._pushed(trace, normals) for _, trace in self.traces], 1)
+
+    def gram(self) -> Tensor:
+        """J Jᵀ, (B, K, B, K); of inputs in a single part, whose directions are the outputs."""
+        ((_, trace),) = self.traces
+        directions = self.predictor.directions.expand(len(self.predictor.inputs), -1, -1)
+        total = directions.new_zeros(*directions.shape[:2], *directions.shape[:2])
+        for _, reads in self._sources(trace, directions):
+            total += type(reads[0][0]).across(reads)
+        return total
+
+    def mean_square(self) -> float:
+        """Mean of the diagonal of J Jᵀ, as exactly as the predictor's directions tell."""
+        total = 0.0
+        for part, trace in self.traces:
+            directions = self.predictor.directions if self.predictor.is_exact else self.predictor.directions[part]
+            size = len(trace.output_mean)
+            for _, reads in self._sources(trace, directions.expand(size, -1, -1)):
+                total += size * float(type(reads[0][0]).caused(reads).mean())
+        return total / len(self.predictor.inputs)
+
+    def bias(self) -> Tensor:
+        """Of the outputs on average over chips, (B, K)."""
+        return torch.cat([trace.output_mean for _, trace in self.traces]).double() - self.predictor.ideal
+
+    def _sources(self, trace: Trace, directions: Tensor) -> Iterator[tuple[Source, list[tuple[CommonErrors, Tensor]]]]:
+        """The sources of all arrays, in every node that reads the array, with the adjoints (B, R, G, P, o) of its
+        columns for directions (B, R, K)."""
+        met: dict[str, list[tuple[ArrayStep, Tensor]]] = {}
+        for step, adjoint in pulled_back(trace, directions, self.predictor.corrections.slopes):
+            passed = trace.steps[step.place]
+            if not isinstance(passed, ArrayStep):
+                continue
+            array, name = passed.array, _devices(step, passed)
+            reads = met.setdefault(name, [])
+            reads.append((passed, over_batch(array.map.columns, adjoint)))
+            if array.is_read_again and len(reads) < len(array.constants.reads):
+                continue
+            del met[name]
+            columns = [adjoint for _, adjoint in reads]
+            for number, common in enumerate(zip(*(_common(read) for read, _ in reads), strict=True)):
+                yield (name, number), list(zip(common, columns, strict=True))
+
+    def _pushed(self, trace: Trace, normals: Mapping[Source, Tensor]) -> Tensor:
+        lowered, slopes, count = trace.lowered, self.predictor.corrections.slopes, len(next(iter(normals.values())))
+        values: dict[Place, Tensor] = {}
+        for step in lowered.steps:
+            if not step.noisy:
+                continue
+            passed = trace.steps[step.place]
+            errors = passed.mean.new_zeros(())
+            if any(place in values for place in step.inputs):
+                arriving = (
+                    values[place] if place in values else torch.zeros_like(trace.means[place]).unsqueeze(1)
+                    for place in step.inputs
+                )
+                batch = len(trace.output_mean)
+                errors = passed.push(*(value.expand(batch, count, *value.shape[2:]) for value in arriving))
+                errors = errors * slopes.get(step.place, 1.0)
+            if isinstance(passed, ArrayStep):
+                for number, common in enumerate(_common(passed)):
+                    own = common.push(normals[_devices(step, passed), number])
+                    errors = errors + over_batch(passed.array.map.gather, own)
+            values[step.place] = errors
+            for place in lowered.last_read.get(step.place, ()):
+                values.pop(place, None)
+        return values[lowered.output].flatten(2).transpose(0, 1)
+
+
+def _devices(step: Step, passed: ArrayStep) -> str:
+    """The name of the array whose devices a step reads: the node's own, or one for several nodes."""
+    return step.node.array_name if passed.array.is_read_again else step.node.name
+
+
+def _common(step: ArrayStep) -> list[CommonErrors]:
+    return [common for errors in step.errors for common in errors.common()]

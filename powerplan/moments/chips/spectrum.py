@@ -1,0 +1,179 @@
+"""How the mean squared error is spread over chips.
+
+With the errors e = J z that a chip's reads have in common, the bias b and G = J Jᵀ over all N outputs of all inputs,
+
+    MSE of a chip = |b + J z|²/N + rest,            G = Σ_i λ_i u_i u_iᵀ,
+                  = Σ_i λ_i/N χ²(1, (u_i·b)²/λ_i) + what b has beyond the u_i + rest.
+
+The rest is what differs from read to read and from input to input; it averages out and is a constant, what the mean
+over chips has beyond |b|² + tr G. Of few outputs and inputs G is formed. Of many it is met in products G z only: its
+largest part is found in a random subspace that holds b, of the remainder R the trace is known and tr R² estimated from
+random vectors (Meyer, Musco, Musco, Woodruff, *Hutch++*, SOSA 2021); a single χ² of as many degrees of freedom as these
+two ask for stands for it.
+
+Why: docs/decisions/chips.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from powerplan.errors import InvalidInput
+from powerplan.hardware.hardware import Hardware
+from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.chips.linear import LinearChips
+from powerplan.moments.chips.predicted import PredictedSpread
+from powerplan.moments.chips.quadratic_form import QuadraticForm
+from powerplan.moments.predictor import Predictor
+from powerplan.moments.samples.count import has_rare_errors
+from powerplan.spread import Chips
+
+if TYPE_CHECKING:
+    from powerplan.moments.prediction import Prediction
+
+#: outputs of all inputs together up to which the Gram matrix is formed
+MOST_EXACT = 256
+#: random vectors of the subspace, and those that tell what is beyond it
+_SUBSPACE, _PROBES = 10, 8
+#: eigenvalues that are told apart
+_MOST_WEIGHTS = 64
+#: eigenvalues that count, as a part of the largest
+_LEAST = 1e-10
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Spectrum:
+    """What errors in common look like over all outputs of all inputs.
+
+    Attributes:
+        weights: λ/N (n,).
+        directions: u (n, B, K).
+        bias: b (B, K).
+        remainder: tr R/N.
+        remainder_square: tr R²/N² and its standard error.
+        rest: the part of the MSE that does not vary.
+    """
+
+    weights: Tensor
+    directions: Tensor
+    bias: Tensor
+    remainder: float
+    remainder_square: tuple[float, float]
+    rest: float
+
+    @classmethod
+    def of(cls, chips: LinearChips, mse: float, *, seed: int) -> Spectrum:
+        """That of chips whose MSE is known on average; ``seed`` of random vectors."""
+        bias = chips.bias()
+        common = chips.mean_square()
+        rest = max(mse - common - float(bias.square().mean()), 0.0)
+        exact = chips.predictor.is_exact and len(chips.traces) == 1 and bias.numel() <= MOST_EXACT
+        found = _exact(chips) if exact else _sketched(chips, common, seed)
+        weights, directions, remainder, square = found
+        return cls(
+            weights=weights,
+            directions=directions.reshape(-1, *bias.shape),
+            bias=bias,
+            remainder=remainder,
+            remainder_square=square,
+            rest=rest,
+        )
+
+    def form(self, *, errors: float = 0.0) -> QuadraticForm:
+        """The distribution of a chip's MSE, with tr R² so many of its standard errors larger."""
+        size = self.bias.numel()
+        along = (self.directions.flatten(1) @ self.bias.flatten()).square() / size
+        weights, offsets = self.weights, along / self.weights
+        freedom = torch.ones_like(weights)
+        square = self.remainder_square[0] + errors * self.remainder_square[1]
+        constant = self.rest + float(self.bias.square().mean() - along.sum())
+        if square > 0 and self.remainder > 0:
+            weight = square / self.remainder
+            weights = torch.cat([weights, weights.new_tensor([weight])])
+            freedom = torch.cat([freedom, weights.new_tensor([self.remainder / weight])])
+            offsets = torch.cat([offsets, weights.new_zeros(1)])
+        else:
+            constant += self.remainder
+        return QuadraticForm(
+            weights=weights.cpu().numpy(),
+            freedom=freedom.cpu().numpy(),
+            offsets=offsets.cpu().numpy(),
+            constant=max(constant, 0.0),
+        )
+
+
+def check_chips(hardware: Hardware) -> None:
+    """Refuse hardware whose chips are not told by variances.
+
+    Raises:
+        InvalidInput: rare and large errors.
+    """
+    if has_rare_errors(hardware):
+        raise InvalidInput.of(
+            "chips",
+            True,
+            "False where devices are stuck or converters saturate alike: such errors are rare and large, and how a "
+            "chip's error is spread does not follow from its variances",
+            "Simulate: Simulation.chips tells it.",
+        )
+
+
+@torch.no_grad()
+def predict_chips(predictor: Predictor, programmed: Sequence[ProgrammedArray], prediction: Prediction) -> Chips:
+    """How the error of a prediction is spread over chips."""
+    spectrum = Spectrum.of(LinearChips.of(predictor, programmed), prediction.mse, seed=predictor.seed)
+    relative = prediction.mse_standard_error / prediction.mse if prediction.mse > 0 else 0.0
+    spread = PredictedSpread.of(spectrum.form(), spectrum.form(errors=1.0), relative)
+    return Chips(mse=spread, signal_power=prediction.signal_power)
+
+
+_Parts = tuple[Tensor, Tensor, float, tuple[float, float]]
+
+
+def _exact(chips: LinearChips) -> _Parts:
+    gram = chips.gram().double()
+    size = gram.shape[0] * gram.shape[1]
+    values, vectors = torch.linalg.eigh(gram.reshape(size, size))
+    values, vectors = values.flip(0).clamp(min=0) / size, vectors.mT.flip(0)
+    some = (values > _LEAST * values[0]) & (torch.arange(len(values)) < _MOST_WEIGHTS)
+    left = values[~some]
+    return values[some], vectors[some], float(left.sum()), (float(left.square().sum()), 0.0)
+
+
+def _sketched(chips: LinearChips, common: float, seed: int) -> _Parts:
+    bias = chips.bias()
+    size = bias.numel()
+    generator = torch.Generator().manual_seed(seed)
+    signs = 2.0 * torch.randint(0, 2, (_SUBSPACE + _PROBES - 1, size), generator=generator).to(bias) - 1
+
+    def product(vectors: Tensor) -> Tensor:
+        """G v for v (R, N)."""
+        directions = vectors.reshape(-1, *bias.shape).to(chips.predictor.inputs)
+        products = [chips.push(chips.pull(some)).flatten(1) for some in torch.split(directions, chips.most_vectors)]
+        return torch.cat(products).double()
+
+    started = torch.cat([bias.flatten().unsqueeze(0), signs[: _SUBSPACE - 1]])
+    met = product(started)
+    basis = torch.linalg.qr(torch.cat([started[:1] / (started[:1].norm() or 1.0), met]).mT)[0].mT
+    met = product(basis)
+    inside = met @ basis.mT
+    beyond = met - inside @ basis
+    values, vectors = torch.linalg.eigh((inside + inside.mT) / 2)
+    probes = signs[_SUBSPACE - 1 :]
+    left = product(probes - probes @ basis.mT @ basis)
+    squares = (left - left @ basis.mT @ basis).square().sum(1) / size**2
+    some = values > _LEAST * values[-1]
+    remainder = max(common - float(values.sum()) / size, 0.0)
+    square = float(squares.mean()) + 2 * float(beyond.square().sum()) / size**2
+    return (
+        values[some] / size,
+        vectors.mT[some] @ basis,
+        remainder,
+        (square, float(squares.std()) / math.sqrt(_PROBES)),
+    )

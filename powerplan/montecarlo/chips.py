@@ -1,0 +1,66 @@
+"""What a simulation says of single chips: every draw is one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy.stats import beta, binom
+
+from powerplan.spread import Spread
+
+#: part of what confidence intervals leave out on either side
+_OUTSIDE = 0.025
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SimulatedSpread(Spread):
+    """The distribution of an error over simulated chips.
+
+    Intervals of yields are those of Clopper and Pearson, of quantiles the order statistics that hold them with the
+    same confidence, whatever the distribution.
+
+    Attributes:
+        by_chip: (D,) the error of every chip.
+    """
+
+    by_chip: np.ndarray
+
+    @classmethod
+    def of(cls, by_chip: np.ndarray) -> SimulatedSpread:
+        """That of the errors of chips (D,)."""
+        mean, count = float(by_chip.mean()), len(by_chip)
+        std = float(by_chip.std(ddof=1)) if count > 1 else math.nan
+        spread = (by_chip - mean) ** 2
+        error = float(spread.std(ddof=1)) / math.sqrt(count) / (2 * std) if count > 1 and std > 0 else std  # NaN or 0
+        return cls(mean=mean, std=std, std_standard_error=error, by_chip=by_chip)
+
+    def _scaled(self, factor: float) -> dict[str, Any]:
+        return {"by_chip": factor * self.by_chip}
+
+    @cached_property
+    def _sorted(self) -> np.ndarray:
+        return np.sort(self.by_chip)
+
+    def _quantile(self, probability: float) -> float:
+        return float(np.quantile(self._sorted, probability))
+
+    def _quantile_interval(self, probability: float) -> tuple[float, float]:
+        count = len(self.by_chip)
+        low, high = binom.ppf(_OUTSIDE, count, probability), binom.ppf(1 - _OUTSIDE, count, probability)
+        return (
+            float(self._sorted[int(low) - 1]) if low >= 1 else 0.0,
+            float(self._sorted[int(high)]) if high < count else math.inf,
+        )
+
+    def _yield_at(self, bound: float) -> float:
+        return float((self.by_chip <= bound).mean())
+
+    def _yield_interval(self, bound: float) -> tuple[float, float]:
+        count = len(self.by_chip)
+        within = int((self.by_chip <= bound).sum())
+        low = float(beta.ppf(_OUTSIDE, within, count - within + 1)) if within else 0.0
+        return low, float(beta.ppf(1 - _OUTSIDE, within + 1, count - within)) if within < count else 1.0
