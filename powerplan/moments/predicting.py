@@ -77,7 +77,7 @@ def make_predictor(network: Network, hardware: Hardware, inputs: np.ndarray, set
     """
     torch_device(settings.device)
     if settings.chips:
-        check_chips(hardware)
+        check_chips(network, hardware)
     values = {**settings.prediction.values, "dtype": getattr(torch, settings.dtype)}
     del values["chips"]  # is asked of a report
     return Predictor.of(network, hardware, inputs, **values)

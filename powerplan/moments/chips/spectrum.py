@@ -32,6 +32,7 @@ from powerplan.moments.chips.predicted import PredictedSpread
 from powerplan.moments.chips.quadratic_form import QuadraticForm
 from powerplan.moments.predictor import Predictor
 from powerplan.moments.samples.count import has_rare_errors
+from powerplan.network.graph import Network
 from powerplan.spread import Chips
 
 if TYPE_CHECKING:
@@ -108,13 +109,13 @@ class Spectrum:
         )
 
 
-def check_chips(hardware: Hardware) -> None:
+def check_chips(network: Network, hardware: Hardware) -> None:
     """Refuse hardware whose chips are not told by variances.
 
     Raises:
         InvalidInput: rare and large errors.
     """
-    if has_rare_errors(hardware):
+    if has_rare_errors(network, hardware):
         raise InvalidInput.of(
             "chips",
             True,
