@@ -88,14 +88,14 @@ MOST_FAILURES, GIVE_UP = 8, 24
 RADIUS_ANEW = 0.1
 #: Residual above which a point is far from optimal: curvature learnt there misleads, and only the merit counts.
 FAR = 0.1
-#: Part of the residual that counts as much less, and the rise of the merit that is let pass for it.
-MUCH_LESS, HARDLY_MORE = 0.1, 1e-3
 #: Residual that counts as optimal where rounding allows no further step.
 STALLED_RESIDUAL = 1e-6
 #: Accepted steps without progress after which a descent starts anew, and how often before it ends.
 STANDING, MOST_RESTARTS = 10, 2
 #: Part of itself to which the residual must fall meanwhile to be progress.
 HALVED = 0.5
+#: Over twice as many steps: the change of the objective that is none to a user, and the part of the residual likewise.
+HOVERING, HARDLY_LESS = 1e-4, 0.9
 
 # --- descent: quasi-Newton steps ---
 

@@ -91,7 +91,7 @@ def descend(
             break
         change, duals = step.propose(point, radius)
         moved = Point.at(problem, np.clip(point.theta + change, problem.lower, problem.upper))
-        accepted = _lowers(point, moved, duals)
+        accepted = _lowers(point, moved, duals, best.unsettled)
         step.learn(point, moved, accepted)
         if not accepted:
             radius = min(radius, float(np.abs(change).max())) * policy.SHRUNK
@@ -120,16 +120,12 @@ def descend(
     )
 
 
-def _lowers(point: Point, moved: Point, duals: np.ndarray) -> bool:
-    """Whether a step is acceptable: the merit falls or, near a KKT point, what is not yet settled.
-
-    Much of that may go elsewhere too while the merit hardly rises: by a constraint's curvature along a long step.
-    """
+def _lowers(point: Point, moved: Point, duals: np.ndarray, least: float) -> bool:
+    """Whether a step is acceptable: the merit falls or, near a KKT point, what is not yet settled, below the ``least``
+    so far; so no descent comes back to where it was."""
     prices = np.maximum(1.0, 2 * duals)
     rise = moved.merit(prices) - point.merit(prices)
-    nearer = moved.unsettled < point.unsettled <= policy.FAR
-    much_nearer = moved.unsettled < policy.MUCH_LESS * point.unsettled and rise <= policy.HARDLY_MORE
-    return nearer or much_nearer or rise <= policy.OBJECTIVE_ROUNDING
+    return moved.unsettled < least <= policy.FAR or rise <= policy.OBJECTIVE_ROUNDING
 
 
 def _feasible(problem: Problem, point: Point) -> Point:

@@ -32,7 +32,7 @@ from powerplan.planning.solve.surrogate import plan_on_surrogates, sample_for
 from powerplan.planning.targets import Target
 
 #: ends of a descent after which a point seen before may be cheaper
-_UNFINISHED = ("deadline", "iteration_limit")
+_UNFINISHED = ("deadline", "iteration_limit", "stalled")
 
 _log = logging.getLogger("powerplan.planning")
 

@@ -343,9 +343,8 @@ def test_20_000_columns_are_certified() -> None:
 
 
 @pytest.mark.slow
-def test_a_step_that_settles_much_may_raise_the_merit_a_little(digits_example: pp.Example) -> None:
-    """Columns and voltages free, stuck devices and an ADC: the last steps bend the constraint by 1e-4. The descent once
-    ended at a KKT residual of 1.3, when each of them had to lower the merit."""
+def test_columns_and_voltages_with_stuck_devices_and_an_adc_are_certified(digits_example: pp.Example) -> None:
+    """The last steps bend the constraint by 1e-4: a descent once ended there at a KKT residual of 1.3."""
     network, x = digits_example.network, digits_example.inputs[:24]
     hardware = pp.Hardware(
         programming_noise_std=1e-6,
