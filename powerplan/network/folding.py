@@ -25,35 +25,82 @@ def fold_scales(nodes: list[Node], output: str) -> tuple[list[Node], str]:
     A scale goes into the layer or scale it reads if nothing else reads that; else into the layers that read it, if
     nothing else does and it is not the output. What is left stays a digital scale. The axis of a scale must be
     counted from the end (for a convolution, 0 will do): the graph does not know the shapes.
+
+    Into an array that several nodes read it goes only if each of them is followed by the same scale.
     """
-    by_name = {node.name: node for node in nodes}
+    graph = _Graph(nodes, output)
     folded = True
     while folded:
         folded = False
-        for name in [n.name for n in by_name.values() if isinstance(n.op, Scale)]:
-            node = by_name[name]  # what it reads may have been folded a moment ago
-            assert isinstance(node.op, Scale)
-            (source,) = node.inputs
-            readers = [n for n in by_name.values() if node.name in n.inputs]
-            before = by_name.get(source)
-            alone = source != output and sum(source in n.inputs for n in by_name.values()) == 1
-            behind = _behind(before.op, node.op) if before is not None and alone else None
-            if before is not None and behind is not None:
-                by_name[source] = replace(before, op=behind)
-            elif node.name != output and readers:
-                new = [(reader, _in_front(reader.op, node.op)) for reader in readers]
-                if any(op is None for _, op in new):
-                    continue
-                by_name |= {reader.name: replace(reader, op=op) for reader, op in new if op is not None}
-            else:
-                continue
-            for reader in readers:
-                inputs = tuple(source if read == name else read for read in reader.inputs)
-                by_name[reader.name] = replace(by_name[reader.name], inputs=inputs)
-            del by_name[node.name]
-            output = source if node.name == output else output
-            folded = True
-    return list(by_name.values()), output
+        for name in [n.name for n in graph.nodes.values() if isinstance(n.op, Scale)]:
+            if name in graph.nodes and (graph.fold_behind(name) or graph.fold_in_front(name)):
+                folded = True
+    return list(graph.nodes.values()), graph.output
+
+
+class _Graph:
+    """Nodes by name, and the name of the output, while scales are folded."""
+
+    def __init__(self, nodes: list[Node], output: str) -> None:
+        self.nodes, self.output = {node.name: node for node in nodes}, output
+
+    def fold_behind(self, name: str) -> bool:
+        """Fold a scale into the layer or scale it reads; of a layer whose array others read, theirs too."""
+        before = self.nodes.get(self.nodes[name].inputs[0])
+        if before is None:
+            return False
+        new: dict[str, CrossbarOp | Scale] = {}
+        scales = []
+        for read in self._reads(before):
+            readers = self._readers(read.name)
+            scale = readers[0].op if len(readers) == 1 and read.name != self.output else None
+            own = self.nodes[name].op
+            assert isinstance(own, Scale)
+            behind = _behind(read.op, scale) if isinstance(scale, Scale) and _equal(scale, own) else None
+            if behind is None:
+                return False
+            new[read.name] = behind
+            scales.append(readers[0])
+        for read_name, op in new.items():
+            self.nodes[read_name] = replace(self.nodes[read_name], op=op)
+        for node in scales:
+            self._remove(node)
+        return True
+
+    def fold_in_front(self, name: str) -> bool:
+        """Fold a scale into the layers that read it, whose arrays no others read."""
+        node, readers = self.nodes[name], self._readers(name)
+        assert isinstance(node.op, Scale)
+        if name == self.output or not readers:
+            return False
+        new = {reader.name: _in_front(reader.op, node.op) for reader in readers if len(self._reads(reader)) == 1}
+        if len(new) < len(readers) or any(op is None for op in new.values()):
+            return False
+        self.nodes |= {reader: replace(self.nodes[reader], op=op) for reader, op in new.items() if op is not None}
+        self._remove(node)
+        return True
+
+    def _reads(self, node: Node) -> list[Node]:
+        """All nodes that read the same array; a node that is no layer itself."""
+        if not node.op.is_crossbar:
+            return [node]
+        return [n for n in self.nodes.values() if n.op.is_crossbar and n.array_name == node.array_name]
+
+    def _readers(self, name: str) -> list[Node]:
+        return [n for n in self.nodes.values() if name in n.inputs]
+
+    def _remove(self, node: Node) -> None:
+        """Leave a node out: what reads it reads its input."""
+        (source,) = self.nodes.pop(node.name).inputs
+        for reader in self._readers(node.name):
+            inputs = tuple(source if read == node.name else read for read in reader.inputs)
+            self.nodes[reader.name] = replace(reader, inputs=inputs)
+        self.output = source if node.name == self.output else self.output
+
+
+def _equal(a: Scale, b: Scale) -> bool:
+    same = a is b or (np.array_equal(a.scale, b.scale) and np.array_equal(a.shift, b.shift))
+    return same and a.axis == b.axis
 
 
 def _behind(op: object, scale: Scale) -> CrossbarOp | Scale | None:

@@ -114,7 +114,7 @@ def test_attention_with_cross_inputs_padding_mask_and_weights() -> None:
 
 
 def test_modules_used_twice_and_inputs_used_twice() -> None:
-    """Each use is a crossbar of its own; the input may be read by several nodes."""
+    """Both uses read one array; the input may be read by several nodes."""
 
     class Twice(nn.Module):
         def __init__(self) -> None:
@@ -128,7 +128,8 @@ def test_modules_used_twice_and_inputs_used_twice() -> None:
     module = trained(Twice())
     network = from_torch(module, (2, 4, 4))
     agree(network, module)
-    assert network.layer_names == ("conv", "conv_1", "fc")
+    assert network.layer_names == ("conv", "fc")
+    assert network.read_names == ("conv", "conv_1", "fc")
 
 
 @pytest.mark.parametrize("batch_axis", [0, 1])

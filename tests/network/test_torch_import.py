@@ -201,9 +201,13 @@ def test_batch_norm_behind_a_layer_used_twice_is_not_folded_into_it() -> None:
 
     module = Twice()
     network = from_torch(module, (4,))
-    assert network.layer_names == ("first", "first_1")
+    assert network.layer_names == ("first",)
+    assert kinds(network) == ["linear", "scale", "linear"]
     agree(network, module)
-    first, second = (node.op for node in network.crossbars)
+    separate = from_torch(module, (4,), reads="separate")
+    assert separate.layer_names == ("first", "first_1")
+    agree(separate, module)
+    first, second = (node.op for node in separate.crossbars)
     assert isinstance(first, Linear)
     assert isinstance(second, Linear)
     assert not np.array_equal(first.weight, second.weight)
@@ -385,11 +389,13 @@ def test_weights_that_are_not_there_or_not_finite() -> None:
     assert "dense real" in refuse(nn.Linear(4, 2, dtype=torch.complex64), error=InvalidInput)
 
 
-def test_shared_weights_become_two_crossbars() -> None:
+def test_layers_that_share_a_weight_read_one_array() -> None:
     module = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
     module[2].weight = module[0].weight
     network = from_torch(module, (4,))
-    assert len(network.crossbars) == 2
+    assert len(network.crossbars) == 1
+    assert len(network.read_names) == 2
+    assert len(from_torch(module, (4,), reads="separate").crossbars) == 2
     agree(network, module)
 
 

@@ -20,16 +20,15 @@ from powerplan.network import to_parts
 from powerplan_client.networks import network_message
 
 
-class Recurrent(nn.Module):
-    """A recurrent layer between linear ones: a module of torch that has no rule."""
+class PowerPooled(nn.Module):
+    """A pooling of powers between linear layers: a module of torch that has no rule."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.fc, self.rnn, self.head = nn.Linear(4, 6), nn.GRU(6, 5, batch_first=True), nn.Linear(5, 3)
+        self.fc, self.pool, self.head = nn.Linear(4, 6), nn.LPPool1d(2, 2), nn.Linear(3, 3)
 
     def forward(self, x: torch.Tensor) -> Any:
-        out, _ = self.rnn(self.fc(x))
-        return self.head(out[:, -1])
+        return self.head(self.pool(self.fc(x))[:, -1])
 
 
 class Branching(nn.Module):
@@ -73,7 +72,7 @@ def test_unknown_calls_are_kept_if_asked_for(shape: tuple[int, ...], function: C
     agree(network, module)
 
 
-@pytest.mark.parametrize(("build", "shape", "kept"), [(Recurrent, (5, 4), "rnn"), (Branching, (4,), "part")])
+@pytest.mark.parametrize(("build", "shape", "kept"), [(PowerPooled, (5, 4), "pool"), (Branching, (4,), "part")])
 def test_modules_are_kept_as_a_whole(build: type[nn.Module], shape: tuple[int, ...], kept: str) -> None:
     """Torch's own layers without a rule, and modules with control flow on values, become one node of their name."""
     module = trained(build())
@@ -86,7 +85,7 @@ def test_modules_are_kept_as_a_whole(build: type[nn.Module], shape: tuple[int, .
 
 def test_prediction_takes_kept_calls_at_first_order() -> None:
     """At small noise the linearised error of a kept call is that of the simulation (standard error about 3 %)."""
-    network = from_torch(trained(Recurrent()), (3, 4), unsupported="digital")
+    network = from_torch(trained(PowerPooled()), (3, 4), unsupported="digital")
     hardware = pp.Hardware(programming_noise_std=0.3e-6, clip_conductance=False)
     gains = pp.Gains.uniform(network, hardware, conductance=10e-6, voltage=0.02)
     inputs = np.random.default_rng(0).standard_normal((2, 3, 4))
@@ -97,29 +96,29 @@ def test_prediction_takes_kept_calls_at_first_order() -> None:
 
 def test_kept_calls_stay_in_this_process() -> None:
     """They are code: neither a file, nor a message, nor another process can have them."""
-    network = from_torch(trained(Recurrent()), (5, 4), unsupported="digital")
+    network = from_torch(trained(PowerPooled()), (5, 4), unsupported="digital")
     sent: tuple[Callable[[], object], ...] = (
         lambda: network.save(io.BytesIO()),
         lambda: to_parts(network),
         lambda: pickle.dumps(network),
     )
     for send in sent:
-        with pytest.raises(InvalidInput, match="rnn"):
+        with pytest.raises(InvalidInput, match="pool"):
             send()
 
 
 def test_messages_refuse_kept_calls() -> None:
     from powerplan_client.errors import PlannerError
 
-    network = from_torch(trained(Recurrent()), (5, 4), unsupported="digital")
-    with pytest.raises(PlannerError, match="rnn"):
+    network = from_torch(trained(PowerPooled()), (5, 4), unsupported="digital")
+    with pytest.raises(PlannerError, match="pool"):
         network_message(network)
 
 
 def test_digests_tell_kept_calls_apart() -> None:
-    one, other = (from_torch(trained(Recurrent(), seed), (5, 4), unsupported="digital") for seed in (0, 1))
+    one, other = (from_torch(trained(PowerPooled(), seed), (5, 4), unsupported="digital") for seed in (0, 1))
     assert one.digest != other.digest
-    again = from_torch(trained(Recurrent(), 0), (5, 4), unsupported="digital")
+    again = from_torch(trained(PowerPooled(), 0), (5, 4), unsupported="digital")
     assert one.digest == again.digest
 
 

@@ -23,6 +23,7 @@ from powerplan.network.folding import fold_scales
 from powerplan.network.graph import Network
 from powerplan.network.node import Node, as_shape
 from powerplan.network.ops import Shape
+from powerplan.network.reads import READS, shared_arrays
 from powerplan.network.torch_import.copying import copied as copied_module, evaluation_copy, unwrapped, with_floats
 from powerplan.network.torch_import.reader import Reader, is_layer
 from powerplan.network.torch_import.value import Value
@@ -38,6 +39,7 @@ def from_torch(
     analog: Choice = None,
     digital: Choice = None,
     unsupported: str = "error",
+    reads: str = "shared",
 ) -> Network:
     """The network computed by a torch module in evaluation mode.
 
@@ -46,8 +48,8 @@ def from_torch(
     be copied (a lock, an open file) is shared with the copy. Layers are named by module path, functions by the path
     of the module that calls them and their name. Dropout vanishes. Batch norms and constant factors and offsets are
     folded into a linear layer or convolution before or behind them where that is exact, else they stay a digital
-    ``Scale``. A module called twice becomes two crossbars, as do two modules that share a weight. float16 and
-    bfloat16 weights become float32.
+    ``Scale``. A module called several times becomes one array that several nodes read, as do modules that share a
+    weight. float16 and bfloat16 weights become float32.
 
     Args:
         module: a module with one tensor as input, (B, *input_shape), and one as output, on the CPU.
@@ -57,6 +59,8 @@ def from_torch(
         digital: layers among these that are computed digitally after all.
         unsupported: what to do with an operation that powerplan has no model of: "error", or "digital" = keep it as a
             digital torch operation. Such a network is for this process only: it can neither be saved nor sent.
+        reads: of what is called several times: "shared" = of one array, the same devices at the same gains;
+            "separate" = of an array each, as in hardware that computes all calls at once.
 
     Raises:
         UnsupportedOperation: a module or function that powerplan has no model for, with the reason and the nearest
@@ -75,24 +79,27 @@ def from_torch(
     check.done()
     assert shape is not None
     choice("unsupported", unsupported, ("error", "digital"))
+    choice("reads", reads, READS)
     _check_tensors(module)
     copied = evaluation_copy(module)
     copied = _wrapped(copied) if is_layer(copied) else copied
     with torch.no_grad(), _uncompiled(), np.errstate(all="ignore"):  # what overflows is refused as infinite
-        network = _read(copied, shape, keep=unsupported == "digital")
-        _self_check(network, copied, keep=unsupported == "digital")
+        network = _read(copied, shape, keep=unsupported == "digital", reads=reads)
+        _self_check(network, copied, keep=unsupported == "digital", reads=reads)
     return network if analog is None and digital is None else network.with_analog(analog, digital)
 
 
-def _read(module: nn.Module, shape: Shape, *, keep: bool) -> Network:
+def _read(module: nn.Module, shape: Shape, *, keep: bool, reads: str) -> Network:
     """The network of a module that is in evaluation mode.
 
     Args:
         keep: what has no model is kept as a torch operation.
+        reads: "shared" or "separate".
     """
     reader = Reader(module, shape, _precision(module), keep_unsupported=keep)
     output = _output(reader.read())
-    nodes, name = fold_scales(leading_to(output.name, reader.nodes), output.name)
+    used = leading_to(output.name, reader.nodes)
+    nodes, name = fold_scales(shared_arrays(used, reader.weights if reads == "shared" else {}), output.name)
     return Network(input_shape=shape, nodes=tuple(nodes), output=name if nodes else "")
 
 
@@ -161,7 +168,7 @@ def leading_to(output: str, nodes: Mapping[str, Node]) -> list[Node]:
     return [node for node in nodes.values() if node.name in needed]
 
 
-def _self_check(network: Network, module: nn.Module, *, keep: bool) -> None:
+def _self_check(network: Network, module: nn.Module, *, keep: bool, reads: str) -> None:
     """Refuse a network that does not compute what the module computes on a few random inputs."""
     dtype = _precision(module)
     inputs = random_inputs(network, dtype)
@@ -170,7 +177,7 @@ def _self_check(network: Network, module: nn.Module, *, keep: bool) -> None:
     apart = difference(computed, wanted)
     if apart <= _TOLERANCE.get(dtype, 1e-4):
         return
-    if math.isfinite(apart) and dtype == torch.float32 and _is_rounding(network, module, keep=keep):
+    if math.isfinite(apart) and dtype == torch.float32 and _is_rounding(network, module, keep=keep, reads=reads):
         return
     what = (
         f"outputs that differ by {apart:.3g} of the largest"
@@ -186,7 +193,7 @@ def _self_check(network: Network, module: nn.Module, *, keep: bool) -> None:
     )
 
 
-def _is_rounding(network: Network, module: nn.Module, *, keep: bool) -> bool:
+def _is_rounding(network: Network, module: nn.Module, *, keep: bool, reads: str) -> bool:
     """True if the network is that of the module in double precision, its arrays rounded.
 
     Outputs of deep float32 modules do not tell: their layers multiply the rounding of the first ones, a hundred layers
@@ -194,7 +201,7 @@ def _is_rounding(network: Network, module: nn.Module, *, keep: bool) -> bool:
     """
     try:
         double = with_floats(copied_module(module), torch.float64)
-        exact = _read(double, network.input_shape, keep=keep)
+        exact = _read(double, network.input_shape, keep=keep, reads=reads)
         inputs = random_inputs(exact, torch.float64)
         apart = difference(outputs(exact, inputs, torch.float64), _run(double, inputs, "module"))
     except InvalidInput:  # a module that computes in float32 only

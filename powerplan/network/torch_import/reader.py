@@ -7,7 +7,7 @@ hands every torch call that touches it to the rules. What does not depend on the
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -92,6 +92,10 @@ class Reader:
         self._stack = [("", module)]  # hooks of the module itself run before its forward
         self._forwards: dict[str, Any] = {}  # of the modules that have one of their own, by path
         self._name = ""  # for the next node
+        #: what a crossbar node's array holds: the tensors of the module, or the layer, that the call has
+        self.weights: dict[str, Hashable] = {}
+        self._stored = {t.untyped_storage().data_ptr() for t in [*module.parameters(), *module.buffers()]}
+        self._weight: Hashable = ""
 
     def read(self) -> Any:
         """What the module returns: a Value, or whatever else."""
@@ -112,6 +116,8 @@ class Reader:
             count += 1
             unique = f"{wanted}_{count}"
         self.nodes[unique], self.shapes[unique] = Node(name=unique, op=op, inputs=sources), shape
+        if op.is_crossbar and self._weight:
+            self.weights[unique] = self._weight
         return unique
 
     # Calls
@@ -127,6 +133,7 @@ class Reader:
         # a convolution that pads by a call of its own is named by its path, its padding is not
         named = whole and path and plain != "pad"
         self._name = path if named else ".".join(p for p in (path, plain.strip("_")) if p)
+        self._weight = self._weights_of(args, kwargs) or (path if whole else "")
         what = f"{type(module).__name__} ({name})" if whole else name
         field = _field(path)
         rule = RULES.get(plain)
@@ -159,6 +166,12 @@ class Reader:
             target.value = result
             return target
         return _stand_ins(result, self)
+
+    def _weights_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
+        """The tensors of the module that a call takes, by where they are stored; nothing if it takes none."""
+        tensors = (x for x in _tensors((args, kwargs)) if not isinstance(x, Traced))
+        places = {x.untyped_storage().data_ptr() for x in tensors if x.dim() > 1}
+        return tuple(sorted(places & self._stored))
 
     def _kept(self, label: str, target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of a call that is kept as it is: one node per output, None for outputs that cannot be one."""
@@ -297,6 +310,15 @@ def _traced(x: Any) -> Iterator[Traced]:
             yield from _traced(item)
     elif isinstance(x, slice):
         yield from _traced((x.start, x.stop, x.step))
+
+
+def _tensors(x: Any) -> Iterator[torch.Tensor]:
+    """The tensors in nested arguments."""
+    if isinstance(x, torch.Tensor):
+        yield x
+    elif isinstance(x, Mapping | tuple | list):
+        for item in x.values() if isinstance(x, Mapping) else x:
+            yield from _tensors(item)
 
 
 def _values(x: Any) -> Any:

@@ -10,7 +10,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from powerplan.network.torch_import.rules import arrays, attention, einsum, elementwise, normalising, pooling, shaping
+from powerplan.network.torch_import.rules import (
+    arrays,
+    attention,
+    einsum,
+    elementwise,
+    normalising,
+    pooling,
+    recurrent,
+    shaping,
+)
 
 RULES: dict[str, Any] = {
     **elementwise.RULES,
@@ -20,4 +29,5 @@ RULES: dict[str, Any] = {
     **pooling.RULES,
     **normalising.RULES,
     **attention.RULES,
+    **recurrent.RULES,
 }
