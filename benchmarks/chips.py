@@ -33,7 +33,7 @@ def compare(example: pp.Example, hardware: pp.Hardware, *, chips: int) -> dict[s
     """Relative errors of the spread, their standard errors, and the cost of it in predictions."""
     network, inputs = example.network, example.inputs
     gains = pp.Gains.full_range(network, hardware, inputs)
-    predicted = pp.predict(network, hardware, gains, inputs, chips=True)
+    predicted = pp.predict(network, hardware, gains, inputs, chip_spread=True)
     simulated = pp.simulate(network, hardware, gains, inputs, draws=chips, seed=1)
     assert predicted.chips is not None
     ours, theirs = predicted.chips.nmse, simulated.chips.nmse
@@ -50,7 +50,7 @@ def compare(example: pp.Example, hardware: pp.Hardware, *, chips: int) -> dict[s
     alone = _median_seconds(lambda: pp.predict(network, hardware, gains, inputs))
     return {
         **figures,
-        "cost": _median_seconds(lambda: pp.predict(network, hardware, gains, inputs, chips=True)) / alone - 1,
+        "cost": _median_seconds(lambda: pp.predict(network, hardware, gains, inputs, chip_spread=True)) / alone - 1,
     }
 
 

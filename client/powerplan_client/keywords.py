@@ -30,9 +30,9 @@ class PredictionKeywords(TypedDict, total=False):
     sampling_error: Standard error of the MSE, as a part of it, until which error samples are added, where their number
         is open. In large networks the limit of work is met earlier, see ``Prediction.sampling_limited``. Allowed: a
         finite number > 0. Default: 0.01.
-    chips: Predict also how the error is spread over chips: its standard deviation, quantiles and yields. Up to 256
-        outputs of all inputs together cost about one prediction more, others about 60 passes. Allowed: True or False.
-        Default: False.
+    chip_spread: Predict also how the error is spread over chips (``Prediction.chips``): its standard deviation,
+        quantiles and yields. Up to 256 outputs of all inputs together cost about one prediction more, others about 60
+        passes. Allowed: True or False. Default: False.
     seed: Of every random number. Allowed: an integer from 0 to 9,223,372,036,854,775,807. Default: 0.
     memory_limit: Bytes that the inputs worked on at a time may take, roughly; at least one input is. Allowed: an
         integer from 1 to 1,125,899,906,842,624. Default: 1073741824.
@@ -43,7 +43,7 @@ class PredictionKeywords(TypedDict, total=False):
     output_combinations: int | None
     marginal_fields: int | None
     sampling_error: float
-    chips: bool
+    chip_spread: bool
     seed: int
     memory_limit: int
 

@@ -14,6 +14,6 @@ class PredictionOptions(TypedDict, total=False):
     output_combinations: int | None
     marginal_fields: int | None
     sampling_error: float
-    chips: bool
+    chip_spread: bool
     seed: int
     memory_limit: int

@@ -64,7 +64,7 @@ def predict(
     with torch.no_grad():
         predictor = make_predictor(network, hardware, inputs, asked)
         point.warn_beyond_voltage()
-        prediction = report(predictor, gains, progress, chips=asked.chips)
+        prediction = report(predictor, gains, progress, chips=asked.chip_spread)
     question(prediction)
     return prediction
 
@@ -76,10 +76,10 @@ def make_predictor(network: Network, hardware: Hardware, inputs: np.ndarray, set
         InvalidInput: a device that this machine does not have, or chips that are not told by variances.
     """
     torch_device(settings.device)
-    if settings.chips:
+    if settings.chip_spread:
         check_chips(network, hardware)
     values = {**settings.prediction.values, "dtype": getattr(torch, settings.dtype)}
-    del values["chips"]  # is asked of a report
+    del values["chip_spread"]  # is asked of a report
     return Predictor.of(network, hardware, inputs, **values)
 
 

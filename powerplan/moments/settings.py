@@ -58,10 +58,11 @@ class PredictionSettings(Settings):
         "Standard error of the MSE, as a part of it, until which error samples are added, where their number is open.",
         more="In large networks the limit of work is met earlier, see ``Prediction.sampling_limited``.",
     )
-    chips: bool = setting(
+    chip_spread: bool = setting(
         Flag(),
         False,
-        "Predict also how the error is spread over chips: its standard deviation, quantiles and yields.",
+        "Predict also how the error is spread over chips (``Prediction.chips``): its standard deviation, quantiles and "
+        "yields.",
         more="Up to 256 outputs of all inputs together cost about one prediction more, others about 60 passes.",
     )
     seed: int = SEED

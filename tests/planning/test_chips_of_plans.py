@@ -12,7 +12,9 @@ from powerplan.examples import Example
 
 def test_a_plan_keeps_the_spread_in_its_file(iris_example: Example, tmp_path: Path) -> None:
     hardware = pp.Hardware(programming_noise_std=2e-6)
-    plan = pp.plan(iris_example.network, hardware, iris_example.inputs, pp.MaxNMSE(0.01), chips=True, verify_draws=0)
+    plan = pp.plan(
+        iris_example.network, hardware, iris_example.inputs, pp.MaxNMSE(0.01), chip_spread=True, verify_draws=0
+    )
     assert plan.prediction.chips is not None
     nmse = plan.prediction.chips.nmse
     assert nmse.mean == pytest.approx(0.01, rel=1e-6)

@@ -62,8 +62,8 @@ def test_clients_know_the_spread_over_chips() -> None:
     hardware = HARDWARE.replace(programming_noise_std=1e-6)
     client = pc.PlannerClient.local()
     given = pc.Gains(conductance=gains.conductance, voltage=gains.voltage)
-    ours = pp.predict(NETWORK, hardware, gains, INPUTS, chips=True).chips
-    theirs = client.predict(NETWORK, hardware, given, INPUTS, chips=True).chips
+    ours = pp.predict(NETWORK, hardware, gains, INPUTS, chip_spread=True).chips
+    theirs = client.predict(NETWORK, hardware, given, INPUTS, chip_spread=True).chips
     assert ours is not None
     assert theirs is not None
     assert theirs.nmse.std == ours.nmse.std

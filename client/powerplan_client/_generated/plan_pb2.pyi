@@ -223,7 +223,7 @@ class PlanSettings(_message.Message):
     MARGINAL_FIELDS_FIELD_NUMBER: _builtins.int
     MEMORY_LIMIT_BYTES_FIELD_NUMBER: _builtins.int
     SAMPLING_ERROR_FIELD_NUMBER: _builtins.int
-    CHIPS_FIELD_NUMBER: _builtins.int
+    CHIP_SPREAD_FIELD_NUMBER: _builtins.int
     granularity: _gains_pb2.Granularity.ValueType
     """How finely the conductance gains are chosen. Default GRANULARITY_LAYER."""
     verify_draws: _builtins.int
@@ -260,7 +260,7 @@ class PlanSettings(_message.Message):
     """Standard error of the MSE, as a part of it, until which error samples are added, > 0, unless marginal_fields is set.
     Default 0.01.
     """
-    chips: _builtins.bool
+    chip_spread: _builtins.bool
     """Predict also how the error is spread over chips. Default false."""
     @_builtins.property
     def optimize(self) -> _containers.RepeatedScalarFieldContainer[_gains_pb2.GainKind.ValueType]:
@@ -314,16 +314,16 @@ class PlanSettings(_message.Message):
         marginal_fields: _builtins.int | None = ...,
         memory_limit_bytes: _builtins.int | None = ...,
         sampling_error: _builtins.float | None = ...,
-        chips: _builtins.bool | None = ...,
+        chip_spread: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_chips", b"_chips", "_marginal_fields", b"_marginal_fields", "_max_iterations", b"_max_iterations", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "chips", b"chips", "marginal_fields", b"marginal_fields", "max_iterations", b"max_iterations", "memory_limit_bytes", b"memory_limit_bytes", "output_combinations", b"output_combinations", "sampling_error", b"sampling_error", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_chip_spread", b"_chip_spread", "_marginal_fields", b"_marginal_fields", "_max_iterations", b"_max_iterations", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "chip_spread", b"chip_spread", "marginal_fields", b"marginal_fields", "max_iterations", b"max_iterations", "memory_limit_bytes", b"memory_limit_bytes", "output_combinations", b"output_combinations", "sampling_error", b"sampling_error", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_chips", b"_chips", "_marginal_fields", b"_marginal_fields", "_max_iterations", b"_max_iterations", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "chips", b"chips", "conductance_steps", b"conductance_steps", "dtype", b"dtype", "granularity", b"granularity", "held_conductance_siemens", b"held_conductance_siemens", "held_voltage_volts", b"held_voltage_volts", "marginal_fields", b"marginal_fields", "max_iterations", b"max_iterations", "memory_limit_bytes", b"memory_limit_bytes", "method", b"method", "optimize", b"optimize", "output_combinations", b"output_combinations", "output_weights", b"output_weights", "sampling_error", b"sampling_error", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws", "voltage_steps", b"voltage_steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_chip_spread", b"_chip_spread", "_marginal_fields", b"_marginal_fields", "_max_iterations", b"_max_iterations", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "chip_spread", b"chip_spread", "conductance_steps", b"conductance_steps", "dtype", b"dtype", "granularity", b"granularity", "held_conductance_siemens", b"held_conductance_siemens", "held_voltage_volts", b"held_voltage_volts", "marginal_fields", b"marginal_fields", "max_iterations", b"max_iterations", "memory_limit_bytes", b"memory_limit_bytes", "method", b"method", "optimize", b"optimize", "output_combinations", b"output_combinations", "output_weights", b"output_weights", "sampling_error", b"sampling_error", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws", "voltage_steps", b"voltage_steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__calibrate: _TypeAlias = _typing.Literal["calibrate"]  # noqa: Y015
     _WhichOneofArgType__calibrate: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate"]  # noqa: Y015
-    _WhichOneofReturnType__chips: _TypeAlias = _typing.Literal["chips"]  # noqa: Y015
-    _WhichOneofArgType__chips: _TypeAlias = _typing.Literal["_chips", b"_chips"]  # noqa: Y015
+    _WhichOneofReturnType__chip_spread: _TypeAlias = _typing.Literal["chip_spread"]  # noqa: Y015
+    _WhichOneofArgType__chip_spread: _TypeAlias = _typing.Literal["_chip_spread", b"_chip_spread"]  # noqa: Y015
     _WhichOneofReturnType__marginal_fields: _TypeAlias = _typing.Literal["marginal_fields"]  # noqa: Y015
     _WhichOneofArgType__marginal_fields: _TypeAlias = _typing.Literal["_marginal_fields", b"_marginal_fields"]  # noqa: Y015
     _WhichOneofReturnType__max_iterations: _TypeAlias = _typing.Literal["max_iterations"]  # noqa: Y015
@@ -345,7 +345,7 @@ class PlanSettings(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__calibrate) -> _WhichOneofReturnType__calibrate | None: ...
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__chips) -> _WhichOneofReturnType__chips | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chip_spread) -> _WhichOneofReturnType__chip_spread | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__marginal_fields) -> _WhichOneofReturnType__marginal_fields | None: ...
     @_typing.overload

@@ -252,7 +252,7 @@ class PredictRequest(_message.Message):
     DTYPE_FIELD_NUMBER: _builtins.int
     ACCEPT_IMPLAUSIBLE_FIELD_NUMBER: _builtins.int
     SAMPLING_ERROR_FIELD_NUMBER: _builtins.int
-    CHIPS_FIELD_NUMBER: _builtins.int
+    CHIP_SPREAD_FIELD_NUMBER: _builtins.int
     method: _prediction_pb2.PredictionMethod.ValueType
     """How to predict."""
     accuracy_samples: _builtins.int
@@ -284,7 +284,7 @@ class PredictRequest(_message.Message):
     """Standard error of the MSE, as a part of it, until which error samples are added, > 0, unless marginal_fields is set.
     Default 0.01.
     """
-    chips: _builtins.bool
+    chip_spread: _builtins.bool
     """Predict also how the error is spread over chips. Default false."""
     @_builtins.property
     def network(self) -> _network_pb2.Network:
@@ -330,16 +330,16 @@ class PredictRequest(_message.Message):
         dtype: _tensor_pb2.DataType.ValueType = ...,
         accept_implausible: _builtins.bool = ...,
         sampling_error: _builtins.float | None = ...,
-        chips: _builtins.bool | None = ...,
+        chip_spread: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_samples", b"_accuracy_samples", "_chips", b"_chips", "_marginal_fields", b"_marginal_fields", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_request_id", b"_request_id", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "accuracy_samples", b"accuracy_samples", "chips", b"chips", "detail", b"detail", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "marginal_fields", b"marginal_fields", "memory_limit_bytes", b"memory_limit_bytes", "network", b"network", "output_combinations", b"output_combinations", "request_id", b"request_id", "sampling_error", b"sampling_error", "seed", b"seed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_samples", b"_accuracy_samples", "_chip_spread", b"_chip_spread", "_marginal_fields", b"_marginal_fields", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_request_id", b"_request_id", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "accuracy_samples", b"accuracy_samples", "chip_spread", b"chip_spread", "detail", b"detail", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "marginal_fields", b"marginal_fields", "memory_limit_bytes", b"memory_limit_bytes", "network", b"network", "output_combinations", b"output_combinations", "request_id", b"request_id", "sampling_error", b"sampling_error", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_samples", b"_accuracy_samples", "_chips", b"_chips", "_marginal_fields", b"_marginal_fields", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_request_id", b"_request_id", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "accept_implausible", b"accept_implausible", "accuracy_samples", b"accuracy_samples", "chips", b"chips", "detail", b"detail", "dtype", b"dtype", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "labels", b"labels", "marginal_fields", b"marginal_fields", "memory_limit_bytes", b"memory_limit_bytes", "method", b"method", "network", b"network", "output_combinations", b"output_combinations", "request_id", b"request_id", "sampling_error", b"sampling_error", "seed", b"seed", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_samples", b"_accuracy_samples", "_chip_spread", b"_chip_spread", "_marginal_fields", b"_marginal_fields", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_request_id", b"_request_id", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "accept_implausible", b"accept_implausible", "accuracy_samples", b"accuracy_samples", "chip_spread", b"chip_spread", "detail", b"detail", "dtype", b"dtype", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "labels", b"labels", "marginal_fields", b"marginal_fields", "memory_limit_bytes", b"memory_limit_bytes", "method", b"method", "network", b"network", "output_combinations", b"output_combinations", "request_id", b"request_id", "sampling_error", b"sampling_error", "seed", b"seed", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy_samples: _TypeAlias = _typing.Literal["accuracy_samples"]  # noqa: Y015
     _WhichOneofArgType__accuracy_samples: _TypeAlias = _typing.Literal["_accuracy_samples", b"_accuracy_samples"]  # noqa: Y015
-    _WhichOneofReturnType__chips: _TypeAlias = _typing.Literal["chips"]  # noqa: Y015
-    _WhichOneofArgType__chips: _TypeAlias = _typing.Literal["_chips", b"_chips"]  # noqa: Y015
+    _WhichOneofReturnType__chip_spread: _TypeAlias = _typing.Literal["chip_spread"]  # noqa: Y015
+    _WhichOneofArgType__chip_spread: _TypeAlias = _typing.Literal["_chip_spread", b"_chip_spread"]  # noqa: Y015
     _WhichOneofReturnType__marginal_fields: _TypeAlias = _typing.Literal["marginal_fields"]  # noqa: Y015
     _WhichOneofArgType__marginal_fields: _TypeAlias = _typing.Literal["_marginal_fields", b"_marginal_fields"]  # noqa: Y015
     _WhichOneofReturnType__memory_limit_bytes: _TypeAlias = _typing.Literal["memory_limit_bytes"]  # noqa: Y015
@@ -355,7 +355,7 @@ class PredictRequest(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy_samples) -> _WhichOneofReturnType__accuracy_samples | None: ...
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__chips) -> _WhichOneofReturnType__chips | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chip_spread) -> _WhichOneofReturnType__chip_spread | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__marginal_fields) -> _WhichOneofReturnType__marginal_fields | None: ...
     @_typing.overload

@@ -246,7 +246,7 @@ class Prediction(_message.Message):
 
     @_builtins.property
     def chips(self) -> Global___Chips:
-        """The errors of single chips; with PredictRequest.chips."""
+        """The errors of single chips; with PredictRequest.chip_spread."""
 
     def __init__(
         self,

@@ -117,10 +117,10 @@ def check_chips(network: Network, hardware: Hardware) -> None:
     """
     if has_rare_errors(network, hardware):
         raise InvalidInput.of(
-            "chips",
+            "chip_spread",
             True,
-            "False where devices are stuck or converters saturate alike: such errors are rare and large, and how a "
-            "chip's error is spread does not follow from its variances",
+            "False where devices are stuck, converters saturate alike or activations jump: such errors are rare and "
+            "large, and how a chip's error is spread does not follow from its variances",
             "Simulate: Simulation.chips tells it.",
         )
 

@@ -20,7 +20,7 @@ CHIPS = 4000
 def predicted_and_simulated(example: Example, nmse: float, **fields: Any) -> tuple[pp.Prediction, pp.Simulation]:
     hardware = noise_for_nmse(example, nmse, pp.Hardware(**fields))
     gains = pp.Gains.full_range(example.network, hardware, example.inputs)
-    predicted = pp.predict(example.network, hardware, gains, example.inputs, chips=True)
+    predicted = pp.predict(example.network, hardware, gains, example.inputs, chip_spread=True)
     return predicted, pp.simulate(example.network, hardware, gains, example.inputs, draws=CHIPS, seed=1)
 
 
@@ -69,7 +69,7 @@ def test_products_tell_what_the_matrix_does(digits_example: Example, monkeypatch
     gains = pp.Gains.full_range(digits_example.network, hardware, digits_example.inputs)
 
     def spread() -> PredictedSpread:
-        predicted = pp.predict(digits_example.network, hardware, gains, digits_example.inputs, chips=True)
+        predicted = pp.predict(digits_example.network, hardware, gains, digits_example.inputs, chip_spread=True)
         assert predicted.chips is not None
         return predicted.chips.mse
 
@@ -85,5 +85,5 @@ def test_products_tell_what_the_matrix_does(digits_example: Example, monkeypatch
 def test_rare_errors_are_refused_with_the_reason(iris_example: Example) -> None:
     hardware = pp.Hardware(programming_noise_std=1e-6, stuck_on_fraction=1e-3)
     gains = pp.Gains.full_range(iris_example.network, hardware, iris_example.inputs)
-    with pytest.raises(pp.InvalidInput, match=r"chips: got True.*rare and large.*Simulate"):
-        pp.predict(iris_example.network, hardware, gains, iris_example.inputs, chips=True)
+    with pytest.raises(pp.InvalidInput, match=r"chip_spread: got True.*rare and large.*Simulate"):
+        pp.predict(iris_example.network, hardware, gains, iris_example.inputs, chip_spread=True)
