@@ -83,6 +83,10 @@ class Checker:
         """Note every violation of an error raised by a part, under the part's own path."""
         self.violations += [replace(v, field=f"{self.prefix}{field}.{v.field}") for v in error.violations]
 
+    def refused(self, *names: str) -> bool:
+        """Whether there are violations of any of these fields."""
+        return any(violation.field == self.prefix + name for violation in self.violations for name in names)
+
     def done(self) -> None:
         """Raise one error with every violation noted, if there is any."""
         if self.violations:

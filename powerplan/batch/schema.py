@@ -9,8 +9,6 @@ Why: docs/decisions/studies.md [0140].
 
 from __future__ import annotations
 
-import types
-import typing
 from collections.abc import Iterable
 from dataclasses import fields
 from functools import lru_cache
@@ -21,6 +19,7 @@ from powerplan.checks import whole_words
 from powerplan.examples import example_names
 from powerplan.hardware import Hardware
 from powerplan.hardware.describe import described_fields
+from powerplan.hardware.fields import Numbers
 from powerplan.hardware.steps_text import allowed_steps
 from powerplan.planning.problem.corners import MOST_CORNERS
 from powerplan.planning.settings import PlanSettings
@@ -29,10 +28,10 @@ from powerplan.settings import (
     Choice,
     Corners,
     Flag,
+    Kind,
     Names,
     Number,
     PerLayer,
-    Setting,
     StepValues,
     Weights,
     Whole,
@@ -123,14 +122,14 @@ def _settings() -> dict[str, Schema]:
     """Schema of one value of every setting of a point that is neither a target nor an override."""
     return {
         **dict.fromkeys(("network", "inputs", "hardware"), _NAMED),
-        **{row.name: _setting(row) for row in PLAN_SETTINGS},
+        **{row.name: _value(row.kind) for row in PLAN_SETTINGS},
         ACCEPT: _BOOLEAN,
     }
 
 
-def _setting(row: Setting) -> Schema:
-    """Schema of one value of a setting of plans."""
-    match row.kind:
+def _value(kind: Kind) -> Schema:
+    """Schema of one value of a kind."""
+    match kind:
         case Choice(names=names):
             return _choice(names)
         case Names(names=names):
@@ -142,12 +141,20 @@ def _setting(row: Setting) -> Schema:
             }
         case Flag():
             return _BOOLEAN
-        case Whole() as kind:
+        case Whole():
             return _whole(kind)
-        case Number() as kind:
+        case Number():
             bounds = {"exclusiveMinimum": kind.above, "minimum": kind.at_least, "maximum": kind.at_most}
             limits = {key: bound for key, bound in bounds.items() if bound is not None}
             return _in(kind.unit, {"type": "number", **limits, "description": kind.allowed})
+    return _several_values(kind)
+
+
+def _several_values(kind: Kind) -> Schema:
+    """Schema of what holds several values."""
+    match kind:
+        case Numbers(most=most, unit=unit):
+            return {**_list_of(_in(unit, _NUMBER), "finite numbers", most), "minItems": 1}
         case Corners():
             return _or_list(_NAMED, "hardware", MOST_CORNERS)
         case PerLayer(unit=unit):
@@ -156,7 +163,7 @@ def _setting(row: Setting) -> Schema:
             return _list_of(_in("", _WEIGHT), "numbers >= 0, one per output")
         case StepValues(unit=unit):
             return {**_STEPS, "description": "a string: " + allowed_steps(unit)}
-    raise TypeError(f"{row.name}: no schema for {row.kind}")
+    raise TypeError(f"no schema for {kind}")
 
 
 def _whole(kind: Whole) -> Schema:
@@ -176,35 +183,11 @@ def _or_list(value: Schema, what: str, most: int = MOST_VALUES) -> Schema:
     return {"anyOf": [value, _list_of(value, what, most)], "description": description}
 
 
-def _field_value(annotation: Any, unit: str) -> Schema:
-    """Schema of a hardware field from its annotation and unit; a type not known here is left to the hardware itself."""
-    options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
-    known = [option for option in options if option is not type(None)]
-    if len(known) == 1:
-        kind = typing.get_origin(known[0]) or known[0]
-        if kind is float:
-            return _in(unit, _NUMBER)
-        if kind is bool:
-            return _BOOLEAN
-        if kind is int:
-            return _integer(-(2**53), 2**53)
-        if kind is str:
-            return {"type": "string", "maxLength": _TEXT, "description": "a string"}
-        if known[0] == tuple[float, ...]:
-            return {
-                "type": "array",
-                "items": _in(unit, _NUMBER),
-                "minItems": 1,
-                "maxItems": MOST_VALUES,
-                "description": "a list of finite numbers",
-            }
-    return {"description": "a value of this field of pp.Hardware"}
-
-
 def hardware_fields() -> dict[str, Schema]:
-    """Schema of one value of every field of the hardware."""
-    hints, described = typing.get_type_hints(Hardware), described_fields(Hardware)
-    return {field.name: _field_value(hints[field.name], described[field.name][0]) for field in fields(Hardware)}
+    """Schema of one value of every field of the hardware; what has parts of its own is left to the hardware itself."""
+    part = {"description": "a value of this field of pp.Hardware"}
+    kinds = {field.name: field.metadata.get("kind") for field in fields(Hardware)}
+    return {name: part if kind is None else _value(kind) for name, kind in kinds.items()}
 
 
 def _table(properties: dict[str, Schema], **more: Any) -> Schema:

@@ -14,26 +14,20 @@ from powerplan.hardware.plain import part_of
 if TYPE_CHECKING:
     from powerplan.hardware.hardware import Hardware
 
-#: what drift compensation goes by
-COMPENSATIONS = ("conductance", "weight", "column")
-_LONGEST = 1e12
 _MAX_SNAPSHOTS = 64
 
 
 def check_device_models(hardware: Hardware, check: Checker) -> None:
     """Note every violation in the device models; mappings among them become the values they describe."""
-    range_good = not any("conductance_m" in violation.field for violation in check.violations)
-    good = check.number("time", hardware.time, at_least=0, at_most=_LONGEST, unit="s")
-    check.number("device_gain_std", hardware.device_gain_std, at_least=0)
-    _check_stuck(hardware, check)
-    check.flag("drift_compensation", hardware.drift_compensation)
-    check.choice("drift_compensation_by", hardware.drift_compensation_by, COMPENSATIONS)
+    if not check.refused("stuck_on_fraction", "stuck_off_fraction") and hardware.stuck_fraction > 1:
+        allowed = "at most 1 together with stuck_off_fraction"
+        check.fail("stuck_on_fraction", hardware.stuck_fraction, allowed, "Lower one of them.")
     before = len(check.violations)
     _convert(hardware, check, "programming_noise_curve", as_curve)
     _convert(hardware, check, "drift", as_drift)
     _convert(hardware, check, "low_frequency_noise", as_low_frequency_noise)
     if hardware.measurements is not None:
-        _check_measurements(hardware, check, good)
+        _check_measurements(hardware, check)
     if len(check.violations) > before:
         return
     drift, noise = hardware.drift, hardware.low_frequency_noise
@@ -44,17 +38,9 @@ def check_device_models(hardware: Hardware, check: Checker) -> None:
             "True where the drift is a power law and devices are clipped at 0",
             "Describe the noise relative to the conductance held.",
         )
-    if range_good:
+    if not check.refused("conductance_min", "conductance_max"):
         for name, curve in _curves(hardware):
             check_domain(check, name, curve, hardware.conductance_min, hardware.conductance_max)
-
-
-def _check_stuck(hardware: Hardware, check: Checker) -> None:
-    good = check.number("stuck_on_fraction", hardware.stuck_on_fraction, at_least=0, at_most=1)
-    good &= check.number("stuck_off_fraction", hardware.stuck_off_fraction, at_least=0, at_most=1)
-    if good and hardware.stuck_fraction > 1:
-        allowed = "at most 1 together with stuck_off_fraction"
-        check.fail("stuck_on_fraction", hardware.stuck_fraction, allowed, "Lower one of them.")
 
 
 def _convert(hardware: Hardware, check: Checker, name: str, build: Callable[[Any], Any]) -> None:
@@ -64,7 +50,7 @@ def _convert(hardware: Hardware, check: Checker, name: str, build: Callable[[Any
             object.__setattr__(hardware, name, build(value))
 
 
-def _check_measurements(hardware: Hardware, check: Checker, time_good: bool) -> None:
+def _check_measurements(hardware: Hardware, check: Checker) -> None:
     measurements = hardware.measurements
     entries = list(islice(measurements, _MAX_SNAPSHOTS + 1)) if isinstance(measurements, Iterable) else []
     if not 1 <= len(entries) <= _MAX_SNAPSHOTS or isinstance(measurements, str):
@@ -84,7 +70,7 @@ def _check_measurements(hardware: Hardware, check: Checker, time_good: bool) -> 
     if any(a.time >= b.time for a, b in pairwise(snapshots)):
         times = [snapshot.time for snapshot in snapshots]
         check.fail("measurements", times, "snapshots at increasing times", "Sort them by time.")
-    elif time_good and not snapshots[0].time <= hardware.time <= snapshots[-1].time:
+    elif not check.refused("time") and not snapshots[0].time <= hardware.time <= snapshots[-1].time:
         check.fail(
             "time",
             hardware.time,

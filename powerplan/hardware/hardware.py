@@ -11,56 +11,46 @@ low-frequency noise, gain errors and stuck devices add to this: see :mod:`powerp
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from powerplan.checks import Checker, choice, list_of, unknown_keys
+from powerplan.checks import Checker, choice, unknown_keys
 from powerplan.errors import InvalidInput, RangeWarning, Violation
 from powerplan.hardware.aging import Drift, LowFrequencyNoise, Snapshot
 from powerplan.hardware.curves import Curve
 from powerplan.hardware.describe import in_si
 from powerplan.hardware.device_checks import check_device_models
+from powerplan.hardware.fields import ByMeasurements, Numbers, check_fields, takes
 from powerplan.hardware.plain import to_plain
-from powerplan.hardware.read_out_checks import check_count, check_read_out
+from powerplan.hardware.read_out_checks import check_read_out
 from powerplan.hardware.technologies import TECHNOLOGIES
 from powerplan.hardware.toml import read_hardware
+from powerplan.settings import Choice, Flag, Number, Whole
 from powerplan.shown import Shown
 
 #: how the positions of a convolution, or the tokens of a sequence, meet the arrays
 MAPPINGS = ("shared", "unrolled")
 
-#: beyond any unit: larger numbers could not be squared in every precision
-_LARGEST = 1e30
-#: rows or columns of a crossbar
-_MOST = 2**31 - 1
+#: how a weight is held: in the difference of two devices, or in one device above an offset
+WEIGHT_MAPPINGS = ("differential", "offset")
+#: where biases are added
+BIAS_MAPPINGS = ("digital", "row")
+#: what a column ends in: a transimpedance amplifier, or a passive load
+READ_OUTS = ("tia", "divider")
+#: what drift compensation goes by
+COMPENSATIONS = ("conductance", "weight", "column")
 
-
-@dataclass(frozen=True)
-class ByMeasurements:
-    """The default of a field that depends on whether measurements say what devices hold."""
-
-    without: Any
-    measured: Any
-
-    def of(self, measurements: object) -> Any:
-        """The default beside these measurements, or None."""
-        return self.without if measurements is None else self.measured
-
-    def __str__(self) -> str:
-        return f"{self.without}; {self.measured} with measurements"
-
-
-def _by_measurements(without: Any, measured: Any) -> Any:
-    return ByMeasurements(without, measured)
-
-
-def _error(words: str) -> dict[str, str]:
-    """Metadata of a field that causes errors: the words name it where errors are told apart."""
-    return {"errors": words}
+_CONDUCTANCE, _NOISE = Number(above=0, unit="S"), Number(at_least=0, unit="S")
+_FRACTION, _SHARE = Number(at_least=0), Number(at_least=0, at_most=1)
+_ENERGY = Number(at_least=0, unit="J")
+_BITS = Whole(at_least=2, at_most=32, advice="Give the number of bits.")
+_COEFFICIENTS = Numbers(
+    most=16, unit="S", advice="List the coefficients a0, a1, ... [S] of the published standard deviation."
+)
+_MOST = 2**31 - 1  # rows or columns of a crossbar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,49 +126,49 @@ class Hardware(Shown):
         InvalidInput: listing every violated field.
     """
 
-    conductance_min: float = 0.0
-    conductance_max: float = 100e-6
-    programming_noise_std: float = field(
-        default=_by_measurements(2e-6, 0.0), metadata=_error("constant programming noise")
+    conductance_min: float = takes(_NOISE, 0.0)
+    conductance_max: float = takes(_CONDUCTANCE, 100e-6)
+    programming_noise_std: float = takes(_NOISE, ByMeasurements(2e-6, 0.0), "constant programming noise")
+    programming_noise_proportional: float = takes(_FRACTION, 0.0, "proportional programming noise")
+    programming_noise_polynomial: tuple[float, ...] | None = takes(_COEFFICIENTS, None, "programming noise")
+    programming_noise_reference: float | None = takes(_CONDUCTANCE)
+    clip_conductance: bool = takes(Flag(), ByMeasurements(True, False), "clipping to the range")
+    read_noise_std: float = takes(Number(at_least=0, unit="A"), 0.0, "read noise")
+    input_noise_std: float = takes(Number(at_least=0, unit="V"), 0.0, "input noise")
+    voltage_max: float = takes(Number(above=0, unit="V"), 0.2)
+    feedback_resistance: float | None = takes(Number(above=0, unit="ohm"))
+    read_time: float = takes(Number(above=0, unit="s"), 100e-9)
+    array_rows: int | None = takes(Whole(at_least=1, at_most=_MOST, advice="Give the size in devices."))
+    array_columns: int | None = takes(
+        Whole(at_least=2, at_most=_MOST, advice="Give the size in devices; a differential pair takes two columns.")
     )
-    programming_noise_proportional: float = field(default=0.0, metadata=_error("proportional programming noise"))
-    programming_noise_polynomial: tuple[float, ...] | None = field(default=None, metadata=_error("programming noise"))
-    programming_noise_reference: float | None = None
-    clip_conductance: bool = field(default=_by_measurements(True, False), metadata=_error("clipping to the range"))
-    read_noise_std: float = field(default=0.0, metadata=_error("read noise"))
-    input_noise_std: float = field(default=0.0, metadata=_error("input noise"))
-    voltage_max: float = 0.2
-    feedback_resistance: float | None = None
-    read_time: float = 100e-9
-    array_rows: int | None = None
-    array_columns: int | None = None
-    mapping: str = "shared"
-    column_gain_std: float = field(default=0.0, metadata=_error("gain errors of columns"))
-    time: float = 0.0
-    programming_noise_curve: Curve | None = field(default=None, metadata=_error("programming noise"))
+    mapping: str = takes(Choice(MAPPINGS), "shared")
+    column_gain_std: float = takes(_FRACTION, 0.0, "gain errors of columns")
+    time: float = takes(Number(at_least=0, at_most=1e12, unit="s"), 0.0)
+    programming_noise_curve: Curve | None = field(default=None, metadata={"errors": "programming noise"})
     measurements: tuple[Snapshot, ...] | None = None
-    drift: Drift | None = field(default=None, metadata=_error("drift"))
-    drift_compensation: bool = False
-    drift_compensation_by: str = "conductance"
-    low_frequency_noise: LowFrequencyNoise | None = field(default=None, metadata=_error("low-frequency noise"))
-    device_gain_std: float = field(default=0.0, metadata=_error("gain errors of devices"))
-    stuck_on_fraction: float = field(default=0.0, metadata=_error("devices stuck on"))
-    stuck_off_fraction: float = field(default=0.0, metadata=_error("devices stuck off"))
-    weight_mapping: str = "differential"
-    bias_mapping: str = "digital"
-    read_out: str = "tia"
-    load_conductance: float | None = None
-    feedback_tracking: bool = False
-    dac_bits: int | None = field(default=None, metadata=_error("converters of rows"))
-    adc_bits: int | None = field(default=None, metadata=_error("converters of columns"))
-    adc_range: float | None = None
-    adc_headroom: float = 1.0
-    thermal_noise: bool = field(default=False, metadata=_error("thermal noise"))
-    shot_noise: bool = field(default=False, metadata=_error("shot noise"))
-    temperature: float = 300.0
-    bandwidth: float | None = None
-    dac_energy: float = 0.0
-    adc_energy: float = 0.0
+    drift: Drift | None = field(default=None, metadata={"errors": "drift"})
+    drift_compensation: bool = takes(Flag(), False)
+    drift_compensation_by: str = takes(Choice(COMPENSATIONS), "conductance")
+    low_frequency_noise: LowFrequencyNoise | None = field(default=None, metadata={"errors": "low-frequency noise"})
+    device_gain_std: float = takes(_FRACTION, 0.0, "gain errors of devices")
+    stuck_on_fraction: float = takes(_SHARE, 0.0, "devices stuck on")
+    stuck_off_fraction: float = takes(_SHARE, 0.0, "devices stuck off")
+    weight_mapping: str = takes(Choice(WEIGHT_MAPPINGS), "differential")
+    bias_mapping: str = takes(Choice(BIAS_MAPPINGS), "digital")
+    read_out: str = takes(Choice(READ_OUTS), "tia")
+    load_conductance: float | None = takes(_CONDUCTANCE)
+    feedback_tracking: bool = takes(Flag(), False)
+    dac_bits: int | None = takes(_BITS, None, "converters of rows")
+    adc_bits: int | None = takes(_BITS, None, "converters of columns")
+    adc_range: float | None = takes(Number(above=0, unit="V"))
+    adc_headroom: float = takes(Number(above=0), 1.0)
+    thermal_noise: bool = takes(Flag(), False, "thermal noise")
+    shot_noise: bool = takes(Flag(), False, "shot noise")
+    temperature: float = takes(Number(above=0, at_most=1e4, unit="K"), 300.0)
+    bandwidth: float | None = takes(Number(above=0, unit="Hz"))
+    dac_energy: float = takes(_ENERGY, 0.0)
+    adc_energy: float = takes(_ENERGY, 0.0)
 
     #: fields that were left out and follow the measurements, also in a copy
     _left_out: ClassVar[frozenset[str]] = frozenset()
@@ -190,51 +180,18 @@ class Hardware(Shown):
         for name, default in defaults.items():
             object.__setattr__(self, name, default.of(self.measurements))
         check = Checker("hardware.")
-        range_good = check.number("conductance_min", self.conductance_min, at_least=0, unit="S")
-        range_good &= check.number("conductance_max", self.conductance_max, above=0, unit="S")
-        if range_good and not self.conductance_min < self.conductance_max:
+        check_fields(self, check)
+        if not check.refused("conductance_min", "conductance_max") and not self.conductance_min < self.conductance_max:
             check.fail(
                 "conductance_min",
                 self.conductance_min,
                 f"less than conductance_max = {self.conductance_max:g} S",
                 "Lower conductance_min or raise conductance_max.",
             )
-        check.number("programming_noise_std", self.programming_noise_std, at_least=0, unit="S")
-        check.number("programming_noise_proportional", self.programming_noise_proportional, at_least=0)
-        if self.programming_noise_polynomial is not None:
-            self._check_polynomial(check)
-        if self.programming_noise_reference is not None:
-            check.number("programming_noise_reference", self.programming_noise_reference, above=0, unit="S")
-        check.flag("clip_conductance", self.clip_conductance)
-        check.number("read_noise_std", self.read_noise_std, at_least=0, unit="A")
-        check.number("input_noise_std", self.input_noise_std, at_least=0, unit="V")
-        check.number("voltage_max", self.voltage_max, above=0, unit="V")
-        check.number("read_time", self.read_time, above=0, unit="s")
-        advice = "Give the size in devices"
-        check_count(self, check, "array_rows", 1, _MOST, f"{advice}.")
-        check_count(self, check, "array_columns", 2, _MOST, f"{advice}; a differential pair takes two columns.")
-        check.choice("mapping", self.mapping, MAPPINGS)
-        check.number("column_gain_std", self.column_gain_std, at_least=0)
         check_device_models(self, check)
-        check_read_out(self, check)
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if isinstance(value, int | float) and _LARGEST < value < math.inf:
-                check.fail(each.name, value, f"at most {_LARGEST:g}", "Check its unit.")
+        if not check.violations:
+            check_read_out(self, check)
         check.done()
-        for each in fields(self):  # plain floats, whatever kind of number was given
-            value = getattr(self, each.name)
-            if value is not None and str(each.type).startswith("float"):
-                object.__setattr__(self, each.name, float(value))
-
-    def _check_polynomial(self, check: Checker) -> None:
-        advice = "List the coefficients a0, a1, ... [S] of the published standard deviation."
-        coefficients = list_of(check, "programming_noise_polynomial", self.programming_noise_polynomial, 1, 16, advice)
-        if coefficients is None:
-            return
-        good = [check.number(f"programming_noise_polynomial[{k}]", a, unit="S") for k, a in enumerate(coefficients)]
-        if all(good):
-            object.__setattr__(self, "programming_noise_polynomial", tuple(float(a) for a in coefficients))
 
     @property
     def polynomial_reference(self) -> float:

@@ -1,9 +1,7 @@
-"""Checks of the parts of a hardware description that say how weights are held and how columns are read."""
+"""What the parts of a hardware description that say how weights are held and columns are read demand of each other."""
 
 from __future__ import annotations
 
-import math
-import numbers
 from typing import TYPE_CHECKING
 
 from powerplan.checks import Checker
@@ -11,57 +9,9 @@ from powerplan.checks import Checker
 if TYPE_CHECKING:
     from powerplan.hardware.hardware import Hardware
 
-#: how a weight is held: in the difference of two devices, or in one device above an offset
-WEIGHT_MAPPINGS = ("differential", "offset")
-#: where biases are added
-BIAS_MAPPINGS = ("digital", "row")
-#: what a column ends in: a transimpedance amplifier, or a passive load
-READ_OUTS = ("tia", "divider")
-
-_LEAST_BITS, _MOST_BITS = 2, 32
-_HOTTEST = 1e4
-
 
 def check_read_out(hardware: Hardware, check: Checker) -> None:
-    """Note every violation in the mapping of weights and the read-out."""
-    check.choice("weight_mapping", hardware.weight_mapping, WEIGHT_MAPPINGS)
-    check.choice("bias_mapping", hardware.bias_mapping, BIAS_MAPPINGS)
-    check.choice("read_out", hardware.read_out, READ_OUTS)
-    for name in ("feedback_tracking", "thermal_noise", "shot_noise"):
-        check.flag(name, getattr(hardware, name))
-    for name, unit in (
-        ("feedback_resistance", "ohm"),
-        ("load_conductance", "S"),
-        ("adc_range", "V"),
-        ("bandwidth", "Hz"),
-    ):
-        value = getattr(hardware, name)
-        if value is not None:
-            check.number(name, value, above=0, unit=unit)
-    check.number("adc_headroom", hardware.adc_headroom, above=0)
-    check.number("temperature", hardware.temperature, above=0, at_most=_HOTTEST, unit="K")
-    check.number("dac_energy", hardware.dac_energy, at_least=0, unit="J")
-    check.number("adc_energy", hardware.adc_energy, at_least=0, unit="J")
-    for name in ("dac_bits", "adc_bits"):
-        check_count(hardware, check, name, _LEAST_BITS, _MOST_BITS, "Give the number of bits.")
-    if not check.violations:
-        _check_together(hardware, check)
-
-
-def check_count(hardware: Hardware, check: Checker, name: str, least: int, most: int, advice: str) -> None:
-    """Note a violation unless a field is None or a whole number in a range; becomes a plain integer."""
-    value = getattr(hardware, name)
-    if value is None:
-        return
-    number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
-    if not least <= number <= most or not number.is_integer():
-        check.fail(name, value, f"a whole number from {least} to {most}, or None", advice)
-    else:
-        object.__setattr__(hardware, name, int(number))
-
-
-def _check_together(hardware: Hardware, check: Checker) -> None:
-    """What fields demand of each other."""
+    """Note what the fields of mapping and read-out demand of each other, each of which is good by itself."""
     if hardware.feedback_tracking:
         if hardware.feedback_resistance is not None:
             allowed = "None where feedback_tracking sets it from the full-scale current"

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from powerplan import CorruptFile, Hardware, InvalidInput
+from powerplan.hardware.describe import described_fields
 
 POSITIVE = (
     "conductance_max",
@@ -104,7 +105,7 @@ def test_switches_are_booleans(field: str, bad: Any) -> None:
 @pytest.mark.parametrize("field", BITS)
 @pytest.mark.parametrize("bad", [0, 1, 33, -8, 7.5, float("nan"), float("inf"), "8", True, 2**70, [8]])
 def test_bits_are_whole_numbers(field: str, bad: Any) -> None:
-    with pytest.raises(InvalidInput, match=rf"hardware\.{field}: got .*a whole number from 2 to 32"):
+    with pytest.raises(InvalidInput, match=rf"hardware\.{field}: got .*an integer from 2 to 32"):
         Hardware(**{field: bad})
     assert type(getattr(Hardware(**{field: np.int16(8)}), field)) is int
 
@@ -112,12 +113,12 @@ def test_bits_are_whole_numbers(field: str, bad: Any) -> None:
 @pytest.mark.parametrize("field", COUNTS)
 @pytest.mark.parametrize("bad", [0, -1, 1.5, float("nan"), float("inf"), "1", True, 2**31, [1]])
 def test_sizes_of_arrays_are_whole_numbers(field: str, bad: Any) -> None:
-    with pytest.raises(InvalidInput, match=rf"hardware\.{field}: got .*a whole number"):
+    with pytest.raises(InvalidInput, match=rf"hardware\.{field}: got .*an integer from"):
         Hardware(**{field: bad})
 
 
 def test_an_array_holds_at_least_a_differential_pair() -> None:
-    with pytest.raises(InvalidInput, match=r"hardware\.array_columns: got 1; allowed: a whole number from 2 .*pair"):
+    with pytest.raises(InvalidInput, match=r"hardware\.array_columns: got 1; allowed: an integer from 2 .*pair"):
         Hardware(array_columns=1)
     assert Hardware(array_columns=2, array_rows=1).array_rows == 1
 
@@ -283,3 +284,11 @@ def test_is_noiseless() -> None:
         assert not silent.replace(**{field: 1e-6}).is_noiseless
     assert not silent.replace(programming_noise_polynomial=(0.0, 1e-6)).is_noiseless
     assert silent.replace(programming_noise_polynomial=(0.0, 0.0)).is_noiseless
+
+
+def test_the_units_in_words_are_those_of_the_ranges() -> None:
+    described = described_fields(Hardware)
+    kinds = {f.name: f.metadata["kind"] for f in dataclasses.fields(Hardware) if "kind" in f.metadata}
+    assert {name: described[name][0] for name in kinds} == {
+        name: getattr(kind, "unit", "") for name, kind in kinds.items()
+    }

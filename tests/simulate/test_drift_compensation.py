@@ -10,7 +10,7 @@ import pytest
 
 import powerplan as pp
 from powerplan.hardware.aging import PowerLawDrift
-from powerplan.hardware.device_checks import COMPENSATIONS
+from powerplan.hardware.hardware import COMPENSATIONS
 
 _DAY = 86400.0
 

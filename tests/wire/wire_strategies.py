@@ -12,9 +12,7 @@ from hypothesis.extra import numpy as hnp
 import powerplan as pp
 from powerplan.hardware.aging import PowerLawDrift
 from powerplan.hardware.curves import Piecewise, Power, Table
-from powerplan.hardware.device_checks import COMPENSATIONS
-from powerplan.hardware.hardware import MAPPINGS
-from powerplan.hardware.read_out_checks import BIAS_MAPPINGS, WEIGHT_MAPPINGS
+from powerplan.hardware.hardware import BIAS_MAPPINGS, COMPENSATIONS, MAPPINGS, WEIGHT_MAPPINGS
 from powerplan.network import ACTIVATIONS, Activation, Flatten, Linear, Node, Scale
 
 finite = st.floats(-1e6, 1e6, width=32)
