@@ -15,7 +15,6 @@ from powerplan.network.node import as_shape
 from powerplan.network.onnx_import.checking import Read, check_import
 from powerplan.network.onnx_import.model import Model, read_model
 from powerplan.network.onnx_import.reader import Reader
-from powerplan.network.onnx_import.rules.elementwise import refuse_parts
 from powerplan.network.ops import Shape
 from powerplan.network.torch_import.importer import leading_to
 
@@ -80,7 +79,6 @@ def _read(model: Model, shape: Shape) -> Read:
     reader = Reader(model, shape)
     output = reader.read()
     needed = leading_to(output.name, reader.nodes)
-    refuse_parts(needed)
     nodes, name = fold_scales(needed, output.name)
     return Read(
         network=Network(input_shape=shape, nodes=tuple(nodes), output=name if nodes else ""),

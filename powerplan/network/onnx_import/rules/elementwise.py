@@ -6,18 +6,19 @@ gelu(x) = x (1 + erf(x/√2)) / 2,   silu(x) = x sigmoid(x),   mish(x) = x tanh(
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from powerplan.errors import UnsupportedOperation
-from powerplan.network.node import INPUT, Node
+from powerplan.network.node import INPUT
 from powerplan.network.onnx_import.call import Call, number
 from powerplan.network.onnx_import.constants import Rule, room
-from powerplan.network.ops import Activation, Op, Scale, Shape
+from powerplan.network.onnx_import.rules import pointwise
+from powerplan.network.ops import Activation, Function, Scale
+from powerplan.network.torch_import.one_value import applied, are_of_one_value
 from powerplan.network.torch_import.rules import elementwise as torch_rules
-from powerplan.network.torch_import.value import Refused, Value, array, value
+from powerplan.network.torch_import.value import Value, array, value
 
 #: gates g of x·g(x), innermost function last, and the activation that the product is
 _GATED = {
@@ -25,25 +26,6 @@ _GATED = {
     ("hard_sigmoid",): "hard_swish",
     ("tanh", "softplus"): "mish",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Erf(Op):
-    """erf(x) while a graph is read: a part of a GELU, not an operation of networks."""
-
-    type: ClassVar[str] = "erf"
-
-    def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
-        return inputs[0]
-
-
-def refuse_parts(nodes: list[Node]) -> None:
-    """Refuse an erf that is not part of a GELU."""
-    for node in nodes:
-        if isinstance(node.op, Erf):
-            raise UnsupportedOperation.of(
-                f"node {node.name!r}", "Erf", "Erf as part of a GELU, x (1 + erf(x/√2)) / 2", "Replace it."
-            )
 
 
 def _activation(kind: str, **names: tuple[str, float]) -> Rule:
@@ -56,13 +38,13 @@ def _activation(kind: str, **names: tuple[str, float]) -> Rule:
     return rule
 
 
-def _fixed(kind: str, **wanted: tuple[float, float]) -> Rule:
-    """The rule of an activation whose attributes must have one value; ``wanted``: default and value of each."""
+def _usual(kind: str, other: Rule, **wanted: tuple[float, float]) -> Rule:
+    """The rule of an activation whose attributes usually have one value; ``wanted``: default and value of each."""
 
     def rule(call: Call, x: Any) -> Value:
         for name, (default, only) in wanted.items():
             if not math.isclose(call.get(name, default), only, rel_tol=1e-5):
-                raise Refused(f"{name}={call.get(name, default):g} is not supported, only {only:g}")
+                return value(other(call, x))
         return value(x).apply(Activation(kind=kind))
 
     return rule
@@ -72,6 +54,8 @@ def clip(call: Call, x: Any, low: Any = None, high: Any = None) -> Value:
     bounds = [number(call.get(name) if bound is None else bound) for name, bound in (("min", low), ("max", high))]
     # exporters write the largest float where there is no bound
     low, high = (None if n is None or abs(n) > 3e38 else n for n in bounds)
+    if (low is None or high is None) and (low, high) != (0.0, None):
+        return value(x) if low is high is None else applied("clamp", x, low, high)
     return torch_rules.clamp(x, low, high)
 
 
@@ -89,11 +73,15 @@ def gelu(call: Call, x: Any) -> Value:
 
 
 def add(call: Call, left: Any, right: Any) -> Value:
+    if are_of_one_value(left, right):
+        return applied("add", left, right)
     _bounded(left, right)
     return _merged(torch_rules.add(left, right))
 
 
 def subtract(call: Call, left: Any, right: Any) -> Value:
+    if are_of_one_value(left, right):
+        return applied("sub", left, right)
     _bounded(left, right)
     return _merged(torch_rules.add(left, torch_rules.multiply(right, np.float64(-1.0)) if _is(right) else -right))
 
@@ -103,13 +91,15 @@ def multiply(call: Call, left: Any, right: Any) -> Value:
         gated = _gated(left, right) or _gated(right, left)
         if gated is not None:
             return gated
+    if are_of_one_value(left, right):
+        return applied("mul", left, right)
     _bounded(left, right)
     return _merged(torch_rules.multiply(left, right))
 
 
 def divide(call: Call, left: Any, right: Any) -> Value:
     if _is(right):
-        raise Refused("division by a value that depends on the network's input is not supported")
+        return applied("div", left, right)
     _bounded(left, right)
     return _merged(torch_rules.divide(left, right))
 
@@ -122,7 +112,10 @@ def total(call: Call, *values: Any) -> Value:
 
 
 def power(call: Call, x: Any, exponent: Any) -> Value:
-    return torch_rules.power(x, number(exponent))
+    if not _is(x):  # a^y
+        return applied("exp2", applied("mul", exponent, math.log2(number(x) or 0.0)))
+    chosen = number(exponent)
+    return torch_rules.power(x, chosen) if chosen in (1, 2) else applied("pow", x, chosen)
 
 
 def is_nan(call: Call, x: Any) -> np.ndarray:
@@ -131,7 +124,9 @@ def is_nan(call: Call, x: Any) -> np.ndarray:
 
 
 def where(call: Call, condition: Any, left: Any, right: Any) -> Value:
-    """A choice by a constant condition: condition · left + (1 − condition) · right."""
+    """A choice by a constant condition, condition · left + (1 − condition) · right, or by one of the same value."""
+    if _is(condition):
+        return pointwise.where(call, condition, left, right)
     chosen = array(condition).astype(bool)
     if chosen.all() and _is(left):
         return value(left)
@@ -147,7 +142,7 @@ def where(call: Call, condition: Any, left: Any, right: Any) -> Value:
 
 
 def erf(call: Call, x: Any) -> Value:
-    return value(x).apply(Erf())
+    return applied("erf", x)
 
 
 def _is(x: Any) -> bool:
@@ -205,10 +200,10 @@ def _gated(x: Value, gate: Value) -> Value | None:
     if inner == INPUT or t != 0:
         return None
     node = x.builder.nodes[inner]
-    if isinstance(node.op, Erf):
-        argument, se, te = _affine(_renamed(x, node.inputs[0]))
-        root = math.isclose(se * math.sqrt(2), s if base != argument else 1.0, rel_tol=1e-5)
-        if argument == base and te == 0 and root and math.isclose(sg, tg, rel_tol=1e-6):
+    if isinstance(node.op, Function):
+        factor = _factor_in_erf(node.op)
+        root = node.inputs[0] == base and math.isclose(factor * math.sqrt(2), 1.0, rel_tol=1e-5)
+        if root and math.isclose(sg, tg, rel_tol=1e-6):
             return _times(source.apply(Activation(kind="gelu")), 2 * s * sg)
         return None
     kinds: tuple[str, ...] = ()
@@ -220,6 +215,18 @@ def _gated(x: Value, gate: Value) -> Value | None:
     return None
 
 
+def _factor_in_erf(op: Function) -> float:
+    """The factor c of a program erf(c x); 0 of any other."""
+    factor = 1.0
+    *before, last = op.steps
+    for name, arguments, _ in before:
+        if name == "mul" and isinstance(arguments[1], float):
+            factor *= arguments[1]
+        elif name != "add" or arguments[1] != 0:
+            return 0.0
+    return factor if last[0] == "erf" else 0.0
+
+
 def _times(x: Value, factor: float) -> Value:
     if math.isclose(factor, 1.0, rel_tol=1e-6):
         return x
@@ -227,6 +234,7 @@ def _times(x: Value, factor: float) -> Value:
 
 
 RULES: dict[str, Rule] = {
+    **pointwise.RULES,
     "Relu": _activation("relu"),
     "Tanh": _activation("tanh"),
     "Sigmoid": _activation("sigmoid"),
@@ -236,10 +244,10 @@ RULES: dict[str, Rule] = {
     "Mish": _activation("mish"),
     "LeakyRelu": _activation("leaky_relu", negative_slope=("alpha", 0.01)),
     "Elu": _activation("elu", alpha=("alpha", 1.0)),
-    "Selu": _fixed("selu", alpha=(1.6732632, 1.6732632), gamma=(1.0507010, 1.0507010)),
-    "HardSigmoid": _fixed("hard_sigmoid", alpha=(0.2, 1 / 6), beta=(0.5, 0.5)),
-    "Swish": _fixed("silu", alpha=(1.0, 1.0)),
-    "Celu": _fixed("elu", alpha=(1.0, 1.0)),
+    "Selu": _usual("selu", pointwise.selu, alpha=(1.6732632, 1.6732632), gamma=(1.0507010, 1.0507010)),
+    "HardSigmoid": _usual("hard_sigmoid", pointwise.hard_sigmoid, alpha=(0.2, 1 / 6), beta=(0.5, 0.5)),
+    "Swish": _usual("silu", pointwise.swish, alpha=(1.0, 1.0)),
+    "Celu": _usual("elu", pointwise.celu, alpha=(1.0, 1.0)),
     "Gelu": gelu,
     "Clip": clip,
     "PRelu": prelu,

@@ -1,0 +1,111 @@
+"""Functions of one value from ONNX: they become one operation, and compute what onnx's reference computes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+import powerplan as pp
+
+node = helper.make_node
+CONSTANTS = {"tenth": 0.1, "half": 0.5, "one": 1.0, "root": 2**0.5, "three": 3.0}
+
+
+def alone(operator: str, **attributes: float) -> list[NodeProto]:
+    return [node(operator, ["h"], ["f"], **attributes)]
+
+
+MASK = node("Greater", ["h", "tenth"], ["mask"])
+SIMPLE = (
+    "Abs Asinh Atan Ceil Cos Cosh Erf Exp Floor Reciprocal Round Sign Sin Sinh Tan ThresholdedRelu Shrink HardSigmoid"
+)
+CASES: dict[str, list[NodeProto]] = {
+    **{operator: alone(operator) for operator in SIMPLE.split()},
+    "threshold": alone("ThresholdedRelu", alpha=0.3),
+    "soft shrink": alone("Shrink", bias=0.2, lambd=0.3),
+    "Celu": alone("Celu", alpha=2.0),
+    "Selu": alone("Selu", alpha=2.0, gamma=0.5),
+    "comparison": [MASK, node("Cast", ["mask"], ["f"], to=TensorProto.FLOAT)],
+    "choice": [MASK, node("Where", ["mask", "h", "half"], ["f"])],
+    "both": [
+        MASK,
+        node("Less", ["h", "one"], ["below"]),
+        node("And", ["mask", "below"], ["inside"]),
+        node("Where", ["inside", "h", "half"], ["f"]),
+    ],
+    "clip from below": [node("Clip", ["h", "tenth"], ["f"])],
+    "clip from above": [node("Clip", ["h", "", "half"], ["f"])],
+    "maximum": [node("Max", ["h", "tenth"], ["f"])],
+    "cube": [node("Pow", ["h", "three"], ["f"])],
+    "exponential": [node("Pow", ["three", "h"], ["f"])],
+    "remainder": [node("Mod", ["h", "one"], ["f"], fmod=1)],
+    "root of magnitude": [node("Abs", ["h"], ["a"]), node("Sqrt", ["a"], ["f"])],
+    "softsign": [node("Abs", ["h"], ["a"]), node("Add", ["a", "one"], ["b"]), node("Div", ["h", "b"], ["f"])],
+    "tanh shrink": [node("Tanh", ["h"], ["a"]), node("Sub", ["h", "a"], ["f"])],
+    "steep swish": [node("Mul", ["h", "three"], ["a"]), node("Sigmoid", ["a"], ["b"]), node("Mul", ["h", "b"], ["f"])],
+}
+
+
+def model(nodes: Sequence[NodeProto]) -> ModelProto:
+    """A layer, the function, a layer."""
+    rng = np.random.default_rng(0)
+    used = {name for each in nodes for name in each.input if name in CONSTANTS}
+    weights = {
+        "first.weight": rng.normal(size=(6, 4)),
+        "last.weight": rng.normal(size=(3, 6)),
+        **{name: np.array(CONSTANTS[name]) for name in sorted(used)},
+    }
+    graph = helper.make_graph(
+        [
+            node("Gemm", ["x", "first.weight"], ["h"], transB=1),
+            *nodes,
+            node("Gemm", ["f", "last.weight"], ["y"], transB=1),
+        ],
+        "function",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 3])],
+        [numpy_helper.from_array(array.astype(np.float32), name) for name, array in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_function_between_two_layers(name: str) -> None:
+    """However it is spelled: one node, predicted without first order, the same after a file."""
+    content = model(CASES[name])
+    network = pp.from_onnx(content.SerializeToString())
+    assert [each.op.type for each in network.nodes] == ["linear", "function", "linear"]
+    inputs = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
+    (wanted,) = ReferenceEvaluator(content).run(None, {"x": inputs})
+    np.testing.assert_allclose(network(inputs), wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
+    stream = io.BytesIO()
+    network.save(stream)
+    again = pp.Network.load(io.BytesIO(stream.getvalue()))
+    np.testing.assert_array_equal(again(inputs), network(inputs))
+
+
+@pytest.mark.parametrize("name", ["choice", "softsign"])
+def test_it_is_predicted_as_simulated(name: str) -> None:
+    network, hardware = pp.from_onnx(model(CASES[name]).SerializeToString()), pp.Hardware(programming_noise_std=1e-6)
+    inputs = np.random.default_rng(1).normal(size=(5, 4))
+    gains = pp.Gains.full_range(network, hardware, inputs)
+    predicted = pp.predict(network, hardware, gains, inputs)
+    simulated = pp.simulate(network, hardware, gains, inputs, draws=4000, seed=0)
+    assert predicted.first_order == ()
+    assert predicted.mse == pytest.approx(simulated.mse, abs=0.03 * simulated.mse + 3 * simulated.mse_standard_error)
+
+
+def test_values_of_different_origin_are_not_one() -> None:
+    """A quotient of two layers is refused by name."""
+    nodes = [
+        node("Gemm", ["x", "first.weight"], ["g"], "other", transB=1),
+        node("Add", ["g", "one"], ["b"]),
+        node("Div", ["h", "b"], ["f"], "quotient"),
+    ]
+    with pytest.raises(pp.UnsupportedOperation, match=r"quotient.*functions of one value"):
+        pp.from_onnx(model(nodes).SerializeToString())
