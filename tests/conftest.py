@@ -35,6 +35,7 @@ from hypothesis import settings  # noqa: E402
 from powerplan.examples import Example, load_example  # noqa: E402
 
 settings.register_profile("powerplan", derandomize=True, deadline=None)
+settings.register_profile("quick", settings.get_profile("powerplan"), max_examples=30)
 settings.load_profile("powerplan")
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -57,17 +58,31 @@ _SLOW_FOLDERS: dict[str, tuple[str, ...]] = {
     "server": ("test_cache", "test_config"),
     "service": (),
 }
+#: and in the other folders files that train networks, or import for a second
+_SLOW_FILES = ("examples/test_examples.py", "network/test_torchvision_import.py")
 
 
 def _is_slow(file: Path) -> bool:
-    folder = file.relative_to(_ROOT / "tests").parts[0]
-    return folder in _SLOW_FOLDERS and file.stem not in _SLOW_FOLDERS[folder]
+    inside = file.relative_to(_ROOT / "tests")
+    folder = inside.parts[0]
+    slow_folder = folder in _SLOW_FOLDERS and file.stem not in _SLOW_FOLDERS[folder]
+    return slow_folder or inside.as_posix() in _SLOW_FILES
+
+
+def _is_quick(config: pytest.Config) -> bool:
+    return bool(config.option.markexpr == "not slow")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A quick run draws fewer examples, where a test does not say how many."""
+    if _is_quick(config):
+        settings.load_profile("quick")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Of a quick run, slow files are not even imported: that takes seconds in each process."""
-    is_quick = config.option.markexpr == "not slow" and collection_path.name.startswith("test_")
-    return True if is_quick and _is_slow(collection_path) else None
+    is_test = collection_path.name.startswith("test_")
+    return True if is_test and _is_quick(config) and _is_slow(collection_path) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

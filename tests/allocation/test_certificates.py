@@ -39,7 +39,7 @@ def test_certificate_of_a_problem_solved_by_hand() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(seed=SEEDS, gains=st.integers(1, 50), limits=st.sampled_from(LIMITS), size=st.floats(1e-6, 1.0))
 def test_the_gap_bounds_the_distance_to_the_optimum(seed: int, gains: int, limits: str, size: float) -> None:
     """At any feasible point and for any multiplier, log objective - log optimum <= duality gap."""
@@ -69,7 +69,7 @@ def test_the_gap_is_a_bound_where_terms_hold_several_gains(seed: int, gains: int
 
 
 @pytest.mark.slow
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(seed=SEEDS, gains=st.integers(1, 30), limits=st.sampled_from(["none", "some"]))
 def test_the_dual_is_the_price_of_the_bound(seed: int, gains: int, limits: str) -> None:
     """d log objective* / d log bound = -dual, by central differences."""

@@ -36,7 +36,7 @@ def assert_same(*results: AllocationResult) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(seed=SEEDS, gains=SIZES)
 def test_closed_form_equals_kkt(seed: int, gains: int) -> None:
     program = monomial_program(seed, gains)
@@ -48,7 +48,7 @@ def test_closed_form_equals_kkt(seed: int, gains: int) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(seed=SEEDS, gains=SIZES, limits=st.sampled_from(LIMITS))
 def test_kkt_proves_every_answer(seed: int, gains: int, limits: str) -> None:
     """The certificate, recomputed from the point alone, is a proof that needs no second solver."""
@@ -63,47 +63,6 @@ def test_kkt_proves_every_answer(seed: int, gains: int, limits: str) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
-@given(seed=SEEDS, gains=st.integers(1, 30), limits=st.sampled_from(LIMITS))
-def test_cvxpy_equals_kkt(seed: int, gains: int, limits: str) -> None:
-    program = random_program(seed, gains, limits)
-    assert_same(kkt_bisection(program), cvxpy_solve(program))
-
-
-@pytest.mark.slow
-@settings(max_examples=25)
-@given(seed=SEEDS, gains=st.integers(1, 20), simple_powers=st.booleans())
-def test_the_conic_solver_alone_equals_kkt(seed: int, gains: int, simple_powers: bool) -> None:
-    """Without the Newton refinement the conic point still gives the power to 1e-6: two independent answers."""
-    program = random_program(seed, gains, "some", simple_powers=simple_powers)
-    raw = cvxpy_solve(program, refinement=False)
-    assert raw.objective == pytest.approx(kkt_bisection(program).objective, rel=1e-6)
-
-
-@settings(max_examples=20)
-@given(seed=SEEDS, gains=st.integers(1, 20))
-def test_closed_form_equals_cvxpy(seed: int, gains: int) -> None:
-    program = monomial_program(seed, gains)
-    assert_same(closed_form(program), cvxpy_solve(program))
-
-
-@settings(max_examples=20)
-@given(seed=SEEDS, gains=st.integers(2, 6))
-def test_terms_of_several_gains(seed: int, gains: int) -> None:
-    """A linear change of the log gains makes every term hold all gains, and must not change the optimum."""
-    program = random_program(seed, gains, "none")
-    assert_same(kkt_bisection(program), cvxpy_solve(mixed(program, seed)))
-
-
-@pytest.mark.slow
-@settings(max_examples=150)
-@given(seed=SEEDS, gains=st.integers(1, 60), limits=st.sampled_from(LIMITS))
-def test_cvxpy_equals_kkt_more_often(seed: int, gains: int, limits: str) -> None:
-    program = random_program(seed, gains, limits)
-    assert_same(kkt_bisection(program), cvxpy_solve(program))
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("limits", LIMITS)
 @pytest.mark.parametrize("simple_powers", [True, False])
 def test_cvxpy_equals_kkt_with_1000_gains(limits: str, simple_powers: bool) -> None:
@@ -112,7 +71,7 @@ def test_cvxpy_equals_kkt_with_1000_gains(limits: str, simple_powers: bool) -> N
 
 
 @pytest.mark.slow
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(seed=SEEDS, gains=st.integers(1, 100))
 def test_error_under_a_power_budget_is_the_same_trade(seed: int, gains: int) -> None:
     """min E s.t. P <= P* reaches the bound again, at the inverse price."""

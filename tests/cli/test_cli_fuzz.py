@@ -25,7 +25,7 @@ from powerplan.cli.exits import Exit
 from powerplan.cli.quantities import JSONValue, Quantity
 from powerplan.hardware.describe import described_fields
 
-FUZZ = settings(max_examples=120, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=60, suppress_health_check=list(HealthCheck))
 #: commands with an answer from files; serve and status need a server
 COMMANDS = ("plan", "predict", "simulate", "frontier", "show", "presets", "explain", "export", "report")
 #: what must not be drawn large: the work grows with it

@@ -102,17 +102,16 @@ def test_the_client_imports_neither_torch_nor_cvxpy_nor_the_engine() -> None:
 
 @pytest.mark.slow
 def test_the_client_installs_alone_and_starts_quickly(tmp_path: Path) -> None:
-    """Into an empty environment: three dependencies, and an import in under 0.4 s."""
-    venv.create(tmp_path / "venv", with_pip=True)
+    """Into an empty environment: three dependencies, and an import in under 0.4 s of a processor."""
+    venv.create(tmp_path / "venv", with_pip=False)  # pip of this environment serves it
     python = tmp_path / "venv" / "bin" / "python"
     quiet = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONPATH": ""}
-    subprocess.run([python, "-m", "pip", "install", "-q", ROOT / "client"], check=True, env=quiet)
-    listed = subprocess.run(
-        [python, "-m", "pip", "list", "--format=freeze"], check=True, env=quiet, capture_output=True
-    )
+    pip = [sys.executable, "-m", "pip", "--python", python]
+    subprocess.run([*pip, "install", "-q", ROOT / "client"], check=True, env=quiet)
+    listed = subprocess.run([*pip, "list", "--format=freeze"], check=True, env=quiet, capture_output=True)
     names = {line.partition("==")[0] for line in listed.stdout.decode().split()}
-    assert names - {"pip", "setuptools", "typing_extensions"} <= {"powerplan-client", "numpy", "grpcio", "protobuf"}
-    code = "import time; t = time.perf_counter(); import powerplan_client; print(time.perf_counter() - t)"
+    assert names - {"typing_extensions"} == {"powerplan-client", "numpy", "grpcio", "protobuf"}
+    code = "import time; t = time.process_time(); import powerplan_client; print(time.process_time() - t)"
     times = [
         float(subprocess.run([python, "-c", code], check=True, env=quiet, capture_output=True).stdout) for _ in range(4)
     ]

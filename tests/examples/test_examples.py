@@ -54,7 +54,6 @@ def test_mnist(mnist_example: Example) -> None:
     assert len(mnist_example.test_inputs) in (2000, 300)  # of the real 10 000 images, or of the synthetic ones
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "layers", "joins"), [("mnist_cnn", 5, 0), ("mnist_resnet", 9, 3)])
 def test_convolutional_examples(
     monkeypatch: pytest.MonkeyPatch,

@@ -56,7 +56,7 @@ def test_predictions_scatter_over_seeds_as_they_say(case: str) -> None:
     network, inputs, hardware = CASES[case]
     gains = pp.Gains.full_range(network, hardware, inputs)
     predictions = [
-        pp.predict(network, hardware, gains, inputs, seed=seed, sampling_error=0.02) for seed in range(SEEDS)
+        pp.predict(network, hardware, gains, inputs, seed=seed, sampling_error=0.04) for seed in range(SEEDS)
     ]
     low, high = (stats.chi2.ppf(q, SEEDS - 1) / (SEEDS - 1) for q in (0.0005, 0.9995))
     for name in ("mse", "power", "mse_by_output"):
@@ -70,7 +70,7 @@ def test_predictions_scatter_over_seeds_as_they_say(case: str) -> None:
         low / 2 < np.var(accuracies, ddof=1) / np.mean(np.square(errors)) < 2 * high
     )  # Σ errs by one scale only nearly
     assert not any(p.sampling_limited for p in predictions)
-    assert all(p.mse_standard_error <= 0.0201 * p.mse for p in predictions)
+    assert all(p.mse_standard_error <= 0.0401 * p.mse for p in predictions)
 
 
 @pytest.mark.slow

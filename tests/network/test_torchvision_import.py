@@ -42,7 +42,6 @@ def check(build: Callable[[], nn.Module], size: int, crossbars: int) -> None:
     assert len(network.crossbars) == crossbars
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "size", "crossbars"),
     [
@@ -57,7 +56,6 @@ def test_classifiers(build: Callable[[], nn.Module], size: int, crossbars: int) 
     check(build, size, crossbars)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size", "crossbars"),
     [

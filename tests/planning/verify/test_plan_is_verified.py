@@ -44,17 +44,17 @@ def test_calibration_moves_the_simulated_error_onto_the_target() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "draws", "nmse"),
+    ("name", "count", "draws", "nmse"),
     [
-        *(("iris", 20_000, nmse) for nmse in (0.01, 0.1)),
-        *(("digits", 6_000, nmse) for nmse in (0.01, 0.1)),
-        ("mnist", 800, 0.1),
+        *(("iris", 32, 20_000, nmse) for nmse in (0.01, 0.1)),
+        *(("digits", 32, 6_000, nmse) for nmse in (0.01, 0.1)),
+        ("mnist", 12, 800, 0.1),
     ],
 )
 def test_simulated_error_at_the_plan_is_within_3_percent_and_1_percent_after_calibration(
-    example: Callable[[str], Example], name: str, draws: int, nmse: float
+    example: Callable[[str], Example], name: str, count: int, draws: int, nmse: float
 ) -> None:
-    network, inputs = example(name).network, example(name).inputs[:32]
+    network, inputs = example(name).network, example(name).inputs[:count]
     hardware, target = pp.Hardware(programming_noise_std=5e-7), pp.MaxNMSE(nmse)
     plan = pp.plan(network, hardware, inputs, target, verify_draws=draws, calibrate=True)
     gains = pp.plan(network, hardware, inputs, target).gains
