@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -84,8 +85,9 @@ class Checker:
         self.violations += [replace(v, field=f"{self.prefix}{field}.{v.field}") for v in error.violations]
 
     def refused(self, *names: str) -> bool:
-        """Whether there are violations of any of these fields."""
-        return any(violation.field == self.prefix + name for violation in self.violations for name in names)
+        """Whether there are violations of any of these fields, or of what is in them."""
+        places = [re.split(r"[.\[]", v.field.removeprefix(self.prefix), maxsplit=1)[0] for v in self.violations]
+        return any(name in places for name in names)
 
     def done(self) -> None:
         """Raise one error with every violation noted, if there is any."""

@@ -153,8 +153,8 @@ def _value(kind: Kind) -> Schema:
 def _several_values(kind: Kind) -> Schema:
     """Schema of what holds several values."""
     match kind:
-        case Numbers(most=most, unit=unit):
-            return {**_list_of(_in(unit, _NUMBER), "finite numbers", most), "minItems": 1}
+        case Numbers(least=least, most=most, unit=unit):
+            return {**_list_of(_in(unit, _NUMBER), "finite numbers", most), "minItems": least}
         case Corners():
             return _or_list(_NAMED, "hardware", MOST_CORNERS)
         case PerLayer(unit=unit):
@@ -187,7 +187,7 @@ def hardware_fields() -> dict[str, Schema]:
     """Schema of one value of every field of the hardware; what has parts of its own is left to the hardware itself."""
     part = {"description": "a value of this field of pp.Hardware"}
     kinds = {field.name: field.metadata.get("kind") for field in fields(Hardware)}
-    return {name: part if kind is None else _value(kind) for name, kind in kinds.items()}
+    return {name: _value(kind) if kind and kind.allowed else part for name, kind in kinds.items()}
 
 
 def _table(properties: dict[str, Schema], **more: Any) -> Schema:

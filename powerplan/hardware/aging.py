@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, ClassVar
 
 from powerplan.checks import Checker
 from powerplan.errors import MeasurementWarning
 from powerplan.hardware.curves import Curve, Table, as_curve
+from powerplan.hardware.fields import Part, check_fields, of, takes
 from powerplan.hardware.plain import Typed, from_plain, part_of
+from powerplan.settings import Flag, Number
 
 _LONGEST = 1e12
+_SECONDS, _DURATION = Number(at_least=0, at_most=_LONGEST, unit="s"), Number(above=0, at_most=_LONGEST, unit="s")
+_SPREAD = Number(at_least=0, at_most=1e3, unit="S")
 #: a mean at target 0, as a share of the next target, that is no device at 0; and a step of the mean, too short for that
 #: of the target. Measured: 0.4 to 0.6 and 0.6 to 0.8 with the lowest level at target 0; a step of 1 to 1.3 without.
 _FAR_FROM_0, _SHORT_STEP = 0.2, 0.85
@@ -34,15 +38,14 @@ class Snapshot(Typed):
         InvalidInput: listing every violated field.
     """
 
-    time: float = 0.0
-    mean: Curve | None = None
-    std: Curve | None = None
+    time: float = takes(_SECONDS, 0.0)
+    mean: Curve | None = takes(Part(as_curve))
+    std: Curve | None = takes(Part(as_curve))
     std_of: str = "target"
 
     def __post_init__(self) -> None:
         check = Checker()
-        _seconds(self, check, "time", positive=False)
-        _curves(self, check, "mean", "std")
+        check_fields(self, check)
         _std_of(self, check, self.std_of, "mean")
         check.done()
         for words in self._doubtful_levels():
@@ -120,14 +123,13 @@ class PowerLawDrift(Typed):
     """
 
     type: ClassVar[str] = "power_law"
-    exponent_mean: Curve
-    exponent_std: Curve | None = None
-    reference_time: float
+    exponent_mean: Curve = field(metadata=of(Part(as_curve)))
+    exponent_std: Curve | None = takes(Part(as_curve))
+    reference_time: float = field(metadata=of(_DURATION))
 
     def __post_init__(self) -> None:
         check = Checker()
-        _curves(self, check, "exponent_mean", "exponent_std")
-        _seconds(self, check, "reference_time", positive=True)
+        check_fields(self, check)
         check.done()
 
     def age(self, time: float) -> float:
@@ -152,20 +154,15 @@ class LogTimeDrift(Typed):
     """
 
     type: ClassVar[str] = "log_time"
-    shift_slope: float
-    std_slope: float
-    std_offset: float = 0.0
-    reference_time: float = 1.0
+    shift_slope: float = field(metadata=of(Number(at_least=-1e3, at_most=1e3, unit="S")))
+    std_slope: float = field(metadata=of(_SPREAD))
+    std_offset: float = takes(_SPREAD, 0.0)
+    reference_time: float = takes(_DURATION, 1.0)
 
     def __post_init__(self) -> None:
         check = Checker()
-        good = check.number("shift_slope", self.shift_slope, at_least=-1e3, at_most=1e3, unit="S")
-        for name in ("std_slope", "std_offset"):
-            good &= check.number(name, getattr(self, name), at_least=0, at_most=1e3, unit="S")
-        _seconds(self, check, "reference_time", positive=True)
+        check_fields(self, check)
         check.done()
-        for name in ("shift_slope", "std_slope", "std_offset"):
-            self._set(name, float(getattr(self, name)))
 
     def shift(self, time: float) -> float:
         """Mean change m [S]."""
@@ -208,22 +205,18 @@ class LowFrequencyNoise(Typed):
         InvalidInput: listing every violated field.
     """
 
-    std: Curve
+    std: Curve = field(metadata=of(Part(as_curve)))
     std_of: str = "target"
-    relative: bool = True
-    read_time: float | None = None
-    time_offset: float = 0.0
+    relative: bool = takes(Flag(), True)
+    read_time: float | None = takes(_DURATION)
+    time_offset: float = takes(_SECONDS, 0.0)
 
     def __post_init__(self) -> None:
         check = Checker()
-        _curves(self, check, "std")
-        check.flag("relative", self.relative)
+        check_fields(self, check)
         _std_of(self, check, self.std_of, "programmed")
         if not check.violations and self.std_of == "programmed" and not self.relative:
             check.fail("relative", False, 'True with std_of = "programmed"', "Give Q as a fraction.")
-        if self.read_time is not None:
-            _seconds(self, check, "read_time", positive=True)
-        _seconds(self, check, "time_offset", positive=False)
         check.done()
 
     def growth(self, time: float) -> float:
@@ -239,24 +232,8 @@ def as_low_frequency_noise(value: Any) -> LowFrequencyNoise:
     return noise
 
 
-def _curves(value: Typed, check: Checker, *names: str) -> None:
-    for name in names:
-        curve = getattr(value, name)
-        if curve is not None:
-            with part_of(check, name):
-                value._set(name, as_curve(curve))
-        elif name in ("exponent_mean",) or (name == "std" and isinstance(value, LowFrequencyNoise)):
-            check.fail(name, None, "a number or a curve", "Give it.")
-
-
 def _std_of(value: Snapshot | LowFrequencyNoise, check: Checker, std_of: object, other: str) -> None:
     if std_of not in ("target", other):
         check.fail("std_of", std_of, f"'target' or '{other}'", "Use one of them.")
     elif std_of == other and not check.violations and value.std is not None and value.std.domain() != (0.0, math.inf):
         check.fail("std", value.std, f"a curve without ends, because std_of = '{other}'", "Give one that is no table.")
-
-
-def _seconds(value: Typed, check: Checker, name: str, *, positive: bool) -> None:
-    bound = {"above": 0} if positive else {"at_least": 0}
-    if check.number(name, getattr(value, name), at_most=_LONGEST, unit="s", **bound):  # type: ignore[arg-type]
-        value._set(name, float(getattr(value, name)))

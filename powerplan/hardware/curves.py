@@ -19,12 +19,14 @@ import itertools
 import math
 import numbers
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from powerplan.checks import Checker, list_of
+from powerplan.checks import Checker
 from powerplan.errors import InvalidInput
+from powerplan.hardware.fields import Numbers, check_fields, of, takes
 from powerplan.hardware.plain import Typed, from_plain, part_of
+from powerplan.settings import Number
 
 #: entries of a table, at most
 MAX_POINTS = 4096
@@ -32,6 +34,7 @@ _MAX_COEFFICIENTS = 16
 _MAX_PIECES = 16
 #: beyond any unit: larger numbers could not be squared in every precision
 _LARGEST = 1e30
+_ANY, _POSITIVE = Number(at_least=-_LARGEST, at_most=_LARGEST), Number(above=0, at_most=_LARGEST)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,40 +45,25 @@ class Curve(Typed):
         reference: conductance [S] that u = 1 stands for, > 0; None = the hardware's conductance_max.
     """
 
-    reference: float | None = None
+    reference: float | None = takes(Number(above=0, at_most=_LARGEST, unit="S"))
 
     def __post_init__(self) -> None:
         check = Checker()
-        if self.reference is not None and check.number(
-            "reference", self.reference, above=0, at_most=_LARGEST, unit="S"
-        ):
-            self._set("reference", float(self.reference))
+        check_fields(self, check)
         self._check(check)
         check.done()
 
     def _check(self, check: Checker) -> None:
-        raise NotImplementedError
+        """Note what the fields demand of each other."""
 
     def domain(self) -> tuple[float, float]:
         """Smallest and largest u it is defined at."""
         return 0.0, math.inf
 
-    def _numbers(self, check: Checker, name: str, least: int, most: int) -> tuple[float, ...]:
-        """The sequence in field ``name`` as floats; () and a noted violation if it is not one."""
-        entries = list_of(check, name, getattr(self, name), least, most, "Give a list of numbers.")
-        if entries is None:
-            return ()
-        before = len(check.violations)
-        for k, entry in enumerate(entries):
-            _number(check, f"{name}[{k}]", entry)
-        if len(check.violations) > before:
-            return ()
-        self._set(name, tuple(float(entry) for entry in entries))
-        return getattr(self, name)  # type: ignore[no-any-return]
-
-    def _increasing(self, check: Checker, name: str, values: tuple[float, ...]) -> None:
-        if any(a >= b for a, b in itertools.pairwise(values)) or (values and values[0] < 0):
-            check.fail(name, getattr(self, name), "numbers >= 0, each larger than the one before", "Sort them.")
+    def _increasing(self, check: Checker, name: str) -> None:
+        values = getattr(self, name)
+        if not check.violations and (values[0] < 0 or any(a >= b for a, b in itertools.pairwise(values))):
+            check.fail(name, values, "numbers >= 0, each larger than the one before", "Sort them.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +75,7 @@ class Polynomial(Curve):
     """
 
     type: ClassVar[str] = "polynomial"
-    coefficients: tuple[float, ...]
-
-    def _check(self, check: Checker) -> None:
-        self._numbers(check, "coefficients", 1, _MAX_COEFFICIENTS)
+    coefficients: tuple[float, ...] = field(metadata=of(Numbers(most=_MAX_COEFFICIENTS, each=_ANY)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,13 +88,12 @@ class Logarithm(Curve):
     """
 
     type: ClassVar[str] = "logarithm"
-    slope: float
-    offset: float
-    low: float
-    high: float
+    slope: float = field(metadata=of(_ANY))
+    offset: float = field(metadata=of(_ANY))
+    low: float = field(metadata=of(_ANY))
+    high: float = field(metadata=of(_ANY))
 
     def _check(self, check: Checker) -> None:
-        _plain_numbers(self, check, "slope", "offset", "low", "high")
         _limits(self, check)
 
     def inside(self) -> tuple[float, float]:
@@ -130,15 +114,12 @@ class Power(Curve):
     """
 
     type: ClassVar[str] = "power"
-    coefficient: float
-    exponent: float
-    low: float = 0.0
-    high: float | None = None
+    coefficient: float = field(metadata=of(_POSITIVE))
+    exponent: float = field(metadata=of(_ANY))
+    low: float = takes(_ANY, 0.0)
+    high: float | None = takes(_ANY)
 
     def _check(self, check: Checker) -> None:
-        if check.number("coefficient", self.coefficient, above=0, at_most=_LARGEST):
-            self._set("coefficient", float(self.coefficient))
-        _plain_numbers(self, check, "exponent", "low", *(() if self.high is None else ("high",)))
         if self.high is not None:
             _limits(self, check)
         elif not check.violations and self.exponent < 0:
@@ -173,13 +154,8 @@ class Saturating(Curve):
     """
 
     type: ClassVar[str] = "saturating"
-    amplitude: float
-    scale: float
-
-    def _check(self, check: Checker) -> None:
-        _plain_numbers(self, check, "amplitude")
-        if check.number("scale", self.scale, above=0, at_most=_LARGEST):
-            self._set("scale", float(self.scale))
+    amplitude: float = field(metadata=of(_ANY))
+    scale: float = field(metadata=of(_POSITIVE))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,15 +168,13 @@ class Table(Curve):
     """
 
     type: ClassVar[str] = "table"
-    points: tuple[float, ...]
-    values: tuple[float, ...]
+    points: tuple[float, ...] = field(metadata=of(Numbers(least=2, most=MAX_POINTS, each=_ANY)))
+    values: tuple[float, ...] = field(metadata=of(Numbers(least=2, most=MAX_POINTS, each=_ANY)))
 
     def _check(self, check: Checker) -> None:
-        points = self._numbers(check, "points", 2, MAX_POINTS)
-        values = self._numbers(check, "values", 2, MAX_POINTS)
-        self._increasing(check, "points", points)
-        if points and values and len(points) != len(values):
-            check.fail("values", self.values, f"{len(points)} numbers, one per point", "Give one value per point.")
+        self._increasing(check, "points")
+        if not check.violations and len(self.points) != len(self.values):
+            check.fail("values", self.values, f"{len(self.points)} numbers, one per point", "Give one value per point.")
 
     def domain(self) -> tuple[float, float]:
         """From the first point to the last."""
@@ -217,12 +191,12 @@ class Piecewise(Curve):
     """
 
     type: ClassVar[str] = "piecewise"
-    breaks: tuple[float, ...]
+    breaks: tuple[float, ...] = field(metadata=of(Numbers(most=_MAX_PIECES - 1, each=_ANY)))
     pieces: tuple[Curve, ...]
 
     def _check(self, check: Checker) -> None:
-        breaks = self._numbers(check, "breaks", 1, _MAX_PIECES - 1)
-        self._increasing(check, "breaks", breaks)
+        self._increasing(check, "breaks")
+        breaks = () if check.violations else self.breaks
         if not isinstance(self.pieces, Iterable) or isinstance(self.pieces, str):
             check.fail("pieces", self.pieces, "curves", "Give a list of curves.")
             return
@@ -287,16 +261,6 @@ def check_domain(check: Checker, field: str, curve: Curve, low: float, high: flo
 def _exp(x: float) -> float:
     """e^x within what single precision holds."""
     return math.exp(min(max(x, -80.0), 80.0))
-
-
-def _number(check: Checker, field: str, value: object) -> bool:
-    return check.number(field, value, at_least=-_LARGEST, at_most=_LARGEST)
-
-
-def _plain_numbers(curve: Curve, check: Checker, *names: str) -> None:
-    for name in names:
-        if _number(check, name, getattr(curve, name)):
-            curve._set(name, float(getattr(curve, name)))
 
 
 def _limits(curve: Logarithm | Power, check: Checker) -> None:

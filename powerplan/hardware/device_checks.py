@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from powerplan.checks import Checker
-from powerplan.hardware.aging import LogTimeDrift, PowerLawDrift, as_drift, as_low_frequency_noise, as_snapshot
-from powerplan.hardware.curves import Curve, as_curve, check_domain
+from powerplan.hardware.aging import LogTimeDrift, PowerLawDrift, as_snapshot
+from powerplan.hardware.curves import Curve, check_domain
 from powerplan.hardware.plain import part_of
 
 if TYPE_CHECKING:
@@ -22,13 +22,9 @@ def check_device_models(hardware: Hardware, check: Checker) -> None:
     if not check.refused("stuck_on_fraction", "stuck_off_fraction") and hardware.stuck_fraction > 1:
         allowed = "at most 1 together with stuck_off_fraction"
         check.fail("stuck_on_fraction", hardware.stuck_fraction, allowed, "Lower one of them.")
-    before = len(check.violations)
-    _convert(hardware, check, "programming_noise_curve", as_curve)
-    _convert(hardware, check, "drift", as_drift)
-    _convert(hardware, check, "low_frequency_noise", as_low_frequency_noise)
     if hardware.measurements is not None:
         _check_measurements(hardware, check)
-    if len(check.violations) > before:
+    if check.refused("programming_noise_curve", "measurements", "drift", "low_frequency_noise"):
         return
     drift, noise = hardware.drift, hardware.low_frequency_noise
     if hardware.clip_conductance is True and isinstance(drift, PowerLawDrift) and noise and not noise.relative:
@@ -41,13 +37,6 @@ def check_device_models(hardware: Hardware, check: Checker) -> None:
     if not check.refused("conductance_min", "conductance_max"):
         for name, curve in _curves(hardware):
             check_domain(check, name, curve, hardware.conductance_min, hardware.conductance_max)
-
-
-def _convert(hardware: Hardware, check: Checker, name: str, build: Callable[[Any], Any]) -> None:
-    value = getattr(hardware, name)
-    if value is not None:
-        with part_of(check, name):
-            object.__setattr__(hardware, name, build(value))
 
 
 def _check_measurements(hardware: Hardware, check: Checker) -> None:

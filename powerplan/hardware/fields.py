@@ -1,13 +1,15 @@
-"""Fields of the hardware: what values each takes, and what errors it causes, in words."""
+"""Fields of the hardware and of its parts: what values each takes, and what errors it causes, in words."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from powerplan.checks import Checker, list_of
-from powerplan.settings import Kind
+from powerplan.hardware.plain import part_of
+from powerplan.settings import Kind, Number
 
 #: beyond any unit: larger numbers could not be squared in every precision
 _LARGEST = 1e30
@@ -30,20 +32,39 @@ class ByMeasurements:
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
-    """A short list of finite numbers; a tuple."""
+    """A list of numbers of one kind; a tuple."""
 
+    least: int = 1
     most: int
-    unit: str
-    advice: str
+    each: Number
+    advice: str = "Give a list of numbers."
+
+    @property
+    def unit(self) -> str:
+        return self.each.unit
 
     @property
     def allowed(self) -> str:
-        return f"1 to {self.most} numbers"
+        return f"{self.least} to {self.most} numbers"
 
     def checked(self, check: Checker, name: str, value: Any) -> Any:
-        entries = list_of(check, name, value, 1, self.most, self.advice)
-        good = [check.number(f"{name}[{k}]", entry, unit=self.unit) for k, entry in enumerate(entries or ())]
-        return value if entries is None or not all(good) else tuple(map(float, entries))
+        entries = list_of(check, name, value, self.least, self.most, self.advice)
+        before = len(check.violations)
+        numbers = tuple(self.each.checked(check, f"{name}[{k}]", entry) for k, entry in enumerate(entries or ()))
+        return value if entries is None or len(check.violations) > before else numbers
+
+
+@dataclass(frozen=True)
+class Part:
+    """A value with fields of its own, built from itself or from plain values; its violations are noted under it."""
+
+    build: Callable[[Any], Any]
+    allowed: ClassVar[str] = ""
+
+    def checked(self, check: Checker, name: str, value: Any) -> Any:
+        with part_of(check, name):
+            return self.build(value)
+        return value
 
 
 def takes(kind: Kind, default: Any = None, errors: str = "") -> Any:
@@ -52,7 +73,12 @@ def takes(kind: Kind, default: Any = None, errors: str = "") -> Any:
     Args:
         errors: names the field where errors are told apart, if it causes any.
     """
-    return field(default=default, metadata={"kind": kind, **({"errors": errors} if errors else {})})
+    return field(default=default, metadata={**of(kind), **({"errors": errors} if errors else {})})
+
+
+def of(kind: Kind) -> dict[str, Kind]:
+    """Metadata of a field that takes values of a kind and has no default."""
+    return {"kind": kind}
 
 
 def check_fields(value: Any, check: Checker) -> None:

@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from powerplan.checks import Checker, choice, unknown_keys
 from powerplan.errors import InvalidInput, RangeWarning, Violation
-from powerplan.hardware.aging import Drift, LowFrequencyNoise, Snapshot
-from powerplan.hardware.curves import Curve
+from powerplan.hardware.aging import Drift, LowFrequencyNoise, Snapshot, as_drift, as_low_frequency_noise
+from powerplan.hardware.curves import Curve, as_curve
 from powerplan.hardware.describe import in_si
 from powerplan.hardware.device_checks import check_device_models
-from powerplan.hardware.fields import ByMeasurements, Numbers, check_fields, takes
+from powerplan.hardware.fields import ByMeasurements, Numbers, Part, check_fields, takes
 from powerplan.hardware.plain import to_plain
 from powerplan.hardware.read_out_checks import check_read_out
 from powerplan.hardware.technologies import TECHNOLOGIES
@@ -48,7 +48,9 @@ _FRACTION, _SHARE = Number(at_least=0), Number(at_least=0, at_most=1)
 _ENERGY = Number(at_least=0, unit="J")
 _BITS = Whole(at_least=2, at_most=32, advice="Give the number of bits.")
 _COEFFICIENTS = Numbers(
-    most=16, unit="S", advice="List the coefficients a0, a1, ... [S] of the published standard deviation."
+    most=16,
+    each=Number(unit="S"),
+    advice="List the coefficients a0, a1, ... [S] of the published standard deviation.",
 )
 _MOST = 2**31 - 1  # rows or columns of a crossbar
 
@@ -145,12 +147,12 @@ class Hardware(Shown):
     mapping: str = takes(Choice(MAPPINGS), "shared")
     column_gain_std: float = takes(_FRACTION, 0.0, "gain errors of columns")
     time: float = takes(Number(at_least=0, at_most=1e12, unit="s"), 0.0)
-    programming_noise_curve: Curve | None = field(default=None, metadata={"errors": "programming noise"})
+    programming_noise_curve: Curve | None = takes(Part(as_curve), None, "programming noise")
     measurements: tuple[Snapshot, ...] | None = None
-    drift: Drift | None = field(default=None, metadata={"errors": "drift"})
+    drift: Drift | None = takes(Part(as_drift), None, "drift")
     drift_compensation: bool = takes(Flag(), False)
     drift_compensation_by: str = takes(Choice(COMPENSATIONS), "conductance")
-    low_frequency_noise: LowFrequencyNoise | None = field(default=None, metadata={"errors": "low-frequency noise"})
+    low_frequency_noise: LowFrequencyNoise | None = takes(Part(as_low_frequency_noise), None, "low-frequency noise")
     device_gain_std: float = takes(_FRACTION, 0.0, "gain errors of devices")
     stuck_on_fraction: float = takes(_SHARE, 0.0, "devices stuck on")
     stuck_off_fraction: float = takes(_SHARE, 0.0, "devices stuck off")
