@@ -116,7 +116,7 @@ def network_message(
         value: a Network; a list of (n_out, n_in) weights (ReLU between them); the path of a saved network (.npz)
             or of an ONNX model (.onnx); :class:`Onnx`; a network of the engine; a torch module (needs the engine).
         packer: turns arrays and files into messages; None = all of them inline.
-        options: of the call: ``input_shape`` of one input, for a torch module; ``analog`` and ``digital``.
+        options: of the call: ``input_shape`` of one input, for a torch module; ``analog``, ``digital`` and ``reads``.
 
     Raises:
         InvalidRequest: none of these, or a file that cannot be read.
@@ -126,6 +126,10 @@ def network_message(
     message = _message(value, packer or Packer(), options.get("input_shape"))
     message.analog_layers.extend(_layers("analog", options.get("analog")))
     message.digital_layers.extend(_layers("digital", options.get("digital")))
+    reads = options.get("reads", "shared")
+    if reads not in ("shared", "separate"):
+        raise invalid("reads", f"got {reads!r}; allowed: 'shared' or 'separate'")
+    message.separate_reads = reads == "separate"
     return message
 
 

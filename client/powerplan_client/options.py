@@ -43,6 +43,8 @@ class RequestOptions(CallOptions, total=False):
     analog: layers on crossbars, the others are digital: types ("linear", "conv2d"), names, module paths or patterns, or
         numbers from 0 (-1 = the last); None = as the network has them.
     digital: layers among these to compute digitally, without noise.
+    reads: of nodes that name one array, or one weight tensor of a module or model: "shared" = of the same devices, at
+        the same gains; "separate" = of an array each.
     output_moments, layer_moments, layer_covariances: large parts of the answer to include.
     validate_only: check the request and stop; the answer is None.
     accept_implausible: calculate even if a number is most likely in another unit (reason IMPLAUSIBLE); the doubts are
@@ -53,6 +55,7 @@ class RequestOptions(CallOptions, total=False):
     input_shape: Sequence[int] | None
     analog: str | int | Sequence[str | int] | None
     digital: str | int | Sequence[str | int] | None
+    reads: str
     output_moments: bool
     layer_moments: bool
     layer_covariances: bool

@@ -21,6 +21,7 @@ from powerplan.hardware import Hardware
 from powerplan.hardware.describe import described_fields
 from powerplan.hardware.fields import Numbers
 from powerplan.hardware.steps_text import allowed_steps
+from powerplan.network.reads import READS
 from powerplan.planning.problem.corners import MOST_CORNERS
 from powerplan.planning.settings import PlanSettings
 from powerplan.planning.targets import TARGETS
@@ -285,6 +286,7 @@ def study_schema() -> Schema:
                             "inputs": {**names, "description": "the names of the inputs that belong to it"},
                             "analog": {**layers, "description": f"layers on crossbars: {_LAYERS}, or a list"},
                             "digital": {**layers, "description": f"layers that are digital: {_LAYERS}, or a list"},
+                            "reads": _choice(READS),
                         },
                         "a network",
                     ),

@@ -28,6 +28,8 @@ def read_network(definition: Mapping[str, Any], base: Path, blobs: Blobs) -> dic
     """
     example = "example" in definition
     network = _example(definition, blobs).network if example else load_network(base / definition["file"])
+    if definition.get("reads") == "separate":
+        network = network.with_separate_reads()
     if "analog" in definition or "digital" in definition:
         network = network.with_analog(definition.get("analog"), definition.get("digital"))
     buffer = io.BytesIO()

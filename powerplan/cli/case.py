@@ -16,6 +16,7 @@ from powerplan.cli.networks import placed
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Gains, Hardware
 from powerplan.network import Network
+from powerplan.network.reads import READS
 from powerplan.reading.arrays import read_array, read_arrays
 from powerplan.reading.labels import classes
 from powerplan.reading.networks import load_network
@@ -45,6 +46,7 @@ def read_case(
     batch: int | None,
     analog: Sequence[str] = (),
     digital: Sequence[str] = (),
+    reads: str = READS[0],
 ) -> Case:
     """The case named by the options of :func:`powerplan.cli.options.network_options`.
 
@@ -68,7 +70,7 @@ def read_case(
         if inputs_file is None:
             raise click.UsageError("inputs: --network needs calibration inputs, --inputs FILE.")
         name, network = Path(network_file).stem, load_network(network_file)
-    network = placed(network, analog, digital)
+    network = placed(network, analog, digital, reads)
     if inputs_file is not None:
         inputs, labels = _read_inputs(inputs_file, network)
     if labels_file is not None:

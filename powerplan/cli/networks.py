@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 import click
 
 from powerplan.network import Network
+from powerplan.network.reads import READS
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def placement_options(command: _Command) -> _Command:
-    """``--analog LAYERS`` and ``--digital LAYERS``: which layers of a network are on crossbars."""
+    """``--analog LAYERS`` and ``--digital LAYERS``: which layers of a network are on crossbars; ``--reads``."""
     analog = click.option(
         "--analog",
         multiple=True,
@@ -24,7 +25,13 @@ def placement_options(command: _Command) -> _Command:
     digital = click.option(
         "--digital", multiple=True, metavar="LAYERS", help="Layers to compute digitally, likewise; repeatable."
     )
-    return analog(digital(command))
+    reads = click.option(
+        "--reads",
+        type=click.Choice(READS),
+        default=READS[0],
+        help="What nodes with one array or weight read: the same devices (shared), or an array each.",
+    )
+    return analog(digital(reads(command)))
 
 
 def network_choice(command: _Command) -> _Command:
@@ -36,10 +43,11 @@ def network_choice(command: _Command) -> _Command:
     return file(example(placement_options(command)))
 
 
-def placed(network: Network, analog: Sequence[str], digital: Sequence[str]) -> Network:
-    """The network with the layers on crossbars that the options choose; nothing given = as it is.
+def placed(network: Network, analog: Sequence[str], digital: Sequence[str], reads: str = READS[0]) -> Network:
+    """The network with the layers on crossbars, and their arrays, that the options choose; nothing given = as it is.
 
     Raises:
         InvalidInput: a choice that takes no layer, or leaves none on a crossbar.
     """
+    network = network.with_separate_reads() if reads == "separate" else network
     return network.with_analog(analog or None, digital or None) if analog or digital else network

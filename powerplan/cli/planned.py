@@ -12,6 +12,7 @@ from powerplan.cli.chat import Chat
 from powerplan.cli.networks import placed
 from powerplan.errors import InvalidInput
 from powerplan.network import Network
+from powerplan.network.reads import READS
 from powerplan.reading.networks import load_network
 
 if TYPE_CHECKING:
@@ -32,16 +33,21 @@ def read_plan(path: str) -> Plan:
 
 
 def read_network(
-    chat: Chat, network_file: str | None, example: str | None, analog: Sequence[str] = (), digital: Sequence[str] = ()
+    chat: Chat,
+    network_file: str | None,
+    example: str | None,
+    analog: Sequence[str] = (),
+    digital: Sequence[str] = (),
+    reads: str = READS[0],
 ) -> Network:
     """The network of exactly one of ``--network`` and ``--example``, with the layers on crossbars that are chosen."""
     if (network_file is None) == (example is None):
         raise click.UsageError("network: give exactly one of --network FILE and --example NAME.")
     if network_file is not None:
-        return placed(load_network(network_file), analog, digital)
+        return placed(load_network(network_file), analog, digital, reads)
     from powerplan.examples import example_names, load_example
 
     assert example is not None
     if example in example_names():
         chat.note(f"training the {example} example")
-    return placed(load_example(example).network, analog, digital)
+    return placed(load_example(example).network, analog, digital, reads)

@@ -18,7 +18,7 @@ from powerplan.planning.targets import TARGETS, build_target, further_fields
 if TYPE_CHECKING:
     from powerplan.planning import Plan
 
-_PROBLEM = ("network_file", "example", "inputs_file", "labels_file", "batch", "analog", "digital")
+_PROBLEM = ("network_file", "example", "inputs_file", "labels_file", "batch", "analog", "digital", "reads")
 
 
 def target_options(command: Callable[..., Any]) -> Callable[..., Any]:

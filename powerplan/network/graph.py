@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, BinaryIO
 
@@ -229,6 +229,10 @@ class Network(Shown):
             InvalidInput: a part of a choice that takes no layer, or no layer left on a crossbar.
         """
         return with_analog(self, analog, digital)
+
+    def with_separate_reads(self) -> Network:
+        """The same network with an array of its own for every read, as in hardware that makes all reads at once."""
+        return replace(self, nodes=tuple(replace(node, array=None) for node in self.nodes))
 
     def save(self, file: str | os.PathLike[str] | BinaryIO) -> None:
         """Write the network to a ``.npz`` file (arrays and JSON, no pickle)."""

@@ -354,7 +354,7 @@ def frontier_table(plans: Sequence[Plan]) -> str:
 
 
 def network_rows(network: Network) -> list[dict[str, Any]]:
-    """The nodes of a network as plain values: name, type, inputs, shape, crossbar."""
+    """The nodes of a network as plain values: name, type, inputs, shape, crossbar, and the array if others read it."""
     return [
         {
             "name": node.name,
@@ -362,6 +362,7 @@ def network_rows(network: Network) -> list[dict[str, Any]]:
             "inputs": list(node.inputs),
             "output_shape": list(network.shapes[node.name]),
             "crossbar": node.op.is_crossbar,
+            **({} if len(network.reads.get(node.array_name, ())) < 2 else {"array": node.array_name}),
         }
         for node in network.nodes
     ]
@@ -375,7 +376,7 @@ def network_table(network: Network) -> str:
             node["type"],
             ", ".join(node["inputs"]),
             "x".join(map(str, node["output_shape"])),
-            "yes" if node["crossbar"] else "",
+            node.get("array", "yes") if node["crossbar"] else "",
         ]
         for node in network_rows(network)
     ]

@@ -14,8 +14,9 @@ from click.testing import Result
 import powerplan as pp
 import powerplan_client as pc
 from powerplan.batch import Study
+from powerplan.deployment.export import Export
 from powerplan.errors import InvalidInput
-from powerplan.network import Node
+from powerplan.network import Activation, Node
 from powerplan_client._generated import v1 as pb
 from powerplan_client.networks import network_message
 from powerplan_server.wire import Reader
@@ -85,6 +86,42 @@ def test_a_plan_is_for_the_chosen_layers(
     done = run("export", "plan.json", "--network", "net.npz", flags(choice), "--output", "tiles.npz")
     assert done.exit_code == 0, done.stderr
     assert run("report", "plan.json", "--network", "net.npz", flags(choice), "--output", "r.html").exit_code == 0
+
+
+def test_arrays_that_are_read_again_are_planned_with_one_gain_each(
+    run: Callable[..., Result], problem: list[str]
+) -> None:
+    """At all doors; --reads separate gives every read an array."""
+    square = NETWORK.crossbars[0].op
+    nodes = (
+        Node(name="one", op=square, inputs=("input",), array="both"),
+        Node(name="tanh", op=Activation(kind="tanh"), inputs=("one",)),
+        Node(name="two", op=square, inputs=("tanh",), array="both"),
+    )
+    network = pp.Network(input_shape=(4,), nodes=nodes)
+    network.save("net.npz")
+    for reads, layers in (("shared", ("both",)), ("separate", ("one", "two"))):
+        options = ["--reads", reads]
+        result = run("plan", problem, options, "--max-nmse", "5%", "--output", f"{reads}.json")
+        assert result.exit_code == 0, result.stderr
+        plan = pp.Plan.load(f"{reads}.json")
+        assert plan.prediction.layer_names == layers
+        assert plan.termination.outcome.value == "optimal"
+        answer = pc.PlannerClient.local().plan(network, None, INPUTS, pc.MaxNMSE(0.05), reads=reads)
+        assert answer.gains.conductance == plan.gains.conductance
+        shown = json.loads(run("show", "net.npz", options, "--json").stdout)["nodes"]
+        assert [node.get("array") for node in shown] == (["both", None, "both"] if reads == "shared" else [None] * 3)
+        done = run("export", f"{reads}.json", "--network", "net.npz", options, "--output", f"{reads}.npz", "--json")
+        assert done.exit_code == 0, done.stderr
+        exported = Export.load(f"{reads}.npz")
+        assert [(layer.name, layer.reads) for layer in exported.layers] == [(name, 3 - len(layers)) for name in layers]
+        assert (
+            run("report", f"{reads}.json", "--network", "net.npz", options, "--output", f"{reads}.html").exit_code == 0
+        )
+        explained = run("explain", f"{reads}.json", problem, options)
+        assert explained.exit_code == 0, explained.stderr
+    with pytest.raises(pc.InvalidRequest, match="reads"):
+        pc.PlannerClient.local().predict(network, None, None, INPUTS, reads="both")
 
 
 @pytest.mark.parametrize(("choice", "field", "value"), BAD)

@@ -79,7 +79,7 @@ def test_what_nothing_can_run_or_only_slowly_is_a_warning(monkeypatch: pytest.Mo
         monkeypatch.setattr(kind, "run", unknown)
     with pytest.warns(pp.UncheckedWarning, match="onnxruntime: no kernel.*; onnx.reference: no kernel"):
         network = pp.from_onnx(model(RELU, LAST))
-    assert network.layer_names == ("first", "last")
+    assert network.read_names == ("first", "last")
     monkeypatch.setattr(Evaluator, "seconds", lambda *unused: 3600.0)
     with pytest.warns(pp.UncheckedWarning, match="would take about 3600 s"):
         pp.from_onnx(model(RELU, LAST))

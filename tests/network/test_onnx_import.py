@@ -343,3 +343,27 @@ def test_remainders_of_constants_have_the_sign_that_the_standard_says() -> None:
     for operator in ("Mod", "Div"):
         with pytest.raises(Refused, match="by zero"):
             computed(Call(op_type=operator, attributes={}, opset=17), [x, 0 * y])
+
+
+class SharedWeights(nn.Module):
+    """A convolution and a linear layer, each called twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv1d(2, 2, 3, padding=1), nn.Linear(6, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.conv(torch.relu(self.conv(x)))).flatten(1)
+        y: torch.Tensor = self.fc(torch.tanh(self.fc(x)))
+        return y
+
+
+def test_nodes_of_one_weight_tensor_read_one_array() -> None:
+    model = export(SharedWeights(), (2, 3))
+    network = compare(model, (2, 3))
+    assert network.layer_names == ("conv", "fc")
+    assert network.read_names == ("conv", "conv_1", "fc", "fc_1")
+    separate = pp.from_onnx(model, input_shape=(2, 3), reads="separate")
+    assert separate.layer_names == network.read_names
+    with pytest.raises(pp.InvalidInput, match="reads"):
+        pp.from_onnx(model, input_shape=(2, 3), reads="both")

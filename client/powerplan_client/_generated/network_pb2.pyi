@@ -282,6 +282,11 @@ class Network(_message.Message):
     ONNX_FIELD_NUMBER: _builtins.int
     ANALOG_LAYERS_FIELD_NUMBER: _builtins.int
     DIGITAL_LAYERS_FIELD_NUMBER: _builtins.int
+    SEPARATE_READS_FIELD_NUMBER: _builtins.int
+    separate_reads: _builtins.bool
+    """Give every read of an array an array of its own. Else nodes that name one array, or one weight tensor of an ONNX
+    model, read the same devices, at the same gains.
+    """
     @_builtins.property
     def graph(self) -> Global___NetworkGraph:
         """A graph with its tensors."""
@@ -312,10 +317,11 @@ class Network(_message.Message):
         onnx: _tensor_pb2.FileContent | None = ...,
         analog_layers: _abc.Iterable[_builtins.str] | None = ...,
         digital_layers: _abc.Iterable[_builtins.str] | None = ...,
+        separate_reads: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "onnx", b"onnx", "saved_network", b"saved_network", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["analog_layers", b"analog_layers", "digital_layers", b"digital_layers", "graph", b"graph", "onnx", b"onnx", "saved_network", b"saved_network", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["analog_layers", b"analog_layers", "digital_layers", b"digital_layers", "graph", b"graph", "onnx", b"onnx", "saved_network", b"saved_network", "separate_reads", b"separate_reads", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["graph", "saved_network", "onnx"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015

@@ -30,6 +30,7 @@ def command(
     example: str | None,
     analog: tuple[str, ...],
     digital: tuple[str, ...],
+    reads: str,
     output: str,
     file_format: str,
     overwrite: bool,
@@ -48,7 +49,7 @@ def command(
     from powerplan.report.units import si
 
     plan = read_plan(plan_file)
-    network = read_network(chat, network_file, example, analog, digital)
+    network = read_network(chat, network_file, example, analog, digital, reads)
     exported = export(plan, network, output, format=file_format, overwrite=overwrite)
     rows: list[dict[str, Any]] = [
         {

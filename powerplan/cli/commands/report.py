@@ -35,6 +35,7 @@ def command(
     network_file: str | None,
     analog: tuple[str, ...],
     digital: tuple[str, ...],
+    reads: str,
     title: str,
 ) -> None:
     """One self-contained HTML page about a plan, or about several side by side.
@@ -55,7 +56,7 @@ def command(
     plans = read_plans(files)
     network = None
     if network_file is not None:
-        network = placed(load_network(network_file), analog, digital)
+        network = placed(load_network(network_file), analog, digital, reads)
     write_report(plans, output_file, title=title, network=network)
     chat.note(f"wrote {output_file}")
 

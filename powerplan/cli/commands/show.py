@@ -19,7 +19,9 @@ from powerplan.reading.networks import load_network
 @placement_options
 @opt.output_options
 @click.pass_obj
-def command(chat: Chat, /, file: str, analog: tuple[str, ...], digital: tuple[str, ...], as_json: bool) -> None:
+def command(
+    chat: Chat, /, file: str, analog: tuple[str, ...], digital: tuple[str, ...], reads: str, as_json: bool
+) -> None:
     """The layers of a network file (.npz, .onnx), or the answer in a plan file (.json)."""
     if not Path(file).is_file():
         raise InvalidInput.of("file", file, "an existing network (.npz, .onnx) or plan (.json) file", "Check the path.")
@@ -35,7 +37,7 @@ def command(chat: Chat, /, file: str, analog: tuple[str, ...], digital: tuple[st
         return
     from powerplan.report.tables import network_rows, network_table
 
-    network = placed(load_network(file), analog, digital)
+    network = placed(load_network(file), analog, digital, reads)
     if as_json:
         write_json(
             document(

@@ -7,6 +7,7 @@ import os
 import numpy as np
 import torch
 
+from powerplan.checks import choice
 from powerplan.errors import InvalidInput
 from powerplan.network.analog import Choice
 from powerplan.network.folding import fold_scales
@@ -16,6 +17,7 @@ from powerplan.network.onnx_import.checking import Read, check_import
 from powerplan.network.onnx_import.model import Model, read_model
 from powerplan.network.onnx_import.reader import Reader
 from powerplan.network.ops import Shape
+from powerplan.network.reads import READS, shared_arrays
 from powerplan.network.torch_import.importer import leading_to
 
 
@@ -25,6 +27,7 @@ def from_onnx(
     input_shape: Shape | None = None,
     analog: Choice = None,
     digital: Choice = None,
+    reads: str = "shared",
 ) -> Network:
     """The network computed by an ONNX model of floating-point operations.
 
@@ -42,6 +45,8 @@ def from_onnx(
         analog: linear layers and convolutions that run on crossbars, the others being computed digitally; None = all.
             As in :meth:`Network.with_analog`.
         digital: layers among these that are computed digitally after all.
+        reads: of nodes with one weight tensor: "shared" = of one array, the same devices at the same gains;
+            "separate" = of an array each.
 
     Raises:
         UnsupportedOperation: an operator, opset or domain that powerplan has no model for, with the supported ones;
@@ -51,7 +56,8 @@ def from_onnx(
         InvalidInput: several inputs or outputs, an open shape, NaN weights.
         MissingExtra: the onnx package is not installed.
     """
-    return network_of(read_model(source), input_shape=input_shape, analog=analog, digital=digital)
+    choice("reads", reads, READS)
+    return network_of(read_model(source), input_shape=input_shape, analog=analog, digital=digital, reads=reads)
 
 
 def network_of(
@@ -60,6 +66,7 @@ def network_of(
     input_shape: Shape | None = None,
     analog: Choice = None,
     digital: Choice = None,
+    reads: str = "shared",
     native: bool = True,
 ) -> Network:
     """The network of a model that was read; see :func:`from_onnx`.
@@ -69,17 +76,17 @@ def network_of(
     """
     shape = _input_shape(model, input_shape)
     with torch.no_grad(), np.errstate(all="ignore"):  # what overflows is refused as infinite
-        read = _read(model, shape)
-        check_import(model, read, lambda other: _read(other, shape), native=native)
+        read = _read(model, shape, reads)
+        check_import(model, read, lambda other: _read(other, shape, reads), native=native)
     network = read.network
     return network if analog is None and digital is None else network.with_analog(analog, digital)
 
 
-def _read(model: Model, shape: Shape) -> Read:
+def _read(model: Model, shape: Shape, reads: str) -> Read:
     reader = Reader(model, shape)
     output = reader.read()
     needed = leading_to(output.name, reader.nodes)
-    nodes, name = fold_scales(needed, output.name)
+    nodes, name = fold_scales(shared_arrays(needed, reader.weights if reads == "shared" else {}), output.name)
     return Read(
         network=Network(input_shape=shape, nodes=tuple(nodes), output=name if nodes else ""),
         unfolded=Network(input_shape=shape, nodes=tuple(needed), output=output.name if needed else ""),

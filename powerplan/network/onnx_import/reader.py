@@ -63,6 +63,10 @@ class Reader:
         self.shapes: dict[str, Shape] = {INPUT: input_shape}
         self.values: dict[str, Any] = {**model.tensors, model.input: Value(INPUT, input_shape, self)}
         self._name = ""  # for the next node
+        #: the tensors of the model that a crossbar node's array holds
+        self.weights: dict[str, tuple[str, ...]] = {}
+        self._origins: dict[str, tuple[str, ...]] = {}  # the tensors that computed constants are made of
+        self._weight: tuple[str, ...] = ()
         self._computed = 0
 
     def read(self) -> Value:
@@ -92,6 +96,8 @@ class Reader:
             count += 1
             unique = f"{wanted}_{count}"
         self.nodes[unique], self.shapes[unique] = Node(name=unique, op=op, inputs=sources), shape
+        if op.is_crossbar and self._weight:
+            self.weights[unique] = self._weight
         return unique
 
     def _take(self, node: NodeProto) -> None:
@@ -107,7 +113,7 @@ class Reader:
                 outputs=len(node.output),
             )
             inputs = [self._input(name) for name in node.input]
-            self._name = _name(node, inputs)
+            self._name, self._weight = _name(node, inputs), self._tensors(node, inputs)
             results = self._result(call, inputs)
         except InvalidInput as error:
             check = Checker()
@@ -119,6 +125,7 @@ class Reader:
             raise refusal(field, node.op_type, reason, "Replace it.", name=node.op_type, known=known) from error
         for name, value in zip(node.output, results, strict=False):
             self.values[name] = value
+            self._origins[name] = self._weight
 
     def _result(self, call: Call, inputs: list[Any]) -> tuple[Any, ...]:
         if not any(isinstance(x, Value) for x in inputs):
@@ -133,6 +140,11 @@ class Reader:
             raise Refused("the batch is merged behind another axis of its input")
         results = rule(call, *inputs)
         return results if isinstance(results, tuple) else (results,)
+
+    def _tensors(self, node: NodeProto, inputs: list[Any]) -> tuple[str, ...]:
+        """The tensors of the model, of two axes or more, that the constants among a node's inputs are made of."""
+        matrices = [n for n, x in zip(node.input, inputs, strict=True) if isinstance(x, np.ndarray) and x.ndim > 1]
+        return tuple(sorted({origin for name in matrices for origin in self._origins.get(name, (name,))}))
 
     def _input(self, name: str) -> Any:
         if not name:

@@ -38,6 +38,7 @@ def network_from_proto(reader: Reader, message: pb.Network) -> Network | None:
     network = _source(reader, message)
     if network is None or reader.count > before:
         return None
+    network = network.with_separate_reads() if message.separate_reads else network
     chosen = {name: list(getattr(message, field)) or None for name, field in PLACEMENTS.items()}
     if not any(chosen.values()):
         return network
