@@ -94,6 +94,7 @@ def target_fields(value: Any) -> dict[str, Any]:
         raise invalid("target", f"got {value!r}; allowed: {', '.join(TARGET_FIELDS)}")
     bound, *further = (each.name for each in fields(value))
     if field.message_type is None:
-        return {field.name: float(getattr(value, bound))}
+        chips = getattr(value, "chips", None)
+        return {field.name: float(getattr(value, bound)), **({} if chips is None else {"chips": float(chips)})}
     parts = {name: classes(f"target.{name}", getattr(value, name)) for name in further}
     return {field.name: {bound: float(getattr(value, bound)), **parts}}

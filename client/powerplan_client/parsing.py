@@ -92,7 +92,8 @@ def parse_target(message: pb.Target) -> Target:
     value = getattr(message, name)
     part = message.DESCRIPTOR.fields_by_name[name].message_type
     parts = [value] if part is None else [getattr(value, field.name) for field in part.fields]
-    target: Target = TARGETS[name](*(each if isinstance(each, float) else tuple(each) for each in parts))
+    further = {"chips": message.chips} if message.HasField("chips") else {}
+    target: Target = TARGETS[name](*(each if isinstance(each, float) else tuple(each) for each in parts), **further)
     return target
 
 

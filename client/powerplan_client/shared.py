@@ -178,16 +178,26 @@ class Steps:
 
 @dataclass(frozen=True)
 class MaxMSE:
-    """Least power such that the mean squared error of the outputs is at most ``value`` (> 0)."""
+    """Least power such that the mean squared error of the outputs is at most ``value`` (> 0).
+
+    Attributes:
+        chips: the part of the chips that must meet the bound, between 0 and 1; None = the mean over chips must.
+    """
 
     value: float
+    chips: float | None = None
 
 
 @dataclass(frozen=True)
 class MaxNMSE:
-    """Least power such that MSE / mean y*² is at most ``value`` (> 0; 0.01 is 1 %)."""
+    """Least power such that MSE / mean y*² is at most ``value`` (> 0; 0.01 is 1 %).
+
+    Attributes:
+        chips: the part of the chips that must meet the bound, between 0 and 1; None = the mean over chips must.
+    """
 
     value: float
+    chips: float | None = None
 
 
 @dataclass(frozen=True)

@@ -26,20 +26,32 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for kind, target in reversed(TARGETS.items()):
         quantity = Quantity(target.written_unit(), about=f"target.{kind}")
         command = click.option(_flag(kind), kind, type=quantity, help=f"Target: {target.help}.")(command)
-    return command
+    return chips_option(command)
 
 
-def take_target(options: dict[str, Any]) -> tuple[str, float]:
-    """Remove the targets from a command's arguments; kind and bound of the one that was given."""
+def chips_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option of the part of the chips that must meet a target on the error."""
+    words = (
+        "Part of the chips that must meet a target on MSE or NMSE (0.95 or 95%) [default: the mean over chips must]."
+    )
+    return click.option("--chips", type=Quantity("", about="target.chips"), help=words)(command)
+
+
+def take_target(options: dict[str, Any]) -> tuple[str, float, dict[str, Any]]:
+    """Remove the targets from a command's arguments; kind, bound and further fields of the one that was given."""
     bounds = {kind: options.pop(kind) for kind in TARGETS}
     chosen = {kind: value for kind, value in bounds.items() if value is not None}
     if len(chosen) != 1:
         got = " and ".join(map(_flag, chosen)) or "none"
         raise click.UsageError(f"target: got {got}; give exactly one of {', '.join(map(_flag, TARGETS))}.")
     ((kind, value),) = chosen.items()
-    if not further_fields(kind):
-        build_target(kind, value)  # refuse a bad number before any work
-    return kind, value
+    chips = options.pop("chips")
+    further = {} if chips is None else {"chips": chips}
+    if further and "chips" not in further_fields(kind):
+        raise click.UsageError(f"--chips: got {chips:g} with {_flag(kind)}; only bounds on the error are on chips.")
+    if "labels" not in further_fields(kind):
+        build_target(kind, value, **further)  # refuse a bad number before any work
+    return kind, value, further
 
 
 def _flag(kind: str) -> str:

@@ -86,6 +86,7 @@ class Predictor:
         converter_power: of every crossbar (L,) [W].
         averaged: the converters ("rows", "noisy rows", "columns") whose rounding is averaged over gains, as plans mind
             it; that of others is the one at the very gains.
+        chip_ratio: the MSE that a part of the chips keeps within, over its mean, where a target is on such a part.
     """
 
     original: Network
@@ -104,6 +105,7 @@ class Predictor:
     seed: int = 0
     corrections: Corrections = NONE
     averaged: frozenset[str] = frozenset()
+    chip_ratio: float = 1.0
 
     @classmethod
     def of(

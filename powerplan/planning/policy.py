@@ -30,6 +30,9 @@ SAME_STEP = 1e-9
 STEP_DECIMALS = 12
 #: Part of itself by which a target may be exceeded: predictions are not more exact.
 EXCEEDED = 1e-3
+#: Change of the ratio between the error of a part of the chips and its mean that is none: less than a target may be
+#: exceeded by; and how often a plan is made again for it.
+SAME_SPREAD, MOST_SPREADS = 5e-4, 3
 #: Multipliers below this part of their sum are rounding, not prices.
 LEAST_PRICE = 1e-6
 #: The smallest gain considered, as a part of its layer's largest: far below any use, so that it never decides.

@@ -15,7 +15,7 @@ from powerplan.checks import check_inputs
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.operating_point import OperatingPoint
 from powerplan.hardware.steps import steps_to_dict
-from powerplan.moments.predicting import make_predictor
+from powerplan.moments.predicting import make_predictor, report
 from powerplan.moments.predictor import Predictor
 from powerplan.moments.sampling import corrected
 from powerplan.network import Network
@@ -29,6 +29,7 @@ from powerplan.planning.problem.terms import Terms
 from powerplan.planning.problem.variables import FreeGains, check_noisy, free_gains, hold
 from powerplan.planning.problem.watch import Watch
 from powerplan.planning.settings import PlanSettings, Progress
+from powerplan.planning.targets import Target
 from powerplan.plausibility import question
 
 
@@ -154,10 +155,25 @@ class Session:
             predictors.append(corrected(p, p.program(*p.gain_tensors(gains)), end))
         return replace(self, predictors=tuple(predictors))
 
+    def spread_at(self, gains: Gains, target: Target) -> Session:
+        """The session with the spread over chips that it has at these gains, corrected before; itself if the target is
+        on the mean."""
+        if target.chips is None:
+            return self
+        predictors = []
+        for predictor in self.predictors:
+            chips = report(predictor, gains, chips=True).chips
+            assert chips is not None
+            predictors.append(replace(predictor, chip_ratio=chips.mse.quantile(target.chips) / chips.mse.mean))
+        return replace(self, predictors=tuple(predictors))
+
     def corrected_like(self, other: Session) -> Session:
         """The session with the corrections that another one of the same network holds."""
         pairs = zip(self.predictors, other.predictors, strict=True)
-        predictors = (replace(own, corrections=known.corrections, sampling=known.sampling) for own, known in pairs)
+        predictors = (
+            replace(own, corrections=known.corrections, sampling=known.sampling, chip_ratio=known.chip_ratio)
+            for own, known in pairs
+        )
         return replace(self, predictors=tuple(predictors))
 
     @property

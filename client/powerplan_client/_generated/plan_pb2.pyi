@@ -136,6 +136,7 @@ class Target(_message.Message):
     MAX_OUTPUT_MSE_FIELD_NUMBER: _builtins.int
     MAX_ACCURACY_DROP_FIELD_NUMBER: _builtins.int
     MAX_FLIP_RATE_FIELD_NUMBER: _builtins.int
+    CHIPS_FIELD_NUMBER: _builtins.int
     max_mse: _builtins.float
     """Least power such that the mean squared error of the outputs is at most this."""
     max_nmse: _builtins.float
@@ -146,6 +147,10 @@ class Target(_message.Message):
     """Least power such that the mean squared error of every single output is at most this."""
     max_flip_rate: _builtins.float
     """Least power such that at most this fraction of the outputs changes class, < 1."""
+    chips: _builtins.float
+    """With max_mse and max_nmse: the part of the chips that must meet the bound, > 0 and < 1.
+    Default: the mean over chips must.
+    """
     @_builtins.property
     def max_accuracy_drop(self) -> Global___AccuracyDrop:
         """Least power such that the expected accuracy falls by at most this."""
@@ -159,13 +164,19 @@ class Target(_message.Message):
         max_output_mse: _builtins.float = ...,
         max_accuracy_drop: Global___AccuracyDrop | None = ...,
         max_flip_rate: _builtins.float = ...,
+        chips: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "max_accuracy_drop", b"max_accuracy_drop", "max_flip_rate", b"max_flip_rate", "max_mse", b"max_mse", "max_nmse", b"max_nmse", "max_output_mse", b"max_output_mse", "max_power_watts", b"max_power_watts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_chips", b"_chips", "bound", b"bound", "chips", b"chips", "max_accuracy_drop", b"max_accuracy_drop", "max_flip_rate", b"max_flip_rate", "max_mse", b"max_mse", "max_nmse", b"max_nmse", "max_output_mse", b"max_output_mse", "max_power_watts", b"max_power_watts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "max_accuracy_drop", b"max_accuracy_drop", "max_flip_rate", b"max_flip_rate", "max_mse", b"max_mse", "max_nmse", b"max_nmse", "max_output_mse", b"max_output_mse", "max_power_watts", b"max_power_watts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chips", b"_chips", "bound", b"bound", "chips", b"chips", "max_accuracy_drop", b"max_accuracy_drop", "max_flip_rate", b"max_flip_rate", "max_mse", b"max_mse", "max_nmse", b"max_nmse", "max_output_mse", b"max_output_mse", "max_power_watts", b"max_power_watts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__chips: _TypeAlias = _typing.Literal["chips"]  # noqa: Y015
+    _WhichOneofArgType__chips: _TypeAlias = _typing.Literal["_chips", b"_chips"]  # noqa: Y015
     _WhichOneofReturnType_bound: _TypeAlias = _typing.Literal["max_mse", "max_nmse", "max_power_watts", "max_output_mse", "max_accuracy_drop", "max_flip_rate"]  # noqa: Y015
     _WhichOneofArgType_bound: _TypeAlias = _typing.Literal["bound", b"bound"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chips) -> _WhichOneofReturnType__chips | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_bound) -> _WhichOneofReturnType_bound | None: ...
 
 Global___Target: _TypeAlias = Target  # noqa: Y015

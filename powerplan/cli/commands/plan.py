@@ -46,7 +46,7 @@ def command(
     powerplan plan --network net.npz --inputs x.npy --hardware reram.toml --max-power 5mW --output plan.json
     powerplan plan --example digits --max-accuracy-drop 1% --corner hot.toml --corner aged.toml
     """
-    kind, value = take_target(rest)
+    kind, value, further = take_target(rest)
     hardware = read_hardware(hardware_file, opt.take_hardware(rest))
     if output_file is not None:
         check_output_file("output", output_file)
@@ -56,7 +56,7 @@ def command(
         check_plot_file(plot_file)
     engine = calculator(rest)
     case, arguments = plan_arguments(chat, rest)
-    target = build_target(kind, value, case.labels)
+    target = build_target(kind, value, case.labels, **further)
     with chat.progress() as progress:
         plan = engine.plan(case.network, hardware, case.inputs, target, progress=progress, **arguments)
     if output_file is not None:

@@ -109,18 +109,18 @@ class Spectrum:
         )
 
 
-def check_chips(network: Network, hardware: Hardware) -> None:
-    """Refuse hardware whose chips are not told by variances.
+def check_chips(network: Network, hardware: Hardware, field: str = "chip_spread", value: object = True) -> None:
+    """Refuse a wish about single chips on hardware whose chips are not told by variances.
 
     Raises:
         InvalidInput: rare and large errors.
     """
     if has_rare_errors(network, hardware):
         raise InvalidInput.of(
-            "chip_spread",
-            True,
-            "False where devices are stuck, converters saturate alike or activations jump: such errors are rare and "
-            "large, and how a chip's error is spread does not follow from its variances",
+            field,
+            value,
+            f"{'False' if value is True else 'None'} where devices are stuck, converters saturate alike or activations "
+            "jump: such errors are rare and large, and how a chip's error is spread does not follow from its variances",
             "Simulate: Simulation.chips tells it.",
         )
 

@@ -32,9 +32,8 @@ def plan_at(
     """The plan with the gains θ: predictions, power and error are those of the full predictor there."""
     session, baseline = attempt.session, attempt.baseline
     gains = session.free.gains(theta)
-    prediction, *others = [
-        report(predictor, gains, chips=session.settings.chip_spread) for predictor in session.predictors
-    ]
+    tells = session.settings.chip_spread or attempt.target.chips is not None
+    prediction, *others = [report(predictor, gains, chips=tells) for predictor in session.predictors]
     return Plan(
         gains=gains,
         prediction=prediction,

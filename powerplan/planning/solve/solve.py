@@ -44,28 +44,48 @@ def solve(session: Session, target: Target, options: Options, near: Plan | None 
     baseline first, then, unless predictions are expensive, those at the plan they gave.
     """
     if near is not None:
-        corrected = session.corrected_at(near.gains, options.stop_at)
-        return _solve_corrected(corrected, target, options, near=near.baseline_gains, start=near.gains)
-    if not session.has_samples:
+        corrected = session.corrected_at(near.gains, options.stop_at).spread_at(near.gains, target)
+        plan = _solve_corrected(corrected, target, options, near=near.baseline_gains, start=near.gains)
+        return _with_settled_spread(corrected, plan, options)
+    if not session.has_samples and target.chips is None:
         return _solve_corrected(session, target, options)
     started = time.monotonic()
     watch = Watch(options.stop_at)
     wanted = requirement(target, session.predictors, session.weights)
     about = near_baseline(session, wanted, watch.part(policy.FIRST_LOOK))
-    rough = session.corrected_at(session.free.gains(session.free.upper) if about is None else about, options.stop_at)
-    plan = _solve_corrected(rough, target, _half_of(options, 0.0), near=about)
+    about_or_largest = session.free.gains(session.free.upper) if about is None else about
+    held = session.corrected_at(about_or_largest, options.stop_at).spread_at(about_or_largest, target)
+    plan = _solve_corrected(held, target, _half_of(options, 0.0), near=about)
     again = plan.termination.outcome not in (Outcome.INFEASIBLE, Outcome.DEADLINE)
     spent = time.monotonic() - started
     if again and not is_expensive(session.predictor) and not watch.ends_before(policy.ANOTHER_PLAN * spent):
-        corrected = session.corrected_at(plan.gains, options.stop_at)
+        corrected = session.corrected_at(plan.gains, options.stop_at).spread_at(plan.gains, target)
         second = _solve_corrected(corrected, target, _half_of(options, 0.5), near=plan.baseline_gains, start=plan.gains)
-        plan = second if second.meets_target or second.termination.outcome is Outcome.INFEASIBLE else plan
+        if second.meets_target or second.termination.outcome is Outcome.INFEASIBLE:
+            plan, held = second, corrected
+    plan = _with_settled_spread(held, plan, options)
     seconds = time.monotonic() - started
     return replace(
         plan,
         termination=replace(plan.termination, seconds=seconds),
         provenance={**plan.provenance, "seconds": {**plan.provenance["seconds"], "optimise": seconds}},
     )
+
+
+def _with_settled_spread(session: Session, plan: Plan, options: Options) -> Plan:
+    """The plan whose spread over chips is the one that it was planned with."""
+    for _ in range(policy.MOST_SPREADS):
+        if plan.target.chips is None or plan.termination.outcome in (Outcome.INFEASIBLE, Outcome.DEADLINE):
+            break
+        found = session.spread_at(plan.gains, plan.target)
+        changes = [
+            new.chip_ratio / old.chip_ratio - 1 for new, old in zip(found.predictors, session.predictors, strict=True)
+        ]
+        if max(map(abs, changes)) < policy.SAME_SPREAD:
+            break
+        session = found
+        plan = _solve_corrected(session, plan.target, options, near=plan.baseline_gains, start=plan.gains)
+    return plan
 
 
 def _half_of(options: Options, begin: float) -> Options:
@@ -202,7 +222,8 @@ def _message(optimum: Optimum, target: Target) -> str:
     does = "keeps the budget with" if target.is_budget else "meets the target at"
     least = f"{does} the least {target.objective.name}"
     words = Outcome(optimum.reason).advice.replace("meets the target at the least power", least)
-    return f"{words} {residual}."
+    ratio = "" if target.chips is None else " with the ratio of the chips' error to its mean held at the plan's own"
+    return f"{words} {residual}{ratio}."
 
 
 def _fitted_message(optimum: Optimum, target: Target, objective: float) -> str:

@@ -69,7 +69,7 @@ def build_target(name: str, value: float, labels: Any = None, **further: Any) ->
 def target_to_dict(target: Target) -> dict[str, Any]:
     """A target as plain JSON values."""
     further = {name: getattr(target, name) for name in further_fields(target.kind)}
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in further.items()}
+    plain = {name: list(v) if isinstance(v, tuple) else v for name, v in further.items() if v is not None}
     return {"kind": target.kind, "value": target.value, **plain}
 
 

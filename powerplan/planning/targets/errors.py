@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from powerplan.checks import Checker
 from powerplan.errors import InvalidInput
 from powerplan.planning import problem
 from powerplan.planning.targets.target import Bound
@@ -17,30 +19,86 @@ if TYPE_CHECKING:
 
     from powerplan.moments.predictor import Predictor
     from powerplan.montecarlo import Simulation
+    from powerplan.spread import Spread
 
 
-class MaxMSE(Bound):
-    """Least power such that the mean squared error of the outputs is at most ``value`` (> 0)."""
+@dataclass(frozen=True)
+class ErrorBound(Bound):
+    """A bound on the squared error of all outputs, of the mean over chips or of a part of them.
+
+    The error that a part of the chips keeps within is planned for as the mean times the ratio of the two, which hardly
+    depends on the gains: it is held while they change, and found again at every plan until it stays.
+    """
+
+    chips: float | None = None  # type: ignore[misc]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.chips is None:
+            return
+        check = Checker("target.")
+        if check.number("chips", self.chips, above=0, advice="95 % is 0.95.") and self.chips >= 1:
+            check.fail("chips", self.chips, "a number > 0 and < 1", "95 % is 0.95; no gains make every chip good.")
+        check.done()
+        part = f" of {100 * self.chips:g} % of the chips"
+        for name in ("quantity", "words"):
+            object.__setattr__(self, name, getattr(type(self), name) + part)
+
+    def _ratio(self, predictor: Predictor, weights: Tensor | None) -> float:
+        """What the mean over chips is multiplied by."""
+        from powerplan.moments.chips.spectrum import check_chips
+
+        if self.chips is None:
+            return 1.0
+        if weights is not None:
+            raise InvalidInput.of(
+                "output_weights", weights, "None with chips", "How the error is spread is known for equal weights."
+            )
+        check_chips(predictor.network, predictor.hardware, "target.chips", self.chips)
+        return predictor.chip_ratio
+
+    def _simulated(self, mean: float, error: float, chips: Spread) -> tuple[float, float]:
+        if self.chips is None:
+            return mean, error
+        low, high = chips.quantile_interval(self.chips)
+        return chips.quantile(self.chips), (high - low) / (2 * 1.96)
+
+
+@dataclass(frozen=True)
+class MaxMSE(ErrorBound):
+    """Least power such that the mean squared error of the outputs is at most ``value`` (> 0).
+
+    Attributes:
+        chips: the part of the chips that must meet the bound, between 0 and 1; None = the mean over chips must.
+    """
 
     kind = "max_mse"
     quantity = words = "MSE"
     help = "largest MSE of the outputs"
 
     def constraints(self, predictor: Predictor, weights: Tensor | None, corner: int) -> list[problem.Constraint]:
-        return [problem.Constraint(measure=problem.Error(weights=weights), value=self.value, corner=corner)]
+        unit = 1 / self._ratio(predictor, weights)
+        return [problem.Constraint(measure=problem.Error(weights=weights), value=self.value, unit=unit, corner=corner)]
 
     def simulated(self, simulation: Simulation, weights: np.ndarray | None) -> tuple[float, float]:
         if weights is None:
-            return simulation.mse, simulation.mse_standard_error
+            return self._simulated(simulation.mse, simulation.mse_standard_error, simulation.chips.mse)
         mse, error = simulation.mse_by_output, simulation.mse_by_output_standard_error
         return float((mse * weights).mean()), float((error * weights).mean())
 
     def bounds(self, signal_power: float | None) -> Mapping[str, float]:
+        if self.chips is not None:
+            return {}
         return {"mse": self.value, **({"nmse": self.value / signal_power} if signal_power and signal_power > 0 else {})}
 
 
-class MaxNMSE(Bound):
-    """Least power such that MSE / mean y*² is at most ``value`` (> 0; 0.01 is 1 %)."""
+@dataclass(frozen=True)
+class MaxNMSE(ErrorBound):
+    """Least power such that MSE / mean y*² is at most ``value`` (> 0; 0.01 is 1 %).
+
+    Attributes:
+        chips: the part of the chips that must meet the bound, between 0 and 1; None = the mean over chips must.
+    """
 
     kind = "max_nmse"
     quantity = words = "NMSE"
@@ -57,16 +115,18 @@ class MaxNMSE(Bound):
             raise InvalidInput.of(
                 "target", "MaxNMSE", "MaxMSE where the ideal outputs are all zero", "A relative error has no meaning."
             )
-        measure = problem.Error(weights=weights)
-        return [problem.Constraint(measure=measure, value=self.value, unit=signal, corner=corner)]
+        unit = signal / self._ratio(predictor, weights)
+        return [problem.Constraint(measure=problem.Error(weights=weights), value=self.value, unit=unit, corner=corner)]
 
     def simulated(self, simulation: Simulation, weights: np.ndarray | None) -> tuple[float, float]:
         squares = (simulation.ideal_output**2).mean(0)
         signal = float(squares.mean() if weights is None else (squares * weights).mean())
-        mse, error = MaxMSE(self.value).simulated(simulation, weights)
+        mse, error = MaxMSE(self.value, self.chips).simulated(simulation, weights)
         return mse / signal, error / signal
 
     def bounds(self, signal_power: float | None) -> Mapping[str, float]:
+        if self.chips is not None:
+            return {}
         return {"nmse": self.value, **({} if signal_power is None else {"mse": self.value * signal_power})}
 
 

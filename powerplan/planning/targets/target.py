@@ -38,6 +38,7 @@ class Target(ABC):
         is_verified: its plans are simulated and calibrated unless told otherwise, since a prediction is too far off.
         takes_weights: outputs can have weights.
         needs_outputs: it needs the variance of single outputs, which random combinations of them do not give.
+        chips: the part of the chips that must meet the bound; None = it is one on the mean over chips.
         value: the bound.
     """
 
@@ -52,6 +53,7 @@ class Target(ABC):
     is_verified: ClassVar[bool] = False
     takes_weights: ClassVar[bool] = True
     needs_outputs: ClassVar[bool] = False
+    chips: ClassVar[float | None] = None
     value: Any
 
     @abstractmethod

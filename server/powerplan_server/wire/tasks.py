@@ -16,7 +16,7 @@ from powerplan.moments import settings as moments
 from powerplan.network import Network
 from powerplan.planning.problem.corners import MOST_CORNERS
 from powerplan.planning.settings import PlanSettings
-from powerplan.planning.targets import Target, build_target
+from powerplan.planning.targets import Target, build_target, further_fields
 from powerplan.settings import Choice, Names, PerLayer, Setting, Settings, StepValues, Weights, table
 from powerplan_client._generated import v1 as pb
 from powerplan_client.plain_names import enum_numbers, plain_name
@@ -81,11 +81,16 @@ def target_from_proto(reader: Reader, message: pb.Target) -> Target | None:
         reader.fail("nothing", "one of " + ", ".join(_TARGET_NAMES), "Say what the plan must reach.")
         return None
     name, value = _TARGET_NAMES[wire], getattr(message, wire)
-    parts: dict[str, list[Any]] = {}
+    parts: dict[str, Any] = {}
     if (part := TARGET_FIELDS[name].message_type) is not None:
         bound, *further = part.fields
         parts = {field.name: list(getattr(value, field.name)) for field in further}
         value = getattr(value, bound.name)
+    if message.HasField("chips"):
+        if "chips" not in further_fields(name):
+            reader.at("chips").fail(message.chips, f"unset with {wire}", "Only bounds on the error are on chips.")
+            return None
+        parts["chips"] = message.chips
     place = reader.at(wire)
     return place.take(lambda: build_target(name, value, **parts), rename=lambda f: _part_of(f, parts))
 

@@ -1,0 +1,117 @@
+"""Targets on a part of the chips: planned for, met by simulated chips, refused where chips are not known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import optimize
+
+import powerplan as pp
+import powerplan_client as pc
+from powerplan.examples import Example
+
+HARDWARE = pp.Hardware(programming_noise_std=1.5e-6)
+
+
+@pytest.mark.parametrize("chips", [0.9, 0.95, 0.99])
+def test_as_many_chips_meet_the_target_as_planned(iris_example: Example, chips: float) -> None:
+    """Within 1.5, 1 and 0.5 points, three standard errors of 6000 chips added."""
+    network, inputs = iris_example.network, iris_example.inputs
+    plan = pp.plan(network, HARDWARE, inputs, pp.MaxNMSE(0.01, chips=chips))
+    assert plan.termination.outcome is pp.Outcome.OPTIMAL
+    assert plan.reached == pytest.approx(0.01, rel=1e-6)
+    assert plan.prediction.chips is not None
+    assert plan.prediction.chips.nmse.quantile(chips) == pytest.approx(0.01, rel=1e-3)
+    simulated = pp.simulate(network, HARDWARE, plan.gains, inputs, draws=6000, seed=1).chips.nmse
+    share = simulated.yield_at(0.01)
+    assert abs(share - chips) < {0.9: 0.015, 0.95: 0.01, 0.99: 0.005}[chips] + 3 * (chips * (1 - chips) / 6000) ** 0.5
+
+
+def test_more_chips_cost_more_and_the_mean_costs_least(iris_example: Example) -> None:
+    network, inputs = iris_example.network, iris_example.inputs
+    mse = pp.MaxMSE(0.05)
+    powers = [
+        pp.plan(network, HARDWARE, inputs, target).power
+        for target in (mse, pp.MaxMSE(0.05, chips=0.9), pp.MaxMSE(0.05, chips=0.99))
+    ]
+    assert powers == sorted(powers)
+    assert powers[2] > 1.1 * powers[0]
+
+
+def test_in_every_corner(iris_example: Example) -> None:
+    network, inputs = iris_example.network, iris_example.inputs
+    noisier = HARDWARE.replace(programming_noise_std=2e-6)
+    plan = pp.plan(network, HARDWARE, inputs, pp.MaxNMSE(0.02, chips=0.9), corners=[noisier])
+    (corner,) = plan.corners
+    assert corner.prediction.chips is not None
+    assert plan.prediction.chips is not None
+    assert corner.prediction.chips.nmse.quantile(0.9) == pytest.approx(0.02, rel=1e-3)
+    assert plan.prediction.chips.nmse.quantile(0.9) < 0.02
+
+
+def test_verification_and_calibration_are_about_the_chips(iris_example: Example) -> None:
+    network, inputs = iris_example.network, iris_example.inputs
+    plan = pp.plan(network, HARDWARE, inputs, pp.MaxNMSE(0.01, chips=0.9), verify_draws=2000, calibrate=True)
+    assert plan.verification is not None
+    assert abs(plan.verification.ratio - 1) < 4 * plan.verification.ratio_standard_error
+    assert plan.verification.ratio_standard_error < 0.05
+    assert plan.verification.nmse < 0.7 * 0.01
+
+
+def test_what_cannot_be_reached_is_said_of_the_chips(iris_example: Example) -> None:
+    plan = pp.plan(iris_example.network, HARDWARE, iris_example.inputs, pp.MaxNMSE(1e-5, chips=0.9))
+    assert plan.termination.outcome is pp.Outcome.INFEASIBLE
+    assert "The lowest reachable NMSE of 90 % of the chips is" in plan.termination.message
+
+
+def test_files_and_clients_keep_the_part_of_the_chips(iris_example: Example, tmp_path: Path) -> None:
+    network, inputs = iris_example.network, iris_example.inputs
+    plan = pp.plan(network, HARDWARE, inputs, pp.MaxNMSE(0.01, chips=0.9))
+    plan.save(tmp_path / "plan.json")
+    assert pp.Plan.load(tmp_path / "plan.json").target == pp.MaxNMSE(0.01, chips=0.9)
+    answer = pc.PlannerClient.local().plan(network, HARDWARE, inputs, pc.MaxNMSE(0.01, chips=0.9))
+    assert answer.target == pc.MaxNMSE(0.01, chips=0.9)
+    assert answer.gains.conductance == plan.gains.conductance
+
+
+@pytest.mark.parametrize("chips", [0.0, 1.0, 95, float("nan"), "most"])
+def test_parts_out_of_range_are_refused(chips: object) -> None:
+    with pytest.raises(pp.InvalidInput, match=r"target\.chips: got .*0\.95"):
+        pp.MaxNMSE(0.01, chips=chips)  # type: ignore[arg-type]
+
+
+def test_rare_errors_and_weights_are_refused_with_the_reason(iris_example: Example) -> None:
+    network, inputs = iris_example.network, iris_example.inputs
+    target = pp.MaxNMSE(0.01, chips=0.9)
+    with pytest.raises(pp.InvalidInput, match=r"target\.chips: got 0\.9; allowed: None where devices are stuck"):
+        pp.plan(network, HARDWARE.replace(stuck_on_fraction=1e-3), inputs, target)
+    with pytest.raises(pp.InvalidInput, match=r"output_weights: .*None with chips"):
+        pp.plan(network, HARDWARE, inputs, target, output_weights=[1, 2, 1])
+
+
+def test_holding_the_ratio_costs_little(iris_example: Example) -> None:
+    """The cheapest gains of all that keep 99 % of the chips within the bound, found by a search along it."""
+    network, inputs = iris_example.network, iris_example.inputs
+    hardware = pp.Hardware(programming_noise_std=1e-6, clip_conductance=False, conductance_max=1e-3)
+    plan = pp.plan(network, hardware, inputs, pp.MaxNMSE(0.01, chips=0.99))
+    start = np.log(np.array(plan.gains.conductance, dtype=float))
+
+    def at(logs: np.ndarray) -> pp.Prediction:
+        gains = pp.Gains(conductance=tuple(np.exp(logs)), voltage=plan.gains.voltage)
+        return pp.predict(network, hardware, gains, inputs, chip_spread=True)
+
+    def power(tilt: float) -> float:
+        along = start + np.array([tilt, -tilt])
+
+        def excess(shift: float) -> float:
+            chips = at(along + shift).chips
+            assert chips is not None
+            return float(np.log(chips.nmse.quantile(0.99) / 0.01))
+
+        return at(along + optimize.brentq(excess, -0.5, 0.5, xtol=1e-6)).power
+
+    assert power(0.0) == pytest.approx(plan.power, rel=2e-3)
+    best = optimize.minimize_scalar(power, bounds=(-0.3, 0.3), method="bounded", options={"xatol": 1e-3})
+    assert 0.995 < best.fun / plan.power < 1.0001
