@@ -109,3 +109,42 @@ def test_values_of_different_origin_are_not_one() -> None:
     ]
     with pytest.raises(pp.UnsupportedOperation, match=r"quotient.*functions of one value"):
         pp.from_onnx(model(nodes).SerializeToString())
+
+
+def test_quantised_models() -> None:
+    """Weights as int8 with a scale per column and a bias as int32; values in and between layers rounded to uint8."""
+    rng = np.random.default_rng(0)
+    arrays = {
+        "w": rng.integers(-127, 128, (6, 4)).astype(np.int8),
+        "w.scale": rng.uniform(0.005, 0.02, 6).astype(np.float32),
+        "w.zero": np.zeros(6, np.int8),
+        "b": rng.integers(-5000, 5000, 6).astype(np.int32),
+        "b.scale": np.float32(1e-4),
+        "x.scale": np.float32(0.03),
+        "h.scale": np.float32(0.02),
+        "zero": np.uint8(120),
+        "last.weight": rng.normal(size=(3, 6)).astype(np.float32),
+    }
+    nodes = [
+        node("QuantizeLinear", ["x", "x.scale", "zero"], ["xq"]),
+        node("DequantizeLinear", ["xq", "x.scale", "zero"], ["xd"]),
+        node("DequantizeLinear", ["w", "w.scale", "w.zero"], ["wd"], axis=0),
+        node("DequantizeLinear", ["b", "b.scale"], ["bd"]),
+        node("Gemm", ["xd", "wd", "bd"], ["h"], transB=1),
+        node("QuantizeLinear", ["h", "h.scale", "zero"], ["hq"]),
+        node("DequantizeLinear", ["hq", "h.scale", "zero"], ["f"]),
+        node("Gemm", ["f", "last.weight"], ["y"], transB=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "quantised",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 3])],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()],
+    )
+    content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    network = pp.from_onnx(content.SerializeToString())
+    assert [each.op.type for each in network.nodes] == ["function", "linear", "function", "linear"]
+    inputs = rng.normal(size=(5, 4)).astype(np.float32)
+    (wanted,) = ReferenceEvaluator(content).run(None, {"x": inputs})
+    np.testing.assert_allclose(network(inputs), wanted, rtol=1e-5, atol=1e-6)

@@ -173,7 +173,10 @@ _ELEMENTWISE = (
     "Reciprocal Exp Log Sin Cos Floor Ceil Identity"
 )
 #: operators whose results are no larger than their inputs
-_NO_LARGER = "CastLike Slice Unsqueeze Squeeze Transpose ReduceProd ReduceSum ReduceMax ReduceMin Trilu Flatten Size"
+_NO_LARGER = (
+    "CastLike Slice Unsqueeze Squeeze Transpose ReduceProd ReduceSum ReduceMax ReduceMin Trilu Flatten Size "
+    "QuantizeLinear DequantizeLinear"
+)
 
 CONSTANTS: dict[str, Rule] = {
     **dict.fromkeys(_ELEMENTWISE.split(), _elementwise),

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 #: operators that run graphs of their own
 CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
-#: operators of integer-quantised models
+#: operators that compute with whole numbers
 QUANTISED = frozenset(
     {
         "QLinearConv",
         "QLinearMatMul",
-        "QuantizeLinear",
-        "DequantizeLinear",
         "DynamicQuantizeLinear",
         "ConvInteger",
         "MatMulInteger",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from powerplan.network.onnx_import.call import Call, number
 from powerplan.network.onnx_import.constants import Rule
 from powerplan.network.torch_import.one_value import applied
@@ -42,6 +44,27 @@ def shrink(call: Call, x: Any) -> Value:
 
 def modulo(call: Call, x: Any, divisor: Any) -> Value:
     return applied("fmod" if call.get("fmod", 0) else "remainder", x, divisor)
+
+
+def quantize(call: Call, x: Any, scale: Any, zero: Any = None) -> Value:
+    """Whole steps of a scale, as floating-point numbers; rounded and limited to what the type of ``zero`` holds."""
+    kind = np.asarray(np.uint8(0) if zero is None else zero).dtype
+    if kind.kind not in "iu":
+        raise Refused(f"steps of type {kind} are not supported")
+    limits = np.iinfo(kind)
+    steps = applied("round", applied("div", x, _one(scale)))
+    return applied("clamp", applied("add", steps, _one(zero)), float(limits.min), float(limits.max))
+
+
+def dequantize(call: Call, x: Any, scale: Any, zero: Any = None) -> Value:
+    return applied("mul", applied("sub", x, _one(zero)), _one(scale))
+
+
+def _one(constant: Any) -> float:
+    """A scale or zero point of a value as a whole; none is zero."""
+    if constant is not None and np.unique(np.asarray(constant)).size != 1:
+        raise Refused("values of the network are quantised by one scale, weights by any number")
+    return 0.0 if constant is None else float(np.asarray(constant).reshape(-1)[0])
 
 
 def celu(call: Call, x: Any) -> Value:
@@ -88,6 +111,8 @@ RULES: dict[str, Rule] = {
     "ThresholdedRelu": thresholded_relu,
     "Shrink": shrink,
     "Mod": modulo,
+    "QuantizeLinear": quantize,
+    "DequantizeLinear": dequantize,
     "Max": _extreme("maximum", "min"),
     "Min": _extreme("minimum", "max"),
 }
