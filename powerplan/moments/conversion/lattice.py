@@ -6,10 +6,11 @@ z ~ N(m, s²) before the conversion l_k has the chance
 
     p_k = Φ(((k + ½)Δ + b − m)/s) − Φ(((k − ½)Δ + b − m)/s),
 
-the end levels hold the tails, and mean and variance of Q(r(l_k)) and its covariance with r(l_k) are sums over k; r is
-the ReLU in between, if there is one. Sums of several row tiles lie on the same lattice, with the m and s² of the sum.
-Where the value is on no lattice, the sums are over the levels of Q itself, with the chance and the mean of z between
-their thresholds: what a ReLU leaves at 0 then makes no error.
+the end levels hold the tails, and mean and variance of Q(f(l_k)) and its covariance with f(l_k) are sums over k; f is
+what stands in between and takes every entry by itself: activations, scales, sums and products with exact values. Sums
+of several row tiles lie on the same lattice, with the m and s² of the sum. Where the value is on no lattice, the sums
+are over the levels of Q itself, with the chance and the mean of z between their thresholds, and f is at most a ReLU:
+what it leaves at 0 then makes no error.
 
 Why: docs/decisions/read-out.md [0235].
 """
@@ -17,9 +18,11 @@ Why: docs/decisions/read-out.md [0235].
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,7 +31,7 @@ from powerplan.hardware.converters import quantised, top_level
 from powerplan.moments.conversion.staircase import Converted, converted
 from powerplan.network.array_maps import ConvTransposeMap
 from powerplan.network.digital import digital
-from powerplan.network.ops import Activation, Flatten, Op, Permute, Reshape
+from powerplan.network.ops import Activation, Add, Flatten, Multiply, Op, Permute, Reshape, Scale
 
 if TYPE_CHECKING:
     from powerplan.moments.array.programmed import ProgrammedArray
@@ -39,6 +42,25 @@ _WIDEST, _REACH = 8.0, 4.0
 _LEAST = 1e-6
 _ROOT = math.sqrt(2 * math.pi)
 
+_Shaping = Flatten | Reshape | Permute
+
+
+class Between(NamedTuple):
+    """A digital operation behind a column, and its exact operands before and behind the value, (B or 1, *shape)."""
+
+    op: Op
+    before: tuple[Tensor, ...] = ()
+    behind: tuple[Tensor, ...] = ()
+
+    @property
+    def is_relu(self) -> bool:
+        """True for a ReLU."""
+        return isinstance(self.op, Activation) and self.op.kind == "relu"
+
+    def of(self, value: Tensor) -> Tensor:
+        """What it makes of a value (B, *shape)."""
+        return digital(self.op, *self.before, value, *self.behind)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Lattice:
@@ -48,7 +70,7 @@ class Lattice:
         step, offset: Δ and b, (1, *shape); step None: no levels, any value.
         top: number of the highest level.
         mean, variance: m and s² (B, *shape), before the conversion.
-        rectified: a ReLU follows.
+        between: what follows, f; its shaping operations move the levels' chances alike.
     """
 
     step: Tensor | None
@@ -56,17 +78,42 @@ class Lattice:
     top: int
     mean: Tensor
     variance: Tensor
-    rectified: bool = False
+    between: tuple[Between, ...] = ()
 
-    def after(self, op: Op) -> Lattice | None:
-        """The lattice of what a digital operation makes of the value; None where it leaves it."""
-        if isinstance(op, Activation) and op.kind == "relu":
-            return replace(self, rectified=True)
-        if isinstance(op, Flatten | Reshape | Permute):
-            offset, mean, variance = (digital(op, x) for x in (self.offset, self.mean, self.variance))
-            step = None if self.step is None else digital(op, self.step)
-            return replace(self, step=step, offset=offset, mean=mean, variance=variance)
-        return None
+    @property
+    def rectified(self) -> bool:
+        """True if a ReLU follows."""
+        return any(step.is_relu for step in self.between)
+
+    def after(self, op: Op, means: Sequence[Tensor], place: int) -> Lattice | None:
+        """The lattice of what a digital operation makes of the value; None where it leaves it.
+
+        Args:
+            means: of all its inputs, (B or 1, *shape); but for the value all are exact.
+            place: of the value among them.
+        """
+        step = Between(op, tuple(means[:place]), tuple(means[place + 1 :]))
+        if self.step is not None:
+            shape = means[place].shape[1:]
+            stays = all(np.broadcast_shapes(exact.shape[1:], shape) == shape for exact in (*step.before, *step.behind))
+            followed = isinstance(op, Activation | Scale | Add | Multiply | _Shaping) and stays
+            return replace(self, between=(*self.between, step)) if followed else None
+        if isinstance(op, _Shaping):
+            offset, mean, variance = (step.of(x) for x in (self.offset, self.mean, self.variance))
+            return replace(self, offset=offset, mean=mean, variance=variance)
+        return replace(self, between=(*self.between, step)) if step.is_relu else None
+
+    def value(self, level: Tensor) -> Tensor:
+        """f of levels (B, *shape)."""
+        for step in self.between:
+            level = step.of(level)
+        return level
+
+    def moved(self, quantity: Tensor) -> Tensor:
+        """A quantity of levels (B, *shape) where f puts them."""
+        for step in self.between:
+            quantity = step.of(quantity) if isinstance(step.op, _Shaping) else quantity
+        return quantity
 
 
 def lattice_of(
@@ -111,8 +158,9 @@ def converted_from(lattice: Lattice, mean: Tensor, variance: Tensor, limit: Tens
     noise = torch.where(positive, std, torch.zeros_like(std))
     plain = converted(mean, variance, limit, bits)
     if lattice.rectified:  # what is 0 makes no error
-        plain = plain._replace(residual=plain.residual * torch.special.ndtr(lattice.mean / std))
-    step = limit / top_level(bits) if lattice.step is None else lattice.step
+        plain = plain._replace(residual=plain.residual * lattice.moved(torch.special.ndtr(lattice.mean / std)))
+    own_step = limit / top_level(bits)
+    step = own_step if lattice.step is None else lattice.step
     top = top_level(bits) if lattice.step is None else lattice.top
     ratio = noise / step
     narrow = ratio <= _WIDEST
@@ -124,13 +172,12 @@ def converted_from(lattice: Lattice, mean: Tensor, variance: Tensor, limit: Tens
     if lattice.rectified:
         any_mean, any_variance, *_ = rectified(lattice.mean, lattice.variance)
     below, density = torch.zeros_like(place), torch.zeros_like(place)
-    first, square, shift, spread, product = (torch.zeros_like(place) for _ in range(5))
+    first, square, shift, spread, product = (torch.zeros_like(mean) for _ in range(5))
     for k in range(-reach, reach + 1):
         edge = (nearest + k + 0.5 - place) / width
         above = torch.special.ndtr(edge) if k < reach else torch.ones_like(place)
-        chance, below = above - below, above
-        value = (nearest + k).clamp(-top, top) * step + lattice.offset
-        value = value.clamp(min=0) if lattice.rectified else value
+        chance, below = lattice.moved(above - below), above
+        value = lattice.value((nearest + k).clamp(-top, top) * step + lattice.offset)
         if lattice.step is None:  # any value between the edges, and E[z − E r] of these
             rounded, falls = value, torch.exp(-0.5 * edge * edge) * (noise / _ROOT) if k < reach else density * 0
             within, density = (lattice.mean - any_mean) * chance - (falls - density), falls
@@ -141,8 +188,8 @@ def converted_from(lattice: Lattice, mean: Tensor, variance: Tensor, limit: Tens
         shift, spread, product = shift + chance * off, spread + chance * off * off, product + rounded * within
     own = any_variance if lattice.step is None else square - first * first
     product = product - first * (shift + mean)
-    moving = own > _LEAST * step**2
+    moving = own > _LEAST * own_step**2
     slope = torch.where(moving, product / torch.where(moving, own, torch.ones_like(own)), plain.slope)
     residual = (spread - shift * shift - slope**2 * variance).clamp(min=0)
     wide = Converted(mean + shift, slope, residual)
-    return Converted(*(torch.where(narrow, a, b) for a, b in zip(wide, plain, strict=True)))
+    return Converted(*(torch.where(lattice.moved(narrow), a, b) for a, b in zip(wide, plain, strict=True)))

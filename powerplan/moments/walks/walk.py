@@ -51,8 +51,9 @@ class Carried(ABC):
     def lattice(self, step: Step) -> Lattice | None:
         """Of the value behind a step, where it lies on one."""
         if not step.node.op.is_crossbar:
-            lattice = self.lattices.get(step.inputs[0]) if len(step.inputs) == 1 else None
-            return lattice and lattice.after(step.node.op)
+            noisy = [i for i, place in enumerate(step.inputs) if place in self.lowered.noisy]
+            lattice = self.lattices.get(step.inputs[noisy[0]]) if len(noisy) == 1 else None
+            return lattice and lattice.after(step.node.op, [self.means[place] for place in step.inputs], noisy[0])
         if step.place != self.lowered.behind[step.node.name]:
             return None
         analog = step.place if step.place.part == "array" else step.inputs[0]
