@@ -106,7 +106,7 @@ HOVERING, HARDLY_LESS = 1e-4, 0.9
 VERY_FAR = 0.3
 #: Residual at which a known bias is looked at once more: it has turned since, and will not any more.
 NEAR = 0.01
-#: Rows of the bias's Jacobian: as many random combinations span its stiff directions.
+#: Rows of the bias's Jacobian: as many random combinations span its stiff directions, and as few gains need none.
 MOST_ROWS = 16
 #: Steps in which curvature is made anew far from the optimum: then it moves so little that learning does more.
 MOST_FAR_STEPS = 8

@@ -14,18 +14,22 @@ from powerplan.errors import InvalidInput
 from powerplan.hardware import Gains
 from powerplan.planning import policy
 from powerplan.planning.explain.limits import binding_limits
+from powerplan.planning.problem.problem import Problem
 from powerplan.planning.problem.requirement import requirement
 from powerplan.planning.session import Session
 from powerplan.planning.targets import Target
 
 
-def refuse_on_guard(session: Session, target: Target, theta: np.ndarray, limit_duals: np.ndarray) -> str:
+def refuse_on_guard(
+    session: Session, target: Target, problem: Problem, theta: np.ndarray, limit_duals: np.ndarray
+) -> str:
     """Refuse a plan that the least gains considered decide; a sentence if they have a small say in it, or if a budget
     has none at all, else "".
 
     A layer whose noise does not matter may rest there: its power is then negligible, and so is the price.
 
     Args:
+        problem: with the exact prediction.
         limit_duals: (n,) d log objective / d log gain at the limits, < 0 at lower ones, of an optimum at θ.
 
     Raises:
@@ -35,7 +39,7 @@ def refuse_on_guard(session: Session, target: Target, theta: np.ndarray, limit_d
     guarded = np.array([steps is None for steps in session.levels]) if session.levels is not None else True
     at_guard = (limit_duals < 0) & guarded
     price = -float(limit_duals[at_guard].sum())
-    if target.is_budget and _is_indifferent(session, target, theta):
+    if target.is_budget and _is_indifferent(problem, theta):
         return (
             " The error is the same at any power: every noise scales with the conductances, so the budget decides "
             "nothing, and this error has no least power. State what bounds it: read_noise_std, thermal_noise with "
@@ -51,7 +55,7 @@ def refuse_on_guard(session: Session, target: Target, theta: np.ndarray, limit_d
     limits = ", ".join(binding_limits(session.free, at_guard, upper=False))
     gains = session.free.gains(theta)
     met = f"At {policy.SMALLEST_FRACTION:g} of the largest gains, the least that are looked at, the target is still met"
-    if _falls_with_larger_gains(session, target, theta, at_guard):
+    if _falls_with_larger_gains(problem, theta, at_guard):
         raise InvalidInput.of(
             "hardware",
             f"noise too small to hold the gains up ({limits})",
@@ -70,16 +74,14 @@ def refuse_on_guard(session: Session, target: Target, theta: np.ndarray, limit_d
     )
 
 
-def _is_indifferent(session: Session, target: Target, theta: np.ndarray) -> bool:
+def _is_indifferent(problem: Problem, theta: np.ndarray) -> bool:
     """Whether the error stays the same with all gains a part of what they are."""
-    problem = session.problem(requirement(target, session.predictors, session.weights), session.free, exact=True)
     here = problem.objective(theta)
     return abs(problem.objective(problem.shifted(theta, policy.GUARD_CHANGE)) - here) <= policy.GUARD_SAME * here
 
 
-def _falls_with_larger_gains(session: Session, target: Target, theta: np.ndarray, at_guard: np.ndarray) -> bool:
+def _falls_with_larger_gains(problem: Problem, theta: np.ndarray, at_guard: np.ndarray) -> bool:
     """Whether what the target bounds is mostly noise that larger gains at their guards lower, though a small one."""
-    problem = session.problem(requirement(target, session.predictors, session.weights), session.free, exact=True)
     larger = np.where(at_guard, problem.shifted(theta, -policy.GUARD_CHANGE), theta)
     return problem.reached(larger) < policy.GUARD_FALLS * problem.reached(theta)
 

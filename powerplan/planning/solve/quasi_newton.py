@@ -85,7 +85,9 @@ class _Bias:
 
     @classmethod
     def at(cls, problem: Problem, point: Point) -> _Bias:
-        if (problem.terms.layout.power_exponents <= 0).any():  # rows, which share a voltage
+        layout = problem.terms.layout
+        # few gains are learnt in fewer predictions than the bias takes; rows share a voltage
+        if layout.count <= policy.MOST_ROWS or (layout.power_exponents <= 0).any():
             return cls(rows=np.zeros((0, len(point.theta))), gradient=np.zeros(len(point.theta)))
         totals = np.array([s.total for s in (point.objective, *point.constraints)])
         weights = 2 * np.append(1.0, _prices(point)) / np.maximum(totals, np.finfo(float).tiny)

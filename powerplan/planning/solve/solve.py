@@ -140,7 +140,7 @@ def _finished(attempt: Attempt, optimum: Optimum) -> Plan:
     if optimum.reason in _UNFINISHED and seen is not None and seen.best is not None:
         optimum = _cheaper(attempt.problem, optimum, seen.best)
     certificate, theta = optimum.certificate, optimum.theta
-    guard = refuse_on_guard(session, target, theta, certificate.limit_duals)
+    guard = refuse_on_guard(session, target, exact, theta, certificate.limit_duals)
     outcome, message, discrete = Outcome(optimum.reason), _message(optimum, target), None
     violation = certificate.constraint_violation
     if session.levels is not None:
