@@ -201,13 +201,20 @@ class Predictor:
         return mean_field(self.network, programmed, x, self.corrections.of(part, len(self.inputs)))
 
     def moments(
-        self, programmed: Sequence[ProgrammedArray], part: slice = slice(None), *, full: bool = False
+        self,
+        programmed: Sequence[ProgrammedArray],
+        part: slice = slice(None),
+        *,
+        full: bool = False,
+        trace: Trace | None = None,
     ) -> Moments:
         """Moments of the output for programmed crossbars and a part of the inputs.
 
-        ``full`` adds what only a report needs: the output covariance and the bias by layer.
+        Args:
+            full: with what only a report needs: the output covariance and the bias by layer.
+            trace: the corrected forward pass of these inputs, where it is at hand.
         """
-        x, trace = self.inputs[part], self.trace(programmed, part)
+        x, trace = self.inputs[part], trace or self.trace(programmed, part)
         directions = self.directions if self.is_exact else self.directions[part]
         joint = full and self.is_exact and self.method == "linearized"
         adjoints = sweep(

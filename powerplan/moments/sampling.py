@@ -32,6 +32,7 @@ from powerplan.moments.samples import coherence
 from powerplan.moments.samples.corrections import Corrections, SamplingError
 from powerplan.moments.samples.count import Sampling, has_rare_errors
 from powerplan.moments.samples.estimate import estimate_corrections
+from powerplan.moments.walks.marginal import Trace
 
 #: live tensors of the size of the largest value for every sample
 _SAMPLE_TENSORS = 8
@@ -60,12 +61,12 @@ def corrected(predictor: Predictor, programmed: Sequence[ProgrammedArray], stop_
     if sampling is None:
         return predictor
     rounds = _Rounds.of(predictor, programmed, sampling)
-    mean = rounds.corrections(0)
-    predicted = [rounds.predicted(mean)]
+    mean, trace = rounds.corrections(0)
+    predicted = [rounds.predicted(mean, trace)]
     wanted = sampling.first
     while len(predicted) < wanted and not (len(predicted) > 1 and stop_at and time.monotonic() > stop_at):
-        corrections = rounds.corrections(len(predicted))
-        predicted.append(rounds.predicted(corrections))
+        corrections, trace = rounds.corrections(len(predicted))
+        predicted.append(rounds.predicted(corrections, trace))
         mean = mean.pooled_with(corrections)
         if len(predicted) == wanted < rounds.most:
             missing = (_relative([mse for mse, _, _ in predicted]).item() / sampling.error) ** 2
@@ -81,11 +82,11 @@ class _Rounds:
     """Rounds of samples, and what each predicts by itself.
 
     Large networks get few samples, of some of the inputs only. These are worked on in groups that fit the memory limit,
-    the first of which gives the coherence; all do where errors are rare.
+    the first of which gives the coherence, in the first rounds, which is enough; all do where errors are rare.
 
     Attributes:
         samples: of a round.
-        most: rounds at most.
+        first, most: rounds to begin with, and at most.
         inputs: that have samples.
         group: inputs worked on at a time.
         kept: samples from which coherence is found, and those where errors are rare.
@@ -94,6 +95,7 @@ class _Rounds:
     predictor: Predictor
     programmed: Sequence[ProgrammedArray]
     samples: int
+    first: int
     most: int
     inputs: int
     group: int
@@ -108,36 +110,39 @@ class _Rounds:
         samples = min(sampling.samples, affordable, max(2, room // (_SAMPLE_TENSORS * largest)))
         inputs = min(batch, max(1, _SAMPLE_ENTRIES // (sampling.first * samples * entries)))
         group = min(inputs, max(1, room // (samples * _SAMPLE_TENSORS * largest)))
-        kept = min(samples, coherence.enough_samples(predictor.network, group), max(1, room // (8 * group * entries)))
+        enough = -(-coherence.enough_samples(predictor.network, group) // sampling.first)
+        kept = min(samples, enough, max(1, room // (8 * group * entries)))
         return cls(
             predictor=predictor,
             programmed=programmed,
             samples=samples,
+            first=sampling.first,
             most=min(sampling.most, max(sampling.first, _SAMPLE_ENTRIES // (samples * batch * entries))),
             inputs=inputs,
             group=group,
             kept=(kept, min(samples, max(kept, room // (_RARE_TENSORS * group * entries)))),
         )
 
-    def corrections(self, number: int) -> Corrections:
-        """Corrections from the samples of the round of this number."""
+    def corrections(self, number: int) -> tuple[Corrections, Trace | None]:
+        """Corrections from the samples of the round of this number, and the forward pass with them if it was made."""
         predictor, rare = self.predictor, has_rare_errors(self.predictor.network, self.predictor.hardware)
         groups: list[tuple[int, Corrections]] = []
+        trace = None
         for low in range(0, self.inputs, self.group):
             inputs = predictor.inputs[low : min(low + self.group, self.inputs)]
-            corrections = estimate_corrections(
+            corrections, trace = estimate_corrections(
                 predictor.network,
                 self.programmed,
                 inputs,
                 samples=self.samples,
                 # every group and round has samples of its own
                 seed=predictor.seed + _SEEDS_APART * (low + number * len(predictor.inputs)),
-                kept=self.kept if rare or not groups else (0, 0),
+                kept=self.kept if rare or (number < self.first and not groups) else (0, 0),
             )
             groups.append((len(inputs), corrections))
-        return Corrections.joined(groups)
+        return Corrections.joined(groups), trace if len(groups) == 1 else None
 
-    def predicted(self, corrections: Corrections) -> tuple[Tensor, Tensor, Tensor]:
+    def predicted(self, corrections: Corrections, trace: Trace | None) -> tuple[Tensor, Tensor, Tensor]:
         """MSE (), power () and MSE of every output (K,) of the inputs that have samples.
 
         The MSE is that in a few random directions of the output, the same for every round: what they do not see of a
@@ -156,8 +161,8 @@ class _Rounds:
         )
         bias = variance = marginal = power = ideal.new_zeros(())
         for part in predictor.parts:
-            moments = predictor.moments(self.programmed, part)
             size = len(inputs[part])
+            moments = predictor.moments(self.programmed, part, trace=trace if size == count else None)
             bias = bias + (moments.mean - ideal[part]).square().sum(0) / count
             variance = variance + moments.variance.double().mean(1).expand(size).sum() / count
             marginal = marginal + moments.trace.output_variance.double().expand(size, -1).sum(0) / count

@@ -30,8 +30,8 @@ from torch import Tensor
 
 from powerplan.moments.rules.linearized import Linearized, over_batch
 from powerplan.moments.sources.errors import squares, total
-from powerplan.moments.sources.programming import by_group, joined
-from powerplan.moments.sources.shared import shared_variance
+from powerplan.moments.sources.programming import joined
+from powerplan.moments.sources.shared import by_group, shared_variance
 from powerplan.moments.walks.adjoint import array_place, beyond_linear_part, pulled_back
 from powerplan.moments.walks.array_step import ArrayStep
 from powerplan.moments.walks.lowered import Place
@@ -59,12 +59,14 @@ _DIRECTIONS = 4
 _MOST_OUTPUTS = 32
 #: multiplications that coherence may take, roughly
 _MOST_WORK = 1 << 26
+#: products of row values between positions that are formed at a time
+_MOST_PRODUCTS = 1 << 22
 #: nodes that cause less than this part of what all nodes cause keep 1: their ratio is rounding
 _LEAST_PART = 1e-6
 
 
 def enough_samples(network: Network, batch: int) -> int:
-    """Samples that coherence is found from: as many as its work allows, at least 16."""
+    """Samples that coherence is found from, of all rounds together: as many as its work allows, at least 16."""
     shapes = network.shapes
     work = sum(
         node.op.matrix.size * node.op.reads(shapes[node.inputs[0]])
@@ -171,15 +173,33 @@ def _of_inputs(reads: Sequence[tuple[ArrayStep, Tensor, Tensor]]) -> tuple[Tenso
     array, samples = reads[0][0].array, reads[0][2]
     variance = by_group(array.map, array.weight_variance)
     together, apart = samples.new_zeros(()), samples.new_zeros(())
-    for i, some in enumerate(samples):  # the samples of one input are the batch
+    for i in range(len(samples)):
         columns = joined([own[i % len(own)] for own, _ in by_read], 2)  # (D, G, P, o)
         rows = joined([own[i] for _, own in by_read], 2)  # (R, G, P, n)
-        together = together + shared_variance(columns.expand(len(some), *columns.shape), rows, variance).sum()
+        together = together + _through_devices(columns, rows, variance)
     for step, adjoint, errors in reads:
         map = step.array.map
         own = map.gather_columns(step.array.weighted(errors.square().mean(1), array.weight_variance, map))
         apart = apart + squares(adjoint, own).sum()
     return together / samples.shape[1], apart
+
+
+def _through_devices(columns: Tensor, rows: Tensor, variance: Tensor) -> Tensor:
+    """Σ_ij V_ij (Σ_p A_dpi x_spj)² over all directions d (D, G, P, o) and samples s (S, G, P, n) of one input, ().
+
+    With few positions sums over directions and samples come first: Σ_pq (Σ_d A_dpi A_dqi) V_ij (Σ_s x_spj x_sqj).
+    """
+    positions = rows.shape[2]
+    if positions > len(columns) * len(rows) or positions**2 * rows.shape[3] > _MOST_PRODUCTS:
+        return shared_variance(columns.expand(len(rows), *columns.shape), rows, variance).sum()
+    of_columns, of_rows = (_position_products(value) for value in (columns, rows))
+    return ((variance.mT @ of_columns) * of_rows).sum()
+
+
+def _position_products(values: Tensor) -> Tensor:
+    """Σ_s x_sp x_sq of values (S, G, P, n), (G, n, P²)."""
+    by_row = values.permute(1, 3, 2, 0)
+    return (by_row @ by_row.mT).flatten(2)
 
 
 def _combinations(output: Tensor, seed: int) -> Tensor:

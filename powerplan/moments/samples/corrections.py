@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from powerplan.moments.conversion.staircase import Converted
-from powerplan.moments.samples.statistics import pooled_axes, stds
+from powerplan.moments.samples.statistics import channel_axes, stds
 from powerplan.moments.walks.lowered import Place
 
 _K = TypeVar("_K", bound=Hashable)
@@ -107,7 +107,7 @@ class Corrections:
             return value.mean(0, keepdim=True)
 
         def channel_mean(value: Tensor) -> Tensor:
-            return value.mean(pooled_axes(value), keepdim=True)
+            return value.mean(channel_axes(value), keepdim=True)
 
         def saturation(known: Saturation) -> Saturation:
             return replace(
@@ -126,14 +126,15 @@ class Corrections:
         )
 
     def pooled_with(self, others: Corrections) -> Corrections:
-        """The mean with those from other samples of the same inputs, weighted by the number of samples."""
+        """The mean with those from other samples of the same inputs, weighted by the number of samples; what the others
+        do not have stays."""
         samples = self.samples + others.samples
 
         def mean(own: Any, other: Any) -> Any:
             if isinstance(own, Tensor):
                 return (self.samples * own + others.samples * other) / samples
             if isinstance(own, Mapping):
-                return {name: mean(value, other[name]) for name, value in own.items()}
+                return {name: mean(value, other[name]) if name in other else value for name, value in own.items()}
             if isinstance(own, Saturation):
                 return Saturation(**{name: mean(value, getattr(other, name)) for name, value in vars(own).items()})
             return own  # what both have in common

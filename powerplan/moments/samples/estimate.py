@@ -60,7 +60,7 @@ from powerplan.moments.sources.errors import Independent, OfRows, merged, standa
 from powerplan.moments.sources.stuck import is_rare
 from powerplan.moments.walks.array_step import ArrayStep
 from powerplan.moments.walks.lowered import START, Place, Step
-from powerplan.moments.walks.marginal import mean_field
+from powerplan.moments.walks.marginal import Trace, mean_field
 from powerplan.moments.walks.walk import Carried
 from powerplan.network import ops
 from powerplan.network.digital import digital
@@ -79,8 +79,8 @@ def estimate_corrections(
     samples: int,
     seed: int,
     kept: tuple[int, int],
-) -> Corrections:
-    """Corrections at given gains.
+) -> tuple[Corrections, Trace | None]:
+    """Corrections at given gains, and the forward pass with them if it was made.
 
     Args:
         inputs: (B, *shape).
@@ -100,10 +100,10 @@ def estimate_corrections(
         samples=samples,
     )
     if not kept[0]:
-        return corrections
-    trace = mean_field(network, crossbars, inputs, corrections)
+        return corrections, None
+    trace = sampled.trace or mean_field(network, crossbars, inputs, corrections)
     coherence, slopes = coherence_of(trace, sampled.errors, sampled.linear, sampled.saturated, seed=seed)
-    return replace(corrections, coherence=coherence, slopes=slopes)
+    return replace(corrections, coherence=coherence, slopes=slopes), trace
 
 
 class _Samples(Carried):
@@ -139,13 +139,30 @@ class _Samples(Carried):
         self._jumps = jumps_matter(network)
         self._rare = any(is_rare(c) or saturates_alike(c.hardware) for c in crossbars)
         self._keep, self._keep_rare = kept
+        # converters of rows round values that lie on lattices in another way, which samples know nothing of
+        self._keeps_steps = self._keep > 0 and not any(c.hardware.dac_bits for c in crossbars)
+
+    @property
+    def trace(self) -> Trace | None:
+        """The walk as a forward pass with the corrections found, where it is one."""
+        if not self._keeps_steps:
+            return None
+        mean, variance = self.moments(self.lowered.output)
+        return Trace(
+            lowered=self.lowered,
+            steps=self.steps,
+            means=self.means,
+            output_mean=mean.flatten(1),
+            output_variance=variance.flatten(1),
+        )
 
     def moments(self, place: Place) -> tuple[Tensor, Tensor]:
         return self.values[place][:2]
 
     def drop(self, place: Place) -> None:
         del self.values[place]
-        self.steps.pop(place, None)
+        if not self._keeps_steps:
+            self.steps.pop(place, None)
 
     def lattice(self, step: Step) -> None:
         return None  # samples are on lattices themselves
@@ -170,8 +187,8 @@ class _Samples(Carried):
             if array.is_read_again and self._count > 1:
                 moved = self._shifted_by_devices(step, passed, error, spread)
                 self.shifts[place] = in_stds(moved, spread)
-                mean = mean + moved
-        if array.hardware.converts_columns:
+                mean = mean + self.shifts[place] * stds(spread)
+        if array.hardware.converts_columns or self._keeps_steps:
             self.steps[place] = replace(passed, mean=mean, variance=spread)
         if own is None:
             self._driving[place] = error
@@ -221,6 +238,8 @@ class _Samples(Carried):
                 rounding = converted.variance(samples.before.square().mean(1)) - error.square().mean(1)
                 error = self._rounded(error, rounding.clamp(min=0))
         self.values[place] = converted.mean, converted.variance(variance), error
+        if self._keeps_steps:
+            self.steps[place] = converted.linearized(variance, noisy=step.noisy)
 
     def _through(self, step: Step) -> tuple[ConverterSamples, Converted]:
         """Samples through converters that saturate, and the closed form."""
@@ -260,6 +279,8 @@ class _Samples(Carried):
         means, variances, errors = zip(*arriving, strict=True)
         passed = linearize_joint(step.node.op, means, variances, self.correlations.get(step.place))
         mean, variance, error = passed.mean, passed.variance, passed.push(*errors)
+        if self._keeps_steps:
+            self.steps[step.place] = passed
         if passed.residual is None and not passed.first_order:
             if not is_arrangement(step.node.op):
                 self.factors[step.place] = ratio(error.square().mean(1), variance)
@@ -284,7 +305,7 @@ class _Samples(Carried):
             variance = variance * self.factors[step.place]
             if self._count > 1:
                 self.shifts[step.place] = in_stds(moved, variance)
-            mean = mean + moved
+                mean = mean + self.shifts[step.place] * stds(variance)
         self.values[step.place] = mean, variance, error
 
     def _output(self, step: Step, means: Sequence[Tensor], errors: Sequence[Tensor]) -> Tensor:

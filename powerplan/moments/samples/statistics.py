@@ -11,6 +11,8 @@ from powerplan.gaussian import positive_std
 
 #: largest shift of a mean in standard deviations
 _MOST_STDS = 2.0
+#: entries of a channel up to which it is pooled with the others: each by itself is known too badly by few samples
+_FEW_ENTRIES = 16
 
 
 def ratio(estimate: Tensor, expected: Tensor) -> Tensor:
@@ -21,9 +23,14 @@ def ratio(estimate: Tensor, expected: Tensor) -> Tensor:
     return torch.where(below > 0, above / below.clamp(min=_tiny(below)), torch.ones_like(below))
 
 
-def pooled_axes(value: Tensor) -> tuple[int, ...]:
+def channel_axes(value: Tensor) -> tuple[int, ...]:
     """Axes of a value (B, *shape) but that of the channels; all of a vector's."""
     return (0, 1) if value.dim() == 2 else (0, *range(2, value.dim()))
+
+
+def pooled_axes(value: Tensor) -> tuple[int, ...]:
+    """Axes that are pooled: those of a channel, and where its entries are too few to know it by, all."""
+    return tuple(range(value.dim())) if math.prod(value.shape[2:]) <= _FEW_ENTRIES else channel_axes(value)
 
 
 def shift_of(estimate: Tensor, chance: Tensor, std: Tensor, mean: Tensor) -> Tensor:

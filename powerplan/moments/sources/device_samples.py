@@ -15,10 +15,15 @@ from powerplan.moments.array.device_errors import DeviceErrors
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.sources.errors import Sampled, standard_normals
+from powerplan.moments.sources.shared import by_group
 from powerplan.moments.sources.stuck import Part, moved_by_events
 
 #: devices of a shared array up to which they are few: every input gets its own, with their own distribution
 FEW_DEVICES = 1 << 16
+#: multiplications in matrix products that take as long as drawing a normal number
+_NUMBER_COST = 96
+#: a position whose column errs by less of its variance beside what it has in common with others has that by rounding
+_ROUNDING = 1e-5
 
 
 def device_samples(array: ProgrammedArray, part: Part, sampled: Sampled) -> Tensor:
@@ -31,11 +36,41 @@ def device_samples(array: ProgrammedArray, part: Part, sampled: Sampled) -> Tens
         drawn = device_errors(array, sets[0] * sets[1], sampled.common)
         drawn = drawn if part.rows is None else drawn * part.rows
         return usual.moved(sampled.rows, drawn.reshape(*sets, groups, -1, n))
+    elif not usual.nodes and not array.is_read_again and _positions_are_few(array, sets[0]):
+        moved = _gaussian_columns(by_group(array.map, usual.variance), sampled)
     else:
         spread = usual.variance.sqrt().expand(array.map.n_out, n)
         drawn = spread * standard_normals((sets[1], *spread.shape), sampled.common, spread)
         moved = usual.moved(sampled.rows, drawn.reshape(1, sets[1], groups, -1, n))
     return moved + moved_by_events(array, part, sampled.rows, sets, sampled.common) if part.events else moved
+
+
+def _positions_are_few(array: ProgrammedArray, batch: int) -> bool:
+    """True if the covariances of columns between their positions cost less than the errors of all devices."""
+    positions = array.map.positions
+    return batch * positions * (positions + 1) <= 2 * _NUMBER_COST
+
+
+def _gaussian_columns(variance: Tensor, sampled: Sampled) -> Tensor:
+    """What Gaussian errors of devices of this variance (G, o, n or 1) move columns by, (B, R, G, P, o): drawn from the
+    covariances Σ_k V_ok x_pk x_qk of a column between its positions. Every input and sample has devices of its own."""
+    rows = sampled.rows.expand(*sampled.sets, *sampled.rows.shape[2:])
+    at = [rows[:, :, :, p : p + 1] for p in range(rows.shape[3])]
+    numbers = sampled.normals((len(at), *rows.shape[:3], 1, variance.shape[1]))
+    cholesky: list[list[Tensor]] = []  # column k of the factor, from its diagonal down
+    for p, here in enumerate(at):
+        below = []
+        for there in at[p:]:
+            products = here * there if variance.shape[-1] > 1 else (here * there).sum(-1, keepdim=True)
+            below.append(products @ variance.mT)  # (B, R, G, 1, o)
+        whole = below[0]
+        for k, column in enumerate(cholesky):
+            below = [left - column[p - k] * factor for left, factor in zip(below, column[p - k :], strict=True)]
+        has_own = below[0] > _ROUNDING * whole
+        scale = torch.where(has_own, below[0], torch.ones_like(whole)).rsqrt() * has_own
+        cholesky.append([scale * left for left in below])
+    moved = [torch.stack([cholesky[k][p - k] * numbers[k] for k in range(p + 1)]).sum(0) for p in range(len(at))]
+    return torch.cat(moved, 3)
 
 
 def mean_squares(usual: DeviceErrors, sampled: Sampled) -> Tensor:

@@ -25,7 +25,7 @@ from powerplan.moments.sources.common import CommonDevices, CommonErrors
 from powerplan.moments.sources.device_samples import device_samples
 from powerplan.moments.sources.errors import Errors, Sampled, between_positions, caused_by, total
 from powerplan.moments.sources.node_products import node_products
-from powerplan.moments.sources.shared import shared_covariance, shared_variance
+from powerplan.moments.sources.shared import by_group, shared_covariance, shared_variance
 from powerplan.moments.sources.stuck import parts_of
 from powerplan.network.array_maps import ArrayMap
 
@@ -130,12 +130,6 @@ class OfDevices(Errors):
 def joined(values: Sequence[Tensor], axis: int) -> Tensor:
     """Positions of several reads behind each other."""
     return values[0] if len(values) == 1 else torch.cat(list(values), axis)
-
-
-def by_group(map: ArrayMap, variance: Tensor) -> Tensor:
-    """Variances that broadcast to (n_out, n_in) by group, (G, o, n) or (G, o, 1)."""
-    full = variance.expand(map.n_out, variance.shape[-1] if variance.dim() else 1)
-    return full.reshape(map.groups, -1, full.shape[-1])
 
 
 def _input_places(map: ArrayMap, mean: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from powerplan.network.array_maps import ArrayMap
+
 #: most entries of the gradients formed at a time: they are squared while they are in the cache
 _BLOCK_ENTRIES = 1 << 19
 
@@ -45,6 +47,12 @@ def shared_covariance(adjoint: Tensor, rows: Tensor, variance: Tensor) -> Tensor
             scaled = _gradient(adjoint[b], rows[b], part).mul_(std[part].unsqueeze(1)).flatten(2)
             total[b] += (scaled @ scaled.mT).sum(0)
     return total
+
+
+def by_group(map: ArrayMap, variance: Tensor) -> Tensor:
+    """Variances that broadcast to (n_out, n_in) by group, (G, o, n) or (G, o, 1)."""
+    full = variance.expand(map.n_out, variance.shape[-1] if variance.dim() else 1)
+    return full.reshape(map.groups, -1, full.shape[-1])
 
 
 class _SharedVariance(torch.autograd.Function):
