@@ -152,6 +152,7 @@ def values_of(row: Setting) -> st.SearchStrategy[Any]:
     raise AssertionError(row)
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(
     judged=st.sampled_from(JUDGED).flatmap(lambda row: st.tuples(st.just(row.name), values_of(row))),

@@ -53,6 +53,7 @@ def test_constant_error_at_or_above_the_bound(solver: Solver, constant: float) -
     assert result.certificate.duality_gap < 1e-6
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(seed=st.integers(0, 2**32 - 1), gains=st.integers(1, 100), share=st.floats(0.01, 0.999))
 def test_infeasible_programs_reach_their_least_error(seed: int, gains: int, share: float) -> None:

@@ -340,6 +340,7 @@ def test_schema_and_validator_accept_the_same_structures(data: st.DataObject) ->
     assert bool(cuts) <= bool(said)
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=150, deadline=None)
 def test_the_checks_after_the_schema_bear_with_what_breaks_it(data: st.DataObject) -> None:
