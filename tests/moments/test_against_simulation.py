@@ -43,12 +43,14 @@ def simulate_precisely(example: Example, hardware: pp.Hardware) -> pp.Simulation
 def check_mse_and_power(example: Example, hardware: pp.Hardware, nmse: float) -> None:
     """MSE within 2 % (5 % beyond NMSE 10 %); power within 1 %, that of each layer too (3 % beyond NMSE 10 %).
 
-    Three standard errors are added to the bounds of the layers: the last one's is a third of a percent.
+    Two standard errors of the simulated MSE, each 1 % at most, are added to its bound: what is 6 % off fails. Three are
+    added to the bounds of the layers: the last one's is a third of a percent.
     """
     simulated = simulate_precisely(example, hardware)
     predicted = pp.predict(example.network, hardware, full_range(example, hardware), example.inputs)
     assert predicted.nmse == pytest.approx(nmse, rel=0.01)
-    assert predicted.mse == pytest.approx(simulated.mse, rel=0.02 if nmse <= 0.1 else 0.05)
+    away, bound = abs(predicted.mse - simulated.mse), 0.02 if nmse <= 0.1 else 0.05
+    assert away <= bound * simulated.mse + 2 * simulated.mse_standard_error
     assert predicted.power == pytest.approx(simulated.power, rel=0.01)
     bound = 0.01 if nmse <= 0.1 else 0.03
     away = np.abs(predicted.power_by_layer - simulated.power_by_layer)
