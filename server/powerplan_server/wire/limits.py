@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from powerplan_client._generated import v1 as pb
 
@@ -37,13 +37,5 @@ class WireLimits:
 
     def to_proto(self) -> pb.ServerLimits:
         """The limits as GetServerInfo tells them; the server adds those of its own."""
-        return pb.ServerLimits(
-            max_nodes=self.max_nodes,
-            max_network_elements=self.max_network_elements,
-            max_name_length=self.max_name_length,
-            max_inputs_bytes=self.max_inputs_bytes,
-            max_draws=self.max_draws,
-            max_profile_gains=self.max_profile_gains,
-            max_frontier_targets=self.max_frontier_targets,
-            max_iterations=self.max_iterations,
-        )
+        told = pb.ServerLimits.DESCRIPTOR.fields_by_name
+        return pb.ServerLimits(**{name: limit for name, limit in asdict(self).items() if name in told})
