@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 
 from powerplan.hardware import Hardware
 from powerplan.hardware.tiling import read_positions
+from powerplan.moments.rules.activations import activation_rule
+from powerplan.moments.rules.activations.quadrature import Quadrature
 from powerplan.moments.samples.converters import saturates_alike
 from powerplan.moments.settings import MOST_SAMPLES
 from powerplan.moments.sources.device_samples import FEW_DEVICES
@@ -31,6 +33,8 @@ _MOST_TIMES = 8
 _MOST_WORK, _LEAST_WORK = 1 << 33, 1 << 25
 
 
+#: of all values between -4 and 4, where the values of networks usually are
+_FAR = 0.01
 #: linear operations that gather nothing: the variance of an output is a function of that of one input
 _ARRANGING = (
     *(ops.Scale, ops.Flatten, ops.Reshape, ops.Permute, ops.Concat, ops.Slice, ops.Pad),
@@ -100,7 +104,7 @@ def jumps_matter(network: Network) -> bool:
         behind = any(name in jumped for name in node.inputs)
         if behind and not linear and not is_arrangement(node.op):
             return True
-        if behind or not node.op.slope_explains:
+        if behind or _jumps_far(node.op):
             jumped.add(node.name)
     return False
 
@@ -108,6 +112,14 @@ def jumps_matter(network: Network) -> bool:
 def is_arrangement(op: ops.Op) -> bool:
     """True for linear operations that gather nothing."""
     return isinstance(op, _ARRANGING)
+
+
+def _jumps_far(op: ops.Op) -> bool:
+    """True for jumps that are large beside all values: those of a rounding to many steps make no large errors."""
+    if isinstance(op, ops.Function) and op.of_one_value:
+        rule = activation_rule(op)
+        return isinstance(rule, Quadrature) and rule.largest_jump > _FAR
+    return not op.slope_explains
 
 
 def first_samples(network: Network, hardware: Hardware, batch: int) -> int:

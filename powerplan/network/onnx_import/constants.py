@@ -161,6 +161,26 @@ def _reference(call: Call, *inputs: np.ndarray | None) -> Any:
     return tuple(ReferenceEvaluator(model).run(None, feeds))
 
 
+def _quantized(call: Call, x: np.ndarray, scale: np.ndarray, zero: np.ndarray | None = None) -> Any:
+    scale, zero = _along_axis(call, x, scale), _along_axis(call, x, np.zeros(1, np.uint8) if zero is None else zero)
+    limits = np.iinfo(zero.dtype)
+    return np.clip(np.rint(x / scale) + zero, limits.min, limits.max).astype(zero.dtype)
+
+
+def _dequantized(call: Call, x: np.ndarray, scale: np.ndarray, zero: np.ndarray | None = None) -> Any:
+    offset = 0.0 if zero is None else _along_axis(call, x, zero).astype(np.float64)
+    return ((x - offset) * _along_axis(call, x, scale)).astype(np.float32)
+
+
+def _along_axis(call: Call, x: np.ndarray, constant: np.ndarray) -> np.ndarray:
+    """A scale or zero point, one or one for every place along an axis."""
+    if call.get("block_size", 0):
+        raise Refused("scales of blocks are not supported")
+    if constant.size == 1:
+        return constant.reshape(())
+    return constant.reshape([-1 if i == call.get("axis", 1) % x.ndim else 1 for i in range(x.ndim)])
+
+
 def _elementwise(call: Call, *inputs: np.ndarray) -> Any:
     room(np.broadcast_shapes(*(x.shape for x in inputs)))
     if call.op_type in ("Div", "Mod") and inputs[1].dtype.kind != "f" and (inputs[1] == 0).any():
@@ -173,10 +193,7 @@ _ELEMENTWISE = (
     "Reciprocal Exp Log Sin Cos Floor Ceil Identity"
 )
 #: operators whose results are no larger than their inputs
-_NO_LARGER = (
-    "CastLike Slice Unsqueeze Squeeze Transpose ReduceProd ReduceSum ReduceMax ReduceMin Trilu Flatten Size "
-    "QuantizeLinear DequantizeLinear"
-)
+_NO_LARGER = "CastLike Slice Unsqueeze Squeeze Transpose ReduceProd ReduceSum ReduceMax ReduceMin Trilu Flatten Size"
 
 CONSTANTS: dict[str, Rule] = {
     **dict.fromkeys(_ELEMENTWISE.split(), _elementwise),
@@ -193,6 +210,8 @@ CONSTANTS: dict[str, Rule] = {
     "Split": _split,
     "MatMul": _matmul,
     "Shape": _shape,
+    "QuantizeLinear": _quantized,
+    "DequantizeLinear": _dequantized,
     "Dropout": lambda call, x, *unused: x,
 }
 

@@ -190,3 +190,12 @@ def test_poles_in_reach_are_told(name: str, steps: list[Sequence[Any]], pole: bo
     draws = curve(program(*steps))(1.0 + 0.15 * np.random.default_rng(0).standard_normal(1_000_000))
     assert float(computed.mean) == pytest.approx(draws.mean(), abs=5e-3 * draws.std() + 1e-9)
     assert float(computed.variance) == pytest.approx(draws.var(), rel=0.03, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"), [("sign", 1.0), ("threshold", 2.37 / 6.0), ("floor", 1 / 8), ("abs", 0.0), ("erf", 0.0)]
+)
+def test_the_largest_jump_of_a_function(name: str, part: float) -> None:
+    """As a part of its values between -4 and 4."""
+    rule = activation_rule(CASES[name][0])
+    assert rule.largest_jump == pytest.approx(part, abs=1e-7)  # type: ignore[attr-defined]
