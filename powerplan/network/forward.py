@@ -57,9 +57,9 @@ def crossbar_tensors(
 
 def forget_tensors(network: Network) -> None:
     """Drop the tensors kept for a network's crossbars, after a single use of a large one."""
-    for node in network.crossbars:
-        assert isinstance(node.op, CrossbarOp)
-        _TENSORS.pop(node.op, None)
+    for node in network.nodes:
+        if isinstance(node.op, CrossbarOp):
+            _TENSORS.pop(node.op, None)
 
 
 _TENSORS: WeakKeyDictionary[CrossbarOp, dict[tuple[torch.dtype, str], tuple[torch.Tensor, torch.Tensor | None]]] = (

@@ -15,6 +15,7 @@ import numpy as np
 
 from powerplan.errors import InvalidInput
 from powerplan.network import Network, Node, Op, build_op
+from powerplan.network.parts import own_tensors
 from powerplan_client._generated import v1 as pb
 from powerplan_server.wire.attributes import map_from_proto
 from powerplan_server.wire.errors import FeatureUnavailable
@@ -173,7 +174,7 @@ def _saved(reader: Reader, message: pb.FileContent) -> Network | None:
     except InvalidInput as error:
         _note_file(reader, message, error)
         return None
-    elements = sum(array.size for node in network.nodes for array in node.op.tensors().values())
+    elements = sum(array.size for own in own_tensors(network) for array in own.values())
     return network if _fits(reader, len(network.nodes), elements) else None
 
 
@@ -206,7 +207,7 @@ def _onnx(reader: Reader, message: pb.FileContent) -> Network | None:
     except InvalidInput as error:
         _note_file(reader, message, error)
         return None
-    elements = sum(array.size for node in network.nodes for array in node.op.tensors().values())
+    elements = sum(array.size for own in own_tensors(network) for array in own.values())
     return network if _fits(reader, len(network.nodes), elements) else None
 
 
