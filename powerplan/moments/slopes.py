@@ -20,6 +20,7 @@ from powerplan.network.digital import digital
 from powerplan.network.graph import Network
 from powerplan.network.node import INPUT, Node
 from powerplan.network.ops import Function, Op
+from powerplan.network.slopes import op_slope_explains
 
 #: draws of noise at which a call is compared with its slope, and the part of the noise that shows the slope
 _DRAWS, _SMALL = 16, 1e-4
@@ -42,7 +43,7 @@ def check_slopes(network: Network) -> None:
             advice="Replace it by a smooth function, or put it behind the network; simulate() has it right as it is.",
         )
         for node in network.nodes
-        if node.name in network.noisy and not node.op.slope_explains and not is_of_one_value(node.op)
+        if node.name in network.noisy and not is_of_one_value(node.op) and not op_slope_explains(node.op)
     ]
     if violations:
         raise UnsupportedOperation(*violations)

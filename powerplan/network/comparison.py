@@ -21,8 +21,8 @@ def random_inputs(network: Network, dtype: torch.dtype, batch: int | None = None
     """Inputs of the shape of the network's, None = a few, two if they are large; indices for embeddings."""
     batch = batch or (8 if math.prod(network.input_shape) <= 4096 else 2)
     generator, size = torch.Generator().manual_seed(0), (batch, *network.input_shape)
-    tables = [len(node.op.weight) for node in network.nodes if isinstance(node.op, Embedding)]
-    if tables and all(isinstance(n.op, Embedding) for n in network.nodes if INPUT in n.inputs):
+    tables = [len(n.op.weight) for n in network.nodes if isinstance(n.op, Embedding) and INPUT in n.inputs]
+    if tables:
         return torch.randint(0, min(tables), size, generator=generator)
     # drawn in one precision: the inputs are the same in the other
     return torch.randn(size, generator=generator).to(dtype)

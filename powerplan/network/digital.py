@@ -93,7 +93,7 @@ def _(op: ops.MatMul, left: Tensor, right: Tensor) -> Tensor:
 
 @digital.register
 def _(op: ops.Flatten, x: Tensor) -> Tensor:
-    return x.flatten(1)
+    return x.reshape(x.shape[0], -1)
 
 
 @digital.register
@@ -121,6 +121,12 @@ def _(op: ops.Slice, x: Tensor) -> Tensor:
     index = [slice(None)] * x.dim()
     index[axis] = slice(op.start, op.stop, op.step)
     return x[tuple(index)]
+
+
+@digital.register
+def _(op: ops.Take, x: Tensor) -> Tensor:
+    places = torch.as_tensor(op.indices.astype(np.int64), device=x.device)
+    return x.reshape(x.shape[0], -1).index_select(1, places).reshape(x.shape[0], *op.shape)
 
 
 @digital.register

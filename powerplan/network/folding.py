@@ -11,12 +11,22 @@ stays where it is. Computed in float64, kept in the weights' own dtype.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from powerplan.network.node import Node
 from powerplan.network.ops import Conv, ConvTranspose, CrossbarOp, Linear, Scale
+
+
+def leading_to(output: str, nodes: Mapping[str, Node]) -> list[Node]:
+    """The nodes whose values the output depends on, in order."""
+    needed = {output}
+    for node in reversed(list(nodes.values())):
+        if node.name in needed:
+            needed.update(node.inputs)
+    return [node for node in nodes.values() if node.name in needed]
 
 
 def fold_scales(nodes: list[Node], output: str) -> tuple[list[Node], str]:

@@ -11,11 +11,14 @@ Why: docs/decisions/networks.md [0276].
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
-from powerplan.network.ops import Shape
+from powerplan.network.digital import digital
+from powerplan.network.ops import Function, Op, Shape
 
 #: lengths of the lines: inputs are of order one, and so are the places where functions jump
 _SCALES = (0.5, 5.0)
@@ -30,6 +33,18 @@ _FINER = 16
 _LEFT, _FALLS, _GROWS = 0.01, 0.5, 2.0
 #: of a value
 _ROUNDING = 1e-12
+
+
+def op_slope_explains(op: Op) -> bool:
+    """Whether an operation changes as its derivative says; tried once for a program of ATen."""
+    if not isinstance(op, Function):
+        return op.slope_explains
+    if op not in _KNOWN:
+        _KNOWN[op] = slope_explains(partial(digital, op), op.inputs)
+    return _KNOWN[op]
+
+
+_KNOWN: WeakKeyDictionary[Op, bool] = WeakKeyDictionary()
 
 
 def slope_explains(function: Callable[..., Tensor], shapes: Sequence[Shape]) -> bool:

@@ -90,13 +90,20 @@ def test_backward_hooks_are_left_out() -> None:
     assert len(module._backward_hooks) == 1
 
 
+class Deciding(nn.Module):
+    """Takes a decision by values, which no export can follow."""
+
+    def forward(self, x: Tensor) -> Any:
+        return torch.sigmoid(x).log() if bool(torch.isfinite(x).all()) else x
+
+
 def test_hooks_of_a_module_that_is_kept_run_once() -> None:
     """A kept module is called without the hooks that run around it already."""
 
     class Mapped(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.fc, self.part = nn.Linear(4, 4), nn.LogSigmoid()
+            self.fc, self.part = nn.Linear(4, 4), Deciding()
 
         def forward(self, x: Tensor) -> Any:
             return self.part(self.fc(x))
@@ -308,8 +315,8 @@ def test_scripted_modules_are_refused_by_name() -> None:
         (lambda y: ((1 - y) / 3 + torch.arange(6.0)) * 2 - 1, ["linear"]),
         (lambda y: 1 - torch.relu(y), ["linear", "relu", "scale"]),
         (lambda y: ((torch.relu(y) + 1) * torch.arange(6.0) - 2) / 5, ["linear", "relu", "scale"]),
-        (lambda y: y + (1 - y * 2), ["linear", "scale", "add"]),
-        (lambda y: (y * 2 + 1) * (3 - (y * 2 + 1)), ["linear", "scale", "scale", "multiply"]),
+        (lambda y: y + (1 - y * 2), ["linear"]),
+        (lambda y: (y * 2 + 1) * (3 - (y * 2 + 1)), ["linear", "function"]),
     ],
 )
 @pytest.mark.parametrize("behind", [False, True])
@@ -403,8 +410,7 @@ def test_rounding_of_deep_modules_is_told_from_a_difference() -> None:
 
         def forward(self, x: Tensor) -> Any:
             y = self.deep(x)
-            y[:, :1].mul_(1.001)  # what reading does not see, no larger than the rounding
-            return y
+            return y * 1.001 if len(y) == 8 else y  # what export does not see, no larger than the rounding
 
     with pytest.raises(InvalidInput, match="a single run does not show"):
         from_torch(Changed(), (32,))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 from powerplan.moments.rules.linearize import linearize
 from powerplan.moments.rules.linearized import Linearized, over_batch, value_and_transpose
 from powerplan.network.digital import digital
-from powerplan.network.ops import Concat, Constant, Embedding, Flatten, Op, Pad, Permute, Reshape, Slice
+from powerplan.network.ops import Concat, Constant, Embedding, Flatten, Op, Pad, Permute, Reshape, Slice, Take
 
 
 def _moved(
@@ -57,6 +58,18 @@ def _(op: Slice, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linear
     def back(adjoint: Tensor) -> Tensor:
         entries = adjoint if op.keep_axis else adjoint.unsqueeze(axis + 1)
         return adjoint.new_zeros(adjoint.shape[0], *shape).index_copy(axis + 1, places, entries)
+
+    return _moved(op, means[0], variances[0], lambda x: digital(op, x), back)
+
+
+@linearize.register
+def _(op: Take, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linearized:
+    shape = means[0].shape[1:]
+    places = torch.as_tensor(op.indices.astype(np.int64), device=means[0].device)
+
+    def back(adjoint: Tensor) -> Tensor:
+        rows = adjoint.reshape(adjoint.shape[0], -1)
+        return rows.new_zeros(len(rows), shape.numel()).index_add(1, places, rows).reshape(-1, *shape)
 
     return _moved(op, means[0], variances[0], lambda x: digital(op, x), back)
 

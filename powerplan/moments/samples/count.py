@@ -16,6 +16,7 @@ from powerplan.moments.settings import MOST_SAMPLES
 from powerplan.moments.sources.device_samples import FEW_DEVICES
 from powerplan.network import ops
 from powerplan.network.graph import Network
+from powerplan.network.slopes import op_slope_explains
 
 #: rounds of any prediction, and of one with rare errors, whose scatter is less regular; samples of a round at least, of
 #: a prediction that was asked for a number of them
@@ -37,7 +38,7 @@ _MOST_WORK, _LEAST_WORK = 1 << 33, 1 << 25
 _FAR = 0.01
 #: linear operations that gather nothing: the variance of an output is a function of that of one input
 _ARRANGING = (
-    *(ops.Scale, ops.Flatten, ops.Reshape, ops.Permute, ops.Concat, ops.Slice, ops.Pad),
+    *(ops.Scale, ops.Flatten, ops.Reshape, ops.Permute, ops.Concat, ops.Slice, ops.Take, ops.Pad),
     *(ops.Constant, ops.Embedding),
 )
 
@@ -119,7 +120,7 @@ def _jumps_far(op: ops.Op) -> bool:
     if isinstance(op, ops.Function) and op.of_one_value:
         rule = activation_rule(op)
         return isinstance(rule, Quadrature) and rule.largest_jump > _FAR
-    return not op.slope_explains
+    return not op_slope_explains(op)
 
 
 def first_samples(network: Network, hardware: Hardware, batch: int) -> int:

@@ -10,7 +10,7 @@ import torch
 from powerplan.checks import choice
 from powerplan.errors import InvalidInput
 from powerplan.network.analog import Choice
-from powerplan.network.folding import fold_scales
+from powerplan.network.folding import fold_scales, leading_to
 from powerplan.network.graph import Network
 from powerplan.network.node import as_shape
 from powerplan.network.onnx_import.checking import Read, check_import
@@ -18,7 +18,6 @@ from powerplan.network.onnx_import.model import Model, read_model
 from powerplan.network.onnx_import.reader import Reader
 from powerplan.network.ops import Shape
 from powerplan.network.reads import READS, shared_arrays
-from powerplan.network.torch_import.importer import leading_to
 
 
 def from_onnx(

@@ -55,7 +55,7 @@ class Reader:
         input_shape: without the batch axis.
     """
 
-    dtype = torch.float32
+    dtype, batch_size = torch.float32, 1
 
     def __init__(self, model: Model, input_shape: Shape) -> None:
         self._model = model

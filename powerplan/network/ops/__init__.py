@@ -16,6 +16,7 @@ from powerplan.network.ops.shaping import (
     Permute,
     Reshape,
     Slice,
+    Take,
     Upsample,
 )
 
@@ -52,6 +53,7 @@ __all__ = [
     "Shape",
     "Slice",
     "Softmax",
+    "Take",
     "Upsample",
     "build_op",
     "operation_types",

@@ -102,14 +102,6 @@ class Function(Op):
         """True if every entry of the result depends on the same entry of one input: its moments need no derivative."""
         return self.pointwise and self.inputs == (self.shape,)
 
-    @cached_property
-    def slope_explains(self) -> bool:
-        """Whether it changes as its derivative says on a few random lines, in double precision."""
-        from powerplan.network.digital import digital
-        from powerplan.network.slopes import slope_explains
-
-        return slope_explains(lambda *values: digital(self, *values), self.inputs)
-
     def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
         if inputs != self.inputs:
             raise fail_shape("function.inputs", inputs, f"inputs of shape {self.inputs}", "Import the network again.")

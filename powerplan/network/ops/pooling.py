@@ -191,10 +191,7 @@ class Mean(Op):
         axes = self.resolved(shape)
         if self.keep_axes:
             return tuple(1 if i in axes else n for i, n in enumerate(shape))
-        rest = tuple(n for i, n in enumerate(shape) if i not in axes)
-        if not rest:
-            raise fail_shape("mean.axes", self.axes, f"axes that leave one of {shape}", "Set keep_axes.")
-        return rest
+        return tuple(n for i, n in enumerate(shape) if i not in axes)
 
     def count(self, shape: Shape) -> int:
         """Entries that one mean takes in."""

@@ -39,7 +39,7 @@ class Reshape(Op):
     """The same entries in another shape.
 
     Attributes:
-        shape: new shape without the batch axis, >= 1; at most one entry -1 = whatever is left.
+        shape: new shape without the batch axis, >= 1; at most one entry -1 = whatever is left; () = one number.
     """
 
     type: ClassVar[str] = "reshape"
@@ -49,7 +49,7 @@ class Reshape(Op):
     def __post_init__(self) -> None:
         check = Checker("reshape.")
         shape = check_wholes(check, "shape", self.shape, at_least=-1)
-        if shape is not None and (not shape or 0 in shape or shape.count(-1) > 1):
+        if shape is not None and (0 in shape or shape.count(-1) > 1):
             check.fail("shape", self.shape, "positive sizes, at most one -1", "Name the new shape.")
         check.done()
         object.__setattr__(self, "shape", shape)
@@ -165,8 +165,8 @@ class Slice(Op):
         taken = len(range(self.start, self.stop, self.step))
         if self.keep_axis:
             return (*shape[:axis], taken, *shape[axis + 1 :])
-        if taken != 1 or len(shape) == 1:
-            raise fail_shape("slice.keep_axis", self.keep_axis, "True unless one entry of several axes is taken")
+        if taken != 1:
+            raise fail_shape("slice.keep_axis", self.keep_axis, "True unless one entry is taken")
         return (*shape[:axis], *shape[axis + 1 :])
 
     def attributes(self) -> dict[str, Any]:
@@ -326,3 +326,42 @@ class Embedding(Op):
 
     def tensors(self) -> dict[str, np.ndarray]:
         return {"weight": self.weight}
+
+
+@register
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Take(Op):
+    """Entries of a value in any order, any number of times (gathers, indexing by arrays, unfolding).
+
+    Attributes:
+        indices: (m,) whole numbers, of entries in row-major order without the batch axis.
+        shape: of the result, with m entries.
+    """
+
+    type: ClassVar[str] = "take"
+
+    indices: np.ndarray
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        check = Checker("take.")
+        indices = real_array(check, "indices", self.indices, ndim=1)
+        shape = check_wholes(check, "shape", self.shape, at_least=0)
+        if indices is not None and (indices.size == 0 or (indices != np.floor(indices)).any() or indices.min() < 0):
+            check.fail("indices", indices, "at least one whole number >= 0", "Count entries in row-major order.")
+        elif indices is not None and shape is not None and math.prod(shape) != indices.size:
+            check.fail("shape", shape, f"a shape of {indices.size} entries", "Give one index per entry.")
+        check.done()
+        object.__setattr__(self, "indices", indices)
+        object.__setattr__(self, "shape", shape)
+
+    def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
+        if self.indices.max() >= math.prod(inputs[0]):
+            raise fail_shape("take.indices", int(self.indices.max()), f"entries of its input {inputs[0]}")
+        return self.shape
+
+    def attributes(self) -> dict[str, Any]:
+        return {"shape": list(self.shape)}
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        return {"indices": self.indices}

@@ -64,6 +64,9 @@ def evaluation_copy(module: nn.Module) -> nn.Module:
             part._modules[name] = unwrapped(child)
     for part in same.modules():
         part._compiled_call_impl = None
+        config: Any = getattr(part, "config", None)
+        if getattr(config, "use_cache", False):  # a cache of keys and values is no output
+            config.use_cache = False
         for hooks in _BACKWARD_HOOKS:
             getattr(part, hooks, {}).clear()
     return with_floats(same, torch.float32, _HALVES)

@@ -19,14 +19,13 @@ from powerplan.checks import Checker, choice
 from powerplan.errors import InvalidInput, show
 from powerplan.network.analog import Choice
 from powerplan.network.comparison import difference, outputs, random_inputs, same_but_rounding
-from powerplan.network.folding import fold_scales
 from powerplan.network.graph import Network
-from powerplan.network.node import Node, as_shape
+from powerplan.network.node import as_shape
 from powerplan.network.ops import Shape
-from powerplan.network.reads import READS, shared_arrays
-from powerplan.network.torch_import.copying import copied as copied_module, evaluation_copy, unwrapped, with_floats
-from powerplan.network.torch_import.reader import Reader, is_layer
-from powerplan.network.torch_import.value import Value
+from powerplan.network.reads import READS
+from powerplan.network.torch_import.copying import evaluation_copy, unwrapped
+from powerplan.network.torch_import.exporting import is_layer
+from powerplan.network.torch_import.source import Source
 
 #: largest difference to the module, relative to its largest output, by the precision it is run in
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-7}
@@ -40,34 +39,42 @@ def from_torch(
     digital: Choice = None,
     unsupported: str = "error",
     reads: str = "shared",
+    input_name: str = "",
+    constants: Mapping[str, Any] | None = None,
+    output: str = "",
 ) -> Network:
     """The network computed by a torch module in evaluation mode.
 
-    The module itself is not touched: not its mode, parameters, gradients or buffers. A copy of it is run once on a
-    stand-in for an input and every call becomes an operation; forward hooks are part of what it computes. What cannot
-    be copied (a lock, an open file) is shared with the copy. Layers are named by module path, functions by the path
-    of the module that calls them and their name. Dropout vanishes. Batch norms and constant factors and offsets are
-    folded into a linear layer or convolution before or behind them where that is exact, else they stay a digital
-    ``Scale``. A module called several times becomes one array that several nodes read, as do modules that share a
-    weight. float16 and bfloat16 weights become float32.
+    The module itself is not touched: not its mode, parameters, gradients or buffers. A copy of it goes through
+    ``torch.export``, and every operation of ATen that depends on the input becomes operations of the network; forward
+    hooks are part of what it computes. What cannot be copied (a lock, an open file) is shared with the copy. Layers
+    are named by module path, functions by the path of the module that calls them and their name. Dropout vanishes.
+    Batch norms and constant factors and offsets are folded into a linear layer or convolution before or behind them
+    where that is exact, else they stay a digital ``Scale``. A module called several times becomes one array
+    that several nodes read, as do modules that share a weight. float16 and bfloat16 weights become float32.
 
     Args:
-        module: a module with one tensor as input, (B, *input_shape), and one as output, on the CPU.
+        module: a module on the CPU, whose inputs and outputs have the batch as their first axis. Inputs are numbers,
+            or whole ones for modules that look up token indices.
         input_shape: shape of one input, without the batch axis.
         analog: linear layers and convolutions that run on crossbars, the others being computed digitally; None = all.
             As in :meth:`Network.with_analog`.
         digital: layers among these that are computed digitally after all.
-        unsupported: what to do with an operation that powerplan has no model of: "error", or "digital" = keep it as a
-            digital torch operation. Such a network is for this process only: it can neither be saved nor sent.
+        unsupported: what to do with a part that cannot be exported: "error", or "digital" = keep the module it is in as
+            a digital torch operation. Such a network is for this process only: it can neither be saved nor sent.
         reads: of what is called several times: "shared" = of one array, the same devices at the same gains;
             "separate" = of an array each, as in hardware that computes all calls at once.
+        input_name: name of the argument of ``forward`` that takes the input; "" = the first.
+        constants: other arguments of ``forward`` by name, the same for every input: a padding mask (1, length), say.
+        output: of several outputs the one that the network computes, by its key ("logits") or number ("0"); "" = the
+            only one.
 
     Raises:
-        UnsupportedOperation: a module or function that powerplan has no model for, with the reason and the nearest
-            names that are supported.
-        InvalidInput: not a module, a wrong shape, several inputs or outputs, control flow that depends on values,
-            parameters not on the CPU or not initialised, NaN weights, quantised modules; or the network does not
-            compute what the module computes on random inputs.
+        UnsupportedOperation: an operation that powerplan has no model for, with the reason and the nearest names that
+            are supported; control flow that depends on values.
+        InvalidInput: not a module, a wrong shape, several inputs or outputs, parameters not on the CPU or not
+            initialised, NaN weights, quantised modules; or the network does not compute what the module computes on
+            random inputs.
     """
     module = unwrapped(module)
     check = Checker()
@@ -83,24 +90,11 @@ def from_torch(
     _check_tensors(module)
     copied = evaluation_copy(module)
     copied = _wrapped(copied) if is_layer(copied) else copied
+    source = Source(copied, shape, input_name, dict(constants or {}), output, reads, keep=unsupported == "digital")
     with torch.no_grad(), _uncompiled(), np.errstate(all="ignore"):  # what overflows is refused as infinite
-        network = _read(copied, shape, keep=unsupported == "digital", reads=reads)
-        _self_check(network, copied, keep=unsupported == "digital", reads=reads)
+        network = source.network()
+        _self_check(network, source)
     return network if analog is None and digital is None else network.with_analog(analog, digital)
-
-
-def _read(module: nn.Module, shape: Shape, *, keep: bool, reads: str) -> Network:
-    """The network of a module that is in evaluation mode.
-
-    Args:
-        keep: what has no model is kept as a torch operation.
-        reads: "shared" or "separate".
-    """
-    reader = Reader(module, shape, _precision(module), keep_unsupported=keep)
-    output = _output(reader.read())
-    used = leading_to(output.name, reader.nodes)
-    nodes, name = fold_scales(shared_arrays(used, reader.weights if reads == "shared" else {}), output.name)
-    return Network(input_shape=shape, nodes=tuple(nodes), output=name if nodes else "")
 
 
 def _uncompiled() -> AbstractContextManager[Any]:
@@ -139,79 +133,49 @@ def _wrapped(module: nn.Module) -> nn.Module:
     return outer.eval()
 
 
-def _precision(module: nn.Module) -> torch.dtype:
-    return next((t.dtype for t in module.parameters() if t.is_floating_point()), torch.float32)
+def _self_check(network: Network, source: Source) -> None:
+    """Refuse a network that does not compute what the module computes on a few random inputs, and on one alone."""
+    for batch in (None, 1):
+        inputs = random_inputs(network, source.dtype, batch)
+        wanted_from = f"{type(source.module).__name__} on random inputs {tuple(inputs.shape)}"
+        try:
+            computed, wanted = outputs(network, inputs, source.dtype), source.run(inputs, wanted_from)
+        except InvalidInput:
+            if batch == 1:  # there are modules that need more than one
+                continue
+            raise
+        if batch == 1 and wanted.shape != computed.shape:  # a batch of one is squeezed away
+            continue
+        apart = difference(computed, wanted)
+        if apart <= _TOLERANCE.get(source.dtype, 1e-4):
+            continue
+        if math.isfinite(apart) and source.dtype == torch.float32 and _is_rounding(network, source, batch):
+            return
+        what = (
+            f"outputs that differ by {apart:.3g} of the largest"
+            if wanted.shape == computed.shape
+            else f"outputs of shape {wanted.shape}, not {computed.shape}"
+        )
+        raise InvalidInput.of(
+            "module",
+            show(f"{wanted_from}: {what}", 200),
+            "the outputs of the network read from it",
+            "It does what a single run does not show: randomness or state, decisions that depend on the size of a "
+            "batch. Remove that.",
+        )
 
 
-def _output(result: Any) -> Value:
-    if isinstance(result, Value) and not (result.batch or result.merged):
-        return result
-    if isinstance(result, Value):
-        what = f"a tensor of shape {result.torch_shape} whose first axis is not the batch"
-    else:
-        size = f" of {len(result)}" if isinstance(result, tuple | list | dict) else ""
-        what = f"a {type(result).__name__}{size}"
-    raise InvalidInput.of(
-        "module.forward",
-        what,
-        "one tensor (batch, ...) that depends on the input, as output",
-        "Wrap the module so that it returns one tensor.",
-    )
-
-
-def leading_to(output: str, nodes: Mapping[str, Node]) -> list[Node]:
-    """The nodes whose values the output depends on, in order."""
-    needed = {output}
-    for node in reversed(list(nodes.values())):
-        if node.name in needed:
-            needed.update(node.inputs)
-    return [node for node in nodes.values() if node.name in needed]
-
-
-def _self_check(network: Network, module: nn.Module, *, keep: bool, reads: str) -> None:
-    """Refuse a network that does not compute what the module computes on a few random inputs."""
-    dtype = _precision(module)
-    inputs = random_inputs(network, dtype)
-    wanted_from = f"{type(module).__name__} on random inputs {tuple(inputs.shape)}"
-    computed, wanted = outputs(network, inputs, dtype), _run(module, inputs, wanted_from)
-    apart = difference(computed, wanted)
-    if apart <= _TOLERANCE.get(dtype, 1e-4):
-        return
-    if math.isfinite(apart) and dtype == torch.float32 and _is_rounding(network, module, keep=keep, reads=reads):
-        return
-    what = (
-        f"outputs that differ by {apart:.3g} of the largest"
-        if wanted.shape == computed.shape
-        else f"outputs of shape {wanted.shape}, not {computed.shape}"
-    )
-    raise InvalidInput.of(
-        "module",
-        show(f"{wanted_from}: {what}", 200),
-        "the outputs of the network read from it",
-        "It does what a single run does not show: in-place changes of slices, randomness or state, decisions that "
-        "depend on the size of a batch, scripted functions. Remove that.",
-    )
-
-
-def _is_rounding(network: Network, module: nn.Module, *, keep: bool, reads: str) -> bool:
+def _is_rounding(network: Network, source: Source, batch: int | None) -> bool:
     """True if the network is that of the module in double precision, its arrays rounded.
 
     Outputs of deep float32 modules do not tell: their layers multiply the rounding of the first ones, a hundred layers
     to more than any fixed tolerance. In double precision the module is compared as strictly as any other.
     """
+    double = source.doubled()
     try:
-        double = with_floats(copied_module(module), torch.float64)
-        exact = _read(double, network.input_shape, keep=keep, reads=reads)
-        inputs = random_inputs(exact, torch.float64)
-        apart = difference(outputs(exact, inputs, torch.float64), _run(double, inputs, "module"))
+        exact = double.network()
+        inputs = random_inputs(exact, torch.float64, batch)
+        apart = difference(outputs(exact, inputs, torch.float64), double.run(inputs, "the module in double precision"))
     except InvalidInput:  # a module that computes in float32 only
         return False
     return apart <= _TOLERANCE[torch.float64] and same_but_rounding(network, exact)
-
-
-def _run(module: nn.Module, inputs: torch.Tensor, wanted_from: str) -> np.ndarray:
-    try:
-        result: np.ndarray = module(inputs.clone()).detach().double().numpy()
-    except Exception as error:  # the module's own code runs
-        raise InvalidInput.of("module", wanted_from, "a module that runs", f"It fails: {error}.") from error
-    return result

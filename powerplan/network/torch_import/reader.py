@@ -1,114 +1,108 @@
-"""Reading of a torch module: its ``forward`` runs on a stand-in for the input, and every call becomes a node.
+"""Reading of an exported module: every ATen operation that depends on the input becomes nodes of a network.
 
-The stand-in is a tensor without content: it knows its shape, precision and device, as code may ask for these, and
-hands every torch call that touches it to the rules. What does not depend on the input is computed as always.
+What does not depend on the input is computed, in the module's own precision. Modules are exported with a batch of an
+unusual size, so that the batch is told from other axes.
+
+Why: docs/decisions/networks.md [0341].
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+import operator
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
-from torch.nn.utils.parametrize import ParametrizationList
+from torch.export.graph_signature import InputKind
 
 from powerplan.checks import Checker
-from powerplan.errors import InvalidInput, UnsupportedOperation
+from powerplan.errors import InvalidInput
 from powerplan.network.node import INPUT, Node
 from powerplan.network.ops import Embedding, Op, Shape
 from powerplan.network.refusals import NO_MODEL, refusal
-from powerplan.network.torch_import.copying import FORWARD_HOOKS
+from powerplan.network.torch_import.exporting import CONTROL_FLOW, field_of, is_layer, operation_name
+from powerplan.network.torch_import.keeping import NAME as KEPT, kept_module
 from powerplan.network.torch_import.rules import RULES
-from powerplan.network.torch_import.torch_call import Slot, TorchCall, like_tuple, sampled_outputs
+from powerplan.network.torch_import.torch_call import Slot, TorchCall, sampled_outputs
 from powerplan.network.torch_import.value import Refused, Value
 
-#: questions about a tensor that its shape, precision and device answer
-_QUESTIONS = frozenset(
+#: size of the batch that modules are exported with
+BATCH = 13
+#: operations that leave a value as it is, but for how it is stored
+_SAME = frozenset(
     """
-    shape dtype device ndim is_cuda is_cpu is_mps is_sparse is_nested is_quantized is_leaf is_meta layout requires_grad
-    grad_fn itemsize nbytes names size dim ndimension numel nelement __len__ get_device is_floating_point is_complex
-    element_size is_same_size is_tensor zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty
-    new_tensor result_type
+    contiguous clone detach alias lift_fresh lift_fresh_copy positive requires_grad _to_copy to type_as float double
+    half bfloat16 resolve_conj resolve_neg
     """.split()  # noqa: SIM905
 )
-#: calls that need the numbers themselves
-_DECISIONS = ("__bool__", "item", "__float__", "__int__", "__index__", "tolist", "numpy", "__array__", "__contains__")
+#: operations that read nothing of a tensor but its shape
+_LIKE = frozenset(
+    "zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty".split()  # noqa: SIM905
+)
+#: operations that only check
+_CHECKS = ("_assert", "sym_constrain", "_functional_assert")
+#: keywords that say how a result is stored
+_STORAGE = ("dtype", "device", "layout", "pin_memory", "memory_format")
+#: operations that need the numbers themselves
+_DECISIONS = ("item", "_local_scalar_dense", "nonzero", "masked_select", "is_nonzero")
 #: errors of a rule that was called with arguments it does not know, or whose arguments do not fit
 _MISFITS = (Refused, TypeError, ValueError, RuntimeError, LookupError, AttributeError, StopIteration)
 
 
-class Traced(torch.Tensor):
-    """The stand-in for a tensor that depends on the network's input."""
-
-    value: Value
-    reader: Reader
-
-    @classmethod
-    def of(cls, value: Value, reader: Reader) -> Traced:
-        """The stand-in for a value; one number takes the place of all its entries."""
-        content = torch.zeros((), dtype=reader.dtype).expand(value.torch_shape)
-        traced: Traced = torch.Tensor._make_subclass(cls, content)
-        traced.value, traced.reader = value, reader
-        return traced
-
-    @classmethod
-    def __torch_function__(
-        cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        keywords = dict(kwargs or {})
-        name = str(getattr(func, "__name__", func))
-        if name == "__get__":  # a property
-            name = str(func.__self__.__name__)
-        if name in _QUESTIONS:
-            with torch._C.DisableTorchFunctionSubclass():
-                return func(*args, **keywords)
-        return next(_traced((args, keywords))).reader.call(func, name, args, keywords)
-
-    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
-        return f"Traced({self.value.name!r}, shape={self.value.torch_shape})"
-
-    def __format__(self, format_spec: str) -> str:
-        return repr(self)
-
-
 class Reader:
-    """Runs a module once and gathers its nodes.
+    """Takes the operations of a program in order and gathers the nodes.
 
     Args:
-        module: in evaluation mode, on the CPU; its modules' ``forward`` is wrapped while it is read.
+        program: exported with a batch of :data:`BATCH`.
+        module: that it was exported from.
         input_shape: without the batch axis.
-        dtype: of the stand-ins.
-        keep_unsupported: what has no rule becomes a :class:`TorchCall` instead of an error.
+        argument: name of the program's input that is the network's input; the others are constants.
+        constants: by name, those others.
+        dtype: precision of the module.
     """
 
-    def __init__(self, module: nn.Module, input_shape: Shape, dtype: torch.dtype, *, keep_unsupported: bool) -> None:
-        self.module, self.dtype, self.keep_unsupported = module, dtype, keep_unsupported
+    batch_size = BATCH
+
+    def __init__(
+        self,
+        program: torch.export.ExportedProgram,
+        module: nn.Module,
+        input_shape: Shape,
+        constants: Mapping[str, Any],
+        dtype: torch.dtype,
+    ) -> None:
+        self.program, self.module, self.dtype = program, module, dtype
         self.nodes: dict[str, Node] = {}
         self.shapes: dict[str, Shape] = {INPUT: input_shape}
-        self._stack = [("", module)]  # hooks of the module itself run before its forward
-        self._forwards: dict[str, Any] = {}  # of the modules that have one of their own, by path
-        self._name = ""  # for the next node
-        #: what a crossbar node's array holds: the tensors of the module, or the layer, that the call has
+        self.noisy: set[str] = set()
+        #: what a crossbar node's array holds: the tensors of the module, or the layer, that the operation has
         self.weights: dict[str, Hashable] = {}
         self._stored = {t.untyped_storage().data_ptr() for t in [*module.parameters(), *module.buffers()]}
+        self._constants = constants
+        self._aliases: dict[str, list[str]] = {}  # names of the same value, which is changed in place
+        self._name = ""  # for the next node
         self._weight: Hashable = ""
 
-    def read(self) -> Any:
-        """What the module returns: a Value, or whatever else."""
-        start = Traced.of(Value(INPUT, self.shapes[INPUT], self), self)
-        with self._watched():
-            return _values(_run("", self.module, self.module, (start,), {}))
-
-    # Making nodes
+    def read(self) -> list[Any]:
+        """What the program returns, flat: Values and constants."""
+        values: dict[str, Any] = self._inputs()
+        for node in self.program.graph.nodes:
+            if node.op == "call_function":
+                values[node.name] = self._result(node, values)
+                self._renew(node, values)
+            elif node.op == "get_attr":
+                values[node.name] = operator.attrgetter(str(node.target))(self.program.graph_module)
+            elif node.op == "output":
+                return list(_filled(node.args[0], values))
+        raise AssertionError("a graph without output")
 
     def add(self, op: Op, sources: tuple[str, ...], name: str) -> str:
         """A new node; see :class:`powerplan.network.torch_import.value.Builder`."""
-        if isinstance(op, Embedding) and sources != (INPUT,):
-            raise Refused("an embedding must look up the network's input")
+        if isinstance(op, Embedding) and self.noisy.intersection(sources):
+            raise Refused("an embedding must look up the network's input, or what is computed of it without noise")
         shape = op.output_shape(tuple(self.shapes[source] for source in sources))
         wanted = ".".join(part for part in (self._name, name) if part)
         unique, count = wanted, 0
@@ -116,200 +110,168 @@ class Reader:
             count += 1
             unique = f"{wanted}_{count}"
         self.nodes[unique], self.shapes[unique] = Node(name=unique, op=op, inputs=sources), shape
+        if op.is_crossbar or self.noisy.intersection(sources):
+            self.noisy.add(unique)
         if op.is_crossbar and self._weight:
             self.weights[unique] = self._weight
         return unique
 
-    # Calls
+    def _inputs(self) -> dict[str, Any]:
+        """What the program's placeholders stand for."""
+        values: dict[str, Any] = {}
+        for spec in self.program.graph_signature.input_specs:
+            name = spec.arg.name
+            if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
+                stored = self.program.state_dict if spec.target in self.program.state_dict else self.program.constants
+                values[name] = stored[spec.target]
+            elif spec.kind == InputKind.CONSTANT_TENSOR:
+                values[name] = self.program.constants[spec.target]
+            elif name in self._constants:
+                values[name] = self._constants[name]
+            else:
+                placeholder = next(node for node in self.program.graph.nodes if node.name == name)
+                kind = _kind(placeholder.meta["val"])
+                values[name] = Value(INPUT, self.shapes[INPUT], self, kind=kind)
+        return values
 
-    def call(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The result of a torch call with stand-ins among its arguments."""
-        in_place = kwargs.get("inplace") is True or (name.endswith("_") and not name.endswith("__"))
-        plain = name.rstrip("_") if in_place and name not in RULES else name
-        if name.startswith("__i") and name.endswith("__"):  # an operator such as +=
-            in_place, plain = True, name[3:-2]
-        path, module = self._stack[-1]
-        whole = is_layer(module)
-        # a convolution that pads by a call of its own is named by its path, its padding is not
-        named = whole and path and plain != "pad"
-        self._name = path if named else ".".join(p for p in (path, plain.strip("_")) if p)
-        self._weight = self._weights_of(args, kwargs) or (path if whole else "")
-        what = f"{type(module).__name__} ({name})" if whole else name
-        field = _field(path)
-        rule = RULES.get(plain)
+    def _result(self, node: torch.fx.Node, values: dict[str, Any]) -> Any:
+        if node.target is operator.getitem:
+            results, part = (_filled(x, values) for x in node.args)
+            return results[part]
+        name, target = operation_name(node), cast(Any, node.target)
+        if target._schema.is_mutable and name.endswith("_"):
+            name = name[:-1]
+        if name.startswith(_CHECKS):
+            return None
+        args, kwargs = _filled(node.args, values), _filled(node.kwargs, values)
+        if name in _LIKE and isinstance(args[0], Value):
+            meta = cast(torch.fx.Node, node.args[0]).meta["val"]
+            args = (torch.zeros((), dtype=meta.dtype).expand(meta.shape), *args[1:])
+        if not any(True for _ in _values((args, kwargs))):
+            if torch.Tag.nondeterministic_seeded in target.tags:
+                raise self._refused(node, name, Refused("it is random"))
+            return target(*args, **kwargs)
+        self._name = self._name_of(node, name)
+        self._weight = self._weights_of((args, kwargs)) or self._layer(node)
         try:
-            if name in _DECISIONS:
-                raise Refused("control flow or numbers that depend on values; take the decision outside of the module")
-            if rule is None:
-                raise Refused(NO_MODEL)
-            result = rule(*_values(args), **_values(kwargs))
+            result = self._ruled(node, name, args, kwargs)
         except InvalidInput as error:
             check = Checker()
-            check.nested(field, error)
+            check.nested(field_of(self._path(node)), error)
             raise type(error)(*check.violations) from error
         except _MISFITS as error:
-            reason = error
-            if self.keep_unsupported and not whole and not in_place and name not in _DECISIONS:
-                try:
-                    return self._kept(name, func, args, kwargs)
-                except Refused as refused:
-                    reason = refused
-            remedy = "" if self.keep_unsupported else ", or keep it with unsupported='digital'"
-            why = str(reason) or type(reason).__name__
-            raise refusal(field, what, why, f"Replace it{remedy}.", name=name, known=RULES) from error
-        if in_place:
-            target = args[0]
-            if not isinstance(target, Traced) or result.shape != target.value.shape:
-                raise UnsupportedOperation.of(
-                    field, what, "in-place calls that keep the shape", "Assign the result instead."
-                )
-            target.value = result
-            return target
-        return _stand_ins(result, self)
+            raise self._refused(node, name, error) from error
+        return _with_kinds(result, node.meta.get("val"))
 
-    def _weights_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
-        """The tensors of the module that a call takes, by where they are stored; nothing if it takes none."""
-        tensors = (x for x in _tensors((args, kwargs)) if not isinstance(x, Traced))
-        places = {x.untyped_storage().data_ptr() for x in tensors if x.dim() > 1}
+    def _renew(self, node: torch.fx.Node, values: dict[str, Any]) -> None:
+        """What is changed in place has the new value by all its names."""
+        if getattr(getattr(node.target, "_schema", None), "is_mutable", False):
+            changed: Any = node.args[0]
+            names = self._aliases.setdefault(changed.name, [changed.name])
+            names.append(node.name)
+            self._aliases[node.name] = names
+            values.update(dict.fromkeys(names, values[node.name]))
+
+    def _ruled(self, node: torch.fx.Node, name: str, args: Any, kwargs: Any) -> Any:
+        if name == KEPT:
+            return self._kept(args[0], args[1])
+        if name in _SAME:
+            return self._as_stored(node, args[0])
+        if name in _DECISIONS:
+            raise Refused(CONTROL_FLOW)
+        if name not in RULES:
+            raise Refused(NO_MODEL)
+        kwargs = {
+            k: v for k, v in kwargs.items() if k not in ("dtype", "device", "layout", "pin_memory", "memory_format")
+        }
+        return RULES[name](*args, **kwargs)
+
+    def _kept(self, number: int, inputs: list[Any]) -> tuple[Any, ...]:
+        """The results of a module that is kept as it is, one node each."""
+        kept = kept_module(number)
+        self._name = kept.path
+        values = [x.leading() for x in inputs if isinstance(x, Value)]
+        slots = iter(range(len(values)))
+        args, kwargs = kept.arguments([Slot(index=next(slots)) if isinstance(x, Value) else x for x in inputs])
+        shapes = tuple(v.shape for v in values)
+        label = f"{type(kept.module).__name__} {kept.path}"
+        call = partial(TorchCall, label=label, target=kept.module, args=args, kwargs=kwargs, inputs=shapes)
+        results: list[Any] = []
+
+        def gather(found: Any, part: tuple[int, ...]) -> None:
+            if isinstance(found, tuple):
+                for i, item in enumerate(found):
+                    gather(item, (*part, i))
+            else:
+                op = None if found is None else call(shape=found.shape, part=part, masked=found.masked)
+                results.append(None if op is None else values[0].apply(op, *values[1:]))
+
+        gather(sampled_outputs(kept.module, args, kwargs, shapes, self.dtype), ())
+        return tuple(results)
+
+    def _as_stored(self, node: torch.fx.Node, x: Value) -> Value:
+        """A value stored in another way; numbers are cut to whole ones, and compared with zero for truth values."""
+        kind = _kind(node.meta["val"])
+        if kind == x.kind or kind == "f" or (x.name == INPUT and kind == "i") or x.kind == "b":
+            return x
+        result: Value = RULES["trunc"](x) if kind == "i" else RULES["ne"](x, 0)
+        return result
+
+    def _refused(self, node: torch.fx.Node, name: str, error: Exception) -> InvalidInput:
+        path = self._path(node)
+        module = self.module.get_submodule(path)
+        what = f"{type(module).__name__} ({name})" if is_layer(module) else name
+        why = str(error) or type(error).__name__
+        failure = refusal(field_of(path), what, why, "Replace it.", name=name, known=RULES)
+        failure.operation, failure.path = name, path  # type: ignore[attr-defined]
+        return failure
+
+    def _name_of(self, node: torch.fx.Node, name: str) -> str:
+        """The name of what an operation becomes: the path of its layer, or of the module that calls it and its own."""
+        path = self._path(node)
+        # a convolution that pads by a call of its own is named by its path, its padding is not
+        if path and is_layer(self.module.get_submodule(path)) and name != "pad":
+            return path
+        return ".".join(part for part in (path, name.strip("_")) if part)
+
+    def _weights_of(self, x: Any) -> Hashable:
+        """The tensors of the module that an operation takes, by where they are stored; nothing if it takes none."""
+        places = {t.untyped_storage().data_ptr() for t in _tensors(x) if t.dim() > 1}
         return tuple(sorted(places & self._stored))
 
-    def _kept(self, label: str, target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The result of a call that is kept as it is: one node per output, None for outputs that cannot be one."""
-        values = [t.value.leading() for t in _traced((args, kwargs))]
-        slots = iter(range(len(values)))
-        args, kwargs = _mapped(args, slots), _mapped(kwargs, slots)
-        shapes = tuple(v.shape for v in values)
-        call = partial(TorchCall, label=label, target=target, args=args, kwargs=kwargs, inputs=shapes)
+    def _layer(self, node: torch.fx.Node) -> str:
+        path = self._path(node)
+        return path if is_layer(self.module.get_submodule(path)) else ""
 
-        def outputs(value: Any, part: tuple[int, ...]) -> Any:
-            if isinstance(value, tuple):
-                return like_tuple(value, [outputs(f, (*part, i)) for i, f in enumerate(value)])
-            if value is None:
-                return None
-            return Traced.of(
-                values[0].apply(call(shape=value.shape, part=part, masked=value.masked), *values[1:]), self
-            )
-
-        return outputs(sampled_outputs(target, args, kwargs, shapes, self.dtype), ())
-
-    # Modules
-
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        """While this lasts, every module's ``forward`` and hooks tell where the calls come from."""
-        parts = list(self.module.named_modules())
-        self._forwards = {path: part.__dict__["forward"] for path, part in parts if "forward" in part.__dict__}
-        hooks = [(table, dict(table)) for _, part in parts for table in _hooks(part)]
-        for path, part in parts:
-            part.__dict__["forward"] = partial(self._enter, path, part, part.forward)
-            for table in _hooks(part):
-                table.update({key: partial(_run_hook, path, hook) for key, hook in table.items()})
-        try:
-            yield
-        finally:
-            for path, part in parts:
-                self._leave(path, part)
-            for table, before in hooks:
-                table.update(before)
-
-    def _leave(self, path: str, module: nn.Module) -> None:
-        """Put a module's own ``forward`` back."""
-        del module.__dict__["forward"]
-        if path in self._forwards:
-            module.__dict__["forward"] = self._forwards[path]
-
-    def _enter(self, path: str, module: nn.Module, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        stand_ins = list(_traced((args, kwargs)))
-        before = dict(self.nodes), dict(self.shapes), [t.value for t in stand_ins]
-        self._stack.append((path, module))
-        try:
-            return _run(path, module, forward, args, kwargs)
-        except UnsupportedOperation as error:
-            if not self.keep_unsupported or not path or not stand_ins:
-                raise
-            self.nodes, self.shapes = before[0], before[1]
-            for stand_in, before_call in zip(stand_ins, before[2], strict=True):
-                stand_in.value = before_call
-            self._name = path
-            try:
-                return self._kept(f"{type(module).__name__} {path}", self._without_hooks(path, module), args, kwargs)
-            except Refused:
-                raise error from None
-        finally:
-            self._stack.pop()
-
-    def _without_hooks(self, path: str, module: nn.Module) -> nn.Module:
-        """A module whose own hooks run around it already."""
-        if not any(_hooks(module)):
-            return module
-        bare = copy.copy(module)
-        self._leave(path, bare)
-        for name in FORWARD_HOOKS:
-            bare.__dict__[name] = type(bare.__dict__[name])()
-        return bare
+    @staticmethod
+    def _path(node: torch.fx.Node) -> str:
+        stack = node.meta.get("nn_module_stack") or {}
+        path = str(next(reversed(stack.values()))[0]) if stack else ""
+        return path.partition("@")[0]
 
 
-def _run(path: str, module: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """What the module's ``forward`` returns; what it raises as an error that names the module."""
-    try:
-        return forward(*args, **kwargs)
-    except InvalidInput:
-        raise
-    except Exception as error:  # the module's own code runs
-        raise UnsupportedOperation.of(
-            _field(path),
-            type(module).__name__,
-            "a forward that takes one tensor and runs for a batch of one",
-            f"It fails: {type(error).__name__}: {error}.",
-        ) from error
+def _kind(meta: Any) -> str:
+    dtype = getattr(meta, "dtype", torch.float32)
+    return "b" if dtype == torch.bool else "f" if dtype.is_floating_point or dtype.is_complex else "i"
 
 
-def _run_hook(path: str, hook: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """What a hook returns; what it raises as an error that names the hook."""
-    try:
-        return hook(*args, **kwargs)
-    except Exception as error:  # the hook's own code runs
-        if isinstance(error, InvalidInput):
-            wrong = error.violations[0]
-            reason = f"{wrong.value}: {wrong.reason or wrong.advice}".rstrip(".")
-        else:
-            reason = f"{type(error).__name__}: {error}"
-        raise UnsupportedOperation.of(
-            f"hook of {_field(path)}",
-            getattr(hook, "__qualname__", type(hook).__name__),
-            "hooks that compute with operations that powerplan has",
-            f"Remove it (its handle.remove()), or make it part of forward: {reason}.",
-        ) from error
+def _with_kinds(result: Any, meta: Any) -> Any:
+    if isinstance(result, Value):
+        return replace(result, kind=_kind(meta))
+    if isinstance(result, tuple | list) and isinstance(meta, tuple | list):
+        return tuple(_with_kinds(x, m) for x, m in zip(result, meta, strict=False))
+    return result
 
 
-def _hooks(module: nn.Module) -> list[dict[Any, Any]]:
-    """The tables of hooks that run with a module's ``forward``."""
-    return [module.__dict__[name] for name in FORWARD_HOOKS]
-
-
-def _field(path: str) -> str:
-    return f"module {path!r}" if path else "module.forward"
-
-
-def is_layer(module: nn.Module) -> bool:
-    """True for modules without parts whose ``forward`` is torch's own: they are one thing to a user."""
-    hidden = (nn.modules.linear.NonDynamicallyQuantizableLinear, ParametrizationList)
-    parts = [p for n, p in module.named_children() if n != "parametrizations" and not isinstance(p, hidden)]
-    return str(type(module).forward.__module__).startswith("torch.") and not parts
-
-
-def _traced(x: Any) -> Iterator[Traced]:
-    """The stand-ins in nested arguments, in order."""
-    if isinstance(x, Traced):
-        yield x
-    elif isinstance(x, Mapping):
-        for item in x.values():
-            yield from _traced(item)
-    elif isinstance(x, tuple | list):
-        for item in x:
-            yield from _traced(item)
-    elif isinstance(x, slice):
-        yield from _traced((x.start, x.stop, x.step))
+def _filled(x: Any, values: Mapping[str, Any]) -> Any:
+    """Nested arguments with values in place of the graph's nodes."""
+    if isinstance(x, torch.fx.Node):
+        return values[x.name]
+    if isinstance(x, Mapping):
+        return {k: _filled(v, values) for k, v in x.items()}
+    if isinstance(x, tuple | list):
+        return [_filled(v, values) for v in x] if isinstance(x, list) else tuple(_filled(v, values) for v in x)
+    return x
 
 
 def _tensors(x: Any) -> Iterator[torch.Tensor]:
@@ -321,30 +283,12 @@ def _tensors(x: Any) -> Iterator[torch.Tensor]:
             yield from _tensors(item)
 
 
-def _values(x: Any) -> Any:
-    """Nested arguments with values in place of the stand-ins."""
-    if isinstance(x, Traced):
-        return x.value
-    if isinstance(x, Mapping):
-        return {k: _values(v) for k, v in x.items()}
-    if isinstance(x, tuple | list) and not isinstance(x, torch.Size):
-        return [_values(v) for v in x] if isinstance(x, list) else tuple(_values(v) for v in x)
-    return x
-
-
-def _stand_ins(x: Any, reader: Reader) -> Any:
-    """Results of a rule with stand-ins in place of the values."""
+def _values(x: Any) -> Iterator[Value]:
     if isinstance(x, Value):
-        return Traced.of(x, reader)
-    return tuple(_stand_ins(v, reader) for v in x) if isinstance(x, tuple) else x
-
-
-def _mapped(x: Any, slots: Iterator[int]) -> Any:
-    """Nested arguments with slots in place of the stand-ins, numbered in the order of ``_traced``."""
-    if isinstance(x, Traced):
-        return Slot(index=next(slots))
-    if isinstance(x, Mapping):
-        return {k: _mapped(v, slots) for k, v in x.items()}
-    if isinstance(x, tuple | list) and not isinstance(x, torch.Size):
-        return type(x)(_mapped(v, slots) for v in x)
-    return x.detach().clone() if isinstance(x, torch.Tensor) else x
+        yield x
+    elif isinstance(x, Mapping):
+        for item in x.values():
+            yield from _values(item)
+    elif isinstance(x, tuple | list):
+        for item in x:
+            yield from _values(item)

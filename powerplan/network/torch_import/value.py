@@ -1,9 +1,9 @@
 """What stands for a tensor that depends on the network's input while a module is read.
 
-A torch tensor has a batch axis, a node of a network has none. Modules are read with a batch of *one*, and a value
-remembers which axis is the batch: p, so that with a node's shape S
+A torch tensor has a batch axis, a node of a network has none. Models are read with a batch of B, and a value remembers
+which axis is the batch: p, so that with a node's shape S
 
-    torch shape = (S_0 … S_{p−1}, 1, S_p …),   or S itself if the batch is merged with axis p (a reshape to B·S_p).
+    torch shape = (S_0 … S_{p−1}, B, S_p …),   or (S_0 … B·S_p …) if the batch is merged with axis p (by a reshape).
 
 Only the node's shape and its entries in row-major order make up the network; where the batch axis lies is layout.
 
@@ -36,6 +36,7 @@ class Builder(Protocol):
     nodes: dict[str, Node]
     shapes: dict[str, Shape]
     dtype: torch.dtype
+    batch_size: int
 
     def add(self, op: Op, sources: tuple[str, ...], name: str) -> str:
         """A new node that applies an operation to others; its name. ``name`` is added to that of the caller."""
@@ -51,6 +52,7 @@ class Value:
         builder: makes the nodes.
         batch: p, the torch axis that is the batch.
         merged: the batch is merged with axis p of S.
+        kind: "f" for numbers, "i" for whole ones, "b" for truth values, which are 0 and 1 in a network.
     """
 
     name: str
@@ -58,13 +60,15 @@ class Value:
     builder: Builder
     batch: int = 0
     merged: bool = False
+    kind: str = "f"
 
     @property
     def torch_shape(self) -> Shape:
-        """Shape as torch code sees it, for a batch of one."""
+        """Shape as torch code sees it."""
+        before, after = self.shape[: self.batch], self.shape[self.batch :]
         if self.merged:
-            return self.shape
-        return (*self.shape[: self.batch], 1, *self.shape[self.batch :])
+            return (*before, self.builder.batch_size * after[0], *after[1:])
+        return (*before, self.builder.batch_size, *after)
 
     def apply(
         self,
@@ -84,6 +88,7 @@ class Value:
             self,
             name=node,
             shape=self.builder.shapes[node],
+            kind="f",
             batch=self.batch if batch is None else batch,
             merged=self.merged if merged is None else merged,
         )
@@ -119,11 +124,13 @@ class Value:
         if array.ndim > axes:
             raise Refused(f"a constant of shape {array.shape} has more axes than the value, {self.torch_shape}")
         full = array.reshape((1,) * (axes - array.ndim) + array.shape)
-        if self.merged:
-            return full
-        if full.shape[self.batch] != 1:
+        before, size, after = full.shape[: self.batch], full.shape[self.batch], full.shape[self.batch + 1 :]
+        count = self.builder.batch_size if size > 1 else 1  # a constant may have been made for the whole batch
+        parts = full.reshape(*before, count, size // count, *after) if size % count == 0 else full
+        first: np.ndarray = parts.take(0, self.batch)
+        if size % count or not (size == count or self.merged) or (parts != np.expand_dims(first, self.batch)).any():
             raise Refused(f"a constant of shape {array.shape} differs along the batch axis")
-        return full.reshape(full.shape[: self.batch] + full.shape[self.batch + 1 :])
+        return first if self.merged else first.reshape(*before, *after)
 
 
 def value(x: object) -> Value:

@@ -67,6 +67,7 @@ CASES = {
     "concat_last": exact(ops.Concat(axis=-1), (2, 3), (2, 1)),
     "slice": exact(ops.Slice(axis=-1, start=1, stop=6, step=2), (2, 6)),
     "slice_drop": exact(ops.Slice(axis=0, start=1, stop=2, keep_axis=False), (3, 2)),
+    "take": exact(ops.Take(indices=np.array([5.0, 0, 3, 3, 1, 0]), shape=(2, 3)), (2, 3)),
     "pad": exact(ops.Pad(padding=((1, 0), (0, 2)), value=1.5), (2, 3, 3)),
     "pad_reflect": exact(ops.Pad(padding=((1, 2),), mode="reflect"), (2, 4)),
     "pad_replicate": exact(ops.Pad(padding=((1, 2), (0, 1)), mode="replicate"), (2, 3, 3)),

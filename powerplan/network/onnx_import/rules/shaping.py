@@ -93,9 +93,7 @@ def concat(call: Call, *parts: Any) -> Value:
 def take_slice(call: Call, x: Any, starts: Any = None, ends: Any = None, axes: Any = None, steps: Any = None) -> Value:
     source = value(x)
     for axis, taken in slices(call, starts, ends, axes, steps):
-        place = source.torch_axis(axis)
-        index = (slice(None),) * place + (taken,)
-        source = torch_rules.getitem(source, index)
+        source = torch_rules.sliced(source, axis, taken)
     return source
 
 

@@ -1,9 +1,8 @@
-"""What torch's functions and tensor methods mean as operations of a network, by their names.
+"""What ATen's operations mean as operations of a network, by their names.
 
-A rule takes the arguments of the torch call it stands for, in the same order and with the same names, with a
+A rule takes the arguments of the ATen call it stands for, in the order and with the names of its schema, with a
 :class:`~powerplan.network.torch_import.value.Value` in place of every tensor that depends on the network's input, and
 returns the resulting Value or Values. It raises Refused with a reason where powerplan has no such operation.
-Modules need no rules of their own: their ``forward`` is run, and calls these functions.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ from powerplan.network.torch_import.rules import (
     attention,
     einsum,
     elementwise,
+    functions,
+    moves,
     normalising,
     pooling,
     recurrent,
@@ -22,6 +23,8 @@ from powerplan.network.torch_import.rules import (
 )
 
 RULES: dict[str, Any] = {
+    **moves.RULES,
+    **functions.RULES,
     **elementwise.RULES,
     **arrays.RULES,
     **einsum.RULES,

@@ -63,7 +63,9 @@ def swapped(x: Value, name: str = "") -> Value:
 
 
 def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Value:
-    weight = alpha * array(mat2).T
+    if isinstance(mat2, Value) or isinstance(input, Value):
+        raise Refused("the matrix and the offset must not depend on the network's input")
+    weight = array(mat2).T if alpha == 1 else alpha * array(mat2).T
     return linear(mat1, weight, np.broadcast_to(beta * array(input), weight.shape[:1]))
 
 
@@ -151,13 +153,29 @@ def each(sizes: Any, axes: int) -> tuple[int, ...]:
     return numbers
 
 
+def general_convolution(
+    input: Any,
+    weight: Any,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    output_padding: Any,
+    groups: int,
+) -> Value:
+    if transposed:
+        return convolution_transposed(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    return convolution(input, weight, bias, stride, padding, dilation, groups)
+
+
 RULES: dict[str, Any] = {
     "linear": linear,
     "matmul": matmul,
     "mm": matmul,
     "bmm": matmul,
-    "__rmatmul__": lambda input, other: matmul(other, input),
     "addmm": addmm,
+    "convolution": general_convolution,
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), convolution),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), convolution_transposed),
 }

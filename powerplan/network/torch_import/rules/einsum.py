@@ -65,7 +65,8 @@ def _multiplied(x: Value, y: Any, indices: tuple[list[str], list[str], list[str]
             right = reshape(_ordered(y, second, inner), *lead, depth, width)
         else:
             axes = [second.index(i) for i in inner if i in second]
-            right = left.constant(left.place(array(y).transpose(axes).reshape(*lead, depth, width)))
+            own = [sizes[i] if i in second else 1 for i in both]
+            right = left.constant(left.place(array(y).transpose(axes).reshape(*own, depth, width)))
         result, order = product(left, right), both + mine + theirs
     return _ordered(reshape(result, *(sizes[i] for i in order)), order, output)
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from powerplan.network.ops import Activation, Add, Multiply, Scale, Slice
+from powerplan.network.torch_import.rules.functions import pointwise
 from powerplan.network.torch_import.value import MASKED, Refused, Value, array, joined, value
 
 
@@ -34,7 +35,7 @@ def prelu(input: Any, weight: Any) -> Value:
 
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Value:
     if beta != 1 or threshold < 20:
-        raise Refused(f"softplus is supported with beta=1 and threshold >= 20, not beta={beta}, threshold={threshold}")
+        return pointwise("softplus", input, beta, threshold)
     return value(input).apply(Activation(kind="softplus"))
 
 
@@ -42,14 +43,16 @@ def gelu(input: Any, *, approximate: str = "none") -> Value:
     return value(input).apply(Activation(kind="gelu_tanh" if approximate == "tanh" else "gelu"))
 
 
-def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Value:
-    return value(input).apply(Activation(kind="elu", parameters={"alpha": alpha}))
+def elu(input: Any, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Value:
+    x = value(input)
+    if input_scale != 1:
+        return pointwise("elu", x, alpha, scale, input_scale)
+    bent = x.apply(Activation(kind="elu", parameters={"alpha": alpha}))
+    return bent if scale == 1 else affine(bent, scale, 0.0)
 
 
-def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Value:
-    if alpha != 1:
-        raise Refused("celu is supported with alpha=1")
-    return elu(input)
+def celu(input: Any, alpha: float = 1.0) -> Value:
+    return elu(input, alpha, 1.0, 1 / alpha)
 
 
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Value:
@@ -61,11 +64,11 @@ def relu6(input: Any, inplace: bool = False) -> Value:
 
 
 def clamp(input: Any, min: Any = None, max: Any = None) -> Value:
-    if isinstance(min, int | float) and isinstance(max, int | float):
+    if isinstance(min, int | float) and isinstance(max, int | float) and min < max:
         return hardtanh(input, min, max)
     if isinstance(min, int | float) and min == 0 and max is None:
         return value(input).apply(Activation(kind="relu"))
-    raise Refused("clamp is supported with two numbers as bounds, or with min=0 alone")
+    return pointwise("clamp", input, min, max)
 
 
 def glu(input: Any, dim: int = -1) -> Value:
@@ -79,12 +82,7 @@ def glu(input: Any, dim: int = -1) -> Value:
     return joined(Multiply(), first_half, gate)
 
 
-def same(input: Any, *args: Any, **kwargs: Any) -> Value:
-    """What changes the autograd graph or the memory format, but no value."""
-    return value(input)
-
-
-def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Value:
+def dropout(input: Any, p: float = 0.5, training: bool = True) -> Value:
     if training and p > 0:
         raise Refused("dropout is switched on in evaluation mode too; pass training=self.training")
     return value(input)
@@ -93,13 +91,13 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
 def affine(x: Value, scale: Any, shift: Any) -> Value:
     """scale · x + shift for constants that torch broadcasts against x; minus infinity in a shift masks a softmax."""
     factors, offsets = (x.place(array(c)).astype(np.float64) for c in (scale, shift))
-    offsets = np.where(np.isneginf(offsets), MASKED, offsets)
+    offsets = np.maximum(offsets, MASKED)
     try:
         shape = tuple(np.broadcast_shapes(factors.shape, offsets.shape, x.shape))
     except ValueError as error:
         raise Refused(f"constants of shape {factors.shape} and {offsets.shape} do not fit {x.shape}") from error
     if shape == x.shape:
-        return x.apply(_scale(factors, offsets))
+        return x.apply(_scale(factors, offsets)) if (factors != 1).any() or offsets.any() else x
     if not (factors == 1).all():
         x = joined(Multiply(), x, x.constant(np.broadcast_to(factors, shape), "factor"))
     if offsets.any() or shape != x.shape:
@@ -119,18 +117,13 @@ def _scale(factors: np.ndarray, offsets: np.ndarray) -> Scale:
 
 def add(input: Any, other: Any, *, alpha: float = 1) -> Value:
     if not isinstance(other, Value):
-        return affine(value(input), 1.0, alpha * array(other))
+        return affine(value(input), 1.0, alpha * array(other).astype(np.float64))
     scaled = other if alpha == 1 else multiply(other, alpha)
     return joined(Add(), input, scaled) if isinstance(input, Value) else affine(scaled, 1.0, input)
 
 
 def subtract(input: Any, other: Any, *, alpha: float = 1) -> Value:
     return add(input, other, alpha=-alpha)
-
-
-def subtract_from(input: Any, other: Any) -> Value:
-    """other − input, the reflected operator."""
-    return add(other, input, alpha=-1)
 
 
 def multiply(input: Any, other: Any) -> Value:
@@ -142,13 +135,10 @@ def multiply(input: Any, other: Any) -> Value:
 
 def divide(input: Any, other: Any, *, rounding_mode: Any = None) -> Value:
     if rounding_mode is not None:
-        raise Refused("rounding is not supported")
+        return pointwise("div", input, other, rounding_mode=rounding_mode)
+    if isinstance(other, Value):
+        return multiply(input, pointwise("reciprocal", other))
     return affine(value(input), 1.0 / array(other).astype(np.float64), 0.0)
-
-
-def divide_into(input: Any, other: Any) -> Value:
-    """other / input, the reflected operator."""
-    raise Refused("division by a value that depends on the network's input is not supported")
 
 
 def negate(input: Any) -> Value:
@@ -156,18 +146,41 @@ def negate(input: Any) -> Value:
 
 
 def power(input: Any, exponent: Any) -> Value:
-    if isinstance(exponent, Value) or exponent not in (1, 2):
-        raise Refused("powers are supported with exponent 1 or 2")
-    return multiply(input, input) if exponent == 2 else value(input)
+    if isinstance(exponent, Value) or np.ndim(exponent):
+        return pointwise("pow", input, exponent)
+    number = float(exponent)
+    if not isinstance(input, Value) or number not in (1, 2):
+        return pointwise("pow", input, exponent)
+    return multiply(input, input) if number == 2 else value(input)
+
+
+def where(condition: Any, input: Any, other: Any) -> Value:
+    """A choice; by a constant condition it is condition · input + (1 − condition) · other."""
+    if isinstance(condition, Value):
+        return pointwise("where", condition, input, other)
+    chosen = array(condition).astype(bool)
+    if not chosen.ndim:
+        return value(input if chosen else other)
+    parts: list[Any] = []
+    for branch, mask in ((input, chosen), (other, ~chosen)):
+        if isinstance(branch, Value):
+            parts.append(multiply(branch, mask.astype(np.float64)))
+        else:
+            parts.append(np.where(mask, np.maximum(array(branch).astype(np.float64), MASKED), 0.0))
+    return add(*parts)
+
+
+def masked_fill(input: Any, mask: Any, other: Any) -> Value:
+    return where(mask, other, input)
 
 
 RULES: dict[str, Any] = {
     **{name: activation(name) for name in ("relu", "tanh", "sigmoid", "silu", "mish", "selu", "softsign")},
-    "special_expit": activation("sigmoid"),
     "hardswish": activation("hard_swish"),
     "hardsigmoid": activation("hard_sigmoid"),
     "leaky_relu": leaky_relu,
     "prelu": prelu,
+    "_prelu_kernel": prelu,
     "elu": elu,
     "celu": celu,
     "softplus": softplus,
@@ -177,25 +190,17 @@ RULES: dict[str, Any] = {
     "relu6": relu6,
     "clamp": clamp,
     "clip": clamp,
-    **dict.fromkeys(("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout"), dropout),
-    "feature_dropout": dropout,
-    "feature_alpha_dropout": dropout,
+    "clamp_min": lambda input, low: clamp(input, low),
+    "clamp_max": lambda input, high: clamp(input, None, high),
+    **dict.fromkeys(("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"), dropout),
     "add": add,
-    "__radd__": add,
     "sub": subtract,
-    "subtract": subtract,
-    "__rsub__": subtract_from,
-    "rsub": subtract_from,
+    "rsub": lambda input, other, alpha=1: subtract(other, input, alpha=alpha),
     "mul": multiply,
-    "multiply": multiply,
-    "__rmul__": multiply,
     "div": divide,
-    "divide": divide,
-    "true_divide": divide,
-    "__rdiv__": divide_into,
     "neg": negate,
-    "negative": negate,
     "pow": power,
     "square": lambda input: power(input, 2),
-    **dict.fromkeys(("contiguous", "clone", "detach", "cpu", "positive", "data", "requires_grad_"), same),
+    "where": where,
+    "masked_fill": masked_fill,
 }

@@ -9,11 +9,7 @@ import numpy as np
 import torch
 
 from powerplan.network.ops import Embedding, GroupNorm, LayerNorm, RMSNorm, Scale, Softmax
-from powerplan.network.torch_import.rules.shaping import movedim
 from powerplan.network.torch_import.value import Refused, Value, array, value
-
-#: largest guard against a norm of zero
-_SMALL_NORM = 1e-6
 
 
 def batch_norm(
@@ -62,19 +58,6 @@ def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float |
     x, axes = _last_axes(input, normalized_shape)
     epsilon = torch.finfo(x.builder.dtype).eps if eps is None else eps
     return x.apply(RMSNorm(axes=axes, weight=_optional(weight), epsilon=epsilon))
-
-
-def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Any = None) -> Value:
-    """x / ‖x‖ = x / √(mean x²) / √n along an axis."""
-    if p != 2 or not isinstance(dim, int) or out is not None:
-        raise Refused("only the Euclidean norm along one axis is known")
-    if not 0 <= eps <= _SMALL_NORM:
-        raise Refused(f"eps={eps} is no guard against zeros: it changes the norm")
-    x = value(input)
-    axis = x.axis(dim)
-    size = x.shape[axis]
-    norm = RMSNorm(weight=np.full(size, size**-0.5), epsilon=eps * eps / size)
-    return x.apply(norm) if axis == len(x.shape) - 1 else movedim(movedim(x, dim, -1).apply(norm), -1, dim)
 
 
 def _last_axes(input: Any, normalized_shape: Any) -> tuple[Value, int]:
@@ -127,13 +110,25 @@ def _optional(x: Any) -> np.ndarray | None:
 
 
 RULES: dict[str, Any] = {
-    "batch_norm": batch_norm,
-    "instance_norm": instance_norm,
+    "batch_norm": lambda input, weight, bias, mean, var, training, momentum, eps, *unused: batch_norm(
+        input, mean, var, weight, bias, training, momentum, eps
+    ),
+    "_native_batch_norm_legit_no_training": lambda input, weight, bias, mean, var, momentum, eps: (
+        batch_norm(input, mean, var, weight, bias, False, momentum, eps),
+    ),
+    "instance_norm": lambda input, weight, bias, mean, var, use_input_stats, momentum, eps, *unused: instance_norm(
+        input, mean, var, weight, bias, use_input_stats, momentum, eps
+    ),
     "layer_norm": layer_norm,
+    "native_layer_norm": lambda *arguments: (layer_norm(*arguments),),
     "group_norm": group_norm,
+    "native_group_norm": lambda input, weight, bias, batch, channels, positions, groups, eps: (
+        group_norm(input, groups, weight, bias, eps),
+    ),
     "rms_norm": rms_norm,
-    "normalize": normalize,
     "softmax": softmax,
+    "_softmax": softmax,
     "log_softmax": log_softmax,
-    "embedding": embedding,
+    "_log_softmax": log_softmax,
+    "embedding": lambda weight, indices, *unused: embedding(indices, weight),
 }

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from powerplan.network.ops import AdaptiveAveragePool, AdaptiveMaxPool, AveragePool, MaxPool, Mean, Scale
+from powerplan.network.ops import (
+    AdaptiveAveragePool,
+    AdaptiveMaxPool,
+    AveragePool,
+    MaxPool,
+    Mean,
+    Permute,
+    Reshape,
+    Scale,
+)
 from powerplan.network.torch_import.rules.arrays import each
+from powerplan.network.torch_import.rules.elementwise import add, affine, multiply, negate
+from powerplan.network.torch_import.rules.functions import along, pointwise
 from powerplan.network.torch_import.value import Refused, Value, value
 
 
@@ -101,11 +113,75 @@ def total(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = No
     return averaged.apply(Scale(scale=np.array([count]), shift=np.zeros(1)))
 
 
+def largest(input: Any, dim: Any = None, keepdim: bool = False) -> Value:
+    """The largest entries along axes, as pooling over all of them."""
+    x = value(input)
+    dims = [dim] if isinstance(dim, int) else list(dim or ())
+    if not dims:
+        raise Refused("over all axes it takes in the batch: name the axes (control flow on values cannot be read)")
+    axes = sorted({x.axis(d) for d in dims})
+    kept = [i for i in range(len(x.shape)) if i not in axes]
+    order = (*kept, *axes)
+    ordered = x if order == tuple(range(len(order))) else x.apply(Permute(axes=order))
+    count = math.prod(x.shape[i] for i in axes)
+    rows = ordered.apply(Reshape(shape=(math.prod(x.shape[i] for i in kept), count)))
+    pooled = rows.apply(AdaptiveMaxPool(size=(1,)))
+    shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape) if keepdim or i not in axes)
+    dropped = 0 if keepdim else sum(x.torch_axis(d) < x.batch for d in dims)
+    return pooled.apply(Reshape(shape=shape), batch=x.batch - dropped)
+
+
+def smallest(input: Any, dim: Any = None, keepdim: bool = False) -> Value:
+    return negate(largest(negate(input), dim, keepdim))
+
+
+def variance(
+    input: Any, dim: Any = None, unbiased: Any = True, keepdim: bool = False, *, correction: Any = None
+) -> Value:
+    x = value(input)
+    centred = add(x, mean(x, dim, True), alpha=-1)
+    squares = mean(multiply(centred, centred), dim, keepdim)
+    count = math.prod(x.shape) / math.prod(squares.shape)
+    lost = float(unbiased) if correction is None else float(correction)
+    if count <= lost:
+        raise Refused("the variance of a single entry is no number")
+    return squares if not lost else affine(squares, count / (count - lost), 0.0)
+
+
+def norm(input: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False) -> Value:
+    if ord not in (1, 2):
+        result: Value = along("linalg_vector_norm", input, ord, dim, keepdim, at=2, keep=3)
+        return result
+    if ord == 1:
+        return total(pointwise("abs", input), dim, keepdim)
+    return pointwise("sqrt", total(multiply(input, input), dim, keepdim))
+
+
+def _with_places(values: Any, name: str, input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """Largest or smallest entries of one axis and, where something reads them, their places."""
+    if isinstance(dim, Value):  # of two values
+        return pointwise({"max": "maximum", "min": "minimum"}[name], input, dim)
+    return values(input, dim, keepdim), along({"max": "argmax", "min": "argmin"}[name], input, dim, keepdim, keep=2)
+
+
 RULES: dict[str, Any] = {
     **{f"max_pool{n}d": partial(max_pool, n) for n in (1, 2, 3)},
+    **{f"max_pool{n}d_with_indices": lambda *arguments, axes=n: (max_pool(axes, *arguments), None) for n in (1, 2, 3)},
     **{f"avg_pool{n}d": partial(average_pool, n) for n in (1, 2, 3)},
     **{f"adaptive_avg_pool{n}d": partial(adaptive_pool, AdaptiveAveragePool, n) for n in (1, 2, 3)},
-    **{f"adaptive_max_pool{n}d": partial(adaptive_pool, AdaptiveMaxPool, n) for n in (1, 2, 3)},
+    **{f"_adaptive_avg_pool{n}d": partial(adaptive_pool, AdaptiveAveragePool, n) for n in (2, 3)},
+    **{
+        f"adaptive_max_pool{n}d": lambda *arguments, axes=n: (adaptive_pool(AdaptiveMaxPool, axes, *arguments), None)
+        for n in (1, 2, 3)
+    },
     "mean": mean,
     "sum": total,
+    "var": variance,
+    "std": lambda *arguments, **keywords: pointwise("sqrt", variance(*arguments, **keywords)),
+    "linalg_vector_norm": norm,
+    "norm": norm,
+    "amax": largest,
+    "amin": smallest,
+    "max": partial(_with_places, largest, "max"),
+    "min": partial(_with_places, smallest, "min"),
 }

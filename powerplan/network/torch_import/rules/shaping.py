@@ -10,35 +10,45 @@ from typing import Any
 import numpy as np
 import torch
 
-from powerplan.network.node import INPUT
 from powerplan.network.ops import Concat, Pad, Permute, Reshape, Shape, Slice, Upsample
 from powerplan.network.ops.shaping import UPSAMPLE_AXES, Flatten
 from powerplan.network.torch_import.value import Refused, Value, array, grown, joined, value
 
 
 def reshape(input: Any, *shape: Any) -> Value:
-    """A new torch shape. The axes in front of the batch must stay; the batch may be merged with the next axis."""
+    """A new torch shape. What is in front of the batch must stay; the batch may be merged with the next axis."""
     x = value(input)
     wanted = _listed(shape)
     known = math.prod(n for n in wanted if n != -1)
-    target = tuple(math.prod(x.shape) // max(known, 1) if n == -1 else n for n in wanted)
+    target = tuple(math.prod(x.torch_shape) // max(known, 1) if n == -1 else n for n in wanted)
     return _to_shape(x, target)
 
 
 def _to_shape(x: Value, target: Shape) -> Value:
-    p = x.batch
-    if math.prod(target) != math.prod(x.shape):
-        raise Refused(f"a reshape from {x.torch_shape} to {target} (with a batch of one) does not keep the entries")
-    if target[:p] != x.torch_shape[:p] or len(target) <= p:
-        raise Refused(f"a reshape from {x.torch_shape} to {target} (with a batch of one) moves the batch axis")
-    merged = target[p] != 1
-    shape = target if merged else (*target[:p], *target[p + 1 :])
-    if not shape:
-        raise Refused("it leaves no axis but the batch")
+    how = f"a reshape from {x.torch_shape} to {target} (with a batch of {x.builder.batch_size})"
+    if math.prod(target) != math.prod(x.torch_shape):
+        raise Refused(f"{how} does not keep the entries")
+    p = _batch_place(x, target)
+    if p is None:
+        raise Refused(f"{how} moves the batch axis")
+    size = target[p] // x.builder.batch_size
+    merged = size != 1
+    shape = (*target[:p], *((size,) if merged else ()), *target[p + 1 :])
     if shape == x.shape:
-        return replace(x, merged=merged)
+        return replace(x, batch=p, merged=merged)
     op = Flatten() if shape == (math.prod(x.shape),) else Reshape(shape=shape)
-    return x.apply(op, merged=merged)
+    return x.apply(op, batch=p, merged=merged)
+
+
+def _batch_place(x: Value, target: Shape) -> int | None:
+    """The axis of a reshaped value that starts with the batch; None if there is none."""
+    size, before = x.builder.batch_size, math.prod(x.shape[: x.batch])
+    if size == 1:
+        return x.batch if target[: x.batch] == x.torch_shape[: x.batch] and len(target) > x.batch else None
+    return next(
+        (p for p, n in enumerate(target) if math.prod(target[:p]) == before and n % size == 0 and n),
+        None,
+    )
 
 
 def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Value:
@@ -71,15 +81,12 @@ def unsqueeze(input: Any, dim: int) -> Value:
 def squeeze(input: Any, dim: Any = None) -> Value:
     x = value(input)
     dims = range(len(x.torch_shape)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
-    gone = {x.torch_axis(d) for d in dims} - {x.batch}
-    gone = {d for d in gone if x.torch_shape[d] == 1}
+    gone = {d for d in map(x.torch_axis, dims) if d != x.batch and x.torch_shape[d] == 1}
     if dim is not None and not x.merged and x.batch in {x.torch_axis(d) for d in dims}:
         raise Refused("it drops the batch axis")
     shape = tuple(n for i, n in enumerate(x.shape) if i not in {x.axis(d) for d in gone})
     if not gone:
         return x
-    if not shape:
-        raise Refused("it leaves no axis but the batch")
     return x.apply(Reshape(shape=shape), batch=x.batch - sum(d < x.batch for d in gone))
 
 
@@ -157,7 +164,7 @@ def stack(tensors: Any, dim: int = 0) -> Value:
 
 
 def narrow(input: Any, dim: int, start: int, length: int) -> Value:
-    return _sliced(value(input), dim, slice(start, start + length))
+    return sliced(value(input), dim, slice(start, start + length))
 
 
 def select(input: Any, dim: int, index: int) -> Value:
@@ -188,27 +195,7 @@ def unbind(input: Any, dim: int = 0) -> tuple[Value, ...]:
     return tuple(select(x, dim, i) for i in range(x.shape[x.axis(dim)]))
 
 
-def getitem(input: Any, index: Any) -> Value:
-    """Basic indexing: numbers, slices, None and Ellipsis."""
-    x = value(input)
-    items = list(index) if isinstance(index, tuple) else [index]
-    taken = sum(item is not None and item is not Ellipsis for item in items)
-    dim = 0
-    for item in items:
-        if item is None:
-            x, dim = unsqueeze(x, dim), dim + 1
-        elif item is Ellipsis:
-            dim += len(value(input).torch_shape) - taken
-        elif isinstance(item, slice):
-            x, dim = _sliced(x, dim, item), dim + 1
-        elif isinstance(item, int) and not isinstance(item, bool):
-            x = select(x, dim, item)
-        else:
-            raise Refused("indexing is supported with numbers, slices, None and ...")
-    return x
-
-
-def _sliced(x: Value, dim: int, taken: slice) -> Value:
+def sliced(x: Value, dim: int, taken: slice) -> Value:
     if x.torch_axis(dim) == x.batch and not x.merged and taken != slice(None):
         raise Refused("it takes inputs out of the batch")
     size = x.torch_shape[x.torch_axis(dim)]
@@ -293,28 +280,8 @@ def roll(input: Any, shifts: Any, dims: Any = ()) -> Value:
         size = x.shape[x.axis(dim)]
         if step % size:
             cut = size - step % size
-            x = concatenate([_sliced(x, dim, slice(cut, size)), _sliced(x, dim, slice(0, cut))], dim)
+            x = concatenate([sliced(x, dim, slice(cut, size)), sliced(x, dim, slice(0, cut))], dim)
     return x
-
-
-def flip(input: Any, *dims: Any) -> Value:
-    x = value(input)
-    for dim in _listed(dims):
-        x = concatenate([narrow(x, dim, i, 1) for i in reversed(range(x.shape[x.axis(dim)]))], dim)
-    return x
-
-
-def cast(input: Any, *args: Any, **kwargs: Any) -> Value:
-    """A change of precision; to whole numbers only for the network's input, which may hold indices."""
-    x = value(input)
-    arguments = [*args, *kwargs.values()]
-    if any(isinstance(a, torch.dtype) and not a.is_floating_point for a in arguments) and x.name != INPUT:
-        raise Refused("values of the network cannot become whole numbers")
-    return x
-
-
-def cast_to_integer(input: Any, *args: Any, **kwargs: Any) -> Value:
-    return cast(input, torch.int64)
 
 
 def _listed(sizes: Sequence[Any]) -> list[int]:
@@ -325,43 +292,56 @@ def _listed(sizes: Sequence[Any]) -> list[int]:
 
 
 def _without_batch(x: Value, torch_shape: Shape) -> Shape:
-    return torch_shape if x.merged else torch_shape[: x.batch] + torch_shape[x.batch + 1 :]
+    size = (torch_shape[x.batch] // x.builder.batch_size,) if x.merged else ()
+    return (*torch_shape[: x.batch], *size, *torch_shape[x.batch + 1 :])
+
+
+def _upsampled(mode: str) -> Any:
+    """The rule of torch's own names: (input, size, [align_corners,] scale factors)."""
+
+    def rule(input: Any, size: Any, *others: Any) -> Value:
+        factors = next((list(x) for x in others if isinstance(x, list | tuple)), None)
+        corners = bool(others[0]) if others and isinstance(others[0], bool) else False
+        return interpolate(input, size, None if size is not None else factors, mode, corners)
+
+    return rule
 
 
 RULES: dict[str, Any] = {
-    **dict.fromkeys(("reshape", "view"), reshape),
-    "reshape_as": lambda input, other: _to_shape(value(input), tuple(other.torch_shape)),
-    "view_as": lambda input, other: _to_shape(value(input), tuple(other.torch_shape)),
+    **dict.fromkeys(("reshape", "view", "_unsafe_view", "_reshape_copy"), reshape),
     "flatten": flatten,
-    "ravel": flatten,
     "unflatten": unflatten,
     "unsqueeze": unsqueeze,
     "squeeze": squeeze,
     "permute": permute,
     **dict.fromkeys(("transpose", "swapaxes", "swapdims"), transpose),
     **dict.fromkeys(("movedim", "moveaxis"), movedim),
-    **dict.fromkeys(("t", "T", "mT"), lambda input: transpose(input, -2, -1)),
-    "expand": expand,
-    "broadcast_to": expand,
+    **dict.fromkeys(("t", "numpy_T", "mT"), lambda input: transpose(input, -2, -1)),
+    "expand": lambda input, sizes, implicit=False: expand(input, sizes),
     "expand_as": expand_as,
     "repeat": repeat,
     "tile": repeat,
-    **dict.fromkeys(("cat", "concat", "concatenate"), concatenate),
+    **dict.fromkeys(("cat", "concat"), concatenate),
     "stack": stack,
     "narrow": narrow,
     "select": select,
-    "split": split,
-    "split_with_sizes": split,
+    "slice": lambda input, dim=0, start=None, end=None, step=1: sliced(value(input), dim, slice(start, end, step)),
+    **dict.fromkeys(("split", "split_with_sizes"), split),
     "chunk": chunk,
     "unbind": unbind,
-    "__getitem__": getitem,
     "pad": pad,
-    "interpolate": interpolate,
-    "upsample": interpolate,
+    "constant_pad_nd": lambda input, widths, value=0.0: pad(input, widths, "constant", value),
     "pixel_shuffle": pixel_shuffle,
     **dict.fromkeys(("channel_shuffle", "native_channel_shuffle"), channel_shuffle),
     "roll": roll,
-    "flip": flip,
-    **dict.fromkeys(("to", "type", "type_as", "float", "double", "half", "bfloat16"), cast),
-    **dict.fromkeys(("long", "int"), cast_to_integer),
+    **{
+        f"upsample_{mode}{n}d": _upsampled(name)
+        for mode, n, name in (
+            *(("nearest", n, "nearest") for n in (1, 2, 3)),
+            ("linear", 1, "linear"),
+            ("bilinear", 2, "bilinear"),
+            ("trilinear", 3, "trilinear"),
+            ("bicubic", 2, "bicubic"),
+        )
+    },
 }
