@@ -214,6 +214,8 @@ class Verification:
             the target is about single outputs.
         ratio_standard_error: of it (an upper estimate where output weights sum dependent errors).
         calibrated: the plan was made for another bound so that the simulation, not the prediction, meets the target.
+        chip_yield: the part of the simulated chips that meet the bound, each by itself; None where draws do not tell
+            it (single outputs, weights of outputs, power).
     """
 
     draws: int
@@ -227,6 +229,7 @@ class Verification:
     ratio: float
     ratio_standard_error: float = 0.0
     calibrated: bool = False
+    chip_yield: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

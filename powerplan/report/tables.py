@@ -110,6 +110,8 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
         how = where + (", after calibrating the target" if check.calibrated else "")
         ratio = f"simulated / target = {check.ratio:.4f}{how} (± is 95 %)"
         lines.append(("verified", f"{check.draws} draws, seed {check.seed}; {ratio}"))
+        if check.chip_yield is not None:
+            lines.append(("yield", f"{100 * check.chip_yield:.3g} % of these chips meet the target, each by itself"))
     lines.append(("outcome", f"{end.outcome.value}: {end.message}"))
     if plan.discrete is not None:
         lines.append(("steps", _steps_line(plan.discrete, plan.objective)))

@@ -58,6 +58,25 @@ def test_verification_and_calibration_are_about_the_chips(iris_example: Example)
     assert abs(plan.verification.ratio - 1) < 4 * plan.verification.ratio_standard_error
     assert plan.verification.ratio_standard_error < 0.05
     assert plan.verification.nmse < 0.7 * 0.01
+    assert plan.verification.chip_yield == pytest.approx(0.9, abs=0.03)
+
+
+def test_a_verification_tells_the_yield(iris_example: Example) -> None:
+    """That of a bound on the mean is little more than half; of a power budget there is none."""
+    network, inputs = iris_example.network, iris_example.inputs
+    plan = pp.plan(network, HARDWARE, inputs, pp.MaxNMSE(0.01), verify_draws=2000)
+    assert plan.verification is not None
+    assert plan.verification.chip_yield == pytest.approx(0.6, abs=0.08)
+    simulated = pp.simulate(network, HARDWARE, plan.gains, inputs, draws=2000)
+    assert plan.verification.chip_yield == simulated.chips.nmse.yield_at(0.01)
+    budget = pp.plan(network, HARDWARE, inputs, pp.MaxPower(plan.power), verify_draws=10)
+    assert budget.verification is not None
+    assert budget.verification.chip_yield is None
+    flips = pp.plan(network, HARDWARE, inputs, pp.MaxFlipRate(0.05), verify_draws=500, calibrate=False)
+    assert flips.verification is not None
+    simulated = pp.simulate(network, HARDWARE, flips.gains, inputs, draws=500)
+    rates = (simulated.classes != simulated.ideal_output.argmax(1)).mean(1)
+    assert flips.verification.chip_yield == (rates <= 0.05 + 1e-9).mean()
 
 
 def test_what_cannot_be_reached_is_said_of_the_chips(iris_example: Example) -> None:

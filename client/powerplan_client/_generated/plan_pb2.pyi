@@ -825,6 +825,7 @@ class Verification(_message.Message):
     RATIO_FIELD_NUMBER: _builtins.int
     CALIBRATED_FIELD_NUMBER: _builtins.int
     RATIO_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
+    CHIP_YIELD_FIELD_NUMBER: _builtins.int
     draws: _builtins.int
     """Draws made."""
     seed: _builtins.int
@@ -847,6 +848,10 @@ class Verification(_message.Message):
     """The plan was made for another bound so that the simulation, not the prediction, meets the target."""
     ratio_standard_error: _builtins.float
     """Standard error of ratio."""
+    chip_yield: _builtins.float
+    """Part of the simulated chips that meet the bound, each by itself; unset where draws do not tell it (single outputs,
+    weights of outputs, power).
+    """
     def __init__(
         self,
         *,
@@ -861,12 +866,15 @@ class Verification(_message.Message):
         ratio: _builtins.float = ...,
         calibrated: _builtins.bool = ...,
         ratio_standard_error: _builtins.float = ...,
+        chip_yield: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_chip_yield", b"_chip_yield", "chip_yield", b"chip_yield"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibrated", b"calibrated", "draws", b"draws", "mse", b"mse", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "ratio", b"ratio", "ratio_standard_error", b"ratio_standard_error", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chip_yield", b"_chip_yield", "calibrated", b"calibrated", "chip_yield", b"chip_yield", "draws", b"draws", "mse", b"mse", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "ratio", b"ratio", "ratio_standard_error", b"ratio_standard_error", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__chip_yield: _TypeAlias = _typing.Literal["chip_yield"]  # noqa: Y015
+    _WhichOneofArgType__chip_yield: _TypeAlias = _typing.Literal["_chip_yield", b"_chip_yield"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chip_yield) -> _WhichOneofReturnType__chip_yield | None: ...
 
 Global___Verification: _TypeAlias = Verification  # noqa: Y015
 

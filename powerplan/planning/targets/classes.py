@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from powerplan.montecarlo import Simulation
 
 
+#: by which differences of rates, whole numbers over that of the inputs, are rounded
+_ROUNDING = 1e-9
+
+
 @dataclass(frozen=True)
 class ClassTarget(Target):
     """A target on the fraction of inputs that are not in the wanted class, beyond that of the ideal network."""
@@ -71,6 +75,10 @@ class ClassTarget(Target):
         error = float(wrong.std(ddof=1) / math.sqrt(len(wrong)))
         ideal = 1 - self.largest(simulation.ideal_output)
         return float(wrong.mean() - ideal), max(error, 1 / simulation.classes.size)
+
+    def chip_yield(self, simulation: Simulation, weights: np.ndarray | None) -> float:
+        ideal = 1 - self.largest(simulation.ideal_output)
+        return float((self.wrong_rates(simulation) - ideal <= self.value + _ROUNDING).mean())
 
     def spread(self, simulation: Simulation) -> float:
         return float(self.wrong_rates(simulation).std(ddof=1))

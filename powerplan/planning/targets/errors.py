@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -57,6 +58,13 @@ class ErrorBound(Bound):
         check_chips(predictor.network, predictor.hardware, "target.chips", self.chips)
         return predictor.chip_ratio
 
+    def chip_yield(self, simulation: Simulation, weights: np.ndarray | None) -> float | None:
+        return None if weights is not None else self._over_chips(simulation).yield_at(self.value)
+
+    @abstractmethod
+    def _over_chips(self, simulation: Simulation) -> Spread:
+        """The spread of its number."""
+
     def _simulated(self, mean: float, error: float, chips: Spread) -> tuple[float, float]:
         if self.chips is None:
             return mean, error
@@ -85,6 +93,9 @@ class MaxMSE(ErrorBound):
             return self._simulated(simulation.mse, simulation.mse_standard_error, simulation.chips.mse)
         mse, error = simulation.mse_by_output, simulation.mse_by_output_standard_error
         return float((mse * weights).mean()), float((error * weights).mean())
+
+    def _over_chips(self, simulation: Simulation) -> Spread:
+        return simulation.chips.mse
 
     def bounds(self, signal_power: float | None) -> Mapping[str, float]:
         if self.chips is not None:
@@ -123,6 +134,9 @@ class MaxNMSE(ErrorBound):
         signal = float(squares.mean() if weights is None else (squares * weights).mean())
         mse, error = MaxMSE(self.value, self.chips).simulated(simulation, weights)
         return mse / signal, error / signal
+
+    def _over_chips(self, simulation: Simulation) -> Spread:
+        return simulation.chips.nmse
 
     def bounds(self, signal_power: float | None) -> Mapping[str, float]:
         if self.chips is not None:

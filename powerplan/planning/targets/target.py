@@ -68,6 +68,10 @@ class Target(ABC):
     def simulated(self, simulation: Simulation, weights: np.ndarray | None) -> tuple[float, float]:
         """Its number in a simulation and the standard error, for weights (K,) with mean 1; None = all alike."""
 
+    def chip_yield(self, simulation: Simulation, weights: np.ndarray | None) -> float | None:
+        """The part of the simulated chips that meet the bound, each by itself; None where draws do not tell it."""
+        return None
+
     def spread(self, simulation: Simulation) -> float:
         """Standard deviation of its number between draws."""
         return self.simulated(simulation, None)[1] * math.sqrt(simulation.draws)

@@ -63,6 +63,7 @@ def verify(
         ratio=value / target.value,
         ratio_standard_error=error / target.value,
         calibrated=calibrated,
+        chip_yield=target.chip_yield(simulation, weights),
     )
 
 
