@@ -22,8 +22,8 @@ def folded(module: Any, input_shape: tuple[int, ...]) -> Any:
     """A copy in evaluation whose BatchNorms are part of the layers that the import folds them into; itself without any.
 
     Raises:
-        InvalidInput: a module that cannot be imported, or whose layers do not hold what the import folds (a layer that
-            is called twice, say, each time with another BatchNorm behind it).
+        InvalidInput: a module that cannot be imported, or whose layers do not hold what the import folds (a norm that
+            is called twice, say, once where it cannot be folded).
     """
     norms = [name for name, part in module.named_modules() if isinstance(part, torch.nn.modules.batchnorm._BatchNorm)]
     if not norms:

@@ -305,7 +305,7 @@ def test_aihwkit_simulates_the_planned_error_with_batch_norms(make: Callable[[],
 
 
 class Twice(torch.nn.Module):
-    """One layer called twice, with another BatchNorm behind it each time: no layer of torch holds both."""
+    """One layer called twice, with another BatchNorm behind it each time: both stay digital."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -318,6 +318,26 @@ class Twice(torch.nn.Module):
         return x
 
 
-def test_a_layer_that_is_folded_in_two_ways_is_refused() -> None:
+class NormTwice(torch.nn.Module):
+    """One BatchNorm called twice, of which only the first call can be folded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 4)
+        (self.norm,) = normalised([torch.nn.BatchNorm1d(4)])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.norm(self.norm(self.layer(x)).relu())
+        return y
+
+
+def test_a_layer_that_is_called_twice_is_one_array_whose_norms_stay() -> None:
+    module = Twice().eval()
+    assert pp.from_torch(module, (4,)).layer_names == ("layer",)
+    x = torch.randn(3, 4)
+    assert torch.allclose(adapter.folded(module, (4,))(x), module(x), atol=1e-6)
+
+
+def test_a_norm_that_is_folded_in_one_of_two_calls_is_refused() -> None:
     with pytest.raises(pp.InvalidInput, match="fold into one layer each"):
-        adapter.folded(Twice(), (4,))
+        adapter.folded(NormTwice(), (4,))
