@@ -2,7 +2,7 @@
 
     python -m benchmarks                 all that take minutes together (make bench)
     python -m benchmarks accuracy        by name; accuracy, accuracy_targets, aihwkit_devices (needs
-                                         aihwkit), batch, device_read_outs, measured_cells (needs
+                                         aihwkit), batch, cost, device_read_outs, measured_cells (needs
                                          POWERPLAN_CELLS), read_out, real_networks, scale and stuck_devices:
                                          only by name
 
@@ -24,8 +24,8 @@ from benchmarks.report import RESULTS, write_report
 HERE = Path(__file__).resolve().parent
 DEFAULT = ("simulate", "prediction", "plan", "columns", "allocation", "service")
 BY_NAME = (
-    *("accuracy", "accuracy_targets", "aihwkit_devices", "batch", "device_read_outs", "measured_cells", "read_out"),
-    *("real_networks", "scale", "stuck_devices"),
+    *("accuracy", "accuracy_targets", "aihwkit_devices", "batch", "cost", "device_read_outs", "measured_cells"),
+    *("read_out", "real_networks", "scale", "stuck_devices"),
 )
 
 

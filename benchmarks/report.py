@@ -629,6 +629,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("accuracy_targets", "Accuracy targets", accuracy_targets),
     ("real_networks", "Accuracy on real networks", real_networks),
     ("scale", "Scale", scale),
+    ("cost", "What a prediction costs", any_result),
 )
 
 

@@ -43,7 +43,7 @@ def torchvision_network(name: str, size: int) -> nn.Module:
     """A classifier of torchvision with random weights, its batch norms set."""
     torch.manual_seed(0)
     module: nn.Module = getattr(import_torchvision("models"), name)(weights=None)
-    return _with_statistics(module, (3, size, size))
+    return with_statistics(module, (3, size, size))
 
 
 def residual_chain(depth: int, channels: int = 32) -> nn.Module:
@@ -60,12 +60,12 @@ def residual_chain(depth: int, channels: int = 32) -> nn.Module:
 
     torch.manual_seed(0)
     head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10))
-    return _with_statistics(
+    return with_statistics(
         nn.Sequential(nn.Conv2d(3, channels, 3, padding=1), *(Block() for _ in range(depth)), *head), (3, 32, 32)
     )
 
 
-def _with_statistics(module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+def with_statistics(module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
     """The network with statistics of its batch normalisations as a batch of noise has them."""
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d):
