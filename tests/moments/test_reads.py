@@ -42,6 +42,7 @@ def test_positions_read_by_several_nodes_are_predicted_like_those_of_one(fields:
         np.testing.assert_allclose(getattr(second, name), getattr(first, name), rtol=1e-9, atol=1e-15, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", NOISES.values(), ids=NOISES)
 def test_positions_read_by_several_nodes_are_simulated_like_those_of_one(fields: dict[str, Any]) -> None:
     whole, unrolled, technology = kernel(unrolled=False), kernel(unrolled=True), hardware(**fields)

@@ -88,6 +88,7 @@ def tensor(*values: float, gradient: bool = False) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64, requires_grad=gradient)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(name=names, mean=means, std=stds)
 def test_moments_are_those_of_dense_integration(name: str, mean: float, std: float) -> None:
