@@ -79,6 +79,8 @@ SHARPNESS = (10.0, 100.0, 1000.0)
 
 #: Steps for each iteration asked for: an iteration once was a local program, which cost ten quasi-Newton steps.
 STEPS_PER_ITERATION = 10
+#: Newton steps that put the last point onto its constraint: it is close.
+MOST_TIGHTENED = 12
 #: Steps that a descent mostly takes: for its progress alone.
 LIKELY_STEPS = 12
 #: Largest change of a log gain in one step: beyond a factor e no local model holds.

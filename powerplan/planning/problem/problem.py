@@ -191,23 +191,3 @@ def _smooth_maximum(problem: Problem, sharpness: float) -> Callable[[np.ndarray]
         return float(logsumexp(logs)) / sharpness, gradient
 
     return value
-
-
-def tightened(problem: Problem, theta: np.ndarray, excess: float, slope: float) -> np.ndarray | None:
-    """θ with a common shift that meets the worst constraint (Newton); None if it does not get there.
-
-    Args:
-        excess: at θ.
-        slope: of the excess in the shift.
-    """
-    shift = 0.0
-    for _ in range(12):
-        if -problem.accuracy <= excess <= 0:
-            break
-        proposal = float(np.clip(shift - (excess + 0.5 * problem.accuracy) / slope, shift - 3, shift + 3))
-        there = problem.excess(problem.shifted(theta, proposal))
-        if proposal == shift or there == excess:
-            break
-        slope = (there - excess) / (proposal - shift)
-        shift, excess = proposal, there
-    return problem.shifted(theta, shift) if excess <= problem.accuracy else None

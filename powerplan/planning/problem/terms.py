@@ -89,7 +89,7 @@ class Terms:
         self.watch.begin(self.seconds("gradients"), first=False)
         self.evaluations += 1
         point = torch.tensor(theta, requires_grad=True)
-        residuals = self._measured(self._programmed(point), pieces[0], "residuals")
+        residuals = self._measured(self._programmed(*self.layout.tensors(point)), pieces[0], "residuals")
         weighted = torch.cat([r * float(np.sqrt(w)) for r, w in zip(residuals, weights, strict=True)])
         if not weighted.requires_grad or not len(weighted):
             return np.zeros((0, len(theta))), np.zeros(len(theta))
@@ -128,7 +128,7 @@ class Terms:
         sums: list[Sum] = []
         with torch.set_grad_enabled(has_derivatives):
             variable = torch.tensor(point, requires_grad=has_derivatives)
-            programmed = self._programmed(variable)
+            programmed = self._programmed(*self.layout.tensors(variable))
             for piece in pieces:
                 if sums:
                     self.watch.begin(0.0, first=self.evaluations == 1)
@@ -164,9 +164,8 @@ class Terms:
                 sums.append(Sum(terms=each.detach().numpy(), jacobian=np.zeros((len(each), len(point)))))
         return sums
 
-    def _programmed(self, theta: Tensor) -> Programmed:
-        """The crossbars of every corner at θ: one graph for all pieces."""
-        conductance, voltage = self.layout.tensors(theta)
+    def _programmed(self, conductance: Sequence[Tensor], voltage: Sequence[Tensor]) -> Programmed:
+        """The crossbars of every corner with these gains: one graph for all pieces."""
         used = {0, *(c.corner for c in self.constraints)}
         return {corner: self.predictors[corner].program(conductance, voltage) for corner in used}
 

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from powerplan.planning import policy
-from powerplan.planning.problem.problem import Problem, tightened
+from powerplan.planning.problem.problem import Problem
 from powerplan.planning.solve.point import Point
 from powerplan.planning.solve.quasi_newton import QuasiNewton
 from powerplan.planning.solve.stall import Stall
@@ -129,9 +129,19 @@ def _lowers(point: Point, moved: Point, duals: np.ndarray, least: float) -> bool
 
 
 def _feasible(problem: Problem, point: Point) -> Point:
-    """The point, put onto its worst constraint by a common shift of the gains if it exceeds it."""
+    """The point, put onto its worst constraint by a common shift of the gains (Newton) if it exceeds it, and if that
+    gets there."""
     worst = int(point.e.argmax())
-    if point.e[worst] <= policy.SETTLED_CONSTRAINT:
+    excess, slope, shift = float(point.e[worst]), float(point.h[worst].sum()) or -1.0, 0.0
+    if excess <= policy.SETTLED_CONSTRAINT:
         return point
-    theta = tightened(problem, point.theta, float(point.e[worst]), float(point.h[worst].sum()) or -1.0)
-    return point if theta is None else Point.at(problem, theta)
+    for _ in range(policy.MOST_TIGHTENED):
+        if -problem.accuracy <= excess <= 0:
+            break
+        proposal = float(np.clip(shift - (excess + 0.5 * problem.accuracy) / slope, shift - 3, shift + 3))
+        there = problem.excess(problem.shifted(point.theta, proposal))
+        if proposal == shift or there == excess:
+            break
+        slope = (there - excess) / (proposal - shift)
+        shift, excess = proposal, there
+    return point if excess > problem.accuracy else Point.at(problem, problem.shifted(point.theta, shift))
