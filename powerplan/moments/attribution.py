@@ -77,7 +77,7 @@ def _own_variance(trace: Trace, name: str) -> torch.Tensor:
 
 def _by_input(value: torch.Tensor) -> np.ndarray:
     """Sums (B,) over everything but the batch; float64."""
-    return _numpy(value.flatten(1).sum(1))
+    return _numpy(value.reshape(len(value), -1).sum(1))
 
 
 def _numpy(value: torch.Tensor) -> np.ndarray:

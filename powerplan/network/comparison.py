@@ -36,7 +36,12 @@ def outputs(network: Network, inputs: torch.Tensor, dtype: torch.dtype) -> np.nd
 
 
 def difference(computed: np.ndarray, wanted: np.ndarray) -> float:
-    """Largest difference relative to the largest entry; infinite for different shapes, and where only one is finite."""
+    """Largest difference relative to the largest entry; infinite for different shapes, and where only one is finite.
+
+    One number per input, (B,), is (B, 1) in a network.
+    """
+    if wanted.ndim == 1 and computed.shape == (len(wanted), 1):
+        wanted = wanted[:, None]
     if wanted.shape != computed.shape or not np.array_equal(np.isfinite(computed), np.isfinite(wanted)):
         return math.inf
     finite = np.isfinite(wanted)

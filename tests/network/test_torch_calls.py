@@ -228,6 +228,18 @@ def test_what_is_not_supported_is_named(shape: tuple[int, ...], function: Callab
         from_torch(trained(Call(function, shape)), shape)
 
 
+@pytest.mark.parametrize("function", [lambda x: x[:, 0], lambda x: x[:, :1].squeeze(-1), lambda x: x.mean(1)])
+def test_one_number_per_input(function: Callable[[Tensor], Any]) -> None:
+    """An output (B,) is (B, 1) in a network, which is planned like any other."""
+    module = trained(Call(lambda x: function(x.relu()), (6,)))
+    network = from_torch(module, (6,))
+    x = np.random.default_rng(0).normal(size=(4, 6))
+    with torch.no_grad():
+        np.testing.assert_allclose(network(x)[:, 0], module(torch.tensor(x).float()).numpy(), atol=1e-5)
+    plan = pp.plan(network, pp.Hardware(programming_noise_std=1e-6), x, pp.MaxNMSE(0.05))
+    assert plan.prediction.nmse <= 0.05 * 1.001
+
+
 def test_outputs_by_name() -> None:
     """Of several outputs one is named by its key; a single one needs no name."""
     single = trained(Call(lambda x: {"logits": x.tanh()}, (3, 4)))

@@ -81,7 +81,8 @@ class _Values:
                 perturbations.append(self.means[place].new_zeros(1, width, *shape))
             else:
                 perturbations.append(covariance.mT.reshape(covariance.shape[0], width, *shape))
-        return push(*perturbations).flatten(2).mT
+        pushed = push(*perturbations)
+        return pushed.reshape(*pushed.shape[:2], -1).mT
 
     def covariances_after(self, sources: Sequence[Place], push: Push) -> tuple[dict[Place, Tensor], Tensor | None]:
         """Cov(y, c) with every value c, and the linear part of Cov(y, y)."""

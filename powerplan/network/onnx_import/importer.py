@@ -18,6 +18,7 @@ from powerplan.network.onnx_import.model import Model, read_model
 from powerplan.network.onnx_import.reader import Reader
 from powerplan.network.ops import Shape
 from powerplan.network.reads import READS, shared_arrays
+from powerplan.network.torch_import.value import with_axis
 
 
 def from_onnx(
@@ -83,7 +84,7 @@ def network_of(
 
 def _read(model: Model, shape: Shape, reads: str) -> Read:
     reader = Reader(model, shape)
-    output = reader.read()
+    output = with_axis(reader.read())
     needed = leading_to(output.name, reader.nodes)
     nodes, name = fold_scales(shared_arrays(needed, reader.weights if reads == "shared" else {}), output.name)
     return Read(

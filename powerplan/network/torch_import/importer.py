@@ -54,8 +54,8 @@ def from_torch(
     that several nodes read, as do modules that share a weight. float16 and bfloat16 weights become float32.
 
     Args:
-        module: a module on the CPU, whose inputs and outputs have the batch as their first axis. Inputs are numbers,
-            or whole ones for modules that look up token indices.
+        module: a module on the CPU, whose inputs and outputs have the batch as their first axis; an output (B,) is
+            (B, 1) in the network. Inputs are numbers, or whole ones for modules that look up token indices.
         input_shape: shape of one input, without the batch axis.
         analog: linear layers and convolutions that run on crossbars, the others being computed digitally; None = all.
             As in :meth:`Network.with_analog`.
@@ -144,7 +144,8 @@ def _self_check(network: Network, source: Source) -> None:
             if batch == 1:  # there are modules that need more than one
                 continue
             raise
-        if batch == 1 and wanted.shape != computed.shape:  # a batch of one is squeezed away
+        squeezed = batch == 1 and wanted.size == computed.size and wanted.ndim < computed.ndim
+        if squeezed and computed.ndim > 2:  # as torch squeezes a batch of one away
             continue
         apart = difference(computed, wanted)
         if apart <= _TOLERANCE.get(source.dtype, 1e-4):

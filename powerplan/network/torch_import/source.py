@@ -26,7 +26,7 @@ from powerplan.network.torch_import.exporting import decomposed, exported, is_fu
 from powerplan.network.torch_import.keeping import keep
 from powerplan.network.torch_import.reader import BATCH, Reader
 from powerplan.network.torch_import.rules import RULES
-from powerplan.network.torch_import.value import Value
+from powerplan.network.torch_import.value import Value, with_axis
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class Source:
         value = None if place is None else leaves[place]
         if place is not None and isinstance(value, Value) and not (value.batch or value.merged):
             self._places.append(place)
-            return value
+            return with_axis(value)
         raise self._no_output(result, value, names)
 
     def _no_output(self, result: Any, value: Any, names: list[str]) -> InvalidInput:

@@ -20,7 +20,7 @@ import torch
 
 from powerplan.arrays import NotNumbers, plain_array
 from powerplan.network.node import Node
-from powerplan.network.ops import Add, Constant, Op, Shape
+from powerplan.network.ops import Add, Constant, Op, Reshape, Shape
 
 #: what stands for minus infinity in a mask: exp of it is zero in any precision
 MASKED = -1e30
@@ -149,6 +149,11 @@ def array(x: object) -> np.ndarray:
     except NotNumbers as error:
         raise Refused(f"a constant is {error}") from error
     return plain.astype(np.float32) if plain.dtype == np.float16 else plain
+
+
+def with_axis(x: Value) -> Value:
+    """A value, one number per input with an axis of its own: outputs of networks have one."""
+    return x if x.shape else x.apply(Reshape(shape=(1,)))
 
 
 def joined(op: Op, *values: Value, name: str = "") -> Value:
