@@ -137,7 +137,7 @@ class Graph:
 def _join(graph: Graph, name: str) -> None:
     """Make a node one function of a single value, if it is."""
     node = graph.nodes[name]
-    if not isinstance(node.op, Function | Add | Multiply) or not _is_pointwise(node.op):
+    if not isinstance(node.op, Function | Activation | Add | Multiply) or not _is_pointwise(node.op):
         return
     source, inner = _source(graph, name)
     if source is None or not (inner or isinstance(node.op, Function)):

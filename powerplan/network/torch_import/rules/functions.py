@@ -63,6 +63,30 @@ def pointwise(name: str, *arguments: Any, **keywords: Any) -> Value:
     return joined(Function(steps=(step,), inputs=shapes, shape=shape, label=name), *inputs)
 
 
+def _extreme(name: str, bound: str) -> Callable[..., Value]:
+    """The larger or smaller of two values, or of a value and a number."""
+
+    def rule(x: Any, y: Any) -> Value:
+        if isinstance(x, Value) and not isinstance(y, Value) and np.ndim(y) == 0:
+            return pointwise("clamp", x, **{bound: y})
+        return pointwise(name, x, y)
+
+    return rule
+
+
+def heaviside(x: Any, at_zero: Any) -> Value:
+    return pointwise("where", pointwise("eq", x, 0), at_zero, pointwise("gt", x, 0))
+
+
+def rrelu(
+    x: Any, noise: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, generator: Any = None
+) -> tuple[Value]:
+    """In evaluation mode the slope is the mean of the random ones."""
+    if training:
+        raise Refused("its slopes are random; put the module into evaluation mode")
+    return (pointwise("leaky_relu", x, (lower + upper) / 2),)
+
+
 def along(name: str, *arguments: Any, at: int = 1, keep: int | None = None, **keywords: Any) -> Any:
     """A call along axes of its first argument.
 
@@ -178,10 +202,14 @@ RULES: dict[str, Any] = {
         pointwise,
         "abs acos acosh asin asinh atan atan2 atanh bitwise_and bitwise_not bitwise_or bitwise_xor ceil cos cosh "
         "digamma eq erf erfc erfinv exp exp2 expm1 fake_quantize_per_tensor_affine floor fmod frac ge gt hardshrink "
-        "heaviside isinf isnan le lgamma log log10 log1p log2 logaddexp logical_and logical_not logical_or logical_xor "
-        "logit lt maximum minimum nan_to_num ne reciprocal remainder round rsqrt sgn sign sin sinc sinh softshrink "
+        "isinf isnan le lgamma log log10 log1p log2 logaddexp logical_and logical_not logical_or logical_xor "
+        "logit lt nan_to_num ne reciprocal remainder round rsqrt sgn sign sin sinc sinh softshrink "
         "special_i0 sqrt tan threshold trunc log_sigmoid hypot xlogy",
     ),
+    "maximum": _extreme("maximum", "min"),
+    "minimum": _extreme("minimum", "max"),
+    "heaviside": heaviside,
+    "rrelu_with_noise_functional": rrelu,
     **_each(along, "cumsum cumprod logcumsumexp sort cummax cummin"),
     "topk": partial(along, "topk", at=2),
     **_each(partial(along, keep=2), "amin prod any all median argmax argmin logsumexp"),
