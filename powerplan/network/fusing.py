@@ -46,6 +46,8 @@ _GRID = torch.linspace(-12, 12, 961, dtype=torch.float64)
 _MOMENTS = torch.logspace(-2, 3, 51, dtype=torch.float64)
 #: constants in single precision, relative to the largest value
 _CLOSE = 1e-6
+#: operations that differ at single places, which a grid does not show
+_AT_POINTS = ("eq", "ne", "isinf", "isnan", "heaviside")
 #: entries of arrays that are compared
 _SMALL = 4096
 
@@ -284,8 +286,9 @@ def _emitted_activation(op: Activation, x: dict[str, int], emit: Callable[..., d
 
 def _recognised(graph: Graph, name: str, source: str) -> tuple[Op | None, float, float] | None:
     """An activation a, factor c and offset d with f = c·a + d; a = None: f is linear. None: f is no known function."""
-    f = replayed(_program(graph, name, source), (_GRID[:, None],)).double()[:, 0]
-    if not bool(f.isfinite().all()):
+    program = _program(graph, name, source)
+    f = replayed(program, (_GRID[:, None],)).double()[:, 0]
+    if any(step[0] in _AT_POINTS for step in program) or not bool(f.isfinite().all()):
         return None
     if _equal(f, f[0] + (f[-1] - f[0]) / (_GRID[-1] - _GRID[0]) * (_GRID - _GRID[0])):
         slope = float((f[-1] - f[0]) / (_GRID[-1] - _GRID[0]))

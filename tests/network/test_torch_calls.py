@@ -103,6 +103,7 @@ CALLS: list[tuple[tuple[int, ...], Callable[[Tensor], Any]]] = [
     ((4,), lambda x: F.logsigmoid(x) + torch.exp(x) / (1 + x * x) + F.softplus(x, beta=2)),
     ((4,), lambda x: torch.where(x > 0, x, 0.1 * x) + torch.maximum(x, x.sin()) + x.clamp(min=-0.5)),
     ((2, 4), lambda x: 1 / (1 + x[:, 0] * x[:, 1]) + torch.atan2(x[:, 0], x[:, 1]) + x[:, 0].abs() ** x[:, 1]),
+    ((4,), lambda x: x * (x.round() != 1).to(x.dtype) + (x.round() == 0).to(x.dtype)),
     ((4,), lambda x: torch.fake_quantize_per_tensor_affine(x, 0.1, 0, -128, 127)),
     ((4,), lambda x: F.prelu(x, torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=x.dtype))),
     ((4,), nn.PReLU()),
