@@ -20,6 +20,7 @@ from powerplan.hardware.operating_point import OperatingPoint
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.plausibility import corners_of, question
+from powerplan.spread import Chips, TabulatedSpread
 
 if TYPE_CHECKING:
     from powerplan.network import Network
@@ -99,7 +100,15 @@ class RemotePrediction(_Told, Prediction):
 
 
 class RemoteSimulation(_Told, Simulation):
-    """A simulation made by a server, without its draws but with the accuracy for the labels given."""
+    """A simulation made by a server, without its draws but with the spread over chips that these had, and with the
+    accuracy for the labels given."""
+
+    _chips: Chips | None = None
+
+    @property
+    def chips(self) -> Chips | None:  # type: ignore[override]
+        """As told; None from a server that does not tell it."""
+        return self._chips
 
 
 @dataclass(frozen=True)
@@ -196,6 +205,7 @@ class Remote:
             classes=empty,
         )
         _tell_accuracy(simulation, answer)
+        object.__setattr__(simulation, "_chips", _part(answer.chips))
         question(simulation)
         return simulation
 
@@ -232,7 +242,8 @@ def _engine_kinds() -> dict[str, type]:
     from powerplan.planning import outcome
 
     kinds = {name: kind for name, kind in vars(outcome).items() if getattr(kind, "__module__", "") == outcome.__name__}
-    return {**kinds, "Gains": Gains, "LayerArrays": LayerArrays, "Prediction": Prediction}
+    of_chips = {"Chips": Chips, "TabulatedSpread": TabulatedSpread}
+    return {**kinds, **of_chips, "Gains": Gains, "LayerArrays": LayerArrays, "Prediction": Prediction}
 
 
 def _engine_value(kind: type[_T], value: Any, **known: Any) -> _T:

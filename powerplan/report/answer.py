@@ -83,6 +83,9 @@ def plan_answer(plan: Plan) -> list[Fact]:
             None if check is None else simulated_mse(check),
         )
     )
+    if check is not None and check.chip_yield is not None:
+        remark = f"of {check.draws} simulated chips meet the target, each by itself"
+        facts.append(Fact(name="Yield", value=f"{100 * check.chip_yield:.3g} %", remark=remark))
     facts.append(
         Fact(
             name="Energy of one inference",

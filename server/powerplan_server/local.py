@@ -71,9 +71,7 @@ class LocalTransport:
 
     def _error(self, error: Exception) -> PlannerError:
         reason = reason_of(error)
-        violations = [
-            (v.field, f"got {v.value}; allowed: {v.allowed}. {v.advice}") for v in getattr(error, "violations", ())
-        ]
+        violations = [(v.field, v.description) for v in getattr(error, "violations", ())]
         message = str(error) if not violations else ": ".join(violations[0])
         details = StatusDetails(reason=reason, violations=tuple(violations))
         return error_from_status(_CODES.get(reason, "INTERNAL"), message, details, uuid.uuid4().hex)

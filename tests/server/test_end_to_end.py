@@ -88,7 +88,9 @@ def test_command_line_answers_alike_with_and_without_a_server(
     for command in (
         ["plan", *problem, "--max-nmse", "5%"],
         ["frontier", *problem, "--max-nmse", "5%,10%"],
+        ["plan", *problem, "--max-nmse", "5%", "--chips", "90%", "--verify", "50"],
         ["predict", *problem],
+        ["predict", *problem, "--chip-spread"],
         ["simulate", *problem, "--draws", "50"],
     ):
         here, there = (CliRunner().invoke(main, [*command, *more]) for more in ([], ["--server", address]))
