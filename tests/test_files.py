@@ -130,6 +130,7 @@ def test_folders_are_refused(tmp_path: Path) -> None:
         write_bytes("file", loop, b"x")
 
 
+@pytest.mark.slow
 def test_everything_that_is_saved_goes_through_it(tmp_path: Path, umask: Callable[[int], None]) -> None:
     umask(0o077)
     rng = np.random.default_rng(0)

@@ -167,6 +167,7 @@ def gradient(terms: tuple[np.ndarray, np.ndarray], x: np.ndarray) -> np.ndarray:
     return np.asarray(softmax(terms[0] + terms[1] @ x) @ terms[1])
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(seed=SEEDS)
 def test_multipliers_of_several_constraints_are_found_at_the_optimum_of_slsqp(seed: int) -> None:

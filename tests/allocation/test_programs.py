@@ -126,6 +126,7 @@ def test_posynomials_of_different_gains_are_refused() -> None:
         GeometricProgram(objective=constant, constraint=constant, bound=1.0, lower=0.0, upper=1.0)
 
 
+@pytest.mark.slow
 def test_importing_the_package_does_not_import_cvxpy_or_torch() -> None:
     code = "import sys, powerplan.allocation; print([m for m in ('cvxpy', 'torch') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

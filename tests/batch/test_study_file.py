@@ -288,6 +288,7 @@ def test_nan_and_infinity_are_refused_wherever_they_stand(bad: float) -> None:
     assert "grid.target.max_nmse[1]" in fields(values)
 
 
+@pytest.mark.slow
 def test_the_published_schema_is_the_one_in_force() -> None:
     published = json.loads((ROOT / "docs" / "study.schema.json").read_text())
     assert published == file_schema(), "powerplan batch schema > docs/study.schema.json"
@@ -324,6 +325,7 @@ _FULL = study_values(
 )
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=150)
 def test_schema_and_validator_accept_the_same_structures(data: st.DataObject) -> None:

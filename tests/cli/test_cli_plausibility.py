@@ -79,6 +79,7 @@ def test_an_answer_beyond_the_plausible_is_an_error(run: Run, files: Any) -> Non
     assert json.loads(confirmed.stdout)["nmse"] > 100
 
 
+@pytest.mark.slow
 def test_a_doubtful_plan_is_not_exported_or_explained_unasked(run: Run, files: Any, tmp_path: Path) -> None:
     network = pp.Network.load(files.network)
     with pytest.warns(pp.PlausibilityWarning):

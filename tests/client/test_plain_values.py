@@ -178,6 +178,7 @@ def test_both_clients_refuse_settings_of_the_wrong_kind(options: Any, field: str
         assert "0123456789abcdef" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_torch_module_without_a_model_is_refused_by_the_client_too(address: str, inputs: np.ndarray) -> None:
     import torch
 

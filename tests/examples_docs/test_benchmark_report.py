@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 
+import pytest
+
 from benchmarks import report
 from benchmarks.common import alternate, ratio
 from benchmarks.memory import peak_memory
@@ -26,6 +28,7 @@ def test_the_ratio_is_the_median_of_the_rounds():
     assert ratio([2.0, 30.0, 4.0], [1.0, 10.0, 1.0]) == 3.0
 
 
+@pytest.mark.slow
 def test_peak_memory_sees_what_a_call_holds():
     """Also where it is let go at once, and not what was held before."""
     size = 64 << 20

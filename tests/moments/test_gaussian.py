@@ -52,6 +52,7 @@ def test_rectified_to_ten_digits(alpha: float, std: float) -> None:
     assert float(found.slope) == pytest.approx(slope, rel=1e-10, abs=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("std", STDS)
 @pytest.mark.parametrize("alpha", [a for a in ALPHAS if a >= 0])
 def test_clipped_to_ten_digits(alpha: float, std: float) -> None:
@@ -123,6 +124,7 @@ def test_clipped_gradient_without_noise_that_vanishes_at_zero() -> None:
         assert gradient.isfinite().all()
 
 
+@pytest.mark.slow
 @given(mean=means, std=stds)
 def test_positive_and_negative_parts_make_the_whole(mean: float, std: float) -> None:
     """max(0, z) − max(0, −z) = z: means and slopes add up; with E[max(0,z) max(0,−z)] = 0 so do variances."""

@@ -51,6 +51,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert gaussian_accuracy(*arguments, samples=50, seed=5) != whole
 
 
+@pytest.mark.slow
 def test_its_standard_error_is_that_of_its_samples_and_of_the_covariance() -> None:
     """Σ̂ = (1 + e n) Σ and fresh samples: the deviations from their mean are as large as stated."""
     rng = np.random.default_rng(2)

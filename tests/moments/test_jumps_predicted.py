@@ -67,6 +67,7 @@ def test_mse_behind_two_functions_is_that_of_simulation(name: str) -> None:
     assert pp.predict(net, hardware, gains, INPUTS).mse == pytest.approx(simulated.mse, rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["step", "abs"])
 def test_plans_and_files(name: str) -> None:
     """A plan meets its target when simulated; a network comes back from a file as the same."""

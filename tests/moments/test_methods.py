@@ -195,6 +195,7 @@ def test_no_noise_no_error(method: str, activation: str) -> None:
     np.testing.assert_allclose(p.output_mean, p.ideal_output, rtol=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(
     seed=st.integers(0, 1000),

@@ -55,6 +55,7 @@ def test_positions_read_by_several_nodes_are_simulated_like_those_of_one(fields:
     np.testing.assert_allclose(second.power_by_layer, first.power_by_layer, rtol=5e-3)
 
 
+@pytest.mark.slow
 def test_two_reads_of_the_same_values_differ_by_what_is_fresh_in_every_read() -> None:
     """z − z' of one array: nothing without noise of reads; of two arrays, twice their variance."""
     op = Linear(weight=weights(np.random.default_rng(1), 3, 6))

@@ -115,6 +115,7 @@ def test_jumps_of_one_value_are_predicted(name: str) -> None:
     assert predicted.mse == pytest.approx(simulated.mse, abs=5 * simulated.mse_standard_error + 0.03 * simulated.mse)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["one hot", "largest only"])
 def test_predictions_and_plans_refuse_other_jumps_by_name(name: str) -> None:
     network, gains, inputs = prepared(HIDDEN_JUMPS[name])
@@ -195,6 +196,7 @@ POLES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::powerplan.LimitWarning")  # what a pole makes drives rows without end
 @pytest.mark.filterwarnings("ignore::powerplan.PlausibilityWarning")  # and has errors without end
 @pytest.mark.parametrize("name", POLES)

@@ -89,6 +89,7 @@ def test_one_function_between_two_layers(name: str) -> None:
     np.testing.assert_array_equal(again(inputs), network(inputs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["choice", "softsign"])
 def test_it_is_predicted_as_simulated(name: str) -> None:
     network, hardware = pp.from_onnx(model(CASES[name]).SerializeToString()), pp.Hardware(programming_noise_std=1e-6)

@@ -150,6 +150,7 @@ def test_sequences_with_the_batch_in_the_middle(batch_axis: int) -> None:
     assert len(network.crossbars) == 6
 
 
+@pytest.mark.slow
 def test_decoder_with_learnt_queries() -> None:
     """Attention from learnt queries to the input: what does not depend on the input is a constant."""
 

@@ -20,6 +20,7 @@ from powerplan.network import Conv
 Tensor = torch.Tensor
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), seed=st.integers(0, 1000))
@@ -72,6 +73,7 @@ def test_a_norm_in_front_of_a_padded_convolution_stays() -> None:
     assert folded(unshifted, padding=1) == ["conv"]
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(data=st.data(), seed=st.integers(0, 1000))
 def test_transposed_convolutions(data: st.DataObject, seed: int) -> None:
@@ -209,6 +211,7 @@ def test_shape_is_known_while_reading() -> None:
     agree(from_torch(module, (3, 4)), module)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "function", "reason"),
     [
@@ -286,6 +289,7 @@ class Gated(nn.Module):
         return self.head(F.rms_norm(torch.einsum("bij,bjd->bid", (4 * scores).softmax(-1), v), (8,)).mean(1))
 
 
+@pytest.mark.slow
 def test_norms_and_sums_of_products_are_predicted() -> None:
     """MSE within 2 % of the simulation, beyond its chance, at NMSE 2 %, the norms named as first-order."""
     network = from_torch(trained(Gated()).double(), (5, 8))

@@ -93,6 +93,7 @@ def test_random_mlps_agree_with_torch(data: st.DataObject, seed: int) -> None:
     assert len(network.crossbars) == len(widths) - 1
 
 
+@pytest.mark.slow
 def test_every_activation_has_a_module() -> None:
     """Each supported activation is reached from the torch module of that name, with its parameters."""
     for kind in ACTIVATIONS:
@@ -314,6 +315,7 @@ def refuse(module: Any, shape: Any = (4,), error: type[InvalidInput] = Unsupport
     return str(caught.value)
 
 
+@pytest.mark.slow
 def test_unsupported_module_is_named_with_the_reason_and_the_nearest_names() -> None:
     class Spectrum(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -327,6 +329,7 @@ def test_unsupported_module_is_named_with_the_reason_and_the_nearest_names() -> 
     assert "the nearest names are median" in refuse(Function(lambda x: torch.nanmedian(x, 1).values))
 
 
+@pytest.mark.slow
 def test_unsupported_calls_are_named() -> None:
     assert "batch" in refuse(Function(lambda x: torch.cumsum(x, 0)))
     assert "batch" in refuse(Function(lambda x: x[[1, 0]]))
@@ -424,6 +427,7 @@ def test_the_self_check_finds_what_reading_does_not_see() -> None:
         assert "a single run does not show" in refuse(Function(function), error=InvalidInput)
 
 
+@pytest.mark.slow
 def test_changes_in_place_are_followed() -> None:
     """A value changed in place is the new value for every later reader, as in torch."""
 

@@ -366,6 +366,7 @@ def test_scales_along_different_axes_stay_two() -> None:
     agree(network, module)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_hooks_on_a_wrapper_are_not_lost() -> None:
     """They run with the wrapper, which is left out: they belong on the module inside."""
@@ -394,6 +395,7 @@ def chaotic(depth: int = 30, width: int = 32) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+@pytest.mark.slow
 def test_rounding_of_deep_modules_is_told_from_a_difference() -> None:
     """Outputs that single precision leaves open by more than the tolerance do not refuse a module; a change does."""
     module = chaotic().eval()
@@ -416,6 +418,7 @@ def test_rounding_of_deep_modules_is_told_from_a_difference() -> None:
         from_torch(Changed(), (32,))
 
 
+@pytest.mark.slow
 def test_what_depends_on_the_precision_alone_is_rounding() -> None:
     """The epsilon of an RMS norm, if none is given, is that of the precision."""
     module = nn.Sequential(nn.RMSNorm(32), *chaotic()).eval()

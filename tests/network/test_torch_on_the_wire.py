@@ -15,6 +15,7 @@ from powerplan_server.wire import Reader
 from powerplan_server.wire.networks import network_from_proto
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "shape"),
     [

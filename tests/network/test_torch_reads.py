@@ -119,6 +119,7 @@ def test_branches_read_the_same_arrays() -> None:
         from_torch(module, (2, 6), reads="other")
 
 
+@pytest.mark.slow
 def test_a_tied_layer_has_one_array_per_matrix() -> None:
     module = trained(Tied())
     network = from_torch(module, (4, 8))
@@ -186,6 +187,7 @@ def test_states_that_are_given() -> None:
     agree(network, module)
 
 
+@pytest.mark.slow
 def test_sequences_whose_steps_are_the_batch_are_refused() -> None:
     class Mixed(nn.Module):
         def __init__(self) -> None:

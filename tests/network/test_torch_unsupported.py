@@ -59,6 +59,7 @@ class Branching(nn.Module):
         return self.fc2(self.part(self.fc1(x)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("build", "shape", "kept"), [(Spectral, (5, 4), "part"), (Branching, (4,), "part")])
 def test_modules_are_kept_as_a_whole(build: type[nn.Module], shape: tuple[int, ...], kept: str) -> None:
     """Modules with an operation without a rule, or with control flow on values, become one node of their name."""
@@ -70,6 +71,7 @@ def test_modules_are_kept_as_a_whole(build: type[nn.Module], shape: tuple[int, .
     agree(network, module)
 
 
+@pytest.mark.slow
 def test_prediction_takes_kept_calls_at_first_order() -> None:
     """At small noise the linearised error of a kept call is that of the simulation (standard error about 3 %)."""
     network = from_torch(trained(Spectral()), (3, 4), unsupported="digital")
@@ -81,6 +83,7 @@ def test_prediction_takes_kept_calls_at_first_order() -> None:
     assert predicted.mse == pytest.approx(simulated.mse, abs=5 * simulated.mse_standard_error + 0.02 * simulated.mse)
 
 
+@pytest.mark.slow
 def test_kept_calls_stay_in_this_process() -> None:
     """They are code: neither a file, nor a message, nor another process can have them."""
     network = from_torch(trained(Spectral()), (5, 4), unsupported="digital")
@@ -94,6 +97,7 @@ def test_kept_calls_stay_in_this_process() -> None:
             send()
 
 
+@pytest.mark.slow
 def test_messages_refuse_kept_calls() -> None:
     from powerplan_client.errors import PlannerError
 
@@ -102,6 +106,7 @@ def test_messages_refuse_kept_calls() -> None:
         network_message(network)
 
 
+@pytest.mark.slow
 def test_digests_tell_kept_calls_apart() -> None:
     one, other = (from_torch(trained(Spectral(), seed), (5, 4), unsupported="digital") for seed in (0, 1))
     assert one.digest != other.digest
@@ -109,6 +114,7 @@ def test_digests_tell_kept_calls_apart() -> None:
     assert one.digest == again.digest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "reason"),
     [

@@ -121,6 +121,7 @@ def test_serve_refuses_on_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_two_servers_cannot_share_a_data_folder(start: Callable[..., Any]) -> None:
     first = start(workers=1)
     with pytest.raises(InvalidInput, match="no other server"):

@@ -57,6 +57,7 @@ def test_a_client_gets_the_plan_of_the_engine(options: dict[str, Any]) -> None:
         assert found.prediction.mse_standard_error == plan.prediction.mse_standard_error > 0
 
 
+@pytest.mark.slow
 def test_clients_know_the_spread_over_chips() -> None:
     gains = pp.Gains.full_range(NETWORK, HARDWARE, INPUTS)
     hardware = HARDWARE.replace(programming_noise_std=1e-6)

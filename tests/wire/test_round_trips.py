@@ -91,6 +91,7 @@ def test_hardware_left_out_takes_the_defaults() -> None:
     assert read(hardware_from_proto, pb.Hardware()) == pp.Hardware()
 
 
+@pytest.mark.slow
 @given(all_gains())
 def test_gains(gains: pp.Gains) -> None:
     for back in (read(gains_from_proto, gains_message(gains)), parsing.parse_gains(gains_message(gains))):

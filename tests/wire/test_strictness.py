@@ -391,6 +391,7 @@ def mutations(data: bytes, count: int, seed: int) -> Iterator[bytes]:
         yield bytes(changed)
 
 
+@pytest.mark.slow
 def test_mutated_bytes_of_requests_raise_nothing_but_invalid_input() -> None:
     """Validation only: what parses is either good or refused as InvalidInput."""
     good = request()

@@ -305,6 +305,7 @@ def test_without_noise_the_output_is_ideal(fields: dict[str, Any]) -> None:
     assert s.mse < 1e-26
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [False, True], ids=["layer gain", "gains of columns and rows"])
 @pytest.mark.parametrize("fields", MAPPINGS.values(), ids=MAPPINGS.keys())
 def test_derivatives_in_the_gains(fields: dict[str, Any], spread: bool) -> None:

@@ -70,6 +70,7 @@ def test_gram_is_push_after_pull(fields: dict[str, Any]) -> None:
     assert some.mean_square() == pytest.approx(float(gram.diagonal().mean()), rel=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", HARDWARE.values(), ids=HARDWARE)
 def test_pull_is_the_transpose_of_push(fields: dict[str, Any]) -> None:
     some = chips(pp.Hardware(programming_noise_std=1e-6, **fields))

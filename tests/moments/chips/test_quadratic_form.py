@@ -16,6 +16,7 @@ def single(freedom: float, offset: float = 0.0, *, weight: float = 1.0, constant
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     freedom=st.floats(1, 2000),
@@ -41,6 +42,7 @@ def test_quantiles_invert_the_distribution(probability: float) -> None:
     assert form.scaled(4.0).quantile(probability) == pytest.approx(4 * form.quantile(probability), rel=1e-7)
 
 
+@pytest.mark.slow
 def test_many_terms_are_those_of_draws() -> None:
     rng = np.random.default_rng(0)
     weights, means = np.exp(2 * rng.normal(size=40)), rng.normal(size=40)

@@ -45,11 +45,13 @@ def test_iris(iris_example: Example, nmse: float) -> None:
     check(*predicted_and_simulated(iris_example, nmse))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nmse", [0.01, 0.1])
 def test_digits(digits_example: Example, nmse: float) -> None:
     check(*predicted_and_simulated(digits_example, nmse))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
     [

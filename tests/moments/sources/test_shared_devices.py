@@ -71,6 +71,7 @@ def batch(network: Network, size: int = 3) -> np.ndarray:
     return np.random.default_rng(0).uniform(size=(size, *network.input_shape))
 
 
+@pytest.mark.slow
 def test_shared_variance_is_the_squared_weight_gradient() -> None:
     """Σ_ij V_ij (Σ_p A_pi x_pj)², its covariance between directions, and its derivatives."""
     make = torch.Generator().manual_seed(0)

@@ -67,6 +67,7 @@ def test_a_column_of_a_divider_with_one_stuck_device_is_exact(on: float, off: fl
     assert np.abs(found.output_mean[:, 0] - mean).max() < 0.01 * np.sqrt(variance.mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "fields"),
     [

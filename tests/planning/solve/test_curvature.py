@@ -84,6 +84,7 @@ def test_power_and_unshifted_means_have_no_residuals() -> None:
     assert not gradient.any()
 
 
+@pytest.mark.slow
 def test_a_thousand_columns_are_certified_in_few_predictions() -> None:
     """The bias of all outputs, far stiffer than a column, is known and need not be learnt."""
     inputs = np.random.default_rng(5).uniform(0, 1, (4, 4))
