@@ -52,6 +52,7 @@ def test_another_way_to_tell_the_same_cells_is_off(cells: Cells, example: pp.Exa
     assert found["clipped_and_2uS"] > 1.3 * found["as_measured"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("time", [0.0, 0.01, 0.1, 1.0, 4.0, 1e5])
 def test_a_lowest_level_at_target_0_is_said_to_be_so(cells: Cells, example: pp.Example, time: float) -> None:
     """It makes networks of these cells 34 % worse or more; where the level belongs, nothing is said."""

@@ -105,6 +105,7 @@ def prepared(function: Callable[[Tensor], Any]) -> tuple[pp.Network, pp.Gains, n
     return network, gains, np.random.default_rng(0).standard_normal((4, 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", JUMPS)
 def test_jumps_of_one_value_are_predicted(name: str) -> None:
     """As simulated: 1000 draws of noise that reaches the jumps."""

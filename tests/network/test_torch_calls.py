@@ -190,6 +190,7 @@ CALLS: list[tuple[tuple[int, ...], Callable[[Tensor], Any]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "function"), CALLS)
 def test_calls_agree_with_torch(shape: tuple[int, ...], function: Callable[[Tensor], Any]) -> None:
     module = trained(Call(function, shape))

@@ -158,6 +158,7 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 @pytest.mark.parametrize(("kind", "options"), OPTIONS, ids=str)
 def test_recurrent_layers(kind: str, options: dict[str, Any]) -> None:

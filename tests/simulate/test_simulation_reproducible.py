@@ -24,6 +24,7 @@ def assert_equal(a: pp.Simulation, b: pp.Simulation) -> None:
             np.testing.assert_array_equal(getattr(a, field.name), getattr(b, field.name), err_msg=field.name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "softplus", "gelu", "silu"])
 def test_whatever_the_memory_limit(activation: str) -> None:
     """One draw at a time and hundreds at a time give the same bits in every field."""

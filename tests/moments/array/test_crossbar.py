@@ -220,6 +220,7 @@ def monte_carlo(hardware: pp.Hardware, gain: np.ndarray, draws: int) -> dict[str
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [False, True], ids=["layer_gain", "column_gains"])
 @pytest.mark.parametrize("case", CASES)
 def test_against_monte_carlo(case: str, columns: bool) -> None:

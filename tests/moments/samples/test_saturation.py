@@ -106,6 +106,7 @@ def test_converters_of_kernels_with_stuck_devices(mapping: str) -> None:
     assert abs(found.mse / simulated.mse - 1) < 0.02 + 3 * error
 
 
+@pytest.mark.slow
 def test_errors_that_all_columns_have_in_common_get_samples(digits_example: pp.Example) -> None:
     """One device per weight and converters of the columns; not without one of them."""
     alike = pp.Hardware(weight_mapping="offset", adc_bits=8)
