@@ -301,10 +301,6 @@ def _recognised(graph: Graph, name: str, source: str) -> tuple[Op | None, float,
     return None
 
 
-#: activations whose parameters are read off the values
-_BY_VALUES = ("identity", "leaky_relu", "hard_tanh", "elu")
-
-
 def _candidates(f: Tensor) -> list[Activation]:
     low, high = float(f[0]), float(f[-1])
     slope = float((f[1] - f[0]) / (f[-1] - f[-2])) if f[-1] != f[-2] else 0.0

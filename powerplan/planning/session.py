@@ -16,6 +16,7 @@ from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.operating_point import OperatingPoint
 from powerplan.hardware.steps import steps_to_dict
 from powerplan.moments.predicting import make_predictor, report
+from powerplan.moments.prediction import Prediction
 from powerplan.moments.predictor import Predictor
 from powerplan.moments.sampling import corrected
 from powerplan.network import Network
@@ -160,11 +161,15 @@ class Session:
         on the mean."""
         if target.chips is None:
             return self
+        return self.with_spread([report(predictor, gains, chips=True) for predictor in self.predictors], target.chips)
+
+    def with_spread(self, predictions: Sequence[Prediction], part: float) -> Session:
+        """The session with the spread over chips of predictions, one per corner, for a target on a part of them."""
         predictors = []
-        for predictor in self.predictors:
-            chips = report(predictor, gains, chips=True).chips
-            assert chips is not None
-            predictors.append(replace(predictor, chip_ratio=chips.mse.quantile(target.chips) / chips.mse.mean))
+        for predictor, prediction in zip(self.predictors, predictions, strict=True):
+            assert prediction.chips is not None
+            mse = prediction.chips.mse
+            predictors.append(replace(predictor, chip_ratio=mse.quantile(part) / mse.mean))
         return replace(self, predictors=tuple(predictors))
 
     def corrected_like(self, other: Session) -> Session:

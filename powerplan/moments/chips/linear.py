@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -83,6 +84,7 @@ class LinearChips:
                 total += size * float(type(reads[0][0]).caused(reads).mean())
         return total / len(self.predictor.inputs)
 
+    @cached_property
     def bias(self) -> Tensor:
         """Of the outputs on average over chips, (B, K)."""
         return torch.cat([trace.output_mean for _, trace in self.traces]).double() - self.predictor.ideal

@@ -71,7 +71,7 @@ class Spectrum:
     @classmethod
     def of(cls, chips: LinearChips, mse: float, *, seed: int) -> Spectrum:
         """That of chips whose MSE is known on average; ``seed`` of random vectors."""
-        bias = chips.bias()
+        bias = chips.bias
         common = chips.mean_square()
         rest = max(mse - common - float(bias.square().mean()), 0.0)
         exact = chips.predictor.is_exact and len(chips.traces) == 1 and bias.numel() <= MOST_EXACT
@@ -148,7 +148,7 @@ def _exact(chips: LinearChips) -> _Parts:
 
 
 def _sketched(chips: LinearChips, common: float, seed: int) -> _Parts:
-    bias = chips.bias()
+    bias = chips.bias
     size = bias.numel()
     generator = torch.Generator().manual_seed(seed)
     signs = 2.0 * torch.randint(0, 2, (_SUBSPACE + _PROBES - 1, size), generator=generator).to(bias) - 1

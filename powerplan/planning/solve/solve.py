@@ -77,13 +77,11 @@ def _with_settled_spread(session: Session, plan: Plan, options: Options) -> Plan
     for _ in range(policy.MOST_SPREADS):
         if plan.target.chips is None or plan.termination.outcome in (Outcome.INFEASIBLE, Outcome.DEADLINE):
             break
-        found = session.spread_at(plan.gains, plan.target)
-        changes = [
-            new.chip_ratio / old.chip_ratio - 1 for new, old in zip(found.predictors, session.predictors, strict=True)
-        ]
-        if max(map(abs, changes)) < policy.SAME_SPREAD:
+        at_plan = session.with_spread(plan.predictions, plan.target.chips)
+        pairs = zip(at_plan.predictors, session.predictors, strict=True)
+        if max(abs(new.chip_ratio / old.chip_ratio - 1) for new, old in pairs) < policy.SAME_SPREAD:
             break
-        session = found
+        session = at_plan
         plan = _solve_corrected(session, plan.target, options, near=plan.baseline_gains, start=plan.gains)
     return plan
 

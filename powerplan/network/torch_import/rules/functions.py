@@ -35,8 +35,6 @@ _OF_TRUTHS = {
 }
 #: arguments that are places
 _PLACES = {"gather": (2,), "index_select": (2,), "scatter": (2,), "scatter_add": (2,), "one_hot": (0,)}
-#: calls that return values and their places
-_PAIRS = ("sort", "topk", "median", "cummax", "cummin")
 #: the axis of calls that have one if none is named
 _LAST = {"sort": -1, "topk": -1}
 #: keywords that say how a result is stored
