@@ -1,4 +1,4 @@
-"""Hardware of a study's points, from presets, files, fields and overrides; what is wrong with it, and with targets."""
+"""Hardware of a study's points, from presets, files, fields and overrides; what is wrong with it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from powerplan.batch.points import Point
-from powerplan.batch.validate import violation
 from powerplan.errors import InvalidInput, Violation
 from powerplan.hardware import Hardware
-from powerplan.planning.targets import build_target, further_fields
 
 
 class HardwareTable:
@@ -118,18 +114,3 @@ def _of_one_field(wrong: Violation) -> bool:
     """Whether a violation is about a single field: one about two may come from what the other is."""
     words = set(re.findall(r"\w+", f"{wrong.field} {wrong.allowed} {wrong.advice}"))
     return len(words & {field.name for field in fields(Hardware)}) <= 1
-
-
-def check_targets(points: Iterable[Point]) -> Iterable[Violation]:
-    """Targets out of range, each once."""
-    targets = [point.settings["target"] for point in points if point.settings["target"]]
-    for kind, value in dict.fromkeys(next(iter(target.items())) for target in targets):
-        try:
-            build_target(kind, value, labels=np.zeros(1))  # any labels will do
-        except InvalidInput as error:
-            yield violation(("target", kind), value, error.violations[0].allowed, error.violations[0].advice)
-
-
-def needs_labels(kind: str) -> bool:
-    """Whether a kind of target is about the classes of the inputs."""
-    return "labels" in further_fields(kind)

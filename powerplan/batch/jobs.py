@@ -28,7 +28,7 @@ class Job:
         inputs: SHA-256 of the calibration inputs, an npy file.
         labels: likewise of their classes; None if there are none.
         hardware: the fields that differ from their defaults, as ``Hardware.to_dict`` gives them.
-        target: {kind: value}.
+        target: {kind: value}, with its further fields.
         options: the other settings of the plan that differ from their defaults, plain values; corners as ``hardware``.
 
     What is at its default is left out, so that a setting that is new leaves the keys of old jobs as they were.

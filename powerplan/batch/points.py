@@ -25,7 +25,7 @@ from powerplan.batch.naming import (
     numbered,
 )
 from powerplan.batch.pruning import Path, may_follow
-from powerplan.batch.schema import PLAN_SETTINGS
+from powerplan.batch.schema import CHIPS, PLAN_SETTINGS
 from powerplan.batch.validate import violation
 from powerplan.errors import Violation
 
@@ -163,8 +163,12 @@ def _targets(value: Any, path: tuple[str | int, ...], wrong: list[Violation]) ->
     if isinstance(value, list):
         yield from (dict(one) for one in value)
         return
-    for kind, items in value.items():
-        yield from ({kind: item} for item in _items(items, (*path, kind), wrong))
+    of_chips = [{CHIPS: item} for item in _items(value[CHIPS], (*path, CHIPS), wrong)] if CHIPS in value else [{}]
+    kinds = [kind for kind in value if kind != CHIPS]
+    if not kinds:
+        wrong.append(violation(path, "chips alone", "targets", "Add target.max_nmse = [0.01, 0.1]."))
+    for kind in kinds:
+        yield from ({kind: item, **chips} for item in _items(value[kind], (*path, kind), wrong) for chips in of_chips)
 
 
 def _items(value: Any, path: tuple[str | int, ...], wrong: list[Violation]) -> tuple[Any, ...]:

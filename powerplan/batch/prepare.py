@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from powerplan.batch.blobs import Blobs
 from powerplan.batch.executors.local import LocalWorker
-from powerplan.batch.hardware import needs_labels
 from powerplan.batch.jobs import Job, without_defaults
 from powerplan.batch.naming import OPTIONS
 from powerplan.batch.points import Point, plan_defaults
+from powerplan.batch.targets import needs_labels
 from powerplan.hardware import Hardware
 from powerplan.hardware.hardware import defaults_by_measurements
 
@@ -101,14 +101,13 @@ def _inputs_name(point: Point) -> tuple[str, str]:
 
 def _job(study: Study, point: Point, network: Mapping[str, Any], batch: Mapping[str, Any]) -> Job:
     settings = point.settings
-    (kind,) = settings["target"]
     options = without_defaults({name: settings[name] for name in OPTIONS}, plan_defaults())
     if settings["corners"]:
         options["corners"] = [_fields(study.hardware.of(name, {})) for name in settings["corners"]]
     return Job(
         network=network["network"],
         inputs=batch["inputs"],
-        labels=batch["labels"] if needs_labels(kind) else None,
+        labels=batch["labels"] if needs_labels(settings["target"]) else None,
         hardware=_fields(study.hardware.of(settings["hardware"], settings["override"])),
         target=settings["target"],
         options=options,

@@ -52,8 +52,8 @@ class PointResult:
     Attributes:
         name: readable, unique in the study.
         settings: what was asked, as plain values: "network", "inputs" and "hardware" (names of the study),
-            "override" (hardware fields changed on top), "target" ({kind: value}), "granularity", "optimize",
-            "method", "verify_draws", "calibrate", "seed", ...
+            "override" (hardware fields changed on top), "target" ({kind: value}, with "chips" where it is on a part of
+            them), "granularity", "optimize", "method", "verify_draws", "calibrate", "seed", ...
         state: done, failed, or not there yet.
         source: the plan of a point that is done, or what reads it; else None. See :attr:`plan`.
         failure: why a failed point failed, else None.

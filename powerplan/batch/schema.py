@@ -43,6 +43,8 @@ Schema = dict[str, Any]
 
 #: settings of plans that a point can have; the device is chosen by who runs it
 PLAN_SETTINGS = tuple(row for row in table(PlanSettings) if row.name != "device")
+#: the part of the chips that must meet a target, beside its bound
+CHIPS = "chips"
 #: most values of one axis, and most definitions of one kind
 MOST_VALUES = 10_000
 #: largest number that is passed on; the engine has its own, tighter bounds
@@ -220,6 +222,7 @@ def _axes(*, scalar: bool) -> dict[str, Schema]:
     """The axes of a grid (scalars allowed) or of a zip (lists only)."""
     axes = {name: _several(value, scalar=scalar) for name, value in _settings().items()}
     target_values = {kind: _several(value, scalar=scalar) for kind, value in _targets().items()}
+    kinds = ", ".join(TARGETS)
     axes["target"] = {
         "anyOf": [
             _table(target_values, minProperties=1),
@@ -231,7 +234,7 @@ def _axes(*, scalar: bool) -> dict[str, Schema]:
                 "uniqueItems": True,
             },
         ],
-        "description": f"targets: a table with one or several of {', '.join(TARGETS)}, or a list of such tables",
+        "description": f"targets: a table with one or several of {kinds}, and {CHIPS}, or a list of such tables",
     }
     axes["override"] = _table(
         {name: _several(value, scalar=scalar) for name, value in hardware_fields().items()},
@@ -241,16 +244,18 @@ def _axes(*, scalar: bool) -> dict[str, Schema]:
 
 
 def _targets() -> dict[str, Schema]:
-    """Schema of the value of every kind of target."""
-    return {kind: _in(target.written_unit(), _POSITIVE) for kind, target in TARGETS.items()}
+    """Schema of the bound of every kind of target, and of the part of the chips that must meet it."""
+    chips = {**_POSITIVE, "exclusiveMaximum": 1, "description": "a number > 0 and < 1: the part of the chips"}
+    del chips["maximum"]
+    kinds = {kind: _in(target.written_unit(), _POSITIVE) for kind, target in TARGETS.items()}
+    return {**kinds, CHIPS: _in("", chips)}
 
 
 def _one_target() -> Schema:
     return _table(
         _targets(),
-        minProperties=1,
-        maxProperties=1,
-        description=f"exactly one of {', '.join(TARGETS)}",
+        oneOf=[{"required": [kind]} for kind in TARGETS],
+        description=f"exactly one of {', '.join(TARGETS)}; and {CHIPS}, if it is on a part of the chips",
     )
 
 

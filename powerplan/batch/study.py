@@ -13,7 +13,7 @@ from typing import Any
 from powerplan._version import __version__
 from powerplan.batch.executors import local_executor
 from powerplan.batch.executors.base import Executor
-from powerplan.batch.hardware import HardwareTable, check_hardware, check_targets
+from powerplan.batch.hardware import HardwareTable, check_hardware
 from powerplan.batch.ledger import Entry, Ledger
 from powerplan.batch.points import Point, make_points
 from powerplan.batch.prepare import Prepared, prepare
@@ -23,6 +23,7 @@ from powerplan.batch.reading import read_study_file
 from powerplan.batch.results import Failure, PointResult, PointState, StudyResult
 from powerplan.batch.runner import Progress, Runner
 from powerplan.batch.stored import StoredPlans
+from powerplan.batch.targets import check_targets
 from powerplan.batch.validate import check_run, check_structure, raise_all
 from powerplan.errors import InvalidInput
 
@@ -84,7 +85,8 @@ class Study:
         sound = without(values, cuts)  # what can be checked although other places break the schema
         points, axes, wrong = make_points(sound, cuts)
         hardware = HardwareTable(sound.get("hardware", {}), Path(base))
-        raise_all([*mistaken, *broken, *wrong, *check_hardware(hardware, points, cuts), *check_targets(points)])
+        targets = [point.settings["target"] for point in points if point.settings["target"]]
+        raise_all([*mistaken, *broken, *wrong, *check_hardware(hardware, points, cuts), *check_targets(targets)])
         title = values.get("name", name)
         planned = {key: value for key, value in values.items() if key != "run"}
         digest = hashlib.sha256(json.dumps([title, planned], default=list).encode()).hexdigest()

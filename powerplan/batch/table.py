@@ -14,6 +14,8 @@ from typing import Any
 from powerplan.batch.naming import setting
 from powerplan.batch.points import plan_defaults
 from powerplan.batch.results import PointResult, StudyResult
+from powerplan.batch.schema import CHIPS
+from powerplan.batch.targets import parts_of
 from powerplan.checks import choice
 from powerplan.errors import MissingExtra
 from powerplan.files import write_bytes
@@ -38,6 +40,7 @@ _RESULTS: dict[str, Callable[[Any], Any]] = {
     "simulated_mse_standard_error": lambda plan: plan.verification and plan.verification.mse_standard_error,
     "simulated_nmse": lambda plan: plan.verification and plan.verification.nmse,
     "simulated_power_W": lambda plan: plan.verification and plan.verification.power,
+    "simulated_yield": lambda plan: plan.verification and plan.verification.chip_yield,
     "simulated_over_target": lambda plan: plan.verification and plan.verification.ratio,
 }
 
@@ -49,7 +52,8 @@ def rows(result: StudyResult, *, times: bool = False) -> list[dict[str, Any]]:
         times: add seconds and attempts, which differ from run to run.
     """
     overrides, more = _override_axes(result.points), _further_settings(result.points)
-    table = [_row(point, overrides, more, times) for point in result.points]
+    on_chips = any(CHIPS in point.settings["target"] for point in result.points)
+    table = [_row(point, overrides, more, on_chips=on_chips, times=times) for point in result.points]
     for name in (*overrides, *more):
         if any(isinstance(row[name], list | tuple) for row in table):  # one type per column: lists as text
             for row in table:
@@ -67,13 +71,17 @@ def _override_axes(points: Sequence[PointResult]) -> list[str]:
     return list(dict.fromkeys(f"override.{field}" for point in points for field in point.settings["override"]))
 
 
-def _row(point: PointResult, overrides: Sequence[str], more: Sequence[str], times: bool) -> dict[str, Any]:
-    ((kind, value),) = point.settings["target"].items()
+def _row(
+    point: PointResult, overrides: Sequence[str], more: Sequence[str], *, on_chips: bool, times: bool
+) -> dict[str, Any]:
+    kind, value, further = parts_of(point.settings["target"])
     plan = point.plan
     row: dict[str, Any] = {"point": point.name}
     row |= {name: point.settings[name] for name in _SETTINGS[:3]}
     row |= {axis: setting(point.settings, axis) for axis in overrides}
     row |= {"target": kind, "target_value": value}
+    if on_chips:
+        row["target_chips"] = further.get(CHIPS)
     row |= {name: point.settings[name] for name in _SETTINGS[3:]}
     row |= {name: point.settings[name] for name in more}
     row["state"] = point.state.value

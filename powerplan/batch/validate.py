@@ -102,7 +102,7 @@ def _violations(error: ValidationError) -> Iterator[Finding]:
     if error.validator in ("oneOf", "not") and schema.get("type") == "object":
         if not isinstance(instance, Mapping):
             return  # its type is refused as well
-        if not {"file", "example"}.isdisjoint(_misspelt(instance, schema)):
+        if _alternatives(schema).keys() & _misspelt(instance, schema):
             return
     harmless = error.validator == "uniqueItems" or "propertyNames" in error.absolute_schema_path
     yield violation(path, instance, _allowed(error, schema), _advice(error)), None if harmless else path
@@ -132,6 +132,11 @@ def _misspelt(instance: Mapping[str, Any], schema: Mapping[str, Any]) -> set[str
     allowed = schema.get("properties", {})
     near = (difflib.get_close_matches(str(key), allowed, n=1) for key in instance if key not in allowed)
     return {names[0] for names in near if names} - instance.keys()
+
+
+def _alternatives(schema: Any) -> dict[str, None]:
+    """The keys of which a table must have exactly one, in order."""
+    return {key: None for each in schema.get("oneOf", ()) for key in each["required"]}
 
 
 def _meant(error: ValidationError) -> list[ValidationError]:
@@ -169,8 +174,8 @@ def _advice(error: ValidationError) -> str:
     if error.validator == "uniqueItems":
         return f"Leave out {_repeated(instance)}."
     if error.validator in ("oneOf", "not") and isinstance(instance, Mapping):
-        both = {"file", "example"} <= set(instance) or {"file", "preset"} <= set(instance)
-        return "Keep one of the two and remove the other." if both else "Name the file or the example."
+        several = len(_alternatives(error.schema).keys() & instance.keys()) > 1 or {"file", "preset"} <= set(instance)
+        return "Keep one and remove the other." if several else f"Add one of {', '.join(_alternatives(error.schema))}."
     if error.validator == "pattern" and isinstance(instance, str):
         near = difflib.get_close_matches(instance, ("conductance", "voltage", "conductance+voltage"), n=1)
         return f"Did you mean {near[0]!r}?" if near and "joined" in str(error.schema) else "Change its spelling."

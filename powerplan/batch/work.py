@@ -15,6 +15,7 @@ from powerplan.batch.blobs import read_array
 from powerplan.batch.job_result import JobResult
 from powerplan.batch.jobs import ACCEPT, Job
 from powerplan.batch.naming import STEPS
+from powerplan.batch.targets import make_target
 from powerplan.errors import (
     CorruptFile,
     InvalidInput,
@@ -28,7 +29,6 @@ from powerplan.hardware.steps_text import parse_layers
 from powerplan.network import Network
 from powerplan.planning import frontier
 from powerplan.planning.plan_file import plan_to_dict
-from powerplan.planning.targets import Target, build_target
 from powerplan.plausibility import refusing
 
 #: what to do about a doubt of a study
@@ -54,16 +54,6 @@ def failure_of(error: BaseException) -> tuple[str, str]:
     if isinstance(error, PowerplanError):
         return "unavailable", text
     return "internal", f"{type(error).__name__}: {text}"
-
-
-def make_target(job: Job, labels: np.ndarray | None) -> Target:
-    """The target of a job; a kind that needs the classes of the inputs gets them.
-
-    Raises:
-        InvalidInput: there are no classes.
-    """
-    ((kind, value),) = job.target.items()
-    return build_target(kind, value, labels)
 
 
 class Planner:
@@ -102,7 +92,7 @@ class Planner:
 
         try:
             labels = None if jobs[0].labels is None else self._array(jobs[0].labels)
-            targets = [make_target(job, labels) for job in jobs]
+            targets = [make_target(job.target, labels) for job in jobs]
             network = self._network(jobs[0].network)
             with warnings.catch_warnings(), refusing(not jobs[0].options.get(ACCEPT)):
                 warnings.simplefilter("ignore", PowerplanWarning)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from powerplan.batch.results import PointResult, PointState, StudyResult
+from powerplan.batch.targets import make_target
 from powerplan.planning import Plan, Target
 from powerplan.planning.objectives import POWER
-from powerplan.planning.targets import build_target
 from powerplan.planning.verify.verify import misses_target
 from powerplan.report.answer import OUTCOMES
 from powerplan.report.quantities import saving_cell, simulated_nmse, target_text
@@ -115,10 +115,9 @@ def _target_cell(point: PointResult) -> Cell:
 
 
 def _asked(values: Mapping[str, Any]) -> Target | str:
-    """The target of a point without a plan, {kind: value}; as it stands if it is none."""
+    """The target of a point without a plan, {kind: value}, with its further fields; as it stands if it is none."""
     try:
-        ((kind, value),) = values.items()
-        return build_target(kind, value, labels=[0])  # labels do not show
+        return make_target(values, np.zeros(1))  # labels do not show
     except ValueError:
         return ", ".join(f"{key} {value}" for key, value in values.items())
 

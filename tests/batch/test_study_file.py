@@ -109,6 +109,18 @@ def test_an_example_brings_its_own_inputs() -> None:
     assert study(values).points[0].settings["inputs"] is None
 
 
+def test_targets_on_a_part_of_the_chips_are_every_bound_with_every_part() -> None:
+    values = study_values()
+    values["grid"]["target"] = {"max_nmse": ["1%", 0.02], "chips": ["90%", 0.99]}
+    points = study(values).points
+    wanted = [{"max_nmse": bound, "chips": part} for bound in (0.01, 0.02) for part in (0.9, 0.99)]
+    assert [point.settings["target"] for point in points[:4]] == wanted
+    assert "chips=0.9" in points[0].name
+    values["grid"]["target"] = [{"max_mse": 0.01}, {"max_mse": 0.01, "chips": 0.95}]
+    parts = {point.settings["target"].get("chips") for point in study(values).points}
+    assert parts == {None, 0.95}
+
+
 def test_calibration_needs_a_verification_which_targets_on_classes_have_by_themselves() -> None:
     grid = {"hardware": "quiet", "target": {"max_flip_rate": 0.1}, "calibrate": True}
     settings = study(study_values(grid=grid)).points[0].settings
@@ -249,6 +261,9 @@ def test_options_of_a_run_are_checked_in_python_as_in_the_file(tmp_path: Path, o
         ({"inputs": {}}, "inputs"),
         ({"points": [{"target": {"max_nmse": 0.1}}]}, "points[0].hardware"),
         ({"points": [{"hardware": "quiet", "target": {"max_nmse": 0.1, "max_mse": 0.1}}]}, "points[0].target"),
+        ({"points": [{"hardware": "quiet", "target": {"chips": 0.9}}]}, "points[0].target"),
+        ({"grid": {"target": {"chips": 0.9}}}, "grid.target"),
+        ({"grid": {"target": {"max_nmse": 0.1, "chips": 95}}}, "grid.target.chips"),
         ({"hardware": {"a": {"conductance_max": -1.0}}}, "hardware.a.conductance_max"),
         ({"hardware": {"a": {"file": "missing.toml"}}}, "hardware.a.hardware file"),
         ({"networks": {"../up": {"file": "x.npz"}}}, "networks"),

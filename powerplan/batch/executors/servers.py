@@ -13,7 +13,8 @@ from powerplan.batch.blobs import Blobs, read_array
 from powerplan.batch.executors.base import Busy, Gone, Stopped, crashed, too_long
 from powerplan.batch.job_result import JobResult
 from powerplan.batch.jobs import ACCEPT, Job
-from powerplan.batch.work import failure_of, fitting, make_target, plan_options
+from powerplan.batch.targets import make_target
+from powerplan.batch.work import failure_of, fitting, plan_options
 from powerplan.errors import InvalidInput, PowerplanError
 from powerplan.hardware import Hardware
 from powerplan.network import Network
@@ -106,7 +107,7 @@ class ServerWorker:
                     network,
                     Hardware.from_dict(job.hardware),
                     fitting(self._array(job.inputs), network.input_shape),
-                    make_target(job, None if job.labels is None else self._array(job.labels)),
+                    make_target(job.target, None if job.labels is None else self._array(job.labels)),
                     timeout=_LONGEST if time_limit is None else time_limit,
                     **plan_options(job, network),
                 )
