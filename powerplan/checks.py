@@ -8,7 +8,7 @@ import numbers
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -148,10 +148,19 @@ def choice(field: str, value: object, allowed: Iterable[str]) -> str:
 
 
 def frozen_array(value: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> np.ndarray:
-    """A read-only, contiguous copy of an array."""
+    """A read-only, contiguous copy of an array; the array itself if it is one that nobody can change."""
+    if is_frozen(value) and dtype in (None, value.dtype):
+        return value
     array = np.array(value, dtype=dtype, order="C", copy=True)
     array.setflags(write=False)
     return array
+
+
+def is_frozen(value: object) -> TypeGuard[np.ndarray]:
+    """Whether a value is a contiguous array that holds its own numbers and is read-only."""
+    if type(value) is not np.ndarray:
+        return False
+    return value.flags.owndata and value.flags.c_contiguous and not value.flags.writeable
 
 
 def number_array(check: Checker, field: str, value: object, wanted: str) -> np.ndarray | None:

@@ -152,7 +152,7 @@ class Predictor:
             inputs=torch.as_tensor(np.array(inputs), dtype=dtype, device=device),
             ideal=ideal_pass(network, inputs, device=device).output.to(device),
             is_exact=not combinations,
-            directions=output_directions(len(inputs), outputs, combinations, seed).to(device, dtype),
+            directions=output_directions(len(inputs), outputs, combinations, seed, dtype).to(device),
             scales=full_scales(original, hardware, inputs),
             converter_power=torch.as_tensor(converter_power(original, hardware)).to(device, dtype),
             memory_limit=memory_limit,
@@ -272,10 +272,10 @@ def _check_reads(network: Network, hardware: Hardware, method: str) -> None:
 _KEPT_TENSORS = 5
 
 
-def output_directions(batch: int, outputs: int, combinations: int, seed: int) -> Tensor:
+def output_directions(batch: int, outputs: int, combinations: int, seed: int, dtype: torch.dtype) -> Tensor:
     """Every output (1, K, K), or random combinations (B, C, K) with entries ±1/√K."""
     if not combinations:
-        return torch.eye(outputs, dtype=torch.float64)[None]
+        return torch.eye(outputs, dtype=dtype)[None]
     generator = torch.Generator().manual_seed(seed)
     signs = torch.randint(0, 2, (batch, combinations, outputs), generator=generator, dtype=torch.int8)
-    return (2.0 * signs.double() - 1) / math.sqrt(outputs)
+    return signs.to(dtype).mul_(2).sub_(1).mul_(1 / math.sqrt(outputs))

@@ -150,12 +150,13 @@ class _Rounds:
         """
         count = self.inputs
         inputs, ideal = self.predictor.inputs[:count], self.predictor.ideal[:count]
-        directions = output_directions(count, ideal.shape[1], -(-_DIRECTIONS // count), self.predictor.seed)
+        some = -(-_DIRECTIONS // count)
+        directions = output_directions(count, ideal.shape[1], some, self.predictor.seed, inputs.dtype)
         predictor = replace(
             self.predictor,
             inputs=inputs,
             ideal=ideal,
-            directions=directions.to(inputs),
+            directions=directions.to(inputs.device),
             is_exact=False,
             corrections=corrections,
         )

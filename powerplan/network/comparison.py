@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from powerplan.network.forward import forget_tensors, ideal_values
+from powerplan.network.forward import ideal_values
 from powerplan.network.graph import Network
 from powerplan.network.node import INPUT, Node
 from powerplan.network.ops import Embedding
@@ -31,7 +31,6 @@ def random_inputs(network: Network, dtype: torch.dtype, batch: int | None = None
 def outputs(network: Network, inputs: torch.Tensor, dtype: torch.dtype) -> np.ndarray:
     """What a network computes in a precision, as float64."""
     values = ideal_values(network, inputs.numpy(), dtype=dtype, keep={network.output})
-    forget_tensors(network)
     return values[network.output].double().numpy()
 
 

@@ -150,8 +150,9 @@ def _(op: ops.Constant) -> Tensor:
 
 @digital.register
 def _(op: ops.Embedding, x: Tensor) -> Tensor:
-    op.check_indices(x.detach().cpu().numpy())
-    return F.embedding(x.long(), constant(op.weight, x))
+    indices = x.detach().cpu().numpy()
+    op.check_indices(indices)
+    return constant(op.weight[indices.astype(np.int64)], x)
 
 
 @digital.register

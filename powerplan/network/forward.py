@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
-from powerplan.checks import check_inputs, frozen_array
+from powerplan.checks import check_inputs, frozen_array, is_frozen
 from powerplan.errors import InvalidInput, Violation
 from powerplan.network.array_maps import ArrayMap, array_map
 from powerplan.network.digital import digital
@@ -43,28 +43,45 @@ def torch_device(name: object) -> torch.device:
 def crossbar_tensors(
     op: CrossbarOp, dtype: torch.dtype, device: str = "cpu"
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Matrix (n_out, n_in) and bias or None of a crossbar operation in torch; kept as long as the operation."""
+    """Matrix (n_out, n_in) and bias or None of a crossbar operation in torch, read-only.
+
+    They are kept as long as the operation; of large ones, in another precision or on another device, the bias only.
+    """
     tensors = _TENSORS.setdefault(op, {})
     key = (dtype, str(device))
     if key not in tensors:
-        weight, bias = (
-            None if a is None else torch.tensor(np.asarray(a), dtype=dtype, device=device) for a in (op.matrix, op.bias)
-        )
-        assert weight is not None
-        tensors[key] = weight, bias
-    return tensors[key]
+        bias = None if op.bias is None else same_numbers(op.bias, dtype, device)
+        matrix = same_numbers(op.matrix, dtype, device) if is_kept(op.matrix, dtype, device) else None
+        tensors[key] = matrix, bias
+    matrix, bias = tensors[key]
+    return same_numbers(op.matrix, dtype, device) if matrix is None else matrix, bias
 
 
-def forget_tensors(network: Network) -> None:
-    """Drop the tensors kept for a network's crossbars, after a single use of a large one."""
-    for node in network.nodes:
-        if isinstance(node.op, CrossbarOp):
-            _TENSORS.pop(node.op, None)
+def same_numbers(array: np.ndarray, dtype: torch.dtype, device: str = "cpu") -> torch.Tensor:
+    """A tensor with the numbers of a frozen array, which must not be changed: in its precision on the CPU it is the
+    same memory."""
+    return torch.as_tensor(np.asarray(_Numbers(array))).to(device, dtype)
 
 
-_TENSORS: WeakKeyDictionary[CrossbarOp, dict[tuple[torch.dtype, str], tuple[torch.Tensor, torch.Tensor | None]]] = (
-    WeakKeyDictionary()
-)
+def is_kept(array: np.ndarray, dtype: torch.dtype, device: str = "cpu") -> bool:
+    """Whether the tensor of an array is worth its memory: it takes none of its own, or little."""
+    return array.size <= _KEPT_ENTRIES or (str(device) == "cpu" and torch.as_tensor(array[:0].copy()).dtype == dtype)
+
+
+class _Numbers:
+    """An array as torch takes it without a warning that it is read-only."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array  # lives as long as the tensor
+        interface = array.__array_interface__
+        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
+
+
+#: entries of a matrix up to which its copy in another precision is kept
+_KEPT_ENTRIES = 1 << 20
+_TENSORS: WeakKeyDictionary[
+    CrossbarOp, dict[tuple[torch.dtype, str], tuple[torch.Tensor | None, torch.Tensor | None]]
+] = WeakKeyDictionary()
 
 
 def node_map(network: Network, node: Node) -> ArrayMap:
@@ -141,7 +158,7 @@ def ideal_pass(network: Network, inputs: np.ndarray, *, device: str = "cpu") -> 
     batch = check_inputs(inputs, network.input_shape)
     key = hashlib.sha256(repr(batch.dtype).encode() + batch.tobytes()).hexdigest()
     if known is not None and known.key == key:
-        _PASSES[network] = replace(known, inputs=_unchanging(inputs))
+        _PASSES[network] = replace(known, inputs=inputs if is_frozen(inputs) else None)
         return known.ideal
     peaks = {name: np.zeros(1) for name in network.layer_names}
 
@@ -165,7 +182,7 @@ def ideal_pass(network: Network, inputs: np.ndarray, *, device: str = "cpu") -> 
     ideal = IdealPass(
         output=torch.cat(outputs), row_peaks={name: frozen_array(peak, np.float64) for name, peak in peaks.items()}
     )
-    _PASSES[network] = _LastPass(key=key, inputs=_unchanging(inputs), ideal=ideal)
+    _PASSES[network] = _LastPass(key=key, inputs=inputs if is_frozen(inputs) else None, ideal=ideal)
     return ideal
 
 
@@ -176,11 +193,6 @@ class _LastPass:
     key: str
     inputs: np.ndarray | None
     ideal: IdealPass
-
-
-def _unchanging(inputs: np.ndarray) -> np.ndarray | None:
-    """The array if it holds its own numbers and is read-only."""
-    return inputs if isinstance(inputs, np.ndarray) and inputs.flags.owndata and not inputs.flags.writeable else None
 
 
 def _check_finite(network: Network, values: Mapping[str, torch.Tensor]) -> None:

@@ -203,7 +203,7 @@ class Network(Shown):
             sha.update(json.dumps(head, sort_keys=True).encode())
             for array in node.op.tensors().values():
                 sha.update(f"{array.dtype.str}{array.shape}".encode())
-                sha.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+                sha.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).data)
         sha.update(json.dumps([self.input_shape, self.output]).encode())
         return sha.hexdigest()
 

@@ -6,6 +6,7 @@ Layers of a recurrence, tied layers and the branches of a Siamese network are ar
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 from hashlib import sha256
@@ -87,11 +88,12 @@ def shared_arrays(nodes: Iterable[Node], weights: Mapping[str, Hashable]) -> lis
             differ all the same (parts of one tensor) are kept apart.
     """
     nodes = list(nodes)
+    tensors = Counter(weights[node.name] for node in nodes if node.name in weights)
     groups: dict[Hashable, list[Node]] = {}
     for node in nodes:
-        if isinstance(node.op, CrossbarOp) and node.name in weights:
+        if isinstance(node.op, CrossbarOp) and node.name in weights and tensors[weights[node.name]] > 1:
             matrix = np.ascontiguousarray(node.op.matrix)
-            key = (weights[node.name], node.op.groups, matrix.shape, sha256(matrix.tobytes()).digest())
+            key = (weights[node.name], node.op.groups, matrix.shape, sha256(matrix.data).digest())
             groups.setdefault(key, []).append(node)
     changed: dict[str, list[Node]] = {}
     for group in groups.values():

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from powerplan.hardware.hardware import Hardware
-from powerplan.hardware.stored import stored
+from powerplan.hardware.stored import Stored, stored
+from powerplan.moments.array.weights import signs
 from powerplan.network.array_maps import ArrayMap, ConstantRowMap
-from powerplan.network.forward import crossbar_tensors, node_map
+from powerplan.network.forward import is_kept, node_map, same_numbers
 from powerplan.network.graph import Network
 from powerplan.network.node import Node
 from powerplan.network.ops import CrossbarOp
@@ -30,20 +31,19 @@ class ArrayConstants:
         map: the linear maps of one read, of errors and variances.
         affine: the same of values: where biases are a row, it drives that row with the constant 1.
         reads: both maps of every read, by node, of which ``map`` and ``affine`` are the first unless one is chosen.
-        weight: W (n_out, n_in), with the row of biases if there is one.
-        sign: σ (n_out, n_in) of the weights; with an offset mapping 1.
-        offset: w of an offset mapping; 0 for pairs. The device of a weight holds σW + w.
+        stored: what the devices hold.
         bias: added digitally, or None.
+        dtype, device: of the tensors.
     """
 
     name: str
     map: ArrayMap
     affine: ArrayMap
     reads: Mapping[str, tuple[ArrayMap, ArrayMap]]
-    weight: Tensor
-    sign: Tensor
-    offset: float
+    stored: Stored
     bias: Tensor | None
+    dtype: torch.dtype
+    device: str
 
     @classmethod
     def all_of(
@@ -64,32 +64,55 @@ class ArrayConstants:
     ) -> ArrayConstants:
         first = nodes[0]
         assert isinstance(first.op, CrossbarOp)
-        weight, bias = crossbar_tensors(first.op, dtype, device)
         stored_weights = stored(first.op, hardware)
-        offset = stored_weights.offset
         maps = {node.name: node_map(network, node) for node in nodes}
         reads: dict[str, tuple[ArrayMap, ArrayMap]] = {name: (map, map) for name, map in maps.items()}
         if stored_weights.has_bias_row:
-            assert bias is not None
             reads = {name: (ConstantRowMap(map, 0.0), ConstantRowMap(map, 1.0)) for name, map in maps.items()}
-            weight, bias = torch.cat([weight, bias.unsqueeze(1)], 1), None
+        bias = stored_weights.bias
         return cls(
             name=first.array_name,
             map=reads[first.name][0],
             affine=reads[first.name][1],
             reads=reads,
-            weight=weight,
-            sign=weight.sign() if offset is None else weight.new_ones(1, 1).expand_as(weight),
-            offset=offset or 0.0,
-            bias=bias,
+            stored=stored_weights,
+            bias=None if bias is None else same_numbers(bias, dtype, device),
+            dtype=dtype,
+            device=device,
         )
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        return self.stored.weight.size
+
+    @property
+    def weight(self) -> Tensor:
+        """W (n_out, n_in), with the row of biases if there is one; of large arrays made anew where it must be."""
+        return same_numbers(self.stored.weight, self.dtype, self.device) if self._weight is None else self._weight
+
+    @cached_property
+    def _weight(self) -> Tensor | None:
+        """The weight where it is kept."""
+        kept = is_kept(self.stored.weight, self.dtype, self.device)
+        return same_numbers(self.stored.weight, self.dtype, self.device) if kept else None
+
+    @property
+    def offset(self) -> float:
+        """w of an offset mapping; 0 for pairs. The device of a weight holds σW + w."""
+        return self.stored.offset or 0.0
+
+    @property
+    def sign(self) -> Tensor:
+        """σ, broadcasts to (n_out, n_in): of the weights; with an offset mapping 1."""
+        return signs(self.weight, pairs=self.stored.offset is None)
 
     @property
     def positions(self) -> int:
         """Positions of all reads of one inference."""
         return sum(map.positions for map, _ in self.reads.values())
 
-    @cached_property
+    @property
     def magnitudes(self) -> Tensor:
         """σW + w by group, (G, o, n_in)."""
         return self.map.matrices(self.weight * self.sign + self.offset)

@@ -35,7 +35,7 @@ def program(
     if v.dim() and v.shape[1] < n_in:  # the constant that drives the biases
         v = torch.cat([v, decode_v.expand(groups, 1)], 1)
     r = decode_v / v if voltage.dim() else None
-    size = constants.weight.shape[0] // groups
+    size = constants.map.n_out // groups
     partners = (hardware.devices_per_weight - 1) * size  # idle devices of the pairs on one row of a group
     idle = partners * idle_device_moments(hardware)[0]
     compensation: Tensor | float = 1.0
@@ -44,11 +44,11 @@ def program(
         gain = c if r is None else c * r.repeat_interleave(size, 0)
         subtracted = constants.offset + hardware.conductance_min / gain
     if hardware.shifts_mean or not hardware.has_constant_programming_noise:
-        moments = weight_moments(constants.weight, constants.sign, c, r, hardware, groups, constants.offset)
+        moments = weight_moments(constants.weight, c, r, hardware, groups, constants.offset)
         mean_weight, variance, row_conductance = moments
         if hardware.drift_compensation:
             fresh, beside = just_programmed(hardware), subtracted - constants.offset
-            of_fresh = weight_moments(constants.weight, constants.sign, c, r, fresh, groups, constants.offset)
+            of_fresh = weight_moments(constants.weight, c, r, fresh, groups, constants.offset)
             compensation = read_for_drift(of_fresh, fresh, partners, beside)
             compensation = compensation / read_for_drift(moments, hardware, partners, beside)
             # α (W̄ + u) − u, with W̄ + w in mean_weight

@@ -43,7 +43,6 @@ class WeightMoments(NamedTuple):
 
 def weight_moments(
     weight: Tensor,
-    sign: Tensor,
     c: Tensor,
     r: Tensor | None,
     hardware: Hardware,
@@ -54,16 +53,20 @@ def weight_moments(
 
     Args:
         weight: W (n_out, n_in), n_in rows of one group.
-        sign: σ, its signs; with an offset mapping 1.
         c: conductance gain, () or (n_out, 1) [S per unit weight].
         r: relative gain of every row, (G, n_in); None = 1.
         groups: G; outputs are divided among them in order.
         offset: w of an offset mapping; 0 for pairs.
     """
-    arguments = weight, sign, c, r, hardware, groups, offset
+    arguments = weight, c, r, hardware, groups, offset
     if _differentiates(c, r):
         return WeightMoments(*_WeightMoments.apply(*arguments))  # type: ignore[no-untyped-call]
     return _moments(*arguments, None)
+
+
+def signs(weight: Tensor, *, pairs: bool) -> Tensor:
+    """σ of weights, broadcasts to their shape: with an offset mapping 1."""
+    return weight.sign() if pairs else weight.new_ones(1, 1)
 
 
 def reference_moments(hardware: Hardware) -> tuple[float, float]:
@@ -107,7 +110,6 @@ class _WeightMoments(torch.autograd.Function):
     def forward(
         ctx: Any,
         weight: Tensor,
-        sign: Tensor,
         c: Tensor,
         r: Tensor | None,
         hardware: Hardware,
@@ -116,13 +118,13 @@ class _WeightMoments(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         slopes = torch.empty_like(weight), torch.empty_like(weight), torch.empty_like(weight)
         ctx.groups, ctx.has_rows = groups, r is not None
-        moments = _moments(weight, sign, c, r, hardware, groups, offset, slopes)
+        moments = _moments(weight, c, r, hardware, groups, offset, slopes)
         ctx.save_for_backward(*slopes, c, *(() if r is None else (r,)))
         return moments
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor, Tensor | None, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, Tensor | None, None, None, None]:
         by_mean, by_variance, by_sum, c, *rows = ctx.saved_tensors
         to_mean, to_variance, to_sum = gradients
         total = (to_mean * by_mean).addcmul_(to_variance, by_variance)
@@ -133,7 +135,7 @@ class _WeightMoments(torch.autograd.Function):
             r = rows[0]
             to_c = (grouped * r.unsqueeze(1)).view_as(total)
             to_r = ((total * c).view_as(grouped)).sum(1)
-        return None, None, to_c.sum(-1, keepdim=True) if c.dim() else to_c.sum(), to_r, None, None, None
+        return None, to_c.sum(-1, keepdim=True) if c.dim() else to_c.sum(), to_r, None, None, None
 
 
 def _differentiates(c: Tensor, r: Tensor | None) -> bool:
@@ -142,7 +144,6 @@ def _differentiates(c: Tensor, r: Tensor | None) -> bool:
 
 def _moments(
     weight: Tensor,
-    sign: Tensor,
     c: Tensor,
     r: Tensor | None,
     hardware: Hardware,
@@ -155,8 +156,8 @@ def _moments(
     mean, variance = torch.empty_like(weight), torch.empty_like(weight)
     row_conductance = weight.new_zeros(groups, weight.shape[1])
     for part, members in _blocks(weight, groups):
-        signs = sign[part]
-        magnitude = (weight[part] * signs).add_(offset)
+        sign = signs(weight[part], pairs=hardware.devices_per_weight == 2)
+        magnitude = (weight[part] * sign).add_(offset)
         gain = c[part] if c.dim() else c
         if r is not None:
             gain = gain * r[members].repeat_interleave(len(magnitude) // len(r[members]), 0)
@@ -165,13 +166,13 @@ def _moments(
         level, spread = device_moments(hardware, target) if derivatives is None else derivatives[0]
         row_conductance[members] += level.view(members.stop - members.start, -1, level.shape[1]).sum(1)
         shifted = (level - idle).div_(gain)
-        torch.mul(shifted, signs, out=mean[part])
+        torch.mul(shifted, sign, out=mean[part])
         total = (spread + idle_variance).div_(gain * gain)
         variance[part] = total
         if slopes is not None and derivatives is not None:
             level_slope, spread_slope = derivatives[1]
             torch.mul(magnitude, level_slope, out=slopes[2][part])
-            torch.mul((slopes[2][part] - shifted).div_(gain), signs, out=slopes[0][part])
+            torch.mul((slopes[2][part] - shifted).div_(gain), sign, out=slopes[0][part])
             torch.sub(magnitude * spread_slope / (gain * gain), total.mul_(2 / gain), out=slopes[1][part])
     return WeightMoments(mean, variance, row_conductance)
 

@@ -48,7 +48,7 @@ class LinearChips:
         """Directions whose numbers fit the memory limit, at least 1."""
         (_, trace), *_ = self.traces
         arrays = [step.array for step in trace.steps.values() if isinstance(step, ArrayStep)]
-        devices = sum(a.constants.weight.numel() * (1 if a.is_shared else a.map.positions) for a in arrays)
+        devices = sum(a.constants.size * (1 if a.is_shared else a.map.positions) for a in arrays)
         return max(1, self.predictor.memory_limit // (2 * devices * self.predictor.inputs.element_size()))
 
     def pull(self, directions: Tensor) -> dict[Source, Tensor]:

@@ -54,7 +54,7 @@ def in_blocks(step: ArrayStep, error: Tensor, draw: Draw) -> Iterator[tuple[slic
     entries = batch * map.groups * positions * map.n_in
     if array.is_shared:
         sets = batch if are_few(array) else 1
-        entries = max(entries, sets * array.mean_weight.numel() * _BLOCK_ENTRIES // _BLOCK_DEVICES)
+        entries = max(entries, sets * array.constants.size * _BLOCK_ENTRIES // _BLOCK_DEVICES)
     if is_rare(array):
         entries = max(entries, batch * event_entries(array, positions))
     block = max(1, _BLOCK_ENTRIES // entries)

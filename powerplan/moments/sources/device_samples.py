@@ -91,7 +91,7 @@ def mean_squares(usual: DeviceErrors, sampled: Sampled) -> Tensor:
 
 def are_few(array: ProgrammedArray) -> bool:
     """True if devices are drawn from their own distribution."""
-    return array.is_shared and array.read_out.adds_devices and array.mean_weight.numel() <= FEW_DEVICES
+    return array.is_shared and array.read_out.adds_devices and array.constants.size <= FEW_DEVICES
 
 
 def device_errors(array: ProgrammedArray, count: int, generator: torch.Generator) -> Tensor:

@@ -99,7 +99,7 @@ def _arrays(array: ProgrammedArray, positions: int) -> int:
 def event_entries(array: ProgrammedArray, positions: int) -> int:
     """Entries that the events of one set of devices take, about: what they move and where they are."""
     arrays = _arrays(array, positions)
-    devices = array.hardware.devices_per_weight * array.mean_weight.numel() * arrays
+    devices = array.hardware.devices_per_weight * array.constants.size * arrays
     return math.ceil(array.hardware.stuck_fraction * devices * (positions / arrays + _INDICES))
 
 

@@ -18,7 +18,7 @@ import torch
 
 from powerplan.errors import InvalidInput, UncheckedWarning, show
 from powerplan.network.comparison import difference, outputs, random_inputs, same_but_rounding
-from powerplan.network.forward import forget_tensors, ideal_values
+from powerplan.network.forward import ideal_values
 from powerplan.network.graph import Network
 from powerplan.network.onnx_import.evaluators import MOST_SECONDS, Evaluator, Reference, Runtime
 from powerplan.network.onnx_import.model import Model, label
@@ -166,7 +166,6 @@ def _first_difference(model: Model, read: Read, evaluator: Evaluator) -> str:
     except Exception:  # see above
         return ""
     computed = ideal_values(read.unfolded, inputs, dtype=torch.float32)
-    forget_tensors(read.unfolded)
     for (node, name), array in zip(names, wanted, strict=True):
         value = read.values[name]
         assert isinstance(value, Value)

@@ -41,7 +41,8 @@ def unwrapped(module: Any) -> Any:
 def evaluation_copy(module: nn.Module) -> nn.Module:
     """A copy in evaluation mode that needs no gradients, half precision as float32, nothing wrapped or compiled.
 
-    Forward hooks are copied too: they are part of what a module computes. Tensors with a history (a kept activation,
+    Forward hooks are copied too: they are part of what a module computes. The weights of torch's own layers, which only
+    read them, are the module's, as parameters of the copy. Tensors with a history (a kept activation,
     the weight that an old weight norm or pruning leaves behind) are copied without it. What cannot be copied (a lock,
     a generator, an open file) is shared with the original.
 
@@ -49,7 +50,8 @@ def evaluation_copy(module: nn.Module) -> nn.Module:
         InvalidInput: the module's own code fails.
     """
     try:
-        same = copied(unwrapped(module)).eval().requires_grad_(False)
+        plain = unwrapped(module)
+        same: nn.Module = _copied(plain, _shared_weights(plain)).eval().requires_grad_(False)
     except UnsupportedOperation:
         raise
     except Exception as error:  # the module's own code runs
@@ -70,6 +72,17 @@ def evaluation_copy(module: nn.Module) -> nn.Module:
         for hooks in _BACKWARD_HOOKS:
             getattr(part, hooks, {}).clear()
     return with_floats(same, torch.float32, _HALVES)
+
+
+def _shared_weights(module: Any) -> dict[int, Any]:
+    """Parameters with the same memory for those of torch's layers, by the ids of these."""
+    shared: dict[int, Any] = {}
+    for part in module.modules() if isinstance(module, nn.Module) else ():
+        reads_only = type(part).forward.__module__.startswith("torch.") and getattr(part, "max_norm", None) is None
+        for weight in part.parameters(recurse=False) if reads_only else ():
+            if type(weight) is nn.Parameter and not nn.parameter.is_lazy(weight):
+                shared[id(weight)] = nn.Parameter(weight.detach(), requires_grad=False)
+    return shared
 
 
 def with_floats(module: nn.Module, dtype: torch.dtype, of: tuple[torch.dtype, ...] = ()) -> nn.Module:

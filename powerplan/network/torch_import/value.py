@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from powerplan.arrays import NotNumbers, plain_array
+from powerplan.checks import frozen_array
 from powerplan.network.node import Node
 from powerplan.network.ops import Add, Constant, Op, Reshape, Shape
 
@@ -149,6 +150,20 @@ def array(x: object) -> np.ndarray:
     except NotNumbers as error:
         raise Refused(f"a constant is {error}") from error
     return plain.astype(np.float32) if plain.dtype == np.float16 else plain
+
+
+def weights(x: object) -> np.ndarray:
+    """Weights as an array that operations keep as it is: one for all that take the same tensor."""
+    if not isinstance(x, torch.Tensor):
+        return array(x)
+    if not hasattr(x, _FROZEN):
+        setattr(x, _FROZEN, frozen_array(array(x)))
+    frozen: np.ndarray = getattr(x, _FROZEN)
+    return frozen
+
+
+#: attribute of a tensor of a program that was taken as weights
+_FROZEN = "_frozen_array"
 
 
 def with_axis(x: Value) -> Value:

@@ -9,14 +9,14 @@ import numpy as np
 
 from powerplan.network.ops import Conv, ConvTranspose, Linear, MatMul, Pad, Permute
 from powerplan.network.torch_import.rules.shaping import squeeze
-from powerplan.network.torch_import.value import Refused, Value, array, value
+from powerplan.network.torch_import.value import Refused, Value, array, value, weights
 
 
 def linear(input: Any, weight: Any, bias: Any = None, name: str = "") -> Value:
     x = value(input)
     if x.torch_axis(-1) == x.batch:
         raise Refused("it works along the batch axis")
-    matrix = array(weight)
+    matrix = weights(weight)
     if matrix.ndim == 1:
         raise Refused("a weight with one axis drops an axis; give it two")
     offset = None if bias is None else np.atleast_1d(array(bias))

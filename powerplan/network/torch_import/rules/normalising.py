@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from powerplan.network.ops import Embedding, GroupNorm, LayerNorm, RMSNorm, Scale, Softmax
-from powerplan.network.torch_import.value import Refused, Value, array, value
+from powerplan.network.torch_import.value import Refused, Value, array, value, weights
 
 
 def batch_norm(
@@ -102,7 +102,7 @@ def embedding(
 ) -> Value:
     if max_norm is not None:
         raise Refused("max_norm is not supported")
-    return value(input).apply(Embedding(weight=array(weight)))
+    return value(input).apply(Embedding(weight=weights(weight)))
 
 
 def _optional(x: Any) -> np.ndarray | None:
