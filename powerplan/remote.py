@@ -19,6 +19,7 @@ from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.operating_point import OperatingPoint
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
+from powerplan.per_input import Inputs
 from powerplan.plausibility import corners_of, question
 from powerplan.spread import Chips, TabulatedSpread
 
@@ -79,12 +80,17 @@ def connect(
 class _Told:
     """A result whose accuracy a server has told, for the labels that it was asked with."""
 
-    _accuracy: tuple[float, float] | None = None
+    _accuracy: tuple[float, float, float] | None = None
 
     def accuracy_with_error(self, labels: Any, **sampling: Any) -> tuple[float, float]:
         """As told; the standard error is NaN from a server that does not state it."""
         assert self._accuracy is not None
-        return self._accuracy
+        return self._accuracy[:2]
+
+    def accuracy_input_error(self, labels: Any, **sampling: Any) -> float:
+        """As told; NaN from a server that does not state it."""
+        assert self._accuracy is not None
+        return self._accuracy[2]
 
     def accuracy(self, labels: Any, **sampling: Any) -> float:
         """The accuracy as told."""
@@ -211,9 +217,10 @@ class Remote:
 
 
 def _tell_accuracy(value: _Told, answer: Any) -> None:
-    error = answer.accuracy_standard_error
     if answer.accuracy is not None:
-        object.__setattr__(value, "_accuracy", (answer.accuracy, math.nan if error is None else error))
+        errors = (answer.accuracy_standard_error, answer.accuracy_input_standard_error)
+        told = (answer.accuracy, *(math.nan if error is None else error for error in errors))
+        object.__setattr__(value, "_accuracy", told)
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -242,8 +249,8 @@ def _engine_kinds() -> dict[str, type]:
     from powerplan.planning import outcome
 
     kinds = {name: kind for name, kind in vars(outcome).items() if getattr(kind, "__module__", "") == outcome.__name__}
-    of_chips = {"Chips": Chips, "TabulatedSpread": TabulatedSpread}
-    return {**kinds, **of_chips, "Gains": Gains, "LayerArrays": LayerArrays, "Prediction": Prediction}
+    spreads = {"Chips": Chips, "TabulatedSpread": TabulatedSpread, "Inputs": Inputs}
+    return {**kinds, **spreads, "Gains": Gains, "LayerArrays": LayerArrays, "Prediction": Prediction}
 
 
 def _engine_value(kind: type[_T], value: Any, **known: Any) -> _T:

@@ -63,6 +63,7 @@ _ANSWER = {
     "accuracy: float | None = None": "expected classification accuracy, if labels were given and the outputs' "
     "covariance is known.",
     "accuracy_standard_error: float | None = None": "of it.",
+    "accuracy_input_standard_error: float | None = None": "of it over inputs: as one of all inputs that there may be.",
     "gains: Gains | None = None": "of every crossbar layer, in the answer to a call.",
     **_INFO,
 }
@@ -141,6 +142,7 @@ def generate() -> dict[str, str]:
     return {
         str(_CLIENT / "arrays.py"): _copied("powerplan/arrays.py"),
         str(_CLIENT / "spread.py"): _spread(_copied("powerplan/spread.py")),
+        str(_CLIENT / "per_input.py"): _per_input(_copied("powerplan/per_input.py")),
         str(_CLIENT / "shared.py"): _shared(),
         str(_CLIENT / "aio.py"): _asyncio((ROOT / _CLIENT / "client.py").read_text()),
     }
@@ -153,13 +155,23 @@ def _copied(path: str) -> str:
 
 def _spread(text: str) -> str:
     """With the errors of the client."""
-    for before, after in (
+    return _replaced(
+        text,
         ("from powerplan.errors import InvalidInput", "from powerplan_client.values import wrong"),
         ("InvalidInput.of(field, value, allowed, advice)", 'wrong(field, value, f"{allowed}. {advice}")'),
         ("InvalidInput:", "InvalidRequest:"),
-    ):
+    )
+
+
+def _per_input(text: str) -> str:
+    """Likewise."""
+    return _replaced(text, ("powerplan.spread", "powerplan_client.spread"), ("InvalidInput:", "InvalidRequest:"))
+
+
+def _replaced(text: str, *pairs: tuple[str, str]) -> str:
+    for before, after in pairs:
         if before not in text:
-            raise ValueError(f"spread.py does not say {before!r} any more")
+            raise ValueError(f"what is copied does not say {before!r} any more")
         text = text.replace(before, after)
     return text
 
@@ -176,6 +188,7 @@ from typing import Any
 import numpy as np
 
 from powerplan_client.call_info import CallInfo
+from powerplan_client.per_input import Inputs
 from powerplan_client.spread import Chips
 
 Gain = float | np.ndarray

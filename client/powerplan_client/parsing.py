@@ -17,6 +17,7 @@ from powerplan_client.errors import error_from_detail
 from powerplan_client.inputs import TARGETS
 from powerplan_client.networks import attribute_value
 from powerplan_client.packing import array_of
+from powerplan_client.per_input import Inputs
 from powerplan_client.plain_names import enum_name, plain_name
 from powerplan_client.results import Estimate, Job, JobEvent, JobState, ProfilePlan, RunningEstimate, ServerInfo
 from powerplan_client.shared import Gain, Gains, Hardware, Outcome, Plan, Prediction, Simulation, Target, Termination
@@ -155,6 +156,7 @@ _CLASSES: dict[str, type] = {
     **vars(shared),
     "Chips": Chips,
     "ErrorSpread": TabulatedSpread,
+    "InputErrors": Inputs,
     "PlanCorner": shared.Corner,
     "Timings": Timings,
 }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from powerplan_client.call_info import CallInfo
+from powerplan_client.per_input import Inputs
 from powerplan_client.spread import Chips
 
 Gain = float | np.ndarray
@@ -300,8 +301,11 @@ class Prediction:
             gives the accurate ones.
         first_order: names of nodes without a Gaussian formula, taken at the mean (first order).
         chips: how the error is spread over chips, if asked for.
+        inputs: the errors of single inputs, and what they say of inputs beside the calibration batch; None in plan
+            files written before they were kept.
         accuracy: expected classification accuracy, if labels were given and the outputs' covariance is known.
         accuracy_standard_error: of it.
+        accuracy_input_standard_error: of it over inputs: as one of all inputs that there may be.
         gains: of every crossbar layer, in the answer to a call.
         info: of the call, in the answer to one.
 
@@ -333,9 +337,11 @@ class Prediction:
     power_standard_error: float = 0.0
     marginal_fields: int = 0
     sampling_limited: bool = False
+    inputs: Inputs | None = None
     nmse_standard_error: float = 0.0
     accuracy: float | None = None
     accuracy_standard_error: float | None = None
+    accuracy_input_standard_error: float | None = None
     gains: Gains | None = None
     info: CallInfo | None = None
 
@@ -366,9 +372,12 @@ class Simulation:
         output_covariance: (B, K, K) over draws; None if K > 64 and it takes more than 1/16 of the memory limit.
         classes: (D, B) class of each output (largest entry; with one output 1 if positive, else 0).
         layers: moments of each crossbar layer's decoded output, if asked for; of every read of its array, by node.
+        inputs: the errors of single inputs, means over draws, and what they say of other inputs; None from a server
+            that does not tell it.
         chips: errors of single chips: every draw is one.
         accuracy: expected classification accuracy, if labels were given and the outputs' covariance is known.
         accuracy_standard_error: of it.
+        accuracy_input_standard_error: of it over inputs: as one of all inputs that there may be.
         gains: of every crossbar layer, in the answer to a call.
         info: of the call, in the answer to one.
 
@@ -397,9 +406,11 @@ class Simulation:
     output_covariance: np.ndarray | None = None
     classes: np.ndarray | None = None
     layers: tuple[LayerMoments, ...] = ()
+    inputs: Inputs | None = None
     chips: Chips | None = None
     accuracy: float | None = None
     accuracy_standard_error: float | None = None
+    accuracy_input_standard_error: float | None = None
     gains: Gains | None = None
     info: CallInfo | None = None
 

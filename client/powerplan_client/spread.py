@@ -50,7 +50,7 @@ class Spread(ABC):
         Raises:
             InvalidRequest: a probability out of range.
         """
-        return self._quantile(_probability(probability))
+        return self._quantile(check_probability(probability))
 
     def quantile_interval(self, probability: float) -> tuple[float, float]:
         """A 95 % confidence interval of :meth:`quantile`.
@@ -58,7 +58,7 @@ class Spread(ABC):
         Raises:
             InvalidRequest: a probability out of range.
         """
-        return self._quantile_interval(_probability(probability))
+        return self._quantile_interval(check_probability(probability))
 
     def yield_at(self, bound: float) -> float:
         """The part of the chips whose error is at most the bound.
@@ -193,21 +193,27 @@ class Chips:
         return cls(mse=TabulatedSpread(**parts), signal_power=float(values["signal_power"]))
 
 
-def _probability(value: float) -> float:
+def check_probability(value: float) -> float:
+    """It, between 0 and 1.
+
+    Raises:
+        InvalidRequest: it is not.
+    """
     if _is_number(value) and 0 < value < 1:
         return float(value)
-    raise _wrong("probability", value, "a number between 0 and 1, both excluded", "95 % is 0.95.")
+    raise wrong_number("probability", value, "a number between 0 and 1, both excluded", "95 % is 0.95.")
 
 
 def _bound(value: float) -> float:
     if _is_number(value) and value >= 0:
         return float(value)
-    raise _wrong("bound", value, "a number >= 0", "1 % is 0.01.")
+    raise wrong_number("bound", value, "a number >= 0", "1 % is 0.01.")
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _wrong(field: str, value: object, allowed: str, advice: str) -> ValueError:
+def wrong_number(field: str, value: object, allowed: str, advice: str) -> ValueError:
+    """The error that says what is allowed."""
     return wrong(field, value, f"{allowed}. {advice}")

@@ -30,6 +30,7 @@ _RESULTS: dict[str, Callable[[Any], Any]] = {
     "energy_J": lambda plan: plan.energy,
     "mse": lambda plan: plan.mse,
     "nmse": lambda plan: plan.nmse,
+    "nmse_input_standard_error": lambda plan: plan.prediction.inputs and plan.prediction.inputs.nmse_standard_error,
     "baseline_power_W": lambda plan: plan.baseline_power,
     "baseline_mse": lambda plan: plan.baseline_mse,
     "saving": lambda plan: plan.saving,

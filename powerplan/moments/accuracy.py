@@ -100,6 +100,27 @@ def gaussian_accuracy_with_error(
     return float(right[0].mean()), math.hypot(math.sqrt(variance), of_covariance)
 
 
+def gaussian_accuracy_input_error(
+    output_mean: np.ndarray,
+    output_covariance: np.ndarray,
+    labels: npt.ArrayLike,
+    *,
+    samples: int = 2000,
+    seed: int = 0,
+) -> float:
+    """The standard error over inputs of what :func:`gaussian_accuracy` says with the same arguments.
+
+    Raises:
+        InvalidInput: labels, samples or seed out of range.
+    """
+    return input_error(_right(output_mean, output_covariance, labels, samples, seed, (1.0,))[0])
+
+
+def input_error(right: np.ndarray) -> float:
+    """Standard error of the mean of (B,) chances of being right, of inputs that are a random sample; NaN from one."""
+    return float(right.std(ddof=1)) / math.sqrt(len(right)) if len(right) > 1 else math.nan
+
+
 def _right(
     mean: np.ndarray, covariance: np.ndarray, labels: npt.ArrayLike, samples: int, seed: int, scales: Sequence[float]
 ) -> np.ndarray:

@@ -25,6 +25,7 @@ from powerplan.moments.settings import PredictionSettings
 from powerplan.moments.slopes import beyond_first_order, warn_beyond_first_order
 from powerplan.network.forward import torch_device
 from powerplan.network.graph import Network
+from powerplan.per_input import Inputs
 from powerplan.plausibility import question
 from powerplan.settings import takes
 
@@ -195,6 +196,10 @@ def _assemble(predictor: Predictor, parts: Sequence[_Part]) -> Prediction:
         first_order=parts[0].first_order,
         marginal_fields=predictor.corrections.samples,
         sampling_limited=error.limited,
+        inputs=Inputs(
+            mse_by_input=_frozen((bias**2).mean(1) + spread.mean(1)),
+            signal_by_input=_frozen((predictor.ideal**2).mean(1)),
+        ),
     )
 
 

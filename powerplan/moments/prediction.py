@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from powerplan.errors import InvalidInput, Violation
+from powerplan.per_input import Inputs
 from powerplan.plausibility import Plausible
 from powerplan.shown import Shown
 from powerplan.spread import Chips
@@ -89,6 +90,8 @@ class Prediction(Shown):
             gives the accurate ones.
         first_order: names of nodes without a Gaussian formula, taken at the mean (first order).
         chips: how the error is spread over chips, if asked for.
+        inputs: the errors of single inputs, and what they say of inputs beside the calibration batch; None in plan
+            files written before they were kept.
     """
 
     method: str
@@ -116,6 +119,7 @@ class Prediction(Shown):
     power_standard_error: float = 0.0
     marginal_fields: int = 0
     sampling_limited: bool = False
+    inputs: Inputs | None = None
 
     @property
     def nmse_standard_error(self) -> float:
@@ -165,6 +169,20 @@ class Prediction(Shown):
     def accuracy_standard_error(self, labels: npt.ArrayLike, *, samples: int = 2000, seed: int = 0) -> float:
         """The standard error of :meth:`accuracy_with_error`."""
         return self.accuracy_with_error(labels, samples=samples, seed=seed)[1]
+
+    def accuracy_input_error(self, labels: npt.ArrayLike, *, samples: int = 2000, seed: int = 0) -> float:
+        """The standard error of :meth:`accuracy` over inputs: as one of all inputs that there may be, of which the
+        calibration inputs are a random sample. NaN from a single input.
+
+        Args:
+            labels, samples, seed: as given to :meth:`accuracy`.
+
+        Raises:
+            InvalidInput: as :meth:`accuracy`.
+        """
+        from powerplan.moments.accuracy import gaussian_accuracy_input_error
+
+        return gaussian_accuracy_input_error(*self._output_moments(), labels, samples=samples, seed=seed)
 
     def _output_moments(self) -> tuple[np.ndarray, np.ndarray]:
         if self.output_mean is None or self.output_covariance is None:

@@ -30,6 +30,7 @@ from powerplan.montecarlo.statistics import Records, RunningMoments, block_draws
 from powerplan.montecarlo.streams import Streams
 from powerplan.network import Network
 from powerplan.network.forward import ideal_values, torch_device
+from powerplan.per_input import Inputs
 from powerplan.plausibility import question
 from powerplan.settings import takes
 
@@ -144,6 +145,7 @@ class _Tally:
         self._has_covariance = n <= COVARIANCE_OUTPUTS or 16 * 8 * batch * n * n <= memory_limit
         self._output = RunningMoments(ideal, covariance=self._has_covariance)
         self._square = RunningMoments(ideal.new_zeros(1, n), covariance=False)
+        self._by_input = ideal.new_zeros(batch)
         self._waiting: list[torch.Tensor] = []  # small outputs are processed together
         self._block = block_draws(ideal.numel())
         self._mse = Records(ideal.new_empty(0))
@@ -176,7 +178,9 @@ class _Tally:
         output = torch.cat(self._waiting)
         self._waiting.clear()
         self._output.add(output)
-        square = (output - self._ideal).square_().mean(1)
+        square = (output - self._ideal).square_()
+        self._by_input += square.mean(2).sum(0)
+        square = square.mean(1)
         self._square.add(square[:, None])
         self._mse.add(square.mean(1))
         classes = output[:, :, 0] > 0 if output.shape[2] == 1 else output.argmax(2)
@@ -230,6 +234,10 @@ class _Tally:
             output_covariance=_numpy(self._output.covariance) if self._has_covariance else None,
             classes=_numpy(self._classes.all),
             layers=layers,
+            inputs=Inputs(
+                mse_by_input=_numpy(self._by_input / len(by_draw)),
+                signal_by_input=_numpy(self._ideal.square().mean(1)),
+            ),
         )
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from powerplan.errors import Violation
 from powerplan.moments.prediction import LayerMoments, answer_doubts
+from powerplan.per_input import Inputs
 from powerplan.shown import Shown
 from powerplan.spread import Chips
 
@@ -60,6 +61,8 @@ class Simulation(Shown):
         output_covariance: (B, K, K) over draws; None if K > 64 and it takes more than 1/16 of the memory limit.
         classes: (D, B) class of each output (largest entry; with one output 1 if positive, else 0).
         layers: moments of each crossbar layer's decoded output, if asked for; of every read of its array, by node.
+        inputs: the errors of single inputs, means over draws, and what they say of other inputs; None from a server
+            that does not tell it.
     """
 
     draws: int
@@ -84,6 +87,7 @@ class Simulation(Shown):
     output_covariance: np.ndarray | None
     classes: np.ndarray
     layers: tuple[LayerMoments, ...] = ()
+    inputs: Inputs | None = None
 
     @property
     def chips(self) -> Chips:
@@ -125,15 +129,31 @@ class Simulation(Shown):
         Raises:
             InvalidInput: labels that are not (B,) classes.
         """
-        from powerplan.moments.accuracy import check_labels
-
-        right = (self.classes == check_labels(labels, self.ideal_output.shape)).mean(1)
+        right = self._right(labels).mean(1)
         error = float(right.std(ddof=1) / math.sqrt(len(right))) if len(right) > 1 else math.nan
         return float(right.mean()), error
 
     def accuracy_standard_error(self, labels: npt.ArrayLike) -> float:
         """The standard error of :meth:`accuracy_with_error`."""
         return self.accuracy_with_error(labels)[1]
+
+    def accuracy_input_error(self, labels: npt.ArrayLike) -> float:
+        """The standard error of :meth:`accuracy` over inputs: as one of all inputs that there may be, of which the
+        calibration inputs are a random sample. NaN from a single input.
+
+        Raises:
+            InvalidInput: labels that are not (B,) classes.
+        """
+        from powerplan.moments.accuracy import input_error
+
+        return input_error(self._right(labels).mean(0))
+
+    def _right(self, labels: npt.ArrayLike) -> np.ndarray:
+        """(D, B) whether a draw has the right class."""
+        from powerplan.moments.accuracy import check_labels
+
+        right: np.ndarray = self.classes == check_labels(labels, self.ideal_output.shape)
+        return right
 
 
 def _interval(mean: float, standard_error: float) -> tuple[float, float]:

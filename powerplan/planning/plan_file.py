@@ -19,6 +19,7 @@ from powerplan.errors import CorruptFile, InvalidInput
 from powerplan.files import write_text
 from powerplan.hardware import Gains, Hardware
 from powerplan.moments.prediction import Prediction
+from powerplan.per_input import Inputs
 from powerplan.planning.targets import Target, target_from_dict, target_to_dict
 from powerplan.reading.text import read_json
 from powerplan.spread import Chips
@@ -43,7 +44,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Hardware | Gains | Chips):
+    if isinstance(value, Hardware | Gains | Chips | Inputs):
         return value.to_dict()
     if isinstance(value, Target):
         return target_to_dict(value)
@@ -102,7 +103,7 @@ def _value(annotation: Any, value: Any) -> Any:
         raise ValueError(f"null instead of {kind}")
     if kind is Target:
         return target_from_dict(value)
-    if kind in (Hardware, Gains, Chips):
+    if kind in (Hardware, Gains, Chips, Inputs):
         return kind.from_dict(value)
     if kind is Prediction:  # older files lack the power of converters
         value = {"converter_power_by_layer": [0.0] * len(value["layer_names"]), **value}

@@ -14,6 +14,7 @@ from powerplan.report.charts import Scale
 from powerplan.report.facts import Fact
 from powerplan.report.quantities import (
     objective_text,
+    other_inputs,
     predicted_mse,
     predicted_nmse,
     quantity_text,
@@ -21,6 +22,7 @@ from powerplan.report.quantities import (
     simulated_mse,
     simulated_nmse,
     simulated_power,
+    worst_inputs,
 )
 from powerplan.report.svg import Tick
 from powerplan.report.text import typeset
@@ -83,6 +85,7 @@ def plan_answer(plan: Plan) -> list[Fact]:
             None if check is None else simulated_mse(check),
         )
     )
+    facts += inputs_fact(plan.prediction)
     if check is not None and check.chip_yield is not None:
         remark = f"of {check.draws} simulated chips meet the target, each by itself"
         facts.append(Fact(name="Yield", value=f"{100 * check.chip_yield:.3g} %", remark=remark))
@@ -94,6 +97,16 @@ def plan_answer(plan: Plan) -> list[Fact]:
         )
     )
     return facts
+
+
+def inputs_fact(result: Prediction | Simulation) -> list[Fact]:
+    """The error of inputs beside those of calibration, and which of these have the largest."""
+    inputs = result.inputs
+    if inputs is None or not inputs.nmse_standard_error > 0:
+        return []
+    count = len(inputs.mse_by_input)
+    remark = f"95 % interval; the {count} of calibration are taken as a random sample. Worst: {worst_inputs(inputs)}"
+    return [Fact(name="Error of other inputs", value=typeset(other_inputs(inputs)), remark=typeset(remark))]
 
 
 def _saving_fact(plan: Plan) -> Fact:

@@ -13,7 +13,7 @@ from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.network import Network
 from powerplan.planning import Plan
-from powerplan.report.answer import OUTCOMES, converter_remark, plan_answer
+from powerplan.report.answer import OUTCOMES, converter_remark, inputs_fact, plan_answer
 from powerplan.report.facts import Fact, hardware_facts
 from powerplan.report.page import render
 from powerplan.report.quantities import (
@@ -80,6 +80,7 @@ def prediction_card(prediction: Prediction) -> str:
             remark=f"of which squared bias {share(prediction.mse_bias, prediction.mse)}",
         ),
     ]
+    facts += inputs_fact(prediction)
     if prediction.marginal_fields:
         facts.append(
             Fact(name="Error samples", value=str(prediction.marginal_fields), remark=samples_remark(prediction))
@@ -113,6 +114,7 @@ def simulation_card(simulation: Simulation) -> str:
         ),
         Fact(name="NMSE", value=simulated_nmse(simulation)),
         Fact(name="MSE", value=simulated_mse(simulation)),
+        *inputs_fact(simulation),
     ]
     return _card(
         f"Simulation, {simulation.draws} draws, seed {simulation.seed}",

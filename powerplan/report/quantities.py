@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
+from powerplan.per_input import Inputs
 from powerplan.planning import Outcome, Plan, Target
 from powerplan.planning.objectives import OBJECTIVES, Objective
 from powerplan.planning.outcome import Verification
@@ -118,3 +119,15 @@ def samples_remark(prediction: Prediction) -> str:
     if prediction.sampling_limited:
         return "drawn from the seed; more of them would make the error smaller"
     return "drawn from the seed"
+
+
+def other_inputs(inputs: Inputs) -> str:
+    """``NMSE 1.00 ± 0.06 %``: that of all inputs of which the calibration inputs are a sample, 95 %."""
+    low, high = inputs.nmse_interval()
+    return f"NMSE {with_error(float(inputs.nmse_by_input.mean()), high - (low + high) / 2, 100)} %"
+
+
+def worst_inputs(inputs: Inputs) -> str:
+    """The inputs with the largest errors, and what most of them keep within; over the mean signal of all."""
+    named = [f"{index} ({percent(float(inputs.nmse_by_input[index]))})" for index in inputs.worst(3)]
+    return f"{', '.join(named)}; 95 % of the inputs are within {percent(inputs.nmse_quantile(0.95))}"

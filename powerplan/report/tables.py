@@ -14,10 +14,12 @@ from powerplan.moments.accuracy import Accuracy
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.network import Network
+from powerplan.per_input import Inputs, student
 from powerplan.planning import ConstraintPrice, DiscreteGap, Plan
 from powerplan.planning.objectives import Objective
 from powerplan.report.quantities import (
     objective_text,
+    other_inputs,
     predicted_mse,
     predicted_nmse,
     predicted_power,
@@ -29,6 +31,7 @@ from powerplan.report.quantities import (
     simulated_nmse,
     simulated_power,
     target_text,
+    worst_inputs,
 )
 from powerplan.report.units import gain_text, in_unit, percent, share, si, si_with_error, significant, with_error
 from powerplan.spread import Chips
@@ -98,6 +101,7 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
     )
     lines.append(("NMSE", _error_line(nmse_bound, predicted_nmse(prediction), simulated[0])))
     lines.append(("MSE", _error_line(mse_bound, predicted_mse(prediction), simulated[1])))
+    lines += _inputs_lines(prediction.inputs)
     lines += _corner_lines(plan)
     if plan.array_count is not None:
         lines.append(("arrays", f"{plan.array_count}, {array_size(plan.hardware)}"))
@@ -241,12 +245,19 @@ def _error_line(target: str | None, predicted: str, simulated: str | None) -> st
     return ", ".join(part for part in parts if part)
 
 
-def prediction_table(prediction: Prediction, *, gains: Gains | None = None, accuracy: Accuracy | None = None) -> str:
+def prediction_table(
+    prediction: Prediction,
+    *,
+    gains: Gains | None = None,
+    accuracy: Accuracy | None = None,
+    input_error: float | None = None,
+) -> str:
     """A prediction as text: a row per layer, then error and power.
 
     Args:
         gains: adds the gains of every layer.
         accuracy: predicted classification accuracy and its standard error, if known.
+        input_error: standard error of the accuracy over inputs, if known.
     """
     has_converters = bool(np.any(prediction.converter_power_by_layer))
     converters = ["converter power"] if has_converters else []
@@ -274,6 +285,7 @@ def prediction_table(prediction: Prediction, *, gains: Gains | None = None, accu
         *_converter_line(prediction),
         ("energy", f"{si(prediction.energy, 'J')} per inference"),
         *_accuracy_line(accuracy, None),
+        *_inputs_lines(prediction.inputs, accuracy, input_error),
         ("method", prediction.method),
     ]
     if prediction.output_covariance is None and prediction.mse_standard_error:
@@ -293,6 +305,7 @@ def simulation_table(
     prediction: Prediction | None = None,
     accuracy: Accuracy | None = None,
     predicted_accuracy: Accuracy | None = None,
+    input_error: float | None = None,
 ) -> str:
     """A simulation as text, with 95 % confidence intervals; beside the prediction if one is given."""
     has_converters = bool(np.any(simulation.converter_power_by_layer))
@@ -317,6 +330,7 @@ def simulation_table(
         *_converter_line(simulation),
         ("energy", f"{si(simulation.energy, 'J')} per inference"),
         *_accuracy_line(accuracy, predicted_accuracy if known else None),
+        *_inputs_lines(simulation.inputs, accuracy, input_error),
         ("draws", f"{simulation.draws}, seed {simulation.seed} (± is 95 %)"),
     ]
     return "\n\n".join([_columns(headers, rows), _pairs(lines)])
@@ -329,6 +343,20 @@ def _chips_line(chips: Chips | None) -> list[tuple[str, str]]:
     nmse = chips.nmse
     parts = [f"{100 * p:g} % within {significant(100 * nmse.quantile(p))} %" for p in (0.5, 0.9, 0.95, 0.99)]
     return [("NMSE of chips", ", ".join(parts))]
+
+
+def _inputs_lines(
+    inputs: Inputs | None, accuracy: Accuracy | None = None, input_error: float | None = None
+) -> list[tuple[str, str]]:
+    """What the calibration inputs say of others, and which of them have the largest errors."""
+    if inputs is None or not inputs.nmse_standard_error > 0:
+        return []
+    parts = [other_inputs(inputs)]
+    if accuracy is not None and input_error is not None and input_error > 0:
+        half = student(len(inputs.mse_by_input) - 1) * input_error
+        parts.append(f"accuracy {with_error(accuracy[0], half, 100)} %")
+    sample = f"(95 %; the {len(inputs.mse_by_input)} of calibration are taken as a random sample)"
+    return [("other inputs", f"{', '.join(parts)} {sample}"), ("worst inputs", worst_inputs(inputs))]
 
 
 def frontier_table(plans: Sequence[Plan]) -> str:

@@ -167,7 +167,9 @@ def run_predict(request: pb.PredictRequest, context: CallContext) -> pb.PredictR
             )
             accuracy = None
             if labels is not None and prediction.output_covariance is not None:
-                accuracy = prediction.accuracy_with_error(labels, samples=samples, seed=settings.seed)
+                sampling = {"samples": samples, "seed": settings.seed}
+                over_inputs = prediction.accuracy_input_error(labels, **sampling)
+                accuracy = (*prediction.accuracy_with_error(labels, **sampling), over_inputs)
             response.prediction.CopyFrom(prediction_to_proto(prediction, request.detail, accuracy=accuracy))
     response.info.CopyFrom(clock.info(request.request_id))
     return response
@@ -198,7 +200,9 @@ def run_simulate(
                 estimates=_throttled(lambda running: emit(pb.SimulateResponse(estimate=running_to_proto(running)))),
                 progress=lambda done, total: context.progress(pb.Progress(stage="simulate", fraction=done / total)),
             )
-            accuracy = None if labels is None else simulation.accuracy_with_error(labels)
+            accuracy = None
+            if labels is not None:
+                accuracy = (*simulation.accuracy_with_error(labels), simulation.accuracy_input_error(labels))
             response.simulation.CopyFrom(simulation_to_proto(simulation, request.detail, accuracy=accuracy))
     response.info.CopyFrom(clock.info(request.request_id))
     emit(response)

@@ -133,7 +133,7 @@ def problem() -> tuple[pp.Network, pp.Hardware, np.ndarray]:
 def test_predictions(problem: tuple[pp.Network, pp.Hardware, np.ndarray], method: str) -> None:
     network, hardware, inputs = problem
     prediction = pp.predict(network, hardware, pp.Gains.full_range(network, hardware, inputs), inputs, method=method)
-    back = parsing.parse_prediction(prediction_to_proto(prediction, DETAIL, accuracy=(0.5, 0.01)))
+    back = parsing.parse_prediction(prediction_to_proto(prediction, DETAIL, accuracy=(0.5, 0.01, 0.05)))
     assert_fields(back, prediction)
     assert (back.accuracy, back.accuracy_standard_error) == (0.5, 0.01)
     short = parsing.parse_prediction(prediction_to_proto(prediction))

@@ -156,6 +156,8 @@ class Prediction(_message.Message):
     SAMPLING_LIMITED_FIELD_NUMBER: _builtins.int
     ACCURACY_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
     CHIPS_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    ACCURACY_INPUT_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
     method: Global___PredictionMethod.ValueType
     """How it was predicted."""
     mse: _builtins.float
@@ -192,6 +194,10 @@ class Prediction(_message.Message):
     """
     accuracy_standard_error: _builtins.float
     """Standard error of accuracy, from its sampling and from error samples; set with accuracy."""
+    accuracy_input_standard_error: _builtins.float
+    """Standard error of accuracy over inputs: as one of all inputs that there may be, of which the calibration inputs are
+    a sample; set with accuracy.
+    """
     @_builtins.property
     def mse_by_layer(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """(L) share of mse caused by the noise of each layer; sums to mse."""
@@ -248,6 +254,10 @@ class Prediction(_message.Message):
     def chips(self) -> Global___Chips:
         """The errors of single chips; with PredictRequest.chip_spread."""
 
+    @_builtins.property
+    def inputs(self) -> Global___InputErrors:
+        """The errors of single inputs."""
+
     def __init__(
         self,
         *,
@@ -279,17 +289,23 @@ class Prediction(_message.Message):
         sampling_limited: _builtins.bool = ...,
         accuracy_standard_error: _builtins.float | None = ...,
         chips: Global___Chips | None = ...,
+        inputs: Global___InputErrors | None = ...,
+        accuracy_input_standard_error: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "ideal_output", b"ideal_output", "output_covariance", b"output_covariance", "output_mean", b"output_mean"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "ideal_output", b"ideal_output", "inputs", b"inputs", "output_covariance", b"output_covariance", "output_mean", b"output_mean"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_standard_error", b"accuracy_standard_error", "array_power_by_layer_watts", b"array_power_by_layer_watts", "chips", b"chips", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "energy_joules", b"energy_joules", "first_order", b"first_order", "ideal_output", b"ideal_output", "layer_names", b"layer_names", "layers", b"layers", "marginal_fields", b"marginal_fields", "method", b"method", "mse", b"mse", "mse_bias", b"mse_bias", "mse_by_layer", b"mse_by_layer", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "sampling_limited", b"sampling_limited", "signal_power", b"signal_power", "tia_power_by_layer_watts", b"tia_power_by_layer_watts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "array_power_by_layer_watts", b"array_power_by_layer_watts", "chips", b"chips", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "energy_joules", b"energy_joules", "first_order", b"first_order", "ideal_output", b"ideal_output", "inputs", b"inputs", "layer_names", b"layer_names", "layers", b"layers", "marginal_fields", b"marginal_fields", "method", b"method", "mse", b"mse", "mse_bias", b"mse_bias", "mse_by_layer", b"mse_by_layer", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "sampling_limited", b"sampling_limited", "signal_power", b"signal_power", "tia_power_by_layer_watts", b"tia_power_by_layer_watts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy: _TypeAlias = _typing.Literal["accuracy"]  # noqa: Y015
     _WhichOneofArgType__accuracy: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy"]  # noqa: Y015
+    _WhichOneofReturnType__accuracy_input_standard_error: _TypeAlias = _typing.Literal["accuracy_input_standard_error"]  # noqa: Y015
+    _WhichOneofArgType__accuracy_input_standard_error: _TypeAlias = _typing.Literal["_accuracy_input_standard_error", b"_accuracy_input_standard_error"]  # noqa: Y015
     _WhichOneofReturnType__accuracy_standard_error: _TypeAlias = _typing.Literal["accuracy_standard_error"]  # noqa: Y015
     _WhichOneofArgType__accuracy_standard_error: _TypeAlias = _typing.Literal["_accuracy_standard_error", b"_accuracy_standard_error"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy) -> _WhichOneofReturnType__accuracy | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy_input_standard_error) -> _WhichOneofReturnType__accuracy_input_standard_error | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy_standard_error) -> _WhichOneofReturnType__accuracy_standard_error | None: ...
 
@@ -456,6 +472,46 @@ class Chips(_message.Message):
 Global___Chips: _TypeAlias = Chips  # noqa: Y015
 
 @_typing.final
+class InputErrors(_message.Message):
+    """The errors of the calibration inputs, each a mean over chips, and how far MSE and NMSE of all inputs that there may be,
+    of which those are a sample, are likely to be from theirs.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MSE_BY_INPUT_FIELD_NUMBER: _builtins.int
+    SIGNAL_BY_INPUT_FIELD_NUMBER: _builtins.int
+    MSE_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
+    NMSE_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
+    mse_standard_error: _builtins.float
+    """Standard error of the MSE over inputs; NaN with one input."""
+    nmse_standard_error: _builtins.float
+    """Standard error of the NMSE over inputs, a ratio of means (delta method); NaN likewise."""
+    @_builtins.property
+    def mse_by_input(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """(B) mean over chips and outputs of (y - y*)^2."""
+
+    @_builtins.property
+    def signal_by_input(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """(B) mean over outputs of y*^2."""
+
+    def __init__(
+        self,
+        *,
+        mse_by_input: _abc.Iterable[_builtins.float] | None = ...,
+        signal_by_input: _abc.Iterable[_builtins.float] | None = ...,
+        mse_standard_error: _builtins.float = ...,
+        nmse_standard_error: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mse_by_input", b"mse_by_input", "mse_standard_error", b"mse_standard_error", "nmse_standard_error", b"nmse_standard_error", "signal_by_input", b"signal_by_input"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InputErrors: _TypeAlias = InputErrors  # noqa: Y015
+
+@_typing.final
 class Simulation(_message.Message):
     """Monte Carlo estimate of error and power. One draw programs every array once and passes all inputs."""
 
@@ -486,6 +542,8 @@ class Simulation(_message.Message):
     CONVERTER_POWER_BY_LAYER_WATTS_FIELD_NUMBER: _builtins.int
     ACCURACY_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
     CHIPS_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    ACCURACY_INPUT_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
     draws: _builtins.int
     """Number of draws made."""
     seed: _builtins.int
@@ -510,6 +568,8 @@ class Simulation(_message.Message):
     """Classification accuracy, mean over draws, a fraction; with labels."""
     accuracy_standard_error: _builtins.float
     """Standard error of accuracy over draws, NaN with one draw; set with accuracy."""
+    accuracy_input_standard_error: _builtins.float
+    """Standard error of accuracy over inputs, as in Prediction; set with accuracy."""
     @_builtins.property
     def mse_by_output(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """(K) mean squared error of each output."""
@@ -562,6 +622,10 @@ class Simulation(_message.Message):
     def chips(self) -> Global___Chips:
         """The errors of single chips: every draw is one."""
 
+    @_builtins.property
+    def inputs(self) -> Global___InputErrors:
+        """The errors of single inputs."""
+
     def __init__(
         self,
         *,
@@ -590,17 +654,23 @@ class Simulation(_message.Message):
         converter_power_by_layer_watts: _abc.Iterable[_builtins.float] | None = ...,
         accuracy_standard_error: _builtins.float | None = ...,
         chips: Global___Chips | None = ...,
+        inputs: Global___InputErrors | None = ...,
+        accuracy_input_standard_error: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "classes", b"classes", "ideal_output", b"ideal_output", "mse_by_draw", b"mse_by_draw", "output_covariance", b"output_covariance", "output_mean", b"output_mean"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "classes", b"classes", "ideal_output", b"ideal_output", "inputs", b"inputs", "mse_by_draw", b"mse_by_draw", "output_covariance", b"output_covariance", "output_mean", b"output_mean"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "classes", b"classes", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "draws", b"draws", "energy_joules", b"energy_joules", "ideal_output", b"ideal_output", "layer_names", b"layer_names", "layers", b"layers", "mse", b"mse", "mse_by_draw", b"mse_by_draw", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_standard_error_watts", b"power_by_layer_standard_error_watts", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "seed", b"seed", "signal_power", b"signal_power"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "classes", b"classes", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "draws", b"draws", "energy_joules", b"energy_joules", "ideal_output", b"ideal_output", "inputs", b"inputs", "layer_names", b"layer_names", "layers", b"layers", "mse", b"mse", "mse_by_draw", b"mse_by_draw", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_standard_error_watts", b"power_by_layer_standard_error_watts", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "seed", b"seed", "signal_power", b"signal_power"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy: _TypeAlias = _typing.Literal["accuracy"]  # noqa: Y015
     _WhichOneofArgType__accuracy: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy"]  # noqa: Y015
+    _WhichOneofReturnType__accuracy_input_standard_error: _TypeAlias = _typing.Literal["accuracy_input_standard_error"]  # noqa: Y015
+    _WhichOneofArgType__accuracy_input_standard_error: _TypeAlias = _typing.Literal["_accuracy_input_standard_error", b"_accuracy_input_standard_error"]  # noqa: Y015
     _WhichOneofReturnType__accuracy_standard_error: _TypeAlias = _typing.Literal["accuracy_standard_error"]  # noqa: Y015
     _WhichOneofArgType__accuracy_standard_error: _TypeAlias = _typing.Literal["_accuracy_standard_error", b"_accuracy_standard_error"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy) -> _WhichOneofReturnType__accuracy | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy_input_standard_error) -> _WhichOneofReturnType__accuracy_input_standard_error | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy_standard_error) -> _WhichOneofReturnType__accuracy_standard_error | None: ...
 

@@ -71,6 +71,7 @@ from powerplan_client._generated.network_pb2 import NetworkNode as NetworkNode
 from powerplan_client._generated.prediction_pb2 import Chips as Chips
 from powerplan_client._generated.prediction_pb2 import ErrorSpread as ErrorSpread
 from powerplan_client._generated.prediction_pb2 import Estimate as Estimate
+from powerplan_client._generated.prediction_pb2 import InputErrors as InputErrors
 from powerplan_client._generated.prediction_pb2 import LayerMoments as LayerMoments
 from powerplan_client._generated.prediction_pb2 import PREDICTION_METHOD_COVARIANCE as PREDICTION_METHOD_COVARIANCE
 from powerplan_client._generated.prediction_pb2 import PREDICTION_METHOD_DIAGONAL as PREDICTION_METHOD_DIAGONAL

@@ -50,12 +50,14 @@ def command(
             progress=None if progress is None else partial(progress, "predicting"),
         )
     accuracy: tuple[float, float] | None = None
+    input_error: float | None = None
     if case.labels is not None:
         if not prediction.tells_accuracy:
             chat.note("no accuracy: it needs every output by itself (--output-combinations 0)")
         else:
             seed = settings.get("seed", 0)
             accuracy = prediction.accuracy_with_error(case.labels, seed=seed)
+            input_error = prediction.accuracy_input_error(case.labels, seed=seed)
     if as_json:
         write_json(
             document(
@@ -65,6 +67,8 @@ def command(
                 gains=gains.to_dict(),
                 accuracy=accuracy and accuracy[0],
                 accuracy_standard_error=accuracy and accuracy[1],
+                accuracy_input_standard_error=input_error,
+                inputs=prediction.inputs and prediction.inputs.to_dict(),
                 chips=prediction.chips and prediction.chips.to_dict(),
                 **{name: getattr(prediction, name) for name in _KEYS},
             )
@@ -72,7 +76,7 @@ def command(
     else:
         from powerplan.report.tables import prediction_table
 
-        click.echo(prediction_table(prediction, gains=gains, accuracy=accuracy))
+        click.echo(prediction_table(prediction, gains=gains, accuracy=accuracy, input_error=input_error))
 
 
 #: what --json tells of the prediction

@@ -63,6 +63,7 @@ def command(
     accuracy, predicted_accuracy = (
         None if labels is None else value.accuracy_with_error(labels) for value in (simulation, prediction)
     )
+    input_error = None if labels is None else simulation.accuracy_input_error(labels)
     if plot_file is not None:
         from powerplan.report.plots import plot_predicted_simulated
 
@@ -87,6 +88,7 @@ def command(
                 gains=gains.to_dict(),
                 accuracy=accuracy and accuracy[0],
                 accuracy_standard_error=accuracy and accuracy[1],
+                accuracy_input_standard_error=input_error,
                 mse_confidence_interval=simulation.mse_confidence_interval,
                 nmse_confidence_interval=simulation.nmse_confidence_interval,
                 power_confidence_interval=simulation.power_confidence_interval,
@@ -97,6 +99,7 @@ def command(
                     "accuracy": predicted_accuracy and predicted_accuracy[0],
                     "accuracy_standard_error": predicted_accuracy and predicted_accuracy[1],
                 },
+                inputs=simulation.inputs and simulation.inputs.to_dict(),
                 chips=simulation.chips and simulation.chips.to_dict(),
                 **{name: getattr(simulation, name) for name in _KEYS},
             )
@@ -106,7 +109,11 @@ def command(
 
         click.echo(
             simulation_table(
-                simulation, prediction=prediction, accuracy=accuracy, predicted_accuracy=predicted_accuracy
+                simulation,
+                prediction=prediction,
+                accuracy=accuracy,
+                predicted_accuracy=predicted_accuracy,
+                input_error=input_error,
             )
         )
 

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from powerplan.moments.accuracy import Accuracy
 from powerplan.moments.prediction import LayerMoments, Prediction
 from powerplan.montecarlo.simulation import RunningEstimate, Simulation
 from powerplan_client._generated import v1 as pb
 from powerplan_client.packing import tensor_of
 from powerplan_server.wire.writing import message_of
+
+#: an accuracy, its standard error, and that over inputs
+Accuracy = tuple[float, float, float]
+_ACCURACY = ("accuracy", "accuracy_standard_error", "accuracy_input_standard_error")
 
 
 def prediction_to_proto(
@@ -43,7 +46,7 @@ def _details(result: Prediction | Simulation, detail: pb.ResultDetail, accuracy:
     return {
         **{name: _tensor(getattr(result, name)) if detail.output_moments else None for name in moments},
         "layers": _layers(result.layers, detail),
-        **dict(zip(("accuracy", "accuracy_standard_error"), accuracy or (None, None), strict=True)),
+        **dict(zip(_ACCURACY, accuracy or (None, None, None), strict=True)),
     }
 
 
