@@ -95,6 +95,13 @@ class Hardware:
         bandwidth: noise bandwidth of a read [Hz], > 0; needed by thermal_noise and shot_noise.
         dac_energy: energy of one conversion of a row voltage [J], >= 0; one converter for every row of every array.
         adc_energy: energy of one conversion of a column [J], >= 0.
+        wire_resistance_row: of the wire of a row, from one device to the next [ohm], >= 0; needs the size of arrays.
+        wire_resistance_column: of the wire of a column, from one device to the next [ohm], >= 0; needs the size.
+        driver_resistance: of the driver of a row [ohm], >= 0; needs the size of arrays.
+        sense_resistance: at the end of a column, before its amplifier [ohm], >= 0; needs the size of arrays.
+        row_drive: "one_end": rows are driven from one end; "both_ends": from both, by a driver each.
+        pair_layout: "interleaved": the two columns of a pair lie side by side; "separate_arrays": the two sides of
+            pairs are in arrays of their own.
         preset: name of a published technology whose values stand in for every field that is None; without one those are
             at the server's default.
 
@@ -145,6 +152,12 @@ class Hardware:
     bandwidth: float | None = None
     dac_energy: float | None = None
     adc_energy: float | None = None
+    wire_resistance_row: float | None = None
+    wire_resistance_column: float | None = None
+    driver_resistance: float | None = None
+    sense_resistance: float | None = None
+    row_drive: str | None = None
+    pair_layout: str | None = None
     preset: str | None = None
 
 
@@ -645,7 +658,7 @@ class LayerArrays:
     Attributes:
         name: of the layer.
         groups: of a grouped convolution, each with arrays of its own.
-        row_tiles, column_tiles: arrays along rows and columns of one group's matrix.
+        row_tiles, column_tiles: arrays along rows and columns of one group's matrix, those of both sides.
         copies: arrays of the same content: positions of all its reads if every position has its own, else 1.
         reads: reads of each of these arrays in one inference.
     """

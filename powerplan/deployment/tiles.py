@@ -1,7 +1,8 @@
 """Target conductances cut into physical arrays.
 
 A tile is one physical crossbar: the devices of some outputs and some rows of one group, two columns of devices per
-output (one with an offset mapping), cut as :mod:`powerplan.hardware.tiling` says.
+output (one with an offset mapping), cut as :mod:`powerplan.hardware.tiling` says. With
+``pair_layout="separate_arrays"`` its two sides are a crossbar each.
 """
 
 from __future__ import annotations

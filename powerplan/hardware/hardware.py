@@ -28,6 +28,8 @@ from powerplan.hardware.plain import to_plain
 from powerplan.hardware.read_out_checks import check_read_out
 from powerplan.hardware.technologies import TECHNOLOGIES
 from powerplan.hardware.toml import read_hardware
+from powerplan.hardware.wire_checks import check_wires
+from powerplan.hardware.wires.circuit import Wires
 from powerplan.settings import Choice, Flag, Number, Whole
 from powerplan.shown import Shown
 
@@ -40,12 +42,17 @@ WEIGHT_MAPPINGS = ("differential", "offset")
 BIAS_MAPPINGS = ("digital", "row")
 #: what a column ends in: a transimpedance amplifier, or a passive load
 READ_OUTS = ("tia", "divider")
+#: where rows are driven, and which arrays the sides of a pair are in
+ROW_DRIVES, PAIR_LAYOUTS = ("one_end", "both_ends"), ("interleaved", "separate_arrays")
+#: resistances of the wires of an array
+WIRE_RESISTANCES = ("wire_resistance_row", "wire_resistance_column", "driver_resistance", "sense_resistance")
 #: what drift compensation goes by
 COMPENSATIONS = ("conductance", "weight", "column")
 
 _CONDUCTANCE, _NOISE = Number(above=0, unit="S"), Number(at_least=0, unit="S")
 _FRACTION, _SHARE = Number(at_least=0), Number(at_least=0, at_most=1)
 _ENERGY = Number(at_least=0, unit="J")
+_RESISTANCE = Number(at_least=0, unit="ohm")
 _BITS = Whole(at_least=2, at_most=32, advice="Give the number of bits.")
 _COEFFICIENTS = Numbers(
     most=16,
@@ -123,6 +130,13 @@ class Hardware(Shown):
         bandwidth: noise bandwidth of a read [Hz], > 0; needed by thermal_noise and shot_noise.
         dac_energy: energy of one conversion of a row voltage [J], >= 0; one converter for every row of every array.
         adc_energy: energy of one conversion of a column [J], >= 0.
+        wire_resistance_row: of the wire of a row, from one device to the next [ohm], >= 0; needs the size of arrays.
+        wire_resistance_column: of the wire of a column, from one device to the next [ohm], >= 0; needs the size.
+        driver_resistance: of the driver of a row [ohm], >= 0; needs the size of arrays.
+        sense_resistance: at the end of a column, before its amplifier [ohm], >= 0; needs the size of arrays.
+        row_drive: "one_end": rows are driven from one end; "both_ends": from both, by a driver each.
+        pair_layout: "interleaved": the two columns of a pair lie side by side; "separate_arrays": the two sides of
+            pairs are in arrays of their own.
 
     Raises:
         InvalidInput: listing every violated field.
@@ -171,6 +185,12 @@ class Hardware(Shown):
     bandwidth: float | None = takes(Number(above=0, unit="Hz"))
     dac_energy: float = takes(_ENERGY, 0.0)
     adc_energy: float = takes(_ENERGY, 0.0)
+    wire_resistance_row: float = takes(_RESISTANCE, 0.0, "wires of rows")
+    wire_resistance_column: float = takes(_RESISTANCE, 0.0, "wires of columns")
+    driver_resistance: float = takes(_RESISTANCE, 0.0, "drivers of rows")
+    sense_resistance: float = takes(_RESISTANCE, 0.0, "resistance before amplifiers")
+    row_drive: str = takes(Choice(ROW_DRIVES), "one_end")
+    pair_layout: str = takes(Choice(PAIR_LAYOUTS), "interleaved")
 
     #: fields that were left out and follow the measurements, also in a copy
     _left_out: ClassVar[frozenset[str]] = frozenset()
@@ -193,6 +213,7 @@ class Hardware(Shown):
         check_device_models(self, check)
         if not check.violations:
             check_read_out(self, check)
+            check_wires(self, check)
         check.done()
 
     @property
@@ -204,6 +225,27 @@ class Hardware(Shown):
     def devices_per_weight(self) -> int:
         """2 for a differential pair, 1 for an offset mapping."""
         return 2 if self.weight_mapping == "differential" else 1
+
+    @property
+    def columns_per_output(self) -> int:
+        """Columns of one array that an output takes: 2 for a differential pair in one array, else 1."""
+        return 1 if self.pair_layout == "separate_arrays" else self.devices_per_weight
+
+    @property
+    def has_wires(self) -> bool:
+        """True if a wire, a driver or a column's end has a resistance."""
+        return any(getattr(self, name) for name in WIRE_RESISTANCES)
+
+    @property
+    def wires(self) -> Wires:
+        """The resistances around the devices of an array."""
+        return Wires(
+            row=self.wire_resistance_row,
+            column=self.wire_resistance_column,
+            driver=self.driver_resistance,
+            sense=self.sense_resistance,
+            both_ends=self.row_drive == "both_ends",
+        )
 
     @property
     def drifts(self) -> bool:
@@ -290,7 +332,7 @@ class Hardware(Shown):
 
     @property
     def is_noiseless(self) -> bool:
-        """True if no noise of any kind is described, and nothing is quantised or saturates."""
+        """True if no noise of any kind is described, nothing is quantised or saturates, and wires are ideal."""
         return not (
             self.has_programming_noise
             or self.has_read_noise
@@ -298,6 +340,7 @@ class Hardware(Shown):
             or self.column_gain_std
             or self.dac_bits is not None
             or self.converts_columns
+            or self.has_wires
         )
 
     def replace(self, **changes: Any) -> Hardware:

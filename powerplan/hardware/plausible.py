@@ -39,6 +39,9 @@ _DRIFT = Plausible(unit="1", high=1.0, why="devices drift with exponents of abou
 #: seconds of one reading or of a reference time
 _MOMENT = Plausible(unit="s", low=1e-12, high=1e6, why="one reading", mistakes=(_NANO, _MICRO, 1e9, 1e12))
 
+_WIRE = Plausible(unit="ohm", high=1e3, why="wires have about 0.1 to 10 ohm per cell", mistakes=(_MILLI,), usual=1.0)
+_TERMINAL = Plausible(unit="ohm", high=1e5, why="what devices are driven and read through", mistakes=(_MILLI,))
+
 _FIELDS = {
     "conductance_min": _DEVICE,
     "conductance_max": _DEVICE,
@@ -62,6 +65,10 @@ _FIELDS = {
     ),
     "adc_range": Plausible(unit="V", low=1e-6, high=100.0, why="what converters take", mistakes=(_MILLI, _MICRO)),
     "adc_headroom": Plausible(unit="1", low=0.01, high=100.0, why="times the full scale", mistakes=(_PERCENT,)),
+    "wire_resistance_row": _WIRE,
+    "wire_resistance_column": _WIRE,
+    "driver_resistance": _TERMINAL,
+    "sense_resistance": _TERMINAL,
     "dac_energy": _ENERGY,
     "adc_energy": _ENERGY,
 }

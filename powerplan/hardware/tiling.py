@@ -1,8 +1,8 @@
 """How a large matrix is divided over arrays of a limited size.
 
 An array has at most R rows and C columns of devices. A weight is a differential pair in one row and two columns, so
-an array computes at most R inputs of C/2 outputs (C with one device per weight); partial sums of row tiles are added
-digitally.
+an array computes at most R inputs of C/2 outputs (C with one device per weight, or with the two sides in arrays of
+their own); partial sums of row tiles are added digitally.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def row_tiles(rows: int, array_rows: int | None) -> list[slice]:
 def output_tiles(outputs: int, hardware: Hardware) -> list[slice]:
     """The outputs of every column tile: full arrays first, the rest in the last."""
     columns = hardware.array_columns
-    return _cut(outputs, columns // hardware.devices_per_weight if columns else outputs)
+    return _cut(outputs, columns // hardware.columns_per_output if columns else outputs)
 
 
 def _cut(total: int, size: int) -> list[slice]:
@@ -36,7 +36,7 @@ class LayerArrays:
     Attributes:
         name: of the layer.
         groups: of a grouped convolution, each with arrays of its own.
-        row_tiles, column_tiles: arrays along rows and columns of one group's matrix.
+        row_tiles, column_tiles: arrays along rows and columns of one group's matrix, those of both sides.
         copies: arrays of the same content: positions of all its reads if every position has its own, else 1.
         reads: reads of each of these arrays in one inference.
     """
@@ -69,11 +69,12 @@ def _arrays(network: Network, hardware: Hardware, name: str, nodes: tuple[Node, 
     assert isinstance(op, CrossbarOp)
     positions = read_positions(network, nodes)
     unrolled = hardware.mapping == "unrolled"
+    sides_apart = hardware.devices_per_weight // hardware.columns_per_output
     return LayerArrays(
         name=name,
         groups=op.groups,
         row_tiles=len(row_tiles(stored(op, hardware).rows, hardware.array_rows)),
-        column_tiles=len(output_tiles(op.n_out // op.groups, hardware)),
+        column_tiles=sides_apart * len(output_tiles(op.n_out // op.groups, hardware)),
         copies=positions if unrolled else 1,
         reads=1 if unrolled else positions,
     )

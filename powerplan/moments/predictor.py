@@ -132,6 +132,8 @@ class Predictor:
             seed: of combinations and error samples.
         """
         check_slopes(network)
+        if hardware.has_wires:
+            raise InvalidInput.of("hardware", "resistive wires", "ideal wires in predictions", "Use pp.simulate.")
         _check_reads(network, hardware, method)
         original, network = network, maxima_first(network)
         outputs = math.prod(network.output_shape)

@@ -12,6 +12,7 @@ import torch
 from powerplan.hardware import Hardware
 from powerplan.hardware.devices import Devices
 from powerplan.montecarlo.streams import Streams
+from powerplan.montecarlo.wires import BlockWires
 
 #: devices of one draw worked on at a time (more do not fit the caches, fewer do not pay for the calls)
 BLOCK_DEVICES = 1 << 18
@@ -31,6 +32,7 @@ class Block:
         load: conductance at the column beside the devices, G_L or 1/R_f where it is known, that makes noise too,
             (g, o) [S].
         aimed: D̄ of every tile [S], its load and targets, (sides, g, T, o).
+        wires: around the devices, or None where they are ideal.
     """
 
     groups: slice
@@ -42,6 +44,7 @@ class Block:
     load: torch.Tensor
     aimed: torch.Tensor
     noisy: bool
+    wires: BlockWires | None
 
     @classmethod
     def of(
@@ -54,6 +57,7 @@ class Block:
         part: tuple[slice, slice],
         tiles: list[slice],
         *,
+        fast_wires: bool,
         dtype: torch.dtype,
         device: torch.device,
     ) -> Block:
@@ -77,6 +81,7 @@ class Block:
             load=load,
             aimed=aimed(hardware, here, tiles).to(dtype),
             noisy=hardware.has_programming_noise,
+            wires=BlockWires.of(hardware, here, own, fast=fast_wires, dtype=dtype) if hardware.has_wires else None,
         )
 
     def program(self, streams: Streams, scratch: Scratch) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -137,8 +142,18 @@ def over_sides(combine: Callable[..., torch.Tensor], devices: torch.Tensor, scra
     return combine(devices[:, 0], devices[:, 1], out=scratch.values("pair", devices[:, 0].shape))
 
 
-def parts(groups: int, columns: int, n_in: int, sides: int) -> list[tuple[slice, slice]]:
-    """(groups, columns) of the blocks: some columns of the one group, or several whole groups."""
+def parts(
+    groups: int, columns: int, n_in: int, sides: int, within: list[slice] | None = None
+) -> list[tuple[slice, slice]]:
+    """(groups, columns) of the blocks: some columns of the one group, or several whole groups.
+
+    Args:
+        within: columns that stay together, those of one array.
+    """
+    if groups == 1 and within is not None:
+        size = max(1, BLOCK_DEVICES // (sides * n_in * max(tile.stop - tile.start for tile in within)))
+        joined = [within[low : low + size] for low in range(0, len(within), size)]
+        return [(slice(0, 1), slice(some[0].start, some[-1].stop)) for some in joined]
     if groups == 1:
         # At least two columns in a block where there are two: the product with one column is rounded differently.
         blocks = max(1, min(columns // 2, -(-sides * columns * n_in // BLOCK_DEVICES)))

@@ -36,10 +36,12 @@ from powerplan.hardware.converters import quantised
 from powerplan.hardware.full_scale import FullScale, feedback_resistances
 from powerplan.hardware.gains import Gain, reference_voltage
 from powerplan.hardware.stored import stored
-from powerplan.hardware.tiling import row_tiles
+from powerplan.hardware.tiling import output_tiles, row_tiles
+from powerplan.hardware.wires.tiles import Tiles
 from powerplan.montecarlo.block import Block, Scratch, parts
 from powerplan.montecarlo.read_out import BlockDevices, BlockRead, ReadOut
 from powerplan.montecarlo.streams import Streams
+from powerplan.montecarlo.wires import second_moments
 from powerplan.network import CrossbarOp
 from powerplan.network.array_maps import ConstantRowMap, array_map
 
@@ -53,6 +55,7 @@ class Crossbar:
         conductance: conductance gain c [S per unit weight], a float or (n_out,).
         voltage: voltage gain v [V per unit activation], a float or (n_rows,).
         scale: of the columns, where the read-out depends on it.
+        fast_wires: the drop along wires in closed form.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Crossbar:
         hardware: Hardware,
         scale: FullScale | None = None,
         *,
+        fast_wires: bool = False,
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
@@ -99,9 +103,22 @@ class Crossbar:
         if hardware.converts_columns:
             self._column_limit = read_out.limits(target, scale, c, decode).to(device, dtype)
         feedback = feedback_resistances(hardware, scale, c, decode)
+        within = output_tiles(op.n_out // groups, hardware) if hardware.has_wires else None
+        self._tiles = Tiles.of(hardware, op.n_out // groups, n_in)
         self._blocks = [
-            Block.of(hardware, target, unit, decode, feedback, part, read_out.tiles, dtype=dtype, device=device)
-            for part in parts(groups, op.n_out // groups, n_in, len(sides))
+            Block.of(
+                hardware,
+                target,
+                unit,
+                decode,
+                feedback,
+                part,
+                read_out.tiles,
+                fast_wires=fast_wires,
+                dtype=dtype,
+                device=device,
+            )
+            for part in parts(groups, op.n_out // groups, n_in, len(sides), within)
         ]
         self.block_devices = max(block.shape.numel() for block in self._blocks)
         self._read_at(op, input_shape)
@@ -138,8 +155,17 @@ class Crossbar:
         noise = 2 * max(rows if self._has_row_noise else 0, apart if self.hardware.has_read_noise else 0)
         noise += 3 * apart * self.hardware.converts_columns + (rows + apart) * self.hardware.shot_noise
         sides = 2 if self._read_out.has_amplifiers or self.hardware.read_out == "divider" else 0
+        wires = self._scratch_of_wires() if self.hardware.has_wires else 0
         copies = 3 + 2 * self.hardware.drift_compensation + len(self._read_out.tiles) * (sides > 0)
-        return copies * self.block_devices + gathered + noise + (1 + sides) * columns
+        return copies * self.block_devices + gathered + noise + (1 + sides) * columns + wires
+
+    def _scratch_of_wires(self) -> int:
+        """Numbers held while the arrays of a block are solved, in double precision, and of their drivers."""
+        rows: int = self._tiles.rows
+        devices = 2 * self.block_devices
+        widest: int = self.hardware.columns_per_output * max(part.stop - part.start for part in self._tiles.outputs)
+        arrays = math.ceil(devices / (rows * widest)) + self.map.groups * len(self._read_out.tiles)
+        return 5 * devices + 4 * arrays * (rows * rows + 2 * widest * widest)
 
     @property
     def _has_row_noise(self) -> bool:
@@ -159,8 +185,13 @@ class Crossbar:
         return patches.permute(0, 3, 2, 1, 4)
 
     def drive(self, rows: torch.Tensor) -> torch.Tensor:
-        """Sum over the reads of one inference of E[V_j²] [V²], (D, A, G, n), mean over the batch."""
+        """Sum over the reads of one inference of E[V_j²] [V²], (D, A, G, n), mean over the batch; with wires that of
+        E[V V'] in every row tile, (D, A, G, T, m, m)."""
         reads = self.positions // self._arrays
+        if self.hardware.has_wires:
+            moments = second_moments(rows * self._volts, self._tiles)
+            moments.diagonal(dim1=-2, dim2=-1).add_(self.hardware.input_noise_std**2)
+            return moments.mul_(reads)
         mean = rows.square().mean(3).mul_(reads)
         return mean.mul_(self._square_volts[:, 0]).add_(reads * self.hardware.input_noise_std**2)
 
@@ -188,7 +219,7 @@ class Crossbar:
             noise = streams.normal_(scratch.normals((draws, *rows.shape[1:])))
             rows = torch.addcmul(rows, noise.to(rows.dtype), self._input_std)
         rows = rows.expand(draws, *(-1,) * 4)
-        drive = drive.expand(draws, *(-1,) * 3)
+        drive = drive.expand(draws, *drive.shape[1:])
         volts = (digital.abs() * self._volts).expand(draws, *(-1,) * 4) if self.hardware.shot_noise else None
         columns, variances, power, drifted = [], [], [], []
         for array in range(self._arrays):
@@ -198,9 +229,7 @@ class Crossbar:
             for block in self._blocks:
                 devices = self._programmed(len(programmed), streams, scratch, kept)
                 programmed.append(devices.drifted)
-                read.append(
-                    self._read_out.read(block, devices.devices, rows[:, array], drive[:, array], own, batch, scratch)
-                )
+                read.append(self._read_out.read(block, devices, rows[:, array], drive[:, array], own, batch, scratch))
             power += [part.power for part in read]
             if self.hardware.drift_compensation:
                 drifted.append([self._joined([part[k] for part in programmed]) for k in range(2)])
@@ -232,7 +261,7 @@ class Crossbar:
             return kept[number]
         drawn = self._read_out.program(self._blocks[number], streams, scratch)
         if kept is not None:
-            kept.append(BlockDevices(drawn.devices.clone(), drawn.drifted))  # buffers are used again
+            kept.append(drawn.kept())
         return drawn
 
     def _subtracted(self, rows: torch.Tensor) -> torch.Tensor:

@@ -29,12 +29,20 @@ class NoisyForward:
     """The network with its crossbars and a batch of inputs, ready to be drawn.
 
     Args:
+        fast_wires: the drop along wires in closed form.
         inputs: (B, *input_shape), in the precision and on the device of the simulation.
         ideal: the same inputs in full precision, for the full scale of the read-out; None = ``inputs``.
     """
 
     def __init__(
-        self, network: Network, hardware: Hardware, gains: Gains, inputs: torch.Tensor, ideal: np.ndarray | None = None
+        self,
+        network: Network,
+        hardware: Hardware,
+        gains: Gains,
+        inputs: torch.Tensor,
+        ideal: np.ndarray | None = None,
+        *,
+        fast_wires: bool = False,
     ) -> None:
         dtype, device = inputs.dtype, inputs.device
         self._network, self._batch, self._itemsize = network, len(inputs), dtype.itemsize
@@ -47,7 +55,9 @@ class NoisyForward:
                 assert isinstance(node.op, CrossbarOp)
                 shape = network.shapes[node.inputs[0]]
                 if crossbar is None:
-                    crossbar = Crossbar(node.op, shape, c, v, hardware, scale, dtype=dtype, device=device)
+                    crossbar = Crossbar(
+                        node.op, shape, c, v, hardware, scale, fast_wires=fast_wires, dtype=dtype, device=device
+                    )
                     self._crossbars[node.name] = crossbar
                 else:
                     self._crossbars[node.name] = crossbar.also_read(node.op, shape)

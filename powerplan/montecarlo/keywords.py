@@ -14,4 +14,5 @@ class SimulationOptions(TypedDict, total=False):
     dtype: str
     device: str
     memory_limit: int
+    wires: str
     layer_moments: str

@@ -92,7 +92,8 @@ def simulate(
         layers = _layer_accumulators(network, values, moments, memory_limit)
         del values
         tally = _Tally(ideal, len(network.layer_names), memory_limit)
-        forward = NoisyForward(network, hardware, gains, torch.as_tensor(np.array(batch)).to(place, real), batch)
+        x = torch.as_tensor(np.array(batch)).to(place, real)
+        forward = NoisyForward(network, hardware, gains, x, batch, fast_wires=asked.wires == "fast")
         streams = Streams(asked.seed, place)
         chunk = min(ROUND, forward.chunk(memory_limit))
 

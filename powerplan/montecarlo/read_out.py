@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -12,15 +13,22 @@ from powerplan.hardware.full_scale import FullScale, column_limits
 from powerplan.hardware.noise import shot_noise, thermal_noise
 from powerplan.montecarlo.block import Block, Scratch, aimed, over_sides, product
 from powerplan.montecarlo.streams import Streams
+from powerplan.montecarlo.wires import Wired
 
 
 @dataclass(frozen=True)
 class BlockDevices:
-    """A programmed block: devices (D, sides, g, o, n) with the gains of their columns, and what drift compensation goes
-    by, at the start and now, (D, 1, g, 1, o), or nothing."""
+    """A programmed block: devices (D, sides, g, o, n) with the gains of their columns; what drift compensation goes by,
+    at the start and now, (D, 1, g, 1, o), or nothing; where wires have a resistance, what is behind them, of which
+    ``devices`` then are those that ideal wires would take."""
 
     devices: torch.Tensor
     drifted: tuple[torch.Tensor, ...]
+    wired: Wired | None = None
+
+    def kept(self) -> BlockDevices:
+        """A copy, which stays when buffers are used again."""
+        return replace(self, devices=self.devices.clone())
 
 
 @dataclass(frozen=True)
@@ -73,14 +81,17 @@ class ReadOut:
         """Program a block."""
         devices, start = block.program(streams, scratch)
         drifted = self._read_for_drift(block, start, devices, scratch) if self.hardware.drift_compensation else ()
+        wired = None if block.wires is None else block.wires.around(devices)
+        if wired is not None:
+            devices = wired.devices
         if self.hardware.column_gain_std:
             devices = self._with_column_gain(devices, streams, scratch)
-        return BlockDevices(devices, drifted)
+        return BlockDevices(devices, drifted, wired)
 
     def read(
         self,
         block: Block,
-        devices: torch.Tensor,
+        programmed: BlockDevices,
         rows: torch.Tensor,
         drive: torch.Tensor,
         volts: torch.Tensor | None,
@@ -90,13 +101,13 @@ class ReadOut:
         """Read a block.
 
         Args:
-            devices: (D, sides, g, o, n), with the gains of their columns.
+            programmed: its devices.
             rows: (D, G, R, n).
-            drive: (D, G, n).
+            drive: (D, G, n), with wires (D, G, T, m, m).
             volts: magnitudes of the row voltages (D, G, R, n), if the shot noise depends on them.
             batch: inputs that the reads are of.
         """
-        hardware = self.hardware
+        hardware, devices = self.hardware, programmed.devices
         x, drive = rows[:, block.groups], drive[:, block.groups]
         if hardware.load_conductance is not None:
             columns, more = self._divided(block, x, devices, hardware.load_conductance, batch)
@@ -104,14 +115,17 @@ class ReadOut:
             columns, more = self._amplified(block, x, devices, batch)
         else:
             columns, more = self._grounded(x, devices, scratch), None
-        # Sums over columns, not a matrix-vector product, which would round by the alignment of the draw in memory.
-        pair = over_sides(torch.add, devices, scratch)
-        pair = torch.mul(pair, block.unit, out=scratch.values("pair", pair.shape))
-        by_row = pair.sum(2)
-        power = by_row.mul(drive).flatten(1).sum(1)
+        if programmed.wired is None:
+            # Sums over columns, not a matrix-vector product, which would round by the alignment of the draw in memory.
+            pair = over_sides(torch.add, devices, scratch)
+            pair = torch.mul(pair, block.unit, out=scratch.values("pair", pair.shape))
+            drawn = pair.sum(2).mul(drive)
+        else:
+            pair, drawn = None, programmed.wired.drivers * drive
+        power = drawn.flatten(1).sum(1)
         noise = None
         if hardware.thermal_noise or hardware.shot_noise:
-            noise = self._read_variance(block, pair, None if volts is None else volts[:, block.groups])
+            noise = self._read_variance(block, programmed, pair, None if volts is None else volts[:, block.groups])
         return BlockRead(columns, noise, power if more is None else power + more)
 
     def _grounded(self, x: torch.Tensor, devices: torch.Tensor, scratch: Scratch) -> torch.Tensor:
@@ -163,22 +177,33 @@ class ReadOut:
             read.append(each.sum(3).unsqueeze(1).unsqueeze(3))
         return tuple(read)
 
-    def _read_variance(self, block: Block, conductance: torch.Tensor, volts: torch.Tensor | None) -> torch.Tensor:
-        """Variance (D, C, g, R or 1, o) of thermal and shot noise for conductances (D, g, o, n), sides added up."""
+    def _read_variance(
+        self, block: Block, programmed: BlockDevices, conductance: torch.Tensor | None, volts: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Variance (D, C, g, R or 1, o) of thermal and shot noise for conductances (D, g, o, n), sides added up; None
+        behind wires."""
         hardware = self.hardware
         variances = []
-        for tiles in self.converted:
-            total = torch.zeros((), dtype=conductance.dtype, device=conductance.device)
-            for tile in tiles:
-                here = conductance[..., tile]
+        for first, tiles in zip(itertools.count(0, len(self.converted[0])), self.converted, strict=False):
+            total = torch.zeros((), dtype=programmed.devices.dtype, device=programmed.devices.device)
+            for number, tile in enumerate(tiles, first):
                 if hardware.thermal_noise:
-                    beside = block.shape[0] * block.load
-                    total = total + thermal_noise(hardware) * (here.sum(-1) + beside).unsqueeze(2)
-                if volts is not None:
-                    total = total + shot_noise(hardware) * product(volts[..., tile], here)
+                    seen = self._seen_by_amplifiers(programmed, conductance, number)
+                    total = total + thermal_noise(hardware) * (seen + block.shape[0] * block.load).unsqueeze(2)
+                if volts is not None and conductance is not None:
+                    total = total + shot_noise(hardware) * product(volts[..., tile], conductance[..., tile])
             variances.append(total / block.decode.unsqueeze(1) ** 2)
         apart = self.sides_apart
         return torch.stack(variances, 1).repeat_interleave(apart, 1).div_(apart)
+
+    def _seen_by_amplifiers(
+        self, programmed: BlockDevices, conductance: torch.Tensor | None, tile: int
+    ) -> torch.Tensor:
+        """Conductance (D, g, o) at the columns of a row tile, sides added up."""
+        if programmed.wired is not None:
+            return programmed.wired.amplifiers[:, :, tile]
+        assert conductance is not None
+        return conductance[..., self.tiles[tile]].sum(-1)
 
     def _with_column_gain(self, devices: torch.Tensor, streams: Streams, scratch: Scratch) -> torch.Tensor:
         """Devices (D, sides, g, o, n) whose physical columns, one per row tile, have each a gain of their own."""

@@ -39,6 +39,10 @@ NOT_NEGATIVE = (
     "stuck_off_fraction",
     "dac_energy",
     "adc_energy",
+    "wire_resistance_row",
+    "wire_resistance_column",
+    "driver_resistance",
+    "sense_resistance",
 )
 COUNTS = ("array_rows", "array_columns")
 BITS = ("dac_bits", "adc_bits")
@@ -49,6 +53,8 @@ WORDS = {
     "bias_mapping": "'digital', 'row'",
     "read_out": "'tia', 'divider'",
     "drift_compensation_by": "'conductance', 'weight', 'column'",
+    "row_drive": "'one_end', 'both_ends'",
+    "pair_layout": "'interleaved', 'separate_arrays'",
 }
 NUMBERS = POSITIVE + NOT_NEGATIVE
 

@@ -34,6 +34,16 @@ CONVERTERS: dict[str, Any] = {
     "adc_energy": 1e-12,
 }
 DIVIDER: dict[str, Any] = {"read_out": "divider", "load_conductance": 1e-3}
+WIRES: dict[str, Any] = {
+    "array_rows": 128,
+    "array_columns": 64,
+    "wire_resistance_row": 0.35,
+    "wire_resistance_column": 1.0,
+    "driver_resistance": 100.0,
+    "sense_resistance": 50.0,
+    "row_drive": "both_ends",
+    "pair_layout": "separate_arrays",
+}
 
 
 def read(message: pb.Hardware) -> pp.Hardware | None:
@@ -44,7 +54,7 @@ def read(message: pb.Hardware) -> pp.Hardware | None:
     return hardware
 
 
-@pytest.mark.parametrize("fields", [CONVERTERS, DIVIDER])
+@pytest.mark.parametrize("fields", [CONVERTERS, DIVIDER, WIRES])
 def test_the_server_reads_what_a_client_gives(fields: dict[str, Any]) -> None:
     """As the client's class, as a mapping and as the engine's class; a field left out takes its default."""
     wanted = pp.Hardware(**fields)

@@ -70,6 +70,12 @@ class Hardware(_message.Message):
     DAC_ENERGY_JOULES_FIELD_NUMBER: _builtins.int
     ADC_ENERGY_JOULES_FIELD_NUMBER: _builtins.int
     DRIFT_COMPENSATION_BY_FIELD_NUMBER: _builtins.int
+    WIRE_RESISTANCE_ROW_OHMS_FIELD_NUMBER: _builtins.int
+    WIRE_RESISTANCE_COLUMN_OHMS_FIELD_NUMBER: _builtins.int
+    DRIVER_RESISTANCE_OHMS_FIELD_NUMBER: _builtins.int
+    SENSE_RESISTANCE_OHMS_FIELD_NUMBER: _builtins.int
+    ROW_DRIVE_FIELD_NUMBER: _builtins.int
+    PAIR_LAYOUT_FIELD_NUMBER: _builtins.int
     conductance_min_siemens: _builtins.float
     """Smallest conductance of a device, >= 0. Default 0."""
     conductance_max_siemens: _builtins.float
@@ -171,6 +177,20 @@ class Hardware(_message.Message):
     """What drift compensation goes by: "conductance" (default), the total conductance of the layer; "weight", the mean
     |weight| of the layer, as its columns read it one row at a time; "column", that of every column by itself.
     """
+    wire_resistance_row_ohms: _builtins.float
+    """Resistance of the wire of a row, from one device to the next, >= 0; needs array_rows and array_columns. Default 0."""
+    wire_resistance_column_ohms: _builtins.float
+    """Resistance of the wire of a column, from one device to the next, >= 0; needs the size of arrays. Default 0."""
+    driver_resistance_ohms: _builtins.float
+    """Resistance of the driver of a row, >= 0; needs the size of arrays. Default 0."""
+    sense_resistance_ohms: _builtins.float
+    """Resistance at the end of a column, before its amplifier, >= 0; needs the size of arrays. Default 0."""
+    row_drive: _builtins.str
+    """"one_end" (default): rows are driven from one end; "both_ends": from both, by a driver each."""
+    pair_layout: _builtins.str
+    """"interleaved" (default): the two columns of a pair lie side by side; "separate_arrays": the two sides of pairs are
+    in arrays of their own.
+    """
     @_builtins.property
     def programming_noise_polynomial_siemens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Coefficients a_0, a_1, ... of the polynomial part, at most 16. Empty = no polynomial part."""
@@ -236,10 +256,16 @@ class Hardware(_message.Message):
         dac_energy_joules: _builtins.float | None = ...,
         adc_energy_joules: _builtins.float | None = ...,
         drift_compensation_by: _builtins.str | None = ...,
+        wire_resistance_row_ohms: _builtins.float | None = ...,
+        wire_resistance_column_ohms: _builtins.float | None = ...,
+        driver_resistance_ohms: _builtins.float | None = ...,
+        sense_resistance_ohms: _builtins.float | None = ...,
+        row_drive: _builtins.str | None = ...,
+        pair_layout: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_adc_bits", b"_adc_bits", "_adc_energy_joules", b"_adc_energy_joules", "_adc_headroom", b"_adc_headroom", "_adc_range_volts", b"_adc_range_volts", "_array_columns", b"_array_columns", "_array_rows", b"_array_rows", "_bandwidth_hertz", b"_bandwidth_hertz", "_bias_mapping", b"_bias_mapping", "_clip_conductance", b"_clip_conductance", "_column_gain_std", b"_column_gain_std", "_conductance_max_siemens", b"_conductance_max_siemens", "_conductance_min_siemens", b"_conductance_min_siemens", "_dac_bits", b"_dac_bits", "_dac_energy_joules", b"_dac_energy_joules", "_device_gain_std", b"_device_gain_std", "_drift_compensation", b"_drift_compensation", "_drift_compensation_by", b"_drift_compensation_by", "_feedback_resistance_ohms", b"_feedback_resistance_ohms", "_feedback_tracking", b"_feedback_tracking", "_input_noise_std_volts", b"_input_noise_std_volts", "_load_conductance_siemens", b"_load_conductance_siemens", "_mapping", b"_mapping", "_programming_noise_proportional", b"_programming_noise_proportional", "_programming_noise_reference_siemens", b"_programming_noise_reference_siemens", "_programming_noise_std_siemens", b"_programming_noise_std_siemens", "_read_noise_std_amperes", b"_read_noise_std_amperes", "_read_out", b"_read_out", "_read_time_seconds", b"_read_time_seconds", "_shot_noise", b"_shot_noise", "_stuck_off_fraction", b"_stuck_off_fraction", "_stuck_on_fraction", b"_stuck_on_fraction", "_temperature_kelvin", b"_temperature_kelvin", "_thermal_noise", b"_thermal_noise", "_time_seconds", b"_time_seconds", "_voltage_max_volts", b"_voltage_max_volts", "_weight_mapping", b"_weight_mapping", "adc_bits", b"adc_bits", "adc_energy_joules", b"adc_energy_joules", "adc_headroom", b"adc_headroom", "adc_range_volts", b"adc_range_volts", "array_columns", b"array_columns", "array_rows", b"array_rows", "bandwidth_hertz", b"bandwidth_hertz", "bias_mapping", b"bias_mapping", "clip_conductance", b"clip_conductance", "column_gain_std", b"column_gain_std", "conductance_max_siemens", b"conductance_max_siemens", "conductance_min_siemens", b"conductance_min_siemens", "dac_bits", b"dac_bits", "dac_energy_joules", b"dac_energy_joules", "device_gain_std", b"device_gain_std", "drift", b"drift", "drift_compensation", b"drift_compensation", "drift_compensation_by", b"drift_compensation_by", "feedback_resistance_ohms", b"feedback_resistance_ohms", "feedback_tracking", b"feedback_tracking", "input_noise_std_volts", b"input_noise_std_volts", "load_conductance_siemens", b"load_conductance_siemens", "low_frequency_noise", b"low_frequency_noise", "mapping", b"mapping", "programming_noise_curve", b"programming_noise_curve", "programming_noise_proportional", b"programming_noise_proportional", "programming_noise_reference_siemens", b"programming_noise_reference_siemens", "programming_noise_std_siemens", b"programming_noise_std_siemens", "read_noise_std_amperes", b"read_noise_std_amperes", "read_out", b"read_out", "read_time_seconds", b"read_time_seconds", "shot_noise", b"shot_noise", "stuck_off_fraction", b"stuck_off_fraction", "stuck_on_fraction", b"stuck_on_fraction", "temperature_kelvin", b"temperature_kelvin", "thermal_noise", b"thermal_noise", "time_seconds", b"time_seconds", "voltage_max_volts", b"voltage_max_volts", "weight_mapping", b"weight_mapping"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_adc_bits", b"_adc_bits", "_adc_energy_joules", b"_adc_energy_joules", "_adc_headroom", b"_adc_headroom", "_adc_range_volts", b"_adc_range_volts", "_array_columns", b"_array_columns", "_array_rows", b"_array_rows", "_bandwidth_hertz", b"_bandwidth_hertz", "_bias_mapping", b"_bias_mapping", "_clip_conductance", b"_clip_conductance", "_column_gain_std", b"_column_gain_std", "_conductance_max_siemens", b"_conductance_max_siemens", "_conductance_min_siemens", b"_conductance_min_siemens", "_dac_bits", b"_dac_bits", "_dac_energy_joules", b"_dac_energy_joules", "_device_gain_std", b"_device_gain_std", "_drift_compensation", b"_drift_compensation", "_drift_compensation_by", b"_drift_compensation_by", "_driver_resistance_ohms", b"_driver_resistance_ohms", "_feedback_resistance_ohms", b"_feedback_resistance_ohms", "_feedback_tracking", b"_feedback_tracking", "_input_noise_std_volts", b"_input_noise_std_volts", "_load_conductance_siemens", b"_load_conductance_siemens", "_mapping", b"_mapping", "_pair_layout", b"_pair_layout", "_programming_noise_proportional", b"_programming_noise_proportional", "_programming_noise_reference_siemens", b"_programming_noise_reference_siemens", "_programming_noise_std_siemens", b"_programming_noise_std_siemens", "_read_noise_std_amperes", b"_read_noise_std_amperes", "_read_out", b"_read_out", "_read_time_seconds", b"_read_time_seconds", "_row_drive", b"_row_drive", "_sense_resistance_ohms", b"_sense_resistance_ohms", "_shot_noise", b"_shot_noise", "_stuck_off_fraction", b"_stuck_off_fraction", "_stuck_on_fraction", b"_stuck_on_fraction", "_temperature_kelvin", b"_temperature_kelvin", "_thermal_noise", b"_thermal_noise", "_time_seconds", b"_time_seconds", "_voltage_max_volts", b"_voltage_max_volts", "_weight_mapping", b"_weight_mapping", "_wire_resistance_column_ohms", b"_wire_resistance_column_ohms", "_wire_resistance_row_ohms", b"_wire_resistance_row_ohms", "adc_bits", b"adc_bits", "adc_energy_joules", b"adc_energy_joules", "adc_headroom", b"adc_headroom", "adc_range_volts", b"adc_range_volts", "array_columns", b"array_columns", "array_rows", b"array_rows", "bandwidth_hertz", b"bandwidth_hertz", "bias_mapping", b"bias_mapping", "clip_conductance", b"clip_conductance", "column_gain_std", b"column_gain_std", "conductance_max_siemens", b"conductance_max_siemens", "conductance_min_siemens", b"conductance_min_siemens", "dac_bits", b"dac_bits", "dac_energy_joules", b"dac_energy_joules", "device_gain_std", b"device_gain_std", "drift", b"drift", "drift_compensation", b"drift_compensation", "drift_compensation_by", b"drift_compensation_by", "driver_resistance_ohms", b"driver_resistance_ohms", "feedback_resistance_ohms", b"feedback_resistance_ohms", "feedback_tracking", b"feedback_tracking", "input_noise_std_volts", b"input_noise_std_volts", "load_conductance_siemens", b"load_conductance_siemens", "low_frequency_noise", b"low_frequency_noise", "mapping", b"mapping", "pair_layout", b"pair_layout", "programming_noise_curve", b"programming_noise_curve", "programming_noise_proportional", b"programming_noise_proportional", "programming_noise_reference_siemens", b"programming_noise_reference_siemens", "programming_noise_std_siemens", b"programming_noise_std_siemens", "read_noise_std_amperes", b"read_noise_std_amperes", "read_out", b"read_out", "read_time_seconds", b"read_time_seconds", "row_drive", b"row_drive", "sense_resistance_ohms", b"sense_resistance_ohms", "shot_noise", b"shot_noise", "stuck_off_fraction", b"stuck_off_fraction", "stuck_on_fraction", b"stuck_on_fraction", "temperature_kelvin", b"temperature_kelvin", "thermal_noise", b"thermal_noise", "time_seconds", b"time_seconds", "voltage_max_volts", b"voltage_max_volts", "weight_mapping", b"weight_mapping", "wire_resistance_column_ohms", b"wire_resistance_column_ohms", "wire_resistance_row_ohms", b"wire_resistance_row_ohms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adc_bits", b"_adc_bits", "_adc_energy_joules", b"_adc_energy_joules", "_adc_headroom", b"_adc_headroom", "_adc_range_volts", b"_adc_range_volts", "_array_columns", b"_array_columns", "_array_rows", b"_array_rows", "_bandwidth_hertz", b"_bandwidth_hertz", "_bias_mapping", b"_bias_mapping", "_clip_conductance", b"_clip_conductance", "_column_gain_std", b"_column_gain_std", "_conductance_max_siemens", b"_conductance_max_siemens", "_conductance_min_siemens", b"_conductance_min_siemens", "_dac_bits", b"_dac_bits", "_dac_energy_joules", b"_dac_energy_joules", "_device_gain_std", b"_device_gain_std", "_drift_compensation", b"_drift_compensation", "_drift_compensation_by", b"_drift_compensation_by", "_feedback_resistance_ohms", b"_feedback_resistance_ohms", "_feedback_tracking", b"_feedback_tracking", "_input_noise_std_volts", b"_input_noise_std_volts", "_load_conductance_siemens", b"_load_conductance_siemens", "_mapping", b"_mapping", "_programming_noise_proportional", b"_programming_noise_proportional", "_programming_noise_reference_siemens", b"_programming_noise_reference_siemens", "_programming_noise_std_siemens", b"_programming_noise_std_siemens", "_read_noise_std_amperes", b"_read_noise_std_amperes", "_read_out", b"_read_out", "_read_time_seconds", b"_read_time_seconds", "_shot_noise", b"_shot_noise", "_stuck_off_fraction", b"_stuck_off_fraction", "_stuck_on_fraction", b"_stuck_on_fraction", "_temperature_kelvin", b"_temperature_kelvin", "_thermal_noise", b"_thermal_noise", "_time_seconds", b"_time_seconds", "_voltage_max_volts", b"_voltage_max_volts", "_weight_mapping", b"_weight_mapping", "adc_bits", b"adc_bits", "adc_energy_joules", b"adc_energy_joules", "adc_headroom", b"adc_headroom", "adc_range_volts", b"adc_range_volts", "array_columns", b"array_columns", "array_rows", b"array_rows", "bandwidth_hertz", b"bandwidth_hertz", "bias_mapping", b"bias_mapping", "clip_conductance", b"clip_conductance", "column_gain_std", b"column_gain_std", "conductance_max_siemens", b"conductance_max_siemens", "conductance_min_siemens", b"conductance_min_siemens", "dac_bits", b"dac_bits", "dac_energy_joules", b"dac_energy_joules", "device_gain_std", b"device_gain_std", "drift", b"drift", "drift_compensation", b"drift_compensation", "drift_compensation_by", b"drift_compensation_by", "feedback_resistance_ohms", b"feedback_resistance_ohms", "feedback_tracking", b"feedback_tracking", "input_noise_std_volts", b"input_noise_std_volts", "load_conductance_siemens", b"load_conductance_siemens", "low_frequency_noise", b"low_frequency_noise", "mapping", b"mapping", "measurements", b"measurements", "preset", b"preset", "programming_noise_curve", b"programming_noise_curve", "programming_noise_polynomial_siemens", b"programming_noise_polynomial_siemens", "programming_noise_proportional", b"programming_noise_proportional", "programming_noise_reference_siemens", b"programming_noise_reference_siemens", "programming_noise_std_siemens", b"programming_noise_std_siemens", "read_noise_std_amperes", b"read_noise_std_amperes", "read_out", b"read_out", "read_time_seconds", b"read_time_seconds", "shot_noise", b"shot_noise", "stuck_off_fraction", b"stuck_off_fraction", "stuck_on_fraction", b"stuck_on_fraction", "temperature_kelvin", b"temperature_kelvin", "thermal_noise", b"thermal_noise", "time_seconds", b"time_seconds", "voltage_max_volts", b"voltage_max_volts", "weight_mapping", b"weight_mapping"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adc_bits", b"_adc_bits", "_adc_energy_joules", b"_adc_energy_joules", "_adc_headroom", b"_adc_headroom", "_adc_range_volts", b"_adc_range_volts", "_array_columns", b"_array_columns", "_array_rows", b"_array_rows", "_bandwidth_hertz", b"_bandwidth_hertz", "_bias_mapping", b"_bias_mapping", "_clip_conductance", b"_clip_conductance", "_column_gain_std", b"_column_gain_std", "_conductance_max_siemens", b"_conductance_max_siemens", "_conductance_min_siemens", b"_conductance_min_siemens", "_dac_bits", b"_dac_bits", "_dac_energy_joules", b"_dac_energy_joules", "_device_gain_std", b"_device_gain_std", "_drift_compensation", b"_drift_compensation", "_drift_compensation_by", b"_drift_compensation_by", "_driver_resistance_ohms", b"_driver_resistance_ohms", "_feedback_resistance_ohms", b"_feedback_resistance_ohms", "_feedback_tracking", b"_feedback_tracking", "_input_noise_std_volts", b"_input_noise_std_volts", "_load_conductance_siemens", b"_load_conductance_siemens", "_mapping", b"_mapping", "_pair_layout", b"_pair_layout", "_programming_noise_proportional", b"_programming_noise_proportional", "_programming_noise_reference_siemens", b"_programming_noise_reference_siemens", "_programming_noise_std_siemens", b"_programming_noise_std_siemens", "_read_noise_std_amperes", b"_read_noise_std_amperes", "_read_out", b"_read_out", "_read_time_seconds", b"_read_time_seconds", "_row_drive", b"_row_drive", "_sense_resistance_ohms", b"_sense_resistance_ohms", "_shot_noise", b"_shot_noise", "_stuck_off_fraction", b"_stuck_off_fraction", "_stuck_on_fraction", b"_stuck_on_fraction", "_temperature_kelvin", b"_temperature_kelvin", "_thermal_noise", b"_thermal_noise", "_time_seconds", b"_time_seconds", "_voltage_max_volts", b"_voltage_max_volts", "_weight_mapping", b"_weight_mapping", "_wire_resistance_column_ohms", b"_wire_resistance_column_ohms", "_wire_resistance_row_ohms", b"_wire_resistance_row_ohms", "adc_bits", b"adc_bits", "adc_energy_joules", b"adc_energy_joules", "adc_headroom", b"adc_headroom", "adc_range_volts", b"adc_range_volts", "array_columns", b"array_columns", "array_rows", b"array_rows", "bandwidth_hertz", b"bandwidth_hertz", "bias_mapping", b"bias_mapping", "clip_conductance", b"clip_conductance", "column_gain_std", b"column_gain_std", "conductance_max_siemens", b"conductance_max_siemens", "conductance_min_siemens", b"conductance_min_siemens", "dac_bits", b"dac_bits", "dac_energy_joules", b"dac_energy_joules", "device_gain_std", b"device_gain_std", "drift", b"drift", "drift_compensation", b"drift_compensation", "drift_compensation_by", b"drift_compensation_by", "driver_resistance_ohms", b"driver_resistance_ohms", "feedback_resistance_ohms", b"feedback_resistance_ohms", "feedback_tracking", b"feedback_tracking", "input_noise_std_volts", b"input_noise_std_volts", "load_conductance_siemens", b"load_conductance_siemens", "low_frequency_noise", b"low_frequency_noise", "mapping", b"mapping", "measurements", b"measurements", "pair_layout", b"pair_layout", "preset", b"preset", "programming_noise_curve", b"programming_noise_curve", "programming_noise_polynomial_siemens", b"programming_noise_polynomial_siemens", "programming_noise_proportional", b"programming_noise_proportional", "programming_noise_reference_siemens", b"programming_noise_reference_siemens", "programming_noise_std_siemens", b"programming_noise_std_siemens", "read_noise_std_amperes", b"read_noise_std_amperes", "read_out", b"read_out", "read_time_seconds", b"read_time_seconds", "row_drive", b"row_drive", "sense_resistance_ohms", b"sense_resistance_ohms", "shot_noise", b"shot_noise", "stuck_off_fraction", b"stuck_off_fraction", "stuck_on_fraction", b"stuck_on_fraction", "temperature_kelvin", b"temperature_kelvin", "thermal_noise", b"thermal_noise", "time_seconds", b"time_seconds", "voltage_max_volts", b"voltage_max_volts", "weight_mapping", b"weight_mapping", "wire_resistance_column_ohms", b"wire_resistance_column_ohms", "wire_resistance_row_ohms", b"wire_resistance_row_ohms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__adc_bits: _TypeAlias = _typing.Literal["adc_bits"]  # noqa: Y015
     _WhichOneofArgType__adc_bits: _TypeAlias = _typing.Literal["_adc_bits", b"_adc_bits"]  # noqa: Y015
@@ -275,6 +301,8 @@ class Hardware(_message.Message):
     _WhichOneofArgType__drift_compensation: _TypeAlias = _typing.Literal["_drift_compensation", b"_drift_compensation"]  # noqa: Y015
     _WhichOneofReturnType__drift_compensation_by: _TypeAlias = _typing.Literal["drift_compensation_by"]  # noqa: Y015
     _WhichOneofArgType__drift_compensation_by: _TypeAlias = _typing.Literal["_drift_compensation_by", b"_drift_compensation_by"]  # noqa: Y015
+    _WhichOneofReturnType__driver_resistance_ohms: _TypeAlias = _typing.Literal["driver_resistance_ohms"]  # noqa: Y015
+    _WhichOneofArgType__driver_resistance_ohms: _TypeAlias = _typing.Literal["_driver_resistance_ohms", b"_driver_resistance_ohms"]  # noqa: Y015
     _WhichOneofReturnType__feedback_resistance_ohms: _TypeAlias = _typing.Literal["feedback_resistance_ohms"]  # noqa: Y015
     _WhichOneofArgType__feedback_resistance_ohms: _TypeAlias = _typing.Literal["_feedback_resistance_ohms", b"_feedback_resistance_ohms"]  # noqa: Y015
     _WhichOneofReturnType__feedback_tracking: _TypeAlias = _typing.Literal["feedback_tracking"]  # noqa: Y015
@@ -285,6 +313,8 @@ class Hardware(_message.Message):
     _WhichOneofArgType__load_conductance_siemens: _TypeAlias = _typing.Literal["_load_conductance_siemens", b"_load_conductance_siemens"]  # noqa: Y015
     _WhichOneofReturnType__mapping: _TypeAlias = _typing.Literal["mapping"]  # noqa: Y015
     _WhichOneofArgType__mapping: _TypeAlias = _typing.Literal["_mapping", b"_mapping"]  # noqa: Y015
+    _WhichOneofReturnType__pair_layout: _TypeAlias = _typing.Literal["pair_layout"]  # noqa: Y015
+    _WhichOneofArgType__pair_layout: _TypeAlias = _typing.Literal["_pair_layout", b"_pair_layout"]  # noqa: Y015
     _WhichOneofReturnType__programming_noise_proportional: _TypeAlias = _typing.Literal["programming_noise_proportional"]  # noqa: Y015
     _WhichOneofArgType__programming_noise_proportional: _TypeAlias = _typing.Literal["_programming_noise_proportional", b"_programming_noise_proportional"]  # noqa: Y015
     _WhichOneofReturnType__programming_noise_reference_siemens: _TypeAlias = _typing.Literal["programming_noise_reference_siemens"]  # noqa: Y015
@@ -297,6 +327,10 @@ class Hardware(_message.Message):
     _WhichOneofArgType__read_out: _TypeAlias = _typing.Literal["_read_out", b"_read_out"]  # noqa: Y015
     _WhichOneofReturnType__read_time_seconds: _TypeAlias = _typing.Literal["read_time_seconds"]  # noqa: Y015
     _WhichOneofArgType__read_time_seconds: _TypeAlias = _typing.Literal["_read_time_seconds", b"_read_time_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__row_drive: _TypeAlias = _typing.Literal["row_drive"]  # noqa: Y015
+    _WhichOneofArgType__row_drive: _TypeAlias = _typing.Literal["_row_drive", b"_row_drive"]  # noqa: Y015
+    _WhichOneofReturnType__sense_resistance_ohms: _TypeAlias = _typing.Literal["sense_resistance_ohms"]  # noqa: Y015
+    _WhichOneofArgType__sense_resistance_ohms: _TypeAlias = _typing.Literal["_sense_resistance_ohms", b"_sense_resistance_ohms"]  # noqa: Y015
     _WhichOneofReturnType__shot_noise: _TypeAlias = _typing.Literal["shot_noise"]  # noqa: Y015
     _WhichOneofArgType__shot_noise: _TypeAlias = _typing.Literal["_shot_noise", b"_shot_noise"]  # noqa: Y015
     _WhichOneofReturnType__stuck_off_fraction: _TypeAlias = _typing.Literal["stuck_off_fraction"]  # noqa: Y015
@@ -313,6 +347,10 @@ class Hardware(_message.Message):
     _WhichOneofArgType__voltage_max_volts: _TypeAlias = _typing.Literal["_voltage_max_volts", b"_voltage_max_volts"]  # noqa: Y015
     _WhichOneofReturnType__weight_mapping: _TypeAlias = _typing.Literal["weight_mapping"]  # noqa: Y015
     _WhichOneofArgType__weight_mapping: _TypeAlias = _typing.Literal["_weight_mapping", b"_weight_mapping"]  # noqa: Y015
+    _WhichOneofReturnType__wire_resistance_column_ohms: _TypeAlias = _typing.Literal["wire_resistance_column_ohms"]  # noqa: Y015
+    _WhichOneofArgType__wire_resistance_column_ohms: _TypeAlias = _typing.Literal["_wire_resistance_column_ohms", b"_wire_resistance_column_ohms"]  # noqa: Y015
+    _WhichOneofReturnType__wire_resistance_row_ohms: _TypeAlias = _typing.Literal["wire_resistance_row_ohms"]  # noqa: Y015
+    _WhichOneofArgType__wire_resistance_row_ohms: _TypeAlias = _typing.Literal["_wire_resistance_row_ohms", b"_wire_resistance_row_ohms"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__adc_bits) -> _WhichOneofReturnType__adc_bits | None: ...
     @_typing.overload
@@ -348,6 +386,8 @@ class Hardware(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__drift_compensation_by) -> _WhichOneofReturnType__drift_compensation_by | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__driver_resistance_ohms) -> _WhichOneofReturnType__driver_resistance_ohms | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__feedback_resistance_ohms) -> _WhichOneofReturnType__feedback_resistance_ohms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__feedback_tracking) -> _WhichOneofReturnType__feedback_tracking | None: ...
@@ -357,6 +397,8 @@ class Hardware(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__load_conductance_siemens) -> _WhichOneofReturnType__load_conductance_siemens | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__mapping) -> _WhichOneofReturnType__mapping | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pair_layout) -> _WhichOneofReturnType__pair_layout | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__programming_noise_proportional) -> _WhichOneofReturnType__programming_noise_proportional | None: ...
     @_typing.overload
@@ -369,6 +411,10 @@ class Hardware(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__read_out) -> _WhichOneofReturnType__read_out | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__read_time_seconds) -> _WhichOneofReturnType__read_time_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__row_drive) -> _WhichOneofReturnType__row_drive | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sense_resistance_ohms) -> _WhichOneofReturnType__sense_resistance_ohms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__shot_noise) -> _WhichOneofReturnType__shot_noise | None: ...
     @_typing.overload
@@ -385,6 +431,10 @@ class Hardware(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__voltage_max_volts) -> _WhichOneofReturnType__voltage_max_volts | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__weight_mapping) -> _WhichOneofReturnType__weight_mapping | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wire_resistance_column_ohms) -> _WhichOneofReturnType__wire_resistance_column_ohms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wire_resistance_row_ohms) -> _WhichOneofReturnType__wire_resistance_row_ohms | None: ...
 
 Global___Hardware: _TypeAlias = Hardware  # noqa: Y015
 

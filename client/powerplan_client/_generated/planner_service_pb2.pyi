@@ -27,6 +27,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _WireSolver:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WireSolverEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WireSolver.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WIRE_SOLVER_UNSPECIFIED: _WireSolver.ValueType  # 0
+    """The server's default, WIRE_SOLVER_EXACT."""
+    WIRE_SOLVER_EXACT: _WireSolver.ValueType  # 1
+    """Exactly, to rounding."""
+    WIRE_SOLVER_FAST: _WireSolver.ValueType  # 2
+    """In closed form: exact for the mean devices, to first order in how a draw differs."""
+
+class WireSolver(_WireSolver, metaclass=_WireSolverEnumTypeWrapper):
+    """How arrays with resistive wires are solved."""
+
+WIRE_SOLVER_UNSPECIFIED: WireSolver.ValueType  # 0
+"""The server's default, WIRE_SOLVER_EXACT."""
+WIRE_SOLVER_EXACT: WireSolver.ValueType  # 1
+"""Exactly, to rounding."""
+WIRE_SOLVER_FAST: WireSolver.ValueType  # 2
+"""In closed form: exact for the mean devices, to first order in how a draw differs."""
+Global___WireSolver: _TypeAlias = WireSolver  # noqa: Y015
+
 class _PlanJobState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -425,6 +449,7 @@ class SimulateRequest(_message.Message):
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     RELATIVE_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
     ACCEPT_IMPLAUSIBLE_FIELD_NUMBER: _builtins.int
+    WIRES_FIELD_NUMBER: _builtins.int
     draws: _builtins.int
     """Number of draws, >= 1; the most that are made with relative_standard_error. Default 2000."""
     seed: _builtins.int
@@ -439,6 +464,8 @@ class SimulateRequest(_message.Message):
     """Calculate even if a number is most likely in another unit (error reason IMPLAUSIBLE): the doubts are then among
     the warnings of the answer.
     """
+    wires: Global___WireSolver.ValueType
+    """How arrays with resistive wires are solved. Default: exactly."""
     @_builtins.property
     def network(self) -> _network_pb2.Network:
         """The network."""
@@ -478,10 +505,11 @@ class SimulateRequest(_message.Message):
         validate_only: _builtins.bool = ...,
         relative_standard_error: _builtins.float | None = ...,
         accept_implausible: _builtins.bool = ...,
+        wires: Global___WireSolver.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_draws", b"_draws", "_relative_standard_error", b"_relative_standard_error", "_request_id", b"_request_id", "_seed", b"_seed", "detail", b"detail", "draws", b"draws", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "network", b"network", "relative_standard_error", b"relative_standard_error", "request_id", b"request_id", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_draws", b"_draws", "_relative_standard_error", b"_relative_standard_error", "_request_id", b"_request_id", "_seed", b"_seed", "accept_implausible", b"accept_implausible", "detail", b"detail", "draws", b"draws", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "labels", b"labels", "network", b"network", "relative_standard_error", b"relative_standard_error", "request_id", b"request_id", "seed", b"seed", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_draws", b"_draws", "_relative_standard_error", b"_relative_standard_error", "_request_id", b"_request_id", "_seed", b"_seed", "accept_implausible", b"accept_implausible", "detail", b"detail", "draws", b"draws", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "labels", b"labels", "network", b"network", "relative_standard_error", b"relative_standard_error", "request_id", b"request_id", "seed", b"seed", "validate_only", b"validate_only", "wires", b"wires"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__draws: _TypeAlias = _typing.Literal["draws"]  # noqa: Y015
     _WhichOneofArgType__draws: _TypeAlias = _typing.Literal["_draws", b"_draws"]  # noqa: Y015

@@ -151,5 +151,9 @@ from powerplan_client._generated.planner_service_pb2 import Timings as Timings
 from powerplan_client._generated.planner_service_pb2 import UploadBlobRequest as UploadBlobRequest
 from powerplan_client._generated.planner_service_pb2 import UploadBlobResponse as UploadBlobResponse
 from powerplan_client._generated.planner_service_pb2 import UploadStart as UploadStart
+from powerplan_client._generated.planner_service_pb2 import WIRE_SOLVER_EXACT as WIRE_SOLVER_EXACT
+from powerplan_client._generated.planner_service_pb2 import WIRE_SOLVER_FAST as WIRE_SOLVER_FAST
+from powerplan_client._generated.planner_service_pb2 import WIRE_SOLVER_UNSPECIFIED as WIRE_SOLVER_UNSPECIFIED
 from powerplan_client._generated.planner_service_pb2 import WatchPlanJobRequest as WatchPlanJobRequest
 from powerplan_client._generated.planner_service_pb2 import WatchPlanJobResponse as WatchPlanJobResponse
+from powerplan_client._generated.planner_service_pb2 import WireSolver as WireSolver

@@ -40,6 +40,10 @@ class Attenuation:
         word = Lines.of(conductance, wires.row, wires.driver, both_ends=wires.both_ends)
         return cls(conductance, word, Lines.of(_along_bits(conductance), wires.column, wires.sense))
 
+    def to(self, dtype: torch.dtype) -> Attenuation:
+        """The same in another precision."""
+        return Attenuation(self.conductance.to(dtype), self.word.to(dtype), self.bit.to(dtype))
+
     @property
     def rows(self) -> Tensor:
         """u (..., m, n)."""

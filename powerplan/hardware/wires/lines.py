@@ -52,6 +52,10 @@ class Lines:
             return _Solve.apply(self.load, current, self.own, self.ratio)  # type: ignore[no-untyped-call, no-any-return]
         return _solved(current, self.own, self.ratio)
 
+    def to(self, dtype: torch.dtype) -> Lines:
+        """The same in another precision."""
+        return Lines(*(value.to(dtype) for value in (self.load, self.own, self.ratio, self.drive)))
+
     def at(self, lines: tuple[Any, ...]) -> Tensor:
         """A⁻¹ of some of the lines, (..., n, n)."""
         ratio = self.ratio[lines]

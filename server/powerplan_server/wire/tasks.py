@@ -44,7 +44,12 @@ GAIN_KINDS = enum_numbers(pb.GainKind.DESCRIPTOR)
 METHODS = enum_numbers(pb.PredictionMethod.DESCRIPTOR)
 _PRECISIONS = {name: enum_numbers(pb.DataType.DESCRIPTOR)[name] for name in moments.PRECISIONS}
 #: the enums that settings are, by setting
-_ENUMS = {"granularity": GRANULARITIES, "method": METHODS, "dtype": _PRECISIONS}
+_ENUMS = {
+    "granularity": GRANULARITIES,
+    "method": METHODS,
+    "dtype": _PRECISIONS,
+    "wires": enum_numbers(pb.WireSolver.DESCRIPTOR),
+}
 
 E = TypeVar("E", bound=int)
 S = TypeVar("S", bound=Settings)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from nodal_analysis import nodal
 
 from powerplan.hardware.wires.circuit import Wires
 from powerplan.hardware.wires.ladder import solve
-from tests.hardware.wires.nodal import nodal
 
 WIRES = {
     "equal": Wires(row=1.0, column=1.0, driver=1.0, sense=1.0),
