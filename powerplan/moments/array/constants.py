@@ -15,7 +15,6 @@ from torch import Tensor
 
 from powerplan.hardware.hardware import Hardware
 from powerplan.hardware.stored import Stored, stored
-from powerplan.moments.array.weights import signs
 from powerplan.network.array_maps import ArrayMap, ConstantRowMap
 from powerplan.network.forward import is_kept, node_map, same_numbers
 from powerplan.network.graph import Network
@@ -121,6 +120,11 @@ class ArrayConstants:
     def magnitude_sums(self) -> Tensor:
         """Σ_i (σW + w)_ij over the columns of each group, weighted by nothing: (G, n_in)."""
         return self.magnitudes.sum(1)
+
+
+def signs(weight: Tensor, *, pairs: bool) -> Tensor:
+    """σ of weights, broadcasts to their shape: with an offset mapping 1."""
+    return weight.sign() if pairs else weight.new_ones(1, 1)
 
 
 _CONSTANTS: WeakKeyDictionary[Network, dict[tuple[object, ...], tuple[ArrayConstants, ...]]] = WeakKeyDictionary()

@@ -44,11 +44,11 @@ def program(
         gain = c if r is None else c * r.repeat_interleave(size, 0)
         subtracted = constants.offset + hardware.conductance_min / gain
     if hardware.shifts_mean or not hardware.has_constant_programming_noise:
-        moments = weight_moments(constants.weight, c, r, hardware, groups, constants.offset)
+        moments = weight_moments(constants, c, r, hardware)
         mean_weight, variance, row_conductance = moments
         if hardware.drift_compensation:
             fresh, beside = just_programmed(hardware), subtracted - constants.offset
-            of_fresh = weight_moments(constants.weight, c, r, fresh, groups, constants.offset)
+            of_fresh = weight_moments(constants, c, r, fresh)
             compensation = read_for_drift(of_fresh, fresh, partners, beside)
             compensation = compensation / read_for_drift(moments, hardware, partners, beside)
             # α (W̄ + u) − u, with W̄ + w in mean_weight

@@ -17,6 +17,7 @@ Why: docs/decisions/moments.md [0078].
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -27,9 +28,12 @@ from powerplan.errors import InvalidInput
 from powerplan.gaussian import rectified
 from powerplan.hardware.devices import device_moments, idle_device_moments
 from powerplan.hardware.hardware import Hardware
+from powerplan.moments.array.constants import ArrayConstants, signs
 
 #: bytes of a block of rows: small enough for the cache, large enough to hide the cost of a call
 _BLOCK_BYTES = 1 << 18
+#: weights of an array up to which their slopes are kept for a backward pass; those of more are made again
+_KEPT_SLOPES = 1 << 22
 
 
 class WeightMoments(NamedTuple):
@@ -41,32 +45,16 @@ class WeightMoments(NamedTuple):
     row_conductance: Tensor
 
 
-def weight_moments(
-    weight: Tensor,
-    c: Tensor,
-    r: Tensor | None,
-    hardware: Hardware,
-    groups: int = 1,
-    offset: float = 0.0,
-) -> WeightMoments:
+def weight_moments(constants: ArrayConstants, c: Tensor, r: Tensor | None, hardware: Hardware) -> WeightMoments:
     """Moments of effective weights; differentiable (once) in c and r.
 
     Args:
-        weight: W (n_out, n_in), n_in rows of one group.
         c: conductance gain, () or (n_out, 1) [S per unit weight].
         r: relative gain of every row, (G, n_in); None = 1.
-        groups: G; outputs are divided among them in order.
-        offset: w of an offset mapping; 0 for pairs.
     """
-    arguments = weight, c, r, hardware, groups, offset
     if _differentiates(c, r):
-        return WeightMoments(*_WeightMoments.apply(*arguments))  # type: ignore[no-untyped-call]
-    return _moments(*arguments, None)
-
-
-def signs(weight: Tensor, *, pairs: bool) -> Tensor:
-    """σ of weights, broadcasts to their shape: with an offset mapping 1."""
-    return weight.sign() if pairs else weight.new_ones(1, 1)
+        return WeightMoments(*_WeightMoments.apply(constants, c, r, hardware))  # type: ignore[no-untyped-call]
+    return _moments(constants, c, r, hardware, None)
 
 
 def reference_moments(hardware: Hardware) -> tuple[float, float]:
@@ -108,72 +96,121 @@ def read_for_drift(moments: WeightMoments, hardware: Hardware, partners: int, be
 class _WeightMoments(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        weight: Tensor,
-        c: Tensor,
-        r: Tensor | None,
-        hardware: Hardware,
-        groups: int,
-        offset: float,
+        ctx: Any, constants: ArrayConstants, c: Tensor, r: Tensor | None, hardware: Hardware
     ) -> tuple[Tensor, Tensor, Tensor]:
-        slopes = torch.empty_like(weight), torch.empty_like(weight), torch.empty_like(weight)
-        ctx.groups, ctx.has_rows = groups, r is not None
-        moments = _moments(weight, c, r, hardware, groups, offset, slopes)
-        ctx.save_for_backward(*slopes, c, *(() if r is None else (r,)))
+        weight = constants.weight
+        slopes = None
+        if constants.size <= _KEPT_SLOPES:
+            slopes = _Slopes(torch.empty_like(weight), torch.empty_like(weight), torch.empty_like(weight))
+        ctx.constants, ctx.hardware, ctx.has_rows = constants, hardware, r is not None
+        moments = _moments(constants, c, r, hardware, slopes)
+        ctx.save_for_backward(c, *(() if r is None else (r,)), *(slopes or ()))
+        ctx.set_materialize_grads(False)
         return moments
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, Tensor | None, None, None, None]:
-        by_mean, by_variance, by_sum, c, *rows = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[None, Tensor, Tensor | None, None]:
         to_mean, to_variance, to_sum = gradients
-        total = (to_mean * by_mean).addcmul_(to_variance, by_variance)
-        grouped = total.view(ctx.groups, -1, total.shape[1])
-        grouped.addcmul_(to_sum.unsqueeze(1), by_sum.view_as(grouped))
-        to_c, to_r = total, None
-        if ctx.has_rows:
-            r = rows[0]
-            to_c = (grouped * r.unsqueeze(1)).view_as(total)
-            to_r = ((total * c).view_as(grouped)).sum(1)
-        return None, to_c.sum(-1, keepdim=True) if c.dim() else to_c.sum(), to_r, None, None, None
+        c, *others = ctx.saved_tensors
+        r = others.pop(0) if ctx.has_rows else None
+        weight, groups = ctx.constants.weight, ctx.constants.map.groups
+        to_c, to_r = weight.new_zeros(len(weight)), None if r is None else torch.zeros_like(r)
+        for part, members in _blocks(weight, groups):
+            if others:
+                slopes = _Slopes(*(slope[part] for slope in others))
+            else:
+                slopes = _Block.of(ctx.constants, weight, (part, members), c, r, ctx.hardware).with_slopes()[-1]
+            total = torch.zeros_like(weight[part])
+            if to_mean is not None:
+                total.addcmul_(to_mean[part], slopes.mean)
+            if to_variance is not None:
+                total.addcmul_(to_variance[part], slopes.variance)
+            grouped = total.view(members.stop - members.start, -1, total.shape[1])
+            if to_sum is not None:
+                grouped.addcmul_(to_sum[members].unsqueeze(1), slopes.level.view_as(grouped))
+            if r is not None and to_r is not None:
+                to_r[members] += (total * (c[part] if c.dim() else c)).view_as(grouped).sum(1)
+                grouped.mul_(r[members].unsqueeze(1))
+            to_c[part] = total.sum(-1)
+        return None, to_c.unsqueeze(-1) if c.dim() else to_c.sum(), to_r, None
 
 
 def _differentiates(c: Tensor, r: Tensor | None) -> bool:
     return torch.is_grad_enabled() and (c.requires_grad or (r is not None and r.requires_grad))
 
 
-def _moments(
-    weight: Tensor,
-    c: Tensor,
-    r: Tensor | None,
-    hardware: Hardware,
-    groups: int,
-    offset: float,
-    slopes: tuple[Tensor, Tensor, Tensor] | None,
-) -> WeightMoments:
-    """The moments; fills ``slopes`` with the derivatives of mean and variance in γ, and with |W| g′."""
-    idle, idle_variance = reference_moments(hardware)
-    mean, variance = torch.empty_like(weight), torch.empty_like(weight)
-    row_conductance = weight.new_zeros(groups, weight.shape[1])
-    for part, members in _blocks(weight, groups):
+class _Slopes(NamedTuple):
+    """Derivatives in γ of mean and variance, and of the level g, which is summed over columns."""
+
+    mean: Tensor
+    variance: Tensor
+    level: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Block:
+    """Some rows of the matrix: σ, |W| (σW + w), γ and the target conductance [S]."""
+
+    hardware: Hardware
+    sign: Tensor
+    magnitude: Tensor
+    gain: Tensor
+    target: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        constants: ArrayConstants,
+        weight: Tensor,
+        rows: tuple[slice, slice],
+        c: Tensor,
+        r: Tensor | None,
+        hardware: Hardware,
+    ) -> _Block:
+        """These rows of the weight, which are of these groups."""
+        part, members = rows
         sign = signs(weight[part], pairs=hardware.devices_per_weight == 2)
-        magnitude = (weight[part] * sign).add_(offset)
+        magnitude = (weight[part] * sign).add_(constants.offset)
         gain = c[part] if c.dim() else c
         if r is not None:
             gain = gain * r[members].repeat_interleave(len(magnitude) // len(r[members]), 0)
         target = (magnitude * gain).add_(hardware.conductance_min)
-        derivatives = None if slopes is None else _device_slopes(hardware, target)
-        level, spread = device_moments(hardware, target) if derivatives is None else derivatives[0]
+        return cls(hardware=hardware, sign=sign, magnitude=magnitude, gain=gain, target=target)
+
+    def moments(self, level: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean, without its sign, and variance of the weights, from those of their devices."""
+        idle, idle_variance = reference_moments(self.hardware)
+        return (level - idle).div_(self.gain), (spread + idle_variance).div_(self.gain * self.gain)
+
+    def with_slopes(self) -> tuple[Tensor, Tensor, Tensor, _Slopes]:
+        """Level of the devices, both moments, and the derivatives of all three."""
+        (level, spread), (level_slope, spread_slope) = _device_slopes(self.hardware, self.target)
+        mean, variance = self.moments(level, spread)
+        by_level = self.magnitude * level_slope
+        by_mean = (by_level - mean).div_(self.gain).mul_(self.sign)
+        by_variance = self.magnitude * spread_slope / (self.gain * self.gain) - variance * (2 / self.gain)
+        return level, mean, variance, _Slopes(by_mean, by_variance, by_level)
+
+
+def _moments(
+    constants: ArrayConstants, c: Tensor, r: Tensor | None, hardware: Hardware, slopes: _Slopes | None
+) -> WeightMoments:
+    """The moments; fills ``slopes``."""
+    weight, groups = constants.weight, constants.map.groups
+    mean, variance = torch.empty_like(weight), torch.empty_like(weight)
+    row_conductance = weight.new_zeros(groups, weight.shape[1])
+    for part, members in _blocks(weight, groups):
+        block = _Block.of(constants, weight, (part, members), c, r, hardware)
+        if slopes is None:
+            level, spread = device_moments(hardware, block.target)
+            size, variance[part] = block.moments(level, spread)
+        else:
+            level, size, variance[part], own = block.with_slopes()
+            for kept, slope in zip(slopes, own, strict=True):
+                kept[part] = slope
         row_conductance[members] += level.view(members.stop - members.start, -1, level.shape[1]).sum(1)
-        shifted = (level - idle).div_(gain)
-        torch.mul(shifted, sign, out=mean[part])
-        total = (spread + idle_variance).div_(gain * gain)
-        variance[part] = total
-        if slopes is not None and derivatives is not None:
-            level_slope, spread_slope = derivatives[1]
-            torch.mul(magnitude, level_slope, out=slopes[2][part])
-            torch.mul((slopes[2][part] - shifted).div_(gain), sign, out=slopes[0][part])
-            torch.sub(magnitude * spread_slope / (gain * gain), total.mul_(2 / gain), out=slopes[1][part])
+        torch.mul(size, block.sign, out=mean[part])
     return WeightMoments(mean, variance, row_conductance)
 
 
