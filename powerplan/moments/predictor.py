@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from powerplan.hardware.full_scale import FullScale, full_scales
 from powerplan.hardware.gains import Gains
 from powerplan.hardware.hardware import Hardware
 from powerplan.moments.array.constants import ArrayConstants
+from powerplan.moments.array.held import LastMade, made_again
 from powerplan.moments.array.program import program
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.samples.corrections import NONE, Corrections
@@ -176,10 +177,19 @@ class Predictor:
 
     def program(self, conductance: Sequence[Tensor], voltage: Sequence[Tensor]) -> list[ProgrammedArray]:
         """The crossbars at given gains: what does not depend on the inputs."""
+        make = partial(program, averaged=self.averaged, last=None if self._keeps_moments else LastMade())
         return [
-            program(crossbar, self.hardware, c.to(self.inputs), v.to(self.inputs), scale, averaged=self.averaged)
+            make(crossbar, self.hardware, c.to(self.inputs), v.to(self.inputs), scale)
             for crossbar, c, v, scale in zip(self.crossbars, conductance, voltage, self.scales, strict=True)
         ]
+
+    @property
+    def _keeps_moments(self) -> bool:
+        """Whether what prediction or plan keep of the size of the weights of all arrays takes but a few of the memory
+        limits."""
+        tensors = _OF_WEIGHTS_PLANNED if torch.is_grad_enabled() else _OF_WEIGHTS
+        weights = sum(crossbar.size for crossbar in self.crossbars)
+        return tensors * weights * self.inputs.element_size() <= _LIMITS_FOR_WEIGHTS * self.memory_limit
 
     @cached_property
     def parts(self) -> tuple[slice, ...]:
@@ -216,6 +226,10 @@ class Predictor:
             full: with what only a report needs: the output covariance and the bias by layer.
             trace: the corrected forward pass of these inputs, where it is at hand.
         """
+        with made_again([array.held for array in programmed]):
+            return self._moments(programmed, part, full, trace)
+
+    def _moments(self, programmed: Sequence[ProgrammedArray], part: slice, full: bool, trace: Trace | None) -> Moments:
         x, trace = self.inputs[part], trace or self.trace(programmed, part)
         directions = self.directions if self.is_exact else self.directions[part]
         joint = full and self.is_exact and self.method == "linearized"
@@ -270,6 +284,10 @@ def _check_reads(network: Network, hardware: Hardware, method: str) -> None:
         )
 
 
+#: tensors of the size of the weights that a prediction keeps, and one with derivatives
+_OF_WEIGHTS, _OF_WEIGHTS_PLANNED = 2, 5
+#: memory limits that these may take
+_LIMITS_FOR_WEIGHTS = 2
 #: tensors of the size of a value kept for every node of a traced network, about
 _KEPT_TENSORS = 5
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from powerplan.hardware.hardware import Hardware
 from powerplan.moments.array.amplifier import Amplifier
 from powerplan.moments.array.constants import ArrayConstants
 from powerplan.moments.array.divider import Divider
+from powerplan.moments.array.held import HeldMoments, Kept, LastMade, MadeAgain
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.array.weights import read_for_drift, weight_moments
 
@@ -26,8 +28,13 @@ def program(
     scale: FullScale | None = None,
     *,
     averaged: frozenset[str] = frozenset(),
+    last: LastMade | None = None,
 ) -> ProgrammedArray:
-    """The array at conductance gain () or (n_out,) and voltage gain () or (G·n_in,)."""
+    """The array at conductance gain () or (n_out,) and voltage gain () or (G·n_in,).
+
+    Args:
+        last: of the network; None = the moments of what the devices hold are kept with the array.
+    """
     groups, n_in = constants.map.groups, constants.map.n_in
     c = conductance.unsqueeze(-1) if conductance.dim() else conductance
     decode_v = voltage.log().mean().exp() if voltage.dim() else voltage
@@ -35,14 +42,34 @@ def program(
     if v.dim() and v.shape[1] < n_in:  # the constant that drives the biases
         v = torch.cat([v, decode_v.expand(groups, 1)], 1)
     r = decode_v / v if voltage.dim() else None
-    size = constants.map.n_out // groups
-    partners = (hardware.devices_per_weight - 1) * size  # idle devices of the pairs on one row of a group
-    idle = partners * idle_device_moments(hardware)[0]
-    compensation: Tensor | float = 1.0
     subtracted: Tensor | float = 0.0
     if hardware.devices_per_weight == 1:
-        gain = c if r is None else c * r.repeat_interleave(size, 0)
+        gain = c if r is None else c * r.repeat_interleave(constants.map.n_out // groups, 0)
         subtracted = constants.offset + hardware.conductance_min / gain
+    make = partial(_moments, constants, hardware, c, r, subtracted)
+    array = ProgrammedArray(
+        constants=constants,
+        hardware=hardware,
+        c=c,
+        v=v,
+        decode_v=decode_v,
+        held=Kept(make()) if last is None else MadeAgain(make, last),
+        read_out=Amplifier(),
+        subtracted=subtracted,
+        scale=scale,
+        averaged=averaged,
+    )
+    return array if hardware.read_out == "tia" else _divided(array)
+
+
+def _moments(
+    constants: ArrayConstants, hardware: Hardware, c: Tensor, r: Tensor | None, subtracted: Tensor | float
+) -> HeldMoments:
+    """The moments at conductance gain () or (n_out, 1) and relative gains () or (G, n_in) of the rows."""
+    groups = constants.map.groups
+    size = constants.map.n_out // groups
+    partners = (hardware.devices_per_weight - 1) * size  # idle devices of the pairs on one row of a group
+    compensation: Tensor | float = 1.0
     if hardware.shifts_mean or not hardware.has_constant_programming_noise:
         moments = weight_moments(constants, c, r, hardware)
         mean_weight, variance, row_conductance = moments
@@ -66,26 +93,12 @@ def program(
             row_conductance = row_conductance * r
             variance = variance / r.repeat_interleave(size, 0) ** 2
         row_conductance = row_conductance + size * hardware.conductance_min
-    array = ProgrammedArray(
-        constants=constants,
-        hardware=hardware,
-        c=c,
-        v=v,
-        decode_v=decode_v,
-        mean_weight=mean_weight,
-        weight_variance=variance,
-        row_conductance=row_conductance + idle,
-        read_out=Amplifier(),
-        compensation=compensation,
-        subtracted=subtracted,
-        scale=scale,
-        averaged=averaged,
-    )
-    return array if hardware.read_out == "tia" else _divided(array)
+    row_conductance = row_conductance + partners * idle_device_moments(hardware)[0]
+    return HeldMoments(mean_weight, variance, row_conductance, compensation)
 
 
 def _divided(array: ProgrammedArray) -> ProgrammedArray:
     """The same devices in columns that end in a passive load."""
     divider = Divider.of(array)
-    variance = divider.through(array, array.whole)
-    return replace(array, mean_weight=divider.mean_weight, weight_variance=variance, read_out=divider)
+    moments = array.held.moments._replace(mean=divider.mean_weight, variance=divider.through(array, array.whole))
+    return replace(array, held=Kept(moments), read_out=divider)

@@ -39,6 +39,7 @@ from powerplan.hardware.full_scale import FullScale, feedback_resistances
 from powerplan.hardware.hardware import Hardware
 from powerplan.hardware.tiling import row_tiles
 from powerplan.moments.array.constants import ArrayConstants
+from powerplan.moments.array.held import Held
 from powerplan.moments.array.read_out import Channel, ReadOut
 from powerplan.network.array_maps import ArrayMap
 
@@ -51,12 +52,9 @@ class ProgrammedArray:
         c: conductance gain, () or (n_out, 1) [S per unit weight].
         v: voltage gain, () or (G, n_in) [V per unit activation].
         decode_v: v̂ () [V per unit activation].
-        mean_weight: W̄ (n_out, n_in).
+        held: the moments of what its devices hold.
         subtracted: u, broadcasts to (n_out, n_in): what is subtracted digitally from what the devices multiply by.
-        weight_variance: V, broadcasts to (n_out, n_in).
-        row_conductance: Σ_i (g⁺ + g⁻)_ij (G, n_in) [S].
         read_out: amplifiers, or passive loads.
-        compensation: α ().
         scale: of the columns, where the read-out depends on it.
         averaged: the converters ("rows", "noisy rows", those whose inputs carry noise, "columns") whose rounding is its
             average over a band of gains, not that at these very ones.
@@ -67,14 +65,43 @@ class ProgrammedArray:
     c: Tensor
     v: Tensor
     decode_v: Tensor
-    mean_weight: Tensor
-    weight_variance: Tensor
-    row_conductance: Tensor
+    held: Held
     read_out: ReadOut
-    compensation: Tensor | float = 1.0
     subtracted: Tensor | float = 0.0
     scale: FullScale | None = None
     averaged: frozenset[str] = frozenset()
+
+    @property
+    def mean_weight(self) -> Tensor:
+        """W̄ (n_out, n_in)."""
+        return self.held.moments.mean
+
+    @property
+    def mean_square(self) -> Tensor:
+        """W̄² (n_out, n_in)."""
+        return self.held.mean_square
+
+    @property
+    def weight_variance(self) -> Tensor:
+        """V, broadcasts to (n_out, n_in)."""
+        return self.held.moments.variance
+
+    @property
+    def row_conductance(self) -> Tensor:
+        """Σ_i (g⁺ + g⁻)_ij (G, n_in) [S]."""
+        return self.held.moments.row_conductance
+
+    @property
+    def compensation(self) -> Tensor | float:
+        """α ()."""
+        return self.held.moments.compensation
+
+    @property
+    def holds_targets(self) -> bool:
+        """True if every device holds its target on average: W̄ = W."""
+        hardware = self.hardware
+        exact = hardware.has_constant_programming_noise and not hardware.shifts_mean
+        return exact and hardware.read_out == "tia"
 
     @property
     def map(self) -> ArrayMap:
@@ -129,10 +156,10 @@ class ProgrammedArray:
             inside[self.tiles[tile]] = 1
         return value * inside
 
-    @cached_property
+    @property
     def sides(self) -> tuple[tuple[Tensor, Tensor], ...]:
         """Mean g/(c r) and variance s²/(c r)² of the devices on each side, in units of the weight, (n_out, n_in)."""
-        return self.read_out.sides(self)
+        return self.held.sides(lambda: self.read_out.sides(self))
 
     @property
     def conductance(self) -> Tensor:
@@ -178,7 +205,7 @@ class ProgrammedArray:
 
     def passed(self, variance: Tensor) -> Tensor:
         """Variance (B, *shape) that independent inputs of this variance (B, *input_shape) cause at the output."""
-        return self.map.apply(variance, self.mean_weight * self.mean_weight)
+        return self.map.apply(variance, self.mean_square)
 
     def weighted(self, m: Tensor, weight: Tensor, map: ArrayMap) -> Tensor:
         """Σ_j weight_ij m_pj (B, *columns) for m (B, *input_shape) and a weight that broadcasts to (n_out, n_in):

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.array.read_out import Channel
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.sources.common import CommonColumns, CommonErrors
 from powerplan.network.array_maps import ArrayMap
@@ -217,10 +218,15 @@ class OfRows(Errors):
     """Errors of the rows, fresh in every read, that all columns pass on.
 
     Attributes:
-        weight: of the columns, (n_out, n_in).
+        channel: whose columns they are.
     """
 
-    weight: Tensor
+    channel: Channel
+
+    @property
+    def weight(self) -> Tensor:
+        """Of the columns, (n_out, n_in)."""
+        return self.array.read_out.weight(self.array, self.channel)
 
     @cached_property
     def variance(self) -> Tensor:

@@ -16,6 +16,6 @@ def row_noise(reading: Reading, channel: Channel) -> Iterator[Errors]:
     """What devices pass on of it on average, and Σ_j V_ij σ_V²/v_j² through their errors."""
     array = reading.array
     if array.hardware.input_noise_std:
-        yield OfRows(array=array, kind="row", weight=array.read_out.weight(array, channel))
+        yield OfRows(array=array, kind="row", channel=channel)
         through = array.row_noise_through(array.read_out.through(array, channel)).unsqueeze(0)
         yield Independent(array=array, kind="row", by_column=through)

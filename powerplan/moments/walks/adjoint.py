@@ -136,7 +136,7 @@ def _shift(trace: Trace, step: Step) -> Tensor | None:
     """By how much devices and converters shift the mean of a crossbar, whose last step this is; None = not at all."""
     array = trace.array(step.node.name).array
     hardware = array.hardware
-    if not hardware.converts_columns and hardware.dac_bits is None and array.mean_weight is array.constants.weight:
+    if not hardware.converts_columns and hardware.dac_bits is None and array.holds_targets:
         return None
     arriving = trace.means[trace.lowered.behind[step.node.inputs[0]]]
     return trace.means[step.place] - array.unshifted(arriving)

@@ -38,7 +38,6 @@ class ArrayStep(Linearized):
     def of(cls, reading: Reading, *, exact: bool) -> ArrayStep:
         """An array read at independent inputs, or with ``reading.covariance`` what of them concerns the power alone."""
         array = reading.array
-        map, weight = array.map, array.mean_weight
         independent = reading if reading.covariance is None else replace(reading, covariance=None)
         errors = errors_of(independent, array.whole)
         mean = array.mean(reading.mean)
@@ -47,8 +46,8 @@ class ArrayStep(Linearized):
         return cls(
             mean=mean,
             variance=variance,
-            pull=lambda adjoint: (over_batch(lambda a: map.pull(a, weight), adjoint),),
-            push=lambda perturbation: over_batch(lambda x: map.apply(x, weight), perturbation),
+            pull=lambda adjoint: (over_batch(lambda a: array.map.pull(a, array.mean_weight), adjoint),),
+            push=lambda perturbation: over_batch(lambda x: array.map.apply(x, array.mean_weight), perturbation),
             reading=independent,
             errors=errors,
             independent=variance,

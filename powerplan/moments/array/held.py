@@ -1,0 +1,149 @@
+"""Moments of what the devices of an array hold: kept, or, of large networks, made where they are read.
+
+Mean and variance of every weight take twice the memory of the weights, and a backward pass would keep them, and the
+squares of the means, for all arrays. A walk goes from array to array: the moments that were made last are the ones it
+reads, and are all that is kept. What a backward pass needs of others is not saved by the forward pass but made again.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+#: mean and variance of the devices on every side
+Sides = tuple[tuple[Tensor, Tensor], ...]
+
+
+class HeldMoments(NamedTuple):
+    """Mean W̄ (n_out, n_in) and variance V (broadcasts to that) of the weights, Σ_i (g⁺ + g⁻)_ij (G, n_in) [S], and the
+    gain α () of drift compensation."""
+
+    mean: Tensor
+    variance: Tensor
+    row_conductance: Tensor
+    compensation: Tensor | float
+
+
+class Held(ABC):
+    """The moments of one array at its gains."""
+
+    @property
+    @abstractmethod
+    def moments(self) -> HeldMoments:
+        """The moments."""
+
+    @property
+    @abstractmethod
+    def mean_square(self) -> Tensor:
+        """W̄² (n_out, n_in)."""
+
+    @abstractmethod
+    def sides(self, make: Callable[[], Sides]) -> Sides:
+        """What is made of the moments for every side of the pairs."""
+
+
+class Kept(Held):
+    """Moments that are kept as long as the array."""
+
+    def __init__(self, moments: HeldMoments) -> None:
+        self._moments, self._sides = moments, tuple[tuple[Tensor, Tensor], ...]()
+
+    @property
+    def moments(self) -> HeldMoments:
+        return self._moments
+
+    @property
+    def mean_square(self) -> Tensor:
+        return self._moments.mean * self._moments.mean
+
+    def sides(self, make: Callable[[], Sides]) -> Sides:
+        self._sides = self._sides or make()
+        return self._sides
+
+
+@dataclass(frozen=True, eq=False)
+class MadeAgain(Held):
+    """Moments that are made where they are not the last ones made."""
+
+    make: Callable[[], HeldMoments]
+    last: LastMade
+
+    @property
+    def moments(self) -> HeldMoments:
+        return self.last.of(self)
+
+    @property
+    def mean_square(self) -> Tensor:
+        return self.last.square_of(self)
+
+    def sides(self, make: Callable[[], Sides]) -> Sides:
+        return make()
+
+
+class _Saved(NamedTuple):
+    """A tensor that a backward pass needs, by what it is of an array, and its layout."""
+
+    held: MadeAgain
+    name: str
+    size: torch.Size
+    stride: tuple[int, ...]
+    offset: int
+
+
+class LastMade:
+    """The moments made last of all arrays of a network."""
+
+    def __init__(self) -> None:
+        self._key: tuple[MadeAgain, bool] | None = None
+        self._tensors: dict[str, Tensor] = {}
+        self._moments: HeldMoments | None = None
+
+    def of(self, held: MadeAgain) -> HeldMoments:
+        """The moments of an array."""
+        key = (held, torch.is_grad_enabled())
+        if self._moments is None or self._key != key:
+            self._key, self._moments, self._tensors = None, None, {}  # their memory is free first
+            self._moments, self._key = held.make(), key
+            self._tensors = {"mean": self._moments.mean, "variance": self._moments.variance}
+        return self._moments
+
+    def square_of(self, held: MadeAgain) -> Tensor:
+        """The squared means of an array."""
+        mean = self.of(held).mean
+        if "square" not in self._tensors:
+            self._tensors["square"] = mean * mean
+        return self._tensors["square"]
+
+    def pack(self, tensor: Tensor) -> Tensor | _Saved:
+        """What is saved of a tensor."""
+        place = tensor.untyped_storage().data_ptr()
+        for name, own in self._tensors.items():
+            if self._key is not None and own.untyped_storage().data_ptr() == place and own.numel() > 1:
+                return _Saved(self._key[0], name, tensor.shape, tensor.stride(), int(tensor.storage_offset()))
+        return tensor
+
+    def unpack(self, saved: Tensor | _Saved) -> Tensor:
+        """The tensor again."""
+        if isinstance(saved, Tensor):
+            return saved
+        with torch.no_grad():
+            whole = self.square_of(saved.held) if saved.name == "square" else getattr(self.of(saved.held), saved.name)
+            same: Tensor = whole.as_strided(saved.size, saved.stride, saved.offset)
+            return same
+
+
+@contextmanager
+def made_again(arrays: Sequence[Held]) -> Iterator[None]:
+    """While this lasts, what a backward pass will need of moments that are made again is not saved."""
+    last = next((held.last for held in arrays if isinstance(held, MadeAgain)), None)
+    if last is None or not torch.is_grad_enabled():
+        yield
+        return
+    with torch.autograd.graph.saved_tensors_hooks(last.pack, last.unpack):
+        yield
