@@ -158,7 +158,10 @@ def _(op: ops.Embedding, x: Tensor) -> Tensor:
 @digital.register
 def _(op: ops.MaxPool, x: Tensor) -> Tensor:
     pool = cast(Callable[..., Tensor], (F.max_pool1d, F.max_pool2d, F.max_pool3d)[len(op.kernel) - 1])
-    return pool(x, op.kernel, op.stride, op.padding, op.dilation, op.ceil_mode)
+    if all(before == after for before, after in op.pads):
+        return pool(x, op.kernel, op.stride, [before for before, _ in op.pads], op.dilation, op.ceil_mode)
+    widths = [side for pair in reversed(op.pads) for side in pair]
+    return pool(F.pad(x, widths, value=-torch.inf), op.kernel, op.stride, 0, op.dilation, op.ceil_mode)
 
 
 @digital.register

@@ -13,7 +13,7 @@ from onnx.reference import ReferenceEvaluator
 import powerplan as pp
 
 node = helper.make_node
-CONSTANTS = {"tenth": 0.1, "half": 0.5, "one": 1.0, "root": 2**0.5, "three": 3.0}
+CONSTANTS = {"tenth": 0.1, "half": 0.5, "one": 1.0, "root": 2**0.5, "three": 3.0, "thirty": 30.0}
 
 
 def alone(operator: str, **attributes: float) -> list[NodeProto]:
@@ -41,6 +41,12 @@ CASES: dict[str, list[NodeProto]] = {
     "clip from below": [node("Clip", ["h", "tenth"], ["f"])],
     "clip from above": [node("Clip", ["h", "", "half"], ["f"])],
     "maximum": [node("Max", ["h", "tenth"], ["f"])],
+    "whole numbers": [
+        node("Mul", ["h", "three"], ["a"]),
+        node("Cast", ["a"], ["b"], to=TensorProto.INT64),
+        node("Cast", ["b"], ["f"], to=TensorProto.FLOAT),
+    ],
+    "truth": [node("Cast", ["h"], ["a"], to=TensorProto.BOOL), node("Cast", ["a"], ["f"], to=TensorProto.FLOAT)],
     "cube": [node("Pow", ["h", "three"], ["f"])],
     "exponential": [node("Pow", ["three", "h"], ["f"])],
     "remainder": [node("Mod", ["h", "one"], ["f"], fmod=1)],
@@ -49,6 +55,8 @@ CASES: dict[str, list[NodeProto]] = {
     "tanh shrink": [node("Tanh", ["h"], ["a"]), node("Sub", ["h", "a"], ["f"])],
     "steep swish": [node("Mul", ["h", "three"], ["a"]), node("Sigmoid", ["a"], ["b"]), node("Mul", ["h", "b"], ["f"])],
 }
+#: what is an activation, with constant factors and offsets that go into the layers
+ACTIVATIONS = ("HardSigmoid", "Selu", "softsign")
 
 
 def model(nodes: Sequence[NodeProto]) -> ModelProto:
@@ -79,7 +87,8 @@ def test_one_function_between_two_layers(name: str) -> None:
     """However it is spelled: one node, predicted without first order, the same after a file."""
     content = model(CASES[name])
     network = pp.from_onnx(content.SerializeToString())
-    assert [each.op.type for each in network.nodes] == ["linear", "function", "linear"]
+    middle = "activation" if name in ACTIVATIONS else "function"
+    assert [each.op.type for each in network.nodes] == ["linear", middle, "linear"]
     inputs = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
     (wanted,) = ReferenceEvaluator(content).run(None, {"x": inputs})
     np.testing.assert_allclose(network(inputs), wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
@@ -101,15 +110,28 @@ def test_it_is_predicted_as_simulated(name: str) -> None:
     assert predicted.mse == pytest.approx(simulated.mse, abs=0.03 * simulated.mse + 3 * simulated.mse_standard_error)
 
 
-def test_values_of_different_origin_are_not_one() -> None:
-    """A quotient of two layers is refused by name."""
+def test_bounds_far_from_zero_are_kept() -> None:
+    """A function is compared with activations where its values are not, too: a bound of 30 is neither none nor 12."""
+    for name in ("Clip", "Max", "Min"):
+        content = model([node(name, ["h", "thirty"], ["f"])])
+        network = pp.from_onnx(content.SerializeToString())
+        inputs = 60 * np.random.default_rng(1).normal(size=(20, 4)).astype(np.float32)
+        (wanted,) = ReferenceEvaluator(content).run(None, {"x": inputs})
+        np.testing.assert_allclose(network(inputs), wanted, rtol=1e-4, atol=1e-3)
+
+
+def test_a_quotient_of_two_layers_is_not_one_function() -> None:
     nodes = [
         node("Gemm", ["x", "first.weight"], ["g"], "other", transB=1),
-        node("Add", ["g", "one"], ["b"]),
-        node("Div", ["h", "b"], ["f"], "quotient"),
+        node("Exp", ["g"], ["e"]),
+        node("Div", ["h", "e"], ["f"], "quotient"),
     ]
-    with pytest.raises(pp.UnsupportedOperation, match=r"quotient.*functions of one value"):
-        pp.from_onnx(model(nodes).SerializeToString())
+    content = model(nodes)
+    network = pp.from_onnx(content.SerializeToString())
+    assert [each.op.type for each in network.nodes] == ["linear", "linear", "function", "multiply", "linear"]
+    inputs = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
+    (wanted,) = ReferenceEvaluator(content).run(None, {"x": inputs})
+    np.testing.assert_allclose(network(inputs), wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
 
 
 def test_quantised_models() -> None:

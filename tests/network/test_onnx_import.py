@@ -198,6 +198,15 @@ def test_composed_activations_are_recognised() -> None:
     assert len(network.nodes) == 6
 
 
+@pytest.mark.parametrize("opset", [13, 17])
+def test_a_layer_norm_is_one_operation_however_it_is_spelled(opset: int) -> None:
+    """Before opset 17 exporters wrote ReduceMean, Sub, Pow, ReduceMean, Add, Sqrt, Div, Mul, Add."""
+    norm = nn.LayerNorm(6)
+    nn.init.normal_(norm.weight), nn.init.normal_(norm.bias)
+    network = compare(export(nn.Sequential(nn.Linear(4, 6), norm, nn.Linear(6, 2)), (4,), opset), (4,))
+    assert [node.op.type for node in network.nodes] == ["linear", "layer_norm", "linear"]
+
+
 def graph(
     nodes: list[onnx.NodeProto],
     shape: tuple,
@@ -259,14 +268,94 @@ W = np.random.default_rng(1).normal(size=(6, 6)).astype(np.float32)
         ("Pad", {}, ["a", "b"], {"a": np.array([0, 1, 0, 0, 0, 2]), "b": np.float32(0.5)}),
         ("MatMul", {}, ["a"], {"a": W}),
         ("Cast", {"to": TensorProto.FLOAT}, [], {}),
+        ("Slice", {}, ["a", "b", "c", "d"], {"a": np.array([-1]), "b": np.array([-2**63]), "c": np.array([2]),
+                                            "d": np.array([-2])}),
+        ("Gather", {"axis": 1}, ["a"], {"a": np.array([[3, 0], [1, -1], [2, 2]])}),
+        ("GatherElements", {"axis": 2}, ["a"], {"a": np.array([[[5, 0]] * 4])}),
+        ("Tile", {}, ["a"], {"a": np.array([1, 2, 3])}),
+        ("Trilu", {"upper": 0}, ["a"], {"a": np.array(1)}),
+        ("ReduceL1", {"keepdims": 0}, ["a"], {"a": np.array([2])}),
+        ("ReduceL2", {"keepdims": 0}, ["a"], {"a": np.array([1])}),
+        ("ReduceL2", {}, ["a"], {"a": np.array([-1, 1])}),
+        ("ReduceSumSquare", {}, ["a"], {"a": np.array([-1])}),
+        ("ReduceLogSumExp", {"keepdims": 0}, ["a"], {"a": np.array([2])}),
+        ("ReduceMax", {"keepdims": 0}, ["a"], {"a": np.array([1])}),
+        ("ReduceMin", {}, ["a"], {"a": np.array([1, 2])}),
+        ("ReduceProd", {}, ["a"], {"a": np.array([1, 2])}),
+        ("LpNormalization", {"axis": 2}, [], {}),
+        ("CumSum", {}, ["a"], {"a": np.array(2)}),
+        ("TopK", {"axis": 1}, ["a"], {"a": np.array([2])}),
+        ("Max", {}, ["a", "h"], {"a": W[0]}),
+        ("Min", {}, ["a"], {"a": W[:1]}),
+        ("Mean", {}, ["a", "h"], {"a": W[0]}),
     ],
 )  # fmt: skip
 def test_single_operators(operator: str, attributes: dict, inputs: list[str], constants: dict) -> None:
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["h"], "first"),
-        helper.make_node(operator, ["h", *inputs], ["y"], "second", **attributes),
+        helper.make_node(operator, ["h", *inputs], ["y", *["_"] * (operator == "TopK")], "second", **attributes),
+    ]
+    batch = 1 if operator == "GatherElements" else 3  # its places are those for every input of the batch
+    compare(graph(nodes, (4, 6), batch=1 if batch == 1 else "batch", w=W, **constants), (4, 6), batch)
+
+
+@pytest.mark.parametrize(
+    ("equation", "constants"),
+    [
+        ("bij->bji", {}),
+        ("bij->bj", {}),
+        ("bij,bkj->bik", {}),
+        ("bij,bij->bij", {}),
+        ("bij,bij->bi", {}),
+        ("bij,jk->bik", {"a": W}),
+        ("...j,j->...j", {"a": W[0]}),
+        ("bij,k->bijk", {"a": W[0, :2]}),
+        ("bij,jk,kl->bil", {"a": W, "c": W[:, :2]}),
+        ("bij,bkj,bkl->bil", {}),
+    ],
+)
+def test_einstein_sums(equation: str, constants: dict[str, np.ndarray]) -> None:
+    others = [*constants, *["h"] * (equation.count(",") - len(constants))]
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], "first"),
+        helper.make_node("Einsum", ["h", *others], ["y"], "sum", equation=equation),
     ]
     compare(graph(nodes, (4, 6), w=W, **constants), (4, 6))
+
+
+@pytest.mark.parametrize("pads", ["SAME_UPPER", "SAME_LOWER", [0, 1, 1, 0]])
+@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
+def test_pooling_with_another_padding_on_either_side(operator: str, pads: str | list[int]) -> None:
+    """TensorFlow pads by one at the end where a window does not fit."""
+    padding = {"auto_pad": pads} if isinstance(pads, str) else {"pads": pads}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["h"], "first"),
+        helper.make_node(operator, ["h"], ["y"], "pool", kernel_shape=[2, 2], strides=[2, 2], **padding),
+    ]
+    network = compare(graph(nodes, (2, 5, 5), w=W[:4].reshape(-1)[:12].reshape(3, 2, 2, 1)), (2, 5, 5))
+    stream = io.BytesIO()
+    network.save(stream)
+    again = pp.Network.load(io.BytesIO(stream.getvalue()))
+    inputs = np.random.default_rng(0).normal(size=(2, 2, 5, 5))
+    np.testing.assert_array_equal(again(inputs), network(inputs))
+
+
+@pytest.mark.parametrize("operator", ["SpaceToDepth", "DepthToSpace"])
+@pytest.mark.parametrize("mode", ["DCR", "CRD"])
+def test_channels_and_squares_are_exchanged(operator: str, mode: str) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["h"], "first"),
+        helper.make_node(operator, ["h"], ["y"], blocksize=2, **({"mode": mode} if operator[0] == "D" else {})),
+    ]
+    compare(graph(nodes, (2, 4, 6), w=np.resize(W, (8, 2, 1, 1))), (2, 4, 6))
+
+
+def test_a_softmax_of_an_old_opset_is_over_all_axes_from_one_on() -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], "first"),
+        helper.make_node("Softmax", ["h"], ["y"], "softmax", axis=1),
+    ]
+    compare(graph(nodes, (4, 6), opset=11, w=W), (4, 6))
 
 
 def test_split_parts_and_products_of_values() -> None:

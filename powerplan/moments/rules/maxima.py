@@ -75,19 +75,18 @@ class _Pass:
 def _(op: MaxPool, means: Sequence[Tensor], variances: Sequence[Tensor]) -> Linearized:
     mean = means[0]
     assert op.stride is not None
-    assert op.padding is not None
     assert op.dilation is not None
     tables = []
-    for size, m, k, s, p, d in zip(
+    for size, m, k, s, (before, _), d in zip(
         mean.shape[2:],
         op.output_shape((tuple(mean.shape[1:]),))[1:],
         op.kernel,
         op.stride,
-        op.padding,
+        op.pads,
         op.dilation,
         strict=True,
     ):
-        place = torch.arange(m).unsqueeze(0) * s - p + torch.arange(k).unsqueeze(1) * d
+        place = torch.arange(m).unsqueeze(0) * s - before + torch.arange(k).unsqueeze(1) * d
         tables.append(torch.where((place < 0) | (place >= size), size, place))
     return _pooled(mean, variances[0], tables)
 

@@ -19,6 +19,9 @@ Step = tuple[str, tuple[Any, ...], Mapping[str, Any]]
 #: nodes that are made one function at most, and points where functions are compared
 MOST = 64
 GRID = torch.linspace(-12, 12, 961, dtype=torch.float64)
+#: points where bounds and thresholds show that lie outside of the others
+_FAR = torch.logspace(1.1, 6, 99, dtype=torch.float64)
+_FAR = torch.cat([-_FAR, _FAR])
 #: constants in single precision, relative to the largest value
 CLOSE = 1e-6
 #: operations that differ at single places, which a grid does not show
@@ -176,16 +179,23 @@ def _emitted_activation(op: Activation, x: dict[str, int], emit: Callable[..., d
 def _recognised(graph: Graph, name: str, source: str) -> tuple[Op | None, float, float] | None:
     """An activation a, factor c and offset d with f = c·a + d; a = None: f is linear. None: f is no known function."""
     program = program_of(graph, name, source)
-    f = replayed(program, (GRID[:, None],)).double()[:, 0]
+    f, far = (replayed(program, (points[:, None],)).double()[:, 0] for points in (GRID, _FAR))
     if any(step[0] in _AT_POINTS for step in program) or not bool(f.isfinite().all()):
         return None
-    if equal(f, f[0] + (f[-1] - f[0]) / (GRID[-1] - GRID[0]) * (GRID - GRID[0])):
-        slope = float((f[-1] - f[0]) / (GRID[-1] - GRID[0]))
+
+    def is_far(g: Tensor) -> bool:
+        bound = CLOSE * torch.maximum(far.abs(), f.abs().max())
+        return bool(((far - g).abs() <= bound)[far.isfinite()].all())
+
+    slope = float((f[-1] - f[0]) / (GRID[-1] - GRID[0]))
+    start = float(f[0] - slope * GRID[0])
+    if equal(f, start + slope * GRID) and is_far(start + slope * _FAR):
         return None, rounded(slope), rounded(float(f[len(f) // 2]), float(f.abs().max()))
     for op in _candidates(f):
-        a = activation_function(op)(GRID)
+        function = activation_function(op)
+        a = function(GRID)
         factor = float((f @ a) / (a @ a))
-        if equal(f, factor * a):
+        if equal(f, factor * a) and is_far(factor * function(_FAR)):
             return op, rounded(factor), 0.0
     return None
 

@@ -11,6 +11,7 @@ from powerplan.checks import choice
 from powerplan.errors import InvalidInput
 from powerplan.network.analog import Choice
 from powerplan.network.folding import fold_scales, leading_to
+from powerplan.network.fusing import fused
 from powerplan.network.graph import Network
 from powerplan.network.node import as_shape
 from powerplan.network.onnx_import.checking import Read, check_import
@@ -86,7 +87,8 @@ def _read(model: Model, shape: Shape, reads: str) -> Read:
     reader = Reader(model, shape)
     output = with_axis(reader.read())
     needed = leading_to(output.name, reader.nodes)
-    nodes, name = fold_scales(shared_arrays(needed, reader.weights if reads == "shared" else {}), output.name)
+    whole = fused(needed, output.name, reader.shapes)
+    nodes, name = fold_scales(shared_arrays(whole, reader.weights if reads == "shared" else {}), output.name)
     return Read(
         network=Network(input_shape=shape, nodes=tuple(nodes), output=name if nodes else ""),
         unfolded=Network(input_shape=shape, nodes=tuple(needed), output=output.name if needed else ""),

@@ -15,9 +15,15 @@ class _Windowed(Op):
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...] | None
-    padding: tuple[int, ...] | None
+    padding: tuple[int | tuple[int, int], ...] | None
     dilation: tuple[int, ...] | None
     ceil_mode: bool
+
+    @property
+    def pads(self) -> tuple[tuple[int, int], ...]:
+        """Padding (before, after) along each spatial axis."""
+        assert self.padding is not None
+        return tuple(p if isinstance(p, tuple) else (p, p) for p in self.padding)
 
     def _take(self, check: Checker) -> None:
         kernel = check_wholes(check, "kernel", self.kernel, at_least=1)
@@ -25,29 +31,35 @@ class _Windowed(Op):
         if kernel is not None and not 1 <= axes <= 3:
             check.fail("kernel", kernel, "one to three sizes", "Give one per spatial axis.")
         object.__setattr__(self, "kernel", kernel)
-        for field, default, least in (("stride", kernel, 1), ("padding", (0,) * axes, 0), ("dilation", (1,) * axes, 1)):
+        for field, default in (("stride", kernel), ("dilation", (1,) * axes)):
             sizes = getattr(self, field, None)
-            taken = default if sizes is None else check_wholes(check, field, sizes, length=axes, at_least=least)
+            taken = default if sizes is None else check_wholes(check, field, sizes, length=axes, at_least=1)
             if field in self.__dataclass_fields__:  # type: ignore[attr-defined]
                 object.__setattr__(self, field, taken)
-        if self.padding and kernel and any(2 * p > k for p, k in zip(self.padding, kernel, strict=True)):
+        object.__setattr__(self, "padding", self._padding(check, axes))
+        if self.padding and kernel and any(sum(p) > k for p, k in zip(self.pads, kernel, strict=True)):
             check.fail("padding", self.padding, "at most half of the kernel", "Reduce it.")
         for field in ("ceil_mode", "count_include_pad"):
             check.flag(field, getattr(self, field, False))
         check.done()
+
+    def _padding(self, check: Checker, axes: int) -> tuple[int | tuple[int, int], ...] | None:
+        """Widths, the same on both sides of an axis."""
+        if self.padding is None:
+            return (0,) * axes
+        return check_wholes(check, "padding", self.padding, length=axes, at_least=0)
 
     def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
         (shape,) = inputs
         if len(shape) != len(self.kernel) + 1:
             raise fail_shape(f"{self.type}.kernel", self.kernel, f"one size per spatial axis of its input {shape}")
         assert self.stride is not None
-        assert self.padding is not None
         dilation = getattr(self, "dilation", None) or (1,) * len(self.kernel)
         size = []
-        for n, k, s, p, d in zip(shape[1:], self.kernel, self.stride, self.padding, dilation, strict=True):
-            room = n + 2 * p - d * (k - 1) - 1
+        for n, k, s, (before, after), d in zip(shape[1:], self.kernel, self.stride, self.pads, dilation, strict=True):
+            room = n + before + after - d * (k - 1) - 1
             steps = -(-room // s) if self.ceil_mode else room // s
-            if self.ceil_mode and steps * s >= n + p:  # a window must start inside the input
+            if self.ceil_mode and steps * s >= n + before:  # a window must start inside the input
                 steps -= 1
             size.append(steps + 1 if room >= 0 else 0)
         if min(size) < 1:
@@ -56,10 +68,14 @@ class _Windowed(Op):
 
     def attributes(self) -> dict[str, Any]:
         return {
-            field: list(value) if isinstance(value := getattr(self, field), tuple) else value
+            field: _listed(getattr(self, field))
             for field in self.__dataclass_fields__  # type: ignore[attr-defined]
             if field != "type"
         }
+
+
+def _listed(x: Any) -> Any:
+    return [_listed(item) for item in x] if isinstance(x, tuple) else x
 
 
 @register
@@ -70,7 +86,8 @@ class MaxPool(_Windowed):
     Attributes:
         kernel: size of a window along each of one to three spatial axes.
         stride: step of the windows; None = kernel.
-        padding: added on both sides (below every entry), at most half of the kernel; None = 0.
+        padding: added on both sides (below every entry), at most half of the kernel, or (before, after) at most the
+            kernel together; None = 0.
         dilation: step inside a window; None = 1.
         ceil_mode: windows may stick out at the end.
     """
@@ -79,12 +96,24 @@ class MaxPool(_Windowed):
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...] | None = None
-    padding: tuple[int, ...] | None = None
+    padding: tuple[int | tuple[int, int], ...] | None = None
     dilation: tuple[int, ...] | None = None
     ceil_mode: bool = False
 
     def __post_init__(self) -> None:
         self._take(Checker("max_pool."))
+
+    def _padding(self, check: Checker, axes: int) -> tuple[int | tuple[int, int], ...] | None:
+        if not isinstance(self.padding, tuple | list) or not any(isinstance(p, tuple | list) for p in self.padding):
+            return super()._padding(check, axes)
+        pairs = [p if isinstance(p, tuple | list) else (p, p) for p in self.padding]
+        widths = [check_wholes(check, f"padding[{i}]", p, length=2, at_least=0) for i, p in enumerate(pairs)]
+        if len(widths) != axes:
+            check.fail("padding", self.padding, f"{axes} widths or pairs (before, after)", "Give one per spatial axis.")
+        if self.ceil_mode and any(w is not None and w[0] != w[1] for w in widths):
+            check.fail("padding", self.padding, "the same on both sides with ceil_mode", "Switch ceil_mode off.")
+        good = [(w[0], w[1]) for w in widths if w is not None]
+        return tuple(good) if len(good) == axes else None
 
 
 @register

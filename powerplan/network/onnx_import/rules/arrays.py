@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from powerplan.network.onnx_import.call import Call
-from powerplan.network.onnx_import.rules.elementwise import add, multiply
+from powerplan.network.onnx_import.rules.elementwise import aten
 from powerplan.network.ops import Conv, ConvTranspose, Shape
-from powerplan.network.torch_import.rules import arrays as torch_rules
+from powerplan.network.torch_import.rules import RULES as ATEN, arrays as torch_rules
 from powerplan.network.torch_import.value import Refused, Value, array, value
 
 
@@ -22,8 +22,9 @@ def gemm(call: Call, a: Any, b: Any, c: Any = None) -> Value:
         if not isinstance(b, Value) and call.get("transB", 0):
             right = array(b).T
         product = torch_rules.matmul(a, right)
-        product = product if alpha == 1 else multiply(call, product, np.array(alpha))
-        return product if c is None else add(call, product, c if beta == 1 else multiply(call, c, np.array(beta)))
+        product = product if alpha == 1 else aten("mul", product, alpha)
+        scaled = c if c is None or beta == 1 else aten("mul", c, beta) if isinstance(c, Value) else beta * c
+        return product if scaled is None else aten("add", product, scaled)
     weight = array(b) if call.get("transB", 0) else array(b).T
     weight = weight if alpha == 1 else (alpha * weight.astype(np.float64)).astype(weight.dtype)
     if c is None:
@@ -100,7 +101,12 @@ def padding(
     return tuple((t // 2, t - t // 2) if mode == "SAME_UPPER" else (t - t // 2, t // 2) for t in totals)
 
 
+def einsum(call: Call, *operands: Any) -> Value:
+    return value(ATEN["einsum"](str(call.get("equation")), *operands))
+
+
 RULES = {
+    "Einsum": einsum,
     "Gemm": gemm,
     "MatMul": lambda call, a, b: torch_rules.matmul(a, b),
     "Conv": convolution,

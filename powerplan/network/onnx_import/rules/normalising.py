@@ -8,8 +8,8 @@ import numpy as np
 
 from powerplan.network.onnx_import.call import Call
 from powerplan.network.onnx_import.constants import Rule
-from powerplan.network.torch_import.rules import normalising as torch_rules
-from powerplan.network.torch_import.value import Refused, Value, array, value
+from powerplan.network.torch_import.rules import RULES as ATEN, normalising as torch_rules, shaping
+from powerplan.network.torch_import.value import Value, array, value
 
 
 def batch_norm(call: Call, x: Any, scale: Any, shift: Any, mean: Any, variance: Any) -> Value:
@@ -38,14 +38,28 @@ def layer_norm(call: Call, x: Any, scale: Any, shift: Any = None) -> Value:
     return torch_rules.layer_norm(source, shape, weight, bias, _epsilon(call))
 
 
+def rms_norm(call: Call, x: Any, scale: Any) -> Value:
+    source = value(x)
+    shape = source.torch_shape[source.torch_axis(call.get("axis", -1)) :]
+    return torch_rules.rms_norm(source, shape, np.broadcast_to(array(scale), shape), _epsilon(call))
+
+
+def lp_norm(call: Call, x: Any) -> Value:
+    """x divided by its norm along an axis."""
+    axis, order = int(call.get("axis", -1)), int(call.get("p", 2))
+    return value(ATEN["div"](x, ATEN["linalg_vector_norm"](x, order, [axis], True)))
+
+
 def _softmax(function: Any) -> Rule:
     def rule(call: Call, x: Any) -> Value:
         source = value(x)
         axis = source.torch_axis(call.get("axis", -1 if call.opset >= 13 else 1))
-        if call.opset < 13 and any(n != 1 for n in source.torch_shape[axis + 1 :]):
-            raise Refused("a softmax over several axes (opset before 13) is not supported")
-        normalised: Value = function(source, axis)
-        return normalised
+        if call.opset >= 13:
+            return value(function(source, axis))
+        # over all axes from this one on
+        shape = source.torch_shape
+        rows = value(function(shaping.flatten(source, axis), -1))
+        return shaping.reshape(rows, list(shape)) if rows.torch_shape != shape else rows
 
     return rule
 
@@ -59,6 +73,8 @@ RULES: dict[str, Rule] = {
     "InstanceNormalization": instance_norm,
     "GroupNormalization": group_norm,
     "LayerNormalization": layer_norm,
+    "RMSNormalization": rms_norm,
+    "LpNormalization": lp_norm,
     "Softmax": _softmax(torch_rules.softmax),
     "LogSoftmax": _softmax(torch_rules.log_softmax),
 }

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from powerplan.network.node import INPUT
 from powerplan.network.onnx_import.call import Call, number, wholes
 from powerplan.network.onnx_import.constants import Rule, room, shape_of, slices, split_sizes, target_shape
-from powerplan.network.torch_import.rules import normalising, shaping as torch_rules
+from powerplan.network.ops import Permute, Reshape, Take
+from powerplan.network.torch_import.rules import RULES as ATEN, normalising, shaping as torch_rules
 from powerplan.network.torch_import.value import Refused, Value, array, value
 
 #: how Resize writes the grids of torch's modes
@@ -92,9 +92,23 @@ def concat(call: Call, *parts: Any) -> Value:
 
 def take_slice(call: Call, x: Any, starts: Any = None, ends: Any = None, axes: Any = None, steps: Any = None) -> Value:
     source = value(x)
-    for axis, taken in slices(call, starts, ends, axes, steps):
-        source = torch_rules.sliced(source, axis, taken)
+    for axis, chosen in slices(call, starts, ends, axes, steps):
+        if chosen.step is not None and chosen.step < 0:
+            source = taken(source, axis, np.arange(source.torch_shape[axis])[chosen])
+        else:
+            source = torch_rules.sliced(source, axis, chosen)
     return source
+
+
+def taken(x: Value, axis: int, places: np.ndarray) -> Value:
+    """Entries at places (any shape) along an axis, which their axes replace."""
+    own, dim = x.axis(axis), x.torch_axis(axis)
+    if dim == x.batch:
+        raise Refused("it takes inputs out of the batch")
+    room((*x.shape[:own], *places.shape, *x.shape[own + 1 :]))
+    entries = np.arange(math.prod(x.shape), dtype=np.float64).reshape(x.shape).take(places, axis=own)
+    moved_by = places.ndim - 1 if dim < x.batch else 0
+    return x.apply(Take(indices=entries.reshape(-1), shape=entries.shape), batch=x.batch + moved_by)
 
 
 def split(call: Call, x: Any, sizes: Any = None) -> tuple[Value, ...]:
@@ -109,19 +123,16 @@ def gather(call: Call, x: Any, index: Any) -> Value:
         if axis % table.ndim or table.ndim != 2:
             raise Refused("an index that depends on the network's input looks up rows of a table")
         return normalising.embedding(index, table)
-    source, taken = value(x), np.asarray(index)
-    if source.merged and len(source.shape) == 1 and np.array_equal(taken.reshape(-1), np.arange(source.shape[0])):
-        return torch_rules.reshape(source, *taken.shape)  # a view by strides, as exporters of torch write it
-    size = source.shape[source.axis(axis)]
-    rows = [int(i) + size if i < 0 else int(i) for i in taken.reshape(-1)]
-    if taken.ndim == 0:
-        return torch_rules.select(source, axis, rows[0])
-    if taken.ndim > 1 or not rows or len(rows) > 4096:
-        raise Refused("a gather with one list of constant indices is supported")
-    by = rows[1] - rows[0] if len(rows) > 1 else 1
-    if by > 0 and rows == list(range(rows[0], rows[-1] + 1, by)):
-        return take_slice(call, source, [rows[0]], [rows[-1] + 1], [axis], [by])
-    return torch_rules.concatenate([torch_rules.narrow(source, axis, i, 1) for i in rows], axis)
+    source, places = value(x), np.asarray(index)
+    rows = places.reshape(-1)
+    if source.merged and len(source.shape) == 1 and np.array_equal(rows, np.arange(source.shape[0])):
+        return torch_rules.reshape(source, *places.shape)  # a view by strides, as exporters of torch write it
+    if places.ndim == 0:
+        return torch_rules.select(source, axis, int(places))
+    by = int(rows[1] - rows[0]) if len(rows) > 1 else 1
+    if places.ndim == 1 and by > 0 and rows[0] >= 0 and np.array_equal(rows, rows[0] + by * np.arange(len(rows))):
+        return torch_rules.sliced(source, axis, slice(int(rows[0]), int(rows[-1]) + 1, by))
+    return taken(source, axis, places)
 
 
 def pad(call: Call, x: Any, widths: Any = None, fill: Any = None, axes: Any = None) -> Value:
@@ -197,17 +208,39 @@ def expand(call: Call, x: Any, shape: Any) -> Value:
     return source if full == source.torch_shape else torch_rules.expand(source, list(room(full)))
 
 
-def cast(call: Call, x: Any, *like: Any) -> Value:
-    source = value(x)
-    if call.op_type == "Cast" and call.get("to") not in (1, 10, 11, 16) and source.name != INPUT:
-        raise Refused("values of the network cannot become whole numbers")
-    return source
-
-
 def depth_to_space(call: Call, x: Any) -> Value:
-    if call.get("mode", "DCR") != "CRD":
-        raise Refused("mode='DCR' is not supported, only 'CRD', the pixel shuffle of torch")
-    return torch_rules.pixel_shuffle(x, int(call.get("blocksize")))
+    source, size = value(x).leading(), int(call.get("blocksize"))
+    if call.get("mode", "DCR") == "CRD":
+        return torch_rules.pixel_shuffle(source, size)
+    channels, height, width = source.shape
+    parted = source.apply(Reshape(shape=(size, size, channels // size**2, height, width)))
+    turned = parted.apply(Permute(axes=(2, 3, 0, 4, 1)))
+    return turned.apply(Reshape(shape=(channels // size**2, height * size, width * size)))
+
+
+def space_to_depth(call: Call, x: Any) -> Value:
+    source, size = value(x).leading(), int(call.get("blocksize"))
+    channels, height, width = source.shape
+    parted = source.apply(Reshape(shape=(channels, height // size, size, width // size, size)))
+    turned = parted.apply(Permute(axes=(2, 4, 0, 1, 3)))
+    return turned.apply(Reshape(shape=(channels * size**2, height // size, width // size)))
+
+
+def tile(call: Call, x: Any, repeats: Any) -> Value:
+    source, counts = value(x), wholes(repeats)
+    room([n * c for n, c in zip(source.torch_shape, counts, strict=True)])
+    return torch_rules.repeat(source, list(counts))
+
+
+def triangle(call: Call, x: Any, k: Any = None) -> Value:
+    name = "triu" if call.get("upper", 1) else "tril"
+    result: Value = ATEN[name](value(x), int(number(k) or 0))
+    return result
+
+
+def gather_elements(call: Call, x: Any, index: Any) -> Value:
+    result: Value = ATEN["gather"](value(x), int(call.get("axis", 0)), np.array(array(index)))
+    return result
 
 
 RULES: dict[str, Rule] = {
@@ -225,7 +258,10 @@ RULES: dict[str, Rule] = {
     "Upsample": resize,
     "Expand": expand,
     "DepthToSpace": depth_to_space,
-    **dict.fromkeys(("Cast", "CastLike"), cast),
+    "SpaceToDepth": space_to_depth,
+    "Tile": tile,
+    "Trilu": triangle,
+    "GatherElements": gather_elements,
     **dict.fromkeys(("Identity", "Dropout"), lambda call, x, *unused: value(x)),
     "Shape": lambda call, x: shape_of(call, x.torch_shape),
     "Size": lambda call, x: np.array(math.prod(x.torch_shape), dtype=np.int64),

@@ -159,8 +159,11 @@ def where(condition: Any, input: Any, other: Any) -> Value:
     if isinstance(condition, Value):
         return pointwise("where", condition, input, other)
     chosen = array(condition).astype(bool)
-    if not chosen.ndim:
-        return value(input if chosen else other)
+    shapes = [x.torch_shape if isinstance(x, Value) else np.shape(x) for x in (condition, input, other)]
+    if chosen.all() or not chosen.any():
+        taken = input if chosen.any() else other
+        if isinstance(taken, Value) and taken.torch_shape == np.broadcast_shapes(*shapes):
+            return taken
     parts: list[Any] = []
     for branch, mask in ((input, chosen), (other, ~chosen)):
         if isinstance(branch, Value):

@@ -69,7 +69,9 @@ def _taken(sources: list[Value], where: Tensor, whose: Tensor) -> Value:
     """The value of entries that were moved to these places."""
     first = sources[0]
     size = first.builder.batch_size
-    for batch, length in enumerate(where.shape):
+    # of a batch of one every axis can be it: that of the same number, if it is alone there
+    for batch in sorted(range(where.dim()), key=lambda p: (where.shape[p] != size, p != first.batch)):
+        length = where.shape[batch]
         if length % size:
             continue
         parts = (*where.shape[:batch], size, length // size, *where.shape[batch + 1 :])
