@@ -64,7 +64,7 @@ class Branching(nn.Module):
 def test_modules_are_kept_as_a_whole(build: type[nn.Module], shape: tuple[int, ...], kept: str) -> None:
     """Modules with an operation without a rule, or with control flow on values, become one node of their name."""
     module = trained(build())
-    with pytest.raises(UnsupportedOperation, match=f"'{kept}'"):
+    with pytest.raises(UnsupportedOperation, match=f"'{kept}'.*unsupported='digital'"):
         from_torch(module, shape)
     network = from_torch(module, shape, unsupported="digital")
     assert [node.name for node in network.nodes if node.op.type == "torch_call"] == [kept]
@@ -138,6 +138,15 @@ def test_what_cannot_be_kept_is_refused(function: Callable[[torch.Tensor], Any],
 
     with pytest.raises(InvalidInput, match=reason):
         from_torch(trained(Whole()), (3, 4), unsupported="digital")
+    with pytest.raises(UnsupportedOperation, match="decisions by values") as refusal:
+        from_torch(trained(Whole()), (3, 4))
+    assert "unsupported=" not in str(refusal.value)  # it is offered only where it works
+
+
+def test_what_torch_prints_of_a_refused_graph_is_not_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UnsupportedOperation):
+        from_torch(trained(Branching.Part()), (4,))
+    assert capfd.readouterr().err == ""
 
 
 def test_the_choice_is_checked() -> None:

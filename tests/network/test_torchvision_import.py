@@ -9,7 +9,7 @@ import pytest
 from torch import nn
 from torch_modules import agree, kinds, trained
 
-from powerplan import from_torch
+from powerplan import UnsupportedOperation, from_torch
 from powerplan.examples.vision import import_torchvision
 
 models: Any = import_torchvision("models")
@@ -70,6 +70,16 @@ def test_classifiers(build: Callable[[], nn.Module], size: int, crossbars: int) 
 )
 def test_large_classifiers(name: str, size: int, crossbars: int) -> None:
     check(lambda: getattr(models, name)(num_classes=10), size, crossbars)
+
+
+@pytest.mark.slow
+def test_detection_models_are_refused_as_such_and_their_backbones_are_networks() -> None:
+    build = models.detection.ssdlite320_mobilenet_v3_large
+    module = trained(build(weights=None, weights_backbone=None, num_classes=3))
+    for unsupported in ("error", "digital"):
+        with pytest.raises(UnsupportedOperation, match="SSD, a detection model"):
+            from_torch(module, (3, 64, 64), unsupported=unsupported)
+    assert from_torch(module.get_submodule("backbone"), (3, 64, 64), output="0").output_shape == (672, 4, 4)
 
 
 def test_every_batch_norm_of_a_residual_network_is_folded() -> None:

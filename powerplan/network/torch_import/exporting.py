@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from functools import partial
 from typing import Any
 
@@ -34,7 +35,8 @@ def exported(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     Raises:
         UnsupportedOperation: the module or a hook fails, or decides by values; the innermost one is named.
     """
-    with _watched(module), _masks_as_given(), quiet():
+    # torch prints the graph up to a decision by values on stderr
+    with _watched(module), _masks_as_given(), quiet(), redirect_stderr(io.StringIO()):
         try:
             return torch.export.export(module, args, dict(kwargs), strict=False)
         except InvalidInput:

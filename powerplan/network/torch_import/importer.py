@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,15 @@ import torch
 from torch import nn
 
 from powerplan.checks import Checker, choice
-from powerplan.errors import InvalidInput, show
+from powerplan.errors import InvalidInput, UnsupportedOperation, show
 from powerplan.network.analog import Choice
 from powerplan.network.comparison import difference, outputs, random_inputs, same_but_rounding
 from powerplan.network.graph import Network
 from powerplan.network.node import as_shape
 from powerplan.network.ops import Shape
 from powerplan.network.reads import READS
-from powerplan.network.torch_import.copying import evaluation_copy, unwrapped
-from powerplan.network.torch_import.exporting import is_layer
+from powerplan.network.torch_import.copying import copied, evaluation_copy, unwrapped
+from powerplan.network.torch_import.exporting import field_of, is_layer
 from powerplan.network.torch_import.source import Source
 
 #: largest difference to the module, relative to its largest output, by the precision it is run in
@@ -88,13 +89,39 @@ def from_torch(
     choice("unsupported", unsupported, ("error", "digital"))
     choice("reads", reads, READS)
     _check_tensors(module)
-    copied = evaluation_copy(module)
-    copied = _wrapped(copied) if is_layer(copied) else copied
-    source = Source(copied, shape, input_name, dict(constants or {}), output, reads, keep=unsupported == "digital")
+    _check_detectors(module)
+    own = evaluation_copy(module)
+    own = _wrapped(own) if is_layer(own) else own
+    source = Source(own, shape, input_name, dict(constants or {}), output, reads, keep=unsupported == "digital")
     with torch.no_grad(), _uncompiled(), np.errstate(all="ignore"):  # what overflows is refused as infinite
-        network = source.network()
-        _self_check(network, source)
+        try:
+            network = _checked(source)
+        except UnsupportedOperation as error:
+            if source.keep or not hasattr(error, "path") or not _can_be_kept(source):
+                raise
+            raise _with_offer(error) from error.__cause__
     return network if analog is None and digital is None else network.with_analog(analog, digital)
+
+
+def _checked(source: Source) -> Network:
+    """The network of a module, compared with it."""
+    network = source.network()
+    _self_check(network, source)
+    return network
+
+
+def _can_be_kept(source: Source) -> bool:
+    """Whether the module can be imported if the parts that are refused are kept as they are."""
+    try:
+        _checked(replace(source, module=copied(source.module), keep=True))
+    except InvalidInput:
+        return False
+    return True
+
+
+def _with_offer(error: UnsupportedOperation) -> UnsupportedOperation:
+    offer = "Or keep the module it is in, with unsupported='digital': such a network cannot be saved or sent."
+    return UnsupportedOperation(*(replace(v, advice=f"{v.advice} {offer}") for v in error.violations))
 
 
 def _uncompiled() -> AbstractContextManager[Any]:
@@ -124,6 +151,19 @@ def _check_tensors(module: nn.Module) -> None:
         if ".quantized" in type(part).__module__:
             check.fail(name or "self", type(part).__name__, "modules in floating point", "Give the float model.")
     check.done()
+
+
+def _check_detectors(module: nn.Module) -> None:
+    """Refuse torchvision's detection models by name: export ends somewhere in the middle of them."""
+    for name, part in module.named_modules():
+        if type(getattr(part, "transform", None)).__name__ == "GeneralizedRCNNTransform":
+            raise UnsupportedOperation.of(
+                field_of(name),
+                f"{type(part).__name__}, a detection model",
+                "modules whose outputs have the same shape for every input",
+                "It chooses boxes by their values, as many as it finds. Import what it computes before, such as its "
+                "'backbone'.",
+            )
 
 
 def _wrapped(module: nn.Module) -> nn.Module:

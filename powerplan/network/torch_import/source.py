@@ -81,7 +81,10 @@ class Source:
                 refused.add(path)
                 inputs = torch.randn((BATCH, *self.shape), dtype=self.dtype)
                 args, kwargs = self._call(BATCH, inputs)
-                keep(self.module, path, partial(self.module, *args, **kwargs))
+                try:
+                    keep(self.module, path, partial(self.module, *args, **kwargs))
+                except Exception as failure:  # the module's own code runs, and it fails on numbers too
+                    raise error from failure
         found = fused(leading_to(value.name, reader.nodes), value.name, reader.shapes)
         arrays = shared_arrays(found, reader.weights) if self.reads == "shared" else found
         nodes, name = fold_scales(arrays, value.name)
