@@ -163,6 +163,11 @@ def is_frozen(value: object) -> TypeGuard[np.ndarray]:
     return value.flags.owndata and value.flags.c_contiguous and not value.flags.writeable
 
 
+def without_zeros(peaks: np.ndarray) -> np.ndarray:
+    """Peaks >= 0 to divide by, float64 and read-only: what is 0 as the largest of all, or 1."""
+    return frozen_array(np.where(peaks == 0, peaks.max() or 1.0, peaks), np.float64)
+
+
 def number_array(check: Checker, field: str, value: object, wanted: str) -> np.ndarray | None:
     """The real numbers of an array-like, as :func:`powerplan.arrays.plain_array`, or a noted violation and None."""
     try:

@@ -11,6 +11,7 @@ Everything else follows from max(0, z) = T (μ < 0) or z + T (μ ≥ 0) without 
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -56,6 +57,7 @@ def positive_std(variance: Tensor) -> tuple[Tensor, Tensor]:
     return positive, torch.where(positive, variance, torch.ones_like(variance)).sqrt()
 
 
+@cache
 def _least_variance(dtype: torch.dtype) -> float:
     """1e-292 in float64, 1e-31 in float32."""
     return torch.finfo(dtype).tiny / torch.finfo(dtype).eps

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from powerplan.checks import Checker, frozen_array, real_array, unknown_keys
+from powerplan.checks import Checker, frozen_array, real_array, unknown_keys, without_zeros
 from powerplan.errors import InvalidInput
 from powerplan.hardware.describe import number_in_si
 from powerplan.hardware.hardware import Hardware
@@ -213,11 +213,10 @@ def column_conductance_limits(
         if np.ndim(volts):
             relative = arrays.by_row(reference_voltage(volts) / np.asarray(volts), 1.0)[:, None]
             grouped = arrays.magnitude.reshape(arrays.groups, -1, arrays.rows)
-            largest = (grouped * relative).max(axis=2).reshape(-1)
+            scales = without_zeros((grouped * relative).max(axis=2).reshape(-1))
         else:
-            largest = arrays.column_peaks.copy()
-        largest[largest == 0] = largest.max() or 1.0
-        limits.append(span / largest)
+            scales = arrays.column_scales
+        limits.append(span / scales)
     return limits
 
 
@@ -243,9 +242,7 @@ def row_conductance_limits(network: Network, hardware: Hardware) -> list[np.ndar
         peaks = arrays.row_peaks
         if arrays.has_bias_row:
             peaks = np.maximum(peaks[:, :-1], peaks[:, -1].max())
-        largest = peaks.reshape(-1).copy()
-        largest[largest == 0] = largest.max() or 1.0
-        limits.append(span / largest)
+        limits.append(span / without_zeros(peaks.reshape(-1)))
     return limits
 
 
@@ -271,13 +268,8 @@ def row_voltage_limits(network: Network, hardware: Hardware, inputs: np.ndarray)
     """
     from powerplan.network.forward import ideal_pass
 
-    ideal = ideal_pass(network, inputs)
-    limits = []
-    for name in network.layer_names:
-        peaks = ideal.row_peaks[name].copy()
-        peaks[peaks == 0] = peaks.max() or 1.0
-        limits.append(hardware.voltage_max / peaks)
-    return limits
+    peaks = ideal_pass(network, inputs).row_peaks
+    return [hardware.voltage_max / peaks[name] for name in network.layer_names]
 
 
 def _op(node: Node) -> CrossbarOp:

@@ -14,15 +14,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from powerplan.checks import frozen_array
+from powerplan.checks import frozen_array, without_zeros
 from powerplan.errors import InvalidInput
 from powerplan.hardware.hardware import Hardware
 from powerplan.network import CrossbarOp
 from powerplan.network.ops import ConvTranspose
+from powerplan.remembered import remembered
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,6 +72,11 @@ class Stored:
         return frozen_array(self.magnitude.max(axis=1), np.float64)
 
     @cached_property
+    def column_scales(self) -> np.ndarray:
+        """The same to divide by: a column of zeros as that of the largest weight, 1 if all are zero."""
+        return without_zeros(self.column_peaks)
+
+    @cached_property
     def row_peaks(self) -> np.ndarray:
         """Largest magnitude of every row, (G, n) float64."""
         return frozen_array(self.magnitude.reshape(self.groups, -1, self.rows).max(axis=1), np.float64)
@@ -83,25 +88,24 @@ def stored(op: CrossbarOp, hardware: Hardware) -> Stored:
     Raises:
         InvalidInput: the bias of a transposed convolution as a row: it is added once, after outputs that overlap.
     """
-    by_hardware = _STORED.setdefault(op, {})
-    key = (hardware.weight_mapping, hardware.bias_mapping)
-    if key not in by_hardware:
-        weight, bias = op.matrix, op.bias
-        row = hardware.bias_mapping == "row" and bias is not None
-        if row and isinstance(op, ConvTranspose):
-            raise InvalidInput.of(
-                "hardware.bias_mapping",
-                "row",
-                "'digital' for a network with a transposed convolution that has a bias: its arrays are read once per "
-                "input position and their outputs overlap",
-                "Set bias_mapping='digital', or compute the layer digitally (Network.with_analog).",
-            )
-        if row:
-            assert bias is not None
-            weight, bias = np.concatenate([weight, bias[:, None]], axis=1), None
-        offset = max(float(-weight.min()), 0.0) if hardware.weight_mapping == "offset" else None
-        by_hardware[key] = Stored(weight=weight, groups=op.groups, has_bias_row=row, bias=bias, offset=offset)
-    return by_hardware[key]
+    return stored_as(op, hardware.weight_mapping, hardware.bias_mapping)
 
 
-_STORED: WeakKeyDictionary[CrossbarOp, dict[tuple[str, str], Stored]] = WeakKeyDictionary()
+@remembered
+def stored_as(op: CrossbarOp, weight_mapping: str, bias_mapping: str) -> Stored:
+    """The same by what it depends on of the hardware."""
+    weight, bias = op.matrix, op.bias
+    row = bias_mapping == "row" and bias is not None
+    if row and isinstance(op, ConvTranspose):
+        raise InvalidInput.of(
+            "hardware.bias_mapping",
+            "row",
+            "'digital' for a network with a transposed convolution that has a bias: its arrays are read once per "
+            "input position and their outputs overlap",
+            "Set bias_mapping='digital', or compute the layer digitally (Network.with_analog).",
+        )
+    if row:
+        assert bias is not None
+        weight, bias = np.concatenate([weight, bias[:, None]], axis=1), None
+    offset = max(float(-weight.min()), 0.0) if weight_mapping == "offset" else None
+    return Stored(weight=weight, groups=op.groups, has_bias_row=row, bias=bias, offset=offset)

@@ -37,30 +37,34 @@ def error_amounts(network: Network, moments: Moments) -> tuple[np.ndarray, np.nd
 
 
 def _variance_shares(network: Network, moments: Moments, index: dict[str, int]) -> dict[str, np.ndarray]:
-    """For every node, the (B, L) share of each layer in the variance of its *input* (or its own, for crossbars).
+    """For every node, the (B or 1, L) share of each layer in the variance of its *input* (or its own, for crossbars).
 
     Where an operation joins several values, their shares are mixed in proportion to the variances that arrive.
     """
-    batch = len(moments.mean)
-    shares = {INPUT: np.zeros((batch, len(index)))}
-    spread = {INPUT: np.zeros(batch)}
+    shares = {INPUT: np.zeros((1, len(index)))}
+    spread = {INPUT: np.zeros((1, 1))}
     for node in network.nodes:
-        total = np.broadcast_to(_by_input(moments.trace.behind(node.name).variance), batch)
-        weights = [spread[name][:, None] for name in node.inputs]
-        total_weight = sum(weights, np.zeros((batch, 1)))
-        arriving = np.zeros((batch, len(index)))
+        total = _by_input(moments.trace.behind(node.name).variance)[:, None]
+        weights = [spread[name] for name in node.inputs]
+        total_weight = sum(weights[1:], weights[0]) if weights else spread[INPUT]
+        arriving = shares[INPUT]
         for name, weight in zip(node.inputs, weights, strict=True):
-            part = np.divide(weight, total_weight, out=np.zeros_like(weight), where=total_weight > 0)
-            arriving = arriving + part * shares[name]
+            arriving = arriving + _part(weight, total_weight) * shares[name]
         if node.op.is_crossbar:
-            own = _by_input(_own_variance(moments.trace, node.name))
-            own = np.where(arriving.any(1), own, total)
-            share = np.minimum(np.divide(own, total, out=np.zeros_like(total), where=total > 0), 1)
-            arriving = arriving * (1 - share)[:, None]
-            arriving[:, index[node.array_name]] += share
+            own = _by_input(_own_variance(moments.trace, node.name))[:, None]
+            own = np.where(arriving.any(1, keepdims=True), own, total)
+            share = np.minimum(_part(own, total), 1)
+            arriving = arriving * (1 - share)
+            arriving[:, index[node.array_name], None] += share
         spread[node.name] = total
         shares[node.name] = arriving
     return shares
+
+
+def _part(value: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """A value over another, 0 where that is not positive."""
+    positive = of > 0
+    return np.where(positive, value, 0.0) / np.where(positive, of, 1.0)
 
 
 def _own_variance(trace: Trace, name: str) -> torch.Tensor:
@@ -77,8 +81,8 @@ def _own_variance(trace: Trace, name: str) -> torch.Tensor:
 
 def _by_input(value: torch.Tensor) -> np.ndarray:
     """Sums (B,) over everything but the batch; float64."""
-    return _numpy(value.reshape(len(value), -1).sum(1))
+    return _numpy(value.reshape(value.shape[0], -1).sum(1))
 
 
 def _numpy(value: torch.Tensor) -> np.ndarray:
-    return np.asarray(value.detach().cpu().numpy(), dtype=np.float64)
+    return np.asarray(value.numpy(force=True), dtype=np.float64)

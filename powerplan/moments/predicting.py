@@ -252,6 +252,6 @@ def _joined_layers(parts: Sequence[_Part]) -> tuple[LayerMoments, ...]:
 
 
 def _frozen(value: torch.Tensor | np.ndarray) -> np.ndarray:
-    array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
+    array = value.numpy(force=True) if isinstance(value, torch.Tensor) else value
     array.setflags(write=False)
     return array

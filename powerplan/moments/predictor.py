@@ -257,19 +257,16 @@ class Predictor:
             covariance=covariance,
             sources=adjoints.sources,
             bias_by_layer=torch.stack([(adjoints.bias[n] ** 2).mean() if n in adjoints.bias else none for n in names]),
-            array_power=self._by_array(
-                {n: self.corrections.array_power.get(n, 1) * trace.array(n).array_power for n in reads}
-            ),
-            tia_power=self._by_array(
-                {n: self.corrections.tia_power.get(n, 1) * trace.array(n).tia_power for n in reads}
-            ),
+            array_power=self._by_array({n: trace.array(n).array_power for n in reads}, self.corrections.array_power),
+            tia_power=self._by_array({n: trace.array(n).tia_power for n in reads}, self.corrections.tia_power),
             converter_power=self.converter_power,
             trace=trace,
         )
 
-    def _by_array(self, by_read: Mapping[str, Tensor]) -> Tensor:
-        """Sums (L,) over the reads of every array."""
-        return torch.stack([total([by_read[n.name] for n in nodes]) for nodes in self.network.reads.values()])
+    def _by_array(self, by_read: Mapping[str, Tensor], factors: Mapping[str, Tensor]) -> Tensor:
+        """Sums (L,) over the reads of every array, corrected by the factors of those that have one."""
+        corrected = {name: factors[name] * value if name in factors else value for name, value in by_read.items()}
+        return torch.stack([total([corrected[n.name] for n in nodes]) for nodes in self.network.reads.values()])
 
 
 def _check_reads(network: Network, hardware: Hardware, method: str) -> None:

@@ -21,6 +21,7 @@ from powerplan.network.graph import Network
 from powerplan.network.node import INPUT, Node
 from powerplan.network.ops import Function, Op
 from powerplan.network.slopes import op_slope_explains
+from powerplan.remembered import remembered
 
 #: draws of noise at which a call is compared with its slope, and the part of the noise that shows the slope
 _DRAWS, _SMALL = 16, 1e-4
@@ -34,7 +35,14 @@ def check_slopes(network: Network) -> None:
     Raises:
         UnsupportedOperation: naming every such node.
     """
-    violations = [
+    violations = _jumping(network)
+    if violations:
+        raise UnsupportedOperation(*violations)
+
+
+@remembered
+def _jumping(network: Network) -> tuple[Violation, ...]:
+    return tuple(
         Violation(
             field=f"network.nodes[{node.name!r}]",
             value=str(node.op.attributes().get("label", node.op.type)),
@@ -44,9 +52,7 @@ def check_slopes(network: Network) -> None:
         )
         for node in network.nodes
         if node.name in network.noisy and not is_of_one_value(node.op) and not op_slope_explains(node.op)
-    ]
-    if violations:
-        raise UnsupportedOperation(*violations)
+    )
 
 
 def is_of_one_value(op: Op) -> bool:

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
-from powerplan.checks import check_inputs, frozen_array, is_frozen
+from powerplan.checks import check_inputs, is_frozen, without_zeros
 from powerplan.errors import InvalidInput, Violation
 from powerplan.network.array_maps import ArrayMap, array_map
 from powerplan.network.digital import digital
@@ -136,7 +136,8 @@ class IdealPass:
 
     Attributes:
         output: (B, K) float64.
-        row_peaks: by array, the largest |value| at each of its rows over batch, reads and positions, (n_rows,).
+        row_peaks: by array, the largest |value| at each of its rows over batch, reads and positions, (n_rows,); of rows
+            that nothing drives as of the others, see :func:`~powerplan.checks.without_zeros`.
     """
 
     output: torch.Tensor
@@ -156,7 +157,7 @@ def ideal_pass(network: Network, inputs: np.ndarray, *, device: str = "cpu") -> 
     if known is not None and known.inputs is inputs:
         return known.ideal
     batch = check_inputs(inputs, network.input_shape)
-    key = hashlib.sha256(repr(batch.dtype).encode() + batch.tobytes()).hexdigest()
+    key = hashlib.sha256(batch.dtype.str.encode() + batch.tobytes()).hexdigest()
     if known is not None and known.key == key:
         _PASSES[network] = replace(known, inputs=inputs if is_frozen(inputs) else None)
         return known.ideal
@@ -179,9 +180,7 @@ def ideal_pass(network: Network, inputs: np.ndarray, *, device: str = "cpu") -> 
             outputs.append(values[network.output].flatten(1).cpu())
             if not outputs[-1].isfinite().all():
                 _check_finite(network, ideal_values(network, batch[low : low + step], device=device))
-    ideal = IdealPass(
-        output=torch.cat(outputs), row_peaks={name: frozen_array(peak, np.float64) for name, peak in peaks.items()}
-    )
+    ideal = IdealPass(output=torch.cat(outputs), row_peaks={name: without_zeros(peak) for name, peak in peaks.items()})
     _PASSES[network] = _LastPass(key=key, inputs=inputs if is_frozen(inputs) else None, ideal=ideal)
     return ideal
 

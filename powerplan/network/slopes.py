@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from powerplan.network.digital import digital
 from powerplan.network.ops import Function, Op, Shape
+from powerplan.remembered import remembered
 
 #: lengths of the lines: inputs are of order one, and so are the places where functions jump
 _SCALES = (0.5, 5.0)
@@ -37,14 +37,12 @@ _ROUNDING = 1e-12
 
 def op_slope_explains(op: Op) -> bool:
     """Whether an operation changes as its derivative says; tried once for a program of ATen."""
-    if not isinstance(op, Function):
-        return op.slope_explains
-    if op not in _KNOWN:
-        _KNOWN[op] = slope_explains(partial(digital, op), op.inputs)
-    return _KNOWN[op]
+    return _program_slope_explains(op) if isinstance(op, Function) else op.slope_explains
 
 
-_KNOWN: WeakKeyDictionary[Op, bool] = WeakKeyDictionary()
+@remembered
+def _program_slope_explains(op: Function) -> bool:
+    return slope_explains(partial(digital, op), op.inputs)
 
 
 def slope_explains(function: Callable[..., Tensor], shapes: Sequence[Shape]) -> bool:

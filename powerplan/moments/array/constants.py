@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from powerplan.hardware.hardware import Hardware
-from powerplan.hardware.stored import Stored, stored
+from powerplan.hardware.stored import Stored, stored_as
 from powerplan.network.array_maps import ArrayMap, ConstantRowMap
 from powerplan.network.forward import is_kept, node_map, same_numbers
 from powerplan.network.graph import Network
 from powerplan.network.node import Node
 from powerplan.network.ops import CrossbarOp
+from powerplan.remembered import remembered
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,21 +49,15 @@ class ArrayConstants:
         cls, network: Network, hardware: Hardware, dtype: torch.dtype, device: str = "cpu"
     ) -> tuple[ArrayConstants, ...]:
         """The arrays of a network, in order; kept as long as the network, which never changes."""
-        by_settings = _CONSTANTS.setdefault(network, {})
-        key = (hardware.weight_mapping, hardware.bias_mapping, dtype, device)
-        if key not in by_settings:
-            by_settings[key] = tuple(
-                cls._of(network, nodes, hardware, dtype, device) for nodes in network.reads.values()
-            )
-        return by_settings[key]
+        return _all_of(network, hardware.weight_mapping, hardware.bias_mapping, dtype, device)
 
     @classmethod
-    def _of(
-        cls, network: Network, nodes: tuple[Node, ...], hardware: Hardware, dtype: torch.dtype, device: str
+    def of(
+        cls, network: Network, nodes: tuple[Node, ...], stored_weights: Stored, dtype: torch.dtype, device: str
     ) -> ArrayConstants:
+        """Those of the array that these nodes read."""
         first = nodes[0]
         assert isinstance(first.op, CrossbarOp)
-        stored_weights = stored(first.op, hardware)
         maps = {node.name: node_map(network, node) for node in nodes}
         reads: dict[str, tuple[ArrayMap, ArrayMap]] = {name: (map, map) for name, map in maps.items()}
         if stored_weights.has_bias_row:
@@ -127,4 +121,14 @@ def signs(weight: Tensor, *, pairs: bool) -> Tensor:
     return weight.sign() if pairs else weight.new_ones(1, 1)
 
 
-_CONSTANTS: WeakKeyDictionary[Network, dict[tuple[object, ...], tuple[ArrayConstants, ...]]] = WeakKeyDictionary()
+@remembered
+def _all_of(
+    network: Network, weight_mapping: str, bias_mapping: str, dtype: torch.dtype, device: str
+) -> tuple[ArrayConstants, ...]:
+    constants = []
+    for nodes in network.reads.values():
+        op = nodes[0].op
+        assert isinstance(op, CrossbarOp)
+        stored_weights = stored_as(op, weight_mapping, bias_mapping)
+        constants.append(ArrayConstants.of(network, nodes, stored_weights, dtype, device))
+    return tuple(constants)

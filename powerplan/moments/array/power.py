@@ -10,8 +10,8 @@ from powerplan.moments.array.reading import Reading
 def array_power(reading: Reading) -> Tensor:
     """Power dissipated in the devices, and the loads of a divider [W], mean over the batch."""
     array = reading.array
-    drive = array.affine.row_sums((reading.mean * reading.mean + reading.variance).mean(0, keepdim=True))
-    drive = drive + array.map.positions * array.row_noise
+    squares = array.affine.row_sums((reading.mean * reading.mean + reading.variance).mean(0, keepdim=True))
+    drive = array.with_row_noise(squares)
     return (array.v * array.v * drive * array.row_conductance).sum() - array.read_out.saved_power(reading)
 
 

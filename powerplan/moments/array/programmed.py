@@ -183,6 +183,12 @@ class ProgrammedArray:
         """σ_V²/v_j² (G, n_in): variance of the row noise in units of the activation."""
         return ((self.hardware.input_noise_std / self.v) ** 2).expand(self.map.groups, self.map.n_in)
 
+    def with_row_noise(self, squares: Tensor) -> Tensor:
+        """Σ_p E[x_pj²] (G, n_in) over the positions, with the noise of the rows."""
+        if not self.hardware.input_noise_std:
+            return squares
+        return squares + self.map.positions * self.row_noise
+
     def row_noise_through(self, weight: Tensor) -> Tensor:
         """Σ_j weight_ij σ_V²/v_j² (*columns); weight broadcasts to (n_out, n_in)."""
         if not self.hardware.input_noise_std:

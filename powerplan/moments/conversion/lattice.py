@@ -126,7 +126,7 @@ def lattice_of(
     """
     hardware, map = array.hardware, array.map
     bits = hardware.adc_bits
-    if hardware.dac_bits is None or not array.averaged.isdisjoint(("rows", "noisy rows")):
+    if not array.averaged.isdisjoint(("rows", "noisy rows")):
         return None
     mean, variance = converted
     zero = torch.zeros_like(mean[:1])

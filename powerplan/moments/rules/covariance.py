@@ -15,7 +15,7 @@ from functools import singledispatch
 import torch
 from torch import Tensor
 
-from powerplan.moments.rules.activations import activation_rule
+from powerplan.moments.rules.activations import ActivationMoments, activation_rule
 from powerplan.moments.rules.linearized import Linearized
 from powerplan.network.digital import digital
 from powerplan.network.ops import Activation, Function, MatMul, Multiply, Op
@@ -52,13 +52,12 @@ def _(
     if isinstance(op, Function) and not op.of_one_value:
         return None, None
     covariance = blocks(0, 0)
-    slope = activation_rule(op).moments(means[0].flatten(1), covariance.diagonal(dim1=-2, dim2=-1)).slope
-    linear = slope.unsqueeze(-1) * covariance * slope.unsqueeze(-2)
-    return None, propagate(op, means[0].flatten(1), covariance)[1] - linear
+    moments, joint = propagate(op, means[0].flatten(1), covariance)
+    return None, joint - moments.slope.unsqueeze(-1) * covariance * moments.slope.unsqueeze(-2)
 
 
-def propagate(op: Activation | Function, mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (B, n) and covariance (B, n, n) of an activation for a joint Gaussian input (B, n), (B, n, n)."""
+def propagate(op: Activation | Function, mean: Tensor, covariance: Tensor) -> tuple[ActivationMoments, Tensor]:
+    """Moments (B, n) and covariance (B, n, n) of an activation for a joint Gaussian input (B, n), (B, n, n)."""
     rule = activation_rule(op)
     variance = covariance.diagonal(dim1=-2, dim2=-1)
     moments = rule.moments(mean, variance)
@@ -76,7 +75,7 @@ def propagate(op: Activation | Function, mean: Tensor, covariance: Tensor) -> tu
         expanded = expanded + a**2 / factorial
     rest = (moments.variance - expanded).clamp(min=0)
     diagonal = result.diagonal(dim1=-2, dim2=-1)
-    return moments.mean, result + torch.diag_embed(expanded + rest - diagonal)
+    return moments, result + torch.diag_embed(expanded + rest - diagonal)
 
 
 @beyond_linear.register

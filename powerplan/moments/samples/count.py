@@ -17,6 +17,7 @@ from powerplan.moments.sources.device_samples import FEW_DEVICES
 from powerplan.network import ops
 from powerplan.network.graph import Network
 from powerplan.network.slopes import op_slope_explains
+from powerplan.remembered import remembered
 
 #: rounds of any prediction, and of one with rare errors, whose scatter is less regular; samples of a round at least, of
 #: a prediction that was asked for a number of them
@@ -83,10 +84,13 @@ def needs_corrections(network: Network, hardware: Hardware) -> bool:
 
     Stuck devices are: few of them cause much of the error, and what they cause is not Gaussian.
     """
-    if has_rare_errors(network, hardware):
-        return True
-    meet = any(sum(name in network.noisy for name in node.inputs) > 1 for node in network.nodes)
-    return meet or any(reads > 1 for _, reads in _sizes(network).values())
+    return has_rare_errors(network, hardware) or _errors_meet(network)
+
+
+@remembered
+def _errors_meet(network: Network) -> bool:
+    joins = any(sum(name in network.noisy for name in node.inputs) > 1 for node in network.nodes)
+    return joins or any(reads > 1 for _, reads in _sizes(network).values())
 
 
 def has_rare_errors(network: Network, hardware: Hardware) -> bool:
@@ -95,6 +99,7 @@ def has_rare_errors(network: Network, hardware: Hardware) -> bool:
     return hardware.stuck_fraction > 0 or saturates_alike(hardware) or jumps_matter(network)
 
 
+@remembered
 def jumps_matter(network: Network) -> bool:
     """True if what noise makes of a jump, few large errors, goes on to something that is not linear."""
     jumped: set[str] = set()
@@ -146,6 +151,7 @@ def first_samples(network: Network, hardware: Hardware, batch: int) -> int:
     return min(_MOST_TIMES * _MOST_FIRST, max(most, wanted))
 
 
+@remembered
 def _sizes(network: Network) -> dict[str, tuple[int, int]]:
     """Weights of every array, and positions at which it is read."""
     return {

@@ -12,7 +12,7 @@ where what they cause at the network's output is added up; nodes of passive colu
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
@@ -36,7 +36,7 @@ _BLOCK_ENTRIES = 1 << 22
 def programming(reading: Reading, channel: Channel) -> Iterator[Errors]:
     """The errors of the channel's devices."""
     if reading.array.hardware.has_programming_noise:
-        yield OfDevices(array=reading.array, kind="programming", reading=replace(reading), channel=channel)
+        yield OfDevices(array=reading.array, kind="programming", reading=reading, channel=channel)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,6 +52,8 @@ class OfDevices(Errors):
 
     def covariance(self, incoming: Tensor | None) -> Tensor:
         array, map, mean = self.array, self.array.map, self.reading.mean
+        if not array.is_shared and array.read_out.adds_devices:
+            return super().covariance(incoming)  # no two outputs have a device in common
         variance = torch.stack([part.variance for part in array.read_out.device_errors(array)]).sum(0)
         spread = map.matrices(variance.expand(map.n_out, map.n_in))  # (G, o, n)
         place = _input_places(map, mean)

@@ -45,6 +45,7 @@ class _Values:
     def __init__(self, inputs: Tensor) -> None:
         self.means: dict[Place, Tensor] = {START: inputs}
         self._blocks: dict[tuple[Place, Place], Tensor] = {}
+        self._variances: dict[Place, Tensor] = {}
 
     def block(self, first: Place, second: Place) -> Tensor | None:
         """Covariance of two values; None = zero."""
@@ -63,10 +64,14 @@ class _Values:
 
     def variance(self, place: Place) -> Tensor:
         """Variances (B, *shape) of a value."""
-        mean, block = self.means[place], self.block(place, place)
-        if block is None:
-            return torch.zeros_like(mean)
-        return block.diagonal(dim1=-2, dim2=-1).reshape(block.shape[0], *mean.shape[1:])
+        if place not in self._variances:
+            mean, block = self.means[place], self.block(place, place)
+            self._variances[place] = (
+                torch.zeros_like(mean)
+                if block is None
+                else block.diagonal(dim1=-2, dim2=-1).reshape(block.shape[0], *mean.shape[1:])
+            )
+        return self._variances[place]
 
     def pushed(self, sources: Sequence[Place], block: Callable[[Place], Tensor | None], push: Push) -> Tensor | None:
         """J Cov(x, c) (B, n, n_c) with ``block`` the covariances (B, n_x, n_c) of every input x with c."""
@@ -105,6 +110,7 @@ class _Values:
     def drop(self, place: Place) -> None:
         """Forget a value that nothing reads any more."""
         del self.means[place]
+        self._variances.pop(place, None)
         for key in [key for key in self._blocks if place in key]:
             del self._blocks[key]
 

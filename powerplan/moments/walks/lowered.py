@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
-from weakref import WeakKeyDictionary
 
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.network.graph import Network
 from powerplan.network.node import INPUT, Node
 from powerplan.network.ops import Shape
+from powerplan.remembered import remembered
 
 Part = Literal["digital", "rows", "array", "columns"]
 
@@ -73,36 +73,17 @@ class Lowered:
     @classmethod
     def of(cls, network: Network, crossbars: Sequence[ProgrammedArray]) -> Lowered:
         """The network on these arrays; kept as long as the network, which never changes."""
-        converters = tuple(Converters.of(array) for array in crossbars)
-        by_converters = _LOWERED.setdefault(network, {})
-        if converters not in by_converters:
-            by_converters[converters] = cls._of(network, dict(zip(network.layer_names, converters, strict=True)))
-        return by_converters[converters]
-
-    @classmethod
-    def _of(cls, network: Network, converters: Mapping[str, Converters]) -> Lowered:
-        behind, steps = {INPUT: START}, list[Step]()
-        for node in network.nodes:
-            places, noisy = tuple(behind[name] for name in node.inputs), node.name in network.noisy
-            parts: list[tuple[Part, bool]] = [("digital", noisy)]
-            if node.op.is_crossbar:
-                own = converters[node.array_name]
-                parts = [("array", True)]
-                if own.rows:
-                    parts.insert(0, ("rows", node.inputs[0] in network.noisy or own.averages_rows))
-                if own.columns:
-                    parts.append(("columns", True))
-            for part, errs in parts:
-                steps.append(Step(node=node, place=Place(node.name, part), inputs=places, noisy=errs))
-                places = (steps[-1].place,)
-            behind[node.name] = steps[-1].place
-        output = behind[network.output]
-        return cls(steps=tuple(steps), behind=behind, output=output, output_shape=network.output_shape)
+        return _lowered(network, tuple(Converters.of(array) for array in crossbars))
 
     @cached_property
     def noisy(self) -> frozenset[Place]:
         """Places whose values have errors."""
         return frozenset(step.place for step in self.steps if step.noisy)
+
+    @cached_property
+    def converts_rows(self) -> bool:
+        """Whether values meet converters of rows."""
+        return any(step.place.part == "rows" for step in self.steps)
 
     @cached_property
     def last_read(self) -> dict[Place, tuple[Place, ...]]:
@@ -111,4 +92,23 @@ class Lowered:
         return {reader: tuple(place for place in last if last[place] == reader) for reader in set(last.values())}
 
 
-_LOWERED: WeakKeyDictionary[Network, dict[tuple[Converters, ...], Lowered]] = WeakKeyDictionary()
+@remembered
+def _lowered(network: Network, converters: tuple[Converters, ...]) -> Lowered:
+    by_array = dict(zip(network.layer_names, converters, strict=True))
+    behind, steps = {INPUT: START}, list[Step]()
+    for node in network.nodes:
+        places, noisy = tuple(behind[name] for name in node.inputs), node.name in network.noisy
+        parts: list[tuple[Part, bool]] = [("digital", noisy)]
+        if node.op.is_crossbar:
+            own = by_array[node.array_name]
+            parts = [("array", True)]
+            if own.rows:
+                parts.insert(0, ("rows", node.inputs[0] in network.noisy or own.averages_rows))
+            if own.columns:
+                parts.append(("columns", True))
+        for part, errs in parts:
+            steps.append(Step(node=node, place=Place(node.name, part), inputs=places, noisy=errs))
+            places = (steps[-1].place,)
+        behind[node.name] = steps[-1].place
+    output = behind[network.output]
+    return Lowered(steps=tuple(steps), behind=behind, output=output, output_shape=network.output_shape)

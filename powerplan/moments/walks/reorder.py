@@ -9,11 +9,11 @@ Why: docs/decisions/moments.md [0161].
 from __future__ import annotations
 
 from dataclasses import replace
-from weakref import WeakKeyDictionary
 
 from powerplan.network.graph import Network
 from powerplan.network.node import Node
 from powerplan.network.ops import Activation, AdaptiveMaxPool, MaxPool
+from powerplan.remembered import remembered
 
 #: kinds of activation that never decrease
 _NON_DECREASING = {
@@ -27,15 +27,11 @@ def maxima_first(network: Network) -> Network:
     Nodes keep their names: the activation's then holds the maxima and the pooling's the activation. The result is
     kept as long as the network.
     """
-    if network not in _KEPT:
-        _KEPT[network] = _reordered(network)
-    reordered = _KEPT[network]
+    reordered = _reordered(network)
     return network if reordered is None else reordered
 
 
-_KEPT: WeakKeyDictionary[Network, Network | None] = WeakKeyDictionary()
-
-
+@remembered
 def _reordered(network: Network) -> Network | None:
     """None = nothing to change."""
     readers = {node.name: [n for n in network.nodes if node.name in n.inputs] for node in network.nodes}

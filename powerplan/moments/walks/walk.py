@@ -43,7 +43,8 @@ class Carried(ABC):
         for step in self.lowered.steps:
             passes[step.place.part](step)
             self.means[step.place] = self.moments(step.place)[0]
-            self.lattices[step.place] = self.lattice(step)
+            if self.lowered.converts_rows:  # which alone round what is on a lattice in another way
+                self.lattices[step.place] = self.lattice(step)
             for place in self.lowered.last_read.get(step.place, ()):
                 self.drop(place)
                 self.lattices.pop(place, None)

@@ -12,6 +12,7 @@ from powerplan.moments.rules.activations.quadrature import Quadrature
 from powerplan.moments.rules.activations.rule import ActivationMoments, ActivationRule
 from powerplan.network.digital import activation_function, replayed
 from powerplan.network.ops import Activation, Function
+from powerplan.remembered import remembered
 
 __all__ = ["ActivationMoments", "ActivationRule", "activation_rule"]
 
@@ -19,8 +20,13 @@ __all__ = ["ActivationMoments", "ActivationRule", "activation_rule"]
 def activation_rule(op: Activation | Function) -> ActivationRule:
     """The Gaussian moments of an activation, or of a program of one value."""
     if isinstance(op, Function):
-        return _program_rule(json.dumps(op.attributes()["steps"], sort_keys=True))
+        return _rule_of_program(op)
     return _kind_rule(op)
+
+
+@remembered
+def _rule_of_program(op: Function) -> Quadrature:
+    return _program_rule(json.dumps(op.attributes()["steps"], sort_keys=True))
 
 
 @lru_cache(maxsize=256)

@@ -260,7 +260,7 @@ def test_carried_covariance_is_within_the_rest_of_the_series(kind: str, correlat
         joint = torch.tensor(np.outer(sigma, sigma) * [[1, correlation], [correlation, 1]])
         first, found = propagate(op, mu[None], joint[None])
         marginal = rule.moments(mu, tensor(*std) ** 2)
-        np.testing.assert_allclose(first[0], marginal.mean, rtol=1e-13)
+        np.testing.assert_allclose(first.mean[0], marginal.mean, rtol=1e-13)
         np.testing.assert_allclose(found[0].diagonal(), marginal.variance, rtol=1e-12)
         kept = sum(
             a**2 / math.factorial(k) for k, a in enumerate(rule.hermite(mu, tensor(*std) ** 2, HERMITE_ORDER), start=1)

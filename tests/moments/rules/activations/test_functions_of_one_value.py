@@ -149,7 +149,7 @@ def test_covariance_of_two_entries(name: str) -> None:
     draws = np.random.default_rng(0).multivariate_normal(mean.numpy(), joint.numpy(), size=1_000_000)
     values = curve(op)(draws)
     error = 5e-3 * values.std()
-    np.testing.assert_allclose(first[0], values.mean(0), atol=error)
+    np.testing.assert_allclose(first.mean[0], values.mean(0), atol=error)
     left_out = 0.5**7 * float(computed[0].diagonal().mean())
     np.testing.assert_allclose(computed[0], np.cov(values.T), atol=3 * error * values.std() + left_out)
 
