@@ -42,8 +42,7 @@ class Inputs:
     @property
     def nmse_standard_error(self) -> float:
         """Of the NMSE likewise; NaN too if the ideal outputs are all zero."""
-        nmse = self.nmse_by_input
-        return self._standard_error(nmse - float(nmse.mean()) * self.signal_by_input / self._signal)
+        return self._standard_error(self.nmse_parts)
 
     def mse_interval(self, fresh: int | None = None) -> tuple[float, float]:
         """A 95 % confidence interval of the MSE of other inputs.
@@ -65,6 +64,13 @@ class Inputs:
         """(B,) errors over the mean signal of all inputs: their mean is the NMSE. NaN without any signal."""
         by_input: np.ndarray = self.mse_by_input / self._signal
         return by_input
+
+    @property
+    def nmse_parts(self) -> np.ndarray:
+        """(B,) parts of single inputs in the NMSE, to first order: R + (e − R s) / s̄; their mean is R."""
+        nmse = self.nmse_by_input
+        parts: np.ndarray = nmse + float(nmse.mean()) * (1 - self.signal_by_input / self._signal)
+        return parts
 
     def mse_quantile(self, probability: float) -> float:
         """The MSE that this part of the inputs keeps within.

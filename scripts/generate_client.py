@@ -229,7 +229,8 @@ def _field(f: Field, value: Value) -> str:
     if f.name in value.optional:
         return f"{f.name}: {_NONE.format(str(f.type).removesuffix(' | None'))}"
     if f.default is not MISSING:
-        return f"{f.name}: {f.type} = {f.default!r}"
+        default = f'"{f.default}"' if isinstance(f.default, str) else repr(f.default)
+        return f"{f.name}: {f.type} = {default}"
     return f"{f.name}: {f.type}" + " = field(default_factory=dict)" * (f.default_factory is dict)
 
 

@@ -94,7 +94,8 @@ def target_fields(value: Any) -> dict[str, Any]:
         raise invalid("target", f"got {value!r}; allowed: {', '.join(TARGET_FIELDS)}")
     bound, *further = (each.name for each in fields(value))
     if field.message_type is None:
-        chips = getattr(value, "chips", None)
-        return {field.name: float(getattr(value, bound)), **({} if chips is None else {"chips": float(chips)})}
+        parts = {name: getattr(value, name, None) for name in ("chips", "inputs")}
+        given = {name: float(part) for name, part in parts.items() if part is not None}
+        return {field.name: float(getattr(value, bound)), **given}
     parts = {name: classes(f"target.{name}", getattr(value, name)) for name in further}
     return {field.name: {bound: float(getattr(value, bound)), **parts}}

@@ -67,6 +67,10 @@ class PlanKeywords(PredictionKeywords, total=False):
     calibrate: Plan again for the bound whose simulation meets the target; needs a verification. At most twice, for the
         target times predicted/simulated, until the simulation is within its standard error of the target. Allowed: True
         or False. Default: for targets on classes.
+    calibration: Inputs that plans are for: mean, the calibration inputs; upper, others of which these are a random
+        sample, so that the target is met at the upper end of the 95 % confidence interval. With a target on a part of
+        the inputs at the upper end of the interval of that quantile. Not for single outputs and power budgets. Allowed:
+        one of 'mean', 'upper'. Default: mean.
     tolerance: KKT residual at which to stop. Allowed: a finite number > 0 and <= 0.1. Default: 1e-08.
     max_iterations: Most iterations, of ten quasi-Newton steps each. Allowed: an integer from 1 to 100,000. Default: 60.
     time_limit: Seconds after which to stop with the best gains found. The cheapest seen that meet the target, else the
@@ -89,6 +93,7 @@ class PlanKeywords(PredictionKeywords, total=False):
     voltage: Sequence[Gain] | None
     verify_draws: int | None
     calibrate: bool | None
+    calibration: str
     tolerance: float
     max_iterations: int
     time_limit: float | None

@@ -41,7 +41,8 @@ def parse_plan_response(response: pb.PlanResponse | pb.FrontierResponse) -> Plan
 def parse_plan(message: pb.Plan, info: CallInfo | None = None) -> Plan:
     """A plan."""
     provenance = {name: attribute_value(value) for name, value in message.provenance.items()}
-    return _result(Plan, message, provenance=provenance, info=info)
+    calibration = {} if message.calibration else {"calibration": "mean"}  # from a server that knows no other
+    return _result(Plan, message, provenance=provenance, info=info, **calibration)
 
 
 def parse_profile_plan(message: pb.ProfilePlan, info: CallInfo | None = None) -> ProfilePlan:
@@ -93,7 +94,7 @@ def parse_target(message: pb.Target) -> Target:
     value = getattr(message, name)
     part = message.DESCRIPTOR.fields_by_name[name].message_type
     parts = [value] if part is None else [getattr(value, field.name) for field in part.fields]
-    further = {"chips": message.chips} if message.HasField("chips") else {}
+    further = {part: getattr(message, part) for part in ("chips", "inputs") if message.HasField(part)}
     target: Target = TARGETS[name](*(each if isinstance(each, float) else tuple(each) for each in parts), **further)
     return target
 

@@ -196,10 +196,13 @@ class MaxMSE:
 
     Attributes:
         chips: the part of the chips that must meet the bound, between 0 and 1; None = the mean over chips must.
+        inputs: the part of the inputs whose mean over chips must meet the bound, likewise; None = the mean over inputs
+            must. Not with ``chips``.
     """
 
     value: float
     chips: float | None = None
+    inputs: float | None = None
 
 
 @dataclass(frozen=True)
@@ -208,10 +211,13 @@ class MaxNMSE:
 
     Attributes:
         chips: the part of the chips that must meet the bound, between 0 and 1; None = the mean over chips must.
+        inputs: the part of the inputs whose mean over chips must meet the bound, likewise; None = the mean over inputs
+            must. Not with ``chips``.
     """
 
     value: float
     chips: float | None = None
+    inputs: float | None = None
 
 
 @dataclass(frozen=True)
@@ -620,6 +626,8 @@ class Verification:
         calibrated: the plan was made for another bound so that the simulation, not the prediction, meets the target.
         chip_yield: the part of the simulated chips that meet the bound, each by itself; None where draws do not tell
             it (single outputs, weights of outputs, power).
+        ratio_input_standard_error: of ratio over inputs, as one of all inputs of which the calibration inputs are a
+            random sample; None where the target is not on a mean over inputs.
     """
 
     draws: int
@@ -634,6 +642,7 @@ class Verification:
     ratio_standard_error: float = 0.0
     calibrated: bool = False
     chip_yield: float | None = None
+    ratio_input_standard_error: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -703,6 +712,8 @@ class Plan:
             are then those of the plan without steps. None without.
         arrays: the physical arrays of every crossbar layer on ``hardware``; None in plan files written before they were
             counted.
+        calibration: the inputs that it is for: "mean", those of calibration; "upper", others of which these are a
+            random sample (``reached`` is then at the upper end of the 95 % confidence interval).
         provenance: versions, network digest, seeds, settings and times.
         saving: 1 − power / baseline_power (with a power budget: 1 − error / baseline_mse).
         info: of the call, in the answer to one.
@@ -726,6 +737,7 @@ class Plan:
     corners: tuple[Corner, ...] = ()
     discrete: DiscreteGap | None = None
     arrays: tuple[LayerArrays, ...] | None = None
+    calibration: str = "mean"
     provenance: Mapping[str, Any] = field(default_factory=dict)
     saving: float | None
     info: CallInfo | None = None

@@ -25,7 +25,7 @@ from powerplan.batch.naming import (
     numbered,
 )
 from powerplan.batch.pruning import Path, may_follow
-from powerplan.batch.schema import CHIPS, PLAN_SETTINGS
+from powerplan.batch.schema import PARTS, PLAN_SETTINGS
 from powerplan.batch.validate import violation
 from powerplan.errors import Violation
 
@@ -163,12 +163,15 @@ def _targets(value: Any, path: tuple[str | int, ...], wrong: list[Violation]) ->
     if isinstance(value, list):
         yield from (dict(one) for one in value)
         return
-    of_chips = [{CHIPS: item} for item in _items(value[CHIPS], (*path, CHIPS), wrong)] if CHIPS in value else [{}]
-    kinds = [kind for kind in value if kind != CHIPS]
+    of_parts: list[dict[str, Any]] = [
+        {part: item} for part in PARTS if part in value for item in _items(value[part], (*path, part), wrong)
+    ] or [{}]
+    kinds = [kind for kind in value if kind not in PARTS]
     if not kinds:
-        wrong.append(violation(path, "chips alone", "targets", "Add target.max_nmse = [0.01, 0.1]."))
+        alone = " and ".join(part for part in PARTS if part in value)
+        wrong.append(violation(path, f"{alone} alone", "targets", "Add target.max_nmse = [0.01, 0.1]."))
     for kind in kinds:
-        yield from ({kind: item, **chips} for item in _items(value[kind], (*path, kind), wrong) for chips in of_chips)
+        yield from ({kind: item, **part} for item in _items(value[kind], (*path, kind), wrong) for part in of_parts)
 
 
 def _items(value: Any, path: tuple[str | int, ...], wrong: list[Violation]) -> tuple[Any, ...]:

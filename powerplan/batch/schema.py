@@ -43,8 +43,8 @@ Schema = dict[str, Any]
 
 #: settings of plans that a point can have; the device is chosen by who runs it
 PLAN_SETTINGS = tuple(row for row in table(PlanSettings) if row.name != "device")
-#: the part of the chips that must meet a target, beside its bound
-CHIPS = "chips"
+#: the parts of the chips or of the inputs that must meet a target, beside its bound
+PARTS = ("chips", "inputs")
 #: most values of one axis, and most definitions of one kind
 MOST_VALUES = 10_000
 #: largest number that is passed on; the engine has its own, tighter bounds
@@ -234,7 +234,8 @@ def _axes(*, scalar: bool) -> dict[str, Schema]:
                 "uniqueItems": True,
             },
         ],
-        "description": f"targets: a table with one or several of {kinds}, and {CHIPS}, or a list of such tables",
+        "description": f"targets: a table with one or several of {kinds}, and {' or '.join(PARTS)}, or a list of such "
+        "tables",
     }
     axes["override"] = _table(
         {name: _several(value, scalar=scalar) for name, value in hardware_fields().items()},
@@ -244,18 +245,19 @@ def _axes(*, scalar: bool) -> dict[str, Schema]:
 
 
 def _targets() -> dict[str, Schema]:
-    """Schema of the bound of every kind of target, and of the part of the chips that must meet it."""
-    chips = {**_POSITIVE, "exclusiveMaximum": 1, "description": "a number > 0 and < 1: the part of the chips"}
-    del chips["maximum"]
+    """Schema of the bound of every kind of target, and of the part of the chips or inputs that must meet it."""
+    part = {**_POSITIVE, "exclusiveMaximum": 1}
+    del part["maximum"]
     kinds = {kind: _in(target.written_unit(), _POSITIVE) for kind, target in TARGETS.items()}
-    return {**kinds, CHIPS: _in("", chips)}
+    words = {name: f"a number > 0 and < 1: the part of the {name}" for name in PARTS}
+    return {**kinds, **{name: _in("", {**part, "description": words[name]}) for name in PARTS}}
 
 
 def _one_target() -> Schema:
     return _table(
         _targets(),
         oneOf=[{"required": [kind]} for kind in TARGETS],
-        description=f"exactly one of {', '.join(TARGETS)}; and {CHIPS}, if it is on a part of the chips",
+        description=f"exactly one of {', '.join(TARGETS)}; and {' or '.join(PARTS)}, if it is on a part of them",
     )
 
 

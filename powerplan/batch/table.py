@@ -14,7 +14,7 @@ from typing import Any
 from powerplan.batch.naming import setting
 from powerplan.batch.points import plan_defaults
 from powerplan.batch.results import PointResult, StudyResult
-from powerplan.batch.schema import CHIPS
+from powerplan.batch.schema import PARTS
 from powerplan.batch.targets import parts_of
 from powerplan.checks import choice
 from powerplan.errors import MissingExtra
@@ -53,8 +53,8 @@ def rows(result: StudyResult, *, times: bool = False) -> list[dict[str, Any]]:
         times: add seconds and attempts, which differ from run to run.
     """
     overrides, more = _override_axes(result.points), _further_settings(result.points)
-    on_chips = any(CHIPS in point.settings["target"] for point in result.points)
-    table = [_row(point, overrides, more, on_chips=on_chips, times=times) for point in result.points]
+    parts = [part for part in PARTS if any(part in point.settings["target"] for point in result.points)]
+    table = [_row(point, overrides, more, parts=parts, times=times) for point in result.points]
     for name in (*overrides, *more):
         if any(isinstance(row[name], list | tuple) for row in table):  # one type per column: lists as text
             for row in table:
@@ -73,7 +73,7 @@ def _override_axes(points: Sequence[PointResult]) -> list[str]:
 
 
 def _row(
-    point: PointResult, overrides: Sequence[str], more: Sequence[str], *, on_chips: bool, times: bool
+    point: PointResult, overrides: Sequence[str], more: Sequence[str], *, parts: Sequence[str], times: bool
 ) -> dict[str, Any]:
     kind, value, further = parts_of(point.settings["target"])
     plan = point.plan
@@ -81,8 +81,7 @@ def _row(
     row |= {name: point.settings[name] for name in _SETTINGS[:3]}
     row |= {axis: setting(point.settings, axis) for axis in overrides}
     row |= {"target": kind, "target_value": value}
-    if on_chips:
-        row["target_chips"] = further.get(CHIPS)
+    row |= {f"target_{part}": further.get(part) for part in parts}
     row |= {name: point.settings[name] for name in _SETTINGS[3:]}
     row |= {name: point.settings[name] for name in more}
     row["state"] = point.state.value

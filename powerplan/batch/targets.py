@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from powerplan.batch.schema import CHIPS
+from powerplan.batch.schema import PARTS
 from powerplan.batch.validate import violation
 from powerplan.errors import InvalidInput, Violation
 from powerplan.planning.targets import TARGETS, Target, build_target, further_fields
@@ -40,12 +40,14 @@ def needs_labels(target: Mapping[str, Any]) -> bool:
 
 def check_targets(targets: Iterable[Mapping[str, Any]]) -> Iterator[Violation]:
     """Targets out of range, each once."""
-    for kind, value, chips in dict.fromkeys((*parts_of(t)[:2], t.get(CHIPS)) for t in targets):
+    for kind, value, further in dict.fromkeys((*parts_of(t)[:2], tuple(map(t.get, PARTS))) for t in targets):
+        parts = {name: part for name, part in zip(PARTS, further, strict=True) if part is not None}
         try:
-            build_target(kind, value, labels=np.zeros(1), chips=chips)  # any labels will do
+            build_target(kind, value, labels=np.zeros(1), **parts)  # any labels will do
         except InvalidInput as error:
             wrong = error.violations[0]
-            name = CHIPS if wrong.field.endswith(CHIPS) else kind
-            yield violation(("target", name), chips if name == CHIPS else value, wrong.allowed, wrong.advice)
-        if chips is not None and CHIPS not in further_fields(kind):
-            yield violation(("target", CHIPS), chips, f"nothing with {kind}", "Only bounds on the error are on chips.")
+            name = next((part for part in parts if wrong.field.endswith(part)), kind)
+            yield violation(("target", name), parts.get(name, value), wrong.allowed, wrong.advice)
+        for name in parts.keys() - set(further_fields(kind)):
+            advice = f"Only bounds on the error are on {name}."
+            yield violation(("target", name), parts[name], f"nothing with {kind}", advice)

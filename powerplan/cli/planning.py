@@ -18,6 +18,8 @@ from powerplan.planning.targets import TARGETS, build_target, further_fields
 if TYPE_CHECKING:
     from powerplan.planning import Plan
 
+#: option of the part of the chips or inputs that must meet a target, by the target's field
+PARTS = {"chips": "--chips", "inputs": "--target-inputs"}
 _PROBLEM = ("network_file", "example", "inputs_file", "labels_file", "batch", "analog", "digital", "reads")
 
 
@@ -26,15 +28,26 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for kind, target in reversed(TARGETS.items()):
         quantity = Quantity(target.written_unit(), about=f"target.{kind}")
         command = click.option(_flag(kind), kind, type=quantity, help=f"Target: {target.help}.")(command)
-    return chips_option(command)
+    return part_options(command)
 
 
-def chips_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The option of the part of the chips that must meet a target on the error."""
-    words = (
-        "Part of the chips that must meet a target on MSE or NMSE (0.95 or 95%) [default: the mean over chips must]."
-    )
-    return click.option("--chips", type=Quantity("", about="target.chips"), help=words)(command)
+def part_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of the part of the chips, or of the inputs, that must meet a target on the error."""
+    for part, flag in reversed(PARTS.items()):
+        words = f"Part of the {part} that must meet a target on MSE or NMSE (0.95 or 95%) [default: their mean must]."
+        command = click.option(flag, part_name(part), type=Quantity("", about=f"target.{part}"), help=words)(command)
+    return command
+
+
+def part_name(part: str) -> str:
+    """The argument of a command for such a part: ``inputs`` by itself is the calibration batch."""
+    return f"part_of_{part}"
+
+
+def take_parts(options: dict[str, Any]) -> dict[str, float]:
+    """Remove the parts from a command's arguments; those that were given, by the target's field."""
+    parts = {part: options.pop(part_name(part)) for part in PARTS}
+    return {part: value for part, value in parts.items() if value is not None}
 
 
 def take_target(options: dict[str, Any]) -> tuple[str, float, dict[str, Any]]:
@@ -45,10 +58,11 @@ def take_target(options: dict[str, Any]) -> tuple[str, float, dict[str, Any]]:
         got = " and ".join(map(_flag, chosen)) or "none"
         raise click.UsageError(f"target: got {got}; give exactly one of {', '.join(map(_flag, TARGETS))}.")
     ((kind, value),) = chosen.items()
-    chips = options.pop("chips")
-    further = {} if chips is None else {"chips": chips}
-    if further and "chips" not in further_fields(kind):
-        raise click.UsageError(f"--chips: got {chips:g} with {_flag(kind)}; only bounds on the error are on chips.")
+    further = take_parts(options)
+    for part, asked in further.items():
+        if part not in further_fields(kind):
+            words = f"{PARTS[part]}: got {asked:g} with {_flag(kind)}; only bounds on the error are on {part}."
+            raise click.UsageError(words)
     if "labels" not in further_fields(kind):
         build_target(kind, value, **further)  # refuse a bad number before any work
     return kind, value, further

@@ -88,6 +88,7 @@ class Predictor:
         averaged: the converters ("rows", "noisy rows", "columns") whose rounding is averaged over gains, as plans mind
             it; that of others is the one at the very gains.
         chip_ratio: the MSE that a part of the chips keeps within, over its mean, where a target is on such a part.
+        input_factor: what a target's mean over inputs is multiplied by, where it is on a part of them or for others.
     """
 
     original: Network
@@ -107,6 +108,7 @@ class Predictor:
     corrections: Corrections = NONE
     averaged: frozenset[str] = frozenset()
     chip_ratio: float = 1.0
+    input_factor: float = 1.0
 
     @classmethod
     def of(

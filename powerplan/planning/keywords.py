@@ -21,6 +21,7 @@ class PlanOptions(PredictionOptions, total=False):
     voltage: Sequence[Gain] | None
     verify_draws: int | None
     calibrate: bool | None
+    calibration: str
     tolerance: float
     max_iterations: int
     deadline: float | None

@@ -216,6 +216,8 @@ class Verification:
         calibrated: the plan was made for another bound so that the simulation, not the prediction, meets the target.
         chip_yield: the part of the simulated chips that meet the bound, each by itself; None where draws do not tell
             it (single outputs, weights of outputs, power).
+        ratio_input_standard_error: of ratio over inputs, as one of all inputs of which the calibration inputs are a
+            random sample; None where the target is not on a mean over inputs.
     """
 
     draws: int
@@ -230,6 +232,7 @@ class Verification:
     ratio_standard_error: float = 0.0
     calibrated: bool = False
     chip_yield: float | None = None
+    ratio_input_standard_error: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

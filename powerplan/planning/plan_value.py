@@ -63,6 +63,8 @@ class Plan(Shown):
             are then those of the plan without steps. None without.
         arrays: the physical arrays of every crossbar layer on ``hardware``; None in plan files written before they were
             counted.
+        calibration: the inputs that it is for: "mean", those of calibration; "upper", others of which these are a
+            random sample (``reached`` is then at the upper end of the 95 % confidence interval).
         provenance: versions, network digest, seeds, settings and times.
     """
 
@@ -84,6 +86,7 @@ class Plan(Shown):
     corners: tuple[Corner, ...] = ()
     discrete: DiscreteGap | None = None
     arrays: tuple[LayerArrays, ...] | None = None
+    calibration: str = "mean"
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property

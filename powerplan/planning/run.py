@@ -85,6 +85,7 @@ def _verified(session: Session, plan: Plan, stop_at: float | None, draws: int, *
             session.inputs,
             plan.target,
             weights=session.weights,
+            calibration=session.settings.calibration,
             draws=draws,
             seed=session.settings.seed + calibration,
             calibrated=calibration > 0,

@@ -31,6 +31,7 @@ from powerplan.planning.problem.variables import FreeGains, check_ideal_wires, c
 from powerplan.planning.problem.watch import Watch
 from powerplan.planning.settings import PlanSettings, Progress
 from powerplan.planning.targets import Target
+from powerplan.planning.targets.over_inputs import MEAN
 from powerplan.plausibility import question
 
 
@@ -158,26 +159,41 @@ class Session:
         return replace(self, predictors=tuple(predictors))
 
     def spread_at(self, gains: Gains, target: Target) -> Session:
-        """The session with the spread over chips that it has at these gains, corrected before; itself if the target is
-        on the mean."""
-        if target.chips is None:
+        """The session with the spread over chips and inputs that it has at these gains, corrected before; itself if the
+        target is on the mean."""
+        if not self.needs_spread(target):
             return self
-        return self.with_spread([report(predictor, gains, chips=True) for predictor in self.predictors], target.chips)
+        tells = target.chips is not None
+        return self.with_spread([report(predictor, gains, chips=tells) for predictor in self.predictors], target)
 
-    def with_spread(self, predictions: Sequence[Prediction], part: float) -> Session:
-        """The session with the spread over chips of predictions, one per corner, for a target on a part of them."""
+    def needs_spread(self, target: Target) -> bool:
+        """Whether a target is on a part of the chips or inputs, or for other inputs, instead of on the mean."""
+        return target.chips is not None or target.inputs is not None or self.settings.calibration != MEAN
+
+    def with_spread(self, predictions: Sequence[Prediction], target: Target) -> Session:
+        """The session with the spread over chips and inputs of predictions, one per corner, for such a target."""
         predictors = []
         for predictor, prediction in zip(self.predictors, predictions, strict=True):
-            assert prediction.chips is not None
-            mse = prediction.chips.mse
-            predictors.append(replace(predictor, chip_ratio=mse.quantile(part) / mse.mean))
+            factor = target.input_factor(prediction, self.weights, self.settings.calibration)
+            ratio = 1.0
+            if target.chips is not None:
+                assert prediction.chips is not None
+                mse = prediction.chips.mse
+                ratio = mse.quantile(target.chips) / mse.mean
+            predictors.append(replace(predictor, chip_ratio=ratio, input_factor=factor))
         return replace(self, predictors=tuple(predictors))
 
     def corrected_like(self, other: Session) -> Session:
         """The session with the corrections that another one of the same network holds."""
         pairs = zip(self.predictors, other.predictors, strict=True)
         predictors = (
-            replace(own, corrections=known.corrections, sampling=known.sampling, chip_ratio=known.chip_ratio)
+            replace(
+                own,
+                corrections=known.corrections,
+                sampling=known.sampling,
+                chip_ratio=known.chip_ratio,
+                input_factor=known.input_factor,
+            )
             for own, known in pairs
         )
         return replace(self, predictors=tuple(predictors))

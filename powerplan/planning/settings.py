@@ -13,6 +13,7 @@ from powerplan.hardware import Hardware
 from powerplan.hardware.gains import Gain
 from powerplan.moments.settings import PredictionSettings
 from powerplan.planning.problem.corners import check_corners
+from powerplan.planning.targets.over_inputs import CALIBRATIONS, MEAN
 from powerplan.settings import (
     Choice,
     Corners,
@@ -81,6 +82,14 @@ class PlanSettings(PredictionSettings):
         more="At most twice, for the target times predicted/simulated, until the simulation is within its standard "
         "error of the target.",
         otherwise="for targets on classes",
+    )
+    calibration: str = setting(
+        Choice(CALIBRATIONS),
+        MEAN,
+        "Inputs that plans are for: mean, the calibration inputs; upper, others of which these are a random sample, so "
+        "that the target is met at the upper end of the 95 % confidence interval.",
+        more="With a target on a part of the inputs at the upper end of the interval of that quantile. Not for single "
+        "outputs and power budgets.",
     )
     tolerance: float = setting(Number(above=0, at_most=0.1), 1e-8, "KKT residual at which to stop.")
     max_iterations: int = setting(

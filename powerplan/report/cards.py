@@ -17,6 +17,7 @@ from powerplan.report.answer import OUTCOMES, converter_remark, inputs_fact, pla
 from powerplan.report.facts import Fact, hardware_facts
 from powerplan.report.page import render
 from powerplan.report.quantities import (
+    asked_text,
     predicted_mse,
     predicted_nmse,
     samples_remark,
@@ -24,7 +25,6 @@ from powerplan.report.quantities import (
     simulated_mse,
     simulated_nmse,
     simulated_power,
-    target_text,
 )
 from powerplan.report.study_answer import study_answer
 from powerplan.report.tables import network_rows
@@ -51,7 +51,7 @@ def plan_card(plan: Plan) -> str:
     ]
     outcome, _ = OUTCOMES[plan.termination.outcome]
     return _card(
-        f"Plan: {target_text(plan.target)}",
+        f"Plan: {asked_text(plan)}",
         remark=f"{outcome}. {without_paths(plan.termination.message)}",
         facts=plan_answer(plan),
         headers=("Layer", "Gain per unit weight", "Power", "Share", "Share of error"),

@@ -13,7 +13,7 @@ from powerplan.report.charts import Scale
 from powerplan.report.facts import Fact, hardware_facts, hardware_off
 from powerplan.report.layer_view import CornerView, LayerView, corner_views, layer_views
 from powerplan.report.notes import plan_notes
-from powerplan.report.quantities import target_text
+from powerplan.report.quantities import asked_text
 from powerplan.report.tables import array_size, network_rows
 from powerplan.report.text import flat, typeset, value_text, without_paths
 from powerplan.report.units import grouped, percent, shape_text, si, significant
@@ -64,7 +64,7 @@ def plan_view(plan: Plan, *, name: str = "", network: Network | None = None) -> 
     prices = sorted(plan.shadow_prices.limits, key=lambda p: -abs(p.price)) if plan.shadow_prices else []
     return PlanView(
         name=without_paths(name),
-        target=typeset(target_text(plan.target)),
+        target=typeset(asked_text(plan)),
         outcome=outcome,
         look=look,
         summary=typeset(without_paths(plan.termination.message)),

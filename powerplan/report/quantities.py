@@ -11,6 +11,7 @@ from powerplan.per_input import Inputs
 from powerplan.planning import Outcome, Plan, Target
 from powerplan.planning.objectives import OBJECTIVES, Objective
 from powerplan.planning.outcome import Verification
+from powerplan.planning.targets.over_inputs import MEAN
 from powerplan.planning.verify.verify import misses_target
 from powerplan.report.units import in_unit, in_unit_with_error, percent, si, si_with_error, significant, with_error
 
@@ -45,9 +46,15 @@ def target_text(target: Target) -> str:
     return f"{target.quantity} <= {quantity_text(target, target.value)}"
 
 
+def asked_text(plan: Plan) -> str:
+    """What was asked of a plan: its target, and if it is for other inputs than those of calibration."""
+    asked = target_text(plan.target)
+    return asked if plan.calibration == MEAN else f"{asked} at the upper end for other inputs"
+
+
 def claim(plan: Plan) -> str:
     """What a plan says of its target, for a title: the target where it is met, else what is missed and by how much."""
-    asked = target_text(plan.target)
+    asked = asked_text(plan)
     outcome = plan.termination.outcome
     if outcome is Outcome.INFEASIBLE:
         least = plan.reached if plan.termination.best_reachable is None else plan.termination.best_reachable
@@ -131,3 +138,9 @@ def worst_inputs(inputs: Inputs) -> str:
     """The inputs with the largest errors, and what most of them keep within; over the mean signal of all."""
     named = [f"{index} ({percent(float(inputs.nmse_by_input[index]))})" for index in inputs.worst(3)]
     return f"{', '.join(named)}; 95 % of the inputs are within {percent(inputs.nmse_quantile(0.95))}"
+
+
+def other_rate(target: Target, check: Verification) -> str:
+    """A simulated rate with the 95 % interval of that of all inputs of which the calibration inputs are a sample."""
+    error = check.ratio_input_standard_error or 0.0
+    return quantity_with_error(target, check.ratio * target.value, 1.96 * error * target.value)

@@ -18,8 +18,10 @@ from powerplan.per_input import Inputs, student
 from powerplan.planning import ConstraintPrice, DiscreteGap, Plan
 from powerplan.planning.objectives import Objective
 from powerplan.report.quantities import (
+    asked_text,
     objective_text,
     other_inputs,
+    other_rate,
     predicted_mse,
     predicted_nmse,
     predicted_power,
@@ -30,7 +32,6 @@ from powerplan.report.quantities import (
     simulated_mse,
     simulated_nmse,
     simulated_power,
-    target_text,
     worst_inputs,
 )
 from powerplan.report.units import gain_text, in_unit, percent, share, si, si_with_error, significant, with_error
@@ -80,7 +81,7 @@ def ranges_used(network: Network, hardware: Hardware, gains: Gains) -> list[floa
 
 def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
     prediction, check, end = plan.prediction, plan.verification, plan.termination
-    lines = [("target", target_text(plan.target)), ("power", f"{si(plan.power, 'W')} predicted")]
+    lines = [("target", asked_text(plan)), ("power", f"{si(plan.power, 'W')} predicted")]
     if check is not None:
         lines[-1] = ("power", f"{lines[-1][1]}, {simulated_power(check)} simulated")
     lines += _converter_line(prediction)
@@ -101,6 +102,7 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
     )
     lines.append(("NMSE", _error_line(nmse_bound, predicted_nmse(prediction), simulated[0])))
     lines.append(("MSE", _error_line(mse_bound, predicted_mse(prediction), simulated[1])))
+    lines += _rate_line(plan)
     lines += _inputs_lines(prediction.inputs)
     lines += _corner_lines(plan)
     if plan.array_count is not None:
@@ -345,6 +347,14 @@ def _chips_line(chips: Chips | None) -> list[tuple[str, str]]:
     return [("NMSE of chips", ", ".join(parts))]
 
 
+def _rate_line(plan: Plan) -> list[tuple[str, str]]:
+    """The rate of other inputs, of a target on classes."""
+    check = plan.verification
+    if plan.target.takes_weights or check is None or not (check.ratio_input_standard_error or 0) > 0:
+        return []
+    return [("", f"{other_rate(plan.target, check)} over other inputs, simulated")]
+
+
 def _inputs_lines(
     inputs: Inputs | None, accuracy: Accuracy | None = None, input_error: float | None = None
 ) -> list[tuple[str, str]]:
@@ -368,7 +378,7 @@ def frontier_table(plans: Sequence[Plan]) -> str:
     rows = []
     for plan in plans:
         row = [
-            target_text(plan.target),
+            asked_text(plan),
             si(plan.power, "W"),
             si(plan.baseline_power, "W"),
             "-" if plan.saving is None else saving_cell(plan.saving, plan.objective),

@@ -119,6 +119,9 @@ def test_targets_on_a_part_of_the_chips_are_every_bound_with_every_part() -> Non
     values["grid"]["target"] = [{"max_mse": 0.01}, {"max_mse": 0.01, "chips": 0.95}]
     parts = {point.settings["target"].get("chips") for point in study(values).points}
     assert parts == {None, 0.95}
+    values["grid"]["target"] = {"max_nmse": 0.01, "inputs": ["50%", 0.95]}
+    wanted = [{"max_nmse": 0.01, "inputs": part} for part in (0.5, 0.95)]
+    assert [point.settings["target"] for point in study(values).points[:2]] == wanted
 
 
 def test_calibration_needs_a_verification_which_targets_on_classes_have_by_themselves() -> None:

@@ -84,3 +84,19 @@ def test_bad_targets_are_exit_2_with_the_reason(
     assert result.exit_code == 2
     assert words in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_a_part_of_the_inputs_and_other_inputs_equal_the_python_call(
+    run: Callable[..., Result], files: Any, iris_example: Example
+) -> None:
+    options = ("--max-nmse", "5%", "--target-inputs", "90%", "--json")
+    values = answer(run("plan", files.problem, *options))
+    network, inputs = iris_example.network, iris_example.inputs
+    plan = pp.plan(network, pp.Hardware(), inputs, pp.MaxNMSE(0.05, inputs=0.9))
+    assert values["gains"] == plan.gains.to_dict()
+    assert values["target"]["inputs"] == 0.9
+    upper = answer(run("frontier", files.problem, "--max-nmse", "5%", "--calibration", "upper", "--json"))
+    assert upper["points"][0]["calibration"] == "upper"
+    refused = run("plan", files.problem, "--max-output-mse", "0.1", "--target-inputs", "90%")
+    assert refused.exit_code == 2
+    assert "--target-inputs: got 0.9 with --max-output-mse" in refused.output

@@ -105,3 +105,23 @@ def test_files_and_clients_tell_them(iris_example: Example, tmp_path: Path) -> N
     assert simulated.inputs is not None
     assert len(simulated.inputs.mse_by_input) == len(inputs)
     assert "other inputs  NMSE" in plan.table()
+
+
+def test_fresh_inputs_are_within_the_stated_interval(iris_example: Example) -> None:
+    """In 90 to 99 % of 200 splits of the flowers into halves; the standard error of that is 1.5 points."""
+    network = iris_example.network
+    flowers = np.concatenate([iris_example.inputs, iris_example.test_inputs])
+    gains = pp.Gains.full_range(network, HARDWARE, flowers)
+    told = pp.predict(network, HARDWARE, gains, flowers).inputs
+    assert told is not None
+    rng = np.random.default_rng(0)
+    within = []
+    for _ in range(200):
+        order = rng.permutation(len(flowers))
+        ours, fresh = (
+            engines.Inputs(mse_by_input=told.mse_by_input[part], signal_by_input=told.signal_by_input[part])
+            for part in np.split(order, [len(flowers) // 2])
+        )
+        low, high = ours.nmse_interval(fresh=len(fresh.mse_by_input))
+        within.append(low <= fresh.nmse_by_input.mean() <= high)
+    assert 0.9 <= np.mean(within) <= 0.99

@@ -24,6 +24,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Calibration:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CalibrationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Calibration.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CALIBRATION_UNSPECIFIED: _Calibration.ValueType  # 0
+    """The server's default, CALIBRATION_MEAN."""
+    CALIBRATION_MEAN: _Calibration.ValueType  # 1
+    """The calibration inputs."""
+    CALIBRATION_UPPER: _Calibration.ValueType  # 2
+    """Others, of which the calibration inputs are a random sample: the target is met at the upper end of the 95 %
+    confidence interval.
+    """
+
+class Calibration(_Calibration, metaclass=_CalibrationEnumTypeWrapper):
+    """Inputs that a plan is for."""
+
+CALIBRATION_UNSPECIFIED: Calibration.ValueType  # 0
+"""The server's default, CALIBRATION_MEAN."""
+CALIBRATION_MEAN: Calibration.ValueType  # 1
+"""The calibration inputs."""
+CALIBRATION_UPPER: Calibration.ValueType  # 2
+"""Others, of which the calibration inputs are a random sample: the target is met at the upper end of the 95 %
+confidence interval.
+"""
+Global___Calibration: _TypeAlias = Calibration  # noqa: Y015
+
 class _ProfileSolver:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -137,6 +165,7 @@ class Target(_message.Message):
     MAX_ACCURACY_DROP_FIELD_NUMBER: _builtins.int
     MAX_FLIP_RATE_FIELD_NUMBER: _builtins.int
     CHIPS_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
     max_mse: _builtins.float
     """Least power such that the mean squared error of the outputs is at most this."""
     max_nmse: _builtins.float
@@ -150,6 +179,10 @@ class Target(_message.Message):
     chips: _builtins.float
     """With max_mse and max_nmse: the part of the chips that must meet the bound, > 0 and < 1.
     Default: the mean over chips must.
+    """
+    inputs: _builtins.float
+    """With max_mse and max_nmse: the part of the inputs whose mean over chips must meet the bound, > 0 and < 1; not with
+    chips. Default: the mean over inputs must.
     """
     @_builtins.property
     def max_accuracy_drop(self) -> Global___AccuracyDrop:
@@ -165,17 +198,22 @@ class Target(_message.Message):
         max_accuracy_drop: Global___AccuracyDrop | None = ...,
         max_flip_rate: _builtins.float = ...,
         chips: _builtins.float | None = ...,
+        inputs: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_chips", b"_chips", "bound", b"bound", "chips", b"chips", "max_accuracy_drop", b"max_accuracy_drop", "max_flip_rate", b"max_flip_rate", "max_mse", b"max_mse", "max_nmse", b"max_nmse", "max_output_mse", b"max_output_mse", "max_power_watts", b"max_power_watts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_chips", b"_chips", "_inputs", b"_inputs", "bound", b"bound", "chips", b"chips", "inputs", b"inputs", "max_accuracy_drop", b"max_accuracy_drop", "max_flip_rate", b"max_flip_rate", "max_mse", b"max_mse", "max_nmse", b"max_nmse", "max_output_mse", b"max_output_mse", "max_power_watts", b"max_power_watts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chips", b"_chips", "bound", b"bound", "chips", b"chips", "max_accuracy_drop", b"max_accuracy_drop", "max_flip_rate", b"max_flip_rate", "max_mse", b"max_mse", "max_nmse", b"max_nmse", "max_output_mse", b"max_output_mse", "max_power_watts", b"max_power_watts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chips", b"_chips", "_inputs", b"_inputs", "bound", b"bound", "chips", b"chips", "inputs", b"inputs", "max_accuracy_drop", b"max_accuracy_drop", "max_flip_rate", b"max_flip_rate", "max_mse", b"max_mse", "max_nmse", b"max_nmse", "max_output_mse", b"max_output_mse", "max_power_watts", b"max_power_watts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__chips: _TypeAlias = _typing.Literal["chips"]  # noqa: Y015
     _WhichOneofArgType__chips: _TypeAlias = _typing.Literal["_chips", b"_chips"]  # noqa: Y015
+    _WhichOneofReturnType__inputs: _TypeAlias = _typing.Literal["inputs"]  # noqa: Y015
+    _WhichOneofArgType__inputs: _TypeAlias = _typing.Literal["_inputs", b"_inputs"]  # noqa: Y015
     _WhichOneofReturnType_bound: _TypeAlias = _typing.Literal["max_mse", "max_nmse", "max_power_watts", "max_output_mse", "max_accuracy_drop", "max_flip_rate"]  # noqa: Y015
     _WhichOneofArgType_bound: _TypeAlias = _typing.Literal["bound", b"bound"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__chips) -> _WhichOneofReturnType__chips | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__inputs) -> _WhichOneofReturnType__inputs | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_bound) -> _WhichOneofReturnType_bound | None: ...
 
@@ -235,6 +273,7 @@ class PlanSettings(_message.Message):
     MEMORY_LIMIT_BYTES_FIELD_NUMBER: _builtins.int
     SAMPLING_ERROR_FIELD_NUMBER: _builtins.int
     CHIP_SPREAD_FIELD_NUMBER: _builtins.int
+    CALIBRATION_FIELD_NUMBER: _builtins.int
     granularity: _gains_pb2.Granularity.ValueType
     """How finely the conductance gains are chosen. Default GRANULARITY_LAYER."""
     verify_draws: _builtins.int
@@ -273,6 +312,8 @@ class PlanSettings(_message.Message):
     """
     chip_spread: _builtins.bool
     """Predict also how the error is spread over chips. Default false."""
+    calibration: Global___Calibration.ValueType
+    """Inputs that the plan is for. Default CALIBRATION_MEAN."""
     @_builtins.property
     def optimize(self) -> _containers.RepeatedScalarFieldContainer[_gains_pb2.GainKind.ValueType]:
         """The gains that are free; the others are held. Default: conductance."""
@@ -326,10 +367,11 @@ class PlanSettings(_message.Message):
         memory_limit_bytes: _builtins.int | None = ...,
         sampling_error: _builtins.float | None = ...,
         chip_spread: _builtins.bool | None = ...,
+        calibration: Global___Calibration.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_chip_spread", b"_chip_spread", "_marginal_fields", b"_marginal_fields", "_max_iterations", b"_max_iterations", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "chip_spread", b"chip_spread", "marginal_fields", b"marginal_fields", "max_iterations", b"max_iterations", "memory_limit_bytes", b"memory_limit_bytes", "output_combinations", b"output_combinations", "sampling_error", b"sampling_error", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_chip_spread", b"_chip_spread", "_marginal_fields", b"_marginal_fields", "_max_iterations", b"_max_iterations", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "chip_spread", b"chip_spread", "conductance_steps", b"conductance_steps", "dtype", b"dtype", "granularity", b"granularity", "held_conductance_siemens", b"held_conductance_siemens", "held_voltage_volts", b"held_voltage_volts", "marginal_fields", b"marginal_fields", "max_iterations", b"max_iterations", "memory_limit_bytes", b"memory_limit_bytes", "method", b"method", "optimize", b"optimize", "output_combinations", b"output_combinations", "output_weights", b"output_weights", "sampling_error", b"sampling_error", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws", "voltage_steps", b"voltage_steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_chip_spread", b"_chip_spread", "_marginal_fields", b"_marginal_fields", "_max_iterations", b"_max_iterations", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "calibration", b"calibration", "chip_spread", b"chip_spread", "conductance_steps", b"conductance_steps", "dtype", b"dtype", "granularity", b"granularity", "held_conductance_siemens", b"held_conductance_siemens", "held_voltage_volts", b"held_voltage_volts", "marginal_fields", b"marginal_fields", "max_iterations", b"max_iterations", "memory_limit_bytes", b"memory_limit_bytes", "method", b"method", "optimize", b"optimize", "output_combinations", b"output_combinations", "output_weights", b"output_weights", "sampling_error", b"sampling_error", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws", "voltage_steps", b"voltage_steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__calibrate: _TypeAlias = _typing.Literal["calibrate"]  # noqa: Y015
     _WhichOneofArgType__calibrate: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate"]  # noqa: Y015
@@ -826,6 +868,7 @@ class Verification(_message.Message):
     CALIBRATED_FIELD_NUMBER: _builtins.int
     RATIO_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
     CHIP_YIELD_FIELD_NUMBER: _builtins.int
+    RATIO_INPUT_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
     draws: _builtins.int
     """Draws made."""
     seed: _builtins.int
@@ -852,6 +895,10 @@ class Verification(_message.Message):
     """Part of the simulated chips that meet the bound, each by itself; unset where draws do not tell it (single outputs,
     weights of outputs, power).
     """
+    ratio_input_standard_error: _builtins.float
+    """Standard error of ratio over inputs, as one of all inputs of which the calibration inputs are a random sample; unset
+    where the target is not on a mean over inputs.
+    """
     def __init__(
         self,
         *,
@@ -867,14 +914,20 @@ class Verification(_message.Message):
         calibrated: _builtins.bool = ...,
         ratio_standard_error: _builtins.float = ...,
         chip_yield: _builtins.float | None = ...,
+        ratio_input_standard_error: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_chip_yield", b"_chip_yield", "chip_yield", b"chip_yield"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_chip_yield", b"_chip_yield", "_ratio_input_standard_error", b"_ratio_input_standard_error", "chip_yield", b"chip_yield", "ratio_input_standard_error", b"ratio_input_standard_error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chip_yield", b"_chip_yield", "calibrated", b"calibrated", "chip_yield", b"chip_yield", "draws", b"draws", "mse", b"mse", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "ratio", b"ratio", "ratio_standard_error", b"ratio_standard_error", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chip_yield", b"_chip_yield", "_ratio_input_standard_error", b"_ratio_input_standard_error", "calibrated", b"calibrated", "chip_yield", b"chip_yield", "draws", b"draws", "mse", b"mse", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "ratio", b"ratio", "ratio_input_standard_error", b"ratio_input_standard_error", "ratio_standard_error", b"ratio_standard_error", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__chip_yield: _TypeAlias = _typing.Literal["chip_yield"]  # noqa: Y015
     _WhichOneofArgType__chip_yield: _TypeAlias = _typing.Literal["_chip_yield", b"_chip_yield"]  # noqa: Y015
+    _WhichOneofReturnType__ratio_input_standard_error: _TypeAlias = _typing.Literal["ratio_input_standard_error"]  # noqa: Y015
+    _WhichOneofArgType__ratio_input_standard_error: _TypeAlias = _typing.Literal["_ratio_input_standard_error", b"_ratio_input_standard_error"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__chip_yield) -> _WhichOneofReturnType__chip_yield | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ratio_input_standard_error) -> _WhichOneofReturnType__ratio_input_standard_error | None: ...
 
 Global___Verification: _TypeAlias = Verification  # noqa: Y015
 
@@ -1054,6 +1107,7 @@ class Plan(_message.Message):
     DISCRETE_FIELD_NUMBER: _builtins.int
     ARRAYS_FIELD_NUMBER: _builtins.int
     ARRAY_COUNT_FIELD_NUMBER: _builtins.int
+    CALIBRATION_FIELD_NUMBER: _builtins.int
     granularity: _gains_pb2.Granularity.ValueType
     """How finely the gains were chosen."""
     baseline_power_watts: _builtins.float
@@ -1066,6 +1120,8 @@ class Plan(_message.Message):
     """The target's quantity as predicted, the worst over outputs and corners."""
     array_count: _builtins.int
     """Number of arrays of all layers."""
+    calibration: Global___Calibration.ValueType
+    """Inputs that the plan is for; with CALIBRATION_UPPER reached is at the upper end of the 95 % confidence interval."""
     @_builtins.property
     def gains(self) -> _gains_pb2.Gains:
         """The gains of every crossbar layer."""
@@ -1152,10 +1208,11 @@ class Plan(_message.Message):
         discrete: Global___DiscreteGap | None = ...,
         arrays: _abc.Iterable[Global___LayerArrays] | None = ...,
         array_count: _builtins.int | None = ...,
+        calibration: Global___Calibration.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_array_count", b"_array_count", "_baseline_mse", b"_baseline_mse", "_baseline_power_watts", b"_baseline_power_watts", "_saving", b"_saving", "array_count", b"array_count", "baseline_gains", b"baseline_gains", "baseline_mse", b"baseline_mse", "baseline_power_watts", b"baseline_power_watts", "certificate", b"certificate", "discrete", b"discrete", "gains", b"gains", "hardware", b"hardware", "prediction", b"prediction", "saving", b"saving", "shadow_prices", b"shadow_prices", "target", b"target", "termination", b"termination", "verification", b"verification"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_array_count", b"_array_count", "_baseline_mse", b"_baseline_mse", "_baseline_power_watts", b"_baseline_power_watts", "_saving", b"_saving", "array_count", b"array_count", "arrays", b"arrays", "baseline_gains", b"baseline_gains", "baseline_mse", b"baseline_mse", "baseline_power_watts", b"baseline_power_watts", "certificate", b"certificate", "corners", b"corners", "discrete", b"discrete", "gains", b"gains", "granularity", b"granularity", "hardware", b"hardware", "optimize", b"optimize", "output_weights", b"output_weights", "prediction", b"prediction", "provenance", b"provenance", "reached", b"reached", "saving", b"saving", "shadow_prices", b"shadow_prices", "target", b"target", "termination", b"termination", "verification", b"verification"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_array_count", b"_array_count", "_baseline_mse", b"_baseline_mse", "_baseline_power_watts", b"_baseline_power_watts", "_saving", b"_saving", "array_count", b"array_count", "arrays", b"arrays", "baseline_gains", b"baseline_gains", "baseline_mse", b"baseline_mse", "baseline_power_watts", b"baseline_power_watts", "calibration", b"calibration", "certificate", b"certificate", "corners", b"corners", "discrete", b"discrete", "gains", b"gains", "granularity", b"granularity", "hardware", b"hardware", "optimize", b"optimize", "output_weights", b"output_weights", "prediction", b"prediction", "provenance", b"provenance", "reached", b"reached", "saving", b"saving", "shadow_prices", b"shadow_prices", "target", b"target", "termination", b"termination", "verification", b"verification"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__array_count: _TypeAlias = _typing.Literal["array_count"]  # noqa: Y015
     _WhichOneofArgType__array_count: _TypeAlias = _typing.Literal["_array_count", b"_array_count"]  # noqa: Y015

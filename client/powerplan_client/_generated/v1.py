@@ -83,6 +83,10 @@ from powerplan_client._generated.prediction_pb2 import ResultDetail as ResultDet
 from powerplan_client._generated.prediction_pb2 import RunningEstimate as RunningEstimate
 from powerplan_client._generated.prediction_pb2 import Simulation as Simulation
 from powerplan_client._generated.plan_pb2 import AccuracyDrop as AccuracyDrop
+from powerplan_client._generated.plan_pb2 import CALIBRATION_MEAN as CALIBRATION_MEAN
+from powerplan_client._generated.plan_pb2 import CALIBRATION_UNSPECIFIED as CALIBRATION_UNSPECIFIED
+from powerplan_client._generated.plan_pb2 import CALIBRATION_UPPER as CALIBRATION_UPPER
+from powerplan_client._generated.plan_pb2 import Calibration as Calibration
 from powerplan_client._generated.plan_pb2 import Certificate as Certificate
 from powerplan_client._generated.plan_pb2 import ConstraintPrice as ConstraintPrice
 from powerplan_client._generated.plan_pb2 import DiscreteGap as DiscreteGap

@@ -13,7 +13,7 @@ from powerplan.cli.case import read_hardware
 from powerplan.cli.chat import Chat
 from powerplan.cli.exits import Exit, plan_exit
 from powerplan.cli.output import document, write_json
-from powerplan.cli.planning import chips_option, plan_arguments, print_outcome
+from powerplan.cli.planning import part_options, plan_arguments, print_outcome, take_parts
 from powerplan.cli.quantities import Quantity
 from powerplan.cli.server import calculator, server_options
 from powerplan.planning.settings import PlanSettings
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 )
 @click.option("--to", "last", type=Quantity(about="target.max_nmse"), help="Last of the series.")
 @click.option("--points", type=click.IntRange(2, 1000), default=9, show_default=True, help="Length of the series.")
-@chips_option
+@part_options
 @opt.settings_options(PlanSettings)
 @opt.plot_option("power against NMSE, beside the baseline")
 @server_options()
@@ -47,7 +47,6 @@ def command(
     first: float | None,
     last: float | None,
     points: int,
-    chips: float | None,
     plot_file: str | None,
     as_json: bool,
     hardware_file: str | None,
@@ -62,7 +61,8 @@ def command(
     """
     from powerplan.planning.targets import MaxNMSE
 
-    targets = [MaxNMSE(value, chips) for value in _values(max_nmse, first, last, points)]
+    parts = take_parts(rest)
+    targets = [MaxNMSE(value, **parts) for value in _values(max_nmse, first, last, points)]
     hardware = read_hardware(hardware_file, opt.take_hardware(rest))
     if plot_file is not None:
         from powerplan.report.plots import check_plot_file

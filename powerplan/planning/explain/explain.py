@@ -131,6 +131,7 @@ class _Explainer:
         prediction["marginal_fields"] = plan.prediction.marginal_fields
         return PlanSettings(
             granularity=plan.granularity,
+            calibration=plan.calibration,
             optimize=plan.optimize,
             output_weights=plan.output_weights,
             verify_draws=0,

@@ -6,7 +6,7 @@ geometric programs replace by monomials.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -71,6 +71,10 @@ class Constraint:
     def quantity(self, measured: float) -> float:
         """The target's quantity for a value of the measure."""
         return measured / self.unit - self.offset
+
+    def times(self, factor: float) -> Constraint:
+        """The same bound on the target's quantity times a factor."""
+        return self if factor == 1 else replace(self, unit=self.unit / factor, offset=self.offset * factor)
 
     @property
     def leverage(self) -> float:

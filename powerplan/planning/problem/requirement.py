@@ -51,7 +51,7 @@ def requirement(target: Target, predictors: Sequence[Predictor], weights: np.nda
                 "0 with output weights, single outputs and targets on classes",
                 "Random combinations of the outputs give their mean variance only; give output_combinations=0.",
             )
-        constraints += target.constraints(predictor, tensor, corner)
+        constraints += (c.times(predictor.input_factor) for c in target.constraints(predictor, tensor, corner))
     return Requirement(objective=target.objective.measure(tensor), constraints=tuple(constraints))
 
 

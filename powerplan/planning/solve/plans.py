@@ -40,6 +40,7 @@ def plan_at(
         target=attempt.target,
         reached=attempt.exact.reached(theta),
         granularity=session.settings.granularity,
+        calibration=session.settings.calibration,
         optimize=session.optimize,
         hardware=session.predictor.hardware,
         termination=termination,

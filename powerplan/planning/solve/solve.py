@@ -47,7 +47,7 @@ def solve(session: Session, target: Target, options: Options, near: Plan | None 
         corrected = session.corrected_at(near.gains, options.stop_at).spread_at(near.gains, target)
         plan = _solve_corrected(corrected, target, options, near=near.baseline_gains, start=near.gains)
         return _with_settled_spread(corrected, plan, options)
-    if not session.has_samples and target.chips is None:
+    if not session.has_samples and not session.needs_spread(target):
         return _solve_corrected(session, target, options)
     started = time.monotonic()
     watch = Watch(options.stop_at)
@@ -73,17 +73,23 @@ def solve(session: Session, target: Target, options: Options, near: Plan | None 
 
 
 def _with_settled_spread(session: Session, plan: Plan, options: Options) -> Plan:
-    """The plan whose spread over chips is the one that it was planned with."""
+    """The plan whose spread over chips and inputs is the one that it was planned with."""
     for _ in range(policy.MOST_SPREADS):
-        if plan.target.chips is None or plan.termination.outcome in (Outcome.INFEASIBLE, Outcome.DEADLINE):
+        ended = plan.termination.outcome in (Outcome.INFEASIBLE, Outcome.DEADLINE)
+        if ended or not session.needs_spread(plan.target):
             break
-        at_plan = session.with_spread(plan.predictions, plan.target.chips)
-        pairs = zip(at_plan.predictors, session.predictors, strict=True)
-        if max(abs(new.chip_ratio / old.chip_ratio - 1) for new, old in pairs) < policy.SAME_SPREAD:
+        at_plan = session.with_spread(plan.predictions, plan.target)
+        if _spread_change(session, at_plan) < policy.SAME_SPREAD:
             break
         session = at_plan
         plan = _solve_corrected(session, plan.target, options, near=plan.baseline_gains, start=plan.gains)
     return plan
+
+
+def _spread_change(one: Session, other: Session) -> float:
+    """The largest relative change of what the mean is multiplied by, over corners."""
+    held = [np.array([p.chip_ratio * p.input_factor for p in session.predictors]) for session in (one, other)]
+    return float(np.abs(held[1] / held[0] - 1).max())
 
 
 def _half_of(options: Options, begin: float) -> Options:
@@ -139,7 +145,7 @@ def _finished(attempt: Attempt, optimum: Optimum) -> Plan:
         optimum = _cheaper(attempt.problem, optimum, seen.best)
     certificate, theta = optimum.certificate, optimum.theta
     guard = refuse_on_guard(session, target, exact, theta, certificate.limit_duals)
-    outcome, message, discrete = Outcome(optimum.reason), _message(optimum, target), None
+    outcome, message, discrete = Outcome(optimum.reason), _message(optimum, target, session.needs_spread(target)), None
     violation = certificate.constraint_violation
     if session.levels is not None:
         stepped = on_steps(
@@ -166,7 +172,7 @@ def _finished(attempt: Attempt, optimum: Optimum) -> Plan:
             fitted = lowest_constraint(exact, theta)
             if exact.excess(fitted) > 0:
                 return unreachable_plan(attempt, fitted)
-        message = _fitted_message(optimum, target, exact.objective(fitted))
+        message = _fitted_message(optimum, target, session.needs_spread(target), exact.objective(fitted))
         theta = fitted
         violation = max(0.0, float(np.expm1(exact.excess(theta))))
     termination = Termination(
@@ -215,18 +221,18 @@ def _prices(session: Session, problem: Problem, duals: np.ndarray, limit_duals: 
     )
 
 
-def _message(optimum: Optimum, target: Target) -> str:
+def _message(optimum: Optimum, target: Target, needs_spread: bool) -> str:
     residual = f"KKT residual {optimum.certificate.kkt_residual:.1e} after {optimum.iterations} iterations"
     does = "keeps the budget with" if target.is_budget else "meets the target at"
     least = f"{does} the least {target.objective.name}"
     words = Outcome(optimum.reason).advice.replace("meets the target at the least power", least)
-    ratio = "" if target.chips is None else " with the ratio of the chips' error to its mean held at the plan's own"
+    ratio = " with the ratio to the mean held at the plan's own" if needs_spread else ""
     return f"{words} {residual}{ratio}."
 
 
-def _fitted_message(optimum: Optimum, target: Target, objective: float) -> str:
+def _fitted_message(optimum: Optimum, target: Target, needs_spread: bool, objective: float) -> str:
     change = objective / optimum.objective.total - 1
-    words = _message(optimum, target).replace("The plan", "With rounding averaged over gains the plan", 1)
+    words = _message(optimum, target, needs_spread).replace("The plan", "With rounding averaged over gains the plan", 1)
     return (
         f"{words} Gains were then fitted to the levels of the converters by the exact prediction, "
         f"which changed the objective by {100 * change:+.2g} %."

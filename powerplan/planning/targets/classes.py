@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from powerplan.checks import Checker, class_array
 from powerplan.errors import InvalidInput
+from powerplan.montecarlo.simulation import Simulation
 from powerplan.planning import problem
 from powerplan.planning.targets.target import Target
 from powerplan.plausibility import Plausible
@@ -20,8 +22,8 @@ from powerplan.plausibility import Plausible
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from powerplan.moments.prediction import Prediction
     from powerplan.moments.predictor import Predictor
-    from powerplan.montecarlo import Simulation
 
 
 #: by which differences of rates, whole numbers over that of the inputs, are rounded
@@ -79,6 +81,22 @@ class ClassTarget(Target):
     def chip_yield(self, simulation: Simulation, weights: np.ndarray | None) -> float:
         ideal = 1 - self.largest(simulation.ideal_output)
         return float((self.wrong_rates(simulation) - ideal <= self.value + _ROUNDING).mean())
+
+    def by_input(self, result: Prediction | Simulation, weights: np.ndarray | None) -> np.ndarray:
+        ideal = result.ideal_output
+        assert ideal is not None
+        wanted = self._wanted_at(ideal)
+        beyond: np.ndarray = self._wrong_by_input(result, ideal, wanted) - (_classes(ideal) != wanted)
+        return beyond
+
+    def _wrong_by_input(self, result: Prediction | Simulation, ideal: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        """(B,) chances of another class than the wanted one."""
+        if isinstance(result, Simulation):
+            rates: np.ndarray = (result.classes != wanted).mean(0)
+            return rates
+        mean, covariance = (torch.as_tensor(np.array(m)) for m in (result.output_mean, result.output_covariance))
+        rate = problem.ErrorRate.of(torch.as_tensor(np.array(ideal)), self.wanted())
+        return rate.wrong(mean.double(), covariance.double()).numpy()
 
     def spread(self, simulation: Simulation) -> float:
         return float(self.wrong_rates(simulation).std(ddof=1))

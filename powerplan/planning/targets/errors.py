@@ -2,48 +2,62 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.stats import binom
 
 from powerplan.checks import Checker
 from powerplan.errors import InvalidInput
 from powerplan.planning import problem
+from powerplan.planning.targets.over_inputs import MEAN, errors_by_input
 from powerplan.planning.targets.target import Bound
 from powerplan.plausibility import Plausible
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from powerplan.moments.prediction import Prediction
     from powerplan.moments.predictor import Predictor
     from powerplan.montecarlo import Simulation
     from powerplan.spread import Spread
 
+#: part of what confidence intervals leave out on either side
+_OUTSIDE = 0.025
+
 
 @dataclass(frozen=True)
 class ErrorBound(Bound):
-    """A bound on the squared error of all outputs, of the mean over chips or of a part of them.
+    """A bound on the squared error of all outputs, of the mean over chips and inputs or of a part of either.
 
-    The error that a part of the chips keeps within is planned for as the mean times the ratio of the two, which hardly
+    The error that a part keeps within is planned for as the mean times the ratio of the two, which hardly
     depends on the gains: it is held while they change, and found again at every plan until it stays.
     """
 
     chips: float | None = None  # type: ignore[misc]
+    inputs: float | None = None  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.chips is None:
-            return
         check = Checker("target.")
-        if check.number("chips", self.chips, above=0, advice="95 % is 0.95.") and self.chips >= 1:
-            check.fail("chips", self.chips, "a number > 0 and < 1", "95 % is 0.95; no gains make every chip good.")
+        for name in ("chips", "inputs"):
+            part = getattr(self, name)
+            if part is None:
+                continue
+            if check.number(name, part, above=0, advice="95 % is 0.95.") and part >= 1:
+                check.fail(name, part, "a number > 0 and < 1", f"95 % is 0.95; no gains make all {name} good.")
+        if self.chips is not None and self.inputs is not None:
+            advice = "The error of a chip is known over all inputs, that of an input over all chips; bound one of them."
+            check.fail("inputs", self.inputs, "None with chips", advice)
         check.done()
-        part = f" of {100 * self.chips:g} % of the chips"
-        for name in ("quantity", "words"):
-            object.__setattr__(self, name, getattr(type(self), name) + part)
+        for what, part in (("chips", self.chips), ("inputs", self.inputs)):
+            if part is not None:
+                for name in ("quantity", "words"):
+                    object.__setattr__(self, name, f"{getattr(type(self), name)} of {100 * part:g} % of the {what}")
 
     def _ratio(self, predictor: Predictor, weights: Tensor | None) -> float:
         """What the mean over chips is multiplied by."""
@@ -59,7 +73,29 @@ class ErrorBound(Bound):
         return predictor.chip_ratio
 
     def chip_yield(self, simulation: Simulation, weights: np.ndarray | None) -> float | None:
-        return None if weights is not None else self._over_chips(simulation).yield_at(self.value)
+        if weights is not None or self.inputs is not None:
+            return None
+        return self._over_chips(simulation).yield_at(self.value)
+
+    def input_factor(self, result: Prediction | Simulation, weights: np.ndarray | None, calibration: str) -> float:
+        """That of a part of the inputs, for others than those of calibration: the order statistic that it is below with
+        97.5 % confidence, whatever the distribution."""
+        if self.inputs is None:
+            return super().input_factor(result, weights, calibration)
+        by_input = np.sort(errors_by_input(result, weights).mse_by_input)
+        if calibration == MEAN:
+            return float(np.quantile(by_input, self.inputs) / by_input.mean())
+        count = len(by_input)
+        rank = int(binom.ppf(1 - _OUTSIDE, count, self.inputs))
+        if rank >= count:
+            least = math.ceil(math.log(_OUTSIDE) / math.log(self.inputs))
+            raise InvalidInput.of(
+                "inputs",
+                count,
+                f"at least {least} calibration inputs with calibration={calibration!r} and inputs={self.inputs:g}",
+                "Of fewer not even the worst is beyond that part of all inputs with 97.5 % confidence.",
+            )
+        return float(by_input[rank] / by_input.mean())
 
     @abstractmethod
     def _over_chips(self, simulation: Simulation) -> Spread:
@@ -78,6 +114,8 @@ class MaxMSE(ErrorBound):
 
     Attributes:
         chips: the part of the chips that must meet the bound, between 0 and 1; None = the mean over chips must.
+        inputs: the part of the inputs whose mean over chips must meet the bound, likewise; None = the mean over inputs
+            must. Not with ``chips``.
     """
 
     kind = "max_mse"
@@ -97,8 +135,11 @@ class MaxMSE(ErrorBound):
     def _over_chips(self, simulation: Simulation) -> Spread:
         return simulation.chips.mse
 
+    def by_input(self, result: Prediction | Simulation, weights: np.ndarray | None) -> np.ndarray:
+        return errors_by_input(result, weights).mse_by_input
+
     def bounds(self, signal_power: float | None) -> Mapping[str, float]:
-        if self.chips is not None:
+        if self.chips is not None or self.inputs is not None:
             return {}
         return {"mse": self.value, **({"nmse": self.value / signal_power} if signal_power and signal_power > 0 else {})}
 
@@ -109,6 +150,8 @@ class MaxNMSE(ErrorBound):
 
     Attributes:
         chips: the part of the chips that must meet the bound, between 0 and 1; None = the mean over chips must.
+        inputs: the part of the inputs whose mean over chips must meet the bound, likewise; None = the mean over inputs
+            must. Not with ``chips``.
     """
 
     kind = "max_nmse"
@@ -138,8 +181,11 @@ class MaxNMSE(ErrorBound):
     def _over_chips(self, simulation: Simulation) -> Spread:
         return simulation.chips.nmse
 
+    def by_input(self, result: Prediction | Simulation, weights: np.ndarray | None) -> np.ndarray:
+        return errors_by_input(result, weights).nmse_parts
+
     def bounds(self, signal_power: float | None) -> Mapping[str, float]:
-        if self.chips is not None:
+        if self.chips is not None or self.inputs is not None:
             return {}
         return {"nmse": self.value, **({} if signal_power is None else {"mse": self.value * signal_power})}
 

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from powerplan.checks import Checker
-from powerplan.errors import Violation
+from powerplan.errors import InvalidInput, Violation
 from powerplan.planning import problem
 from powerplan.planning.objectives import POWER, Objective
+from powerplan.planning.targets.over_inputs import MEAN, upper_factor
 from powerplan.plausibility import Plausible
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from powerplan.moments.prediction import Prediction
     from powerplan.moments.predictor import Predictor
     from powerplan.montecarlo import Simulation
 
@@ -39,6 +41,7 @@ class Target(ABC):
         takes_weights: outputs can have weights.
         needs_outputs: it needs the variance of single outputs, which random combinations of them do not give.
         chips: the part of the chips that must meet the bound; None = it is one on the mean over chips.
+        inputs: the part of the inputs that must meet the bound; None = it is one on the mean over inputs.
         value: the bound.
     """
 
@@ -54,6 +57,7 @@ class Target(ABC):
     takes_weights: ClassVar[bool] = True
     needs_outputs: ClassVar[bool] = False
     chips: ClassVar[float | None] = None
+    inputs: ClassVar[float | None] = None
     value: Any
 
     @abstractmethod
@@ -71,6 +75,35 @@ class Target(ABC):
     def chip_yield(self, simulation: Simulation, weights: np.ndarray | None) -> float | None:
         """The part of the simulated chips that meet the bound, each by itself; None where draws do not tell it."""
         return None
+
+    def by_input(self, result: Prediction | Simulation, weights: np.ndarray | None) -> np.ndarray | None:
+        """(B,) parts of single inputs in its number: their mean is it, their spread that over inputs.
+
+        None where it is not a mean over inputs.
+        """
+        return None
+
+    def input_factor(self, result: Prediction | Simulation, weights: np.ndarray | None, calibration: str) -> float:
+        """What its mean over the calibration inputs is multiplied by, where it is on a part of them or for others.
+
+        Args:
+            weights: (K,) of the outputs, with mean 1; None = all alike.
+            calibration: for which inputs plans are made, see :class:`powerplan.planning.settings.PlanSettings`.
+
+        Raises:
+            InvalidInput: it is not a mean over inputs.
+        """
+        if calibration == MEAN:
+            return 1.0
+        by_input = self.by_input(result, weights)
+        if by_input is None:
+            raise InvalidInput.of(
+                "calibration",
+                calibration,
+                f"{MEAN!r} with {type(self).__name__}",
+                "What it bounds is not a mean over inputs.",
+            )
+        return upper_factor(by_input)
 
     def spread(self, simulation: Simulation) -> float:
         """Standard deviation of its number between draws."""

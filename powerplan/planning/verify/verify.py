@@ -12,6 +12,7 @@ from powerplan.network import Network
 from powerplan.planning.outcome import Verification
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.targets import Target
+from powerplan.planning.targets.over_inputs import MEAN, relative_error
 
 
 def verify(
@@ -22,6 +23,7 @@ def verify(
     target: Target,
     *,
     weights: np.ndarray | None = None,
+    calibration: str = MEAN,
     draws: int,
     seed: int,
     calibrated: bool = False,
@@ -31,6 +33,7 @@ def verify(
 
     Args:
         weights: (K,) of the outputs in the error, with mean 1; None = all alike.
+        calibration: for which inputs the plan was made, see :class:`powerplan.planning.settings.PlanSettings`.
         stop_at: ``time.monotonic()`` value after which no group of draws is begun.
 
     Returns:
@@ -50,7 +53,10 @@ def verify(
     simulation = simulate(network, hardware, gains, inputs, draws=draws, seed=seed, progress=mind)  # type: ignore[arg-type]
     if simulation.draws < min(draws, 2):
         return None
-    value, error = target.simulated(simulation, weights)
+    mean, error_of_mean = target.simulated(simulation, weights)
+    factor = target.input_factor(simulation, weights, calibration)
+    value, error = factor * mean, factor * error_of_mean
+    by_input = None if target.inputs is not None else target.by_input(simulation, weights)
     return Verification(
         draws=simulation.draws,
         seed=seed,
@@ -64,6 +70,7 @@ def verify(
         ratio_standard_error=error / target.value,
         calibrated=calibrated,
         chip_yield=target.chip_yield(simulation, weights),
+        ratio_input_standard_error=None if by_input is None else value / target.value * relative_error(by_input),
     )
 
 

@@ -49,6 +49,7 @@ _ENUMS = {
     "method": METHODS,
     "dtype": _PRECISIONS,
     "wires": enum_numbers(pb.WireSolver.DESCRIPTOR),
+    "calibration": enum_numbers(pb.Calibration.DESCRIPTOR),
 }
 
 E = TypeVar("E", bound=int)
@@ -91,11 +92,14 @@ def target_from_proto(reader: Reader, message: pb.Target) -> Target | None:
         bound, *further = part.fields
         parts = {field.name: list(getattr(value, field.name)) for field in further}
         value = getattr(value, bound.name)
-    if message.HasField("chips"):
-        if "chips" not in further_fields(name):
-            reader.at("chips").fail(message.chips, f"unset with {wire}", "Only bounds on the error are on chips.")
+    for share in ("chips", "inputs"):
+        if not message.HasField(share):
+            continue
+        if share not in further_fields(name):
+            asked = getattr(message, share)
+            reader.at(share).fail(asked, f"unset with {wire}", f"Only bounds on the error are on {share}.")
             return None
-        parts["chips"] = message.chips
+        parts[share] = getattr(message, share)
     place = reader.at(wire)
     return place.take(lambda: build_target(name, value, **parts), rename=lambda f: _part_of(f, parts))
 
