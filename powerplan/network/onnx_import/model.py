@@ -288,6 +288,11 @@ def attributes_of(node: NodeProto) -> Iterator[tuple[str, Any]]:
         content = onnx.helper.get_attribute_value(attribute)
         if isinstance(content, onnx.TensorProto):
             content = onnx.numpy_helper.to_array(content)
-        elif isinstance(content, bytes):
-            content = content.decode("utf-8", "replace")
-        yield attribute.name, content
+        yield attribute.name, _decoded(content)
+
+
+def _decoded(content: Any) -> Any:
+    """Strings as such, in lists too."""
+    if isinstance(content, bytes):
+        return content.decode("utf-8", "replace")
+    return [_decoded(item) for item in content] if isinstance(content, list) else content

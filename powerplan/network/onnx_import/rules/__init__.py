@@ -9,7 +9,7 @@ for torch, which keep track of the batch axis.
 from __future__ import annotations
 
 from powerplan.network.onnx_import.constants import Rule
-from powerplan.network.onnx_import.rules import arrays, elementwise, normalising, pooling, shaping
+from powerplan.network.onnx_import.rules import arrays, elementwise, normalising, pooling, recurrent, shaping
 
 RULES: dict[str, Rule] = {
     **elementwise.RULES,
@@ -17,4 +17,5 @@ RULES: dict[str, Rule] = {
     **shaping.RULES,
     **pooling.RULES,
     **normalising.RULES,
+    **recurrent.RULES,
 }

@@ -109,8 +109,9 @@ def mean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = Non
 def total(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
     x = value(input)
     averaged = mean(x, dim, keepdim)
-    count = np.prod(x.shape) / np.prod(averaged.shape)
-    return averaged.apply(Scale(scale=np.array([count]), shift=np.zeros(1)))
+    scale = Scale(scale=np.array([np.prod(x.shape) / np.prod(averaged.shape)]), shift=np.zeros(1))
+    # one number has no axis to be scaled along
+    return averaged.apply(scale) if averaged.shape else mean(x.apply(scale), dim, keepdim)
 
 
 def largest(input: Any, dim: Any = None, keepdim: bool = False) -> Value:
