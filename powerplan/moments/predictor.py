@@ -19,6 +19,7 @@ from powerplan.hardware.conversions import converter_power
 from powerplan.hardware.full_scale import FullScale, full_scales
 from powerplan.hardware.gains import Gains
 from powerplan.hardware.hardware import Hardware
+from powerplan.hardware.wires.inputs import current_shares
 from powerplan.moments.array.constants import ArrayConstants
 from powerplan.moments.array.held import LastMade, made_again
 from powerplan.moments.array.program import program
@@ -84,6 +85,7 @@ class Predictor:
         seed: of combinations and error samples.
         corrections: of marginal moments and of what is taken as independent.
         scales: of the columns of every crossbar, None where the read-out does not depend on it.
+        current_shares: of the rows in the currents of columns, of every crossbar; None where wires are ideal.
         converter_power: of every crossbar (L,) [W].
         averaged: the converters ("rows", "noisy rows", "columns") whose rounding is averaged over gains, as plans mind
             it; that of others is the one at the very gains.
@@ -101,6 +103,7 @@ class Predictor:
     is_exact: bool
     directions: Tensor
     scales: tuple[FullScale | None, ...]
+    current_shares: tuple[Tensor | None, ...]
     converter_power: Tensor
     memory_limit: int = MEMORY_LIMIT
     sampling: Sampling | None = None
@@ -135,8 +138,6 @@ class Predictor:
             seed: of combinations and error samples.
         """
         check_slopes(network)
-        if hardware.has_wires:
-            raise InvalidInput.of("hardware", "resistive wires", "ideal wires in predictions", "Use pp.simulate.")
         _check_reads(network, hardware, method)
         original, network = network, maxima_first(network)
         outputs = math.prod(network.output_shape)
@@ -159,6 +160,9 @@ class Predictor:
             is_exact=not combinations,
             directions=output_directions(len(inputs), outputs, combinations, seed, dtype).to(device),
             scales=full_scales(original, hardware, inputs),
+            current_shares=tuple(
+                None if part is None else part.to(device, dtype) for part in current_shares(original, hardware, inputs)
+            ),
             converter_power=torch.as_tensor(converter_power(original, hardware)).to(device, dtype),
             memory_limit=memory_limit,
         )
@@ -181,8 +185,10 @@ class Predictor:
         """The crossbars at given gains: what does not depend on the inputs."""
         make = partial(program, averaged=self.averaged, last=None if self._keeps_moments else LastMade())
         return [
-            make(crossbar, self.hardware, c.to(self.inputs), v.to(self.inputs), scale)
-            for crossbar, c, v, scale in zip(self.crossbars, conductance, voltage, self.scales, strict=True)
+            make(crossbar, self.hardware, c.to(self.inputs), v.to(self.inputs), scale, shares)
+            for crossbar, c, v, scale, shares in zip(
+                self.crossbars, conductance, voltage, self.scales, self.current_shares, strict=True
+            )
         ]
 
     @property

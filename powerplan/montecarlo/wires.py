@@ -43,7 +43,7 @@ class Wired:
 
 
 class _Mean(NamedTuple):
-    """A column tile of devices that hold their mean: the closed form, what is exact beyond it, the exact solution."""
+    """Column tiles of devices that hold their mean: the closed form, what is exact beyond it, the exact solution."""
 
     closed: Attenuation
     beyond: torch.Tensor
@@ -57,7 +57,7 @@ class BlockWires:
     Attributes:
         unit: c r [S per unit weight], broadcasts to (g, o, n).
         still: devices that are the same in all draws, or None.
-        means: of the fast solution, by column tile; None = exact.
+        means: of the fast solution, by width of column tiles; None = exact.
     """
 
     hardware: Hardware
@@ -98,11 +98,10 @@ class BlockWires:
         else:
             solved = [_fast(tile, mean) for tile, mean in zip(cut, self.means, strict=True)]
         transfer = self.tiles.join([part.transfer.to(dtype) for part in solved], rows, sides)
-        drivers = torch.stack([part.drivers for part in solved]).sum(0)
         amplifiers = self.tiles.columns([part.amplifiers for part in solved], sides).sum(1)
         return Wired(
             devices=transfer / self.unit,
-            drivers=(drivers.sum(1) if self.tiles.apart else drivers).to(dtype),
+            drivers=self.tiles.added([part.drivers for part in solved], 2).to(dtype),
             amplifiers=amplifiers.to(dtype),
         )
 

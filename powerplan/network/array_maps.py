@@ -83,6 +83,10 @@ class ArrayMap(ABC):
         """(N, G, P, o) of what ``apply_columns`` gives."""
         return self.columns(columns)
 
+    def of_columns(self, columns: Tensor) -> Tensor:
+        """Columns (N, G, P, o) in the layout of ``apply_columns``; inverse of ``as_columns``."""
+        return self.gather(columns)
+
     def apply_uniform(self, x: Tensor, per_column: Tensor) -> Tensor:
         """``apply_columns`` with a matrix whose row i is per_column_i everywhere, (n_out,)."""
         sums = self.patches(x).sum(-1, keepdim=True)
@@ -297,6 +301,9 @@ class ConvTransposeMap(_ConvolutionMap):
         return self.columns(value)
 
     def as_columns(self, columns: Tensor) -> Tensor:
+        return columns
+
+    def of_columns(self, columns: Tensor) -> Tensor:
         return columns
 
     def _cut(self, sign: int) -> list[int]:

@@ -12,12 +12,47 @@ all other columns. Of what the drop takes off, 0.01 to 1.4 % is wrong at drops o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from powerplan.hardware.wires.circuit import Wires
 from powerplan.hardware.wires.lines import Lines
+
+#: devices worked on at a time: what is calculated of them stays in the processor's cache
+_BLOCK_DEVICES = 1 << 16
+
+
+class Through(NamedTuple):
+    """What the wires of arrays let through.
+
+    Attributes:
+        transfer: M (..., m, n) [S], as in the module.
+        reach: t u (..., m, n), of an error of a device at its column.
+        rows: mean u of a row, (..., m).
+        drivers: conductance matrix of the drivers, (..., m, m) [S].
+        amplifiers: conductance that every amplifier sees, (..., n) [S].
+    """
+
+    transfer: Tensor
+    reach: Tensor
+    rows: Tensor
+    drivers: Tensor
+    amplifiers: Tensor
+
+
+def through(conductance: Tensor, wires: Wires) -> Through:
+    """Of devices (..., m, n) [S], row m the nearest to the amplifiers and column 1 to the drivers; differentiable."""
+    arrays = conductance.flatten(0, -3)
+    size = max(1, _BLOCK_DEVICES // arrays[0].numel())
+    blocks = []
+    for some in torch.split(arrays, size):
+        let = Attenuation.of(some, wires)
+        u = let.rows
+        blocks.append(Through(let.transfer, let.columns * u, u.mean(-1), let.drivers, let.amplifiers))
+    whole = blocks[0] if len(blocks) == 1 else Through(*(torch.cat(parts) for parts in zip(*blocks, strict=True)))
+    return Through(*(part.reshape(*conductance.shape[:-2], *part.shape[1:]) for part in whole))
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,18 +113,17 @@ class Attenuation:
         through = self.columns * self.conductance
         return (through * (1 - through * self.word.own)).sum(-2)
 
-    def drivers(self, second_moment: Tensor) -> Tensor:
-        """Power (...) of rows with E[V V'] (..., m, m) [V²], to first order in the drop of the columns:
+    @property
+    def drivers(self) -> Tensor:
+        """Conductance matrix of the drivers (..., m, m) [S], to first order in the drop of the columns:
 
-        Σ_ij g u E V_i² − Σ_j E (g u V)_j' A_b⁻¹ (g u V)_j, whose sum over the columns is two matrix products.
+        diag Σ_j g u − Σ_j (g u)_j' A_b⁻¹ (g u)_j, where the sum over the columns is one matrix product.
         """
         source = self.conductance * self.rows
-        alone = (source.sum(-1) * second_moment.diagonal(dim1=-2, dim2=-1)).sum(-1)
         # (A_b⁻¹)_il = (z_i/p_i) p_l for a row l that is farther from the amplifiers than row i
         weight, ratio = (source * _along_rows(part) for part in (self.bit.own / self.bit.ratio, self.bit.ratio))
         coupling = (weight @ ratio.mT).tril()
-        coupling = coupling + coupling.tril(-1).mT
-        return alone - (coupling * second_moment).flatten(-2).sum(-1)
+        return torch.diag_embed(source.sum(-1)) - coupling - coupling.tril(-1).mT
 
     def disturbed(self, conductance: Tensor) -> Tensor:
         """t g u (..., m, n) of devices that differ a little from those here, to first order in the difference."""

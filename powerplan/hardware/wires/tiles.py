@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -41,21 +42,39 @@ class Tiles:
         )
 
     def cut(self, values: Tensor) -> list[Tensor]:
-        """Values (..., S, G, o, n) of devices, S sides, in their tiles (..., G, T, m, k) of T row tiles, or
-        (..., S, G, T, m, k) of a side each; one entry per column tile."""
+        """Values (..., S, G, o, n) of devices, S sides, in their tiles: (..., C, G, T, m, k) of C column tiles and T
+        row tiles, or (..., C, S, G, T, m, k) of a side each; one entry for column tiles of one width."""
         by_tile = self._rows_apart(values)  # (..., S, G, o, T, m)
-        tiles = [by_tile[..., part, :, :].movedim(-3, -1) for part in self.outputs]
-        return tiles if self.apart else [tile.movedim(-5, -1).flatten(-2) for tile in tiles]
+        tiles = []
+        for some in self.alike:
+            here = by_tile[..., some[0].start : some[-1].stop, :, :]
+            here = here.reshape(*here.shape[:-3], len(some), -1, *here.shape[-2:])  # (..., S, G, C, w, T, m)
+            here = here.movedim(-3, -1).movedim(-4, -6)
+            tiles.append(here if self.apart else here.movedim(-5, -1).flatten(-2))
+        return tiles
 
     def join(self, tiles: Sequence[Tensor], rows: int, sides: int) -> Tensor:
         """Values (..., S, G, o, n) of devices from those in their tiles."""
         by_side = tiles if self.apart else [_by_side(tile, sides).movedim(-1, -5) for tile in tiles]
-        return self._rows_together(torch.cat([tile.movedim(-1, -3) for tile in by_side], -3), rows)
+        parts = [tile.movedim(-6, -4).movedim(-1, -3).flatten(-4, -3) for tile in by_side]
+        return self._rows_together(torch.cat(parts, -3), rows)
 
     def columns(self, tiles: Sequence[Tensor], sides: int) -> Tensor:
         """Values (..., S, G, T, o) of physical columns from those (..., k) in their tiles."""
-        parts = [tile if self.apart else _by_side(tile, sides).movedim(-1, -4) for tile in tiles]
-        return torch.cat(parts, -1)
+        by_side = tiles if self.apart else [_by_side(tile, sides).movedim(-1, -4) for tile in tiles]
+        return torch.cat([tile.movedim(-5, -2).flatten(-2) for tile in by_side], -1)
+
+    def added(self, tiles: Sequence[Tensor], dims: int) -> Tensor:
+        """The sum (..., G, T, *dims) over column tiles and sides of arrays of values of ``dims`` dimensions."""
+        axis = -(dims + 3)
+        return sum_of([tile.sum((axis - 1, axis) if self.apart else axis) for tile in tiles])
+
+    @cached_property
+    def alike(self) -> tuple[tuple[slice, ...], ...]:
+        """Column tiles of one width: all but the last, if that is narrower."""
+        widths = [part.stop - part.start for part in self.outputs]
+        full = len(widths) if widths[-1] == widths[0] else len(widths) - 1
+        return tuple(some for some in (self.outputs[:full], self.outputs[full:]) if some)
 
     def by_row(self, values: Tensor) -> Tensor:
         """Values (..., n) of the rows by row tile, (..., T, m), 0 at rows that hold nothing."""
@@ -82,3 +101,8 @@ class Tiles:
 def _by_side(tile: Tensor, sides: int) -> Tensor:
     """(..., o, S) of interleaved columns (..., k)."""
     return tile.reshape(*tile.shape[:-1], -1, sides)
+
+
+def sum_of(parts: Sequence[Tensor]) -> Tensor:
+    """The sum of one or more tensors."""
+    return sum(parts[1:], parts[0])

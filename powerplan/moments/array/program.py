@@ -18,6 +18,7 @@ from powerplan.moments.array.divider import Divider
 from powerplan.moments.array.held import HeldMoments, Kept, LastMade, MadeAgain
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.array.weights import read_for_drift, weight_moments
+from powerplan.moments.array.wired import WiredAmplifier
 
 
 def program(
@@ -26,6 +27,7 @@ def program(
     conductance: Tensor,
     voltage: Tensor,
     scale: FullScale | None = None,
+    shares: Tensor | None = None,
     *,
     averaged: frozenset[str] = frozenset(),
     last: LastMade | None = None,
@@ -33,6 +35,7 @@ def program(
     """The array at conductance gain () or (n_out,) and voltage gain () or (G·n_in,).
 
     Args:
+        shares: of the rows of every tile in the currents of columns, (G, T, m), where wires have resistance.
         last: of the network; None = the moments of what the devices hold are kept with the array.
     """
     groups, n_in = constants.map.groups, constants.map.n_in
@@ -59,7 +62,9 @@ def program(
         scale=scale,
         averaged=averaged,
     )
-    return array if hardware.read_out == "tia" else _divided(array)
+    if hardware.read_out == "divider":
+        return _divided(array)
+    return array if shares is None else _wired(array, shares)
 
 
 def _moments(
@@ -102,3 +107,12 @@ def _divided(array: ProgrammedArray) -> ProgrammedArray:
     divider = Divider.of(array)
     moments = array.held.moments._replace(mean=divider.mean_weight, variance=divider.through(array, array.whole))
     return replace(array, held=Kept(moments), read_out=divider)
+
+
+def _wired(array: ProgrammedArray, shares: Tensor) -> ProgrammedArray:
+    """The same devices behind wires that have resistance."""
+    wired = WiredAmplifier.of(array, shares)
+    moments = array.held.moments._replace(
+        mean=wired.mean_weight(array), variance=wired.through(array, array.whole)
+    )
+    return replace(array, held=Kept(moments), read_out=wired)

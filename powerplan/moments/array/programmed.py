@@ -101,7 +101,7 @@ class ProgrammedArray:
         """True if every device holds its target on average: W̄ = W."""
         hardware = self.hardware
         exact = hardware.has_constant_programming_noise and not hardware.shifts_mean
-        return exact and hardware.read_out == "tia"
+        return exact and hardware.read_out == "tia" and not hardware.has_wires
 
     @property
     def map(self) -> ArrayMap:

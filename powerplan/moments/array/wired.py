@@ -1,0 +1,237 @@
+"""Columns with amplifiers whose wires have resistance: moments of what they read.
+
+The column currents of a tile are I = V M, M of its mean conductances in closed form
+(:mod:`powerplan.hardware.wires.closed_form`), so that U = α (M⁺ − M⁻)/γ are the mean weights, γ_ij = c_i r_j. An error
+δG of a device moves its column by t δG v, t the share of its current that reaches the amplifier, v its own voltage,
+
+    v_ij = u_ij V_j − ρ_j I_i = u_ij (V_j − (ρ_j/u_j) I_i),
+
+u V_j what wires leave of the row's voltage, and ρ_j I_i the voltage of the column's wire, whose profile along the
+column is that which the inputs cause on average, E[b_ij I_i]/E[I_i²], that of all columns of a tile together: the
+shares of the rows in its currents (:mod:`powerplan.hardware.wires.inputs`) let into a wire with mean loads. In units of
+the output that is the error e_ij (x_j − r_j y_i) of a passive column's devices, with r_j ρ_j/u_j in the place of r_j,
+
+    K_ij = α² (t u)_ij² s_ij²/γ_ij²,     y_i = Σ_k h_ik x_k over the tile,     h_ij = c_i M_ij/γ_ij.
+
+Power is Σ_i V_i I_in,i, with the drop of rows and, to first order, that of columns. Correlations between columns that
+share rows are left out: below 0.003 for two of them.
+
+Why: docs/decisions/wires.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from powerplan.hardware.wires.circuit import Wires
+from powerplan.hardware.wires.closed_form import Through, through
+from powerplan.hardware.wires.lines import Lines
+from powerplan.hardware.wires.tiles import Tiles
+from powerplan.moments.array.amplifier import Amplifier
+from powerplan.moments.array.device_errors import DeviceErrors, TileNodes
+from powerplan.moments.array.read_out import Channel, Column
+
+if TYPE_CHECKING:
+    from powerplan.moments.array.programmed import ProgrammedArray
+    from powerplan.moments.array.reading import Reading
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WiredSide:
+    """The devices of one side behind the wires.
+
+    Attributes:
+        weight: M/γ (n_out, n_in).
+        variance: K (n_out, n_in).
+        node: h (n_out, n_in).
+        loading: Σ_j K_j r_j² of every tile (n_out, T), r as in the module.
+        reach: t u (n_out, n_in), of an error of a device at its column.
+        amplifiers: conductance that the amplifier of every tile sees (n_out, T) [S].
+    """
+
+    weight: Tensor
+    variance: Tensor
+    node: Tensor
+    loading: Tensor
+    reach: Tensor
+    amplifiers: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WiredAmplifier(Amplifier):
+    """The columns of one array whose wires have resistance.
+
+    Attributes:
+        devices: mean g/γ and variance s²/γ² of those of either side, (n_out, n_in).
+        by_side: their columns.
+        relative: r as in the module, (G, n_in).
+        tiles: as physical arrays are cut.
+        drivers: conductance matrix of the drivers of every row tile, all columns and sides added up, (G, T, m, m) [S].
+    """
+
+    devices: tuple[tuple[Tensor, Tensor], ...]
+    by_side: tuple[WiredSide, ...]
+    relative: Tensor
+    tiles: Tiles
+    drivers: Tensor
+
+    adds_devices = False
+
+    @classmethod
+    def of(cls, array: ProgrammedArray, shares: Tensor) -> WiredAmplifier:
+        """The columns of an array as it would be with ideal wires.
+
+        Args:
+            shares: of the rows of every tile in the currents of columns, (G, T, m).
+        """
+        map, hardware, sides = array.map, array.hardware, len(array.sides)
+        groups, n_in, size = map.groups, map.n_in, map.n_out // map.groups
+        tiles = Tiles.of(hardware, size, n_in)
+        gain = array.gain.expand(map.n_out, n_in)
+        conductance = torch.stack([mean for mean, _ in array.sides]).mul(gain).reshape(sides, groups, size, n_in)
+        cut = tiles.cut(conductance)
+        let = [through(tile, hardware.wires) for tile in cut]
+
+        def by_side(tiled: list[Tensor]) -> tuple[Tensor, ...]:
+            return tiles.join(tiled, n_in, sides).flatten(1, 2).unbind(0)
+
+        weights = [part / gain for part in by_side([part.transfer for part in let])]
+        reaches = by_side([part.reach for part in let])
+        profile = tiles.rows_of(_profile(cut, let, shares, tiles, hardware.wires), n_in)
+        relative = (array.decode_v / array.v).expand(groups, n_in) * profile
+        r = relative.repeat_interleave(size, 0)
+        seen = tiles.columns([part.amplifiers for part in let], sides).movedim(-1, -2).flatten(1, 2)
+        by_side_of = []
+        for weight, reach, amplifiers, (_, variance) in zip(weights, reaches, seen, array.sides, strict=True):
+            own = (array.compensation * reach) ** 2 * variance
+            by_side_of.append(
+                WiredSide(
+                    weight=weight,
+                    variance=own,
+                    node=array.c * weight,
+                    loading=torch.stack([(own * r**2)[:, tile].sum(1) for tile in array.tiles], 1),
+                    reach=reach,
+                    amplifiers=amplifiers,
+                )
+            )
+        return cls(
+            devices=array.sides,
+            by_side=tuple(by_side_of),
+            relative=relative,
+            tiles=tiles,
+            drivers=tiles.added([part.drivers for part in let], 2),
+        )
+
+    def mean_weight(self, array: ProgrammedArray) -> Tensor:
+        """W̄ (n_out, n_in)."""
+        difference = self.by_side[0].weight
+        if len(self.by_side) == 2:
+            difference = difference - self.by_side[1].weight
+        return array.compensation * difference - array.subtracted
+
+    def sides(self, array: ProgrammedArray) -> tuple[tuple[Tensor, Tensor], ...]:
+        return self.devices
+
+    def device_errors(self, array: ProgrammedArray) -> tuple[DeviceErrors, ...]:
+        def nodes(weight: Tensor) -> tuple[TileNodes, ...]:
+            return tuple(
+                TileNodes(rows=tile, weight=weight[..., tile], relative=self.relative[:, tile]) for tile in array.tiles
+            )
+
+        return tuple(
+            DeviceErrors(variance=side.variance, nodes=nodes(array.map.matrices(side.node))) for side in self.by_side
+        )
+
+    def through(self, array: ProgrammedArray, channel: Channel) -> Tensor:
+        r = self.relative.repeat_interleave(array.map.n_out // array.map.groups, 0)
+        widths = torch.tensor([tile.stop - tile.start for tile in array.tiles], device=r.device)
+        sides = (self.by_side[side] for side in channel.sides)
+        each = (
+            side.variance * (1 - 2 * r * side.node) + side.loading.repeat_interleave(widths, 1) * side.node**2
+            for side in sides
+        )
+        return array.within(channel, torch.stack(list(each)).sum(0))
+
+    def device_variance(self, reading: Reading, channel: Channel) -> Tensor:
+        map = reading.array.map
+        sides = [self.by_side[k] for k in channel.sides]
+        numbers = list(channel.tiles)
+
+        def by_tile(weight: Tensor) -> Tensor:
+            return self.tiles.by_row(map.matrices(weight)).movedim(-2, 1)[:, numbers].mT  # (G, T, m, o)
+
+        x = self._rows(reading)[:, numbers]
+        total = (x.square() @ by_tile(torch.stack([side.variance for side in sides]).sum(0))).sum(1)
+        r = self.relative.repeat_interleave(map.n_out // map.groups, 0)
+        for side in sides:
+            node, crossed = x @ by_tile(side.node), x @ by_tile(side.variance * r)
+            load = side.loading.reshape(map.groups, -1, len(reading.array.tiles))[..., numbers].mT.unsqueeze(2)
+            total = total + (node * (load * node - 2 * crossed)).sum(1)
+        by_column = total.clamp(min=0).reshape(map.groups, len(reading.mean), map.positions, -1).movedim(1, 0)
+        return map.of_columns(by_column) + self._moving(reading, channel)
+
+    def _rows(self, reading: Reading) -> Tensor:
+        """Means at the rows of every row tile, (G, T, B P, m)."""
+        by_tile = self.tiles.by_row(reading.array.affine.patches(reading.mean))  # (B, G, P, T, m)
+        return by_tile.permute(1, 3, 0, 2, 4).flatten(2, 3)
+
+    def _moving(self, reading: Reading, channel: Channel) -> Tensor:
+        """Variance that fluctuating inputs cause through the errors of devices, (B, *columns)."""
+        array, covariance = reading.array, reading.covariance
+        moving = array.map.apply_columns(reading.variance, self.through(array, channel))
+        if covariance is None:
+            return moving
+        r, n = self.relative.repeat_interleave(array.map.n_out // array.map.groups, 0), covariance.shape[-1]
+        joint = covariance - torch.diag_embed(covariance.diagonal(dim1=1, dim2=2))
+        for tile in channel.tiles:
+            for side in (self.by_side[k] for k in channel.sides):
+                rows = Channel((tile,), channel.sides)
+                h, errors = (array.within(rows, value)[:, :n] for value in (side.node, side.variance * r))
+                load = array.map.columns_view(side.loading[:, tile])
+                crossed, squares = (((h @ joint) * other).sum(-1).reshape(moving.shape) for other in (errors, h))
+                moving = moving - 2 * crossed + load * squares
+        return moving
+
+    def columns(self, reading: Reading, channel: Channel) -> Iterator[Column]:
+        array = reading.array
+        for tile in channel.tiles:
+            for side in channel.sides:
+                here = Channel((tile,), (side,))
+                h = array.within(here, self.by_side[side].weight)
+                devices = self.device_variance(reading, here) + array.row_noise_through(self.through(array, here))
+                variance = devices / array.compensation**2 + reading.passed(h) + array.row_noise_through(h * h)
+                yield Column(reading.linear(h), variance, 1.0)
+
+    def conductance(self, array: ProgrammedArray, channel: Channel) -> Tensor:
+        feedback = array.feedback_resistance
+        through = torch.stack([side.amplifiers for side in self.by_side]).sum(0)[:, list(channel.tiles)].sum(1)
+        if feedback is None:
+            return through
+        return through + len(channel.tiles) * array.hardware.devices_per_weight / feedback
+
+    def saved_power(self, reading: Reading) -> Tensor | float:
+        """By how much the rows draw less than with ideal wires."""
+        array = reading.array
+        volts = array.v.expand(array.map.groups, array.map.n_in)
+        rows = self._rows(reading) * self.tiles.by_row(volts).unsqueeze(2)
+        fluctuating = array.map.row_sums(reading.variance.mean(0, keepdim=True))
+        fluctuating = volts**2 * (fluctuating + array.map.positions * array.row_noise)
+        moment = rows.mT @ rows / len(reading.mean) + torch.diag_embed(self.tiles.by_row(fluctuating))
+        drive = self.tiles.rows_of(moment.diagonal(dim1=-2, dim2=-1), array.map.n_in)
+        return (array.row_conductance * drive).sum() - (self.drivers * moment).sum()
+
+    def jump(self, array: ProgrammedArray, side: int, step: Tensor, usual: Tensor) -> Tensor:
+        return array.compensation * self.by_side[side].reach * (step - usual)
+
+
+def _profile(cut: Sequence[Tensor], let: Sequence[Through], shares: Tensor, tiles: Tiles, wires: Wires) -> Tensor:
+    """ρ/u [ohm] of the rows of every row tile, (G, T, m)."""
+    arrays = sum(tile[..., 0, :].numel() for tile in cut) / shares[..., 0].numel()
+    loads = tiles.added([tile.sum(-1) for tile in cut], 1) / arrays
+    u = tiles.added([part.rows * tile.shape[-1] for part, tile in zip(let, cut, strict=True)], 1) / arrays
+    return Lines.of(loads.flip(-1), wires.column, wires.sense).solve(shares.flip(-1)).flip(-1) / u
