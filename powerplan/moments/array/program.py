@@ -112,7 +112,5 @@ def _divided(array: ProgrammedArray) -> ProgrammedArray:
 def _wired(array: ProgrammedArray, shares: Tensor) -> ProgrammedArray:
     """The same devices behind wires that have resistance."""
     wired = WiredAmplifier.of(array, shares)
-    moments = array.held.moments._replace(
-        mean=wired.mean_weight(array), variance=wired.through(array, array.whole)
-    )
+    moments = array.held.moments._replace(mean=wired.mean_weight(array), variance=wired.through(array, array.whole))
     return replace(array, held=Kept(moments), read_out=wired)
