@@ -21,7 +21,8 @@ class Format:
         option: of the command line that names another folder.
         application: number that marks the file (SQLite's ``application_id``).
         version: of the schema; newer files are refused.
-        schema: statements, separated by semicolons, that make what is missing.
+        schema: statements, separated by semicolons, that make what is missing, in new files and in those of older
+            versions.
         unmarked: tables that tell a file from before there was a mark.
         durable: a change that was acknowledged survives a power cut; else the last ones may be lost, never the file.
     """
@@ -64,6 +65,26 @@ class Database:
         with self._lock:
             self._db.close()
 
+    def check(self) -> None:
+        """Read the whole file.
+
+        Raises:
+            CorruptFile: a part of it is damaged.
+        """
+        with self._reading():
+            faults = [row[0] for row in self._db.execute("PRAGMA quick_check(1)")]
+        if faults != ["ok"]:
+            raise _damaged(self.path, self._form, str(faults[0]).splitlines()[-1])
+
+    def try_writing(self) -> None:
+        """Write to the file without changing what it holds.
+
+        Raises:
+            InvalidInput, CorruptFile: it cannot be written now; as for any change.
+        """
+        with self._transaction():
+            self._db.execute(f"PRAGMA user_version = {self._form.version}")
+
     @contextmanager
     def _reading(self) -> Iterator[None]:
         """Look at the file; other threads wait."""
@@ -97,7 +118,7 @@ class Database:
         self._db.execute(f"PRAGMA synchronous = {'FULL' if form.durable else 'NORMAL'}")
         self._db.execute("PRAGMA foreign_keys = ON")
         with self._transaction():
-            if not self._is_marked():  # nor has another process made it in the meantime
+            if not self._is_marked() or self._pragma("user_version") < form.version:
                 for statement in filter(str.strip, form.schema.split(";")):
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA application_id = {form.application}")
@@ -140,8 +161,7 @@ def explained(path: Path, form: Format) -> Iterator[None]:
 def _explain(path: Path, form: Format, error: sqlite3.Error) -> PowerplanError:
     code = getattr(error, "sqlite_errorname", "") or ""
     if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_SCHEMA")):
-        advice = f"{error}. Move it away and run again, or restore a copy."
-        return CorruptFile.of(form.name, str(path), f"an undamaged {form.name}", advice)
+        return _damaged(path, form, str(error))
     if code.startswith("SQLITE_FULL"):
         return _unusable(path, form, "No space left on the disk")
     if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
@@ -151,6 +171,11 @@ def _explain(path: Path, form: Format, error: sqlite3.Error) -> PowerplanError:
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return _unusable(path, form, "Another program keeps it locked")
     return CorruptFile.of(form.name, str(path), f"a {form.name} of powerplan", f"{error}. Move it away and run again.")
+
+
+def _damaged(path: Path, form: Format, reason: str) -> InvalidInput:
+    advice = f"{reason}. Move it away and run again, or restore a copy."
+    return CorruptFile.of(form.name, str(path), f"an undamaged {form.name}", advice)
 
 
 def _unusable(path: Path, form: Format, reason: str) -> InvalidInput:

@@ -20,6 +20,7 @@ import grpc
 
 from powerplan.jobs.contents import SHA256, Arrival, Contents, Damaged
 from powerplan_server.errors import Reason, ServiceError, invalid
+from powerplan_server.storage import Storage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +50,12 @@ class BlobStore:
         quota: bytes that one tenant may keep, unfinished uploads included.
         largest: bytes of the largest blob.
         upload_retention: seconds after which an untouched unfinished upload is removed.
+        storage: told when the disk fails.
     """
 
-    def __init__(self, folder: Path, *, quota: int, largest: int, upload_retention: float) -> None:
+    def __init__(self, folder: Path, *, quota: int, largest: int, upload_retention: float, storage: Storage) -> None:
         self.largest = largest
+        self._storage = storage
         self._folder = folder
         self._quota = quota
         self._upload_retention = upload_retention
@@ -101,7 +104,8 @@ class BlobStore:
                     metadata={"sha256": ",".join(missing[:32])},
                 )
             for path in paths.values():
-                os.utime(path)
+                with suppress(OSError):  # a folder that became read-only can still be read
+                    os.utime(path)
             yield {sha256: str(path) for sha256, path in paths.items()}
 
     @contextmanager
@@ -143,11 +147,8 @@ class BlobStore:
         self._make_room(tenant, size, keep=path.with_suffix(Arrival.SUFFIX))
         self._open[key] = size
         try:
-            with Contents(path.parent).arriving(sha256, size) as upload:
+            with self._storage.guarding(), _told(), Contents(path.parent).arriving(sha256, size) as upload:
                 yield upload
-        except Damaged as error:
-            what = f"{error.strerror}; the upload was discarded, start again"
-            raise invalid("chunk", what, reason=Reason.BLOB_MISMATCH) from None
         finally:
             del self._open[key]
 
@@ -200,3 +201,13 @@ class BlobStore:
                 Reason.QUOTA_EXCEEDED,
                 f"The upload needs {excess} bytes more than the quota of {self._quota} bytes leaves free.",
             )
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Content that is not what was announced, as the caller is told."""
+    try:
+        yield
+    except Damaged as error:
+        what = f"{error.strerror}; the upload was discarded, start again"
+        raise invalid("chunk", what, reason=Reason.BLOB_MISMATCH) from None

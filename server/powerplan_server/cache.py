@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import grpc
@@ -61,20 +63,37 @@ class AnswerCache:
 
 
 @dataclass
+class _Use:
+    digest: str
+    calls: int = 0
+    answered: bool = False
+
+
+@dataclass
 class RequestIds:
     """Which request each request id of a tenant stands for; the oldest are forgotten."""
 
-    _seen: OrderedDict[tuple[str, str], str] = field(default_factory=OrderedDict)
+    _seen: OrderedDict[tuple[str, str], _Use] = field(default_factory=OrderedDict)
 
-    def claim(self, tenant: str, request_id: str, digest: str) -> None:
-        """Note that the id stands for this request.
+    @contextmanager
+    def standing_for(self, key: RequestKey, request_id: str) -> Iterator[None]:
+        """While a call goes on the id stands for its request, and afterwards if it was answered: not if it failed.
 
         Raises:
             ServiceError: REQUEST_ID_CONFLICT if it stands for another one.
         """
-        known = self._seen.setdefault((tenant, request_id), digest)
-        if known != digest:
+        place = (key.tenant, request_id)
+        use = self._seen.setdefault(place, _Use(key.digest))
+        if use.digest != key.digest:
             raise conflict(request_id)
+        use.calls += 1
+        try:
+            yield
+            use.answered = True
+        finally:
+            use.calls -= 1
+            if not (use.answered or use.calls) and self._seen.get(place) is use:
+                del self._seen[place]
         while len(self._seen) > _MAX_REQUEST_IDS:
             self._seen.popitem(last=False)
 

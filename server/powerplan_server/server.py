@@ -21,13 +21,13 @@ from powerplan_client.addresses import parse_address
 from powerplan_server.admission import Admission
 from powerplan_server.blobs import BlobStore
 from powerplan_server.config import ServeConfig
-from powerplan_server.jobrunner import JobRunner
-from powerplan_server.jobs import JobStore
+from powerplan_server.jobs import JobLimits, JobRunner
 from powerplan_server.limits import worker_settings
 from powerplan_server.metrics import Metrics
 from powerplan_server.rpc import CallInterceptor
 from powerplan_server.security import credentials, load_tokens
 from powerplan_server.service import SERVICE, PlannerService
+from powerplan_server.storage import Storage
 from powerplan_server.tracing import Tracer
 from powerplan_server.workers import WorkerPool
 
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 ENGINE_CALLS = "powerplan_server.engine:CALLS"
 _HOUSEKEEPING = 60.0  # seconds
+_READINESS = 0.2  # seconds between looks at storage and workers
 _MOST_MILLISECONDS = 2**31 - 1  # no limit, to gRPC
 _MAX_STREAMS = 1000  # concurrent calls on one connection
 _MAX_METADATA = 16 * 1024
@@ -62,7 +63,13 @@ class PlannerServer:
         self.port = 0
         self.metrics_port = 0
         self.metrics = Metrics()
-        self.admission = Admission(slots=config.workers, queue_size=config.queue_size, queue_bytes=config.queue_bytes)
+        self.admission = Admission(
+            slots=config.workers,
+            queue_size=config.queue_size,
+            queue_bytes=config.queue_bytes,
+            tenant_slots=config.tenant_workers or None,
+            tenant_queue_size=config.tenant_queue_size or None,
+        )
         self.pool = WorkerPool(
             calls=calls,
             size=config.workers,
@@ -95,20 +102,29 @@ class PlannerServer:
         parts.enter_context(self._lock_data())
         tracer = Tracer(config.otel_endpoint, __version__)
         parts.callback(tracer.close)
+        self.storage = Storage(config.data_path, room=config.max_message)
         self.blobs = BlobStore(
             config.data_path / "blobs",
+            storage=self.storage,
             quota=config.blob_quota,
             largest=config.max_blob,
             upload_retention=config.upload_retention,
         )
         self.jobs = JobRunner(
-            store=JobStore(config.data_path / "jobs.sqlite", retention=config.job_retention),
+            path=config.data_path / "jobs.sqlite",
+            limits=JobLimits(
+                unfinished=config.job_queue_size,
+                unfinished_of_tenant=config.tenant_job_queue_size or config.job_queue_size,
+                running_of_tenant=config.tenant_workers or config.workers,
+                outcomes_of_tenant=config.job_quota,
+                retention=config.job_retention,
+            ),
             pool=self.pool,
             admission=self.admission,
             blobs=self.blobs,
+            storage=self.storage,
             metrics=self.metrics,
             concurrency=config.concurrent_jobs,
-            queue_size=config.job_queue_size,
         )
         service = PlannerService(
             config=config,
@@ -139,7 +155,8 @@ class PlannerServer:
         await self.pool.start()
         await self.jobs.start()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
-        parts.callback(asyncio.create_task(self._keep_house()).cancel)
+        for duty in (self._keep_house(), self._keep_ready(), self.storage.watch(self.jobs.try_storing)):
+            parts.callback(asyncio.create_task(duty).cancel)
         log.info(
             "serving",
             extra={"port": self.port, "workers": config.workers, "tls": tls is not None, "tokens": bool(tokens)},
@@ -219,9 +236,21 @@ class PlannerServer:
         for name in ("", SERVICE):
             await self._health.set(name, status)
 
+    async def _keep_ready(self) -> None:
+        """Say SERVING while calculations and storage work, and only then."""
+        serving = True
+        while True:
+            await asyncio.sleep(_READINESS)
+            if (ready := self.storage.works and self.pool.works) != serving:
+                serving = ready
+                states = health_pb2.HealthCheckResponse
+                await self._set_health(states.SERVING if serving else states.NOT_SERVING)
+                log.warning("readiness", extra={"storage": self.storage.works, "workers": self.pool.works})
+
     async def _keep_house(self) -> None:
         while True:
             try:
+                await self.jobs.reconcile()
                 await self.jobs.expire()
                 await asyncio.to_thread(self.blobs.expire)
             except Exception:

@@ -7,10 +7,11 @@ up in the cache, admitted and handed to a worker; what comes back gets its ``Res
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -25,8 +26,7 @@ from powerplan_server.blobs import BlobStore, check_sha256
 from powerplan_server.cache import AnswerCache, RequestIds, RequestKey
 from powerplan_server.config import ServeConfig
 from powerplan_server.errors import Reason, ServiceError, invalid
-from powerplan_server.jobrunner import JobRunner
-from powerplan_server.jobs import Job, JobState
+from powerplan_server.jobs import Job, JobRunner, JobState
 from powerplan_server.limits import Calculation, check_request, server_limits
 from powerplan_server.metrics import Metrics
 from powerplan_server.rpc import current_caller
@@ -38,6 +38,7 @@ _UPLOAD_IDLE = 60.0  # seconds between chunks of an upload
 _MAX_STATUS_QUERIES = 1000
 _STATES = frozenset(map(int, JobState))
 _DEFAULT_PAGE, _LARGEST_PAGE = 50, 1000
+_PAGE_TOKEN = re.compile(r"(0x1\.[0-9a-f]{1,13}p\+[0-9]{1,3})-([0-9a-f]{32})")
 
 M = TypeVar("M", bound=Message)
 Context = grpc.aio.ServicerContext
@@ -55,6 +56,7 @@ class _Prepared:
     blobs: set[str]
     label: str
     received: float
+    validate_only: bool
 
 
 class PlannerService:
@@ -124,7 +126,7 @@ class PlannerService:
         await self._stream(self._prepare("Frontier", v1.FrontierRequest, data), v1.FrontierResponse, context)
 
     def _prepare(self, method: str, kind: type[Calculation], data: bytes) -> _Prepared:
-        """Parse and check a request, and claim its request id."""
+        """Parse and check a request."""
         received = time.monotonic()
         message = _parse(kind, data)
         blobs = check_request(message, self._config)
@@ -133,8 +135,6 @@ class PlannerService:
         message.ClearField("request_id")
         canonical = message.SerializeToString(deterministic=True)
         key = RequestKey.of(caller.tenant, method, __version__, canonical)
-        if label:
-            self._request_ids.claim(caller.tenant, label, key.digest)
         return _Prepared(
             method=method,
             data=canonical,
@@ -142,6 +142,7 @@ class PlannerService:
             blobs=blobs,
             label=label,
             received=received,
+            validate_only=message.validate_only,
         )
 
     async def _unary(self, request: _Prepared, kind: type[Answer], context: Context) -> bytes:
@@ -184,15 +185,20 @@ class PlannerService:
 
     @asynccontextmanager
     async def _single(self, request: _Prepared) -> AsyncIterator[None]:
-        """Let calls with one request id run one after the other: the later ones find the answer of the first."""
-        if not request.label:
+        """Let calls with one request id run one after the other: the later ones find the answer of the first.
+
+        Raises:
+            ServiceError: REQUEST_ID_CONFLICT.
+        """
+        if not request.label or request.validate_only:
             yield
             return
         lock = self._once.setdefault(request.key, asyncio.Lock())
         self._once_users[request.key] += 1
         try:
-            async with lock:
-                yield
+            with self._request_ids.standing_for(request.key, request.label):
+                async with lock:
+                    yield
         finally:
             self._once_users[request.key] -= 1
             if not self._once_users[request.key]:
@@ -209,10 +215,24 @@ class PlannerService:
         tenant = current_caller.get().tenant
         with self._blobs.pinned(tenant, request.blobs) as paths:
             began = time.monotonic()
-            async with self._admission.slot(len(request.data)):
+            async with AsyncExitStack() as held:
+                await self._slot(held, tenant, len(request.data))
                 queued = time.monotonic() - began
                 self._metrics.queue_time.observe(queued)
                 yield paths, queued
+
+    async def _slot(self, held: AsyncExitStack, tenant: str, size: int) -> None:
+        """Wait for a worker, no longer than a call may calculate."""
+        limit = self._config.max_solve_seconds
+        try:
+            async with asyncio.timeout(limit):
+                await held.enter_async_context(self._admission.slot(tenant, size))
+        except TimeoutError:
+            raise ServiceError(
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+                Reason.DEADLINE_EXCEEDED,
+                f"No worker became free within {limit:g} s. Submit it as a job, which waits without a call.",
+            ) from None
 
     async def _run(
         self, request: _Prepared, paths: dict[str, str], context: Context, forward: Forward | None = None
@@ -263,10 +283,19 @@ class PlannerService:
                 message = _parse(v1.UploadBlobRequest, data)
                 if message.WhichOneof("part") != "chunk" or not message.chunk:
                     raise invalid("chunk", "every message after the first must hold a chunk of at least 1 byte")
-                await asyncio.to_thread(upload.write, message.chunk)
+                await self._stored(upload.write, message.chunk)
                 self._metrics.uploaded.inc(len(message.chunk))
-            await asyncio.to_thread(upload.finish)
+            await self._stored(upload.finish)
         return v1.UploadBlobResponse(status=self._blob_status(tenant, start.blob)).SerializeToString()
+
+    async def _stored(self, write: Callable[..., object], *content: bytes) -> None:
+        """Write in a thread; a cancel waits until it is done, so that the file is not closed under it."""
+        task = asyncio.ensure_future(asyncio.to_thread(write, *content))
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task])
+            raise
 
     async def get_blob_status(self, data: bytes, context: Context) -> bytes:
         """How much of each blob is here."""
@@ -351,13 +380,16 @@ class PlannerService:
         if any(int(state) not in _STATES for state in request.states):
             raise invalid("states", f"got {list(request.states)[:20]}; allowed: the states of PlanJobState")
         token = request.page_token
-        if token and not (token.isascii() and token.isdigit() and len(token) < 19):
+        place = _PAGE_TOKEN.fullmatch(token)
+        if token and place is None:
             raise invalid("page_token", f"got {token[:40]!r}; allowed: the next_page_token of a page")
+        before = (float.fromhex(place[1]), place[2]) if place else None
         tenant = current_caller.get().tenant
-        jobs = await self._jobs.page(tenant, request.states, int(token) if token else None, size + 1)
+        jobs = await self._jobs.page(tenant, request.states, before, size + 1)
         response = v1.ListPlanJobsResponse(jobs=[await self._job(job, outcome=False) for job in jobs[:size]])
         if len(jobs) > size:
-            response.next_page_token = str(jobs[size - 1].number)
+            last = jobs[size - 1]
+            response.next_page_token = f"{last.created.hex()}-{last.id}"
         return response.SerializeToString()
 
     async def _job(self, job: Job, *, outcome: bool) -> v1.PlanJob:
@@ -390,7 +422,7 @@ class PlannerService:
         """Versions, limits and what the engine can do (asked from a worker once)."""
         _parse(v1.GetServerInfoRequest, data)
         if self._info is None:
-            async with self._admission.slot(bounded=False):
+            async with self._admission.slot(current_caller.get().tenant):
                 answer = await self._pool.run("GetServerInfo", data, seconds=self._config.max_solve_seconds)
             self._info = v1.GetServerInfoResponse.FromString(answer)
             self._info.server_version = __version__

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import grpc
+import pytest
 from planner_fakes import plan_request
 from planner_running import Running, failure
 
 from powerplan_client._generated import v1
 from powerplan_server.cache import AnswerCache, RequestIds, RequestKey
+from powerplan_server.errors import ServiceError
 
 
 def test_same_request_is_answered_from_the_cache(server: Running) -> None:
@@ -72,6 +74,17 @@ def test_key_separates_tenants_methods_versions_and_contents() -> None:
         for content in (b"", b"x")
     }
     assert len(keys) == 16
+
+
+def test_request_id_stands_for_its_request_once_answered() -> None:
+    """A failed call does not burn it; while one goes on, another request under it is refused."""
     ids = RequestIds()
-    ids.claim("a", "id", "1")
-    ids.claim("b", "id", "2")
+    one, other = (RequestKey(tenant="a", digest=digest) for digest in "12")
+    with pytest.raises(ZeroDivisionError), ids.standing_for(one, "id"):
+        raise ZeroDivisionError
+    with ids.standing_for(other, "id"), pytest.raises(ServiceError, match="used before"):
+        ids.standing_for(one, "id").__enter__()
+    with pytest.raises(ServiceError, match="used before"):
+        ids.standing_for(one, "id").__enter__()
+    with ids.standing_for(other, "id"), ids.standing_for(RequestKey(tenant="b", digest="1"), "id"):
+        pass

@@ -16,6 +16,7 @@ from planner_running import Process, Running, failure
 
 from powerplan_client._generated import v1
 from powerplan_server.blobs import BlobStore
+from powerplan_server.storage import Storage
 from powerplan_server.errors import ServiceError
 
 
@@ -117,7 +118,7 @@ def _put(store: BlobStore, content: bytes, tenant: str = "a") -> str:
 
 @pytest.fixture
 def store(tmp_path: Path) -> BlobStore:
-    return BlobStore(tmp_path, quota=3000, largest=2500, upload_retention=100)
+    return BlobStore(tmp_path, quota=3000, largest=2500, upload_retention=100, storage=Storage(tmp_path, room=1))
 
 
 def test_least_recently_used_content_leaves_first(store: BlobStore) -> None:

@@ -81,6 +81,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: a number of hardware, target or answer is most likely in another unit; google.rpc.BadRequest says
     which and what was likely meant. If it is meant, set accept_implausible.
     """
+    ERROR_REASON_STORAGE_UNAVAILABLE: _ErrorReason.ValueType  # 24
+    """UNAVAILABLE: the server's disk is full, read-only or damaged. Nothing that was accepted is lost; try again later."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. The gRPC code that goes with each reason is named with it."""
@@ -137,6 +139,8 @@ ERROR_REASON_IMPLAUSIBLE: ErrorReason.ValueType  # 23
 """INVALID_ARGUMENT: a number of hardware, target or answer is most likely in another unit; google.rpc.BadRequest says
 which and what was likely meant. If it is meant, set accept_implausible.
 """
+ERROR_REASON_STORAGE_UNAVAILABLE: ErrorReason.ValueType  # 24
+"""UNAVAILABLE: the server's disk is full, read-only or damaged. Nothing that was accepted is lost; try again later."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

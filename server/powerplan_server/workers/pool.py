@@ -99,12 +99,14 @@ class WorkerPool:
         self._workers: set[_Worker] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._started = False
 
     async def start(self) -> None:
         """Start every process and wait until all are warm."""
         self._context.set_forkserver_preload([self._preload])
         atexit.register(self._kill_all)
         await asyncio.gather(*(self._add() for _ in range(self.size)))
+        self._started = True
 
     async def close(self) -> None:
         """Kill every process."""
@@ -126,6 +128,11 @@ class WorkerPool:
     def idle(self) -> int:
         """How many workers are warm and without work."""
         return self._idle.qsize()
+
+    @property
+    def works(self) -> bool:
+        """A worker lives, or none has been started yet."""
+        return not self._started or any(worker.process.is_alive() for worker in self._workers)
 
     def pids(self) -> list[int]:
         """The process ids of the workers."""

@@ -1,8 +1,8 @@
 """Submitted jobs in SQLite: what was accepted is never lost, whatever happens to the server.
 
-A job is written before it is acknowledged. After a restart, jobs that were running are queued again, or reported as
-failed if the server has already died under them several times. Every change is an event with a sequence number.
-Times are seconds since the epoch.
+A job is written before it is acknowledged, and what is stored as queued is the queue. After a restart, jobs that were
+running are queued again, or reported as failed if the server has already died under them several times. Every change is
+an event with a sequence number. Times are seconds since the epoch.
 
 Why: docs/decisions/service.md [0063].
 """
@@ -12,19 +12,18 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import IntEnum
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from powerplan.jobs.database import Database, Format
+from powerplan_server.jobs.values import Event, Job, JobLimits, JobState, QueueFull
 
 MAX_ATTEMPTS = 3
 _FORM = Format(
     name="job store",
     option="--data-dir",
     application=0x70706C73,
-    version=1,
+    version=2,
     unmarked=frozenset({"jobs", "events"}),
     durable=True,
     schema="""
@@ -50,6 +49,8 @@ CREATE TABLE IF NOT EXISTS jobs (
 );
 CREATE UNIQUE INDEX IF NOT EXISTS jobs_by_request_id ON jobs (tenant, request_id) WHERE request_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, number);
+CREATE INDEX IF NOT EXISTS jobs_by_start ON jobs (tenant, started);
+CREATE INDEX IF NOT EXISTS jobs_by_age ON jobs (tenant, created, id);
 CREATE TABLE IF NOT EXISTS events (
     job INTEGER NOT NULL REFERENCES jobs (number) ON DELETE CASCADE,
     sequence INTEGER NOT NULL,
@@ -66,66 +67,20 @@ _COLUMNS = (
 )
 
 
-class JobState(IntEnum):
-    """Where a job stands; the numbers are those of the contract's ``PlanJobState``."""
-
-    QUEUED = 1
-    RUNNING = 2
-    SUCCEEDED = 3
-    FAILED = 4
-    CANCELLED = 5
-
-    @property
-    def ended(self) -> bool:
-        """Nothing will change any more."""
-        return self >= JobState.SUCCEEDED
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One job, without its request and outcome."""
-
-    number: int
-    id: str
-    tenant: str
-    request_id: str | None
-    digest: str
-    state: JobState
-    attempts: int
-    sequence: int
-    run_limit: float
-    created: float
-    started: float | None
-    ended: float | None
-    expires: float | None
-    blobs: tuple[str, ...]
-    progress: bytes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """One change of a job: its number in the job, when, and the state and serialized progress after it."""
-
-    sequence: int
-    time: float
-    state: JobState
-    progress: bytes
-
-
 class JobStore(Database):
     """The jobs of all tenants. Calls wait for the disk: make them in a thread.
 
     Args:
         path: the database file; made if missing.
-        retention: seconds that an ended job is kept.
+        limits: how much is accepted and kept.
 
     Raises:
         InvalidInput, CorruptFile: as :class:`powerplan.jobs.database.Database`.
     """
 
-    def __init__(self, path: Path, *, retention: float) -> None:
+    def __init__(self, path: Path, *, limits: JobLimits) -> None:
         super().__init__(path, _FORM)
-        self._retention = retention
+        self._limits = limits
 
     def add(
         self,
@@ -137,13 +92,18 @@ class JobStore(Database):
         blobs: Iterable[str],
         run_limit: float,
     ) -> tuple[Job, bool]:
-        """Store a new job; or the one there is under this request id, and True."""
+        """Store a new job; or give the one there is under this request id, and True.
+
+        Raises:
+            QueueFull: too many jobs are unfinished, of this tenant or of all.
+        """
+        identity = secrets.token_hex(16)
         with self._transaction():
             if request_id is not None:
                 existing = self._one("tenant = ? AND request_id = ?", tenant, request_id)
                 if existing is not None:
                     return existing, True
-            identity = secrets.token_hex(16)
+            self._check_room(tenant)
             self._db.execute(
                 "INSERT INTO jobs (id, tenant, request_id, digest, state, run_limit, created, blobs, request) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -159,28 +119,49 @@ class JobStore(Database):
                     request,
                 ),
             )
+            self._event(self._db.execute("SELECT last_insert_rowid()").fetchone()[0], JobState.QUEUED, b"")
             job = self._one("id = ?", identity)
-            assert job is not None
-            self._event(job.number, JobState.QUEUED, b"")
-        job = self._one("id = ?", identity)
         assert job is not None
         return job, False
+
+    def claim(self) -> Job | None:
+        """Take a queued job up: of the tenants with the fewest running jobs, of those the one served longest ago.
+
+        None if nothing is queued that may run.
+        """
+        with self._transaction():
+            row = self._db.execute(
+                "SELECT number FROM (SELECT tenant, min(number) AS number FROM jobs WHERE state = ? GROUP BY tenant) "
+                "AS queued LEFT JOIN (SELECT tenant, count(*) AS running FROM jobs WHERE state = ? GROUP BY tenant) "
+                "USING (tenant) WHERE coalesce(running, 0) < ? ORDER BY coalesce(running, 0), "
+                "coalesce((SELECT max(started) FROM jobs AS own WHERE own.tenant = queued.tenant), 0), number LIMIT 1",
+                (JobState.QUEUED, JobState.RUNNING, self._limits.running_of_tenant),
+            ).fetchone()
+            if row is None:
+                return None
+            self._db.execute(
+                "UPDATE jobs SET attempts = attempts + 1, started = coalesce(started, ?) WHERE number = ?",
+                (time.time(), row[0]),
+            )
+            self._event(row[0], JobState.RUNNING, b"")
+            return self._one("number = ?", row[0])
 
     def get(self, tenant: str, identity: str) -> Job | None:
         """A tenant's job."""
         return self._one("tenant = ? AND id = ?", tenant, identity)
 
-    def request(self, job: Job) -> bytes:
-        """The serialized request of a job that has not ended."""
-        return bytes(self._rows("SELECT request FROM jobs WHERE number = ?", job.number)[0][0])
+    def request(self, job: Job) -> bytes | None:
+        """The serialized request of a job; None if it has ended or is gone."""
+        rows = self._rows("SELECT request FROM jobs WHERE number = ?", job.number)
+        return rows[0][0] if rows else None
 
     def outcome(self, job: Job) -> tuple[bytes | None, bytes | None]:
         """Serialized response and error of a job; one of them is set once it has ended."""
         rows = self._rows("SELECT response, error FROM jobs WHERE number = ?", job.number)
         return rows[0] if rows else (None, None)
 
-    def page(self, tenant: str, states: Iterable[int], before: int | None, size: int) -> list[Job]:
-        """At most ``size`` jobs of a tenant, newest first, older than number ``before``."""
+    def page(self, tenant: str, states: Iterable[int], before: tuple[float, str] | None, size: int) -> list[Job]:
+        """At most ``size`` jobs of a tenant, newest first, older than one created then with that id."""
         wanted = sorted(set(states))
         condition = "tenant = ?"
         values: list[object] = [tenant]
@@ -188,9 +169,9 @@ class JobStore(Database):
             condition += f" AND state IN ({', '.join('?' * len(wanted))})"
             values += wanted
         if before is not None:
-            condition += " AND number < ?"
-            values.append(before)
-        return self._many(f"{condition} ORDER BY number DESC LIMIT ?", *values, size)
+            condition += " AND (created, id) < (?, ?)"
+            values += before
+        return self._many(f"{condition} ORDER BY created DESC, id DESC LIMIT ?", *values, size)
 
     def unfinished(self) -> list[Job]:
         """Every queued or running job, oldest first."""
@@ -204,18 +185,6 @@ class JobStore(Database):
             after,
         )
         return [Event(sequence=s, time=t, state=JobState(state), progress=p) for s, t, state, p in rows]
-
-    def start(self, job: Job) -> bool:
-        """Note that a worker takes a queued job up; False if it is not queued any more."""
-        with self._transaction():
-            changed = self._db.execute(
-                "UPDATE jobs SET attempts = attempts + 1, started = coalesce(started, ?) "
-                "WHERE number = ? AND state = ?",
-                (time.time(), job.number, JobState.QUEUED),
-            ).rowcount
-            if changed:
-                self._event(job.number, JobState.RUNNING, b"")
-        return bool(changed)
 
     def progress(self, job: Job, progress: bytes) -> None:
         """Note how far a running job is."""
@@ -238,16 +207,52 @@ class JobStore(Database):
             changed = self._db.execute(
                 "UPDATE jobs SET response = ?, error = ?, ended = ?, expires = ?, request = NULL "
                 "WHERE number = ? AND state <= ?",
-                (response, error, now, now + self._retention, job.number, JobState.RUNNING),
+                (response, error, now, now + self._limits.retention, job.number, JobState.RUNNING),
             ).rowcount
             if changed:
                 self._event(job.number, state, None)
+                self._keep_quota(job.tenant)
         return bool(changed)
+
+    def restore(self, job: Mapping[str, object], events: Iterable[Mapping[str, object]]) -> None:
+        """Store a job of another file with its events, column by column.
+
+        Raises:
+            ValueError: it is not a job.
+            CorruptFile: its columns are others.
+        """
+        JobState(job["state"])  # type: ignore[arg-type]
+        json.loads(str(job["blobs"]))
+        with self._transaction():
+            for table, row in (("jobs", job), *(("events", event) for event in events)):
+                self._db.execute(
+                    f"INSERT OR IGNORE INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
+                    tuple(row.values()),
+                )
 
     def expire(self) -> int:
         """Forget ended jobs whose time is over; returns how many."""
         with self._transaction():
             return self._db.execute("DELETE FROM jobs WHERE expires < ?", (time.time(),)).rowcount
+
+    def _check_room(self, tenant: str) -> None:
+        counts = dict(
+            self._rows("SELECT tenant, count(*) FROM jobs WHERE state <= ? GROUP BY tenant", JobState.RUNNING)
+        )
+        if sum(counts.values()) >= self._limits.unfinished:
+            raise QueueFull(self._limits.unfinished, of_tenant=False)
+        if counts.get(tenant, 0) >= self._limits.unfinished_of_tenant:
+            raise QueueFull(self._limits.unfinished_of_tenant, of_tenant=True)
+
+    def _keep_quota(self, tenant: str) -> None:
+        """Forget a tenant's oldest outcomes beyond what is kept; the newest stays."""
+        self._db.execute(
+            "DELETE FROM jobs WHERE number IN (SELECT number FROM (SELECT number, "
+            "sum(coalesce(length(response), 0) + coalesce(length(error), 0)) OVER later AS kept, "
+            "row_number() OVER later AS place FROM jobs WHERE tenant = ? AND state > ? "
+            "WINDOW later AS (ORDER BY ended DESC, number DESC)) WHERE kept > ? AND place > 1)",
+            (tenant, JobState.RUNNING, self._limits.outcomes_of_tenant),
+        )
 
     def _event(self, number: int, state: JobState, progress: bytes | None) -> None:
         """Change a job's state and add the event that says so; progress None keeps what there was."""

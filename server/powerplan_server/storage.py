@@ -1,0 +1,103 @@
+"""Whether the data folder can be written, and what a caller is told while it cannot.
+
+A failed write says so at once; from then on it is tried again until it works. A full disk or a folder that became
+read-only is the operator's to mend: callers are asked to come back, and health checks say NOT_SERVING.
+
+Why: docs/decisions/service.md [0410].
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import grpc
+
+from powerplan.errors import CorruptFile, InvalidInput
+from powerplan_server.errors import Reason, ServiceError
+
+log = logging.getLogger(__name__)
+
+_RETRY, _LOOK = 1.0, 10.0  # seconds between tries while writing fails, and between looks while it works
+
+
+class Storage:
+    """The state of the data folder.
+
+    Args:
+        folder: the data folder.
+        room: bytes that must be free for it to count as writable.
+
+    Attributes:
+        works: the last write, or try of one, went well.
+    """
+
+    def __init__(self, folder: Path, *, room: int) -> None:
+        self.works = True
+        self._folder = folder
+        self._room = room
+        self._failed = asyncio.Event()
+
+    @contextmanager
+    def guarding(self) -> Iterator[None]:
+        """What fails within, because of the disk, is noted and told as STORAGE_UNAVAILABLE.
+
+        Raises:
+            ServiceError: STORAGE_UNAVAILABLE.
+        """
+        try:
+            yield
+        except (OSError, InvalidInput, CorruptFile) as error:
+            self._note(error)
+            raise unavailable() from error
+
+    async def watch(self, *tries: Callable[[], Awaitable[None]]) -> None:
+        """Try to write from time to time, and often while it fails; ``tries`` are what else must work."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK if self.works else _RETRY):
+                    await self._failed.wait()
+            if self._failed.is_set():
+                self._failed.clear()
+                await asyncio.sleep(_RETRY)
+            try:
+                await asyncio.to_thread(self._try)
+                for attempt in tries:
+                    await attempt()
+            except (OSError, InvalidInput, CorruptFile, ServiceError) as error:
+                self._note(error)
+                continue
+            if not self.works:
+                log.warning("the data folder can be written again", extra={"folder": str(self._folder)})
+            self.works = True
+
+    def _note(self, error: Exception) -> None:
+        if self.works:
+            log.error("the data folder cannot be written", extra={"folder": str(self._folder), "error": str(error)})
+        self.works = False
+        self._failed.set()
+
+    def _try(self) -> None:
+        """Reserve the room that the largest message needs."""
+        path = self._folder / "room"
+        file = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
+        try:
+            os.posix_fallocate(file, 0, self._room)
+        finally:
+            os.close(file)
+            path.unlink(missing_ok=True)
+
+
+def unavailable() -> ServiceError:
+    """The error while the data folder cannot be written."""
+    return ServiceError(
+        grpc.StatusCode.UNAVAILABLE,
+        Reason.STORAGE_UNAVAILABLE,
+        "The server cannot write to its disk now (full, read-only or damaged); its operator is told in the log. "
+        "Nothing that was accepted is lost. Try again after the delay given.",
+        retry_after=_RETRY * 5,
+    )
