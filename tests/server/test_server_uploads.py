@@ -16,8 +16,8 @@ from planner_running import Process, Running, failure
 
 from powerplan_client._generated import v1
 from powerplan_server.blobs import BlobStore
-from powerplan_server.storage import Storage
 from powerplan_server.errors import ServiceError
+from powerplan_server.storage import Storage
 
 
 def _ref(content: bytes) -> v1.BlobRef:

@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 _BESIDE = ("", "-wal", "-shm")  # SQLite's files of one database
 _MOST = 1_000_000  # numbers that are tried where the file does not tell the last one
+_GIVE_UP = 1000  # numbers in a row that cannot be read
 
 
 def open_store(path: Path, *, limits: JobLimits) -> JobStore:
@@ -61,7 +62,7 @@ def _is_damaged(path: Path) -> bool:
 
 def _copy(damaged: Path, store: JobStore) -> tuple[int, int]:
     """Copy job by job, each with its events; returns how many were saved, and how many could not be read."""
-    saved = lost = 0
+    saved = lost = in_a_row = 0
     with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(damaged, isolation_level=None)) as old:
         old.row_factory = sqlite3.Row
         for number in _numbers(old):
@@ -71,8 +72,12 @@ def _copy(damaged: Path, store: JobStore) -> tuple[int, int]:
                     events = old.execute("SELECT * FROM events WHERE job = ?", (number,)).fetchall()
                     store.restore(dict(job), [dict(event) for event in events])
                     saved += 1
+                in_a_row = 0
             except (sqlite3.DatabaseError, CorruptFile, ValueError):
                 lost += 1
+                in_a_row += 1
+                if in_a_row == _GIVE_UP:
+                    break
     return saved, lost
 
 
