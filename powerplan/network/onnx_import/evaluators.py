@@ -125,8 +125,10 @@ def _proto(model: Model, x: np.ndarray, wanted: Sequence[str]) -> tuple[ModelPro
     ]
     outputs = [helper.make_empty_tensor_value_info(name) for name in wanted]
     graph = helper.make_graph(nodes, "graph", inputs, outputs)
-    version = helper.find_min_ir_version_for([helper.make_opsetid("", model.opset)])
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", model.opset)], ir_version=version)
+    standard = helper.make_opsetid("", model.opset)
+    others = [helper.make_opsetid(domain, version) for domain, version in model.domains.items()]
+    version = helper.find_min_ir_version_for([standard])
+    proto = helper.make_model(graph, opset_imports=[standard, *others], ir_version=version)
     return proto, feeds
 
 

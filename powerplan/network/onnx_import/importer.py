@@ -29,6 +29,7 @@ def from_onnx(
     analog: Choice = None,
     digital: Choice = None,
     reads: str = "shared",
+    output: str = "",
 ) -> Network:
     """The network computed by an ONNX model of floating-point operations.
 
@@ -48,17 +49,19 @@ def from_onnx(
         digital: layers among these that are computed digitally after all.
         reads: of nodes with one weight tensor: "shared" = of one array, the same devices at the same gains;
             "separate" = of an array each.
+        output: name of the value that the network computes, an output of the model or of a node; what it does not
+            depend on is not read. "" = the only output, or the only one of floating-point numbers.
 
     Raises:
         UnsupportedOperation: an operator, opset or domain that powerplan has no model for, with the supported ones;
             integer-quantised models; control flow.
         CorruptFile: not an ONNX model, damaged, with tensors larger or smaller than declared, with cycles or missing
             weights, or with weights outside of its folder.
-        InvalidInput: several inputs or outputs, an open shape, NaN weights.
+        InvalidInput: several inputs, several outputs of which none is named, an open shape, NaN weights.
         MissingExtra: the onnx package is not installed.
     """
     choice("reads", reads, READS)
-    return network_of(read_model(source), input_shape=input_shape, analog=analog, digital=digital, reads=reads)
+    return network_of(read_model(source, output), input_shape=input_shape, analog=analog, digital=digital, reads=reads)
 
 
 def network_of(

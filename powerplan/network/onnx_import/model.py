@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import graphlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from powerplan.errors import CorruptFile, InvalidInput, MissingExtra, UnsupportedOperation, Violation, show
-from powerplan.network.onnx_import.operators import CONTROL_FLOW, QUANTISED, supported
+from powerplan.network.onnx_import.operators import CONTROL_FLOW, QUANTISED, STANDARD, operator_of, supported
 from powerplan.network.onnx_import.tensors import Tensors
 from powerplan.network.refusals import NO_MODEL, refusal
 
@@ -30,8 +30,9 @@ OLDEST_OPSET, NEWEST_OPSET = 7, 26
 _USUAL_OPSET = 17
 #: largest size of a model file [bytes]: protobuf itself takes no more
 MOST_BYTES = 2**31 - 1
-_DOMAINS = ("", "ai.onnx")
 _ADVICE = "Export the model again."
+#: floating-point types of TensorProto
+_FLOATS = (1, 10, 11, 16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +40,10 @@ class Model:
     """A model that can be read safely.
 
     Attributes:
-        nodes: in an order in which each comes after what it reads.
+        nodes: those that the output depends on, in an order in which each comes after what it reads.
         tensors: the constant tensors by name.
         opset: version of the operators.
+        domains: versions of operators that are not standard, by their domain.
         input, output: names of the values.
         input_type: declared type of the input's numbers, float32 for halves.
         batch: declared size of the batch; None = open.
@@ -52,6 +54,7 @@ class Model:
     nodes: tuple[NodeProto, ...]
     tensors: dict[str, np.ndarray]
     opset: int
+    domains: Mapping[str, int]
     input: str
     input_type: np.dtype
     output: str
@@ -60,8 +63,11 @@ class Model:
     elements: int
 
 
-def read_model(source: str | os.PathLike[str] | bytes) -> Model:
+def read_model(source: str | os.PathLike[str] | bytes, output: str = "") -> Model:
     """The model in a file or in bytes, checked. It takes no more memory than a few times the size of its files.
+
+    Args:
+        output: name of the value that is the network's output; "" = the only one.
 
     Raises:
         As :func:`powerplan.from_onnx`.
@@ -81,7 +87,12 @@ def read_model(source: str | os.PathLike[str] | bytes) -> Model:
     del content
     opset = _opset(proto)
     graph = proto.graph
-    _check_operators(proto)
+    name, batch, shape = _input(graph)
+    output = _output(graph, output)
+    nodes = _leading(_sorted(graph, name), output)
+    _check_operators(nodes)
+    if graph.sparse_initializer:
+        raise UnsupportedOperation.of("model", "sparse weights", "dense weights", "Store them densely.")
     tensors = Tensors(folder)
     for tensor in graph.initializer:
         tensors.measure(tensor.name, tensor)
@@ -93,15 +104,13 @@ def read_model(source: str | os.PathLike[str] | bytes) -> Model:
             ):
                 tensors.measure(f"{node.name or node.op_type}.{attribute.name}", tensor, external=False)
     tensors.check_files()
-    name, batch, shape = _input(graph)
-    output = _output(graph)
-    nodes = _sorted(graph, name, output)
     arrays = {tensor.name: tensors.take(tensor) for tensor in graph.initializer}
     _check_structure(proto)
     return Model(
         nodes=nodes,
         tensors=arrays,
         opset=opset,
+        domains={item.domain: item.version for item in proto.opset_import if item.domain not in STANDARD},
         input=name,
         input_type=_input_type(graph, name),
         output=output,
@@ -146,7 +155,7 @@ def _opset(proto: ModelProto) -> int:
         raise UnsupportedOperation.of(
             "model", "local functions or training information", "a graph of standard operators", "Inline the functions."
         )
-    versions = [item.version for item in proto.opset_import if item.domain in _DOMAINS]
+    versions = [item.version for item in proto.opset_import if item.domain in STANDARD]
     if len(versions) != 1:
         raise CorruptFile.of("model.opset_import", versions, "one opset of the standard operators", _ADVICE)
     version, installed = int(versions[0]), onnx.defs.onnx_opset_version()
@@ -178,29 +187,24 @@ def label(node: NodeProto) -> str:
     return f"node {show(str(node.name or (node.output[0] if node.output else node.op_type)), 100)}"
 
 
-def _check_operators(proto: ModelProto) -> None:
-    """Refuse what no rule can take, by name, before anything else is looked at."""
+def _check_operators(nodes: Iterable[NodeProto]) -> None:
+    """Refuse what no rule can take, by name, before any tensor is looked at."""
     from onnx import AttributeProto
 
     known = supported()
-    for node in proto.graph.node:
-        name = node.op_type
-        if node.domain not in _DOMAINS:
-            name = f"{node.domain}.{name}"
-            reason, advice = "it is of another domain", "Export the model with standard ONNX operators only."
-        elif node.op_type in CONTROL_FLOW or any(
-            a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for a in node.attribute
-        ):
-            reason, advice = "control flow has no fixed graph", "Export the model with it unrolled."
-        elif node.op_type in QUANTISED:
-            reason, advice = "it is integer-quantised", "Export the floating-point model instead."
-        elif node.op_type not in known:
-            reason, advice = NO_MODEL, "Replace it by supported operators; a newer opset may have one for it."
-        else:
+    for node in nodes:
+        name = operator_of(node)
+        if name in known:
             continue
+        if name in CONTROL_FLOW or any(a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for a in node.attribute):
+            reason, advice = "control flow has no fixed graph", "Export the model with it unrolled."
+        elif name in QUANTISED:
+            reason, advice = "it is integer-quantised", "Export the floating-point model instead."
+        elif node.domain not in STANDARD:
+            reason, advice = "it is of another domain", "Export the model with standard ONNX operators only."
+        else:
+            reason, advice = NO_MODEL, "Replace it by supported operators; a newer opset may have one for it."
         raise refusal(label(node), name, reason, advice, name=node.op_type, known=known)
-    if proto.graph.sparse_initializer:
-        raise UnsupportedOperation.of("model", "sparse weights", "dense weights", "Store them densely.")
 
 
 def _input(graph: GraphProto) -> tuple[str, int | None, tuple[int | None, ...] | None]:
@@ -233,15 +237,33 @@ def _input_type(graph: GraphProto, name: str) -> np.dtype:
     return np.dtype(np.float32) if kind.itemsize < 4 and kind.kind not in "iu" else kind
 
 
-def _output(graph: GraphProto) -> str:
-    if len(graph.output) != 1:
-        raise InvalidInput.of(
-            "model.outputs", [v.name for v in graph.output], "one output", "Export the model with one output."
-        )
-    return str(graph.output[0].name)
+def _output(graph: GraphProto, chosen: str) -> str:
+    """Name of the output: the chosen value, the only output or the only one of floating-point numbers."""
+    names = [str(value.name) for value in graph.output]
+    if chosen:
+        if chosen not in names and not any(chosen in node.output for node in graph.node):
+            raise InvalidInput.of("output", chosen, f"one of {', '.join(names)}", "Name an output of the model.")
+        return chosen
+    floats = [value.name for value in graph.output if value.type.tensor_type.elem_type in _FLOATS]
+    if 1 not in (len(names), len(floats)):
+        raise InvalidInput.of("model.outputs", names, "one output", f"Choose one: output={(names or [''])[0]!r}.")
+    return str(floats[0]) if len(floats) == 1 else names[0]
 
 
-def _sorted(graph: GraphProto, start: str, output: str) -> tuple[NodeProto, ...]:
+def _leading(nodes: Sequence[NodeProto], output: str) -> tuple[NodeProto, ...]:
+    """The nodes that a value depends on, in their order."""
+    needed = {output}
+    leading: list[NodeProto] = []
+    for node in reversed(nodes):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            leading.append(node)
+    if not leading:
+        raise CorruptFile.of("model.outputs", output, "a value that a node makes", _ADVICE)
+    return tuple(leading[::-1])
+
+
+def _sorted(graph: GraphProto, start: str) -> tuple[NodeProto, ...]:
     """The nodes in order; every name that is read must be made somewhere, and nothing from itself."""
     makers: dict[str, int] = {}
     for i, node in enumerate(graph.node):
@@ -258,8 +280,6 @@ def _sorted(graph: GraphProto, start: str, output: str) -> tuple[NodeProto, ...]
                     label(node), name, "values that the graph makes or holds", f"{_ADVICE} This weight is missing."
                 )
         edges[i] = {makers[name] for name in node.input if name in makers}
-    if output not in makers:
-        raise CorruptFile.of("model.outputs", output, "a value that a node makes", _ADVICE)
     try:
         order = list(graphlib.TopologicalSorter(edges).static_order())
     except graphlib.CycleError as error:

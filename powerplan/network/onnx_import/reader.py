@@ -18,7 +18,7 @@ from powerplan.network.node import INPUT, Node
 from powerplan.network.onnx_import.call import Call
 from powerplan.network.onnx_import.constants import MOST_COMPUTED, computed
 from powerplan.network.onnx_import.model import Model, attributes_of, label
-from powerplan.network.onnx_import.operators import supported
+from powerplan.network.onnx_import.operators import operator_of, supported
 from powerplan.network.onnx_import.rules import RULES, elementwise
 from powerplan.network.onnx_import.rules.shaping import Behind
 from powerplan.network.ops import Constant, Embedding, Op, Shape
@@ -102,10 +102,10 @@ class Reader:
 
     def _take(self, node: NodeProto) -> None:
         """The outputs of one node."""
-        field = label(node)
+        field, name = label(node), operator_of(node)
         try:
             call = Call(
-                op_type=node.op_type,
+                op_type=name,
                 attributes=dict(attributes_of(node)),
                 opset=self._model.opset,
                 batch=self._model.batch or 1,
@@ -121,11 +121,11 @@ class Reader:
             raise type(error)(*check.violations) from error
         except _MISFITS as error:
             reason = str(error) or type(error).__name__
-            known = supported() if node.op_type in RULES else RULES  # some are computed on constants only
-            raise refusal(field, node.op_type, reason, "Replace it.", name=node.op_type, known=known) from error
-        for name, value in zip(node.output, results, strict=False):
-            self.values[name] = value
-            self._origins[name] = self._weight
+            known = supported() if name in RULES else RULES  # some are computed on constants only
+            raise refusal(field, name, reason, "Replace it.", name=name, known=known) from error
+        for output, value in zip(node.output, results, strict=False):
+            self.values[output] = value
+            self._origins[output] = self._weight
 
     def _result(self, call: Call, inputs: list[Any]) -> tuple[Any, ...]:
         if not any(isinstance(x, Value) for x in inputs):

@@ -9,7 +9,16 @@ for torch, which keep track of the batch axis.
 from __future__ import annotations
 
 from powerplan.network.onnx_import.constants import Rule
-from powerplan.network.onnx_import.rules import arrays, elementwise, normalising, pooling, recurrent, shaping
+from powerplan.network.onnx_import.rules import (
+    arrays,
+    attention,
+    domains,
+    elementwise,
+    normalising,
+    pooling,
+    recurrent,
+    shaping,
+)
 
 RULES: dict[str, Rule] = {
     **elementwise.RULES,
@@ -18,4 +27,6 @@ RULES: dict[str, Rule] = {
     **pooling.RULES,
     **normalising.RULES,
     **recurrent.RULES,
+    **attention.RULES,
+    **domains.RULES,
 }

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from powerplan.network.ops import Scale, Softmax
+from powerplan.network.ops import Activation, Scale, Softmax
 from powerplan.network.torch_import.rules.arrays import product, swapped
 from powerplan.network.torch_import.rules.elementwise import affine
 from powerplan.network.torch_import.value import MASKED, Refused, Value
@@ -35,21 +35,29 @@ def attention(
     q, k, v = query, key, value
     if not all(isinstance(x, Value) for x in (q, k, v)):
         raise Refused("queries, keys and values must all depend on the network's input")
-    masks = [] if attn_mask is None else [_mask(attn_mask)]
-    if is_causal:
-        masks.append(_mask(np.tril(np.ones((q.shape[-2], k.shape[-2]), dtype=bool))))
-    return _attend(q, k, v, masks, scale)[0]
+    return attend(q, k, v, attn_mask, is_causal=is_causal, scale=scale)
 
 
-def _attend(q: Value, k: Value, v: Value, masks: list[np.ndarray], scale: float | None) -> tuple[Value, Value]:
-    """Output (…, length, width) and probabilities of queries, keys and values (…, length, width)."""
+def attend(
+    q: Value, k: Value, v: Value, *masks: Any, is_causal: bool = False, scale: float | None = None, softcap: float = 0.0
+) -> Value:
+    """The output (…, length, width) of queries, keys and values (…, length, width).
+
+    Args:
+        masks: added to the scores, or True where attention is allowed; None = none.
+        scale: of the scores; None = 1/√width.
+        softcap: c of c tanh(scores / c), in front of the masks; 0 = none.
+    """
     factor = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     scores = product(q, swapped(k, "k_transpose"), name="scores")
     scores = scores.apply(Scale(scale=np.array([factor]), shift=np.zeros(1)), name="scaled")
-    for mask in masks:
-        scores = affine(scores, 1.0, mask)
-    probabilities = scores.apply(Softmax(axis=-1), name="softmax")
-    return product(probabilities, v, name="context"), probabilities
+    if softcap:
+        bent = affine(scores, 1 / softcap, 0.0).apply(Activation(kind="tanh"), name="capped")
+        scores = affine(bent, softcap, 0.0)
+    causal = np.tril(np.ones((q.shape[-2], k.shape[-2]), dtype=bool)) if is_causal else None
+    for mask in (*masks, causal):
+        scores = scores if mask is None else affine(scores, 1.0, _mask(mask))
+    return product(scores.apply(Softmax(axis=-1), name="softmax"), v, name="context")
 
 
 def _mask(mask: Any) -> np.ndarray:
