@@ -149,7 +149,7 @@ class Gains:
                 check.fail(
                     f"conductance[{i}]", gain, f"a float or shape {limit.shape} for {node.array_name}", "Fix it."
                 )
-            elif np.any(np.asarray(gain) > limit * (1 + LIMIT_TOLERANCE)):
+            elif (gain > limit * (1 + LIMIT_TOLERANCE)).any():
                 worst = float(np.max(np.asarray(gain) / limit))
                 check.fail(
                     f"conductance[{i}]",

@@ -48,7 +48,7 @@ class OperatingPoint:
         span = self.hardware.conductance_max - self.hardware.conductance_min
         limits = column_conductance_limits(self.network, self.hardware, self.gains.voltage)
         for i, (gain, limit) in enumerate(zip(self.gains.conductance, limits, strict=True)):
-            largest = float(np.max(np.asarray(gain) / limit)) * span
+            largest = float((gain / limit).max()) * span
             for doubt in _LARGEST.doubt(f"gains.conductance[{i}]", largest):
                 yield replace(doubt, value=f"{quantity(largest, 'S')} at most", advice="Check the unit of the gain.")
 

@@ -150,8 +150,8 @@ def _assemble(predictor: Predictor, parts: Sequence[_Part]) -> Prediction:
     network, hardware = predictor.network, predictor.hardware
     mean = torch.cat([p.mean for p in parts])
     spread = torch.cat([p.spread for p in parts])
-    bias = mean.double() - predictor.ideal
-    mse_bias, mse_variance = float((bias**2).mean()), float(spread.mean())
+    squared_bias = (mean.double() - predictor.ideal) ** 2
+    mse_bias, mse_variance = float(squared_bias.mean()), float(spread.mean())
     mse, error = mse_bias + mse_variance, predictor.corrections.error
     by_combinations = 0.0 if predictor.is_exact else _standard_error(spread)
     by_output = torch.cat([p.variance for p in parts])
@@ -164,7 +164,7 @@ def _assemble(predictor: Predictor, parts: Sequence[_Part]) -> Prediction:
     by_layer = mse_variance * by_variance + mse_bias * by_bias
     if by_layer.sum() > 0:
         by_layer *= mse / by_layer.sum()
-    mse_by_output = _frozen((bias**2 + by_output).mean(0))
+    mse_by_output = _frozen((squared_bias + by_output).mean(0))
     array = _mean([p.array_power.cpu().numpy() for p in parts], parts)
     tia = _mean([p.tia_power.cpu().numpy() for p in parts], parts)
     converters = _mean([p.converter_power.cpu().numpy() for p in parts], parts)
@@ -197,7 +197,7 @@ def _assemble(predictor: Predictor, parts: Sequence[_Part]) -> Prediction:
         marginal_fields=predictor.corrections.samples,
         sampling_limited=error.limited,
         inputs=Inputs(
-            mse_by_input=_frozen((bias**2).mean(1) + spread.mean(1)),
+            mse_by_input=_frozen(squared_bias.mean(1) + spread.mean(1)),
             signal_by_input=_frozen((predictor.ideal**2).mean(1)),
         ),
     )
