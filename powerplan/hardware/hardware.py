@@ -62,6 +62,10 @@ _COEFFICIENTS = Numbers(
 _MOST = 2**31 - 1  # rows or columns of a crossbar
 
 
+#: standard deviations that no device is off: the chance is below the rounding of float64
+_FAR_STDS = 9.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Hardware(Shown):
     """A crossbar technology, in SI units. Immutable; refuses nonsense when built.
@@ -299,10 +303,16 @@ class Hardware(Shown):
         return bool(self.programming_noise_std) or not self.has_constant_programming_noise
 
     @property
+    def never_clips(self) -> bool:
+        """True if devices are not held at 0 S, or do not get there: the least conductance is far above the noise."""
+        far = self.has_constant_programming_noise and self.conductance_min >= _FAR_STDS * self.programming_noise_std
+        return far or not self.clip_conductance
+
+    @property
     def shifts_mean(self) -> bool:
         """True if a device holds another conductance on average than its target."""
         return bool(
-            (self.clip_conductance and self.has_programming_noise)
+            (self.has_programming_noise and not self.never_clips)
             or any(snapshot.mean is not None for snapshot in self.measurements or ())
             or (self.drift is not None and self.drifts)
             or self.stuck_fraction

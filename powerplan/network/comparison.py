@@ -15,11 +15,14 @@ from powerplan.network.ops import Embedding
 
 #: how far the same arrays may be apart, relative to the largest entry, when one was computed in single precision
 _ROUNDING = 1e-5
+#: entries of an output that are many
+_LARGE_OUTPUT = 1 << 18
 
 
 def random_inputs(network: Network, dtype: torch.dtype, batch: int | None = None) -> torch.Tensor:
-    """Inputs of the shape of the network's, None = a few, two if they are large; indices for embeddings."""
-    batch = batch or (8 if math.prod(network.input_shape) <= 4096 else 2)
+    """Inputs of the shape of the network's, None = a few, two if they or outputs are large; indices for embeddings."""
+    is_large = math.prod(network.input_shape) > 4096 or math.prod(network.output_shape) > _LARGE_OUTPUT
+    batch = batch or (2 if is_large else 8)
     generator, size = torch.Generator().manual_seed(0), (batch, *network.input_shape)
     tables = [len(n.op.weight) for n in network.nodes if isinstance(n.op, Embedding) and INPUT in n.inputs]
     if tables:

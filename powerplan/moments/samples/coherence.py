@@ -205,5 +205,5 @@ def _position_products(values: Tensor) -> Tensor:
 def _combinations(output: Tensor, seed: int) -> Tensor:
     """Random ±1 combinations of the outputs (B, K), (B, D, K)."""
     generator = torch.Generator().manual_seed(seed)
-    signs = torch.randint(0, 2, (len(output), _DIRECTIONS, output.shape[1]), generator=generator)
-    return (2 * signs - 1).to(output)
+    signs = torch.randint(0, 2, (len(output), _DIRECTIONS, output.shape[1]), generator=generator, dtype=torch.int8)
+    return signs.to(output).mul_(2).sub_(1)

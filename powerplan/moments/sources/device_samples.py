@@ -24,6 +24,8 @@ FEW_DEVICES = 1 << 16
 _NUMBER_COST = 96
 #: a position whose column errs by less of its variance beside what it has in common with others has that by rounding
 _ROUNDING = 1e-5
+#: what is added to the covariance of positions beside the trace of it, in float64
+_SMALLEST = 1e-12
 
 
 def device_samples(array: ProgrammedArray, part: Part, sampled: Sampled) -> Tensor:
@@ -38,6 +40,8 @@ def device_samples(array: ProgrammedArray, part: Part, sampled: Sampled) -> Tens
         return usual.moved(sampled.rows, drawn.reshape(*sets, groups, -1, n))
     elif not usual.nodes and not array.is_read_again and _positions_are_few(array, sets[0]):
         moved = _gaussian_columns(by_group(array.map, usual.variance), sampled)
+    elif not usual.nodes and not array.is_read_again and _is_uniform(array, usual.variance, sets[0]):
+        moved = _columns_alike(by_group(array.map, usual.variance), sampled)
     else:
         spread = usual.variance.sqrt().expand(array.map.n_out, n)
         drawn = spread * standard_normals((sets[1], *spread.shape), sampled.common, spread)
@@ -49,6 +53,28 @@ def _positions_are_few(array: ProgrammedArray, batch: int) -> bool:
     """True if the covariances of columns between their positions cost less than the errors of all devices."""
     positions = array.map.positions
     return batch * positions * (positions + 1) <= 2 * _NUMBER_COST
+
+
+def _is_uniform(array: ProgrammedArray, variance: Tensor, batch: int) -> bool:
+    """True if all rows have the same variance, and one covariance between positions for all columns costs less than the
+    errors of all devices."""
+    alike, map = variance.dim() == 0 or variance.shape[-1] == 1, array.map
+    outputs, positions = map.n_out // map.groups, map.positions
+    work = positions**2 * (outputs + map.n_in + positions)
+    return alike and batch * work < _NUMBER_COST * outputs * map.n_in
+
+
+def _columns_alike(variance: Tensor, sampled: Sampled) -> Tensor:
+    """What Gaussian errors of devices of this variance (G, o, 1) move columns by, (B, R, G, P, o): drawn from the
+    covariance Σ_k x_pk x_qk between positions. Every input and sample has devices of its own."""
+    rows = sampled.rows.double()
+    between = rows @ rows.mT
+    # rows may be alike, or fewer than positions
+    least = (_SMALLEST * between.diagonal(dim1=-2, dim2=-1).sum(-1)).clamp(min=torch.finfo(torch.float64).tiny)
+    between = between + torch.diag_embed(least.unsqueeze(-1).expand(between.shape[:-1]))
+    factor: Tensor = torch.linalg.cholesky(between).to(sampled.values)
+    numbers = sampled.normals((*sampled.sets, *rows.shape[2:4], variance.shape[1]))
+    return factor @ numbers * variance.sqrt().mT
 
 
 def _gaussian_columns(variance: Tensor, sampled: Sampled) -> Tensor:

@@ -6,7 +6,8 @@ position p and x_pj the value at row j, its error of variance V_ij moves a direc
     V_ij g_ij²,   g_ij = Σ_p A_pi E[x_pj],
 
 the squared weight gradient of one input in one direction. The gradients are formed a block of columns at a time and
-never kept: the backward pass forms them again.
+never kept: the backward pass forms them again. Where V is the same in all rows, and positions are few beside rows and
+columns, products between positions say the same for less.
 
 Why: docs/decisions/moments.md [0091].
 """
@@ -34,6 +35,10 @@ def shared_variance(adjoint: Tensor, rows: Tensor, variance: Tensor) -> Tensor:
         rows: E[x], (B, G, P, n).
         variance: V, (G, o, n) or (G, o, 1).
     """
+    if variance.shape[-1] == 1 and positions_are_fewer(adjoint.shape[-1], rows.shape[-1], rows.shape[-2]):
+        # Σ_pq (Σ_i A_pi V_i A_qi) (Σ_j x_pj x_qj): no gradient is formed
+        of_columns = (adjoint * variance.mT.unsqueeze(1)) @ adjoint.mT
+        return (of_columns * (rows @ rows.mT).unsqueeze(1)).flatten(2).sum(-1)
     return _SharedVariance.apply(adjoint, rows, variance)  # type: ignore[no-untyped-call, no-any-return]
 
 
@@ -47,6 +52,11 @@ def shared_covariance(adjoint: Tensor, rows: Tensor, variance: Tensor) -> Tensor
             scaled = _gradient(adjoint[b], rows[b], part).mul_(std[part].unsqueeze(1)).flatten(2)
             total[b] += (scaled @ scaled.mT).sum(0)
     return total
+
+
+def positions_are_fewer(outputs: int, rows: int, positions: int) -> bool:
+    """True if products between positions cost less than products of outputs and rows."""
+    return positions * (outputs + rows) < outputs * rows
 
 
 def by_group(map: ArrayMap, variance: Tensor) -> Tensor:

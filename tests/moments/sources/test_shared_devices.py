@@ -224,3 +224,21 @@ def test_combinations_are_refused_where_single_outputs_matter(target: object) ->
     weights = np.arange(6.0) if isinstance(target, pp.MaxNMSE) else None
     with pytest.raises(pp.InvalidInput, match="output_combinations"):
         pp.plan(CONVOLUTIONAL, pp.Hardware(), x, target, output_combinations=8, output_weights=weights)  # type: ignore[arg-type]
+
+
+def test_few_positions_are_the_same_without_gradients() -> None:
+    """Products between positions and gradients of every weight: the same where rows are alike."""
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    adjoint, rows, variance = random(2, 3, 2, 4, 12), random(2, 2, 4, 15), random(2, 12, 1).square()
+    caused, slopes = [], []
+    for weights in (variance, variance.expand(-1, -1, 15)):
+        arguments = [x.clone().requires_grad_() for x in (adjoint, rows, weights)]
+        caused.append(shared_variance(*arguments))
+        slopes.append(torch.autograd.grad((caused[-1] * torch.arange(1.0, 4)).sum(), arguments))
+    torch.testing.assert_close(caused[0], caused[1])
+    for quick, long in zip(slopes[0], slopes[1], strict=True):
+        torch.testing.assert_close(quick, long.sum(-1, keepdim=True) if quick.shape[-1] == 1 else long)
