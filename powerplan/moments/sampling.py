@@ -40,8 +40,8 @@ _SAMPLE_TENSORS = 8
 _RARE_TENSORS = 3
 #: entries of all values, all samples and inputs together, beyond which there are fewer samples, then fewer inputs
 _SAMPLE_ENTRIES = 1 << 27
-#: samples of a round of large networks
-_FEWEST = 4
+#: samples of a round of large networks at least, and their first rounds: a few entries of very many tell much
+_FEWEST, _ROUNDS_OF_LARGE = 2, 3
 #: far from the seeds that anyone gives one after the other
 _SEEDS_APART = 1_000_003
 #: directions of the outputs of all inputs together that tell the standard error of the MSE, at least
@@ -63,7 +63,7 @@ def corrected(predictor: Predictor, programmed: Sequence[ProgrammedArray], stop_
     rounds = _Rounds.of(predictor, programmed, sampling)
     mean, trace = rounds.corrections(0)
     predicted = [rounds.predicted(mean, trace)]
-    wanted = sampling.first
+    wanted = rounds.first
     while len(predicted) < wanted and not (len(predicted) > 1 and stop_at and time.monotonic() > stop_at):
         corrections, trace = rounds.corrections(len(predicted))
         predicted.append(rounds.predicted(corrections, trace))
@@ -107,17 +107,18 @@ class _Rounds:
         batch, entries, largest = len(predictor.inputs), sum(sizes), max(sizes)
         room = predictor.memory_limit // predictor.inputs.element_size()
         affordable = max(_FEWEST, _SAMPLE_ENTRIES // (sampling.first * batch * entries))
+        first = sampling.first if affordable > _FEWEST else min(sampling.first, _ROUNDS_OF_LARGE)
         samples = min(sampling.samples, affordable, max(2, room // (_SAMPLE_TENSORS * largest)))
-        inputs = min(batch, max(1, _SAMPLE_ENTRIES // (sampling.first * samples * entries)))
+        inputs = min(batch, max(1, _SAMPLE_ENTRIES // (first * samples * entries)))
         group = min(inputs, max(1, room // (samples * _SAMPLE_TENSORS * largest)))
-        enough = -(-coherence.enough_samples(predictor.network, group) // sampling.first)
+        enough = -(-coherence.enough_samples(predictor.network, group) // first)
         kept = min(samples, enough, max(1, room // (8 * group * entries)))
         return cls(
             predictor=predictor,
             programmed=programmed,
             samples=samples,
-            first=sampling.first,
-            most=min(sampling.most, max(sampling.first, _SAMPLE_ENTRIES // (samples * batch * entries))),
+            first=first,
+            most=min(sampling.most, max(first, _SAMPLE_ENTRIES // (samples * batch * entries))),
             inputs=inputs,
             group=group,
             kept=(kept, min(samples, max(kept, room // (_RARE_TENSORS * group * entries)))),

@@ -31,7 +31,7 @@ from torch import Tensor
 from powerplan.moments.rules.linearized import Linearized, over_batch
 from powerplan.moments.sources.errors import squares, total
 from powerplan.moments.sources.programming import joined
-from powerplan.moments.sources.shared import by_group, shared_variance
+from powerplan.moments.sources.shared import by_group, positions_are_fewer, shared_variance
 from powerplan.moments.walks.adjoint import array_place, beyond_linear_part, pulled_back
 from powerplan.moments.walks.array_step import ArrayStep
 from powerplan.moments.walks.lowered import Place
@@ -190,6 +190,9 @@ def _through_devices(columns: Tensor, rows: Tensor, variance: Tensor) -> Tensor:
     With few positions sums over directions and samples come first: Σ_pq (Σ_d A_dpi A_dqi) V_ij (Σ_s x_spj x_sqj).
     """
     positions = rows.shape[2]
+    if variance.shape[-1] == 1 and positions_are_fewer(columns.shape[-1], rows.shape[-1], positions):
+        of_columns = ((columns * variance.mT) @ columns.mT).sum(0)
+        return (of_columns * (rows @ rows.mT).sum(0)).sum()
     if positions > len(columns) * len(rows) or positions**2 * rows.shape[3] > _MOST_PRODUCTS:
         return shared_variance(columns.expand(len(rows), *columns.shape), rows, variance).sum()
     of_columns, of_rows = (_position_products(value) for value in (columns, rows))

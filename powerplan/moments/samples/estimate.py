@@ -173,7 +173,8 @@ class _Samples(Carried):
         passed = ArrayStep.of(Reading(array=array, mean=mean, variance=variance), exact=exact)
         spread, through, mean = passed.variance, None, passed.mean
         draws_later = array.hardware.converts_columns and self._rare
-        own = None if draws_later else own_samples(passed, merged(passed.errors), error, self._draw(step))
+        ends = place == self.lowered.output and not array.is_read_again  # nothing reads its errors
+        own = None if draws_later or ends else own_samples(passed, merged(passed.errors), error, self._draw(step))
         if not exact:
             through = passed.push(error)
             square = through.square().mean(1) + spread - array.passed(variance)

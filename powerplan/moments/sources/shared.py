@@ -37,7 +37,7 @@ def shared_variance(adjoint: Tensor, rows: Tensor, variance: Tensor) -> Tensor:
     """
     if variance.shape[-1] == 1 and positions_are_fewer(adjoint.shape[-1], rows.shape[-1], rows.shape[-2]):
         # Σ_pq (Σ_i A_pi V_i A_qi) (Σ_j x_pj x_qj): no gradient is formed
-        of_columns = (adjoint * variance.mT.unsqueeze(1)) @ adjoint.mT
+        of_columns = (adjoint * variance.mT) @ adjoint.mT
         return (of_columns * (rows @ rows.mT).unsqueeze(1)).flatten(2).sum(-1)
     return _SharedVariance.apply(adjoint, rows, variance)  # type: ignore[no-untyped-call, no-any-return]
 

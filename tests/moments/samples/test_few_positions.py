@@ -62,8 +62,8 @@ def test_sums_over_samples_and_directions_may_come_first(uniform: bool, monkeypa
     generator = torch.Generator().manual_seed(0)
     columns, rows, variance = (
         torch.randn(shape, generator=generator, dtype=torch.float64)
-        for shape in ((3, 2, 5, 4), (7, 2, 5, 6), (2, 4, 1 if uniform else 6))
+        for shape in ((3, 2, 5, 14), (7, 2, 5, 16), (2, 14, 1 if uniform else 16))
     )
     first = coherence._through_devices(columns, rows, variance.square())
     monkeypatch.setattr(coherence, "_MOST_PRODUCTS", 0)
-    torch.testing.assert_close(first, coherence._through_devices(columns, rows, variance.square()))
+    torch.testing.assert_close(first, coherence._through_devices(columns, rows, variance.square().expand(-1, -1, 16)))
