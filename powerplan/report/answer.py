@@ -104,9 +104,10 @@ def inputs_fact(result: Prediction | Simulation) -> list[Fact]:
     inputs = result.inputs
     if inputs is None or not inputs.nmse_standard_error > 0:
         return []
-    count = len(inputs.mse_by_input)
-    remark = f"95 % interval; the {count} of calibration are taken as a random sample. Worst: {worst_inputs(inputs)}"
-    return [Fact(name="Error of other inputs", value=typeset(other_inputs(inputs)), remark=typeset(remark))]
+    sample = f"95 %; the {len(inputs.mse_by_input)} of calibration are taken as a random sample"
+    remark = f"{other_inputs(inputs)} ({sample}); worst inputs {worst_inputs(inputs)}"
+    half = inputs.nmse_interval()[1] - float(inputs.nmse_by_input.mean())
+    return [Fact(name="Error of other inputs", value=typeset(f"± {100 * half:.2g} %"), remark=typeset(remark))]
 
 
 def _saving_fact(plan: Plan) -> Fact:

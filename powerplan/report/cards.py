@@ -14,6 +14,8 @@ from powerplan.montecarlo.simulation import Simulation
 from powerplan.network import Network
 from powerplan.planning import Plan
 from powerplan.report.answer import OUTCOMES, converter_remark, inputs_fact, plan_answer
+from powerplan.report.charts import Chart
+from powerplan.report.chips_charts import histogram, plan_histogram
 from powerplan.report.facts import Fact, hardware_facts
 from powerplan.report.page import render
 from powerplan.report.quantities import (
@@ -27,6 +29,7 @@ from powerplan.report.quantities import (
     simulated_power,
 )
 from powerplan.report.study_answer import study_answer
+from powerplan.report.svg import lay_out
 from powerplan.report.tables import network_rows
 from powerplan.report.text import typeset, without_paths
 from powerplan.report.thin_plans import thinned
@@ -54,6 +57,7 @@ def plan_card(plan: Plan) -> str:
         f"Plan: {asked_text(plan)}",
         remark=f"{outcome}. {without_paths(plan.termination.message)}",
         facts=plan_answer(plan),
+        chips=plan_histogram(plan),
         headers=("Layer", "Gain per unit weight", "Power", "Share", "Share of error"),
         rows=rows,
     )
@@ -90,6 +94,7 @@ def prediction_card(prediction: Prediction) -> str:
     return _card(
         f"Prediction, {prediction.method}",
         facts=facts,
+        chips=histogram(prediction.chips),
         headers=("Layer", "Power", "Share", "Share of error"),
         rows=rows,
     )
@@ -120,6 +125,7 @@ def simulation_card(simulation: Simulation) -> str:
         f"Simulation, {simulation.draws} draws, seed {simulation.seed}",
         remark="± is the 95 % confidence interval.",
         facts=facts,
+        chips=histogram(simulation.chips),
         headers=("Layer", "Power"),
         rows=rows,
     )
@@ -183,8 +189,9 @@ def _card(
     headers: Sequence[str] = (),
     rows: Sequence[Sequence[str]] = (),
     left_out: int = 0,
+    chips: Chart | None = None,
 ) -> str:
-    """A card; ``left_out`` rows are not among ``rows``, of which the first are shown."""
+    """A card; ``left_out`` rows are not among ``rows``, of which the first are shown; ``chips`` is their histogram."""
     return render(
         "card.html",
         title=typeset(title),
@@ -192,5 +199,6 @@ def _card(
         facts=facts,
         headers=headers,
         rows=[[typeset(cell) for cell in row] for row in rows[:MOST_ROWS]],
+        chips=None if chips is None else lay_out(chips),
         left_out=left_out + max(0, len(rows) - MOST_ROWS),
     )

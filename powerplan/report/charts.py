@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 #: looks of curves, told apart by colour, marker and dashes
 STYLES = 6
@@ -32,6 +32,26 @@ class Curve:
     points: tuple[Point, ...]
     style: int = 0
     line: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """A bar of a histogram, from ``low`` to ``high`` across and up to ``height``; what a tooltip says."""
+
+    low: float
+    high: float
+    height: float
+    style: int = 0
+    text: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A named upright line across the whole figure."""
+
+    x: float
+    name: str
+    style: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +102,8 @@ class Chart:
     Attributes:
         description: its text alternative.
         along, up: scales that other figures share, which have to hold the values; None: made for the values.
+        bars, bar_names: of a histogram, and what those of each style are; it has both scales.
+        rules: upright lines.
     """
 
     title: str
@@ -93,6 +115,9 @@ class Chart:
     y_log: bool = True
     along: Scale | None = None
     up: Scale | None = None
+    bars: tuple[Bar, ...] = ()
+    bar_names: Mapping[int, str] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
 
     def placed(self) -> list[tuple[Curve, list[Point]]]:
         """Every curve that has points, with those that have a place on the axes (on logarithmic ones the positive)."""

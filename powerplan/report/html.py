@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _SUFFIXES = (".html", ".htm")
 _PLAN_CONTENTS = (
     ("answer", "Answer"),
+    ("chips", "Chips"),
     ("layers", "Power and error"),
     ("gains", "Gains"),
     ("corners", "Corners"),
@@ -104,7 +105,7 @@ def _plan_page(plan: Plan, title: str, network: Network | None) -> str:
         heading=heading,
         subtitle=f"Least {plan.objective.name} for a network of {layers} crossbar layer{'s' if layers != 1 else ''}; "
         f"{free} gains free by {plan.granularity}.",
-        contents=[entry for entry in _PLAN_CONTENTS if entry[0] != "corners" or view.corners],
+        contents=[entry for entry in _PLAN_CONTENTS if entry[0] not in ("chips", "corners") or getattr(view, entry[0])],
         plan=view,
     )
 

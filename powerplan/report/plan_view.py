@@ -10,10 +10,12 @@ from powerplan.network import Network
 from powerplan.planning import LimitPrice, Plan
 from powerplan.report.answer import OUTCOMES, Gauge, plan_answer, plan_gauge
 from powerplan.report.charts import Scale
+from powerplan.report.chips_charts import plan_histogram
 from powerplan.report.facts import Fact, hardware_facts, hardware_off
 from powerplan.report.layer_view import CornerView, LayerView, corner_views, layer_views
 from powerplan.report.notes import plan_notes
 from powerplan.report.quantities import asked_text
+from powerplan.report.svg import Layout, lay_out
 from powerplan.report.tables import array_size, network_rows
 from powerplan.report.text import flat, typeset, value_text, without_paths
 from powerplan.report.units import grouped, percent, shape_text, si, significant
@@ -33,6 +35,7 @@ class PlanView:
     summary: str
     answer: tuple[Fact, ...]
     gauge: Gauge | None
+    chips: Layout | None
     notes: tuple[str, ...]
     layers: tuple[LayerView, ...]
     spread_low: str
@@ -57,6 +60,7 @@ class PlanView:
 
 def plan_view(plan: Plan, *, name: str = "", network: Network | None = None) -> PlanView:
     """The view of a plan; with its network also the conductance ranges used and the list of operations."""
+    chips = plan_histogram(plan)
     outcome, look = OUTCOMES[plan.termination.outcome]
     every = np.concatenate([np.ravel(g) for g in plan.gains.conductance])
     base = plan.baseline_gains.conductance if plan.baseline_gains else ()
@@ -70,6 +74,7 @@ def plan_view(plan: Plan, *, name: str = "", network: Network | None = None) -> 
         summary=typeset(without_paths(plan.termination.message)),
         answer=tuple(plan_answer(plan)),
         gauge=plan_gauge(plan),
+        chips=None if chips is None else lay_out(chips),
         notes=tuple(typeset(without_paths(note)) for note in plan_notes(plan)),
         layers=tuple(layer_views(plan, network, scale)),
         spread_low=typeset(si(scale.low, "S", 3)),

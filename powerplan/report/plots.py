@@ -167,6 +167,20 @@ def draw(axes: Axes, chart: Chart) -> None:
             capsize=3,
             label=curve.name,
         )
+    for style, name in chart.bar_names.items():
+        colour, bars = _SERIES[style % STYLES][0], [bar for bar in chart.bars if bar.style == style]
+        axes.bar(
+            [bar.low for bar in bars],
+            [bar.height for bar in bars],
+            width=[bar.high - bar.low for bar in bars],
+            align="edge",
+            facecolor=(colour, 0.2 if style else 0.5),
+            edgecolor=colour,
+            label=name,
+        )
+    for rule in chart.rules:
+        colour, _, line = _SERIES[rule.style % STYLES]
+        axes.axvline(rule.x, color=colour, linestyle="-" if rule.style == 1 else line, label=rule.name)
     scales = {True: "log", False: "linear"}
     axes.set(xlabel=chart.x_label, ylabel=chart.y_label, xscale=scales[chart.x_log], yscale=scales[chart.y_log])
     axes.set_title(textwrap.fill(chart.title, 50), fontsize="medium")

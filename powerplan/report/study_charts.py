@@ -9,6 +9,7 @@ import numpy as np
 from powerplan.batch.results import PointResult, StudyResult
 from powerplan.planning import Plan
 from powerplan.report.charts import STYLES, Chart, Curve, Point
+from powerplan.report.chips_charts import yield_chart
 from powerplan.report.quantities import comparable, saving_cell
 
 #: layers with a curve of their own
@@ -50,6 +51,8 @@ def gain_charts(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -
                 y_log=False,
             )
         )
+    yields = yield_chart([(o.name, p) for o, p in reached])
+    charts += [] if yields is None else [yields]
     names = reached[0][1].prediction.layer_names
     power = np.mean([p.prediction.power_by_layer / p.power for _, p in reached], axis=0)
     shown = sorted(np.argsort(-power)[:MOST_LAYERS])

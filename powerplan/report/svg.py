@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from powerplan.report.charts import STYLES, Chart, Point, Scale
+from powerplan.report.charts import STYLES, Bar, Chart, Point, Scale
 from powerplan.report.text import typeset
 
 #: size of a chart and its margins, in units of its view box; a compact one is for pages of many
@@ -46,6 +46,27 @@ class Drawn:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Box:
+    """A bar in the view box, from its upper left corner."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    style: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """An upright line in the view box."""
+
+    x: float
+    name: str
+    style: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Layout:
     """A figure ready to draw. ``description`` is its text alternative."""
 
@@ -58,6 +79,9 @@ class Layout:
     curves: tuple[Drawn, ...]
     width: float
     height: float
+    boxes: tuple[Box, ...] = ()
+    box_names: tuple[tuple[int, str], ...] = ()
+    lines: tuple[Line, ...] = ()
 
     @property
     def left(self) -> float:
@@ -103,6 +127,17 @@ def lay_out(chart: Chart, *, compact: bool = False) -> Layout:
             y_range=(y_at(p.y - p.y_error), y_at(p.y + p.y_error)) if p.y_error > 0 else None,
         )
 
+    def box(bar: Bar) -> Box:
+        x, top = x_at(bar.low), y_at(bar.height)
+        return Box(
+            x=x,
+            y=top,
+            width=round(x_at(bar.high) - x, 1),
+            height=round(height - BOTTOM - top, 1),
+            style=bar.style,
+            text=typeset(bar.text),
+        )
+
     drawn = []
     for curve, some in placed:
         marks = tuple(mark(p) for p in some)
@@ -118,4 +153,7 @@ def lay_out(chart: Chart, *, compact: bool = False) -> Layout:
         curves=tuple(drawn),
         width=width,
         height=height,
+        boxes=tuple(map(box, chart.bars)),
+        box_names=tuple((style, typeset(name)) for style, name in chart.bar_names.items()),
+        lines=tuple(Line(x=x_at(r.x), name=typeset(r.name), style=r.style) for r in chart.rules),
     )

@@ -138,6 +138,9 @@ class MaxMSE(ErrorBound):
     def by_input(self, result: Prediction | Simulation, weights: np.ndarray | None) -> np.ndarray:
         return errors_by_input(result, weights).mse_by_input
 
+    def chip_bound(self, signal_power: float) -> float | None:
+        return self.value / signal_power if signal_power > 0 and self.inputs is None else None
+
     def bounds(self, signal_power: float | None) -> Mapping[str, float]:
         if self.chips is not None or self.inputs is not None:
             return {}
@@ -183,6 +186,9 @@ class MaxNMSE(ErrorBound):
 
     def by_input(self, result: Prediction | Simulation, weights: np.ndarray | None) -> np.ndarray:
         return errors_by_input(result, weights).nmse_parts
+
+    def chip_bound(self, signal_power: float) -> float | None:
+        return self.value if self.inputs is None else None
 
     def bounds(self, signal_power: float | None) -> Mapping[str, float]:
         if self.chips is not None or self.inputs is not None:

@@ -121,6 +121,10 @@ class Target(ABC):
         """
         return {}
 
+    def chip_bound(self, signal_power: float) -> float | None:
+        """Its bound on the NMSE of a chip, or of the mean over them; None where it has none."""
+        return None
+
     @classmethod
     def written_unit(cls) -> str:
         """The unit that its bound may be written with; "" is none or %."""

@@ -1,0 +1,78 @@
+"""Figures of single chips: histograms with the bound, and yield against power."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import powerplan as pp
+from powerplan.examples import Example
+from powerplan.report.chips_charts import histogram, plan_histogram, yield_chart
+from powerplan.report.html import report_html
+from powerplan.report.plots import draw
+from powerplan.report.svg import lay_out
+
+HARDWARE = pp.Hardware(programming_noise_std=1.5e-6)
+
+
+@pytest.fixture(scope="module")
+def plans(iris_example: Example) -> tuple[pp.Plan, ...]:
+    targets = [pp.MaxNMSE(0.01, chips=part) for part in (0.8, 0.9, 0.95)]
+    return pp.frontier(iris_example.network, HARDWARE, iris_example.inputs, targets=targets)
+
+
+def test_bars_are_the_chips_and_the_bound_parts_them(plans: tuple[pp.Plan, ...]) -> None:
+    for plan, part in zip(plans, (0.8, 0.9, 0.95), strict=True):
+        chart = plan_histogram(plan)
+        assert chart is not None
+        heights = {style: sum(bar.height for bar in chart.bars if bar.style == style) for style in (0, 1)}
+        assert heights[0] == pytest.approx(100 * part, abs=0.5)
+        assert heights[1] == pytest.approx(100 * (1 - part), abs=0.5)
+        edges = [bar.low for bar in chart.bars]
+        assert min(abs(edge - 1.0) for edge in edges) < 1e-9  # the bound, 1 %
+        layout = lay_out(chart)
+        assert all(box.height >= 0 and layout.left <= box.x <= layout.right for box in layout.boxes)
+
+
+def test_a_histogram_of_simulated_chips_and_of_none(iris_example: Example) -> None:
+    network, inputs = iris_example.network, iris_example.inputs
+    gains = pp.Gains.full_range(network, HARDWARE, inputs)
+    simulation = pp.simulate(network, HARDWARE, gains, inputs, draws=500)
+    chart = histogram(simulation.chips)
+    assert chart is not None
+    assert sum(bar.height for bar in chart.bars) == pytest.approx(100, abs=1.5)
+    assert histogram(None) is None
+    far = histogram(simulation.chips, 100.0)  # beyond every chip: the axis stays with them
+    assert far is not None
+    assert far.along is not None
+    assert far.along.high < 50
+
+
+def test_yield_rises_with_power(plans: tuple[pp.Plan, ...]) -> None:
+    chart = yield_chart([(f"plan {i}", plan) for i, plan in enumerate(plans)])
+    assert chart is not None
+    (curve,) = chart.curves
+    assert [p.y for p in curve.points] == pytest.approx([80, 90, 95], abs=0.2)
+    assert [p.x for p in curve.points] == sorted(p.x for p in curve.points)
+    assert yield_chart([("one", plans[0])]) is None
+
+
+def test_reports_and_cards_have_them(plans: tuple[pp.Plan, ...], iris_example: Example) -> None:
+    page = report_html(plans[0])
+    assert page.count("NMSE of single chips") == 1
+    assert "bound 1.000" in page
+    assert "Yield against power" in report_html(list(plans))
+    assert "powerplan-chips" in plans[0]._repr_html_()
+    mean = pp.plan(iris_example.network, HARDWARE, iris_example.inputs, pp.MaxNMSE(0.01))
+    assert "NMSE of single chips" not in report_html(mean)
+
+
+def test_plots_draw_bars_and_lines(plans: tuple[pp.Plan, ...]) -> None:
+    figure = Figure()
+    axes = figure.subplots()
+    chart = plan_histogram(plans[0])
+    assert chart is not None
+    draw(axes, chart)
+    assert len(axes.patches) == len(chart.bars)
+    assert np.isclose(axes.get_ylim()[1], 108 / 100 * max(bar.height for bar in chart.bars))
