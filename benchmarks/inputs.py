@@ -22,7 +22,7 @@ import numpy as np
 import powerplan as pp
 from benchmarks.accuracy import noise_for_nmse
 from benchmarks.common import machine
-from powerplan.montecarlo.chips import SimulatedSpread
+from powerplan.moments.chips.sampled import SampledSpread
 
 
 def coverage(example: pp.Example, *, nmse: float, splits: int, calibration: int) -> dict[str, float]:
@@ -46,7 +46,7 @@ def coverage(example: pp.Example, *, nmse: float, splits: int, calibration: int)
         kept_upper.append(pp.predict(network, hardware, upper.gains, fresh).nmse <= nmse)
         power.append(upper.power / plan.power)
     # the exact interval of a part that was counted
-    counted = SimulatedSpread.of(1.0 - np.array(within, dtype=float))
+    counted = SampledSpread.of(1.0 - np.array(within, dtype=float))
     low, high = counted.yield_interval(0.5)
     return {
         "splits": splits,

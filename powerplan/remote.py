@@ -104,6 +104,10 @@ class RemotePrediction(_Told, Prediction):
     def tells_accuracy(self) -> bool:
         return self._accuracy is not None
 
+    def chips_for(self, labels: Any) -> Chips | None:
+        """As told, for the labels that it was asked with."""
+        return self.chips
+
 
 class RemoteSimulation(_Told, Simulation):
     """A simulation made by a server, without its draws but with the spread over chips that these had, and with the
@@ -114,6 +118,10 @@ class RemoteSimulation(_Told, Simulation):
     @property
     def chips(self) -> Chips | None:  # type: ignore[override]
         """As told; None from a server that does not tell it."""
+        return self._chips
+
+    def chips_for(self, labels: Any) -> Chips | None:  # type: ignore[override]
+        """As told, for the labels that it was asked with."""
         return self._chips
 
 

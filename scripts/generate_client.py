@@ -110,7 +110,7 @@ _VALUES = (
     ),
     Value(
         kind=simulation.Simulation,
-        optional=("mse_by_draw", "ideal_output", "output_mean", "output_covariance", "classes"),
+        optional=("mse_by_draw", "worst_mse_by_draw", "ideal_output", "output_mean", "output_covariance", "classes"),
         more={"chips: Chips | None = None": "errors of single chips: every draw is one.", **_ANSWER},
         properties=("mse_confidence_interval", "nmse_confidence_interval", "power_confidence_interval"),
         ended=_LARGE,

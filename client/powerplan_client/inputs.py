@@ -92,10 +92,9 @@ def target_fields(value: Any) -> dict[str, Any]:
     field = TARGET_FIELDS.get(type(value).__name__)
     if field is None:
         raise invalid("target", f"got {value!r}; allowed: {', '.join(TARGET_FIELDS)}")
-    bound, *further = (each.name for each in fields(value))
+    bound, *further = (each.name for each in fields(value) if each.name != "chips")
+    part = {} if value.chips is None else {"chips": float(value.chips)}
     if field.message_type is None:
-        parts = {name: getattr(value, name, None) for name in ("chips", "inputs")}
-        given = {name: float(part) for name, part in parts.items() if part is not None}
-        return {field.name: float(getattr(value, bound)), **given}
+        return {field.name: float(getattr(value, bound)), **part}
     parts = {name: classes(f"target.{name}", getattr(value, name)) for name in further}
-    return {field.name: {bound: float(getattr(value, bound)), **parts}}
+    return {field.name: {bound: float(getattr(value, bound)), **parts}, **part}

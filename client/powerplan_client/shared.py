@@ -222,9 +222,15 @@ class MaxNMSE:
 
 @dataclass(frozen=True)
 class MaxOutputMSE:
-    """Least power such that the mean squared error of every single output is at most ``value`` (> 0)."""
+    """Least power such that the mean squared error of every single output is at most ``value`` (> 0).
+
+    Attributes:
+        chips: the part of the chips whose every output must meet the bound, between 0 and 1; None = the mean over chips
+            must.
+    """
 
     value: float
+    chips: float | None = None
 
 
 @dataclass(frozen=True)
@@ -236,10 +242,12 @@ class MaxAccuracyDrop:
     Attributes:
         fraction: 0 to 1, below the ideal accuracy.
         labels: one class per calibration input, from 0.
+        chips: the part of the chips that must meet the bound, between 0 and 1; None = the mean over chips must.
     """
 
     fraction: float
     labels: Sequence[int] | np.ndarray
+    chips: float | None = None
 
 
 @dataclass(frozen=True)
@@ -247,9 +255,13 @@ class MaxFlipRate:
     """Least power such that at most ``fraction`` (0 to 1) of the outputs change class: no labels needed.
 
     The class is the largest output (with one output: its sign), expected over devices and inputs.
+
+    Attributes:
+        chips: the part of the chips that must meet the bound, between 0 and 1; None = the mean over chips must.
     """
 
     fraction: float
+    chips: float | None = None
 
 
 @dataclass(frozen=True)
@@ -257,6 +269,7 @@ class MaxPower:
     """Least mean squared error such that the power of one inference is at most ``value`` [W] (> 0)."""
 
     value: float
+    chips: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -380,6 +393,7 @@ class Simulation:
         signal_power: mean over inputs and outputs of y*².
         mse_by_output, mse_by_output_standard_error: (K,).
         mse_by_draw: (D,) mean over inputs and outputs in each draw.
+        worst_mse_by_draw: (D,) mean over inputs of the worst output in each draw.
         power, power_standard_error: power of one inference [W].
         power_by_layer, power_by_layer_standard_error: (L,) [W].
         converter_power_by_layer: (L,) [W], part of ``power_by_layer`` that the converters of rows and columns take, the
@@ -413,6 +427,7 @@ class Simulation:
     mse_by_output: np.ndarray
     mse_by_output_standard_error: np.ndarray
     mse_by_draw: np.ndarray | None = None
+    worst_mse_by_draw: np.ndarray | None = None
     power: float
     power_standard_error: float
     power_by_layer: np.ndarray

@@ -167,10 +167,13 @@ class Chips:
     Attributes:
         mse: mean over a chip's inputs and outputs of (y − y*)².
         signal_power: mean over inputs and outputs of y*².
+        wrong: the part of the inputs in another class than the wanted one: that of the labels that were given, or of
+            the target; None without these.
     """
 
     mse: Spread
     signal_power: float
+    wrong: Spread | None = None
 
     @property
     def nmse(self) -> Spread:
@@ -178,19 +181,32 @@ class Chips:
         return self.mse.scaled(1 / self.signal_power if self.signal_power > 0 else math.nan)
 
     def to_dict(self) -> dict[str, Any]:
-        """As it is kept in files: the spread by its quantiles."""
-        mse = asdict(self.mse.tabulated())
-        known = {name: each if math.isfinite(each) else None for name, each in mse.items() if isinstance(each, float)}
-        high = [each if math.isfinite(each) else None for each in mse["high"]]  # of few chips there is no upper end
-        return {"mse": {**mse, **known, "high": high}, "signal_power": self.signal_power}
+        """As it is kept in files: spreads by their quantiles."""
+        wrong = {} if self.wrong is None else {"wrong": _plain(self.wrong)}
+        return {"mse": _plain(self.mse), "signal_power": self.signal_power, **wrong}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Chips:
         """What :meth:`to_dict` gave."""
-        mse = dict(values["mse"])
-        parts: dict[str, Any] = {name: math.nan if mse[name] is None else float(mse[name]) for name in _NUMBERS}
-        parts |= {name: tuple(math.inf if each is None else float(each) for each in mse[name]) for name in _LISTS}
-        return cls(mse=TabulatedSpread(**parts), signal_power=float(values["signal_power"]))
+        wrong = values.get("wrong")
+        return cls(
+            mse=_read(values["mse"]),
+            signal_power=float(values["signal_power"]),
+            wrong=None if wrong is None else _read(wrong),
+        )
+
+
+def _plain(spread: Spread) -> dict[str, Any]:
+    values = asdict(spread.tabulated())
+    known = {name: each if math.isfinite(each) else None for name, each in values.items() if isinstance(each, float)}
+    high = [each if math.isfinite(each) else None for each in values["high"]]  # of few chips there is no upper end
+    return {**values, **known, "high": high}
+
+
+def _read(values: Mapping[str, Any]) -> TabulatedSpread:
+    parts: dict[str, Any] = {name: math.nan if values[name] is None else float(values[name]) for name in _NUMBERS}
+    parts |= {name: tuple(math.inf if each is None else float(each) for each in values[name]) for name in _LISTS}
+    return TabulatedSpread(**parts)
 
 
 def check_probability(value: float) -> float:

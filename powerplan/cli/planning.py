@@ -32,9 +32,10 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def part_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of the part of the chips, or of the inputs, that must meet a target on the error."""
+    """The options of the part of the chips, or of the inputs, that must meet a target."""
+    bounds = {"chips": "the target", "inputs": "a target on MSE or NMSE"}
     for part, flag in reversed(PARTS.items()):
-        words = f"Part of the {part} that must meet a target on MSE or NMSE (0.95 or 95%) [default: their mean must]."
+        words = f"Part of the {part} that must meet {bounds[part]} (0.95 or 95%) [default: their mean must]."
         command = click.option(flag, part_name(part), type=Quantity("", about=f"target.{part}"), help=words)(command)
     return command
 

@@ -49,6 +49,17 @@ def check_labels(labels: npt.ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
     return array
 
 
+def wanted_classes(ideal: np.ndarray, labels: npt.ArrayLike | None) -> np.ndarray:
+    """(B,) class that every input should have: the labels, or without them that of the ideal outputs (B, K).
+
+    Raises:
+        InvalidInput: labels that are not (B,) classes.
+    """
+    if labels is not None:
+        return check_labels(labels, ideal.shape)
+    return np.asarray(ideal.argmax(1) if ideal.shape[1] > 1 else (ideal[:, 0] > 0).astype(int))
+
+
 def gaussian_accuracy(
     output_mean: np.ndarray,
     output_covariance: np.ndarray,

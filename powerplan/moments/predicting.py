@@ -98,7 +98,7 @@ def report(
                 progress(part.stop / len(predictor.inputs))
     warn_beyond_first_order(dict.fromkeys(name for part in parts for name in part.beyond))
     prediction = _assemble(predictor, parts)
-    return replace(prediction, chips=predict_chips(predictor, programmed, prediction)) if chips else prediction
+    return replace(prediction, chips=predict_chips(predictor, gains, programmed, prediction)) if chips else prediction
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ from powerplan.errors import InvalidInput, Violation
 from powerplan.per_input import Inputs
 from powerplan.plausibility import Plausible
 from powerplan.shown import Shown
-from powerplan.spread import Chips
+from powerplan.spread import Chips, Spread
 
 _NMSE = Plausible(
     unit="",
@@ -183,6 +183,37 @@ class Prediction(Shown):
         from powerplan.moments.accuracy import gaussian_accuracy_input_error
 
         return gaussian_accuracy_input_error(*self._output_moments(), labels, samples=samples, seed=seed)
+
+    def wrong_by_chip(self, labels: npt.ArrayLike | None = None) -> Spread:
+        """How the part of the inputs in another class than the wanted one is spread over chips.
+
+        The accuracy that 95 % of the chips have at least is 1 − ``wrong_by_chip(labels).quantile(0.95)``. Chips are
+        drawn from the linearised network; their errors are common to all inputs.
+
+        Args:
+            labels: (B,) wanted classes; None = those of the ideal outputs.
+
+        Raises:
+            InvalidInput: labels of the wrong shape or range, or a prediction without its chips (``chip_spread``), or
+                one read back from a file.
+        """
+        from powerplan.moments.chips.predicted import PredictedChips
+
+        if isinstance(self.chips, PredictedChips):
+            return self.chips.source.wrong_by_chip(labels)
+        raise InvalidInput.of(
+            "prediction.chips", self.chips, "a prediction with chip_spread=True", "Predict again with pp.predict."
+        )
+
+    def chips_for(self, labels: npt.ArrayLike | None) -> Chips | None:
+        """``chips``, with what labels tell of them where there are labels and the outputs' covariance is known.
+
+        Raises:
+            InvalidInput: labels of the wrong shape or range.
+        """
+        if self.chips is None or labels is None or not self.tells_accuracy:
+            return self.chips
+        return replace(self.chips, wrong=self.wrong_by_chip(labels))
 
     def _output_moments(self) -> tuple[np.ndarray, np.ndarray]:
         if self.output_mean is None or self.output_covariance is None:

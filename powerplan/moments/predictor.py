@@ -89,7 +89,7 @@ class Predictor:
         converter_power: of every crossbar (L,) [W].
         averaged: the converters ("rows", "noisy rows", "columns") whose rounding is averaged over gains, as plans mind
             it; that of others is the one at the very gains.
-        chip_ratio: the MSE that a part of the chips keeps within, over its mean, where a target is on such a part.
+        chip_ratio: the number that a part of the chips keeps within, over its mean, where a target is on such a part.
         input_factor: what a target's mean over inputs is multiplied by, where it is on a part of them or for others.
     """
 

@@ -150,6 +150,7 @@ class _Tally:
         self._waiting: list[torch.Tensor] = []  # small outputs are processed together
         self._block = block_draws(ideal.numel())
         self._mse = Records(ideal.new_empty(0))
+        self._worst = Records(ideal.new_empty(0))
         self._power = Records(ideal.new_empty(0, layers))
         self._classes = Records(
             torch.empty(0, batch, dtype=torch.uint8 if n <= 256 else torch.int32, device=ideal.device)
@@ -184,6 +185,7 @@ class _Tally:
         square = square.mean(1)
         self._square.add(square[:, None])
         self._mse.add(square.mean(1))
+        self._worst.add(square.amax(1))
         classes = output[:, :, 0] > 0 if output.shape[2] == 1 else output.argmax(2)
         self._classes.add(classes)
 
@@ -223,6 +225,7 @@ class _Tally:
             mse_by_output=_numpy(self._square.mean[0]),
             mse_by_output_standard_error=_numpy(self._square.standard_error[0]),
             mse_by_draw=by_draw,
+            worst_mse_by_draw=_numpy(self._worst.all),
             power=float(power.mean(0).sum()),
             power_standard_error=float(_standard_error(power.sum(1))),
             power_by_layer=frozen_array(power.mean(0)),

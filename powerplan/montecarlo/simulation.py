@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from powerplan.errors import Violation
+from powerplan.moments.chips.sampled import SampledSpread
 from powerplan.moments.prediction import LayerMoments, answer_doubts
 from powerplan.per_input import Inputs
 from powerplan.shown import Shown
-from powerplan.spread import Chips
+from powerplan.spread import Chips, Spread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,7 @@ class Simulation(Shown):
         signal_power: mean over inputs and outputs of y*².
         mse_by_output, mse_by_output_standard_error: (K,).
         mse_by_draw: (D,) mean over inputs and outputs in each draw.
+        worst_mse_by_draw: (D,) mean over inputs of the worst output in each draw.
         power, power_standard_error: power of one inference [W].
         power_by_layer, power_by_layer_standard_error: (L,) [W].
         converter_power_by_layer: (L,) [W], part of ``power_by_layer`` that the converters of rows and columns take, the
@@ -75,6 +77,7 @@ class Simulation(Shown):
     mse_by_output: np.ndarray
     mse_by_output_standard_error: np.ndarray
     mse_by_draw: np.ndarray
+    worst_mse_by_draw: np.ndarray
     power: float
     power_standard_error: float
     power_by_layer: np.ndarray
@@ -92,9 +95,7 @@ class Simulation(Shown):
     @property
     def chips(self) -> Chips:
         """How the error is spread over chips: every draw is one, its reads those of one pass of the inputs."""
-        from powerplan.montecarlo.chips import SimulatedSpread
-
-        return Chips(mse=SimulatedSpread.of(self.mse_by_draw), signal_power=self.signal_power)
+        return Chips(mse=SampledSpread.of(self.mse_by_draw), signal_power=self.signal_power)
 
     @property
     def mse_confidence_interval(self) -> tuple[float, float]:
@@ -132,6 +133,27 @@ class Simulation(Shown):
         right = self._right(labels).mean(1)
         error = float(right.std(ddof=1) / math.sqrt(len(right))) if len(right) > 1 else math.nan
         return float(right.mean()), error
+
+    def wrong_by_chip(self, labels: npt.ArrayLike | None = None) -> Spread:
+        """How the part of the inputs in another class than the wanted one is spread over the draws, each a chip.
+
+        Args:
+            labels: (B,) wanted classes; None = those of the ideal outputs.
+
+        Raises:
+            InvalidInput: labels that are not (B,) classes.
+        """
+        from powerplan.moments.accuracy import wanted_classes
+
+        return SampledSpread.of((self.classes != wanted_classes(self.ideal_output, labels)).mean(1))
+
+    def chips_for(self, labels: npt.ArrayLike | None) -> Chips:
+        """``chips``, with what labels tell of them where there are labels.
+
+        Raises:
+            InvalidInput: labels that are not (B,) classes.
+        """
+        return self.chips if labels is None else replace(self.chips, wrong=self.wrong_by_chip(labels))
 
     def accuracy_standard_error(self, labels: npt.ArrayLike) -> float:
         """The standard error of :meth:`accuracy_with_error`."""

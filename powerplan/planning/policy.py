@@ -30,9 +30,10 @@ SAME_STEP = 1e-9
 STEP_DECIMALS = 12
 #: Part of itself by which a target may be exceeded: predictions are not more exact.
 EXCEEDED = 1e-3
-#: Change of the ratio between the error of a part of the chips and its mean that is none: less than a target may be
-#: exceeded by; and how often a plan is made again for it.
-SAME_SPREAD, MOST_SPREADS = 5e-4, 3
+#: Change of the ratio between what a part of the chips keeps within and the mean that is none: less than a target may
+#: be exceeded by; of numbers that move in steps, whose ratio is that of chips drawn; how often a plan is made again for
+#: it.
+SAME_SPREAD, SAME_STEPPED_SPREAD, MOST_SPREADS = 5e-4, 5e-3, 3
 #: Multipliers below this part of their sum are rounding, not prices.
 LEAST_PRICE = 1e-6
 #: The smallest gain considered, as a part of its layer's largest: far below any use, so that it never decides.
@@ -248,6 +249,8 @@ MOST_CALIBRATIONS = 2
 FURTHEST_BOUND = 4.0
 #: Standard error of a verified rate to reach: absolute (0.1 percentage points), and as a part of the target.
 RATE_ERROR, RELATIVE_ERROR = 1e-3, 0.05
+#: Standard error of a verified yield to reach.
+YIELD_ERROR = 5e-3
 #: Draws of the pilot, also the fewest of a verification, and the most.
 FEWEST_DRAWS, MOST_DRAWS = 256, 10_000
 #: Multiplications of one verification at most, about a minute; programming a weight counts as so many.

@@ -175,11 +175,7 @@ class Session:
         predictors = []
         for predictor, prediction in zip(self.predictors, predictions, strict=True):
             factor = target.input_factor(prediction, self.weights, self.settings.calibration)
-            ratio = 1.0
-            if target.chips is not None:
-                assert prediction.chips is not None
-                mse = prediction.chips.mse
-                ratio = mse.quantile(target.chips) / mse.mean
+            ratio = 1.0 if target.chips is None else target.chip_ratio(prediction)
             predictors.append(replace(predictor, chip_ratio=ratio, input_factor=factor))
         return replace(self, predictors=tuple(predictors))
 

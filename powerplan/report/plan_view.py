@@ -195,6 +195,7 @@ _PROVENANCE = {
     "prediction.seed": "Seed of predictions",
     "prediction.memory_limit": "Memory of predictions [B]",
     "calibrated_bound": "Bound planned for after calibration",
+    "calibrated_chips": "Part of the chips planned for after calibration",
     "calibration_rounds": "Calibrated plans",
     "seconds.optimise": "Time to optimise [s]",
     "seconds.verify": "Time to verify [s]",

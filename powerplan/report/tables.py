@@ -253,6 +253,7 @@ def prediction_table(
     gains: Gains | None = None,
     accuracy: Accuracy | None = None,
     input_error: float | None = None,
+    chips: Chips | None = None,
 ) -> str:
     """A prediction as text: a row per layer, then error and power.
 
@@ -260,6 +261,7 @@ def prediction_table(
         gains: adds the gains of every layer.
         accuracy: predicted classification accuracy and its standard error, if known.
         input_error: standard error of the accuracy over inputs, if known.
+        chips: the prediction's own, with what labels tell of them.
     """
     has_converters = bool(np.any(prediction.converter_power_by_layer))
     converters = ["converter power"] if has_converters else []
@@ -283,7 +285,7 @@ def prediction_table(
         ("MSE", f"{predicted_mse(prediction)}, of which squared bias {share(prediction.mse_bias, prediction.mse)}"),
         ("NMSE", predicted_nmse(prediction)),
         ("power", predicted_power(prediction)),
-        *_chips_line(prediction.chips),
+        *_chips_lines(chips or prediction.chips),
         *_converter_line(prediction),
         ("energy", f"{si(prediction.energy, 'J')} per inference"),
         *_accuracy_line(accuracy, None),
@@ -308,6 +310,7 @@ def simulation_table(
     accuracy: Accuracy | None = None,
     predicted_accuracy: Accuracy | None = None,
     input_error: float | None = None,
+    chips: Chips | None = None,
 ) -> str:
     """A simulation as text, with 95 % confidence intervals; beside the prediction if one is given."""
     has_converters = bool(np.any(simulation.converter_power_by_layer))
@@ -328,7 +331,7 @@ def simulation_table(
         ("MSE", beside(simulated_mse(simulation), significant(prediction.mse) if prediction else None)),
         ("NMSE", beside(simulated_nmse(simulation), predicted_nmse(prediction) if prediction else None)),
         ("power", beside(simulated_power(simulation), si(prediction.power, "W") if prediction else None)),
-        *_chips_line(simulation.chips),
+        *_chips_lines(chips or simulation.chips),
         *_converter_line(simulation),
         ("energy", f"{si(simulation.energy, 'J')} per inference"),
         *_accuracy_line(accuracy, predicted_accuracy if known else None),
@@ -338,13 +341,18 @@ def simulation_table(
     return "\n\n".join([_columns(headers, rows), _pairs(lines)])
 
 
-def _chips_line(chips: Chips | None) -> list[tuple[str, str]]:
-    """The NMSE that parts of the chips keep within."""
+def _chips_lines(chips: Chips | None) -> list[tuple[str, str]]:
+    """The NMSE that parts of the chips keep within, and the accuracy that they have at least."""
     if chips is None or not chips.mse.std > 0:
         return []
-    nmse = chips.nmse
-    parts = [f"{100 * p:g} % within {significant(100 * nmse.quantile(p))} %" for p in (0.5, 0.9, 0.95, 0.99)]
-    return [("NMSE of chips", ", ".join(parts))]
+    nmse, parts = chips.nmse, (0.5, 0.9, 0.95, 0.99)
+    errors = ", ".join(f"{100 * p:g} % within {significant(100 * nmse.quantile(p))} %" for p in parts)
+    lines = [("NMSE of chips", errors)]
+    if chips.wrong is not None:
+        wrong = chips.wrong
+        accuracies = ", ".join(f"{100 * p:g} % at least {100 * (1 - wrong.quantile(p)):.2f} %" for p in parts)
+        lines.append(("accuracy of chips", accuracies))
+    return lines
 
 
 def _rate_line(plan: Plan) -> list[tuple[str, str]]:

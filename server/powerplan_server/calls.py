@@ -170,7 +170,9 @@ def run_predict(request: pb.PredictRequest, context: CallContext) -> pb.PredictR
                 sampling = {"samples": samples, "seed": settings.seed}
                 over_inputs = prediction.accuracy_input_error(labels, **sampling)
                 accuracy = (*prediction.accuracy_with_error(labels, **sampling), over_inputs)
-            response.prediction.CopyFrom(prediction_to_proto(prediction, request.detail, accuracy=accuracy))
+            response.prediction.CopyFrom(
+                prediction_to_proto(prediction, request.detail, accuracy=accuracy, labels=labels)
+            )
     response.info.CopyFrom(clock.info(request.request_id))
     return response
 
@@ -203,7 +205,9 @@ def run_simulate(
             accuracy = None
             if labels is not None:
                 accuracy = (*simulation.accuracy_with_error(labels), simulation.accuracy_input_error(labels))
-            response.simulation.CopyFrom(simulation_to_proto(simulation, request.detail, accuracy=accuracy))
+            response.simulation.CopyFrom(
+                simulation_to_proto(simulation, request.detail, accuracy=accuracy, labels=labels)
+            )
     response.info.CopyFrom(clock.info(request.request_id))
     emit(response)
 

@@ -177,7 +177,7 @@ class Target(_message.Message):
     max_flip_rate: _builtins.float
     """Least power such that at most this fraction of the outputs changes class, < 1."""
     chips: _builtins.float
-    """With max_mse and max_nmse: the part of the chips that must meet the bound, > 0 and < 1.
+    """The part of the chips that must meet the bound, > 0 and < 1; of max_power_watts the part whose error is least.
     Default: the mean over chips must.
     """
     inputs: _builtins.float

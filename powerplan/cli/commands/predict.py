@@ -58,6 +58,7 @@ def command(
             seed = settings.get("seed", 0)
             accuracy = prediction.accuracy_with_error(case.labels, seed=seed)
             input_error = prediction.accuracy_input_error(case.labels, seed=seed)
+    chips = prediction.chips_for(case.labels)
     if as_json:
         write_json(
             document(
@@ -69,14 +70,15 @@ def command(
                 accuracy_standard_error=accuracy and accuracy[1],
                 accuracy_input_standard_error=input_error,
                 inputs=prediction.inputs and prediction.inputs.to_dict(),
-                chips=prediction.chips and prediction.chips.to_dict(),
+                chips=chips and chips.to_dict(),
                 **{name: getattr(prediction, name) for name in _KEYS},
             )
         )
     else:
         from powerplan.report.tables import prediction_table
 
-        click.echo(prediction_table(prediction, gains=gains, accuracy=accuracy, input_error=input_error))
+        table = prediction_table(prediction, gains=gains, accuracy=accuracy, input_error=input_error, chips=chips)
+        click.echo(table)
 
 
 #: what --json tells of the prediction

@@ -79,6 +79,7 @@ def command(
             )
         plot_predicted_simulated({case.name: pairs}, file=plot_file)
         chat.note(f"wrote {plot_file}")
+    chips = simulation.chips_for(labels)
     if as_json:
         write_json(
             document(
@@ -100,7 +101,7 @@ def command(
                     "accuracy_standard_error": predicted_accuracy and predicted_accuracy[1],
                 },
                 inputs=simulation.inputs and simulation.inputs.to_dict(),
-                chips=simulation.chips and simulation.chips.to_dict(),
+                chips=chips and chips.to_dict(),
                 **{name: getattr(simulation, name) for name in _KEYS},
             )
         )
@@ -114,6 +115,7 @@ def command(
                 accuracy=accuracy,
                 predicted_accuracy=predicted_accuracy,
                 input_error=input_error,
+                chips=chips,
             )
         )
 

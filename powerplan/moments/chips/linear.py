@@ -65,6 +65,11 @@ class LinearChips:
         """J z for z by source (R, *numbers), (R, B, K)."""
         return torch.cat([self._pushed(trace, normals) for _, trace in self.traces], 1)
 
+    def gram_times(self, vectors: Tensor) -> Tensor:
+        """J Jᵀ v for vectors (R, B, K), as many at a time as fit the memory limit."""
+        some = torch.split(vectors.to(self.predictor.inputs), self.most_vectors)
+        return torch.cat([self.push(self.pull(each)) for each in some]).double()
+
     def gram(self) -> Tensor:
         """J Jᵀ, (B, K, B, K); of inputs in a single part, whose directions are the outputs."""
         ((_, trace),) = self.traces

@@ -4,10 +4,87 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from powerplan.errors import InvalidInput
+from powerplan.hardware.gains import Gains
+from powerplan.moments.accuracy import wanted_classes
+from powerplan.moments.chips.linear import LinearChips
+from powerplan.moments.chips.outputs import ChipOutputs
 from powerplan.moments.chips.quadratic_form import QuadraticForm
-from powerplan.spread import Spread
+from powerplan.moments.chips.sampled import SampledSpread
+from powerplan.moments.predictor import Predictor
+from powerplan.spread import Chips, Spread
+
+if TYPE_CHECKING:
+    from powerplan.moments.prediction import Prediction
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ChipSource:
+    """What the outputs of single chips are drawn from, once they are asked for.
+
+    Attributes:
+        predictor: corrected as it must be at the gains.
+        moments: mean (B, K) and covariance (B, K, K) of the outputs; None where that is not known.
+    """
+
+    predictor: Predictor
+    gains: Gains
+    moments: tuple[np.ndarray, np.ndarray] | None
+
+    @property
+    def ideal(self) -> Tensor:
+        """The ideal outputs, (B, K)."""
+        return self.predictor.ideal
+
+    @cached_property
+    def outputs(self) -> ChipOutputs:
+        """The outputs of single chips.
+
+        Raises:
+            InvalidInput: their covariance is not known.
+        """
+        predictor = self.predictor
+        if self.moments is None:
+            raise InvalidInput.of(
+                "output_combinations",
+                predictor.directions.shape[1],
+                "0 for classes and single outputs of chips",
+                "Random combinations of the outputs do not tell them; give output_combinations=0.",
+            )
+        with torch.no_grad():
+            chips = LinearChips.of(predictor, predictor.program(*predictor.gain_tensors(self.gains)))
+        mean, covariance = (torch.as_tensor(np.array(each)).to(predictor.ideal) for each in self.moments)
+        return ChipOutputs.of(chips, mean, covariance)
+
+    def wrong_by_chip(self, labels: npt.ArrayLike | None) -> Spread:
+        """How the part of the inputs in another class than that of the labels is spread; None = of the ideal outputs.
+
+        Raises:
+            InvalidInput: labels that do not fit, or a covariance of the outputs that is not known.
+        """
+        wanted = torch.as_tensor(wanted_classes(self.ideal.cpu().numpy(), labels))
+        return SampledSpread.of(self.outputs.margins(wanted).wrong_rates().cpu().numpy())
+
+    @classmethod
+    def behind(cls, prediction: Prediction) -> ChipSource:
+        """That of a prediction that was just made with its chips."""
+        assert isinstance(prediction.chips, PredictedChips)
+        return prediction.chips.source
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PredictedChips(Chips):
+    """The errors of single chips, and what their outputs are drawn from."""
+
+    source: ChipSource
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

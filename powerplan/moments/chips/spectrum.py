@@ -25,15 +25,15 @@ import torch
 from torch import Tensor
 
 from powerplan.errors import InvalidInput
+from powerplan.hardware.gains import Gains
 from powerplan.hardware.hardware import Hardware
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.chips.linear import LinearChips
-from powerplan.moments.chips.predicted import PredictedSpread
+from powerplan.moments.chips.predicted import ChipSource, PredictedChips, PredictedSpread
 from powerplan.moments.chips.quadratic_form import QuadraticForm
 from powerplan.moments.predictor import Predictor
 from powerplan.moments.samples.count import has_rare_errors
 from powerplan.network.graph import Network
-from powerplan.spread import Chips
 
 if TYPE_CHECKING:
     from powerplan.moments.prediction import Prediction
@@ -126,12 +126,23 @@ def check_chips(network: Network, hardware: Hardware, field: str = "chip_spread"
 
 
 @torch.no_grad()
-def predict_chips(predictor: Predictor, programmed: Sequence[ProgrammedArray], prediction: Prediction) -> Chips:
+def predict_chips(
+    predictor: Predictor, gains: Gains, programmed: Sequence[ProgrammedArray], prediction: Prediction
+) -> PredictedChips:
     """How the error of a prediction is spread over chips."""
     spectrum = Spectrum.of(LinearChips.of(predictor, programmed), prediction.mse, seed=predictor.seed)
     relative = prediction.mse_standard_error / prediction.mse if prediction.mse > 0 else 0.0
     spread = PredictedSpread.of(spectrum.form(), spectrum.form(errors=1.0), relative)
-    return Chips(mse=spread, signal_power=prediction.signal_power)
+    mean, covariance = prediction.output_mean, prediction.output_covariance
+    return PredictedChips(
+        mse=spread,
+        signal_power=prediction.signal_power,
+        source=ChipSource(
+            predictor=predictor,
+            gains=gains,
+            moments=None if mean is None or covariance is None else (mean, covariance),
+        ),
+    )
 
 
 _Parts = tuple[Tensor, Tensor, float, tuple[float, float]]
@@ -155,9 +166,7 @@ def _sketched(chips: LinearChips, common: float, seed: int) -> _Parts:
 
     def product(vectors: Tensor) -> Tensor:
         """G v for v (R, N)."""
-        directions = vectors.reshape(-1, *bias.shape).to(chips.predictor.inputs)
-        products = [chips.push(chips.pull(some)).flatten(1) for some in torch.split(directions, chips.most_vectors)]
-        return torch.cat(products).double()
+        return chips.gram_times(vectors.reshape(-1, *bias.shape)).flatten(1)
 
     started = torch.cat([bias.flatten().unsqueeze(0), signs[: _SUBSPACE - 1]])
     met = product(started)

@@ -43,6 +43,7 @@ class ErrorRate:
         right: (B,) True where the ideal network has the wanted class.
         points: (B, N, C) in the unit cube.
         floor: variance added to every margin.
+        only_lost: inputs that the ideal network gets wrong do not count: the rate then never falls with the noise.
     """
 
     ideal: float
@@ -51,6 +52,7 @@ class ErrorRate:
     right: Tensor
     points: Tensor
     floor: float
+    only_lost: bool = False
     needs_covariance = True
     rises = False
 
@@ -78,7 +80,7 @@ class ErrorRate:
         )
 
     def terms(self, predictor: Predictor, moments: Moments, part: slice) -> Tensor:
-        """Rate of the inputs that the ideal network gets right, and of those it gets wrong."""
+        """Rate of the inputs that the ideal network gets right, and of those it gets wrong if they count."""
         if moments.covariance is None:
             raise InvalidInput.of(
                 "target",
@@ -87,9 +89,15 @@ class ErrorRate:
                 "Use method='linearized' or 'covariance', or a target on the error.",
             )
         here = self.of_part(part)
-        wrong = here.wrong(moments.mean, moments.covariance)
+        rates = here.rates(moments.mean, moments.covariance)
+        return rates[:1] if self.only_lost else rates
+
+    def rates(self, mean: Tensor, covariance: Tensor) -> Tensor:
+        """(2,) rate of wrong classes among the inputs that the ideal network gets right, and among the others, over all
+        inputs, for outputs of mean (B, K) and covariance (B, K, K)."""
+        wrong = self.wrong(mean, covariance)
         zero = torch.zeros_like(wrong)
-        return torch.stack([torch.where(here.right, wrong, zero).mean(), torch.where(here.right, zero, wrong).mean()])
+        return torch.stack([torch.where(self.right, wrong, zero).mean(), torch.where(self.right, zero, wrong).mean()])
 
     def residuals(self, predictor: Predictor, moments: Moments, part: slice) -> Tensor:
         """None: what the bias does is not a square."""

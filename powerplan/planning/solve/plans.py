@@ -33,7 +33,8 @@ def plan_at(
     session, baseline = attempt.session, attempt.baseline
     gains = session.free.gains(theta)
     tells = session.settings.chip_spread or attempt.target.chips is not None
-    prediction, *others = [report(predictor, gains, chips=tells) for predictor in session.predictors]
+    told = [attempt.target.tell_chips(report(predictor, gains, chips=tells)) for predictor in session.predictors]
+    prediction, *others = told
     return Plan(
         gains=gains,
         prediction=prediction,

@@ -74,12 +74,13 @@ def solve(session: Session, target: Target, options: Options, near: Plan | None 
 
 def _with_settled_spread(session: Session, plan: Plan, options: Options) -> Plan:
     """The plan whose spread over chips and inputs is the one that it was planned with."""
+    same = policy.SAME_STEPPED_SPREAD if plan.target.has_steps else policy.SAME_SPREAD
     for _ in range(policy.MOST_SPREADS):
         ended = plan.termination.outcome in (Outcome.INFEASIBLE, Outcome.DEADLINE)
         if ended or not session.needs_spread(plan.target):
             break
         at_plan = session.with_spread(plan.predictions, plan.target)
-        if _spread_change(session, at_plan) < policy.SAME_SPREAD:
+        if _spread_change(session, at_plan) < same:
             break
         session = at_plan
         plan = _solve_corrected(session, plan.target, options, near=plan.baseline_gains, start=plan.gains)

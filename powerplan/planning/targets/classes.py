@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy import optimize
 
 from powerplan.checks import Checker, class_array
 from powerplan.errors import InvalidInput
+from powerplan.moments.chips.predicted import ChipSource
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.planning import problem
 from powerplan.planning.targets.target import Target
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 #: by which differences of rates, whole numbers over that of the inputs, are rounded
 _ROUNDING = 1e-9
+#: how far, in log, errors are scaled to find the mean rate at which a part of the chips meets a bound, and how closely
+_MOST_FACTOR, _FACTOR_ERROR = math.log(4), 2e-4
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,17 @@ class ClassTarget(Target):
             check.fail(name, self.fraction, "a number > 0 and < 1", "Give a fraction: 0.01 is 1 %.")
         check.done()
         object.__setattr__(self, "fraction", float(self.fraction))
+        self._take_parts()
 
     @property
     def value(self) -> float:
         """The fraction."""
         return self.fraction
+
+    @property
+    def has_steps(self) -> bool:
+        """Of a chip: whole numbers of inputs."""
+        return self.chips is not None
 
     @abstractmethod
     def wanted(self) -> Sequence[int] | None:
@@ -68,15 +78,66 @@ class ClassTarget(Target):
                 f"less than the accuracy of the ideal network on these inputs, {1 - measure.ideal:.6g}",
                 "Any gains meet it; give a smaller drop, or check the labels.",
             )
-        return [problem.Constraint(measure=measure, value=self.value, offset=measure.ideal, corner=corner)]
+        if self.chips is None:
+            return [problem.Constraint(measure=measure, value=self.value, offset=measure.ideal, corner=corner)]
+        unit = 1 / self._ratio(predictor, weights)
+        lost = replace(measure, only_lost=True)
+        return [problem.Constraint(measure=lost, value=self.value, unit=unit, corner=corner)]
+
+    def chip_ratio(self, prediction: Prediction) -> float:
+        """The bound over the mean rate at which the part of the chips meets it, of the inputs that can be lost.
+
+        Rates of chips are whole numbers over that of the inputs: their quantile has steps. The factor of all errors
+        with which just that part meets the bound has none; the mean is the one with this factor.
+        """
+        chips = ChipSource.behind(prediction)
+        measure = problem.ErrorRate.of(chips.ideal, self.wanted())
+        margins = chips.outputs.margins(measure.wanted)
+        allowed, part = measure.ideal + self.value, self.chips
+        assert part is not None
+
+        def excess(logarithm: float) -> float:
+            within = margins.wrong_rates(math.exp(logarithm)) <= allowed + _ROUNDING
+            return part - float(within.double().mean())
+
+        ends = (-_MOST_FACTOR, _MOST_FACTOR)
+        at = [excess(end) for end in ends]
+        if at[0] < 0 < at[1]:
+            logarithm = optimize.brentq(excess, *ends, xtol=_FACTOR_ERROR)
+        else:
+            logarithm = ends[0] if at[0] >= 0 else ends[1]
+        covariance = math.exp(2 * logarithm) * chips.outputs.covariance
+        return self.value / float(measure.rates(chips.outputs.mean, covariance)[0])
+
+    def tell_chips(self, prediction: Prediction) -> Prediction:
+        if self.chips is None:
+            return prediction
+        assert prediction.chips is not None
+        wrong = ChipSource.behind(prediction).wrong_by_chip(self.wanted())
+        return replace(prediction, chips=replace(prediction.chips, wrong=wrong))
 
     def simulated(self, simulation: Simulation, weights: np.ndarray | None) -> tuple[float, float]:
         """The error is not below a single changed class in all draws: no change at all does not prove that there is
         none."""
+        if self.chips is not None:
+            return self._simulated_by_chip(simulation)
         wrong = self.wrong_rates(simulation)
         error = float(wrong.std(ddof=1) / math.sqrt(len(wrong)))
         ideal = 1 - self.largest(simulation.ideal_output)
         return float(wrong.mean() - ideal), max(error, 1 / simulation.classes.size)
+
+    def _simulated_by_chip(self, simulation: Simulation) -> tuple[float, float]:
+        """The drop that the part of the chips keeps within, interpolated between the whole numbers of inputs such that
+        it is the bound where just that part meets it."""
+        assert self.chips is not None
+        inputs = simulation.classes.shape[1]
+        wrong = np.rint(inputs * self.wrong_rates(simulation)).astype(int)
+        most = math.floor(inputs * (1 - self.largest(simulation.ideal_output) + self.value) + _ROUNDING)
+        parts = np.append(0.0, np.bincount(wrong, minlength=inputs + 1).cumsum() / len(wrong))
+        drops = self.value + (np.arange(-1, inputs + 1) - most) / inputs
+        error = math.sqrt(self.chips * (1 - self.chips) / len(wrong))
+        low, drop, high = np.interp((self.chips - error, self.chips, self.chips + error), parts, drops)
+        return float(drop), max(float(high - low) / 2, 1 / simulation.classes.size)
 
     def chip_yield(self, simulation: Simulation, weights: np.ndarray | None) -> float:
         ideal = 1 - self.largest(simulation.ideal_output)
@@ -115,11 +176,17 @@ class ClassTarget(Target):
         return _classes(ideal) if wanted is None else np.array(wanted)
 
 
+@dataclass(frozen=True)
 class MaxFlipRate(ClassTarget):
     """Least power such that at most ``fraction`` (0 to 1) of the outputs change class: no labels needed.
 
     The class is the largest output (with one output: its sign), expected over devices and inputs.
+
+    Attributes:
+        chips: the part of the chips that must meet the bound, between 0 and 1; None = the mean over chips must.
     """
+
+    chips: float | None = None
 
     kind = "max_flip_rate"
     quantity, words = "flip rate", "rate of changed classes"
@@ -138,21 +205,25 @@ class MaxAccuracyDrop(ClassTarget):
     Attributes:
         fraction: 0 to 1, below the ideal accuracy.
         labels: one class per calibration input, from 0.
+        chips: the part of the chips that must meet the bound, between 0 and 1; None = the mean over chips must.
     """
 
     labels: tuple[int, ...]
+    chips: float | None = None
 
     kind = "max_accuracy_drop"
     quantity, words = "accuracy drop", "drop of accuracy"
     help = "largest fall of the expected accuracy (0.01 or 1%); needs the classes of the inputs"
 
-    def __init__(self, fraction: float, labels: npt.ArrayLike) -> None:
+    def __init__(self, fraction: float, labels: npt.ArrayLike, chips: float | None = None) -> None:
         object.__setattr__(self, "fraction", fraction)
+        object.__setattr__(self, "chips", chips)
         object.__setattr__(self, "labels", _label_tuple(labels))
         self.__post_init__()
 
     def __repr__(self) -> str:
-        return f"MaxAccuracyDrop(fraction={self.fraction!r}, {len(self.labels)} labels)"
+        chips = "" if self.chips is None else f", chips={self.chips!r}"
+        return f"MaxAccuracyDrop(fraction={self.fraction!r}, {len(self.labels)} labels{chips})"
 
     def wanted(self) -> Sequence[int]:
         """The labels."""

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import binom
 
-from powerplan.checks import Checker
 from powerplan.errors import InvalidInput
+from powerplan.moments.chips.predicted import ChipSource
+from powerplan.moments.chips.sampled import SampledSpread, quantile_with_error
 from powerplan.planning import problem
 from powerplan.planning.targets.over_inputs import MEAN, errors_by_input
 from powerplan.planning.targets.target import Bound
@@ -38,39 +39,13 @@ class ErrorBound(Bound):
     depends on the gains: it is held while they change, and found again at every plan until it stays.
     """
 
-    chips: float | None = None  # type: ignore[misc]
     inputs: float | None = None  # type: ignore[misc]
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check = Checker("target.")
-        for name in ("chips", "inputs"):
-            part = getattr(self, name)
-            if part is None:
-                continue
-            if check.number(name, part, above=0, advice="95 % is 0.95.") and part >= 1:
-                check.fail(name, part, "a number > 0 and < 1", f"95 % is 0.95; no gains make all {name} good.")
-        if self.chips is not None and self.inputs is not None:
-            advice = "The error of a chip is known over all inputs, that of an input over all chips; bound one of them."
-            check.fail("inputs", self.inputs, "None with chips", advice)
-        check.done()
-        for what, part in (("chips", self.chips), ("inputs", self.inputs)):
-            if part is not None:
-                for name in ("quantity", "words"):
-                    object.__setattr__(self, name, f"{getattr(type(self), name)} of {100 * part:g} % of the {what}")
-
-    def _ratio(self, predictor: Predictor, weights: Tensor | None) -> float:
-        """What the mean over chips is multiplied by."""
-        from powerplan.moments.chips.spectrum import check_chips
-
-        if self.chips is None:
-            return 1.0
-        if weights is not None:
-            raise InvalidInput.of(
-                "output_weights", weights, "None with chips", "How the error is spread is known for equal weights."
-            )
-        check_chips(predictor.network, predictor.hardware, "target.chips", self.chips)
-        return predictor.chip_ratio
+    def chip_ratio(self, prediction: Prediction) -> float:
+        assert prediction.chips is not None
+        assert self.chips is not None
+        mse = prediction.chips.mse
+        return mse.quantile(self.chips) / mse.mean
 
     def chip_yield(self, simulation: Simulation, weights: np.ndarray | None) -> float | None:
         if weights is not None or self.inputs is not None:
@@ -102,10 +77,7 @@ class ErrorBound(Bound):
         """The spread of its number."""
 
     def _simulated(self, mean: float, error: float, chips: Spread) -> tuple[float, float]:
-        if self.chips is None:
-            return mean, error
-        low, high = chips.quantile_interval(self.chips)
-        return chips.quantile(self.chips), (high - low) / (2 * 1.96)
+        return (mean, error) if self.chips is None else quantile_with_error(chips, self.chips)
 
 
 @dataclass(frozen=True)
@@ -196,8 +168,14 @@ class MaxNMSE(ErrorBound):
         return {"nmse": self.value, **({} if signal_power is None else {"mse": self.value * signal_power})}
 
 
+@dataclass(frozen=True)
 class MaxOutputMSE(Bound):
-    """Least power such that the mean squared error of every single output is at most ``value`` (> 0)."""
+    """Least power such that the mean squared error of every single output is at most ``value`` (> 0).
+
+    Attributes:
+        chips: the part of the chips whose every output must meet the bound, between 0 and 1; None = the mean over chips
+            must.
+    """
 
     kind = "max_output_mse"
     quantity, words = "worst MSE", "MSE of the worst output"
@@ -205,17 +183,35 @@ class MaxOutputMSE(Bound):
     needs_outputs = True
 
     def constraints(self, predictor: Predictor, weights: Tensor | None, corner: int) -> list[problem.Constraint]:
+        unit = 1 / self._ratio(predictor, weights)
         outputs = predictor.ideal.shape[1]
         each = predictor.ideal.new_ones(outputs) if weights is None else outputs * weights
         rows = each.diag()
         return [
-            problem.Constraint(measure=problem.Error(weights=rows[k]), value=self.value, corner=corner, output=k)
+            problem.Constraint(
+                measure=problem.Error(weights=rows[k]), value=self.value, unit=unit, corner=corner, output=k
+            )
             for k in range(outputs)
             if each[k] > 0
         ]
 
+    def chip_ratio(self, prediction: Prediction) -> float:
+        assert self.chips is not None
+        chips = ChipSource.behind(prediction)
+        worst = SampledSpread.of(chips.outputs.worst_mse(chips.ideal).cpu().numpy())
+        return worst.quantile(self.chips) / float(prediction.mse_by_output.max())
+
+    def chip_yield(self, simulation: Simulation, weights: np.ndarray | None) -> float | None:
+        return None if weights is not None else self._over_chips(simulation).yield_at(self.value)
+
     def simulated(self, simulation: Simulation, weights: np.ndarray | None) -> tuple[float, float]:
+        if self.chips is not None:
+            return quantile_with_error(self._over_chips(simulation), self.chips)
         each = np.ones(simulation.mse_by_output.shape) if weights is None else weights
         worst = int((each * simulation.mse_by_output).argmax())
         mse, error = simulation.mse_by_output[worst], simulation.mse_by_output_standard_error[worst]
         return float(each[worst] * mse), float(each[worst] * error)
+
+    def _over_chips(self, simulation: Simulation) -> Spread:
+        """The spread of the worst output's error."""
+        return SampledSpread.of(simulation.worst_mse_by_draw)

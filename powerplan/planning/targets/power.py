@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from powerplan.errors import InvalidInput
 from powerplan.planning import problem
 from powerplan.planning.objectives import ERROR
 from powerplan.planning.targets.target import Bound
@@ -15,6 +16,7 @@ from powerplan.plausibility import Plausible
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from powerplan.moments.prediction import Prediction
     from powerplan.moments.predictor import Predictor
     from powerplan.montecarlo import Simulation
 
@@ -31,6 +33,14 @@ class MaxPower(Bound):
     )
     objective = ERROR
     is_budget = True
+
+    def _take_parts(self) -> None:
+        if self.chips is not None:
+            advice = "Give a bound on the error of these chips."
+            raise InvalidInput.of("target.chips", self.chips, "None with MaxPower", advice)
+
+    def chip_ratio(self, prediction: Prediction) -> float:
+        return 1.0
 
     def constraints(self, predictor: Predictor, weights: Tensor | None, corner: int) -> list[problem.Constraint]:
         return [problem.Constraint(measure=problem.Power(), value=self.value, corner=corner)]

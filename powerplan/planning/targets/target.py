@@ -12,6 +12,7 @@ import numpy as np
 
 from powerplan.checks import Checker
 from powerplan.errors import InvalidInput, Violation
+from powerplan.moments.chips.spectrum import check_chips
 from powerplan.planning import problem
 from powerplan.planning.objectives import POWER, Objective
 from powerplan.planning.targets.over_inputs import MEAN, upper_factor
@@ -56,7 +57,7 @@ class Target(ABC):
     is_verified: ClassVar[bool] = False
     takes_weights: ClassVar[bool] = True
     needs_outputs: ClassVar[bool] = False
-    chips: ClassVar[float | None] = None
+    chips: float | None
     inputs: ClassVar[float | None] = None
     value: Any
 
@@ -71,6 +72,18 @@ class Target(ABC):
     @abstractmethod
     def simulated(self, simulation: Simulation, weights: np.ndarray | None) -> tuple[float, float]:
         """Its number in a simulation and the standard error, for weights (K,) with mean 1; None = all alike."""
+
+    @abstractmethod
+    def chip_ratio(self, prediction: Prediction) -> float:
+        """What the mean of its number over chips is multiplied by where it is on a part of them.
+
+        Args:
+            prediction: at the gains there are, with its chips.
+        """
+
+    def tell_chips(self, prediction: Prediction) -> Prediction:
+        """The prediction with what the target is about told of single chips."""
+        return prediction
 
     def chip_yield(self, simulation: Simulation, weights: np.ndarray | None) -> float | None:
         """The part of the simulated chips that meet the bound, each by itself; None where draws do not tell it."""
@@ -105,6 +118,11 @@ class Target(ABC):
             )
         return upper_factor(by_input)
 
+    @property
+    def has_steps(self) -> bool:
+        """Whether its number changes in steps, so that another bound may be the same one."""
+        return False
+
     def spread(self, simulation: Simulation) -> float:
         """Standard deviation of its number between draws."""
         return self.simulated(simulation, None)[1] * math.sqrt(simulation.draws)
@@ -130,6 +148,40 @@ class Target(ABC):
         """The unit that its bound may be written with; "" is none or %."""
         return "" if cls.unit == "1" else cls.unit
 
+    def _take_parts(self) -> None:
+        """Check the parts of the chips and of the inputs, and name the number after them.
+
+        Raises:
+            InvalidInput: one that is no part, or both.
+        """
+        check = Checker("target.")
+        parts = {name: part for name in ("chips", "inputs") if (part := getattr(self, name)) is not None}
+        for name, part in parts.items():
+            if check.number(name, part, above=0, advice="95 % is 0.95.") and part >= 1:
+                check.fail(name, part, "a number > 0 and < 1", f"95 % is 0.95; no gains make all {name} good.")
+        if len(parts) > 1:
+            advice = "The error of a chip is known over all inputs, that of an input over all chips; bound one of them."
+            check.fail("inputs", self.inputs, "None with chips", advice)
+        check.done()
+        for what, part in parts.items():
+            for name in ("quantity", "words"):
+                object.__setattr__(self, name, f"{getattr(type(self), name)} of {100 * part:g} % of the {what}")
+
+    def _ratio(self, predictor: Predictor, weights: Tensor | None) -> float:
+        """What its mean over chips is multiplied by at the gains there are; 1 where it is on the mean.
+
+        Raises:
+            InvalidInput: outputs have weights, or chips are not told by variances.
+        """
+        if self.chips is None:
+            return 1.0
+        if weights is not None:
+            raise InvalidInput.of(
+                "output_weights", weights, "None with chips", "How the error is spread is known for equal weights."
+            )
+        check_chips(predictor.network, predictor.hardware, "target.chips", self.chips)
+        return predictor.chip_ratio
+
     def doubts(self) -> tuple[Violation, ...]:
         """Whether the bound is beyond the plausible, most likely a number in %; planning warns of it."""
         return () if self.plausible is None else self.plausible.doubt(f"target.{self.kind}", self.value)
@@ -142,15 +194,21 @@ class Target(ABC):
         """The same target with another bound."""
         return replace(self, **{fields(self)[0].name: value})  # type: ignore[arg-type,type-var]
 
+    def with_chips(self, part: float | None) -> Self:
+        """The same target on another part of the chips; None = on the mean over them."""
+        return replace(self, chips=part)  # type: ignore[type-var]
+
 
 @dataclass(frozen=True)
 class Bound(Target):
     """A target on a number > 0."""
 
     value: float
+    chips: float | None = None
 
     def __post_init__(self) -> None:
         check = Checker("target.")
         if check.number(type(self).__name__, self.value, above=0):
             object.__setattr__(self, "value", float(self.value))
         check.done()
+        self._take_parts()

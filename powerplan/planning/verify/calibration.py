@@ -6,7 +6,8 @@ to the next, so the plan that is predicted to reach
     D' = F · D / S
 
 is simulated to reach about D. It is planned for, from the plan at hand, and simulated with fresh draws; again, if the
-simulation is then still further than e from D.
+simulation is then still further than e from D. Where the number moves in steps (inputs of a chip in the wrong
+class), the part of the chips that is planned for changes instead of the bound.
 
 Why: docs/decisions/targets.md [0231].
 """
@@ -16,14 +17,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 
 from powerplan.hardware import Gains
 from powerplan.planning import policy
+from powerplan.planning.outcome import Verification
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.targets import Target
 from powerplan.planning.verify.verify import misses_target
+
+_GAUSSIAN = NormalDist()
 
 
 def calibrated(
@@ -60,7 +65,9 @@ def calibrated(
 
 def planned_bound(plan: Plan) -> Target:
     """What the prediction was to meet: the target, or what calibration made of it."""
-    return plan.target.with_value(plan.provenance.get("calibrated_bound", plan.target.value))
+    told = plan.provenance
+    target = plan.target.with_value(told.get("calibrated_bound", plan.target.value))
+    return target.with_chips(told.get("calibrated_chips", target.chips))
 
 
 def recalibrated(plan: Plan) -> Target | None:
@@ -72,6 +79,8 @@ def recalibrated(plan: Plan) -> Target | None:
     worst = max(plan.verifications, key=lambda check: check.ratio)
     if abs(worst.ratio - 1) <= worst.ratio_standard_error or plan.reached <= 0:
         return None
+    if plan.target.has_steps:
+        return _for_another_part(plan, worst)
     ratio = worst.ratio * plan.target.value / plan.reached  # simulated / predicted
     value = plan.target.value / float(np.clip(ratio, 1 / policy.FURTHEST_BOUND, policy.FURTHEST_BOUND))
     ideal = plan.prediction.ideal_output
@@ -80,6 +89,23 @@ def recalibrated(plan: Plan) -> Target | None:
     if worst.ratio < 1 and value <= planned_bound(plan).value:
         return None
     return plan.target.with_value(value)
+
+
+def _for_another_part(plan: Plan, worst: Verification) -> Target | None:
+    """The target on another part of the chips that is simulated to be met by the plan's own part.
+
+    The parts' Gaussian scores differ by what prediction and simulation differ by. None as for another bound.
+    """
+    planned = planned_bound(plan)
+    assert worst.chip_yield is not None
+    assert planned.chips is not None
+    assert plan.target.chips is not None
+    seen = min(max(worst.chip_yield, 0.5 / worst.draws), 1 - 0.5 / worst.draws)
+    scores = [_GAUSSIAN.inv_cdf(part) for part in (planned.chips, plan.target.chips, seen)]
+    part = _GAUSSIAN.cdf(scores[0] + scores[1] - scores[2])
+    if worst.ratio < 1 and part >= planned.chips:
+        return None
+    return plan.target.with_chips(part)
 
 
 def _same(one: Gains, other: Gains) -> bool:
@@ -93,6 +119,7 @@ def _after(before: Plan, plan: Plan, bound: Target, rounds: int) -> Plan:
     provenance = {
         **plan.provenance,
         "calibrated_bound": bound.value,
+        **({} if bound.chips == plan.target.chips else {"calibrated_chips": bound.chips}),
         "calibration_rounds": rounds,
         "seconds": {name: value + spent.get(name, 0.0) for name, value in seconds.items()},
     }

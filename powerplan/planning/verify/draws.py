@@ -32,7 +32,8 @@ def enough_draws(
     seed: int,
     stop_at: float | None,
 ) -> int:
-    """Draws in which the simulated rate is known to 0.1 percentage points and 5 % of the target in every corner.
+    """Draws in which the simulated rate is known to 0.1 percentage points and 5 % of the target in every corner; or the
+    part of the chips that meet it to 0.5 percentage points.
 
     Fewer where a verification would take too long; 0 where that leaves less than the pilot.
 
@@ -58,7 +59,10 @@ def enough_draws(
             most,
             int(policy.VERIFICATION_SHARE * (stop_at - now) * policy.FEWEST_DRAWS / max(now - started, policy.INSTANT)),
         )
-    goal = min(policy.RATE_ERROR, policy.RELATIVE_ERROR * target.value)
+    if target.chips is None:
+        goal = min(policy.RATE_ERROR, policy.RELATIVE_ERROR * target.value)
+    else:
+        spread, goal = math.sqrt(target.chips * (1 - target.chips)), policy.YIELD_ERROR
     needed = max(policy.FEWEST_DRAWS, math.ceil((spread / goal) ** 2))
     return min(needed, most) if most >= policy.FEWEST_DRAWS else 0
 

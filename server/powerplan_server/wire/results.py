@@ -20,30 +20,43 @@ _ACCURACY = ("accuracy", "accuracy_standard_error", "accuracy_input_standard_err
 
 
 def prediction_to_proto(
-    prediction: Prediction, detail: pb.ResultDetail | None = None, *, accuracy: Accuracy | None = None
+    prediction: Prediction,
+    detail: pb.ResultDetail | None = None,
+    *,
+    accuracy: Accuracy | None = None,
+    labels: np.ndarray | None = None,
 ) -> pb.Prediction:
-    """A prediction, its large parts only if asked for."""
-    return message_of(pb.Prediction, prediction, **_details(prediction, detail or pb.ResultDetail(), accuracy))
+    """A prediction, its large parts only if asked for; chips with what labels tell of them."""
+    return message_of(pb.Prediction, prediction, **_details(prediction, detail or pb.ResultDetail(), accuracy, labels))
 
 
 def simulation_to_proto(
-    simulation: Simulation, detail: pb.ResultDetail | None = None, *, accuracy: Accuracy | None = None
+    simulation: Simulation,
+    detail: pb.ResultDetail | None = None,
+    *,
+    accuracy: Accuracy | None = None,
+    labels: np.ndarray | None = None,
 ) -> pb.Simulation:
-    """A simulation, its large parts only if asked for."""
+    """A simulation, its large parts only if asked for; chips with what labels tell of them."""
     detail = detail or pb.ResultDetail()
     return message_of(
         pb.Simulation,
         simulation,
-        **_details(simulation, detail, accuracy),
+        **_details(simulation, detail, accuracy, labels),
         mse_by_draw=_tensor(simulation.mse_by_draw) if detail.draws else None,
+        worst_mse_by_draw=_tensor(simulation.worst_mse_by_draw) if detail.draws else None,
         classes=tensor_of(simulation.classes.astype(np.int32)) if detail.draws else None,
     )
 
 
-def _details(result: Prediction | Simulation, detail: pb.ResultDetail, accuracy: Accuracy | None) -> dict[str, Any]:
-    """The large parts of a result, left out unless asked for, and its accuracy."""
+def _details(
+    result: Prediction | Simulation, detail: pb.ResultDetail, accuracy: Accuracy | None, labels: np.ndarray | None
+) -> dict[str, Any]:
+    """The large parts of a result, left out unless asked for, its accuracy and its chips."""
     moments = ("ideal_output", "output_mean", "output_covariance")
+    chips = result.chips_for(labels)
     return {
+        "chips": None if chips is None else message_of(pb.Chips, chips),
         **{name: _tensor(getattr(result, name)) if detail.output_moments else None for name in moments},
         "layers": _layers(result.layers, detail),
         **dict(zip(_ACCURACY, accuracy or (None, None, None), strict=True)),

@@ -1,4 +1,4 @@
-"""What a simulation says of single chips: every draw is one."""
+"""What draws of chips say of single chips."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _OUTSIDE = 0.025
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SimulatedSpread(Spread):
-    """The distribution of an error over simulated chips.
+class SampledSpread(Spread):
+    """The distribution of an error over chips that were drawn.
 
     Intervals of yields are those of Clopper and Pearson, of quantiles the order statistics that hold them with the
     same confidence, whatever the distribution.
@@ -30,7 +30,7 @@ class SimulatedSpread(Spread):
     by_chip: np.ndarray
 
     @classmethod
-    def of(cls, by_chip: np.ndarray) -> SimulatedSpread:
+    def of(cls, by_chip: np.ndarray) -> SampledSpread:
         """That of the errors of chips (D,)."""
         mean, count = float(by_chip.mean()), len(by_chip)
         std = float(by_chip.std(ddof=1)) if count > 1 else math.nan
@@ -64,3 +64,9 @@ class SimulatedSpread(Spread):
         within = int((self.by_chip <= bound).sum())
         low = float(beta.ppf(_OUTSIDE, within, count - within + 1)) if within else 0.0
         return low, float(beta.ppf(1 - _OUTSIDE, within + 1, count - within)) if within < count else 1.0
+
+
+def quantile_with_error(spread: Spread, part: float) -> tuple[float, float]:
+    """The error that a part of the chips keeps within, and its standard error."""
+    low, high = spread.quantile_interval(part)
+    return spread.quantile(part), (high - low) / (2 * 1.96)
