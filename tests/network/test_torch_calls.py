@@ -256,6 +256,34 @@ def test_outputs_by_name() -> None:
         from_torch(several, (3, 4))
 
 
+class Masked(nn.Module):
+    """Two arguments beside the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, mask: Tensor, x: Tensor, factor: float = 1.0) -> Tensor:
+        return self.fc(x * mask) * factor
+
+
+def test_arguments_by_name() -> None:
+    """The input is named where it is not the first; the others are constants, one row or a plain number."""
+    module, x = trained(Masked()), np.random.default_rng(0).normal(size=(2, 4))
+    mask = torch.tensor([[1.0, 0.0, 1.0, 1.0]])
+    network = from_torch(module, (4,), input_name="x", constants={"mask": mask, "factor": 0.5})
+    with torch.no_grad():
+        np.testing.assert_allclose(network(x), module(mask, torch.tensor(x).float(), 0.5).numpy(), atol=1e-6)
+    for arguments, message in (
+        ({"input_name": "tokens", "constants": {"mask": mask}}, "input_name: .*'tokens'.*mask, x, factor"),
+        ({"input_name": "x", "constants": {"mask": mask, "scale": 2}}, "constants: .*'scale'"),
+        ({"input_name": "x", "constants": {"mask": mask, "x": mask}}, "constants: .*'x'"),
+        ({"input_name": "x"}, "mask"),
+    ):
+        with pytest.raises(InvalidInput, match=message):
+            from_torch(module, (4,), **arguments)  # type: ignore[arg-type]
+
+
 def test_outputs_that_are_not_one_tensor() -> None:
     for function, what in (
         (lambda x: [x, x], "list of 2"),

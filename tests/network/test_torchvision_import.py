@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from torch import nn
 from torch_modules import agree, kinds, trained
 
@@ -66,10 +68,63 @@ def test_classifiers(build: Callable[[], nn.Module], size: int, crossbars: int) 
         ("densenet121", 64, 121),
         ("shufflenet_v2_x0_5", 64, 57),
         ("convnext_tiny", 32, 59),
+        ("alexnet", 64, 8),
+        ("mnasnet0_5", 32, 53),
+        ("regnet_y_400mf", 32, 86),
+        ("resnext50_32x4d", 32, 54),
+        ("squeezenet1_1", 64, 26),
+        ("wide_resnet50_2", 32, 54),
+        ("efficientnet_v2_s", 32, 171),
     ],
 )
 def test_large_classifiers(name: str, size: int, crossbars: int) -> None:
     check(lambda: getattr(models, name)(num_classes=10), size, crossbars)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "size", "crossbars"), [("googlenet", 64, 58), ("inception_v3", 96, 95)])
+def test_classifiers_with_outputs_for_training(name: str, size: int, crossbars: int) -> None:
+    settings = {"num_classes": 10, "aux_logits": False, "init_weights": False}
+    check(lambda: getattr(models, name)(**settings), size, crossbars)
+
+
+@pytest.mark.slow
+def test_windows_of_swin_v2_and_maxvit() -> None:
+    block = models.swin_transformer.SwinTransformerBlockV2
+    settings = {"depths": [1, 1], "num_heads": [2, 2], "window_size": [4, 4], "num_classes": 5}
+    merging = models.swin_transformer.PatchMergingV2
+    swin = {"patch_size": [4, 4], "embed_dim": 12, **settings, "block": block, "downsample_layer": merging}
+    check(lambda: models.SwinTransformer(**swin), 32, 11)
+    sizes = {
+        "input_size": (32, 32),
+        "stem_channels": 8,
+        "partition_size": 4,
+        "block_channels": [8],
+        "block_layers": [1],
+    }
+    check(lambda: models.MaxVit(**sizes, head_dim=4, stochastic_depth_prob=0, num_classes=5), 32, 16)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "crossbars"),
+    [
+        ("fcn_resnet50", 55),
+        ("deeplabv3_resnet50", 61),
+        ("deeplabv3_mobilenet_v3_large", 70),
+        ("lraspp_mobilenet_v3_large", 66),
+    ],
+)
+def test_segmentation(name: str, crossbars: int) -> None:
+    """A dict of one output needs no name."""
+    build = getattr(models.segmentation, name)
+    module = trained(build(weights=None, weights_backbone=None, num_classes=3)).eval()
+    network = from_torch(module, (3, 32, 32))
+    assert (network.output_shape, len(network.crossbars)) == ((3, 32, 32), crossbars)
+    x = np.random.default_rng(0).normal(size=(2, 3, 32, 32))
+    with torch.no_grad():
+        wanted = module.double()(torch.tensor(x))["out"].numpy()
+    np.testing.assert_allclose(network(x), wanted, atol=3e-5 * np.abs(wanted).max())
 
 
 @pytest.mark.slow

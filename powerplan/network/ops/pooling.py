@@ -61,7 +61,7 @@ class _Windowed(Op):
             steps = -(-room // s) if self.ceil_mode else room // s
             if self.ceil_mode and steps * s >= n + before:  # a window must start inside the input
                 steps -= 1
-            size.append(steps + 1 if room >= 0 else 0)
+            size.append(steps + 1)
         if min(size) < 1:
             raise fail_shape(f"{self.type}.kernel", self.kernel, f"windows that fit its padded input {shape}")
         return (shape[0], *size)

@@ -5,6 +5,7 @@ Why: docs/decisions/networks.md [0031, 0170].
 
 from __future__ import annotations
 
+import inspect
 import math
 import sys
 from collections.abc import Mapping
@@ -90,6 +91,7 @@ def from_torch(
     choice("reads", reads, READS)
     _check_tensors(module)
     _check_detectors(module)
+    _check_arguments(module, input_name, constants or {})
     own = evaluation_copy(module)
     own = _wrapped(own) if is_layer(own) else own
     source = Source(own, shape, input_name, dict(constants or {}), output, reads, keep=unsupported == "digital")
@@ -150,6 +152,20 @@ def _check_tensors(module: nn.Module) -> None:
     for name, part in module.named_modules():
         if ".quantized" in type(part).__module__:
             check.fail(name or "self", type(part).__name__, "modules in floating point", "Give the float model.")
+    check.done()
+
+
+def _check_arguments(module: nn.Module, input_name: str, constants: Mapping[str, Any]) -> None:
+    parameters = inspect.signature(module.forward).parameters.values()
+    if any(p.kind == p.VAR_KEYWORD for p in parameters):  # any name may be one
+        return
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    check = Checker()
+    if input_name and input_name not in names:
+        check.fail("input_name", input_name, f"an argument of forward: {', '.join(names)}", "Name one of these.")
+    for name in constants:
+        if name not in names or name == (input_name or next(iter(names), "")):
+            check.fail("constants", name, "other arguments of forward than the input", f"It has {', '.join(names)}.")
     check.done()
 
 

@@ -17,6 +17,9 @@ from torch import Tensor
 from powerplan.network.ops import Concat, Constant, Flatten, Reshape, Take
 from powerplan.network.torch_import.value import Refused, Value
 
+#: not all of torch moves whole numbers
+_NUMBERS = torch.float64
+
 
 def moved(call: Callable[..., Any], *arguments: Any, data: tuple[int, ...] = (0,), **keywords: Any) -> Any:
     """What a call makes of values by moving their entries.
@@ -39,12 +42,13 @@ def moved(call: Callable[..., Any], *arguments: Any, data: tuple[int, ...] = (0,
         if not isinstance(x, Value):
             tensor = torch.as_tensor(x)
             x = _constant(like, tensor)
-            places[i] = torch.arange(count + 1, count + 1 + tensor.numel()).reshape(tensor.shape)
-            batches[i] = torch.full(tensor.shape, -1)
+            places[i] = torch.arange(count + 1.0, count + 1 + tensor.numel(), dtype=_NUMBERS).reshape(tensor.shape)
+            batches[i] = torch.full(tensor.shape, -1, dtype=_NUMBERS)
         else:
-            numbers = torch.arange(count + 1, count + 1 + math.prod(x.shape)).reshape(x.shape)
+            numbers = torch.arange(count + 1.0, count + 1 + math.prod(x.shape), dtype=_NUMBERS).reshape(x.shape)
             places[i] = _spread(x, numbers.unsqueeze(x.batch))
-            batches[i] = _spread(x, torch.arange(size).reshape(-1, *(1,) * (len(x.shape) - x.batch)))
+            own = torch.arange(float(size), dtype=_NUMBERS)
+            batches[i] = _spread(x, own.reshape(-1, *(1,) * (len(x.shape) - x.batch)))
         sources.append(x)
         count += math.prod(x.shape)
     where, whose = call(*places, **keywords), call(*batches, **keywords)
@@ -93,14 +97,14 @@ def _gathered(sources: list[Value], numbers: Tensor, shape: tuple[int, ...], bat
         if len(numbers) == count and bool((numbers == torch.arange(1, count + 1)).all()):
             op = Flatten() if shape == (count,) else Reshape(shape=shape)
             return first.apply(op, batch=batch, merged=merged)
-        return first.apply(Take(indices=(numbers - 1).double().numpy(), shape=shape), batch=batch, merged=merged)
+        return first.apply(Take(indices=(numbers - 1).numpy(), shape=shape), batch=batch, merged=merged)
     flat = [Value(_flat(x), (math.prod(x.shape),), x.builder) for x in sources]
     if int(numbers.min()) == 0:
         flat.insert(0, _constant(first, torch.zeros(1)))
     else:
         numbers = numbers - 1
     together = flat[0].apply(Concat(axis=0), *flat[1:]) if len(flat) > 1 else flat[0]
-    return together.apply(Take(indices=numbers.double().numpy(), shape=shape), batch=batch, merged=merged)
+    return together.apply(Take(indices=numbers.numpy(), shape=shape), batch=batch, merged=merged)
 
 
 def _flat(x: Value) -> str:
