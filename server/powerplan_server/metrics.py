@@ -33,6 +33,7 @@ class Metrics:
         )
         self.cache = Counter("powerplan_cache", "Answers looked up in the cache", ["result"], registry=self.registry)
         self.killed = Counter("powerplan_workers_killed", "Workers that ended early", ["why"], registry=self.registry)
+        self.refused = Counter("powerplan_unauthenticated", "Calls without a valid token", registry=self.registry)
         self.jobs = Counter("powerplan_jobs", "Jobs ended", ["state"], registry=self.registry)
         self.uploaded = Counter("powerplan_uploaded_bytes", "Bytes of uploads received", registry=self.registry)
 

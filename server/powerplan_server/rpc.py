@@ -1,7 +1,8 @@
 """What goes around every call: who calls, its request id, errors, logs, metrics and spans.
 
 One interceptor does it for all services, so that nothing is served without it. Health checks need no token: probes have
-none, and they tell nothing but whether the server works.
+none, and they tell nothing but whether the server works. To gRPC every request is a stream, also where it is one
+message: so that the message is asked for here, once it is known who sends it.
 
 Why: docs/decisions/service.md [0062].
 """
@@ -13,7 +14,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -21,9 +22,11 @@ from typing import Any
 import grpc
 
 from powerplan_server import logs
-from powerplan_server.errors import Reason, ServiceError
+from powerplan_server.arrivals import Arrivals
+from powerplan_server.callers import Callers, host
+from powerplan_server.errors import Reason, ServiceError, invalid
 from powerplan_server.metrics import Metrics
-from powerplan_server.security import ANONYMOUS, Tokens, certificate_tenant
+from powerplan_server.security import ANONYMOUS
 from powerplan_server.tracing import Tracer
 
 log = logging.getLogger(__name__)
@@ -32,6 +35,7 @@ REQUEST_ID_KEY = "x-request-id"
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}\Z")
 _OPEN_SERVICES = ("/grpc.health.v1.Health/",)
 _API = "/powerplan."
+_MOST_ARRIVING, _MOST_ARRIVING_OPEN = 128 * 2**20, 16 * 2**20  # bytes of messages that arrive at once
 
 Behaviour = Callable[[Any, grpc.aio.ServicerContext], Any]
 
@@ -50,10 +54,14 @@ current_caller: ContextVar[Caller] = ContextVar("current_caller")
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Authenticates, names, times, logs and translates the errors of every call."""
 
-    def __init__(self, *, tokens: Tokens, metrics: Metrics, tracer: Tracer) -> None:
-        self._tokens = tokens
+    def __init__(
+        self, *, callers: Callers, metrics: Metrics, tracer: Tracer, max_message: int, message_seconds: float
+    ) -> None:
+        self._callers = callers
         self._metrics = metrics
         self._tracer = tracer
+        self._known = Arrivals(most=max(_MOST_ARRIVING // max_message, 4), seconds=message_seconds)
+        self._open = Arrivals(most=max(_MOST_ARRIVING_OPEN // max_message, 2), seconds=message_seconds)
 
     async def intercept_service(
         self,
@@ -64,20 +72,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         handler = await continuation(handler_call_details)
         if handler is None:
-            return grpc.unary_unary_rpc_method_handler(self._around("unknown", _unknown(method)))
-        kind = ("stream" if handler.request_streaming else "unary") + (
-            "_stream" if handler.response_streaming else "_unary"
-        )
-        build = getattr(grpc, f"{kind}_rpc_method_handler")
+            return grpc.stream_unary_rpc_method_handler(self._around("unknown", _unknown(method)))
+        answers = "stream" if handler.response_streaming else "unary"
+        if handler.request_streaming:
+            behaviour = getattr(handler, f"stream_{answers}")
+        else:
+            behaviour = _of_one(getattr(handler, f"unary_{answers}"))
+        build = getattr(grpc, f"stream_{answers}_rpc_method_handler")
         wrapped: grpc.RpcMethodHandler = build(
-            self._around(method, getattr(handler, kind)),
+            self._around(method, behaviour),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
         return wrapped
 
     def _around(self, method: str, behaviour: Behaviour) -> Behaviour:
-        async def call(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        async def call(requests: Any, context: grpc.aio.ServicerContext) -> Any:
             metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
             sent = metadata.get(REQUEST_ID_KEY, "")
             request_id = sent if REQUEST_ID.match(sent) else secrets.token_hex(8)
@@ -87,10 +97,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             code, reason, tenant = "UNKNOWN", "", ""
             try:
                 try:
-                    tenant = self._tenant(method, metadata, context)
+                    is_open = method.startswith(_OPEN_SERVICES)
+                    tenant = ANONYMOUS if is_open else await self._callers.tenant(metadata, context)
                     current_caller.set(Caller(tenant=tenant, request_id=request_id))
+                    arrivals = self._open if is_open else self._known
+                    messages = arrivals.messages(f"{tenant} {host(context.peer())}", requests)
                     with self._tracer.span(method, carrier=metadata, request_id=request_id):
-                        answer = await _complete(behaviour(request, context), context)
+                        answer = await _complete(behaviour(messages, context), context)
                     code = "OK"
                     return answer
                 except ServiceError as error:
@@ -123,13 +136,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return call
 
-    def _tenant(self, method: str, metadata: dict[str, str], context: grpc.aio.ServicerContext) -> str:
-        if method.startswith(_OPEN_SERVICES):
-            return ANONYMOUS
-        if self._tokens:
-            return self._tokens.tenant(metadata.get("authorization"))
-        return certificate_tenant(context.auth_context()) or ANONYMOUS
-
     def _note(
         self, method: str, code: str, reason: str, tenant: str, seconds: float, context: grpc.aio.ServicerContext
     ) -> None:
@@ -149,8 +155,20 @@ async def _complete(outcome: Any, context: grpc.aio.ServicerContext) -> Any:
     return await outcome
 
 
+def _of_one(behaviour: Behaviour) -> Behaviour:
+    """A method of one message as one of a stream."""
+
+    async def answer(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext) -> Any:
+        request = await anext(requests, None)
+        if request is None:
+            raise invalid("", "the call brought no message")
+        return await _complete(behaviour(request, context), context)
+
+    return answer
+
+
 def _unknown(method: str) -> Behaviour:
-    async def behaviour(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    async def behaviour(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> bytes:
         raise ServiceError(
             grpc.StatusCode.UNIMPLEMENTED,
             Reason.FEATURE_UNAVAILABLE,

@@ -106,9 +106,16 @@ def credentials(config: ServeConfig) -> grpc.ServerCredentials | None:
 
 
 def certificate_tenant(auth_context: Mapping[str, Iterable[bytes]]) -> str | None:
-    """A tenant name for a verified client certificate: its common name, hashed to be safe as a file name."""
-    names = [bytes(name) for name in auth_context.get("x509_common_name", ())]
-    return "cert-" + hashlib.sha256(names[0]).hexdigest()[:32] if names else None
+    """A tenant name for a verified client certificate: its common name or else its first URI or DNS name.
+
+    It is hashed to be safe as a file name. None: the certificate has no such name, or there is none.
+    """
+    for kind in ("x509_common_name", "x509_uri", "x509_dns"):
+        for name in map(bytes, auth_context.get(kind, ())):
+            if name:
+                marked = name if kind == "x509_common_name" else kind.encode() + b":" + name
+                return "cert-" + hashlib.sha256(marked).hexdigest()[:32]
+    return None
 
 
 @contextmanager

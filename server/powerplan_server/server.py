@@ -20,6 +20,7 @@ from powerplan.errors import InvalidInput
 from powerplan_client.addresses import parse_address
 from powerplan_server.admission import Admission
 from powerplan_server.blobs import BlobStore
+from powerplan_server.callers import Callers
 from powerplan_server.config import ServeConfig
 from powerplan_server.jobs import JobLimits, JobRunner
 from powerplan_server.limits import worker_settings
@@ -135,7 +136,13 @@ class PlannerServer:
             metrics=self.metrics,
             tracer=tracer,
         )
-        interceptor = CallInterceptor(tokens=tokens, metrics=self.metrics, tracer=tracer)
+        interceptor = CallInterceptor(
+            callers=Callers(tokens, certificates=bool(config.tls_client_ca), metrics=self.metrics),
+            metrics=self.metrics,
+            tracer=tracer,
+            max_message=config.max_message,
+            message_seconds=config.message_timeout,
+        )
         server = grpc.aio.server(interceptors=[interceptor], options=_channel_options(config))
         server.add_generic_rpc_handlers((service.handler(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
@@ -290,6 +297,8 @@ def _channel_options(config: ServeConfig) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", config.max_message),
         ("grpc.max_metadata_size", _MAX_METADATA),
         ("grpc.max_concurrent_streams", _MAX_STREAMS),
+        ("grpc.max_allowed_incoming_connections", config.max_connections),
+        ("grpc.server_handshake_timeout_ms", milliseconds(config.keepalive_timeout)),
         ("grpc.keepalive_time_ms", milliseconds(config.keepalive)),
         ("grpc.keepalive_timeout_ms", milliseconds(config.keepalive_timeout)),
         ("grpc.keepalive_permit_without_calls", 1),

@@ -31,16 +31,18 @@ from powerplan_server.limits import Calculation, check_request, server_limits
 from powerplan_server.metrics import Metrics
 from powerplan_server.rpc import current_caller
 from powerplan_server.tracing import Tracer
+from powerplan_server.wire.scanning import MOST_ELEMENTS, TooManyElements, UnknownField, look_at
 from powerplan_server.workers import WorkerPool
 
 SERVICE = "powerplan.v1.PlannerService"
-_UPLOAD_IDLE = 60.0  # seconds between chunks of an upload
+_LARGE = 2**16  # bytes of a message that is read in a thread
 _MAX_STATUS_QUERIES = 1000
 _STATES = frozenset(map(int, JobState))
 _DEFAULT_PAGE, _LARGEST_PAGE = 50, 1000
 _PAGE_TOKEN = re.compile(r"(0x1\.[0-9a-f]{1,13}p\+[0-9]{1,3})-([0-9a-f]{32})")
 
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
 Context = grpc.aio.ServicerContext
 Forward = Callable[[bytes], Awaitable[None]]
 Answer = v1.PlanResponse | v1.PredictResponse | v1.SimulateResponse | v1.FrontierResponse
@@ -111,29 +113,33 @@ class PlannerService:
 
     async def plan(self, data: bytes, context: Context) -> bytes:
         """One plan."""
-        return await self._unary(self._prepare("Plan", v1.PlanRequest, data), v1.PlanResponse, context)
+        return await self._unary(await self._prepare("Plan", v1.PlanRequest, data), v1.PlanResponse, context)
 
     async def predict(self, data: bytes, context: Context) -> bytes:
         """One prediction."""
-        return await self._unary(self._prepare("Predict", v1.PredictRequest, data), v1.PredictResponse, context)
+        return await self._unary(await self._prepare("Predict", v1.PredictRequest, data), v1.PredictResponse, context)
 
     async def simulate(self, data: bytes, context: Context) -> None:
         """Running estimates, then the simulation."""
-        await self._stream(self._prepare("Simulate", v1.SimulateRequest, data), v1.SimulateResponse, context)
+        await self._stream(await self._prepare("Simulate", v1.SimulateRequest, data), v1.SimulateResponse, context)
 
     async def frontier(self, data: bytes, context: Context) -> None:
         """One plan per target, each as soon as it is there."""
-        await self._stream(self._prepare("Frontier", v1.FrontierRequest, data), v1.FrontierResponse, context)
+        await self._stream(await self._prepare("Frontier", v1.FrontierRequest, data), v1.FrontierResponse, context)
 
-    def _prepare(self, method: str, kind: type[Calculation], data: bytes) -> _Prepared:
+    async def _prepare(self, method: str, kind: type[Calculation], data: bytes) -> _Prepared:
         """Parse and check a request."""
         received = time.monotonic()
-        message = _parse(kind, data)
-        blobs = check_request(message, self._config)
         caller = current_caller.get()
-        label = message.request_id if message.HasField("request_id") else ""
-        message.ClearField("request_id")
-        canonical = message.SerializeToString(deterministic=True)
+
+        def read() -> tuple[Calculation, set[str], str, bytes]:
+            message = _parse(kind, data)
+            blobs = check_request(message, self._config)
+            label = message.request_id if message.HasField("request_id") else ""
+            message.ClearField("request_id")
+            return message, blobs, label, message.SerializeToString(deterministic=True)
+
+        message, blobs, label, canonical = await _off_the_loop(data, read)
         key = RequestKey.of(caller.tenant, method, __version__, canonical)
         return _Prepared(
             method=method,
@@ -271,7 +277,7 @@ class PlannerService:
     async def upload_blob(self, requests: AsyncIterator[bytes], context: Context) -> bytes:
         """Append the chunks of a stream to a blob; what arrived before a broken stream stays."""
         tenant = current_caller.get().tenant
-        first = _parse(v1.UploadBlobRequest, await _next(requests) or b"")
+        first = _parse(v1.UploadBlobRequest, await anext(requests, b""))
         if first.WhichOneof("part") != "start":
             raise invalid("start", "the first message must hold start")
         start = first.start
@@ -279,7 +285,7 @@ class PlannerService:
         with self._blobs.upload(tenant, start.blob.sha256, start.blob.size_bytes, start.offset_bytes) as upload:
             if upload is None:
                 return v1.UploadBlobResponse(status=self._blob_status(tenant, start.blob)).SerializeToString()
-            while (data := await _next(requests)) is not None:
+            async for data in requests:
                 message = _parse(v1.UploadBlobRequest, data)
                 if message.WhichOneof("part") != "chunk" or not message.chunk:
                     raise invalid("chunk", "every message after the first must hold a chunk of at least 1 byte")
@@ -319,14 +325,19 @@ class PlannerService:
 
     async def submit_plan(self, data: bytes, context: Context) -> bytes:
         """Accept a plan as a job; it is on disk before this answers."""
-        submitted = _parse(v1.SubmitPlanRequest, data)
-        blobs = check_request(submitted, self._config)
-        request = v1.PlanRequest(
-            task=submitted.task,
-            detail=submitted.detail,
-            validate_only=submitted.validate_only,
-            accept_implausible=submitted.accept_implausible,
-        ).SerializeToString(deterministic=True)
+
+        def read() -> tuple[v1.SubmitPlanRequest, set[str], bytes]:
+            submitted = _parse(v1.SubmitPlanRequest, data)
+            blobs = check_request(submitted, self._config)
+            plan = v1.PlanRequest(
+                task=submitted.task,
+                detail=submitted.detail,
+                validate_only=submitted.validate_only,
+                accept_implausible=submitted.accept_implausible,
+            )
+            return submitted, blobs, plan.SerializeToString(deterministic=True)
+
+        submitted, blobs, request = await _off_the_loop(data, read)
         if submitted.validate_only:
             await self.plan(request, context)
             return v1.SubmitPlanResponse().SerializeToString()
@@ -431,23 +442,27 @@ class PlannerService:
 
 
 def _parse(kind: type[M], data: bytes) -> M:
+    """A message from its bytes.
+
+    Raises:
+        ServiceError: INVALID_REQUEST: it is none, or has a field that is not known here; REQUEST_TOO_LARGE.
+    """
     try:
+        look_at(data, kind)
         return kind.FromString(data)
+    except UnknownField as unknown:
+        what = f"has a field number {unknown.number} that this server ({__version__}) does not know"
+        raise invalid(unknown.path, f"{what}; leave it out, or ask a newer server") from None
+    except TooManyElements as many:
+        what = f"got more than {MOST_ELEMENTS:,} elements in the request; allowed: at most that"
+        raise invalid(many.path, what, reason=Reason.REQUEST_TOO_LARGE) from None
     except DecodeError:
         raise invalid("", f"the bytes are not a {kind.DESCRIPTOR.full_name}") from None
 
 
-async def _next(requests: AsyncIterator[bytes]) -> bytes | None:
-    """The next message of a stream; None at its end."""
-    try:
-        async with asyncio.timeout(_UPLOAD_IDLE):
-            return await anext(requests, None)
-    except TimeoutError:
-        raise ServiceError(
-            grpc.StatusCode.DEADLINE_EXCEEDED,
-            Reason.DEADLINE_EXCEEDED,
-            f"Nothing arrived for {_UPLOAD_IDLE:g} s. What arrived is kept: continue from the committed length.",
-        ) from None
+async def _off_the_loop(data: bytes, read: Callable[[], T]) -> T:
+    """Read a message; a large one in a thread, so that the other calls go on."""
+    return await asyncio.to_thread(read) if len(data) > _LARGE else read()
 
 
 def _repeatable(answer: Answer) -> bool:
