@@ -110,7 +110,7 @@ def certificate_tenant(auth_context: Mapping[str, Iterable[bytes]]) -> str | Non
 
     It is hashed to be safe as a file name. None: the certificate has no such name, or there is none.
     """
-    for kind in ("x509_common_name", "x509_uri", "x509_dns"):
+    for kind in ("x509_common_name", "peer_uri", "peer_dns"):
         for name in map(bytes, auth_context.get(kind, ())):
             if name:
                 marked = name if kind == "x509_common_name" else kind.encode() + b":" + name

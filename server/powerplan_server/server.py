@@ -297,6 +297,7 @@ def _channel_options(config: ServeConfig) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", config.max_message),
         ("grpc.max_metadata_size", _MAX_METADATA),
         ("grpc.max_concurrent_streams", _MAX_STREAMS),
+        ("grpc.http2.bdp_probe", 0),  # or what nobody reads yet piles up, megabytes for each call
         ("grpc.max_allowed_incoming_connections", config.max_connections),
         ("grpc.server_handshake_timeout_ms", milliseconds(config.keepalive_timeout)),
         ("grpc.keepalive_time_ms", milliseconds(config.keepalive)),
