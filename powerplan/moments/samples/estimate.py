@@ -307,6 +307,8 @@ class _Samples(Carried):
             if self._count > 1:
                 self.shifts[step.place] = in_stds(moved, variance)
                 mean = mean + self.shifts[step.place] * stds(variance)
+                # to centre what was centred before adds variance
+                error = error * ratio(variance, error.square().mean(1)).sqrt().unsqueeze(1)
         self.values[step.place] = mean, variance, error
 
     def _output(self, step: Step, means: Sequence[Tensor], errors: Sequence[Tensor]) -> Tensor:

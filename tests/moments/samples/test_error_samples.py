@@ -52,6 +52,20 @@ WINDOWS = chain(
     ("pool", MaxPool(kernel=(2, 2)), ("c1",)),
     ("f", Flatten(), ("pool",)),
 )
+#: variances pass many operations
+DEEP = chain(
+    (8, 6, 6),
+    *(
+        node
+        for i in range(8)
+        for node in (
+            (f"c{i}", Conv(weight=he(8, 8, 3, 3), padding=((1, 1), (1, 1))), (f"r{i - 1}" if i else "input",)),
+            (f"r{i}", RELU, (f"c{i}",)),
+        )
+    ),
+    ("f", Flatten(), ("r7",)),
+    ("head", Linear(weight=he(3, 288)), ("f",)),
+)
 
 
 def batch(network: Network, size: int = 3) -> np.ndarray:
@@ -247,3 +261,10 @@ def test_many_inputs_take_fewer_samples() -> None:
     counts = [first_samples(wide, pp.Hardware(stuck_on_fraction=p), 8) for p in (1e-9, 1e-6, 0.1)]
     assert counts == [1302, 625, 256]  # the limit of work; 8192 stuck devices among 1.6 million; the least of rare ones
     assert first_samples(wide, pp.Hardware(weight_mapping="offset", adc_bits=8), 8) == 1302
+
+
+def test_few_samples_in_a_round_do_not_add_variance_from_layer_to_layer() -> None:
+    """Rounds of four and of 128 samples have the same variances behind eight convolutions, but for chance."""
+    few, many = (predicted(DEEP, 2e-6, marginal_fields=samples).layers for samples in (64, 2048))
+    ratios = [own.variance.mean() / right.variance.mean() for own, right in zip(few, many, strict=True)]
+    np.testing.assert_allclose(ratios, 1, atol=0.06)
