@@ -36,7 +36,9 @@ CASES: dict[str, tuple[str, int, tuple[float, ...], dict[str, Any]]] = {
     "mnist_cnn": ("mnist_cnn", 128, (1.0, 5.0), {}),
     "mnist_cnn, unrolled": ("mnist_cnn", 128, (5.0,), {"mapping": "unrolled"}),
 }
-IDEAL = dict.fromkeys(("wire_resistance_row", "wire_resistance_column", "driver_resistance", "sense_resistance"), 0.0)
+IDEAL: dict[str, Any] = dict.fromkeys(
+    ("wire_resistance_row", "wire_resistance_column", "driver_resistance", "sense_resistance"), 0.0
+)
 
 
 def measured(name: str, ohm: float, factor: float, draws: int, exact_draws: int) -> dict[str, Any]:
@@ -44,9 +46,8 @@ def measured(name: str, ohm: float, factor: float, draws: int, exact_draws: int)
     source, size, _, fields = CASES[name]
     example = pp.load_example(source)
     network, inputs = example.network, example.inputs[:BATCH]
-    hardware = pp.Hardware(
-        array_rows=size, array_columns=size, **dict.fromkeys(IDEAL, ohm), feedback_resistance=1e4, **fields
-    )
+    wires: dict[str, Any] = dict.fromkeys(IDEAL, ohm)
+    hardware = pp.Hardware(array_rows=size, array_columns=size, feedback_resistance=1e4, **wires, **fields)
     full = pp.Gains.full_range(network, hardware, inputs)
     gains = pp.Gains(conductance=tuple(factor * c for c in full.conductance), voltage=full.voltage)
     cost: dict[str, float] = {}

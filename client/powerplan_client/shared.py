@@ -313,6 +313,11 @@ class Prediction:
         mse_by_output: (K,) mean over inputs of each output's squared error; with random combinations the variance in
             it is shared out among the outputs as if the activations were independent.
         mse_by_output_standard_error: (K,) what the chance of error samples leaves in it.
+        wire_bias_by_layer: (L,) squared output bias that the resistance of each layer's wires causes alone; 0 with
+            ideal wires.
+        wire_drop_by_layer: (L,) share of the column currents that wires take off where all rows are driven alike, mean
+            over the columns of all arrays.
+        largest_wire_drop_by_layer: (L,) largest share that wires take off what one device adds to its column.
         power: power of one inference [W], summed over the layers.
         power_standard_error: what the chance of error samples leaves in it [W].
         power_by_layer: (L,) [W].
@@ -366,6 +371,9 @@ class Prediction:
     chips: Chips | None = None
     mse_standard_error: float = 0.0
     mse_by_output_standard_error: np.ndarray | None = None
+    wire_bias_by_layer: np.ndarray | None = None
+    wire_drop_by_layer: np.ndarray | None = None
+    largest_wire_drop_by_layer: np.ndarray | None = None
     power_standard_error: float = 0.0
     marginal_fields: int = 0
     sampling_limited: bool = False

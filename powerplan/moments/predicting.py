@@ -16,6 +16,8 @@ from powerplan.errors import InvalidInput
 from powerplan.hardware.gains import Gains
 from powerplan.hardware.hardware import Hardware
 from powerplan.hardware.operating_point import OperatingPoint
+from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.array.wired import WiredAmplifier
 from powerplan.moments.attribution import error_amounts
 from powerplan.moments.chips.spectrum import check_chips, predict_chips
 from powerplan.moments.prediction import LayerMoments, Prediction
@@ -97,7 +99,7 @@ def report(
             if progress is not None:
                 progress(part.stop / len(predictor.inputs))
     warn_beyond_first_order(dict.fromkeys(name for part in parts for name in part.beyond))
-    prediction = _assemble(predictor, parts)
+    prediction = _assemble(predictor, programmed, parts)
     return replace(prediction, chips=predict_chips(predictor, gains, programmed, prediction)) if chips else prediction
 
 
@@ -111,6 +113,7 @@ class _Part:
     spread: Tensor
     covariance: Tensor | None
     amounts: tuple[np.ndarray, np.ndarray]
+    wire_bias: np.ndarray
     array_power: Tensor
     tia_power: Tensor
     converter_power: Tensor
@@ -137,6 +140,7 @@ class _Part:
             spread=moments.variance.double().expand(size, -1),
             covariance=moments.covariance,
             amounts=error_amounts(predictor.network, moments),
+            wire_bias=moments.wire_bias_by_layer.double().cpu().numpy(),
             array_power=moments.array_power.double(),
             tia_power=moments.tia_power.double(),
             converter_power=moments.converter_power.double(),
@@ -146,7 +150,7 @@ class _Part:
         )
 
 
-def _assemble(predictor: Predictor, parts: Sequence[_Part]) -> Prediction:
+def _assemble(predictor: Predictor, programmed: Sequence[ProgrammedArray], parts: Sequence[_Part]) -> Prediction:
     network, hardware = predictor.network, predictor.hardware
     mean = torch.cat([p.mean for p in parts])
     spread = torch.cat([p.spread for p in parts])
@@ -169,6 +173,7 @@ def _assemble(predictor: Predictor, parts: Sequence[_Part]) -> Prediction:
     tia = _mean([p.tia_power.cpu().numpy() for p in parts], parts)
     converters = _mean([p.converter_power.cpu().numpy() for p in parts], parts)
     power = array + tia + converters
+    drop, largest_drop = _wire_drops(programmed)
     signal = predictor.signal_power
     covariances = [p.covariance for p in parts if p.covariance is not None]
     return Prediction(
@@ -196,11 +201,22 @@ def _assemble(predictor: Predictor, parts: Sequence[_Part]) -> Prediction:
         first_order=parts[0].first_order,
         marginal_fields=predictor.corrections.samples,
         sampling_limited=error.limited,
+        wire_bias_by_layer=_frozen(_mean([p.wire_bias for p in parts], parts)),
+        wire_drop_by_layer=drop,
+        largest_wire_drop_by_layer=largest_drop,
         inputs=Inputs(
             mse_by_input=_frozen(squared_bias.mean(1) + spread.mean(1)),
             signal_by_input=_frozen((predictor.ideal**2).mean(1)),
         ),
     )
+
+
+def _wire_drops(programmed: Sequence[ProgrammedArray]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and largest drop along the wires of every layer, (L,) each; 0 where they are ideal."""
+    none = (torch.zeros(()), torch.zeros(()))
+    drops = [array.read_out.drop if isinstance(array.read_out, WiredAmplifier) else none for array in programmed]
+    mean, largest = (_frozen(torch.stack(values).double()) for values in zip(*drops, strict=True))
+    return mean, largest
 
 
 def _mean(values: Sequence[np.ndarray], parts: Sequence[_Part]) -> np.ndarray:

@@ -52,6 +52,7 @@ class Moments:
         covariance: (B, K, K), or None if not asked for or of random combinations.
         sources: output variance by noise source; with ``linearized`` they sum to ``variance``.
         bias_by_layer: (L,) mean squared output bias caused by each layer's shifted mean weights; zero if not asked for.
+        wire_bias_by_layer: the same of the resistance of wires alone.
         array_power, tia_power, converter_power: (L,) [W].
         trace: the forward pass.
     """
@@ -61,6 +62,7 @@ class Moments:
     covariance: Tensor | None
     sources: tuple[Source, ...]
     bias_by_layer: Tensor
+    wire_bias_by_layer: Tensor
     array_power: Tensor
     tia_power: Tensor
     converter_power: Tensor
@@ -259,12 +261,17 @@ class Predictor:
                 covariance = torch.diag_embed(variance)
         names, reads = self.network.layer_names, self.network.read_names
         none = torch.zeros((), dtype=x.dtype, device=x.device)
+
+        def squares(bias: Mapping[str, Tensor]) -> Tensor:
+            return torch.stack([(bias[n] ** 2).mean() if n in bias else none for n in names])
+
         return Moments(
             mean=trace.output_mean.expand(len(x), -1),
             variance=variance,
             covariance=covariance,
             sources=adjoints.sources,
-            bias_by_layer=torch.stack([(adjoints.bias[n] ** 2).mean() if n in adjoints.bias else none for n in names]),
+            bias_by_layer=squares(adjoints.bias),
+            wire_bias_by_layer=squares(adjoints.wire_bias),
             array_power=self._by_array({n: trace.array(n).array_power for n in reads}, self.corrections.array_power),
             tia_power=self._by_array({n: trace.array(n).tia_power for n in reads}, self.corrections.tia_power),
             converter_power=self.converter_power,

@@ -287,6 +287,7 @@ def prediction_table(
         ("power", predicted_power(prediction)),
         *_chips_lines(chips or prediction.chips),
         *_converter_line(prediction),
+        *_wires_lines(prediction),
         ("energy", f"{si(prediction.energy, 'J')} per inference"),
         *_accuracy_line(accuracy, None),
         *_inputs_lines(prediction.inputs, accuracy, input_error),
@@ -301,6 +302,22 @@ def prediction_table(
     if prediction.first_order:
         lines.append(_first_order_line(prediction))
     return "\n\n".join([_columns(headers, rows), _pairs(lines)])
+
+
+def _wires_lines(prediction: Prediction) -> list[tuple[str, str]]:
+    """What wires cause: a line per layer, if they have resistance."""
+    layers = (prediction.wire_bias_by_layer, prediction.wire_drop_by_layer, prediction.largest_wire_drop_by_layer)
+    bias, drop, largest = layers
+    if bias is None or drop is None or largest is None or not drop.any():
+        return []
+    return [
+        (
+            f"wires of {name}",
+            f"drop {percent(float(drop[i]))}, of one device at most {percent(float(largest[i]))}; "
+            f"alone a squared bias of {share(float(bias[i]), prediction.mse)} of the MSE",
+        )
+        for i, name in enumerate(prediction.layer_names)
+    ]
 
 
 def simulation_table(

@@ -158,6 +158,9 @@ class Prediction(_message.Message):
     CHIPS_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
     ACCURACY_INPUT_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
+    WIRE_BIAS_BY_LAYER_FIELD_NUMBER: _builtins.int
+    WIRE_DROP_BY_LAYER_FIELD_NUMBER: _builtins.int
+    LARGEST_WIRE_DROP_BY_LAYER_FIELD_NUMBER: _builtins.int
     method: Global___PredictionMethod.ValueType
     """How it was predicted."""
     mse: _builtins.float
@@ -258,6 +261,20 @@ class Prediction(_message.Message):
     def inputs(self) -> Global___InputErrors:
         """The errors of single inputs."""
 
+    @_builtins.property
+    def wire_bias_by_layer(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """(L) squared output bias that the resistance of each layer's wires causes alone; 0 with ideal wires."""
+
+    @_builtins.property
+    def wire_drop_by_layer(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """(L) share of the column currents that wires take off where all rows are driven alike, mean over the columns of all
+        arrays.
+        """
+
+    @_builtins.property
+    def largest_wire_drop_by_layer(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """(L) largest share that wires take off what one device adds to its column."""
+
     def __init__(
         self,
         *,
@@ -291,10 +308,13 @@ class Prediction(_message.Message):
         chips: Global___Chips | None = ...,
         inputs: Global___InputErrors | None = ...,
         accuracy_input_standard_error: _builtins.float | None = ...,
+        wire_bias_by_layer: _abc.Iterable[_builtins.float] | None = ...,
+        wire_drop_by_layer: _abc.Iterable[_builtins.float] | None = ...,
+        largest_wire_drop_by_layer: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "ideal_output", b"ideal_output", "inputs", b"inputs", "output_covariance", b"output_covariance", "output_mean", b"output_mean"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "array_power_by_layer_watts", b"array_power_by_layer_watts", "chips", b"chips", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "energy_joules", b"energy_joules", "first_order", b"first_order", "ideal_output", b"ideal_output", "inputs", b"inputs", "layer_names", b"layer_names", "layers", b"layers", "marginal_fields", b"marginal_fields", "method", b"method", "mse", b"mse", "mse_bias", b"mse_bias", "mse_by_layer", b"mse_by_layer", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "sampling_limited", b"sampling_limited", "signal_power", b"signal_power", "tia_power_by_layer_watts", b"tia_power_by_layer_watts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "array_power_by_layer_watts", b"array_power_by_layer_watts", "chips", b"chips", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "energy_joules", b"energy_joules", "first_order", b"first_order", "ideal_output", b"ideal_output", "inputs", b"inputs", "largest_wire_drop_by_layer", b"largest_wire_drop_by_layer", "layer_names", b"layer_names", "layers", b"layers", "marginal_fields", b"marginal_fields", "method", b"method", "mse", b"mse", "mse_bias", b"mse_bias", "mse_by_layer", b"mse_by_layer", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "sampling_limited", b"sampling_limited", "signal_power", b"signal_power", "tia_power_by_layer_watts", b"tia_power_by_layer_watts", "wire_bias_by_layer", b"wire_bias_by_layer", "wire_drop_by_layer", b"wire_drop_by_layer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy: _TypeAlias = _typing.Literal["accuracy"]  # noqa: Y015
     _WhichOneofArgType__accuracy: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy"]  # noqa: Y015

@@ -31,7 +31,7 @@ from torch import Tensor
 from powerplan.hardware.wires.circuit import Wires
 from powerplan.hardware.wires.closed_form import Through, through
 from powerplan.hardware.wires.lines import Lines
-from powerplan.hardware.wires.tiles import Tiles
+from powerplan.hardware.wires.tiles import Tiles, sum_of
 from powerplan.moments.array.amplifier import Amplifier
 from powerplan.moments.array.device_errors import DeviceErrors, TileNodes
 from powerplan.moments.array.read_out import Channel, Column
@@ -71,6 +71,9 @@ class WiredAmplifier(Amplifier):
         by_side: their columns.
         relative: r as in the module, (G, n_in).
         tiles: as physical arrays are cut.
+        drop: share that wires take off the column currents of all rows driven alike, mean over the columns, and the
+            largest share that they take off what a device alone adds to its column.
+        ideal_weight: mean weight with ideal wires, (n_out, n_in).
         drivers: conductance matrix of the drivers of every row tile, all columns and sides added up, (G, T, m, m) [S].
     """
 
@@ -78,6 +81,8 @@ class WiredAmplifier(Amplifier):
     by_side: tuple[WiredSide, ...]
     relative: Tensor
     tiles: Tiles
+    drop: tuple[Tensor, Tensor]
+    ideal_weight: Tensor
     drivers: Tensor
 
     adds_devices = False
@@ -124,6 +129,11 @@ class WiredAmplifier(Amplifier):
             by_side=tuple(by_side_of),
             relative=relative,
             tiles=tiles,
+            drop=(
+                1 - sum_of([part.transfer.sum() for part in let]) / conductance.sum(),
+                1 - torch.stack(reaches).min(),
+            ),
+            ideal_weight=array.mean_weight,
             drivers=tiles.added([part.drivers for part in let], 2),
         )
 

@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 from torch import Tensor
 
+from powerplan.moments.array.wired import WiredAmplifier
 from powerplan.moments.rules.linearized import Linearized
 from powerplan.moments.sources.errors import caused_by
 from powerplan.moments.walks.array_step import ArrayStep
@@ -40,11 +41,12 @@ class Source:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Adjoints:
     """Result of a sweep: sources and, if asked for, the covariance (B, K, K) of the directions and for every array the
-    bias (B, K) that its shifted mean weights and its converters cause in them."""
+    bias (B, K) that its shifted mean weights and its converters cause in them, and the part of it that wires cause."""
 
     sources: tuple[Source, ...]
     covariance: Tensor | None
     bias: dict[str, Tensor]
+    wire_bias: dict[str, Tensor]
 
 
 def sweep(
@@ -71,6 +73,7 @@ def sweep(
     covariance = trace.output_mean.new_zeros(batch, count, count) if joint else None
     sources: list[Source] = []
     bias: dict[str, Tensor] = {}
+    wire_bias: dict[str, Tensor] = {}
     again: dict[str, list[tuple[ArrayStep, Tensor]]] = {}
 
     def add(name: str, kind: str, variance: Tensor) -> None:
@@ -82,10 +85,8 @@ def sweep(
     for step, adjoint in pulled_back(trace, directions, slopes):
         node, place, passed = step.node, step.place, trace.steps[step.place]
         if biases and node.op.is_crossbar and place == trace.lowered.behind[node.name]:
-            shift = _shift(trace, step)
-            if shift is not None:
-                moved = (adjoint.flatten(2) @ shift.flatten(1).unsqueeze(-1)).squeeze(-1)
-                bias[node.array_name] = bias[node.array_name] + moved if node.array_name in bias else moved
+            _add_moved(bias, node.array_name, adjoint, _shift(trace, step))
+            _add_moved(wire_bias, node.array_name, adjoint, _wire_shift(trace, step))
         if isinstance(passed, ArrayStep):
             reads = [*again.pop(node.array_name, ()), (passed, adjoint)]
             if passed.array.is_read_again and len(reads) < len(passed.array.constants.reads):
@@ -99,7 +100,7 @@ def sweep(
             beyond = coherence[place] * beyond_linear_part(passed) if place in coherence else passed.residual
             if beyond is not None:
                 add(node.array_name, _RESIDUAL[place.part], caused_by(adjoint, beyond, joint=joint))
-    return Adjoints(sources=tuple(reversed(sources)), covariance=covariance, bias=bias)
+    return Adjoints(sources=tuple(reversed(sources)), covariance=covariance, bias=bias, wire_bias=wire_bias)
 
 
 def pulled_back(trace: Trace, directions: Tensor, slopes: Mapping[Place, Tensor]) -> Iterator[tuple[Step, Tensor]]:
@@ -132,11 +133,30 @@ def beyond_linear_part(step: Linearized) -> Tensor:
     return step.variance if step.residual is None else step.residual
 
 
+def _add_moved(total: dict[str, Tensor], name: str, adjoint: Tensor, shift: Tensor | None) -> None:
+    """Add what a shift (B, *shape) of an array's output moves the directions by."""
+    if shift is not None:
+        moved = (adjoint.flatten(2) @ shift.flatten(1).unsqueeze(-1)).squeeze(-1)
+        total[name] = total[name] + moved if name in total else moved
+
+
 def _shift(trace: Trace, step: Step) -> Tensor | None:
     """By how much devices and converters shift the mean of a crossbar, whose last step this is; None = not at all."""
     array = trace.array(step.node.name).array
     hardware = array.hardware
     if not hardware.converts_columns and hardware.dac_bits is None and array.holds_targets:
         return None
-    arriving = trace.means[trace.lowered.behind[step.node.inputs[0]]]
-    return trace.means[step.place] - array.unshifted(arriving)
+    return trace.means[step.place] - array.unshifted(_arriving(trace, step))
+
+
+def _wire_shift(trace: Trace, step: Step) -> Tensor | None:
+    """The part of it that the resistance of wires causes."""
+    array = trace.array(step.node.name).array
+    if not isinstance(array.read_out, WiredAmplifier):
+        return None
+    return array.affine.apply(_arriving(trace, step), array.mean_weight - array.read_out.ideal_weight)
+
+
+def _arriving(trace: Trace, step: Step) -> Tensor:
+    """Mean input of a crossbar."""
+    return trace.means[trace.lowered.behind[step.node.inputs[0]]]

@@ -19,6 +19,7 @@ WIRES: dict[str, Any] = {
     "driver_resistance": 100.0,
     "sense_resistance": 60.0,
 }
+IDEAL = [name for name in WIRES if not name.startswith("array")]
 READ = {"read_noise_std": 1e-7, "input_noise_std": 2e-3, "thermal_noise": True, "bandwidth": 5e6}
 AMPLIFIED = {"feedback_resistance": 5e3}
 CASES: dict[str, dict[str, Any]] = {
@@ -62,8 +63,8 @@ def assert_as_simulated(
     assert abs(predicted.mse - simulated.mse) < 0.02 * simulated.mse + 3 * error
     assert error < 0.02 * simulated.mse
     assert predicted.power == pytest.approx(simulated.power, rel=0.005, abs=4 * simulated.power_standard_error)
-    ideal = {name: 0.0 for name in WIRES if name.endswith(("row", "column", "resistance"))}
-    without = pp.predict(network, hardware.replace(**ideal), gains, x, **options)
+    ideal = hardware.replace(**dict.fromkeys(IDEAL, 0.0))
+    without = pp.predict(network, ideal, gains, x, **options)
     assert abs(without.mse - simulated.mse) > 0.05 * simulated.mse, "wires make no difference here"
 
 
@@ -111,3 +112,25 @@ def test_gains_of_rows_and_columns():
     simulated = pp.simulate(network, hardware, gains, x, draws=600)
     assert abs(predicted.mse - simulated.mse) < 0.02 * simulated.mse + 3 * simulated.mse_standard_error
     assert predicted.power == pytest.approx(simulated.power, rel=0.005)
+
+
+def test_predictions_tell_what_wires_cause_in_every_layer():
+    """Their bias is the whole bias where nothing else shifts means; the drop of a tile is that of its currents."""
+    network, x = mlp("identity")
+    hardware = pp.Hardware(**WIRES, clip_conductance=False)
+    gains = pp.Gains.full_range(network, hardware, x)
+    predicted = pp.predict(network, hardware, gains, x)
+    single = pp.Network(input_shape=(40,), nodes=network.nodes[:1])
+    first = pp.Gains(conductance=gains.conductance[:1], voltage=gains.voltage[:1])
+    alone = pp.predict(single, hardware, first, x)
+    np.testing.assert_allclose(alone.wire_bias_by_layer, alone.mse_bias, rtol=1e-9)
+    assert (predicted.wire_bias_by_layer > 0).all()
+    assert (predicted.largest_wire_drop_by_layer > predicted.wire_drop_by_layer).all()
+    positive = pp.Network.mlp([np.abs(single.nodes[0].op.weight)])
+    still, ones = pp.Hardware(**WIRES, programming_noise_std=0.0, weight_mapping="offset"), np.ones((1, 40))
+    ideal = still.replace(**dict.fromkeys(IDEAL, 0.0))
+    full = pp.Gains.full_range(positive, still, ones)
+    drop = pp.predict(positive, still, full, ones).wire_drop_by_layer
+    exact, without = (pp.simulate(positive, each, full, ones, draws=1).output_mean.sum() for each in (still, ideal))
+    np.testing.assert_allclose(drop, 1 - exact / without, rtol=0.01)
+    assert not pp.predict(positive, ideal, full, ones).wire_drop_by_layer.any()
