@@ -34,6 +34,8 @@ EXCEEDED = 1e-3
 #: be exceeded by; of numbers that move in steps, whose ratio is that of chips drawn; how often a plan is made again for
 #: it.
 SAME_SPREAD, SAME_STEPPED_SPREAD, MOST_SPREADS = 5e-4, 5e-3, 3
+#: Parts of the chips whose cost is told beside that of a plan's own.
+OTHER_PARTS = (0.9, 0.95, 0.99)
 #: Multipliers below this part of their sum are rounding, not prices.
 LEAST_PRICE = 1e-6
 #: The smallest gain considered, as a part of its layer's largest: far below any use, so that it never decides.

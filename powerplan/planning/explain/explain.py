@@ -26,7 +26,7 @@ from powerplan.hardware.gains import conductance_limits, voltage_limits
 from powerplan.hardware.steps import steps_from_dict
 from powerplan.network import Network
 from powerplan.planning import policy
-from powerplan.planning.explain.explanation import BindingLimit, Explanation, LayerShare, Relaxation
+from powerplan.planning.explain.explanation import BindingLimit, Explanation, LayerShare, Relaxation, YieldCost
 from powerplan.planning.explain.relaxing import Change, relaxable, relaxed
 from powerplan.planning.explain.sentences import in_sentences
 from powerplan.planning.plan_value import Plan
@@ -100,6 +100,7 @@ class _Explainer:
             relaxations=relaxations,
             unlimited=unlimited,
             sentences=(),
+            yields=self._yields(),
         )
         return replace(explanation, sentences=tuple(in_sentences(explanation, plan)))
 
@@ -227,12 +228,12 @@ class _Explainer:
 
     def _prices(self, changes: Sequence[Change]) -> dict[str, float]:
         """Shadow prices by the envelope theorem, from a small change of each parameter at the same gains."""
-        session, wanted = self._problem(planned_bound(self.plan), self.hardwares)
-        session = session.corrected_at(self.smooth.gains)
-        theta = session.free.theta_of(self.smooth.gains)
+        target, gains = planned_bound(self.plan), self.smooth.gains
+        session = self._session(self.hardwares, steps=False).corrected_at(gains).spread_at(gains, target)
+        theta = session.free.theta_of(gains)
         if theta is None:
             return {}
-        problem = session.problem(wanted, session.free)
+        problem = session.problem(requirement(target, session.predictors, session.weights), session.free)
         point = Point.at(problem, theta)
         certificate = point.certificate
         prices = {}
@@ -241,10 +242,11 @@ class _Explainer:
                 continue
             step = policy.PRICE_STEP if change.factor > 1 else -policy.PRICE_STEP
             try:
-                changed, bounds = self._problem(*self._changed(replace(change, factor=1 + step)))
+                other, hardwares = self._changed(replace(change, factor=1 + step))
+                changed = self._session(hardwares, steps=False).corrected_like(session)
+                bounds = requirement(other, changed.predictors, changed.weights)
             except InvalidInput:
                 continue
-            changed = changed.corrected_like(session)
             there = changed.problem(bounds, changed.free)
             f, *h = there.terms.values(theta)
             limits = np.where(certificate.limit_duals > 0, there.upper - problem.upper, there.lower - problem.lower)
@@ -256,9 +258,24 @@ class _Explainer:
             prices[change.parameter] = float(effect / np.log1p(step))
         return prices
 
-    def _problem(self, target: Target, hardwares: Sequence[Hardware]) -> tuple[Session, Any]:
-        session = self._session(hardwares, steps=False)
-        return session, requirement(target, session.predictors, session.weights)
+    def _yields(self) -> tuple[YieldCost, ...]:
+        """What the same bound costs for other parts of the chips."""
+        own = self.plan.target.chips
+        if own is None or not self.feasible:
+            return ()
+        target = planned_bound(self.plan).with_chips(own)
+        before = (
+            self._unchanged if target == planned_bound(self.plan) else self._value(self._again(target, self.hardwares))
+        )
+        costs = []
+        for part in (None, *(part for part in policy.OTHER_PARTS if part != own)):
+            self.progress(f"planning for {'the mean' if part is None else f'{100 * part:g} %'} of the chips", 0.9)
+            again = self._again(target.with_chips(part), self.hardwares)
+            change = self._value(again) / before - 1 if again.meets_target else None
+            costs.append(
+                YieldCost(chips=part, change=change, note="" if change is not None else again.termination.message)
+            )
+        return tuple(costs)
 
     def _unlimited(self) -> float | None:
         """The objective with limits lifted and no idle conductance; None where it has no lower bound."""

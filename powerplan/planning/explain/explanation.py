@@ -58,6 +58,21 @@ class Relaxation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class YieldCost:
+    """What the same bound costs for another part of the chips, by planning again.
+
+    Attributes:
+        chips: that part; None = for the mean over chips.
+        change: relative change of the objective; None if no plan could be made (``note`` says why).
+        note: why there is no answer; "" if there is one.
+    """
+
+    chips: float | None
+    change: float | None
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Explanation:
     """A plan explained.
 
@@ -70,6 +85,7 @@ class Explanation:
         unlimited: the objective at the same target with the limits of the free gains lifted and conductance_min = 0:
             what noise and network alone ask for. None if there is no such bound, or the target is infeasible.
         sentences: all of it in words.
+        yields: what other parts of the chips cost, the least first, where the target is on a part of them and is met.
     """
 
     objective: str
@@ -79,6 +95,7 @@ class Explanation:
     relaxations: tuple[Relaxation, ...]
     unlimited: float | None
     sentences: tuple[str, ...]
+    yields: tuple[YieldCost, ...] = ()
 
     @property
     def gap(self) -> float | None:

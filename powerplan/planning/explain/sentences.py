@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from powerplan.planning import policy
-from powerplan.planning.explain.explanation import BindingLimit, Explanation, LayerShare, Relaxation
+from powerplan.planning.explain.explanation import BindingLimit, Explanation, LayerShare, Relaxation, YieldCost
 from powerplan.planning.explain.relaxing import MOVES_LEVELS
 from powerplan.planning.plan_value import Plan
 
@@ -19,6 +19,7 @@ def in_sentences(explanation: Explanation, plan: Plan) -> list[str]:
     reached = explanation.objective == "reached"
     what = f"the lowest reachable {plan.target.words}" if reached else f"the {explanation.objective}"
     words += [_relaxation_in_words(r, what, explanation.objective) for r in explanation.relaxations]
+    words += [_yield_in_words(each, plan, explanation.objective) for each in explanation.yields]
     if explanation.gap is not None:
         words.append(
             f"Without limits on the free gains and without idle conductance {what} would be "
@@ -59,6 +60,13 @@ def _limits_in_words(limits: Sequence[BindingLimit]) -> str:
     ]
     more = f"; and {len(limits) - 8} more" if len(limits) > 8 else ""
     return f"Limits that bind: {'; '.join(parts)}{more}."
+
+
+def _yield_in_words(cost: YieldCost, plan: Plan, objective: str) -> str:
+    own = f"{100 * (plan.target.chips or 0):g} %"
+    other = "The mean over chips" if cost.chips is None else f"{100 * cost.chips:g} % of the chips"
+    answer = f"no plan ({cost.note})" if cost.change is None else f"{100 * cost.change:+.2f} % {objective}."
+    return f"{other} instead of {own} of them: {answer}"
 
 
 def _relaxation_in_words(r: Relaxation, what: str, objective: str) -> str:

@@ -231,3 +231,21 @@ def test_a_relaxed_curve_is_a_multiple_everywhere(curve: shapes.Curve) -> None:
     after = relaxed(before, Change(parameter="programming_noise_curve", factor=0.9)).programming_noise_curve
     assert after is not None
     torch.testing.assert_close(curve_values(after, u, 1.0), 0.9 * curve_values(curve, u, 1.0))
+
+
+def test_other_parts_of_the_chips_have_their_price(network: pp.Network, x: np.ndarray) -> None:
+    """By planning again; shadow prices of such a plan are with its ratio to the mean."""
+    hardware = pp.Hardware(programming_noise_std=1e-6)
+    plan = pp.plan(network, hardware, x, pp.MaxNMSE(0.02, chips=0.95))
+    explanation = plan.explain(network, x)
+    assert [cost.chips for cost in explanation.yields] == [None, 0.9, 0.99]
+    for cost in explanation.yields:
+        again = pp.plan(network, hardware, x, pp.MaxNMSE(0.02, chips=cost.chips))
+        assert cost.change == pytest.approx(again.power / plan.power - 1, abs=2e-3)
+    assert any(sentence.startswith("99 % of the chips instead of 95 %") for sentence in explanation.sentences)
+    for r in explanation.relaxations:
+        assert r.predicted == pytest.approx(r.resolved, abs=0.1 * abs(r.resolved or 0) + 2e-3)
+
+
+def test_a_plan_for_the_mean_has_no_other_parts(explained: tuple[pp.Plan, pp.Explanation]) -> None:
+    assert explained[1].yields == ()
