@@ -21,6 +21,10 @@ from torch import Tensor
 _FAR = 1e3
 #: a Gaussian this many standard deviations above zero is never clipped; beyond it exp() would underflow, slowly
 _CERTAIN = {torch.float64: 37.0, torch.float32: 12.0}
+#: and this many above zero what clipping does is less than rounding
+_NEAR = {torch.float64: 9.0, torch.float32: 6.0}
+#: numbers of which those near zero are worked on alone, if they are at most one in so many
+_MANY, _FEW = 1 << 12, 4
 
 
 class Tail(NamedTuple):
@@ -105,6 +109,17 @@ def clipped(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
     tail, which is added to μ here) and many times faster. ``variance`` broadcasts to ``mean``; differentiable.
     """
     std = (variance + _least_variance(mean.dtype)).sqrt()
+    if mean.numel() >= _MANY and not (mean.requires_grad or variance.requires_grad):
+        near = (mean < _NEAR[mean.dtype] * std).flatten().nonzero().squeeze(1)
+        if _FEW * len(near) <= mean.numel():
+            spread = variance.expand_as(mean).flatten()
+            held = mean.flatten()
+            level, rest = _clipped(held[near], spread[near], std.expand_as(mean).flatten()[near])
+            return held.index_copy(0, near, level).view_as(mean), spread.index_copy(0, near, rest).view_as(mean)
+    return _clipped(mean, variance, std)
+
+
+def _clipped(mean: Tensor, variance: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
     alpha = (mean / std).clamp(max=_CERTAIN[mean.dtype])
     density = torch.exp(-0.5 * alpha * alpha) * (1 / math.sqrt(2 * math.pi))
     mass = 0.5 - 0.5 * torch.erf(alpha * (1 / math.sqrt(2)))

@@ -297,7 +297,7 @@ def _check_reads(network: Network, hardware: Hardware, method: str) -> None:
 
 
 #: tensors of the size of the weights that a prediction keeps, and one with derivatives
-_OF_WEIGHTS, _OF_WEIGHTS_PLANNED = 2, 5
+_OF_WEIGHTS, _OF_WEIGHTS_PLANNED = 3, 5
 #: memory limits that these may take
 _LIMITS_FOR_WEIGHTS = 2
 #: tensors of the size of a value kept for every node of a traced network, about

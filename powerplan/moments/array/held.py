@@ -11,13 +11,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-#: mean and variance of the devices on every side
-Sides = tuple[tuple[Tensor, Tensor], ...]
+_T = TypeVar("_T")
 
 
 class HeldMoments(NamedTuple):
@@ -44,15 +43,16 @@ class Held(ABC):
         """W̄² (n_out, n_in)."""
 
     @abstractmethod
-    def sides(self, make: Callable[[], Sides]) -> Sides:
-        """What is made of the moments for every side of the pairs."""
+    def kept(self, name: str, make: Callable[[], _T]) -> _T:
+        """What is made of the moments, by its name."""
 
 
 class Kept(Held):
     """Moments that are kept as long as the array."""
 
     def __init__(self, moments: HeldMoments) -> None:
-        self._moments, self._sides = moments, tuple[tuple[Tensor, Tensor], ...]()
+        self._moments = moments
+        self._made: dict[tuple[str, bool], Any] = {}  # with derivatives, and without
 
     @property
     def moments(self) -> HeldMoments:
@@ -60,11 +60,14 @@ class Kept(Held):
 
     @property
     def mean_square(self) -> Tensor:
-        return self._moments.mean * self._moments.mean
+        return self.kept("mean square", lambda: self._moments.mean * self._moments.mean)
 
-    def sides(self, make: Callable[[], Sides]) -> Sides:
-        self._sides = self._sides or make()
-        return self._sides
+    def kept(self, name: str, make: Callable[[], _T]) -> _T:
+        key = name, torch.is_grad_enabled()
+        if key not in self._made:
+            self._made[key] = make()
+        made: _T = self._made[key]
+        return made
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +85,7 @@ class MadeAgain(Held):
     def mean_square(self) -> Tensor:
         return self.last.square_of(self)
 
-    def sides(self, make: Callable[[], Sides]) -> Sides:
+    def kept(self, name: str, make: Callable[[], _T]) -> _T:
         return make()
 
 

@@ -159,7 +159,7 @@ class ProgrammedArray:
     @property
     def sides(self) -> tuple[tuple[Tensor, Tensor], ...]:
         """Mean g/(c r) and variance s²/(c r)² of the devices on each side, in units of the weight, (n_out, n_in)."""
-        return self.held.sides(lambda: self.read_out.sides(self))
+        return self.held.kept("sides", lambda: self.read_out.sides(self))
 
     @property
     def conductance(self) -> Tensor:

@@ -14,7 +14,7 @@ from powerplan.moments.array.read_out import Channel
 from powerplan.moments.array.reading import Reading
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.samples.statistics import ratio
-from powerplan.moments.sources.device_samples import are_few
+from powerplan.moments.sources.device_samples import are_few, draws_columns, numbers_by_position
 from powerplan.moments.sources.errors import Errors, Sampled
 from powerplan.moments.sources.stuck import event_entries, is_rare
 from powerplan.moments.walks.array_step import ArrayStep
@@ -52,7 +52,10 @@ def in_blocks(step: ArrayStep, error: Tensor, draw: Draw) -> Iterator[tuple[slic
     )
     # entries of one sample of all inputs: rows, devices (of which fewer are drawn at a time), events
     entries = batch * map.groups * positions * map.n_in
-    if array.is_shared:
+    if array.is_shared and draws_columns(array):
+        drawn = map.positions if numbers_by_position(map) else map.n_in
+        entries = max(entries, batch * map.n_out * drawn)
+    elif array.is_shared:
         sets = batch if are_few(array) else 1
         entries = max(entries, sets * array.constants.size * _BLOCK_ENTRIES // _BLOCK_DEVICES)
     if is_rare(array):

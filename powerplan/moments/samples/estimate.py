@@ -177,7 +177,7 @@ class _Samples(Carried):
         own = None if draws_later or ends else own_samples(passed, merged(passed.errors), error, self._draw(step))
         if not exact:
             through = passed.push(error)
-            square = through.square().mean(1) + spread - array.passed(variance)
+            square = through.square().mean(1) + spread - passed.of_inputs
             if array.is_read_again and own is not None:
                 square = square + 2 * (centred(through) * own).mean(1)
             self.factors[place] = ratio(square, spread)

@@ -7,6 +7,8 @@ Gaussian.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -17,13 +19,14 @@ from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.sources.errors import Sampled, standard_normals
 from powerplan.moments.sources.shared import by_group
 from powerplan.moments.sources.stuck import Part, moved_by_events
+from powerplan.network.array_maps import ArrayMap
 
 #: devices of a shared array up to which they are few: every input gets its own, with their own distribution
 FEW_DEVICES = 1 << 16
+#: rows of a column from which its sum is Gaussian, and the positions' covariance that of separable variances
+_MANY_ROWS = 64
 #: multiplications in matrix products that take as long as drawing a normal number
 _NUMBER_COST = 96
-#: a position whose column errs by less of its variance beside what it has in common with others has that by rounding
-_ROUNDING = 1e-5
 #: what is added to the covariance of positions beside the trace of it, in float64
 _SMALLEST = 1e-12
 
@@ -34,14 +37,15 @@ def device_samples(array: ProgrammedArray, part: Part, sampled: Sampled) -> Tens
     if not array.is_shared:  # where inputs are large, so are the errors
         spread = mean_squares(usual, sampled).sqrt()
         moved = spread * sampled.normals((*sets, *spread.shape[2:]))
+    elif draws_columns(array):
+        variance = by_group(array.map, usual.variance)
+        whole = usual.variance is array.weight_variance
+        make = partial(_separated, variance)
+        moved = _column_samples(*(array.held.kept("separated variance", make) if whole else make()), sampled)
     elif are_few(array):  # inputs with devices of their own average over their chance
         drawn = device_errors(array, sets[0] * sets[1], sampled.common)
         drawn = drawn if part.rows is None else drawn * part.rows
         return usual.moved(sampled.rows, drawn.reshape(*sets, groups, -1, n))
-    elif not usual.nodes and not array.is_read_again and _positions_are_few(array, sets[0]):
-        moved = _gaussian_columns(by_group(array.map, usual.variance), sampled)
-    elif not usual.nodes and not array.is_read_again and _is_uniform(array, usual.variance, sets[0]):
-        moved = _columns_alike(by_group(array.map, usual.variance), sampled)
     else:
         spread = usual.variance.sqrt().expand(array.map.n_out, n)
         drawn = spread * standard_normals((sets[1], *spread.shape), sampled.common, spread)
@@ -49,54 +53,42 @@ def device_samples(array: ProgrammedArray, part: Part, sampled: Sampled) -> Tens
     return moved + moved_by_events(array, part, sampled.rows, sets, sampled.common) if part.events else moved
 
 
-def _positions_are_few(array: ProgrammedArray, batch: int) -> bool:
-    """True if the covariances of columns between their positions cost less than the errors of all devices."""
-    positions = array.map.positions
-    return batch * positions * (positions + 1) <= 2 * _NUMBER_COST
+def draws_columns(array: ProgrammedArray) -> bool:
+    """True if what columns err by is drawn instead of the errors of their devices, which nothing else reads."""
+    return array.map.n_in >= _MANY_ROWS and array.read_out.adds_devices and not array.is_read_again
 
 
-def _is_uniform(array: ProgrammedArray, variance: Tensor, batch: int) -> bool:
-    """True if all rows have the same variance, and one covariance between positions for all columns costs less than the
-    errors of all devices."""
-    alike, map = variance.dim() == 0 or variance.shape[-1] == 1, array.map
-    outputs, positions = map.n_out // map.groups, map.positions
-    work = positions**2 * (outputs + map.n_in + positions)
-    return alike and batch * work < _NUMBER_COST * outputs * map.n_in
+def numbers_by_position(map: ArrayMap) -> bool:
+    """True if it costs less to draw the positions of a column, from their covariance, than its rows."""
+    positions, rows, outputs = map.positions, map.n_in, map.n_out // map.groups
+    of_positions = positions * (_NUMBER_COST * outputs + positions * (rows + outputs + positions))
+    return of_positions < rows * outputs * (_NUMBER_COST + positions)
 
 
-def _columns_alike(variance: Tensor, sampled: Sampled) -> Tensor:
-    """What Gaussian errors of devices of this variance (G, o, 1) move columns by, (B, R, G, P, o): drawn from the
-    covariance Σ_k x_pk x_qk between positions. Every input and sample has devices of its own."""
-    rows = sampled.rows.double()
-    between = rows @ rows.mT
-    # rows may be alike, or fewer than positions
-    least = (_SMALLEST * between.diagonal(dim1=-2, dim2=-1).sum(-1)).clamp(min=torch.finfo(torch.float64).tiny)
-    between = between + torch.diag_embed(least.unsqueeze(-1).expand(between.shape[:-1]))
-    factor: Tensor = torch.linalg.cholesky(between).to(sampled.values)
-    numbers = sampled.normals((*sampled.sets, *rows.shape[2:4], variance.shape[1]))
-    return factor @ numbers * variance.sqrt().mT
+def _separated(variance: Tensor) -> tuple[Tensor, Tensor]:
+    """Factors a (G, o) of outputs and b (G, n or 1) of rows whose products variances V (G, o, n or 1) are, about."""
+    by_row, by_output = variance.mean(1), variance.mean(2)
+    mean = by_output.mean(1, keepdim=True)
+    return by_output / mean.clamp(min=torch.finfo(mean.dtype).tiny), by_row
 
 
-def _gaussian_columns(variance: Tensor, sampled: Sampled) -> Tensor:
-    """What Gaussian errors of devices of this variance (G, o, n or 1) move columns by, (B, R, G, P, o): drawn from the
-    covariances Σ_k V_ok x_pk x_qk of a column between its positions. Every input and sample has devices of its own."""
-    rows = sampled.rows.expand(*sampled.sets, *sampled.rows.shape[2:])
-    at = [rows[:, :, :, p : p + 1] for p in range(rows.shape[3])]
-    numbers = sampled.normals((len(at), *rows.shape[:3], 1, variance.shape[1]))
-    cholesky: list[list[Tensor]] = []  # column k of the factor, from its diagonal down
-    for p, here in enumerate(at):
-        below = []
-        for there in at[p:]:
-            products = here * there if variance.shape[-1] > 1 else (here * there).sum(-1, keepdim=True)
-            below.append(products @ variance.mT)  # (B, R, G, 1, o)
-        whole = below[0]
-        for k, column in enumerate(cholesky):
-            below = [left - column[p - k] * factor for left, factor in zip(below, column[p - k :], strict=True)]
-        has_own = below[0] > _ROUNDING * whole
-        scale = torch.where(has_own, below[0], torch.ones_like(whole)).rsqrt() * has_own
-        cholesky.append([scale * left for left in below])
-    moved = [torch.stack([cholesky[k][p - k] * numbers[k] for k in range(p + 1)]).sum(0) for p in range(len(at))]
-    return torch.cat(moved, 3)
+def _column_samples(by_output: Tensor, by_row: Tensor, sampled: Sampled) -> Tensor:
+    """What Gaussian errors of devices of variances V_ok = a_o b_k move columns by, (B, R, G, P, o), with devices of
+    their own for every input and sample.
+
+    What V is beside that averages out in Σ_k V_ok x_pk x_qk over many rows, and the variances of samples are scaled to
+    the right ones.
+    """
+    map = sampled.array.map
+    moving = sampled.rows * by_row.sqrt().unsqueeze(1)  # (B, R, G, P, n)
+    if numbers_by_position(map):
+        between = moving.double() @ moving.double().mT
+        # rows may be alike
+        least = (_SMALLEST * between.diagonal(dim1=-2, dim2=-1).sum(-1)).clamp(min=torch.finfo(torch.float64).tiny)
+        between = between + torch.diag_embed(least.unsqueeze(-1).expand(between.shape[:-1]))
+        moving = torch.linalg.cholesky(between).to(moving)
+    numbers = sampled.normals((*sampled.sets, map.groups, moving.shape[-1], by_output.shape[1]))
+    return (moving @ numbers) * by_output.sqrt().unsqueeze(1)
 
 
 def mean_squares(usual: DeviceErrors, sampled: Sampled) -> Tensor:

@@ -7,7 +7,9 @@ position p and x_pj the value at row j, its error of variance V_ij moves a direc
 
 the squared weight gradient of one input in one direction. The gradients are formed a block of columns at a time and
 never kept: the backward pass forms them again. Where V is the same in all rows, and positions are few beside rows and
-columns, products between positions say the same for less.
+columns, products between positions say the same for less; where positions are few beside directions, also for any V:
+
+    Σ_ij V_ij g_ij² = Σ_i Σ_pq A_pi A_qi C_ipq,     C_ipq = Σ_j V_ij E[x_pj] E[x_qj].
 
 Why: docs/decisions/moments.md [0091].
 """
@@ -25,6 +27,8 @@ from powerplan.network.array_maps import ArrayMap
 
 #: most entries of the gradients formed at a time: they are squared while they are in the cache
 _BLOCK_ENTRIES = 1 << 19
+#: multiplications in matrix products that take as long as an entry of a gradient, which is formed and squared
+_ENTRY_COST = 16
 
 
 def shared_variance(adjoint: Tensor, rows: Tensor, variance: Tensor) -> Tensor:
@@ -39,11 +43,19 @@ def shared_variance(adjoint: Tensor, rows: Tensor, variance: Tensor) -> Tensor:
         # Σ_pq (Σ_i A_pi V_i A_qi) (Σ_j x_pj x_qj): no gradient is formed
         of_columns = (adjoint * variance.mT) @ adjoint.mT
         return (of_columns * (rows @ rows.mT).unsqueeze(1)).flatten(2).sum(-1)
+    if _positions_are_few(adjoint):
+        columns = adjoint.permute(0, 2, 4, 1, 3)  # (B, G, o, K, P)
+        return (columns @ _between_positions(rows, variance) * columns).sum((1, 2, 4))
     return _SharedVariance.apply(adjoint, rows, variance)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def shared_covariance(adjoint: Tensor, rows: Tensor, variance: Tensor) -> Tensor:
     """Σ_ij V_ij g_ij g′_ij between all directions, (B, K, K); arguments as for :func:`shared_variance`."""
+    if _positions_are_few(adjoint):
+        columns = adjoint.permute(0, 2, 4, 1, 3)
+        weighted = columns @ _between_positions(rows, variance)
+        weighted, columns = (value.permute(0, 3, 1, 2, 4).flatten(2) for value in (weighted, columns))
+        return weighted @ columns.mT
     batch, directions = adjoint.shape[:2]
     total = adjoint.new_zeros(batch, directions, directions)
     std = variance.sqrt()
@@ -57,6 +69,21 @@ def shared_covariance(adjoint: Tensor, rows: Tensor, variance: Tensor) -> Tensor
 def positions_are_fewer(outputs: int, rows: int, positions: int) -> bool:
     """True if products between positions cost less than products of outputs and rows."""
     return positions * (outputs + rows) < outputs * rows
+
+
+def _positions_are_few(adjoint: Tensor) -> bool:
+    """True if products of all positions cost less than a gradient for every direction."""
+    directions, positions = adjoint.shape[1], adjoint.shape[3]
+    return positions**2 <= directions * (positions + _ENTRY_COST)
+
+
+def _between_positions(rows: Tensor, variance: Tensor) -> Tensor:
+    """C (B, G, o, P, P) of columns, from their rows (B, G, P, n)."""
+    batch, groups, positions, n = rows.shape
+    if variance.shape[-1] == 1:
+        return variance.unsqueeze(-1) * (rows @ rows.mT).unsqueeze(2)
+    products = (rows.unsqueeze(3) * rows.unsqueeze(2)).transpose(0, 1).reshape(groups, -1, n)
+    return (products @ variance.mT).view(groups, batch, positions, positions, -1).permute(1, 0, 4, 2, 3)
 
 
 def by_group(map: ArrayMap, variance: Tensor) -> Tensor:

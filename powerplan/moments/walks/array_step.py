@@ -23,6 +23,7 @@ class ArrayStep(Linearized):
         reading: the array at the moments of what drives its rows, taken as independent.
         errors: that its sources add to its output.
         independent: variance (B, *shape) of the output for independent inputs.
+        of_inputs: part of it that errors of the inputs cause through the mean weights.
         exact: what drives its rows has no errors.
         array_power, tia_power: [W].
     """
@@ -30,6 +31,7 @@ class ArrayStep(Linearized):
     reading: Reading
     errors: tuple[Errors, ...]
     independent: Tensor
+    of_inputs: Tensor
     exact: bool
     array_power: Tensor
     tia_power: Tensor
@@ -41,7 +43,8 @@ class ArrayStep(Linearized):
         independent = reading if reading.covariance is None else replace(reading, covariance=None)
         errors = errors_of(independent, array.whole)
         mean = array.mean(reading.mean)
-        parts = [part.output_variance for part in errors] + ([] if exact else [array.passed(reading.variance)])
+        of_inputs = torch.zeros_like(mean) if exact else array.passed(reading.variance)
+        parts = [part.output_variance for part in errors] + ([] if exact else [of_inputs])
         variance = _sum(parts, mean)
         return cls(
             mean=mean,
@@ -51,6 +54,7 @@ class ArrayStep(Linearized):
             reading=independent,
             errors=errors,
             independent=variance,
+            of_inputs=of_inputs,
             exact=exact,
             array_power=array_power(reading),
             tia_power=tia_power(reading),

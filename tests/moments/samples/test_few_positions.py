@@ -18,42 +18,47 @@ from powerplan.network import Conv, Network, Node
 POSITIONS, SAMPLES = 4, 40_000
 
 
-@pytest.mark.parametrize("alike", [False, True])
-@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(("groups", "proportional"), [(1, 0.0), (2, 0.0), (1, 0.3)])
 def test_columns_are_drawn_with_the_covariance_of_their_positions(
-    groups: int, alike: bool, monkeypatch: pytest.MonkeyPatch
+    groups: int, proportional: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Σ_k V_ok x_pk x_qk; of a position whose rows are a multiple of another's the errors are as well."""
-    monkeypatch.setattr(device_samples, "FEW_DEVICES", 0)
-    way = "_columns_alike" if alike else "_gaussian_columns"
-    if alike:
-        monkeypatch.setattr(device_samples, "_positions_are_few", lambda array, batch: False)
-    taken: list[str] = []
-    draw = getattr(device_samples, way)
-    monkeypatch.setattr(device_samples, way, lambda *args: taken.append(way) or draw(*args))
+    """Σ_k V_ok x_pk x_qk, by positions and (of two groups) by rows, exactly where V is separable; elsewhere on average
+    over columns. Of a position whose rows are a multiple of another's the errors are as well."""
+    monkeypatch.setattr(device_samples, "_MANY_ROWS", 0)
     rng = np.random.default_rng(0)
-    op = Conv(weight=rng.normal(size=(4, 6 // groups, 1, 1)), groups=groups)
-    network = Network(input_shape=(6, 2, 2), nodes=(Node(name="c", op=op, inputs=("input",)),))
-    hardware = pp.Hardware(
-        conductance_min=1e-5, programming_noise_std=1e-6, programming_noise_proportional=0.0 if alike else 0.3
-    )
+    n_out, n_in = (64, 128) if proportional else (4, 6)
+    op = Conv(weight=rng.normal(size=(n_out, n_in // groups, 1, 1)), groups=groups)
+    network = Network(input_shape=(n_in, 2, 2), nodes=(Node(name="c", op=op, inputs=("input",)),))
+    hardware = pp.Hardware(programming_noise_std=1e-6, programming_noise_proportional=proportional)
+    if not proportional:
+        hardware = hardware.replace(clip_conductance=False)
     (constants,) = ArrayConstants.all_of(network, hardware, torch.float64)
-    array = program(constants, hardware, torch.tensor(1e-5, dtype=torch.float64), torch.ones((), dtype=torch.float64))
-    x = torch.as_tensor(rng.normal(size=(1, 1, 6, 2, 2)))
+    gains = torch.as_tensor(1e-5 * rng.uniform(0.5, 2, n_out))
+    array = program(constants, hardware, gains, torch.ones((), dtype=torch.float64))
+    assert device_samples.numbers_by_position(array.map) == (groups == 1)
+    x = torch.as_tensor(rng.normal(size=(1, 1, n_in, 2, 2)))
     x[..., 1, 1] = -2 * x[..., 0, 1]
     generator = torch.Generator().manual_seed(0)
-    sampled = Sampled(array=array, values=x, count=SAMPLES, generator=generator, common=generator)
+    samples = SAMPLES // 10 if proportional else SAMPLES
+    sampled = Sampled(array=array, values=x, count=samples, generator=generator, common=generator)
     (part,) = parts_of(array)
     moved = device_samples.device_samples(array, part, sampled)[0]  # (R, G, P, o)
-    assert taken == [way]
-    assert moved.shape == (SAMPLES, groups, POSITIONS, 4 // groups)
-    rows, variance = array.map.patches(x[0])[0], array.map.matrices(array.weight_variance.expand(4, array.map.n_in))
-    expected = torch.einsum("gok,gpk,gqk->gopq", variance, rows, rows)
-    found = torch.einsum("rgpo,rgqo->gopq", moved, moved) / SAMPLES
-    size = expected.diagonal(dim1=-2, dim2=-1).sqrt()
-    chance = size.unsqueeze(-1) * size.unsqueeze(-2) * (2 / SAMPLES) ** 0.5
-    assert ((found - expected).abs() < 5 * chance).all()
-    torch.testing.assert_close(moved[:, :, 3], -2 * moved[:, :, 1], rtol=1e-2, atol=1e-2 * float(size.max()))
+    assert moved.shape == (samples, groups, POSITIONS, n_out // groups)
+    rows, weights = array.map.patches(x[0])[0], array.weight_variance.expand(n_out, n_in // groups)
+    expected = torch.einsum("gok,gpk,gqk->gopq", array.map.matrices(weights), rows, rows)
+    found = torch.einsum("rgpo,rgqo->gopq", moved, moved) / samples
+    size, found_size = (value.diagonal(dim1=-2, dim2=-1).sqrt() for value in (expected, found))
+    if proportional:  # correlations; samples are scaled to variances that are known
+        off = found / outer(found_size) - expected / outer(size)
+        assert off.mean(1).abs().max() < 0.005
+    else:
+        assert ((found - expected) / outer(size)).abs().max() < 5 * (2 / samples) ** 0.5
+    torch.testing.assert_close(moved[:, :, 3], -2 * moved[:, :, 1], rtol=1e-4, atol=1e-4 * float(size.max()))
+
+
+def outer(size: torch.Tensor) -> torch.Tensor:
+    """Products of all pairs of the last axis."""
+    return size.unsqueeze(-1) * size.unsqueeze(-2)
 
 
 @pytest.mark.parametrize("uniform", [False, True])
