@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
+import os
 import signal
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
@@ -41,6 +43,7 @@ _MOST_MILLISECONDS = 2**31 - 1  # no limit, to gRPC
 _MAX_STREAMS = 1000  # concurrent calls on one connection
 _MAX_METADATA = 16 * 1024
 _POLL = 0.02  # seconds between looks at what still runs
+_LAST_RESORT = 10.0  # seconds after the grace period in which the parts must be down
 _LAST_ANSWERS = 0.2  # seconds that answers on their way get
 
 
@@ -55,6 +58,7 @@ class PlannerServer:
     Attributes:
         port: the port it listens on, once started.
         metrics_port: the port of the metrics endpoint, if there is one.
+        told_to_stop: called when a signal tells it to stop.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class PlannerServer:
         )
         self._health = health.aio.HealthServicer()
         self._parts = AsyncExitStack()
+        self.told_to_stop: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
         """Bind the port, warm the workers, take up stored jobs and begin to answer.
@@ -196,6 +201,7 @@ class PlannerServer:
         await self.start()
         await stopped.wait()
         stopped.clear()
+        self.told_to_stop()
         drain = asyncio.create_task(self.stop())
         hurry = asyncio.create_task(stopped.wait())
         await asyncio.wait([drain, hurry], return_when=asyncio.FIRST_COMPLETED)
@@ -271,7 +277,15 @@ def serve(config: ServeConfig) -> None:
     Raises:
         InvalidInput: as :meth:`PlannerServer.start`.
     """
-    asyncio.run(PlannerServer(config).run())
+    serve_in_process(PlannerServer(config))
+
+
+def serve_in_process(server: PlannerServer) -> None:
+    """Run a server until SIGTERM or SIGINT; soon after the grace period the process is over, whatever hangs in it."""
+    watchdog = threading.Timer(server.config.grace + _LAST_RESORT, os._exit, (1,))
+    watchdog.daemon = True
+    server.told_to_stop = watchdog.start
+    asyncio.run(server.run())
 
 
 def _is_served(address: str) -> bool:

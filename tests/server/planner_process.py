@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
 from powerplan_server import logs
 from powerplan_server.config import load_config
-from powerplan_server.server import PlannerServer
+from powerplan_server.server import PlannerServer, serve_in_process
 
 if __name__ == "__main__":
     port, data_dir, *settings = sys.argv[1:]
@@ -15,4 +14,4 @@ if __name__ == "__main__":
     config = load_config(overrides={"listen": f"127.0.0.1:{port}", "data_dir": data_dir, "workers": 2, **given})
     logs.set_up("info")
     server = PlannerServer(config, calls="planner_fakes:CALLS", preload="powerplan_server.workers.child")
-    asyncio.run(server.run())
+    serve_in_process(server)

@@ -84,10 +84,9 @@ class Process:
     def __init__(self, arguments: Sequence[str], port: int, log: Path, **environment: str) -> None:
         self.port = port
         self.log = log
+        path = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
         with open(log, "ab") as file:
-            self.process = subprocess.Popen(
-                arguments, stderr=file, env=os.environ | {"PYTHONPATH": str(HERE)} | environment
-            )
+            self.process = subprocess.Popen(arguments, stderr=file, env=os.environ | {"PYTHONPATH": path} | environment)
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}")
         self.stub = PlannerServiceStub(self.channel)
         health = health_pb2_grpc.HealthStub(self.channel)

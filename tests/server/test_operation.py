@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
+import socket
 import threading
 import time
 import urllib.request
@@ -191,3 +194,54 @@ def test_spans_of_a_call() -> None:
     assert inner.parent.span_id == outer.context.span_id
     assert f"{outer.context.trace_id:032x}" == "0af7651916cd43dd8448eb211c80319c"
     assert threading.active_count() < 50
+
+
+def test_metrics_take_few_threads(start: Callable[..., Running]) -> None:
+    """Connections that say nothing hold at most a few threads; when they leave, the next one is answered."""
+    server = start(metrics_listen="127.0.0.1:0")
+    before = threading.active_count()
+    silent = [socket.create_connection(("127.0.0.1", server.server.metrics_port)) for _ in range(50)]
+    time.sleep(0.3)
+    assert threading.active_count() - before <= 9
+    for connection in silent:
+        connection.close()
+    wait_for(lambda: b"powerplan_running" in _ask(server.server.metrics_port))
+
+
+def _ask(port: int) -> bytes:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as answer:
+            return bytes(answer.read())
+    except OSError:
+        return b""
+
+
+def test_stopping_does_not_wait_for_a_worker_that_hangs(tmp_path: Path) -> None:
+    """Stopped workers and a stopped fork server: nobody answers, and SIGTERM still ends all of it."""
+    server = Process.fake(tmp_path / "data", tmp_path / "log", "workers=2", "grace=0.5")
+    children = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and _parent(p) == server.process.pid]
+    grandchildren = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and _parent(p) in children]
+    assert len(grandchildren) >= 2
+    for pid in (*children, *grandchildren):
+        os.kill(pid, signal.SIGSTOP)
+    began = time.monotonic()
+    assert server.kill(signal.SIGTERM) in (0, 1)
+    assert time.monotonic() - began < 15
+    wait_for(lambda: not any(_alive(pid) for pid in grandchildren))
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _parent(process: Path) -> int:
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

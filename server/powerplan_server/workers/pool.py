@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import contextlib
 import logging
 import multiprocessing
 import os
@@ -54,7 +53,7 @@ class _Worker:
     def kill(self) -> None:
         """End the process now; nothing is awaited."""
         self.process.kill()
-        self.writer.close()
+        self.writer.transport.abort()
 
     async def ending(self) -> str:
         """How the process ended, in words."""
@@ -116,12 +115,9 @@ class WorkerPool:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for worker in self._workers:
             worker.kill()
-        for worker in self._workers:
-            await asyncio.to_thread(worker.process.join, 2.0)
-            with contextlib.suppress(ConnectionError):
-                await worker.writer.wait_closed()
+        await asyncio.gather(*(asyncio.to_thread(worker.process.join, 2.0) for worker in self._workers))
         self._workers.clear()
-        self._starter.shutdown(wait=True)
+        self._starter.shutdown(wait=False, cancel_futures=True)
         atexit.unregister(self._kill_all)
 
     @property
