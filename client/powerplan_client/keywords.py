@@ -64,6 +64,9 @@ class PlanKeywords(PredictionKeywords, total=False):
         they tell the rate to 0.1 percentage points and 5 % of the target, within about a minute (a fifth of the time to
         the deadline) per simulation; none where fewer fit. Allowed: 0, or an integer from 2 to 10,000,000. Default: for
         targets on classes as many as it takes, else 0.
+    yield_width: Verify with as many draws as tell the part of the chips that meet the target to this width of its 95 %
+        confidence interval (0.02: two points). Instead of ``verify_draws``. Allowed: a finite number > 0 and <= 1.
+        Default: as ``verify_draws`` says.
     calibrate: Plan again for the bound whose simulation meets the target; needs a verification. At most twice, for the
         target times predicted/simulated, until the simulation is within its standard error of the target. Allowed: True
         or False. Default: for targets on classes.
@@ -92,6 +95,7 @@ class PlanKeywords(PredictionKeywords, total=False):
     conductance: Sequence[Gain] | None
     voltage: Sequence[Gain] | None
     verify_draws: int | None
+    yield_width: float | None
     calibrate: bool | None
     calibration: str
     tolerance: float
@@ -111,6 +115,11 @@ class SimulationKeywords(TypedDict, total=False):
     seed: Of every random number. Allowed: an integer from 0 to 9,223,372,036,854,775,807. Default: 0.
     relative_standard_error: Stop once the standard error of the MSE is below this fraction of it. Looked at after every
         128 draws. Allowed: a finite number > 0. Default: make all draws.
+    yield_width: Stop once the 95 % confidence interval of the yield at ``yield_at`` is at most this wide (0.02: two
+        points). Looked at after every 128 draws; with ``relative_standard_error`` once both are met. Allowed: a finite
+        number > 0 and <= 1. Default: make all draws.
+    yield_at: NMSE of a chip whose yield is told to that width. Allowed: a finite number > 0. Default: whatever it is:
+        that which half of the chips keep within, whose yield is the least certain.
     wires: How arrays with resistive wires are solved: exact to rounding; or fast, closed forms that are exact for the
         mean devices and to first order in how a draw differs. Without resistance of wires both are the same. Exact
         takes about 0.1 s for every array of 128 rows and columns in every draw. Allowed: one of 'exact', 'fast'.
@@ -120,4 +129,6 @@ class SimulationKeywords(TypedDict, total=False):
     draws: int
     seed: int
     relative_standard_error: float | None
+    yield_width: float | None
+    yield_at: float | None
     wires: str

@@ -415,6 +415,7 @@ class Simulation:
         layers: moments of each crossbar layer's decoded output, if asked for; of every read of its array, by node.
         inputs: the errors of single inputs, means over draws, and what they say of other inputs; None from a server
             that does not tell it.
+        power_by_draw: (D,) power of one inference in each draw [W].
         chips: errors of single chips: every draw is one.
         accuracy: expected classification accuracy, if labels were given and the outputs' covariance is known.
         accuracy_standard_error: of it.
@@ -449,6 +450,7 @@ class Simulation:
     classes: np.ndarray | None = None
     layers: tuple[LayerMoments, ...] = ()
     inputs: Inputs | None = None
+    power_by_draw: np.ndarray | None = None
     chips: Chips | None = None
     accuracy: float | None = None
     accuracy_standard_error: float | None = None
@@ -651,6 +653,7 @@ class Verification:
             it (single outputs, weights of outputs, power).
         ratio_input_standard_error: of ratio over inputs, as one of all inputs of which the calibration inputs are a
             random sample; None where the target is not on a mean over inputs.
+        chip_yield_low, chip_yield_high: 95 % confidence interval of chip_yield (Clopper and Pearson); None with it.
     """
 
     draws: int
@@ -666,6 +669,8 @@ class Verification:
     calibrated: bool = False
     chip_yield: float | None = None
     ratio_input_standard_error: float | None = None
+    chip_yield_low: float | None = None
+    chip_yield_high: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

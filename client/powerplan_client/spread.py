@@ -169,11 +169,13 @@ class Chips:
         signal_power: mean over inputs and outputs of y*².
         wrong: the part of the inputs in another class than the wanted one: that of the labels that were given, or of
             the target; None without these.
+        power: of one inference [W]; None in predictions.
     """
 
     mse: Spread
     signal_power: float
     wrong: Spread | None = None
+    power: Spread | None = None
 
     @property
     def nmse(self) -> Spread:
@@ -182,18 +184,15 @@ class Chips:
 
     def to_dict(self) -> dict[str, Any]:
         """As it is kept in files: spreads by their quantiles."""
-        wrong = {} if self.wrong is None else {"wrong": _plain(self.wrong)}
-        return {"mse": _plain(self.mse), "signal_power": self.signal_power, **wrong}
+        known = {name: spread for name in ("wrong", "power") if (spread := getattr(self, name)) is not None}
+        more = {name: _plain(spread) for name, spread in known.items()}
+        return {"mse": _plain(self.mse), "signal_power": self.signal_power, **more}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Chips:
         """What :meth:`to_dict` gave."""
-        wrong = values.get("wrong")
-        return cls(
-            mse=_read(values["mse"]),
-            signal_power=float(values["signal_power"]),
-            wrong=None if wrong is None else _read(wrong),
-        )
+        more = {name: _read(values[name]) for name in ("wrong", "power") if values.get(name) is not None}
+        return cls(mse=_read(values["mse"]), signal_power=float(values["signal_power"]), **more)
 
 
 def _plain(spread: Spread) -> dict[str, Any]:

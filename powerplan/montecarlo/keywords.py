@@ -11,6 +11,8 @@ class SimulationOptions(TypedDict, total=False):
     draws: int
     seed: int
     relative_standard_error: float | None
+    yield_width: float | None
+    yield_at: float | None
     dtype: str
     device: str
     memory_limit: int

@@ -22,6 +22,7 @@ from powerplan.errors import InvalidInput
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.conversions import converter_power
 from powerplan.hardware.operating_point import OperatingPoint
+from powerplan.moments.chips.sampled import part_interval
 from powerplan.moments.prediction import LayerMoments
 from powerplan.montecarlo.forward import NoisyForward
 from powerplan.montecarlo.settings import SimulationSettings
@@ -117,7 +118,7 @@ def simulate(
             tally.gather(asked.dtype)
             if estimates is not None:
                 estimates(tally.estimate(draws))
-            if asked.relative_standard_error is not None and tally.is_precise(asked.relative_standard_error):
+            if tally.is_precise(asked):
                 break
         simulation = tally.result(
             seed=asked.seed,
@@ -189,10 +190,18 @@ class _Tally:
         classes = output[:, :, 0] > 0 if output.shape[2] == 1 else output.argmax(2)
         self._classes.add(classes)
 
-    def is_precise(self, fraction: float) -> bool:
-        """True if the standard error of the MSE is below this fraction of it."""
-        mse = self._mse.all
-        return len(mse) > 1 and bool(mse.std() <= fraction * math.sqrt(len(mse)) * mse.mean())
+    def is_precise(self, asked: SimulationSettings) -> bool:
+        """True if MSE and yield are told as closely as asked for; False if neither is."""
+        mse, fraction, width = self._mse.all, asked.relative_standard_error, asked.yield_width
+        told = []
+        if fraction is not None:
+            told.append(len(mse) > 1 and bool(mse.std() <= fraction * math.sqrt(len(mse)) * mse.mean()))
+        if width is not None:
+            signal = float(self._ideal.square().mean())
+            within = len(mse) // 2 if asked.yield_at is None else int((mse <= asked.yield_at * signal).sum())
+            low, high = part_interval(within, len(mse))
+            told.append(high - low <= width)
+        return bool(told) and all(told)
 
     def estimate(self, draws: int) -> RunningEstimate:
         """The estimate from the draws made so far, of ``draws`` asked for."""
@@ -225,6 +234,7 @@ class _Tally:
             mse_by_output=_numpy(self._square.mean[0]),
             mse_by_output_standard_error=_numpy(self._square.standard_error[0]),
             mse_by_draw=by_draw,
+            power_by_draw=frozen_array(power.sum(1)),
             worst_mse_by_draw=_numpy(self._worst.all),
             power=float(power.mean(0).sum()),
             power_standard_error=float(_standard_error(power.sum(1))),

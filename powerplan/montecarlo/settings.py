@@ -24,6 +24,19 @@ class SimulationSettings(Settings):
         more="Looked at after every 128 draws.",
         otherwise="make all draws",
     )
+    yield_width: float | None = setting(
+        Number(above=0, at_most=1),
+        None,
+        "Stop once the 95 % confidence interval of the yield at ``yield_at`` is at most this wide (0.02: two points).",
+        more="Looked at after every 128 draws; with ``relative_standard_error`` once both are met.",
+        otherwise="make all draws",
+    )
+    yield_at: float | None = setting(
+        Number(above=0),
+        None,
+        "NMSE of a chip whose yield is told to that width.",
+        otherwise="whatever it is: that which half of the chips keep within, whose yield is the least certain",
+    )
     dtype: str = setting(
         Choice(("float32", "float64")),
         "float32",

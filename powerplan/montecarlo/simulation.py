@@ -65,6 +65,7 @@ class Simulation(Shown):
         layers: moments of each crossbar layer's decoded output, if asked for; of every read of its array, by node.
         inputs: the errors of single inputs, means over draws, and what they say of other inputs; None from a server
             that does not tell it.
+        power_by_draw: (D,) power of one inference in each draw [W].
     """
 
     draws: int
@@ -91,11 +92,13 @@ class Simulation(Shown):
     classes: np.ndarray
     layers: tuple[LayerMoments, ...] = ()
     inputs: Inputs | None = None
+    power_by_draw: np.ndarray | None = None
 
     @property
     def chips(self) -> Chips:
         """How the error is spread over chips: every draw is one, its reads those of one pass of the inputs."""
-        return Chips(mse=SampledSpread.of(self.mse_by_draw), signal_power=self.signal_power)
+        power = None if self.power_by_draw is None else SampledSpread.of(self.power_by_draw)
+        return Chips(mse=SampledSpread.of(self.mse_by_draw), signal_power=self.signal_power, power=power)
 
     @property
     def mse_confidence_interval(self) -> tuple[float, float]:

@@ -20,6 +20,7 @@ class PlanOptions(PredictionOptions, total=False):
     conductance: Sequence[Gain] | None
     voltage: Sequence[Gain] | None
     verify_draws: int | None
+    yield_width: float | None
     calibrate: bool | None
     calibration: str
     tolerance: float

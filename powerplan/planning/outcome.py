@@ -218,6 +218,7 @@ class Verification:
             it (single outputs, weights of outputs, power).
         ratio_input_standard_error: of ratio over inputs, as one of all inputs of which the calibration inputs are a
             random sample; None where the target is not on a mean over inputs.
+        chip_yield_low, chip_yield_high: 95 % confidence interval of chip_yield (Clopper and Pearson); None with it.
     """
 
     draws: int
@@ -233,6 +234,8 @@ class Verification:
     calibrated: bool = False
     chip_yield: float | None = None
     ratio_input_standard_error: float | None = None
+    chip_yield_low: float | None = None
+    chip_yield_high: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -43,8 +43,9 @@ def plan_target(session: Session, target: Target, options: Options) -> Plan:
 
 def _draws(session: Session, plan: Plan, stop_at: float | None) -> int:
     """Draws to verify a plan with."""
-    if session.settings.verify_draws is not None:
-        return session.settings.verify_draws
+    asked = session.settings.draws_for(plan.target)
+    if asked is not None:
+        return asked
     if not plan.target.is_verified:
         return 0
     return enough_draws(
@@ -60,7 +61,7 @@ def _draws(session: Session, plan: Plan, stop_at: float | None) -> int:
 
 def _solved_by(session: Session, target: Target, stop_at: float | None) -> float | None:
     """When the optimisation must end so that the time for a verification is left."""
-    draws = session.settings.verify_draws
+    draws = session.settings.draws_for(target)
     if stop_at is None or draws == 0 or (draws is None and not target.is_verified):
         return stop_at
     work = sum(draw_work(p.network, p.hardware, len(session.inputs)) for p in session.predictors)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from powerplan.checks import Checker
 from powerplan.hardware import Hardware
 from powerplan.hardware.gains import Gain
+from powerplan.moments.chips.sampled import chips_for_width
 from powerplan.moments.settings import PredictionSettings
 from powerplan.planning.problem.corners import check_corners
 from powerplan.planning.targets.over_inputs import CALIBRATIONS, MEAN
@@ -74,6 +75,14 @@ class PlanSettings(PredictionSettings):
         more="As many as it takes are 256 to 10 000: they tell the rate to 0.1 percentage points and 5 % of the "
         "target, within about a minute (a fifth of the time to the deadline) per simulation; none where fewer fit.",
         otherwise="for targets on classes as many as it takes, else 0",
+    )
+    yield_width: float | None = setting(
+        Number(above=0, at_most=1),
+        None,
+        "Verify with as many draws as tell the part of the chips that meet the target to this width of its 95 % "
+        "confidence interval (0.02: two points).",
+        more="Instead of ``verify_draws``.",
+        otherwise="as ``verify_draws`` says",
     )
     calibrate: bool | None = setting(
         Flag(),
@@ -146,11 +155,22 @@ class PlanSettings(PredictionSettings):
             InvalidInput: naming the field.
         """
         draws = self.verify_draws
-        unverified = draws == 0 or (draws is None and not all(target.is_verified for target in targets))
+        if self.yield_width is not None and draws is not None:
+            check = Checker()
+            check.fail("yield_width", self.yield_width, "None with verify_draws", "Give one of the two.")
+            check.done()
+        by_itself = self.yield_width is not None or all(target.is_verified for target in targets)
+        unverified = draws == 0 or (draws is None and not by_itself)
         if self.calibrate and unverified:
             check = Checker()
             check.fail("calibrate", self.calibrate, "only with verify_draws", "Give verify_draws, for example 2000.")
             check.done()
+
+    def draws_for(self, target: Target) -> int | None:
+        """Draws of a verification as they are asked for; None = as the target wants it."""
+        if self.yield_width is None:
+            return self.verify_draws
+        return chips_for_width(0.5 if target.chips is None else target.chips, self.yield_width)
 
     @property
     def recorded(self) -> Mapping[str, Any]:

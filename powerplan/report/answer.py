@@ -23,6 +23,7 @@ from powerplan.report.quantities import (
     simulated_nmse,
     simulated_power,
     worst_inputs,
+    yield_text,
 )
 from powerplan.report.svg import Tick
 from powerplan.report.text import typeset
@@ -87,7 +88,9 @@ def plan_answer(plan: Plan) -> list[Fact]:
     )
     facts += inputs_fact(plan.prediction)
     if check is not None and check.chip_yield is not None:
-        remark = f"of {check.draws} simulated chips meet the target, each by itself"
+        interval = yield_text(check).partition(" (")[2].rstrip(")")
+        remark = f"{interval}: " if interval else ""
+        remark += f"of {check.draws} simulated chips meet the target, each by itself"
         facts.append(Fact(name="Yield", value=f"{100 * check.chip_yield:.3g} %", remark=remark))
     facts.append(
         Fact(

@@ -144,3 +144,11 @@ def other_rate(target: Target, check: Verification) -> str:
     """A simulated rate with the 95 % interval of that of all inputs of which the calibration inputs are a sample."""
     error = check.ratio_input_standard_error or 0.0
     return quantity_with_error(target, check.ratio * target.value, 1.96 * error * target.value)
+
+
+def yield_text(check: Verification) -> str:
+    """``95.2 % (94.2 to 96.1 %)``: the part of the simulated chips that meet the target, and its 95 % interval."""
+    share = f"{100 * (check.chip_yield or 0.0):.3g} %"
+    if check.chip_yield_low is None or check.chip_yield_high is None:
+        return share
+    return f"{share} ({100 * check.chip_yield_low:.3g} to {100 * check.chip_yield_high:.3g} %)"

@@ -33,6 +33,7 @@ from powerplan.report.quantities import (
     simulated_nmse,
     simulated_power,
     worst_inputs,
+    yield_text,
 )
 from powerplan.report.units import gain_text, in_unit, percent, share, si, si_with_error, significant, with_error
 from powerplan.spread import Chips
@@ -117,7 +118,7 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
         ratio = f"simulated / target = {check.ratio:.4f}{how} (± is 95 %)"
         lines.append(("verified", f"{check.draws} draws, seed {check.seed}; {ratio}"))
         if check.chip_yield is not None:
-            lines.append(("yield", f"{100 * check.chip_yield:.3g} % of these chips meet the target, each by itself"))
+            lines.append(("yield", f"{yield_text(check)} of these chips meet the target, each by itself"))
     lines.append(("outcome", f"{end.outcome.value}: {end.message}"))
     if plan.discrete is not None:
         lines.append(("steps", _steps_line(plan.discrete, plan.objective)))
@@ -369,6 +370,9 @@ def _chips_lines(chips: Chips | None) -> list[tuple[str, str]]:
         wrong = chips.wrong
         accuracies = ", ".join(f"{100 * p:g} % at least {100 * (1 - wrong.quantile(p)):.2f} %" for p in parts)
         lines.append(("accuracy of chips", accuracies))
+    if chips.power is not None and chips.power.std > 0:
+        powers = ", ".join(f"{100 * p:g} % within {si(chips.power.quantile(p), 'W')}" for p in parts)
+        lines.append(("power of chips", powers))
     return lines
 
 

@@ -125,6 +125,7 @@ def make_simulation() -> Callable[..., Simulation]:
             mse_by_output=np.array([4 * nmse] * 2),
             mse_by_output_standard_error=np.array([0.04 * nmse] * 2),
             mse_by_draw=np.full(1000, 4 * nmse),
+            worst_mse_by_draw=np.full(1000, 4 * nmse),
             power=power,
             power_standard_error=power / 1000,
             power_by_layer=power * np.array([0.7, 0.2, 0.1]),

@@ -274,6 +274,7 @@ class PlanSettings(_message.Message):
     SAMPLING_ERROR_FIELD_NUMBER: _builtins.int
     CHIP_SPREAD_FIELD_NUMBER: _builtins.int
     CALIBRATION_FIELD_NUMBER: _builtins.int
+    YIELD_WIDTH_FIELD_NUMBER: _builtins.int
     granularity: _gains_pb2.Granularity.ValueType
     """How finely the conductance gains are chosen. Default GRANULARITY_LAYER."""
     verify_draws: _builtins.int
@@ -314,6 +315,10 @@ class PlanSettings(_message.Message):
     """Predict also how the error is spread over chips. Default false."""
     calibration: Global___Calibration.ValueType
     """Inputs that the plan is for. Default CALIBRATION_MEAN."""
+    yield_width: _builtins.float
+    """Verify with as many draws as tell the part of the chips that meet the target to this width of its 95 % confidence
+    interval, > 0 and <= 1; instead of verify_draws. Default: as verify_draws says.
+    """
     @_builtins.property
     def optimize(self) -> _containers.RepeatedScalarFieldContainer[_gains_pb2.GainKind.ValueType]:
         """The gains that are free; the others are held. Default: conductance."""
@@ -368,10 +373,11 @@ class PlanSettings(_message.Message):
         sampling_error: _builtins.float | None = ...,
         chip_spread: _builtins.bool | None = ...,
         calibration: Global___Calibration.ValueType = ...,
+        yield_width: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_chip_spread", b"_chip_spread", "_marginal_fields", b"_marginal_fields", "_max_iterations", b"_max_iterations", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "chip_spread", b"chip_spread", "marginal_fields", b"marginal_fields", "max_iterations", b"max_iterations", "memory_limit_bytes", b"memory_limit_bytes", "output_combinations", b"output_combinations", "sampling_error", b"sampling_error", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_chip_spread", b"_chip_spread", "_marginal_fields", b"_marginal_fields", "_max_iterations", b"_max_iterations", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "_yield_width", b"_yield_width", "calibrate", b"calibrate", "chip_spread", b"chip_spread", "marginal_fields", b"marginal_fields", "max_iterations", b"max_iterations", "memory_limit_bytes", b"memory_limit_bytes", "output_combinations", b"output_combinations", "sampling_error", b"sampling_error", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws", "yield_width", b"yield_width"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_chip_spread", b"_chip_spread", "_marginal_fields", b"_marginal_fields", "_max_iterations", b"_max_iterations", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "calibrate", b"calibrate", "calibration", b"calibration", "chip_spread", b"chip_spread", "conductance_steps", b"conductance_steps", "dtype", b"dtype", "granularity", b"granularity", "held_conductance_siemens", b"held_conductance_siemens", "held_voltage_volts", b"held_voltage_volts", "marginal_fields", b"marginal_fields", "max_iterations", b"max_iterations", "memory_limit_bytes", b"memory_limit_bytes", "method", b"method", "optimize", b"optimize", "output_combinations", b"output_combinations", "output_weights", b"output_weights", "sampling_error", b"sampling_error", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws", "voltage_steps", b"voltage_steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_chip_spread", b"_chip_spread", "_marginal_fields", b"_marginal_fields", "_max_iterations", b"_max_iterations", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "_yield_width", b"_yield_width", "calibrate", b"calibrate", "calibration", b"calibration", "chip_spread", b"chip_spread", "conductance_steps", b"conductance_steps", "dtype", b"dtype", "granularity", b"granularity", "held_conductance_siemens", b"held_conductance_siemens", "held_voltage_volts", b"held_voltage_volts", "marginal_fields", b"marginal_fields", "max_iterations", b"max_iterations", "memory_limit_bytes", b"memory_limit_bytes", "method", b"method", "optimize", b"optimize", "output_combinations", b"output_combinations", "output_weights", b"output_weights", "sampling_error", b"sampling_error", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws", "voltage_steps", b"voltage_steps", "yield_width", b"yield_width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__calibrate: _TypeAlias = _typing.Literal["calibrate"]  # noqa: Y015
     _WhichOneofArgType__calibrate: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate"]  # noqa: Y015
@@ -395,6 +401,8 @@ class PlanSettings(_message.Message):
     _WhichOneofArgType__tolerance: _TypeAlias = _typing.Literal["_tolerance", b"_tolerance"]  # noqa: Y015
     _WhichOneofReturnType__verify_draws: _TypeAlias = _typing.Literal["verify_draws"]  # noqa: Y015
     _WhichOneofArgType__verify_draws: _TypeAlias = _typing.Literal["_verify_draws", b"_verify_draws"]  # noqa: Y015
+    _WhichOneofReturnType__yield_width: _TypeAlias = _typing.Literal["yield_width"]  # noqa: Y015
+    _WhichOneofArgType__yield_width: _TypeAlias = _typing.Literal["_yield_width", b"_yield_width"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__calibrate) -> _WhichOneofReturnType__calibrate | None: ...
     @_typing.overload
@@ -417,6 +425,8 @@ class PlanSettings(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__tolerance) -> _WhichOneofReturnType__tolerance | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__verify_draws) -> _WhichOneofReturnType__verify_draws | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__yield_width) -> _WhichOneofReturnType__yield_width | None: ...
 
 Global___PlanSettings: _TypeAlias = PlanSettings  # noqa: Y015
 
@@ -869,6 +879,8 @@ class Verification(_message.Message):
     RATIO_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
     CHIP_YIELD_FIELD_NUMBER: _builtins.int
     RATIO_INPUT_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
+    CHIP_YIELD_LOW_FIELD_NUMBER: _builtins.int
+    CHIP_YIELD_HIGH_FIELD_NUMBER: _builtins.int
     draws: _builtins.int
     """Draws made."""
     seed: _builtins.int
@@ -899,6 +911,10 @@ class Verification(_message.Message):
     """Standard error of ratio over inputs, as one of all inputs of which the calibration inputs are a random sample; unset
     where the target is not on a mean over inputs.
     """
+    chip_yield_low: _builtins.float
+    """Lower end of the 95 % confidence interval of chip_yield; set with it."""
+    chip_yield_high: _builtins.float
+    """Upper end of it."""
     def __init__(
         self,
         *,
@@ -915,17 +931,27 @@ class Verification(_message.Message):
         ratio_standard_error: _builtins.float = ...,
         chip_yield: _builtins.float | None = ...,
         ratio_input_standard_error: _builtins.float | None = ...,
+        chip_yield_low: _builtins.float | None = ...,
+        chip_yield_high: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_chip_yield", b"_chip_yield", "_ratio_input_standard_error", b"_ratio_input_standard_error", "chip_yield", b"chip_yield", "ratio_input_standard_error", b"ratio_input_standard_error"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_chip_yield", b"_chip_yield", "_chip_yield_high", b"_chip_yield_high", "_chip_yield_low", b"_chip_yield_low", "_ratio_input_standard_error", b"_ratio_input_standard_error", "chip_yield", b"chip_yield", "chip_yield_high", b"chip_yield_high", "chip_yield_low", b"chip_yield_low", "ratio_input_standard_error", b"ratio_input_standard_error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chip_yield", b"_chip_yield", "_ratio_input_standard_error", b"_ratio_input_standard_error", "calibrated", b"calibrated", "chip_yield", b"chip_yield", "draws", b"draws", "mse", b"mse", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "ratio", b"ratio", "ratio_input_standard_error", b"ratio_input_standard_error", "ratio_standard_error", b"ratio_standard_error", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chip_yield", b"_chip_yield", "_chip_yield_high", b"_chip_yield_high", "_chip_yield_low", b"_chip_yield_low", "_ratio_input_standard_error", b"_ratio_input_standard_error", "calibrated", b"calibrated", "chip_yield", b"chip_yield", "chip_yield_high", b"chip_yield_high", "chip_yield_low", b"chip_yield_low", "draws", b"draws", "mse", b"mse", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "ratio", b"ratio", "ratio_input_standard_error", b"ratio_input_standard_error", "ratio_standard_error", b"ratio_standard_error", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__chip_yield: _TypeAlias = _typing.Literal["chip_yield"]  # noqa: Y015
     _WhichOneofArgType__chip_yield: _TypeAlias = _typing.Literal["_chip_yield", b"_chip_yield"]  # noqa: Y015
+    _WhichOneofReturnType__chip_yield_high: _TypeAlias = _typing.Literal["chip_yield_high"]  # noqa: Y015
+    _WhichOneofArgType__chip_yield_high: _TypeAlias = _typing.Literal["_chip_yield_high", b"_chip_yield_high"]  # noqa: Y015
+    _WhichOneofReturnType__chip_yield_low: _TypeAlias = _typing.Literal["chip_yield_low"]  # noqa: Y015
+    _WhichOneofArgType__chip_yield_low: _TypeAlias = _typing.Literal["_chip_yield_low", b"_chip_yield_low"]  # noqa: Y015
     _WhichOneofReturnType__ratio_input_standard_error: _TypeAlias = _typing.Literal["ratio_input_standard_error"]  # noqa: Y015
     _WhichOneofArgType__ratio_input_standard_error: _TypeAlias = _typing.Literal["_ratio_input_standard_error", b"_ratio_input_standard_error"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__chip_yield) -> _WhichOneofReturnType__chip_yield | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chip_yield_high) -> _WhichOneofReturnType__chip_yield_high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chip_yield_low) -> _WhichOneofReturnType__chip_yield_low | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ratio_input_standard_error) -> _WhichOneofReturnType__ratio_input_standard_error | None: ...
 

@@ -450,6 +450,8 @@ class SimulateRequest(_message.Message):
     RELATIVE_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
     ACCEPT_IMPLAUSIBLE_FIELD_NUMBER: _builtins.int
     WIRES_FIELD_NUMBER: _builtins.int
+    YIELD_WIDTH_FIELD_NUMBER: _builtins.int
+    YIELD_AT_FIELD_NUMBER: _builtins.int
     draws: _builtins.int
     """Number of draws, >= 1; the most that are made with relative_standard_error. Default 2000."""
     seed: _builtins.int
@@ -466,6 +468,12 @@ class SimulateRequest(_message.Message):
     """
     wires: Global___WireSolver.ValueType
     """How arrays with resistive wires are solved. Default: exactly."""
+    yield_width: _builtins.float
+    """Stop once the 95 % confidence interval of the yield at yield_at is at most this wide, > 0 and <= 1.
+    Default: make all draws.
+    """
+    yield_at: _builtins.float
+    """NMSE of a chip whose yield is told to that width, > 0. Default: that which half of the chips keep within."""
     @_builtins.property
     def network(self) -> _network_pb2.Network:
         """The network."""
@@ -506,10 +514,12 @@ class SimulateRequest(_message.Message):
         relative_standard_error: _builtins.float | None = ...,
         accept_implausible: _builtins.bool = ...,
         wires: Global___WireSolver.ValueType = ...,
+        yield_width: _builtins.float | None = ...,
+        yield_at: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_draws", b"_draws", "_relative_standard_error", b"_relative_standard_error", "_request_id", b"_request_id", "_seed", b"_seed", "detail", b"detail", "draws", b"draws", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "network", b"network", "relative_standard_error", b"relative_standard_error", "request_id", b"request_id", "seed", b"seed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_draws", b"_draws", "_relative_standard_error", b"_relative_standard_error", "_request_id", b"_request_id", "_seed", b"_seed", "_yield_at", b"_yield_at", "_yield_width", b"_yield_width", "detail", b"detail", "draws", b"draws", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "network", b"network", "relative_standard_error", b"relative_standard_error", "request_id", b"request_id", "seed", b"seed", "yield_at", b"yield_at", "yield_width", b"yield_width"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_draws", b"_draws", "_relative_standard_error", b"_relative_standard_error", "_request_id", b"_request_id", "_seed", b"_seed", "accept_implausible", b"accept_implausible", "detail", b"detail", "draws", b"draws", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "labels", b"labels", "network", b"network", "relative_standard_error", b"relative_standard_error", "request_id", b"request_id", "seed", b"seed", "validate_only", b"validate_only", "wires", b"wires"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_draws", b"_draws", "_relative_standard_error", b"_relative_standard_error", "_request_id", b"_request_id", "_seed", b"_seed", "_yield_at", b"_yield_at", "_yield_width", b"_yield_width", "accept_implausible", b"accept_implausible", "detail", b"detail", "draws", b"draws", "gains", b"gains", "hardware", b"hardware", "inputs", b"inputs", "labels", b"labels", "network", b"network", "relative_standard_error", b"relative_standard_error", "request_id", b"request_id", "seed", b"seed", "validate_only", b"validate_only", "wires", b"wires", "yield_at", b"yield_at", "yield_width", b"yield_width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__draws: _TypeAlias = _typing.Literal["draws"]  # noqa: Y015
     _WhichOneofArgType__draws: _TypeAlias = _typing.Literal["_draws", b"_draws"]  # noqa: Y015
@@ -519,6 +529,10 @@ class SimulateRequest(_message.Message):
     _WhichOneofArgType__request_id: _TypeAlias = _typing.Literal["_request_id", b"_request_id"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    _WhichOneofReturnType__yield_at: _TypeAlias = _typing.Literal["yield_at"]  # noqa: Y015
+    _WhichOneofArgType__yield_at: _TypeAlias = _typing.Literal["_yield_at", b"_yield_at"]  # noqa: Y015
+    _WhichOneofReturnType__yield_width: _TypeAlias = _typing.Literal["yield_width"]  # noqa: Y015
+    _WhichOneofArgType__yield_width: _TypeAlias = _typing.Literal["_yield_width", b"_yield_width"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__draws) -> _WhichOneofReturnType__draws | None: ...
     @_typing.overload
@@ -527,6 +541,10 @@ class SimulateRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__request_id) -> _WhichOneofReturnType__request_id | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__yield_at) -> _WhichOneofReturnType__yield_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__yield_width) -> _WhichOneofReturnType__yield_width | None: ...
 
 Global___SimulateRequest: _TypeAlias = SimulateRequest  # noqa: Y015
 

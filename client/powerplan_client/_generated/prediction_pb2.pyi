@@ -472,6 +472,7 @@ class Chips(_message.Message):
     MSE_FIELD_NUMBER: _builtins.int
     SIGNAL_POWER_FIELD_NUMBER: _builtins.int
     WRONG_FIELD_NUMBER: _builtins.int
+    POWER_WATTS_FIELD_NUMBER: _builtins.int
     signal_power: _builtins.float
     """Mean over inputs and outputs of y*^2."""
     @_builtins.property
@@ -484,16 +485,21 @@ class Chips(_message.Message):
         without these.
         """
 
+    @_builtins.property
+    def power_watts(self) -> Global___ErrorSpread:
+        """Power of one inference; unset in predictions."""
+
     def __init__(
         self,
         *,
         mse: Global___ErrorSpread | None = ...,
         signal_power: _builtins.float = ...,
         wrong: Global___ErrorSpread | None = ...,
+        power_watts: Global___ErrorSpread | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["mse", b"mse", "wrong", b"wrong"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["mse", b"mse", "power_watts", b"power_watts", "wrong", b"wrong"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mse", b"mse", "signal_power", b"signal_power", "wrong", b"wrong"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mse", b"mse", "power_watts", b"power_watts", "signal_power", b"signal_power", "wrong", b"wrong"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -573,6 +579,7 @@ class Simulation(_message.Message):
     INPUTS_FIELD_NUMBER: _builtins.int
     ACCURACY_INPUT_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
     WORST_MSE_BY_DRAW_FIELD_NUMBER: _builtins.int
+    POWER_BY_DRAW_WATTS_FIELD_NUMBER: _builtins.int
     draws: _builtins.int
     """Number of draws made."""
     seed: _builtins.int
@@ -659,6 +666,10 @@ class Simulation(_message.Message):
     def worst_mse_by_draw(self) -> _tensor_pb2.Tensor:
         """(D) MSE over the inputs of the worst output of each draw; with ResultDetail.draws."""
 
+    @_builtins.property
+    def power_by_draw_watts(self) -> _tensor_pb2.Tensor:
+        """(D) power of one inference in each draw; with ResultDetail.draws."""
+
     def __init__(
         self,
         *,
@@ -690,10 +701,11 @@ class Simulation(_message.Message):
         inputs: Global___InputErrors | None = ...,
         accuracy_input_standard_error: _builtins.float | None = ...,
         worst_mse_by_draw: _tensor_pb2.Tensor | None = ...,
+        power_by_draw_watts: _tensor_pb2.Tensor | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "classes", b"classes", "ideal_output", b"ideal_output", "inputs", b"inputs", "mse_by_draw", b"mse_by_draw", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "worst_mse_by_draw", b"worst_mse_by_draw"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "classes", b"classes", "ideal_output", b"ideal_output", "inputs", b"inputs", "mse_by_draw", b"mse_by_draw", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_draw_watts", b"power_by_draw_watts", "worst_mse_by_draw", b"worst_mse_by_draw"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "classes", b"classes", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "draws", b"draws", "energy_joules", b"energy_joules", "ideal_output", b"ideal_output", "inputs", b"inputs", "layer_names", b"layer_names", "layers", b"layers", "mse", b"mse", "mse_by_draw", b"mse_by_draw", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_standard_error_watts", b"power_by_layer_standard_error_watts", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "seed", b"seed", "signal_power", b"signal_power", "worst_mse_by_draw", b"worst_mse_by_draw"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "classes", b"classes", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "draws", b"draws", "energy_joules", b"energy_joules", "ideal_output", b"ideal_output", "inputs", b"inputs", "layer_names", b"layer_names", "layers", b"layers", "mse", b"mse", "mse_by_draw", b"mse_by_draw", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_draw_watts", b"power_by_draw_watts", "power_by_layer_standard_error_watts", b"power_by_layer_standard_error_watts", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "seed", b"seed", "signal_power", b"signal_power", "worst_mse_by_draw", b"worst_mse_by_draw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy: _TypeAlias = _typing.Literal["accuracy"]  # noqa: Y015
     _WhichOneofArgType__accuracy: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy"]  # noqa: Y015

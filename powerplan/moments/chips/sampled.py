@@ -60,10 +60,26 @@ class SampledSpread(Spread):
         return float((self.by_chip <= bound).mean())
 
     def _yield_interval(self, bound: float) -> tuple[float, float]:
-        count = len(self.by_chip)
-        within = int((self.by_chip <= bound).sum())
-        low = float(beta.ppf(_OUTSIDE, within, count - within + 1)) if within else 0.0
-        return low, float(beta.ppf(1 - _OUTSIDE, within + 1, count - within)) if within < count else 1.0
+        return part_interval(int((self.by_chip <= bound).sum()), len(self.by_chip))
+
+
+def part_interval(within: int, count: int) -> tuple[float, float]:
+    """The 95 % confidence interval of a part of which ``within`` of ``count`` chips were seen (Clopper and Pearson)."""
+    low = float(beta.ppf(_OUTSIDE, within, count - within + 1)) if within else 0.0
+    return low, float(beta.ppf(1 - _OUTSIDE, within + 1, count - within)) if within < count else 1.0
+
+
+def chips_for_width(part: float, width: float) -> int:
+    """Fewest chips of which a part is told with a 95 % confidence interval of at most this width.
+
+    Args:
+        part: what is expected; half a width nearer to one half, where intervals are wider, is allowed for.
+    """
+    part = max(0.5, max(part, 1 - part) - width / 2)
+    count = max(2, math.ceil(part * (1 - part) * (2 * 1.96 / width) ** 2))
+    while (interval := part_interval(round(part * count), count))[1] - interval[0] > width:
+        count += max(1, count // 100)
+    return count
 
 
 def quantile_with_error(spread: Spread, part: float) -> tuple[float, float]:

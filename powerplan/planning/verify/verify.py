@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 from powerplan.hardware import Gains, Hardware
+from powerplan.moments.chips.sampled import part_interval
 from powerplan.montecarlo import simulate
 from powerplan.network import Network
 from powerplan.planning.outcome import Verification
@@ -57,6 +58,10 @@ def verify(
     factor = target.input_factor(simulation, weights, calibration)
     value, error = factor * mean, factor * error_of_mean
     by_input = None if target.inputs is not None else target.by_input(simulation, weights)
+    share = target.chip_yield(simulation, weights)
+    low, high = (None, None)
+    if share is not None:
+        low, high = part_interval(round(share * simulation.draws), simulation.draws)
     return Verification(
         draws=simulation.draws,
         seed=seed,
@@ -69,7 +74,9 @@ def verify(
         ratio=value / target.value,
         ratio_standard_error=error / target.value,
         calibrated=calibrated,
-        chip_yield=target.chip_yield(simulation, weights),
+        chip_yield=share,
+        chip_yield_low=low,
+        chip_yield_high=high,
         ratio_input_standard_error=None if by_input is None else value / target.value * relative_error(by_input),
     )
 

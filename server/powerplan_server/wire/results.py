@@ -45,6 +45,7 @@ def simulation_to_proto(
         **_details(simulation, detail, accuracy, labels),
         mse_by_draw=_tensor(simulation.mse_by_draw) if detail.draws else None,
         worst_mse_by_draw=_tensor(simulation.worst_mse_by_draw) if detail.draws else None,
+        power_by_draw_watts=_tensor(simulation.power_by_draw) if detail.draws else None,
         classes=tensor_of(simulation.classes.astype(np.int32)) if detail.draws else None,
     )
 
