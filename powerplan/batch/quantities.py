@@ -12,7 +12,7 @@ from powerplan.batch.pruning import Path
 from powerplan.batch.schema import Schema, study_schema
 from powerplan.batch.validate import violation
 from powerplan.errors import Violation
-from powerplan.reading.quantities import described, parse_quantity
+from powerplan.reading.quantities import number_of
 
 
 def in_si(values: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Violation]]:
@@ -28,13 +28,9 @@ def _converted(value: Any, schemas: Sequence[Schema], path: Path, wrong: list[Vi
         units = [form["unit"] for form in forms if "unit" in form]
         if not units or any(form.get("type") == "string" for form in forms):
             return value
-        try:
-            number = parse_quantity(value, units[0])
-        except ValueError as error:
-            wrong.append(violation(path, value, described(units[0]), str(error)))
-            return value
+        number = number_of(value, units[0], lambda *refusal: wrong.append(violation(path, value, *refusal)))
         whole = any(form.get("type") == "integer" for form in forms)
-        return int(number) if whole and number.is_integer() else number
+        return int(number) if whole and isinstance(number, float) and number.is_integer() else number
     if isinstance(value, Mapping):
         return {
             key: _converted(child, [below for form in forms for below in _of_key(form, key)], (*path, str(key)), wrong)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import fields
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from powerplan.checks import Checker
 from powerplan.hardware.aging import DRIFTS, LowFrequencyNoise, Snapshot
 from powerplan.hardware.curves import CURVES, Curve
-from powerplan.reading.quantities import described, parse_quantity
+from powerplan.reading.quantities import number_of
 
 #: what a field can be made of, by the name in its annotation: kinds by their type name
 PARTS: dict[str, Mapping[str, type]] = {
@@ -71,11 +71,7 @@ def _field_in_si(
 def number_in_si(check: Checker, path: str, value: Any, unit: str, part: str | None = None) -> Any:
     """A quantity as text, several in lists, or those in the fields of a part of this name; the rest as it is."""
     if isinstance(value, str) and part in (None, "Curve"):
-        try:
-            return parse_quantity(value, unit)
-        except ValueError as error:
-            check.fail(path, value, described(unit), str(error))
-            return value
+        return number_of(value, unit, partial(check.fail, path, value))
     if isinstance(value, list | tuple):
         return type(value)(number_in_si(check, f"{path}[{i}]", one, unit, part) for i, one in enumerate(value))
     if isinstance(value, Mapping) and part is not None:

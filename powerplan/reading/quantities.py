@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 _PREFIXES = {
     "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6,
@@ -38,6 +39,15 @@ def parse_quantity(text: str, unit: str) -> float:
     if unit == "s" and suffix in _TIMES:
         return number * _TIMES[suffix]
     raise ValueError(f"The unit of {text!r} is {suffix!r} instead of {unit or '%'!r}.")
+
+
+def number_of(text: str, unit: str, refuse: Callable[[str, str], None]) -> float | str:
+    """The number that a text means, or the text itself, refused with what is allowed and an advice."""
+    try:
+        return parse_quantity(text, unit)
+    except ValueError as error:
+        refuse(described(unit), str(error))
+        return text
 
 
 def described(unit: str) -> str:
