@@ -89,7 +89,7 @@ class _Rounds:
         first, most: rounds to begin with, and at most.
         inputs: that have samples.
         group: inputs worked on at a time.
-        kept: samples from which coherence is found, and those where errors are rare.
+        for_coherence: samples from which coherence is found, and those where errors are rare.
     """
 
     predictor: Predictor
@@ -99,7 +99,7 @@ class _Rounds:
     most: int
     inputs: int
     group: int
-    kept: tuple[int, int]
+    for_coherence: tuple[int, int]
 
     @classmethod
     def of(cls, predictor: Predictor, programmed: Sequence[ProgrammedArray], sampling: Sampling) -> _Rounds:
@@ -112,7 +112,7 @@ class _Rounds:
         inputs = min(batch, max(1, _SAMPLE_ENTRIES // (first * samples * entries)))
         group = min(inputs, max(1, room // (samples * _SAMPLE_TENSORS * largest)))
         enough = -(-coherence.enough_samples(predictor.network, group) // first)
-        kept = min(samples, enough, max(1, room // (8 * group * entries)))
+        count = min(samples, enough, max(1, room // (8 * group * entries)))
         return cls(
             predictor=predictor,
             programmed=programmed,
@@ -121,7 +121,7 @@ class _Rounds:
             most=min(sampling.most, max(first, _SAMPLE_ENTRIES // (samples * batch * entries))),
             inputs=inputs,
             group=group,
-            kept=(kept, min(samples, max(kept, room // (_RARE_TENSORS * group * entries)))),
+            for_coherence=(count, min(samples, max(count, room // (_RARE_TENSORS * group * entries)))),
         )
 
     def corrections(self, number: int) -> tuple[Corrections, Trace | None]:
@@ -138,7 +138,7 @@ class _Rounds:
                 samples=self.samples,
                 # every group and round has samples of its own
                 seed=predictor.seed + _SEEDS_APART * (low + number * len(predictor.inputs)),
-                kept=self.kept if rare or (number < self.first and not groups) else (0, 0),
+                for_coherence=self.for_coherence if rare or (number < self.first and not groups) else (0, 0),
             )
             groups.append((len(inputs), corrections))
         return Corrections.joined(groups), trace if len(groups) == 1 else None

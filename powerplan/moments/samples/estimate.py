@@ -78,7 +78,7 @@ def estimate_corrections(
     *,
     samples: int,
     seed: int,
-    kept: tuple[int, int],
+    for_coherence: tuple[int, int],
 ) -> tuple[Corrections, Trace | None]:
     """Corrections at given gains, and the forward pass with them if it was made.
 
@@ -86,9 +86,9 @@ def estimate_corrections(
         inputs: (B, *shape).
         samples: R, number of samples.
         seed: of the samples.
-        kept: samples from which coherence is found, and those where errors are rare; 0 = it is not.
+        for_coherence: samples from which coherence is found, and those where errors are rare; 0 = it is not.
     """
-    sampled = _Samples(network, crossbars, inputs, samples, seed=seed, kept=kept)
+    sampled = _Samples(network, crossbars, inputs, samples, seed=seed, for_coherence=for_coherence)
     sampled.walk()
     corrections = Corrections(
         factors=sampled.factors,
@@ -99,7 +99,7 @@ def estimate_corrections(
         converters=sampled.converters,
         samples=samples,
     )
-    if not kept[0]:
+    if not for_coherence[0]:
         return corrections, None
     trace = sampled.trace or mean_field(network, crossbars, inputs, corrections)
     coherence, slopes = coherence_of(trace, sampled.errors, sampled.linear, sampled.saturated, seed=seed)
@@ -117,7 +117,7 @@ class _Samples(Carried):
         count: int,
         *,
         seed: int,
-        kept: tuple[int, int],
+        for_coherence: tuple[int, int],
     ) -> None:
         super().__init__(network, crossbars, inputs)
         still = torch.zeros_like(inputs)
@@ -138,9 +138,9 @@ class _Samples(Carried):
         self._generator = torch.Generator(inputs.device).manual_seed(seed)
         self._jumps = jumps_matter(network)
         self._rare = any(is_rare(c) or saturates_alike(c.hardware) for c in crossbars)
-        self._keep, self._keep_rare = kept
+        self._for_coherence, self._rare_for_coherence = for_coherence
         # converters of rows round values that lie on lattices in another way, which samples know nothing of
-        self._keeps_steps = self._keep > 0 and not any(c.hardware.dac_bits for c in crossbars)
+        self._keeps_steps = self._for_coherence > 0 and not any(c.hardware.dac_bits for c in crossbars)
 
     @property
     def trace(self) -> Trace | None:
@@ -183,8 +183,8 @@ class _Samples(Carried):
             self.factors[place] = ratio(square, spread)
             spread = spread * self.factors[place]
             self.array_power[name], self.tia_power[name] = power_factors(passed, error)
-            if array.is_shared and self._keep:
-                self.errors[place] = error[:, : self._keep].expand(len(self.inputs), -1, *error.shape[2:])
+            if array.is_shared and self._for_coherence:
+                self.errors[place] = error[:, : self._for_coherence].expand(len(self.inputs), -1, *error.shape[2:])
             if array.is_read_again and self._count > 1:
                 moved = self._shifted_by_devices(step, passed, error, spread)
                 self.shifts[place] = in_stds(moved, spread)
@@ -229,8 +229,8 @@ class _Samples(Carried):
         else:
             samples, closed = self._through(step)
             saturation = self.converters[place] = saturation_of(samples, closed, mean, variance)
-            if self._keep:
-                self.saturated[place] = saturated(samples, closed, saturation, variance).some(self._keep_rare)
+            if self._for_coherence:
+                self.saturated[place] = saturated(samples, closed, saturation, variance).some(self._rare_for_coherence)
             converted, error = (
                 saturation.apply(closed_form(rounds=samples.unrounded), variance),
                 centred(samples.behind),
@@ -273,7 +273,7 @@ class _Samples(Carried):
     def _with_noise(self, step: Step) -> None:
         """A digital operation with noise in one of its inputs."""
         rare = self._rare or self._jumps
-        keep = self._keep_rare if rare else self._keep
+        count = self._rare_for_coherence if rare else self._for_coherence
         arriving = [self.values[place] for place in step.inputs]
         if isinstance(step.node.op, _WINDOWED):
             self.correlations[step.place] = window_correlation(step.node.op, arriving[0][2].flatten(0, 1)).unsqueeze(0)
@@ -288,8 +288,8 @@ class _Samples(Carried):
                 variance = variance * self.factors[step.place]
         else:
             residual = self._output(step, means, errors) - mean.unsqueeze(1) - error
-            if keep and self._count > 1 and (rare or passed.first_order or isinstance(step.node.op, _WINDOWED)):
-                self.linear[step.place] = centred(error)[:, :keep].expand(len(mean), -1, *mean.shape[1:])
+            if count and self._count > 1 and (rare or passed.first_order or isinstance(step.node.op, _WINDOWED)):
+                self.linear[step.place] = centred(error)[:, :count].expand(len(mean), -1, *mean.shape[1:])
             square = (error + residual).square().mean(1)
             error = centred(error + residual)
             factor = ratio(error.square().mean(1), variance)
@@ -298,8 +298,8 @@ class _Samples(Carried):
                 estimate, apart = residual.mean(1), centred(residual)
                 moved = shift_of(estimate, apart.square().mean(1) / self._count, stds(variance), mean)
                 square = square - moved * moved + 2 * mean * (estimate - moved)  # E[y²] less the mean's square
-                if keep:
-                    self.errors[step.place] = apart[:, :keep]
+                if count:
+                    self.errors[step.place] = apart[:, :count]
                 # means far beyond the variance leave rounding there
                 factor = ratio(square, variance).clamp(factor / 2, 2 * factor)
             self.factors[step.place] = factor
