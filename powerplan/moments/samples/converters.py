@@ -33,10 +33,9 @@ from powerplan.moments.conversion.staircase import Converted, converted
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.samples.coherence import Saturated, slope_of
 from powerplan.moments.samples.corrections import Saturation
-from powerplan.moments.samples.crossbar import Draw, in_blocks
+from powerplan.moments.samples.crossbar import Draw, in_blocks, merged
 from powerplan.moments.samples.statistics import centred, in_stds, ratio, shift_of, stds
 from powerplan.moments.sources import errors_of
-from powerplan.moments.sources.errors import merged
 from powerplan.moments.walks.array_step import ArrayStep
 
 

@@ -15,7 +15,8 @@ from powerplan.moments.array.reading import Reading
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.samples.statistics import ratio
 from powerplan.moments.sources.device_samples import are_few, draws_columns, numbers_by_position
-from powerplan.moments.sources.errors import Errors, Sampled
+from powerplan.moments.sources.errors import Errors, Independent, total
+from powerplan.moments.sources.sampled import Sampled
 from powerplan.moments.sources.stuck import event_entries, is_rare
 from powerplan.moments.walks.array_step import ArrayStep
 
@@ -32,6 +33,15 @@ class Draw(NamedTuple):
     samples: int
     generator: torch.Generator
     common: int | None
+
+
+def merged(errors: Sequence[Errors]) -> list[Errors]:
+    """The same errors for samples: those that are independent from entry to entry as one."""
+    others: list[Errors] = [part for part in errors if not isinstance(part, Independent)]
+    variances = [part.variance for part in errors if isinstance(part, Independent)]
+    if not variances:
+        return others
+    return [Independent(array=errors[0].array, kind="", by_column=total(variances)), *others]
 
 
 def own_samples(step: ArrayStep, errors: Sequence[Errors], error: Tensor, draw: Draw) -> Tensor:

@@ -54,9 +54,10 @@ from powerplan.moments.samples.converters import (
 )
 from powerplan.moments.samples.corrections import Corrections, Saturation
 from powerplan.moments.samples.count import is_arrangement, jumps_matter
-from powerplan.moments.samples.crossbar import Draw, own_samples, power_factors
+from powerplan.moments.samples.crossbar import Draw, merged, own_samples, power_factors
 from powerplan.moments.samples.statistics import centred, in_stds, ratio, shift_of, stds
-from powerplan.moments.sources.errors import Independent, OfRows, merged, standard_normals
+from powerplan.moments.sources.errors import Independent, OfRows
+from powerplan.moments.sources.sampled import standard_normals
 from powerplan.moments.sources.stuck import is_rare
 from powerplan.moments.walks.array_step import ArrayStep
 from powerplan.moments.walks.lowered import START, Place, Step

@@ -16,7 +16,7 @@ from powerplan.hardware.devices import Devices, device_moments
 from powerplan.moments.array.device_errors import DeviceErrors
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.rules.linearized import over_batch
-from powerplan.moments.sources.errors import Sampled, standard_normals
+from powerplan.moments.sources.sampled import Sampled, standard_normals
 from powerplan.moments.sources.shared import by_group
 from powerplan.moments.sources.stuck import Part, moved_by_events
 from powerplan.network.array_maps import ArrayMap

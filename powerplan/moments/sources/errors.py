@@ -22,39 +22,8 @@ from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.array.read_out import Channel
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.sources.common import CommonColumns, CommonErrors
-from powerplan.network.array_maps import ArrayMap
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Sampled:
-    """An array in samples of its input.
-
-    Attributes:
-        values: of the input, (B, R or 1, *input_shape).
-        count: samples R.
-        generator: of random numbers of this read.
-        common: of those that all reads of the array have in common, its devices and columns.
-    """
-
-    array: ProgrammedArray
-    values: Tensor
-    count: int
-    generator: torch.Generator
-    common: torch.Generator
-
-    @property
-    def sets(self) -> tuple[int, int]:
-        """(B, R)."""
-        return len(self.values), self.count
-
-    @cached_property
-    def rows(self) -> Tensor:
-        """Values at the rows, (B, R or 1, G, P, n)."""
-        return over_batch(self.array.affine.patches, self.values)
-
-    def normals(self, shape: Sequence[int]) -> Tensor:
-        """Standard normal numbers."""
-        return standard_normals(shape, self.generator, self.values)
+from powerplan.moments.sources.places import between_positions, output_places, scattered
+from powerplan.moments.sources.sampled import Sampled, standard_normals
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -258,15 +227,6 @@ class OfRows(Errors):
         return torch.einsum("brgpn,gon->brgpo", noise, weight)
 
 
-def merged(errors: Sequence[Errors]) -> list[Errors]:
-    """The same errors for samples: those that are independent from entry to entry as one."""
-    others: list[Errors] = [part for part in errors if not isinstance(part, Independent)]
-    variances = [part.variance for part in errors if isinstance(part, Independent)]
-    if not variances:
-        return others
-    return [Independent(array=errors[0].array, kind="", by_column=total(variances)), *others]
-
-
 def total(parts: Sequence[Tensor]) -> Tensor:
     """The sum of one or more tensors."""
     return sum(parts[1:], parts[0])
@@ -284,30 +244,3 @@ def caused_by(adjoint: Tensor, variance: Tensor, *, joint: bool) -> Tensor:
 def squares(adjoint: Tensor, variance: Tensor) -> Tensor:
     """Σ A² q, (B, K)."""
     return (adjoint.flatten(2).square() @ variance.flatten(1).unsqueeze(-1)).squeeze(-1)
-
-
-def standard_normals(shape: Sequence[int], generator: torch.Generator, like: Tensor) -> Tensor:
-    """Standard normal numbers of this shape."""
-    return torch.randn(tuple(shape), generator=generator, dtype=like.dtype, device=like.device)
-
-
-def output_places(map: ArrayMap, device: torch.device) -> Tensor:
-    """Place in the flat output, counted from 1, of every column at every position, (G, P, o); 0 = cut off."""
-    shape = map.output_shape
-    numbered = torch.arange(1.0, math.prod(shape) + 1, dtype=torch.float64, device=device)
-    return map.columns(numbered.reshape(1, *shape))[0].round().long()
-
-
-def between_positions(map: ArrayMap, block: Tensor) -> Tensor:
-    """Covariances (B, G, o, P, P) of every column between its reads at their places in (B, n, n)."""
-    place = output_places(map, block.device).transpose(1, 2)  # (G, o, P)
-    shape = block.shape[1:]
-    return scattered(map, block, place.unsqueeze(-1).expand(shape), place.unsqueeze(-2).expand(shape))
-
-
-def scattered(map: ArrayMap, block: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Covariances (B, ...) added up at their places in (B, n, n)."""
-    size = math.prod(map.output_shape) + 1
-    flat = (rows * size + columns).reshape(1, -1).expand(block.shape[0], -1)
-    full = block.new_zeros(block.shape[0], size * size).scatter_add(1, flat, block.flatten(1))
-    return full.reshape(-1, size, size)[:, 1:, 1:]

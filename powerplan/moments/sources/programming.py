@@ -23,8 +23,10 @@ from powerplan.moments.array.read_out import Channel
 from powerplan.moments.array.reading import Reading
 from powerplan.moments.sources.common import CommonDevices, CommonErrors
 from powerplan.moments.sources.device_samples import device_samples
-from powerplan.moments.sources.errors import Errors, Sampled, between_positions, caused_by, total
+from powerplan.moments.sources.errors import Errors, caused_by, total
 from powerplan.moments.sources.node_products import node_products
+from powerplan.moments.sources.places import between_positions
+from powerplan.moments.sources.sampled import Sampled
 from powerplan.moments.sources.shared import by_group, shared_covariance, shared_variance
 from powerplan.moments.sources.stuck import parts_of
 from powerplan.network.array_maps import ArrayMap

@@ -11,7 +11,7 @@ from powerplan.moments.array.constants import ArrayConstants
 from powerplan.moments.array.program import program
 from powerplan.moments.samples import coherence
 from powerplan.moments.sources import device_samples
-from powerplan.moments.sources.errors import Sampled
+from powerplan.moments.sources.sampled import Sampled
 from powerplan.moments.sources.stuck import parts_of
 from powerplan.network import Conv, Network, Node
 

@@ -18,7 +18,7 @@ from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.array.reading import Reading
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.sources import SOURCES, Errors, errors_of
-from powerplan.moments.sources.errors import Sampled
+from powerplan.moments.sources.sampled import Sampled
 from powerplan.network import Network, Node
 from powerplan.network.ops import Conv, ConvTranspose, CrossbarOp, Linear
 

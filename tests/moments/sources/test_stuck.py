@@ -13,7 +13,7 @@ import powerplan as pp
 from powerplan.moments.array.constants import ArrayConstants
 from powerplan.moments.array.program import program
 from powerplan.moments.sources.device_samples import mean_squares
-from powerplan.moments.sources.errors import Sampled
+from powerplan.moments.sources.sampled import Sampled
 from powerplan.moments.sources.stuck import moved_by_events, parts_of
 from powerplan.network import Conv, Linear, Network, Node
 
