@@ -7,6 +7,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # one thread per process: the tests run two processes, and small matrices do not gain from more
 export OMP_NUM_THREADS ?= 1
+# the tests as pytest rewrites them are kept for the next run, which begins five seconds earlier
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test quick lint format types imports check proto check-generated bench docs-numbers docs clean

@@ -58,8 +58,8 @@ _SLOW_FOLDERS: dict[str, tuple[str, ...]] = {
     "server": ("test_cache", "test_config"),
     "service": (),
 }
-#: and in the other folders files that train networks, or import for a second
-_SLOW_FILES = ("examples/test_examples.py", "network/test_torchvision_import.py")
+#: and in the other folders files that train networks, import for a second, or solve circuits
+_SLOW_FILES = ("examples/test_examples.py", "moments/array/test_wires.py", "network/test_torchvision_import.py")
 
 
 def _is_slow(file: Path) -> bool:

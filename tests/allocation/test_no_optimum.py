@@ -30,6 +30,7 @@ SOLVERS = pytest.mark.parametrize("solver", [kkt_bisection, cvxpy_solve])
 Solver = Callable[[GeometricProgram], AllocationResult]
 
 
+@pytest.mark.slow
 @SOLVERS
 def test_unreachable_bound(solver: Solver) -> None:
     """With c <= 1 the error cannot fall below 1 + 3, and both limits are to blame, the second three times as much."""

@@ -22,6 +22,7 @@ GOOD = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_posynomial_value_and_gradient(seed: int) -> None:

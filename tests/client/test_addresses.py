@@ -155,6 +155,7 @@ PARTS = ["localhost", "127.0.0.1", "[::1]", "unix:", "ipv4:", "dns://", "http://
 PIECES = st.sampled_from(PARTS) | st.text(max_size=6) | st.integers(-1, 70_000).map(str)
 
 
+@pytest.mark.slow
 @given(st.lists(PIECES, max_size=6).map("".join), st.booleans())
 def test_any_text_is_an_address_or_is_refused(text: str, to_listen: bool) -> None:
     try:

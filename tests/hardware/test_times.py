@@ -47,6 +47,7 @@ def _predict(*arguments: str) -> dict[str, object]:
     return answer
 
 
+@pytest.mark.slow
 def test_time_on_the_command_line(chip: Path) -> None:
     early, late = (_predict("--hardware", str(chip), "--time", time)["nmse"] for time in ("10s", "1000s"))
     assert late == pytest.approx(4 * early, rel=0.3)  # type: ignore[operator]

@@ -66,6 +66,7 @@ def check_by_output(predicted: pp.Prediction, simulated: pp.Simulation, *, error
     assert (away <= 0.04 + noise).all(), away
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip", [True, False], ids=["clipped", "unclipped"])
 @pytest.mark.parametrize("name", ["iris", "digits"])
 def test_mse_and_power_at_one_percent(example: Callable[[str], Example], name: str, clip: bool) -> None:

@@ -136,6 +136,7 @@ def test_positive_and_negative_parts_make_the_whole(mean: float, std: float) -> 
     assert float(total) == pytest.approx(std**2, rel=1e-12)
 
 
+@pytest.mark.slow
 @given(mean=means, std=stds, factor=st.floats(1e-6, 1e6))
 def test_scale_equivariance(mean: float, std: float, factor: float) -> None:
     """Scaling z scales mean by the factor, variance by its square, and leaves the slope."""

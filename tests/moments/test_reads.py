@@ -94,6 +94,7 @@ def check_against_simulation(network: pp.Network, technology: pp.Hardware, input
     return simulated
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [1e-6, 4e-6])
 def test_branches_of_a_difference_err_alike(noise: float) -> None:
     network, technology = siamese(), hardware(noise, read_noise_std=1e-8)
@@ -108,9 +109,10 @@ def test_branches_of_a_difference_err_alike(noise: float) -> None:
     "fields",
     [
         {},
-        {"noise": 4e-6},
-        {"drift_compensation": True},
-        pytest.param({"stuck_off_fraction": 0.01}, marks=pytest.mark.slow),
+        *(
+            pytest.param(fields, marks=pytest.mark.slow)
+            for fields in ({"noise": 4e-6}, {"drift_compensation": True}, {"stuck_off_fraction": 0.01})
+        ),
     ],
     ids=str,
 )

@@ -120,6 +120,7 @@ def test_no_round_is_begun_past_the_deadline() -> None:
     assert 0 < hurried.error.mse < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fraction", [5e-324, 1e-300, 1e-12])
 def test_errors_that_never_occur_are_no_error(fraction: float) -> None:
     network, inputs, _ = CASES["rare stuck devices"]

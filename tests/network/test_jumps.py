@@ -215,6 +215,7 @@ def test_predictions_near_poles_are_said_not_to_hold(name: str) -> None:
     assert predicted.mse == pytest.approx(simulated.mse, abs=5 * simulated.mse_standard_error + 0.1 * simulated.mse)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::powerplan.LimitWarning")
 @pytest.mark.filterwarnings("ignore::powerplan.PlausibilityWarning")
 def test_plans_near_poles_say_so_too() -> None:

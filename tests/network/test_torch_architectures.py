@@ -64,6 +64,7 @@ def test_imported_networks_go_through_files(build: Callable[[], nn.Module], tmp_
     np.testing.assert_array_equal(again(inputs), network(inputs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("causal", [True, False])
 def test_transformer_encoder_on_token_indices(causal: bool) -> None:
     """Embeddings look up the input, projections are crossbars, a causal mask is a constant."""
@@ -87,6 +88,7 @@ def test_transformer_encoder_on_token_indices(causal: bool) -> None:
     assert count["softmax"] == 2
 
 
+@pytest.mark.slow
 def test_norms_behind_convolutions_vanish_and_others_stay_digital() -> None:
     """A batch norm goes into the convolution it follows; one in front of an activation or padding stays."""
     assert "scale" not in kinds(from_torch(trained(SmallVGG()), (3, 16, 16)))

@@ -344,6 +344,7 @@ def test_unsupported_calls_are_named() -> None:
     assert "running statistics" in refuse(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4, track_running_stats=False)))
 
 
+@pytest.mark.slow
 def test_control_flow_on_values_is_refused() -> None:
     assert "control flow" in refuse(Function(lambda x: x.relu() if x.sum() > 0 else x.tanh()))
     assert "control flow" in refuse(Function(lambda x: {}[x.item()]))
@@ -381,6 +382,7 @@ def test_input_shape_that_does_not_fit_names_the_layer() -> None:
     assert "(5,)" in message
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_there_or_not_finite() -> None:
     """Meta, lazy, missing, complex and NaN weights are named."""
     assert "Load the weights" in refuse(nn.Linear(4, 2, device="meta"), error=InvalidInput)

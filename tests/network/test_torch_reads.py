@@ -129,6 +129,7 @@ def test_a_tied_layer_has_one_array_per_matrix() -> None:
     agree(network, module)
 
 
+@pytest.mark.slow
 def test_layers_of_equal_but_separate_weights_have_arrays_of_their_own() -> None:
     """As torch's encoder copies its layers when it is made."""
     module = nn.TransformerEncoder(

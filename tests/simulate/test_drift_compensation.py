@@ -98,6 +98,7 @@ def test_what_is_not_predicted_is_refused(method: str) -> None:
         pp.plan(network, hardware, _INPUTS, pp.MaxNMSE(0.1))
 
 
+@pytest.mark.slow
 def test_plans_meet_their_target_by_mean_weight(iris_example: pp.Example) -> None:
     """The gradient of the gain is right: the plan is optimal, and meets its target in a simulation."""
     example = iris_example

@@ -176,6 +176,7 @@ def test_plans(problem: tuple[pp.Network, pp.Hardware, np.ndarray], target: pp.M
     assert back.termination.advice == plan.termination.outcome.advice
 
 
+@pytest.mark.slow
 def test_a_target_out_of_reach(problem: tuple[pp.Network, pp.Hardware, np.ndarray]) -> None:
     network, hardware, inputs = problem
     plan = pp.plan(network, hardware.replace(column_gain_std=0.1, adc_bits=3), inputs, pp.MaxNMSE(1e-5))

@@ -416,6 +416,7 @@ def test_mutated_bytes_of_requests_raise_nothing_but_invalid_input() -> None:
     assert accepted > 20
 
 
+@pytest.mark.slow
 @given(networks(), st.randoms(use_true_random=False), st.integers(1, 3))
 @settings(max_examples=60)
 def test_rearranged_graphs_raise_nothing_but_invalid_input(

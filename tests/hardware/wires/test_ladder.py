@@ -49,6 +49,7 @@ def test_currents_power_and_what_amplifiers_see_are_those_of_the_network(shape, 
     assert_as_nodal(devices(*shape), wires)
 
 
+@pytest.mark.slow
 def test_an_array_of_64_rows_and_columns():
     assert_as_nodal(devices(64, 64), WIRES["unequal"])
 

@@ -59,6 +59,7 @@ HARDWARE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", HARDWARE.values(), ids=HARDWARE)
 def test_gram_is_push_after_pull(fields: dict[str, Any]) -> None:
     some = chips(pp.Hardware(programming_noise_std=1e-6, **fields))

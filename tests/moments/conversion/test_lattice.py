@@ -77,6 +77,7 @@ def test_any_value_is_converted_as_without_a_lattice() -> None:
         assert (found.residual - plain.residual).abs().max() < 0.01 / TOP**2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("between", ["tanh", "skip connection"])
 def test_levels_are_followed_through_operations_on_single_entries(between: str) -> None:
     """Behind them the predicted MSE is within 3 % of simulation too; for Gaussian values it was 4 and 7 % off."""

@@ -101,6 +101,7 @@ def test_output_variance_is_that_of_the_covariance() -> None:
     assert alone.mse - alone.mse_bias < 0.9 * variance
 
 
+@pytest.mark.slow
 def test_maxima_of_correlated_entries_have_the_simulated_mean() -> None:
     """Pairs of Gaussians with one correlation for a channel are off; samples bring a tenth of that or less."""
     hardware = pp.Hardware(programming_noise_std=6e-6, clip_conductance=False)

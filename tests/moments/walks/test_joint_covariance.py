@@ -109,11 +109,13 @@ def test_activations(make, kind: str, mapping: str) -> None:
     compare(make(kind), pp.Hardware(mapping=mapping, **EVERY_NOISE), DRAWS[mapping], 0.05)
 
 
+@pytest.mark.slow
 def test_tiles() -> None:
     """Arrays of at most 7 rows: partial sums with noise of their own."""
     compare(residual(), pp.Hardware(array_rows=7, array_columns=3, **EVERY_NOISE), 2000, 0.0)
 
 
+@pytest.mark.slow
 def test_products_of_correlated_values() -> None:
     """A gate and a Gram matrix, whose factors are the same value: means shift by their covariances."""
     noise = {"programming_noise_std": 1.5e-6, "input_noise_std": 2e-3}
@@ -133,6 +135,7 @@ def test_linearized_agrees_at_small_noise(make, mapping: str) -> None:
     np.testing.assert_allclose(first.output_covariance, second.output_covariance, atol=1e-4 * size)
 
 
+@pytest.mark.slow
 def test_derivatives() -> None:
     """The MSE is differentiable in the gains: automatic against finite differences."""
     network = residual("relu")
