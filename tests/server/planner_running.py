@@ -81,12 +81,19 @@ class Running:
 class Process:
     """A server in a process of its own; ``arguments`` is its command line, its log goes to a file."""
 
-    def __init__(self, arguments: Sequence[str], port: int, log: Path, **environment: str) -> None:
+    def __init__(
+        self, arguments: Sequence[str], port: int, log: Path, *, session: bool = False, **environment: str
+    ) -> None:
         self.port = port
         self.log = log
         path = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
         with open(log, "ab") as file:
-            self.process = subprocess.Popen(arguments, stderr=file, env=os.environ | {"PYTHONPATH": path} | environment)
+            self.process = subprocess.Popen(
+                arguments,
+                stderr=file,
+                env=os.environ | {"PYTHONPATH": path} | environment,
+                start_new_session=session,
+            )
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}")
         self.stub = PlannerServiceStub(self.channel)
         health = health_pb2_grpc.HealthStub(self.channel)
@@ -101,11 +108,11 @@ class Process:
         wait_for(serving, 60)
 
     @classmethod
-    def fake(cls, data_dir: Path, log: Path, *settings: str) -> Process:
+    def fake(cls, data_dir: Path, log: Path, *settings: str, session: bool = False) -> Process:
         """A server with the fake calls."""
         port = free_port()
         script = str(HERE / "planner_process.py")
-        return cls([sys.executable, script, str(port), str(data_dir), *settings], port, log)
+        return cls([sys.executable, script, str(port), str(data_dir), *settings], port, log, session=session)
 
     def kill(self, number: int) -> int:
         """Send a signal and wait for the end; returns the exit code."""
