@@ -41,7 +41,7 @@ _RARE_TENSORS = 3
 #: entries of all values, all samples and inputs together, beyond which there are fewer samples, then fewer inputs
 _SAMPLE_ENTRIES = 1 << 27
 #: samples of a round of large networks at least, and their first rounds: a few entries of very many tell much
-_FEWEST, _ROUNDS_OF_LARGE = 2, 3
+_FEWEST, _ROUNDS_OF_LARGE = 4, 3
 #: far from the seeds that anyone gives one after the other
 _SEEDS_APART = 1_000_003
 #: directions of the outputs of all inputs together that tell the standard error of the MSE, at least
