@@ -23,6 +23,7 @@ from scipy import optimize
 
 import powerplan as pp
 from benchmarks.common import machine
+from benchmarks.real_networks import Case
 from powerplan.plausibility import unasked
 
 #: draws from which the number of draws needed is estimated
@@ -30,7 +31,7 @@ PILOT = 512
 COLUMNS = ("nmse", "draws", "mse", "mse_se", "median", "worst", "worst_se", "power", "accuracy", "simulated", "seconds")
 
 
-def noise_for_nmse(example: pp.Example, nmse: float, hardware: pp.Hardware) -> pp.Hardware:
+def noise_for_nmse(example: pp.Example | Case, nmse: float, hardware: pp.Hardware) -> pp.Hardware:
     """``hardware`` with the constant programming noise that makes the predicted NMSE at full-range gains ``nmse``."""
 
     def excess(log_std: float) -> float:

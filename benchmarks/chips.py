@@ -1,11 +1,13 @@
 """How far is the predicted spread of errors over chips from that of simulated chips, and what does it cost?
 
-For each example network the constant programming noise is set so that the predicted NMSE is 1 % and 10 %; then the
-spread is predicted and as many chips as asked for are simulated. Errors are predicted / simulated − 1.
+For each network and hardware the constant programming noise is set so that the predicted NMSE is 1 % and 10 %; PCM is
+taken as it is, after a day. Then the spread is predicted and as many chips as asked for are simulated. Errors are
+predicted / simulated − 1.
 
-    python -m benchmarks.chips [iris digits mnist] [--nmse 0.01 0.1] [--chips 4000] [--json FILE]
+    python -m benchmarks.chips [iris digits mnist mnist_cnn mnist_resnet encoder ...] [--hardware programming read ...]
+        [--nmse 0.01 0.1] [--chips 4000] [--json FILE] [--cache FOLDER]
 
-The MNIST network takes some minutes on one core; its data must be at hand (POWERPLAN_DATA).
+The MNIST networks take minutes to an hour on one core; their data must be at hand (POWERPLAN_DATA).
 """
 
 from __future__ import annotations
@@ -14,22 +16,40 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import powerplan as pp
+from benchmarks import real_networks
 from benchmarks.accuracy import noise_for_nmse
 from benchmarks.common import machine
+
+Network = pp.Example | real_networks.Case
 
 #: parts of the chips whose error is compared
 PARTS = (0.5, 0.9, 0.95, 0.99)
 #: predictions timed
 TIMED = 5
+#: hardware by name: what it has beside programming noise
+HARDWARE: dict[str, dict[str, Any]] = {
+    "programming": {},
+    "read": {"read_noise_std": 2e-7},
+    "offset": {"weight_mapping": "offset"},
+    "converters": {"dac_bits": 8, "adc_bits": 8},
+}
+#: PCM a day after programming, whose noise is its own
+PCM = "pcm"
 
 
-def compare(example: pp.Example, hardware: pp.Hardware, *, chips: int) -> dict[str, float]:
+def network_of(name: str, cache: str | None) -> Network:
+    """A network with its inputs: an example, or a case of :mod:`benchmarks.real_networks`."""
+    return real_networks.CASES[name](cache) if name in real_networks.CASES else pp.load_example(name, cache=cache)
+
+
+def compare(example: Network, hardware: pp.Hardware, *, chips: int) -> dict[str, float]:
     """Relative errors of the spread, their standard errors, and the cost of it in predictions."""
     network, inputs = example.network, example.inputs
     gains = pp.Gains.full_range(network, hardware, inputs)
@@ -68,24 +88,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("examples", nargs="*", default=["iris", "digits"])
     parser.add_argument("--nmse", nargs="+", type=float, default=[0.01, 0.1])
+    parser.add_argument("--hardware", nargs="+", choices=(*HARDWARE, PCM), default=["programming"])
     parser.add_argument("--chips", type=int, default=4000)
+    parser.add_argument("--cache")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     rows = []
     for name in asked.examples:
-        example = pp.load_example(name)
-        for nmse in asked.nmse:
-            row = compare(example, noise_for_nmse(example, nmse, pp.Hardware()), chips=asked.chips)
-            rows.append({"example": name, **row})
+        example = network_of(name, asked.cache)
+        for kind, hardware in _hardware(example, asked.hardware, asked.nmse):
+            row = compare(example, hardware, chips=asked.chips)
+            rows.append({"example": name, "hardware": kind, **row})
             errors = [f"{label} {100 * row[label]:+.1f} ± {100 * row[f'{label}_se']:.1f} %" for label in _labels()]
             print(
-                f"{name} at NMSE {row['nmse']:.2g}: std {100 * row['std']:.1f} % of the mean "
+                f"{name}, {kind}, at NMSE {row['nmse']:.2g}: std {100 * row['std']:.1f} % of the mean "
                 f"({100 * row['std_error']:+.1f} ± {100 * row['std_se']:.1f} %), {', '.join(errors)}; "
                 f"{row['cost']:.1f} predictions",
                 flush=True,
             )
     if asked.json:
         asked.json.write_text(json.dumps({"machine": machine(), "chips": asked.chips, "rows": rows}, indent=1))
+
+
+def _hardware(example: Network, kinds: Sequence[str], errors: Sequence[float]) -> Iterator[tuple[str, pp.Hardware]]:
+    """The hardware asked for by name, with the noise that makes each error where that can be chosen."""
+    for kind in kinds:
+        if kind == PCM:
+            yield kind, pp.Hardware.preset("pcm_nandakumar2019", time=86400.0, drift_compensation=True)
+            continue
+        for nmse in errors:
+            yield kind, noise_for_nmse(example, nmse, pp.Hardware(**HARDWARE[kind]))
 
 
 def _labels() -> list[str]:
