@@ -36,15 +36,11 @@ from dataclasses import replace
 import numpy as np
 from scipy import optimize, sparse
 
-from powerplan.errors import SolverFailed
 from powerplan.planning import policy
-from powerplan.planning.solve.native_output import stdout_to_stderr
+from powerplan.planning.solve.master import INFEASIBLE, Master
 from powerplan.planning.solve.planes import Planes
 from powerplan.planning.solve.rounding import round_to_steps
 from powerplan.planning.solve.step_search import Choice, SearchResult, StepSearch
-
-#: scipy's status of a program stopped by a limit, and of an infeasible one
-_LIMIT, _INFEASIBLE = 1, 2
 
 
 def search(problem: StepSearch, relaxed: Choice, duals: np.ndarray, bound: float) -> SearchResult:
@@ -193,7 +189,7 @@ class _Approximation:
                 if problem.late:
                     return True
                 answer = optimize.linprog(sign * np.eye(1, rows.shape[1], i)[0], A_ub=rows, b_ub=highs, bounds=bounds)
-                if answer.status == _INFEASIBLE:
+                if answer.status == INFEASIBLE:
                     return False
                 if answer.status == 0:
                     edge = float(answer.fun) - policy.RANGE_SLACK
@@ -202,68 +198,29 @@ class _Approximation:
                 return False
         return True
 
-    def _in_window(self, x: np.ndarray) -> np.ndarray | None:
-        """Which step of its window each gain takes at a tried x; None if one lies outside."""
-        nearest = [int(np.abs(steps - x[i]).argmin()) for i, steps in self.window.items()]
-        gaps = [abs(steps[k] - x[i]) for (i, steps), k in zip(self.window.items(), nearest, strict=True)]
-        return np.array(nearest) if max(gaps) < policy.SAME_STEP else None
-
     def _master(self) -> np.ndarray | None:
         """A choice of steps that may beat the incumbent; None if there is none left, or a limit is reached."""
-        problem, n = self.problem, len(self.problem.levels)
+        problem = self.problem
         rows, highs = self._relaxation()
         if not self._narrow(rows, highs):
             self._exhausted()
             return None
-        counts = [len(steps) for steps in self.window.values()]
-        fixed = rows.shape[1]
-        starts = fixed + np.concatenate([[0], np.cumsum(counts)]).astype(int)
-        size = int(starts[-1])
-        link = sparse.lil_matrix((2 * len(counts), size))
-        for k, (i, steps) in enumerate(self.window.items()):
-            link[2 * k, starts[k] : starts[k + 1]] = 1.0
-            link[2 * k + 1, starts[k] : starts[k + 1]] = steps
-            link[2 * k + 1, i] = -1.0
-        exact = np.tile([1.0, 0.0], len(counts))
-        tried = [hit for x in self.tried if (hit := self._in_window(x)) is not None]
-        seen = sparse.lil_matrix((len(tried), size))
-        for row, indices in enumerate(tried):
-            seen[row, starts[:-1] + indices] = 1.0
-        wide = sparse.hstack([rows, sparse.csr_matrix((rows.shape[0], size - fixed))])
-        lows = np.concatenate([np.full(len(highs), -np.inf), exact, np.full(len(tried), -np.inf)])
-        highs = np.concatenate([highs, exact, np.full(len(tried), len(counts) - 1.0)])
-
-        cost = np.zeros(size)
-        cost[n : n + self.cost.offsets.shape[1]] = 1.0
-        options = {"mip_rel_gap": 0.1 * self.accepted, "node_limit": self.most_nodes - self.nodes}
-        if problem.stop_at is not None:
-            options["time_limit"] = max(problem.stop_at - time.monotonic(), 0.01)
-        with stdout_to_stderr():
-            answer = optimize.milp(
-                cost,
-                integrality=np.concatenate([np.zeros(fixed), np.ones(size - fixed)]),
-                bounds=optimize.Bounds(
-                    np.concatenate([problem.lower, np.full(fixed - n, -np.inf), np.zeros(size - fixed)]),
-                    np.concatenate([problem.upper, np.full(fixed - n, np.inf), np.ones(size - fixed)]),
-                ),
-                constraints=optimize.LinearConstraint(
-                    sparse.vstack([wide, link.tocsr(), seen.tocsr()], format="csr"), lows, highs
-                ),
-                options=options,
-            )
-        self.nodes += int(getattr(answer, "mip_node_count", None) or 0) + 1
-        if answer.status == _INFEASIBLE:
+        master = Master(
+            rows=rows,
+            highs=highs,
+            objective_terms=self.cost.offsets.shape[1],
+            lower=problem.lower,
+            upper=problem.upper,
+            window=self.window,
+            tried=self.tried,
+        )
+        time_left = None if problem.stop_at is None else max(problem.stop_at - time.monotonic(), 0.01)
+        answer = master.solve(gap=0.1 * self.accepted, most_nodes=self.most_nodes - self.nodes, time_left=time_left)
+        self.nodes += answer.nodes
+        if answer.is_infeasible:
             self._exhausted()
             return None
-        dual = getattr(answer, "mip_dual_bound", None)
-        if dual is not None and np.isfinite(dual):
+        if answer.bound is not None:
             reached = np.inf if self.best is None else self.best.objective
-            self.bound = max(self.bound, min(self._floor(self.cost.total(float(dual))), reached))
-        if answer.x is None:
-            if answer.status == _LIMIT:
-                return None
-            raise SolverFailed(f"Branch and bound over the steps: {answer.message}")
-        x = np.clip(answer.x[:n], problem.lower, problem.upper)
-        for k, (i, steps) in enumerate(self.window.items()):
-            x[i] = steps[int(answer.x[starts[k] : starts[k + 1]].argmax())]
-        return np.asarray(x)
+            self.bound = max(self.bound, min(self._floor(self.cost.total(answer.bound)), reached))
+        return answer.chosen
