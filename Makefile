@@ -58,17 +58,19 @@ types: $(STAMP)  ## mypy --strict
 imports: $(STAMP)  ## imports go one way (pyproject.toml, importlinter)
 	$(BIN)/lint-imports --no-cache
 
-proto: $(STAMP)  ## generate the stubs, docs/wire.md, keywords and the client's copies
+proto: $(STAMP)  ## generate the stubs, docs/wire.md, docs/aten.md, keywords and the client's copies
 	$(BIN)/python scripts/generate_proto.py
 	$(BIN)/python scripts/document_wire.py
 	$(BIN)/python scripts/generate_keywords.py
 	$(BIN)/python scripts/generate_client.py
+	$(BIN)/python scripts/document_aten.py
 
 check-generated: $(STAMP)  ## the committed stubs and reference are current; the contract keeps its rules
 	$(BIN)/python scripts/generate_proto.py --check
 	$(BIN)/python scripts/document_wire.py --check
 	$(BIN)/python scripts/generate_keywords.py --check
 	$(BIN)/python scripts/generate_client.py --check
+	$(BIN)/python scripts/document_aten.py --check
 	$(BIN)/python scripts/contract_rules.py
 
 check: test lint types imports docs  ## all that CI runs

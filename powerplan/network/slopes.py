@@ -89,7 +89,7 @@ def _along(
         points = [
             (a + places.view(-1, *(1,) * a.dim()) * d).requires_grad_() for a, d in zip(start, moved, strict=True)
         ]
-        outputs = function(*points).flatten(1)
+        outputs = function(*points).reshape(len(places), -1)
         weights = torch.randn(outputs.shape[1], generator=torch.Generator().manual_seed(1), dtype=outputs.dtype)
         value = outputs @ weights
         slope = torch.zeros_like(places)

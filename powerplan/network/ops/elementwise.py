@@ -116,6 +116,8 @@ class Scale(Op):
         """Shape of ``scale`` that broadcasts against a value of this shape."""
         if self.scale.ndim != 1:
             return tuple(self.scale.shape)
+        if len(self.scale) == 1:  # of a single number too, which has no axis
+            return (1,) * len(shape)
         axis = resolve_axis("scale.axis", self.axis, shape)
         return tuple(len(self.scale) if i == axis else 1 for i in range(len(shape)))
 

@@ -26,20 +26,21 @@ from powerplan.network.refusals import NO_MODEL, refusal
 from powerplan.network.torch_import.exporting import CONTROL_FLOW, field_of, is_layer, operation_name
 from powerplan.network.torch_import.keeping import NAME as KEPT, kept_module
 from powerplan.network.torch_import.rules import RULES
+from powerplan.network.torch_import.rules.refused import REFUSED
 from powerplan.network.torch_import.torch_call import Slot, TorchCall, sampled_outputs
 from powerplan.network.torch_import.value import Refused, Value
 
 #: size of the batch that modules are exported with
 BATCH = 13
 #: operations that leave a value as it is, but for how it is stored
-_SAME = frozenset(
+SAME = frozenset(
     """
     contiguous clone detach alias lift_fresh lift_fresh_copy positive requires_grad _to_copy to type_as float double
     half bfloat16 resolve_conj resolve_neg
     """.split()  # noqa: SIM905
 )
 #: operations that read nothing of a tensor but its shape
-_LIKE = frozenset(
+LIKE = frozenset(
     "zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty".split()  # noqa: SIM905
 )
 #: operations that only check
@@ -144,7 +145,7 @@ class Reader:
         if name.startswith(_CHECKS):
             return None
         args, kwargs = _filled(node.args, values), _filled(node.kwargs, values)
-        if name in _LIKE and isinstance(args[0], Value):
+        if name in LIKE and isinstance(args[0], Value):
             meta = cast(torch.fx.Node, node.args[0]).meta["val"]
             args = (torch.zeros((), dtype=meta.dtype).expand(meta.shape), *args[1:])
         if not any(True for _ in _values((args, kwargs))):
@@ -175,12 +176,12 @@ class Reader:
     def _ruled(self, node: torch.fx.Node, name: str, args: Any, kwargs: Any) -> Any:
         if name == KEPT:
             return self._kept(args[0], args[1])
-        if name in _SAME:
+        if name in SAME:
             return self._as_stored(node, args[0])
         if name in _DECISIONS:
             raise Refused(CONTROL_FLOW)
         if name not in RULES:
-            raise Refused(NO_MODEL)
+            raise Refused(REFUSED.get(name, NO_MODEL))
         kwargs = {
             k: v for k, v in kwargs.items() if k not in ("dtype", "device", "layout", "pin_memory", "memory_format")
         }

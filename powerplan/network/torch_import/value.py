@@ -131,7 +131,7 @@ class Value:
         first: np.ndarray = parts.take(0, self.batch)
         if size % count or not (size == count or self.merged) or (parts != np.expand_dims(first, self.batch)).any():
             raise Refused(f"a constant of shape {array.shape} differs along the batch axis")
-        return first if self.merged else first.reshape(*before, *after)
+        return first if self.merged else first.reshape((*before, *after))
 
 
 def value(x: object) -> Value:

@@ -7,8 +7,6 @@ returns the resulting Value or Values. It raises Refused with a reason where pow
 
 from __future__ import annotations
 
-from typing import Any
-
 from powerplan.network.torch_import.rules import (
     arrays,
     attention,
@@ -21,8 +19,9 @@ from powerplan.network.torch_import.rules import (
     recurrent,
     shaping,
 )
+from powerplan.network.torch_import.standing import Rule
 
-RULES: dict[str, Any] = {
+RULES: dict[str, Rule] = {
     **moves.RULES,
     **functions.RULES,
     **elementwise.RULES,

@@ -9,6 +9,7 @@ import numpy as np
 
 from powerplan.network.ops import Conv, ConvTranspose, Linear, MatMul, Pad, Permute
 from powerplan.network.torch_import.rules.shaping import squeeze
+from powerplan.network.torch_import.standing import Rule, Standing, declared
 from powerplan.network.torch_import.value import Refused, Value, array, value, weights
 
 
@@ -169,13 +170,16 @@ def general_convolution(
     return convolution(input, weight, bias, stride, padding, dilation, groups)
 
 
-RULES: dict[str, Any] = {
-    "linear": linear,
-    "matmul": matmul,
-    "mm": matmul,
-    "bmm": matmul,
-    "addmm": addmm,
-    "convolution": general_convolution,
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), convolution),
-    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), convolution_transposed),
-}
+RULES: dict[str, Rule] = declared(
+    Standing.EXACT,
+    {
+        "linear": linear,
+        "matmul": matmul,
+        "mm": matmul,
+        "bmm": matmul,
+        "addmm": addmm,
+        "convolution": general_convolution,
+        **dict.fromkeys(("conv1d", "conv2d", "conv3d"), convolution),
+        **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), convolution_transposed),
+    },
+)

@@ -14,6 +14,7 @@ import torch
 from powerplan.network.ops import Activation, Scale, Softmax
 from powerplan.network.torch_import.rules.arrays import product, swapped
 from powerplan.network.torch_import.rules.elementwise import affine
+from powerplan.network.torch_import.standing import Rule, Standing, declared
 from powerplan.network.torch_import.value import MASKED, Refused, Value
 
 
@@ -75,4 +76,4 @@ def _mask(mask: Any) -> np.ndarray:
     return added
 
 
-RULES: dict[str, Any] = {"scaled_dot_product_attention": attention}
+RULES: dict[str, Rule] = declared(Standing.FIRST_ORDER, {"scaled_dot_product_attention": attention})

@@ -22,6 +22,7 @@ from powerplan.network.torch_import.rules.arrays import linear, product
 from powerplan.network.torch_import.rules.elementwise import multiply
 from powerplan.network.torch_import.rules.pooling import total
 from powerplan.network.torch_import.rules.shaping import permute, reshape
+from powerplan.network.torch_import.standing import Rule, Standing, declared
 from powerplan.network.torch_import.value import Refused, Value, array, value
 
 
@@ -135,4 +136,4 @@ def _spread(x: Any, there: Sequence[bool]) -> Any:
     return reshape(x, *(next(sizes) if own else 1 for own in there))
 
 
-RULES: dict[str, Any] = {"einsum": einsum}
+RULES: dict[str, Rule] = declared(Standing.EXACT, {"einsum": einsum})

@@ -8,6 +8,7 @@ import numpy as np
 
 from powerplan.network.ops import Activation, Add, Multiply, Scale, Slice
 from powerplan.network.torch_import.rules.functions import pointwise
+from powerplan.network.torch_import.standing import Rule, Standing, declared
 from powerplan.network.torch_import.value import MASKED, Refused, Value, array, joined, value
 
 
@@ -177,33 +178,41 @@ def masked_fill(input: Any, mask: Any, other: Any) -> Value:
     return where(mask, other, input)
 
 
-RULES: dict[str, Any] = {
-    **{name: activation(name) for name in ("relu", "tanh", "sigmoid", "silu", "mish", "selu", "softsign")},
-    "hardswish": activation("hard_swish"),
-    "hardsigmoid": activation("hard_sigmoid"),
-    "leaky_relu": leaky_relu,
-    "prelu": prelu,
-    "_prelu_kernel": prelu,
-    "elu": elu,
-    "celu": celu,
-    "softplus": softplus,
-    "gelu": gelu,
-    "glu": glu,
-    "hardtanh": hardtanh,
-    "relu6": relu6,
-    "clamp": clamp,
-    "clip": clamp,
-    "clamp_min": lambda input, low: clamp(input, low),
-    "clamp_max": lambda input, high: clamp(input, None, high),
-    **dict.fromkeys(("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"), dropout),
-    "add": add,
-    "sub": subtract,
-    "rsub": lambda input, other, alpha=1: subtract(other, input, alpha=alpha),
-    "mul": multiply,
-    "div": divide,
-    "neg": negate,
-    "pow": power,
-    "square": lambda input: power(input, 2),
-    "where": where,
-    "masked_fill": masked_fill,
+RULES: dict[str, Rule] = {
+    **declared(
+        Standing.EXACT,
+        {
+            **{name: activation(name) for name in ("relu", "tanh", "sigmoid", "silu", "mish", "selu", "softsign")},
+            "hardswish": activation("hard_swish"),
+            "hardsigmoid": activation("hard_sigmoid"),
+            "leaky_relu": leaky_relu,
+            "prelu": prelu,
+            "_prelu_kernel": prelu,
+            "elu": elu,
+            "celu": celu,
+            "softplus": softplus,
+            "gelu": gelu,
+            "glu": glu,
+            "hardtanh": hardtanh,
+            "relu6": relu6,
+            "clamp": clamp,
+            "clip": clamp,
+            "clamp_min": lambda input, low: clamp(input, low),
+            "clamp_max": lambda input, high: clamp(input, None, high),
+            **dict.fromkeys(("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"), dropout),
+            "add": add,
+            "sub": subtract,
+            "rsub": lambda input, other, alpha=1: subtract(other, input, alpha=alpha),
+            "mul": multiply,
+            "div": divide,
+            "neg": negate,
+            "square": lambda input: power(input, 2),
+        },
+    ),
+    **declared(Standing.EXACT, {"pow": power}, "to the power of a noisy value first order"),
+    **declared(
+        Standing.EXACT,
+        {"where": where, "masked_fill": masked_fill},
+        "by a constant, or all of one noisy value; else simulated only: it jumps",
+    ),
 }

@@ -16,6 +16,7 @@ import torch
 from powerplan.network.digital import replayed
 from powerplan.network.ops import Function
 from powerplan.network.torch_import.rules.moves import moved
+from powerplan.network.torch_import.standing import Rule, Standing, declared
 from powerplan.network.torch_import.value import MASKED, Refused, Value, array, joined, value
 
 #: what compares whole numbers or decides takes them as truth values
@@ -117,6 +118,16 @@ def gather(input: Any, dim: int, index: Any, **keywords: Any) -> Any:
     return moved(torch.ops.aten.gather, input, dim, torch.as_tensor(index))
 
 
+def scatter(input: Any, dim: int, index: Any, source: Any, **keywords: Any) -> Any:
+    """Entries put in places along an axis; exact where the places are constant."""
+    if isinstance(index, Value) or keywords:
+        return along("scatter", input, dim, index, source, **keywords)
+    places = torch.as_tensor(index)
+    if not isinstance(source, Value) and np.ndim(source) == 0:
+        source = torch.full(places.shape, float(source))
+    return moved(torch.ops.aten.scatter, input, dim, places, source, data=(0, 3))
+
+
 def whole(name: str, *arguments: Any, **keywords: Any) -> Any:
     """A call on values whose batch is their first axis."""
     inputs = [item.leading() for item in _flat(arguments) if isinstance(item, Value)]
@@ -195,24 +206,58 @@ def _each(rule: Callable[..., Any], names: str) -> dict[str, Any]:
     return {name: partial(rule, name) for name in names.split()}
 
 
-RULES: dict[str, Any] = {
-    **_each(
-        pointwise,
-        "abs acos acosh asin asinh atan atan2 atanh bitwise_and bitwise_not bitwise_or bitwise_xor ceil cos cosh "
-        "digamma eq erf erfc erfinv exp exp2 expm1 fake_quantize_per_tensor_affine floor fmod frac ge gt hardshrink "
-        "isinf isnan le lgamma log log10 log1p log2 logaddexp logical_and logical_not logical_or logical_xor "
-        "logit lt nan_to_num ne reciprocal remainder round rsqrt sgn sign sin sinc sinh softshrink "
-        "special_i0 sqrt tan threshold trunc log_sigmoid hypot xlogy",
+_TWO = "of two noisy values simulated only: it jumps"
+_FIRST = "of two noisy values first order"
+_PLACED = "at places that depend on values simulated only"
+
+RULES: dict[str, Rule] = {
+    **declared(
+        Standing.EXACT,
+        {
+            **_each(
+                pointwise,
+                "abs acos acosh asin asinh atan atanh ceil cos cosh digamma erf erfc erfinv exp exp2 expm1 "
+                "fake_quantize_per_tensor_affine floor frac hardshrink isinf isnan lgamma log log10 log1p log2 "
+                "log_sigmoid logical_not bitwise_not logit nan_to_num reciprocal round rsqrt sgn sign sin sinc sinh "
+                "softshrink special_i0 sqrt tan threshold trunc",
+            ),
+            "rrelu_with_noise_functional": rrelu,
+        },
     ),
-    "maximum": _extreme("maximum", "min"),
-    "minimum": _extreme("minimum", "max"),
-    "heaviside": heaviside,
-    "rrelu_with_noise_functional": rrelu,
-    **_each(along, "cumsum cumprod logcumsumexp sort cummax cummin"),
-    "topk": partial(along, "topk", at=2),
-    **_each(partial(along, keep=2), "amin prod any all median argmax argmin logsumexp"),
-    "gather": gather,
-    "scatter": partial(along, "scatter"),
-    "scatter_add": partial(along, "scatter_add"),
-    **_each(whole, "grid_sampler_2d upsample_bicubic2d _cdist_forward"),
+    **declared(
+        Standing.EXACT,
+        {
+            **_each(
+                pointwise,
+                "bitwise_and bitwise_or bitwise_xor eq ge gt le logical_and logical_or logical_xor lt ne",
+            ),
+            "heaviside": heaviside,
+        },
+        _TWO,
+    ),
+    **declared(
+        Standing.EXACT,
+        {
+            **_each(pointwise, "fmod remainder"),
+            "maximum": _extreme("maximum", "min"),
+            "minimum": _extreme("minimum", "max"),
+        },
+        _FIRST,
+    ),
+    **declared(
+        Standing.FIRST_ORDER, _each(pointwise, "hypot logaddexp xlogy"), "of one noisy value and a number exact"
+    ),
+    **declared(
+        Standing.FIRST_ORDER,
+        {
+            **_each(along, "cumsum cumprod logcumsumexp sort cummax cummin"),
+            "topk": partial(along, "topk", at=2),
+            **_each(partial(along, keep=2), "prod median logsumexp"),
+            **_each(whole, "grid_sampler_2d upsample_bicubic2d _cdist_forward"),
+        },
+    ),
+    **declared(Standing.SIMULATED, _each(partial(along, keep=2), "argmax argmin"), "it jumps"),
+    **declared(Standing.SIMULATED, {"atan2": partial(pointwise, "atan2")}, "it jumps by a turn behind the origin"),
+    **declared(Standing.SIMULATED, {"scatter_add": partial(along, "scatter_add")}, "its places count as values"),
+    **declared(Standing.EXACT, {"gather": gather, "scatter": scatter}, _PLACED),
 }

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from powerplan.network.ops import Concat, Constant, Flatten, Reshape, Take
+from powerplan.network.torch_import.standing import Rule, Standing, declared
 from powerplan.network.torch_import.value import Refused, Value
 
 #: not all of torch moves whole numbers
@@ -40,10 +41,11 @@ def moved(call: Callable[..., Any], *arguments: Any, data: tuple[int, ...] = (0,
             continue
         x = arguments[i]
         if not isinstance(x, Value):
-            tensor = torch.as_tensor(x)
-            x = _constant(like, tensor)
-            places[i] = torch.arange(count + 1.0, count + 1 + tensor.numel(), dtype=_NUMBERS).reshape(tensor.shape)
-            batches[i] = torch.full(tensor.shape, -1, dtype=_NUMBERS)
+            # equal entries have one number, so that a constant may be made for the whole batch
+            entries, numbers = torch.unique(torch.as_tensor(x), return_inverse=True)
+            x = _constant(like, entries)
+            places[i] = (numbers + count + 1).to(_NUMBERS)
+            batches[i] = torch.full(numbers.shape, -1, dtype=_NUMBERS)
         else:
             numbers = torch.arange(count + 1.0, count + 1 + math.prod(x.shape), dtype=_NUMBERS).reshape(x.shape)
             places[i] = _spread(x, numbers.unsqueeze(x.batch))
@@ -122,14 +124,17 @@ def _index(x: Any, places: Any) -> Any:
     return moved(lambda numbers: torch.ops.aten.index(numbers, indices), x)
 
 
-RULES: dict[str, Any] = {
-    **{
-        name: _rule(name)
-        for name in """
+RULES: dict[str, Rule] = declared(
+    Standing.EXACT,
+    {
+        **{
+            name: _rule(name)
+            for name in """
         as_strided diagonal flip im2col index_select pixel_unshuffle repeat_interleave reflection_pad1d reflection_pad2d
         reflection_pad3d replication_pad1d replication_pad2d replication_pad3d rot90 tril triu unfold
         """.split()  # noqa: SIM905
+        },
+        "index": _index,
+        **{name: _rule(name, (0, 1)) for name in ("select_scatter", "slice_scatter", "diagonal_scatter", "copy")},
     },
-    "index": _index,
-    **{name: _rule(name, (0, 1)) for name in ("select_scatter", "slice_scatter", "diagonal_scatter", "copy")},
-}
+)

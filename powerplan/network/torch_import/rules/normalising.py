@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from powerplan.network.ops import Embedding, GroupNorm, LayerNorm, RMSNorm, Scale, Softmax
+from powerplan.network.torch_import.standing import Rule, Standing, declared
 from powerplan.network.torch_import.value import Refused, Value, array, value, weights
 
 
@@ -109,26 +110,43 @@ def _optional(x: Any) -> np.ndarray | None:
     return None if x is None else array(x)
 
 
-RULES: dict[str, Any] = {
-    "batch_norm": lambda input, weight, bias, mean, var, training, momentum, eps, *unused: batch_norm(
-        input, mean, var, weight, bias, training, momentum, eps
+_SPREAD = "the noise's variance counts in the denominator"
+
+RULES: dict[str, Rule] = {
+    **declared(
+        Standing.EXACT,
+        {
+            "batch_norm": lambda input, weight, bias, mean, var, training, momentum, eps, *unused: batch_norm(
+                input, mean, var, weight, bias, training, momentum, eps
+            ),
+            "_native_batch_norm_legit_no_training": lambda input, weight, bias, mean, var, momentum, eps: (
+                batch_norm(input, mean, var, weight, bias, False, momentum, eps),
+            ),
+        },
     ),
-    "_native_batch_norm_legit_no_training": lambda input, weight, bias, mean, var, momentum, eps: (
-        batch_norm(input, mean, var, weight, bias, False, momentum, eps),
+    **declared(
+        Standing.FIRST_ORDER,
+        {
+            "instance_norm": lambda input, weight, bias, mean, var, use_stats, momentum, eps, *unused: instance_norm(
+                input, mean, var, weight, bias, use_stats, momentum, eps
+            ),
+            "layer_norm": layer_norm,
+            "native_layer_norm": lambda *arguments: (layer_norm(*arguments),),
+            "group_norm": group_norm,
+            "native_group_norm": lambda input, weight, bias, batch, channels, positions, groups, eps: (
+                group_norm(input, groups, weight, bias, eps),
+            ),
+            "rms_norm": rms_norm,
+        },
+        _SPREAD,
     ),
-    "instance_norm": lambda input, weight, bias, mean, var, use_input_stats, momentum, eps, *unused: instance_norm(
-        input, mean, var, weight, bias, use_input_stats, momentum, eps
+    **declared(
+        Standing.FIRST_ORDER,
+        {"softmax": softmax, "_softmax": softmax, "log_softmax": log_softmax, "_log_softmax": log_softmax},
     ),
-    "layer_norm": layer_norm,
-    "native_layer_norm": lambda *arguments: (layer_norm(*arguments),),
-    "group_norm": group_norm,
-    "native_group_norm": lambda input, weight, bias, batch, channels, positions, groups, eps: (
-        group_norm(input, groups, weight, bias, eps),
+    **declared(
+        Standing.EXACT,
+        {"embedding": lambda weight, indices, *unused: embedding(indices, weight)},
+        "of the network's input, which has no noise",
     ),
-    "rms_norm": rms_norm,
-    "softmax": softmax,
-    "_softmax": softmax,
-    "log_softmax": log_softmax,
-    "_log_softmax": log_softmax,
-    "embedding": lambda weight, indices, *unused: embedding(indices, weight),
 }

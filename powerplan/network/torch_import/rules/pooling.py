@@ -21,6 +21,7 @@ from powerplan.network.ops import (
 from powerplan.network.torch_import.rules.arrays import each
 from powerplan.network.torch_import.rules.elementwise import add, affine, multiply, negate
 from powerplan.network.torch_import.rules.functions import along, pointwise
+from powerplan.network.torch_import.standing import Rule, Standing, declared
 from powerplan.network.torch_import.value import Refused, Value, value
 
 
@@ -136,6 +137,13 @@ def smallest(input: Any, dim: Any = None, keepdim: bool = False) -> Value:
     return negate(largest(negate(input), dim, keepdim))
 
 
+def _of_truths(values: Any, input: Any, dim: Any = None, keepdim: bool = False) -> Value:
+    """The largest (any) or smallest (all) of truth values."""
+    x = value(input)
+    result: Value = values(x if x.kind == "b" else pointwise("ne", x, 0), dim, keepdim)
+    return result
+
+
 def variance(
     input: Any, dim: Any = None, unbiased: Any = True, keepdim: bool = False, *, correction: Any = None
 ) -> Value:
@@ -165,24 +173,51 @@ def _with_places(values: Any, name: str, input: Any, dim: Any = None, keepdim: b
     return values(input, dim, keepdim), along({"max": "argmax", "min": "argmin"}[name], input, dim, keepdim, keep=2)
 
 
-RULES: dict[str, Any] = {
-    **{f"max_pool{n}d": partial(max_pool, n) for n in (1, 2, 3)},
-    **{f"max_pool{n}d_with_indices": lambda *arguments, axes=n: (max_pool(axes, *arguments), None) for n in (1, 2, 3)},
-    **{f"avg_pool{n}d": partial(average_pool, n) for n in (1, 2, 3)},
-    **{f"adaptive_avg_pool{n}d": partial(adaptive_pool, AdaptiveAveragePool, n) for n in (1, 2, 3)},
-    **{f"_adaptive_avg_pool{n}d": partial(adaptive_pool, AdaptiveAveragePool, n) for n in (2, 3)},
-    **{
-        f"adaptive_max_pool{n}d": lambda *arguments, axes=n: (adaptive_pool(AdaptiveMaxPool, axes, *arguments), None)
-        for n in (1, 2, 3)
-    },
-    "mean": mean,
-    "sum": total,
-    "var": variance,
-    "std": lambda *arguments, **keywords: pointwise("sqrt", variance(*arguments, **keywords)),
-    "linalg_vector_norm": norm,
-    "norm": norm,
-    "amax": largest,
-    "amin": smallest,
-    "max": partial(_with_places, largest, "max"),
-    "min": partial(_with_places, smallest, "min"),
+_PAIRS = "maxima by pairs, each taken as Gaussian; of two entries exact"
+
+RULES: dict[str, Rule] = {
+    **declared(
+        Standing.PARTS,
+        {
+            **{f"max_pool{n}d": partial(max_pool, n) for n in (1, 2, 3)},
+            **{
+                f"max_pool{n}d_with_indices": lambda *arguments, axes=n: (max_pool(axes, *arguments), None)
+                for n in (1, 2, 3)
+            },
+            **{
+                f"adaptive_max_pool{n}d": lambda *arguments, axes=n: (
+                    adaptive_pool(AdaptiveMaxPool, axes, *arguments),
+                    None,
+                )
+                for n in (1, 2, 3)
+            },
+            "amax": largest,
+            "amin": smallest,
+            "max": partial(_with_places, largest, "max"),
+            "min": partial(_with_places, smallest, "min"),
+            "any": partial(_of_truths, largest),
+            "all": partial(_of_truths, smallest),
+        },
+        _PAIRS,
+    ),
+    **declared(
+        Standing.EXACT,
+        {
+            **{f"avg_pool{n}d": partial(average_pool, n) for n in (1, 2, 3)},
+            **{f"adaptive_avg_pool{n}d": partial(adaptive_pool, AdaptiveAveragePool, n) for n in (1, 2, 3)},
+            **{f"_adaptive_avg_pool{n}d": partial(adaptive_pool, AdaptiveAveragePool, n) for n in (2, 3)},
+            "mean": mean,
+            "sum": total,
+        },
+    ),
+    **declared(
+        Standing.PARTS,
+        {
+            "var": variance,
+            "std": lambda *arguments, **keywords: pointwise("sqrt", variance(*arguments, **keywords)),
+            "linalg_vector_norm": norm,
+            "norm": norm,
+        },
+        "squares, means and roots, each taken as Gaussian",
+    ),
 }

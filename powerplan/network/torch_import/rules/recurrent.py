@@ -21,6 +21,7 @@ from powerplan.network.torch_import.rules.recurrence import (
     stacked,
     start_of,
 )
+from powerplan.network.torch_import.standing import Rule, Standing, declared
 from powerplan.network.torch_import.value import Refused, Value, array, value
 
 
@@ -87,13 +88,16 @@ def _cell(
     return tuple(value(s) for s in state)
 
 
-RULES: dict[str, Any] = {
-    "lstm": partial(_layers, _LSTM),
-    "gru": partial(_layers, _GRU),
-    "rnn_tanh": partial(_layers, _TANH),
-    "rnn_relu": partial(_layers, _RELU),
-    "lstm_cell": partial(_cell, _LSTM),
-    "gru_cell": lambda *args: _cell(_GRU, *args)[0],
-    "rnn_tanh_cell": lambda *args: _cell(_TANH, *args)[0],
-    "rnn_relu_cell": lambda *args: _cell(_RELU, *args)[0],
-}
+RULES: dict[str, Rule] = declared(
+    Standing.PARTS,
+    {
+        "lstm": partial(_layers, _LSTM),
+        "gru": partial(_layers, _GRU),
+        "rnn_tanh": partial(_layers, _TANH),
+        "rnn_relu": partial(_layers, _RELU),
+        "lstm_cell": partial(_cell, _LSTM),
+        "gru_cell": lambda *args: _cell(_GRU, *args)[0],
+        "rnn_tanh_cell": lambda *args: _cell(_TANH, *args)[0],
+        "rnn_relu_cell": lambda *args: _cell(_RELU, *args)[0],
+    },
+)

@@ -12,6 +12,7 @@ import torch
 
 from powerplan.network.ops import Concat, Pad, Permute, Reshape, Shape, Slice, Upsample
 from powerplan.network.ops.shaping import UPSAMPLE_AXES, Flatten
+from powerplan.network.torch_import.standing import Rule, Standing, declared
 from powerplan.network.torch_import.value import Refused, Value, array, grown, joined, value
 
 
@@ -307,41 +308,44 @@ def _upsampled(mode: str) -> Any:
     return rule
 
 
-RULES: dict[str, Any] = {
-    **dict.fromkeys(("reshape", "view", "_unsafe_view", "_reshape_copy"), reshape),
-    "flatten": flatten,
-    "unflatten": unflatten,
-    "unsqueeze": unsqueeze,
-    "squeeze": squeeze,
-    "permute": permute,
-    **dict.fromkeys(("transpose", "swapaxes", "swapdims"), transpose),
-    **dict.fromkeys(("movedim", "moveaxis"), movedim),
-    **dict.fromkeys(("t", "numpy_T", "mT"), lambda input: transpose(input, -2, -1)),
-    "expand": lambda input, sizes, implicit=False: expand(input, sizes),
-    "expand_as": expand_as,
-    "repeat": repeat,
-    "tile": repeat,
-    **dict.fromkeys(("cat", "concat"), concatenate),
-    "stack": stack,
-    "narrow": narrow,
-    "select": select,
-    "slice": lambda input, dim=0, start=None, end=None, step=1: sliced(value(input), dim, slice(start, end, step)),
-    **dict.fromkeys(("split", "split_with_sizes"), split),
-    "chunk": chunk,
-    "unbind": unbind,
-    "pad": pad,
-    "constant_pad_nd": lambda input, widths, value=0.0: pad(input, widths, "constant", value),
-    "pixel_shuffle": pixel_shuffle,
-    **dict.fromkeys(("channel_shuffle", "native_channel_shuffle"), channel_shuffle),
-    "roll": roll,
-    **{
-        f"upsample_{mode}{n}d": _upsampled(name)
-        for mode, n, name in (
-            *(("nearest", n, "nearest") for n in (1, 2, 3)),
-            ("linear", 1, "linear"),
-            ("bilinear", 2, "bilinear"),
-            ("trilinear", 3, "trilinear"),
-            ("bicubic", 2, "bicubic"),
-        )
+RULES: dict[str, Rule] = declared(
+    Standing.EXACT,
+    {
+        **dict.fromkeys(("reshape", "view", "_unsafe_view", "_reshape_copy"), reshape),
+        "flatten": flatten,
+        "unflatten": unflatten,
+        "unsqueeze": unsqueeze,
+        "squeeze": squeeze,
+        "permute": permute,
+        **dict.fromkeys(("transpose", "swapaxes", "swapdims"), transpose),
+        **dict.fromkeys(("movedim", "moveaxis"), movedim),
+        **dict.fromkeys(("t", "numpy_T", "mT"), lambda input: transpose(input, -2, -1)),
+        "expand": lambda input, sizes, implicit=False: expand(input, sizes),
+        "expand_as": expand_as,
+        "repeat": repeat,
+        "tile": repeat,
+        **dict.fromkeys(("cat", "concat"), concatenate),
+        "stack": stack,
+        "narrow": narrow,
+        "select": select,
+        "slice": lambda input, dim=0, start=None, end=None, step=1: sliced(value(input), dim, slice(start, end, step)),
+        **dict.fromkeys(("split", "split_with_sizes"), split),
+        "chunk": chunk,
+        "unbind": unbind,
+        "pad": pad,
+        "constant_pad_nd": lambda input, widths, value=0.0: pad(input, widths, "constant", value),
+        "pixel_shuffle": pixel_shuffle,
+        **dict.fromkeys(("channel_shuffle", "native_channel_shuffle"), channel_shuffle),
+        "roll": roll,
+        **{
+            f"upsample_{mode}{n}d": _upsampled(name)
+            for mode, n, name in (
+                *(("nearest", n, "nearest") for n in (1, 2, 3)),
+                ("linear", 1, "linear"),
+                ("bilinear", 2, "bilinear"),
+                ("trilinear", 3, "trilinear"),
+                ("bicubic", 2, "bicubic"),
+            )
+        },
     },
-}
+)
