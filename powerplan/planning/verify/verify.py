@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -58,6 +59,7 @@ def verify(
     factor = target.input_factor(simulation, weights, calibration)
     value, error = factor * mean, factor * error_of_mean
     by_input = None if target.inputs is not None else target.by_input(simulation, weights)
+    scatter = math.nan if by_input is None else relative_error(by_input)
     share = target.chip_yield(simulation, weights)
     low, high = (None, None)
     if share is not None:
@@ -77,7 +79,7 @@ def verify(
         chip_yield=share,
         chip_yield_low=low,
         chip_yield_high=high,
-        ratio_input_standard_error=None if by_input is None else value / target.value * relative_error(by_input),
+        ratio_input_standard_error=value / target.value * scatter if math.isfinite(scatter) else None,
     )
 
 
