@@ -24,6 +24,8 @@ TARGET_FIELDS = {
     for kind in get_args(Target)
     if kind.__name__.lower() == plain_name(field).replace("_", "")
 }
+#: fields of a target that say on which part of what there is it is
+_PARTS = ("chips", "inputs")
 #: targets by field of the message
 TARGETS: dict[str, Any] = {TARGET_FIELDS[kind.__name__].name: kind for kind in get_args(Target)}
 
@@ -92,8 +94,8 @@ def target_fields(value: Any) -> dict[str, Any]:
     field = TARGET_FIELDS.get(type(value).__name__)
     if field is None:
         raise invalid("target", f"got {value!r}; allowed: {', '.join(TARGET_FIELDS)}")
-    bound, *further = (each.name for each in fields(value) if each.name != "chips")
-    part = {} if value.chips is None else {"chips": float(value.chips)}
+    bound, *further = (each.name for each in fields(value) if each.name not in _PARTS)
+    part = {name: float(share) for name in _PARTS if (share := getattr(value, name, None)) is not None}
     if field.message_type is None:
         return {field.name: float(getattr(value, bound)), **part}
     parts = {name: classes(f"target.{name}", getattr(value, name)) for name in further}

@@ -11,7 +11,7 @@ from powerplan.planning import policy
 
 PLANNING = Path(policy.__file__).parent
 #: scipy's codes of a linear program, and how many corners a call may have: no policy
-ELSEWHERE = {"_LIMIT", "_INFEASIBLE", "MOST_CORNERS"}
+ELSEWHERE = {"_LIMIT", "INFEASIBLE", "MOST_CORNERS"}
 
 
 def constants(path: Path) -> list[tuple[ast.Assign, list[str]]]:

@@ -60,7 +60,7 @@ def test_yield_rises_with_power(plans: tuple[pp.Plan, ...]) -> None:
 
 def test_reports_and_cards_have_them(plans: tuple[pp.Plan, ...], iris_example: Example) -> None:
     page = report_html(plans[0])
-    assert page.count("NMSE of single chips") == 1
+    assert page.count("Histogram of the NMSE of single chips") == 1
     assert "bound 1.000" in page
     assert "Yield against power" in report_html(list(plans))
     assert "powerplan-chips" in plans[0]._repr_html_()

@@ -56,7 +56,7 @@ SEEDS: tuple[tuple[str, Message], ...] = (
     ("GetPlanJob", v1.GetPlanJobRequest(job_id="0" * 32)),
     ("WatchPlanJob", v1.WatchPlanJobRequest(job_id="0" * 32, after_sequence=1)),
     ("CancelPlanJob", v1.CancelPlanJobRequest(job_id="0" * 32)),
-    ("ListPlanJobs", v1.ListPlanJobsRequest(page_size=5, page_token="7", states=[1, 2])),
+    ("ListPlanJobs", v1.ListPlanJobsRequest(page_size=5, page_token=f"0x1.8p+30-{0:032x}", states=[1, 2])),
     ("GetBlobStatus", v1.GetBlobStatusRequest(blobs=[v1.BlobRef(sha256="0" * 64, size_bytes=5)])),
     ("GetServerInfo", v1.GetServerInfoRequest()),
 )

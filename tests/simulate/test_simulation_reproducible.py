@@ -16,7 +16,12 @@ Case = tuple[pp.Network, pp.Hardware, pp.Gains, np.ndarray]
 
 def assert_equal(a: pp.Simulation, b: pp.Simulation) -> None:
     for field in fields(a):
-        if field.name == "layers":
+        if field.name == "inputs":
+            assert a.inputs is not None
+            assert b.inputs is not None
+            np.testing.assert_array_equal(a.inputs.mse_by_input, b.inputs.mse_by_input)
+            np.testing.assert_array_equal(a.inputs.signal_by_input, b.inputs.signal_by_input)
+        elif field.name == "layers":
             for x, y in zip(a.layers, b.layers, strict=True):
                 np.testing.assert_array_equal(x.mean, y.mean)
                 np.testing.assert_array_equal(x.covariance, y.covariance)

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.stats import beta, binom
 
 from powerplan.spread import Spread
 
@@ -50,6 +49,8 @@ class SampledSpread(Spread):
 
     def _quantile_interval(self, probability: float) -> tuple[float, float]:
         count = len(self.by_chip)
+        from scipy.stats import binom
+
         low, high = binom.ppf(_OUTSIDE, count, probability), binom.ppf(1 - _OUTSIDE, count, probability)
         return (
             float(self._sorted[int(low) - 1]) if low >= 1 else 0.0,
@@ -65,6 +66,8 @@ class SampledSpread(Spread):
 
 def part_interval(within: int, count: int) -> tuple[float, float]:
     """The 95 % confidence interval of a part of which ``within`` of ``count`` chips were seen (Clopper and Pearson)."""
+    from scipy.stats import beta
+
     low = float(beta.ppf(_OUTSIDE, within, count - within + 1)) if within else 0.0
     return low, float(beta.ppf(1 - _OUTSIDE, within + 1, count - within)) if within < count else 1.0
 

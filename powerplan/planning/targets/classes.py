@@ -10,13 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from scipy import optimize
 
 from powerplan.checks import Checker, class_array
 from powerplan.errors import InvalidInput
-from powerplan.moments.chips.predicted import ChipSource
-from powerplan.montecarlo.simulation import Simulation
 from powerplan.planning import problem
 from powerplan.planning.targets.target import Target
 from powerplan.plausibility import Plausible
@@ -26,6 +22,7 @@ if TYPE_CHECKING:
 
     from powerplan.moments.prediction import Prediction
     from powerplan.moments.predictor import Predictor
+    from powerplan.montecarlo.simulation import Simulation
 
 
 #: by which differences of rates, whole numbers over that of the inputs, are rounded
@@ -90,6 +87,8 @@ class ClassTarget(Target):
         Rates of chips are whole numbers over that of the inputs: their quantile has steps. The factor of all errors
         with which just that part meets the bound has none; the mean is the one with this factor.
         """
+        from powerplan.moments.chips.predicted import ChipSource
+
         chips = ChipSource.behind(prediction)
         measure = problem.ErrorRate.of(chips.ideal, self.wanted())
         margins = chips.outputs.margins(measure.wanted)
@@ -103,6 +102,8 @@ class ClassTarget(Target):
         ends = (-_MOST_FACTOR, _MOST_FACTOR)
         at = [excess(end) for end in ends]
         if at[0] < 0 < at[1]:
+            from scipy import optimize
+
             logarithm = optimize.brentq(excess, *ends, xtol=_FACTOR_ERROR)
         else:
             logarithm = ends[0] if at[0] >= 0 else ends[1]
@@ -113,6 +114,8 @@ class ClassTarget(Target):
         if self.chips is None:
             return prediction
         assert prediction.chips is not None
+        from powerplan.moments.chips.predicted import ChipSource
+
         wrong = ChipSource.behind(prediction).wrong_by_chip(self.wanted())
         return replace(prediction, chips=replace(prediction.chips, wrong=wrong))
 
@@ -152,9 +155,13 @@ class ClassTarget(Target):
 
     def _wrong_by_input(self, result: Prediction | Simulation, ideal: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         """(B,) chances of another class than the wanted one."""
+        from powerplan.montecarlo.simulation import Simulation
+
         if isinstance(result, Simulation):
             rates: np.ndarray = (result.classes != wanted).mean(0)
             return rates
+        import torch
+
         mean, covariance = (torch.as_tensor(np.array(m)) for m in (result.output_mean, result.output_covariance))
         rate = problem.ErrorRate.of(torch.as_tensor(np.array(ideal)), self.wanted())
         return rate.wrong(mean.double(), covariance.double()).numpy()

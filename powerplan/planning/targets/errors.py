@@ -9,11 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import binom
 
 from powerplan.errors import InvalidInput
-from powerplan.moments.chips.predicted import ChipSource
-from powerplan.moments.chips.sampled import SampledSpread, quantile_with_error
 from powerplan.planning import problem
 from powerplan.planning.targets.over_inputs import MEAN, errors_by_input
 from powerplan.planning.targets.target import Bound
@@ -41,12 +38,6 @@ class ErrorBound(Bound):
 
     inputs: float | None = None  # type: ignore[misc]
 
-    def chip_ratio(self, prediction: Prediction) -> float:
-        assert prediction.chips is not None
-        assert self.chips is not None
-        mse = prediction.chips.mse
-        return mse.quantile(self.chips) / mse.mean
-
     def chip_yield(self, simulation: Simulation, weights: np.ndarray | None) -> float | None:
         if weights is not None or self.inputs is not None:
             return None
@@ -61,6 +52,8 @@ class ErrorBound(Bound):
         if calibration == MEAN:
             return float(np.quantile(by_input, self.inputs) / by_input.mean())
         count = len(by_input)
+        from scipy.stats import binom
+
         rank = int(binom.ppf(1 - _OUTSIDE, count, self.inputs))
         if rank >= count:
             least = math.ceil(math.log(_OUTSIDE) / math.log(self.inputs))
@@ -77,7 +70,11 @@ class ErrorBound(Bound):
         """The spread of its number."""
 
     def _simulated(self, mean: float, error: float, chips: Spread) -> tuple[float, float]:
-        return (mean, error) if self.chips is None else quantile_with_error(chips, self.chips)
+        if self.chips is None:
+            return mean, error
+        from powerplan.moments.chips.sampled import quantile_with_error
+
+        return quantile_with_error(chips, self.chips)
 
 
 @dataclass(frozen=True)
@@ -197,6 +194,9 @@ class MaxOutputMSE(Bound):
 
     def chip_ratio(self, prediction: Prediction) -> float:
         assert self.chips is not None
+        from powerplan.moments.chips.predicted import ChipSource
+        from powerplan.moments.chips.sampled import SampledSpread
+
         chips = ChipSource.behind(prediction)
         worst = SampledSpread.of(chips.outputs.worst_mse(chips.ideal).cpu().numpy())
         return worst.quantile(self.chips) / float(prediction.mse_by_output.max())
@@ -206,6 +206,8 @@ class MaxOutputMSE(Bound):
 
     def simulated(self, simulation: Simulation, weights: np.ndarray | None) -> tuple[float, float]:
         if self.chips is not None:
+            from powerplan.moments.chips.sampled import quantile_with_error
+
             return quantile_with_error(self._over_chips(simulation), self.chips)
         each = np.ones(simulation.mse_by_output.shape) if weights is None else weights
         worst = int((each * simulation.mse_by_output).argmax())
@@ -214,4 +216,6 @@ class MaxOutputMSE(Bound):
 
     def _over_chips(self, simulation: Simulation) -> Spread:
         """The spread of the worst output's error."""
+        from powerplan.moments.chips.sampled import SampledSpread
+
         return SampledSpread.of(simulation.worst_mse_by_draw)

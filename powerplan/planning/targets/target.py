@@ -12,7 +12,6 @@ import numpy as np
 
 from powerplan.checks import Checker
 from powerplan.errors import InvalidInput, Violation
-from powerplan.moments.chips.spectrum import check_chips
 from powerplan.planning import problem
 from powerplan.planning.objectives import POWER, Objective
 from powerplan.planning.targets.over_inputs import MEAN, upper_factor
@@ -73,13 +72,16 @@ class Target(ABC):
     def simulated(self, simulation: Simulation, weights: np.ndarray | None) -> tuple[float, float]:
         """Its number in a simulation and the standard error, for weights (K,) with mean 1; None = all alike."""
 
-    @abstractmethod
     def chip_ratio(self, prediction: Prediction) -> float:
-        """What the mean of its number over chips is multiplied by where it is on a part of them.
+        """What the mean of its number over chips is multiplied by where it is on a part of them: as the MSE is.
 
         Args:
             prediction: at the gains there are, with its chips.
         """
+        assert prediction.chips is not None
+        assert self.chips is not None
+        mse = prediction.chips.mse
+        return mse.quantile(self.chips) / mse.mean
 
     def tell_chips(self, prediction: Prediction) -> Prediction:
         """The prediction with what the target is about told of single chips."""
@@ -179,6 +181,8 @@ class Target(ABC):
             raise InvalidInput.of(
                 "output_weights", weights, "None with chips", "How the error is spread is known for equal weights."
             )
+        from powerplan.moments.chips.spectrum import check_chips
+
         check_chips(predictor.network, predictor.hardware, "target.chips", self.chips)
         return predictor.chip_ratio
 

@@ -134,7 +134,8 @@ class JobRunner:
                     self._pins[job.id] = self._hold_blobs(job)
                 if job.state is JobState.RUNNING and job.id not in self._running:
                     await self._take_up_again(job)
-            self._queued.set()
+            if unfinished:  # a loop that looks for nothing would take a slot for it
+                self._queued.set()
 
     async def try_storing(self) -> None:
         """Write to the store; a damaged one is replaced.
