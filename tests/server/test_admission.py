@@ -111,7 +111,9 @@ def test_closing_turns_the_waiting_away() -> None:
 
 
 def test_a_flood_of_one_tenant_hardly_delays_another(start) -> None:
-    """Alice keeps 40 calls coming to two workers and a queue of eight; Bob's calls take at most three times as long."""
+    """Alice keeps 40 calls coming to two workers and a queue of eight; Bob's take at most three times as long (median).
+
+    In one line for all they would wait for the eight, and take five times as long."""
     server = start(workers=2, queue_size=8, cache_size=0, tokens="alice:0123456789abcdef,bob:fedcba9876543210")
     bob, alice = ((("authorization", f"Bearer {token}"),) for token in ("fedcba9876543210", "0123456789abcdef"))
 
@@ -140,7 +142,7 @@ def test_a_flood_of_one_tenant_hardly_delays_another(start) -> None:
     over.set()
     for thread in threads:
         thread.join()
-    assert flooded[-1] <= 3 * quiet[-1]
+    assert flooded[10] <= 3 * quiet[5]
 
 
 def test_a_longer_line_gives_up_its_newest_for_a_shorter_one() -> None:
