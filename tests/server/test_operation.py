@@ -24,6 +24,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from planner_fakes import plan_request
 from planner_running import Process, Running, failure, wait_for
 
+from powerplan.jobs.processes import birth
 from powerplan_client._generated import v1
 from powerplan_server.errors import Reason
 from powerplan_server.tracing import Tracer
@@ -227,7 +228,7 @@ def test_stopping_does_not_wait_for_a_worker_that_hangs(tmp_path: Path) -> None:
     began = time.monotonic()
     assert server.kill(signal.SIGTERM) in (0, 1)
     assert time.monotonic() - began < 15
-    wait_for(lambda: not any(_alive(pid) for pid in grandchildren))
+    wait_for(lambda: not any(birth(pid) for pid in grandchildren))
     for pid in children:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -238,10 +239,3 @@ def _parent(process: Path) -> int:
         return int((process / "stat").read_text().rpartition(")")[2].split()[1])
     except (FileNotFoundError, ProcessLookupError):
         return 0
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
