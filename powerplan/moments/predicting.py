@@ -213,10 +213,11 @@ def _assemble(predictor: Predictor, programmed: Sequence[ProgrammedArray], parts
 
 def _wire_drops(programmed: Sequence[ProgrammedArray]) -> tuple[np.ndarray, np.ndarray]:
     """Mean and largest drop along the wires of every layer, (L,) each; 0 where they are ideal."""
-    none = (torch.zeros(()), torch.zeros(()))
-    drops = [array.read_out.drop if isinstance(array.read_out, WiredAmplifier) else none for array in programmed]
-    mean, largest = (_frozen(torch.stack(values).double()) for values in zip(*drops, strict=True))
-    return mean, largest
+    mean, largest = np.zeros(len(programmed)), np.zeros(len(programmed))
+    for i, array in enumerate(programmed):
+        if isinstance(array.read_out, WiredAmplifier):
+            mean[i], largest[i] = map(float, array.read_out.drop)
+    return _frozen(mean), _frozen(largest)
 
 
 def _mean(values: Sequence[np.ndarray], parts: Sequence[_Part]) -> np.ndarray:

@@ -260,10 +260,12 @@ class Predictor:
             if full and covariance is None:
                 covariance = torch.diag_embed(variance)
         names, reads = self.network.layer_names, self.network.read_names
-        none = torch.zeros((), dtype=x.dtype, device=x.device)
 
         def squares(bias: Mapping[str, Tensor]) -> Tensor:
-            return torch.stack([(bias[n] ** 2).mean() if n in bias else none for n in names])
+            means = x.new_zeros(len(names))
+            for name, moved in bias.items():
+                means[names.index(name)] = (moved**2).mean()
+            return means
 
         return Moments(
             mean=trace.output_mean.expand(len(x), -1),
