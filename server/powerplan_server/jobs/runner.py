@@ -113,7 +113,8 @@ class JobRunner:
             await asyncio.wait(self._changes)
         try:
             for job in await self._db(self._store.unfinished):
-                await self._db(self._store.requeue, job, count_attempt=False)
+                if job.state is JobState.RUNNING:
+                    await self._db(self._store.requeue, job, count_attempt=False)
         except ServiceError:
             log.error("running jobs could not be put back into the queue; the next server takes them up")
         await asyncio.get_running_loop().run_in_executor(self._thread, self._store.close)
