@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from powerplan.examples import Example as Example, load_example as load_example
     from powerplan.hardware import Gains as Gains, Hardware as Hardware
+    from powerplan.hardware.measured import Measurements as Measurements, read_measurements as read_measurements
     from powerplan.hardware.presets import presets as presets
     from powerplan.moments import Prediction as Prediction, predict as predict
     from powerplan.montecarlo import Simulation as Simulation, simulate as simulate
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from powerplan.planning.explain.explain import explain as explain
     from powerplan.planning.explain.explanation import Explanation as Explanation
     from powerplan.report.html import report_html as report_html, write_report as write_report
+    from powerplan.report.measured_plots import plot_measurements as plot_measurements
     from powerplan.report.plots import (
         plot_frontier as plot_frontier,
         plot_plan as plot_plan,
@@ -82,6 +84,7 @@ _HOMES = {
     "powerplan.deployment": ("Export", "export"),
     "powerplan.examples": ("Example", "load_example"),
     "powerplan.hardware": ("Gains", "Hardware"),
+    "powerplan.hardware.measured": ("Measurements", "read_measurements"),
     "powerplan.hardware.presets": ("presets",),
     "powerplan.moments": ("Prediction", "predict"),
     "powerplan.network": ("Network",),
@@ -104,6 +107,7 @@ _HOMES = {
     ),
     "powerplan.montecarlo": ("Simulation", "simulate"),
     "powerplan.report.html": ("report_html", "write_report"),
+    "powerplan.report.measured_plots": ("plot_measurements",),
     "powerplan.report.plots": ("plot_frontier", "plot_plan", "plot_predicted_simulated", "plot_study"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

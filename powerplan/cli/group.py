@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "frontier": ("powerplan.cli.commands.frontier", "Plans for a list of targets: power against error."),
     "batch": ("powerplan.cli.commands.batch", "Studies: many plans from one file."),
     "example": ("powerplan.cli.commands.example", "Write a built-in network and its inputs to files."),
+    "hardware": ("powerplan.cli.commands.hardware", "Hardware files: from measurements, from presets."),
     "presets": ("powerplan.cli.commands.presets", "Published device technologies."),
     "serve": ("powerplan.cli.commands.serve", "Answer planning requests over gRPC."),
     "status": ("powerplan.cli.commands.status", "Whether a planning server works, and what it is."),

@@ -12,7 +12,7 @@ low-frequency noise, gain errors and stuck devices add to this: see :mod:`powerp
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,7 +27,7 @@ from powerplan.hardware.fields import ByMeasurements, Numbers, Part, check_field
 from powerplan.hardware.plain import to_plain
 from powerplan.hardware.read_out_checks import check_read_out
 from powerplan.hardware.technologies import TECHNOLOGIES
-from powerplan.hardware.toml import read_hardware
+from powerplan.hardware.toml import hardware_toml, read_hardware
 from powerplan.hardware.wire_checks import check_wires
 from powerplan.hardware.wires.circuit import Wires
 from powerplan.settings import Choice, Flag, Number, Whole
@@ -415,6 +415,36 @@ class Hardware(Shown):
             InvalidInput: the file cannot be read or parsed, unknown keys, values out of range.
         """
         return cls.from_dict({**read_hardware(path), **changes})
+
+    def to_toml(self) -> str:
+        """The text of a TOML file that :meth:`from_toml` reads back: the fields that differ from their defaults."""
+        return hardware_toml(self)
+
+    @classmethod
+    def from_measurements(
+        cls,
+        path: str | Path,
+        *,
+        columns: str | Sequence[str] | None = None,
+        degree: int | None = None,
+        least_readings: int = 3,
+        **changes: Any,
+    ) -> Hardware:
+        """Hardware of devices that were measured: the range in a table of theirs, at the last time of reading.
+
+        :func:`powerplan.read_measurements` says what tables are read, tells what is in this one, and draws it.
+
+        Args:
+            path, columns, degree, least_readings: as there.
+            changes: fields that win, as in :meth:`from_dict`.
+
+        Raises:
+            InvalidInput, CorruptFile: as there; or a range beyond what was measured.
+        """
+        from powerplan.hardware.measured.measurements import read_measurements
+
+        measurements = read_measurements(path, columns=columns, degree=degree, least_readings=least_readings)
+        return measurements.hardware(**changes)
 
 
 def defaults_by_measurements(measurements: object) -> dict[str, Any]:

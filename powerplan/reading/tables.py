@@ -28,7 +28,7 @@ _TRUTH = frozenset(("true", "false"))
 _FAILED = re.compile(r"#(n/a|div/0!|ref!|name\?|value!|num!|null!|spill!|calc!)", re.I)
 
 #: a row: its line in the file, from 1, and its cells
-_Row = tuple[int, list[str]]
+Row = tuple[int, list[str]]
 
 
 def read_table(field: str, path: str | Path) -> np.ndarray:
@@ -38,12 +38,12 @@ def read_table(field: str, path: str | Path) -> np.ndarray:
         InvalidInput: no such file.
         CorruptFile: a cell that is not a finite number, rows of different lengths, no rows, or not text.
     """
-    lines = _lines(read_text(field, path))
+    lines = numbered_lines(read_text(field, path))
     if not lines:
         raise CorruptFile.of(field, str(path), "rows of numbers", "It holds no rows.")
-    separator = next((s for s in (";", "\t", ",") if s in lines[0][1]), None)
-    first = _rows(lines[:1], separator)[0][1]
-    if _is_header(first):
+    separator = separator_of(lines[0][1])
+    first = rows_of(lines[:1], separator)[0][1]
+    if is_header(first):
         lines = lines[1:]
         if not lines:
             raise CorruptFile.of(field, str(path), "rows of numbers", "It holds a header and no rows.")
@@ -60,12 +60,17 @@ def read_table(field: str, path: str | Path) -> np.ndarray:
     except ValueError:
         table = np.full((1, 1), np.nan)
     if not np.isfinite(table).all():
-        _refuse(field, path, _rows(lines, separator))
+        _refuse(field, path, rows_of(lines, separator))
     return table
 
 
-def _lines(text: str) -> list[tuple[int, str]]:
-    """The lines with content and their numbers."""
+def separator_of(line: str) -> str | None:
+    """What separates the cells of a line: semicolons, tabs or commas; None = blanks."""
+    return next((s for s in (";", "\t", ",") if s in line), None)
+
+
+def numbered_lines(text: str) -> list[tuple[int, str]]:
+    """The lines with content, without comments, and their numbers."""
     numbered = enumerate(re.split(r"\r\n|\n|\r", text), start=1)
     return [(i, line) for i, line in numbered if line.strip() and not _is_comment(line.lstrip())]
 
@@ -74,7 +79,7 @@ def _is_comment(line: str) -> bool:
     return line.startswith("#") and not _FAILED.match(line)
 
 
-def _rows(lines: Sequence[tuple[int, str]], separator: str | None) -> list[_Row]:
+def rows_of(lines: Sequence[tuple[int, str]], separator: str | None) -> list[Row]:
     """The cells of lines."""
     if separator is None:
         return [(i, line.split()) for i, line in lines]
@@ -82,18 +87,20 @@ def _rows(lines: Sequence[tuple[int, str]], separator: str | None) -> list[_Row]
     return [(i, [cell.strip() for cell in row]) for (i, _), row in zip(lines, cells, strict=False)]
 
 
-def _is_header(cells: Sequence[str]) -> bool:
+def is_header(cells: Sequence[str]) -> bool:
+    """Whether a first row is one of names."""
     return all(
-        _NAME.fullmatch(cell) and not (_NOT_FINITE.fullmatch(cell) or _is_missing(cell) or cell.lower() in _TRUTH)
+        _NAME.fullmatch(cell) and not (_NOT_FINITE.fullmatch(cell) or is_missing(cell) or cell.lower() in _TRUTH)
         for cell in cells
     )
 
 
-def _is_missing(cell: str) -> bool:
+def is_missing(cell: str) -> bool:
+    """Whether a cell is empty, or a word for that."""
     return cell.lower() in _MISSING
 
 
-def _refuse(field: str, path: str | Path, rows: Sequence[_Row]) -> None:
+def _refuse(field: str, path: str | Path, rows: Sequence[Row]) -> None:
     """Raise the error for the first row of another length, or the first cell that is not a finite number."""
     width = len(rows[0][1])
     for line, cells in rows:
@@ -108,7 +115,7 @@ def _refuse(field: str, path: str | Path, rows: Sequence[_Row]) -> None:
         for column, cell in enumerate(cells, start=1):
             if _NUMBER.fullmatch(cell) and np.isfinite(float(cell)):
                 continue
-            if _is_missing(cell):
+            if is_missing(cell):
                 advice = "A value is missing: fill it in, or remove the row."
             elif _DECIMAL_COMMA.fullmatch(cell):
                 advice = "Write decimals with a point."

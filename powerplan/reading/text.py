@@ -23,6 +23,16 @@ def read_text(field: str, path: str | Path, *, most_bytes: int | None = None) ->
         InvalidInput: no such file, or not readable.
         CorruptFile: too large, or not text in UTF-8 (or UTF-16 with a byte order mark).
     """
+    return decoded(field, path, read_bytes(field, path, most_bytes=most_bytes))
+
+
+def read_bytes(field: str, path: str | Path, *, most_bytes: int | None = None) -> bytes:
+    """The content of a file.
+
+    Raises:
+        InvalidInput: no such file, or not readable.
+        CorruptFile: too large.
+    """
     try:
         with open(path, "rb") as stream:
             content = stream.read(-1 if most_bytes is None else most_bytes + 1)
@@ -36,6 +46,16 @@ def read_text(field: str, path: str | Path, *, most_bytes: int | None = None) ->
         ) from error
     if most_bytes is not None and len(content) > most_bytes:
         raise CorruptFile.of(field, str(path), f"at most {most_bytes} bytes", "Give a smaller file.")
+    return content
+
+
+def decoded(field: str, path: str | Path, content: bytes) -> str:
+    """The text that the content of a file is.
+
+    Raises:
+        InvalidInput: the file is of another, known kind.
+        CorruptFile: not text in UTF-8 (or UTF-16 with a byte order mark).
+    """
     wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = content.decode("utf-16" if wide else "utf-8-sig")

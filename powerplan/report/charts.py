@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 #: looks of curves, told apart by colour, marker and dashes
 STYLES = 6
+#: marks of a curve from which they are drawn small
+MANY = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +28,14 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """A named list of points, joined by a line unless ``line`` is false. ``style`` counts from 0, modulo STYLES."""
+    """A named list of points, joined by a line unless ``line`` is false, marked unless ``marks`` is. ``style`` counts
+    from 0, modulo STYLES. Without a name it belongs to another one of its style."""
 
     name: str
     points: tuple[Point, ...]
     style: int = 0
     line: bool = True
+    marks: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

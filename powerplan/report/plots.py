@@ -20,7 +20,7 @@ from powerplan.files import write_bytes
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.planning import Plan
-from powerplan.report.charts import STYLES, Chart, power_scale
+from powerplan.report.charts import MANY, STYLES, Chart, power_scale
 from powerplan.report.quantities import claim, saving_text
 from powerplan.report.units import in_unit
 
@@ -59,7 +59,7 @@ def check_plot_file(file: str | os.PathLike[str]) -> None:
         raise InvalidInput.of("plot", str(file), "a file ending in " + ", ".join(_SUFFIXES), "Change its suffix.")
     if not path.parent.is_dir():
         raise InvalidInput.of("plot", str(file), "a file in an existing folder", f"Create {path.parent} first.")
-    _new_figure(1, 1)
+    new_figure(1, 1)
 
 
 def plot_plan(
@@ -79,7 +79,7 @@ def plot_plan(
     names = plan.prediction.layer_names
     # voltages that were held say nothing new
     voltages = "voltage" in plan.optimize or any(np.ndim(v) for v in plan.gains.voltage)
-    figure = _new_figure(14.5 if voltages else 11.0, 4.2)
+    figure = new_figure(14.5 if voltages else 11.0, 4.2)
     first, *axes = figure.subplots(1, 4 if voltages else 3)
     sets = [plan.gains] + ([] if plan.baseline_gains is None else [plan.baseline_gains])
     _gains(first, names, [gains.conductance for gains in sets], "Conductance gain", "µS per unit weight", "columns")
@@ -99,7 +99,7 @@ def plot_plan(
     figure.suptitle(f"{title + ': ' if title else ''}{claimed}, {answer}{saved}")
     handles, labels = first.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    return _written(figure, file)
+    return written(figure, file)
 
 
 def plot_frontier(plans: Sequence[Plan], *, title: str = "", file: str | os.PathLike[str] | None = None) -> Figure:
@@ -109,7 +109,7 @@ def plot_frontier(plans: Sequence[Plan], *, title: str = "", file: str | os.Path
     """
     from powerplan.report.study_panels import frontier_chart
 
-    figure = _new_figure(7.0, 4.8)
+    figure = new_figure(7.0, 4.8)
     axes = figure.subplots()
     chart = frontier_chart(plans)
     if chart is not None:
@@ -120,7 +120,7 @@ def plot_frontier(plans: Sequence[Plan], *, title: str = "", file: str | os.Path
     missed = sum(not plan.meets_target for plan in plans)
     beside = f"\n({missed} of {len(plans)} targets not met)" if missed else ""
     axes.set_title(f"{title + ': ' if title else ''}least power for a target error{beside}")
-    return _written(figure, file)
+    return written(figure, file)
 
 
 def plot_study(study: StudyResult, *, title: str = "", file: str | os.PathLike[str] | None = None) -> Figure:
@@ -140,7 +140,7 @@ def plot_study(study: StudyResult, *, title: str = "", file: str | os.PathLike[s
     shown = charts[:MOST_PANELS]
     columns = min(3, max(1, len(shown)))
     rows = max(1, -(-len(shown) // columns))
-    figure = _new_figure(1.5 + 5.0 * columns, 0.6 + 4.0 * rows)
+    figure = new_figure(1.5 + 5.0 * columns, 0.6 + 4.0 * rows)
     panels = list(np.ravel(np.array(figure.subplots(rows, columns, squeeze=False), dtype=object)))
     for axes in panels[len(shown) :]:
         axes.set_axis_off()
@@ -148,7 +148,7 @@ def plot_study(study: StudyResult, *, title: str = "", file: str | os.PathLike[s
         draw(axes, chart)
     more = f" (the first {len(shown)} of {len(charts)} combinations)" if len(charts) > len(shown) else ""
     figure.suptitle(f"{title or study.name or f'{len(study.points)} plans'}{more}")
-    return _written(figure, file)
+    return written(figure, file)
 
 
 def draw(axes: Axes, chart: Chart) -> None:
@@ -161,11 +161,11 @@ def draw(axes: Axes, chart: Chart) -> None:
             xerr=[p.x_error for p in points] if any(p.x_error for p in points) else None,
             yerr=[p.y_error for p in points] if any(p.y_error for p in points) else None,
             color=colour,
-            marker=marker,
-            markersize=4,
+            marker=marker if curve.marks else "",
+            markersize=4 if len(points) < MANY else 1.5,
             linestyle=line if curve.line else "none",
-            capsize=3,
-            label=curve.name,
+            capsize=3 if len(points) < MANY else 0,
+            label=curve.name or None,
         )
     for style, name in chart.bar_names.items():
         colour, bars = _SERIES[style % STYLES][0], [bar for bar in chart.bars if bar.style == style]
@@ -203,7 +203,7 @@ def plot_predicted_simulated(
     Args:
         series: pairs of prediction and simulation at the same gains, by the name of the sweep.
     """
-    figure = _new_figure(7.0, 6.4)
+    figure = new_figure(7.0, 6.4)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
     seen: list[float] = []
     for i, (name, pairs) in enumerate(series.items()):
@@ -233,7 +233,7 @@ def plot_predicted_simulated(
     above.legend(frameon=False)
     for axes in (above, below):
         axes.grid(True, which="major", alpha=0.25)
-    return _written(figure, file)
+    return written(figure, file)
 
 
 def _gains(axes: Axes, names: Sequence[str], sets: Sequence[Sequence[Any]], title: str, unit: str, parts: str) -> None:
@@ -284,7 +284,7 @@ def _bars(axes: Axes, names: Sequence[str], sets: Sequence[np.ndarray]) -> None:
     axes.set_axisbelow(True)
 
 
-def _new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """A figure of its own canvas: pyplot, which keeps figures alive and may look for a display, is not used."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -296,7 +296,8 @@ def _new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _written(figure: Figure, file: str | os.PathLike[str] | None) -> Figure:
+def written(figure: Figure, file: str | os.PathLike[str] | None) -> Figure:
+    """The figure, also written to a file if there is one."""
     if file is not None:
         check_plot_file(file)
         # no date and no random ids: the same plan gives the same file

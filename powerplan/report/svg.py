@@ -142,7 +142,8 @@ def lay_out(chart: Chart, *, compact: bool = False) -> Layout:
     for curve, some in placed:
         marks = tuple(mark(p) for p in some)
         path = "M" + "L".join(f"{m.x:g},{m.y:g}" for m in marks) if curve.line and len(marks) > 1 else ""
-        drawn.append(Drawn(name=curve.name, style=curve.style % STYLES, path=path, marks=marks))
+        shown = marks if curve.marks else ()
+        drawn.append(Drawn(name=curve.name, style=curve.style % STYLES, path=path, marks=shown))
     return Layout(
         title=typeset(chart.title),
         description=typeset(chart.description),

@@ -21,10 +21,11 @@ from powerplan.report.cards import (
     study_card,
 )
 from powerplan.report.html import write_report
+from powerplan.report.measured_plots import plot_measurements
 from powerplan.report.plots import plot_plan, plot_study
 from powerplan.report.tables import plan_table
 
-__all__ = ["card", "explain", "plan_table", "plot_plan", "plot_study", "write_report"]
+__all__ = ["card", "explain", "plan_table", "plot_measurements", "plot_plan", "plot_study", "write_report"]
 
 _CARDS: dict[type, Callable[[Any], str]] = {
     Hardware: hardware_card,
