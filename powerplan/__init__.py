@@ -13,6 +13,7 @@ from powerplan.lazy import loaded_when_used
 
 if TYPE_CHECKING:
     from powerplan.batch import Study as Study, StudyResult as StudyResult
+    from powerplan.batch.compare import compare as compare
     from powerplan.deployment import Export as Export, export as export
     from powerplan.errors import (
         CorruptFile as CorruptFile,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     )
     from powerplan.planning.explain.explain import explain as explain
     from powerplan.planning.explain.explanation import Explanation as Explanation
+    from powerplan.report.comparison_plots import plot_comparison as plot_comparison
     from powerplan.report.html import report_html as report_html, write_report as write_report
     from powerplan.report.measured_plots import plot_measurements as plot_measurements
     from powerplan.report.plots import (
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "powerplan.batch": ("Study", "StudyResult"),
+    "powerplan.batch.compare": ("compare",),
     "powerplan.errors": (
         "CorruptFile",
         "InvalidInput",
@@ -106,6 +109,7 @@ _HOMES = {
         "plan",
     ),
     "powerplan.montecarlo": ("Simulation", "simulate"),
+    "powerplan.report.comparison_plots": ("plot_comparison",),
     "powerplan.report.html": ("report_html", "write_report"),
     "powerplan.report.measured_plots": ("plot_measurements",),
     "powerplan.report.plots": ("plot_frontier", "plot_plan", "plot_predicted_simulated", "plot_study"),

@@ -126,6 +126,10 @@ class StudyResult(Shown):
         counts = f"{len(self.points)} points, {len(self.done)} done, {len(self.failed)} failed"
         return f"StudyResult({self.name!r}: {counts}; axes {', '.join(self.axes) or 'none'})"
 
+    def table(self) -> str:
+        """A row per point: target, power, energy, saving, error, outcome; below it why points have no answer."""
+        return str(view("study_table")(self))
+
     def plot(self, file: str | os.PathLike[str] | None = None, *, title: str = "") -> Figure:
         """Power against error, or against the numbers of a sweep, as a figure (matplotlib, extra ``plot``).
 

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("powerplan.cli.commands.predict", "Error and power at given gains, from second-order moments."),
     "simulate": ("powerplan.cli.commands.simulate", "Error and power at given gains, by Monte Carlo."),
     "frontier": ("powerplan.cli.commands.frontier", "Plans for a list of targets: power against error."),
+    "compare": ("powerplan.cli.commands.compare", "The same plan on several technologies, side by side."),
     "batch": ("powerplan.cli.commands.batch", "Studies: many plans from one file."),
     "example": ("powerplan.cli.commands.example", "Write a built-in network and its inputs to files."),
     "hardware": ("powerplan.cli.commands.hardware", "Hardware files: from measurements, from presets."),

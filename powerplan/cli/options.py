@@ -64,7 +64,39 @@ network_options = _all(
 
 
 def hardware_options(function: _Command) -> _Command:
-    """``--hardware FILE.toml`` and one option for every field of :class:`Hardware`, which wins over the file."""
+    """``--hardware FILE.toml`` or ``--preset``, and one option for every field of :class:`Hardware`, which wins."""
+    return _all(
+        click.option("--hardware", "hardware_file", metavar="FILE.toml", multiple=True, callback=_once, help=_FILE),
+        click.option("--preset", _PREFIX + "preset", metavar="NAME", multiple=True, callback=_once, help=_PRESET),
+        _hardware_fields,
+    )(function)
+
+
+def several_hardware_options(function: _Command) -> _Command:
+    """The same for commands that take several technologies."""
+    return _all(
+        click.option("--hardware", "hardware_files", metavar="FILE.toml", multiple=True, help=f"{_FILE} Repeatable."),
+        click.option("--preset", "presets", metavar="NAME", multiple=True, help=f"{_PRESET} Repeatable."),
+        _hardware_fields,
+    )(function)
+
+
+_FILE = "Hardware file; the options below override it."
+_PRESET = "A published technology (see powerplan presets); the options below override it."
+
+
+def _once(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> str | None:
+    """The value of an option that is given once at most."""
+    if len(values) > 1:
+        flag = parameter.opts[0]
+        raise click.UsageError(
+            f"{flag}: got {' and '.join(values)}; give one. To set technologies side by side: powerplan compare."
+        )
+    return values[0] if values else None
+
+
+def _hardware_fields(function: _Command) -> _Command:
+    """One option for every field of :class:`Hardware`."""
     described = described_fields(Hardware)
     for f in reversed(fields(Hardware)):
         unit, text = described.get(f.name, ("", ""))
@@ -76,15 +108,7 @@ def hardware_options(function: _Command) -> _Command:
         else:
             add = click.option(flag, _PREFIX + f.name, type=_kind(str(f.type), unit, f.name), help=text)
         function = add(function)
-    function = click.option(
-        "--preset",
-        _PREFIX + "preset",
-        metavar="NAME",
-        help="A published technology (see powerplan presets); the options below override it.",
-    )(function)
-    return click.option(
-        "--hardware", "hardware_file", metavar="FILE.toml", help="Hardware file; the options below override it."
-    )(function)
+    return function
 
 
 def _kind(annotation: str, unit: str, name: str) -> click.ParamType:

@@ -441,10 +441,10 @@ class Hardware(Shown):
         Raises:
             InvalidInput, CorruptFile: as there; or a range beyond what was measured.
         """
-        from powerplan.hardware.measured.measurements import read_measurements
+        from powerplan.hardware.measured.measured import Measured
 
-        measurements = read_measurements(path, columns=columns, degree=degree, least_readings=least_readings)
-        return measurements.hardware(**changes)
+        measured = Measured.read(path, columns=columns, degree=degree, least_readings=least_readings)
+        return cls.from_dict({**measured.fields, **changes})
 
 
 def defaults_by_measurements(measurements: object) -> dict[str, Any]:

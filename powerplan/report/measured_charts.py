@@ -9,9 +9,10 @@ import torch
 
 from powerplan.hardware.curve_values import curve_values
 from powerplan.hardware.measured.levels import Levels, Readings
-from powerplan.hardware.measured.measurements import Fit, Measurements
+from powerplan.hardware.measured.measured import Fit
+from powerplan.hardware.measured.measurements import Measurements
 from powerplan.report.charts import Chart, Curve, Point
-from powerplan.report.units import si
+from powerplan.report.units import duration, si
 
 #: points of a line; single devices of a figure, at most
 _LINE, _DEVICES = 97, 400
@@ -24,7 +25,7 @@ def summary_charts(measurements: Measurements) -> tuple[Chart, Chart]:
     shift: list[Curve] = []
     spread: list[Curve] = []
     for style, levels in enumerate(measurements.levels):
-        name = _time(levels.time)
+        name = duration(levels.time)
         for curves, fit, values, errors, off in (
             (shift, measurements.mean_fit(levels), levels.mean, levels.mean_standard_error, levels.target),
             (spread, measurements.std_fit(levels), levels.std, levels.std_standard_error, 0 * levels.target),
@@ -79,8 +80,8 @@ def device_charts(measurements: Measurements) -> Iterator[Chart]:
             for side in (1, -1)
         ]
         yield Chart(
-            title=f"Single devices {_time(readings.time)} after programming",
-            description=f"Errors of single devices by target {_time(readings.time)} after programming.",
+            title=f"Single devices {duration(readings.time)} after programming",
+            description=f"Errors of single devices by target {duration(readings.time)} after programming.",
             curves=(_devices(readings), middle, *edges),
             x_label=_TARGET,
             y_label="held less target [µS]",
@@ -110,14 +111,3 @@ def _line(
     values = values - target if less_target else values
     points = tuple(Point(x=_MICRO * float(x), y=_MICRO * float(y)) for x, y in zip(target, values, strict=True))
     return Curve(name=name, points=points, style=style, marks=False)
-
-
-def _time(seconds: float) -> str:
-    """A time as a person says it: 10 ms, 4 s, 27.8 h."""
-    for unit, size in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:g} s"

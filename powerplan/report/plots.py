@@ -20,7 +20,7 @@ from powerplan.files import write_bytes
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.planning import Plan
-from powerplan.report.charts import MANY, STYLES, Chart, power_scale
+from powerplan.report.charts import MANY, STYLES, Chart, Scale, power_scale
 from powerplan.report.quantities import claim, saving_text
 from powerplan.report.units import in_unit
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from powerplan.batch.results import StudyResult
 
+#: ratio of the ends of a logarithmic axis below which 1, 2 and 5 times powers of ten are too few ticks
+_SHORT = 5.0
 #: panels of a study in one figure
 MOST_PANELS = 6
 _SUFFIXES = (".png", ".svg", ".pdf")
@@ -188,7 +190,7 @@ def draw(axes: Axes, chart: Chart) -> None:
         if shared is not None:
             axis.set_view_interval(shared.low, shared.high, ignore=True)
         if log:
-            _plain_logarithmic(axis)
+            plain_logarithmic(axis)
     axes.grid(True, which="major", alpha=0.25)
     axes.legend(frameon=False, fontsize="small")
 
@@ -223,7 +225,7 @@ def plot_predicted_simulated(
         above.plot(ends, ends, color=GREY, linewidth=1, zorder=0, label="predicted = simulated")
     above.set(xscale="log", yscale="log", ylabel="predicted NMSE [%]", title="Predicted against simulated")
     for axis in (above.xaxis, above.yaxis):
-        _plain_logarithmic(axis, 100)
+        plain_logarithmic(axis, 100)
     below.axhline(0, color=GREY, linewidth=1, zorder=0)
     below.set(xlabel="simulated NMSE [%] (bars: 95 % confidence)", ylabel="error of the\nprediction [%]")
     below.plot([], [], color="black", marker="o", linestyle="none", label="NMSE")
@@ -260,14 +262,18 @@ def _gains(axes: Axes, names: Sequence[str], sets: Sequence[Sequence[Any]], titl
     if max(every) > 20 * min(every):
         axes.set_yscale("log")
         axes.set_ylim(bottom=min(every) / 2)  # a bar on a log axis has to start somewhere
-        _plain_logarithmic(axes.yaxis)
+        plain_logarithmic(axes.yaxis)
 
 
-def _plain_logarithmic(axis: Axis, scale: float = 1.0) -> None:
-    """Ticks at 1, 2, 5 times powers of ten, written out (times ``scale``): 0.2, 50, not 2 x 10^-1."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+def plain_logarithmic(axis: Axis, scale: float = 1.0) -> None:
+    """Ticks at 1, 2, 5 times powers of ten, or round values of a short range, written out (times ``scale``)."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    low, high = axis.get_view_interval()
+    if high < _SHORT * low:
+        axis.set_major_locator(FixedLocator(Scale(low=low, high=high, log=True).ticks()))
+    else:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{scale * value:g}"))
     axis.set_minor_locator(NullLocator())
 

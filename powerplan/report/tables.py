@@ -67,7 +67,7 @@ def plan_table(plan: Plan, *, network: Network | None = None) -> str:
         headers.append("arrays")
         for row, layer in zip(rows, plan.arrays, strict=True):
             row.append(str(layer.arrays))
-    return "\n\n".join([_columns(headers, rows), _pairs(_plan_answer(plan))])
+    return "\n\n".join([columns(headers, rows), _pairs(_plan_answer(plan))])
 
 
 def ranges_used(network: Network, hardware: Hardware, gains: Gains) -> list[float]:
@@ -302,7 +302,7 @@ def prediction_table(
         lines.append(_fields_line(prediction))
     if prediction.first_order:
         lines.append(_first_order_line(prediction))
-    return "\n\n".join([_columns(headers, rows), _pairs(lines)])
+    return "\n\n".join([columns(headers, rows), _pairs(lines)])
 
 
 def _wires_lines(prediction: Prediction) -> list[tuple[str, str]]:
@@ -356,7 +356,7 @@ def simulation_table(
         *_inputs_lines(simulation.inputs, accuracy, input_error),
         ("draws", f"{simulation.draws}, seed {simulation.seed} (± is 95 %)"),
     ]
-    return "\n\n".join([_columns(headers, rows), _pairs(lines)])
+    return "\n\n".join([columns(headers, rows), _pairs(lines)])
 
 
 def _chips_lines(chips: Chips | None) -> list[tuple[str, str]]:
@@ -419,7 +419,7 @@ def frontier_table(plans: Sequence[Plan]) -> str:
             text = "-" if check is None else simulated_nmse(check)
             row.insert(5, text)
         rows.append(row)
-    return _columns(headers, rows)
+    return columns(headers, rows)
 
 
 def network_rows(network: Network) -> list[dict[str, Any]]:
@@ -450,7 +450,7 @@ def network_table(network: Network) -> str:
         for node in network_rows(network)
     ]
     lines = [("input shape", "x".join(map(str, network.input_shape))), ("digest", network.digest)]
-    return "\n\n".join([_columns(["node", "operation", "inputs", "output shape", "crossbar"], rows), _pairs(lines)])
+    return "\n\n".join([columns(["node", "operation", "inputs", "output shape", "crossbar"], rows), _pairs(lines)])
 
 
 def _insert_gains(headers: list[str], rows: list[list[str]], gains: Gains) -> None:
@@ -470,7 +470,7 @@ def _accuracy_line(accuracy: Accuracy | None, predicted: Accuracy | None) -> lis
     return [("accuracy", f"{text(*accuracy)} simulated, {text(*predicted)} predicted")]
 
 
-def _columns(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def columns(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Aligned columns: the first to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from powerplan.report.units import si
+from powerplan.report.units import duration, si
 
 _MICRO = re.compile(r"(?<=\d )u(?=[A-Za-z])")
 _OHM = re.compile(r"(?<=\d )([kMGmµ]?)ohm\b")
@@ -75,6 +75,8 @@ def value_text(value: Any, unit: str = "") -> str:
             return "none"
         case bool():
             return "yes" if value else "no"
+        case int() | float() if unit == "s":
+            return typeset(duration(float(value)))
         case int() | float() if unit:
             return typeset(si(float(value), unit))
         case float():

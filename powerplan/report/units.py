@@ -21,6 +21,14 @@ def si(value: float | None, unit: str, digits: int = 4) -> str:
     return f"{significant(rounded / 10.0**exponent, digits)} {_PREFIXES[exponent]}{unit}"
 
 
+def duration(seconds: float) -> str:
+    """A time as a person says it: ``10 ms``, ``4 s``, ``27.8 h``, ``30 days``."""
+    for unit, size in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= (2 * size if unit == "days" else size):
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s" if seconds >= 1 or not seconds > 0 else si(seconds, "s", 3)
+
+
 def significant(value: float | None, digits: int = 4) -> str:
     """A number with ``digits`` significant digits, trailing zeros kept: ``0.01000``, ``1.234e-07``."""
     if value is None or math.isnan(value):

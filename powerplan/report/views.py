@@ -23,9 +23,19 @@ from powerplan.report.cards import (
 from powerplan.report.html import write_report
 from powerplan.report.measured_plots import plot_measurements
 from powerplan.report.plots import plot_plan, plot_study
+from powerplan.report.study_text import study_table
 from powerplan.report.tables import plan_table
 
-__all__ = ["card", "explain", "plan_table", "plot_measurements", "plot_plan", "plot_study", "write_report"]
+__all__ = [
+    "card",
+    "explain",
+    "plan_table",
+    "plot_measurements",
+    "plot_plan",
+    "plot_study",
+    "study_table",
+    "write_report",
+]
 
 _CARDS: dict[type, Callable[[Any], str]] = {
     Hardware: hardware_card,

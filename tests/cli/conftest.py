@@ -54,8 +54,8 @@ def files(_files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fil
 def run() -> Callable[..., Result]:
     """Run the command line in this process."""
 
-    def run_command(*arguments: str | Sequence[str]) -> Result:
-        words = [w for a in arguments for w in ([a] if isinstance(a, str) else a)]
+    def run_command(*arguments: str | Path | Sequence[str | Path]) -> Result:
+        words = [str(w) for a in arguments for w in ([a] if isinstance(a, str | Path) else a)]
         return CliRunner().invoke(main, words)
 
     return run_command

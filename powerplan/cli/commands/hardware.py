@@ -15,7 +15,10 @@ from powerplan.files import write_bytes
 
 @click.group("hardware", short_help="Hardware files: from measurements, from presets.")
 def command() -> None:
-    """Hardware as a TOML file: from measurements of devices, or of a preset and options."""
+    """Hardware as a TOML file: from measurements of devices, or of a preset and options.
+
+    Every command has its own --help, and --json for one JSON document as the answer.
+    """
 
 
 @command.command("import", short_help="From a table of measured devices.")

@@ -1,7 +1,8 @@
 """Measurements of devices: read from tables, brought to levels, made hardware.
 
 :mod:`.columns` says what a column of a table is, :mod:`.table` reads one, :mod:`.levels` makes mean and spread of what
-was programmed alike, :mod:`.measurements` is the value with its report and its hardware.
+was programmed alike, :mod:`.measured` puts curves through them, :mod:`.measurements`
+tells them in words and makes hardware.
 
 Why: docs/decisions/devices.md [0430].
 """

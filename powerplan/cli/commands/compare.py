@@ -1,0 +1,107 @@
+"""``powerplan compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from powerplan.cli import options as opt
+from powerplan.cli.case import check_output_file, read_hardware
+from powerplan.cli.chat import Chat
+from powerplan.cli.exits import Exit
+from powerplan.cli.output import document, write_json
+from powerplan.cli.planning import plan_arguments, take_target, target_options
+from powerplan.cli.server import calculator, server_options
+from powerplan.cli.sweeps import parse_sweeps
+from powerplan.errors import InvalidInput
+from powerplan.hardware.hardware import Hardware
+from powerplan.planning.settings import PlanSettings
+from powerplan.planning.targets import build_target
+
+
+@click.command("compare", short_help="The same plan on several technologies, side by side.")
+@opt.network_options
+@target_options
+@click.option(
+    "--sweep", "sweeps", multiple=True, metavar="FIELD=VALUES", help="Repeatable: adc_bits=4..10, time=1h,1d."
+)
+@opt.settings_options(PlanSettings)
+@click.option("--output", "output_file", metavar="FILE.html", help="Write a page: table, figures, failures.")
+@opt.plot_option("power of every technology, or against error or the sweep")
+@server_options()
+@opt.accept_option
+@opt.output_options
+@opt.several_hardware_options
+@click.pass_obj
+def command(
+    chat: Chat,
+    /,
+    sweeps: tuple[str, ...],
+    output_file: str | None,
+    plot_file: str | None,
+    as_json: bool,
+    hardware_files: tuple[str, ...],
+    presets: tuple[str, ...],
+    **rest: Any,
+) -> None:
+    """Plan the same network for the same target on several technologies: presets, hardware files, swept fields.
+
+    Fields given as options are changed on every technology. Without --preset and --hardware the default hardware is
+    swept. Technologies that cannot do it say why; the exit code is 3 if none can, else 0.
+
+    \b
+    powerplan compare --example digits --preset pcm_hermes_2dev --preset rram_milo2021 --max-nmse 5%
+    powerplan compare --example digits --hardware chip.toml --sweep adc_bits=4..10 --max-nmse 2% --plot bits.png
+    """
+    kind, value, further = take_target(rest)
+    changes = opt.take_hardware(rest)
+    technologies = _technologies(hardware_files, presets, changes)
+    sweep = parse_sweeps(sweeps)
+    if plot_file is not None:
+        from powerplan.report.plots import check_plot_file
+
+        check_plot_file(plot_file)
+    if output_file is not None:
+        from powerplan.report.html import check_report_file
+
+        check_output_file("output", output_file)
+        check_report_file(output_file)
+    engine = calculator(rest)
+    case, arguments = plan_arguments(chat, rest)
+    target = build_target(kind, value, case.labels, **further)
+    from powerplan.batch.compare import compare_with
+
+    with chat.progress() as progress:
+        result = compare_with(
+            engine.plan, case.network, technologies, case.inputs, target, sweep=sweep, progress=progress, **arguments
+        )
+    if plot_file is not None:
+        from powerplan.report.comparison_plots import plot_comparison
+
+        plot_comparison(result, title=case.name, file=plot_file)
+        chat.note(f"wrote {plot_file}")
+    if output_file is not None:
+        result.report(output_file, title=case.name)
+        chat.note(f"wrote {output_file}")
+    if as_json:
+        from powerplan.batch.table import rows
+
+        write_json(document("comparison", points=rows(result)))
+    else:
+        click.echo(result.table())
+    if not any(plan.meets_target for point in result.done if (plan := point.plan) is not None):
+        chat.error("infeasible: no technology meets the target.")
+        click.get_current_context().exit(int(Exit.INFEASIBLE))
+
+
+def _technologies(files: tuple[str, ...], presets: tuple[str, ...], changes: dict[str, Any]) -> dict[str, Hardware]:
+    """Every technology by the name of its preset or file."""
+    named = {name: Hardware.preset(name, **changes) for name in presets}
+    for file in files:
+        name = Path(file).stem
+        if name in named:
+            raise InvalidInput.of("hardware", file, "files of different names", f"Another technology is called {name}.")
+        named[name] = read_hardware(file, changes)
+    return named or {"default": Hardware().replace(**changes)}
