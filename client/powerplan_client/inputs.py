@@ -9,6 +9,7 @@ from typing import Any, get_args
 import numpy.typing as npt
 
 from powerplan_client._generated import v1 as pb
+from powerplan_client.by_layer import BY_LAYER, is_by_layer, is_several, layer_values
 from powerplan_client.devices import DEVICE_PARTS, device_part
 from powerplan_client.errors import invalid
 from powerplan_client.plain_names import plain_name
@@ -16,7 +17,7 @@ from powerplan_client.shared import Target
 from powerplan_client.values import classes, numbers_of
 
 #: field of the message by field of Hardware
-HARDWARE_FIELDS = {plain_name(field): field.name for field in pb.Hardware.DESCRIPTOR.fields}
+HARDWARE_FIELDS = {plain_name(field): field.name for field in pb.Hardware.DESCRIPTOR.fields if not is_by_layer(field)}
 #: field of the message by name of a target's class, which may be the engine's: its words in lower case, with its unit
 TARGET_FIELDS = {
     kind.__name__: field
@@ -82,11 +83,13 @@ def hardware_fields(value: Any, path: str = "hardware") -> dict[str, Any]:
     if polynomial is not None:
         coefficients = numbers_of(f"{path}.programming_noise_polynomial", polynomial, axes=(1,))
         entries["programming_noise_polynomial"] = coefficients.astype(float).tolist()
-    return {
-        HARDWARE_FIELDS[name]: device_part(name, entry) if name in DEVICE_PARTS else entry
-        for name, entry in entries.items()
-        if entry is not None
-    }
+    fields_of: dict[str, Any] = {}
+    for name, entry in entries.items():
+        if name in BY_LAYER and is_several(entry):
+            fields_of[BY_LAYER[name]] = layer_values(f"{path}.{name}", entry)
+        elif entry is not None:
+            fields_of[HARDWARE_FIELDS[name]] = device_part(name, entry) if name in DEVICE_PARTS else entry
+    return fields_of
 
 
 def target_fields(value: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from powerplan_client import shared
 from powerplan_client._generated import v1 as pb
+from powerplan_client.by_layer import values_by_layer
 from powerplan_client.call_info import CallInfo, Timings
 from powerplan_client.devices import to_plain
 from powerplan_client.errors import error_from_detail
@@ -101,7 +102,7 @@ def parse_target(message: pb.Target) -> Target:
 
 def parse_hardware(message: pb.Hardware) -> Hardware:
     """Hardware; fields left out are None."""
-    return _result(Hardware, message)
+    return _result(Hardware, message, **values_by_layer(message))
 
 
 def parse_termination(message: pb.Termination) -> Termination:

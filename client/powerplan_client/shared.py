@@ -82,13 +82,14 @@ class Hardware:
         feedback_tracking: the feedback resistance of every TIA is chosen so that its full-scale current gives
             adc_range; instead of feedback_resistance.
         dac_bits: resolution of the converters that drive the rows, 2 to 32: 2^bits − 1 levels from -voltage_max to
-            voltage_max, beyond which they saturate; None = exact.
+            voltage_max, beyond which they saturate; None = exact. One value, one per layer, or by layer name.
         adc_bits: resolution of the converters that read the columns of every array, 2 to 32: 2^bits − 1 levels,
-            symmetrical to 0; None = exact.
+            symmetrical to 0; None = exact. One value, one per layer, or by layer name.
         adc_range: largest magnitude of the voltage that a read-out passes on [V], > 0, beyond which it saturates:
             the output of a TIA with feedback_resistance, or the voltage of a divider. None = with adc_bits, the
             range is the full scale; without, nothing saturates.
         adc_headroom: full scale as a multiple of the largest ideal value of a layer's columns over the inputs, > 0.
+            One value, one per layer, or by layer name.
         thermal_noise: count the thermal noise of devices and feedback resistors in every read.
         shot_noise: count the shot noise of the device currents in every read.
         temperature: of the devices and resistors [K], > 0.
@@ -142,10 +143,10 @@ class Hardware:
     read_out: str | None = None
     load_conductance: float | None = None
     feedback_tracking: bool | None = None
-    dac_bits: int | None = None
-    adc_bits: int | None = None
+    dac_bits: int | Sequence[int | None] | Mapping[str, int | None] | None = None
+    adc_bits: int | Sequence[int | None] | Mapping[str, int | None] | None = None
     adc_range: float | None = None
-    adc_headroom: float | None = None
+    adc_headroom: float | Sequence[float] | Mapping[str, float] | None = None
     thermal_noise: bool | None = None
     shot_noise: bool | None = None
     temperature: float | None = None

@@ -10,8 +10,9 @@ import click
 
 from powerplan.cli.chat import Chat
 from powerplan.cli.networks import network_choice
-from powerplan.cli.quantities import JSONValue, Quantity, Seconds, WholeNumber
+from powerplan.cli.quantities import ByLayer, JSONValue, Quantity, Seconds, WholeNumber
 from powerplan.cli.steps import StepsType
+from powerplan.hardware.by_layer import is_by_layer
 from powerplan.hardware.describe import described_fields, is_quantity
 from powerplan.hardware.hardware import Hardware
 from powerplan.settings import (
@@ -106,7 +107,8 @@ def _hardware_fields(function: _Command) -> _Command:
         if f.type == "bool":
             add = click.option(f"{flag}/--no-{flag[2:]}", _PREFIX + f.name, default=None, help=text)
         else:
-            add = click.option(flag, _PREFIX + f.name, type=_kind(str(f.type), unit, f.name), help=text)
+            kind = ByLayer(unit) if is_by_layer(f) else _kind(str(f.type), unit, f.name)
+            add = click.option(flag, _PREFIX + f.name, type=kind, help=text)
         function = add(function)
     return function
 

@@ -60,6 +60,31 @@ class WholeNumber(Quantity):
             return super().convert(value, param, ctx)
 
 
+class ByLayer(Quantity):
+    """A click type for one number, or one per layer ("8,6,none") in order or by name ("fc1=8,fc2=6")."""
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return f"{self.unit or 'N'}|LAYER=..,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        parts = [part.strip() for part in value.split(",")]
+        if any("=" in part for part in parts):
+            named = [part.rpartition("=") for part in parts]
+            if not all(name for name, _, _ in named):
+                self.fail(f"got {value!r}; allowed: LAYER=NUMBER for every layer, separated by commas.")
+            return {name.strip(): self._one(entry, param, ctx) for name, _, entry in named}
+        numbers = [self._one(part, param, ctx) for part in parts]
+        return numbers[0] if len(numbers) == 1 else numbers
+
+    def _one(self, text: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if text.strip().lower() == "none":
+            return None
+        number = super().convert(text.strip(), param, ctx)
+        return int(number) if float(number).is_integer() else number
+
+
 class Seconds(Quantity):
     """A click type for a time to wait: more than any machine runs, or inf, is no limit."""
 

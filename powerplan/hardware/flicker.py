@@ -12,6 +12,7 @@ Why: docs/decisions/devices.md [0102].
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import lru_cache
 
 import numpy as np
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from powerplan.gaussian import clipped
+from powerplan.hardware.by_layer import is_by_layer
 from powerplan.hardware.curve_values import curve_values
 from powerplan.hardware.hardware import Hardware
 from powerplan.hardware.stages import Disturbance, programmed
@@ -32,7 +34,7 @@ _REACH = 7.0
 
 def flickering(hardware: Hardware, target: Tensor) -> tuple[Tensor, Tensor]:
     """Mean [S] and variance [S²] of F at targets [S] within the conductance range; differentiable."""
-    low, step, values, slopes = (part.to(target.device) for part in _table(hardware))
+    low, step, values, slopes = (part.to(target.device) for part in _table(devices_alone(hardware)))
     place = (target.double() - low) / step
     index = place.detach().floor().clamp(0, _TARGETS - 2).long()
     t = place - index
@@ -47,6 +49,12 @@ def _hermite(t: Tensor, y0: Tensor, y1: Tensor, d0: Tensor, d1: Tensor) -> Tenso
     """The cubic with values y and slopes d at t = 0 and t = 1."""
     rise = y1 - y0
     return y0 + t * (d0 + t * (3 * rise - 2 * d0 - d1 + t * (d0 + d1 - 2 * rise)))
+
+
+@lru_cache(maxsize=256)
+def devices_alone(hardware: Hardware) -> Hardware:
+    """The same for all layers that differ in their converters alone."""
+    return hardware.replace(**{f.name: f.default for f in fields(hardware) if is_by_layer(f)})
 
 
 @lru_cache(maxsize=64)

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from powerplan.hardware.hardware import Hardware
+from powerplan.hardware.hardware import Hardware, LayerHardware
 from powerplan.hardware.stored import stored
 from powerplan.hardware.tiling import row_tiles
 from powerplan.network.array_maps import ArrayMap, ConstantRowMap
@@ -99,7 +99,7 @@ def _measured(network: Network, hardware: Hardware, inputs: np.ndarray) -> tuple
     return tuple(scales[name] for name in network.layer_names)
 
 
-def column_limits(hardware: Hardware, scale: FullScale | None, c: Tensor, decode: Tensor) -> Tensor:
+def column_limits(hardware: LayerHardware, scale: FullScale | None, c: Tensor, decode: Tensor) -> Tensor:
     """L_i of every column, in units of the output; differentiable in the gains.
 
     Args:
@@ -116,7 +116,7 @@ def column_limits(hardware: Hardware, scale: FullScale | None, c: Tensor, decode
     return hardware.adc_headroom * torch.where(full > 0, full, torch.ones_like(full))
 
 
-def feedback_resistances(hardware: Hardware, scale: FullScale | None, c: Tensor, decode: Tensor) -> Tensor | None:
+def feedback_resistances(hardware: LayerHardware, scale: FullScale | None, c: Tensor, decode: Tensor) -> Tensor | None:
     """R_f,i of every column [ohm], or None where it is not known; arguments as for :func:`column_limits`."""
     if hardware.feedback_tracking:
         assert hardware.adc_range is not None

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 from powerplan.checks import Checker, choice, unknown_keys
 from powerplan.errors import InvalidInput, RangeWarning, Violation
 from powerplan.hardware.aging import Drift, LowFrequencyNoise, Snapshot, as_drift, as_low_frequency_noise
+from powerplan.hardware.by_layer import OneOrByLayer, differs, for_layers, is_by_layer
 from powerplan.hardware.curves import Curve, as_curve
 from powerplan.hardware.describe import in_si
 from powerplan.hardware.device_checks import check_device_models
@@ -121,13 +122,14 @@ class Hardware(Shown):
         feedback_tracking: the feedback resistance of every TIA is chosen so that its full-scale current gives
             adc_range; instead of feedback_resistance.
         dac_bits: resolution of the converters that drive the rows, 2 to 32: 2^bits − 1 levels from -voltage_max to
-            voltage_max, beyond which they saturate; None = exact.
+            voltage_max, beyond which they saturate; None = exact. One value, one per layer, or by layer name.
         adc_bits: resolution of the converters that read the columns of every array, 2 to 32: 2^bits − 1 levels,
-            symmetrical to 0; None = exact.
+            symmetrical to 0; None = exact. One value, one per layer, or by layer name.
         adc_range: largest magnitude of the voltage that a read-out passes on [V], > 0, beyond which it saturates:
             the output of a TIA with feedback_resistance, or the voltage of a divider. None = with adc_bits, the
             range is the full scale; without, nothing saturates.
         adc_headroom: full scale as a multiple of the largest ideal value of a layer's columns over the inputs, > 0.
+            One value, one per layer, or by layer name.
         thermal_noise: count the thermal noise of devices and feedback resistors in every read.
         shot_noise: count the shot noise of the device currents in every read.
         temperature: of the devices and resistors [K], > 0.
@@ -179,10 +181,14 @@ class Hardware(Shown):
     read_out: str = takes(Choice(READ_OUTS), "tia")
     load_conductance: float | None = takes(_CONDUCTANCE)
     feedback_tracking: bool = takes(Flag(), False)
-    dac_bits: int | None = takes(_BITS, None, "converters of rows")
-    adc_bits: int | None = takes(_BITS, None, "converters of columns")
+    dac_bits: int | Sequence[int | None] | Mapping[str, int | None] | None = takes(
+        OneOrByLayer(_BITS, or_none=True), None, "converters of rows"
+    )
+    adc_bits: int | Sequence[int | None] | Mapping[str, int | None] | None = takes(
+        OneOrByLayer(_BITS, or_none=True), None, "converters of columns"
+    )
     adc_range: float | None = takes(Number(above=0, unit="V"))
-    adc_headroom: float = takes(Number(above=0), 1.0)
+    adc_headroom: float | Sequence[float] | Mapping[str, float] = takes(OneOrByLayer(Number(above=0)), 1.0)
     thermal_noise: bool = takes(Flag(), False, "thermal noise")
     shot_noise: bool = takes(Flag(), False, "shot noise")
     temperature: float = takes(Number(above=0, at_most=1e4, unit="K"), 300.0)
@@ -353,6 +359,32 @@ class Hardware(Shown):
             or self.has_wires
         )
 
+    @property
+    def fields_by_layer(self) -> tuple[str, ...]:
+        """The fields whose values differ from layer to layer."""
+        return tuple(name for name in _BY_LAYER if differs(getattr(self, name)))
+
+    def of_layers(self, names: Sequence[str]) -> tuple[LayerHardware, ...]:
+        """The hardware of every crossbar layer of a network, with one value in every field.
+
+        Args:
+            names: of the layers, in order.
+
+        Raises:
+            InvalidInput: values by layer that are not for these layers.
+        """
+        by_layer = self.fields_by_layer
+        if not by_layer:
+            return (LayerHardware._like(self),) * len(names)
+        check = Checker("hardware.")
+        values = [for_layers(check, name, getattr(self, name), names) for name in by_layer]
+        check.done()
+        own: dict[tuple[Any, ...], LayerHardware] = {}
+        for key in zip(*values, strict=True):
+            if key not in own:
+                own[key] = LayerHardware._like(self.replace(**dict(zip(by_layer, key, strict=True))))
+        return tuple(own[key] for key in zip(*values, strict=True))
+
     def replace(self, **changes: Any) -> Hardware:
         """A copy with some fields changed, validated again; quantities as in :meth:`from_dict`."""
         check = Checker("hardware.")
@@ -445,6 +477,25 @@ class Hardware(Shown):
 
         measured = Measured.read(path, columns=columns, degree=degree, least_readings=least_readings)
         return cls.from_dict({**measured.fields, **changes})
+
+
+#: the fields that may differ from layer to layer
+_BY_LAYER = tuple(f.name for f in fields(Hardware) if is_by_layer(f))
+
+
+class LayerHardware(Hardware):
+    """The hardware of one layer: what may differ from layer to layer has one value."""
+
+    dac_bits: int | None
+    adc_bits: int | None
+    adc_headroom: float
+
+    @classmethod
+    def _like(cls, hardware: Hardware) -> LayerHardware:
+        """A hardware without values by layer, checked already."""
+        layer = object.__new__(cls)
+        layer.__dict__.update(hardware.__dict__)
+        return layer
 
 
 def defaults_by_measurements(measurements: object) -> dict[str, Any]:

@@ -65,13 +65,12 @@ class OperatingPoint:
     def warn_beyond_voltage(self) -> None:
         """Warn (LimitWarning) if ideal activations of these inputs drive rows beyond ``voltage_max``."""
         most = self.hardware.voltage_max
-        beyond = [
-            f"{name}: {volts:.4g} V"
-            for name, volts in zip(self.network.layer_names, self._row_voltages, strict=True)
-            if volts > most * (1 + 1e-6)
-        ]
-        if beyond:
-            saturates = self.hardware.dac_bits
+        names = self.network.layer_names
+        layers = zip(names, self.hardware.of_layers(names), self._row_voltages, strict=True)
+        high = [(name, own, volts) for name, own, volts in layers if volts > most * (1 + 1e-6)]
+        if high:
+            beyond = [f"{name}: {volts:.4g} V" for name, _, volts in high]
+            saturates = all(own.dac_bits for _, own, _ in high)
             outcome = "the converters saturate there" if saturates else "the results assume they do not saturate"
             warnings.warn(
                 f"rows are driven beyond hardware.voltage_max = {most:g} V ({', '.join(beyond)}): "

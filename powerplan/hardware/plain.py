@@ -15,6 +15,8 @@ def to_plain(value: Any) -> Any:
     """A value with its type name and its fields, those that are None left out; anything else as it is."""
     if isinstance(value, tuple):
         return tuple(to_plain(item) for item in value)
+    if isinstance(value, Mapping):
+        return dict(value)
     if not is_dataclass(value) or isinstance(value, type):
         return value
     name = getattr(value, "type", None)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from powerplan.errors import Violation
 from powerplan.hardware.aging import LogTimeDrift, PowerLawDrift
+from powerplan.hardware.by_layer import one_by_one
 from powerplan.hardware.curves import Curve, Polynomial
 from powerplan.plausibility import Plausible
 
@@ -82,7 +83,8 @@ def hardware_doubts(hardware: Hardware) -> tuple[Violation, ...]:
 
 def _doubts(hardware: Hardware) -> Iterator[Violation]:
     for name, limits in _FIELDS.items():
-        yield from limits.doubt(f"hardware.{name}", getattr(hardware, name))
+        for place, value in one_by_one(getattr(hardware, name)):
+            yield from limits.doubt(f"hardware.{name}{place}", value)
     yield from _temperature(hardware)
     plausible = Plausible(
         unit="S",

@@ -18,7 +18,7 @@ from powerplan.errors import InvalidInput
 from powerplan.hardware.conversions import converter_power
 from powerplan.hardware.full_scale import FullScale, full_scales
 from powerplan.hardware.gains import Gains
-from powerplan.hardware.hardware import Hardware
+from powerplan.hardware.hardware import Hardware, LayerHardware
 from powerplan.hardware.wires.inputs import current_shares
 from powerplan.moments.array.constants import ArrayConstants
 from powerplan.moments.array.held import LastMade, made_again
@@ -169,6 +169,11 @@ class Predictor:
             memory_limit=memory_limit,
         )
 
+    @cached_property
+    def layers(self) -> tuple[LayerHardware, ...]:
+        """The hardware of every crossbar."""
+        return self.hardware.of_layers(self.network.layer_names)
+
     @property
     def signal_power(self) -> float:
         """Mean over inputs and outputs of y*²."""
@@ -187,9 +192,9 @@ class Predictor:
         """The crossbars at given gains: what does not depend on the inputs."""
         make = partial(program, averaged=self.averaged, last=None if self._keeps_moments else LastMade())
         return [
-            make(crossbar, self.hardware, c.to(self.inputs), v.to(self.inputs), scale, shares)
-            for crossbar, c, v, scale, shares in zip(
-                self.crossbars, conductance, voltage, self.scales, self.current_shares, strict=True
+            make(crossbar, hardware, c.to(self.inputs), v.to(self.inputs), scale, shares)
+            for crossbar, hardware, c, v, scale, shares in zip(
+                self.crossbars, self.layers, conductance, voltage, self.scales, self.current_shares, strict=True
             )
         ]
 

@@ -31,10 +31,10 @@ import math
 import numpy as np
 import torch
 
-from powerplan.hardware import Hardware
 from powerplan.hardware.converters import quantised
 from powerplan.hardware.full_scale import FullScale, feedback_resistances
 from powerplan.hardware.gains import Gain, reference_voltage
+from powerplan.hardware.hardware import LayerHardware
 from powerplan.hardware.stored import stored
 from powerplan.hardware.tiling import output_tiles, row_tiles
 from powerplan.hardware.wires.tiles import Tiles
@@ -64,7 +64,7 @@ class Crossbar:
         input_shape: tuple[int, ...],
         conductance: Gain,
         voltage: Gain,
-        hardware: Hardware,
+        hardware: LayerHardware,
         scale: FullScale | None = None,
         *,
         fast_wires: bool = False,

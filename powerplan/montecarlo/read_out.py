@@ -8,8 +8,8 @@ from functools import cached_property
 
 import torch
 
-from powerplan.hardware import Hardware
 from powerplan.hardware.full_scale import FullScale, column_limits
+from powerplan.hardware.hardware import LayerHardware
 from powerplan.hardware.noise import shot_noise, thermal_noise
 from powerplan.montecarlo.block import Block, Scratch, aimed, over_sides, product
 from powerplan.montecarlo.streams import Streams
@@ -49,7 +49,7 @@ class ReadOut:
         tiles: rows of every row tile.
     """
 
-    hardware: Hardware
+    hardware: LayerHardware
     tiles: list[slice]
 
     @cached_property

@@ -12,10 +12,12 @@ from hypothesis.extra import numpy as hnp
 from wire_strategies import all_gains, hardwares, networks, targets
 
 import powerplan as pp
+from powerplan.hardware.by_layer import is_by_layer
 from powerplan.network import Linear, Node
 from powerplan_client import parsing
 from powerplan_client._generated import v1 as pb
 from powerplan_client.building import gains_message, hardware_message, target_message
+from powerplan_client.by_layer import BY_LAYER
 from powerplan_client.inputs import HARDWARE_FIELDS
 from powerplan_client.networks import attribute_message, attribute_messages, attribute_value, network_message
 from powerplan_client.packing import array_of, tensor_of
@@ -84,7 +86,8 @@ def test_every_field_of_hardware_has_a_place_in_the_message() -> None:
     names = {field.name for field in fields(pp.Hardware)}
     assert set(NAMES) == set(HARDWARE_FIELDS) - {"preset"} == names
     places = set(pb.Hardware.DESCRIPTOR.fields_by_name)
-    assert {*NAMES.values(), "preset"} == set(HARDWARE_FIELDS.values()) == places
+    assert {*NAMES.values(), "preset"} == set(HARDWARE_FIELDS.values()) == places - set(BY_LAYER.values())
+    assert {field.name for field in fields(pp.Hardware) if is_by_layer(field)} == set(BY_LAYER)
 
 
 def test_hardware_left_out_takes_the_defaults() -> None:

@@ -76,6 +76,9 @@ class Hardware(_message.Message):
     SENSE_RESISTANCE_OHMS_FIELD_NUMBER: _builtins.int
     ROW_DRIVE_FIELD_NUMBER: _builtins.int
     PAIR_LAYOUT_FIELD_NUMBER: _builtins.int
+    DAC_BITS_BY_LAYER_FIELD_NUMBER: _builtins.int
+    ADC_BITS_BY_LAYER_FIELD_NUMBER: _builtins.int
+    ADC_HEADROOM_BY_LAYER_FIELD_NUMBER: _builtins.int
     conductance_min_siemens: _builtins.float
     """Smallest conductance of a device, >= 0. Default 0."""
     conductance_max_siemens: _builtins.float
@@ -211,6 +214,18 @@ class Hardware(_message.Message):
     def low_frequency_noise(self) -> Global___LowFrequencyNoise:
         """Slow (1/f) noise of a device, static over one inference."""
 
+    @_builtins.property
+    def dac_bits_by_layer(self) -> Global___LayerValues:
+        """dac_bits of every crossbar layer, instead of one for all. A layer without a value is exact."""
+
+    @_builtins.property
+    def adc_bits_by_layer(self) -> Global___LayerValues:
+        """adc_bits of every crossbar layer, instead of one for all. A layer without a value is exact."""
+
+    @_builtins.property
+    def adc_headroom_by_layer(self) -> Global___LayerValues:
+        """adc_headroom of every crossbar layer, instead of one for all."""
+
     def __init__(
         self,
         *,
@@ -262,10 +277,13 @@ class Hardware(_message.Message):
         sense_resistance_ohms: _builtins.float | None = ...,
         row_drive: _builtins.str | None = ...,
         pair_layout: _builtins.str | None = ...,
+        dac_bits_by_layer: Global___LayerValues | None = ...,
+        adc_bits_by_layer: Global___LayerValues | None = ...,
+        adc_headroom_by_layer: Global___LayerValues | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_adc_bits", b"_adc_bits", "_adc_energy_joules", b"_adc_energy_joules", "_adc_headroom", b"_adc_headroom", "_adc_range_volts", b"_adc_range_volts", "_array_columns", b"_array_columns", "_array_rows", b"_array_rows", "_bandwidth_hertz", b"_bandwidth_hertz", "_bias_mapping", b"_bias_mapping", "_clip_conductance", b"_clip_conductance", "_column_gain_std", b"_column_gain_std", "_conductance_max_siemens", b"_conductance_max_siemens", "_conductance_min_siemens", b"_conductance_min_siemens", "_dac_bits", b"_dac_bits", "_dac_energy_joules", b"_dac_energy_joules", "_device_gain_std", b"_device_gain_std", "_drift_compensation", b"_drift_compensation", "_drift_compensation_by", b"_drift_compensation_by", "_driver_resistance_ohms", b"_driver_resistance_ohms", "_feedback_resistance_ohms", b"_feedback_resistance_ohms", "_feedback_tracking", b"_feedback_tracking", "_input_noise_std_volts", b"_input_noise_std_volts", "_load_conductance_siemens", b"_load_conductance_siemens", "_mapping", b"_mapping", "_pair_layout", b"_pair_layout", "_programming_noise_proportional", b"_programming_noise_proportional", "_programming_noise_reference_siemens", b"_programming_noise_reference_siemens", "_programming_noise_std_siemens", b"_programming_noise_std_siemens", "_read_noise_std_amperes", b"_read_noise_std_amperes", "_read_out", b"_read_out", "_read_time_seconds", b"_read_time_seconds", "_row_drive", b"_row_drive", "_sense_resistance_ohms", b"_sense_resistance_ohms", "_shot_noise", b"_shot_noise", "_stuck_off_fraction", b"_stuck_off_fraction", "_stuck_on_fraction", b"_stuck_on_fraction", "_temperature_kelvin", b"_temperature_kelvin", "_thermal_noise", b"_thermal_noise", "_time_seconds", b"_time_seconds", "_voltage_max_volts", b"_voltage_max_volts", "_weight_mapping", b"_weight_mapping", "_wire_resistance_column_ohms", b"_wire_resistance_column_ohms", "_wire_resistance_row_ohms", b"_wire_resistance_row_ohms", "adc_bits", b"adc_bits", "adc_energy_joules", b"adc_energy_joules", "adc_headroom", b"adc_headroom", "adc_range_volts", b"adc_range_volts", "array_columns", b"array_columns", "array_rows", b"array_rows", "bandwidth_hertz", b"bandwidth_hertz", "bias_mapping", b"bias_mapping", "clip_conductance", b"clip_conductance", "column_gain_std", b"column_gain_std", "conductance_max_siemens", b"conductance_max_siemens", "conductance_min_siemens", b"conductance_min_siemens", "dac_bits", b"dac_bits", "dac_energy_joules", b"dac_energy_joules", "device_gain_std", b"device_gain_std", "drift", b"drift", "drift_compensation", b"drift_compensation", "drift_compensation_by", b"drift_compensation_by", "driver_resistance_ohms", b"driver_resistance_ohms", "feedback_resistance_ohms", b"feedback_resistance_ohms", "feedback_tracking", b"feedback_tracking", "input_noise_std_volts", b"input_noise_std_volts", "load_conductance_siemens", b"load_conductance_siemens", "low_frequency_noise", b"low_frequency_noise", "mapping", b"mapping", "pair_layout", b"pair_layout", "programming_noise_curve", b"programming_noise_curve", "programming_noise_proportional", b"programming_noise_proportional", "programming_noise_reference_siemens", b"programming_noise_reference_siemens", "programming_noise_std_siemens", b"programming_noise_std_siemens", "read_noise_std_amperes", b"read_noise_std_amperes", "read_out", b"read_out", "read_time_seconds", b"read_time_seconds", "row_drive", b"row_drive", "sense_resistance_ohms", b"sense_resistance_ohms", "shot_noise", b"shot_noise", "stuck_off_fraction", b"stuck_off_fraction", "stuck_on_fraction", b"stuck_on_fraction", "temperature_kelvin", b"temperature_kelvin", "thermal_noise", b"thermal_noise", "time_seconds", b"time_seconds", "voltage_max_volts", b"voltage_max_volts", "weight_mapping", b"weight_mapping", "wire_resistance_column_ohms", b"wire_resistance_column_ohms", "wire_resistance_row_ohms", b"wire_resistance_row_ohms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_adc_bits", b"_adc_bits", "_adc_energy_joules", b"_adc_energy_joules", "_adc_headroom", b"_adc_headroom", "_adc_range_volts", b"_adc_range_volts", "_array_columns", b"_array_columns", "_array_rows", b"_array_rows", "_bandwidth_hertz", b"_bandwidth_hertz", "_bias_mapping", b"_bias_mapping", "_clip_conductance", b"_clip_conductance", "_column_gain_std", b"_column_gain_std", "_conductance_max_siemens", b"_conductance_max_siemens", "_conductance_min_siemens", b"_conductance_min_siemens", "_dac_bits", b"_dac_bits", "_dac_energy_joules", b"_dac_energy_joules", "_device_gain_std", b"_device_gain_std", "_drift_compensation", b"_drift_compensation", "_drift_compensation_by", b"_drift_compensation_by", "_driver_resistance_ohms", b"_driver_resistance_ohms", "_feedback_resistance_ohms", b"_feedback_resistance_ohms", "_feedback_tracking", b"_feedback_tracking", "_input_noise_std_volts", b"_input_noise_std_volts", "_load_conductance_siemens", b"_load_conductance_siemens", "_mapping", b"_mapping", "_pair_layout", b"_pair_layout", "_programming_noise_proportional", b"_programming_noise_proportional", "_programming_noise_reference_siemens", b"_programming_noise_reference_siemens", "_programming_noise_std_siemens", b"_programming_noise_std_siemens", "_read_noise_std_amperes", b"_read_noise_std_amperes", "_read_out", b"_read_out", "_read_time_seconds", b"_read_time_seconds", "_row_drive", b"_row_drive", "_sense_resistance_ohms", b"_sense_resistance_ohms", "_shot_noise", b"_shot_noise", "_stuck_off_fraction", b"_stuck_off_fraction", "_stuck_on_fraction", b"_stuck_on_fraction", "_temperature_kelvin", b"_temperature_kelvin", "_thermal_noise", b"_thermal_noise", "_time_seconds", b"_time_seconds", "_voltage_max_volts", b"_voltage_max_volts", "_weight_mapping", b"_weight_mapping", "_wire_resistance_column_ohms", b"_wire_resistance_column_ohms", "_wire_resistance_row_ohms", b"_wire_resistance_row_ohms", "adc_bits", b"adc_bits", "adc_bits_by_layer", b"adc_bits_by_layer", "adc_energy_joules", b"adc_energy_joules", "adc_headroom", b"adc_headroom", "adc_headroom_by_layer", b"adc_headroom_by_layer", "adc_range_volts", b"adc_range_volts", "array_columns", b"array_columns", "array_rows", b"array_rows", "bandwidth_hertz", b"bandwidth_hertz", "bias_mapping", b"bias_mapping", "clip_conductance", b"clip_conductance", "column_gain_std", b"column_gain_std", "conductance_max_siemens", b"conductance_max_siemens", "conductance_min_siemens", b"conductance_min_siemens", "dac_bits", b"dac_bits", "dac_bits_by_layer", b"dac_bits_by_layer", "dac_energy_joules", b"dac_energy_joules", "device_gain_std", b"device_gain_std", "drift", b"drift", "drift_compensation", b"drift_compensation", "drift_compensation_by", b"drift_compensation_by", "driver_resistance_ohms", b"driver_resistance_ohms", "feedback_resistance_ohms", b"feedback_resistance_ohms", "feedback_tracking", b"feedback_tracking", "input_noise_std_volts", b"input_noise_std_volts", "load_conductance_siemens", b"load_conductance_siemens", "low_frequency_noise", b"low_frequency_noise", "mapping", b"mapping", "pair_layout", b"pair_layout", "programming_noise_curve", b"programming_noise_curve", "programming_noise_proportional", b"programming_noise_proportional", "programming_noise_reference_siemens", b"programming_noise_reference_siemens", "programming_noise_std_siemens", b"programming_noise_std_siemens", "read_noise_std_amperes", b"read_noise_std_amperes", "read_out", b"read_out", "read_time_seconds", b"read_time_seconds", "row_drive", b"row_drive", "sense_resistance_ohms", b"sense_resistance_ohms", "shot_noise", b"shot_noise", "stuck_off_fraction", b"stuck_off_fraction", "stuck_on_fraction", b"stuck_on_fraction", "temperature_kelvin", b"temperature_kelvin", "thermal_noise", b"thermal_noise", "time_seconds", b"time_seconds", "voltage_max_volts", b"voltage_max_volts", "weight_mapping", b"weight_mapping", "wire_resistance_column_ohms", b"wire_resistance_column_ohms", "wire_resistance_row_ohms", b"wire_resistance_row_ohms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adc_bits", b"_adc_bits", "_adc_energy_joules", b"_adc_energy_joules", "_adc_headroom", b"_adc_headroom", "_adc_range_volts", b"_adc_range_volts", "_array_columns", b"_array_columns", "_array_rows", b"_array_rows", "_bandwidth_hertz", b"_bandwidth_hertz", "_bias_mapping", b"_bias_mapping", "_clip_conductance", b"_clip_conductance", "_column_gain_std", b"_column_gain_std", "_conductance_max_siemens", b"_conductance_max_siemens", "_conductance_min_siemens", b"_conductance_min_siemens", "_dac_bits", b"_dac_bits", "_dac_energy_joules", b"_dac_energy_joules", "_device_gain_std", b"_device_gain_std", "_drift_compensation", b"_drift_compensation", "_drift_compensation_by", b"_drift_compensation_by", "_driver_resistance_ohms", b"_driver_resistance_ohms", "_feedback_resistance_ohms", b"_feedback_resistance_ohms", "_feedback_tracking", b"_feedback_tracking", "_input_noise_std_volts", b"_input_noise_std_volts", "_load_conductance_siemens", b"_load_conductance_siemens", "_mapping", b"_mapping", "_pair_layout", b"_pair_layout", "_programming_noise_proportional", b"_programming_noise_proportional", "_programming_noise_reference_siemens", b"_programming_noise_reference_siemens", "_programming_noise_std_siemens", b"_programming_noise_std_siemens", "_read_noise_std_amperes", b"_read_noise_std_amperes", "_read_out", b"_read_out", "_read_time_seconds", b"_read_time_seconds", "_row_drive", b"_row_drive", "_sense_resistance_ohms", b"_sense_resistance_ohms", "_shot_noise", b"_shot_noise", "_stuck_off_fraction", b"_stuck_off_fraction", "_stuck_on_fraction", b"_stuck_on_fraction", "_temperature_kelvin", b"_temperature_kelvin", "_thermal_noise", b"_thermal_noise", "_time_seconds", b"_time_seconds", "_voltage_max_volts", b"_voltage_max_volts", "_weight_mapping", b"_weight_mapping", "_wire_resistance_column_ohms", b"_wire_resistance_column_ohms", "_wire_resistance_row_ohms", b"_wire_resistance_row_ohms", "adc_bits", b"adc_bits", "adc_energy_joules", b"adc_energy_joules", "adc_headroom", b"adc_headroom", "adc_range_volts", b"adc_range_volts", "array_columns", b"array_columns", "array_rows", b"array_rows", "bandwidth_hertz", b"bandwidth_hertz", "bias_mapping", b"bias_mapping", "clip_conductance", b"clip_conductance", "column_gain_std", b"column_gain_std", "conductance_max_siemens", b"conductance_max_siemens", "conductance_min_siemens", b"conductance_min_siemens", "dac_bits", b"dac_bits", "dac_energy_joules", b"dac_energy_joules", "device_gain_std", b"device_gain_std", "drift", b"drift", "drift_compensation", b"drift_compensation", "drift_compensation_by", b"drift_compensation_by", "driver_resistance_ohms", b"driver_resistance_ohms", "feedback_resistance_ohms", b"feedback_resistance_ohms", "feedback_tracking", b"feedback_tracking", "input_noise_std_volts", b"input_noise_std_volts", "load_conductance_siemens", b"load_conductance_siemens", "low_frequency_noise", b"low_frequency_noise", "mapping", b"mapping", "measurements", b"measurements", "pair_layout", b"pair_layout", "preset", b"preset", "programming_noise_curve", b"programming_noise_curve", "programming_noise_polynomial_siemens", b"programming_noise_polynomial_siemens", "programming_noise_proportional", b"programming_noise_proportional", "programming_noise_reference_siemens", b"programming_noise_reference_siemens", "programming_noise_std_siemens", b"programming_noise_std_siemens", "read_noise_std_amperes", b"read_noise_std_amperes", "read_out", b"read_out", "read_time_seconds", b"read_time_seconds", "row_drive", b"row_drive", "sense_resistance_ohms", b"sense_resistance_ohms", "shot_noise", b"shot_noise", "stuck_off_fraction", b"stuck_off_fraction", "stuck_on_fraction", b"stuck_on_fraction", "temperature_kelvin", b"temperature_kelvin", "thermal_noise", b"thermal_noise", "time_seconds", b"time_seconds", "voltage_max_volts", b"voltage_max_volts", "weight_mapping", b"weight_mapping", "wire_resistance_column_ohms", b"wire_resistance_column_ohms", "wire_resistance_row_ohms", b"wire_resistance_row_ohms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adc_bits", b"_adc_bits", "_adc_energy_joules", b"_adc_energy_joules", "_adc_headroom", b"_adc_headroom", "_adc_range_volts", b"_adc_range_volts", "_array_columns", b"_array_columns", "_array_rows", b"_array_rows", "_bandwidth_hertz", b"_bandwidth_hertz", "_bias_mapping", b"_bias_mapping", "_clip_conductance", b"_clip_conductance", "_column_gain_std", b"_column_gain_std", "_conductance_max_siemens", b"_conductance_max_siemens", "_conductance_min_siemens", b"_conductance_min_siemens", "_dac_bits", b"_dac_bits", "_dac_energy_joules", b"_dac_energy_joules", "_device_gain_std", b"_device_gain_std", "_drift_compensation", b"_drift_compensation", "_drift_compensation_by", b"_drift_compensation_by", "_driver_resistance_ohms", b"_driver_resistance_ohms", "_feedback_resistance_ohms", b"_feedback_resistance_ohms", "_feedback_tracking", b"_feedback_tracking", "_input_noise_std_volts", b"_input_noise_std_volts", "_load_conductance_siemens", b"_load_conductance_siemens", "_mapping", b"_mapping", "_pair_layout", b"_pair_layout", "_programming_noise_proportional", b"_programming_noise_proportional", "_programming_noise_reference_siemens", b"_programming_noise_reference_siemens", "_programming_noise_std_siemens", b"_programming_noise_std_siemens", "_read_noise_std_amperes", b"_read_noise_std_amperes", "_read_out", b"_read_out", "_read_time_seconds", b"_read_time_seconds", "_row_drive", b"_row_drive", "_sense_resistance_ohms", b"_sense_resistance_ohms", "_shot_noise", b"_shot_noise", "_stuck_off_fraction", b"_stuck_off_fraction", "_stuck_on_fraction", b"_stuck_on_fraction", "_temperature_kelvin", b"_temperature_kelvin", "_thermal_noise", b"_thermal_noise", "_time_seconds", b"_time_seconds", "_voltage_max_volts", b"_voltage_max_volts", "_weight_mapping", b"_weight_mapping", "_wire_resistance_column_ohms", b"_wire_resistance_column_ohms", "_wire_resistance_row_ohms", b"_wire_resistance_row_ohms", "adc_bits", b"adc_bits", "adc_bits_by_layer", b"adc_bits_by_layer", "adc_energy_joules", b"adc_energy_joules", "adc_headroom", b"adc_headroom", "adc_headroom_by_layer", b"adc_headroom_by_layer", "adc_range_volts", b"adc_range_volts", "array_columns", b"array_columns", "array_rows", b"array_rows", "bandwidth_hertz", b"bandwidth_hertz", "bias_mapping", b"bias_mapping", "clip_conductance", b"clip_conductance", "column_gain_std", b"column_gain_std", "conductance_max_siemens", b"conductance_max_siemens", "conductance_min_siemens", b"conductance_min_siemens", "dac_bits", b"dac_bits", "dac_bits_by_layer", b"dac_bits_by_layer", "dac_energy_joules", b"dac_energy_joules", "device_gain_std", b"device_gain_std", "drift", b"drift", "drift_compensation", b"drift_compensation", "drift_compensation_by", b"drift_compensation_by", "driver_resistance_ohms", b"driver_resistance_ohms", "feedback_resistance_ohms", b"feedback_resistance_ohms", "feedback_tracking", b"feedback_tracking", "input_noise_std_volts", b"input_noise_std_volts", "load_conductance_siemens", b"load_conductance_siemens", "low_frequency_noise", b"low_frequency_noise", "mapping", b"mapping", "measurements", b"measurements", "pair_layout", b"pair_layout", "preset", b"preset", "programming_noise_curve", b"programming_noise_curve", "programming_noise_polynomial_siemens", b"programming_noise_polynomial_siemens", "programming_noise_proportional", b"programming_noise_proportional", "programming_noise_reference_siemens", b"programming_noise_reference_siemens", "programming_noise_std_siemens", b"programming_noise_std_siemens", "read_noise_std_amperes", b"read_noise_std_amperes", "read_out", b"read_out", "read_time_seconds", b"read_time_seconds", "row_drive", b"row_drive", "sense_resistance_ohms", b"sense_resistance_ohms", "shot_noise", b"shot_noise", "stuck_off_fraction", b"stuck_off_fraction", "stuck_on_fraction", b"stuck_on_fraction", "temperature_kelvin", b"temperature_kelvin", "thermal_noise", b"thermal_noise", "time_seconds", b"time_seconds", "voltage_max_volts", b"voltage_max_volts", "weight_mapping", b"weight_mapping", "wire_resistance_column_ohms", b"wire_resistance_column_ohms", "wire_resistance_row_ohms", b"wire_resistance_row_ohms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__adc_bits: _TypeAlias = _typing.Literal["adc_bits"]  # noqa: Y015
     _WhichOneofArgType__adc_bits: _TypeAlias = _typing.Literal["_adc_bits", b"_adc_bits"]  # noqa: Y015
@@ -437,6 +455,63 @@ class Hardware(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__wire_resistance_row_ohms) -> _WhichOneofReturnType__wire_resistance_row_ohms | None: ...
 
 Global___Hardware: _TypeAlias = Hardware  # noqa: Y015
+
+@_typing.final
+class LayerValues(_message.Message):
+    """Values of the crossbar layers: all in order, or all by the name of the layer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___LayerValue]:
+        """One entry per layer."""
+
+    def __init__(
+        self,
+        *,
+        values: _abc.Iterable[Global___LayerValue] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LayerValues: _TypeAlias = LayerValues  # noqa: Y015
+
+@_typing.final
+class LayerValue(_message.Message):
+    """The value of one layer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAYER_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    layer: _builtins.str
+    """Name of the layer; left out = the next one in order."""
+    value: _builtins.float
+    """The value; left out = none."""
+    def __init__(
+        self,
+        *,
+        layer: _builtins.str | None = ...,
+        value: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_layer", b"_layer", "_value", b"_value", "layer", b"layer", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_layer", b"_layer", "_value", b"_value", "layer", b"layer", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__layer: _TypeAlias = _typing.Literal["layer"]  # noqa: Y015
+    _WhichOneofArgType__layer: _TypeAlias = _typing.Literal["_layer", b"_layer"]  # noqa: Y015
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__layer) -> _WhichOneofReturnType__layer | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
+
+Global___LayerValue: _TypeAlias = LayerValue  # noqa: Y015
 
 @_typing.final
 class Curve(_message.Message):

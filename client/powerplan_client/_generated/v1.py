@@ -45,6 +45,8 @@ from powerplan_client._generated.hardware_pb2 import Curve as Curve
 from powerplan_client._generated.hardware_pb2 import DeviceSnapshot as DeviceSnapshot
 from powerplan_client._generated.hardware_pb2 import Drift as Drift
 from powerplan_client._generated.hardware_pb2 import Hardware as Hardware
+from powerplan_client._generated.hardware_pb2 import LayerValue as LayerValue
+from powerplan_client._generated.hardware_pb2 import LayerValues as LayerValues
 from powerplan_client._generated.hardware_pb2 import LogTimeDrift as LogTimeDrift
 from powerplan_client._generated.hardware_pb2 import LogarithmCurve as LogarithmCurve
 from powerplan_client._generated.hardware_pb2 import LowFrequencyNoise as LowFrequencyNoise

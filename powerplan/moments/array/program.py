@@ -11,7 +11,7 @@ from torch import Tensor
 
 from powerplan.hardware.devices import idle_device_moments, just_programmed
 from powerplan.hardware.full_scale import FullScale
-from powerplan.hardware.hardware import Hardware
+from powerplan.hardware.hardware import Hardware, LayerHardware
 from powerplan.moments.array.amplifier import Amplifier
 from powerplan.moments.array.constants import ArrayConstants
 from powerplan.moments.array.divider import Divider
@@ -23,7 +23,7 @@ from powerplan.moments.array.wired import WiredAmplifier
 
 def program(
     constants: ArrayConstants,
-    hardware: Hardware,
+    hardware: LayerHardware,
     conductance: Tensor,
     voltage: Tensor,
     scale: FullScale | None = None,

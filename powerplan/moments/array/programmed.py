@@ -36,7 +36,7 @@ import torch
 from torch import Tensor
 
 from powerplan.hardware.full_scale import FullScale, feedback_resistances
-from powerplan.hardware.hardware import Hardware
+from powerplan.hardware.hardware import LayerHardware
 from powerplan.hardware.tiling import row_tiles
 from powerplan.moments.array.constants import ArrayConstants
 from powerplan.moments.array.held import Held
@@ -61,7 +61,7 @@ class ProgrammedArray:
     """
 
     constants: ArrayConstants
-    hardware: Hardware
+    hardware: LayerHardware
     c: Tensor
     v: Tensor
     decode_v: Tensor

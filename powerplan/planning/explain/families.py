@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from powerplan.hardware import Hardware
+from powerplan.hardware.by_layer import differs, one_by_one
 from powerplan.hardware.describe import described_fields
 from powerplan.planning import policy
 from powerplan.planning.explain.relaxing import Change, relaxable, relaxed
@@ -51,7 +52,8 @@ def families(hardwares: Sequence[Hardware]) -> list[Family]:
 
 
 def _more_bits(nominal: Hardware, name: str) -> Family:
-    bits = getattr(nominal, name) or policy.MOST_BITS
+    value = getattr(nominal, name)
+    several, bits = differs(value), max((b for _, b in one_by_one(value) if b), default=policy.MOST_BITS)
 
     def size(factor: float) -> float:
         return 2.0 ** math.ceil(math.log2(factor) - policy.SAME_STEP)
@@ -60,9 +62,15 @@ def _more_bits(nominal: Hardware, name: str) -> Family:
         name=name,
         size=size,
         apply=lambda h, s: relaxed(h, Change(parameter=name, bits=round(math.log2(s)))),
-        words=lambda s: f"raise hardware.{name} to {bits + round(math.log2(s))}",
+        words=lambda s: f"raise hardware.{name} {_bits_words(bits, round(math.log2(s)), several=several)}",
         most=2.0 ** max(policy.MOST_BITS - bits, 1),
     )
+
+
+def _bits_words(bits: int, more: int, *, several: bool) -> str:
+    if not several:
+        return f"to {bits + more}"
+    return f"of every layer by {more} bit{'s' * (more != 1)}"
 
 
 def switched(name: str, value: Any) -> Family:

@@ -14,6 +14,7 @@ from typing import Any
 
 from powerplan.hardware import Hardware
 from powerplan.hardware.aging import LogTimeDrift, LowFrequencyNoise, PowerLawDrift
+from powerplan.hardware.by_layer import ByName, each_changed
 from powerplan.hardware.curves import Logarithm, Piecewise, Polynomial, Power, Saturating, Table
 
 #: hardware that is relaxed upwards; the rest is lowered
@@ -86,7 +87,10 @@ def relaxed(hardware: Hardware, change: Change) -> Hardware:
     name, value = change.parameter, getattr(hardware, change.parameter)
     if not _is_set(hardware, name):
         return hardware
-    changes: dict[str, Any] = {name: value + change.bits if change.bits else _scaled(value, change.factor)}
+    if change.bits:
+        changes: dict[str, Any] = {name: each_changed(value, lambda bits: bits + change.bits)}
+    else:
+        changes = {name: _scaled(value, change.factor)}
     if name == "conductance_max" and hardware.programming_noise_polynomial:
         changes["programming_noise_reference"] = hardware.polynomial_reference
     return hardware.replace(**changes)
@@ -94,8 +98,8 @@ def relaxed(hardware: Hardware, change: Change) -> Hardware:
 
 def _scaled(value: Any, k: float) -> Any:
     """A number, numbers, a curve or a model, with what it gives multiplied by k."""
-    if isinstance(value, tuple):
-        return tuple(_scaled(each, k) for each in value)
+    if isinstance(value, tuple | ByName):
+        return each_changed(value, lambda each: _scaled(each, k))
     if type(value) in _SCALED_BY:
         parts = {name: getattr(value, name) for name in _SCALED_BY[type(value)]}
         return replace(value, **{name: _scaled(part, k) for name, part in parts.items() if part is not None})

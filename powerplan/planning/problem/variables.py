@@ -157,7 +157,7 @@ def free_gains(
     """
     check = Checker()
     quantities = tuple(optimize)
-    if "voltage" in quantities and not any(each.holds_up_voltages for each in (hardware, *corners)):
+    if "voltage" in quantities and not _all_voltages_held_up(network, (hardware, *corners)):
         check.fail(
             "optimize",
             quantities,
@@ -185,6 +185,12 @@ def free_gains(
             voltages = [np.array([limit]) for limit in voltage_limits(network, hardware, inputs)]
             blocks += _gain_blocks("voltage", voltages, granularity)
     return FreeGains(network=network, held_gains=held_gains, blocks=tuple(blocks))
+
+
+def _all_voltages_held_up(network: Network, hardwares: Sequence[Hardware]) -> bool:
+    """Whether a lower voltage costs accuracy in every layer, on some hardware."""
+    by_layer = zip(*(each.of_layers(network.layer_names) for each in hardwares), strict=True)
+    return all(any(layer.holds_up_voltages for layer in layers) for layers in by_layer)
 
 
 def _gain_blocks(quantity: str, limits: list[np.ndarray], granularity: str) -> list[Block]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from powerplan.hardware import Hardware
 from powerplan_client._generated import v1 as pb
+from powerplan_client.by_layer import values_by_layer
 from powerplan_client.devices import DEVICE_PARTS, to_plain
 from powerplan_client.inputs import HARDWARE_FIELDS
 from powerplan_server.wire.reading import Reader
@@ -29,6 +30,7 @@ def hardware_from_proto(reader: Reader, message: pb.Hardware) -> Hardware | None
                 fields[name] = [to_plain(snapshot) for snapshot in value[:65]]
         elif message.HasField(wire):  # type: ignore[arg-type]
             fields[name] = to_plain(value) if name in DEVICE_PARTS else value
+    fields |= values_by_layer(message)
     if message.preset:
         return reader.take(lambda: Hardware.preset(message.preset, **fields), rename=_rename)
     return reader.take(lambda: Hardware(**fields), rename=_rename)
