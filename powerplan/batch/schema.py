@@ -18,7 +18,7 @@ from powerplan.batch.jobs import ACCEPT
 from powerplan.checks import whole_words
 from powerplan.examples import example_names
 from powerplan.hardware import Hardware
-from powerplan.hardware.by_layer import MOST_LAYERS, OneOrByLayer
+from powerplan.hardware.by_layer import MOST_LAYERS, NONE, OneOrByLayer
 from powerplan.hardware.describe import described_fields
 from powerplan.hardware.fields import Numbers
 from powerplan.hardware.steps_text import allowed_steps
@@ -159,8 +159,8 @@ def _several_values(kind: Kind) -> Schema:
     match kind:
         case Numbers(least=least, most=most, unit=unit):
             return {**_list_of(_in(unit, _NUMBER), "finite numbers", most), "minItems": least}
-        case OneOrByLayer(each=each):
-            return _or_by_layer(_value(each))
+        case OneOrByLayer(each=each, or_none=or_none):
+            return _or_by_layer(_value(each), or_none=or_none)
         case Corners():
             return _or_list(_NAMED, "hardware", MOST_CORNERS)
         case PerLayer(unit=unit):
@@ -189,15 +189,15 @@ def _or_list(value: Schema, what: str, most: int = MOST_VALUES) -> Schema:
     return {"anyOf": [value, _list_of(value, what, most)], "description": description}
 
 
-def _or_by_layer(value: Schema) -> Schema:
+def _or_by_layer(value: Schema, *, or_none: bool) -> Schema:
     """One value for all layers, a list, or a table by name."""
-    forms = _or_list(value, "one per crossbar layer", MOST_LAYERS)
-    table: Schema = {"type": "object", "minProperties": 1, "maxProperties": MOST_LAYERS, "additionalProperties": value}
-    description = f"{forms['description']}, or a table by the names of the layers"
-    return {
-        "anyOf": [*forms["anyOf"], {**table, "description": "a table of values by layer"}],
-        "description": description,
-    }
+    each = {"anyOf": [value, _choice((NONE,))], "description": f"{value['description']}, or '{NONE}'"}
+    each = each if or_none else value
+    several = _list_of(each, "values, one per crossbar layer", MOST_LAYERS)
+    table: Schema = {"type": "object", "minProperties": 1, "maxProperties": MOST_LAYERS, "additionalProperties": each}
+    table["description"] = "a table by the names of the layers"
+    words = ", or ".join(form["description"] for form in (value, several, table))
+    return {"anyOf": [value, several, table], "description": words}
 
 
 def hardware_fields() -> dict[str, Schema]:

@@ -8,6 +8,7 @@ import click
 
 from powerplan.cli.chat import Chat
 from powerplan.errors import show
+from powerplan.hardware.by_layer import NONE
 from powerplan.reading.quantities import described, parse_quantity
 
 #: units that say what a number means: without them 1 may be 1 % or 100 %, and 25 kelvin or Celsius
@@ -79,7 +80,7 @@ class ByLayer(Quantity):
         return numbers[0] if len(numbers) == 1 else numbers
 
     def _one(self, text: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if text.strip().lower() == "none":
+        if text.strip() == NONE:
             return None
         number = super().convert(text.strip(), param, ctx)
         return int(number) if float(number).is_integer() else number

@@ -17,6 +17,8 @@ _Value = TypeVar("_Value")
 
 #: layers of which a hardware has values
 MOST_LAYERS = 10_000
+#: no value, in files that have no other word for it
+NONE = "none"
 #: names that an error lists
 _SHOWN = 8
 
@@ -49,7 +51,7 @@ class OneOrByLayer:
 
     Attributes:
         each: kind of one value.
-        or_none: None is a value too: of a layer that has none.
+        or_none: None is a value too, or "none" in text: of a layer that has none.
     """
 
     each: Kind
@@ -73,7 +75,7 @@ class OneOrByLayer:
         return self.each.checked(check, name, value)
 
     def _one(self, check: Checker, name: str, value: Any) -> Any:
-        return None if value is None and self.or_none else self.each.checked(check, name, value)
+        return None if self.or_none and value in (None, NONE) else self.each.checked(check, name, value)
 
     def _collapsed(self, check: Checker, name: str, given: Any, values: Any, entries: Sequence[Any]) -> Any:
         """The values, or None if no layer has one."""
@@ -100,6 +102,13 @@ def one_by_one(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"[{i}]", entry) for i, entry in enumerate(value))
     else:
         yield "", value
+
+
+def as_text(value: Any) -> Any:
+    """A value for files that know no None in lists and tables."""
+    if isinstance(value, ByName):
+        return {name: NONE if entry is None else entry for name, entry in value.items()}
+    return tuple(NONE if entry is None else entry for entry in value) if isinstance(value, tuple) else value
 
 
 def each_changed(value: Any, change: Any) -> Any:

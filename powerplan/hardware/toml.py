@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
+from powerplan.hardware.by_layer import as_text, is_by_layer
 from powerplan.hardware.fields import ByMeasurements
 from powerplan.hardware.plain import to_plain
 from powerplan.reading.text import read_toml
@@ -34,7 +35,10 @@ def hardware_toml(hardware: Hardware) -> str:
         for name, (value, default) in values.items()
         if value != (default.of(hardware.measurements) if isinstance(default, ByMeasurements) else default)
     }
-    plain = {name: _without_none(to_plain(value)) for name, value in changed.items()}
+    by_layer = {f.name for f in fields(hardware) if is_by_layer(f)}
+    plain = {
+        name: as_text(value) if name in by_layer else _without_none(to_plain(value)) for name, value in changed.items()
+    }
     if "measurements" in plain:
         plain["measurements"] = [_as_table(snapshot) for snapshot in plain["measurements"]]
     return tomli_w.dumps(plain)

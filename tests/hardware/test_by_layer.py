@@ -100,10 +100,12 @@ def test_what_does_not_fit_is_named(case: tuple[pp.Network, np.ndarray], fields:
     "fields", [{"adc_bits": (8, None, 6)}, {"dac_bits": {"a": 8, "b": 6}, "adc_headroom": (0.5, 2)}]
 )
 @pytest.mark.parametrize("kind", [pp.Hardware, pc.Hardware, dict])
-def test_every_door_carries_them(fields: dict[str, Any], kind: Callable[..., Any]) -> None:
+def test_every_door_carries_them(fields: dict[str, Any], kind: Callable[..., Any], tmp_path: Path) -> None:
     message = hardware_message(kind(**fields))
     hardware = pp.Hardware(**fields)
     assert hardware_from_proto(Reader.start(), message) == hardware == pp.Hardware.from_dict(hardware.to_dict())
+    (tmp_path / "chip.toml").write_text(hardware.to_toml())
+    assert pp.Hardware.from_toml(tmp_path / "chip.toml") == hardware
     assert {name: getattr(parse_hardware(message), name) for name in fields} == fields
 
 
