@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 import warnings
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
@@ -89,9 +90,12 @@ class Chat:
 
     @contextmanager
     def progress(self) -> Iterator[Progress | None]:
-        """A progress callback ``(stage, fraction)`` that draws a bar; None unless stderr is a terminal."""
-        if self.quiet or not sys.stderr.isatty():
+        """A progress callback ``(stage, fraction)``: a bar on a terminal, else a line now and then; None if quiet."""
+        if self.quiet:
             yield None
+            return
+        if not sys.stderr.isatty():
+            yield _lines()
             return
         steps = 1000
         with click.progressbar(length=steps, file=sys.stderr, width=30, show_pos=False) as bar:
@@ -102,3 +106,25 @@ class Chat:
 
             yield update
             update("done", 1.0)
+
+
+#: seconds before the first line of progress, and between two
+_FIRST_LINE, _NEXT_LINE = 5.0, 20.0
+
+
+def _lines() -> Progress:
+    """Progress as lines on stderr, with the time left where enough is done to tell."""
+    begun = time.monotonic()
+    due = begun + _FIRST_LINE
+
+    def update(stage: str, fraction: float) -> None:
+        nonlocal due
+        now = time.monotonic()
+        if now < due:
+            return
+        due = now + _NEXT_LINE
+        passed = now - begun
+        left = f", about {passed * (1 / fraction - 1):.0f} s left" if fraction > 0.1 else ""
+        click.echo(f"{stage}: {100 * fraction:.0f} % after {passed:.0f} s{left}", err=True)
+
+    return update

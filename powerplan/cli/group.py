@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("powerplan.cli.commands.explain", "A plan in words: layers, limits, what relaxing them buys."),
     "export": ("powerplan.cli.commands.export", "Target conductances per tile and read-out settings, as files."),
     "report": ("powerplan.cli.commands.report", "One HTML page about plans, to read and to pass on."),
+    "doctor": ("powerplan.cli.commands.doctor", "What is installed, and whether it works."),
     "show": ("powerplan.cli.commands.show", "The layers of a network file, or the answer in a plan file."),
 }
 

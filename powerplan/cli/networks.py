@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from powerplan.cli.completion import ExampleName
 from powerplan.network import Network
 from powerplan.network.reads import READS
 
@@ -37,9 +38,15 @@ def placement_options(command: _Command) -> _Command:
 def network_choice(command: _Command) -> _Command:
     """``--network FILE`` or ``--example NAME``, and which of its layers are on crossbars."""
     file = click.option(
-        "--network", "network_file", metavar="FILE", help="Network: .npz (Network.save) or an ONNX model (.onnx)."
+        "--network",
+        "network_file",
+        type=click.Path(),
+        metavar="FILE",
+        help="Network: .npz (Network.save) or an ONNX model (.onnx).",
     )
-    example = click.option("--example", metavar="NAME", help="Built-in example instead, e.g. digits.")
+    example = click.option(
+        "--example", metavar="NAME", type=ExampleName(), help="Built-in example instead, e.g. digits."
+    )
     return file(example(placement_options(command)))
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from powerplan.cli.chat import Chat
+from powerplan.cli.completion import PresetName
 from powerplan.cli.networks import network_choice
 from powerplan.cli.quantities import ByLayer, JSONValue, Quantity, Seconds, WholeNumber
 from powerplan.cli.steps import StepsType
@@ -53,10 +54,17 @@ network_options = _all(
     click.option(
         "--inputs",
         "inputs_file",
+        type=click.Path(),
         metavar="FILE",
         help="Calibration inputs, one per row: .npy, .npz (array 'inputs', optional 'labels') or .csv.",
     ),
-    click.option("--labels", "labels_file", metavar="FILE", help="Classes of the inputs, for accuracy: .npy or .csv."),
+    click.option(
+        "--labels",
+        "labels_file",
+        type=click.Path(),
+        metavar="FILE",
+        help="Classes of the inputs, for accuracy: .npy or .csv.",
+    ),
     click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Use only the first N inputs."),
 )
 
@@ -67,8 +75,24 @@ network_options = _all(
 def hardware_options(function: _Command) -> _Command:
     """``--hardware FILE.toml`` or ``--preset``, and one option for every field of :class:`Hardware`, which wins."""
     return _all(
-        click.option("--hardware", "hardware_file", metavar="FILE.toml", multiple=True, callback=_once, help=_FILE),
-        click.option("--preset", _PREFIX + "preset", metavar="NAME", multiple=True, callback=_once, help=_PRESET),
+        click.option(
+            "--hardware",
+            "hardware_file",
+            type=click.Path(),
+            metavar="FILE.toml",
+            multiple=True,
+            callback=_once,
+            help=_FILE,
+        ),
+        click.option(
+            "--preset",
+            _PREFIX + "preset",
+            metavar="NAME",
+            type=PresetName(),
+            multiple=True,
+            callback=_once,
+            help=_PRESET,
+        ),
         _hardware_fields,
     )(function)
 
@@ -76,8 +100,17 @@ def hardware_options(function: _Command) -> _Command:
 def several_hardware_options(function: _Command) -> _Command:
     """The same for commands that take several technologies."""
     return _all(
-        click.option("--hardware", "hardware_files", metavar="FILE.toml", multiple=True, help=f"{_FILE} Repeatable."),
-        click.option("--preset", "presets", metavar="NAME", multiple=True, help=f"{_PRESET} Repeatable."),
+        click.option(
+            "--hardware",
+            "hardware_files",
+            type=click.Path(),
+            metavar="FILE.toml",
+            multiple=True,
+            help=f"{_FILE} Repeatable.",
+        ),
+        click.option(
+            "--preset", "presets", metavar="NAME", type=PresetName(), multiple=True, help=f"{_PRESET} Repeatable."
+        ),
         _hardware_fields,
     )(function)
 
@@ -133,7 +166,11 @@ def take_hardware(options: dict[str, Any]) -> dict[str, Any]:
 
 gains_options = _all(
     click.option(
-        "--gains", "gains_file", metavar="FILE.json", help="Gains, or a plan (whose hardware is then the default)."
+        "--gains",
+        "gains_file",
+        type=click.Path(),
+        metavar="FILE.json",
+        help="Gains, or a plan (whose hardware is then the default).",
     ),
     click.option(
         "--conductance",
@@ -165,7 +202,9 @@ def _setting_option(row: Setting) -> Callable[[_Command], _Command]:
         case Flag():
             return click.option(f"{flag}/--no-{flag[2:]}", row.name, default=None, help=text)
         case Corners():
-            return click.option(flag, row.name, multiple=True, metavar="FILE.toml", help=f"{text} Repeatable.")
+            return click.option(
+                flag, row.name, multiple=True, type=click.Path(), metavar="FILE.toml", help=f"{text} Repeatable."
+            )
         case Names():
             return click.option(flag, row.name, metavar="NAMES", callback=_names, help=text)
         case Number(unit="s"):
@@ -264,7 +303,9 @@ accept_option = click.option(
 
 def plot_option(what: str) -> Callable[[_Command], _Command]:
     """``--plot FILE``: the figure a command can draw."""
-    return click.option("--plot", "plot_file", metavar="FILE", help=f"Draw {what}: .png, .svg or .pdf.")
+    return click.option(
+        "--plot", "plot_file", type=click.Path(), metavar="FILE", help=f"Draw {what}: .png, .svg or .pdf."
+    )
 
 
 def split_names(text: str) -> tuple[str, ...]:

@@ -21,9 +21,11 @@ _ADDRESS = click.option(
     help=f"Calculate on this planning server; a token is read from {TOKEN_VARIABLE}.",
 )
 _WAY = (
-    click.option("--server-ca", metavar="FILE.pem", help="Certificate authority of the server."),
-    click.option("--server-certificate", metavar="FILE.pem", help="Client certificate, for mutual TLS."),
-    click.option("--server-key", metavar="FILE.pem", help="Private key of --server-certificate."),
+    click.option("--server-ca", type=click.Path(), metavar="FILE.pem", help="Certificate authority of the server."),
+    click.option(
+        "--server-certificate", type=click.Path(), metavar="FILE.pem", help="Client certificate, for mutual TLS."
+    ),
+    click.option("--server-key", type=click.Path(), metavar="FILE.pem", help="Private key of --server-certificate."),
     click.option("--server-plaintext", is_flag=True, help="No TLS to a server that is not on this machine."),
 )
 

@@ -135,7 +135,9 @@ def status(study_file: str, folder: str | None, as_json: bool) -> None:
 @command.command("export")
 @_study
 @_folder
-@click.option("--output", "output_file", required=True, metavar="FILE", help="A .csv, .parquet or .json file.")
+@click.option(
+    "--output", "output_file", required=True, type=click.Path(), metavar="FILE", help="A .csv, .parquet or .json file."
+)
 @click.option("--times", is_flag=True, help="Add seconds and attempts, which differ from run to run.")
 @opt.output_options
 @click.pass_obj
@@ -153,7 +155,9 @@ def export(chat: Chat, /, study_file: str, folder: str | None, output_file: str,
 @command.command("report")
 @_study
 @_folder
-@click.option("--output", "output_file", required=True, metavar="FILE.html", help="The report, one file.")
+@click.option(
+    "--output", "output_file", required=True, type=click.Path(), metavar="FILE.html", help="The report, one file."
+)
 @opt.output_options
 @click.pass_obj
 def report(chat: Chat, /, study_file: str, folder: str | None, output_file: str, as_json: bool) -> None:

@@ -28,7 +28,9 @@ from powerplan.planning.targets import build_target
     "--sweep", "sweeps", multiple=True, metavar="FIELD=VALUES", help="Repeatable: adc_bits=4..10, time=1h,1d."
 )
 @opt.settings_options(PlanSettings)
-@click.option("--output", "output_file", metavar="FILE.html", help="Write a page: table, figures, failures.")
+@click.option(
+    "--output", "output_file", type=click.Path(), metavar="FILE.html", help="Write a page: table, figures, failures."
+)
 @opt.plot_option("power of every technology, or against error or the sweep")
 @server_options()
 @opt.accept_option

@@ -9,15 +9,16 @@ import numpy as np
 
 from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
+from powerplan.cli.completion import ExampleName
 from powerplan.cli.output import document, write_json
 from powerplan.files import write_bytes
 
 
 @click.command("example", short_help="Write a built-in network and its inputs to files.")
-@click.argument("name")
-@click.option("--output", "network_file", metavar="FILE.npz", help="Write the trained network.")
-@click.option("--inputs", "inputs_file", metavar="FILE.npy", help="Write the calibration inputs.")
-@click.option("--labels", "labels_file", metavar="FILE.npy", help="Write their classes.")
+@click.argument("name", type=ExampleName())
+@click.option("--output", "network_file", type=click.Path(), metavar="FILE.npz", help="Write the trained network.")
+@click.option("--inputs", "inputs_file", type=click.Path(), metavar="FILE.npy", help="Write the calibration inputs.")
+@click.option("--labels", "labels_file", type=click.Path(), metavar="FILE.npy", help="Write their classes.")
 @opt.seed_option
 @opt.output_options
 @click.pass_obj

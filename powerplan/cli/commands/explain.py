@@ -15,7 +15,7 @@ from powerplan.cli.quantities import Seconds
 
 
 @click.command("explain", short_help="A plan in words: layers, limits, what relaxing them buys.")
-@click.argument("plan_file", metavar="PLAN.json")
+@click.argument("plan_file", type=click.Path(), metavar="PLAN.json")
 @opt.network_options
 @click.option("--deadline", type=Seconds(), help="Seconds for each plan made again.")
 @opt.accept_option

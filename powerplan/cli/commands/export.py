@@ -14,7 +14,7 @@ from powerplan.cli.planned import read_network, read_plan
 
 
 @click.command("export", short_help="Target conductances per tile and read-out settings of a plan, as files.")
-@click.argument("plan_file", metavar="PLAN.json")
+@click.argument("plan_file", type=click.Path(), metavar="PLAN.json")
 @network_choice
 @click.option("--output", required=True, metavar="PATH", help="A file (npz) or a folder (csv).")
 @click.option("--format", "file_format", type=click.Choice(["npz", "csv"]), default="npz", show_default=True)

@@ -22,7 +22,7 @@ def command() -> None:
 
 
 @command.command("import", short_help="From a table of measured devices.")
-@click.argument("file", metavar="FILE")
+@click.argument("file", type=click.Path(), metavar="FILE")
 @click.option(
     "--columns",
     metavar="NAMES",
@@ -42,8 +42,14 @@ def command() -> None:
     metavar="N",
     help="Leave out levels of fewer readings.",
 )
-@click.option("--output", "output_file", metavar="FILE.toml", help="Write the hardware.")
-@click.option("--plot", "plot_file", metavar="FILE", help="Draw what was measured, and the curves: .png, .svg or .pdf.")
+@click.option("--output", "output_file", type=click.Path(), metavar="FILE.toml", help="Write the hardware.")
+@click.option(
+    "--plot",
+    "plot_file",
+    type=click.Path(),
+    metavar="FILE",
+    help="Draw what was measured, and the curves: .png, .svg or .pdf.",
+)
 @opt.output_options
 @click.pass_obj
 def import_command(

@@ -21,7 +21,13 @@ from powerplan.planning.targets import build_target
 @opt.network_options
 @target_options
 @opt.settings_options(PlanSettings)
-@click.option("--output", "output_file", metavar="FILE.json", help="Write the plan to a file (Plan.load reads it).")
+@click.option(
+    "--output",
+    "output_file",
+    type=click.Path(),
+    metavar="FILE.json",
+    help="Write the plan to a file (Plan.load reads it).",
+)
 @opt.plot_option("gain, power and share of error of every layer beside the baseline")
 @server_options()
 @opt.accept_option

@@ -20,9 +20,17 @@ if TYPE_CHECKING:
 
 
 @click.command("report", short_help="One HTML page about plans, to read and to pass on.")
-@click.argument("files", metavar="PLAN.json...", nargs=-1)
-@click.option("--output", "output_file", required=True, metavar="FILE.html", help="The page to write.")
-@click.option("--network", "network_file", metavar="FILE", help="Network of the plans: adds operations and ranges.")
+@click.argument("files", type=click.Path(), metavar="PLAN.json...", nargs=-1)
+@click.option(
+    "--output", "output_file", required=True, type=click.Path(), metavar="FILE.html", help="The page to write."
+)
+@click.option(
+    "--network",
+    "network_file",
+    type=click.Path(),
+    metavar="FILE",
+    help="Network of the plans: adds operations and ranges.",
+)
 @placement_options
 @click.option("--title", default="", help="What was planned, for the heading.")
 @opt.chat_options

@@ -36,6 +36,7 @@ def _settings(function: _Command) -> _Command:
 @click.option(
     "--config",
     "config_file",
+    type=click.Path(),
     metavar="FILE.toml",
     envvar="POWERPLAN_SERVE_CONFIG",
     help="Settings file; environment variables and options override it.",

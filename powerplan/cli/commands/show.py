@@ -15,7 +15,7 @@ from powerplan.reading.networks import load_network
 
 
 @click.command("show", short_help="The layers of a network file, or the answer in a plan file.")
-@click.argument("file", metavar="FILE")
+@click.argument("file", type=click.Path(), metavar="FILE")
 @placement_options
 @opt.output_options
 @click.pass_obj

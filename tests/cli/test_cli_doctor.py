@@ -1,0 +1,106 @@
+"""``powerplan doctor``, what shells complete, and progress that nobody watches."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+
+import pytest
+from click.testing import Result
+
+import powerplan as pp
+from powerplan.cli import chat as chat_module
+from powerplan.cli.chat import Chat
+from powerplan.cli.commands import doctor
+
+Run = Callable[..., Result]
+
+
+def test_all_is_well_here(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POWERPLAN_DATA", raising=False)
+    said = run("doctor", "--json")
+    assert said.exit_code == 0
+    document = json.loads(said.stdout)
+    assert document["format"] == "powerplan.doctor"
+    found = {finding["name"]: finding for finding in document["findings"]}
+    assert found["numpy"]["text"] == version("numpy")
+    assert found["self-test"]["state"] == "ok"
+    assert "KKT residual" in found["self-test"]["text"]
+    assert found["MNIST"]["state"] == "absent"
+    assert "server" not in found
+    assert "ok     self-test" in run("doctor").stdout
+
+
+def test_what_is_wrong_is_exit_code_1(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    monkeypatch.setenv("POWERPLAN_DATA", str(tmp_path))
+    said = run("doctor", "--server", "localhost:1")
+    assert said.exit_code == 1
+    wrong = [line for line in said.stdout.splitlines() if line.startswith("WRONG")]
+    assert [line.split()[1] for line in wrong] == ["MNIST", "server"]
+    assert "something is wrong" in said.stderr
+
+
+def test_a_plan_that_misses_is_noticed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> object:
+        raise pp.SolverFailed("no solver")
+
+    monkeypatch.setattr(pp, "plan", broken, raising=False)
+    said = run("doctor")
+    assert said.exit_code == 1
+    assert "WRONG  self-test" in said.stdout
+    assert "SolverFailed: no solver" in said.stdout
+
+
+def test_parts_that_are_not_installed_say_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor, "version", absent)
+    assert {finding.state for finding in doctor._parts()} == {"absent"}
+    assert "pip install 'powerplan[plot]'" in doctor._parts()[0].text
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("powerplan plan --preset pcm_h", ["plain,pcm_hermes_1dev", "plain,pcm_hermes_2dev"]),
+        ("powerplan plan --example dig", ["plain,digits"]),
+        ("powerplan example ir", ["plain,iris"]),
+        ("powerplan presets sonos", ["plain,sonos_agrawal2022"]),
+        ("powerplan plan --hardware ch", ["file,ch"]),
+        ("powerplan report pl", ["file,pl"]),
+        ("powerplan comp", ["plain,compare"]),
+    ],
+)
+def test_shells_complete_names_and_files(words: str, completed: list[str]) -> None:
+    """As bash asks for it."""
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1), "_POWERPLAN_COMPLETE": "bash_complete"}
+    code = "import sys; sys.argv = ['powerplan']; from powerplan.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **asked}, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.split() == completed
+
+
+def test_progress_that_is_piped_is_a_line_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(chat_module.time, "monotonic", lambda: now)
+    with Chat().progress() as progress:
+        assert progress is not None
+        for second in range(60):
+            now = 100.0 + second
+            progress("optimising", second / 100)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "optimising: 5 % after 5 s",
+        "optimising: 25 % after 25 s, about 75 s left",
+        "optimising: 45 % after 45 s, about 55 s left",
+    ]
+    with Chat(quiet=True).progress() as progress:
+        assert progress is None
