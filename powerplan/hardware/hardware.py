@@ -505,3 +505,8 @@ def defaults_by_measurements(measurements: object) -> dict[str, Any]:
 
 #: the fields that cause errors, in words
 ERROR_SOURCES: dict[str, str] = {f.name: f.metadata["errors"] for f in fields(Hardware) if "errors" in f.metadata}
+
+
+def ideal_wires(hardware: Hardware) -> Hardware:
+    """The hardware with wires, drivers and ends of columns of no resistance."""
+    return hardware.replace(**dict.fromkeys(WIRE_RESISTANCES, 0.0)) if hardware.has_wires else hardware

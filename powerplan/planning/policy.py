@@ -71,6 +71,9 @@ TAIL = 1e-60
 MOST_SHIFTS = 100
 #: Halvings of the range of shifts to find where a constraint is met at all: to 1e-5 in log gains.
 MOST_HALVINGS = 20
+#: Where an error may rise again with the gains: the least part of the largest gains at which it is looked at, at how
+#: many common factors, and how closely the least of them is found, in log gains.
+LEAST_IN_USE, SHIFTS_SCANNED, CLOSE_SHIFT = 1e-3, 10, 0.02
 #: Gains up to which the least constraint is found as closely as L-BFGS-B can, since it decides what is in reach.
 FEW_GAINS = 500
 #: The tolerances of L-BFGS-B for that, and where the gains are more: about 1e-3 then.
@@ -156,6 +159,13 @@ SURROGATE_CONSTRAINT, LAST_SURROGATE = 0.1, 0.2
 MOST_SURROGATES, LEAST_GAIN = 8, 0.5
 #: Iterations on one surrogate.
 SURROGATE_ITERATIONS = 4
+
+# --- scans where errors rise again with the gains ---
+
+#: Random gains looked at beside the common factors, and the part of the plan's own from which on they are.
+RANDOM_SCANNED, SCANNED_FROM = 16, 0.1
+#: Fall of the log Lagrangian that is followed: less is within what descents leave; how often it is at most.
+SCAN_GAP, MOST_SCANS = 1e-6, 3
 
 # --- steps, converters ---
 

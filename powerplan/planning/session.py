@@ -27,7 +27,7 @@ from powerplan.planning.problem.pieces import Piece, is_expensive
 from powerplan.planning.problem.problem import Problem
 from powerplan.planning.problem.requirement import Requirement, output_weights as check_weights
 from powerplan.planning.problem.terms import Terms
-from powerplan.planning.problem.variables import FreeGains, check_ideal_wires, check_noisy, free_gains, hold
+from powerplan.planning.problem.variables import FreeGains, check_noisy, free_gains, hold
 from powerplan.planning.problem.watch import Watch
 from powerplan.planning.settings import PlanSettings, Progress
 from powerplan.planning.targets import Target
@@ -87,7 +87,6 @@ class Session:
         hardwares = (hardware, *settings.corners)
         for each in hardwares:
             check_noisy(each)
-            check_ideal_wires(each)
         limits = limiting(hardwares)
         held_gains = hold(network, limits, batch, settings.conductance, settings.voltage)
         point = OperatingPoint(network=network, hardware=limits, gains=held_gains, inputs=batch)
@@ -240,6 +239,7 @@ class Session:
             lower=free.lower,
             upper=free.upper,
             accuracy=self.accuracy(tolerance),
+            turns=any(p.hardware.has_wires for p in self.predictors),
         )
 
     def accuracy(self, tolerance: float) -> float:

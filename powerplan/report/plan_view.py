@@ -140,6 +140,15 @@ def _proof(plan: Plan) -> list[Fact]:
                 remark="excess over the target, as a fraction of it",
             ),
         ]
+        if proof.scanned:
+            facts.append(
+                Fact(
+                    name="Gap elsewhere",
+                    value=f"{proof.scan_gap:.1e}",
+                    remark=f"what the best gains could save as far as {proof.scanned} all over the limits tell: with "
+                    "resistive wires the rest is proven of the gains near the plan's only",
+                )
+            )
     if plan.discrete is not None:
         facts.append(
             Fact(

@@ -125,7 +125,8 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
     if plan.certificate is not None:
         proof = plan.certificate
         gaps = f"KKT residual {proof.kkt_residual:.1e}, duality gap {proof.duality_gap:.1e}"
-        lines.append(("certificate", f"{gaps}, constraint violation {proof.constraint_violation:.1e}"))
+        elsewhere = f"; {proof.scanned} gains elsewhere: gap {proof.scan_gap:.1e}" if proof.scanned else ""
+        lines.append(("certificate", f"{gaps}, constraint violation {proof.constraint_violation:.1e}{elsewhere}"))
     lines += _price_lines(plan)
     lines.append(("planned", f"{end.iterations} iterations, {end.predictions} predictions, {end.seconds:.2f} s"))
     return lines

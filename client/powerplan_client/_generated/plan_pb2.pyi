@@ -726,6 +726,8 @@ class Certificate(_message.Message):
     KKT_RESIDUAL_FIELD_NUMBER: _builtins.int
     DUALITY_GAP_FIELD_NUMBER: _builtins.int
     CONSTRAINT_VIOLATION_FIELD_NUMBER: _builtins.int
+    SCANNED_FIELD_NUMBER: _builtins.int
+    SCAN_GAP_FIELD_NUMBER: _builtins.int
     kkt_residual: _builtins.float
     """Sum of the absolute entries of the gradient of the Lagrangian with respect to the log gains: what changing every
     gain by up to a factor e could save, as a fraction and to first order.
@@ -734,16 +736,24 @@ class Certificate(_message.Message):
     """Upper bound on (objective - optimum) / objective of the local geometric program."""
     constraint_violation: _builtins.float
     """How far the bounded quantity exceeds its bound, as a fraction of the bound."""
+    scanned: _builtins.int
+    """Gains all over the limits that were predicted to look for better ones, where the resistance of wires makes errors
+    rise again with the gains and the rest is proven of the gains near the plan's only; else 0.
+    """
+    scan_gap: _builtins.float
+    """What the best gains could save as far as those tell, as a fraction."""
     def __init__(
         self,
         *,
         kkt_residual: _builtins.float = ...,
         duality_gap: _builtins.float = ...,
         constraint_violation: _builtins.float = ...,
+        scanned: _builtins.int = ...,
+        scan_gap: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["constraint_violation", b"constraint_violation", "duality_gap", b"duality_gap", "kkt_residual", b"kkt_residual"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["constraint_violation", b"constraint_violation", "duality_gap", b"duality_gap", "kkt_residual", b"kkt_residual", "scan_gap", b"scan_gap", "scanned", b"scanned"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -76,6 +76,11 @@ class Trials:
         worst = ratio.max() + policy.DEVIATIONS * ratio.std()
         return math.log(worst), float(reached.mean())
 
+    @property
+    def _turns(self) -> bool:
+        """Whether wires make errors rise again with the gains."""
+        return any(p.hardware.has_wires for p in self.session.predictors)
+
     def _session(self, changed: Callable[[Hardware], Hardware]) -> Session | None:
         """The session on changed hardware; None if it is not allowed."""
         try:
@@ -94,12 +99,16 @@ class Trials:
         free, old = session.free, self.session.free
         end = free.lower if self.target.is_budget else free.upper
         # as far from the limits as the best gains were
-        points = [end, np.clip(free.upper + self.theta - old.upper, free.lower, free.upper)]
+        relative = np.clip(free.upper + self.theta - old.upper, free.lower, free.upper)
+        points = [end, relative]
+        if self._turns:
+            # the best gains are the same, or between those and the largest
+            same = np.clip(self.theta, free.lower, free.upper)
+            points += [same, 0.5 * (relative + end), 0.5 * (same + relative)]
         if session.levels is not None:
             step = 0 if self.target.is_budget else -1
             points = [np.array([x if s is None else s[step] for x, s in zip(end, session.levels, strict=True)])]
-        if np.array_equal(points[0], points[-1]):
-            points = points[:1]
+        points = list({point.tobytes(): point for point in points}.values())
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

@@ -25,12 +25,15 @@ class Problem:
         lower, upper: limits of θ, (n,).
         accuracy: largest slack log(bound / constraint) of a constraint that counts as tight; not below what the
             precision of the predictions can tell apart.
+        turns: an error may rise again with the gains, as with resistive wires: what is least is looked for inside the
+            limits too.
     """
 
     terms: Terms
     lower: np.ndarray
     upper: np.ndarray
     accuracy: float = policy.ON_CONSTRAINT
+    turns: bool = False
 
     @property
     def cheapest(self) -> np.ndarray:
@@ -91,17 +94,33 @@ class Problem:
         """θ with every free gain multiplied by exp(shift), kept within its limits."""
         return np.asarray(np.clip(theta + shift, self.lower, self.upper))
 
+    def inside(self) -> np.ndarray:
+        """(n,) of the largest gains times a common factor, those whose worst constraint is least: where looking for the
+        least constraint begins."""
+        if not (self.turns and self.terms.objective.rises):
+            return self.costliest
+        return self.shifted(self.upper, _least_along(self, self.upper, self.excess, 0.0))
+
 
 def scale_onto(problem: Problem, theta: np.ndarray, *, first: float | None = None) -> np.ndarray | None:
     """θ + s, clipped to the limits, with the worst constraint tight; None if no shift meets the constraints.
 
     The log constraint is nearly linear in s, so a bracketed secant method needs few predictions. The cheapest
     feasible end of the ray is returned where the constraints are slack all along it. Where the costly end misses a
-    constraint that is met further in (an error that rises again with the gains), the search starts from there.
+    constraint that is met further in (an error that rises again with the gains), the search starts from there. Within a
+    budget the point with the least error, if that rises again.
 
     Args:
         first: shift s to try first; None = the end of the ray from which the slope is known best.
     """
+    tight = _onto(problem, theta, first)
+    if tight is None or not problem.turns or problem.terms.objective.rises:
+        return tight
+    return problem.shifted(tight, _least_along(problem, tight, problem.objective, 0.0))
+
+
+def _onto(problem: Problem, theta: np.ndarray, first: float | None) -> np.ndarray | None:
+    """As :func:`scale_onto`, on the constraint also where less of the gains is better."""
     accuracy = problem.accuracy
     down, up = -float((theta - problem.lower).max()), float((problem.upper - theta).max())
     rises = problem.terms.objective.rises
@@ -143,8 +162,18 @@ def _met_inside(problem: Problem, theta: np.ndarray, cheap: float, costly: float
     """A shift between the ends of the ray that meets the constraints although the costly end misses them; None if the
     worst one falls up to that end, or none is found.
 
-    Bisects the slope of the worst constraint, which is one convex function of the shift where all of them are.
+    Bisects the slope of the worst constraint, which is one convex function of the shift where all of them are; where
+    it may not be, looks all along the ray.
     """
+    inside = _turning_back(problem, theta, cheap, costly)
+    if inside is None and problem.turns:
+        inside = _least_along(problem, theta, problem.excess, costly)
+        inside = inside if problem.excess(problem.shifted(theta, inside)) <= 0 else None
+    return inside
+
+
+def _turning_back(problem: Problem, theta: np.ndarray, cheap: float, costly: float) -> float | None:
+    """A shift that meets the constraints, by bisection of the slope of the worst one; None if that finds none."""
     shift, inner, outer = costly, cheap, costly
     for _ in range(policy.MOST_HALVINGS):
         constraints = problem.terms.gradients(problem.shifted(theta, shift))[1:]
@@ -158,6 +187,20 @@ def _met_inside(problem: Problem, theta: np.ndarray, cheap: float, costly: float
         inner, outer = (inner, shift) if rises else (shift, outer)
         shift = 0.5 * (inner + outer)
     return None
+
+
+def _least_along(problem: Problem, theta: np.ndarray, value: Callable[[np.ndarray], float], largest: float) -> float:
+    """The shift of θ up to the largest at which a value is least, of a few all over the range that gains are used in;
+    then by golden section between its neighbours."""
+
+    def at(shift: float) -> float:
+        return value(problem.shifted(theta, shift))
+
+    shifts = largest - np.linspace(0.0, -np.log(policy.LEAST_IN_USE), policy.SHIFTS_SCANNED)
+    least = int(np.argmin([at(shift) for shift in shifts]))
+    ends = shifts[min(least + 1, len(shifts) - 1)], shifts[max(least - 1, 0)]
+    found = optimize.minimize_scalar(at, bounds=ends, method="bounded", options={"xatol": policy.CLOSE_SHIFT})
+    return min(float(shifts[least]), float(found.x), key=at)
 
 
 def lowest_constraint(problem: Problem, start: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ from powerplan.hardware.gains import (
     row_voltage_limits,
     voltage_limits,
 )
-from powerplan.hardware.hardware import WIRE_RESISTANCES
+from powerplan.hardware.hardware import ideal_wires
 from powerplan.network import Network
 from powerplan.planning import policy
 from powerplan.planning.problem.blocks import Block, Entry, GainBlock, SignalBlock
@@ -222,22 +222,9 @@ def _signal_blocks(network: Network, hardware: Hardware, inputs: np.ndarray) -> 
     ]
 
 
-def check_ideal_wires(hardware: Hardware) -> None:
-    """Refuse hardware whose wires have a resistance: with it a larger gain can make the error larger."""
-    if hardware.has_wires:
-        name = next(name for name in WIRE_RESISTANCES if getattr(hardware, name))
-        raise InvalidInput.of(
-            f"hardware.{name}",
-            getattr(hardware, name),
-            "0 ohm in plans: with resistive wires the error is least at some gain and larger beyond it, which the "
-            "search for the least power does not know yet",
-            "Plan with ideal wires, then predict or simulate the plan's gains on this hardware.",
-        )
-
-
 def check_noisy(hardware: Hardware) -> None:
-    """Refuse hardware without any noise: every gain is then equally exact."""
-    if hardware.is_noiseless:
+    """Refuse hardware without any noise: every gain is then equally exact, or with wires the less the better."""
+    if ideal_wires(hardware).is_noiseless:
         raise InvalidInput.of(
             "hardware",
             "no noise of any kind",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from powerplan.planning.plan_value import Plan
 from powerplan.planning.session import Session, digests
 from powerplan.planning.solve.attempt import Attempt
 from powerplan.planning.solve.on_steps import on_best_steps
+from powerplan.planning.solve.scan import Scan
 
 
 def plan_at(
@@ -61,8 +63,12 @@ def plan_at(
     )
 
 
-def unreachable_plan(attempt: Attempt, best: np.ndarray) -> Plan:
-    """The plan of a target that even the best θ misses."""
+def unreachable_plan(attempt: Attempt, best: np.ndarray, scan: Scan | None = None) -> Plan:
+    """The plan of a target that even the best θ misses.
+
+    Args:
+        scan: what was seen all over the limits, if anything.
+    """
     session, target, exact, options = attempt.session, attempt.target, attempt.exact, attempt.options
     advice = Advice()
     if options.advise:
@@ -70,6 +76,9 @@ def unreachable_plan(attempt: Attempt, best: np.ndarray) -> Plan:
     explained = unreachable(target, session.free, best, exact, session.predictor.hardware, advice)
     if session.levels is not None:
         explained = on_best_steps(explained, session.levels, exact)
+    if scan is not None and scan.count:
+        message = f"{explained.message} None of {scan.count} gains all over the limits comes nearer."
+        explained = replace(explained, message=message)
     return infeasible_plan(attempt, explained)
 
 

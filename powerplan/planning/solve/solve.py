@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from powerplan.planning.solve.on_steps import no_steps, on_steps
 from powerplan.planning.solve.plans import infeasible_plan, plan_at, unreachable_plan
 from powerplan.planning.solve.point import Point
 from powerplan.planning.solve.rounding_fit import fitted_to_levels
+from powerplan.planning.solve.scan import Scan, best_of_all, nearest_of_all
 from powerplan.planning.solve.starts import baseline_on, near_baseline, start_of
 from powerplan.planning.solve.surrogate import plan_on_surrogates, sample_for
 from powerplan.planning.targets import Target
@@ -104,6 +106,7 @@ def _solve_corrected(
     """As :func:`solve`, with the corrections there are; the baseline is looked for from ``near`` on, the plan from
     ``start``."""
     attempt = Attempt.of(session, target, options)
+    looks_elsewhere = attempt.problem.turns and not is_expensive(session.predictor)
     try:
         options.progress("scaling the baseline", 0.0)
         attempt.baseline = baseline_on(session, attempt.by_layer, near)
@@ -113,28 +116,35 @@ def _solve_corrected(
         if not is_met and attempt.is_averaged:
             attempt.problem = attempt.exact
             theta, is_met = start_of(session, attempt.problem, attempt.wanted, attempt.baseline, start)
+        scan = None
+        if not is_met and looks_elsewhere:
+            theta, scan = nearest_of_all(attempt.problem, theta)
+            is_met = attempt.problem.excess(theta) <= 0
         if not is_met:
             attempt.exact.terms.watch = Watch()  # what is known is to be said
-            return unreachable_plan(attempt, theta)
+            return unreachable_plan(attempt, theta, scan)
         sample = sample_for(session.predictor)
         if sample is not None:
             theta = plan_on_surrogates(
                 attempt.problem, theta, sample, tolerance=session.settings.tolerance, stop_at=options.stop_at
             )
-        optimum = descend(
+        down = partial(
+            descend,
             attempt.problem,
-            theta,
             tolerance=session.settings.tolerance,
             max_iterations=session.settings.max_iterations,
             stop_at=options.stop_at,
             progress=lambda i, residual: options.progress("optimising", 0.1 + 0.5 * min(1.0, i / policy.LIKELY_STEPS)),
         )
-        return _finished(attempt, optimum)
+        optimum = down(theta)
+        if looks_elsewhere:
+            optimum, scan = best_of_all(attempt.problem, optimum, down)
+        return _finished(attempt, optimum, scan)
     except OutOfTime:
         return ended_plan(attempt)
 
 
-def _finished(attempt: Attempt, optimum: Optimum) -> Plan:
+def _finished(attempt: Attempt, optimum: Optimum, scan: Scan | None) -> Plan:
     """The plan of an optimum: its gains fitted to converters or put on steps where there are any.
 
     Raises:
@@ -146,7 +156,7 @@ def _finished(attempt: Attempt, optimum: Optimum) -> Plan:
         optimum = _cheaper(attempt.problem, optimum, seen.best)
     certificate, theta = optimum.certificate, optimum.theta
     guard = refuse_on_guard(session, target, exact, theta, certificate.limit_duals)
-    outcome, message, discrete = Outcome(optimum.reason), _message(optimum, target, session.needs_spread(target)), None
+    outcome, message, discrete = Outcome(optimum.reason), _message(attempt, optimum, scan), None
     violation = certificate.constraint_violation
     if session.levels is not None:
         stepped = on_steps(
@@ -173,7 +183,7 @@ def _finished(attempt: Attempt, optimum: Optimum) -> Plan:
             fitted = lowest_constraint(exact, theta)
             if exact.excess(fitted) > 0:
                 return unreachable_plan(attempt, fitted)
-        message = _fitted_message(optimum, target, session.needs_spread(target), exact.objective(fitted))
+        message = _fitted_message(attempt, optimum, scan, exact.objective(fitted))
         theta = fitted
         violation = max(0.0, float(np.expm1(exact.excess(theta))))
     termination = Termination(
@@ -193,6 +203,8 @@ def _finished(attempt: Attempt, optimum: Optimum) -> Plan:
             kkt_residual=certificate.kkt_residual,
             duality_gap=certificate.duality_gap,
             constraint_violation=violation,
+            scanned=0 if scan is None else scan.count,
+            scan_gap=0.0 if scan is None else scan.gap,
         ),
         prices=_prices(session, attempt.problem, certificate.duals, certificate.limit_duals),
         discrete=discrete,
@@ -222,18 +234,31 @@ def _prices(session: Session, problem: Problem, duals: np.ndarray, limit_duals: 
     )
 
 
-def _message(optimum: Optimum, target: Target, needs_spread: bool) -> str:
+def _message(attempt: Attempt, optimum: Optimum, scan: Scan | None) -> str:
+    target = attempt.target
     residual = f"KKT residual {optimum.certificate.kkt_residual:.1e} after {optimum.iterations} iterations"
     does = "keeps the budget with" if target.is_budget else "meets the target at"
     least = f"{does} the least {target.objective.name}"
     words = Outcome(optimum.reason).advice.replace("meets the target at the least power", least)
-    ratio = " with the ratio to the mean held at the plan's own" if needs_spread else ""
-    return f"{words} {residual}{ratio}."
+    if attempt.problem.turns:
+        words = words.replace(least, f"{least} of all gains near it")
+    ratio = " with the ratio to the mean held at the plan's own" if attempt.session.needs_spread(target) else ""
+    return f"{words} {residual}{ratio}.{_elsewhere(scan)}"
 
 
-def _fitted_message(optimum: Optimum, target: Target, needs_spread: bool, objective: float) -> str:
+def _elsewhere(scan: Scan | None) -> str:
+    """What was seen all over the limits, as a sentence."""
+    if scan is None or not scan.count:
+        return ""
+    found = (
+        "no sign of better ones" if scan.gap <= policy.SCAN_GAP else f"better ones could save {100 * scan.gap:.2g} %"
+    )
+    return f" Of {scan.count} gains all over the limits, {found}."
+
+
+def _fitted_message(attempt: Attempt, optimum: Optimum, scan: Scan | None, objective: float) -> str:
     change = objective / optimum.objective.total - 1
-    words = _message(optimum, target, needs_spread).replace("The plan", "With rounding averaged over gains the plan", 1)
+    words = _message(attempt, optimum, scan).replace("The plan", "With rounding averaged over gains the plan", 1)
     return (
         f"{words} Gains were then fitted to the levels of the converters by the exact prediction, "
         f"which changed the objective by {100 * change:+.2g} %."

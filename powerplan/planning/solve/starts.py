@@ -80,8 +80,11 @@ def start_of(
     start = scale_onto(problem, problem.upper)
     if start is not None:
         return start, True
-    best = lowest_constraint(problem, problem.costliest)
-    return best, problem.excess(best) <= 0
+    best = lowest_constraint(problem, problem.inside())
+    if problem.excess(best) > 0:
+        return best, False
+    tight = scale_onto(problem, best, first=0.0) if problem.turns else None
+    return best if tight is None else tight, True
 
 
 def _coarse_plan(

@@ -255,7 +255,7 @@ def plan_profile(profile: Profile, target: Target) -> pb.ProfilePlan:
     )
     if feasible and result.certificate is not None:
         shadow_prices = ShadowPrices(target=-result.dual, limits=tuple(prices))
-        answer.certificate.CopyFrom(message_of(pb.Certificate, result.certificate))
+        answer.certificate.CopyFrom(message_of(pb.Certificate, result.certificate, scanned=None, scan_gap=None))
         answer.shadow_prices.CopyFrom(message_of(pb.ShadowPrices, shadow_prices))
     return answer
 

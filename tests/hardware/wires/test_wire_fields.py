@@ -46,9 +46,3 @@ def test_sides_in_arrays_of_their_own():
         gains, x = pp.Gains(conductance=(1e-5,), voltage=(0.1,)), np.ones((1, 64))
         simulation = pp.simulate(network, hardware, gains, x, draws=1)
         np.testing.assert_allclose(simulation.converter_power_by_layer, 64 * arrays * 1e-5, rtol=1e-12)
-
-
-def test_plans_with_wires_are_refused():
-    network, x = pp.Network.mlp([np.ones((3, 5))]), np.ones((2, 5))
-    with pytest.raises(pp.InvalidInput, match=r"hardware\.driver_resistance.*Plan with ideal wires"):
-        pp.plan(network, pp.Hardware(**SIZE, driver_resistance=10.0), x, pp.MaxNMSE(0.1))
