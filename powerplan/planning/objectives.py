@@ -6,6 +6,7 @@ To add one: its class and its name in :data:`OBJECTIVES`; a target names the obj
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -74,6 +75,24 @@ class _LeastError(Objective):
 
     def of_baseline(self, plan: Plan) -> float | None:
         return plan.baseline_mse
+
+
+@dataclass(frozen=True)
+class LeastErrorOfChips(_LeastError):
+    """The error that a part of the chips keeps within: it is told of predictions with their chips.
+
+    Attributes:
+        part: of the chips, between 0 and 1.
+    """
+
+    part: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "quantity", f"{type(self).quantity} of {100 * self.part:g} % of the chips")
+
+    def of(self, prediction: Prediction, weights: np.ndarray | None) -> float:
+        assert prediction.chips is not None
+        return prediction.chips.mse.quantile(self.part)
 
 
 def weighted_mse(prediction: Prediction, weights: np.ndarray | None) -> float:

@@ -34,6 +34,9 @@ EXCEEDED = 1e-3
 #: be exceeded by; of numbers that move in steps, whose ratio is that of chips drawn; how often a plan is made again for
 #: it.
 SAME_SPREAD, SAME_STEPPED_SPREAD, MOST_SPREADS = 5e-4, 5e-3, 3
+#: Change of that ratio beside what was expected to first order from which on it is held: with many columns it may rise
+#: again in directions that had none of the spread.
+TRUSTED_SPREAD = 1e-2
 #: Parts of the chips whose cost is told beside that of a plan's own.
 OTHER_PARTS = (0.9, 0.95, 0.99)
 #: Multipliers below this part of their sum are rounding, not prices.

@@ -23,6 +23,7 @@ from powerplan.network import Network
 from powerplan.planning import policy
 from powerplan.planning.problem.corners import limiting
 from powerplan.planning.problem.levels import Levels, levels_of
+from powerplan.planning.problem.measures import Tilt
 from powerplan.planning.problem.pieces import Piece, is_expensive
 from powerplan.planning.problem.problem import Problem
 from powerplan.planning.problem.requirement import Requirement, output_weights as check_weights
@@ -65,6 +66,8 @@ class Session:
         coarser: coarser choices of the same gains, the coarsest first: for the network, and where columns or rows have
             gains of their own for every layer. A plan starts from the best of theirs.
         levels: log steps of every free gain; None if no gain has steps.
+        tilts: how the ratio of what a part of the chips keeps within to the mean changes with the free gains, one per
+            corner; empty where it is held.
     """
 
     settings: PlanSettings
@@ -75,6 +78,7 @@ class Session:
     coarser: tuple[FreeGains, ...]
     inputs: np.ndarray
     levels: Levels | None
+    tilts: tuple[Tilt, ...] = ()
 
     @classmethod
     def of(cls, network: Network, hardware: Hardware, inputs: np.ndarray, settings: PlanSettings) -> Session:
@@ -157,13 +161,19 @@ class Session:
             predictors.append(corrected(p, p.program(*p.gain_tensors(gains)), end))
         return replace(self, predictors=tuple(predictors))
 
-    def spread_at(self, gains: Gains, target: Target) -> Session:
+    def spread_at(self, gains: Gains, target: Target, *, tilted: bool = True) -> Session:
         """The session with the spread over chips and inputs that it has at these gains, corrected before; itself if the
-        target is on the mean."""
+        target is on the mean.
+
+        Args:
+            tilted: also with how the spread over chips changes with the gains.
+        """
         if not self.needs_spread(target):
             return self
         tells = target.chips is not None
-        return self.with_spread([report(predictor, gains, chips=tells) for predictor in self.predictors], target)
+        predictions = [report(predictor, gains, chips=tells) for predictor in self.predictors]
+        session = self.with_spread(predictions, target)
+        return session.tilted(predictions, target, gains) if tilted else session
 
     def needs_spread(self, target: Target) -> bool:
         """Whether a target is on a part of the chips or inputs, or for other inputs, instead of on the mean."""
@@ -176,7 +186,29 @@ class Session:
             factor = target.input_factor(prediction, self.weights, self.settings.calibration)
             ratio = 1.0 if target.chips is None else target.chip_ratio(prediction)
             predictors.append(replace(predictor, chip_ratio=ratio, input_factor=factor))
-        return replace(self, predictors=tuple(predictors))
+        return replace(self, predictors=tuple(predictors), tilts=())
+
+    def can_tilt(self, target: Target) -> bool:
+        """Whether it is known how the ratio of a target to the mean changes with the gains, at little cost."""
+        cheap = not any(is_expensive(p) or len(p.parts) > 1 for p in self.predictors)
+        return target.chips is not None and target.tells_slope and cheap
+
+    def tilted(self, predictions: Sequence[Prediction], target: Target, gains: Gains) -> Session:
+        """The session with how the spread over chips of predictions changes from these gains on; itself if that is not
+        known."""
+        theta = self.free.theta_of(gains)
+        if theta is None or target.chips is None or not self.can_tilt(target):
+            return self
+        from powerplan.moments.chips.predicted import ChipSource
+
+        slopes = (ChipSource.behind(p).ratio_slope(self.free.tensors, theta, target.chips) for p in predictions)
+        return replace(self, tilts=tuple(Tilt(at=theta, slope=slope) for slope in slopes))
+
+    def ratios(self, gains: Gains) -> np.ndarray:
+        """What the mean is multiplied by in every corner, for these gains."""
+        held = np.array([p.chip_ratio * p.input_factor for p in self.predictors])
+        theta = self.free.theta_of(gains) if self.tilts else None
+        return held if theta is None else held * np.exp([tilt.log(theta) for tilt in self.tilts])
 
     def corrected_like(self, other: Session) -> Session:
         """The session with the corrections that another one of the same network holds."""
@@ -191,7 +223,7 @@ class Session:
             )
             for own, known in pairs
         )
-        return replace(self, predictors=tuple(predictors))
+        return replace(self, predictors=tuple(predictors), tilts=other.tilts)
 
     @property
     def averaged(self) -> frozenset[str]:
@@ -225,11 +257,17 @@ class Session:
         """
         averaged = frozenset() if exact else self.averaged
         nominal, *corners = (replace(p, averaged=averaged) for p in self.predictors)
+        tilts = self.tilts if free is self.free else ()
+        of_objective = bool(tilts) and not wanted.objective.rises
+        constraints = wanted.constraints
+        if tilts and not of_objective:
+            constraints = tuple(replace(each, tilt=tilts[each.corner]) for each in constraints)
         terms = Terms(
             nominal,
             free,
             objective=wanted.objective,
-            constraints=wanted.constraints,
+            objective_tilt=tilts[0] if of_objective else None,
+            constraints=constraints,
             corners=corners,
             sample=sample,
             watch=watch,

@@ -79,14 +79,14 @@ class LinearChips:
             total += type(reads[0][0]).across(reads)
         return total
 
-    def mean_square(self) -> float:
-        """Mean of the diagonal of J Jᵀ, as exactly as the predictor's directions tell."""
-        total = 0.0
+    def mean_square(self) -> Tensor:
+        """Mean () of the diagonal of J Jᵀ, as exactly as the predictor's directions tell."""
+        total = self.predictor.ideal.new_zeros(())
         for part, trace in self.traces:
             directions = self.predictor.directions if self.predictor.is_exact else self.predictor.directions[part]
             size = len(trace.output_mean)
             for _, reads in self._sources(trace, directions.expand(size, -1, -1)):
-                total += size * float(type(reads[0][0]).caused(reads).mean())
+                total = total + size * type(reads[0][0]).caused(reads).mean().double()
         return total / len(self.predictor.inputs)
 
     @cached_property

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from powerplan.moments.predictor import Predictor
 from powerplan.spread import Chips, Spread
 
 if TYPE_CHECKING:
+    from powerplan.moments.chips.spectrum import Spectrum
     from powerplan.moments.prediction import Prediction
 
 
@@ -32,11 +34,13 @@ class ChipSource:
 
     Attributes:
         predictor: corrected as it must be at the gains.
+        spectrum: of the errors that inputs have in common.
         moments: mean (B, K) and covariance (B, K, K) of the outputs; None where that is not known.
     """
 
     predictor: Predictor
     gains: Gains
+    spectrum: Spectrum
     moments: tuple[np.ndarray, np.ndarray] | None
 
     @property
@@ -64,6 +68,23 @@ class ChipSource:
         mean, covariance = (torch.as_tensor(np.array(each)).to(predictor.ideal) for each in self.moments)
         return ChipOutputs.of(chips, mean, covariance)
 
+    def ratio_slope(
+        self, tensors: Callable[[Tensor], tuple[Sequence[Tensor], Sequence[Tensor]]], theta: np.ndarray, part: float
+    ) -> np.ndarray:
+        """Derivative (n,) of log(what a part of the chips keeps within / mean) in free gains, at those there are.
+
+        Args:
+            tensors: conductance and voltage gains of every layer, of free gains (n,).
+            theta: the free gains.
+        """
+        from powerplan.moments.chips.slope import log_ratio
+
+        with torch.enable_grad():
+            point = torch.tensor(theta, requires_grad=True)
+            ratio = log_ratio(self.predictor, self.predictor.program(*tensors(point)), self.spectrum, part)
+            (slope,) = torch.autograd.grad(ratio, point, allow_unused=True, materialize_grads=True)
+        return np.asarray(slope.numpy())
+
     def wrong_by_chip(self, labels: npt.ArrayLike | None) -> Spread:
         """How the part of the inputs in another class than that of the labels is spread; None = of the ideal outputs.
 
@@ -84,7 +105,7 @@ class ChipSource:
 class PredictedChips(Chips):
     """The errors of single chips, and what their outputs are drawn from."""
 
-    source: ChipSource
+    source: ChipSource = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -64,23 +64,34 @@ class QuadraticForm:
 
     def tail(self, value: float) -> float:
         """P(Q > value), to about 1e-10."""
-        beyond = value - self.constant
         if not len(self.weights):
-            return float(beyond < 0)
-        if beyond <= 0:
+            return float(value < self.constant)
+        if value <= self.constant:
             return 1.0
-        unit = self.std
-        weights, beyond = self.weights / unit, beyond / unit
-        above = value > self.mean
-        least = self._least(weights, beyond, above=above)
+        s, density = self._path(value)
+        probability = min(max(abs(float((density / s).imag.sum())) / math.pi, 0.0), 1.0)
+        return probability if value > self.mean else 1 - probability
+
+    def conditional(self, value: float) -> tuple[np.ndarray, np.ndarray]:
+        """Points s (m,) and weights (m,), both complex, with the sum 1 of the real parts of the weights.
+
+        K/s changes with parameters of Q by ∂K/s; the real part of the sum of weights times ∂K/s is E[∂Q | Q = value],
+        and of a value that is a quantile it is the quantile's change. The value is larger than the constant.
+        """
+        s, density = self._path(value)
+        return s / self.std, -1j * density / density.imag.sum()
+
+    def _path(self, value: float) -> tuple[np.ndarray, np.ndarray]:
+        """Points s (m,) on half the path, in units of 1/std (the other half is their conjugate), and exp(K − s x) ds
+        there."""
+        weights, beyond = self.weights / self.std, (value - self.constant) / self.std
+        least = self._least(weights, beyond, above=value > self.mean)
         second = self._derivative(weights, least, 2)
         width = 1 / math.sqrt(second + 1 / least**2)
         bend = max(self._derivative(weights, least, 3) / (6 * second), _LEAST_BEND / width)
-        y = np.arange(0.5, _REACH / _STEP) * _STEP * width  # the other half is its conjugate
+        y = np.arange(0.5, _REACH / _STEP) * _STEP * width
         s = least + bend * y * y + 1j * y
-        integrand = np.exp(self._cgf(weights, s) - s * beyond) / s * (2 * bend * y + 1j)
-        probability = min(max(abs(float(integrand.imag.sum())) * _STEP * width / math.pi, 0.0), 1.0)
-        return probability if above else 1 - probability
+        return s, np.exp(self._cgf(weights, s) - s * beyond) * (2 * bend * y + 1j) * _STEP * width
 
     def cdf(self, value: float) -> float:
         """P(Q ≤ value)."""

@@ -72,7 +72,7 @@ class Spectrum:
     def of(cls, chips: LinearChips, mse: float, *, seed: int) -> Spectrum:
         """That of chips whose MSE is known on average; ``seed`` of random vectors."""
         bias = chips.bias
-        common = chips.mean_square()
+        common = float(chips.mean_square())
         rest = max(mse - common - float(bias.square().mean()), 0.0)
         exact = chips.predictor.is_exact and len(chips.traces) == 1 and bias.numel() <= MOST_EXACT
         found = _exact(chips) if exact else _sketched(chips, common, seed)
@@ -140,6 +140,7 @@ def predict_chips(
         source=ChipSource(
             predictor=predictor,
             gains=gains,
+            spectrum=spectrum,
             moments=None if mean is None or covariance is None else (mean, covariance),
         ),
     )

@@ -47,6 +47,27 @@ class Measure(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Tilt:
+    """A factor exp(slope · (θ − at)) of a measure: what its mean over chips is multiplied by changes so with the gains.
+
+    Attributes:
+        at: θ (n,) where it is 1.
+        slope: (n,) of its logarithm.
+    """
+
+    at: np.ndarray
+    slope: np.ndarray
+
+    def log(self, theta: np.ndarray) -> float:
+        """Its logarithm at θ (n,)."""
+        return float(self.slope @ (theta - self.at))
+
+    def factor(self, point: Tensor) -> Tensor:
+        """It () at θ (n,)."""
+        return (point.new_tensor(self.slope) @ (point - point.new_tensor(self.at))).exp()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Constraint:
     """measure <= bound, which is unit · (value + offset).
 
@@ -54,6 +75,7 @@ class Constraint:
         value: bound of the target's quantity, measure / unit − offset (for example MSE / mean y*²).
         corner: the hardware it holds in; 0 is the nominal one.
         output: the output it is about; None if it is about all of them.
+        tilt: of the measure; None = none.
     """
 
     measure: Measure
@@ -62,6 +84,7 @@ class Constraint:
     offset: float = 0.0
     corner: int = 0
     output: int | None = None
+    tilt: Tilt | None = None
 
     @property
     def bound(self) -> float:

@@ -18,7 +18,7 @@ from torch import Tensor
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.predictor import Predictor
 from powerplan.planning import policy
-from powerplan.planning.problem.measures import Constraint, Error, Measure, Power
+from powerplan.planning.problem.measures import Constraint, Error, Measure, Power, Tilt
 from powerplan.planning.problem.pieces import EVERYTHING, Piece, differentiable_pieces, is_expensive, parts
 from powerplan.planning.problem.sums import Sum
 from powerplan.planning.problem.variables import FreeGains
@@ -35,6 +35,7 @@ class Terms:
         predictor: the network on the nominal hardware; the objective is measured there.
         layout: the map between θ and gains.
         objective: what is minimised.
+        objective_tilt: of the objective; None = none.
         constraints: what is bounded; a constraint names the corner it holds in.
         corners: the network on further hardware, corners 1, 2, ... (corner 0 is ``predictor``).
         sample: the inputs and directions that are evaluated; None = all.
@@ -47,6 +48,7 @@ class Terms:
         layout: FreeGains,
         *,
         objective: Measure | None = None,
+        objective_tilt: Tilt | None = None,
         constraints: Sequence[Constraint] | None = None,
         corners: Sequence[Predictor] = (),
         sample: Piece | None = None,
@@ -56,6 +58,7 @@ class Terms:
         self.watch = Watch() if watch is None else watch
         self.predictors = (predictor, *corners)
         self.objective = Power() if objective is None else objective
+        self.objective_tilt = objective_tilt
         self.constraints = (Constraint(measure=Error(), value=1.0),) if constraints is None else tuple(constraints)
         self.bounds = np.array([constraint.bound for constraint in self.constraints])
         self.sample = EVERYTHING if sample is None else sample
@@ -89,7 +92,7 @@ class Terms:
         self.watch.begin(self.seconds("gradients"), first=False)
         self.evaluations += 1
         point = torch.tensor(theta, requires_grad=True)
-        residuals = self._measured(self._programmed(*self.layout.tensors(point)), pieces[0], "residuals")
+        residuals = self._measured(point, self._programmed(*self.layout.tensors(point)), pieces[0], "residuals")
         weighted = torch.cat([r * float(np.sqrt(w)) for r, w in zip(residuals, weights, strict=True)])
         if not weighted.requires_grad or not len(weighted):
             return np.zeros((0, len(theta))), np.zeros(len(theta))
@@ -132,7 +135,7 @@ class Terms:
             for piece in pieces:
                 if sums:
                     self.watch.begin(0.0, first=self.evaluations == 1)
-                terms = self._measured(programmed, piece, "terms")
+                terms = self._measured(variable, programmed, piece, "terms")
                 if not has_derivatives:
                     own = [Sum.of(each) for each in terms]
                 else:
@@ -169,16 +172,20 @@ class Terms:
         used = {0, *(c.corner for c in self.constraints)}
         return {corner: self.predictors[corner].program(conductance, voltage) for corner in used}
 
-    def _measured(self, programmed: Programmed, piece: Piece, what: str) -> list[Tensor]:
-        """``what``, "terms" or "residuals", of objective and constraints."""
-        measured: list[tuple[int, Measure]] = [(0, self.objective), *((c.corner, c.measure) for c in self.constraints)]
+    def _measured(self, point: Tensor, programmed: Programmed, piece: Piece, what: str) -> list[Tensor]:
+        """``what``, "terms" or "residuals", of objective and constraints at θ (n,)."""
+        measured: list[tuple[int, Measure, Tilt | None]] = [(0, self.objective, self.objective_tilt)]
+        measured += ((c.corner, c.measure, c.tilt) for c in self.constraints)
         predictors, moments = {}, {}
         for corner, crossbars in programmed.items():
             predictors[corner] = predictor = piece.of(self.predictors[corner])
-            full = any(m.needs_covariance for at, m in measured if at == corner)
+            full = any(m.needs_covariance for at, m, _ in measured if at == corner)
             moments[corner] = predictor.moments(crossbars, piece.part, full=full)
         values = []
-        for corner, measure in measured:
+        for corner, measure, tilt in measured:
             of_measure = measure.terms if what == "terms" else measure.residuals
-            values.append(of_measure(predictors[corner], moments[corner], piece.part).double().cpu())
+            value = of_measure(predictors[corner], moments[corner], piece.part).double().cpu()
+            if tilt is not None:
+                value = value * (tilt.factor(point) if what == "terms" else tilt.factor(point).sqrt())
+            values.append(value)
         return values

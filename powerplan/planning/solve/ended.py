@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 
 from powerplan.planning import policy
-from powerplan.planning.objectives import weighted_mse
 from powerplan.planning.outcome import DiscreteGap, Outcome, Termination
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.problem.levels import Levels
@@ -44,7 +43,7 @@ def ended_plan(attempt: Attempt) -> Plan:
     )
     plan = plan_at(attempt, best.theta, termination, discrete=discrete)
     if attempt.baseline is None and best.is_met and best.layout is session.baseline:
-        own = weighted_mse(plan.prediction, session.weights)
+        own = attempt.target.error.of(plan.prediction, session.weights)
         plan = replace(plan, baseline_gains=plan.gains, baseline_power=plan.power, baseline_mse=own)
     return plan
 

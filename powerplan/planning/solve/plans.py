@@ -13,7 +13,6 @@ from powerplan.hardware.tiling import layer_arrays
 from powerplan.moments.predicting import report
 from powerplan.planning.explain.limits import Unreachable, unreachable
 from powerplan.planning.explain.remedies import Advice, advice_for
-from powerplan.planning.objectives import weighted_mse
 from powerplan.planning.outcome import Certificate, Corner, DiscreteGap, Outcome, ShadowPrices, Termination
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.session import Session, digests
@@ -51,7 +50,7 @@ def plan_at(
         shadow_prices=prices,
         baseline_gains=baseline.gains if baseline else None,
         baseline_power=baseline.prediction.power if baseline else None,
-        baseline_mse=weighted_mse(baseline.prediction, session.weights) if baseline else None,
+        baseline_mse=attempt.target.error.of(baseline.prediction, session.weights) if baseline else None,
         output_weights=None if session.weights is None else tuple(session.weights.tolist()),
         corners=tuple(
             Corner(hardware=predictor.hardware, prediction=p)

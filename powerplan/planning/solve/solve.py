@@ -19,6 +19,7 @@ from powerplan.planning.problem.problem import Problem, lowest_constraint
 from powerplan.planning.problem.requirement import requirement
 from powerplan.planning.problem.watch import Best, OutOfTime, Watch
 from powerplan.planning.session import Options, Session
+from powerplan.planning.settings import PlanSettings
 from powerplan.planning.solve.attempt import Attempt
 from powerplan.planning.solve.coarser_steps import or_coarser
 from powerplan.planning.solve.descent import Optimum, descend
@@ -48,15 +49,20 @@ def solve(session: Session, target: Target, options: Options, near: Plan | None 
     if near is not None:
         corrected = session.corrected_at(near.gains, options.stop_at).spread_at(near.gains, target)
         plan = _solve_corrected(corrected, target, options, near=near.baseline_gains, start=near.gains)
-        return _with_settled_spread(corrected, plan, options)
+        return _with_settled_spread(corrected, plan, options, session.settings)
     if not session.has_samples and not session.needs_spread(target):
         return _solve_corrected(session, target, options)
     started = time.monotonic()
     watch = Watch(options.stop_at)
+    closely = session.settings
+    if session.needs_spread(target) and options.stop_at is None and not is_expensive(session.predictor):
+        roughly = replace(closely, tolerance=max(closely.tolerance, policy.ROUGH_RESIDUAL))
+        session = replace(session, settings=roughly)  # until the spread is about that of the plan
     wanted = requirement(target, session.predictors, session.weights)
     about = near_baseline(session, wanted, watch.part(policy.FIRST_LOOK))
     about_or_largest = session.free.gains(session.free.upper) if about is None else about
-    held = session.corrected_at(about_or_largest, options.stop_at).spread_at(about_or_largest, target)
+    held = session.corrected_at(about_or_largest, options.stop_at)
+    held = held.spread_at(about_or_largest, target, tilted=False)  # the plan may be far away
     plan = _solve_corrected(held, target, _half_of(options, 0.0), near=about)
     again = plan.termination.outcome not in (Outcome.INFEASIBLE, Outcome.DEADLINE)
     spent = time.monotonic() - started
@@ -65,7 +71,7 @@ def solve(session: Session, target: Target, options: Options, near: Plan | None 
         second = _solve_corrected(corrected, target, _half_of(options, 0.5), near=plan.baseline_gains, start=plan.gains)
         if second.meets_target or second.termination.outcome is Outcome.INFEASIBLE:
             plan, held = second, corrected
-    plan = _with_settled_spread(held, plan, options)
+    plan = _with_settled_spread(held, plan, options, closely)
     seconds = time.monotonic() - started
     return replace(
         plan,
@@ -74,25 +80,28 @@ def solve(session: Session, target: Target, options: Options, near: Plan | None 
     )
 
 
-def _with_settled_spread(session: Session, plan: Plan, options: Options) -> Plan:
-    """The plan whose spread over chips and inputs is the one that it was planned with."""
+def _with_settled_spread(session: Session, plan: Plan, options: Options, settings: PlanSettings) -> Plan:
+    """The plan with these settings whose spread over chips and inputs is the one that it was planned with.
+
+    How it changes with the gains is taken to first order, unless that turns out to be off: then it is held.
+    """
     same = policy.SAME_STEPPED_SPREAD if plan.target.has_steps else policy.SAME_SPREAD
-    for _ in range(policy.MOST_SPREADS):
+    tilts = session.can_tilt(plan.target)
+    for left in reversed(range(policy.MOST_SPREADS)):
         ended = plan.termination.outcome in (Outcome.INFEASIBLE, Outcome.DEADLINE)
         if ended or not session.needs_spread(plan.target):
             break
         at_plan = session.with_spread(plan.predictions, plan.target)
-        if _spread_change(session, at_plan) < same:
+        change = float(np.abs(at_plan.ratios(plan.gains) / session.ratios(plan.gains) - 1).max())
+        if session.tilts and change > policy.TRUSTED_SPREAD:
+            tilts = False
+        if change < same and bool(session.tilts) == tilts and session.settings is settings:
             break
-        session = at_plan
+        if tilts and left:
+            at_plan = at_plan.tilted(plan.predictions, plan.target, plan.gains)
+        session = replace(at_plan, settings=settings)
         plan = _solve_corrected(session, plan.target, options, near=plan.baseline_gains, start=plan.gains)
     return plan
-
-
-def _spread_change(one: Session, other: Session) -> float:
-    """The largest relative change of what the mean is multiplied by, over corners."""
-    held = [np.array([p.chip_ratio * p.input_factor for p in session.predictors]) for session in (one, other)]
-    return float(np.abs(held[1] / held[0] - 1).max())
 
 
 def _half_of(options: Options, begin: float) -> Options:
@@ -109,7 +118,8 @@ def _solve_corrected(
     looks_elsewhere = attempt.problem.turns and not is_expensive(session.predictor)
     try:
         options.progress("scaling the baseline", 0.0)
-        attempt.baseline = baseline_on(session, attempt.by_layer, near)
+        budget_of_chips = target.is_budget and target.chips is not None
+        attempt.baseline = baseline_on(session, attempt.by_layer, near, chips=budget_of_chips)
         attempt.keep_time()
         options.progress("optimising", 0.1)
         theta, is_met = start_of(session, attempt.problem, attempt.wanted, attempt.baseline, start)
@@ -242,8 +252,14 @@ def _message(attempt: Attempt, optimum: Optimum, scan: Scan | None) -> str:
     words = Outcome(optimum.reason).advice.replace("meets the target at the least power", least)
     if attempt.problem.turns:
         words = words.replace(least, f"{least} of all gains near it")
-    ratio = " with the ratio to the mean held at the plan's own" if attempt.session.needs_spread(target) else ""
-    return f"{words} {residual}{ratio}.{_elsewhere(scan)}"
+    return f"{words} {residual}{_ratio_words(attempt)}.{_elsewhere(scan)}"
+
+
+def _ratio_words(attempt: Attempt) -> str:
+    """How the ratio to the mean, of a target on a part of chips or inputs, was taken."""
+    if attempt.session.tilts:
+        return " with the ratio to the mean taken to first order about the plan's own"
+    return " with the ratio to the mean held at the plan's own" if attempt.session.needs_spread(attempt.target) else ""
 
 
 def _elsewhere(scan: Scan | None) -> str:

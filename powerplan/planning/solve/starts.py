@@ -42,8 +42,12 @@ def near_baseline(session: Session, wanted: Requirement, watch: Watch) -> Gains 
     return None if theta is None else session.baseline.gains(theta)
 
 
-def baseline_on(session: Session, problem: Problem, near: Gains | None = None) -> Baseline | None:
-    """One conductance range for every layer, scaled to the target; None if it cannot meet it."""
+def baseline_on(session: Session, problem: Problem, near: Gains | None = None, *, chips: bool) -> Baseline | None:
+    """One conductance range for every layer, scaled to the target; None if it cannot meet it.
+
+    Args:
+        chips: its report tells how the error is spread over chips.
+    """
     known = None if near is None else session.baseline.theta_of(near)
     shift = None if known is None else float((known - problem.upper).max())
     theta = scale_onto(problem, problem.upper, first=shift)
@@ -52,7 +56,7 @@ def baseline_on(session: Session, problem: Problem, near: Gains | None = None) -
     gains = session.baseline.gains(theta)
     problem.terms.watch.begin(problem.terms.seconds("values"), first=False)
     started = time.monotonic()
-    prediction = report(session.predictor, gains)
+    prediction = report(session.predictor, gains, chips=chips)
     return Baseline(gains=gains, prediction=prediction, seconds=time.monotonic() - started)
 
 

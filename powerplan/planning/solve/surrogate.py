@@ -51,6 +51,7 @@ class Surrogate(Terms):
             whole.predictors[0],
             whole.layout,
             objective=whole.objective,
+            objective_tilt=whole.objective_tilt,
             constraints=whole.constraints,
             corners=whole.predictors[1:],
             sample=sample,
@@ -83,8 +84,8 @@ class Surrogate(Terms):
         """See :class:`Terms`."""
         return self._corrected(theta, super().gradients(theta))
 
-    def _measured(self, programmed: Programmed, piece: Piece, what: str) -> list[Tensor]:
-        terms = super()._measured(programmed, piece, what)
+    def _measured(self, point: Tensor, programmed: Programmed, piece: Piece, what: str) -> list[Tensor]:
+        terms = super()._measured(point, programmed, piece, what)
         if what != "terms" or self._scales is None:
             return terms
         return [each * scale for each, scale in zip(terms, self._scales, strict=True)]

@@ -33,9 +33,11 @@ class ErrorBound(Bound):
     """A bound on the squared error of all outputs, of the mean over chips and inputs or of a part of either.
 
     The error that a part keeps within is planned for as the mean times the ratio of the two, which hardly
-    depends on the gains: it is held while they change, and found again at every plan until it stays.
+    depends on the gains: it is taken to first order while they change, that of inputs held, and found again at every
+    plan until it stays.
     """
 
+    tells_slope = True
     inputs: float | None = None  # type: ignore[misc]
 
     def chip_yield(self, simulation: Simulation, weights: np.ndarray | None) -> float | None:

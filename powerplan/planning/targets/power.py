@@ -7,22 +7,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from powerplan.errors import InvalidInput
 from powerplan.planning import problem
-from powerplan.planning.objectives import ERROR
+from powerplan.planning.objectives import ERROR, LeastErrorOfChips
 from powerplan.planning.targets.target import Bound
 from powerplan.plausibility import Plausible
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from powerplan.moments.prediction import Prediction
     from powerplan.moments.predictor import Predictor
     from powerplan.montecarlo import Simulation
 
 
 class MaxPower(Bound):
-    """Least mean squared error such that the power of one inference is at most ``value`` [W] (> 0)."""
+    """Least mean squared error such that the power of one inference is at most ``value`` [W] (> 0).
+
+    Attributes:
+        chips: the part of the chips, between 0 and 1, whose error is least: what that part keeps within; None = the
+            mean over chips is.
+    """
 
     kind = "max_power"
     quantity, words = "power", "power [W]"
@@ -33,16 +36,14 @@ class MaxPower(Bound):
     )
     objective = ERROR
     is_budget = True
+    tells_slope = True
 
-    def _take_parts(self) -> None:
+    def _name_parts(self) -> None:
         if self.chips is not None:
-            advice = "Give a bound on the error of these chips."
-            raise InvalidInput.of("target.chips", self.chips, "None with MaxPower", advice)
-
-    def chip_ratio(self, prediction: Prediction) -> float:
-        return 1.0
+            object.__setattr__(self, "objective", LeastErrorOfChips(self.chips))
 
     def constraints(self, predictor: Predictor, weights: Tensor | None, corner: int) -> list[problem.Constraint]:
+        self._ratio(predictor, weights)  # refuses what chips are not known with
         return [problem.Constraint(measure=problem.Power(), value=self.value, corner=corner)]
 
     def simulated(self, simulation: Simulation, weights: np.ndarray | None) -> tuple[float, float]:

@@ -13,7 +13,7 @@ import numpy as np
 from powerplan.checks import Checker
 from powerplan.errors import InvalidInput, Violation
 from powerplan.planning import problem
-from powerplan.planning.objectives import POWER, Objective
+from powerplan.planning.objectives import ERROR, POWER, Objective
 from powerplan.planning.targets.over_inputs import MEAN, upper_factor
 from powerplan.plausibility import Plausible
 
@@ -40,6 +40,7 @@ class Target(ABC):
         is_verified: its plans are simulated and calibrated unless told otherwise, since a prediction is too far off.
         takes_weights: outputs can have weights.
         needs_outputs: it needs the variance of single outputs, which random combinations of them do not give.
+        tells_slope: how its ratio for a part of the chips changes with the gains is known: it is that of the MSE.
         chips: the part of the chips that must meet the bound; None = it is one on the mean over chips.
         inputs: the part of the inputs that must meet the bound; None = it is one on the mean over inputs.
         value: the bound.
@@ -56,6 +57,7 @@ class Target(ABC):
     is_verified: ClassVar[bool] = False
     takes_weights: ClassVar[bool] = True
     needs_outputs: ClassVar[bool] = False
+    tells_slope: ClassVar[bool] = False
     chips: float | None
     inputs: ClassVar[float | None] = None
     value: Any
@@ -121,6 +123,11 @@ class Target(ABC):
         return upper_factor(by_input)
 
     @property
+    def error(self) -> Objective:
+        """The error of its plans and baselines: what is least under a budget, else the mean."""
+        return self.objective if self.is_budget else ERROR
+
+    @property
     def has_steps(self) -> bool:
         """Whether its number changes in steps, so that another bound may be the same one."""
         return False
@@ -165,9 +172,14 @@ class Target(ABC):
             advice = "The error of a chip is known over all inputs, that of an input over all chips; bound one of them."
             check.fail("inputs", self.inputs, "None with chips", advice)
         check.done()
-        for what, part in parts.items():
-            for name in ("quantity", "words"):
-                object.__setattr__(self, name, f"{getattr(type(self), name)} of {100 * part:g} % of the {what}")
+        self._name_parts()
+
+    def _name_parts(self) -> None:
+        """Name the number after the part that it is of."""
+        for what in ("chips", "inputs"):
+            if (part := getattr(self, what)) is not None:
+                for name in ("quantity", "words"):
+                    object.__setattr__(self, name, f"{getattr(type(self), name)} of {100 * part:g} % of the {what}")
 
     def _ratio(self, predictor: Predictor, weights: Tensor | None) -> float:
         """What its mean over chips is multiplied by at the gains there are; 1 where it is on the mean.
