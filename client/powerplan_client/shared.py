@@ -267,7 +267,12 @@ class MaxFlipRate:
 
 @dataclass(frozen=True)
 class MaxPower:
-    """Least mean squared error such that the power of one inference is at most ``value`` [W] (> 0)."""
+    """Least mean squared error such that the power of one inference is at most ``value`` [W] (> 0).
+
+    Attributes:
+        chips: the part of the chips, between 0 and 1, whose error is least: what that part keeps within; None = the
+            mean over chips is.
+    """
 
     value: float
     chips: float | None = None
