@@ -47,7 +47,7 @@ class Options:
     Attributes:
         stop_at: ``time.monotonic()`` value at which it must end; None = never.
         progress: told of it.
-        advise: look for what would help where the target is out of reach.
+        advise: look for what would help where the target is out of reach, and with wires for better gains elsewhere.
     """
 
     stop_at: float | None = None

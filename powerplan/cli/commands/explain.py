@@ -39,4 +39,4 @@ def command(chat: Chat, /, plan_file: str, deadline: float | None, as_json: bool
     click.echo(str(explanation))
 
 
-_FIELDS = ("objective", "value", "unlimited", "gap", "layers", "limits", "relaxations", "yields", "sentences")
+_FIELDS = ("objective", "value", "unlimited", "gap", "layers", "limits", "relaxations", "yields", "wires", "sentences")

@@ -5,20 +5,31 @@ Every price is checked by planning again with the parameter changed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from powerplan.errors import InvalidInput
+from powerplan.hardware import Hardware
 from powerplan.network import Network
 from powerplan.planning import policy
-from powerplan.planning.explain.explanation import BindingLimit, Explanation, LayerShare, Relaxation, YieldCost
+from powerplan.planning.explain.explanation import (
+    BindingLimit,
+    Explanation,
+    LayerShare,
+    Relaxation,
+    WireChange,
+    YieldCost,
+)
 from powerplan.planning.explain.prices import shadow_prices
 from powerplan.planning.explain.relaxing import Change, relaxable, relaxed
 from powerplan.planning.explain.replanner import Replanner
 from powerplan.planning.explain.sentences import in_sentences
+from powerplan.planning.explain.wires import other_wires
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.settings import PlanSettings, Progress
+from powerplan.planning.targets import Target
 from powerplan.planning.verify.calibration import planned_bound
 from powerplan.plausibility import question, unasked
 from powerplan.settings import named
@@ -76,6 +87,7 @@ class _Explainer:
             unlimited=unlimited,
             sentences=(),
             yields=self._yields(),
+            wires=self._wires(),
         )
         return replace(explanation, sentences=tuple(in_sentences(explanation, plan)))
 
@@ -93,18 +105,12 @@ class _Explainer:
 
     def _relaxed(self, change: Change, price: float | None) -> Relaxation:
         predicted = None if price is None else change.factor**price - 1
-        resolved, reaches, note = None, False, ""
         try:
             target, hardwares = self.replanner.changed(change)
-            again = self.replanner.plan_for(target, hardwares)
         except InvalidInput as error:
-            note = str(error.violations[0])
+            resolved, note, reaches = None, str(error.violations[0]), False
         else:
-            reaches = again.meets_target
-            if self.feasible and not reaches:
-                note = again.termination.message
-            else:
-                resolved = self.replanner.value(again) / self.replanner.unchanged - 1
+            resolved, note, reaches = self._again(target, hardwares)
         return Relaxation(
             parameter=change.parameter,
             factor=change.factor,
@@ -115,6 +121,17 @@ class _Explainer:
             reaches_target=reaches,
             note=note,
         )
+
+    def _again(self, target: Target, hardwares: Sequence[Hardware]) -> tuple[float | None, str, bool]:
+        """Relative change of what is told by planning again, None with the reason if there is no plan, and whether the
+        target is met."""
+        try:
+            again = self.replanner.plan_for(target, hardwares)
+        except InvalidInput as error:
+            return None, str(error.violations[0]), False
+        if self.feasible and not again.meets_target:
+            return None, again.termination.message, False
+        return self.replanner.value(again) / self.replanner.unchanged - 1, "", again.meets_target
 
     def _yields(self) -> tuple[YieldCost, ...]:
         """What the same bound costs for other parts of the chips."""
@@ -136,6 +153,15 @@ class _Explainer:
                 YieldCost(chips=part, change=change, note="" if change is not None else again.termination.message)
             )
         return tuple(costs)
+
+    def _wires(self) -> tuple[WireChange, ...]:
+        """What other wires and arrays would do."""
+        changes = []
+        for what, hardwares in other_wires(self.hardwares):
+            self.progress(f"planning with {what}", 0.9)
+            change, note, reaches = self._again(planned_bound(self.plan), hardwares)
+            changes.append(WireChange(what=what, change=change, reaches_target=reaches, note=note))
+        return tuple(changes)
 
     def _unlimited(self) -> float | None:
         """The objective with limits lifted and no idle conductance; None where it has no lower bound."""

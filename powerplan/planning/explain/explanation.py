@@ -73,6 +73,24 @@ class YieldCost:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WireChange:
+    """What other wires or arrays would do to a plan for wires with resistance, by planning again.
+
+    Attributes:
+        what: there would be instead.
+        change: relative change of the objective; for an infeasible target, of the lowest reachable value. None if no
+            plan could be made (``note`` says why).
+        reaches_target: whether the plan made again meets its target.
+        note: why there is no answer; "" if there is one.
+    """
+
+    what: str
+    change: float | None
+    reaches_target: bool
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Explanation:
     """A plan explained.
 
@@ -86,6 +104,8 @@ class Explanation:
             what noise and network alone ask for. None if there is no such bound, or the target is infeasible.
         sentences: all of it in words.
         yields: what other parts of the chips cost, the least first, where the target is on a part of them and is met.
+        wires: what ideal wires, wider ones, smaller arrays, drivers at both ends and sides apart would do, where wires
+            have resistance.
     """
 
     objective: str
@@ -96,6 +116,7 @@ class Explanation:
     unlimited: float | None
     sentences: tuple[str, ...]
     yields: tuple[YieldCost, ...] = ()
+    wires: tuple[WireChange, ...] = ()
 
     @property
     def gap(self) -> float | None:

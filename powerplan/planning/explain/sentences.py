@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from powerplan.planning import policy
-from powerplan.planning.explain.explanation import BindingLimit, Explanation, LayerShare, Relaxation, YieldCost
+from powerplan.planning.explain.explanation import (
+    BindingLimit,
+    Explanation,
+    LayerShare,
+    Relaxation,
+    WireChange,
+    YieldCost,
+)
 from powerplan.planning.explain.relaxing import MOVES_LEVELS
 from powerplan.planning.plan_value import Plan
 
@@ -20,6 +27,7 @@ def in_sentences(explanation: Explanation, plan: Plan) -> list[str]:
     what = f"the lowest reachable {plan.target.words}" if reached else f"the {explanation.objective}"
     words += [_relaxation_in_words(r, what, explanation.objective) for r in explanation.relaxations]
     words += [_yield_in_words(each, plan, explanation.objective) for each in explanation.yields]
+    words += [_wires_in_words(each, what, reached=reached) for each in explanation.wires]
     if explanation.gap is not None:
         words.append(
             f"Without limits on the free gains and without idle conductance {what} would be "
@@ -67,6 +75,15 @@ def _yield_in_words(cost: YieldCost, plan: Plan, objective: str) -> str:
     other = "The mean over chips" if cost.chips is None else f"{100 * cost.chips:g} % of the chips"
     answer = f"no plan ({cost.note})" if cost.change is None else f"{100 * cost.change:+.2f} % {objective}."
     return f"{other} instead of {own} of them: {answer}"
+
+
+def _wires_in_words(change: WireChange, what: str, *, reached: bool) -> str:
+    if change.change is None:
+        return f"With {change.what}: no plan ({change.note})"
+    met = (
+        "" if not reached else "; the target is then met" if change.reaches_target else "; the target is still not met"
+    )
+    return f"With {change.what} {what} changes by {100 * change.change:+.2f} %{met}."
 
 
 def _relaxation_in_words(r: Relaxation, what: str, objective: str) -> str:

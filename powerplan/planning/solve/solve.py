@@ -115,7 +115,7 @@ def _solve_corrected(
     """As :func:`solve`, with the corrections there are; the baseline is looked for from ``near`` on, the plan from
     ``start``."""
     attempt = Attempt.of(session, target, options)
-    looks_elsewhere = attempt.problem.turns and not is_expensive(session.predictor)
+    looks_elsewhere = attempt.problem.turns and options.advise and not is_expensive(session.predictor)
     try:
         options.progress("scaling the baseline", 0.0)
         budget_of_chips = target.is_budget and target.chips is not None
