@@ -47,6 +47,8 @@ class ServeConfig:
     """
 
     listen: str = _option("127.0.0.1:50051", "text", "address HOST:PORT (port 0 picks a free one) or unix:PATH")
+    http_listen: str = _option("", "text", "address HOST:PORT for HTTP and JSON (the Connect protocol) beside gRPC")
+    http_origins: str = _option("", "text", "web pages that may call over HTTP: origins, separated by commas; * is any")
     insecure: bool = _option(False, "flag", "allow listening beyond loopback without TLS")
     tls_certificate: str = _option("", "text", "PEM file with the server's certificate chain; turns TLS on")
     tls_key: str = _option("", "text", "PEM file with the private key of tls_certificate")
@@ -100,10 +102,7 @@ class ServeConfig:
                 check.fail(option.name, value, "a whole number", f"Give {option.name} as a whole number.")
             elif low is not None:
                 check.number(option.name, value, at_least=low)
-        listen = _address(check, "listen", self.listen)
-        metrics = _address(check, "metrics_listen", self.metrics_listen) if self.metrics_listen else None
-        if metrics is not None and not metrics.hosts:
-            check.fail("metrics_listen", self.metrics_listen, "HOST:PORT", "Prometheus asks over HTTP.")
+        self._check_addresses(check)
         if self.max_message > _MOST_MESSAGE:
             check.fail("max_message", self.max_message, f"at most {_MOST_MESSAGE}", "Uploads carry what is larger.")
         if self.log_level not in _LOG_LEVELS:
@@ -112,14 +111,29 @@ class ServeConfig:
             check.fail("tls_key", self.tls_key, "given together with tls_certificate", "Give both or neither.")
         if self.tls_client_ca and not self.tls_certificate:
             check.fail("tls_client_ca", self.tls_client_ca, "given only with tls_certificate", "Turn TLS on first.")
-        if listen is not None and not (self.tls_certificate or self.insecure or is_loopback(self.listen)):
-            check.fail(
-                "listen",
-                self.listen,
-                "a loopback address, unless TLS is on",
-                "Give tls_certificate and tls_key, or accept unencrypted traffic with --insecure.",
-            )
         check.done()
+
+    def _check_addresses(self, check: Checker) -> None:
+        addresses = {
+            name: _address(check, name, getattr(self, name))
+            for name in ("listen", "http_listen", "metrics_listen")
+            if getattr(self, name) or name == "listen"
+        }
+        for name, address in addresses.items():
+            if address is None:
+                continue
+            if name != "listen" and not address.hosts:
+                check.fail(name, address.text, "HOST:PORT", "It is for HTTP.")
+            if name != "metrics_listen" and not (self.tls_certificate or self.insecure or address.is_loopback):
+                check.fail(
+                    name,
+                    address.text,
+                    "a loopback address, unless TLS is on",
+                    "Give tls_certificate and tls_key, or accept unencrypted traffic with --insecure.",
+                )
+        if self.http_listen and self.tls_client_ca and not (self.token_file or self.tokens):
+            why = "Over HTTP callers are known by tokens only."
+            check.fail("http_listen", self.http_listen, "given with tokens where clients have certificates", why)
 
     @property
     def data_path(self) -> Path:

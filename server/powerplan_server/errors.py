@@ -134,7 +134,8 @@ def invalid(field: str, description: str, *, reason: Reason = Reason.INVALID_REQ
 def invalid_fields(violations: Sequence[FieldViolation], *, reason: Reason = Reason.INVALID_REQUEST) -> ServiceError:
     """INVALID_ARGUMENT for all the fields named; the message shows the first of them."""
     more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
-    first = f"{violations[0].field}: {violations[0].description}" if violations else "the request is invalid"
+    shown = (violations[0].field, violations[0].description) if violations else ("", "the request is invalid")
+    first = ": ".join(filter(None, shown))
     return ServiceError(grpc.StatusCode.INVALID_ARGUMENT, reason, first + more, violations=violations)
 
 

@@ -18,7 +18,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from powerplan._version import __version__
-from powerplan.errors import InvalidInput
+from powerplan.errors import InvalidInput, MissingExtra
 from powerplan_client.addresses import parse_address
 from powerplan_server.admission import Admission
 from powerplan_server.blobs import BlobStore
@@ -57,6 +57,7 @@ class PlannerServer:
 
     Attributes:
         port: the port it listens on, once started.
+        http_port: the port for HTTP, if there is one.
         metrics_port: the port of the metrics endpoint, if there is one.
         told_to_stop: called when a signal tells it to stop.
     """
@@ -66,6 +67,7 @@ class PlannerServer:
     ) -> None:
         self.config = config
         self.port = 0
+        self.http_port = 0
         self.metrics_port = 0
         self.metrics = Metrics()
         self.admission = Admission(
@@ -162,6 +164,8 @@ class PlannerServer:
         parts.push_async_callback(server.stop, _LAST_ANSWERS)
         parts.push_async_callback(self.jobs.close)
         self.port = self._bind(server, tls)
+        if config.http_listen:
+            self._start_http(service.handler(), interceptor)
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         await server.start()
         await self.pool.start()
@@ -210,6 +214,16 @@ class PlannerServer:
             await asyncio.wait([drain])
             await self.stop(0)
         hurry.cancel()
+
+    def _start_http(self, methods: grpc.GenericRpcHandler, interceptor: CallInterceptor) -> None:
+        try:
+            from powerplan_server.http import HttpServer
+        except ModuleNotFoundError as error:
+            raise MissingExtra(error.name or "connectrpc", "http", "Serving HTTP") from error
+        http = HttpServer(self.config, methods, interceptor)
+        self.http_port = http.port
+        http.start()
+        self._parts.push_async_callback(http.stop)
 
     def _bind(self, server: grpc.aio.Server, tls: grpc.ServerCredentials | None) -> int:
         address = parse_address(self.config.listen, to_listen=True).text

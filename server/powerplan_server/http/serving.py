@@ -1,0 +1,278 @@
+"""The HTTP listener: the library that speaks the Connect protocol, behind an HTTP server, in the process of gRPC's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, cast
+
+import grpc
+from connectrpc.code import Code
+from connectrpc.errors import ConnectError
+from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
+from connectrpc.request import RequestContext
+from connectrpc.server import ConnectASGIApplication, Endpoint
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message_factory import GetMessageClass
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+from starlette.middleware.cors import CORSMiddleware
+
+from powerplan.errors import InvalidInput
+from powerplan_client._generated.planner_service_pb2 import DESCRIPTOR
+from powerplan_client.addresses import parse_address
+from powerplan_server.config import ServeConfig
+from powerplan_server.http.call import Handler, HttpCall, current_call
+from powerplan_server.http.messages import Body, BodyCodec
+from powerplan_server.rpc import REQUEST_ID_KEY, CallInterceptor
+
+_STREAMS = {
+    (False, False): StreamType.UNARY,
+    (True, False): StreamType.CLIENT_STREAM,
+    (False, True): StreamType.SERVER_STREAM,
+}
+_SENT = ["authorization", "content-type", "connect-protocol-version", "connect-timeout-ms", REQUEST_ID_KEY]
+_LINGERING = 2.0  # seconds in which a caller may finish what nobody reads before the answer goes out
+_BUFFERED = 2  # parts of a request that wait for who reads them, 64 KiB at most each
+_LAST_ANSWERS = 1.0  # seconds that answers on their way get
+
+
+class HttpServer:
+    """Listens for HTTP.
+
+    Args:
+        config: the settings, with ``http_listen``.
+        methods: the service's handlers of gRPC.
+        interceptor: what goes around every call.
+
+    Attributes:
+        port: the port it listens on.
+
+    Raises:
+        InvalidInput: the address is not of this machine, or in use.
+    """
+
+    def __init__(self, config: ServeConfig, methods: grpc.GenericRpcHandler, interceptor: CallInterceptor) -> None:
+        self._application = _Application(methods, interceptor, config.max_message)
+        self._socket = _listening(config.http_listen)
+        self.port: int = self._socket.getsockname()[1]
+        self._config = _server_config(config, self._socket)
+        self._origins = [origin.strip() for origin in config.http_origins.split(",") if origin.strip()]
+        self._ended = asyncio.Event()
+
+    def start(self) -> None:
+        """Begin to answer."""
+        app: Any = self._application
+        if self._origins:
+            app = CORSMiddleware(
+                app,
+                allow_origins=self._origins,
+                allow_methods=["POST"],
+                allow_headers=_SENT,
+                expose_headers=[REQUEST_ID_KEY, "retry-after"],
+            )
+        self._task = asyncio.create_task(serve(app, self._config, shutdown_trigger=self._ended.wait))
+
+    async def stop(self) -> None:
+        """End; what is being answered gets a moment."""
+        self._ended.set()
+        await asyncio.wait([self._task], timeout=2 * _LAST_ANSWERS)
+        self._task.cancel()
+        self._task.add_done_callback(lambda task: task.cancelled() or task.exception())  # of a connection that hung
+
+
+@dataclass
+class _Details:
+    """What an interceptor is told of a call before it begins."""
+
+    method: str
+    invocation_metadata: tuple[tuple[str, str | bytes], ...] = ()
+
+
+class _Application:
+    """The service as an ASGI application; each call is handed to its handler by :class:`HttpCall`."""
+
+    def __init__(self, methods: grpc.GenericRpcHandler, interceptor: CallInterceptor, max_message: int) -> None:
+        self._methods = methods
+        self._interceptor = interceptor
+        self._service = DESCRIPTOR.services_by_name["PlannerService"]
+        self._connect = _ConnectApplication(
+            service=self,
+            endpoints=lambda _: {f"/{self._service.full_name}/{m.name}": _endpoint(m) for m in self._service.methods},
+            interceptors=[self],
+            read_max_bytes=max_message,
+            codecs=[BodyCodec("json"), BodyCodec("proto")],
+        )
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request."""
+        if scope["type"] == "http":
+            request = _Request(receive, send)
+            receive, send = request.received, request.sent
+        await self._connect(scope, receive, send)
+
+    async def on_start(self, ctx: RequestContext) -> HttpCall:
+        """Find out who calls, before anything of the request is read."""
+        name = f"/{ctx.method.service_name}/{ctx.method.name}"
+
+        async def found(details: Any) -> grpc.RpcMethodHandler | None:
+            return self._methods.service(details)
+
+        handler = await self._interceptor.intercept_service(found, _Details(name))
+        streams = ctx.method.stream_type is StreamType.SERVER_STREAM
+        call = HttpCall(
+            cast(Handler, handler.stream_stream if streams else handler.stream_unary),
+            ctx,
+            request=ctx.method.input,
+            answer=ctx.method.output,
+        )
+        current_call.set(call)
+        try:
+            await call.begin()
+        except BaseException:
+            await call.end()
+            raise
+        return call
+
+    async def on_end(self, call: HttpCall, ctx: RequestContext, error: Exception | None) -> None:
+        """End what still runs; a deadline is told as gRPC's calls are."""
+        await call.end()
+        if isinstance(error, ConnectError) and error.code is Code.DEADLINE_EXCEEDED and not error.details:
+            raise call.overdue()
+
+
+class _Request:
+    """What a request still brings: nothing that its handler has given up is kept.
+
+    An HTTP server waits until somebody takes what arrives, also while it sends the answer; and a caller hears no answer
+    before it has sent everything. So what nobody wants any more is thrown away: for a while before the answer, then
+    beside it, behind which the connection is closed.
+    """
+
+    def __init__(self, receive: Any, send: Any) -> None:
+        self._receive, self._send = receive, send
+        self._more = True
+
+    async def received(self) -> Any:
+        """The next part of the request.
+
+        Raises:
+            ConnectError: the call has been ended while it was waited for.
+        """
+        call = current_call.get()
+        reading = asyncio.ensure_future(self._receive())
+        try:
+            if call is not None and not call.task.done():
+                await asyncio.wait([reading, call.task], return_when=asyncio.FIRST_COMPLETED)
+                if not reading.done():
+                    raise call.failure()
+            message = await reading
+        finally:
+            reading.cancel()
+        self._more = bool(message.get("more_body", False))
+        return message
+
+    async def sent(self, message: Any) -> None:
+        """Send a part of the answer."""
+        if self._more:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LINGERING):
+                    await self._throw_away()
+        rest = asyncio.ensure_future(self._throw_away())
+        try:
+            await self._send(message)
+        finally:
+            rest.cancel()
+
+    async def _throw_away(self) -> None:
+        while self._more:
+            self._more = bool((await self._receive()).get("more_body", False))
+
+
+class _ConnectApplication(ConnectASGIApplication[_Application]):
+    """The library's application; it wants to be told where it is mounted."""
+
+    @property
+    def path(self) -> str:
+        """Where it is mounted."""
+        return "/" + DESCRIPTOR.services_by_name["PlannerService"].full_name
+
+
+async def _unary(body: Body, ctx: RequestContext) -> bytes:
+    call = _call()
+    await call.feed(body)
+    await call.feed(None)
+    return await call.outcome()
+
+
+async def _server_stream(body: Body, ctx: RequestContext) -> AsyncIterator[bytes]:
+    call = _call()
+    await call.feed(body)
+    await call.feed(None)
+    async for answer in call.outcomes():
+        yield answer
+
+
+async def _client_stream(bodies: AsyncIterator[Body], ctx: RequestContext) -> bytes:
+    call = _call()
+    async for body in bodies:
+        await call.feed(body)
+    await call.feed(None)
+    return await call.outcome()
+
+
+def _call() -> HttpCall:
+    call = current_call.get()
+    assert call is not None  # set by on_start
+    return call
+
+
+def _endpoint(method: MethodDescriptor) -> Any:
+    """What the library calls for a method; it does not export the kinds of it."""
+    info: MethodInfo = MethodInfo(
+        name=method.name,
+        service_name=method.containing_service.full_name,
+        input=GetMessageClass(method.input_type),
+        output=GetMessageClass(method.output_type),
+        idempotency_level=IdempotencyLevel.UNKNOWN,
+        stream_type=_STREAMS[method.client_streaming, method.server_streaming],
+    )
+    match info.stream_type:
+        case StreamType.UNARY:
+            return Endpoint.unary(info, _unary)
+        case StreamType.SERVER_STREAM:
+            return Endpoint.server_stream(info, _server_stream)
+        case _:
+            return Endpoint.client_stream(info, _client_stream)
+
+
+def _server_config(config: ServeConfig, listening: socket.socket) -> Config:
+    server = Config()
+    server.bind = [f"fd://{listening.detach()}"]
+    server.errorlog = logging.getLogger(__name__)
+    server.errorlog.setLevel(logging.WARNING)  # it tells its address by itself, as if it were alone
+    server.include_server_header = False
+    server.keep_alive_timeout = server.ssl_handshake_timeout = config.keepalive_timeout
+    server.read_timeout = round(2 * config.max_solve_seconds + config.message_timeout)  # longer than any direct call
+    server.max_app_queue_size = _BUFFERED
+    server.graceful_timeout = _LAST_ANSWERS
+    if config.tls_certificate:
+        server.certfile, server.keyfile = config.tls_certificate, config.tls_key
+    if config.tls_client_ca:
+        server.ca_certs, server.verify_mode = config.tls_client_ca, ssl.CERT_REQUIRED
+    return server
+
+
+def _listening(address: str) -> socket.socket:
+    where = parse_address(address, to_listen=True)
+    family = socket.AF_INET6 if ":" in where.hosts[0] else socket.AF_INET
+    try:
+        return socket.create_server((where.hosts[0], where.ports[0]), family=family)
+    except OSError as error:
+        allowed = "an address of this machine that is not in use"
+        raise InvalidInput.of("serve.http_listen", address, allowed, f"{error.strerror}.") from error
