@@ -58,12 +58,13 @@ types: $(STAMP)  ## mypy --strict
 imports: $(STAMP)  ## imports go one way (pyproject.toml, importlinter)
 	$(BIN)/lint-imports --no-cache
 
-proto: $(STAMP)  ## generate the stubs, docs/wire.md, docs/aten.md, keywords and the client's copies
+proto: $(STAMP)  ## generate the stubs, docs/wire.md, docs/aten.md, docs/operations.md, keywords and the client's copies
 	$(BIN)/python scripts/generate_proto.py
 	$(BIN)/python scripts/document_wire.py
 	$(BIN)/python scripts/generate_keywords.py
 	$(BIN)/python scripts/generate_client.py
 	$(BIN)/python scripts/document_aten.py
+	$(BIN)/python scripts/document_operations.py
 
 check-generated: $(STAMP)  ## the committed stubs and reference are current; the contract keeps its rules
 	$(BIN)/python scripts/generate_proto.py --check
@@ -71,6 +72,7 @@ check-generated: $(STAMP)  ## the committed stubs and reference are current; the
 	$(BIN)/python scripts/generate_keywords.py --check
 	$(BIN)/python scripts/generate_client.py --check
 	$(BIN)/python scripts/document_aten.py --check
+	$(BIN)/python scripts/document_operations.py --check
 	$(BIN)/python scripts/contract_rules.py
 
 check: test lint types imports docs  ## all that CI runs

@@ -39,6 +39,7 @@ from powerplan_server.wire.errors import Implausible
 from powerplan_server.wire.gains import gains_from_proto, rename_gains
 from powerplan_server.wire.limits import WireLimits
 from powerplan_server.wire.networks import onnx_available
+from powerplan_server.wire.operations import operation_to_proto
 from powerplan_server.wire.plans import plan_to_proto
 from powerplan_server.wire.profiles import SOLVERS, Profile, check_profile_targets, plan_profile, profile_from_proto
 from powerplan_server.wire.reading import Reader
@@ -214,19 +215,15 @@ def run_simulate(
 
 def describe_engine(limits: WireLimits | None = None) -> pb.GetServerInfoResponse:
     """What the engine can do; a server adds its own version, limits and features."""
-    from powerplan.network import ops
+    from powerplan.network.ops.described import descriptions
 
-    operations = []
-    for name, kind in ops.operations().items():
-        kinds = sorted(ops.ACTIVATIONS) if name == ops.Activation.type else []
-        operations.append(pb.SupportedOperation(type=name, is_crossbar=kind.is_crossbar, kinds=kinds))
     return pb.GetServerInfoResponse(
         server_version=__version__,
         engine_version=__version__,
         api_versions=["v1"],
         limits=(limits or WireLimits()).to_proto(),
         solvers=list(SOLVERS),
-        operations=operations,
+        operations=list(map(operation_to_proto, descriptions())),
         methods=list(METHODS.values()),
         granularities=[GRANULARITIES[name] for name in planning.GRANULARITIES],
         features=["onnx", "profiles"] if onnx_available() else ["profiles"],

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 import contract_rules  # noqa: E402
+import document_operations  # noqa: E402
 import document_wire  # noqa: E402
 import generate_proto  # noqa: E402
 
@@ -81,6 +82,8 @@ def test_the_committed_stubs_are_current() -> None:
 
 def test_the_committed_reference_is_current() -> None:
     assert document_wire.TARGET.read_text() == document_wire.document()
+    page = document_wire.TARGET.with_name("operations.md")
+    assert page.read_text() == document_operations.document()
 
 
 def test_the_stubs_do_not_shadow_the_engine() -> None:

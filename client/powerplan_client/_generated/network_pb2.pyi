@@ -198,7 +198,9 @@ class NetworkNode(_message.Message):
     name: _builtins.str
     """Unique name, not "input"."""
     type: _builtins.str
-    """Type of the operation: "linear", "activation", "flatten", ... GetServerInfo lists those supported."""
+    """Type of the operation: "linear", "activation", "flatten", ... The page of operations, and GetServerInfo, list
+    those supported with their attributes, tensors and rules.
+    """
     array: _builtins.str
     """Of a layer, the name of the array that it reads: nodes that name the same one read the same devices, at the same
     gains. Absent = one of its own, with the node's name.

@@ -1361,13 +1361,32 @@ class SupportedOperation(_message.Message):
     TYPE_FIELD_NUMBER: _builtins.int
     IS_CROSSBAR_FIELD_NUMBER: _builtins.int
     KINDS_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    MIN_INPUTS_FIELD_NUMBER: _builtins.int
+    MAX_INPUTS_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    KIND_PARAMETERS_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """NetworkNode.type."""
     is_crossbar: _builtins.bool
     """It is computed on a crossbar and has gains."""
+    description: _builtins.str
+    """What it computes."""
+    min_inputs: _builtins.int
+    """Fewest values it reads."""
+    max_inputs: _builtins.int
+    """Most values it reads; less than min_inputs = any number."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """For "activation": the kinds there are."""
+
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___OperationPart]:
+        """Its attributes and tensors."""
+
+    @_builtins.property
+    def kind_parameters(self) -> _containers.RepeatedCompositeFieldContainer[Global___OperationKind]:
+        """Of each of the kinds, its parameters."""
 
     def __init__(
         self,
@@ -1375,14 +1394,109 @@ class SupportedOperation(_message.Message):
         type: _builtins.str = ...,
         is_crossbar: _builtins.bool = ...,
         kinds: _abc.Iterable[_builtins.str] | None = ...,
+        description: _builtins.str = ...,
+        min_inputs: _builtins.int = ...,
+        max_inputs: _builtins.int = ...,
+        parts: _abc.Iterable[Global___OperationPart] | None = ...,
+        kind_parameters: _abc.Iterable[Global___OperationKind] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_crossbar", b"is_crossbar", "kinds", b"kinds", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "is_crossbar", b"is_crossbar", "kind_parameters", b"kind_parameters", "kinds", b"kinds", "max_inputs", b"max_inputs", "min_inputs", b"min_inputs", "parts", b"parts", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SupportedOperation: _TypeAlias = SupportedOperation  # noqa: Y015
+
+@_typing.final
+class OperationPart(_message.Message):
+    """An attribute or a tensor of an operation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    IS_TENSOR_FIELD_NUMBER: _builtins.int
+    FORM_FIELD_NUMBER: _builtins.int
+    REQUIRED_FIELD_NUMBER: _builtins.int
+    DEFAULT_JSON_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name in NetworkNode.attributes or NetworkNode.tensors."""
+    is_tensor: _builtins.bool
+    """Which of the two holds it."""
+    form: _builtins.str
+    """Kind of value, in words: "list of whole numbers"."""
+    required: _builtins.bool
+    """It may not be left out."""
+    default_json: _builtins.str
+    """What it is if left out, as JSON."""
+    description: _builtins.str
+    """What it means, with its range."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        is_tensor: _builtins.bool = ...,
+        form: _builtins.str = ...,
+        required: _builtins.bool = ...,
+        default_json: _builtins.str = ...,
+        description: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_json", b"default_json", "description", b"description", "form", b"form", "is_tensor", b"is_tensor", "name", b"name", "required", b"required"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OperationPart: _TypeAlias = OperationPart  # noqa: Y015
+
+@_typing.final
+class OperationKind(_message.Message):
+    """A function that an activation may be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ParametersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    @_builtins.property
+    def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Its parameters with their defaults."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        parameters: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "parameters", b"parameters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OperationKind: _TypeAlias = OperationKind  # noqa: Y015
 
 @_typing.final
 class GetServerInfoResponse(_message.Message):

@@ -120,7 +120,7 @@ class Linear(CrossbarOp):
 @register
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Conv(CrossbarOp):
-    """A convolution over one to three axes, on a crossbar that is read once per output position.
+    """A convolution over one to three axes of values (C, *spatial); its crossbar is read once per output position.
 
     Attributes:
         weight: kernel, shape (n_out, C_in / groups, *kernel), float32 or float64.
@@ -208,9 +208,10 @@ class Conv(CrossbarOp):
 @register
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ConvTranspose(CrossbarOp):
-    """A transposed convolution: a crossbar read once per *input* position; overlapping outputs are added digitally.
+    """A transposed convolution of values (C, *spatial): a crossbar is read once per *input* position.
 
-    The array holds, for every group, a column per output channel and kernel entry.
+    Overlapping outputs are added digitally. The array holds, for every group, a column per output channel and kernel
+    entry.
 
     Attributes:
         weight: kernel, shape (C_in, C_out / groups, *kernel), float32 or float64.

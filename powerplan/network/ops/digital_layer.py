@@ -23,12 +23,12 @@ _LAYERS = (Linear.type, Conv.type, ConvTranspose.type)
 @register
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DigitalLayer(Op):
-    """What a crossbar operation computes, computed digitally; build one with :meth:`of`.
+    """What a crossbar operation computes, computed digitally.
 
     Attributes:
         operation: type of the crossbar operation, "linear", "conv" or "conv_transpose".
-        parameters: its attributes; None = its defaults.
-        weight, bias: its tensors.
+        parameters: the attributes of that operation; None = its defaults.
+        weight, bias: the tensors of that operation.
     """
 
     type: ClassVar[str] = "digital_layer"

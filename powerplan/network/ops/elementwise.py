@@ -40,8 +40,8 @@ class Activation(Op):
     """An elementwise function, computed digitally.
 
     Attributes:
-        kind: a key of :data:`ACTIVATIONS`.
-        parameters: its parameters; missing ones take their default.
+        kind: which function.
+        parameters: of the kind, by name; missing ones take their default. hard_tanh has low < high.
     """
 
     type: ClassVar[str] = "activation"

@@ -56,7 +56,9 @@ class Function(Op):
     """A program of ATen operations on one or more values (B, *shape), computed digitally.
 
     Attributes:
-        steps: (name of an ATen operation, arguments, keyword arguments) each; see the module.
+        steps: up to 256 of (name of an ATen operation, arguments, keyword arguments). An argument is a plain value,
+            {"value": i} for input i ("as": "index" or "truth" for whole numbers or truth values), or {"step": j} for
+            the result of an earlier step ("part": k for one of several). The last result is the operation's.
         inputs: shapes of the values, without batch.
         shape: of the result, without batch.
         label: what it is, for people.

@@ -81,15 +81,16 @@ def _listed(x: Any) -> Any:
 @register
 @dataclass(frozen=True, kw_only=True)
 class MaxPool(_Windowed):
-    """Largest entry of every window.
+    """Largest entry of every window of values (C, *spatial).
 
     Attributes:
-        kernel: size of a window along each of one to three spatial axes.
-        stride: step of the windows; None = kernel.
+        kernel: size of a window along each of one to three spatial axes, >= 1.
+        stride: step of the windows, >= 1; None = kernel.
         padding: added on both sides (below every entry), at most half of the kernel, or (before, after) at most the
             kernel together; None = 0.
-        dilation: step inside a window; None = 1.
-        ceil_mode: windows may stick out at the end.
+        dilation: step inside a window, >= 1; None = 1.
+        ceil_mode: windows may stick out at the end, as long as they start inside; padding is then the same on both
+            sides.
     """
 
     type: ClassVar[str] = "max_pool"
@@ -119,10 +120,13 @@ class MaxPool(_Windowed):
 @register
 @dataclass(frozen=True, kw_only=True)
 class AveragePool(_Windowed):
-    """Mean of every window.
+    """Mean of every window of values (C, *spatial).
 
     Attributes:
-        kernel, stride, padding, ceil_mode: as for :class:`MaxPool`.
+        kernel: size of a window along each of one to three spatial axes, >= 1.
+        stride: step of the windows, >= 1; None = kernel.
+        padding: zeros added on both sides of each axis, at most half of the kernel; None = 0.
+        ceil_mode: windows may stick out at the end, as long as they start inside.
         count_include_pad: padding counts as zeros in the mean.
     """
 
@@ -162,10 +166,10 @@ class _Adaptive(Op):
 @register
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveAveragePool(_Adaptive):
-    """Means over as many windows as the output size says; size 1 = global average.
+    """Means of values (C, *spatial) over as many windows as the output size says; size 1 = global average.
 
     Attributes:
-        size: output size along each of one to three spatial axes.
+        size: output size along each of one to three spatial axes, >= 1.
     """
 
     type: ClassVar[str] = "adaptive_average_pool"
@@ -176,10 +180,10 @@ class AdaptiveAveragePool(_Adaptive):
 @register
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveMaxPool(_Adaptive):
-    """Largest entries of as many windows as the output size says.
+    """Largest entries of values (C, *spatial) in as many windows as the output size says.
 
     Attributes:
-        size: output size along each of one to three spatial axes.
+        size: output size along each of one to three spatial axes, >= 1.
     """
 
     type: ClassVar[str] = "adaptive_max_pool"
@@ -193,7 +197,7 @@ class Mean(Op):
     """Mean over whole axes.
 
     Attributes:
-        axes: without the batch axis; negative ones count from the end.
+        axes: at least one, without the batch axis; negative ones count from the end.
         keep_axes: they stay with size 1.
     """
 
