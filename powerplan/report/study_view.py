@@ -15,6 +15,7 @@ from powerplan.batch.results import PointResult, PointState, StudyResult
 from powerplan.network import Network
 from powerplan.planning import Plan
 from powerplan.report.device_names import device_names
+from powerplan.report.explorer import Explorer, explorer
 from powerplan.report.facts import Fact
 from powerplan.report.notes import plan_notes
 from powerplan.report.plan_view import PlanView, node_rows, plan_view
@@ -60,6 +61,7 @@ class StudyView:
     summaries: tuple[Summary, ...]
     summaries_left_out: tuple[str, ...]
     panels: Panels
+    explorer: Explorer | None
     gain_charts: tuple[Layout, ...]
     gains_caption: str
     columns: tuple[tuple[str, bool], ...]
@@ -115,6 +117,7 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
     name = without_paths(title or study.name)
     details = _details(plans, network)
     panels = power_panels(study, plans)
+    slider = explorer(plans)
     along, gains_caption = gain_charts(study, plans)
     layers = network_layers(plans)
     prices = target_prices(plans)
@@ -125,6 +128,7 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
     contents += [("failures", "Failures")] if failures else []
     contents += [("summary", "By setting")] if summed else []
     contents += [("figures", "Figures")] if panels.charts else []
+    contents += [("explore", "Plan by plan")] if slider else []
     contents += [("layers", "Layers")] if layers else []
     contents += [("sensitivities", "Sensitivities")] if prices else []
     contents += [("points", "All points")]
@@ -146,6 +150,7 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
         summaries=tuple(summed),
         summaries_left_out=tuple(unsummed),
         panels=panels,
+        explorer=slider,
         gain_charts=tuple(map(lay_out, along)),
         gains_caption=gains_caption,
         columns=columns,

@@ -17,7 +17,9 @@ from powerplan.batch.results import PointResult, PointState, StudyResult
 from powerplan.planning import Plan
 from powerplan.report.html import report_html
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "/usr/lib/chromium/chromium"))), ""
+)
 
 pytestmark = [
     pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed; the structure is tested without it"),
@@ -99,6 +101,32 @@ def test_table_is_sorted_by_number_and_filtered(pages: dict[str, Path]) -> None:
         document.title = [up, down, names().length, table.querySelectorAll("[aria-sort=descending]").length].join();
     """
     assert "<title>p39x,p0x,1,1</title>" in with_script(pages["frontier"], script)
+
+
+def test_a_slider_and_points_show_one_plan_after_the_other(pages: dict[str, Path]) -> None:
+    script = """
+        var part = document.querySelector(".explorer"), slider = part.querySelector("input");
+        var shown = function () {
+          var row = part.querySelector("tbody").rows[0], ring = part.querySelector(".ring");
+          return [part.querySelector("strong").textContent, row.cells[2].textContent.split(",")[0],
+                  ring.getAttribute("cx"), slider.getAttribute("aria-valuetext").split(",")[0]].join("|");
+        };
+        var first = shown();
+        slider.value = 39;
+        slider.dispatchEvent(new Event("input"));
+        var last = shown();
+        part.querySelectorAll("svg.chart use")[7].dispatchEvent(new Event("click"));
+        document.title = [first, last, shown(), slider.value, slider.disabled].join(" ");
+    """
+    title = re.search(r"<title>(.*?)</title>", with_script(pages["frontier"], script))
+    assert title is not None
+    first, last, chosen, place, disabled = title[1].replace("\N{NO-BREAK SPACE}", "_").split(" ")
+    names = [text.split("|")[0] for text in (first, last, chosen)]
+    assert names == ["p1x", "p39x", "p8x"]  # p0x has layers of other names
+    assert [text.split("|")[3] for text in (first, last, chosen)] == names
+    left, right, middle = (float(text.split("|")[2]) for text in (first, last, chosen))
+    assert left < middle < right
+    assert (place, disabled) == ("7", "false")
 
 
 def test_page_prints_with_its_folded_parts(make_plan: Callable[..., Plan], tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_frontier_has_figures_of_power_saving_and_gains(make_plan: Callable[...,
     ]
     tree = parse(report_html(plans, title="digits"))
     labels = [e.attrib["aria-label"] for e in elements(tree, "svg") if e.attrib.get("class") == "chart"]
-    assert len(labels) == 3
+    assert len(labels) == 4  # the last is that of the slider
     assert "3 plans" in labels[0]  # the infeasible one has no point
     assert "Power saved" in labels[1]
     table = next(e for e in elements(tree, "table") if e.attrib.get("class") == "sortable")

@@ -158,7 +158,7 @@ def test_reports_import_no_pyplot() -> None:
     """Importing the figures loads no matplotlib, and drawing needs no pyplot (it may look for a display)."""
     code = (
         "import sys, powerplan.report.plots as p; assert 'matplotlib' not in sys.modules; "
-        "p._new_figure(1, 1); assert 'matplotlib.pyplot' not in sys.modules"
+        "p.new_figure(1, 1); assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 

@@ -14,6 +14,41 @@
   }
   addEventListener("hashchange", unfold);
   unfold();
+  // the slider shows one plan after the other
+  document.querySelectorAll(".explorer").forEach(function (part) {
+    var data = JSON.parse(part.querySelector("#explorer-data").textContent);
+    var slider = part.querySelector("input"), chosen = part.querySelector("output");
+    var rows = Array.from(part.querySelector("tbody").rows);
+    var ring = document.createElementNS("http://www.w3.org/2000/svg", "circle");
+    ring.setAttribute("r", "8");
+    ring.setAttribute("class", "ring");
+    part.querySelector("svg.chart").appendChild(ring);
+    function show() {
+      var i = Number(slider.value);
+      chosen.querySelector("strong").textContent = data.names[i];
+      chosen.lastChild.textContent = data.said[i];
+      slider.setAttribute("aria-valuetext", data.names[i] + ", " + data.said[i]);
+      ring.setAttribute("cx", data.places[i][0]);
+      ring.setAttribute("cy", data.places[i][1]);
+      rows.forEach(function (row, k) {
+        var layer = data.layers[i][k];
+        var texts = [layer[0], layer[2] + ", " + layer[3], layer[5]];
+        texts.forEach(function (text, c) { row.cells[c + 1].querySelector("span").textContent = text; });
+        var at = row.cells[1].querySelector(".at");
+        at.setAttribute("x1", layer[1] + "%");
+        at.setAttribute("x2", layer[1] + "%");
+        row.cells[2].querySelector("rect").setAttribute("width", layer[4] + "%");
+        row.cells[3].querySelector("rect").setAttribute("width", layer[6] + "%");
+      });
+    }
+    // a point of the chart can be chosen too
+    part.querySelectorAll("svg.chart use").forEach(function (mark, i) {
+      mark.addEventListener("click", function () { slider.value = i; show(); });
+    });
+    slider.disabled = false;
+    slider.addEventListener("input", show);
+    show();
+  });
   // a long table can be filtered by words
   document.querySelectorAll("table.sortable").forEach(function (table) {
     var rows = Array.from(table.tBodies[0].rows);

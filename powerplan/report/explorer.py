@@ -1,0 +1,127 @@
+"""Plans of one network to walk through with a slider: place on the frontier, gains, power and error by layer.
+
+A template draws one of them, the page's script the others from the same numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from powerplan.batch.results import PointResult
+from powerplan.planning import Plan
+from powerplan.report.charts import Chart, Curve, Point, Scale, power_scale
+from powerplan.report.layer_view import LayerView, layer_views
+from powerplan.report.svg import Layout, lay_out
+from powerplan.report.text import typeset, without_paths
+from powerplan.report.units import percent, si
+
+#: plans of a slider, and layers of all of them together, at most
+MOST_PLANS, MOST_LAYERS = 400, 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explorer:
+    """Plans in the order of the slider, from the least error.
+
+    Attributes:
+        chart: power against error of all of them, one curve of marks in the same order.
+        layers, gains: of the first plan.
+        name, said: of the first plan.
+        data: what the script needs of all plans, as JSON that may stand in a page.
+        count: of plans.
+        left_out: plans that the slider has not.
+    """
+
+    chart: Layout
+    layers: tuple[LayerView, ...]
+    gains: tuple[str, ...]
+    name: str
+    said: str
+    data: str
+    count: int
+    left_out: int
+    spread_low: str
+    spread_high: str
+
+
+def explorer(plans: Sequence[tuple[PointResult, Plan]]) -> Explorer | None:
+    """The slider over the plans that meet their target, of the network that most are of; None of fewer than three."""
+    met = [(point, plan) for point, plan in plans if plan.meets_target and plan.nmse > 0 and plan.power > 0]
+    of_network: dict[tuple[str, ...], list[tuple[PointResult, Plan]]] = {}
+    for pair in met:
+        of_network.setdefault(pair[1].prediction.layer_names, []).append(pair)
+    chosen = max(of_network.values(), key=len, default=[])
+    chosen.sort(key=lambda pair: (pair[1].nmse, pair[1].power))
+    most = min(MOST_PLANS, MOST_LAYERS // max(1, len(chosen[0][1].prediction.layer_names)) if chosen else 0)
+    left_out = len(chosen) - most
+    if left_out > 0:
+        chosen = [chosen[i] for i in np.unique(np.linspace(0, len(chosen) - 1, most).astype(int))]
+    if len(chosen) < 3:
+        return None
+    gains = [float(np.median(g)) for _, plan in chosen for g in plan.gains.conductance]
+    scale = Scale.around(gains, log=True)
+    views = [tuple(layer_views(plan, None, scale)) for _, plan in chosen]
+    said = [_said(plan) for _, plan in chosen]
+    chart = lay_out(_chart(chosen))
+    marks = chart.curves[0].marks
+    names = [without_paths(point.name) for point, _ in chosen]
+    data = {
+        "names": names,
+        "said": said,
+        "places": [[mark.x, mark.y] for mark in marks],
+        "layers": [list(map(_numbers, layers, _gains(plan))) for layers, (_, plan) in zip(views, chosen, strict=True)],
+    }
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+    return Explorer(
+        chart=chart,
+        layers=views[0],
+        gains=tuple(_gains(chosen[0][1])),
+        name=names[0],
+        said=said[0],
+        data=text,
+        count=len(chosen),
+        left_out=max(0, left_out),
+        spread_low=typeset(si(scale.low, "S", 3)),
+        spread_high=typeset(si(scale.high, "S", 3)),
+    )
+
+
+def _said(plan: Plan) -> str:
+    return typeset(f"NMSE {percent(plan.nmse)}, power {si(plan.power, 'W')}, energy {si(plan.energy, 'J')}")
+
+
+def _gains(plan: Plan) -> list[str]:
+    """The median gain of every layer."""
+    return [typeset(si(float(np.median(gain)), "S")) for gain in plan.gains.conductance]
+
+
+def _numbers(layer: LayerView, gain: str) -> list[object]:
+    """What the script draws of a layer: median gain and its place, power, and shares of power and error."""
+    return [
+        gain,
+        layer.spread.middle,
+        layer.power,
+        layer.power_share,
+        round(layer.power_bar + layer.tia_bar + layer.converter_bar, 2),
+        layer.error_share,
+        layer.error_bar,
+    ]
+
+
+def _chart(chosen: Sequence[tuple[PointResult, Plan]]) -> Chart:
+    factor, prefix = power_scale(max(plan.power for _, plan in chosen))
+    points = tuple(
+        Point(x=100 * plan.nmse, y=factor * plan.power, text=f"{without_paths(point.name)}: {_said(plan)}")
+        for point, plan in chosen
+    )
+    return Chart(
+        title="Power against error",
+        description=f"Power against NMSE of {len(points)} plans; the slider marks one of them.",
+        curves=(Curve(name="plans", points=points, line=False),),
+        x_label="NMSE of the outputs [%]",
+        y_label=f"power of one inference [{prefix}W]",
+    )
