@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     )
     from powerplan.examples import Example as Example, load_example as load_example
     from powerplan.hardware import Gains as Gains, Hardware as Hardware
+    from powerplan.hardware.costs.technologies import cost_presets as cost_presets
+    from powerplan.hardware.costs.values import Costs as Costs
     from powerplan.hardware.measured import Measurements as Measurements, read_measurements as read_measurements
     from powerplan.hardware.presets import presets as presets
     from powerplan.moments import Prediction as Prediction, predict as predict
@@ -88,6 +90,8 @@ _HOMES = {
     "powerplan.examples": ("Example", "load_example"),
     "powerplan.hardware": ("Gains", "Hardware"),
     "powerplan.hardware.measured": ("Measurements", "read_measurements"),
+    "powerplan.hardware.costs.technologies": ("cost_presets",),
+    "powerplan.hardware.costs.values": ("Costs",),
     "powerplan.hardware.presets": ("presets",),
     "powerplan.moments": ("Prediction", "predict"),
     "powerplan.network": ("Network",),

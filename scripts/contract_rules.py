@@ -34,17 +34,21 @@ PACKAGE = "powerplan.v1"
 _PASCAL = re.compile(r"(?:[A-Z][a-z0-9]*)+\Z")
 _SNAKE = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*\Z")
 
-UNITS = ("siemens", "amperes", "volts", "ohms", "seconds", "watts", "joules", "bytes", "kelvin", "hertz")
+UNITS = (
+    "siemens", "amperes", "volts", "ohms", "farads", "seconds", "watts", "joules", "bytes", "kelvin", "hertz", "meters",
+)  # fmt: skip
 #: words that name a quantity with a unit: a number with such a word in its name must end with the unit
 _QUANTITIES = (
     "conductance", "voltage", "resistance", "power", "energy", "time", "duration", "size", "timeout", "temperature",
-    "bandwidth",
+    "bandwidth", "capacitance", "area",
 )  # fmt: skip
 #: numbers without a unit although a word of theirs suggests one
 _DIMENSIONLESS = {
     "signal_power": "mean square of the network's outputs, in their own unit",
     "power_exponents": "exponents",
     "clip_conductance": "true or false",
+    "energy_factor": "a ratio",
+    "area_factor": "a ratio",
     "page_size": "a count",
 }
 _NUMBERS = {

@@ -76,6 +76,7 @@ _CURVES = (
 )
 _PARTS = {
     "Curve": "float | Mapping[str, Any]",
+    "Costs": "str | Mapping[str, Any]",
     "Drift": "Mapping[str, Any]",
     "LowFrequencyNoise": "Mapping[str, Any]",
     "tuple[Snapshot, ...]": "Sequence[Mapping[str, Any]]",
@@ -143,6 +144,7 @@ def generate() -> dict[str, str]:
         str(_CLIENT / "arrays.py"): _copied("powerplan/arrays.py"),
         str(_CLIENT / "spread.py"): _spread(_copied("powerplan/spread.py")),
         str(_CLIENT / "per_input.py"): _per_input(_copied("powerplan/per_input.py")),
+        str(_CLIENT / "cost_breakdown.py"): _copied("powerplan/hardware/costs/breakdown.py"),
         str(_CLIENT / "shared.py"): _shared(),
         str(_CLIENT / "aio.py"): _asyncio((ROOT / _CLIENT / "client.py").read_text()),
     }
@@ -188,6 +190,7 @@ from typing import Any
 import numpy as np
 
 from powerplan_client.call_info import CallInfo
+from powerplan_client.cost_breakdown import CostBreakdown
 from powerplan_client.per_input import Inputs
 from powerplan_client.spread import Chips
 

@@ -7,7 +7,7 @@ message has its name under "type" in the plain value.
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
@@ -28,6 +28,13 @@ DEVICE_PARTS: dict[str, type[Message]] = {
     "measurements": pb.DeviceSnapshot,
     "drift": pb.Drift,
     "low_frequency_noise": pb.LowFrequencyNoise,
+    "costs": pb.Costs,
+}
+#: plain values that a number, or a text, stands for
+_SHORT: dict[type[Message], Callable[[Any], dict[str, Any] | None]] = {
+    pb.Curve: lambda value: {"type": "polynomial", "coefficients": [value]} if _is_number(value) else None,
+    pb.ConverterCosts: lambda value: {"type": "number", "energy_per_conversion": value} if _is_number(value) else None,
+    pb.Costs: lambda value: {"preset": value} if isinstance(value, str) else None,
 }
 
 
@@ -54,18 +61,18 @@ def _snapshot(value: Any) -> Any:
 
 
 def to_message(kind: type[Message], value: Any, path: str) -> Any:
-    """A message of a plain value; a number is a constant curve.
+    """A message of a plain value; a number is a constant curve, or the energy of a conversion, a text names costs.
 
     Raises:
         InvalidRequest: names that the contract does not know, values of another type.
     """
-    if kind is pb.Curve and isinstance(value, numbers.Real) and not isinstance(value, bool):
-        value = {"type": "polynomial", "coefficients": [value]}
+    if kind in _SHORT:
+        value = _SHORT[kind](value) or value
     if not isinstance(value, Mapping):
         raise invalid(path, f"got {value!r}; allowed: a mapping")
     entries = dict(value)
     message = kind()
-    choices = message.DESCRIPTOR.oneofs_by_name.get("shape") or message.DESCRIPTOR.oneofs_by_name.get("law")
+    choices = next((one for one in message.DESCRIPTOR.oneofs if not one.name.startswith("_")), None)
     if choices is not None:
         allowed = [field.name for field in choices.fields]
         name = entries.pop("type", None)
@@ -93,7 +100,8 @@ def _fill(message: Message, entries: Mapping[str, Any], path: str) -> None:
                 pieces = [to_message(pb.Curve, entry, f"{place}[{k}]") for k, entry in enumerate(value)]
                 getattr(message, field.name).extend(pieces)
             elif field.message_type is not None:
-                getattr(message, field.name).CopyFrom(to_message(pb.Curve, value, place))
+                part = getattr(message, field.name)
+                part.CopyFrom(to_message(type(part), value, place))
             elif field.is_repeated:
                 getattr(message, field.name).extend(numbers_of(place, value, axes=(1,)).astype(float).tolist())
             else:
@@ -120,6 +128,10 @@ def to_plain(message: Message, depth: int = _DEEPEST) -> dict[str, Any]:
         elif not field.has_presence or message.HasField(field.name):
             plain[plain_name(field)] = to_plain(value, depth - 1) if field.message_type else value
     return plain
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def _optional(field: Any) -> bool:

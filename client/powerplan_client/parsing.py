@@ -13,6 +13,7 @@ from powerplan_client import shared
 from powerplan_client._generated import v1 as pb
 from powerplan_client.by_layer import values_by_layer
 from powerplan_client.call_info import CallInfo, Timings
+from powerplan_client.cost_breakdown import CostBreakdown
 from powerplan_client.devices import to_plain
 from powerplan_client.errors import error_from_detail
 from powerplan_client.inputs import TARGETS
@@ -157,12 +158,14 @@ def _gain(message: pb.Gain) -> Gain:
 _CLASSES: dict[str, type] = {
     **vars(shared),
     "Chips": Chips,
+    "CostBreakdown": CostBreakdown,
     "ErrorSpread": TabulatedSpread,
     "InputErrors": Inputs,
     "PlanCorner": shared.Corner,
     "Timings": Timings,
 }
 _READERS: dict[str, Callable[[Any], Any]] = {
+    "Costs": to_plain,
     "Curve": to_plain,
     "DeviceSnapshot": to_plain,
     "Drift": to_plain,

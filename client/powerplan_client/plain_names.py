@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-_UNITS = ("siemens", "amperes", "volts", "ohms", "seconds", "joules", "kelvin", "hertz", "watts")
+_UNITS = (
+    "siemens", "amperes", "volts", "ohms", "farads", "seconds", "joules", "kelvin", "hertz", "watts", "square_meters",
+    "meters",
+)  # fmt: skip
 
 
 def plain_name(field: Any) -> str:

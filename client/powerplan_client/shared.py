@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from powerplan_client.call_info import CallInfo
+from powerplan_client.cost_breakdown import CostBreakdown
 from powerplan_client.per_input import Inputs
 from powerplan_client.spread import Chips
 
@@ -103,6 +104,8 @@ class Hardware:
         row_drive: "one_end": rows are driven from one end; "both_ends": from both, by a driver each.
         pair_layout: "interleaved": the two columns of a pair lie side by side; "separate_arrays": the two sides of
             pairs are in arrays of their own.
+        costs: what components around the arrays take: costs, a mapping of their fields, or the name of published ones;
+            None = not counted.
         preset: name of a published technology whose values stand in for every field that is None; without one those are
             at the server's default.
 
@@ -159,6 +162,7 @@ class Hardware:
     sense_resistance: float | None = None
     row_drive: str | None = None
     pair_layout: str | None = None
+    costs: str | Mapping[str, Any] | None = None
     preset: str | None = None
 
 
@@ -346,6 +350,7 @@ class Prediction:
         chips: how the error is spread over chips, if asked for.
         inputs: the errors of single inputs, and what they say of inputs beside the calibration batch; None in plan
             files written before they were kept.
+        costs: energy, latency and area by layer and component; None where the hardware has no costs.
         accuracy: expected classification accuracy, if labels were given and the outputs' covariance is known.
         accuracy_standard_error: of it.
         accuracy_input_standard_error: of it over inputs: as one of all inputs that there may be.
@@ -384,6 +389,7 @@ class Prediction:
     marginal_fields: int = 0
     sampling_limited: bool = False
     inputs: Inputs | None = None
+    costs: CostBreakdown | None = None
     nmse_standard_error: float = 0.0
     accuracy: float | None = None
     accuracy_standard_error: float | None = None
@@ -422,6 +428,7 @@ class Simulation:
         inputs: the errors of single inputs, means over draws, and what they say of other inputs; None from a server
             that does not tell it.
         power_by_draw: (D,) power of one inference in each draw [W].
+        costs: energy, latency and area by layer and component, means over draws; None where the hardware has no costs.
         chips: errors of single chips: every draw is one.
         accuracy: expected classification accuracy, if labels were given and the outputs' covariance is known.
         accuracy_standard_error: of it.
@@ -457,6 +464,7 @@ class Simulation:
     layers: tuple[LayerMoments, ...] = ()
     inputs: Inputs | None = None
     power_by_draw: np.ndarray | None = None
+    costs: CostBreakdown | None = None
     chips: Chips | None = None
     accuracy: float | None = None
     accuracy_standard_error: float | None = None

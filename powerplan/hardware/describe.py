@@ -10,6 +10,7 @@ from typing import Any
 
 from powerplan.checks import Checker
 from powerplan.hardware.aging import DRIFTS, LowFrequencyNoise, Snapshot
+from powerplan.hardware.costs.converters import ADCS, DACS
 from powerplan.hardware.curves import CURVES, Curve
 from powerplan.reading.quantities import number_of
 
@@ -19,8 +20,11 @@ PARTS: dict[str, Mapping[str, type]] = {
     "Drift": DRIFTS,
     "LowFrequencyNoise": {"": LowFrequencyNoise},
     "Snapshot": {"": Snapshot},
+    "ADC": ADCS,
+    "DAC": DACS,
 }
-_PART = re.compile("|".join(PARTS))
+#: parts that a number may stand for
+_OR_NUMBER = ("Curve", "ADC", "DAC")
 
 
 @cache
@@ -62,15 +66,15 @@ def _field_in_si(
         return number_in_si(check, path, value, "S")
     if kind is LowFrequencyNoise and name == "std":
         unit = "" if siblings.get("relative", True) else "S"
-    part = None if annotation is None else _PART.search(annotation)
+    part = next((name for name in PARTS if name in (annotation or "")), None)
     if annotation is None or not (part or is_quantity(annotation)):
         return value
-    return number_in_si(check, path, value, unit, part and part[0])
+    return number_in_si(check, path, value, unit, part)
 
 
 def number_in_si(check: Checker, path: str, value: Any, unit: str, part: str | None = None) -> Any:
     """A quantity as text, several in lists, or those in the fields of a part of this name; the rest as it is."""
-    if isinstance(value, str) and part in (None, "Curve"):
+    if isinstance(value, str) and (part is None or part in _OR_NUMBER):
         return number_of(value, unit, partial(check.fail, path, value))
     if isinstance(value, list | tuple):
         return type(value)(number_in_si(check, f"{path}[{i}]", one, unit, part) for i, one in enumerate(value))

@@ -21,6 +21,7 @@ from powerplan.checks import Checker, choice, unknown_keys
 from powerplan.errors import InvalidInput, RangeWarning, Violation
 from powerplan.hardware.aging import Drift, LowFrequencyNoise, Snapshot, as_drift, as_low_frequency_noise
 from powerplan.hardware.by_layer import OneOrByLayer, differs, for_layers, is_by_layer
+from powerplan.hardware.costs.values import Costs, as_costs
 from powerplan.hardware.curves import Curve, as_curve
 from powerplan.hardware.describe import in_si
 from powerplan.hardware.device_checks import check_device_models
@@ -143,6 +144,8 @@ class Hardware(Shown):
         row_drive: "one_end": rows are driven from one end; "both_ends": from both, by a driver each.
         pair_layout: "interleaved": the two columns of a pair lie side by side; "separate_arrays": the two sides of
             pairs are in arrays of their own.
+        costs: what components around the arrays take: costs, a mapping of their fields, or the name of published ones;
+            None = not counted.
 
     Raises:
         InvalidInput: listing every violated field.
@@ -201,6 +204,7 @@ class Hardware(Shown):
     sense_resistance: float = takes(_RESISTANCE, 0.0, "resistance before amplifiers")
     row_drive: str = takes(Choice(ROW_DRIVES), "one_end")
     pair_layout: str = takes(Choice(PAIR_LAYOUTS), "interleaved")
+    costs: Costs | None = takes(Part(as_costs))
 
     #: fields that were left out and follow the measurements, also in a copy
     _left_out: ClassVar[frozenset[str]] = frozenset()

@@ -32,6 +32,11 @@ def check_read_out(hardware: Hardware, check: Checker) -> None:
     if (hardware.thermal_noise or hardware.shot_noise) and hardware.bandwidth is None:
         allowed = "a frequency > 0 [Hz] where thermal_noise or shot_noise is set"
         check.fail("bandwidth", None, allowed, "Give the noise bandwidth of the read-out, about 1/(2 read_time).")
+    for converter in ("adc", "dac"):
+        energy = getattr(hardware, f"{converter}_energy")
+        if energy and hardware.costs is not None and getattr(hardware.costs, converter) is not None:
+            allowed = f"0 where hardware.costs.{converter} says what converters take"
+            check.fail(f"{converter}_energy", energy, allowed, "Give one of the two.")
 
 
 def _check_divider(hardware: Hardware, check: Checker) -> None:

@@ -204,6 +204,7 @@ def _assemble(predictor: Predictor, programmed: Sequence[ProgrammedArray], parts
         wire_bias_by_layer=_frozen(_mean([p.wire_bias for p in parts], parts)),
         wire_drop_by_layer=drop,
         largest_wire_drop_by_layer=largest_drop,
+        costs=None if predictor.cost_model is None else predictor.cost_model.breakdown(array + tia),
         inputs=Inputs(
             mse_by_input=_frozen(squared_bias.mean(1) + spread.mean(1)),
             signal_by_input=_frozen((predictor.ideal**2).mean(1)),

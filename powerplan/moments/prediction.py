@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from powerplan.errors import InvalidInput, Violation
+from powerplan.hardware.costs.breakdown import CostBreakdown
 from powerplan.per_input import Inputs
 from powerplan.plausibility import Plausible
 from powerplan.shown import Shown
@@ -97,6 +98,7 @@ class Prediction(Shown):
         chips: how the error is spread over chips, if asked for.
         inputs: the errors of single inputs, and what they say of inputs beside the calibration batch; None in plan
             files written before they were kept.
+        costs: energy, latency and area by layer and component; None where the hardware has no costs.
     """
 
     method: str
@@ -128,6 +130,7 @@ class Prediction(Shown):
     marginal_fields: int = 0
     sampling_limited: bool = False
     inputs: Inputs | None = None
+    costs: CostBreakdown | None = None
 
     @property
     def nmse_standard_error(self) -> float:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from powerplan.errors import InvalidInput
 from powerplan.hardware.conversions import converter_power
+from powerplan.hardware.costs.model import CostModel
 from powerplan.hardware.full_scale import FullScale, full_scales
 from powerplan.hardware.gains import Gains
 from powerplan.hardware.hardware import Hardware, LayerHardware
@@ -89,6 +90,7 @@ class Predictor:
         scales: of the columns of every crossbar, None where the read-out does not depend on it.
         current_shares: of the rows in the currents of columns, of every crossbar; None where wires are ideal.
         converter_power: of every crossbar (L,) [W].
+        cost_model: what components around the arrays take; None where the hardware has no costs.
         averaged: the converters ("rows", "noisy rows", "columns") whose rounding is averaged over gains, as plans mind
             it; that of others is the one at the very gains.
         chip_ratio: the number that a part of the chips keeps within, over its mean, where a target is on such a part.
@@ -107,6 +109,7 @@ class Predictor:
     scales: tuple[FullScale | None, ...]
     current_shares: tuple[Tensor | None, ...]
     converter_power: Tensor
+    cost_model: CostModel | None = None
     memory_limit: int = MEMORY_LIMIT
     sampling: Sampling | None = None
     seed: int = 0
@@ -166,6 +169,7 @@ class Predictor:
                 None if part is None else part.to(device, dtype) for part in current_shares(original, hardware, inputs)
             ),
             converter_power=torch.as_tensor(converter_power(original, hardware)).to(device, dtype),
+            cost_model=CostModel.of(original, hardware),
             memory_limit=memory_limit,
         )
 

@@ -21,6 +21,7 @@ from powerplan.checks import check_inputs, frozen_array
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.conversions import converter_power
+from powerplan.hardware.costs.model import CostModel
 from powerplan.hardware.operating_point import OperatingPoint
 from powerplan.moments.chips.sampled import part_interval
 from powerplan.moments.prediction import LayerMoments
@@ -85,6 +86,7 @@ def simulate(
     point = OperatingPoint(network=network, hardware=hardware, gains=gains, inputs=batch)
     question(hardware, point)
     point.warn_beyond_voltage()
+    costs = CostModel.of(network, hardware)
 
     with torch.no_grad():
         wanted = (network.output, *(network.read_names if moments != "none" else ()))
@@ -124,6 +126,7 @@ def simulate(
             seed=asked.seed,
             hardware=hardware,
             network=network,
+            costs=costs,
             layers=tuple(
                 LayerMoments(
                     name=name,
@@ -217,12 +220,19 @@ class _Tally:
         )
 
     def result(
-        self, *, seed: int, hardware: Hardware, network: Network, layers: tuple[LayerMoments, ...]
+        self,
+        *,
+        seed: int,
+        hardware: Hardware,
+        network: Network,
+        costs: CostModel | None,
+        layers: tuple[LayerMoments, ...],
     ) -> Simulation:
         """The simulation, in numpy."""
         by_draw, power = _numpy(self._mse.all), _numpy(self._power.all)
         mse, error = float(by_draw.mean()), float(_standard_error(by_draw))
         signal = float(self._ideal.square().mean())
+        converters = converter_power(network, hardware)
         return Simulation(
             draws=len(by_draw),
             seed=seed,
@@ -240,7 +250,8 @@ class _Tally:
             power_standard_error=float(_standard_error(power.sum(1))),
             power_by_layer=frozen_array(power.mean(0)),
             power_by_layer_standard_error=frozen_array(_standard_error(power)),
-            converter_power_by_layer=frozen_array(converter_power(network, hardware)),
+            converter_power_by_layer=frozen_array(converters),
+            costs=None if costs is None else costs.breakdown(power.mean(0) - converters),
             energy=float(power.mean(0).sum()) * hardware.read_time,
             layer_names=network.layer_names,
             ideal_output=_numpy(self._ideal),

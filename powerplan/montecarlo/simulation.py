@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from powerplan.errors import Violation
+from powerplan.hardware.costs.breakdown import CostBreakdown
 from powerplan.moments.chips.sampled import SampledSpread
 from powerplan.moments.prediction import LayerMoments, answer_doubts
 from powerplan.per_input import Inputs
@@ -66,6 +67,7 @@ class Simulation(Shown):
         inputs: the errors of single inputs, means over draws, and what they say of other inputs; None from a server
             that does not tell it.
         power_by_draw: (D,) power of one inference in each draw [W].
+        costs: energy, latency and area by layer and component, means over draws; None where the hardware has no costs.
     """
 
     draws: int
@@ -93,6 +95,7 @@ class Simulation(Shown):
     layers: tuple[LayerMoments, ...] = ()
     inputs: Inputs | None = None
     power_by_draw: np.ndarray | None = None
+    costs: CostBreakdown | None = None
 
     @property
     def chips(self) -> Chips:

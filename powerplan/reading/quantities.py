@@ -32,6 +32,8 @@ def parse_quantity(text: str, unit: str) -> float:
         return number
     if not unit and suffix == "%":
         return number / 100
+    if unit.endswith("2") and suffix.endswith(unit) and suffix[: -len(unit)] in _PREFIXES:  # squares: um2
+        return number * _PREFIXES[suffix[: -len(unit)]] ** 2
     if unit and suffix.endswith(unit) and suffix[: -len(unit)] in _PREFIXES:
         # dividing by a power of ten that is exact rounds once: 2uS is the same double as 2e-6
         scale = _PREFIXES[suffix[: -len(unit)]]

@@ -79,6 +79,7 @@ class Hardware(_message.Message):
     DAC_BITS_BY_LAYER_FIELD_NUMBER: _builtins.int
     ADC_BITS_BY_LAYER_FIELD_NUMBER: _builtins.int
     ADC_HEADROOM_BY_LAYER_FIELD_NUMBER: _builtins.int
+    COSTS_FIELD_NUMBER: _builtins.int
     conductance_min_siemens: _builtins.float
     """Smallest conductance of a device, >= 0. Default 0."""
     conductance_max_siemens: _builtins.float
@@ -226,6 +227,10 @@ class Hardware(_message.Message):
     def adc_headroom_by_layer(self) -> Global___LayerValues:
         """adc_headroom of every crossbar layer, instead of one for all."""
 
+    @_builtins.property
+    def costs(self) -> Global___Costs:
+        """What components around the arrays take. Left out = not counted."""
+
     def __init__(
         self,
         *,
@@ -280,10 +285,11 @@ class Hardware(_message.Message):
         dac_bits_by_layer: Global___LayerValues | None = ...,
         adc_bits_by_layer: Global___LayerValues | None = ...,
         adc_headroom_by_layer: Global___LayerValues | None = ...,
+        costs: Global___Costs | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_adc_bits", b"_adc_bits", "_adc_energy_joules", b"_adc_energy_joules", "_adc_headroom", b"_adc_headroom", "_adc_range_volts", b"_adc_range_volts", "_array_columns", b"_array_columns", "_array_rows", b"_array_rows", "_bandwidth_hertz", b"_bandwidth_hertz", "_bias_mapping", b"_bias_mapping", "_clip_conductance", b"_clip_conductance", "_column_gain_std", b"_column_gain_std", "_conductance_max_siemens", b"_conductance_max_siemens", "_conductance_min_siemens", b"_conductance_min_siemens", "_dac_bits", b"_dac_bits", "_dac_energy_joules", b"_dac_energy_joules", "_device_gain_std", b"_device_gain_std", "_drift_compensation", b"_drift_compensation", "_drift_compensation_by", b"_drift_compensation_by", "_driver_resistance_ohms", b"_driver_resistance_ohms", "_feedback_resistance_ohms", b"_feedback_resistance_ohms", "_feedback_tracking", b"_feedback_tracking", "_input_noise_std_volts", b"_input_noise_std_volts", "_load_conductance_siemens", b"_load_conductance_siemens", "_mapping", b"_mapping", "_pair_layout", b"_pair_layout", "_programming_noise_proportional", b"_programming_noise_proportional", "_programming_noise_reference_siemens", b"_programming_noise_reference_siemens", "_programming_noise_std_siemens", b"_programming_noise_std_siemens", "_read_noise_std_amperes", b"_read_noise_std_amperes", "_read_out", b"_read_out", "_read_time_seconds", b"_read_time_seconds", "_row_drive", b"_row_drive", "_sense_resistance_ohms", b"_sense_resistance_ohms", "_shot_noise", b"_shot_noise", "_stuck_off_fraction", b"_stuck_off_fraction", "_stuck_on_fraction", b"_stuck_on_fraction", "_temperature_kelvin", b"_temperature_kelvin", "_thermal_noise", b"_thermal_noise", "_time_seconds", b"_time_seconds", "_voltage_max_volts", b"_voltage_max_volts", "_weight_mapping", b"_weight_mapping", "_wire_resistance_column_ohms", b"_wire_resistance_column_ohms", "_wire_resistance_row_ohms", b"_wire_resistance_row_ohms", "adc_bits", b"adc_bits", "adc_bits_by_layer", b"adc_bits_by_layer", "adc_energy_joules", b"adc_energy_joules", "adc_headroom", b"adc_headroom", "adc_headroom_by_layer", b"adc_headroom_by_layer", "adc_range_volts", b"adc_range_volts", "array_columns", b"array_columns", "array_rows", b"array_rows", "bandwidth_hertz", b"bandwidth_hertz", "bias_mapping", b"bias_mapping", "clip_conductance", b"clip_conductance", "column_gain_std", b"column_gain_std", "conductance_max_siemens", b"conductance_max_siemens", "conductance_min_siemens", b"conductance_min_siemens", "dac_bits", b"dac_bits", "dac_bits_by_layer", b"dac_bits_by_layer", "dac_energy_joules", b"dac_energy_joules", "device_gain_std", b"device_gain_std", "drift", b"drift", "drift_compensation", b"drift_compensation", "drift_compensation_by", b"drift_compensation_by", "driver_resistance_ohms", b"driver_resistance_ohms", "feedback_resistance_ohms", b"feedback_resistance_ohms", "feedback_tracking", b"feedback_tracking", "input_noise_std_volts", b"input_noise_std_volts", "load_conductance_siemens", b"load_conductance_siemens", "low_frequency_noise", b"low_frequency_noise", "mapping", b"mapping", "pair_layout", b"pair_layout", "programming_noise_curve", b"programming_noise_curve", "programming_noise_proportional", b"programming_noise_proportional", "programming_noise_reference_siemens", b"programming_noise_reference_siemens", "programming_noise_std_siemens", b"programming_noise_std_siemens", "read_noise_std_amperes", b"read_noise_std_amperes", "read_out", b"read_out", "read_time_seconds", b"read_time_seconds", "row_drive", b"row_drive", "sense_resistance_ohms", b"sense_resistance_ohms", "shot_noise", b"shot_noise", "stuck_off_fraction", b"stuck_off_fraction", "stuck_on_fraction", b"stuck_on_fraction", "temperature_kelvin", b"temperature_kelvin", "thermal_noise", b"thermal_noise", "time_seconds", b"time_seconds", "voltage_max_volts", b"voltage_max_volts", "weight_mapping", b"weight_mapping", "wire_resistance_column_ohms", b"wire_resistance_column_ohms", "wire_resistance_row_ohms", b"wire_resistance_row_ohms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_adc_bits", b"_adc_bits", "_adc_energy_joules", b"_adc_energy_joules", "_adc_headroom", b"_adc_headroom", "_adc_range_volts", b"_adc_range_volts", "_array_columns", b"_array_columns", "_array_rows", b"_array_rows", "_bandwidth_hertz", b"_bandwidth_hertz", "_bias_mapping", b"_bias_mapping", "_clip_conductance", b"_clip_conductance", "_column_gain_std", b"_column_gain_std", "_conductance_max_siemens", b"_conductance_max_siemens", "_conductance_min_siemens", b"_conductance_min_siemens", "_dac_bits", b"_dac_bits", "_dac_energy_joules", b"_dac_energy_joules", "_device_gain_std", b"_device_gain_std", "_drift_compensation", b"_drift_compensation", "_drift_compensation_by", b"_drift_compensation_by", "_driver_resistance_ohms", b"_driver_resistance_ohms", "_feedback_resistance_ohms", b"_feedback_resistance_ohms", "_feedback_tracking", b"_feedback_tracking", "_input_noise_std_volts", b"_input_noise_std_volts", "_load_conductance_siemens", b"_load_conductance_siemens", "_mapping", b"_mapping", "_pair_layout", b"_pair_layout", "_programming_noise_proportional", b"_programming_noise_proportional", "_programming_noise_reference_siemens", b"_programming_noise_reference_siemens", "_programming_noise_std_siemens", b"_programming_noise_std_siemens", "_read_noise_std_amperes", b"_read_noise_std_amperes", "_read_out", b"_read_out", "_read_time_seconds", b"_read_time_seconds", "_row_drive", b"_row_drive", "_sense_resistance_ohms", b"_sense_resistance_ohms", "_shot_noise", b"_shot_noise", "_stuck_off_fraction", b"_stuck_off_fraction", "_stuck_on_fraction", b"_stuck_on_fraction", "_temperature_kelvin", b"_temperature_kelvin", "_thermal_noise", b"_thermal_noise", "_time_seconds", b"_time_seconds", "_voltage_max_volts", b"_voltage_max_volts", "_weight_mapping", b"_weight_mapping", "_wire_resistance_column_ohms", b"_wire_resistance_column_ohms", "_wire_resistance_row_ohms", b"_wire_resistance_row_ohms", "adc_bits", b"adc_bits", "adc_bits_by_layer", b"adc_bits_by_layer", "adc_energy_joules", b"adc_energy_joules", "adc_headroom", b"adc_headroom", "adc_headroom_by_layer", b"adc_headroom_by_layer", "adc_range_volts", b"adc_range_volts", "array_columns", b"array_columns", "array_rows", b"array_rows", "bandwidth_hertz", b"bandwidth_hertz", "bias_mapping", b"bias_mapping", "clip_conductance", b"clip_conductance", "column_gain_std", b"column_gain_std", "conductance_max_siemens", b"conductance_max_siemens", "conductance_min_siemens", b"conductance_min_siemens", "costs", b"costs", "dac_bits", b"dac_bits", "dac_bits_by_layer", b"dac_bits_by_layer", "dac_energy_joules", b"dac_energy_joules", "device_gain_std", b"device_gain_std", "drift", b"drift", "drift_compensation", b"drift_compensation", "drift_compensation_by", b"drift_compensation_by", "driver_resistance_ohms", b"driver_resistance_ohms", "feedback_resistance_ohms", b"feedback_resistance_ohms", "feedback_tracking", b"feedback_tracking", "input_noise_std_volts", b"input_noise_std_volts", "load_conductance_siemens", b"load_conductance_siemens", "low_frequency_noise", b"low_frequency_noise", "mapping", b"mapping", "pair_layout", b"pair_layout", "programming_noise_curve", b"programming_noise_curve", "programming_noise_proportional", b"programming_noise_proportional", "programming_noise_reference_siemens", b"programming_noise_reference_siemens", "programming_noise_std_siemens", b"programming_noise_std_siemens", "read_noise_std_amperes", b"read_noise_std_amperes", "read_out", b"read_out", "read_time_seconds", b"read_time_seconds", "row_drive", b"row_drive", "sense_resistance_ohms", b"sense_resistance_ohms", "shot_noise", b"shot_noise", "stuck_off_fraction", b"stuck_off_fraction", "stuck_on_fraction", b"stuck_on_fraction", "temperature_kelvin", b"temperature_kelvin", "thermal_noise", b"thermal_noise", "time_seconds", b"time_seconds", "voltage_max_volts", b"voltage_max_volts", "weight_mapping", b"weight_mapping", "wire_resistance_column_ohms", b"wire_resistance_column_ohms", "wire_resistance_row_ohms", b"wire_resistance_row_ohms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adc_bits", b"_adc_bits", "_adc_energy_joules", b"_adc_energy_joules", "_adc_headroom", b"_adc_headroom", "_adc_range_volts", b"_adc_range_volts", "_array_columns", b"_array_columns", "_array_rows", b"_array_rows", "_bandwidth_hertz", b"_bandwidth_hertz", "_bias_mapping", b"_bias_mapping", "_clip_conductance", b"_clip_conductance", "_column_gain_std", b"_column_gain_std", "_conductance_max_siemens", b"_conductance_max_siemens", "_conductance_min_siemens", b"_conductance_min_siemens", "_dac_bits", b"_dac_bits", "_dac_energy_joules", b"_dac_energy_joules", "_device_gain_std", b"_device_gain_std", "_drift_compensation", b"_drift_compensation", "_drift_compensation_by", b"_drift_compensation_by", "_driver_resistance_ohms", b"_driver_resistance_ohms", "_feedback_resistance_ohms", b"_feedback_resistance_ohms", "_feedback_tracking", b"_feedback_tracking", "_input_noise_std_volts", b"_input_noise_std_volts", "_load_conductance_siemens", b"_load_conductance_siemens", "_mapping", b"_mapping", "_pair_layout", b"_pair_layout", "_programming_noise_proportional", b"_programming_noise_proportional", "_programming_noise_reference_siemens", b"_programming_noise_reference_siemens", "_programming_noise_std_siemens", b"_programming_noise_std_siemens", "_read_noise_std_amperes", b"_read_noise_std_amperes", "_read_out", b"_read_out", "_read_time_seconds", b"_read_time_seconds", "_row_drive", b"_row_drive", "_sense_resistance_ohms", b"_sense_resistance_ohms", "_shot_noise", b"_shot_noise", "_stuck_off_fraction", b"_stuck_off_fraction", "_stuck_on_fraction", b"_stuck_on_fraction", "_temperature_kelvin", b"_temperature_kelvin", "_thermal_noise", b"_thermal_noise", "_time_seconds", b"_time_seconds", "_voltage_max_volts", b"_voltage_max_volts", "_weight_mapping", b"_weight_mapping", "_wire_resistance_column_ohms", b"_wire_resistance_column_ohms", "_wire_resistance_row_ohms", b"_wire_resistance_row_ohms", "adc_bits", b"adc_bits", "adc_bits_by_layer", b"adc_bits_by_layer", "adc_energy_joules", b"adc_energy_joules", "adc_headroom", b"adc_headroom", "adc_headroom_by_layer", b"adc_headroom_by_layer", "adc_range_volts", b"adc_range_volts", "array_columns", b"array_columns", "array_rows", b"array_rows", "bandwidth_hertz", b"bandwidth_hertz", "bias_mapping", b"bias_mapping", "clip_conductance", b"clip_conductance", "column_gain_std", b"column_gain_std", "conductance_max_siemens", b"conductance_max_siemens", "conductance_min_siemens", b"conductance_min_siemens", "dac_bits", b"dac_bits", "dac_bits_by_layer", b"dac_bits_by_layer", "dac_energy_joules", b"dac_energy_joules", "device_gain_std", b"device_gain_std", "drift", b"drift", "drift_compensation", b"drift_compensation", "drift_compensation_by", b"drift_compensation_by", "driver_resistance_ohms", b"driver_resistance_ohms", "feedback_resistance_ohms", b"feedback_resistance_ohms", "feedback_tracking", b"feedback_tracking", "input_noise_std_volts", b"input_noise_std_volts", "load_conductance_siemens", b"load_conductance_siemens", "low_frequency_noise", b"low_frequency_noise", "mapping", b"mapping", "measurements", b"measurements", "pair_layout", b"pair_layout", "preset", b"preset", "programming_noise_curve", b"programming_noise_curve", "programming_noise_polynomial_siemens", b"programming_noise_polynomial_siemens", "programming_noise_proportional", b"programming_noise_proportional", "programming_noise_reference_siemens", b"programming_noise_reference_siemens", "programming_noise_std_siemens", b"programming_noise_std_siemens", "read_noise_std_amperes", b"read_noise_std_amperes", "read_out", b"read_out", "read_time_seconds", b"read_time_seconds", "row_drive", b"row_drive", "sense_resistance_ohms", b"sense_resistance_ohms", "shot_noise", b"shot_noise", "stuck_off_fraction", b"stuck_off_fraction", "stuck_on_fraction", b"stuck_on_fraction", "temperature_kelvin", b"temperature_kelvin", "thermal_noise", b"thermal_noise", "time_seconds", b"time_seconds", "voltage_max_volts", b"voltage_max_volts", "weight_mapping", b"weight_mapping", "wire_resistance_column_ohms", b"wire_resistance_column_ohms", "wire_resistance_row_ohms", b"wire_resistance_row_ohms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adc_bits", b"_adc_bits", "_adc_energy_joules", b"_adc_energy_joules", "_adc_headroom", b"_adc_headroom", "_adc_range_volts", b"_adc_range_volts", "_array_columns", b"_array_columns", "_array_rows", b"_array_rows", "_bandwidth_hertz", b"_bandwidth_hertz", "_bias_mapping", b"_bias_mapping", "_clip_conductance", b"_clip_conductance", "_column_gain_std", b"_column_gain_std", "_conductance_max_siemens", b"_conductance_max_siemens", "_conductance_min_siemens", b"_conductance_min_siemens", "_dac_bits", b"_dac_bits", "_dac_energy_joules", b"_dac_energy_joules", "_device_gain_std", b"_device_gain_std", "_drift_compensation", b"_drift_compensation", "_drift_compensation_by", b"_drift_compensation_by", "_driver_resistance_ohms", b"_driver_resistance_ohms", "_feedback_resistance_ohms", b"_feedback_resistance_ohms", "_feedback_tracking", b"_feedback_tracking", "_input_noise_std_volts", b"_input_noise_std_volts", "_load_conductance_siemens", b"_load_conductance_siemens", "_mapping", b"_mapping", "_pair_layout", b"_pair_layout", "_programming_noise_proportional", b"_programming_noise_proportional", "_programming_noise_reference_siemens", b"_programming_noise_reference_siemens", "_programming_noise_std_siemens", b"_programming_noise_std_siemens", "_read_noise_std_amperes", b"_read_noise_std_amperes", "_read_out", b"_read_out", "_read_time_seconds", b"_read_time_seconds", "_row_drive", b"_row_drive", "_sense_resistance_ohms", b"_sense_resistance_ohms", "_shot_noise", b"_shot_noise", "_stuck_off_fraction", b"_stuck_off_fraction", "_stuck_on_fraction", b"_stuck_on_fraction", "_temperature_kelvin", b"_temperature_kelvin", "_thermal_noise", b"_thermal_noise", "_time_seconds", b"_time_seconds", "_voltage_max_volts", b"_voltage_max_volts", "_weight_mapping", b"_weight_mapping", "_wire_resistance_column_ohms", b"_wire_resistance_column_ohms", "_wire_resistance_row_ohms", b"_wire_resistance_row_ohms", "adc_bits", b"adc_bits", "adc_bits_by_layer", b"adc_bits_by_layer", "adc_energy_joules", b"adc_energy_joules", "adc_headroom", b"adc_headroom", "adc_headroom_by_layer", b"adc_headroom_by_layer", "adc_range_volts", b"adc_range_volts", "array_columns", b"array_columns", "array_rows", b"array_rows", "bandwidth_hertz", b"bandwidth_hertz", "bias_mapping", b"bias_mapping", "clip_conductance", b"clip_conductance", "column_gain_std", b"column_gain_std", "conductance_max_siemens", b"conductance_max_siemens", "conductance_min_siemens", b"conductance_min_siemens", "costs", b"costs", "dac_bits", b"dac_bits", "dac_bits_by_layer", b"dac_bits_by_layer", "dac_energy_joules", b"dac_energy_joules", "device_gain_std", b"device_gain_std", "drift", b"drift", "drift_compensation", b"drift_compensation", "drift_compensation_by", b"drift_compensation_by", "driver_resistance_ohms", b"driver_resistance_ohms", "feedback_resistance_ohms", b"feedback_resistance_ohms", "feedback_tracking", b"feedback_tracking", "input_noise_std_volts", b"input_noise_std_volts", "load_conductance_siemens", b"load_conductance_siemens", "low_frequency_noise", b"low_frequency_noise", "mapping", b"mapping", "measurements", b"measurements", "pair_layout", b"pair_layout", "preset", b"preset", "programming_noise_curve", b"programming_noise_curve", "programming_noise_polynomial_siemens", b"programming_noise_polynomial_siemens", "programming_noise_proportional", b"programming_noise_proportional", "programming_noise_reference_siemens", b"programming_noise_reference_siemens", "programming_noise_std_siemens", b"programming_noise_std_siemens", "read_noise_std_amperes", b"read_noise_std_amperes", "read_out", b"read_out", "read_time_seconds", b"read_time_seconds", "row_drive", b"row_drive", "sense_resistance_ohms", b"sense_resistance_ohms", "shot_noise", b"shot_noise", "stuck_off_fraction", b"stuck_off_fraction", "stuck_on_fraction", b"stuck_on_fraction", "temperature_kelvin", b"temperature_kelvin", "thermal_noise", b"thermal_noise", "time_seconds", b"time_seconds", "voltage_max_volts", b"voltage_max_volts", "weight_mapping", b"weight_mapping", "wire_resistance_column_ohms", b"wire_resistance_column_ohms", "wire_resistance_row_ohms", b"wire_resistance_row_ohms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__adc_bits: _TypeAlias = _typing.Literal["adc_bits"]  # noqa: Y015
     _WhichOneofArgType__adc_bits: _TypeAlias = _typing.Literal["_adc_bits", b"_adc_bits"]  # noqa: Y015
@@ -455,6 +461,384 @@ class Hardware(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__wire_resistance_row_ohms) -> _WhichOneofReturnType__wire_resistance_row_ohms | None: ...
 
 Global___Hardware: _TypeAlias = Hardware  # noqa: Y015
+
+@_typing.final
+class Costs(_message.Message):
+    """What components around the arrays take; what is left out is not counted, or as the preset has it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRESET_FIELD_NUMBER: _builtins.int
+    ADC_FIELD_NUMBER: _builtins.int
+    DAC_FIELD_NUMBER: _builtins.int
+    ROW_CAPACITANCE_FARADS_FIELD_NUMBER: _builtins.int
+    ROW_VOLTAGE_VOLTS_FIELD_NUMBER: _builtins.int
+    AMPLIFIER_POWER_WATTS_FIELD_NUMBER: _builtins.int
+    SAMPLE_HOLD_ENERGY_JOULES_FIELD_NUMBER: _builtins.int
+    SHIFT_ADD_ENERGY_JOULES_FIELD_NUMBER: _builtins.int
+    OUTPUT_ENERGY_JOULES_FIELD_NUMBER: _builtins.int
+    BUFFER_ENERGY_JOULES_FIELD_NUMBER: _builtins.int
+    VALUE_BITS_FIELD_NUMBER: _builtins.int
+    LEAKAGE_POWER_WATTS_FIELD_NUMBER: _builtins.int
+    DIGITAL_TIME_SECONDS_FIELD_NUMBER: _builtins.int
+    PIPELINED_FIELD_NUMBER: _builtins.int
+    DEVICE_AREA_SQUARE_METERS_FIELD_NUMBER: _builtins.int
+    AMPLIFIER_AREA_SQUARE_METERS_FIELD_NUMBER: _builtins.int
+    ARRAY_AREA_SQUARE_METERS_FIELD_NUMBER: _builtins.int
+    preset: _builtins.str
+    """Name of published costs that stand in for every field left out."""
+    row_capacitance_farads: _builtins.float
+    """Of a row's wire and gates, per device on it, >= 0; charged once in a read. Default 0."""
+    row_voltage_volts: _builtins.float
+    """To which it is charged, > 0. Default 1."""
+    amplifier_power_watts: _builtins.float
+    """Bias of the amplifier of one column pair while the array is read, >= 0. Default 0."""
+    sample_hold_energy_joules: _builtins.float
+    """Of holding one value until it is converted, >= 0. Left out = nothing holds it."""
+    shift_add_energy_joules: _builtins.float
+    """Digital addition of one converted value to its partial sum, >= 0. Default 0."""
+    output_energy_joules: _builtins.float
+    """Scale, bias and activation function of one output, >= 0. Default 0."""
+    buffer_energy_joules: _builtins.float
+    """Of one bit read from or written to a buffer, >= 0. Default 0."""
+    value_bits: _builtins.int
+    """Bits of a value in buffers, 1 to 64. Default 8."""
+    leakage_power_watts: _builtins.float
+    """Of one array with all around it, at any time, >= 0. Default 0."""
+    digital_time_seconds: _builtins.float
+    """Digital work after the conversions of a read, >= 0. Default 0."""
+    pipelined: _builtins.bool
+    """Whether layers work on different inputs at once. Default false."""
+    device_area_square_meters: _builtins.float
+    """Of one device, >= 0. Default 0."""
+    amplifier_area_square_meters: _builtins.float
+    """Of the amplifier of one column pair, with sample and hold, >= 0. Default 0."""
+    array_area_square_meters: _builtins.float
+    """Of what every array has beside, >= 0. Default 0."""
+    @_builtins.property
+    def adc(self) -> Global___ConverterCosts:
+        """Converters of columns. Left out = adc_energy_joules of the hardware."""
+
+    @_builtins.property
+    def dac(self) -> Global___ConverterCosts:
+        """Converters of rows. Left out = dac_energy_joules of the hardware."""
+
+    def __init__(
+        self,
+        *,
+        preset: _builtins.str | None = ...,
+        adc: Global___ConverterCosts | None = ...,
+        dac: Global___ConverterCosts | None = ...,
+        row_capacitance_farads: _builtins.float | None = ...,
+        row_voltage_volts: _builtins.float | None = ...,
+        amplifier_power_watts: _builtins.float | None = ...,
+        sample_hold_energy_joules: _builtins.float | None = ...,
+        shift_add_energy_joules: _builtins.float | None = ...,
+        output_energy_joules: _builtins.float | None = ...,
+        buffer_energy_joules: _builtins.float | None = ...,
+        value_bits: _builtins.int | None = ...,
+        leakage_power_watts: _builtins.float | None = ...,
+        digital_time_seconds: _builtins.float | None = ...,
+        pipelined: _builtins.bool | None = ...,
+        device_area_square_meters: _builtins.float | None = ...,
+        amplifier_area_square_meters: _builtins.float | None = ...,
+        array_area_square_meters: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_amplifier_area_square_meters", b"_amplifier_area_square_meters", "_amplifier_power_watts", b"_amplifier_power_watts", "_array_area_square_meters", b"_array_area_square_meters", "_buffer_energy_joules", b"_buffer_energy_joules", "_device_area_square_meters", b"_device_area_square_meters", "_digital_time_seconds", b"_digital_time_seconds", "_leakage_power_watts", b"_leakage_power_watts", "_output_energy_joules", b"_output_energy_joules", "_pipelined", b"_pipelined", "_preset", b"_preset", "_row_capacitance_farads", b"_row_capacitance_farads", "_row_voltage_volts", b"_row_voltage_volts", "_sample_hold_energy_joules", b"_sample_hold_energy_joules", "_shift_add_energy_joules", b"_shift_add_energy_joules", "_value_bits", b"_value_bits", "adc", b"adc", "amplifier_area_square_meters", b"amplifier_area_square_meters", "amplifier_power_watts", b"amplifier_power_watts", "array_area_square_meters", b"array_area_square_meters", "buffer_energy_joules", b"buffer_energy_joules", "dac", b"dac", "device_area_square_meters", b"device_area_square_meters", "digital_time_seconds", b"digital_time_seconds", "leakage_power_watts", b"leakage_power_watts", "output_energy_joules", b"output_energy_joules", "pipelined", b"pipelined", "preset", b"preset", "row_capacitance_farads", b"row_capacitance_farads", "row_voltage_volts", b"row_voltage_volts", "sample_hold_energy_joules", b"sample_hold_energy_joules", "shift_add_energy_joules", b"shift_add_energy_joules", "value_bits", b"value_bits"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_amplifier_area_square_meters", b"_amplifier_area_square_meters", "_amplifier_power_watts", b"_amplifier_power_watts", "_array_area_square_meters", b"_array_area_square_meters", "_buffer_energy_joules", b"_buffer_energy_joules", "_device_area_square_meters", b"_device_area_square_meters", "_digital_time_seconds", b"_digital_time_seconds", "_leakage_power_watts", b"_leakage_power_watts", "_output_energy_joules", b"_output_energy_joules", "_pipelined", b"_pipelined", "_preset", b"_preset", "_row_capacitance_farads", b"_row_capacitance_farads", "_row_voltage_volts", b"_row_voltage_volts", "_sample_hold_energy_joules", b"_sample_hold_energy_joules", "_shift_add_energy_joules", b"_shift_add_energy_joules", "_value_bits", b"_value_bits", "adc", b"adc", "amplifier_area_square_meters", b"amplifier_area_square_meters", "amplifier_power_watts", b"amplifier_power_watts", "array_area_square_meters", b"array_area_square_meters", "buffer_energy_joules", b"buffer_energy_joules", "dac", b"dac", "device_area_square_meters", b"device_area_square_meters", "digital_time_seconds", b"digital_time_seconds", "leakage_power_watts", b"leakage_power_watts", "output_energy_joules", b"output_energy_joules", "pipelined", b"pipelined", "preset", b"preset", "row_capacitance_farads", b"row_capacitance_farads", "row_voltage_volts", b"row_voltage_volts", "sample_hold_energy_joules", b"sample_hold_energy_joules", "shift_add_energy_joules", b"shift_add_energy_joules", "value_bits", b"value_bits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__amplifier_area_square_meters: _TypeAlias = _typing.Literal["amplifier_area_square_meters"]  # noqa: Y015
+    _WhichOneofArgType__amplifier_area_square_meters: _TypeAlias = _typing.Literal["_amplifier_area_square_meters", b"_amplifier_area_square_meters"]  # noqa: Y015
+    _WhichOneofReturnType__amplifier_power_watts: _TypeAlias = _typing.Literal["amplifier_power_watts"]  # noqa: Y015
+    _WhichOneofArgType__amplifier_power_watts: _TypeAlias = _typing.Literal["_amplifier_power_watts", b"_amplifier_power_watts"]  # noqa: Y015
+    _WhichOneofReturnType__array_area_square_meters: _TypeAlias = _typing.Literal["array_area_square_meters"]  # noqa: Y015
+    _WhichOneofArgType__array_area_square_meters: _TypeAlias = _typing.Literal["_array_area_square_meters", b"_array_area_square_meters"]  # noqa: Y015
+    _WhichOneofReturnType__buffer_energy_joules: _TypeAlias = _typing.Literal["buffer_energy_joules"]  # noqa: Y015
+    _WhichOneofArgType__buffer_energy_joules: _TypeAlias = _typing.Literal["_buffer_energy_joules", b"_buffer_energy_joules"]  # noqa: Y015
+    _WhichOneofReturnType__device_area_square_meters: _TypeAlias = _typing.Literal["device_area_square_meters"]  # noqa: Y015
+    _WhichOneofArgType__device_area_square_meters: _TypeAlias = _typing.Literal["_device_area_square_meters", b"_device_area_square_meters"]  # noqa: Y015
+    _WhichOneofReturnType__digital_time_seconds: _TypeAlias = _typing.Literal["digital_time_seconds"]  # noqa: Y015
+    _WhichOneofArgType__digital_time_seconds: _TypeAlias = _typing.Literal["_digital_time_seconds", b"_digital_time_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__leakage_power_watts: _TypeAlias = _typing.Literal["leakage_power_watts"]  # noqa: Y015
+    _WhichOneofArgType__leakage_power_watts: _TypeAlias = _typing.Literal["_leakage_power_watts", b"_leakage_power_watts"]  # noqa: Y015
+    _WhichOneofReturnType__output_energy_joules: _TypeAlias = _typing.Literal["output_energy_joules"]  # noqa: Y015
+    _WhichOneofArgType__output_energy_joules: _TypeAlias = _typing.Literal["_output_energy_joules", b"_output_energy_joules"]  # noqa: Y015
+    _WhichOneofReturnType__pipelined: _TypeAlias = _typing.Literal["pipelined"]  # noqa: Y015
+    _WhichOneofArgType__pipelined: _TypeAlias = _typing.Literal["_pipelined", b"_pipelined"]  # noqa: Y015
+    _WhichOneofReturnType__preset: _TypeAlias = _typing.Literal["preset"]  # noqa: Y015
+    _WhichOneofArgType__preset: _TypeAlias = _typing.Literal["_preset", b"_preset"]  # noqa: Y015
+    _WhichOneofReturnType__row_capacitance_farads: _TypeAlias = _typing.Literal["row_capacitance_farads"]  # noqa: Y015
+    _WhichOneofArgType__row_capacitance_farads: _TypeAlias = _typing.Literal["_row_capacitance_farads", b"_row_capacitance_farads"]  # noqa: Y015
+    _WhichOneofReturnType__row_voltage_volts: _TypeAlias = _typing.Literal["row_voltage_volts"]  # noqa: Y015
+    _WhichOneofArgType__row_voltage_volts: _TypeAlias = _typing.Literal["_row_voltage_volts", b"_row_voltage_volts"]  # noqa: Y015
+    _WhichOneofReturnType__sample_hold_energy_joules: _TypeAlias = _typing.Literal["sample_hold_energy_joules"]  # noqa: Y015
+    _WhichOneofArgType__sample_hold_energy_joules: _TypeAlias = _typing.Literal["_sample_hold_energy_joules", b"_sample_hold_energy_joules"]  # noqa: Y015
+    _WhichOneofReturnType__shift_add_energy_joules: _TypeAlias = _typing.Literal["shift_add_energy_joules"]  # noqa: Y015
+    _WhichOneofArgType__shift_add_energy_joules: _TypeAlias = _typing.Literal["_shift_add_energy_joules", b"_shift_add_energy_joules"]  # noqa: Y015
+    _WhichOneofReturnType__value_bits: _TypeAlias = _typing.Literal["value_bits"]  # noqa: Y015
+    _WhichOneofArgType__value_bits: _TypeAlias = _typing.Literal["_value_bits", b"_value_bits"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__amplifier_area_square_meters) -> _WhichOneofReturnType__amplifier_area_square_meters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__amplifier_power_watts) -> _WhichOneofReturnType__amplifier_power_watts | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__array_area_square_meters) -> _WhichOneofReturnType__array_area_square_meters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__buffer_energy_joules) -> _WhichOneofReturnType__buffer_energy_joules | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__device_area_square_meters) -> _WhichOneofReturnType__device_area_square_meters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__digital_time_seconds) -> _WhichOneofReturnType__digital_time_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__leakage_power_watts) -> _WhichOneofReturnType__leakage_power_watts | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__output_energy_joules) -> _WhichOneofReturnType__output_energy_joules | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pipelined) -> _WhichOneofReturnType__pipelined | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__preset) -> _WhichOneofReturnType__preset | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__row_capacitance_farads) -> _WhichOneofReturnType__row_capacitance_farads | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__row_voltage_volts) -> _WhichOneofReturnType__row_voltage_volts | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sample_hold_energy_joules) -> _WhichOneofReturnType__sample_hold_energy_joules | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__shift_add_energy_joules) -> _WhichOneofReturnType__shift_add_energy_joules | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value_bits) -> _WhichOneofReturnType__value_bits | None: ...
+
+Global___Costs: _TypeAlias = Costs  # noqa: Y015
+
+@_typing.final
+class ConverterCosts(_message.Message):
+    """What one conversion takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SURVEY_FIELD_NUMBER: _builtins.int
+    CAPACITOR_FIELD_NUMBER: _builtins.int
+    TABLE_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def survey(self) -> Global___SurveyConverter:
+        """The best published ADCs; not for rows."""
+
+    @_builtins.property
+    def capacitor(self) -> Global___CapacitorConverter:
+        """Capacitors switched for every bit."""
+
+    @_builtins.property
+    def table(self) -> Global___TableConverter:
+        """Converters of several resolutions."""
+
+    @_builtins.property
+    def number(self) -> Global___NumberConverter:
+        """Known numbers, whatever the bits."""
+
+    def __init__(
+        self,
+        *,
+        survey: Global___SurveyConverter | None = ...,
+        capacitor: Global___CapacitorConverter | None = ...,
+        table: Global___TableConverter | None = ...,
+        number: Global___NumberConverter | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["capacitor", b"capacitor", "model", b"model", "number", b"number", "survey", b"survey", "table", b"table"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacitor", b"capacitor", "model", b"model", "number", b"number", "survey", b"survey", "table", b"table"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_model: _TypeAlias = _typing.Literal["survey", "capacitor", "table", "number"]  # noqa: Y015
+    _WhichOneofArgType_model: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_model) -> _WhichOneofReturnType_model | None: ...
+
+Global___ConverterCosts: _TypeAlias = ConverterCosts  # noqa: Y015
+
+@_typing.final
+class SurveyConverter(_message.Message):
+    """A fit to the survey of published ADCs (arXiv:2404.06553)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_METERS_FIELD_NUMBER: _builtins.int
+    RATE_HERTZ_FIELD_NUMBER: _builtins.int
+    LOST_BITS_FIELD_NUMBER: _builtins.int
+    ENERGY_FACTOR_FIELD_NUMBER: _builtins.int
+    AREA_FACTOR_FIELD_NUMBER: _builtins.int
+    node_meters: _builtins.float
+    """Feature size of the technology, > 0."""
+    rate_hertz: _builtins.float
+    """Conversions per second of one ADC, > 0. Left out = one in the time of a read."""
+    lost_bits: _builtins.float
+    """Bits that noise and distortion take from the resolution, >= 0. Default 0."""
+    energy_factor: _builtins.float
+    """The energy as a multiple of the fit's, > 0. Default 1."""
+    area_factor: _builtins.float
+    """The area as a multiple of the fit's, > 0. Default 1."""
+    def __init__(
+        self,
+        *,
+        node_meters: _builtins.float = ...,
+        rate_hertz: _builtins.float | None = ...,
+        lost_bits: _builtins.float | None = ...,
+        energy_factor: _builtins.float | None = ...,
+        area_factor: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_area_factor", b"_area_factor", "_energy_factor", b"_energy_factor", "_lost_bits", b"_lost_bits", "_rate_hertz", b"_rate_hertz", "area_factor", b"area_factor", "energy_factor", b"energy_factor", "lost_bits", b"lost_bits", "rate_hertz", b"rate_hertz"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_area_factor", b"_area_factor", "_energy_factor", b"_energy_factor", "_lost_bits", b"_lost_bits", "_rate_hertz", b"_rate_hertz", "area_factor", b"area_factor", "energy_factor", b"energy_factor", "lost_bits", b"lost_bits", "node_meters", b"node_meters", "rate_hertz", b"rate_hertz"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__area_factor: _TypeAlias = _typing.Literal["area_factor"]  # noqa: Y015
+    _WhichOneofArgType__area_factor: _TypeAlias = _typing.Literal["_area_factor", b"_area_factor"]  # noqa: Y015
+    _WhichOneofReturnType__energy_factor: _TypeAlias = _typing.Literal["energy_factor"]  # noqa: Y015
+    _WhichOneofArgType__energy_factor: _TypeAlias = _typing.Literal["_energy_factor", b"_energy_factor"]  # noqa: Y015
+    _WhichOneofReturnType__lost_bits: _TypeAlias = _typing.Literal["lost_bits"]  # noqa: Y015
+    _WhichOneofArgType__lost_bits: _TypeAlias = _typing.Literal["_lost_bits", b"_lost_bits"]  # noqa: Y015
+    _WhichOneofReturnType__rate_hertz: _TypeAlias = _typing.Literal["rate_hertz"]  # noqa: Y015
+    _WhichOneofArgType__rate_hertz: _TypeAlias = _typing.Literal["_rate_hertz", b"_rate_hertz"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__area_factor) -> _WhichOneofReturnType__area_factor | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__energy_factor) -> _WhichOneofReturnType__energy_factor | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lost_bits) -> _WhichOneofReturnType__lost_bits | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rate_hertz) -> _WhichOneofReturnType__rate_hertz | None: ...
+
+Global___SurveyConverter: _TypeAlias = SurveyConverter  # noqa: Y015
+
+@_typing.final
+class CapacitorConverter(_message.Message):
+    """Converters of capacitors (arXiv:2405.14978)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOLTAGE_VOLTS_FIELD_NUMBER: _builtins.int
+    BIT_CAPACITANCE_FARADS_FIELD_NUMBER: _builtins.int
+    MATCHING_CAPACITANCE_FARADS_FIELD_NUMBER: _builtins.int
+    CONVERTER_AREA_SQUARE_METERS_FIELD_NUMBER: _builtins.int
+    voltage_volts: _builtins.float
+    """Of the supply, > 0. Default 0.9."""
+    bit_capacitance_farads: _builtins.float
+    """Switched per bit, >= 0. Default 100 fF of columns, 50 fF of rows."""
+    matching_capacitance_farads: _builtins.float
+    """What accuracy of 4^bits asks for, >= 0; of columns. Default 1 aF."""
+    converter_area_square_meters: _builtins.float
+    """Of one converter, >= 0; of rows. Default 0."""
+    def __init__(
+        self,
+        *,
+        voltage_volts: _builtins.float | None = ...,
+        bit_capacitance_farads: _builtins.float | None = ...,
+        matching_capacitance_farads: _builtins.float | None = ...,
+        converter_area_square_meters: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bit_capacitance_farads", b"_bit_capacitance_farads", "_converter_area_square_meters", b"_converter_area_square_meters", "_matching_capacitance_farads", b"_matching_capacitance_farads", "_voltage_volts", b"_voltage_volts", "bit_capacitance_farads", b"bit_capacitance_farads", "converter_area_square_meters", b"converter_area_square_meters", "matching_capacitance_farads", b"matching_capacitance_farads", "voltage_volts", b"voltage_volts"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bit_capacitance_farads", b"_bit_capacitance_farads", "_converter_area_square_meters", b"_converter_area_square_meters", "_matching_capacitance_farads", b"_matching_capacitance_farads", "_voltage_volts", b"_voltage_volts", "bit_capacitance_farads", b"bit_capacitance_farads", "converter_area_square_meters", b"converter_area_square_meters", "matching_capacitance_farads", b"matching_capacitance_farads", "voltage_volts", b"voltage_volts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bit_capacitance_farads: _TypeAlias = _typing.Literal["bit_capacitance_farads"]  # noqa: Y015
+    _WhichOneofArgType__bit_capacitance_farads: _TypeAlias = _typing.Literal["_bit_capacitance_farads", b"_bit_capacitance_farads"]  # noqa: Y015
+    _WhichOneofReturnType__converter_area_square_meters: _TypeAlias = _typing.Literal["converter_area_square_meters"]  # noqa: Y015
+    _WhichOneofArgType__converter_area_square_meters: _TypeAlias = _typing.Literal["_converter_area_square_meters", b"_converter_area_square_meters"]  # noqa: Y015
+    _WhichOneofReturnType__matching_capacitance_farads: _TypeAlias = _typing.Literal["matching_capacitance_farads"]  # noqa: Y015
+    _WhichOneofArgType__matching_capacitance_farads: _TypeAlias = _typing.Literal["_matching_capacitance_farads", b"_matching_capacitance_farads"]  # noqa: Y015
+    _WhichOneofReturnType__voltage_volts: _TypeAlias = _typing.Literal["voltage_volts"]  # noqa: Y015
+    _WhichOneofArgType__voltage_volts: _TypeAlias = _typing.Literal["_voltage_volts", b"_voltage_volts"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bit_capacitance_farads) -> _WhichOneofReturnType__bit_capacitance_farads | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__converter_area_square_meters) -> _WhichOneofReturnType__converter_area_square_meters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__matching_capacitance_farads) -> _WhichOneofReturnType__matching_capacitance_farads | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__voltage_volts) -> _WhichOneofReturnType__voltage_volts | None: ...
+
+Global___CapacitorConverter: _TypeAlias = CapacitorConverter  # noqa: Y015
+
+@_typing.final
+class TableConverter(_message.Message):
+    """Converters of several resolutions; between them a straight line in the logarithm of the energy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BITS_FIELD_NUMBER: _builtins.int
+    ENERGIES_JOULES_FIELD_NUMBER: _builtins.int
+    AREAS_SQUARE_METERS_FIELD_NUMBER: _builtins.int
+    CONVERSION_TIME_SECONDS_FIELD_NUMBER: _builtins.int
+    conversion_time_seconds: _builtins.float
+    """Of one conversion, >= 0; 0 = within the read. Default 0."""
+    @_builtins.property
+    def bits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Resolutions, increasing, 2 to 64 of them."""
+
+    @_builtins.property
+    def energies_joules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Energy of one conversion at each, > 0."""
+
+    @_builtins.property
+    def areas_square_meters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Area of one converter at each, > 0. Left out = not counted."""
+
+    def __init__(
+        self,
+        *,
+        bits: _abc.Iterable[_builtins.float] | None = ...,
+        energies_joules: _abc.Iterable[_builtins.float] | None = ...,
+        areas_square_meters: _abc.Iterable[_builtins.float] | None = ...,
+        conversion_time_seconds: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_conversion_time_seconds", b"_conversion_time_seconds", "conversion_time_seconds", b"conversion_time_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conversion_time_seconds", b"_conversion_time_seconds", "areas_square_meters", b"areas_square_meters", "bits", b"bits", "conversion_time_seconds", b"conversion_time_seconds", "energies_joules", b"energies_joules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__conversion_time_seconds: _TypeAlias = _typing.Literal["conversion_time_seconds"]  # noqa: Y015
+    _WhichOneofArgType__conversion_time_seconds: _TypeAlias = _typing.Literal["_conversion_time_seconds", b"_conversion_time_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__conversion_time_seconds) -> _WhichOneofReturnType__conversion_time_seconds | None: ...
+
+Global___TableConverter: _TypeAlias = TableConverter  # noqa: Y015
+
+@_typing.final
+class NumberConverter(_message.Message):
+    """A converter of which the numbers are known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENERGY_PER_CONVERSION_JOULES_FIELD_NUMBER: _builtins.int
+    CONVERSION_TIME_SECONDS_FIELD_NUMBER: _builtins.int
+    CONVERTER_AREA_SQUARE_METERS_FIELD_NUMBER: _builtins.int
+    energy_per_conversion_joules: _builtins.float
+    """Of one conversion, >= 0. Default 0."""
+    conversion_time_seconds: _builtins.float
+    """Of one conversion, >= 0; 0 = within the read. Default 0."""
+    converter_area_square_meters: _builtins.float
+    """Of one converter, >= 0. Default 0."""
+    def __init__(
+        self,
+        *,
+        energy_per_conversion_joules: _builtins.float | None = ...,
+        conversion_time_seconds: _builtins.float | None = ...,
+        converter_area_square_meters: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_conversion_time_seconds", b"_conversion_time_seconds", "_converter_area_square_meters", b"_converter_area_square_meters", "_energy_per_conversion_joules", b"_energy_per_conversion_joules", "conversion_time_seconds", b"conversion_time_seconds", "converter_area_square_meters", b"converter_area_square_meters", "energy_per_conversion_joules", b"energy_per_conversion_joules"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conversion_time_seconds", b"_conversion_time_seconds", "_converter_area_square_meters", b"_converter_area_square_meters", "_energy_per_conversion_joules", b"_energy_per_conversion_joules", "conversion_time_seconds", b"conversion_time_seconds", "converter_area_square_meters", b"converter_area_square_meters", "energy_per_conversion_joules", b"energy_per_conversion_joules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__conversion_time_seconds: _TypeAlias = _typing.Literal["conversion_time_seconds"]  # noqa: Y015
+    _WhichOneofArgType__conversion_time_seconds: _TypeAlias = _typing.Literal["_conversion_time_seconds", b"_conversion_time_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__converter_area_square_meters: _TypeAlias = _typing.Literal["converter_area_square_meters"]  # noqa: Y015
+    _WhichOneofArgType__converter_area_square_meters: _TypeAlias = _typing.Literal["_converter_area_square_meters", b"_converter_area_square_meters"]  # noqa: Y015
+    _WhichOneofReturnType__energy_per_conversion_joules: _TypeAlias = _typing.Literal["energy_per_conversion_joules"]  # noqa: Y015
+    _WhichOneofArgType__energy_per_conversion_joules: _TypeAlias = _typing.Literal["_energy_per_conversion_joules", b"_energy_per_conversion_joules"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__conversion_time_seconds) -> _WhichOneofReturnType__conversion_time_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__converter_area_square_meters) -> _WhichOneofReturnType__converter_area_square_meters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__energy_per_conversion_joules) -> _WhichOneofReturnType__energy_per_conversion_joules | None: ...
+
+Global___NumberConverter: _TypeAlias = NumberConverter  # noqa: Y015
 
 @_typing.final
 class LayerValues(_message.Message):

@@ -161,6 +161,7 @@ class Prediction(_message.Message):
     WIRE_BIAS_BY_LAYER_FIELD_NUMBER: _builtins.int
     WIRE_DROP_BY_LAYER_FIELD_NUMBER: _builtins.int
     LARGEST_WIRE_DROP_BY_LAYER_FIELD_NUMBER: _builtins.int
+    COSTS_FIELD_NUMBER: _builtins.int
     method: Global___PredictionMethod.ValueType
     """How it was predicted."""
     mse: _builtins.float
@@ -275,6 +276,10 @@ class Prediction(_message.Message):
     def largest_wire_drop_by_layer(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """(L) largest share that wires take off what one device adds to its column."""
 
+    @_builtins.property
+    def costs(self) -> Global___CostBreakdown:
+        """Energy, latency and area by layer and component; with Hardware.costs."""
+
     def __init__(
         self,
         *,
@@ -311,10 +316,11 @@ class Prediction(_message.Message):
         wire_bias_by_layer: _abc.Iterable[_builtins.float] | None = ...,
         wire_drop_by_layer: _abc.Iterable[_builtins.float] | None = ...,
         largest_wire_drop_by_layer: _abc.Iterable[_builtins.float] | None = ...,
+        costs: Global___CostBreakdown | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "ideal_output", b"ideal_output", "inputs", b"inputs", "output_covariance", b"output_covariance", "output_mean", b"output_mean"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "costs", b"costs", "ideal_output", b"ideal_output", "inputs", b"inputs", "output_covariance", b"output_covariance", "output_mean", b"output_mean"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "array_power_by_layer_watts", b"array_power_by_layer_watts", "chips", b"chips", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "energy_joules", b"energy_joules", "first_order", b"first_order", "ideal_output", b"ideal_output", "inputs", b"inputs", "largest_wire_drop_by_layer", b"largest_wire_drop_by_layer", "layer_names", b"layer_names", "layers", b"layers", "marginal_fields", b"marginal_fields", "method", b"method", "mse", b"mse", "mse_bias", b"mse_bias", "mse_by_layer", b"mse_by_layer", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "sampling_limited", b"sampling_limited", "signal_power", b"signal_power", "tia_power_by_layer_watts", b"tia_power_by_layer_watts", "wire_bias_by_layer", b"wire_bias_by_layer", "wire_drop_by_layer", b"wire_drop_by_layer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "array_power_by_layer_watts", b"array_power_by_layer_watts", "chips", b"chips", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "costs", b"costs", "energy_joules", b"energy_joules", "first_order", b"first_order", "ideal_output", b"ideal_output", "inputs", b"inputs", "largest_wire_drop_by_layer", b"largest_wire_drop_by_layer", "layer_names", b"layer_names", "layers", b"layers", "marginal_fields", b"marginal_fields", "method", b"method", "mse", b"mse", "mse_bias", b"mse_bias", "mse_by_layer", b"mse_by_layer", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "sampling_limited", b"sampling_limited", "signal_power", b"signal_power", "tia_power_by_layer_watts", b"tia_power_by_layer_watts", "wire_bias_by_layer", b"wire_bias_by_layer", "wire_drop_by_layer", b"wire_drop_by_layer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy: _TypeAlias = _typing.Literal["accuracy"]  # noqa: Y015
     _WhichOneofArgType__accuracy: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy"]  # noqa: Y015
@@ -330,6 +336,62 @@ class Prediction(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy_standard_error) -> _WhichOneofReturnType__accuracy_standard_error | None: ...
 
 Global___Prediction: _TypeAlias = Prediction  # noqa: Y015
+
+@_typing.final
+class CostBreakdown(_message.Message):
+    """What one inference takes, by layer and component. Operations count two for every product of an input with a weight."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAYER_NAMES_FIELD_NUMBER: _builtins.int
+    COMPONENTS_FIELD_NUMBER: _builtins.int
+    ENERGY_BY_COMPONENT_JOULES_FIELD_NUMBER: _builtins.int
+    LATENCY_BY_LAYER_SECONDS_FIELD_NUMBER: _builtins.int
+    AREA_BY_COMPONENT_SQUARE_METERS_FIELD_NUMBER: _builtins.int
+    OPERATIONS_FIELD_NUMBER: _builtins.int
+    PIPELINED_FIELD_NUMBER: _builtins.int
+    operations: _builtins.float
+    """Of one inference, of all layers."""
+    pipelined: _builtins.bool
+    """Layers work on different inputs at once."""
+    @_builtins.property
+    def layer_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """(L) names of the crossbar layers."""
+
+    @_builtins.property
+    def components(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """(C) names of the components."""
+
+    @_builtins.property
+    def energy_by_component_joules(self) -> _tensor_pb2.Tensor:
+        """(L, C) energy of one inference."""
+
+    @_builtins.property
+    def latency_by_layer_seconds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """(L) latency of one inference."""
+
+    @_builtins.property
+    def area_by_component_square_meters(self) -> _tensor_pb2.Tensor:
+        """(L, C) area; 0 where no costs tell it."""
+
+    def __init__(
+        self,
+        *,
+        layer_names: _abc.Iterable[_builtins.str] | None = ...,
+        components: _abc.Iterable[_builtins.str] | None = ...,
+        energy_by_component_joules: _tensor_pb2.Tensor | None = ...,
+        latency_by_layer_seconds: _abc.Iterable[_builtins.float] | None = ...,
+        area_by_component_square_meters: _tensor_pb2.Tensor | None = ...,
+        operations: _builtins.float = ...,
+        pipelined: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["area_by_component_square_meters", b"area_by_component_square_meters", "energy_by_component_joules", b"energy_by_component_joules"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_by_component_square_meters", b"area_by_component_square_meters", "components", b"components", "energy_by_component_joules", b"energy_by_component_joules", "latency_by_layer_seconds", b"latency_by_layer_seconds", "layer_names", b"layer_names", "operations", b"operations", "pipelined", b"pipelined"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CostBreakdown: _TypeAlias = CostBreakdown  # noqa: Y015
 
 @_typing.final
 class Estimate(_message.Message):
@@ -580,6 +642,7 @@ class Simulation(_message.Message):
     ACCURACY_INPUT_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
     WORST_MSE_BY_DRAW_FIELD_NUMBER: _builtins.int
     POWER_BY_DRAW_WATTS_FIELD_NUMBER: _builtins.int
+    COSTS_FIELD_NUMBER: _builtins.int
     draws: _builtins.int
     """Number of draws made."""
     seed: _builtins.int
@@ -670,6 +733,10 @@ class Simulation(_message.Message):
     def power_by_draw_watts(self) -> _tensor_pb2.Tensor:
         """(D) power of one inference in each draw; with ResultDetail.draws."""
 
+    @_builtins.property
+    def costs(self) -> Global___CostBreakdown:
+        """Energy, latency and area by layer and component, means over draws; with Hardware.costs."""
+
     def __init__(
         self,
         *,
@@ -702,10 +769,11 @@ class Simulation(_message.Message):
         accuracy_input_standard_error: _builtins.float | None = ...,
         worst_mse_by_draw: _tensor_pb2.Tensor | None = ...,
         power_by_draw_watts: _tensor_pb2.Tensor | None = ...,
+        costs: Global___CostBreakdown | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "classes", b"classes", "ideal_output", b"ideal_output", "inputs", b"inputs", "mse_by_draw", b"mse_by_draw", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_draw_watts", b"power_by_draw_watts", "worst_mse_by_draw", b"worst_mse_by_draw"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "classes", b"classes", "costs", b"costs", "ideal_output", b"ideal_output", "inputs", b"inputs", "mse_by_draw", b"mse_by_draw", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_draw_watts", b"power_by_draw_watts", "worst_mse_by_draw", b"worst_mse_by_draw"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "classes", b"classes", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "draws", b"draws", "energy_joules", b"energy_joules", "ideal_output", b"ideal_output", "inputs", b"inputs", "layer_names", b"layer_names", "layers", b"layers", "mse", b"mse", "mse_by_draw", b"mse_by_draw", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_draw_watts", b"power_by_draw_watts", "power_by_layer_standard_error_watts", b"power_by_layer_standard_error_watts", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "seed", b"seed", "signal_power", b"signal_power", "worst_mse_by_draw", b"worst_mse_by_draw"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "classes", b"classes", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "costs", b"costs", "draws", b"draws", "energy_joules", b"energy_joules", "ideal_output", b"ideal_output", "inputs", b"inputs", "layer_names", b"layer_names", "layers", b"layers", "mse", b"mse", "mse_by_draw", b"mse_by_draw", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_draw_watts", b"power_by_draw_watts", "power_by_layer_standard_error_watts", b"power_by_layer_standard_error_watts", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "seed", b"seed", "signal_power", b"signal_power", "worst_mse_by_draw", b"worst_mse_by_draw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy: _TypeAlias = _typing.Literal["accuracy"]  # noqa: Y015
     _WhichOneofArgType__accuracy: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy"]  # noqa: Y015

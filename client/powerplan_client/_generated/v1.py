@@ -41,6 +41,9 @@ from powerplan_client._generated.gains_pb2 import GainKind as GainKind
 from powerplan_client._generated.gains_pb2 import GainVector as GainVector
 from powerplan_client._generated.gains_pb2 import Gains as Gains
 from powerplan_client._generated.gains_pb2 import Granularity as Granularity
+from powerplan_client._generated.hardware_pb2 import CapacitorConverter as CapacitorConverter
+from powerplan_client._generated.hardware_pb2 import ConverterCosts as ConverterCosts
+from powerplan_client._generated.hardware_pb2 import Costs as Costs
 from powerplan_client._generated.hardware_pb2 import Curve as Curve
 from powerplan_client._generated.hardware_pb2 import DeviceSnapshot as DeviceSnapshot
 from powerplan_client._generated.hardware_pb2 import Drift as Drift
@@ -50,11 +53,14 @@ from powerplan_client._generated.hardware_pb2 import LayerValues as LayerValues
 from powerplan_client._generated.hardware_pb2 import LogTimeDrift as LogTimeDrift
 from powerplan_client._generated.hardware_pb2 import LogarithmCurve as LogarithmCurve
 from powerplan_client._generated.hardware_pb2 import LowFrequencyNoise as LowFrequencyNoise
+from powerplan_client._generated.hardware_pb2 import NumberConverter as NumberConverter
 from powerplan_client._generated.hardware_pb2 import PiecewiseCurve as PiecewiseCurve
 from powerplan_client._generated.hardware_pb2 import PolynomialCurve as PolynomialCurve
 from powerplan_client._generated.hardware_pb2 import PowerCurve as PowerCurve
 from powerplan_client._generated.hardware_pb2 import PowerLawDrift as PowerLawDrift
 from powerplan_client._generated.hardware_pb2 import SaturatingCurve as SaturatingCurve
+from powerplan_client._generated.hardware_pb2 import SurveyConverter as SurveyConverter
+from powerplan_client._generated.hardware_pb2 import TableConverter as TableConverter
 from powerplan_client._generated.hardware_pb2 import TableCurve as TableCurve
 from powerplan_client._generated.tensor_pb2 import BlobRef as BlobRef
 from powerplan_client._generated.tensor_pb2 import DATA_TYPE_FLOAT32 as DATA_TYPE_FLOAT32
@@ -72,6 +78,7 @@ from powerplan_client._generated.network_pb2 import Network as Network
 from powerplan_client._generated.network_pb2 import NetworkGraph as NetworkGraph
 from powerplan_client._generated.network_pb2 import NetworkNode as NetworkNode
 from powerplan_client._generated.prediction_pb2 import Chips as Chips
+from powerplan_client._generated.prediction_pb2 import CostBreakdown as CostBreakdown
 from powerplan_client._generated.prediction_pb2 import ErrorSpread as ErrorSpread
 from powerplan_client._generated.prediction_pb2 import Estimate as Estimate
 from powerplan_client._generated.prediction_pb2 import InputErrors as InputErrors

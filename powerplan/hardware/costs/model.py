@@ -1,0 +1,193 @@
+"""Energy, latency and area of the layers of a network on a hardware with costs.
+
+With n conversions of a layer, d driven rows, k columns that share an ADC and reads of length t that are converted in
+k t_ADC, of every layer
+
+    E_arrays = P_arrays t h,      E_amplifiers = n P_amplifier t h,   h = 1 with sample and hold, else 1 + (k − 1) t_ADC/t
+    E_ADC = n E_ADC(bits),        E_DAC = d E_DAC(bits),              E_drivers = crossings C V²
+    latency = reads (t + k t_ADC + t_digital),                        E_leakage = arrays P_leakage period
+
+the period that of one inference: the sum of all latencies, or the largest where layers are pipelined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from powerplan.checks import Checker, frozen_array
+from powerplan.hardware.costs.arithmetic import where_known
+from powerplan.hardware.costs.breakdown import COMPONENTS, CostBreakdown
+from powerplan.hardware.costs.converters import Converter, NumberConverter
+from powerplan.hardware.costs.counts import Counts, count
+from powerplan.hardware.costs.values import Costs
+from powerplan.hardware.hardware import Hardware, LayerHardware
+from powerplan.network import Network
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Precision:
+    """What a search decides of every layer: (L,) arrays or tensors, of real numbers too.
+
+    Attributes:
+        adc_bits, dac_bits: of the converters; NaN where there are none.
+        columns_per_adc: columns that share an ADC.
+    """
+
+    adc_bits: Any
+    dac_bits: Any
+    columns_per_adc: Any
+
+    @classmethod
+    def of(cls, layers: Sequence[LayerHardware]) -> Precision:
+        """That of the hardware of every layer."""
+
+        def each(name: str, absent: float) -> np.ndarray:
+            values = [getattr(layer, name, None) for layer in layers]
+            return np.array([absent if value is None else value for value in values], dtype=np.float64)
+
+        return cls(
+            adc_bits=each("adc_bits", np.nan),
+            dac_bits=each("dac_bits", np.nan),
+            columns_per_adc=each("columns_per_adc", 1),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CostModel:
+    """The costs of a network on a hardware, as functions of what is decided.
+
+    Attributes:
+        costs: of the hardware.
+        counts: of every layer.
+        precision: that of the hardware.
+        layer_names: (L,).
+        read_time: of one read [s].
+        adc, dac: converters, those of the hardware's energies where the costs have none.
+    """
+
+    costs: Costs
+    counts: Counts
+    precision: Precision
+    layer_names: tuple[str, ...]
+    read_time: float
+    adc: Converter
+    dac: Converter
+
+    @classmethod
+    def of(cls, network: Network, hardware: Hardware) -> CostModel | None:
+        """The model, or None where the hardware has no costs.
+
+        Raises:
+            InvalidInput: a layer without bits, or with too few, for a model of converters that goes by them.
+        """
+        costs = hardware.costs
+        if costs is None:
+            return None
+        model = cls(
+            costs=costs,
+            counts=count(network, hardware),
+            precision=Precision.of(hardware.of_layers(network.layer_names)),
+            layer_names=network.layer_names,
+            read_time=hardware.read_time,
+            adc=costs.adc or NumberConverter(energy_per_conversion=hardware.adc_energy),
+            dac=costs.dac or NumberConverter(energy_per_conversion=hardware.dac_energy),
+        )
+        check = Checker("hardware.")
+        for name, converter, bits in (
+            ("adc_bits", model.adc, model.precision.adc_bits),
+            ("dac_bits", model.dac, model.precision.dac_bits),
+        ):
+            _check_bits(check, name, converter, bits, network.layer_names)
+        check.done()
+        return model
+
+    def energies(self, array_power: Any, precision: Precision | None = None) -> dict[str, Any]:
+        """Energy of one inference by component (L,) [J].
+
+        Args:
+            array_power: (L,) of devices and feedback resistors [W], as a prediction has it (read after read in
+                ``read_time`` each).
+            precision: None = that of the hardware.
+        """
+        costs, own = self.costs, precision or self.precision
+        counts = self.counts.like(own.adc_bits)
+        held = self.read_time
+        if costs.sample_hold_energy is None:
+            held = held + (own.columns_per_adc - 1) * self._conversion_time(own)
+        rate = 1 / self.read_time
+        input_bits = where_known(own.dac_bits, costs.value_bits)
+        return {
+            "arrays": array_power * held,
+            "amplifiers": counts.amplifiers * counts.reads * (costs.amplifier_power * held),
+            "adc": counts.conversions * self.adc.energy(own.adc_bits, rate),
+            "dac": counts.driven * self.dac.energy(own.dac_bits, rate),
+            "drivers": counts.crossings * (costs.row_capacitance * costs.row_voltage**2),
+            "sample_hold": counts.conversions * (costs.sample_hold_energy or 0.0),
+            "shift_add": counts.conversions * costs.shift_add_energy,
+            "outputs": counts.outputs * costs.output_energy,
+            "buffers": (counts.inputs * input_bits + counts.outputs * costs.value_bits) * costs.buffer_energy,
+            "leakage": counts.arrays * (costs.leakage_power * self.period(own)),
+        }
+
+    def latencies(self, precision: Precision | None = None) -> Any:
+        """Latency of every layer in one inference (L,) [s]."""
+        own = precision or self.precision
+        conversions = own.columns_per_adc * self._conversion_time(own)
+        return self.counts.like(own.adc_bits).reads * (self.read_time + self.costs.digital_time + conversions)
+
+    def period(self, precision: Precision | None = None) -> Any:
+        """Between one inference and the next [s]."""
+        latencies = self.latencies(precision)
+        return latencies.max() if self.costs.pipelined else latencies.sum()
+
+    def areas(self, precision: Precision | None = None) -> dict[str, Any]:
+        """Area by component (L,) [m²]."""
+        costs, own = self.costs, precision or self.precision
+        counts = self.counts.like(own.adc_bits)
+        rate = 1 / self.read_time
+        return {
+            "arrays": counts.devices * costs.device_area + counts.arrays * costs.array_area,
+            "amplifiers": counts.amplifiers * costs.amplifier_area,
+            "adc": counts.amplifiers / own.columns_per_adc * self.adc.area(own.adc_bits, rate),
+            "dac": counts.row_converters * self.dac.area(own.dac_bits, rate),
+        }
+
+    def breakdown(self, array_power: np.ndarray) -> CostBreakdown:
+        """What one inference takes with this power of devices and feedback resistors (L,) [W]."""
+        nothing = np.zeros(len(self.layer_names))
+
+        def table(columns: dict[str, Any]) -> np.ndarray:
+            filled = [nothing + columns.get(name, 0.0) for name in COMPONENTS]
+            return frozen_array(np.stack(filled, axis=1))
+
+        return CostBreakdown(
+            layer_names=self.layer_names,
+            components=tuple(COMPONENTS),
+            energy_by_component=table(self.energies(array_power)),
+            latency_by_layer=frozen_array(nothing + self.latencies()),
+            area_by_component=table(self.areas()),
+            operations=2 * float(self.counts.products.sum()),
+            pipelined=self.costs.pipelined,
+        )
+
+    def _conversion_time(self, own: Precision) -> Any:
+        return self.adc.time(own.adc_bits, self.counts.like(own.adc_bits).rows)
+
+
+def _check_bits(check: Checker, name: str, converter: Converter, bits: np.ndarray, layer_names: Sequence[str]) -> None:
+    least = converter.least_bits
+    if least is None:
+        return
+    wrong = np.flatnonzero(~(bits >= least))
+    if wrong.size:
+        given, layer = bits[wrong[0]], layer_names[wrong[0]]
+        check.fail(
+            name,
+            None if np.isnan(given) else int(given),
+            f"at least {least:g} bits in every layer (not so in {layer!r}): hardware.costs counts converters by bits",
+            f"Give {name}, or costs whose {name[:3]} is a number.",
+        )
