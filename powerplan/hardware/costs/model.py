@@ -3,11 +3,12 @@
 With n conversions of a layer, d driven rows, k columns that share an ADC and reads of length t that are converted in
 k t_ADC, of every layer
 
-    E_arrays = P_arrays t h,      E_amplifiers = n P_amplifier t h,   h = 1 with sample and hold, else 1 + (k − 1) t_ADC/t
-    E_ADC = n E_ADC(bits),        E_DAC = d E_DAC(bits),              E_drivers = crossings C V²
-    latency = reads (t + k t_ADC + t_digital),                        E_leakage = arrays P_leakage period
+    E_arrays = P_arrays t h,      E_amplifiers = n P_amplifier t h,   h = 1 + (k − 1) t_ADC/t,
+    E_ADC = n E_ADC(bits),        E_DAC = d E_DAC(bits),              E_drivers = crossings C V²,
+    latency = reads (t + k t_ADC + t_digital),                        E_leakage = arrays P_leakage period,
 
-the period that of one inference: the sum of all latencies, or the largest where layers are pipelined.
+h = 1 where values are held until they are converted, the period that of one inference: the sum of all latencies, or the
+largest where layers are pipelined.
 """
 
 from __future__ import annotations
