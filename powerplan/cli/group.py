@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "hardware": ("powerplan.cli.commands.hardware", "Hardware files: from measurements, from presets."),
     "presets": ("powerplan.cli.commands.presets", "Published device technologies."),
     "serve": ("powerplan.cli.commands.serve", "Answer planning requests over gRPC."),
+    "mcp": ("powerplan.cli.commands.mcp", "Tools for assistants, by the Model Context Protocol."),
     "status": ("powerplan.cli.commands.status", "Whether a planning server works, and what it is."),
     "explain": ("powerplan.cli.commands.explain", "A plan in words: layers, limits, what relaxing them buys."),
     "export": ("powerplan.cli.commands.export", "Target conductances per tile and read-out settings, as files."),
