@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from powerplan.gaussian import rectified
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.array.read_out import Channel, Column
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,6 +29,14 @@ class Reading:
     mean: Tensor
     variance: Tensor
     covariance: Tensor | None = None
+    _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def kept(self, name: str, make: Callable[[], _T]) -> _T:
+        """What a read-out makes of the reading, by its name."""
+        if name not in self._made:
+            self._made[name] = make()
+        made: _T = self._made[name]
+        return made
 
     def linear(self, weight: Tensor) -> Tensor:
         """Σ_j weight_ij E x_pj."""

@@ -35,31 +35,11 @@ from powerplan.hardware.wires.tiles import Tiles, sum_of
 from powerplan.moments.array.amplifier import Amplifier
 from powerplan.moments.array.device_errors import DeviceErrors, TileNodes
 from powerplan.moments.array.read_out import Channel, Column
+from powerplan.moments.array.wired_columns import TileColumns, WiredSide, by_column, columns_by_tile, rows_by_tile
 
 if TYPE_CHECKING:
     from powerplan.moments.array.programmed import ProgrammedArray
     from powerplan.moments.array.reading import Reading
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class WiredSide:
-    """The devices of one side behind the wires.
-
-    Attributes:
-        weight: M/γ (n_out, n_in).
-        variance: K (n_out, n_in).
-        node: h (n_out, n_in).
-        loading: Σ_j K_j r_j² of every tile (n_out, T), r as in the module.
-        reach: t u (n_out, n_in), of an error of a device at its column.
-        amplifiers: conductance that the amplifier of every tile sees (n_out, T) [S].
-    """
-
-    weight: Tensor
-    variance: Tensor
-    node: Tensor
-    loading: Tensor
-    reach: Tensor
-    amplifiers: Tensor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,17 +89,18 @@ class WiredAmplifier(Amplifier):
         reaches = by_side([part.reach for part in let])
         profile = tiles.rows_of(_profile(cut, let, shares, tiles, hardware.wires), n_in)
         relative = (array.decode_v / array.v).expand(groups, n_in) * profile
-        r = relative.repeat_interleave(size, 0)
         seen = tiles.columns([part.amplifiers for part in let], sides).movedim(-1, -2).flatten(1, 2)
         by_side_of = []
         for weight, reach, amplifiers, (_, variance) in zip(weights, reaches, seen, array.sides, strict=True):
-            own = (array.compensation * reach) ** 2 * variance
+            own, node = (array.compensation * reach) ** 2 * variance, array.c * weight
+            loading, through_side = _loading(array, own, node, relative)
             by_side_of.append(
                 WiredSide(
                     weight=weight,
                     variance=own,
-                    node=array.c * weight,
-                    loading=torch.stack([(own * r**2)[:, tile].sum(1) for tile in array.tiles], 1),
+                    node=node,
+                    loading=loading,
+                    through=through_side,
                     reach=reach,
                     amplifiers=amplifiers,
                 )
@@ -158,64 +139,30 @@ class WiredAmplifier(Amplifier):
         )
 
     def through(self, array: ProgrammedArray, channel: Channel) -> Tensor:
-        r = self.relative.repeat_interleave(array.map.n_out // array.map.groups, 0)
-        widths = torch.tensor([tile.stop - tile.start for tile in array.tiles], device=r.device)
-        sides = (self.by_side[side] for side in channel.sides)
-        each = (
-            side.variance * (1 - 2 * r * side.node) + side.loading.repeat_interleave(widths, 1) * side.node**2
-            for side in sides
-        )
-        return array.within(channel, torch.stack(list(each)).sum(0))
+        return array.within(channel, sum_of([self.by_side[side].through for side in channel.sides]))
 
     def device_variance(self, reading: Reading, channel: Channel) -> Tensor:
-        map = reading.array.map
-        sides = [self.by_side[k] for k in channel.sides]
-        numbers = list(channel.tiles)
+        by_side = self._columns_of(reading)
+        each = [by_side[side].devices[:, list(channel.tiles)].sum(1) for side in channel.sides]
+        return by_column(reading.array.map, sum_of(each))
 
-        def by_tile(weight: Tensor) -> Tensor:
-            return self.tiles.by_row(map.matrices(weight)).movedim(-2, 1)[:, numbers].mT  # (G, T, m, o)
-
-        x = self._rows(reading)[:, numbers]
-        total = (x.square() @ by_tile(torch.stack([side.variance for side in sides]).sum(0))).sum(1)
-        r = self.relative.repeat_interleave(map.n_out // map.groups, 0)
-        for side in sides:
-            node, crossed = x @ by_tile(side.node), x @ by_tile(side.variance * r)
-            load = side.loading.reshape(map.groups, -1, len(reading.array.tiles))[..., numbers].mT.unsqueeze(2)
-            total = total + (node * (load * node - 2 * crossed)).sum(1)
-        by_column = total.clamp(min=0).reshape(map.groups, len(reading.mean), map.positions, -1).movedim(1, 0)
-        return map.of_columns(by_column) + self._moving(reading, channel)
-
-    def _rows(self, reading: Reading) -> Tensor:
-        """Means at the rows of every row tile, (G, T, B P, m)."""
-        by_tile = self.tiles.by_row(reading.array.affine.patches(reading.mean))  # (B, G, P, T, m)
-        return by_tile.permute(1, 3, 0, 2, 4).flatten(2, 3)
-
-    def _moving(self, reading: Reading, channel: Channel) -> Tensor:
-        """Variance that fluctuating inputs cause through the errors of devices, (B, *columns)."""
-        array, covariance = reading.array, reading.covariance
-        moving = array.map.apply_columns(reading.variance, self.through(array, channel))
-        if covariance is None:
-            return moving
-        r, n = self.relative.repeat_interleave(array.map.n_out // array.map.groups, 0), covariance.shape[-1]
-        joint = covariance - torch.diag_embed(covariance.diagonal(dim1=1, dim2=2))
-        for tile in channel.tiles:
-            for side in (self.by_side[k] for k in channel.sides):
-                rows = Channel((tile,), channel.sides)
-                h, errors = (array.within(rows, value)[:, :n] for value in (side.node, side.variance * r))
-                load = array.map.columns_view(side.loading[:, tile])
-                crossed, squares = (((h @ joint) * other).sum(-1).reshape(moving.shape) for other in (errors, h))
-                moving = moving - 2 * crossed + load * squares
-        return moving
+    def _columns_of(self, reading: Reading) -> tuple[TileColumns, ...]:
+        return reading.kept("by tile", lambda: columns_by_tile(reading, self.by_side, self.relative, self.tiles))
 
     def columns(self, reading: Reading, channel: Channel) -> Iterator[Column]:
         array = reading.array
         for tile in channel.tiles:
             for side in channel.sides:
-                here = Channel((tile,), (side,))
-                h = array.within(here, self.by_side[side].weight)
-                devices = self.device_variance(reading, here) + array.row_noise_through(self.through(array, here))
-                variance = devices / array.compensation**2 + reading.passed(h) + array.row_noise_through(h * h)
-                yield Column(reading.linear(h), variance, 1.0)
+                read, here = self._columns_of(reading)[side], Channel((tile,), (side,))
+                mean, variance = (
+                    by_column(array.map, value[:, tile])
+                    for value in (read.mean, read.devices / array.compensation**2 + read.inputs)
+                )
+                if array.hardware.input_noise_std:
+                    weight = array.within(here, self.by_side[side].weight)
+                    noisy = self.through(array, here) / array.compensation**2 + weight**2
+                    variance = variance + array.row_noise_through(noisy)
+                yield Column(mean, variance, 1.0)
 
     def conductance(self, array: ProgrammedArray, channel: Channel) -> Tensor:
         feedback = array.feedback_resistance
@@ -228,7 +175,9 @@ class WiredAmplifier(Amplifier):
         """By how much the rows draw less than with ideal wires."""
         array = reading.array
         volts = array.v.expand(array.map.groups, array.map.n_in)
-        rows = self._rows(reading) * self.tiles.by_row(volts).unsqueeze(2)
+        rows = rows_by_tile(array.affine, reading.mean, self.tiles).flatten(2, 3) * self.tiles.by_row(volts).unsqueeze(
+            2
+        )
         fluctuating = array.map.row_sums(reading.variance.mean(0, keepdim=True))
         fluctuating = volts**2 * (fluctuating + array.map.positions * array.row_noise)
         moment = rows.mT @ rows / len(reading.mean) + torch.diag_embed(self.tiles.by_row(fluctuating))
@@ -245,3 +194,14 @@ def _profile(cut: Sequence[Tensor], let: Sequence[Through], shares: Tensor, tile
     loads = tiles.added([tile.sum(-1) for tile in cut], 1) / arrays
     u = tiles.added([part.rows * tile.shape[-1] for part, tile in zip(let, cut, strict=True)], 1) / arrays
     return Lines.of(loads.flip(-1), wires.column, wires.sense).solve(shares.flip(-1)).flip(-1) / u
+
+
+def _loading(array: ProgrammedArray, variance: Tensor, node: Tensor, relative: Tensor) -> tuple[Tensor, Tensor]:
+    """Σ_j K_j r_j² of every tile (n_out, T), and F (n_out, n_in)."""
+    r = relative.unsqueeze(1)  # (G, 1, n)
+    own, h = array.map.matrices(variance), array.map.matrices(node)
+    crossed = own * r
+    loading = torch.stack([(crossed[..., tile] @ relative[:, tile, None])[..., 0] for tile in array.tiles], -1)
+    lengths = torch.tensor([tile.stop - tile.start for tile in array.tiles], device=r.device)
+    through = own + h * (h * loading.repeat_interleave(lengths, -1) - 2 * crossed)
+    return loading.flatten(0, 1), through.flatten(0, 1)
