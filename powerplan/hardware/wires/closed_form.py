@@ -90,6 +90,16 @@ class Attenuation:
         """t (..., m, n)."""
         return _along_rows(self.bit.drive)
 
+    @cached_property
+    def into_columns(self) -> Tensor:
+        """g u (..., m, n) [S]."""
+        return self.conductance * self.rows
+
+    @cached_property
+    def from_rows(self) -> Tensor:
+        """t g (..., m, n) [S]."""
+        return self.columns * self.conductance
+
     def bit_voltages(self, currents: Tensor) -> Tensor:
         """A_b⁻¹ f (..., m, n) for currents f (..., m, n) into the bit nodes."""
         return _along_rows(self.bit.solve(_along_bits(currents)))
@@ -97,21 +107,21 @@ class Attenuation:
     @property
     def first_order(self) -> Tensor:
         """t g u (..., m, n) [S]."""
-        return self.columns * self.conductance * self.rows
+        return self.from_rows * self.rows
 
     @property
     def transfer(self) -> Tensor:
         """M (..., m, n) [S]."""
-        g, u, t = self.conductance, self.rows, self.columns
+        g = self.conductance
         mean = g.mean((-2, -1), keepdim=True)
-        raised = self.word.solve(g * u * g.mean(-2, keepdim=True))
-        raising = self.bit_voltages(t * g * g.mean(-1, keepdim=True))
-        return t * g * u + raised * raising / torch.where(mean > 0, mean, torch.ones_like(mean))
+        raised = self.word.solve(self.into_columns * g.mean(-2, keepdim=True))
+        raising = self.bit_voltages(self.from_rows * g.mean(-1, keepdim=True))
+        return self.first_order + raised * (raising / torch.where(mean > 0, mean, torch.ones_like(mean)))
 
     @property
     def amplifiers(self) -> Tensor:
         """Conductance (..., n) that every amplifier sees, Σ_i t g (1 − t g z), z between a row's node and 0 V."""
-        through = self.columns * self.conductance
+        through = self.from_rows
         return (through * (1 - through * self.word.own)).sum(-2)
 
     @property
@@ -120,10 +130,10 @@ class Attenuation:
 
         diag Σ_j g u − Σ_j (g u)_j' A_b⁻¹ (g u)_j, where the sum over the columns is one matrix product.
         """
-        source = self.conductance * self.rows
-        # (A_b⁻¹)_il = (z_i/p_i) p_l for a row l that is farther from the amplifiers than row i
-        weight, ratio = (source * _along_rows(part) for part in (self.bit.own / self.bit.ratio, self.bit.ratio))
-        coupling = (weight @ ratio.mT).tril()
+        source = self.into_columns
+        # (A_b⁻¹)_il = q_i p_l for a row l that is farther from the amplifiers than row i
+        rising, falling = (source * _along_rows(part) for part in (self.bit.rising, self.bit.falling))
+        coupling = (rising @ falling.mT).tril()
         return torch.diag_embed(source.sum(-1)) - coupling - coupling.tril(-1).mT
 
     def disturbed(self, conductance: Tensor) -> Tensor:
