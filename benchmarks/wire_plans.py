@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,26 @@ from benchmarks.wires import BATCH, IDEAL
 
 #: noise of programming as a part of conductance_max
 NOISE = 0.02
-#: example, target NMSE, rows and columns of an array, (ohm per cell, conductance_max [S]) of every setting
+#: example or widths of a random network, target NMSE, rows and columns of an array, and of every setting
+#: (ohm per cell, conductance_max [S])
 CASES: dict[str, tuple[str, float, int, int, tuple[tuple[float, float], ...]]] = {
     "digits": ("digits", 0.03, 64, 64, tuple((r, g) for g in (25e-6, 50e-6, 100e-6) for r in (0.35, 1.0, 2.5, 5.0))),
+    "random 256-32-10": ("256-32-10", 0.05, 256, 64, ((0.35, 50e-6), (1.0, 25e-6), (2.5, 50e-6))),
+    "random 512-32-10": ("512-32-10", 0.05, 512, 64, ((0.35, 25e-6), (0.35, 50e-6), (1.0, 25e-6), (5.0, 100e-6))),
     "mnist, 128 rows": ("mnist", 0.1, 128, 64, ((0.35, 25e-6), (1.0, 25e-6), (0.35, 100e-6))),
     "mnist, 256 rows": ("mnist", 0.1, 256, 64, ((0.35, 25e-6), (1.0, 25e-6))),
     "mnist, 512 rows": ("mnist", 0.1, 512, 64, ((0.35, 25e-6),)),
 }
+
+
+def network_of(source: str) -> tuple[pp.Network, Any]:
+    """A trained example, or a random network of such widths, with inputs."""
+    if not source[0].isdigit():
+        example = pp.load_example(source)
+        return example.network, example.inputs[:BATCH]
+    widths, rng = [int(width) for width in source.split("-")], np.random.default_rng(0)
+    weights = [rng.normal(size=(out, into)) * np.sqrt(2 / into) for into, out in pairwise(widths)]
+    return pp.Network.mlp(weights), rng.uniform(0, 1, (BATCH, widths[0]))
 
 
 def simulated(network: pp.Network, hardware: pp.Hardware, gains: pp.Gains, inputs: Any, draws: int, exact: int) -> Any:
@@ -64,8 +78,7 @@ def least_of_scan(network: pp.Network, hardware: pp.Hardware, inputs: Any, count
 def measured(name: str, ohm: float, most: float, draws: int, exact: int, scan: int) -> dict[str, Any]:
     """One row of the table."""
     source, target, rows, columns, _ = CASES[name]
-    example = pp.load_example(source)
-    network, inputs = example.network, example.inputs[:BATCH]
+    network, inputs = network_of(source)
     wires: dict[str, Any] = dict.fromkeys(IDEAL, ohm)
     hardware = pp.Hardware(
         conductance_max=most,

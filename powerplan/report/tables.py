@@ -110,6 +110,7 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
         lines.append(("arrays", f"{plan.array_count}, {array_size(plan.hardware)}"))
     if plan.prediction.marginal_fields:
         lines.append(_fields_line(plan.prediction))
+    lines += _wires_lines(plan.prediction)
     if plan.prediction.first_order:
         lines.append(_first_order_line(plan.prediction))
     if check is not None:

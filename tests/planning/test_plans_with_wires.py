@@ -78,6 +78,19 @@ def test_a_budget_is_spent_only_as_far_as_it_lowers_the_error(one_layer: Any, pa
     assert plan.power == pytest.approx(spent * part * power[-1], rel=0.01 if spent < 1 else 1e-9)
 
 
+@pytest.mark.parametrize("part", [1.3, 0.99])
+def test_the_best_step_may_be_one_inside(one_layer: Any, part: float) -> None:
+    """The cheapest of steps that meet the target; where none does, the one with the least error."""
+    network, gains, nmse, _ = one_layer
+    steps = gains[1::6]
+    target = part * nmse[1::6].min()
+    plan = pp.plan(network, WIRED, INPUTS, pp.MaxNMSE(target), conductance_steps=pp.Steps(values=steps))
+    assert plan.meets_target is (part > 1)
+    best = int((nmse[1::6] <= target).argmax()) if part > 1 else int(nmse[1::6].argmin())
+    assert 0 < best < len(steps) - 1
+    assert plan.gains.conductance[0] == pytest.approx(steps[best], rel=1e-9)
+
+
 @pytest.mark.parametrize("granularity", ["layer", pytest.param("column", marks=pytest.mark.slow)])
 def test_plans_of_networks_hold_in_simulations_and_in_corners(granularity: str) -> None:
     network = small_network(3, (24, 16, 6), "relu")

@@ -118,13 +118,17 @@ def _gap(result: SearchResult, continuous: float) -> DiscreteGap:
 
 
 def on_best_steps(explained: Unreachable, levels: Levels, problem: Problem) -> Unreachable:
-    """An unreachable target with the θ on the steps that comes nearest: all largest, or all smallest."""
-    corners = [
-        np.array([x if steps is None else steps[end] for x, steps in zip(explained.theta, levels, strict=True)])
-        for end in (-1, 0)
-    ]
-    theta = min(corners, key=problem.excess)
-    return replace(explained, theta=theta)
+    """An unreachable target with the θ on the steps that comes nearest: all largest, or all smallest; where errors rise
+    again with the gains, also those next to the best gains or below."""
+    pairs = list(zip(explained.theta, levels, strict=True))
+    chosen = [np.array([x if steps is None else steps[end] for x, steps in pairs]) for end in (-1, 0)]
+    if problem.turns:
+        nearest = [0 if steps is None else int(np.abs(steps - x).argmin()) for x, steps in pairs]
+        chosen += [
+            np.array([x if s is None else s[max(at - lower, 0)] for (x, s), at in zip(pairs, nearest, strict=True)])
+            for lower in (0, 1)
+        ]
+    return replace(explained, theta=min(chosen, key=problem.excess))
 
 
 def no_steps(target: Target, free: FreeGains, levels: Levels, problem: Problem, relaxed: np.ndarray) -> Unreachable:

@@ -183,6 +183,8 @@ def _finished(attempt: Attempt, optimum: Optimum, scan: Scan | None) -> Plan:
             return infeasible_plan(attempt, explained, stepped.gap)
         theta, discrete = stepped.theta, stepped.gap
         outcome, message = stepped.outcome, stepped.message
+        if exact.turns:
+            message += " The bound takes power and error for convex in the log gains, which drops of wires need not be."
         if attempt.is_averaged:
             message += " What the bound leaves out is that the rounding of converters ripples with the gains."
     elif attempt.is_averaged:
