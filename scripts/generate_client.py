@@ -133,7 +133,7 @@ _VALUES = (
             "saving: float | None": "1 − power / baseline_power (with a power budget: 1 − error / baseline_mse).",
             **_INFO,
         },
-        properties=("array_count", "power", "energy", "mse", "nmse"),
+        properties=("array_count", "power", "energy", "costs", "mse", "nmse"),
     ),
 )
 

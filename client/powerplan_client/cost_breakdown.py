@@ -6,6 +6,7 @@ Written by scripts/generate_client.py. Do not edit.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +50,23 @@ class CostBreakdown:
     area_by_component: np.ndarray
     operations: float
     pipelined: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, with the sums."""
+        return {
+            "layer_names": list(self.layer_names),
+            "components": list(self.components),
+            "energy_by_component": self.energy_by_component.tolist(),
+            "latency_by_layer": self.latency_by_layer.tolist(),
+            "area_by_component": self.area_by_component.tolist(),
+            "operations": self.operations,
+            "pipelined": self.pipelined,
+            "energy": self.energy,
+            "latency": self.latency,
+            "period": self.period,
+            "area": self.area,
+            "tops_per_watt": self.tops_per_watt if self.energy > 0 else None,
+        }
 
     @property
     def energy(self) -> float:

@@ -807,6 +807,11 @@ class Plan:
         return self.prediction.energy
 
     @property
+    def costs(self) -> CostBreakdown | None:
+        """Predicted energy, latency and area by layer and component; None where the hardware has no costs."""
+        return self.prediction.costs
+
+    @property
     def mse(self) -> float:
         """Predicted MSE."""
         return self.prediction.mse

@@ -11,7 +11,7 @@ import click
 from powerplan.cli.chat import Chat
 from powerplan.cli.completion import PresetName
 from powerplan.cli.networks import network_choice
-from powerplan.cli.quantities import ByLayer, JSONValue, Quantity, Seconds, WholeNumber
+from powerplan.cli.quantities import ByLayer, CostsValue, JSONValue, Quantity, Seconds, WholeNumber
 from powerplan.cli.steps import StepsType
 from powerplan.hardware.by_layer import is_by_layer
 from powerplan.hardware.describe import described_fields, is_quantity
@@ -152,7 +152,7 @@ def _kind(annotation: str, unit: str, name: str) -> click.ParamType:
         return Quantity(unit, many="tuple" in annotation, about=f"hardware.{name}")
     if annotation.startswith(("str", "int")):
         return click.STRING if annotation.startswith("str") else click.INT
-    return JSONValue()
+    return CostsValue() if annotation.startswith("Costs") else JSONValue()
 
 
 def take_hardware(options: dict[str, Any]) -> dict[str, Any]:

@@ -119,3 +119,18 @@ class JSONValue(click.ParamType):
             return json.loads(value)
         except (ValueError, RecursionError) as error:
             self.fail(f'got {show(value)}; allowed: JSON, such as a number or {{"type": ...}}. {error}.')
+
+
+class CostsValue(JSONValue):
+    """A click type for costs: the name of published ones, a TOML file, or JSON."""
+
+    name = "NAME|FILE.toml|JSON"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str) or value.lstrip().startswith("{"):
+            return super().convert(value, param, ctx)
+        if not value.endswith(".toml"):
+            return value
+        from powerplan.hardware.costs.values import Costs
+
+        return Costs.from_toml(value).to_dict()

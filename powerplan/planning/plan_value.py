@@ -11,6 +11,7 @@ import numpy as np
 
 from powerplan.errors import Violation
 from powerplan.hardware import Gains, Hardware
+from powerplan.hardware.costs.breakdown import CostBreakdown
 from powerplan.hardware.tiling import LayerArrays
 from powerplan.moments.prediction import Prediction
 from powerplan.planning import policy
@@ -127,6 +128,11 @@ class Plan(Shown):
     def energy(self) -> float:
         """Predicted energy of one inference [J]."""
         return self.prediction.energy
+
+    @property
+    def costs(self) -> CostBreakdown | None:
+        """Predicted energy, latency and area by layer and component; None where the hardware has no costs."""
+        return self.prediction.costs
 
     @property
     def mse(self) -> float:

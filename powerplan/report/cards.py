@@ -16,6 +16,7 @@ from powerplan.planning import Plan
 from powerplan.report.answer import OUTCOMES, converter_remark, inputs_fact, plan_answer
 from powerplan.report.charts import Chart
 from powerplan.report.chips_charts import histogram, plan_histogram
+from powerplan.report.costs import cost_facts
 from powerplan.report.facts import Fact, hardware_facts
 from powerplan.report.page import render
 from powerplan.report.quantities import (
@@ -56,7 +57,7 @@ def plan_card(plan: Plan) -> str:
     return _card(
         f"Plan: {asked_text(plan)}",
         remark=f"{outcome}. {without_paths(plan.termination.message)}",
-        facts=plan_answer(plan),
+        facts=[*plan_answer(plan), *cost_facts(prediction.costs)],
         chips=plan_histogram(plan),
         headers=("Layer", "Gain per unit weight", "Power", "Share", "Share of error"),
         rows=rows,
@@ -84,6 +85,7 @@ def prediction_card(prediction: Prediction) -> str:
             remark=f"of which squared bias {share(prediction.mse_bias, prediction.mse)}",
         ),
     ]
+    facts += cost_facts(prediction.costs)
     facts += inputs_fact(prediction)
     if prediction.marginal_fields:
         facts.append(

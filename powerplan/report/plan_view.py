@@ -11,6 +11,7 @@ from powerplan.planning import LimitPrice, Plan
 from powerplan.report.answer import OUTCOMES, Gauge, plan_answer, plan_gauge
 from powerplan.report.charts import Scale
 from powerplan.report.chips_charts import plan_histogram
+from powerplan.report.costs import CostView, cost_view
 from powerplan.report.facts import Fact, hardware_facts, hardware_off
 from powerplan.report.layer_view import CornerView, LayerView, corner_views, layer_views
 from powerplan.report.notes import plan_notes
@@ -47,6 +48,7 @@ class PlanView:
     has_arrays: bool
     has_baseline: bool
     corners: tuple[CornerView, ...]
+    costs: CostView | None
     sensitivity: str
     prices: tuple[tuple[str, str, str], ...]
     prices_left_out: int
@@ -86,6 +88,7 @@ def plan_view(plan: Plan, *, name: str = "", network: Network | None = None) -> 
         has_arrays=plan.arrays is not None,
         has_baseline=plan.baseline_gains is not None,
         corners=tuple(corner_views(plan)),
+        costs=cost_view(plan.prediction.costs),
         sensitivity=_sensitivity(plan),
         prices=tuple(
             (

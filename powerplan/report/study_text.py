@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from powerplan.batch.results import StudyResult
 from powerplan.report.quantities import asked_text, predicted_nmse, saving_cell, simulated_nmse
-from powerplan.report.tables import columns
+from powerplan.report.text import columns
 from powerplan.report.units import si
 
 

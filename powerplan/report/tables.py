@@ -17,6 +17,7 @@ from powerplan.network import Network
 from powerplan.per_input import Inputs, student
 from powerplan.planning import ConstraintPrice, DiscreteGap, Plan
 from powerplan.planning.objectives import Objective
+from powerplan.report.costs import cost_table
 from powerplan.report.quantities import (
     asked_text,
     objective_text,
@@ -35,6 +36,7 @@ from powerplan.report.quantities import (
     worst_inputs,
     yield_text,
 )
+from powerplan.report.text import columns
 from powerplan.report.units import gain_text, in_unit, percent, share, si, si_with_error, significant, with_error
 from powerplan.spread import Chips
 
@@ -67,7 +69,7 @@ def plan_table(plan: Plan, *, network: Network | None = None) -> str:
         headers.append("arrays")
         for row, layer in zip(rows, plan.arrays, strict=True):
             row.append(str(layer.arrays))
-    return "\n\n".join([columns(headers, rows), _pairs(_plan_answer(plan))])
+    return "\n\n".join([columns(headers, rows), _pairs(_plan_answer(plan)), *cost_table(prediction.costs)])
 
 
 def ranges_used(network: Network, hardware: Hardware, gains: Gains) -> list[float]:
@@ -304,7 +306,7 @@ def prediction_table(
         lines.append(_fields_line(prediction))
     if prediction.first_order:
         lines.append(_first_order_line(prediction))
-    return "\n\n".join([columns(headers, rows), _pairs(lines)])
+    return "\n\n".join([columns(headers, rows), _pairs(lines), *cost_table(prediction.costs)])
 
 
 def _wires_lines(prediction: Prediction) -> list[tuple[str, str]]:
@@ -358,7 +360,7 @@ def simulation_table(
         *_inputs_lines(simulation.inputs, accuracy, input_error),
         ("draws", f"{simulation.draws}, seed {simulation.seed} (± is 95 %)"),
     ]
-    return "\n\n".join([columns(headers, rows), _pairs(lines)])
+    return "\n\n".join([columns(headers, rows), _pairs(lines), *cost_table(simulation.costs)])
 
 
 def _chips_lines(chips: Chips | None) -> list[tuple[str, str]]:
@@ -470,18 +472,6 @@ def _accuracy_line(accuracy: Accuracy | None, predicted: Accuracy | None) -> lis
     if predicted is None:
         return [("accuracy", text(*accuracy))]
     return [("accuracy", f"{text(*accuracy)} simulated, {text(*predicted)} predicted")]
-
-
-def columns(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned columns: the first to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
-
-    def line(cells: Sequence[str]) -> str:
-        first, *others = cells
-        padded = [first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(others, widths[1:], strict=True))]
-        return "  ".join(padded).rstrip()
-
-    return "\n".join([line(headers), "  ".join("-" * w for w in widths), *map(line, rows)])
 
 
 def _pairs(lines: Sequence[tuple[str, str]]) -> str:

@@ -71,6 +71,7 @@ def command(
                 accuracy_input_standard_error=input_error,
                 inputs=prediction.inputs and prediction.inputs.to_dict(),
                 chips=chips and chips.to_dict(),
+                costs=prediction.costs and prediction.costs.to_dict(),
                 **{name: getattr(prediction, name) for name in _KEYS},
             )
         )

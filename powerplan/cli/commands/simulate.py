@@ -102,6 +102,7 @@ def command(
                 },
                 inputs=simulation.inputs and simulation.inputs.to_dict(),
                 chips=chips and chips.to_dict(),
+                costs=simulation.costs and simulation.costs.to_dict(),
                 **{name: getattr(simulation, name) for name in _KEYS},
             )
         )
