@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint format types imports check proto check-generated bench docs-numbers docs clean
+.PHONY: help setup demo test quick lint format types imports check proto check-generated bench docs-numbers docs clean client-oldest
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -74,6 +74,11 @@ check-generated: $(STAMP)  ## the committed stubs and reference are current; the
 	$(BIN)/python scripts/document_aten.py --check
 	$(BIN)/python scripts/document_operations.py --check
 	$(BIN)/python scripts/contract_rules.py
+
+PYTHON39 ?= python3.9
+
+client-oldest: $(STAMP)  ## the client with the oldest Python, protobuf and grpcio it is for; needs the network
+	$(BIN)/python scripts/try_client.py $(PYTHON39) numpy==1.26.4 grpcio==1.71.0 protobuf==5.29.1
 
 check: test lint types imports docs  ## all that CI runs
 

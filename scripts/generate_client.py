@@ -140,7 +140,7 @@ _VALUES = (
 
 def generate() -> dict[str, str]:
     """Content of every generated file by its path."""
-    return {
+    written = {
         str(_CLIENT / "arrays.py"): _copied("powerplan/arrays.py"),
         str(_CLIENT / "spread.py"): _spread(_copied("powerplan/spread.py")),
         str(_CLIENT / "per_input.py"): _per_input(_copied("powerplan/per_input.py")),
@@ -148,6 +148,25 @@ def generate() -> dict[str, str]:
         str(_CLIENT / "shared.py"): _shared(),
         str(_CLIENT / "aio.py"): _asyncio((ROOT / _CLIENT / "client.py").read_text()),
     }
+    return {path: _for_old_interpreters(text) for path, text in written.items()}
+
+
+def _for_old_interpreters(text: str) -> str:
+    """In the words of Python 3.9, which the client runs on."""
+    text = re.sub(
+        r"isinstance\(([^()]+(?:\([^()]*\))?[^()]*), ([\w.]+(?: \| [\w.]+)+)\)",
+        lambda found: f"isinstance({found[1]}, ({found[2].replace(' | ', ', ')}))",
+        text,
+    )
+    text = text.replace(", strict=True)", ")")
+    missing = [name for name in ("Self", "dataclass") if re.search(rf"^from \w+ import .*\b{name}\b", text, re.M)]
+    if missing and "powerplan_client.compat" not in text:
+        text = re.sub(r"^from dataclasses import dataclass\n(?:\n(?=\nimport|import))?", "", text, flags=re.M)
+        text = re.sub(r"^(from \w+ import .*), (?:dataclass|Self)\b", r"\1", text, flags=re.M)
+        head, numpy, rest = text.partition("import numpy as np\n\n")
+        end = "" if rest.startswith("from") else "\n"
+        text = f"{head}{numpy}from powerplan_client.compat import {', '.join(missing)}\n{end}{rest}"
+    return text
 
 
 def _copied(path: str) -> str:
@@ -184,30 +203,31 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import field
+from typing import Any, Union
 
 import numpy as np
 
 from powerplan_client.call_info import CallInfo
+from powerplan_client.compat import dataclass
 from powerplan_client.cost_breakdown import CostBreakdown
 from powerplan_client.per_input import Inputs
 from powerplan_client.spread import Chips
 
-Gain = float | np.ndarray
+Gain = Union[float, np.ndarray]
 
 
 {classes}
 
 
-Target = {targets}
+Target = Union[{targets}]
 '''
 
 
 def _shared() -> str:
     """The classes of values, with what they need."""
     classes = [_outcome(outcome.Outcome), *map(_class, _VALUES), inspect.getsource(simulation._interval).strip()]
-    targets = " | ".join(kind.__name__ for kind in TARGETS.values())
+    targets = ", ".join(kind.__name__ for kind in TARGETS.values())
     return _MODULE.format(name=_NAME, classes="\n\n\n".join(classes), targets=targets)
 
 

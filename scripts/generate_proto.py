@@ -26,6 +26,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PROTO = ROOT / "proto"
 TARGET = ROOT / "client" / "powerplan_client" / "_generated"
 PACKAGE = "powerplan_client._generated"
+#: oldest grpcio that the client is tested with (make client-oldest); client/pyproject.toml has the same
+OLDEST_GRPCIO = "1.71.0"
+_CHECK = re.compile(r"_runtime_version\.ValidateProtobufRuntimeVersion\([^)]*\)\n|.* import runtime_version as .*\n")
 
 
 def run_protoc(*arguments: str) -> None:
@@ -68,8 +71,14 @@ def generate() -> dict[str, str]:
 
 
 def rewritten(text: str) -> str:
-    """A generated module with its imports moved from powerplan.v1 into the client package."""
+    """A generated module with its imports moved from powerplan.v1 into the client package.
+
+    It would refuse a protobuf older than its generator, and warn of one a major version newer. What generators of
+    protobuf 5 to 7 write differs in these numbers only, so the range stands in the package's metadata instead.
+    """
     text = re.sub(r"^from powerplan\.v1 import ", f"from {PACKAGE} import ", text, flags=re.MULTILINE)
+    text = _CHECK.sub("", text)
+    text = re.sub(r"(?<=^GRPC_GENERATED_VERSION = ).*$", repr(OLDEST_GRPCIO), text, flags=re.MULTILINE)
     return text.replace("generated code in powerplan/v1/", f"generated code in {PACKAGE.replace('.', '/')}/")
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from dataclasses import dataclass
+from typing import Union
+
+from powerplan_client.compat import dataclass
 
 DEFAULT_PORT = 50051
 #: what a client connects to, and what a server listens on
@@ -25,7 +27,7 @@ _LABELS = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z
 _NUMBER = re.compile(r"(.*\.)?(\d+|0[xX][0-9A-Fa-f]*)\.?")
 _LONGEST_PATH = 107  # bytes of a socket's path on Linux
 
-Literal = ipaddress.IPv4Address | ipaddress.IPv6Address
+Literal = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 
 
 class AddressError(ValueError):
@@ -146,7 +148,7 @@ def _hosts(target: str, text: str, to_listen: bool, *, many: bool = False) -> Ad
         raise ValueError("An address has no path.")
     if "," in text and not many:
         raise ValueError("It names several addresses.")
-    hosts, ports = zip(*(_host_and_port(part, to_listen) for part in text.split(",")), strict=True)
+    hosts, ports = zip(*(_host_and_port(part, to_listen) for part in text.split(",")))
     return Address(text=target, hosts=hosts, ports=ports)
 
 

@@ -69,7 +69,7 @@ def _converted(value: Any, depth: int) -> np.ndarray:
     try:
         if all(hasattr(value, name) for name in ("detach", "cpu", "numpy")):
             array = _of_tensor(value)
-        elif isinstance(value, list | tuple):
+        elif isinstance(value, (list, tuple)):
             array = _of_items(value, depth)
         else:
             array = np.asarray(value)
@@ -94,7 +94,7 @@ def _unmasked(value: Any) -> Any:
                 "What is under a mask is no value: leave these entries out, or .filled() them.",
             )
         value = value.data
-    if isinstance(value, str | bytes):
+    if isinstance(value, (str, bytes)):
         raise NotNumbers(f"text, {value[:40]!r}", "Convert it to floats.")
     if hasattr(type(value), "unit") or hasattr(type(value), "units"):
         raise NotNumbers(f"a {kind}, which has a unit", "Give plain numbers in the unit that is asked for.")
@@ -135,7 +135,7 @@ def _of_items(items: Sequence[Any], depth: int) -> np.ndarray:
 
 def _of_object(value: Any) -> np.ndarray:
     """A number of another kind than numpy's, such as a fraction."""
-    if isinstance(value, numbers.Real | Decimal):
+    if isinstance(value, (numbers.Real, Decimal)):
         return np.asarray(float(value))
     raise NotNumbers("None" if value is None else f"a {type(value).__name__}", "Give an array of numbers.")
 

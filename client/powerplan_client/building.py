@@ -11,6 +11,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from powerplan_client._generated import v1 as pb
+from powerplan_client.compat import is_repeated
 from powerplan_client.errors import invalid
 from powerplan_client.inputs import Profile, hardware_fields, target_fields
 from powerplan_client.networks import NetworkLike, network_message
@@ -120,7 +121,7 @@ def _single(kind: type[Message], options: Mapping[str, Any]) -> dict[str, Any]:
     for field in kind.DESCRIPTOR.fields:
         name = _OPTIONS.get(field.name, field.name)
         value = options.get(name)
-        if value is None or field.is_repeated or field.message_type is not None:
+        if value is None or is_repeated(field) or field.message_type is not None:
             continue
         if field.enum_type is not None:
             value = _enum(field.enum_type, name, value)

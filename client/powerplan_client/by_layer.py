@@ -30,7 +30,7 @@ BY_LAYER: dict[str, str] = {
 
 def is_several(value: Any) -> bool:
     """Whether a value is a list or a mapping."""
-    return isinstance(value, list | tuple | Mapping) or getattr(value, "ndim", 0) > 0
+    return isinstance(value, (list, tuple, Mapping)) or getattr(value, "ndim", 0) > 0
 
 
 def layer_values(path: str, value: Any) -> pb.LayerValues:
@@ -64,7 +64,7 @@ def _plain(message: pb.LayerValues, whole: bool) -> Any:
     entries = message.values[:_MOST]
     values = [_number(entry.value, whole) if entry.HasField("value") else None for entry in entries]
     if any(entry.HasField("layer") for entry in entries):
-        return {entry.layer: value for entry, value in zip(entries, values, strict=True)}
+        return {entry.layer: value for entry, value in zip(entries, values)}
     return tuple(values)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Self, Unpack, cast
+from typing import Any, cast
 
 import numpy.typing as npt
 
 from powerplan_client.calls import Calls
+from powerplan_client.compat import Self, Unpack
 from powerplan_client.drivers import BlockingDriver
 from powerplan_client.engine import local_transport
 from powerplan_client.inputs import Profile
@@ -180,7 +181,7 @@ class PlannerClient(BlockingDriver):
 
     def wait_job(self, job_id: str, **options: Unpack[CallOptions]) -> Plan | ProfilePlan:
         """The plan of a job, once it has ended; raises its error if it failed."""
-        return cast(Plan | ProfilePlan, self._run(self._calls.wait_job(job_id, options)))
+        return cast("Plan | ProfilePlan", self._run(self._calls.wait_job(job_id, options)))
 
     def server_info(self, **options: Unpack[CallOptions]) -> ServerInfo:
         """What the server is and can do."""

@@ -5,10 +5,11 @@ Written by scripts/generate_client.py. Do not edit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from powerplan_client.compat import dataclass
 
 #: components by name, and what they are
 COMPONENTS = {
@@ -81,7 +82,7 @@ class CostBreakdown:
     @property
     def energy_of(self) -> dict[str, float]:
         """Of one inference by component [J], all layers."""
-        return dict(zip(self.components, np.sum(self.energy_by_component, axis=0).tolist(), strict=True))
+        return dict(zip(self.components, np.sum(self.energy_by_component, axis=0).tolist()))
 
     @property
     def latency(self) -> float:

@@ -13,6 +13,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from powerplan_client._generated import v1 as pb
+from powerplan_client.compat import is_repeated
 from powerplan_client.errors import invalid
 from powerplan_client.plain_names import plain_name
 from powerplan_client.values import numbers_of
@@ -43,7 +44,7 @@ def device_part(name: str, value: Any) -> Any:
     kind = DEVICE_PARTS[name]
     if name != "measurements":
         return to_message(kind, value, f"hardware.{name}")
-    if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
+    if isinstance(value, (str, Mapping)) or not isinstance(value, Sequence):
         raise invalid("hardware.measurements", f"got {value!r}; allowed: a list of snapshots")
     return [to_message(kind, _snapshot(entry), f"hardware.{name}[{k}]") for k, entry in enumerate(value)]
 
@@ -96,13 +97,13 @@ def _fill(message: Message, entries: Mapping[str, Any], path: str) -> None:
         if value is None:
             continue
         try:
-            if field.message_type is not None and field.is_repeated:  # the pieces of a curve
+            if field.message_type is not None and is_repeated(field):  # the pieces of a curve
                 pieces = [to_message(pb.Curve, entry, f"{place}[{k}]") for k, entry in enumerate(value)]
                 getattr(message, field.name).extend(pieces)
             elif field.message_type is not None:
                 part = getattr(message, field.name)
                 part.CopyFrom(to_message(type(part), value, place))
-            elif field.is_repeated:
+            elif is_repeated(field):
                 getattr(message, field.name).extend(numbers_of(place, value, axes=(1,)).astype(float).tolist())
             else:
                 setattr(message, field.name, value)
@@ -117,7 +118,7 @@ def to_plain(message: Message, depth: int = _DEEPEST) -> dict[str, Any]:
         return plain
     for field in message.DESCRIPTOR.fields:
         value = getattr(message, field.name)
-        if field.is_repeated:
+        if is_repeated(field):
             items = value[:_MOST]
             plain[plain_name(field)] = tuple(
                 to_plain(item, depth - 1) if field.message_type else item for item in items

@@ -7,9 +7,10 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from powerplan_client.calls import Calls
+from powerplan_client.compat import Self
 from powerplan_client.errors import ClientClosed, PlannerError
 from powerplan_client.steps import Call, Emit, Open, Sleep
 from powerplan_client.transport import AsyncTransport, Transport

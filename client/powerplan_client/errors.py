@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from powerplan_client._generated import v1 as pb
+from powerplan_client.compat import dataclass
 from powerplan_client.rpc_status import StatusDetails
 
 

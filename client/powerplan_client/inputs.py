@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, get_args
 
 import numpy.typing as npt
 
 from powerplan_client._generated import v1 as pb
 from powerplan_client.by_layer import BY_LAYER, is_by_layer, is_several, layer_values
+from powerplan_client.compat import dataclass
 from powerplan_client.devices import DEVICE_PARTS, device_part
 from powerplan_client.errors import invalid
 from powerplan_client.plain_names import plain_name

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numbers
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 import numpy.typing as npt
 
 from powerplan_client._generated import v1 as pb
+from powerplan_client.compat import dataclass
 from powerplan_client.engine import engine_module
 from powerplan_client.errors import invalid
 from powerplan_client.packing import Packer
@@ -84,7 +85,7 @@ class Network:
             )
         nodes: list[Node] = []
         source = INPUT
-        for i, (weight, bias) in enumerate(zip(arrays, bias_arrays, strict=True), start=1):
+        for i, (weight, bias) in enumerate(zip(arrays, bias_arrays), start=1):
             tensors = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
             nodes.append(Node(name=f"linear{i}", type="linear", inputs=(source,), tensors=tensors))
             if i < len(arrays):
@@ -104,7 +105,7 @@ class Onnx:
 
 
 #: what is accepted as a network; besides, the engine's Network and torch modules
-NetworkLike = Network | Sequence[npt.ArrayLike] | str | os.PathLike[str] | Onnx | Any
+NetworkLike = Union[Network, Sequence[npt.ArrayLike], str, os.PathLike[str], Onnx, Any]
 
 
 def network_message(
@@ -135,7 +136,7 @@ def network_message(
 
 def _layers(field: str, choice: Any) -> list[str]:
     """Layers as text: one type, name, pattern or number, or several."""
-    parts = [] if choice is None else [choice] if isinstance(choice, str | int) else choice
+    parts = [] if choice is None else [choice] if isinstance(choice, (str, int)) else choice
     if callable(parts) or not isinstance(parts, Iterable):
         allowed = "types, names, patterns or numbers of layers; a function needs the engine's Network.with_analog"
         raise invalid(field, f"got {choice!r}; allowed: {allowed}")
@@ -147,13 +148,13 @@ def _message(value: NetworkLike, packer: Packer, input_shape: Sequence[int] | No
         return _graph(value, packer)
     if isinstance(value, Onnx):
         return pb.Network(onnx=packer.file(value.content))
-    if isinstance(value, str | os.PathLike):
+    if isinstance(value, (str, os.PathLike)):
         return _file(Path(value), packer)
     if _is_torch_module(value):
         return _graph(_of_engine(_import_torch(value, input_shape)), packer)
     if hasattr(value, "nodes") and hasattr(value, "input_shape"):
         return _graph(_of_engine(value), packer)
-    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
         return _graph(Network.mlp(value), packer)
     raise invalid(
         "network",
@@ -227,25 +228,24 @@ def _import_torch(module: Any, input_shape: Sequence[int] | None) -> Any:
 
 def attribute_message(value: Any) -> pb.AttributeValue:
     """A plain value as a message; arrays become lists, whole numbers beyond 64 bits floats."""
-    match value:
-        case None:
-            return pb.AttributeValue(null_value=0)  # type: ignore[arg-type]
-        case bool() | np.bool_():
-            return pb.AttributeValue(boolean_value=bool(value))
-        case int() | np.integer() if -(2**63) <= int(value) < 2**63:
-            return pb.AttributeValue(integer_value=int(value))
-        case numbers.Real():
-            return pb.AttributeValue(number_value=float(value))
-        case str():
-            return pb.AttributeValue(text_value=value)
-        case Mapping():
-            return pb.AttributeValue(map_value=pb.AttributeMap(entries=attribute_messages(value)))
-        case np.ndarray():
-            return attribute_message(value.tolist())
-        case Sequence():
-            return pb.AttributeValue(list_value=pb.AttributeList(values=[attribute_message(item) for item in value]))
-        case _:
-            raise invalid("attributes", f"got {type(value).__name__}; allowed: plain values, lists and mappings")
+    if value is None:
+        return pb.AttributeValue(null_value=0)  # type: ignore[arg-type]
+    if isinstance(value, (bool, np.bool_)):
+        return pb.AttributeValue(boolean_value=bool(value))
+    if isinstance(value, (int, np.integer)) and -(2**63) <= int(value) < 2**63:
+        return pb.AttributeValue(integer_value=int(value))
+    if isinstance(value, numbers.Real):
+        return pb.AttributeValue(number_value=float(value))
+    if isinstance(value, str):
+        return pb.AttributeValue(text_value=value)
+    if isinstance(value, Mapping):
+        return pb.AttributeValue(map_value=pb.AttributeMap(entries=attribute_messages(value)))
+    items = value.tolist() if isinstance(value, np.ndarray) else value
+    if isinstance(items, Sequence):
+        return pb.AttributeValue(list_value=pb.AttributeList(values=[attribute_message(item) for item in items]))
+    if isinstance(value, np.ndarray):
+        return attribute_message(items)
+    raise invalid("attributes", f"got {type(value).__name__}; allowed: plain values, lists and mappings")
 
 
 def attribute_messages(values: Mapping[Any, Any]) -> dict[str, pb.AttributeValue]:
@@ -255,15 +255,12 @@ def attribute_messages(values: Mapping[Any, Any]) -> dict[str, pb.AttributeValue
 
 def attribute_value(message: pb.AttributeValue) -> Any:
     """The plain value of a message."""
-    match message.WhichOneof("kind"):
-        case "list_value":
-            return [attribute_value(item) for item in message.list_value.values]
-        case "map_value":
-            return {name: attribute_value(item) for name, item in message.map_value.entries.items()}
-        case None | "null_value":
-            return None
-        case kind:
-            return getattr(message, kind)
+    kind = message.WhichOneof("kind")
+    if kind == "list_value":
+        return [attribute_value(item) for item in message.list_value.values]
+    if kind == "map_value":
+        return {name: attribute_value(item) for name, item in message.map_value.entries.items()}
+    return None if kind in (None, "null_value") else getattr(message, kind)
 
 
 def _floats(field: str, value: npt.ArrayLike, *, axes: int) -> np.ndarray:

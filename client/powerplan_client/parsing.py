@@ -13,6 +13,7 @@ from powerplan_client import shared
 from powerplan_client._generated import v1 as pb
 from powerplan_client.by_layer import values_by_layer
 from powerplan_client.call_info import CallInfo, Timings
+from powerplan_client.compat import is_repeated
 from powerplan_client.cost_breakdown import CostBreakdown
 from powerplan_client.devices import to_plain
 from powerplan_client.errors import error_from_detail
@@ -31,13 +32,10 @@ R = TypeVar("R")
 def parse_plan_response(response: pb.PlanResponse | pb.FrontierResponse) -> Plan | ProfilePlan | None:
     """The plan of an answer; None if only validated."""
     info = parse_info(response.info)
-    match response.WhichOneof("result"):
-        case "plan":
-            return parse_plan(response.plan, info)
-        case "profile_plan":
-            return parse_profile_plan(response.profile_plan, info)
-        case _:
-            return None
+    result = response.WhichOneof("result")
+    if result == "plan":
+        return parse_plan(response.plan, info)
+    return parse_profile_plan(response.profile_plan, info) if result == "profile_plan" else None
 
 
 def parse_plan(message: pb.Plan, info: CallInfo | None = None) -> Plan:
@@ -66,13 +64,12 @@ def parse_prediction(message: pb.Prediction, gains: Gains | None = None, info: C
 
 def parse_simulate_response(response: pb.SimulateResponse) -> RunningEstimate | Simulation | None:
     """A running estimate or the simulation; None if only validated."""
-    match response.WhichOneof("event"):
-        case "estimate":
-            return _result(RunningEstimate, response.estimate, draws=response.estimate.draws_done)
-        case "simulation":
-            return parse_simulation(response.simulation, parse_gains(response.gains), parse_info(response.info))
-        case _:
-            return None
+    event = response.WhichOneof("event")
+    if event == "estimate":
+        return _result(RunningEstimate, response.estimate, draws=response.estimate.draws_done)
+    if event == "simulation":
+        return parse_simulation(response.simulation, parse_gains(response.gains), parse_info(response.info))
+    return None
 
 
 def parse_simulation(message: pb.Simulation, gains: Gains | None = None, info: CallInfo | None = None) -> Simulation:
@@ -198,7 +195,7 @@ def _result(kind: type[R], message: Message, **values: Any) -> R:
 def _content(field: Any, message: Message, annotation: str) -> Any:
     """Content of a field; None for what is not there, if the annotation of its attribute allows it."""
     value, may_be_none = getattr(message, field.name), annotation.endswith("None")
-    if field.is_repeated:
+    if is_repeated(field):
         if annotation.startswith("np.ndarray"):
             return _floats(value)
         return tuple(_single(field, item) for item in value) or (None if may_be_none else ())
@@ -229,4 +226,4 @@ def _floats(values: Iterable[float]) -> np.ndarray:
 
 
 def _time(message: Message, name: str) -> dt.datetime | None:
-    return getattr(message, name).ToDatetime(tzinfo=dt.UTC) if message.HasField(name) else None
+    return getattr(message, name).ToDatetime(tzinfo=dt.timezone.utc) if message.HasField(name) else None

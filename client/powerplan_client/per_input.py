@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from powerplan_client.compat import dataclass
 from powerplan_client.spread import check_probability, wrong_number
 
 #: quantile of a standard normal number that 95 % intervals end at

@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from powerplan_client.call_info import CallInfo
+from powerplan_client.compat import dataclass
 from powerplan_client.errors import PlannerError
 from powerplan_client.shared import Certificate, Plan, ShadowPrices, Target, Termination
 

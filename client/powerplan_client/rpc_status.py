@@ -9,11 +9,13 @@ Why: docs/decisions/service.md [0051].
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from typing import Any
 
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, duration_pb2, message, message_factory
+
+from powerplan_client.compat import dataclass
 
 STATUS_KEY = "grpc-status-details-bin"
 PUSHBACK_KEY = "grpc-retry-pushback-ms"

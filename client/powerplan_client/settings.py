@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from powerplan_client import values
 from powerplan_client.addresses import FORMS, Address, AddressError, parse_address
+from powerplan_client.compat import dataclass
 from powerplan_client.errors import invalid
 
 TARGET_VARIABLE = "POWERPLAN_TARGET"

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import field
+from typing import Any, Union
 
 import numpy as np
 
 from powerplan_client.call_info import CallInfo
+from powerplan_client.compat import dataclass
 from powerplan_client.cost_breakdown import CostBreakdown
 from powerplan_client.per_input import Inputs
 from powerplan_client.spread import Chips
 
-Gain = float | np.ndarray
+Gain = Union[float, np.ndarray]
 
 
 class Outcome(enum.Enum):
@@ -826,4 +827,4 @@ def _interval(mean: float, standard_error: float) -> tuple[float, float]:
     return mean - 1.96 * standard_error, mean + 1.96 * standard_error
 
 
-Target = MaxMSE | MaxNMSE | MaxOutputMSE | MaxAccuracyDrop | MaxFlipRate | MaxPower
+Target = Union[MaxMSE, MaxNMSE, MaxOutputMSE, MaxAccuracyDrop, MaxFlipRate, MaxPower]

@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from numbers import Real
 from statistics import NormalDist
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
+from powerplan_client.compat import Self, dataclass
 from powerplan_client.values import wrong
 
 _GAUSSIAN = NormalDist()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Union
 
 from google.protobuf.message import Message
 
@@ -61,6 +61,6 @@ class Sleep:
     seconds: float
 
 
-Step = Unary | Upload | Open | Next | Emit | Sleep
+Step = Union[Unary, Upload, Open, Next, Emit, Sleep]
 T = TypeVar("T")
 Call = Generator[Step, Any, T]

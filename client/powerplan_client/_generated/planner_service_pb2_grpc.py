@@ -5,7 +5,7 @@ import warnings
 
 from powerplan_client._generated import planner_service_pb2 as powerplan_dot_v1_dot_planner__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.71.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
