@@ -18,6 +18,7 @@ from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.predictor import Predictor
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.sources.common import CommonErrors
+from powerplan.moments.sources.errors import total
 from powerplan.moments.walks.adjoint import pulled_back
 from powerplan.moments.walks.array_step import ArrayStep
 from powerplan.moments.walks.lowered import Place, Step
@@ -63,12 +64,27 @@ class LinearChips:
 
     def push(self, normals: Mapping[Source, Tensor]) -> Tensor:
         """J z for z by source (R, *numbers), (R, B, K)."""
-        return torch.cat([self._pushed(trace, normals) for _, trace in self.traces], 1)
+        count = len(next(iter(normals.values())))
+        return torch.cat([self._pushed(trace, normals, {}, count) for _, trace in self.traces], 1)
 
     def gram_times(self, vectors: Tensor) -> Tensor:
         """J Jᵀ v for vectors (R, B, K), as many at a time as fit the memory limit."""
         some = torch.split(vectors.to(self.predictor.inputs), self.most_vectors)
-        return torch.cat([self.push(self.pull(each)) for each in some]).double()
+        product = self._product if len(self.traces) == 1 else lambda each: self.push(self.pull(each))
+        return torch.cat([product(each) for each in some]).double()
+
+    def _product(self, vectors: Tensor) -> Tensor:
+        """J Jᵀ v for vectors (R, B, K), of inputs in a single part: what it is by column, array by array."""
+        ((_, trace),) = self.traces
+        normals: dict[Source, Tensor] = {}
+        columns: dict[Source, Tensor] = {}
+        for source, reads in self._sources(trace, vectors.transpose(0, 1)):
+            if len(reads) == 1:
+                ((common, adjoint),) = reads
+                columns[source] = common.through(adjoint)
+            else:
+                normals[source] = total([common.pull(adjoint) for common, adjoint in reads])
+        return self._pushed(trace, normals, columns, len(vectors))
 
     def gram(self) -> Tensor:
         """J Jᵀ, (B, K, B, K); of inputs in a single part, whose directions are the outputs."""
@@ -112,8 +128,11 @@ class LinearChips:
             for number, common in enumerate(zip(*(_common(read) for read, _ in reads), strict=True)):
                 yield (name, number), list(zip(common, columns, strict=True))
 
-    def _pushed(self, trace: Trace, normals: Mapping[Source, Tensor]) -> Tensor:
-        lowered, slopes, count = trace.lowered, self.predictor.corrections.slopes, len(next(iter(normals.values())))
+    def _pushed(
+        self, trace: Trace, normals: Mapping[Source, Tensor], columns: Mapping[Source, Tensor], count: int
+    ) -> Tensor:
+        """Errors (R, B, K) of the outputs from z by source, or from what it moves the columns by."""
+        lowered, slopes = trace.lowered, self.predictor.corrections.slopes
         values: dict[Place, Tensor] = {}
         for step in lowered.steps:
             if not step.noisy:
@@ -130,7 +149,8 @@ class LinearChips:
                 errors = errors * slopes.get(step.place, 1.0)
             if isinstance(passed, ArrayStep):
                 for number, common in enumerate(_common(passed)):
-                    own = common.push(normals[_devices(step, passed), number])
+                    source = _devices(step, passed), number
+                    own = columns[source] if source in columns else common.push(normals[source])
                     errors = errors + over_batch(passed.array.map.gather, own)
             values[step.place] = errors
             for place in lowered.last_read.get(step.place, ()):

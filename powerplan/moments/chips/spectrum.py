@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 #: outputs of all inputs together up to which the Gram matrix is formed
 MOST_EXACT = 256
 #: random vectors of the subspace, and those that tell what is beyond it
-_SUBSPACE, _PROBES = 10, 8
+_SUBSPACE, _PROBES = 9, 8
 #: eigenvalues that are told apart
 _MOST_WEIGHTS = 64
 #: eigenvalues that count, as a part of the largest

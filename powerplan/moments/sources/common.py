@@ -40,6 +40,10 @@ class CommonErrors(ABC):
     def push(self, normals: Tensor) -> Tensor:
         """J z for z (K, *numbers), by column, (B, K, G, P, o)."""
 
+    def through(self, adjoint: Tensor) -> Tensor:
+        """J Jᵀ A by column for adjoints A (B, K, G, P, o), to single precision."""
+        return self.push(self.pull(adjoint))
+
     @classmethod
     @abstractmethod
     def across(cls, reads: Sequence[tuple[Self, Tensor]]) -> Tensor:
@@ -80,6 +84,13 @@ class CommonDevices(CommonErrors):
         return errors.moved(rows.unsqueeze(1), (normals * std).unsqueeze(0)).reshape(
             len(rows), len(normals), *self.rows.shape[1:3], -1
         )
+
+    def through(self, adjoint: Tensor) -> Tensor:
+        if self.errors.nodes or (self.unrolled and self.rows.shape[2] > 1):
+            return super().through(adjoint)
+        single, rows = adjoint.float(), self.rows.float()
+        moved = torch.einsum("bkgpo,bgpn->kgon", single, rows) * self.variance.clamp(min=0).float()
+        return torch.einsum("bgpn,kgon->bkgpo", rows, moved).to(adjoint)
 
     @classmethod
     def across(cls, reads: Sequence[tuple[Self, Tensor]]) -> Tensor:

@@ -68,6 +68,9 @@ def test_gram_is_push_after_pull(fields: dict[str, Any]) -> None:
     torch.testing.assert_close(
         some.push(some.pull(directions)).flatten(1), directions.flatten(1) @ gram, rtol=1e-10, atol=1e-12 * gram.max()
     )
+    torch.testing.assert_close(
+        some.gram_times(directions).flatten(1), directions.flatten(1) @ gram, rtol=1e-5, atol=1e-6 * float(gram.max())
+    )
     assert some.mean_square() == pytest.approx(float(gram.diagonal().mean()), rel=1e-10)
 
 
