@@ -9,7 +9,6 @@ import pytest
 from scipy import optimize
 
 import powerplan as pp
-import powerplan_client as pc
 from powerplan.examples import Example
 from powerplan.planning.session import Session
 from powerplan.planning.settings import PlanSettings
@@ -87,14 +86,11 @@ def test_what_cannot_be_reached_is_said_of_the_chips(iris_example: Example) -> N
     assert "The lowest reachable NMSE of 90 % of the chips is" in plan.termination.message
 
 
-def test_files_and_clients_keep_the_part_of_the_chips(iris_example: Example, tmp_path: Path) -> None:
+def test_files_keep_the_part_of_the_chips(iris_example: Example, tmp_path: Path) -> None:
     network, inputs = iris_example.network, iris_example.inputs
     plan = pp.plan(network, HARDWARE, inputs, pp.MaxNMSE(0.01, chips=0.9))
     plan.save(tmp_path / "plan.json")
     assert pp.Plan.load(tmp_path / "plan.json").target == pp.MaxNMSE(0.01, chips=0.9)
-    answer = pc.PlannerClient.local().plan(network, HARDWARE, inputs, pc.MaxNMSE(0.01, chips=0.9))
-    assert answer.target == pc.MaxNMSE(0.01, chips=0.9)
-    assert answer.gains.conductance == plan.gains.conductance
 
 
 @pytest.mark.parametrize("chips", [0.0, 1.0, 95, float("nan"), "most"])

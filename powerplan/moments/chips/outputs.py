@@ -104,15 +104,19 @@ class ChipOutputs:
         return torch.cat([(bias + errors).square().mean(1).amax(1) for errors in self.drawn()])
 
     def drawn(self) -> Iterator[Tensor]:
-        """Errors (d, B, K) of chips beside the mean, a block at a time: the same whenever they are asked for."""
+        """Errors (d, B, K) of chips beside the mean, a block at a time: the same whenever they are asked for.
+
+        They are drawn in single precision, of which the classes of chips that are drawn need no more.
+        """
+        common, own = self.common.float(), self.own.float()
         generator = torch.Generator(self.mean.device).manual_seed(self.seed)
         step = max(1, _BLOCK_ENTRIES // max(self.mean.numel(), self.common.shape[-1]))
         for first in range(0, DRAWN, step):
             count = min(step, DRAWN - first)
-            normals = self.mean.new_empty(count, self.common.shape[-1]).normal_(generator=generator)
-            fresh = self.mean.new_empty(count, *self.mean.shape).normal_(generator=generator)
-            errors = (normals @ self.common.flatten(0, 1).mT).reshape(fresh.shape)
-            yield errors + (fresh.transpose(0, 1) @ self.own.mT).transpose(0, 1)
+            normals = common.new_empty(count, common.shape[-1]).normal_(generator=generator)
+            fresh = common.new_empty(count, *self.mean.shape).normal_(generator=generator)
+            errors = (normals @ common.flatten(0, 1).mT).reshape(fresh.shape)
+            yield errors + (fresh.transpose(0, 1) @ own.mT).transpose(0, 1)
 
     def _is_certain(self) -> Tensor:
         """(B,) whether an input has the same class on every chip."""

@@ -17,7 +17,7 @@ from powerplan.errors import InvalidInput
 from powerplan.hardware.gains import Gains
 from powerplan.moments.accuracy import wanted_classes
 from powerplan.moments.chips.linear import LinearChips
-from powerplan.moments.chips.outputs import ChipOutputs
+from powerplan.moments.chips.outputs import ChipOutputs, Margins
 from powerplan.moments.chips.quadratic_form import QuadraticForm
 from powerplan.moments.chips.sampled import SampledSpread
 from powerplan.moments.predictor import Predictor
@@ -42,6 +42,7 @@ class ChipSource:
     gains: Gains
     spectrum: Spectrum
     moments: tuple[np.ndarray, np.ndarray] | None
+    _margins: dict[bytes, Margins] = field(default_factory=dict)
 
     @property
     def ideal(self) -> Tensor:
@@ -92,7 +93,19 @@ class ChipSource:
             InvalidInput: labels that do not fit, or a covariance of the outputs that is not known.
         """
         wanted = torch.as_tensor(wanted_classes(self.ideal.cpu().numpy(), labels))
-        return SampledSpread.of(self.outputs.margins(wanted).wrong_rates().cpu().numpy())
+        return SampledSpread.of(self.margins(wanted).wrong_rates().cpu().numpy())
+
+    def margins(self, wanted: Tensor) -> Margins:
+        """How far the chips are from another class than the wanted one (B,), found once for the same classes.
+
+        Raises:
+            InvalidInput: a covariance of the outputs that is not known.
+        """
+        known = wanted.cpu().numpy().tobytes()
+        if known not in self._margins:
+            self._margins.clear()
+            self._margins[known] = self.outputs.margins(wanted)
+        return self._margins[known]
 
     @classmethod
     def behind(cls, prediction: Prediction) -> ChipSource:

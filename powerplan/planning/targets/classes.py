@@ -91,7 +91,7 @@ class ClassTarget(Target):
 
         chips = ChipSource.behind(prediction)
         measure = problem.ErrorRate.of(chips.ideal, self.wanted())
-        margins = chips.outputs.margins(measure.wanted)
+        margins = chips.margins(measure.wanted)
         allowed, part = measure.ideal + self.value, self.chips
         assert part is not None
 
