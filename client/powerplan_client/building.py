@@ -203,6 +203,7 @@ def gains_message(gains: Any) -> pb.Gains:
         return pb.Gains(
             conductance_siemens=gain_messages("gains.conductance", gains.conductance),
             voltage_volts=gain_messages("gains.voltage", gains.voltage),
+            column_scale=gain_messages("gains.column_scale", getattr(gains, "column_scale", None) or ()),
         )
 
 

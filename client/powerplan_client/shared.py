@@ -107,6 +107,9 @@ class Hardware:
             pairs are in arrays of their own.
         costs: what components around the arrays take: costs, a mapping of their fields, or the name of published ones;
             None = not counted.
+        column_scale: "least_bias": every output is multiplied digitally by the number that makes its mean squared bias
+            for ideal inputs least; "least_error": the mean squared error of its array; "none": it is not.
+        predistort: devices are programmed to targets that make the mean of what they hold the conductance wanted.
         preset: name of a published technology whose values stand in for every field that is None; without one those are
             at the server's default.
 
@@ -164,6 +167,8 @@ class Hardware:
     row_drive: str | None = None
     pair_layout: str | None = None
     costs: str | Mapping[str, Any] | None = None
+    column_scale: str | None = None
+    predistort: bool | None = None
     preset: str | None = None
 
 
@@ -176,10 +181,14 @@ class Gains:
             column (output), in S per unit weight, > 0.
         voltage: one entry per crossbar layer: a float, or an (n_in,) array with one gain per row (input),
             in V per unit activation, > 0.
+        column_scale: one (n_out,) array of numbers > 0 per crossbar layer: what its outputs are multiplied by
+            digitally, on hardware that does (``hardware.column_scale``); None = what the hardware's rule makes of the
+            gains and the inputs of a calculation. Those of a plan are of its inputs.
     """
 
     conductance: tuple[Gain, ...]
     voltage: tuple[Gain, ...]
+    column_scale: tuple[np.ndarray, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

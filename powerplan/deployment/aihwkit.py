@@ -105,6 +105,7 @@ _FIXED = (
     ("adc_range", None, "outputs have no bound"),
     ("thermal_noise", False, "read noise has one standard deviation per layer"),
     ("shot_noise", False, "read noise has one standard deviation per layer"),
+    ("column_scale", "none", "outputs have no scales of their own"),
 )
 #: errors that are given to it: those of every device by itself, and noise that is the same in all rows or columns
 _EXPRESSED = (
@@ -226,12 +227,13 @@ def _noise_model(hardware: Hardware) -> Any:
 
 
 def programmed_conductances(hardware: Hardware, target: Any) -> Any:
-    """Random conductances [S] of devices programmed to ``target`` [S], drawn from torch's global generator."""
+    """Random conductances [S] of devices that ``target`` [S] is wanted of, drawn from torch's global generator."""
     import torch
 
+    from powerplan.hardware.predistortion import targets
     from powerplan.hardware.sampling import Devices
 
-    wide = target.double()
+    wide = targets(hardware, target.double())
     devices = Devices.prepare(hardware, wide, torch.ones((1,) * wide.dim(), dtype=torch.float64))
     shape = (1, *wide.shape)
     drawn = devices.sample(

@@ -10,7 +10,9 @@ With an offset mapping there is one device, G_ij = G_min + c_i (W_ij + w) v_ref 
     z_i = scale_i (Σ_tiles I_i − G_min Σ_j V_j) − w Σ_j x_j + b_i,
 
 both sums taken digitally. Where biases are a row, it is the last of every group: driven by x = 1 with v_ref, it holds
-b, and nothing is added digitally. Columns with a passive load G_L (``hardware.load_conductance``) give voltages y; a
+b, and nothing is added digitally. Where outputs have digital scales s (``hardware.column_scale``), all of z_i but b_i
+is multiplied by s_i; with ``hardware.predistort`` devices have targets that make the mean of what they hold the
+conductances above. Columns with a passive load G_L (``hardware.load_conductance``) give voltages y; a
 side of a tile counts as the current I_i = (G_L + Σ_j G_ij) y_i, with the target conductances.
 """
 
@@ -69,11 +71,19 @@ class Export:
         from powerplan._version import __version__
 
         gains.check(network, hardware)
+        if hardware.scales_columns and gains.column_scale is None:
+            raise InvalidInput.of(
+                "gains.column_scale",
+                None,
+                f"the scales of every layer where hardware.column_scale is {hardware.column_scale!r}",
+                "Export a plan, whose gains have them.",
+            )
+        scales = gains.column_scale or (None,) * len(network.crossbars)
         return cls(
             layers=tuple(
-                _layer(network, hardware, arrays, i, c, v)
-                for i, (arrays, c, v) in enumerate(
-                    zip(layer_arrays(network, hardware), gains.conductance, gains.voltage, strict=True)
+                _layer(network, hardware, arrays, i, c, v, scale)
+                for i, (arrays, c, v, scale) in enumerate(
+                    zip(layer_arrays(network, hardware), gains.conductance, gains.voltage, scales, strict=True)
                 )
             ),
             hardware=hardware,
@@ -138,7 +148,13 @@ def export(
 
 
 def _layer(
-    network: Network, hardware: Hardware, arrays: LayerArrays, index: int, conductance: Gain, voltage: Gain
+    network: Network,
+    hardware: Hardware,
+    arrays: LayerArrays,
+    index: int,
+    conductance: Gain,
+    voltage: Gain,
+    column_scale: np.ndarray | None,
 ) -> ExportedLayer:
     node = network.crossbars[index]
     op = node.op
@@ -157,12 +173,25 @@ def _layer(
         conductance_gain=frozen_array(c),
         voltage_gain=frozen_array(v.reshape(-1)),
         scale=frozen_array(1 / (c * reference)),
+        column_scale=None if column_scale is None else frozen_array(column_scale),
         bias=None if mapped.bias is None else frozen_array(mapped.bias, np.float64),
         weight_offset=mapped.offset,
         conductance_min=hardware.conductance_min,
         has_bias_row=mapped.has_bias_row,
-        tiles=tuple(cut([hardware.conductance_min + unit * side for side in mapped.sides], op.groups, hardware)),
+        tiles=tuple(cut([_targets(hardware, unit * side) for side in mapped.sides], op.groups, hardware)),
     )
+
+
+def _targets(hardware: Hardware, above: np.ndarray) -> np.ndarray:
+    """Target conductances [S] of devices that shall hold so much above conductance_min."""
+    wanted = hardware.conductance_min + above
+    if not hardware.predistort:
+        return wanted
+    import torch
+
+    from powerplan.hardware.predistortion import targets
+
+    return np.asarray(targets(hardware, torch.as_tensor(wanted)))
 
 
 def _plan_digest(plan: Plan) -> str:

@@ -26,6 +26,7 @@ class ExportedLayer:
         conductance_min: of a device that holds 0 [S].
         has_bias_row: the last row of every group is driven by the constant 1 and holds the bias.
         tiles: the physical arrays.
+        column_scale: what the decoded output is multiplied by before the bias is added, (n_out,); None = nothing.
     """
 
     name: str
@@ -40,15 +41,17 @@ class ExportedLayer:
     weight_offset: float | None = None
     conductance_min: float = 0.0
     has_bias_row: bool = False
+    column_scale: np.ndarray | None = None
 
     @property
     def matrix(self) -> np.ndarray:
-        """The weights that the tiles compute with, W (n_out, inputs of one group), rebuilt from their conductances."""
+        """The weights that the tiles compute with, W (n_out, inputs of one group), rebuilt from their targets, and from
+        the scales of columns."""
         return self._weights[:, :-1] if self.has_bias_row else self._weights
 
     @property
     def stored_bias(self) -> np.ndarray | None:
-        """The bias that the tiles compute with, b (n_out,), from their conductances; None = no row of biases."""
+        """The bias that the tiles compute with, b (n_out,), from their targets; None = no row of biases."""
         return self._weights[:, -1] if self.has_bias_row else None
 
     @property
@@ -61,4 +64,5 @@ class ExportedLayer:
             reference = self.conductance_min if tile.negative is None else tile.negative
             current = (tile.positive - reference) * self.voltage_gain[rows, None]  # A per unit activation
             weights[outputs, columns] = current.T * self.scale[outputs, None]
-        return weights - (self.weight_offset or 0.0)
+        weights -= self.weight_offset or 0.0
+        return weights if self.column_scale is None else weights * self.column_scale[:, None]

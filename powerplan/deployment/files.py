@@ -40,7 +40,10 @@ _VECTORS = {
     "voltage_gain": "V per unit activation",
     "scale": "unit of the output per A",
     "bias": "unit of the output",
+    "column_scale": "1",
 }
+#: those that not every layer has
+_OPTIONAL = ("bias", "column_scale")
 _COUNTS = ("groups", "copies", "reads")
 _MAPPING = ("weight_offset", "conductance_min", "has_bias_row")
 _SIDES = ("positive", "negative")
@@ -179,6 +182,7 @@ def _members(exported: Export, format: str) -> dict[str, bytes]:
             "conductance_min * sum of V) - weight_offset * sum of input + bias",
             "decode_divider": "where hardware.read_out is 'divider': I of a column of a tile = its voltage * "
             "(hardware.load_conductance + sum of the column's target conductances)",
+            "decode_scaled": "where column_scale is given: all of the output but bias is multiplied by it",
             "bias_row": "where has_bias_row: the input of the last row of every group is 1",
         },
         "layers": layers,
@@ -236,7 +240,7 @@ def _decoded(read: Callable[[str], bytes]) -> dict[str, Any]:
 
 def _layer(read: Callable[[str], bytes], entry: Mapping[str, Any]) -> ExportedLayer:
     vectors: dict[str, Any] = {
-        name: _table(read, entry[name]) if name != "bias" or name in entry else None for name in _VECTORS
+        name: _table(read, entry[name]) if name not in _OPTIONAL or name in entry else None for name in _VECTORS
     }
     counts: dict[str, Any] = {name: int(entry[name]) for name in _COUNTS}
     tiles = tuple(

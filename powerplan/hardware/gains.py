@@ -28,7 +28,9 @@ from powerplan.network import CrossbarOp, Network, Node
 
 Gain = float | np.ndarray
 
-_UNITS = {"conductance": "S", "voltage": "V"}
+_UNITS = {"conductance": "S", "voltage": "V", "column_scale": ""}
+#: those that every mapping has
+_NEEDED = ("conductance", "voltage")
 
 #: relative slack when a gain is compared with its limit
 LIMIT_TOLERANCE = 1e-9
@@ -43,6 +45,9 @@ class Gains:
             column (output), in S per unit weight, > 0.
         voltage: one entry per crossbar layer: a float, or an (n_in,) array with one gain per row (input),
             in V per unit activation, > 0.
+        column_scale: one (n_out,) array of numbers > 0 per crossbar layer: what its outputs are multiplied by
+            digitally, on hardware that does (``hardware.column_scale``); None = what the hardware's rule makes of the
+            gains and the inputs of a calculation. Those of a plan are of its inputs.
 
     Raises:
         InvalidInput: entries that are not positive and finite, or lists of different lengths.
@@ -50,10 +55,11 @@ class Gains:
 
     conductance: tuple[Gain, ...]
     voltage: tuple[Gain, ...]
+    column_scale: tuple[np.ndarray, ...] | None = None
 
     def __post_init__(self) -> None:
         check = Checker("gains.")
-        for field in ("conductance", "voltage"):
+        for field in ("conductance", "voltage", *(("column_scale",) if self.column_scale is not None else ())):
             entries = getattr(self, field)
             if not (isinstance(entries, list | tuple) or getattr(entries, "ndim", 0) > 0):
                 check.fail(field, entries, "a list with one entry per crossbar layer", "Give a list.")
@@ -67,6 +73,17 @@ class Gains:
         check.done()
         object.__setattr__(self, "conductance", conductance)
         object.__setattr__(self, "voltage", voltage)
+        if self.column_scale is not None:
+            self._check_scales(self.column_scale, check)
+
+    def _check_scales(self, scales: Sequence[np.ndarray], check: Checker) -> None:
+        if len(scales) != len(self.conductance):
+            allowed = f"one entry per entry of conductance ({len(self.conductance)}), or None"
+            check.fail("column_scale", len(scales), allowed, "Give those of a plan, or leave them out.")
+            check.done()
+        arrays = [np.atleast_1d(_gain(check, f"column_scale[{i}]", s, "n_out")) for i, s in enumerate(scales)]
+        check.done()
+        object.__setattr__(self, "column_scale", tuple(frozen_array(array, np.float64) for array in arrays))
 
     @classmethod
     def uniform(
@@ -143,6 +160,7 @@ class Gains:
             if np.ndim(volts) and np.shape(volts) != (shape := (_op(node).n_rows,)):
                 check.fail(f"voltage[{i}]", volts, f"a float or shape {shape} for {node.array_name}", "Fix it.")
         check.done()
+        self._check_scales_of(network, hardware, check)
         limits = column_conductance_limits(network, hardware, self.voltage)
         for i, (node, gain, limit) in enumerate(zip(layers, self.conductance, limits, strict=True)):
             if np.ndim(gain) == 1 and np.shape(gain) != limit.shape:
@@ -160,11 +178,25 @@ class Gains:
                 )
         check.done()
 
+    def _check_scales_of(self, network: Network, hardware: Hardware, check: Checker) -> None:
+        if self.column_scale is None:
+            return
+        if not hardware.scales_columns:
+            allowed = "None where hardware.column_scale is 'none'"
+            advice = "Set hardware.column_scale='least_bias', or give the gains without their scales."
+            check.fail("column_scale", f"{len(self.column_scale)} entries", allowed, advice)
+        for i, (node, scale) in enumerate(zip(network.crossbars, self.column_scale, strict=True)):
+            if scale.shape != (shape := (_op(node).n_out,)):
+                check.fail(f"column_scale[{i}]", scale, f"shape {shape} for {node.array_name}", "Fix it.")
+        check.done()
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, for JSON."""
+        """Plain lists, for JSON; scales of columns only where there are any."""
+        entries = {name: getattr(self, name) for name in _UNITS}
         return {
-            "conductance": [g.tolist() if isinstance(g, np.ndarray) else g for g in self.conductance],
-            "voltage": [g.tolist() if isinstance(g, np.ndarray) else g for g in self.voltage],
+            name: [g.tolist() if isinstance(g, np.ndarray) else g for g in gains]
+            for name, gains in entries.items()
+            if gains is not None
         }
 
     @classmethod
@@ -179,18 +211,32 @@ class Gains:
             raise InvalidInput.of("gains", values, "a mapping with conductance and voltage", "Give a dict.")
         unknown_keys(check, values, _UNITS)
         for field in _UNITS:
-            if not isinstance(values.get(field), list | tuple):
+            absent = field not in _NEEDED and values.get(field) is None
+            if not absent and not isinstance(values.get(field), list | tuple):
                 check.fail(field, values.get(field), "a list with one entry per crossbar layer", "Give a list.")
         numbers = {
-            name: number_in_si(check, name, values[name], unit) for name, unit in _UNITS.items() if name in values
+            name: number_in_si(check, name, values[name], unit)
+            for name, unit in _UNITS.items()
+            if values.get(name) is not None
         }
         check.done()
-        return cls(conductance=tuple(numbers["conductance"]), voltage=tuple(numbers["voltage"]))
+        return cls(**{name: tuple(entries) for name, entries in numbers.items()})
 
 
 def reference_voltage(voltage: Gain) -> float:
     """v_ref of a layer: its voltage gain, or the geometric mean of those of its rows [V per unit activation]."""
     return float(np.exp(np.log(voltage).mean())) if np.ndim(voltage) else float(voltage)
+
+
+def conductance_span(hardware: Hardware) -> float:
+    """The largest conductance that can be wanted of a device above conductance_min [S]: conductance_max less that, or
+    what it holds on average where targets are shifted."""
+    top = hardware.conductance_max
+    if hardware.predistort:
+        from powerplan.hardware.predistortion import largest_wanted
+
+        top = largest_wanted(hardware)
+    return top - hardware.conductance_min
 
 
 def column_conductance_limits(
@@ -205,7 +251,7 @@ def column_conductance_limits(
         voltage: voltage gains, one per layer; those with one gain per row scale the stored weights by v_ref / v_j.
             None = one gain per layer.
     """
-    span = hardware.conductance_max - hardware.conductance_min
+    span = conductance_span(hardware)
     limits = []
     for node, volts in zip(network.crossbars, voltage or [1.0] * len(network.crossbars), strict=True):
         op = _op(node)
@@ -235,7 +281,7 @@ def row_conductance_limits(network: Network, hardware: Hardware) -> list[np.ndar
     A row of zero weights gets the limit of the row with the largest weight, or 1 S if the whole layer is zero.
     Where biases are a row, all other rows are bounded by its limit as well: then c, their geometric mean, keeps it.
     """
-    span = hardware.conductance_max - hardware.conductance_min
+    span = conductance_span(hardware)
     limits = []
     for node in network.crossbars:
         arrays = stored(_op(node), hardware)

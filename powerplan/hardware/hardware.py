@@ -21,6 +21,7 @@ from powerplan.checks import Checker, choice, unknown_keys
 from powerplan.errors import InvalidInput, RangeWarning, Violation
 from powerplan.hardware.aging import Drift, LowFrequencyNoise, Snapshot, as_drift, as_low_frequency_noise
 from powerplan.hardware.by_layer import OneOrByLayer, differs, for_layers, is_by_layer
+from powerplan.hardware.compensation_checks import check_compensation
 from powerplan.hardware.costs.values import Costs, as_costs
 from powerplan.hardware.curves import Curve, as_curve
 from powerplan.hardware.describe import in_si
@@ -46,6 +47,8 @@ BIAS_MAPPINGS = ("digital", "row")
 READ_OUTS = ("tia", "divider")
 #: where rows are driven, and which arrays the sides of a pair are in
 ROW_DRIVES, PAIR_LAYOUTS = ("one_end", "both_ends"), ("interleaved", "separate_arrays")
+#: digital scales of columns
+COLUMN_SCALES = ("none", "least_bias", "least_error")
 #: resistances of the wires of an array
 WIRE_RESISTANCES = ("wire_resistance_row", "wire_resistance_column", "driver_resistance", "sense_resistance")
 #: what drift compensation goes by
@@ -146,6 +149,9 @@ class Hardware(Shown):
             pairs are in arrays of their own.
         costs: what components around the arrays take: costs, a mapping of their fields, or the name of published ones;
             None = not counted.
+        column_scale: "least_bias": every output is multiplied digitally by the number that makes its mean squared bias
+            for ideal inputs least; "least_error": the mean squared error of its array; "none": it is not.
+        predistort: devices are programmed to targets that make the mean of what they hold the conductance wanted.
 
     Raises:
         InvalidInput: listing every violated field.
@@ -205,6 +211,8 @@ class Hardware(Shown):
     row_drive: str = takes(Choice(ROW_DRIVES), "one_end")
     pair_layout: str = takes(Choice(PAIR_LAYOUTS), "interleaved")
     costs: Costs | None = takes(Part(as_costs))
+    column_scale: str = takes(Choice(COLUMN_SCALES), "none")
+    predistort: bool = takes(Flag(), False)
 
     #: fields that were left out and follow the measurements, also in a copy
     _left_out: ClassVar[frozenset[str]] = frozenset()
@@ -228,6 +236,7 @@ class Hardware(Shown):
         if not check.violations:
             check_read_out(self, check)
             check_wires(self, check)
+            check_compensation(self, check)
         check.done()
 
     @property
@@ -332,6 +341,11 @@ class Hardware(Shown):
     def converts_columns(self) -> bool:
         """True if what is read from a column is quantised or saturates."""
         return self.adc_bits is not None or self.adc_range is not None
+
+    @property
+    def scales_columns(self) -> bool:
+        """True if outputs are multiplied by numbers of their own."""
+        return self.column_scale != "none"
 
     @property
     def needs_full_scale(self) -> bool:

@@ -13,6 +13,7 @@ from powerplan.errors import LimitWarning, Violation
 from powerplan.hardware.gains import (
     Gains,
     column_conductance_limits,
+    conductance_span,
     reference_voltage,
     reference_voltage_limits,
     row_voltage_limits,
@@ -45,7 +46,7 @@ class OperatingPoint:
                 yield replace(
                     doubt, value=f"{quantity(volts, 'V')} on a row", advice=f"Check the unit of the gain.{likely}"
                 )
-        span = self.hardware.conductance_max - self.hardware.conductance_min
+        span = conductance_span(self.hardware)
         limits = column_conductance_limits(self.network, self.hardware, self.gains.voltage)
         for i, (gain, limit) in enumerate(zip(self.gains.conductance, limits, strict=True)):
             largest = float((gain / limit).max()) * span

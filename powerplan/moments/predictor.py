@@ -20,11 +20,13 @@ from powerplan.hardware.costs.model import CostModel
 from powerplan.hardware.full_scale import FullScale, full_scales
 from powerplan.hardware.gains import Gains
 from powerplan.hardware.hardware import Hardware, LayerHardware
+from powerplan.hardware.row_samples import row_samples
 from powerplan.hardware.wires.inputs import current_shares
 from powerplan.moments.array.constants import ArrayConstants
 from powerplan.moments.array.held import LastMade, made_again
 from powerplan.moments.array.program import program
 from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.column_scale import scale_of
 from powerplan.moments.samples.corrections import NONE, Corrections
 from powerplan.moments.samples.count import Sampling
 from powerplan.moments.settings import MEMORY_LIMIT, METHODS as METHODS, SAMPLING_ERROR
@@ -89,6 +91,7 @@ class Predictor:
         corrections: of marginal moments and of what is taken as independent.
         scales: of the columns of every crossbar, None where the read-out does not depend on it.
         current_shares: of the rows in the currents of columns, of every crossbar; None where wires are ideal.
+        row_samples: values at the rows of every crossbar that decide on the scales of its columns; None without such.
         converter_power: of every crossbar (L,) [W].
         cost_model: what components around the arrays take; None where the hardware has no costs.
         averaged: the converters ("rows", "noisy rows", "columns") whose rounding is averaged over gains, as plans mind
@@ -108,6 +111,7 @@ class Predictor:
     directions: Tensor
     scales: tuple[FullScale | None, ...]
     current_shares: tuple[Tensor | None, ...]
+    row_samples: tuple[Tensor | None, ...]
     converter_power: Tensor
     cost_model: CostModel | None = None
     memory_limit: int = MEMORY_LIMIT
@@ -168,6 +172,9 @@ class Predictor:
             current_shares=tuple(
                 None if part is None else part.to(device, dtype) for part in current_shares(original, hardware, inputs)
             ),
+            row_samples=tuple(
+                None if part is None else part.to(device, dtype) for part in row_samples(original, hardware, inputs)
+            ),
             converter_power=torch.as_tensor(converter_power(original, hardware)).to(device, dtype),
             cost_model=CostModel.of(original, hardware),
             memory_limit=memory_limit,
@@ -183,23 +190,38 @@ class Predictor:
         """Mean over inputs and outputs of y*²."""
         return float((self.ideal**2).mean())
 
-    def gain_tensors(self, gains: Gains) -> tuple[list[Tensor], list[Tensor]]:
-        """Conductance gains, () or (n_out,), and voltage gains, () or (n_rows,), of every layer."""
+    def gain_tensors(self, gains: Gains) -> tuple[list[Tensor], list[Tensor], list[Tensor] | None]:
+        """Conductance gains, () or (n_out,), voltage gains, () or (n_rows,), and scales (n_out,) of every layer; None
+        where these follow from the gains."""
         like = self.inputs
-        conductance, voltage = (
-            [torch.as_tensor(np.array(g), dtype=like.dtype, device=like.device) for g in entries]
-            for entries in (gains.conductance, gains.voltage)
+        conductance, voltage, scale = (
+            [torch.as_tensor(np.array(g), dtype=like.dtype, device=like.device) for g in entries or ()]
+            for entries in (gains.conductance, gains.voltage, gains.column_scale)
         )
-        return conductance, voltage
+        return conductance, voltage, scale or None
 
-    def program(self, conductance: Sequence[Tensor], voltage: Sequence[Tensor]) -> list[ProgrammedArray]:
-        """The crossbars at given gains: what does not depend on the inputs."""
+    def program(
+        self, conductance: Sequence[Tensor], voltage: Sequence[Tensor], column_scale: Sequence[Tensor] | None = None
+    ) -> list[ProgrammedArray]:
+        """The crossbars at given gains: what does not depend on the inputs.
+
+        Args:
+            column_scale: digital scales (n_out,) of outputs, of every layer; None = those that the hardware asks for.
+        """
         make = partial(program, averaged=self.averaged, last=None if self._keeps_moments else LastMade())
-        return [
+        arrays = [
             make(crossbar, hardware, c.to(self.inputs), v.to(self.inputs), scale, shares)
             for crossbar, hardware, c, v, scale, shares in zip(
                 self.crossbars, self.layers, conductance, voltage, self.scales, self.current_shares, strict=True
             )
+        ]
+        if not self.hardware.scales_columns:
+            return arrays
+        if column_scale is not None:
+            return [array.scaled(s.reshape(-1, 1)) for array, s in zip(arrays, column_scale, strict=True)]
+        return [
+            array if rows is None else array.scaled(scale_of(array, rows))
+            for array, rows in zip(arrays, self.row_samples, strict=True)
         ]
 
     @property

@@ -3,7 +3,7 @@
     G±_ij random (see :mod:`powerplan.hardware.devices`) with target G_min + c_i r_j max(±W_ij, 0),   r_j = v̂/v_j
     V_pj  = v_j Q(x_pj) + n^V_pj,   n^V ~ N(0, σ_V²) fresh in every read
     I±_pti = (1 + ε±_ti) Σ_{j in tile t} G±_ij V_pj,   ε ~ N(0, σ_g²) once per physical column
-    z_pi  = Σ_t Q(α (I⁺_pti − I⁻_pti + n_pti) / (c_i v̂)) − Σ_j u_ij Q(x_pj) + b_i,   n fresh in every read
+    z_pi  = s_i [Σ_t Q(α (I⁺_pti − I⁻_pti + n_pti) / (c_i v̂)) − Σ_j u_ij Q(x_pj)] + b_i,   n fresh in every read
 
     Var n_pti = σ_I² + 4 k_B T Δf (Σ_j (G⁺ + G⁻)_ij + 2/R_f) + 2 q Δf Σ_j (G⁺ + G⁻)_ij v_j |Q(x_pj)|
 
@@ -11,7 +11,8 @@
     TIA power   = R_f Σ_pti mean((I⁺_pti)² + (I⁻_pti)²)
 
 at every position p, with devices that are the same at all positions of all reads (``mapping="shared"``) or drawn for
-each ("unrolled"). α is the gain of drift compensation: of the layer, or of every column. u is 0 for pairs;
+each ("unrolled"). s is the digital scale of an output, 1 where there is none. α is the gain of drift compensation:
+of the layer, or of every column. u is 0 for pairs;
 with an offset mapping there is one device, with target G_min + c_i r_j (W_ij + w), no minus side, and u_ij is
 w + G_min/(c_i r_j). Where biases are a row, the last x_pj is 1, the last W_ij is b_i, and nothing is added digitally.
 
@@ -35,6 +36,7 @@ from powerplan.hardware.converters import quantised
 from powerplan.hardware.full_scale import FullScale, feedback_resistances
 from powerplan.hardware.gains import Gain, reference_voltage
 from powerplan.hardware.hardware import LayerHardware
+from powerplan.hardware.predistortion import targets
 from powerplan.hardware.stored import stored
 from powerplan.hardware.tiling import output_tiles, row_tiles
 from powerplan.hardware.wires.tiles import Tiles
@@ -55,6 +57,7 @@ class Crossbar:
         conductance: conductance gain c [S per unit weight], a float or (n_out,).
         voltage: voltage gain v [V per unit activation], a float or (n_rows,).
         scale: of the columns, where the read-out depends on it.
+        column_scale: what outputs are multiplied by digitally, (n_out,); None = nothing.
         fast_wires: the drop along wires in closed form.
     """
 
@@ -66,6 +69,7 @@ class Crossbar:
         voltage: Gain,
         hardware: LayerHardware,
         scale: FullScale | None = None,
+        column_scale: np.ndarray | None = None,
         *,
         fast_wires: bool = False,
         dtype: torch.dtype,
@@ -82,9 +86,13 @@ class Crossbar:
         # a unit per device only where rows differ: what is constant is cheaper
         unit = c * (reference / volts) if np.ndim(voltage) else c
         sides = torch.as_tensor(np.stack(weights.sides)).view(-1, groups, op.n_out // groups, n_in)
-        target = hardware.conductance_min + unit * sides
+        target = targets(hardware, hardware.conductance_min + unit * sides)
         self._bias = None if weights.bias is None else torch.as_tensor(np.array(weights.bias)).to(device, dtype)
         self._offset = weights.offset
+        #: (G, 1, o)
+        self._column_scale = None
+        if column_scale is not None:
+            self._column_scale = torch.tensor(column_scale).view(groups, 1, -1).to(device, dtype)
         #: G_min/c_i, (G, 1, o), and 1/r_j, (G, 1, n)
         self._idle = (hardware.conductance_min / c).mT.to(device, dtype)
         self._relative_volts = (volts / reference).to(device, dtype)
@@ -277,7 +285,9 @@ class Crossbar:
         return torch.cat(parts, 2 if self.map.groups > 1 else 4)
 
     def _value(self, z: torch.Tensor) -> torch.Tensor:
-        """The value (D, B, *output_shape) of columns (D, A, G, R, o), with its bias."""
+        """The value (D, B, *output_shape) of columns (D, A, G, R, o), with their scales and its bias."""
+        if self._column_scale is not None:
+            z = z * self._column_scale
         draws, reads = z.shape[0], self.positions // self._arrays
         batch = z.shape[3] // reads
         if self._arrays == 1:

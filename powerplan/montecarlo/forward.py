@@ -50,15 +50,25 @@ class NoisyForward:
         self._crossbars: dict[str, Crossbar] = {}
         scales = full_scales(network, hardware, inputs.cpu().double().numpy() if ideal is None else ideal)
         layers = hardware.of_layers(network.layer_names)
-        arrays = zip(network.reads.values(), layers, gains.conductance, gains.voltage, scales, strict=True)
-        for nodes, own, c, v, scale in arrays:
+        of_columns = gains.column_scale or (None,) * len(scales)
+        arrays = zip(network.reads.values(), layers, gains.conductance, gains.voltage, scales, of_columns, strict=True)
+        for nodes, own, c, v, scale, column_scale in arrays:
             crossbar: Crossbar | None = None
             for node in nodes:
                 assert isinstance(node.op, CrossbarOp)
                 shape = network.shapes[node.inputs[0]]
                 if crossbar is None:
                     crossbar = Crossbar(
-                        node.op, shape, c, v, own, scale, fast_wires=fast_wires, dtype=dtype, device=device
+                        node.op,
+                        shape,
+                        c,
+                        v,
+                        own,
+                        scale,
+                        column_scale,
+                        fast_wires=fast_wires,
+                        dtype=dtype,
+                        device=device,
                     )
                     self._crossbars[node.name] = crossbar
                 else:

@@ -148,6 +148,33 @@ class LinearMap(ArrayMap):
         return (-1,)
 
 
+class RowsMap(ArrayMap):
+    """Values at the rows of an array as they are, (N, G, n), to those of its columns, (N, G, o): one position."""
+
+    def __init__(self, like: ArrayMap) -> None:
+        self.groups, self.n_out, self.n_in, self.positions = like.groups, like.n_out, like.n_in, 1
+        self.input_shape, self.output_shape = (like.groups, like.n_in), (like.groups, like.n_out // like.groups)
+
+    def apply(self, x: Tensor, weight: Tensor) -> Tensor:
+        return (x.transpose(0, 1) @ self.matrices(weight).mT).transpose(0, 1)
+
+    def pull(self, adjoint: Tensor, weight: Tensor) -> Tensor:
+        return (adjoint.transpose(0, 1) @ self.matrices(weight)).transpose(0, 1)
+
+    def patches(self, x: Tensor) -> Tensor:
+        return x.unsqueeze(2)
+
+    def columns(self, adjoint: Tensor) -> Tensor:
+        return adjoint.unsqueeze(2)
+
+    def gather(self, columns: Tensor) -> Tensor:
+        return columns.squeeze(2)
+
+    @property
+    def _bias_view(self) -> tuple[int, ...]:
+        return self.output_shape
+
+
 class _ConvolutionMap(ArrayMap):
     """What a convolution over ``grid`` (the padded input) does: one patch per position."""
 

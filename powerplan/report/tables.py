@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from powerplan.hardware import Gains, Hardware
-from powerplan.hardware.gains import column_conductance_limits
+from powerplan.hardware.gains import column_conductance_limits, conductance_span
 from powerplan.moments.accuracy import Accuracy
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
@@ -74,7 +74,7 @@ def plan_table(plan: Plan, *, network: Network | None = None) -> str:
 
 def ranges_used(network: Network, hardware: Hardware, gains: Gains) -> list[float]:
     """Largest conductance of every layer, G_min + max_ij c_i |W_ij| [S]."""
-    span = hardware.conductance_max - hardware.conductance_min
+    span = conductance_span(hardware)
     limits = column_conductance_limits(network, hardware, gains.voltage)
     return [
         hardware.conductance_min + span * float(np.max(np.asarray(gain) / limit))

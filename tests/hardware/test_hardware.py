@@ -46,7 +46,7 @@ NOT_NEGATIVE = (
 )
 COUNTS = ("array_rows", "array_columns")
 BITS = ("dac_bits", "adc_bits")
-SWITCHES = ("clip_conductance", "feedback_tracking", "thermal_noise", "shot_noise")
+SWITCHES = ("clip_conductance", "feedback_tracking", "thermal_noise", "shot_noise", "predistort")
 WORDS = {
     "mapping": "'shared', 'unrolled'",
     "weight_mapping": "'differential', 'offset'",
@@ -55,6 +55,7 @@ WORDS = {
     "drift_compensation_by": "'conductance', 'weight', 'column'",
     "row_drive": "'one_end', 'both_ends'",
     "pair_layout": "'interleaved', 'separate_arrays'",
+    "column_scale": "'none', 'least_bias', 'least_error'",
 }
 NUMBERS = POSITIVE + NOT_NEGATIVE
 

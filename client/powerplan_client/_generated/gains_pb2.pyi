@@ -131,12 +131,13 @@ Global___GainVector: _TypeAlias = GainVector  # noqa: Y015
 
 @_typing.final
 class Gains(_message.Message):
-    """Conductance and voltage gains of every crossbar layer, in the order of the network."""
+    """Conductance and voltage gains of every crossbar layer, in the order of the network, and digital scales of outputs."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONDUCTANCE_SIEMENS_FIELD_NUMBER: _builtins.int
     VOLTAGE_VOLTS_FIELD_NUMBER: _builtins.int
+    COLUMN_SCALE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def conductance_siemens(self) -> _containers.RepeatedCompositeFieldContainer[Global___Gain]:
         """Conductance gain of each crossbar layer, in siemens per unit weight."""
@@ -145,15 +146,22 @@ class Gains(_message.Message):
     def voltage_volts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Gain]:
         """Voltage gain of each crossbar layer, in volts per unit activation."""
 
+    @_builtins.property
+    def column_scale(self) -> _containers.RepeatedCompositeFieldContainer[Global___Gain]:
+        """What the outputs of each crossbar layer are multiplied by digitally, one vector > 0 per layer, on hardware with a
+        column_scale. Left out = what the hardware's rule makes of the gains and inputs; those of a plan are of its inputs.
+        """
+
     def __init__(
         self,
         *,
         conductance_siemens: _abc.Iterable[Global___Gain] | None = ...,
         voltage_volts: _abc.Iterable[Global___Gain] | None = ...,
+        column_scale: _abc.Iterable[Global___Gain] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conductance_siemens", b"conductance_siemens", "voltage_volts", b"voltage_volts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["column_scale", b"column_scale", "conductance_siemens", b"conductance_siemens", "voltage_volts", b"voltage_volts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

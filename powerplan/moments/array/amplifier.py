@@ -63,7 +63,10 @@ class Amplifier(ReadOut):
 
     def limits(self, array: ProgrammedArray, channel: Channel) -> Tensor:
         c = array.per_column(array.c)
-        return array.map.columns_view(column_limits(array.hardware, array.scale, c, array.decode))
+        limits = column_limits(array.hardware, array.scale, c, array.decode)
+        if isinstance(array.column_scale, Tensor):
+            limits = limits * array.per_column(array.column_scale)
+        return array.map.columns_view(limits)
 
     def conductance(self, array: ProgrammedArray, channel: Channel) -> Tensor:
         conductance, feedback = array.within(channel, array.conductance), array.feedback_resistance

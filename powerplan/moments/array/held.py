@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -21,12 +21,20 @@ _T = TypeVar("_T")
 
 class HeldMoments(NamedTuple):
     """Mean W̄ (n_out, n_in) and variance V (broadcasts to that) of the weights, Σ_i (g⁺ + g⁻)_ij (G, n_in) [S], and the
-    gain α () of drift compensation."""
+    gain α () of drift compensation, times the scale of the column, (n_out, 1), where there is one."""
 
     mean: Tensor
     variance: Tensor
     row_conductance: Tensor
     compensation: Tensor | float
+
+    def scaled(self, scale: Tensor) -> HeldMoments:
+        """With outputs times a scale (n_out, 1)."""
+        return self._replace(
+            mean=scale * self.mean,
+            variance=scale**2 * self.variance,
+            compensation=scale * self.compensation,
+        )
 
 
 class Held(ABC):
@@ -45,6 +53,10 @@ class Held(ABC):
     @abstractmethod
     def kept(self, name: str, make: Callable[[], _T]) -> _T:
         """What is made of the moments, by its name."""
+
+    @abstractmethod
+    def scaled(self, scale: Tensor) -> Held:
+        """Those with outputs times a scale (n_out, 1)."""
 
 
 class Kept(Held):
@@ -69,6 +81,9 @@ class Kept(Held):
         made: _T = self._made[key]
         return made
 
+    def scaled(self, scale: Tensor) -> Kept:
+        return Kept(self._moments.scaled(scale))
+
 
 @dataclass(frozen=True, eq=False)
 class MadeAgain(Held):
@@ -87,6 +102,9 @@ class MadeAgain(Held):
 
     def kept(self, name: str, make: Callable[[], _T]) -> _T:
         return make()
+
+    def scaled(self, scale: Tensor) -> MadeAgain:
+        return replace(self, make=lambda: self.make().scaled(scale))
 
 
 class _Saved(NamedTuple):

@@ -55,6 +55,7 @@ class ProgrammedArray:
         held: the moments of what its devices hold.
         subtracted: u, broadcasts to (n_out, n_in): what is subtracted digitally from what the devices multiply by.
         read_out: amplifiers, or passive loads.
+        column_scale: what outputs are multiplied by digitally, (n_out, 1); all that is in units of the output has it.
         scale: of the columns, where the read-out depends on it.
         averaged: the converters ("rows", "noisy rows", those whose inputs carry noise, "columns") whose rounding is its
             average over a band of gains, not that at these very ones.
@@ -70,6 +71,7 @@ class ProgrammedArray:
     subtracted: Tensor | float = 0.0
     scale: FullScale | None = None
     averaged: frozenset[str] = frozenset()
+    column_scale: Tensor | float = 1.0
 
     @property
     def mean_weight(self) -> Tensor:
@@ -93,14 +95,20 @@ class ProgrammedArray:
 
     @property
     def compensation(self) -> Tensor | float:
-        """α ()."""
+        """α (), times the scale of the column (n_out, 1) where there is one."""
         return self.held.moments.compensation
+
+    @property
+    def column_compensation(self) -> Tensor | float:
+        """The same for values by column: broadcasts to (B, *columns)."""
+        whole = self.compensation
+        return self.map.columns_view(self.per_column(whole)) if isinstance(whole, Tensor) and whole.dim() else whole
 
     @property
     def holds_targets(self) -> bool:
         """True if every device holds its target on average: W̄ = W."""
         hardware = self.hardware
-        exact = hardware.has_constant_programming_noise and not hardware.shifts_mean
+        exact = hardware.has_constant_programming_noise and not hardware.shifts_mean and not hardware.scales_columns
         return exact and hardware.read_out == "tia" and not hardware.has_wires
 
     @property
@@ -123,6 +131,16 @@ class ProgrammedArray:
     def is_read_again(self) -> bool:
         """True if several nodes read the same devices."""
         return len(self.constants.reads) > 1 and self.hardware.mapping == "shared"
+
+    def scaled(self, scale: Tensor) -> ProgrammedArray:
+        """The array with outputs times a digital scale (n_out, 1)."""
+        return replace(
+            self,
+            held=self.held.scaled(scale),
+            read_out=self.read_out.scaled(scale),
+            subtracted=self.subtracted if isinstance(self.subtracted, float) else scale * self.subtracted,
+            column_scale=scale,
+        )
 
     @cached_property
     def views(self) -> Mapping[str, ProgrammedArray]:

@@ -89,6 +89,10 @@ class ReadOut(ABC):
         """By how much devices and loads dissipate less than devices between their row and 0 V [W], mean over the
         batch."""
 
+    def scaled(self, scale: Tensor) -> ReadOut:
+        """The same of an array whose outputs are multiplied by a digital scale (n_out, 1)."""
+        return self
+
     @abstractmethod
     def jump(self, array: ProgrammedArray, side: int, step: Tensor, usual: Tensor) -> Tensor:
         """What a large error of a device on one side moves its column by more than a usual one, (n_out, n_in); both in

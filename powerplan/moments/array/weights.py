@@ -28,6 +28,7 @@ from powerplan.errors import InvalidInput
 from powerplan.gaussian import rectified
 from powerplan.hardware.devices import device_moments, idle_device_moments
 from powerplan.hardware.hardware import Hardware
+from powerplan.hardware.predistortion import reference_moments, targets
 from powerplan.moments.array.constants import ArrayConstants, signs
 
 #: bytes of a block of rows: small enough for the cache, large enough to hide the cost of a call
@@ -55,12 +56,6 @@ def weight_moments(constants: ArrayConstants, c: Tensor, r: Tensor | None, hardw
     if _differentiates(c, r):
         return WeightMoments(*_WeightMoments.apply(constants, c, r, hardware))  # type: ignore[no-untyped-call]
     return _moments(constants, c, r, hardware, None)
-
-
-def reference_moments(hardware: Hardware) -> tuple[float, float]:
-    """Mean [S] and variance [S²] of what a weight's conductance is compared with: the idle device of its pair, or
-    conductance_min itself, which an offset mapping subtracts digitally."""
-    return idle_device_moments(hardware) if hardware.devices_per_weight == 2 else (hardware.conductance_min, 0.0)
 
 
 def read_for_drift(moments: WeightMoments, hardware: Hardware, partners: int, beside: Tensor | float) -> Tensor:
@@ -150,7 +145,8 @@ class _Slopes(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Block:
-    """Some rows of the matrix: σ, |W| (σW + w), γ and the target conductance [S]."""
+    """Some rows of the matrix: σ, |W| (σW + w), γ and the conductance wanted [S], which is the target of devices unless
+    targets are shifted."""
 
     hardware: Hardware
     sign: Tensor
@@ -203,7 +199,7 @@ def _moments(
     for part, members in _blocks(weight, groups):
         block = _Block.of(constants, weight, (part, members), c, r, hardware)
         if slopes is None:
-            level, spread = device_moments(hardware, block.target)
+            level, spread = device_moments(hardware, targets(hardware, block.target))
             size, variance[part] = block.moments(level, spread)
         else:
             level, size, variance[part], own = block.with_slopes()
@@ -230,10 +226,10 @@ def _blocks(weight: Tensor, groups: int) -> list[tuple[slice, slice]]:
 
 
 def _device_slopes(hardware: Hardware, target: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Device mean and variance at targets, and the derivatives of both in the target."""
+    """Device mean and variance where these conductances are wanted, and the derivatives of both in them."""
     with torch.enable_grad():
         point = target.detach().requires_grad_()
-        moments = device_moments(hardware, point)
+        moments = device_moments(hardware, targets(hardware, point))
         mean_slope, variance_slope = (
             torch.autograd.grad(value.sum(), point, retain_graph=True, materialize_grads=True)[0]
             if value.requires_grad

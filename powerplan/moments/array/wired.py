@@ -22,7 +22,7 @@ Why: docs/decisions/wires.md.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -125,6 +125,14 @@ class WiredAmplifier(Amplifier):
             difference = difference - self.by_side[1].weight
         return array.compensation * difference - array.subtracted
 
+    def scaled(self, scale: Tensor) -> WiredAmplifier:
+        square = scale**2
+        sides = (
+            replace(s, variance=square * s.variance, loading=square * s.loading, through=square * s.through)
+            for s in self.by_side
+        )
+        return replace(self, by_side=tuple(sides))
+
     def sides(self, array: ProgrammedArray) -> tuple[tuple[Tensor, Tensor], ...]:
         return self.devices
 
@@ -154,10 +162,10 @@ class WiredAmplifier(Amplifier):
         for tile in channel.tiles:
             for side in channel.sides:
                 read, here = self._columns_of(reading)[side], Channel((tile,), (side,))
-                mean, variance = (
-                    by_column(array.map, value[:, tile])
-                    for value in (read.mean, read.devices / array.compensation**2 + read.inputs)
+                mean, devices, inputs = (
+                    by_column(array.map, value[:, tile]) for value in (read.mean, read.devices, read.inputs)
                 )
+                variance = devices / array.column_compensation**2 + inputs
                 if array.hardware.input_noise_std:
                     weight = array.within(here, self.by_side[side].weight)
                     noisy = self.through(array, here) / array.compensation**2 + weight**2

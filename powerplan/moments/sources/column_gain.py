@@ -20,8 +20,7 @@ def column_gain(reading: Reading, channel: Channel) -> Iterator[Errors]:
     if not array.hardware.column_gain_std:
         return
     columns = reading.columns_of(channel)
-    variance = (array.compensation * array.hardware.column_gain_std) ** 2
-    fluctuating = torch.stack([column.gain**2 * column.variance for column in columns]).sum(0)
-    yield from OfColumns.of(
-        array, "column_gain", [column.gain * column.mean for column in columns], variance, fluctuating
-    )
+    decoded = array.column_compensation
+    fluctuating = torch.stack([(decoded * column.gain) ** 2 * column.variance for column in columns]).sum(0)
+    loadings = [decoded * column.gain * column.mean for column in columns]
+    yield from OfColumns.of(array, "column_gain", loadings, array.hardware.column_gain_std**2, fluctuating)

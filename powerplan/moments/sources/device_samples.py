@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from powerplan.hardware.devices import Devices, device_moments
+from powerplan.hardware.predistortion import targets
 from powerplan.moments.array.device_errors import DeviceErrors
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.rules.linearized import over_batch
@@ -117,7 +118,7 @@ def device_errors(array: ProgrammedArray, count: int, generator: torch.Generator
     hardware, weight = array.hardware, array.constants.weight
     sides = [weight + array.constants.offset] if hardware.devices_per_weight == 1 else [weight, -weight]
     gain = array.gain.expand(weight.shape)
-    target = hardware.conductance_min + gain * torch.stack(sides).clamp(min=0)
+    target = targets(hardware, hardware.conductance_min + gain * torch.stack(sides).clamp(min=0))
     devices = Devices.prepare(hardware, target, gain.unsqueeze(0))
     shape = (count, *target.shape)
 

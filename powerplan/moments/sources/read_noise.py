@@ -30,4 +30,4 @@ def read_noise(reading: Reading, channel: Channel) -> Iterator[Errors]:
         current = array.affine.apply_columns(reading.magnitude, array.within(channel, array.conductance))
         variance = variance + current * view(shot_noise(hardware) / decode)
     share = len(channel.sides) / len(array.whole.sides)
-    yield Independent(array=array, kind="read", by_column=share * array.compensation**2 * variance)
+    yield Independent(array=array, kind="read", by_column=share * array.column_compensation**2 * variance)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
+from powerplan.hardware.gains import conductance_span
 
 MOST_CORNERS = 64
 
@@ -39,7 +40,7 @@ def limiting(hardwares: Sequence[Hardware]) -> Hardware:
     """
     nominal = hardwares[0]
     for i, corner in enumerate(hardwares[1:]):
-        for field in ("weight_mapping", "bias_mapping"):
+        for field in ("weight_mapping", "bias_mapping", "column_scale", "predistort"):
             value, same = getattr(corner, field), getattr(nominal, field)
             if value != same:
                 raise InvalidInput.of(
@@ -48,9 +49,17 @@ def limiting(hardwares: Sequence[Hardware]) -> Hardware:
                     f"{same!r}, that of the nominal hardware: one set of gains is one set of conductances",
                     "Plan for each mapping by itself.",
                 )
-    span = min(h.conductance_max - h.conductance_min for h in hardwares)
+    if nominal.predistort and len(hardwares) > 1:
+        raise InvalidInput.of(
+            "hardware.predistort",
+            True,
+            "False with corners: devices are programmed to the targets of one hardware, which those of the others are "
+            "not looked at with",
+            "Plan without corners, or with column_scale='least_bias' instead.",
+        )
+    span = min(conductance_span(h) for h in hardwares)
     changes = {}
-    if span < nominal.conductance_max - nominal.conductance_min:
+    if span < conductance_span(nominal):
         changes["conductance_max"] = nominal.conductance_min + span
     if (volts := min(h.voltage_max for h in hardwares)) < nominal.voltage_max:
         changes["voltage_max"] = volts

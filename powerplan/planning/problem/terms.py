@@ -169,8 +169,11 @@ class Terms:
 
     def _programmed(self, conductance: Sequence[Tensor], voltage: Sequence[Tensor]) -> Programmed:
         """The crossbars of every corner with these gains: one graph for all pieces."""
-        used = {0, *(c.corner for c in self.constraints)}
-        return {corner: self.predictors[corner].program(conductance, voltage) for corner in used}
+        others = {c.corner for c in self.constraints} - {0}
+        nominal = self.predictors[0].program(conductance, voltage)
+        # outputs have one set of scales, that of the nominal hardware
+        scales = [scale for array in nominal if isinstance(scale := array.column_scale, Tensor)] or None
+        return {0: nominal, **{k: self.predictors[k].program(conductance, voltage, scales) for k in others}}
 
     def _measured(self, point: Tensor, programmed: Programmed, piece: Piece, what: str) -> list[Tensor]:
         """``what``, "terms" or "residuals", of objective and constraints at θ (n,)."""

@@ -1,0 +1,25 @@
+"""What the compensation of mean errors demands of the rest of a hardware description."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from powerplan.checks import Checker
+
+if TYPE_CHECKING:
+    from powerplan.hardware.hardware import Hardware
+
+
+def check_compensation(hardware: Hardware, check: Checker) -> None:
+    """Note what cannot be combined with scales of columns or shifted targets, each field good by itself."""
+    divided = hardware.read_out == "divider"
+    if hardware.scales_columns and divided:
+        allowed = "'none' where read_out is 'divider': its columns are decoded side by side"
+        check.fail("column_scale", hardware.column_scale, allowed, "Use read_out='tia', or leave it out.")
+    if hardware.scales_columns and hardware.drift_compensation and hardware.drift_compensation_by == "column":
+        allowed = "'conductance' or 'weight' where column_scale is given: gains of single columns are not predicted"
+        check.fail("drift_compensation_by", "column", allowed, "Use drift_compensation_by='weight'.")
+    if hardware.predistort and (divided or hardware.has_wires):
+        where = "read_out is 'divider'" if divided else "wires have a resistance"
+        allowed = f"False where {where}: what a device adds to its column depends on the others"
+        check.fail("predistort", True, allowed, "Leave it out; column_scale takes out much of the mean error of wires.")
