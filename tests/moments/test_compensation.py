@@ -1,0 +1,161 @@
+"""Scales of columns and shifted targets: against simulations, against their definitions, in plans and files."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import powerplan as pp
+from powerplan.hardware.devices import device_moments
+from powerplan.hardware.predistortion import largest_wanted, reference_moments, targets
+from powerplan.moments.column_scale import with_column_scale
+
+CLIPPED: dict[str, Any] = {"programming_noise_std": 7e-7, "feedback_resistance": 1e4}
+NOISY: dict[str, Any] = {"read_noise_std": 2e-7, "input_noise_std": 2e-3, "column_gain_std": 0.02, "array_rows": 8}
+WIRES: dict[str, Any] = {
+    **dict.fromkeys(("wire_resistance_row", "wire_resistance_column", "driver_resistance"), 10.0),
+    "array_rows": 16,
+    "array_columns": 16,
+    "column_gain_std": 0.02,
+}
+
+
+def case(layers: int = 2, **fields: Any) -> tuple[pp.Network, pp.Hardware, pp.Gains, np.ndarray]:
+    rng = np.random.default_rng(5)
+    sizes = (48, 16, 6)[: layers + 1]
+    weights = [rng.normal(0.4, 1, size=(b, a)) / np.sqrt(a) for a, b in itertools.pairwise(sizes)]
+    for weight in weights:  # one large one, so that most are in the part of the range where clipping takes off them
+        weight[0, 0] *= 8 * abs(weight).max() / abs(weight[0, 0])
+    network = pp.Network.mlp(weights, [rng.normal(size=len(w)) / 4 for w in weights])
+    inputs = abs(rng.normal(size=(12, 48)))  # what clipping takes off adds up
+    hardware = pp.Hardware(**{**CLIPPED, **fields})
+    full = pp.Gains.full_range(network, hardware, inputs)
+    return network, hardware, replace(full, conductance=tuple(0.6 * c for c in full.conductance)), inputs
+
+
+@pytest.mark.parametrize("method", ["linearized", "covariance"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"column_scale": "least_bias", **NOISY, "adc_bits": 7},
+        {"column_scale": "least_error", "weight_mapping": "offset", "bias_mapping": "row", **NOISY, "dac_bits": 7},
+        {"column_scale": "least_bias", **WIRES},
+        {"column_scale": "least_bias", "predistort": True, "stuck_off_fraction": 0.02, "array_rows": 8},
+        {
+            "predistort": True,
+            "drift": {"type": "power_law", "exponent_mean": 0.05, "reference_time": 1.0},
+            "time": 1e4,
+            **NOISY,
+        },
+    ],
+    ids=["bias", "error", "wires", "both", "targets"],
+)
+def test_predictions_agree_with_simulations(fields: dict[str, Any], method: str) -> None:
+    network, hardware, gains, inputs = case(**fields)
+    predicted = pp.predict(network, hardware, gains, inputs, method=method)
+    simulated = pp.simulate(network, hardware, gains, inputs, draws=2000)
+    assert predicted.mse == pytest.approx(simulated.mse, rel=0.03, abs=3 * simulated.mse_standard_error)
+    assert predicted.power == pytest.approx(simulated.power, rel=0.01)
+
+
+@pytest.mark.parametrize("rule", ["least_bias", "least_error"])
+def test_scales_make_what_they_are_named_after_least(rule: str) -> None:
+    network, hardware, gains, inputs = case(1, column_scale=rule, **NOISY)
+    plain = pp.predict(network, hardware, gains, inputs)
+    scaled = with_column_scale(network, hardware, gains, inputs)
+    assert scaled.column_scale is not None
+    told = pp.predict(network, hardware, scaled, inputs)
+    assert told.mse == pytest.approx(plain.mse, rel=1e-12)
+    name = "mse" if rule == "least_error" else "mse_bias"
+    unscaled = pp.predict(network, hardware.replace(column_scale="none"), gains, inputs)
+    assert getattr(told, name) < getattr(unscaled, name)
+    for change in (0.98, 1.02):
+        changed = pp.predict(
+            network, hardware, replace(scaled, column_scale=(change * scaled.column_scale[0],)), inputs
+        )
+        assert getattr(changed, name) > getattr(told, name)
+
+
+def test_shifted_targets_make_the_mean_right() -> None:
+    network, hardware, gains, inputs = case(1, predistort=True)
+    assert pp.predict(network, hardware.replace(predistort=False), gains, inputs).mse_bias > 1e-4
+    assert pp.predict(network, hardware, gains, inputs).mse_bias < 1e-12
+
+
+@pytest.mark.parametrize("fields", [{}, {"weight_mapping": "offset", "conductance_min": 1.5e-6}], ids=str)
+def test_devices_with_shifted_targets_hold_what_is_wanted(fields: dict[str, Any]) -> None:
+    hardware = pp.Hardware(predistort=True, **CLIPPED, **fields)
+    wanted = torch.linspace(hardware.conductance_min, largest_wanted(hardware), 1001, dtype=torch.float64)
+    held = device_moments(hardware, targets(hardware, wanted))[0] - reference_moments(hardware)[0]
+    within = slice(10 if fields else 0, None)  # a device alone cannot hold less than one of the least target
+    assert held[within].numpy() == pytest.approx((wanted - hardware.conductance_min)[within].numpy(), abs=1e-12)
+
+
+def test_gains_of_the_whole_range_reach_its_end_with_shifted_targets() -> None:
+    network, hardware, _, inputs = case(predistort=True)
+    full = pp.Gains.full_range(network, hardware, inputs)
+    exported = pp.Export.of(network, hardware, full)
+    assert max(tile.positive.max() for tile in exported.layers[0].tiles) <= hardware.conductance_max * (1 + 1e-9)
+    with pytest.raises(pp.InvalidInput, match=r"gains\.conductance\[0\]"):
+        pp.predict(network, hardware.replace(predistort=False), full, inputs) and pp.predict(
+            network, hardware, replace(full, conductance=tuple(1.001 * c for c in full.conductance)), inputs
+        )
+
+
+@pytest.mark.parametrize("rule", ["least_bias", "least_error"])
+def test_plans_need_less_power_and_are_what_is_simulated_and_exported(rule: str, tmp_path: Any) -> None:
+    network, hardware, _, inputs = case(scale_energy=0.0)
+    target = pp.MaxNMSE(0.05)
+    today = pp.plan(network, hardware, inputs, target=target)
+    plan = pp.plan(network, hardware.replace(column_scale=rule), inputs, target=target)
+    assert plan.power < 0.9 * today.power
+    simulated = pp.simulate(network, plan.hardware, plan.gains, inputs, draws=2000)
+    assert plan.prediction.mse == pytest.approx(simulated.mse, rel=0.03, abs=3 * simulated.mse_standard_error)
+    plan.save(tmp_path / "plan.json")
+    scales = pp.Plan.load(tmp_path / "plan.json").gains.column_scale
+    pp.export(plan, network, tmp_path / "export.npz")
+    layers = pp.Export.load(tmp_path / "export.npz").layers
+    assert scales is not None
+    for layer, scale, node in zip(layers, scales, network.crossbars, strict=True):
+        assert np.array_equal(layer.column_scale, scale)
+        assert layer.matrix == pytest.approx(scale[:, None] * node.op.matrix)
+
+
+def test_multiplications_cost_their_energy() -> None:
+    network, hardware, gains, inputs = case(column_scale="least_bias")
+    priced = hardware.replace(scale_energy=2e-12)
+    more = pp.predict(network, priced, gains, inputs).power - pp.predict(network, hardware, gains, inputs).power
+    assert more == pytest.approx((16 + 6) * 2e-12 / hardware.read_time)
+    with pytest.raises(pp.InvalidInput, match="scale_energy"):
+        pp.Hardware(scale_energy=1e-12)
+
+
+def test_what_does_not_go_together_is_refused() -> None:
+    network, hardware, gains, inputs = case(column_scale="least_bias")
+    with pytest.raises(pp.InvalidInput, match="column_scale"):
+        pp.Export.of(network, hardware, gains)
+    scaled = replace(gains, column_scale=(np.ones(16), np.ones(6)))
+    with pytest.raises(pp.InvalidInput, match=r"gains\.column_scale: .*'none'"):
+        pp.predict(network, hardware.replace(column_scale="none"), scaled, inputs)
+    with pytest.raises(pp.InvalidInput, match=r"gains\.column_scale\[1\]: .*shape \(6,\)"):
+        pp.predict(network, hardware, replace(gains, column_scale=(np.ones(16), np.ones(16))), inputs)
+    with pytest.raises(pp.InvalidInput, match="one entry per entry of conductance"):
+        replace(gains, column_scale=(np.ones(16),))
+    divider: dict[str, Any] = {"read_out": "divider", "load_conductance": 1e-4}
+    with pytest.raises(pp.InvalidInput, match="column_scale"):
+        pp.Hardware(column_scale="least_bias", **divider)
+    with pytest.raises(pp.InvalidInput, match="predistort"):
+        pp.Hardware(predistort=True, **divider)
+    with pytest.raises(pp.InvalidInput, match="predistort"):
+        pp.plan(
+            network,
+            pp.Hardware(predistort=True),
+            inputs,
+            target=pp.MaxNMSE(0.1),
+            corners=[pp.Hardware(predistort=True)],
+        )
