@@ -109,7 +109,7 @@ def test_gains_of_the_whole_range_reach_its_end_with_shifted_targets() -> None:
 
 @pytest.mark.parametrize("rule", ["least_bias", "least_error"])
 def test_plans_need_less_power_and_are_what_is_simulated_and_exported(rule: str, tmp_path: Any) -> None:
-    network, hardware, _, inputs = case(scale_energy=0.0)
+    network, hardware, _, inputs = case()
     target = pp.MaxNMSE(0.05)
     today = pp.plan(network, hardware, inputs, target=target)
     plan = pp.plan(network, hardware.replace(column_scale=rule), inputs, target=target)
@@ -124,15 +124,6 @@ def test_plans_need_less_power_and_are_what_is_simulated_and_exported(rule: str,
     for layer, scale, node in zip(layers, scales, network.crossbars, strict=True):
         assert np.array_equal(layer.column_scale, scale)
         assert layer.matrix == pytest.approx(scale[:, None] * node.op.matrix)
-
-
-def test_multiplications_cost_their_energy() -> None:
-    network, hardware, gains, inputs = case(column_scale="least_bias")
-    priced = hardware.replace(scale_energy=2e-12)
-    more = pp.predict(network, priced, gains, inputs).power - pp.predict(network, hardware, gains, inputs).power
-    assert more == pytest.approx((16 + 6) * 2e-12 / hardware.read_time)
-    with pytest.raises(pp.InvalidInput, match="scale_energy"):
-        pp.Hardware(scale_energy=1e-12)
 
 
 def test_what_does_not_go_together_is_refused() -> None:
