@@ -105,6 +105,8 @@ class Hardware:
         row_drive: "one_end": rows are driven from one end; "both_ends": from both, by a driver each.
         pair_layout: "interleaved": the two columns of a pair lie side by side; "separate_arrays": the two sides of
             pairs are in arrays of their own.
+        columns_per_adc: columns of an array that share one ADC, one after the other, >= 1; told by ``costs`` only. One
+            value, one per layer, or by layer name.
         costs: what components around the arrays take: costs, a mapping of their fields, or the name of published ones;
             None = not counted.
         column_scale: "least_bias": every output is multiplied digitally by the number that makes its mean squared bias
@@ -166,6 +168,7 @@ class Hardware:
     sense_resistance: float | None = None
     row_drive: str | None = None
     pair_layout: str | None = None
+    columns_per_adc: int | Sequence[int] | Mapping[str, int] | None = None
     costs: str | Mapping[str, Any] | None = None
     column_scale: str | None = None
     predistort: bool | None = None

@@ -59,6 +59,7 @@ _FRACTION, _SHARE = Number(at_least=0), Number(at_least=0, at_most=1)
 _ENERGY = Number(at_least=0, unit="J")
 _RESISTANCE = Number(at_least=0, unit="ohm")
 _BITS = Whole(at_least=2, at_most=32, advice="Give the number of bits.")
+_SHARED = Whole(at_least=1, at_most=2**20, advice="Give the number of columns.")
 _COEFFICIENTS = Numbers(
     most=16,
     each=Number(unit="S"),
@@ -147,6 +148,8 @@ class Hardware(Shown):
         row_drive: "one_end": rows are driven from one end; "both_ends": from both, by a driver each.
         pair_layout: "interleaved": the two columns of a pair lie side by side; "separate_arrays": the two sides of
             pairs are in arrays of their own.
+        columns_per_adc: columns of an array that share one ADC, one after the other, >= 1; told by ``costs`` only. One
+            value, one per layer, or by layer name.
         costs: what components around the arrays take: costs, a mapping of their fields, or the name of published ones;
             None = not counted.
         column_scale: "least_bias": every output is multiplied digitally by the number that makes its mean squared bias
@@ -210,6 +213,7 @@ class Hardware(Shown):
     sense_resistance: float = takes(_RESISTANCE, 0.0, "resistance before amplifiers")
     row_drive: str = takes(Choice(ROW_DRIVES), "one_end")
     pair_layout: str = takes(Choice(PAIR_LAYOUTS), "interleaved")
+    columns_per_adc: int | Sequence[int] | Mapping[str, int] = takes(OneOrByLayer(_SHARED), 1)
     costs: Costs | None = takes(Part(as_costs))
     column_scale: str = takes(Choice(COLUMN_SCALES), "none")
     predistort: bool = takes(Flag(), False)
@@ -507,6 +511,7 @@ class LayerHardware(Hardware):
     dac_bits: int | None
     adc_bits: int | None
     adc_headroom: float
+    columns_per_adc: int
 
     @classmethod
     def _like(cls, hardware: Hardware) -> LayerHardware:

@@ -63,7 +63,14 @@ NUMBERS = POSITIVE + NOT_NEGATIVE
 def test_every_field_is_covered() -> None:
     """The lists above name every field, so that the tests below leave none out."""
     others = {"programming_noise_polynomial", *BITS, *SWITCHES, *WORDS}
-    parts = {"programming_noise_curve", "measurements", "drift", "drift_compensation", "low_frequency_noise", "costs"}
+    parts = {
+        "programming_noise_curve",
+        "measurements",
+        "drift",
+        "drift_compensation",
+        "low_frequency_noise",
+        "costs",
+    } | {"columns_per_adc"}
     assert {f.name for f in dataclasses.fields(Hardware)} == {*NUMBERS, *COUNTS, *others, *parts}
 
 

@@ -47,7 +47,7 @@ class Precision:
         """That of the hardware of every layer."""
 
         def each(name: str, absent: float) -> np.ndarray:
-            values = [getattr(layer, name, None) for layer in layers]
+            values = [getattr(layer, name) for layer in layers]
             return np.array([absent if value is None else value for value in values], dtype=np.float64)
 
         return cls(

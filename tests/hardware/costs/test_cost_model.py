@@ -102,6 +102,10 @@ def test_without_sample_and_hold_arrays_wait_for_shared_converters() -> None:
     np.testing.assert_allclose(held.energies(np.ones(2), shared)["arrays"], 1e-7)
     np.testing.assert_allclose(waiting.energies(np.ones(2), shared)["arrays"], 1e-7 + 3 * 5e-9)
     np.testing.assert_allclose(waiting.latencies(shared), 130e-9)
+    by_layer = CostModel.of(_network(), _hardware(costs=COSTS, columns_per_adc=(4, 1)))
+    assert by_layer is not None
+    np.testing.assert_allclose(by_layer.latencies(), (130e-9, 115e-9))
+    np.testing.assert_allclose(by_layer.areas()["adc"], np.array([4 / 4, 2]) * 3e-10)
 
 
 def test_energies_have_slopes_in_what_is_decided() -> None:
