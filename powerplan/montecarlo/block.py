@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from powerplan.hardware import Hardware
 from powerplan.hardware.devices import Devices
+from powerplan.montecarlo.scratch import Scratch
 from powerplan.montecarlo.streams import Streams
 from powerplan.montecarlo.wires import BlockWires
 
@@ -107,39 +106,9 @@ class Block:
         return self.devices.sample(normals, uniform, out, start), start
 
 
-class Scratch:
-    """Buffers reused from block to block and from draw to draw: fresh memory would cost a page fault each time."""
-
-    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
-        self._dtype, self._device = dtype, device
-        self._buffers: dict[str, torch.Tensor] = {}
-
-    def normals(self, shape: tuple[int, ...], name: str = "normals") -> torch.Tensor:
-        """A float32 buffer of this shape, contents undefined."""
-        return self._buffer(name, shape, torch.float32)
-
-    def values(self, name: str, shape: tuple[int, ...]) -> torch.Tensor:
-        """A named buffer of the simulation's precision and this shape, contents undefined."""
-        return self._buffer(name, shape, self._dtype)
-
-    def _buffer(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-        size = math.prod(shape)
-        buffer = self._buffers.get(name)
-        if buffer is None or buffer.numel() < size:
-            buffer = self._buffers[name] = torch.empty(size, dtype=dtype, device=self._device)
-        return buffer[:size].view(shape)
-
-
 def aimed(hardware: Hardware, target: torch.Tensor, tiles: list[slice]) -> torch.Tensor:
     """D̄ of the column of every tile [S], the load and targets (sides, g, o, n), (sides, g, T, o)."""
     return torch.stack([target[..., tile].sum(3) for tile in tiles], 2) + (hardware.load_conductance or 0.0)
-
-
-def over_sides(combine: Callable[..., torch.Tensor], devices: torch.Tensor, scratch: Scratch) -> torch.Tensor:
-    """Sum or difference (D, g, o, n) of devices (D, sides, g, o, n) over the sides; the one side itself."""
-    if devices.shape[1] == 1:
-        return devices[:, 0]
-    return combine(devices[:, 0], devices[:, 1], out=scratch.values("pair", devices[:, 0].shape))
 
 
 def parts(

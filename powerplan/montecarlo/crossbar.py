@@ -40,8 +40,9 @@ from powerplan.hardware.predistortion import targets
 from powerplan.hardware.stored import stored
 from powerplan.hardware.tiling import output_tiles, row_tiles
 from powerplan.hardware.wires.tiles import Tiles
-from powerplan.montecarlo.block import Block, Scratch, parts
+from powerplan.montecarlo.block import Block, parts
 from powerplan.montecarlo.read_out import BlockDevices, BlockRead, ReadOut
+from powerplan.montecarlo.scratch import Scratch
 from powerplan.montecarlo.streams import Streams
 from powerplan.montecarlo.wires import second_moments
 from powerplan.network import CrossbarOp

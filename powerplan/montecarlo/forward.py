@@ -14,9 +14,10 @@ import torch
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.conversions import converter_power
 from powerplan.hardware.full_scale import full_scales
-from powerplan.montecarlo.block import BLOCK_DEVICES, Scratch
+from powerplan.montecarlo.block import BLOCK_DEVICES
 from powerplan.montecarlo.crossbar import Crossbar
 from powerplan.montecarlo.read_out import BlockDevices
+from powerplan.montecarlo.scratch import Scratch
 from powerplan.montecarlo.streams import Streams
 from powerplan.network import INPUT, Activation, CrossbarOp, Network, Op
 from powerplan.network.digital import digital

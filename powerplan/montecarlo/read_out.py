@@ -11,7 +11,8 @@ import torch
 from powerplan.hardware.full_scale import FullScale, column_limits
 from powerplan.hardware.hardware import LayerHardware
 from powerplan.hardware.noise import shot_noise, thermal_noise
-from powerplan.montecarlo.block import Block, Scratch, aimed, over_sides, product
+from powerplan.montecarlo.block import Block, aimed, product
+from powerplan.montecarlo.scratch import Scratch, over_sides
 from powerplan.montecarlo.streams import Streams
 from powerplan.montecarlo.wires import Wired
 
@@ -81,7 +82,7 @@ class ReadOut:
         """Program a block."""
         devices, start = block.program(streams, scratch)
         drifted = self._read_for_drift(block, start, devices, scratch) if self.hardware.drift_compensation else ()
-        wired = None if block.wires is None else block.wires.around(devices)
+        wired = None if block.wires is None else block.wires.around(devices, scratch)
         if wired is not None:
             devices = wired.devices
         if self.hardware.column_gain_std:
@@ -119,10 +120,9 @@ class ReadOut:
             # Sums over columns, not a matrix-vector product, which would round by the alignment of the draw in memory.
             pair = over_sides(torch.add, devices, scratch)
             pair = torch.mul(pair, block.unit, out=scratch.values("pair", pair.shape))
-            drawn = pair.sum(2).mul(drive)
+            power = pair.sum(2).mul(drive).flatten(1).sum(1)
         else:
-            pair, drawn = None, programmed.wired.drivers * drive
-        power = drawn.flatten(1).sum(1)
+            pair, power = None, programmed.wired.power(drive)
         noise = None
         if hardware.thermal_noise or hardware.shot_noise:
             noise = self._read_variance(block, programmed, pair, None if volts is None else volts[:, block.groups])

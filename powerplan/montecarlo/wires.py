@@ -1,24 +1,22 @@
 """What resistive wires make of a block's devices in a draw: other devices, with which ideal wires would read the same.
 
-Exactly, row by row (:mod:`powerplan.hardware.wires.ladder`); or fast: t g u of the drawn devices, to first order in how
-they differ from their mean (:mod:`powerplan.hardware.wires.closed_form`), and what the mean has beyond that. Power and
-thermal noise are those of the mean devices, moved by as much as rows and columns draw more.
+Exactly, row by row (:mod:`powerplan.hardware.wires.ladder`), or fast (:mod:`powerplan.montecarlo.fast_wires`): power
+and thermal noise are then those of the mean devices, moved by as much as rows and columns draw more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
 
 import torch
 
 from powerplan.hardware import Hardware
 from powerplan.hardware.devices import device_moments
-from powerplan.hardware.wires.closed_form import Attenuation
-from powerplan.hardware.wires.ladder import Solved, solve
+from powerplan.hardware.wires.ladder import solve
 from powerplan.hardware.wires.tiles import Tiles
+from powerplan.montecarlo.fast_wires import MeanWires
+from powerplan.montecarlo.scratch import Scratch, over_sides
 
 
 @dataclass(frozen=True)
@@ -27,27 +25,23 @@ class Wired:
 
     Attributes:
         devices: with which ideal wires would give the same columns, (D, sides, g, o, n) [unit weight].
-        drivers: conductance matrix of the drivers of every row tile, columns and sides added up, (D, g, T, m, m) [S].
-        amplifiers: conductance that the amplifiers of an output see in every row tile, (D, g, T, o) [S].
+        drivers: conductance matrix of the drivers of every row tile, columns and sides added up, (D or 1, g, T, m, m)
+            [S].
+        amplifiers: conductance that the amplifiers of an output see in every row tile, (D or 1, g, T, o) [S].
+        more: by how much the rows draw more than their drivers have, (D, g, T, m) [S].
     """
 
     devices: torch.Tensor
     drivers: torch.Tensor
     amplifiers: torch.Tensor
+    more: torch.Tensor | None = None
 
-    def expand(self, draws: int) -> Wired:
-        """The same in every draw."""
-        return Wired(
-            *(value.expand(draws, *value.shape[1:]) for value in (self.devices, self.drivers, self.amplifiers))
-        )
-
-
-class _Mean(NamedTuple):
-    """Column tiles of devices that hold their mean: the closed form, what is exact beyond it, the exact solution."""
-
-    closed: Attenuation
-    beyond: torch.Tensor
-    solved: Solved
+    def power(self, drive: torch.Tensor) -> torch.Tensor:
+        """Power of the rows (D,) [W] for E[V V'] (D, g, T, m, m)."""
+        power = (self.drivers * drive).flatten(1).sum(1)
+        if self.more is None:
+            return power
+        return power + (self.more * drive.diagonal(dim1=-2, dim2=-1)).flatten(1).sum(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +51,14 @@ class BlockWires:
     Attributes:
         unit: c r [S per unit weight], broadcasts to (g, o, n).
         still: devices that are the same in all draws, or None.
-        means: of the fast solution, by width of column tiles; None = exact.
+        mean: of the fast solution; None = exact.
     """
 
     hardware: Hardware
     tiles: Tiles
     unit: torch.Tensor
     still: torch.Tensor | None = None
-    means: tuple[_Mean, ...] | None = None
+    mean: MeanWires | None = None
 
     @classmethod
     def of(
@@ -77,13 +71,15 @@ class BlockWires:
         if not fast:
             return around
         mean = device_moments(hardware, target.double())[0]
-        return replace(around, means=tuple(_mean(tile, hardware, dtype) for tile in around.tiles.cut(mean)))
+        return replace(around, mean=MeanWires.of(mean, unit.double(), hardware, around.tiles, dtype))
 
-    def around(self, devices: torch.Tensor) -> Wired:
+    def around(self, devices: torch.Tensor, scratch: Scratch) -> Wired:
         """Drawn devices (D, sides, g, o, n) [unit weight] behind the wires."""
         if self.still is not None:
-            return self._still.expand(len(devices))
-        return self._solved(devices * self.unit, devices.dtype)
+            return replace(self._still, devices=self._still.devices.expand(devices.shape))
+        if self.mean is None:
+            return self._solved(devices * self.unit, devices.dtype)
+        return self._fast(self.mean, devices, scratch)
 
     @cached_property
     def _still(self) -> Wired:
@@ -92,11 +88,7 @@ class BlockWires:
 
     def _solved(self, conductance: torch.Tensor, dtype: torch.dtype) -> Wired:
         sides, rows = conductance.shape[1], conductance.shape[-1]
-        cut = self.tiles.cut(conductance)
-        if self.means is None:
-            solved: Sequence[Solved] = [solve(tile.double(), self.hardware.wires) for tile in cut]
-        else:
-            solved = [_fast(tile, mean) for tile, mean in zip(cut, self.means, strict=True)]
+        solved = [solve(tile.double(), self.hardware.wires) for tile in self.tiles.cut(conductance)]
         transfer = self.tiles.join([part.transfer.to(dtype) for part in solved], rows, sides)
         amplifiers = self.tiles.columns([part.amplifiers for part in solved], sides).sum(1)
         return Wired(
@@ -105,21 +97,17 @@ class BlockWires:
             amplifiers=amplifiers.to(dtype),
         )
 
+    def _fast(self, mean: MeanWires, devices: torch.Tensor, scratch: Scratch) -> Wired:
+        wired = mean.around(devices, scratch)
+        more = over_sides(torch.add, wired, scratch).sub(mean.transfer.sum(0)).mul_(self.unit)  # (D, g, o, n)
+        by_tile = self.tiles.by_row(more.sum(2))
+        amplifiers = mean.amplifiers[None]
+        if self.hardware.thermal_noise:
+            amplifiers = amplifiers + self.tiles.by_row(more).sum(-1).mT
+        return Wired(wired, mean.drivers[None], amplifiers, by_tile)
+
 
 def second_moments(rows: torch.Tensor, tiles: Tiles) -> torch.Tensor:
     """Mean of x x' over the reads in every row tile, (..., T, m, m), of values (..., R, n) at the rows."""
     by_tile = tiles.by_row(rows).movedim(-2, -3)
     return by_tile.mT @ by_tile / rows.shape[-2]
-
-
-def _mean(conductance: torch.Tensor, hardware: Hardware, dtype: torch.dtype) -> _Mean:
-    solved, closed = solve(conductance, hardware.wires), Attenuation.of(conductance, hardware.wires)
-    beyond = (solved.transfer - closed.first_order).to(dtype)
-    return _Mean(closed.to(dtype), beyond, Solved(*(value.to(dtype) for value in solved)))
-
-
-def _fast(conductance: torch.Tensor, mean: _Mean) -> Solved:
-    transfer = mean.closed.disturbed(conductance) + mean.beyond
-    more = transfer - mean.solved.transfer
-    drivers = mean.solved.drivers + torch.diag_embed(more.sum(-1))
-    return Solved(transfer, drivers, mean.solved.amplifiers + more.sum(-2))

@@ -6,9 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from nodal_analysis import nodal
 
 import powerplan as pp
+from powerplan.hardware.devices import device_moments
+from powerplan.montecarlo.scratch import Scratch
+from powerplan.montecarlo.wires import BlockWires
 from powerplan.network import Node
 from powerplan.network.ops import Conv
 
@@ -130,6 +134,31 @@ def test_fast_draws_are_those_of_exact_wires(noise):
     assert np.abs(exact.output_mean - fast.output_mean).max() < 0.01 * spread
     np.testing.assert_allclose(fast.mse_by_draw, exact.mse_by_draw, rtol=0.02)
     np.testing.assert_allclose(fast.power, exact.power, rtol=0.002)
+
+
+@pytest.mark.parametrize("layout", ["interleaved", "separate_arrays"])
+def test_fast_weights_are_exact_to_a_small_part_of_what_noise_makes_of_them(layout):
+    """Ragged row and column tiles, rows of different gains."""
+    hardware = pp.Hardware(
+        array_rows=48, array_columns=32, wire_resistance_row=2.0, wire_resistance_column=2.0, pair_layout=layout
+    )
+    random = torch.Generator().manual_seed(0)
+    target = 50e-6 * torch.rand(2, 1, 40, 70, dtype=torch.float64, generator=random)
+    target[:, :, :, ::2] = 0
+    unit = 1e-4 * (1 + torch.rand(1, 1, 70, dtype=torch.float64, generator=random))
+    noise = 2e-6 * torch.randn(3, *target.shape, dtype=torch.float64, generator=random)
+    devices = (target + noise).clamp(min=0) / unit
+    scratch = Scratch(torch.float64, target.device)
+    exact, fast = (
+        BlockWires.of(hardware, target, unit, fast=fast, dtype=torch.float64).around(devices, scratch)
+        for fast in (False, True)
+    )
+    mean = BlockWires.of(hardware, target, unit, fast=False, dtype=torch.float64).around(
+        device_moments(hardware, target)[0][None] / unit, scratch
+    )
+    assert (fast.devices - exact.devices).norm() < 0.003 * (exact.devices - mean.devices).norm()
+    drive = torch.ones_like(mean.drivers)
+    assert (fast.power(drive) / exact.power(drive) - 1).abs().max() < 1e-4
 
 
 def test_draws_do_not_depend_on_how_many_are_run_at_a_time():

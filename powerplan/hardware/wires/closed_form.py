@@ -76,10 +76,6 @@ class Attenuation:
         word = Lines.of(conductance, wires.row, wires.driver, both_ends=wires.both_ends)
         return cls(conductance, word, Lines.of(_along_bits(conductance), wires.column, wires.sense))
 
-    def to(self, dtype: torch.dtype) -> Attenuation:
-        """The same in another precision."""
-        return Attenuation(self.conductance.to(dtype), self.word.to(dtype), self.bit.to(dtype))
-
     @property
     def rows(self) -> Tensor:
         """u (..., m, n)."""
@@ -135,12 +131,6 @@ class Attenuation:
         rising, falling = (source * _along_rows(part) for part in (self.bit.rising, self.bit.falling))
         coupling = (rising @ falling.mT).tril()
         return torch.diag_embed(source.sum(-1)) - coupling - coupling.tril(-1).mT
-
-    def disturbed(self, conductance: Tensor) -> Tensor:
-        """t g u (..., m, n) of devices that differ a little from those here, to first order in the difference."""
-        other = conductance - self.conductance
-        u, t = self.rows, self.columns
-        return (t - self.bit_voltages(other * t)) * conductance * (u - self.word.solve(other * u))
 
 
 def _along_bits(values: Tensor) -> Tensor:

@@ -53,10 +53,6 @@ class Lines:
             return _Solve.apply(self.load, current, self.rising, self.falling)  # type: ignore[no-untyped-call, no-any-return]
         return _solved(current, self.rising, self.falling)
 
-    def to(self, dtype: torch.dtype) -> Lines:
-        """The same in another precision."""
-        return Lines(*(value.to(dtype) for value in (self.load, self.rising, self.falling, self.drive)))
-
     @property
     def own(self) -> Tensor:
         """Resistance between every node and ground, (..., n) [ohm]."""

@@ -42,16 +42,6 @@ def test_power_and_what_amplifiers_see(ohm, most):
     assert (closed.amplifiers - exact.amplifiers).norm() < most * (g.sum(0) - exact.amplifiers).norm()
 
 
-def test_devices_that_differ_from_those_solved_for():
-    g = pairs(64, 64)
-    wires = Wires(row=2.0, column=2.0)
-    noise = 2e-6 * torch.randn(64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    mean, drawn = Attenuation.of(g, wires), (g + noise).clamp(min=0)
-    exact = solve(drawn, wires).transfer
-    fast = mean.disturbed(drawn) + solve(g, wires).transfer - mean.first_order
-    assert (fast - exact).norm() < 0.003 * (exact - solve(g, wires).transfer).norm()
-
-
 @pytest.mark.parametrize("both_ends", [False, True])
 def test_derivatives(both_ends):
     g = (1e-3 * torch.rand(2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))).requires_grad_()
