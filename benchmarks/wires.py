@@ -31,9 +31,13 @@ CASES: dict[str, tuple[str, int, tuple[float, ...], dict[str, Any]]] = {
     "digits, separate arrays": ("digits", 64, (5.0,), {"pair_layout": "separate_arrays"}),
     "digits, offset": ("digits", 64, (0.5, 2.0), {"weight_mapping": "offset", "bias_mapping": "row"}),
     "digits, read noise": ("digits", 64, (2.0,), {"read_noise_std": 2e-7, "input_noise_std": 2e-3}),
+    "digits, noise of 1 %": ("digits", 64, (2.0, 5.0), {"programming_noise_std": 1e-6}),
+    "digits, noise of 5 %": ("digits", 64, (2.0, 5.0), {"programming_noise_std": 5e-6}),
     "mnist": ("mnist", 128, (0.35, 1.0), {}),
+    "mnist, offset": ("mnist", 128, (0.05,), {"weight_mapping": "offset", "bias_mapping": "row"}),
     "mnist, 256": ("mnist", 256, (0.2,), {}),
     "mnist_cnn": ("mnist_cnn", 128, (1.0, 5.0), {}),
+    "mnist_cnn, offset": ("mnist_cnn", 128, (0.2,), {"weight_mapping": "offset", "bias_mapping": "row"}),
     "mnist_cnn, unrolled": ("mnist_cnn", 128, (5.0,), {"mapping": "unrolled"}),
 }
 IDEAL: dict[str, Any] = dict.fromkeys(
