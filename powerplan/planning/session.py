@@ -200,8 +200,9 @@ class Session:
         if theta is None or target.chips is None or not self.can_tilt(target):
             return self
         from powerplan.moments.chips.predicted import ChipSource
+        from powerplan.moments.chips.slope import ratio_slope
 
-        slopes = (ChipSource.behind(p).ratio_slope(self.free.tensors, theta, target.chips) for p in predictions)
+        slopes = (ratio_slope(ChipSource.behind(p), self.free.tensors, theta, target.chips) for p in predictions)
         return replace(self, tilts=tuple(Tilt(at=theta, slope=slope) for slope in slopes))
 
     def ratios(self, gains: Gains) -> np.ndarray:

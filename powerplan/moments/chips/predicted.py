@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -68,23 +67,6 @@ class ChipSource:
             chips = LinearChips.of(predictor, predictor.program(*predictor.gain_tensors(self.gains)))
         mean, covariance = (torch.as_tensor(np.array(each)).to(predictor.ideal) for each in self.moments)
         return ChipOutputs.of(chips, mean, covariance)
-
-    def ratio_slope(
-        self, tensors: Callable[[Tensor], tuple[Sequence[Tensor], Sequence[Tensor]]], theta: np.ndarray, part: float
-    ) -> np.ndarray:
-        """Derivative (n,) of log(what a part of the chips keeps within / mean) in free gains, at those there are.
-
-        Args:
-            tensors: conductance and voltage gains of every layer, of free gains (n,).
-            theta: the free gains.
-        """
-        from powerplan.moments.chips.slope import log_ratio
-
-        with torch.enable_grad():
-            point = torch.tensor(theta, requires_grad=True)
-            ratio = log_ratio(self.predictor, self.predictor.program(*tensors(point)), self.spectrum, part)
-            (slope,) = torch.autograd.grad(ratio, point, allow_unused=True, materialize_grads=True)
-        return np.asarray(slope.numpy())
 
     def wrong_by_chip(self, labels: npt.ArrayLike | None) -> Spread:
         """How the part of the inputs in another class than that of the labels is spread; None = of the ideal outputs.
