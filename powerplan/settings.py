@@ -116,7 +116,7 @@ class Names:
 
     @property
     def allowed(self) -> str:
-        return " or ".join(map(repr, self.names)) + ", or both" * (len(self.names) == 2)
+        return " or ".join(map(repr, self.names)) + (", or both" if len(self.names) == 2 else ", one or several")
 
     def checked(self, check: Checker, name: str, value: Any) -> Any:
         listed = (value,) if isinstance(value, str) else value

@@ -121,6 +121,7 @@ _VALUES = (
     Value(kind=outcome.Termination, more={'advice: str = ""': "what the outcome means and what to do next."}),
     Value(kind=outcome.Certificate),
     Value(kind=outcome.DiscreteGap),
+    Value(kind=outcome.BitGap),
     Value(kind=outcome.LimitPrice),
     Value(kind=outcome.ConstraintPrice),
     Value(kind=outcome.ShadowPrices),

@@ -54,8 +54,13 @@ class PlanKeywords(PredictionKeywords, total=False):
     granularity: Gains that are free: one for the network, one per layer, a conductance per column (output of a layer),
         or signal: a voltage per row, with the inverse in its stored weights. Signal needs both gains free. Allowed: one
         of 'network', 'layer', 'column', 'signal'. Default: layer.
-    optimize: Kinds of gains that are free: conductance, voltage (needs read or row noise) or both. Allowed:
-        'conductance' or 'voltage', or both. Default: conductance.
+    optimize: What is free: conductance gains, voltage gains (need read or row noise), adc_bits and dac_bits (of every
+        layer; need the energy of a conversion by its bits). Allowed: 'conductance' or 'voltage' or 'adc_bits' or
+        'dac_bits', one or several. Default: conductance.
+    least_bits: Fewest bits of a converter where adc_bits or dac_bits are free. Allowed: an integer from 2 to 16.
+        Default: 4.
+    most_bits: Most bits of a converter where adc_bits or dac_bits are free. Allowed: an integer from 2 to 16. Default:
+        10.
     conductance: Conductance gains to hold where they are not optimised [S per unit weight], one per layer. Default: the
         largest that the limits allow.
     voltage: Voltage gains to hold where they are not optimised [V per unit activation], one per layer. Default:
@@ -92,6 +97,8 @@ class PlanKeywords(PredictionKeywords, total=False):
 
     granularity: str
     optimize: Sequence[str]
+    least_bits: int
+    most_bits: int
     conductance: Sequence[Gain] | None
     voltage: Sequence[Gain] | None
     verify_draws: int | None

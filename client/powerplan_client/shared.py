@@ -621,6 +621,30 @@ class DiscreteGap:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BitGap:
+    """How far bits that a plan chose can be from the best choice.
+
+    Attributes:
+        gap: (energy of the plan − bound) / bound, >= 0.
+        bound: no other choice of bits, with the gains that are best for it, takes less energy [J]. Proven where
+            rounding errors are their average over gains within a quarter of each other, and energy and error convex
+            functions of the log gains and of the logarithm of the number of levels; lowered by as much as the error at
+            the very gains was seen to save against the average.
+        relaxed: energy with bits between whole ones [J], likewise.
+        nodes: nodes of the branch and bound trees.
+        visited: choices of bits with gains of their own that were evaluated.
+        convexity_violation: as in :class:`DiscreteGap`.
+    """
+
+    gap: float
+    bound: float
+    relaxed: float
+    nodes: int
+    visited: int
+    convexity_violation: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class LimitPrice:
     """Price of one active limit: d log objective / d log limit of the gain of ``layer``.
 
@@ -757,7 +781,7 @@ class Plan:
         target: what was asked.
         reached: the target's quantity (MSE, NMSE, W or fraction) as predicted, the worst over outputs and corners.
         granularity: "network", "layer", "column" or "signal".
-        optimize: the gains that were free ("conductance", "voltage"); the others were held.
+        optimize: what was free ("conductance", "voltage", "adc_bits", "dac_bits"); the others were held.
         hardware: the hardware planned for.
         termination: why planning stopped.
         certificate: proof of optimality; None if the target is infeasible, or time ran out before there was one.
@@ -770,6 +794,7 @@ class Plan:
         output_weights: (K,) weights of the outputs in the error, with mean 1; None = all alike.
         corners: further hardware in which the plan meets the target too; ``hardware``, ``prediction`` and
             ``verification`` are the nominal ones.
+        bits: where bits of converters were free: how far they can be from the best choice; the hardware has them.
         discrete: with steps: how far the plan can be from the best choice of steps; certificate and shadow prices
             are then those of the plan without steps. None without.
         arrays: the physical arrays of every crossbar layer on ``hardware``; None in plan files written before they were
@@ -798,6 +823,7 @@ class Plan:
     output_weights: tuple[float, ...] | None = None
     corners: tuple[Corner, ...] = ()
     discrete: DiscreteGap | None = None
+    bits: BitGap | None = None
     arrays: tuple[LayerArrays, ...] | None = None
     calibration: str = "mean"
     provenance: Mapping[str, Any] = field(default_factory=dict)

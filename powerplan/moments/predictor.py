@@ -201,18 +201,33 @@ class Predictor:
         return conductance, voltage, scale or None
 
     def program(
-        self, conductance: Sequence[Tensor], voltage: Sequence[Tensor], column_scale: Sequence[Tensor] | None = None
+        self,
+        conductance: Sequence[Tensor],
+        voltage: Sequence[Tensor],
+        column_scale: Sequence[Tensor] | None = None,
+        **bits: Sequence[Tensor],
     ) -> list[ProgrammedArray]:
         """The crossbars at given gains: what does not depend on the inputs.
 
         Args:
             column_scale: digital scales (n_out,) of outputs, of every layer; None = those that the hardware asks for.
+            bits: "dac_bits" or "adc_bits" of every crossbar where they are not those of the hardware.
         """
         make = partial(program, averaged=self.averaged, last=None if self._keeps_moments else LastMade())
+        relaxed: list[dict[str, Tensor]] = [
+            {name: values[i].to(self.inputs) for name, values in bits.items()} for i in range(len(self.crossbars))
+        ]
         arrays = [
-            make(crossbar, hardware, c.to(self.inputs), v.to(self.inputs), scale, shares)
-            for crossbar, hardware, c, v, scale, shares in zip(
-                self.crossbars, self.layers, conductance, voltage, self.scales, self.current_shares, strict=True
+            make(crossbar, hardware, c.to(self.inputs), v.to(self.inputs), scale, shares, bits=own)
+            for crossbar, hardware, c, v, scale, shares, own in zip(
+                self.crossbars,
+                self.layers,
+                conductance,
+                voltage,
+                self.scales,
+                self.current_shares,
+                relaxed,
+                strict=True,
             )
         ]
         if not self.hardware.scales_columns:

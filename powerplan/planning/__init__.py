@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from powerplan.hardware.steps import Steps
 from powerplan.lazy import loaded_when_used
 from powerplan.planning.outcome import (
+    BitGap,
     Certificate,
     ConstraintPrice,
     Corner,
@@ -42,6 +43,7 @@ __all__ = [
     "Certificate",
     "ConstraintPrice",
     "Corner",
+    "BitGap",
     "DiscreteGap",
     "LimitPrice",
     "MaxAccuracyDrop",

@@ -17,6 +17,8 @@ class PlanOptions(PredictionOptions, total=False):
 
     granularity: str
     optimize: Sequence[str]
+    least_bits: int
+    most_bits: int
     conductance: Sequence[Gain] | None
     voltage: Sequence[Gain] | None
     verify_draws: int | None

@@ -159,6 +159,30 @@ class DiscreteGap:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BitGap:
+    """How far bits that a plan chose can be from the best choice.
+
+    Attributes:
+        gap: (energy of the plan − bound) / bound, >= 0.
+        bound: no other choice of bits, with the gains that are best for it, takes less energy [J]. Proven where
+            rounding errors are their average over gains within a quarter of each other, and energy and error convex
+            functions of the log gains and of the logarithm of the number of levels; lowered by as much as the error at
+            the very gains was seen to save against the average.
+        relaxed: energy with bits between whole ones [J], likewise.
+        nodes: nodes of the branch and bound trees.
+        visited: choices of bits with gains of their own that were evaluated.
+        convexity_violation: as in :class:`DiscreteGap`.
+    """
+
+    gap: float
+    bound: float
+    relaxed: float
+    nodes: int
+    visited: int
+    convexity_violation: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class LimitPrice:
     """Price of one active limit: d log objective / d log limit of the gain of ``layer``.
 

@@ -17,6 +17,7 @@ from powerplan.moments.prediction import Prediction
 from powerplan.planning import policy
 from powerplan.planning.objectives import Objective
 from powerplan.planning.outcome import (
+    BitGap,
     Certificate,
     Corner,
     DiscreteGap,
@@ -47,7 +48,7 @@ class Plan(Shown):
         target: what was asked.
         reached: the target's quantity (MSE, NMSE, W or fraction) as predicted, the worst over outputs and corners.
         granularity: "network", "layer", "column" or "signal".
-        optimize: the gains that were free ("conductance", "voltage"); the others were held.
+        optimize: what was free ("conductance", "voltage", "adc_bits", "dac_bits"); the others were held.
         hardware: the hardware planned for.
         termination: why planning stopped.
         certificate: proof of optimality; None if the target is infeasible, or time ran out before there was one.
@@ -60,6 +61,7 @@ class Plan(Shown):
         output_weights: (K,) weights of the outputs in the error, with mean 1; None = all alike.
         corners: further hardware in which the plan meets the target too; ``hardware``, ``prediction`` and
             ``verification`` are the nominal ones.
+        bits: where bits of converters were free: how far they can be from the best choice; the hardware has them.
         discrete: with steps: how far the plan can be from the best choice of steps; certificate and shadow prices
             are then those of the plan without steps. None without.
         arrays: the physical arrays of every crossbar layer on ``hardware``; None in plan files written before they were
@@ -86,6 +88,7 @@ class Plan(Shown):
     output_weights: tuple[float, ...] | None = None
     corners: tuple[Corner, ...] = ()
     discrete: DiscreteGap | None = None
+    bits: BitGap | None = None
     arrays: tuple[LayerArrays, ...] | None = None
     calibration: str = "mean"
     provenance: Mapping[str, Any] = field(default_factory=dict)

@@ -252,6 +252,13 @@ LEAST_FLOOR_PART = 0.01
 
 #: How much of a plan is done when it is solved, before any simulation: for its progress alone.
 SOLVED = 0.7
+
+#: KKT residual of a plan with bits between whole ones: it is where the choice of whole bits starts, and bounds it.
+RELAXED_BITS = 1e-5
+#: Residual of the gains beside a choice of bits, and the relative gap at which their choice stops.
+BESIDE_BITS, BITS_GAP = 2e-3, 2e-3
+#: How closely they meet the target, as a part of it.
+BITS_CONSTRAINT = 1e-4
 #: Part of the time in which the gains of the first corrections are looked for, and of a plan's time that another takes.
 FIRST_LOOK, ANOTHER_PLAN = 0.25, 0.5
 #: Part of the time to the deadline that is kept for a verification at most.

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 from powerplan.planning import policy
+from powerplan.planning.bits.choose import choose_bits, with_gap
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.session import Options, Session
 from powerplan.planning.solve.solve import solve
@@ -17,6 +18,25 @@ from powerplan.planning.verify.verify import verify
 
 def plan_target(session: Session, target: Target, options: Options) -> Plan:
     """The plan of a session for a target."""
+    if not session.settings.free_bits:
+        return _plan_gains(session, target, options)
+    chosen = choose_bits(session, target, replace(options, stop_at=_half(options.stop_at)))
+    held = session.with_bits({} if chosen is None else chosen.bits)
+    plan = _plan_gains(held, target, options)
+    plan = replace(plan, optimize=(*held.optimize, *session.settings.free_bits))
+    if chosen is not None:
+        return with_gap(plan, chosen)
+    return _late(plan, "Bits are the most there may be: there was no time to choose.") if plan.meets_target else plan
+
+
+def _half(stop_at: float | None) -> float | None:
+    """Half of the time left."""
+    now = time.monotonic()
+    return None if stop_at is None else now + 0.5 * (stop_at - now)
+
+
+def _plan_gains(session: Session, target: Target, options: Options) -> Plan:
+    """The plan on the bits that the hardware has."""
     plan = solve(session, target, replace(options, stop_at=_solved_by(session, target, options.stop_at)))
     draws = _draws(session, plan, options.stop_at) if plan.meets_target else 0
     if not draws:

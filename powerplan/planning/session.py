@@ -60,7 +60,7 @@ class Session:
     """Network, hardware and inputs made ready once.
 
     Attributes:
-        settings: how plans are made.
+        settings: how plans are made; where bits are free, the hardware has the most.
         predictors: one per corner, the nominal hardware first.
         weights: (K,) of the outputs in the error, with mean 1; None = all alike.
         coarser: coarser choices of the same gains, the coarsest first: for the network, and where columns or rows have
@@ -88,7 +88,8 @@ class Session:
             InvalidInput: inputs or settings that do not fit, naming the field.
         """
         batch = check_inputs(inputs, network.input_shape)
-        hardwares = (hardware, *settings.corners)
+        most = dict.fromkeys(settings.free_bits, settings.most_bits)
+        hardwares = tuple(each.replace(**most) if most else each for each in (hardware, *settings.corners))
         for each in hardwares:
             check_noisy(each)
         limits = limiting(hardwares)
@@ -97,7 +98,7 @@ class Session:
         question(point)
         point.warn_beyond_voltage()
         free_of = partial(free_gains, network, limits, batch, held_gains=held_gains, corners=settings.corners)
-        granularity, optimize = settings.granularity, settings.optimize
+        granularity, optimize = settings.granularity, settings.free_gains
         free = free_of(granularity=granularity, optimize=optimize)
         base = free
         if granularity != "layer" or set(optimize) != {"conductance"}:
@@ -121,10 +122,17 @@ class Session:
         nominal, *corners = hardwares
         return Session.of(self.predictor.original, nominal, self.inputs, replace(self.settings, corners=corners))
 
+    def with_bits(self, bits: Mapping[str, Sequence[int]]) -> Session:
+        """The same for gains alone, with these bits of every layer by kind of converters; of kinds that are not named
+        those that there are."""
+        hardwares = [p.hardware.replace(**bits) if bits else p.hardware for p in self.predictors]
+        settings = replace(self.settings, optimize=self.settings.free_gains, corners=hardwares[1:])
+        return Session.of(self.predictor.original, hardwares[0], self.inputs, settings)
+
     @property
     def optimize(self) -> tuple[str, ...]:
         """The kinds of gains that are free."""
-        return tuple(self.settings.optimize)
+        return self.settings.free_gains
 
     @property
     def recorded(self) -> Mapping[str, Any]:
@@ -234,7 +242,8 @@ class Session:
         voltages round in one way.
         """
         rows = any(p.hardware.dac_bits for p in self.predictors)
-        names = {"rows"} if "voltage" in self.optimize else {"noisy rows"}
+        moves = "voltage" in self.optimize or "dac_bits" in self.settings.free_bits
+        names = {"rows"} if moves else {"noisy rows"}
         columns = any(p.hardware.adc_bits for p in self.predictors)
         return frozenset((names if rows else set()) | ({"columns"} if columns else set()))
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 GRANULARITIES = ("network", "layer", "column", "signal")
 QUANTITIES = ("conductance", "voltage")
+#: bits that plans can choose, of every layer
+BITS = ("adc_bits", "dac_bits")
 
 #: called with what is being done and the fraction done so far (0 to 1)
 Progress = Callable[[str, float], None]
@@ -52,9 +54,16 @@ class PlanSettings(PredictionSettings):
         more="Signal needs both gains free.",
     )
     optimize: Sequence[str] = setting(
-        Names(QUANTITIES),
+        Names((*QUANTITIES, *BITS)),
         ("conductance",),
-        "Kinds of gains that are free: conductance, voltage (needs read or row noise) or both.",
+        "What is free: conductance gains, voltage gains (need read or row noise), adc_bits and dac_bits (of every "
+        "layer; need the energy of a conversion by its bits).",
+    )
+    least_bits: int = setting(
+        Whole(at_least=2, at_most=16), 4, "Fewest bits of a converter where adc_bits or dac_bits are free."
+    )
+    most_bits: int = setting(
+        Whole(at_least=2, at_most=16), 10, "Most bits of a converter where adc_bits or dac_bits are free."
     )
     conductance: Sequence[Gain] | None = setting(
         PerLayer("S"),
@@ -147,6 +156,16 @@ class PlanSettings(PredictionSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "corners", check_corners(self.corners))
+
+    @property
+    def free_gains(self) -> tuple[str, ...]:
+        """The kinds of gains that are free; beside bits alone the conductances are."""
+        return tuple(kind for kind in self.optimize if kind in QUANTITIES) or ("conductance",)
+
+    @property
+    def free_bits(self) -> tuple[str, ...]:
+        """The kinds of converters whose bits are free."""
+        return tuple(kind for kind in self.optimize if kind in BITS)
 
     def check_verification(self, targets: Sequence[Target]) -> None:
         """Refuse a calibration for these targets without a verification.

@@ -161,6 +161,15 @@ def _proof(plan: Plan) -> list[Fact]:
                 f"{plan.discrete.nodes} nodes, {plan.discrete.visited} choices evaluated",
             )
         )
+    if plan.bits is not None:
+        facts.append(
+            Fact(
+                name="Gap to the best choice of bits",
+                value=percent(plan.bits.gap),
+                remark=f"of the energy, a bound on what other bits could save; {plan.bits.nodes} nodes, "
+                f"{plan.bits.visited} choices evaluated with gains of their own",
+            )
+        )
     facts.append(Fact(name="Solver's words", value=without_paths(end.solver_status) or "–"))
     facts.append(
         Fact(name="Work", value=f"{end.iterations} iterations, {end.predictions} predictions, {end.seconds:.2f} s")

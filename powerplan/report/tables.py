@@ -17,6 +17,7 @@ from powerplan.network import Network
 from powerplan.per_input import Inputs, student
 from powerplan.planning import ConstraintPrice, DiscreteGap, Plan
 from powerplan.planning.objectives import Objective
+from powerplan.planning.settings import BITS
 from powerplan.report.costs import cost_table
 from powerplan.report.quantities import (
     asked_text,
@@ -36,7 +37,7 @@ from powerplan.report.quantities import (
     worst_inputs,
     yield_text,
 )
-from powerplan.report.text import columns
+from powerplan.report.text import columns, value_text
 from powerplan.report.units import gain_text, in_unit, percent, share, si, si_with_error, significant, with_error
 from powerplan.spread import Chips
 
@@ -123,8 +124,7 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
         if check.chip_yield is not None:
             lines.append(("yield", f"{yield_text(check)} of these chips meet the target, each by itself"))
     lines.append(("outcome", f"{end.outcome.value}: {end.message}"))
-    if plan.discrete is not None:
-        lines.append(("steps", _steps_line(plan.discrete, plan.objective)))
+    lines += _choice_lines(plan)
     if plan.certificate is not None:
         proof = plan.certificate
         gaps = f"KKT residual {proof.kkt_residual:.1e}, duality gap {proof.duality_gap:.1e}"
@@ -225,6 +225,18 @@ def _constraint_name(price: ConstraintPrice) -> str:
     """``corner 1, output 3``."""
     where = f"corner {price.corner}" if price.corner else "nominal hardware"
     return where if price.output is None else f"{where}, output {price.output}"
+
+
+def _choice_lines(plan: Plan) -> list[tuple[str, str]]:
+    """Bits and steps that were chosen, and how far they can be from the best choice."""
+    lines = []
+    if plan.discrete is not None:
+        lines.append(("steps", _steps_line(plan.discrete, plan.objective)))
+    if plan.bits is not None:
+        chosen = (f"{kind} {value_text(getattr(plan.hardware, kind))}" for kind in plan.optimize if kind in BITS)
+        saves = f"at most {100 * plan.bits.gap:.2g} % above the best choice ({plan.bits.visited} evaluated)"
+        lines.append(("bits", f"{'; '.join(chosen)}; energy {saves}"))
+    return lines
 
 
 def _steps_line(gap: DiscreteGap, objective: Objective) -> str:

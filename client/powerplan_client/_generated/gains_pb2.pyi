@@ -31,9 +31,13 @@ class _GainKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GainKind.Val
     """Conductance gain c: G = G_min + c |w|."""
     GAIN_KIND_VOLTAGE: _GainKind.ValueType  # 2
     """Voltage gain v: V = v x."""
+    GAIN_KIND_ADC_BITS: _GainKind.ValueType  # 3
+    """Bits of the converters of columns, of every layer."""
+    GAIN_KIND_DAC_BITS: _GainKind.ValueType  # 4
+    """Bits of the converters of rows, of every layer."""
 
 class GainKind(_GainKind, metaclass=_GainKindEnumTypeWrapper):
-    """Which of the two gains."""
+    """What a plan can choose."""
 
 GAIN_KIND_UNSPECIFIED: GainKind.ValueType  # 0
 """Refused."""
@@ -41,6 +45,10 @@ GAIN_KIND_CONDUCTANCE: GainKind.ValueType  # 1
 """Conductance gain c: G = G_min + c |w|."""
 GAIN_KIND_VOLTAGE: GainKind.ValueType  # 2
 """Voltage gain v: V = v x."""
+GAIN_KIND_ADC_BITS: GainKind.ValueType  # 3
+"""Bits of the converters of columns, of every layer."""
+GAIN_KIND_DAC_BITS: GainKind.ValueType  # 4
+"""Bits of the converters of rows, of every layer."""
 Global___GainKind: _TypeAlias = GainKind  # noqa: Y015
 
 class _Granularity:

@@ -275,6 +275,8 @@ class PlanSettings(_message.Message):
     CHIP_SPREAD_FIELD_NUMBER: _builtins.int
     CALIBRATION_FIELD_NUMBER: _builtins.int
     YIELD_WIDTH_FIELD_NUMBER: _builtins.int
+    LEAST_BITS_FIELD_NUMBER: _builtins.int
+    MOST_BITS_FIELD_NUMBER: _builtins.int
     granularity: _gains_pb2.Granularity.ValueType
     """How finely the conductance gains are chosen. Default GRANULARITY_LAYER."""
     verify_draws: _builtins.int
@@ -319,9 +321,13 @@ class PlanSettings(_message.Message):
     """Verify with as many draws as tell the part of the chips that meet the target to this width of its 95 % confidence
     interval, > 0 and <= 1; instead of verify_draws. Default: as verify_draws says.
     """
+    least_bits: _builtins.int
+    """Fewest bits of a converter where bits are free, 2 to 16. Default 4."""
+    most_bits: _builtins.int
+    """Most bits of a converter where bits are free, 2 to 16. Default 10."""
     @_builtins.property
     def optimize(self) -> _containers.RepeatedScalarFieldContainer[_gains_pb2.GainKind.ValueType]:
-        """The gains that are free; the others are held. Default: conductance."""
+        """The gains that are free, and bits of converters; the others are held. Default: conductance."""
 
     @_builtins.property
     def held_conductance_siemens(self) -> _containers.RepeatedCompositeFieldContainer[_gains_pb2.Gain]:
@@ -374,21 +380,27 @@ class PlanSettings(_message.Message):
         chip_spread: _builtins.bool | None = ...,
         calibration: Global___Calibration.ValueType = ...,
         yield_width: _builtins.float | None = ...,
+        least_bits: _builtins.int | None = ...,
+        most_bits: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_chip_spread", b"_chip_spread", "_marginal_fields", b"_marginal_fields", "_max_iterations", b"_max_iterations", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "_yield_width", b"_yield_width", "calibrate", b"calibrate", "chip_spread", b"chip_spread", "marginal_fields", b"marginal_fields", "max_iterations", b"max_iterations", "memory_limit_bytes", b"memory_limit_bytes", "output_combinations", b"output_combinations", "sampling_error", b"sampling_error", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws", "yield_width", b"yield_width"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_chip_spread", b"_chip_spread", "_least_bits", b"_least_bits", "_marginal_fields", b"_marginal_fields", "_max_iterations", b"_max_iterations", "_memory_limit_bytes", b"_memory_limit_bytes", "_most_bits", b"_most_bits", "_output_combinations", b"_output_combinations", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "_yield_width", b"_yield_width", "calibrate", b"calibrate", "chip_spread", b"chip_spread", "least_bits", b"least_bits", "marginal_fields", b"marginal_fields", "max_iterations", b"max_iterations", "memory_limit_bytes", b"memory_limit_bytes", "most_bits", b"most_bits", "output_combinations", b"output_combinations", "sampling_error", b"sampling_error", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws", "yield_width", b"yield_width"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_chip_spread", b"_chip_spread", "_marginal_fields", b"_marginal_fields", "_max_iterations", b"_max_iterations", "_memory_limit_bytes", b"_memory_limit_bytes", "_output_combinations", b"_output_combinations", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "_yield_width", b"_yield_width", "calibrate", b"calibrate", "calibration", b"calibration", "chip_spread", b"chip_spread", "conductance_steps", b"conductance_steps", "dtype", b"dtype", "granularity", b"granularity", "held_conductance_siemens", b"held_conductance_siemens", "held_voltage_volts", b"held_voltage_volts", "marginal_fields", b"marginal_fields", "max_iterations", b"max_iterations", "memory_limit_bytes", b"memory_limit_bytes", "method", b"method", "optimize", b"optimize", "output_combinations", b"output_combinations", "output_weights", b"output_weights", "sampling_error", b"sampling_error", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws", "voltage_steps", b"voltage_steps", "yield_width", b"yield_width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_chip_spread", b"_chip_spread", "_least_bits", b"_least_bits", "_marginal_fields", b"_marginal_fields", "_max_iterations", b"_max_iterations", "_memory_limit_bytes", b"_memory_limit_bytes", "_most_bits", b"_most_bits", "_output_combinations", b"_output_combinations", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "_yield_width", b"_yield_width", "calibrate", b"calibrate", "calibration", b"calibration", "chip_spread", b"chip_spread", "conductance_steps", b"conductance_steps", "dtype", b"dtype", "granularity", b"granularity", "held_conductance_siemens", b"held_conductance_siemens", "held_voltage_volts", b"held_voltage_volts", "least_bits", b"least_bits", "marginal_fields", b"marginal_fields", "max_iterations", b"max_iterations", "memory_limit_bytes", b"memory_limit_bytes", "method", b"method", "most_bits", b"most_bits", "optimize", b"optimize", "output_combinations", b"output_combinations", "output_weights", b"output_weights", "sampling_error", b"sampling_error", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws", "voltage_steps", b"voltage_steps", "yield_width", b"yield_width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__calibrate: _TypeAlias = _typing.Literal["calibrate"]  # noqa: Y015
     _WhichOneofArgType__calibrate: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate"]  # noqa: Y015
     _WhichOneofReturnType__chip_spread: _TypeAlias = _typing.Literal["chip_spread"]  # noqa: Y015
     _WhichOneofArgType__chip_spread: _TypeAlias = _typing.Literal["_chip_spread", b"_chip_spread"]  # noqa: Y015
+    _WhichOneofReturnType__least_bits: _TypeAlias = _typing.Literal["least_bits"]  # noqa: Y015
+    _WhichOneofArgType__least_bits: _TypeAlias = _typing.Literal["_least_bits", b"_least_bits"]  # noqa: Y015
     _WhichOneofReturnType__marginal_fields: _TypeAlias = _typing.Literal["marginal_fields"]  # noqa: Y015
     _WhichOneofArgType__marginal_fields: _TypeAlias = _typing.Literal["_marginal_fields", b"_marginal_fields"]  # noqa: Y015
     _WhichOneofReturnType__max_iterations: _TypeAlias = _typing.Literal["max_iterations"]  # noqa: Y015
     _WhichOneofArgType__max_iterations: _TypeAlias = _typing.Literal["_max_iterations", b"_max_iterations"]  # noqa: Y015
     _WhichOneofReturnType__memory_limit_bytes: _TypeAlias = _typing.Literal["memory_limit_bytes"]  # noqa: Y015
     _WhichOneofArgType__memory_limit_bytes: _TypeAlias = _typing.Literal["_memory_limit_bytes", b"_memory_limit_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__most_bits: _TypeAlias = _typing.Literal["most_bits"]  # noqa: Y015
+    _WhichOneofArgType__most_bits: _TypeAlias = _typing.Literal["_most_bits", b"_most_bits"]  # noqa: Y015
     _WhichOneofReturnType__output_combinations: _TypeAlias = _typing.Literal["output_combinations"]  # noqa: Y015
     _WhichOneofArgType__output_combinations: _TypeAlias = _typing.Literal["_output_combinations", b"_output_combinations"]  # noqa: Y015
     _WhichOneofReturnType__sampling_error: _TypeAlias = _typing.Literal["sampling_error"]  # noqa: Y015
@@ -408,11 +420,15 @@ class PlanSettings(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__chip_spread) -> _WhichOneofReturnType__chip_spread | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__least_bits) -> _WhichOneofReturnType__least_bits | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__marginal_fields) -> _WhichOneofReturnType__marginal_fields | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_iterations) -> _WhichOneofReturnType__max_iterations | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_limit_bytes) -> _WhichOneofReturnType__memory_limit_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__most_bits) -> _WhichOneofReturnType__most_bits | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output_combinations) -> _WhichOneofReturnType__output_combinations | None: ...
     @_typing.overload
@@ -1050,6 +1066,48 @@ class DiscreteGap(_message.Message):
 Global___DiscreteGap: _TypeAlias = DiscreteGap  # noqa: Y015
 
 @_typing.final
+class BitGap(_message.Message):
+    """How far bits that a plan chose can be from the best choice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GAP_FIELD_NUMBER: _builtins.int
+    BOUND_JOULES_FIELD_NUMBER: _builtins.int
+    RELAXED_JOULES_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    VISITED_FIELD_NUMBER: _builtins.int
+    CONVEXITY_VIOLATION_FIELD_NUMBER: _builtins.int
+    gap: _builtins.float
+    """(energy - bound) / bound, >= 0."""
+    bound_joules: _builtins.float
+    """No other choice of bits, with the gains that are best for it, takes less energy."""
+    relaxed_joules: _builtins.float
+    """Energy with bits between whole ones."""
+    nodes: _builtins.int
+    """Nodes of the branch and bound trees."""
+    visited: _builtins.int
+    """Choices of bits with gains of their own that were evaluated."""
+    convexity_violation: _builtins.float
+    """Largest departure from convexity seen at a visited point, as a fraction; the bound allows for it."""
+    def __init__(
+        self,
+        *,
+        gap: _builtins.float = ...,
+        bound_joules: _builtins.float = ...,
+        relaxed_joules: _builtins.float = ...,
+        nodes: _builtins.int = ...,
+        visited: _builtins.int = ...,
+        convexity_violation: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound_joules", b"bound_joules", "convexity_violation", b"convexity_violation", "gap", b"gap", "nodes", b"nodes", "relaxed_joules", b"relaxed_joules", "visited", b"visited"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BitGap: _TypeAlias = BitGap  # noqa: Y015
+
+@_typing.final
 class LayerArrays(_message.Message):
     """The physical arrays of one crossbar layer."""
 
@@ -1144,6 +1202,7 @@ class Plan(_message.Message):
     ARRAYS_FIELD_NUMBER: _builtins.int
     ARRAY_COUNT_FIELD_NUMBER: _builtins.int
     CALIBRATION_FIELD_NUMBER: _builtins.int
+    BITS_FIELD_NUMBER: _builtins.int
     granularity: _gains_pb2.Granularity.ValueType
     """How finely the gains were chosen."""
     baseline_power_watts: _builtins.float
@@ -1220,6 +1279,10 @@ class Plan(_message.Message):
     def arrays(self) -> _containers.RepeatedCompositeFieldContainer[Global___LayerArrays]:
         """(L) the physical arrays of every crossbar layer on the hardware planned for."""
 
+    @_builtins.property
+    def bits(self) -> Global___BitGap:
+        """Where bits were free: how far they can be from the best choice. The bits are those of hardware."""
+
     def __init__(
         self,
         *,
@@ -1245,10 +1308,11 @@ class Plan(_message.Message):
         arrays: _abc.Iterable[Global___LayerArrays] | None = ...,
         array_count: _builtins.int | None = ...,
         calibration: Global___Calibration.ValueType = ...,
+        bits: Global___BitGap | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_array_count", b"_array_count", "_baseline_mse", b"_baseline_mse", "_baseline_power_watts", b"_baseline_power_watts", "_saving", b"_saving", "array_count", b"array_count", "baseline_gains", b"baseline_gains", "baseline_mse", b"baseline_mse", "baseline_power_watts", b"baseline_power_watts", "certificate", b"certificate", "discrete", b"discrete", "gains", b"gains", "hardware", b"hardware", "prediction", b"prediction", "saving", b"saving", "shadow_prices", b"shadow_prices", "target", b"target", "termination", b"termination", "verification", b"verification"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_array_count", b"_array_count", "_baseline_mse", b"_baseline_mse", "_baseline_power_watts", b"_baseline_power_watts", "_saving", b"_saving", "array_count", b"array_count", "baseline_gains", b"baseline_gains", "baseline_mse", b"baseline_mse", "baseline_power_watts", b"baseline_power_watts", "bits", b"bits", "certificate", b"certificate", "discrete", b"discrete", "gains", b"gains", "hardware", b"hardware", "prediction", b"prediction", "saving", b"saving", "shadow_prices", b"shadow_prices", "target", b"target", "termination", b"termination", "verification", b"verification"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_array_count", b"_array_count", "_baseline_mse", b"_baseline_mse", "_baseline_power_watts", b"_baseline_power_watts", "_saving", b"_saving", "array_count", b"array_count", "arrays", b"arrays", "baseline_gains", b"baseline_gains", "baseline_mse", b"baseline_mse", "baseline_power_watts", b"baseline_power_watts", "calibration", b"calibration", "certificate", b"certificate", "corners", b"corners", "discrete", b"discrete", "gains", b"gains", "granularity", b"granularity", "hardware", b"hardware", "optimize", b"optimize", "output_weights", b"output_weights", "prediction", b"prediction", "provenance", b"provenance", "reached", b"reached", "saving", b"saving", "shadow_prices", b"shadow_prices", "target", b"target", "termination", b"termination", "verification", b"verification"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_array_count", b"_array_count", "_baseline_mse", b"_baseline_mse", "_baseline_power_watts", b"_baseline_power_watts", "_saving", b"_saving", "array_count", b"array_count", "arrays", b"arrays", "baseline_gains", b"baseline_gains", "baseline_mse", b"baseline_mse", "baseline_power_watts", b"baseline_power_watts", "bits", b"bits", "calibration", b"calibration", "certificate", b"certificate", "corners", b"corners", "discrete", b"discrete", "gains", b"gains", "granularity", b"granularity", "hardware", b"hardware", "optimize", b"optimize", "output_weights", b"output_weights", "prediction", b"prediction", "provenance", b"provenance", "reached", b"reached", "saving", b"saving", "shadow_prices", b"shadow_prices", "target", b"target", "termination", b"termination", "verification", b"verification"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__array_count: _TypeAlias = _typing.Literal["array_count"]  # noqa: Y015
     _WhichOneofArgType__array_count: _TypeAlias = _typing.Literal["_array_count", b"_array_count"]  # noqa: Y015

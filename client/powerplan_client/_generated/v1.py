@@ -28,7 +28,9 @@ from powerplan_client._generated.errors_pb2 import ERROR_REASON_WORKER_CRASHED a
 from powerplan_client._generated.errors_pb2 import ErrorDetail as ErrorDetail
 from powerplan_client._generated.errors_pb2 import ErrorReason as ErrorReason
 from powerplan_client._generated.errors_pb2 import FieldViolation as FieldViolation
+from powerplan_client._generated.gains_pb2 import GAIN_KIND_ADC_BITS as GAIN_KIND_ADC_BITS
 from powerplan_client._generated.gains_pb2 import GAIN_KIND_CONDUCTANCE as GAIN_KIND_CONDUCTANCE
+from powerplan_client._generated.gains_pb2 import GAIN_KIND_DAC_BITS as GAIN_KIND_DAC_BITS
 from powerplan_client._generated.gains_pb2 import GAIN_KIND_UNSPECIFIED as GAIN_KIND_UNSPECIFIED
 from powerplan_client._generated.gains_pb2 import GAIN_KIND_VOLTAGE as GAIN_KIND_VOLTAGE
 from powerplan_client._generated.gains_pb2 import GRANULARITY_COLUMN as GRANULARITY_COLUMN
@@ -93,6 +95,7 @@ from powerplan_client._generated.prediction_pb2 import ResultDetail as ResultDet
 from powerplan_client._generated.prediction_pb2 import RunningEstimate as RunningEstimate
 from powerplan_client._generated.prediction_pb2 import Simulation as Simulation
 from powerplan_client._generated.plan_pb2 import AccuracyDrop as AccuracyDrop
+from powerplan_client._generated.plan_pb2 import BitGap as BitGap
 from powerplan_client._generated.plan_pb2 import CALIBRATION_MEAN as CALIBRATION_MEAN
 from powerplan_client._generated.plan_pb2 import CALIBRATION_UNSPECIFIED as CALIBRATION_UNSPECIFIED
 from powerplan_client._generated.plan_pb2 import CALIBRATION_UPPER as CALIBRATION_UPPER

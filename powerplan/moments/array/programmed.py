@@ -59,6 +59,7 @@ class ProgrammedArray:
         scale: of the columns, where the read-out depends on it.
         averaged: the converters ("rows", "noisy rows", those whose inputs carry noise, "columns") whose rounding is its
             average over a band of gains, not that at these very ones.
+        dac_bits, adc_bits: of the converters; those of the hardware, or () between whole ones.
     """
 
     constants: ArrayConstants
@@ -72,6 +73,8 @@ class ProgrammedArray:
     scale: FullScale | None = None
     averaged: frozenset[str] = frozenset()
     column_scale: Tensor | float = 1.0
+    dac_bits: int | Tensor | None
+    adc_bits: int | Tensor | None
 
     @property
     def mean_weight(self) -> Tensor:

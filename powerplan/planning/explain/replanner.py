@@ -21,7 +21,7 @@ from powerplan.planning.explain.relaxing import Change, relaxed
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.run import plan_target
 from powerplan.planning.session import Options, Session, digests
-from powerplan.planning.settings import PlanSettings
+from powerplan.planning.settings import QUANTITIES, PlanSettings
 from powerplan.planning.targets import Target
 from powerplan.planning.verify.calibration import planned_bound
 
@@ -75,7 +75,7 @@ class Replanner:
         return PlanSettings(
             granularity=plan.granularity,
             calibration=plan.calibration,
-            optimize=plan.optimize,
+            optimize=tuple(kind for kind in plan.optimize if kind in QUANTITIES),  # bits stay as they were chosen
             output_weights=plan.output_weights,
             verify_draws=0,
             calibrate=False,

@@ -43,6 +43,8 @@ class StepSearch:
             optimises the continuous ones, or makes the constraint as small as it can where they cannot meet it.
         stop_at: ``time.monotonic()`` value after which the best point so far is returned.
         progress: called with the number of choices visited.
+        accepted: relative gap at which to stop; None = by the number of choices. With one the objective is convex in
+            x, though its logarithm may not be.
     """
 
     levels: tuple[np.ndarray | None, ...]
@@ -53,6 +55,7 @@ class StepSearch:
     complete: Callable[[np.ndarray], Choice]
     stop_at: float | None = None
     progress: Callable[[int], None] | None = None
+    accepted: float | None = None
 
     @property
     def stepped(self) -> tuple[int, ...]:

@@ -1,0 +1,1 @@
+"""Plans that choose the bits of converters, layer by layer, together with the gains."""

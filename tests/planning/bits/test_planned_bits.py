@@ -1,0 +1,108 @@
+"""Bits of converters planned with the gains: against every other choice, their bound, and what is refused."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+import powerplan as pp
+from powerplan.planning import BitGap
+from powerplan.planning.problem.bit_costs import BitCost
+from powerplan_client.building import plan_settings
+from powerplan_server.wire.plans import plan_to_proto
+
+COSTS = {"adc": {"type": "capacitor"}}
+
+
+@pytest.fixture(scope="module")
+def case() -> tuple[pp.Network, np.ndarray, pp.Hardware]:
+    example = pp.load_example("iris")
+    return example.network, example.inputs[:8], pp.Hardware(programming_noise_std=1e-6, adc_bits=8, costs=COSTS)
+
+
+@pytest.fixture(scope="module")
+def planned(case: tuple[pp.Network, np.ndarray, pp.Hardware]) -> pp.Plan:
+    network, inputs, hardware = case
+    target = pp.MaxNMSE(0.02)
+    return pp.plan(network, hardware, inputs, target, optimize=("conductance", "adc_bits"), least_bits=4, most_bits=6)
+
+
+def energy(plan: pp.Plan) -> float:
+    assert plan.prediction.costs is not None
+    return plan.prediction.costs.energy
+
+
+def test_no_other_bits_are_better(case: tuple[pp.Network, np.ndarray, pp.Hardware], planned: pp.Plan) -> None:
+    """Brute force: gains planned at every choice of bits."""
+    network, inputs, hardware = case
+    plans = (
+        pp.plan(network, hardware.replace(adc_bits=bits), inputs, pp.MaxNMSE(0.02))
+        for bits in itertools.product(range(4, 7), repeat=2)
+    )
+    energies = [energy(plan) for plan in plans if plan.meets_target]
+    assert planned.meets_target
+    assert planned.prediction.nmse == pytest.approx(0.02, rel=1e-3)
+    assert len(energies) > 4
+    assert max(energies) > 1.1 * min(energies)
+    assert energy(planned) <= 1.005 * min(energies)
+    assert planned.bits is not None
+    assert planned.bits.bound <= min(energies)
+    assert planned.bits.gap == pytest.approx(energy(planned) / planned.bits.bound - 1)
+    assert "adc_bits" in planned.termination.message
+
+
+def test_the_plan_is_that_of_its_bits(case: tuple[pp.Network, np.ndarray, pp.Hardware], planned: pp.Plan) -> None:
+    network, inputs, hardware = case
+    assert planned.optimize == ("conductance", "adc_bits")
+    again = pp.plan(network, hardware.replace(adc_bits=planned.hardware.adc_bits), inputs, pp.MaxNMSE(0.02))
+    assert again.power == planned.power
+    assert again.bits is None
+
+
+def test_files_and_the_wire_carry_the_bound(planned: pp.Plan, tmp_path: object) -> None:
+    assert pp.Plan.from_dict(pp.planning.plan_file.plan_to_dict(planned)).bits == planned.bits
+    assert isinstance(planned.bits, BitGap)
+    assert plan_to_proto(planned).bits.bound_joules == planned.bits.bound
+    settings = plan_settings({"optimize": ("conductance", "dac_bits"), "least_bits": 3, "most_bits": 9})
+    assert (list(settings.optimize), settings.least_bits, settings.most_bits) == ([1, 4], 3, 9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "message"),
+    [
+        ({"costs": None}, {}, r"optimize: .*without hardware\.costs"),
+        ({"costs": {"adc": 1e-12}}, {}, r"optimize: .*only where the energy of a conversion depends on its bits"),
+        ({}, {"least_bits": 8, "most_bits": 6}, r"most_bits: got 6; allowed: at least 8"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused(
+    case: tuple[pp.Network, np.ndarray, pp.Hardware], changes: dict, options: dict, message: str
+) -> None:
+    network, inputs, hardware = case
+    options = {"optimize": ("conductance", "adc_bits"), **options}
+    with pytest.raises(pp.InvalidInput, match=message):
+        pp.plan(network, hardware.replace(**changes), inputs, pp.MaxNMSE(0.02), **options)
+
+
+def test_bits_are_not_planned_within_a_power_budget(case: tuple[pp.Network, np.ndarray, pp.Hardware]) -> None:
+    network, inputs, hardware = case
+    with pytest.raises(pp.InvalidInput, match="gains alone with a power budget"):
+        pp.plan(network, hardware, inputs, pp.MaxPower(1e-4), optimize=("conductance", "adc_bits"))
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0, 4.5, 11.0], [1.0, 1.25, 1.5, 1.75], [1.0, 3.0, 3.5, 8.0]])
+def test_both_functions_stay_below_the_table(values: list[float]) -> None:
+    cost = BitCost(widths=range(4, 8), values=np.array(values))
+    for bits, value in zip(range(4, 8), values, strict=True):
+        whole = torch.tensor(float(bits), dtype=torch.float64)
+        smooth, hull = (float(cost.value(whole, smooth=each)) for each in (True, False))
+        assert 0.6 * value < smooth <= value * (1 + 1e-9)
+        assert hull + cost.beyond_hull(bits) == pytest.approx(value)
+        assert cost.beyond_hull(bits) >= -1e-12
+    middle = torch.tensor([4.5, 5.5, 6.5], dtype=torch.float64)
+    between = [float(cost.value(b, smooth=False)) for b in middle]
+    assert all(b < high for b, high in zip(between, values[1:], strict=True))
+    assert between == sorted(between)
