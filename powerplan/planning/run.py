@@ -16,27 +16,10 @@ from powerplan.planning.verify.draws import draw_work, enough_draws
 from powerplan.planning.verify.verify import verify
 
 
-def plan_target(session: Session, target: Target, options: Options) -> Plan:
-    """The plan of a session for a target."""
-    if not session.settings.free_bits:
-        return _plan_gains(session, target, options)
-    chosen = choose_bits(session, target, replace(options, stop_at=_half(options.stop_at)))
-    held = session.with_bits({} if chosen is None else chosen.bits)
-    plan = _plan_gains(held, target, options)
-    plan = replace(plan, optimize=(*held.optimize, *session.settings.free_bits))
-    if chosen is not None:
-        return with_gap(plan, chosen)
-    return _late(plan, "Bits are the most there may be: there was no time to choose.") if plan.meets_target else plan
-
-
-def _half(stop_at: float | None) -> float | None:
-    """Half of the time left."""
-    now = time.monotonic()
-    return None if stop_at is None else now + 0.5 * (stop_at - now)
-
-
-def _plan_gains(session: Session, target: Target, options: Options) -> Plan:
-    """The plan on the bits that the hardware has."""
+def plan_target(session: Session, target: Target, options: Options, *, bits_are_held: bool = False) -> Plan:
+    """The plan of a session for a target; with ``bits_are_held`` on the bits that its hardware has."""
+    if session.settings.free_bits and not bits_are_held:
+        return _with_bits(session, target, options)
     plan = solve(session, target, replace(options, stop_at=_solved_by(session, target, options.stop_at)))
     draws = _draws(session, plan, options.stop_at) if plan.meets_target else 0
     if not draws:
@@ -59,6 +42,23 @@ def _plan_gains(session: Session, target: Target, options: Options) -> Plan:
         return _verified(session, plan, options.stop_at, draws, calibration=number)
 
     return calibrated(plan, solve=again, check=check, stop_at=options.stop_at)
+
+
+def _with_bits(session: Session, target: Target, options: Options) -> Plan:
+    """The plan on the bits of converters that are best with their gains."""
+    chosen = choose_bits(session, target, replace(options, stop_at=_half(options.stop_at)))
+    held = session.with_bits({} if chosen is None else chosen.bits)
+    plan = plan_target(held, target, options, bits_are_held=True)
+    plan = replace(plan, optimize=(*held.optimize, *session.settings.free_bits))
+    if chosen is not None:
+        return with_gap(plan, chosen)
+    return _late(plan, "Bits are the most there may be: there was no time to choose.") if plan.meets_target else plan
+
+
+def _half(stop_at: float | None) -> float | None:
+    """Half of the time left."""
+    now = time.monotonic()
+    return None if stop_at is None else now + 0.5 * (stop_at - now)
 
 
 def _draws(session: Session, plan: Plan, stop_at: float | None) -> int:

@@ -14,7 +14,7 @@ from powerplan.cli import main
 
 _BLOCK = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 #: a block that a paragraph with a file's name and a colon at its end introduces is that file
-_NAMED = re.compile(r"`(?:[\w-]+/)*([\w.-]+\.(?:toml|json|yaml))`[^\n]*(?:\n[^\n]+)*:$")
+_NAMED = re.compile(r"`(?:[\w-]+/)*([\w.-]+\.(?:toml|json|yaml|csv))`[^\n]*(?:\n[^\n]+)*:$")
 #: what needs a server, or a study that the page does not hold
 _ELSEWHERE = ("powerplan serve", "powerplan status", "--server")
 
@@ -54,7 +54,7 @@ def run_page(page: Path) -> int:
         if block.language == "python":
             code = "\n" * block.line + block.text  # so that a traceback shows the line of the page
             exec(compile(code, str(page), "exec"), names)
-        elif block.file and block.language in ("toml", "json", "yaml"):
+        elif block.file and block.language in ("toml", "json", "yaml", "text"):
             Path(block.file).write_text(block.text, encoding="utf-8")
         elif block.language in ("", "bash"):
             if not run_commands(block.text):

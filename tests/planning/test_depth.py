@@ -47,10 +47,10 @@ def depth_of(call: Any) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("most", "hardware", "options"),
     [
-        (12, NOISY, {}),
-        (12, {**NOISY, "stuck_off_fraction": 0.01}, {}),
+        (13, NOISY, {}),
+        (13, {**NOISY, "stuck_off_fraction": 0.01}, {}),
         (16, NOISY, {"granularity": "column"}),
-        (14, {**NOISY, "adc_bits": 6}, {}),
+        (15, {**NOISY, "adc_bits": 6}, {}),
         (16, NOISY, {"conductance_steps": pp.Steps.over_range(6)}),
     ],
     ids=["layers", "error samples", "columns", "converters", "steps"],

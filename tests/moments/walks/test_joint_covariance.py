@@ -144,7 +144,7 @@ def test_derivatives() -> None:
     from powerplan.moments.predictor import Predictor
 
     predictor = Predictor.of(network, hardware, x, method="covariance")
-    conductance, voltage = predictor.gain_tensors(pp.Gains.full_range(network, hardware, x))
+    conductance, voltage, _ = predictor.gain_tensors(pp.Gains.full_range(network, hardware, x))
 
     def mse(scale: torch.Tensor) -> torch.Tensor:
         programmed = predictor.program([c * s for c, s in zip(conductance, scale, strict=True)], voltage)
