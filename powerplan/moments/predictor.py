@@ -329,7 +329,7 @@ class Predictor:
     def _by_array(self, by_read: Mapping[str, Tensor], factors: Mapping[str, Tensor]) -> Tensor:
         """Sums (L,) over the reads of every array, corrected by the factors of those that have one."""
         corrected = {name: factors[name] * value if name in factors else value for name, value in by_read.items()}
-        return torch.stack([total([corrected[n.name] for n in nodes]) for nodes in self.network.reads.values()])
+        return torch.cat([total([corrected[n.name] for n in nodes]) for nodes in self.network.reads.values()])
 
 
 def _check_reads(network: Network, hardware: Hardware, method: str) -> None:

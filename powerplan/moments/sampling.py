@@ -29,11 +29,12 @@ from torch import Tensor
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.predictor import Predictor, output_directions
 from powerplan.moments.samples import coherence
-from powerplan.moments.samples.corrections import Corrections, SamplingError
+from powerplan.moments.samples.corrections import NONE, Corrections, SamplingError
 from powerplan.moments.samples.count import Sampling, has_rare_errors
 from powerplan.moments.samples.estimate import estimate_corrections
-from powerplan.moments.walks.marginal import Trace
 
+#: what a round predicts by itself: MSE (), power () [W] and MSE of every output (K,) of the inputs that have samples
+_Predicted = tuple[Tensor, Tensor, Tensor]
 #: live tensors of the size of the largest value for every sample
 _SAMPLE_TENSORS = 8
 #: tensors of the size of all values kept of every sample where errors are rare, about
@@ -44,8 +45,6 @@ _SAMPLE_ENTRIES = 1 << 27
 _FEWEST, _ROUNDS_OF_LARGE = 4, 3
 #: far from the seeds that anyone gives one after the other
 _SEEDS_APART = 1_000_003
-#: directions of the outputs of all inputs together that tell the standard error of the MSE, at least
-_DIRECTIONS = 4
 #: times as many rounds as the scatter of those made asks for
 _MORE = 1.2
 
@@ -61,13 +60,12 @@ def corrected(predictor: Predictor, programmed: Sequence[ProgrammedArray], stop_
     if sampling is None:
         return predictor
     rounds = _Rounds.of(predictor, programmed, sampling)
-    mean, trace = rounds.corrections(0)
-    predicted = [rounds.predicted(mean, trace)]
+    mean, predicted = NONE, list[_Predicted]()
     wanted = rounds.first
     while len(predicted) < wanted and not (len(predicted) > 1 and stop_at and time.monotonic() > stop_at):
-        corrections, trace = rounds.corrections(len(predicted))
-        predicted.append(rounds.predicted(corrections, trace))
-        mean = mean.pooled_with(corrections)
+        corrections, own = rounds.made(len(predicted), min(rounds.at_once, wanted - len(predicted)))
+        predicted += own
+        mean = mean.pooled_with(corrections) if mean.samples else corrections
         if len(predicted) == wanted < rounds.most:
             missing = (_relative([mse for mse, _, _ in predicted]).item() / sampling.error) ** 2
             if missing > 1:
@@ -89,6 +87,7 @@ class _Rounds:
         first, most: rounds to begin with, and at most.
         inputs: that have samples.
         group: inputs worked on at a time.
+        at_once: rounds worked on at a time.
         for_coherence: samples from which coherence is found, and those where errors are rare.
     """
 
@@ -99,6 +98,7 @@ class _Rounds:
     most: int
     inputs: int
     group: int
+    at_once: int
     for_coherence: tuple[int, int]
 
     @classmethod
@@ -110,7 +110,8 @@ class _Rounds:
         first = sampling.first if affordable > _FEWEST else min(sampling.first, _ROUNDS_OF_LARGE)
         samples = min(sampling.samples, affordable, max(2, room // (_SAMPLE_TENSORS * largest)))
         inputs = min(batch, max(1, _SAMPLE_ENTRIES // (first * samples * entries)))
-        group = min(inputs, max(1, room // (samples * _SAMPLE_TENSORS * largest)))
+        group = min(inputs, predictor.parts[0].stop, max(1, room // (samples * _SAMPLE_TENSORS * largest)))
+        at_once = room // (group * samples * _SAMPLE_TENSORS * largest)
         enough = -(-coherence.enough_samples(predictor.network, group) // first)
         count = min(samples, enough, max(1, room // (8 * group * entries)))
         return cls(
@@ -121,58 +122,54 @@ class _Rounds:
             most=min(sampling.most, max(first, _SAMPLE_ENTRIES // (samples * batch * entries))),
             inputs=inputs,
             group=group,
+            at_once=max(1, at_once) if group == inputs and _pass_together(predictor, programmed) else 1,
             for_coherence=(count, min(samples, max(count, room // (_RARE_TENSORS * group * entries)))),
         )
 
-    def corrections(self, number: int) -> tuple[Corrections, Trace | None]:
-        """Corrections from the samples of the round of this number, and the forward pass with them if it was made."""
-        predictor, rare = self.predictor, has_rare_errors(self.predictor.network, self.predictor.hardware)
-        groups: list[tuple[int, Corrections]] = []
-        trace = None
-        for low in range(0, self.inputs, self.group):
-            inputs = predictor.inputs[low : min(low + self.group, self.inputs)]
-            corrections, trace = estimate_corrections(
-                predictor.network,
-                self.programmed,
-                inputs,
-                samples=self.samples,
-                # every group and round has samples of its own
-                seed=predictor.seed + _SEEDS_APART * (low + number * len(predictor.inputs)),
-                for_coherence=self.for_coherence if rare or (number < self.first and not groups) else (0, 0),
-            )
-            groups.append((len(inputs), corrections))
-        return Corrections.joined(groups), trace if len(groups) == 1 else None
-
-    def predicted(self, corrections: Corrections, trace: Trace | None) -> tuple[Tensor, Tensor, Tensor]:
-        """MSE (), power () and MSE of every output (K,) of the inputs that have samples.
+    def made(self, number: int, rounds: int) -> tuple[Corrections, list[_Predicted]]:
+        """Corrections from so many rounds, the first of them of this number, and what each predicts.
 
         The MSE is that in a few random directions of the output, the same for every round: what they do not see of a
         change is averaged over the inputs. It is shared out among the outputs as the forward pass finds.
         """
-        count = self.inputs
-        inputs, ideal = self.predictor.inputs[:count], self.predictor.ideal[:count]
-        some = -(-_DIRECTIONS // count)
-        directions = output_directions(count, ideal.shape[1], some, self.predictor.seed, inputs.dtype)
-        predictor = replace(
-            self.predictor,
-            inputs=inputs,
-            ideal=ideal,
-            directions=directions.to(inputs.device),
-            is_exact=False,
-            corrections=corrections,
-        )
-        bias = variance = marginal = power = ideal.new_zeros(())
-        for part in predictor.parts:
-            size = len(inputs[part])
-            moments = predictor.moments(self.programmed, part, trace=trace if size == count else None)
-            bias = bias + (moments.mean - ideal[part]).square().sum(0) / count
-            variance = variance + moments.variance.double().mean(1).expand(size).sum() / count
-            marginal = marginal + moments.trace.output_variance.double().expand(size, -1).sum(0) / count
-            dissipated = moments.array_power + moments.tia_power + moments.converter_power
-            power = power + size / count * dissipated.double().sum()
-        total = marginal.mean()
-        outputs = bias + marginal * torch.where(total > 0, variance / torch.where(total > 0, total, 1.0), 0.0)
-        return outputs.mean(), power, outputs
+        predictor, rare = self.predictor, has_rare_errors(self.predictor.network, self.predictor.hardware)
+        count, outputs = self.inputs, predictor.ideal.shape[1]
+        some = coherence.directions_of(self.group)
+        directions = output_directions(count, outputs, some, predictor.seed, predictor.inputs.dtype)
+        groups: list[tuple[int, Corrections]] = []
+        bias = marginal = predictor.ideal.new_zeros(rounds, outputs)
+        variance = power = predictor.ideal.new_zeros(rounds)
+        for low in range(0, count, self.group):
+            part = slice(low, min(low + self.group, count))
+            size = part.stop - low
+            corrections, *found = estimate_corrections(
+                predictor.network,
+                self.programmed,
+                predictor.inputs[part],
+                directions[part].to(predictor.inputs.device),
+                rounds=rounds,
+                samples=self.samples,
+                # every group and round has samples of its own
+                seed=predictor.seed + _SEEDS_APART * (low + number * len(predictor.inputs)),
+                for_coherence=self.for_coherence if rare or not groups else (0, 0),
+                known=groups[0][1] if groups else NONE,
+            )
+            groups.append((size, corrections))
+            mean, own, caused, dissipated = (value.double() for value in found)
+            bias = bias + (mean - predictor.ideal[part]).square().sum(1) / count
+            marginal = marginal + own.sum(1) / count
+            variance = variance + caused.mean(2).sum(1) / count
+            power = power + size / count * dissipated
+        total = marginal.mean(1)
+        power = power + predictor.converter_power.double().sum()
+        by_output = bias + marginal * (variance / torch.where(total > 0, total, 1.0)).unsqueeze(1)
+        return Corrections.joined(groups), list(zip(by_output.mean(1), power, by_output, strict=True))
+
+
+def _pass_together(predictor: Predictor, programmed: Sequence[ProgrammedArray]) -> bool:
+    """True if rounds may pass the network together: what depends on all inputs of a chip is known by round."""
+    again = any(array.is_read_again or not array.read_out.adds_devices for array in programmed)
+    return not again and not has_rare_errors(predictor.network, predictor.hardware)
 
 
 def _relative(predictions: Sequence[Tensor]) -> Tensor:

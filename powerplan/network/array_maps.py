@@ -93,8 +93,8 @@ class ArrayMap(ABC):
         return self.gather(sums * self.per_column(per_column))
 
     def row_sums(self, x: Tensor) -> Tensor:
-        """Sum over positions and batch of the rows' values, (G, n), for x (N, *input_shape)."""
-        return self.patches(x).sum((0, 2))
+        """Sum over positions of the rows' values, (N, G, n), for x (N, *input_shape)."""
+        return self.patches(x).sum(2)
 
     def add_bias(self, value: Tensor, bias: Tensor | None) -> Tensor:
         """The value (N, *output_shape) with the bias of every output channel added."""
@@ -381,7 +381,7 @@ class ConstantRowMap(ArrayMap):
         return self._with_constant(self._inner.apply_uniform(x, per_column), per_column)
 
     def row_sums(self, x: Tensor) -> Tensor:
-        return F.pad(self._inner.row_sums(x), (0, 1), value=self._constant * len(x) * self.positions)
+        return F.pad(self._inner.row_sums(x), (0, 1), value=self._constant * self.positions)
 
     def by_input(self, per_row: Tensor) -> Tensor:
         return self._inner.by_input(per_row[:, :-1])

@@ -186,7 +186,7 @@ class WiredAmplifier(Amplifier):
         rows = rows_by_tile(array.affine, reading.mean, self.tiles).flatten(2, 3) * self.tiles.by_row(volts).unsqueeze(
             2
         )
-        fluctuating = array.map.row_sums(reading.variance.mean(0, keepdim=True))
+        fluctuating = array.map.row_sums(reading.variance.mean(0, keepdim=True))[0]
         fluctuating = volts**2 * (fluctuating + array.map.positions * array.row_noise)
         moment = rows.mT @ rows / len(reading.mean) + torch.diag_embed(self.tiles.by_row(fluctuating))
         drive = self.tiles.rows_of(moment.diagonal(dim1=-2, dim2=-1), array.map.n_in)

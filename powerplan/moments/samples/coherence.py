@@ -23,12 +23,15 @@ Why: docs/decisions/error-samples.md [0211, 0253].
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from powerplan.moments.rounds import by_round, ratio_of_sums, rowwise
 from powerplan.moments.rules.linearized import Linearized, over_batch
+from powerplan.moments.samples.corrections import NONE, Corrections
 from powerplan.moments.sources.errors import squares, total
 from powerplan.moments.sources.programming import joined
 from powerplan.moments.sources.shared import by_group, positions_are_fewer, shared_variance
@@ -53,8 +56,26 @@ class Saturated(NamedTuple):
         return self._replace(linear=self.linear[:, :count].clone(), whole=self.whole[:, :count].clone())
 
 
-#: random combinations of the outputs of every input that coherence is pooled over
-_DIRECTIONS = 4
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KeptSamples:
+    """Samples that coherence is found from.
+
+    Attributes:
+        errors: (N, R, *shape): of the input of arrays, of the residual of digital operations.
+        linear: (N, R, *shape): of the linear part P δx where it is assumed.
+        converters: what saturates.
+    """
+
+    errors: Mapping[Place, Tensor] = field(default_factory=dict)
+    linear: Mapping[Place, Tensor] = field(default_factory=dict)
+    converters: Mapping[Place, Saturated] = field(default_factory=dict)
+
+
+#: an array in one read, the adjoint of its output and samples of its input, if it has any
+_Read = tuple[ArrayStep, Tensor, Tensor | None]
+
+#: random combinations of the outputs of all inputs together that coherence is pooled over, at least
+_DIRECTIONS = 8
 #: outputs up to which each is a direction where converters are looked at: what moves all columns alike has few others
 _MOST_OUTPUTS = 32
 #: multiplications that coherence may take, roughly
@@ -73,81 +94,128 @@ def enough_samples(network: Network, batch: int) -> int:
         for node in network.nodes
         if isinstance(node.op, CrossbarOp)
     )
-    return max(16, _MOST_WORK // (batch * _DIRECTIONS * work))
+    return max(16, _MOST_WORK // (batch * directions_of(batch) * work))
 
 
-def coherence_of(
+def directions_of(batch: int) -> int:
+    """Random combinations of the outputs of every one of so many inputs."""
+    return -(-_DIRECTIONS // batch)
+
+
+class AddedUp(NamedTuple):
+    """Coherence and slopes by place in each of M rounds, (M,), and the variance of directions with them, (N, D)."""
+
+    coherence: Mapping[Place, Tensor]
+    slopes: Mapping[Place, Tensor]
+    variance: Tensor
+
+
+def added_up(
     trace: Trace,
-    errors: Mapping[Place, Tensor],
-    linear: Mapping[Place, Tensor],
-    converters: Mapping[Place, Saturated],
+    directions: Tensor,
+    kept: KeptSamples,
     *,
-    seed: int,
-) -> tuple[dict[Place, Tensor], dict[Place, Tensor]]:
-    """Coherence () by place, and slopes () of those in ``linear`` and ``converters``.
+    rounds: int,
+    known: Corrections = NONE,
+) -> AddedUp:
+    """How errors add up in directions (N, D, outputs) of the output, in one sweep.
 
     Args:
-        trace: moments at the inputs (B, *shape) that the samples belong to.
-        errors: (B, R, *shape): samples of the input of arrays, of the residual of digital operations.
-        linear: (B, R, *shape): samples of the linear part P δx where it is assumed.
-        converters: what saturates.
-        seed: of the combinations of the outputs.
+        trace: moments of the inputs (N, *shape) that the samples belong to, those of M rounds behind each other.
+        kept: samples, of which coherence is found.
+        known: coherence and slopes of places without.
     """
-    sums: dict[Place, tuple[Tensor, Tensor]] = {}
-    arrays: dict[Place, list[tuple[ArrayStep, Tensor, Tensor]]] = {}
-    residuals: dict[Place, tuple[Tensor, Tensor]] = {}
-    slopes: dict[Place, Tensor] = {}  # of a step before its adjoint is pulled through it
-    directions = _combinations(trace.output_mean, seed)
-    if converters and trace.output_mean.shape[1] <= _MOST_OUTPUTS:
+    if kept.converters and trace.output_mean.shape[1] <= _MOST_OUTPUTS:
         directions = torch.eye(trace.output_mean.shape[1]).to(directions).expand(len(directions), -1, -1)
+    sums: dict[Place, tuple[Tensor, Tensor]] = {}
+    arrays: dict[Place, list[_Read]] = {}
+    residuals: dict[Place, tuple[Tensor, Tensor]] = {}
+    beyond: dict[Place, Tensor] = {}  # what residuals cause as independent ones
+    slopes = dict(known.slopes)  # of a step before its adjoint is pulled through it
+    variance = directions.new_zeros(len(trace.output_mean), directions.shape[1])
     for step, adjoint in pulled_back(trace, directions, slopes):
-        place, passed = step.place, trace.steps[step.place]
-        if place in converters:
-            slopes[place], sums[place] = _of_converters(adjoint, passed, converters[place])
-        samples = errors.get(place)
-        if samples is None:
-            continue
+        place, passed, samples = step.place, trace.steps[step.place], kept.errors.get(step.place)
         if isinstance(passed, ArrayStep):
-            arrays.setdefault(array_place(step.node), []).append((passed, adjoint, samples))
+            reads = arrays.setdefault(array_place(step.node), [])
+            reads.append((passed, adjoint, samples))
+            if not passed.array.is_read_again or len(reads) == len(passed.array.constants.reads):
+                variance = variance + _of_array(array_place(step.node), reads, sums, rounds, known)
             continue
-        moved = _moved(adjoint, samples)
-        if place in linear:
-            straight = _moved(adjoint, linear[place])
-            slopes[place] = slope = slope_of(straight, straight + moved)
-            moved = moved + (1 - slope) * straight
-        apart = squares(adjoint, beyond_linear_part(passed))
-        residuals[place] = moved, apart.expand(len(samples), -1).sum()
-    sums |= {place: _of_inputs(reads) for place, reads in arrays.items()} | _of_residuals(trace, residuals)
+        if place in kept.converters:
+            slopes[place], sums[place] = _of_converters(adjoint, passed, kept.converters[place])
+        corrected = samples is not None or place in known.coherence
+        residual = beyond_linear_part(passed) if corrected else passed.residual
+        if residual is not None:
+            beyond[place] = squares(adjoint, residual)
+        if samples is not None:
+            moved = _moved(adjoint, samples)
+            if place in kept.linear:
+                straight = _moved(adjoint, kept.linear[place])
+                slopes[place] = slope_of(straight, straight + moved, rounds)
+                moved = moved + rowwise(1 - slopes[place], straight)
+            residuals[place] = moved, beyond[place].expand(len(samples), -1)
+    sums |= _of_residuals(trace, residuals, rounds)
     floor = _LEAST_PART * sum(together for together, _ in sums.values())
     coherence = {
-        place: torch.where((apart > 0) & (together + apart > floor), together / apart, torch.ones_like(apart))
+        place: torch.where(together + apart > floor, ratio_of_sums(together, apart), torch.ones_like(apart))
         for place, (together, apart) in sums.items()
     }
-    return coherence, slopes
+    factors = {**known.coherence, **coherence}
+    return AddedUp(
+        coherence, slopes, sum((rowwise(factors.get(place, 1.0), own) for place, own in beyond.items()), variance)
+    )
 
 
-def _of_residuals(trace: Trace, residuals: Mapping[Place, tuple[Tensor, Tensor]]) -> dict[Place, tuple[Tensor, Tensor]]:
-    """What residuals of operations cause, together and each by itself, from what they move (B, K, R) and the latter.
+def _of_array(
+    place: Place,
+    reads: Sequence[_Read],
+    sums: dict[Place, tuple[Tensor, Tensor]],
+    rounds: int,
+    known: Corrections,
+) -> Tensor:
+    """Variance (N, D) that the errors of an array cause in directions; adds what its inputs cause to the sums."""
+    coherence: Tensor | float = known.coherence.get(place, 1.0)
+    sampled = [(step, adjoint, samples) for step, adjoint, samples in reads if samples is not None]
+    if sampled:
+        sums[place] = _of_inputs(sampled, rounds)
+        coherence = ratio_of_sums(*sums[place])
+    by_source = []
+    for errors in zip(*(step.errors for step, _, _ in reads), strict=True):
+        pairs = [(part, adjoint) for part, (_, adjoint, _) in zip(errors, reads, strict=True)]
+        by_source.append(errors[0].caused(pairs, joint=False, coherence=coherence))
+    return total(by_source) if by_source else reads[0][1].new_zeros(())
+
+
+def _of_residuals(
+    trace: Trace, residuals: Mapping[Place, tuple[Tensor, Tensor]], rounds: int
+) -> dict[Place, tuple[Tensor, Tensor]]:
+    """What residuals of operations cause, together and each by itself, from what they move (N, D, R) and the latter
+    (N, D).
 
     Behind reads of one array they err alike (and cancel in the difference of two branches), so that those of all
     operations are taken together.
     """
     alike = any(step.array.is_read_again for step in trace.steps.values() if isinstance(step, ArrayStep))
-    if not alike or not residuals:
-        return {place: (moved.square().mean(2).sum(), apart) for place, (moved, apart) in residuals.items()}
-    moved, apart = (total(part) for part in zip(*residuals.values(), strict=True))
-    return dict.fromkeys(residuals, (moved.square().mean(2).sum(), apart))
+    if not residuals:
+        return {}
+    if alike:
+        moved, apart = (total(part) for part in zip(*residuals.values(), strict=True))
+        residuals = dict.fromkeys(residuals, (moved, apart))
+    return {
+        place: (by_round(moved.square().mean(2), rounds), by_round(apart, rounds))
+        for place, (moved, apart) in residuals.items()
+    }
 
 
 def _of_converters(adjoint: Tensor, step: Linearized, samples: Saturated) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Slope of converters with this adjoint (B, K, *shape), and what their residual causes, together and each by
-    itself; rounding is independent."""
+    """Slope (1,) of converters with this adjoint (B, D, *shape), and what their residual causes, together and each by
+    itself, (1,); rounding is independent. There is one round."""
     assert step.residual is not None
     straight, whole = _moved(adjoint, samples.linear), _moved(adjoint, samples.whole)
-    slope = slope_of(straight, whole)
+    slope = slope_of(straight, whole, 1)
     rounding = squares(adjoint, (step.residual - samples.residual).clamp(min=0))
     together = (whole - slope * straight).square().mean(2).sum() + rounding.sum()
-    return slope, (together, squares(adjoint, step.residual).sum())
+    return slope, (together.reshape(1), squares(adjoint, step.residual).sum().reshape(1))
 
 
 def _moved(adjoint: Tensor, errors: Tensor) -> Tensor:
@@ -155,33 +223,33 @@ def _moved(adjoint: Tensor, errors: Tensor) -> Tensor:
     return adjoint.flatten(2) @ errors.flatten(2).mT
 
 
-def slope_of(straight: Tensor, whole: Tensor) -> Tensor:
-    """β () of a linear part and of the whole, A·P δx and A·(P δx + r), between 0 and 2; 1 where nothing is moved."""
-    square = straight.square().sum()
+def slope_of(straight: Tensor, whole: Tensor, rounds: int) -> Tensor:
+    """β (M,) of a linear part and of the whole, A·P δx and A·(P δx + r), between 0 and 2; 1 where nothing is moved."""
+    square = by_round(straight.square(), rounds)
     moves = square > 0
-    slope = (straight * whole).sum() / torch.where(moves, square, torch.ones_like(square))
+    slope = by_round(straight * whole, rounds) / torch.where(moves, square, torch.ones_like(square))
     return torch.where(moves, slope.clamp(0, 2), torch.ones_like(slope))
 
 
-def _of_inputs(reads: Sequence[tuple[ArrayStep, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """What the errors (B, R, *shape) of the inputs cause through the devices' errors in all reads of an array with
-    these adjoints, together and each by itself."""
+def _of_inputs(reads: Sequence[tuple[ArrayStep, Tensor, Tensor]], rounds: int) -> tuple[Tensor, Tensor]:
+    """What the errors (N, R, *shape) of the inputs cause through the devices' errors in all reads of an array with
+    these adjoints, together and each by itself, (M,)."""
     by_read = [
         (over_batch(step.array.map.columns, adjoint), over_batch(step.array.map.patches, errors))
         for step, adjoint, errors in reads
     ]
     array, samples = reads[0][0].array, reads[0][2]
     variance = by_group(array.map, array.weight_variance)
-    together, apart = samples.new_zeros(()), samples.new_zeros(())
+    together, apart = [], samples.new_zeros(())
     for i in range(len(samples)):
         columns = joined([own[i % len(own)] for own, _ in by_read], 2)  # (D, G, P, o)
         rows = joined([own[i] for _, own in by_read], 2)  # (R, G, P, n)
-        together = together + _through_devices(columns, rows, variance)
+        together.append(_through_devices(columns, rows, variance))
     for step, adjoint, errors in reads:
         map = step.array.map
         own = map.gather_columns(step.array.weighted(errors.square().mean(1), array.weight_variance, map))
-        apart = apart + squares(adjoint, own).sum()
-    return together / samples.shape[1], apart
+        apart = apart + squares(adjoint, own)
+    return by_round(torch.stack(together), rounds) / samples.shape[1], by_round(apart, rounds)
 
 
 def _through_devices(columns: Tensor, rows: Tensor, variance: Tensor) -> Tensor:
@@ -203,10 +271,3 @@ def _position_products(values: Tensor) -> Tensor:
     """Σ_s x_sp x_sq of values (S, G, P, n), (G, n, P²)."""
     by_row = values.permute(1, 3, 2, 0)
     return (by_row @ by_row.mT).flatten(2)
-
-
-def _combinations(output: Tensor, seed: int) -> Tensor:
-    """Random ±1 combinations of the outputs (B, K), (B, D, K)."""
-    generator = torch.Generator().manual_seed(seed)
-    signs = torch.randint(0, 2, (len(output), _DIRECTIONS, output.shape[1]), generator=generator, dtype=torch.int8)
-    return signs.to(output).mul_(2).sub_(1)

@@ -116,7 +116,7 @@ def saturation_of(samples: ConverterSamples, closed: Converted, mean: Tensor, va
     moved = samples.behind - (closed.mean - mean).unsqueeze(1)
     estimate, apart = (moved - straight).mean(1), centred(moved - straight).square().mean(1)
     straight, around = centred(straight), centred(moved)
-    slope = slope_of(straight, around)
+    slope = slope_of(straight, around, 1)[0]
     remaining = (around - slope * straight).square().mean(1)
     closed_residual = closed.residual.expand_as(remaining)
     residual = ratio(remaining, closed_residual).clamp(max=1)

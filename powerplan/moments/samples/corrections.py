@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from powerplan.moments.conversion.staircase import Converted
+from powerplan.moments.rounds import in_rounds
 from powerplan.moments.samples.statistics import channel_axes, stds
 from powerplan.moments.walks.lowered import Place
 
@@ -123,6 +124,27 @@ class Corrections:
             shifts=cut(self.shifts, channel_mean),
             correlations=cut(self.correlations, mean),
             converters={place: saturation(known) for place, known in self.converters.items()},
+        )
+
+    def over_rounds(self, rounds: int) -> Corrections:
+        """The mean over rounds, from corrections whose rows are those of so many behind each other, and which have
+        numbers (M,) of each."""
+
+        def rows(values: Mapping[Place, Tensor]) -> dict[Place, Tensor]:
+            return {place: in_rounds(value, rounds).mean(0) for place, value in values.items()}
+
+        def numbers(values: Mapping[_K, Tensor]) -> dict[_K, Tensor]:
+            return {name: value.mean(0) for name, value in values.items()}
+
+        return replace(
+            self,
+            factors={place: value[:1] for place, value in rows(self.factors).items()},  # alike for all inputs
+            shifts=rows(self.shifts),
+            correlations={place: value[:1] for place, value in rows(self.correlations).items()},
+            coherence=numbers(self.coherence),
+            slopes=numbers(self.slopes),
+            array_power=numbers(self.array_power),
+            tia_power=numbers(self.tia_power),
         )
 
     def pooled_with(self, others: Corrections) -> Corrections:

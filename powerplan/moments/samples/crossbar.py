@@ -12,6 +12,7 @@ from torch import Tensor
 from powerplan.moments.array.power import array_power, tia_power
 from powerplan.moments.array.read_out import Channel
 from powerplan.moments.array.reading import Reading
+from powerplan.moments.rounds import by_round
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.samples.statistics import ratio
 from powerplan.moments.sources.device_samples import are_few, draws_columns, numbers_by_position
@@ -27,12 +28,19 @@ _BLOCK_DEVICES = 1 << 25
 
 
 class Draw(NamedTuple):
-    """What samples are drawn with: their number, random numbers of a read, and the seed of those that all reads of an
-    array have in common, its devices and columns; None = it has but one."""
+    """What samples are drawn with.
+
+    Attributes:
+        samples: their number.
+        generator: of random numbers of a read.
+        common: seed of those that all reads of an array have in common, its devices and columns; None = it has but one.
+        rounds: the inputs are those of so many.
+    """
 
     samples: int
     generator: torch.Generator
     common: int | None
+    rounds: int = 1
 
 
 def merged(errors: Sequence[Errors]) -> list[Errors]:
@@ -66,7 +74,7 @@ def in_blocks(step: ArrayStep, error: Tensor, draw: Draw) -> Iterator[tuple[slic
         drawn = map.positions if numbers_by_position(map) else map.n_in
         entries = max(entries, batch * map.n_out * drawn)
     elif array.is_shared:
-        sets = batch if are_few(array) else 1
+        sets = batch if are_few(array) or draw.rounds > 1 else 1
         entries = max(entries, sets * array.constants.size * _BLOCK_ENTRIES // _BLOCK_DEVICES)
     if is_rare(array):
         entries = max(entries, batch * event_entries(array, positions))
@@ -79,22 +87,28 @@ def in_blocks(step: ArrayStep, error: Tensor, draw: Draw) -> Iterator[tuple[slic
         values = mean if step.exact else mean + error[:, some]
         yield (
             some,
-            Sampled(array=array, values=values, count=some.stop - low, generator=draw.generator, common=common),
+            Sampled(
+                array=array,
+                values=values,
+                count=some.stop - low,
+                generator=draw.generator,
+                common=common,
+                rounds=draw.rounds,
+            ),
         )
 
 
-def power_factors(step: ArrayStep, error: Tensor) -> tuple[Tensor, Tensor]:
-    """Power in the devices and in the amplifiers for samples (B, R, *input_shape) of the input, each over that for
-    independent inputs, ().
+def power_of_samples(step: ArrayStep, error: Tensor, rounds: int) -> tuple[Tensor, Tensor]:
+    """Power in devices and amplifiers [W] of each round, (M,), for samples (N, R, *input_shape) of the input.
 
     Both are quadratic in the input. Its mean is known, and what samples add to the square of it by chance is left out.
     """
     array, mean = step.array, step.reading.mean
     spread = error.square().mean(1)
-    scale = ratio(step.reading.variance, spread)
+    scale = ratio(step.reading.variance, spread, rounds)
     spread = spread * scale
     reading = Reading(array=array, mean=mean, variance=spread)
-    devices, amplifiers = array_power(reading), tia_power(reading)
+    devices, amplifiers = array_power(reading, rounds), tia_power(reading, rounds)
     resistance = array.feedback_resistance
     if resistance is not None:
         weight = (1 + array.hardware.column_gain_std**2) * array.map.columns_view(array.decode**2 * resistance)
@@ -104,9 +118,5 @@ def power_factors(step: ArrayStep, error: Tensor) -> tuple[Tensor, Tensor]:
                 inside = array.within(Channel((tile,), ()), side)
                 passed = over_batch(partial(array.map.apply_columns, weight=inside), error)
                 beyond = passed.square().mean(1) - array.map.apply_columns(spread, inside.square())
-                amplifiers = amplifiers + (weight * beyond).sum() / len(mean)
-    return _over(devices, step.array_power), _over(amplifiers, step.tia_power)
-
-
-def _over(above: Tensor, below: Tensor) -> Tensor:
-    return torch.where(below > 0, above / torch.where(below > 0, below, torch.ones_like(below)), torch.ones_like(below))
+                amplifiers = amplifiers + by_round(weight * beyond, rounds) * rounds / len(mean)
+    return devices, amplifiers

@@ -35,6 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,8 +43,9 @@ from torch import Tensor
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.array.reading import Reading
 from powerplan.moments.conversion.staircase import Converted
+from powerplan.moments.rounds import in_rounds, in_rows, ratio_of_sums
 from powerplan.moments.rules.maxima import linearize_joint, window_correlation
-from powerplan.moments.samples.coherence import Saturated, coherence_of
+from powerplan.moments.samples.coherence import KeptSamples, Saturated, added_up
 from powerplan.moments.samples.converters import (
     ConverterSamples,
     saturated,
@@ -52,9 +54,9 @@ from powerplan.moments.samples.converters import (
     through_columns,
     through_rows,
 )
-from powerplan.moments.samples.corrections import Corrections, Saturation
+from powerplan.moments.samples.corrections import NONE, Corrections, Saturation
 from powerplan.moments.samples.count import is_arrangement, jumps_matter
-from powerplan.moments.samples.crossbar import Draw, merged, own_samples, power_factors
+from powerplan.moments.samples.crossbar import Draw, merged, own_samples, power_of_samples
 from powerplan.moments.samples.statistics import centred, in_stds, ratio, shift_of, stds
 from powerplan.moments.sources.errors import Independent, OfRows
 from powerplan.moments.sources.sampled import standard_normals
@@ -71,25 +73,49 @@ from powerplan.network.graph import Network
 _WINDOWED = ops.MaxPool | ops.AdaptiveMaxPool
 
 
+class Estimate(NamedTuple):
+    """What M rounds of samples of B inputs say.
+
+    Attributes:
+        corrections: the mean over the rounds.
+        mean, marginal: of the output and its variance as each round predicts them, (M, B, K).
+        variance: in directions of the output, (M, B, D).
+        power: of all arrays, (M,) [W].
+    """
+
+    corrections: Corrections
+    mean: Tensor
+    marginal: Tensor
+    variance: Tensor
+    power: Tensor
+
+
 @torch.no_grad()
 def estimate_corrections(
     network: Network,
     crossbars: Sequence[ProgrammedArray],
     inputs: Tensor,
+    directions: Tensor,
     *,
+    rounds: int,
     samples: int,
     seed: int,
     for_coherence: tuple[int, int],
-) -> tuple[Corrections, Trace | None]:
-    """Corrections at given gains, and the forward pass with them if it was made.
+    known: Corrections = NONE,
+) -> Estimate:
+    """Corrections at given gains, from independent rounds of samples that pass the network together.
 
     Args:
         inputs: (B, *shape).
-        samples: R, number of samples.
+        directions: of the output, (B, D, K), in which errors are added up.
+        rounds: M; one where errors are rare, or an array is read by several nodes.
+        samples: R, number of samples of a round.
         seed: of the samples.
         for_coherence: samples from which coherence is found, and those where errors are rare; 0 = it is not.
+        known: coherence and slopes where they are not found.
     """
-    sampled = _Samples(network, crossbars, inputs, samples, seed=seed, for_coherence=for_coherence)
+    several = inputs.repeat(rounds, *(1,) * (inputs.dim() - 1))
+    sampled = _Samples(network, crossbars, several, samples, rounds=rounds, seed=seed, for_coherence=for_coherence)
     sampled.walk()
     corrections = Corrections(
         factors=sampled.factors,
@@ -98,13 +124,17 @@ def estimate_corrections(
         array_power=sampled.array_power,
         tia_power=sampled.tia_power,
         converters=sampled.converters,
-        samples=samples,
+        samples=rounds * samples,
     )
-    if not for_coherence[0]:
-        return corrections, None
-    trace = sampled.trace or mean_field(network, crossbars, inputs, corrections)
-    coherence, slopes = coherence_of(trace, sampled.errors, sampled.linear, sampled.saturated, seed=seed)
-    return replace(corrections, coherence=coherence, slopes=slopes), trace
+    trace = sampled.trace or mean_field(network, crossbars, several, corrections)
+    kept = KeptSamples(errors=sampled.errors, linear=sampled.linear, converters=sampled.saturated)
+    added = added_up(trace, directions.repeat(rounds, 1, 1), kept, rounds=rounds, known=known)
+    corrections = replace(corrections, coherence=added.coherence, slopes=added.slopes)
+    mean, marginal, variance = (
+        in_rounds(value.expand(len(several), -1), rounds)
+        for value in (trace.output_mean, trace.output_variance, added.variance)
+    )
+    return Estimate(corrections.over_rounds(rounds), mean, marginal, variance, sampled.power)
 
 
 class _Samples(Carried):
@@ -117,6 +147,7 @@ class _Samples(Carried):
         inputs: Tensor,
         count: int,
         *,
+        rounds: int,
         seed: int,
         for_coherence: tuple[int, int],
     ) -> None:
@@ -135,13 +166,14 @@ class _Samples(Carried):
         self.saturated: dict[Place, Saturated] = {}
         self._driving: dict[Place, Tensor] = {}  # of arrays whose converters draw the errors
         self._seeds: dict[str, int] = {}  # of the devices of arrays with several reads
-        self._count = count
+        self.power = inputs.new_zeros(rounds)
+        self._count, self._rounds = count, rounds
         self._generator = torch.Generator(inputs.device).manual_seed(seed)
         self._jumps = jumps_matter(network)
         self._rare = any(is_rare(c) or saturates_alike(c.hardware) for c in crossbars)
         self._for_coherence, self._rare_for_coherence = for_coherence
         # converters of rows round values that lie on lattices in another way, which samples know nothing of
-        self._keeps_steps = self._for_coherence > 0 and not any(c.hardware.dac_bits for c in crossbars)
+        self._keeps_steps = not any(c.hardware.dac_bits for c in crossbars)
 
     @property
     def trace(self) -> Trace | None:
@@ -160,6 +192,10 @@ class _Samples(Carried):
     def moments(self, place: Place) -> tuple[Tensor, Tensor]:
         return self.values[place][:2]
 
+    def _ratio(self, estimate: Tensor, expected: Tensor) -> Tensor:
+        """Of variances, by channel and round."""
+        return ratio(estimate, expected, self._rounds)
+
     def drop(self, place: Place) -> None:
         del self.values[place]
         if not self._keeps_steps:
@@ -171,25 +207,29 @@ class _Samples(Carried):
     def array(self, step: Step) -> None:
         array, (mean, variance, error) = self.programmed[step.node.name], self.values[step.inputs[0]]
         name, place, exact = step.node.name, step.place, step.inputs[0] not in self.lowered.noisy
-        passed = ArrayStep.of(Reading(array=array, mean=mean, variance=variance), exact=exact)
+        passed = ArrayStep.of(Reading(array=array, mean=mean, variance=variance), exact=exact, rounds=self._rounds)
         spread, through, mean = passed.variance, None, passed.mean
         draws_later = array.hardware.converts_columns and self._rare
         ends = place == self.lowered.output and not array.is_read_again  # nothing reads its errors
+        power = passed.array_power, passed.tia_power
         own = None if draws_later or ends else own_samples(passed, merged(passed.errors), error, self._draw(step))
         if not exact:
             through = passed.push(error)
             square = through.square().mean(1) + spread - passed.of_inputs
             if array.is_read_again and own is not None:
                 square = square + 2 * (centred(through) * own).mean(1)
-            self.factors[place] = ratio(square, spread)
+            self.factors[place] = self._ratio(square, spread)
             spread = spread * self.factors[place]
-            self.array_power[name], self.tia_power[name] = power_factors(passed, error)
+            power = power_of_samples(passed, error, self._rounds)
+            independent = passed.array_power, passed.tia_power
+            self.array_power[name], self.tia_power[name] = map(ratio_of_sums, power, independent)
             if array.is_shared and self._for_coherence:
                 self.errors[place] = error[:, : self._for_coherence].expand(len(self.inputs), -1, *error.shape[2:])
             if array.is_read_again and self._count > 1:
                 moved = self._shifted_by_devices(step, passed, error, spread)
                 self.shifts[place] = in_stds(moved, spread)
                 mean = mean + self.shifts[place] * stds(spread)
+        self.power = self.power + power[0] + power[1]
         if array.hardware.converts_columns or self._keeps_steps:
             self.steps[place] = replace(passed, mean=mean, variance=spread)
         if own is None:
@@ -197,7 +237,7 @@ class _Samples(Carried):
         else:
             error = own if through is None else own + through
             error = centred(error) if array.is_read_again else error
-            error = error * ratio(spread, error.square().mean(1)).sqrt().unsqueeze(1)
+            error = error * self._ratio(spread, error.square().mean(1)).sqrt().unsqueeze(1)
         self.values[place] = mean, spread, error
 
     def _draw(self, step: Step) -> Draw:
@@ -208,7 +248,7 @@ class _Samples(Carried):
                 seed = torch.randint(1 << 31, (), generator=self._generator, device=self.inputs.device)
                 self._seeds[step.node.array_name] = int(seed)
             common = self._seeds[step.node.array_name]
-        return Draw(self._count, self._generator, common)
+        return Draw(self._count, self._generator, common, self._rounds)
 
     def _shifted_by_devices(self, step: Step, passed: ArrayStep, error: Tensor, spread: Tensor) -> Tensor:
         """By how much (B, *shape) errors of devices move the mean, that of the input being of the same devices."""
@@ -277,7 +317,9 @@ class _Samples(Carried):
         count = self._rare_for_coherence if rare else self._for_coherence
         arriving = [self.values[place] for place in step.inputs]
         if isinstance(step.node.op, _WINDOWED):
-            self.correlations[step.place] = window_correlation(step.node.op, arriving[0][2].flatten(0, 1)).unsqueeze(0)
+            by_round = arriving[0][2].flatten(0, 1).chunk(self._rounds)
+            correlation = torch.stack([window_correlation(step.node.op, errors) for errors in by_round])
+            self.correlations[step.place] = in_rows(correlation, len(self.inputs))
         means, variances, errors = zip(*arriving, strict=True)
         passed = linearize_joint(step.node.op, means, variances, self.correlations.get(step.place))
         mean, variance, error = passed.mean, passed.variance, passed.push(*errors)
@@ -285,7 +327,7 @@ class _Samples(Carried):
             self.steps[step.place] = passed
         if passed.residual is None and not passed.first_order:
             if not is_arrangement(step.node.op):
-                self.factors[step.place] = ratio(error.square().mean(1), variance)
+                self.factors[step.place] = self._ratio(error.square().mean(1), variance)
                 variance = variance * self.factors[step.place]
         else:
             residual = self._output(step, means, errors) - mean.unsqueeze(1) - error
@@ -293,23 +335,24 @@ class _Samples(Carried):
                 self.linear[step.place] = centred(error)[:, :count].expand(len(mean), -1, *mean.shape[1:])
             square = (error + residual).square().mean(1)
             error = centred(error + residual)
-            factor = ratio(error.square().mean(1), variance)
+            factor = self._ratio(error.square().mean(1), variance)
             moved = torch.zeros_like(mean)
             if self._count > 1:
                 estimate, apart = residual.mean(1), centred(residual)
-                moved = shift_of(estimate, apart.square().mean(1) / self._count, stds(variance), mean)
+                chance = apart.square().mean(1) / self._count
+                moved = shift_of(estimate, chance, stds(variance), mean, self._rounds)
                 square = square - moved * moved + 2 * mean * (estimate - moved)  # E[y²] less the mean's square
                 if count:
                     self.errors[step.place] = apart[:, :count]
                 # means far beyond the variance leave rounding there
-                factor = ratio(square, variance).clamp(factor / 2, 2 * factor)
+                factor = self._ratio(square, variance).clamp(factor / 2, 2 * factor)
             self.factors[step.place] = factor
             variance = variance * self.factors[step.place]
             if self._count > 1:
                 self.shifts[step.place] = in_stds(moved, variance)
                 mean = mean + self.shifts[step.place] * stds(variance)
                 # to centre what was centred before adds variance
-                error = error * ratio(variance, error.square().mean(1)).sqrt().unsqueeze(1)
+                error = error * self._ratio(variance, error.square().mean(1)).sqrt().unsqueeze(1)
         self.values[step.place] = mean, variance, error
 
     def _output(self, step: Step, means: Sequence[Tensor], errors: Sequence[Tensor]) -> Tensor:

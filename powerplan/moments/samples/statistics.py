@@ -1,4 +1,7 @@
-"""Statistics of error samples: ratios of variances and shifts of means, pooled over what a channel has in common."""
+"""Statistics of error samples: ratios of variances and shifts of means, pooled over what a channel has in common.
+
+Each of several rounds (:mod:`powerplan.moments.rounds`) is pooled by itself.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import torch
 from torch import Tensor
 
 from powerplan.gaussian import positive_std
+from powerplan.moments.rounds import in_rounds, in_rows
 
 #: largest shift of a mean in standard deviations
 _MOST_STDS = 2.0
@@ -15,12 +19,19 @@ _MOST_STDS = 2.0
 _FEW_ENTRIES = 16
 
 
-def ratio(estimate: Tensor, expected: Tensor) -> Tensor:
-    """Ratio of two variances (B or 1, *shape) by channel; 1 where none is expected."""
+def ratio(estimate: Tensor, expected: Tensor, rounds: int = 1) -> Tensor:
+    """Ratio of two variances (N or 1, *shape) by channel and round, (N or 1, ...); 1 where none is expected."""
     rows = max(len(estimate), len(expected))
-    axes = pooled_axes(estimate)
-    above, below = (v.expand(rows, *v.shape[1:]).sum(axes, keepdim=True) for v in (estimate, expected))
-    return torch.where(below > 0, above / below.clamp(min=_tiny(below)), torch.ones_like(below))
+    above, below = (_sums(v.expand(rows, *v.shape[1:]), rounds) for v in (estimate, expected))
+    return in_rows(torch.where(below > 0, above / below.clamp(min=_tiny(below)), torch.ones_like(below)), rows)
+
+
+def _sums(value: Tensor, rounds: int) -> Tensor:
+    """Sums of a value (N, *shape) over what is pooled in each round, (M, ...)."""
+    axes = pooled_axes(value)
+    if rounds == 1:
+        return value.sum(axes, keepdim=True)
+    return in_rounds(value, rounds).sum([axis + 1 for axis in axes], keepdim=True).flatten(0, 1)
 
 
 def channel_axes(value: Tensor) -> tuple[int, ...]:
@@ -33,21 +44,20 @@ def pooled_axes(value: Tensor) -> tuple[int, ...]:
     return tuple(range(value.dim())) if math.prod(value.shape[2:]) <= _FEW_ENTRIES else channel_axes(value)
 
 
-def shift_of(estimate: Tensor, chance: Tensor, std: Tensor, mean: Tensor) -> Tensor:
-    """Shift (B, *shape) of means, from its estimate and the variance of that.
+def shift_of(estimate: Tensor, chance: Tensor, std: Tensor, mean: Tensor, rounds: int = 1) -> Tensor:
+    """Shift (N, *shape) of means, from its estimate and the variance of that.
 
     The part that a channel has in common, in standard deviations and in proportion to the means, is well known; what
     entries deviate from it is made as large as their mean square is beyond chance.
     """
-    rows, axes = len(estimate), pooled_axes(estimate)
+    rows = len(estimate)
     std, mean = (x.expand(rows, *x.shape[1:]) for x in (std, mean))
     common = torch.zeros_like(estimate)
     for basis, weight in ((std, torch.ones_like(std)), (mean, mean)):
-        total = (basis * weight).sum(axes, keepdim=True)
-        part = ((estimate - common) * weight).sum(axes, keepdim=True)
-        common = common + torch.where(total > 0, part / total.clamp(min=_tiny(total)), 0 * total) * basis
+        total, part = _sums(basis * weight, rounds), _sums((estimate - common) * weight, rounds)
+        common = common + in_rows(torch.where(total > 0, part / total.clamp(min=_tiny(total)), 0 * total), rows) * basis
     deviation = estimate - common
-    deviation = deviation * (1 - ratio(chance, deviation * deviation)).clamp(min=0).sqrt()
+    deviation = deviation * (1 - ratio(chance, deviation * deviation, rounds)).clamp(min=0).sqrt()
     return torch.where(std > 0, common + deviation, 0 * std)
 
 

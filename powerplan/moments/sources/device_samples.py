@@ -17,7 +17,7 @@ from powerplan.hardware.predistortion import targets
 from powerplan.moments.array.device_errors import DeviceErrors
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.rules.linearized import over_batch
-from powerplan.moments.sources.sampled import Sampled, standard_normals
+from powerplan.moments.sources.sampled import Sampled
 from powerplan.moments.sources.shared import by_group
 from powerplan.moments.sources.stuck import Part, moved_by_events
 from powerplan.network.array_maps import ArrayMap
@@ -49,8 +49,8 @@ def device_samples(array: ProgrammedArray, part: Part, sampled: Sampled) -> Tens
         return usual.moved(sampled.rows, drawn.reshape(*sets, groups, -1, n))
     else:
         spread = usual.variance.sqrt().expand(array.map.n_out, n)
-        drawn = spread * standard_normals((sets[1], *spread.shape), sampled.common, spread)
-        moved = usual.moved(sampled.rows, drawn.reshape(1, sets[1], groups, -1, n))
+        drawn = spread * sampled.by_chip(spread.shape)
+        moved = usual.moved(sampled.rows, drawn.reshape(len(drawn), sets[1], groups, -1, n))
     return moved + moved_by_events(array, part, sampled.rows, sets, sampled.common) if part.events else moved
 
 

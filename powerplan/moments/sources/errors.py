@@ -23,7 +23,7 @@ from powerplan.moments.array.read_out import Channel
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.sources.common import CommonColumns, CommonErrors
 from powerplan.moments.sources.places import between_positions, output_places, scattered
-from powerplan.moments.sources.sampled import Sampled, standard_normals
+from powerplan.moments.sources.sampled import Sampled
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -168,8 +168,7 @@ class OfColumns(Errors):
         moved = []
         for loading in self.loadings:
             first = self.array.map.as_columns(self._everywhere(loading)).unsqueeze(1)  # (B, 1, G, P, o)
-            shape = (1, sampled.count, *first.shape[2:3], 1, *first.shape[4:])
-            moved.append(standard_normals(shape, sampled.common, sampled.values) * first)
+            moved.append(sampled.by_chip((*first.shape[2:3], 1, *first.shape[4:])) * first)
         return self.factor_variance**0.5 * total(moved)
 
     def common(self) -> tuple[CommonErrors, ...]:

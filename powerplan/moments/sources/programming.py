@@ -21,6 +21,7 @@ from torch import Tensor
 
 from powerplan.moments.array.read_out import Channel
 from powerplan.moments.array.reading import Reading
+from powerplan.moments.rounds import rowwise
 from powerplan.moments.sources.common import CommonDevices, CommonErrors
 from powerplan.moments.sources.device_samples import device_samples
 from powerplan.moments.sources.errors import Errors, caused_by, total
@@ -96,7 +97,7 @@ class OfDevices(Errors):
             )
             together.append(shared(columns, rows, by_group(array.map, part.variance)))
         # what differs from position to position
-        apart = [caused_by(adjoint, coherence * errors._of_inputs, joint=joint) for errors, adjoint in reads]
+        apart = [caused_by(adjoint, rowwise(coherence, errors._of_inputs), joint=joint) for errors, adjoint in reads]
         return total(together) + total(apart)
 
     def _driven(self, adjoint: Tensor) -> tuple[Tensor, Tensor]:

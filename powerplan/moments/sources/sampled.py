@@ -20,6 +20,7 @@ class Sampled:
     Attributes:
         values: of the input, (B, R or 1, *input_shape).
         count: samples R.
+        rounds: the inputs are those of so many behind each other, which have chips of their own.
         generator: of random numbers of this read.
         common: of those that all reads of the array have in common, its devices and columns.
     """
@@ -29,6 +30,7 @@ class Sampled:
     count: int
     generator: torch.Generator
     common: torch.Generator
+    rounds: int = 1
 
     @property
     def sets(self) -> tuple[int, int]:
@@ -43,6 +45,11 @@ class Sampled:
     def normals(self, shape: Sequence[int]) -> Tensor:
         """Standard normal numbers."""
         return standard_normals(shape, self.generator, self.values)
+
+    def by_chip(self, shape: Sequence[int]) -> Tensor:
+        """Standard normal numbers of this shape for every chip, (B or 1, R, ...), the same for all inputs of a round."""
+        numbers = standard_normals((self.rounds, self.count, *shape), self.common, self.values)
+        return numbers if self.rounds == 1 else numbers.repeat_interleave(len(self.values) // self.rounds, 0)
 
 
 def standard_normals(shape: Sequence[int], generator: torch.Generator, like: Tensor) -> Tensor:

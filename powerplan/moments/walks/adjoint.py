@@ -17,6 +17,7 @@ from types import MappingProxyType
 from torch import Tensor
 
 from powerplan.moments.array.wired import WiredAmplifier
+from powerplan.moments.rounds import rowwise
 from powerplan.moments.rules.linearized import Linearized
 from powerplan.moments.sources.errors import caused_by
 from powerplan.moments.walks.array_step import ArrayStep
@@ -117,7 +118,7 @@ def pulled_back(trace: Trace, directions: Tensor, slopes: Mapping[Place, Tensor]
         yield step, adjoint
         if lowered.noisy.isdisjoint(step.inputs):
             continue
-        adjoint = adjoint * slopes[step.place] if step.place in slopes else adjoint
+        adjoint = rowwise(slopes[step.place], adjoint) if step.place in slopes else adjoint
         for place, part in zip(step.inputs, trace.steps[step.place].pull(adjoint), strict=True):
             if place in lowered.noisy:
                 adjoints[place] = adjoints[place] + part if place in adjoints else part

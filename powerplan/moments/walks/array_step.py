@@ -25,7 +25,7 @@ class ArrayStep(Linearized):
         independent: variance (B, *shape) of the output for independent inputs.
         of_inputs: part of it that errors of the inputs cause through the mean weights.
         exact: what drives its rows has no errors.
-        array_power, tia_power: [W].
+        array_power, tia_power: [W], of each round, (M,).
     """
 
     reading: Reading
@@ -37,7 +37,7 @@ class ArrayStep(Linearized):
     tia_power: Tensor
 
     @classmethod
-    def of(cls, reading: Reading, *, exact: bool) -> ArrayStep:
+    def of(cls, reading: Reading, *, exact: bool, rounds: int = 1) -> ArrayStep:
         """An array read at independent inputs, or with ``reading.covariance`` what of them concerns the power alone."""
         array = reading.array
         independent = reading if reading.covariance is None else replace(reading, covariance=None)
@@ -56,8 +56,8 @@ class ArrayStep(Linearized):
             independent=variance,
             of_inputs=of_inputs,
             exact=exact,
-            array_power=array_power(reading),
-            tia_power=tia_power(reading),
+            array_power=array_power(reading, rounds),
+            tia_power=tia_power(reading, rounds),
         )
 
     @property
