@@ -37,8 +37,8 @@ from powerplan.moments.samples.estimate import estimate_corrections
 _Predicted = tuple[Tensor, Tensor, Tensor]
 #: live tensors of the size of the largest value for every sample
 _SAMPLE_TENSORS = 8
-#: tensors of the size of all values kept of every sample where errors are rare, about
-_RARE_TENSORS = 3
+#: tensors of the size of all values kept of every sample, about
+_KEPT_TENSORS = 3
 #: entries of all values, all samples and inputs together, beyond which there are fewer samples, then fewer inputs
 _SAMPLE_ENTRIES = 1 << 27
 #: samples of a round of large networks at least, and their first rounds: a few entries of very many tell much
@@ -63,7 +63,7 @@ def corrected(predictor: Predictor, programmed: Sequence[ProgrammedArray], stop_
     mean, predicted = NONE, list[_Predicted]()
     wanted = rounds.first
     while len(predicted) < wanted and not (len(predicted) > 1 and stop_at and time.monotonic() > stop_at):
-        corrections, own = rounds.made(len(predicted), min(rounds.at_once, wanted - len(predicted)))
+        corrections, own = rounds.made(len(predicted), min(rounds.at_once, wanted - len(predicted)), mean)
         predicted += own
         mean = mean.pooled_with(corrections) if mean.samples else corrections
         if len(predicted) == wanted < rounds.most:
@@ -88,7 +88,7 @@ class _Rounds:
         inputs: that have samples.
         group: inputs worked on at a time.
         at_once: rounds worked on at a time.
-        for_coherence: samples from which coherence is found, and those where errors are rare.
+        for_coherence: samples of the inputs of arrays, and of residuals, from which it is found.
     """
 
     predictor: Predictor
@@ -111,7 +111,8 @@ class _Rounds:
         samples = min(sampling.samples, affordable, max(2, room // (_SAMPLE_TENSORS * largest)))
         inputs = min(batch, max(1, _SAMPLE_ENTRIES // (first * samples * entries)))
         group = min(inputs, predictor.parts[0].stop, max(1, room // (samples * _SAMPLE_TENSORS * largest)))
-        at_once = room // (group * samples * _SAMPLE_TENSORS * largest)
+        at_once = max(1, room // (group * samples * _SAMPLE_TENSORS * largest))
+        together = min(at_once, first) if group == inputs and _pass_together(predictor, programmed) else 1
         enough = -(-coherence.enough_samples(predictor.network, group) // first)
         count = min(samples, enough, max(1, room // (8 * group * entries)))
         return cls(
@@ -122,12 +123,13 @@ class _Rounds:
             most=min(sampling.most, max(first, _SAMPLE_ENTRIES // (samples * batch * entries))),
             inputs=inputs,
             group=group,
-            at_once=max(1, at_once) if group == inputs and _pass_together(predictor, programmed) else 1,
-            for_coherence=(count, min(samples, max(count, room // (_RARE_TENSORS * group * entries)))),
+            at_once=together,
+            for_coherence=(count, min(samples, max(count, room // (_KEPT_TENSORS * together * group * entries)))),
         )
 
-    def made(self, number: int, rounds: int) -> tuple[Corrections, list[_Predicted]]:
-        """Corrections from so many rounds, the first of them of this number, and what each predicts.
+    def made(self, number: int, rounds: int, known: Corrections) -> tuple[Corrections, list[_Predicted]]:
+        """Corrections from so many rounds, the first of them of this number, and what each predicts; coherence and
+        slopes are those known from the first rounds, which is enough, unless errors are rare.
 
         The MSE is that in a few random directions of the output, the same for every round: what they do not see of a
         change is averaged over the inputs. It is shared out among the outputs as the forward pass finds.
@@ -136,6 +138,7 @@ class _Rounds:
         count, outputs = self.inputs, predictor.ideal.shape[1]
         some = coherence.directions_of(self.group)
         directions = output_directions(count, outputs, some, predictor.seed, predictor.inputs.dtype)
+        finds = rare or number < self.first
         groups: list[tuple[int, Corrections]] = []
         bias = marginal = predictor.ideal.new_zeros(rounds, outputs)
         variance = power = predictor.ideal.new_zeros(rounds)
@@ -151,8 +154,8 @@ class _Rounds:
                 samples=self.samples,
                 # every group and round has samples of its own
                 seed=predictor.seed + _SEEDS_APART * (low + number * len(predictor.inputs)),
-                for_coherence=self.for_coherence if rare or not groups else (0, 0),
-                known=groups[0][1] if groups else NONE,
+                for_coherence=self.for_coherence if rare or (finds and not groups) else (0, 0),
+                known=groups[0][1] if groups and finds else known,
             )
             groups.append((size, corrections))
             mean, own, caused, dissipated = (value.double() for value in found)

@@ -75,7 +75,7 @@ class KeptSamples:
 _Read = tuple[ArrayStep, Tensor, Tensor | None]
 
 #: random combinations of the outputs of all inputs together that coherence is pooled over, at least
-_DIRECTIONS = 8
+_DIRECTIONS = 4
 #: outputs up to which each is a direction where converters are looked at: what moves all columns alike has few others
 _MOST_OUTPUTS = 32
 #: multiplications that coherence may take, roughly
@@ -87,14 +87,15 @@ _LEAST_PART = 1e-6
 
 
 def enough_samples(network: Network, batch: int) -> int:
-    """Samples that coherence is found from, of all rounds together: as many as its work allows, at least 16."""
+    """Samples of the inputs of arrays that coherence is found from, of all rounds together: as many as its work allows,
+    at least 4."""
     shapes = network.shapes
     work = sum(
         node.op.matrix.size * node.op.reads(shapes[node.inputs[0]])
         for node in network.nodes
         if isinstance(node.op, CrossbarOp)
     )
-    return max(16, _MOST_WORK // (batch * directions_of(batch) * work))
+    return max(4, _MOST_WORK // (batch * directions_of(batch) * work))
 
 
 def directions_of(batch: int) -> int:
@@ -161,9 +162,9 @@ def added_up(
         for place, (together, apart) in sums.items()
     }
     factors = {**known.coherence, **coherence}
-    return AddedUp(
-        coherence, slopes, sum((rowwise(factors.get(place, 1.0), own) for place, own in beyond.items()), variance)
-    )
+    variance = sum((rowwise(factors.get(place, 1.0), own) for place, own in beyond.items()), variance)
+    own = {place: slope for place, slope in slopes.items() if place in kept.linear or place in kept.converters}
+    return AddedUp(coherence, own, variance)
 
 
 def _of_array(

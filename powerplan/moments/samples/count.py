@@ -23,7 +23,9 @@ from powerplan.remembered import remembered
 #: a prediction that was asked for a number of them
 _ROUNDS, _ROUNDS_OF_RARE, _FEWEST_ASKED = 4, 16, 4
 #: samples to begin with: at least, and at most where errors are not rare
-_FEWEST_FIRST, _MOST_FIRST = 32, 256
+_FEWEST_FIRST, _MOST_FIRST = 16, 256
+#: multiplications of the first samples of all inputs, beyond which there are no more than the fewest
+_FIRST_WORK = 1 << 27
 #: inputs up to which the most samples are taken where layers have few devices
 _FEW_INPUTS = 8
 #: stuck devices that the first rounds of all inputs together hold in the layer with the fewest
@@ -132,12 +134,15 @@ def first_samples(network: Network, hardware: Hardware, batch: int) -> int:
     """Samples that pool enough independent errors to begin with: the fewer devices a layer has, the more samples; most
     for rare errors and for those that all columns have in common.
 
-    Many inputs average over each other's errors, and take fewer.
+    Many inputs average over each other's errors, and take fewer. Large networks begin with few, whose scatter says
+    how many it takes.
     """
     sizes = _sizes(network)
     most = max(_FEWEST_FIRST, min(_MOST_FIRST, _MOST_FIRST * _FEW_INPUTS // batch))
+    work = batch * sum(weights * reads for weights, reads in sizes.values())
     if not has_rare_errors(network, hardware):
-        return min(most, max(_FEWEST_FIRST, FEW_DEVICES // min(weights for weights, _ in sizes.values())))
+        asked = FEW_DEVICES // min(weights for weights, _ in sizes.values())
+        return min(most, max(_FEWEST_FIRST, min(asked, _FIRST_WORK // work)))
     sets = _MOST_TIMES * _MOST_FIRST * _FEW_INPUTS
     if hardware.stuck_fraction and not saturates_alike(hardware):
         shared = hardware.mapping == "shared"
@@ -146,7 +151,6 @@ def first_samples(network: Network, hardware: Hardware, batch: int) -> int:
         inner = [w * (1 if shared else reads) for name, (w, reads) in sizes.items() if name not in last]
         events = hardware.stuck_fraction * hardware.devices_per_weight * min(inner, default=1)
         sets = int(min(sets, _RARE_EVENTS / events if events else sets))
-    work = batch * sum(weights * reads for weights, reads in sizes.values())
     wanted = min(_MOST_WORK // work, max(_LEAST_WORK // work, sets // batch))
     return min(_MOST_TIMES * _MOST_FIRST, max(most, wanted))
 

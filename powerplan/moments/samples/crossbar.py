@@ -54,11 +54,14 @@ def merged(errors: Sequence[Errors]) -> list[Errors]:
 
 def own_samples(step: ArrayStep, errors: Sequence[Errors], error: Tensor, draw: Draw) -> Tensor:
     """Samples (B, R, *shape) of errors that arise in an array, for those (B, R, *input_shape) of its input."""
-    own = step.variance.new_zeros(len(step.variance), draw.samples, *step.variance.shape[1:])
-    for some, sampled in in_blocks(step, error, draw):
-        for part in errors:
-            own[:, some] += over_batch(step.array.map.gather, part.samples(sampled))
-    return own
+    shape = (len(step.variance), draw.samples, *step.variance.shape[1:])
+    if not errors:
+        return step.variance.new_zeros(shape)
+    blocks = []
+    for _, sampled in in_blocks(step, error, draw):
+        parts = [over_batch(step.array.map.gather, part.samples(sampled)) for part in errors]
+        blocks.append(total([part.expand(shape[0], -1, *shape[2:]) for part in parts]))
+    return blocks[0] if len(blocks) == 1 else torch.cat(blocks, 1)
 
 
 def in_blocks(step: ArrayStep, error: Tensor, draw: Draw) -> Iterator[tuple[slice, Sampled]]:

@@ -57,7 +57,7 @@ from powerplan.moments.samples.converters import (
 from powerplan.moments.samples.corrections import NONE, Corrections, Saturation
 from powerplan.moments.samples.count import is_arrangement, jumps_matter
 from powerplan.moments.samples.crossbar import Draw, merged, own_samples, power_of_samples
-from powerplan.moments.samples.statistics import centred, in_stds, ratio, shift_of, stds
+from powerplan.moments.samples.statistics import centre, centred, in_stds, mean_square, ratio, shift_of, stds
 from powerplan.moments.sources.errors import Independent, OfRows
 from powerplan.moments.sources.sampled import standard_normals
 from powerplan.moments.sources.stuck import is_rare
@@ -111,7 +111,7 @@ def estimate_corrections(
         rounds: M; one where errors are rare, or an array is read by several nodes.
         samples: R, number of samples of a round.
         seed: of the samples.
-        for_coherence: samples from which coherence is found, and those where errors are rare; 0 = it is not.
+        for_coherence: samples of the inputs of arrays, and of residuals, that it is found from; 0 = it is not.
         known: coherence and slopes where they are not found.
     """
     several = inputs.repeat(rounds, *(1,) * (inputs.dim() - 1))
@@ -171,7 +171,7 @@ class _Samples(Carried):
         self._generator = torch.Generator(inputs.device).manual_seed(seed)
         self._jumps = jumps_matter(network)
         self._rare = any(is_rare(c) or saturates_alike(c.hardware) for c in crossbars)
-        self._for_coherence, self._rare_for_coherence = for_coherence
+        self._for_coherence, self._for_residuals = for_coherence
         # converters of rows round values that lie on lattices in another way, which samples know nothing of
         self._keeps_steps = not any(c.hardware.dac_bits for c in crossbars)
 
@@ -215,7 +215,7 @@ class _Samples(Carried):
         own = None if draws_later or ends else own_samples(passed, merged(passed.errors), error, self._draw(step))
         if not exact:
             through = passed.push(error)
-            square = through.square().mean(1) + spread - passed.of_inputs
+            square = mean_square(through) + spread - passed.of_inputs
             if array.is_read_again and own is not None:
                 square = square + 2 * (centred(through) * own).mean(1)
             self.factors[place] = self._ratio(square, spread)
@@ -237,7 +237,7 @@ class _Samples(Carried):
         else:
             error = own if through is None else own + through
             error = centred(error) if array.is_read_again else error
-            error = error * self._ratio(spread, error.square().mean(1)).sqrt().unsqueeze(1)
+            error = error * self._ratio(spread, mean_square(error)).sqrt().unsqueeze(1)
         self.values[place] = mean, spread, error
 
     def _draw(self, step: Step) -> Draw:
@@ -271,7 +271,7 @@ class _Samples(Carried):
             samples, closed = self._through(step)
             saturation = self.converters[place] = saturation_of(samples, closed, mean, variance)
             if self._for_coherence:
-                self.saturated[place] = saturated(samples, closed, saturation, variance).some(self._rare_for_coherence)
+                self.saturated[place] = saturated(samples, closed, saturation, variance).some(self._for_residuals)
             converted, error = (
                 saturation.apply(closed_form(rounds=samples.unrounded), variance),
                 centred(samples.behind),
@@ -314,7 +314,7 @@ class _Samples(Carried):
     def _with_noise(self, step: Step) -> None:
         """A digital operation with noise in one of its inputs."""
         rare = self._rare or self._jumps
-        count = self._rare_for_coherence if rare else self._for_coherence
+        count = self._for_residuals
         arriving = [self.values[place] for place in step.inputs]
         if isinstance(step.node.op, _WINDOWED):
             by_round = arriving[0][2].flatten(0, 1).chunk(self._rounds)
@@ -327,21 +327,22 @@ class _Samples(Carried):
             self.steps[step.place] = passed
         if passed.residual is None and not passed.first_order:
             if not is_arrangement(step.node.op):
-                self.factors[step.place] = self._ratio(error.square().mean(1), variance)
+                self.factors[step.place] = self._ratio(mean_square(error), variance)
                 variance = variance * self.factors[step.place]
         else:
-            residual = self._output(step, means, errors) - mean.unsqueeze(1) - error
+            whole = self._output(step, means, errors) - mean.unsqueeze(1)
+            residual = whole - error
             if count and self._count > 1 and (rare or passed.first_order or isinstance(step.node.op, _WINDOWED)):
                 self.linear[step.place] = centred(error)[:, :count].expand(len(mean), -1, *mean.shape[1:])
-            square = (error + residual).square().mean(1)
-            error = centred(error + residual)
-            factor = self._ratio(error.square().mean(1), variance)
+            error, off = centre(whole)
+            spread = mean_square(error)
+            factor = self._ratio(spread, variance)
             moved = torch.zeros_like(mean)
             if self._count > 1:
-                estimate, apart = residual.mean(1), centred(residual)
-                chance = apart.square().mean(1) / self._count
-                moved = shift_of(estimate, chance, stds(variance), mean, self._rounds)
-                square = square - moved * moved + 2 * mean * (estimate - moved)  # E[y²] less the mean's square
+                apart, estimate = centre(residual)
+                moved = shift_of(estimate, mean_square(apart) / self._count, stds(variance), mean, self._rounds)
+                # E[y²] less the mean's square
+                square = spread * (1 - 1 / self._count) + off * off - moved * moved + 2 * mean * (estimate - moved)
                 if count:
                     self.errors[step.place] = apart[:, :count]
                 # means far beyond the variance leave rounding there
@@ -352,7 +353,7 @@ class _Samples(Carried):
                 self.shifts[step.place] = in_stds(moved, variance)
                 mean = mean + self.shifts[step.place] * stds(variance)
                 # to centre what was centred before adds variance
-                error = error * self._ratio(variance, error.square().mean(1)).sqrt().unsqueeze(1)
+                error = error.mul_(self._ratio(variance, spread).sqrt().unsqueeze(1))
         self.values[step.place] = mean, variance, error
 
     def _output(self, step: Step, means: Sequence[Tensor], errors: Sequence[Tensor]) -> Tensor:

@@ -79,6 +79,19 @@ def centred(samples: Tensor) -> Tensor:
     return (samples - samples.mean(1, keepdim=True)) * math.sqrt(count / (count - 1))
 
 
+def centre(samples: Tensor) -> tuple[Tensor, Tensor]:
+    """Samples (B, R, *shape) centred in place, as :func:`centred` does, and their mean (B, *shape)."""
+    count, mean = samples.shape[1], samples.mean(1)
+    if count > 1:
+        samples.sub_(mean.unsqueeze(1)).mul_(math.sqrt(count / (count - 1)))
+    return samples, mean
+
+
+def mean_square(samples: Tensor) -> Tensor:
+    """Mean square (B, *shape) of samples (B, R, *shape)."""
+    return samples.square().mean(1)
+
+
 def stds(variance: Tensor) -> Tensor:
     """Standard deviations, with finite derivatives at 0."""
     positive, std = positive_std(variance)

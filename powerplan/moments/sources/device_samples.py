@@ -28,8 +28,8 @@ FEW_DEVICES = 1 << 16
 _MANY_ROWS = 64
 #: multiplications in matrix products that take as long as drawing a normal number
 _NUMBER_COST = 96
-#: what is added to the covariance of positions beside the trace of it, in float64
-_SMALLEST = 1e-12
+#: roundings of the trace that are added to the covariance of positions, whose rows may be alike
+_SMALLEST = 256
 
 
 def device_samples(array: ProgrammedArray, part: Part, sampled: Sampled) -> Tensor:
@@ -83,11 +83,10 @@ def _column_samples(by_output: Tensor, by_row: Tensor, sampled: Sampled) -> Tens
     map = sampled.array.map
     moving = sampled.rows * by_row.sqrt().unsqueeze(1)  # (B, R, G, P, n)
     if numbers_by_position(map):
-        between = moving.double() @ moving.double().mT
-        # rows may be alike
-        least = (_SMALLEST * between.diagonal(dim1=-2, dim2=-1).sum(-1)).clamp(min=torch.finfo(torch.float64).tiny)
-        between = between + torch.diag_embed(least.unsqueeze(-1).expand(between.shape[:-1]))
-        moving = torch.linalg.cholesky(between).to(moving)
+        between, known = moving @ moving.mT, torch.finfo(moving.dtype)
+        diagonal = between.diagonal(dim1=-2, dim2=-1)
+        diagonal += (_SMALLEST * known.eps * diagonal.sum(-1, keepdim=True)).clamp(min=known.tiny)
+        moving = torch.linalg.cholesky(between) if diagonal.shape[-1] > 1 else between.sqrt()
     numbers = sampled.normals((*sampled.sets, map.groups, moving.shape[-1], by_output.shape[1]))
     return (moving @ numbers) * by_output.sqrt().unsqueeze(1)
 

@@ -47,7 +47,7 @@ class Sampled:
         return standard_normals(shape, self.generator, self.values)
 
     def by_chip(self, shape: Sequence[int]) -> Tensor:
-        """Standard normal numbers of this shape for every chip, (B or 1, R, ...), the same for all inputs of a round."""
+        """Standard normal numbers of every chip, (B or 1, R, *shape), the same for all inputs of a round."""
         numbers = standard_normals((self.rounds, self.count, *shape), self.common, self.values)
         return numbers if self.rounds == 1 else numbers.repeat_interleave(len(self.values) // self.rounds, 0)
 
