@@ -32,7 +32,7 @@ from powerplan.moments.samples.count import Sampling
 from powerplan.moments.settings import MEMORY_LIMIT, METHODS as METHODS, SAMPLING_ERROR
 from powerplan.moments.slopes import check_slopes
 from powerplan.moments.sources.errors import total
-from powerplan.moments.walks.adjoint import Source, sweep
+from powerplan.moments.walks.adjoint import Source, output_directions, sweep
 from powerplan.moments.walks.joint import full_covariance, joint_entries
 from powerplan.moments.walks.marginal import Trace, mean_field
 from powerplan.moments.walks.reorder import maxima_first
@@ -350,12 +350,3 @@ _OF_WEIGHTS, _OF_WEIGHTS_PLANNED = 3, 5
 _LIMITS_FOR_WEIGHTS = 2
 #: tensors of the size of a value kept for every node of a traced network, about
 _KEPT_TENSORS = 5
-
-
-def output_directions(batch: int, outputs: int, combinations: int, seed: int, dtype: torch.dtype) -> Tensor:
-    """Every output (1, K, K), or random combinations (B, C, K) with entries ±1/√K."""
-    if not combinations:
-        return torch.eye(outputs, dtype=dtype)[None]
-    generator = torch.Generator().manual_seed(seed)
-    signs = torch.randint(0, 2, (batch, combinations, outputs), generator=generator, dtype=torch.int8)
-    return signs.to(dtype).mul_(2).sub_(1).mul_(1 / math.sqrt(outputs))

@@ -27,7 +27,7 @@ from scipy.stats import norm as normal, t as student
 from torch import Tensor
 
 from powerplan.moments.array.programmed import ProgrammedArray
-from powerplan.moments.predictor import Predictor, output_directions
+from powerplan.moments.predictor import Predictor
 from powerplan.moments.samples import coherence
 from powerplan.moments.samples.corrections import NONE, Corrections, SamplingError
 from powerplan.moments.samples.count import Sampling, has_rare_errors
@@ -131,13 +131,14 @@ class _Rounds:
         """Corrections from so many rounds, the first of them of this number, and what each predicts; coherence and
         slopes are those known from the first rounds, which is enough, unless errors are rare.
 
-        The MSE is that in a few random directions of the output, the same for every round: what they do not see of a
-        change is averaged over the inputs. It is shared out among the outputs as the forward pass finds.
+        The MSE is that in a few directions of the output, the same for every round: what they do not see of a change is
+        averaged over the inputs. It is shared out among the outputs as the forward pass finds.
         """
         predictor, rare = self.predictor, has_rare_errors(self.predictor.network, self.predictor.hardware)
         count, outputs = self.inputs, predictor.ideal.shape[1]
-        some = coherence.directions_of(self.group)
-        directions = output_directions(count, outputs, some, predictor.seed, predictor.inputs.dtype)
+        directions = coherence.directions(
+            predictor.network, count, rare=rare, seed=predictor.seed, like=predictor.inputs
+        )
         finds = rare or number < self.first
         groups: list[tuple[int, Corrections]] = []
         bias = marginal = predictor.ideal.new_zeros(rounds, outputs)
@@ -149,7 +150,7 @@ class _Rounds:
                 predictor.network,
                 self.programmed,
                 predictor.inputs[part],
-                directions[part].to(predictor.inputs.device),
+                directions[part],
                 rounds=rounds,
                 samples=self.samples,
                 # every group and round has samples of its own

@@ -22,6 +22,7 @@ Why: docs/decisions/error-samples.md [0211, 0253].
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -35,12 +36,13 @@ from powerplan.moments.samples.corrections import NONE, Corrections
 from powerplan.moments.sources.errors import squares, total
 from powerplan.moments.sources.programming import joined
 from powerplan.moments.sources.shared import by_group, positions_are_fewer, shared_variance
-from powerplan.moments.walks.adjoint import array_place, beyond_linear_part, pulled_back
+from powerplan.moments.walks.adjoint import array_place, beyond_linear_part, output_directions, pulled_back
 from powerplan.moments.walks.array_step import ArrayStep
 from powerplan.moments.walks.lowered import Place
 from powerplan.moments.walks.marginal import Trace
 from powerplan.network.graph import Network
 from powerplan.network.ops import CrossbarOp
+from powerplan.remembered import remembered
 
 
 class Saturated(NamedTuple):
@@ -74,9 +76,10 @@ class KeptSamples:
 #: an array in one read, the adjoint of its output and samples of its input, if it has any
 _Read = tuple[ArrayStep, Tensor, Tensor | None]
 
-#: random combinations of the outputs of all inputs together that coherence is pooled over, at least
-_DIRECTIONS = 4
-#: outputs up to which each is a direction where converters are looked at: what moves all columns alike has few others
+#: random combinations of the outputs that coherence is pooled over: of every input, of all inputs in large networks;
+#: multiplications of a pass beyond which they are large
+_MANY_DIRECTIONS, _DIRECTIONS, _LARGE = 8, 4, 1 << 22
+#: outputs up to which each is a direction where errors are rare: what moves all columns alike has few others
 _MOST_OUTPUTS = 32
 #: multiplications that coherence may take, roughly
 _MOST_WORK = 1 << 26
@@ -89,18 +92,33 @@ _LEAST_PART = 1e-6
 def enough_samples(network: Network, batch: int) -> int:
     """Samples of the inputs of arrays that coherence is found from, of all rounds together: as many as its work allows,
     at least 4."""
+    return max(4, _MOST_WORK // (batch * _per_input(network, batch) * _work(network)))
+
+
+def directions(network: Network, batch: int, *, rare: bool, seed: int, like: Tensor) -> Tensor:
+    """Directions (B, D, outputs) that errors are added up in: every output where these are few, unless a network is
+    large and its errors are not rare, else random combinations."""
+    outputs, large = math.prod(network.output_shape), batch * _work(network) > _LARGE
+    if outputs <= _MOST_OUTPUTS and (rare or not large):
+        return torch.eye(outputs).to(like).expand(batch, -1, -1)
+    combinations = _MANY_DIRECTIONS if rare else _per_input(network, batch)
+    return output_directions(batch, outputs, combinations, seed, like.dtype).to(like.device)
+
+
+def _per_input(network: Network, batch: int) -> int:
+    """Random combinations of the outputs of every input."""
+    return -(-_DIRECTIONS // batch) if batch * _work(network) > _LARGE else _MANY_DIRECTIONS
+
+
+@remembered
+def _work(network: Network) -> int:
+    """Multiplications of a pass of one input."""
     shapes = network.shapes
-    work = sum(
+    return sum(
         node.op.matrix.size * node.op.reads(shapes[node.inputs[0]])
         for node in network.nodes
         if isinstance(node.op, CrossbarOp)
     )
-    return max(4, _MOST_WORK // (batch * directions_of(batch) * work))
-
-
-def directions_of(batch: int) -> int:
-    """Random combinations of the outputs of every one of so many inputs."""
-    return -(-_DIRECTIONS // batch)
 
 
 class AddedUp(NamedTuple):
@@ -126,8 +144,6 @@ def added_up(
         kept: samples, of which coherence is found.
         known: coherence and slopes of places without.
     """
-    if kept.converters and trace.output_mean.shape[1] <= _MOST_OUTPUTS:
-        directions = torch.eye(trace.output_mean.shape[1]).to(directions).expand(len(directions), -1, -1)
     sums: dict[Place, tuple[Tensor, Tensor]] = {}
     arrays: dict[Place, list[_Read]] = {}
     residuals: dict[Place, tuple[Tensor, Tensor]] = {}

@@ -23,7 +23,7 @@ from powerplan.remembered import remembered
 #: a prediction that was asked for a number of them
 _ROUNDS, _ROUNDS_OF_RARE, _FEWEST_ASKED = 4, 16, 4
 #: samples to begin with: at least, and at most where errors are not rare
-_FEWEST_FIRST, _MOST_FIRST = 16, 256
+_FEWEST_FIRST, _MOST_FIRST = 24, 256
 #: multiplications of the first samples of all inputs, beyond which there are no more than the fewest
 _FIRST_WORK = 1 << 27
 #: inputs up to which the most samples are taken where layers have few devices

@@ -10,10 +10,12 @@ The directions are the outputs themselves, or, where there are many, random comb
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import torch
 from torch import Tensor
 
 from powerplan.moments.array.wired import WiredAmplifier
@@ -122,6 +124,15 @@ def pulled_back(trace: Trace, directions: Tensor, slopes: Mapping[Place, Tensor]
         for place, part in zip(step.inputs, trace.steps[step.place].pull(adjoint), strict=True):
             if place in lowered.noisy:
                 adjoints[place] = adjoints[place] + part if place in adjoints else part
+
+
+def output_directions(batch: int, outputs: int, combinations: int, seed: int, dtype: torch.dtype) -> Tensor:
+    """Every output (1, K, K), or random combinations (B, C, K) with entries ±1/√K."""
+    if not combinations:
+        return torch.eye(outputs, dtype=dtype)[None]
+    generator = torch.Generator().manual_seed(seed)
+    signs = torch.randint(0, 2, (batch, combinations, outputs), generator=generator, dtype=torch.int8)
+    return signs.to(dtype).mul_(2).sub_(1).mul_(1 / math.sqrt(outputs))
 
 
 def array_place(node: Node) -> Place:
