@@ -283,3 +283,5 @@ WORK_PER_SECOND = 3e9
 VERIFICATION_SHARE = 0.2
 #: Shortest time that is told from none [s].
 INSTANT = 1e-6
+#: Exponents of the top level of converters that make up their energy, which grows at most as 4^b, its square.
+EXPONENTS_OF_LEVELS = tuple(0.25 * step for step in range(11))

@@ -24,10 +24,8 @@ from torch import Tensor
 
 from powerplan.hardware.converters import top_level
 from powerplan.moments.predictor import Moments, Predictor
+from powerplan.planning import policy
 from powerplan.planning.problem.variables import FreeGains
-
-#: exponents of the top level: energies grow at most as 4^b, that is u²
-_EXPONENTS = np.arange(0, 2.51, 0.25)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,7 +55,7 @@ class BitCost:
         x = torch.log(torch.as_tensor(top_level(bits)))
         if smooth:
             coefficients = torch.as_tensor(self._coefficients).to(x)
-            powers = (torch.as_tensor(_EXPONENTS).to(x) * (x - float(self.logs[-1]))).exp()
+            powers = (torch.tensor(policy.EXPONENTS_OF_LEVELS).to(x) * (x - float(self.logs[-1]))).exp()
             return coefficients[0] * (x - float(self.logs[0])) + coefficients[1:] @ powers
         offsets, slopes = (torch.as_tensor(part).to(x) for part in self._hull)
         return torch.Tensor.max(offsets + slopes * x)
@@ -71,7 +69,7 @@ class BitCost:
     @cached_property
     def _coefficients(self) -> np.ndarray:
         """a' and a_t for u over its largest value, (1 + T,)."""
-        powers = np.exp(np.outer(self.logs - self.logs[-1], _EXPONENTS))
+        powers = np.exp(np.outer(self.logs - self.logs[-1], policy.EXPONENTS_OF_LEVELS))
         basis = np.column_stack([self.logs - self.logs[0], powers]) / self.values[:, None]
         answer = optimize.linprog(-basis.sum(0), A_ub=basis, b_ub=np.ones(len(basis)))
         return np.asarray(answer.x)
