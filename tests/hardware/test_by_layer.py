@@ -60,6 +60,7 @@ def _sources(network: pp.Network, hardware: pp.Hardware, gains: pp.Gains, inputs
     return predictor.moments(predictor.program(*predictor.gain_tensors(gains))).sources
 
 
+@pytest.mark.slow
 def test_a_plan_on_bits_by_layer_meets_its_target(case: tuple[pp.Network, np.ndarray], tmp_path: Path) -> None:
     network, inputs = case
     hardware = pp.Hardware(adc_bits=(6, 7, 6), programming_noise_std=1e-6)

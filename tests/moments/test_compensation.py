@@ -38,6 +38,7 @@ def case(layers: int = 2, **fields: Any) -> tuple[pp.Network, pp.Hardware, pp.Ga
     return network, hardware, replace(full, conductance=tuple(0.6 * c for c in full.conductance)), inputs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["linearized", "covariance"])
 @pytest.mark.parametrize(
     "fields",

@@ -264,6 +264,7 @@ def test_many_inputs_take_fewer_samples() -> None:
     assert first_samples(wide, pp.Hardware(weight_mapping="offset", adc_bits=8), 8) == 1302
 
 
+@pytest.mark.slow
 def test_few_samples_in_a_round_do_not_add_variance_from_layer_to_layer() -> None:
     """Rounds of four and of 128 samples have the same variances behind eight convolutions, but for chance."""
     few, many = (predicted(DEEP, 2e-6, marginal_fields=samples).layers for samples in (64, 2048))
