@@ -74,45 +74,22 @@ network_options = _all(
 
 def hardware_options(function: _Command) -> _Command:
     """``--hardware FILE.toml`` or ``--preset``, and one option for every field of :class:`Hardware`, which wins."""
-    return _all(
-        click.option(
-            "--hardware",
-            "hardware_file",
-            type=click.Path(),
-            metavar="FILE.toml",
-            multiple=True,
-            callback=_once,
-            help=_FILE,
-        ),
-        click.option(
-            "--preset",
-            _PREFIX + "preset",
-            metavar="NAME",
-            type=PresetName(),
-            multiple=True,
-            callback=_once,
-            help=_PRESET,
-        ),
-        _hardware_fields,
-    )(function)
+    return _technologies("hardware_file", _PREFIX + "preset", callback=_once)(function)
 
 
 def several_hardware_options(function: _Command) -> _Command:
     """The same for commands that take several technologies."""
+    return _technologies("hardware_files", "presets", more=" Repeatable.")(function)
+
+
+def _technologies(file: str, preset: str, *, more: str = "", **given: Any) -> Callable[[_Command], _Command]:
+    """Options of files and presets under these names, and those of all fields."""
+    given["multiple"] = True
     return _all(
-        click.option(
-            "--hardware",
-            "hardware_files",
-            type=click.Path(),
-            metavar="FILE.toml",
-            multiple=True,
-            help=f"{_FILE} Repeatable.",
-        ),
-        click.option(
-            "--preset", "presets", metavar="NAME", type=PresetName(), multiple=True, help=f"{_PRESET} Repeatable."
-        ),
+        click.option("--hardware", file, type=click.Path(), metavar="FILE.toml", help=_FILE + more, **given),
+        click.option("--preset", preset, type=PresetName(), metavar="NAME", help=_PRESET + more, **given),
         _hardware_fields,
-    )(function)
+    )
 
 
 _FILE = "Hardware file; the options below override it."

@@ -15,6 +15,7 @@ from powerplan.batch.results import PointResult
 from powerplan.planning import Plan
 from powerplan.report.charts import Chart, Curve, Point, Scale, power_scale
 from powerplan.report.layer_view import LayerView, layer_views
+from powerplan.report.study_axes import evenly
 from powerplan.report.svg import Layout, lay_out
 from powerplan.report.text import typeset, without_paths
 from powerplan.report.units import percent, si
@@ -58,8 +59,7 @@ def explorer(plans: Sequence[tuple[PointResult, Plan]]) -> Explorer | None:
     chosen.sort(key=lambda pair: (pair[1].nmse, pair[1].power))
     most = min(MOST_PLANS, MOST_LAYERS // max(1, len(chosen[0][1].prediction.layer_names)) if chosen else 0)
     left_out = len(chosen) - most
-    if left_out > 0:
-        chosen = [chosen[i] for i in np.unique(np.linspace(0, len(chosen) - 1, most).astype(int))]
+    chosen = evenly(chosen, most)
     if len(chosen) < 3:
         return None
     gains = [float(np.median(g)) for _, plan in chosen for g in plan.gains.conductance]

@@ -12,6 +12,7 @@ from powerplan.hardware.measured.levels import Levels, Readings
 from powerplan.hardware.measured.measured import Fit
 from powerplan.hardware.measured.measurements import Measurements
 from powerplan.report.charts import Chart, Curve, Point
+from powerplan.report.study_axes import evenly
 from powerplan.report.units import duration, si
 
 #: points of a line; single devices of a figure, at most
@@ -92,7 +93,7 @@ def device_charts(measurements: Measurements) -> Iterator[Chart]:
 
 def _devices(readings: Readings) -> Curve:
     """A part of the devices, evenly through the table."""
-    some = np.unique(np.linspace(0, len(readings.target) - 1, _DEVICES).astype(int))
+    some = evenly(range(len(readings.target)), _DEVICES)
     points = tuple(
         Point(x=_MICRO * float(t), y=_MICRO * float(m - t))
         for t, m in zip(readings.target[some], readings.measured[some], strict=True)

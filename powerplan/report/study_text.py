@@ -7,43 +7,49 @@ from powerplan.report.quantities import asked_text, predicted_nmse, saving_cell,
 from powerplan.report.text import columns
 from powerplan.report.units import si
 
+#: place of the column that only studies with verified plans have
+_SIMULATED = 6
+
 
 def study_table(study: StudyResult) -> str:
     """A row per point in the order of the study: target, power, energy, saving, NMSE; below it what has none, why."""
-    plans = [(point, point.plan) for point in study.points]
-    verified = any(plan is not None and plan.verification for _, plan in plans)
-    headers = ["point", "target", "power", "energy", "saving", "predicted NMSE", "outcome"]
-    if verified:
-        headers.insert(6, "simulated NMSE")
-    rows, reasons = [], []
-    for point, plan in plans:
+    headers = ["point", "target", "power", "energy", "saving", "predicted NMSE", "simulated NMSE", "outcome"]
+    rows: list[list[str]] = []
+    reasons: list[str] = []
+    met: list[tuple[float, str]] = []
+    for point in study.points:
+        plan = point.plan  # read from the ledger, perhaps: once, and held no longer than this
         if plan is None:
             rows.append([point.name, *["-"] * (len(headers) - 2), point.state.value])
             reasons += [f"{point.name}: {point.failure.message}"] if point.failure else []
             continue
-        met = plan.meets_target
-        row = [
-            point.name,
-            asked_text(plan),
-            si(plan.power, "W") if met else "-",
-            si(plan.energy, "J") if met else "-",
-            "-" if plan.saving is None else saving_cell(plan.saving, plan.objective),
-            predicted_nmse(plan.prediction),
-            plan.termination.outcome.value,
-        ]
-        if verified:
-            row.insert(6, "-" if plan.verification is None else simulated_nmse(plan.verification))
-        rows.append(row)
-        reasons += [] if met else [f"{point.name}: {plan.termination.message}"]
-    least = _least(study)
-    said = [] if least is None else [f"least power: {least}"]
+        rows.append(
+            [
+                point.name,
+                asked_text(plan),
+                si(plan.power, "W") if plan.meets_target else "-",
+                si(plan.energy, "J") if plan.meets_target else "-",
+                "-" if plan.saving is None else saving_cell(plan.saving, plan.objective),
+                predicted_nmse(plan.prediction),
+                "-" if plan.verification is None else simulated_nmse(plan.verification),
+                plan.termination.outcome.value,
+            ]
+        )
+        if plan.meets_target:
+            met.append((plan.power, point.name))
+        else:
+            reasons.append(f"{point.name}: {plan.termination.message}")
+    if all(row[_SIMULATED] == "-" for row in rows):
+        for row in (headers, *rows):
+            del row[_SIMULATED]
+    said = _least(met) if len({str(point.settings["target"]) for point in study.points}) == 1 else []
     return "\n".join([columns(headers, rows), *([""] if said or reasons else []), *said, *reasons])
 
 
-def _least(study: StudyResult) -> str | None:
-    """The point of least power, where all have one target."""
-    met = [(plan.power, point.name) for point in study.points if (plan := point.plan) is not None and plan.meets_target]
-    if len(met) < 2 or len({str(point.settings["target"]) for point in study.points}) > 1:
-        return None
+def _least(met: list[tuple[float, str]]) -> list[str]:
+    """The point of least power and the next one, of those that meet one target; nothing of fewer than two."""
+    if len(met) < 2:
+        return []
     (power, name), (second, next_one) = sorted(met)[:2]
-    return f"{name}, {si(power, 'W')}; next {next_one}, {si(second, 'W')} ({100 * (second / power - 1):.3g} % more)"
+    more = f"{100 * (second / power - 1):.3g} % more"
+    return [f"least power: {name}, {si(power, 'W')}; next {next_one}, {si(second, 'W')} ({more})"]
