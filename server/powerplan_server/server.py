@@ -24,7 +24,7 @@ from powerplan_server.admission import Admission
 from powerplan_server.blobs import BlobStore
 from powerplan_server.callers import Callers
 from powerplan_server.config import ServeConfig
-from powerplan_server.jobs import JobLimits, JobRunner
+from powerplan_server.jobs import JobBook, JobLimits, JobRunner
 from powerplan_server.limits import worker_settings
 from powerplan_server.metrics import Metrics
 from powerplan_server.rpc import CallInterceptor
@@ -118,7 +118,7 @@ class PlannerServer:
             largest=config.max_blob,
             upload_retention=config.upload_retention,
         )
-        self.jobs = JobRunner(
+        book = JobBook(
             path=config.data_path / "jobs.sqlite",
             limits=JobLimits(
                 unfinished=config.job_queue_size,
@@ -127,11 +127,16 @@ class PlannerServer:
                 outcomes_of_tenant=config.job_quota,
                 retention=config.job_retention,
             ),
+            blobs=self.blobs,
+            storage=self.storage,
+            metrics=self.metrics,
+        )
+        self.jobs = JobRunner(
+            book=book,
             pool=self.pool,
             admission=self.admission,
             blobs=self.blobs,
             storage=self.storage,
-            metrics=self.metrics,
             concurrency=config.concurrent_jobs,
         )
         service = PlannerService(

@@ -27,7 +27,7 @@ PLENTY = JobLimits(
 @contextmanager
 def _full_disk(server: Running) -> Iterator[None]:
     """Every write of the store fails as on a full disk."""
-    store = server.server.jobs._store
+    store = server.server.jobs.book.store
     original = store._transaction
 
     @contextmanager
@@ -76,7 +76,7 @@ def test_a_store_damaged_while_the_server_runs_is_replaced(start: Callable[..., 
     server = start(workers=1)
     job = _submit(server, "", 1.0)
     wait_for(lambda: _state(server, job) == JobState.SUCCEEDED)
-    store = server.server.jobs._store
+    store = server.server.jobs.book.store
     path = store.path
     server.do(_on_disk(server, "wal_checkpoint(TRUNCATE)"))
     path.write_bytes(b"garbage!" * (path.stat().st_size // 8))
@@ -90,7 +90,7 @@ def test_a_store_damaged_while_the_server_runs_is_replaced(start: Callable[..., 
 
 async def _on_disk(server: Running, pragma: str) -> None:
     jobs = server.server.jobs
-    await jobs._db(lambda: jobs._store._db.execute(f"PRAGMA {pragma}").fetchall())
+    await jobs.book.call(lambda: jobs.book.store._db.execute(f"PRAGMA {pragma}").fetchall())
 
 
 @pytest.mark.parametrize("page", range(1, 12))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class _Faults:
 
     def __init__(self, jobs: JobRunner) -> None:
         self._jobs = jobs
-        self._call: Callable[..., Any] = jobs._db
+        self._call: Callable[..., Any] = jobs.book.call
         self.injected = 0
         self.next: str | None = None
 
@@ -65,9 +66,9 @@ async def _settled(server: Running, seconds: float = 20.0) -> None:
     """Everything agrees: nothing unfinished in the store, in the gauges, at the workers."""
     jobs = server.server.jobs
     async with asyncio.timeout(seconds):
-        while jobs._changes or jobs.unfinished or jobs.running or server.server.admission.running:
+        while jobs.book._changes or jobs.unfinished or jobs.running or server.server.admission.running:
             await asyncio.sleep(0.005)
-    assert await jobs._db(jobs._store.unfinished) == []
+    assert await jobs.book.call(jobs.book.store.unfinished) == []
     assert (server.server.admission.waiting, server.server.blobs._pins) == (0, {})
 
 
@@ -77,7 +78,7 @@ async def _stored(jobs: JobRunner) -> list[Job]:
 
 async def _assert_run_once(jobs: JobRunner, job: Job) -> None:
     """Its events follow each other without a gap, and it was started once more than it was put back."""
-    events = await jobs._db(jobs._store.events, job, 0)
+    events = await jobs.book.call(jobs.book.store.events, job, 0)
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
     states = [event.state for event in events]
     changes = [state for i, state in enumerate(states) if i == 0 or state != states[i - 1]]
@@ -129,7 +130,7 @@ def test_writes_that_fail_at_every_change(start: Callable[..., Running], monkeyp
     server = start(workers=2, job_workers=2, job_queue_size=10_000)
     jobs = server.server.jobs
     faults = _Faults(jobs)
-    monkeypatch.setattr(jobs, "_db", faults.db)
+    monkeypatch.setattr(jobs.book, "call", faults.db)
     monkeypatch.setattr("powerplan_server.storage._RETRY", 0.01)
     rng = random.Random(0)
     accepted: dict[str, str] = {}
@@ -177,12 +178,12 @@ def test_what_is_held_beside_the_store_is_brought_into_line(start: Callable[...,
     jobs = server.server.jobs
 
     async def scenario() -> None:
-        store = jobs._store
+        store = jobs.book.store
         request = v1.PlanRequest(task=plan_request().task).SerializeToString()
-        await jobs._db(
+        await jobs.book.call(
             store.add, tenant=TENANT, request_id=None, digest="d", request=request, blobs=["ab" * 32], run_limit=1.0
         )
-        jobs._pins["gone"] = jobs._hold_blobs((await _stored(jobs))[0])
+        jobs.book.held["gone"] = ExitStack()
         await jobs.reconcile()
         await _settled(server)
         assert [job.state for job in await _stored(jobs)] == [JobState.FAILED]  # its blob was never here

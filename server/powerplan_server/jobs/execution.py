@@ -1,0 +1,163 @@
+"""Jobs from the queue to the workers: taken, calculated, and ended or put back, a bounded number at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import grpc
+
+from powerplan_server.admission import Admission
+from powerplan_server.blobs import BlobStore
+from powerplan_server.errors import Reason, ServiceError
+from powerplan_server.jobs.book import JobBook
+from powerplan_server.jobs.values import Job, JobState
+from powerplan_server.storage import Storage
+from powerplan_server.workers import WorkerPool
+
+log = logging.getLogger(__name__)
+
+_PROGRESS_INTERVAL = 0.5  # seconds between stored progress events of a job
+_INTERRUPTIONS = (Reason.SHUTTING_DOWN, Reason.STORAGE_UNAVAILABLE)  # not the job's fault: it is queued again
+
+_Outcome = tuple[JobState, bytes | None, ServiceError | None]
+
+
+class JobExecution:
+    """Runs queued jobs.
+
+    Args:
+        book: the jobs.
+        pool, admission, blobs, storage: of the server.
+        concurrency: jobs that may hold a worker at once.
+
+    Attributes:
+        running: the calculation of every job that was taken and whose outcome is not stored yet, by its id; None
+            before it begins.
+    """
+
+    def __init__(
+        self,
+        *,
+        book: JobBook,
+        pool: WorkerPool,
+        admission: Admission,
+        blobs: BlobStore,
+        storage: Storage,
+        concurrency: int,
+    ) -> None:
+        self._book = book
+        self._pool = pool
+        self._admission = admission
+        self._blobs = blobs
+        self._storage = storage
+        self._concurrency = concurrency
+        self._loops: list[asyncio.Task[None]] = []
+        self.running: dict[str, asyncio.Task[bytes] | None] = {}
+
+    def start(self) -> None:
+        """Begin to run jobs."""
+        self._loops = [asyncio.create_task(self._loop()) for _ in range(self._concurrency)]
+
+    async def close(self) -> None:
+        """Stop; what runs is ended without an outcome."""
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+
+    def interrupt(self, identity: str) -> None:
+        """End the calculation of a job that its owner has ended."""
+        task = self.running.get(identity)
+        if task is not None:
+            task.cancel()
+
+    async def _loop(self) -> None:
+        """Run one job after the other."""
+        book = self._book
+        while True:
+            await book.queued.wait()
+            job = None
+            try:
+                async with self._admission.slot(background=True):
+                    job = await self._take()
+                    if job is None:
+                        continue
+                    outcome = await self._calculated(job)
+                if outcome is not None:
+                    await book.carried(book.end_at_last(job, *outcome))
+                else:
+                    await book.carried(book.requeue(job))
+            except ServiceError as error:
+                if error.reason is Reason.SHUTTING_DOWN:
+                    return
+                await book.writable()
+                book.queued.set()
+            except Exception:
+                log.exception("the queue of jobs stumbled")
+                await asyncio.sleep(1.0)
+            finally:
+                if job is not None:
+                    self.running.pop(job.id, None)
+                    book.queued.set()  # its tenant may have another one that waits for this
+
+    async def _take(self) -> Job | None:
+        """The next job, noted as running here and in the store at once."""
+        book = self._book
+        async with book.taking:
+            book.queued.clear()
+            job = await book.call(book.store.claim)
+            if job is not None:
+                self.running[job.id] = None
+                book.queued.set()  # there may be more
+        if job is not None:
+            book.tell(job.id)
+        return job
+
+    async def _calculated(self, job: Job) -> _Outcome | None:
+        """How the calculation of a job ended; None if it was interrupted and must run again."""
+        task = self.running[job.id] = asyncio.create_task(self._calculate(job))
+        try:
+            return JobState.SUCCEEDED, await asyncio.shield(task), None
+        except ServiceError as error:
+            return None if error.reason in _INTERRUPTIONS else (JobState.FAILED, None, error)
+        except asyncio.CancelledError:
+            if task.cancelled() and not _is_being_cancelled():
+                return None  # the job was cancelled by its owner
+            task.cancel()
+            await asyncio.wait([task])
+            raise
+        except Exception:
+            log.exception("a job could not be run", extra={"job": job.id})
+            message = "Internal error. The server's log has it under this job's id."
+            return JobState.FAILED, None, ServiceError(grpc.StatusCode.INTERNAL, Reason.INTERNAL, message)
+
+    async def _calculate(self, job: Job) -> bytes:
+        request = await self._book.call(self._book.store.request, job)
+        if request is None:
+            raise asyncio.CancelledError  # ended by its owner since it was taken
+        with self._blobs.pinned(job.tenant, job.blobs) as paths:
+            return await self._pool.run(
+                "Plan", request, blobs=paths, seconds=job.run_limit, on_progress=self._progress_writer(job)
+            )
+
+    def _progress_writer(self, job: Job) -> Callable[[bytes], Any]:
+        last = -_PROGRESS_INTERVAL
+
+        async def write(progress: bytes) -> None:
+            nonlocal last
+            if time.monotonic() - last >= _PROGRESS_INTERVAL and self._storage.works:
+                last = time.monotonic()
+                with suppress(ServiceError):  # a calculation goes on while the disk is full
+                    await self._book.call(self._book.store.progress, job, progress)
+                    self._book.tell(job.id)
+
+        return write
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
