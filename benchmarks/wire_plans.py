@@ -1,14 +1,16 @@
 """Plans for arrays with resistive wires: what a plan made without them really reaches, and what one with them costs.
 
-Every network is planned for an NMSE twice: with ideal wires (blind) and with its own (aware); gains of layers are free.
-Both plans are simulated with wires: draws solved fast, some of them with the same random numbers also exactly, and the
-ratio of the two corrects the mean of all. Targets that no gains meet are shown with the least error that the planner
-found, beside the least that a scan over gains of layers finds: common factors of the largest gains, and a factor for
-every layer at random.
+Every network is planned for an NMSE with ideal wires (blind), with its own (aware), and with its own and what takes out
+known biases (least_bias, predistort); gains of layers are free. All plans are simulated with wires: draws solved fast,
+some of them with the same random numbers also exactly, and the ratio of the two corrects the mean of all. Targets that
+no gains meet are shown with the least error that the planner found, beside the least that a scan over gains of layers
+finds: common factors of the largest gains, and a factor for every layer at random.
 
-    python -m benchmarks.wire_plans [NAME ...] [--draws 1000] [--exact 12] [--scan 200] [--json FILE]
+    python -m benchmarks.wire_plans [NAME ...] [--only TEXT ...] [--draws 1000] [--exact 12] [--scan 200] [--json FILE]
 
-A quarter of an hour for digits, longer for the MNIST networks, whose data must be at hand (POWERPLAN_DATA).
+Hours for all of it; the data must be at hand (POWERPLAN_DATA). Every piece, one plan of one setting, is written to FILE
+when it is done, and those that FILE has already are not made again. ``--only "512 rows" aware`` makes the pieces whose
+names have all of these texts, for example "mnist, 512 rows, 0.35 ohm, 25 uS, aware".
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import json
 import time
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -39,6 +41,20 @@ CASES: dict[str, tuple[str, float, int, int, tuple[tuple[float, float], ...]]] =
     "mnist, 256 rows": ("mnist", 0.1, 256, 64, ((0.35, 25e-6), (1.0, 25e-6))),
     "mnist, 512 rows": ("mnist", 0.1, 512, 64, ((0.35, 25e-6),)),
 }
+#: of the hardware that is planned for
+KINDS: dict[str, dict[str, Any]] = {"blind": {}, "aware": {}, "least_bias": {"column_scale": "least_bias"}}
+
+
+class Piece(NamedTuple):
+    """One plan of one setting."""
+
+    case: str
+    ohm: float
+    most: float
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.case}, {self.ohm:g} ohm, {1e6 * self.most:g} uS, {self.kind}"
 
 
 def network_of(source: str) -> tuple[pp.Network, Any]:
@@ -75,76 +91,83 @@ def least_of_scan(network: pp.Network, hardware: pp.Hardware, inputs: Any, count
     return float(least)
 
 
-def measured(name: str, ohm: float, most: float, draws: int, exact: int, scan: int) -> dict[str, Any]:
-    """One row of the table."""
-    source, target, rows, columns, _ = CASES[name]
+def measured(piece: Piece, draws: int, exact: int, scan: int) -> dict[str, Any]:
+    """What one plan of one setting is, and reaches with wires."""
+    source, target, rows, columns, _ = CASES[piece.case]
     network, inputs = network_of(source)
-    wires: dict[str, Any] = dict.fromkeys(IDEAL, ohm)
+    wires: dict[str, Any] = dict.fromkeys(IDEAL, piece.ohm)
     hardware = pp.Hardware(
-        conductance_max=most,
-        programming_noise_std=NOISE * most,
+        conductance_max=piece.most,
+        programming_noise_std=NOISE * piece.most,
         array_rows=rows,
         array_columns=columns,
         **wires,
+        **KINDS[piece.kind],
     )
-    blind = pp.plan(network, hardware.replace(**IDEAL), inputs, pp.MaxNMSE(target))
     start = time.process_time()
-    aware = pp.plan(network, hardware, inputs, pp.MaxNMSE(target))
+    planned = hardware.replace(**IDEAL) if piece.kind == "blind" else hardware
+    plan = pp.plan(network, planned, inputs, pp.MaxNMSE(target))
     seconds = time.process_time() - start
-    reached, _ = simulated(network, hardware, blind.gains, inputs, draws, exact)
-    nmse, error = simulated(network, hardware, aware.gains, inputs, draws, exact)
-    feasible = aware.meets_target
-    return {
-        "case": name,
-        "ohm": ohm,
-        "conductance_max": most,
+    nmse, error = simulated(network, hardware, plan.gains, inputs, draws, exact)
+    row = {
         "target": target,
-        "feasible": feasible,
-        "blind_power": pp.predict(network, hardware, blind.gains, inputs).power,
-        "blind_nmse": reached,
-        "power": aware.power,
+        "feasible": plan.meets_target,
+        "power": pp.predict(network, hardware, plan.gains, inputs).power,
         "nmse": nmse,
-        "off": nmse / aware.nmse - 1,
+        "off": nmse / plan.nmse - 1,
         "standard_error": error,
-        "predicted": aware.nmse,
-        "scan_gap": aware.certificate.scan_gap if aware.certificate else None,
-        "scan_least": None if feasible else least_of_scan(network, hardware, inputs, scan),
-        "predictions": aware.termination.predictions,
+        "predicted": plan.nmse,
+        "scan_gap": plan.certificate.scan_gap if plan.certificate else None,
+        "predictions": plan.termination.predictions,
         "seconds": seconds,
     }
+    if not plan.meets_target:
+        row["scan_least"] = least_of_scan(network, hardware, inputs, scan)
+    return row
 
 
-def line(row: dict[str, Any]) -> str:
-    """A row of the table, in Markdown."""
-    answer = f"{1e6 * row['power']:.3g} µW" if row["feasible"] else "infeasible"
-    simulation = f"{100 * row['nmse']:.2f} ± {196 * row['standard_error'] * row['nmse']:.2f} %"
-    scan = "" if row["feasible"] else f"{100 * row['predicted']:.2f} % (scan: {100 * row['scan_least']:.2f} %)"
-    return (
-        f"| {row['case']} | {row['ohm']:g} ohm | {1e6 * row['conductance_max']:g} µS | "
-        f"{1e6 * row['blind_power']:.3g} µW | {100 * row['blind_nmse']:.1f} % | {answer} | {simulation} | "
-        f"{100 * row['off']:+.1f} % | {scan} |"
-    )
+def line(case: str, ohm: float, most: float, rows: dict[str, Any]) -> str:
+    """A row of the table, in Markdown, of the plans that there are."""
+    cells = [case, f"{ohm:g} ohm", f"{1e6 * most:g} µS"]
+    for kind in KINDS:
+        row = rows.get(str(Piece(case, ohm, most, kind)))
+        if row is None:
+            cells += ["", ""]
+        elif kind == "blind":
+            cells += [f"{1e6 * row['power']:.3g} µW", f"{100 * row['nmse']:.1f} %"]
+        else:
+            scan = f" (least: {100 * row['predicted']:.2f} %, scan: {100 * row.get('scan_least', 0):.2f} %)"
+            power = f"{1e6 * row['power']:.3g} µW" if row["feasible"] else f"infeasible{scan}"
+            spread = 196 * row["standard_error"] * row["nmse"]
+            cells += [power, f"{100 * row['nmse']:.2f} ± {spread:.2f} % ({100 * row['off']:+.1f} %)"]
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
-    """Plan, simulate, print a table, write JSON if asked."""
+    """Plan, simulate, write JSON if asked, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=list(CASES), help=", ".join(CASES))
+    parser.add_argument("--only", nargs="*", default=[], help="texts that the names of pieces must have")
     parser.add_argument("--draws", type=int, default=1000, help="solved fast")
     parser.add_argument("--exact", type=int, default=12, help="of them solved exactly too")
     parser.add_argument("--scan", type=int, default=200, help="gains looked at where a target is infeasible")
-    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument("--json", type=Path, help="write the results to this file, and go on from it")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    rows = []
-    print("| network | per cell | G_max | blind: power | blind: NMSE | aware: power | aware: NMSE | off | least NMSE |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    for name in arguments.names:
-        for ohm, most in CASES[name][4]:
-            rows.append(measured(name, ohm, most, arguments.draws, arguments.exact, arguments.scan))
-            print(line(rows[-1]), flush=True)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1))
+    file = arguments.json
+    rows = json.loads(file.read_text())["rows"] if file is not None and file.exists() else {}
+    settings = [(name, ohm, most) for name in arguments.names for ohm, most in CASES[name][4]]
+    for piece in (Piece(*setting, kind) for setting in settings for kind in KINDS):
+        if str(piece) in rows or not all(text in str(piece) for text in arguments.only):
+            continue
+        print(piece, flush=True)
+        rows[str(piece)] = measured(piece, arguments.draws, arguments.exact, arguments.scan)
+        if file is not None:
+            file.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1))
+    heads = ["network", "per cell", "G_max", *(f"{kind}: {what}" for kind in KINDS for what in ("power", "NMSE"))]
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
+    for setting in settings:
+        print(line(*setting, rows))
 
 
 if __name__ == "__main__":
