@@ -6,8 +6,9 @@ aihwkit maps a layer's largest |weight| to ``g_max`` and zero to ``g_min``, in �
     out_noise = √T σ_I / (c v)   (read noise of the columns of T row tiles, in units of the layer's output),
     inp_noise = σ_V / v          (row noise, in units of its input),
 
-no converters, no bounds, one array per layer and the bias added digitally. :func:`layer_settings` computes these
-values; the other functions hand them to aihwkit, which must be installed: ``pip install 'powerplan[aihwkit]'``.
+no converters, no bounds, one array per layer and the bias added digitally. Scales of columns are the mapping scales of
+its tiles. :func:`layer_settings` computes these values; the other functions hand them to aihwkit, which must be
+installed: ``pip install 'powerplan[aihwkit]'``.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class LayerSettings:
         g_min, g_max: conductances that zero and the layer's largest |weight| are mapped to [µS].
         out_noise: standard deviation of the read noise in units of the layer's output.
         inp_noise: standard deviation of the row noise in units of the layer's input.
+        column_scale: what outputs are multiplied by before the bias is added, (n_out,); None = nothing.
     """
 
     name: str
@@ -49,15 +51,18 @@ class LayerSettings:
     g_max: float
     out_noise: float
     inp_noise: float
+    column_scale: np.ndarray | None = None
 
 
 def layer_settings(network: Network, hardware: Hardware, gains: Gains) -> tuple[LayerSettings, ...]:
     """The settings of every crossbar layer, in order.
 
     Raises:
-        InvalidInput: gains that differ within a layer, layers without weights, or hardware aihwkit has no model for.
+        InvalidInput: gains that differ within a layer or lack the scales that the hardware has, layers without weights,
+            or hardware aihwkit has no model for.
     """
     gains.check(network, hardware)
+    gains.check_has_scales(hardware)
     _check_supported(hardware)
     settings = []
     for i, (node, arrays) in enumerate(zip(network.crossbars, layer_arrays(network, hardware), strict=True)):
@@ -89,6 +94,7 @@ def layer_settings(network: Network, hardware: Hardware, gains: Gains) -> tuple[
                 g_max=(hardware.conductance_min + float(c) * peak) / _MICRO,
                 out_noise=math.sqrt(arrays.row_tiles) * hardware.read_noise_std / (float(c) * float(v)),
                 inp_noise=hardware.input_noise_std / float(v),
+                column_scale=None if gains.column_scale is None else gains.column_scale[i],
             )
         )
     return tuple(settings)
@@ -105,7 +111,6 @@ _FIXED = (
     ("adc_range", None, "outputs have no bound"),
     ("thermal_noise", False, "read noise has one standard deviation per layer"),
     ("shot_noise", False, "read noise has one standard deviation per layer"),
-    ("column_scale", "none", "outputs have no scales of their own"),
 )
 #: errors that are given to it: those of every device by itself, and noise that is the same in all rows or columns
 _EXPRESSED = (
@@ -145,6 +150,8 @@ def _check_supported(hardware: Hardware) -> None:
 def rpu_configs(plan: Plan, network: Network) -> dict[str, Any]:
     """A ``TorchInferenceRPUConfig`` for every crossbar layer, by the layer's name.
 
+    Scales of columns are no part of it: they are set in tiles (``set_mapping_scales``), as :func:`to_analog` does.
+
     Raises:
         MissingExtra: aihwkit is not installed.
         InvalidInput: as :func:`layer_settings`.
@@ -172,12 +179,20 @@ def to_analog(module: Any, plan: Plan, network: Network) -> Any:
     module = folded(module, network.input_shape)
     matched = _match(module, network)
     configs = rpu_configs(plan, network)
+    import torch
     from aihwkit.nn.conversion import convert_to_analog
 
     def specific(name: str, _: Any, general: Any) -> Any:
         return configs[matched[name]] if name in matched else general  # containers are converted too
 
-    return convert_to_analog(module, next(iter(configs.values())), specific_rpu_config_fun=specific)
+    analog = convert_to_analog(module, next(iter(configs.values())), specific_rpu_config_fun=specific)
+    if plan.gains.column_scale is not None:
+        scales = dict(zip(network.layer_names, plan.gains.column_scale, strict=True))
+        for name, layer in analog.named_modules():
+            if name in matched:
+                for tile in layer.analog_tiles():
+                    tile.set_mapping_scales(torch.tensor(scales[matched[name]], dtype=tile.get_dtype()))
+    return analog
 
 
 def _rpu_config(layer: LayerSettings, noise_model: Any) -> Any:

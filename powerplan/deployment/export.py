@@ -71,13 +71,7 @@ class Export:
         from powerplan._version import __version__
 
         gains.check(network, hardware)
-        if hardware.scales_columns and gains.column_scale is None:
-            raise InvalidInput.of(
-                "gains.column_scale",
-                None,
-                f"the scales of every layer where hardware.column_scale is {hardware.column_scale!r}",
-                "Export a plan, whose gains have them.",
-            )
+        gains.check_has_scales(hardware)
         scales = gains.column_scale or (None,) * len(network.crossbars)
         return cls(
             layers=tuple(

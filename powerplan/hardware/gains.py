@@ -178,6 +178,20 @@ class Gains:
                 )
         check.done()
 
+    def check_has_scales(self, hardware: Hardware) -> None:
+        """Refuse gains that lack the scales that the hardware multiplies by.
+
+        Raises:
+            InvalidInput: no ``column_scale`` where the hardware has a rule for it.
+        """
+        if hardware.scales_columns and self.column_scale is None:
+            raise InvalidInput.of(
+                "gains.column_scale",
+                None,
+                f"the scales of every layer where hardware.column_scale is {hardware.column_scale!r}",
+                "Export a plan, whose gains have them.",
+            )
+
     def _check_scales_of(self, network: Network, hardware: Hardware, check: Checker) -> None:
         if self.column_scale is None:
             return

@@ -57,6 +57,19 @@ def test_noises_are_in_units_of_the_layer(planned: tuple[torch.nn.Module, pp.Net
         assert layer.inp_noise == pytest.approx(1e-3 / float(v))
 
 
+def test_scales_of_columns_are_handed_on() -> None:
+    network, x = pp.from_torch(module(), input_shape=(12,)), np.random.default_rng(0).uniform(0, 1, (16, 12))
+    plan = pp.plan(network, HARDWARE["scales of columns"], x, pp.MaxNMSE(0.05))
+    settings = adapter.layer_settings(network, plan.hardware, plan.gains)
+    assert plan.gains.column_scale is not None
+    for layer, scale in zip(settings, plan.gains.column_scale, strict=True):
+        assert np.array_equal(layer.column_scale, scale)
+    with pytest.raises(pp.InvalidInput, match=r"gains\.column_scale"):
+        adapter.layer_settings(
+            network, plan.hardware, pp.Gains(conductance=plan.gains.conductance, voltage=plan.gains.voltage)
+        )
+
+
 def test_devices_are_those_of_the_hardware() -> None:
     """Mean and standard deviation of the drawn conductances are the hardware's, within five standard errors."""
     hardware = pp.Hardware(programming_noise_std=1e-6, clip_conductance=False)
@@ -145,6 +158,7 @@ HARDWARE = {
         drift=PowerLawDrift(exponent_mean=constant(0.01), exponent_std=constant(0.01), reference_time=20.0),
         time=3600.0,
     ),
+    "scales of columns": pp.Hardware(programming_noise_std=3e-6, read_noise_std=2e-7, column_scale="least_bias"),
 }
 
 
