@@ -349,6 +349,7 @@ class Prediction:
         converter_power_by_layer: (L,) [W], of the converters of rows and columns; zero if they have no energy.
         energy: energy of one inference [J] = power × read time.
         layer_names: (L,) names of the crossbar layers.
+        layer_kinds: (L,) their kinds, such as "Linear" and "Conv2d"; empty where they are not known.
         ideal_output: (B, K) y*; None in a prediction read back from a plan file.
         output_mean: (B, K); None in a prediction read back from a plan file.
         output_covariance: (B, K, K); None in a prediction read back from a plan file, or with random combinations.
@@ -403,6 +404,7 @@ class Prediction:
     sampling_limited: bool = False
     inputs: Inputs | None = None
     costs: CostBreakdown | None = None
+    layer_kinds: tuple[str, ...] = ()
     nmse_standard_error: float = 0.0
     accuracy: float | None = None
     accuracy_standard_error: float | None = None
@@ -433,6 +435,7 @@ class Simulation:
             same in every draw; zero if they have no energy.
         energy: energy of one inference [J].
         layer_names: (L,).
+        layer_kinds: (L,) their kinds, such as "Linear" and "Conv2d"; empty where they are not known.
         ideal_output: (B, K) y*.
         output_mean: (B, K) mean over draws.
         output_covariance: (B, K, K) over draws; None if K > 64 and it takes more than 1/16 of the memory limit.
@@ -478,6 +481,7 @@ class Simulation:
     inputs: Inputs | None = None
     power_by_draw: np.ndarray | None = None
     costs: CostBreakdown | None = None
+    layer_kinds: tuple[str, ...] = ()
     chips: Chips | None = None
     accuracy: float | None = None
     accuracy_standard_error: float | None = None

@@ -143,7 +143,7 @@ def per_layer(name: str, values: Sequence[float] | None, network: Network) -> tu
     raise InvalidInput.of(
         f"--{name}",
         ",".join(f"{v:g}" for v in values),
-        f"one value, or one per crossbar layer ({count}: {', '.join(network.layer_names)})",
+        f"one value, or one per crossbar layer ({count}: {', '.join(network.layer_labels)})",
         "Fix the list.",
     )
 

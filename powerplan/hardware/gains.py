@@ -152,7 +152,7 @@ class Gains:
             check.fail(
                 "conductance",
                 f"{len(self.conductance)} entries",
-                f"one entry per crossbar layer, {len(layers)}: {', '.join(network.layer_names)}",
+                f"one entry per crossbar layer, {len(layers)}: {', '.join(network.layer_labels)}",
                 "Give one gain per layer.",
             )
             check.done()

@@ -66,8 +66,8 @@ class OperatingPoint:
     def warn_beyond_voltage(self) -> None:
         """Warn (LimitWarning) if ideal activations of these inputs drive rows beyond ``voltage_max``."""
         most = self.hardware.voltage_max
-        names = self.network.layer_names
-        layers = zip(names, self.hardware.of_layers(names), self._row_voltages, strict=True)
+        hardwares = self.hardware.of_layers(self.network.layer_names)
+        layers = zip(self.network.layer_labels, hardwares, self._row_voltages, strict=True)
         high = [(name, own, volts) for name, own, volts in layers if volts > most * (1 + 1e-6)]
         if high:
             beyond = [f"{name}: {volts:.4g} V" for name, _, volts in high]

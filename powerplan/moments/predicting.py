@@ -194,6 +194,7 @@ def _assemble(predictor: Predictor, programmed: Sequence[ProgrammedArray], parts
         converter_power_by_layer=_frozen(converters),
         energy=float(power.sum()) * hardware.read_time,
         layer_names=network.layer_names,
+        layer_kinds=network.layer_kinds,
         ideal_output=_frozen(predictor.ideal),
         output_mean=_frozen(mean),
         output_covariance=_frozen(torch.cat(covariances)) if covariances else None,

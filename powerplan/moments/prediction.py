@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from powerplan.errors import InvalidInput, Violation
 from powerplan.hardware.costs.breakdown import CostBreakdown
+from powerplan.labels import layer_labels
 from powerplan.per_input import Inputs
 from powerplan.plausibility import Plausible
 from powerplan.shown import Shown
@@ -84,6 +85,7 @@ class Prediction(Shown):
         converter_power_by_layer: (L,) [W], of the converters of rows and columns; zero if they have no energy.
         energy: energy of one inference [J] = power × read time.
         layer_names: (L,) names of the crossbar layers.
+        layer_kinds: (L,) their kinds, such as "Linear" and "Conv2d"; empty where they are not known.
         ideal_output: (B, K) y*; None in a prediction read back from a plan file.
         output_mean: (B, K); None in a prediction read back from a plan file.
         output_covariance: (B, K, K); None in a prediction read back from a plan file, or with random combinations.
@@ -131,6 +133,16 @@ class Prediction(Shown):
     sampling_limited: bool = False
     inputs: Inputs | None = None
     costs: CostBreakdown | None = None
+    layer_kinds: tuple[str, ...] = ()
+
+    @property
+    def layer_labels(self) -> tuple[str, ...]:
+        """(L,) the layers as tables and figures call them: names, with the kind where a name is only a number."""
+        return layer_labels(self.layer_names, self.layer_kinds)
+
+    def label_of(self, layer: str) -> str:
+        """The label of the layer of this name; what names no single layer stays as it is."""
+        return dict(zip(self.layer_names, self.layer_labels, strict=True)).get(layer, layer)
 
     @property
     def nmse_standard_error(self) -> float:

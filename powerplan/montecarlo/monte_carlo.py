@@ -256,6 +256,7 @@ class _Tally:
             costs=None if costs is None else costs.breakdown(power.mean(0) - converters),
             energy=float(power.mean(0).sum()) * hardware.read_time,
             layer_names=network.layer_names,
+            layer_kinds=network.layer_kinds,
             ideal_output=_numpy(self._ideal),
             output_mean=_numpy(self._output.mean),
             output_covariance=_numpy(self._output.covariance) if self._has_covariance else None,

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from powerplan.errors import Violation
 from powerplan.hardware.costs.breakdown import CostBreakdown
+from powerplan.labels import layer_labels
 from powerplan.moments.chips.sampled import SampledSpread
 from powerplan.moments.prediction import LayerMoments, answer_doubts
 from powerplan.per_input import Inputs
@@ -59,6 +60,7 @@ class Simulation(Shown):
             same in every draw; zero if they have no energy.
         energy: energy of one inference [J].
         layer_names: (L,).
+        layer_kinds: (L,) their kinds, such as "Linear" and "Conv2d"; empty where they are not known.
         ideal_output: (B, K) y*.
         output_mean: (B, K) mean over draws.
         output_covariance: (B, K, K) over draws; None if K > 64 and it takes more than 1/16 of the memory limit.
@@ -96,6 +98,12 @@ class Simulation(Shown):
     inputs: Inputs | None = None
     power_by_draw: np.ndarray | None = None
     costs: CostBreakdown | None = None
+    layer_kinds: tuple[str, ...] = ()
+
+    @property
+    def layer_labels(self) -> tuple[str, ...]:
+        """(L,) the layers as tables and figures call them: names, with the kind where a name is only a number."""
+        return layer_labels(self.layer_names, self.layer_kinds)
 
     @property
     def chips(self) -> Chips:

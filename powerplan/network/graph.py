@@ -16,11 +16,12 @@ import numpy as np
 
 from powerplan.checks import Checker, check_inputs, frozen_array, real_array
 from powerplan.errors import InvalidInput
+from powerplan.labels import layer_labels
 from powerplan.network.analog import Choice, with_analog
 from powerplan.network.node import INPUT, Node, as_shape
 from powerplan.network.ops import MOST_ELEMENTS, Activation, Linear, Op, Shape
 from powerplan.network.parts import network_fields
-from powerplan.network.reads import joined, reads_of
+from powerplan.network.reads import joined, layer_of, reads_of
 from powerplan.network.storage import load_network, save_network
 from powerplan.shown import Shown
 
@@ -192,6 +193,16 @@ class Network(Shown):
     def layer_names(self) -> tuple[str, ...]:
         """Names of the arrays, which are the crossbar layers, in order; of an array with one read mostly the node's."""
         return tuple(self.reads)
+
+    @property
+    def layer_kinds(self) -> tuple[str, ...]:
+        """Kinds of the crossbar layers, as torch calls them: "Linear", "Conv2d"."""
+        return tuple(op.kind for node in self.crossbars if (op := layer_of(node)) is not None)
+
+    @property
+    def layer_labels(self) -> tuple[str, ...]:
+        """The crossbar layers as tables and figures call them: names, with the kind where a name is only a number."""
+        return layer_labels(self.layer_names, self.layer_kinds)
 
     @cached_property
     def digest(self) -> str:

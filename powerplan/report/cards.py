@@ -51,7 +51,7 @@ def plan_card(plan: Plan) -> str:
             share(float(prediction.power_by_layer[i]), prediction.power),
             share(float(prediction.mse_by_layer[i]), prediction.mse),
         )
-        for i, name in enumerate(prediction.layer_names)
+        for i, name in enumerate(prediction.layer_labels)
     ]
     outcome, _ = OUTCOMES[plan.termination.outcome]
     return _card(
@@ -73,7 +73,7 @@ def prediction_card(prediction: Prediction) -> str:
             share(float(prediction.power_by_layer[i]), prediction.power),
             share(float(prediction.mse_by_layer[i]), prediction.mse),
         )
-        for i, name in enumerate(prediction.layer_names)
+        for i, name in enumerate(prediction.layer_labels)
     ]
     facts = [
         Fact(name="Power", value=si(prediction.power, "W"), remark=converter_remark(prediction)),
@@ -111,7 +111,7 @@ def simulation_card(simulation: Simulation) -> str:
                 float(simulation.power_by_layer[i]), 1.96 * float(simulation.power_by_layer_standard_error[i]), "W"
             ),
         )
-        for i, name in enumerate(simulation.layer_names)
+        for i, name in enumerate(simulation.layer_labels)
     ]
     facts = [
         Fact(

@@ -8,21 +8,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from powerplan.hardware.costs.breakdown import COMPONENTS, CostBreakdown
+from powerplan.moments.prediction import Prediction
+from powerplan.montecarlo.simulation import Simulation
 from powerplan.report.charts import STYLES
 from powerplan.report.facts import Fact
 from powerplan.report.text import columns, typeset
 from powerplan.report.units import share, si, significant
 
 
-def cost_table(costs: CostBreakdown | None) -> list[str]:
+def cost_table(result: Prediction | Simulation) -> list[str]:
     """Energy by layer and component, then the sums; empty without costs."""
+    costs = result.costs
     if costs is None:
         return []
     used = _used(costs)
     rows = [
         [name, *(si(float(energy[k]), "J", 3) for k in used), si(float(sum(energy)), "J"), si(latency, "s", 3)]
         for name, energy, latency in zip(
-            costs.layer_names, costs.energy_by_component, costs.latency_by_layer.tolist(), strict=True
+            result.layer_labels, costs.energy_by_component, costs.latency_by_layer.tolist(), strict=True
         )
     ]
     total = list(costs.energy_of.values())
@@ -80,14 +83,15 @@ class CostView:
     facts: tuple[Fact, ...]
 
 
-def cost_view(costs: CostBreakdown | None) -> CostView | None:
+def cost_view(prediction: Prediction) -> CostView | None:
     """The bars of a plan, or None without costs."""
+    costs = prediction.costs
     if costs is None or not costs.energy > 0:
         return None
     used = _used(costs)
     looks = {k: (place % STYLES, place >= STYLES) for place, k in enumerate(used)}
     energies = [("all layers", costs.energy_by_component.sum(axis=0))]
-    energies += list(zip(costs.layer_names, costs.energy_by_component, strict=True))
+    energies += list(zip(prediction.layer_labels, costs.energy_by_component, strict=True))
 
     def pieces(energy: Sequence[float]) -> tuple[Piece, ...]:
         start, stacked = 0.0, []

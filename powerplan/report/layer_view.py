@@ -74,7 +74,7 @@ def layer_views(plan: Plan, network: Network | None, scale: Scale) -> list[Layer
         1e-12,
     )
     rows = []
-    for i, name in enumerate(prediction.layer_names):
+    for i, name in enumerate(prediction.layer_labels):
         gain = plan.gains.conductance[i]
         base = None if plan.baseline_gains is None else plan.baseline_gains.conductance[i]
         tia = float(prediction.tia_power_by_layer[i])

@@ -88,11 +88,11 @@ def plan_view(plan: Plan, *, name: str = "", network: Network | None = None) -> 
         has_arrays=plan.arrays is not None,
         has_baseline=plan.baseline_gains is not None,
         corners=tuple(corner_views(plan)),
-        costs=cost_view(plan.prediction.costs),
+        costs=cost_view(plan.prediction),
         sensitivity=_sensitivity(plan),
         prices=tuple(
             (
-                _place(p),
+                _place(p, plan),
                 p.limit,
                 typeset(f"{p.price:+.4f}"),
             )
@@ -108,8 +108,8 @@ def plan_view(plan: Plan, *, name: str = "", network: Network | None = None) -> 
     )
 
 
-def _place(price: LimitPrice) -> str:
-    parts = [price.layer]
+def _place(price: LimitPrice, plan: Plan) -> str:
+    parts = [plan.prediction.label_of(price.layer)]
     parts += [f"column {price.column}"] if price.column is not None else []
     parts += [f"row {price.row}"] if price.row is not None else []
     return ", ".join(parts)

@@ -78,7 +78,7 @@ def plot_plan(
         title: what was planned, put before the target.
         file: also write the figure.
     """
-    names = plan.prediction.layer_names
+    names = plan.prediction.layer_labels
     # voltages that were held say nothing new
     voltages = "voltage" in plan.optimize or any(np.ndim(v) for v in plan.gains.voltage)
     figure = new_figure(14.5 if voltages else 11.0, 4.2)

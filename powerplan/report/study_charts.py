@@ -53,7 +53,7 @@ def gain_charts(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -
         )
     yields = yield_chart([(o.name, p) for o, p in reached])
     charts += [] if yields is None else [yields]
-    names = reached[0][1].prediction.layer_names
+    names = reached[0][1].prediction.layer_labels
     power = np.mean([p.prediction.power_by_layer / p.power for _, p in reached], axis=0)
     shown = sorted(np.argsort(-power)[:MOST_LAYERS])
     curves = tuple(

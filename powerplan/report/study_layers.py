@@ -93,13 +93,13 @@ def _by_network(plans: Met) -> dict[str, list[Plan]]:
 
 
 def _of_network(network: str, plans: Sequence[Plan]) -> NetworkLayers:
-    names = dict.fromkeys(name for plan in plans for name in plan.prediction.layer_names)
+    names = dict.fromkeys(name for plan in plans for name in plan.prediction.layer_labels)
     gains: dict[str, list[float]] = {name: [] for name in names}
     powers: dict[str, list[float]] = {name: [] for name in names}
     errors: dict[str, list[float]] = {name: [] for name in names}
     for plan in plans:
         prediction = plan.prediction
-        for i, name in enumerate(prediction.layer_names):
+        for i, name in enumerate(prediction.layer_labels):
             gains[name].append(float(np.median(plan.gains.conductance[i])))
             powers[name].append(100 * float(prediction.power_by_layer[i]) / (prediction.power or 1.0))
             errors[name].append(100 * float(prediction.mse_by_layer[i]) / (prediction.mse or 1.0))
@@ -170,7 +170,7 @@ def limit_prices(plans: Met) -> tuple[list[LimitPrices], int]:
     for network, members in _by_network(plans).items():
         for plan in members:
             for (layer, limit), price in price_by_layer(plan).items():
-                groups.setdefault((network, layer, limit), []).append(price)
+                groups.setdefault((network, plan.prediction.label_of(layer), limit), []).append(price)
     ordered = sorted(groups.items(), key=lambda item: -sum(map(abs, item[1])))
     listed = [
         LimitPrices(

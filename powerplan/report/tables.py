@@ -51,7 +51,7 @@ def plan_table(plan: Plan, *, network: Network | None = None) -> str:
     prediction = plan.prediction
     headers = ["layer", "gain per unit weight", "voltage per unit", "power", "share", "share of error"]
     rows = []
-    for i, name in enumerate(prediction.layer_names):
+    for i, name in enumerate(prediction.layer_labels):
         rows.append(
             [
                 name,
@@ -70,7 +70,7 @@ def plan_table(plan: Plan, *, network: Network | None = None) -> str:
         headers.append("arrays")
         for row, layer in zip(rows, plan.arrays, strict=True):
             row.append(str(layer.arrays))
-    return "\n\n".join([columns(headers, rows), _pairs(_plan_answer(plan)), *cost_table(prediction.costs)])
+    return "\n\n".join([columns(headers, rows), _pairs(_plan_answer(plan)), *cost_table(prediction)])
 
 
 def ranges_used(network: Network, hardware: Hardware, gains: Gains) -> list[float]:
@@ -160,7 +160,7 @@ def _price_lines(plan: Plan) -> list[tuple[str, str]]:
     for price in dearest[:_SHOWN_PRICES]:
         column = "" if price.column is None else f" column {price.column}"
         row = "" if price.row is None else f" row {price.row}"
-        lines.append(("", f"{price.layer}{column}{row} {price.limit} {price.price:+.4f}"))
+        lines.append(("", f"{plan.prediction.label_of(price.layer)}{column}{row} {price.limit} {price.price:+.4f}"))
     if len(dearest) > _SHOWN_PRICES:
         lines.append(("", f"and {len(dearest) - _SHOWN_PRICES} more active limits"))
     return lines
@@ -284,7 +284,7 @@ def prediction_table(
     converters = ["converter power"] if has_converters else []
     headers = ["layer", "array power", "TIA power", *converters, "share", "MSE", "share of error"]
     rows = []
-    for i, name in enumerate(prediction.layer_names):
+    for i, name in enumerate(prediction.layer_labels):
         rows.append(
             [
                 name,
@@ -318,7 +318,7 @@ def prediction_table(
         lines.append(_fields_line(prediction))
     if prediction.first_order:
         lines.append(_first_order_line(prediction))
-    return "\n\n".join([columns(headers, rows), _pairs(lines), *cost_table(prediction.costs)])
+    return "\n\n".join([columns(headers, rows), _pairs(lines), *cost_table(prediction)])
 
 
 def _wires_lines(prediction: Prediction) -> list[tuple[str, str]]:
@@ -333,7 +333,7 @@ def _wires_lines(prediction: Prediction) -> list[tuple[str, str]]:
             f"drop {percent(float(drop[i]))}, of one device at most {percent(float(largest[i]))}; "
             f"alone a squared bias of {share(float(bias[i]), prediction.mse)} of the MSE",
         )
-        for i, name in enumerate(prediction.layer_names)
+        for i, name in enumerate(prediction.layer_labels)
     ]
 
 
@@ -351,7 +351,7 @@ def simulation_table(
     headers = ["layer", "simulated power"] + ([] if prediction is None else ["predicted power"])
     headers += ["of which converters"] if has_converters else []
     rows = []
-    for i, name in enumerate(simulation.layer_names):
+    for i, name in enumerate(simulation.layer_labels):
         error = 1.96 * float(simulation.power_by_layer_standard_error[i])
         row = [name, si_with_error(float(simulation.power_by_layer[i]), error, "W")]
         row += [] if prediction is None else [si(float(prediction.power_by_layer[i]), "W")]
@@ -372,7 +372,7 @@ def simulation_table(
         *_inputs_lines(simulation.inputs, accuracy, input_error),
         ("draws", f"{simulation.draws}, seed {simulation.seed} (± is 95 %)"),
     ]
-    return "\n\n".join([columns(headers, rows), _pairs(lines), *cost_table(simulation.costs)])
+    return "\n\n".join([columns(headers, rows), _pairs(lines), *cost_table(simulation)])
 
 
 def _chips_lines(chips: Chips | None) -> list[tuple[str, str]]:

@@ -107,5 +107,6 @@ _KEYS = (
     "largest_wire_drop_by_layer",
     "energy",
     "layer_names",
+    "layer_kinds",
     "first_order",
 )

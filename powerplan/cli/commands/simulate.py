@@ -139,4 +139,5 @@ _KEYS = (
     "converter_power_by_layer",
     "energy",
     "layer_names",
+    "layer_kinds",
 )

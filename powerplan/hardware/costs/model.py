@@ -102,7 +102,7 @@ class CostModel:
             ("adc_bits", model.adc, model.precision.adc_bits),
             ("dac_bits", model.dac, model.precision.dac_bits),
         ):
-            _check_bits(check, name, converter, bits, network.layer_names)
+            _check_bits(check, name, converter, bits, network.layer_labels)
         check.done()
         return model
 

@@ -37,6 +37,11 @@ class CrossbarOp(Op):
         """W, (n_out, n_in): the weights that devices hold, row i those of column (output) i of the crossbar."""
 
     @property
+    def kind(self) -> str:
+        """What torch calls such a layer: "Linear", "Conv2d"."""
+        return type(self).__name__ + (f"{self.weight.ndim - 2}d" if self.weight.ndim > 2 else "")
+
+    @property
     def groups(self) -> int:
         """Number of groups G, each with arrays of its own."""
         return 1

@@ -46,21 +46,23 @@ def limit_prices(free: FreeGains, limit_duals: np.ndarray) -> tuple[LimitPrice, 
 
 
 def binding_limits(
-    free: FreeGains, binds: np.ndarray, *, upper: bool, without_effect: Collection[str] = ()
+    free: FreeGains, binds: np.ndarray, *, upper: bool, without_effect: Collection[str] = (), labels: bool = False
 ) -> tuple[str, ...]:
     """``layer: limit`` of every layer with binding limits, with their number where columns or rows have their own.
 
     Args:
         binds: (n,) whether each entry of θ is at its limit.
         without_effect: limits that are left out, because a change of them changes nothing.
+        labels: layers are called as a person reads them, not by their names.
     """
     counts: dict[tuple[str, str], list[int]] = {}
+    name = free.label_of if labels else free.name_of
     for entry, bound in zip(free.entries(range(free.count)), binds, strict=True):
         limit_name = entry.limit_name(upper=upper)
         if limit_name in without_effect:
             continue
         part = " columns" if entry.column is not None else " rows" if entry.row is not None else ""
-        count = counts.setdefault((f"{free.name_of(entry)}: {limit_name}", part), [0, 0])
+        count = counts.setdefault((f"{name(entry)}: {limit_name}", part), [0, 0])
         count[0] += bool(bound)
         count[1] += 1
     return tuple(
@@ -94,7 +96,8 @@ def unreachable(
                 f" hardware.programming_noise_std = {hardware.programming_noise_std:g} S is larger than the whole "
                 f"conductance range, {span:g} S: check its unit."
             )
-    binding = f"; limits that bind: {', '.join(limits)}" if limits else ""
+    shown = binding_limits(free, at_limit, upper=upper, without_effect=advice.without_effect, labels=True)
+    binding = f"; limits that bind: {', '.join(shown)}" if shown else ""
     return Unreachable(
         theta=theta,
         best=best,

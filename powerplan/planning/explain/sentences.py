@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from powerplan.planning import policy
 from powerplan.planning.explain.explanation import (
@@ -16,13 +16,17 @@ from powerplan.planning.explain.explanation import (
 from powerplan.planning.explain.relaxing import MOVES_LEVELS
 from powerplan.planning.plan_value import Plan
 
+#: the label of the layer of a name
+Label = Callable[[str], str]
+
 
 def in_sentences(explanation: Explanation, plan: Plan) -> list[str]:
     """The explanation of a plan, a sentence for each of its findings."""
-    words = [_dominating(explanation.layers, "power", "takes", "of the power")]
-    words.append(_dominating(explanation.layers, "error", "causes", "of the error"))
+    label = plan.prediction.label_of
+    words = [_dominating(explanation.layers, label, "power", "takes", "of the power")]
+    words.append(_dominating(explanation.layers, label, "error", "causes", "of the error"))
     feasible = plan.meets_target
-    words.append(_limits_in_words(explanation.limits) if feasible else plan.termination.message)
+    words.append(_limits_in_words(explanation.limits, label) if feasible else plan.termination.message)
     reached = explanation.objective == "reached"
     what = f"the lowest reachable {plan.target.words}" if reached else f"the {explanation.objective}"
     words += [_relaxation_in_words(r, what, explanation.objective) for r in explanation.relaxations]
@@ -44,7 +48,7 @@ def in_sentences(explanation: Explanation, plan: Plan) -> list[str]:
     return words
 
 
-def _dominating(layers: Sequence[LayerShare], kind: str, verb: str, rest: str) -> str:
+def _dominating(layers: Sequence[LayerShare], label: Label, kind: str, verb: str, rest: str) -> str:
     """The layers that make up at least half, largest first."""
     ranked = sorted(layers, key=lambda layer: -getattr(layer, kind))
     named, total = [], 0.0
@@ -53,17 +57,17 @@ def _dominating(layers: Sequence[LayerShare], kind: str, verb: str, rest: str) -
         total += getattr(layer, kind)
         if total >= 0.5:
             break
-    parts = [f"{layer.layer} {100 * getattr(layer, kind):.1f} %" for layer in named]
+    parts = [f"{label(layer.layer)} {100 * getattr(layer, kind):.1f} %" for layer in named]
     if len(parts) == 1:
-        return f"{named[0].layer} {verb} {100 * total:.1f} % {rest}."
+        return f"{label(named[0].layer)} {verb} {100 * total:.1f} % {rest}."
     return f"{len(parts)} of {len(layers)} layers make up {100 * total:.1f} % {rest}: {', '.join(parts)}."
 
 
-def _limits_in_words(limits: Sequence[BindingLimit]) -> str:
+def _limits_in_words(limits: Sequence[BindingLimit], label: Label) -> str:
     if not limits:
         return "No limit binds: only the target holds the gains."
     parts = [
-        f"{b.layer} at {b.limit}" + (f" ({b.count} gains)" if b.count > 1 else "") + f", price {b.price:+.3f}"
+        f"{label(b.layer)} at {b.limit}" + (f" ({b.count} gains)" if b.count > 1 else "") + f", price {b.price:+.3f}"
         for b in limits[:8]
     ]
     more = f"; and {len(limits) - 8} more" if len(limits) > 8 else ""

@@ -76,7 +76,7 @@ def levels_of(free: FreeGains, conductance: StepsGiven, voltage: StepsGiven) -> 
 
 def name_of(free: FreeGains, entry: Entry) -> str:
     """The gain of an entry, for a person."""
-    name = free.name_of(entry)
+    name = free.label_of(entry)
     return name if entry.column is None else f"{name} column {entry.column}"
 
 
@@ -91,7 +91,7 @@ def _per_layer(check: Checker, field: str, value: StepsGiven, free: FreeGains) -
         check.fail(
             field,
             value,
-            f"a Steps, or one Steps or None per crossbar layer ({len(names)}: {', '.join(names)})",
+            f"a Steps, or one Steps or None per crossbar layer ({len(names)}: {', '.join(free.network.layer_labels)})",
             "Build them with Steps.geometric(low, high, decibel=3) and the like.",
         )
         return None

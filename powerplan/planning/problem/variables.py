@@ -81,6 +81,10 @@ class FreeGains:
         """The layer an entry belongs to, or "network"."""
         return self.network.layer_names[entry.layers[0]] if len(entry.layers) == 1 else "network"
 
+    def label_of(self, entry: Entry) -> str:
+        """The same, for a person."""
+        return self.network.layer_labels[entry.layers[0]] if len(entry.layers) == 1 else "network"
+
     def tensors(self, theta: Tensor) -> LayerTensors:
         """Conductance and voltage gains of every layer, and bits that are free, as differentiable functions of θ
         (n,)."""

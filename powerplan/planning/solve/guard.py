@@ -52,7 +52,7 @@ def refuse_on_guard(
             if price > policy.GUARD_OF_NOTE
             else ""
         )
-    limits = ", ".join(binding_limits(session.free, at_guard, upper=False))
+    limits = ", ".join(binding_limits(session.free, at_guard, upper=False, labels=True))
     gains = session.free.gains(theta)
     met = f"At {policy.SMALLEST_FRACTION:g} of the largest gains, the least that are looked at, the target is still met"
     if _falls_with_larger_gains(problem, theta, at_guard):
