@@ -81,7 +81,7 @@ def test_mse_and_power_at_one_percent(example: Callable[[str], Example], name: s
     ("name", "clip", "nmse"),
     [
         *itertools.product(("iris", "digits"), (True, False), (0.001, 0.1, 0.5)),
-        *itertools.product(("mnist",), (True,), (0.001, 0.01, 0.1, 0.5)),
+        *itertools.product(("mnist",), (True,), (0.01, 0.5)),
         ("mnist", False, 0.1),
     ],
 )
@@ -125,11 +125,10 @@ def test_mse_of_every_output(example: Callable[[str], Example], name: str, draws
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("nmse", [0.01, 0.1])
-def test_mse_of_every_output_mnist(example: Callable[[str], Example], nmse: float) -> None:
-    """The same with fewer draws, two standard errors (of 1 to 2 %) allowed; benchmarks/accuracy.py makes them all."""
+def test_mse_of_every_output_mnist(example: Callable[[str], Example]) -> None:
+    """The same at NMSE 10 % with fewer draws, two standard errors (of 1 to 2 %) allowed; benchmarks/accuracy.py makes them all."""
     chosen = example("mnist")
-    hardware = noise_for_nmse(chosen, nmse, pp.Hardware())
+    hardware = noise_for_nmse(chosen, 0.1, pp.Hardware())
     gains = full_range(chosen, hardware)
     simulated = pp.simulate(chosen.network, hardware, gains, chosen.inputs, draws=1500)
     assert (simulated.mse_by_output_standard_error < 0.025 * simulated.mse_by_output).all()
@@ -146,7 +145,7 @@ def test_mse_of_every_output_mnist(example: Callable[[str], Example], nmse: floa
         pytest.param("iris", 32, 30_000, 0.1, marks=pytest.mark.slow),
         pytest.param("digits", 16, 12_000, 0.01, marks=pytest.mark.slow),
         pytest.param("digits", 16, 12_000, 0.1, marks=pytest.mark.slow),
-        pytest.param("mnist", 1, 1_500, 0.1, marks=pytest.mark.slow),
+        pytest.param("mnist", 1, 800, 0.1, marks=pytest.mark.slow),
     ],
 )
 def test_moments_of_every_layer(

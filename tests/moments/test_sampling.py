@@ -17,7 +17,7 @@ from powerplan.moments.samples.corrections import Corrections, Saturation
 from powerplan.moments.sampling import corrected
 from powerplan.moments.walks.lowered import Place
 
-SEEDS = 24
+SEEDS = 16
 
 
 def mlp(seed: int, *sizes: int, batch: int = 12) -> tuple[pp.Network, np.ndarray]:

@@ -122,20 +122,20 @@ def test_a_few_hundred_mutated_requests(target: Service) -> None:
 
 
 @pytest.mark.slow
-def test_eight_thousand_mutated_requests_leave_nothing_behind(target: Service) -> None:
-    """Memory and handles after 8000 requests are those after the first 1000, but for a bounded allowance."""
+def test_four_thousand_mutated_requests_leave_nothing_behind(target: Service) -> None:
+    """Memory and handles after 4000 requests are those after the first 1000, but for a bounded allowance."""
     fuzz(target, seed=2, count=1000)
     before = held_memory(target.pid), largest(target.workers()), target.handles()
     began = time.monotonic()
-    endings = fuzz(target, seed=3, count=8000)
+    endings = fuzz(target, seed=3, count=4000)
     seconds = time.monotonic() - began
     check_plans(target, salt=2)
     after = held_memory(target.pid), largest(target.workers()), target.handles()
-    print(f"\n{8000 / seconds:.0f} requests/s; server, worker bytes and handles: {before} -> {after}; {dict(endings)}")
+    print(f"\n{4000 / seconds:.0f} requests/s; server, worker bytes and handles: {before} -> {after}; {dict(endings)}")
     assert after[0] < before[0] + 24 * MIB
     assert after[1] < before[1] + 80 * MIB
     assert after[2] < before[2] + 8
     assert len(target.workers()) <= 4  # two at work, and those that take their place
-    assert endings["OK"] > 400
-    assert endings["DEADLINE_EXCEEDED"] + endings["DEADLINE_EXCEEDED DEADLINE_EXCEEDED"] < 80
+    assert endings["OK"] > 200
+    assert endings["DEADLINE_EXCEEDED"] + endings["DEADLINE_EXCEEDED DEADLINE_EXCEEDED"] < 40
     check_log(target)

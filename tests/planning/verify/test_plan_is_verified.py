@@ -48,7 +48,6 @@ def test_calibration_moves_the_simulated_error_onto_the_target() -> None:
     [
         *(("iris", 32, 20_000, nmse) for nmse in (0.01, 0.1)),
         *(("digits", 32, 6_000, nmse) for nmse in (0.01, 0.1)),
-        ("mnist", 12, 800, 0.1),
     ],
 )
 def test_simulated_error_at_the_plan_is_within_3_percent_and_1_percent_after_calibration(
