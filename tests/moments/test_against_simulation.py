@@ -126,7 +126,7 @@ def test_mse_of_every_output(example: Callable[[str], Example], name: str, draws
 
 @pytest.mark.slow
 def test_mse_of_every_output_mnist(example: Callable[[str], Example]) -> None:
-    """The same at NMSE 10 % with fewer draws, two standard errors (of 1 to 2 %) allowed; benchmarks/accuracy.py makes them all."""
+    """The same at NMSE 10 % with fewer draws and two standard errors allowed: benchmarks/accuracy.py has all."""
     chosen = example("mnist")
     hardware = noise_for_nmse(chosen, 0.1, pp.Hardware())
     gains = full_range(chosen, hardware)
