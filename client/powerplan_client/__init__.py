@@ -25,7 +25,7 @@ from powerplan_client.errors import (
 )
 from powerplan_client.inputs import Profile
 from powerplan_client.networks import Network, Node, Onnx
-from powerplan_client.results import Job, JobEvent, JobState, ProfilePlan, RunningEstimate, ServerInfo
+from powerplan_client.results import Job, JobEvent, JobState, ProfilePlan, RunningEstimate, ServerInfo, Statistics
 from powerplan_client.shared import (
     Gains,
     Hardware,
@@ -77,6 +77,7 @@ __all__ = [
     "RunningEstimate",
     "ServerError",
     "ServerInfo",
+    "Statistics",
     "Simulation",
     "Steps",
     "Unauthenticated",

@@ -20,7 +20,7 @@ from powerplan_client.options import (
     SimulateOptions,
     SubmitOptions,
 )
-from powerplan_client.results import Job, JobEvent, ProfilePlan, RunningEstimate, ServerInfo
+from powerplan_client.results import Job, JobEvent, ProfilePlan, RunningEstimate, ServerInfo, Statistics
 from powerplan_client.settings import Settings
 from powerplan_client.shared import Plan, Prediction, Simulation
 from powerplan_client.transport import AsyncGrpcTransport, LocalThreads
@@ -168,6 +168,10 @@ class AsyncPlannerClient(AsyncDriver):
         """Cancel a job."""
         return await self._run(self._calls.cancel_job(job_id, options))
 
+    async def delete_job(self, job_id: str, **options: Unpack[CallOptions]) -> None:
+        """Forget a job and its plan; one that has not ended is cancelled first."""
+        await self._run(self._calls.delete_job(job_id, options))
+
     def list_jobs(
         self, states: Sequence[Any] = (), *, page_size: int = 100, **options: Unpack[CallOptions]
     ) -> AsyncIterator[Job]:
@@ -185,3 +189,7 @@ class AsyncPlannerClient(AsyncDriver):
     async def server_info(self, **options: Unpack[CallOptions]) -> ServerInfo:
         """What the server is and can do."""
         return await self._run(self._calls.server_info(options))
+
+    async def statistics(self, **options: Unpack[CallOptions]) -> Statistics:
+        """What became of the calls and jobs of this tenant since the server started, and where their time went."""
+        return await self._run(self._calls.statistics(options))

@@ -51,8 +51,9 @@ from powerplan_client.parsing import (
     parse_predict_response,
     parse_server_info,
     parse_simulate_response,
+    parse_statistics,
 )
-from powerplan_client.results import Job, JobState, ProfilePlan, RunningEstimate, ServerInfo
+from powerplan_client.results import Job, JobState, ProfilePlan, RunningEstimate, ServerInfo, Statistics
 from powerplan_client.settings import Settings
 from powerplan_client.shared import Plan, Prediction, Simulation
 from powerplan_client.steps import Call, Emit, Next, Open, Sleep, Unary, Upload
@@ -236,6 +237,12 @@ class Calls:
         response = yield Unary("CancelPlanJob", request, self._seconds(options))
         return parse_job(response.job)
 
+    def delete_job(self, job_id: str, options: Mapping[str, Any]) -> Call[None]:
+        """Forget a job."""
+        options = checked(CallOptions, options)
+        request = pb.DeletePlanJobRequest(job_id=values.text("job_id", job_id))
+        yield Unary("DeletePlanJob", request, self._seconds(options))
+
     def list_jobs(self, states: Any, page_size: int, options: Mapping[str, Any]) -> Call[tuple[Job, ...]]:
         """All jobs, page by page: emits each; all are returned."""
         options = checked(CallOptions, options)
@@ -293,6 +300,12 @@ class Calls:
         response = yield Unary("GetServerInfo", pb.GetServerInfoRequest(), self._seconds(options))
         self._info = parse_server_info(response)
         return self._info
+
+    def statistics(self, options: Mapping[str, Any]) -> Call[Statistics]:
+        """What became of the calls so far."""
+        options = checked(CallOptions, options)
+        response = yield Unary("GetStatistics", pb.GetStatisticsRequest(), self._seconds(options))
+        return parse_statistics(response)
 
     # What they share
 

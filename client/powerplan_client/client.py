@@ -21,7 +21,7 @@ from powerplan_client.options import (
     SimulateOptions,
     SubmitOptions,
 )
-from powerplan_client.results import Job, JobEvent, ProfilePlan, RunningEstimate, ServerInfo
+from powerplan_client.results import Job, JobEvent, ProfilePlan, RunningEstimate, ServerInfo, Statistics
 from powerplan_client.settings import Settings
 from powerplan_client.shared import Plan, Prediction, Simulation
 from powerplan_client.transport import GrpcTransport
@@ -169,6 +169,10 @@ class PlannerClient(BlockingDriver):
         """Cancel a job."""
         return self._run(self._calls.cancel_job(job_id, options))
 
+    def delete_job(self, job_id: str, **options: Unpack[CallOptions]) -> None:
+        """Forget a job and its plan; one that has not ended is cancelled first."""
+        self._run(self._calls.delete_job(job_id, options))
+
     def list_jobs(
         self, states: Sequence[Any] = (), *, page_size: int = 100, **options: Unpack[CallOptions]
     ) -> Iterator[Job]:
@@ -186,3 +190,7 @@ class PlannerClient(BlockingDriver):
     def server_info(self, **options: Unpack[CallOptions]) -> ServerInfo:
         """What the server is and can do."""
         return self._run(self._calls.server_info(options))
+
+    def statistics(self, **options: Unpack[CallOptions]) -> Statistics:
+        """What became of the calls and jobs of this tenant since the server started, and where their time went."""
+        return self._run(self._calls.statistics(options))

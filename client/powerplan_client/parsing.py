@@ -22,7 +22,18 @@ from powerplan_client.networks import attribute_value
 from powerplan_client.packing import array_of
 from powerplan_client.per_input import Inputs
 from powerplan_client.plain_names import enum_name, plain_name
-from powerplan_client.results import Estimate, Job, JobEvent, JobState, ProfilePlan, RunningEstimate, ServerInfo
+from powerplan_client.results import (
+    CountAndSeconds,
+    Estimate,
+    Job,
+    JobEvent,
+    JobState,
+    MethodStatistics,
+    ProfilePlan,
+    RunningEstimate,
+    ServerInfo,
+    Statistics,
+)
 from powerplan_client.shared import Gain, Gains, Hardware, Outcome, Plan, Prediction, Simulation, Target, Termination
 from powerplan_client.spread import Chips, TabulatedSpread
 
@@ -114,8 +125,7 @@ def parse_job(message: pb.PlanJob) -> Job:
     return _result(
         Job,
         message,
-        stage=message.progress.stage,
-        fraction=message.progress.fraction,
+        **_progress(message.progress),
         created=_time(message, "create_time"),
         started=_time(message, "start_time"),
         ended=_time(message, "end_time"),
@@ -127,9 +137,27 @@ def parse_job(message: pb.PlanJob) -> Job:
 
 def parse_event(message: pb.WatchPlanJobResponse) -> JobEvent:
     """An event of a job."""
-    progress = message.progress
-    return _result(
-        JobEvent, message, stage=progress.stage, fraction=progress.fraction, time=_time(message, "event_time")
+    return _result(JobEvent, message, **_progress(message.progress), time=_time(message, "event_time"))
+
+
+def _progress(message: pb.Progress) -> dict[str, Any]:
+    """What a job and its events tell of the work."""
+    steps = {name: getattr(message, name) for name in ("iteration", "objective") if message.HasField(name)}
+    bound = message.objective_bound if message.HasField("objective_bound") else None
+    return {"stage": message.stage, "fraction": message.fraction, "bound": bound, **steps}
+
+
+def parse_statistics(message: pb.GetStatisticsResponse) -> Statistics:
+    """What became of the calls of a tenant."""
+    parts = [field.name for field in pb.MethodStatistics.DESCRIPTOR.fields if field.message_type is not None]
+    return Statistics(
+        since=message.start_time.ToDatetime(tzinfo=dt.timezone.utc),
+        methods={
+            method.method: MethodStatistics(
+                **{part: CountAndSeconds(getattr(method, part).count, getattr(method, part).seconds) for part in parts}
+            )
+            for method in message.methods
+        },
     )
 
 

@@ -83,6 +83,8 @@ class Job:
         job_id: its name; request_id: what it was submitted with.
         state: where it stands; sequence: number of its latest event.
         stage, fraction: what is being done and how much of it is done.
+        iteration, objective, bound: of the optimisation so far, as the engine's on_step tells them: steps made, power
+            [W] or with a power budget MSE, and a lower bound on it; None where there is none yet.
         created, started, ended, expires: times (UTC), None if not yet.
         plan: the result of a job that succeeded; None in lists.
         error: of a job that failed or was cancelled; None in lists.
@@ -94,6 +96,9 @@ class Job:
     sequence: int
     stage: str
     fraction: float
+    iteration: int | None = None
+    objective: float | None = None
+    bound: float | None = None
     created: dt.datetime | None = None
     started: dt.datetime | None = None
     ended: dt.datetime | None = None
@@ -104,14 +109,54 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class JobEvent:
-    """Something that happened to a job; ``job`` holds its outcome with the last event."""
+    """Something that happened to a job, with its progress as in Job; ``job`` holds its outcome with the last event."""
 
     sequence: int
     state: JobState
     stage: str
     fraction: float
+    iteration: int | None = None
+    objective: float | None = None
+    bound: float | None = None
     time: dt.datetime | None = None
     job: Job | None = None
+
+
+@dataclass(frozen=True)
+class CountAndSeconds:
+    """How often something happened, and how long it took in all [s]."""
+
+    count: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodStatistics:
+    """What became of the calls of one method.
+
+    Attributes:
+        success, failure: calls by how they ended, from receipt to answer; jobs from submission to end.
+        queue: waiting for a worker.
+        decode, solve, verify: of the worker.
+        cache_hit, cache_miss: looking for an answer that had been computed before.
+    """
+
+    success: CountAndSeconds
+    failure: CountAndSeconds
+    queue: CountAndSeconds
+    decode: CountAndSeconds
+    solve: CountAndSeconds
+    verify: CountAndSeconds
+    cache_hit: CountAndSeconds
+    cache_miss: CountAndSeconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """What became of a tenant's calls since the server started (``since``), by method; "PlanJob" = its jobs."""
+
+    since: dt.datetime
+    methods: Mapping[str, MethodStatistics]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ _NO_PROXY = (("grpc.enable_http_proxy", 0), ("grpc.address_http_proxy_enabled_ad
 #: calls that may be sent twice: they change nothing, or only once for one request id
 _RETRIED = (
     "Plan", "Predict", "Simulate", "Frontier", "GetBlobStatus", "SubmitPlan", "GetPlanJob", "WatchPlanJob",
-    "CancelPlanJob", "ListPlanJobs", "GetServerInfo",
+    "CancelPlanJob", "ListPlanJobs", "GetServerInfo", "GetStatistics",
 )  # fmt: skip
 
 

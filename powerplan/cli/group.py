@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("powerplan.cli.commands.serve", "Answer planning requests over gRPC."),
     "mcp": ("powerplan.cli.commands.mcp", "Tools for assistants, by the Model Context Protocol."),
     "status": ("powerplan.cli.commands.status", "Whether a planning server works, and what it is."),
+    "jobs": ("powerplan.cli.commands.jobs", "Jobs of a planning server: list, watch, cancel, delete."),
     "explain": ("powerplan.cli.commands.explain", "A plan in words: layers, limits, what relaxing them buys."),
     "export": ("powerplan.cli.commands.export", "Target conductances per tile and read-out settings, as files."),
     "report": ("powerplan.cli.commands.report", "One HTML page about plans, to read and to pass on."),

@@ -11,6 +11,7 @@ import numpy as np
 from powerplan.checks import Checker
 from powerplan.hardware import Hardware
 from powerplan.network import Network
+from powerplan.planning.iterate import OnStep, unheard
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.run import plan_target
 from powerplan.planning.session import Options, Session
@@ -31,6 +32,7 @@ def plan(
     target: Target,
     *,
     progress: Progress | None = None,
+    on_step: OnStep | None = None,
     **settings: Unpack[PlanOptions],
 ) -> Plan:
     """The gains that meet a target at least power.
@@ -41,6 +43,7 @@ def plan(
             MaxFlipRate; or MaxPower (least MSE).
         {settings}
         progress: called with a description and the fraction done.
+        on_step: called with an :class:`Iterate` (iteration, objective, bound) at every step of the optimisation.
 
     Returns:
         a Plan, also where the target cannot be reached; ``termination.outcome`` is then INFEASIBLE and the plan
@@ -54,7 +57,7 @@ def plan(
         PlausibilityWarning: a number of hardware, target or answer is most likely in another unit.
         LimitWarning: the inputs drive rows beyond ``hardware.voltage_max``.
     """
-    (planned,) = frontier(network, hardware, inputs, targets=(target,), progress=progress, **settings)
+    (planned,) = frontier(network, hardware, inputs, targets=(target,), progress=progress, on_step=on_step, **settings)
     return planned
 
 
@@ -67,6 +70,7 @@ def frontier(
     targets: Sequence[Target],
     progress: Progress | None = None,
     on_point: Callable[[int, Plan], None] | None = None,
+    on_step: OnStep | None = None,
     **settings: Unpack[PlanOptions],
 ) -> tuple[Plan, ...]:
     """One plan per target on the same network, hardware and inputs.
@@ -75,6 +79,7 @@ def frontier(
         targets: at least one; kinds may be mixed.
         progress: called with a description and the fraction of all points done.
         on_point: called with (index, plan) as each plan is done.
+        on_step: as in :func:`plan`.
 
     The other arguments and the errors are those of :func:`plan`. The deadline is for each plan; making the network
     ready counts to the first.
@@ -95,7 +100,9 @@ def frontier(
         started = time.monotonic() if plans else begun
         stop_at = None if asked.deadline is None else started + asked.deadline
         with unasked():  # what simulations on the way would ask
-            plans.append(plan_target(session, target, Options(stop_at=stop_at, progress=report)))
+            plans.append(
+                plan_target(session, target, Options(stop_at=stop_at, progress=report, on_step=on_step or unheard))
+            )
         question(*plans[-1].predictions)
         if on_point:
             on_point(len(plans) - 1, plans[-1])

@@ -21,6 +21,7 @@ from powerplan.moments.predictor import Predictor
 from powerplan.moments.sampling import corrected
 from powerplan.network import Network
 from powerplan.planning import policy
+from powerplan.planning.iterate import OnStep, unheard
 from powerplan.planning.problem.corners import limiting
 from powerplan.planning.problem.levels import Levels, levels_of
 from powerplan.planning.problem.measures import Tilt
@@ -47,11 +48,13 @@ class Options:
     Attributes:
         stop_at: ``time.monotonic()`` value at which it must end; None = never.
         progress: told of it.
+        on_step: told of every step of the optimisation.
         advise: look for what would help where the target is out of reach, and with wires for better gains elsewhere.
     """
 
     stop_at: float | None = None
     progress: Progress = _silent
+    on_step: OnStep = unheard
     advise: bool = True
 
 

@@ -28,6 +28,7 @@ from powerplan.moments.prediction import Prediction
 from powerplan.moments.settings import PredictionSettings
 from powerplan.montecarlo.settings import SimulationSettings
 from powerplan.montecarlo.simulation import RunningEstimate, Simulation
+from powerplan.planning.iterate import Iterate
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.settings import PlanSettings
 from powerplan.planning.targets import Target
@@ -370,13 +371,27 @@ def _plan(arguments: PlanArguments, target: Target, context: CallContext) -> Pla
     from powerplan.planning import plan
 
     problem = arguments.problem
+    step = pb.Progress()
+
+    def stepped(iterate: Iterate) -> None:
+        step.iteration = iterate.iteration
+        if iterate.objective is not None:
+            step.objective = iterate.objective
+        if iterate.bound is not None:
+            step.objective_bound = iterate.bound
+
+    def progressed(stage: str, fraction: float) -> None:
+        step.stage, step.fraction = stage, fraction
+        context.progress(step)
+
     with _paths(rename_engine):
         return plan(
             problem.network,
             problem.hardware,
             problem.inputs,
             target,
-            progress=lambda stage, fraction: context.progress(pb.Progress(stage=stage, fraction=fraction)),
+            progress=progressed,
+            on_step=stepped,
             **_in_time(arguments.settings, context),
         )
 

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make
 
 from powerplan.errors import InvalidInput
 from powerplan_client.addresses import parse_address
+from powerplan_server.statistics import Statistics
 
 _SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000)
 
@@ -20,10 +21,12 @@ _MOST_THREADS = 8  # answers to who asks for metrics, at once
 
 
 class Metrics:
-    """Everything the server counts and times."""
+    """Everything the server counts and times; of each tenant in ``statistics``."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.statistics = Statistics()
+        self.registry.register(self.statistics)
         self.requests = Counter("powerplan_requests", "Calls answered", ["method", "code"], registry=self.registry)
         self.latency = Histogram(
             "powerplan_request_seconds", "Time to answer", ["method"], buckets=_SECONDS, registry=self.registry

@@ -141,6 +141,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> None:
         self._metrics.requests.labels(method, code).inc()
         self._metrics.latency.labels(method).observe(seconds)
+        if tenant and method.startswith(_API):
+            name = method.rpartition("/")[2]
+            self._metrics.statistics.ended(tenant, name, seconds, well=code == "OK")
         level = logging.INFO if method.startswith(_API) else logging.DEBUG
         facts = {"method": method, "code": code, "seconds": round(seconds, 6), "peer": context.peer()}
         log.log(level, "call", extra=facts | {"reason": reason, "tenant": tenant})

@@ -137,6 +137,7 @@ class PlannerServer:
             admission=self.admission,
             blobs=self.blobs,
             storage=self.storage,
+            statistics=self.metrics.statistics,
             concurrency=config.concurrent_jobs,
         )
         service = PlannerService(

@@ -105,7 +105,9 @@ class PlannerService:
                 "WatchPlanJob": stream(self.watch_plan_job),
                 "CancelPlanJob": unary(self.cancel_plan_job),
                 "ListPlanJobs": unary(self.list_plan_jobs),
+                "DeletePlanJob": unary(self.delete_plan_job),
                 "GetServerInfo": unary(self.get_server_info),
+                "GetStatistics": unary(self.get_statistics),
             },
         )
 
@@ -212,7 +214,10 @@ class PlannerService:
 
     def _look_up(self, request: _Prepared) -> tuple[bytes, ...] | None:
         answer = self._cache.get(request.key) if self._config.cache_size else None
-        self._metrics.cache.labels("hit" if answer is not None else "miss").inc()
+        result = "hit" if answer is not None else "miss"
+        self._metrics.cache.labels(result).inc()
+        if self._config.cache_size:
+            self._count(request, **{f"cache_{result}": time.monotonic() - request.received})
         return answer
 
     @asynccontextmanager
@@ -225,6 +230,7 @@ class PlannerService:
                 await self._slot(held, tenant, len(request.data))
                 queued = time.monotonic() - began
                 self._metrics.queue_time.observe(queued)
+                self._count(request, queue=queued)
                 yield paths, queued
 
     async def _slot(self, held: AsyncExitStack, tenant: str, size: int) -> None:
@@ -259,6 +265,10 @@ class PlannerService:
         self._metrics.solve_time.labels(request.method).observe(timings.solve_seconds)
         if timings.verify_seconds:
             self._metrics.verify_time.observe(timings.verify_seconds)
+        self._metrics.statistics.computed(request.key.tenant, request.method, timings)
+
+    def _count(self, request: _Prepared, **seconds: float) -> None:
+        self._metrics.statistics.add(request.key.tenant, request.method, **seconds)
 
     def _complete(self, request: _Prepared, answer: Answer, *, queued: float = 0.0, cached: bool = False) -> bytes:
         """The answer with everything in its info that only the server knows."""
@@ -403,6 +413,12 @@ class PlannerService:
             response.next_page_token = f"{last.created.hex()}-{last.id}"
         return response.SerializeToString()
 
+    async def delete_plan_job(self, data: bytes, context: Context) -> bytes:
+        """Forget a job."""
+        request = _parse(v1.DeletePlanJobRequest, data)
+        await self._jobs.delete(current_caller.get().tenant, request.job_id)
+        return v1.DeletePlanJobResponse().SerializeToString()
+
     async def _job(self, job: Job, *, outcome: bool) -> v1.PlanJob:
         message = v1.PlanJob(
             job_id=job.id,
@@ -439,6 +455,14 @@ class PlannerService:
             self._info.server_version = __version__
             self._info.limits.CopyFrom(server_limits(self._config))
         return self._info.SerializeToString()
+
+    async def get_statistics(self, data: bytes, context: Context) -> bytes:
+        """What became of the calls of the tenant that asks."""
+        _parse(v1.GetStatisticsRequest, data)
+        statistics = self._metrics.statistics
+        response = v1.GetStatisticsResponse(methods=statistics.of(current_caller.get().tenant))
+        response.start_time.CopyFrom(_timestamp(statistics.since))
+        return response.SerializeToString()
 
 
 def _parse(kind: type[M], data: bytes) -> M:

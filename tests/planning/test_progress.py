@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import powerplan as pp
+from powerplan.planning.iterate import Iterate
 
 torch = pytest.importorskip("torch")
 
@@ -39,3 +40,19 @@ def test_progress_never_falls_back(target: Any, options: dict[str, Any]) -> None
     assert told[0] == 0
     assert (np.diff(told) >= 0).all()
     assert told[-1] <= 1
+
+
+@pytest.mark.parametrize("options", [{}, {"conductance_steps": pp.Steps.over_range(8)}])
+def test_steps_tell_objective_and_bound(options: dict[str, Any]) -> None:
+    """The last one is the plan's power, and no bound lies above it."""
+    rng = np.random.default_rng(1)
+    network = pp.Network.mlp([rng.normal(size=(5, 4)), rng.normal(size=(3, 5))])
+    inputs = rng.uniform(0, 1, (8, 4))
+    hardware = pp.Hardware(programming_noise_std=1e-6)
+    steps: list[Iterate] = []
+    plan = pp.plan(network, hardware, inputs, pp.MaxNMSE(0.02), on_step=steps.append, **options)
+    bounds = [step.bound for step in steps if step.bound is not None]
+    assert [step.iteration for step in steps][:2] == [0, 1]
+    assert steps[-1].objective == pytest.approx(plan.power, rel=1e-3)
+    assert bounds
+    assert max(bounds) <= plan.power * (1 + 1e-9)

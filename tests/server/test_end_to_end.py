@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,6 +108,32 @@ def test_status(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     result = CliRunner().invoke(main, ["status", address])
     assert result.exit_code == 1
     assert "UNAUTHENTICATED" in result.stderr
+
+
+def test_jobs_and_statistics_on_the_command_line(
+    address: str, client: pc.PlannerClient, monkeypatch: pytest.MonkeyPatch, iris_example: Example
+) -> None:
+    """A job that a client submitted is followed, listed and forgotten; its calculation is counted."""
+    monkeypatch.setenv("POWERPLAN_TOKEN", TOKEN)
+
+    def answer(*arguments: str) -> Any:
+        result = CliRunner().invoke(main, [*arguments, "--json"])
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    hardware = pc.Hardware(programming_noise_std=1e-6)
+    job = client.submit(iris_example.network, hardware, iris_example.inputs[:8], pc.MaxNMSE(0.05)).job_id
+    watched = answer("jobs", "watch", address, job)
+    assert (watched["state"], watched["outcome"]) == ("succeeded", "optimal")
+    assert [listed["job_id"] for listed in answer("jobs", "list", address)["jobs"]] == [job]
+    assert answer("jobs", "cancel", address, job)["state"] == "succeeded"
+    assert answer("jobs", "delete", address, job)["job_id"] == job
+    assert answer("jobs", "list", address)["jobs"] == []
+    counted = answer("status", address, "--statistics")["statistics"]["methods"]
+    assert counted["PlanJob"]["solve"]["count"] == 1
+    assert counted["DeletePlanJob"]["success"]["count"] == 1
+    text = CliRunner().invoke(main, ["status", address, "--statistics"]).stdout
+    assert any(line.startswith("PlanJob ") for line in text.splitlines())
 
 
 def test_server_process_stays_light(address: str, client: pc.PlannerClient) -> None:

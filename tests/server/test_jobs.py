@@ -104,6 +104,23 @@ def test_cancel_stops_a_running_job_and_a_queued_one(server: Running) -> None:
     assert server.stub.CancelPlanJob(v1.CancelPlanJobRequest(job_id=done.job_id), timeout=5).job.state == SUCCEEDED
 
 
+def test_a_deleted_job_is_gone(server: Running) -> None:
+    """An ended one, and a running one, whose worker is stopped and whose watcher is told."""
+    ended = _submit(server, label="delete-me")
+    _watch(server, ended)
+    running = _submit(server, "sleep 60", salt=2.0)
+    watch = server.stub.WatchPlanJob(v1.WatchPlanJobRequest(job_id=running.job_id), timeout=30)
+    wait_for(lambda: _get(server, running).state == RUNNING)
+    for job in (ended, running):
+        server.stub.DeletePlanJob(v1.DeletePlanJobRequest(job_id=job.job_id), timeout=5)
+        for call in (server.stub.GetPlanJob, server.stub.DeletePlanJob):
+            failed = failure(lambda job=job, call=call: call(v1.GetPlanJobRequest(job_id=job.job_id), timeout=5))
+            assert failed.reason == "JOB_NOT_FOUND"
+    assert failure(lambda: watch).reason == "JOB_NOT_FOUND"
+    wait_for(lambda: server.server.admission.running == 0)
+    assert not _submit(server, label="delete-me").response.HasField("info")  # the request id is free again
+
+
 def test_submitting_again_gives_the_same_job(server: Running) -> None:
     first = server.stub.SubmitPlan(_submission(label="again", salt=5.0), timeout=5)
     second = server.stub.SubmitPlan(_submission(label="again", salt=5.0), timeout=5)

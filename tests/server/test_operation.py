@@ -93,6 +93,35 @@ def test_metrics_endpoint(start: Callable[..., Running]) -> None:
         assert line in text
 
 
+def test_statistics_of_a_tenant(start: Callable[..., Running]) -> None:
+    """Counts and seconds by method and part, of the tenant that asks alone; the operator finds all tenants' metrics."""
+    server = start(workers=2, tokens=f"alice:{'a' * 20},bob:{'b' * 20}")
+    alice, bob = ((("authorization", f"Bearer {letter * 20}"),) for letter in "ab")
+    for _ in range(2):
+        server.stub.Plan(plan_request(), timeout=5, metadata=alice)
+    failure(lambda: server.stub.Plan(plan_request("refuse 1"), timeout=5, metadata=alice))
+    job = server.stub.SubmitPlan(v1.SubmitPlanRequest(task=plan_request().task), timeout=5, metadata=alice).job
+    list(server.stub.WatchPlanJob(v1.WatchPlanJobRequest(job_id=job.job_id), timeout=10, metadata=alice))
+    statistics = {}
+
+    def counted() -> bool:  # a call is counted a moment after it is answered
+        answer = server.stub.GetStatistics(v1.GetStatisticsRequest(), timeout=5, metadata=alice)
+        statistics.update({method.method: method for method in answer.methods})
+        return "WatchPlanJob" in statistics
+
+    wait_for(counted)
+    plan = statistics["Plan"]
+    assert (plan.success.count, plan.failure.count, plan.cache_hit.count, plan.cache_miss.count) == (2, 1, 1, 2)
+    assert (plan.queue.count, plan.solve.count, plan.solve.seconds, plan.verify.seconds) == (2, 1, 0.5, 0.25)
+    jobs = statistics["PlanJob"]
+    assert (jobs.success.count, jobs.queue.count, jobs.solve.seconds) == (1, 1, 0.5)
+    assert jobs.success.seconds > jobs.queue.seconds > 0
+    assert not server.stub.GetStatistics(v1.GetStatisticsRequest(), timeout=5, metadata=bob).methods
+    labels = {"tenant": "alice", "method": "Plan"}
+    assert server.metric("powerplan_tenant_calls_total", part="cache_hit", **labels) == 1
+    assert server.metric("powerplan_tenant_seconds_total", part="solve", **labels) == 0.5
+
+
 def test_logs_are_json_with_the_request_id(tmp_path: Path) -> None:
     server = Process.fake(tmp_path / "data", tmp_path / "log")
     server.stub.Plan(plan_request(), timeout=5, metadata=(("x-request-id", "trace-me"),))

@@ -862,21 +862,48 @@ class Progress(_message.Message):
 
     STAGE_FIELD_NUMBER: _builtins.int
     FRACTION_FIELD_NUMBER: _builtins.int
+    ITERATION_FIELD_NUMBER: _builtins.int
+    OBJECTIVE_FIELD_NUMBER: _builtins.int
+    OBJECTIVE_BOUND_FIELD_NUMBER: _builtins.int
     stage: _builtins.str
     """What is being done: "plan", "verify", ..."""
     fraction: _builtins.float
     """Part of the stage that is done, 0 to 1."""
+    iteration: _builtins.int
+    """While gains are optimised: steps made so far."""
+    objective: _builtins.float
+    """What is made least, at the gains of this step: power in watts, or with a power budget the mean squared error. The
+    target may not be met there yet; of a search over steps, the best found that meets it.
+    """
+    objective_bound: _builtins.float
+    """Lower bound on the objective of all gains that meet the target, by the certificate of this step (see Certificate).
+    Unset = none yet.
+    """
     def __init__(
         self,
         *,
         stage: _builtins.str = ...,
         fraction: _builtins.float = ...,
+        iteration: _builtins.int | None = ...,
+        objective: _builtins.float | None = ...,
+        objective_bound: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_iteration", b"_iteration", "_objective", b"_objective", "_objective_bound", b"_objective_bound", "iteration", b"iteration", "objective", b"objective", "objective_bound", b"objective_bound"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fraction", b"fraction", "stage", b"stage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_iteration", b"_iteration", "_objective", b"_objective", "_objective_bound", b"_objective_bound", "fraction", b"fraction", "iteration", b"iteration", "objective", b"objective", "objective_bound", b"objective_bound", "stage", b"stage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__iteration: _TypeAlias = _typing.Literal["iteration"]  # noqa: Y015
+    _WhichOneofArgType__iteration: _TypeAlias = _typing.Literal["_iteration", b"_iteration"]  # noqa: Y015
+    _WhichOneofReturnType__objective: _TypeAlias = _typing.Literal["objective"]  # noqa: Y015
+    _WhichOneofArgType__objective: _TypeAlias = _typing.Literal["_objective", b"_objective"]  # noqa: Y015
+    _WhichOneofReturnType__objective_bound: _TypeAlias = _typing.Literal["objective_bound"]  # noqa: Y015
+    _WhichOneofArgType__objective_bound: _TypeAlias = _typing.Literal["_objective_bound", b"_objective_bound"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__iteration) -> _WhichOneofReturnType__iteration | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__objective) -> _WhichOneofReturnType__objective | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__objective_bound) -> _WhichOneofReturnType__objective_bound | None: ...
 
 Global___Progress: _TypeAlias = Progress  # noqa: Y015
 
@@ -1264,6 +1291,188 @@ class ListPlanJobsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListPlanJobsResponse: _TypeAlias = ListPlanJobsResponse  # noqa: Y015
+
+@_typing.final
+class DeletePlanJobRequest(_message.Message):
+    """Asks to forget a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """Name of the job."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeletePlanJobRequest: _TypeAlias = DeletePlanJobRequest  # noqa: Y015
+
+@_typing.final
+class DeletePlanJobResponse(_message.Message):
+    """The job is gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeletePlanJobResponse: _TypeAlias = DeletePlanJobResponse  # noqa: Y015
+
+@_typing.final
+class GetStatisticsRequest(_message.Message):
+    """Asks for statistics."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatisticsRequest: _TypeAlias = GetStatisticsRequest  # noqa: Y015
+
+@_typing.final
+class CountAndSeconds(_message.Message):
+    """A number of times, and how long they took together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """How often."""
+    seconds: _builtins.float
+    """Seconds, all together."""
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "seconds", b"seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountAndSeconds: _TypeAlias = CountAndSeconds  # noqa: Y015
+
+@_typing.final
+class MethodStatistics(_message.Message):
+    """What became of the calls of one method, or of jobs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METHOD_FIELD_NUMBER: _builtins.int
+    SUCCESS_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
+    DECODE_FIELD_NUMBER: _builtins.int
+    SOLVE_FIELD_NUMBER: _builtins.int
+    VERIFY_FIELD_NUMBER: _builtins.int
+    CACHE_HIT_FIELD_NUMBER: _builtins.int
+    CACHE_MISS_FIELD_NUMBER: _builtins.int
+    method: _builtins.str
+    """Name of the method: "Plan", "GetBlobStatus"; "PlanJob" = the calculations of submitted jobs."""
+    @_builtins.property
+    def success(self) -> Global___CountAndSeconds:
+        """Calls that were answered, from receipt to answer; jobs from their submission to their end."""
+
+    @_builtins.property
+    def failure(self) -> Global___CountAndSeconds:
+        """Calls and jobs that ended with an error, a cancelled one among them."""
+
+    @_builtins.property
+    def queue(self) -> Global___CountAndSeconds:
+        """Waiting for a worker."""
+
+    @_builtins.property
+    def decode(self) -> Global___CountAndSeconds:
+        """Reading and checking requests in a worker."""
+
+    @_builtins.property
+    def solve(self) -> Global___CountAndSeconds:
+        """Planning, predicting or simulating."""
+
+    @_builtins.property
+    def verify(self) -> Global___CountAndSeconds:
+        """Monte Carlo verification of plans."""
+
+    @_builtins.property
+    def cache_hit(self) -> Global___CountAndSeconds:
+        """Answers that had been computed before and kept: from receipt to finding them."""
+
+    @_builtins.property
+    def cache_miss(self) -> Global___CountAndSeconds:
+        """Answers that were looked for and had to be computed: from receipt to not finding them."""
+
+    def __init__(
+        self,
+        *,
+        method: _builtins.str = ...,
+        success: Global___CountAndSeconds | None = ...,
+        failure: Global___CountAndSeconds | None = ...,
+        queue: Global___CountAndSeconds | None = ...,
+        decode: Global___CountAndSeconds | None = ...,
+        solve: Global___CountAndSeconds | None = ...,
+        verify: Global___CountAndSeconds | None = ...,
+        cache_hit: Global___CountAndSeconds | None = ...,
+        cache_miss: Global___CountAndSeconds | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cache_hit", b"cache_hit", "cache_miss", b"cache_miss", "decode", b"decode", "failure", b"failure", "queue", b"queue", "solve", b"solve", "success", b"success", "verify", b"verify"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_hit", b"cache_hit", "cache_miss", b"cache_miss", "decode", b"decode", "failure", b"failure", "method", b"method", "queue", b"queue", "solve", b"solve", "success", b"success", "verify", b"verify"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MethodStatistics: _TypeAlias = MethodStatistics  # noqa: Y015
+
+@_typing.final
+class GetStatisticsResponse(_message.Message):
+    """Statistics of the caller's tenant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    METHODS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when is counted: the start of the server."""
+
+    @_builtins.property
+    def methods(self) -> _containers.RepeatedCompositeFieldContainer[Global___MethodStatistics]:
+        """By method; those that were called."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        methods: _abc.Iterable[Global___MethodStatistics] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["methods", b"methods", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatisticsResponse: _TypeAlias = GetStatisticsResponse  # noqa: Y015
 
 @_typing.final
 class GetServerInfoRequest(_message.Message):

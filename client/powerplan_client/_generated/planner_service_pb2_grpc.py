@@ -93,10 +93,20 @@ class PlannerServiceStub:
                 request_serializer=powerplan_dot_v1_dot_planner__service__pb2.ListPlanJobsRequest.SerializeToString,
                 response_deserializer=powerplan_dot_v1_dot_planner__service__pb2.ListPlanJobsResponse.FromString,
                 _registered_method=True)
+        self.DeletePlanJob = channel.unary_unary(
+                '/powerplan.v1.PlannerService/DeletePlanJob',
+                request_serializer=powerplan_dot_v1_dot_planner__service__pb2.DeletePlanJobRequest.SerializeToString,
+                response_deserializer=powerplan_dot_v1_dot_planner__service__pb2.DeletePlanJobResponse.FromString,
+                _registered_method=True)
         self.GetServerInfo = channel.unary_unary(
                 '/powerplan.v1.PlannerService/GetServerInfo',
                 request_serializer=powerplan_dot_v1_dot_planner__service__pb2.GetServerInfoRequest.SerializeToString,
                 response_deserializer=powerplan_dot_v1_dot_planner__service__pb2.GetServerInfoResponse.FromString,
+                _registered_method=True)
+        self.GetStatistics = channel.unary_unary(
+                '/powerplan.v1.PlannerService/GetStatistics',
+                request_serializer=powerplan_dot_v1_dot_planner__service__pb2.GetStatisticsRequest.SerializeToString,
+                response_deserializer=powerplan_dot_v1_dot_planner__service__pb2.GetStatisticsResponse.FromString,
                 _registered_method=True)
 
 
@@ -186,8 +196,23 @@ class PlannerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeletePlanJob(self, request, context):
+        """Forgets a job with its result; one that has not ended is cancelled first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetServerInfo(self, request, context):
         """Says what this server is and can do.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStatistics(self, request, context):
+        """Says how many calls and jobs of the caller's tenant were answered since the server started, and where their time
+        went.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -251,10 +276,20 @@ def add_PlannerServiceServicer_to_server(servicer, server):
                     request_deserializer=powerplan_dot_v1_dot_planner__service__pb2.ListPlanJobsRequest.FromString,
                     response_serializer=powerplan_dot_v1_dot_planner__service__pb2.ListPlanJobsResponse.SerializeToString,
             ),
+            'DeletePlanJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeletePlanJob,
+                    request_deserializer=powerplan_dot_v1_dot_planner__service__pb2.DeletePlanJobRequest.FromString,
+                    response_serializer=powerplan_dot_v1_dot_planner__service__pb2.DeletePlanJobResponse.SerializeToString,
+            ),
             'GetServerInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetServerInfo,
                     request_deserializer=powerplan_dot_v1_dot_planner__service__pb2.GetServerInfoRequest.FromString,
                     response_serializer=powerplan_dot_v1_dot_planner__service__pb2.GetServerInfoResponse.SerializeToString,
+            ),
+            'GetStatistics': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatistics,
+                    request_deserializer=powerplan_dot_v1_dot_planner__service__pb2.GetStatisticsRequest.FromString,
+                    response_serializer=powerplan_dot_v1_dot_planner__service__pb2.GetStatisticsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -569,6 +604,33 @@ class PlannerService:
             _registered_method=True)
 
     @staticmethod
+    def DeletePlanJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/powerplan.v1.PlannerService/DeletePlanJob',
+            powerplan_dot_v1_dot_planner__service__pb2.DeletePlanJobRequest.SerializeToString,
+            powerplan_dot_v1_dot_planner__service__pb2.DeletePlanJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetServerInfo(request,
             target,
             options=(),
@@ -585,6 +647,33 @@ class PlannerService:
             '/powerplan.v1.PlannerService/GetServerInfo',
             powerplan_dot_v1_dot_planner__service__pb2.GetServerInfoRequest.SerializeToString,
             powerplan_dot_v1_dot_planner__service__pb2.GetServerInfoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatistics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/powerplan.v1.PlannerService/GetStatistics',
+            powerplan_dot_v1_dot_planner__service__pb2.GetStatisticsRequest.SerializeToString,
+            powerplan_dot_v1_dot_planner__service__pb2.GetStatisticsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -62,8 +62,14 @@ class PlannerServiceStub:
     """Cancels a job; a job that has ended stays as it is."""
     ListPlanJobs: _grpc.UnaryUnaryMultiCallable[_planner_service_pb2.ListPlanJobsRequest, _planner_service_pb2.ListPlanJobsResponse]
     """Lists jobs, newest first."""
+    DeletePlanJob: _grpc.UnaryUnaryMultiCallable[_planner_service_pb2.DeletePlanJobRequest, _planner_service_pb2.DeletePlanJobResponse]
+    """Forgets a job with its result; one that has not ended is cancelled first."""
     GetServerInfo: _grpc.UnaryUnaryMultiCallable[_planner_service_pb2.GetServerInfoRequest, _planner_service_pb2.GetServerInfoResponse]
     """Says what this server is and can do."""
+    GetStatistics: _grpc.UnaryUnaryMultiCallable[_planner_service_pb2.GetStatisticsRequest, _planner_service_pb2.GetStatisticsResponse]
+    """Says how many calls and jobs of the caller's tenant were answered since the server started, and where their time
+    went.
+    """
 
 @_typing.type_check_only
 class PlannerServiceAsyncStub(PlannerServiceStub):
@@ -99,8 +105,14 @@ class PlannerServiceAsyncStub(PlannerServiceStub):
     """Cancels a job; a job that has ended stays as it is."""
     ListPlanJobs: _aio.UnaryUnaryMultiCallable[_planner_service_pb2.ListPlanJobsRequest, _planner_service_pb2.ListPlanJobsResponse]  # type: ignore[assignment]
     """Lists jobs, newest first."""
+    DeletePlanJob: _aio.UnaryUnaryMultiCallable[_planner_service_pb2.DeletePlanJobRequest, _planner_service_pb2.DeletePlanJobResponse]  # type: ignore[assignment]
+    """Forgets a job with its result; one that has not ended is cancelled first."""
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_planner_service_pb2.GetServerInfoRequest, _planner_service_pb2.GetServerInfoResponse]  # type: ignore[assignment]
     """Says what this server is and can do."""
+    GetStatistics: _aio.UnaryUnaryMultiCallable[_planner_service_pb2.GetStatisticsRequest, _planner_service_pb2.GetStatisticsResponse]  # type: ignore[assignment]
+    """Says how many calls and jobs of the caller's tenant were answered since the server started, and where their time
+    went.
+    """
 
 class PlannerServiceServicer(metaclass=_abc_1.ABCMeta):
     """How much amplification does a neural network on noisy memristor crossbars need?
@@ -201,11 +213,29 @@ class PlannerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists jobs, newest first."""
 
     @_abc_1.abstractmethod
+    def DeletePlanJob(
+        self,
+        request: _planner_service_pb2.DeletePlanJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_planner_service_pb2.DeletePlanJobResponse, _abc.Awaitable[_planner_service_pb2.DeletePlanJobResponse]]:
+        """Forgets a job with its result; one that has not ended is cancelled first."""
+
+    @_abc_1.abstractmethod
     def GetServerInfo(
         self,
         request: _planner_service_pb2.GetServerInfoRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_planner_service_pb2.GetServerInfoResponse, _abc.Awaitable[_planner_service_pb2.GetServerInfoResponse]]:
         """Says what this server is and can do."""
+
+    @_abc_1.abstractmethod
+    def GetStatistics(
+        self,
+        request: _planner_service_pb2.GetStatisticsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_planner_service_pb2.GetStatisticsResponse, _abc.Awaitable[_planner_service_pb2.GetStatisticsResponse]]:
+        """Says how many calls and jobs of the caller's tenant were answered since the server started, and where their time
+        went.
+        """
 
 def add_PlannerServiceServicer_to_server(servicer: PlannerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -19,10 +19,11 @@ from powerplan.remote import connect, errors
 @click.command("status", short_help="Whether a planning server works, and what it is.")
 @click.argument("address", metavar="HOST:PORT")
 @click.option("--timeout", type=Seconds(), default=10.0, show_default=True, help="For an answer.")
+@click.option("--statistics", is_flag=True, help="Also how many calls it answered you, and where their time went.")
 @server_options(with_address=False)
 @opt.output_options
 @click.pass_obj
-def command(chat: Chat, /, address: str, timeout: float, as_json: bool, **options: Any) -> None:
+def command(chat: Chat, /, address: str, timeout: float, statistics: bool, as_json: bool, **options: Any) -> None:
     """Whether a planning server works, and what it is: versions, limits, features.
 
     The exit code is 0 if it answers, 7 if not.
@@ -35,12 +36,14 @@ def command(chat: Chat, /, address: str, timeout: float, as_json: bool, **option
 
         try:
             info = client.server_info(timeout=timeout)
+            counted = client.statistics(timeout=timeout) if statistics else None
         except DeadlineExceeded as error:
             raise ServerUnreachable(
                 f"server: no answer from {address} within {timeout:g} s. Check the address, or give more --timeout."
             ) from error
     if as_json:
-        write_json(document("status", address=address, **asdict(info)))
+        more = {} if counted is None else {"statistics": {**asdict(counted), "since": counted.since.isoformat()}}
+        write_json(document("status", address=address, **asdict(info), **more))
         return
     rows = [
         ("server", f"{address}, version {info.server_version} (engine {info.engine_version})"),
@@ -53,3 +56,12 @@ def command(chat: Chat, /, address: str, timeout: float, as_json: bool, **option
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
         click.echo(f"{name:<{width}}  {text}")
+    if counted is not None:
+        click.echo(f"\nsince {counted.since:%Y-%m-%d %H:%M:%S} UTC: count and mean seconds of each part")
+        for method, parts in counted.methods.items():
+            told = {name: part for name, part in vars(parts).items() if part.count}
+            click.echo(f"{method:<{width}}  " + ", ".join(f"{name} {_mean(part)}" for name, part in told.items()))
+
+
+def _mean(part: Any) -> str:
+    return f"{part.count} x {part.seconds / part.count:.3g}"

@@ -37,6 +37,7 @@ import numpy as np
 from scipy import optimize, sparse
 
 from powerplan.planning import policy
+from powerplan.planning.iterate import Iterate
 from powerplan.planning.solve.master import INFEASIBLE, Master
 from powerplan.planning.solve.planes import Planes
 from powerplan.planning.solve.rounding import round_to_steps
@@ -110,8 +111,9 @@ class _Approximation:
         if start is not None:
             self._visit(start)
         while not self.problem.late and self.nodes < self.most_nodes:
-            if self.problem.progress:
-                self.problem.progress(len(self.tried))
+            best = None if self.best is None else self.best.objective
+            bound = self.bound if np.isfinite(self.bound) else None
+            self.problem.on_step(Iterate(iteration=len(self.tried), objective=best, bound=bound))
             if self.best is not None and self.best.objective <= self.bound * (1 + self.accepted):
                 break
             chosen = self._master()

@@ -10,13 +10,13 @@ Why: docs/decisions/optimisation.md [0340].
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from powerplan.planning import policy
+from powerplan.planning.iterate import Iterate, OnStep, unheard
 from powerplan.planning.problem.problem import Problem
 from powerplan.planning.solve.point import Point
 from powerplan.planning.solve.quasi_newton import QuasiNewton
@@ -63,7 +63,7 @@ def descend(
     tolerance: float,
     max_iterations: int,
     stop_at: float | None,
-    progress: Callable[[int, float], None] | None = None,
+    on_step: OnStep = unheard,
     step: Step | None = None,
 ) -> Optimum:
     """Descend from θ to a KKT point.
@@ -73,7 +73,7 @@ def descend(
         tolerance: KKT residual to reach.
         max_iterations: at most ten steps for each.
         stop_at: ``time.monotonic()`` value after which the best point so far is returned.
-        progress: called with (step, KKT residual).
+        on_step: told of every step.
         step: what proposes the steps; None = :class:`QuasiNewton`.
     """
     most = policy.STEPS_PER_ITERATION * max_iterations
@@ -83,8 +83,7 @@ def descend(
     radius, iteration, failures = policy.LARGEST_STEP, 0, 0
     stall, stalled, restarts = Stall(window=policy.STANDING), False, 0
     for iteration in range(most + 1):
-        if progress:
-            progress(iteration, point.certificate.kkt_residual)
+        on_step(Iterate(iteration=iteration, objective=point.objective.total, bound=point.bound))
         settled = point.is_optimal(tolerance, accuracy)
         late = problem.late(stop_at, *step.evaluations, *_CLOSING)
         if settled or late or stalled or iteration == most or failures == policy.GIVE_UP:

@@ -9,6 +9,7 @@ import numpy as np
 
 from powerplan.planning import policy
 from powerplan.planning.explain.limits import Unreachable
+from powerplan.planning.iterate import Iterate, OnStep, unheard
 from powerplan.planning.outcome import DiscreteGap, Outcome
 from powerplan.planning.problem.levels import UNITS, Levels, name_of
 from powerplan.planning.problem.problem import Problem, lowest_constraint, scale_onto
@@ -50,6 +51,7 @@ def on_steps(
     max_iterations: int,
     stop_at: float | None,
     progress: Callable[[float], None],
+    on_step: OnStep = unheard,
     tolerance: float = policy.BESIDE_STEPS,
     accepted: float | None = None,
     settle: Callable[[Problem, Optimum, Choice], Choice] = lambda _, __, choice: choice,
@@ -86,11 +88,9 @@ def on_steps(
         best = descend(fixed, start, tolerance=tolerance, max_iterations=max_iterations, stop_at=stop_at)
         return settle(fixed, best, point(best.theta))
 
-    visited = [0]
-
-    def tell(count: int) -> None:
-        visited[0] = count
-        progress(1 - 1 / (1 + 0.1 * count))
+    def tell(iterate: Iterate) -> None:
+        on_step(iterate)
+        progress(1 - 1 / (1 + 0.1 * iterate.iteration))
 
     result = search(
         StepSearch(
@@ -101,7 +101,7 @@ def on_steps(
             excess=problem.excesses,
             complete=complete,
             stop_at=stop_at,
-            progress=tell,
+            on_step=tell,
             accepted=accepted,
         ),
         point(relaxed.theta),

@@ -50,6 +50,12 @@ class Point:
         return float(self.objective.log_total + prices @ np.maximum(self.e, 0.0))
 
     @property
+    def bound(self) -> float | None:
+        """Lower bound on the objective of all gains that meet the constraints, by the certificate; None = none."""
+        bound = self.objective.total * float(np.exp(-self.certificate.duality_gap))
+        return bound if bound > 0 else None
+
+    @property
     def unsettled(self) -> float:
         """The largest of KKT residual, complementarity and excess: 0 at a KKT point."""
         return max(self.certificate.kkt_residual, self.certificate.complementarity, float(self.e.max()))

@@ -12,6 +12,7 @@ import numpy as np
 from powerplan.hardware import Gains
 from powerplan.planning import policy
 from powerplan.planning.explain.limits import limit_prices
+from powerplan.planning.iterate import Iterate
 from powerplan.planning.outcome import Certificate, ConstraintPrice, Outcome, ShadowPrices, Termination
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.problem.pieces import is_expensive
@@ -144,7 +145,7 @@ def _solve_corrected(
             tolerance=session.settings.tolerance,
             max_iterations=session.settings.max_iterations,
             stop_at=options.stop_at,
-            progress=lambda i, residual: options.progress("optimising", 0.1 + 0.5 * min(1.0, i / policy.LIKELY_STEPS)),
+            on_step=partial(_told, options),
         )
         optimum = down(theta)
         if looks_elsewhere:
@@ -152,6 +153,12 @@ def _solve_corrected(
         return _finished(attempt, optimum, scan)
     except OutOfTime:
         return ended_plan(attempt)
+
+
+def _told(options: Options, iterate: Iterate) -> None:
+    """Tell a step of the descent."""
+    options.on_step(iterate)
+    options.progress("optimising", 0.1 + 0.5 * min(1.0, iterate.iteration / policy.LIKELY_STEPS))
 
 
 def _finished(attempt: Attempt, optimum: Optimum, scan: Scan | None) -> Plan:
@@ -176,6 +183,7 @@ def _finished(attempt: Attempt, optimum: Optimum, scan: Scan | None) -> Plan:
             max_iterations=session.settings.max_iterations,
             stop_at=options.stop_at,
             progress=lambda done: options.progress("choosing steps", 0.6 + 0.1 * done),
+            on_step=options.on_step,
         )
         stepped = or_coarser(session, attempt.wanted, exact, stepped, options.stop_at)
         if stepped.theta is None:

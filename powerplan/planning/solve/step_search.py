@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from powerplan.planning.iterate import OnStep, unheard
 from powerplan.planning.problem.sums import Sum
 
 
@@ -42,7 +43,7 @@ class StepSearch:
         complete: the best point with the stepped gains held at x: evaluates x where every gain has steps; otherwise it
             optimises the continuous ones, or makes the constraint as small as it can where they cannot meet it.
         stop_at: ``time.monotonic()`` value after which the best point so far is returned.
-        progress: called with the number of choices visited.
+        on_step: told how many choices were visited, the best and the bound.
         accepted: relative gap at which to stop; None = by the number of choices. With one the objective is convex in
             x, though its logarithm may not be.
     """
@@ -54,7 +55,7 @@ class StepSearch:
     excess: Callable[[np.ndarray], np.ndarray]
     complete: Callable[[np.ndarray], Choice]
     stop_at: float | None = None
-    progress: Callable[[int], None] | None = None
+    on_step: OnStep = unheard
     accepted: float | None = None
 
     @property

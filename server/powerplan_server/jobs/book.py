@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from powerplan_server.jobs.salvage import open_store
 from powerplan_server.jobs.store import JobStore
 from powerplan_server.jobs.values import Job, JobLimits, JobState
 from powerplan_server.metrics import Metrics
+from powerplan_server.statistics import JOB
 from powerplan_server.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -136,6 +138,8 @@ class JobBook:
         ended = await self.call(self.store.end, job, state, response=response, error=detail)
         if ended:
             self._metrics.jobs.labels(state.name.lower()).inc()
+            seconds = time.time() - job.created
+            self._metrics.statistics.ended(job.tenant, JOB, seconds, well=state is JobState.SUCCEEDED)
             reason = error.reason if error is not None else ""
             log.info("job ended", extra={"job": job.id, "state": state.name.lower(), "reason": reason})
             self.let_go(job.id)

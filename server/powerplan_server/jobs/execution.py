@@ -11,11 +11,13 @@ from typing import Any
 
 import grpc
 
+from powerplan_client._generated import v1
 from powerplan_server.admission import Admission
 from powerplan_server.blobs import BlobStore
 from powerplan_server.errors import Reason, ServiceError
 from powerplan_server.jobs.book import JobBook
 from powerplan_server.jobs.values import Job, JobState
+from powerplan_server.statistics import JOB, Statistics
 from powerplan_server.storage import Storage
 from powerplan_server.workers import WorkerPool
 
@@ -32,7 +34,7 @@ class JobExecution:
 
     Args:
         book: the jobs.
-        pool, admission, blobs, storage: of the server.
+        pool, admission, blobs, storage, statistics: of the server.
         concurrency: jobs that may hold a worker at once.
 
     Attributes:
@@ -48,6 +50,7 @@ class JobExecution:
         admission: Admission,
         blobs: BlobStore,
         storage: Storage,
+        statistics: Statistics,
         concurrency: int,
     ) -> None:
         self._book = book
@@ -55,6 +58,7 @@ class JobExecution:
         self._admission = admission
         self._blobs = blobs
         self._storage = storage
+        self._statistics = statistics
         self._concurrency = concurrency
         self._loops: list[asyncio.Task[None]] = []
         self.running: dict[str, asyncio.Task[bytes] | None] = {}
@@ -115,6 +119,7 @@ class JobExecution:
                 book.queued.set()  # there may be more
         if job is not None:
             book.tell(job.id)
+            self._statistics.add(job.tenant, JOB, queue=(job.started or job.created) - job.created)
         return job
 
     async def _calculated(self, job: Job) -> _Outcome | None:
@@ -140,9 +145,11 @@ class JobExecution:
         if request is None:
             raise asyncio.CancelledError  # ended by its owner since it was taken
         with self._blobs.pinned(job.tenant, job.blobs) as paths:
-            return await self._pool.run(
+            answer = await self._pool.run(
                 "Plan", request, blobs=paths, seconds=job.run_limit, on_progress=self._progress_writer(job)
             )
+        self._statistics.computed(job.tenant, JOB, v1.PlanResponse.FromString(answer).info.timings)
+        return answer
 
     def _progress_writer(self, job: Job) -> Callable[[bytes], Any]:
         last = -_PROGRESS_INTERVAL

@@ -21,6 +21,7 @@ from powerplan_server.jobs.book import JobBook
 from powerplan_server.jobs.execution import JobExecution
 from powerplan_server.jobs.store import MAX_ATTEMPTS
 from powerplan_server.jobs.values import Event, Job, JobState, QueueFull
+from powerplan_server.statistics import Statistics
 from powerplan_server.storage import Storage, unavailable
 from powerplan_server.workers import WorkerPool
 
@@ -34,7 +35,7 @@ class JobRunner:
 
     Args:
         book: the jobs.
-        pool, admission, blobs, storage: of the server.
+        pool, admission, blobs, storage, statistics: of the server.
         concurrency: jobs that may hold a worker at once.
     """
 
@@ -46,11 +47,18 @@ class JobRunner:
         admission: Admission,
         blobs: BlobStore,
         storage: Storage,
+        statistics: Statistics,
         concurrency: int,
     ) -> None:
         self.book = book
         self._execution = JobExecution(
-            book=book, pool=pool, admission=admission, blobs=blobs, storage=storage, concurrency=concurrency
+            book=book,
+            pool=pool,
+            admission=admission,
+            blobs=blobs,
+            storage=storage,
+            statistics=statistics,
+            concurrency=concurrency,
         )
         self._admission = admission
         self._blobs = blobs
@@ -184,15 +192,27 @@ class JobRunner:
 
     async def cancel(self, tenant: str, identity: str) -> Job:
         """Cancel a job unless it has ended, and stop its worker; returns it as it then is."""
-        error = ServiceError(grpc.StatusCode.CANCELLED, Reason.CANCELLED, "The job was cancelled by CancelPlanJob.")
 
         async def cancel() -> Job:
-            job = await self.get(tenant, identity)
-            if await self.book.end(job, JobState.CANCELLED, error=error):
-                self._execution.interrupt(job.id)
+            await self._cancel(await self.get(tenant, identity), by="CancelPlanJob")
             return await self.get(tenant, identity)
 
         return await self.book.carried(cancel())
+
+    async def delete(self, tenant: str, identity: str) -> None:
+        """Forget a job with its outcome, cancelled first if it has not ended; who watches it is told that it is gone.
+
+        Raises:
+            ServiceError: JOB_NOT_FOUND.
+        """
+
+        async def delete() -> None:
+            job = await self.get(tenant, identity)
+            await self._cancel(job, by="DeletePlanJob")
+            await self.book.call(self.book.store.delete, job)
+            self.book.tell(job.id)
+
+        await self.book.carried(delete())
 
     async def watch(self, tenant: str, identity: str, after: int) -> AsyncIterator[Event]:
         """Events of a job after a sequence number, until the one that ends it.
@@ -223,6 +243,12 @@ class JobRunner:
     async def expire(self) -> None:
         """Forget ended jobs whose time is over."""
         await self.book.call(self.book.store.expire)
+
+    async def _cancel(self, job: Job, *, by: str) -> None:
+        """End a job that has not ended, and its calculation."""
+        error = ServiceError(grpc.StatusCode.CANCELLED, Reason.CANCELLED, f"The job was cancelled by {by}.")
+        if await self.book.end(job, JobState.CANCELLED, error=error):
+            self._execution.interrupt(job.id)
 
     async def _take_up_again(self, job: Job) -> None:
         """A job that was running when its server ended."""

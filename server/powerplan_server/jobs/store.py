@@ -214,6 +214,15 @@ class JobStore(Database):
                 self._keep_quota(job.tenant)
         return bool(changed)
 
+    def delete(self, job: Job) -> bool:
+        """Forget a job that has ended; False if it has not, or is gone."""
+        with self._transaction():
+            return bool(
+                self._db.execute(
+                    "DELETE FROM jobs WHERE number = ? AND state > ?", (job.number, JobState.RUNNING)
+                ).rowcount
+            )
+
     def restore(self, job: Mapping[str, object], events: Iterable[Mapping[str, object]]) -> None:
         """Store a job of another file with its events, column by column.
 
