@@ -81,6 +81,7 @@ class _Told:
     """A result whose accuracy a server has told, for the labels that it was asked with."""
 
     _accuracy: tuple[float, float, float] | None = None
+    _ideal_accuracy: float = math.nan
 
     def accuracy_with_error(self, labels: Any, **sampling: Any) -> tuple[float, float]:
         """As told; the standard error is NaN from a server that does not state it."""
@@ -91,6 +92,10 @@ class _Told:
         """As told; NaN from a server that does not state it."""
         assert self._accuracy is not None
         return self._accuracy[2]
+
+    def ideal_accuracy(self, labels: Any) -> float:
+        """As told; NaN from a server that does not state it."""
+        return self._ideal_accuracy
 
     def accuracy(self, labels: Any, **sampling: Any) -> float:
         """The accuracy as told."""
@@ -229,6 +234,8 @@ def _tell_accuracy(value: _Told, answer: Any) -> None:
         errors = (answer.accuracy_standard_error, answer.accuracy_input_standard_error)
         told = (answer.accuracy, *(math.nan if error is None else error for error in errors))
         object.__setattr__(value, "_accuracy", told)
+    if answer.ideal_accuracy is not None:
+        object.__setattr__(value, "_ideal_accuracy", answer.ideal_accuracy)
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:

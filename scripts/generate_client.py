@@ -64,6 +64,7 @@ _ANSWER = {
     "covariance is known.",
     "accuracy_standard_error: float | None = None": "of it.",
     "accuracy_input_standard_error: float | None = None": "of it over inputs: as one of all inputs that there may be.",
+    "ideal_accuracy: float | None = None": "of the ideal network on the same inputs, if labels were given.",
     "gains: Gains | None = None": "of every crossbar layer, in the answer to a call.",
     **_INFO,
 }

@@ -368,6 +368,7 @@ class Prediction:
         accuracy: expected classification accuracy, if labels were given and the outputs' covariance is known.
         accuracy_standard_error: of it.
         accuracy_input_standard_error: of it over inputs: as one of all inputs that there may be.
+        ideal_accuracy: of the ideal network on the same inputs, if labels were given.
         gains: of every crossbar layer, in the answer to a call.
         info: of the call, in the answer to one.
 
@@ -409,6 +410,7 @@ class Prediction:
     accuracy: float | None = None
     accuracy_standard_error: float | None = None
     accuracy_input_standard_error: float | None = None
+    ideal_accuracy: float | None = None
     gains: Gains | None = None
     info: CallInfo | None = None
 
@@ -449,6 +451,7 @@ class Simulation:
         accuracy: expected classification accuracy, if labels were given and the outputs' covariance is known.
         accuracy_standard_error: of it.
         accuracy_input_standard_error: of it over inputs: as one of all inputs that there may be.
+        ideal_accuracy: of the ideal network on the same inputs, if labels were given.
         gains: of every crossbar layer, in the answer to a call.
         info: of the call, in the answer to one.
 
@@ -486,6 +489,7 @@ class Simulation:
     accuracy: float | None = None
     accuracy_standard_error: float | None = None
     accuracy_input_standard_error: float | None = None
+    ideal_accuracy: float | None = None
     gains: Gains | None = None
     info: CallInfo | None = None
 
@@ -805,6 +809,8 @@ class Plan:
             counted.
         calibration: the inputs that it is for: "mean", those of calibration; "upper", others of which these are a
             random sample (``reached`` is then at the upper end of the 95 % confidence interval).
+        ideal_accuracy: of the ideal network on the calibration inputs, for a target with labels; None without, and in
+            plan files written before it was kept.
         provenance: versions, network digest, seeds, settings and times.
         saving: 1 − power / baseline_power (with a power budget: 1 − error / baseline_mse).
         info: of the call, in the answer to one.
@@ -830,6 +836,7 @@ class Plan:
     bits: BitGap | None = None
     arrays: tuple[LayerArrays, ...] | None = None
     calibration: str = "mean"
+    ideal_accuracy: float | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     saving: float | None
     info: CallInfo | None = None

@@ -60,6 +60,15 @@ def wanted_classes(ideal: np.ndarray, labels: npt.ArrayLike | None) -> np.ndarra
     return np.asarray(ideal.argmax(1) if ideal.shape[1] > 1 else (ideal[:, 0] > 0).astype(int))
 
 
+def ideal_accuracy(ideal: np.ndarray, labels: npt.ArrayLike) -> float:
+    """Accuracy of the ideal outputs (B, K), a fraction.
+
+    Raises:
+        InvalidInput: labels that are not (B,) classes.
+    """
+    return float((wanted_classes(ideal, None) == check_labels(labels, ideal.shape)).mean())
+
+
 def gaussian_accuracy(
     output_mean: np.ndarray,
     output_covariance: np.ndarray,

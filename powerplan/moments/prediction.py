@@ -189,6 +189,20 @@ class Prediction(Shown):
         moments = self._output_moments()
         return gaussian_accuracy_with_error(*moments, labels, samples=samples, seed=seed, relative_error=relative)
 
+    def ideal_accuracy(self, labels: npt.ArrayLike) -> float:
+        """Accuracy of the ideal network on the same inputs.
+
+        Raises:
+            InvalidInput: labels of the wrong shape or range, or a prediction read back from a file.
+        """
+        from powerplan.moments.accuracy import ideal_accuracy
+
+        if self.ideal_output is None:
+            raise InvalidInput.of(
+                "prediction.ideal_output", None, "a prediction with its outputs", "Predict again with pp.predict."
+            )
+        return ideal_accuracy(self.ideal_output, labels)
+
     def accuracy_standard_error(self, labels: npt.ArrayLike, *, samples: int = 2000, seed: int = 0) -> float:
         """The standard error of :meth:`accuracy_with_error`."""
         return self.accuracy_with_error(labels, samples=samples, seed=seed)[1]

@@ -148,6 +148,16 @@ class Simulation(Shown):
         error = float(right.std(ddof=1) / math.sqrt(len(right))) if len(right) > 1 else math.nan
         return float(right.mean()), error
 
+    def ideal_accuracy(self, labels: npt.ArrayLike) -> float:
+        """Accuracy of the ideal network on the same inputs.
+
+        Raises:
+            InvalidInput: labels that are not (B,) classes.
+        """
+        from powerplan.moments.accuracy import ideal_accuracy
+
+        return ideal_accuracy(self.ideal_output, labels)
+
     def wrong_by_chip(self, labels: npt.ArrayLike | None = None) -> Spread:
         """How the part of the inputs in another class than the wanted one is spread over the draws, each a chip.
 

@@ -68,6 +68,8 @@ class Plan(Shown):
             counted.
         calibration: the inputs that it is for: "mean", those of calibration; "upper", others of which these are a
             random sample (``reached`` is then at the upper end of the 95 % confidence interval).
+        ideal_accuracy: of the ideal network on the calibration inputs, for a target with labels; None without, and in
+            plan files written before it was kept.
         provenance: versions, network digest, seeds, settings and times.
     """
 
@@ -91,6 +93,7 @@ class Plan(Shown):
     bits: BitGap | None = None
     arrays: tuple[LayerArrays, ...] | None = None
     calibration: str = "mean"
+    ideal_accuracy: float | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -13,8 +13,10 @@ from powerplan.planning import Outcome, Plan, Target
 from powerplan.report.charts import Scale
 from powerplan.report.facts import Fact
 from powerplan.report.quantities import (
+    ideal_text,
     objective_text,
     other_inputs,
+    plan_accuracies,
     predicted_mse,
     predicted_nmse,
     quantity_text,
@@ -68,6 +70,10 @@ def plan_answer(plan: Plan) -> list[Fact]:
     ]
     if not bounds:
         facts.append(_target_fact(plan))
+    if plan.ideal_accuracy is not None:
+        predicted, *simulated_accuracy = plan_accuracies(plan)
+        remark = "; ".join([*simulated_accuracy, ideal_text(plan.ideal_accuracy)])
+        facts.append(Fact(name="Accuracy", value=predicted.removesuffix(" predicted"), remark=typeset(remark)))
     if plan.termination.floor_parts:
         facts.append(_floor_fact(plan))
     facts.append(

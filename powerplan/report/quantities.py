@@ -146,6 +146,23 @@ def other_rate(target: Target, check: Verification) -> str:
     return quantity_with_error(target, check.ratio * target.value, 1.96 * error * target.value)
 
 
+def ideal_text(ideal: float) -> str:
+    """What an accuracy is compared with: that of the ideal network on the same inputs."""
+    return f"ideal network {100 * ideal:.2f} %"
+
+
+def plan_accuracies(plan: Plan) -> list[str]:
+    """The accuracies of a plan for a drop of accuracy, predicted and simulated, in the worst corner."""
+    ideal = plan.ideal_accuracy
+    assert ideal is not None
+    texts = [f"{100 * (ideal - plan.reached):.2f} % predicted"]
+    if plan.verifications:
+        check, bound = max(plan.verifications, key=lambda each: each.ratio), plan.target.value
+        half = 1.96 * check.ratio_standard_error * bound
+        texts.append(f"{with_error(ideal - check.ratio * bound, half, 100)} % simulated")
+    return texts
+
+
 def yield_text(check: Verification) -> str:
     """``95.2 % (94.2 to 96.1 %)``: the part of the simulated chips that meet the target, and its 95 % interval."""
     share = f"{100 * (check.chip_yield or 0.0):.3g} %"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -21,9 +22,11 @@ from powerplan.planning.settings import BITS
 from powerplan.report.costs import cost_table
 from powerplan.report.quantities import (
     asked_text,
+    ideal_text,
     objective_text,
     other_inputs,
     other_rate,
+    plan_accuracies,
     predicted_mse,
     predicted_nmse,
     predicted_power,
@@ -93,7 +96,9 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
     lines += _baseline_lines(plan)
     bounds = plan.target.bounds(prediction.signal_power)
     if not bounds:
-        lines.append(_quantity_line(plan))
+        lines += [_quantity_line(plan), *_rate_line(plan)]
+    if plan.ideal_accuracy is not None:
+        lines.append(("accuracy", f"{', '.join(plan_accuracies(plan))}{_ideal_text(plan.ideal_accuracy)}"))
     nmse_bound = percent(bounds["nmse"]) if "nmse" in bounds else None
     mse_bound = significant(bounds["mse"]) if "mse" in bounds else None
     simulated = (
@@ -106,7 +111,6 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
     )
     lines.append(("NMSE", _error_line(nmse_bound, predicted_nmse(prediction), simulated[0])))
     lines.append(("MSE", _error_line(mse_bound, predicted_mse(prediction), simulated[1])))
-    lines += _rate_line(plan)
     lines += _inputs_lines(prediction.inputs)
     lines += _corner_lines(plan)
     if plan.array_count is not None:
@@ -270,6 +274,7 @@ def prediction_table(
     gains: Gains | None = None,
     accuracy: Accuracy | None = None,
     input_error: float | None = None,
+    ideal_accuracy: float | None = None,
     chips: Chips | None = None,
 ) -> str:
     """A prediction as text: a row per layer, then error and power.
@@ -278,6 +283,7 @@ def prediction_table(
         gains: adds the gains of every layer.
         accuracy: predicted classification accuracy and its standard error, if known.
         input_error: standard error of the accuracy over inputs, if known.
+        ideal_accuracy: of the ideal network on the same inputs, if known.
         chips: the prediction's own, with what labels tell of them.
     """
     has_converters = bool(np.any(prediction.converter_power_by_layer))
@@ -302,11 +308,11 @@ def prediction_table(
         ("MSE", f"{predicted_mse(prediction)}, of which squared bias {share(prediction.mse_bias, prediction.mse)}"),
         ("NMSE", predicted_nmse(prediction)),
         ("power", predicted_power(prediction)),
-        *_chips_lines(chips or prediction.chips),
+        *_chips_lines(chips or prediction.chips, ideal_accuracy),
         *_converter_line(prediction),
         *_wires_lines(prediction),
         ("energy", f"{si(prediction.energy, 'J')} per inference"),
-        *_accuracy_line(accuracy, None),
+        *_accuracy_line(accuracy, None, ideal_accuracy),
         *_inputs_lines(prediction.inputs, accuracy, input_error),
         ("method", prediction.method),
     ]
@@ -344,6 +350,7 @@ def simulation_table(
     accuracy: Accuracy | None = None,
     predicted_accuracy: Accuracy | None = None,
     input_error: float | None = None,
+    ideal_accuracy: float | None = None,
     chips: Chips | None = None,
 ) -> str:
     """A simulation as text, with 95 % confidence intervals; beside the prediction if one is given."""
@@ -365,17 +372,17 @@ def simulation_table(
         ("MSE", beside(simulated_mse(simulation), significant(prediction.mse) if prediction else None)),
         ("NMSE", beside(simulated_nmse(simulation), predicted_nmse(prediction) if prediction else None)),
         ("power", beside(simulated_power(simulation), si(prediction.power, "W") if prediction else None)),
-        *_chips_lines(chips or simulation.chips),
+        *_chips_lines(chips or simulation.chips, ideal_accuracy),
         *_converter_line(simulation),
         ("energy", f"{si(simulation.energy, 'J')} per inference"),
-        *_accuracy_line(accuracy, predicted_accuracy if known else None),
+        *_accuracy_line(accuracy, predicted_accuracy if known else None, ideal_accuracy),
         *_inputs_lines(simulation.inputs, accuracy, input_error),
         ("draws", f"{simulation.draws}, seed {simulation.seed} (± is 95 %)"),
     ]
     return "\n\n".join([columns(headers, rows), _pairs(lines), *cost_table(simulation)])
 
 
-def _chips_lines(chips: Chips | None) -> list[tuple[str, str]]:
+def _chips_lines(chips: Chips | None, ideal_accuracy: float | None) -> list[tuple[str, str]]:
     """The NMSE that parts of the chips keep within, and the accuracy that they have at least."""
     if chips is None or not chips.mse.std > 0:
         return []
@@ -385,7 +392,7 @@ def _chips_lines(chips: Chips | None) -> list[tuple[str, str]]:
     if chips.wrong is not None:
         wrong = chips.wrong
         accuracies = ", ".join(f"{100 * p:g} % at least {100 * (1 - wrong.quantile(p)):.2f} %" for p in parts)
-        lines.append(("accuracy of chips", accuracies))
+        lines.append(("accuracy of chips", accuracies + _ideal_text(ideal_accuracy)))
     if chips.power is not None and chips.power.std > 0:
         powers = ", ".join(f"{100 * p:g} % within {si(chips.power.quantile(p), 'W')}" for p in parts)
         lines.append(("power of chips", powers))
@@ -475,15 +482,20 @@ def _insert_gains(headers: list[str], rows: list[list[str]], gains: Gains) -> No
         row[1:1] = [gain_text(conductance, "S"), gain_text(voltage, "V")]
 
 
-def _accuracy_line(accuracy: Accuracy | None, predicted: Accuracy | None) -> list[tuple[str, str]]:
+def _accuracy_line(accuracy: Accuracy | None, predicted: Accuracy | None, ideal: float | None) -> list[tuple[str, str]]:
     def text(value: float, error: float) -> str:
         return f"{with_error(value, 1.96 * error, 100)} %" if error > 0 else f"{100 * value:.2f} %"
 
     if accuracy is None:
         return []
     if predicted is None:
-        return [("accuracy", text(*accuracy))]
-    return [("accuracy", f"{text(*accuracy)} simulated, {text(*predicted)} predicted")]
+        return [("accuracy", text(*accuracy) + _ideal_text(ideal))]
+    return [("accuracy", f"{text(*accuracy)} simulated, {text(*predicted)} predicted{_ideal_text(ideal)}")]
+
+
+def _ideal_text(ideal: float | None) -> str:
+    """What an accuracy is compared with, behind it."""
+    return "" if ideal is None or math.isnan(ideal) else f"; {ideal_text(ideal)}"
 
 
 def _pairs(lines: Sequence[tuple[str, str]]) -> str:

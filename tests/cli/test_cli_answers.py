@@ -23,7 +23,7 @@ from powerplan.examples import Example
 PLAN_KEYS = {
     "format", "schema_version", "target", "granularity", "optimize", "hardware", "gains", "prediction", "termination",
     "certificate", "shadow_prices", "baseline_gains", "baseline_power", "baseline_mse", "saving", "verification",
-    "provenance", "reached", "output_weights", "corners", "discrete", "arrays", "calibration", "bits",
+    "provenance", "reached", "output_weights", "corners", "discrete", "arrays", "calibration", "bits", "ideal_accuracy",
 }  # fmt: skip
 
 

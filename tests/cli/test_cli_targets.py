@@ -60,6 +60,7 @@ def test_corners_and_weights_equal_the_python_call(
 def test_targets_on_classes_are_shown_with_their_own_quantity(run: Callable[..., Result], files: Any) -> None:
     shown = run("plan", files.problem, "--labels", files.labels, "--max-accuracy-drop", "2%", "--verify", "500")
     assert "accuracy drop <= 2.000 %" in shown.stdout
+    assert "% simulated; ideal network " in shown.stdout
     assert "predicted 2.000 %" in shown.stdout
     shown = run("plan", files.problem, "--max-flip-rate", "2%")
     assert "flip rate <= 2.000 %" in shown.stdout

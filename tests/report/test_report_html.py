@@ -77,7 +77,7 @@ def variants(make_plan: Callable[..., Plan]) -> dict[str, Plan]:
         "budget": make_plan(target=MaxPower(7e-6), reached=7e-6, baseline_mse=0.05),
         "mse": make_plan(target=MaxMSE(0.04), reached=0.04),
         "worst": make_plan(target=MaxOutputMSE(0.05), reached=0.05, output_weights=(0.5, 1.5)),
-        "accuracy": make_plan(target=MaxAccuracyDrop(0.02, [0, 1]), reached=0.02),
+        "accuracy": make_plan(target=MaxAccuracyDrop(0.02, [0, 1]), reached=0.02, ideal_accuracy=0.98),
         "flips": make_plan(target=MaxFlipRate(0.05), reached=0.05),
         "steps": make_plan(
             termination=replace(make_plan().termination, outcome=Outcome.WITHIN_GAP),

@@ -143,10 +143,12 @@ def test_range_used_of_column_gains(network: Network) -> None:
 
 def test_prediction_table(make_prediction: Callable[..., Prediction]) -> None:
     table = prediction_table(
-        replace(make_prediction(), first_order=("softmax1",), marginal_fields=64), accuracy=(0.9512, 0.0)
+        replace(make_prediction(), first_order=("softmax1",), marginal_fields=64),
+        accuracy=(0.9512, 0.0),
+        ideal_accuracy=0.9650,
     )
     assert "64 of the errors" in line(table, "samples")
-    assert "95.12 %" in line(table, "accuracy")
+    assert line(table, "accuracy").endswith("95.12 %; ideal network 96.50 %")
     assert "0.04000, of which squared bias 25.0 %" in line(table, "MSE")
     assert "softmax1" in line(table, "first order")
     assert "0.02000" in line(table, "linear1")
@@ -158,10 +160,14 @@ def test_simulation_table_beside_the_prediction(
     alone = simulation_table(make_simulation())
     assert "predicted" not in alone
     table = simulation_table(
-        make_simulation(), prediction=make_prediction(), accuracy=(0.95, 0.004), predicted_accuracy=(0.9512, 0.0)
+        make_simulation(),
+        prediction=make_prediction(),
+        accuracy=(0.95, 0.004),
+        predicted_accuracy=(0.9512, 0.0),
+        ideal_accuracy=0.965,
     )
     assert "1.000 ± 0.020 % simulated, 1.000 % predicted" in line(table, "NMSE")
-    assert "95.00 ± 0.78 % simulated, 95.12 % predicted" in line(table, "accuracy")
+    assert "95.00 ± 0.78 % simulated, 95.12 % predicted; ideal network 96.50 %" in line(table, "accuracy")
     assert "1000, seed 3" in line(table, "draws")
 
 

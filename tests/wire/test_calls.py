@@ -78,6 +78,7 @@ def test_a_prediction_at_no_gains_is_made_at_the_whole_range() -> None:
     prediction = pp.predict(NETWORK, HARDWARE, pp.Gains.full_range(NETWORK, HARDWARE, INPUTS), INPUTS)
     assert response.prediction.mse == prediction.mse
     assert response.prediction.accuracy == prediction.accuracy(LABELS)
+    assert response.prediction.ideal_accuracy == prediction.ideal_accuracy(LABELS)
     assert response.prediction.accuracy_standard_error == prediction.accuracy_standard_error(LABELS)
 
 
@@ -127,6 +128,7 @@ def test_a_simulation_ends_with_the_result_of_the_engine() -> None:
     simulation = pp.simulate(NETWORK, HARDWARE, gains, INPUTS, draws=300, seed=9)
     assert messages[-1].simulation.mse == simulation.mse
     assert messages[-1].simulation.accuracy == simulation.accuracy(LABELS)
+    assert messages[-1].simulation.ideal_accuracy == simulation.ideal_accuracy(LABELS)
     assert messages[-1].simulation.accuracy_standard_error == simulation.accuracy_standard_error(LABELS)
 
 

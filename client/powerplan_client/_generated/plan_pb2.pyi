@@ -1203,6 +1203,7 @@ class Plan(_message.Message):
     ARRAY_COUNT_FIELD_NUMBER: _builtins.int
     CALIBRATION_FIELD_NUMBER: _builtins.int
     BITS_FIELD_NUMBER: _builtins.int
+    IDEAL_ACCURACY_FIELD_NUMBER: _builtins.int
     granularity: _gains_pb2.Granularity.ValueType
     """How finely the gains were chosen."""
     baseline_power_watts: _builtins.float
@@ -1217,6 +1218,8 @@ class Plan(_message.Message):
     """Number of arrays of all layers."""
     calibration: Global___Calibration.ValueType
     """Inputs that the plan is for; with CALIBRATION_UPPER reached is at the upper end of the 95 % confidence interval."""
+    ideal_accuracy: _builtins.float
+    """Accuracy of the ideal network on the calibration inputs, a fraction; with an accuracy drop as target."""
     @_builtins.property
     def gains(self) -> _gains_pb2.Gains:
         """The gains of every crossbar layer."""
@@ -1309,10 +1312,11 @@ class Plan(_message.Message):
         array_count: _builtins.int | None = ...,
         calibration: Global___Calibration.ValueType = ...,
         bits: Global___BitGap | None = ...,
+        ideal_accuracy: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_array_count", b"_array_count", "_baseline_mse", b"_baseline_mse", "_baseline_power_watts", b"_baseline_power_watts", "_saving", b"_saving", "array_count", b"array_count", "baseline_gains", b"baseline_gains", "baseline_mse", b"baseline_mse", "baseline_power_watts", b"baseline_power_watts", "bits", b"bits", "certificate", b"certificate", "discrete", b"discrete", "gains", b"gains", "hardware", b"hardware", "prediction", b"prediction", "saving", b"saving", "shadow_prices", b"shadow_prices", "target", b"target", "termination", b"termination", "verification", b"verification"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_array_count", b"_array_count", "_baseline_mse", b"_baseline_mse", "_baseline_power_watts", b"_baseline_power_watts", "_ideal_accuracy", b"_ideal_accuracy", "_saving", b"_saving", "array_count", b"array_count", "baseline_gains", b"baseline_gains", "baseline_mse", b"baseline_mse", "baseline_power_watts", b"baseline_power_watts", "bits", b"bits", "certificate", b"certificate", "discrete", b"discrete", "gains", b"gains", "hardware", b"hardware", "ideal_accuracy", b"ideal_accuracy", "prediction", b"prediction", "saving", b"saving", "shadow_prices", b"shadow_prices", "target", b"target", "termination", b"termination", "verification", b"verification"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_array_count", b"_array_count", "_baseline_mse", b"_baseline_mse", "_baseline_power_watts", b"_baseline_power_watts", "_saving", b"_saving", "array_count", b"array_count", "arrays", b"arrays", "baseline_gains", b"baseline_gains", "baseline_mse", b"baseline_mse", "baseline_power_watts", b"baseline_power_watts", "bits", b"bits", "calibration", b"calibration", "certificate", b"certificate", "corners", b"corners", "discrete", b"discrete", "gains", b"gains", "granularity", b"granularity", "hardware", b"hardware", "optimize", b"optimize", "output_weights", b"output_weights", "prediction", b"prediction", "provenance", b"provenance", "reached", b"reached", "saving", b"saving", "shadow_prices", b"shadow_prices", "target", b"target", "termination", b"termination", "verification", b"verification"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_array_count", b"_array_count", "_baseline_mse", b"_baseline_mse", "_baseline_power_watts", b"_baseline_power_watts", "_ideal_accuracy", b"_ideal_accuracy", "_saving", b"_saving", "array_count", b"array_count", "arrays", b"arrays", "baseline_gains", b"baseline_gains", "baseline_mse", b"baseline_mse", "baseline_power_watts", b"baseline_power_watts", "bits", b"bits", "calibration", b"calibration", "certificate", b"certificate", "corners", b"corners", "discrete", b"discrete", "gains", b"gains", "granularity", b"granularity", "hardware", b"hardware", "ideal_accuracy", b"ideal_accuracy", "optimize", b"optimize", "output_weights", b"output_weights", "prediction", b"prediction", "provenance", b"provenance", "reached", b"reached", "saving", b"saving", "shadow_prices", b"shadow_prices", "target", b"target", "termination", b"termination", "verification", b"verification"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__array_count: _TypeAlias = _typing.Literal["array_count"]  # noqa: Y015
     _WhichOneofArgType__array_count: _TypeAlias = _typing.Literal["_array_count", b"_array_count"]  # noqa: Y015
@@ -1320,6 +1324,8 @@ class Plan(_message.Message):
     _WhichOneofArgType__baseline_mse: _TypeAlias = _typing.Literal["_baseline_mse", b"_baseline_mse"]  # noqa: Y015
     _WhichOneofReturnType__baseline_power_watts: _TypeAlias = _typing.Literal["baseline_power_watts"]  # noqa: Y015
     _WhichOneofArgType__baseline_power_watts: _TypeAlias = _typing.Literal["_baseline_power_watts", b"_baseline_power_watts"]  # noqa: Y015
+    _WhichOneofReturnType__ideal_accuracy: _TypeAlias = _typing.Literal["ideal_accuracy"]  # noqa: Y015
+    _WhichOneofArgType__ideal_accuracy: _TypeAlias = _typing.Literal["_ideal_accuracy", b"_ideal_accuracy"]  # noqa: Y015
     _WhichOneofReturnType__saving: _TypeAlias = _typing.Literal["saving"]  # noqa: Y015
     _WhichOneofArgType__saving: _TypeAlias = _typing.Literal["_saving", b"_saving"]  # noqa: Y015
     @_typing.overload
@@ -1328,6 +1334,8 @@ class Plan(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__baseline_mse) -> _WhichOneofReturnType__baseline_mse | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__baseline_power_watts) -> _WhichOneofReturnType__baseline_power_watts | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ideal_accuracy) -> _WhichOneofReturnType__ideal_accuracy | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__saving) -> _WhichOneofReturnType__saving | None: ...
 

@@ -163,6 +163,7 @@ class Prediction(_message.Message):
     LARGEST_WIRE_DROP_BY_LAYER_FIELD_NUMBER: _builtins.int
     COSTS_FIELD_NUMBER: _builtins.int
     LAYER_KINDS_FIELD_NUMBER: _builtins.int
+    IDEAL_ACCURACY_FIELD_NUMBER: _builtins.int
     method: Global___PredictionMethod.ValueType
     """How it was predicted."""
     mse: _builtins.float
@@ -203,6 +204,8 @@ class Prediction(_message.Message):
     """Standard error of accuracy over inputs: as one of all inputs that there may be, of which the calibration inputs are
     a sample; set with accuracy.
     """
+    ideal_accuracy: _builtins.float
+    """Accuracy of the ideal network on the same inputs, a fraction; with labels."""
     @_builtins.property
     def mse_by_layer(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """(L) share of mse caused by the noise of each layer; sums to mse."""
@@ -323,10 +326,11 @@ class Prediction(_message.Message):
         largest_wire_drop_by_layer: _abc.Iterable[_builtins.float] | None = ...,
         costs: Global___CostBreakdown | None = ...,
         layer_kinds: _abc.Iterable[_builtins.str] | None = ...,
+        ideal_accuracy: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "costs", b"costs", "ideal_output", b"ideal_output", "inputs", b"inputs", "output_covariance", b"output_covariance", "output_mean", b"output_mean"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "_ideal_accuracy", b"_ideal_accuracy", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "costs", b"costs", "ideal_accuracy", b"ideal_accuracy", "ideal_output", b"ideal_output", "inputs", b"inputs", "output_covariance", b"output_covariance", "output_mean", b"output_mean"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "array_power_by_layer_watts", b"array_power_by_layer_watts", "chips", b"chips", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "costs", b"costs", "energy_joules", b"energy_joules", "first_order", b"first_order", "ideal_output", b"ideal_output", "inputs", b"inputs", "largest_wire_drop_by_layer", b"largest_wire_drop_by_layer", "layer_kinds", b"layer_kinds", "layer_names", b"layer_names", "layers", b"layers", "marginal_fields", b"marginal_fields", "method", b"method", "mse", b"mse", "mse_bias", b"mse_bias", "mse_by_layer", b"mse_by_layer", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "sampling_limited", b"sampling_limited", "signal_power", b"signal_power", "tia_power_by_layer_watts", b"tia_power_by_layer_watts", "wire_bias_by_layer", b"wire_bias_by_layer", "wire_drop_by_layer", b"wire_drop_by_layer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "_ideal_accuracy", b"_ideal_accuracy", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "array_power_by_layer_watts", b"array_power_by_layer_watts", "chips", b"chips", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "costs", b"costs", "energy_joules", b"energy_joules", "first_order", b"first_order", "ideal_accuracy", b"ideal_accuracy", "ideal_output", b"ideal_output", "inputs", b"inputs", "largest_wire_drop_by_layer", b"largest_wire_drop_by_layer", "layer_kinds", b"layer_kinds", "layer_names", b"layer_names", "layers", b"layers", "marginal_fields", b"marginal_fields", "method", b"method", "mse", b"mse", "mse_bias", b"mse_bias", "mse_by_layer", b"mse_by_layer", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "sampling_limited", b"sampling_limited", "signal_power", b"signal_power", "tia_power_by_layer_watts", b"tia_power_by_layer_watts", "wire_bias_by_layer", b"wire_bias_by_layer", "wire_drop_by_layer", b"wire_drop_by_layer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy: _TypeAlias = _typing.Literal["accuracy"]  # noqa: Y015
     _WhichOneofArgType__accuracy: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy"]  # noqa: Y015
@@ -334,12 +338,16 @@ class Prediction(_message.Message):
     _WhichOneofArgType__accuracy_input_standard_error: _TypeAlias = _typing.Literal["_accuracy_input_standard_error", b"_accuracy_input_standard_error"]  # noqa: Y015
     _WhichOneofReturnType__accuracy_standard_error: _TypeAlias = _typing.Literal["accuracy_standard_error"]  # noqa: Y015
     _WhichOneofArgType__accuracy_standard_error: _TypeAlias = _typing.Literal["_accuracy_standard_error", b"_accuracy_standard_error"]  # noqa: Y015
+    _WhichOneofReturnType__ideal_accuracy: _TypeAlias = _typing.Literal["ideal_accuracy"]  # noqa: Y015
+    _WhichOneofArgType__ideal_accuracy: _TypeAlias = _typing.Literal["_ideal_accuracy", b"_ideal_accuracy"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy) -> _WhichOneofReturnType__accuracy | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy_input_standard_error) -> _WhichOneofReturnType__accuracy_input_standard_error | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy_standard_error) -> _WhichOneofReturnType__accuracy_standard_error | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ideal_accuracy) -> _WhichOneofReturnType__ideal_accuracy | None: ...
 
 Global___Prediction: _TypeAlias = Prediction  # noqa: Y015
 
@@ -650,6 +658,7 @@ class Simulation(_message.Message):
     POWER_BY_DRAW_WATTS_FIELD_NUMBER: _builtins.int
     COSTS_FIELD_NUMBER: _builtins.int
     LAYER_KINDS_FIELD_NUMBER: _builtins.int
+    IDEAL_ACCURACY_FIELD_NUMBER: _builtins.int
     draws: _builtins.int
     """Number of draws made."""
     seed: _builtins.int
@@ -676,6 +685,8 @@ class Simulation(_message.Message):
     """Standard error of accuracy over draws, NaN with one draw; set with accuracy."""
     accuracy_input_standard_error: _builtins.float
     """Standard error of accuracy over inputs, as in Prediction; set with accuracy."""
+    ideal_accuracy: _builtins.float
+    """Accuracy of the ideal network on the same inputs, a fraction; with labels."""
     @_builtins.property
     def mse_by_output(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """(K) mean squared error of each output."""
@@ -782,10 +793,11 @@ class Simulation(_message.Message):
         power_by_draw_watts: _tensor_pb2.Tensor | None = ...,
         costs: Global___CostBreakdown | None = ...,
         layer_kinds: _abc.Iterable[_builtins.str] | None = ...,
+        ideal_accuracy: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "classes", b"classes", "costs", b"costs", "ideal_output", b"ideal_output", "inputs", b"inputs", "mse_by_draw", b"mse_by_draw", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_draw_watts", b"power_by_draw_watts", "worst_mse_by_draw", b"worst_mse_by_draw"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "_ideal_accuracy", b"_ideal_accuracy", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "classes", b"classes", "costs", b"costs", "ideal_accuracy", b"ideal_accuracy", "ideal_output", b"ideal_output", "inputs", b"inputs", "mse_by_draw", b"mse_by_draw", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_draw_watts", b"power_by_draw_watts", "worst_mse_by_draw", b"worst_mse_by_draw"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "classes", b"classes", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "costs", b"costs", "draws", b"draws", "energy_joules", b"energy_joules", "ideal_output", b"ideal_output", "inputs", b"inputs", "layer_kinds", b"layer_kinds", "layer_names", b"layer_names", "layers", b"layers", "mse", b"mse", "mse_by_draw", b"mse_by_draw", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_draw_watts", b"power_by_draw_watts", "power_by_layer_standard_error_watts", b"power_by_layer_standard_error_watts", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "seed", b"seed", "signal_power", b"signal_power", "worst_mse_by_draw", b"worst_mse_by_draw"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "_ideal_accuracy", b"_ideal_accuracy", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "classes", b"classes", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "costs", b"costs", "draws", b"draws", "energy_joules", b"energy_joules", "ideal_accuracy", b"ideal_accuracy", "ideal_output", b"ideal_output", "inputs", b"inputs", "layer_kinds", b"layer_kinds", "layer_names", b"layer_names", "layers", b"layers", "mse", b"mse", "mse_by_draw", b"mse_by_draw", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_draw_watts", b"power_by_draw_watts", "power_by_layer_standard_error_watts", b"power_by_layer_standard_error_watts", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "seed", b"seed", "signal_power", b"signal_power", "worst_mse_by_draw", b"worst_mse_by_draw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy: _TypeAlias = _typing.Literal["accuracy"]  # noqa: Y015
     _WhichOneofArgType__accuracy: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy"]  # noqa: Y015
@@ -793,11 +805,15 @@ class Simulation(_message.Message):
     _WhichOneofArgType__accuracy_input_standard_error: _TypeAlias = _typing.Literal["_accuracy_input_standard_error", b"_accuracy_input_standard_error"]  # noqa: Y015
     _WhichOneofReturnType__accuracy_standard_error: _TypeAlias = _typing.Literal["accuracy_standard_error"]  # noqa: Y015
     _WhichOneofArgType__accuracy_standard_error: _TypeAlias = _typing.Literal["_accuracy_standard_error", b"_accuracy_standard_error"]  # noqa: Y015
+    _WhichOneofReturnType__ideal_accuracy: _TypeAlias = _typing.Literal["ideal_accuracy"]  # noqa: Y015
+    _WhichOneofArgType__ideal_accuracy: _TypeAlias = _typing.Literal["_ideal_accuracy", b"_ideal_accuracy"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy) -> _WhichOneofReturnType__accuracy | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy_input_standard_error) -> _WhichOneofReturnType__accuracy_input_standard_error | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy_standard_error) -> _WhichOneofReturnType__accuracy_standard_error | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ideal_accuracy) -> _WhichOneofReturnType__ideal_accuracy | None: ...
 
 Global___Simulation: _TypeAlias = Simulation  # noqa: Y015

@@ -58,6 +58,7 @@ def command(
             seed = settings.get("seed", 0)
             accuracy = prediction.accuracy_with_error(case.labels, seed=seed)
             input_error = prediction.accuracy_input_error(case.labels, seed=seed)
+    ideal = None if case.labels is None else prediction.ideal_accuracy(case.labels)
     chips = prediction.chips_for(case.labels)
     if as_json:
         write_json(
@@ -69,6 +70,7 @@ def command(
                 accuracy=accuracy and accuracy[0],
                 accuracy_standard_error=accuracy and accuracy[1],
                 accuracy_input_standard_error=input_error,
+                ideal_accuracy=ideal,
                 inputs=prediction.inputs and prediction.inputs.to_dict(),
                 chips=chips and chips.to_dict(),
                 costs=prediction.costs and prediction.costs.to_dict(),
@@ -78,8 +80,11 @@ def command(
     else:
         from powerplan.report.tables import prediction_table
 
-        table = prediction_table(prediction, gains=gains, accuracy=accuracy, input_error=input_error, chips=chips)
-        click.echo(table)
+        click.echo(
+            prediction_table(
+                prediction, gains=gains, accuracy=accuracy, input_error=input_error, ideal_accuracy=ideal, chips=chips
+            )
+        )
 
 
 #: what --json tells of the prediction

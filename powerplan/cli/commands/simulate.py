@@ -79,6 +79,7 @@ def command(
             )
         plot_predicted_simulated({case.name: pairs}, file=plot_file)
         chat.note(f"wrote {plot_file}")
+    ideal = None if labels is None else simulation.ideal_accuracy(labels)
     chips = simulation.chips_for(labels)
     if as_json:
         write_json(
@@ -90,6 +91,7 @@ def command(
                 accuracy=accuracy and accuracy[0],
                 accuracy_standard_error=accuracy and accuracy[1],
                 accuracy_input_standard_error=input_error,
+                ideal_accuracy=ideal,
                 mse_confidence_interval=simulation.mse_confidence_interval,
                 nmse_confidence_interval=simulation.nmse_confidence_interval,
                 power_confidence_interval=simulation.power_confidence_interval,
@@ -116,6 +118,7 @@ def command(
                 accuracy=accuracy,
                 predicted_accuracy=predicted_accuracy,
                 input_error=input_error,
+                ideal_accuracy=ideal,
                 chips=chips,
             )
         )

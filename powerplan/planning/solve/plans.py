@@ -45,6 +45,7 @@ def plan_at(
         reached=attempt.exact.reached(theta),
         granularity=session.settings.granularity,
         calibration=session.settings.calibration,
+        ideal_accuracy=attempt.target.ideal_accuracy(predictor.ideal.cpu().numpy()),
         optimize=session.optimize,
         hardware=session.predictor.hardware,
         termination=termination,

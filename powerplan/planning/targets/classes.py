@@ -236,6 +236,9 @@ class MaxAccuracyDrop(ClassTarget):
         """The labels."""
         return self.labels
 
+    def ideal_accuracy(self, ideal: np.ndarray) -> float:
+        return self.largest(ideal)
+
 
 def _classes(ideal: np.ndarray) -> np.ndarray:
     return ideal.argmax(1) if ideal.shape[1] > 1 else (ideal[:, 0] > 0).astype(int)

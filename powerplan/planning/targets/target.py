@@ -140,6 +140,10 @@ class Target(ABC):
         """A bound that any gains meet, for ideal outputs (B, K)."""
         return math.inf
 
+    def ideal_accuracy(self, ideal: np.ndarray) -> float | None:
+        """The accuracy of ideal outputs (B, K), if it has labels."""
+        return None
+
     def bounds(self, signal_power: float | None) -> Mapping[str, float]:
         """Its bounds on the numbers that every prediction has, by name: "power", "mse", "nmse".
 

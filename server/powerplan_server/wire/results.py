@@ -60,6 +60,7 @@ def _details(
         "chips": None if chips is None else message_of(pb.Chips, chips),
         **{name: _tensor(getattr(result, name)) if detail.output_moments else None for name in moments},
         "layers": _layers(result.layers, detail),
+        "ideal_accuracy": None if labels is None else result.ideal_accuracy(labels),
         **dict(zip(_ACCURACY, accuracy or (None, None, None), strict=True)),
     }
 
