@@ -12,6 +12,7 @@ import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -60,7 +61,9 @@ def read_table(field: str, path: str | Path) -> np.ndarray:
     except ValueError:
         table = np.full((1, 1), np.nan)
     if not np.isfinite(table).all():
-        _refuse(field, path, rows_of(lines, separator))
+        rows = rows_of(lines, separator)
+        check_lengths(field, path, rows, len(rows[0][1]))
+        refuse_cells(field, path, rows, range(len(rows[0][1])))
     return table
 
 
@@ -100,19 +103,27 @@ def is_missing(cell: str) -> bool:
     return cell.lower() in _MISSING
 
 
-def _refuse(field: str, path: str | Path, rows: Sequence[Row]) -> None:
-    """Raise the error for the first row of another length, or the first cell that is not a finite number."""
-    width = len(rows[0][1])
+def check_lengths(field: str, path: str | Path, rows: Sequence[Row], width: int) -> None:
+    """Refuse the first row that has not ``width`` cells.
+
+    Raises:
+        CorruptFile: as named.
+    """
     for line, cells in rows:
         if len(cells) != width:
-            raise CorruptFile.of(
-                field,
-                f"{path}, line {line}: {len(cells)} cells",
-                f"{width} cells, as in line {rows[0][0]}",
-                "Give every row as many cells.",
-            )
+            where = f"{path}, line {line}: {len(cells)} cells"
+            raise CorruptFile.of(field, where, f"{width} cells, as in the first row", "Give every row as many cells.")
+
+
+def refuse_cells(field: str, path: str | Path, rows: Sequence[Row], columns: Sequence[int]) -> NoReturn:
+    """Raise the error for the first cell, of some columns from 0, that is not a finite number.
+
+    Raises:
+        CorruptFile: always.
+    """
     for line, cells in rows:
-        for column, cell in enumerate(cells, start=1):
+        for column in columns:
+            cell = cells[column]
             if _NUMBER.fullmatch(cell) and np.isfinite(float(cell)):
                 continue
             if is_missing(cell):
@@ -123,6 +134,6 @@ def _refuse(field: str, path: str | Path, rows: Sequence[Row]) -> None:
                 advice = "It is not finite: remove the row, or correct it."
             else:
                 advice = "Correct it; names in a header begin with a letter."
-            where = f"{path}, line {line}, column {column}: {show(cell, 40)}"
+            where = f"{path}, line {line}, column {column + 1}: {show(cell, 40)}"
             raise CorruptFile.of(field, where, "a finite number", advice)
     raise CorruptFile.of(field, str(path), "rows of numbers", "It cannot be read.")

@@ -16,7 +16,16 @@ import numpy as np
 
 from powerplan.errors import CorruptFile, InvalidInput, show
 from powerplan.hardware.measured.columns import IGNORED, Column, columns_of, in_si
-from powerplan.reading.tables import Row, is_header, is_missing, numbered_lines, rows_of, separator_of
+from powerplan.reading.tables import (
+    Row,
+    check_lengths,
+    is_header,
+    is_missing,
+    numbered_lines,
+    refuse_cells,
+    rows_of,
+    separator_of,
+)
 from powerplan.reading.text import decoded, read_bytes
 
 #: bytes of a table, unpacked
@@ -74,7 +83,7 @@ def read_table(path: str | Path, columns: str | Sequence[str] | None = None) -> 
         )
     if not rows:
         raise CorruptFile.of("measurements", str(path), "rows of numbers", "It holds a header and no rows.")
-    _check_lengths(path, rows, len(header))
+    check_lengths("measurements", path, rows, len(header))
     return _read(path, rows, meant, _of_no_use(header, meant))
 
 
@@ -106,13 +115,6 @@ def _text(path: str | Path) -> str:
     return decoded("measurements", path, content)
 
 
-def _check_lengths(path: str | Path, rows: Sequence[Row], width: int) -> None:
-    for line, cells in rows:
-        if len(cells) != width:
-            where = f"{path}, line {line}: {len(cells)} cells"
-            raise CorruptFile.of("measurements", where, f"{width} cells, as in the first row", "Correct the row.")
-
-
 def _read(path: str | Path, rows: Sequence[Row], meant: Sequence[Column | None], of_no_use: tuple[str, ...]) -> Table:
     used = [(k, column) for k, column in enumerate(meant) if column is not None]
     whole = [row for row in rows if not any(is_missing(row[1][k]) for k, _ in used)]
@@ -141,16 +143,8 @@ def _read(path: str | Path, rows: Sequence[Row], meant: Sequence[Column | None],
 def _numbers(path: str | Path, rows: Sequence[Row], k: int) -> np.ndarray:
     try:
         numbers = np.array([float(cells[k]) for _, cells in rows])
-        if np.isfinite(numbers).all():
-            return numbers
     except ValueError:
-        pass
-    for line, cells in rows:
-        try:
-            good = np.isfinite(float(cells[k]))
-        except ValueError:
-            good = False
-        if not good:
-            where = f"{path}, line {line}, column {k + 1}: {show(cells[k], 40)}"
-            raise CorruptFile.of("measurements", where, "a finite number", "Correct it, or leave the cell empty.")
-    raise AssertionError("unreachable")
+        numbers = np.full(1, np.nan)
+    if not np.isfinite(numbers).all():
+        refuse_cells("measurements", path, rows, [k])
+    return numbers
