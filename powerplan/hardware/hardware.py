@@ -352,6 +352,11 @@ class Hardware(Shown):
         return self.column_scale != "none"
 
     @property
+    def compensation(self) -> str:
+        """How known errors are taken out, by the names of the fields; "" where they are not."""
+        return ", ".join([self.column_scale] * self.scales_columns + ["predistort"] * self.predistort)
+
+    @property
     def needs_full_scale(self) -> bool:
         """True if the read-out depends on the ideal values of a network: see :mod:`powerplan.hardware.full_scale`."""
         ranged = self.adc_bits is not None and self.adc_range is None

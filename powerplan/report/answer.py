@@ -13,6 +13,7 @@ from powerplan.planning import Outcome, Plan, Target
 from powerplan.report.charts import Scale
 from powerplan.report.facts import Fact
 from powerplan.report.quantities import (
+    COMPENSATED,
     ideal_text,
     objective_text,
     other_inputs,
@@ -93,6 +94,8 @@ def plan_answer(plan: Plan) -> list[Fact]:
         )
     )
     facts += inputs_fact(plan.prediction)
+    if plan.hardware.compensation:
+        facts.append(Fact(name="Compensation", value=plan.hardware.compensation, remark=typeset(COMPENSATED)))
     if check is not None and check.chip_yield is not None:
         interval = yield_text(check).partition(" (")[2].rstrip(")")
         remark = f"{interval}: " if interval else ""

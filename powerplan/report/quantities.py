@@ -134,6 +134,10 @@ def other_inputs(inputs: Inputs) -> str:
     return f"NMSE {with_error(float(inputs.nmse_by_input.mean()), high - (low + high) / 2, 100)} %"
 
 
+#: of plans whose hardware takes known errors out
+COMPENSATED = "what is left is mostly noise, which may be a larger part of other inputs: predict some"
+
+
 def worst_inputs(inputs: Inputs) -> str:
     """The inputs with the largest errors, and what most of them keep within; over the mean signal of all."""
     named = [f"{index} ({percent(float(inputs.nmse_by_input[index]))})" for index in inputs.worst(3)]

@@ -21,6 +21,7 @@ from powerplan.planning.objectives import Objective
 from powerplan.planning.settings import BITS
 from powerplan.report.costs import cost_table
 from powerplan.report.quantities import (
+    COMPENSATED,
     asked_text,
     ideal_text,
     objective_text,
@@ -112,6 +113,8 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
     lines.append(("NMSE", _error_line(nmse_bound, predicted_nmse(prediction), simulated[0])))
     lines.append(("MSE", _error_line(mse_bound, predicted_mse(prediction), simulated[1])))
     lines += _inputs_lines(prediction.inputs)
+    if plan.hardware.compensation:
+        lines.append(("compensation", f"{plan.hardware.compensation}; {COMPENSATED}"))
     lines += _corner_lines(plan)
     if plan.array_count is not None:
         lines.append(("arrays", f"{plan.array_count}, {array_size(plan.hardware)}"))

@@ -17,16 +17,16 @@ from powerplan.planning import policy
 from powerplan.planning.explain.explanation import (
     BindingLimit,
     Explanation,
+    HardwareChange,
     LayerShare,
     Relaxation,
-    WireChange,
     YieldCost,
 )
+from powerplan.planning.explain.otherwise import compensations, other_wires
 from powerplan.planning.explain.prices import shadow_prices
 from powerplan.planning.explain.relaxing import Change, relaxable, relaxed
 from powerplan.planning.explain.replanner import Replanner
 from powerplan.planning.explain.sentences import in_sentences
-from powerplan.planning.explain.wires import other_wires
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.settings import PlanSettings, Progress
 from powerplan.planning.targets import Target
@@ -87,7 +87,8 @@ class _Explainer:
             unlimited=unlimited,
             sentences=(),
             yields=self._yields(),
-            wires=self._wires(),
+            wires=self._otherwise(other_wires(self.hardwares)),
+            compensations=self._otherwise(compensations(self.hardwares)),
         )
         return replace(explanation, sentences=tuple(in_sentences(explanation, plan)))
 
@@ -154,13 +155,13 @@ class _Explainer:
             )
         return tuple(costs)
 
-    def _wires(self) -> tuple[WireChange, ...]:
-        """What other wires and arrays would do."""
+    def _otherwise(self, others: Sequence[tuple[str, Sequence[Hardware]]]) -> tuple[HardwareChange, ...]:
+        """What other hardware, told in words, would do."""
         changes = []
-        for what, hardwares in other_wires(self.hardwares):
+        for what, hardwares in others:
             self.progress(f"planning with {what}", 0.9)
             change, note, reaches = self._again(planned_bound(self.plan), hardwares)
-            changes.append(WireChange(what=what, change=change, reaches_target=reaches, note=note))
+            changes.append(HardwareChange(what=what, change=change, reaches_target=reaches, note=note))
         return tuple(changes)
 
     def _unlimited(self) -> float | None:

@@ -73,8 +73,8 @@ class YieldCost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WireChange:
-    """What other wires or arrays would do to a plan for wires with resistance, by planning again.
+class HardwareChange:
+    """What other wires or arrays, or compensation, would do to a plan, by planning again.
 
     Attributes:
         what: there would be instead.
@@ -106,6 +106,8 @@ class Explanation:
         yields: what other parts of the chips cost, the least first, where the target is on a part of them and is met.
         wires: what ideal wires, wider ones, smaller arrays, drivers at both ends and sides apart would do, where wires
             have resistance.
+        compensations: what ways of compensating mean errors would do that the hardware does not use, where devices or
+            wires make such errors.
     """
 
     objective: str
@@ -116,7 +118,8 @@ class Explanation:
     unlimited: float | None
     sentences: tuple[str, ...]
     yields: tuple[YieldCost, ...] = ()
-    wires: tuple[WireChange, ...] = ()
+    wires: tuple[HardwareChange, ...] = ()
+    compensations: tuple[HardwareChange, ...] = ()
 
     @property
     def gap(self) -> float | None:

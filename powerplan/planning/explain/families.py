@@ -11,6 +11,7 @@ from powerplan.hardware import Hardware
 from powerplan.hardware.by_layer import differs, one_by_one
 from powerplan.hardware.describe import described_fields
 from powerplan.planning import policy
+from powerplan.planning.explain.otherwise import COMPENSATIONS, has_known_errors
 from powerplan.planning.explain.relaxing import Change, relaxable, relaxed
 
 #: what no change of the devices or the circuit can mend
@@ -48,6 +49,8 @@ def families(hardwares: Sequence[Hardware]) -> list[Family]:
     for name, value in (("drift_compensation", True), ("weight_mapping", "differential")):
         if getattr(nominal, name) != value and (nominal.drift or nominal.measurements or value is not True):
             kinds.append(switched(name, value))
+    if any(has_known_errors(h) for h in hardwares):
+        kinds += [switched(f, value) for f, value, _ in COMPENSATIONS if getattr(nominal, f) in ("none", False)]
     return kinds
 
 

@@ -8,9 +8,9 @@ from powerplan.planning import policy
 from powerplan.planning.explain.explanation import (
     BindingLimit,
     Explanation,
+    HardwareChange,
     LayerShare,
     Relaxation,
-    WireChange,
     YieldCost,
 )
 from powerplan.planning.explain.relaxing import MOVES_LEVELS
@@ -31,7 +31,9 @@ def in_sentences(explanation: Explanation, plan: Plan) -> list[str]:
     what = f"the lowest reachable {plan.target.words}" if reached else f"the {explanation.objective}"
     words += [_relaxation_in_words(r, what, explanation.objective) for r in explanation.relaxations]
     words += [_yield_in_words(each, plan, explanation.objective) for each in explanation.yields]
-    words += [_wires_in_words(each, what, reached=reached) for each in explanation.wires]
+    words += [
+        _otherwise_in_words(each, what, reached=reached) for each in (*explanation.wires, *explanation.compensations)
+    ]
     if explanation.gap is not None:
         words.append(
             f"Without limits on the free gains and without idle conductance {what} would be "
@@ -81,7 +83,7 @@ def _yield_in_words(cost: YieldCost, plan: Plan, objective: str) -> str:
     return f"{other} instead of {own} of them: {answer}"
 
 
-def _wires_in_words(change: WireChange, what: str, *, reached: bool) -> str:
+def _otherwise_in_words(change: HardwareChange, what: str, *, reached: bool) -> str:
     if change.change is None:
         return f"With {change.what}: no plan ({change.note})"
     met = (

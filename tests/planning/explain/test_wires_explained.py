@@ -1,4 +1,4 @@
-"""What explanations say of resistive wires: what other wires and arrays would do, by planning again."""
+"""What explanations say of resistive wires and known errors: what other hardware would do, by planning again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from random_plans import small_network
 
 import powerplan as pp
-from powerplan.planning.explain.wires import other_wires
+from powerplan.planning.explain.otherwise import compensations, other_wires
 
 OHM: dict[str, Any] = {"wire_resistance_row": 80.0, "wire_resistance_column": 60.0, "sense_resistance": 50.0}
 WIRED = pp.Hardware(array_rows=12, array_columns=16, **OHM)
@@ -42,6 +42,16 @@ def test_what_is_so_already_is_no_change() -> None:
     assert list(changes(there)) == ["ideal wires", "arrays of 6 rows and 8 columns"]
 
 
+def test_compensation_is_tried_where_there_is_something_to_compensate() -> None:
+    scaled, shifted = ({"column_scale": "least_bias"}, {"predistort": True})
+    clipped = pp.Hardware()
+    tried = [hardware for _, (hardware,) in compensations([clipped])]
+    assert tried == [clipped.replace(**scaled), clipped.replace(**shifted)]
+    assert [h for _, (h,) in compensations([clipped.replace(**shifted)])] == [clipped.replace(**scaled, **shifted)]
+    assert compensations([pp.Hardware(clip_conductance=False)]) == []
+    assert compensations([pp.Hardware(read_out="divider", load_conductance=1e-4)]) == []
+
+
 @pytest.mark.slow
 def test_a_plan_says_what_wires_cost_by_planning_again() -> None:
     network, x = small_network(1, (24, 6), "identity"), np.random.default_rng(1).uniform(0, 1, (6, 24))
@@ -54,6 +64,9 @@ def test_a_plan_says_what_wires_cost_by_planning_again() -> None:
         assert change.reaches_target
         assert change.change == pytest.approx(again.power / plan.power - 1, abs=1e-6)
     assert any(s.startswith("With wires of half the resistance the power changes by") for s in explanation.sentences)
+    scaled = pp.plan(network, WIRED.replace(column_scale="least_bias"), x, pp.MaxNMSE(0.1))
+    assert explanation.compensations[0].change == pytest.approx(scaled.power / plan.power - 1, abs=1e-6)
+    assert any(s.startswith("With digital scales of outputs") for s in explanation.sentences)
     prices = {r.parameter: r for r in explanation.relaxations}
     column = prices["wire_resistance_column"]
     assert column.predicted == pytest.approx(column.resolved, rel=0.3)

@@ -1,9 +1,11 @@
-"""What the resistance of wires costs a plan, and what other wires and arrays would buy: hardware to plan for again."""
+"""Hardware to plan for again: what the resistance of wires costs a plan, and what other wires and arrays, or what
+compensation of known mean errors, would buy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
 from powerplan.hardware.hardware import ideal_wires
 
@@ -28,6 +30,34 @@ def other_wires(hardwares: Sequence[Hardware]) -> list[tuple[str, tuple[Hardware
         if getattr(nominal, field) != value and (field == "row_drive" or nominal.weight_mapping == "differential")
     ]
     return [(words, tuple(map(change, hardwares))) for words, change in changes]
+
+
+#: fields that compensate, the value that does, and words for it
+COMPENSATIONS = (
+    ("column_scale", "least_bias", "digital scales of outputs (column_scale='least_bias')"),
+    ("predistort", True, "targets of devices that take out known errors (predistort=True)"),
+)
+
+
+def compensations(hardwares: Sequence[Hardware]) -> list[tuple[str, tuple[Hardware, ...]]]:
+    """The ways of compensating that this hardware does not use and allows, in words, with the hardware of every corner
+    so; nothing where there is no mean error to know of."""
+    if not any(has_known_errors(hardware) for hardware in hardwares):
+        return []
+    ways = []
+    for field, value, words in COMPENSATIONS:
+        try:
+            changed = tuple(hardware.replace(**{field: value}) for hardware in hardwares)
+        except InvalidInput:
+            continue
+        if getattr(hardwares[0], field) in ("none", False):
+            ways.append((words, changed))
+    return ways
+
+
+def has_known_errors(hardware: Hardware) -> bool:
+    """True if arrays make something else on average than they should."""
+    return hardware.shifts_mean or hardware.has_wires
 
 
 def _wider(hardware: Hardware) -> Hardware:
