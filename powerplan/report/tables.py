@@ -113,8 +113,7 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
     lines.append(("NMSE", _error_line(nmse_bound, predicted_nmse(prediction), simulated[0])))
     lines.append(("MSE", _error_line(mse_bound, predicted_mse(prediction), simulated[1])))
     lines += _inputs_lines(prediction.inputs)
-    if plan.hardware.compensation:
-        lines.append(("compensation", f"{plan.hardware.compensation}; {COMPENSATED}"))
+    lines += _compensation_lines(plan)
     lines += _corner_lines(plan)
     if plan.array_count is not None:
         lines.append(("arrays", f"{plan.array_count}, {array_size(plan.hardware)}"))
@@ -400,6 +399,11 @@ def _chips_lines(chips: Chips | None, ideal_accuracy: float | None) -> list[tupl
         powers = ", ".join(f"{100 * p:g} % within {si(chips.power.quantile(p), 'W')}" for p in parts)
         lines.append(("power of chips", powers))
     return lines
+
+
+def _compensation_lines(plan: Plan) -> list[tuple[str, str]]:
+    how = plan.hardware.compensation
+    return [("compensation", f"{how}; {COMPENSATED}")] if how else []
 
 
 def _rate_line(plan: Plan) -> list[tuple[str, str]]:
