@@ -87,6 +87,8 @@ class Hardware:
             voltage_max, beyond which they saturate; None = exact. One value, one per layer, or by layer name.
         adc_bits: resolution of the converters that read the columns of every array, 2 to 32: 2^bits − 1 levels,
             symmetrical to 0; None = exact. One value, one per layer, or by layer name.
+        input_slice_bits: inputs drive the rows so many bits at a time, 1 to 15, in one read for every part of the bits
+            beside the sign of dac_bits; 1 = bit by bit; None = at once. One value, one per layer, or by layer name.
         adc_range: largest magnitude of the voltage that a read-out passes on [V], > 0, beyond which it saturates:
             the output of a TIA with feedback_resistance, or the voltage of a divider. None = with adc_bits, the
             range is the full scale; without, nothing saturates.
@@ -154,6 +156,7 @@ class Hardware:
     feedback_tracking: bool | None = None
     dac_bits: int | Sequence[int | None] | Mapping[str, int | None] | None = None
     adc_bits: int | Sequence[int | None] | Mapping[str, int | None] | None = None
+    input_slice_bits: int | Sequence[int | None] | Mapping[str, int | None] | None = None
     adc_range: float | None = None
     adc_headroom: float | Sequence[float] | Mapping[str, float] | None = None
     thermal_noise: bool | None = None

@@ -108,6 +108,7 @@ _FIXED = (
     ("row_drive", "one_end", "rows are driven ideally"),
     ("dac_bits", None, "a layer has no converters"),
     ("adc_bits", None, "a layer has no converters"),
+    ("input_slice_bits", None, "inputs drive their rows at once"),
     ("adc_range", None, "outputs have no bound"),
     ("thermal_noise", False, "read noise has one standard deviation per layer"),
     ("shot_noise", False, "read noise has one standard deviation per layer"),

@@ -27,6 +27,7 @@ from powerplan.hardware.curves import Curve, as_curve
 from powerplan.hardware.describe import in_si
 from powerplan.hardware.device_checks import check_device_models
 from powerplan.hardware.fields import ByMeasurements, Numbers, Part, check_fields, takes
+from powerplan.hardware.input_slices import MOST_BITS, InputSlices
 from powerplan.hardware.plain import to_plain
 from powerplan.hardware.read_out_checks import check_read_out
 from powerplan.hardware.technologies import TECHNOLOGIES
@@ -59,6 +60,7 @@ _FRACTION, _SHARE = Number(at_least=0), Number(at_least=0, at_most=1)
 _ENERGY = Number(at_least=0, unit="J")
 _RESISTANCE = Number(at_least=0, unit="ohm")
 _BITS = Whole(at_least=2, at_most=32, advice="Give the number of bits.")
+_SLICE_BITS = Whole(at_least=1, at_most=MOST_BITS - 1, advice="Give the bits of one read.")
 _SHARED = Whole(at_least=1, at_most=2**20, advice="Give the number of columns.")
 _COEFFICIENTS = Numbers(
     most=16,
@@ -130,6 +132,8 @@ class Hardware(Shown):
             voltage_max, beyond which they saturate; None = exact. One value, one per layer, or by layer name.
         adc_bits: resolution of the converters that read the columns of every array, 2 to 32: 2^bits − 1 levels,
             symmetrical to 0; None = exact. One value, one per layer, or by layer name.
+        input_slice_bits: inputs drive the rows so many bits at a time, 1 to 15, in one read for every part of the bits
+            beside the sign of dac_bits; 1 = bit by bit; None = at once. One value, one per layer, or by layer name.
         adc_range: largest magnitude of the voltage that a read-out passes on [V], > 0, beyond which it saturates:
             the output of a TIA with feedback_resistance, or the voltage of a divider. None = with adc_bits, the
             range is the full scale; without, nothing saturates.
@@ -198,6 +202,9 @@ class Hardware(Shown):
     )
     adc_bits: int | Sequence[int | None] | Mapping[str, int | None] | None = takes(
         OneOrByLayer(_BITS, or_none=True), None, "converters of columns"
+    )
+    input_slice_bits: int | Sequence[int | None] | Mapping[str, int | None] | None = takes(
+        OneOrByLayer(_SLICE_BITS, or_none=True)
     )
     adc_range: float | None = takes(Number(above=0, unit="V"))
     adc_headroom: float | Sequence[float] | Mapping[str, float] = takes(OneOrByLayer(Number(above=0)), 1.0)
@@ -517,6 +524,14 @@ class LayerHardware(Hardware):
     adc_bits: int | None
     adc_headroom: float
     columns_per_adc: int
+    input_slice_bits: int | None
+
+    @property
+    def input_slices(self) -> InputSlices | None:
+        """How inputs are cut; None where they drive their rows at once."""
+        if self.dac_bits is None or self.input_slice_bits is None or self.input_slice_bits >= self.dac_bits - 1:
+            return None
+        return InputSlices(self.dac_bits, self.input_slice_bits)
 
     @classmethod
     def _like(cls, hardware: Hardware) -> LayerHardware:

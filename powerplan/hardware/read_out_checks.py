@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from powerplan.checks import Checker
+from powerplan.hardware.input_slices import MOST_BITS
 
 if TYPE_CHECKING:
     from powerplan.hardware.hardware import Hardware
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 def check_read_out(hardware: Hardware, check: Checker) -> None:
     """Note what the fields of mapping and read-out demand of each other, each of which is good by itself."""
+    _check_slices(hardware, check)
     if hardware.feedback_tracking:
         if hardware.feedback_resistance is not None:
             allowed = "None where feedback_tracking sets it from the full-scale current"
@@ -37,6 +39,20 @@ def check_read_out(hardware: Hardware, check: Checker) -> None:
         if energy and hardware.costs is not None and getattr(hardware.costs, converter) is not None:
             allowed = f"0 where hardware.costs.{converter} says what converters take"
             check.fail(f"{converter}_energy", energy, allowed, "Give one of the two.")
+
+
+def _check_slices(hardware: Hardware, check: Checker) -> None:
+    if hardware.input_slice_bits is None:
+        return
+    if hardware.dac_bits is None or (isinstance(hardware.dac_bits, int) and hardware.dac_bits > MOST_BITS):
+        allowed = f"2 to {MOST_BITS} where input_slice_bits says how many of them drive a row at a time"
+        check.fail("dac_bits", hardware.dac_bits, allowed, "Give the bits of a whole input, or no input_slice_bits.")
+    if hardware.read_out == "divider":
+        allowed = "None where read_out is 'divider'"
+        check.fail("input_slice_bits", hardware.input_slice_bits, allowed, "Use read_out='tia'.")
+    if hardware.has_wires:
+        allowed = "None where wires have a resistance"
+        check.fail("input_slice_bits", hardware.input_slice_bits, allowed, "Leave it out: its wires are not modelled.")
 
 
 def _check_divider(hardware: Hardware, check: Checker) -> None:

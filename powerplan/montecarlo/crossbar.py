@@ -20,6 +20,9 @@ With passive loads every side of every row tile gives a voltage, y± = (1 + ε±
 Σ_j G±_ij, decoded as the current D̄± y±, D̄ that of the targets; sides are converted separately, with half of the noise
 each; G_L makes thermal noise like 1/R_f; array power is less by Σ_pti mean(D (y±)²).
 
+Inputs in slices are read part by part (:mod:`powerplan.hardware.input_slices`): z is Σ_s a_s z_s, every z_s with noise
+and a conversion of its own, and power is that of all reads.
+
 Devices are held as G_ij / (c_i r_j), in units of weight, so that the product with x is z itself and single
 precision never sees the scale of a conductance.
 """
@@ -78,6 +81,8 @@ class Crossbar:
     ) -> None:
         weights = stored(op, hardware)
         self.hardware, self._has_bias_row = hardware, weights.has_bias_row
+        self._slices = hardware.input_slices
+        self._reads_per_input = 1 if self._slices is None else len(self._slices.weights)
         groups, n_in = op.groups, weights.rows
         reference = reference_voltage(voltage)
         by_input = np.broadcast_to(np.asarray(voltage, dtype=np.float64), (op.n_rows,)).copy()
@@ -156,7 +161,7 @@ class Crossbar:
 
     def scratch_elements(self, batch: int) -> int:
         """Numbers held for one draw and ``batch`` inputs during :meth:`read`, its input and output not counted."""
-        reads = batch * self.positions
+        reads = batch * self.positions * self._reads_per_input
         rows = reads * self.map.groups * self.map.n_in
         columns = reads * self.map.n_out
         gathered = rows if rows != batch * math.prod(self.map.input_shape) else 0
@@ -183,12 +188,19 @@ class Crossbar:
     def rows(self, x: torch.Tensor) -> torch.Tensor:
         """Values at the rows of every array, converted, (D, A, G, R, n), for activations x (D, B, *input_shape).
 
-        A arrays (1, or one per position) are read R times each.
+        A arrays (1, or one per position) are read R times each; slices of inputs come one after the other.
         """
         patches = self.map.patches(x.flatten(0, 1))
         if self.hardware.dac_bits is not None:
             patches = quantised(patches, self._row_limit, self.hardware.dac_bits)
-        patches = patches.reshape(*x.shape[:2], *patches.shape[1:])  # (D, B, G, P, n)
+        if self._slices is None:
+            return self._by_array(patches, x.shape[:2])
+        cut = self._slices.cut_rows(patches, self._row_limit, constant=self._has_bias_row)
+        return torch.cat([self._by_array(part, x.shape[:2]) for part in cut], 3)
+
+    def _by_array(self, patches: torch.Tensor, inputs: torch.Size) -> torch.Tensor:
+        """Values at the rows (D B, G, P, n) as (D, A, G, R, n)."""
+        patches = patches.reshape(*inputs, *patches.shape[1:])  # (D, B, G, P, n)
         if self._arrays == 1:
             return patches.transpose(1, 2).flatten(2, 3).unsqueeze(1)
         return patches.permute(0, 3, 2, 1, 4)
@@ -196,7 +208,7 @@ class Crossbar:
     def drive(self, rows: torch.Tensor) -> torch.Tensor:
         """Sum over the reads of one inference of E[V_j²] [V²], (D, A, G, n), mean over the batch; with wires that of
         E[V V'] in every row tile, (D, A, G, T, m, m)."""
-        reads = self.positions // self._arrays
+        reads = self.positions // self._arrays * self._reads_per_input
         if self.hardware.has_wires:
             moments = second_moments(rows * self._volts, self._tiles)
             moments.diagonal(dim1=-2, dim2=-1).add_(self.hardware.input_noise_std**2)
@@ -232,7 +244,8 @@ class Crossbar:
         volts = (digital.abs() * self._volts).expand(draws, *(-1,) * 4) if self.hardware.shot_noise else None
         columns, variances, power, drifted = [], [], [], []
         for array in range(self._arrays):
-            own, batch = None if volts is None else volts[:, array], rows.shape[3] // (self.positions // self._arrays)
+            own = None if volts is None else volts[:, array]
+            batch = rows.shape[3] // (self.positions // self._arrays * self._reads_per_input)
             read: list[BlockRead] = []
             programmed: list[tuple[torch.Tensor, ...]] = []
             for block in self._blocks:
@@ -257,10 +270,18 @@ class Crossbar:
             z = z * (start / now).to(z.dtype)
         if self.hardware.converts_columns:
             z = quantised(z, self._column_limit, self.hardware.adc_bits)
-        z = z[:, 0] if z.shape[1] == 1 else z.sum(1)  # (D, A, G, R, o)
+        return self._value(self._added_up(z, digital)), sum(power[1:], power[0])
+
+    def _added_up(self, z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Values (D, A, G, R, o), one for every whole input, of what is converted (D, C, A, G, R, o), read for these
+        digital inputs (D or 1, A, G, R, n)."""
+        z = z[:, 0] if z.shape[1] == 1 else z.sum(1)
         if self._offset is not None:
-            z = z - self._subtracted(digital)
-        return self._value(z), sum(power[1:], power[0])
+            z = z - self._subtracted(rows)
+        if self._slices is None:
+            return z
+        weights = z.new_tensor(self._slices.weights).view(-1, 1, 1)
+        return (z.reshape(*z.shape[:3], len(weights), -1, z.shape[-1]) * weights).sum(3)
 
     def _programmed(
         self, number: int, streams: Streams, scratch: Scratch, kept: list[BlockDevices] | None

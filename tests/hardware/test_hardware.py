@@ -70,7 +70,7 @@ def test_every_field_is_covered() -> None:
         "drift_compensation",
         "low_frequency_noise",
         "costs",
-    } | {"columns_per_adc"}
+    } | {"columns_per_adc", "input_slice_bits"}
     assert {f.name for f in dataclasses.fields(Hardware)} == {*NUMBERS, *COUNTS, *others, *parts}
 
 

@@ -36,8 +36,10 @@ def _through(value: object) -> pp.Hardware:
     ],
 )
 def test_costs_arrive_as_they_were_given(costs: object) -> None:
-    expected = pp.Hardware.from_dict({"costs": costs, "columns_per_adc": [8, 4]})
-    assert _through(Hardware(costs=costs, columns_per_adc=(8, 4))) == expected  # type: ignore[arg-type]
+    expected = pp.Hardware.from_dict(
+        {"costs": costs, "columns_per_adc": [8, 4], "dac_bits": 8, "input_slice_bits": [1, None]}
+    )
+    assert _through(Hardware(costs=costs, columns_per_adc=(8, 4), dac_bits=8, input_slice_bits=(1, None))) == expected  # type: ignore[arg-type]
     assert _through(expected) == expected
     assert _through(parse_hardware(hardware_message(expected))) == expected
 

@@ -3,7 +3,8 @@
     inputs = rows × positions,                outputs = outputs × positions,
     driven = rows × column tiles × positions, conversions = quantities × row tiles × positions
 
-An output is one quantity per row tile, or two with dividers, whose two columns are converted separately.
+and inputs in slices of their bits take so many reads at every position, rows driven and columns converted in each. An
+output is one quantity per row tile, or two with dividers, whose two columns are converted separately.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Counts:
         products: multiplications by a weight.
         driven: row voltages, conversions: values converted, in one inference.
         crossings: devices on the rows that are driven, once per drive.
-        reads: of one array, one after the other.
+        reads: of one array, one after the other, those of inputs in slices each.
         arrays, devices: of the chip; devices are those that hold weights.
         rows: most rows in one array.
         row_converters: on the chip.
@@ -58,10 +59,12 @@ def count(network: Network, hardware: Hardware) -> Counts:
     """The counts of a network's layers on a hardware."""
     sides = 2 if hardware.read_out == "divider" else 1
     rows = []
-    for node, arrays in zip(network.crossbars, layer_arrays(network, hardware), strict=True):
+    layers = hardware.of_layers(network.layer_names)
+    for node, arrays, own in zip(network.crossbars, layer_arrays(network, hardware), layers, strict=True):
         op = node.op
         assert isinstance(op, CrossbarOp)
         positions = arrays.copies * arrays.reads
+        slices = 1 if own.input_slices is None else len(own.input_slices.weights)
         weights = op.n_rows * op.n_out // op.groups
         group_rows = op.n_rows // op.groups
         rows.append(
@@ -69,10 +72,10 @@ def count(network: Network, hardware: Hardware) -> Counts:
                 "inputs": op.n_rows * positions,
                 "outputs": op.n_out * positions,
                 "products": weights * positions,
-                "driven": op.n_rows * arrays.column_tiles * positions,
-                "conversions": sides * op.n_out * arrays.row_tiles * positions,
-                "crossings": weights * hardware.devices_per_weight * positions,
-                "reads": arrays.reads,
+                "driven": op.n_rows * arrays.column_tiles * positions * slices,
+                "conversions": sides * op.n_out * arrays.row_tiles * positions * slices,
+                "crossings": weights * hardware.devices_per_weight * positions * slices,
+                "reads": arrays.reads * slices,
                 "arrays": arrays.arrays,
                 "devices": weights * hardware.devices_per_weight * arrays.copies,
                 "rows": min(hardware.array_rows or group_rows, group_rows),

@@ -67,6 +67,7 @@ class CostModel:
         precision: that of the hardware.
         layer_names: (L,).
         read_time: of one read [s].
+        slice_bits: that a row is driven with at a time, with the sign (L,); NaN = with all.
         adc, dac: converters, those of the hardware's energies where the costs have none.
     """
 
@@ -75,6 +76,7 @@ class CostModel:
     precision: Precision
     layer_names: tuple[str, ...]
     read_time: float
+    slice_bits: np.ndarray
     adc: Converter
     dac: Converter
 
@@ -88,19 +90,22 @@ class CostModel:
         costs = hardware.costs
         if costs is None:
             return None
+        layers = hardware.of_layers(network.layer_names)
+        cuts = [layer.input_slices for layer in layers]
         model = cls(
             costs=costs,
             counts=count(network, hardware),
-            precision=Precision.of(hardware.of_layers(network.layer_names)),
+            precision=Precision.of(layers),
             layer_names=network.layer_names,
             read_time=hardware.read_time,
+            slice_bits=np.array([np.nan if cut is None else cut.slice_bits + 1 for cut in cuts]),
             adc=costs.adc or NumberConverter(energy_per_conversion=hardware.adc_energy),
             dac=costs.dac or NumberConverter(energy_per_conversion=hardware.dac_energy),
         )
         check = Checker("hardware.")
         for name, converter, bits in (
             ("adc_bits", model.adc, model.precision.adc_bits),
-            ("dac_bits", model.dac, model.precision.dac_bits),
+            ("dac_bits", model.dac, model._driven_bits(model.precision)),
         ):
             _check_bits(check, name, converter, bits, network.layer_labels)
         check.done()
@@ -125,7 +130,7 @@ class CostModel:
             "arrays": array_power * held,
             "amplifiers": counts.amplifiers * counts.reads * (costs.amplifier_power * held),
             "adc": counts.conversions * self.adc.energy(own.adc_bits, rate),
-            "dac": counts.driven * self.dac.energy(own.dac_bits, rate),
+            "dac": counts.driven * self.dac.energy(self._driven_bits(own), rate),
             "drivers": counts.crossings * (costs.row_capacitance * costs.row_voltage**2),
             "sample_hold": counts.conversions * (costs.sample_hold_energy or 0.0),
             "shift_add": counts.conversions * costs.shift_add_energy,
@@ -154,7 +159,7 @@ class CostModel:
             "arrays": counts.devices * costs.device_area + counts.arrays * costs.array_area,
             "amplifiers": counts.amplifiers * costs.amplifier_area,
             "adc": counts.amplifiers / own.columns_per_adc * self.adc.area(own.adc_bits, rate),
-            "dac": counts.row_converters * self.dac.area(own.dac_bits, rate),
+            "dac": counts.row_converters * self.dac.area(self._driven_bits(own), rate),
         }
 
     def breakdown(self, array_power: np.ndarray) -> CostBreakdown:
@@ -174,6 +179,13 @@ class CostModel:
             operations=2 * float(self.counts.products.sum()),
             pipelined=self.costs.pipelined,
         )
+
+    def _driven_bits(self, own: Precision) -> Any:
+        """Bits of what drives a row in one read."""
+        if np.isnan(self.slice_bits).all():
+            return own.dac_bits
+        bits = np.where(np.isnan(self.slice_bits), self.precision.dac_bits, self.slice_bits)
+        return bits if isinstance(own.dac_bits, np.ndarray) else own.dac_bits.new_tensor(bits)
 
     def _conversion_time(self, own: Precision) -> Any:
         return self.adc.time(own.adc_bits, self.counts.like(own.adc_bits).rows)

@@ -67,6 +67,7 @@ def program(
         averaged=averaged,
         dac_bits=bits.get("dac_bits", hardware.dac_bits),
         adc_bits=bits.get("adc_bits", hardware.adc_bits),
+        slice_weights=(1.0,) if hardware.input_slices is None else hardware.input_slices.weights,
     )
     if hardware.read_out == "divider":
         return _divided(array)

@@ -60,6 +60,7 @@ class ProgrammedArray:
         averaged: the converters ("rows", "noisy rows", those whose inputs carry noise, "columns") whose rounding is its
             average over a band of gains, not that at these very ones.
         dac_bits, adc_bits: of the converters; those of the hardware, or () between whole ones.
+        slice_weights: a_s of the reads that inputs in slices take.
     """
 
     constants: ArrayConstants
@@ -75,6 +76,7 @@ class ProgrammedArray:
     column_scale: Tensor | float = 1.0
     dac_bits: int | Tensor | None
     adc_bits: int | Tensor | None
+    slice_weights: tuple[float, ...] = (1.0,)
 
     @property
     def mean_weight(self) -> Tensor:
@@ -199,10 +201,21 @@ class ProgrammedArray:
             return self.c
         return self.c * self.relative.repeat_interleave(self.map.n_out // self.map.groups, 0)
 
+    @cached_property
+    def one_read(self) -> ProgrammedArray:
+        """The array in one of the reads of inputs in slices."""
+        return replace(self, slice_weights=(1.0,))
+
+    @property
+    def fresh_share(self) -> float:
+        """Σ a_s²: what is left of the variance of noise that is fresh in every read."""
+        return sum(weight**2 for weight in self.slice_weights)
+
     @property
     def row_noise(self) -> Tensor:
         """σ_V²/v_j² (G, n_in): variance of the row noise in units of the activation."""
-        return ((self.hardware.input_noise_std / self.v) ** 2).expand(self.map.groups, self.map.n_in)
+        noise = (self.hardware.input_noise_std / self.v) ** 2
+        return (self.fresh_share * noise).expand(self.map.groups, self.map.n_in)
 
     def with_row_noise(self, squares: Tensor) -> Tensor:
         """Σ_p E[x_pj²] (G, n_in) over the positions, with the noise of the rows."""

@@ -23,12 +23,16 @@ class Reading:
     Attributes:
         mean, variance: of what drives the rows, (B, *input_shape).
         covariance: (B, n, n) of the inputs of a single position; None = independent inputs.
+        slices: of inputs in slices, every single read.
+        size: E|x|, (B, *input_shape); None = that of a Gaussian.
     """
 
     array: ProgrammedArray
     mean: Tensor
     variance: Tensor
     covariance: Tensor | None = None
+    slices: tuple[Reading, ...] = ()
+    size: Tensor | None = None
     _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def kept(self, name: str, make: Callable[[], _T]) -> _T:
@@ -37,6 +41,11 @@ class Reading:
             self._made[name] = make()
         made: _T = self._made[name]
         return made
+
+    @property
+    def reads(self) -> tuple[tuple[float, Reading], ...]:
+        """The reads of one input, with the weights with which they are added."""
+        return tuple(zip(self.array.slice_weights, self.slices, strict=True)) if self.slices else ((1.0, self),)
 
     def linear(self, weight: Tensor) -> Tensor:
         """Σ_j weight_ij E x_pj."""
@@ -66,6 +75,8 @@ class Reading:
     @property
     def magnitude(self) -> Tensor:
         """E|x|, (B, *input_shape)."""
+        if self.size is not None:
+            return self.size
         scale = self.array.scale
         if scale is not None and scale.non_negative:
             return self.mean.clamp(min=0)

@@ -10,10 +10,13 @@ the channels are added digitally, with their signs s_c. With variances v_c, the 
 independent residual,
 
     P = Σ_c P_c v_c / Σ_c v_c,    residual = Σ_c residual_c + Σ_c (P_c − P)² v_c,    shift = Σ_c s_c (E Q(z_c) − E z_c).
+
+Where inputs come in slices, there is such a channel in every read, times a_s.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -80,17 +83,18 @@ def convert_columns(reading: Reading, output: Tensor, factor: Tensor, *, rounds:
     averages = "columns" in array.averaged
     convert = converted_on_average if averages else converted
     parts: list[tuple[Tensor, ...]] = []
-    for channel in array.read_out.channels(array):
+    for (share, read), channel in itertools.product(reading.reads, array.read_out.channels(array)):
         weight = array.read_out.weight(array, channel)
-        mean, limit = reading.linear(weight), array.read_out.limits(array, channel)
-        variance = _total([reading.passed(weight), *(errors.variance for errors in errors_of(reading, channel))])
+        mean, limit = read.linear(weight), array.read_out.limits(array, channel)
+        variance = _total([read.passed(weight), *(errors.variance for errors in errors_of(read, channel))])
         before = (variance * factor).expand_as(mean)
         after = convert(mean, before, limit, array.adc_bits)
         if not rounds:
             clipped = convert(mean, before, limit, None)
             after = clipped if averages else clipped._replace(mean=after.mean)
-        slope = after.slope
-        parts.append((channel.sign * (after.mean - mean), before, slope * before, slope**2 * before, after.residual))
+        slope, square = after.slope, share**2
+        shift, before, residual = share * channel.sign * (after.mean - mean), square * before, square * after.residual
+        parts.append((shift, before, slope * before, slope**2 * before, residual))
     shift, before, once, twice, residual = (map.gather_columns(_total(part)) for part in zip(*parts, strict=True))
     noisy = before > 0
     slope = torch.where(noisy, once / torch.where(noisy, before, torch.ones_like(before)), torch.ones_like(before))

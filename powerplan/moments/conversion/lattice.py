@@ -121,8 +121,8 @@ def lattice_of(
 ) -> Lattice | None:
     """The lattice of a crossbar's output with these means and variances (B, *shape) before and after its conversion.
 
-    With an offset mapping what is subtracted moves the levels with every input, and the two sides of a divider have
-    levels of their own: such outputs may have any value.
+    With an offset mapping what is subtracted moves the levels with every input, the two sides of a divider have levels
+    of their own, and reads of inputs in slices are added with weights: such outputs may have any value.
     """
     hardware, map = array.hardware, array.map
     bits = hardware.adc_bits
@@ -133,6 +133,7 @@ def lattice_of(
     channels = array.read_out.channels(array)
     single = hardware.devices_per_weight == 2 and len(channels) == len(array.tiles)
     single = single and not isinstance(map, ConvTransposeMap)
+    single = single and len(array.slice_weights) == 1
     if bits is None or not single or "columns" in array.averaged:
         return Lattice(step=None, offset=zero, top=0, mean=mean, variance=variance)
     tiles = len(channels)

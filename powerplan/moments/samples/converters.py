@@ -20,6 +20,7 @@ Why: docs/decisions/error-samples.md [0256].
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -80,34 +81,50 @@ def through_columns(step: ArrayStep, error: Tensor, factor: Tensor, draw: Draw) 
     bits = None if "columns" in array.averaged else array.adc_bits
     closed = convert_columns(reading, step.mean, factor, rounds=False)
     before, behind = (error.new_zeros(len(step.mean), draw.samples, *step.mean.shape[1:]) for _ in range(2))
-    still = array.affine.patches(reading.mean).unsqueeze(1)
-    for number, channel in enumerate(array.read_out.channels(array)):
-        errors = merged(errors_of(reading, channel))
+    channels = tuple(enumerate(array.read_out.channels(array)))
+    for part_of, (share, read), (number, channel) in (
+        (part_of, read, channel)
+        for part_of, read in zip(_parts_of_inputs(array), reading.reads, strict=True)
+        for channel in channels
+    ):
+        still = array.affine.patches(read.mean).unsqueeze(1)
+        errors = merged(errors_of(read, channel))
         weight = array.read_out.weight(array, channel)
-        mean = reading.linear(weight)
+        mean = read.linear(weight)
         mean, limit = (
             map.as_columns(value.expand_as(mean)).unsqueeze(1)
             for value in (mean, array.read_out.limits(array, channel))
         )
         rows = array.tiles[channel.tiles[0]]
         apart = draw if draw.common is None else draw._replace(common=draw.common + number)
-        for some, sampled in in_blocks(step, error, apart):
+        for some, sampled in in_blocks(step, error, apart, part_of):
             own = torch.zeros_like(mean)
             for part in errors:
                 own = own + part.samples(sampled)
             if not step.exact:
                 moved = (sampled.rows - still)[..., rows]
                 own = own + torch.einsum("brgpn,gon->brgpo", moved, map.matrices(weight)[..., rows])
-            before[:, some] += over_batch(map.gather, channel.sign * own)
-            read = quantised(mean + own, limit, bits) - mean
-            behind[:, some] += over_batch(map.gather, channel.sign * read)
+            before[:, some] += over_batch(map.gather, share * channel.sign * own)
+            rounded = quantised(mean + own, limit, bits) - mean
+            behind[:, some] += over_batch(map.gather, share * channel.sign * rounded)
     if not step.exact and isinstance(array.subtracted, Tensor):
         subtracted = array.subtracted.expand(map.n_out, map.n_in)
         digital = over_batch(lambda x: map.apply(x, subtracted), error)
         before, behind = before - digital, behind - digital
     scale = ratio(factor * step.independent, before.square().mean(1)).sqrt().unsqueeze(1)
+    if reading.slices:  # devices are drawn for each read: what is missing of their sum is linear
+        return ConverterSamples(scale * before, behind + (scale - 1) * before, bits is None), closed
     before, behind = scale * before, scale * behind
     return ConverterSamples(before, behind, bits is None), closed
+
+
+def _parts_of_inputs(array: ProgrammedArray) -> list[Callable[[Tensor], Tensor] | None]:
+    """What makes of inputs those of every read; None = themselves."""
+    cut = array.hardware.input_slices
+    if cut is None:
+        return [None]
+    limit = row_limits(array)
+    return [lambda x, part=part: cut.cut(x, limit)[part] for part in range(len(cut.weights))]  # type: ignore[misc]
 
 
 def saturation_of(samples: ConverterSamples, closed: Converted, mean: Tensor, variance: Tensor) -> Saturation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -64,8 +64,11 @@ def own_samples(step: ArrayStep, errors: Sequence[Errors], error: Tensor, draw: 
     return blocks[0] if len(blocks) == 1 else torch.cat(blocks, 1)
 
 
-def in_blocks(step: ArrayStep, error: Tensor, draw: Draw) -> Iterator[tuple[slice, Sampled]]:
-    """Some samples at a time, as many for all reads of an array: which, and what they are of the input."""
+def in_blocks(
+    step: ArrayStep, error: Tensor, draw: Draw, of_values: Callable[[Tensor], Tensor] | None = None
+) -> Iterator[tuple[slice, Sampled]]:
+    """Some samples at a time, as many for all reads of an array: which, and what they are of the input, or of a part of
+    its values."""
     array, map = step.array, step.array.map
     mean, batch = step.reading.mean.unsqueeze(1), len(step.mean)
     positions = (
@@ -92,7 +95,7 @@ def in_blocks(step: ArrayStep, error: Tensor, draw: Draw) -> Iterator[tuple[slic
             some,
             Sampled(
                 array=array,
-                values=values,
+                values=values if of_values is None else of_values(values),
                 count=some.stop - low,
                 generator=draw.generator,
                 common=common,

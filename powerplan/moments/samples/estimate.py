@@ -207,7 +207,8 @@ class _Samples(Carried):
     def array(self, step: Step) -> None:
         array, (mean, variance, error) = self.programmed[step.node.name], self.values[step.inputs[0]]
         name, place, exact = step.node.name, step.place, step.inputs[0] not in self.lowered.noisy
-        passed = ArrayStep.of(Reading(array=array, mean=mean, variance=variance), exact=exact, rounds=self._rounds)
+        reading = Reading(array=array, mean=mean, variance=variance, slices=self.slices.pop(step.inputs[0], ()))
+        passed = ArrayStep.of(reading, exact=exact, rounds=self._rounds)
         spread, through, mean = passed.variance, None, passed.mean
         draws_later = array.hardware.converts_columns and self._rare
         ends = place == self.lowered.output and not array.is_read_again  # nothing reads its errors
@@ -220,9 +221,10 @@ class _Samples(Carried):
                 square = square + 2 * (centred(through) * own).mean(1)
             self.factors[place] = self._ratio(square, spread)
             spread = spread * self.factors[place]
-            power = power_of_samples(passed, error, self._rounds)
-            independent = passed.array_power, passed.tia_power
-            self.array_power[name], self.tia_power[name] = map(ratio_of_sums, power, independent)
+            if not reading.slices:  # digits do not err together
+                power = power_of_samples(passed, error, self._rounds)
+                independent = passed.array_power, passed.tia_power
+                self.array_power[name], self.tia_power[name] = map(ratio_of_sums, power, independent)
             if array.is_shared and self._for_coherence:
                 self.errors[place] = error[:, : self._for_coherence].expand(len(self.inputs), -1, *error.shape[2:])
             if array.is_read_again and self._count > 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -56,8 +56,8 @@ class ArrayStep(Linearized):
             independent=variance,
             of_inputs=of_inputs,
             exact=exact,
-            array_power=array_power(reading, rounds),
-            tia_power=tia_power(reading, rounds),
+            array_power=_sum_of(array_power, reading, rounds),
+            tia_power=_sum_of(tia_power, reading, rounds),
         )
 
     @property
@@ -76,6 +76,12 @@ class ArrayStep(Linearized):
         noisy = self.independent > 0
         plain = torch.where(noisy, self.independent, torch.ones_like(self.independent))
         return torch.where(noisy, self.variance / plain, torch.ones_like(plain))
+
+
+def _sum_of(power: Callable[[Reading, int], Tensor], reading: Reading, rounds: int) -> Tensor:
+    """Power of all reads of one input."""
+    each = [power(read, rounds) for _, read in reading.reads]
+    return sum(each[1:], each[0])
 
 
 def _sum(parts: Sequence[Tensor], like: Tensor) -> Tensor:

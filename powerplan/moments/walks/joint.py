@@ -172,7 +172,9 @@ class _Joint(Carried):
         (mean, variance), array = self.moments(source), self.programmed[step.node.name]
         incoming = self.values.block(source, source)
         single = incoming if array.map.positions == 1 and array.map.groups == 1 else None
-        reading = Reading(array=array, mean=mean, variance=variance, covariance=single)
+        reading = Reading(
+            array=array, mean=mean, variance=variance, covariance=single, slices=self.slices.pop(source, ())
+        )
         passed = ArrayStep.of(reading, exact=source not in self.lowered.noisy)
         added = [part.covariance(incoming) for part in passed.errors]
         self._pass(step, passed, sum(added[1:], added[0]) if added else None)

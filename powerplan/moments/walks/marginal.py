@@ -95,7 +95,8 @@ class _Marginal(Carried):
 
     def array(self, step: Step) -> None:
         mean, variance = self.values[step.inputs[0]]
-        reading = Reading(array=self.programmed[step.node.name], mean=mean, variance=variance)
+        slices = self.slices.pop(step.inputs[0], ())
+        reading = Reading(array=self.programmed[step.node.name], mean=mean, variance=variance, slices=slices)
         passed = ArrayStep.of(reading, exact=step.inputs[0] not in self.lowered.noisy)
         if self._corrections.of_moments(step.place):
             mean, variance = self._corrections.apply(step.place, passed.mean, passed.variance)

@@ -12,8 +12,10 @@ from functools import partial
 from torch import Tensor
 
 from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.array.reading import Reading
 from powerplan.moments.conversion.channels import convert_columns, convert_rows
 from powerplan.moments.conversion.lattice import Lattice, lattice_of
+from powerplan.moments.conversion.slices import slice_readings
 from powerplan.moments.conversion.staircase import Converted
 from powerplan.moments.rules.linearized import Linearized
 from powerplan.moments.walks.array_step import ArrayStep
@@ -28,6 +30,7 @@ class Carried(ABC):
         steps: the linear form of every step.
         means: of all values, (B, *shape).
         lattices: of values that lie on one.
+        slices: behind the converters of rows that are driven in slices, every read; until the array takes them.
     """
 
     def __init__(self, network: Network, crossbars: Sequence[ProgrammedArray], inputs: Tensor) -> None:
@@ -36,6 +39,7 @@ class Carried(ABC):
         self.steps: dict[Place, Linearized] = {}
         self.means: dict[Place, Tensor] = {START: inputs}
         self.lattices: dict[Place, Lattice | None] = {}
+        self.slices: dict[Place, tuple[Reading, ...]] = {}
 
     def walk(self) -> None:
         """Pass every step in order."""
@@ -65,6 +69,7 @@ class Carried(ABC):
         (source,) = step.inputs
         exact, lattice = source not in self.lowered.noisy, self.lattices.get(source)
         array = self.programmed[step.node.name]
+        self.slices[step.place] = slice_readings(array, *self.moments(source), exact=exact, lattice=lattice)
         self.convert(step, partial(convert_rows, array, *self.moments(source), exact=exact, lattice=lattice))
 
     def columns(self, step: Step) -> None:

@@ -83,6 +83,9 @@ def choose_bits(session: Session, target: Target, options: Options) -> ChosenBit
     if model is None:
         allowed = "gains alone without hardware.costs, which say what a conversion takes by its bits"
         raise InvalidInput.of("optimize", session.settings.optimize, allowed, "Give costs, such as Costs.preset(...).")
+    if "dac_bits" in session.settings.free_bits and session.predictor.hardware.input_slice_bits is not None:
+        allowed = "other bits than 'dac_bits' where hardware.input_slice_bits says how many reads an input takes"
+        raise InvalidInput.of("optimize", session.settings.optimize, allowed, "Plan for each number of dac_bits.")
     widths = {kind: _widths(session.settings, model, kind) for kind in session.settings.free_bits}
     blocks = [
         BitsBlock(quantity=kind, layer=layer, least=own[0], most=own[-1])

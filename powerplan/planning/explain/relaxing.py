@@ -23,8 +23,17 @@ _RAISED = ("conductance_max", "voltage_max", "load_conductance", "adc_range", "a
 _BITS = ("dac_bits", "adc_bits")
 #: numbers that move the levels of converters against what is converted
 MOVES_LEVELS = ("adc_range", "adc_headroom")
-#: scales of other fields, sizes, measured tables, of which only the time can be chosen, and costs, which cause no error
-_LEFT_ALONE = ("programming_noise_reference", "array_rows", "array_columns", "measurements", "costs", "columns_per_adc")
+#: scales of other fields, sizes, slices, measured tables, of which only the time can be chosen, and costs, which cause
+#: no error
+_LEFT_ALONE = (
+    "programming_noise_reference",
+    "array_rows",
+    "array_columns",
+    "measurements",
+    "costs",
+    "columns_per_adc",
+    "input_slice_bits",
+)
 #: fields without effect unless one of others is set
 _ONLY_WITH = {
     "temperature": ("thermal_noise",),
