@@ -68,9 +68,11 @@ def compare_with(
     *,
     sweep: Mapping[str, Sequence[Any]] | None = None,
     progress: Callable[[str, float], None] | None = None,
+    on_point: Callable[[PointResult], None] | None = None,
     **settings: Any,
 ) -> StudyResult:
-    """As :func:`compare`, by a planner with the arguments of :func:`powerplan.plan`."""
+    """As :func:`compare`, by a planner with the arguments of :func:`powerplan.plan`; ``on_point`` is told every point
+    as it is planned."""
     technologies = _technologies(hardware)
     targets = [target] if isinstance(target, Target) else list(target)
     if not technologies or not targets:
@@ -93,10 +95,17 @@ def compare_with(
         if progress is not None:
             progress(name, i / len(wanted))
         points.append(_planned(planner, network, technology, override, inputs, one, settings, name, plain))
+        if on_point is not None:
+            on_point(points[-1])
     if progress is not None:
         progress("done", 1.0)
     _raise_common(points)
     return StudyResult(name="comparison", points=tuple(points), axes=axes, started=started, ended=time.time())
+
+
+def table_of(points: Sequence[PointResult]) -> str:
+    """The points of a comparison as text."""
+    return StudyResult(name="comparison", points=tuple(points)).table()
 
 
 def _technologies(hardware: Mapping[str, Hardware | str] | Sequence[str]) -> dict[str, Hardware]:

@@ -6,13 +6,15 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import click
 
 Progress = Callable[[str, float], None]
+Plans = TypeVar("Plans")
 
 
 class Stated(Container[str]):
@@ -37,17 +39,30 @@ class Chat:
         verbosity: 0 notes, 1 adds the log, 2 adds the debug log and tracebacks.
         quiet: errors only.
         stated: fields whose every number was given with a unit that says what it means (100%, 77K).
+        resume: what a person does who stopped the command and wants its answer; said after Ctrl-C.
     """
 
     verbosity: int = 0
     quiet: bool = False
     stated: Stated = field(default_factory=lambda: Stated())
+    resume: str = ""
+    _reached: tuple[str, float, float] | None = None
     _warned: set[str] = field(default_factory=set)
 
     def note(self, message: str) -> None:
         """One line for a person, not with ``--quiet``."""
         if not self.quiet:
             click.echo(message, err=True)
+
+    def interrupted(self) -> None:
+        """Ctrl-C: how far the command came, and how to go on."""
+        reached = ""
+        if self._reached is not None:
+            stage, fraction, begun = self._reached
+            reached = f" at {stage}: {100 * fraction:.0f} % after {time.monotonic() - begun:.0f} s"
+        click.echo(f"interrupted{reached}", err=True)
+        if self.resume:
+            self.note(self.resume)
 
     def error(self, message: str) -> None:
         """``error: ...``, one line per line of the message."""
@@ -94,8 +109,9 @@ class Chat:
         if self.quiet:
             yield None
             return
+        begun = time.monotonic()
         if not sys.stderr.isatty():
-            yield _lines()
+            yield self._remembered(_lines(), begun)
             return
         steps = 1000
         with click.progressbar(length=steps, file=sys.stderr, width=30, show_pos=False) as bar:
@@ -104,8 +120,32 @@ class Chat:
                 bar.label = f"{stage:<12.12}"
                 bar.update(round(min(max(fraction, 0.0), 1.0) * steps) - bar.pos)
 
-            yield update
+            yield self._remembered(update, begun)
             update("done", 1.0)
+
+    @contextmanager
+    def showing(self, done: Sequence[Plans], table: Callable[[Sequence[Plans]], str] | None) -> Iterator[None]:
+        """After Ctrl-C, what is done by then goes to stdout; without a ``table`` it is only counted."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            shown = table is not None and done
+            if table is not None and done:
+                click.echo(table(done))
+            self.resume = (
+                f"{len(done)} plans were made{', those above' if shown else ''}. "
+                "A study keeps plans as they are made, and goes on where it was stopped: powerplan batch run"
+            )
+            raise
+
+    def _remembered(self, update: Progress, begun: float) -> Progress:
+        """The callback, which also keeps what is said after Ctrl-C."""
+
+        def remember(stage: str, fraction: float) -> None:
+            self._reached = (stage, fraction, begun)
+            update(stage, fraction)
+
+        return remember
 
 
 #: seconds before the first line of progress, and between two

@@ -91,14 +91,14 @@ class LazyGroup(click.Group):
             with chat.listening():
                 code = super().main(args, prog_name, complete_var, standalone_mode=False, **{**extra, "obj": chat})
         except (click.Abort, KeyboardInterrupt):
-            click.echo("interrupted", err=True)
+            chat.interrupted()
             code = Exit.INTERRUPTED
         except click.ClickException as error:
             _show_usage_error(chat, error)
             code = Exit.BAD_INPUT
         except Exception as error:
             if _was_interrupted(error):
-                click.echo("interrupted", err=True)
+                chat.interrupted()
                 code = Exit.INTERRUPTED
             else:
                 code = _show_error(chat, error)

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +18,7 @@ from powerplan.cli.exits import Exit
 from powerplan.cli.output import document, write_json
 from powerplan.cli.quantities import Seconds
 from powerplan.cli.server import server_options
+from powerplan.errors import PowerplanError
 
 if TYPE_CHECKING:
     from powerplan.batch import Study, StudyResult
@@ -188,8 +189,15 @@ def _load(study_file: str) -> Study:
 
 def _run(chat: Chat, study: Study, folder: str | None, options: dict[str, Any]) -> StudyResult:
     executor = _executor(options)
-    with _terminable(), _progress(chat) as progress:
-        return study.run(folder=folder, executor=executor, progress=progress, **options)
+    try:
+        with _terminable(), _progress(chat) as progress:
+            return study.run(folder=folder, executor=executor, progress=progress, **options)
+    except KeyboardInterrupt:
+        with suppress(PowerplanError):  # stopped before anything was written
+            entries, _ = study.entries(folder=folder)
+            done = _counts(entry.state.value for entry in entries)["done"]
+            chat.resume = f"{done} of {len(entries)} points are planned and kept. Run the same command to go on."
+        raise
 
 
 def _executor(options: dict[str, Any]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,9 @@ from powerplan.errors import InvalidInput
 from powerplan.hardware.hardware import Hardware
 from powerplan.planning.settings import PlanSettings
 from powerplan.planning.targets import build_target
+
+if TYPE_CHECKING:
+    from powerplan.batch.results import PointResult
 
 
 @click.command("compare", short_help="The same plan on several technologies, side by side.")
@@ -73,11 +76,20 @@ def command(
     engine = calculator(rest)
     case, arguments = plan_arguments(chat, rest)
     target = build_target(kind, value, case.labels, **further)
-    from powerplan.batch.compare import compare_with
+    from powerplan.batch.compare import compare_with, table_of
 
-    with chat.progress() as progress:
+    done: list[PointResult] = []
+    with chat.progress() as progress, chat.showing(done, None if as_json else table_of):
         result = compare_with(
-            engine.plan, case.network, technologies, case.inputs, target, sweep=sweep, progress=progress, **arguments
+            engine.plan,
+            case.network,
+            technologies,
+            case.inputs,
+            target,
+            sweep=sweep,
+            progress=progress,
+            on_point=done.append,
+            **arguments,
         )
     if plot_file is not None:
         from powerplan.report.comparison_plots import plot_comparison

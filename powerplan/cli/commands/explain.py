@@ -31,6 +31,7 @@ def command(chat: Chat, /, plan_file: str, deadline: float | None, as_json: bool
     """
     plan = read_plan(plan_file)
     case = read_case(chat, **problem_options)
+    chat.resume = "For an answer within a time, limit each plan made again: --deadline 10s"
     with chat.progress() as progress:
         explanation = plan.explain(case.network, case.inputs, deadline=deadline, progress=progress)
     if as_json:

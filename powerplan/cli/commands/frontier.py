@@ -70,9 +70,13 @@ def command(
         check_plot_file(plot_file)
     engine = calculator(rest)
     case, arguments = plan_arguments(chat, rest)
-    with chat.progress() as progress:
+    from powerplan.report.tables import frontier_table
+
+    done: list[Plan] = []
+    with chat.progress() as progress, chat.showing(done, None if as_json else frontier_table):
 
         def on_point(i: int, plan: Plan) -> None:
+            done.append(plan)
             if progress is not None:
                 progress(f"target {i + 1}", (i + 1) / len(targets))
 
@@ -87,8 +91,6 @@ def command(
 
         write_json(document("frontier", points=[plan_to_dict(plan) for plan in plans]))
     else:
-        from powerplan.report.tables import frontier_table
-
         click.echo(frontier_table(plans))
     codes = [plan_exit(plan) for plan in plans]
     for plan, code in zip(plans, codes, strict=True):

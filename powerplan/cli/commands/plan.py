@@ -63,6 +63,7 @@ def command(
     engine = calculator(rest)
     case, arguments = plan_arguments(chat, rest)
     target = build_target(kind, value, case.labels, **further)
+    chat.resume = "No plan was written. For the best plan found within a time: --deadline 60s"
     with chat.progress() as progress:
         plan = engine.plan(case.network, hardware, case.inputs, target, progress=progress, **arguments)
     if output_file is not None:

@@ -56,6 +56,7 @@ def command(
     case, hardware, gains = gains_and_hardware(chat, rest)
     engine = with_labels(engine, case.labels)
     network, inputs, labels = case.network, case.inputs, case.labels
+    chat.resume = "Nothing was kept. Fewer draws take less time, with wider intervals: --draws 200"
     with chat.progress() as progress:
         bar = None if progress is None else lambda done, total: progress("simulating", done / total)
         simulation = engine.simulate(network, hardware, gains, inputs, progress=bar, **settings)
