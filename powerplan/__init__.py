@@ -14,6 +14,7 @@ from powerplan.lazy import loaded_when_used
 if TYPE_CHECKING:
     from powerplan.batch import Study as Study, StudyResult as StudyResult
     from powerplan.batch.compare import compare as compare
+    from powerplan.batch.tiles import TilePlans as TilePlans, plan_tiles as plan_tiles
     from powerplan.deployment import Export as Export, export as export
     from powerplan.errors import (
         CorruptFile as CorruptFile,
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "powerplan.batch": ("Study", "StudyResult"),
     "powerplan.batch.compare": ("compare",),
+    "powerplan.batch.tiles": ("TilePlans", "plan_tiles"),
     "powerplan.errors": (
         "CorruptFile",
         "InvalidInput",

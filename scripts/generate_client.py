@@ -135,7 +135,7 @@ _VALUES = (
             "saving: float | None": "1 − power / baseline_power (with a power budget: 1 − error / baseline_mse).",
             **_INFO,
         },
-        properties=("array_count", "power", "energy", "costs", "mse", "nmse"),
+        properties=("array_count", "conversions", "power", "energy", "costs", "mse", "nmse"),
     ),
 )
 

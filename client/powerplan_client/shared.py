@@ -767,6 +767,8 @@ class LayerArrays:
         row_tiles, column_tiles: arrays along rows and columns of one group's matrix, those of both sides.
         copies: arrays of the same content: positions of all its reads if every position has its own, else 1.
         reads: reads of each of these arrays in one inference.
+        conversions: values that are read from columns and converted in one inference, by all arrays; driven: row
+            voltages that are converted. None in plan files written before they were counted.
     """
 
     name: str
@@ -775,6 +777,8 @@ class LayerArrays:
     column_tiles: int
     copies: int
     reads: int
+    conversions: int | None = None
+    driven: int | None = None
 
     @property
     def arrays(self) -> int:
@@ -848,6 +852,12 @@ class Plan:
     def array_count(self) -> int | None:
         """Number of physical arrays of all layers; None if it is not known."""
         return None if self.arrays is None else sum(layer.arrays for layer in self.arrays)
+
+    @property
+    def conversions(self) -> int | None:
+        """Values that are read from columns and converted in one inference, all layers; None if it is not known."""
+        by_layer = [layer.conversions for layer in self.arrays or () if layer.conversions is not None]
+        return sum(by_layer) if self.arrays and len(by_layer) == len(self.arrays) else None
 
     @property
     def power(self) -> float:

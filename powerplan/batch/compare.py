@@ -45,7 +45,8 @@ def compare(
         hardware: technologies by name: hardware, or the name of a preset; or names of presets alone.
         target: one, or several.
         sweep: values of fields of the hardware, each combination on every technology: ``{"adc_bits": [4, 6, 8]}``;
-            ``"array_rows+array_columns"`` sets both. Numbers may be text with a unit.
+            ``"array_rows+array_columns"`` sets both, to the same value or each to its own of a tuple. Numbers may be
+            text with a unit.
         progress: called with the name of what is planned, and the fraction done.
 
     Returns:
@@ -78,7 +79,7 @@ def compare_with(
     if not technologies or not targets:
         missing = "hardware" if not technologies else "target"
         raise InvalidInput.of(missing, "nothing", "at least one", f"Give {missing} to compare.")
-    combinations = list(_combinations(sweep or {}))
+    combinations = combinations_of(sweep or {})
     asked = {name: to_plain(value) for name, value in settings.items() if name in plan_defaults()}
     if "optimize" in asked:
         asked["optimize"] = JOINED.join(
@@ -113,14 +114,24 @@ def _technologies(hardware: Mapping[str, Hardware | str] | Sequence[str]) -> dic
     return {str(name): Hardware.preset(one) if isinstance(one, str) else one for name, one in named.items()}
 
 
-def _combinations(sweep: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+def combinations_of(sweep: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """Every combination of the values of all axes, by field."""
     axes = []
     for joined, values in sweep.items():
         if isinstance(values, str) or not len(values):
             raise InvalidInput.of(f"sweep[{joined!r}]", values, "a list of values", "Give at least one.")
-        axes.append([dict.fromkeys(joined.split(JOINED), value) for value in values])
+        names = joined.split(JOINED)
+        axes.append([_joined(joined, names, value) for value in values])
     return [{field: value for part in parts for field, value in part.items()} for parts in itertools.product(*axes)]
+
+
+def _joined(joined: str, names: Sequence[str], value: Any) -> dict[str, Any]:
+    """One value of a sweep by the fields that it sets: the same of all, or one of each."""
+    if len(names) == 1 or not isinstance(value, tuple):
+        return dict.fromkeys(names, value)
+    if len(value) != len(names):
+        raise InvalidInput.of(f"sweep[{joined!r}]", value, f"{len(names)} values, or one for all", "Give one of each.")
+    return dict(zip(names, value, strict=True))
 
 
 def _settings(name: str, override: Mapping[str, Any], target: Target, asked: Mapping[str, Any]) -> dict[str, Any]:

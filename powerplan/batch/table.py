@@ -32,6 +32,8 @@ _RESULTS: dict[str, Callable[[Any], Any]] = {
     "latency_s": lambda plan: plan.costs and plan.costs.latency,
     "area_m2": lambda plan: plan.costs and plan.costs.area,
     "tops_per_watt": lambda plan: plan.costs and plan.costs.tops_per_watt,
+    "arrays": lambda plan: plan.array_count,
+    "conversions": lambda plan: plan.conversions,
     "mse": lambda plan: plan.mse,
     "nmse": lambda plan: plan.nmse,
     "nmse_input_standard_error": lambda plan: plan.prediction.inputs and plan.prediction.inputs.nmse_standard_error,

@@ -1,4 +1,4 @@
-"""Sweeps as text: ``adc_bits=4..10``, ``array_rows+array_columns=64,128,256``, ``time=1s..1d:6``."""
+"""Sweeps as text: ``adc_bits=4..10``, ``array_rows+array_columns=64,128,64x256``, ``time=1s..1d:6``."""
 
 from __future__ import annotations
 
@@ -38,15 +38,16 @@ def parse_sweeps(texts: Sequence[str]) -> dict[str, list[Any]]:
             if name in seen:
                 raise InvalidInput.of("sweep", text, "each field once", f"{name} is swept already.")
             seen.add(name)
-        sweeps["+".join(names)] = _values(text, names[0], values.strip())
+        sweeps["+".join(names)] = _values(text, names, values.strip())
     return sweeps
 
 
-def _values(text: str, name: str, values: str) -> list[Any]:
-    kind = next(str(f.type) for f in fields(Hardware) if f.name == name)
-    whole, match = kind.startswith("int"), _RANGE.fullmatch(values)
+def _values(text: str, names: Sequence[str], values: str) -> list[Any]:
+    name, match = names[0], _RANGE.fullmatch(values)
+    kind = _kind(name)
+    whole = kind.startswith("int")
     if match is None:
-        return [_value(text, name, kind, value.strip()) for value in values.split(",")]
+        return [_one_or_each(text, names, value.strip()) for value in values.split(",")]
     low, high = (_value(text, name, kind, edge) for edge in match.groups()[:2])
     if not isinstance(low, int | float) or isinstance(low, bool) or not low < high:
         raise InvalidInput.of("sweep", text, "a range of numbers, the smaller first", f"Write {_FORMS}.")
@@ -59,6 +60,18 @@ def _values(text: str, name: str, values: str) -> list[Any]:
         raise InvalidInput.of("sweep", text, f"LOW..HIGH:COUNT above 0, of 2 to {_MOST} values", f"Write {_FORMS}.")
     points = np.geomspace(low, high, count)
     return sorted({round(float(point)) for point in points}) if whole else [float(point) for point in points]
+
+
+def _kind(name: str) -> str:
+    return next(str(f.type) for f in fields(Hardware) if f.name == name)
+
+
+def _one_or_each(text: str, names: Sequence[str], value: str) -> Any:
+    """One value for all fields, or one of each: ``64x128``."""
+    parts = value.split("x")
+    if len(parts) == len(names) > 1:
+        return tuple(_value(text, name, _kind(name), part) for name, part in zip(names, parts, strict=True))
+    return _value(text, names[0], _kind(names[0]), value)
 
 
 def _value(text: str, name: str, kind: str, value: str) -> Any:

@@ -39,6 +39,8 @@ class LayerArrays:
         row_tiles, column_tiles: arrays along rows and columns of one group's matrix, those of both sides.
         copies: arrays of the same content: positions of all its reads if every position has its own, else 1.
         reads: reads of each of these arrays in one inference.
+        conversions: values that are read from columns and converted in one inference, by all arrays; driven: row
+            voltages that are converted. None in plan files written before they were counted.
     """
 
     name: str
@@ -47,6 +49,8 @@ class LayerArrays:
     column_tiles: int
     copies: int
     reads: int
+    conversions: int | None = None
+    driven: int | None = None
 
     @property
     def arrays(self) -> int:
@@ -56,7 +60,11 @@ class LayerArrays:
 
 def layer_arrays(network: Network, hardware: Hardware) -> tuple[LayerArrays, ...]:
     """The arrays of every crossbar layer."""
-    return tuple(_arrays(network, hardware, name, nodes) for name, nodes in network.reads.items())
+    layers = hardware.of_layers(network.layer_names)
+    return tuple(
+        _arrays(network, hardware, name, nodes, 1 if own.input_slices is None else len(own.input_slices.weights))
+        for (name, nodes), own in zip(network.reads.items(), layers, strict=True)
+    )
 
 
 def read_positions(network: Network, nodes: tuple[Node, ...]) -> int:
@@ -64,17 +72,21 @@ def read_positions(network: Network, nodes: tuple[Node, ...]) -> int:
     return sum(node.op.reads(network.shapes[node.inputs[0]]) for node in nodes if isinstance(node.op, CrossbarOp))
 
 
-def _arrays(network: Network, hardware: Hardware, name: str, nodes: tuple[Node, ...]) -> LayerArrays:
+def _arrays(network: Network, hardware: Hardware, name: str, nodes: tuple[Node, ...], slices: int) -> LayerArrays:
     op = nodes[0].op
     assert isinstance(op, CrossbarOp)
     positions = read_positions(network, nodes)
     unrolled = hardware.mapping == "unrolled"
     sides_apart = hardware.devices_per_weight // hardware.columns_per_output
+    along_rows = len(row_tiles(stored(op, hardware).rows, hardware.array_rows))
+    along_columns = sides_apart * len(output_tiles(op.n_out // op.groups, hardware))
     return LayerArrays(
         name=name,
         groups=op.groups,
-        row_tiles=len(row_tiles(stored(op, hardware).rows, hardware.array_rows)),
-        column_tiles=sides_apart * len(output_tiles(op.n_out // op.groups, hardware)),
+        row_tiles=along_rows,
+        column_tiles=along_columns,
         copies=positions if unrolled else 1,
         reads=1 if unrolled else positions,
+        conversions=(2 if hardware.read_out == "divider" else 1) * op.n_out * along_rows * positions * slices,
+        driven=op.n_rows * along_columns * positions * slices,
     )

@@ -126,6 +126,12 @@ class Plan(Shown):
         return None if self.arrays is None else sum(layer.arrays for layer in self.arrays)
 
     @property
+    def conversions(self) -> int | None:
+        """Values that are read from columns and converted in one inference, all layers; None if it is not known."""
+        by_layer = [layer.conversions for layer in self.arrays or () if layer.conversions is not None]
+        return sum(by_layer) if self.arrays and len(by_layer) == len(self.arrays) else None
+
+    @property
     def power(self) -> float:
         """Predicted power of one inference [W]."""
         return self.prediction.power

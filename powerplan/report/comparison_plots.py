@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from powerplan.batch.naming import OVERRIDE
 from powerplan.batch.results import StudyResult
+from powerplan.batch.tiles import FIELDS
 from powerplan.report.charts import power_scale
 from powerplan.report.plots import BLUE, GREY, ORANGE, new_figure, plain_logarithmic, plot_study, written
 from powerplan.report.quantities import target_text
+from powerplan.report.tile_plots import plot_tiles
 from powerplan.report.units import si
 
 if TYPE_CHECKING:
@@ -29,14 +32,17 @@ _REASON = 90
 def plot_comparison(study: StudyResult, *, title: str = "", file: str | os.PathLike[str] | None = None) -> Figure:
     """Power of every point as bars, devices and read-out apart, by name; the reason where there is none.
 
-    Of several targets, or many points, the figures of :func:`powerplan.plot_study`.
+    Of several targets, or many points, the figures of :func:`powerplan.plot_study`; of one technology with several
+    sizes of arrays that of :func:`powerplan.plan_tiles`.
 
     Args:
         title: what was planned.
         file: also write the figure.
     """
+    if study.axes and set(study.axes) <= {OVERRIDE + name for name in FIELDS}:
+        return plot_tiles(study, title=title, file=file)
     targets = {str(point.settings["target"]) for point in study.points}
-    swept = [axis for axis in study.axes if axis.startswith("override.")]
+    swept = [axis for axis in study.axes if axis.startswith(OVERRIDE)]
     if len(targets) > 1 or len(study.points) > _BARS or (swept and len(study.points) > _BARS // 3):
         return plot_study(study, title=title, file=file)
     plans = [point.plan for point in study.points]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from powerplan.batch.naming import OVERRIDE
 from powerplan.batch.results import PointResult, PointState, StudyResult
 from powerplan.batch.targets import make_target
 from powerplan.planning import Plan, Target
@@ -18,7 +19,7 @@ from powerplan.report.answer import OUTCOMES
 from powerplan.report.quantities import saving_cell, simulated_nmse, target_text
 from powerplan.report.study_axes import MINOR, axis_name, evenly, number, setting
 from powerplan.report.text import typeset, without_paths
-from powerplan.report.units import percent, si
+from powerplan.report.units import grouped, percent, si
 
 #: values of an axis that are all summed up, and how many of more
 MOST_VALUES, FEW_VALUES = 16, 9
@@ -76,6 +77,9 @@ def point_table(
     ]
     if verified:
         columns.append(("NMSE simulated", True, _simulated_cell))
+    if any(axis.startswith(OVERRIDE + "array_") for axis in axes):
+        columns.append(("Arrays", True, partial(_count_cell, count=lambda plan: plan.array_count)))
+        columns.append(("Conversions", True, partial(_count_cell, count=lambda plan: plan.conversions)))
     columns += [(axis_name(axis), False, partial(_setting_cell, axis=axis)) for axis in axes]
     columns.append(("Outcome", False, _outcome_cell))
     if timed:
@@ -103,6 +107,11 @@ def _number(point: PointResult, value: Callable[[Plan], float | None], text: Cal
     if number is None or not np.isfinite(number):
         return Cell(text="–", number=True)
     return Cell(text=typeset(text(number)), key=f"{number:.6g}", number=True)
+
+
+def _count_cell(point: PointResult, *, count: Callable[[Plan], int | None]) -> Cell:
+    number = None if point.plan is None else count(point.plan)
+    return Cell(text="–" if number is None else grouped(number), key=str(number or ""), number=True)
 
 
 def _target_cell(point: PointResult) -> Cell:

@@ -3,53 +3,72 @@
 from __future__ import annotations
 
 from powerplan.batch.results import StudyResult
+from powerplan.planning import Plan
 from powerplan.report.quantities import asked_text, predicted_nmse, saving_cell, simulated_nmse
 from powerplan.report.text import columns
 from powerplan.report.units import si
 
-#: place of the column that only studies with verified plans have
-_SIMULATED = 6
+_COLUMNS = (
+    *("point", "target", "power", "energy", "with costs", "saving", "predicted NMSE", "simulated NMSE"),
+    *("arrays", "conversions", "outcome"),
+)
+#: columns only where a point has them, and only where points differ in them
+_IF_ANY, _IF_DIFFERENT = ("with costs", "simulated NMSE"), ("arrays", "conversions")
 
 
 def study_table(study: StudyResult) -> str:
-    """A row per point in the order of the study: target, power, energy, saving, NMSE; below it what has none, why."""
-    headers = ["point", "target", "power", "energy", "saving", "predicted NMSE", "simulated NMSE", "outcome"]
-    rows: list[list[str]] = []
+    """A row per point in the order of the study: target, power, energy, saving, NMSE; below it what has none, why.
+
+    Costs, simulations, arrays and conversions have columns where there is something to tell.
+    """
+    rows: list[dict[str, str]] = []
     reasons: list[str] = []
-    met: list[tuple[float, str]] = []
+    met: list[tuple[float, float, str]] = []
     for point in study.points:
-        plan = point.plan  # read from the ledger, perhaps: once, and held no longer than this
+        plan = point.plan  # read from the ledger, perhaps: once
         if plan is None:
-            rows.append([point.name, *["-"] * (len(headers) - 2), point.state.value])
+            rows.append({"point": point.name, "outcome": point.state.value})
             reasons += [f"{point.name}: {point.failure.message}"] if point.failure else []
             continue
-        rows.append(
-            [
-                point.name,
-                asked_text(plan),
-                si(plan.power, "W") if plan.meets_target else "-",
-                si(plan.energy, "J") if plan.meets_target else "-",
-                "-" if plan.saving is None else saving_cell(plan.saving, plan.objective),
-                predicted_nmse(plan.prediction),
-                "-" if plan.verification is None else simulated_nmse(plan.verification),
-                plan.termination.outcome.value,
-            ]
-        )
+        rows.append({"point": point.name, **_cells(plan)})
         if plan.meets_target:
-            met.append((plan.power, point.name))
+            met.append((plan.power, plan.costs.energy if plan.costs else 0.0, point.name))
         else:
             reasons.append(f"{point.name}: {plan.termination.message}")
-    if all(row[_SIMULATED] == "-" for row in rows):
-        for row in (headers, *rows):
-            del row[_SIMULATED]
+    left_out = {name for name in _IF_ANY if not any(name in row for row in rows)}
+    left_out |= {name for name in _IF_DIFFERENT if len({row[name] for row in rows if name in row}) < 2}
+    shown = [name for name in _COLUMNS if name not in left_out]
     said = _least(met) if len({str(point.settings["target"]) for point in study.points}) == 1 else []
-    return "\n".join([columns(headers, rows), *([""] if said or reasons else []), *said, *reasons])
+    cells = [[row.get(name, "-") for name in shown] for row in rows]
+    return "\n".join([columns(shown, cells), *([""] if said or reasons else []), *said, *reasons])
 
 
-def _least(met: list[tuple[float, str]]) -> list[str]:
-    """The point of least power and the next one, of those that meet one target; nothing of fewer than two."""
+def _cells(plan: Plan) -> dict[str, str]:
+    """The cells of a plan by column; what it has not is left out."""
+    cells = {"target": asked_text(plan), "predicted NMSE": predicted_nmse(plan.prediction)}
+    if plan.meets_target:
+        cells |= {"power": si(plan.power, "W"), "energy": si(plan.energy, "J")}
+        cells |= {"with costs": si(plan.costs.energy, "J")} if plan.costs else {}
+    if plan.saving is not None:
+        cells["saving"] = saving_cell(plan.saving, plan.objective)
+    if plan.array_count is not None and plan.conversions is not None:
+        cells |= {"arrays": str(plan.array_count), "conversions": str(plan.conversions)}
+    if plan.verification is not None:
+        cells["simulated NMSE"] = simulated_nmse(plan.verification)
+    return {**cells, "outcome": plan.termination.outcome.value}
+
+
+def _least(met: list[tuple[float, float, str]]) -> list[str]:
+    """The points of least power and, with costs, of least energy, and the next ones; nothing of fewer than two."""
     if len(met) < 2:
         return []
-    (power, name), (second, next_one) = sorted(met)[:2]
-    more = f"{100 * (second / power - 1):.3g} % more"
-    return [f"least power: {name}, {si(power, 'W')}; next {next_one}, {si(second, 'W')} ({more})"]
+    said = [_first_two("least power", "W", [(power, name) for power, _, name in met])]
+    if all(energy for _, energy, _ in met):
+        said.append(_first_two("least energy with costs", "J", [(energy, name) for _, energy, name in met]))
+    return said
+
+
+def _first_two(what: str, unit: str, values: list[tuple[float, str]]) -> str:
+    (least, name), (second, next_one) = sorted(values)[:2]
+    more = f"{100 * (second / least - 1):.3g} % more"
+    return f"{what}: {name}, {si(least, unit)}; next {next_one}, {si(second, unit)} ({more})"

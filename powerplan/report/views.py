@@ -25,6 +25,7 @@ from powerplan.report.measured_plots import plot_measurements
 from powerplan.report.plots import plot_plan, plot_study
 from powerplan.report.study_text import study_table
 from powerplan.report.tables import plan_table
+from powerplan.report.tile_plots import plot_tiles
 
 __all__ = [
     "card",
@@ -33,6 +34,7 @@ __all__ = [
     "plot_measurements",
     "plot_plan",
     "plot_study",
+    "plot_tiles",
     "study_table",
     "write_report",
 ]

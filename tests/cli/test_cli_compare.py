@@ -41,6 +41,15 @@ def test_nothing_that_meets_the_target_is_exit_code_3(run: Run, files: Any) -> N
     assert "no technology meets the target" in said.stderr
 
 
+def test_wires_need_no_array_size_beside_a_sweep_of_sizes(run: Run, files: Any) -> None:
+    problem = ("--network", files.network, "--inputs", files.inputs, "--max-nmse", "20%", "--wire-resistance-row", "2")
+    said = run("compare", *problem, "--sweep", "array_rows+array_columns=4x6,8", "--json")
+    points = json.loads(said.stdout)["points"]
+    sizes = [(point["override.array_rows"], point["override.array_columns"]) for point in points]
+    assert sizes == [(4, 6), (8, 8)]
+    assert points[0]["conversions"] > points[1]["conversions"]
+
+
 @pytest.mark.parametrize("command", ["plan", "predict", "simulate", "frontier"])
 @pytest.mark.parametrize("flag", ["--preset", "--hardware"])
 def test_two_technologies_elsewhere_are_an_error(run: Run, command: str, flag: str) -> None:
@@ -52,6 +61,7 @@ def test_two_technologies_elsewhere_are_an_error(run: Run, command: str, flag: s
 def test_sweeps_as_text() -> None:
     assert parse_sweeps(["adc-bits=4..7", "time=1h,1d"]) == {"adc_bits": [4, 5, 6, 7], "time": [3600.0, 86400.0]}
     assert parse_sweeps(["array_rows+array_columns=64,128"]) == {"array_rows+array_columns": [64, 128]}
+    assert parse_sweeps(["array_rows+array_columns=64x128,32"]) == {"array_rows+array_columns": [(64, 128), 32]}
     assert parse_sweeps(["array_rows=64..1024:5"]) == {"array_rows": [64, 128, 256, 512, 1024]}
     assert parse_sweeps(["conductance_max=10uS..40uS:3"])["conductance_max"] == pytest.approx([1e-5, 2e-5, 4e-5])
     assert parse_sweeps(["thermal_noise=true,false", "mapping=shared,unrolled"]) == {

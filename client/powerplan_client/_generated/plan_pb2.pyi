@@ -1120,6 +1120,8 @@ class LayerArrays(_message.Message):
     COPIES_FIELD_NUMBER: _builtins.int
     READS_FIELD_NUMBER: _builtins.int
     ARRAYS_FIELD_NUMBER: _builtins.int
+    CONVERSIONS_FIELD_NUMBER: _builtins.int
+    DRIVEN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the layer."""
     groups: _builtins.int
@@ -1134,6 +1136,10 @@ class LayerArrays(_message.Message):
     """Reads of each of these arrays in one inference."""
     arrays: _builtins.int
     """Number of arrays: the product of groups, row_tiles, column_tiles and copies."""
+    conversions: _builtins.int
+    """Values that are read from columns and converted in one inference, by all arrays."""
+    driven: _builtins.int
+    """Row voltages that are converted in one inference, for all arrays."""
     def __init__(
         self,
         *,
@@ -1144,12 +1150,21 @@ class LayerArrays(_message.Message):
         copies: _builtins.int = ...,
         reads: _builtins.int = ...,
         arrays: _builtins.int = ...,
+        conversions: _builtins.int | None = ...,
+        driven: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_conversions", b"_conversions", "_driven", b"_driven", "conversions", b"conversions", "driven", b"driven"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrays", b"arrays", "column_tiles", b"column_tiles", "copies", b"copies", "groups", b"groups", "name", b"name", "reads", b"reads", "row_tiles", b"row_tiles"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conversions", b"_conversions", "_driven", b"_driven", "arrays", b"arrays", "column_tiles", b"column_tiles", "conversions", b"conversions", "copies", b"copies", "driven", b"driven", "groups", b"groups", "name", b"name", "reads", b"reads", "row_tiles", b"row_tiles"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__conversions: _TypeAlias = _typing.Literal["conversions"]  # noqa: Y015
+    _WhichOneofArgType__conversions: _TypeAlias = _typing.Literal["_conversions", b"_conversions"]  # noqa: Y015
+    _WhichOneofReturnType__driven: _TypeAlias = _typing.Literal["driven"]  # noqa: Y015
+    _WhichOneofArgType__driven: _TypeAlias = _typing.Literal["_driven", b"_driven"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__conversions) -> _WhichOneofReturnType__conversions | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__driven) -> _WhichOneofReturnType__driven | None: ...
 
 Global___LayerArrays: _TypeAlias = LayerArrays  # noqa: Y015
 

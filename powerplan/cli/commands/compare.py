@@ -59,11 +59,17 @@ def command(
     \b
     powerplan compare --example digits --preset pcm_hermes_2dev --preset rram_milo2021 --max-nmse 5%
     powerplan compare --example digits --hardware chip.toml --sweep adc_bits=4..10 --max-nmse 2% --plot bits.png
+    powerplan compare --example digits --sweep array_rows+array_columns=16,32,64x128 --max-nmse 3% --plot tiles.png
     """
     kind, value, further = take_target(rest)
     changes = opt.take_hardware(rest)
-    technologies = _technologies(hardware_files, presets, changes)
     sweep = parse_sweeps(sweeps)
+    from powerplan.batch.compare import combinations_of, compare_with, table_of
+    from powerplan.batch.tiles import FIELDS
+
+    # wires want arrays of a size: one of those that are swept
+    sized = {name: value for name, value in combinations_of(sweep)[0].items() if name in FIELDS}
+    technologies = _technologies(hardware_files, presets, sized | changes)
     if plot_file is not None:
         from powerplan.report.plots import check_plot_file
 
@@ -76,8 +82,6 @@ def command(
     engine = calculator(rest)
     case, arguments = plan_arguments(chat, rest)
     target = build_target(kind, value, case.labels, **further)
-    from powerplan.batch.compare import compare_with, table_of
-
     done: list[PointResult] = []
     with chat.progress() as progress, chat.showing(done, None if as_json else table_of):
         result = compare_with(
