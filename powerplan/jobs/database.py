@@ -5,11 +5,13 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from powerplan.errors import CorruptFile, InvalidInput, PowerplanError
+
+_INCREMENTAL = 2  # SQLite's auto_vacuum that keeps what is free in order, and gives it back when asked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,7 @@ class Format:
             versions.
         unmarked: tables that tell a file from before there was a mark.
         durable: a change that was acknowledged survives a power cut; else the last ones may be lost, never the file.
+        shrinks: what deletions left free can be given back to the disk, see :meth:`Database.shrink`.
     """
 
     name: str
@@ -34,6 +37,7 @@ class Format:
     schema: str
     unmarked: frozenset[str] = frozenset()
     durable: bool = False
+    shrinks: bool = False
 
 
 class Database:
@@ -72,9 +76,13 @@ class Database:
             CorruptFile: a part of it is damaged.
         """
         with self._reading():
-            faults = [row[0] for row in self._db.execute("PRAGMA quick_check(1)")]
-        if faults != ["ok"]:
-            raise _damaged(self.path, self._form, str(faults[0]).splitlines()[-1])
+            _check(self._db, self.path, self._form)
+
+    def shrink(self, pages: int) -> int:
+        """Give pages that deletions left free back to the disk, at most so many; returns how many are left."""
+        with self._reading():
+            self._db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+            return self._pragma("freelist_count")
 
     def try_writing(self) -> None:
         """Write to the file without changing what it holds.
@@ -114,6 +122,10 @@ class Database:
             )
         if version > form.version:
             raise CorruptFile.of(form.name, f"version {version}", f"at most {form.version}", "Upgrade powerplan.")
+        if form.shrinks and self._pragma("auto_vacuum") != _INCREMENTAL:
+            self._db.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
+            with suppress(sqlite3.OperationalError):  # there may be no room for it: then the next time
+                self._db.execute("VACUUM")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute(f"PRAGMA synchronous = {'FULL' if form.durable else 'NORMAL'}")
         self._db.execute("PRAGMA foreign_keys = ON")
@@ -147,6 +159,26 @@ def read_only(path: Path, form: Format) -> Iterator[sqlite3.Connection]:
         closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=60.0)) as db,
     ):
         yield db
+
+
+def check_file(path: Path, form: Format) -> None:
+    """Read a whole file without changing it.
+
+    Raises:
+        InvalidInput: it cannot be opened.
+        CorruptFile: it is another database, damaged, or of a newer version.
+    """
+    with read_only(path, form) as db:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > form.version:
+            raise CorruptFile.of(form.name, f"version {version}", f"at most {form.version}", "Upgrade powerplan.")
+        _check(db, path, form)
+
+
+def _check(db: sqlite3.Connection, path: Path, form: Format) -> None:
+    faults = [row[0] for row in db.execute("PRAGMA quick_check(1)")]
+    if faults != ["ok"]:
+        raise _damaged(path, form, str(faults[0]).splitlines()[-1])
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Frames between a process and the worker that it started, over a socket pair.
 
 A frame is one byte of kind, eight bytes of length (big-endian) and the payload: bytes or JSON, never a pickle. The
-worker sends ``READY`` once it has finished importing; then every ``JOB`` is answered by any number of ``PROGRESS`` and
-one ``RESULT`` or ``ERROR``.
+worker sends ``READY`` once it has finished importing; then every ``JOB`` is answered by any number of ``PROGRESS``, a
+``TRACE`` if it was asked for, and one ``RESULT`` or ``ERROR``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class Kind(IntEnum):
     PROGRESS = 3
     RESULT = 4
     ERROR = 5
+    TRACE = 6
 
 
 def frame(kind: Kind, *parts: bytes) -> bytes:

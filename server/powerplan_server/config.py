@@ -87,7 +87,9 @@ class ServeConfig:
     reflection: bool = _option(True, "flag", "offer gRPC server reflection")
     grace: float = _option(30.0, "seconds", "time that running requests get after SIGTERM", low=0)
     message_timeout: float = _option(60.0, "seconds", "time that one message of a call may take to arrive", low=0.1)
-    max_connections: int = _option(2000, "count", "connections held at once; further ones are closed", low=1)
+    max_connections: int = _option(
+        2000, "count", "connections held at once, by gRPC and by HTTP each; further ones are closed", low=1
+    )
     keepalive: float = _option(30.0, "seconds", "idle time after which a connection is pinged", low=1)
     keepalive_timeout: float = _option(10.0, "seconds", "time a ping may stay unanswered", low=0.1)
     max_connection_age: float = _option(3600.0, "seconds", "age after which a connection is asked to move on", low=1)

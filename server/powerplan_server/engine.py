@@ -30,9 +30,14 @@ def _context(call: Call, progress: Callable[[v1.Progress], None] = lambda progre
 
 def _plan(request: bytes, call: Call) -> bytes:
     last = time.monotonic()
+    stage = "decoding"
+    call.begin(stage)
 
     def progress(message: v1.Progress) -> None:
-        nonlocal last
+        nonlocal last, stage
+        if message.stage != stage:
+            stage = message.stage
+            call.begin(stage)
         if time.monotonic() - last >= _PROGRESS_SECONDS:
             last = time.monotonic()
             call.emit(message.SerializeToString())

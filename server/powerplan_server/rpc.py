@@ -102,7 +102,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     current_caller.set(Caller(tenant=tenant, request_id=request_id))
                     arrivals = self._open if is_open else self._known
                     messages = arrivals.messages(f"{tenant} {host(context.peer())}", requests)
-                    with self._tracer.span(method, carrier=metadata, request_id=request_id):
+                    with self._tracer.span(method, carrier=metadata, called=True, request_id=request_id):
                         answer = await _complete(behaviour(messages, context), context)
                     code = "OK"
                     return answer

@@ -1,18 +1,16 @@
-"""Who may call: bearer tokens, TLS and mutual TLS. Tokens are compared in constant time and never shown."""
+"""Who may call: tokens, compared in constant time and never shown, and the names of client certificates."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import re
-import ssl
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
 import grpc
 
 from powerplan.errors import InvalidInput
+from powerplan_server.certificates import read
 from powerplan_server.config import ServeConfig
 from powerplan_server.errors import Reason, ServiceError
 
@@ -32,8 +30,8 @@ class Tokens:
     def __init__(self, tokens: Iterable[tuple[str, str]]) -> None:
         self._digests = [(name, _digest(token)) for name, token in tokens]
 
-    def __bool__(self) -> bool:
-        return bool(self._digests)
+    def __len__(self) -> int:
+        return len(self._digests)
 
     def tenant(self, authorization: str | None) -> str:
         """Name of the tenant whose token an ``authorization`` header holds.
@@ -64,7 +62,7 @@ def load_tokens(config: ServeConfig) -> Tokens:
     """
     lines = [line.strip() for line in config.tokens.split(",")] if config.tokens else []
     if config.token_file:
-        lines += _read(config.token_file, "token_file").decode("utf-8-sig", errors="replace").splitlines()
+        lines += read(config.token_file, "token_file").decode("utf-8-sig", errors="replace").splitlines()
     pairs: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):
@@ -84,27 +82,6 @@ def load_tokens(config: ServeConfig) -> Tokens:
     return Tokens(pairs.items())
 
 
-def credentials(config: ServeConfig) -> grpc.ServerCredentials | None:
-    """TLS credentials, with client certificates demanded if an authority for them is given; None without TLS.
-
-    Raises:
-        InvalidInput: files that cannot be read, or are no certificates and the key of the first.
-    """
-    if not config.tls_certificate:
-        return None
-    authority = _read(config.tls_client_ca, "tls_client_ca") if config.tls_client_ca else None
-    pair = (_read(config.tls_key, "tls_key"), _read(config.tls_certificate, "tls_certificate"))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with _refusing(
-        "tls_certificate", config.tls_certificate, "PEM files of a certificate and of its key, not encrypted"
-    ):
-        context.load_cert_chain(config.tls_certificate, config.tls_key, password=lambda: "")
-    with _refusing("tls_client_ca", config.tls_client_ca, "a PEM file of certificates"):
-        if authority:
-            context.load_verify_locations(config.tls_client_ca)
-    return grpc.ssl_server_credentials([pair], root_certificates=authority, require_client_auth=bool(authority))
-
-
 def certificate_tenant(auth_context: Mapping[str, Iterable[bytes]]) -> str | None:
     """A tenant name for a verified client certificate: its common name or else its first URI or DNS name.
 
@@ -118,21 +95,5 @@ def certificate_tenant(auth_context: Mapping[str, Iterable[bytes]]) -> str | Non
     return None
 
 
-@contextmanager
-def _refusing(field: str, path: str, wanted: str) -> Iterator[None]:
-    """What OpenSSL cannot read is the setting's fault; gRPC would only say that it cannot listen."""
-    try:
-        yield
-    except ssl.SSLError as error:
-        raise InvalidInput.of(f"serve.{field}", path, wanted, f"OpenSSL says: {error.reason or error}.") from error
-
-
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode(errors="surrogateescape")).digest()
-
-
-def _read(path: str, field: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InvalidInput.of(f"serve.{field}", path, "a readable file", f"{error.strerror}.") from error

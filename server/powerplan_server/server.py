@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -23,14 +21,15 @@ from powerplan_client.addresses import parse_address
 from powerplan_server.admission import Admission
 from powerplan_server.blobs import BlobStore
 from powerplan_server.callers import Callers
+from powerplan_server.certificates import Certificates
 from powerplan_server.config import ServeConfig
 from powerplan_server.jobs import JobBook, JobLimits, JobRunner
 from powerplan_server.limits import worker_settings
 from powerplan_server.metrics import Metrics
 from powerplan_server.rpc import CallInterceptor
-from powerplan_server.security import credentials, load_tokens
+from powerplan_server.security import load_tokens
 from powerplan_server.service import SERVICE, PlannerService
-from powerplan_server.storage import Storage
+from powerplan_server.storage import Storage, locked
 from powerplan_server.tracing import Tracer
 from powerplan_server.workers import WorkerPool
 
@@ -106,8 +105,9 @@ class PlannerServer:
         """Build and start the parts; each is taken down in reverse order when the server stops or cannot start."""
         config, parts = self.config, self._parts
         tokens = load_tokens(config)
-        tls = credentials(config)
-        parts.enter_context(self._lock_data())
+        certificates = Certificates(config) if config.tls_certificate else None
+        tls = certificates.credentials() if certificates is not None else None
+        self._lock_data()
         tracer = Tracer(config.otel_endpoint, __version__)
         parts.callback(tracer.close)
         self.storage = Storage(config.data_path, room=config.max_message)
@@ -138,6 +138,7 @@ class PlannerServer:
             blobs=self.blobs,
             storage=self.storage,
             statistics=self.metrics.statistics,
+            tracer=tracer,
             concurrency=config.concurrent_jobs,
         )
         service = PlannerService(
@@ -171,7 +172,7 @@ class PlannerServer:
         parts.push_async_callback(self.jobs.close)
         self.port = self._bind(server, tls)
         if config.http_listen:
-            self._start_http(service.handler(), interceptor)
+            self._start_http(service.handler(), interceptor, certificates)
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         await server.start()
         await self.pool.start()
@@ -221,12 +222,14 @@ class PlannerServer:
             await self.stop(0)
         hurry.cancel()
 
-    def _start_http(self, methods: grpc.GenericRpcHandler, interceptor: CallInterceptor) -> None:
+    def _start_http(
+        self, methods: grpc.GenericRpcHandler, interceptor: CallInterceptor, certificates: Certificates | None
+    ) -> None:
         try:
             from powerplan_server.http import HttpServer
         except ModuleNotFoundError as error:
             raise MissingExtra(error.name or "connectrpc", "http", "Serving HTTP") from error
-        http = HttpServer(self.config, methods, interceptor)
+        http = HttpServer(self.config, methods, interceptor, certificates)
         self.http_port = http.port
         http.start()
         self._parts.push_async_callback(http.stop)
@@ -242,21 +245,15 @@ class PlannerServer:
                 "serve.listen", address, "an address of this machine that is not in use", f"gRPC says: {error}."
             ) from error
 
-    @contextmanager
-    def _lock_data(self) -> Iterator[None]:
-        """Hold the data folder for this process: two servers on one job store would run jobs twice."""
+    def _lock_data(self) -> None:
+        """Hold the data folder for this process."""
         path = self.config.data_path
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            file = open(path / "lock", "w")  # noqa: SIM115 - held while the server lives
+            self._parts.enter_context(locked(path))
         except OSError as error:
-            raise _unusable(path, error) from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise _unusable(path, error) from error
-            yield
+            allowed = "a writable folder that no other server uses"
+            raise InvalidInput.of("serve.data_dir", str(path), allowed, f"{error.strerror}.") from error
 
     def _watch_gauges(self) -> None:
         self.metrics.watch("queue_length", "Calculations waiting for a worker", lambda: self.admission.waiting)
@@ -315,12 +312,6 @@ def _is_served(address: str) -> bool:
         return False
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(path.removeprefix("//")) == 0
-
-
-def _unusable(path: Path, error: OSError) -> InvalidInput:
-    return InvalidInput.of(
-        "serve.data_dir", str(path), "a writable folder that no other server uses", f"{error.strerror}."
-    )
 
 
 def _channel_options(config: ServeConfig) -> list[tuple[str, int]]:

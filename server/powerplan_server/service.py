@@ -258,6 +258,7 @@ class PlannerService:
                 blobs=paths,
                 seconds=limit if seconds is None else max(min(seconds, limit), 0.001),
                 on_progress=forward,
+                on_trace=self._tracer.on_trace,
             )
 
     def _measure(self, request: _Prepared, answer: Answer) -> None:
@@ -359,6 +360,7 @@ class PlannerService:
             request=request,
             blobs=blobs,
             run_limit=submitted.run_limit_seconds or self._config.max_job_seconds,
+            carrier=self._tracer.carrier(),
         )
         return v1.SubmitPlanResponse(job=await self._job(job, outcome=existing), existing=existing).SerializeToString()
 

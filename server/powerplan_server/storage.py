@@ -9,6 +9,7 @@ Why: docs/decisions/service.md [0410].
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator
@@ -65,7 +66,7 @@ class Storage:
                 self._failed.clear()
                 await asyncio.sleep(_RETRY)
             try:
-                await asyncio.to_thread(self._try)
+                await asyncio.to_thread(reserve_room, self._folder, self._room)
                 for attempt in tries:
                     await attempt()
             except (OSError, InvalidInput, CorruptFile, ServiceError) as error:
@@ -81,15 +82,45 @@ class Storage:
         self.works = False
         self._failed.set()
 
-    def _try(self) -> None:
-        """Reserve the room that the largest message needs."""
-        path = self._folder / "room"
-        file = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
-        try:
-            os.posix_fallocate(file, 0, self._room)
-        finally:
-            os.close(file)
-            path.unlink(missing_ok=True)
+
+def reserve_room(folder: Path, room: int) -> None:
+    """Try to write so many bytes into a folder; nothing stays of it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = folder / "room"
+    file = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
+    try:
+        os.posix_fallocate(file, 0, room)
+    finally:
+        os.close(file)
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a data folder for this process: two servers on one job store would run jobs twice.
+
+    Raises:
+        OSError: it cannot be written, or another process holds it.
+    """
+    with open(folder / "lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process holds a data folder.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    try:
+        with locked(folder):
+            return False
+    except BlockingIOError:
+        return True
 
 
 def unavailable() -> ServiceError:

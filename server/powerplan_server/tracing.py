@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 from powerplan.errors import MissingExtra
 from powerplan_client.addresses import Address
+from powerplan_server.workers.protocol import Span
 
 
 class Tracer:
@@ -39,8 +40,14 @@ class Tracer:
         self._tracer = self._provider.get_tracer("powerplan_server")
 
     @contextmanager
-    def span(self, name: str, carrier: Mapping[str, str] | None = None, **attributes: str) -> Iterator[None]:
-        """A span; ``carrier`` holds the caller's ``traceparent`` if it sent one."""
+    def span(
+        self, name: str, carrier: Mapping[str, str] | None = None, *, called: bool = False, **attributes: str
+    ) -> Iterator[None]:
+        """A span within the one at hand, or within that of a ``carrier`` (its ``traceparent``).
+
+        Args:
+            called: it is a call of the service.
+        """
         if self._provider is None:
             yield
             return
@@ -48,9 +55,33 @@ class Tracer:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         context = TraceContextTextMapPropagator().extract(dict(carrier)) if carrier is not None else None
-        kind = SpanKind.SERVER if carrier is not None else SpanKind.INTERNAL
+        kind = SpanKind.SERVER if called else SpanKind.INTERNAL
         with self._tracer.start_as_current_span(name, context=context, kind=kind, attributes=attributes):
             yield
+
+    def carrier(self) -> dict[str, str]:
+        """What leads from elsewhere, or from later, to the span at hand."""
+        carrier: dict[str, str] = {}
+        if self._provider is not None:
+            from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+            TraceContextTextMapPropagator().inject(carrier)
+        return carrier
+
+    @property
+    def on_trace(self) -> Callable[[list[Span]], None] | None:
+        """What takes the parts of a worker's work into the span at hand; None without an endpoint."""
+        return None if self._provider is None else self._worked
+
+    def _worked(self, spans: list[Span]) -> None:
+        from opentelemetry.trace import set_span_in_context
+
+        whole, *parts = spans
+        outer = self._tracer.start_span(whole.name, start_time=whole.began)
+        for part in parts:
+            inner = self._tracer.start_span(part.name, context=set_span_in_context(outer), start_time=part.began)
+            inner.end(part.ended)
+        outer.end(whole.ended)
 
     def close(self) -> None:
         """Send what is left."""

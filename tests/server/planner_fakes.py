@@ -23,7 +23,9 @@ def plan_request(what: str = "", *, label: str | None = None, salt: float = 1.0,
 
 
 def _plan(data: bytes, call: Call) -> bytes:
+    call.begin("reading")
     request = v1.PlanRequest.FromString(data)
+    call.begin("acting")
     what, _, value = request.task.network.graph.output.partition(" ")
     answer = v1.PlanResponse(info=v1.ResponseInfo(timings=v1.Timings(solve_seconds=0.5, verify_seconds=0.25)))
     answer.profile_plan.power_watts = time.monotonic()  # every calculation gives another answer

@@ -16,6 +16,7 @@ from powerplan.errors import InvalidInput
 from powerplan_client._generated import v1
 from powerplan_server.jobs import JobLimits, JobState, JobStore
 from powerplan_server.jobs.salvage import open_store
+from powerplan_server.jobs.store import FORM
 from powerplan_server.jobs.values import QueueFull
 
 SERVING, NOT_SERVING = 1, 2
@@ -169,6 +170,26 @@ def test_limits_of_one_tenant(tmp_path: Path) -> None:
     assert (whole.value.limit, whole.value.of_tenant) == (5, False)
     assert {job.tenant for job in (store.claim(), store.claim()) if job} == {"a", "b"}
     assert store.claim() is None  # each has one running
+
+
+def test_what_deleted_jobs_took_goes_back_to_the_disk(tmp_path: Path) -> None:
+    """Also of a store that an older version made, which kept it."""
+    path = tmp_path / "old.sqlite"
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(FORM.schema)
+        old.execute(f"PRAGMA application_id = {FORM.application}")
+    store = JobStore(path, limits=PLENTY)
+    for _ in range(30):
+        _add(store, "a")
+        job = store.claim()
+        assert job is not None
+        store.end(job, JobState.SUCCEEDED, response=bytes(30_000))
+    for job in store.page("a", [], None, 100):
+        assert store.delete(job)
+    while store.shrink(100):
+        pass
+    store.close()
+    assert path.stat().st_size < 200_000
 
 
 def test_oldest_outcomes_leave_beyond_the_quota(tmp_path: Path) -> None:

@@ -179,6 +179,31 @@ def test_a_message_that_does_not_arrive_ends_its_call(start: Callable[..., Runni
         assert connection.recv(1000).startswith(b"HTTP/1.1 504 ")
 
 
+def test_connections_are_bounded_and_end_if_they_say_nothing(start: Callable[..., Running]) -> None:
+    """One beyond the limit is closed at once; half a request is not waited for; then there is room again."""
+    server = start(workers=1, http_listen="127.0.0.1:0", max_connections=3, keepalive_timeout=0.5)
+    address = ("127.0.0.1", server.server.http_port)
+    held = [socket.create_connection(address, timeout=5) for _ in range(3)]
+    held[0].sendall(b"POST /powerplan.v1.PlannerService/Plan HT")
+    with socket.create_connection(address, timeout=5) as another:
+        assert another.recv(1) == b""
+    assert [connection.recv(1) for connection in held[1:]] == [b"", b""]
+    assert b"HTTP/1.1 200" not in held[0].recv(1000)
+    for connection in held:
+        connection.close()
+    wait_for(lambda: post(server, "Plan", plan())[0] == 200)
+
+
+def test_a_watcher_is_not_cut_off(start: Callable[..., Running]) -> None:
+    """It says nothing for longer than a direct call may take."""
+    server = start(
+        workers=1, http_listen="127.0.0.1:0", max_solve_seconds=0.05, message_timeout=0.1, keepalive_timeout=0.2
+    )
+    job = server.stub.SubmitPlan(v1.SubmitPlanRequest(task=plan_request("sleep 1.5").task), timeout=5).job
+    status, data = post(server, "WatchPlanJob", frames({"jobId": job.job_id}), "connect+json")
+    assert (status, unframed(data)[-2]["state"]) == (200, "PLAN_JOB_STATE_SUCCEEDED")
+
+
 def test_tls_as_gRPC_has_it(start: Callable[..., Running], tmp_path: Path) -> None:
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost")

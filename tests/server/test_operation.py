@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
 import signal
@@ -20,6 +21,8 @@ from google.protobuf import descriptor_pool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from planner_fakes import plan_request
 from planner_running import Process, Running, failure, wait_for
@@ -214,7 +217,7 @@ def test_spans_of_a_call() -> None:
     exporter = InMemorySpanExporter()
     tracer = Tracer("", "1", exporter=exporter)
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    with tracer.span("call", carrier={"traceparent": parent}), tracer.span("calculate", method="Plan"):
+    with tracer.span("call", carrier={"traceparent": parent}, called=True), tracer.span("calculate", method="Plan"):
         pass
     tracer.close()
     inner, outer = exporter.get_finished_spans()
@@ -224,6 +227,46 @@ def test_spans_of_a_call() -> None:
     assert inner.parent.span_id == outer.context.span_id
     assert f"{outer.context.trace_id:032x}" == "0af7651916cd43dd8448eb211c80319c"
     assert threading.active_count() < 50
+
+
+def test_a_trace_goes_on_into_the_worker(start: Callable[..., Running]) -> None:
+    """The parts of a worker's work stand under the caller's span; those of a job under its submission."""
+    spans: list[Span] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            if self.headers.get("content-encoding") == "gzip":
+                body = gzip.decompress(body)
+            for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+                spans.extend(span for scope in resource.scope_spans for span in scope.spans)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    collector = HTTPServer(("127.0.0.1", 0), Collector)
+    threading.Thread(target=collector.serve_forever, daemon=True).start()
+    server = start(workers=1, otel_endpoint=f"http://127.0.0.1:{collector.server_port}/v1/traces")
+    parents = {name: f"00-{name:0>32}-b7ad6b7169203331-01" for name in ("a1", "b2")}
+    server.stub.Plan(plan_request(), timeout=5, metadata=(("traceparent", parents["a1"]),))
+    submission = v1.SubmitPlanRequest(task=plan_request().task)
+    job = server.stub.SubmitPlan(submission, timeout=5, metadata=(("traceparent", parents["b2"]),)).job
+    list(server.stub.WatchPlanJob(v1.WatchPlanJobRequest(job_id=job.job_id), timeout=10))
+    server.stop()
+    collector.shutdown()
+    collector.server_close()
+    by_id = {span.span_id: span for span in spans}
+
+    def way(span: Span) -> list[str]:
+        above = by_id.get(span.parent_span_id)
+        return [span.name.partition(" ")[0].rpartition("/")[2], *(way(above) if above is not None else [])]
+
+    acting = {span.trace_id.hex().lstrip("0"): span for span in spans if span.name == "acting"}
+    assert way(acting["a1"]) == ["acting", "worker", "calculate", "Plan"]
+    assert way(acting["b2"]) == ["acting", "worker", "job", "SubmitPlan"]
+    reading = next(span for span in spans if span.name == "reading")
+    assert reading.start_time_unix_nano <= reading.end_time_unix_nano == acting["a1"].start_time_unix_nano
 
 
 def test_metrics_take_few_threads(start: Callable[..., Running]) -> None:

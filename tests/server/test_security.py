@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import ssl
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -166,6 +167,23 @@ def test_mutual_tls(start: Callable[..., Running], certificates: _Certificates) 
     for credentials in refused:
         assert failure(lambda c=credentials: _call(server, c)).code is grpc.StatusCode.UNAVAILABLE
     assert _call(server, good).info.cache_hit
+
+
+def test_a_renewed_certificate_is_used_without_a_restart(
+    start: Callable[..., Running], certificates: _Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Over gRPC and HTTP; files that do not fit together are refused, and the ones before them serve on."""
+    server = start(workers=1, http_listen="127.0.0.1:0", **certificates.settings())
+    ports = (server.server.port, server.server.http_port)
+    old = [ssl.get_server_certificate(("127.0.0.1", port)) for port in ports]
+    assert len(set(old)) == 1
+    (certificates.folder / "key").write_bytes(certificates.pair("localhost")[0])
+    assert [ssl.get_server_certificate(("127.0.0.1", port)) for port in ports] == old
+    assert "the old one stays" in caplog.text
+    certificates.settings()
+    new = [ssl.get_server_certificate(("127.0.0.1", port)) for port in ports]
+    assert len({*new, *old}) == 2
+    assert _call(server, certificates.client()).HasField("profile_plan")
 
 
 def test_unknown_methods_and_versions_are_unimplemented(server: Running) -> None:

@@ -20,14 +20,14 @@ from connectrpc.server import ConnectASGIApplication, Endpoint
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from hypercorn.asyncio import serve
-from hypercorn.config import Config
+from hypercorn.config import Config, Sockets
 from starlette.middleware.cors import CORSMiddleware
 
-from powerplan.errors import InvalidInput
 from powerplan_client._generated.planner_service_pb2 import DESCRIPTOR
-from powerplan_client.addresses import parse_address
+from powerplan_server.certificates import Certificates
 from powerplan_server.config import ServeConfig
 from powerplan_server.http.call import Handler, HttpCall, current_call
+from powerplan_server.http.listening import Listening
 from powerplan_server.http.messages import Body, BodyCodec
 from powerplan_server.rpc import REQUEST_ID_KEY, CallInterceptor
 
@@ -47,6 +47,7 @@ class HttpServer:
 
     Args:
         config: the settings, with ``http_listen``.
+        certificates: with TLS.
         methods: the service's handlers of gRPC.
         interceptor: what goes around every call.
 
@@ -57,11 +58,22 @@ class HttpServer:
         InvalidInput: the address is not of this machine, or in use.
     """
 
-    def __init__(self, config: ServeConfig, methods: grpc.GenericRpcHandler, interceptor: CallInterceptor) -> None:
+    def __init__(
+        self,
+        config: ServeConfig,
+        methods: grpc.GenericRpcHandler,
+        interceptor: CallInterceptor,
+        certificates: Certificates | None,
+    ) -> None:
         self._application = _Application(methods, interceptor, config.max_message)
-        self._socket = _listening(config.http_listen)
-        self.port: int = self._socket.getsockname()[1]
-        self._config = _server_config(config, self._socket)
+        listening = Listening.at(
+            config.http_listen,
+            most=config.max_connections,
+            keepalive=config.keepalive,
+            keepalive_timeout=config.keepalive_timeout,
+        )
+        self.port: int = listening.getsockname()[1]
+        self._config = _Config(config, listening, certificates)
         self._origins = [origin.strip() for origin in config.http_origins.split(",") if origin.strip()]
         self._ended = asyncio.Event()
 
@@ -251,28 +263,48 @@ def _endpoint(method: MethodDescriptor) -> Any:
             return Endpoint.client_stream(info, _client_stream)
 
 
-def _server_config(config: ServeConfig, listening: socket.socket) -> Config:
-    server = Config()
-    server.bind = [f"fd://{listening.detach()}"]
-    server.errorlog = logging.getLogger(__name__)
-    server.errorlog.setLevel(logging.WARNING)  # it tells its address by itself, as if it were alone
-    server.include_server_header = False
-    server.keep_alive_timeout = server.ssl_handshake_timeout = config.keepalive_timeout
-    server.read_timeout = round(2 * config.max_solve_seconds + config.message_timeout)  # longer than any direct call
-    server.max_app_queue_size = _BUFFERED
-    server.graceful_timeout = _LAST_ANSWERS
-    if config.tls_certificate:
-        server.certfile, server.keyfile = config.tls_certificate, config.tls_key
-    if config.tls_client_ca:
-        server.ca_certs, server.verify_mode = config.tls_client_ca, ssl.CERT_REQUIRED
-    return server
+class _Config(Config):
+    """The settings of the HTTP server.
 
+    Args:
+        config: those of this server.
+        listening: where it listens.
+        certificates: with TLS; looked at in every handshake.
+    """
 
-def _listening(address: str) -> socket.socket:
-    where = parse_address(address, to_listen=True)
-    family = socket.AF_INET6 if ":" in where.hosts[0] else socket.AF_INET
-    try:
-        return socket.create_server((where.hosts[0], where.ports[0]), family=family)
-    except OSError as error:
-        allowed = "an address of this machine that is not in use"
-        raise InvalidInput.of("serve.http_listen", address, allowed, f"{error.strerror}.") from error
+    def __init__(self, config: ServeConfig, listening: Listening, certificates: Certificates | None) -> None:
+        super().__init__()
+        self._listening = listening
+        self._certificates = certificates
+        self.errorlog = logging.getLogger(__name__)
+        self.errorlog.setLevel(logging.WARNING)  # it tells its address by itself, as if it were alone
+        self.include_server_header = False
+        self.keep_alive_timeout = self.ssl_handshake_timeout = config.keepalive_timeout
+        self.max_app_queue_size = _BUFFERED
+        self.graceful_timeout = _LAST_ANSWERS
+        if config.tls_certificate:
+            self.certfile, self.keyfile = config.tls_certificate, config.tls_key
+        if config.tls_client_ca:
+            self.ca_certs, self.verify_mode = config.tls_client_ca, ssl.CERT_REQUIRED
+
+    def create_sockets(self) -> Sockets:
+        """The socket there is."""
+        listening: list[socket.socket] = [self._listening]
+        return Sockets(listening, [], []) if self.ssl_enabled else Sockets([], listening, [])
+
+    def create_ssl_context(self) -> ssl.SSLContext | None:
+        """TLS as gRPC has it, also after the certificate was renewed."""
+        context = super().create_ssl_context()
+        certificates = self._certificates
+        if context is None or certificates is None:
+            return context
+        used, current = certificates.version, context
+
+        def newer(handshake: ssl.SSLSocket | ssl.SSLObject, *_: object) -> None:
+            nonlocal used, current
+            if certificates.look() != used:
+                used, current = certificates.version, super(_Config, self).create_ssl_context() or current
+            handshake.context = current
+
+        context.sni_callback = newer
+        return context

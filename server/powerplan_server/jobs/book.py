@@ -43,6 +43,7 @@ class JobBook:
     Attributes:
         store: where jobs are; asked through :meth:`call`.
         held: blobs of each unfinished job, by its id, kept from eviction.
+        carriers: what leads to the span of a submission, by the id of its job, see :meth:`Tracer.carrier`.
         queued: something may be in the queue.
         taking: held while jobs are added or taken: what is stored and what is held change together.
         closed: the server stops.
@@ -62,6 +63,7 @@ class JobBook:
         self._watchers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self.store: JobStore = open_store(path, limits=limits)
         self.held: dict[str, ExitStack] = {}
+        self.carriers: dict[str, dict[str, str]] = {}
         self.queued = asyncio.Event()
         self.taking = asyncio.Lock()
         self.closed = False
@@ -154,6 +156,7 @@ class JobBook:
 
     def let_go(self, identity: str) -> None:
         """Give the blobs of a job free."""
+        self.carriers.pop(identity, None)
         self.held.pop(identity, ExitStack()).close()
 
     @contextmanager

@@ -19,6 +19,7 @@ from powerplan_server.jobs.book import JobBook
 from powerplan_server.jobs.values import Job, JobState
 from powerplan_server.statistics import JOB, Statistics
 from powerplan_server.storage import Storage
+from powerplan_server.tracing import Tracer
 from powerplan_server.workers import WorkerPool
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class JobExecution:
 
     Args:
         book: the jobs.
-        pool, admission, blobs, storage, statistics: of the server.
+        pool, admission, blobs, storage, statistics, tracer: of the server.
         concurrency: jobs that may hold a worker at once.
 
     Attributes:
@@ -51,6 +52,7 @@ class JobExecution:
         blobs: BlobStore,
         storage: Storage,
         statistics: Statistics,
+        tracer: Tracer,
         concurrency: int,
     ) -> None:
         self._book = book
@@ -59,6 +61,7 @@ class JobExecution:
         self._blobs = blobs
         self._storage = storage
         self._statistics = statistics
+        self._tracer = tracer
         self._concurrency = concurrency
         self._loops: list[asyncio.Task[None]] = []
         self.running: dict[str, asyncio.Task[bytes] | None] = {}
@@ -144,9 +147,15 @@ class JobExecution:
         request = await self._book.call(self._book.store.request, job)
         if request is None:
             raise asyncio.CancelledError  # ended by its owner since it was taken
-        with self._blobs.pinned(job.tenant, job.blobs) as paths:
+        carrier = self._book.carriers.get(job.id)
+        with self._blobs.pinned(job.tenant, job.blobs) as paths, self._tracer.span("job", carrier, job=job.id):
             answer = await self._pool.run(
-                "Plan", request, blobs=paths, seconds=job.run_limit, on_progress=self._progress_writer(job)
+                "Plan",
+                request,
+                blobs=paths,
+                seconds=job.run_limit,
+                on_progress=self._progress_writer(job),
+                on_trace=self._tracer.on_trace,
             )
         self._statistics.computed(job.tenant, JOB, v1.PlanResponse.FromString(answer).info.timings)
         return answer

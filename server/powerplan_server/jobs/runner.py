@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 
 import grpc
@@ -23,10 +23,12 @@ from powerplan_server.jobs.store import MAX_ATTEMPTS
 from powerplan_server.jobs.values import Event, Job, JobState, QueueFull
 from powerplan_server.statistics import Statistics
 from powerplan_server.storage import Storage, unavailable
+from powerplan_server.tracing import Tracer
 from powerplan_server.workers import WorkerPool
 
 log = logging.getLogger(__name__)
 
+_PAGES = 1024  # of the store, that are given back at a time; other calls go on in between
 _LOOK = 1.0  # seconds between looks of a watcher
 
 
@@ -35,7 +37,7 @@ class JobRunner:
 
     Args:
         book: the jobs.
-        pool, admission, blobs, storage, statistics: of the server.
+        pool, admission, blobs, storage, statistics, tracer: of the server.
         concurrency: jobs that may hold a worker at once.
     """
 
@@ -48,6 +50,7 @@ class JobRunner:
         blobs: BlobStore,
         storage: Storage,
         statistics: Statistics,
+        tracer: Tracer,
         concurrency: int,
     ) -> None:
         self.book = book
@@ -58,6 +61,7 @@ class JobRunner:
             blobs=blobs,
             storage=storage,
             statistics=statistics,
+            tracer=tracer,
             concurrency=concurrency,
         )
         self._admission = admission
@@ -134,8 +138,11 @@ class JobRunner:
         request: bytes,
         blobs: Iterable[str],
         run_limit: float,
+        carrier: Mapping[str, str] | None = None,
     ) -> tuple[Job, bool]:
         """Store a job and queue it; or return the one there is under this request id, and True.
+
+        ``carrier`` leads to the span of the submission, which its calculation goes on unless the server ends between.
 
         Raises:
             ServiceError: REQUEST_ID_CONFLICT, BLOB_NOT_FOUND, QUEUE_FULL, STORAGE_UNAVAILABLE, SHUTTING_DOWN.
@@ -162,6 +169,7 @@ class JobRunner:
                         raise _full(full) from None
                     if not existing:
                         book.hold(job)
+                        book.carriers[job.id] = dict(carrier or {})
                         book.queued.set()
             if existing and job.digest != digest:
                 raise conflict(job.request_id or "")
@@ -241,8 +249,11 @@ class JobRunner:
                         await changed.wait()
 
     async def expire(self) -> None:
-        """Forget ended jobs whose time is over."""
+        """Forget ended jobs whose time is over, and give what deleted ones took back to the disk, bit by bit."""
         await self.book.call(self.book.store.expire)
+        before = None
+        while (left := await self.book.call(self.book.store.shrink, _PAGES)) and left != before:
+            before = left
 
     async def _cancel(self, job: Job, *, by: str) -> None:
         """End a job that has not ended, and its calculation."""

@@ -19,13 +19,14 @@ from powerplan.jobs.database import Database, Format
 from powerplan_server.jobs.values import Event, Job, JobLimits, JobState, QueueFull
 
 MAX_ATTEMPTS = 3
-_FORM = Format(
+FORM = Format(
     name="job store",
     option="--data-dir",
     application=0x70706C73,
     version=2,
     unmarked=frozenset({"jobs", "events"}),
     durable=True,
+    shrinks=True,
     schema="""
 CREATE TABLE IF NOT EXISTS jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -79,7 +80,7 @@ class JobStore(Database):
     """
 
     def __init__(self, path: Path, *, limits: JobLimits) -> None:
-        super().__init__(path, _FORM)
+        super().__init__(path, FORM)
         self._limits = limits
 
     def add(

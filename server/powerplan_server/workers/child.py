@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 import resource
 import socket
 import sys
+import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -17,7 +19,7 @@ from powerplan.jobs.frames import Kind, frame
 from powerplan.jobs.worker import Emit, isolate, serve
 from powerplan_server.errors import FieldViolation, Reason, ServiceError, invalid, invalid_fields
 from powerplan_server.wire.errors import reason_of
-from powerplan_server.workers.protocol import Call, WorkerFunction, error_frame, read_job
+from powerplan_server.workers.protocol import Call, Span, WorkerFunction, error_frame, read_job, trace_frame
 
 _MAX_STATUS_BYTES = 2**20  # the server cuts it for the header; a job keeps it all
 _CODES = {
@@ -49,17 +51,36 @@ def worker_main(connection: socket.socket, calls: str, settings: Mapping[str, in
 
 
 def _answer(table: Mapping[str, WorkerFunction], settings: Mapping[str, int], job: bytes, emit: Emit) -> bytes:
-    """Run one calculation; its result or its error as a frame."""
+    """Run one calculation; its result or its error as a frame, behind its trace if it is asked for."""
+    parts = [(f"worker {os.getpid()}", time.time_ns())]  # of the work: name, and when it began
+    traced = False
     try:
-        method, request, blobs, seconds = read_job(job)
-        call = Call(blobs=blobs, seconds=seconds, settings=settings, emit=emit)
-        return frame(Kind.RESULT, table[method](request, call))
+        order, request = read_job(job)
+        traced = order.traced
+        call = Call(
+            blobs=order.blobs,
+            seconds=order.seconds,
+            settings=settings,
+            emit=emit,
+            begin=lambda name: parts.append((name, time.time_ns())),
+        )
+        answer = frame(Kind.RESULT, table[order.method](request, call))
     except ConnectionError:
         raise
     except Exception as error:
         known = service_error(error)
         log = traceback.format_exc() if known.reason is Reason.INTERNAL else ""
-        return error_frame(known.to_status(most_bytes=_MAX_STATUS_BYTES).SerializeToString(), log)
+        answer = error_frame(known.to_status(most_bytes=_MAX_STATUS_BYTES).SerializeToString(), log)
+    return trace_frame(_spans(parts)) + answer if traced else answer
+
+
+def _spans(parts: list[tuple[str, int]]) -> Iterator[Span]:
+    """The whole, then its parts, each of which ends where the next begins."""
+    now = time.time_ns()
+    (whole, began), *rest = parts
+    yield Span(name=whole, began=began, ended=now)
+    for (name, began), (_, ended) in zip(rest, [*rest[1:], ("", now)], strict=True):
+        yield Span(name=name, began=began, ended=ended)
 
 
 def service_error(error: Exception) -> ServiceError:

@@ -19,7 +19,7 @@ from powerplan.jobs.frames import HEADER, Kind
 from powerplan.jobs.worker import ONE_THREAD, START_TIMEOUT, ending
 from powerplan_server.errors import Reason, ServiceError
 from powerplan_server.workers.child import worker_main
-from powerplan_server.workers.protocol import job_frame, read_error
+from powerplan_server.workers.protocol import Order, Span, job_frame, read_error, read_trace
 
 log = logging.getLogger(__name__)
 
@@ -142,9 +142,11 @@ class WorkerPool:
         blobs: Mapping[str, str] | None = None,
         seconds: float | None = None,
         on_progress: Callable[[bytes], Awaitable[None]] | None = None,
+        on_trace: Callable[[list[Span]], None] | None = None,
     ) -> bytes:
         """Run one calculation in a worker and return its serialized response.
 
+        ``on_trace`` is told the parts of the work once it has ended: the whole first, then what it is made of.
         Cancelling this coroutine, or the time limit, kills the worker at once.
 
         Raises:
@@ -156,12 +158,17 @@ class WorkerPool:
         why = "cancel"
         try:
             async with asyncio.timeout(seconds):
-                worker.writer.write(job_frame(method, request, blobs or {}, seconds))
+                order = Order(method=method, blobs=blobs or {}, seconds=seconds, traced=on_trace is not None)
+                worker.writer.write(job_frame(order, request))
                 while True:
                     kind, payload = await worker.receive()
                     if kind is Kind.PROGRESS:
                         if on_progress is not None:
                             await on_progress(payload)
+                        continue
+                    if kind is Kind.TRACE:
+                        if on_trace is not None:
+                            on_trace(read_trace(payload))
                         continue
                     reusable = True
                     if kind is Kind.RESULT:

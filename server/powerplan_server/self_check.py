@@ -1,0 +1,116 @@
+"""``powerplan serve --check``: whether a server could start with these settings, without starting one."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from powerplan.errors import CorruptFile, InvalidInput
+from powerplan.jobs.database import check_file
+from powerplan_client.addresses import parse_address
+from powerplan_server.certificates import Certificates, authority_until, valid_until
+from powerplan_server.config import ServeConfig
+from powerplan_server.jobs.store import FORM
+from powerplan_server.security import load_tokens
+from powerplan_server.storage import is_locked, reserve_room
+
+_SOON = dt.timedelta(days=14)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What was found of one thing: whether it serves, and in words."""
+
+    what: str
+    good: bool
+    words: str
+
+
+def check(config: ServeConfig) -> list[Finding]:
+    """Everything that a start needs; the settings themselves have been checked when they were read."""
+    return list(_findings(config))
+
+
+def _findings(config: ServeConfig) -> Iterator[Finding]:
+    for name in ("listen", "http_listen", "metrics_listen"):
+        if address := getattr(config, name):
+            yield _found(name, partial(_port, name, address))
+    yield _found("tokens", lambda: _tokens(config))
+    if config.tls_certificate:
+        yield _found("tls_certificate", lambda: _certificate(config))
+    if config.tls_client_ca:
+        yield _found("tls_client_ca", lambda: _dated(authority_until(config), "serve.tls_client_ca"))
+    yield _found("data_dir", lambda: _folder(config))
+    if (config.data_path / "jobs.sqlite").exists():
+        yield _found("jobs", lambda: _store(config.data_path / "jobs.sqlite"))
+    for setting, module, extra in (("http_listen", "connectrpc", "http"), ("otel_endpoint", "opentelemetry", "otel")):
+        if getattr(config, setting):
+            words = "installed" if find_spec(module) else f"not installed: pip install 'powerplan[{extra}]'"
+            yield Finding(what=f"{setting} needs {module}", good=find_spec(module) is not None, words=words)
+
+
+def _found(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what=what, good=True, words=look())
+    except (InvalidInput, CorruptFile) as error:
+        return Finding(what=what, good=False, words=str(error))
+
+
+def _port(name: str, address: str) -> str:
+    where = parse_address(address, to_listen=True)
+    for host, port in zip(where.hosts, where.ports, strict=True):
+        try:
+            socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        except OSError as error:
+            allowed = "an address of this machine that is not in use"
+            raise InvalidInput.of(f"serve.{name}", address, allowed, f"{error.strerror}.") from error
+    return f"{address} is free"
+
+
+def _tokens(config: ServeConfig) -> str:
+    count = len(load_tokens(config))
+    if count:
+        return f"{count} tenants"
+    return "none: client certificates tell tenants" if config.tls_client_ca else "none: whoever connects is served"
+
+
+def _certificate(config: ServeConfig) -> str:
+    Certificates(config)
+    return _dated(valid_until(config), "serve.tls_certificate")
+
+
+def _dated(until: dt.datetime, field: str) -> str:
+    left = until - dt.datetime.now(dt.UTC)
+    if left <= dt.timedelta():
+        raise InvalidInput.of(field, f"{until:%Y-%m-%d %H:%M} UTC", "a date to come", "It has expired: renew it.")
+    soon = ": renew it soon" if left < _SOON else ""
+    return f"valid until {until:%Y-%m-%d %H:%M} UTC, {left.days} days{soon}"
+
+
+def _folder(config: ServeConfig) -> str:
+    folder = config.data_path
+    wanted = "a writable folder that no other server uses"
+    if not folder.exists():
+        near = next(parent for parent in folder.absolute().parents if parent.exists())
+        if not os.access(near, os.W_OK):
+            raise InvalidInput.of("serve.data_dir", str(folder), wanted, f"{near} cannot be written.")
+        return f"{folder} will be made"
+    try:
+        reserve_room(folder, config.max_message)
+        locked = is_locked(folder)
+    except OSError as error:
+        raise InvalidInput.of("serve.data_dir", str(folder), wanted, f"{error.strerror}.") from error
+    if locked:
+        raise InvalidInput.of("serve.data_dir", str(folder), wanted, "A server uses it now.")
+    return f"{folder} can be written"
+
+
+def _store(path: Path) -> str:
+    check_file(path, FORM)
+    return f"{path} is sound"
