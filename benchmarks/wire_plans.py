@@ -42,7 +42,12 @@ CASES: dict[str, tuple[str, float, int, int, tuple[tuple[float, float], ...]]] =
     "mnist, 512 rows": ("mnist", 0.1, 512, 64, ((0.35, 25e-6),)),
 }
 #: of the hardware that is planned for
-KINDS: dict[str, dict[str, Any]] = {"blind": {}, "aware": {}, "least_bias": {"column_scale": "least_bias"}}
+KINDS: dict[str, dict[str, Any]] = {
+    "blind": {},
+    "aware": {},
+    "least_bias": {"column_scale": "least_bias"},
+    "predistort": {"predistort": True},
+}
 
 
 class Piece(NamedTuple):

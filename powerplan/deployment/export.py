@@ -172,20 +172,21 @@ def _layer(
         weight_offset=mapped.offset,
         conductance_min=hardware.conductance_min,
         has_bias_row=mapped.has_bias_row,
-        tiles=tuple(cut([_targets(hardware, unit * side) for side in mapped.sides], op.groups, hardware)),
+        tiles=tuple(cut([*_targets(hardware, unit * np.stack(mapped.sides), op.groups)], op.groups, hardware)),
     )
 
 
-def _targets(hardware: Hardware, above: np.ndarray) -> np.ndarray:
-    """Target conductances [S] of devices that shall hold so much above conductance_min."""
-    wanted = hardware.conductance_min + above
+def _targets(hardware: Hardware, above: np.ndarray, groups: int) -> np.ndarray:
+    """Target conductances [S] of devices (sides, n_out, n) that shall hold so much above conductance_min."""
     if not hardware.predistort:
-        return wanted
+        return hardware.conductance_min + above
     import torch
 
-    from powerplan.hardware.predistortion import targets
+    from powerplan.hardware.layer_targets import layer_targets
 
-    return np.asarray(targets(hardware, torch.as_tensor(wanted)))
+    sides, n_out, rows = above.shape
+    wanted = torch.as_tensor(above).view(sides, groups, n_out // groups, rows)
+    return layer_targets(hardware, wanted).view(above.shape).numpy()
 
 
 def _plan_digest(plan: Plan) -> str:

@@ -19,7 +19,6 @@ def check_compensation(hardware: Hardware, check: Checker) -> None:
     if hardware.scales_columns and hardware.drift_compensation and hardware.drift_compensation_by == "column":
         allowed = "'conductance' or 'weight' where column_scale is given: gains of single columns are not predicted"
         check.fail("drift_compensation_by", "column", allowed, "Use drift_compensation_by='weight'.")
-    if hardware.predistort and (divided or hardware.has_wires):
-        where = "read_out is 'divider'" if divided else "wires have a resistance"
-        allowed = f"False where {where}: what a device adds to its column depends on the others"
-        check.fail("predistort", True, allowed, "Leave it out; column_scale takes out much of the mean error of wires.")
+    if hardware.predistort and divided:
+        allowed = "False where read_out is 'divider': what a device adds to its column depends on the others"
+        check.fail("predistort", True, allowed, "Leave it out, or use read_out='tia'.")

@@ -35,6 +35,12 @@ def reference_moments(hardware: Hardware) -> tuple[float, float]:
     return idle_device_moments(hardware) if hardware.devices_per_weight == 2 else (hardware.conductance_min, 0.0)
 
 
+def held_reference(hardware: Hardware) -> float:
+    """What a device holds on average [S] of which conductance_min is wanted, with shifted targets."""
+    aimed = _aimed(hardware)
+    return hardware.conductance_min if aimed is None else _inverse(aimed).reference
+
+
 def targets(hardware: Hardware, wanted: Tensor) -> Tensor:
     """Target conductances [S] of devices that shall hold ``wanted`` [S] >= conductance_min, any shape; differentiable.
 

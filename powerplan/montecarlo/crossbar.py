@@ -39,7 +39,7 @@ from powerplan.hardware.converters import quantised
 from powerplan.hardware.full_scale import FullScale, feedback_resistances
 from powerplan.hardware.gains import Gain, reference_voltage
 from powerplan.hardware.hardware import LayerHardware
-from powerplan.hardware.predistortion import targets
+from powerplan.hardware.layer_targets import layer_targets
 from powerplan.hardware.stored import stored
 from powerplan.hardware.tiling import output_tiles, row_tiles
 from powerplan.hardware.wires.tiles import Tiles
@@ -92,7 +92,7 @@ class Crossbar:
         # a unit per device only where rows differ: what is constant is cheaper
         unit = c * (reference / volts) if np.ndim(voltage) else c
         sides = torch.as_tensor(np.stack(weights.sides)).view(-1, groups, op.n_out // groups, n_in)
-        target = targets(hardware, hardware.conductance_min + unit * sides)
+        target = layer_targets(hardware, unit * sides)
         self._bias = None if weights.bias is None else torch.as_tensor(np.array(weights.bias)).to(device, dtype)
         self._offset = weights.offset
         #: (G, 1, o)

@@ -14,6 +14,7 @@ import powerplan as pp
 from powerplan.hardware.devices import device_moments
 from powerplan.hardware.predistortion import largest_wanted, reference_moments, targets
 from powerplan.moments.column_scale import with_column_scale
+from powerplan.moments.predictor import Predictor
 
 CLIPPED: dict[str, Any] = {"programming_noise_std": 7e-7, "feedback_resistance": 1e4}
 NOISY: dict[str, Any] = {"read_noise_std": 2e-7, "input_noise_std": 2e-3, "column_gain_std": 0.02, "array_rows": 8}
@@ -47,6 +48,7 @@ def case(layers: int = 2, **fields: Any) -> tuple[pp.Network, pp.Hardware, pp.Ga
         {"column_scale": "least_error", "weight_mapping": "offset", "bias_mapping": "row", **NOISY, "dac_bits": 7},
         {"column_scale": "least_bias", **WIRES},
         {"column_scale": "least_bias", "predistort": True, "stuck_off_fraction": 0.02, "array_rows": 8},
+        {"predistort": True, **WIRES},
         {
             "predistort": True,
             "drift": {"type": "power_law", "exponent_mean": 0.05, "reference_time": 1.0},
@@ -54,7 +56,7 @@ def case(layers: int = 2, **fields: Any) -> tuple[pp.Network, pp.Hardware, pp.Ga
             **NOISY,
         },
     ],
-    ids=["bias", "error", "wires", "both", "targets"],
+    ids=["bias", "error", "wires", "both", "targets behind wires", "targets"],
 )
 def test_predictions_agree_with_simulations(fields: dict[str, Any], method: str) -> None:
     network, hardware, gains, inputs = case(**fields)
@@ -86,6 +88,38 @@ def test_shifted_targets_make_the_mean_right() -> None:
     network, hardware, gains, inputs = case(1, predistort=True)
     assert pp.predict(network, hardware.replace(predistort=False), gains, inputs).mse_bias > 1e-4
     assert pp.predict(network, hardware, gains, inputs).mse_bias < 1e-12
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"weight_mapping": "offset", "conductance_min": 2e-6}, {"pair_layout": "separate_arrays"}],
+    ids=["pairs", "offset", "apart"],
+)
+def test_shifted_targets_make_right_what_is_read_behind_wires(fields: dict[str, Any]) -> None:
+    network, hardware, gains, inputs = case(1, **WIRES, **fields)
+    still = hardware.replace(programming_noise_std=0.0, column_gain_std=0.0)
+    dropped = pp.simulate(network, still, gains, inputs, draws=1)
+    right = pp.simulate(network, still.replace(predistort=True), gains, inputs, draws=1)
+    assert right.mse < 1e-4 * dropped.mse
+    assert pp.predict(network, still.replace(predistort=True), gains, inputs).mse < 1e-4 * dropped.mse
+
+
+def test_derivatives_go_through_the_targets_behind_wires() -> None:
+    network, hardware, gains, inputs = case(**WIRES, predistort=True)
+    predictor = Predictor.of(network, hardware, inputs)
+    conductance, voltage, _ = predictor.gain_tensors(gains)
+
+    def mse(theta: torch.Tensor) -> torch.Tensor:
+        arrays = predictor.program([c * t.exp() for c, t in zip(conductance, theta, strict=True)], voltage)
+        moments = predictor.moments(arrays)
+        return moments.variance.mean() + (moments.mean - predictor.ideal).square().mean()
+
+    theta = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(mse(theta), theta)
+    step = torch.tensor([1e-4, 0.0], dtype=torch.float64)
+    with torch.no_grad():
+        difference = (mse(step) - mse(-step)) / 2e-4
+    assert float(slope[0]) == pytest.approx(float(difference), rel=1e-5)
 
 
 @pytest.mark.parametrize("fields", [{}, {"weight_mapping": "offset", "conductance_min": 1.5e-6}], ids=str)

@@ -11,6 +11,7 @@ all other columns. Of what the drop takes off, 0.01 to 1.4 % is wrong at drops o
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -45,15 +46,25 @@ class Through(NamedTuple):
 
 def through(conductance: Tensor, wires: Wires) -> Through:
     """Of devices (..., m, n) [S], row m the nearest to the amplifiers and column 1 to the drivers; differentiable."""
+
+    def parts(let: Attenuation) -> Sequence[Tensor]:
+        return let.transfer, let.reach, let.rows.mean(-1), let.drivers, let.amplifiers
+
+    return Through(*_by_block(conductance, wires, parts))
+
+
+def transfer_and_reach(conductance: Tensor, wires: Wires) -> tuple[Tensor, Tensor]:
+    """M and t u (..., m, n) of :class:`Through` alone; differentiable."""
+    transfer, reach = _by_block(conductance, wires, lambda let: (let.transfer, let.reach))
+    return transfer, reach
+
+
+def _by_block(conductance: Tensor, wires: Wires, parts: Callable[[Attenuation], Sequence[Tensor]]) -> list[Tensor]:
     arrays = conductance.flatten(0, -3)
     size = max(1, _BLOCK_DEVICES // arrays[0].numel())
-    blocks = []
-    for some in torch.split(arrays, size):
-        let = Attenuation.of(some, wires)
-        u = let.rows
-        blocks.append(Through(let.transfer, let.columns * u, u.mean(-1), let.drivers, let.amplifiers))
-    whole = blocks[0] if len(blocks) == 1 else Through(*(torch.cat(parts) for parts in zip(*blocks, strict=True)))
-    return Through(*(part.reshape(*conductance.shape[:-2], *part.shape[1:]) for part in whole))
+    blocks = [parts(Attenuation.of(some, wires)) for some in torch.split(arrays, size)]
+    whole = blocks[0] if len(blocks) == 1 else [torch.cat(each) for each in zip(*blocks, strict=True)]
+    return [part.reshape(*conductance.shape[:-2], *part.shape[1:]) for part in whole]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +96,11 @@ class Attenuation:
     def columns(self) -> Tensor:
         """t (..., m, n)."""
         return _along_rows(self.bit.drive)
+
+    @property
+    def reach(self) -> Tensor:
+        """t u (..., m, n)."""
+        return self.columns * self.rows
 
     @cached_property
     def into_columns(self) -> Tensor:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -15,11 +15,12 @@ from powerplan.hardware.devices import idle_device_moments, just_programmed
 from powerplan.hardware.full_scale import FullScale
 from powerplan.hardware.hardware import Hardware, LayerHardware
 from powerplan.moments.array.amplifier import Amplifier
+from powerplan.moments.array.behind_wires import BehindWires, Sides
 from powerplan.moments.array.constants import ArrayConstants
 from powerplan.moments.array.divider import Divider
 from powerplan.moments.array.held import HeldMoments, Kept, LastMade, MadeAgain
 from powerplan.moments.array.programmed import ProgrammedArray
-from powerplan.moments.array.weights import read_for_drift, weight_moments
+from powerplan.moments.array.weights import WeightMoments, read_for_drift, weight_moments
 from powerplan.moments.array.wired import WiredAmplifier
 
 
@@ -53,7 +54,11 @@ def program(
     if hardware.devices_per_weight == 1:
         gain = c if r is None else c * r.repeat_interleave(constants.map.n_out // groups, 0)
         subtracted = constants.offset + hardware.conductance_min / gain
-    make = partial(_moments, constants, hardware, c, r, subtracted)
+    behind = None
+    if hardware.predistort and hardware.has_wires:
+        behind = BehindWires.of(constants, hardware, c, r)
+    moments_of = partial(weight_moments, constants, c, r) if behind is None else behind.moments
+    make = partial(_moments, constants, hardware, c, r, subtracted, moments_of)
     array = ProgrammedArray(
         constants=constants,
         hardware=hardware,
@@ -71,23 +76,30 @@ def program(
     )
     if hardware.read_out == "divider":
         return _divided(array)
-    return array if shares is None else _wired(array, shares)
+    if shares is None:
+        return array
+    return _wired(array, array.sides if behind is None else behind.sides(hardware), shares)
 
 
 def _moments(
-    constants: ArrayConstants, hardware: Hardware, c: Tensor, r: Tensor | None, subtracted: Tensor | float
+    constants: ArrayConstants,
+    hardware: Hardware,
+    c: Tensor,
+    r: Tensor | None,
+    subtracted: Tensor | float,
+    moments_of: Callable[[Hardware], WeightMoments],
 ) -> HeldMoments:
     """The moments at conductance gain () or (n_out, 1) and relative gains () or (G, n_in) of the rows."""
     groups = constants.map.groups
     size = constants.map.n_out // groups
     partners = (hardware.devices_per_weight - 1) * size  # idle devices of the pairs on one row of a group
     compensation: Tensor | float = 1.0
-    if hardware.shifts_mean or not hardware.has_constant_programming_noise:
-        moments = weight_moments(constants, c, r, hardware)
+    if hardware.shifts_mean or hardware.predistort or not hardware.has_constant_programming_noise:
+        moments = moments_of(hardware)
         mean_weight, variance, row_conductance = moments
         if hardware.drift_compensation:
             fresh, beside = just_programmed(hardware), subtracted - constants.offset
-            of_fresh = weight_moments(constants, c, r, fresh)
+            of_fresh = moments_of(fresh)
             compensation = read_for_drift(of_fresh, fresh, partners, beside)
             compensation = compensation / read_for_drift(moments, hardware, partners, beside)
             # α (W̄ + u) − u, with W̄ + w in mean_weight
@@ -116,8 +128,8 @@ def _divided(array: ProgrammedArray) -> ProgrammedArray:
     return replace(array, held=Kept(moments), read_out=divider)
 
 
-def _wired(array: ProgrammedArray, shares: Tensor) -> ProgrammedArray:
+def _wired(array: ProgrammedArray, sides: Sides, shares: Tensor) -> ProgrammedArray:
     """The same devices behind wires that have resistance."""
-    wired = WiredAmplifier.of(array, shares)
+    wired = WiredAmplifier.of(array, sides, shares)
     moments = array.held.moments._replace(mean=wired.mean_weight(array), variance=wired.through(array, array.whole))
     return replace(array, held=Kept(moments), read_out=wired)

@@ -33,6 +33,7 @@ from powerplan.hardware.wires.closed_form import Through, through
 from powerplan.hardware.wires.lines import Lines
 from powerplan.hardware.wires.tiles import Tiles, sum_of
 from powerplan.moments.array.amplifier import Amplifier
+from powerplan.moments.array.behind_wires import Sides
 from powerplan.moments.array.device_errors import DeviceErrors, TileNodes
 from powerplan.moments.array.read_out import Channel, Column
 from powerplan.moments.array.wired_columns import TileColumns, WiredSide, by_column, columns_by_tile, rows_by_tile
@@ -53,11 +54,11 @@ class WiredAmplifier(Amplifier):
         tiles: as physical arrays are cut.
         drop: share that wires take off the column currents of all rows driven alike, mean over the columns, and the
             largest share that they take off what a device alone adds to its column.
-        ideal_weight: mean weight with ideal wires, (n_out, n_in).
+        ideal_weight: mean weight with ideal wires, (n_out, n_in); that wanted where targets are shifted for the wires.
         drivers: conductance matrix of the drivers of every row tile, all columns and sides added up, (G, T, m, m) [S].
     """
 
-    devices: tuple[tuple[Tensor, Tensor], ...]
+    devices: Sides
     by_side: tuple[WiredSide, ...]
     relative: Tensor
     tiles: Tiles
@@ -68,17 +69,18 @@ class WiredAmplifier(Amplifier):
     adds_devices = False
 
     @classmethod
-    def of(cls, array: ProgrammedArray, shares: Tensor) -> WiredAmplifier:
+    def of(cls, array: ProgrammedArray, devices: Sides, shares: Tensor) -> WiredAmplifier:
         """The columns of an array as it would be with ideal wires.
 
         Args:
+            devices: as in the class.
             shares: of the rows of every tile in the currents of columns, (G, T, m).
         """
-        map, hardware, sides = array.map, array.hardware, len(array.sides)
+        map, hardware, sides = array.map, array.hardware, len(devices)
         groups, n_in, size = map.groups, map.n_in, map.n_out // map.groups
         tiles = Tiles.of(hardware, size, n_in)
         gain = array.gain.expand(map.n_out, n_in)
-        conductance = torch.stack([mean for mean, _ in array.sides]).mul(gain).reshape(sides, groups, size, n_in)
+        conductance = torch.stack([mean for mean, _ in devices]).mul(gain).reshape(sides, groups, size, n_in)
         cut = tiles.cut(conductance)
         let = [through(tile, hardware.wires) for tile in cut]
 
@@ -91,7 +93,7 @@ class WiredAmplifier(Amplifier):
         relative = (array.decode_v / array.v).expand(groups, n_in) * profile
         seen = tiles.columns([part.amplifiers for part in let], sides).movedim(-1, -2).flatten(1, 2)
         by_side_of = []
-        for weight, reach, amplifiers, (_, variance) in zip(weights, reaches, seen, array.sides, strict=True):
+        for weight, reach, amplifiers, (_, variance) in zip(weights, reaches, seen, devices, strict=True):
             own, node = (array.compensation * reach) ** 2 * variance, array.c * weight
             loading, through_side = _loading(array, own, node, relative)
             by_side_of.append(
@@ -106,7 +108,7 @@ class WiredAmplifier(Amplifier):
                 )
             )
         return cls(
-            devices=array.sides,
+            devices=devices,
             by_side=tuple(by_side_of),
             relative=relative,
             tiles=tiles,
@@ -114,7 +116,7 @@ class WiredAmplifier(Amplifier):
                 1 - sum_of([part.transfer.sum() for part in let]) / conductance.sum(),
                 1 - torch.stack(reaches).min(),
             ),
-            ideal_weight=array.mean_weight,
+            ideal_weight=array.constants.weight if hardware.predistort else array.mean_weight,
             drivers=tiles.added([part.drivers for part in let], 2),
         )
 
