@@ -90,8 +90,10 @@ def print_outcome(chat: Chat, plan: Plan, code: Exit) -> None:
     if code in (Exit.INFEASIBLE, Exit.LIMIT):
         chat.error(f"{plan.termination.outcome.value}: {plan.termination.message}")
     elif code is Exit.VERIFICATION:
-        worst = max(check.ratio for check in plan.verifications)
+        worst = max(plan.verifications, key=lambda check: check.ratio)
+        advice = "Plan again with --calibrate, or with a lower target."
+        if worst.calibrated:
+            advice = "One plan in forty does by chance: plan with more draws (--verify), or with a lower target."
         chat.error(
-            f"verification: simulated / target = {worst:.4f}, above 1 by more than its error. "
-            "Plan again with --calibrate, or with a lower target."
+            f"verification: simulated / target = {worst.ratio:.4f}, above 1 by more than its 95 % interval. {advice}"
         )
