@@ -27,16 +27,16 @@ HERE = Path(__file__).parent
 
 
 class Running:
-    """A server with the fake calls, in a thread."""
+    """A server in a thread, with the fake calls unless others are named."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, *, calls: str = "planner_fakes:CALLS", **settings: Any) -> None:
         self.config = ServeConfig(
             **{"listen": "127.0.0.1:0", "workers": 2, "data_dir": str(folder), "grace": 5.0} | settings
         )
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
-        self.server = PlannerServer(self.config, calls="planner_fakes:CALLS", preload="powerplan_server.workers.child")
+        self.server = PlannerServer(self.config, calls=calls, preload="powerplan_server.workers.child")
         try:
             self.do(self.server.start())
         except BaseException:
