@@ -294,14 +294,14 @@ class Session:
         )
 
     def accuracy(self, tolerance: float) -> float:
-        """How closely constraints are met: expensive predictions are not spent on digits, rounded ones have fewer."""
+        """How closely constraints are met: no digits are paid for where predictions are expensive or the residual may
+        be rough, and rounded predictions have fewer."""
+        of_tolerance = policy.CONSTRAINT_OF_TOLERANCE * tolerance
         if self.predictor.inputs.element_size() < 8:
-            return max(policy.ROUNDED_CONSTRAINT, policy.CONSTRAINT_OF_TOLERANCE * tolerance)
-        return (
-            max(policy.COARSE_CONSTRAINT, policy.CONSTRAINT_OF_TOLERANCE * tolerance)
-            if is_expensive(self.predictor)
-            else policy.ON_CONSTRAINT
-        )
+            return max(policy.ROUNDED_CONSTRAINT, of_tolerance)
+        if is_expensive(self.predictor) or tolerance >= policy.ROUGH_RESIDUAL:
+            return max(policy.COARSE_CONSTRAINT, of_tolerance)
+        return policy.ON_CONSTRAINT
 
 
 def digests(network: Network, inputs: np.ndarray) -> dict[str, str]:

@@ -46,24 +46,17 @@ def shared_variance(adjoint: Tensor, rows: Tensor, variance: Tensor) -> Tensor:
     if _positions_are_few(adjoint):
         columns = adjoint.permute(0, 2, 4, 1, 3)  # (B, G, o, K, P)
         return (columns @ _between_positions(rows, variance) * columns).sum((1, 2, 4))
-    return _SharedVariance.apply(adjoint, rows, variance)  # type: ignore[no-untyped-call, no-any-return]
+    return _Shared.apply(adjoint, rows, variance, False)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def shared_covariance(adjoint: Tensor, rows: Tensor, variance: Tensor) -> Tensor:
-    """Σ_ij V_ij g_ij g′_ij between all directions, (B, K, K); arguments as for :func:`shared_variance`."""
+    """Σ_ij V_ij g_ij g′_ij between all directions, (B, K, K); else as :func:`shared_variance`."""
     if _positions_are_few(adjoint):
         columns = adjoint.permute(0, 2, 4, 1, 3)
         weighted = columns @ _between_positions(rows, variance)
         weighted, columns = (value.permute(0, 3, 1, 2, 4).flatten(2) for value in (weighted, columns))
         return weighted @ columns.mT
-    batch, directions = adjoint.shape[:2]
-    total = adjoint.new_zeros(batch, directions, directions)
-    std = variance.sqrt()
-    for b in range(batch):
-        for part in _blocks(adjoint, rows):
-            scaled = _gradient(adjoint[b], rows[b], part).mul_(std[part].unsqueeze(1)).flatten(2)
-            total[b] += (scaled @ scaled.mT).sum(0)
-    return total
+    return _Shared.apply(adjoint, rows, variance, True)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def positions_are_fewer(outputs: int, rows: int, positions: int) -> bool:
@@ -92,44 +85,58 @@ def by_group(map: ArrayMap, variance: Tensor) -> Tensor:
     return full.reshape(map.groups, -1, full.shape[-1])
 
 
-class _SharedVariance(torch.autograd.Function):
+class _Shared(torch.autograd.Function):
+    """Σ_ij V_ij g_ij² of every direction, (B, K), or ``joint`` between all directions, (B, K, K)."""
+
     @staticmethod
-    def forward(ctx: Any, adjoint: Tensor, rows: Tensor, variance: Tensor) -> Tensor:
+    def forward(ctx: Any, adjoint: Tensor, rows: Tensor, variance: Tensor, joint: bool) -> Tensor:
         ctx.save_for_backward(adjoint, rows, variance)
-        total = adjoint.new_zeros(adjoint.shape[:2])
-        for b in range(len(adjoint)):
+        batch, directions = adjoint.shape[:2]
+        total = adjoint.new_zeros(batch, directions, *(directions,) * joint)
+        for b in range(batch):
             for part in _blocks(adjoint, rows):
-                squares = _gradient(adjoint[b], rows[b], part).square_()
-                weights = variance[part].expand(len(squares), *squares.shape[2:])
-                total[b] += (squares.flatten(2) @ weights.reshape(len(squares), -1, 1)).sum((0, 2))
+                gradient, own = _gradient(adjoint[b], rows[b], part), variance[part]
+                if joint:
+                    scaled = gradient.mul_(own.sqrt().unsqueeze(1)).flatten(2)
+                    total[b] += (scaled @ scaled.mT).sum(0)
+                else:
+                    weights = own.expand(len(gradient), *gradient.shape[2:]).reshape(len(gradient), -1, 1)
+                    total[b] += (gradient.square_().flatten(2) @ weights).sum((0, 2))
         return total
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         adjoint, rows, variance = ctx.saved_tensors
-        need_adjoint, need_rows, need_variance = ctx.needs_input_grad
+        need_adjoint, need_rows, need_variance, _ = ctx.needs_input_grad
         to_adjoint = torch.zeros_like(adjoint) if need_adjoint else None
         to_rows = torch.zeros_like(rows) if need_rows else None
         to_variance = torch.zeros_like(variance) if need_variance else None
         for b in range(len(adjoint)):
-            factor = 2 * upstream[b].view(1, -1, 1, 1)
             for part in _blocks(adjoint, rows):
                 group, columns = part
                 gradient = _gradient(adjoint[b], rows[b], part)
+                pulled = _pulled(upstream[b], gradient)
                 if to_variance is not None:
-                    squares = (gradient * gradient * (0.5 * factor)).sum(1)
+                    squares = 0.5 * (gradient * pulled).sum(1)
                     to_variance[part] += squares if variance.shape[-1] > 1 else squares.sum(-1, keepdim=True)
                 if to_adjoint is None and to_rows is None:
                     continue
-                weighted = gradient.mul_(variance[part].unsqueeze(1)).mul_(factor)
+                weighted = pulled.mul_(variance[part].unsqueeze(1))
                 if to_adjoint is not None:
                     moved = weighted.flatten(1, 2) @ rows[b][group].mT  # (g, K o, P)
                     by_direction = moved.view(*weighted.shape[:3], -1).permute(1, 0, 3, 2)
                     to_adjoint[b][:, group, :, columns] += by_direction
                 if to_rows is not None:
                     to_rows[b][group] += _folded(adjoint[b], part).mT @ weighted.flatten(1, 2)
-        return to_adjoint, to_rows, to_variance
+        return to_adjoint, to_rows, to_variance, None
+
+
+def _pulled(upstream: Tensor, gradient: Tensor) -> Tensor:
+    """What a gradient (g, K, columns, n) passes back to itself per unit of V, from directions (K,) or pairs (K, K)."""
+    if upstream.dim() == 1:
+        return gradient * (2 * upstream.view(1, -1, 1, 1))
+    return ((upstream + upstream.mT) @ gradient.flatten(2)).view_as(gradient)
 
 
 def _folded(adjoint: Tensor, part: tuple[slice, slice]) -> Tensor:

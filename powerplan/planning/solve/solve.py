@@ -56,9 +56,9 @@ def solve(session: Session, target: Target, options: Options, near: Plan | None 
     started = time.monotonic()
     watch = Watch(options.stop_at)
     closely = session.settings
-    if session.needs_spread(target) and options.stop_at is None and not is_expensive(session.predictor):
+    if options.stop_at is None and not is_expensive(session.predictor):
         roughly = replace(closely, tolerance=max(closely.tolerance, policy.ROUGH_RESIDUAL))
-        session = replace(session, settings=roughly)  # until the spread is about that of the plan
+        session = replace(session, settings=roughly)  # until samples and spread are about those of the plan
     wanted = requirement(target, session.predictors, session.weights)
     about = near_baseline(session, wanted, watch.part(policy.FIRST_LOOK))
     about_or_largest = session.free.gains(session.free.upper) if about is None else about
@@ -69,6 +69,8 @@ def solve(session: Session, target: Target, options: Options, near: Plan | None 
     spent = time.monotonic() - started
     if again and not is_expensive(session.predictor) and not watch.ends_before(policy.ANOTHER_PLAN * spent):
         corrected = session.corrected_at(plan.gains, options.stop_at).spread_at(plan.gains, target)
+        if not session.needs_spread(target):
+            corrected = replace(corrected, settings=closely)
         second = _solve_corrected(corrected, target, _half_of(options, 0.5), near=plan.baseline_gains, start=plan.gains)
         if second.meets_target or second.termination.outcome is Outcome.INFEASIBLE:
             plan, held = second, corrected
