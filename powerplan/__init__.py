@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from powerplan.hardware.measured import Measurements as Measurements, read_measurements as read_measurements
     from powerplan.hardware.presets import presets as presets
     from powerplan.moments import Prediction as Prediction, predict as predict
+    from powerplan.moments.device_maps import DeviceMap as DeviceMap, map_devices as map_devices
     from powerplan.montecarlo import Simulation as Simulation, simulate as simulate
     from powerplan.network import Network as Network
     from powerplan.network.onnx_import import from_onnx as from_onnx
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from powerplan.planning.explain.explain import explain as explain
     from powerplan.planning.explain.explanation import Explanation as Explanation
     from powerplan.report.comparison_plots import plot_comparison as plot_comparison
+    from powerplan.report.heat_plots import plot_arrays as plot_arrays
     from powerplan.report.html import report_html as report_html, write_report as write_report
     from powerplan.report.measured_plots import plot_measurements as plot_measurements
     from powerplan.report.plots import (
@@ -95,6 +97,7 @@ _HOMES = {
     "powerplan.hardware.costs.technologies": ("cost_presets",),
     "powerplan.hardware.costs.values": ("Costs",),
     "powerplan.hardware.presets": ("presets",),
+    "powerplan.moments.device_maps": ("DeviceMap", "map_devices"),
     "powerplan.moments": ("Prediction", "predict"),
     "powerplan.network": ("Network",),
     "powerplan.network.onnx_import": ("from_onnx",),
@@ -116,6 +119,7 @@ _HOMES = {
     ),
     "powerplan.montecarlo": ("Simulation", "simulate"),
     "powerplan.report.comparison_plots": ("plot_comparison",),
+    "powerplan.report.heat_plots": ("plot_arrays",),
     "powerplan.report.html": ("report_html", "write_report"),
     "powerplan.report.measured_plots": ("plot_measurements",),
     "powerplan.report.plots": ("plot_frontier", "plot_plan", "plot_predicted_simulated", "plot_study"),

@@ -17,6 +17,7 @@ from powerplan.errors import InvalidInput
 from powerplan.files import write_text
 from powerplan.network import Network
 from powerplan.planning import Plan
+from powerplan.report.heat_maps import arrays_view
 from powerplan.report.page import render
 from powerplan.report.plan_view import plan_view
 from powerplan.report.study_view import as_study, study_view
@@ -34,6 +35,7 @@ _PLAN_CONTENTS = (
     ("chips", "Chips"),
     ("layers", "Power and error"),
     ("gains", "Gains"),
+    ("arrays", "Arrays"),
     ("corners", "Corners"),
     ("sensitivities", "Sensitivities"),
     ("proof", "Proof"),
@@ -98,6 +100,8 @@ def check_report_file(file: str | os.PathLike[str]) -> None:
 def _plan_page(plan: Plan, title: str, network: Network | None) -> str:
     view = plan_view(plan, name=title, network=network)
     heading = f"{view.name}: {view.target}" if view.name else f"Plan for {view.target}"
+    arrays = arrays_view(plan, network)
+    shown = {"chips": view.chips, "corners": view.corners, "arrays": arrays.layers or arrays.left_out}
     layers = len(view.layers)
     free = " and ".join(plan.optimize)
     return _page(
@@ -105,8 +109,9 @@ def _plan_page(plan: Plan, title: str, network: Network | None) -> str:
         heading=heading,
         subtitle=f"Least {plan.objective.name} for a network of {layers} crossbar layer{'s' if layers != 1 else ''}; "
         f"{free} gains free by {plan.granularity}.",
-        contents=[entry for entry in _PLAN_CONTENTS if entry[0] not in ("chips", "corners") or getattr(view, entry[0])],
+        contents=[entry for entry in _PLAN_CONTENTS if shown.get(entry[0], True)],
         plan=view,
+        arrays=arrays,
     )
 
 

@@ -13,6 +13,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+import powerplan as pp
 from powerplan.batch.results import PointResult, PointState, StudyResult
 from powerplan.planning import Plan
 from powerplan.report.html import report_html
@@ -37,6 +38,10 @@ def pages(make_plan: Callable[..., Plan], tmp_path: Path) -> dict[str, Path]:
         "plan": report_html(plans[0], title="digits"),
         "frontier": report_html({f"p{i}x": p for i, p in enumerate(plans)}, title="digits"),
     }
+    network = pp.Network.mlp([np.linspace(-1, 1, 80 * 60).reshape(80, 60)], [np.zeros(80)])
+    wired = pp.Hardware(programming_noise_std=2e-6, wire_resistance_row=2.0, array_rows=40, array_columns=64)
+    wired_plan = pp.plan(network, wired, np.ones((1, 60)), pp.MaxNMSE(0.5), granularity="network")
+    made["arrays"] = report_html(wired_plan, title="arrays", network=network)
     files = {}
     for key, text in made.items():
         files[key] = tmp_path / f"{key}.html"
@@ -60,7 +65,7 @@ def screenshot(page: Path, *options: str) -> np.ndarray:
     return np.asarray(matplotlib.image.imread(file))[:, :, :3]
 
 
-@pytest.mark.parametrize("name", ["plan", "frontier"])
+@pytest.mark.parametrize("name", ["plan", "frontier", "arrays"])
 @pytest.mark.parametrize("width", [390, 1200])
 def test_page_is_drawn_light_and_dark(pages: dict[str, Path], name: str, width: int) -> None:
     light = screenshot(pages[name], f"--window-size={width},1500")
@@ -74,7 +79,7 @@ def test_page_is_drawn_light_and_dark(pages: dict[str, Path], name: str, width: 
         assert colourful.mean() > 0.001  # and it is not all grey
 
 
-@pytest.mark.parametrize("name", ["plan", "frontier"])
+@pytest.mark.parametrize("name", ["plan", "frontier", "arrays"])
 @pytest.mark.parametrize("width", [500, 1200])
 def test_page_is_no_wider_than_its_window(pages: dict[str, Path], name: str, width: int) -> None:
     """Wide tables scroll in their own frame. (500 is the narrowest window that Chromium lays out.)"""

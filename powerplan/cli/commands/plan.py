@@ -29,6 +29,13 @@ from powerplan.planning.targets import build_target
     help="Write the plan to a file (Plan.load reads it).",
 )
 @opt.plot_option("gain, power and share of error of every layer beside the baseline")
+@click.option(
+    "--plot-arrays",
+    "arrays_file",
+    type=click.Path(),
+    metavar="FILE",
+    help="Draw conductance, drop by wires and error of every device, in its array (.png, .svg, .pdf).",
+)
 @server_options()
 @opt.accept_option
 @opt.output_options
@@ -39,6 +46,7 @@ def command(
     /,
     output_file: str | None,
     plot_file: str | None,
+    arrays_file: str | None,
     as_json: bool,
     hardware_file: str | None,
     **rest: Any,
@@ -56,10 +64,10 @@ def command(
     hardware = read_hardware(hardware_file, opt.take_hardware(rest))
     if output_file is not None:
         check_output_file("output", output_file)
-    if plot_file is not None:
+    for file in filter(None, (plot_file, arrays_file)):
         from powerplan.report.plots import check_plot_file
 
-        check_plot_file(plot_file)
+        check_plot_file(file)
     engine = calculator(rest)
     case, arguments = plan_arguments(chat, rest)
     target = build_target(kind, value, case.labels, **further)
@@ -79,6 +87,11 @@ def command(
         )
         plot_plan(plan, baseline=baseline, title=case.name, file=plot_file)
         chat.note(f"wrote {plot_file}")
+    if arrays_file is not None:
+        from powerplan.report.heat_plots import plot_arrays
+
+        plot_arrays(plan, case.network, title=case.name, file=arrays_file)
+        chat.note(f"wrote {arrays_file}")
     if as_json:
         from powerplan.planning.plan_file import plan_to_dict
 
