@@ -203,7 +203,10 @@ def gains_message(gains: Any) -> pb.Gains:
         return pb.Gains(
             conductance_siemens=gain_messages("gains.conductance", gains.conductance),
             voltage_volts=gain_messages("gains.voltage", gains.voltage),
-            column_scale=gain_messages("gains.column_scale", getattr(gains, "column_scale", None) or ()),
+            **{
+                name: gain_messages(f"gains.{name}", getattr(gains, name, None) or ())
+                for name in ("column_scale", "row_scale")
+            },
         )
 
 

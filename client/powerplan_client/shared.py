@@ -113,6 +113,8 @@ class Hardware:
             None = not counted.
         column_scale: "least_bias": every output is multiplied digitally by the number that makes its mean squared bias
             for ideal inputs least; "least_error": the mean squared error of its array; "none": it is not.
+        row_scale: "least_bias": every input is multiplied digitally, before it is converted, by the number that brings
+            the mean weights of its row nearest to the wanted ones; "none": it is not.
         predistort: devices are programmed to targets that make the mean of what they hold the conductance wanted.
         preset: name of a published technology whose values stand in for every field that is None; without one those are
             at the server's default.
@@ -174,6 +176,7 @@ class Hardware:
     columns_per_adc: int | Sequence[int] | Mapping[str, int] | None = None
     costs: str | Mapping[str, Any] | None = None
     column_scale: str | None = None
+    row_scale: str | None = None
     predistort: bool | None = None
     preset: str | None = None
 
@@ -190,11 +193,14 @@ class Gains:
         column_scale: one (n_out,) array of numbers > 0 per crossbar layer: what its outputs are multiplied by
             digitally, on hardware that does (``hardware.column_scale``); None = what the hardware's rule makes of the
             gains and the inputs of a calculation. Those of a plan are of its inputs.
+        row_scale: the same of inputs (``hardware.row_scale``), (n_in,) arrays: what each is multiplied by before its
+            converter, divided by the largest of the layer, which is multiplied back behind the columns.
     """
 
     conductance: tuple[Gain, ...]
     voltage: tuple[Gain, ...]
     column_scale: tuple[np.ndarray, ...] | None = None
+    row_scale: tuple[np.ndarray, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -105,6 +105,7 @@ _FIXED = (
     ("weight_mapping", "differential", "a layer becomes differential pairs"),
     ("bias_mapping", "digital", "biases are added digitally"),
     ("read_out", "tia", "aihwkit reads currents"),
+    ("row_scale", "none", "inputs have no scales of their own"),
     ("row_drive", "one_end", "rows are driven ideally"),
     ("dac_bits", None, "a layer has no converters"),
     ("adc_bits", None, "a layer has no converters"),

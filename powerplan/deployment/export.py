@@ -11,9 +11,10 @@ With an offset mapping there is one device, G_ij = G_min + c_i (W_ij + w) v_ref 
 
 both sums taken digitally. Where biases are a row, it is the last of every group: driven by x = 1 with v_ref, it holds
 b, and nothing is added digitally. Where outputs have digital scales s (``hardware.column_scale``), all of z_i but b_i
-is multiplied by s_i; with ``hardware.predistort`` devices have targets that make the mean of what they hold the
-conductances above. Columns with a passive load G_L (``hardware.load_conductance``) give voltages y; a
-side of a tile counts as the current I_i = (G_L + Σ_j G_ij) y_i, with the target conductances.
+is multiplied by s_i; scales of inputs r (``hardware.row_scale``) are in what drives and decodes, v_j r_j/max r and
+scale_i max r, while devices hold what they would without. With ``hardware.predistort`` devices have targets that make
+the mean of what they hold the conductances above. Columns with a passive load G_L (``hardware.load_conductance``) give
+voltages y; a side of a tile counts as the current I_i = (G_L + Σ_j G_ij) y_i, with the target conductances.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from powerplan.deployment.files import FORMATS, read_export, save_export
 from powerplan.deployment.tiles import cut
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
-from powerplan.hardware.gains import Gain, Gains, reference_voltage
+from powerplan.hardware.gains import Gain, Gains, driven, reference_voltage
 from powerplan.hardware.stored import stored
 from powerplan.hardware.tiling import LayerArrays, layer_arrays
 from powerplan.network import Network
@@ -72,12 +73,12 @@ class Export:
 
         gains.check(network, hardware)
         gains.check_has_scales(hardware)
-        scales = gains.column_scale or (None,) * len(network.crossbars)
+        scales = [entries or (None,) * len(network.crossbars) for entries in (gains.column_scale, gains.row_scale)]
         return cls(
             layers=tuple(
-                _layer(network, hardware, arrays, i, c, v, scale)
-                for i, (arrays, c, v, scale) in enumerate(
-                    zip(layer_arrays(network, hardware), gains.conductance, gains.voltage, scales, strict=True)
+                _layer(network, hardware, arrays, i, *own)
+                for i, (arrays, *own) in enumerate(
+                    zip(layer_arrays(network, hardware), gains.conductance, gains.voltage, *scales, strict=True)
                 )
             ),
             hardware=hardware,
@@ -149,6 +150,7 @@ def _layer(
     conductance: Gain,
     voltage: Gain,
     column_scale: np.ndarray | None,
+    row_scale: np.ndarray | None,
 ) -> ExportedLayer:
     node = network.crossbars[index]
     op = node.op
@@ -159,6 +161,8 @@ def _layer(
     v = mapped.by_row(np.broadcast_to(np.asarray(voltage, dtype=np.float64), (op.n_rows,)), reference)
     group_of = np.arange(op.n_out) // (op.n_out // op.groups)
     unit = c[:, None] * (reference / v[group_of])  # S per unit weight
+    if row_scale is not None:
+        v, reference = driven(v, reference, mapped.by_row(row_scale, 1.0))
     return ExportedLayer(
         name=node.array_name,
         groups=op.groups,

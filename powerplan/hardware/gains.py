@@ -28,7 +28,9 @@ from powerplan.network import CrossbarOp, Network, Node
 
 Gain = float | np.ndarray
 
-_UNITS = {"conductance": "S", "voltage": "V", "column_scale": ""}
+_UNITS = {"conductance": "S", "voltage": "V", "column_scale": "", "row_scale": ""}
+#: digital scales, and how many a layer has
+_SCALES = {"column_scale": "n_out", "row_scale": "n_rows"}
 #: those that every mapping has
 _NEEDED = ("conductance", "voltage")
 
@@ -48,6 +50,8 @@ class Gains:
         column_scale: one (n_out,) array of numbers > 0 per crossbar layer: what its outputs are multiplied by
             digitally, on hardware that does (``hardware.column_scale``); None = what the hardware's rule makes of the
             gains and the inputs of a calculation. Those of a plan are of its inputs.
+        row_scale: the same of inputs (``hardware.row_scale``), (n_in,) arrays: what each is multiplied by before its
+            converter, divided by the largest of the layer, which is multiplied back behind the columns.
 
     Raises:
         InvalidInput: entries that are not positive and finite, or lists of different lengths.
@@ -56,10 +60,12 @@ class Gains:
     conductance: tuple[Gain, ...]
     voltage: tuple[Gain, ...]
     column_scale: tuple[np.ndarray, ...] | None = None
+    row_scale: tuple[np.ndarray, ...] | None = None
 
     def __post_init__(self) -> None:
         check = Checker("gains.")
-        for field in ("conductance", "voltage", *(("column_scale",) if self.column_scale is not None else ())):
+        scales = {name: given for name in _SCALES if (given := getattr(self, name)) is not None}
+        for field in ("conductance", "voltage", *scales):
             entries = getattr(self, field)
             if not (isinstance(entries, list | tuple) or getattr(entries, "ndim", 0) > 0):
                 check.fail(field, entries, "a list with one entry per crossbar layer", "Give a list.")
@@ -73,17 +79,17 @@ class Gains:
         check.done()
         object.__setattr__(self, "conductance", conductance)
         object.__setattr__(self, "voltage", voltage)
-        if self.column_scale is not None:
-            self._check_scales(self.column_scale, check)
+        for name, given in scales.items():
+            object.__setattr__(self, name, self._checked_scales(name, given, check))
 
-    def _check_scales(self, scales: Sequence[np.ndarray], check: Checker) -> None:
+    def _checked_scales(self, name: str, scales: Sequence[np.ndarray], check: Checker) -> tuple[np.ndarray, ...]:
         if len(scales) != len(self.conductance):
             allowed = f"one entry per entry of conductance ({len(self.conductance)}), or None"
-            check.fail("column_scale", len(scales), allowed, "Give those of a plan, or leave them out.")
+            check.fail(name, len(scales), allowed, "Give those of a plan, or leave them out.")
             check.done()
-        arrays = [np.atleast_1d(_gain(check, f"column_scale[{i}]", s, "n_out")) for i, s in enumerate(scales)]
+        arrays = [np.atleast_1d(_gain(check, f"{name}[{i}]", s, _SCALES[name])) for i, s in enumerate(scales)]
         check.done()
-        object.__setattr__(self, "column_scale", tuple(frozen_array(array, np.float64) for array in arrays))
+        return tuple(frozen_array(array, np.float64) for array in arrays)
 
     @classmethod
     def uniform(
@@ -182,30 +188,30 @@ class Gains:
         """Refuse gains that lack the scales that the hardware multiplies by.
 
         Raises:
-            InvalidInput: no ``column_scale`` where the hardware has a rule for it.
+            InvalidInput: no ``column_scale`` or ``row_scale`` where the hardware has a rule for it.
         """
-        if hardware.scales_columns and self.column_scale is None:
-            raise InvalidInput.of(
-                "gains.column_scale",
-                None,
-                f"the scales of every layer where hardware.column_scale is {hardware.column_scale!r}",
-                "Export a plan, whose gains have them.",
-            )
+        for name in _SCALES:
+            rule = getattr(hardware, name)
+            if rule != "none" and getattr(self, name) is None:
+                allowed = f"the scales of every layer where hardware.{name} is {rule!r}"
+                raise InvalidInput.of(f"gains.{name}", None, allowed, "Export a plan, whose gains have them.")
 
     def _check_scales_of(self, network: Network, hardware: Hardware, check: Checker) -> None:
-        if self.column_scale is None:
-            return
-        if not hardware.scales_columns:
-            allowed = "None where hardware.column_scale is 'none'"
-            advice = "Set hardware.column_scale='least_bias', or give the gains without their scales."
-            check.fail("column_scale", f"{len(self.column_scale)} entries", allowed, advice)
-        for i, (node, scale) in enumerate(zip(network.crossbars, self.column_scale, strict=True)):
-            if scale.shape != (shape := (_op(node).n_out,)):
-                check.fail(f"column_scale[{i}]", scale, f"shape {shape} for {node.array_name}", "Fix it.")
-        check.done()
+        for name, length in _SCALES.items():
+            scales = getattr(self, name)
+            if scales is None:
+                continue
+            if getattr(hardware, name) == "none":
+                allowed = f"None where hardware.{name} is 'none'"
+                advice = f"Set hardware.{name}='least_bias', or give the gains without their scales."
+                check.fail(name, f"{len(scales)} entries", allowed, advice)
+            for i, (node, scale) in enumerate(zip(network.crossbars, scales, strict=True)):
+                if scale.shape != (shape := (getattr(_op(node), length),)):
+                    check.fail(f"{name}[{i}]", scale, f"shape {shape} for {node.array_name}", "Fix it.")
+            check.done()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, for JSON; scales of columns only where there are any."""
+        """Plain lists, for JSON; digital scales only where there are any."""
         entries = {name: getattr(self, name) for name in _UNITS}
         return {
             name: [g.tolist() if isinstance(g, np.ndarray) else g for g in gains]
@@ -240,6 +246,13 @@ class Gains:
 def reference_voltage(voltage: Gain) -> float:
     """v_ref of a layer: its voltage gain, or the geometric mean of those of its rows [V per unit activation]."""
     return float(np.exp(np.log(voltage).mean())) if np.ndim(voltage) else float(voltage)
+
+
+def driven(volts: Any, reference: Any, scale: Any) -> tuple[Any, Any]:
+    """Voltage gains of rows (array or tensor) and v_ref as inputs with digital scales drive and decode: the row with
+    the largest scale as before."""
+    largest = scale.max()
+    return volts * (scale / largest), reference / largest
 
 
 def conductance_span(hardware: Hardware) -> float:

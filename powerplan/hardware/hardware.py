@@ -48,8 +48,8 @@ BIAS_MAPPINGS = ("digital", "row")
 READ_OUTS = ("tia", "divider")
 #: where rows are driven, and which arrays the sides of a pair are in
 ROW_DRIVES, PAIR_LAYOUTS = ("one_end", "both_ends"), ("interleaved", "separate_arrays")
-#: digital scales of columns
-COLUMN_SCALES = ("none", "least_bias", "least_error")
+#: digital scales of columns, and of rows
+COLUMN_SCALES, ROW_SCALES = ("none", "least_bias", "least_error"), ("none", "least_bias")
 #: resistances of the wires of an array
 WIRE_RESISTANCES = ("wire_resistance_row", "wire_resistance_column", "driver_resistance", "sense_resistance")
 #: what drift compensation goes by
@@ -158,6 +158,8 @@ class Hardware(Shown):
             None = not counted.
         column_scale: "least_bias": every output is multiplied digitally by the number that makes its mean squared bias
             for ideal inputs least; "least_error": the mean squared error of its array; "none": it is not.
+        row_scale: "least_bias": every input is multiplied digitally, before it is converted, by the number that brings
+            the mean weights of its row nearest to the wanted ones; "none": it is not.
         predistort: devices are programmed to targets that make the mean of what they hold the conductance wanted.
 
     Raises:
@@ -223,6 +225,7 @@ class Hardware(Shown):
     columns_per_adc: int | Sequence[int] | Mapping[str, int] = takes(OneOrByLayer(_SHARED), 1)
     costs: Costs | None = takes(Part(as_costs))
     column_scale: str = takes(Choice(COLUMN_SCALES), "none")
+    row_scale: str = takes(Choice(ROW_SCALES), "none")
     predistort: bool = takes(Flag(), False)
 
     #: fields that were left out and follow the measurements, also in a copy
@@ -359,9 +362,15 @@ class Hardware(Shown):
         return self.column_scale != "none"
 
     @property
+    def scales_rows(self) -> bool:
+        """True if inputs are multiplied by numbers of their own."""
+        return self.row_scale != "none"
+
+    @property
     def compensation(self) -> str:
         """How known errors are taken out, by the names of the fields; "" where they are not."""
-        return ", ".join([self.column_scale] * self.scales_columns + ["predistort"] * self.predistort)
+        named = [f"{name} {value}" for name in SCALES if (value := getattr(self, name)) != "none"]
+        return ", ".join(named + ["predistort"] * self.predistort)
 
     @property
     def needs_full_scale(self) -> bool:
@@ -512,6 +521,9 @@ class Hardware(Shown):
         measured = Measured.read(path, columns=columns, degree=degree, least_readings=least_readings)
         return cls.from_dict({**measured.fields, **changes})
 
+
+#: fields with the rules of digital scales, which gains have the numbers of under the same names
+SCALES = ("column_scale", "row_scale")
 
 #: the fields that may differ from layer to layer
 _BY_LAYER = tuple(f.name for f in fields(Hardware) if is_by_layer(f))

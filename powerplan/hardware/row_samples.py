@@ -23,11 +23,11 @@ _ENTRIES = 1 << 22
 @torch.no_grad()
 def row_samples(network: Network, hardware: Hardware, inputs: np.ndarray) -> tuple[Tensor | None, ...]:
     """Values (S, G, n) at the rows of every array whose mean of x x' is that over inputs (B, *input_shape), positions
-    and reads; None where no scale of columns asks for them.
+    and reads; None where no digital scale asks for them.
 
     The very values where they are at most n, else n others.
     """
-    if not hardware.scales_columns:
+    if not (hardware.scales_columns or hardware.scales_rows):
         return (None,) * len(network.crossbars)
     kept: dict[str, Tensor] = {}
     counts = dict.fromkeys(network.layer_names, 0)

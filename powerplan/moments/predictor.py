@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from powerplan.moments.array.constants import ArrayConstants
 from powerplan.moments.array.held import LastMade, made_again
 from powerplan.moments.array.program import program
 from powerplan.moments.array.programmed import ProgrammedArray
-from powerplan.moments.column_scale import scale_of
+from powerplan.moments.digital_scales import Scales, scaled_by_rules
 from powerplan.moments.samples.corrections import NONE, Corrections
 from powerplan.moments.samples.count import Sampling
 from powerplan.moments.settings import MEMORY_LIMIT, METHODS as METHODS, SAMPLING_ERROR
@@ -91,7 +92,7 @@ class Predictor:
         corrections: of marginal moments and of what is taken as independent.
         scales: of the columns of every crossbar, None where the read-out does not depend on it.
         current_shares: of the rows in the currents of columns, of every crossbar; None where wires are ideal.
-        row_samples: values at the rows of every crossbar that decide on the scales of its columns; None without such.
+        row_samples: values at the rows of every crossbar that decide on its digital scales; None without such.
         converter_power: of every crossbar (L,) [W].
         cost_model: what components around the arrays take; None where the hardware has no costs.
         averaged: the converters ("rows", "noisy rows", "columns") whose rounding is averaged over gains, as plans mind
@@ -190,27 +191,27 @@ class Predictor:
         """Mean over inputs and outputs of y*²."""
         return float((self.ideal**2).mean())
 
-    def gain_tensors(self, gains: Gains) -> tuple[list[Tensor], list[Tensor], list[Tensor] | None]:
-        """Conductance gains, () or (n_out,), voltage gains, () or (n_rows,), and scales (n_out,) of every layer; None
-        where these follow from the gains."""
+    def gain_tensors(self, gains: Gains) -> tuple[list[Tensor], list[Tensor], Scales]:
+        """Conductance gains, () or (n_out,), voltage gains, () or (n_rows,), and digital scales of every layer."""
         like = self.inputs
-        conductance, voltage, scale = (
+        conductance, voltage, columns, rows = (
             [torch.as_tensor(np.array(g), dtype=like.dtype, device=like.device) for g in entries or ()]
-            for entries in (gains.conductance, gains.voltage, gains.column_scale)
+            for entries in (gains.conductance, gains.voltage, gains.column_scale, gains.row_scale)
         )
-        return conductance, voltage, scale or None
+        return conductance, voltage, Scales(columns=columns or None, rows=rows or None)
 
     def program(
         self,
         conductance: Sequence[Tensor],
         voltage: Sequence[Tensor],
-        column_scale: Sequence[Tensor] | None = None,
+        scales: Sequence[Any] | None = None,
         **bits: Sequence[Tensor],
     ) -> list[ProgrammedArray]:
         """The crossbars at given gains: what does not depend on the inputs.
 
         Args:
-            column_scale: digital scales (n_out,) of outputs, of every layer; None = those that the hardware asks for.
+            scales: digital scales, as in :class:`Scales`; those that are None follow from the gains by the rules of the
+                hardware.
             bits: "dac_bits" or "adc_bits" of every crossbar where they are not those of the hardware.
         """
         make = partial(program, averaged=self.averaged, last=None if self._keeps_moments else LastMade())
@@ -230,14 +231,7 @@ class Predictor:
                 strict=True,
             )
         ]
-        if not self.hardware.scales_columns:
-            return arrays
-        if column_scale is not None:
-            return [array.scaled(s.reshape(-1, 1)) for array, s in zip(arrays, column_scale, strict=True)]
-        return [
-            array if rows is None else array.scaled(scale_of(array, rows))
-            for array, rows in zip(arrays, self.row_samples, strict=True)
-        ]
+        return scaled_by_rules(arrays, self.row_samples, Scales(*(scales or ())))
 
     @property
     def _keeps_moments(self) -> bool:

@@ -37,7 +37,7 @@ import torch
 
 from powerplan.hardware.converters import quantised
 from powerplan.hardware.full_scale import FullScale, feedback_resistances
-from powerplan.hardware.gains import Gain, reference_voltage
+from powerplan.hardware.gains import Gain, driven, reference_voltage
 from powerplan.hardware.hardware import LayerHardware
 from powerplan.hardware.layer_targets import layer_targets
 from powerplan.hardware.stored import stored
@@ -62,6 +62,7 @@ class Crossbar:
         voltage: voltage gain v [V per unit activation], a float or (n_rows,).
         scale: of the columns, where the read-out depends on it.
         column_scale: what outputs are multiplied by digitally, (n_out,); None = nothing.
+        row_scale: what inputs are multiplied by digitally, (n_rows,), see :class:`powerplan.hardware.gains.Gains`.
         fast_wires: the drop along wires in closed form.
     """
 
@@ -74,6 +75,7 @@ class Crossbar:
         hardware: LayerHardware,
         scale: FullScale | None = None,
         column_scale: np.ndarray | None = None,
+        row_scale: np.ndarray | None = None,
         *,
         fast_wires: bool = False,
         dtype: torch.dtype,
@@ -93,6 +95,13 @@ class Crossbar:
         unit = c * (reference / volts) if np.ndim(voltage) else c
         sides = torch.as_tensor(np.stack(weights.sides)).view(-1, groups, op.n_out // groups, n_in)
         target = layer_targets(hardware, unit * sides)
+        #: (G, 1, n)
+        self._row_scale = None
+        if row_scale is not None:
+            by_row = torch.tensor(weights.by_row(row_scale, 1.0)).unsqueeze(1)
+            volts, reference = driven(volts, reference, by_row)
+            unit = c * (reference / volts)
+            self._row_scale = by_row.to(device, dtype)
         self._bias = None if weights.bias is None else torch.as_tensor(np.array(weights.bias)).to(device, dtype)
         self._offset = weights.offset
         #: (G, 1, o)
@@ -298,7 +307,8 @@ class Crossbar:
         """Σ_j u_ij x_pj (D or 1, A, G, R, o) of an offset mapping, for the digital inputs."""
         assert self._offset is not None
         by_row = (rows * self._relative_volts).sum(-1, keepdim=True)
-        return torch.addcmul(self._offset * rows.sum(-1, keepdim=True), by_row, self._idle)
+        scaled = rows if self._row_scale is None else rows * self._row_scale
+        return torch.addcmul(self._offset * scaled.sum(-1, keepdim=True), by_row, self._idle)
 
     def _joined(self, parts: list[torch.Tensor]) -> torch.Tensor:
         """Columns (D, C, G, R, o) of blocks."""

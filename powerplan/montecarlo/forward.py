@@ -51,9 +51,11 @@ class NoisyForward:
         self._crossbars: dict[str, Crossbar] = {}
         scales = full_scales(network, hardware, inputs.cpu().double().numpy() if ideal is None else ideal)
         layers = hardware.of_layers(network.layer_names)
-        of_columns = gains.column_scale or (None,) * len(scales)
-        arrays = zip(network.reads.values(), layers, gains.conductance, gains.voltage, scales, of_columns, strict=True)
-        for nodes, own, c, v, scale, column_scale in arrays:
+        digital_scales = (entries or (None,) * len(scales) for entries in (gains.column_scale, gains.row_scale))
+        arrays = zip(
+            network.reads.values(), layers, gains.conductance, gains.voltage, scales, *digital_scales, strict=True
+        )
+        for nodes, own, c, v, scale, column_scale, row_scale in arrays:
             crossbar: Crossbar | None = None
             for node in nodes:
                 assert isinstance(node.op, CrossbarOp)
@@ -67,6 +69,7 @@ class NoisyForward:
                         own,
                         scale,
                         column_scale,
+                        row_scale,
                         fast_wires=fast_wires,
                         dtype=dtype,
                         device=device,

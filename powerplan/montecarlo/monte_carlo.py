@@ -24,7 +24,7 @@ from powerplan.hardware.conversions import converter_power
 from powerplan.hardware.costs.model import CostModel
 from powerplan.hardware.operating_point import OperatingPoint
 from powerplan.moments.chips.sampled import part_interval
-from powerplan.moments.column_scale import with_column_scale
+from powerplan.moments.digital_scales import with_scales
 from powerplan.moments.prediction import LayerMoments
 from powerplan.montecarlo.forward import NoisyForward
 from powerplan.montecarlo.settings import SimulationSettings
@@ -97,7 +97,7 @@ def simulate(
         del values
         tally = _Tally(ideal, len(network.layer_names), memory_limit)
         x = torch.as_tensor(np.array(batch)).to(place, real)
-        gains = with_column_scale(network, hardware, gains, batch)
+        gains = with_scales(network, hardware, gains, batch)
         forward = NoisyForward(network, hardware, gains, x, batch, fast_wires=asked.wires == "fast")
         streams = Streams(asked.seed, place)
         chunk = min(ROUND, forward.chunk(memory_limit))

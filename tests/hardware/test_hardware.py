@@ -56,6 +56,7 @@ WORDS = {
     "row_drive": "'one_end', 'both_ends'",
     "pair_layout": "'interleaved', 'separate_arrays'",
     "column_scale": "'none', 'least_bias', 'least_error'",
+    "row_scale": "'none', 'least_bias'",
 }
 NUMBERS = POSITIVE + NOT_NEGATIVE
 

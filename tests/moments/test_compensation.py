@@ -13,7 +13,7 @@ import torch
 import powerplan as pp
 from powerplan.hardware.devices import device_moments
 from powerplan.hardware.predistortion import largest_wanted, reference_moments, targets
-from powerplan.moments.column_scale import with_column_scale
+from powerplan.moments.digital_scales import with_scales
 from powerplan.moments.predictor import Predictor
 
 CLIPPED: dict[str, Any] = {"programming_noise_std": 7e-7, "feedback_resistance": 1e4}
@@ -49,6 +49,8 @@ def case(layers: int = 2, **fields: Any) -> tuple[pp.Network, pp.Hardware, pp.Ga
         {"column_scale": "least_bias", **WIRES},
         {"column_scale": "least_bias", "predistort": True, "stuck_off_fraction": 0.02, "array_rows": 8},
         {"predistort": True, **WIRES},
+        {"row_scale": "least_bias", "column_scale": "least_bias", **WIRES, "weight_mapping": "offset"},
+        {"row_scale": "least_bias", "bias_mapping": "row", **NOISY, "dac_bits": 7, "adc_bits": 7},
         {
             "predistort": True,
             "drift": {"type": "power_law", "exponent_mean": 0.05, "reference_time": 1.0},
@@ -56,7 +58,7 @@ def case(layers: int = 2, **fields: Any) -> tuple[pp.Network, pp.Hardware, pp.Ga
             **NOISY,
         },
     ],
-    ids=["bias", "error", "wires", "both", "targets behind wires", "targets"],
+    ids=["bias", "error", "wires", "both", "targets behind wires", "both scales", "rows", "targets"],
 )
 def test_predictions_agree_with_simulations(fields: dict[str, Any], method: str) -> None:
     network, hardware, gains, inputs = case(**fields)
@@ -70,7 +72,7 @@ def test_predictions_agree_with_simulations(fields: dict[str, Any], method: str)
 def test_scales_make_what_they_are_named_after_least(rule: str) -> None:
     network, hardware, gains, inputs = case(1, column_scale=rule, **NOISY)
     plain = pp.predict(network, hardware, gains, inputs)
-    scaled = with_column_scale(network, hardware, gains, inputs)
+    scaled = with_scales(network, hardware, gains, inputs)
     assert scaled.column_scale is not None
     told = pp.predict(network, hardware, scaled, inputs)
     assert told.mse == pytest.approx(plain.mse, rel=1e-12)
@@ -82,6 +84,38 @@ def test_scales_make_what_they_are_named_after_least(rule: str) -> None:
             network, hardware, replace(scaled, column_scale=(change * scaled.column_scale[0],)), inputs
         )
         assert getattr(changed, name) > getattr(told, name)
+
+
+@pytest.mark.parametrize("fields", [WIRES, {"bias_mapping": "row"}], ids=["wires", "bias row"])
+def test_scales_of_rows_are_the_best_of_every_row_within_what_converters_have(fields: dict[str, Any]) -> None:
+    network, hardware, gains, inputs = case(1, row_scale="least_bias", **fields)
+    rows = with_scales(network, hardware, gains, inputs).row_scale
+    assert rows is not None
+    plain = Predictor.of(network, hardware.replace(row_scale="none"), inputs)
+    (array,) = plain.program(*plain.gain_tensors(gains))
+    held, wanted = (w[:, :48].numpy() for w in (array.mean_weight, array.constants.weight))
+    best = (held * wanted).sum(0) / (held**2).sum(0)
+    assert (rows[0] <= best * (1 + 1e-12)).all()
+    assert rows[0][best < rows[0].max()] == pytest.approx(best[best < rows[0].max()], rel=1e-9)
+    predictor = Predictor.of(network, hardware, inputs)
+    (driven,) = predictor.program(*predictor.gain_tensors(gains))
+    assert float(driven.v.max()) <= float(gains.voltage[0]) * (1 + 1e-12)
+    assert driven.mean_weight[:, :48].numpy() == pytest.approx(held * rows[0], rel=1e-12)
+
+
+def test_exports_carry_scales_of_rows() -> None:
+    network, hardware, gains, inputs = case(row_scale="least_bias", **WIRES, bias_mapping="row")
+    scaled = with_scales(network, hardware, gains, inputs)
+    bare = pp.Export.of(network, hardware.replace(row_scale="none"), gains)
+    exported = pp.Export.of(network, hardware, scaled)
+    assert scaled.row_scale is not None
+    for layer, before, rows, node in zip(
+        exported.layers, bare.layers, scaled.row_scale, network.crossbars, strict=True
+    ):
+        for tile, same in zip(layer.tiles, before.tiles, strict=True):
+            assert np.array_equal(tile.positive, same.positive)
+        assert layer.voltage_gain.max() <= before.voltage_gain.max() * (1 + 1e-12)
+        assert layer.matrix == pytest.approx(rows * node.op.matrix)
 
 
 def test_shifted_targets_make_the_mean_right() -> None:
@@ -172,9 +206,14 @@ def test_what_does_not_go_together_is_refused() -> None:
         pp.predict(network, hardware, replace(gains, column_scale=(np.ones(16), np.ones(16))), inputs)
     with pytest.raises(pp.InvalidInput, match="one entry per entry of conductance"):
         replace(gains, column_scale=(np.ones(16),))
+    with pytest.raises(pp.InvalidInput, match=r"gains\.row_scale\[0\]: .*shape \(48,\)"):
+        rows = replace(gains, row_scale=(np.ones(16), np.ones(16)))
+        pp.predict(network, hardware.replace(column_scale="none", row_scale="least_bias"), rows, inputs)
     divider: dict[str, Any] = {"read_out": "divider", "load_conductance": 1e-4}
     with pytest.raises(pp.InvalidInput, match="column_scale"):
         pp.Hardware(column_scale="least_bias", **divider)
+    with pytest.raises(pp.InvalidInput, match="row_scale"):
+        pp.Hardware(row_scale="least_bias", **divider)
     with pytest.raises(pp.InvalidInput, match="predistort"):
         pp.Hardware(predistort=True, **divider)
     with pytest.raises(pp.InvalidInput, match="predistort"):

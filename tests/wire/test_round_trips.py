@@ -100,6 +100,8 @@ def test_gains(gains: pp.Gains) -> None:
     for back in (read(gains_from_proto, gains_message(gains)), parsing.parse_gains(gains_message(gains))):
         assert_same(back.conductance, gains.conductance)
         assert_same(back.voltage, gains.voltage)
+        assert_same(back.column_scale or None, gains.column_scale)
+        assert_same(back.row_scale or None, gains.row_scale)
 
 
 @given(targets)

@@ -130,12 +130,15 @@ def hardwares(draw: st.DrawFn) -> pp.Hardware:
 
 @st.composite
 def all_gains(draw: st.DrawFn) -> pp.Gains:
-    """Gains of one to five layers, some per column."""
+    """Gains of one to five layers, some per column, and digital scales."""
     layers = draw(st.integers(1, 5))
     column = hnp.arrays(np.float64, st.integers(1, 4), elements=positive)
+    scales = st.none() | st.tuples(*(column,) * layers)
     return pp.Gains(
         conductance=tuple(draw(positive | column) for _ in range(layers)),
         voltage=tuple(draw(positive) for _ in range(layers)),
+        column_scale=draw(scales),
+        row_scale=draw(scales),
     )
 
 

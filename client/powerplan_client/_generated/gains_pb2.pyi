@@ -139,13 +139,14 @@ Global___GainVector: _TypeAlias = GainVector  # noqa: Y015
 
 @_typing.final
 class Gains(_message.Message):
-    """Conductance and voltage gains of every crossbar layer, in the order of the network, and digital scales of outputs."""
+    """Conductance and voltage gains of every crossbar layer, in the order of the network, and digital scales."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONDUCTANCE_SIEMENS_FIELD_NUMBER: _builtins.int
     VOLTAGE_VOLTS_FIELD_NUMBER: _builtins.int
     COLUMN_SCALE_FIELD_NUMBER: _builtins.int
+    ROW_SCALE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def conductance_siemens(self) -> _containers.RepeatedCompositeFieldContainer[Global___Gain]:
         """Conductance gain of each crossbar layer, in siemens per unit weight."""
@@ -160,16 +161,24 @@ class Gains(_message.Message):
         column_scale. Left out = what the hardware's rule makes of the gains and inputs; those of a plan are of its inputs.
         """
 
+    @_builtins.property
+    def row_scale(self) -> _containers.RepeatedCompositeFieldContainer[Global___Gain]:
+        """What the inputs of each crossbar layer are multiplied by before they are converted, one vector > 0 per layer, on
+        hardware with a row_scale: divided by the largest of a layer, which is multiplied back behind the columns. Left out
+        = what the hardware's rule makes of the gains and inputs.
+        """
+
     def __init__(
         self,
         *,
         conductance_siemens: _abc.Iterable[Global___Gain] | None = ...,
         voltage_volts: _abc.Iterable[Global___Gain] | None = ...,
         column_scale: _abc.Iterable[Global___Gain] | None = ...,
+        row_scale: _abc.Iterable[Global___Gain] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["column_scale", b"column_scale", "conductance_siemens", b"conductance_siemens", "voltage_volts", b"voltage_volts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["column_scale", b"column_scale", "conductance_siemens", b"conductance_siemens", "row_scale", b"row_scale", "voltage_volts", b"voltage_volts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -36,6 +36,10 @@ class HeldMoments(NamedTuple):
             compensation=scale * self.compensation,
         )
 
+    def driven(self, scale: Tensor) -> HeldMoments:
+        """With inputs times a scale (n_out, n_in)."""
+        return self._replace(mean=scale * self.mean, variance=scale**2 * self.variance)
+
 
 class Held(ABC):
     """The moments of one array at its gains."""
@@ -55,8 +59,8 @@ class Held(ABC):
         """What is made of the moments, by its name."""
 
     @abstractmethod
-    def scaled(self, scale: Tensor) -> Held:
-        """Those with outputs times a scale (n_out, 1)."""
+    def changed(self, change: Callable[[HeldMoments], HeldMoments]) -> Held:
+        """Those of the array with outputs or inputs times a scale."""
 
 
 class Kept(Held):
@@ -81,8 +85,8 @@ class Kept(Held):
         made: _T = self._made[key]
         return made
 
-    def scaled(self, scale: Tensor) -> Kept:
-        return Kept(self._moments.scaled(scale))
+    def changed(self, change: Callable[[HeldMoments], HeldMoments]) -> Kept:
+        return Kept(change(self._moments))
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +107,8 @@ class MadeAgain(Held):
     def kept(self, name: str, make: Callable[[], _T]) -> _T:
         return make()
 
-    def scaled(self, scale: Tensor) -> MadeAgain:
-        return replace(self, make=lambda: self.make().scaled(scale))
+    def changed(self, change: Callable[[HeldMoments], HeldMoments]) -> MadeAgain:
+        return replace(self, make=lambda: change(self.make()))
 
 
 class _Saved(NamedTuple):

@@ -36,6 +36,7 @@ import torch
 from torch import Tensor
 
 from powerplan.hardware.full_scale import FullScale, feedback_resistances
+from powerplan.hardware.gains import driven
 from powerplan.hardware.hardware import LayerHardware
 from powerplan.hardware.tiling import row_tiles
 from powerplan.moments.array.constants import ArrayConstants
@@ -56,6 +57,7 @@ class ProgrammedArray:
         subtracted: u, broadcasts to (n_out, n_in): what is subtracted digitally from what the devices multiply by.
         read_out: amplifiers, or passive loads.
         column_scale: what outputs are multiplied by digitally, (n_out, 1); all that is in units of the output has it.
+        row_scale: what inputs are multiplied by digitally, (G, n_in); c r of programming is the gain times this.
         scale: of the columns, where the read-out depends on it.
         averaged: the converters ("rows", "noisy rows", those whose inputs carry noise, "columns") whose rounding is its
             average over a band of gains, not that at these very ones.
@@ -74,6 +76,7 @@ class ProgrammedArray:
     scale: FullScale | None = None
     averaged: frozenset[str] = frozenset()
     column_scale: Tensor | float = 1.0
+    row_scale: Tensor | float = 1.0
     dac_bits: int | Tensor | None
     adc_bits: int | Tensor | None
     slice_weights: tuple[float, ...] = (1.0,)
@@ -113,8 +116,8 @@ class ProgrammedArray:
     def holds_targets(self) -> bool:
         """True if every device holds its target on average: W̄ = W."""
         hardware = self.hardware
-        exact = hardware.has_constant_programming_noise and not hardware.shifts_mean and not hardware.scales_columns
-        return exact and hardware.read_out == "tia" and not hardware.has_wires
+        exact = hardware.has_constant_programming_noise and not hardware.shifts_mean and not hardware.has_wires
+        return exact and hardware.read_out == "tia" and not (hardware.scales_columns or hardware.scales_rows)
 
     @property
     def map(self) -> ArrayMap:
@@ -141,10 +144,25 @@ class ProgrammedArray:
         """The array with outputs times a digital scale (n_out, 1)."""
         return replace(
             self,
-            held=self.held.scaled(scale),
+            held=self.held.changed(lambda moments: moments.scaled(scale)),
             read_out=self.read_out.scaled(scale),
             subtracted=self.subtracted if isinstance(self.subtracted, float) else scale * self.subtracted,
             column_scale=scale,
+        )
+
+    def driven(self, scale: Tensor) -> ProgrammedArray:
+        """The array with inputs times a digital scale (G, n_in): the same devices, driven by other voltages than they
+        were programmed for, the row with the largest scale as before."""
+        v, decode_v = driven(self.v, self.decode_v, scale)
+        by_device = scale.repeat_interleave(self.map.n_out // self.map.groups, 0)
+        return replace(
+            self,
+            v=v,
+            decode_v=decode_v,
+            held=self.held.changed(lambda moments: moments.driven(by_device)),
+            read_out=self.read_out.driven(scale),
+            subtracted=self.subtracted if isinstance(self.subtracted, float) else by_device * self.subtracted,
+            row_scale=scale,
         )
 
     @cached_property
@@ -210,6 +228,13 @@ class ProgrammedArray:
     def fresh_share(self) -> float:
         """Σ a_s²: what is left of the variance of noise that is fresh in every read."""
         return sum(weight**2 for weight in self.slice_weights)
+
+    @property
+    def programmed_gain(self) -> Tensor:
+        """c r [S per unit weight] that the targets are made with, as ``gain`` or (n_out, n_in)."""
+        if isinstance(self.row_scale, float):
+            return self.gain
+        return self.gain * self.row_scale.repeat_interleave(self.map.n_out // self.map.groups, 0)
 
     @property
     def row_noise(self) -> Tensor:

@@ -89,6 +89,10 @@ class ReadOut(ABC):
         """By how much devices and loads dissipate less than devices between their row and 0 V [W], mean over the
         batch."""
 
+    def driven(self, scale: Tensor) -> ReadOut:
+        """The same of an array whose inputs are multiplied by a digital scale (G, n_in)."""
+        return self
+
     def scaled(self, scale: Tensor) -> ReadOut:
         """The same of an array whose outputs are multiplied by a digital scale (n_out, 1)."""
         return self

@@ -127,6 +127,26 @@ class WiredAmplifier(Amplifier):
             difference = difference - self.by_side[1].weight
         return array.compensation * difference - array.subtracted
 
+    def driven(self, scale: Tensor) -> WiredAmplifier:
+        by_device = scale.repeat_interleave(len(self.ideal_weight) // len(scale), 0)
+        square = by_device**2
+        sides = (
+            replace(
+                s,
+                weight=by_device * s.weight,
+                variance=square * s.variance,
+                node=by_device * s.node,
+                through=square * s.through,
+            )
+            for s in self.by_side
+        )
+        return replace(
+            self,
+            devices=tuple((by_device * mean, square * variance) for mean, variance in self.devices),
+            by_side=tuple(sides),
+            relative=self.relative / scale,
+        )
+
     def scaled(self, scale: Tensor) -> WiredAmplifier:
         square = scale**2
         sides = (

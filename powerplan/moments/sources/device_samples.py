@@ -117,7 +117,7 @@ def device_errors(array: ProgrammedArray, count: int, generator: torch.Generator
     hardware, weight = array.hardware, array.constants.weight
     sides = [weight + array.constants.offset] if hardware.devices_per_weight == 1 else [weight, -weight]
     gain = array.gain.expand(weight.shape)
-    target = targets(hardware, hardware.conductance_min + gain * torch.stack(sides).clamp(min=0))
+    target = targets(hardware, hardware.conductance_min + array.programmed_gain * torch.stack(sides).clamp(min=0))
     devices = Devices.prepare(hardware, target, gain.unsqueeze(0))
     shape = (count, *target.shape)
 

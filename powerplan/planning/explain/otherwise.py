@@ -35,6 +35,7 @@ def other_wires(hardwares: Sequence[Hardware]) -> list[tuple[str, tuple[Hardware
 #: fields that compensate, the value that does, and words for it
 COMPENSATIONS = (
     ("column_scale", "least_bias", "digital scales of outputs (column_scale='least_bias')"),
+    ("row_scale", "least_bias", "digital scales of inputs (row_scale='least_bias')"),
     ("predistort", True, "targets of devices that take out known errors (predistort=True)"),
 )
 

@@ -40,7 +40,7 @@ def limiting(hardwares: Sequence[Hardware]) -> Hardware:
     """
     nominal = hardwares[0]
     for i, corner in enumerate(hardwares[1:]):
-        for field in ("weight_mapping", "bias_mapping", "column_scale", "predistort"):
+        for field in ("weight_mapping", "bias_mapping", "column_scale", "row_scale", "predistort"):
             value, same = getattr(corner, field), getattr(nominal, field)
             if value != same:
                 raise InvalidInput.of(

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.digital_scales import Scales
 from powerplan.moments.predictor import Predictor
 from powerplan.planning import policy
 from powerplan.planning.problem.blocks import LayerTensors
@@ -172,9 +173,9 @@ class Terms:
         """The crossbars of every corner with these gains: one graph for all pieces."""
         others = {c.corner for c in self.constraints} - {0}
         nominal = self.predictors[0].program(**tensors)
-        # outputs have one set of scales, that of the nominal hardware
-        scales = [scale for array in nominal if isinstance(scale := array.column_scale, Tensor)] or None
-        return {0: nominal, **{k: self.predictors[k].program(**tensors, column_scale=scales) for k in others}}
+        # there is one set of scales, that of the nominal hardware
+        scales = Scales.of(nominal)
+        return {0: nominal, **{k: self.predictors[k].program(**tensors, scales=scales) for k in others}}
 
     def _measured(self, point: Tensor, programmed: Programmed, piece: Piece, what: str) -> list[Tensor]:
         """``what``, "terms" or "residuals", of objective and constraints at θ (n,)."""

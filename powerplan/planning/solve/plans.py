@@ -10,7 +10,7 @@ import numpy as np
 
 from powerplan._version import __version__
 from powerplan.hardware.tiling import layer_arrays
-from powerplan.moments.column_scale import with_column_scale
+from powerplan.moments.digital_scales import with_scales
 from powerplan.moments.predicting import report
 from powerplan.planning.explain.limits import Unreachable, unreachable
 from powerplan.planning.explain.remedies import Advice, advice_for
@@ -34,7 +34,7 @@ def plan_at(
     """The plan with the gains θ: predictions, power and error are those of the full predictor there."""
     session, baseline = attempt.session, attempt.baseline
     predictor = session.predictor
-    gains = with_column_scale(predictor.original, predictor.hardware, session.free.gains(theta), session.inputs)
+    gains = with_scales(predictor.original, predictor.hardware, session.free.gains(theta), session.inputs)
     tells = session.settings.chip_spread or attempt.target.chips is not None
     told = [attempt.target.tell_chips(report(predictor, gains, chips=tells)) for predictor in session.predictors]
     prediction, *others = told

@@ -18,14 +18,14 @@ def gains_from_proto(reader: Reader, message: pb.Gains) -> Gains | None:
     """The gains of a message, or noted violations and None; whether they fit a network is not looked at."""
     conductance = gain_list(reader.at("conductance_siemens"), message.conductance_siemens)
     voltage = gain_list(reader.at("voltage_volts"), message.voltage_volts)
-    scale = gain_list(reader.at("column_scale"), message.column_scale)
-    if conductance is None or voltage is None or scale is None:
+    scales = {name: gain_list(reader.at(name), getattr(message, name)) for name in ("column_scale", "row_scale")}
+    if conductance is None or voltage is None or None in scales.values():
         return None
     return reader.take(
         lambda: Gains(
             conductance=tuple(conductance),
             voltage=tuple(voltage),
-            column_scale=tuple(map(np.atleast_1d, scale)) or None,
+            **{name: tuple(map(np.atleast_1d, scale or ())) or None for name, scale in scales.items()},
         ),
         rename=rename_gains,
     )

@@ -43,11 +43,12 @@ def test_what_is_so_already_is_no_change() -> None:
 
 
 def test_compensation_is_tried_where_there_is_something_to_compensate() -> None:
-    scaled, shifted = ({"column_scale": "least_bias"}, {"predistort": True})
+    scaled, driven, shifted = ({"column_scale": "least_bias"}, {"row_scale": "least_bias"}, {"predistort": True})
     clipped = pp.Hardware()
     tried = [hardware for _, (hardware,) in compensations([clipped])]
-    assert tried == [clipped.replace(**scaled), clipped.replace(**shifted)]
-    assert [h for _, (h,) in compensations([clipped.replace(**shifted)])] == [clipped.replace(**scaled, **shifted)]
+    assert tried == [clipped.replace(**scaled), clipped.replace(**driven), clipped.replace(**shifted)]
+    also = clipped.replace(**shifted, **driven)
+    assert [hardware for _, (hardware,) in compensations([also])] == [also.replace(**scaled)]
     assert compensations([pp.Hardware(clip_conductance=False)]) == []
     assert compensations([pp.Hardware(read_out="divider", load_conductance=1e-4)]) == []
 
