@@ -206,8 +206,8 @@ def test_what_does_not_go_together_is_refused() -> None:
         pp.predict(network, hardware, replace(gains, column_scale=(np.ones(16), np.ones(16))), inputs)
     with pytest.raises(pp.InvalidInput, match="one entry per entry of conductance"):
         replace(gains, column_scale=(np.ones(16),))
+    rows = replace(gains, row_scale=(np.ones(16), np.ones(16)))
     with pytest.raises(pp.InvalidInput, match=r"gains\.row_scale\[0\]: .*shape \(48,\)"):
-        rows = replace(gains, row_scale=(np.ones(16), np.ones(16)))
         pp.predict(network, hardware.replace(column_scale="none", row_scale="least_bias"), rows, inputs)
     divider: dict[str, Any] = {"read_out": "divider", "load_conductance": 1e-4}
     with pytest.raises(pp.InvalidInput, match="column_scale"):
