@@ -52,15 +52,15 @@ CORES = os.cpu_count() or 1
 
 
 class Server:
-    """``powerplan serve`` in a process of its own."""
+    """``powerplan serve`` in a process of its own; ``more`` are further options, which win over those here."""
 
-    def __init__(self, workers: int, folder: Path) -> None:
+    def __init__(self, workers: int, folder: Path, *more: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
         options = ["--workers", str(workers), "--cache-size", "0", "--queue-size", "16", "--log-level", "warning"]
         command = [sys.executable, "-m", "powerplan.cli", "serve", "--listen", self.address, *options]
-        self.process = subprocess.Popen([*command, "--data-dir", str(folder)])
+        self.process = subprocess.Popen([*command, "--data-dir", str(folder), *more])
         self.channel = grpc.insecure_channel(self.address, [("grpc.enable_http_proxy", 0)])
         self.stub = PlannerServiceStub(self.channel)
         self.health = health_pb2_grpc.HealthStub(self.channel)
@@ -85,6 +85,10 @@ class Server:
         while more := {pid for pid, parent in parents.items() if parent in family} - family:
             family |= more
         return sum(map(held_memory, family))
+
+    def handles(self) -> int:
+        """Open file handles of the process that listens."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def stop(self) -> None:
         """End it and check that it ends well."""

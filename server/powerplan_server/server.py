@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 ENGINE_CALLS = "powerplan_server.engine:CALLS"
 _HOUSEKEEPING = 60.0  # seconds
 _READINESS = 0.2  # seconds between looks at storage and workers
+_WITHOUT_WORKERS = 5.0  # seconds without a worker after which the server is not ready
 _MOST_MILLISECONDS = 2**31 - 1  # no limit, to gRPC
 _MAX_STREAMS = 1000  # concurrent calls on one connection
 _MAX_METADATA = 16 * 1024
@@ -267,11 +269,16 @@ class PlannerServer:
             await self._health.set(name, status)
 
     async def _keep_ready(self) -> None:
-        """Say SERVING while calculations and storage work, and only then."""
-        serving = True
+        """Say SERVING while calculations and storage work, and only then.
+
+        All workers may be gone for a moment without a fault: deadlines and cancels end them, and new ones are started.
+        """
+        serving, lived = True, time.monotonic()
         while True:
             await asyncio.sleep(_READINESS)
-            if (ready := self.storage.works and self.pool.works) != serving:
+            now = time.monotonic()
+            lived = now if self.pool.works else lived
+            if (ready := self.storage.works and now - lived < _WITHOUT_WORKERS) != serving:
                 serving = ready
                 states = health_pb2.HealthCheckResponse
                 await self._set_health(states.SERVING if serving else states.NOT_SERVING)

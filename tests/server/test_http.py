@@ -194,6 +194,18 @@ def test_connections_are_bounded_and_end_if_they_say_nothing(start: Callable[...
     wait_for(lambda: post(server, "Plan", plan())[0] == 200)
 
 
+def test_stopping_hangs_up_on_strangers(start: Callable[..., Running], caplog: pytest.LogCaptureFixture) -> None:
+    server = start(workers=1, http_listen="127.0.0.1:0", max_connections=20)
+    held = [socket.create_connection(("127.0.0.1", server.server.http_port), timeout=5) for _ in range(10)]
+    for connection in held:
+        connection.sendall(b"POST /powerplan.v1.PlannerService/Plan HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{")
+    post(server, "Plan", plan())
+    server.stop()
+    for connection in held:
+        connection.close()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
 def test_a_watcher_is_not_cut_off(start: Callable[..., Running]) -> None:
     """It says nothing for longer than a direct call may take."""
     server = start(

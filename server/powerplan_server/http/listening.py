@@ -6,6 +6,7 @@ Why: docs/decisions/service.md [0625].
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import Any
 
 from powerplan.errors import InvalidInput
@@ -41,7 +42,7 @@ class Listening(socket.socket):
             raise InvalidInput.of("serve.http_listen", address, allowed, f"{error.strerror}.") from error
         listening = cls(made.family, made.type, made.proto, fileno=made.detach())
         listening._most = most
-        listening._open = 0
+        listening._open = set()
         listening._alive = {
             "TCP_KEEPIDLE": max(round(keepalive), 1),
             "TCP_KEEPINTVL": max(round(keepalive_timeout / _PROBES), 1),
@@ -50,7 +51,7 @@ class Listening(socket.socket):
         return listening
 
     _most: int
-    _open: int
+    _open: set[socket.socket]
     _alive: dict[str, int]
 
     def accept(self) -> tuple[socket.socket, Any]:
@@ -60,21 +61,27 @@ class Listening(socket.socket):
             BlockingIOError: there is none, or there is no room for it.
         """
         plain, address = super().accept()
-        if self._open >= self._most:
+        if len(self._open) >= self._most:
             plain.close()
             raise BlockingIOError
         connection = _Connection(plain.family, plain.type, plain.proto, fileno=plain.detach())
         connection.listening = self
-        self._open += 1
+        self._open.add(connection)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in self._alive.items():
             if hasattr(socket, name):
                 connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         return connection, address
 
-    def ended(self) -> None:
-        """A connection has been closed."""
-        self._open -= 1
+    def ended(self, connection: socket.socket) -> None:
+        """Forget a connection that has been closed."""
+        self._open.discard(connection)
+
+    def hang_up(self) -> None:
+        """End every connection."""
+        for connection in list(self._open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Connection(socket.socket):
@@ -85,4 +92,4 @@ class _Connection(socket.socket):
         super().close()
         listening, self.listening = self.listening, None
         if listening is not None:
-            listening.ended()
+            listening.ended(self)

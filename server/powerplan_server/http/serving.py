@@ -66,14 +66,14 @@ class HttpServer:
         certificates: Certificates | None,
     ) -> None:
         self._application = _Application(methods, interceptor, config.max_message)
-        listening = Listening.at(
+        self._listening = Listening.at(
             config.http_listen,
             most=config.max_connections,
             keepalive=config.keepalive,
             keepalive_timeout=config.keepalive_timeout,
         )
-        self.port: int = listening.getsockname()[1]
-        self._config = _Config(config, listening, certificates)
+        self.port: int = self._listening.getsockname()[1]
+        self._config = _Config(config, self._listening, certificates)
         self._origins = [origin.strip() for origin in config.http_origins.split(",") if origin.strip()]
         self._ended = asyncio.Event()
 
@@ -93,6 +93,8 @@ class HttpServer:
     async def stop(self) -> None:
         """End; what is being answered gets a moment."""
         self._ended.set()
+        await asyncio.wait([self._task], timeout=_LAST_ANSWERS / 2)
+        self._listening.hang_up()  # what is cancelled instead leaves tracebacks on Python 3.11
         await asyncio.wait([self._task], timeout=2 * _LAST_ANSWERS)
         self._task.cancel()
         self._task.add_done_callback(lambda task: task.cancelled() or task.exception())  # of a connection that hung
