@@ -3,8 +3,9 @@
 What is read together errs like one read of the whole input: programming errors are the same in all reads, so that what
 they make of the parts adds up to what they make of the input; noise that is fresh in every read adds Σ_s a_s² of its
 variance. What converters of columns and power make of single reads depends on the moments of their
-digits, which are no smooth functions of the value: E x_s, E x_s² and E|x_s| are means over points of the Gaussian,
-carried through what lies between it and the row (:mod:`powerplan.moments.conversion.lattice`), equally likely ones.
+digits, which are no smooth functions of the value: E x_s, E x_s² and E|x_s| are means over cells of the Gaussian that
+are equally likely, carried through what lies between it and the row (:mod:`powerplan.moments.conversion.lattice`). In a
+cell the value is taken as uniform, so that integrals of the digits say them, and they change smoothly with gains.
 
 Derivatives are those at fixed digits: x_s in proportion to the limit V_max/v.
 """
@@ -12,12 +13,13 @@ Derivatives are those at fixed digits: x_s in proportion to the limit V_max/v.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from powerplan.gaussian import positive_std
-from powerplan.hardware.converters import quantised
+from powerplan.hardware.converters import quantised, top_level
 from powerplan.hardware.input_slices import InputSlices
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.array.reading import Reading
@@ -25,8 +27,8 @@ from powerplan.moments.conversion.channels import row_limits
 from powerplan.moments.conversion.lattice import Lattice
 from powerplan.moments.conversion.staircase import BAND
 
-#: points that a Gaussian is taken at
-_POINTS = 32
+#: cells of a Gaussian, and width in steps of one that is a point
+_CELLS, _NARROW = 32, 1e-6
 
 
 def slice_readings(
@@ -46,7 +48,11 @@ def slice_readings(
     averaged = "rows" in array.averaged or ("noisy rows" in array.averaged and not exact)
     if averaged:
         variance, lattice = variance + (BAND * mean) ** 2, None
-    moments = _moments(cut, mean, variance, limit, lattice, exact=exact and not averaged)
+    if exact and not averaged:
+        parts = [part / limit for part in cut.cut(quantised(mean, limit, cut.bits), limit)]
+        moments = [(part, torch.zeros_like(part), part.abs()) for part in parts]
+    else:
+        moments = _moments(cut, mean, variance, limit, lattice)
     return tuple(
         Reading(array=array.one_read, mean=limit * first, variance=limit**2 * spread, size=limit * size)
         for first, spread, size in moments
@@ -55,36 +61,66 @@ def slice_readings(
 
 @torch.no_grad()
 def _moments(
-    cut: InputSlices, mean: Tensor, variance: Tensor, limit: Tensor, lattice: Lattice | None, *, exact: bool
+    cut: InputSlices, mean: Tensor, variance: Tensor, limit: Tensor, lattice: Lattice | None
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Mean, variance and mean size of every x_s in units of the limit (B, *input_shape)."""
-    places = torch.zeros(1) if exact else _normal_points()
-    before = (mean, variance) if lattice is None else (lattice.mean, lattice.variance)
-    positive, std = positive_std(before[1].expand_as(before[0]))
+    middle, spread = (mean, variance) if lattice is None else (lattice.mean, lattice.variance)
+    positive, std = positive_std(spread.expand_as(middle))
     std = torch.where(positive, std, torch.zeros_like(std))
     sums = [[torch.zeros_like(mean) for _ in range(3)] for _ in cut.weights]
-    for place in places.tolist():
-        value = before[0] + place * std
-        if lattice is not None:
-            value = lattice.value(_on(lattice, value))
-        parts = cut.cut(quantised(value, limit, cut.bits), limit)
-        for total, part in zip(sums, parts, strict=True):
-            fraction = part / limit
-            for power, of_power in zip(total, (fraction, fraction * fraction, fraction.abs()), strict=True):
-                power.add_(of_power, alpha=1 / len(places))
+    before: list[_Digit] | None = None
+    start = mean
+    for edge in _edges():
+        value = middle + edge * std
+        value = (value if lattice is None else lattice.value(value)) * (top_level(cut.bits) / limit)
+        digits = _digits(cut, value)
+        for total, low, high in zip(sums, before or (), digits, strict=bool(before)):
+            width = value - start
+            wide = width.abs() > _NARROW
+            safe = torch.where(wide, width, torch.ones_like(width))
+            for power, a, b, there in zip(total, low.integrals, high.integrals, high.powers, strict=True):
+                power.add_(torch.where(wide, (b - a) / safe, there), alpha=1 / _CELLS)
+        before, start = digits, value
     return [(first, (square - first * first).clamp(min=0), size) for first, square, size in sums]
 
 
-def _on(lattice: Lattice, value: Tensor) -> Tensor:
-    """Values on the levels of a lattice that has some."""
-    if lattice.step is None:
-        return value
-    level = ((value - lattice.offset) / lattice.step).round().clamp(-lattice.top, lattice.top)
-    return level * lattice.step + lattice.offset
+class _Digit(NamedTuple):
+    """A digit's share f of the largest at some values: f, f² and |f|, and their integrals from 0."""
+
+    powers: tuple[Tensor, ...]
+    integrals: tuple[Tensor, ...]
 
 
-def _normal_points() -> Tensor:
-    """Points of a standard normal variable that are equally likely, with its variance."""
-    shares = (torch.arange(_POINTS, dtype=torch.float64) + 0.5) / _POINTS
-    points = math.sqrt(2) * torch.erfinv(2 * shares - 1)
-    return points / points.square().mean().sqrt()
+def _digits(cut: InputSlices, value: Tensor) -> list[_Digit]:
+    """The digits of values in steps Δ."""
+    size, sign = value.abs() + 0.5, value.sign()
+    levels = size.clamp(max=top_level(cut.bits) + 1)
+    beyond = size - levels
+    digits = []
+    for place, width in enumerate(cut.widths):
+        step, most = 2 ** (cut.slice_bits * place), 2**width - 1
+        steps = (levels / step).floor()
+        periods = (steps / (most + 1)).floor()
+        digit = steps - periods * (most + 1)
+        rest = levels - steps * step
+        first = step * (periods * (most * (most + 1) / 2) + digit * (digit - 1) / 2) + digit * rest + most * beyond
+        of_period = most * (most + 1) * (2 * most + 1) / 6
+        square = step * (periods * of_period + (digit - 1) * digit * (2 * digit - 1) / 6)
+        square = square + digit**2 * rest + most**2 * beyond
+        share = torch.where(levels > top_level(cut.bits), torch.ones_like(digit), digit / most)
+        digits.append(
+            _Digit((sign * share, share * share, share), (first / most, sign * square / most**2, sign * first / most))
+        )
+    return digits
+
+
+def _edges() -> list[float]:
+    """Edges of the cells of a standard normal variable, which have its variance where it is uniform in each."""
+    shares = torch.arange(1, _CELLS, dtype=torch.float64) / _CELLS
+    inner = math.sqrt(2) * torch.erfinv(2 * shares - 1)
+    # E over cells (a, b) of (a² + a b + b²)/3 is 1
+    within = (inner[:-1] ** 2 + inner[:-1] * inner[1:] + inner[1:] ** 2).sum() / 3
+    last = float(inner[-1])
+    each = 3 * (_CELLS - float(within)) / 2  # of both end cells: last² + last e + e²
+    end = (math.sqrt(4 * each - 3 * last**2) - last) / 2
+    return [-end, *inner.tolist(), end]
