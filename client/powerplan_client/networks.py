@@ -117,7 +117,8 @@ def network_message(
         value: a Network; a list of (n_out, n_in) weights (ReLU between them); the path of a saved network (.npz)
             or of an ONNX model (.onnx); :class:`Onnx`; a network of the engine; a torch module (needs the engine).
         packer: turns arrays and files into messages; None = all of them inline.
-        options: of the call: ``input_shape`` of one input, for a torch module; ``analog``, ``digital`` and ``reads``.
+        options: of the call: ``input_shape`` of one input, for a torch module; ``analog``, ``digital`` and ``reads``;
+            ``weight_slices``, bits of every slice of the weights, and ``shared_converters``.
 
     Raises:
         InvalidRequest: none of these, or a file that cannot be read.
@@ -131,6 +132,9 @@ def network_message(
     if reads not in ("shared", "separate"):
         raise invalid("reads", f"got {reads!r}; allowed: 'shared' or 'separate'")
     message.separate_reads = reads == "separate"
+    with naming("weight_slices"):
+        message.weight_slices.extend(options.get("weight_slices") or ())
+    message.shared_converters = bool(options.get("shared_converters", False))
     return message
 
 

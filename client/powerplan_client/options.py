@@ -45,6 +45,9 @@ class RequestOptions(CallOptions, total=False):
     digital: layers among these to compute digitally, without noise.
     reads: of nodes that name one array, or one weight tensor of a module or model: "shared" = of the same devices, at
         the same gains; "separate" = of an array each.
+    weight_slices: bits of the slices that weights are held in, from the most significant, (4, 4); slice k of layer
+        "fc1" is the layer "fc1.slicek". None = one device, or pair, for a weight.
+    shared_converters: the slices of a layer are converted one after the other, by the converters of one.
     output_moments, layer_moments, layer_covariances: large parts of the answer to include.
     validate_only: check the request and stop; the answer is None.
     accept_implausible: calculate even if a number is most likely in another unit (reason IMPLAUSIBLE); the doubts are
@@ -56,6 +59,8 @@ class RequestOptions(CallOptions, total=False):
     analog: str | int | Sequence[str | int] | None
     digital: str | int | Sequence[str | int] | None
     reads: str
+    weight_slices: Sequence[int] | None
+    shared_converters: bool
     output_moments: bool
     layer_moments: bool
     layer_covariances: bool

@@ -23,6 +23,7 @@ from powerplan.hardware.describe import described_fields
 from powerplan.hardware.fields import Numbers
 from powerplan.hardware.steps_text import allowed_steps
 from powerplan.network.reads import READS
+from powerplan.network.weight_slices import MOST_BITS, MOST_SLICES
 from powerplan.planning.problem.corners import MOST_CORNERS
 from powerplan.planning.settings import PlanSettings
 from powerplan.planning.targets import TARGETS
@@ -308,6 +309,8 @@ def study_schema() -> Schema:
                             "analog": {**layers, "description": f"layers on crossbars: {_LAYERS}, or a list"},
                             "digital": {**layers, "description": f"layers that are digital: {_LAYERS}, or a list"},
                             "reads": _choice(READS),
+                            "weight_slices": _list_of(_integer(1, MOST_BITS), "bits of weight slices", MOST_SLICES),
+                            "shared_converters": _BOOLEAN,
                         },
                         "a network",
                     ),

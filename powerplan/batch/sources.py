@@ -32,6 +32,9 @@ def read_network(definition: Mapping[str, Any], base: Path, blobs: Blobs) -> dic
         network = network.with_separate_reads()
     if "analog" in definition or "digital" in definition:
         network = network.with_analog(definition.get("analog"), definition.get("digital"))
+    if "weight_slices" in definition:
+        shared = definition.get("shared_converters", False)
+        network = network.with_weight_slices(definition["weight_slices"], shared_converters=shared)
     buffer = io.BytesIO()
     network.save(buffer)
     return {"network": blobs.put(buffer.getvalue()), "digest": network.digest, "size": network.size}

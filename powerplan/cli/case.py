@@ -47,6 +47,7 @@ def read_case(
     analog: Sequence[str] = (),
     digital: Sequence[str] = (),
     reads: str = READS[0],
+    weight_slices: Mapping[str, Any] | None = None,
 ) -> Case:
     """The case named by the options of :func:`powerplan.cli.options.network_options`.
 
@@ -70,7 +71,7 @@ def read_case(
         if inputs_file is None:
             raise click.UsageError("inputs: --network needs calibration inputs, --inputs FILE.")
         name, network = Path(network_file).stem, load_network(network_file)
-    network = placed(network, analog, digital, reads)
+    network = placed(network, analog, digital, reads, weight_slices)
     if inputs_file is not None:
         inputs, labels = _read_inputs(inputs_file, network)
     if labels_file is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -15,7 +15,8 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def placement_options(command: _Command) -> _Command:
-    """``--analog LAYERS`` and ``--digital LAYERS``: which layers of a network are on crossbars; ``--reads``."""
+    """Which layers of a network are on crossbars, ``--analog`` and ``--digital``, and how: ``--reads``,
+    ``--weight-slices``."""
     analog = click.option(
         "--analog",
         multiple=True,
@@ -32,7 +33,31 @@ def placement_options(command: _Command) -> _Command:
         default=READS[0],
         help="What nodes with one array or weight read: the same devices (shared), or an array each.",
     )
-    return analog(digital(reads(command)))
+    slices = click.option(
+        "--weight-slices",
+        type=WeightSlices(),
+        metavar="BITS,BITS,..[,shared]",
+        help="Weights sliced over several devices: bits of every slice, from the most significant, 4,4; with shared, "
+        "slices are converted one after the other by the same converters.",
+    )
+    return analog(digital(reads(slices(command))))
+
+
+class WeightSlices(click.ParamType):
+    """Bits of the slices of weights, and whether they share converters, as :meth:`Network.with_weight_slices` has
+    them."""
+
+    name = "BITS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        parts = [part.strip() for part in value.split(",")]
+        shared = parts[-1] == "shared"
+        try:
+            return {"bits": tuple(int(part) for part in parts[: len(parts) - shared]), "shared_converters": shared}
+        except ValueError:
+            self.fail(f"got {value!r}; allowed: whole numbers of bits, as 4,4, and shared behind them.")
 
 
 def network_choice(command: _Command) -> _Command:
@@ -50,11 +75,19 @@ def network_choice(command: _Command) -> _Command:
     return file(example(placement_options(command)))
 
 
-def placed(network: Network, analog: Sequence[str], digital: Sequence[str], reads: str = READS[0]) -> Network:
-    """The network with the layers on crossbars, and their arrays, that the options choose; nothing given = as it is.
+def placed(
+    network: Network,
+    analog: Sequence[str],
+    digital: Sequence[str],
+    reads: str = READS[0],
+    weight_slices: Mapping[str, Any] | None = None,
+) -> Network:
+    """The network with the layers on crossbars, their arrays and slices that the options choose; nothing given = as it
+    is.
 
     Raises:
         InvalidInput: a choice that takes no layer, or leaves none on a crossbar.
     """
     network = network.with_separate_reads() if reads == "separate" else network
-    return network.with_analog(analog or None, digital or None) if analog or digital else network
+    network = network.with_analog(analog or None, digital or None) if analog or digital else network
+    return network.with_weight_slices(**weight_slices) if weight_slices else network

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -39,15 +39,16 @@ def read_network(
     analog: Sequence[str] = (),
     digital: Sequence[str] = (),
     reads: str = READS[0],
+    weight_slices: Mapping[str, Any] | None = None,
 ) -> Network:
     """The network of exactly one of ``--network`` and ``--example``, with the layers on crossbars that are chosen."""
     if (network_file is None) == (example is None):
         raise click.UsageError("network: give exactly one of --network FILE and --example NAME.")
     if network_file is not None:
-        return placed(load_network(network_file), analog, digital, reads)
+        return placed(load_network(network_file), analog, digital, reads, weight_slices)
     from powerplan.examples import example_names, load_example
 
     assert example is not None
     if example in example_names():
         chat.note(f"training the {example} example")
-    return placed(load_example(example).network, analog, digital, reads)
+    return placed(load_example(example).network, analog, digital, reads, weight_slices)

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 
 #: option of the part of the chips or inputs that must meet a target, by the target's field
 PARTS = {"chips": "--chips", "inputs": "--target-inputs"}
-_PROBLEM = ("network_file", "example", "inputs_file", "labels_file", "batch", "analog", "digital", "reads")
+_PROBLEM = (
+    "network_file",
+    "example",
+    "inputs_file",
+    "labels_file",
+    "batch",
+    "analog",
+    "digital",
+    "reads",
+    "weight_slices",
+)
 
 
 def target_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -27,9 +27,8 @@ _NUMBER = re.compile(r"-?[0-9]{1,9}")
 
 def with_analog(network: Network, analog: Choice = None, digital: Choice = None) -> Network:
     """The same network with other layers on crossbars; see :meth:`Network.with_analog`."""
-    layers = list({node.array_name: op for node in network.nodes if (op := layer_of(node)) is not None}.items())
-    chosen = set(network.layer_names) if analog is None else _chosen("analog", analog, layers)
-    chosen -= set() if digital is None else _chosen("digital", digital, layers)
+    chosen = set(network.layer_names) if analog is None else chosen_layers(network, "analog", analog)
+    chosen -= set() if digital is None else chosen_layers(network, "digital", digital)
     if not chosen:
         raise InvalidInput.of(
             "digital", digital, "a choice that leaves at least one layer on a crossbar", "Choose fewer digital layers."
@@ -44,8 +43,9 @@ def _placed(node: Node, on_crossbar: bool) -> Node:
     return replace(node, op=op if on_crossbar else DigitalLayer.of(op))
 
 
-def _chosen(field: str, choice: Choice, layers: list[tuple[str, CrossbarOp]]) -> set[str]:
+def chosen_layers(network: Network, field: str, choice: Choice) -> set[str]:
     """Names of the layers that a choice takes; every part of it must take at least one."""
+    layers = list({node.array_name: op for node in network.nodes if (op := layer_of(node)) is not None}.items())
     if callable(choice) and not isinstance(choice, type):
         return {name for name, op in layers if choice(name, op)}
     parts = [choice] if isinstance(choice, str | int | type) else choice

@@ -17,12 +17,13 @@ import numpy as np
 from powerplan.checks import Checker, check_inputs, frozen_array, real_array
 from powerplan.errors import InvalidInput
 from powerplan.labels import layer_labels
-from powerplan.network.analog import Choice, with_analog
+from powerplan.network.analog import Choice, chosen_layers, with_analog
 from powerplan.network.node import INPUT, Node, as_shape
-from powerplan.network.ops import MOST_ELEMENTS, Activation, Linear, Op, Shape
+from powerplan.network.ops import MOST_ELEMENTS, Activation, Linear, Op, Shape, SliceSum
 from powerplan.network.parts import network_fields
 from powerplan.network.reads import joined, layer_of, reads_of
 from powerplan.network.storage import load_network, save_network
+from powerplan.network.weight_slices import with_weight_slices
 from powerplan.shown import Shown
 
 
@@ -244,6 +245,37 @@ class Network(Shown):
     def with_separate_reads(self) -> Network:
         """The same network with an array of its own for every read, as in hardware that makes all reads at once."""
         return replace(self, nodes=tuple(replace(node, array=None) for node in self.nodes))
+
+    def with_weight_slices(
+        self, bits: Sequence[int], layers: Choice = None, *, shared_converters: bool = False
+    ) -> Network:
+        """The same network with weights sliced over several devices: every slice is an array, and layer, of its own.
+
+        Slice k of layer "fc1" is "fc1.slice1", the most significant, and so on; the name of the layer is that of the
+        digital sum. See :mod:`powerplan.network.weight_slices`.
+
+        Args:
+            bits: of every slice, from the most significant, 1 to 16 slices of 1 to 16 bits: (4, 4), or unequal
+                (2, 3, 3). The last holds what is left without rounding.
+            layers: to slice, a choice as in :meth:`with_analog`; None = all crossbar layers.
+            shared_converters: the slices of a layer are converted one after the other, by the converters of one.
+
+        Raises:
+            InvalidInput: bits out of range, or a part of a choice that takes no layer.
+        """
+        names = self.layer_names if layers is None else chosen_layers(self, "layers", layers)
+        return with_weight_slices(self, bits, frozenset(names), shared_converters=shared_converters)
+
+    @cached_property
+    def weight_slices(self) -> tuple[tuple[tuple[str, ...], bool], ...]:
+        """The crossbar layers that are slices of one, and whether they share converters."""
+        arrays = {node.name: node.array_name for node in self.nodes if node.op.is_crossbar}
+        groups = {
+            tuple(arrays[name] for name in node.inputs if name in arrays): node.op.shared_converters
+            for node in self.nodes
+            if isinstance(node.op, SliceSum)
+        }
+        return tuple(groups.items())
 
     def save(self, file: str | os.PathLike[str] | BinaryIO) -> None:
         """Write the network to a ``.npz`` file (arrays and JSON, no pickle)."""

@@ -285,10 +285,14 @@ class Network(_message.Message):
     ANALOG_LAYERS_FIELD_NUMBER: _builtins.int
     DIGITAL_LAYERS_FIELD_NUMBER: _builtins.int
     SEPARATE_READS_FIELD_NUMBER: _builtins.int
+    WEIGHT_SLICES_FIELD_NUMBER: _builtins.int
+    SHARED_CONVERTERS_FIELD_NUMBER: _builtins.int
     separate_reads: _builtins.bool
     """Give every read of an array an array of its own. Else nodes that name one array, or one weight tensor of an ONNX
     model, read the same devices, at the same gains.
     """
+    shared_converters: _builtins.bool
+    """The slices of a layer are converted one after the other, by the converters of one."""
     @_builtins.property
     def graph(self) -> Global___NetworkGraph:
         """A graph with its tensors."""
@@ -311,6 +315,12 @@ class Network(_message.Message):
     def digital_layers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Layers among these to compute digitally, without noise, likewise."""
 
+    @_builtins.property
+    def weight_slices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Bits of the slices that the weights of every layer on a crossbar are held in, from the most significant, at most 16
+        of 1 to 16 bits; slice k of layer "fc1" is the layer "fc1.slicek". Empty = one device, or pair, for a weight.
+        """
+
     def __init__(
         self,
         *,
@@ -320,10 +330,12 @@ class Network(_message.Message):
         analog_layers: _abc.Iterable[_builtins.str] | None = ...,
         digital_layers: _abc.Iterable[_builtins.str] | None = ...,
         separate_reads: _builtins.bool = ...,
+        weight_slices: _abc.Iterable[_builtins.int] | None = ...,
+        shared_converters: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "onnx", b"onnx", "saved_network", b"saved_network", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["analog_layers", b"analog_layers", "digital_layers", b"digital_layers", "graph", b"graph", "onnx", b"onnx", "saved_network", b"saved_network", "separate_reads", b"separate_reads", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["analog_layers", b"analog_layers", "digital_layers", b"digital_layers", "graph", b"graph", "onnx", b"onnx", "saved_network", b"saved_network", "separate_reads", b"separate_reads", "shared_converters", b"shared_converters", "source", b"source", "weight_slices", b"weight_slices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["graph", "saved_network", "onnx"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015

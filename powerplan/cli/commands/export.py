@@ -31,6 +31,7 @@ def command(
     analog: tuple[str, ...],
     digital: tuple[str, ...],
     reads: str,
+    weight_slices: dict[str, Any] | None,
     output: str,
     file_format: str,
     overwrite: bool,
@@ -49,7 +50,7 @@ def command(
     from powerplan.report.units import si
 
     plan = read_plan(plan_file)
-    network = read_network(chat, network_file, example, analog, digital, reads)
+    network = read_network(chat, network_file, example, analog, digital, reads, weight_slices)
     exported = export(plan, network, output, format=file_format, overwrite=overwrite)
     rows: list[dict[str, Any]] = [
         {

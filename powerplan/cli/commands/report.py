@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -44,6 +44,7 @@ def command(
     analog: tuple[str, ...],
     digital: tuple[str, ...],
     reads: str,
+    weight_slices: dict[str, Any] | None,
     title: str,
 ) -> None:
     """One self-contained HTML page about a plan, or about several side by side.
@@ -64,7 +65,7 @@ def command(
     plans = read_plans(files)
     network = None
     if network_file is not None:
-        network = placed(load_network(network_file), analog, digital, reads)
+        network = placed(load_network(network_file), analog, digital, reads, weight_slices)
     write_report(plans, output_file, title=title, network=network)
     chat.note(f"wrote {output_file}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,7 +21,14 @@ from powerplan.reading.networks import load_network
 @opt.output_options
 @click.pass_obj
 def command(
-    chat: Chat, /, file: str, analog: tuple[str, ...], digital: tuple[str, ...], reads: str, as_json: bool
+    chat: Chat,
+    /,
+    file: str,
+    analog: tuple[str, ...],
+    digital: tuple[str, ...],
+    reads: str,
+    weight_slices: dict[str, Any] | None,
+    as_json: bool,
 ) -> None:
     """The layers of a network file (.npz, .onnx), or the answer in a plan file (.json)."""
     if not Path(file).is_file():
@@ -37,7 +45,7 @@ def command(
         return
     from powerplan.report.tables import network_rows, network_table
 
-    network = placed(load_network(file), analog, digital, reads)
+    network = placed(load_network(file), analog, digital, reads, weight_slices)
     if as_json:
         write_json(
             document(

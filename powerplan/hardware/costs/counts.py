@@ -58,6 +58,8 @@ class Counts:
 def count(network: Network, hardware: Hardware) -> Counts:
     """The counts of a network's layers on a hardware."""
     sides = 2 if hardware.read_out == "divider" else 1
+    # inputs come once and outputs go once for all slices of a layer's weights
+    later = {name for names, _ in network.weight_slices for name in names[1:]}
     rows = []
     layers = hardware.of_layers(network.layer_names)
     for node, arrays, own in zip(network.crossbars, layer_arrays(network, hardware), layers, strict=True):
@@ -66,12 +68,13 @@ def count(network: Network, hardware: Hardware) -> Counts:
         positions = arrays.copies * arrays.reads
         slices = 1 if own.input_slices is None else len(own.input_slices.weights)
         weights = op.n_rows * op.n_out // op.groups
+        once = 0 if node.array_name in later else positions
         group_rows = op.n_rows // op.groups
         rows.append(
             {
-                "inputs": op.n_rows * positions,
-                "outputs": op.n_out * positions,
-                "products": weights * positions,
+                "inputs": op.n_rows * once,
+                "outputs": op.n_out * once,
+                "products": weights * once,
                 "driven": arrays.driven,
                 "conversions": arrays.conversions,
                 "crossings": weights * hardware.devices_per_weight * positions * slices,

@@ -8,19 +8,21 @@ k t_ADC, of every layer
     latency = reads (t + k t_ADC + t_digital),                        E_leakage = arrays P_leakage period,
 
 h = 1 where values are held until they are converted, the period that of one inference: the sum of all latencies, or the
-largest where layers are pipelined.
+largest where layers are pipelined. Slices of the weights of a layer are read at once, in the time of the slowest; where
+they share converters, k t_ADC is the sum of theirs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from powerplan.checks import Checker, frozen_array
-from powerplan.hardware.costs.arithmetic import where_known
+from powerplan.hardware.costs.arithmetic import larger, where_known
 from powerplan.hardware.costs.breakdown import COMPONENTS, CostBreakdown
 from powerplan.hardware.costs.converters import Converter, NumberConverter
 from powerplan.hardware.costs.counts import Counts, count
@@ -68,6 +70,7 @@ class CostModel:
         layer_names: (L,).
         read_time: of one read [s].
         slice_bits: that a row is driven with at a time, with the sign (L,); NaN = with all.
+        weight_slices: layers, by number, that are slices of the weights of one, and whether they share converters.
         adc, dac: converters, those of the hardware's energies where the costs have none.
     """
 
@@ -77,6 +80,7 @@ class CostModel:
     layer_names: tuple[str, ...]
     read_time: float
     slice_bits: np.ndarray
+    weight_slices: tuple[tuple[tuple[int, ...], bool], ...]
     adc: Converter
     dac: Converter
 
@@ -92,12 +96,14 @@ class CostModel:
             return None
         layers = hardware.of_layers(network.layer_names)
         cuts = [layer.input_slices for layer in layers]
+        number = network.layer_names.index
         model = cls(
             costs=costs,
             counts=count(network, hardware),
             precision=Precision.of(layers),
             layer_names=network.layer_names,
             read_time=hardware.read_time,
+            weight_slices=tuple((tuple(map(number, names)), shared) for names, shared in network.weight_slices),
             slice_bits=np.array([np.nan if cut is None else cut.slice_bits + 1 for cut in cuts]),
             adc=costs.adc or NumberConverter(energy_per_conversion=hardware.adc_energy),
             dac=costs.dac or NumberConverter(energy_per_conversion=hardware.dac_energy),
@@ -123,7 +129,7 @@ class CostModel:
         counts = self.counts.like(own.adc_bits)
         held = self.read_time
         if costs.sample_hold_energy is None:
-            held = held + (own.columns_per_adc - 1) * self._conversion_time(own)
+            held = held + self._waiting_time(own)
         rate = 1 / self.read_time
         input_bits = where_known(own.dac_bits, costs.value_bits)
         return {
@@ -142,8 +148,8 @@ class CostModel:
     def latencies(self, precision: Precision | None = None) -> Any:
         """Latency of every layer in one inference (L,) [s]."""
         own = precision or self.precision
-        conversions = own.columns_per_adc * self._conversion_time(own)
-        return self.counts.like(own.adc_bits).reads * (self.read_time + self.costs.digital_time + conversions)
+        each = self.read_time + self.costs.digital_time + self._conversions_time(own)
+        return _largest(self.counts.like(own.adc_bits).reads * each, [group for group, _ in self.weight_slices])
 
     def period(self, precision: Precision | None = None) -> Any:
         """Between one inference and the next [s]."""
@@ -155,10 +161,11 @@ class CostModel:
         costs, own = self.costs, precision or self.precision
         counts = self.counts.like(own.adc_bits)
         rate = 1 / self.read_time
+        converters = counts.amplifiers / own.columns_per_adc * self.adc.area(own.adc_bits, rate)
         return {
             "arrays": counts.devices * costs.device_area + counts.arrays * costs.array_area,
             "amplifiers": counts.amplifiers * costs.amplifier_area,
-            "adc": counts.amplifiers / own.columns_per_adc * self.adc.area(own.adc_bits, rate),
+            "adc": _largest(converters, self._sharing),
             "dac": counts.row_converters * self.dac.area(self._driven_bits(own), rate),
         }
 
@@ -185,10 +192,46 @@ class CostModel:
         if np.isnan(self.slice_bits).all():
             return own.dac_bits
         bits = np.where(np.isnan(self.slice_bits), self.precision.dac_bits, self.slice_bits)
-        return bits if isinstance(own.dac_bits, np.ndarray) else own.dac_bits.new_tensor(bits)
+        return _like(bits, own.dac_bits)
+
+    @property
+    def _sharing(self) -> list[tuple[int, ...]]:
+        """The slices that share converters."""
+        return [group for group, shared in self.weight_slices if shared]
+
+    def _conversions_time(self, own: Precision) -> Any:
+        """Of all that one converter converts after a read."""
+        each = own.columns_per_adc * self._conversion_time(own)
+        if not self._sharing:
+            return each
+        together = np.eye(len(self.layer_names))
+        for group in self._sharing:
+            together[np.ix_(group, group)] = 1
+        return _like(together, own.adc_bits) @ (each + _like(np.zeros(len(together)), own.adc_bits))
+
+    def _waiting_time(self, own: Precision) -> Any:
+        """From the first conversion after a read to the last."""
+        if not self._sharing:
+            return (own.columns_per_adc - 1) * self._conversion_time(own)
+        return self._conversions_time(own) - self._conversion_time(own)
 
     def _conversion_time(self, own: Precision) -> Any:
         return self.adc.time(own.adc_bits, self.counts.like(own.adc_bits).rows)
+
+
+def _like(values: np.ndarray, like: Any) -> Any:
+    """Values as an array, or as a tensor like another."""
+    return values if isinstance(like, np.ndarray) else like.new_tensor(values)
+
+
+def _largest(each: Any, groups: Sequence[tuple[int, ...]]) -> Any:
+    """Numbers (L,), of every group the largest for its first member, and 0 for the others."""
+    for group in groups:
+        others, first = np.ones(each.shape), np.zeros(each.shape)
+        others[list(group)] = 0
+        first[group[0]] = 1
+        each = each * _like(others, each) + reduce(larger, [each[i] for i in group]) * _like(first, each)
+    return each
 
 
 def _check_bits(check: Checker, name: str, converter: Converter, bits: np.ndarray, layer_names: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from powerplan.network.ops.base import MOST_ELEMENTS, Op, Shape, build_op, operation_types, operations, register
 from powerplan.network.ops.crossbar import Conv, ConvTranspose, CrossbarOp, Linear
 from powerplan.network.ops.digital_layer import DigitalLayer
-from powerplan.network.ops.elementwise import ACTIVATIONS, Activation, Add, MatMul, Multiply, Scale
+from powerplan.network.ops.elementwise import ACTIVATIONS, Activation, Add, MatMul, Multiply, Scale, SliceSum
 from powerplan.network.ops.function import Function
 from powerplan.network.ops.normalising import GroupNorm, LayerNorm, RMSNorm, Softmax
 from powerplan.network.ops.pooling import AdaptiveAveragePool, AdaptiveMaxPool, AveragePool, MaxPool, Mean
@@ -52,6 +52,7 @@ __all__ = [
     "Scale",
     "Shape",
     "Slice",
+    "SliceSum",
     "Softmax",
     "Take",
     "Upsample",

@@ -162,6 +162,30 @@ class Add(_Broadcast):
 
 @register
 @dataclass(frozen=True, kw_only=True)
+class SliceSum(Add):
+    """Sum of what the slices of a layer's weights make, computed digitally.
+
+    Attributes:
+        shared_converters: the slices are converted one after the other, by the converters of one.
+    """
+
+    type: ClassVar[str] = "slice_sum"
+
+    shared_converters: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.shared_converters, bool):
+            allowed = "True or False"
+            raise InvalidInput.of(
+                "slice_sum.shared_converters", self.shared_converters, allowed, "Give one of the two."
+            )
+
+    def attributes(self) -> dict[str, Any]:
+        return {"shared_converters": self.shared_converters}
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
 class Multiply(_Broadcast):
     """Elementwise product of two values (a gate), computed digitally."""
 

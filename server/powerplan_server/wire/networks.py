@@ -41,9 +41,18 @@ def network_from_proto(reader: Reader, message: pb.Network) -> Network | None:
         return None
     network = network.with_separate_reads() if message.separate_reads else network
     chosen = {name: list(getattr(message, field)) or None for name, field in PLACEMENTS.items()}
-    if not any(chosen.values()):
-        return network
-    return reader.take(partial(network.with_analog, **chosen), rename=lambda name: PLACEMENTS.get(name, name))
+    if any(chosen.values()):
+        network = reader.take(partial(network.with_analog, **chosen), rename=lambda name: PLACEMENTS.get(name, name))
+    return _sliced(reader, message, network) if message.weight_slices and network is not None else network
+
+
+def _sliced(reader: Reader, message: pb.Network, network: Network) -> Network | None:
+    """The network with its weights in slices, which take as much memory as so many networks."""
+    elements = sum(array.size for own in own_tensors(network) for array in own.values())
+    if not _fits(reader, len(network.nodes), elements * len(message.weight_slices)):
+        return None
+    bits, shared = list(message.weight_slices), message.shared_converters
+    return reader.take(partial(network.with_weight_slices, bits, shared_converters=shared))
 
 
 def _check_placement(reader: Reader, parts: Sequence[str]) -> None:

@@ -1,0 +1,130 @@
+"""Weights in slices: the same layer, its errors, and what its slices take."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+import powerplan as pp
+from powerplan.cli.group import main
+from powerplan.network.ops import CrossbarOp
+from powerplan_client.networks import network_message
+from powerplan_server.wire import Reader
+from powerplan_server.wire.networks import network_from_proto
+
+INPUTS = np.abs(np.random.default_rng(2).standard_normal((20, 6)))
+COSTS = pp.Costs(
+    adc={"type": "number", "energy_per_conversion": 2e-12, "conversion_time": 5e-9, "converter_area": 3e-10},
+    dac=0.5e-12,
+    shift_add_energy=1e-13,
+    output_energy=2e-13,
+    buffer_energy=1e-14,
+    digital_time=10e-9,
+)
+
+
+def _network() -> pp.Network:
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.nn.Linear(6, 4), torch.nn.Linear(4, 2)
+    for layer in (first, second):
+        torch.nn.init.normal_(layer.weight, generator=generator)
+    return pp.from_torch(torch.nn.Sequential(first, torch.nn.ReLU(), second), (6,))
+
+
+def _weights(network: pp.Network) -> list[np.ndarray]:
+    return [
+        np.asarray(node.op.weight, dtype=np.float64) for node in network.crossbars if isinstance(node.op, CrossbarOp)
+    ]
+
+
+@pytest.mark.parametrize("bits", [(4, 4), (1, 2, 5), (2,)])
+def test_slices_are_the_layer(bits: tuple[int, ...]) -> None:
+    network = _network()
+    sliced = network.with_weight_slices(bits)
+    np.testing.assert_allclose(sliced(INPUTS), network(INPUTS), rtol=1e-6, atol=1e-6)
+    slices, weight = _weights(sliced)[: len(bits)], _weights(network)[0]
+    np.testing.assert_allclose(sum(slices), weight, atol=1e-6)
+    step = np.abs(weight).max() / (2 ** sum(bits) - 1)
+    for k, part in enumerate(slices[:-1]):
+        digits = np.abs(part) / (step * 2 ** sum(bits[k + 1 :]))
+        np.testing.assert_allclose(digits, np.round(digits), atol=1e-4)
+        assert digits.max() <= 2 ** bits[k] - 1 + 1e-4
+    assert np.all(np.sign(slices[-1]) * np.sign(weight) >= 0)
+
+
+def test_errors_of_slices_count_by_what_they_are_worth() -> None:
+    network = _network().with_weight_slices((4, 4), layers="0")
+    hardware = pp.Hardware(programming_noise_std=1e-6, clip_conductance=False)
+    gains = pp.Gains.uniform(network, hardware, inputs=INPUTS)
+    peaks = [np.abs(weight).max() for weight in _weights(network)[:2]]
+    np.testing.assert_allclose(gains.conductance[:2], [1e-4 / peak for peak in peaks], rtol=1e-6)
+    by_layer = pp.predict(network, hardware, gains, INPUTS).mse_by_layer
+    assert network.layer_names == ("0.slice1", "0.slice2", "2")
+    assert by_layer[1] / by_layer[0] == pytest.approx((peaks[1] / peaks[0]) ** 2, rel=1e-2)
+
+
+def test_a_plan_gives_every_slice_its_gain() -> None:
+    network = _network().with_weight_slices((3, 3))
+    hardware = pp.Hardware(conductance_min=1e-6, adc_bits=8)
+    plan = pp.plan(network, hardware, INPUTS, pp.MaxNMSE(0.02))
+    assert len(plan.gains.conductance) == 4
+    simulation = pp.simulate(network, hardware, plan.gains, INPUTS, draws=1000)
+    assert simulation.nmse == pytest.approx(0.02, rel=0.02 + 3 * simulation.mse_standard_error / simulation.mse)
+    assert simulation.power == pytest.approx(plan.power, rel=0.01)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_costs_of_slices_by_hand(shared: bool) -> None:
+    network = _network()
+    hardware = pp.Hardware(adc_bits=8, dac_bits=8, read_time=1e-7, columns_per_adc=2, costs=COSTS)
+    sliced = network.with_weight_slices((4, 2, 2), shared_converters=shared)
+    costs = pp.predict(sliced, hardware, pp.Gains.uniform(sliced, hardware, inputs=INPUTS), INPUTS).costs
+    assert costs is not None
+    energy = costs.energy_of
+    assert energy["adc"] == pytest.approx(3 * (4 + 2) * 2e-12)
+    assert energy["dac"] == pytest.approx(3 * (6 + 4) * 0.5e-12)
+    assert energy["shift_add"] == pytest.approx(3 * (4 + 2) * 1e-13)
+    assert energy["outputs"] == pytest.approx((4 + 2) * 2e-13)
+    assert energy["buffers"] == pytest.approx((6 + 4 + 4 + 2) * 8 * 1e-14)
+    conversions = 2 * 3 if shared else 2
+    assert costs.latency == pytest.approx(2 * (100e-9 + 10e-9 + conversions * 5e-9))
+    area = dict(zip(costs.components, costs.area_by_component.sum(0), strict=True))
+    assert area["adc"] == pytest.approx((1 if shared else 3) * (4 + 2) / 2 * 3e-10)
+    assert costs.operations == 2 * (24 + 8)
+
+
+def test_slices_travel() -> None:
+    network = _network()
+    sliced = network.with_weight_slices((4, 4), shared_converters=True)
+    buffer = io.BytesIO()
+    sliced.save(buffer)
+    buffer.seek(0)
+    assert pp.Network.load(buffer).digest == sliced.digest
+    for message in (
+        network_message(sliced),
+        network_message(network, options={"weight_slices": (4, 4), "shared_converters": True}),
+    ):
+        reader = Reader.start(path="task.network")
+        arrived = network_from_proto(reader, message)
+        reader.done()
+        assert arrived is not None
+        assert arrived.digest == sliced.digest
+        assert arrived.weight_slices == sliced.weight_slices
+
+
+def test_the_command_line_slices() -> None:
+    options = ["predict", "--example", "iris", "--weight-slices", "4,4,shared", "--json"]
+    result = CliRunner().invoke(main, options)
+    assert result.exit_code == 0, result.output
+    assert "linear1.slice2" in result.output
+
+
+def test_nonsense_is_refused() -> None:
+    with pytest.raises(pp.InvalidInput, match=r"weight_slices: got \(0, 4\)"):
+        _network().with_weight_slices((0, 4))
+    with pytest.raises(pp.InvalidInput, match=r"layers: got 'nothing'"):
+        _network().with_weight_slices((4, 4), "nothing")
