@@ -371,18 +371,13 @@ def _plan(arguments: PlanArguments, target: Target, context: CallContext) -> Pla
     from powerplan.planning import plan
 
     problem = arguments.problem
-    step = pb.Progress()
+    step: dict[str, float | None] = {}
 
     def stepped(iterate: Iterate) -> None:
-        step.iteration = iterate.iteration
-        if iterate.objective is not None:
-            step.objective = iterate.objective
-        if iterate.bound is not None:
-            step.objective_bound = iterate.bound
+        step.update(iteration=iterate.iteration, objective=iterate.objective, objective_bound=iterate.bound)
 
     def progressed(stage: str, fraction: float) -> None:
-        step.stage, step.fraction = stage, fraction
-        context.progress(step)
+        context.progress(pb.Progress(stage=stage, fraction=fraction, **step))  # type: ignore[arg-type]
 
     with _paths(rename_engine):
         return plan(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import tomllib
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -175,6 +176,15 @@ def _address(check: Checker, name: str, text: str) -> Address | None:
 def is_loopback(address: str) -> bool:
     """Whether an address to listen on can only be reached from this machine."""
     return parse_address(address, to_listen=True).is_loopback
+
+
+def is_served(address: str) -> bool:
+    """Whether somebody listens on a socket of the file system, which gRPC would take away from him."""
+    scheme, _, path = address.partition(":")
+    if scheme != "unix":
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path.removeprefix("//")) == 0
 
 
 def options() -> tuple[Field[Any], ...]:

@@ -15,7 +15,7 @@ from powerplan.errors import CorruptFile, InvalidInput
 from powerplan.jobs.database import check_file
 from powerplan_client.addresses import parse_address
 from powerplan_server.certificates import Certificates, authority_until, valid_until
-from powerplan_server.config import ServeConfig
+from powerplan_server.config import ServeConfig, is_served
 from powerplan_server.jobs.store import FORM
 from powerplan_server.security import load_tokens
 from powerplan_server.storage import is_locked, reserve_room
@@ -64,6 +64,8 @@ def _found(what: str, look: Callable[[], str]) -> Finding:
 
 def _port(name: str, address: str) -> str:
     where = parse_address(address, to_listen=True)
+    if is_served(where.text):
+        raise InvalidInput.of(f"serve.{name}", address, "a socket that nobody listens on", "Another server does.")
     for host, port in zip(where.hosts, where.ports, strict=True):
         try:
             socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from powerplan_server.admission import Admission
 from powerplan_server.blobs import BlobStore
 from powerplan_server.callers import Callers
 from powerplan_server.certificates import Certificates
-from powerplan_server.config import ServeConfig
+from powerplan_server.config import ServeConfig, is_served
 from powerplan_server.jobs import JobBook, JobLimits, JobRunner
 from powerplan_server.limits import worker_settings
 from powerplan_server.metrics import Metrics
@@ -238,7 +237,7 @@ class PlannerServer:
 
     def _bind(self, server: grpc.aio.Server, tls: grpc.ServerCredentials | None) -> int:
         address = parse_address(self.config.listen, to_listen=True).text
-        if _is_served(address):
+        if is_served(address):
             raise InvalidInput.of("serve.listen", address, "a socket that nobody listens on", "Another server does.")
         try:
             return server.add_insecure_port(address) if tls is None else server.add_secure_port(address, tls)
@@ -310,15 +309,6 @@ def serve_in_process(server: PlannerServer) -> None:
     watchdog.daemon = True
     server.told_to_stop = watchdog.start
     asyncio.run(server.run())
-
-
-def _is_served(address: str) -> bool:
-    """Whether somebody listens on a socket, which gRPC would take away from him."""
-    scheme, _, path = address.partition(":")
-    if scheme != "unix":
-        return False
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(path.removeprefix("//")) == 0
 
 
 def _channel_options(config: ServeConfig) -> list[tuple[str, int]]:

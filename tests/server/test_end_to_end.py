@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import datetime as dt
 import json
 import os
 import signal
@@ -134,6 +136,21 @@ def test_jobs_and_statistics_on_the_command_line(
     assert counted["DeletePlanJob"]["success"]["count"] == 1
     text = CliRunner().invoke(main, ["status", address, "--statistics"]).stdout
     assert any(line.startswith("PlanJob ") for line in text.splitlines())
+
+
+def test_jobs_and_statistics_of_the_asyncio_client(address: str, iris_example: Example) -> None:
+    async def scenario() -> pc.Statistics:
+        async with pc.AsyncPlannerClient(address, token=TOKEN) as client:
+            hardware = pc.Hardware(programming_noise_std=1e-6)
+            job = await client.submit(iris_example.network, hardware, iris_example.inputs[:8], pc.MaxNMSE(0.04))
+            await client.delete_job(job.job_id)
+            with pytest.raises(pc.NotFound):
+                await client.get_job(job.job_id)
+            return await client.statistics()
+
+    counted = asyncio.run(scenario())
+    assert counted.methods["GetPlanJob"].failure.count == 1
+    assert counted.since < dt.datetime.now(dt.UTC)
 
 
 def test_server_process_stays_light(address: str, client: pc.PlannerClient) -> None:

@@ -150,6 +150,18 @@ def test_a_caller_that_goes_away_ends_the_calculation(served: Running) -> None:
     wait_for(lambda: served.server.admission.running == 0)
 
 
+def test_jobs_and_statistics(served: Running) -> None:
+    _, data = post(served, "SubmitPlan", plan(salt=4.0), **BEARER)
+    job = {"jobId": json.loads(data)["job"]["jobId"]}
+    wait_for(lambda: json.loads(post(served, "GetPlanJob", job, **BEARER)[1])["job"]["state"].endswith("SUCCEEDED"))
+    assert post(served, "DeletePlanJob", job, **BEARER) == (200, b"{}")
+    assert post(served, "DeletePlanJob", job, **BEARER)[0] == 404
+    _, data = post(served, "GetStatistics", {}, **BEARER)
+    methods = {told["method"]: told for told in json.loads(data)["methods"]}
+    assert methods["PlanJob"]["solve"] == {"count": "1", "seconds": 0.5}
+    assert methods["DeletePlanJob"]["success"]["count"] == "1"
+
+
 def test_streams_in_both_directions(served: Running) -> None:
     status, data = post(served, "Simulate", frames({}), "connect+json", **BEARER)
     *messages, end = unframed(data)
@@ -206,6 +218,7 @@ def test_stopping_hangs_up_on_strangers(start: Callable[..., Running], caplog: p
     assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
+@pytest.mark.slow
 def test_a_watcher_is_not_cut_off(start: Callable[..., Running]) -> None:
     """It says nothing for longer than a direct call may take."""
     server = start(

@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import os
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,6 +61,11 @@ def test_what_would_stop_a_start_is_said_together(start: Callable[..., Running],
     words = {line.split()[1]: line for line in lines if line.startswith("FAIL")}
     assert set(words) == {"listen", "tokens", "tls_certificate", "data_dir"}
     assert "in use" in words["listen"]
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "socket"))
+        other.listen()
+        code, lines = _serve("--check", "--listen", f"unix:{tmp_path / 'socket'}", "--data-dir", tmp_path)
+    assert (code, lines[0].split()[:2]) == (2, ["FAIL", "listen"])
     assert "has expired" in words["tls_certificate"]
     assert "A server uses it now" in words["data_dir"]
 
@@ -71,6 +77,7 @@ def test_a_damaged_store_is_found_and_left_as_it_is(tmp_path: Path) -> None:
     assert (tmp_path / "jobs.sqlite").read_bytes() == damaged
 
 
+@pytest.mark.slow
 def test_a_backup_is_a_data_folder(tmp_path: Path) -> None:
     """Made while jobs come and end; a server on the copy has what had ended and runs what had not."""
     server = Process.fake(tmp_path / "data", tmp_path / "log", "workers=1")

@@ -59,8 +59,10 @@ SEEDS: tuple[tuple[str, Message], ...] = (
     ("ListPlanJobs", v1.ListPlanJobsRequest(page_size=5, page_token=f"0x1.8p+30-{0:032x}", states=[1, 2])),
     ("GetBlobStatus", v1.GetBlobStatusRequest(blobs=[v1.BlobRef(sha256="0" * 64, size_bytes=5)])),
     ("GetServerInfo", v1.GetServerInfoRequest()),
+    ("DeletePlanJob", v1.DeletePlanJobRequest(job_id="0" * 32)),
+    ("GetStatistics", v1.GetStatisticsRequest()),
 )
-_WEIGHTS = (4, 36, 14, 16, 8, 6, 3, 2, 1, 1, 2, 2, 1)
+_WEIGHTS = (4, 36, 14, 16, 8, 6, 3, 2, 1, 1, 2, 2, 1, 1, 1)
 
 
 def requests(seed: int, count: int) -> Iterator[tuple[str, tuple[bytes, ...]]]:

@@ -35,10 +35,10 @@ def task(**fields: object) -> pb.PlanTask:
 
 def test_a_plan_has_the_gains_of_the_engine_bit_for_bit() -> None:
     settings = pb.PlanSettings(optimize=[pb.GAIN_KIND_CONDUCTANCE, pb.GAIN_KIND_VOLTAGE], verify_draws=50, seed=4)
-    stages: list[str] = []
+    progress: list[pb.Progress] = []
     response = calls.run_plan(
         pb.PlanRequest(task=task(target=pb.Target(max_nmse=0.02), settings=settings), request_id="r1"),
-        calls.CallContext(progress=lambda progress: stages.append(progress.stage)),
+        calls.CallContext(progress=progress.append),
     )
     plan = pp.plan(
         NETWORK, HARDWARE, INPUTS, pp.MaxNMSE(0.02), optimize=("conductance", "voltage"), verify_draws=50, seed=4
@@ -50,7 +50,11 @@ def test_a_plan_has_the_gains_of_the_engine_bit_for_bit() -> None:
     assert response.info.request_id == "r1"
     assert 0 < response.info.timings.solve_seconds <= response.info.timings.total_seconds
     assert response.info.timings.verify_seconds > 0
-    assert stages
+    steps = [told for told in progress if told.stage == "optimising" and told.HasField("iteration")]
+    assert [told.iteration for told in steps[-2:]] == [len(steps) - 2, len(steps) - 1]
+    assert steps[-1].objective == pytest.approx(plan.power, rel=1e-3)
+    assert steps[-1].objective_bound == pytest.approx(plan.power, rel=1e-2)
+    assert [told.fraction for told in progress] == sorted(told.fraction for told in progress)
 
 
 def test_an_infeasible_target_is_an_answer() -> None:
