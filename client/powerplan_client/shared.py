@@ -643,14 +643,13 @@ class BitGap:
 
     Attributes:
         gap: (energy of the plan − bound) / bound, >= 0.
-        bound: no other choice of bits, with the gains that are best for it, takes less energy [J]. Proven where
-            rounding errors are their average over gains within a quarter of each other, and energy and error convex
-            functions of the log gains and of the logarithm of the number of levels; lowered by as much as the error at
-            the very gains was seen to save against the average.
-        relaxed: energy with bits between whole ones [J], likewise.
-        nodes: nodes of the branch and bound trees.
-        visited: choices of bits with gains of their own that were evaluated.
-        convexity_violation: as in :class:`DiscreteGap`.
+        bound: no other choice of bits, with the gains that are best for it, takes less energy [J]. Proven of a model
+            of power and error near the plan's gains; lowered by as much as the prediction was seen to be below it.
+        relaxed: that of the model [J], before it was lowered.
+        nodes: choices of bits that were looked at in the model, with gains of their own.
+        visited: predictions that the models were made from.
+        convexity_violation: by how much, as a part of the energy, what single layers save was seen to be less than what
+            they save together; the bound is lowered by it.
     """
 
     gap: float

@@ -8,8 +8,6 @@ the columns. Without a resolution, b = None, a converter only saturates.
 
 from __future__ import annotations
 
-from typing import overload
-
 import torch
 from torch import Tensor
 
@@ -17,20 +15,12 @@ from torch import Tensor
 _TIE = 4e-7
 
 
-@overload
-def top_level(bits: int) -> int: ...
+def top_level(bits: int) -> int:
+    """Number of the highest level: L/Δ = 2^(b − 1) − 1."""
+    return int(2 ** (bits - 1)) - 1
 
 
-@overload
-def top_level(bits: Tensor) -> Tensor: ...
-
-
-def top_level(bits: int | Tensor) -> int | Tensor:
-    """Number of the highest level: L/Δ = 2^(b − 1) − 1, also of bits between whole ones, as plans relax them."""
-    return 2 ** (bits - 1) - 1
-
-
-def quantised(x: Tensor, limit: Tensor, bits: int | Tensor | None) -> Tensor:
+def quantised(x: Tensor, limit: Tensor, bits: int | None) -> Tensor:
     """Q(x), elementwise; differentiable in the limit where x is beyond it, and as a staircase elsewhere.
 
     Args:

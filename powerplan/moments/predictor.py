@@ -201,34 +201,19 @@ class Predictor:
         return conductance, voltage, Scales(columns=columns or None, rows=rows or None)
 
     def program(
-        self,
-        conductance: Sequence[Tensor],
-        voltage: Sequence[Tensor],
-        scales: Sequence[Any] | None = None,
-        **bits: Sequence[Tensor],
+        self, conductance: Sequence[Tensor], voltage: Sequence[Tensor], scales: Sequence[Any] | None = None
     ) -> list[ProgrammedArray]:
         """The crossbars at given gains: what does not depend on the inputs.
 
         Args:
             scales: digital scales, as in :class:`Scales`; those that are None follow from the gains by the rules of the
                 hardware.
-            bits: "dac_bits" or "adc_bits" of every crossbar where they are not those of the hardware.
         """
         make = partial(program, averaged=self.averaged, last=None if self._keeps_moments else LastMade())
-        relaxed: list[dict[str, Tensor]] = [
-            {name: values[i].to(self.inputs) for name, values in bits.items()} for i in range(len(self.crossbars))
-        ]
         arrays = [
-            make(crossbar, hardware, c.to(self.inputs), v.to(self.inputs), scale, shares, bits=own)
-            for crossbar, hardware, c, v, scale, shares, own in zip(
-                self.crossbars,
-                self.layers,
-                conductance,
-                voltage,
-                self.scales,
-                self.current_shares,
-                relaxed,
-                strict=True,
+            make(crossbar, hardware, c.to(self.inputs), v.to(self.inputs), scale, shares)
+            for crossbar, hardware, c, v, scale, shares in zip(
+                self.crossbars, self.layers, conductance, voltage, self.scales, self.current_shares, strict=True
             )
         ]
         return scaled_by_rules(arrays, self.row_samples, Scales(*(scales or ())))

@@ -248,17 +248,38 @@ MOST_TRIED = 150
 #: Least part of the error that is left whose source is named.
 LEAST_FLOOR_PART = 0.01
 
+# --- choices of options: bits of converters and the like ---
+
+#: How closely gains beside a choice meet the target, as a part of it.
+BITS_CONSTRAINT = 1e-4
+#: Change of the gains by which their effects are measured, in logs: roundings average over less.
+MODEL_STEP = 0.2
+#: Change of a term, as a part of it, that is none.
+NO_RESPONSE = 1e-9
+#: The steepest exponent of a term in a log gain: what one step measures can be rounding.
+STEEPEST = 8.0
+#: Models made at most, each about the choice found in the last.
+MODELS_MADE = 4
+#: Newton steps in a model, the change of log gains that ends them, and what keeps flat directions apart.
+MODEL_STEPS, SAME_MODEL_STEP, MODEL_RIDGE = 50, 1e-7, 1e-9
+#: Prices tried until the worst constraint is as tight as this (log), and the largest change of the log price.
+PRICES_TRIED, MODEL_CONSTRAINT, LARGEST_LOG_PRICE = 60, 1e-7, 25.0
+#: Switches of single sites in a row.
+MOST_SWITCHES = 200
+#: Choices looked at in the order of their bounds at most, and how many at once.
+MOST_LISTED, LISTED_AT_ONCE = 2048, 64
+#: Part of the best score within which choices of a model are listed, and how many the prediction compares at most.
+NEARLY_BEST, FINALISTS = 2e-2, 6
+#: By how much the bound of a model is lowered for what its choices were not compared in.
+NEARLY_EXACT = 2e-3
+#: Exponent of the energy in objectives on latency and area: of choices that are alike there the one with less.
+TIE_BREAK = 1e-3
+
 # --- time, verification ---
 
 #: How much of a plan is done when it is solved, before any simulation: for its progress alone.
 SOLVED = 0.7
 
-#: KKT residual of a plan with bits between whole ones: it is where the choice of whole bits starts, and bounds it.
-RELAXED_BITS = 1e-5
-#: Residual of the gains beside a choice of bits, and the relative gap at which their choice stops.
-BESIDE_BITS, BITS_GAP = 2e-3, 2e-3
-#: How closely they meet the target, as a part of it.
-BITS_CONSTRAINT = 1e-4
 #: Part of the time in which the gains of the first corrections are looked for, and of a plan's time that another takes.
 FIRST_LOOK, ANOTHER_PLAN = 0.25, 0.5
 #: Part of the time to the deadline that is kept for a verification at most.
@@ -283,5 +304,3 @@ WORK_PER_SECOND = 3e9
 VERIFICATION_SHARE = 0.2
 #: Shortest time that is told from none [s].
 INSTANT = 1e-6
-#: Exponents of the top level of converters that make up their energy, which grows at most as 4^b, its square.
-EXPONENTS_OF_LEVELS = tuple(0.25 * step for step in range(11))

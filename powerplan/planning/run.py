@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from powerplan.planning import policy
-from powerplan.planning.bits.choose import choose_bits, with_gap
+from powerplan.planning.bits.choose import choose, with_gap
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.session import Options, Session
 from powerplan.planning.solve.solve import solve
@@ -16,10 +16,10 @@ from powerplan.planning.verify.draws import draw_work, enough_draws
 from powerplan.planning.verify.verify import verify
 
 
-def plan_target(session: Session, target: Target, options: Options, *, bits_are_held: bool = False) -> Plan:
-    """The plan of a session for a target; with ``bits_are_held`` on the bits that its hardware has."""
-    if session.settings.free_bits and not bits_are_held:
-        return _with_bits(session, target, options)
+def plan_target(session: Session, target: Target, options: Options, *, is_chosen: bool = False) -> Plan:
+    """The plan of a session for a target; with ``is_chosen`` with the options that its hardware has."""
+    if session.settings.free_choices and not is_chosen:
+        return _with_choice(session, target, options)
     plan = solve(session, target, replace(options, stop_at=_solved_by(session, target, options.stop_at)))
     draws = _draws(session, plan, options.stop_at) if plan.meets_target else 0
     if not draws:
@@ -44,12 +44,12 @@ def plan_target(session: Session, target: Target, options: Options, *, bits_are_
     return calibrated(plan, solve=again, check=check, stop_at=options.stop_at)
 
 
-def _with_bits(session: Session, target: Target, options: Options) -> Plan:
+def _with_choice(session: Session, target: Target, options: Options) -> Plan:
     """The plan on the bits of converters that are best with their gains."""
-    chosen = choose_bits(session, target, replace(options, stop_at=_half(options.stop_at)))
-    held = session.with_bits({} if chosen is None else chosen.bits)
-    plan = plan_target(held, target, options, bits_are_held=True)
-    plan = replace(plan, optimize=(*held.optimize, *session.settings.free_bits))
+    chosen = choose(session, target, replace(options, stop_at=_half(options.stop_at)))
+    held = session.with_fields({} if chosen is None else chosen.fields)
+    plan = plan_target(held, target, options, is_chosen=True)
+    plan = replace(plan, optimize=(*held.optimize, *session.settings.free_choices))
     if chosen is not None:
         return with_gap(plan, chosen)
     return _late(plan, "Bits are the most there may be: there was no time to choose.") if plan.meets_target else plan

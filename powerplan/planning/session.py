@@ -91,7 +91,7 @@ class Session:
             InvalidInput: inputs or settings that do not fit, naming the field.
         """
         batch = check_inputs(inputs, network.input_shape)
-        most = dict.fromkeys(settings.free_bits, settings.most_bits)
+        most = dict.fromkeys(settings.free_choices, settings.most_bits)
         hardwares = tuple(each.replace(**most) if most else each for each in (hardware, *settings.corners))
         for each in hardwares:
             check_noisy(each)
@@ -125,10 +125,9 @@ class Session:
         nominal, *corners = hardwares
         return Session.of(self.predictor.original, nominal, self.inputs, replace(self.settings, corners=corners))
 
-    def with_bits(self, bits: Mapping[str, Sequence[int]]) -> Session:
-        """The same for gains alone, with these bits of every layer by kind of converters; of kinds that are not named
-        those that there are."""
-        hardwares = [p.hardware.replace(**bits) if bits else p.hardware for p in self.predictors]
+    def with_fields(self, fields: Mapping[str, Sequence[int]]) -> Session:
+        """The same for gains alone, with these values of every layer by field of the hardware."""
+        hardwares = [p.hardware.replace(**fields) if fields else p.hardware for p in self.predictors]
         settings = replace(self.settings, optimize=self.settings.free_gains, corners=hardwares[1:])
         return Session.of(self.predictor.original, hardwares[0], self.inputs, settings)
 
@@ -245,7 +244,7 @@ class Session:
         voltages round in one way.
         """
         rows = any(p.hardware.dac_bits for p in self.predictors)
-        moves = "voltage" in self.optimize or "dac_bits" in self.settings.free_bits
+        moves = "voltage" in self.optimize or "dac_bits" in self.settings.free_choices
         names = {"rows"} if moves else {"noisy rows"}
         columns = any(p.hardware.adc_bits for p in self.predictors)
         return frozenset((names if rows else set()) | ({"columns"} if columns else set()))

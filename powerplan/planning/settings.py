@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 GRANULARITIES = ("network", "layer", "column", "signal")
 QUANTITIES = ("conductance", "voltage")
-#: bits that plans can choose, of every layer
-BITS = ("adc_bits", "dac_bits")
+#: fields of the hardware that plans can choose, of every layer
+CHOICES = ("adc_bits", "dac_bits")
 
 #: called with what is being done and the fraction done so far (0 to 1)
 Progress = Callable[[str, float], None]
@@ -54,7 +54,7 @@ class PlanSettings(PredictionSettings):
         more="Signal needs both gains free.",
     )
     optimize: Sequence[str] = setting(
-        Names((*QUANTITIES, *BITS)),
+        Names((*QUANTITIES, *CHOICES)),
         ("conductance",),
         "What is free: conductance gains, voltage gains (need read or row noise), adc_bits and dac_bits (of every "
         "layer; need the energy of a conversion by its bits).",
@@ -163,9 +163,9 @@ class PlanSettings(PredictionSettings):
         return tuple(kind for kind in self.optimize if kind in QUANTITIES) or ("conductance",)
 
     @property
-    def free_bits(self) -> tuple[str, ...]:
-        """The kinds of converters whose bits are free."""
-        return tuple(kind for kind in self.optimize if kind in BITS)
+    def free_choices(self) -> tuple[str, ...]:
+        """The fields of the hardware that are free."""
+        return tuple(kind for kind in self.optimize if kind in CHOICES)
 
     def check_verification(self, targets: Sequence[Target]) -> None:
         """Refuse a calibration for these targets without a verification.

@@ -166,8 +166,8 @@ def _proof(plan: Plan) -> list[Fact]:
             Fact(
                 name="Gap to the best choice of bits",
                 value=percent(plan.bits.gap),
-                remark=f"of the energy, a bound on what other bits could save; {plan.bits.nodes} nodes, "
-                f"{plan.bits.visited} choices evaluated with gains of their own",
+                remark=f"of the energy, a bound on what other bits could save; {plan.bits.nodes} "
+                f"choices compared in a model from {plan.bits.visited} predictions",
             )
         )
     facts.append(Fact(name="Solver's words", value=without_paths(end.solver_status) or "–"))

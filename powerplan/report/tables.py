@@ -18,7 +18,7 @@ from powerplan.network import Network
 from powerplan.per_input import Inputs, student
 from powerplan.planning import ConstraintPrice, DiscreteGap, Plan
 from powerplan.planning.objectives import Objective
-from powerplan.planning.settings import BITS
+from powerplan.planning.settings import CHOICES
 from powerplan.report.costs import cost_table
 from powerplan.report.quantities import (
     COMPENSATED,
@@ -239,8 +239,8 @@ def _choice_lines(plan: Plan) -> list[tuple[str, str]]:
     if plan.discrete is not None:
         lines.append(("steps", _steps_line(plan.discrete, plan.objective)))
     if plan.bits is not None:
-        chosen = (f"{kind} {value_text(getattr(plan.hardware, kind))}" for kind in plan.optimize if kind in BITS)
-        saves = f"at most {100 * plan.bits.gap:.2g} % above the best choice ({plan.bits.visited} evaluated)"
+        chosen = (f"{kind} {value_text(getattr(plan.hardware, kind))}" for kind in plan.optimize if kind in CHOICES)
+        saves = f"at most {100 * plan.bits.gap:.2g} % above the best choice"
         lines.append(("bits", f"{'; '.join(chosen)}; energy {saves}"))
     return lines
 

@@ -1082,13 +1082,13 @@ class BitGap(_message.Message):
     bound_joules: _builtins.float
     """No other choice of bits, with the gains that are best for it, takes less energy."""
     relaxed_joules: _builtins.float
-    """Energy with bits between whole ones."""
+    """The bound of the model of power and error, before it was lowered."""
     nodes: _builtins.int
-    """Nodes of the branch and bound trees."""
+    """Choices of bits that were looked at in the model, with gains of their own."""
     visited: _builtins.int
-    """Choices of bits with gains of their own that were evaluated."""
+    """Predictions that the models were made from."""
     convexity_violation: _builtins.float
-    """Largest departure from convexity seen at a visited point, as a fraction; the bound allows for it."""
+    """By how much, as a part of the energy, what single layers save was seen to be less than what they save together."""
     def __init__(
         self,
         *,

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -33,14 +32,12 @@ def program(
     shares: Tensor | None = None,
     *,
     averaged: frozenset[str] = frozenset(),
-    bits: Mapping[str, Tensor] = MappingProxyType({}),
     last: LastMade | None = None,
 ) -> ProgrammedArray:
     """The array at conductance gain () or (n_out,) and voltage gain () or (G·n_in,).
 
     Args:
         shares: of the rows of every tile in the currents of columns, (G, T, m), where wires have resistance.
-        bits: "dac_bits" and "adc_bits" () of relaxed converters, which the array has instead of the hardware's.
         last: of the network; None = the moments of what the devices hold are kept with the array.
     """
     groups, n_in = constants.map.groups, constants.map.n_in
@@ -70,8 +67,6 @@ def program(
         subtracted=subtracted,
         scale=scale,
         averaged=averaged,
-        dac_bits=bits.get("dac_bits", hardware.dac_bits),
-        adc_bits=bits.get("adc_bits", hardware.adc_bits),
         slice_weights=(1.0,) if hardware.input_slices is None else hardware.input_slices.weights,
     )
     if hardware.read_out == "divider":

@@ -61,7 +61,6 @@ class ProgrammedArray:
         scale: of the columns, where the read-out depends on it.
         averaged: the converters ("rows", "noisy rows", those whose inputs carry noise, "columns") whose rounding is its
             average over a band of gains, not that at these very ones.
-        dac_bits, adc_bits: of the converters; those of the hardware, or () between whole ones.
         slice_weights: a_s of the reads that inputs in slices take.
     """
 
@@ -77,8 +76,6 @@ class ProgrammedArray:
     averaged: frozenset[str] = frozenset()
     column_scale: Tensor | float = 1.0
     row_scale: Tensor | float = 1.0
-    dac_bits: int | Tensor | None
-    adc_bits: int | Tensor | None
     slice_weights: tuple[float, ...] = (1.0,)
 
     @property

@@ -11,7 +11,7 @@ Res.* 57 (2009) 118.)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -30,19 +30,19 @@ _LEAST = 1e-3
 
 def ratio_slope(
     source: ChipSource,
-    tensors: Callable[[Tensor], Mapping[str, Sequence[Tensor]]],
+    tensors: Callable[[Tensor], tuple[Sequence[Tensor], Sequence[Tensor]]],
     theta: np.ndarray,
     part: float,
 ) -> np.ndarray:
     """Derivative (n,) of log(what a part of the chips keeps within / mean) in free gains, at those there are.
 
     Args:
-        tensors: "conductance" and "voltage" gains of every layer, of free gains (n,).
+        tensors: conductance and voltage gains of every layer, of free gains (n,).
         theta: the free gains.
     """
     with torch.enable_grad():
         point = torch.tensor(theta, requires_grad=True)
-        programmed = source.predictor.program(**tensors(point))
+        programmed = source.predictor.program(*tensors(point))
         ratio = log_ratio(source.predictor, programmed, source.spectrum, part)
         (slope,) = torch.autograd.grad(ratio, point, allow_unused=True, materialize_grads=True)
     return np.asarray(slope.numpy())

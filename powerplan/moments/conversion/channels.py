@@ -47,14 +47,14 @@ def convert_rows(
         exact: no noise has reached the inputs.
         lattice: of the inputs, where they come from converters themselves.
     """
-    bits, limit, variance = array.dac_bits, row_limits(array), variance.expand_as(mean)
+    bits, limit, variance = array.hardware.dac_bits, row_limits(array), variance.expand_as(mean)
     if "rows" in array.averaged or ("noisy rows" in array.averaged and not exact):
         average = converted_on_average(mean, variance, limit, bits)
         return average._replace(slope=torch.ones_like(mean)) if exact else average
     if exact:
         return Converted(converted_exact(mean, limit, bits), torch.ones_like(mean), torch.zeros_like(mean))
     if lattice is not None and rounds:
-        assert isinstance(bits, int)
+        assert bits is not None
         beat = converted_from(lattice, mean, variance, limit, bits)
         # derivatives as in converters: those of the trend, which grows with the step
         shift, residual = ((beat.mean - mean) / limit).detach(), (beat.residual / limit**2).detach()
@@ -88,7 +88,7 @@ def convert_columns(reading: Reading, output: Tensor, factor: Tensor, *, rounds:
         mean, limit = read.linear(weight), array.read_out.limits(array, channel)
         variance = _total([read.passed(weight), *(errors.variance for errors in errors_of(read, channel))])
         before = (variance * factor).expand_as(mean)
-        after = convert(mean, before, limit, array.adc_bits)
+        after = convert(mean, before, limit, array.hardware.adc_bits)
         if not rounds:
             clipped = convert(mean, before, limit, None)
             after = clipped if averages else clipped._replace(mean=after.mean)

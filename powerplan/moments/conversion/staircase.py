@@ -37,10 +37,6 @@ _NARROW, _TERMS = 0.3, 3
 BAND = 0.25
 
 
-#: of a converter; a tensor () where a plan relaxes them, None = no steps
-Bits = int | Tensor | None
-
-
 class Converted(NamedTuple):
     """A converted value: its mean, its slope P = Cov(x, Q)/Var x and the variance of the residual; elementwise."""
 
@@ -57,7 +53,7 @@ class Converted(NamedTuple):
         return Linearized.elementwise(self.mean, self.variance(before), self.slope, self.residual if noisy else None)
 
 
-def converted_exact(x: Tensor, limit: Tensor, bits: Bits) -> Tensor:
+def converted_exact(x: Tensor, limit: Tensor, bits: int | None) -> Tensor:
     """Q(x) of a value without error; its derivative in L is that at fixed x/Δ where x is within ±L."""
     clipped = torch.minimum(torch.maximum(x, -limit), limit)
     if bits is None:
@@ -66,7 +62,7 @@ def converted_exact(x: Tensor, limit: Tensor, bits: Bits) -> Tensor:
     return clipped + error * limit
 
 
-def converted(mean: Tensor, variance: Tensor, limit: Tensor, bits: Bits) -> Converted:
+def converted(mean: Tensor, variance: Tensor, limit: Tensor, bits: int | None) -> Converted:
     """Moments of Q(x) for x ~ N(mean, variance); differentiable, see above.
 
     Args:
@@ -88,7 +84,7 @@ def converted(mean: Tensor, variance: Tensor, limit: Tensor, bits: Bits) -> Conv
     )
 
 
-def converted_on_average(mean: Tensor, variance: Tensor, limit: Tensor, bits: Bits) -> Converted:
+def converted_on_average(mean: Tensor, variance: Tensor, limit: Tensor, bits: int | None) -> Converted:
     """As :func:`converted`, averaged over a band of gains: without the ripple of the staircase.
 
     A gain that varies by a relative deviation of :data:`BAND` moves x by that part of μ: the rounding error is that of

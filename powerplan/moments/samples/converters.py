@@ -63,7 +63,7 @@ def through_rows(
     """Samples (B, R, *input_shape) of the inputs behind the converters of the rows, and the closed form (moments
     (B, *input_shape))."""
     limit, averaged = row_limits(array), not array.averaged.isdisjoint(("rows", "noisy rows"))
-    bits = None if averaged else array.dac_bits
+    bits = None if averaged else array.hardware.dac_bits
     clipped = converted(mean, variance.expand_as(mean), limit, None)
     rounded = clipped if averaged else converted(mean, variance.expand_as(mean), limit, bits)
     behind = quantised(mean.unsqueeze(1) + error, limit, bits) - mean.unsqueeze(1)
@@ -78,7 +78,7 @@ def through_columns(step: ArrayStep, error: Tensor, factor: Tensor, draw: Draw) 
         factor: variance of the output over that for independent inputs (B or 1, *shape).
     """
     array, map, reading = step.array, step.array.map, step.reading
-    bits = None if "columns" in array.averaged else array.adc_bits
+    bits = None if "columns" in array.averaged else array.hardware.adc_bits
     closed = convert_columns(reading, step.mean, factor, rounds=False)
     before, behind = (error.new_zeros(len(step.mean), draw.samples, *step.mean.shape[1:]) for _ in range(2))
     channels = tuple(enumerate(array.read_out.channels(array)))

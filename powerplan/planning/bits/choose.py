@@ -1,237 +1,298 @@
-"""The bits of every layer's converters, chosen together with the gains.
+"""What is chosen of every layer beside gains, such as bits of converters, together with the gains.
 
-Rounding adds an error ∝ 1/u² of the top level u = 2^(b − 1) − 1, and conversions cost more the larger u is. So log u is
-one more variable of the planning problem beside the log gains: relaxed to real bits it is again (nearly) a geometric
-program, whose optimum bounds every choice of whole bits. They are then chosen by the branch and bound that chooses
-steps of gains, with gains that are planned beside every choice it looks at.
+Near a point, predictions without derivatives tell what every option of a layer does to the error, and what gains do:
+with the costs this is a model of all choices (:mod:`powerplan.planning.bits.local_model`), in which the best one is
+found and bounded (:mod:`powerplan.planning.bits.enumerate`). The model is made again about that choice until it stays;
+the best few are then put onto the target by the prediction itself.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from powerplan.errors import InvalidInput
-from powerplan.hardware.costs.model import CostModel, Precision
+from powerplan.hardware.costs.model import CostModel
+from powerplan.moments.predictor import Moments, Predictor
 from powerplan.planning import policy
+from powerplan.planning.bits.choices import Choices
+from powerplan.planning.bits.costs import ChoiceCosts
+from powerplan.planning.bits.enumerate import Ranked, ranked
+from powerplan.planning.bits.local_model import Exponentials, LocalModel, OptionEffects
+from powerplan.planning.bits.scores import EXPONENTS, Limits, Score
 from powerplan.planning.objectives import POWER
 from powerplan.planning.outcome import BitGap
 from powerplan.planning.plan_value import Plan
-from powerplan.planning.problem.bit_costs import BitCost, EnergyOfBits
-from powerplan.planning.problem.blocks import BitsBlock
+from powerplan.planning.problem.measures import Constraint, Error
 from powerplan.planning.problem.problem import Problem, scale_onto
 from powerplan.planning.problem.requirement import Requirement, requirement
+from powerplan.planning.problem.variables import FreeGains
 from powerplan.planning.problem.watch import OutOfTime, Watch
 from powerplan.planning.session import Options, Session
-from powerplan.planning.settings import PlanSettings
-from powerplan.planning.solve.descent import Optimum, descend
-from powerplan.planning.solve.on_steps import Stepped, on_steps
-from powerplan.planning.solve.rounding_fit import fitted_to_levels
-from powerplan.planning.solve.step_search import Choice
 from powerplan.planning.targets import Target
-
-#: components of the costs that go by bits
-_COMPONENTS = {"adc_bits": "adc", "dac_bits": "dac"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ChosenBits:
-    """Bits of every layer by kind of converter, and how far they can be from the best choice."""
+class Chosen:
+    """Values of every layer by field of the hardware, and how far they can be from the best choice."""
 
-    bits: Mapping[str, tuple[int, ...]]
+    fields: Mapping[str, tuple[int, ...]]
     gap: BitGap
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class AtLevels(Choice):
-    """A choice of bits with the objective of gains that are fitted to the levels of its converters, inf where none
-    meet the target there. Planes are laid by its average, which is smooth."""
+class ArrayPowers:
+    """Power of every layer's devices and feedback resistors [W]."""
 
-    settled: float
+    needs_covariance = False
+    rises = True
 
-    @property
-    def objective(self) -> float:
-        """See :class:`Choice`."""
-        return self.settled
+    def terms(self, predictor: Predictor, moments: Moments, part: slice) -> Tensor:
+        return moments.array_power + moments.tia_power
 
-    @property
-    def is_feasible(self) -> bool:
-        """See :class:`Choice`."""
-        return bool(np.isfinite(self.settled))
+    def residuals(self, predictor: Predictor, moments: Moments, part: slice) -> Tensor:
+        return moments.mean.new_zeros(0)
+
+    def exponents(self, layout: FreeGains) -> np.ndarray:
+        return layout.power_exponents
 
 
-def choose_bits(session: Session, target: Target, options: Options) -> ChosenBits | None:
-    """The bits that cost least with the gains that go with them; None where the target is out of reach with the most
-    bits, or time runs out.
+def choose(session: Session, target: Target, options: Options) -> Chosen | None:
+    """The options that cost least with the gains that go with them; None where the target is out of reach with the
+    finest ones, or time runs out.
 
     Args:
-        session: with the most bits everywhere.
+        session: with the finest options everywhere.
 
     Raises:
-        InvalidInput: a target that does not minimise power, or converters whose bits cost nothing.
+        InvalidInput: a target that does not minimise power, or options that cost nothing.
     """
     if target.objective is not POWER:
         allowed = "gains alone with a power budget"
         raise InvalidInput.of("optimize", session.settings.optimize, allowed, "Give a target on the error.")
-    about = session.free.gains(session.free.upper)
-    held = session.corrected_at(about, options.stop_at).spread_at(about, target, tilted=False)
     model = CostModel.of(session.predictor.original, session.predictor.hardware)
     if model is None:
         allowed = "gains alone without hardware.costs, which say what a conversion takes by its bits"
         raise InvalidInput.of("optimize", session.settings.optimize, allowed, "Give costs, such as Costs.preset(...).")
-    if "dac_bits" in session.settings.free_bits and session.predictor.hardware.input_slice_bits is not None:
-        allowed = "other bits than 'dac_bits' where hardware.input_slice_bits says how many reads an input takes"
+    if "dac_bits" in session.settings.free_choices and session.predictor.hardware.input_slice_bits is not None:
+        allowed = "other options than 'dac_bits' where hardware.input_slice_bits says how many reads an input takes"
         raise InvalidInput.of("optimize", session.settings.optimize, allowed, "Plan for each number of dac_bits.")
-    widths = {kind: _widths(session.settings, model, kind) for kind in session.settings.free_bits}
-    blocks = [
-        BitsBlock(quantity=kind, layer=layer, least=own[0], most=own[-1])
-        for kind, own in widths.items()
-        for layer in range(len(model.layer_names))
-    ]
-    free = replace(session.free, blocks=(*session.free.blocks, *blocks))
-    joint = replace(held, free=free, levels=None)
-    wanted = requirement(target, joint.predictors, joint.weights)
-    energy = _energy(session.settings, model, widths)
+    choices = Choices.of(session.settings, model)
+    costs = ChoiceCosts.of(model, choices)
+    _check_costs(session, costs)
+    about = session.free.gains(session.free.upper)
+    held = session.corrected_at(about, options.stop_at).spread_at(about, target, tilted=False)
     try:
-        return _chosen(joint, wanted, energy, options)
+        return _Chooser(held, target, costs, options).chosen()
     except OutOfTime:
         return None
 
 
-def _chosen(joint: Session, wanted: Requirement, energy: EnergyOfBits, options: Options) -> ChosenBits | None:
-    settings = joint.settings
+class _Chooser:
+    """The choice for one target."""
 
-    def problem(*, smooth: bool, exact: bool = False) -> Problem:
-        own = replace(wanted, objective=replace(energy, smooth=smooth))
-        watch = Watch(options.stop_at)
-        made = joint.problem(own, joint.free, exact=exact, tolerance=settings.tolerance, watch=watch)
+    def __init__(self, session: Session, target: Target, costs: ChoiceCosts, options: Options) -> None:
+        self.session, self.costs, self.options = session, costs, options
+        self.choices = costs.choices
+        self.score, self.limits = Score(exponents=EXPONENTS["energy"]), Limits()
+        self.watch = Watch(options.stop_at)
+        self.predictions = 0
+        self.wanted = requirement(target, session.predictors, session.weights)
+        self.coordinates = _coordinates(session.free)
+
+    def chosen(self) -> Chosen | None:
+        choice, free = self.choices.finest, self.session.free
+        self.options.progress("choosing bits", 0.0)
+        theta = scale_onto(self._problem(choice), free.upper)
+        if theta is None:
+            return None
+        self.wanted = self._by_error(theta)
+        effects = self._effects(theta)
+        best: Ranked | None = None
+        for _ in range(policy.MODELS_MADE):
+            model = self._model(choice, theta, effects)
+            best = ranked(model, self.score, self.limits, choice)
+            if best is None:
+                return None
+            near = self._gains(theta, best.y[0])
+            if np.array_equal(best.choices[0], choice):
+                break
+            choice = best.choices[0]
+            moved = scale_onto(self._problem(choice), near, first=0.0)
+            if moved is None:
+                return None
+            theta = moved
+        assert best is not None
+        finalist, value, ratio = self._finalist(best, theta)
+        if not np.isfinite(value):
+            return None
+        return Chosen(
+            fields=self.choices.fields(finalist),
+            gap=BitGap(
+                gap=0.0,
+                bound=best.bound * ratio * (1 - policy.NEARLY_EXACT),
+                relaxed=best.bound,
+                nodes=len(best.choices),
+                visited=self.predictions,
+                convexity_violation=best.violation,
+            ),
+        )
+
+    def _finalist(self, best: Ranked, theta: np.ndarray) -> tuple[np.ndarray, float, float]:
+        """The best choice by the exact prediction, its score, and the least that one was seen to be as a part of the
+        model's (at most 1); those are compared whose score by the model is below the best one."""
+        finalist, value, least = best.choices[0], np.inf, 1.0
+        for choice, y, score in zip(best.choices[: policy.FINALISTS], best.y, best.scores, strict=False):
+            if least * score >= value:
+                break
+            settled = self._settled(choice, self._gains(theta, y))
+            least = min(least, settled / score)
+            if settled < value:
+                finalist, value = choice, settled
+        return finalist, value, least
+
+    def _problem(self, choice: np.ndarray, *, exact: bool = False) -> Problem:
+        """The gains beside a choice (sites,)."""
+        session = self.session.with_fields(self.choices.fields(choice)).corrected_like(self.session)
+        own = replace(self.wanted, objective=ArrayPowers())
+        made = session.problem(own, self.session.free, exact=exact, watch=self.watch)
         return replace(made, accuracy=max(policy.BITS_CONSTRAINT, made.accuracy))
 
-    relaxed, whole, exact = problem(smooth=True), problem(smooth=False), problem(smooth=False, exact=True)
-    are_bits = np.array([entry.quantity in settings.free_bits for entry in joint.free.entries(range(joint.free.count))])
-    with_most = replace(relaxed, lower=np.where(are_bits, relaxed.upper, relaxed.lower))
-    start = scale_onto(with_most, relaxed.upper)
-    if start is None:
-        return None
-    options.progress("relaxing bits", 0.0)
-    optimum = descend(
-        relaxed,
-        start,
-        tolerance=policy.RELAXED_BITS,
-        max_iterations=settings.max_iterations,
-        stop_at=options.stop_at,
-    )
-    below = [1.0]  # objectives at the very gains over those on average
+    def _by_error(self, theta: np.ndarray) -> Requirement:
+        """The requirement, on the error: where it is on another number, as large an error as goes with that at θ."""
+        if all(isinstance(each.measure, Error) for each in self.wanted.constraints):
+            return self.wanted
+        errors = tuple(
+            Constraint(measure=Error(), value=1.0, corner=corner) for corner in range(len(self.session.predictors))
+        )
+        plain = replace(self.wanted, constraints=errors)
+        self.wanted = plain
+        _, *sums = self._problem(self.choices.finest).terms.values(theta)
+        bounded = (replace(each, value=total.total) for each, total in zip(errors, sums, strict=True))
+        return replace(plain, constraints=tuple(bounded))
 
-    def settle(fixed: Problem, best: Optimum, choice: Choice) -> Choice:
-        at_levels = replace(exact, lower=fixed.lower, upper=fixed.upper)
-        fitted = fitted_to_levels(at_levels, best.theta, best.certificate.duals, search=False, stop_at=options.stop_at)
+    def _values(self, choice: np.ndarray, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Powers (L,), terms (T,) of the constraints over their bounds, and the constraint (T,) of each."""
+        self.predictions += 1
+        problem = self._problem(choice)
+        powers, *constraints = problem.terms.values(theta)
+        problem.excesses_of(constraints)  # refuses NaN
+        terms = [c.terms / bound for c, bound in zip(constraints, problem.terms.bounds, strict=True)]
+        of = np.repeat(np.arange(len(terms)), [len(each) for each in terms])
+        return powers.terms, np.concatenate(terms), of
+
+    def _effects(self, theta: np.ndarray) -> OptionEffects:
+        """What options do at gains θ."""
+        finest, layers = self.choices.finest, self.choices.layers
+        base = self._values(finest, theta)[1]
+        tables, shares = [], []
+        for number, side in enumerate(self.choices.sides):
+            sites = range(number * layers, (number + 1) * layers)
+
+            def added(option: int, own: range, to: np.ndarray = base) -> np.ndarray:
+                choice = finest.copy()
+                choice[list(own)] = option
+                return np.asarray(self._values(choice, theta)[1] - to)
+
+            tables.append(np.stack([added(option, sites) for option in range(len(side.options) - 1)] + [0 * base]))
+            alone = np.stack([added(0, range(site, site + 1)) for site in sites])
+            total = alone.sum(0)
+            shares.append(np.where(total > 0, alone / np.where(total > 0, total, 1.0), 1 / layers))
+        return OptionEffects(tables=tuple(tables), shares=tuple(shares))
+
+    def _model(self, choice: np.ndarray, theta: np.ndarray, effects: OptionEffects) -> LocalModel:
+        """The model about a choice and gains θ."""
+        finest = self.choices.finest
+        if np.array_equal(choice, finest):  # nothing is added there
+            choice = finest - finest // 2
+        free, m = self.session.free, len(self.coordinates)
+        lower, upper, exponents = (
+            np.array([reduce(limit[entries]) for entries in self.coordinates])
+            for reduce, limit in (
+                (np.median, free.lower - theta),
+                (np.median, free.upper - theta),
+                (np.mean, np.abs(free.power_exponents)),
+            )
+        )
+        steps = np.where(upper >= policy.MODEL_STEP, policy.MODEL_STEP, -policy.MODEL_STEP)
+        points = [theta, *(self._gains(theta, step) for step in np.diag(steps))]
+        powers, terms, of = (np.stack(part) for part in zip(*(self._values(finest, x) for x in points), strict=True))
+        added = np.stack([self._values(choice, x)[1] for x in points]) - terms
+        known = effects.added(choice[None])[0]
+        powers_response, base, more = (
+            Exponentials.fitted(_ratios(values), steps, exponents, falling)
+            for values, falling in (
+                (powers, -exponents),
+                (terms, np.full(m, policy.NOISE_EXPONENT)),
+                (added, np.full(m, policy.NOISE_EXPONENT)),
+            )
+        )
+        scale = np.where((added[0] > 0) & (known > 0), added[0] / np.where(known > 0, known, 1.0), 1.0)
+        return LocalModel(
+            choices=self.choices,
+            costs=self.costs,
+            effects=effects,
+            powers=powers[0],
+            power_response=powers_response,
+            terms=np.concatenate([terms[0], scale]),
+            term_response=base.beside(more, len(scale)),
+            constraint_of=np.tile(of[0], 2),
+            lower=lower,
+            upper=upper,
+        )
+
+    def _gains(self, theta: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """θ moved by y (m,)."""
+        moved = theta.copy()
+        for change, entries in zip(y, self.coordinates, strict=True):
+            moved[entries] += change
+        return np.asarray(np.clip(moved, self.session.free.lower, self.session.free.upper))
+
+    def _settled(self, choice: np.ndarray, theta: np.ndarray) -> float:
+        """The score of a choice on the target by the exact prediction; inf where it is missed."""
+        exact = self._problem(choice, exact=True)
+        fitted = scale_onto(exact, theta, first=0.0)
         if fitted is None:
-            return AtLevels(**vars(choice), settled=np.inf)
-        settled = exact.objective(fitted) + energy.beyond_hull(joint.free.bits(fitted))
-        below.append(settled / choice.cost.total)
-        return AtLevels(**vars(choice), settled=settled)
-
-    blocks = joint.free.blocks
-    levels = tuple(
-        steps
-        for block in blocks
-        for steps in ([block.steps] if isinstance(block, BitsBlock) else [None] * len(block.upper))
-    )
-    stepped: Stepped = on_steps(
-        whole,
-        levels,
-        optimum,
-        max_iterations=settings.max_iterations,
-        stop_at=options.stop_at,
-        progress=lambda done: options.progress("choosing bits", policy.SOLVED * done),
-        tolerance=policy.BESIDE_BITS,
-        accepted=policy.BITS_GAP,
-        settle=settle,
-    )
-    if stepped.theta is None:
-        return None
-    gap = BitGap(
-        gap=0.0,
-        # choices were compared with gains that are nearly the best and nearly meet the target
-        bound=stepped.gap.bound * min(below) * (1 - policy.BESIDE_BITS - policy.BITS_CONSTRAINT),
-        relaxed=stepped.gap.continuous,
-        nodes=stepped.gap.nodes,
-        visited=stepped.gap.visited,
-        convexity_violation=stepped.gap.convexity_violation,
-    )
-    return ChosenBits(bits=joint.free.bits(stepped.theta), gap=gap)
+            return np.inf
+        totals = self.costs.totals(exact.terms.values(fitted)[0].terms, choice)
+        return float(self.score.value(totals[None])[0])
 
 
-def _widths(settings: PlanSettings, model: CostModel, kind: str) -> range:
-    """The numbers of bits to choose from: those that are asked for and that the model knows."""
-    converter = model.adc if kind == "adc_bits" else model.dac
-    least = max(settings.least_bits, math.ceil(converter.least_bits or 0))
-    if least > settings.most_bits:
-        allowed = f"at least {least}, the larger of least_bits and the fewest that hardware.costs knows"
-        raise InvalidInput.of("most_bits", settings.most_bits, allowed, "Raise most_bits.")
-    return range(least, settings.most_bits + 1)
+def _ratios(values: np.ndarray) -> np.ndarray:
+    """Of rows (1 + m, V) to the first one; 1 where that is not positive."""
+    tiny = np.finfo(float).tiny
+    return np.asarray(np.where(values[0] > tiny, np.maximum(values[1:], tiny) / np.maximum(values[0], tiny), 1.0))
 
 
-def _energy(settings: PlanSettings, model: CostModel, widths: Mapping[str, range]) -> EnergyOfBits:
-    """The energy of an inference as a function of gains and bits.
+def _coordinates(free: FreeGains) -> list[np.ndarray]:
+    """Entries of θ that move together: those of one kind of gains in the same layers."""
+    together: dict[tuple[object, ...], list[int]] = {}
+    for i, entry in enumerate(free.entries(range(free.count))):
+        together.setdefault((entry.quantity, entry.layers), []).append(i)
+    return [np.array(entries) for entries in together.values()]
+
+
+def _check_costs(session: Session, costs: ChoiceCosts) -> None:
+    """Refuse options that cost alike.
 
     Raises:
-        InvalidInput: energies that do not depend on bits.
+        InvalidInput: naming them.
     """
-    layers = len(model.layer_names)
-    nothing = np.zeros(layers)
-    fewest = _with_bits(model.precision, {kind: own[0] for kind, own in widths.items()})
-    base = model.energies(nothing, fewest)
-    least, rest = _total(base, settled=model.costs.pipelined), _total(base)
-    costs: dict[str, tuple[BitCost, ...]] = {}
-    for kind, own in widths.items():
-        at_least = np.broadcast_to(base[_COMPONENTS[kind]], (layers,))
-        rest -= float(at_least.sum())
-        # a layer at a time, since what a layer takes may go by how long the others do
-        every = [[_with_bits(fewest, {kind: b}, layer) for b in own] for layer in range(layers)]
-        totals = [[_total(model.energies(nothing, p), settled=model.costs.pipelined) for p in row] for row in every]
-        table = at_least[:, None] + np.array(totals) - least
-        if not (table > 0).all() or not (table[:, -1] > table[:, 0]).any():
-            allowed = f"{kind!r} only where the energy of a conversion depends on its bits"
-            raise InvalidInput.of("optimize", settings.optimize, allowed, "Give hardware.costs a model by bits.")
-        costs[kind] = tuple(BitCost(widths=own, values=row) for row in table)
-    columns = widths.get("adc_bits", range(settings.most_bits, settings.most_bits + 1))
-    held = [model.energies(nothing + 1, _with_bits(fewest, {"adc_bits": b}))["arrays"] for b in columns]
-    seconds = np.stack([np.broadcast_to(each, (layers,)) for each in held])
-    return EnergyOfBits(
-        held=tuple(BitCost(widths=columns, values=seconds[:, layer]) for layer in range(layers)),
-        costs=costs,
-        rest=max(rest, 0.0),
-        smooth=True,
-    )
+    for side, increments in zip(costs.choices.sides, costs.increments, strict=True):
+        if not (increments[0] < 0).any():
+            allowed = f"{side.kinds[0]!r} only where the energy of a conversion depends on its bits"
+            raise InvalidInput.of(
+                "optimize", session.settings.optimize, allowed, "Give hardware.costs a model by bits."
+            )
 
 
-def _with_bits(precision: Precision, bits: Mapping[str, int], layer: int | None = None) -> Precision:
-    """With bits of all layers, or of one of them."""
-    changed = {}
-    for kind, width in bits.items():
-        values = np.array(getattr(precision, kind))
-        values[slice(None) if layer is None else layer] = width
-        changed[kind] = values
-    return replace(precision, **changed)
-
-
-def _total(energies: Mapping[str, Any], *, settled: bool = False) -> float:
-    """Of all layers and components [J]; settled by the slowest layer alone, leakage is left out, as of the fewest
-    bits."""
-    return float(sum(np.sum(part) for name, part in energies.items() if not (settled and name == "leakage")))
-
-
-def with_gap(plan: Plan, chosen: ChosenBits) -> Plan:
-    """The plan with bits that were chosen, and what bounds them."""
+def with_gap(plan: Plan, chosen: Chosen) -> Plan:
+    """The plan with what was chosen, and what bounds it."""
     costs = plan.prediction.costs
     assert costs is not None
     gap = replace(chosen.gap, gap=max(costs.energy / chosen.gap.bound - 1, 0.0))
-    said = "; ".join(f"{kind} {', '.join(map(str, bits))}" for kind, bits in chosen.bits.items())
-    message = f"{plan.termination.message} Bits by layer: {said}; no others save more than {100 * gap.gap:.3g} %."
+    said = "; ".join(f"{kind} {', '.join(map(str, values))}" for kind, values in chosen.fields.items())
+    message = f"{plan.termination.message} By layer: {said}; no others save more than {100 * gap.gap:.3g} %."
     return replace(plan, bits=gap, termination=replace(plan.termination, message=message))

@@ -10,14 +10,12 @@ Why: docs/decisions/many-gains.md [0112].
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from powerplan.hardware import Gains
-from powerplan.hardware.converters import top_level
 from powerplan.hardware.gains import reference_voltage
 
 #: gains of every layer as tensors, by quantity; an entry is () or one number per column (row)
@@ -46,10 +44,6 @@ class Entry:
 
 class Block(Protocol):
     """A run of entries of θ."""
-
-    @property
-    def quantity(self) -> str:
-        """ "conductance", "voltage", "dac_bits" or "adc_bits"; of rows with both gains "voltage"."""
 
     @property
     def lower(self) -> np.ndarray:
@@ -112,54 +106,6 @@ class GainBlock:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class BitsBlock:
-    """The bits of the converters of one layer: the entry is the logarithm of their top level, 2^(b − 1) − 1, of which
-    the step of rounding is the inverse.
-
-    Attributes:
-        quantity: "dac_bits" or "adc_bits".
-        least, most: bits.
-    """
-
-    quantity: str
-    layer: int
-    least: int
-    most: int
-
-    @property
-    def steps(self) -> np.ndarray:
-        """The entry at every whole number of bits, in increasing order."""
-        return np.log([top_level(b) for b in range(self.least, self.most + 1)])
-
-    @property
-    def lower(self) -> np.ndarray:
-        """See :class:`Block`."""
-        return self.steps[:1]
-
-    @property
-    def upper(self) -> np.ndarray:
-        """See :class:`Block`."""
-        return self.steps[-1:]
-
-    @property
-    def power_exponents(self) -> np.ndarray:
-        """The energy of a conversion rises about as the number of levels, or less."""
-        return np.ones(1)
-
-    def put(self, theta: Tensor, gains: LayerTensors) -> None:
-        """See :class:`Block`."""
-        gains[self.quantity][self.layer] = 1 + torch.log2(1 + theta[0].exp())
-
-    def theta_of(self, gains: Gains) -> np.ndarray | None:
-        """The most bits, whatever the gains."""
-        return self.upper
-
-    def entry(self, i: int) -> Entry:
-        """See :class:`Block`."""
-        return Entry(quantity=self.quantity, layers=(self.layer,))
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class SignalBlock:
     """The row voltages of one layer with the inverse in its stored weights.
 
@@ -175,7 +121,6 @@ class SignalBlock:
         voltages: (n_in,) largest v_j.
     """
 
-    quantity: ClassVar[str] = "voltage"
     layer: int
     smallest: float
     rows: np.ndarray

@@ -19,7 +19,6 @@ from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.digital_scales import Scales
 from powerplan.moments.predictor import Predictor
 from powerplan.planning import policy
-from powerplan.planning.problem.blocks import LayerTensors
 from powerplan.planning.problem.measures import Constraint, Error, Measure, Power, Tilt
 from powerplan.planning.problem.pieces import EVERYTHING, Piece, differentiable_pieces, is_expensive, parts
 from powerplan.planning.problem.sums import Sum
@@ -94,7 +93,7 @@ class Terms:
         self.watch.begin(self.seconds("gradients"), first=False)
         self.evaluations += 1
         point = torch.tensor(theta, requires_grad=True)
-        residuals = self._measured(point, self._programmed(self.layout.tensors(point)), pieces[0], "residuals")
+        residuals = self._measured(point, self._programmed(*self.layout.tensors(point)), pieces[0], "residuals")
         weighted = torch.cat([r * float(np.sqrt(w)) for r, w in zip(residuals, weights, strict=True)])
         if not weighted.requires_grad or not len(weighted):
             return np.zeros((0, len(theta))), np.zeros(len(theta))
@@ -133,7 +132,7 @@ class Terms:
         sums: list[Sum] = []
         with torch.set_grad_enabled(has_derivatives):
             variable = torch.tensor(point, requires_grad=has_derivatives)
-            programmed = self._programmed(self.layout.tensors(variable))
+            programmed = self._programmed(*self.layout.tensors(variable))
             for piece in pieces:
                 if sums:
                     self.watch.begin(0.0, first=self.evaluations == 1)
@@ -169,13 +168,13 @@ class Terms:
                 sums.append(Sum(terms=each.detach().numpy(), jacobian=np.zeros((len(each), len(point)))))
         return sums
 
-    def _programmed(self, tensors: LayerTensors) -> Programmed:
+    def _programmed(self, conductance: Sequence[Tensor], voltage: Sequence[Tensor]) -> Programmed:
         """The crossbars of every corner with these gains: one graph for all pieces."""
         others = {c.corner for c in self.constraints} - {0}
-        nominal = self.predictors[0].program(**tensors)
+        nominal = self.predictors[0].program(conductance, voltage)
         # there is one set of scales, that of the nominal hardware
         scales = Scales.of(nominal)
-        return {0: nominal, **{k: self.predictors[k].program(**tensors, scales=scales) for k in others}}
+        return {0: nominal, **{k: self.predictors[k].program(conductance, voltage, scales) for k in others}}
 
     def _measured(self, point: Tensor, programmed: Programmed, piece: Piece, what: str) -> list[Tensor]:
         """``what``, "terms" or "residuals", of objective and constraints at θ (n,)."""

@@ -29,8 +29,8 @@ from powerplan.hardware.gains import (
 from powerplan.hardware.hardware import ideal_wires
 from powerplan.network import Network
 from powerplan.planning import policy
-from powerplan.planning.problem.blocks import Block, Entry, GainBlock, LayerTensors, SignalBlock
-from powerplan.planning.settings import BITS, QUANTITIES
+from powerplan.planning.problem.blocks import Block, Entry, GainBlock, SignalBlock
+from powerplan.planning.settings import QUANTITIES
 
 _TINY = float(np.finfo(float).tiny)
 
@@ -85,29 +85,21 @@ class FreeGains:
         """The same, for a person."""
         return self.network.layer_labels[entry.layers[0]] if len(entry.layers) == 1 else "network"
 
-    def tensors(self, theta: Tensor) -> LayerTensors:
-        """Conductance and voltage gains of every layer, and bits that are free, as differentiable functions of θ
-        (n,)."""
-        count = len(self.held_gains.conductance)
+    def tensors(self, theta: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Conductance and voltage gains of every layer as differentiable functions of θ (n,)."""
         gains = {
-            **{kind: [theta.new_zeros(())] * count for kind in BITS if any(kind == b.quantity for b in self.blocks)},
             "conductance": [torch.tensor(np.array(g)).to(theta) for g in self.held_gains.conductance],
             "voltage": [torch.tensor(np.array(g)).to(theta) for g in self.held_gains.voltage],
         }
         for block, part in self._parts():
             block.put(theta[part], gains)
-        return gains
+        return gains["conductance"], gains["voltage"]
 
     def gains(self, theta: np.ndarray) -> Gains:
         """The gains at θ (n,)."""
-        tensors = self.tensors(torch.tensor(theta, dtype=torch.float64))
-        by_kind = {kind: tuple(g.numpy() if g.dim() else float(g) for g in tensors[kind]) for kind in QUANTITIES}
-        return Gains(conductance=by_kind["conductance"], voltage=by_kind["voltage"])
-
-    def bits(self, theta: np.ndarray) -> dict[str, tuple[int, ...]]:
-        """Whole bits of every layer at θ (n,), by the kind of converters whose bits are free."""
-        tensors = self.tensors(torch.tensor(theta, dtype=torch.float64))
-        return {kind: tuple(round(float(b)) for b in tensors[kind]) for kind in BITS if kind in tensors}
+        both = self.tensors(torch.tensor(theta, dtype=torch.float64))
+        conductance, voltage = (tuple(g.numpy() if g.dim() else float(g) for g in gains) for gains in both)
+        return Gains(conductance=conductance, voltage=voltage)
 
     def theta_of(self, gains: Gains) -> np.ndarray | None:
         """θ (n,) of given gains, within the limits; None if this granularity cannot represent them."""

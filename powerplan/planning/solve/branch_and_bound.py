@@ -94,11 +94,10 @@ class _Approximation:
 
     def __init__(self, problem: StepSearch, relaxed: Choice, bound: float, *, by_term: bool, most_nodes: int) -> None:
         self.problem, self.bound, self.most_nodes = problem, bound, most_nodes
-        self.cost = Planes(relaxed.cost, relaxed.objective, by_term, in_logs=problem.accepted is None)
+        self.cost = Planes(relaxed.cost, relaxed.objective, by_term)
         self.sums = [self.cost, *(Planes(c, 1.0, by_term) for c in relaxed.constraints)]
         choices = math.prod(float(len(np.asarray(problem.levels[i]))) for i in problem.stepped)
-        by_count = policy.TIE if choices <= policy.MOST_EXACT else policy.ACCEPTED_GAP
-        self.accepted = by_count if problem.accepted is None else problem.accepted
+        self.accepted = policy.TIE if choices <= policy.MOST_EXACT else policy.ACCEPTED_GAP
         self.best: Choice | None = None
         self.nodes = 0
         self.tried: list[np.ndarray] = []

@@ -52,20 +52,10 @@ def on_steps(
     stop_at: float | None,
     progress: Callable[[float], None],
     on_step: OnStep = unheard,
-    tolerance: float = policy.BESIDE_STEPS,
-    accepted: float | None = None,
-    settle: Callable[[Problem, Optimum, Choice], Choice] = lambda _, __, choice: choice,
 ) -> Stepped:
-    """The best choice of steps, bounded by the continuous optimum ``relaxed``.
-
-    Args:
-        tolerance: KKT residual of the continuous gains beside a choice.
-        accepted: relative gap at which to stop; None = next to none for few choices. With one, planes are laid under
-            sums only, which takes fewer derivatives.
-        settle: a choice as it is compared with others, from the problem beside it and the best continuous gains there.
-    """
+    """The best choice of steps, bounded by the continuous optimum ``relaxed``."""
     stepped = np.array([steps is not None for steps in levels])
-    by_term = accepted is None and int(stepped.sum()) <= policy.MOST_SEARCHED
+    by_term = int(stepped.sum()) <= policy.MOST_SEARCHED
 
     def point(x: np.ndarray) -> Choice:
         cost, *constraints = problem.terms.derivatives(x) if by_term else problem.terms.gradients(x)
@@ -80,13 +70,13 @@ def on_steps(
         if stepped.all():
             return point(x)
         fixed = replace(problem, lower=np.where(stepped, x, problem.lower), upper=np.where(stepped, x, problem.upper))
-        start = scale_onto(fixed, np.where(stepped, x, relaxed.theta), first=0.0)
+        start = scale_onto(fixed, np.where(stepped, x, relaxed.theta))
         if start is None:
             start = lowest_constraint(fixed, fixed.upper)
             if fixed.excess(start) > 0:
                 return point(start)
-        best = descend(fixed, start, tolerance=tolerance, max_iterations=max_iterations, stop_at=stop_at)
-        return settle(fixed, best, point(best.theta))
+        best = descend(fixed, start, tolerance=policy.BESIDE_STEPS, max_iterations=max_iterations, stop_at=stop_at)
+        return point(best.theta)
 
     def tell(iterate: Iterate) -> None:
         on_step(iterate)
@@ -102,7 +92,6 @@ def on_steps(
             complete=complete,
             stop_at=stop_at,
             on_step=tell,
-            accepted=accepted,
         ),
         point(relaxed.theta),
         relaxed.certificate.duals,

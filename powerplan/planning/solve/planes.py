@@ -12,13 +12,12 @@ class Planes:
     """Planes below the terms of a sum: term m lies above offset[k, m] + slope[k, m]·x for every visited point k.
 
     Args:
-        by_term: the terms are those of sum/scale; else the only one is 1 + log(sum/scale), or sum/scale itself where
-            not ``in_logs``. Either is 1 at the scale.
+        by_term: the terms are those of sum/scale; else the only one is 1 + log(sum/scale). Either is 1 at the scale.
     """
 
-    def __init__(self, like: Sum, scale: float, by_term: bool, *, in_logs: bool = True) -> None:
+    def __init__(self, like: Sum, scale: float, by_term: bool) -> None:
         terms, size = (len(like.terms) if by_term else 1), like.jacobian.shape[1]
-        self.scale, self.by_term, self.in_logs = scale, by_term, in_logs and not by_term
+        self.scale, self.by_term = scale, by_term
         self.offsets = np.zeros((0, terms))
         self.slopes = np.zeros((0, terms, size))
         self.points = np.zeros((0, size))
@@ -30,8 +29,7 @@ class Planes:
         if self.by_term:
             values, slopes = sum_.terms / self.scale, sum_.jacobian / self.scale
         else:
-            slope = sum_.log_gradient if self.in_logs else sum_.jacobian.sum(0) / self.scale
-            values, slopes = np.array([self.measure(sum_.total)]), slope[None]
+            values, slopes = np.array([self.measure(sum_.total)]), sum_.log_gradient[None]
         self.offsets = self.offsets - self._excess(self.offsets + self.slopes @ x - values)
         offsets = values - slopes @ x
         over = self._excess(offsets + self.points @ slopes.T - self.values)
@@ -42,11 +40,11 @@ class Planes:
 
     def measure(self, total: float) -> float:
         """A value of the sum in the unit of the planes."""
-        return 1 + float(np.log(total / self.scale)) if self.in_logs else total / self.scale
+        return total / self.scale if self.by_term else 1 + float(np.log(total / self.scale))
 
     def total(self, measured: float) -> float:
         """Inverse of :meth:`measure`."""
-        return self.scale * (float(np.exp(measured - 1)) if self.in_logs else measured)
+        return self.scale * (measured if self.by_term else float(np.exp(measured - 1)))
 
     def _excess(self, above: np.ndarray) -> np.ndarray:
         wrong = np.where(above > policy.PLANE_ROUNDING, above, 0.0)

@@ -44,8 +44,6 @@ class StepSearch:
             optimises the continuous ones, or makes the constraint as small as it can where they cannot meet it.
         stop_at: ``time.monotonic()`` value after which the best point so far is returned.
         on_step: told how many choices were visited, the best and the bound.
-        accepted: relative gap at which to stop; None = by the number of choices. With one the objective is convex in
-            x, though its logarithm may not be.
     """
 
     levels: tuple[np.ndarray | None, ...]
@@ -56,7 +54,6 @@ class StepSearch:
     complete: Callable[[np.ndarray], Choice]
     stop_at: float | None = None
     on_step: OnStep = unheard
-    accepted: float | None = None
 
     @property
     def stepped(self) -> tuple[int, ...]:
