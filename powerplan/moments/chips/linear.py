@@ -7,6 +7,7 @@ the Gram matrix J Jᵀ between all outputs of all inputs is what chips have in c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,12 +18,14 @@ from torch import Tensor
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.predictor import Predictor
 from powerplan.moments.rules.linearized import over_batch
+from powerplan.moments.samples.coherence import multiplications
 from powerplan.moments.sources.common import CommonErrors
 from powerplan.moments.sources.errors import total
 from powerplan.moments.walks.adjoint import pulled_back
 from powerplan.moments.walks.array_step import ArrayStep
 from powerplan.moments.walks.lowered import Place, Step
 from powerplan.moments.walks.marginal import Trace
+from powerplan.network.digital import digital
 
 #: a source of errors of an array: its name, and the number of the source
 Source = tuple[str, int]
@@ -52,6 +55,24 @@ class LinearChips:
         devices = sum(a.constants.size * (1 if a.is_shared else a.map.positions) for a in arrays)
         return max(1, self.predictor.memory_limit // (2 * devices * self.predictor.inputs.element_size()))
 
+    def most_chips(self, tensors: int) -> int:
+        """Chips whose numbers, and so many tensors of the size of the largest value, fit the memory limit, at least
+        1."""
+        largest = max(math.prod(shape) for shape in self.predictor.network.shapes.values())
+        entries = tensors * self.predictor.parts[0].stop * largest * self.predictor.inputs.element_size()
+        fit: int = self.predictor.memory_limit // entries
+        return max(1, min(self.most_vectors, fit))
+
+    @property
+    def is_shared(self) -> bool:
+        """True if any array serves several positions."""
+        return any(passed.array.is_shared for _, passed, _ in _all_common(self.traces[0][1]))
+
+    @property
+    def multiplications(self) -> int:
+        """Of a pass of all inputs."""
+        return len(self.predictor.inputs) * multiplications(self.predictor.network)
+
     def pull(self, directions: Tensor) -> dict[Source, Tensor]:
         """Jᵀ for directions (R, B, K), by source (R, *numbers)."""
         pulled: dict[Source, Tensor] = {}
@@ -64,8 +85,34 @@ class LinearChips:
 
     def push(self, normals: Mapping[Source, Tensor]) -> Tensor:
         """J z for z by source (R, *numbers), (R, B, K)."""
-        count = len(next(iter(normals.values())))
-        return torch.cat([self._pushed(trace, normals, {}, count) for _, trace in self.traces], 1)
+        return torch.cat([self._pushed(trace, normals, {}) for _, trace in self.traces], 1)
+
+    def pairs(self, normals: Mapping[Source, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """J z for z by source (R, *numbers), and the errors of chips of z and of −z whose network is not linearised,
+        (R, B, K) each."""
+        each = []
+        for _, trace in self.traces:
+            columns = {
+                source: common.push(normals[source])
+                for source, passed, common in _all_common(trace)
+                if not passed.array.is_read_again
+            }
+            negative = [{source: -value for source, value in values.items()} for values in (normals, columns)]
+            each.append(
+                (
+                    self._pushed(trace, normals, columns),
+                    self._pushed(trace, normals, columns, linear=False),
+                    self._pushed(trace, *negative, linear=False),
+                )
+            )
+        linear, one, other = (torch.cat(parts, 1) for parts in zip(*each, strict=True))
+        return linear, one, other
+
+    @cached_property
+    def numbers(self) -> dict[Source, tuple[int, ...]]:
+        """The shape of z by source."""
+        (_, trace), *_ = self.traces
+        return {source: common.numbers for source, _, common in _all_common(trace)}
 
     def gram_times(self, vectors: Tensor) -> Tensor:
         """J Jᵀ v for vectors (R, B, K), as many at a time as fit the memory limit."""
@@ -84,7 +131,7 @@ class LinearChips:
                 columns[source] = common.through(adjoint)
             else:
                 normals[source] = total([common.pull(adjoint) for common, adjoint in reads])
-        return self._pushed(trace, normals, columns, len(vectors))
+        return self._pushed(trace, normals, columns)
 
     def gram(self) -> Tensor:
         """J Jᵀ, (B, K, B, K); of inputs in a single part, whose directions are the outputs."""
@@ -129,28 +176,32 @@ class LinearChips:
                 yield (name, number), list(zip(common, columns, strict=True))
 
     def _pushed(
-        self, trace: Trace, normals: Mapping[Source, Tensor], columns: Mapping[Source, Tensor], count: int
+        self, trace: Trace, normals: Mapping[Source, Tensor], columns: Mapping[Source, Tensor], *, linear: bool = True
     ) -> Tensor:
-        """Errors (R, B, K) of the outputs from z by source, or from what it moves the columns by."""
+        """Errors (R, B, K) of the outputs from z by source, and where it is known from what it moves the columns by.
+
+        Without being linearised digital operations are what they are, and devices err with what arrives at their rows.
+        """
         lowered, slopes = trace.lowered, self.predictor.corrections.slopes
         values: dict[Place, Tensor] = {}
         for step in lowered.steps:
             if not step.noisy:
                 continue
             passed = trace.steps[step.place]
-            errors = passed.mean.new_zeros(())
+            errors, arriving = passed.mean.new_zeros(()), list[Tensor]()
             if any(place in values for place in step.inputs):
-                arriving = (
-                    values[place] if place in values else torch.zeros_like(trace.means[place]).unsqueeze(1)
-                    for place in step.inputs
-                )
-                batch = len(trace.output_mean)
-                errors = passed.push(*(value.expand(batch, count, *value.shape[2:]) for value in arriving))
-                errors = errors * slopes.get(step.place, 1.0)
+                known = [values.get(place, torch.zeros_like(trace.means[place]).unsqueeze(1)) for place in step.inputs]
+                count = max(value.shape[1] for value in known)
+                arriving = [value.expand(len(trace.output_mean), count, *value.shape[2:]) for value in known]
+                if linear or step.place.part != "digital":
+                    errors = passed.push(*arriving) * slopes.get(step.place, 1.0)
+                else:
+                    errors = _moved(trace, step, arriving)
             if isinstance(passed, ArrayStep):
-                for number, common in enumerate(_common(passed)):
-                    source = _devices(step, passed), number
+                for source, common in _sources_of(step, passed):
                     own = columns[source] if source in columns else common.push(normals[source])
+                    if arriving and not linear:
+                        own = own + common.crossed(normals[source], over_batch(passed.array.map.patches, *arriving))
                     errors = errors + over_batch(passed.array.map.gather, own)
             values[step.place] = errors
             for place in lowered.last_read.get(step.place, ()):
@@ -158,9 +209,33 @@ class LinearChips:
         return values[lowered.output].flatten(2).transpose(0, 1)
 
 
+def _moved(trace: Trace, step: Step, arriving: Sequence[Tensor]) -> Tensor:
+    """Errors (B, R, *shape) that a digital operation makes of those that arrive."""
+    noisy = [
+        (trace.means[place].unsqueeze(1) + e).flatten(0, 1) for place, e in zip(step.inputs, arriving, strict=True)
+    ]
+    output = digital(step.node.op, *noisy)
+    return output.reshape(*arriving[0].shape[:2], *output.shape[1:]) - trace.means[step.place].unsqueeze(1)
+
+
 def _devices(step: Step, passed: ArrayStep) -> str:
     """The name of the array whose devices a step reads: the node's own, or one for several nodes."""
     return step.node.array_name if passed.array.is_read_again else step.node.name
+
+
+def _sources_of(step: Step, passed: ArrayStep) -> Iterator[tuple[Source, CommonErrors]]:
+    """What an array errs by, the same on the whole chip, by source."""
+    for number, common in enumerate(_common(passed)):
+        yield (_devices(step, passed), number), common
+
+
+def _all_common(trace: Trace) -> Iterator[tuple[Source, ArrayStep, CommonErrors]]:
+    """That of all arrays, read by read."""
+    for step in trace.lowered.steps:
+        passed = trace.steps.get(step.place)
+        if isinstance(passed, ArrayStep):
+            for source, common in _sources_of(step, passed):
+                yield source, passed, common
 
 
 def _common(step: ArrayStep) -> list[CommonErrors]:

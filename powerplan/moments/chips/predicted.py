@@ -105,7 +105,7 @@ class PredictedChips(Chips):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PredictedSpread(Spread):
-    """The distribution of an error over chips, from its linearised form.
+    """The distribution of an error over chips.
 
     Attributes:
         form: the distribution.
@@ -118,9 +118,9 @@ class PredictedSpread(Spread):
     relative_error: float
 
     @classmethod
-    def of(cls, form: QuadraticForm, wider: QuadraticForm, relative_error: float) -> PredictedSpread:
-        """With its standard error."""
-        error = math.hypot(wider.std - form.std, relative_error * form.std)
+    def of(cls, form: QuadraticForm, std_error: float, relative_error: float) -> PredictedSpread:
+        """With its standard error, and that of its standard deviation, each as a part of it."""
+        error, wider = math.hypot(std_error, relative_error) * form.std, form.stretched(1 + std_error)
         return cls(
             mean=form.mean,
             std=form.std,
@@ -134,10 +134,10 @@ class PredictedSpread(Spread):
         return {"form": self.form.scaled(factor), "wider": self.wider.scaled(factor)}
 
     def _quantile(self, probability: float) -> float:
-        return self.form.quantile(probability)
+        return max(self.form.quantile(probability), 0.0)
 
     def _quantile_interval(self, probability: float) -> tuple[float, float]:
-        at = self.form.quantile(probability)
+        at = self._quantile(probability)
         error = 1.96 * math.hypot(self.wider.quantile(probability) - at, self.relative_error * at)
         return max(at - error, 0.0), at + error
 

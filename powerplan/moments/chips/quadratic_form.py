@@ -62,6 +62,11 @@ class QuadraticForm:
         """The distribution of Q times a positive factor."""
         return replace(self, weights=factor * self.weights, constant=factor * self.constant)
 
+    def stretched(self, factor: float) -> QuadraticForm:
+        """That whose deviations from the mean are a positive factor times as large."""
+        constant = self.mean - factor * (self.mean - self.constant)
+        return replace(self, weights=factor * self.weights, constant=constant)
+
     def tail(self, value: float) -> float:
         """P(Q > value), to about 1e-10."""
         if not len(self.weights):

@@ -56,7 +56,7 @@ def log_ratio(predictor: Predictor, programmed: Sequence[ProgrammedArray], spect
         spectrum: at these gains.
         part: of the chips, whose error is the quantile.
     """
-    form, size = spectrum.form(), spectrum.bias.numel()
+    form, size = spectrum.linear, spectrum.bias.numel()
     quantile = form.quantile(part)
     if quantile <= form.constant:  # nothing varies
         return spectrum.bias.new_zeros(())
@@ -91,5 +91,7 @@ def log_ratio(predictor: Predictor, programmed: Sequence[ProgrammedArray], spect
     squares = total([numbers.square().flatten(1).sum(1).double() for numbers in pulled.values()])
     changed = (torch.as_tensor(factors[some]).to(basis) @ squares + 2 * moved @ chips.bias.flatten()) / size
     changed = changed + (float(mean(beyond)) - 1) * chips.mean_square()
-    ratio: Tensor = (mse + changed) / quantile - mse / float(mse.detach())
+    factor = spectrum.stretch[0]  # held
+    stretched = form.mean + factor * (quantile - form.mean)
+    ratio: Tensor = (mse + factor * changed) / stretched - mse / float(mse.detach())
     return ratio

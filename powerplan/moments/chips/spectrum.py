@@ -2,14 +2,14 @@
 
 With the errors e = J z that a chip's reads have in common, the bias b and G = J Jᵀ over all N outputs of all inputs,
 
-    MSE of a chip = |b + J z|²/N + rest,            G = Σ_i λ_i u_i u_iᵀ,
+    MSE of a chip ≈ |b + J z|²/N + rest,            G = Σ_i λ_i u_i u_iᵀ,
                   = Σ_i λ_i/N χ²(1, (u_i·b)²/λ_i) + what b has beyond the u_i + rest.
 
 The rest is what differs from read to read and from input to input; it averages out and is a constant, what the mean
 over chips has beyond |b|² + tr G. Of few outputs and inputs G is formed. Of many it is met in products G z only: its
 largest part is found in a random subspace that holds b, of the remainder R the trace is known and tr R² estimated from
 random vectors (Meyer, Musco, Musco, Woodruff, *Hutch++*, SOSA 2021); a single χ² of as many degrees of freedom as these
-two ask for stands for it.
+two ask for stands for it. What the network makes of z beyond J z widens it (:mod:`powerplan.moments.chips.beyond`).
 
 Why: docs/decisions/chips.md.
 """
@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -28,6 +29,7 @@ from powerplan.errors import InvalidInput
 from powerplan.hardware.gains import Gains
 from powerplan.hardware.hardware import Hardware
 from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.chips.beyond import stretch
 from powerplan.moments.chips.linear import LinearChips
 from powerplan.moments.chips.predicted import ChipSource, PredictedChips, PredictedSpread
 from powerplan.moments.chips.quadratic_form import QuadraticForm
@@ -59,6 +61,7 @@ class Spectrum:
         remainder: tr R/N.
         remainder_square: tr R²/N² and its standard error.
         rest: the part of the MSE that does not vary.
+        stretch: standard deviation over that of the linearised network, and its standard error.
     """
 
     weights: Tensor
@@ -67,6 +70,7 @@ class Spectrum:
     remainder: float
     remainder_square: tuple[float, float]
     rest: float
+    stretch: tuple[float, float] = (1.0, 0.0)
 
     @classmethod
     def of(cls, chips: LinearChips, mse: float, *, seed: int) -> Spectrum:
@@ -77,7 +81,7 @@ class Spectrum:
         exact = chips.predictor.is_exact and len(chips.traces) == 1 and bias.numel() <= MOST_EXACT
         found = _exact(chips) if exact else _sketched(chips, common, seed)
         weights, directions, remainder, square = found
-        return cls(
+        linear = cls(
             weights=weights,
             directions=directions.reshape(-1, *bias.shape),
             bias=bias,
@@ -85,14 +89,30 @@ class Spectrum:
             remainder_square=square,
             rest=rest,
         )
+        signal = chips.predictor.signal_power
+        return replace(linear, stretch=stretch(chips, linear.linear.std**2, mse / signal if signal > 0 else 0.0, seed))
 
-    def form(self, *, errors: float = 0.0) -> QuadraticForm:
-        """The distribution of a chip's MSE, with tr R² so many of its standard errors larger."""
+    @property
+    def form(self) -> QuadraticForm:
+        """The distribution of a chip's MSE."""
+        return self.linear.stretched(self.stretch[0])
+
+    @property
+    def relative_error(self) -> float:
+        """Standard error of its standard deviation, as a part of it."""
+        variance = self.linear.std**2
+        return (
+            math.hypot(self.remainder_square[1] / variance, self.stretch[1] / self.stretch[0]) if variance > 0 else 0.0
+        )
+
+    @cached_property
+    def linear(self) -> QuadraticForm:
+        """The distribution of the MSE of linearised chips."""
         size = self.bias.numel()
         along = (self.directions.flatten(1) @ self.bias.flatten()).square() / size
         weights, offsets = self.weights, along / self.weights
         freedom = torch.ones_like(weights)
-        square = self.remainder_square[0] + errors * self.remainder_square[1]
+        square = self.remainder_square[0]
         constant = self.rest + float(self.bias.square().mean() - along.sum())
         if square > 0 and self.remainder > 0:
             weight = square / self.remainder
@@ -132,7 +152,7 @@ def predict_chips(
     """How the error of a prediction is spread over chips."""
     spectrum = Spectrum.of(LinearChips.of(predictor, programmed), prediction.mse, seed=predictor.seed)
     relative = prediction.mse_standard_error / prediction.mse if prediction.mse > 0 else 0.0
-    spread = PredictedSpread.of(spectrum.form(), spectrum.form(errors=1.0), relative)
+    spread = PredictedSpread.of(spectrum.form, spectrum.relative_error, relative)
     mean, covariance = prediction.output_mean, prediction.output_covariance
     return PredictedChips(
         mse=spread,

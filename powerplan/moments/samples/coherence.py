@@ -92,13 +92,13 @@ _LEAST_PART = 1e-6
 def enough_samples(network: Network, batch: int) -> int:
     """Samples of the inputs of arrays that coherence is found from, of all rounds together: as many as its work allows,
     at least 4."""
-    return max(4, _MOST_WORK // (batch * _per_input(network, batch) * _work(network)))
+    return max(4, _MOST_WORK // (batch * _per_input(network, batch) * multiplications(network)))
 
 
 def directions(network: Network, batch: int, *, rare: bool, seed: int, like: Tensor) -> Tensor:
     """Directions (B, D, outputs) that errors are added up in: every output where these are few, unless a network is
     large and its errors are not rare, else random combinations."""
-    outputs, large = math.prod(network.output_shape), batch * _work(network) > _LARGE
+    outputs, large = math.prod(network.output_shape), batch * multiplications(network) > _LARGE
     if outputs <= _MOST_OUTPUTS and (rare or not large):
         return torch.eye(outputs).to(like).expand(batch, -1, -1)
     combinations = _MANY_DIRECTIONS if rare else _per_input(network, batch)
@@ -107,11 +107,11 @@ def directions(network: Network, batch: int, *, rare: bool, seed: int, like: Ten
 
 def _per_input(network: Network, batch: int) -> int:
     """Random combinations of the outputs of every input."""
-    return -(-_DIRECTIONS // batch) if batch * _work(network) > _LARGE else _MANY_DIRECTIONS
+    return -(-_DIRECTIONS // batch) if batch * multiplications(network) > _LARGE else _MANY_DIRECTIONS
 
 
 @remembered
-def _work(network: Network) -> int:
+def multiplications(network: Network) -> int:
     """Multiplications of a pass of one input."""
     shapes = network.shapes
     return sum(

@@ -36,9 +36,19 @@ class CommonErrors(ABC):
     def pull(self, adjoint: Tensor) -> Tensor:
         """Jᵀ A for adjoints (B, K, G, P, o) of the columns, (K, *numbers)."""
 
+    @property
+    @abstractmethod
+    def numbers(self) -> tuple[int, ...]:
+        """The shape of z."""
+
     @abstractmethod
     def push(self, normals: Tensor) -> Tensor:
         """J z for z (K, *numbers), by column, (B, K, G, P, o)."""
+
+    def crossed(self, normals: Tensor, arriving: Tensor) -> Tensor:
+        """What z (K, *numbers) makes of errors (B, K, G, P, n) that arrive at the rows, by column, (B, K, G, P, o), in
+        the precision of z; of factors of columns it is left out."""
+        return arriving.new_zeros(())
 
     def through(self, adjoint: Tensor) -> Tensor:
         """J Jᵀ A by column for adjoints A (B, K, G, P, o), to single precision."""
@@ -79,11 +89,19 @@ class CommonDevices(CommonErrors):
         adjoint, rows = errors.extended(self._apart(adjoint), rows)
         return torch.einsum("bkgpo,bgpn->kgon", adjoint, rows) * std
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        _, std, rows = self._by_array()
+        return (*std.shape[:2], rows.shape[-1])
+
     def push(self, normals: Tensor) -> Tensor:
-        errors, std, rows = self._by_array()
-        return errors.moved(rows.unsqueeze(1), (normals * std).unsqueeze(0)).reshape(
-            len(rows), len(normals), *self.rows.shape[1:3], -1
-        )
+        return self.crossed(normals, self.rows.unsqueeze(1))
+
+    def crossed(self, normals: Tensor, arriving: Tensor) -> Tensor:
+        errors, std, _ = self._by_array()
+        normals = normals.to(std) if errors.nodes else normals
+        columns = errors.moved(self._apart(arriving).to(normals), (normals * std.to(normals)).unsqueeze(0))
+        return columns.reshape(len(arriving), len(normals), *self.rows.shape[1:3], -1).to(arriving)
 
     def through(self, adjoint: Tensor) -> Tensor:
         if self.errors.nodes or (self.unrolled and self.rows.shape[2] > 1):
@@ -165,6 +183,11 @@ class CommonColumns(CommonErrors):
 
     def pull(self, adjoint: Tensor) -> Tensor:
         return self._apart(adjoint * self.loading.unsqueeze(1)).sum((0, -2))
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        _, *groups, _, columns = self._apart(self.loading).shape
+        return (*groups, columns)
 
     def push(self, normals: Tensor) -> Tensor:
         return (normals.unsqueeze(-2) * self._apart(self.loading).unsqueeze(1)).reshape(
