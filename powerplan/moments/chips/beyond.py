@@ -20,15 +20,15 @@ from torch import Tensor
 
 from powerplan.moments.chips.linear import LinearChips, Source
 
-#: pairs of chips, and the fewest that are worth drawing
-_PAIRS, _FEWEST = 32, 8
-#: multiplications that they may take in networks whose arrays serve several positions, and in others, whose predictions
-#: take fewer
-_MOST_WORK, _MOST_WORK_UNSHARED = 1 << 33, 1 << 23
+#: pairs of chips, and multiplications that they may take, in networks whose arrays serve several positions, and in
+#: others, whose predictions take fewer
+_SHARED, _UNSHARED = (64, 1 << 33), (24, 1 << 23)
+#: fewest pairs that are worth drawing
+_FEWEST = 8
 #: live tensors of the size of the largest value for every chip
 _CHIP_TENSORS = 8
 #: by how many times the NMSE the standard deviation is off without it, about
-_EXPECTED = 1.5
+_EXPECTED = 1.0
 
 
 def stretch(chips: LinearChips, variance: float, nmse: float, seed: int) -> tuple[float, float]:
@@ -41,8 +41,8 @@ def stretch(chips: LinearChips, variance: float, nmse: float, seed: int) -> tupl
         variance: of the MSE of linearised chips.
     """
     expected = _EXPECTED * min(nmse, 0.1)
-    most = _MOST_WORK if chips.is_shared else _MOST_WORK_UNSHARED
-    pairs = min(_PAIRS, most // (2 * chips.multiplications))
+    most, work = _SHARED if chips.is_shared else _UNSHARED
+    pairs = min(most, work // (2 * chips.multiplications))
     if variance <= 0 or expected <= 0 or pairs < _FEWEST:
         return 1.0, expected
     generator = torch.Generator().manual_seed(seed)

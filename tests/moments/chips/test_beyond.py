@@ -46,7 +46,7 @@ def test_chips_pass_the_network_itself() -> None:
 
 
 def test_they_tell_what_the_linearised_network_misses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beyond, "_PAIRS", 256)
+    monkeypatch.setattr(beyond, "_UNSHARED", (256, 1 << 30))
     network, inputs = network_and_inputs(8, 8, 8, 8, 4, activation="relu")
     gains = pp.Gains.full_range(network, HARDWARE, inputs)
     prediction = pp.predict(network, HARDWARE, gains, inputs, chip_spread=True)
