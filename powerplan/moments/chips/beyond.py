@@ -22,7 +22,7 @@ from powerplan.moments.chips.linear import LinearChips, Source
 
 #: pairs of chips, and multiplications that they may take, in networks whose arrays serve several positions, and in
 #: others, whose predictions take fewer
-_SHARED, _UNSHARED = (64, 1 << 33), (24, 1 << 23)
+_SHARED, _UNSHARED = (128, 1 << 31), (24, 1 << 23)
 #: fewest pairs that are worth drawing
 _FEWEST = 8
 #: live tensors of the size of the largest value for every chip
