@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from powerplan.hardware.costs.values import Costs as Costs
     from powerplan.hardware.measured import Measurements as Measurements, read_measurements as read_measurements
     from powerplan.hardware.presets import presets as presets
+    from powerplan.hardware.wires.published import wire_presets as wire_presets, wires_of as wires_of
     from powerplan.moments import Prediction as Prediction, predict as predict
     from powerplan.moments.device_maps import DeviceMap as DeviceMap, map_devices as map_devices
     from powerplan.montecarlo import Simulation as Simulation, simulate as simulate
@@ -97,6 +98,7 @@ _HOMES = {
     "powerplan.hardware.costs.technologies": ("cost_presets",),
     "powerplan.hardware.costs.values": ("Costs",),
     "powerplan.hardware.presets": ("presets",),
+    "powerplan.hardware.wires.published": ("wire_presets", "wires_of"),
     "powerplan.moments.device_maps": ("DeviceMap", "map_devices"),
     "powerplan.moments": ("Prediction", "predict"),
     "powerplan.network": ("Network",),

@@ -16,6 +16,7 @@ from powerplan.cli.steps import StepsType
 from powerplan.hardware.by_layer import is_by_layer
 from powerplan.hardware.describe import described_fields, is_quantity
 from powerplan.hardware.hardware import Hardware
+from powerplan.hardware.wires.published import wires_of
 from powerplan.settings import (
     MOST_SEED,
     SEED,
@@ -88,11 +89,13 @@ def _technologies(file: str, preset: str, *, more: str = "", **given: Any) -> Ca
     return _all(
         click.option("--hardware", file, type=click.Path(), metavar="FILE.toml", help=_FILE + more, **given),
         click.option("--preset", preset, type=PresetName(), metavar="NAME", help=_PRESET + more, **given),
+        click.option("--wire-preset", _PREFIX + "wire_preset", metavar="NAME", help=_WIRE_PRESET),
         _hardware_fields,
     )
 
 
 _FILE = "Hardware file; the options below override it."
+_WIRE_PRESET = "Published resistances of wires (see powerplan presets), as node_22nm; the options below override it."
 _PRESET = "A published technology (see powerplan presets); the options below override it."
 
 
@@ -136,7 +139,9 @@ def take_hardware(options: dict[str, Any]) -> dict[str, Any]:
     """Remove the hardware options from a command's arguments; those that were given, by field name."""
     names = [name for name in options if name.startswith(_PREFIX)]
     fields = {name.removeprefix(_PREFIX): options.pop(name) for name in names}
-    return {name: value for name, value in fields.items() if value is not None}
+    given = {name: value for name, value in fields.items() if value is not None}
+    wires = given.pop("wire_preset", None)
+    return given if wires is None else {**wires_of(wires), **given}
 
 
 # ---------------------------------------------------------------- gains

@@ -24,3 +24,11 @@ def test_drops_of_every_array_and_their_maps(run: Run, files: Any, tmp_path: Pat
     said = run("plan", *problem, *WIRED, "--max-nmse", "20%", "--granularity", "network", "--plot-arrays", figure)
     assert said.exit_code == 0
     assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_published_wires_are_listed_and_taken(run: Run, files: Any) -> None:
+    assert "node_22nm: wires of 40 nm" in run("presets").stdout
+    problem = ("--network", files.network, "--inputs", files.inputs, "--array-rows", "4", "--array-columns", "4")
+    said = run("predict", *problem, "--wire-preset", "node_22nm", "--wire-resistance-row", "9", "--json")
+    hardware = json.loads(said.stdout)["hardware"]
+    assert (hardware["wire_resistance_row"], hardware["wire_resistance_column"]) == (9.0, 6.36)

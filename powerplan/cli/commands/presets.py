@@ -15,17 +15,20 @@ from powerplan.cli.output import document, write_json
 def command(names: tuple[str, ...], as_json: bool) -> None:
     """List the published technologies that --preset knows, or only NAMES: range, source, what to know.
 
+    Without NAMES also the published wires that --wire-preset knows.
+
     \b
     powerplan presets
     powerplan presets pcm_nandakumar2019 --json
     """
     from powerplan.checks import choice
     from powerplan.hardware.presets import Presets, presets
+    from powerplan.hardware.wires.published import wire_presets
 
     every = presets()
     chosen = Presets(p for p in every if not names or p.name in [choice("preset", n, every.names) for n in names])
     if not as_json:
-        click.echo(str(chosen))
+        click.echo(str(chosen) if names else f"{chosen}\n\nwires:\n\n{wire_presets()}")
         return
     write_json(
         document(
@@ -42,5 +45,6 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
                 }
                 for preset in chosen
             ],
+            wires=[vars(wires) for wires in wire_presets()],
         )
     )

@@ -3,32 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
-
-@dataclass(frozen=True, kw_only=True)
-class CostTechnology:
-    """Published costs.
-
-    Attributes:
-        name: what :meth:`Costs.preset` calls them.
-        kind: what they are of.
-        fields: of the costs.
-        citation: where the numbers come from.
-        caveats: what to know before relying on them.
-    """
-
-    name: str
-    kind: str
-    fields: Mapping[str, Any]
-    citation: str
-    caveats: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        lines = [f"{self.name}: {self.kind}", f"    source: {self.citation}"]
-        return "\n".join(lines + [f"    note: {caveat}" for caveat in self.caveats])
-
+from powerplan.hardware.published import Published, PublishedValues
 
 #: energies of digital work in 45 nm at 0.9 V (Horowitz, ISSCC 2014): a 32-bit addition, an 8-bit product [J]; a bit
 #: read from 8 kB of SRAM, 10 pJ for 64
@@ -36,11 +12,11 @@ _ADDITION, _PRODUCT, _BIT = 0.1e-12, 0.2e-12, 10e-12 / 64
 _SUPPLIES = {130: 1.2, 65: 1.0, 45: 0.9, 32: 0.9, 22: 0.8, 14: 0.8}
 
 
-def _node(nanometres: int) -> CostTechnology:
+def _node(nanometres: int) -> Published:
     """The best published ADCs of a node, and digital work of 45 nm scaled by capacitance and supply."""
     volts, size = _SUPPLIES[nanometres], 1e-9 * nanometres
     scale = nanometres / 45 * (volts / 0.9) ** 2
-    return CostTechnology(
+    return Published(
         name=f"node_{nanometres}nm",
         kind=f"generic {nanometres} nm CMOS",
         fields={
@@ -64,7 +40,7 @@ def _node(nanometres: int) -> CostTechnology:
     )
 
 
-_ISAAC = CostTechnology(
+_ISAAC = Published(
     name="isaac_32nm",
     kind="the components of ISAAC, 32 nm",
     fields={
@@ -89,25 +65,11 @@ _ISAAC = CostTechnology(
     caveats=("A DAC's energy is that of one bit: ISAAC reads inputs bit by bit.",),
 )
 
-COST_TECHNOLOGIES: Mapping[str, CostTechnology] = {
+COST_TECHNOLOGIES: Mapping[str, Published] = {
     technology.name: technology for technology in (*map(_node, _SUPPLIES), _ISAAC)
 }
 
 
-class CostPresets(tuple[CostTechnology, ...]):
-    """All published costs; printed as a readable list."""
-
-    __slots__ = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Their names."""
-        return tuple(technology.name for technology in self)
-
-    def __str__(self) -> str:
-        return "\n\n".join(map(str, self))
-
-
-def cost_presets() -> CostPresets:
+def cost_presets() -> PublishedValues:
     """All published costs, with source and caveats. Print them for a readable list."""
-    return CostPresets(COST_TECHNOLOGIES.values())
+    return PublishedValues(COST_TECHNOLOGIES.values())
