@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -230,6 +231,8 @@ class Hardware(Shown):
 
     #: fields that were left out and follow the measurements, also in a copy
     _left_out: ClassVar[frozenset[str]] = frozenset()
+    #: the hardware whose shifted targets devices have, where it is not this one
+    _programmed_as: ClassVar[Hardware | None] = None
 
     def __post_init__(self) -> None:
         defaults = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -435,7 +438,20 @@ class Hardware(Shown):
         changes = in_si(check, changes, type(self))
         check.done()
         left_out = {name: getattr(type(self), name) for name in self._left_out}
-        return replace(self, **{**left_out, **changes})
+        changed = replace(self, **{**left_out, **changes})
+        return changed if self._programmed_as is None else changed.programmed_as(self._programmed_as)
+
+    def programmed_as(self, other: Hardware) -> Hardware:
+        """A copy whose devices are programmed to the shifted targets (``predistort``) of other hardware: a corner's, as
+        plans take those of the nominal one. It is not in :meth:`to_dict`."""
+        programmed = copy(self)
+        object.__setattr__(programmed, "_programmed_as", other)
+        return programmed
+
+    @property
+    def targets_of(self) -> Hardware:
+        """The hardware whose targets devices are programmed to: this one, unless told by :meth:`programmed_as`."""
+        return self._programmed_as or self
 
     def doubts(self) -> tuple[Violation, ...]:
         """Numbers that are most likely in another unit, with what is plausible; calculations warn of them."""

@@ -32,11 +32,17 @@ def layer_targets(hardware: Hardware, wanted: Tensor) -> Tensor:
     return targets(hardware, hardware.conductance_min + behind_wires(hardware, wanted))
 
 
+def shifts_for_wires(hardware: Hardware) -> bool:
+    """Whether targets make up for wires."""
+    return hardware.predistort and hardware.targets_of.has_wires
+
+
 def behind_wires(hardware: Hardware, wanted: Tensor) -> Tensor:
     """What devices (sides, G, o, n) have to hold above conductance_min for columns to read ``wanted`` [S], on average;
     differentiable (once). The same tensor without ``predistort`` or with ideal wires."""
-    if not (hardware.predistort and hardware.has_wires):
+    if not shifts_for_wires(hardware):
         return wanted
+    hardware = hardware.targets_of
     tiles, (sides, *_, rows) = Tiles.of(hardware, *wanted.shape[2:]), wanted.shape
     reference, most = held_reference(hardware), conductance_span(hardware)
     pairs = sides == 2

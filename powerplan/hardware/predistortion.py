@@ -83,6 +83,7 @@ class _Inverse(NamedTuple):
 
 def _aimed(hardware: Hardware) -> Hardware | None:
     """The devices whose mean shall be right; None where targets are not shifted."""
+    hardware = hardware.targets_of
     if not hardware.predistort:
         return None
     aimed = just_programmed(hardware) if hardware.drift_compensation else hardware

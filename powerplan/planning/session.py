@@ -92,7 +92,8 @@ class Session:
         """
         batch = check_inputs(inputs, network.input_shape)
         most = dict.fromkeys(settings.free_choices, settings.most_bits)
-        hardwares = tuple(each.replace(**most) if most else each for each in (hardware, *settings.corners))
+        nominal, *others = (each.replace(**most) if most else each for each in (hardware, *settings.corners))
+        hardwares = (nominal, *(each.programmed_as(nominal) if nominal.predistort else each for each in others))
         for each in hardwares:
             check_noisy(each)
         limits = limiting(hardwares)

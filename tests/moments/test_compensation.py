@@ -195,6 +195,21 @@ def test_plans_need_less_power_and_are_what_is_simulated_and_exported(rule: str,
         assert layer.matrix == pytest.approx(scale[:, None] * node.op.matrix)
 
 
+@pytest.mark.parametrize("fields", [{}, pytest.param(WIRES, marks=pytest.mark.slow)], ids=["ideal wires", "wires"])
+def test_corners_have_the_targets_of_the_nominal_hardware(fields: dict[str, Any]) -> None:
+    network, hardware, gains, inputs = case(1, predistort=True, **fields)
+    corner = hardware.replace(programming_noise_std=1.5e-6)
+    programmed = corner.programmed_as(hardware)
+    predicted = pp.predict(network, programmed, gains, inputs)
+    simulated = pp.simulate(network, programmed, gains, inputs, draws=150)
+    assert predicted.mse == pytest.approx(simulated.mse, rel=0.03, abs=3 * simulated.mse_standard_error)
+    assert pp.predict(network, corner, gains, inputs).mse_bias < 0.01 * predicted.mse_bias
+    plan = pp.plan(network, hardware, inputs, target=pp.MaxNMSE(0.5), corners=[corner])
+    same = pp.predict(network, programmed, plan.gains, inputs)
+    assert plan.meets_target
+    assert plan.corners[0].prediction.mse == pytest.approx(same.mse, rel=1e-9)
+
+
 def test_what_does_not_go_together_is_refused() -> None:
     network, hardware, gains, inputs = case(column_scale="least_bias")
     with pytest.raises(pp.InvalidInput, match="column_scale"):
@@ -216,11 +231,3 @@ def test_what_does_not_go_together_is_refused() -> None:
         pp.Hardware(row_scale="least_bias", **divider)
     with pytest.raises(pp.InvalidInput, match="predistort"):
         pp.Hardware(predistort=True, **divider)
-    with pytest.raises(pp.InvalidInput, match="predistort"):
-        pp.plan(
-            network,
-            pp.Hardware(predistort=True),
-            inputs,
-            target=pp.MaxNMSE(0.1),
-            corners=[pp.Hardware(predistort=True)],
-        )

@@ -13,6 +13,7 @@ from torch import Tensor
 from powerplan.hardware.devices import idle_device_moments, just_programmed
 from powerplan.hardware.full_scale import FullScale
 from powerplan.hardware.hardware import Hardware, LayerHardware
+from powerplan.hardware.layer_targets import shifts_for_wires
 from powerplan.moments.array.amplifier import Amplifier
 from powerplan.moments.array.behind_wires import BehindWires, Sides
 from powerplan.moments.array.constants import ArrayConstants
@@ -52,7 +53,7 @@ def program(
         gain = c if r is None else c * r.repeat_interleave(constants.map.n_out // groups, 0)
         subtracted = constants.offset + hardware.conductance_min / gain
     behind = None
-    if hardware.predistort and hardware.has_wires:
+    if shifts_for_wires(hardware):
         behind = BehindWires.of(constants, hardware, c, r)
     moments_of = partial(weight_moments, constants, c, r) if behind is None else behind.moments
     make = partial(_moments, constants, hardware, c, r, subtracted, moments_of)

@@ -49,14 +49,6 @@ def limiting(hardwares: Sequence[Hardware]) -> Hardware:
                     f"{same!r}, that of the nominal hardware: one set of gains is one set of conductances",
                     "Plan for each mapping by itself.",
                 )
-    if nominal.predistort and len(hardwares) > 1:
-        raise InvalidInput.of(
-            "hardware.predistort",
-            True,
-            "False with corners: devices are programmed to the targets of one hardware, which those of the others are "
-            "not looked at with",
-            "Plan without corners, or with column_scale='least_bias' instead.",
-        )
     span = min(conductance_span(h) for h in hardwares)
     changes = {}
     if span < conductance_span(nominal):
