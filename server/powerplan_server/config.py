@@ -77,7 +77,9 @@ class ServeConfig:
     job_workers: int = _option(0, "count", "workers that jobs may hold at once; 0: all but one, at least one", low=0)
     job_queue_size: int = _option(1000, "count", "unfinished jobs accepted", low=1)
     tenant_job_queue_size: int = _option(0, "count", "unfinished jobs of one tenant; 0: job_queue_size", low=0)
-    job_quota: int = _option(2**30, "bytes", "outcomes kept of one tenant's ended jobs; the oldest leave", low=1)
+    job_quota: int = _option(
+        2**30, "bytes", "ended jobs kept of one tenant, 1 KiB and its outcome each; the oldest leave", low=1
+    )
     job_retention: float = _option(7 * 86400.0, "seconds", "how long a finished job is kept", low=1)
     max_blob: int = _option(2 * 2**30, "bytes", "largest upload", low=1)
     blob_quota: int = _option(10 * 2**30, "bytes", "upload store of one tenant; least recently used leave", low=1)

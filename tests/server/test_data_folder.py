@@ -193,7 +193,7 @@ def test_what_deleted_jobs_took_goes_back_to_the_disk(tmp_path: Path) -> None:
 
 
 def test_oldest_outcomes_leave_beyond_the_quota(tmp_path: Path) -> None:
-    store = JobStore(tmp_path / "jobs", limits=_limits(outcomes_of_tenant=2500))
+    store = JobStore(tmp_path / "jobs", limits=_limits(outcomes_of_tenant=2500 + 2 * 1024))
     ended = []
     for size in (1000, 1000, 1000, 5000):
         _add(store, "a")

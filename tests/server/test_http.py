@@ -218,6 +218,25 @@ def test_stopping_hangs_up_on_strangers(start: Callable[..., Running], caplog: p
     assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
+def test_what_else_http_has_holds_no_connection(
+    start: Callable[..., Running], caplog: pytest.LogCaptureFixture
+) -> None:
+    """HTTP/2 without a call, with and without one before; a web socket."""
+    server = start(workers=1, http_listen="127.0.0.1:0", keepalive_timeout=0.2)
+    head = "GET /powerplan.v1.PlannerService/Plan HTTP/1.1\r\nhost: x\r\n"
+    upgrade = "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n\r\n"
+    web_socket = (
+        "upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: eA==\r\n\r\n"
+    )
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+    for sent in (preface, f"{head}{upgrade}".encode(), f"{head}{web_socket}".encode()):
+        with socket.create_connection(("127.0.0.1", server.server.http_port), timeout=5) as connection:
+            connection.sendall(sent)
+            while connection.recv(10_000):
+                pass
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 @pytest.mark.slow
 def test_a_watcher_is_not_cut_off(start: Callable[..., Running]) -> None:
     """It says nothing for longer than a direct call may take."""

@@ -6,7 +6,9 @@ Why: docs/decisions/service.md [0625].
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from powerplan.errors import InvalidInput
@@ -42,7 +44,7 @@ class Listening(socket.socket):
             raise InvalidInput.of("serve.http_listen", address, allowed, f"{error.strerror}.") from error
         listening = cls(made.family, made.type, made.proto, fileno=made.detach())
         listening._most = most
-        listening._open = set()
+        listening._open = {}
         listening._alive = {
             "TCP_KEEPIDLE": max(round(keepalive), 1),
             "TCP_KEEPINTVL": max(round(keepalive_timeout / _PROBES), 1),
@@ -51,7 +53,7 @@ class Listening(socket.socket):
         return listening
 
     _most: int
-    _open: set[socket.socket]
+    _open: dict[tuple[str, int], _Connection]  # by the address of the other side
     _alive: dict[str, int]
 
     def accept(self) -> tuple[socket.socket, Any]:
@@ -65,31 +67,53 @@ class Listening(socket.socket):
             plain.close()
             raise BlockingIOError
         connection = _Connection(plain.family, plain.type, plain.proto, fileno=plain.detach())
-        connection.listening = self
-        self._open.add(connection)
+        connection.listening, connection.peer = self, address[:2]
+        self._open[connection.peer] = connection
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in self._alive.items():
             if hasattr(socket, name):
                 connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         return connection, address
 
-    def ended(self, connection: socket.socket) -> None:
+    def ended(self, peer: tuple[str, int]) -> None:
         """Forget a connection that has been closed."""
-        self._open.discard(connection)
+        self._open.pop(peer, None)
 
-    def hang_up(self) -> None:
-        """End every connection."""
-        for connection in list(self._open):
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+    @contextmanager
+    def calling(self, peer: tuple[str, int] | None) -> Iterator[None]:
+        """While a call on the connection from there goes on."""
+        connection = self._open.get(peer) if peer is not None else None
+        if connection is None:
+            yield
+            return
+        connection.calls += 1
+        try:
+            yield
+        finally:
+            connection.calls -= 1
+            connection.since = time.monotonic()
+
+    def hang_up(self, *, silent_for: float | None = None) -> None:
+        """End every connection, or those without a call for so long [s]."""
+        now = time.monotonic()
+        for connection in list(self._open.values()):
+            if silent_for is None or (not connection.calls and now - connection.since > silent_for):
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Connection(socket.socket):
     listening: Listening | None = None
+    peer: tuple[str, int] = ("", 0)
+    calls: int = 0
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.since = time.monotonic()  # when it came, or its last call ended
 
     def close(self) -> None:
         """Close it, and make room for another."""
         super().close()
         listening, self.listening = self.listening, None
         if listening is not None:
-            listening.ended(self)
+            listening.ended(self.peer)

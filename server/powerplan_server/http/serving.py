@@ -65,13 +65,14 @@ class HttpServer:
         interceptor: CallInterceptor,
         certificates: Certificates | None,
     ) -> None:
-        self._application = _Application(methods, interceptor, config.max_message)
         self._listening = Listening.at(
             config.http_listen,
             most=config.max_connections,
             keepalive=config.keepalive,
             keepalive_timeout=config.keepalive_timeout,
         )
+        self._application = _Application(methods, interceptor, config.max_message, self._listening)
+        self._silence = 2 * config.keepalive_timeout
         self.port: int = self._listening.getsockname()[1]
         self._config = _Config(config, self._listening, certificates)
         self._origins = [origin.strip() for origin in config.http_origins.split(",") if origin.strip()]
@@ -89,15 +90,23 @@ class HttpServer:
                 expose_headers=[REQUEST_ID_KEY, "retry-after"],
             )
         self._task = asyncio.create_task(serve(app, self._config, shutdown_trigger=self._ended.wait))
+        self._sweep = asyncio.create_task(self._end_silent())
 
     async def stop(self) -> None:
         """End; what is being answered gets a moment."""
+        self._sweep.cancel()
         self._ended.set()
         await asyncio.wait([self._task], timeout=_LAST_ANSWERS / 2)
         self._listening.hang_up()  # what is cancelled instead leaves tracebacks on Python 3.11
         await asyncio.wait([self._task], timeout=2 * _LAST_ANSWERS)
         self._task.cancel()
         self._task.add_done_callback(lambda task: task.cancelled() or task.exception())  # of a connection that hung
+
+    async def _end_silent(self) -> None:
+        """End connections without a call: over HTTP/2 the library waits for ever for a first one."""
+        while True:
+            await asyncio.sleep(self._silence / 2)
+            self._listening.hang_up(silent_for=self._silence)
 
 
 @dataclass
@@ -111,7 +120,14 @@ class _Details:
 class _Application:
     """The service as an ASGI application; each call is handed to its handler by :class:`HttpCall`."""
 
-    def __init__(self, methods: grpc.GenericRpcHandler, interceptor: CallInterceptor, max_message: int) -> None:
+    def __init__(
+        self,
+        methods: grpc.GenericRpcHandler,
+        interceptor: CallInterceptor,
+        max_message: int,
+        listening: Listening,
+    ) -> None:
+        self._listening = listening
         self._methods = methods
         self._interceptor = interceptor
         self._service = DESCRIPTOR.services_by_name["PlannerService"]
@@ -125,10 +141,15 @@ class _Application:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request."""
-        if scope["type"] == "http":
-            request = _Request(receive, send)
-            receive, send = request.received, request.sent
-        await self._connect(scope, receive, send)
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
+            return
+        if scope["type"] != "http":
+            await self._connect(scope, receive, send)
+            return
+        request = _Request(receive, send)
+        with self._listening.calling(scope["client"]):
+            await self._connect(scope, request.received, request.sent)
 
     async def on_start(self, ctx: RequestContext) -> HttpCall:
         """Find out who calls, before anything of the request is read."""

@@ -19,6 +19,7 @@ from powerplan.jobs.database import Database, Format
 from powerplan_server.jobs.values import Event, Job, JobLimits, JobState, QueueFull
 
 MAX_ATTEMPTS = 3
+_KEPT = 1024  # bytes that an ended job takes beside its outcome, about, with its events
 FORM = Format(
     name="job store",
     option="--data-dir",
@@ -258,7 +259,7 @@ class JobStore(Database):
         """Forget a tenant's oldest outcomes beyond what is kept; the newest stays."""
         self._db.execute(
             "DELETE FROM jobs WHERE number IN (SELECT number FROM (SELECT number, "
-            "sum(coalesce(length(response), 0) + coalesce(length(error), 0)) OVER later AS kept, "
+            f"sum({_KEPT} + coalesce(length(response), 0) + coalesce(length(error), 0)) OVER later AS kept, "
             "row_number() OVER later AS place FROM jobs WHERE tenant = ? AND state > ? "
             "WINDOW later AS (ORDER BY ended DESC, number DESC)) WHERE kept > ? AND place > 1)",
             (tenant, JobState.RUNNING, self._limits.outcomes_of_tenant),

@@ -60,7 +60,7 @@ class JobLimits:
         unfinished: most jobs of all tenants that have not ended.
         unfinished_of_tenant: most of one tenant.
         running_of_tenant: most that run at once for one tenant.
-        outcomes_of_tenant: bytes of ended jobs kept for one tenant; the oldest leave first.
+        outcomes_of_tenant: bytes of ended jobs kept for one tenant, 1 KiB and its outcome each; the oldest leave first.
         retention: seconds that an ended job is kept.
     """
 
