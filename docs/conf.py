@@ -85,7 +85,22 @@ def _formula(translator: Any, node: Any) -> None:
     raise nodes.SkipNode
 
 
+#: what the theme leaves out for keyboards and screen readers: frames that scroll can be reached, headings have a level
+_ACCESSIBLE = (
+    ("body", re.compile(r"<pre(?=[ >])"), '<pre tabindex="0"'),
+    ("body", re.compile(r'<div class="(?=table-wrapper|formula)'), '<div tabindex="0" class="'),
+    ("furo_navigation_tree", re.compile(r'role="heading"'), 'role="heading" aria-level="2"'),
+)
+
+
+def _accessible(_app: Any, _page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
+    for part, pattern, better in _ACCESSIBLE:
+        if part in context:
+            context[part] = pattern.sub(better, context[part])
+
+
 def setup(app: Any) -> None:
+    app.connect("html-page-context", _accessible, priority=900)  # after the theme
     app.add_html_math_renderer("mathml", (_formula, None), (_formula, None))
     app.connect("autodoc-process-docstring", _starred)
     app.connect("autodoc-process-signature", _plain)

@@ -15,6 +15,7 @@ import pytest
 
 import powerplan as pp
 from powerplan.batch.results import PointResult, PointState, StudyResult
+from powerplan.hardware import Gains
 from powerplan.planning import Plan
 from powerplan.report.html import report_html
 
@@ -22,10 +23,15 @@ CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "/usr/lib/chromium/chromium"))), ""
 )
 
+#: axe-core, which finds what is wrong for keyboards and screen readers: ``npm install --no-save axe-core``
+AXE = Path(__file__).resolve().parents[2] / "node_modules/axe-core/axe.min.js"
+
 pytestmark = [
     pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed; the structure is tested without it"),
     pytest.mark.slow,
 ]
+
+BY_LAYER = ("power_by_layer", "array_power_by_layer", "tia_power_by_layer", "converter_power_by_layer", "mse_by_layer")
 
 
 @pytest.fixture
@@ -169,9 +175,42 @@ def test_nothing_is_cut_on_paper_and_headings_can_repeat(make_plan: Callable[...
     assert "<title>0 contents</title>" in with_script(file, script, 1030)  # A4 across, without its margins
 
 
-def with_script(page: Path, script: str, width: int = 1200) -> str:
+@pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed: npm install --no-save axe-core")
+@pytest.mark.parametrize(("name", "scheme"), [("plan", 1), ("frontier", 0)], ids=["plan, light", "frontier, dark"])
+def test_axe_finds_nothing_serious(pages: dict[str, Path], name: str, scheme: int) -> None:
+    run = """axe.run({resultTypes: ["violations"]}).then(r => {
+        document.title = "found " + r.violations.map(v => v.impact + " " + v.id).join(", ");
+    });"""
+    script = AXE.read_text(encoding="utf-8") + "</script><script>" + run
+    options = (f"--blink-settings=preferredColorScheme={scheme}", "--virtual-time-budget=60000")
+    found = re.search(r"<title>found (.*?)</title>", with_script(pages[name], script, 1200, *options))
+    assert found is not None
+    assert not re.findall(r"(?:serious|critical) [\w-]+", found[1])
+
+
+def test_a_hundred_plans_open_at_once(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
+    layers, plans = 20, {}
+    names = tuple(f"features.{i}.conv" for i in range(layers))
+    for k in range(100):
+        plan = make_plan(0.001 * 1.05**k, 1e-5 / 1.05**k)
+        each = {f: getattr(plan.prediction, f).mean() * np.ones(layers) for f in BY_LAYER}
+        gains = Gains(conductance=(1e-5,) * layers, voltage=(0.1,) * layers)
+        prediction = replace(plan.prediction, layer_names=names, **each)
+        plans[f"p{k}"] = replace(plan, prediction=prediction, gains=gains, baseline_gains=gains)
+    file = tmp_path / "hundred.html"
+    file.write_text(report_html(plans), encoding="utf-8")
+    assert file.stat().st_size < 3e6
+    script = """addEventListener("load", () => setTimeout(() => {
+        document.title = "opened " + performance.getEntriesByType("navigation")[0].loadEventEnd;
+    }, 0));"""
+    opened = re.search(r"<title>opened ([\d.]+)</title>", with_script(file, script, 1200, "--timeout=30000"))
+    assert opened is not None
+    assert 0 < float(opened[1]) < 2000  # milliseconds
+
+
+def with_script(page: Path, script: str, width: int = 1200, *options: str) -> str:
     """The page after a script of the test ran in it, as text."""
     copy = page.with_name("copy.html")
     text = page.read_text(encoding="utf-8").replace("</body>", f"<script>{script}</script></body>")
     copy.write_text(text, encoding="utf-8")
-    return browse(copy, "--dump-dom", f"--window-size={width},900").stdout
+    return browse(copy, "--dump-dom", f"--window-size={width},900", *options).stdout
