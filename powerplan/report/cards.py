@@ -6,6 +6,7 @@ A card takes the colours of the notebook around it, light or dark.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from powerplan.batch.results import StudyResult
 from powerplan.hardware import Hardware
@@ -40,6 +41,18 @@ from powerplan.report.units import gain_text, share, si, si_with_error
 MOST_ROWS = 20
 
 
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """A cell with a bar: a part of the whole, in words and in %."""
+
+    text: str
+    percent: float
+
+    @classmethod
+    def of(cls, part: float, whole: float) -> Share:
+        return cls(text=typeset(share(float(part), whole)), percent=round(100 * float(part) / (whole or 1.0), 1))
+
+
 def plan_card(plan: Plan) -> str:
     """Target, outcome, power, saving and error of a plan; a row per layer."""
     prediction = plan.prediction
@@ -48,8 +61,8 @@ def plan_card(plan: Plan) -> str:
             name,
             gain_text(plan.gains.conductance[i], "S"),
             si(float(prediction.power_by_layer[i]), "W"),
-            share(float(prediction.power_by_layer[i]), prediction.power),
-            share(float(prediction.mse_by_layer[i]), prediction.mse),
+            Share.of(prediction.power_by_layer[i], prediction.power),
+            Share.of(prediction.mse_by_layer[i], prediction.mse),
         )
         for i, name in enumerate(prediction.layer_labels)
     ]
@@ -59,7 +72,7 @@ def plan_card(plan: Plan) -> str:
         remark=f"{outcome}. {without_paths(plan.termination.message)}",
         facts=[*plan_answer(plan), *cost_facts(prediction.costs)],
         chips=plan_histogram(plan),
-        headers=("Layer", "Gain per unit weight", "Power", "Share", "Share of error"),
+        headers=("Layer", "Gain per unit weight", "Power", "Share of power", "Share of error"),
         rows=rows,
     )
 
@@ -70,8 +83,8 @@ def prediction_card(prediction: Prediction) -> str:
         (
             name,
             si(float(prediction.power_by_layer[i]), "W"),
-            share(float(prediction.power_by_layer[i]), prediction.power),
-            share(float(prediction.mse_by_layer[i]), prediction.mse),
+            Share.of(prediction.power_by_layer[i], prediction.power),
+            Share.of(prediction.mse_by_layer[i], prediction.mse),
         )
         for i, name in enumerate(prediction.layer_labels)
     ]
@@ -97,7 +110,7 @@ def prediction_card(prediction: Prediction) -> str:
         f"Prediction, {prediction.method}",
         facts=facts,
         chips=histogram(prediction.chips),
-        headers=("Layer", "Power", "Share", "Share of error"),
+        headers=("Layer", "Power", "Share of power", "Share of error"),
         rows=rows,
     )
 
@@ -189,7 +202,7 @@ def _card(
     remark: str = "",
     facts: Sequence[Fact] = (),
     headers: Sequence[str] = (),
-    rows: Sequence[Sequence[str]] = (),
+    rows: Sequence[Sequence[str | Share]] = (),
     left_out: int = 0,
     chips: Chart | None = None,
 ) -> str:
@@ -200,7 +213,7 @@ def _card(
         remark=typeset(remark),
         facts=facts,
         headers=headers,
-        rows=[[typeset(cell) for cell in row] for row in rows[:MOST_ROWS]],
+        rows=[[cell if isinstance(cell, Share) else typeset(cell) for cell in row] for row in rows[:MOST_ROWS]],
         chips=None if chips is None else lay_out(chips),
         left_out=left_out + max(0, len(rows) - MOST_ROWS),
     )

@@ -40,7 +40,7 @@ def cost_facts(costs: CostBreakdown | None) -> list[Fact]:
     if costs is None:
         return []
     dearest = max(costs.energy_of.items(), key=lambda entry: entry[1])
-    facts = [Fact(name=name, value=typeset(value)) for name, value in _sums(costs)]
+    facts = [Fact(name=name.capitalize(), value=typeset(value)) for name, value in _sums(costs)]
     remark = f"most in {COMPONENTS.get(dearest[0], dearest[0])}, {share(dearest[1], costs.energy)}"
     return [Fact(name="Energy of all components", value=typeset(si(costs.energy, "J")), remark=typeset(remark)), *facts]
 

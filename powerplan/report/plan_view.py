@@ -19,6 +19,7 @@ from powerplan.report.quantities import asked_text
 from powerplan.report.svg import Layout, lay_out
 from powerplan.report.tables import array_size, network_rows
 from powerplan.report.text import flat, typeset, value_text, without_paths
+from powerplan.report.treemap import Treemap, power_treemap
 from powerplan.report.units import grouped, percent, shape_text, si, significant
 
 #: active limits shown in full; a plan by column can have thousands
@@ -48,6 +49,7 @@ class PlanView:
     has_arrays: bool
     has_baseline: bool
     corners: tuple[CornerView, ...]
+    treemap: Treemap | None
     costs: CostView | None
     sensitivity: str
     prices: tuple[tuple[str, str, str], ...]
@@ -88,6 +90,7 @@ def plan_view(plan: Plan, *, name: str = "", network: Network | None = None) -> 
         has_arrays=plan.arrays is not None,
         has_baseline=plan.baseline_gains is not None,
         corners=tuple(corner_views(plan)),
+        treemap=power_treemap(plan.prediction),
         costs=cost_view(plan.prediction),
         sensitivity=_sensitivity(plan),
         prices=tuple(

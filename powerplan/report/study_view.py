@@ -20,6 +20,7 @@ from powerplan.report.facts import Fact
 from powerplan.report.notes import plan_notes
 from powerplan.report.plan_view import PlanView, node_rows, plan_view
 from powerplan.report.quantities import target_text
+from powerplan.report.side_by_side import SideBySide, side_by_side
 from powerplan.report.study_answer import study_answer
 from powerplan.report.study_axes import axis_name
 from powerplan.report.study_charts import gain_charts
@@ -61,6 +62,7 @@ class StudyView:
     summaries: tuple[Summary, ...]
     summaries_left_out: tuple[str, ...]
     panels: Panels
+    beside: SideBySide | None
     explorer: Explorer | None
     gain_charts: tuple[Layout, ...]
     gains_caption: str
@@ -117,6 +119,7 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
     name = without_paths(title or study.name)
     details = _details(plans, network)
     panels = power_panels(study, plans)
+    beside = side_by_side(plans)
     slider = explorer(plans)
     along, gains_caption = gain_charts(study, plans)
     layers = network_layers(plans)
@@ -128,6 +131,7 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
     contents += [("failures", "Failures")] if failures else []
     contents += [("summary", "By setting")] if summed else []
     contents += [("figures", "Figures")] if panels.charts else []
+    contents += [("beside", "Side by side")] if beside else []
     contents += [("explore", "Plan by plan")] if slider else []
     contents += [("layers", "Layers")] if layers else []
     contents += [("sensitivities", "Sensitivities")] if prices else []
@@ -150,6 +154,7 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
         summaries=tuple(summed),
         summaries_left_out=tuple(unsummed),
         panels=panels,
+        beside=beside,
         explorer=slider,
         gain_charts=tuple(map(lay_out, along)),
         gains_caption=gains_caption,
