@@ -37,6 +37,8 @@ _RESULTS: dict[str, Callable[[Any], Any]] = {
     "mse": lambda plan: plan.mse,
     "nmse": lambda plan: plan.nmse,
     "nmse_input_standard_error": lambda plan: plan.prediction.inputs and plan.prediction.inputs.nmse_standard_error,
+    "wire_bias": lambda plan: _over_layers(plan.prediction.wire_bias_by_layer, sum),
+    "largest_wire_drop": lambda plan: _over_layers(plan.prediction.largest_wire_drop_by_layer, max),
     "baseline_power_W": lambda plan: plan.baseline_power,
     "baseline_mse": lambda plan: plan.baseline_mse,
     "saving": lambda plan: plan.saving,
@@ -50,6 +52,11 @@ _RESULTS: dict[str, Callable[[Any], Any]] = {
     "simulated_yield": lambda plan: plan.verification and plan.verification.chip_yield,
     "simulated_over_target": lambda plan: plan.verification and plan.verification.ratio,
 }
+
+
+def _over_layers(values: Any, take: Callable[[Any], Any]) -> float | None:
+    """The sum or the largest of values by layer; None in plans that do not have them."""
+    return None if values is None else float(take(values))
 
 
 def rows(result: StudyResult, *, times: bool = False) -> list[dict[str, Any]]:

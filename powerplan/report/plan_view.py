@@ -17,7 +17,7 @@ from powerplan.report.layer_view import CornerView, LayerView, corner_views, lay
 from powerplan.report.notes import plan_notes
 from powerplan.report.quantities import asked_text
 from powerplan.report.svg import Layout, lay_out
-from powerplan.report.tables import array_size, network_rows
+from powerplan.report.tables import array_size, network_rows, wires_by_layer
 from powerplan.report.text import flat, typeset, value_text, without_paths
 from powerplan.report.treemap import Treemap, power_treemap
 from powerplan.report.units import grouped, percent, shape_text, si, significant
@@ -50,6 +50,7 @@ class PlanView:
     has_baseline: bool
     corners: tuple[CornerView, ...]
     treemap: Treemap | None
+    wires: tuple[Fact, ...]
     costs: CostView | None
     sensitivity: str
     prices: tuple[tuple[str, str, str], ...]
@@ -91,6 +92,7 @@ def plan_view(plan: Plan, *, name: str = "", network: Network | None = None) -> 
         has_baseline=plan.baseline_gains is not None,
         corners=tuple(corner_views(plan)),
         treemap=power_treemap(plan.prediction),
+        wires=tuple(Fact(name=name, value=typeset(text)) for name, text in wires_by_layer(plan.prediction)),
         costs=cost_view(plan.prediction),
         sensitivity=_sensitivity(plan),
         prices=tuple(

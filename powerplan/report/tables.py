@@ -329,20 +329,24 @@ def prediction_table(
     return "\n\n".join([columns(headers, rows), _pairs(lines), *cost_table(prediction)])
 
 
-def _wires_lines(prediction: Prediction) -> list[tuple[str, str]]:
-    """What wires cause: a line per layer, if they have resistance."""
+def wires_by_layer(prediction: Prediction) -> list[tuple[str, str]]:
+    """Every layer and what its wires cause; nothing where wires have no resistance."""
     layers = (prediction.wire_bias_by_layer, prediction.wire_drop_by_layer, prediction.largest_wire_drop_by_layer)
     bias, drop, largest = layers
     if bias is None or drop is None or largest is None or not drop.any():
         return []
     return [
         (
-            f"wires of {name}",
+            name,
             f"drop {percent(float(drop[i]))}, of one device at most {percent(float(largest[i]))}; "
             f"alone a squared bias of {share(float(bias[i]), prediction.mse)} of the MSE",
         )
         for i, name in enumerate(prediction.layer_labels)
     ]
+
+
+def _wires_lines(prediction: Prediction) -> list[tuple[str, str]]:
+    return [(f"wires of {name}", text) for name, text in wires_by_layer(prediction)]
 
 
 def simulation_table(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import powerplan as pp
+from powerplan.batch.table import rows
 
 _RNG = np.random.default_rng(0)
 NETWORK = pp.Network.mlp([_RNG.normal(size=(5, 4)), _RNG.normal(size=(3, 5))], [np.zeros(5), np.zeros(3)])
@@ -30,6 +31,9 @@ def test_each_size_is_a_plan_of_its_own(tmp_path: Path) -> None:
     assert small.power is not None
     assert middle.power is not None
     assert tiles.best() == tiles.best("energy") == (small if small.power < middle.power else middle)
+    row = rows(tiles)[1]
+    assert row["largest_wire_drop"] == np.max(alone.prediction.largest_wire_drop_by_layer)
+    assert row["wire_bias"] == np.sum(alone.prediction.wire_bias_by_layer)
     lines = tiles.table().splitlines()
     assert lines[0].split()[-3:] == ["arrays", "conversions", "outcome"]
     assert lines[2].split()[-3:] == ["19", "19", "optimal"]
