@@ -177,11 +177,14 @@ class BlobStore:
         folder = self._folder / tenant
         if not folder.is_dir():
             return []
-        return [
-            (Path(entry.path), entry.stat().st_size, entry.stat().st_mtime)
-            for entry in os.scandir(folder)
-            if entry.is_file(follow_symlinks=False)
-        ]
+        files = []
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # an upload in a thread has just given it its name
+                    if entry.is_file(follow_symlinks=False):
+                        facts = entry.stat()
+                        files.append((Path(entry.path), facts.st_size, facts.st_mtime))
+        return files
 
     def _make_room(self, tenant: str, needed: int, keep: Path) -> None:
         """Evict until ``needed`` bytes fit beside what is kept and what open uploads will still write."""

@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import grpc
@@ -151,6 +151,16 @@ def test_open_uploads_count_with_their_whole_size(store: BlobStore) -> None:
         with pytest.raises(ServiceError, match="Another call"), store.upload("a", "ab" * 32, 2500, 0):
             pass
     _put(store, b"x" * 600)
+
+
+def test_content_that_leaves_while_it_is_counted(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upload in a thread renames its file between the listing of the folder and the look at its size."""
+    _put(store, b"a" * 10)
+    leaving = store._path("a", _put(store, b"b" * 20))
+    listed = list(os.scandir(leaving.parent))
+    leaving.unlink()
+    monkeypatch.setattr(os, "scandir", lambda folder: nullcontext(listed))
+    assert store.usage("a") == 10
 
 
 def test_tenants_do_not_see_each_other(store: BlobStore) -> None:
