@@ -2,6 +2,7 @@
 
     python -m benchmarks.endurance overload [--seconds 120]    four times what it can answer
     python -m benchmarks.endurance flood [--connections 1000]  strangers with unfinished messages, at both doors
+    python -m benchmarks.endurance tenants [--calls 100]       one floods, the other hardly waits
     python -m benchmarks.endurance soak [--minutes 30]         mixed calls: memory and file handles stay flat
 
 Everything runs on this machine. `POWERPLAN_TEST_KILLS=50 pytest tests/server/test_kills.py` kills the server, its fork
@@ -28,13 +29,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 
 import powerplan_client as pc
 from benchmarks.memory import held_memory
 from benchmarks.service import CORES, Server, burst, closed_loop, plan_request, quantiles, serving
 
-TOKEN = "token-of-the-endurance-test"
+TOKEN, OTHER = "token-of-the-endurance-test", "token-of-another-tenant"
 MIB = 2**20
 HEALTH_P99 = 0.1  # s
 FLOODED_MEMORY = 150 * MIB
@@ -62,7 +64,7 @@ def flood(connections: int) -> dict[str, Any]:
     doors: dict[str, Any] = {}
     with _guarded() as (server, http_port):
         grpc_port = int(server.address.rpartition(":")[2])
-        call = _caller(server)
+        call = _caller(server, TOKEN)
         call(4)  # warm
         quiet = quantiles(call(15))
         for door, port, unfinished in (("grpc", grpc_port, _GRPC), ("http", http_port, _HTTP)):
@@ -91,6 +93,36 @@ def flood(connections: int) -> dict[str, Any]:
             )
         },
     }
+
+
+def tenants(calls: int) -> dict[str, Any]:
+    """One keeps both workers and its line full; the times of another, one call after the other."""
+    over = threading.Event()
+    with _guarded() as (server, _):
+        _caller(server, TOKEN)(4)  # warm
+        call = _caller(server, OTHER)
+        quiet = quantiles(call(calls))
+
+        def keep_calling() -> None:
+            again = _caller(server, TOKEN)
+            while not over.is_set():
+                try:
+                    again(1)
+                except grpc.RpcError as error:
+                    if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                        raise
+                    over.wait(0.1)
+
+        threads = [threading.Thread(target=keep_calling) for _ in range(16 * CORES)]
+        for thread in threads:
+            thread.start()
+        time.sleep(2.0)
+        flooded = quantiles(call(calls))
+        over.set()
+        for thread in threads:
+            thread.join()
+    holds = {"p99 at most 3 times the quiet one": flooded["p99_s"] <= FLOODED_TIME * quiet["p99_s"]}
+    return {"calls": calls, "quiet": quiet, "flooded": flooded, "holds": holds}
 
 
 def soak(minutes: float) -> dict[str, Any]:
@@ -152,7 +184,7 @@ def _guarded(*options: str) -> Iterator[tuple[Server, int]]:
         port = int(probe.getsockname()[1])
     with tempfile.TemporaryDirectory() as folder:
         tokens = Path(folder) / "tokens"
-        tokens.write_text(f"endurance:{TOKEN}\n")
+        tokens.write_text(f"endurance:{TOKEN}\nother:{OTHER}\n")
         more = ("--token-file", str(tokens), "--http-listen", f"127.0.0.1:{port}", *options)
         server = Server(CORES, Path(folder) / "data", *more)
         try:
@@ -161,7 +193,7 @@ def _guarded(*options: str) -> Iterator[tuple[Server, int]]:
             server.stop()
 
 
-def _caller(server: Server) -> Callable[[int], list[float]]:
+def _caller(server: Server, token: str) -> Callable[[int], list[float]]:
     """What plans a number of times, and tells the seconds of each."""
     request = plan_request()
 
@@ -169,7 +201,7 @@ def _caller(server: Server) -> Callable[[int], list[float]]:
         seconds = []
         for _ in range(count):
             began = time.perf_counter()
-            server.stub.Plan(request, timeout=60, metadata=(("authorization", f"Bearer {TOKEN}"),))
+            server.stub.Plan(request, timeout=60, metadata=(("authorization", f"Bearer {token}"),))
             seconds.append(time.perf_counter() - began)
         return seconds
 
@@ -316,14 +348,16 @@ def _is_expected(code: str) -> bool:
 def main() -> int:
     """Run one of them, print what was found as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["overload", "flood", "soak"])
+    parser.add_argument("what", choices=["overload", "flood", "tenants", "soak"])
     parser.add_argument("--seconds", type=float, default=120.0, help="of the overload")
     parser.add_argument("--connections", type=int, default=1000, help="of the flood")
+    parser.add_argument("--calls", type=int, default=100, help="of the tenant that waits")
     parser.add_argument("--minutes", type=float, default=30.0, help="of the soak")
     arguments = parser.parse_args()
     found = {
         "overload": lambda: overload(arguments.seconds),
         "flood": lambda: flood(arguments.connections),
+        "tenants": lambda: tenants(arguments.calls),
         "soak": lambda: soak(arguments.minutes),
     }[arguments.what]()
     print(json.dumps(found, indent=2))
