@@ -17,9 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-#: beyond this many standard deviations the density is zero in double precision
-_FAR = 1e3
-#: a Gaussian this many standard deviations above zero is never clipped; beyond it exp() would underflow, slowly
+#: beyond this many standard deviations nothing is on the far side of a knot; exp() would underflow there, slowly
 _CERTAIN = {torch.float64: 37.0, torch.float32: 12.0}
 #: and this many above zero what clipping does is less than rounding
 _NEAR = {torch.float64: 9.0, torch.float32: 6.0}
@@ -39,7 +37,7 @@ class Tail(NamedTuple):
 
 def higher_powers(t: Tail, std: Tensor) -> tuple[Tensor, Tensor]:
     """E[T³] and E[T⁴]: with J_n = E[(T/σ)ⁿ],  J_{n+1} = n J_{n−1} − |α| J_n."""
-    distance = torch.where(t.alpha >= 0, t.alpha, -t.alpha).clamp(max=_FAR)
+    distance = torch.where(t.alpha >= 0, t.alpha, -t.alpha).clamp(max=_CERTAIN[std.dtype])
     third = std * (2 * std * t.mean - distance * t.square)
     return third, std * (3 * std * t.square - distance * third)
 
@@ -71,8 +69,11 @@ def tail(mean: Tensor, std: Tensor, knot: float = 0.0) -> Tail:
     """The far side of ``knot`` for z ~ N(mean, std²), std > 0; elementwise."""
     alpha = (mean - knot) / std
     # not abs(): its derivative at 0 would be 0 instead of one-sided
-    distance = torch.where(alpha >= 0, alpha, -alpha).clamp(max=_FAR)
+    distance = torch.where(alpha >= 0, alpha, -alpha)
+    far = distance >= _CERTAIN[std.dtype]
+    distance = distance.clamp(max=_CERTAIN[std.dtype])
     density = torch.exp(-0.5 * distance * distance) * (1 / math.sqrt(2 * math.pi))
+    density = density.masked_fill(far, 0.0)
     mills = torch.special.erfcx(distance * (1 / math.sqrt(2))) * math.sqrt(math.pi / 2)
     return Tail(
         mass=density * mills,
