@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,17 @@ async def _settled(server: Running, seconds: float = 20.0) -> None:
     assert (server.server.admission.waiting, server.server.blobs._pins) == (0, {})
 
 
+async def _ended_early(jobs: JobRunner, job: Job, faults: _Faults, rng: random.Random, deleted: set[str]) -> None:
+    """Some jobs are cancelled, some deleted, with a fault on the way."""
+    if rng.random() < 0.3:
+        faults.next = rng.choice(["before", "after"])
+        await jobs.cancel(TENANT, job.id)
+    if rng.random() < 0.2:
+        faults.next = rng.choice(["before", "after"])
+        deleted.add(job.id)
+        await jobs.delete(TENANT, job.id)
+
+
 async def _stored(jobs: JobRunner) -> list[Job]:
     return await jobs.page(TENANT, [], None, 10_000)
 
@@ -125,6 +136,27 @@ def test_callers_that_go_away_at_every_step(start: Callable[..., Running]) -> No
 
 
 @pytest.mark.slow
+def test_callers_that_go_away_while_they_delete(start: Callable[..., Running]) -> None:
+    """Whatever step they leave at, a second call ends it: nothing of the job stays, nor runs."""
+    server = start(workers=2, job_workers=2)
+    jobs = server.server.jobs
+
+    async def deletions() -> None:
+        for after in range(STEPS):
+            for what in ("", "sleep 5"):
+                job, _ = await _submission(jobs, f"delete {after} {what}", what)
+                if after % 2:
+                    await asyncio.sleep(0.03)  # it has been started by now
+                await _cut_off(jobs.delete(TENANT, job.id), after)
+                with suppress(ServiceError):  # it is gone
+                    await jobs.delete(TENANT, job.id)
+        await _settled(server)
+        assert await _stored(jobs) == []
+
+    server.do(deletions())
+
+
+@pytest.mark.slow
 def test_writes_that_fail_at_every_change(start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch) -> None:
     """500 writes fail at random, before or after the change took place, while jobs come and are cancelled."""
     server = start(workers=2, job_workers=2, job_queue_size=10_000)
@@ -134,6 +166,7 @@ def test_writes_that_fail_at_every_change(start: Callable[..., Running], monkeyp
     monkeypatch.setattr("powerplan_server.storage._RETRY", 0.01)
     rng = random.Random(0)
     accepted: dict[str, str] = {}
+    deleted: set[str] = set()  # or tried to be
     reasons: set[str] = set()
 
     async def one(number: int) -> None:
@@ -142,9 +175,7 @@ def test_writes_that_fail_at_every_change(start: Callable[..., Running], monkeyp
         try:
             job, _ = await _submission(jobs, f"job {number}")
             accepted[job.id] = f"job {number}"
-            if rng.random() < 0.3:
-                faults.next = rng.choice(["before", "after"])
-                await jobs.cancel(TENANT, job.id)
+            await _ended_early(jobs, job, faults, rng, deleted)
         except ServiceError as error:
             reasons.add(error.reason)
         while not server.server.storage.works and rng.random() < 0.9:
@@ -162,7 +193,8 @@ def test_writes_that_fail_at_every_change(start: Callable[..., Running], monkeyp
         await jobs.reconcile()
         await _settled(server)
         stored = {job.id: job for job in await _stored(jobs)}
-        assert accepted.keys() <= stored.keys()
+        assert accepted.keys() - deleted <= stored.keys()
+        assert deleted - stored.keys()
         for job in stored.values():
             assert job.state in (JobState.SUCCEEDED, JobState.CANCELLED)
             await _assert_run_once(jobs, job)
