@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint format types imports check proto check-generated bench docs-numbers docs clean client-oldest
+.PHONY: help setup demo test quick lint format types imports check proto check-generated bench docs-numbers docs clean client-oldest wheels
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -91,6 +91,14 @@ docs-numbers: $(STAMP)  ## measure the examples; writes docs/examples.md and its
 docs: $(STAMP)  ## build the documentation site in out/site; warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs out/site
 	@echo "out/site/index.html"
+
+wheels: $(STAMP)  ## both wheels in dist/, installed into a fresh environment and tried there; needs the network
+	rm -rf dist out/wheels
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist . ./client
+	"$(PYTHON)" -m venv out/wheels
+	out/wheels/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  dist/powerplan_client-*.whl "$$(echo dist/powerplan-*.whl)[server,plot]"
+	out/wheels/bin/powerplan doctor
 
 clean:  ## remove what the other tasks made, .venv too
 	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
