@@ -17,7 +17,7 @@ import numpy as np
 from powerplan.errors import InvalidInput, MissingExtra, PowerplanError, RefusedByServer, ServerUnreachable
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.operating_point import OperatingPoint
-from powerplan.moments.prediction import Prediction
+from powerplan.moments.prediction import ArrayDrop, Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.per_input import Inputs
 from powerplan.plausibility import corners_of, question
@@ -265,7 +265,14 @@ def _engine_kinds() -> dict[str, type]:
 
     kinds = {name: kind for name, kind in vars(outcome).items() if getattr(kind, "__module__", "") == outcome.__name__}
     spreads = {"Chips": Chips, "TabulatedSpread": TabulatedSpread, "Inputs": Inputs}
-    return {**kinds, **spreads, "Gains": Gains, "LayerArrays": LayerArrays, "Prediction": Prediction}
+    return {
+        **kinds,
+        **spreads,
+        "Gains": Gains,
+        "LayerArrays": LayerArrays,
+        "ArrayDrop": ArrayDrop,
+        "Prediction": Prediction,
+    }
 
 
 def _engine_value(kind: type[_T], value: Any, **known: Any) -> _T:

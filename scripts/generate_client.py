@@ -24,7 +24,7 @@ from generate_keywords import ROOT, write_or_check
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.steps import Steps
 from powerplan.hardware.tiling import LayerArrays
-from powerplan.moments.prediction import LayerMoments, Prediction
+from powerplan.moments.prediction import ArrayDrop, LayerMoments, Prediction
 from powerplan.montecarlo import simulation
 from powerplan.planning import outcome
 from powerplan.planning.plan_value import Plan
@@ -105,6 +105,7 @@ _VALUES = (
     Value(kind=Steps, annotations={"values": "Sequence[float] | np.ndarray"}),
     *(Value(kind=kind, annotations={"labels": "Sequence[int] | np.ndarray"}) for kind in TARGETS.values()),
     Value(kind=LayerMoments),
+    Value(kind=ArrayDrop),
     Value(
         kind=Prediction,
         more={"nmse_standard_error: float = 0.0": "", **_ANSWER},

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from powerplan.hardware.gains import Gains
 from powerplan.hardware.hardware import Hardware
-from powerplan.hardware.wires.tiles import Tiles, sum_of
+from powerplan.hardware.wires.tiles import Place, Tiles, sum_of
 from powerplan.moments.array.constants import ArrayConstants
 from powerplan.moments.array.program import program
 from powerplan.moments.array.programmed import ProgrammedArray
@@ -90,28 +90,24 @@ def _maps(layer: str, array: ProgrammedArray, tiles: Tiles) -> Iterator[DeviceMa
     here = torch.ones_like(conductance)
     shape = (sides, array.map.groups, -1, array.map.n_in)
     every = torch.stack([value.reshape(shape) for value in (here, *values)])  # (Q, S, G, o, n)
-    column_tile = 0
-    for cut in tiles.cut(every):  # (Q, C, G, T, m, k), or (Q, C, S, G, T, m, k)
-        of_sides = cut if tiles.apart else cut.unsqueeze(2)
-        for c, side, group, row_tile in np.ndindex(*of_sides.shape[1:5]):
-            yield _map(layer, of_sides[:, c, side, group, row_tile], (group, row_tile, column_tile + c, side))
-        column_tile += of_sides.shape[1]
+    for place, tile in tiles.arrays(tiles.cut(every), 2):
+        yield _map(layer, tile, place)
 
 
-def _map(layer: str, tile: Tensor, place: tuple[int, int, int, int]) -> DeviceMap:
+def _map(layer: str, tile: Tensor, place: Place) -> DeviceMap:
     """Of the values (Q, m, k) of an array, whose first are 1 where there are devices: the last rows."""
     rows = int(tile[0, :, 0].sum())
     _, conductance, error, *wired = tile[:, tile.shape[1] - rows :].numpy()
     drop, transfer = wired or (None, None)
-    group, row_tile, column_tile, side = place
     return DeviceMap(
         layer=layer,
-        group=group,
-        row_tile=row_tile,
-        column_tile=column_tile,
-        side=side,
+        **place._asdict(),
         conductance=conductance,
         drop=drop,
         error=error,
-        mean_drop=None if transfer is None else float(1 - transfer.sum() / conductance.sum()),
+        mean_drop=None
+        if transfer is None
+        else float(1 - transfer.sum() / conductance.sum())
+        if conductance.any()
+        else 0.0,
     )

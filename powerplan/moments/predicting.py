@@ -20,7 +20,7 @@ from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.array.wired import WiredAmplifier
 from powerplan.moments.attribution import error_amounts
 from powerplan.moments.chips.spectrum import check_chips, predict_chips
-from powerplan.moments.prediction import LayerMoments, Prediction
+from powerplan.moments.prediction import ArrayDrop, LayerMoments, Prediction
 from powerplan.moments.predictor import Moments, Predictor
 from powerplan.moments.sampling import corrected
 from powerplan.moments.settings import PredictionSettings
@@ -205,6 +205,7 @@ def _assemble(predictor: Predictor, programmed: Sequence[ProgrammedArray], parts
         wire_bias_by_layer=_frozen(_mean([p.wire_bias for p in parts], parts)),
         wire_drop_by_layer=drop,
         largest_wire_drop_by_layer=largest_drop,
+        array_drops=_array_drops(programmed, network.layer_names),
         costs=None if predictor.cost_model is None else predictor.cost_model.breakdown(array + tia),
         inputs=Inputs(
             mse_by_input=_frozen(squared_bias.mean(1) + spread.mean(1)),
@@ -220,6 +221,18 @@ def _wire_drops(programmed: Sequence[ProgrammedArray]) -> tuple[np.ndarray, np.n
         if isinstance(array.read_out, WiredAmplifier):
             mean[i], largest[i] = map(float, array.read_out.drop)
     return _frozen(mean), _frozen(largest)
+
+
+def _array_drops(programmed: Sequence[ProgrammedArray], names: Sequence[str]) -> tuple[ArrayDrop, ...]:
+    """What wires take off every array; nothing where they are ideal."""
+    return tuple(
+        ArrayDrop(
+            layer=name, **place._asdict(), mean=float(1 - passed / held) if held > 0 else 0.0, largest=float(1 - least)
+        )
+        for name, array in zip(names, programmed, strict=True)
+        if isinstance(array.read_out, WiredAmplifier)
+        for place, (held, passed, least) in array.read_out.tiles.arrays(array.read_out.drops, 1)
+    )
 
 
 def _mean(values: Sequence[np.ndarray], parts: Sequence[_Part]) -> np.ndarray:

@@ -48,6 +48,27 @@ class LayerMoments:
     covariance: np.ndarray | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ArrayDrop:
+    """What wires take off one array.
+
+    Attributes:
+        layer: name.
+        group, row_tile, column_tile: of the layer's arrays, from 0.
+        side: 0, or 1 of the negative weights where these have arrays of their own.
+        mean: share of the column currents where all rows are driven alike, mean over the columns.
+        largest: largest share of what one device adds to its column.
+    """
+
+    layer: str
+    group: int
+    row_tile: int
+    column_tile: int
+    side: int
+    mean: float
+    largest: float
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prediction(Shown):
     """Error and power of a network on crossbars, from second-order moments.
@@ -77,6 +98,8 @@ class Prediction(Shown):
         wire_drop_by_layer: (L,) share of the column currents that wires take off where all rows are driven alike, mean
             over the columns of all arrays.
         largest_wire_drop_by_layer: (L,) largest share that wires take off what one device adds to its column.
+        array_drops: what they take off every array; empty with ideal wires, and in a prediction read back from a plan
+            file.
         power: power of one inference [W], summed over the layers.
         power_standard_error: what the chance of error samples leaves in it [W].
         power_by_layer: (L,) [W].
@@ -128,6 +151,7 @@ class Prediction(Shown):
     wire_bias_by_layer: np.ndarray | None = None
     wire_drop_by_layer: np.ndarray | None = None
     largest_wire_drop_by_layer: np.ndarray | None = None
+    array_drops: tuple[ArrayDrop, ...] = ()
     power_standard_error: float = 0.0
     marginal_fields: int = 0
     sampling_limited: bool = False

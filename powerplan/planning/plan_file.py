@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 FORMAT = "powerplan.plan"
 SCHEMA_VERSION = 1
 _MOST_BYTES = 1 << 30
-#: moments of a prediction that a plan file leaves out
-_LEFT_OUT = ("ideal_output", "output_mean", "output_covariance", "layers")
+#: the large parts of a prediction, which a plan file leaves out
+_LEFT_OUT = ("ideal_output", "output_mean", "output_covariance", "layers", "array_drops")
 
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:

@@ -17,9 +17,9 @@ def test_drops_of_every_array_and_their_maps(run: Run, files: Any, tmp_path: Pat
     problem = ("--network", files.network, "--inputs", files.inputs)
     told = json.loads(run("predict", *problem, *WIRED, "--json").stdout)
     first = [drop for drop in told["array_drops"] if drop["layer"] == told["layer_names"][0]]
-    assert max(drop["largest_drop"] for drop in first) == told["largest_wire_drop_by_layer"][0]
-    assert min(d["mean_drop"] for d in first) <= told["wire_drop_by_layer"][0] <= max(d["mean_drop"] for d in first)
-    assert json.loads(run("predict", *problem, "--json").stdout)["array_drops"] is None
+    assert max(drop["largest"] for drop in first) == told["largest_wire_drop_by_layer"][0]
+    assert min(d["mean"] for d in first) <= told["wire_drop_by_layer"][0] <= max(d["mean"] for d in first)
+    assert json.loads(run("predict", *problem, "--json").stdout)["array_drops"] == []
     figure = tmp_path / "arrays.png"
     said = run("plan", *problem, *WIRED, "--max-nmse", "20%", "--granularity", "network", "--plot-arrays", figure)
     assert said.exit_code == 0

@@ -44,6 +44,12 @@ def test_drops_are_those_of_the_layer(fields: dict[str, Any]) -> None:
     hardware = pp.Hardware(wire_resistance_row=50.0, sense_resistance=9.0, array_rows=3, array_columns=4, **fields)
     prediction = pp.predict(NETWORK, hardware, GAINS, np.eye(7))
     (maps,) = pp.map_devices(NETWORK, hardware, GAINS)
+    told = [(d.group, d.row_tile, d.column_tile, d.side) for d in prediction.array_drops]
+    assert told == [(m.group, m.row_tile, m.column_tile, m.side) for m in maps]
+    np.testing.assert_allclose([d.mean for d in prediction.array_drops], [m.mean_drop for m in maps], rtol=1e-9)
+    np.testing.assert_allclose(
+        [d.largest for d in prediction.array_drops], [np.max(m.drop) for m in maps if m.drop is not None], rtol=1e-9
+    )
     apart = bool(fields)
     assert len(maps) == 3 * (2 * 2 if apart else 3)
     assert [m.conductance.shape[0] for m in maps if (m.column_tile, m.side) == (0, 0)] == [3, 3, 1]

@@ -161,6 +161,7 @@ class Prediction(_message.Message):
     WIRE_BIAS_BY_LAYER_FIELD_NUMBER: _builtins.int
     WIRE_DROP_BY_LAYER_FIELD_NUMBER: _builtins.int
     LARGEST_WIRE_DROP_BY_LAYER_FIELD_NUMBER: _builtins.int
+    ARRAY_DROPS_FIELD_NUMBER: _builtins.int
     COSTS_FIELD_NUMBER: _builtins.int
     LAYER_KINDS_FIELD_NUMBER: _builtins.int
     IDEAL_ACCURACY_FIELD_NUMBER: _builtins.int
@@ -281,6 +282,10 @@ class Prediction(_message.Message):
         """(L) largest share that wires take off what one device adds to its column."""
 
     @_builtins.property
+    def array_drops(self) -> _containers.RepeatedCompositeFieldContainer[Global___ArrayDrop]:
+        """What wires take off every array; empty with ideal wires."""
+
+    @_builtins.property
     def costs(self) -> Global___CostBreakdown:
         """Energy, latency and area by layer and component; with Hardware.costs."""
 
@@ -324,13 +329,14 @@ class Prediction(_message.Message):
         wire_bias_by_layer: _abc.Iterable[_builtins.float] | None = ...,
         wire_drop_by_layer: _abc.Iterable[_builtins.float] | None = ...,
         largest_wire_drop_by_layer: _abc.Iterable[_builtins.float] | None = ...,
+        array_drops: _abc.Iterable[Global___ArrayDrop] | None = ...,
         costs: Global___CostBreakdown | None = ...,
         layer_kinds: _abc.Iterable[_builtins.str] | None = ...,
         ideal_accuracy: _builtins.float | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "_ideal_accuracy", b"_ideal_accuracy", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "chips", b"chips", "costs", b"costs", "ideal_accuracy", b"ideal_accuracy", "ideal_output", b"ideal_output", "inputs", b"inputs", "output_covariance", b"output_covariance", "output_mean", b"output_mean"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "_ideal_accuracy", b"_ideal_accuracy", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "array_power_by_layer_watts", b"array_power_by_layer_watts", "chips", b"chips", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "costs", b"costs", "energy_joules", b"energy_joules", "first_order", b"first_order", "ideal_accuracy", b"ideal_accuracy", "ideal_output", b"ideal_output", "inputs", b"inputs", "largest_wire_drop_by_layer", b"largest_wire_drop_by_layer", "layer_kinds", b"layer_kinds", "layer_names", b"layer_names", "layers", b"layers", "marginal_fields", b"marginal_fields", "method", b"method", "mse", b"mse", "mse_bias", b"mse_bias", "mse_by_layer", b"mse_by_layer", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "sampling_limited", b"sampling_limited", "signal_power", b"signal_power", "tia_power_by_layer_watts", b"tia_power_by_layer_watts", "wire_bias_by_layer", b"wire_bias_by_layer", "wire_drop_by_layer", b"wire_drop_by_layer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "_accuracy_input_standard_error", b"_accuracy_input_standard_error", "_accuracy_standard_error", b"_accuracy_standard_error", "_ideal_accuracy", b"_ideal_accuracy", "accuracy", b"accuracy", "accuracy_input_standard_error", b"accuracy_input_standard_error", "accuracy_standard_error", b"accuracy_standard_error", "array_drops", b"array_drops", "array_power_by_layer_watts", b"array_power_by_layer_watts", "chips", b"chips", "converter_power_by_layer_watts", b"converter_power_by_layer_watts", "costs", b"costs", "energy_joules", b"energy_joules", "first_order", b"first_order", "ideal_accuracy", b"ideal_accuracy", "ideal_output", b"ideal_output", "inputs", b"inputs", "largest_wire_drop_by_layer", b"largest_wire_drop_by_layer", "layer_kinds", b"layer_kinds", "layer_names", b"layer_names", "layers", b"layers", "marginal_fields", b"marginal_fields", "method", b"method", "mse", b"mse", "mse_bias", b"mse_bias", "mse_by_layer", b"mse_by_layer", "mse_by_output", b"mse_by_output", "mse_by_output_standard_error", b"mse_by_output_standard_error", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "output_covariance", b"output_covariance", "output_mean", b"output_mean", "power_by_layer_watts", b"power_by_layer_watts", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "sampling_limited", b"sampling_limited", "signal_power", b"signal_power", "tia_power_by_layer_watts", b"tia_power_by_layer_watts", "wire_bias_by_layer", b"wire_bias_by_layer", "wire_drop_by_layer", b"wire_drop_by_layer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy: _TypeAlias = _typing.Literal["accuracy"]  # noqa: Y015
     _WhichOneofArgType__accuracy: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy"]  # noqa: Y015
@@ -350,6 +356,52 @@ class Prediction(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ideal_accuracy) -> _WhichOneofReturnType__ideal_accuracy | None: ...
 
 Global___Prediction: _TypeAlias = Prediction  # noqa: Y015
+
+@_typing.final
+class ArrayDrop(_message.Message):
+    """What wires take off one array."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAYER_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    ROW_TILE_FIELD_NUMBER: _builtins.int
+    COLUMN_TILE_FIELD_NUMBER: _builtins.int
+    SIDE_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    LARGEST_FIELD_NUMBER: _builtins.int
+    layer: _builtins.str
+    """Name of the layer."""
+    group: _builtins.int
+    """Group of the layer's matrix, from 0."""
+    row_tile: _builtins.int
+    """Row tile, from 0."""
+    column_tile: _builtins.int
+    """Column tile, from 0."""
+    side: _builtins.int
+    """0, or 1 of the negative weights where these have arrays of their own."""
+    mean: _builtins.float
+    """Share of the column currents where all rows are driven alike, mean over the columns."""
+    largest: _builtins.float
+    """Largest share of what one device adds to its column."""
+    def __init__(
+        self,
+        *,
+        layer: _builtins.str = ...,
+        group: _builtins.int = ...,
+        row_tile: _builtins.int = ...,
+        column_tile: _builtins.int = ...,
+        side: _builtins.int = ...,
+        mean: _builtins.float = ...,
+        largest: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["column_tile", b"column_tile", "group", b"group", "largest", b"largest", "layer", b"layer", "mean", b"mean", "row_tile", b"row_tile", "side", b"side"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArrayDrop: _TypeAlias = ArrayDrop  # noqa: Y015
 
 @_typing.final
 class CostBreakdown(_message.Message):

@@ -12,9 +12,7 @@ from powerplan.cli.chat import Chat
 from powerplan.cli.gains import gains_and_hardware
 from powerplan.cli.output import document, write_json
 from powerplan.cli.server import calculator, server_options, with_labels
-from powerplan.hardware import Gains, Hardware
 from powerplan.moments.settings import PredictionSettings
-from powerplan.network import Network
 
 
 @click.command("predict", short_help="Error and power at given gains, from second-order moments.")
@@ -76,7 +74,7 @@ def command(
                 inputs=prediction.inputs and prediction.inputs.to_dict(),
                 chips=chips and chips.to_dict(),
                 costs=prediction.costs and prediction.costs.to_dict(),
-                array_drops=_drops(case.network, hardware, gains) if hardware.has_wires else None,
+                array_drops=[vars(drop) for drop in prediction.array_drops],
                 **{name: getattr(prediction, name) for name in _KEYS},
             )
         )
@@ -88,20 +86,6 @@ def command(
                 prediction, gains=gains, accuracy=accuracy, input_error=input_error, ideal_accuracy=ideal, chips=chips
             )
         )
-
-
-def _drops(network: Network, hardware: Hardware, gains: Gains) -> list[dict[str, Any]]:
-    """What wires take off the currents of every array, and off a device at most."""
-    from powerplan.moments.device_maps import map_devices
-
-    return [
-        {
-            **{name: getattr(m, name) for name in ("layer", "group", "row_tile", "column_tile", "side", "mean_drop")},
-            "largest_drop": None if m.drop is None else float(m.drop.max()),
-        }
-        for maps in map_devices(network, hardware, gains)
-        for m in maps
-    ]
 
 
 #: what --json tells of the prediction

@@ -7,15 +7,26 @@ or each side is in a tile of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from powerplan.hardware.hardware import Hardware
 from powerplan.hardware.tiling import output_tiles
+
+
+class Place(NamedTuple):
+    """Where an array of a layer is, each from 0; side 1 has the negative weights where these have arrays of their own."""
+
+    group: int
+    row_tile: int
+    column_tile: int
+    side: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +79,17 @@ class Tiles:
         """The sum (..., G, T, *dims) over column tiles and sides of arrays of values of ``dims`` dimensions."""
         axis = -(dims + 3)
         return sum_of([tile.sum((axis - 1, axis) if self.apart else axis) for tile in tiles])
+
+    def arrays(self, tiles: Sequence[Tensor], dims: int) -> Iterator[tuple[Place, Tensor]]:
+        """Every array: its place, and its values (..., *dims) of ``dims`` dimensions from those in their tiles."""
+        first = 0
+        for tile in tiles:
+            by_side = tile if self.apart else tile.unsqueeze(-dims - 3)  # (..., C, S, G, T, *dims)
+            counts = by_side.shape[-dims - 4 : by_side.ndim - dims]
+            for column_tile, side, group, row_tile in np.ndindex(*counts):
+                place = Place(group, row_tile, first + column_tile, side)
+                yield place, by_side[(..., column_tile, side, group, row_tile, *[slice(None)] * dims)]
+            first += counts[0]
 
     @cached_property
     def alike(self) -> tuple[tuple[slice, ...], ...]:

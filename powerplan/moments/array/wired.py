@@ -52,8 +52,8 @@ class WiredAmplifier(Amplifier):
         by_side: their columns.
         relative: r as in the module, (G, n_in).
         tiles: as physical arrays are cut.
-        drop: share that wires take off the column currents of all rows driven alike, mean over the columns, and the
-            largest share that they take off what a device alone adds to its column.
+        drops: of every array in its tiles (..., 3): what its devices hold in all, what wires let through of the column
+            currents per volt at all rows [S], and the least share that reaches a column of what a device alone adds.
         ideal_weight: mean weight with ideal wires, (n_out, n_in); that wanted where targets are shifted for the wires.
         drivers: conductance matrix of the drivers of every row tile, all columns and sides added up, (G, T, m, m) [S].
     """
@@ -62,7 +62,7 @@ class WiredAmplifier(Amplifier):
     by_side: tuple[WiredSide, ...]
     relative: Tensor
     tiles: Tiles
-    drop: tuple[Tensor, Tensor]
+    drops: tuple[Tensor, ...]
     ideal_weight: Tensor
     drivers: Tensor
 
@@ -112,13 +112,17 @@ class WiredAmplifier(Amplifier):
             by_side=tuple(by_side_of),
             relative=relative,
             tiles=tiles,
-            drop=(
-                1 - sum_of([part.transfer.sum() for part in let]) / conductance.sum(),
-                1 - torch.stack(reaches).min(),
-            ),
+            drops=tuple(_drops(tile, part) for tile, part in zip(cut, let, strict=True)),
             ideal_weight=array.constants.weight if hardware.predistort else array.mean_weight,
             drivers=tiles.added([part.drivers for part in let], 2),
         )
+
+    @property
+    def drop(self) -> tuple[Tensor, Tensor]:
+        """Share that wires take off the column currents of all rows driven alike, mean over the columns, and the largest
+        share that they take off what a device alone adds to its column."""
+        held, passed, least = torch.cat([drops.flatten(0, -2) for drops in self.drops]).unbind(-1)
+        return 1 - passed.sum() / held.sum(), 1 - least.min()
 
     def mean_weight(self, array: ProgrammedArray) -> Tensor:
         """W̄ (n_out, n_in)."""
@@ -216,6 +220,12 @@ class WiredAmplifier(Amplifier):
 
     def jump(self, array: ProgrammedArray, side: int, step: Tensor, usual: Tensor) -> Tensor:
         return array.compensation * self.by_side[side].reach * (step - usual)
+
+
+@torch.no_grad()
+def _drops(tile: Tensor, let: Through) -> Tensor:
+    dims = (-2, -1)
+    return torch.stack([tile.sum(dims), let.transfer.sum(dims), let.reach.amin(dims)], -1)
 
 
 def _profile(cut: Sequence[Tensor], let: Sequence[Through], shares: Tensor, tiles: Tiles, wires: Wires) -> Tensor:
