@@ -21,7 +21,7 @@ from powerplan.hardware.tiling import output_tiles
 
 
 class Place(NamedTuple):
-    """Where an array of a layer is, each from 0; side 1 has the negative weights where these have arrays of their own."""
+    """Where an array of a layer is, each from 0; side 1 is that of the negative weights where these are apart."""
 
     group: int
     row_tile: int

@@ -119,8 +119,8 @@ class WiredAmplifier(Amplifier):
 
     @property
     def drop(self) -> tuple[Tensor, Tensor]:
-        """Share that wires take off the column currents of all rows driven alike, mean over the columns, and the largest
-        share that they take off what a device alone adds to its column."""
+        """Share that wires take off the column currents of all rows driven alike, mean over the columns; the largest
+        that they take off what a device alone adds to its column."""
         held, passed, least = torch.cat([drops.flatten(0, -2) for drops in self.drops]).unbind(-1)
         return 1 - passed.sum() / held.sum(), 1 - least.min()
 
