@@ -20,6 +20,3 @@ def check_compensation(hardware: Hardware, check: Checker) -> None:
     if hardware.scales_columns and hardware.drift_compensation and hardware.drift_compensation_by == "column":
         allowed = "'conductance' or 'weight' where column_scale is given: gains of single columns are not predicted"
         check.fail("drift_compensation_by", "column", allowed, "Use drift_compensation_by='weight'.")
-    if hardware.predistort and divided:
-        allowed = "False where read_out is 'divider': what a device adds to its column depends on the others"
-        check.fail("predistort", True, allowed, "Leave it out, or use read_out='tia'.")

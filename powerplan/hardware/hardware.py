@@ -355,6 +355,14 @@ class Hardware(Shown):
         )
 
     @property
+    def input_slices(self) -> InputSlices | None:
+        """How inputs are cut, of the hardware of one layer; None where they drive their rows at once."""
+        bits, part = self.dac_bits, self.input_slice_bits
+        if not isinstance(bits, int) or not isinstance(part, int) or part >= bits - 1:
+            return None
+        return InputSlices(bits, part)
+
+    @property
     def converts_columns(self) -> bool:
         """True if what is read from a column is quantised or saturates."""
         return self.adc_bits is not None or self.adc_range is not None
@@ -553,13 +561,6 @@ class LayerHardware(Hardware):
     adc_headroom: float
     columns_per_adc: int
     input_slice_bits: int | None
-
-    @property
-    def input_slices(self) -> InputSlices | None:
-        """How inputs are cut; None where they drive their rows at once."""
-        if self.dac_bits is None or self.input_slice_bits is None or self.input_slice_bits >= self.dac_bits - 1:
-            return None
-        return InputSlices(self.dac_bits, self.input_slice_bits)
 
     @classmethod
     def _like(cls, hardware: Hardware) -> LayerHardware:

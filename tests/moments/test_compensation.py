@@ -138,6 +138,17 @@ def test_shifted_targets_make_right_what_is_read_behind_wires(fields: dict[str, 
     assert pp.predict(network, still.replace(predistort=True), gains, inputs).mse < 1e-4 * dropped.mse
 
 
+def test_shifted_targets_make_right_what_passive_columns_decode_to() -> None:
+    divider: dict[str, Any] = {"read_out": "divider", "load_conductance": 1e-4, "feedback_resistance": None}
+    network, hardware, gains, inputs = case(1, **divider, array_rows=16, predistort=True)
+    predicted = pp.predict(network, hardware, gains, inputs)
+    before = pp.predict(network, hardware.replace(predistort=False), gains, inputs)
+    assert predicted.mse_bias < 1e-3 * before.mse_bias
+    simulated = pp.simulate(network, hardware, gains, inputs, draws=200)
+    assert predicted.mse == pytest.approx(simulated.mse, rel=0.03, abs=3 * simulated.mse_standard_error)
+    assert predicted.power == pytest.approx(simulated.power, rel=0.01)
+
+
 def test_derivatives_go_through_the_targets_behind_wires() -> None:
     network, hardware, gains, inputs = case(**WIRES, predistort=True)
     predictor = Predictor.of(network, hardware, inputs)
@@ -229,5 +240,3 @@ def test_what_does_not_go_together_is_refused() -> None:
         pp.Hardware(column_scale="least_bias", **divider)
     with pytest.raises(pp.InvalidInput, match="row_scale"):
         pp.Hardware(row_scale="least_bias", **divider)
-    with pytest.raises(pp.InvalidInput, match="predistort"):
-        pp.Hardware(predistort=True, **divider)

@@ -38,6 +38,7 @@ from torch import Tensor
 from powerplan.hardware.hardware import Hardware
 from powerplan.moments.array.device_errors import DeviceErrors, TileNodes
 from powerplan.moments.array.read_out import Channel, Column, ReadOut
+from powerplan.moments.array.shifted import Sides
 
 if TYPE_CHECKING:
     from powerplan.moments.array.programmed import ProgrammedArray
@@ -91,12 +92,21 @@ class Divider(ReadOut):
     """
 
     load: float
-    devices: tuple[tuple[Tensor, Tensor], ...]
+    devices: Sides
     by_side: tuple[DividerSide, ...]
 
     @classmethod
-    def of(cls, array: ProgrammedArray) -> Divider:
-        """The columns of an array as it would be with amplifiers."""
+    def of(
+        cls, array: ProgrammedArray, devices: Sides | None = None, targets: Sequence[Tensor] | None = None
+    ) -> Divider:
+        """The columns of an array as it would be with amplifiers.
+
+        Args:
+            devices, targets: as in the class, and targets/γ of either side, where these are not those of the weights.
+        """
+        if devices is None or targets is None:
+            devices, idle, weight = array.sides, array.hardware.conductance_min / array.gain, array.constants.weight
+            targets = [idle + (sign * weight).clamp(min=0) for sign in (1, -1)]
         hardware, tiles = array.hardware, array.tiles
         assert hardware.load_conductance is not None
         load, r = hardware.load_conductance, _relative(array)
@@ -108,8 +118,7 @@ class Divider(ReadOut):
             return at_rows(by_tile, tiles)
 
         sides = []
-        for sign, (mean, variance) in zip((1, -1), array.sides, strict=True):
-            target = hardware.conductance_min / array.gain + (sign * array.constants.weight).clamp(min=0)
+        for target, (mean, variance) in zip(targets, devices, strict=True):
             gain = (array.c * r).expand_as(mean)
             total, aimed = load + sums(gain * mean), load + sums(gain * target)
             to_mean, to_variance = (variance + part for part in _of_stuck(hardware, mean, gain, rows(total)))
@@ -129,7 +138,7 @@ class Divider(ReadOut):
                     target=aimed,
                 )
             )
-        return cls(load=load, devices=array.sides, by_side=tuple(sides))
+        return cls(load=load, devices=devices, by_side=tuple(sides))
 
     @property
     def mean_weight(self) -> Tensor:

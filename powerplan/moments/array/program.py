@@ -13,13 +13,13 @@ from torch import Tensor
 from powerplan.hardware.devices import idle_device_moments, just_programmed
 from powerplan.hardware.full_scale import FullScale
 from powerplan.hardware.hardware import Hardware, LayerHardware
-from powerplan.hardware.layer_targets import shifts_for_wires
+from powerplan.hardware.layer_targets import shifts_together
 from powerplan.moments.array.amplifier import Amplifier
-from powerplan.moments.array.behind_wires import BehindWires, Sides
 from powerplan.moments.array.constants import ArrayConstants
 from powerplan.moments.array.divider import Divider
 from powerplan.moments.array.held import HeldMoments, Kept, LastMade, MadeAgain
 from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.array.shifted import ShiftedDevices, Sides
 from powerplan.moments.array.weights import WeightMoments, read_for_drift, weight_moments
 from powerplan.moments.array.wired import WiredAmplifier
 
@@ -52,10 +52,10 @@ def program(
     if hardware.devices_per_weight == 1:
         gain = c if r is None else c * r.repeat_interleave(constants.map.n_out // groups, 0)
         subtracted = constants.offset + hardware.conductance_min / gain
-    behind = None
-    if shifts_for_wires(hardware):
-        behind = BehindWires.of(constants, hardware, c, r)
-    moments_of = partial(weight_moments, constants, c, r) if behind is None else behind.moments
+    shifted = None
+    if shifts_together(hardware):
+        shifted = ShiftedDevices.of(constants, hardware, c, r)
+    moments_of = partial(weight_moments, constants, c, r) if shifted is None else shifted.moments
     make = partial(_moments, constants, hardware, c, r, subtracted, moments_of)
     array = ProgrammedArray(
         constants=constants,
@@ -71,10 +71,10 @@ def program(
         slice_weights=(1.0,) if hardware.input_slices is None else hardware.input_slices.weights,
     )
     if hardware.read_out == "divider":
-        return _divided(array)
+        return _divided(array, shifted)
     if shares is None:
         return array
-    return _wired(array, array.sides if behind is None else behind.sides(hardware), shares)
+    return _wired(array, array.sides if shifted is None else shifted.sides(hardware), shares)
 
 
 def _moments(
@@ -117,15 +117,15 @@ def _moments(
     return HeldMoments(mean_weight, variance, row_conductance, compensation)
 
 
-def _divided(array: ProgrammedArray) -> ProgrammedArray:
+def _divided(array: ProgrammedArray, shifted: ShiftedDevices | None) -> ProgrammedArray:
     """The same devices in columns that end in a passive load."""
-    divider = Divider.of(array)
+    divider = Divider.of(array) if shifted is None else Divider.of(array, shifted.sides(array.hardware), shifted.aimed)
     moments = array.held.moments._replace(mean=divider.mean_weight, variance=divider.through(array, array.whole))
     return replace(array, held=Kept(moments), read_out=divider)
 
 
 def _wired(array: ProgrammedArray, sides: Sides, shares: Tensor) -> ProgrammedArray:
-    """The same devices behind wires that have resistance."""
+    """The same devices shifted wires that have resistance."""
     wired = WiredAmplifier.of(array, sides, shares)
     moments = array.held.moments._replace(mean=wired.mean_weight(array), variance=wired.through(array, array.whole))
     return replace(array, held=Kept(moments), read_out=wired)

@@ -33,9 +33,9 @@ from powerplan.hardware.wires.closed_form import Through, through
 from powerplan.hardware.wires.lines import Lines
 from powerplan.hardware.wires.tiles import Tiles, sum_of
 from powerplan.moments.array.amplifier import Amplifier
-from powerplan.moments.array.behind_wires import Sides
 from powerplan.moments.array.device_errors import DeviceErrors, TileNodes
 from powerplan.moments.array.read_out import Channel, Column
+from powerplan.moments.array.shifted import Sides
 from powerplan.moments.array.wired_columns import TileColumns, WiredSide, by_column, columns_by_tile, rows_by_tile
 
 if TYPE_CHECKING:

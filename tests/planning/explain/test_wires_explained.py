@@ -50,7 +50,8 @@ def test_compensation_is_tried_where_there_is_something_to_compensate() -> None:
     also = clipped.replace(**shifted, **driven)
     assert [hardware for _, (hardware,) in compensations([also])] == [also.replace(**scaled)]
     assert compensations([pp.Hardware(clip_conductance=False)]) == []
-    assert compensations([pp.Hardware(read_out="divider", load_conductance=1e-4)]) == []
+    divider = pp.Hardware(read_out="divider", load_conductance=1e-4)
+    assert [hardware for _, (hardware,) in compensations([divider])] == [divider.replace(**shifted)]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Devices whose targets are shifted for the wires around them: moments as functions of the gains."""
+"""Devices whose targets are shifted for the whole array that they are in: moments as functions of the gains."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Sides = tuple[tuple[Tensor, Tensor], ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class BehindWires:
+class ShiftedDevices:
     """The devices of one array.
 
     Attributes:
@@ -32,7 +32,7 @@ class BehindWires:
     groups: int
 
     @classmethod
-    def of(cls, constants: ArrayConstants, hardware: Hardware, c: Tensor, r: Tensor | None) -> BehindWires:
+    def of(cls, constants: ArrayConstants, hardware: Hardware, c: Tensor, r: Tensor | None) -> ShiftedDevices:
         """Those at conductance gain () or (n_out, 1) and relative gains (G, n_in) of the rows; None = 1."""
         weight, groups = constants.weight, constants.map.groups
         n_out, rows = weight.shape
@@ -41,6 +41,11 @@ class BehindWires:
         wanted = gain * torch.stack(sides).clamp(min=0)
         target = layer_targets(hardware, wanted.view(len(sides), groups, n_out // groups, rows))
         return cls(gain=gain, target=target.view(wanted.shape), groups=groups)
+
+    @property
+    def aimed(self) -> tuple[Tensor, ...]:
+        """Target/γ of the devices of every side, (n_out, n_in)."""
+        return tuple((self.target / self.gain).unbind())
 
     def sides(self, hardware: Hardware) -> Sides:
         """The devices of every side."""
