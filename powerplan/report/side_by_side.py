@@ -12,7 +12,7 @@ from powerplan.planning import Plan
 from powerplan.report.answer import OUTCOMES
 from powerplan.report.quantities import predicted_nmse, saving_cell, simulated_nmse, target_text
 from powerplan.report.text import typeset, without_paths
-from powerplan.report.units import share, si
+from powerplan.report.units import grouped, share, si
 
 #: plans that stand side by side, at most; the slider shows more
 MOST_PLANS = 6
@@ -48,6 +48,9 @@ def side_by_side(plans: Sequence[tuple[PointResult, Plan]]) -> SideBySide | None
         ("Target", [target_text(plan.target) for _, plan in plans]),
         ("Outcome", [OUTCOMES[plan.termination.outcome][0] for _, plan in plans]),
         ("Power of one inference", [si(plan.power, "W") for _, plan in plans]),
+        ("Energy with costs", ["–" if p.costs is None else si(p.costs.energy, "J") for _, p in plans]),
+        ("Arrays", ["–" if p.array_count is None else grouped(p.array_count) for _, p in plans]),
+        ("Conversions", ["–" if p.conversions is None else grouped(p.conversions) for _, p in plans]),
         ("Saving", ["–" if p.saving is None else saving_cell(p.saving, p.objective) for _, p in plans]),
         ("NMSE", [predicted_nmse(plan.prediction) for _, plan in plans]),
         ("NMSE simulated", ["–" if p.verification is None else simulated_nmse(p.verification) for _, p in plans]),
