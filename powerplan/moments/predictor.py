@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from powerplan.errors import InvalidInput
+from powerplan.errors import InvalidInput, RangeWarning
 from powerplan.hardware.conversions import converter_power
 from powerplan.hardware.costs.model import CostModel
 from powerplan.hardware.full_scale import FullScale, full_scales
@@ -29,7 +30,7 @@ from powerplan.moments.array.program import program
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.digital_scales import Scales, scaled_by_rules
 from powerplan.moments.samples.corrections import NONE, Corrections
-from powerplan.moments.samples.count import Sampling
+from powerplan.moments.samples.count import Sampling, errors_are_alike
 from powerplan.moments.settings import MEMORY_LIMIT, METHODS as METHODS, SAMPLING_ERROR
 from powerplan.moments.slopes import check_slopes
 from powerplan.moments.sources.errors import total
@@ -149,6 +150,8 @@ class Predictor:
         """
         check_slopes(network)
         _check_reads(network, hardware, method)
+        if marginal_fields == 0 and method == "linearized":
+            _warn_of_reads(network, hardware)
         original, network = network, maxima_first(network)
         outputs = math.prod(network.output_shape)
         combinations = output_combinations
@@ -320,6 +323,18 @@ def _check_reads(network: Network, hardware: Hardware, method: str) -> None:
             method,
             f"'linearized': {again[0]} is read by several nodes, whose errors are of the same devices",
             "Use method='linearized', which adds them up; or give every read an array of its own (reads='separate').",
+        )
+
+
+def _warn_of_reads(network: Network, hardware: Hardware) -> None:
+    """Warn that without error samples two reads of one array are taken as independent behind what is not linear."""
+    if hardware.mapping == "shared" and errors_are_alike(network):
+        name = next(name for name, nodes in network.reads.items() if len(nodes) > 1)
+        warnings.warn(
+            f"without error samples (marginal_fields = 0) what several reads of {name} have in common is taken as "
+            "independent, and the error can be off by any factor. Leave marginal_fields out, or give it at least 16.",
+            RangeWarning,
+            stacklevel=3,
         )
 
 

@@ -29,6 +29,7 @@ def hardware(noise: float = 1e-6, **fields: Any) -> pp.Hardware:
     return pp.Hardware(conductance_min=1e-6, conductance_max=1e-4, programming_noise_std=noise, **fields)
 
 
+@pytest.mark.filterwarnings("ignore:without error samples:powerplan.RangeWarning")
 @pytest.mark.parametrize("fields", NOISES.values(), ids=NOISES)
 def test_positions_read_by_several_nodes_are_predicted_like_those_of_one(fields: dict[str, Any]) -> None:
     whole, unrolled, technology = kernel(unrolled=False), kernel(unrolled=True), hardware(**fields)
@@ -53,6 +54,15 @@ def test_positions_read_by_several_nodes_are_simulated_like_those_of_one(fields:
     )
     assert abs(first.mse - second.mse) <= 5 * np.hypot(first.mse_standard_error, second.mse_standard_error)
     np.testing.assert_allclose(second.power_by_layer, first.power_by_layer, rtol=5e-3)
+
+
+def test_reads_of_noisy_values_without_error_samples_are_warned_of() -> None:
+    """What tanh makes of the errors of both branches is the same, and cancels."""
+    network, technology = siamese(), hardware()
+    inputs = close_pairs(network, 3)
+    gains = pp.Gains.uniform(network, technology, inputs=inputs)
+    with pytest.warns(pp.RangeWarning, match=r"several reads of first"):
+        pp.predict(network, technology, gains, inputs, marginal_fields=0)
 
 
 @pytest.mark.slow

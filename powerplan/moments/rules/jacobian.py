@@ -6,6 +6,7 @@ square of J √v ε over that many fixed random sign vectors ε: unbiased, with 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -42,9 +43,11 @@ def at_the_mean(op: Op, means: Sequence[Tensor], variances: Sequence[Tensor]) ->
         # the transpose of the transpose: needs no forward-mode derivative of the operation
         output, transpose = value_and_transpose(compute, *points)
         _, forward = torch.func.vjp(transpose, torch.zeros_like(output))[:2]
-        pushed: Tensor = torch.vmap(
-            lambda *tangents: forward(tangents)[0] + _nothing(*tangents), in_dims=1, out_dims=1
-        )(*wide)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)  # of vmap, one by one
+            pushed: Tensor = torch.vmap(
+                lambda *tangents: forward(tangents)[0] + _nothing(*tangents), in_dims=1, out_dims=1
+            )(*wide)
         return pushed
 
     sizes = [m[0].numel() for m in means]

@@ -108,13 +108,27 @@ def jumps_matter(network: Network) -> bool:
     for node in network.nodes:
         if node.name not in network.noisy:
             continue
-        linear = isinstance(node.op, ops.CrossbarOp | ops.DigitalLayer | ops.Add | ops.Mean | ops.AveragePool)
         behind = any(name in jumped for name in node.inputs)
-        if behind and not linear and not is_arrangement(node.op):
+        if behind and not isinstance(node.op, ops.CrossbarOp) and not _is_linear(node.op):
             return True
         if behind or _jumps_far(node.op):
             jumped.add(node.name)
     return False
+
+
+@remembered
+def errors_are_alike(network: Network) -> bool:
+    """True if an array is read by several nodes, and noise reaches another array or what is not linear: what errs there
+    errs alike behind all reads, which only samples know."""
+    again = any(len(nodes) > 1 for nodes in network.reads.values())
+    return again and any(
+        not _is_linear(node.op) and any(name in network.noisy for name in node.inputs) for node in network.nodes
+    )
+
+
+def _is_linear(op: ops.Op) -> bool:
+    """True for linear digital operations."""
+    return isinstance(op, ops.DigitalLayer | ops.Add | ops.Mean | ops.AveragePool) or is_arrangement(op)
 
 
 def is_arrangement(op: ops.Op) -> bool:

@@ -70,6 +70,7 @@ def predicted(network: pp.Network, hardware: pp.Hardware) -> tuple[torch.Tensor,
     return values.detach(), list(torch.autograd.grad(weighted, (*conductance, *voltage)))
 
 
+@pytest.mark.filterwarnings("ignore:without error samples:powerplan.RangeWarning")
 @pytest.mark.parametrize("name", HARDWARE)
 @pytest.mark.parametrize("network", [MLP, TIED, PIXELS], ids=["mlp", "tied", "convolution"])
 def test_made_again_is_the_same(network: pp.Network, name: str, monkeypatch: pytest.MonkeyPatch) -> None:

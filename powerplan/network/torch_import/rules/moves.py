@@ -62,7 +62,7 @@ def moved(call: Callable[..., Any], *arguments: Any, data: tuple[int, ...] = (0,
 def _spread(x: Value, numbers: Tensor) -> Tensor:
     """Numbers, with an axis for the batch, as a tensor of the value's torch shape."""
     full = (*x.shape[: x.batch], x.builder.batch_size, *x.shape[x.batch :])
-    return numbers.expand(full).reshape(x.torch_shape)
+    return numbers.expand(full).reshape(x.torch_shape).contiguous()  # as_strided goes by what is stored
 
 
 def _constant(like: Value, tensor: Tensor) -> Value:
