@@ -290,6 +290,14 @@ def plot_option(what: str) -> Callable[[_Command], _Command]:
     )
 
 
+def html_option(command: _Command) -> _Command:
+    """``--html FILE``: the result as a page."""
+    option = click.option(
+        "--html", "html_file", type=click.Path(), metavar="FILE.html", help="Write the result as a page, chips drawn."
+    )
+    return option(command)
+
+
 def split_names(text: str) -> tuple[str, ...]:
     """Comma-separated names."""
     return tuple(name.strip() for name in text.split(",") if name.strip())

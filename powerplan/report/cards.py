@@ -77,8 +77,8 @@ def plan_card(plan: Plan) -> str:
     )
 
 
-def prediction_card(prediction: Prediction) -> str:
-    """Error and power of a prediction; a row per layer."""
+def prediction_card(prediction: Prediction, bound: float | None = None) -> str:
+    """Error and power of a prediction, chips with a bound on their NMSE; a row per layer."""
     rows = [
         (
             name,
@@ -109,14 +109,15 @@ def prediction_card(prediction: Prediction) -> str:
     return _card(
         f"Prediction, {prediction.method}",
         facts=facts,
-        chips=histogram(prediction.chips),
+        chips=histogram(prediction.chips, bound),
         headers=("Layer", "Power", "Share of power", "Share of error"),
         rows=rows,
     )
 
 
-def simulation_card(simulation: Simulation) -> str:
-    """Error and power of a simulation with 95 % confidence intervals; a row per layer."""
+def simulation_card(simulation: Simulation, bound: float | None = None) -> str:
+    """Error and power of a simulation with 95 % confidence intervals, chips with a bound on their NMSE; a row per
+    layer."""
     rows = [
         (
             name,
@@ -140,7 +141,7 @@ def simulation_card(simulation: Simulation) -> str:
         f"Simulation, {simulation.draws} draws, seed {simulation.seed}",
         remark="± is the 95 % confidence interval.",
         facts=facts,
-        chips=histogram(simulation.chips),
+        chips=histogram(simulation.chips, bound),
         headers=("Layer", "Power"),
         rows=rows,
     )

@@ -1,4 +1,4 @@
-"""Plans and studies as one self-contained HTML file: no network, no fonts or scripts from elsewhere.
+"""Plans, studies and single results as one self-contained HTML file: no network, no fonts or scripts from elsewhere.
 
 The same results give the same bytes: a page holds no date of its own.
 
@@ -12,11 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
+
 from powerplan._version import __version__
 from powerplan.errors import InvalidInput
 from powerplan.files import write_text
+from powerplan.moments.prediction import Prediction
+from powerplan.montecarlo.simulation import Simulation
 from powerplan.network import Network
 from powerplan.planning import Plan
+from powerplan.report.cards import prediction_card, simulation_card
 from powerplan.report.heat_maps import arrays_view
 from powerplan.report.page import render
 from powerplan.report.plan_view import plan_view
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
     from powerplan.batch.results import StudyResult
 
     #: what a report can be made of
-    Reported = Plan | Sequence[Plan] | Mapping[str, Plan] | StudyResult
+    Reported = Plan | Sequence[Plan] | Mapping[str, Plan] | StudyResult | Prediction | Simulation
 
 _SUFFIXES = (".html", ".htm")
 _PLAN_CONTENTS = (
@@ -45,19 +50,28 @@ _PLAN_CONTENTS = (
 )
 
 
-def report_html(results: Reported, *, title: str = "", network: Network | None = None) -> str:
+def report_html(
+    results: Reported, *, title: str = "", network: Network | None = None, bound: float | None = None
+) -> str:
     """A report as the text of an HTML file.
 
     Args:
-        results: a plan; several plans (a frontier, or plans by name); or the result of a study.
+        results: a plan; several plans (a frontier, or plans by name); the result of a study; a prediction or a
+            simulation.
         title: what was planned, for the heading.
         network: the network of the plans; adds its operations and the conductance ranges used.
+        bound: NMSE of a chip that the histogram of a prediction or simulation is parted at.
 
     Raises:
         InvalidInput: nothing to report, or not plans; a network that is not that of the plans.
     """
     from powerplan.batch.results import StudyResult
 
+    if isinstance(results, Prediction | Simulation):
+        card = prediction_card(results, bound) if isinstance(results, Prediction) else simulation_card(results, bound)
+        return _page(
+            "result.html", heading=title or type(results).__name__, subtitle="", contents=[], card=Markup(card)
+        )
     if isinstance(results, Plan):
         _check_network(network, [results])
         return _plan_page(results, title, network)
@@ -73,7 +87,12 @@ def report_html(results: Reported, *, title: str = "", network: Network | None =
 
 
 def write_report(
-    results: Reported, file: str | os.PathLike[str], *, title: str = "", network: Network | None = None
+    results: Reported,
+    file: str | os.PathLike[str],
+    *,
+    title: str = "",
+    network: Network | None = None,
+    bound: float | None = None,
 ) -> None:
     """Write :func:`report_html` to a file; an existing one is replaced only when the new one is complete.
 
@@ -81,7 +100,7 @@ def write_report(
         InvalidInput: as :func:`report_html`, or a file that cannot be written or does not end in .html or .htm.
     """
     check_report_file(file)
-    write_text("report", file, report_html(results, title=title, network=network))
+    write_text("report", file, report_html(results, title=title, network=network, bound=bound))
 
 
 def check_report_file(file: str | os.PathLike[str]) -> None:
@@ -130,7 +149,8 @@ def _named(results: Sequence[Plan] | Mapping[str, Plan]) -> dict[str, Plan]:
     elif isinstance(results, list | tuple):
         named = {f"plan {i + 1}": plan for i, plan in enumerate(results)}
     else:
-        raise InvalidInput.of("results", results, "a Plan, plans in a list or by name, or a StudyResult", "Plan first.")
+        allowed = "a Plan, plans in a list or by name, a StudyResult, Prediction or Simulation"
+        raise InvalidInput.of("results", results, allowed, "Plan first.")
     if not named:
         raise InvalidInput.of("results", results, "at least one plan", "Plan first, for example with pp.plan.")
     for name, plan in named.items():

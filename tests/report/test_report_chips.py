@@ -76,3 +76,13 @@ def test_plots_draw_bars_and_lines(plans: tuple[pp.Plan, ...]) -> None:
     draw(axes, chart)
     assert len(axes.patches) == len(chart.bars)
     assert np.isclose(axes.get_ylim()[1], 108 / 100 * max(bar.height for bar in chart.bars))
+
+
+def test_a_page_of_a_simulation_parts_the_chips_at_the_bound(iris_example: Example) -> None:
+    network, inputs = iris_example.network, iris_example.inputs
+    gains = pp.Gains.full_range(network, HARDWARE, inputs)
+    simulation = pp.simulate(network, HARDWARE, gains, inputs, draws=200)
+    page = report_html(simulation, title="iris", bound=0.003)
+    within = 100 * simulation.chips.nmse.yield_at(0.003)
+    assert "<h1>iris</h1>" in page
+    assert f"{within:.3g} % of the chips within the bound" in page

@@ -11,6 +11,7 @@ from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
 from powerplan.cli.gains import gains_and_hardware
 from powerplan.cli.output import document, write_json
+from powerplan.cli.pages import check_page, write_page
 from powerplan.cli.server import calculator, server_options, with_labels
 from powerplan.moments.settings import PredictionSettings
 
@@ -19,6 +20,7 @@ from powerplan.moments.settings import PredictionSettings
 @opt.network_options
 @opt.gains_options
 @opt.settings_options(PredictionSettings)
+@opt.html_option
 @server_options()
 @opt.accept_option
 @opt.output_options
@@ -27,6 +29,7 @@ from powerplan.moments.settings import PredictionSettings
 def command(
     chat: Chat,
     /,
+    html_file: str | None,
     as_json: bool,
     **rest: Any,
 ) -> None:
@@ -36,6 +39,8 @@ def command(
     powerplan predict --example iris --programming-noise-std 4uS
     powerplan predict --network net.npz --inputs x.npy --gains plan.json --method covariance
     """
+    if html_file is not None:
+        check_page(html_file)
     engine = calculator(rest)
     settings = opt.take_settings(rest, PredictionSettings)
     case, hardware, gains = gains_and_hardware(chat, rest)
@@ -59,6 +64,8 @@ def command(
             accuracy = prediction.accuracy_with_error(case.labels, seed=seed)
             input_error = prediction.accuracy_input_error(case.labels, seed=seed)
     ideal = None if case.labels is None else prediction.ideal_accuracy(case.labels)
+    if html_file is not None:
+        write_page(chat, prediction, html_file, case.name)
     chips = prediction.chips_for(case.labels)
     if as_json:
         write_json(

@@ -10,6 +10,7 @@ from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
 from powerplan.cli.gains import gains_and_hardware
 from powerplan.cli.output import document, write_json
+from powerplan.cli.pages import check_page, write_page
 from powerplan.cli.quantities import Quantity
 from powerplan.cli.server import calculator, server_options, with_labels
 from powerplan.hardware import Gains
@@ -28,6 +29,7 @@ from powerplan.montecarlo.settings import SimulationSettings
     help="Factors on the conductance gains at which --plot compares with the prediction.",
 )
 @opt.plot_option("predicted against simulated error and power")
+@opt.html_option
 @server_options()
 @opt.accept_option
 @opt.output_options
@@ -38,6 +40,7 @@ def command(
     /,
     sweep: tuple[float, ...],
     plot_file: str | None,
+    html_file: str | None,
     as_json: bool,
     **rest: Any,
 ) -> None:
@@ -51,6 +54,8 @@ def command(
         from powerplan.report.plots import check_plot_file
 
         check_plot_file(plot_file)
+    if html_file is not None:
+        check_page(html_file)
     settings = opt.take_settings(rest, SimulationSettings)
     engine = calculator(rest, settings.get("device", "cpu"))
     case, hardware, gains = gains_and_hardware(chat, rest)
@@ -81,6 +86,8 @@ def command(
         plot_predicted_simulated({case.name: pairs}, file=plot_file)
         chat.note(f"wrote {plot_file}")
     ideal = None if labels is None else simulation.ideal_accuracy(labels)
+    if html_file is not None:
+        write_page(chat, simulation, html_file, case.name, bound=settings.get("yield_at"))
     chips = simulation.chips_for(labels)
     if as_json:
         write_json(
