@@ -171,12 +171,10 @@ class _Explainer:
         self.progress("lifting the limits", 0.95)
         # a held conductance stays as it is
         lifted = Change(parameter="conductance_max", factor=policy.LIFTED)
-        free = tuple(relaxed(h, lifted) for h in self.hardwares)
         try:
-            again = self.replanner.plan_for(
-                planned_bound(self.plan), [h.replace(conductance_min=0.0) for h in free], steps=False
-            )
-        except InvalidInput:
+            free = [relaxed(h, lifted).replace(conductance_min=0.0) for h in self.hardwares]
+            again = self.replanner.plan_for(planned_bound(self.plan), free, steps=False)
+        except InvalidInput:  # measured devices are not known beyond their range
             return None
         return self.replanner.value(again) if again.meets_target else None
 
