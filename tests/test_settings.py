@@ -101,7 +101,9 @@ def by_wire(row: Setting, value: Any) -> bool:
     enum = pb.PlanSettings.DESCRIPTOR.fields_by_name[wire].enum_type
     if enum is not None:
         known = {
-            re.sub(r"^(GRANULARITY|GAIN_KIND|PREDICTION_METHOD|DATA_TYPE|CALIBRATION)_", "", v.name): v.number
+            re.sub(
+                r"^(GRANULARITY|GAIN_KIND|PREDICTION_METHOD|DATA_TYPE|CALIBRATION|COST_OBJECTIVE)_", "", v.name
+            ): v.number
             for v in enum.values
         }
         numbers = [known.get(name.upper(), 77) for name in (value if isinstance(value, tuple) else (value,))]

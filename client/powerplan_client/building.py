@@ -24,7 +24,13 @@ M = TypeVar("M", bound=Message)
 
 _WHOLE = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64)
 #: option of a field that is not called like it
-_OPTIONS = {"time_limit_seconds": "time_limit", "memory_limit_bytes": "memory_limit"}
+_OPTIONS = {
+    "time_limit_seconds": "time_limit",
+    "memory_limit_bytes": "memory_limit",
+    "max_energy_joules": "max_energy",
+    "max_latency_seconds": "max_latency",
+    "max_area_square_meters": "max_area",
+}
 
 
 def plan_task(

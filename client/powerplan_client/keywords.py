@@ -54,9 +54,17 @@ class PlanKeywords(PredictionKeywords, total=False):
     granularity: Gains that are free: one for the network, one per layer, a conductance per column (output of a layer),
         or signal: a voltage per row, with the inverse in its stored weights. Signal needs both gains free. Allowed: one
         of 'network', 'layer', 'column', 'signal'. Default: layer.
-    optimize: What is free: conductance gains, voltage gains (need read or row noise), adc_bits and dac_bits (of every
-        layer; need the energy of a conversion by its bits). Allowed: 'conductance' or 'voltage' or 'adc_bits' or
-        'dac_bits', one or several. Default: conductance.
+    optimize: What is free: conductance gains, voltage gains (need read or row noise) and, of every layer, adc_bits and
+        dac_bits (need the energy of a conversion by its bits), adc_headroom and columns_per_adc (need costs). Allowed:
+        'conductance' or 'voltage' or 'adc_bits' or 'dac_bits' or 'adc_headroom' or 'columns_per_adc', one or several.
+        Default: conductance.
+    objective: What is least where the hardware has costs: energy, latency or area of an inference, power (energy over
+        latency) or energy_delay (their product). Allowed: one of 'energy', 'power', 'latency', 'energy_delay', 'area'.
+        Default: energy where converters are free, else the power of the arrays.
+    max_energy: Largest energy of an inference, beside the target. Allowed: a finite number > 0 [J]. Default: no limit.
+    max_latency: Largest latency of an inference, beside the target. Allowed: a finite number > 0 [s]. Default: no
+        limit.
+    max_area: Largest area, beside the target. Allowed: a finite number > 0 [m2]. Default: no limit.
     least_bits: Fewest bits of a converter where adc_bits or dac_bits are free. Allowed: an integer from 2 to 16.
         Default: 4.
     most_bits: Most bits of a converter where adc_bits or dac_bits are free. Allowed: an integer from 2 to 16. Default:
@@ -97,6 +105,10 @@ class PlanKeywords(PredictionKeywords, total=False):
 
     granularity: str
     optimize: Sequence[str]
+    objective: str | None
+    max_energy: float | None
+    max_latency: float | None
+    max_area: float | None
     least_bits: int
     most_bits: int
     conductance: Sequence[Gain] | None

@@ -141,7 +141,7 @@ def _value(kind: Kind) -> Schema:
             either = "|".join(names)
             return {
                 "type": "string",
-                "pattern": rf"^({either})(\+({either})){{0,3}}$",
+                "pattern": rf"^({either})(\+({either})){{0,{len(names) - 1}}}$",
                 "description": f"of {', '.join(names)}, one or several joined by '+'",
             }
         case Flag():

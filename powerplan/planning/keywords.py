@@ -17,6 +17,10 @@ class PlanOptions(PredictionOptions, total=False):
 
     granularity: str
     optimize: Sequence[str]
+    objective: str | None
+    max_energy: float | None
+    max_latency: float | None
+    max_area: float | None
     least_bits: int
     most_bits: int
     conductance: Sequence[Gain] | None

@@ -259,7 +259,9 @@ NO_RESPONSE = 1e-9
 #: The steepest exponent of a term in a log gain: what one step measures can be rounding.
 STEEPEST = 8.0
 #: Models made at most, each about the choice found in the last.
-MODELS_MADE = 4
+MODELS_MADE = 6
+#: By what factor another model changes what all options add to a term at most: saturation says little of others.
+LARGEST_REVISION = 2.0
 #: Newton steps in a model, the change of log gains that ends them, and what keeps flat directions apart.
 MODEL_STEPS, SAME_MODEL_STEP, MODEL_RIDGE = 50, 1e-7, 1e-9
 #: Prices tried until the worst constraint is as tight as this (log), and the largest change of the log price.
@@ -272,6 +274,12 @@ MOST_LISTED, LISTED_AT_ONCE = 2048, 64
 NEARLY_BEST, FINALISTS = 2e-2, 6
 #: By how much the bound of a model is lowered for what its choices were not compared in.
 NEARLY_EXACT = 2e-3
+#: Ranges of converters to choose from, over the largest ideal value, and numbers of columns that share one; those that
+#: err least, or are fastest, last.
+HEADROOMS, COLUMNS_SHARED = (0.25, 0.35, 0.5, 0.71, 1.0, 1.41), (16, 8, 4, 2, 1)
+#: By how much a score is raised for the part by which a limit is exceeded; the largest price of a limit over the score,
+#: and how many are tried.
+BEYOND_LIMITS, DEAREST_LIMIT, LIMIT_PRICES = 1e3, 1e2, 20
 #: Exponent of the energy in objectives on latency and area: of choices that are alike there the one with less.
 TIE_BREAK = 1e-3
 

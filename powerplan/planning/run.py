@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from powerplan.planning import policy
 from powerplan.planning.bits.choose import choose, with_gap
+from powerplan.planning.bits.limits import check_costs, within_limits
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.session import Options, Session
 from powerplan.planning.solve.solve import solve
@@ -16,10 +17,19 @@ from powerplan.planning.verify.draws import draw_work, enough_draws
 from powerplan.planning.verify.verify import verify
 
 
-def plan_target(session: Session, target: Target, options: Options, *, is_chosen: bool = False) -> Plan:
-    """The plan of a session for a target; with ``is_chosen`` with the options that its hardware has."""
-    if session.settings.free_choices and not is_chosen:
-        return _with_choice(session, target, options)
+def plan_target(session: Session, target: Target, options: Options) -> Plan:
+    """The plan of a session for a target.
+
+    Raises:
+        InvalidInput: settings on costs without any, or beside a power budget.
+    """
+    check_costs(session, target)
+    make = _with_choice if session.settings.free_choices else _on_hardware
+    return within_limits(make(session, target, options), session.settings)
+
+
+def _on_hardware(session: Session, target: Target, options: Options) -> Plan:
+    """The plan of the gains on the hardware as it is."""
     plan = solve(session, target, replace(options, stop_at=_solved_by(session, target, options.stop_at)))
     draws = _draws(session, plan, options.stop_at) if plan.meets_target else 0
     if not draws:
@@ -45,14 +55,15 @@ def plan_target(session: Session, target: Target, options: Options, *, is_chosen
 
 
 def _with_choice(session: Session, target: Target, options: Options) -> Plan:
-    """The plan on the bits of converters that are best with their gains."""
+    """The plan on the options of layers that are best with their gains."""
     chosen = choose(session, target, replace(options, stop_at=_half(options.stop_at)))
     held = session.with_fields({} if chosen is None else chosen.fields)
-    plan = plan_target(held, target, options, is_chosen=True)
+    plan = _on_hardware(held, target, options)
     plan = replace(plan, optimize=(*held.optimize, *session.settings.free_choices))
     if chosen is not None:
         return with_gap(plan, chosen)
-    return _late(plan, "Bits are the most there may be: there was no time to choose.") if plan.meets_target else plan
+    words = "Bits are the most there may be: no choice was found in time, or within the limits."
+    return _late(plan, words) if plan.meets_target else plan
 
 
 def _half(stop_at: float | None) -> float | None:

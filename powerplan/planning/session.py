@@ -31,7 +31,7 @@ from powerplan.planning.problem.requirement import Requirement, output_weights a
 from powerplan.planning.problem.terms import Terms
 from powerplan.planning.problem.variables import FreeGains, check_noisy, free_gains, hold
 from powerplan.planning.problem.watch import Watch
-from powerplan.planning.settings import PlanSettings, Progress
+from powerplan.planning.settings import BITS, PlanSettings, Progress
 from powerplan.planning.targets import Target
 from powerplan.planning.targets.over_inputs import MEAN
 from powerplan.plausibility import question
@@ -91,7 +91,7 @@ class Session:
             InvalidInput: inputs or settings that do not fit, naming the field.
         """
         batch = check_inputs(inputs, network.input_shape)
-        most = dict.fromkeys(settings.free_choices, settings.most_bits)
+        most = {kind: settings.most_bits for kind in settings.free_choices if kind in BITS}
         nominal, *others = (each.replace(**most) if most else each for each in (hardware, *settings.corners))
         hardwares = (nominal, *(each.programmed_as(nominal) if nominal.predistort else each for each in others))
         for each in hardwares:
@@ -126,16 +126,28 @@ class Session:
         nominal, *corners = hardwares
         return Session.of(self.predictor.original, nominal, self.inputs, replace(self.settings, corners=corners))
 
-    def with_fields(self, fields: Mapping[str, Sequence[int]]) -> Session:
+    def with_fields(self, fields: Mapping[str, Sequence[float]]) -> Session:
         """The same for gains alone, with these values of every layer by field of the hardware."""
         hardwares = [p.hardware.replace(**fields) if fields else p.hardware for p in self.predictors]
-        settings = replace(self.settings, optimize=self.settings.free_gains, corners=hardwares[1:])
+        objective = self.settings.objective or "energy"
+        settings = replace(self.settings, optimize=self.settings.free_gains, objective=objective, corners=hardwares[1:])
         return Session.of(self.predictor.original, hardwares[0], self.inputs, settings)
 
     @property
     def optimize(self) -> tuple[str, ...]:
         """The kinds of gains that are free."""
         return self.settings.free_gains
+
+    @property
+    def read_times(self) -> np.ndarray | None:
+        """(L,) how long arrays are read [s], where that differs and what is minimised has their energy; else None: the
+        least power takes the least energy."""
+        model = self.predictor.cost_model
+        if self.settings.objective is None or model is None:
+            return None
+        nothing = np.zeros(len(model.layer_names))
+        seconds = nothing + model.energies(nothing + 1)["arrays"]
+        return None if np.allclose(seconds, seconds[0], rtol=policy.SAME_OBJECTIVE, atol=0.0) else seconds
 
     @property
     def recorded(self) -> Mapping[str, Any]:

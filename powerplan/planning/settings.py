@@ -35,8 +35,11 @@ if TYPE_CHECKING:
 
 GRANULARITIES = ("network", "layer", "column", "signal")
 QUANTITIES = ("conductance", "voltage")
+BITS = ("adc_bits", "dac_bits")
 #: fields of the hardware that plans can choose, of every layer
-CHOICES = ("adc_bits", "dac_bits")
+CHOICES = (*BITS, "adc_headroom", "columns_per_adc")
+#: what plans with costs can minimise
+COST_OBJECTIVES = ("energy", "power", "latency", "energy_delay", "area")
 
 #: called with what is being done and the fraction done so far (0 to 1)
 Progress = Callable[[str, float], None]
@@ -56,8 +59,24 @@ class PlanSettings(PredictionSettings):
     optimize: Sequence[str] = setting(
         Names((*QUANTITIES, *CHOICES)),
         ("conductance",),
-        "What is free: conductance gains, voltage gains (need read or row noise), adc_bits and dac_bits (of every "
-        "layer; need the energy of a conversion by its bits).",
+        "What is free: conductance gains, voltage gains (need read or row noise) and, of every layer, adc_bits and "
+        "dac_bits (need the energy of a conversion by its bits), adc_headroom and columns_per_adc (need costs).",
+    )
+    objective: str | None = setting(
+        Choice(COST_OBJECTIVES),
+        None,
+        "What is least where the hardware has costs: energy, latency or area of an inference, power (energy over "
+        "latency) or energy_delay (their product).",
+        otherwise="energy where converters are free, else the power of the arrays",
+    )
+    max_energy: float | None = setting(
+        Number(above=0, unit="J"), None, "Largest energy of an inference, beside the target.", otherwise="no limit"
+    )
+    max_latency: float | None = setting(
+        Number(above=0, unit="s"), None, "Largest latency of an inference, beside the target.", otherwise="no limit"
+    )
+    max_area: float | None = setting(
+        Number(above=0, unit="m2"), None, "Largest area, beside the target.", otherwise="no limit"
     )
     least_bits: int = setting(
         Whole(at_least=2, at_most=16), 4, "Fewest bits of a converter where adc_bits or dac_bits are free."

@@ -15,7 +15,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18powerplan/v1/gains.proto\x12\x0cpowerplan.v1\"M\n\x04Gain\x12\x10\n\x06scalar\x18\x01 \x01(\x01H\x00\x12*\n\x06vector\x18\x02 \x01(\x0b\x32\x18.powerplan.v1.GainVectorH\x00\x42\x07\n\x05value\"\x1c\n\nGainVector\x12\x0e\n\x06values\x18\x01 \x03(\x01\"\xb4\x01\n\x05Gains\x12/\n\x13\x63onductance_siemens\x18\x01 \x03(\x0b\x32\x12.powerplan.v1.Gain\x12)\n\rvoltage_volts\x18\x02 \x03(\x0b\x32\x12.powerplan.v1.Gain\x12(\n\x0c\x63olumn_scale\x18\x03 \x03(\x0b\x32\x12.powerplan.v1.Gain\x12%\n\trow_scale\x18\x04 \x03(\x0b\x32\x12.powerplan.v1.Gain*\x87\x01\n\x08GainKind\x12\x19\n\x15GAIN_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15GAIN_KIND_CONDUCTANCE\x10\x01\x12\x15\n\x11GAIN_KIND_VOLTAGE\x10\x02\x12\x16\n\x12GAIN_KIND_ADC_BITS\x10\x03\x12\x16\n\x12GAIN_KIND_DAC_BITS\x10\x04*\x8a\x01\n\x0bGranularity\x12\x1b\n\x17GRANULARITY_UNSPECIFIED\x10\x00\x12\x17\n\x13GRANULARITY_NETWORK\x10\x01\x12\x15\n\x11GRANULARITY_LAYER\x10\x02\x12\x16\n\x12GRANULARITY_COLUMN\x10\x03\x12\x16\n\x12GRANULARITY_SIGNAL\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18powerplan/v1/gains.proto\x12\x0cpowerplan.v1\"M\n\x04Gain\x12\x10\n\x06scalar\x18\x01 \x01(\x01H\x00\x12*\n\x06vector\x18\x02 \x01(\x0b\x32\x18.powerplan.v1.GainVectorH\x00\x42\x07\n\x05value\"\x1c\n\nGainVector\x12\x0e\n\x06values\x18\x01 \x03(\x01\"\xb4\x01\n\x05Gains\x12/\n\x13\x63onductance_siemens\x18\x01 \x03(\x0b\x32\x12.powerplan.v1.Gain\x12)\n\rvoltage_volts\x18\x02 \x03(\x0b\x32\x12.powerplan.v1.Gain\x12(\n\x0c\x63olumn_scale\x18\x03 \x03(\x0b\x32\x12.powerplan.v1.Gain\x12%\n\trow_scale\x18\x04 \x03(\x0b\x32\x12.powerplan.v1.Gain*\xc2\x01\n\x08GainKind\x12\x19\n\x15GAIN_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15GAIN_KIND_CONDUCTANCE\x10\x01\x12\x15\n\x11GAIN_KIND_VOLTAGE\x10\x02\x12\x16\n\x12GAIN_KIND_ADC_BITS\x10\x03\x12\x16\n\x12GAIN_KIND_DAC_BITS\x10\x04\x12\x1a\n\x16GAIN_KIND_ADC_HEADROOM\x10\x05\x12\x1d\n\x19GAIN_KIND_COLUMNS_PER_ADC\x10\x06*\x8a\x01\n\x0bGranularity\x12\x1b\n\x17GRANULARITY_UNSPECIFIED\x10\x00\x12\x17\n\x13GRANULARITY_NETWORK\x10\x01\x12\x15\n\x11GRANULARITY_LAYER\x10\x02\x12\x16\n\x12GRANULARITY_COLUMN\x10\x03\x12\x16\n\x12GRANULARITY_SIGNAL\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -23,9 +23,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'powerplan.v1.gains_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GAINKIND']._serialized_start=335
-  _globals['_GAINKIND']._serialized_end=470
-  _globals['_GRANULARITY']._serialized_start=473
-  _globals['_GRANULARITY']._serialized_end=611
+  _globals['_GAINKIND']._serialized_end=529
+  _globals['_GRANULARITY']._serialized_start=532
+  _globals['_GRANULARITY']._serialized_end=670
   _globals['_GAIN']._serialized_start=42
   _globals['_GAIN']._serialized_end=119
   _globals['_GAINVECTOR']._serialized_start=121

@@ -35,6 +35,10 @@ class _GainKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GainKind.Val
     """Bits of the converters of columns, of every layer."""
     GAIN_KIND_DAC_BITS: _GainKind.ValueType  # 4
     """Bits of the converters of rows, of every layer."""
+    GAIN_KIND_ADC_HEADROOM: _GainKind.ValueType  # 5
+    """Ranges of the converters of columns over the largest ideal value, of every layer."""
+    GAIN_KIND_COLUMNS_PER_ADC: _GainKind.ValueType  # 6
+    """Columns that share a converter, of every layer."""
 
 class GainKind(_GainKind, metaclass=_GainKindEnumTypeWrapper):
     """What a plan can choose."""
@@ -49,6 +53,10 @@ GAIN_KIND_ADC_BITS: GainKind.ValueType  # 3
 """Bits of the converters of columns, of every layer."""
 GAIN_KIND_DAC_BITS: GainKind.ValueType  # 4
 """Bits of the converters of rows, of every layer."""
+GAIN_KIND_ADC_HEADROOM: GainKind.ValueType  # 5
+"""Ranges of the converters of columns over the largest ideal value, of every layer."""
+GAIN_KIND_COLUMNS_PER_ADC: GainKind.ValueType  # 6
+"""Columns that share a converter, of every layer."""
 Global___GainKind: _TypeAlias = GainKind  # noqa: Y015
 
 class _Granularity:

@@ -52,6 +52,42 @@ confidence interval.
 """
 Global___Calibration: _TypeAlias = Calibration  # noqa: Y015
 
+class _CostObjective:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CostObjectiveEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CostObjective.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COST_OBJECTIVE_UNSPECIFIED: _CostObjective.ValueType  # 0
+    """The server's default."""
+    COST_OBJECTIVE_ENERGY: _CostObjective.ValueType  # 1
+    """Energy of an inference."""
+    COST_OBJECTIVE_POWER: _CostObjective.ValueType  # 2
+    """Energy over latency."""
+    COST_OBJECTIVE_LATENCY: _CostObjective.ValueType  # 3
+    """From an input to its outputs."""
+    COST_OBJECTIVE_ENERGY_DELAY: _CostObjective.ValueType  # 4
+    """Energy times latency."""
+    COST_OBJECTIVE_AREA: _CostObjective.ValueType  # 5
+    """Of all components."""
+
+class CostObjective(_CostObjective, metaclass=_CostObjectiveEnumTypeWrapper):
+    """What a plan minimises where the hardware has costs."""
+
+COST_OBJECTIVE_UNSPECIFIED: CostObjective.ValueType  # 0
+"""The server's default."""
+COST_OBJECTIVE_ENERGY: CostObjective.ValueType  # 1
+"""Energy of an inference."""
+COST_OBJECTIVE_POWER: CostObjective.ValueType  # 2
+"""Energy over latency."""
+COST_OBJECTIVE_LATENCY: CostObjective.ValueType  # 3
+"""From an input to its outputs."""
+COST_OBJECTIVE_ENERGY_DELAY: CostObjective.ValueType  # 4
+"""Energy times latency."""
+COST_OBJECTIVE_AREA: CostObjective.ValueType  # 5
+"""Of all components."""
+Global___CostObjective: _TypeAlias = CostObjective  # noqa: Y015
+
 class _ProfileSolver:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -277,6 +313,10 @@ class PlanSettings(_message.Message):
     YIELD_WIDTH_FIELD_NUMBER: _builtins.int
     LEAST_BITS_FIELD_NUMBER: _builtins.int
     MOST_BITS_FIELD_NUMBER: _builtins.int
+    OBJECTIVE_FIELD_NUMBER: _builtins.int
+    MAX_ENERGY_JOULES_FIELD_NUMBER: _builtins.int
+    MAX_LATENCY_SECONDS_FIELD_NUMBER: _builtins.int
+    MAX_AREA_SQUARE_METERS_FIELD_NUMBER: _builtins.int
     granularity: _gains_pb2.Granularity.ValueType
     """How finely the conductance gains are chosen. Default GRANULARITY_LAYER."""
     verify_draws: _builtins.int
@@ -325,6 +365,16 @@ class PlanSettings(_message.Message):
     """Fewest bits of a converter where bits are free, 2 to 16. Default 4."""
     most_bits: _builtins.int
     """Most bits of a converter where bits are free, 2 to 16. Default 10."""
+    objective: Global___CostObjective.ValueType
+    """What is least where the hardware has costs. Default: the energy where converters are free, else the power of the
+    arrays.
+    """
+    max_energy_joules: _builtins.float
+    """Largest energy of an inference, beside the target, > 0. Default: no limit."""
+    max_latency_seconds: _builtins.float
+    """Largest latency of an inference, beside the target, > 0. Default: no limit."""
+    max_area_square_meters: _builtins.float
+    """Largest area in square metres, beside the target, > 0. Default: no limit."""
     @_builtins.property
     def optimize(self) -> _containers.RepeatedScalarFieldContainer[_gains_pb2.GainKind.ValueType]:
         """The gains that are free, and bits of converters; the others are held. Default: conductance."""
@@ -382,10 +432,14 @@ class PlanSettings(_message.Message):
         yield_width: _builtins.float | None = ...,
         least_bits: _builtins.int | None = ...,
         most_bits: _builtins.int | None = ...,
+        objective: Global___CostObjective.ValueType = ...,
+        max_energy_joules: _builtins.float | None = ...,
+        max_latency_seconds: _builtins.float | None = ...,
+        max_area_square_meters: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_chip_spread", b"_chip_spread", "_least_bits", b"_least_bits", "_marginal_fields", b"_marginal_fields", "_max_iterations", b"_max_iterations", "_memory_limit_bytes", b"_memory_limit_bytes", "_most_bits", b"_most_bits", "_output_combinations", b"_output_combinations", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "_yield_width", b"_yield_width", "calibrate", b"calibrate", "chip_spread", b"chip_spread", "least_bits", b"least_bits", "marginal_fields", b"marginal_fields", "max_iterations", b"max_iterations", "memory_limit_bytes", b"memory_limit_bytes", "most_bits", b"most_bits", "output_combinations", b"output_combinations", "sampling_error", b"sampling_error", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws", "yield_width", b"yield_width"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_chip_spread", b"_chip_spread", "_least_bits", b"_least_bits", "_marginal_fields", b"_marginal_fields", "_max_area_square_meters", b"_max_area_square_meters", "_max_energy_joules", b"_max_energy_joules", "_max_iterations", b"_max_iterations", "_max_latency_seconds", b"_max_latency_seconds", "_memory_limit_bytes", b"_memory_limit_bytes", "_most_bits", b"_most_bits", "_output_combinations", b"_output_combinations", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "_yield_width", b"_yield_width", "calibrate", b"calibrate", "chip_spread", b"chip_spread", "least_bits", b"least_bits", "marginal_fields", b"marginal_fields", "max_area_square_meters", b"max_area_square_meters", "max_energy_joules", b"max_energy_joules", "max_iterations", b"max_iterations", "max_latency_seconds", b"max_latency_seconds", "memory_limit_bytes", b"memory_limit_bytes", "most_bits", b"most_bits", "output_combinations", b"output_combinations", "sampling_error", b"sampling_error", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws", "yield_width", b"yield_width"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_chip_spread", b"_chip_spread", "_least_bits", b"_least_bits", "_marginal_fields", b"_marginal_fields", "_max_iterations", b"_max_iterations", "_memory_limit_bytes", b"_memory_limit_bytes", "_most_bits", b"_most_bits", "_output_combinations", b"_output_combinations", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "_yield_width", b"_yield_width", "calibrate", b"calibrate", "calibration", b"calibration", "chip_spread", b"chip_spread", "conductance_steps", b"conductance_steps", "dtype", b"dtype", "granularity", b"granularity", "held_conductance_siemens", b"held_conductance_siemens", "held_voltage_volts", b"held_voltage_volts", "least_bits", b"least_bits", "marginal_fields", b"marginal_fields", "max_iterations", b"max_iterations", "memory_limit_bytes", b"memory_limit_bytes", "method", b"method", "most_bits", b"most_bits", "optimize", b"optimize", "output_combinations", b"output_combinations", "output_weights", b"output_weights", "sampling_error", b"sampling_error", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws", "voltage_steps", b"voltage_steps", "yield_width", b"yield_width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate", "_chip_spread", b"_chip_spread", "_least_bits", b"_least_bits", "_marginal_fields", b"_marginal_fields", "_max_area_square_meters", b"_max_area_square_meters", "_max_energy_joules", b"_max_energy_joules", "_max_iterations", b"_max_iterations", "_max_latency_seconds", b"_max_latency_seconds", "_memory_limit_bytes", b"_memory_limit_bytes", "_most_bits", b"_most_bits", "_output_combinations", b"_output_combinations", "_sampling_error", b"_sampling_error", "_seed", b"_seed", "_time_limit_seconds", b"_time_limit_seconds", "_tolerance", b"_tolerance", "_verify_draws", b"_verify_draws", "_yield_width", b"_yield_width", "calibrate", b"calibrate", "calibration", b"calibration", "chip_spread", b"chip_spread", "conductance_steps", b"conductance_steps", "dtype", b"dtype", "granularity", b"granularity", "held_conductance_siemens", b"held_conductance_siemens", "held_voltage_volts", b"held_voltage_volts", "least_bits", b"least_bits", "marginal_fields", b"marginal_fields", "max_area_square_meters", b"max_area_square_meters", "max_energy_joules", b"max_energy_joules", "max_iterations", b"max_iterations", "max_latency_seconds", b"max_latency_seconds", "memory_limit_bytes", b"memory_limit_bytes", "method", b"method", "most_bits", b"most_bits", "objective", b"objective", "optimize", b"optimize", "output_combinations", b"output_combinations", "output_weights", b"output_weights", "sampling_error", b"sampling_error", "seed", b"seed", "time_limit_seconds", b"time_limit_seconds", "tolerance", b"tolerance", "verify_draws", b"verify_draws", "voltage_steps", b"voltage_steps", "yield_width", b"yield_width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__calibrate: _TypeAlias = _typing.Literal["calibrate"]  # noqa: Y015
     _WhichOneofArgType__calibrate: _TypeAlias = _typing.Literal["_calibrate", b"_calibrate"]  # noqa: Y015
@@ -395,8 +449,14 @@ class PlanSettings(_message.Message):
     _WhichOneofArgType__least_bits: _TypeAlias = _typing.Literal["_least_bits", b"_least_bits"]  # noqa: Y015
     _WhichOneofReturnType__marginal_fields: _TypeAlias = _typing.Literal["marginal_fields"]  # noqa: Y015
     _WhichOneofArgType__marginal_fields: _TypeAlias = _typing.Literal["_marginal_fields", b"_marginal_fields"]  # noqa: Y015
+    _WhichOneofReturnType__max_area_square_meters: _TypeAlias = _typing.Literal["max_area_square_meters"]  # noqa: Y015
+    _WhichOneofArgType__max_area_square_meters: _TypeAlias = _typing.Literal["_max_area_square_meters", b"_max_area_square_meters"]  # noqa: Y015
+    _WhichOneofReturnType__max_energy_joules: _TypeAlias = _typing.Literal["max_energy_joules"]  # noqa: Y015
+    _WhichOneofArgType__max_energy_joules: _TypeAlias = _typing.Literal["_max_energy_joules", b"_max_energy_joules"]  # noqa: Y015
     _WhichOneofReturnType__max_iterations: _TypeAlias = _typing.Literal["max_iterations"]  # noqa: Y015
     _WhichOneofArgType__max_iterations: _TypeAlias = _typing.Literal["_max_iterations", b"_max_iterations"]  # noqa: Y015
+    _WhichOneofReturnType__max_latency_seconds: _TypeAlias = _typing.Literal["max_latency_seconds"]  # noqa: Y015
+    _WhichOneofArgType__max_latency_seconds: _TypeAlias = _typing.Literal["_max_latency_seconds", b"_max_latency_seconds"]  # noqa: Y015
     _WhichOneofReturnType__memory_limit_bytes: _TypeAlias = _typing.Literal["memory_limit_bytes"]  # noqa: Y015
     _WhichOneofArgType__memory_limit_bytes: _TypeAlias = _typing.Literal["_memory_limit_bytes", b"_memory_limit_bytes"]  # noqa: Y015
     _WhichOneofReturnType__most_bits: _TypeAlias = _typing.Literal["most_bits"]  # noqa: Y015
@@ -424,7 +484,13 @@ class PlanSettings(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__marginal_fields) -> _WhichOneofReturnType__marginal_fields | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_area_square_meters) -> _WhichOneofReturnType__max_area_square_meters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_energy_joules) -> _WhichOneofReturnType__max_energy_joules | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_iterations) -> _WhichOneofReturnType__max_iterations | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_latency_seconds) -> _WhichOneofReturnType__max_latency_seconds | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_limit_bytes) -> _WhichOneofReturnType__memory_limit_bytes | None: ...
     @_typing.overload

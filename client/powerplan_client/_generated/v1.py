@@ -29,6 +29,8 @@ from powerplan_client._generated.errors_pb2 import ErrorDetail as ErrorDetail
 from powerplan_client._generated.errors_pb2 import ErrorReason as ErrorReason
 from powerplan_client._generated.errors_pb2 import FieldViolation as FieldViolation
 from powerplan_client._generated.gains_pb2 import GAIN_KIND_ADC_BITS as GAIN_KIND_ADC_BITS
+from powerplan_client._generated.gains_pb2 import GAIN_KIND_ADC_HEADROOM as GAIN_KIND_ADC_HEADROOM
+from powerplan_client._generated.gains_pb2 import GAIN_KIND_COLUMNS_PER_ADC as GAIN_KIND_COLUMNS_PER_ADC
 from powerplan_client._generated.gains_pb2 import GAIN_KIND_CONDUCTANCE as GAIN_KIND_CONDUCTANCE
 from powerplan_client._generated.gains_pb2 import GAIN_KIND_DAC_BITS as GAIN_KIND_DAC_BITS
 from powerplan_client._generated.gains_pb2 import GAIN_KIND_UNSPECIFIED as GAIN_KIND_UNSPECIFIED
@@ -100,9 +102,16 @@ from powerplan_client._generated.plan_pb2 import BitGap as BitGap
 from powerplan_client._generated.plan_pb2 import CALIBRATION_MEAN as CALIBRATION_MEAN
 from powerplan_client._generated.plan_pb2 import CALIBRATION_UNSPECIFIED as CALIBRATION_UNSPECIFIED
 from powerplan_client._generated.plan_pb2 import CALIBRATION_UPPER as CALIBRATION_UPPER
+from powerplan_client._generated.plan_pb2 import COST_OBJECTIVE_AREA as COST_OBJECTIVE_AREA
+from powerplan_client._generated.plan_pb2 import COST_OBJECTIVE_ENERGY as COST_OBJECTIVE_ENERGY
+from powerplan_client._generated.plan_pb2 import COST_OBJECTIVE_ENERGY_DELAY as COST_OBJECTIVE_ENERGY_DELAY
+from powerplan_client._generated.plan_pb2 import COST_OBJECTIVE_LATENCY as COST_OBJECTIVE_LATENCY
+from powerplan_client._generated.plan_pb2 import COST_OBJECTIVE_POWER as COST_OBJECTIVE_POWER
+from powerplan_client._generated.plan_pb2 import COST_OBJECTIVE_UNSPECIFIED as COST_OBJECTIVE_UNSPECIFIED
 from powerplan_client._generated.plan_pb2 import Calibration as Calibration
 from powerplan_client._generated.plan_pb2 import Certificate as Certificate
 from powerplan_client._generated.plan_pb2 import ConstraintPrice as ConstraintPrice
+from powerplan_client._generated.plan_pb2 import CostObjective as CostObjective
 from powerplan_client._generated.plan_pb2 import DiscreteGap as DiscreteGap
 from powerplan_client._generated.plan_pb2 import FloorPart as FloorPart
 from powerplan_client._generated.plan_pb2 import LayerArrays as LayerArrays

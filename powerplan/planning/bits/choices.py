@@ -15,10 +15,13 @@ import numpy as np
 
 from powerplan.errors import InvalidInput
 from powerplan.hardware.costs.model import CostModel, Precision
-from powerplan.planning.settings import CHOICES, PlanSettings
+from powerplan.planning import policy
+from powerplan.planning.settings import PlanSettings
 
 #: fields of the hardware by the side that they are of
-_SIDES = (("adc_bits",), ("dac_bits",))
+_SIDES = (("adc_bits", "adc_headroom", "columns_per_adc"), ("dac_bits",))
+#: fields that change no error
+_SILENT = ("columns_per_adc",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,15 @@ class Side:
     """
 
     kinds: tuple[str, ...]
-    options: tuple[tuple[int, ...], ...]
+    options: tuple[tuple[float, ...], ...]
+
+    @property
+    def alike(self) -> list[np.ndarray]:
+        """Indices of the options of one range: what is cut off adds up over layers in another way than rounding."""
+        ranges = [
+            [v for kind, v in zip(self.kinds, each, strict=True) if kind == "adc_headroom"] for each in self.options
+        ]
+        return [np.array([i for i, own in enumerate(ranges) if own == one]) for one in map(list, {*map(tuple, ranges)})]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +86,7 @@ class Choices:
         """(sites,) the options that err least."""
         return np.repeat([len(side.options) - 1 for side in self.sides], self.layers)
 
-    def fields(self, choice: np.ndarray) -> dict[str, tuple[int, ...]]:
+    def fields(self, choice: np.ndarray) -> dict[str, tuple[float, ...]]:
         """The fields of a choice (sites,), with one value per layer."""
         by_side = choice.reshape(len(self.sides), self.layers)
         return {
@@ -83,6 +94,18 @@ class Choices:
             for side, own in zip(self.sides, by_side, strict=True)
             for k, kind in enumerate(side.kinds)
         }
+
+    def erring(self, choice: np.ndarray) -> tuple[tuple[float, ...], ...]:
+        """The fields of a choice (sites,) that change errors."""
+        return tuple(values for kind, values in self.fields(choice).items() if kind not in _SILENT)
+
+    def only(self, kept: Sequence[np.ndarray]) -> Choices:
+        """With these options of every side, increasing indices."""
+        sides = (
+            replace(side, options=tuple(side.options[i] for i in own))
+            for side, own in zip(self.sides, kept, strict=True)
+        )
+        return replace(self, sides=tuple(sides))
 
     def precision(self, model: CostModel, choice: np.ndarray) -> Precision:
         """What costs go by at a choice (sites,)."""
@@ -98,8 +121,12 @@ class Choices:
         return switched, sites
 
 
-def _values(settings: PlanSettings, model: CostModel, kind: str) -> Sequence[int]:
-    assert kind in CHOICES
+def _values(settings: PlanSettings, model: CostModel, kind: str) -> Sequence[float]:
+    """The values of a field, the one that errs least last."""
+    if kind == "adc_headroom":
+        return policy.HEADROOMS
+    if kind == "columns_per_adc":
+        return policy.COLUMNS_SHARED
     converter = model.adc if kind == "adc_bits" else model.dac
     least = max(settings.least_bits, math.ceil(converter.least_bits or 0))
     if least > settings.most_bits:

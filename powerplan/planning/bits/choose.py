@@ -12,51 +12,40 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from torch import Tensor
 
 from powerplan.errors import InvalidInput
 from powerplan.hardware.costs.model import CostModel
-from powerplan.moments.predictor import Moments, Predictor
 from powerplan.planning import policy
 from powerplan.planning.bits.choices import Choices
 from powerplan.planning.bits.costs import ChoiceCosts
-from powerplan.planning.bits.enumerate import Ranked, ranked
+from powerplan.planning.bits.enumerate import Ranked, ranked, undominated
 from powerplan.planning.bits.local_model import Exponentials, LocalModel, OptionEffects
-from powerplan.planning.bits.scores import EXPONENTS, Limits, Score
-from powerplan.planning.objectives import POWER
+from powerplan.planning.bits.scores import Limits, Score
 from powerplan.planning.outcome import BitGap
 from powerplan.planning.plan_value import Plan
-from powerplan.planning.problem.measures import Constraint, Error
+from powerplan.planning.problem.measures import ArrayEnergy, Constraint, Error
 from powerplan.planning.problem.problem import Problem, scale_onto
 from powerplan.planning.problem.requirement import Requirement, requirement
 from powerplan.planning.problem.variables import FreeGains
 from powerplan.planning.problem.watch import OutOfTime, Watch
 from powerplan.planning.session import Options, Session
+from powerplan.planning.settings import BITS
 from powerplan.planning.targets import Target
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Chosen:
-    """Values of every layer by field of the hardware, and how far they can be from the best choice."""
+    """Values of every layer by field of the hardware, and how far they can be from the best choice.
 
-    fields: Mapping[str, tuple[int, ...]]
+    Attributes:
+        score: the objective.
+        bound: no other choice has a lower score.
+    """
+
+    fields: Mapping[str, tuple[float, ...]]
     gap: BitGap
-
-
-class ArrayPowers:
-    """Power of every layer's devices and feedback resistors [W]."""
-
-    needs_covariance = False
-    rises = True
-
-    def terms(self, predictor: Predictor, moments: Moments, part: slice) -> Tensor:
-        return moments.array_power + moments.tia_power
-
-    def residuals(self, predictor: Predictor, moments: Moments, part: slice) -> Tensor:
-        return moments.mean.new_zeros(0)
-
-    def exponents(self, layout: FreeGains) -> np.ndarray:
-        return layout.power_exponents
+    score: Score
+    bound: float
 
 
 def choose(session: Session, target: Target, options: Options) -> Chosen | None:
@@ -64,18 +53,13 @@ def choose(session: Session, target: Target, options: Options) -> Chosen | None:
     finest ones, or time runs out.
 
     Args:
-        session: with the finest options everywhere.
+        session: with the most bits everywhere, on a hardware with costs.
 
     Raises:
-        InvalidInput: a target that does not minimise power, or options that cost nothing.
+        InvalidInput: options that cost nothing.
     """
-    if target.objective is not POWER:
-        allowed = "gains alone with a power budget"
-        raise InvalidInput.of("optimize", session.settings.optimize, allowed, "Give a target on the error.")
     model = CostModel.of(session.predictor.original, session.predictor.hardware)
-    if model is None:
-        allowed = "gains alone without hardware.costs, which say what a conversion takes by its bits"
-        raise InvalidInput.of("optimize", session.settings.optimize, allowed, "Give costs, such as Costs.preset(...).")
+    assert model is not None
     if "dac_bits" in session.settings.free_choices and session.predictor.hardware.input_slice_bits is not None:
         allowed = "other options than 'dac_bits' where hardware.input_slice_bits says how many reads an input takes"
         raise InvalidInput.of("optimize", session.settings.optimize, allowed, "Plan for each number of dac_bits.")
@@ -96,7 +80,10 @@ class _Chooser:
     def __init__(self, session: Session, target: Target, costs: ChoiceCosts, options: Options) -> None:
         self.session, self.costs, self.options = session, costs, options
         self.choices = costs.choices
-        self.score, self.limits = Score(exponents=EXPONENTS["energy"]), Limits()
+        self.known: dict[tuple[object, ...], tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+        settings = session.settings
+        self.score = Score(name=settings.objective or "energy")
+        self.limits = Limits.of(settings)
         self.watch = Watch(options.stop_at)
         self.predictions = 0
         self.wanted = requirement(target, session.predictors, session.weights)
@@ -110,10 +97,14 @@ class _Chooser:
             return None
         self.wanted = self._by_error(theta)
         effects = self._effects(theta)
+        kept = undominated(self._model(choice, theta, effects), self.score, self.limits)
+        self.costs, effects = self.costs.only(kept), effects.only(kept)
+        self.choices = self.costs.choices
+        choice = self.choices.finest
         best: Ranked | None = None
         for _ in range(policy.MODELS_MADE):
             model = self._model(choice, theta, effects)
-            best = ranked(model, self.score, self.limits, choice)
+            best = ranked(model, self.score, self.limits, self.choices.finest)
             if best is None:
                 return None
             near = self._gains(theta, best.y[0])
@@ -121,19 +112,23 @@ class _Chooser:
                 break
             choice = best.choices[0]
             moved = scale_onto(self._problem(choice), near, first=0.0)
-            if moved is None:
-                return None
-            theta = moved
+            theta = near if moved is None else moved  # where it is missed, the next model knows
         assert best is not None
         finalist, value, ratio = self._finalist(best, theta)
         if not np.isfinite(value):
             return None
+        energy = self.score.name == "energy"
+        least = best if energy else ranked(model, Score(name="energy"), Limits(), best.choices[0])
+        assert least is not None
+        lowered = least.bound * ratio * (1 - policy.NEARLY_EXACT)
         return Chosen(
             fields=self.choices.fields(finalist),
+            score=self.score,
+            bound=lowered if energy else self.score.below(lowered, self.costs),
             gap=BitGap(
                 gap=0.0,
-                bound=best.bound * ratio * (1 - policy.NEARLY_EXACT),
-                relaxed=best.bound,
+                bound=lowered,
+                relaxed=least.bound,
                 nodes=len(best.choices),
                 visited=self.predictions,
                 convexity_violation=best.violation,
@@ -144,9 +139,13 @@ class _Chooser:
         """The best choice by the exact prediction, its score, and the least that one was seen to be as a part of the
         model's (at most 1); those are compared whose score by the model is below the best one."""
         finalist, value, least = best.choices[0], np.inf, 1.0
-        for choice, y, score in zip(best.choices[: policy.FINALISTS], best.y, best.scores, strict=False):
-            if least * score >= value:
+        seen: set[object] = set()
+        for choice, y, score in zip(best.choices, best.y, best.scores, strict=True):
+            if least * score >= value or len(seen) == policy.FINALISTS:
                 break
+            if self.choices.erring(choice) in seen:  # the same errors at a lower score
+                continue
+            seen.add(self.choices.erring(choice))
             settled = self._settled(choice, self._gains(theta, y))
             least = min(least, settled / score)
             if settled < value:
@@ -156,7 +155,7 @@ class _Chooser:
     def _problem(self, choice: np.ndarray, *, exact: bool = False) -> Problem:
         """The gains beside a choice (sites,)."""
         session = self.session.with_fields(self.choices.fields(choice)).corrected_like(self.session)
-        own = replace(self.wanted, objective=ArrayPowers())
+        own = replace(self.wanted, objective=ArrayEnergy(seconds=np.ones(self.choices.layers)))
         made = session.problem(own, self.session.free, exact=exact, watch=self.watch)
         return replace(made, accuracy=max(policy.BITS_CONSTRAINT, made.accuracy))
 
@@ -175,13 +174,17 @@ class _Chooser:
 
     def _values(self, choice: np.ndarray, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Powers (L,), terms (T,) of the constraints over their bounds, and the constraint (T,) of each."""
+        key = (*self.choices.erring(choice), theta.tobytes())
+        if key in self.known:
+            return self.known[key]
         self.predictions += 1
         problem = self._problem(choice)
         powers, *constraints = problem.terms.values(theta)
         problem.excesses_of(constraints)  # refuses NaN
         terms = [c.terms / bound for c, bound in zip(constraints, problem.terms.bounds, strict=True)]
         of = np.repeat(np.arange(len(terms)), [len(each) for each in terms])
-        return powers.terms, np.concatenate(terms), of
+        self.known[key] = powers.terms, np.concatenate(terms), of
+        return self.known[key]
 
     def _effects(self, theta: np.ndarray) -> OptionEffects:
         """What options do at gains θ."""
@@ -197,16 +200,20 @@ class _Chooser:
                 return np.asarray(self._values(choice, theta)[1] - to)
 
             tables.append(np.stack([added(option, sites) for option in range(len(side.options) - 1)] + [0 * base]))
-            alone = np.stack([added(0, range(site, site + 1)) for site in sites])
-            total = alone.sum(0)
-            shares.append(np.where(total > 0, alone / np.where(total > 0, total, 1.0), 1 / layers))
+            parts = np.zeros((len(side.options), layers, len(base)))
+            for group in side.alike:
+                telling = group[_telling(tables[-1][group])]
+                alone = np.stack([added(telling, range(site, site + 1)) for site in sites])
+                total = alone.sum(0)
+                parts[group] = np.where(total > 0, alone / np.where(total > 0, total, 1.0), 1 / layers)
+            shares.append(parts)
         return OptionEffects(tables=tuple(tables), shares=tuple(shares))
 
     def _model(self, choice: np.ndarray, theta: np.ndarray, effects: OptionEffects) -> LocalModel:
         """The model about a choice and gains θ."""
         finest = self.choices.finest
         if np.array_equal(choice, finest):  # nothing is added there
-            choice = finest - finest // 2
+            choice = np.repeat([_telling(table) for table in effects.tables], self.choices.layers)
         free, m = self.session.free, len(self.coordinates)
         lower, upper, exponents = (
             np.array([reduce(limit[entries]) for entries in self.coordinates])
@@ -230,6 +237,7 @@ class _Chooser:
             )
         )
         scale = np.where((added[0] > 0) & (known > 0), added[0] / np.where(known > 0, known, 1.0), 1.0)
+        scale = scale.clip(1 / policy.LARGEST_REVISION, policy.LARGEST_REVISION)
         return LocalModel(
             choices=self.choices,
             costs=self.costs,
@@ -266,6 +274,12 @@ def _ratios(values: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(values[0] > tiny, np.maximum(values[1:], tiny) / np.maximum(values[0], tiny), 1.0))
 
 
+def _telling(table: np.ndarray) -> int:
+    """The option that adds about as much to the constraints (options, T) as they may be."""
+    added = np.maximum(table.sum(1), np.finfo(float).tiny)
+    return int(np.argmin(np.abs(np.log(added))))
+
+
 def _coordinates(free: FreeGains) -> list[np.ndarray]:
     """Entries of θ that move together: those of one kind of gains in the same layers."""
     together: dict[tuple[object, ...], list[int]] = {}
@@ -275,24 +289,27 @@ def _coordinates(free: FreeGains) -> list[np.ndarray]:
 
 
 def _check_costs(session: Session, costs: ChoiceCosts) -> None:
-    """Refuse options that cost alike.
+    """Refuse numbers of bits that cost alike.
 
     Raises:
         InvalidInput: naming them.
     """
     for side, increments in zip(costs.choices.sides, costs.increments, strict=True):
-        if not (increments[0] < 0).any():
-            allowed = f"{side.kinds[0]!r} only where the energy of a conversion depends on its bits"
-            raise InvalidInput.of(
-                "optimize", session.settings.optimize, allowed, "Give hardware.costs a model by bits."
-            )
+        kind = side.kinds[0]
+        fewest = next(i for i, each in enumerate(side.options) if each[1:] == side.options[-1][1:])
+        if kind in BITS and not (increments[fewest, :, 0] < 0).any():
+            allowed = f"{kind!r} only where the energy of a conversion depends on its bits"
+            advice = "Give hardware.costs a model by bits."
+            raise InvalidInput.of("optimize", session.settings.optimize, allowed, advice)
 
 
 def with_gap(plan: Plan, chosen: Chosen) -> Plan:
     """The plan with what was chosen, and what bounds it."""
     costs = plan.prediction.costs
     assert costs is not None
-    gap = replace(chosen.gap, gap=max(costs.energy / chosen.gap.bound - 1, 0.0))
+    value = float(chosen.score.value(np.array([[costs.energy, costs.latency, costs.area]]))[0])
+    gap = replace(chosen.gap, gap=max(value / chosen.bound - 1, 0.0))
     said = "; ".join(f"{kind} {', '.join(map(str, values))}" for kind, values in chosen.fields.items())
-    message = f"{plan.termination.message} By layer: {said}; no others save more than {100 * gap.gap:.3g} %."
+    most = f"no others save more than {100 * gap.gap:.3g} % of the {chosen.score.name.replace('_', ' times ')}"
+    message = f"{plan.termination.message} By layer: {said}; {most}."
     return replace(plan, bits=gap, termination=replace(plan.termination, message=message))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,12 +55,26 @@ class ChoiceCosts:
             seconds=seconds,
         )
 
+    def only(self, kept: Sequence[np.ndarray]) -> ChoiceCosts:
+        """With these options of every side."""
+        return replace(
+            self,
+            choices=self.choices.only(kept),
+            increments=tuple(rows[own] for rows, own in zip(self.increments, kept, strict=True)),
+            held=tuple(rows[own] for rows, own in zip(self.held, kept, strict=True)),
+        )
+
     def beside(self, choices: np.ndarray) -> np.ndarray:
         """(N, 3) energy without that of arrays, latency and area of choices (N, sites)."""
         totals = np.tile(self.rest, (len(choices), 1))
         for rows, own in self._by_side(choices, self.increments):
             totals += rows[own, np.arange(self.choices.layers)].sum(1)
         return totals
+
+    def ends(self) -> np.ndarray:
+        """(2, 3) the least and the most of each of all choices."""
+        reach = [[rows.min(0).sum(0), rows.max(0).sum(0)] for rows in self.increments]
+        return np.asarray(self.rest + np.sum(reach, axis=0))
 
     def read_times(self, choices: np.ndarray) -> np.ndarray:
         """(N, L) how long the arrays are read [s]."""

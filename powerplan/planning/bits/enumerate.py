@@ -52,17 +52,37 @@ def ranked(model: LocalModel, score: Score, limits: Limits, start: np.ndarray) -
         start: (sites,) a choice to begin with.
     """
     best = _descended(model, score, limits, start)
-    return None if best is None else _Search(model, score, limits, *best).run()
+    if best is None:
+        return None
+    found = _Search(model, score, limits, *best).run()
+    return found if len(found.choices) else None
+
+
+def undominated(model: LocalModel, score: Score, limits: Limits) -> list[np.ndarray]:
+    """The options of every side that no other one is better than in all that counts, and the finest."""
+    counts = score.signs + (score.signs == 0) * limits.bind
+    kept = []
+    for rows, held, table in zip(model.costs.increments, model.costs.held, model.effects.tables, strict=True):
+        costs = [counts[j] * rows[:, :, j] for j in np.flatnonzero(counts)]
+        worse = np.hstack([*costs, held, table])
+        size = np.abs(worse).max(0) * policy.TIE
+        own, index = [], np.arange(len(worse))
+        for i, row in enumerate(worse[:-1]):
+            better = (worse <= row + size).all(1) & ((worse < row - size).any(1) | (index > i))
+            own += [] if better.any() else [i]
+        kept.append(np.array([*own, len(worse) - 1]))
+    return kept
 
 
 def _scored(
     model: LocalModel, score: Score, limits: Limits, choices: np.ndarray, y: np.ndarray, prices: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores (N,), y (N, m) and prices (N, R) of choices with gains on the target; inf where that cannot be met."""
+    """Scores (N,), y (N, m) and prices (N, R) of choices with gains on the target; inf where that cannot be met, and
+    raised where limits are exceeded."""
     y, multiples = model.on_target(choices, 1.0, prices, y)
     totals = model.totals(choices, y)
-    allowed = np.isfinite(multiples) & limits.met(totals)
-    return np.where(allowed, score.value(totals), np.inf), y, multiples[:, None] * prices
+    values = score.value(totals) * (1 + policy.BEYOND_LIMITS * limits.excess(totals))
+    return np.where(np.isfinite(multiples), values, np.inf), y, multiples[:, None] * prices
 
 
 def _descended(
@@ -98,8 +118,11 @@ class _Search:
         self.y, self.prices, self.value = y, prices, value
         totals = model.totals(choice[None], y[None])[0]
         self.slopes = score.slopes(totals)
+        self.energy_slope = float(self.slopes[0])
         self.offset = value - float(self.slopes @ totals)
         self.incumbent = choice
+        for j in np.flatnonzero(limits.bind):
+            self._price(int(j))
 
     def run(self) -> Ranked:
         centre, value = self._centre()
@@ -130,15 +153,40 @@ class _Search:
         choices, first = np.unique(choices, axis=0, return_index=True)
         y, values = y[first], values[first]
         order = np.argsort(values, kind="stable")
-        order = order[np.isfinite(values[order])]
+        within = self.limits.excess(self.model.totals(choices, y)) == 0
+        order = order[(np.isfinite(values) & within)[order]]
         return Ranked(
             choices=choices[order],
             y=y[order],
             scores=values[order],
-            prices=self.prices / self.slopes[0],
-            bound=float(min(bound, best)) * (1 - violation),
+            prices=self.prices,
+            bound=float(min(bound, best) * (1 - violation)),
             violation=violation,
         )
+
+    def _price(self, j: int) -> None:
+        """Price a limit, by as little as keeps it where the Lagrangian is least; none where it is kept without."""
+        most = self.limits.most[j]
+        slopes, offset, low, high = self.slopes, self.offset, 0.0, self.value * policy.DEAREST_LIMIT
+
+        def price(amount: float) -> bool:
+            self.slopes = slopes + amount / most * np.eye(3)[j]
+            self.offset = offset - amount
+            centre, _ = self._centre()
+            total = self.model.totals(centre[None], self._at(centre[None]))[0, j]
+            return bool(total <= most)
+
+        if price(0.0):
+            return
+        for _ in range(policy.LIMIT_PRICES):
+            middle = 0.5 * (low + high) if low else high * 1e-3
+            low, high = (low, middle) if price(middle) else (middle, high)
+        price(high)
+
+    def _at(self, choices: np.ndarray) -> np.ndarray:
+        """(N, m) where the Lagrangians of choices (N, sites) are least."""
+        start = np.tile(self.y, (len(choices), 1))
+        return self.model.least(choices, self.slopes[0], self.energy_slope * self.prices, start)
 
     def _centre(self) -> tuple[np.ndarray, float]:
         """The choice with the least Lagrangian, and that."""
@@ -155,9 +203,7 @@ class _Search:
 
     def _lagrangians(self, choices: np.ndarray) -> np.ndarray:
         """(N,) the least Lagrangians of choices (N, sites)."""
-        start = np.tile(self.y, (len(choices), 1))
-        prices = self.slopes[0] * self.prices
-        y = self.model.least(choices, self.slopes[0], prices, start)
+        prices, y = self.energy_slope * self.prices, self._at(choices)
         linear = self.offset + self.model.totals(choices, y) @ self.slopes
         return np.asarray(linear + (self.model.errors(choices, y) - 1) @ prices)
 

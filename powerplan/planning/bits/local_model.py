@@ -13,7 +13,8 @@ choice of options from one prediction for each option and site and two for each 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -89,19 +90,27 @@ class OptionEffects:
 
     Attributes:
         tables: by side (options, T), with the option in all layers, over the bounds.
-        shares: by side (L, T), the parts of that which the layers add.
+        shares: by side (options, L, T), the parts of that which the layers add.
     """
 
     tables: tuple[np.ndarray, ...]
     shares: tuple[np.ndarray, ...]
+
+    def only(self, kept: Sequence[np.ndarray]) -> OptionEffects:
+        """With these options of every side."""
+        tables, shares = (
+            tuple(rows[own] for rows, own in zip(by_side, kept, strict=True)) for by_side in (self.tables, self.shares)
+        )
+        return replace(self, tables=tables, shares=shares)
 
     def added(self, choices: np.ndarray) -> np.ndarray:
         """(N, T) at choices (N, sites)."""
         total = np.zeros((len(choices), self.tables[0].shape[1]))
         sides = np.split(choices, len(self.tables), axis=1)
         for table, shares, own in zip(self.tables, self.shares, sides, strict=True):
-            for layer, share in enumerate(shares):
-                total += share * table[own[:, layer]]
+            for layer in range(own.shape[1]):
+                option = own[:, layer]
+                total += shares[option, layer] * table[option]
         return np.maximum(total, 0.0)
 
 

@@ -132,6 +132,32 @@ class Power:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class ArrayEnergy:
+    """Energy of devices and feedback resistors in one inference [J], by layer.
+
+    Attributes:
+        seconds: (L,) how long the arrays of every layer are read.
+    """
+
+    seconds: np.ndarray
+    needs_covariance = False
+    rises = True
+
+    def terms(self, predictor: Predictor, moments: Moments, part: slice) -> Tensor:
+        """That of every layer."""
+        power = moments.array_power + moments.tia_power
+        return power * power.new_tensor(self.seconds)
+
+    def residuals(self, predictor: Predictor, moments: Moments, part: slice) -> Tensor:
+        """None: every layer has its own energy."""
+        return moments.mean.new_zeros(0)
+
+    def exponents(self, layout: FreeGains) -> np.ndarray:
+        """Those of the gains."""
+        return layout.power_exponents
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Error:
     """Weighted mean over the outputs of the mean squared error, Σ_k w_k MSE_k, by noise source and bias.
 

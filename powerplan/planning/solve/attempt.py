@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from powerplan.planning import policy
+from powerplan.planning.problem.measures import ArrayEnergy
 from powerplan.planning.problem.problem import Problem
 from powerplan.planning.problem.requirement import Requirement, requirement
 from powerplan.planning.problem.watch import Seen, Watch
@@ -41,6 +42,8 @@ class Attempt:
     def of(cls, session: Session, target: Target, options: Options) -> Attempt:
         """The attempt at a target, begun now."""
         wanted = requirement(target, session.predictors, session.weights)
+        if (seconds := session.read_times) is not None:
+            wanted = replace(wanted, objective=ArrayEnergy(seconds=seconds))
         tolerance = session.settings.tolerance
         seen = Seen(session.free, session.levels, max(policy.SETTLED_CONSTRAINT, session.accuracy(tolerance)))
         watch = Watch(options.stop_at, seen)

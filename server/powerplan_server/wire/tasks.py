@@ -36,6 +36,9 @@ SETTING_FIELDS = {
     "voltage": "held_voltage_volts",
     "deadline": "time_limit_seconds",
     "memory_limit": "memory_limit_bytes",
+    "max_energy": "max_energy_joules",
+    "max_latency": "max_latency_seconds",
+    "max_area": "max_area_square_meters",
 }
 
 
@@ -50,6 +53,7 @@ _ENUMS = {
     "dtype": _PRECISIONS,
     "wires": enum_numbers(pb.WireSolver.DESCRIPTOR),
     "calibration": enum_numbers(pb.Calibration.DESCRIPTOR),
+    "objective": enum_numbers(pb.CostObjective.DESCRIPTOR),
 }
 
 E = TypeVar("E", bound=int)

@@ -102,3 +102,42 @@ def test_bits_of_rows_and_columns_for_a_target_on_classes(
     assert plan.meets_target
     assert plan.bits is not None
     assert plan.bits.bound <= energy(plan) < 1.1 * plan.bits.bound
+
+
+@pytest.fixture(scope="module")
+def shared() -> pp.Hardware:
+    """Columns may share a converter, which takes area and time."""
+    return pp.Hardware(programming_noise_std=1e-6, adc_bits=6, costs={**COSTS, "leakage_power": 1e-6})
+
+
+def test_objectives_choose_what_they_name(
+    case: tuple[pp.Network, np.ndarray, pp.Hardware], shared: pp.Hardware
+) -> None:
+    """Every objective is lowest in its own plan; limits are kept and cost energy."""
+    network, inputs, _ = case
+    free = ("conductance", "adc_headroom", "columns_per_adc")
+    target = pp.MaxNMSE(0.03)
+    costs = {}
+    for name in ("energy", "area"):
+        plan = pp.plan(network, shared, inputs, target, optimize=free, objective=name)
+        assert plan.meets_target
+        assert plan.prediction.costs is not None
+        costs[name] = plan.prediction.costs
+    assert costs["area"].area < 0.5 * costs["energy"].area
+    assert costs["energy"].energy < costs["area"].energy
+    assert costs["energy"].latency < costs["area"].latency
+    most = 0.5 * costs["energy"].area
+    limited = pp.plan(network, shared, inputs, target, optimize=free, max_area=most)
+    assert limited.meets_target
+    assert limited.prediction.costs is not None
+    assert limited.prediction.costs.area <= most
+    assert costs["energy"].energy <= limited.prediction.costs.energy <= costs["area"].energy
+
+
+def test_a_limit_that_is_not_kept_is_told(case: tuple[pp.Network, np.ndarray, pp.Hardware]) -> None:
+    network, inputs, hardware = case
+    plan = pp.plan(network, hardware, inputs, pp.MaxNMSE(0.02), max_latency=1e-9)
+    assert not plan.meets_target
+    assert "max_latency is 1e-09 s" in plan.termination.message
+    with pytest.raises(pp.InvalidInput, match=r"max_area: .*without hardware\.costs"):
+        pp.plan(network, hardware.replace(costs=None), inputs, pp.MaxNMSE(0.02), max_area=1e-9)

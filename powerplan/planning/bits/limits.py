@@ -1,0 +1,55 @@
+"""Settings of plans that are about costs: whether there are any, and whether a plan keeps its limits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from powerplan.errors import InvalidInput
+from powerplan.planning.objectives import POWER
+from powerplan.planning.outcome import Outcome
+from powerplan.planning.plan_value import Plan
+from powerplan.planning.session import Session
+from powerplan.planning.settings import PlanSettings
+from powerplan.planning.targets import Target
+
+#: limits by the number of the costs that they are on, and its unit
+_LIMITS = {"max_energy": ("energy", "J"), "max_latency": ("latency", "s"), "max_area": ("area", "m2")}
+
+
+def check_costs(session: Session, target: Target) -> None:
+    """Refuse settings that need costs where there are none, or where the error is minimised.
+
+    Raises:
+        InvalidInput: naming the setting.
+    """
+    settings = session.settings
+    asked = {name: value for name in ("objective", *_LIMITS) if (value := getattr(settings, name)) is not None}
+    if settings.free_choices:
+        asked["optimize"] = settings.optimize
+    for name, value in asked.items():
+        what = "gains alone" if name == "optimize" else "None"
+        if target.objective is not POWER:
+            allowed = f"{what} with a power budget"
+            raise InvalidInput.of(name, value, allowed, "Give a target on the error.")
+        if session.predictor.cost_model is None:
+            allowed = f"{what} without hardware.costs, which say what an inference takes"
+            raise InvalidInput.of(name, value, allowed, "Give costs, such as Costs.preset(...).")
+
+
+def within_limits(plan: Plan, settings: PlanSettings) -> Plan:
+    """The plan, told to be infeasible where it meets its target beyond a limit."""
+    costs = plan.prediction.costs
+    if costs is None or not plan.meets_target:
+        return plan
+    beyond = []
+    for name, (number, unit) in _LIMITS.items():
+        most, value = getattr(settings, name), getattr(costs, number)
+        if most is not None and value > most:
+            beyond.append(f"{name} is {most:.4g} {unit}, the least {number} found {value:.4g} {unit}")
+    if not beyond:
+        return plan
+    message = (
+        f"The target is met, but not within the limits: {'; '.join(beyond)}. Raise them, or free more of optimize."
+    )
+    end = replace(plan.termination, outcome=Outcome.INFEASIBLE, message=message, best_reachable=plan.reached)
+    return replace(plan, termination=end)
