@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from powerplan.hardware.aging import LogTimeDrift, PowerLawDrift
 from powerplan.hardware.by_layer import one_by_one
 from powerplan.hardware.curves import Curve, Polynomial
 from powerplan.plausibility import Plausible
+from powerplan.settings import Number
 
 if TYPE_CHECKING:
     from powerplan.hardware.hardware import Hardware
@@ -42,6 +43,17 @@ _MOMENT = Plausible(unit="s", low=1e-12, high=1e6, why="one reading", mistakes=(
 
 _WIRE = Plausible(unit="ohm", high=1e3, why="wires have about 0.1 to 10 ohm per cell", mistakes=(_MILLI,), usual=1.0)
 _TERMINAL = Plausible(unit="ohm", high=1e5, why="what devices are driven and read through", mistakes=(_MILLI,))
+
+#: numbers of costs by their unit
+_COSTS = {
+    "J": Plausible(unit="J", low=1e-20, high=1e-6, why="one action takes aJ to nJ", mistakes=(_PICO, _FEMTO, 1e12)),
+    "W": Plausible(unit="W", low=1e-12, high=1.0, why="one amplifier or array", mistakes=(_MICRO, _MILLI, _NANO)),
+    "s": Plausible(unit="s", low=1e-13, high=1e-2, why="one conversion or read", mistakes=(_NANO, _MICRO, 1e9)),
+    "V": Plausible(unit="V", low=1e-2, high=20.0, why="supplies and rows", mistakes=(_MILLI, 1e3)),
+    "F": Plausible(unit="F", low=1e-21, high=1e-10, why="wires and gates: aF to pF", mistakes=(_FEMTO, _PICO, 1e15)),
+    "m2": Plausible(unit="m2", low=1e-18, high=1e-4, why="parts of a chip", mistakes=(_PICO, _MICRO, 1e12)),
+    "m": Plausible(unit="m", low=5e-10, high=1e-5, why="nodes of 1 nm to 10 um", mistakes=(_NANO, _MICRO)),
+}
 
 _FIELDS = {
     "conductance_min": _DEVICE,
@@ -85,6 +97,7 @@ def _doubts(hardware: Hardware) -> Iterator[Violation]:
     for name, limits in _FIELDS.items():
         for place, value in one_by_one(getattr(hardware, name)):
             yield from limits.doubt(f"hardware.{name}{place}", value)
+    yield from _costs(hardware)
     yield from _temperature(hardware)
     plausible = Plausible(
         unit="S",
@@ -121,6 +134,19 @@ def _doubts(hardware: Hardware) -> Iterator[Violation]:
         )
         yield from plausible.doubt(f"{place}.std", _largest(snapshot.std, hardware))
     yield from _aging(hardware, plausible)
+
+
+def _costs(hardware: Hardware) -> Iterator[Violation]:
+    """Numbers of the costs and of their models of converters, by their units."""
+    costs = hardware.costs
+    if costs is None:
+        return
+    for place, value in (("", costs), (".adc", costs.adc), (".dac", costs.dac)):
+        for each in () if value is None else fields(value):
+            kind, number = each.metadata.get("kind"), getattr(value, each.name)
+            limits = _COSTS.get(kind.unit) if isinstance(kind, Number) else None
+            if limits is not None:
+                yield from limits.doubt(f"hardware.costs{place}.{each.name}", number)
 
 
 def _temperature(hardware: Hardware) -> Iterator[Violation]:

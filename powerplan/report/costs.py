@@ -12,6 +12,7 @@ from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.report.charts import STYLES
 from powerplan.report.facts import Fact
+from powerplan.report.sankey import Sankey, largest, sankey
 from powerplan.report.text import columns, typeset
 from powerplan.report.units import share, si, significant
 
@@ -81,6 +82,7 @@ class CostView:
     names: tuple[tuple[str, int, bool], ...]
     rows: tuple[tuple[str, str, tuple[Piece, ...]], ...]
     facts: tuple[Fact, ...]
+    sankey: Sankey
 
 
 def cost_view(prediction: Prediction) -> CostView | None:
@@ -106,4 +108,16 @@ def cost_view(prediction: Prediction) -> CostView | None:
         names=tuple((COMPONENTS.get(costs.components[k], costs.components[k]), *looks[k]) for k in used),
         rows=tuple((name, typeset(si(float(sum(energy)), "J")), pieces(energy)) for name, energy in energies),
         facts=tuple(cost_facts(costs)),
+        sankey=_ribbons(costs, prediction.layer_labels, used),
     )
+
+
+def _ribbons(costs: CostBreakdown, layers: Sequence[str], used: Sequence[int]) -> Sankey:
+    energies, names = largest(costs.energy_by_component[:, used], layers)
+    components = [COMPONENTS.get(costs.components[k], costs.components[k]) for k in used]
+    texts = {
+        (k, j): f"{names[k]}, {components[j]}: {typeset(si(float(energies[k, j]), 'J'))}"
+        for k in range(len(names))
+        for j in range(len(used))
+    }
+    return sankey(energies, names, [costs.components[k].replace("_", " ") for k in used], texts)

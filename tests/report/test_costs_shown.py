@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -13,6 +14,7 @@ import powerplan as pp
 from powerplan.cli.group import main
 from powerplan.report.costs import cost_table, cost_view
 from powerplan.report.html import report_html
+from powerplan.report.sankey import largest
 from powerplan.report.tables import plan_table
 
 HARDWARE = {"conductance_min": 1e-6, "adc_bits": 8, "dac_bits": 8, "costs": "node_32nm"}
@@ -57,3 +59,17 @@ def test_the_command_line_takes_names_files_and_json(tmp_path: Path) -> None:
         assert result.exit_code == 0, result.output
         told.append(json.loads(result.stdout)["costs"]["energy"])
     assert told[0] == told[1] == told[2] > 0
+
+
+def test_ribbons_are_as_wide_as_what_they_take(plan: pp.Plan) -> None:
+    view = cost_view(plan.prediction)
+    assert view is not None
+    assert plan.costs is not None
+    used = plan.costs.energy_by_component[:, plan.costs.energy_by_component.any(axis=0)]
+    heights = [end.height for end in view.sankey.ends]
+    by_layer, by_component = used.sum(1), used.sum(0)
+    assert heights[: len(by_layer)] == pytest.approx(by_layer * sum(heights) / 2 / plan.costs.energy)
+    assert heights[len(by_layer) :] == pytest.approx(by_component * sum(heights) / 2 / plan.costs.energy)
+    assert len(view.sankey.ribbons) == (used > 0).sum()
+    many, names = largest(np.ones((20, 2)), [f"layer{k}" for k in range(20)])
+    assert (many.sum(), names[-1]) == (40, "9 others")
