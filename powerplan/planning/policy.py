@@ -31,9 +31,9 @@ STEP_DECIMALS = 12
 #: Part of itself by which a target may be exceeded: predictions are not more exact.
 EXCEEDED = 1e-3
 #: Change of the ratio between what a part of the chips keeps within and the mean that is none: less than a target may
-#: be exceeded by; of numbers that move in steps, whose ratio is that of chips drawn; how often a plan is made again for
-#: it.
-SAME_SPREAD, SAME_STEPPED_SPREAD, MOST_SPREADS = 5e-4, 5e-3, 3
+#: be exceeded by; of numbers that move in steps, whose ratio is that of chips drawn and moves by 1 to 2 % by chance;
+#: how often a plan is made again for it.
+SAME_SPREAD, SAME_STEPPED_SPREAD, MOST_SPREADS = 5e-4, 3e-2, 3
 #: Change of that ratio beside what was expected to first order from which on it is held: with many columns it may rise
 #: again in directions that had none of the spread.
 TRUSTED_SPREAD = 1e-2

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,6 +35,9 @@ from powerplan.planning.settings import BITS, PlanSettings, Progress
 from powerplan.planning.targets import Target
 from powerplan.planning.targets.over_inputs import MEAN
 from powerplan.plausibility import question
+
+if TYPE_CHECKING:
+    from powerplan.planning.plan_value import Plan
 
 
 def _silent(what: str, done: float) -> None:
@@ -184,17 +187,22 @@ class Session:
             predictors.append(corrected(p, p.program(*p.gain_tensors(gains)), end))
         return replace(self, predictors=tuple(predictors))
 
-    def spread_at(self, gains: Gains, target: Target, *, tilted: bool = True) -> Session:
+    def spread_at(self, gains: Gains, target: Target, *, tilted: bool = True, plan: Plan | None = None) -> Session:
         """The session with the spread over chips and inputs that it has at these gains, corrected before; itself if the
         target is on the mean.
 
         Args:
             tilted: also with how the spread over chips changes with the gains.
+            plan: for this target at these gains; what it predicts is taken where no samples correct it.
         """
         if not self.needs_spread(target):
             return self
         tells = target.chips is not None
-        predictions = [report(predictor, gains, chips=tells) for predictor in self.predictors]
+        predictions: Sequence[Prediction]
+        if plan is not None and not self.has_samples:
+            predictions = plan.predictions
+        else:
+            predictions = [report(predictor, gains, chips=tells) for predictor in self.predictors]
         session = self.with_spread(predictions, target)
         return session.tilted(predictions, target, gains) if tilted else session
 

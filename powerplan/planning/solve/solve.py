@@ -68,7 +68,8 @@ def solve(session: Session, target: Target, options: Options, near: Plan | None 
     again = plan.termination.outcome not in (Outcome.INFEASIBLE, Outcome.DEADLINE)
     spent = time.monotonic() - started
     if again and not is_expensive(session.predictor) and not watch.ends_before(policy.ANOTHER_PLAN * spent):
-        corrected = session.corrected_at(plan.gains, options.stop_at).spread_at(plan.gains, target)
+        corrected = session.corrected_at(plan.gains, options.stop_at)
+        corrected = corrected.spread_at(plan.gains, target, plan=plan)
         if not session.needs_spread(target):
             corrected = replace(corrected, settings=closely)
         second = _solve_corrected(corrected, target, _half_of(options, 0.5), near=plan.baseline_gains, start=plan.gains)
