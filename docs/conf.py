@@ -50,7 +50,7 @@ _AMENDED = (
 )
 html_math_renderer = "mathml"
 html_static_path = ["static"]
-html_css_files = ["mathml.css"]
+html_css_files = ["mathml.css", "signatures.css"]
 html_theme = "furo"
 html_title = f"powerplan {release}"
 html_copy_source = False
@@ -85,10 +85,17 @@ def _formula(translator: Any, node: Any) -> None:
     raise nodes.SkipNode
 
 
+def _parameters(found: re.Match[str]) -> str:
+    """Parameters of a signature, one a line: a list, not definitions without terms."""
+    items = re.sub(r"</dd>\s*<dd>", "</li><li>", found[1])
+    return f'<ul class="parameters"><li>{items}</li></ul>'
+
+
 #: what the theme leaves out for keyboards and screen readers: frames that scroll can be reached, headings have a level
 _ACCESSIBLE = (
     ("body", re.compile(r"<pre(?=[ >])"), '<pre tabindex="0"'),
     ("body", re.compile(r'<div class="(?=table-wrapper|formula)'), '<div tabindex="0" class="'),
+    ("body", re.compile(r"<dl>\s*<dd>(<em class=\"sig-param.*?)</dd>\s*</dl>", re.DOTALL), _parameters),
     ("furo_navigation_tree", re.compile(r'role="heading"'), 'role="heading" aria-level="2"'),
 )
 
