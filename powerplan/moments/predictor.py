@@ -234,7 +234,7 @@ class Predictor:
         """The inputs divided so that the moments of one part, with all its directions, fit the memory limit."""
         shapes = self.network.shapes
         sizes = [math.prod(shapes[node.name]) for node in self.network.nodes]
-        per_input = _KEPT_TENSORS * sum(sizes)
+        per_input = _KEPT_TENSORS * sum(sizes) + _KEPT_OF_SLICE * self._slice_sizes
         directions = self.directions.shape[1]
         if self.method == "covariance":
             per_input += joint_entries(self.network)
@@ -242,6 +242,17 @@ class Predictor:
             per_input += 4 * directions * max(sizes)
         step = max(1, self.memory_limit // (per_input * self.inputs.element_size()))
         return tuple(slice(low, min(low + step, len(self.inputs))) for low in range(0, len(self.inputs), step))
+
+    @property
+    def _slice_sizes(self) -> int:
+        """Entries of the inputs that come in slices, slice by slice."""
+        reads = zip(self.layers, self.network.reads.values(), strict=True)
+        return sum(
+            len(own.input_slices.weights) * math.prod(self.network.shapes[node.inputs[0]])
+            for own, nodes in reads
+            if own.input_slices is not None
+            for node in nodes
+        )
 
     def trace(self, programmed: Sequence[ProgrammedArray], part: slice = slice(None)) -> Trace:
         """The forward pass of a part of the inputs."""
@@ -344,3 +355,5 @@ _OF_WEIGHTS, _OF_WEIGHTS_PLANNED = 3, 5
 _LIMITS_FOR_WEIGHTS = 2
 #: tensors of the size of a value kept for every node of a traced network, about
 _KEPT_TENSORS = 5
+#: and for every slice of an input
+_KEPT_OF_SLICE = 3

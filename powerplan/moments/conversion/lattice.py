@@ -80,6 +80,11 @@ class Lattice:
     variance: Tensor
     between: tuple[Between, ...] = ()
 
+    @classmethod
+    def anywhere(cls, mean: Tensor, variance: Tensor) -> Lattice:
+        """No levels: a Gaussian of these moments (B, *shape)."""
+        return cls(step=None, offset=torch.zeros_like(mean[:1]), top=0, mean=mean, variance=variance)
+
     @property
     def rectified(self) -> bool:
         """True if a ReLU follows."""
@@ -135,7 +140,7 @@ def lattice_of(
     single = single and not isinstance(map, ConvTransposeMap)
     single = single and len(array.slice_weights) == 1
     if bits is None or not single or "columns" in array.averaged:
-        return Lattice(step=None, offset=zero, top=0, mean=mean, variance=variance)
+        return Lattice.anywhere(mean, variance)
     tiles = len(channels)
     step = (zero + array.read_out.limits(array, channels[0])) / top_level(bits)
     if tiles == 1:

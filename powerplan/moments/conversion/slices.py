@@ -67,12 +67,12 @@ def _moments(
     middle, spread = (mean, variance) if lattice is None else (lattice.mean, lattice.variance)
     positive, std = positive_std(spread.expand_as(middle))
     std = torch.where(positive, std, torch.zeros_like(std))
-    sums = [[torch.zeros_like(mean) for _ in range(3)] for _ in cut.weights]
+    sums = [[torch.zeros_like(mean, dtype=torch.float64) for _ in range(3)] for _ in cut.weights]
     before: list[_Digit] | None = None
-    start = mean
+    start = middle
     for edge in _edges():
         value = middle + edge * std
-        value = (value if lattice is None else lattice.value(value)) * (top_level(cut.bits) / limit)
+        value = (value if lattice is None else lattice.value(value)).double() * (top_level(cut.bits) / limit)
         digits = _digits(cut, value)
         for total, low, high in zip(sums, before or (), digits, strict=bool(before)):
             width = value - start
@@ -81,7 +81,8 @@ def _moments(
             for power, a, b, there in zip(total, low.integrals, high.integrals, high.powers, strict=True):
                 power.add_(torch.where(wide, (b - a) / safe, there), alpha=1 / _CELLS)
         before, start = digits, value
-    return [(first, (square - first * first).clamp(min=0), size) for first, square, size in sums]
+    moments = ((first, (square - first * first).clamp(min=0), size) for first, square, size in sums)
+    return [(first.to(mean), spread.to(mean), size.to(mean)) for first, spread, size in moments]
 
 
 class _Digit(NamedTuple):

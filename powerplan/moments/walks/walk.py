@@ -40,6 +40,7 @@ class Carried(ABC):
         self.means: dict[Place, Tensor] = {START: inputs}
         self.lattices: dict[Place, Lattice | None] = {}
         self.slices: dict[Place, tuple[Reading, ...]] = {}
+        self._cuts_inputs = any(len(array.slice_weights) > 1 for array in crossbars)
 
     def walk(self) -> None:
         """Pass every step in order."""
@@ -58,6 +59,8 @@ class Carried(ABC):
         if not step.node.op.is_crossbar:
             noisy = [i for i, place in enumerate(step.inputs) if place in self.lowered.noisy]
             lattice = self.lattices.get(step.inputs[noisy[0]]) if len(noisy) == 1 else None
+            if lattice is None and len(noisy) == 1 and self._cuts_inputs:  # digits of what a ReLU leaves at 0 are 0
+                lattice = Lattice.anywhere(*self.moments(step.inputs[noisy[0]]))
             return lattice and lattice.after(step.node.op, [self.means[place] for place in step.inputs], noisy[0])
         if step.place != self.lowered.behind[step.node.name]:
             return None
