@@ -18,6 +18,7 @@ import timm  # noqa: E402
 
 _FOUR = {"layers": (1, 1, 1, 1)}
 _PATCHES = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}
+_INNER = {key: value for key, value in _PATCHES.items() if key != "num_heads"}
 _WINDOWS = {"img_size": 32, "patch_size": 2, "window_size": 4, "embed_dim": 8, "depths": (2, 2), "num_heads": (1, 2)}
 _DEPTHS = {"depths": (1, 1, 1, 1)}
 _THIN = {"channels": (8, 8, 8, 8)}
@@ -58,6 +59,7 @@ _FAMILIES: dict[str, tuple[int, dict[str, Any]]] = {
         32,
         {"img_size": 32, "patch_size": 8, "stride": 4, "base_dims": (8, 8, 8), "depth": (1, 1, 1), "heads": (1, 1, 1)},
     ),
+    "tnt_s_patch16_224": (32, {**_INNER, "inner_dim": 8, "num_heads_inner": 2, "num_heads_outer": 2}),
     "twins_pcpvt_small": (
         32,
         {"img_size": 32, **_DEPTHS, "embed_dims": (8, 8, 8, 8), "num_heads": (1, 1, 2, 2)},

@@ -12,6 +12,9 @@ from powerplan.network.torch_import.rules.shaping import squeeze
 from powerplan.network.torch_import.standing import Rule, Standing, declared
 from powerplan.network.torch_import.value import Refused, Value, array, value, weights
 
+#: spatial axes of a convolution at most
+_MOST_AXES = 3
+
 
 def linear(input: Any, weight: Any, bias: Any = None, name: str = "") -> Value:
     x = value(input)
@@ -79,9 +82,11 @@ def convolution(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Value:
-    x, kernel = value(input).leading(), array(weight)
+    x, kernel = value(input), array(weight)
     axes = kernel.ndim - 2
-    steps = each(dilation, axes)
+    if x.merged and not x.batch and axes < _MOST_AXES:
+        return _of_merged(x, kernel, bias, stride, padding, dilation, groups)
+    x, steps = x.leading(), each(dilation, axes)
     if padding == "same":
         total = [d * (k - 1) for d, k in zip(steps, kernel.shape[2:], strict=True)]
         pads = tuple((n // 2, n - n // 2) for n in total)
@@ -106,6 +111,20 @@ def convolution(
             padding_mode=mode,
         )
     )
+
+
+def _of_merged(
+    x: Value, kernel: np.ndarray, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Value:
+    """A convolution of values (n, C, *spatial) merged with the batch: one kernel for all n, which are one more axis."""
+    axes = kernel.ndim - 2
+    swapped = (1, 0, *range(2, axes + 2))
+    own = padding if isinstance(padding, str) else (0, *each(padding, axes))
+    channels = replace(x.apply(Permute(axes=swapped), name="channels"), merged=False)
+    moved = convolution(
+        channels, np.expand_dims(kernel, 2), bias, (1, *each(stride, axes)), own, (1, *each(dilation, axes)), groups
+    )
+    return moved.apply(Permute(axes=swapped), merged=True, name="merged")
 
 
 def padding_of(x: Value) -> tuple[Pad, Value] | None:
