@@ -113,9 +113,7 @@ def convolution(
     )
 
 
-def _of_merged(
-    x: Value, kernel: np.ndarray, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int
-) -> Value:
+def _of_merged(x: Value, kernel: np.ndarray, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Value:
     """A convolution of values (n, C, *spatial) merged with the batch: one kernel for all n, which are one more axis."""
     axes = kernel.ndim - 2
     swapped = (1, 0, *range(2, axes + 2))
