@@ -141,7 +141,9 @@ def check_chips(network: Network, hardware: Hardware, field: str = "chip_spread"
             value,
             f"{'False' if value is True else 'None'} where devices are stuck, converters saturate alike or activations "
             "jump: such errors are rare and large, and how a chip's error is spread does not follow from its variances",
-            "Simulate: Simulation.chips tells it.",
+            "Simulate: Simulation.chips tells it."
+            if value is True
+            else "Plan for the mean with verify_draws=4000: verification tells the part of the chips that meets it.",
         )
 
 
