@@ -221,6 +221,9 @@ EXPLAINED_RESIDUAL = 1e-7
 #: Relative change of an objective, and relative gap to the bound without limits, that are worth a number.
 CHANGE_OF_NOTE, GAP_OF_NOTE = 5e-5, 5e-4
 
+#: Layers whose converters' bits are tried, those that take most, and the fewest bits there may be.
+LAYERS_TRIED, FEWEST_TRIED = 8, 2
+
 # --- advice where a target is out of reach ---
 
 #: Factor by which a number of the hardware is changed at most, and bits of a converter: beyond is another technology.

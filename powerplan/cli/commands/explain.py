@@ -40,4 +40,7 @@ def command(chat: Chat, /, plan_file: str, deadline: float | None, as_json: bool
     click.echo(str(explanation))
 
 
-_FIELDS = ("objective", "value", "unlimited", "gap", "layers", "limits", "relaxations", "yields", "wires", "sentences")
+_FIELDS = (
+    *("objective", "value", "unlimited", "gap", "layers", "limits", "relaxations", "yields", "wires"),
+    *("energy", "bits", "sentences"),
+)

@@ -14,6 +14,7 @@ from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
 from powerplan.network import Network
 from powerplan.planning import policy
+from powerplan.planning.explain.energy import bit_changes, energy_shares
 from powerplan.planning.explain.explanation import (
     BindingLimit,
     Explanation,
@@ -89,6 +90,8 @@ class _Explainer:
             yields=self._yields(),
             wires=self._otherwise(other_wires(self.hardwares)),
             compensations=self._otherwise(compensations(self.hardwares)),
+            energy=energy_shares(plan),
+            bits=bit_changes(self.replanner, self.progress),
         )
         return replace(explanation, sentences=tuple(in_sentences(explanation, plan)))
 

@@ -91,6 +91,38 @@ class HardwareChange:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EnergyShare:
+    """What one component takes in one layer.
+
+    Attributes:
+        share: of the energy of an inference.
+    """
+
+    component: str
+    layer: str
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class BitChange:
+    """What other bits of a layer's converters would do, with gains planned again.
+
+    Attributes:
+        parameter: "adc_bits" or "dac_bits".
+        bits: there would be instead.
+        change: relative change of the energy of an inference; None if no plan meets the target then (``note`` says
+            why).
+        note: why there is no answer; "" if there is one.
+    """
+
+    layer: str
+    parameter: str
+    bits: int
+    change: float | None
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Explanation:
     """A plan explained.
 
@@ -108,6 +140,8 @@ class Explanation:
             have resistance.
         compensations: what ways of compensating mean errors would do that the hardware does not use, where devices or
             wires make such errors.
+        energy: where the energy of an inference goes, the most first; empty without costs.
+        bits: what a bit more or less of every layer's converters would do to it; empty without costs.
     """
 
     objective: str
@@ -120,6 +154,8 @@ class Explanation:
     yields: tuple[YieldCost, ...] = ()
     wires: tuple[HardwareChange, ...] = ()
     compensations: tuple[HardwareChange, ...] = ()
+    energy: tuple[EnergyShare, ...] = ()
+    bits: tuple[BitChange, ...] = ()
 
     @property
     def gap(self) -> float | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
+from powerplan.hardware.costs.breakdown import COMPONENTS
 from powerplan.planning import policy
 from powerplan.planning.explain.explanation import (
     BindingLimit,
@@ -34,6 +36,7 @@ def in_sentences(explanation: Explanation, plan: Plan) -> list[str]:
     words += [
         _otherwise_in_words(each, what, reached=reached) for each in (*explanation.wires, *explanation.compensations)
     ]
+    words += _energy_in_words(explanation, label)
     if explanation.gap is not None:
         words.append(
             f"Without limits on the free gains and without idle conductance {what} would be "
@@ -81,6 +84,32 @@ def _yield_in_words(cost: YieldCost, plan: Plan, objective: str) -> str:
     other = "The mean over chips" if cost.chips is None else f"{100 * cost.chips:g} % of the chips"
     answer = f"no plan ({cost.note})" if cost.change is None else f"{100 * cost.change:+.2f} % {objective}."
     return f"{other} instead of {own} of them: {answer}"
+
+
+def _energy_in_words(explanation: Explanation, label: Label) -> list[str]:
+    """Where the energy goes, what to improve first, and what bits would do, those that would save first."""
+    if not explanation.energy:
+        return []
+    totals: dict[str, float] = {}
+    for each in explanation.energy:
+        totals[each.component] = totals.get(each.component, 0.0) + each.share
+    ranked = sorted(totals.items(), key=lambda entry: -entry[1])
+    first = ranked[0][0]
+    most = next(each for each in explanation.energy if each.component == first)
+    named = ", ".join(f"{100 * share:.0f} % in {COMPONENTS.get(name, name)}" for name, share in ranked if share >= 0.01)
+    words = [
+        f"Of the energy of an inference, {named}.",
+        f"To improve first: {COMPONENTS.get(first, first)}, most of all in {label(most.layer)} "
+        f"({100 * most.share:.0f} %); 10 % less there saves {10 * ranked[0][1]:.1f} %.",
+    ]
+    for change in sorted(explanation.bits, key=lambda each: math.inf if each.change is None else each.change):
+        what = f"With {change.bits} {change.parameter} in {label(change.layer)}"
+        words.append(
+            f"{what}: no plan ({change.note})"
+            if change.change is None
+            else f"{what} the energy of an inference changes by {100 * change.change:+.2f} %."
+        )
+    return words
 
 
 def _otherwise_in_words(change: HardwareChange, what: str, *, reached: bool) -> str:

@@ -68,6 +68,28 @@ def test_files_and_the_wire_carry_the_bound(planned: pp.Plan, tmp_path: object) 
     assert (list(settings.optimize), settings.least_bits, settings.most_bits) == ([1, 4], 3, 9)
 
 
+def test_explanations_tell_what_other_bits_would_do(
+    case: tuple[pp.Network, np.ndarray, pp.Hardware], planned: pp.Plan
+) -> None:
+    """Where the energy goes, and the plan's bits are better than those next to them."""
+    network, inputs, hardware = case
+    explanation = planned.explain(network, inputs)
+    assert sum(each.share for each in explanation.energy) == pytest.approx(1)
+    first = explanation.energy[0]
+    assert planned.costs is not None
+    assert first.share == pytest.approx(planned.costs.energy_by_component.max() / planned.costs.energy)
+    own = planned.hardware.of_layers(network.layer_names)
+    for change in explanation.bits:
+        bits = [layer.adc_bits for layer in own]
+        bits[network.layer_names.index(change.layer)] = change.bits
+        other = pp.plan(network, hardware.replace(adc_bits=bits), inputs, pp.MaxNMSE(0.02))
+        assert (change.change is not None) == other.meets_target
+        if change.change is not None:
+            assert change.change == pytest.approx(energy(other) / energy(planned) - 1, abs=1e-3)
+    assert len(explanation.bits) == 4
+    assert any("To improve first" in sentence for sentence in explanation.sentences)
+
+
 @pytest.mark.parametrize(
     ("changes", "options", "message"),
     [
