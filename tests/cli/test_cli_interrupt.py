@@ -85,9 +85,12 @@ def test_what_was_planned_before_the_interrupt_is_shown(
     assert "powerplan batch run" in result.stderr
 
 
-def test_a_study_that_is_stopped_says_what_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_study_that_is_stopped_says_what_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, files: Any) -> None:
     study = tmp_path / "study.toml"
-    study.write_text('name = "s"\n[networks.a]\nexample = "iris"\n[grid]\ntarget.max_nmse = [0.01, 0.05]\n')
+    study.write_text(
+        f'name = "s"\n[networks.a]\nfile = "{files.network}"\n[inputs.x]\nfile = "{files.inputs}"\n'
+        "[grid]\ntarget.max_nmse = [0.01, 0.05]\n"
+    )
 
     def stopped(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
