@@ -171,7 +171,7 @@ def _proof(plan: Plan) -> list[Fact]:
             Fact(
                 name="Gap to the best choice of bits",
                 value=percent(plan.bits.gap),
-                remark=f"of the energy, a bound on what other bits could save; {plan.bits.nodes} "
+                remark=f"of what is least, a bound on what other choices could save; {plan.bits.nodes} "
                 f"choices compared in a model from {plan.bits.visited} predictions",
             )
         )

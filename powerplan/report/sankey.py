@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: size of the view box, width of the bars at both ends, room for names and between bars
+#: size of the view box, width of the bars at both ends, room for names and, of a line of text, between bars
 WIDTH, HEIGHT = 640.0, 360.0
-BAR, NAMES, GAP = 10.0, 150.0, 6.0
+BAR, NAMES, GAP = 10.0, 150.0, 14.0
 #: layers with ribbons of their own; the least of more are one
 MOST_LAYERS = 12
 

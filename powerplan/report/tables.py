@@ -241,7 +241,7 @@ def _choice_lines(plan: Plan) -> list[tuple[str, str]]:
     if plan.bits is not None:
         chosen = (f"{kind} {value_text(getattr(plan.hardware, kind))}" for kind in plan.optimize if kind in CHOICES)
         saves = f"at most {100 * plan.bits.gap:.2g} % above the best choice"
-        lines.append(("bits", f"{'; '.join(chosen)}; energy {saves}"))
+        lines.append(("bits", f"{'; '.join(chosen)}; {saves}"))
     return lines
 
 
