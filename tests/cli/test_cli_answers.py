@@ -193,7 +193,7 @@ def test_interrupt_is_exit_130(files: Any) -> None:
         assert process.wait(timeout=30) == 130
         assert process.stdout is not None
         assert process.stdout.read() == ""
-    assert drawn.split()[-1] == b"interrupted"
+    assert b"interrupted at simulating" in drawn
     assert b"Traceback" not in drawn
 
 
