@@ -40,7 +40,9 @@ def main(name: str, target: float, count: int, adc: str) -> None:
     free = ("conductance", "adc_bits")
     plan = pp.plan(network, hardware, inputs, bound, optimize=free, least_bits=LEAST, most_bits=MOST)
     with_bits = time.process_time() - started
-    assert plan.bits is not None
+    if plan.bits is None:
+        print(f"{name} {target:.0%}: {plan.termination.message}")
+        return
     chosen = tuple(layer.adc_bits or MOST for layer in plan.hardware.of_layers(network.layer_names))
     print(f"{name} {target:.0%} {adc}: {chosen}, {with_bits / alone:.1f} x {alone:.1f} s", flush=True)
     single = {bits: energy((bits,) * layers) for bits in range(LEAST, MOST + 1) if bits != 8} | {8: eight}
