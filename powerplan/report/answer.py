@@ -14,7 +14,9 @@ from powerplan.report.charts import Scale
 from powerplan.report.facts import Fact
 from powerplan.report.quantities import (
     COMPENSATED,
+    accuracy_name,
     ideal_text,
+    lowest_yield,
     objective_text,
     other_inputs,
     plan_accuracies,
@@ -74,7 +76,13 @@ def plan_answer(plan: Plan) -> list[Fact]:
     if plan.ideal_accuracy is not None:
         predicted, *simulated_accuracy = plan_accuracies(plan)
         remark = "; ".join([*simulated_accuracy, ideal_text(plan.ideal_accuracy)])
-        facts.append(Fact(name="Accuracy", value=predicted.removesuffix(" predicted"), remark=typeset(remark)))
+        facts.append(
+            Fact(
+                name=accuracy_name(plan).capitalize(),
+                value=predicted.removesuffix(" predicted"),
+                remark=typeset(remark),
+            )
+        )
     if plan.termination.floor_parts:
         facts.append(_floor_fact(plan))
     facts.append(
@@ -96,11 +104,12 @@ def plan_answer(plan: Plan) -> list[Fact]:
     facts += inputs_fact(plan.prediction)
     if plan.hardware.compensation:
         facts.append(Fact(name="Compensation", value=plan.hardware.compensation, remark=typeset(COMPENSATED)))
-    if check is not None and check.chip_yield is not None:
-        interval = yield_text(check).partition(" (")[2].rstrip(")")
-        remark = f"{interval}: " if interval else ""
-        remark += f"of {check.draws} simulated chips meet the target, each by itself"
-        facts.append(Fact(name="Yield", value=f"{100 * check.chip_yield:.3g} %", remark=remark))
+    if (lowest := lowest_yield(plan)) is not None:
+        worst, where = lowest
+        share, _, interval = yield_text(worst).partition(" (")
+        remark = f"{interval.rstrip(')')}: " if interval else ""
+        remark += f"of {worst.draws} simulated chips meet the target, each by itself{where}"
+        facts.append(Fact(name="Yield", value=share, remark=remark))
     facts.append(
         Fact(
             name="Energy of one inference",

@@ -8,6 +8,7 @@ import numpy as np
 
 from powerplan.planning import Plan
 from powerplan.report.charts import Bar, Chart, Curve, Point, Rule, Scale, power_scale
+from powerplan.report.quantities import share_text
 from powerplan.report.units import percent, si
 from powerplan.spread import Chips, Spread
 
@@ -37,7 +38,10 @@ def histogram(chips: Chips | None, bound: float | None = None) -> Chart | None:
     names = {0: "chips"}
     if bound is not None:
         within = nmse.yield_at(bound)
-        names = {0: f"{100 * within:.3g} % of the chips within the bound", 1: f"{100 * (1 - within):.2g} % beyond"}
+        names = {
+            0: f"{share_text(within, nmse.yield_interval(bound))} of the chips within the bound",
+            1: f"{100 * (1 - within):.2g} % beyond",
+        }
         rules.append(Rule(x=100 * bound, name=f"bound {percent(bound)}", style=1))
     parts = ", ".join(f"{100 * p:g} % within {percent(nmse.quantile(p))}" for p in (0.5, 0.9, 0.95, 0.99))
     said = "" if bound is None else f" {names[0]} of {percent(bound)}."

@@ -11,7 +11,7 @@ from powerplan.hardware.hardware import Hardware
 from powerplan.network import Network
 from powerplan.planning import Plan
 from powerplan.report.charts import Scale
-from powerplan.report.quantities import predicted_nmse, simulated_nmse
+from powerplan.report.quantities import predicted_nmse, quantile_text, simulated_nmse, yield_text
 from powerplan.report.tables import ranges_used
 from powerplan.report.text import flat, typeset, value_text
 from powerplan.report.units import gain_text, share, si
@@ -59,6 +59,7 @@ class CornerView:
     error: str
     simulated: str
     power: str
+    chip_yield: str
     binds: str
 
 
@@ -131,13 +132,15 @@ def corner_views(plan: Plan) -> list[CornerView]:
     for i, (hardware, prediction, check) in enumerate(cases):
         changed = [(k, v) for k, v in flat(hardware.to_dict()) if v != nominal.get(k)]
         simulated = "–" if check is None else simulated_nmse(check)
+        quantile = quantile_text(plan, prediction, check)
         views.append(
             CornerView(
                 name="nominal" if i == 0 else f"corner {i}",
                 changes=", ".join(f"{k} {value_text(v, units.get(k, ''))}" for k, v in changed) or "–",
-                error=typeset(predicted_nmse(prediction)),
+                error=typeset(f"{predicted_nmse(prediction)}{'' if quantile is None else f' ({quantile})'}"),
                 simulated=typeset(simulated),
                 power=typeset(si(prediction.power, "W")),
+                chip_yield="–" if check is None or check.chip_yield is None else typeset(yield_text(check)),
                 binds="yes" if i in plan.binding_corners else "no",
             )
         )

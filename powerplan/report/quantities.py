@@ -155,8 +155,16 @@ def ideal_text(ideal: float) -> str:
     return f"ideal network {100 * ideal:.2f} %"
 
 
+def accuracy_name(plan: Plan) -> str:
+    """What the accuracies of a plan are of: the mean over chips, or the part of them that has at least these."""
+    return "accuracy" if plan.target.chips is None else f"accuracy of {100 * plan.target.chips:g} % of the chips"
+
+
 def plan_accuracies(plan: Plan) -> list[str]:
-    """The accuracies of a plan for a drop of accuracy, predicted and simulated, in the worst corner."""
+    """The accuracies of a plan for a drop of accuracy, predicted and simulated, in the worst corner.
+
+    For a part of the chips it is what these have at least, beside the mean over all chips.
+    """
     ideal = plan.ideal_accuracy
     assert ideal is not None
     texts = [f"{100 * (ideal - plan.reached):.2f} % predicted"]
@@ -164,12 +172,48 @@ def plan_accuracies(plan: Plan) -> list[str]:
         check, bound = max(plan.verifications, key=lambda each: each.ratio), plan.target.value
         half = 1.96 * check.ratio_standard_error * bound
         texts.append(f"{with_error(ideal - check.ratio * bound, half, 100)} % simulated")
+    wrong = [each.chips.wrong for each in plan.predictions if each.chips is not None and each.chips.wrong is not None]
+    if plan.target.chips is not None and wrong:
+        texts.append(f"mean over chips {100 * (1 - max(each.mean for each in wrong)):.2f} % predicted")
     return texts
+
+
+def quantile_text(plan: Plan, prediction: Prediction, check: Verification | None) -> str | None:
+    """What the part of the chips that a plan is for keeps within in one corner, predicted and simulated.
+
+    None where the target is on the mean over chips, or nothing tells it.
+    """
+    target, texts = plan.target, []
+    if target.chips is None:
+        return None
+    bound = target.chip_bound(prediction.signal_power)
+    if bound is not None and prediction.chips is not None:
+        quantile = prediction.chips.nmse.quantile(target.chips) / bound * target.value
+        texts.append(f"{quantity_text(target, quantile)} predicted")
+    if check is not None:
+        half = 1.96 * check.ratio_standard_error * target.value
+        texts.append(f"{quantity_with_error(target, check.ratio * target.value, half)} simulated")
+    return f"{target.quantity} {', '.join(texts)}" if texts else None
+
+
+def lowest_yield(plan: Plan) -> tuple[Verification, str] | None:
+    """The check of the corner with the least yield, and which one that is (nothing to say without corners)."""
+    checks = [plan.verification, *(corner.verification for corner in plan.corners)]
+    told = [(check, i) for i, check in enumerate(checks) if check is not None and check.chip_yield is not None]
+    if not told:
+        return None
+    check, corner = min(told, key=lambda each: each[0].chip_yield or 0.0)
+    where = f"corner {corner}" if corner else "nominal hardware"
+    return check, f", in the worst case ({where})" if plan.corners else ""
 
 
 def yield_text(check: Verification) -> str:
     """``95.2 % (94.2 to 96.1 %)``: the part of the simulated chips that meet the target, and its 95 % interval."""
-    share = f"{100 * (check.chip_yield or 0.0):.3g} %"
-    if check.chip_yield_low is None or check.chip_yield_high is None:
-        return share
-    return f"{share} ({100 * check.chip_yield_low:.3g} to {100 * check.chip_yield_high:.3g} %)"
+    low, high = check.chip_yield_low, check.chip_yield_high
+    return share_text(check.chip_yield or 0.0, None if low is None or high is None else (low, high))
+
+
+def share_text(part: float, interval: tuple[float, float] | None) -> str:
+    """``95.2 % (94.2 to 96.1 %)``: a part of the chips and its 95 % interval."""
+    share = f"{100 * part:.3g} %"
+    return share if interval is None else f"{share} ({100 * interval[0]:.3g} to {100 * interval[1]:.3g} %)"

@@ -22,8 +22,10 @@ from powerplan.planning.settings import CHOICES
 from powerplan.report.costs import cost_table
 from powerplan.report.quantities import (
     COMPENSATED,
+    accuracy_name,
     asked_text,
     ideal_text,
+    lowest_yield,
     objective_text,
     other_inputs,
     other_rate,
@@ -31,10 +33,12 @@ from powerplan.report.quantities import (
     predicted_mse,
     predicted_nmse,
     predicted_power,
+    quantile_text,
     quantity_text,
     quantity_with_error,
     samples_remark,
     saving_cell,
+    share_text,
     simulated_mse,
     simulated_nmse,
     simulated_power,
@@ -43,7 +47,7 @@ from powerplan.report.quantities import (
 )
 from powerplan.report.text import columns, value_text
 from powerplan.report.units import gain_text, in_unit, percent, share, si, si_with_error, significant, with_error
-from powerplan.spread import Chips
+from powerplan.spread import Chips, Spread
 
 
 def plan_table(plan: Plan, *, network: Network | None = None) -> str:
@@ -99,7 +103,7 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
     if not bounds:
         lines += [_quantity_line(plan), *_rate_line(plan)]
     if plan.ideal_accuracy is not None:
-        lines.append(("accuracy", f"{', '.join(plan_accuracies(plan))}{_ideal_text(plan.ideal_accuracy)}"))
+        lines.append((accuracy_name(plan), f"{', '.join(plan_accuracies(plan))}{_ideal_text(plan.ideal_accuracy)}"))
     nmse_bound = percent(bounds["nmse"]) if "nmse" in bounds else None
     mse_bound = significant(bounds["mse"]) if "mse" in bounds else None
     simulated = (
@@ -127,8 +131,9 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
         how = where + (", after calibrating the target" if check.calibrated else "")
         ratio = f"simulated / target = {check.ratio:.4f}{how} (± is 95 %)"
         lines.append(("verified", f"{check.draws} draws, seed {check.seed}; {ratio}"))
-        if check.chip_yield is not None:
-            lines.append(("yield", f"{yield_text(check)} of these chips meet the target, each by itself"))
+    if (lowest := lowest_yield(plan)) is not None:
+        worst, where = lowest
+        lines.append(("yield", f"{yield_text(worst)} of these chips meet the target, each by itself{where}"))
     lines.append(("outcome", f"{end.outcome.value}: {end.message}"))
     lines += _choice_lines(plan)
     if plan.certificate is not None:
@@ -219,8 +224,13 @@ def _corner_lines(plan: Plan) -> list[tuple[str, str]]:
             f"NMSE {predicted_nmse(corner.prediction)}, power {si(corner.prediction.power, 'W')} predicted",
             f"differs in {', '.join(differs) or 'nothing'}",
         ]
-        if corner.verification is not None:
-            words.insert(1, f"simulated / target = {corner.verification.ratio:.4f}")
+        check = corner.verification
+        if check is not None:
+            words.insert(1, f"simulated / target = {check.ratio:.4f}")
+            if check.chip_yield is not None:
+                words.insert(2, f"yield {yield_text(check)}")
+        if (quantile := quantile_text(plan, corner.prediction, check)) is not None:
+            words.insert(0, quantile)
         if i in plan.binding_corners:
             words.append("binds")
         lines.append((f"corner {i}", "; ".join(words)))
@@ -358,8 +368,13 @@ def simulation_table(
     input_error: float | None = None,
     ideal_accuracy: float | None = None,
     chips: Chips | None = None,
+    yield_at: float | None = None,
 ) -> str:
-    """A simulation as text, with 95 % confidence intervals; beside the prediction if one is given."""
+    """A simulation as text, with 95 % confidence intervals; beside the prediction if one is given.
+
+    Args:
+        yield_at: adds the part of the chips within this NMSE.
+    """
     has_converters = bool(np.any(simulation.converter_power_by_layer))
     headers = ["layer", "simulated power"] + ([] if prediction is None else ["predicted power"])
     headers += ["of which converters"] if has_converters else []
@@ -379,6 +394,7 @@ def simulation_table(
         ("NMSE", beside(simulated_nmse(simulation), predicted_nmse(prediction) if prediction else None)),
         ("power", beside(simulated_power(simulation), si(prediction.power, "W") if prediction else None)),
         *_chips_lines(chips or simulation.chips, ideal_accuracy),
+        *([] if yield_at is None else [_yield_line(simulation.chips.nmse, yield_at)]),
         *_converter_line(simulation),
         ("energy", f"{si(simulation.energy, 'J')} per inference"),
         *_accuracy_line(accuracy, predicted_accuracy if known else None, ideal_accuracy),
@@ -403,6 +419,11 @@ def _chips_lines(chips: Chips | None, ideal_accuracy: float | None) -> list[tupl
         powers = ", ".join(f"{100 * p:g} % within {si(chips.power.quantile(p), 'W')}" for p in parts)
         lines.append(("power of chips", powers))
     return lines
+
+
+def _yield_line(nmse: Spread, bound: float) -> tuple[str, str]:
+    """The part of the chips within a bound on their NMSE."""
+    return f"yield at NMSE {100 * bound:.4g} %", share_text(nmse.yield_at(bound), nmse.yield_interval(bound))
 
 
 def _compensation_lines(plan: Plan) -> list[tuple[str, str]]:

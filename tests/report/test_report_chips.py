@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -11,7 +13,9 @@ from powerplan.examples import Example
 from powerplan.report.chips_charts import histogram, plan_histogram, yield_chart
 from powerplan.report.html import report_html
 from powerplan.report.plots import draw
+from powerplan.report.quantities import lowest_yield, share_text, yield_text
 from powerplan.report.svg import lay_out
+from powerplan.report.tables import plan_table, simulation_table
 
 HARDWARE = pp.Hardware(programming_noise_std=1.5e-6)
 
@@ -83,6 +87,30 @@ def test_a_page_of_a_simulation_parts_the_chips_at_the_bound(iris_example: Examp
     gains = pp.Gains.full_range(network, HARDWARE, inputs)
     simulation = pp.simulate(network, HARDWARE, gains, inputs, draws=200)
     page = report_html(simulation, title="iris", bound=0.003)
-    within = 100 * simulation.chips.nmse.yield_at(0.003)
+    nmse = simulation.chips.nmse
+    within = share_text(nmse.yield_at(0.003), nmse.yield_interval(0.003))
     assert "<h1>iris</h1>" in page
-    assert f"{within:.3g} % of the chips within the bound" in " ".join(page.split())
+    assert f"{within} of the chips within the bound" in " ".join(page.replace("\xa0", " ").split())
+    assert f"yield at NMSE 0.3 %  {within}" in simulation_table(simulation, yield_at=0.003)
+
+
+def test_the_yield_told_is_that_of_the_worst_corner(iris_example: Example) -> None:
+    hot = replace(HARDWARE, programming_noise_std=1.8e-6)
+    target = pp.MaxNMSE(0.02, chips=0.95)
+    network, inputs = iris_example.network, iris_example.inputs
+    plan = pp.plan(network, HARDWARE, inputs, target, corners=[hot], verify_draws=200)
+    nominal, worst = plan.verifications
+    assert worst.chip_yield < nominal.chip_yield
+    assert lowest_yield(plan) == (worst, ", in the worst case (corner 1)")
+    lines = " ".join(plan_table(plan).split())
+    assert f"yield {yield_text(worst)} of these chips meet the target, each by itself, in the worst case" in lines
+    assert "corner 1 NMSE of 95 % of the chips 2.000 % predicted," in lines
+    assert yield_text(worst) in report_html(plan).replace("\xa0", " ")
+
+
+def test_accuracies_of_a_part_of_the_chips_are_called_so(iris_example: Example) -> None:
+    target = pp.MaxAccuracyDrop(0.04, iris_example.labels, chips=0.95)
+    plan = pp.plan(iris_example.network, HARDWARE, iris_example.inputs, target, verify_draws=0)
+    lines = " ".join(plan_table(plan).split())
+    mean = 1 - plan.prediction.chips.wrong.mean
+    assert f"accuracy of 95 % of the chips 92.88 % predicted, mean over chips {100 * mean:.2f} % predicted" in lines

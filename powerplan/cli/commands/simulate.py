@@ -89,6 +89,9 @@ def command(
     if html_file is not None:
         write_page(chat, simulation, html_file, case.name, bound=settings.get("yield_at"))
     chips = simulation.chips_for(labels)
+    yield_at = settings.get("yield_at")
+    nmse = simulation.chips.nmse
+    interval = (None, None) if yield_at is None else nmse.yield_interval(yield_at)
     if as_json:
         write_json(
             document(
@@ -112,6 +115,10 @@ def command(
                 },
                 inputs=simulation.inputs and simulation.inputs.to_dict(),
                 chips=chips and chips.to_dict(),
+                yield_at=yield_at,
+                chip_yield=None if yield_at is None else nmse.yield_at(yield_at),
+                chip_yield_low=interval[0],
+                chip_yield_high=interval[1],
                 costs=simulation.costs and simulation.costs.to_dict(),
                 **{name: getattr(simulation, name) for name in _KEYS},
             )
@@ -128,6 +135,7 @@ def command(
                 input_error=input_error,
                 ideal_accuracy=ideal,
                 chips=chips,
+                yield_at=yield_at,
             )
         )
 
