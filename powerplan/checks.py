@@ -43,6 +43,7 @@ class Checker:
         above: float | None = None,
         at_least: float | None = None,
         at_most: float | None = None,
+        below: float | None = None,
         unit: str = "",
         advice: str = "",
     ) -> bool:
@@ -54,9 +55,10 @@ class Checker:
                 (above is None or x > above)
                 and (at_least is None or x >= at_least)
                 and (at_most is None or x <= at_most)
+                and (below is None or x < below)
             )
         if not good:
-            wanted = number_words(above=above, at_least=at_least, at_most=at_most, unit=unit)
+            wanted = number_words(above=above, at_least=at_least, at_most=at_most, below=below, unit=unit)
             self.fail(field, value, wanted, advice or f"Give {field} as {wanted}.")
         return good
 
@@ -96,10 +98,15 @@ class Checker:
 
 
 def number_words(
-    *, above: float | None = None, at_least: float | None = None, at_most: float | None = None, unit: str = ""
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    unit: str = "",
 ) -> str:
     """A finite number within bounds, in words."""
-    bounds = (("> ", above), (">= ", at_least), ("<= ", at_most))
+    bounds = (("> ", above), (">= ", at_least), ("<= ", at_most), ("< ", below))
     said = " and ".join(f"{sign}{bound:g}" for sign, bound in bounds if bound is not None)
     return " ".join(part for part in ("a finite number", said, f"[{unit}]" if unit else "") if part)
 

@@ -14,9 +14,9 @@ class PredictionKeywords(TypedDict, total=False):
     """How predictions are made.
 
     method: Predictor: linearized keeps all correlations; covariance carries the full covariance of every layer, the
-        reference for small layers; diagonal assumes independence: cheap, 10-20 % low. Linearized costs about one
-        forward pass and K backward passes, covariance O(n²) to O(n³). Allowed: one of 'linearized', 'covariance',
-        'diagonal'. Default: linearized.
+        reference for small layers; diagonal assumes independence: cheap, 10-20 % low, and does not tell single chips.
+        Linearized costs about one forward pass and K backward passes, covariance O(n²) to O(n³). Allowed: one of
+        'linearized', 'covariance', 'diagonal'. Default: linearized.
     dtype: Precision of the predictions; with float32 plans want a tolerance of 1e-4 or more. See docs/benchmarks.md for
         what float32 loses. Allowed: one of 'float64', 'float32'. Default: float64.
     output_combinations: Random ±1 combinations of the outputs whose adjoints are pulled back, 0 = every output by

@@ -76,11 +76,11 @@ def make_predictor(network: Network, hardware: Hardware, inputs: np.ndarray, set
     """A predictor made as the settings say.
 
     Raises:
-        InvalidInput: a device that this machine does not have, or chips that are not told by variances.
+        InvalidInput: a device that this machine does not have, or chips that variances or the method do not tell.
     """
     torch_device(settings.device)
     if settings.chip_spread:
-        check_chips(network, hardware)
+        check_chips(network, hardware, settings.method)
     values = {**settings.prediction.values, "dtype": getattr(torch, settings.dtype)}
     del values["chip_spread"]  # is asked of a report
     return Predictor.of(network, hardware, inputs, **values)

@@ -24,7 +24,8 @@ class PredictionSettings(Settings):
         Choice(METHODS),
         "linearized",
         "Predictor: linearized keeps all correlations; covariance carries the full covariance of every layer, the "
-        "reference for small layers; diagonal assumes independence: cheap, 10-20 % low.",
+        "reference for small layers; diagonal assumes independence: cheap, 10-20 % low, "
+        "and does not tell single chips.",
         more="Linearized costs about one forward pass and K backward passes, covariance O(n²) to O(n³).",
     )
     dtype: str = setting(

@@ -96,7 +96,7 @@ def test_files_keep_the_part_of_the_chips(iris_example: Example, tmp_path: Path)
 
 @pytest.mark.parametrize("chips", [0.0, 1.0, 95, float("nan"), "most"])
 def test_parts_out_of_range_are_refused(chips: object) -> None:
-    with pytest.raises(pp.InvalidInput, match=r"target\.chips: got .*0\.95"):
+    with pytest.raises(pp.InvalidInput, match=r"target\.chips: got .*a finite number > 0 and < 1\. 95 % is 0\.95"):
         pp.MaxNMSE(0.01, chips=chips)  # type: ignore[arg-type]
 
 
@@ -105,6 +105,10 @@ def test_rare_errors_and_weights_are_refused_with_the_reason(iris_example: Examp
     target = pp.MaxNMSE(0.01, chips=0.9)
     with pytest.raises(pp.InvalidInput, match=r"target\.chips: got 0\.9; allowed: None where devices are stuck"):
         pp.plan(network, HARDWARE.replace(stuck_on_fraction=1e-3), inputs, target)
+    with pytest.raises(
+        pp.InvalidInput, match=r"target\.chips: got 0\.9; allowed: None with method 'diagonal'.*linearized"
+    ):
+        pp.plan(network, HARDWARE, inputs, target, method="diagonal")
     with pytest.raises(pp.InvalidInput, match=r"output_weights: .*None with chips"):
         pp.plan(network, HARDWARE, inputs, target, output_weights=[1, 2, 1])
 

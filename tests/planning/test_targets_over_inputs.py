@@ -81,6 +81,8 @@ def test_for_other_inputs_a_quantile_needs_enough_of_them(iris_example: Example)
     network, inputs = iris_example.network, iris_example.inputs
     with pytest.raises(pp.InvalidInput, match=r"inputs: got 32; allowed: at least 72 .* inputs=0\.95"):
         pp.plan(network, HARDWARE, inputs, pp.MaxNMSE(0.01, inputs=0.95), calibration="upper")
+    with pytest.raises(pp.InvalidInput, match=r"inputs: got 1; allowed: at least 2 .*calibration='upper'"):
+        pp.plan(network, HARDWARE, inputs[:1], pp.MaxNMSE(0.01), calibration="upper")
     plan = pp.plan(network, HARDWARE, inputs, pp.MaxNMSE(0.01, inputs=0.6), calibration="upper")
     errors = _inputs(plan.prediction).nmse_by_input
     assert (errors <= 0.01 * 1.001).mean() > 0.7

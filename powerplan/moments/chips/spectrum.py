@@ -129,21 +129,32 @@ class Spectrum:
         )
 
 
-def check_chips(network: Network, hardware: Hardware, field: str = "chip_spread", value: object = True) -> None:
-    """Refuse a wish about single chips on hardware whose chips are not told by variances.
+def check_chips(
+    network: Network, hardware: Hardware, method: str, field: str = "chip_spread", value: object = True
+) -> None:
+    """Refuse a wish about single chips on hardware whose chips are not told by variances, and with a method whose mean
+    is not theirs.
 
     Raises:
-        InvalidInput: rare and large errors.
+        InvalidInput: rare and large errors, or the method "diagonal".
     """
+    unasked = "False" if value is True else "None"
+    if method == "diagonal":
+        raise InvalidInput.of(
+            field,
+            value,
+            f"{unasked} with method 'diagonal', which leaves out the correlations that the spread over chips rests on",
+            "Take the method linearized or covariance.",
+        )
     if has_rare_errors(network, hardware):
         raise InvalidInput.of(
             field,
             value,
-            f"{'False' if value is True else 'None'} where devices are stuck, converters saturate alike or activations "
+            f"{unasked} where devices are stuck, converters saturate alike or activations "
             "jump: such errors are rare and large, and how a chip's error is spread does not follow from its variances",
             "Simulate: Simulation.chips tells it."
             if value is True
-            else "Plan for the mean with verify_draws=4000: verification tells the part of the chips that meets it.",
+            else "Plan for the mean and verify it with 4000 draws (verify_draws, --verify): that tells the yield.",
         )
 
 

@@ -45,9 +45,7 @@ class ClassTarget(Target):
 
     def __post_init__(self) -> None:
         check = Checker("target.")
-        name = type(self).__name__
-        if check.number(name, self.fraction, above=0, advice="Give a fraction: 0.01 is 1 %.") and self.fraction >= 1:
-            check.fail(name, self.fraction, "a number > 0 and < 1", "Give a fraction: 0.01 is 1 %.")
+        check.number(type(self).__name__, self.fraction, above=0, below=1, advice="Give a fraction: 0.01 is 1 %.")
         check.done()
         object.__setattr__(self, "fraction", float(self.fraction))
         self._take_parts()

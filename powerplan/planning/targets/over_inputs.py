@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from powerplan.errors import InvalidInput
 from powerplan.per_input import Inputs, student
 from powerplan.planning import policy
 
@@ -45,6 +46,17 @@ def relative_error(by_input: np.ndarray) -> float:
 
 
 def upper_factor(by_input: np.ndarray) -> float:
-    """The upper end of the 95 % interval of such a mean, over it; at most a plan's furthest bound."""
+    """The upper end of the 95 % interval of such a mean, over it; at most a plan's furthest bound.
+
+    Raises:
+        InvalidInput: a single input, which tells no interval.
+    """
+    if len(by_input) < 2:
+        raise InvalidInput.of(
+            "inputs",
+            len(by_input),
+            f"at least 2 calibration inputs with calibration={UPPER!r}",
+            "One input does not tell how far others are from it; a few dozen do.",
+        )
     factor = 1 + student(len(by_input) - 1) * relative_error(by_input)
     return min(factor, policy.FURTHEST_BOUND) if math.isfinite(factor) else policy.FURTHEST_BOUND

@@ -170,8 +170,7 @@ class Target(ABC):
         check = Checker("target.")
         parts = {name: part for name in ("chips", "inputs") if (part := getattr(self, name)) is not None}
         for name, part in parts.items():
-            if check.number(name, part, above=0, advice="95 % is 0.95.") and part >= 1:
-                check.fail(name, part, "a number > 0 and < 1", f"95 % is 0.95; no gains make all {name} good.")
+            check.number(name, part, above=0, below=1, advice=f"95 % is 0.95; no gains make all {name} good.")
         if len(parts) > 1:
             advice = "The error of a chip is known over all inputs, that of an input over all chips; bound one of them."
             check.fail("inputs", self.inputs, "None with chips", advice)
@@ -189,7 +188,7 @@ class Target(ABC):
         """What its mean over chips is multiplied by at the gains there are; 1 where it is on the mean.
 
         Raises:
-            InvalidInput: outputs have weights, or chips are not told by variances.
+            InvalidInput: outputs have weights, or chips are not told by variances or by the method.
         """
         if self.chips is None:
             return 1.0
@@ -199,7 +198,7 @@ class Target(ABC):
             )
         from powerplan.moments.chips.spectrum import check_chips
 
-        check_chips(predictor.network, predictor.hardware, "target.chips", self.chips)
+        check_chips(predictor.network, predictor.hardware, predictor.method, "target.chips", self.chips)
         return predictor.chip_ratio
 
     def doubts(self) -> tuple[Violation, ...]:

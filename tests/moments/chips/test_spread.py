@@ -90,3 +90,6 @@ def test_rare_errors_are_refused_with_the_reason(iris_example: Example) -> None:
     gains = pp.Gains.full_range(iris_example.network, hardware, iris_example.inputs)
     with pytest.raises(pp.InvalidInput, match=r"chip_spread: got True.*rare and large.*Simulate"):
         pp.predict(iris_example.network, hardware, gains, iris_example.inputs, chip_spread=True)
+    noisy = hardware.replace(stuck_on_fraction=0.0)
+    with pytest.raises(pp.InvalidInput, match=r"chip_spread: got True; allowed: False with method 'diagonal'"):
+        pp.predict(iris_example.network, noisy, gains, iris_example.inputs, chip_spread=True, method="diagonal")
