@@ -154,6 +154,12 @@ def choice(field: str, value: object, allowed: Iterable[str]) -> str:
     raise InvalidInput.of(field, value, choice_words(names), nearest(str(value), names))
 
 
+def check_kind(field: str, value: object, kind: type) -> None:
+    """Refuse an argument of another type."""
+    if not isinstance(value, kind):
+        raise InvalidInput.of(field, value, f"a {kind.__name__}", "Check the order of the arguments.")
+
+
 def frozen_array(value: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> np.ndarray:
     """A read-only, contiguous copy of an array; the array itself if it is one that nobody can change."""
     if is_frozen(value) and dtype in (None, value.dtype):

@@ -90,8 +90,9 @@ class Termination:
             its quantity without reaching it, most first.
         floor: the bounded quantity at 1000 times conductance_max, if that was predicted and is not enough.
         floor_parts: where the floor comes from, or, without one (devices that are known in their measured range only),
-            the lowest reachable value: by source, most first. Parts below 1 % are left out. Those of errors that add
-            up sum to it; where errors bend each other's effect they do not. Empty under a power budget.
+            the lowest reachable value: what it falls by without each source alone, most first. Parts below 1 % are left
+            out. Those of errors that add up sum to it; where errors bend each other's effect they do not. Empty under a
+            power budget.
     """
 
     outcome: Outcome

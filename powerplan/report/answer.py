@@ -165,14 +165,16 @@ def _target_fact(plan: Plan) -> Fact:
 
 
 def _floor_fact(plan: Plan) -> Fact:
-    """Where the error comes from that no gain mends."""
+    """What the error that no gain mends falls by without each source."""
     end = plan.termination
     value = end.best_reachable if end.floor is None else end.floor
-    parts = (f"{ERROR_SOURCES[part.parameter]} {quantity_text(plan.target, part.amount)}" for part in end.floor_parts)
+    parts = (
+        f"{ERROR_SOURCES[part.parameter]} by {quantity_text(plan.target, part.amount)}" for part in end.floor_parts
+    )
     return Fact(
         name="Least error" if end.floor is None else "Least error at any conductance",
         value="–" if value is None else quantity_text(plan.target, value),
-        remark=f"by source: {', '.join(parts)}",
+        remark=f"falls without one source alone: {', '.join(parts)}",
     )
 
 

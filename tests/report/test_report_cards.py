@@ -38,7 +38,7 @@ def test_card_of_a_target_out_of_reach_names_the_sources(make_plan: Callable[...
     end = replace(make_plan().termination, outcome=Outcome.INFEASIBLE, floor=0.0365, floor_parts=parts)
     shown = card(make_plan(termination=end, certificate=None))
     assert "Least error at any conductance 3.650 %" in shown
-    assert "by source: devices stuck off 3.000 %, converters of columns 0.6100 %" in shown
+    assert "falls without one source alone: devices stuck off by 3.000 %, converters of columns by 0.6100 %" in shown
     measured = card(make_plan(termination=replace(end, floor=None, best_reachable=0.041), certificate=None))
     assert "Least error 4.100 %" in measured
 

@@ -42,5 +42,5 @@ def command(chat: Chat, /, plan_file: str, deadline: float | None, as_json: bool
 
 _FIELDS = (
     *("objective", "value", "unlimited", "gap", "layers", "limits", "relaxations", "yields", "wires"),
-    *("energy", "bits", "sentences"),
+    *("compensations", "energy", "bits", "sentences"),
 )

@@ -6,7 +6,7 @@ Every price is checked by planning again with the parameter changed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -105,37 +105,41 @@ class _Explainer:
         for number, change in enumerate(changes):
             self.progress(f"relaxing {change.parameter}", number / (len(changes) + 1))
             relaxations.append(self._relaxed(change, prices.get(change.parameter)))
-        return tuple(sorted(relaxations, key=lambda r: np.inf if r.resolved is None else r.resolved))
+        return tuple(sorted(relaxations, key=_by_what_it_buys))
 
     def _relaxed(self, change: Change, price: float | None) -> Relaxation:
         predicted = None if price is None else change.factor**price - 1
         try:
             target, hardwares = self.replanner.changed(change)
         except InvalidInput as error:
-            resolved, note, reaches = None, str(error.violations[0]), False
+            again = _Again(note=str(error.violations[0]))
         else:
-            resolved, note, reaches = self._again(target, hardwares)
+            again = self._again(target, hardwares)
         return Relaxation(
             parameter=change.parameter,
             factor=change.factor,
             bits=change.bits,
             price=price,
             predicted=predicted,
-            resolved=resolved,
-            reaches_target=reaches,
-            note=note,
+            resolved=again.change,
+            reaches_target=again.reaches_target,
+            note=again.note,
+            objective=again.objective,
         )
 
-    def _again(self, target: Target, hardwares: Sequence[Hardware]) -> tuple[float | None, str, bool]:
-        """Relative change of what is told by planning again, None with the reason if there is no plan, and whether the
-        target is met."""
+    def _again(self, target: Target, hardwares: Sequence[Hardware]) -> _Again:
+        """What planning again gives."""
         try:
-            again = self.replanner.plan_for(target, hardwares)
+            plan = self.replanner.plan_for(target, hardwares)
         except InvalidInput as error:
-            return None, str(error.violations[0]), False
-        if self.feasible and not again.meets_target:
-            return None, again.termination.message, False
-        return self.replanner.value(again) / self.replanner.unchanged - 1, "", again.meets_target
+            return _Again(note=str(error.violations[0]))
+        if self.feasible and not plan.meets_target:
+            return _Again(note=plan.termination.message)
+        if plan.meets_target and not self.feasible:  # what it reaches is the target, not the least that it could
+            return _Again(reaches_target=True, objective=plan.objective.of_plan(plan))
+        return _Again(
+            change=self.replanner.value(plan) / self.replanner.unchanged - 1, reaches_target=plan.meets_target
+        )
 
     def _yields(self) -> tuple[YieldCost, ...]:
         """What the same bound costs for other parts of the chips."""
@@ -163,8 +167,7 @@ class _Explainer:
         changes = []
         for what, hardwares in others:
             self.progress(f"planning with {what}", 0.9)
-            change, note, reaches = self._again(planned_bound(self.plan), hardwares)
-            changes.append(HardwareChange(what=what, change=change, reaches_target=reaches, note=note))
+            changes.append(HardwareChange(what=what, **vars(self._again(planned_bound(self.plan), hardwares))))
         return tuple(changes)
 
     def _unlimited(self) -> float | None:
@@ -180,6 +183,22 @@ class _Explainer:
         except InvalidInput:  # measured devices are not known beyond their range
             return None
         return self.replanner.value(again) if again.meets_target else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Again:
+    """What planning again gives; see :class:`powerplan.planning.explain.explanation.HardwareChange`."""
+
+    change: float | None = None
+    reaches_target: bool = False
+    note: str = ""
+    objective: float | None = None
+
+
+def _by_what_it_buys(r: Relaxation) -> tuple[bool, float]:
+    """What makes a target reachable first, the cheapest of it before; what has no answer last."""
+    amounts = (amount for amount in (r.objective, r.resolved) if amount is not None)
+    return r.objective is None, next(amounts, np.inf)
 
 
 def _binding(plan: Plan) -> tuple[BindingLimit, ...]:

@@ -42,9 +42,10 @@ class Relaxation:
             moves the levels of converters it is the trend, from which planning again ripples.
         predicted: relative change of the objective by the price, factor^price − 1; None likewise.
         resolved: the same by planning again; None if no plan could be made then (``note`` says why). For an
-            infeasible target, the relative change of the lowest reachable value.
+            infeasible target, the relative change of the lowest reachable value; None where the target is then met.
         reaches_target: whether the plan made again meets its target.
         note: why there is no answer; "" if there is one.
+        objective: of the plan made again [W, or MSE], where an infeasible target is then met; else None.
     """
 
     parameter: str
@@ -55,6 +56,7 @@ class Relaxation:
     reaches_target: bool
     note: str = ""
     bits: int = 0
+    objective: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,16 +80,18 @@ class HardwareChange:
 
     Attributes:
         what: there would be instead.
-        change: relative change of the objective; for an infeasible target, of the lowest reachable value. None if no
-            plan could be made (``note`` says why).
+        change: relative change of the objective; for an infeasible target, of the lowest reachable value, None where
+            the target is then met. None if no plan could be made (``note`` says why).
         reaches_target: whether the plan made again meets its target.
         note: why there is no answer; "" if there is one.
+        objective: as in :class:`Relaxation`.
     """
 
     what: str
     change: float | None
     reaches_target: bool
     note: str = ""
+    objective: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +135,7 @@ class Explanation:
         value: of the objective [W, MSE, or the target's quantity].
         layers: shares of every crossbar layer, in order.
         limits: that bind, those that cost most first.
-        relaxations: by what they buy, the best first.
+        relaxations: by what they buy, the best first; those that make a target reachable before all others.
         unlimited: the objective at the same target with the limits of the free gains lifted and conductance_min = 0:
             what noise and network alone ask for. None if there is no such bound, or the target is infeasible.
         sentences: all of it in words.

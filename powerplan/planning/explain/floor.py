@@ -40,5 +40,7 @@ def floor_parts(trials: Trials, at_most: Callable[[Hardware], Hardware]) -> tupl
 
 
 def parts_in_words(parts: Sequence[FloorPart]) -> str:
-    """The parts as a list."""
-    return ", ".join(f"{ERROR_SOURCES[part.parameter]} {part.amount:.4g}" for part in parts)
+    """The parts as a list. Each is of its source removed alone: they need not sum to what is there."""
+    falls = [f"without {ERROR_SOURCES[part.parameter]} alone it falls by {part.amount:.4g}" for part in parts[:1]]
+    falls += [f"without {ERROR_SOURCES[part.parameter]} alone by {part.amount:.4g}" for part in parts[1:]]
+    return ", ".join(falls)

@@ -184,9 +184,9 @@ def in_words(advice: Advice, target: Target, best: float) -> str:
             if rises
             else (f" Even at {policy.LARGEST_CHANGE:g} times conductance_max it stays at")
         )
-        words += f" {advice.floor:.4g}{': ' * bool(sources)}{sources}."
+        words += f" {advice.floor:.4g}{'; ' * bool(sources)}{sources}."
     elif sources:
-        words += f" Where it comes from: {sources}."
+        words += f" {sources[:1].upper()}{sources[1:]}."
     return words
 
 

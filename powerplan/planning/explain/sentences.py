@@ -31,10 +31,11 @@ def in_sentences(explanation: Explanation, plan: Plan) -> list[str]:
     words.append(_limits_in_words(explanation.limits, label) if feasible else plan.termination.message)
     reached = explanation.objective == "reached"
     what = f"the lowest reachable {plan.target.words}" if reached else f"the {explanation.objective}"
-    words += [_relaxation_in_words(r, what, explanation.objective) for r in explanation.relaxations]
+    words += [_relaxation_in_words(r, what, plan, reached=reached) for r in explanation.relaxations]
     words += [_yield_in_words(each, plan, explanation.objective) for each in explanation.yields]
     words += [
-        _otherwise_in_words(each, what, reached=reached) for each in (*explanation.wires, *explanation.compensations)
+        _otherwise_in_words(each, what, plan, reached=reached)
+        for each in (*explanation.wires, *explanation.compensations)
     ]
     words += _energy_in_words(explanation, label)
     if explanation.gap is not None:
@@ -112,25 +113,31 @@ def _energy_in_words(explanation: Explanation, label: Label) -> list[str]:
     return words
 
 
-def _otherwise_in_words(change: HardwareChange, what: str, *, reached: bool) -> str:
+def _met_in_words(objective: float, plan: Plan) -> str:
+    """What meeting a target takes that was out of reach."""
+    of = plan.objective
+    return f"reaches the target, with {of.quantity} {objective:.4g}{'' if of.unit == '1' else f' {of.unit}'}."
+
+
+def _otherwise_in_words(change: HardwareChange, what: str, plan: Plan, *, reached: bool) -> str:
+    if change.objective is not None:
+        return f"A plan with {change.what} {_met_in_words(change.objective, plan)}"
     if change.change is None:
         return f"With {change.what}: no plan ({change.note})"
-    met = (
-        "" if not reached else "; the target is then met" if change.reaches_target else "; the target is still not met"
-    )
+    met = "; the target is still not met" if reached else ""
     return f"With {change.what} {what} changes by {100 * change.change:+.2f} %{met}."
 
 
-def _relaxation_in_words(r: Relaxation, what: str, objective: str) -> str:
+def _relaxation_in_words(r: Relaxation, what: str, plan: Plan, *, reached: bool) -> str:
     verb = "Loosening" if r.parameter == "target" else "Raising" if r.factor > 1 or r.bits else "Lowering"
     action = f"{verb} {'the target' if r.parameter == 'target' else r.parameter}"
     action += f" by {r.bits} bit" if r.bits else f" by {100 * abs(r.factor - 1):.0f} %"
+    if r.objective is not None:
+        return f"{action} {_met_in_words(r.objective, plan)}"
     if r.resolved is None:
         return f"{action}: no plan ({r.note})"
-    if objective == "reached" and abs(r.resolved) >= policy.CHANGE_OF_NOTE:
-        return f"{action} changes {what} by {100 * r.resolved:+.2f} %" + (
-            "; the target is then met." if r.reaches_target else "; the target is still not met."
-        )
+    if reached and abs(r.resolved) >= policy.CHANGE_OF_NOTE:
+        return f"{action} changes {what} by {100 * r.resolved:+.2f} %; the target is still not met."
     average = ", on average over levels" if r.parameter in MOVES_LEVELS else ""
     price = "" if r.predicted is None else f" (shadow price{average}: {100 * r.predicted:+.2f} %)"
     if abs(r.resolved) < policy.CHANGE_OF_NOTE:

@@ -111,7 +111,15 @@ def test_an_infeasible_target_says_what_would_help(network: pp.Network, x: np.nd
             hardware = HARDWARE.replace(**{r.parameter: getattr(HARDWARE, r.parameter) * r.factor})
             again = pp.plan(network, hardware, x, plan.target)
             assert (again.termination.outcome is not pp.Outcome.INFEASIBLE) is (r.parameter in reaching)
+            # such a plan ends at the target: its power is told, not how far the target is from the least error
+            assert (r.resolved, r.objective) == (None, pytest.approx(again.power, rel=1e-4))
     assert "conductance_max" in reaching
+    (wider,) = [r for r in found.relaxations if r.parameter == "conductance_max"]
+    words = f"Raising conductance_max by 10 % reaches the target, with power {wider.objective:.4g} W."
+    assert words in found.sentences
+    held = [r for r in found.relaxations if not r.reaches_target]
+    assert all(r.objective is None and r.resolved is not None for r in held)
+    assert list(found.relaxations[len(reaching) :]) == held
 
 
 @pytest.mark.slow

@@ -127,7 +127,8 @@ def test_what_does_not_help_is_not_advised_and_the_floor_is_shown() -> None:
     assert [remedy.parameter for remedy in end.remedies] == ["programming_noise_proportional"]
     assert end.floor == pytest.approx(end.best_reachable, rel=1e-6)
     assert (
-        f"Even at 1000 times conductance_max it stays at {end.floor:.4g}: proportional programming noise" in end.message
+        f"Even at 1000 times conductance_max it stays at {end.floor:.4g}; without proportional programming noise alone "
+        f"it falls by {end.floor_parts[0].amount:.4g}" in end.message
     )
 
 
