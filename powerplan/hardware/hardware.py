@@ -580,5 +580,8 @@ ERROR_SOURCES: dict[str, str] = {f.name: f.metadata["errors"] for f in fields(Ha
 
 
 def ideal_wires(hardware: Hardware) -> Hardware:
-    """The hardware with wires, drivers and ends of columns of no resistance."""
-    return hardware.replace(**dict.fromkeys(WIRE_RESISTANCES, 0.0)) if hardware.has_wires else hardware
+    """The hardware with wires, drivers and ends of columns of no resistance, and targets shifted for such."""
+    if not hardware.has_wires:
+        return hardware
+    ideal, programmed = hardware.replace(**dict.fromkeys(WIRE_RESISTANCES, 0.0)), hardware.targets_of
+    return ideal if programmed is hardware else ideal.programmed_as(ideal_wires(programmed))

@@ -91,11 +91,12 @@ def report(
 ) -> Prediction:
     """The prediction of a ready predictor at given gains, a part of the inputs at a time."""
     with torch.no_grad():
-        programmed = predictor.program(*predictor.gain_tensors(gains))
+        programmed, ideal = predictor.program(*predictor.gain_tensors(gains)), predictor.ideal_weights(gains)
         predictor = corrected(predictor, programmed)
         parts = []
         for part in predictor.parts:
-            parts.append(_Part.of(predictor, predictor.moments(programmed, part, full=True), part))
+            moments = predictor.moments(programmed, part, full=True, ideal_weights=ideal)
+            parts.append(_Part.of(predictor, moments, part))
             if progress is not None:
                 progress(part.stop / len(predictor.inputs))
     warn_beyond_first_order(dict.fromkeys(name for part in parts for name in part.beyond))

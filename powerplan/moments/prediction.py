@@ -93,8 +93,9 @@ class Prediction(Shown):
         mse_by_output: (K,) mean over inputs of each output's squared error; with random combinations the variance in
             it is shared out among the outputs as if the activations were independent.
         mse_by_output_standard_error: (K,) what the chance of error samples leaves in it.
-        wire_bias_by_layer: (L,) squared output bias that the resistance of each layer's wires causes alone; 0 with
-            ideal wires.
+        wire_bias_by_layer: (L,) squared output bias that the resistance of each layer's wires causes alone: that of the
+            mean weights less what the same gains give with ideal wires, digital scales and shifted targets being made
+            for the wires in either case; 0 with ideal wires.
         wire_drop_by_layer: (L,) share of the column currents that wires take off where all rows are driven alike, mean
             over the columns of all arrays.
         largest_wire_drop_by_layer: (L,) largest share that wires take off what one device adds to its column.

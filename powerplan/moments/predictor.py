@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from powerplan.hardware.conversions import converter_power
 from powerplan.hardware.costs.model import CostModel
 from powerplan.hardware.full_scale import FullScale, full_scales
 from powerplan.hardware.gains import Gains
-from powerplan.hardware.hardware import Hardware, LayerHardware
+from powerplan.hardware.hardware import Hardware, LayerHardware, ideal_wires
 from powerplan.hardware.row_samples import row_samples
 from powerplan.hardware.wires.inputs import current_shares
 from powerplan.moments.array.constants import ArrayConstants
@@ -57,7 +58,7 @@ class Moments:
         covariance: (B, K, K), or None if not asked for or of random combinations.
         sources: output variance by noise source; with ``linearized`` they sum to ``variance``.
         bias_by_layer: (L,) mean squared output bias caused by each layer's shifted mean weights; zero if not asked for.
-        wire_bias_by_layer: the same of the resistance of wires alone.
+        wire_bias_by_layer: the same of the resistance of wires alone; 0 where no ideal weights are given.
         array_power, tia_power, converter_power: (L,) [W].
         trace: the forward pass.
     """
@@ -221,6 +222,27 @@ class Predictor:
         ]
         return scaled_by_rules(arrays, self.row_samples, Scales(*(scales or ())))
 
+    def ideal_weights(self, gains: Gains) -> dict[str, Tensor]:
+        """Mean weights (n_out, n_in) that arrays would have if their wires had no resistance, at the same gains, with
+        targets and digital scales made for such wires; nothing where wires are ideal.
+
+        Scales that gains have are taken times what the rules make for ideal wires, over what they make for these.
+        """
+        if not self.hardware.has_wires:
+            return {}
+        conductance, voltage, scales = self.gain_tensors(gains)
+        ideal = replace(self, hardware=ideal_wires(self.hardware), current_shares=(None,) * len(self.crossbars))
+        if scales != Scales():
+            made, made_ideal = (Scales.of(each.program(conductance, voltage)) for each in (self, ideal))
+            scales = Scales(
+                *(
+                    known and [s * new / old for s, new, old in zip(known, others or (), own or (), strict=True)]
+                    for known, others, own in zip(scales, made_ideal, made, strict=True)
+                )
+            )
+        arrays = ideal.program(conductance, voltage, scales)
+        return {array.constants.name: array.mean_weight for array in arrays}
+
     @property
     def _keeps_moments(self) -> bool:
         """Whether what prediction or plan keep of the size of the weights of all arrays takes but a few of the memory
@@ -267,18 +289,27 @@ class Predictor:
         part: slice = slice(None),
         *,
         full: bool = False,
+        ideal_weights: Mapping[str, Tensor] = MappingProxyType({}),
         trace: Trace | None = None,
     ) -> Moments:
         """Moments of the output for programmed crossbars and a part of the inputs.
 
         Args:
             full: with what only a report needs: the output covariance and the bias by layer.
+            ideal_weights: of :meth:`ideal_weights`, for the bias by wires.
             trace: the corrected forward pass of these inputs, where it is at hand.
         """
         with made_again([array.held for array in programmed]):
-            return self._moments(programmed, part, full, trace)
+            return self._moments(programmed, part, full, ideal_weights, trace)
 
-    def _moments(self, programmed: Sequence[ProgrammedArray], part: slice, full: bool, trace: Trace | None) -> Moments:
+    def _moments(
+        self,
+        programmed: Sequence[ProgrammedArray],
+        part: slice,
+        full: bool,
+        ideal_weights: Mapping[str, Tensor],
+        trace: Trace | None,
+    ) -> Moments:
         x, trace = self.inputs[part], trace or self.trace(programmed, part)
         directions = self.directions if self.is_exact else self.directions[part]
         joint = full and self.is_exact and self.method == "linearized"
@@ -287,6 +318,7 @@ class Predictor:
             directions,
             joint=joint,
             biases=full,
+            ideal_weights=ideal_weights,
             coherence=self.corrections.coherence,
             slopes=self.corrections.slopes,
         )

@@ -12,6 +12,7 @@ import torch
 
 import powerplan as pp
 from powerplan.hardware.devices import device_moments
+from powerplan.hardware.hardware import COLUMN_SCALES, ROW_SCALES, WIRE_RESISTANCES
 from powerplan.hardware.predistortion import largest_wanted, reference_moments, targets
 from powerplan.moments.digital_scales import with_scales
 from powerplan.moments.predictor import Predictor
@@ -165,6 +166,26 @@ def test_derivatives_go_through_the_targets_behind_wires() -> None:
     with torch.no_grad():
         difference = (mse(step) - mse(-step)) / 2e-4
     assert float(slope[0]) == pytest.approx(float(difference), rel=1e-5)
+
+
+@pytest.mark.parametrize("predistort", [False, True], ids=["", "predistort"])
+@pytest.mark.parametrize("row_scale", ROW_SCALES)
+@pytest.mark.parametrize("column_scale", COLUMN_SCALES)
+def test_the_bias_of_wires_goes_to_0_with_their_resistance(column_scale: str, row_scale: str, predistort: bool) -> None:
+    """Scales and shifted targets also make up for clipped and stuck devices: that is no bias of wires."""
+    rules = {"column_scale": column_scale, "row_scale": row_scale, "predistort": predistort, "stuck_off_fraction": 0.02}
+    bias = {}
+    for factor in (1.0, 1e-4):
+        wires = {name: WIRES[name] * factor for name in WIRES if name in WIRE_RESISTANCES}
+        network, hardware, gains, inputs = case(1, **{**WIRES, **wires, **rules})
+        corner = hardware.replace(stuck_off_fraction=0.03).programmed_as(hardware)
+        predictions = [
+            pp.predict(network, hardware, gains, inputs),
+            pp.predict(network, corner, with_scales(network, hardware, gains, inputs[:6]), inputs),
+        ]
+        bias[factor] = np.array([p.wire_bias_by_layer[0] / p.mse for p in predictions])
+    assert (bias[1e-4] < 1e-5 * bias[1.0]).all()
+    assert (bias[1.0] < 1e-3).all()
 
 
 @pytest.mark.parametrize("fields", [{}, {"weight_mapping": "offset", "conductance_min": 1.5e-6}], ids=str)

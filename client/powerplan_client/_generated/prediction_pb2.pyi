@@ -269,7 +269,10 @@ class Prediction(_message.Message):
 
     @_builtins.property
     def wire_bias_by_layer(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """(L) squared output bias that the resistance of each layer's wires causes alone; 0 with ideal wires."""
+        """(L) squared output bias that the resistance of each layer's wires causes alone: that of the mean weights less
+        what the same gains give with ideal wires, digital scales and shifted targets being made for the wires in
+        either case; 0 with ideal wires.
+        """
 
     @_builtins.property
     def wire_drop_by_layer(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:

@@ -54,7 +54,6 @@ class WiredAmplifier(Amplifier):
         tiles: as physical arrays are cut.
         drops: of every array in its tiles (..., 3): what its devices hold in all, what wires let through of the column
             currents per volt at all rows [S], and the least share that reaches a column of what a device alone adds.
-        ideal_weight: mean weight with ideal wires, (n_out, n_in); that wanted where targets are shifted for the wires.
         drivers: conductance matrix of the drivers of every row tile, all columns and sides added up, (G, T, m, m) [S].
     """
 
@@ -63,7 +62,6 @@ class WiredAmplifier(Amplifier):
     relative: Tensor
     tiles: Tiles
     drops: tuple[Tensor, ...]
-    ideal_weight: Tensor
     drivers: Tensor
 
     adds_devices = False
@@ -113,7 +111,6 @@ class WiredAmplifier(Amplifier):
             relative=relative,
             tiles=tiles,
             drops=tuple(_drops(tile, part) for tile, part in zip(cut, let, strict=True)),
-            ideal_weight=array.constants.weight if hardware.predistort else array.mean_weight,
             drivers=tiles.added([part.drivers for part in let], 2),
         )
 
@@ -132,7 +129,7 @@ class WiredAmplifier(Amplifier):
         return array.compensation * difference - array.subtracted
 
     def driven(self, scale: Tensor) -> WiredAmplifier:
-        by_device = scale.repeat_interleave(len(self.ideal_weight) // len(scale), 0)
+        by_device = scale.repeat_interleave(len(self.devices[0][0]) // len(scale), 0)
         square = by_device**2
         sides = (
             replace(

@@ -18,7 +18,6 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from powerplan.moments.array.wired import WiredAmplifier
 from powerplan.moments.rounds import rowwise
 from powerplan.moments.rules.linearized import Linearized
 from powerplan.moments.sources.errors import caused_by
@@ -44,7 +43,8 @@ class Source:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Adjoints:
     """Result of a sweep: sources and, if asked for, the covariance (B, K, K) of the directions and for every array the
-    bias (B, K) that its shifted mean weights and its converters cause in them, and the part of it that wires cause."""
+    bias (B, K) that its shifted mean weights and its converters cause in them, and what it is more than with ideal
+    wires."""
 
     sources: tuple[Source, ...]
     covariance: Tensor | None
@@ -58,6 +58,7 @@ def sweep(
     *,
     joint: bool,
     biases: bool,
+    ideal_weights: Mapping[str, Tensor] = MappingProxyType({}),
     coherence: Mapping[Place, Tensor] = MappingProxyType({}),
     slopes: Mapping[Place, Tensor] = MappingProxyType({}),
 ) -> Adjoints:
@@ -69,6 +70,7 @@ def sweep(
         directions: (B or 1, K, outputs).
         joint: also the covariance of the directions.
         biases: also the bias by crossbar.
+        ideal_weights: mean weights (n_out, n_in) with ideal wires, of the arrays whose bias by wires is asked for.
         coherence: factors () of what is taken as independent, see :mod:`powerplan.moments.samples.coherence`.
         slopes: factors () of linear parts, likewise.
     """
@@ -89,7 +91,7 @@ def sweep(
         node, place, passed = step.node, step.place, trace.steps[step.place]
         if biases and node.op.is_crossbar and place == trace.lowered.behind[node.name]:
             _add_moved(bias, node.array_name, adjoint, _shift(trace, step))
-            _add_moved(wire_bias, node.array_name, adjoint, _wire_shift(trace, step))
+            _add_moved(wire_bias, node.array_name, adjoint, _wire_shift(trace, step, ideal_weights))
         if isinstance(passed, ArrayStep):
             reads = [*again.pop(node.array_name, ()), (passed, adjoint)]
             if passed.array.is_read_again and len(reads) < len(passed.array.constants.reads):
@@ -161,12 +163,10 @@ def _shift(trace: Trace, step: Step) -> Tensor | None:
     return trace.means[step.place] - array.unshifted(_arriving(trace, step))
 
 
-def _wire_shift(trace: Trace, step: Step) -> Tensor | None:
-    """The part of it that the resistance of wires causes."""
-    array = trace.array(step.node.name).array
-    if not isinstance(array.read_out, WiredAmplifier):
-        return None
-    return array.affine.apply(_arriving(trace, step), array.mean_weight - array.read_out.ideal_weight)
+def _wire_shift(trace: Trace, step: Step, ideal_weights: Mapping[str, Tensor]) -> Tensor | None:
+    """By how much the resistance of wires shifts it."""
+    array, ideal = trace.array(step.node.name).array, ideal_weights.get(step.node.array_name)
+    return None if ideal is None else array.affine.apply(_arriving(trace, step), array.mean_weight - ideal)
 
 
 def _arriving(trace: Trace, step: Step) -> Tensor:
