@@ -154,10 +154,13 @@ def choice(field: str, value: object, allowed: Iterable[str]) -> str:
     raise InvalidInput.of(field, value, choice_words(names), nearest(str(value), names))
 
 
-def check_kind(field: str, value: object, kind: type) -> None:
-    """Refuse an argument of another type."""
-    if not isinstance(value, kind):
-        raise InvalidInput.of(field, value, f"a {kind.__name__}", "Check the order of the arguments.")
+def check_kinds(**kinds: tuple[object, type]) -> None:
+    """Refuse arguments that are not of their type, each by its name."""
+    check = Checker()
+    for field, (value, kind) in kinds.items():
+        if not isinstance(value, kind):
+            check.fail(field, value, f"{kind.__module__.partition('.')[0]}.{kind.__name__}", "Check their order.")
+    check.done()
 
 
 def frozen_array(value: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> np.ndarray:

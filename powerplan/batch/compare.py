@@ -17,6 +17,7 @@ from powerplan.batch.schema import PARTS
 from powerplan.checks import Checker, unknown_keys
 from powerplan.errors import InvalidInput, PowerplanError
 from powerplan.hardware.describe import in_si
+from powerplan.hardware.fields import check_values
 from powerplan.hardware.hardware import Hardware
 from powerplan.hardware.plain import to_plain
 from powerplan.network.graph import Network
@@ -139,6 +140,8 @@ def _settings(name: str, override: Mapping[str, Any], target: Target, asked: Map
     check = Checker("sweep.")
     unknown_keys(check, override, [f.name for f in fields(Hardware)])
     numbers = in_si(check, override, Hardware)
+    check.done()
+    check_values(numbers, Hardware, check)
     check.done()
     parts = {part: getattr(target, part, None) for part in PARTS}
     return {

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from powerplan.checks import choice, frozen_array
+from powerplan.checks import check_kinds, choice, frozen_array
 from powerplan.deployment.exported_layer import ExportedLayer
 from powerplan.deployment.files import FORMATS, read_export, save_export
 from powerplan.deployment.tiles import cut
@@ -125,6 +125,9 @@ def export(
     Warns:
         PlausibilityWarning: a number of the plan is most likely in another unit.
     """
+    from powerplan.planning.plan_value import Plan
+
+    check_kinds(plan=(plan, Plan), network=(network, Network))
     question(plan)
     planned_for = plan.provenance.get("network_sha256")
     if planned_for not in (None, network.digest):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -83,9 +83,20 @@ def of(kind: Kind) -> dict[str, Kind]:
 
 def check_fields(value: Any, check: Checker) -> None:
     """Note what fields do not take; the others become plain numbers."""
-    for each in fields(value):
-        kind, entry = each.metadata.get("kind"), getattr(value, each.name)
+    entries = {each.name: getattr(value, each.name) for each in fields(value)}
+    for name, entry in check_values(entries, type(value), check).items():
+        object.__setattr__(value, name, entry)
+
+
+def check_values(entries: Mapping[str, Any], owner: type, check: Checker) -> dict[str, Any]:
+    """Note what the fields of these names of a dataclass do not take; what they then hold."""
+    checked = {}
+    for each in fields(owner):
+        if each.name not in entries:
+            continue
+        kind, entry = each.metadata.get("kind"), entries[each.name]
         if kind is not None and not (entry is None and each.default is None):
-            object.__setattr__(value, each.name, kind.checked(check, each.name, entry))
+            checked[each.name] = kind.checked(check, each.name, entry)
         if isinstance(entry, int | float) and _LARGEST < entry < math.inf:
             check.fail(each.name, entry, f"at most {_LARGEST:g}", "Check its unit.")
+    return checked

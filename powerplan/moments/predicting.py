@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from powerplan.checks import check_inputs
+from powerplan.checks import check_inputs, check_kinds
 from powerplan.errors import InvalidInput
 from powerplan.hardware.gains import Gains
 from powerplan.hardware.hardware import Hardware
@@ -60,6 +60,7 @@ def predict(
         LimitWarning: the inputs drive rows beyond ``hardware.voltage_max``.
     """
     asked = PredictionSettings(**settings)
+    check_kinds(network=(network, Network), hardware=(hardware, Hardware), gains=(gains, Gains))
     inputs = check_inputs(inputs, network.input_shape)
     gains.check(network, hardware)
     point = OperatingPoint(network=network, hardware=hardware, gains=gains, inputs=inputs)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from powerplan.checks import check_inputs, frozen_array
+from powerplan.checks import check_inputs, check_kinds, frozen_array
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Gains, Hardware
 from powerplan.hardware.conversions import converter_power
@@ -79,6 +79,7 @@ def simulate(
         PlausibilityWarning: a number of the hardware or of the answer is most likely in another unit.
         LimitWarning: the inputs drive rows beyond ``hardware.voltage_max``.
     """
+    check_kinds(network=(network, Network), hardware=(hardware, Hardware), gains=(gains, Gains))
     batch = check_inputs(inputs, network.input_shape)
     asked = SimulationSettings(**settings)
     draws, memory_limit, moments = asked.draws, asked.memory_limit, asked.layer_moments

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from powerplan.checks import Checker
+from powerplan.checks import Checker, check_kinds
 from powerplan.hardware import Hardware
 from powerplan.network import Network
 from powerplan.planning.iterate import OnStep, unheard
@@ -88,6 +88,7 @@ def frontier(
     targets = _check_targets(targets)
     asked = PlanSettings(**settings)
     asked.check_verification(targets)
+    check_kinds(network=(network, Network), hardware=(hardware, Hardware))
     question(hardware, *corners_of(asked.corners), *targets)
     session = Session.of(network, hardware, inputs, asked)
     plans: list[Plan] = []

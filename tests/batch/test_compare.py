@@ -96,6 +96,8 @@ def test_progress_names_every_point() -> None:
         ({"hardware": ["pcm_hermes_2de"]}, "Did you mean 'pcm_hermes_2dev'"),
         ({"sweep": {"adc_bitz": [4]}}, "sweep.adc_bitz.*Did you mean 'adc_bits'"),
         ({"sweep": {"time": ["1 m"]}}, r"sweep.time: got '1 m'"),
+        ({"sweep": {"column_scale": ["none", "least_eror"]}}, "sweep.column_scale: got 'least_eror'.*'least_bias'"),
+        ({"sweep": {"array_rows": [8, 0]}}, "sweep.array_rows: got '?0'?.* from 1"),
         ({"sweep": {"adc_bits": []}}, "Give at least one"),
         ({"sweep": {"adc_bits": "4..10"}}, "a list of values"),
         ({"granularity": "layr"}, "granularity"),

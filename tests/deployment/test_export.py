@@ -204,6 +204,8 @@ def test_bad_requests_say_what_is_wrong(planned: tuple[pp.Network, pp.Plan], tmp
     network, plan = planned
     with pytest.raises(pp.InvalidInput, match="network of the plan"):
         pp.export(plan, mlp(seed=9))
+    with pytest.raises(pp.InvalidInput, match=r"(?s)plan: .*network: .*powerplan.Network. Check their order"):
+        pp.export(network, plan)  # type: ignore[arg-type]
     with pytest.raises(pp.InvalidInput, match="format"):
         pp.export(plan, network, format="xlsx")
     with pytest.raises(pp.InvalidInput, match="existing folder"):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from powerplan.checks import check_kinds
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
 from powerplan.network import Network
@@ -59,6 +60,7 @@ def explain(
         PlausibilityWarning: a number of the plan is most likely in another unit.
     """
     deadline = named(PlanSettings)["deadline"].value(deadline)
+    check_kinds(plan=(plan, Plan), network=(network, Network))
     question(plan)
     with unasked():  # what is relaxed on the way is not the caller's
         return _Explainer(Replanner(plan, network, inputs, deadline), progress or (lambda what, done: None)).explain()
