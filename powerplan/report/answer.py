@@ -15,8 +15,10 @@ from powerplan.report.facts import Fact
 from powerplan.report.quantities import (
     COMPENSATED,
     accuracy_name,
+    bounded_name,
     ideal_text,
     lowest_yield,
+    mean_bounds,
     objective_text,
     other_inputs,
     plan_accuracies,
@@ -60,7 +62,7 @@ class Gauge:
 def plan_answer(plan: Plan) -> list[Fact]:
     """Power, saving and error of a plan: predicted, with the target and the simulation as remarks."""
     check = plan.verification
-    bounds = plan.target.bounds(plan.prediction.signal_power)
+    bounds = mean_bounds(plan)
     budget = f"budget {typeset(si(bounds['power'], 'W'))}" if "power" in bounds else ""
     simulated = "" if check is None else f"simulated {typeset(simulated_power(check))}"
     facts = [
@@ -155,7 +157,7 @@ def _target_fact(plan: Plan) -> Fact:
     simulated = None
     if check is not None:
         simulated = quantity_with_error(plan.target, check.ratio * bound, 1.96 * check.ratio_standard_error * bound)
-    name = plan.target.quantity
+    name = bounded_name(plan)
     return _error_fact(
         name[:1].upper() + name[1:],
         quantity_text(plan.target, plan.reached),
@@ -200,7 +202,7 @@ def plan_gauge(plan: Plan) -> Gauge | None:
     def at(value: float) -> float:
         return round(100 * scale.at(value), 2)
 
-    name = plan.target.quantity
+    name = bounded_name(plan)
     texts = [f"target {quantity_text(plan.target, target)}", f"predicted {quantity_text(plan.target, plan.reached)}"]
     if simulated is not None:
         texts.append(f"simulated {quantity_text(plan.target, simulated)} with its 95 % confidence interval")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
@@ -13,7 +13,16 @@ from powerplan.planning.objectives import OBJECTIVES, Objective
 from powerplan.planning.outcome import Verification
 from powerplan.planning.targets.over_inputs import MEAN
 from powerplan.planning.verify.verify import misses_target
-from powerplan.report.units import in_unit, in_unit_with_error, percent, si, si_with_error, significant, with_error
+from powerplan.report.units import (
+    in_unit,
+    in_unit_with_error,
+    part_with_error,
+    percent,
+    si,
+    si_with_error,
+    significant,
+    with_error,
+)
 
 Estimate = Prediction | Simulation | Verification
 
@@ -50,6 +59,16 @@ def asked_text(plan: Plan) -> str:
     """What was asked of a plan: its target, and if it is for other inputs than those of calibration."""
     asked = target_text(plan.target)
     return asked if plan.calibration == MEAN else f"{asked} at the upper end for other inputs"
+
+
+def bounded_name(plan: Plan) -> str:
+    """What a plan bounds, in one or two words: that of the target, or its upper end for other inputs."""
+    return plan.target.quantity if plan.calibration == MEAN else f"{plan.target.quantity}, upper end"
+
+
+def mean_bounds(plan: Plan) -> Mapping[str, float]:
+    """The bounds of a plan on the numbers that every prediction has; none where the upper end of theirs is bounded."""
+    return plan.target.bounds(plan.prediction.signal_power) if plan.calibration == MEAN else {}
 
 
 def claim(plan: Plan) -> str:
@@ -171,7 +190,7 @@ def plan_accuracies(plan: Plan) -> list[str]:
     if plan.verifications:
         check, bound = max(plan.verifications, key=lambda each: each.ratio), plan.target.value
         half = 1.96 * check.ratio_standard_error * bound
-        texts.append(f"{with_error(ideal - check.ratio * bound, half, 100)} % simulated")
+        texts.append(f"{part_with_error(ideal - check.ratio * bound, half)} simulated")
     wrong = [each.chips.wrong for each in plan.predictions if each.chips is not None and each.chips.wrong is not None]
     if plan.target.chips is not None and wrong:
         texts.append(f"mean over chips {100 * (1 - max(each.mean for each in wrong)):.2f} % predicted")

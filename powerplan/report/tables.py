@@ -24,8 +24,10 @@ from powerplan.report.quantities import (
     COMPENSATED,
     accuracy_name,
     asked_text,
+    bounded_name,
     ideal_text,
     lowest_yield,
+    mean_bounds,
     objective_text,
     other_inputs,
     other_rate,
@@ -46,7 +48,7 @@ from powerplan.report.quantities import (
     yield_text,
 )
 from powerplan.report.text import columns, value_text
-from powerplan.report.units import gain_text, in_unit, percent, share, si, si_with_error, significant, with_error
+from powerplan.report.units import gain_text, in_unit, part_with_error, percent, share, si, si_with_error, significant
 from powerplan.spread import Chips, Spread
 
 
@@ -99,7 +101,7 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
     lines += _converter_line(prediction)
     lines.append(("energy", f"{si(plan.energy, 'J')} per inference"))
     lines += _baseline_lines(plan)
-    bounds = plan.target.bounds(prediction.signal_power)
+    bounds = mean_bounds(plan)
     if not bounds:
         lines += [_quantity_line(plan), *_rate_line(plan)]
     if plan.ideal_accuracy is not None:
@@ -164,7 +166,8 @@ def _price_lines(plan: Plan) -> list[tuple[str, str]]:
     if prices is None:
         return []
     changes = f"1 % looser changes the {plan.objective.quantity} by {prices.target:+.2f} %"
-    lines = [("shadow price", f"target {prices.target:+.4f}: {changes}")]
+    smoothed = ", of the rate without its steps" if plan.target.has_steps else ""
+    lines = [("shadow price", f"target {prices.target:+.4f}: {changes}{smoothed}")]
     if len({(p.corner, p.output) for p in prices.constraints}) > 1 or plan.corners:
         lines += [("", f"{_constraint_name(p)} {p.price:+.4f}") for p in prices.constraints[:_SHOWN_PRICES]]
     dearest = sorted(prices.limits, key=lambda p: -abs(p.price))
@@ -203,7 +206,7 @@ def array_size(hardware: Hardware) -> str:
 
 
 def _quantity_line(plan: Plan) -> tuple[str, str]:
-    """What a target on single outputs or on classes bounds: bound, predicted and simulated in the worst corner."""
+    """What a target bounds that is none of the means: bound, predicted and simulated in the worst corner."""
     target = plan.target
     simulated = None
     if plan.verification is not None:
@@ -211,7 +214,7 @@ def _quantity_line(plan: Plan) -> tuple[str, str]:
         half = 1.96 * check.ratio_standard_error * target.value
         simulated = quantity_with_error(target, check.ratio * target.value, half)
     bound, predicted = quantity_text(target, target.value), quantity_text(target, plan.reached)
-    return target.quantity, _error_line(bound, predicted, simulated)
+    return bounded_name(plan), _error_line(bound, predicted, simulated)
 
 
 def _corner_lines(plan: Plan) -> list[tuple[str, str]]:
@@ -448,7 +451,7 @@ def _inputs_lines(
     parts = [other_inputs(inputs)]
     if accuracy is not None and input_error is not None and input_error > 0:
         half = student(len(inputs.mse_by_input) - 1) * input_error
-        parts.append(f"accuracy {with_error(accuracy[0], half, 100)} %")
+        parts.append(f"accuracy {part_with_error(accuracy[0], half)}")
     sample = f"(95 %; the {len(inputs.mse_by_input)} of calibration are taken as a random sample)"
     return [("other inputs", f"{', '.join(parts)} {sample}"), ("worst inputs", worst_inputs(inputs))]
 
@@ -516,7 +519,7 @@ def _insert_gains(headers: list[str], rows: list[list[str]], gains: Gains) -> No
 
 def _accuracy_line(accuracy: Accuracy | None, predicted: Accuracy | None, ideal: float | None) -> list[tuple[str, str]]:
     def text(value: float, error: float) -> str:
-        return f"{with_error(value, 1.96 * error, 100)} %" if error > 0 else f"{100 * value:.2f} %"
+        return part_with_error(value, 1.96 * error)
 
     if accuracy is None:
         return []

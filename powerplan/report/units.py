@@ -60,6 +60,16 @@ def with_error(value: float, error: float, scale: float = 1.0) -> str:
     return f"{significant(value)} ± {error:.1e}"
 
 
+def part_with_error(value: float, error: float) -> str:
+    """``94.0 ± 2.1 %`` for a part of a whole; the interval cut where it ends beyond: ``97.0 % (90.9 to 100 %)``."""
+    low, high = value - error, value + error
+    if not error > 0:
+        return f"{100 * value:.2f} %"
+    if low >= 0 and high <= 1:
+        return f"{with_error(value, error, 100)} %"
+    return f"{100 * value:.3g} % ({100 * max(low, 0.0):.3g} to {100 * min(high, 1.0):.3g} %)"
+
+
 def in_unit(value: float | None, unit: str) -> str:
     """A value in an SI unit with its prefix; in % for the unit "", a fraction; a plain number for "1"."""
     return percent(value) if not unit else significant(value) if unit == "1" else si(value, unit)

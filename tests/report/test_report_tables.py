@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -108,6 +109,12 @@ def test_power_budget_compares_the_mse(make_plan: Callable[..., Plan]) -> None:
     assert line(table, "target").endswith("power <= 7.000 uW")
     assert "20.0 % of the baseline's MSE" in line(table, "saving")
     assert "MSE 0.05000" in line(table, "baseline")
+
+
+def test_what_a_plan_for_other_inputs_bounds_is_the_upper_end(make_plan: Callable[..., Plan]) -> None:
+    table = plan_table(replace(make_plan(), calibration="upper", reached=0.0123))
+    assert re.search(r"NMSE, upper end +target \S+ %, predicted 1\.230 %", table)
+    assert re.search(r"\nNMSE +predicted", table)
 
 
 def test_mse_target_is_shown_as_nmse_too(make_plan: Callable[..., Plan]) -> None:

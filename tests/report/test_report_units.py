@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from powerplan.report.units import gain_text, percent, share, si, si_with_error, significant, with_error
+from powerplan.report.units import (
+    gain_text,
+    part_with_error,
+    percent,
+    share,
+    si,
+    si_with_error,
+    significant,
+    with_error,
+)
 
 PREFIX = {"a": 1e-18, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 
@@ -51,6 +60,8 @@ def test_error_decides_the_digits() -> None:
     assert with_error(0.0100123, 0.000073, 100) == "1.0012 ± 0.0073"
     assert with_error(1.5, 0.0) == "1.500 ± 0.0"
     assert si_with_error(12.3456e-6, 0.05e-6, "W") == "12.346 ± 0.050 uW"
+    assert part_with_error(0.94, 0.021) == "94.0 ± 2.1 %"
+    assert part_with_error(0.97, 0.061) == "97 % (90.9 to 100 %)"
     assert si_with_error(0.0, 0.0, "W") == "0 ± 0 W"
 
 

@@ -139,6 +139,8 @@ def _relaxation_in_words(r: Relaxation, what: str, plan: Plan, *, reached: bool)
     if reached and abs(r.resolved) >= policy.CHANGE_OF_NOTE:
         return f"{action} changes {what} by {100 * r.resolved:+.2f} %; the target is still not met."
     average = ", on average over levels" if r.parameter in MOVES_LEVELS else ""
+    if r.parameter == "target" and plan.target.has_steps:  # planning again moves by whole inputs, if at all
+        average = ", of the rate without its steps of an input each"
     price = "" if r.predicted is None else f" (shadow price{average}: {100 * r.predicted:+.2f} %)"
     if abs(r.resolved) < policy.CHANGE_OF_NOTE:
         return f"{action} does not change {what}{price}."
