@@ -11,7 +11,7 @@ from powerplan.per_input import Inputs
 from powerplan.planning import Outcome, Plan, Target
 from powerplan.planning.objectives import OBJECTIVES, Objective
 from powerplan.planning.outcome import Verification
-from powerplan.planning.targets.over_inputs import MEAN
+from powerplan.planning.targets.over_inputs import MEAN, relative_error
 from powerplan.planning.verify.verify import misses_target
 from powerplan.report.units import (
     in_unit,
@@ -163,10 +163,25 @@ def worst_inputs(inputs: Inputs) -> str:
     return f"{', '.join(named)}; 95 % of the inputs are within {percent(inputs.nmse_quantile(0.95))}"
 
 
-def other_rate(target: Target, check: Verification) -> str:
-    """A simulated rate with the 95 % interval of that of all inputs of which the calibration inputs are a sample."""
-    error = check.ratio_input_standard_error or 0.0
-    return quantity_with_error(target, check.ratio * target.value, 1.96 * error * target.value)
+def other_rate(plan: Plan) -> str | None:
+    """A plan's rate with the 95 % interval of that of all inputs of which the calibration inputs are a sample.
+
+    Simulated where the plan was verified, else predicted; None where nothing tells it.
+    """
+    target, check, prediction = plan.target, plan.verification, plan.prediction
+    if check is not None:
+        rate, error, how = (
+            check.ratio * target.value,
+            (check.ratio_input_standard_error or 0.0) * target.value,
+            "simulated",
+        )
+    elif prediction.tells_accuracy and prediction.ideal_output is not None and target.chips is None:
+        by_input = target.by_input(prediction, None)
+        rate, how = plan.reached, "predicted"
+        error = math.nan if by_input is None else rate * relative_error(by_input)
+    else:
+        return None
+    return f"{quantity_with_error(target, rate, 1.96 * error)} {how}" if error > 0 else None
 
 
 def ideal_text(ideal: float) -> str:

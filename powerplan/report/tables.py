@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,7 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
     )
     lines.append(("NMSE", _error_line(nmse_bound, predicted_nmse(prediction), simulated[0])))
     lines.append(("MSE", _error_line(mse_bound, predicted_mse(prediction), simulated[1])))
+    lines += _plan_chips_lines(plan)
     lines += _inputs_lines(prediction.inputs)
     lines += _compensation_lines(plan)
     lines += _corner_lines(plan)
@@ -424,6 +426,20 @@ def _chips_lines(chips: Chips | None, ideal_accuracy: float | None) -> list[tupl
     return lines
 
 
+def _plan_chips_lines(plan: Plan) -> list[tuple[str, str]]:
+    """What parts of the chips keep within, where a plan knows it; that which is least under a budget first."""
+    chips = plan.prediction.chips
+    if chips is None:
+        return []
+    least = []
+    if plan.target.is_budget and plan.target.chips is not None:
+        value = in_unit(plan.objective.of_plan(plan), plan.objective.unit)
+        least = [(plan.objective.quantity, f"predicted {value}, the least within the budget")]
+    # without labels they are wrong where the class is not that of the ideal network, which is no accuracy
+    known = chips if plan.ideal_accuracy is not None else replace(chips, wrong=None)
+    return least + _chips_lines(known, None)
+
+
 def _yield_line(nmse: Spread, bound: float) -> tuple[str, str]:
     """The part of the chips within a bound on their NMSE."""
     return f"yield at NMSE {100 * bound:.4g} %", share_text(nmse.yield_at(bound), nmse.yield_interval(bound))
@@ -436,10 +452,10 @@ def _compensation_lines(plan: Plan) -> list[tuple[str, str]]:
 
 def _rate_line(plan: Plan) -> list[tuple[str, str]]:
     """The rate of other inputs, of a target on classes."""
-    check = plan.verification
-    if plan.target.takes_weights or check is None or not (check.ratio_input_standard_error or 0) > 0:
+    if plan.target.takes_weights:
         return []
-    return [("", f"{other_rate(plan.target, check)} over other inputs, simulated")]
+    rate = other_rate(plan)
+    return [] if rate is None else [("", f"{rate} over other inputs")]
 
 
 def _inputs_lines(

@@ -16,6 +16,7 @@ from powerplan.report.plots import draw
 from powerplan.report.quantities import lowest_yield, share_text, yield_text
 from powerplan.report.svg import lay_out
 from powerplan.report.tables import plan_table, simulation_table
+from powerplan.report.units import significant
 
 HARDWARE = pp.Hardware(programming_noise_std=1.5e-6)
 
@@ -114,3 +115,15 @@ def test_accuracies_of_a_part_of_the_chips_are_called_so(iris_example: Example) 
     lines = " ".join(plan_table(plan).split())
     mean = 1 - plan.prediction.chips.wrong.mean
     assert f"accuracy of 95 % of the chips 92.88 % predicted, mean over chips {100 * mean:.2f} % predicted" in lines
+
+
+def test_texts_of_plans_tell_their_chips(iris_example: Example) -> None:
+    case = (iris_example.network, HARDWARE, iris_example.inputs)
+    budget = pp.plan(*case, pp.MaxPower(3e-6, chips=0.95))
+    quantile = budget.prediction.chips.mse.quantile(0.95)
+    assert f"MSE of 95 % of the chips predicted {significant(quantile)}, the least" in " ".join(
+        plan_table(budget).split()
+    )
+    assert "NMSE of chips" in plan_table(pp.plan(*case, pp.MaxNMSE(0.02), chip_spread=True))
+    classes = pp.plan(*case, pp.MaxAccuracyDrop(0.04, iris_example.labels), verify_draws=0)
+    assert "% predicted over other inputs" in plan_table(classes)

@@ -82,6 +82,13 @@ def _limits_in_words(limits: Sequence[BindingLimit], label: Label) -> str:
 
 def _yield_in_words(cost: YieldCost, plan: Plan, objective: str) -> str:
     own = f"{100 * (plan.target.chips or 0):g} %"
+    if plan.target.is_budget and cost.change is not None:
+        # what is least is another number for every part: it is compared with that of the plan's own part
+        planned, what = "the mean over chips", "that mean"
+        if cost.chips is not None:
+            planned, what = f"{100 * cost.chips:g} % of the chips", f"the {objective} these keep within"
+        change = f"{100 * abs(cost.change):.2f} % {'below' if cost.change < 0 else 'above'}"
+        return f"Planned for {planned}, {what} is {change} the one that {own} of the chips keep within in this plan."
     other = "The mean over chips" if cost.chips is None else f"{100 * cost.chips:g} % of the chips"
     answer = f"no plan ({cost.note})" if cost.change is None else f"{100 * cost.change:+.2f} % {objective}."
     return f"{other} instead of {own} of them: {answer}"
