@@ -14,7 +14,9 @@ from powerplan.hardware.tiling import LayerArrays
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.network import Network
-from powerplan.planning import LimitPrice, MaxMSE, MaxPower, Outcome, Plan, ShadowPrices, Termination
+from powerplan.planning import LimitPrice, MaxFlipRate, MaxMSE, MaxPower, Outcome, Plan, ShadowPrices, Termination
+from powerplan.planning.explain.explanation import Relaxation
+from powerplan.planning.explain.sentences import _relaxation_in_words
 from powerplan.report.tables import (
     frontier_table,
     network_table,
@@ -138,6 +140,16 @@ def test_many_active_limits_are_cut(make_plan: Callable[..., Plan]) -> None:
     table = plan_table(make_plan(shadow_prices=ShadowPrices(target=-1.0, limits=limits)))
     assert "linear1 column 0 conductance_max" in table
     assert "and 42 more active limits" in table
+
+
+def test_the_price_of_a_rate_with_steps_is_that_without(make_plan: Callable[..., Plan]) -> None:
+    prices = ShadowPrices(target=-1.0, limits=())
+    for target, stepped in ((MaxFlipRate(0.01), False), (MaxFlipRate(0.01, chips=0.9), True)):
+        price = line(plan_table(make_plan(target=target, shadow_prices=prices)), "shadow price")
+        assert price.endswith("of the rate without its steps") is stepped
+    again = Relaxation(parameter="target", factor=1.1, price=-1.0, predicted=-0.09, resolved=0.001, reaches_target=True)
+    words = _relaxation_in_words(again, "the power", make_plan(target=target), reached=False)
+    assert "+0.10 % (shadow price, of the rate without its steps" in words
 
 
 def test_range_used_of_column_gains(network: Network) -> None:
