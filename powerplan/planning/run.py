@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from powerplan.planning import policy
-from powerplan.planning.bits.choose import choose, with_gap
+from powerplan.planning.bits.choose import Chosen, choose, with_gap
 from powerplan.planning.bits.limits import check_costs, within_limits
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.session import Options, Session
@@ -24,13 +24,19 @@ def plan_target(session: Session, target: Target, options: Options) -> Plan:
         InvalidInput: settings on costs without any, or beside a power budget.
     """
     check_costs(session, target)
-    make = _with_choice if session.settings.free_choices else _on_hardware
-    return within_limits(make(session, target, options), session.settings)
-
-
-def _on_hardware(session: Session, target: Target, options: Options) -> Plan:
-    """The plan of the gains on the hardware as it is."""
+    settings, chosen = session.settings, None
+    if settings.free_choices:
+        chosen = choose(session, target, replace(options, stop_at=_half(options.stop_at)))
+        session = session.with_fields({} if chosen is None else chosen.fields)
     plan = solve(session, target, replace(options, stop_at=_solved_by(session, target, options.stop_at)))
+    plan = _simulated(session, plan, target, options)
+    if settings.free_choices:
+        plan = _with_choice(replace(plan, optimize=(*session.optimize, *settings.free_choices)), chosen)
+    return within_limits(plan, settings)
+
+
+def _simulated(session: Session, plan: Plan, target: Target, options: Options) -> Plan:
+    """A plan with what was asked of simulation: verified, and calibrated onto its target."""
     draws = _draws(session, plan, options.stop_at) if plan.meets_target else 0
     if not draws:
         return plan
@@ -54,12 +60,8 @@ def _on_hardware(session: Session, target: Target, options: Options) -> Plan:
     return calibrated(plan, solve=again, check=check, stop_at=options.stop_at)
 
 
-def _with_choice(session: Session, target: Target, options: Options) -> Plan:
-    """The plan on the options of layers that are best with their gains."""
-    chosen = choose(session, target, replace(options, stop_at=_half(options.stop_at)))
-    held = session.with_fields({} if chosen is None else chosen.fields)
-    plan = _on_hardware(held, target, options)
-    plan = replace(plan, optimize=(*held.optimize, *session.settings.free_choices))
+def _with_choice(plan: Plan, chosen: Chosen | None) -> Plan:
+    """A plan on the options of layers that were chosen, with what another choice could save."""
     if chosen is not None:
         return with_gap(plan, chosen)
     words = "Bits are the most there may be: no choice was found in time, or within the limits."

@@ -49,6 +49,7 @@ CASES = {
     "add": exact(ops.Add(), (3, 2), (3, 2)),
     "add_three_broadcast": exact(ops.Add(), (2,), (3, 1, 2), (4, 1)),
     "add_same": exact(ops.Add(), (3, 2), (3, 2), same=True),
+    "slice_sum": exact(ops.SliceSum(), (3, 2), (3, 2)),
     "multiply": exact(ops.Multiply(), (3, 2), (3, 2)),
     "multiply_broadcast": exact(ops.Multiply(), (3, 2, 2), (3, 1, 1)),
     "multiply_fewer_axes": exact(ops.Multiply(), (2,), (3, 2)),
