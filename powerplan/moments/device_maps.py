@@ -16,6 +16,7 @@ from powerplan.moments.array.constants import ArrayConstants
 from powerplan.moments.array.program import program
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.array.wired import WiredAmplifier
+from powerplan.moments.digital_scales import scaled_by
 from powerplan.network.graph import Network
 
 
@@ -48,7 +49,7 @@ class DeviceMap:
 def map_devices(network: Network, hardware: Hardware, gains: Gains) -> Iterator[tuple[DeviceMap, ...]]:
     """The arrays of every crossbar layer with what their devices hold, lose to wires and err by; layer by layer.
 
-    Scales of columns are those of the gains, which those of plans have.
+    Digital scales are those of the gains, which those of plans have.
 
     Raises:
         InvalidInput: gains that do not belong to the network.
@@ -59,19 +60,20 @@ def map_devices(network: Network, hardware: Hardware, gains: Gains) -> Iterator[
     )
     with torch.no_grad():
         for i, (constants, own) in enumerate(layers):
+            column_scale, row_scale = (
+                None if scales is None else torch.tensor(scales[i]) for scales in (gains.column_scale, gains.row_scale)
+            )
             tiles = Tiles.of(own, constants.map.n_out // constants.map.groups, constants.map.n_in)
             # how currents divide decides about what errors of devices share, not about any one of them
             shares = torch.ones_like(tiles.by_row(constants.weight.new_ones(constants.map.groups, constants.map.n_in)))
             array = program(
                 constants,
                 own,
-                torch.as_tensor(gains.conductance[i], dtype=torch.float64),
-                torch.as_tensor(gains.voltage[i], dtype=torch.float64),
+                torch.tensor(gains.conductance[i], dtype=torch.float64),
+                torch.tensor(gains.voltage[i], dtype=torch.float64),
                 shares=shares / shares.shape[-1] if own.has_wires else None,
             )
-            if gains.column_scale is not None:
-                array = array.scaled(torch.as_tensor(gains.column_scale[i], dtype=torch.float64).reshape(-1, 1))
-            yield tuple(_maps(constants.name, array, tiles))
+            yield tuple(_maps(constants.name, scaled_by(array, column_scale, row_scale), tiles))
 
 
 def _maps(layer: str, array: ProgrammedArray, tiles: Tiles) -> Iterator[DeviceMap]:

@@ -80,6 +80,13 @@ def scaled_by_rules(
     return scaled
 
 
+def scaled_by(array: ProgrammedArray, columns: Tensor | None, rows: Tensor | None) -> ProgrammedArray:
+    """An array without scales, with outputs and inputs times scales (n_out,) and (n_rows,); None = as they are."""
+    if rows is not None:
+        array = array.driven(_with_constant(array, rows))
+    return array if columns is None else array.scaled(columns.reshape(-1, 1))
+
+
 def _has_constant(array: ProgrammedArray) -> bool:
     """Whether the last row of every group is driven by the constant 1."""
     return isinstance(array.map, ConstantRowMap)

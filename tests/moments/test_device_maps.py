@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import powerplan as pp
+from powerplan.moments.digital_scales import with_scales
 
 _RNG = np.random.default_rng(0)
 WEIGHT = _RNG.normal(size=(5, 7))
@@ -37,6 +38,20 @@ def test_the_error_of_a_weight_is_that_of_the_output_for_its_input_alone(fields:
     np.testing.assert_allclose(seen.T, expected[: seen.shape[1]], rtol=1e-9)
     held = sum(m.conductance.sum() for m in maps) * 0.1**2  # every row once at the voltage of its gain
     np.testing.assert_allclose(held, 7 * prediction.array_power_by_layer[0], rtol=1e-9)
+
+
+def test_errors_are_those_with_the_digital_scales_of_gains_and_of_gains_by_column() -> None:
+    """Rows of a plan's gains are frozen arrays, which torch warns of."""
+    hardware = pp.Hardware(
+        programming_noise_std=2e-6, stuck_off_fraction=0.1, column_scale="least_bias", row_scale="least_bias"
+    )
+    gains = pp.Gains(conductance=[np.linspace(1e-5, 2e-5, 5)], voltage=[np.linspace(0.05, 0.1, 7)])
+    gains = with_scales(NETWORK, hardware, gains, np.diag(np.arange(1.0, 8.0)))
+    prediction = pp.predict(NETWORK, hardware, gains, np.eye(7))
+    variance = prediction.output_covariance[:, range(5), range(5)]
+    expected = np.sqrt((prediction.output_mean - prediction.ideal_output) ** 2 + variance) / np.abs(WEIGHT).max()
+    ((map,),) = pp.map_devices(NETWORK, hardware, gains)
+    np.testing.assert_allclose(map.error[:, ::2], expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("fields", [{}, {"pair_layout": "separate_arrays"}])
