@@ -750,7 +750,7 @@ class Verification:
         ratio_standard_error: of it (an upper estimate where output weights sum dependent errors).
         calibrated: the plan was made for another bound so that the simulation, not the prediction, meets the target.
         chip_yield: the part of the simulated chips that meet the bound, each by itself; None where draws do not tell
-            it (single outputs, weights of outputs, power).
+            it (weights of outputs, power, a part of the inputs).
         ratio_input_standard_error: of ratio over inputs, as one of all inputs of which the calibration inputs are a
             random sample; None where the target is not on a mean over inputs.
         chip_yield_low, chip_yield_high: 95 % confidence interval of chip_yield (Clopper and Pearson); None with it.

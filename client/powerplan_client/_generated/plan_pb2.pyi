@@ -996,8 +996,8 @@ class Verification(_message.Message):
     ratio_standard_error: _builtins.float
     """Standard error of ratio."""
     chip_yield: _builtins.float
-    """Part of the simulated chips that meet the bound, each by itself; unset where draws do not tell it (single outputs,
-    weights of outputs, power).
+    """Part of the simulated chips that meet the bound, each by itself; unset where draws do not tell it (weights of
+    outputs, power, a part of the inputs).
     """
     ratio_input_standard_error: _builtins.float
     """Standard error of ratio over inputs, as one of all inputs of which the calibration inputs are a random sample; unset
