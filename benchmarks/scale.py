@@ -4,7 +4,7 @@ Networks are torchvision's with random weights and the statistics of their batch
 noise; inputs are noise. The pass that costs are compared with is a forward and a backward pass of the same batch in
 torch, float32, gradients of the weights as in training. Every measurement is a process of its own, for its peak memory.
 
-    python -m benchmarks.scale [--threads 1] [--only prediction|growth|plans] [--json FILE]
+    python -m benchmarks.scale [--threads 1] [--only prediction|chips|growth|plans] [--json FILE]
 """
 
 from __future__ import annotations
@@ -117,6 +117,27 @@ def measure_prediction(module: nn.Module, size: int, combinations: int, samples:
     }
 
 
+def measure_chips(size: int = 224) -> dict[str, Any]:
+    """What the distribution over chips of ResNet-18 takes beyond a prediction, in processor time."""
+    network, x, _ = _prepared(torchvision_network("resnet18", size), size)
+    hardware = pp.Hardware(programming_noise_std=_NOISE)
+    gains = pp.Gains.full_range(network, hardware, x)
+
+    def seconds(call: Callable[[], Any]) -> float:
+        start = time.process_time()
+        call()
+        return time.process_time() - start
+
+    module, batch = torchvision_network("resnet18", size), torch.as_tensor(x)
+    step = min(seconds(lambda: module(batch).sum().backward()) for _ in range(5))
+    options: dict[str, Any] = {"dtype": "float32", "output_combinations": _COMBINATIONS, "marginal_fields": 0}
+    alone, chips = (
+        seconds(lambda spread=spread: pp.predict(network, hardware, gains, x, chip_spread=spread, **options))  # type: ignore[misc]
+        for spread in (False, True)
+    )
+    return {"size": size, "pass_s": step, "chips_s": chips - alone, "passes": (chips - alone) / step}
+
+
 def measure_precision(size: int = 64) -> dict[str, Any]:
     """By how much float32 changes a prediction of ResNet-18, relative to float64 with the same combinations."""
     network, x, _ = _prepared(torchvision_network("resnet18", size), size, batch=2)
@@ -203,7 +224,7 @@ def main() -> None:
     """Measure, print, write; parts that are not measured keep the numbers of the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", choices=("prediction", "growth", "plans"))
+    parser.add_argument("--only", choices=("prediction", "chips", "growth", "plans"))
     parser.add_argument("--json", type=Path, help="write the results to this file")
     arguments = parser.parse_args()
     threads, only = arguments.threads, arguments.only
@@ -214,6 +235,8 @@ def main() -> None:
     if only in (None, "prediction"):
         results["prediction"] = _apart(threads, _resnet_prediction) | {"threads": threads}
         results["precision"] = _apart(threads, measure_precision)
+    if only in (None, "chips"):
+        results["chips"] = _apart(threads, measure_chips) | {"threads": threads}
     if only in (None, "growth"):
         results["by_depth"] = [_apart(threads, _by_depth, depth) for depth in _DEPTHS]
         results["by_size"] = [_apart(threads, _by_size, size) for size in _SIZES]
