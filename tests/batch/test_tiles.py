@@ -46,7 +46,7 @@ def test_sizes_that_miss_the_target_say_why(tmp_path: Path) -> None:
     assert not any(size.feasible for size in tiles.sizes)
     assert all("The lowest reachable NMSE" in size.reason for size in tiles.sizes)
     figure = tiles.plot(tmp_path / "tiles.svg")
-    assert [text.get_text() for text in figure.axes[0].texts] == ["no plan", "no plan"]
+    assert all(text.get_text().startswith("out of reach") for text in figure.axes[0].texts)
 
 
 def test_energy_is_that_with_costs_where_there_are() -> None:
