@@ -60,6 +60,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_device_designer_with_a_table_of_measurements(
     folder: Path, record_property: _Record, digits_example: Example, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +78,7 @@ def test_a_device_designer_with_a_table_of_measurements(
         assert (folder / figure).stat().st_size > 5000
 
 
+@pytest.mark.slow
 def test_an_engineer_with_a_cnn_and_an_accuracy(
     folder: Path, record_property: _Record, digits_example: Example
 ) -> None:

@@ -69,6 +69,7 @@ def test_noise_and_power_of_a_read_by_hand() -> None:
     assert pp.simulate(network, hardware, gains, inputs, draws=20).power == pytest.approx(prediction.power, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
     [
