@@ -73,12 +73,12 @@ async def _settled(server: Running, seconds: float = 20.0) -> None:
 
 
 async def _ended_early(jobs: JobRunner, job: Job, faults: _Faults, rng: random.Random, deleted: set[str]) -> None:
-    """Some jobs are cancelled, some deleted, with a fault on the way."""
+    """Some jobs are cancelled with a fault on the way, some deleted, of these a third without."""
     if rng.random() < 0.3:
         faults.next = rng.choice(["before", "after"])
         await jobs.cancel(TENANT, job.id)
     if rng.random() < 0.2:
-        faults.next = rng.choice(["before", "after"])
+        faults.next = rng.choice(["before", "after", None])
         deleted.add(job.id)
         await jobs.delete(TENANT, job.id)
 
