@@ -23,7 +23,7 @@ from powerplan_server.blobs import BlobStore
 from powerplan_server.callers import Callers
 from powerplan_server.certificates import Certificates
 from powerplan_server.config import ServeConfig, is_served
-from powerplan_server.jobs import JobBook, JobLimits, JobRunner
+from powerplan_server.jobs import JobBook, JobExecution, JobLimits, JobRunner
 from powerplan_server.limits import worker_settings
 from powerplan_server.metrics import Metrics
 from powerplan_server.rpc import CallInterceptor
@@ -132,7 +132,7 @@ class PlannerServer:
             storage=self.storage,
             metrics=self.metrics,
         )
-        self.jobs = JobRunner(
+        execution = JobExecution(
             book=book,
             pool=self.pool,
             admission=self.admission,
@@ -141,6 +141,9 @@ class PlannerServer:
             statistics=self.metrics.statistics,
             tracer=tracer,
             concurrency=config.concurrent_jobs,
+        )
+        self.jobs = JobRunner(
+            book=book, execution=execution, admission=self.admission, blobs=self.blobs, storage=self.storage
         )
         service = PlannerService(
             config=config,

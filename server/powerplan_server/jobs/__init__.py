@@ -8,8 +8,9 @@ Why: docs/decisions/service.md [0063].
 """
 
 from powerplan_server.jobs.book import JobBook
+from powerplan_server.jobs.execution import JobExecution
 from powerplan_server.jobs.runner import JobRunner
 from powerplan_server.jobs.store import MAX_ATTEMPTS, JobStore
 from powerplan_server.jobs.values import Event, Job, JobLimits, JobState
 
-__all__ = ["MAX_ATTEMPTS", "Event", "Job", "JobBook", "JobLimits", "JobRunner", "JobState", "JobStore"]
+__all__ = ["MAX_ATTEMPTS", "Event", "Job", "JobBook", "JobExecution", "JobLimits", "JobRunner", "JobState", "JobStore"]

@@ -21,10 +21,7 @@ from powerplan_server.jobs.book import JobBook
 from powerplan_server.jobs.execution import JobExecution
 from powerplan_server.jobs.store import MAX_ATTEMPTS
 from powerplan_server.jobs.values import Event, Job, JobState, QueueFull
-from powerplan_server.statistics import Statistics
 from powerplan_server.storage import Storage, unavailable
-from powerplan_server.tracing import Tracer
-from powerplan_server.workers import WorkerPool
 
 log = logging.getLogger(__name__)
 
@@ -37,33 +34,15 @@ class JobRunner:
 
     Args:
         book: the jobs.
-        pool, admission, blobs, storage, statistics, tracer: of the server.
-        concurrency: jobs that may hold a worker at once.
+        execution: what runs them.
+        admission, blobs, storage: of the server.
     """
 
     def __init__(
-        self,
-        *,
-        book: JobBook,
-        pool: WorkerPool,
-        admission: Admission,
-        blobs: BlobStore,
-        storage: Storage,
-        statistics: Statistics,
-        tracer: Tracer,
-        concurrency: int,
+        self, *, book: JobBook, execution: JobExecution, admission: Admission, blobs: BlobStore, storage: Storage
     ) -> None:
         self.book = book
-        self._execution = JobExecution(
-            book=book,
-            pool=pool,
-            admission=admission,
-            blobs=blobs,
-            storage=storage,
-            statistics=statistics,
-            tracer=tracer,
-            concurrency=concurrency,
-        )
+        self._execution = execution
         self._admission = admission
         self._blobs = blobs
         self._storage = storage
