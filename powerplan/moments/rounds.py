@@ -30,4 +30,5 @@ def rowwise(factor: Tensor | float, value: Tensor) -> Tensor:
 
 def ratio_of_sums(above: Tensor, below: Tensor) -> Tensor:
     """Ratio of two sums >= 0; 1 where the second is 0."""
-    return torch.where(below > 0, above / torch.where(below > 0, below, 1.0), torch.ones_like(below))
+    tiny = float(torch.finfo(below.dtype).tiny)
+    return torch.where(below > 0, above / torch.where(below > 0, below, 1.0).clamp(min=tiny), torch.ones_like(below))

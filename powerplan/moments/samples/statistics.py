@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from powerplan.gaussian import positive_std
-from powerplan.moments.rounds import in_rounds, in_rows
+from powerplan.moments.rounds import in_rounds, in_rows, ratio_of_sums
 
 #: largest shift of a mean in standard deviations
 _MOST_STDS = 2.0
@@ -23,7 +23,7 @@ def ratio(estimate: Tensor, expected: Tensor, rounds: int = 1) -> Tensor:
     """Ratio of two variances (N or 1, *shape) by channel and round, (N or 1, ...); 1 where none is expected."""
     rows = max(len(estimate), len(expected))
     above, below = (_sums(v.expand(rows, *v.shape[1:]), rounds) for v in (estimate, expected))
-    return in_rows(torch.where(below > 0, above / below.clamp(min=_tiny(below)), torch.ones_like(below)), rows)
+    return in_rows(ratio_of_sums(above, below), rows)
 
 
 def _sums(value: Tensor, rounds: int) -> Tensor:
