@@ -17,6 +17,7 @@ from powerplan.report.quantities import (
     accuracy_name,
     bounded_name,
     ideal_text,
+    least_errors,
     lowest_yield,
     mean_bounds,
     objective_text,
@@ -103,6 +104,10 @@ def plan_answer(plan: Plan) -> list[Fact]:
             None if check is None else simulated_mse(check),
         )
     )
+    if least := least_errors(plan, plan.prediction, check):
+        value, _, predicted = least[0].partition(" ")
+        remark = "; ".join([f"{predicted}, 95 %", *least[1:], "the least within the budget"])
+        facts.append(Fact(name=plan.objective.quantity, value=value, remark=typeset(remark)))
     facts += inputs_fact(plan.prediction)
     if plan.hardware.compensation:
         facts.append(Fact(name="Compensation", value=plan.hardware.compensation, remark=typeset(COMPENSATED)))

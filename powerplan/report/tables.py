@@ -27,6 +27,7 @@ from powerplan.report.quantities import (
     asked_text,
     bounded_name,
     ideal_text,
+    least_errors,
     lowest_yield,
     mean_bounds,
     objective_text,
@@ -431,13 +432,11 @@ def _plan_chips_lines(plan: Plan) -> list[tuple[str, str]]:
     chips = plan.prediction.chips
     if chips is None:
         return []
-    least = []
-    if plan.target.is_budget and plan.target.chips is not None:
-        value = in_unit(plan.objective.of_plan(plan), plan.objective.unit)
-        least = [(plan.objective.quantity, f"predicted {value}, the least within the budget")]
+    least = least_errors(plan, plan.prediction, plan.verification)
+    lines = [(plan.objective.quantity, f"{', '.join(least)}, the least within the budget (95 %)")] if least else []
     # without labels they are wrong where the class is not that of the ideal network, which is no accuracy
     known = chips if plan.ideal_accuracy is not None else replace(chips, wrong=None)
-    return least + _chips_lines(known, None)
+    return lines + _chips_lines(known, None)
 
 
 def _yield_line(nmse: Spread, bound: float) -> tuple[str, str]:

@@ -9,10 +9,13 @@ import pytest
 from scipy import optimize
 
 import powerplan as pp
+import powerplan_client as pc
 from powerplan.examples import Example
 from powerplan.moments.chips import spectrum
+from powerplan.planning.plan_file import plan_to_dict
 from powerplan.planning.session import Session
 from powerplan.planning.settings import PlanSettings
+from powerplan.report.units import significant
 
 HARDWARE = pp.Hardware(programming_noise_std=1.5e-6)
 
@@ -158,6 +161,31 @@ def test_how_the_ratio_changes_with_the_gains(iris_example: Example, monkeypatch
     slopes = [(log_ratio(theta + step) - log_ratio(theta - step)) / 0.02 for step in steps]
     assert np.abs(slopes).max() > 0.03
     assert tilt.slope == pytest.approx(slopes, rel=0.01)
+
+
+def test_a_verified_budget_tells_what_the_part_of_the_chips_keeps_within(iris_example: Example) -> None:
+    """Predicted and simulated within four standard errors; in files, on the wire, in words. On the mean there is none."""
+    case = (iris_example.network, HARDWARE, iris_example.inputs)
+    noisier = HARDWARE.replace(programming_noise_std=1.8e-6)
+    budget = pp.plan(*case, pp.MaxPower(3e-6, chips=0.9), corners=[noisier], verify_draws=2000)
+    for hardware, prediction, check in zip((HARDWARE, noisier), budget.predictions, budget.verifications, strict=True):
+        simulated = pp.simulate(case[0], hardware, budget.gains, case[2], draws=2000).chips.mse
+        assert check.chip_mse == pytest.approx(simulated.quantile(0.9))
+        assert (check.chip_mse_low, check.chip_mse_high) == pytest.approx(simulated.quantile_interval(0.9))
+        assert prediction.chips is not None
+        error = (check.chip_mse_high - check.chip_mse_low) / (2 * 1.96)
+        assert abs(prediction.chips.mse.quantile(0.9) - check.chip_mse) < 4 * error + 0.01 * check.chip_mse
+        assert f"({significant(check.chip_mse_low)} to {significant(check.chip_mse_high)}) simulated" in " ".join(
+            budget.table().split()
+        )
+    assert pp.Plan.from_dict(plan_to_dict(budget)).verifications == budget.verifications
+    local = pc.PlannerClient.local().plan(*case, pp.MaxPower(3e-6, chips=0.9), verify_draws=20)
+    assert local.verification.chip_mse > local.verification.chip_mse_low
+    assert local.verification.chip_mse_high is None  # of 20 chips none tells the upper end for 90 %
+    assert "or more) simulated" in pp.plan(*case, pp.MaxPower(3e-6, chips=0.9), verify_draws=20).table()
+    mean = pp.plan(*case, pp.MaxPower(3e-6), verify_draws=20)
+    assert mean.verification is not None
+    assert mean.verification.chip_mse is None
 
 
 def test_a_budget_is_spent_on_a_part_of_the_chips(iris_example: Example) -> None:

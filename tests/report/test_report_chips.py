@@ -120,10 +120,12 @@ def test_accuracies_of_a_part_of_the_chips_are_called_so(iris_example: Example) 
 def test_texts_of_plans_tell_their_chips(iris_example: Example) -> None:
     case = (iris_example.network, HARDWARE, iris_example.inputs)
     budget = pp.plan(*case, pp.MaxPower(3e-6, chips=0.95))
-    quantile = budget.prediction.chips.mse.quantile(0.95)
-    assert f"MSE of 95 % of the chips predicted {significant(quantile)}, the least" in " ".join(
-        plan_table(budget).split()
-    )
+    mse = budget.prediction.chips.mse
+    low, high = mse.quantile_interval(0.95)
+    told = f"{significant(mse.quantile(0.95))} ({significant(low)} to {significant(high)}) predicted"
+    assert f"MSE of 95 % of the chips {told}, the least within the budget" in " ".join(plan_table(budget).split())
+    page = " ".join(report_html(budget).replace("\xa0", " ").split())
+    assert f"({significant(low)} to {significant(high)}) predicted, 95 %; the least within the budget" in page
     assert "NMSE of chips" in plan_table(pp.plan(*case, pp.MaxNMSE(0.02), chip_spread=True))
     classes = pp.plan(*case, pp.MaxAccuracyDrop(0.04, iris_example.labels), verify_draws=0)
     assert "% predicted over other inputs" in plan_table(classes)

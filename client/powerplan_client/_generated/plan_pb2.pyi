@@ -973,6 +973,9 @@ class Verification(_message.Message):
     RATIO_INPUT_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
     CHIP_YIELD_LOW_FIELD_NUMBER: _builtins.int
     CHIP_YIELD_HIGH_FIELD_NUMBER: _builtins.int
+    CHIP_MSE_FIELD_NUMBER: _builtins.int
+    CHIP_MSE_LOW_FIELD_NUMBER: _builtins.int
+    CHIP_MSE_HIGH_FIELD_NUMBER: _builtins.int
     draws: _builtins.int
     """Draws made."""
     seed: _builtins.int
@@ -1007,6 +1010,14 @@ class Verification(_message.Message):
     """Lower end of the 95 % confidence interval of chip_yield; set with it."""
     chip_yield_high: _builtins.float
     """Upper end of it."""
+    chip_mse: _builtins.float
+    """MSE that the target's part of the simulated chips keeps within, the least one under a power budget; unset where the
+    target is on the mean over chips, on classes or on single outputs.
+    """
+    chip_mse_low: _builtins.float
+    """Lower end of the 95 % confidence interval of chip_mse; set with it."""
+    chip_mse_high: _builtins.float
+    """Upper end of it; unset also where too few chips were drawn to tell it."""
     def __init__(
         self,
         *,
@@ -1025,11 +1036,20 @@ class Verification(_message.Message):
         ratio_input_standard_error: _builtins.float | None = ...,
         chip_yield_low: _builtins.float | None = ...,
         chip_yield_high: _builtins.float | None = ...,
+        chip_mse: _builtins.float | None = ...,
+        chip_mse_low: _builtins.float | None = ...,
+        chip_mse_high: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_chip_yield", b"_chip_yield", "_chip_yield_high", b"_chip_yield_high", "_chip_yield_low", b"_chip_yield_low", "_ratio_input_standard_error", b"_ratio_input_standard_error", "chip_yield", b"chip_yield", "chip_yield_high", b"chip_yield_high", "chip_yield_low", b"chip_yield_low", "ratio_input_standard_error", b"ratio_input_standard_error"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_chip_mse", b"_chip_mse", "_chip_mse_high", b"_chip_mse_high", "_chip_mse_low", b"_chip_mse_low", "_chip_yield", b"_chip_yield", "_chip_yield_high", b"_chip_yield_high", "_chip_yield_low", b"_chip_yield_low", "_ratio_input_standard_error", b"_ratio_input_standard_error", "chip_mse", b"chip_mse", "chip_mse_high", b"chip_mse_high", "chip_mse_low", b"chip_mse_low", "chip_yield", b"chip_yield", "chip_yield_high", b"chip_yield_high", "chip_yield_low", b"chip_yield_low", "ratio_input_standard_error", b"ratio_input_standard_error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chip_yield", b"_chip_yield", "_chip_yield_high", b"_chip_yield_high", "_chip_yield_low", b"_chip_yield_low", "_ratio_input_standard_error", b"_ratio_input_standard_error", "calibrated", b"calibrated", "chip_yield", b"chip_yield", "chip_yield_high", b"chip_yield_high", "chip_yield_low", b"chip_yield_low", "draws", b"draws", "mse", b"mse", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "ratio", b"ratio", "ratio_input_standard_error", b"ratio_input_standard_error", "ratio_standard_error", b"ratio_standard_error", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chip_mse", b"_chip_mse", "_chip_mse_high", b"_chip_mse_high", "_chip_mse_low", b"_chip_mse_low", "_chip_yield", b"_chip_yield", "_chip_yield_high", b"_chip_yield_high", "_chip_yield_low", b"_chip_yield_low", "_ratio_input_standard_error", b"_ratio_input_standard_error", "calibrated", b"calibrated", "chip_mse", b"chip_mse", "chip_mse_high", b"chip_mse_high", "chip_mse_low", b"chip_mse_low", "chip_yield", b"chip_yield", "chip_yield_high", b"chip_yield_high", "chip_yield_low", b"chip_yield_low", "draws", b"draws", "mse", b"mse", "mse_standard_error", b"mse_standard_error", "nmse", b"nmse", "nmse_standard_error", b"nmse_standard_error", "power_standard_error_watts", b"power_standard_error_watts", "power_watts", b"power_watts", "ratio", b"ratio", "ratio_input_standard_error", b"ratio_input_standard_error", "ratio_standard_error", b"ratio_standard_error", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__chip_mse: _TypeAlias = _typing.Literal["chip_mse"]  # noqa: Y015
+    _WhichOneofArgType__chip_mse: _TypeAlias = _typing.Literal["_chip_mse", b"_chip_mse"]  # noqa: Y015
+    _WhichOneofReturnType__chip_mse_high: _TypeAlias = _typing.Literal["chip_mse_high"]  # noqa: Y015
+    _WhichOneofArgType__chip_mse_high: _TypeAlias = _typing.Literal["_chip_mse_high", b"_chip_mse_high"]  # noqa: Y015
+    _WhichOneofReturnType__chip_mse_low: _TypeAlias = _typing.Literal["chip_mse_low"]  # noqa: Y015
+    _WhichOneofArgType__chip_mse_low: _TypeAlias = _typing.Literal["_chip_mse_low", b"_chip_mse_low"]  # noqa: Y015
     _WhichOneofReturnType__chip_yield: _TypeAlias = _typing.Literal["chip_yield"]  # noqa: Y015
     _WhichOneofArgType__chip_yield: _TypeAlias = _typing.Literal["_chip_yield", b"_chip_yield"]  # noqa: Y015
     _WhichOneofReturnType__chip_yield_high: _TypeAlias = _typing.Literal["chip_yield_high"]  # noqa: Y015
@@ -1038,6 +1058,12 @@ class Verification(_message.Message):
     _WhichOneofArgType__chip_yield_low: _TypeAlias = _typing.Literal["_chip_yield_low", b"_chip_yield_low"]  # noqa: Y015
     _WhichOneofReturnType__ratio_input_standard_error: _TypeAlias = _typing.Literal["ratio_input_standard_error"]  # noqa: Y015
     _WhichOneofArgType__ratio_input_standard_error: _TypeAlias = _typing.Literal["_ratio_input_standard_error", b"_ratio_input_standard_error"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chip_mse) -> _WhichOneofReturnType__chip_mse | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chip_mse_high) -> _WhichOneofReturnType__chip_mse_high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chip_mse_low) -> _WhichOneofReturnType__chip_mse_low | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__chip_yield) -> _WhichOneofReturnType__chip_yield | None: ...
     @_typing.overload

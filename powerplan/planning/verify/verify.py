@@ -9,7 +9,7 @@ import numpy as np
 
 from powerplan.hardware import Gains, Hardware
 from powerplan.moments.chips.sampled import part_interval
-from powerplan.montecarlo import simulate
+from powerplan.montecarlo import Simulation, simulate
 from powerplan.network import Network
 from powerplan.planning.outcome import Verification
 from powerplan.planning.plan_value import Plan
@@ -73,6 +73,7 @@ def verify(
     low, high = (None, None)
     if share is not None:
         low, high = part_interval(round(share * simulation.draws), simulation.draws)
+    quantile, ends = _of_chips(target, simulation)
     return Verification(
         draws=simulation.draws,
         seed=seed,
@@ -88,8 +89,20 @@ def verify(
         chip_yield=share,
         chip_yield_low=low,
         chip_yield_high=high,
+        chip_mse=quantile,
+        chip_mse_low=ends[0],
+        chip_mse_high=ends[1],
         ratio_input_standard_error=value / target.value * scatter if math.isfinite(scatter) else None,
     )
+
+
+def _of_chips(target: Target, simulation: Simulation) -> tuple[float | None, tuple[float | None, float | None]]:
+    """The MSE that the target's part of the chips keeps within, with its 95 % interval, where the target is on that."""
+    if target.chips is None or not target.tells_slope:
+        return None, (None, None)
+    mse = simulation.chips.mse
+    low, high = mse.quantile_interval(target.chips)
+    return mse.quantile(target.chips), (low, high if math.isfinite(high) else None)
 
 
 def misses_target(plan: Plan) -> bool:
