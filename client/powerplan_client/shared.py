@@ -754,8 +754,8 @@ class Verification:
         ratio_input_standard_error: of ratio over inputs, as one of all inputs of which the calibration inputs are a
             random sample; None where the target is not on a mean over inputs.
         chip_yield_low, chip_yield_high: 95 % confidence interval of chip_yield (Clopper and Pearson); None with it.
-        chip_mse: the MSE that the target's part of the simulated chips keeps within, the least one under a power budget;
-            None where the target is on the mean over chips, on classes or on single outputs.
+        chip_mse: the MSE that the target's part of the simulated chips keeps within, least under a power budget; None
+            where the target is on the mean over chips, on classes or on single outputs.
         chip_mse_low, chip_mse_high: its 95 % confidence interval (order statistics); None with it, the upper end also
             where too few chips were drawn to tell it.
     """

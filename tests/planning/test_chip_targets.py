@@ -164,7 +164,7 @@ def test_how_the_ratio_changes_with_the_gains(iris_example: Example, monkeypatch
 
 
 def test_a_verified_budget_tells_what_the_part_of_the_chips_keeps_within(iris_example: Example) -> None:
-    """Predicted and simulated within four standard errors; in files, on the wire, in words. On the mean there is none."""
+    """Predicted and simulated within four standard errors; in files, on the wire, in words. Of the mean none."""
     case = (iris_example.network, HARDWARE, iris_example.inputs)
     noisier = HARDWARE.replace(programming_noise_std=1.8e-6)
     budget = pp.plan(*case, pp.MaxPower(3e-6, chips=0.9), corners=[noisier], verify_draws=2000)
