@@ -1,59 +1,14 @@
-"""Draw docs/figures/crossbar.svg, service.svg and study.svg, the diagrams of the README and of the pages.
+"""Draw docs/figures/crossbar.svg, service.svg, study.svg and wires.svg, the diagrams of the README and of the pages.
 
-    python -m benchmarks.draw_diagrams
-
-Colours follow the page, light or dark.
+python -m benchmarks.draw_diagrams
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
+from itertools import pairwise
 
-FIGURES = Path(__file__).resolve().parent.parent / "docs" / "figures"
-
-_HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-labelledby="title">
-<title id="title">{title}</title>
-<style>
-svg {{ --text: #1c2128; --line: #57606a; --fill: #eef3f8; --one: #0b62a8; --two: #b3420f; }}
-@media (prefers-color-scheme: dark) {{
-  svg {{ --text: #e6edf3; --line: #a3adb8; --fill: #1d2a37; --one: #6cb6ff; --two: #ff9b63; }}
-}}
-text {{ font: 15px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; fill: var(--text); }}
-.head {{ font-weight: 600; font-size: 16px; }} .small {{ font-size: 13px; fill: var(--line); }}
-.one {{ fill: var(--one); }} .two {{ fill: var(--two); }}
-.box {{ fill: var(--fill); stroke: var(--line); stroke-width: 1.2; }}
-.wire {{ fill: none; stroke: var(--line); stroke-width: 1.6; }}
-.drive {{ fill: none; stroke: var(--one); stroke-width: 2; }}
-.sum {{ fill: none; stroke: var(--two); stroke-width: 2; }}
-.arrow {{ fill: none; stroke: var(--line); stroke-width: 1.8; marker-end: url(#tip); }}
-#tip path {{ fill: var(--line); }}
-</style>
-<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">
-<path d="M0 0 L8 4 L0 8 Z"/></marker></defs>
-"""
-
-
-class Drawing:
-    """An SVG that grows by boxes, arrows and words; places are of its view box."""
-
-    def __init__(self, width: int, height: int, title: str) -> None:
-        self.parts = [_HEAD.format(width=width, height=height, title=title)]
-
-    def text(self, x: float, y: float, words: str, look: str = "", anchor: str = "middle") -> None:
-        self.parts.append(f'<text class="{look}" x="{x:g}" y="{y:g}" text-anchor="{anchor}">{words}</text>')
-
-    def path(self, way: str, look: str = "wire") -> None:
-        self.parts.append(f'<path class="{look}" d="{way}"/>')
-
-    def box(self, x: float, y: float, width: float, height: float, head: str, *lines: str) -> None:
-        self.parts.append(f'<rect class="box" x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="7"/>')
-        first = y + height / 2 + 5 - 9.5 * len(lines)
-        self.text(x + width / 2, first, head, "head")
-        for i, line in enumerate(lines):
-            self.text(x + width / 2, first + 19 * (i + 1), line, "small")
-
-    def write(self, name: str) -> None:
-        (FIGURES / name).write_text("\n".join([*self.parts, "</svg>", ""]), encoding="utf-8")
+from benchmarks.drawing import FIGURES, Drawing
 
 
 def crossbar() -> Drawing:
@@ -61,7 +16,7 @@ def crossbar() -> Drawing:
     d = Drawing(980, 380, "From a device to an array, a layer and a network; the voltage gain and the conductance gain")
     d.text(95, 28, "device", "head")
     d.path("M95 60V95M95 165V200")
-    d.parts.append('<rect class="box" x="79" y="95" width="32" height="70" rx="4"/>')
+    d.rectangle(79, 95, 32, 70, round=4)
     d.path("M70 178L122 82", "sum")
     d.text(95, 228, "G = G_min + c |w|", "two")
     d.text(95, 252, "conductance gain c:", "small")
@@ -76,7 +31,8 @@ def crossbar() -> Drawing:
         d.text(left - 34, y + 5, f"v x{chr(0x2081 + i)}", "one", "end")
         x = left + i * step
         d.path(f"M{x} {top - 22}V{top + 4 * step - 4}", "sum")
-        d.parts += [f'<circle class="two" cx="{left + j * step}" cy="{y}" r="7"/>' for j in range(4)]
+        for j in range(4):
+            d.circle(left + j * step, y, 7, "two")
     bottom = top + 4 * step - 4
     for j in range(4):
         x = left + j * step
@@ -148,6 +104,54 @@ def study() -> Drawing:
     return d
 
 
+def wires() -> Drawing:
+    """The circuit of an array whose wires, drivers and amplifiers have resistances."""
+    d = Drawing(
+        900, 470, "An array with resistive wires: drivers on the left, devices at the crossings, amplifiers below"
+    )
+    lefts, tops = (230, 370, 510, 650), (70, 170, 270)
+    for i, y in enumerate(tops):
+        d.circle(40, y, 14, "wire")
+        d.text(40, y + 5, f"V{chr(0x2081 + i)}", "small")
+        d.path(f"M54 {y}H74M110 {y}H150", "drive")
+        d.path(resistor(74, y, along=True))
+        d.path(resistor(150, y, along=True) + f"M186 {y}H{lefts[0]}", "drive")
+        for x, following in pairwise(lefts):
+            d.path(f"M{x} {y}H{x + 52}{resistor(x + 52, y, along=True)}M{x + 88} {y}H{following}", "drive")
+        for x in lefts:
+            d.path(f"M{x} {y}l9 12m16 20l9 12M{x + 4} {y + 15}l10 -7l16 20l-10 8Z", "device")
+            d.circle(x, y, 3.5, "one")
+            d.circle(x + 34, y + 44, 3.5, "two")
+    for j, x in enumerate(x + 34 for x in lefts):
+        for y in (y + 44 for y in tops):
+            d.path(
+                f"M{x} {y}v8{resistor(x, y + 8, along=False)}M{x} {y + 44}v{56 if y + 44 < tops[-1] + 44 else 10}",
+                "sum",
+            )
+        d.path(resistor(x, 368, along=False))
+        d.path(f"M{x} 404v8M{x - 16} 412h32l-16 26Z")
+        d.text(x, 459, f"I{chr(0x2081 + j)}", "small")
+    d.path("M96 42L94 60")
+    d.text(56, 36, "driver_resistance", "small", "start")
+    d.path("M174 26L169 60", "drive")
+    d.text(160, 20, "wire_resistance_row", "one", "start")
+    d.text(214, 102, "G₁₁", "three", "end")
+    d.text(698, 146, "wire_resistance_column", "two", "start")
+    d.text(702, 391, "sense_resistance", "small", "start")
+    d.text(708, 428, "amplifiers, at 0 V", "small", "start")
+    return d
+
+
+def resistor(x: float, y: float, *, along: bool) -> str:
+    """A zigzag of 36 that begins at a place and goes right, or down."""
+    steps = ((4, -6), (7, 12), (7, -12), (7, 12), (7, -12), (4, 6))
+    return f"M{x} {y}" + "".join(f"l{a} {b}" if along else f"l{b} {a}" for a, b in steps)
+
+
+#: draws a diagram named like itself
+Draw = Callable[[], Drawing]
+DIAGRAMS: tuple[Draw, ...] = (crossbar, service, study, wires)
+
 if __name__ == "__main__":
-    for draw in (crossbar, service, study):
-        draw().write(f"{draw.__name__}.svg")
+    for draw in DIAGRAMS:
+        draw().write(FIGURES / f"{draw.__name__}.svg")

@@ -305,12 +305,15 @@ def new_figure(width: float, height: float) -> Figure:
 def written(figure: Figure, file: str | os.PathLike[str] | None) -> Figure:
     """The figure, also written to a file if there is one."""
     if file is not None:
+        from matplotlib import rc_context
+
         check_plot_file(file)
         # no date and no random ids: the same plan gives the same file
         metadata: dict[str, Any] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(
             Path(file).suffix.lower(), {}
         )
         content = io.BytesIO()
-        figure.savefig(content, format=Path(file).suffix[1:].lower(), metadata=metadata)
+        with rc_context({"svg.hashsalt": "powerplan"}):
+            figure.savefig(content, format=Path(file).suffix[1:].lower(), metadata=metadata)
         write_bytes("plot", file, content.getvalue())
     return figure

@@ -15,7 +15,7 @@ PAGES = sorted(
     if any(b.language == "python" or (b.language in ("", "bash") and "powerplan " in b.text) for b in blocks(page))
 )
 #: pages whose blocks show forms, outputs or servers; what runs in them is tested elsewhere
-SHOWN = {"cli.md", "service.md", "examples.md", "benchmarks.md", "mathematics.md"}
+SHOWN = {"cli.md", "service.md", "examples.md", "benchmarks.md", "mathematics.md", "gallery.md"}
 
 
 def test_the_pages_people_start_from_are_run() -> None:
