@@ -36,6 +36,9 @@ _RESULTS: dict[str, Callable[[Any], Any]] = {
     "conversions": lambda plan: plan.conversions,
     "mse": lambda plan: plan.mse,
     "nmse": lambda plan: plan.nmse,
+    "reached": lambda plan: plan.reached,
+    "chip_mse": lambda plan: _chip_mse(plan),
+    "chip_yield": lambda plan: _chip_yield(plan),
     "nmse_input_standard_error": lambda plan: plan.prediction.inputs and plan.prediction.inputs.nmse_standard_error,
     "wire_bias": lambda plan: _over_layers(plan.prediction.wire_bias_by_layer, sum),
     "largest_wire_drop": lambda plan: _over_layers(plan.prediction.largest_wire_drop_by_layer, max),
@@ -50,6 +53,11 @@ _RESULTS: dict[str, Callable[[Any], Any]] = {
     "simulated_nmse": lambda plan: plan.verification and plan.verification.nmse,
     "simulated_power_W": lambda plan: plan.verification and plan.verification.power,
     "simulated_yield": lambda plan: plan.verification and plan.verification.chip_yield,
+    "simulated_yield_low": lambda plan: plan.verification and plan.verification.chip_yield_low,
+    "simulated_yield_high": lambda plan: plan.verification and plan.verification.chip_yield_high,
+    "simulated_chip_mse": lambda plan: plan.verification and plan.verification.chip_mse,
+    "simulated_chip_mse_low": lambda plan: plan.verification and plan.verification.chip_mse_low,
+    "simulated_chip_mse_high": lambda plan: plan.verification and plan.verification.chip_mse_high,
     "simulated_over_target": lambda plan: plan.verification and plan.verification.ratio,
 }
 
@@ -57,6 +65,19 @@ _RESULTS: dict[str, Callable[[Any], Any]] = {
 def _over_layers(values: Any, take: Callable[[Any], Any]) -> float | None:
     """The sum or the largest of values by layer; None in plans that do not have them."""
     return None if values is None else float(take(values))
+
+
+def _chip_mse(plan: Any) -> float | None:
+    """The MSE that the target's part of the chips is predicted to keep; None where the target is on no such part."""
+    target, chips = plan.target, plan.prediction.chips
+    told = target.chips is not None and target.tells_slope and chips is not None
+    return chips.mse.quantile(target.chips) if told else None
+
+
+def _chip_yield(plan: Any) -> float | None:
+    """The part of the chips predicted to keep the bound; None where it is not on the error, or chips are not known."""
+    bound, chips = plan.target.chip_bound(plan.prediction.signal_power), plan.prediction.chips
+    return None if bound is None or chips is None else chips.nmse.yield_at(bound)
 
 
 def rows(result: StudyResult, *, times: bool = False) -> list[dict[str, Any]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from powerplan.planning import Plan
-from powerplan.report.charts import Bar, Chart, Curve, Point, Rule, Scale, power_scale
+from powerplan.report.charts import STYLES, Bar, Chart, Curve, Point, Rule, Scale, power_scale
 from powerplan.report.quantities import share_text
 from powerplan.report.units import percent, si
 from powerplan.spread import Chips, Spread
@@ -79,47 +80,64 @@ def _edges(nmse: Spread, bound: float | None) -> np.ndarray:
     return edges[edges > -width]
 
 
-def yield_chart(plans: Sequence[tuple[str, Plan]]) -> Chart | None:
-    """Part of the chips within a bound on the NMSE against power, of named plans; a curve for each bound.
+def yield_chart(plans: Sequence[tuple[str, Plan]], groups: Sequence[str] | None = None) -> Chart | None:
+    """Part of the chips within a bound on the NMSE against power, of named plans; a curve for each bound and group.
 
-    None without two plans that have one bound and know their chips.
+    Plans whose prediction does not tell their chips have the simulated part, if they were verified. None without two
+    plans that have one bound and tell the part.
+
+    Args:
+        groups: what else the plans differ in, one by one; None = nothing.
     """
-    curves: dict[str, list[tuple[str, Plan, float]]] = {}
-    for name, plan in plans:
+    curves: dict[str, list[tuple[str, Plan, Point]]] = {}
+    for (name, plan), group in zip(plans, groups or [""] * len(plans), strict=True):
         bound = plan.target.chip_bound(plan.prediction.signal_power)
-        if bound is not None and plan.prediction.chips is not None and plan.meets_target:
-            share = plan.prediction.chips.nmse.yield_at(bound)
-            curves.setdefault(percent(bound), []).append((name, plan, share))
-    drawn = {bound: sorted(each, key=lambda one: one[2]) for bound, each in curves.items() if len(each) > 1}
+        share = None if bound is None or not plan.meets_target else _share(plan, bound)
+        if bound is not None and share is not None:
+            curve = ", ".join(filter(None, [f"chips within {percent(bound)}", group]))
+            curves.setdefault(curve, []).append((name, plan, share))
+    several = {curve: sorted(each, key=lambda one: one[2].y) for curve, each in curves.items() if len(each) > 1}
+    drawn = dict(list(several.items())[:STYLES])
     if not drawn:
         return None
     scale, prefix = power_scale(max(plan.power for each in drawn.values() for _, plan, _ in each))
+    ends = {curve: (each[0], each[-1]) for curve, each in drawn.items()}
     return Chart(
         title="Yield against power",
         description="Part of the chips within a bound on the NMSE against the power of one inference: "
         + "; ".join(
-            f"within {bound} {100 * each[0][2]:.3g} % at {si(each[0][1].power, 'W')} to {100 * each[-1][2]:.3g} % at "
-            f"{si(each[-1][1].power, 'W')}"
-            for bound, each in drawn.items()
+            f"{curve} {low[2].y:.3g} % at {si(low[1].power, 'W')} to {high[2].y:.3g} % at {si(high[1].power, 'W')}"
+            for curve, (low, high) in ends.items()
         )
         + ".",
         curves=tuple(
             Curve(
-                name=f"chips within {bound}",
+                name=curve,
                 style=style,
                 points=tuple(
-                    Point(
-                        x=plan.power * scale,
-                        y=100 * share,
-                        text=f"{name}: {100 * share:.4g} % of the chips, {si(plan.power, 'W')}",
-                    )
+                    replace(share, x=plan.power * scale, text=f"{name}: {share.text}, {si(plan.power, 'W')}")
                     for name, plan, share in each
                 ),
             )
-            for style, (bound, each) in enumerate(drawn.items())
+            for style, (curve, each) in enumerate(drawn.items())
         ),
         x_label=f"power of one inference [{prefix}W]",
         y_label="chips within the bound [%]",
         x_log=False,
         y_log=False,
     )
+
+
+def _share(plan: Plan, bound: float) -> Point | None:
+    """The part of the chips within a bound on the NMSE [%], at no power yet: predicted, else simulated."""
+    chips, check = plan.prediction.chips, plan.verification
+    if chips is not None:
+        share = 100 * chips.nmse.yield_at(bound)
+        return Point(x=0.0, y=share, text=f"{share:.4g} % of the chips")
+    if check is None or check.chip_yield is None:
+        return None
+    half = 0.0
+    if check.chip_yield_low is not None and check.chip_yield_high is not None:
+        half = 50 * (check.chip_yield_high - check.chip_yield_low)
+    share = 100 * check.chip_yield
+    return Point(x=0.0, y=share, y_error=half, text=f"{share:.4g} % of the simulated chips")

@@ -15,6 +15,7 @@ from powerplan.batch.results import PointResult
 from powerplan.planning import Plan
 from powerplan.report.charts import Chart, Curve, Point, Scale, power_scale
 from powerplan.report.layer_view import LayerView, layer_views
+from powerplan.report.planned_error import PlannedError, error_label, error_name
 from powerplan.report.study_axes import evenly
 from powerplan.report.svg import Layout, lay_out
 from powerplan.report.text import typeset, without_paths
@@ -56,7 +57,7 @@ def explorer(plans: Sequence[tuple[PointResult, Plan]]) -> Explorer | None:
     for pair in met:
         of_network.setdefault(pair[1].prediction.layer_names, []).append(pair)
     chosen = max(of_network.values(), key=len, default=[])
-    chosen.sort(key=lambda pair: (pair[1].nmse, pair[1].power))
+    chosen.sort(key=lambda pair: (PlannedError.of(pair[1]).predicted, pair[1].power))
     most = min(MOST_PLANS, MOST_LAYERS // max(1, len(chosen[0][1].prediction.layer_names)) if chosen else 0)
     left_out = len(chosen) - most
     chosen = evenly(chosen, most)
@@ -91,7 +92,8 @@ def explorer(plans: Sequence[tuple[PointResult, Plan]]) -> Explorer | None:
 
 
 def _said(plan: Plan) -> str:
-    return typeset(f"NMSE {percent(plan.nmse)}, power {si(plan.power, 'W')}, energy {si(plan.energy, 'J')}")
+    error = f"{error_name([plan])} {percent(PlannedError.of(plan).predicted)}"
+    return typeset(f"{error}, power {si(plan.power, 'W')}, energy {si(plan.energy, 'J')}")
 
 
 def _gains(plan: Plan) -> list[str]:
@@ -113,15 +115,20 @@ def _numbers(layer: LayerView, gain: str) -> list[object]:
 
 
 def _chart(chosen: Sequence[tuple[PointResult, Plan]]) -> Chart:
+    plans = [plan for _, plan in chosen]
     factor, prefix = power_scale(max(plan.power for _, plan in chosen))
     points = tuple(
-        Point(x=100 * plan.nmse, y=factor * plan.power, text=f"{without_paths(point.name)}: {_said(plan)}")
+        Point(
+            x=100 * PlannedError.of(plan).predicted,
+            y=factor * plan.power,
+            text=f"{without_paths(point.name)}: {_said(plan)}",
+        )
         for point, plan in chosen
     )
     return Chart(
         title="Power against error",
-        description=f"Power against NMSE of {len(points)} plans; the slider marks one of them.",
+        description=f"Power against {error_name(plans)} of {len(points)} plans; the slider marks one of them.",
         curves=(Curve(name="plans", points=points, line=False),),
-        x_label="NMSE of the outputs [%]",
+        x_label=error_label(plans),
         y_label=f"power of one inference [{prefix}W]",
     )

@@ -21,6 +21,7 @@ from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.planning import Plan
 from powerplan.report.charts import MANY, STYLES, Chart, Scale, power_scale
+from powerplan.report.planned_error import error_label
 from powerplan.report.quantities import claim, saving_text
 from powerplan.report.units import in_unit
 
@@ -107,6 +108,8 @@ def plot_plan(
 def plot_frontier(plans: Sequence[Plan], *, title: str = "", file: str | os.PathLike[str] | None = None) -> Figure:
     """Power against NMSE of a list of plans, the baseline beside, simulated points with 95 % error bars.
 
+    Of plans for a part of the chips, or of the inputs, it is the NMSE that this part keeps.
+
     Plans that do not meet their target are left out, and counted in the title.
     """
     from powerplan.report.study_panels import frontier_chart
@@ -117,7 +120,7 @@ def plot_frontier(plans: Sequence[Plan], *, title: str = "", file: str | os.Path
     if chart is not None:
         draw(axes, chart)
     else:
-        axes.set(xlabel="NMSE of the outputs [%]", ylabel="power of one inference [W]", xticks=[], yticks=[])
+        axes.set(xlabel=error_label(plans), ylabel="power of one inference [W]", xticks=[], yticks=[])
         axes.text(0.5, 0.5, "no target is met", transform=axes.transAxes, ha="center", va="center")
     missed = sum(not plan.meets_target for plan in plans)
     beside = f"\n({missed} of {len(plans)} targets not met)" if missed else ""

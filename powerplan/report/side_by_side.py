@@ -10,6 +10,7 @@ import numpy as np
 from powerplan.batch.results import PointResult
 from powerplan.planning import Plan
 from powerplan.report.answer import OUTCOMES
+from powerplan.report.planned_error import part_column, part_text
 from powerplan.report.quantities import predicted_nmse, saving_cell, simulated_nmse, target_text
 from powerplan.report.text import typeset, without_paths
 from powerplan.report.units import grouped, share, si
@@ -55,6 +56,8 @@ def side_by_side(plans: Sequence[tuple[PointResult, Plan]]) -> SideBySide | None
         ("NMSE", [predicted_nmse(plan.prediction) for _, plan in plans]),
         ("NMSE simulated", ["–" if p.verification is None else simulated_nmse(p.verification) for _, p in plans]),
     ]
+    if (part := part_column(plan for _, plan in plans)) is not None:
+        answers.append((part, [part_text(plan) or "–" for _, plan in plans]))
     return SideBySide(
         names=tuple(without_paths(point.name) for point, _ in plans),
         answers=tuple((name, tuple(map(typeset, cells))) for name, cells in answers if {*cells} != {"–"}),

@@ -1,4 +1,4 @@
-"""Figures of a frontier: saving and gains along it."""
+"""Figures of a frontier: saving, yield and gains along it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,25 @@ from powerplan.batch.results import PointResult, StudyResult
 from powerplan.planning import Plan
 from powerplan.report.charts import STYLES, Chart, Curve, Point
 from powerplan.report.chips_charts import yield_chart
+from powerplan.report.planned_error import PlannedError, error_label
 from powerplan.report.quantities import comparable, saving_cell
+from powerplan.report.study_axes import MINOR, label, setting
 
 #: layers with a curve of their own
 MOST_LAYERS = STYLES
+
+
+def yield_charts(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -> tuple[list[Chart], str]:
+    """Yield against power, a curve for each bound and whatever else differs; and what it leaves out, in words."""
+    axes = [axis for axis in study.axes if not axis.startswith("target") and axis not in (*MINOR, "chip_spread")]
+    groups = [", ".join(label(axis, setting(point, axis)) for axis in axes) for point, _ in plans]
+    chart = yield_chart([(point.name, plan) for point, plan in plans], groups)
+    bounded = [plan for _, plan in plans if plan.target.chip_bound(plan.prediction.signal_power) is not None]
+    if not any(plan.target.chips is not None for plan in bounded):  # nothing was asked of chips
+        return [] if chart is None else [chart], ""
+    untold = sum(plan.prediction.chips is None and plan.verification is None for plan in bounded)
+    advice = f"{untold} of {len(bounded)} plans do not tell their chips: plan them with chip_spread, or verify them."
+    return [] if chart is None else [chart], f"Yield against power: {advice}" if untold else ""
 
 
 def gain_charts(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -> tuple[list[Chart], str]:
@@ -22,17 +37,17 @@ def gain_charts(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -
         return [], ""
     reached = sorted(
         ((o, p) for o, p in plans if p.meets_target and p.nmse > 0),
-        key=lambda pair: pair[1].nmse,
+        key=lambda pair: PlannedError.of(pair[1]).predicted,
     )
     if len(reached) < 2:
         return [], ""
-    charts = []
+    charts, across = [], error_label(p for _, p in reached)
     compared = comparable([p for _, p in reached])
     alike = set(map(id, compared))
     what = compared[0].objective.name.capitalize() if compared else ""
     saved = [
         Point(
-            x=100 * p.nmse,
+            x=100 * PlannedError.of(p).predicted,
             y=100 * p.saving,
             text=f"{o.name}: {saving_cell(p.saving, p.objective)}",
         )
@@ -44,15 +59,13 @@ def gain_charts(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -
             Chart(
                 curves=(Curve(name="saving", points=tuple(saved)),),
                 title=f"{what} saved",
-                description=f"{what} saved against the baseline: {saved[0].y:.1f} % at the smallest NMSE, "
+                description=f"{what} saved against the baseline: {saved[0].y:.1f} % at the smallest error, "
                 f"{saved[-1].y:.1f} % at the largest.",
-                x_label="NMSE of the outputs [%]",
+                x_label=across,
                 y_label=f"{what.lower()} saved [%]",
                 y_log=False,
             )
         )
-    yields = yield_chart([(o.name, p) for o, p in reached])
-    charts += [] if yields is None else [yields]
     names = reached[0][1].prediction.layer_labels
     power = np.mean([p.prediction.power_by_layer / p.power for _, p in reached], axis=0)
     shown = sorted(np.argsort(-power)[:MOST_LAYERS])
@@ -62,7 +75,7 @@ def gain_charts(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -
             style=k,
             points=tuple(
                 Point(
-                    x=100 * p.nmse,
+                    x=100 * PlannedError.of(p).predicted,
                     y=1e6 * float(np.median(p.gains.conductance[i])),
                     text=f"{names[i]}, {o.name}: {1e6 * float(np.median(p.gains.conductance[i])):.4g} µS",
                 )
@@ -77,8 +90,8 @@ def gain_charts(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -
             title="Conductance gains",
             description="Conductance gain per unit weight of "
             + "; ".join(f"{c.name} from {c.points[0].y:.3g} to {c.points[-1].y:.3g} µS" for c in curves)
-            + ", from the smallest NMSE to the largest.",
-            x_label="NMSE of the outputs [%]",
+            + ", from the smallest error to the largest.",
+            x_label=across,
             y_label="gain per unit weight [µS]",
         )
     )

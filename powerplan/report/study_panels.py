@@ -15,6 +15,7 @@ from powerplan.batch.results import PointResult, PointState, StudyResult
 from powerplan.planning import Plan
 from powerplan.planning.objectives import POWER
 from powerplan.report.charts import STYLES, Chart, Curve, Point, Scale, power_scale
+from powerplan.report.planned_error import PlannedError, error_label, error_name, half_interval
 from powerplan.report.quantities import target_text
 from powerplan.report.study_axes import MINOR, axis_name, axis_unit, evenly, label, number, setting
 from powerplan.report.svg import Layout, lay_out
@@ -40,12 +41,13 @@ class Panels:
 
 @dataclass(frozen=True, kw_only=True)
 class _Across:
-    """What a figure has across: NMSE, or the numbers of an axis."""
+    """What a figure has across: the NMSE that plans are about, or the numbers of an axis."""
 
     name: str
     text: str
     log: bool
     value: Callable[[Pair], float]
+    is_error: bool = False
 
 
 def power_panels(study: StudyResult, plans: Sequence[Pair]) -> Panels:
@@ -70,7 +72,7 @@ def power_charts(study: StudyResult, plans: Sequence[Pair]) -> tuple[list[Chart]
         # the curves: the granularity if it differs, else the last axis with few values
         few = [axis for axis in axes if len(values[axis]) <= STYLES]
         by = "granularity" if "granularity" in few else (few[-1] if few else None)
-        return _panels(reached, axes, by, _error_across(), ""), []
+        return _panels(reached, axes, by, _error_across(reached), ""), []
     return _swept_panels(reached, axes, swept)
 
 
@@ -82,7 +84,7 @@ def frontier_chart(plans: Sequence[Plan]) -> Chart | None:
         for p in plans
         if p.meets_target and p.nmse > 0 and p.power > 0
     ]
-    return _panels(pairs, [], None, _error_across(), "")[0] if pairs else None
+    return _panels(pairs, [], None, _error_across(pairs), "")[0] if pairs else None
 
 
 def _swept_panels(reached: Sequence[Pair], axes: Sequence[str], swept: str) -> tuple[list[Chart], list[str]]:
@@ -102,7 +104,7 @@ def _swept_panels(reached: Sequence[Pair], axes: Sequence[str], swept: str) -> t
         chosen = evenly(ordered, STYLES)
         remarks.append(f"Of {len(ordered)} values of {axis_name(swept)}, {len(chosen)} have curves against NMSE.")
         some = [(o, p) for o, p in reached if number(o, swept) in chosen]
-        charts += _panels(some, axes, swept, _error_across(), "Against NMSE")
+        charts += _panels(some, axes, swept, _error_across(some), "Against NMSE")
     return charts, remarks
 
 
@@ -133,12 +135,15 @@ def _curve_of(pair: Pair, by: str | None) -> str:
     return "" if by is None else target_text(plan.target) if by == "target" else setting(point, by)
 
 
-def _nmse_bound(plan: Plan) -> float | None:
-    return plan.target.bounds(plan.prediction.signal_power).get("nmse")
-
-
-def _error_across() -> _Across:
-    return _Across(name="NMSE", text="NMSE of the outputs [%]", log=True, value=lambda pair: 100 * pair[1].nmse)
+def _error_across(pairs: Sequence[Pair]) -> _Across:
+    plans = [plan for _, plan in pairs]
+    return _Across(
+        name=error_name(plans),
+        text=error_label(plans),
+        log=True,
+        value=lambda pair: 100 * PlannedError.of(pair[1]).predicted,
+        is_error=True,
+    )
 
 
 def _axis_across(axis: str, reached: Sequence[Pair]) -> _Across:
@@ -211,11 +216,12 @@ def _panel(
         drawn += _beside(ordered, across, unit)
         up = None  # the baseline lies higher
     (_, low), (_, high) = ordered[0], ordered[-1]
+    ends = [percent(PlannedError.of(plan).predicted) for plan in (low, high)]
     return Chart(
         curves=tuple(drawn),
         title=title or "Least power for an error",
         description=f"Power of one inference against {across.name}{': ' + title if title else ''}: {len(members)} "
-        f"plans, from {si(low.power, 'W')} at {percent(low.nmse)} to {si(high.power, 'W')} at {percent(high.nmse)}; "
+        f"plans, from {si(low.power, 'W')} at {ends[0]} to {si(high.power, 'W')} at {ends[1]}; "
         f"curves: {', '.join(c.name for c in drawn)}. The numbers are in the table of all points.",
         x_label=across.text,
         y_label=f"power of one inference [{unit[1]}]",
@@ -227,12 +233,11 @@ def _panel(
 
 def _beside(members: Sequence[Pair], across: _Across, unit: tuple[float, str]) -> list[Curve]:
     """The baseline and the simulated points of a single curve."""
-    against_error = across.name == "NMSE"
     base = [
         _point(
             pair,
             # a baseline meets the same target: where that bounds the NMSE, it lies there
-            100 * bound if against_error and (bound := _nmse_bound(pair[1])) else across.value(pair),
+            100 * bound if across.is_error and (bound := PlannedError.of(pair[1]).bound) else across.value(pair),
             pair[1].baseline_power,
             unit,
             before="baseline of ",
@@ -243,26 +248,21 @@ def _beside(members: Sequence[Pair], across: _Across, unit: tuple[float, str]) -
     simulated = [
         _point(
             pair,
-            100 * check.nmse if against_error else across.value(pair),
+            100 * error.simulated if across.is_error else across.value(pair),
             check.power,
             unit,
             before="simulated ",
-            x_error=100 * _half(check.nmse_standard_error) if against_error else 0.0,
-            y_error=_half(check.power_standard_error) * unit[0],
+            x_error=100 * error.half if across.is_error else 0.0,
+            y_error=half_interval(check.power_standard_error) * unit[0],
         )
         for pair in members
-        if (check := pair[1].verification) is not None
+        if (check := pair[1].verification) is not None and (error := PlannedError.of(pair[1])).simulated is not None
     ]
     curves = [
         Curve(name="baseline, one conductance range", style=1, points=tuple(base)),
         Curve(name="plan, simulated, 95 %", style=5, points=tuple(simulated), line=False),
     ]
     return [curve for curve in curves if curve.points]
-
-
-def _half(standard_error: float) -> float:
-    """Half a 95 % interval; 0 after a single draw, whose error is not known."""
-    return 1.96 * standard_error if np.isfinite(standard_error) else 0.0
 
 
 def _point(
@@ -277,5 +277,6 @@ def _point(
 ) -> Point:
     """A point of a figure of power [unit] against x; its tooltip names the point and its predicted NMSE."""
     point, plan = pair
-    text = f"{before}{without_paths(point.name)}: NMSE {percent(plan.nmse)}, {power * unit[0]:.4g} {unit[1]}"
+    error = f"{error_name([plan])} {percent(PlannedError.of(plan).predicted)}"
+    text = f"{before}{without_paths(point.name)}: {error}, {power * unit[0]:.4g} {unit[1]}"
     return Point(x=x, y=power * unit[0], text=text, x_error=x_error, y_error=y_error)

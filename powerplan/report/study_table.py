@@ -16,6 +16,7 @@ from powerplan.planning import Plan, Target
 from powerplan.planning.objectives import POWER
 from powerplan.planning.verify.verify import misses_target
 from powerplan.report.answer import OUTCOMES
+from powerplan.report.planned_error import PlannedError, part_column, part_text
 from powerplan.report.quantities import saving_cell, simulated_nmse, target_text
 from powerplan.report.study_axes import MINOR, axis_name, evenly, number, setting
 from powerplan.report.text import typeset, without_paths
@@ -77,6 +78,8 @@ def point_table(
     ]
     if verified:
         columns.append(("NMSE simulated", True, _simulated_cell))
+    if (part := part_column(plan for point in study.points if (plan := point.plan) is not None)) is not None:
+        columns.append((part, True, _part_cell))
     if any(axis.startswith(OVERRIDE + "array_") for axis in axes):
         columns.append(("Arrays", True, partial(_count_cell, count=lambda plan: plan.array_count)))
         columns.append(("Conversions", True, partial(_count_cell, count=lambda plan: plan.conversions)))
@@ -136,6 +139,13 @@ def _simulated_cell(point: PointResult) -> Cell:
     if check is None:
         return Cell(text="–", number=True)
     return Cell(text=simulated_nmse(check), key=f"{check.nmse:.6g}", number=True)
+
+
+def _part_cell(point: PointResult) -> Cell:
+    text = None if point.plan is None else part_text(point.plan)
+    if point.plan is None or text is None:
+        return Cell(text="–", number=True)
+    return Cell(text=typeset(text), key=f"{PlannedError.of(point.plan).predicted:.6g}", number=True)
 
 
 def _outcome_cell(point: PointResult) -> Cell:

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from powerplan.batch.results import StudyResult
 from powerplan.planning import Plan
+from powerplan.report.planned_error import SOME_NMSE, error_name, part_text
 from powerplan.report.quantities import asked_text, predicted_nmse, saving_cell, simulated_nmse
 from powerplan.report.text import columns
 from powerplan.report.units import si
 
 _COLUMNS = (
     *("point", "target", "power", "energy", "with costs", "saving", "predicted NMSE", "simulated NMSE"),
-    *("arrays", "conversions", "outcome"),
+    *(SOME_NMSE, "arrays", "conversions", "outcome"),
 )
 #: columns only where a point has them, and only where points differ in them
-_IF_ANY, _IF_DIFFERENT = ("with costs", "simulated NMSE"), ("arrays", "conversions")
+_IF_ANY, _IF_DIFFERENT = ("with costs", "simulated NMSE", SOME_NMSE), ("arrays", "conversions")
 
 
 def study_table(study: StudyResult) -> str:
     """A row per point in the order of the study: target, power, energy, saving, NMSE; below it what has none, why.
 
-    Costs, simulations, arrays and conversions have columns where there is something to tell.
+    Costs, simulations, parts of the chips, arrays and conversions have columns where there is something to tell.
     """
     rows: list[dict[str, str]] = []
     reasons: list[str] = []
     met: list[tuple[float, float, str]] = []
+    parts: set[str] = set()
     for point in study.points:
         plan = point.plan  # read from the ledger, perhaps: once
         if plan is None:
@@ -31,6 +33,7 @@ def study_table(study: StudyResult) -> str:
             reasons += [f"{point.name}: {point.failure.message}"] if point.failure else []
             continue
         rows.append({"point": point.name, **_cells(plan)})
+        parts |= {error_name([plan])} if SOME_NMSE in rows[-1] else set()
         if plan.meets_target:
             met.append((plan.power, plan.costs.energy if plan.costs else 0.0, point.name))
         else:
@@ -40,6 +43,7 @@ def study_table(study: StudyResult) -> str:
     shown = [name for name in _COLUMNS if name not in left_out]
     said = _least(met) if len({str(point.settings["target"]) for point in study.points}) == 1 else []
     cells = [[row.get(name, "-") for name in shown] for row in rows]
+    shown = [min(parts) if name == SOME_NMSE and len(parts) == 1 else name for name in shown]
     return "\n".join([columns(shown, cells), *([""] if said or reasons else []), *said, *reasons])
 
 
@@ -55,6 +59,8 @@ def _cells(plan: Plan) -> dict[str, str]:
         cells |= {"arrays": str(plan.array_count), "conversions": str(plan.conversions)}
     if plan.verification is not None:
         cells["simulated NMSE"] = simulated_nmse(plan.verification)
+    if (part := part_text(plan)) is not None:
+        cells[SOME_NMSE] = part
     return {**cells, "outcome": plan.termination.outcome.value}
 
 

@@ -23,7 +23,7 @@ from powerplan.report.quantities import target_text
 from powerplan.report.side_by_side import SideBySide, side_by_side
 from powerplan.report.study_answer import study_answer
 from powerplan.report.study_axes import axis_name
-from powerplan.report.study_charts import gain_charts
+from powerplan.report.study_charts import gain_charts, yield_charts
 from powerplan.report.study_failures import FailureGroup, failure_groups
 from powerplan.report.study_hardware import Comparison, compare_hardware
 from powerplan.report.study_layers import (
@@ -122,6 +122,7 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
     beside = side_by_side(plans)
     slider = explorer(plans)
     along, gains_caption = gain_charts(study, plans)
+    yields, yields_caption = yield_charts(study, plans)
     layers = network_layers(plans)
     prices = target_prices(plans)
     limits, limits_left_out = limit_prices(plans)
@@ -156,8 +157,8 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
         panels=panels,
         beside=beside,
         explorer=slider,
-        gain_charts=tuple(map(lay_out, along)),
-        gains_caption=gains_caption,
+        gain_charts=tuple(map(lay_out, [*along, *yields])),
+        gains_caption=" ".join(filter(None, [gains_caption, yields_caption])),
         columns=columns,
         rows=rows,
         failures=tuple(failures),

@@ -21,6 +21,7 @@ from powerplan.planning import ConstraintPrice, DiscreteGap, Plan
 from powerplan.planning.objectives import Objective
 from powerplan.planning.settings import CHOICES
 from powerplan.report.costs import cost_table
+from powerplan.report.planned_error import part_column, part_text
 from powerplan.report.quantities import (
     COMPENSATED,
     accuracy_name,
@@ -472,11 +473,17 @@ def _inputs_lines(
 
 
 def frontier_table(plans: Sequence[Plan]) -> str:
-    """A row per plan: target, power, baseline, saving, predicted and (if verified) simulated NMSE, outcome."""
+    """A row per plan: target, power, baseline, saving, predicted and (if verified) simulated NMSE, outcome.
+
+    Of plans for a part of the chips or inputs also the NMSE that this part keeps.
+    """
     verified = any(plan.verification for plan in plans)
     headers = ["target", "power", "baseline", "saving", "predicted NMSE", "outcome"]
     if verified:
         headers.insert(5, "simulated NMSE")
+    part = part_column(plans)
+    if part is not None:
+        headers.insert(-1, part)
     rows = []
     for plan in plans:
         row = [
@@ -491,6 +498,8 @@ def frontier_table(plans: Sequence[Plan]) -> str:
             check = plan.verification
             text = "-" if check is None else simulated_nmse(check)
             row.insert(5, text)
+        if part is not None:
+            row.insert(-1, part_text(plan) or "-")
         rows.append(row)
     return columns(headers, rows)
 
