@@ -18,9 +18,10 @@ from pathlib import Path
 
 import grpc
 
-from powerplan.jobs.contents import SHA256, Arrival, Contents, Damaged
+from powerplan.jobs.contents import SHA256, Damaged
 from powerplan_server.errors import Reason, ServiceError, invalid
 from powerplan_server.storage import Storage
+from powerplan_server.upload import Upload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ class BlobStore:
     def state(self, tenant: str, sha256: str) -> BlobState:
         """How much of a blob the tenant has uploaded."""
         path = self._path(tenant, sha256)
-        for place, complete in ((path, True), (path.with_suffix(Arrival.SUFFIX), False)):
+        for place, complete in ((path, True), (path.with_suffix(Upload.SUFFIX), False)):
             with suppress(FileNotFoundError):
                 facts = place.stat()
                 return BlobState(committed=facts.st_size, complete=complete, touched=facts.st_mtime)
@@ -109,7 +110,7 @@ class BlobStore:
             yield {sha256: str(path) for sha256, path in paths.items()}
 
     @contextmanager
-    def upload(self, tenant: str, sha256: str, size: int, offset: int) -> Iterator[Arrival | None]:
+    def upload(self, tenant: str, sha256: str, size: int, offset: int) -> Iterator[Upload | None]:
         """An upload to write chunks to, or None if the content is here already.
 
         Raises:
@@ -131,23 +132,13 @@ class BlobStore:
             return
         key = (tenant, sha256)
         if key in self._open:
-            raise ServiceError(
-                grpc.StatusCode.ABORTED,
-                Reason.UPLOAD_OFFSET_MISMATCH,
-                "Another call is uploading the same content. Ask for its status and try again.",
-                retry_after=1.0,
-            )
-        if offset != state.committed:
-            raise ServiceError(
-                grpc.StatusCode.FAILED_PRECONDITION,
-                Reason.UPLOAD_OFFSET_MISMATCH,
-                f"The upload must continue at byte {state.committed}, not {offset}.",
-                metadata={"committed_bytes": str(state.committed)},
-            )
-        self._make_room(tenant, size, keep=path.with_suffix(Arrival.SUFFIX))
+            raise _busy()
+        _check_offset(offset, state.committed)
+        self._make_room(tenant, size, keep=path.with_suffix(Upload.SUFFIX))
         self._open[key] = size
         try:
-            with self._storage.guarding(), _told(), Contents(path.parent).arriving(sha256, size) as upload:
+            with self._storage.guarding(), _told(), Upload(path, size) as upload:
+                _check_offset(offset, upload.committed)  # another server may have gone on in between
                 yield upload
         finally:
             del self._open[key]
@@ -163,7 +154,7 @@ class BlobStore:
             path
             for folder in self._folder.iterdir()
             for path, _, used in self._files(folder.name)
-            if path.suffix == Arrival.SUFFIX and used < oldest and (folder.name, path.stem) not in self._open
+            if path.suffix == Upload.SUFFIX and used < oldest and (folder.name, path.stem) not in self._open
         ]
         for path in stale:
             path.unlink(missing_ok=True)
@@ -208,9 +199,30 @@ class BlobStore:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Content that is not what was announced, as the caller is told."""
+    """Content that is not what was announced, or that another server takes, as the caller is told."""
     try:
         yield
+    except BlockingIOError:
+        raise _busy() from None
     except Damaged as error:
         what = f"{error.strerror}; the upload was discarded, start again"
         raise invalid("chunk", what, reason=Reason.BLOB_MISMATCH) from None
+
+
+def _check_offset(offset: int, committed: int) -> None:
+    if offset != committed:
+        raise ServiceError(
+            grpc.StatusCode.FAILED_PRECONDITION,
+            Reason.UPLOAD_OFFSET_MISMATCH,
+            f"The upload must continue at byte {committed}, not {offset}.",
+            metadata={"committed_bytes": str(committed)},
+        )
+
+
+def _busy() -> ServiceError:
+    return ServiceError(
+        grpc.StatusCode.ABORTED,
+        Reason.UPLOAD_OFFSET_MISMATCH,
+        "Another call is uploading the same content. Ask for its status and try again.",
+        retry_after=1.0,
+    )

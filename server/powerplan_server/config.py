@@ -57,6 +57,8 @@ class ServeConfig:
     token_file: str = _option("", "text", "file of bearer tokens, one 'name:token' a line; each name is a tenant")
     tokens: str = _option("", "text", "bearer tokens 'name:token', separated by commas", secret=True)
     data_dir: str = _option("", "text", "folder for uploads and jobs; default: ~/.local/state/powerplan")
+    database: str = _option("", "text", "postgresql://USER@HOST/NAME for jobs that several servers share")
+    blob_store: str = _option("", "text", "folder for uploads that several servers share")
     workers: int = _option(os.cpu_count() or 1, "count", "worker processes, one calculation each", low=1)
     worker_memory: int = _option(4 * 2**30, "bytes", "data memory a worker may allocate", low=256 * 2**20)
     worker_max_requests: int = _option(200, "count", "calculations after which a worker is replaced", low=1)
@@ -110,6 +112,7 @@ class ServeConfig:
         self._check_addresses(check)
         if self.max_message > _MOST_MESSAGE:
             check.fail("max_message", self.max_message, f"at most {_MOST_MESSAGE}", "Uploads carry what is larger.")
+        self._check_shared(check)
         if self.log_level not in _LOG_LEVELS:
             check.fail("log_level", self.log_level, ", ".join(_LOG_LEVELS), "Use one of these.")
         if bool(self.tls_certificate) != bool(self.tls_key):
@@ -117,6 +120,24 @@ class ServeConfig:
         if self.tls_client_ca and not self.tls_certificate:
             check.fail("tls_client_ca", self.tls_client_ca, "given only with tls_certificate", "Turn TLS on first.")
         check.done()
+
+    def _check_shared(self, check: Checker) -> None:
+        if not self.database:
+            return
+        scheme, _, rest = self.database.partition("://")
+        if scheme not in ("postgresql", "postgres"):
+            check.fail("database", self.database, "postgresql://USER@HOST/NAME", "It is a connection URI of libpq.")
+        if ":" in rest.partition("/")[0].rpartition("@")[0] or "password=" in rest:
+            why = "Give it as PGPASSWORD, or in the file that PGPASSFILE names."
+            check.fail("database", f"{scheme}://... (not shown)", "given without the password", why)
+        if not self.blob_store:
+            why = "A job may run on another server than the one that has its uploads."
+            check.fail("blob_store", self.blob_store, "given together with database", why)
+
+    @property
+    def blob_path(self) -> Path:
+        """The folder for uploads."""
+        return Path(self.blob_store) if self.blob_store else self.data_path / "blobs"
 
     def _check_addresses(self, check: Checker) -> None:
         addresses = {

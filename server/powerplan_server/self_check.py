@@ -11,12 +11,12 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from powerplan.errors import CorruptFile, InvalidInput
+from powerplan.errors import CorruptFile, InvalidInput, MissingExtra
 from powerplan.jobs.database import check_file
 from powerplan_client.addresses import parse_address
 from powerplan_server.certificates import Certificates, authority_until, valid_until
 from powerplan_server.config import ServeConfig, is_served
-from powerplan_server.jobs.store import FORM
+from powerplan_server.jobs.sqlite import FORM
 from powerplan_server.security import load_tokens
 from powerplan_server.storage import is_locked, reserve_room
 
@@ -46,8 +46,12 @@ def _findings(config: ServeConfig) -> Iterator[Finding]:
         yield _found("tls_certificate", lambda: _certificate(config))
     if config.tls_client_ca:
         yield _found("tls_client_ca", lambda: _dated(authority_until(config), "serve.tls_client_ca"))
-    yield _found("data_dir", lambda: _folder(config))
-    if (config.data_path / "jobs.sqlite").exists():
+    yield _found("data_dir", lambda: _data(config))
+    if config.blob_store:
+        yield _found("blob_store", lambda: _folder(config.blob_path, "serve.blob_store", "a writable folder", config))
+    if config.database:
+        yield _found("database", lambda: _database(config))
+    elif (config.data_path / "jobs.sqlite").exists():
         yield _found("jobs", lambda: _store(config.data_path / "jobs.sqlite"))
     for setting, module, extra in (("http_listen", "connectrpc", "http"), ("otel_endpoint", "opentelemetry", "otel")):
         if getattr(config, setting):
@@ -58,7 +62,7 @@ def _findings(config: ServeConfig) -> Iterator[Finding]:
 def _found(what: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(what=what, good=True, words=look())
-    except (InvalidInput, CorruptFile) as error:
+    except (InvalidInput, CorruptFile, MissingExtra) as error:
         return Finding(what=what, good=False, words=str(error))
 
 
@@ -95,22 +99,33 @@ def _dated(until: dt.datetime, field: str) -> str:
     return f"valid until {until:%Y-%m-%d %H:%M} UTC, {left.days} days{soon}"
 
 
-def _folder(config: ServeConfig) -> str:
-    folder = config.data_path
-    wanted = "a writable folder that no other server uses"
+def _folder(folder: Path, field: str, wanted: str, config: ServeConfig) -> str:
     if not folder.exists():
         near = next(parent for parent in folder.absolute().parents if parent.exists())
         if not os.access(near, os.W_OK):
-            raise InvalidInput.of("serve.data_dir", str(folder), wanted, f"{near} cannot be written.")
+            raise InvalidInput.of(field, str(folder), wanted, f"{near} cannot be written.")
         return f"{folder} will be made"
     try:
         reserve_room(folder, config.max_message)
-        locked = is_locked(folder)
     except OSError as error:
-        raise InvalidInput.of("serve.data_dir", str(folder), wanted, f"{error.strerror}.") from error
-    if locked:
-        raise InvalidInput.of("serve.data_dir", str(folder), wanted, "A server uses it now.")
+        raise InvalidInput.of(field, str(folder), wanted, f"{error.strerror}.") from error
     return f"{folder} can be written"
+
+
+def _data(config: ServeConfig) -> str:
+    folder, wanted = config.data_path, "a writable folder that no other server uses"
+    found = _folder(folder, "serve.data_dir", wanted, config)
+    if folder.exists() and is_locked(folder):
+        raise InvalidInput.of("serve.data_dir", str(folder), wanted, "A server uses it now.")
+    return found
+
+
+def _database(config: ServeConfig) -> str:
+    try:
+        from powerplan_server.jobs.postgres import look_at
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "psycopg", "cluster", "Sharing jobs in a database") from error
+    return look_at(config.database)
 
 
 def _store(path: Path) -> str:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -23,7 +24,7 @@ from powerplan_server.blobs import BlobStore
 from powerplan_server.callers import Callers
 from powerplan_server.certificates import Certificates
 from powerplan_server.config import ServeConfig, is_served
-from powerplan_server.jobs import JobBook, JobExecution, JobLimits, JobRunner
+from powerplan_server.jobs import JobBook, JobExecution, JobRunner, open_jobs
 from powerplan_server.limits import worker_settings
 from powerplan_server.metrics import Metrics
 from powerplan_server.rpc import CallInterceptor
@@ -111,23 +112,16 @@ class PlannerServer:
         self._lock_data()
         tracer = Tracer(config.otel_endpoint, __version__)
         parts.callback(tracer.close)
-        self.storage = Storage(config.data_path, room=config.max_message)
+        self.storage = Storage(config.data_path, config.blob_path, room=config.max_message)
         self.blobs = BlobStore(
-            config.data_path / "blobs",
+            config.blob_path,
             storage=self.storage,
             quota=config.blob_quota,
             largest=config.max_blob,
             upload_retention=config.upload_retention,
         )
         book = JobBook(
-            path=config.data_path / "jobs.sqlite",
-            limits=JobLimits(
-                unfinished=config.job_queue_size,
-                unfinished_of_tenant=config.tenant_job_queue_size or config.job_queue_size,
-                running_of_tenant=config.tenant_workers or config.workers,
-                outcomes_of_tenant=config.job_quota,
-                retention=config.job_retention,
-            ),
+            opening=partial(open_jobs, config),
             blobs=self.blobs,
             storage=self.storage,
             metrics=self.metrics,
@@ -182,7 +176,13 @@ class PlannerServer:
         await self.pool.start()
         await self.jobs.start()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
-        for duty in (self._keep_house(), self._keep_ready(), self.storage.watch(self.jobs.try_storing)):
+        duties = (
+            self._keep_house(),
+            self._keep_ready(),
+            self.jobs.follow(),
+            self.storage.watch(self.jobs.try_storing),
+        )
+        for duty in duties:
             parts.callback(asyncio.create_task(duty).cancel)
         log.info(
             "serving",
@@ -250,7 +250,7 @@ class PlannerServer:
             ) from error
 
     def _lock_data(self) -> None:
-        """Hold the data folder for this process."""
+        """Hold the data folder for this process, and find the one for uploads."""
         path = self.config.data_path
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -258,6 +258,11 @@ class PlannerServer:
         except OSError as error:
             allowed = "a writable folder that no other server uses"
             raise InvalidInput.of("serve.data_dir", str(path), allowed, f"{error.strerror}.") from error
+        try:
+            self.config.blob_path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            where = str(self.config.blob_path)
+            raise InvalidInput.of("serve.blob_store", where, "a writable folder", f"{error.strerror}.") from error
 
     def _watch_gauges(self) -> None:
         self.metrics.watch("queue_length", "Calculations waiting for a worker", lambda: self.admission.waiting)
@@ -289,7 +294,6 @@ class PlannerServer:
     async def _keep_house(self) -> None:
         while True:
             try:
-                await self.jobs.reconcile()
                 await self.jobs.expire()
                 await asyncio.to_thread(self.blobs.expire)
             except Exception:

@@ -1,7 +1,8 @@
-"""Whether the data folder can be written, and what a caller is told while it cannot.
+"""Whether jobs and uploads can be stored, and what a caller is told while they cannot.
 
-A failed write says so at once; from then on it is tried again until it works. A full disk or a folder that became
-read-only is the operator's to mend: callers are asked to come back, and health checks say NOT_SERVING.
+A failed write says so at once; from then on it is tried again until it works. A full disk, a folder that became
+read-only or a database that is away is the operator's to mend: callers are asked to come back, and health checks say
+NOT_SERVING.
 
 Why: docs/decisions/service.md [0410].
 """
@@ -27,25 +28,25 @@ _RETRY, _LOOK = 1.0, 10.0  # seconds between tries while writing fails, and betw
 
 
 class Storage:
-    """The state of the data folder.
+    """The state of what jobs and uploads are kept in.
 
     Args:
-        folder: the data folder.
-        room: bytes that must be free for it to count as writable.
+        folders: that are written to.
+        room: bytes that must be free in each for it to count as writable.
 
     Attributes:
         works: the last write, or try of one, went well.
     """
 
-    def __init__(self, folder: Path, *, room: int) -> None:
+    def __init__(self, *folders: Path, room: int) -> None:
         self.works = True
-        self._folder = folder
+        self._folders = folders
         self._room = room
         self._failed = asyncio.Event()
 
     @contextmanager
     def guarding(self) -> Iterator[None]:
-        """What fails within, because of the disk, is noted and told as STORAGE_UNAVAILABLE.
+        """What fails within, because of the disk or the database, is noted and told as STORAGE_UNAVAILABLE.
 
         Raises:
             ServiceError: STORAGE_UNAVAILABLE.
@@ -66,19 +67,20 @@ class Storage:
                 self._failed.clear()
                 await asyncio.sleep(_RETRY)
             try:
-                await asyncio.to_thread(reserve_room, self._folder, self._room)
+                for folder in self._folders:
+                    await asyncio.to_thread(reserve_room, folder, self._room)
                 for attempt in tries:
                     await attempt()
             except (OSError, InvalidInput, CorruptFile, ServiceError) as error:
                 self._note(error)
                 continue
             if not self.works:
-                log.warning("the data folder can be written again", extra={"folder": str(self._folder)})
+                log.warning("jobs and uploads can be stored again")
             self.works = True
 
     def _note(self, error: Exception) -> None:
         if self.works:
-            log.error("the data folder cannot be written", extra={"folder": str(self._folder), "error": str(error)})
+            log.error("jobs and uploads cannot be stored", extra={"error": str(error)})
         self.works = False
         self._failed.set()
 
@@ -124,11 +126,11 @@ def is_locked(folder: Path) -> bool:
 
 
 def unavailable() -> ServiceError:
-    """The error while the data folder cannot be written."""
+    """The error while nothing can be stored."""
     return ServiceError(
         grpc.StatusCode.UNAVAILABLE,
         Reason.STORAGE_UNAVAILABLE,
-        "The server cannot write to its disk now (full, read-only or damaged); its operator is told in the log. "
-        "Nothing that was accepted is lost. Try again after the delay given.",
+        "The server cannot store anything now: its disk is full, read-only or damaged, or its database is away; its "
+        "operator is told in the log. Nothing that was accepted is lost. Try again after the delay given.",
         retry_after=_RETRY * 5,
     )

@@ -16,7 +16,7 @@ from powerplan.errors import InvalidInput
 from powerplan_client._generated import v1
 from powerplan_server.jobs import JobLimits, JobState, JobStore
 from powerplan_server.jobs.salvage import open_store
-from powerplan_server.jobs.store import FORM
+from powerplan_server.jobs.sqlite import FORM, SqliteJobs
 from powerplan_server.jobs.values import QueueFull
 
 SERVING, NOT_SERVING = 1, 2
@@ -28,7 +28,7 @@ PLENTY = JobLimits(
 @contextmanager
 def _full_disk(server: Running) -> Iterator[None]:
     """Every write of the store fails as on a full disk."""
-    store = server.server.jobs.book.store
+    store = server.server.jobs.book.store.database
     original = store._transaction
 
     @contextmanager
@@ -78,7 +78,7 @@ def test_a_store_damaged_while_the_server_runs_is_replaced(start: Callable[..., 
     job = _submit(server, "", 1.0)
     wait_for(lambda: _state(server, job) == JobState.SUCCEEDED)
     store = server.server.jobs.book.store
-    path = store.path
+    path = store.database.path
     server.do(_on_disk(server, "wal_checkpoint(TRUNCATE)"))
     path.write_bytes(b"garbage!" * (path.stat().st_size // 8))
     server.do(_on_disk(server, "shrink_memory"))  # or it would go on with what it remembers
@@ -91,21 +91,21 @@ def test_a_store_damaged_while_the_server_runs_is_replaced(start: Callable[..., 
 
 async def _on_disk(server: Running, pragma: str) -> None:
     jobs = server.server.jobs
-    await jobs.book.call(lambda: jobs.book.store._db.execute(f"PRAGMA {pragma}").fetchall())
+    await jobs.book.call(lambda: jobs.book.store.database._db.execute(f"PRAGMA {pragma}").fetchall())
 
 
 @pytest.mark.parametrize("page", range(1, 12))
 def test_a_damaged_store_gives_what_can_be_read(tmp_path: Path, page: int) -> None:
     """One page after the other is spoilt: every job that is left is one that was stored, as it was."""
     path = tmp_path / "jobs"
-    store = JobStore(path, limits=PLENTY)
+    store = JobStore(SqliteJobs(path), limits=PLENTY)
     jobs = {}
     for i in range(40):
         job, _ = store.add(
             tenant="a", request_id=f"r{i}", digest="d" * 64, request=bytes(500), blobs=["ab" * 32], run_limit=1.0
         )
         jobs[job.id] = job
-    store.close()
+    store.database.close()
     content = bytearray(path.read_bytes())
     assert len(content) > 12 * 4096
     content[page * 4096 : (page + 1) * 4096] = bytes(x ^ 0xFF for x in content[page * 4096 : (page + 1) * 4096])
@@ -117,20 +117,20 @@ def test_a_damaged_store_gives_what_can_be_read(tmp_path: Path, page: int) -> No
     new, existing = saved.add(tenant="a", request_id="new", digest="d", request=b"", blobs=[], run_limit=1.0)
     assert not existing
     assert new.id not in jobs
-    saved.check()
-    saved.close()
+    saved.database.check()
+    saved.database.close()
     assert [job.id for job in open_store(path, limits=PLENTY).unfinished()] == [job.id for job in [*found, new]]
 
 
 def test_an_intact_store_of_an_older_version_is_taken_up(tmp_path: Path) -> None:
-    store = JobStore(tmp_path / "jobs", limits=PLENTY)
+    store = JobStore(SqliteJobs(tmp_path / "jobs"), limits=PLENTY)
     job, _ = store.add(tenant="a", request_id=None, digest="d", request=b"", blobs=[], run_limit=1.0)
-    store.close()
+    store.database.close()
     with closing(sqlite3.connect(tmp_path / "jobs")) as db:
-        db.executescript("DROP INDEX jobs_by_start; DROP INDEX jobs_by_age; PRAGMA user_version = 1")
+        db.executescript("DROP INDEX jobs_by_start; DROP INDEX jobs_by_age; DROP TABLE runs; PRAGMA user_version = 1")
     assert open_store(tmp_path / "jobs", limits=PLENTY).unfinished() == [job]
     with closing(sqlite3.connect(tmp_path / "jobs")) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("PRAGMA user_version").fetchone() == (FORM.version,)
         assert "jobs_by_age" in {row[0] for row in db.execute("SELECT name FROM sqlite_master")}
 
 
@@ -145,7 +145,7 @@ def _add(store: JobStore, tenant: str) -> str:
 
 def test_tenants_take_turns_in_the_queue_of_jobs(tmp_path: Path) -> None:
     """However many jobs one has queued, another waits for one of them at most."""
-    store = JobStore(tmp_path / "jobs", limits=PLENTY)
+    store = JobStore(SqliteJobs(tmp_path / "jobs"), limits=PLENTY)
     flood = [_add(store, "flood") for _ in range(6)]
     order = [store.claim()]
     single = [_add(store, "single") for _ in range(2)]
@@ -157,7 +157,9 @@ def test_tenants_take_turns_in_the_queue_of_jobs(tmp_path: Path) -> None:
 
 
 def test_limits_of_one_tenant(tmp_path: Path) -> None:
-    store = JobStore(tmp_path / "jobs", limits=_limits(unfinished=5, unfinished_of_tenant=3, running_of_tenant=1))
+    store = JobStore(
+        SqliteJobs(tmp_path / "jobs"), limits=_limits(unfinished=5, unfinished_of_tenant=3, running_of_tenant=1)
+    )
     for _ in range(3):
         _add(store, "a")
     with pytest.raises(QueueFull) as own:
@@ -178,7 +180,7 @@ def test_what_deleted_jobs_took_goes_back_to_the_disk(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as old:
         old.executescript(FORM.schema)
         old.execute(f"PRAGMA application_id = {FORM.application}")
-    store = JobStore(path, limits=PLENTY)
+    store = JobStore(SqliteJobs(path), limits=PLENTY)
     for _ in range(30):
         _add(store, "a")
         job = store.claim()
@@ -186,14 +188,14 @@ def test_what_deleted_jobs_took_goes_back_to_the_disk(tmp_path: Path) -> None:
         store.end(job, JobState.SUCCEEDED, response=bytes(30_000))
     for job in store.page("a", [], None, 100):
         assert store.delete(job)
-    while store.shrink(100):
+    while store.database.shrink(100):
         pass
-    store.close()
+    store.database.close()
     assert path.stat().st_size < 200_000
 
 
 def test_oldest_outcomes_leave_beyond_the_quota(tmp_path: Path) -> None:
-    store = JobStore(tmp_path / "jobs", limits=_limits(outcomes_of_tenant=2500 + 2 * 1024))
+    store = JobStore(SqliteJobs(tmp_path / "jobs"), limits=_limits(outcomes_of_tenant=2500 + 2 * 1024))
     ended = []
     for size in (1000, 1000, 1000, 5000):
         _add(store, "a")

@@ -17,6 +17,7 @@ from planner_running import Process, Running, assert_idle, failure, wait_for
 from powerplan.errors import CorruptFile
 from powerplan_client._generated import v1
 from powerplan_server.jobs import MAX_ATTEMPTS, JobLimits, JobState, JobStore
+from powerplan_server.jobs.sqlite import SqliteJobs
 
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = (v1.PlanJobState.values()[i] for i in range(1, 6))
 
@@ -183,8 +184,10 @@ def test_direct_calls_find_a_worker_beside_jobs(start: Callable[..., Running]) -
 
 
 def test_ended_jobs_expire(tmp_path: Path) -> None:
-    store = JobStore(tmp_path / "jobs", limits=_limits(retention=-1.0))
-    job, _ = store.add(tenant="a", request_id="x", digest="d", request=b"", blobs=[], run_limit=1.0)
+    store = JobStore(SqliteJobs(tmp_path / "jobs"), limits=_limits(retention=-1.0))
+    store.add(tenant="a", request_id="x", digest="d", request=b"", blobs=[], run_limit=1.0)
+    job = store.claim()
+    assert job is not None
     assert store.expire() == 0
     assert store.end(job, JobState.SUCCEEDED, response=b"r")
     assert not store.end(job, JobState.FAILED)
@@ -193,18 +196,20 @@ def test_ended_jobs_expire(tmp_path: Path) -> None:
     assert not store.events(job, 0)
     _, existing = store.add(tenant="a", request_id="x", digest="d", request=b"", blobs=[], run_limit=1.0)
     assert not existing
-    store.close()
+    store.database.close()
 
 
 def test_job_that_kills_the_server_again_and_again_is_given_up(start: Callable[..., Running], tmp_path: Path) -> None:
     """After several starts the job is reported failed and not tried for ever."""
-    store = JobStore(tmp_path / "data0" / "jobs.sqlite", limits=_limits(retention=100))
+    store = JobStore(SqliteJobs(tmp_path / "data0" / "jobs.sqlite"), limits=_limits(retention=100))
     job, _ = store.add(tenant="anonymous", request_id=None, digest="d", request=b"", blobs=["ab" * 32], run_limit=1.0)
     for attempt in range(MAX_ATTEMPTS):
-        assert store.claim().id == job.id
+        claimed = store.claim()
+        assert claimed is not None
+        assert claimed.id == job.id
         if attempt < MAX_ATTEMPTS - 1:
-            store.requeue(job, count_attempt=True)
-    store.close()
+            assert store.requeue(claimed, count_attempt=True)
+    store.database.close()
     found = _get(start(workers=1), v1.PlanJob(job_id=job.id))
     assert (found.state, found.error.reason) == (FAILED, v1.ErrorReason.ERROR_REASON_SERVER_RESTARTED)
 
@@ -276,26 +281,26 @@ def test_watcher_learns_of_the_shutdown(start: Callable[..., Running]) -> None:
 
 def test_a_job_store_from_before_its_mark_is_taken_up(tmp_path: Path) -> None:
     """Its jobs are still there, and from then on it is told from other databases and from newer ones."""
-    store = JobStore(tmp_path / "jobs", limits=_limits(retention=100.0))
+    store = JobStore(SqliteJobs(tmp_path / "jobs"), limits=_limits(retention=100.0))
     job, _ = store.add(tenant="a", request_id=None, digest="d", request=b"r", blobs=[], run_limit=1.0)
-    store.close()
+    store.database.close()
     _set(tmp_path / "jobs", application_id=0, user_version=0)
-    store = JobStore(tmp_path / "jobs", limits=_limits(retention=100.0))
+    store = JobStore(SqliteJobs(tmp_path / "jobs"), limits=_limits(retention=100.0))
     assert store.unfinished() == [job]
-    store.close()
+    store.database.close()
     _set(tmp_path / "jobs", user_version=99)
     with pytest.raises(CorruptFile, match=r"job store.*Upgrade powerplan"):
-        JobStore(tmp_path / "jobs", limits=_limits(retention=100.0))
+        JobStore(SqliteJobs(tmp_path / "jobs"), limits=_limits(retention=100.0))
 
 
 def test_a_database_of_something_else_stops_the_server_with_the_next_step(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "jobs")) as db:
         db.execute("CREATE TABLE photos (a)")
     with pytest.raises(CorruptFile, match=r"job store.*another database. Move it"):
-        JobStore(tmp_path / "jobs", limits=_limits(retention=100.0))
+        JobStore(SqliteJobs(tmp_path / "jobs"), limits=_limits(retention=100.0))
     (tmp_path / "jobs").write_bytes(b"no database at all, and rather long" * 100)
     with pytest.raises(CorruptFile, match=r"undamaged job store.*restore a copy"):
-        JobStore(tmp_path / "jobs", limits=_limits(retention=100.0))
+        JobStore(SqliteJobs(tmp_path / "jobs"), limits=_limits(retention=100.0))
 
 
 def _set(path: Path, **pragmas: int) -> None:

@@ -73,7 +73,7 @@ def command(
     if backup is not None:
         from powerplan_server.backup import back_up
 
-        jobs, uploads = back_up(config.data_path, Path(backup))
+        jobs, uploads = back_up(config, Path(backup))
         click.echo(f"{backup}: {jobs} jobs, {uploads} uploads")
         return
     if check:

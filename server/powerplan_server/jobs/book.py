@@ -12,32 +12,30 @@ from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 from powerplan.errors import CorruptFile
 from powerplan_client._generated import v1
 from powerplan_server.blobs import BlobStore
 from powerplan_server.errors import ServiceError
-from powerplan_server.jobs.salvage import open_store
 from powerplan_server.jobs.store import JobStore
-from powerplan_server.jobs.values import Job, JobLimits, JobState
+from powerplan_server.jobs.values import Job, JobState
 from powerplan_server.metrics import Metrics
 from powerplan_server.statistics import JOB
 from powerplan_server.storage import Storage
 
 log = logging.getLogger(__name__)
 
-_POLL = 0.1  # seconds between looks whether the disk takes writes
+_POLL = 0.1  # seconds between looks whether changes can be stored
+_THREADS = 4  # that wait for the store: word that this server lives must not wait behind calls that hang
 T = TypeVar("T")
 
 
 class JobBook:
-    """The jobs of this server.
+    """The jobs, and those of them that this server runs.
 
     Args:
-        path: the database file; a damaged one is replaced, see :mod:`.salvage`.
-        limits: how much is accepted and kept.
+        opening: opens the store; again where it has been found damaged.
         blobs, storage, metrics: of the server.
 
     Attributes:
@@ -49,19 +47,20 @@ class JobBook:
         closed: the server stops.
 
     Raises:
-        InvalidInput, CorruptFile: as :func:`.salvage.open_store`.
+        InvalidInput, CorruptFile: as ``opening``.
     """
 
-    def __init__(self, *, path: Path, limits: JobLimits, blobs: BlobStore, storage: Storage, metrics: Metrics) -> None:
-        self._path = path
-        self._limits = limits
+    def __init__(
+        self, *, opening: Callable[[], JobStore], blobs: BlobStore, storage: Storage, metrics: Metrics
+    ) -> None:
+        self._opening = opening
         self._blobs = blobs
         self._storage = storage
         self._metrics = metrics
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobs")
+        self._thread = ThreadPoolExecutor(_THREADS, thread_name_prefix="jobs")
         self._changes: set[asyncio.Task[Any]] = set()
         self._watchers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
-        self.store: JobStore = open_store(path, limits=limits)
+        self.store = opening()
         self.held: dict[str, ExitStack] = {}
         self.carriers: dict[str, dict[str, str]] = {}
         self.queued = asyncio.Event()
@@ -69,7 +68,7 @@ class JobBook:
         self.closed = False
 
     async def call(self, function: Callable[..., T], *args: Any, **named: Any) -> T:
-        """Make a call of the store in its thread; a cancel does not leave it half done.
+        """Make a call of the store in a thread; a cancel does not leave it half done.
 
         Raises:
             ServiceError: STORAGE_UNAVAILABLE.
@@ -92,7 +91,7 @@ class JobBook:
 
     async def close(self) -> None:
         """Close the store."""
-        await self._in_thread(self.store.close)
+        await self._in_thread(self.store.database.close)
         self._thread.shutdown(wait=True)
 
     async def try_storing(self) -> None:
@@ -102,16 +101,16 @@ class JobBook:
             InvalidInput: it cannot be written.
         """
         try:
-            await self._in_thread(self.store.try_writing)
+            await self._in_thread(self.store.database.try_writing)
             if not self._storage.works:
-                await self._in_thread(self.store.check)
+                await self._in_thread(self.store.database.check)
         except CorruptFile:
             async with self.taking:
-                await self._in_thread(self.store.close)
-                self.store = await self._in_thread(lambda: open_store(self._path, limits=self._limits))
+                await self._in_thread(self.store.database.close)
+                self.store = await self._in_thread(self._opening)
 
     async def writable(self) -> None:
-        """Return once the disk takes writes again, or the server stops."""
+        """Return once changes can be stored again, or the server stops."""
         while not (self._storage.works or self.closed):
             await asyncio.sleep(_POLL)
 
@@ -122,7 +121,7 @@ class JobBook:
         self.tell(job.id)
 
     async def end_at_last(self, job: Job, state: JobState, response: bytes | None, error: ServiceError | None) -> None:
-        """Note how a job ended as soon as the disk takes it. If the server stops before that, the job runs again."""
+        """Note how a job ended as soon as that can be stored. If the server stops before, the job runs again."""
         while True:
             try:
                 await self.end(job, state, response=response, error=error)
@@ -135,18 +134,26 @@ class JobBook:
     async def end(
         self, job: Job, state: JobState, *, response: bytes | None = None, error: ServiceError | None = None
     ) -> bool:
-        """Note how a job ended; False if it had ended already."""
+        """Note how a job ended that this server runs; False if its claim is over."""
         detail = error_detail(error).SerializeToString() if error is not None else None
         ended = await self.call(self.store.end, job, state, response=response, error=detail)
         if ended:
-            self._metrics.jobs.labels(state.name.lower()).inc()
-            seconds = time.time() - job.created
-            self._metrics.statistics.ended(job.tenant, JOB, seconds, well=state is JobState.SUCCEEDED)
-            reason = error.reason if error is not None else ""
-            log.info("job ended", extra={"job": job.id, "state": state.name.lower(), "reason": reason})
-            self.let_go(job.id)
-            self.tell(job.id)
+            self._ended(job, state, error)
         return ended
+
+    async def cancel(self, job: Job, error: ServiceError) -> None:
+        """End a job that has not ended, whoever runs it."""
+        if await self.call(self.store.cancel, job, error_detail(error).SerializeToString()):
+            self._ended(job, JobState.CANCELLED, error)
+
+    def _ended(self, job: Job, state: JobState, error: ServiceError | None) -> None:
+        self._metrics.jobs.labels(state.name.lower()).inc()
+        seconds = max(0.0, time.time() - job.created)  # of two clocks where the store has its own
+        self._metrics.statistics.ended(job.tenant, JOB, seconds, well=state is JobState.SUCCEEDED)
+        reason = error.reason if error is not None else ""
+        log.info("job ended", extra={"job": job.id, "state": state.name.lower(), "reason": reason})
+        self.let_go(job.id)
+        self.tell(job.id)
 
     def hold(self, job: Job) -> None:
         """Keep a job's blobs from eviction; one that is gone already fails the job when it runs."""

@@ -1,4 +1,8 @@
-"""Jobs from the queue to the workers: taken, calculated, and ended or put back, a bounded number at a time."""
+"""Jobs from the queue to the workers: taken, calculated, and ended or put back, a bounded number at a time.
+
+While jobs run, the store is told that their server lives. Where others use it too, a server that could not say so for
+as long as a lease stops its calculations: others take the jobs up.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -24,10 +29,23 @@ from powerplan_server.workers import WorkerPool
 
 log = logging.getLogger(__name__)
 
+BEAT = 2.0  # seconds between words that this server lives
 _PROGRESS_INTERVAL = 0.5  # seconds between stored progress events of a job
 _INTERRUPTIONS = (Reason.SHUTTING_DOWN, Reason.STORAGE_UNAVAILABLE)  # not the job's fault: it is queued again
 
 _Outcome = tuple[JobState, bytes | None, ServiceError | None]
+
+
+@dataclass(eq=False)
+class _Run:
+    """A job that was taken and whose outcome is not stored yet; ``task`` is its calculation once that has begun."""
+
+    job: Job
+    task: asyncio.Task[bytes] | None = None
+
+    def interrupt(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
 
 
 class JobExecution:
@@ -39,8 +57,7 @@ class JobExecution:
         concurrency: jobs that may hold a worker at once.
 
     Attributes:
-        running: the calculation of every job that was taken and whose outcome is not stored yet, by its id; None
-            before it begins.
+        running: every job that was taken and whose outcome is not stored yet.
     """
 
     def __init__(
@@ -64,11 +81,12 @@ class JobExecution:
         self._tracer = tracer
         self._concurrency = concurrency
         self._loops: list[asyncio.Task[None]] = []
-        self.running: dict[str, asyncio.Task[bytes] | None] = {}
+        self.running: set[_Run] = set()
 
     def start(self) -> None:
         """Begin to run jobs."""
         self._loops = [asyncio.create_task(self._loop()) for _ in range(self._concurrency)]
+        self._loops.append(asyncio.create_task(self._keep_claims()))
 
     async def close(self) -> None:
         """Stop; what runs is ended without an outcome."""
@@ -78,26 +96,51 @@ class JobExecution:
 
     def interrupt(self, identity: str) -> None:
         """End the calculation of a job that its owner has ended."""
-        task = self.running.get(identity)
-        if task is not None:
-            task.cancel()
+        for run in self.running:
+            if run.job.id == identity:
+                run.interrupt()
+
+    def runs(self, job: Job) -> bool:
+        """Whether a running job is one of this server."""
+        return any((run.job.number, run.job.claim) == (job.number, job.claim) for run in self.running)
+
+    async def _keep_claims(self) -> None:
+        """Say that this server lives; end the calculations of jobs that are no longer its own."""
+        book, heard = self._book, time.monotonic()
+        while True:
+            await asyncio.sleep(BEAT)
+            runs, began = list(self.running), time.monotonic()
+            lease = book.store.database.lease
+            own = {run.job.id for run in runs}
+            try:
+                async with asyncio.timeout(max(0.0, lease - (began - heard)) if lease else None):
+                    own = await book.call(book.store.renew, [run.job for run in runs])
+                    heard = began
+            except TimeoutError:
+                own = set()
+                log.error("the job store was not reached for too long; its jobs are left to other servers")
+            except ServiceError:
+                continue
+            for run in runs:
+                if run.job.id not in own:
+                    run.interrupt()
 
     async def _loop(self) -> None:
         """Run one job after the other."""
         book = self._book
         while True:
             await book.queued.wait()
-            job = None
+            run = None
             try:
                 async with self._admission.slot(background=True):
-                    job = await self._take()
-                    if job is None:
+                    run = await self._take()
+                    if run is None:
                         continue
-                    outcome = await self._calculated(job)
+                    outcome = await self._calculated(run)
                 if outcome is not None:
-                    await book.carried(book.end_at_last(job, *outcome))
+                    await book.carried(book.end_at_last(run.job, *outcome))
                 else:
-                    await book.carried(book.requeue(job))
+                    await book.carried(book.requeue(run.job))
             except ServiceError as error:
                 if error.reason is Reason.SHUTTING_DOWN:
                     return
@@ -107,34 +150,36 @@ class JobExecution:
                 log.exception("the queue of jobs stumbled")
                 await asyncio.sleep(1.0)
             finally:
-                if job is not None:
-                    self.running.pop(job.id, None)
+                if run is not None:
+                    self.running.discard(run)
                     book.queued.set()  # its tenant may have another one that waits for this
 
-    async def _take(self) -> Job | None:
+    async def _take(self) -> _Run | None:
         """The next job, noted as running here and in the store at once."""
         book = self._book
         async with book.taking:
             book.queued.clear()
             job = await book.call(book.store.claim)
-            if job is not None:
-                self.running[job.id] = None
-                book.queued.set()  # there may be more
-        if job is not None:
-            book.tell(job.id)
-            self._statistics.add(job.tenant, JOB, queue=(job.started or job.created) - job.created)
-        return job
+            if job is None:
+                return None
+            run = _Run(job)
+            self.running.add(run)
+            book.queued.set()  # there may be more
+        book.tell(job.id)
+        self._statistics.add(job.tenant, JOB, queue=(job.started or job.created) - job.created)
+        return run
 
-    async def _calculated(self, job: Job) -> _Outcome | None:
+    async def _calculated(self, run: _Run) -> _Outcome | None:
         """How the calculation of a job ended; None if it was interrupted and must run again."""
-        task = self.running[job.id] = asyncio.create_task(self._calculate(job))
+        job = run.job
+        task = run.task = asyncio.create_task(self._calculate(job))
         try:
             return JobState.SUCCEEDED, await asyncio.shield(task), None
         except ServiceError as error:
             return None if error.reason in _INTERRUPTIONS else (JobState.FAILED, None, error)
         except asyncio.CancelledError:
             if task.cancelled() and not _is_being_cancelled():
-                return None  # the job was cancelled by its owner
+                return None  # the job was cancelled by its owner, or is no longer this server's
             task.cancel()
             await asyncio.wait([task])
             raise

@@ -1,7 +1,7 @@
 """What callers ask of jobs: to submit, find, cancel and watch them; and their way through the life of the server.
 
 The store is the queue; what this process holds beside it (blobs, running calculations) is brought into line with the
-store at the start, after a fault of the disk, and every minute.
+store at the start, after a fault of it, and every few seconds: other servers may change it too, and may die.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from powerplan_server.blobs import BlobStore
 from powerplan_server.cache import conflict
 from powerplan_server.errors import Reason, ServiceError
 from powerplan_server.jobs.book import JobBook
-from powerplan_server.jobs.execution import JobExecution
+from powerplan_server.jobs.execution import BEAT, JobExecution
 from powerplan_server.jobs.store import MAX_ATTEMPTS
 from powerplan_server.jobs.values import Event, Job, JobState, QueueFull
 from powerplan_server.storage import Storage, unavailable
@@ -26,7 +26,8 @@ from powerplan_server.storage import Storage, unavailable
 log = logging.getLogger(__name__)
 
 _PAGES = 1024  # of the store, that are given back at a time; other calls go on in between
-_LOOK = 1.0  # seconds between looks of a watcher
+_LOOK = 1.0  # seconds between looks of a watcher whether it is told anything
+_LOOKS = 5  # after which it asks the store itself
 
 
 class JobRunner:
@@ -59,6 +60,12 @@ class JobRunner:
 
     async def start(self) -> None:
         """Take up what an earlier server left, and begin to run jobs."""
+        loop = asyncio.get_running_loop()
+
+        def told(identity: str | None, state: JobState | None) -> None:
+            loop.call_soon_threadsafe(self._told, identity, state)
+
+        self.book.store.database.listen(told)
         await self.reconcile()
         self._execution.start()
 
@@ -70,9 +77,8 @@ class JobRunner:
         await self._execution.close()
         await book.settled()
         try:
-            for job in await book.call(book.store.unfinished):
-                if job.state is JobState.RUNNING:
-                    await book.call(book.store.requeue, job, count_attempt=False)
+            for job in await book.call(book.store.claimed):
+                await book.call(book.store.requeue, job, count_attempt=False)
         except ServiceError:
             log.error("running jobs could not be put back into the queue; the next server takes them up")
         await book.close()
@@ -91,10 +97,19 @@ class JobRunner:
             for job in unfinished.values():
                 if job.id not in book.held:
                     book.hold(job)
-                if job.state is JobState.RUNNING and job.id not in self._execution.running:
+            for job in await book.call(book.store.abandoned):
+                if not self._execution.runs(job):
                     await self._take_up_again(job)
-            if unfinished:  # a loop that looks for nothing would take a slot for it
-                book.queued.set()
+                    book.queued.set()
+            if any(job.state is JobState.QUEUED for job in unfinished.values()):
+                book.queued.set()  # a loop that looks for nothing would take a slot for it
+
+    async def follow(self) -> None:
+        """Keep what this process holds in line with the store."""
+        while True:
+            await asyncio.sleep(BEAT)
+            with suppress(ServiceError):  # said in the log
+                await self.reconcile()
 
     async def try_storing(self) -> None:
         """Write to the store; a damaged one is replaced.
@@ -219,32 +234,48 @@ class JobRunner:
                     yield event
                 if job.state.ended:
                     return
-                if book.closed or self._admission.closed:
-                    raise draining()
-                if not self._storage.works:
-                    raise unavailable()  # nothing can change now: watch again from the last event
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_LOOK):  # the disk may fail, or the server stop, without a change
-                        await changed.wait()
+                await self._change(changed)
+
+    async def _change(self, changed: asyncio.Event) -> None:
+        """Wait until something has changed, or may have."""
+        for _ in range(_LOOKS):
+            if self.book.closed or self._admission.closed:
+                raise draining()
+            if not self._storage.works:
+                raise unavailable()  # nothing can change now: watch again from the last event
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK):  # the store may fail, or the server stop, without a change
+                    await changed.wait()
+                    return
 
     async def expire(self) -> None:
         """Forget ended jobs whose time is over, and give what deleted ones took back to the disk, bit by bit."""
         await self.book.call(self.book.store.expire)
         before = None
-        while (left := await self.book.call(self.book.store.shrink, _PAGES)) and left != before:
+        while (left := await self.book.call(self.book.store.database.shrink, _PAGES)) and left != before:
             before = left
 
     async def _cancel(self, job: Job, *, by: str) -> None:
         """End a job that has not ended, and its calculation."""
         error = ServiceError(grpc.StatusCode.CANCELLED, Reason.CANCELLED, f"The job was cancelled by {by}.")
-        if await self.book.end(job, JobState.CANCELLED, error=error):
-            self._execution.interrupt(job.id)
+        await self.book.cancel(job, error)
+        self._execution.interrupt(job.id)
+
+    def _told(self, identity: str | None, state: JobState | None) -> None:
+        """Somebody, here or on another server, has changed a job, or something may have been missed."""
+        self.book.tell(identity)
+        if state is not JobState.RUNNING:
+            self.book.queued.set()
+        if identity is not None and state is not None and state.ended:
+            self._execution.interrupt(identity)
+            self.book.let_go(identity)
 
     async def _take_up_again(self, job: Job) -> None:
         """A job that was running when its server ended."""
         if job.attempts < MAX_ATTEMPTS:
-            await self.book.call(self.book.store.requeue, job, count_attempt=True)
-            log.info("job taken up again", extra={"job": job.id, "attempts": job.attempts})
+            if await self.book.call(self.book.store.requeue, job, count_attempt=True):
+                self.book.tell(job.id)
+                log.info("job taken up again", extra={"job": job.id, "attempts": job.attempts})
             return
         error = ServiceError(
             grpc.StatusCode.UNAVAILABLE,

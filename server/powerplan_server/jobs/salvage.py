@@ -10,6 +10,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from powerplan.errors import CorruptFile
+from powerplan_server.jobs.sqlite import SqliteJobs
 from powerplan_server.jobs.store import JobStore
 from powerplan_server.jobs.values import JobLimits
 
@@ -28,11 +29,11 @@ def open_store(path: Path, *, limits: JobLimits) -> JobStore:
         CorruptFile: the file is another database, or of a newer version: nothing is touched.
     """
     try:
-        store = JobStore(path, limits=limits)
+        store = JobStore(SqliteJobs(path), limits=limits)
         try:
-            store.check()
+            store.database.check()
         except CorruptFile:
-            store.close()
+            store.database.close()
             raise
         return store
     except CorruptFile:
@@ -42,7 +43,7 @@ def open_store(path: Path, *, limits: JobLimits) -> JobStore:
     for suffix in _BESIDE:
         with suppress(FileNotFoundError):
             os.replace(f"{path}{suffix}", f"{aside}{suffix}")
-    store = JobStore(path, limits=limits)
+    store = JobStore(SqliteJobs(path), limits=limits)
     saved, lost = _copy(aside, store)
     log.error(
         "the job store was damaged; what could be read is in a new one",

@@ -1,88 +1,44 @@
-"""Submitted jobs in SQLite: what was accepted is never lost, whatever happens to the server.
+"""Submitted jobs in a database: what was accepted is never lost, whatever happens to a server.
 
-A job is written before it is acknowledged, and what is stored as queued is the queue. After a restart, jobs that were
-running are queued again, or reported as failed if the server has already died under them several times. Every change is
-an event with a sequence number. Times are seconds since the epoch.
+A job is written before it is acknowledged, and what is stored as queued is the queue. A job that runs is claimed by
+one server: the number of its claim is what lets that server write, until the job is ended or put back. Jobs whose
+server is gone are queued again, or reported as failed if that has happened several times. Every change is an event with
+a sequence number. Times are seconds since the epoch, by the clock of the database.
 
-Why: docs/decisions/service.md [0063].
+Why: docs/decisions/service.md [0063], [0626].
 """
 
 from __future__ import annotations
 
 import json
+import os
 import secrets
-import time
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+import socket
+from collections.abc import Iterable, Mapping, Sequence
 
-from powerplan.jobs.database import Database, Format
+from powerplan_server.jobs.database import ORPHANS, JobDatabase, Statements
 from powerplan_server.jobs.values import Event, Job, JobLimits, JobState, QueueFull
 
 MAX_ATTEMPTS = 3
 _KEPT = 1024  # bytes that an ended job takes beside its outcome, about, with its events
-FORM = Format(
-    name="job store",
-    option="--data-dir",
-    application=0x70706C73,
-    version=2,
-    unmarked=frozenset({"jobs", "events"}),
-    durable=True,
-    shrinks=True,
-    schema="""
-CREATE TABLE IF NOT EXISTS jobs (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    tenant TEXT NOT NULL,
-    request_id TEXT,
-    digest TEXT NOT NULL,
-    state INTEGER NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    sequence INTEGER NOT NULL DEFAULT 0,
-    run_limit REAL NOT NULL,
-    created REAL NOT NULL,
-    started REAL,
-    ended REAL,
-    expires REAL,
-    blobs TEXT NOT NULL,
-    progress BLOB NOT NULL DEFAULT x'',
-    request BLOB,
-    response BLOB,
-    error BLOB
-);
-CREATE UNIQUE INDEX IF NOT EXISTS jobs_by_request_id ON jobs (tenant, request_id) WHERE request_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, number);
-CREATE INDEX IF NOT EXISTS jobs_by_start ON jobs (tenant, started);
-CREATE INDEX IF NOT EXISTS jobs_by_age ON jobs (tenant, created, id);
-CREATE TABLE IF NOT EXISTS events (
-    job INTEGER NOT NULL REFERENCES jobs (number) ON DELETE CASCADE,
-    sequence INTEGER NOT NULL,
-    time REAL NOT NULL,
-    state INTEGER NOT NULL,
-    progress BLOB NOT NULL,
-    PRIMARY KEY (job, sequence)
-) WITHOUT ROWID;
-""",
-)
 _COLUMNS = (
     "number, id, tenant, request_id, digest, state, attempts, sequence, run_limit, created, started, ended, expires, "
     "blobs, progress"
 )
 
 
-class JobStore(Database):
-    """The jobs of all tenants. Calls wait for the disk: make them in a thread.
+class JobStore:
+    """The jobs of all tenants. Calls wait for the database: make them in a thread.
 
     Args:
-        path: the database file; made if missing.
-        limits: how much is accepted and kept.
-
-    Raises:
-        InvalidInput, CorruptFile: as :class:`powerplan.jobs.database.Database`.
+        database: where they are.
+        limits: how much is accepted and kept, over all servers.
     """
 
-    def __init__(self, path: Path, *, limits: JobLimits) -> None:
-        super().__init__(path, FORM)
+    def __init__(self, database: JobDatabase, *, limits: JobLimits) -> None:
+        self.database = database
         self._limits = limits
+        self._server = f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(4)}"
 
     def add(
         self,
@@ -100,15 +56,15 @@ class JobStore(Database):
             QueueFull: too many jobs are unfinished, of this tenant or of all.
         """
         identity = secrets.token_hex(16)
-        with self._transaction():
+        with self.database.changing() as db:
             if request_id is not None:
-                existing = self._one("tenant = ? AND request_id = ?", tenant, request_id)
+                existing = _one(db, "tenant = ? AND request_id = ?", tenant, request_id)
                 if existing is not None:
                     return existing, True
-            self._check_room(tenant)
-            self._db.execute(
+            self._check_room(db, tenant)
+            db.execute(
                 "INSERT INTO jobs (id, tenant, request_id, digest, state, run_limit, created, blobs, request) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "VALUES (?, ?, ?, ?, ?, ?, clock(), ?, ?)",
                 (
                     identity,
                     tenant,
@@ -116,13 +72,13 @@ class JobStore(Database):
                     digest,
                     JobState.QUEUED,
                     run_limit,
-                    time.time(),
                     json.dumps(sorted(set(blobs))),
                     request,
                 ),
             )
-            self._event(self._db.execute("SELECT last_insert_rowid()").fetchone()[0], JobState.QUEUED, b"")
-            job = self._one("id = ?", identity)
+            number = db.execute("SELECT number FROM jobs WHERE id = ?", (identity,)).fetchone()[0]
+            _event(db, number, JobState.QUEUED, b"")
+            job = _one(db, "number = ?", number)
         assert job is not None
         return job, False
 
@@ -131,26 +87,51 @@ class JobStore(Database):
 
         None if nothing is queued that may run.
         """
-        with self._transaction():
-            row = self._db.execute(
+        if not self._rows("SELECT 1 FROM jobs WHERE state = ? LIMIT 1", JobState.QUEUED):
+            return None  # without waiting for a turn
+        with self.database.changing() as db:
+            row = db.execute(
                 "SELECT number FROM (SELECT tenant, min(number) AS number FROM jobs WHERE state = ? GROUP BY tenant) "
                 "AS queued LEFT JOIN (SELECT tenant, count(*) AS running FROM jobs WHERE state = ? GROUP BY tenant) "
-                "USING (tenant) WHERE coalesce(running, 0) < ? ORDER BY coalesce(running, 0), "
+                "AS busy USING (tenant) WHERE coalesce(running, 0) < ? ORDER BY coalesce(running, 0), "
                 "coalesce((SELECT max(started) FROM jobs AS own WHERE own.tenant = queued.tenant), 0), number LIMIT 1",
                 (JobState.QUEUED, JobState.RUNNING, self._limits.running_of_tenant),
             ).fetchone()
             if row is None:
                 return None
-            self._db.execute(
-                "UPDATE jobs SET attempts = attempts + 1, started = coalesce(started, ?) WHERE number = ?",
-                (time.time(), row[0]),
+            db.execute(
+                "UPDATE jobs SET attempts = attempts + 1, started = coalesce(started, clock()) WHERE number = ?", row
             )
-            self._event(row[0], JobState.RUNNING, b"")
-            return self._one("number = ?", row[0])
+            _event(db, row[0], JobState.RUNNING, b"")
+            db.execute(
+                "INSERT INTO runs SELECT number, sequence, ?, clock() + ? FROM jobs WHERE number = ?",
+                (self._server, self.database.lease, row[0]),
+            )
+            return _one(db, "number = ?", row[0])
+
+    def renew(self, jobs: Sequence[Job]) -> set[str]:
+        """Say that this server lives and runs these jobs; returns the ids of those that are still its own to run."""
+        if not jobs:
+            return set()
+        claims = [value for job in jobs for value in (job.number, job.claim)]
+        which = f"(job, claim) IN (VALUES {', '.join(['(?, ?)'] * len(jobs))})"
+        with self.database.changing(in_turn=False) as db:
+            db.execute(f"UPDATE runs SET until = clock() + ? WHERE {which}", (self.database.lease, *claims))
+            own = {row[0] for row in db.execute(f"SELECT job FROM runs WHERE {which}", claims).fetchall()}
+        return {job.id for job in jobs if job.number in own}
+
+    def abandoned(self) -> list[Job]:
+        """Running jobs whose server has not been heard of for too long."""
+        return self._many("until <= clock() ORDER BY number")
+
+    def claimed(self) -> list[Job]:
+        """Running jobs that this server has claimed."""
+        return self._many("server = ? ORDER BY number", self._server)
 
     def get(self, tenant: str, identity: str) -> Job | None:
         """A tenant's job."""
-        return self._one("tenant = ? AND id = ?", tenant, identity)
+        with self.database.reading() as db:
+            return _one(db, "tenant = ? AND id = ?", tenant, identity)
 
     def request(self, job: Job) -> bytes | None:
         """The serialized request of a job; None if it has ended or is gone."""
@@ -189,40 +170,46 @@ class JobStore(Database):
         return [Event(sequence=s, time=t, state=JobState(state), progress=p) for s, t, state, p in rows]
 
     def progress(self, job: Job, progress: bytes) -> None:
-        """Note how far a running job is."""
-        with self._transaction():
-            if self._state(job) is JobState.RUNNING:
-                self._event(job.number, JobState.RUNNING, progress)
+        """Note how far a running job is, unless its claim is over."""
+        with self.database.changing(in_turn=False) as db:
+            values = (self.database.lease, job.number, job.claim)
+            if db.execute("UPDATE runs SET until = clock() + ? WHERE job = ? AND claim = ?", values).rowcount:
+                _event(db, job.number, JobState.RUNNING, progress)
 
-    def requeue(self, job: Job, *, count_attempt: bool) -> None:
-        """Put a job that was interrupted back into the queue."""
-        with self._transaction():
-            if self._state(job) is JobState.RUNNING:
-                if not count_attempt:
-                    self._db.execute("UPDATE jobs SET attempts = attempts - 1 WHERE number = ?", (job.number,))
-                self._event(job.number, JobState.QUEUED, b"")
+    def requeue(self, job: Job, *, count_attempt: bool) -> bool:
+        """Put a job that was interrupted back into the queue; False if its claim is over."""
+        with self.database.changing() as db:
+            if not _released(db, job):
+                return False
+            if not count_attempt:
+                db.execute("UPDATE jobs SET attempts = attempts - 1 WHERE number = ?", (job.number,))
+            _event(db, job.number, JobState.QUEUED, b"")
+        return True
 
     def end(self, job: Job, state: JobState, *, response: bytes | None = None, error: bytes | None = None) -> bool:
-        """Note how a job ended; False if it had ended already."""
-        now = time.time()
-        with self._transaction():
-            changed = self._db.execute(
-                "UPDATE jobs SET response = ?, error = ?, ended = ?, expires = ?, request = NULL "
-                "WHERE number = ? AND state <= ?",
-                (response, error, now, now + self._limits.retention, job.number, JobState.RUNNING),
-            ).rowcount
-            if changed:
-                self._event(job.number, state, None)
-                self._keep_quota(job.tenant)
-        return bool(changed)
+        """Note how a claimed job ended; False if its claim is over."""
+        with self.database.changing() as db:
+            if not _released(db, job):
+                return False
+            self._end(db, job, state, response, error)
+        return True
+
+    def cancel(self, job: Job, error: bytes) -> bool:
+        """End a job, whoever runs it; False if it has ended."""
+        with self.database.changing() as db:
+            if not db.execute(
+                "SELECT 1 FROM jobs WHERE number = ? AND state <= ?", (job.number, JobState.RUNNING)
+            ).fetchall():
+                return False
+            db.execute("DELETE FROM runs WHERE job = ?", (job.number,))
+            self._end(db, job, JobState.CANCELLED, None, error)
+        return True
 
     def delete(self, job: Job) -> bool:
         """Forget a job that has ended; False if it has not, or is gone."""
-        with self._transaction():
+        with self.database.changing() as db:
             return bool(
-                self._db.execute(
-                    "DELETE FROM jobs WHERE number = ? AND state > ?", (job.number, JobState.RUNNING)
-                ).rowcount
+                db.execute("DELETE FROM jobs WHERE number = ? AND state > ?", (job.number, JobState.RUNNING)).rowcount
             )
 
     def restore(self, job: Mapping[str, object], events: Iterable[Mapping[str, object]]) -> None:
@@ -234,64 +221,78 @@ class JobStore(Database):
         """
         JobState(job["state"])  # type: ignore[arg-type]
         json.loads(str(job["blobs"]))
-        with self._transaction():
+        with self.database.changing() as db:
             for table, row in (("jobs", job), *(("events", event) for event in events)):
-                self._db.execute(
-                    f"INSERT OR IGNORE INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
+                db.execute(
+                    f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))}) "
+                    "ON CONFLICT DO NOTHING",
                     tuple(row.values()),
                 )
+            db.execute(ORPHANS)
 
     def expire(self) -> int:
         """Forget ended jobs whose time is over; returns how many."""
-        with self._transaction():
-            return self._db.execute("DELETE FROM jobs WHERE expires < ?", (time.time(),)).rowcount
+        with self.database.changing() as db:
+            return db.execute("DELETE FROM jobs WHERE expires < clock()").rowcount
 
-    def _check_room(self, tenant: str) -> None:
-        counts = dict(
-            self._rows("SELECT tenant, count(*) FROM jobs WHERE state <= ? GROUP BY tenant", JobState.RUNNING)
-        )
+    def _check_room(self, db: Statements, tenant: str) -> None:
+        rows = db.execute("SELECT tenant, count(*) FROM jobs WHERE state <= ? GROUP BY tenant", (JobState.RUNNING,))
+        counts = dict(rows.fetchall())
         if sum(counts.values()) >= self._limits.unfinished:
             raise QueueFull(self._limits.unfinished, of_tenant=False)
         if counts.get(tenant, 0) >= self._limits.unfinished_of_tenant:
             raise QueueFull(self._limits.unfinished_of_tenant, of_tenant=True)
 
-    def _keep_quota(self, tenant: str) -> None:
-        """Forget a tenant's oldest outcomes beyond what is kept; the newest stays."""
-        self._db.execute(
+    def _end(self, db: Statements, job: Job, state: JobState, response: bytes | None, error: bytes | None) -> None:
+        db.execute(
+            "UPDATE jobs SET response = ?, error = ?, ended = clock(), expires = clock() + ?, request = NULL "
+            "WHERE number = ?",
+            (response, error, self._limits.retention, job.number),
+        )
+        _event(db, job.number, state, None)
+        db.execute(  # the oldest outcomes of the tenant beyond what is kept leave; the newest stays
             "DELETE FROM jobs WHERE number IN (SELECT number FROM (SELECT number, "
             f"sum({_KEPT} + coalesce(length(response), 0) + coalesce(length(error), 0)) OVER later AS kept, "
             "row_number() OVER later AS place FROM jobs WHERE tenant = ? AND state > ? "
-            "WINDOW later AS (ORDER BY ended DESC, number DESC)) WHERE kept > ? AND place > 1)",
-            (tenant, JobState.RUNNING, self._limits.outcomes_of_tenant),
+            "WINDOW later AS (ORDER BY ended DESC, number DESC)) AS outcomes WHERE kept > ? AND place > 1)",
+            (job.tenant, JobState.RUNNING, self._limits.outcomes_of_tenant),
         )
-
-    def _event(self, number: int, state: JobState, progress: bytes | None) -> None:
-        """Change a job's state and add the event that says so; progress None keeps what there was."""
-        self._db.execute(
-            "UPDATE jobs SET state = ?, sequence = sequence + 1, progress = coalesce(?, progress) WHERE number = ?",
-            (state, progress, number),
-        )
-        self._db.execute(
-            "INSERT INTO events SELECT number, sequence, ?, state, progress FROM jobs WHERE number = ?",
-            (time.time(), number),
-        )
-
-    def _state(self, job: Job) -> JobState | None:
-        rows = self._rows("SELECT state FROM jobs WHERE number = ?", job.number)
-        return JobState(rows[0][0]) if rows else None
-
-    def _one(self, condition: str, *values: object) -> Job | None:
-        jobs = self._many(f"{condition} LIMIT 1", *values)
-        return jobs[0] if jobs else None
 
     def _many(self, condition: str, *values: object) -> list[Job]:
-        return [_job(row) for row in self._rows(f"SELECT {_COLUMNS} FROM jobs WHERE {condition}", *values)]
+        with self.database.reading() as db:
+            return _many(db, condition, *values)
 
     def _rows(self, query: str, *values: object) -> list[tuple]:
-        with self._reading():
-            return self._db.execute(query, values).fetchall()
+        with self.database.reading() as db:
+            return db.execute(query, values).fetchall()
+
+
+def _released(db: Statements, job: Job) -> bool:
+    """Give a claim up; False if it is over: the job was ended, or taken from a server that was not heard of."""
+    return bool(db.execute("DELETE FROM runs WHERE job = ? AND claim = ?", (job.number, job.claim)).rowcount)
+
+
+def _event(db: Statements, number: int, state: JobState, progress: bytes | None) -> None:
+    """Change a job's state and add the event that says so; progress None keeps what there was."""
+    db.execute(
+        "UPDATE jobs SET state = ?, sequence = sequence + 1, progress = coalesce(?, progress) WHERE number = ?",
+        (state, progress, number),
+    )
+    db.execute(
+        "INSERT INTO events SELECT number, sequence, clock(), state, progress FROM jobs WHERE number = ?", (number,)
+    )
+
+
+def _one(db: Statements, condition: str, *values: object) -> Job | None:
+    jobs = _many(db, f"{condition} LIMIT 1", *values)
+    return jobs[0] if jobs else None
+
+
+def _many(db: Statements, condition: str, *values: object) -> list[Job]:
+    statement = f"SELECT {_COLUMNS}, claim FROM jobs LEFT JOIN runs ON job = number WHERE {condition}"
+    return [_job(row) for row in db.execute(statement, values).fetchall()]
 
 
 def _job(row: tuple) -> Job:
-    named = dict(zip(_COLUMNS.split(", "), row, strict=True))
+    named = dict(zip((*_COLUMNS.split(", "), "claim"), row, strict=True))
     return Job(**(named | {"state": JobState(named["state"]), "blobs": tuple(json.loads(named["blobs"]))}))

@@ -23,7 +23,12 @@ class JobState(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One job, without its request and outcome."""
+    """One job, without its request and outcome.
+
+    Attributes:
+        claim: the event by which a server took it to run it: what that server writes counts as long as the claim is the
+            same; None if nobody runs it.
+    """
 
     number: int
     id: str
@@ -40,6 +45,7 @@ class Job:
     expires: float | None
     blobs: tuple[str, ...]
     progress: bytes
+    claim: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
