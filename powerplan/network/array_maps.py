@@ -22,6 +22,9 @@ from torch.nn import functional as F
 
 from powerplan.network.ops import Conv, ConvTranspose, CrossbarOp, Linear, Shape
 
+#: values behind each other up to which copying them as a run is slower than one by one
+_SHORT_RUN = 8
+
 
 class ArrayMap(ABC):
     """The linear maps of one crossbar operation for inputs of one shape. Differentiable in every argument.
@@ -207,19 +210,51 @@ class ConvMap(_ConvolutionMap):
         self._channels = op.weight.shape[1]
         self._mode = op.padding_mode
         self._pad = [width for pair in reversed(op.padding) for width in pair]
-        #: what torch's convolution can add itself
-        plain = self._mode == "zeros" and all(low == high for low, high in op.padding)
-        self._built_in = tuple(low for low, _ in op.padding) if plain else None
         self._axes = len(self.kernel)
+        self._seeing, widths = self._seen(op.padding, input_shape)
+        #: what torch's convolution can add itself
+        plain = self._mode == "zeros" and all(low == high for low, high in widths)
+        self._built_in = tuple(low for low, _ in widths) if plain else None
+        #: the only position reads every entry of the input once
+        self._is_whole = self.positions == 1 and plain and not any(self._built_in or ())
+        self._is_whole &= self._seen_shape == input_shape[1:]
+
+    def _seen(
+        self, padding: tuple[tuple[int, int], ...], input_shape: Shape
+    ) -> tuple[tuple[slice, ...], tuple[tuple[int, int], ...]]:
+        """The entries of the kernel that anywhere read more than zeros, and the padding without the others.
+
+        All of them where to leave some out means to copy many weights in short runs, or to pad unevenly.
+        """
+        whole = (slice(None),) * self._axes
+        if self._mode != "zeros" or max(self.dilation) > 1:
+            return whole, padding
+        axes = zip(self.kernel, self.stride, padding, input_shape[1:], strict=True)
+        seeing, widths = zip(*(_seen_along(*axis) for axis in axes), strict=True)
+        left = math.prod(part.stop - part.start for part in seeing)
+        if (left > 1 and self._channels > 1) or any(low != high for low, high in widths):
+            return whole, padding
+        return seeing, widths
+
+    @property
+    def _seen_shape(self) -> Shape:
+        """Shape of what is left of the kernel."""
+        return tuple(len(range(n)[part]) for n, part in zip(self.kernel, self._seeing, strict=True))
 
     def _padded(self, x: Tensor) -> Tensor:
         if not any(self._pad):
             return x
         return F.pad(x, self._pad, mode="constant" if self._mode == "zeros" else self._mode)
 
+    def _kernel(self, weight: Tensor) -> Tensor:
+        """What is left of the kernel, (n_out, channels, ...)."""
+        return weight.reshape(-1, self._channels, *self.kernel)[(slice(None), slice(None), *self._seeing)].contiguous()
+
     def apply(self, x: Tensor, weight: Tensor) -> Tensor:
         convolve = cast(Callable[..., Tensor], (F.conv1d, F.conv2d, F.conv3d)[self._axes - 1])
-        kernel = weight.reshape(-1, self._channels, *self.kernel)
+        kernel = self._kernel(weight)
+        if self._is_whole:
+            return self._of_whole(x, kernel.reshape(self.groups, len(kernel) // self.groups, -1).mT)
         padding = self._built_in
         if padding is None:
             x, padding = self._padded(x), (0,) * self._axes
@@ -230,7 +265,16 @@ class ConvMap(_ConvolutionMap):
         grouped = per_column.view(self.groups, -1, *(1,) * self._axes)
         return (sums * grouped).flatten(1, 2)
 
+    def _of_whole(self, value: Tensor, matrices: Tensor) -> Tensor:
+        """Values (N, G·n, ...) through matrices (G, n, o), (N, G·o, 1, ...)."""
+        by_group = value.reshape(len(value), self.groups, -1).transpose(0, 1) @ matrices
+        return by_group.transpose(0, 1).reshape(len(value), -1, *(1,) * self._axes)
+
     def pull(self, adjoint: Tensor, weight: Tensor) -> Tensor:
+        if self._is_whole:
+            kernel = self._kernel(weight)
+            pulled = self._of_whole(adjoint, kernel.reshape(self.groups, len(kernel) // self.groups, -1))
+            return pulled.reshape(len(adjoint), *self.input_shape)
         if self._built_in is None:
             return self._pull_through_padding(adjoint, weight)
         return self._transposed(adjoint, weight, self.input_shape[1:], self._built_in)
@@ -239,11 +283,11 @@ class ConvMap(_ConvolutionMap):
         transpose = cast(
             Callable[..., Tensor], (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[self._axes - 1]
         )
-        kernel = weight.reshape(-1, self._channels, *self.kernel)
+        kernel = self._kernel(weight)
         reached = [
             (n - 1) * s - 2 * p + d * (k - 1) + 1
             for n, s, p, d, k in zip(
-                self.output_shape[1:], self.stride, padding, self.dilation, self.kernel, strict=True
+                self.output_shape[1:], self.stride, padding, self.dilation, self._seen_shape, strict=True
             )
         ]
         extra = tuple(n - r for n, r in zip(size, reached, strict=True))
@@ -264,7 +308,11 @@ class ConvMap(_ConvolutionMap):
         return cast(Tensor, back(inner)[0])
 
     def patches(self, x: Tensor) -> Tensor:
-        windows = self.unfold(self._padded(x), self.output_shape[1:])
+        padded, steps = self._padded(x), self.output_shape[1:]
+        if self._axes == 2 and steps[1] < _SHORT_RUN:
+            windows = F.unfold(padded, self.kernel, stride=self.stride, dilation=self.dilation)
+        else:
+            windows = self.unfold(padded, steps)
         rows = windows.reshape(x.shape[0], self.groups, self.n_in, self.positions)
         return rows.transpose(2, 3)
 
@@ -273,6 +321,17 @@ class ConvMap(_ConvolutionMap):
 
     def gather(self, columns: Tensor) -> Tensor:
         return columns.transpose(2, 3).reshape(columns.shape[0], *self.output_shape)
+
+
+def _seen_along(kernel: int, stride: int, padding: tuple[int, int], size: int) -> tuple[slice, tuple[int, int]]:
+    """The entries of a kernel that read more than padding anywhere along an axis, and the padding without the rest."""
+    low, high = padding
+    steps = range(0, low + size + high - kernel + 1, stride)
+    seeing = [k for k in range(kernel) if any(0 <= step + k - low < size for step in steps)]
+    if not seeing or len(seeing) == kernel:
+        return slice(0, kernel), padding
+    first, last = seeing[0], seeing[-1]
+    return slice(first, last + 1), (low - first, steps[-1] + last + 1 - low - size)
 
 
 class ConvTransposeMap(_ConvolutionMap):
