@@ -24,6 +24,7 @@ $(STAMP): pyproject.toml client/pyproject.toml constraints.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $(PYTHON) is older than Python 3.11; name another with make PYTHON=/path/to/python"; exit 1; }
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip uninstall --quiet --quiet --yes powerplan  # the former name of the package
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ./client -e '.[dev]'
 	@touch $@
 
@@ -97,7 +98,7 @@ wheels: $(STAMP)  ## both wheels in dist/, installed into a fresh environment an
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist . ./client
 	"$(PYTHON)" -m venv out/wheels
 	out/wheels/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	  dist/powerplan_client-*.whl "$$(echo dist/powerplan-*.whl)[server,plot]"
+	  --find-links dist 'powerplan-crossbar[server,plot]'
 	out/wheels/bin/powerplan doctor
 
 clean:  ## remove what the other tasks made, .venv too

@@ -1,4 +1,4 @@
-"""Published devices against aihwkit's models of them, where aihwkit is installed (powerplan[aihwkit]).
+"""Published devices against aihwkit's models of them, where aihwkit is installed (powerplan-crossbar[aihwkit]).
 
 aihwkit draws noisy weights of every layer of the digits network, with its own mapping of weights to the whole range of
 conductance; the error of the outputs over the draws is compared with what powerplan predicts for its preset at gains of

@@ -9,6 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+#: what installers call this package
+DISTRIBUTION = "powerplan-crossbar"
+
 
 class PowerplanError(Exception):
     """Root of every error raised by powerplan on purpose."""
@@ -60,11 +63,16 @@ class CorruptFile(InvalidInput):
     """A file that is truncated, damaged or of another format."""
 
 
+def install_command(extra: str) -> str:
+    """What installs an optional part; "powerplan" is another project's package (docs/decisions/house.md)."""
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
+
+
 class MissingExtra(PowerplanError, ImportError):
     """An optional dependency is not installed; the message holds the install command."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs {package}, which is not installed. Run: pip install 'powerplan[{extra}]'")
+        super().__init__(f"{purpose} needs {package}, which is not installed. Run: {install_command(extra)}")
 
 
 class MissingData(PowerplanError, FileNotFoundError):

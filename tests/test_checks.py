@@ -107,4 +107,4 @@ def test_error_tree() -> None:
         assert issubclass(kind, ValueError)
     error = MissingExtra("matplotlib", "plot", "a plot")
     assert isinstance(error, ImportError)
-    assert "pip install 'powerplan[plot]'" in str(error)
+    assert "pip install 'powerplan-crossbar[plot]'" in str(error)

@@ -26,5 +26,5 @@ def local_transport() -> Any:
     Raises:
         FeatureUnavailable: the engine is not installed.
     """
-    advice = "Run: pip install powerplan, or name a server with target=..."
+    advice = "Run: pip install powerplan-crossbar, or name a server with target=..."
     return engine_module("powerplan_server.local", f"The engine is not installed. {advice}").LocalTransport()

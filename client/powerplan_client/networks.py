@@ -222,7 +222,7 @@ def _is_torch_module(value: Any) -> bool:
 def _import_torch(module: Any, input_shape: Sequence[int] | None) -> Any:
     if input_shape is None:
         raise invalid("input_shape", "a torch module needs the shape of one input, for example (1, 28, 28)")
-    advice = "Run: pip install powerplan, or give the weights as arrays."
+    advice = "Run: pip install powerplan-crossbar, or give the weights as arrays."
     engine = engine_module("powerplan", f"A torch module is read by the engine, which is not installed. {advice}")
     try:
         return engine.from_torch(module, input_shape=tuple(input_shape))

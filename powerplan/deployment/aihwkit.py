@@ -8,7 +8,7 @@ aihwkit maps a layer's largest |weight| to ``g_max`` and zero to ``g_min``, in Â
 
 no converters, no bounds, one array per layer and the bias added digitally. Scales of columns are the mapping scales of
 its tiles. :func:`layer_settings` computes these values; the other functions hand them to aihwkit, which must be
-installed: ``pip install 'powerplan[aihwkit]'``.
+installed: ``pip install 'powerplan-crossbar[aihwkit]'``.
 """
 
 from __future__ import annotations

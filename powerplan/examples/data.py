@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from powerplan.errors import CorruptFile, MissingData, MissingExtra
+from powerplan.errors import CorruptFile, MissingData, MissingExtra, install_command
 from powerplan.examples.idx import read_idx
 from powerplan.examples.vision import import_torchvision
 
@@ -172,5 +172,5 @@ def _torchvision_datasets(root: Path) -> Any:
     except ImportError as error:
         raise MissingData(
             f"{root} (from {DATA_VARIABLE}) holds no {IMAGES}[.gz] and {LABELS}[.gz]. Put them there, "
-            "or install torchvision, which downloads them: pip install 'powerplan[torchvision]'"
+            f"or install torchvision, which downloads them: {install_command('torchvision')}"
         ) from error

@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeVar
 import numpy as np
 
 from powerplan.checks import frozen_array
-from powerplan.errors import CorruptFile, InvalidInput
+from powerplan.errors import DISTRIBUTION, CorruptFile, InvalidInput
 from powerplan.files import write_bytes
 from powerplan.network.parts import to_parts
 
@@ -156,7 +156,7 @@ def _structure(content: bytes, source: str) -> dict[str, Any]:
             f"{_STRUCTURE}: format_version",
             version,
             f"1 to {FORMAT_VERSION}",
-            "It was written by a newer powerplan: upgrade with pip install --upgrade powerplan.",
+            f"It was written by a newer powerplan: upgrade with pip install --upgrade {DISTRIBUTION}.",
         )
     return dict(head)
 

@@ -11,7 +11,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from powerplan.errors import CorruptFile, InvalidInput, MissingExtra
+from powerplan.errors import CorruptFile, InvalidInput, MissingExtra, install_command
 from powerplan.jobs.database import check_file
 from powerplan_client.addresses import parse_address
 from powerplan_server.certificates import Certificates, authority_until, valid_until
@@ -55,7 +55,7 @@ def _findings(config: ServeConfig) -> Iterator[Finding]:
         yield _found("jobs", lambda: _store(config.data_path / "jobs.sqlite"))
     for setting, module, extra in (("http_listen", "connectrpc", "http"), ("otel_endpoint", "opentelemetry", "otel")):
         if getattr(config, setting):
-            words = "installed" if find_spec(module) else f"not installed: pip install 'powerplan[{extra}]'"
+            words = "installed" if find_spec(module) else f"not installed: {install_command(extra)}"
             yield Finding(what=f"{setting} needs {module}", good=find_spec(module) is not None, words=words)
 
 

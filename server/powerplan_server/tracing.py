@@ -1,4 +1,4 @@
-"""OpenTelemetry traces, when an endpoint is set and the extra ``powerplan[otel]`` is installed."""
+"""OpenTelemetry traces, when an endpoint is set and the extra ``powerplan-crossbar[otel]`` is installed."""
 
 from __future__ import annotations
 

@@ -203,7 +203,7 @@ def test_missing_matplotlib_is_said_before_the_work(
 
     for name in ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"):
         monkeypatch.setitem(sys.modules, name, None)
-    refused(run("plan", files.problem, "--max-nmse", "1%", "--plot", "p.png"), "pip install 'powerplan[plot]'")
+    refused(run("plan", files.problem, "--max-nmse", "1%", "--plot", "p.png"), "pip install 'powerplan-crossbar[plot]'")
 
 
 def test_internal_errors_are_exit_1_and_vv_shows_the_traceback(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import pytest
 from click.testing import Result
@@ -16,8 +19,10 @@ import powerplan as pp
 from powerplan.cli import chat as chat_module
 from powerplan.cli.chat import Chat
 from powerplan.cli.commands import doctor
+from powerplan.errors import DISTRIBUTION, install_command
 
 Run = Callable[..., Result]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_all_is_well_here(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +66,27 @@ def test_parts_that_are_not_installed_say_how(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(doctor, "version", absent)
     assert {finding.state for finding in doctor._parts()} == {"absent"}
-    assert "pip install 'powerplan[plot]'" in doctor._parts()[0].text
+    assert "pip install 'powerplan-crossbar[plot]'" in doctor._parts()[0].text
+
+
+def test_another_project_of_the_same_name_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = {"powerplan": "1.2.0"}
+    monkeypatch.setattr(doctor, "version", lambda name: installed.get(name, "1.0"))
+    (found,) = [finding for finding in doctor._versions() if finding.name == "namesake"]
+    assert found.state == "wrong"
+    assert "powerplan 1.2.0" in found.text
+    assert found.text.endswith("pip install --force-reinstall --no-deps powerplan-crossbar")
+
+
+def test_advice_names_the_package_that_this_is() -> None:
+    """Wheels are built under the name that messages advise to install, with the extras that they name."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["name"] == DISTRIBUTION
+    assert install_command("plot") == f"pip install '{project['name']}[plot]'"
+    extras = project["optional-dependencies"]
+    assert doctor._OPTIONAL.keys() == extras.keys() - {"dev", "docs"}
+    for extra, package in doctor._OPTIONAL.items():
+        assert any(re.match(rf"{package}\b", requirement) for requirement in extras[extra])
 
 
 @pytest.mark.parametrize(

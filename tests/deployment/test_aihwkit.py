@@ -106,7 +106,7 @@ def test_without_aihwkit_the_install_command_is_named(
     _, network, _, plan = planned
     monkeypatch.setitem(sys.modules, "aihwkit", None)
     monkeypatch.setitem(sys.modules, "aihwkit.inference", None)
-    with pytest.raises(pp.MissingExtra, match=r"powerplan\[aihwkit\]"):
+    with pytest.raises(pp.MissingExtra, match=r"powerplan-crossbar\[aihwkit\]"):
         adapter.rpu_configs(plan, network)
 
 

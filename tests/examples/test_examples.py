@@ -149,7 +149,7 @@ def without(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
 def test_missing_sklearn_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, "sklearn")
     for name in ("iris", "digits"):
-        with pytest.raises(MissingExtra, match=r"pip install 'powerplan\[examples\]'"):
+        with pytest.raises(MissingExtra, match=r"pip install 'powerplan-crossbar\[examples\]'"):
             load_example(name)
 
 

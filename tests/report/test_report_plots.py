@@ -150,7 +150,7 @@ def test_missing_matplotlib_names_the_install_command(
 ) -> None:
     for name in ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(MissingExtra, match=r"pip install 'powerplan\[plot\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'powerplan-crossbar\[plot\]'"):
         plot_plan(make_plan())
 
 

@@ -19,13 +19,16 @@ from powerplan.cli.chat import Chat
 from powerplan.cli.exits import Exit
 from powerplan.cli.output import document, write_json
 from powerplan.cli.server import server_options
-from powerplan.errors import PowerplanError
+from powerplan.errors import DISTRIBUTION, PowerplanError, install_command
 
 #: packages that are always there, and those of optional parts by the extra that installs them
 _NEEDED = ("numpy", "scipy", "torch", "cvxpy", "clarabel", "click")
 _OPTIONAL = {
     "plot": "matplotlib",
     "server": "grpcio",
+    "http": "connectrpc",
+    "cluster": "psycopg",
+    "mcp": "mcp",
     "examples": "scikit-learn",
     "onnx": "onnx",
     "torchvision": "torchvision",
@@ -90,7 +93,18 @@ def _versions() -> list[Finding]:
             text=f"{build}{gpu}; {torch.get_num_threads()} threads of {cores} processors",
         ),
         *(Finding(name=name, state="ok", text=version(name)) for name in _NEEDED),
+        *_namesakes(),
     ]
+
+
+def _namesakes() -> list[Finding]:
+    """Another project's package, whose files of the same name replace these or go with them when it is uninstalled."""
+    try:
+        text = f"the package powerplan {version('powerplan')} has files of the same names as {DISTRIBUTION}: "
+    except PackageNotFoundError:
+        return []
+    text += f"pip uninstall powerplan, then pip install --force-reinstall --no-deps {DISTRIBUTION}"
+    return [Finding(name="namesake", state="wrong", text=text)]
 
 
 def _parts() -> list[Finding]:
@@ -99,7 +113,7 @@ def _parts() -> list[Finding]:
         try:
             parts.append(Finding(name=f"[{extra}]", state="ok", text=f"{package} {version(package)}"))
         except PackageNotFoundError:
-            text = f"{package} is not installed: pip install 'powerplan[{extra}]'"
+            text = f"{package} is not installed: {install_command(extra)}"
             parts.append(Finding(name=f"[{extra}]", state="absent", text=text))
     return parts
 
