@@ -8,6 +8,8 @@ from powerplan_server.jobs.salvage import open_store
 from powerplan_server.jobs.store import JobStore
 from powerplan_server.jobs.values import JobLimits
 
+_ALL = 2**31 - 1  # as many jobs as there are workers, of however many servers
+
 
 def open_jobs(config: ServeConfig) -> JobStore:
     """Open it; a damaged file is replaced, see :mod:`.salvage`.
@@ -18,7 +20,7 @@ def open_jobs(config: ServeConfig) -> JobStore:
     limits = JobLimits(
         unfinished=config.job_queue_size,
         unfinished_of_tenant=config.tenant_job_queue_size or config.job_queue_size,
-        running_of_tenant=config.tenant_workers or config.workers,
+        running_of_tenant=config.tenant_workers or _ALL,
         outcomes_of_tenant=config.job_quota,
         retention=config.job_retention,
     )
