@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint format types imports check proto check-generated bench docs-numbers docs clean client-oldest wheels
+.PHONY: help setup demo test quick lint format types imports check proto check-generated bench docs-numbers docs docs-versions clean client-oldest wheels
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -92,6 +92,9 @@ docs-numbers: $(STAMP)  ## measure the examples; writes docs/examples.md and its
 docs: $(STAMP)  ## build the documentation site in out/site; warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs out/site
 	@echo "out/site/index.html"
+
+docs-versions: $(STAMP)  ## the site of every released version and of this one in out/versions, with links between them
+	$(BIN)/python scripts/document_versions.py out/versions
 
 wheels: $(STAMP)  ## both wheels in dist/, installed into a fresh environment and tried there; needs the network
 	rm -rf dist out/wheels

@@ -18,6 +18,7 @@ release = version = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
+templates_path = ["templates"]
 source_suffix = {".md": "markdown"}
 
 # links to headings, in pages and between them
@@ -50,7 +51,7 @@ _AMENDED = (
 )
 html_math_renderer = "mathml"
 html_static_path = ["static"]
-html_css_files = ["mathml.css", "signatures.css"]
+html_css_files = ["mathml.css", "signatures.css", "versions.css"]
 html_theme = "furo"
 html_title = f"powerplan {release}"
 html_copy_source = False
