@@ -104,6 +104,12 @@ class Plan(Shown):
         return self.certificate is not None or self.reached <= self.target.value * (1 + policy.EXCEEDED)
 
     @property
+    def beyond_limits(self) -> bool:
+        """Whether the prediction meets the target but not the limits of energy, latency and area beside it."""
+        met = self.reached <= self.target.value * (1 + policy.EXCEEDED)
+        return met and self.termination.outcome is Outcome.INFEASIBLE and self.costs is not None
+
+    @property
     def predictions(self) -> tuple[Prediction, ...]:
         """The prediction of every corner, the nominal one first."""
         return (self.prediction, *(corner.prediction for corner in self.corners))

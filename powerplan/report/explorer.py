@@ -93,7 +93,8 @@ def explorer(plans: Sequence[tuple[PointResult, Plan]]) -> Explorer | None:
 
 def _said(plan: Plan) -> str:
     error = f"{error_name([plan])} {percent(PlannedError.of(plan).predicted)}"
-    return typeset(f"{error}, power {si(plan.power, 'W')}, energy {si(plan.energy, 'J')}")
+    costs = "" if plan.costs is None else f", with costs {si(plan.costs.energy, 'J')}"
+    return typeset(f"{error}, power {si(plan.power, 'W')}, energy {si(plan.energy, 'J')}{costs}")
 
 
 def _gains(plan: Plan) -> list[str]:

@@ -21,6 +21,7 @@ from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.network import Network
 from powerplan.planning import Plan
+from powerplan.planning.settings import CHOICES, QUANTITIES
 from powerplan.report.cards import prediction_card, simulation_card
 from powerplan.report.heat_maps import arrays_view
 from powerplan.report.page import render
@@ -122,12 +123,14 @@ def _plan_page(plan: Plan, title: str, network: Network | None) -> str:
     arrays = arrays_view(plan, network)
     shown = {"chips": view.chips, "corners": view.corners, "arrays": arrays.layers or arrays.left_out}
     layers = len(view.layers)
-    free = " and ".join(plan.optimize)
+    free = " and ".join(kind for kind in plan.optimize if kind in QUANTITIES) or "conductance"
+    chosen = ", ".join(kind.replace("_", " ") for kind in plan.optimize if kind in CHOICES)
     return _page(
         "plan.html",
         heading=heading,
-        subtitle=f"Least {plan.objective.name} for a network of {layers} crossbar layer{'s' if layers != 1 else ''}; "
-        f"{free} gains free by {plan.granularity}.",
+        subtitle=f"Least {'cost' if chosen else plan.objective.name} for a network of {layers} crossbar "
+        f"layer{'s' if layers != 1 else ''}; {free} gains free by {plan.granularity}"
+        f"{f', with {chosen} of every layer' if chosen else ''}.",
         contents=[entry for entry in _PLAN_CONTENTS if shown.get(entry[0], True)],
         plan=view,
         arrays=arrays,

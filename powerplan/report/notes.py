@@ -21,7 +21,9 @@ def _answer_notes(plan: Plan) -> list[str]:
     """What the plan does not reach, and what is not proven of it."""
     notes = []
     outcome = plan.termination.outcome
-    if outcome is Outcome.INFEASIBLE:
+    if plan.beyond_limits:
+        notes.append(plan.termination.message)
+    elif outcome is Outcome.INFEASIBLE:
         notes.append("The target is out of reach: these gains only come closest.")
     elif not plan.meets_target:
         notes.append("The target was not met when time ran out: these gains come closest of those seen.")

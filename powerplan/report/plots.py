@@ -108,23 +108,24 @@ def plot_plan(
 def plot_frontier(plans: Sequence[Plan], *, title: str = "", file: str | os.PathLike[str] | None = None) -> Figure:
     """Power against NMSE of a list of plans, the baseline beside, simulated points with 95 % error bars.
 
-    Of plans for a part of the chips, or of the inputs, it is the NMSE that this part keeps.
-
-    Plans that do not meet their target are left out, and counted in the title.
+    Of plans for a part of the chips, or of the inputs, it is the NMSE that this part keeps. With costs there is also
+    energy against NMSE, and latency and area against energy where they differ. Plans that do not meet their target are
+    left out, and counted in the title.
     """
-    from powerplan.report.study_panels import frontier_chart
+    from powerplan.report.study_panels import frontier_charts
 
-    figure = new_figure(7.0, 4.8)
-    axes = figure.subplots()
-    chart = frontier_chart(plans)
-    if chart is not None:
+    charts = frontier_charts(plans)
+    panels = max(1, len(charts))
+    figure = new_figure(1.5 + 5.5 * panels, 4.8)
+    first, *more = np.ravel(np.array(figure.subplots(1, panels, squeeze=False), dtype=object))
+    for axes, chart in zip((first, *more), charts, strict=False):
         draw(axes, chart)
-    else:
-        axes.set(xlabel=error_label(plans), ylabel="power of one inference [W]", xticks=[], yticks=[])
-        axes.text(0.5, 0.5, "no target is met", transform=axes.transAxes, ha="center", va="center")
+    if not charts:
+        first.set(xlabel=error_label(plans), ylabel="power of one inference [W]", xticks=[], yticks=[])
+        first.text(0.5, 0.5, "no target is met", transform=first.transAxes, ha="center", va="center")
     missed = sum(not plan.meets_target for plan in plans)
     beside = f"\n({missed} of {len(plans)} targets not met)" if missed else ""
-    axes.set_title(f"{title + ': ' if title else ''}least power for a target error{beside}")
+    first.set_title(f"{title + ': ' if title else ''}least power for a target error{beside}")
     return written(figure, file)
 
 
@@ -137,11 +138,11 @@ def plot_study(study: StudyResult, *, title: str = "", file: str | os.PathLike[s
         title: what was planned, instead of the study's name.
         file: also write the figure.
     """
-    from powerplan.report.study_panels import power_charts
+    from powerplan.report.study_panels import study_charts
     from powerplan.report.thin_plans import thinned
 
     thin = thinned(study)
-    charts, _ = power_charts(thin, [(point, plan) for point in thin.points if (plan := point.plan) is not None])
+    charts, _ = study_charts(thin, [(point, plan) for point in thin.points if (plan := point.plan) is not None])
     shown = charts[:MOST_PANELS]
     columns = min(3, max(1, len(shown)))
     rows = max(1, -(-len(shown) // columns))

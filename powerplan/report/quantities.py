@@ -71,10 +71,18 @@ def mean_bounds(plan: Plan) -> Mapping[str, float]:
     return plan.target.bounds(plan.prediction.signal_power) if plan.calibration == MEAN else {}
 
 
+def chosen_text(plan: Plan, kind: str) -> str:
+    """What a plan has chosen of every layer, such as its bits: ``5, 5, 6``."""
+    layers = plan.hardware.of_layers(plan.prediction.layer_names)
+    return ", ".join(f"{getattr(layer, kind):g}" for layer in layers)
+
+
 def claim(plan: Plan) -> str:
     """What a plan says of its target, for a title: the target where it is met, else what is missed and by how much."""
     asked = asked_text(plan)
     outcome = plan.termination.outcome
+    if plan.beyond_limits:
+        return f"{asked}, beyond limits beside it"
     if outcome is Outcome.INFEASIBLE:
         least = plan.reached if plan.termination.best_reachable is None else plan.termination.best_reachable
         return f"misses {asked}: best reachable {quantity_text(plan.target, least)}"

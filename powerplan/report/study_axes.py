@@ -9,12 +9,18 @@ from typing import Any, TypeVar
 
 from powerplan.batch.naming import BARE, OVERRIDE
 from powerplan.batch.results import PointResult
+from powerplan.batch.schema import PLAN_SETTINGS
 from powerplan.hardware.describe import described_fields
 from powerplan.hardware.hardware import Hardware
 from powerplan.report.text import flat, value_text, without_paths
+from powerplan.settings import Number
 
 #: settings of the calculation: they make no figures of their own
 MINOR = ("verify_draws", "calibrate", "seed", "tolerance", "max_iterations")
+#: settings that hold energy, latency or area within a limit: along a frontier of these, not curves of their own
+LIMITS = ("max_energy", "max_latency", "max_area")
+#: SI units of settings of plans
+_SETTING_UNITS = {row.name: row.kind.unit for row in PLAN_SETTINGS if isinstance(row.kind, Number)}
 _T = TypeVar("_T")
 
 
@@ -41,8 +47,8 @@ def axis_name(axis: str) -> str:
 
 
 def axis_unit(axis: str) -> str:
-    """The SI unit of an axis that is a field of the hardware; "" of others."""
-    return _units().get(axis.removeprefix(OVERRIDE), "") if axis.startswith(OVERRIDE) else ""
+    """The SI unit of an axis that is a field of the hardware or a setting of plans; "" of others."""
+    return _units().get(axis.removeprefix(OVERRIDE), "") if axis.startswith(OVERRIDE) else _SETTING_UNITS.get(axis, "")
 
 
 @cache

@@ -1,12 +1,14 @@
 """Figures of a study: its power against the error, and against a number of the hardware that was swept.
 
 P(NMSE) has a curve for each value of one axis and a panel for each combination of the others. Where an axis has more
-numbers than there are looks of curves, it is drawn across instead: P(number), a curve for each target.
+numbers than there are looks of curves, it is drawn across instead: P(number), a curve for each target. Where the
+hardware has costs, the energy of an inference has the same figures, and latency and area, where they differ, are drawn
+against it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,20 +16,30 @@ import numpy as np
 from powerplan.batch.results import PointResult, PointState, StudyResult
 from powerplan.planning import Plan
 from powerplan.planning.objectives import POWER
-from powerplan.report.charts import STYLES, Chart, Curve, Point, Scale, power_scale
-from powerplan.report.planned_error import PlannedError, error_label, error_name, half_interval
+from powerplan.report.charts import STYLES, Chart, Curve, Point, Scale
+from powerplan.report.panel_axes import (
+    AREA,
+    ENERGY,
+    LATENCY,
+    POWER_OF_ARRAYS,
+    Across,
+    Pair,
+    Up,
+    axis_across,
+    energy_across,
+    error_across,
+)
+from powerplan.report.planned_error import PlannedError, error_name, half_interval
 from powerplan.report.quantities import target_text
-from powerplan.report.study_axes import MINOR, axis_name, axis_unit, evenly, label, number, setting
+from powerplan.report.study_axes import LIMITS, MINOR, axis_name, evenly, label, number, setting
 from powerplan.report.svg import Layout, lay_out
 from powerplan.report.text import typeset, without_paths
-from powerplan.report.units import percent, si
+from powerplan.report.units import percent
 
 #: figures in a page, and those of full size
 MOST_PANELS, MOST_LARGE = 24, 4
-#: units that take an SI prefix
-_PLAIN_UNITS = ("A", "F", "Hz", "J", "S", "V", "W", "s")
-
-Pair = tuple[PointResult, Plan]
+#: ratio beyond which latencies, or areas, are different
+_DIFFERS = 1.001
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,20 +51,9 @@ class Panels:
     remarks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Across:
-    """What a figure has across: the NMSE that plans are about, or the numbers of an axis."""
-
-    name: str
-    text: str
-    log: bool
-    value: Callable[[Pair], float]
-    is_error: bool = False
-
-
-def power_panels(study: StudyResult, plans: Sequence[Pair]) -> Panels:
-    """The figures of :func:`power_charts` for a page: small if they are many, and not more than it can bear."""
-    charts, remarks = power_charts(study, plans)
+def study_panels(study: StudyResult, plans: Sequence[Pair]) -> Panels:
+    """The figures of :func:`study_charts` for a page: small if they are many, and not more than it can bear."""
+    charts, remarks = study_charts(study, plans)
     return Panels(
         charts=tuple(lay_out(one, compact=len(charts) > MOST_LARGE) for one in charts[:MOST_PANELS]),
         left_out=max(0, len(charts) - MOST_PANELS),
@@ -60,35 +61,63 @@ def power_panels(study: StudyResult, plans: Sequence[Pair]) -> Panels:
     )
 
 
-def power_charts(study: StudyResult, plans: Sequence[Pair]) -> tuple[list[Chart], list[str]]:
-    """Power of the plans that meet their target, against NMSE or against the axis with many numbers; and remarks."""
-    reached = [(o, p) for o, p in plans if p.meets_target and p.nmse > 0 and p.power > 0]
+def study_charts(study: StudyResult, plans: Sequence[Pair]) -> tuple[list[Chart], list[str]]:
+    """Power, and energy with costs, of the plans that meet their target, against NMSE or against the axis with many
+    numbers; latency and area against energy; and remarks."""
+    reached = _reached(plans)
     if not reached:
         return [], []
     axes = _splitting(reached, [axis for axis in study.axes if not axis.startswith("target") and axis not in MINOR])
     values = {axis: list(dict.fromkeys(setting(o, axis) for o, _ in reached)) for axis in axes}
     swept = max((a for a in axes if _is_sweep(reached, a, values[a])), key=lambda a: len(values[a]), default=None)
-    if swept is None:
-        # the curves: the granularity if it differs, else the last axis with few values
-        few = [axis for axis in axes if len(values[axis]) <= STYLES]
-        by = "granularity" if "granularity" in few else (few[-1] if few else None)
-        return _panels(reached, axes, by, _error_across(reached), ""), []
-    return _swept_panels(reached, axes, swept)
+    charts: list[Chart] = []
+    remarks: list[str] = []
+    for up in (POWER_OF_ARRAYS, ENERGY) if _have_costs(reached) else (POWER_OF_ARRAYS,):
+        if swept is None:
+            # the curves: the granularity if it differs, else the last axis with few values
+            few = [axis for axis in axes if len(values[axis]) <= STYLES]
+            by = "granularity" if "granularity" in few else (few[-1] if few else None)
+            charts += _panels(reached, axes, by, error_across(reached), up, "")
+        else:
+            drawn, remarks = _swept_panels(reached, axes, swept, up)
+            charts += drawn
+    return charts + _against_energy(reached, [axis for axis in axes if axis not in (*LIMITS, swept)]), remarks
 
 
-def frontier_chart(plans: Sequence[Plan]) -> Chart | None:
-    """Power of plans that meet their target against NMSE, whatever else differs; None if there are none."""
+def frontier_charts(plans: Sequence[Plan]) -> list[Chart]:
+    """Those of plans that meet their target, whatever else differs; power against NMSE is the first one."""
     state = PointState.DONE
-    pairs = [
-        (PointResult(name=target_text(p.target), settings={}, state=state, source=p), p)
-        for p in plans
-        if p.meets_target and p.nmse > 0 and p.power > 0
-    ]
-    return _panels(pairs, [], None, _error_across(pairs), "")[0] if pairs else None
+    pairs = _reached([(PointResult(name=target_text(p.target), settings={}, state=state, source=p), p) for p in plans])
+    if not pairs:
+        return []
+    ups = (POWER_OF_ARRAYS, ENERGY) if _have_costs(pairs) else (POWER_OF_ARRAYS,)
+    return [*(_panels(pairs, [], None, error_across(pairs), up, "")[0] for up in ups), *_against_energy(pairs, [])]
 
 
-def _swept_panels(reached: Sequence[Pair], axes: Sequence[str], swept: str) -> tuple[list[Chart], list[str]]:
-    """Power against the numbers of an axis; with some targets also against NMSE for a few of the numbers."""
+def _reached(plans: Sequence[Pair]) -> list[Pair]:
+    return [(o, p) for o, p in plans if p.meets_target and p.nmse > 0 and p.power > 0]
+
+
+def _have_costs(pairs: Sequence[Pair]) -> bool:
+    return all(p.costs is not None and p.costs.energy > 0 for _, p in pairs)
+
+
+def _against_energy(pairs: Sequence[Pair], axes: Sequence[str]) -> list[Chart]:
+    """Latency and area against energy, each where it differs between plans for one target."""
+    targets = _targets(pairs)
+    if not _have_costs(pairs) or len(targets) > STYLES:
+        return []
+    charts = []
+    for up in (LATENCY, AREA):
+        values = [[up.value(plan) for _, plan in pairs if target_text(plan.target) == each] for each in targets]
+        if any(max(own) > _DIFFERS * min(own) > 0 for own in values):
+            by = "target" if len(targets) > 1 else None
+            charts += _panels(pairs, axes, by, energy_across([p for _, p in pairs]), up, "")
+    return charts
+
+
+def _swept_panels(reached: Sequence[Pair], axes: Sequence[str], swept: str, up: Up) -> tuple[list[Chart], list[str]]:
+    """A quantity against the numbers of an axis; with some targets also against NMSE for a few of the numbers."""
     remarks = []
     targets = _targets(reached)
     shown = evenly(targets, STYLES)
@@ -98,13 +127,13 @@ def _swept_panels(reached: Sequence[Pair], axes: Sequence[str], swept: str) -> t
     others = [axis for axis in axes if axis != swept]
     few = [a for a in others if len({setting(o, a) for o, _ in reached}) <= STYLES]
     by = "target" if len(targets) > 1 or not few else few[-1]
-    charts = _panels(some, others, by, _axis_across(swept, reached), f"Against {axis_name(swept)}")
+    charts = _panels(some, others, by, axis_across(swept, reached), up, f"Against {axis_name(swept)}")
     if len(targets) > 2:
         ordered = sorted({n for o, _ in reached if (n := number(o, swept)) is not None})
         chosen = evenly(ordered, STYLES)
         remarks.append(f"Of {len(ordered)} values of {axis_name(swept)}, {len(chosen)} have curves against NMSE.")
         some = [(o, p) for o, p in reached if number(o, swept) in chosen]
-        charts += _panels(some, axes, swept, _error_across(some), "Against NMSE")
+        charts += _panels(some, axes, swept, error_across(some), up, "Against NMSE")
     return charts, remarks
 
 
@@ -135,30 +164,9 @@ def _curve_of(pair: Pair, by: str | None) -> str:
     return "" if by is None else target_text(plan.target) if by == "target" else setting(point, by)
 
 
-def _error_across(pairs: Sequence[Pair]) -> _Across:
-    plans = [plan for _, plan in pairs]
-    return _Across(
-        name=error_name(plans),
-        text=error_label(plans),
-        log=True,
-        value=lambda pair: 100 * PlannedError.of(pair[1]).predicted,
-        is_error=True,
-    )
-
-
-def _axis_across(axis: str, reached: Sequence[Pair]) -> _Across:
-    """The numbers of an axis, under one SI prefix; logarithmic if they are a geometric row or lie far apart."""
-    numbers = np.array(sorted({n for o, _ in reached if (n := number(o, axis)) is not None}))
-    unit = axis_unit(axis)
-    scale, prefix = power_scale(float(np.max(np.abs(numbers)))) if unit in _PLAIN_UNITS else (1.0, "")
-    log = bool(numbers[0] > 0) and (
-        bool(numbers[-1] > 30 * numbers[0]) or float(np.ptp(np.diff(np.log(numbers)))) < 1e-3
-    )
-    text = f"{axis_name(axis)} [{prefix}{unit.replace('ohm', 'Ω')}]" if unit else axis_name(axis)
-    return _Across(name=axis_name(axis), text=text, log=log, value=lambda pair: scale * (number(pair[0], axis) or 0.0))
-
-
-def _panels(pairs: Sequence[Pair], axes: Sequence[str], by: str | None, across: _Across, before: str) -> list[Chart]:
+def _panels(
+    pairs: Sequence[Pair], axes: Sequence[str], by: str | None, across: Across, up: Up, before: str
+) -> list[Chart]:
     """A panel for each combination of the axes but ``by``, whose values are curves.
 
     All have one unit, and one scale as long as it does not press them together.
@@ -168,13 +176,13 @@ def _panels(pairs: Sequence[Pair], axes: Sequence[str], by: str | None, across: 
     for pair in pairs:
         groups.setdefault(tuple(setting(pair[0], axis) for axis in others), []).append(pair)
     curves = _targets(pairs) if by == "target" else list(dict.fromkeys(_curve_of(pair, by) for pair in pairs))
-    scale, prefix = power_scale(max(p.power for _, p in pairs))
-    up = _shared([[p.power * scale for _, p in members] for members in groups.values()], log=True)
+    scale, prefix = up.scale([p for _, p in pairs])
+    upright = _shared([[up.value(p) * scale for _, p in members] for members in groups.values()], log=True)
     along = _shared([list(map(across.value, members)) for members in groups.values()], log=across.log)
 
     titles = [", ".join([*filter(None, [before]), *map(label, others, key)]) for key in groups]
     return [
-        _panel(members, title, by, curves, across, (scale, f"{prefix}W"), along=along, up=up)
+        _panel(members, title, by, curves, across, up, (scale, f"{prefix}{up.unit}"), along=along, upright=upright)
         for title, members in zip(titles, groups.values(), strict=True)
     ]
 
@@ -192,11 +200,12 @@ def _panel(
     title: str,
     by: str | None,
     values: Sequence[str],
-    across: _Across,
+    across: Across,
+    up: Up,
     unit: tuple[float, str],
     *,
     along: Scale | None,
-    up: Scale | None,
+    upright: Scale | None,
 ) -> Chart:
     """One panel; a curve for each of the values of ``by``, whose looks are the same in every panel."""
     curves: dict[str, list[Pair]] = {value: [] for value in values}
@@ -207,31 +216,32 @@ def _panel(
         Curve(
             name=typeset(label(by, name).replace("<=", "≤")) if by else "plan, predicted",
             style=i,
-            points=tuple(_point(pair, across.value(pair), pair[1].power, unit) for pair in some),
+            points=tuple(_point(pair, across.value(pair), up.value(pair[1]), unit) for pair in some),
         )
         for i, (name, some) in enumerate(curves.items())
         if some
     ]
-    if len(curves) == 1:
+    if len(curves) == 1 and up is POWER_OF_ARRAYS:
         drawn += _beside(ordered, across, unit)
-        up = None  # the baseline lies higher
-    (_, low), (_, high) = ordered[0], ordered[-1]
-    ends = [percent(PlannedError.of(plan).predicted) for plan in (low, high)]
+        upright = None  # the baseline lies higher
+    ends = " to ".join(
+        f"{up.text(plan)} at {percent(PlannedError.of(plan).predicted)}" for _, plan in (ordered[0], ordered[-1])
+    )
     return Chart(
         curves=tuple(drawn),
-        title=title or "Least power for an error",
-        description=f"Power of one inference against {across.name}{': ' + title if title else ''}: {len(members)} "
-        f"plans, from {si(low.power, 'W')} at {ends[0]} to {si(high.power, 'W')} at {ends[1]}; "
-        f"curves: {', '.join(c.name for c in drawn)}. The numbers are in the table of all points.",
+        title=title or f"{up.title} {across.title}",
+        description=f"{up.label.capitalize()} against {across.name}{': ' + title if title else ''}: "
+        f"{len(members)} plans, from {ends}; curves: {', '.join(c.name for c in drawn)}. The numbers are in the table "
+        "of all points.",
         x_label=across.text,
-        y_label=f"power of one inference [{unit[1]}]",
+        y_label=f"{up.label} [{unit[1]}]",
         x_log=across.log,
         along=along,
-        up=up,
+        up=upright,
     )
 
 
-def _beside(members: Sequence[Pair], across: _Across, unit: tuple[float, str]) -> list[Curve]:
+def _beside(members: Sequence[Pair], across: Across, unit: tuple[float, str]) -> list[Curve]:
     """The baseline and the simulated points of a single curve."""
     base = [
         _point(
@@ -268,15 +278,15 @@ def _beside(members: Sequence[Pair], across: _Across, unit: tuple[float, str]) -
 def _point(
     pair: Pair,
     x: float,
-    power: float,
+    y: float,
     unit: tuple[float, str],
     *,
     before: str = "",
     x_error: float = 0.0,
     y_error: float = 0.0,
 ) -> Point:
-    """A point of a figure of power [unit] against x; its tooltip names the point and its predicted NMSE."""
+    """A point of a figure of y [unit] against x; its tooltip names the point and its predicted NMSE."""
     point, plan = pair
     error = f"{error_name([plan])} {percent(PlannedError.of(plan).predicted)}"
-    text = f"{before}{without_paths(point.name)}: {error}, {power * unit[0]:.4g} {unit[1]}"
-    return Point(x=x, y=power * unit[0], text=text, x_error=x_error, y_error=y_error)
+    text = f"{before}{without_paths(point.name)}: {error}, {y * unit[0]:.4g} {unit[1]}"
+    return Point(x=x, y=y * unit[0], text=text, x_error=x_error, y_error=y_error)

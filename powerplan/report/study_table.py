@@ -12,12 +12,14 @@ import numpy as np
 from powerplan.batch.naming import OVERRIDE
 from powerplan.batch.results import PointResult, PointState, StudyResult
 from powerplan.batch.targets import make_target
+from powerplan.hardware.costs.breakdown import CostBreakdown
 from powerplan.planning import Plan, Target
 from powerplan.planning.objectives import POWER
+from powerplan.planning.settings import CHOICES
 from powerplan.planning.verify.verify import misses_target
 from powerplan.report.answer import OUTCOMES
 from powerplan.report.planned_error import PlannedError, part_column, part_text
-from powerplan.report.quantities import saving_cell, simulated_nmse, target_text
+from powerplan.report.quantities import chosen_text, saving_cell, simulated_nmse, target_text
 from powerplan.report.study_axes import MINOR, axis_name, evenly, number, setting
 from powerplan.report.text import typeset, without_paths
 from powerplan.report.units import grouped, percent, si
@@ -83,6 +85,13 @@ def point_table(
     if any(axis.startswith(OVERRIDE + "array_") for axis in axes):
         columns.append(("Arrays", True, partial(_count_cell, count=lambda plan: plan.array_count)))
         columns.append(("Conversions", True, partial(_count_cell, count=lambda plan: plan.conversions)))
+    plans = [point.plan for point in study.points if point.plan is not None]
+    if any(plan.costs is not None for plan in plans):
+        columns.append(("Energy with costs", True, lambda point: _cost(point, lambda costs: costs.energy, "J")))
+        columns.append(("Latency", True, lambda point: _cost(point, lambda costs: costs.latency, "s")))
+    for kind in CHOICES:
+        if any(kind in plan.optimize for plan in plans):
+            columns.append((f"Chosen {kind.replace('_', ' ')}", False, partial(_chosen_cell, kind=kind)))
     columns += [(axis_name(axis), False, partial(_setting_cell, axis=axis)) for axis in axes]
     columns.append(("Outcome", False, _outcome_cell))
     if timed:
@@ -110,6 +119,14 @@ def _number(point: PointResult, value: Callable[[Plan], float | None], text: Cal
     if number is None or not np.isfinite(number):
         return Cell(text="–", number=True)
     return Cell(text=typeset(text(number)), key=f"{number:.6g}", number=True)
+
+
+def _cost(point: PointResult, value: Callable[[CostBreakdown], float], unit: str) -> Cell:
+    return _number(point, lambda p: None if p.costs is None else value(p.costs), lambda v: si(v, unit))
+
+
+def _chosen_cell(point: PointResult, *, kind: str) -> Cell:
+    return Cell(text="–" if point.plan is None else chosen_text(point.plan, kind))
 
 
 def _count_cell(point: PointResult, *, count: Callable[[Plan], int | None]) -> Cell:

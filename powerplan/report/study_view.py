@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from powerplan.batch.results import PointResult, PointState, StudyResult
+from powerplan.hardware import Hardware
 from powerplan.network import Network
 from powerplan.planning import Plan
+from powerplan.planning.settings import CHOICES
 from powerplan.report.device_names import device_names
 from powerplan.report.explorer import Explorer, explorer
 from powerplan.report.facts import Fact
@@ -35,7 +37,7 @@ from powerplan.report.study_layers import (
     target_prices,
 )
 from powerplan.report.study_networks import Networks, networks
-from powerplan.report.study_panels import Panels, power_panels
+from powerplan.report.study_panels import Panels, study_panels
 from powerplan.report.study_table import Cell, Summary, point_table, summaries
 from powerplan.report.svg import Layout, lay_out
 from powerplan.report.text import flat, typeset, value_text, without_paths
@@ -83,8 +85,9 @@ class StudyView:
 
 def as_study(plans: Mapping[str, Plan]) -> StudyResult:
     """Plans by name as the result of a study: what differs between them becomes its axes."""
-    fields = [dict(flat(plan.hardware.to_dict())) for plan in plans.values()]
-    names = device_names([plan.hardware for plan in plans.values()])
+    given = [_as_given(plan) for plan in plans.values()]
+    fields = [dict(flat(hardware.to_dict())) for hardware in given]
+    names = device_names(given)
     first = dict(reversed(list(zip(names, fields, strict=True))))
     # what the name of the hardware tells is no setting of its own
     changed = [
@@ -111,6 +114,11 @@ def as_study(plans: Mapping[str, Plan]) -> StudyResult:
     return StudyResult(name="", points=tuple(points), axes=axes, provenance=digest_names)
 
 
+def _as_given(plan: Plan) -> Hardware:
+    """The hardware of a plan but for what the plan has chosen of it, which is no setting."""
+    return plan.hardware.replace(**{kind: getattr(Hardware(), kind) for kind in plan.optimize if kind in CHOICES})
+
+
 def study_view(study: StudyResult, *, title: str = "", network: Network | None = None) -> StudyView:
     """The view of a study. ``network`` adds its operations, and the ranges used to the details of its plans."""
     if len(study.done) > MOST_DETAILS:  # none is shown in full
@@ -118,7 +126,7 @@ def study_view(study: StudyResult, *, title: str = "", network: Network | None =
     plans = [(point, point.plan) for point in study.points if point.plan is not None]
     name = without_paths(title or study.name)
     details = _details(plans, network)
-    panels = power_panels(study, plans)
+    panels = study_panels(study, plans)
     beside = side_by_side(plans)
     slider = explorer(plans)
     along, gains_caption = gain_charts(study, plans)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from powerplan.report.quantities import (
     accuracy_name,
     asked_text,
     bounded_name,
+    chosen_text,
     ideal_text,
     least_errors,
     lowest_yield,
@@ -473,35 +475,31 @@ def _inputs_lines(
 
 
 def frontier_table(plans: Sequence[Plan]) -> str:
-    """A row per plan: target, power, baseline, saving, predicted and (if verified) simulated NMSE, outcome.
-
-    Of plans for a part of the chips or inputs also the NMSE that this part keeps.
-    """
-    verified = any(plan.verification for plan in plans)
-    headers = ["target", "power", "baseline", "saving", "predicted NMSE", "outcome"]
-    if verified:
-        headers.insert(5, "simulated NMSE")
+    """A row per plan: target, power, baseline, saving, predicted and (if verified) simulated NMSE, outcome; with costs
+    energy, latency and what was chosen of the converters. Of plans for a part of the chips or inputs also the NMSE that
+    this part keeps."""
+    cells: list[tuple[str, Callable[[Plan], str]]] = [
+        ("target", asked_text),
+        ("power", lambda plan: si(plan.power, "W")),
+        ("baseline", lambda plan: si(plan.baseline_power, "W")),
+        ("saving", lambda plan: "-" if plan.saving is None else saving_cell(plan.saving, plan.objective)),
+    ]
+    if any(plan.costs for plan in plans):
+        cells.append(("energy", lambda plan: "-" if plan.costs is None else si(plan.costs.energy, "J")))
+        cells.append(("latency", lambda plan: "-" if plan.costs is None else si(plan.costs.latency, "s")))
+    for kind in CHOICES:
+        if any(kind in plan.optimize for plan in plans):
+            cells.append((kind, partial(chosen_text, kind=kind)))
+    cells.append(("predicted NMSE", lambda plan: predicted_nmse(plan.prediction)))
+    if any(plan.verification for plan in plans):
+        cells.append(
+            ("simulated NMSE", lambda plan: "-" if plan.verification is None else simulated_nmse(plan.verification))
+        )
     part = part_column(plans)
     if part is not None:
-        headers.insert(-1, part)
-    rows = []
-    for plan in plans:
-        row = [
-            asked_text(plan),
-            si(plan.power, "W"),
-            si(plan.baseline_power, "W"),
-            "-" if plan.saving is None else saving_cell(plan.saving, plan.objective),
-            predicted_nmse(plan.prediction),
-            plan.termination.outcome.value,
-        ]
-        if verified:
-            check = plan.verification
-            text = "-" if check is None else simulated_nmse(check)
-            row.insert(5, text)
-        if part is not None:
-            row.insert(-1, part_text(plan) or "-")
-        rows.append(row)
-    return columns(headers, rows)
+        cells.append((part, lambda plan: part_text(plan) or "-"))
+    cells.append(("outcome", lambda plan: plan.termination.outcome.value))
+    return columns([name for name, _ in cells], [[cell(plan) for _, cell in cells] for plan in plans])
 
 
 def network_rows(network: Network) -> list[dict[str, Any]]:

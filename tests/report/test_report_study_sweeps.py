@@ -18,7 +18,7 @@ from powerplan.planning import Outcome, Plan
 from powerplan.report.html import report_html
 from powerplan.report.study_axes import evenly, label
 from powerplan.report.study_hardware import compare_hardware
-from powerplan.report.study_panels import power_panels
+from powerplan.report.study_panels import study_panels
 from powerplan.report.study_table import summaries
 
 NOISE = "override.read_noise_std"
@@ -50,7 +50,7 @@ def pairs(study: StudyResult) -> list[tuple[PointResult, Plan]]:
 
 def test_sweep_is_one_figure_across_with_a_curve_per_target(make_plan: Callable[..., Plan]) -> None:
     study = sweep(make_plan, np.geomspace(1e-9, 1e-8, 20).tolist(), [0.01, 0.1])
-    panels = power_panels(study, pairs(study))
+    panels = study_panels(study, pairs(study))
     (chart,) = panels.charts
     assert chart.x_label == "read noise std [nA]"
     names = [curve.name.replace("\N{NO-BREAK SPACE}", " ") for curve in chart.curves]
@@ -64,13 +64,13 @@ def test_sweep_is_one_figure_across_with_a_curve_per_target(make_plan: Callable[
 
 def test_arithmetic_row_is_on_a_linear_axis(make_plan: Callable[..., Plan]) -> None:
     study = sweep(make_plan, np.linspace(1e-9, 1e-8, 10).tolist(), [0.01])
-    (chart,) = power_panels(study, pairs(study)).charts
+    (chart,) = study_panels(study, pairs(study)).charts
     assert np.ptp(np.diff([mark.x for mark in chart.curves[0].marks])) < 0.3
 
 
 def test_sweep_with_many_targets_is_drawn_both_ways_and_says_what_has_no_curve(make_plan: Callable[..., Plan]) -> None:
     study = sweep(make_plan, np.geomspace(1e-9, 1e-8, 12).tolist(), np.geomspace(0.01, 0.1, 8).tolist())
-    panels = power_panels(study, pairs(study))
+    panels = study_panels(study, pairs(study))
     assert [chart.title for chart in panels.charts] == ["Against read noise std", "Against NMSE"]
     assert [len(chart.curves) for chart in panels.charts] == [6, 6]
     assert panels.remarks == (
@@ -82,7 +82,7 @@ def test_sweep_with_many_targets_is_drawn_both_ways_and_says_what_has_no_curve(m
 
 def test_panels_label_their_values_and_share_unit_and_scale(make_plan: Callable[..., Plan]) -> None:
     many = sweep(make_plan, [1e-9, 2e-9], [0.01, 0.1], [{"marginal_fields": n} for n in (0, 4)], ["marginal_fields"])
-    one, two = power_panels(replace(many, axes=("marginal_fields", NOISE)), pairs(many)).charts
+    one, two = study_panels(replace(many, axes=("marginal_fields", NOISE)), pairs(many)).charts
     assert (one.title, two.title) == ("marginal fields = 0", "marginal fields = 4")
     assert one.y_label == two.y_label
     assert one.y_ticks == two.y_ticks

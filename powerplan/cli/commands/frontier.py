@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--points", type=click.IntRange(2, 1000), default=9, show_default=True, help="Length of the series.")
 @part_options
 @opt.settings_options(PlanSettings)
-@opt.plot_option("power against NMSE, beside the baseline")
+@opt.plot_option("power against NMSE, beside the baseline; with costs also energy against NMSE")
 @server_options()
 @opt.accept_option
 @opt.output_options

@@ -1,0 +1,107 @@
+"""What figures of plans have across and upright: errors, swept numbers, power, energy, latency and area."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from powerplan.batch.results import PointResult
+from powerplan.hardware.costs.breakdown import CostBreakdown
+from powerplan.planning import Plan
+from powerplan.report.charts import power_scale
+from powerplan.report.planned_error import PlannedError, error_label, error_name
+from powerplan.report.study_axes import axis_name, axis_unit, number
+
+#: units that take an SI prefix
+_PLAIN_UNITS = ("A", "F", "Hz", "J", "S", "V", "W", "s")
+#: area [m²] from which it is told in mm²
+_LARGE_AREA = 1e-8
+
+Pair = tuple[PointResult, Plan]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Across:
+    """What a figure has across: the NMSE that plans are about, energy, or the numbers of an axis; ``title`` ends that
+    of its figures."""
+
+    name: str
+    text: str
+    log: bool
+    value: Callable[[Pair], float]
+    title: str = ""
+    is_error: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Up:
+    """What a figure has upright, named by ``label``; ``title`` begins that of its figures."""
+
+    label: str
+    title: str
+    unit: str
+    value: Callable[[Plan], float]
+
+    def scale(self, plans: Sequence[Plan]) -> tuple[float, str]:
+        """What values are multiplied by, and the SI prefix that this stands for."""
+        most = max(self.value(plan) for plan in plans)
+        if self.unit == "m²":
+            return (1e6, "m") if most >= _LARGE_AREA else (1e12, "µ")
+        return power_scale(most)
+
+    def text(self, plan: Plan) -> str:
+        """Its value in a plan, with the unit."""
+        factor, prefix = self.scale([plan])
+        return f"{self.value(plan) * factor:.4g} {prefix}{self.unit}"
+
+
+def _costs(plan: Plan) -> CostBreakdown:
+    assert plan.costs is not None
+    return plan.costs
+
+
+POWER_OF_ARRAYS = Up(label="power of one inference", title="Least power", unit="W", value=lambda plan: plan.power)
+ENERGY = Up(
+    label="energy of one inference", title="Energy with costs", unit="J", value=lambda plan: _costs(plan).energy
+)
+LATENCY = Up(label="latency of one inference", title="Latency", unit="s", value=lambda plan: _costs(plan).latency)
+AREA = Up(label="area of the chip", title="Area", unit="m²", value=lambda plan: _costs(plan).area)
+
+
+def error_across(pairs: Sequence[Pair]) -> Across:
+    """The NMSE that plans are about, in %."""
+    plans = [plan for _, plan in pairs]
+    return Across(
+        name=error_name(plans),
+        text=error_label(plans),
+        log=True,
+        value=lambda pair: 100 * PlannedError.of(pair[1]).predicted,
+        title="for an error",
+        is_error=True,
+    )
+
+
+def energy_across(plans: Sequence[Plan]) -> Across:
+    """The energy with costs, under one SI prefix."""
+    scale, prefix = ENERGY.scale(plans)
+    return Across(
+        name="energy",
+        text=f"energy of one inference [{prefix}J]",
+        log=True,
+        value=lambda pair: scale * ENERGY.value(pair[1]),
+        title="against energy",
+    )
+
+
+def axis_across(axis: str, reached: Sequence[Pair]) -> Across:
+    """The numbers of an axis, under one SI prefix; logarithmic if they are a geometric row or lie far apart."""
+    numbers = np.array(sorted({n for o, _ in reached if (n := number(o, axis)) is not None}))
+    unit = axis_unit(axis)
+    scale, prefix = power_scale(float(np.max(np.abs(numbers)))) if unit in _PLAIN_UNITS else (1.0, "")
+    log = bool(numbers[0] > 0) and (
+        bool(numbers[-1] > 30 * numbers[0]) or float(np.ptp(np.diff(np.log(numbers)))) < 1e-3
+    )
+    text = f"{axis_name(axis)} [{prefix}{unit.replace('ohm', 'Ω')}]" if unit else axis_name(axis)
+    return Across(name=axis_name(axis), text=text, log=log, value=lambda pair: scale * (number(pair[0], axis) or 0.0))
