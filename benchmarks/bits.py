@@ -1,65 +1,192 @@
-"""Bits of converters planned by layer, against one width for all layers and against all choices next to the plan.
+"""Bits of converters planned by layer: against every choice, against one width for all layers, and against their time.
 
-    python -m benchmarks.bits EXAMPLE TARGET [INPUTS] [survey]
+    python -m benchmarks.bits [brute|widths ...] [--only NAME ...] [--json FILE]
 
-Prints one line: what was chosen, its energy, the best single width, the best choice within one bit of the plan in every
-layer (gains planned for each), and how long the plan took against one without.
+*brute*: every choice of 4 to 9 bits, with gains planned for each, is either planned or proven to take more energy than
+the best one (:mod:`benchmarks.every_choice`). *widths*: the plan against the best single width for all layers, also for
+a two-layer transformer and ResNet-18 at 64 px. Both tell what the plan took beside one without bits, in processor time.
+Settings that are left out keep the results they have in the file. The MNIST networks need the data at hand
+(POWERPLAN_DATA); an hour of processor time.
 """
 
 from __future__ import annotations
 
-import itertools
-import sys
+import argparse
+import json
 import time
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
 
 import powerplan as pp
+from benchmarks.common import machine
+from benchmarks.every_choice import EveryChoice
+from benchmarks.real_networks import Encoder, random_case
+from benchmarks.report import RESULTS
+from benchmarks.scale import torchvision_network
 
 LEAST, MOST = 4, 9
+CONVERTERS: dict[str, dict[str, Any]] = {
+    "capacitor": {"type": "capacitor"},
+    "survey": {"type": "survey", "node": 32e-9},
+}
+#: choices up to which all are planned
+FEW = 216
+#: inputs by network
+BATCH = {"iris": 32, "digits": 32, "mnist": 16, "mnist_cnn": 8, "encoder": 8, "resnet18": 2}
 
 
-def main(name: str, target: float, count: int, adc: str) -> None:
-    """Plan, try the neighbours, print."""
-    warnings.simplefilter("ignore")
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A network, its target, its converters and the noise that makes the target worth planning."""
+
+    network: str
+    target: float
+    converter: str = "capacitor"
+    noise: float = 1e-6
+    fields: dict[str, Any] = field(default_factory=lambda: {"conductance_min": 1e-6})
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """As rows are told apart."""
+        given = "".join(f", {key} {value:g}" for key, value in self.fields.items())
+        return f"{self.network}, {self.target:.0%}, {self.converter}, {self.noise:g} S{given}"
+
+    def case(self) -> tuple[pp.Network, np.ndarray, pp.Hardware]:
+        """Network, inputs and a hardware with 8 bits everywhere."""
+        costs = pp.Costs.from_dict({"adc": CONVERTERS[self.converter]})
+        hardware = pp.Hardware(programming_noise_std=self.noise, adc_bits=8, costs=costs, **self.fields)
+        network, inputs = NETWORKS.get(self.network, _example)(self.network)
+        return network, inputs[: BATCH[self.network]], hardware
+
+    @property
+    def wanted(self) -> pp.MaxNMSE:
+        """The target."""
+        return pp.MaxNMSE(self.target)
+
+
+def _example(name: str) -> tuple[pp.Network, np.ndarray]:
     example = pp.load_example(name)
-    network, inputs, bound = example.network, example.inputs[:count], pp.MaxNMSE(target)
-    converter = {"type": "capacitor"} if adc == "capacitor" else {"type": "survey", "node": 32e-9}
-    costs = pp.Costs.from_dict({"adc": converter})
-    hardware = pp.Hardware(conductance_min=1e-6, programming_noise_std=1e-6, adc_bits=8, costs=costs)
+    return example.network, example.inputs
 
-    def energy(bits: tuple[int, ...]) -> float:
-        plan = pp.plan(network, hardware.replace(adc_bits=bits), inputs, bound)
-        assert plan.costs is not None
-        return plan.costs.energy if plan.meets_target else float("inf")
 
-    layers = len(network.layer_names)
+def _encoder(name: str) -> tuple[pp.Network, np.ndarray]:
+    case = random_case(name, Encoder, (12, 8))
+    return case.network, case.inputs
+
+
+def _resnet18(name: str) -> tuple[pp.Network, np.ndarray]:
+    network = pp.from_torch(torchvision_network(name, 64), (3, 64, 64))
+    return network, np.random.default_rng(0).normal(size=(BATCH[name], 3, 64, 64)).astype(np.float32)
+
+
+NETWORKS: dict[str, Callable[[str], tuple[pp.Network, np.ndarray]]] = {"encoder": _encoder, "resnet18": _resnet18}
+
+#: for large networks: single precision, few combinations of the outputs, and no more digits than the table has
+LARGE = {"dtype": "float32", "output_combinations": 4, "tolerance": 1e-3}
+BRUTE = (
+    *(
+        Setting(network="iris", target=target, converter=converter, fields={})
+        for converter in CONVERTERS
+        for target in (0.01, 0.05)
+    ),
+    *(Setting(network=network, target=target) for network in ("iris", "digits") for target in (0.01, 0.05)),
+    Setting(network="mnist", target=0.01, noise=3e-7),
+    Setting(network="mnist", target=0.05),
+    *(Setting(network="mnist_cnn", target=target, noise=noise) for target, noise in ((0.01, 3e-7), (0.05, 1e-6))),
+)
+WIDTHS = (
+    *(Setting(network="encoder", target=target, noise=noise) for target, noise in ((0.01, 2e-7), (0.05, 5e-7))),
+    Setting(network="resnet18", target=0.05, noise=5e-8, options=LARGE),
+)
+
+
+def planned(setting: Setting) -> dict[str, Any]:
+    """The plan with bits, and what it and one with 8 bits took."""
+    network, inputs, hardware = setting.case()
     started = time.process_time()
-    eight = energy((8,) * layers)
+    eight = pp.plan(network, hardware, inputs, setting.wanted, **setting.options)
     alone = time.process_time() - started
     started = time.process_time()
-    free = ("conductance", "adc_bits")
-    plan = pp.plan(network, hardware, inputs, bound, optimize=free, least_bits=LEAST, most_bits=MOST)
-    with_bits = time.process_time() - started
-    if plan.bits is None:
-        print(f"{name} {target:.0%}: {plan.termination.message}")
-        return
-    chosen = tuple(layer.adc_bits or MOST for layer in plan.hardware.of_layers(network.layer_names))
-    print(f"{name} {target:.0%} {adc}: {chosen}, {with_bits / alone:.1f} x {alone:.1f} s", flush=True)
-    single = {bits: energy((bits,) * layers) for bits in range(LEAST, MOST + 1) if bits != 8} | {8: eight}
-    width = min(single, key=lambda bits: single[bits])
+    free: dict[str, Any] = {"optimize": ("conductance", "adc_bits"), "least_bits": LEAST, "most_bits": MOST}
+    plan = pp.plan(network, hardware, inputs, setting.wanted, **free, **setting.options)
+    seconds = time.process_time() - started
     assert plan.costs is not None
-    print(f"  {plan.costs.energy:.4g} J, 8 bits {eight:.4g}, single width {width}: {single[width]:.4g}", flush=True)
-    near = [[b for b in (bits - 1, bits, bits + 1) if LEAST <= b <= MOST] for bits in chosen]
-    if layers > 3:
-        around: set[tuple[int, ...]] = {(*chosen[:k], b, *chosen[k + 1 :]) for k, own in enumerate(near) for b in own}
-    else:
-        around = set(itertools.product(*near))
-    tried = {bits: energy(bits) for bits in sorted(around)}
-    best = min(tried, key=lambda bits: tried[bits])
-    ratio, below = plan.costs.energy / tried[best], plan.bits.bound / min(tried[best], single[width])
-    print(f"  of {len(tried)} next to it {best}: {ratio:.5f} of the best, bound {below:.4f} of it", flush=True)
+    assert plan.bits is not None, plan.termination.message
+    return {
+        "bits": [layer.adc_bits for layer in plan.hardware.of_layers(network.layer_names)],
+        "energy": plan.costs.energy,
+        "bound": plan.bits.bound,
+        "eight": energy_of(eight),
+        "seconds": seconds,
+        "without_bits_s": alone,
+    }
+
+
+def energy_of(plan: pp.Plan) -> float:
+    """Energy of an inference [J]; infinite where the target is missed."""
+    assert plan.costs is not None
+    return plan.costs.energy if plan.meets_target else float("inf")
+
+
+def widths(setting: Setting) -> dict[str, Any]:
+    """The plan beside the best single width."""
+    network, inputs, hardware = setting.case()
+    row = planned(setting)
+    single = {
+        bits: energy_of(pp.plan(network, hardware.replace(adc_bits=bits), inputs, setting.wanted, **setting.options))
+        for bits in range(LEAST, MOST + 1)
+        if bits != 8
+    } | {8: row["eight"]}
+    width = min(single, key=lambda bits: single[bits])
+    return row | {"width": width, "single": single[width]}
+
+
+def brute(setting: Setting) -> dict[str, Any]:
+    """The plan beside all choices."""
+    network, inputs, hardware = setting.case()
+    row = widths(setting)
+    every = EveryChoice(
+        lambda bits: pp.plan(network, hardware.replace(adc_bits=bits), inputs, setting.wanted, **setting.options),
+        network,
+        hardware,
+        range(LEAST, MOST + 1),
+    )
+    return row | every.searched(whole=every.count <= FEW)
+
+
+KINDS: dict[str, tuple[tuple[Setting, ...], Callable[[Setting], dict[str, Any]]]] = {
+    "brute": (BRUTE, brute),
+    "widths": (WIDTHS, widths),
+}
+
+
+def main() -> None:
+    """Measure, print, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kinds", nargs="*", metavar="brute|widths", default=list(KINDS))
+    parser.add_argument("--only", nargs="*", metavar="NAME", default=list(BATCH), help="of these networks")
+    parser.add_argument("--json", type=Path, default=RESULTS / "bits.json", help="results [default: %(default)s]")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    results = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
+    for kind in arguments.kinds:
+        settings, measure = KINDS[kind]
+        rows = results.setdefault(kind, {})
+        for setting in settings:
+            if setting.network in arguments.only:
+                rows[setting.name] = row = measure(setting)
+                print(setting.name, {k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in row.items()})
+                results[kind] = {each.name: rows[each.name] for each in settings if each.name in rows}
+                arguments.json.write_text(json.dumps(results | {"machine": machine()}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    name, target, *rest = sys.argv[1:]
-    main(name, float(target), int(rest[0]) if rest else 32, rest[1] if len(rest) > 1 else "capacitor")
+    main()
