@@ -169,7 +169,7 @@ class Chips:
         mse: mean over a chip's inputs and outputs of (y − y*)².
         signal_power: mean over inputs and outputs of y*².
         wrong: the part of the inputs in another class than the wanted one: that of the labels that were given, or of
-            the target; None without these.
+            the target, which without labels is that of the ideal outputs; None without these.
         power: of one inference [W]; None in predictions.
     """
 
@@ -182,6 +182,19 @@ class Chips:
     def nmse(self) -> Spread:
         """``mse`` over ``signal_power``; NaN if the ideal outputs are all zero."""
         return self.mse.scaled(1 / self.signal_power if self.signal_power > 0 else math.nan)
+
+    def wrong_by_chip(self) -> Spread:
+        """``wrong``, where it is known.
+
+        Raises:
+            InvalidRequest: nothing was said of the wanted classes.
+        """
+        if self.wrong is not None:
+            return self.wrong
+        advice = "Give labels; for those that change, the classes of the ideal outputs."
+        raise wrong_number(
+            "chips.wrong", None, "chips of a call with labels, or of a plan for classes of chips", advice
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As it is kept in files: spreads by their quantiles."""

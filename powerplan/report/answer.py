@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,9 @@ from powerplan.report.quantities import (
     lowest_yield,
     mean_bounds,
     objective_text,
+    other_accuracy,
     other_inputs,
+    other_rate,
     plan_accuracies,
     predicted_mse,
     predicted_nmse,
@@ -108,7 +111,7 @@ def plan_answer(plan: Plan) -> list[Fact]:
         value, _, predicted = least[0].partition(" ")
         remark = "; ".join([f"{predicted}, 95 %", *least[1:], "the least within the budget"])
         facts.append(Fact(name=plan.objective.quantity, value=value, remark=typeset(remark)))
-    facts += inputs_fact(plan.prediction)
+    facts += inputs_fact(plan.prediction, [*_over_inputs(plan)])
     if plan.hardware.compensation:
         facts.append(Fact(name="Compensation", value=plan.hardware.compensation, remark=typeset(COMPENSATED)))
     if (lowest := lowest_yield(plan)) is not None:
@@ -127,13 +130,21 @@ def plan_answer(plan: Plan) -> list[Fact]:
     return facts
 
 
-def inputs_fact(result: Prediction | Simulation) -> list[Fact]:
-    """The error of inputs beside those of calibration, and which of these have the largest."""
+def _over_inputs(plan: Plan) -> Iterator[str]:
+    """What a plan for classes says of other inputs."""
+    if not plan.target.takes_weights and (rate := other_rate(plan)) is not None:
+        yield f"{plan.target.quantity} {rate}"
+    if (accuracy := other_accuracy(plan)) is not None:
+        yield accuracy
+
+
+def inputs_fact(result: Prediction | Simulation, more: Sequence[str] = ()) -> list[Fact]:
+    """The error of inputs beside those of calibration, ``more`` about them, and which have the largest."""
     inputs = result.inputs
     if inputs is None or not inputs.nmse_standard_error > 0:
         return []
     sample = f"95 %; the {len(inputs.mse_by_input)} of calibration are taken as a random sample"
-    remark = f"{other_inputs(inputs)} ({sample}); worst inputs {worst_inputs(inputs)}"
+    remark = f"{', '.join([other_inputs(inputs), *more])} ({sample}); worst inputs {worst_inputs(inputs)}"
     half = inputs.nmse_interval()[1] - float(inputs.nmse_by_input.mean())
     return [Fact(name="Error of other inputs", value=typeset(f"± {100 * half:.2g} %"), remark=typeset(remark))]
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
-from powerplan.per_input import Inputs
-from powerplan.planning import Outcome, Plan, Target
+from powerplan.per_input import Inputs, student
+from powerplan.planning import MaxAccuracyDrop, Outcome, Plan, Target
 from powerplan.planning.objectives import OBJECTIVES, Objective
 from powerplan.planning.outcome import Verification
 from powerplan.planning.targets.over_inputs import MEAN, relative_error
@@ -183,13 +183,33 @@ def other_rate(plan: Plan) -> str | None:
             (check.ratio_input_standard_error or 0.0) * target.value,
             "simulated",
         )
-    elif prediction.tells_accuracy and prediction.ideal_output is not None and target.chips is None:
+    elif prediction.tells_accuracy and prediction.ideal_output is not None:
         by_input = target.by_input(prediction, None)
         rate, how = plan.reached, "predicted"
         error = math.nan if by_input is None else rate * relative_error(by_input)
     else:
         return None
     return f"{quantity_with_error(target, rate, 1.96 * error)} {how}" if error > 0 else None
+
+
+def other_accuracy(plan: Plan) -> str | None:
+    """The predicted accuracy with the 95 % interval of that of all inputs, likewise; the mean over chips.
+
+    Its error is not that of the drop: the accuracy of the ideal network is one of a sample too.
+    """
+    target, prediction = plan.target, plan.prediction
+    if not isinstance(target, MaxAccuracyDrop) or not prediction.tells_accuracy:
+        return None
+    labels = target.labels
+    told = accuracy_of_others(prediction.accuracy(labels), prediction.accuracy_input_error(labels), len(labels))
+    return told if told is None or target.chips is None else f"mean {told}"
+
+
+def accuracy_of_others(accuracy: float, input_error: float | None, inputs: int) -> str | None:
+    """``accuracy 94.0 ± 2.1 %``: that of all inputs of which so many are a sample, 95 %; None where it is not known."""
+    if input_error is None or not input_error > 0:
+        return None
+    return f"accuracy {part_with_error(accuracy, student(inputs - 1) * input_error)}"
 
 
 def ideal_text(ideal: float) -> str:

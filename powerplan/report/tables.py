@@ -17,7 +17,7 @@ from powerplan.moments.accuracy import Accuracy
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.network import Network
-from powerplan.per_input import Inputs, student
+from powerplan.per_input import Inputs
 from powerplan.planning import ConstraintPrice, DiscreteGap, Plan
 from powerplan.planning.objectives import Objective
 from powerplan.planning.settings import CHOICES
@@ -26,6 +26,7 @@ from powerplan.report.planned_error import part_column, part_text
 from powerplan.report.quantities import (
     COMPENSATED,
     accuracy_name,
+    accuracy_of_others,
     asked_text,
     bounded_name,
     chosen_text,
@@ -34,6 +35,7 @@ from powerplan.report.quantities import (
     lowest_yield,
     mean_bounds,
     objective_text,
+    other_accuracy,
     other_inputs,
     other_rate,
     plan_accuracies,
@@ -124,7 +126,7 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
     lines.append(("NMSE", _error_line(nmse_bound, predicted_nmse(prediction), simulated[0])))
     lines.append(("MSE", _error_line(mse_bound, predicted_mse(prediction), simulated[1])))
     lines += _plan_chips_lines(plan)
-    lines += _inputs_lines(prediction.inputs)
+    lines += _inputs_lines(prediction.inputs, other_accuracy(plan))
     lines += _compensation_lines(plan)
     lines += _corner_lines(plan)
     if plan.array_count is not None:
@@ -277,6 +279,11 @@ def _steps_line(gap: DiscreteGap, objective: Objective) -> str:
 
 
 _SHOWN_PRICES = 8
+#: of a prediction that was not asked for single chips
+_UNTOLD_CHIPS = (
+    "chips",
+    "error and power are means over chips; how single ones differ: predict --chip-spread, simulate --yield-at BOUND",
+)
 _TEXT_WIDTH = 96
 
 
@@ -329,12 +336,12 @@ def prediction_table(
         ("MSE", f"{predicted_mse(prediction)}, of which squared bias {share(prediction.mse_bias, prediction.mse)}"),
         ("NMSE", predicted_nmse(prediction)),
         ("power", predicted_power(prediction)),
-        *_chips_lines(chips or prediction.chips, ideal_accuracy),
+        *(_chips_lines(chips or prediction.chips, ideal_accuracy) if prediction.chips else [_UNTOLD_CHIPS]),
         *_converter_line(prediction),
         *_wires_lines(prediction),
         ("energy", f"{si(prediction.energy, 'J')} per inference"),
         *_accuracy_line(accuracy, None, ideal_accuracy),
-        *_inputs_lines(prediction.inputs, accuracy, input_error),
+        *_inputs_lines(prediction.inputs, _of_others(prediction.inputs, accuracy, input_error)),
         ("method", prediction.method),
     ]
     if prediction.output_covariance is None and prediction.mse_standard_error:
@@ -407,7 +414,7 @@ def simulation_table(
         *_converter_line(simulation),
         ("energy", f"{si(simulation.energy, 'J')} per inference"),
         *_accuracy_line(accuracy, predicted_accuracy if known else None, ideal_accuracy),
-        *_inputs_lines(simulation.inputs, accuracy, input_error),
+        *_inputs_lines(simulation.inputs, _of_others(simulation.inputs, accuracy, input_error)),
         ("draws", f"{simulation.draws}, seed {simulation.seed} (± is 95 %)"),
     ]
     return "\n\n".join([columns(headers, rows), _pairs(lines), *cost_table(simulation)])
@@ -460,16 +467,17 @@ def _rate_line(plan: Plan) -> list[tuple[str, str]]:
     return [] if rate is None else [("", f"{rate} over other inputs")]
 
 
-def _inputs_lines(
-    inputs: Inputs | None, accuracy: Accuracy | None = None, input_error: float | None = None
-) -> list[tuple[str, str]]:
+def _of_others(inputs: Inputs | None, accuracy: Accuracy | None, input_error: float | None) -> str | None:
+    if inputs is None or accuracy is None:
+        return None
+    return accuracy_of_others(accuracy[0], input_error, len(inputs.mse_by_input))
+
+
+def _inputs_lines(inputs: Inputs | None, accuracy: str | None) -> list[tuple[str, str]]:
     """What the calibration inputs say of others, and which of them have the largest errors."""
     if inputs is None or not inputs.nmse_standard_error > 0:
         return []
-    parts = [other_inputs(inputs)]
-    if accuracy is not None and input_error is not None and input_error > 0:
-        half = student(len(inputs.mse_by_input) - 1) * input_error
-        parts.append(f"accuracy {part_with_error(accuracy[0], half)}")
+    parts = [other_inputs(inputs), *([] if accuracy is None else [accuracy])]
     sample = f"(95 %; the {len(inputs.mse_by_input)} of calibration are taken as a random sample)"
     return [("other inputs", f"{', '.join(parts)} {sample}"), ("worst inputs", worst_inputs(inputs))]
 

@@ -95,6 +95,23 @@ def test_files_and_clients_tell_classes_of_chips(iris_example: Example, tmp_path
     assert seen.chips is not None
     assert seen.chips.wrong is not None
     assert seen.chips.wrong.mean == pytest.approx(1 - seen.accuracy)
+    assert seen.chips.wrong_by_chip() is seen.chips.wrong
+    untold = client.simulate(network, HARDWARE, plan.gains, inputs, draws=10)
+    assert untold.chips is not None
+    assert untold.chips.wrong is None
+    here = pp.simulate(network, HARDWARE, plan.gains, inputs, draws=200)
+    for refusal, unlabelled in ((pc.InvalidRequest, untold.chips), (pp.InvalidInput, here.chips)):
+        with pytest.raises(refusal, match=r"chips\.wrong.*with labels.*classes of the ideal outputs"):
+            unlabelled.wrong_by_chip()
+    ideal = here.ideal_output.argmax(1)
+    flips = client.simulate(network, HARDWARE, plan.gains, inputs, labels=ideal, draws=200).chips
+    assert flips is not None
+    assert flips.wrong_by_chip().mean == pytest.approx(here.wrong_by_chip().mean)
+    mean = client.plan(
+        network, HARDWARE, inputs, pc.MaxAccuracyDrop(0.04, labels), verify_draws=0, chip_spread=True
+    ).prediction.chips
+    assert mean is not None
+    assert 1 - mean.wrong_by_chip().mean == pytest.approx(here.ideal_accuracy(labels) - 0.04, abs=0.01)
 
 
 def test_random_combinations_of_the_outputs_tell_no_classes(iris_example: Example) -> None:

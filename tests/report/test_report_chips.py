@@ -10,13 +10,14 @@ from matplotlib.figure import Figure
 
 import powerplan as pp
 from powerplan.examples import Example
+from powerplan.per_input import student
 from powerplan.report.chips_charts import histogram, plan_histogram, yield_chart
 from powerplan.report.html import report_html
 from powerplan.report.plots import draw
-from powerplan.report.quantities import lowest_yield, share_text, yield_text
+from powerplan.report.quantities import lowest_yield, other_rate, share_text, yield_text
 from powerplan.report.svg import lay_out
 from powerplan.report.tables import plan_table, simulation_table
-from powerplan.report.units import significant
+from powerplan.report.units import part_with_error, significant
 
 HARDWARE = pp.Hardware(programming_noise_std=1.5e-6)
 
@@ -127,5 +128,22 @@ def test_texts_of_plans_tell_their_chips(iris_example: Example) -> None:
     page = " ".join(report_html(budget).replace("\xa0", " ").split())
     assert f"({significant(low)} to {significant(high)}) predicted, 95 %; the least within the budget" in page
     assert "NMSE of chips" in plan_table(pp.plan(*case, pp.MaxNMSE(0.02), chip_spread=True))
-    classes = pp.plan(*case, pp.MaxAccuracyDrop(0.04, iris_example.labels), verify_draws=0)
-    assert "% predicted over other inputs" in plan_table(classes)
+
+
+@pytest.mark.parametrize("chips", [None, 0.9])
+def test_plans_for_classes_tell_the_errors_of_rate_and_accuracy_over_inputs(
+    iris_example: Example, chips: float | None
+) -> None:
+    """Unverified ones by the prediction. The accuracy's error is not that of the drop: the ideal one's is in it."""
+    labels = iris_example.labels
+    target = pp.MaxAccuracyDrop(0.04, labels, chips=chips)
+    plan = pp.plan(iris_example.network, HARDWARE, iris_example.inputs, target, verify_draws=0)
+    half = student(len(labels) - 1) * plan.prediction.accuracy_input_error(labels)
+    told = f"accuracy {part_with_error(plan.prediction.accuracy(labels), half)}"
+    said = other_rate(plan)
+    assert said is not None
+    assert said.endswith(" predicted")
+    page = " ".join(report_html(plan).replace("\xa0", " ").split())
+    for text in (" ".join(plan_table(plan).split()), page):
+        assert ("" if chips is None else "mean ") + told in text
+        assert said in text

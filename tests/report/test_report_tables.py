@@ -160,6 +160,11 @@ def test_range_used_of_column_gains(network: Network) -> None:
     assert ranges_used(network, hardware, gains) == pytest.approx([100e-6] * 3)
 
 
+def test_a_prediction_of_means_names_what_tells_single_chips(make_prediction: Callable[..., Prediction]) -> None:
+    table = " ".join(prediction_table(make_prediction()).split())
+    assert "means over chips; how single ones differ: predict --chip-spread, simulate --yield-at" in table
+
+
 def test_prediction_table(make_prediction: Callable[..., Prediction]) -> None:
     table = prediction_table(
         replace(make_prediction(), first_order=("softmax1",), marginal_fields=64),

@@ -109,9 +109,8 @@ class ClassTarget(Target):
         return self.value / float(measure.rates(chips.outputs.mean, covariance)[0])
 
     def tell_chips(self, prediction: Prediction) -> Prediction:
-        if self.chips is None:
+        if prediction.chips is None:
             return prediction
-        assert prediction.chips is not None
         from powerplan.moments.chips.predicted import ChipSource
 
         wrong = ChipSource.behind(prediction).wrong_by_chip(self.wanted())
