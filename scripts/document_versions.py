@@ -2,8 +2,8 @@
 
     python scripts/document_versions.py FOLDER [REVISION...]
 
-REVISIONs are tags or branches of this repository; without any, all tags v0.1.0, v0.2.0, ... are taken. The files as they are
-now are the version "development". Every version is built by its own docs/conf.py, from its own docstrings, into a
+REVISIONs are tags or branches of this repository, by default all tags v0.1.0, v0.2.0, ... are taken. The files as they
+are now are the version "development". Every version is built by its own docs/conf.py, from its own docstrings, into a
 folder named like it; its pages link to all the others. index.html leads to the newest tag.
 """
 
