@@ -8,8 +8,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from powerplan.errors import InvalidInput
+from powerplan_server.blobs import Upload
 from powerplan_server.config import ServeConfig
-from powerplan_server.upload import Upload
 
 
 def back_up(config: ServeConfig, to: Path) -> tuple[int, int]:

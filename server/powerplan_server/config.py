@@ -58,7 +58,7 @@ class ServeConfig:
     tokens: str = _option("", "text", "bearer tokens 'name:token', separated by commas", secret=True)
     data_dir: str = _option("", "text", "folder for uploads and jobs; default: ~/.local/state/powerplan")
     database: str = _option("", "text", "postgresql://USER@HOST/NAME for jobs that several servers share")
-    blob_store: str = _option("", "text", "folder for uploads that several servers share")
+    blob_store: str = _option("", "text", "uploads that several servers share: a folder, or s3://BUCKET/PREFIX")
     workers: int = _option(os.cpu_count() or 1, "count", "worker processes, one calculation each", low=1)
     worker_memory: int = _option(4 * 2**30, "bytes", "data memory a worker may allocate", low=256 * 2**20)
     worker_max_requests: int = _option(200, "count", "calculations after which a worker is replaced", low=1)
@@ -136,8 +136,13 @@ class ServeConfig:
 
     @property
     def blob_path(self) -> Path:
-        """The folder for uploads."""
-        return Path(self.blob_store) if self.blob_store else self.data_path / "blobs"
+        """The folder for uploads; with an object store, for copies of them."""
+        return self.data_path / "blobs" if not self.blob_store or self.has_objects else Path(self.blob_store)
+
+    @property
+    def has_objects(self) -> bool:
+        """Whether uploads are in an object store."""
+        return "://" in self.blob_store
 
     def _check_addresses(self, check: Checker) -> None:
         addresses = {

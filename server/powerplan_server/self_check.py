@@ -46,17 +46,24 @@ def _findings(config: ServeConfig) -> Iterator[Finding]:
         yield _found("tls_certificate", lambda: _certificate(config))
     if config.tls_client_ca:
         yield _found("tls_client_ca", lambda: _dated(authority_until(config), "serve.tls_client_ca"))
+    yield from _kept(config)
+    for setting, module, extra in (("http_listen", "connectrpc", "http"), ("otel_endpoint", "opentelemetry", "otel")):
+        if getattr(config, setting):
+            words = "installed" if find_spec(module) else f"not installed: {install_command(extra)}"
+            yield Finding(what=f"{setting} needs {module}", good=find_spec(module) is not None, words=words)
+
+
+def _kept(config: ServeConfig) -> Iterator[Finding]:
+    """Where jobs and uploads are kept."""
     yield _found("data_dir", lambda: _data(config))
-    if config.blob_store:
+    if config.has_objects:
+        yield _found("blob_store", lambda: _objects(config))
+    elif config.blob_store:
         yield _found("blob_store", lambda: _folder(config.blob_path, "serve.blob_store", "a writable folder", config))
     if config.database:
         yield _found("database", lambda: _database(config))
     elif (config.data_path / "jobs.sqlite").exists():
         yield _found("jobs", lambda: _store(config.data_path / "jobs.sqlite"))
-    for setting, module, extra in (("http_listen", "connectrpc", "http"), ("otel_endpoint", "opentelemetry", "otel")):
-        if getattr(config, setting):
-            words = "installed" if find_spec(module) else f"not installed: {install_command(extra)}"
-            yield Finding(what=f"{setting} needs {module}", good=find_spec(module) is not None, words=words)
 
 
 def _found(what: str, look: Callable[[], str]) -> Finding:
@@ -118,6 +125,19 @@ def _data(config: ServeConfig) -> str:
     if folder.exists() and is_locked(folder):
         raise InvalidInput.of("serve.data_dir", str(folder), wanted, "A server uses it now.")
     return found
+
+
+def _objects(config: ServeConfig) -> str:
+    try:
+        from powerplan_server.blobs.objects import Objects
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "obstore", "cluster", "Sharing uploads in an object store") from error
+    try:
+        Objects(config.blob_store).try_writing()
+    except OSError as error:
+        allowed = "an object store that can be written"
+        raise InvalidInput.of("serve.blob_store", config.blob_store, allowed, f"{error.strerror}.") from error
+    return f"{config.blob_store} can be written"
 
 
 def _database(config: ServeConfig) -> str:

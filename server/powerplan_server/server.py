@@ -20,7 +20,7 @@ from powerplan._version import __version__
 from powerplan.errors import InvalidInput, MissingExtra
 from powerplan_client.addresses import parse_address
 from powerplan_server.admission import Admission
-from powerplan_server.blobs import BlobStore
+from powerplan_server.blobs import open_blobs
 from powerplan_server.callers import Callers
 from powerplan_server.certificates import Certificates
 from powerplan_server.config import ServeConfig, is_served
@@ -113,13 +113,7 @@ class PlannerServer:
         tracer = Tracer(config.otel_endpoint, __version__)
         parts.callback(tracer.close)
         self.storage = Storage(config.data_path, config.blob_path, room=config.max_message)
-        self.blobs = BlobStore(
-            config.blob_path,
-            storage=self.storage,
-            quota=config.blob_quota,
-            largest=config.max_blob,
-            upload_retention=config.upload_retention,
-        )
+        self.blobs = open_blobs(config, self.storage)
         book = JobBook(
             opening=partial(open_jobs, config),
             blobs=self.blobs,
@@ -180,7 +174,7 @@ class PlannerServer:
             self._keep_house(),
             self._keep_ready(),
             self.jobs.follow(),
-            self.storage.watch(self.jobs.try_storing),
+            self.storage.watch(self.jobs.try_storing, self.blobs.try_writing),
         )
         for duty in duties:
             parts.callback(asyncio.create_task(duty).cancel)

@@ -224,7 +224,7 @@ class PlannerService:
     async def _worker(self, request: _Prepared) -> AsyncIterator[tuple[dict[str, str], float]]:
         """Hold the blobs of a request and a worker slot; gives the paths and the seconds spent waiting."""
         tenant = current_caller.get().tenant
-        with self._blobs.pinned(tenant, request.blobs) as paths:
+        async with self._blobs.pinned(tenant, request.blobs) as paths:
             began = time.monotonic()
             async with AsyncExitStack() as held:
                 await self._slot(held, tenant, len(request.data))
@@ -293,17 +293,18 @@ class PlannerService:
             raise invalid("start", "the first message must hold start")
         start = first.start
         check_sha256(start.blob.sha256, "start.blob.sha256")
-        with self._blobs.upload(tenant, start.blob.sha256, start.blob.size_bytes, start.offset_bytes) as upload:
-            if upload is None:
-                return v1.UploadBlobResponse(status=self._blob_status(tenant, start.blob)).SerializeToString()
-            async for data in requests:
-                message = _parse(v1.UploadBlobRequest, data)
-                if message.WhichOneof("part") != "chunk" or not message.chunk:
-                    raise invalid("chunk", "every message after the first must hold a chunk of at least 1 byte")
-                await self._stored(upload.write, message.chunk)
-                self._metrics.uploaded.inc(len(message.chunk))
-            await self._stored(upload.finish)
-        return v1.UploadBlobResponse(status=self._blob_status(tenant, start.blob)).SerializeToString()
+        blob = start.blob
+        async with self._blobs.upload(tenant, blob.sha256, blob.size_bytes, start.offset_bytes) as upload:
+            if upload is not None:
+                async for data in requests:
+                    message = _parse(v1.UploadBlobRequest, data)
+                    if message.WhichOneof("part") != "chunk" or not message.chunk:
+                        raise invalid("chunk", "every message after the first must hold a chunk of at least 1 byte")
+                    await self._stored(upload.write, message.chunk)
+                    self._metrics.uploaded.inc(len(message.chunk))
+                await self._stored(upload.finish)
+        (status,) = await self._blob_statuses(tenant, [blob])
+        return v1.UploadBlobResponse(status=status).SerializeToString()
 
     async def _stored(self, write: Callable[..., object], *content: bytes) -> None:
         """Write in a thread; a cancel waits until it is done, so that the file is not closed under it."""
@@ -322,15 +323,18 @@ class PlannerService:
         for number, blob in enumerate(request.blobs):
             check_sha256(blob.sha256, f"blobs[{number}].sha256")
         tenant = current_caller.get().tenant
-        statuses = [self._blob_status(tenant, blob) for blob in request.blobs]
-        return v1.GetBlobStatusResponse(statuses=statuses).SerializeToString()
+        return v1.GetBlobStatusResponse(
+            statuses=await self._blob_statuses(tenant, list(request.blobs))
+        ).SerializeToString()
 
-    def _blob_status(self, tenant: str, blob: v1.BlobRef) -> v1.BlobStatus:
-        state = self._blobs.state(tenant, blob.sha256)
-        status = v1.BlobStatus(blob=blob, committed_bytes=state.committed, complete=state.complete)
-        if state.committed and not state.complete:
-            status.expire_time.CopyFrom(_timestamp(state.touched + self._config.upload_retention))
-        return status
+    async def _blob_statuses(self, tenant: str, blobs: list[v1.BlobRef]) -> list[v1.BlobStatus]:
+        statuses = []
+        for blob, state in zip(blobs, await self._blobs.status(tenant, [blob.sha256 for blob in blobs]), strict=True):
+            status = v1.BlobStatus(blob=blob, committed_bytes=state.committed, complete=state.complete)
+            if state.committed and not state.complete:
+                status.expire_time.CopyFrom(_timestamp(state.touched + self._config.upload_retention))
+            statuses.append(status)
+        return statuses
 
     # Jobs
 

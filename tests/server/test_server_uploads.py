@@ -6,7 +6,6 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import grpc
@@ -15,9 +14,6 @@ from planner_fakes import plan_request
 from planner_running import Process, Running, failure
 
 from powerplan_client._generated import v1
-from powerplan_server.blobs import BlobStore
-from powerplan_server.errors import ServiceError
-from powerplan_server.storage import Storage
 
 
 def _ref(content: bytes) -> v1.BlobRef:
@@ -105,82 +101,6 @@ def test_streams_out_of_order_are_refused(server: Running) -> None:
     ):
         failed = failure(lambda parts=parts: server.stub.UploadBlob(iter(parts), timeout=5))
         assert failed.code is grpc.StatusCode.INVALID_ARGUMENT
-
-
-def _put(store: BlobStore, content: bytes, tenant: str = "a") -> str:
-    digest = hashlib.sha256(content).hexdigest()
-    with store.upload(tenant, digest, len(content), 0) as upload:
-        assert upload is not None
-        upload.write(content)
-        assert upload.finish()
-    return digest
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> BlobStore:
-    return BlobStore(tmp_path, quota=3000, largest=2500, upload_retention=100, storage=Storage(tmp_path, room=1))
-
-
-def test_least_recently_used_content_leaves_first(store: BlobStore) -> None:
-    digests = [_put(store, bytes([i]) * 1000) for i in range(3)]
-    for age, digest in zip((10, 30, 20), digests, strict=True):
-        os.utime(store._path("a", digest), (time.time() - age,) * 2)
-    _put(store, b"new" * 300)
-    assert [store.state("a", digest).complete for digest in digests] == [True, False, True]
-    assert store.usage("a") <= 3000
-
-
-def test_content_in_use_stays_and_a_full_quota_is_an_error(store: BlobStore) -> None:
-    digests = [_put(store, bytes([i]) * 1000) for i in range(3)]
-    with ExitStack() as stack:
-        stack.enter_context(store.pinned("a", digests))
-        with pytest.raises(ServiceError, match="quota") as refused:
-            _put(store, b"new" * 300)
-        assert refused.value.reason == "QUOTA_EXCEEDED"
-    _put(store, b"new" * 300)
-    with pytest.raises(ServiceError) as large:
-        _put(store, b"x" * 2501)
-    assert large.value.reason == "REQUEST_TOO_LARGE"
-
-
-def test_open_uploads_count_with_their_whole_size(store: BlobStore) -> None:
-    with store.upload("a", "ab" * 32, 2500, 0) as upload:
-        assert upload is not None
-        with pytest.raises(ServiceError, match="quota"):
-            _put(store, b"x" * 600)
-        with pytest.raises(ServiceError, match="Another call"), store.upload("a", "ab" * 32, 2500, 0):
-            pass
-    _put(store, b"x" * 600)
-
-
-def test_content_that_leaves_while_it_is_counted(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An upload in a thread renames its file between the listing of the folder and the look at its size."""
-    _put(store, b"a" * 10)
-    leaving = store._path("a", _put(store, b"b" * 20))
-    listed = list(os.scandir(leaving.parent))
-    leaving.unlink()
-    monkeypatch.setattr(os, "scandir", lambda folder: nullcontext(listed))
-    assert store.usage("a") == 10
-
-
-def test_tenants_do_not_see_each_other(store: BlobStore) -> None:
-    """Neither existence, nor content, nor quota."""
-    digest = _put(store, b"x" * 2000, tenant="a")
-    assert not store.state("b", digest).complete
-    with pytest.raises(ServiceError, match="not on the server"), store.pinned("b", [digest]):
-        pass
-    _put(store, b"y" * 2500, tenant="b")
-    assert store.state("a", digest).complete
-
-
-def test_abandoned_uploads_expire(store: BlobStore) -> None:
-    with store.upload("a", "ab" * 32, 100, 0) as upload:
-        assert upload is not None
-        upload.write(b"x" * 50)
-    assert store.expire() == 0
-    os.utime(store._path("a", "ab" * 32).with_suffix(".part"), (time.time() - 200,) * 2)
-    assert store.expire() == 1
-    assert store.state("a", "ab" * 32).committed == 0
 
 
 @pytest.mark.slow

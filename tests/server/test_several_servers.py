@@ -18,6 +18,7 @@ from planner_running import Process, Running, assert_idle, failure, wait_for
 
 from powerplan_client._generated import v1
 from powerplan_client._generated.planner_service_pb2_grpc import PlannerServiceStub
+from powerplan_server.blobs import Upload
 
 pytestmark = planner_postgres.needed
 
@@ -51,12 +52,29 @@ def _get(server: _Server, job: v1.PlanJob) -> v1.PlanJob:
     return found
 
 
+def _events(server: _Server, job: v1.PlanJob) -> list[v1.WatchPlanJobResponse]:
+    """The events of a job so far."""
+    watch = server.stub.WatchPlanJob(v1.WatchPlanJobRequest(job_id=job.job_id), timeout=60)
+    last = _get(server, job).sequence
+    events = []
+    for event in watch:
+        events.append(event)
+        if event.sequence >= last:
+            break
+    watch.cancel()
+    return events
+
+
 def _watch(server: _Server, job: v1.PlanJob) -> list[v1.WatchPlanJobResponse]:
     return list(server.stub.WatchPlanJob(v1.WatchPlanJobRequest(job_id=job.job_id), timeout=60))
 
 
-def test_a_job_is_seen_from_every_server(start: Callable[..., Running], sharing: dict[str, str]) -> None:
+@pytest.mark.parametrize("place", ["{}/uploads", "file://{}/objects"])
+def test_a_job_is_seen_from_every_server(
+    start: Callable[..., Running], sharing: dict[str, str], tmp_path: Path, place: str
+) -> None:
     """Watched, listed, fetched, found by its request id, cancelled and deleted; its uploads are there too."""
+    sharing["blob_store"] = place.format(tmp_path)
     one, two = start(workers=1, **sharing), start(workers=1, **sharing)
     content = b"x" * 1234
     blob = v1.BlobRef(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
@@ -109,7 +127,7 @@ def test_uploads_go_on_at_another_server_and_one_at_a_time(
         return [v1.UploadBlobRequest(start=upload), v1.UploadBlobRequest(chunk=content[at:to])]
 
     one.stub.UploadBlob(iter(parts(0, 700)), timeout=5)
-    with two.server.blobs.upload("anonymous", blob.sha256, len(content), 700):
+    with Upload(two.config.blob_path / "anonymous" / blob.sha256, len(content)):
         refused = failure(lambda: one.stub.UploadBlob(iter(parts(700, 2048)), timeout=5))
         assert refused.code is grpc.StatusCode.ABORTED
     assert two.stub.UploadBlob(iter(parts(700, 2048)), timeout=5).status.complete
@@ -143,13 +161,16 @@ def test_an_outage_of_the_database_is_told_and_passes(start: Callable[..., Runni
 def test_a_server_that_slept_through_its_lease_does_not_write(tmp_path: Path, sharing: dict[str, str]) -> None:
     """Awake again, it has the outcome of a job that another has taken up: only the other's counts."""
     settings = [f"{name}={value}" for name, value in sharing.items()]
-    one = Process.fake(tmp_path / "one", tmp_path / "log1", *settings, "workers=1")
-    job = _submit(one, "sleep 2")
-    wait_for(lambda: _get(one, job).state == RUNNING)
-    two = Process.fake(tmp_path / "two", tmp_path / "log2", *settings, "workers=1")
+    one, two = (
+        Process.fake(tmp_path / name, tmp_path / f"log-{name}", *settings, "workers=1") for name in ("one", "two")
+    )
     try:
+        busy = two.stub.Plan.future(plan_request("sleep 1"))
+        job = _submit(one, "sleep 2")
+        wait_for(lambda: _get(two, job).state == RUNNING)
         one.process.send_signal(signal.SIGSTOP)
-        wait_for(lambda: _get(two, job).sequence >= 4, 20)  # queued, running, queued, running
+        assert busy.result(10).HasField("profile_plan")  # until then the job could run on the first only
+        wait_for(lambda: [event.state for event in _events(two, job)].count(QUEUED) == 2, 20)
         one.process.send_signal(signal.SIGCONT)
         changes = _changes(_watch(two, job))
         assert changes == [QUEUED, RUNNING, QUEUED, RUNNING, SUCCEEDED]

@@ -193,15 +193,16 @@ class JobExecution:
         if request is None:
             raise asyncio.CancelledError  # ended by its owner since it was taken
         carrier = self._book.carriers.get(job.id)
-        with self._blobs.pinned(job.tenant, job.blobs) as paths, self._tracer.span("job", carrier, job=job.id):
-            answer = await self._pool.run(
-                "Plan",
-                request,
-                blobs=paths,
-                seconds=job.run_limit,
-                on_progress=self._progress_writer(job),
-                on_trace=self._tracer.on_trace,
-            )
+        async with self._blobs.pinned(job.tenant, job.blobs) as paths:
+            with self._tracer.span("job", carrier, job=job.id):
+                answer = await self._pool.run(
+                    "Plan",
+                    request,
+                    blobs=paths,
+                    seconds=job.run_limit,
+                    on_progress=self._progress_writer(job),
+                    on_trace=self._tracer.on_trace,
+                )
         self._statistics.computed(job.tenant, JOB, v1.PlanResponse.FromString(answer).info.timings)
         return answer
 

@@ -147,24 +147,23 @@ class JobRunner:
         async def store() -> tuple[Job, bool]:
             if book.closed or self._admission.closed:
                 raise draining()
-            with self._blobs.pinned(tenant, blobs):
-                async with book.taking:  # nobody takes it before its blobs are held
-                    try:
-                        job, existing = await book.call(
-                            book.store.add,
-                            tenant=tenant,
-                            request_id=request_id,
-                            digest=digest,
-                            request=request,
-                            blobs=blobs,
-                            run_limit=run_limit,
-                        )
-                    except QueueFull as full:
-                        raise _full(full) from None
-                    if not existing:
-                        book.hold(job)
-                        book.carriers[job.id] = dict(carrier or {})
-                        book.queued.set()
+            async with self._blobs.pinned(tenant, blobs), book.taking:  # nobody takes it before its blobs are held
+                try:
+                    job, existing = await book.call(
+                        book.store.add,
+                        tenant=tenant,
+                        request_id=request_id,
+                        digest=digest,
+                        request=request,
+                        blobs=blobs,
+                        run_limit=run_limit,
+                    )
+                except QueueFull as full:
+                    raise _full(full) from None
+                if not existing:
+                    book.hold(job)
+                    book.carriers[job.id] = dict(carrier or {})
+                    book.queued.set()
             if existing and job.digest != digest:
                 raise conflict(job.request_id or "")
             return job, existing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -16,6 +17,7 @@ class Upload:
     Args:
         path: where it will be when it is whole, named by its SHA-256.
         size: bytes of the whole.
+        publish: called with the checked file before it gets its name.
 
     Attributes:
         committed: bytes that have arrived.
@@ -27,7 +29,8 @@ class Upload:
 
     SUFFIX = ".part"
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, path: Path, size: int, *, publish: Callable[[Path], None] = lambda whole: None) -> None:
+        self._publish = publish
         self._path = path
         self._part = path.with_suffix(self.SUFFIX)
         self._size = size
@@ -35,12 +38,13 @@ class Upload:
         self._file = open(self._part, "ab")  # noqa: SIM115 - closed by __exit__
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._part)):
+            facts = os.fstat(self._file.fileno())
+            if not (self._part.exists() and os.path.samestat(facts, os.stat(self._part))):
                 raise BlockingIOError("somebody else has just finished it")
         except OSError:
             self._file.close()
             raise
-        self.committed = self._file.tell()
+        self.committed = facts.st_size
 
     def __enter__(self) -> Upload:
         return self
@@ -73,6 +77,7 @@ class Upload:
         os.fsync(self._file.fileno())
         if not is_intact(self._part, self._path.name):
             raise self._discarded("the bytes have another SHA-256 than announced")
+        self._publish(self._part)
         os.replace(self._part, self._path)
         return True
 

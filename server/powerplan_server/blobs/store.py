@@ -11,17 +11,18 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import grpc
 
 from powerplan.jobs.contents import SHA256, Damaged
+from powerplan_server.blobs.upload import Upload
 from powerplan_server.errors import Reason, ServiceError, invalid
 from powerplan_server.storage import Storage
-from powerplan_server.upload import Upload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +44,8 @@ def check_sha256(value: str, field: str) -> str:
 class BlobStore:
     """The uploads of all tenants.
 
-    Everything but an upload's ``write`` and ``finish`` and :meth:`expire` only looks up names and is called on the
-    event loop; those move data and are called in a thread.
+    It is used on the event loop; only an upload's ``write`` and ``finish`` and :meth:`expire`, which move data, are
+    called in a thread.
 
     Args:
         folder: where everything is kept; made if missing.
@@ -64,8 +65,17 @@ class BlobStore:
         self._open: dict[tuple[str, str], int] = {}
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
+    async def status(self, tenant: str, digests: Sequence[str]) -> list[BlobState]:
+        """How much of each blob the tenant has uploaded.
+
+        Raises:
+            ServiceError: STORAGE_UNAVAILABLE.
+        """
+        elsewhere = await self._elsewhere(tenant, digests)
+        return [elsewhere.get(sha256) or self.state(tenant, sha256) for sha256 in digests]
+
     def state(self, tenant: str, sha256: str) -> BlobState:
-        """How much of a blob the tenant has uploaded."""
+        """How much of a blob is in the folder."""
         path = self._path(tenant, sha256)
         for place, complete in ((path, True), (path.with_suffix(Upload.SUFFIX), False)):
             with suppress(FileNotFoundError):
@@ -85,17 +95,18 @@ class BlobStore:
             if not self._pins[key]:
                 del self._pins[key]
 
-    @contextmanager
-    def pinned(self, tenant: str, digests: Iterable[str]) -> Iterator[dict[str, str]]:
+    @asynccontextmanager
+    async def pinned(self, tenant: str, digests: Iterable[str]) -> AsyncIterator[dict[str, str]]:
         """Paths of complete blobs by SHA-256, kept from eviction while the context lasts.
 
         Raises:
-            ServiceError: BLOB_NOT_FOUND, with the missing ones.
+            ServiceError: BLOB_NOT_FOUND, with the missing ones; STORAGE_UNAVAILABLE.
         """
         paths = {sha256: self._path(tenant, sha256) for sha256 in digests}
         with ExitStack() as stack:
             for sha256 in paths:
                 stack.enter_context(self.held(tenant, sha256))
+            await self._bring(tenant, list(paths))
             missing = [sha256 for sha256, path in paths.items() if not path.exists()]
             if missing:
                 raise ServiceError(
@@ -109,13 +120,14 @@ class BlobStore:
                     os.utime(path)
             yield {sha256: str(path) for sha256, path in paths.items()}
 
-    @contextmanager
-    def upload(self, tenant: str, sha256: str, size: int, offset: int) -> Iterator[Upload | None]:
+    @asynccontextmanager
+    async def upload(self, tenant: str, sha256: str, size: int, offset: int) -> AsyncIterator[Upload | None]:
         """An upload to write chunks to, or None if the content is here already.
 
         Raises:
             ServiceError: UPLOAD_OFFSET_MISMATCH (with the committed length), REQUEST_TOO_LARGE, QUOTA_EXCEEDED; ABORTED
-                if another call is uploading the same content; BLOB_MISMATCH for what is written within.
+                if another call is uploading the same content; BLOB_MISMATCH for what is written within;
+                STORAGE_UNAVAILABLE.
         """
         path = self._path(tenant, sha256)
         if size < 0 or offset < 0:
@@ -126,7 +138,7 @@ class BlobStore:
                 f"got {size}; allowed: at most {self.largest}",
                 reason=Reason.REQUEST_TOO_LARGE,
             )
-        state = self.state(tenant, sha256)
+        (state,) = await self.status(tenant, [sha256])
         if state.complete:
             yield None
             return
@@ -134,14 +146,36 @@ class BlobStore:
         if key in self._open:
             raise _busy()
         _check_offset(offset, state.committed)
+        await self._find_room(tenant, size)
         self._make_room(tenant, size, keep=path.with_suffix(Upload.SUFFIX))
         self._open[key] = size
         try:
-            with self._storage.guarding(), _told(), Upload(path, size) as upload:
+            publish = partial(self._publish, tenant, sha256)
+            with self._storage.guarding(), told(), Upload(path, size, publish=publish) as upload:
                 _check_offset(offset, upload.committed)  # another server may have gone on in between
                 yield upload
         finally:
             del self._open[key]
+
+    async def try_writing(self) -> None:
+        """Try what an upload needs beside the folder.
+
+        Raises:
+            OSError: it cannot be done now.
+        """
+
+    async def _elsewhere(self, tenant: str, digests: Sequence[str]) -> Mapping[str, BlobState]:
+        """Which of the blobs are complete in a place that counts more than the folder."""
+        return {}
+
+    async def _bring(self, tenant: str, digests: Sequence[str]) -> None:
+        """Bring what is elsewhere into the folder."""
+
+    async def _find_room(self, tenant: str, needed: int) -> None:
+        """Evict elsewhere what would be beyond the quota."""
+
+    def _publish(self, tenant: str, sha256: str, whole: Path) -> None:
+        """Store an upload elsewhere before it counts as complete."""
 
     def usage(self, tenant: str) -> int:
         """Bytes a tenant keeps."""
@@ -190,15 +224,11 @@ class BlobStore:
                 path.unlink(missing_ok=True)
                 excess -= size
         if excess > 0:
-            raise ServiceError(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
-                Reason.QUOTA_EXCEEDED,
-                f"The upload needs {excess} bytes more than the quota of {self._quota} bytes leaves free.",
-            )
+            raise full(excess, self._quota)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     """Content that is not what was announced, or that another server takes, as the caller is told."""
     try:
         yield
@@ -207,6 +237,15 @@ def _told() -> Iterator[None]:
     except Damaged as error:
         what = f"{error.strerror}; the upload was discarded, start again"
         raise invalid("chunk", what, reason=Reason.BLOB_MISMATCH) from None
+
+
+def full(excess: int, quota: int) -> ServiceError:
+    """The error for an upload beyond a tenant's quota."""
+    return ServiceError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        Reason.QUOTA_EXCEEDED,
+        f"The upload needs {excess} bytes more than the quota of {quota} bytes leaves free.",
+    )
 
 
 def _check_offset(offset: int, committed: int) -> None:
