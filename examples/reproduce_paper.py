@@ -223,7 +223,7 @@ def reproduce(name: str, *, cache: Path | None, size: Size, figures: Path) -> st
             "**Correlation of the predicted moments of the outputs with the simulated ones.**",
             output_moments_table(points),
             f"**Moments of every layer** by the `covariance` method at {percent(MOMENTS_AT, 3)} NMSE, "
-            f"{len(few)} inputs, 2 × {size.draws} draws; in brackets what the simulation itself is uncertain by.",
+            f"{len(few)} inputs, 2 × {size.draws} draws; in brackets the uncertainty of the simulation itself.",
             *layer_moments_tables(example.network, few, size.draws),
             "**Power at equal error.**",
             savings_table(shared, by_layer),
