@@ -61,6 +61,17 @@ class AnswerCache:
             _, old = self._answers.popitem(last=False)
             self.used -= sum(map(len, old))
 
+    async def find(self, key: RequestKey) -> tuple[bytes, ...] | None:
+        """The answer kept for a request, here or where other servers keep theirs."""
+        return self.get(key)
+
+    async def keep(self, key: RequestKey, answer: tuple[bytes, ...]) -> None:
+        """Keep an answer for this server, and for others if there are any."""
+        self.put(key, answer)
+
+    async def prune(self) -> None:
+        """Forget what other servers' answers leave no room for."""
+
 
 @dataclass
 class _Use:

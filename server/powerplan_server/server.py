@@ -30,6 +30,7 @@ from powerplan_server.metrics import Metrics
 from powerplan_server.rpc import CallInterceptor
 from powerplan_server.security import load_tokens
 from powerplan_server.service import SERVICE, PlannerService
+from powerplan_server.shared_cache import open_cache
 from powerplan_server.storage import Storage, locked
 from powerplan_server.tracing import Tracer
 from powerplan_server.workers import WorkerPool
@@ -133,6 +134,7 @@ class PlannerServer:
         self.jobs = JobRunner(
             book=book, execution=execution, admission=self.admission, blobs=self.blobs, storage=self.storage
         )
+        self.cache = open_cache(config, book.store.database, self.storage)
         service = PlannerService(
             config=config,
             pool=self.pool,
@@ -141,6 +143,7 @@ class PlannerServer:
             jobs=self.jobs,
             metrics=self.metrics,
             tracer=tracer,
+            cache=self.cache,
         )
         interceptor = CallInterceptor(
             callers=Callers(tokens, certificates=bool(config.tls_client_ca), metrics=self.metrics),
@@ -289,6 +292,7 @@ class PlannerServer:
         while True:
             try:
                 await self.jobs.expire()
+                await self.cache.prune()
                 await asyncio.to_thread(self.blobs.expire)
             except Exception:
                 log.exception("housekeeping failed")

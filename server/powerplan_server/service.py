@@ -74,6 +74,7 @@ class PlannerService:
         jobs: JobRunner,
         metrics: Metrics,
         tracer: Tracer,
+        cache: AnswerCache,
     ) -> None:
         self._config = config
         self._pool = pool
@@ -82,7 +83,7 @@ class PlannerService:
         self._jobs = jobs
         self._metrics = metrics
         self._tracer = tracer
-        self._cache = AnswerCache(config.cache_size)
+        self._cache = cache
         self._request_ids = RequestIds()
         self._once: dict[RequestKey, asyncio.Lock] = {}
         self._once_users: Counter[RequestKey] = Counter()
@@ -155,20 +156,20 @@ class PlannerService:
 
     async def _unary(self, request: _Prepared, kind: type[Answer], context: Context) -> bytes:
         async with self._single(request):
-            cached = self._look_up(request)
+            cached = await self._look_up(request)
             if cached is not None:
                 return self._complete(request, kind.FromString(cached[0]), cached=True)
             async with self._worker(request) as (paths, queued):
                 answer = kind.FromString(await self._run(request, paths, context))
             self._measure(request, answer)
             if _repeatable(answer):
-                self._cache.put(request.key, (answer.SerializeToString(),))
+                await self._cache.keep(request.key, (answer.SerializeToString(),))
             return self._complete(request, answer, queued=queued)
 
     async def _stream(self, request: _Prepared, kind: type[Answer], context: Context) -> None:
         """Write what the worker emits as it comes; keep all but running estimates for the cache."""
         async with self._single(request):
-            cached = self._look_up(request)
+            cached = await self._look_up(request)
             if cached is not None:
                 for data in cached:
                     await context.write(self._complete(request, kind.FromString(data), cached=True))
@@ -189,7 +190,7 @@ class PlannerService:
 
                 await self._run(request, paths, context, forward)
             if repeatable:
-                self._cache.put(request.key, tuple(sent))
+                await self._cache.keep(request.key, tuple(sent))
 
     @asynccontextmanager
     async def _single(self, request: _Prepared) -> AsyncIterator[None]:
@@ -212,8 +213,8 @@ class PlannerService:
             if not self._once_users[request.key]:
                 del self._once_users[request.key], self._once[request.key]
 
-    def _look_up(self, request: _Prepared) -> tuple[bytes, ...] | None:
-        answer = self._cache.get(request.key) if self._config.cache_size else None
+    async def _look_up(self, request: _Prepared) -> tuple[bytes, ...] | None:
+        answer = await self._cache.find(request.key) if self._config.cache_size else None
         result = "hit" if answer is not None else "miss"
         self._metrics.cache.labels(result).inc()
         if self._config.cache_size:

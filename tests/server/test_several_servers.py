@@ -18,6 +18,7 @@ from planner_running import Process, Running, assert_idle, failure, wait_for
 
 from powerplan_client._generated import v1
 from powerplan_client._generated.planner_service_pb2_grpc import PlannerServiceStub
+from powerplan_server import shared_cache
 from powerplan_server.blobs import Upload
 
 pytestmark = planner_postgres.needed
@@ -132,6 +133,33 @@ def test_uploads_go_on_at_another_server_and_one_at_a_time(
         assert refused.code is grpc.StatusCode.ABORTED
     assert two.stub.UploadBlob(iter(parts(700, 2048)), timeout=5).status.complete
     assert one.stub.GetBlobStatus(v1.GetBlobStatusRequest(blobs=[blob]), timeout=5).statuses[0].complete
+
+
+def test_an_answer_is_calculated_once_for_all_servers(
+    start: Callable[..., Running], sharing: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streams too; as long as there is room for it."""
+    monkeypatch.setattr(shared_cache, "_LONGEST", 5.0)  # the machine may be busy
+    one, two = start(workers=1, cache_size=200, **sharing), start(workers=1, cache_size=200, **sharing)
+
+    def kept() -> tuple[int, int]:
+        with two.server.jobs.book.store.database.reading() as db:
+            return db.execute("SELECT count(*), coalesce(sum(size), 0) FROM answers").fetchone()  # type: ignore[no-any-return]
+
+    first = one.stub.Plan(plan_request(), timeout=5)
+    wait_for(lambda: kept()[0] == 1)
+    again = two.stub.Plan(plan_request(), timeout=5)
+    assert (again.info.cache_hit, again.profile_plan) == (True, first.profile_plan)
+    sent = [*one.stub.Simulate(v1.SimulateRequest(), timeout=5)][-1]
+    wait_for(lambda: kept()[0] == 2)
+    assert [*two.stub.Simulate(v1.SimulateRequest(), timeout=5)][-1].simulation == sent.simulation
+    for salt in range(2, 12):
+        one.stub.Plan(plan_request(salt=float(salt)), timeout=5)
+    wait_for(lambda: kept()[0] == 12)
+    one.do(one.server.cache.prune())
+    count, size = kept()
+    assert 1 <= count < 12
+    assert size <= 200
 
 
 @pytest.mark.slow

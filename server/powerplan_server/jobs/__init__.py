@@ -9,6 +9,7 @@ Why: docs/decisions/service.md [0063].
 """
 
 from powerplan_server.jobs.book import JobBook
+from powerplan_server.jobs.database import JobDatabase
 from powerplan_server.jobs.execution import JobExecution
 from powerplan_server.jobs.opening import open_jobs
 from powerplan_server.jobs.runner import JobRunner
@@ -20,6 +21,7 @@ __all__ = [
     "Event",
     "Job",
     "JobBook",
+    "JobDatabase",
     "JobExecution",
     "JobLimits",
     "JobRunner",

@@ -42,6 +42,14 @@ SET idle_in_transaction_session_timeout = '{_CALL} s'
 """
 _BEYOND = f"""
 CREATE TABLE IF NOT EXISTS format (version INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS answers (
+    tenant TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    size BIGINT NOT NULL,
+    parts BYTEA[] NOT NULL,
+    kept DOUBLE PRECISION NOT NULL,
+    PRIMARY KEY (tenant, digest)
+);
 CREATE OR REPLACE FUNCTION clock() RETURNS DOUBLE PRECISION LANGUAGE sql VOLATILE
     AS 'SELECT extract(epoch FROM clock_timestamp())::double precision';
 CREATE OR REPLACE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -150,6 +158,8 @@ class PostgresJobs:
     @contextmanager
     def _session(self) -> Iterator[_Connection]:
         """The connection of this thread; one that failed is not used again."""
+        if self._closed.is_set():
+            raise _Away(0, "The database: its connections are closed")
         connection: _Connection | None = getattr(self._of_thread, "connection", None)
         try:
             if connection is None or connection.closed or _has_ended(connection):
