@@ -15,105 +15,107 @@ DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 
 HEAD = """# Benchmarks
 
-Made by `make bench` (each part alone: `python -m benchmarks NAME`, after which this page is rewritten from
-`benchmarks/results/*.json`). Every part runs on one thread. What is compared is timed in alternation; times are the
-shortest seen, ratios the median over the rounds. Prediction and plans are timed in processor time, which on an idle
-machine is wall time.
+How long simulations, predictions, plans and solvers take, and how accurate predictions are. `make bench` makes this
+page; a single part is run by `python -m benchmarks NAME`, after which the page is rewritten from
+`benchmarks/results/*.json`. Every part runs on one thread. Things that are compared are timed alternately; times are
+the shortest measured, ratios the median over the rounds. Predictions and plans are timed in processor time, which
+equals wall time on an idle machine.
 """
 
 AGAINST_SIMULATION = """### `linearized` against simulating to 1 % standard error
 
 One prediction gives the total MSE, the MSE of every output and the output covariance of every input at once. How long
-a simulation takes to give the same to 1 % depends on which of these it must give: all outputs of all inputs share a
-draw's devices, so the total MSE averages over many errors and needs few draws, whereas the variance of one output of
-one input needs about 2 / 0.01² = 20 000, whatever the network. The draws needed are computed from the measured spread
-between draws (for the variances: 1 % rms over inputs and outputs); the simulation's time is their number times that
-of a draw."""
+a simulation takes for an accuracy of 1 % depends on which of these is needed. All outputs of all inputs share a
+draw's devices, so the total MSE averages over many errors and needs few draws, whereas the variance of one output for
+one input needs about 2 / 0.01² = 20 000, whatever the network. The number of draws is computed from the measured
+standard deviation between draws (for the variances: 1 % rms over inputs and outputs); the time of a simulation is this
+number times the time of a draw."""
 
 METHODS = """### `linearized` against `covariance`
 
-ReLU networks with three layers of width × width and ten outputs, float64. Memory is the rise of the process's peak
-during the call."""
+ReLU networks with three layers of width × width and ten outputs, float64. Memory is the increase of the peak memory of
+the process during the call."""
 
 PASSES = """### One prediction in passes of the network
 
 Passes: one forward and n_out backward passes of the same batch by torch's autograd, with the gradients of the weights
 as in training; in the last column with the gradient of the inputs only. Evaluation: the part of a prediction that a
-plan repeats, without checking inputs, the output covariance and the report. What small networks pay for is not
-arithmetic but the number of operations."""
+plan repeats, without checks of the inputs, output covariance and report. For small networks the time is dominated by
+the number of operations, not by arithmetic."""
 
-PLANS = """The time of a plan includes scaling the baseline onto the target and the final report; the evaluations of
-the predictor are those of the optimisation, with or without derivatives."""
+PLANS = """The time of a plan includes scaling the baseline to the target and the final report; predictor evaluations
+are those of the optimisation, with or without derivatives."""
 
 ALLOCATION = """Separable problems solved by bisection on the multiplier and by cvxpy, each to a certified optimum.
-cvxpy centres its problem in several rounds; "one conic solve" is the last of them, the least that any of its
-formulations would pay."""
+cvxpy recentres its problem in several rounds; "one conic solve" is the last round, the least time that any
+formulation in cvxpy would need."""
 
-COLUMNS = """Every plan to a KKT residual (summed over all gains) of 1e-7 from the layers' plan or the baseline,
-gradients only. Memory is the rise of the memory held during the whole call; the method itself keeps about a hundred
-vectors of the length of the gains."""
+COLUMNS = """Every plan starts from the plan by layer or from the baseline, uses gradients only, and ends at a KKT
+residual (summed over all gains) of 1e-7. Memory is the increase during the whole call; the method itself keeps about a
+hundred vectors with one entry per gain."""
 
 SAVINGS = """### Finer gains
 
-Power at the same target, as the part saved of the baseline's (one conductance range for all layers, scaled to the
-target; a negative saving costs more). Programming noise is 0.5 % of the conductance range. The last columns have both
-gains free, with read noise of 20 nA that holds the voltages up, as the part saved of the plan with one gain of each
-kind per layer; "signal" gives every row its own voltage."""
+Power saved at the same target, relative to the baseline (one conductance range for all layers, scaled to the target; a
+negative saving means more power). Programming noise is 0.5 % of the conductance range. In the last columns both kinds
+of gains are free, with read noise of 20 nA, which sets a lower limit to the voltages; there the saving is relative to
+the plan with one gain of each kind per layer. "signal" gives every row its own voltage."""
 
-ACCURACY = """Method `linearized`, all layers on the whole conductance range, constant programming noise set for the
-NMSE. Errors are predicted / simulated − 1, with the simulation's standard error; the median and the worst are over the
-outputs' own MSE (absolute values)."""
+ACCURACY = """Method `linearized`, all layers using the full conductance range, constant programming noise chosen to
+give the NMSE. Deviations are predicted / simulated − 1, with the simulation's standard error; median and worst are over
+the MSE of single outputs (absolute values)."""
 
-ACCURACY_TARGETS = """Plans for a drop of accuracy as `pp.plan` makes them by default, verified and calibrated: a gain
-per layer, programming noise 2 % of the conductance range, held-out inputs. "Predicted" is what the plan's gains are
-predicted to reach, "simulated" a simulation with draws that no plan has seen, with its standard error. Excess power is
-over the least of two families whose drop in the same simulation is the asked one: the plan's gains times a common
-factor, and plans of least power for an NMSE, interpolated between six (negative: the plan is cheaper, by what it
-misses). Times are processor time, for plan, verification and calibration."""
+ACCURACY_TARGETS = """Plans for an accuracy drop as `pp.plan` makes them by default, verified and calibrated: one gain
+per layer, programming noise of 2 % of the conductance range, held-out inputs. "Predicted" is the predicted drop of the
+plan's gains, "simulated" that of a simulation with fresh draws, with its standard error. Excess power is relative to
+the cheaper of two families of gains, at the point whose drop in the same simulation equals the target: the plan's gains
+times a common factor, and plans of least power for an NMSE, interpolated between six (negative: the plan is cheaper
+because it misses the target). Times are processor time for plan, verification and calibration."""
 
-REAL_NETWORKS = """Constant programming noise, with read noise [A] of 0.4 times its value [S], set for the NMSE at the
-whole conductance range; tiled rows are at the noise of the row above them. Errors are predicted / simulated − 1 in
-float32, with the simulation's standard error; of the power, that of the layer furthest off; "without samples" is
-`marginal_fields=0`. The examples mnist_cnn and mnist_resnet are trained, the other networks have random weights."""
+REAL_NETWORKS = """Constant programming noise, and read noise [A] of 0.4 times its value [S], chosen to give the NMSE
+with the full conductance range; tiled rows have the noise of the row above them. Deviations are predicted / simulated
+− 1 in float32, with the simulation's standard error; for the power, that of the layer with the largest deviation.
+"Without samples" is `marginal_fields=0`. The examples mnist_cnn and mnist_resnet are trained, the other networks have
+random weights."""
 
-AIHWKIT = """Presets against aihwkit's own models of the same devices, on the digits network: aihwkit maps the weights
-of every layer to the whole range and draws devices; powerplan predicts at gains of the whole range. Of CMO/HfOx devices
-aihwkit's clipping to the range is left out, as in the preset. The ratio is aihwkit's MSE over the predicted one, with
-its standard error."""
+AIHWKIT = """Presets compared with aihwkit's own models of the same devices, on the digits network: aihwkit maps the
+weights of every layer to the full range and draws devices; powerplan predicts with full-range gains. For CMO/HfOx
+devices aihwkit's clipping to the range is turned off, as in the preset. The ratio is aihwkit's MSE over the predicted
+one, with its standard error."""
 
-MEASURED_CELLS = """Networks of really measured cells (16 292 RRAM cells programmed to 32 levels, from the repository
-akashlevy/RRAM-Relaxation-Master-Model, MIT licence; errors are not Gaussian, with an excess kurtosis of up to 16): the
-digits network at gains of the whole range, every device drawn from the cells of its level, against what powerplan
-predicts from mean and spread of each level. *As measured* is what `measurements` mean; the other columns tell the same
-cells in another way: clipped at 0 once more, with the 2 µS that are the default without measurements besides, and with
-the lowest level entered at target 0 instead of what it was programmed to."""
+MEASURED_CELLS = """Networks of measured cells (16 292 RRAM cells programmed to 32 levels, from the repository
+akashlevy/RRAM-Relaxation-Master-Model, MIT licence; errors are not Gaussian, with an excess kurtosis of up to 16). The
+digits network with full-range gains, every device drawn from the cells of its level, is compared with predictions from
+mean and spread of each level. *As measured* uses `measurements` as intended. The other columns show common mistakes in
+describing the same cells: clipping at 0 again; in addition the 2 µS of noise that are the default without measurements;
+and the lowest level entered at target 0 instead of the conductance it was programmed to."""
 
 DEVICE_READ_OUTS = """Every published device at its time 0 with every kind of read-out, on the MNIST network:
-`linearized` against the simulator, 64 inputs, row tiles of 128. Conductance gains are such that differential pairs are
-predicted at NMSE 1 % or 10 %, in turn, at most the largest. Errors are predicted / simulated − 1, with the simulation's
-standard error."""
+`linearized` against the simulator, 64 inputs, row tiles of 128. Conductance gains are chosen so that differential pairs
+have a predicted NMSE of 1 % or 10 % (or the largest gains, if these are not enough). Deviations are predicted /
+simulated − 1, with the simulation's standard error."""
 
 STUCK_DEVICES = """\
-Networks where a few stuck devices make much of the error, on full-range gains. What they do is not Gaussian:
-*Gaussian* is the prediction without error samples (`marginal_fields=0`), *MSE off by* the prediction as it is, with
-error samples that draw the stuck devices one by one. These
-have a chance of their own: another seed moves a row of mnist_cnn, whose first layer has 300 devices, by 1 to 2 %."""
+Networks where a few stuck devices cause much of the error, with full-range gains. Their effect is not Gaussian.
+*Gaussian* is the prediction without error samples (`marginal_fields=0`); *MSE off by* is the default prediction, whose
+error samples draw the stuck devices one by one. They have a sampling error: another seed changes a row of mnist_cnn,
+whose first layer has 300 devices, by 1 to 2 %."""
 
 STUCK_COLUMNS = """\
-Six columns of a passive divider by themselves, at four inputs: their error, and their mean in standard deviations of
-the error (100,000 draws have 0.003 of their own). A stuck device can hold half of a column's conductance."""
+Six single columns of a passive divider, at four inputs: deviation of the MSE, and of the mean in standard deviations of
+the error (to which 100,000 draws contribute 0.003). A stuck device can hold half of a column's conductance."""
 
-READ_OUT = """Every way to map weights and to read columns, `linearized` against the simulator: 64 inputs, all layers on
-the whole conductance range of 1 to 100 µS, programming noise of 1 % of it, read and row noise, row tiles of 128. Errors
-are predicted / simulated − 1, with the simulation's standard error. Rounding by a column's converter is predicted as
-uniform and independent. Where its step is not small beside outputs, as with an offset that takes most of the range,
-columns round alike and empty tiles not at all, which is not known."""
+READ_OUT = """Every weight mapping and read-out, `linearized` against the simulator: 64 inputs, all layers using the
+full conductance range of 1 to 100 µS, programming noise of 1 % of it, read and row noise, row tiles of 128. Deviations
+are predicted / simulated − 1, with the simulation's standard error. The rounding error of ADCs is predicted as uniform
+and independent. If the step is not small compared with the outputs, as with an offset that takes most of the range,
+columns have equal rounding errors and empty tiles have none, which the prediction does not model."""
 
 SCALE = """Networks of torchvision with random weights, float32. A pass is a forward and a backward pass of the same
-batch in torch, with the gradients of the weights. Predictions use 16 random combinations of the outputs where there are
-1000 (4 in plans and in the growth with the image), every output where there are ten; 16 error samples where growth is
-measured. Times are the shortest of three passes and of two predictions; how many passes a prediction takes depends on
-how fast a machine's convolutions are beside its matrix products (21 to 32 were seen)."""
+batch in torch, with the gradients of the weights. Predictions use 16 random combinations of the outputs if there are
+1000 (4 in plans and in the growth with image size), and every output if there are ten; growth is measured with 16 error
+samples. Times are the shortest of three passes and of two predictions. How many passes a prediction takes depends on
+how fast a machine's convolutions are relative to its matrix products (21 to 32 were measured)."""
 
 MSE_BOUNDS = {0.01: 0.02, 0.1: 0.03, 1.0: 0.1}
 ENCODER_BOUNDS = MSE_BOUNDS | {0.1: 0.05}
@@ -143,7 +145,7 @@ def simulate(result: Any) -> str:
         if isinstance(r, dict) and "ratio" in r
     ]
     headers = ["network", "devices", "batch", "draw", "normals", "noiseless pass", "draw / (normals + pass)"]
-    return "A draw must at least sample a normal per device and pass the batch through the network once.\n\n" + table(
+    return "A draw must at least sample a normal per device and do one forward pass of the batch.\n\n" + table(
         headers, rows
     )
 
@@ -272,7 +274,7 @@ def allocation(result: Any) -> str:
         ]
         for r in result["allocation"]
     ]
-    headers = ["gains", "KKT", "cvxpy", "one conic solve", "times faster", "than one solve", "power differs by"]
+    headers = ["gains", "KKT", "cvxpy", "one conic solve", "times faster", "than one solve", "power difference"]
     return ALLOCATION + "\n\n" + table([*headers, "KKT certificate", "cvxpy certificate"], rows)
 
 
@@ -507,7 +509,7 @@ def real_networks(result: Any) -> str:
     headers = ["network", "mapping", "arrays", "inputs", "NMSE", "draws", "MSE off by", "in bounds", "power off by"]
     cells = table([*headers, "within 1 %", "MSE without samples", "power without samples"], rows)
     bounds = (
-        "Bounds on the MSE: 2 % where the noise is set for NMSE 1 %, 3 % at 10 % (encoder 5 %), 10 % at 100 %. "
+        "Bounds on the deviation of the MSE: 2 % at NMSE 1 %, 3 % at 10 % (encoder 5 %), 10 % at 100 %. "
         f"Within them: {sum(map(_mse_holds, result['networks']))} of {len(rows)} rows; layer power within 1 %: "
         f"{sum(abs(r['layer_power']) <= POWER_BOUND for r in result['networks'])}."
     )
@@ -546,7 +548,7 @@ def scale(result: Any) -> str:
         f"ResNet-18 at {result['precision']['size']} x {result['precision']['size']} in float32 against float64, with "
         "the same combinations: "
         + "; ".join(
-            f"at NMSE {100 * n['nmse']:.2g} % the MSE differs by {n['mse']:.0e} of itself, power by {n['power']:.0e}"
+            f"at NMSE {100 * n['nmse']:.2g} % the MSE differs by {n['mse']:.0e} (relative), power by {n['power']:.0e}"
             for n in result["precision"]["noise"]
         )
         + ".",

@@ -20,19 +20,19 @@ from powerplan.network.torch_import.standing import Standing
 
 _HEAD = """# Operations of torch
 
-[Modules of torch](networks.md#from-torch) are read from the ATen operations that `torch.export` makes of them. This
-page is written by `make proto` from what the rules of the operations declare, which tests hold against random samples.
-For independent Gaussian values as its arguments an operation is
+How accurately powerplan predicts each operation of torch, for users who import [torch modules](networks.md#from-torch):
+these are read from the ATen operations that `torch.export` produces. `make proto` writes this page from the rules of
+the operations; tests compare it with random samples. For independent Gaussian arguments an operation is
 
-- **exact**: mean and variance of every entry of its result are right (functions of one value by quadrature);
-- **in parts**: made of exact operations, the result of each taken as Gaussian and independent;
-- **first order**: taken at the mean, by its derivative, and named in `prediction.first_order`;
-- **simulated only**: it jumps. Behind a crossbar predictions and plans refuse it, `simulate` has it right;
+- **exact**: mean and variance of every entry of its result are exact (functions of one value by quadrature);
+- **in parts**: composed of exact operations, the result of each taken as Gaussian and independent;
+- **first order**: linearised at the mean, and listed in `prediction.first_order`;
+- **simulated only**: discontinuous. Behind a crossbar, predictions and plans refuse it; `simulate` is exact;
 - **refused** by the import;
-- **constant**: it reads no values of the network, and is computed once.
+- **constant**: it does not depend on values of the network, and is computed once.
 
-In a network, error samples correct slopes and correlations of what is in parts or first order
-([mathematics](mathematics.md#error-samples)). A constant argument is no value: products with one are linear.
+In a network, error samples correct slopes and correlations of operations that are in parts or first order
+([mathematics](mathematics.md#error-samples)). Constant arguments do not count as values: products with them are linear.
 
 ## Core ATen
 
@@ -42,7 +42,7 @@ In a network, error samples correct slopes and correlations of what is in parts 
 _REST = """
 ## Others
 
-Operations that are not in Core ATen are read whole where they have a rule, or decomposed into the ones above.
+Operations outside Core ATen are imported whole if they have a rule; otherwise they are decomposed into those above.
 
 | moments | operations |
 | --- | --- |

@@ -14,19 +14,20 @@ from powerplan.network.ops.described import Description, descriptions
 
 _HEAD = """# Operations of networks
 
-What a `NetworkNode` of the [wire](wire.md#networknode) may be, written by `make proto` from the classes of the
-operations. `GetServerInfo` tells the same of the server that is asked.
+The operations that a `NetworkNode` of the [wire](wire.md#networknode) may have, for programs that build networks
+without Python. `make proto` writes this page from the classes of the operations; `GetServerInfo` returns the same for
+the server called.
 
-- Values are without the batch axis: a network's `input_shape`, axes and shapes are those of one input. Axes count
-  from 0, negative ones from the end. Arrays are in row-major order; layers over images have their channels first, (C,
+- Values have no batch axis: a network's `input_shape`, axes and shapes are those of one input. Axes count
+  from 0, negative ones from the end. Arrays are in row-major order; layers over images have channels first, (C,
   *spatial).
-- An attribute goes into the map `attributes` as the kind of value that the table names: text as `text_value`, whole
-  numbers as `integer_value`, numbers as `number_value` (a whole `number_value` may stand for a whole number), lists
+- An attribute goes into the map `attributes` with the type given in the table: text as `text_value`, whole
+  numbers as `integer_value`, numbers as `number_value` (also accepted for whole numbers), lists
   as `list_value`, maps as `map_value`. A default of `null` may be sent as `null_value`. A tensor goes into the map
-  `tensors`, float32 or float64, whole numbers also int32 or int64.
-- Weights are (outputs, inputs) as torch has them: `linear` computes W x + b. A pair of padding is (before, after) of
-  one axis; a list of pairs begins with the first spatial axis, where torch's `pad` begins with the last.
-- What is not in the table of an operation is refused, by its name.
+  `tensors`, as float32 or float64; whole numbers also as int32 or int64.
+- Weights are (outputs, inputs) as in torch: `linear` computes W x + b. A padding pair is (before, after) along
+  one axis; a list of pairs begins with the first spatial axis, whereas torch's `pad` begins with the last.
+- Names that are not in the table of an operation are refused.
 """
 
 

@@ -19,9 +19,9 @@ TARGET = ROOT / "docs" / "wire.md"
 _ORDER = ("planner_service", "plan", "prediction", "gains", "hardware", "network", "tensor", "errors")
 _HEAD = """# Wire reference
 
-The contract `powerplan.v1`, made from the comments in `proto/powerplan/v1` by
-`make proto`. Fields marked *optional* tell "left out" from zero. Units are in the names. Fields, values and methods
-are only ever added.
+The messages and methods of the contract `powerplan.v1`, for programs that call the [service](service.md) without
+powerplan-client. `make proto` writes this page from the comments in `proto/powerplan/v1`. Fields marked *optional*
+distinguish "left out" from zero. Units are in the names. Fields, values and methods are only ever added.
 """
 
 
