@@ -22,6 +22,9 @@ _GAUSSIAN = NormalDist()
 #: of the quantiles that files and messages tell: from one chip in a thousand to all but one
 PROBABILITIES = tuple(_GAUSSIAN.cdf(step / 10) for step in range(-31, 32))
 
+#: parts of the chips that are told in short
+SUMMARY = (0.5, 0.9, 0.95, 0.99)
+
 _NUMBERS = ("mean", "std", "std_standard_error")
 _LISTS = ("probabilities", "quantiles", "low", "high")
 
@@ -81,6 +84,12 @@ class Spread(ABC):
         """That of the error times a positive factor."""
         values = {name: factor * getattr(self, name) for name in _NUMBERS}
         return replace(self, **values, **self._scaled(factor))
+
+    def summary(self) -> dict[str, float | None]:
+        """Mean, standard deviation with its error, and a few quantiles, by name: ``mean``, ``std``, ``q95``."""
+        values = {name: getattr(self, name) for name in _NUMBERS}
+        values |= {f"q{round(100 * part)}": self.quantile(part) for part in SUMMARY}
+        return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
     def tabulated(self) -> TabulatedSpread:
         """What files and messages tell of it: quantiles at steps of a tenth of a standard deviation of a Gaussian."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,9 @@ from powerplan.per_input import Inputs
 from powerplan.plausibility import Plausible
 from powerplan.shown import Shown
 from powerplan.spread import Chips, Spread
+
+if TYPE_CHECKING:
+    from powerplan.moments.chips.predicted import ChipSource
 
 _NMSE = Plausible(
     unit="",
@@ -259,12 +263,42 @@ class Prediction(Shown):
             InvalidInput: labels of the wrong shape or range, or a prediction without its chips (``chip_spread``), or
                 one read back from a file.
         """
+        return self._chip_source().wrong_by_chip(labels)
+
+    def chips_by_input(self) -> tuple[Spread, ...]:
+        """(B) how the MSE of every input, over its outputs, is spread over chips that read it once.
+
+        Found when it is asked for, from the covariance of the input's outputs.
+
+        Raises:
+            InvalidInput: a prediction without its chips (``chip_spread``), one read back from a file or from a server,
+                or one by random combinations of the outputs.
+        """
+        from powerplan.moments.chips.single import spread_by_input
+
+        return spread_by_input(self._chip_source())
+
+    def chips_by_output(self) -> tuple[Spread, ...]:
+        """(K) how the MSE of every output, over all inputs, is spread over chips.
+
+        Found when it is asked for: of up to 256 outputs of all inputs together for the time of one prediction, of more
+        by drawing chips, for that of about five.
+
+        Raises:
+            InvalidInput: as :meth:`chips_by_input`.
+        """
+        from powerplan.moments.chips.single import spread_by_output
+
+        return spread_by_output(self._chip_source())
+
+    def _chip_source(self) -> ChipSource:
         from powerplan.moments.chips.predicted import PredictedChips
 
         if isinstance(self.chips, PredictedChips):
-            return self.chips.source.wrong_by_chip(labels)
+            return self.chips.source
+        found = None if self.chips is None else "what a file or a server tells of them"
         raise InvalidInput.of(
-            "prediction.chips", self.chips, "a prediction with chip_spread=True", "Predict again with pp.predict."
+            "prediction.chips", found, "a prediction made here with chip_spread=True", "Predict again with pp.predict."
         )
 
     def chips_for(self, labels: npt.ArrayLike | None) -> Chips | None:

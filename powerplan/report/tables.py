@@ -56,7 +56,7 @@ from powerplan.report.quantities import (
 )
 from powerplan.report.text import columns, value_text
 from powerplan.report.units import gain_text, in_unit, part_with_error, percent, share, si, si_with_error, significant
-from powerplan.spread import Chips, Spread
+from powerplan.spread import SUMMARY, Chips, Spread
 
 
 def plan_table(plan: Plan, *, network: Network | None = None) -> str:
@@ -355,6 +355,16 @@ def prediction_table(
     return "\n\n".join([columns(headers, rows), _pairs(lines), *cost_table(prediction)])
 
 
+def spreads_table(what: str, spreads: Sequence[Spread]) -> str:
+    """How errors are spread over chips as text: a row each, of a number that counts from 0."""
+    headers = [what, "mean over chips", "std", *(f"{100 * part:g} % within" for part in SUMMARY)]
+    rows = [
+        [str(i), *map(significant, (spread.mean, spread.std, *map(spread.quantile, SUMMARY)))]
+        for i, spread in enumerate(spreads)
+    ]
+    return columns(headers, rows)
+
+
 def wires_by_layer(prediction: Prediction) -> list[tuple[str, str]]:
     """Every layer and what its wires cause; nothing where wires have no resistance."""
     layers = (prediction.wire_bias_by_layer, prediction.wire_drop_by_layer, prediction.largest_wire_drop_by_layer)
@@ -424,7 +434,7 @@ def _chips_lines(chips: Chips | None, ideal_accuracy: float | None) -> list[tupl
     """The NMSE that parts of the chips keep within, and the accuracy that they have at least."""
     if chips is None or not chips.mse.std > 0:
         return []
-    nmse, parts = chips.nmse, (0.5, 0.9, 0.95, 0.99)
+    nmse, parts = chips.nmse, SUMMARY
     errors = ", ".join(f"{100 * p:g} % within {significant(100 * nmse.quantile(p))} %" for p in parts)
     lines = [("NMSE of chips", errors)]
     if chips.wrong is not None:

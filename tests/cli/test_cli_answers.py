@@ -222,6 +222,18 @@ def test_predict_reports_and_json(run: Callable[..., Result], files: Any, iris_e
     assert values["mse"] == pp.predict(iris_example.network, pp.Hardware(), gains, iris_example.inputs).mse
 
 
+def test_predict_tells_chips_by_input_and_output(run: Callable[..., Result], iris_example: Example) -> None:
+    result = run("predict", "--example", "iris", "--programming-noise-std", "2uS", "--chips-by-input", "--json")
+    values = json.loads(result.stdout)
+    assert len(values["chips_by_input"]) == len(iris_example.inputs)
+    assert [each["mean"] for each in values["chips_by_input"]] == pytest.approx(values["inputs"]["mse_by_input"])
+    assert all(each["q50"] < each["q95"] < each["q99"] for each in values["chips_by_input"])
+    assert "chips_by_output" not in values
+    assert values["chips"]["mse"]["std"] > 0
+    text = run("predict", "--example", "iris", "--programming-noise-std", "2uS", "--chips-by-output").stdout
+    assert "MSE of output  mean over chips" in text
+
+
 def test_predict_by_random_combinations(run: Callable[..., Result], files: Any, iris_example: Example) -> None:
     """The options reach the predictor; the MSE has a standard error; there is no accuracy, which needs every output."""
     arguments = [*files.problem, "--labels", files.labels, "--output-combinations", "4", "--seed", "3"]

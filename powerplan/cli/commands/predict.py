@@ -21,6 +21,8 @@ from powerplan.moments.settings import PredictionSettings
 @opt.gains_options
 @opt.settings_options(PredictionSettings)
 @opt.html_option
+@click.option("--chips-by-input", is_flag=True, help="Tell how the error of every input is spread over chips.")
+@click.option("--chips-by-output", is_flag=True, help="Tell how the error of every output is spread over chips.")
 @server_options()
 @opt.accept_option
 @opt.output_options
@@ -30,6 +32,8 @@ def command(
     chat: Chat,
     /,
     html_file: str | None,
+    chips_by_input: bool,
+    chips_by_output: bool,
     as_json: bool,
     **rest: Any,
 ) -> None:
@@ -43,6 +47,8 @@ def command(
         check_page(html_file)
     engine = calculator(rest)
     settings = opt.take_settings(rest, PredictionSettings)
+    if chips_by_input or chips_by_output:
+        settings["chip_spread"] = True
     case, hardware, gains = gains_and_hardware(chat, rest)
     engine = with_labels(engine, case.labels)
     with chat.progress() as progress:
@@ -67,6 +73,10 @@ def command(
     if html_file is not None:
         write_page(chat, prediction, html_file, case.name)
     chips = prediction.chips_for(case.labels)
+    singles = {
+        "input": prediction.chips_by_input() if chips_by_input else None,
+        "output": prediction.chips_by_output() if chips_by_output else None,
+    }
     if as_json:
         write_json(
             document(
@@ -81,18 +91,25 @@ def command(
                 inputs=prediction.inputs and prediction.inputs.to_dict(),
                 chips=chips and chips.to_dict(),
                 costs=prediction.costs and prediction.costs.to_dict(),
+                **{
+                    f"chips_by_{what}": [spread.summary() for spread in spreads]
+                    for what, spreads in singles.items()
+                    if spreads is not None
+                },
                 array_drops=[vars(drop) for drop in prediction.array_drops],
                 **{name: getattr(prediction, name) for name in _KEYS},
             )
         )
     else:
-        from powerplan.report.tables import prediction_table
+        from powerplan.report.tables import prediction_table, spreads_table
 
-        click.echo(
+        tables = [
             prediction_table(
                 prediction, gains=gains, accuracy=accuracy, input_error=input_error, ideal_accuracy=ideal, chips=chips
             )
-        )
+        ]
+        tables += [spreads_table(f"MSE of {what}", spreads) for what, spreads in singles.items() if spreads is not None]
+        click.echo("\n\n".join(tables))
 
 
 #: what --json tells of the prediction

@@ -40,7 +40,7 @@ def stretch(chips: LinearChips, variance: float, nmse: float, seed: int) -> tupl
     Args:
         variance: of the MSE of linearised chips.
     """
-    expected = _EXPECTED * min(nmse, 0.1)
+    expected = expected_error(nmse)
     most, work = _SHARED if chips.is_shared else _UNSHARED
     pairs = min(most, work // (2 * chips.multiplications))
     if variance <= 0 or expected <= 0 or pairs < _FEWEST:
@@ -55,6 +55,11 @@ def stretch(chips: LinearChips, variance: float, nmse: float, seed: int) -> tupl
     chance = float(beyond.var()) / pairs
     weight = expected**2 / (expected**2 + chance)
     return 1 + weight * float(beyond.mean()), math.sqrt(weight * chance)
+
+
+def expected_error(nmse: float) -> float:
+    """About by which part the standard deviation is off where no pairs tell it."""
+    return _EXPECTED * min(nmse, 0.1)
 
 
 def _pairs(chips: LinearChips, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -35,18 +35,37 @@ class ChipSource:
         predictor: corrected as it must be at the gains.
         spectrum: of the errors that inputs have in common.
         moments: mean (B, K) and covariance (B, K, K) of the outputs; None where that is not known.
+        relative_error: standard error of the mean MSE, as a part of it.
     """
 
     predictor: Predictor
     gains: Gains
     spectrum: Spectrum
     moments: tuple[np.ndarray, np.ndarray] | None
+    relative_error: float = 0.0
     _margins: dict[bytes, Margins] = field(default_factory=dict)
 
     @property
     def ideal(self) -> Tensor:
         """The ideal outputs, (B, K)."""
         return self.predictor.ideal
+
+    @property
+    def known_moments(self) -> tuple[Tensor, Tensor]:
+        """Mean (B, K) and covariance (B, K, K) of the outputs.
+
+        Raises:
+            InvalidInput: the covariance is not known.
+        """
+        if self.moments is None:
+            raise InvalidInput.of(
+                "output_combinations",
+                self.predictor.directions.shape[1],
+                "0 for classes, single inputs and single outputs of chips",
+                "Random combinations of the outputs do not tell them; give output_combinations=0.",
+            )
+        mean, covariance = (torch.as_tensor(np.array(each)).to(self.ideal) for each in self.moments)
+        return mean, covariance
 
     @cached_property
     def outputs(self) -> ChipOutputs:
@@ -55,18 +74,10 @@ class ChipSource:
         Raises:
             InvalidInput: their covariance is not known.
         """
-        predictor = self.predictor
-        if self.moments is None:
-            raise InvalidInput.of(
-                "output_combinations",
-                predictor.directions.shape[1],
-                "0 for classes and single outputs of chips",
-                "Random combinations of the outputs do not tell them; give output_combinations=0.",
-            )
+        predictor, moments = self.predictor, self.known_moments
         with torch.no_grad():
             chips = LinearChips.of(predictor, predictor.program(*predictor.gain_tensors(self.gains)))
-        mean, covariance = (torch.as_tensor(np.array(each)).to(predictor.ideal) for each in self.moments)
-        return ChipOutputs.of(chips, mean, covariance)
+        return ChipOutputs.of(chips, *moments)
 
     def wrong_by_chip(self, labels: npt.ArrayLike | None) -> Spread:
         """How the part of the inputs in another class than that of the labels is spread; None = of the ideal outputs.

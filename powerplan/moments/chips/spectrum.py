@@ -78,8 +78,7 @@ class Spectrum:
         bias = chips.bias
         common = float(chips.mean_square())
         rest = max(mse - common - float(bias.square().mean()), 0.0)
-        exact = chips.predictor.is_exact and len(chips.traces) == 1 and bias.numel() <= MOST_EXACT
-        found = _exact(chips) if exact else _sketched(chips, common, seed)
+        found = _exact(chips) if forms_gram(chips) else _sketched(chips, common, seed)
         weights, directions, remainder, square = found
         linear = cls(
             weights=weights,
@@ -175,8 +174,14 @@ def predict_chips(
             gains=gains,
             spectrum=spectrum,
             moments=None if mean is None or covariance is None else (mean, covariance),
+            relative_error=relative,
         ),
     )
+
+
+def forms_gram(chips: LinearChips) -> bool:
+    """Whether the Gram matrix of all outputs of all inputs is formed."""
+    return chips.predictor.is_exact and len(chips.traces) == 1 and chips.bias.numel() <= MOST_EXACT
 
 
 _Parts = tuple[Tensor, Tensor, float, tuple[float, float]]
