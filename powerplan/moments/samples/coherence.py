@@ -87,6 +87,8 @@ _MOST_WORK = 1 << 26
 _MOST_PRODUCTS = 1 << 22
 #: nodes that cause less than this part of what all nodes cause keep 1: their ratio is rounding
 _LEAST_PART = 1e-6
+#: part of the variance that what errors of an array's inputs add up to must be able to reach to be added up
+_NEGLIGIBLE = 2e-4
 
 
 def enough_samples(network: Network, batch: int) -> int:
@@ -156,7 +158,7 @@ def added_up(
             reads = arrays.setdefault(array_place(step.node), [])
             reads.append((passed, adjoint, samples))
             if not passed.array.is_read_again or len(reads) == len(passed.array.constants.reads):
-                variance = variance + _of_array(array_place(step.node), reads, sums, rounds, known)
+                variance = variance + _of_array(array_place(step.node), reads, sums, rounds, known, variance)
             continue
         if place in kept.converters:
             slopes[place], sums[place] = _of_converters(adjoint, passed, kept.converters[place])
@@ -189,12 +191,14 @@ def _of_array(
     sums: dict[Place, tuple[Tensor, Tensor]],
     rounds: int,
     known: Corrections,
+    others: Tensor,
 ) -> Tensor:
-    """Variance (N, D) that the errors of an array cause in directions; adds what its inputs cause to the sums."""
+    """Variance (N, D) that the errors of an array cause in directions, beside that of others (N, D); adds what its
+    inputs cause to the sums."""
     coherence: Tensor | float = known.coherence.get(place, 1.0)
     sampled = [(step, adjoint, samples) for step, adjoint, samples in reads if samples is not None]
     if sampled:
-        sums[place] = _of_inputs(sampled, rounds)
+        sums[place] = _of_inputs(sampled, rounds, by_round(others, rounds))
         coherence = ratio_of_sums(*sums[place])
     by_source = []
     for errors in zip(*(step.errors for step, _, _ in reads), strict=True):
@@ -248,25 +252,33 @@ def slope_of(straight: Tensor, whole: Tensor, rounds: int) -> Tensor:
     return torch.where(moves, slope.clamp(0, 2), torch.ones_like(slope))
 
 
-def _of_inputs(reads: Sequence[tuple[ArrayStep, Tensor, Tensor]], rounds: int) -> tuple[Tensor, Tensor]:
+def _of_inputs(reads: Sequence[tuple[ArrayStep, Tensor, Tensor]], rounds: int, others: Tensor) -> tuple[Tensor, Tensor]:
     """What the errors (N, R, *shape) of the inputs cause through the devices' errors in all reads of an array with
-    these adjoints, together and each by itself, (M,)."""
-    by_read = [
-        (over_batch(step.array.map.columns, adjoint), over_batch(step.array.map.patches, errors))
-        for step, adjoint, errors in reads
-    ]
-    array, samples = reads[0][0].array, reads[0][2]
-    variance = by_group(array.map, array.weight_variance)
-    together, apart = [], samples.new_zeros(())
-    for i in range(len(samples)):
-        columns = joined([own[i % len(own)] for own, _ in by_read], 2)  # (D, G, P, o)
-        rows = joined([own[i] for _, own in by_read], 2)  # (R, G, P, n)
-        together.append(_through_devices(columns, rows, variance))
+    these adjoints, together and each by itself, (M,).
+
+    Together it is at most what they cause each by itself, times the positions: where that is little beside what others
+    cause, (M,), it is taken as the same.
+    """
+    array, samples, apart = reads[0][0].array, reads[0][2], others.new_zeros(())
     for step, adjoint, errors in reads:
         map = step.array.map
         own = map.gather_columns(step.array.weighted(errors.square().mean(1), array.weight_variance, map))
         apart = apart + squares(adjoint, own)
-    return by_round(torch.stack(together), rounds) / samples.shape[1], by_round(apart, rounds)
+    apart = by_round(apart, rounds)
+    positions = sum(step.array.map.positions for step, _, _ in reads)
+    if bool((positions * apart <= _NEGLIGIBLE * others).all()):
+        return apart, apart
+    by_read = [
+        (over_batch(step.array.map.columns, adjoint), over_batch(step.array.map.patches, errors))
+        for step, adjoint, errors in reads
+    ]
+    variance = by_group(array.map, array.weight_variance)
+    together = []
+    for i in range(len(samples)):
+        columns = joined([own[i % len(own)] for own, _ in by_read], 2)  # (D, G, P, o)
+        rows = joined([own[i] for _, own in by_read], 2)  # (R, G, P, n)
+        together.append(_through_devices(columns, rows, variance))
+    return by_round(torch.stack(together), rounds) / samples.shape[1], apart
 
 
 def _through_devices(columns: Tensor, rows: Tensor, variance: Tensor) -> Tensor:

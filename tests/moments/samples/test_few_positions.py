@@ -13,7 +13,7 @@ from powerplan.moments.samples import coherence
 from powerplan.moments.sources import device_samples
 from powerplan.moments.sources.sampled import Sampled
 from powerplan.moments.sources.stuck import parts_of
-from powerplan.network import Conv, Network, Node
+from powerplan.network import Activation, Conv, Network, Node
 
 POSITIONS, SAMPLES = 4, 40_000
 
@@ -72,3 +72,28 @@ def test_sums_over_samples_and_directions_may_come_first(uniform: bool, monkeypa
     first = coherence._through_devices(columns, rows, variance.square())
     monkeypatch.setattr(coherence, "_MOST_PRODUCTS", 0)
     torch.testing.assert_close(first, coherence._through_devices(columns, rows, variance.square().expand(-1, -1, 16)))
+
+
+@pytest.mark.parametrize(("noise", "passed_over"), [(2e-9, True), (5e-6, False)])
+def test_what_inputs_cause_is_added_up_where_it_can_count(
+    noise: float, passed_over: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With little noise the errors of inputs cause next to nothing through those of devices, however they add up."""
+    rng = np.random.default_rng(0)
+    kernels = [rng.normal(size=(8, n, 3, 3)) / np.sqrt(4.5 * n) for n in (3, 8, 8)]
+    nodes = [Node(name="c0", op=Conv(weight=kernels[0]), inputs=("input",))]
+    for i in (1, 2):
+        nodes.append(Node(name=f"a{i}", op=Activation(kind="relu"), inputs=(f"c{i - 1}",)))
+        nodes.append(Node(name=f"c{i}", op=Conv(weight=kernels[i]), inputs=(f"a{i}",)))
+    network, inputs = Network(input_shape=(3, 9, 9), nodes=tuple(nodes)), rng.normal(size=(2, 3, 9, 9))
+    hardware = pp.Hardware(programming_noise_std=noise)
+    gains = pp.Gains.full_range(network, hardware, inputs)
+    summed: list[int] = []
+    through = coherence._through_devices
+    monkeypatch.setattr(coherence, "_through_devices", lambda *parts: summed.append(1) or through(*parts))
+    found = pp.predict(network, hardware, gains, inputs)
+    some = len(summed)
+    monkeypatch.setattr(coherence, "_NEGLIGIBLE", -1.0)
+    every = pp.predict(network, hardware, gains, inputs)
+    assert (len(summed) - some > some) is passed_over
+    assert found.mse == pytest.approx(every.mse, rel=1e-5 if passed_over else 0)

@@ -32,12 +32,12 @@ class _Correction:
     u: float
     w: Tensor | None
 
-    @property
+    @cached_property
     def mean(self) -> Tensor:
         first = self.u * self.powers[0]
         return first if self.w is None else first + self.w * self.powers[1]
 
-    @property
+    @cached_property
     def slope(self) -> Tensor:
         """E of the derivative in z."""
         first = self.u * self.side * self.tail.mass
@@ -90,6 +90,8 @@ class PiecewiseQuadratic(ActivationRule):
             spread = spread + _second_moment(tail_i, tail_i) - tail_i.mean**2
             for tail_j in corrections[:i]:
                 spread = spread + 2 * (_second_moment(tail_j, tail_i) - tail_j.mean * tail_i.mean)
+        if bool(positive.all()):
+            return ActivationMoments(mean=first, variance=spread.clamp(min=0), slope=slope)
         _, flat_slope, _ = self._local(mean, right=False)
         return ActivationMoments(
             mean=torch.where(positive, first, centre),
