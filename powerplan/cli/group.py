@@ -21,18 +21,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("powerplan.cli.commands.predict", "Error and power at given gains, from second-order moments."),
     "simulate": ("powerplan.cli.commands.simulate", "Error and power at given gains, by Monte Carlo."),
     "frontier": ("powerplan.cli.commands.frontier", "Plans for a list of targets: power against error."),
-    "compare": ("powerplan.cli.commands.compare", "The same plan on several technologies, side by side."),
+    "compare": ("powerplan.cli.commands.compare", "The same plan on several technologies, compared."),
     "batch": ("powerplan.cli.commands.batch", "Studies: many plans from one file."),
     "example": ("powerplan.cli.commands.example", "Write a built-in network and its inputs to files."),
-    "hardware": ("powerplan.cli.commands.hardware", "Hardware files: from measurements, from presets."),
+    "hardware": ("powerplan.cli.commands.hardware", "Hardware files, from measurements or presets."),
     "presets": ("powerplan.cli.commands.presets", "Published device technologies."),
     "serve": ("powerplan.cli.commands.serve", "Answer planning requests over gRPC."),
-    "mcp": ("powerplan.cli.commands.mcp", "Tools for assistants, by the Model Context Protocol."),
-    "status": ("powerplan.cli.commands.status", "Whether a planning server works, and what it is."),
+    "mcp": ("powerplan.cli.commands.mcp", "Tools for assistants, over the Model Context Protocol."),
+    "status": ("powerplan.cli.commands.status", "Check a planning server: versions, features, limits."),
     "jobs": ("powerplan.cli.commands.jobs", "Jobs of a planning server: list, watch, cancel, delete."),
-    "explain": ("powerplan.cli.commands.explain", "A plan in words: layers, limits, what relaxing them buys."),
+    "explain": ("powerplan.cli.commands.explain", "A plan in words: layers, limits, what relaxing them saves."),
     "export": ("powerplan.cli.commands.export", "Target conductances per tile and read-out settings, as files."),
-    "report": ("powerplan.cli.commands.report", "One HTML page about plans, to read and to pass on."),
+    "report": ("powerplan.cli.commands.report", "One HTML page about plans, to read and share."),
     "doctor": ("powerplan.cli.commands.doctor", "What is installed, and whether it works."),
     "show": ("powerplan.cli.commands.show", "The layers of a network file, or the answer in a plan file."),
 }
@@ -149,7 +149,7 @@ def _file_error(error: OSError) -> str:
     if error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     if error.errno in _FULL:
-        return f"stdout: the answer cannot be written: {error.strerror}. Send it to another place (> file)."
+        return f"stdout: the answer cannot be written: {error.strerror}. Redirect it elsewhere (> file)."
     return ""
 
 
@@ -172,7 +172,7 @@ def _show_error(chat: Chat, error: Exception) -> Exit:
             chat.error(" ".join(str(violation).split()))
         return Exit.BAD_INPUT
     if isinstance(error, PlausibilityWarning):
-        chat.error(f"{error}\nIf this is meant, say so with --accept-implausible.")
+        chat.error(f"{error}\nIf you mean it, add --accept-implausible.")
         return Exit.BAD_INPUT
     if isinstance(error, MissingExtra | MissingData | RefusedByServer):
         chat.error(str(error))

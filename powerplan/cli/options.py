@@ -293,7 +293,11 @@ def plot_option(what: str) -> Callable[[_Command], _Command]:
 def html_option(command: _Command) -> _Command:
     """``--html FILE``: the result as a page."""
     option = click.option(
-        "--html", "html_file", type=click.Path(), metavar="FILE.html", help="Write the result as a page, chips drawn."
+        "--html",
+        "html_file",
+        type=click.Path(),
+        metavar="FILE.html",
+        help="Write the result as an HTML page with a histogram of chips.",
     )
     return option(command)
 

@@ -82,14 +82,14 @@ class Hardware(Shown):
     Attributes:
         conductance_min: smallest conductance of a device [S], >= 0 and < conductance_max.
         conductance_max: largest conductance of a device [S], > 0.
-        programming_noise_std: constant part of the programming noise, standard deviation [S], >= 0. Left out it is
-            0 with measurements, whose spread is the whole spread; given beside them it is added.
+        programming_noise_std: constant part of the programming noise, standard deviation [S], >= 0. Defaults to
+            0 with measurements, whose spread is the total spread; if given as well, it is added.
         programming_noise_proportional: part proportional to the target conductance, as a fraction, >= 0.
         programming_noise_polynomial: coefficients (a0, a1, ...) [S] of a standard deviation
             Σ a_k (G/reference)^k, not below 0. The variances of the three parts add.
         programming_noise_reference: reference conductance of the polynomial [S]; None = conductance_max.
-        clip_conductance: a device cannot go below 0 S; its moments are those of the clipped Gaussian. Left out it is
-            False with measurements: what was measured on devices is not clipped once more.
+        clip_conductance: a device cannot go below 0 S; its moments are those of the clipped Gaussian. Defaults to
+            False with measurements: measured devices are not clipped again.
         read_noise_std: noise of each column current, fresh in every read, standard deviation [A], >= 0.
         input_noise_std: noise of each row voltage, fresh in every read, standard deviation [V], >= 0.
         voltage_max: largest magnitude of a row voltage [V], > 0.
@@ -110,16 +110,16 @@ class Hardware(Shown):
         measurements: snapshots of mean and standard deviation as functions of the target, measured at increasing
             times after programming; between two times both are interpolated, on a logarithmic scale of time
             unless the first is 0. One snapshot holds at every time.
-        drift: how a device moves with time: a power law with an exponent of its own, or by the logarithm of time.
-        drift_compensation: multiply each layer's output by a sum over its devices just after programming over the same
-            at the time of inference.
-        drift_compensation_by: the sum: "conductance": the total conductance of the layer; "weight": the mean absolute
-            weight of the layer, as its columns read it one row at a time; "column": that of every column by itself.
+        drift: drift of a device with time: a power law with an exponent for each device, or with the logarithm of time.
+        drift_compensation: multiply each layer's output by the ratio of a calibration read-out of its devices just
+            after programming to the same at the time of inference.
+        drift_compensation_by: the read-out: "conductance": the total conductance of the layer; "weight": its mean
+            absolute weight, read one row at a time; "column": the same for every column separately (simulations only).
         low_frequency_noise: slow (1/f) noise of a device, static over one inference.
         device_gain_std: relative gain error of each device, independent, standard deviation, a fraction >= 0;
             multiplies the conductance held.
-        stuck_on_fraction: share of devices that hold conductance_max whatever their target, 0 to 1.
-        stuck_off_fraction: share of devices that hold conductance_min whatever their target, 0 to 1.
+        stuck_on_fraction: fraction of devices that hold conductance_max whatever their target, 0 to 1.
+        stuck_off_fraction: fraction of devices that hold conductance_min whatever their target, 0 to 1.
         weight_mapping: "differential": a weight is the difference of two devices; "offset": it is one device that
             holds conductance_min + c (W + w), w = max(−W, 0) over the layer, and the offset is subtracted digitally.
         bias_mapping: "digital": biases are added without error; "row": they are weights of one more row of the
@@ -132,36 +132,36 @@ class Hardware(Shown):
         dac_bits: resolution of the converters that drive the rows, 2 to 32: 2^bits − 1 levels from -voltage_max to
             voltage_max, beyond which they saturate; None = exact. One value, one per layer, or by layer name.
         adc_bits: resolution of the converters that read the columns of every array, 2 to 32: 2^bits − 1 levels,
-            symmetrical to 0; None = exact. One value, one per layer, or by layer name.
-        input_slice_bits: inputs drive the rows so many bits at a time, 1 to 15, in one read for every part of the bits
-            beside the sign of dac_bits; 1 = bit by bit; None = at once. One value, one per layer, or by layer name.
-        adc_range: largest magnitude of the voltage that a read-out passes on [V], > 0, beyond which it saturates:
-            the output of a TIA with feedback_resistance, or the voltage of a divider. None = with adc_bits, the
+            symmetric about 0; None = exact. One value, one per layer, or by layer name.
+        input_slice_bits: bits of an input applied to the rows in one read, 1 to 15; the dac_bits without the sign are
+            applied in several reads. 1 = bit by bit; None = at once. One value, one per layer, or by layer name.
+        adc_range: largest magnitude of the read-out voltage [V], > 0, beyond which it saturates: of the output of a
+            TIA with feedback_resistance, or of the voltage of a divider. None = with adc_bits, the
             range is the full scale; without, nothing saturates.
         adc_headroom: full scale as a multiple of the largest ideal value of a layer's columns over the inputs, > 0.
             One value, one per layer, or by layer name.
-        thermal_noise: count the thermal noise of devices and feedback resistors in every read.
-        shot_noise: count the shot noise of the device currents in every read.
-        temperature: of the devices and resistors [K], > 0.
+        thermal_noise: include the thermal noise of devices and feedback resistors in every read.
+        shot_noise: include the shot noise of the device currents in every read.
+        temperature: temperature of the devices and resistors [K], > 0.
         bandwidth: noise bandwidth of a read [Hz], > 0; needed by thermal_noise and shot_noise.
         dac_energy: energy of one conversion of a row voltage [J], >= 0; one converter for every row of every array.
         adc_energy: energy of one conversion of a column [J], >= 0.
-        wire_resistance_row: of the wire of a row, from one device to the next [ohm], >= 0; needs the size of arrays.
-        wire_resistance_column: of the wire of a column, from one device to the next [ohm], >= 0; needs the size.
-        driver_resistance: of the driver of a row [ohm], >= 0; needs the size of arrays.
-        sense_resistance: at the end of a column, before its amplifier [ohm], >= 0; needs the size of arrays.
-        row_drive: "one_end": rows are driven from one end; "both_ends": from both, by a driver each.
+        wire_resistance_row: wire of a row, between neighbouring devices [ohm], >= 0; needs array_rows, array_columns.
+        wire_resistance_column: wire of a column, between neighbouring devices [ohm], >= 0; needs the array size.
+        driver_resistance: output resistance of the driver of a row [ohm], >= 0; needs the array size.
+        sense_resistance: resistance between the end of a column and its amplifier [ohm], >= 0; needs the array size.
+        row_drive: "one_end": rows are driven from one end; "both_ends": from both ends, by two drivers.
         pair_layout: "interleaved": the two columns of a pair lie side by side; "separate_arrays": the two sides of
-            pairs are in arrays of their own.
-        columns_per_adc: columns of an array that share one ADC, one after the other, >= 1; told by ``costs`` only. One
+            pairs are in separate arrays.
+        columns_per_adc: columns of an array that share one ADC in turn, >= 1; affects ``costs`` only. One
             value, one per layer, or by layer name.
-        costs: what components around the arrays take: costs, a mapping of their fields, or the name of published ones;
-            None = not counted.
-        column_scale: "least_bias": every output is multiplied digitally by the number that makes its mean squared bias
-            for ideal inputs least; "least_error": the mean squared error of its array; "none": it is not.
-        row_scale: "least_bias": every input is multiplied digitally, before it is converted, by the number that brings
-            the mean weights of its row nearest to the wanted ones; "none": it is not.
-        predistort: devices are programmed to targets that make the mean of what they hold the conductance wanted.
+        costs: energy, time and area of the components around the arrays: Costs, a mapping of their fields, or the name
+            of published ones; None = not counted.
+        column_scale: every output is multiplied digitally by a constant. "least_bias": minimises its mean squared bias
+            for ideal inputs; "least_error": minimises the mean squared error of its array; "none": no scale.
+        row_scale: every input is multiplied digitally, before it is converted, by a constant. "least_bias": brings
+            the mean weights of its row closest to the ideal ones; "none": no scale.
+        predistort: devices are programmed to shifted targets, so that their mean conductance is the one wanted.
 
     Raises:
         InvalidInput: listing every violated field.

@@ -25,20 +25,20 @@ class PredictionSettings(Settings):
         "linearized",
         "Predictor: linearized keeps all correlations; covariance carries the full covariance of every layer, the "
         "reference for small layers; diagonal assumes independence: cheap, 10-20 % low, "
-        "and does not tell single chips.",
+        "and not available for single chips.",
         more="Linearized costs about one forward pass and K backward passes, covariance O(n²) to O(n³).",
     )
     dtype: str = setting(
         Choice(PRECISIONS),
         "float64",
-        "Precision of the predictions; with float32 plans want a tolerance of 1e-4 or more.",
+        "Precision of the predictions; with float32, use a tolerance of 1e-4 or more in plans.",
         more="See docs/benchmarks.md for what float32 loses.",
     )
     device: str = setting(Unchecked(), "cpu", "Where torch calculates: cpu, or cuda where there is one.")
     output_combinations: int | None = setting(
         Whole(at_least=2, at_most=4096, or_zero=True, advice="A standard error needs two; 0 takes every output."),
         None,
-        "Random ±1 combinations of the outputs whose adjoints are pulled back, 0 = every output by itself; with "
+        "Number of random ±1 combinations of the outputs that are backpropagated, 0 = every output by itself; with "
         "combinations the MSE has a standard error.",
         more="It is then unbiased, and there is no output covariance.",
         otherwise="every output of up to 64, else 16 combinations",
@@ -46,31 +46,31 @@ class PredictionSettings(Settings):
     marginal_fields: int | None = setting(
         Whole(at_least=0, at_most=MOST_SAMPLES, advice="A few hundred are plenty."),
         None,
-        "Error samples (of all errors jointly, a forward pass each) that correct variances, means, power and how "
-        "errors add up where errors of one origin meet or are rare and large; 0 = none.",
-        more="Errors of one origin meet where devices serve several positions and where residuals join. Large networks "
-        "take fewer than asked for; the prediction says how many, and what chance is left.",
-        otherwise="32 to 256 where there are such errors, up to 2048 if they are rare, then as many as the sampling "
+        "Number of error samples (a forward pass each), which correct variances, means, power and the addition of "
+        "errors where errors of one origin meet or are rare and large; 0 = none.",
+        more="Errors of one origin meet where devices serve several positions and at residual connections. Large "
+        "networks take fewer than requested; the prediction says how many, and which sampling error is left.",
+        otherwise="32 to 256 if there are such errors, up to 2048 if they are rare, then as many as the sampling "
         "error needs",
     )
     sampling_error: float = setting(
         Number(above=0),
         SAMPLING_ERROR,
-        "Standard error of the MSE, as a part of it, until which error samples are added, where their number is open.",
-        more="In large networks the limit of work is met earlier, see ``Prediction.sampling_limited``.",
+        "Relative standard error of the MSE down to which error samples are added, if their number is not given.",
+        more="In large networks a limit of work is reached earlier, see ``Prediction.sampling_limited``.",
     )
     chip_spread: bool = setting(
         Flag(),
         False,
-        "Predict also how the error is spread over chips (``Prediction.chips``): its standard deviation, quantiles and "
-        "yields.",
+        "Predict also the distribution of the error over chips (``Prediction.chips``): standard deviation, quantiles "
+        "and yields.",
         more="Up to 256 outputs of all inputs together cost about one prediction more, others about 60 passes.",
     )
     seed: int = SEED
     memory_limit: int = setting(
         Whole(at_least=1, at_most=2**50, unit="B"),
         MEMORY_LIMIT,
-        "Bytes that the inputs worked on at a time may take, roughly; at least one input is.",
+        "Approximate memory for the inputs processed at a time [bytes]; at least one input is.",
     )
 
     @property

@@ -14,7 +14,7 @@ class SimulationSettings(Settings):
     draws: int = setting(
         Whole(at_least=1, at_most=10_000_000),  # every draw's error and classes are kept
         2000,
-        "Times that every array is programmed afresh; the most of them with a relative standard error.",
+        "How often every array is programmed anew; with a relative standard error, at most.",
     )
     seed: int = SEED
     relative_standard_error: float | None = setting(
@@ -34,8 +34,8 @@ class SimulationSettings(Settings):
     yield_at: float | None = setting(
         Number(above=0),
         None,
-        "NMSE of a chip whose yield is told to that width.",
-        otherwise="whatever it is: that which half of the chips keep within, whose yield is the least certain",
+        "The bound on the NMSE of a chip whose yield is known to this width.",
+        otherwise="the median chip's NMSE, whose yield needs most draws",
     )
     dtype: str = setting(
         Choice(("float32", "float64")),
@@ -53,13 +53,13 @@ class SimulationSettings(Settings):
         Whole(at_least=1, at_most=2**50, unit="B"),
         256 << 20,
         "Bytes for draws run at a time.",
-        more="At least one draw is run at a time, whatever it takes, and the results asked for are held besides.",
+        more="At least one draw is run at a time, whatever it takes; the requested results come on top.",
     )
     wires: str = setting(
         Choice(("exact", "fast")),
         "exact",
-        "How arrays with resistive wires are solved: exact to rounding; or fast, closed forms that are exact for the "
-        "mean devices and to first order in how a draw differs.",
+        "How arrays with resistive wires are solved: exact, to rounding errors; or fast, by closed forms, exact "
+        "for the mean devices and to first order in the deviation of a draw from them.",
         more="Without resistance of wires both are the same. Exact takes about 0.1 s for every array of 128 rows and "
         "columns in every draw.",
     )

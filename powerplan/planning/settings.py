@@ -59,58 +59,58 @@ class PlanSettings(PredictionSettings):
     optimize: Sequence[str] = setting(
         Names((*QUANTITIES, *CHOICES)),
         ("conductance",),
-        "What is free: conductance gains, voltage gains (need read or row noise) and, of every layer, adc_bits and "
-        "dac_bits (need the energy of a conversion by its bits), adc_headroom and columns_per_adc (need costs).",
+        "What is free: conductance gains, voltage gains (need read or row noise) and, for every layer, adc_bits and "
+        "dac_bits (need conversion energies that depend on bits), adc_headroom and columns_per_adc (need costs).",
     )
     objective: str | None = setting(
         Choice(COST_OBJECTIVES),
         None,
-        "What is least where the hardware has costs: energy, latency or area of an inference, power (energy over "
-        "latency) or energy_delay (their product).",
-        otherwise="energy where converters are free, else the power of the arrays",
+        "What is minimised, for hardware with costs: energy, latency or area of an inference, power (energy over "
+        "latency) or energy_delay (energy times latency).",
+        otherwise="energy if converters are free, else the power of the arrays",
     )
     max_energy: float | None = setting(
-        Number(above=0, unit="J"), None, "Largest energy of an inference, beside the target.", otherwise="no limit"
+        Number(above=0, unit="J"), None, "Largest energy of an inference, besides the target.", otherwise="no limit"
     )
     max_latency: float | None = setting(
-        Number(above=0, unit="s"), None, "Largest latency of an inference, beside the target.", otherwise="no limit"
+        Number(above=0, unit="s"), None, "Largest latency of an inference, besides the target.", otherwise="no limit"
     )
     max_area: float | None = setting(
-        Number(above=0, unit="m2"), None, "Largest area, beside the target.", otherwise="no limit"
+        Number(above=0, unit="m2"), None, "Largest area, besides the target.", otherwise="no limit"
     )
     least_bits: int = setting(
-        Whole(at_least=2, at_most=16), 4, "Fewest bits of a converter where adc_bits or dac_bits are free."
+        Whole(at_least=2, at_most=16), 4, "Fewest bits of a converter if adc_bits or dac_bits are free."
     )
     most_bits: int = setting(
-        Whole(at_least=2, at_most=16), 10, "Most bits of a converter where adc_bits or dac_bits are free."
+        Whole(at_least=2, at_most=16), 10, "Most bits of a converter if adc_bits or dac_bits are free."
     )
     conductance: Sequence[Gain] | None = setting(
         PerLayer("S"),
         None,
-        "Conductance gains to hold where they are not optimised [S per unit weight], one per layer.",
+        "Fixed conductance gains, if they are not optimised [S per unit weight], one per layer.",
         otherwise="the largest that the limits allow",
     )
     voltage: Sequence[Gain] | None = setting(
         PerLayer("V"),
         None,
-        "Voltage gains to hold where they are not optimised [V per unit activation], one per layer.",
+        "Fixed voltage gains, if they are not optimised [V per unit activation], one per layer.",
         otherwise="voltage_max at the largest activation over the inputs",
     )
     verify_draws: int | None = setting(
         Whole(at_least=2, at_most=10_000_000, or_zero=True, advice="A standard error needs two draws."),
         None,
-        "Draws of a simulation that the plan is verified with; 0 = none.",
-        more="As many as it takes are 256 to 10 000: they tell the rate to 0.1 percentage points and 5 % of the "
-        "target, within about a minute (a fifth of the time to the deadline) per simulation; none where fewer fit.",
-        otherwise="for targets on classes as many as it takes, else 0",
+        "Draws of the simulation that verifies the plan; 0 = none.",
+        more="As many as needed means 256 to 10 000: they give the rate to 0.1 percentage points and 5 % of the "
+        "target, within about a minute (a fifth of the time to the deadline) per simulation; none if fewer fit.",
+        otherwise="for targets on classes as many as needed, else 0",
     )
     yield_width: float | None = setting(
         Number(above=0, at_most=1),
         None,
-        "Verify with as many draws as tell the part of the chips that meet the target to this width of its 95 % "
-        "confidence interval (0.02: two points).",
+        "Verify with as many draws as are needed for a 95 % confidence interval of the yield (the fraction of chips "
+        "that meet the target) of this width (0.02: two percentage points).",
         more="Instead of ``verify_draws``.",
-        otherwise="as ``verify_draws`` says",
+        otherwise="``verify_draws``",
     )
     calibrate: bool | None = setting(
         Flag(),
@@ -123,8 +123,8 @@ class PlanSettings(PredictionSettings):
     calibration: str = setting(
         Choice(CALIBRATIONS),
         MEAN,
-        "Inputs that plans are for: mean, the calibration inputs; upper, others of which these are a random sample, so "
-        "that the target is met at the upper end of the 95 % confidence interval.",
+        "Inputs that plans are for: mean, the calibration inputs; upper, the population of which these are a random "
+        "sample, by meeting the target at the upper end of the 95 % confidence interval.",
         more="With a target on a part of the inputs at the upper end of the interval of that quantile. Not for single "
         "outputs and power budgets.",
     )
@@ -138,9 +138,9 @@ class PlanSettings(PredictionSettings):
         Number(above=0, unit="s", or_infinite=True),
         None,
         "Seconds after which to stop with the best gains found.",
-        more="The cheapest seen that meet the target, else the nearest to it (``outcome`` is DEADLINE, "
-        "``plan.meets_target`` says which). Verification is within it, with fewer draws if need be. A prediction in "
-        "progress is not broken off, at least one is made, and the predictions that report the plan follow.",
+        more="The cheapest found that meet the target, else those nearest to it (``outcome`` is DEADLINE, "
+        "``plan.meets_target`` says which). It includes verification, with fewer draws if necessary. A prediction in "
+        "progress is not interrupted, at least one is made, and the predictions that report the plan follow.",
         otherwise="no limit",
     )
     corners: Sequence[Hardware] = setting(

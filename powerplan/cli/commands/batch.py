@@ -32,7 +32,7 @@ _MOST_CAUSES, _MOST_NAMES = 20, 3
 
 _study = click.argument("study_file", metavar="STUDY")
 _folder = click.option(
-    "--folder", metavar="DIR", help="Where ledger, networks and inputs are kept; default: NAME.powerplan beside STUDY."
+    "--folder", metavar="DIR", help="Where ledger, networks and inputs are kept; default: NAME.powerplan next to STUDY."
 )
 
 
@@ -43,7 +43,7 @@ def _run_options(function: _Command) -> _Command:
             click.option(
                 "--executor",
                 type=click.Choice(["local", "servers", "ray"]),
-                help="Who plans: processes of this machine, planning servers or a Ray cluster; default: local, or "
+                help="Where to plan: processes of this machine, planning servers or a Ray cluster; default: local, or "
                 "servers if there is --server.",
             ),
             click.option(
@@ -51,11 +51,13 @@ def _run_options(function: _Command) -> _Command:
             ),
             server_options(with_address=False),
             click.option("--ray-address", metavar="ADDRESS", help="Ray cluster; default: one on this machine."),
-            click.option("--time-limit", type=Seconds(), help="End a plan then, with the best gains so far."),
+            click.option(
+                "--time-limit", type=Seconds(), help="End every plan after this time, with the best gains so far."
+            ),
             click.option(
                 "--attempts",
                 type=click.IntRange(min=1),
-                help="How often a job is begun whose worker crashed; default 3.",
+                help="How often a job is started if its worker crashes; default 3.",
             ),
         )
     ):
@@ -80,7 +82,7 @@ def command() -> None:
 @_study
 @_folder
 @_run_options
-@click.option("--dry-run", is_flag=True, help="Check the file, measure a few jobs, say what a run would take.")
+@click.option("--dry-run", is_flag=True, help="Check the file, measure a few jobs, estimate time and memory of a run.")
 @opt.output_options
 @click.pass_obj
 def run(chat: Chat, /, study_file: str, folder: str | None, dry_run: bool, as_json: bool, **options: Any) -> None:
@@ -102,7 +104,7 @@ def run(chat: Chat, /, study_file: str, folder: str | None, dry_run: bool, as_js
 @opt.output_options
 @click.pass_obj
 def retry(chat: Chat, /, study_file: str, folder: str | None, as_json: bool, **options: Any) -> None:
-    """Plan the points again that failed, or whose plan in the ledger is damaged."""
+    """Plan failed points again, and those whose plan in the ledger is damaged."""
     study = _load(study_file)
     count = study.retry(folder=folder)
     chat.note(f"{count} job{'' if count == 1 else 's'} queued again")

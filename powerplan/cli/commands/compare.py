@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from powerplan.batch.results import PointResult
 
 
-@click.command("compare", short_help="The same plan on several technologies, side by side.")
+@click.command("compare", short_help="The same plan on several technologies, compared.")
 @opt.network_options
 @target_options
 @click.option(

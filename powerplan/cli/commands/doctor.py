@@ -56,10 +56,10 @@ class Finding:
 @opt.output_options
 @click.pass_obj
 def command(chat: Chat, /, as_json: bool, **options: Any) -> None:
-    """Versions, threads, optional parts, data, a server if --server names one, and a self-test of about a second.
+    """Versions, threads, optional packages, data, the server given by --server, and a self-test of about a second.
 
-    The self-test plans, predicts and simulates a small network and holds the answers against each other. The exit code
-    is 1 if anything is wrong. Add what it prints to a report of a fault.
+    The self-test plans, predicts and simulates a small network and compares the results. The exit code is 1 if anything
+    is wrong. Include the output when you report a bug.
     """
     findings = [*_versions(), *_parts(), _data()]
     if options["server"] is not None:

@@ -14,7 +14,7 @@ from powerplan.cli.planned import read_plan
 from powerplan.cli.quantities import Seconds
 
 
-@click.command("explain", short_help="A plan in words: layers, limits, what relaxing them buys.")
+@click.command("explain", short_help="A plan in words: layers, limits, what relaxing them saves.")
 @click.argument("plan_file", type=click.Path(), metavar="PLAN.json")
 @opt.network_options
 @click.option("--deadline", type=Seconds(), help="Seconds for each plan made again.")
@@ -22,7 +22,7 @@ from powerplan.cli.quantities import Seconds
 @opt.output_options
 @click.pass_obj
 def command(chat: Chat, /, plan_file: str, deadline: float | None, as_json: bool, **problem_options: Any) -> None:
-    """A plan in words: which layers dominate error and power, which limits bind, what relaxing each by 10 % buys.
+    """A plan in words: which layers dominate error and power, which limits bind, what relaxing each by 10 % saves.
 
     Every shadow price is checked by planning again; --network and --inputs must be those of the plan.
 

@@ -13,9 +13,9 @@ from powerplan.cli.output import document, write_json
 from powerplan.files import write_bytes
 
 
-@click.group("hardware", short_help="Hardware files: from measurements, from presets.")
+@click.group("hardware", short_help="Hardware files, from measurements or presets.")
 def command() -> None:
-    """Hardware as a TOML file: from measurements of devices, or of a preset and options.
+    """Hardware as a TOML file: from measurements of devices, or from a preset and options.
 
     Every command has its own --help, and --json for one JSON document as the answer.
     """
@@ -26,13 +26,13 @@ def command() -> None:
 @click.option(
     "--columns",
     metavar="NAMES",
-    help="Names of all columns in order, with units, '-' for one to leave out: 'target [uS], measured [uS], time [s]'. "
+    help="Names of all columns in order, with units, '-' for one to ignore: 'target [uS], measured [uS], time [s]'. "
     "[default: those of the header]",
 )
 @click.option(
     "--degree",
     type=click.IntRange(1, 8),
-    help="Mean and spread by polynomials of this degree.  [default: straight lines from level to level]",
+    help="Mean and spread by polynomials of this degree.  [default: linear interpolation between levels]",
 )
 @click.option(
     "--least-readings",
@@ -40,7 +40,7 @@ def command() -> None:
     default=3,
     show_default=True,
     metavar="N",
-    help="Leave out levels of fewer readings.",
+    help="Leave out levels with fewer readings.",
 )
 @click.option("--output", "output_file", type=click.Path(), metavar="FILE.toml", help="Write the hardware.")
 @click.option(
@@ -48,7 +48,7 @@ def command() -> None:
     "plot_file",
     type=click.Path(),
     metavar="FILE",
-    help="Draw what was measured, and the curves: .png, .svg or .pdf.",
+    help="Plot the measurements and the curves: .png, .svg or .pdf.",
 )
 @opt.output_options
 @click.pass_obj
@@ -63,10 +63,10 @@ def import_command(
     plot_file: str | None,
     as_json: bool,
 ) -> None:
-    """Read a table of measured devices and say what is in it.
+    """Read a table of measured devices and summarise it.
 
-    Columns are known by their names: target (or level, or programmed), measured or resistance of single devices or
-    mean and std of many, and time. Text with commas, semicolons, tabs or blanks, packed with gzip or not.
+    Columns are recognised by name: target (or level, or programmed), measured or resistance of single devices or
+    mean and std of many, and time. Text separated by commas, semicolons, tabs or spaces, optionally gzipped.
 
     \b
     powerplan hardware import levels.csv --output chip.toml --plot chip.svg
@@ -106,7 +106,7 @@ def import_command(
 @opt.output_options
 @click.pass_obj
 def show_command(chat: Chat, /, hardware_file: str | None, as_json: bool, **options: Any) -> None:
-    """The fields that differ from their defaults, as TOML to keep.
+    """The fields that differ from their defaults, as TOML.
 
     \b
     powerplan hardware show --preset pcm_nandakumar2019 --time 1d > pcm.toml

@@ -18,7 +18,7 @@ _ONE = click.argument("job_id", metavar="JOB")
 
 @click.group("jobs", short_help="Jobs of a planning server: list, watch, cancel, delete.")
 def command() -> None:
-    """Plans that a planning server makes in the background: those of your token's tenant.
+    """Jobs: plans that a planning server calculates in the background, of your token's tenant.
 
     They are submitted by clients (PlannerClient.submit, SubmitPlan). Every command has its own --help, and --json for
     one JSON document as the answer.
@@ -40,14 +40,14 @@ def list_command(address: str, as_json: bool, **options: Any) -> None:
         click.echo(f"{job['job_id']}  {job['state']:<9}  {job['created']}  {job['request_id']}".rstrip())
 
 
-@command.command("watch", short_help="What happens to a job until it ends.")
+@command.command("watch", short_help="Follow a job until it ends.")
 @_ADDRESS
 @_ONE
 @server_options(with_address=False)
 @opt.output_options
 @click.pass_obj
 def watch_command(chat: Chat, /, address: str, job_id: str, as_json: bool, **options: Any) -> None:
-    """Follow a job until it ends; progress goes to stderr, what became of it to stdout."""
+    """Follow a job until it ends; progress goes to stderr, the outcome to stdout."""
     with connect(address, **options) as client, errors():
         for event in client.watch_job(job_id):
             if not chat.quiet:
@@ -65,7 +65,7 @@ def watch_command(chat: Chat, /, address: str, job_id: str, as_json: bool, **opt
 @server_options(with_address=False)
 @opt.output_options
 def cancel_command(address: str, job_id: str, as_json: bool, **options: Any) -> None:
-    """Cancel a job; one that has ended stays as it is."""
+    """Cancel a job; a job that has ended is not changed."""
     with connect(address, **options) as client, errors():
         job = _described(client.cancel_job(job_id))
     if as_json:
@@ -74,13 +74,13 @@ def cancel_command(address: str, job_id: str, as_json: bool, **options: Any) -> 
         click.echo(job["state"])
 
 
-@command.command("delete", short_help="Forget a job and its plan.")
+@command.command("delete", short_help="Delete a job and its plan.")
 @_ADDRESS
 @_ONE
 @server_options(with_address=False)
 @opt.output_options
 def delete_command(address: str, job_id: str, as_json: bool, **options: Any) -> None:
-    """Forget a job and its plan; one that has not ended is cancelled first."""
+    """Delete a job and its plan; a job that has not ended is cancelled first."""
     with connect(address, **options) as client, errors():
         client.delete_job(job_id)
     if as_json:

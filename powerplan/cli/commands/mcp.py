@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
 
 _INSTRUCTIONS = """powerplan plans the gains of neural networks on noisy memristor crossbars. Numbers may be text with a
-unit ("1uS", "1%"). Files are read and written in the folder where the server was started; every call is a process of
-its own with the rights of the user. A plan that explain shall read is written by the option output of plan."""
+unit ("1uS", "1%"). Files are read and written in the folder where the server was started; every call is a separate
+process with the user's permissions. To explain a plan, write it to a file first, with the option output of plan."""
 
 
-@click.command("mcp", short_help="Tools for assistants, by the Model Context Protocol.")
+@click.command("mcp", short_help="Tools for assistants, over the Model Context Protocol.")
 @click.pass_obj
 def command(chat: Chat, /) -> None:
-    """Offer plan, predict, simulate, explain and presets as tools, by the Model Context Protocol on stdin and stdout.
+    """Offer plan, predict, simulate, explain and presets as tools, over the Model Context Protocol on stdin and stdout.
 
-    An assistant starts this command by itself; it works in the folder where it is started, with the rights of the user.
-    Tools take the options of the commands and give the JSON that these print.
+    An assistant starts this command by itself; it works in the folder it is started in, with the user's permissions.
+    Tools take the options of the commands and return their JSON document.
 
     \b
     powerplan mcp

@@ -34,7 +34,7 @@ from powerplan.planning.targets import build_target
     "arrays_file",
     type=click.Path(),
     metavar="FILE",
-    help="Draw conductance, drop by wires and error of every device, in its array (.png, .svg, .pdf).",
+    help="Draw conductance, IR drop and weight error of every device, in its array (.png, .svg, .pdf).",
 )
 @server_options()
 @opt.accept_option

@@ -13,7 +13,7 @@ from powerplan.cli.output import document, write_json
 @click.argument("names", nargs=-1, type=PresetName())
 @opt.output_options
 def command(names: tuple[str, ...], as_json: bool) -> None:
-    """List the published technologies that --preset knows, or only NAMES: range, source, what to know.
+    """List the published technologies for --preset, or only NAMES: range, source, notes.
 
     Without NAMES also the published wires that --wire-preset knows.
 

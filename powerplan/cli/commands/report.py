@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from powerplan.planning import Plan
 
 
-@click.command("report", short_help="One HTML page about plans, to read and to pass on.")
+@click.command("report", short_help="One HTML page about plans, to read and share.")
 @click.argument("files", type=click.Path(), metavar="PLAN.json...", nargs=-1)
 @click.option(
     "--output", "output_file", required=True, type=click.Path(), metavar="FILE.html", help="The page to write."
@@ -47,7 +47,7 @@ def command(
     weight_slices: dict[str, Any] | None,
     title: str,
 ) -> None:
-    """One self-contained HTML page about a plan, or about several side by side.
+    """One self-contained HTML page about a plan, or comparing several.
 
     The files are plans (powerplan plan --output) or frontiers (powerplan frontier --json). The page needs no
     network, reads well on paper and on a phone, and holds no path of this machine.

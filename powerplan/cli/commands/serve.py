@@ -43,10 +43,10 @@ def _settings(function: _Command) -> _Command:
     envvar="POWERPLAN_SERVE_CONFIG",
     help="Settings file; environment variables and options override it.",
 )
-@click.option("--print-config", is_flag=True, help="Print the settings in force, without secrets, and stop.")
-@click.option("--check", is_flag=True, help="Check settings, ports, certificates and data folder, and stop.")
+@click.option("--print-config", is_flag=True, help="Print the settings in effect, without secrets, and exit.")
+@click.option("--check", is_flag=True, help="Check settings, ports, certificates and data folder, and exit.")
 @click.option(
-    "--backup", type=click.Path(), metavar="FOLDER", help="Copy jobs and uploads, also of a running server, and stop."
+    "--backup", type=click.Path(), metavar="FOLDER", help="Copy jobs and uploads, even of a running server, and exit."
 )
 @_settings
 @click.pass_obj

@@ -44,7 +44,7 @@ def command(
     as_json: bool,
     **rest: Any,
 ) -> None:
-    """Error and power at given gains, by Monte Carlo, beside the prediction.
+    """Error and power at given gains, by Monte Carlo, compared with the prediction.
 
     \b
     powerplan simulate --example digits --gains plan.json --draws 5000

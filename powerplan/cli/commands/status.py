@@ -16,15 +16,17 @@ from powerplan.errors import ServerUnreachable
 from powerplan.remote import connect, errors
 
 
-@click.command("status", short_help="Whether a planning server works, and what it is.")
+@click.command("status", short_help="Check a planning server: versions, features, limits.")
 @click.argument("address", metavar="HOST:PORT")
-@click.option("--timeout", type=Seconds(), default=10.0, show_default=True, help="For an answer.")
-@click.option("--statistics", is_flag=True, help="Also how many calls it answered you, and where their time went.")
+@click.option("--timeout", type=Seconds(), default=10.0, show_default=True, help="How long to wait for an answer.")
+@click.option(
+    "--statistics", is_flag=True, help="Also how many of your calls it answered, and how their time was spent."
+)
 @server_options(with_address=False)
 @opt.output_options
 @click.pass_obj
 def command(chat: Chat, /, address: str, timeout: float, statistics: bool, as_json: bool, **options: Any) -> None:
-    """Whether a planning server works, and what it is: versions, limits, features.
+    """Check that a planning server works, and show its versions, limits and features.
 
     The exit code is 0 if it answers, 7 if not.
 
