@@ -22,7 +22,7 @@ def _programs() -> Path | None:
     """The folder of PostgreSQL's programs, the newest where there are several."""
     found = shutil.which("initdb")
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-    return Path(found).parent if found else installed[-1].parent if installed else None
+    return Path(found).resolve().parent if found else installed[-1].parent if installed else None
 
 
 PROGRAMS = _programs()

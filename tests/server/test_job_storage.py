@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sqlite3
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -293,6 +294,30 @@ def _all(postgres: Postgres, number: int) -> None:
     if number != signal.SIGINT:
         for pid in postgres.children():
             planner_postgres.send(pid, number)
+
+
+@planner_postgres.needed
+def test_a_copy_of_the_database_can_be_used(postgres: Postgres, tmp_path: Path) -> None:
+    """As the documentation says how to make it and put it back, where there is something already."""
+    addresses = [postgres.new(), postgres.new()]
+    store, other = (JobStore(PostgresJobs(address), limits=PLENTY) for address in addresses)
+    ended, queued = _add(store), _add(store)
+    assert store.end(_claim(store), JobState.SUCCEEDED, response=b"\0answer")
+    _add(other)
+    for opened in (store, other):
+        opened.database.close()
+    dump = str(tmp_path / "jobs.dump")
+    assert planner_postgres.PROGRAMS is not None
+    for program, *arguments in (
+        ("pg_dump", "--schema", "powerplan", "--format", "custom", "--file", dump, addresses[0]),
+        ("pg_restore", "--clean", "--if-exists", "--dbname", addresses[1], dump),
+    ):
+        subprocess.run([planner_postgres.PROGRAMS / program, *arguments], check=True, timeout=60)
+    copy = JobStore(PostgresJobs(addresses[1]), limits=PLENTY)
+    assert copy.outcome(ended) == (b"\0answer", None)
+    assert _claim(copy).id == queued.id
+    assert _add(copy).number > queued.number
+    copy.database.close()
 
 
 @planner_postgres.needed
