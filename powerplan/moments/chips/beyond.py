@@ -27,11 +27,13 @@ _SHARED, _UNSHARED = (128, 1 << 31), (24, 1 << 23)
 _FEWEST = 8
 #: live tensors of the size of the largest value for every chip
 _CHIP_TENSORS = 8
+#: widening by rounding from which as many pairs are drawn as with several positions
+_FEW_BITS = 0.05
 #: by how many times the NMSE the standard deviation is off without it, about
 _EXPECTED = 1.0
 
 
-def stretch(chips: LinearChips, variance: float, nmse: float, seed: int) -> tuple[float, float]:
+def stretch(chips: LinearChips, variance: float, nmse: float, seed: int, widening: float = 0.0) -> tuple[float, float]:
     """Standard deviation of a chip's MSE over that of the linearised network, and its standard error.
 
     What few pairs say is weighed against what is known without: 1, off by about the NMSE. Where chips cost too much it
@@ -39,12 +41,16 @@ def stretch(chips: LinearChips, variance: float, nmse: float, seed: int) -> tupl
 
     Args:
         variance: of the MSE of linearised chips.
+        widening: by which part rounding in converters makes it larger at most; the middle is taken where pairs do not
+            tell it.
     """
-    expected = expected_error(nmse)
-    most, work = _SHARED if chips.is_shared else _UNSHARED
+    seen = chips.sees_rounding
+    expected, unseen = expected_error(nmse), 0.0 if seen else widening / 2
+    prior = math.hypot(expected, widening) if seen else expected
+    most, work = _SHARED if chips.is_shared or widening > _FEW_BITS else _UNSHARED
     pairs = min(most, work // (2 * chips.multiplications))
-    if variance <= 0 or expected <= 0 or pairs < _FEWEST:
-        return 1.0, expected
+    if variance <= 0 or prior <= 0 or pairs < _FEWEST:
+        return 1 + widening / 2, math.hypot(expected, widening / 2)
     generator = torch.Generator().manual_seed(seed)
     at_once = chips.most_chips(_CHIP_TENSORS)
     drawn = [_pairs(chips, min(at_once, pairs - done), generator) for done in range(0, pairs, at_once)]
@@ -53,8 +59,8 @@ def stretch(chips: LinearChips, variance: float, nmse: float, seed: int) -> tupl
     whole, linear = even.square() + odd.square()
     beyond = (whole - linear) / (2 * variance)
     chance = float(beyond.var()) / pairs
-    weight = expected**2 / (expected**2 + chance)
-    return 1 + weight * float(beyond.mean()), math.sqrt(weight * chance)
+    weight = prior**2 / (prior**2 + chance)
+    return 1 + weight * float(beyond.mean()) + unseen, math.hypot(math.sqrt(weight * chance), unseen)
 
 
 def expected_error(nmse: float) -> float:

@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.chips.rounding import CONVERTERS, converted_errors, passes_one_by_one, rounds
 from powerplan.moments.predictor import Predictor
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.samples.coherence import multiplications
 from powerplan.moments.sources.common import CommonErrors
-from powerplan.moments.sources.errors import total
+from powerplan.moments.sources.errors import squares, total
 from powerplan.moments.walks.adjoint import pulled_back
 from powerplan.moments.walks.array_step import ArrayStep
 from powerplan.moments.walks.lowered import Place, Step
@@ -153,6 +154,27 @@ class LinearChips:
         return total / len(self.predictor.inputs)
 
     @cached_property
+    def rounding(self) -> float:
+        """Mean over the outputs of the variance that is taken for rounding in converters."""
+        total = 0.0
+        for part, trace in self.traces:
+            if not rounds(trace):
+                continue
+            directions = self.predictor.directions if self.predictor.is_exact else self.predictor.directions[part]
+            for step, adjoint in pulled_back(trace, directions, self.predictor.corrections.slopes):
+                residual = trace.steps[step.place].residual
+                if step.place.part in CONVERTERS and residual is not None:
+                    total += len(trace.output_mean) * float(squares(adjoint, residual).mean())
+        return total / len(self.predictor.inputs)
+
+    @property
+    def sees_rounding(self) -> bool:
+        """Whether ``pairs`` pass all converters one by one."""
+        (_, trace), *_ = self.traces
+        steps = [step for step in trace.lowered.steps if step.noisy and step.place.part in CONVERTERS]
+        return all(passes_one_by_one(trace, step) for step in steps)
+
+    @cached_property
     def bias(self) -> Tensor:
         """Of the outputs on average over chips, (B, K)."""
         return torch.cat([trace.output_mean for _, trace in self.traces]).double() - self.predictor.ideal
@@ -193,10 +215,12 @@ class LinearChips:
                 known = [values.get(place, torch.zeros_like(trace.means[place]).unsqueeze(1)) for place in step.inputs]
                 count = max(value.shape[1] for value in known)
                 arriving = [value.expand(len(trace.output_mean), count, *value.shape[2:]) for value in known]
-                if linear or step.place.part != "digital":
-                    errors = passed.push(*arriving) * slopes.get(step.place, 1.0)
-                else:
+                if not linear and step.place.part == "digital":
                     errors = _moved(trace, step, arriving)
+                elif not linear and step.place.part in CONVERTERS and passes_one_by_one(trace, step):
+                    errors = converted_errors(trace, step, *arriving)
+                else:
+                    errors = passed.push(*arriving) * slopes.get(step.place, 1.0)
             if isinstance(passed, ArrayStep):
                 for source, common in _sources_of(step, passed):
                     own = columns[source] if source in columns else common.push(normals[source])

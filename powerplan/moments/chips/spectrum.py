@@ -33,6 +33,7 @@ from powerplan.moments.chips.beyond import stretch
 from powerplan.moments.chips.linear import LinearChips
 from powerplan.moments.chips.predicted import ChipSource, PredictedChips, PredictedSpread
 from powerplan.moments.chips.quadratic_form import QuadraticForm
+from powerplan.moments.chips.rounding import widening
 from powerplan.moments.predictor import Predictor
 from powerplan.moments.samples.count import has_rare_errors
 from powerplan.network.graph import Network
@@ -88,8 +89,10 @@ class Spectrum:
             remainder_square=square,
             rest=rest,
         )
-        signal = chips.predictor.signal_power
-        return replace(linear, stretch=stretch(chips, linear.linear.std**2, mse / signal if signal > 0 else 0.0, seed))
+        signal, variance = chips.predictor.signal_power, linear.linear.std**2
+        wider = widening(chips.rounding, common, float(bias.square().mean()), bias.numel(), variance)
+        nmse = mse / signal if signal > 0 else 0.0
+        return replace(linear, stretch=stretch(chips, variance, nmse, seed, wider))
 
     @property
     def form(self) -> QuadraticForm:
