@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import planner_postgres
 import pytest
+from planner_postgres import Postgres
 from planner_running import Running
 
 
@@ -31,3 +33,22 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     for running in started:
         if running.thread.is_alive():
             running.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A database server for all tests."""
+    with planner_postgres.running() as running:
+        yield running
+
+
+@pytest.fixture
+def sharing(postgres: Postgres, tmp_path: Path) -> dict[str, str]:
+    """Settings of servers that share a new database and a folder."""
+    return {"database": postgres.new(), "blob_store": str(tmp_path / "uploads")}
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=planner_postgres.needed)])
+def storing(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Settings of a server that keeps jobs in either database."""
+    return request.getfixturevalue("sharing") if request.param == "postgres" else {}

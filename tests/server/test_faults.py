@@ -157,9 +157,11 @@ def test_callers_that_go_away_while_they_delete(start: Callable[..., Running]) -
 
 
 @pytest.mark.slow
-def test_writes_that_fail_at_every_change(start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_writes_that_fail_at_every_change(
+    start: Callable[..., Running], storing: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """500 writes fail at random, before or after the change took place, while jobs come and are cancelled."""
-    server = start(workers=2, job_workers=2, job_queue_size=10_000)
+    server = start(workers=2, job_workers=2, job_queue_size=10_000, **storing)
     jobs = server.server.jobs
     faults = _Faults(jobs)
     monkeypatch.setattr(jobs.book, "call", faults.db)

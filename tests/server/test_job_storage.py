@@ -28,12 +28,6 @@ PLENTY = JobLimits(
 Opening = Callable[..., JobStore]
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with planner_postgres.running() as running:
-        yield running
-
-
 @pytest.fixture
 def shared(postgres: Postgres) -> Iterator[Opening]:
     """Opens stores on one new database in PostgreSQL, each as another server would."""
@@ -99,8 +93,8 @@ def test_a_job_from_its_submission_to_its_end(opening: Opening) -> None:
     ]
     assert [e.sequence for e in store.events(job, 2)] == [3, 4]
     assert (store.request(ended), store.get("b", job.id)) == (None, None)
-    assert store.delete(ended)
-    assert (store.get("a", job.id), store.events(job, 0), store.delete(ended)) == (None, [], False)
+    assert store.delete(ended) is JobState.SUCCEEDED
+    assert (store.get("a", job.id), store.events(job, 0), store.delete(ended)) == (None, [], None)
 
 
 def test_what_a_claim_that_is_over_writes_does_not_count(opening: Opening) -> None:
@@ -134,6 +128,17 @@ def test_a_cancelled_job_is_nobodys_to_run(opening: Opening) -> None:
     assert not store.end(claimed, JobState.SUCCEEDED, response=b"late")
     assert not store.requeue(claimed, count_attempt=True)
     assert (store.claim(), store.unfinished(), store.abandoned()) == (None, [], [])
+
+
+def test_a_deleted_job_is_gone_whoever_runs_it(opening: Opening) -> None:
+    store = opening()
+    _add(store)
+    claimed = _claim(store)
+    store.progress(claimed, b"half")
+    assert store.delete(claimed) is JobState.RUNNING
+    store.progress(claimed, b"late")
+    assert not store.end(claimed, JobState.SUCCEEDED, response=b"late")
+    assert (store.renew([claimed]), store.unfinished(), store.events(claimed, 0)) == (set(), [], [])
 
 
 def test_limits_and_turns(opening: Opening) -> None:
@@ -249,10 +254,14 @@ def test_every_server_is_told_of_changes(shared: Opening) -> None:
     job = _add(one)
     one.progress(_claim(one), b"half")
     one.cancel(job, b"")
+    other = _add(one)
+    one.delete(other)
     states = (JobState.QUEUED, JobState.RUNNING, JobState.RUNNING, JobState.CANCELLED)
-    wait_for(lambda: told[1:] == [(job.id, state) for state in states], 3)
+    expected = [(job.id, state) for state in states]
+    wait_for(lambda: told[1:] == [*expected, (other.id, JobState.QUEUED), (other.id, JobState.CANCELLED)], 3)
 
 
+@pytest.mark.slow
 @planner_postgres.needed
 def test_a_database_that_goes_away_or_falls_silent_is_an_error_in_time() -> None:
     """Of every thread and call; what was begun is not half done, and all comes back by itself."""

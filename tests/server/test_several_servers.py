@@ -6,14 +6,13 @@ import asyncio
 import hashlib
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 import planner_postgres
 import pytest
 from planner_fakes import plan_request
-from planner_postgres import Postgres
 from planner_running import Process, Running, assert_idle, failure, wait_for
 
 from powerplan_client._generated import v1
@@ -26,18 +25,6 @@ pytestmark = planner_postgres.needed
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = (v1.PlanJobState.values()[i] for i in range(1, 6))
 SERVING, NOT_SERVING = 1, 2
 _Server = Running | Process
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with planner_postgres.running() as running:
-        yield running
-
-
-@pytest.fixture
-def sharing(postgres: Postgres, tmp_path: Path) -> dict[str, str]:
-    """Settings of servers that share a new database and a folder."""
-    return {"database": postgres.new(), "blob_store": str(tmp_path / "uploads")}
 
 
 def _submit(server: _Server, what: str = "", *, label: str | None = None, **blobs: str) -> v1.PlanJob:

@@ -3,7 +3,7 @@
 The store is the queue: what is accepted, runs and has ended is read there and nowhere else. :mod:`.values` says what a
 job is, :mod:`.store` keeps them in a database (:mod:`.database`: :mod:`.sqlite` or :mod:`.postgres`), :mod:`.salvage`
 saves what it can from a damaged file, :mod:`.book` makes every change whole, :mod:`.execution` gives jobs to workers,
-:mod:`.runner` answers callers.
+:mod:`.following` takes up those of dead servers, :mod:`.runner` answers callers.
 
 Why: docs/decisions/service.md [0063].
 """

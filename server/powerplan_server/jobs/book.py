@@ -146,6 +146,14 @@ class JobBook:
         if await self.call(self.store.cancel, job, error_detail(error).SerializeToString()):
             self._ended(job, JobState.CANCELLED, error)
 
+    async def delete(self, job: Job, error: ServiceError) -> None:
+        """Forget a job; one that has not ended counts as cancelled."""
+        state = await self.call(self.store.delete, job)
+        if state is not None and not state.ended:
+            self._ended(job, JobState.CANCELLED, error)
+        else:
+            self.tell(job.id)
+
     def _ended(self, job: Job, state: JobState, error: ServiceError | None) -> None:
         self._metrics.jobs.labels(state.name.lower()).inc()
         seconds = max(0.0, time.time() - job.created)  # of two clocks where the store has its own

@@ -121,6 +121,9 @@ class JobExecution:
                 log.error("the job store was not reached for too long; its jobs are left to other servers")
             except ServiceError:
                 continue
+            except Exception:
+                log.exception("claims could not be renewed")
+                continue
             for run in runs:
                 if run.job.id not in own:
                     run.interrupt()

@@ -57,6 +57,13 @@ BEGIN
     PERFORM pg_notify('{_NAME}', id || ' ' || NEW.state) FROM {_NAME}.jobs WHERE number = NEW.job;
     RETURN NULL;
 END $$;
+CREATE OR REPLACE FUNCTION tell_deletion() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('{_NAME}', OLD.id || ' {JobState.CANCELLED.value}');
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER deletions_are_told AFTER DELETE ON jobs FOR EACH ROW
+    WHEN (OLD.state <= {JobState.RUNNING.value}) EXECUTE FUNCTION tell_deletion();
 CREATE OR REPLACE TRIGGER events_are_told AFTER INSERT ON events FOR EACH ROW EXECUTE FUNCTION tell();
 DELETE FROM format;
 INSERT INTO format VALUES ({VERSION})

@@ -1,8 +1,4 @@
-"""What callers ask of jobs: to submit, find, cancel and watch them; and their way through the life of the server.
-
-The store is the queue; what this process holds beside it (blobs, running calculations) is brought into line with the
-store at the start, after a fault of it, and every few seconds: other servers may change it too, and may die.
-"""
+"""What callers ask of jobs: to submit, find, cancel and watch them; and their way through the life of the server."""
 
 from __future__ import annotations
 
@@ -18,9 +14,9 @@ from powerplan_server.blobs import BlobStore
 from powerplan_server.cache import conflict
 from powerplan_server.errors import Reason, ServiceError
 from powerplan_server.jobs.book import JobBook
-from powerplan_server.jobs.execution import BEAT, JobExecution
-from powerplan_server.jobs.store import MAX_ATTEMPTS
-from powerplan_server.jobs.values import Event, Job, JobState, QueueFull
+from powerplan_server.jobs.execution import JobExecution
+from powerplan_server.jobs.following import Following
+from powerplan_server.jobs.values import Event, Job, QueueFull
 from powerplan_server.storage import Storage, unavailable
 
 log = logging.getLogger(__name__)
@@ -44,6 +40,7 @@ class JobRunner:
     ) -> None:
         self.book = book
         self._execution = execution
+        self._following = Following(book, execution)
         self._admission = admission
         self._blobs = blobs
         self._storage = storage
@@ -60,13 +57,8 @@ class JobRunner:
 
     async def start(self) -> None:
         """Take up what an earlier server left, and begin to run jobs."""
-        loop = asyncio.get_running_loop()
-
-        def told(identity: str | None, state: JobState | None) -> None:
-            loop.call_soon_threadsafe(self._told, identity, state)
-
-        self.book.store.database.listen(told)
-        await self.reconcile()
+        self._following.listen()
+        await self._following.reconcile()
         self._execution.start()
 
     async def close(self) -> None:
@@ -84,32 +76,12 @@ class JobRunner:
         await book.close()
 
     async def reconcile(self) -> None:
-        """Bring what this process holds into line with the store, and take up what nobody runs.
-
-        Raises:
-            ServiceError: STORAGE_UNAVAILABLE.
-        """
-        book = self.book
-        async with book.taking:
-            unfinished = {job.id: job for job in await book.call(book.store.unfinished)}
-            for identity in book.held.keys() - unfinished.keys():
-                book.let_go(identity)
-            for job in unfinished.values():
-                if job.id not in book.held:
-                    book.hold(job)
-            for job in await book.call(book.store.abandoned):
-                if not self._execution.runs(job):
-                    await self._take_up_again(job)
-                    book.queued.set()
-            if any(job.state is JobState.QUEUED for job in unfinished.values()):
-                book.queued.set()  # a loop that looks for nothing would take a slot for it
+        """Bring what this process holds into line with the store; as :meth:`.following.Following.reconcile`."""
+        await self._following.reconcile()
 
     async def follow(self) -> None:
-        """Keep what this process holds in line with the store."""
-        while True:
-            await asyncio.sleep(BEAT)
-            with suppress(ServiceError):  # said in the log
-                await self.reconcile()
+        """Keep it in line, until cancelled."""
+        await self._following.follow()
 
     async def try_storing(self) -> None:
         """Write to the store; a damaged one is replaced.
@@ -121,7 +93,7 @@ class JobRunner:
         worked = self._storage.works
         await self.book.try_storing()
         if not worked:
-            await self.reconcile()
+            await self._following.reconcile()
 
     async def submit(
         self,
@@ -195,7 +167,8 @@ class JobRunner:
         """Cancel a job unless it has ended, and stop its worker; returns it as it then is."""
 
         async def cancel() -> Job:
-            await self._cancel(await self.get(tenant, identity), by="CancelPlanJob")
+            await self.book.cancel(await self.get(tenant, identity), _cancelled("CancelPlanJob"))
+            self._execution.interrupt(identity)
             return await self.get(tenant, identity)
 
         return await self.book.carried(cancel())
@@ -208,10 +181,8 @@ class JobRunner:
         """
 
         async def delete() -> None:
-            job = await self.get(tenant, identity)
-            await self._cancel(job, by="DeletePlanJob")
-            await self.book.call(self.book.store.delete, job)
-            self.book.tell(job.id)
+            await self.book.delete(await self.get(tenant, identity), _cancelled("DeletePlanJob"))
+            self._execution.interrupt(identity)
 
         await self.book.carried(delete())
 
@@ -254,34 +225,9 @@ class JobRunner:
         while (left := await self.book.call(self.book.store.database.shrink, _PAGES)) and left != before:
             before = left
 
-    async def _cancel(self, job: Job, *, by: str) -> None:
-        """End a job that has not ended, and its calculation."""
-        error = ServiceError(grpc.StatusCode.CANCELLED, Reason.CANCELLED, f"The job was cancelled by {by}.")
-        await self.book.cancel(job, error)
-        self._execution.interrupt(job.id)
 
-    def _told(self, identity: str | None, state: JobState | None) -> None:
-        """Somebody, here or on another server, has changed a job, or something may have been missed."""
-        self.book.tell(identity)
-        if state is not JobState.RUNNING:
-            self.book.queued.set()
-        if identity is not None and state is not None and state.ended:
-            self._execution.interrupt(identity)
-            self.book.let_go(identity)
-
-    async def _take_up_again(self, job: Job) -> None:
-        """A job that was running when its server ended."""
-        if job.attempts < MAX_ATTEMPTS:
-            if await self.book.call(self.book.store.requeue, job, count_attempt=True):
-                self.book.tell(job.id)
-                log.info("job taken up again", extra={"job": job.id, "attempts": job.attempts})
-            return
-        error = ServiceError(
-            grpc.StatusCode.UNAVAILABLE,
-            Reason.SERVER_RESTARTED,
-            f"The server ended {job.attempts} times while this job was running. Submit it again.",
-        )
-        await self.book.end(job, JobState.FAILED, error=error)
+def _cancelled(by: str) -> ServiceError:
+    return ServiceError(grpc.StatusCode.CANCELLED, Reason.CANCELLED, f"The job was cancelled by {by}.")
 
 
 def _full(full: QueueFull) -> ServiceError:

@@ -17,14 +17,11 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 
 from powerplan_server.jobs.database import ORPHANS, JobDatabase, Statements
+from powerplan_server.jobs.rows import add_event, many, one, released
 from powerplan_server.jobs.values import Event, Job, JobLimits, JobState, QueueFull
 
 MAX_ATTEMPTS = 3
 _KEPT = 1024  # bytes that an ended job takes beside its outcome, about, with its events
-_COLUMNS = (
-    "number, id, tenant, request_id, digest, state, attempts, sequence, run_limit, created, started, ended, expires, "
-    "blobs, progress"
-)
 
 
 class JobStore:
@@ -58,7 +55,7 @@ class JobStore:
         identity = secrets.token_hex(16)
         with self.database.changing() as db:
             if request_id is not None:
-                existing = _one(db, "tenant = ? AND request_id = ?", tenant, request_id)
+                existing = one(db, "tenant = ? AND request_id = ?", tenant, request_id)
                 if existing is not None:
                     return existing, True
             self._check_room(db, tenant)
@@ -77,8 +74,8 @@ class JobStore:
                 ),
             )
             number = db.execute("SELECT number FROM jobs WHERE id = ?", (identity,)).fetchone()[0]
-            _event(db, number, JobState.QUEUED, b"")
-            job = _one(db, "number = ?", number)
+            add_event(db, number, JobState.QUEUED, b"")
+            job = one(db, "number = ?", number)
         assert job is not None
         return job, False
 
@@ -102,12 +99,12 @@ class JobStore:
             db.execute(
                 "UPDATE jobs SET attempts = attempts + 1, started = coalesce(started, clock()) WHERE number = ?", row
             )
-            _event(db, row[0], JobState.RUNNING, b"")
+            add_event(db, row[0], JobState.RUNNING, b"")
             db.execute(
                 "INSERT INTO runs SELECT number, sequence, ?, clock() + ? FROM jobs WHERE number = ?",
                 (self._server, self.database.lease, row[0]),
             )
-            return _one(db, "number = ?", row[0])
+            return one(db, "number = ?", row[0])
 
     def renew(self, jobs: Sequence[Job]) -> set[str]:
         """Say that this server lives and runs these jobs; returns the ids of those that are still its own to run."""
@@ -115,9 +112,10 @@ class JobStore:
             return set()
         claims = [value for job in jobs for value in (job.number, job.claim)]
         which = f"(job, claim) IN (VALUES {', '.join(['(?, ?)'] * len(jobs))})"
-        with self.database.changing(in_turn=False) as db:
-            db.execute(f"UPDATE runs SET until = clock() + ? WHERE {which}", (self.database.lease, *claims))
-            own = {row[0] for row in db.execute(f"SELECT job FROM runs WHERE {which}", claims).fetchall()}
+        if lease := self.database.lease:
+            with self.database.changing(in_turn=False) as db:
+                db.execute(f"UPDATE runs SET until = clock() + ? WHERE {which}", (lease, *claims))
+        own = {row[0] for row in self._rows(f"SELECT job FROM runs WHERE {which}", *claims)}
         return {job.id for job in jobs if job.number in own}
 
     def abandoned(self) -> list[Job]:
@@ -131,7 +129,7 @@ class JobStore:
     def get(self, tenant: str, identity: str) -> Job | None:
         """A tenant's job."""
         with self.database.reading() as db:
-            return _one(db, "tenant = ? AND id = ?", tenant, identity)
+            return one(db, "tenant = ? AND id = ?", tenant, identity)
 
     def request(self, job: Job) -> bytes | None:
         """The serialized request of a job; None if it has ended or is gone."""
@@ -174,22 +172,22 @@ class JobStore:
         with self.database.changing(in_turn=False) as db:
             values = (self.database.lease, job.number, job.claim)
             if db.execute("UPDATE runs SET until = clock() + ? WHERE job = ? AND claim = ?", values).rowcount:
-                _event(db, job.number, JobState.RUNNING, progress)
+                add_event(db, job.number, JobState.RUNNING, progress)
 
     def requeue(self, job: Job, *, count_attempt: bool) -> bool:
         """Put a job that was interrupted back into the queue; False if its claim is over."""
         with self.database.changing() as db:
-            if not _released(db, job):
+            if not released(db, job):
                 return False
             if not count_attempt:
                 db.execute("UPDATE jobs SET attempts = attempts - 1 WHERE number = ?", (job.number,))
-            _event(db, job.number, JobState.QUEUED, b"")
+            add_event(db, job.number, JobState.QUEUED, b"")
         return True
 
     def end(self, job: Job, state: JobState, *, response: bytes | None = None, error: bytes | None = None) -> bool:
         """Note how a claimed job ended; False if its claim is over."""
         with self.database.changing() as db:
-            if not _released(db, job):
+            if not released(db, job):
                 return False
             self._end(db, job, state, response, error)
         return True
@@ -205,12 +203,13 @@ class JobStore:
             self._end(db, job, JobState.CANCELLED, None, error)
         return True
 
-    def delete(self, job: Job) -> bool:
-        """Forget a job that has ended; False if it has not, or is gone."""
+    def delete(self, job: Job) -> JobState | None:
+        """Forget a job, whoever runs it; returns the state it was in, None if it is gone already."""
         with self.database.changing() as db:
-            return bool(
-                db.execute("DELETE FROM jobs WHERE number = ? AND state > ?", (job.number, JobState.RUNNING)).rowcount
-            )
+            rows = db.execute("SELECT state FROM jobs WHERE number = ?", (job.number,)).fetchall()
+            db.execute("DELETE FROM runs WHERE job = ?", (job.number,))
+            db.execute("DELETE FROM jobs WHERE number = ?", (job.number,))
+        return JobState(rows[0][0]) if rows else None
 
     def restore(self, job: Mapping[str, object], events: Iterable[Mapping[str, object]]) -> None:
         """Store a job of another file with its events, column by column.
@@ -249,7 +248,7 @@ class JobStore:
             "WHERE number = ?",
             (response, error, self._limits.retention, job.number),
         )
-        _event(db, job.number, state, None)
+        add_event(db, job.number, state, None)
         db.execute(  # the oldest outcomes of the tenant beyond what is kept leave; the newest stays
             "DELETE FROM jobs WHERE number IN (SELECT number FROM (SELECT number, "
             f"sum({_KEPT} + coalesce(length(response), 0) + coalesce(length(error), 0)) OVER later AS kept, "
@@ -260,39 +259,8 @@ class JobStore:
 
     def _many(self, condition: str, *values: object) -> list[Job]:
         with self.database.reading() as db:
-            return _many(db, condition, *values)
+            return many(db, condition, *values)
 
     def _rows(self, query: str, *values: object) -> list[tuple]:
         with self.database.reading() as db:
             return db.execute(query, values).fetchall()
-
-
-def _released(db: Statements, job: Job) -> bool:
-    """Give a claim up; False if it is over: the job was ended, or taken from a server that was not heard of."""
-    return bool(db.execute("DELETE FROM runs WHERE job = ? AND claim = ?", (job.number, job.claim)).rowcount)
-
-
-def _event(db: Statements, number: int, state: JobState, progress: bytes | None) -> None:
-    """Change a job's state and add the event that says so; progress None keeps what there was."""
-    db.execute(
-        "UPDATE jobs SET state = ?, sequence = sequence + 1, progress = coalesce(?, progress) WHERE number = ?",
-        (state, progress, number),
-    )
-    db.execute(
-        "INSERT INTO events SELECT number, sequence, clock(), state, progress FROM jobs WHERE number = ?", (number,)
-    )
-
-
-def _one(db: Statements, condition: str, *values: object) -> Job | None:
-    jobs = _many(db, f"{condition} LIMIT 1", *values)
-    return jobs[0] if jobs else None
-
-
-def _many(db: Statements, condition: str, *values: object) -> list[Job]:
-    statement = f"SELECT {_COLUMNS}, claim FROM jobs LEFT JOIN runs ON job = number WHERE {condition}"
-    return [_job(row) for row in db.execute(statement, values).fetchall()]
-
-
-def _job(row: tuple) -> Job:
-    named = dict(zip((*_COLUMNS.split(", "), "claim"), row, strict=True))
-    return Job(**(named | {"state": JobState(named["state"]), "blobs": tuple(json.loads(named["blobs"]))}))
