@@ -57,7 +57,7 @@ class WeightSlices(click.ParamType):
         try:
             return {"bits": tuple(int(part) for part in parts[: len(parts) - shared]), "shared_converters": shared}
         except ValueError:
-            self.fail(f"got {value!r}; allowed: whole numbers of bits, as 4,4, and shared behind them.")
+            self.fail(f"got {value!r}; allowed: whole numbers of bits, such as 4,4 or 4,4,shared.")
 
 
 def network_choice(command: _Command) -> _Command:

@@ -236,4 +236,4 @@ def _std_of(value: Snapshot | LowFrequencyNoise, check: Checker, std_of: object,
     if std_of not in ("target", other):
         check.fail("std_of", std_of, f"'target' or '{other}'", "Use one of them.")
     elif std_of == other and not check.violations and value.std is not None and value.std.domain() != (0.0, math.inf):
-        check.fail("std", value.std, f"a curve without ends, because std_of = '{other}'", "Give one that is no table.")
+        check.fail("std", value.std, f"a curve without ends, because std_of = '{other}'", "Use another type of curve.")

@@ -18,5 +18,5 @@ def check_compensation(hardware: Hardware, check: Checker) -> None:
             allowed = "'none' where read_out is 'divider': its columns are decoded side by side"
             check.fail(name, getattr(hardware, name), allowed, "Use read_out='tia', or leave it out.")
     if hardware.scales_columns and hardware.drift_compensation and hardware.drift_compensation_by == "column":
-        allowed = "'conductance' or 'weight' where column_scale is given: gains of single columns are not predicted"
+        allowed = "'conductance' or 'weight' if column_scale is given: factors of single columns are not predicted"
         check.fail("drift_compensation_by", "column", allowed, "Use drift_compensation_by='weight'.")

@@ -72,7 +72,7 @@ def _check_measurements(hardware: Hardware, check: Checker) -> None:
             "drift",
             hardware.drift,
             "None where measurements at several times are given",
-            "They hold the drift already.",
+            "They already contain the drift.",
         )
 
 

@@ -503,7 +503,7 @@ class Hardware(Shown):
         hardware = published.replace(**changes) if changes else published
         outside = technology.outside(hardware)
         if outside:
-            warnings.warn(f"{name} is used outside what was measured: {'; '.join(outside)}", RangeWarning, stacklevel=2)
+            warnings.warn(f"{name} is outside its measured range: {'; '.join(outside)}", RangeWarning, stacklevel=2)
         return hardware
 
     @classmethod

@@ -19,7 +19,7 @@ def check_read_out(hardware: Hardware, check: Checker) -> None:
             allowed = "None where feedback_tracking sets it from the full-scale current"
             check.fail("feedback_resistance", hardware.feedback_resistance, allowed, "Give one of the two.")
         if hardware.adc_range is None:
-            allowed = "a voltage > 0 [V] where feedback_tracking is set: what the full-scale current becomes"
+            allowed = "a voltage > 0 [V] if feedback_tracking is set: the voltage at the full-scale current"
             check.fail("adc_range", None, allowed, "Give the full-scale voltage of the amplifiers.")
     if hardware.read_out == "divider":
         _check_divider(hardware, check)
@@ -29,7 +29,7 @@ def check_read_out(hardware: Hardware, check: Checker) -> None:
             check.fail("load_conductance", hardware.load_conductance, allowed, "Set read_out='divider', or leave it.")
         fixed = hardware.feedback_resistance is not None or hardware.feedback_tracking
         if hardware.adc_range is not None and not fixed:
-            allowed = "None unless feedback_resistance or feedback_tracking says which current it stands for"
+            allowed = "None without feedback_resistance or feedback_tracking, which define the full-scale current"
             check.fail("adc_range", hardware.adc_range, allowed, "Give feedback_resistance, or set feedback_tracking.")
     if (hardware.thermal_noise or hardware.shot_noise) and hardware.bandwidth is None:
         allowed = "a frequency > 0 [Hz] where thermal_noise or shot_noise is set"
@@ -37,7 +37,7 @@ def check_read_out(hardware: Hardware, check: Checker) -> None:
     for converter in ("adc", "dac"):
         energy = getattr(hardware, f"{converter}_energy")
         if energy and hardware.costs is not None and getattr(hardware.costs, converter) is not None:
-            allowed = f"0 where hardware.costs.{converter} says what converters take"
+            allowed = f"0 if hardware.costs.{converter} gives the energy of conversions"
             check.fail(f"{converter}_energy", energy, allowed, "Give one of the two.")
 
 
@@ -72,4 +72,4 @@ def _check_divider(hardware: Hardware, check: Checker) -> None:
         check.fail("drift_compensation", True, "False where read_out is 'divider'", advice)
     if hardware.weight_mapping == "offset":
         allowed = "'differential' where read_out is 'divider'"
-        check.fail("weight_mapping", "offset", allowed, "A divider's offset is not known: it depends on the inputs.")
+        check.fail("weight_mapping", "offset", allowed, "The offset of a divider depends on the inputs.")

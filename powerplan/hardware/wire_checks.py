@@ -22,7 +22,7 @@ def check_wires(hardware: Hardware, check: Checker) -> None:
             allowed = "a number where wires have a resistance: their drop depends on how long they are"
             check.fail(name, None, allowed, f"Give the size of the arrays, such as {name}=128.")
     if hardware.read_out == "divider":
-        allowed = "'tia' where wires have a resistance: how they share voltage with a passive load is not calculated"
+        allowed = "'tia' if wires have a resistance: wires with passive loads are not modelled"
         check.fail("read_out", "divider", allowed, "Use read_out='tia', or leave the resistances at 0.")
     if hardware.shot_noise:
         allowed = "False where wires have a resistance"

@@ -374,8 +374,8 @@ def _warn_of_reads(network: Network, hardware: Hardware) -> None:
     if hardware.mapping == "shared" and errors_are_alike(network):
         name = next(name for name, nodes in network.reads.items() if len(nodes) > 1)
         warnings.warn(
-            f"without error samples (marginal_fields = 0) what several reads of {name} have in common is taken as "
-            "independent, and the error can be off by any factor. Leave marginal_fields out, or give it at least 16.",
+            f"without error samples (marginal_fields = 0) errors common to several reads of {name} are taken as "
+            "independent, and the result can be off by any factor. Leave marginal_fields out, or give it at least 16.",
             RangeWarning,
             stacklevel=3,
         )

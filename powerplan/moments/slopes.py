@@ -46,9 +46,9 @@ def _jumping(network: Network) -> tuple[Violation, ...]:
         Violation(
             field=f"network.nodes[{node.name!r}]",
             value=str(node.op.attributes().get("label", node.op.type)),
-            reason="it jumps, or its derivative is cut off or another's: first order leaves its error out",
-            allowed="operations that change as their derivative says, where their inputs are noisy",
-            advice="Replace it by a smooth function, or put it behind the network; simulate() has it right as it is.",
+            reason="it jumps, or its derivative is cut off or replaced: first order misses its error",
+            allowed="operations that follow their derivative, if their inputs are noisy",
+            advice="Replace it by a smooth function, or move it after the network; simulate() handles it.",
         )
         for node in network.nodes
         if node.name in network.noisy and not is_of_one_value(node.op) and not op_slope_explains(node.op)
@@ -106,8 +106,8 @@ def warn_beyond_first_order(names: Collection[str]) -> None:
     """Warn (RangeWarning) that a prediction does not hold at these nodes."""
     if names:
         warnings.warn(
-            f"the prediction does not hold at {', '.join(names)}: with the noise that reaches it, what is kept there "
-            "does not change as its slope says (it is close to a pole, or bends much). Trust simulate() there, lower "
+            f"the prediction does not hold at {', '.join(names)}: within the noise that reaches it, the function there "
+            "does not follow its slope (it is near a pole, or strongly curved). Use simulate() there, lower "
             "the noise, or replace it by a function without a pole.",
             RangeWarning,
             stacklevel=3,

@@ -203,7 +203,7 @@ def _check_finite(network: Network, values: Mapping[str, torch.Tensor]) -> None:
                 Violation(
                     field=f"network.nodes[{node.name!r}]",
                     value=str(node.op.attributes().get("label", node.op.type)),
-                    reason=f"its value is infinite or no number for {int((~finite).sum())} of {len(finite)} inputs",
+                    reason=f"its value is infinite or NaN for {int((~finite).sum())} of {len(finite)} inputs",
                     allowed="operations with finite values for these inputs",
                     advice="Give inputs for which it is defined, scale them, or change the operation.",
                 )

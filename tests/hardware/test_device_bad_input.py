@@ -157,7 +157,7 @@ def test_measurements(snapshots: Any, message: str) -> None:
 
 
 def test_drift_is_not_counted_twice() -> None:
-    with pytest.raises(InvalidInput, match="They hold the drift already"):
+    with pytest.raises(InvalidInput, match="They already contain the drift"):
         Hardware(
             measurements=(Snapshot(), Snapshot(time=1)),
             drift=LogTimeDrift(shift_slope=0, std_slope=0),

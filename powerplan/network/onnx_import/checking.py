@@ -72,8 +72,8 @@ def check_import(model: Model, read: Read, again: Callable[[Model], Read], *, na
                 return
             raise _refusal(model, read, evaluator, batch, apart)
     warnings.warn(
-        f"the imported model was not compared with what it computes: {show('; '.join(reasons), 300)}. Compare it "
-        "with its source on a few inputs, or install onnxruntime.",
+        f"the imported network was not compared with the model: {show('; '.join(reasons), 300)}. Compare them "
+        "on a few inputs, or install onnxruntime.",
         UncheckedWarning,
         stacklevel=4,
     )
