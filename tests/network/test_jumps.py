@@ -186,7 +186,7 @@ def test_values_that_are_no_numbers_are_named() -> None:
         lambda: pp.predict(network, HARDWARE, gains, inputs),
         lambda: pp.plan(network, HARDWARE, inputs, pp.MaxNMSE(0.05)),
     ):
-        with pytest.raises(pp.InvalidInput, match=r"nodes\['part.*no number for 4 of 4 inputs"):
+        with pytest.raises(pp.InvalidInput, match=r"nodes\['part.*NaN for 4 of 4 inputs"):
             call()
 
 
