@@ -77,10 +77,10 @@ class Spectrum:
     def of(cls, chips: LinearChips, mse: float, *, seed: int) -> Spectrum:
         """That of chips whose MSE is known on average; ``seed`` of random vectors."""
         bias = chips.bias
-        common = float(chips.mean_square())
-        rest = max(mse - common - float(bias.square().mean()), 0.0)
-        found = _exact(chips) if forms_gram(chips) else _sketched(chips, common, seed)
-        weights, directions, remainder, square = found
+        varying = max(mse - float(bias.square().mean()), 0.0)
+        weights, directions, remainder, square = _exact(chips) if forms_gram(chips) else _sketched(chips, varying, seed)
+        common = float(weights.sum()) + remainder
+        rest = max(varying - common, 0.0)
         linear = cls(
             weights=weights,
             directions=directions.reshape(-1, *bias.shape),
@@ -200,7 +200,8 @@ def _exact(chips: LinearChips) -> _Parts:
     return values[some], vectors[some], float(left.sum()), (float(left.square().sum()), 0.0)
 
 
-def _sketched(chips: LinearChips, common: float, seed: int) -> _Parts:
+def _sketched(chips: LinearChips, varying: float, seed: int) -> _Parts:
+    """By products; ``varying`` is what tr G/N is at most."""
     bias = chips.bias
     size = bias.numel()
     generator = torch.Generator().manual_seed(seed)
@@ -210,22 +211,29 @@ def _sketched(chips: LinearChips, common: float, seed: int) -> _Parts:
         """G v for v (R, N)."""
         return chips.gram_times(vectors.reshape(-1, *bias.shape)).flatten(1)
 
-    started = torch.cat([bias.flatten().unsqueeze(0), signs[: _SUBSPACE - 1]])
+    norm = bias.norm() or bias.new_ones(())
+    started = torch.cat([bias.flatten().unsqueeze(0) / norm, signs[: _SUBSPACE - 1]])
     met = product(started)
-    basis = torch.linalg.qr(torch.cat([started[:1] / (started[:1].norm() or 1.0), met]).mT)[0].mT
-    met = product(basis)
+    basis = torch.linalg.qr(torch.cat([started[:1], met]).mT)[0].mT
+    # the first of them is the bias, whose product is known
+    along = basis[0] @ started[0]
+    met = torch.cat([along * met[:1], product(basis[1:])]) if along != 0 else product(basis)
     inside = met @ basis.mT
     beyond = met - inside @ basis
     values, vectors = torch.linalg.eigh((inside + inside.mT) / 2)
     probes = signs[_SUBSPACE - 1 :]
-    left = product(probes - probes @ basis.mT @ basis)
-    squares = (left - left @ basis.mT @ basis).square().sum(1) / size**2
+    probes = probes - probes @ basis.mT @ basis
+    left = product(probes)
+    left = left - left @ basis.mT @ basis
+    squares = left.square().sum(1) / size**2
     some = values > _LEAST * values[-1]
-    remainder = max(common - float(values.sum()) / size, 0.0)
+    # of random combinations of the outputs the trace is as good by the probes, which are there
+    common = float(chips.mean_square()) if chips.predictor.is_exact else None
+    trace = float((probes * left).sum(1).mean()) / size if common is None else common - float(values.sum()) / size
     square = float(squares.mean()) + 2 * float(beyond.square().sum()) / size**2
     return (
         values[some] / size,
         vectors.mT[some] @ basis,
-        remainder,
+        min(max(trace, 0.0), max(varying - float(values[some].sum()) / size, 0.0)),
         (square, float(squares.std()) / math.sqrt(_PROBES)),
     )

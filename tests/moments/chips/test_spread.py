@@ -12,7 +12,8 @@ import powerplan as pp
 from benchmarks.accuracy import noise_for_nmse
 from powerplan.examples import Example
 from powerplan.moments.chips import spectrum
-from powerplan.moments.chips.predicted import PredictedSpread
+from powerplan.moments.chips.linear import LinearChips
+from powerplan.moments.chips.predicted import PredictedChips, PredictedSpread
 
 CHIPS = 4000
 
@@ -83,6 +84,29 @@ def test_products_tell_what_the_matrix_does(digits_example: Example, monkeypatch
     assert 0 < sketched.std_standard_error < 0.03 * exact.std
     assert abs(sketched.std - exact.std) < 4 * sketched.std_standard_error
     assert sketched.quantile(0.95) == pytest.approx(exact.quantile(0.95), rel=0.01)
+
+
+def test_random_combinations_of_the_outputs_take_products_only(
+    digits_example: Example, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """26 of them, one less than vectors, and no walk for the trace; the spread is that of every output by itself."""
+    network, inputs = digits_example.network, digits_example.inputs[:32]
+    hardware = pp.Hardware(programming_noise_std=2e-6)
+    gains = pp.Gains.full_range(network, hardware, inputs)
+    vectors: list[int] = []
+    product = LinearChips.gram_times
+    monkeypatch.setattr(LinearChips, "gram_times", lambda self, v: (vectors.append(len(v)), product(self, v))[1])
+    monkeypatch.setattr(spectrum, "stretch", lambda *_: (1.0, 0.0))
+    every = pp.predict(network, hardware, gains, inputs, chip_spread=True)
+    assert sum(vectors) == 26
+    monkeypatch.setattr(LinearChips, "mean_square", None)
+    combined = pp.predict(network, hardware, gains, inputs, chip_spread=True, output_combinations=4)
+    assert isinstance(every.chips, PredictedChips)
+    assert isinstance(combined.chips, PredictedChips)
+    assert combined.chips.mse.mean == pytest.approx(combined.mse, rel=1e-9)
+    assert combined.chips.mse.std == pytest.approx(every.chips.mse.std, rel=1e-4)
+    exact, estimated = (each.source.spectrum.remainder for each in (every.chips, combined.chips))
+    assert estimated == pytest.approx(exact, rel=0.15)
 
 
 def test_rare_errors_are_refused_with_the_reason(iris_example: Example) -> None:
