@@ -109,8 +109,8 @@ def _dated(until: dt.datetime, field: str) -> str:
 def _folder(folder: Path, field: str, wanted: str, config: ServeConfig) -> str:
     if not folder.exists():
         near = next(parent for parent in folder.absolute().parents if parent.exists())
-        if not os.access(near, os.W_OK):
-            raise InvalidInput.of(field, str(folder), wanted, f"{near} cannot be written.")
+        if not (near.is_dir() and os.access(near, os.W_OK)):
+            raise InvalidInput.of(field, str(folder), wanted, f"{near} is no folder that can be written.")
         return f"{folder} will be made"
     try:
         reserve_room(folder, config.max_message)

@@ -60,6 +60,10 @@ def test_sizes_may_have_units(text: str, value: int) -> None:
         ({"tls_key": "k"}, "serve.tls_key", "together"),
         ({"tls_client_ca": "c"}, "serve.tls_client_ca", "tls_certificate"),
         ({"log_level": "loud"}, "serve.log_level", "debug"),
+        ({"database": "mysql://a@b/c", "blob_store": "/x"}, "serve.database", "postgresql://USER@HOST/NAME"),
+        ({"database": "postgresql://a:secret@b/c", "blob_store": "/x"}, "serve.database", r"not shown.*PGPASSWORD"),
+        ({"database": "postgresql://b/c?password=secret", "blob_store": "/x"}, "serve.database", "PGPASSFILE"),
+        ({"database": "postgresql://a@b/c"}, "serve.blob_store", "given together with database"),
     ],
 )
 def test_bad_settings_name_the_field_and_the_next_step(given: dict[str, str], field: str, hint: str) -> None:

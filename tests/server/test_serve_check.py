@@ -10,10 +10,12 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import planner_postgres
 import pytest
 import trustme
 from click.testing import CliRunner
 from planner_fakes import plan_request
+from planner_postgres import Postgres
 from planner_running import Process, Running, wait_for
 
 from powerplan.cli import main
@@ -75,6 +77,24 @@ def test_a_damaged_store_is_found_and_left_as_it_is(tmp_path: Path) -> None:
     code, lines = _serve("--check", "--listen", "127.0.0.1:0", "--data-dir", tmp_path)
     assert (code, [line.split()[1] for line in lines if line.startswith("FAIL")]) == (2, ["jobs"])
     assert (tmp_path / "jobs.sqlite").read_bytes() == damaged
+
+
+@planner_postgres.needed
+def test_what_servers_share_is_checked(postgres: Postgres, sharing: dict[str, str], tmp_path: Path) -> None:
+    """Nothing of it is changed; where it cannot be used, that is said of each; backups are those of the database."""
+    common = ("--listen", "127.0.0.1:0", "--data-dir", tmp_path / "data")
+    for store in (sharing["blob_store"], f"file://{tmp_path}/objects"):
+        code, lines = _serve("--check", *common, "--database", sharing["database"], "--blob-store", store)
+        found = {line.split()[1]: line for line in lines}
+        assert (code, set(found)) == (0, {"listen", "tokens", "data_dir", "blob_store", "database"})
+        assert "its tables will be made" in found["database"]
+    (tmp_path / "file").touch()
+    away = ("--database", postgres.address("nothing"), "--blob-store", tmp_path / "file" / "folder")
+    code, lines = _serve("--check", *common, *away)
+    assert (code, {line.split()[1] for line in lines if line.startswith("FAIL")}) == (2, {"blob_store", "database"})
+    settings = ("--database", sharing["database"], "--blob-store", sharing["blob_store"])
+    code, lines = _serve(*common, *settings, "--backup", tmp_path / "copy")
+    assert (code, "pg_dump" in " ".join(lines)) == (2, True)
 
 
 @pytest.mark.slow
