@@ -158,6 +158,26 @@ def test_what_one_server_takes_every_other_has(opening: Opening) -> None:
     assert _put(one, b"x" * 2000) == digest  # from its beginning
 
 
+def test_an_upload_that_broke_off_goes_on_or_starts_again(opening: Opening) -> None:
+    """In a folder it goes on, at either server; with an object store it starts again, at either."""
+    one, two = opening("one"), opening("two")
+    content = b"x" * 2000
+    digest = hashlib.sha256(content).hexdigest()
+    for store in (one, two, one):
+        begun = _state(store, "a", digest).committed
+        assert begun == _state(one, "a", digest).committed
+        with _entered(store.upload("a", digest, 2000, begun)) as upload:
+            assert upload is not None
+            upload.write(content[begun : begun + 500])
+    begun = _state(two, "a", digest).committed
+    assert begun == (1500 if one._resumes else 0)
+    with _entered(two.upload("a", digest, 2000, begun)) as upload:
+        assert upload is not None
+        upload.write(content[begun:])
+        assert upload.finish()
+    assert _state(one, "a", digest).complete
+
+
 def test_damaged_objects_are_repaired_by_uploading_them_again(tmp_path: Path) -> None:
     """What comes from the object store is checked; what is not what it should be counts as missing."""
     limits: dict[str, Any] = {"quota": 3000, "largest": 2500, "upload_retention": 100}

@@ -1,7 +1,7 @@
 """Uploads of several servers in an object store; each server's folder holds copies of what it uses.
 
-What counts is the object store: an upload is complete when it is there, and what left it is gone. Unfinished uploads
-are in the folder of the server that takes them.
+What counts is the object store: an upload is complete when it is there, and what left it is gone. An upload that broke
+off starts again: its next call may come to another server, which has nothing of it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class SharedBlobs(BlobStore):
             store, where the oldest leave, and for the copies in the folder.
     """
 
+    _resumes = False
+
     def __init__(
         self, objects: Objects, folder: Path, *, quota: int, largest: int, upload_retention: float, storage: Storage
     ) -> None:
@@ -46,12 +48,11 @@ class SharedBlobs(BlobStore):
 
     async def _elsewhere(self, tenant: str, digests: Sequence[str]) -> Mapping[str, BlobState]:
         found = await self._found(tenant, digests)
-        states = {
+        nothing = BlobState(committed=0, complete=False)  # whatever copies or parts are in the folder
+        return dict.fromkeys(digests, nothing) | {
             sha256: BlobState(committed=object.size, complete=True, touched=object.stored)
             for sha256, object in found.items()
         }
-        gone = BlobState(committed=0, complete=False)  # a copy of what has left does not count
-        return states | {sha256: gone for sha256 in digests if sha256 not in states and self._copied(tenant, sha256)}
 
     async def _bring(self, tenant: str, digests: Sequence[str]) -> None:
         if not digests:

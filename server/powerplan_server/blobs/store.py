@@ -55,6 +55,8 @@ class BlobStore:
         storage: told when the disk fails.
     """
 
+    _resumes = True  # an upload that broke off goes on where it was
+
     def __init__(self, folder: Path, *, quota: int, largest: int, upload_retention: float, storage: Storage) -> None:
         self.largest = largest
         self._storage = storage
@@ -152,6 +154,8 @@ class BlobStore:
         try:
             publish = partial(self._publish, tenant, sha256)
             with self._storage.guarding(), told(), Upload(path, size, publish=publish) as upload:
+                if not self._resumes:
+                    upload.restart()
                 _check_offset(offset, upload.committed)  # another server may have gone on in between
                 yield upload
         finally:

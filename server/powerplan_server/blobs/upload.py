@@ -54,6 +54,11 @@ class Upload:
     ) -> None:
         self._file.close()
 
+    def restart(self) -> None:
+        """Throw away what has arrived."""
+        self._file.truncate(0)
+        self.committed = 0
+
     def write(self, chunk: bytes) -> None:
         """Append a part and hand it to the operating system, so that a broken stream or a crash keeps it.
 
