@@ -52,8 +52,8 @@ OUT_OF_REACH, MOST_GRADIENTS = 4.0, 64
 REMEMBERED = 4
 #: Predictions that the first one with gradients is taken to cost, until one was timed.
 GRADIENT_COST = 3.0
-#: Tensors of the size of all values that a backward pass keeps for every input and direction, about.
-BACKWARD_TENSORS = 4
+#: Tensors of the size of all values that a backward pass keeps for every input, and more for every direction, about.
+BACKWARD_TENSORS, BACKWARD_TENSORS_OF_DIRECTION = 14, 4
 #: Entries of all adjoints beyond which a prediction is expensive: it takes seconds with its gradients.
 EXPENSIVE = 30_000_000
 

@@ -13,10 +13,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.array.read_out import Channel
@@ -241,5 +242,28 @@ def caused_by(adjoint: Tensor, variance: Tensor, *, joint: bool) -> Tensor:
 
 
 def squares(adjoint: Tensor, variance: Tensor) -> Tensor:
-    """Σ A² q, (B, K)."""
-    return (adjoint.flatten(2).square() @ variance.flatten(1).unsqueeze(-1)).squeeze(-1)
+    """Σ A² q, (B, K); differentiable once."""
+    return _Squares.apply(adjoint.flatten(2), variance.flatten(1))  # type: ignore[no-untyped-call, no-any-return]
+
+
+class _Squares(torch.autograd.Function):
+    """Σ_i A_i² q_i, whose backward pass squares A again: kept, squares would take as much memory as all adjoints."""
+
+    @staticmethod
+    def forward(ctx: Any, adjoint: Tensor, variance: Tensor) -> Tensor:
+        ctx.save_for_backward(adjoint, variance)
+        return (adjoint.square() @ variance.unsqueeze(-1)).squeeze(-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        adjoint, variance = ctx.saved_tensors
+        need_adjoint, need_variance = ctx.needs_input_grad
+        to_adjoint = to_variance = None
+        if need_adjoint:
+            squared = upstream.unsqueeze(-1) * variance.unsqueeze(1)
+            to_adjoint = (squared * (2 * adjoint)).sum_to_size(adjoint.shape)
+        if need_variance:
+            moved = adjoint.square().mT @ upstream.unsqueeze(-1)
+            to_variance = moved.squeeze(-1).sum_to_size(variance.shape)
+        return to_adjoint, to_variance

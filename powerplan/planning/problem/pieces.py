@@ -44,12 +44,14 @@ def differentiable_pieces(predictor: Predictor, sample: Piece = EVERYTHING) -> l
     """Pieces of the sample whose values, all kept for the backward passes, fit the predictor's memory limit; at least
     one input and one direction each."""
     shapes = predictor.network.shapes
-    values = sum(math.prod(shapes[node.name]) for node in predictor.network.nodes)
+    values = sum(math.prod(shapes[node.name]) for node in predictor.network.nodes) * predictor.inputs.element_size()
     inputs = range(len(predictor.inputs))[sample.part]
     directions = range(predictor.directions.shape[1])[sample.directions or slice(None)]
-    room = max(1, predictor.memory_limit // (policy.BACKWARD_TENSORS * values * predictor.inputs.element_size()) - 1)
-    together = len(directions) if predictor.is_exact else min(len(directions), room)
-    some = max(1, room // together)
+    per_input, per_direction = policy.BACKWARD_TENSORS * values, policy.BACKWARD_TENSORS_OF_DIRECTION * values
+    together = len(directions)
+    if not predictor.is_exact:
+        together = min(together, max(1, (predictor.memory_limit - per_input) // per_direction))
+    some = max(1, predictor.memory_limit // (per_input + together * per_direction))
     if some >= len(inputs) and together == len(directions):
         return [sample]
     return [

@@ -137,14 +137,16 @@ class Terms:
                 if sums:
                     self.watch.begin(0.0, first=self.evaluations == 1)
                 terms = self._measured(variable, programmed, piece, "terms")
-                if not has_derivatives:
-                    own = [Sum.of(each) for each in terms]
+                if kind == "gradients":
+                    terms = [each.sum()[None] for each in terms]
+                if has_derivatives:
+                    own = self._differentiated(terms, variable, every=len(pieces) > 1)
                 else:
-                    parted = terms if kind == "derivatives" else [each.sum()[None] for each in terms]
-                    own = self._differentiated(parted, variable, every=len(pieces) > 1)
+                    own = [Sum.of(each) for each in terms]
                 share = piece.share(predictor) / whole
                 own = own if share == 1 else [each.times(share) for each in own]
                 sums = own if not sums else [total.plus(each) for total, each in zip(sums, own, strict=True)]
+                terms = []  # their graph goes before that of the next piece is made
         self._seconds[kind] = time.monotonic() - started
         if self.watch.seen is not None:
             self.watch.seen.note(self.layout, point, tuple(sums), self.bounds)

@@ -18,6 +18,7 @@ from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.array.reading import Reading
 from powerplan.moments.rules.linearized import over_batch
 from powerplan.moments.sources import SOURCES, Errors, errors_of
+from powerplan.moments.sources.errors import squares
 from powerplan.moments.sources.sampled import Sampled
 from powerplan.network import Network, Node
 from powerplan.network.ops import Conv, ConvTranspose, CrossbarOp, Linear
@@ -168,3 +169,16 @@ def test_channels_add_up_to_the_whole(operation: str, fields: dict[str, Any]) ->
         ]
         if whole and not (fields.get("read_out") == "divider" and fields.get("input_noise_std")):
             assert close(sum(apart, torch.zeros(())), sum(whole, torch.zeros(())))
+
+
+@pytest.mark.parametrize("batches", [(3, 3), (1, 3), (3, 1)])
+def test_what_independent_errors_cause_is_differentiable(batches: tuple[int, int]) -> None:
+    """gradcheck of Σ A² q in A and q, of every input or the same for all."""
+    generator = torch.Generator().manual_seed(0)
+    adjoint, variance = (
+        torch.rand(shape, generator=generator, dtype=torch.float64).requires_grad_()
+        for shape in ((batches[0], 2, 4, 5), (batches[1], 4, 5))
+    )
+    expected = torch.einsum("bkij,bij->bk", adjoint**2, variance.expand(max(batches), 4, 5))
+    torch.testing.assert_close(squares(adjoint, variance), expected)
+    assert torch.autograd.gradcheck(squares, (adjoint, variance))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -37,3 +40,25 @@ def test_pieces_add_up(
     for whole, parted in zip(*found, strict=True):
         assert parted.terms == pytest.approx(whole.terms, rel=1e-12)
         assert parted.jacobian == pytest.approx(whole.jacobian, rel=1e-9, abs=1e-12 * whole.total)
+
+
+def test_one_piece_is_kept_at_a_time(
+    network: pp.Network, hardware: pp.Hardware, inputs: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that the backward passes of a piece needed is kept while the next piece is made."""
+    held = hold(network, hardware, inputs, None, None)
+    free = free_gains(network, hardware, inputs, granularity="layer", optimize=("conductance",), held_gains=held)
+    predictor = Predictor.of(network, hardware, inputs[:8], memory_limit=1)
+    terms = Terms(predictor, free)
+    made: list[weakref.ref[Any]] = []
+    measured = terms._measured
+
+    def watched(*arguments: Any) -> Any:
+        assert [each() for each in made] == [None] * len(made)
+        values = measured(*arguments)
+        made.extend(weakref.ref(value) for value in values)
+        return values
+
+    monkeypatch.setattr(terms, "_measured", watched)
+    terms.derivatives(free.upper - 0.5)
+    assert len(made) > 2
