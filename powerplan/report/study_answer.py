@@ -11,6 +11,7 @@ from powerplan.batch.results import StudyResult
 from powerplan.planning import Plan
 from powerplan.planning.verify.verify import misses_target
 from powerplan.report.facts import Fact
+from powerplan.report.planned_error import PlannedError, error_name
 from powerplan.report.quantities import comparable, saving_cell
 from powerplan.report.text import typeset
 from powerplan.report.units import percent, si
@@ -53,9 +54,11 @@ def study_answer(study: StudyResult, plans: Sequence[Plan]) -> list[Fact]:
                 remark=f"up to {typeset(si(max(powers), 'W'))} for one inference",
             )
         )
-        errors = [p.nmse for p in reached]
+        errors, name = [PlannedError.of(p).predicted for p in reached], error_name(reached)
         facts.append(
-            Fact(name="Error (NMSE), from", value=percent(min(errors)), remark=f"to {percent(max(errors))}, predicted")
+            Fact(
+                name=f"Error ({name}), from", value=percent(min(errors)), remark=f"to {percent(max(errors))}, predicted"
+            )
         )
     checked = [p for p in reached if p.verification is not None]
     if checked:

@@ -61,6 +61,7 @@ def test_a_frontier_for_a_part_of_the_chips_has_what_it_keeps_across(frontier: t
     assert {each.x_label for each in gains} == {f"{KEPT} [%]"}
     page = report_html(list(frontier)).replace("\N{NO-BREAK SPACE}", " ")
     assert page.count(f"{KEPT} [%]") >= 3
+    assert f"Error ({KEPT}), from" in page
     assert "NMSE of the outputs [%]" not in page
 
 
