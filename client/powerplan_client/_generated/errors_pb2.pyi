@@ -171,7 +171,7 @@ Global___FieldViolation: _TypeAlias = FieldViolation  # noqa: Y015
 
 @_typing.final
 class ErrorDetail(_message.Message):
-    """Why a job failed: what a failed call says in its google.rpc.Status."""
+    """Why a job failed: as in the google.rpc.Status of a failed call."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -172,7 +172,7 @@ class Gains(_message.Message):
     @_builtins.property
     def row_scale(self) -> _containers.RepeatedCompositeFieldContainer[Global___Gain]:
         """What the inputs of each crossbar layer are multiplied by before they are converted, one vector > 0 per layer, on
-        hardware with a row_scale: divided by the largest of a layer, which is multiplied back behind the columns. Left out
+        hardware with a row_scale: divided by the largest of a layer, which is multiplied back after the columns. Left out
         = what the hardware's rule makes of the gains and inputs.
         """
 

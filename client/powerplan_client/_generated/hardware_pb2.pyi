@@ -92,8 +92,8 @@ class Hardware(_message.Message):
     conductance_max_siemens: _builtins.float
     """Largest conductance of a device, > conductance_min. Default 100e-6."""
     programming_noise_std_siemens: _builtins.float
-    """Constant part of the programming noise, standard deviation, >= 0. Default 2e-6; 0 beside
-    measurements, whose spread is the whole spread. Given beside them it is added.
+    """Constant part of the programming noise, standard deviation, >= 0. Default 2e-6; 0 with
+    measurements, whose spread is the total spread. If given with them, it is added.
     """
     programming_noise_proportional: _builtins.float
     """Part proportional to the target conductance, a fraction >= 0. Default 0."""
@@ -101,7 +101,7 @@ class Hardware(_message.Message):
     """Reference conductance of the polynomial, > 0. Default conductance_max_siemens."""
     clip_conductance: _builtins.bool
     """A device cannot go below 0 S: its moments are those of the clipped Gaussian. Default true; false
-    beside measurements, which are not clipped once more.
+    with measurements, which are not clipped again.
     """
     read_noise_std_amperes: _builtins.float
     """Noise of each column current in every read, standard deviation, >= 0. Default 0."""
@@ -213,7 +213,7 @@ class Hardware(_message.Message):
     of its row nearest to the wanted ones; "none" (default): it is not.
     """
     columns_per_adc: _builtins.int
-    """Columns of an array that share one ADC, one after the other, >= 1; told by costs only. Default 1."""
+    """Columns of an array that share one ADC in turn, >= 1; affects costs only. Default 1."""
     input_slice_bits: _builtins.int
     """Inputs drive the rows so many bits at a time, 1 to 15, in one read for every part of the bits beside the sign of
     dac_bits; 1 = bit by bit. Left out = at once.
@@ -572,7 +572,7 @@ class Costs(_message.Message):
     amplifier_area_square_meters: _builtins.float
     """Of the amplifier of one column pair, with sample and hold, >= 0. Default 0."""
     array_area_square_meters: _builtins.float
-    """Of what every array has beside, >= 0. Default 0."""
+    """Of the rest of an array's periphery, >= 0. Default 0."""
     @_builtins.property
     def adc(self) -> Global___ConverterCosts:
         """Converters of columns. Left out = adc_energy_joules of the hardware."""

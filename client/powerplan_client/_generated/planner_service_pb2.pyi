@@ -71,7 +71,7 @@ class _PlanJobStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PlanJobS
     """Ended by CancelPlanJob."""
 
 class PlanJobState(_PlanJobState, metaclass=_PlanJobStateEnumTypeWrapper):
-    """Where a job stands."""
+    """State of a job."""
 
 PLAN_JOB_STATE_UNSPECIFIED: PlanJobState.ValueType  # 0
 """In a list request: any state."""
@@ -105,7 +105,7 @@ class Timings(_message.Message):
     solve_seconds: _builtins.float
     """Planning, predicting or simulating."""
     verify_seconds: _builtins.float
-    """Monte Carlo verification of the plan (part of solve_seconds where it cannot be told apart, then 0)."""
+    """Monte Carlo verification of the plan (part of solve_seconds where it cannot be separated, then 0)."""
     total_seconds: _builtins.float
     """From receipt to answer."""
     def __init__(
@@ -473,7 +473,7 @@ class SimulateRequest(_message.Message):
     Default: make all draws.
     """
     yield_at: _builtins.float
-    """NMSE of a chip whose yield is told to that width, > 0. Default: that which half of the chips keep within."""
+    """Bound on the NMSE of a chip whose yield is known to this width, > 0. Default: the median chip's NMSE."""
     @_builtins.property
     def network(self) -> _network_pb2.Network:
         """The network."""
@@ -560,7 +560,7 @@ class SimulateResponse(_message.Message):
     GAINS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def estimate(self) -> _prediction_pb2.RunningEstimate:
-        """Where the simulation stands."""
+        """Progress of the simulation."""
 
     @_builtins.property
     def simulation(self) -> _prediction_pb2.Simulation:
@@ -929,7 +929,7 @@ class PlanJob(_message.Message):
     request_id: _builtins.str
     """The request_id it was submitted with, if any."""
     state: Global___PlanJobState.ValueType
-    """Where it stands."""
+    """Its state."""
     sequence: _builtins.int
     """Sequence number of its latest event."""
     @_builtins.property

@@ -169,7 +169,7 @@ class PlannerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetPlanJob(self, request, context):
-        """Says where a job stands, with its result once it has one.
+        """Returns the state of a job, with its result once it has one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -55,7 +55,7 @@ class PlannerServiceStub:
     SubmitPlan: _grpc.UnaryUnaryMultiCallable[_planner_service_pb2.SubmitPlanRequest, _planner_service_pb2.SubmitPlanResponse]
     """Accepts a plan as a job that outlives the connection and the server process."""
     GetPlanJob: _grpc.UnaryUnaryMultiCallable[_planner_service_pb2.GetPlanJobRequest, _planner_service_pb2.GetPlanJobResponse]
-    """Says where a job stands, with its result once it has one."""
+    """Returns the state of a job, with its result once it has one."""
     WatchPlanJob: _grpc.UnaryStreamMultiCallable[_planner_service_pb2.WatchPlanJobRequest, _planner_service_pb2.WatchPlanJobResponse]
     """Follows a job from any event on until it ends."""
     CancelPlanJob: _grpc.UnaryUnaryMultiCallable[_planner_service_pb2.CancelPlanJobRequest, _planner_service_pb2.CancelPlanJobResponse]
@@ -98,7 +98,7 @@ class PlannerServiceAsyncStub(PlannerServiceStub):
     SubmitPlan: _aio.UnaryUnaryMultiCallable[_planner_service_pb2.SubmitPlanRequest, _planner_service_pb2.SubmitPlanResponse]  # type: ignore[assignment]
     """Accepts a plan as a job that outlives the connection and the server process."""
     GetPlanJob: _aio.UnaryUnaryMultiCallable[_planner_service_pb2.GetPlanJobRequest, _planner_service_pb2.GetPlanJobResponse]  # type: ignore[assignment]
-    """Says where a job stands, with its result once it has one."""
+    """Returns the state of a job, with its result once it has one."""
     WatchPlanJob: _aio.UnaryStreamMultiCallable[_planner_service_pb2.WatchPlanJobRequest, _planner_service_pb2.WatchPlanJobResponse]  # type: ignore[assignment]
     """Follows a job from any event on until it ends."""
     CancelPlanJob: _aio.UnaryUnaryMultiCallable[_planner_service_pb2.CancelPlanJobRequest, _planner_service_pb2.CancelPlanJobResponse]  # type: ignore[assignment]
@@ -186,7 +186,7 @@ class PlannerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _planner_service_pb2.GetPlanJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_planner_service_pb2.GetPlanJobResponse, _abc.Awaitable[_planner_service_pb2.GetPlanJobResponse]]:
-        """Says where a job stands, with its result once it has one."""
+        """Returns the state of a job, with its result once it has one."""
 
     @_abc_1.abstractmethod
     def WatchPlanJob(

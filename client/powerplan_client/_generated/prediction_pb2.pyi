@@ -441,7 +441,7 @@ class CostBreakdown(_message.Message):
 
     @_builtins.property
     def area_by_component_square_meters(self) -> _tensor_pb2.Tensor:
-        """(L, C) area; 0 where no costs tell it."""
+        """(L, C) area; 0 where costs do not give it."""
 
     def __init__(
         self,
@@ -498,7 +498,7 @@ Global___Estimate: _TypeAlias = Estimate  # noqa: Y015
 
 @_typing.final
 class RunningEstimate(_message.Message):
-    """Where a simulation stands."""
+    """Progress of a simulation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -558,7 +558,7 @@ class ErrorSpread(_message.Message):
     std: _builtins.float
     """Standard deviation over chips."""
     std_standard_error: _builtins.float
-    """Standard error of std; NaN if nothing tells it."""
+    """Standard error of std; NaN if unknown."""
     @_builtins.property
     def probabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """(n) increasing, parts of the chips: from one in a thousand to all but one."""
