@@ -157,11 +157,34 @@ def _(op: ops.Embedding, x: Tensor) -> Tensor:
 
 @digital.register
 def _(op: ops.MaxPool, x: Tensor) -> Tensor:
+    if not (x.requires_grad and torch.is_grad_enabled()):
+        return _largest(op, x)
     pool = cast(Callable[..., Tensor], (F.max_pool1d, F.max_pool2d, F.max_pool3d)[len(op.kernel) - 1])
     if all(before == after for before, after in op.pads):
         return pool(x, op.kernel, op.stride, [before for before, _ in op.pads], op.dilation, op.ceil_mode)
     widths = [side for pair in reversed(op.pads) for side in pair]
     return pool(F.pad(x, widths, value=-torch.inf), op.kernel, op.stride, 0, op.dilation, op.ceil_mode)
+
+
+def _largest(op: ops.MaxPool, x: Tensor) -> Tensor:
+    """Max-pooling along one axis after the other. Torch's keeps where the largest are, and takes five times as long."""
+    assert op.stride is not None
+    assert op.dilation is not None
+    steps = op.output_shape((tuple(x.shape[1:]),))[1:]
+    for axis, (count, kernel, stride, dilation, (low, _)) in enumerate(
+        zip(steps, op.kernel, op.stride, op.dilation, op.pads, strict=True), start=2
+    ):
+        span = stride * (count - 1) + 1
+        beyond = max(0, span + dilation * (kernel - 1) - low - x.shape[axis])
+        if low or beyond:
+            behind = (0, 0) * (x.dim() - axis - 1)
+            x = F.pad(x, (*behind, low, beyond), value=-torch.inf)
+        every = (slice(None),) * axis + (slice(None, None, stride),)
+        largest, *others = (x.narrow(axis, dilation * j, span)[every] for j in range(kernel))
+        for other in others:
+            largest = torch.maximum(largest, other)
+        x = largest
+    return x
 
 
 @digital.register

@@ -42,20 +42,54 @@ class _Branch:
     slopes: list[Tensor]
 
 
+class _Windows:
+    """Windows along one axis (with batch): entry j of output i is the input entry places[j, i], or none = n of n."""
+
+    def __init__(self, axis: int, places: Tensor, size: int) -> None:
+        self._axis, self._places, self._size = axis, places, size
+        #: the places of every entry as a slice, where windows are evenly apart and within the input
+        self._spans: list[slice] | None = None
+        starts, count = places[:, :1], places.shape[1]
+        step = int(places[0, 1] - starts[0]) if count > 1 else 1
+        even = starts + step * torch.arange(count, device=places.device)
+        if int(places.max()) < size and torch.equal(places, even):
+            self._spans = [slice(int(start), int(start) + step * (count - 1) + 1, step) for start in starts[:, 0]]
+
+    @property
+    def slots(self) -> int:
+        """Entries of the input, and one more where there are windows beyond it."""
+        return self._size + (self._spans is None)
+
+    def entries(self, x: Tensor, none: float, lead: int = 0) -> list[Tensor]:
+        """Every entry of all windows, of x with ``lead`` axes more, ``none`` where there is none."""
+        axis = self._axis + lead
+        if self._spans is not None:
+            return [x[(slice(None),) * axis + (span,)] for span in self._spans]
+        padded = _with_slot(x, axis, none)
+        return [padded.index_select(axis, place) for place in self._places]
+
+    def add(self, total: Tensor, j: int, value: Tensor, lead: int = 0) -> None:
+        """Add values to where the entries j of all windows are."""
+        axis = self._axis + lead
+        if self._spans is not None:
+            total[(slice(None),) * axis + (self._spans[j],)] += value
+        else:
+            total.index_add_(axis, self._places[j], value)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Pass:
-    """Windows along one axis (without batch): entry j of output i is the input entry places[j, i], or none = n."""
+    """Maxima of windows along one axis: their slopes in every entry."""
 
     axis: int
-    places: Tensor
+    windows: _Windows
     slopes: list[Tensor]
 
     def push(self, x: Tensor) -> Tensor:
         """Perturbations (B, R, *shape) through the linear part."""
-        padded = _with_slot(x, self.axis + 2, 0.0)
         total: Tensor | None = None
-        for place, slope in zip(self.places, self.slopes, strict=True):
-            part = padded.index_select(self.axis + 2, place) * slope.unsqueeze(1)
+        for entry, slope in zip(self.windows.entries(x, 0.0, 1), self.slopes, strict=True):
+            part = entry * slope.unsqueeze(1)
             total = part if total is None else total + part
         assert total is not None
         return total
@@ -64,10 +98,10 @@ class _Pass:
         """Adjoints (B, K, *shape) through the transpose; ``size`` of the input along the axis."""
         rows = max(adjoint.shape[0], self.slopes[0].shape[0])
         shape = [rows, *adjoint.shape[1:]]
-        shape[self.axis + 2] = size + 1
+        shape[self.axis + 2] = self.windows.slots
         total = adjoint.new_zeros(shape)
-        for place, slope in zip(self.places, self.slopes, strict=True):
-            total.index_add_(self.axis + 2, place, adjoint * slope.unsqueeze(1))
+        for j, slope in enumerate(self.slopes):
+            self.windows.add(total, j, adjoint * slope.unsqueeze(1), 1)
         return total.narrow(self.axis + 2, 0, size)
 
 
@@ -158,8 +192,9 @@ def _pooled(mean: Tensor, variance: Tensor, tables: Sequence[Tensor]) -> Lineari
     for axis, table in enumerate(tables, start=1):
         places = table.to(mean.device)
         sizes.append(branch.mean.shape[axis + 1])
-        branch = _window(branch, axis, places)
-        passes.append(_Pass(axis=axis, places=places, slopes=branch.slopes))
+        windows = _Windows(axis + 1, places, sizes[-1])
+        branch = _window(branch, windows)
+        passes.append(_Pass(axis=axis, windows=windows, slopes=branch.slopes))
 
     def pull(adjoint: Tensor) -> tuple[Tensor, ...]:
         for step, size in zip(reversed(passes), reversed(sizes), strict=True):
@@ -180,21 +215,18 @@ def _pooled(mean: Tensor, variance: Tensor, tables: Sequence[Tensor]) -> Lineari
     )
 
 
-def _window(branch: _Branch, axis: int, places: Tensor) -> _Branch:
+def _window(branch: _Branch, windows: _Windows) -> _Branch:
     """The largest entry of every window along an axis, by a balanced tree."""
     with torch.no_grad():
         spread = branch.variance.max().sqrt()
         lowest = float(branch.mean.min() - _NEVER * (1 + 1e-3) * spread - 1)
-    mean = _with_slot(branch.mean, axis + 1, lowest)
-    variance, linear = (_with_slot(v, axis + 1, 0.0) for v in (branch.variance, branch.linear))
+    each = (
+        windows.entries(value, none)
+        for value, none in ((branch.mean, lowest), (branch.variance, 0.0), (branch.linear, 0.0))
+    )
     leaves = [
-        _Branch(
-            mean=mean.index_select(axis + 1, place),
-            variance=variance.index_select(axis + 1, place),
-            linear=linear.index_select(axis + 1, place),
-            slopes=[],
-        )
-        for place in places
+        _Branch(mean=mean, variance=variance, linear=linear, slopes=[])
+        for mean, variance, linear in zip(*each, strict=True)
     ]
     while len(leaves) > 1:
         pairs = [_larger(a, b) for a, b in zip(leaves[::2], leaves[1::2], strict=False)]

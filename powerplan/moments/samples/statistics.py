@@ -17,6 +17,8 @@ from powerplan.moments.rounds import in_rounds, in_rows, ratio_of_sums
 _MOST_STDS = 2.0
 #: entries of a channel up to which it is pooled with the others: each by itself is known too badly by few samples
 _FEW_ENTRIES = 16
+#: entries of a sample of all inputs from which the squares of every sample are added in place
+_MANY_ENTRIES = 1 << 15
 
 
 def ratio(estimate: Tensor, expected: Tensor, rounds: int = 1) -> Tensor:
@@ -89,7 +91,13 @@ def centre(samples: Tensor) -> tuple[Tensor, Tensor]:
 
 def mean_square(samples: Tensor) -> Tensor:
     """Mean square (B, *shape) of samples (B, R, *shape)."""
-    return samples.square().mean(1)
+    first, *others = samples.unbind(1)
+    if first.numel() < _MANY_ENTRIES:
+        return samples.square().mean(1)
+    total = first.square()
+    for sample in others:
+        total.addcmul_(sample, sample)
+    return total.div_(samples.shape[1])
 
 
 def stds(variance: Tensor) -> Tensor:
