@@ -32,7 +32,7 @@ from powerplan.hardware.predistortion import reference_moments, targets
 from powerplan.moments.array.constants import ArrayConstants, signs
 
 #: bytes of a block of rows: small enough for the cache, large enough to hide the cost of a call
-_BLOCK_BYTES = 1 << 18
+_BLOCK_BYTES = 1 << 19
 #: weights of an array up to which their slopes are kept for a backward pass; those of more are made again
 _KEPT_SLOPES = 1 << 22
 
@@ -167,11 +167,15 @@ class _Block:
         """These rows of the weight, which are of these groups."""
         part, members = rows
         sign = signs(weight[part], pairs=hardware.devices_per_weight == 2)
-        magnitude = (weight[part] * sign).add_(constants.offset)
+        magnitude = weight[part] * sign
+        if isinstance(constants.offset, Tensor) or constants.offset:
+            magnitude.add_(constants.offset)
         gain = c[part] if c.dim() else c
         if r is not None:
             gain = gain * r[members].repeat_interleave(len(magnitude) // len(r[members]), 0)
-        target = (magnitude * gain).add_(hardware.conductance_min)
+        target = magnitude * gain
+        if hardware.conductance_min:
+            target.add_(hardware.conductance_min)
         return cls(hardware=hardware, sign=sign, magnitude=magnitude, gain=gain, target=target)
 
     def moments(self, level: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:

@@ -332,7 +332,9 @@ class _Samples(Carried):
                 self.factors[step.place] = self._ratio(mean_square(error), variance)
                 variance = variance * self.factors[step.place]
         else:
-            whole = self._output(step, means, errors) - mean.unsqueeze(1)
+            whole = self._output(step, means, errors)
+            # not in place where entries of it are one in memory
+            whole = whole.sub_(mean.unsqueeze(1)) if whole.is_contiguous() else whole - mean.unsqueeze(1)
             residual = whole - error
             if count and self._count > 1 and (rare or passed.first_order or isinstance(step.node.op, _WINDOWED)):
                 self.linear[step.place] = centred(error)[:, :count].expand(len(mean), -1, *mean.shape[1:])
