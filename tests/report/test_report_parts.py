@@ -12,7 +12,7 @@ from powerplan.report.html import report_html
 from powerplan.report.planned_error import PlannedError, error_name
 from powerplan.report.side_by_side import side_by_side
 from powerplan.report.study_charts import gain_charts, yield_charts
-from powerplan.report.study_panels import frontier_chart
+from powerplan.report.study_panels import frontier_charts
 from powerplan.report.study_table import point_table
 from powerplan.report.study_text import study_table
 from powerplan.report.tables import frontier_table
@@ -43,8 +43,7 @@ def frontier(iris_example: Example) -> tuple[pp.Plan, ...]:
 
 def test_a_frontier_for_a_part_of_the_chips_has_what_it_keeps_across(frontier: tuple[pp.Plan, ...]) -> None:
     """The plans at their bounds, not at their means; baselines there too, simulations at the simulated quantiles."""
-    chart = frontier_chart(frontier)
-    assert chart is not None
+    (chart,) = frontier_charts(frontier)
     assert chart.x_label == f"{KEPT} [%]"
     plan, baseline, simulated = chart.curves
     assert [p.x for p in plan.points] == pytest.approx([1, 2, 3], rel=2e-3)
