@@ -51,7 +51,7 @@ _AMENDED = (
 )
 html_math_renderer = "mathml"
 html_static_path = ["static"]
-html_css_files = ["mathml.css", "signatures.css", "versions.css"]
+html_css_files = ["mathml.css", "signatures.css", "versions.css", "figures.css"]
 html_theme = "furo"
 html_title = f"powerplan {release}"
 html_copy_source = False
@@ -96,6 +96,7 @@ def _parameters(found: re.Match[str]) -> str:
 _ACCESSIBLE = (
     ("body", re.compile(r"<pre(?=[ >])"), '<pre tabindex="0"'),
     ("body", re.compile(r'<div class="(?=table-wrapper|formula)'), '<div tabindex="0" class="'),
+    ("body", re.compile(r"<p>(?=<img )"), '<p tabindex="0" class="figure">'),
     ("body", re.compile(r"<dl>\s*<dd>(<em class=\"sig-param.*?)</dd>\s*</dl>", re.DOTALL), _parameters),
     ("furo_navigation_tree", re.compile(r'role="heading"'), 'role="heading" aria-level="2"'),
 )

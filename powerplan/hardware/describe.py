@@ -30,7 +30,7 @@ _OR_NUMBER = ("Curve", "ADC", "DAC")
 @cache
 def described_fields(kind: type) -> dict[str, tuple[str, str]]:
     """Unit and description of every field of a class with a docstring like the hardware's: name -> (unit, text)."""
-    text = (kind.__doc__ or "").partition("Attributes:")[2].partition("Raises:")[0]
+    text = (kind.__doc__ or "").partition("Attributes:")[2].partition("Raises:")[0].replace("``", "")
     entries = re.split(r"\n\s+(?=[a-z_]+: )", text)
     by_name = {}
     for entry in filter(str.strip, entries):

@@ -21,6 +21,7 @@ from powerplan.report.quantities import (
     least_errors,
     lowest_yield,
     mean_bounds,
+    named_worst,
     objective_text,
     other_accuracy,
     other_inputs,
@@ -33,7 +34,6 @@ from powerplan.report.quantities import (
     simulated_mse,
     simulated_nmse,
     simulated_power,
-    worst_inputs,
     yield_text,
 )
 from powerplan.report.svg import Tick
@@ -139,14 +139,21 @@ def _over_inputs(plan: Plan) -> Iterator[str]:
 
 
 def inputs_fact(result: Prediction | Simulation, more: Sequence[str] = ()) -> list[Fact]:
-    """The error of inputs beside those of calibration, ``more`` about them, and which have the largest."""
+    """The error of inputs beside those of calibration and ``more`` about it; which of these have the largest error."""
     inputs = result.inputs
     if inputs is None or not inputs.nmse_standard_error > 0:
         return []
     sample = f"95 %; the {len(inputs.mse_by_input)} of calibration are taken as a random sample"
-    remark = f"{', '.join([other_inputs(inputs), *more])} ({sample}); worst inputs {worst_inputs(inputs)}"
+    remark = f"{', '.join([other_inputs(inputs), *more])} ({sample})"
     half = inputs.nmse_interval()[1] - float(inputs.nmse_by_input.mean())
-    return [Fact(name="Error of other inputs", value=typeset(f"± {100 * half:.2g} %"), remark=typeset(remark))]
+    return [
+        Fact(name="Error of other inputs", value=typeset(f"± {100 * half:.2g} %"), remark=typeset(remark)),
+        Fact(
+            name="Inputs, 95 % within",
+            value=typeset(percent(inputs.nmse_quantile(0.95))),
+            remark=typeset(f"worst {named_worst(inputs)}"),
+        ),
+    ]
 
 
 def _saving_fact(plan: Plan) -> Fact:

@@ -167,8 +167,12 @@ COMPENSATED = "what is left is mostly noise, which may be a larger part of other
 
 def worst_inputs(inputs: Inputs) -> str:
     """The inputs with the largest errors, and what most of them keep within; over the mean signal of all."""
-    named = [f"{index} ({percent(float(inputs.nmse_by_input[index]))})" for index in inputs.worst(3)]
-    return f"{', '.join(named)}; 95 % of the inputs are within {percent(inputs.nmse_quantile(0.95))}"
+    return f"{named_worst(inputs)}; 95 % of the inputs are within {percent(inputs.nmse_quantile(0.95))}"
+
+
+def named_worst(inputs: Inputs) -> str:
+    """The inputs with the largest errors, each with its NMSE."""
+    return ", ".join(f"{index} ({percent(float(inputs.nmse_by_input[index]))})" for index in inputs.worst(3))
 
 
 def other_rate(plan: Plan) -> str | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,19 +10,13 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
+from browser import CHROMIUM, DARK, LIGHT, browse, is_too_wide, serious, with_script
 
 import powerplan as pp
 from powerplan.batch.results import PointResult, PointState, StudyResult
 from powerplan.hardware import Gains
 from powerplan.planning import Plan
 from powerplan.report.html import report_html
-
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "/usr/lib/chromium/chromium"))), ""
-)
-
-#: axe-core, which finds what is wrong for keyboards and screen readers: ``npm install --no-save axe-core``
-AXE = Path(__file__).resolve().parents[2] / "node_modules/axe-core/axe.min.js"
 
 pytestmark = [
     pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed; the structure is tested without it"),
@@ -48,19 +40,13 @@ def pages(make_plan: Callable[..., Plan], tmp_path: Path) -> dict[str, Path]:
     wired = pp.Hardware(programming_noise_std=2e-6, wire_resistance_row=2.0, array_rows=40, array_columns=64)
     wired_plan = pp.plan(network, wired, np.ones((1, 60)), pp.MaxNMSE(0.5), granularity="network")
     made["arrays"] = report_html(wired_plan, title="arrays", network=network)
+    chips = pp.predict(network, wired, wired_plan.gains, np.ones((1, 60)), chip_spread=True)
+    made["prediction"] = report_html(chips, title="prediction")
     files = {}
     for key, text in made.items():
         files[key] = tmp_path / f"{key}.html"
         files[key].write_text(text, encoding="utf-8")
     return files
-
-
-def browse(page: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Chromium on a page, without a network and with a profile of its own."""
-    command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-    command += [f"--user-data-dir={page.parent / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND"]
-    command += ["--enable-logging=stderr", *options, page.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
 
 
 def screenshot(page: Path, *options: str) -> np.ndarray:
@@ -75,7 +61,7 @@ def screenshot(page: Path, *options: str) -> np.ndarray:
 @pytest.mark.parametrize("width", [390, 1200])
 def test_page_is_drawn_light_and_dark(pages: dict[str, Path], name: str, width: int) -> None:
     light = screenshot(pages[name], f"--window-size={width},1500")
-    dark = screenshot(pages[name], f"--window-size={width},1500", "--blink-settings=preferredColorScheme=0")
+    dark = screenshot(pages[name], f"--window-size={width},1500", DARK)
     assert light.shape == dark.shape == (1500, width, 3)
     assert np.median(light) > 0.95
     assert np.median(dark) < 0.2
@@ -85,14 +71,11 @@ def test_page_is_drawn_light_and_dark(pages: dict[str, Path], name: str, width: 
         assert colourful.mean() > 0.001  # and it is not all grey
 
 
-@pytest.mark.parametrize("name", ["plan", "frontier", "arrays"])
+@pytest.mark.parametrize("name", ["plan", "frontier", "arrays", "prediction"])
 @pytest.mark.parametrize("width", [500, 1200])
 def test_page_is_no_wider_than_its_window(pages: dict[str, Path], name: str, width: int) -> None:
     """Wide tables scroll in their own frame. (500 is the narrowest window that Chromium lays out.)"""
-    done = with_script(pages[name], "document.title = document.documentElement.scrollWidth + ' ' + innerWidth;", width)
-    measured = re.search(r"<title>(\d+) (\d+)</title>", done)
-    assert measured is not None
-    assert int(measured[1]) <= int(measured[2])
+    assert not is_too_wide(pages[name], width)
 
 
 def test_table_is_sorted_by_number_and_filtered(pages: dict[str, Path]) -> None:
@@ -175,17 +158,11 @@ def test_nothing_is_cut_on_paper_and_headings_can_repeat(make_plan: Callable[...
     assert "<title>0 contents</title>" in with_script(file, script, 1030)  # A4 across, without its margins
 
 
-@pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed: npm install --no-save axe-core")
-@pytest.mark.parametrize(("name", "scheme"), [("plan", 1), ("frontier", 0)], ids=["plan, light", "frontier, dark"])
-def test_axe_finds_nothing_serious(pages: dict[str, Path], name: str, scheme: int) -> None:
-    run = """axe.run({resultTypes: ["violations"]}).then(r => {
-        document.title = "found " + r.violations.map(v => v.impact + " " + v.id).join(", ");
-    });"""
-    script = AXE.read_text(encoding="utf-8") + "</script><script>" + run
-    options = (f"--blink-settings=preferredColorScheme={scheme}", "--virtual-time-budget=60000")
-    found = re.search(r"<title>found (.*?)</title>", with_script(pages[name], script, 1200, *options))
-    assert found is not None
-    assert not re.findall(r"(?:serious|critical) [\w-]+", found[1])
+@pytest.mark.parametrize(
+    ("name", "scheme"), [("plan", LIGHT), ("frontier", DARK), ("arrays", LIGHT), ("prediction", DARK)], ids=str
+)
+def test_axe_finds_nothing_serious(pages: dict[str, Path], name: str, scheme: str) -> None:
+    assert serious(pages[name], scheme) == []
 
 
 def test_a_hundred_plans_open_at_once(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
@@ -206,11 +183,3 @@ def test_a_hundred_plans_open_at_once(make_plan: Callable[..., Plan], tmp_path: 
     opened = re.search(r"<title>opened ([\d.]+)</title>", with_script(file, script, 1200, "--timeout=30000"))
     assert opened is not None
     assert 0 < float(opened[1]) < 2000  # milliseconds
-
-
-def with_script(page: Path, script: str, width: int = 1200, *options: str) -> str:
-    """The page after a script of the test ran in it, as text."""
-    copy = page.with_name("copy.html")
-    text = page.read_text(encoding="utf-8").replace("</body>", f"<script>{script}</script></body>")
-    copy.write_text(text, encoding="utf-8")
-    return browse(copy, "--dump-dom", f"--window-size={width},900", *options).stdout
