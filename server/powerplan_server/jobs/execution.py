@@ -117,7 +117,7 @@ class JobExecution:
                     own = await book.call(book.store.renew, [run.job for run in runs])
                     heard = began
             except TimeoutError:
-                own = set()
+                own, heard = set(), time.monotonic()  # what is claimed from now on has leases of its own
                 log.error("the job store was not reached for too long; its jobs are left to other servers")
             except ServiceError:
                 continue
