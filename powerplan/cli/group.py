@@ -121,7 +121,10 @@ def main(ctx: click.Context) -> None:
     """How much amplification does a neural network on noisy memristor crossbars need?
 
     Plans the gains of every layer for a target error at least power, predicts error and power, and checks
-    both by simulation. Try: powerplan plan --example digits --max-nmse 0.01 --verify 2000
+    both by simulation. What is installed, and whether it works: powerplan doctor.
+
+    \b
+    powerplan plan --example digits --max-nmse 1% --verify 2000
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

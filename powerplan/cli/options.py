@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
@@ -115,7 +116,7 @@ def _hardware_fields(function: _Command) -> _Command:
     for f in reversed(fields(Hardware)):
         unit, text = described.get(f.name, ("", ""))
         default = "none" if f.default is None else f"{f.default:g}" if isinstance(f.default, float) else f.default
-        text = f"{text[:1].upper()}{text[1:]}  [default: {str(default).lower()}]"
+        text = f"{text[:1].upper()}{text[1:]}  [default: {str(default).lower()}]".replace("None", "none")
         flag = "--" + f.name.replace("_", "-")
         if f.type == "bool":
             add = click.option(f"{flag}/--no-{flag[2:]}", _PREFIX + f.name, default=None, help=text)
@@ -169,7 +170,7 @@ gains_options = _all(
 # ---------------------------------------------------------------- settings
 
 #: the flag of a setting that is not called like it
-_FLAGS = {"verify_draws": "--verify", "corners": "--corner"}
+_FLAGS = {"verify_draws": "--verify", "corners": "--corner", "yield_at": "--yield-at"}
 
 
 def settings_options(kind: type[Settings], *, without: Sequence[str] = ("device",)) -> Callable[[_Command], _Command]:
@@ -179,7 +180,8 @@ def settings_options(kind: type[Settings], *, without: Sequence[str] = ("device"
 
 def _setting_option(row: Setting) -> Callable[[_Command], _Command]:
     flag = _FLAGS.get(row.name, "--" + row.name.replace("_", "-"))
-    text = f"{row.words}  [default: {row.default_words}]"
+    words = f"{row.words}  [default: {row.default_words}]"
+    text = re.sub("``([^`]+)``", lambda found: _FLAGS.get(found[1], found[1]), words)
     match row.kind:
         case Flag():
             return click.option(f"{flag}/--no-{flag[2:]}", row.name, default=None, help=text)

@@ -13,6 +13,7 @@ from powerplan.cli.chat import Chat
 from powerplan.cli.exits import Exit
 from powerplan.cli.output import document, write_json
 from powerplan.cli.planning import plan_arguments, take_target, target_options
+from powerplan.cli.sections import SectionedCommand
 from powerplan.cli.server import calculator, server_options
 from powerplan.cli.sweeps import parse_sweeps
 from powerplan.errors import InvalidInput
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from powerplan.batch.results import PointResult
 
 
-@click.command("compare", short_help="The same plan on several technologies, compared.")
+@click.command("compare", cls=SectionedCommand, short_help="The same plan on several technologies, compared.")
 @opt.network_options
 @target_options
 @click.option(

@@ -12,9 +12,10 @@ from powerplan.cli.chat import Chat
 from powerplan.cli.output import document, write_json
 from powerplan.cli.planned import read_plan
 from powerplan.cli.quantities import Seconds
+from powerplan.cli.sections import SectionedCommand
 
 
-@click.command("explain", short_help="A plan in words: layers, limits, what relaxing them saves.")
+@click.command("explain", cls=SectionedCommand, short_help="A plan in words: layers, limits, what relaxing them saves.")
 @click.argument("plan_file", type=click.Path(), metavar="PLAN.json")
 @opt.network_options
 @click.option("--deadline", type=Seconds(), help="Seconds for each plan made again.")

@@ -15,6 +15,7 @@ from powerplan.cli.exits import Exit, plan_exit
 from powerplan.cli.output import document, write_json
 from powerplan.cli.planning import part_options, plan_arguments, print_outcome, take_parts
 from powerplan.cli.quantities import Quantity
+from powerplan.cli.sections import SectionedCommand
 from powerplan.cli.server import calculator, server_options
 from powerplan.planning.settings import PlanSettings
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from powerplan.planning import Plan
 
 
-@click.command("frontier", short_help="Plans for a list of targets: power against error.")
+@click.command("frontier", cls=SectionedCommand, short_help="Plans for a list of targets: power against error.")
 @opt.network_options
 @click.option(
     "--max-nmse", type=Quantity(many=True, about="target.max_nmse"), help="Targets: 0.001,0.01,0.1 or 0.1%,1%,10%."

@@ -12,12 +12,13 @@ from powerplan.cli.chat import Chat
 from powerplan.cli.exits import Exit, plan_exit
 from powerplan.cli.output import write_json
 from powerplan.cli.planning import plan_arguments, print_outcome, take_target, target_options
+from powerplan.cli.sections import SectionedCommand
 from powerplan.cli.server import calculator, server_options
 from powerplan.planning.settings import PlanSettings
 from powerplan.planning.targets import build_target
 
 
-@click.command("plan", short_help="Gains that meet a target error at least power.")
+@click.command("plan", cls=SectionedCommand, short_help="Gains that meet a target error at least power.")
 @opt.network_options
 @target_options
 @opt.settings_options(PlanSettings)

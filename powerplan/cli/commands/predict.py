@@ -12,11 +12,12 @@ from powerplan.cli.chat import Chat
 from powerplan.cli.gains import gains_and_hardware
 from powerplan.cli.output import document, write_json
 from powerplan.cli.pages import check_page, write_page
+from powerplan.cli.sections import SectionedCommand
 from powerplan.cli.server import calculator, server_options, with_labels
 from powerplan.moments.settings import PredictionSettings
 
 
-@click.command("predict", short_help="Error and power at given gains, from second-order moments.")
+@click.command("predict", cls=SectionedCommand, short_help="Error and power at given gains, from second-order moments.")
 @opt.network_options
 @opt.gains_options
 @opt.settings_options(PredictionSettings)

@@ -12,12 +12,13 @@ from powerplan.cli.gains import gains_and_hardware
 from powerplan.cli.output import document, write_json
 from powerplan.cli.pages import check_page, write_page
 from powerplan.cli.quantities import Quantity
+from powerplan.cli.sections import SectionedCommand
 from powerplan.cli.server import calculator, server_options, with_labels
 from powerplan.hardware import Gains
 from powerplan.montecarlo.settings import SimulationSettings
 
 
-@click.command("simulate", short_help="Error and power at given gains, by Monte Carlo.")
+@click.command("simulate", cls=SectionedCommand, short_help="Error and power at given gains, by Monte Carlo.")
 @opt.network_options
 @opt.gains_options
 @opt.settings_options(SimulationSettings, without=("dtype", "memory_limit", "layer_moments"))
