@@ -92,7 +92,8 @@ def report(
 ) -> Prediction:
     """The prediction of a ready predictor at given gains, a part of the inputs at a time."""
     with torch.no_grad():
-        programmed, ideal = predictor.program(*predictor.gain_tensors(gains)), predictor.ideal_weights(gains)
+        programmed = predictor.program(*predictor.gain_tensors(gains))
+        ideal = predictor.ideal_weights(gains, programmed)
         predictor = corrected(predictor, programmed)
         parts = []
         for part in predictor.parts:

@@ -23,12 +23,14 @@ from powerplan.hardware.costs.model import CostModel
 from powerplan.hardware.full_scale import FullScale, full_scales
 from powerplan.hardware.gains import Gains
 from powerplan.hardware.hardware import Hardware, LayerHardware, ideal_wires
+from powerplan.hardware.layer_targets import shifts_together
 from powerplan.hardware.row_samples import row_samples
 from powerplan.hardware.wires.inputs import current_shares
 from powerplan.moments.array.constants import ArrayConstants
 from powerplan.moments.array.held import LastMade, made_again
 from powerplan.moments.array.program import program
 from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.array.wired import WiredAmplifier
 from powerplan.moments.digital_scales import Scales, scaled_by_rules
 from powerplan.moments.samples.corrections import NONE, Corrections
 from powerplan.moments.samples.count import Sampling, errors_are_alike
@@ -222,15 +224,22 @@ class Predictor:
         ]
         return scaled_by_rules(arrays, self.row_samples, Scales(*(scales or ())))
 
-    def ideal_weights(self, gains: Gains) -> dict[str, Tensor]:
+    def ideal_weights(self, gains: Gains, programmed: Sequence[ProgrammedArray]) -> dict[str, Tensor]:
         """Mean weights (n_out, n_in) that arrays would have if their wires had no resistance, at the same gains, with
         targets and digital scales made for such wires; nothing where wires are ideal.
 
         Scales that gains have are taken times what the rules make for ideal wires, over what they make for these.
+
+        Args:
+            programmed: the crossbars at these gains.
         """
         if not self.hardware.has_wires:
             return {}
         conductance, voltage, scales = self.gain_tensors(gains)
+        made_for_wires = any(h.scales_columns or h.scales_rows or shifts_together(h) for h in self.layers)
+        if scales == Scales() and not made_for_wires:
+            read_outs = ((array.constants.name, array.read_out) for array in programmed)
+            return {name: read.ideal for name, read in read_outs if isinstance(read, WiredAmplifier)}
         ideal = replace(self, hardware=ideal_wires(self.hardware), current_shares=(None,) * len(self.crossbars))
         if scales != Scales():
             made, made_ideal = (Scales.of(each.program(conductance, voltage)) for each in (self, ideal))

@@ -51,6 +51,7 @@ class WiredAmplifier(Amplifier):
         devices: mean g/γ and variance s²/γ² of those of either side, (n_out, n_in).
         by_side: their columns.
         relative: r as in the module, (G, n_in).
+        ideal: mean weights (n_out, n_in) of the same devices behind ideal wires, without digital scales.
         tiles: as physical arrays are cut.
         drops: of every array in its tiles (..., 3): what its devices hold in all, what wires let through of the column
             currents per volt at all rows [S], and the least share that reaches a column of what a device alone adds.
@@ -60,6 +61,7 @@ class WiredAmplifier(Amplifier):
     devices: Sides
     by_side: tuple[WiredSide, ...]
     relative: Tensor
+    ideal: Tensor
     tiles: Tiles
     drops: tuple[Tensor, ...]
     drivers: Tensor
@@ -109,6 +111,7 @@ class WiredAmplifier(Amplifier):
             devices=devices,
             by_side=tuple(by_side_of),
             relative=relative,
+            ideal=array.mean_weight,
             tiles=tiles,
             drops=tuple(_drops(tile, part) for tile, part in zip(cut, let, strict=True)),
             drivers=tiles.added([part.drivers for part in let], 2),
