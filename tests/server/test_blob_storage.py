@@ -178,6 +178,30 @@ def test_an_upload_that_broke_off_goes_on_or_starts_again(opening: Opening) -> N
     assert _state(one, "a", digest).complete
 
 
+def test_one_of_two_uploads_at_once_is_turned_away(opening: Opening) -> None:
+    """Of the same content, on one server or two, whoever comes first; and the other may come again."""
+    content = b"x" * 2000
+    digest = hashlib.sha256(content).hexdigest()
+
+    async def upload(store: BlobStore, hold: float) -> bool:
+        try:
+            async with store.upload("a", digest, 2000, 0) as upload:
+                await asyncio.sleep(hold)
+                return upload is not None
+        except ServiceError as error:
+            return error.code.name != "ABORTED"
+
+    async def both(one: BlobStore, two: BlobStore) -> list[bool]:
+        return await asyncio.gather(upload(one, 0.3), upload(two, 0.3))
+
+    one, two = opening("one"), opening("two")
+    assert sorted(_LOOP.run_until_complete(both(one, one))) == [False, True]
+    if one._resumes:  # an object store takes it of either: what is whole first counts
+        assert sorted(_LOOP.run_until_complete(both(one, two))) == [False, True]
+    _put(one, content)
+    assert _state(two, "a", digest).complete
+
+
 def test_damaged_objects_are_repaired_by_uploading_them_again(tmp_path: Path) -> None:
     """What comes from the object store is checked; what is not what it should be counts as missing."""
     limits: dict[str, Any] = {"quota": 3000, "largest": 2500, "upload_retention": 100}

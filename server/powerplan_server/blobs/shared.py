@@ -55,8 +55,6 @@ class SharedBlobs(BlobStore):
         }
 
     async def _bring(self, tenant: str, digests: Sequence[str]) -> None:
-        if not digests:
-            return
         found = await self._found(tenant, digests)
         for sha256 in digests:
             if sha256 not in found:

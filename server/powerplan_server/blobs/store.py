@@ -8,6 +8,7 @@ running request holds leaves first.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections import Counter
@@ -74,7 +75,9 @@ class BlobStore:
             ServiceError: STORAGE_UNAVAILABLE.
         """
         elsewhere = await self._elsewhere(tenant, digests)
-        return [elsewhere.get(sha256) or self.state(tenant, sha256) for sha256 in digests]
+        return await asyncio.to_thread(
+            lambda: [elsewhere.get(sha256) or self.state(tenant, sha256) for sha256 in digests]
+        )
 
     def state(self, tenant: str, sha256: str) -> BlobState:
         """How much of a blob is in the folder."""
@@ -108,8 +111,9 @@ class BlobStore:
         with ExitStack() as stack:
             for sha256 in paths:
                 stack.enter_context(self.held(tenant, sha256))
-            await self._bring(tenant, list(paths))
-            missing = [sha256 for sha256, path in paths.items() if not path.exists()]
+            if paths:
+                await self._bring(tenant, list(paths))
+            missing = await asyncio.to_thread(_used, paths) if paths else []
             if missing:
                 raise ServiceError(
                     grpc.StatusCode.NOT_FOUND,
@@ -117,9 +121,6 @@ class BlobStore:
                     f"{len(missing)} blobs that the request names are not on the server. Upload them and call again.",
                     metadata={"sha256": ",".join(missing[:32])},
                 )
-            for path in paths.values():
-                with suppress(OSError):  # a folder that became read-only can still be read
-                    os.utime(path)
             yield {sha256: str(path) for sha256, path in paths.items()}
 
     @asynccontextmanager
@@ -145,10 +146,11 @@ class BlobStore:
             yield None
             return
         key = (tenant, sha256)
+        if key not in self._open:
+            _check_offset(offset, state.committed)
+            await self._find_room(tenant, size)
         if key in self._open:
             raise _busy()
-        _check_offset(offset, state.committed)
-        await self._find_room(tenant, size)
         self._make_room(tenant, size, keep=path.with_suffix(Upload.SUFFIX))
         self._open[key] = size
         try:
@@ -229,6 +231,14 @@ class BlobStore:
                 excess -= size
         if excess > 0:
             raise full(excess, self._quota)
+
+
+def _used(paths: Mapping[str, Path]) -> list[str]:
+    """Note that files are used, by their SHA-256; returns those that are not there."""
+    for path in paths.values():
+        with suppress(OSError):  # a folder that became read-only can still be read
+            os.utime(path)
+    return [sha256 for sha256, path in paths.items() if not path.exists()]
 
 
 @contextmanager

@@ -154,7 +154,7 @@ class PostgresJobs:
         self._closed.set()
         if self._listener is not None:
             self._listener.join(2 * _CALL)
-        for connection in self._open:
+        for connection in list(self._open):
             connection.close()
 
     def _connect(self) -> _Connection:
