@@ -54,6 +54,7 @@ from powerplan_server.wire.tasks import (
     optional,
     problem_from_proto,
     rename_engine,
+    rename_problem,
     settings_from_proto,
     targets_from_proto,
     task_from_proto,
@@ -438,19 +439,19 @@ def _profile_plan(profile: Profile, target: Target) -> pb.ProfilePlan:
 
 def _ask(problem: NetworkProblem) -> None:
     """What a calculation would ask before it begins."""
-    with _paths(lambda field: field):
+    with _paths(rename_problem):
         question(problem.hardware)
 
 
 def _predict(problem: NetworkProblem, gains: Gains, **options: Any) -> Prediction:
     from powerplan.moments import predict
 
-    with _paths(lambda field: field):
+    with _paths(rename_problem):
         return predict(problem.network, problem.hardware, gains, problem.inputs, **options)
 
 
 def _simulate(problem: NetworkProblem, gains: Gains, **options: Any) -> Simulation:
     from powerplan.montecarlo import simulate
 
-    with _paths(lambda field: field):
+    with _paths(rename_problem):
         return simulate(problem.network, problem.hardware, gains, problem.inputs, **options)

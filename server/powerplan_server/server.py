@@ -254,7 +254,8 @@ class PlannerServer:
             self._parts.enter_context(locked(path))
         except OSError as error:
             allowed = "a writable folder that no other server uses"
-            raise InvalidInput.of("serve.data_dir", str(path), allowed, f"{error.strerror}.") from error
+            reason = "A server uses it now." if isinstance(error, BlockingIOError) else f"{error.strerror}."
+            raise InvalidInput.of("serve.data_dir", str(path), allowed, reason) from error
         try:
             self.config.blob_path.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:

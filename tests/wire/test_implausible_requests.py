@@ -37,10 +37,10 @@ def _frontier(there: client.PlannerClient, hardware: object, **options: bool) ->
 @pytest.mark.parametrize(
     ("calculate", "fields"),
     [
-        (_plan, {"task.hardware.programming_noise_std", "task.target.max_nmse"}),
-        (_predict, {"hardware.programming_noise_std"}),
-        (_simulate, {"hardware.programming_noise_std"}),
-        (_frontier, {"task.hardware.programming_noise_std"}),
+        (_plan, {"task.hardware.programming_noise_std_siemens", "task.target.max_nmse"}),
+        (_predict, {"hardware.programming_noise_std_siemens"}),
+        (_simulate, {"hardware.programming_noise_std_siemens"}),
+        (_frontier, {"task.hardware.programming_noise_std_siemens"}),
     ],
 )
 def test_doubts_are_errors_until_they_are_confirmed(calculate: Calculate, fields: set[str]) -> None:
@@ -54,6 +54,20 @@ def test_doubts_are_errors_until_they_are_confirmed(calculate: Calculate, fields
             assert {v.field for v in refused.value.violations} == fields
             assert "Did you mean 2 uS?" in str(refused.value)
         assert calculate(there, hardware, accept_implausible=True)
+
+
+def test_doubts_name_fields_as_the_message_does() -> None:
+    far = client.Hardware(voltage_max=2000.0)
+    with client.PlannerClient.local() as there:
+        with pytest.raises(InvalidRequest) as of_a_plan:
+            there.plan(NETWORK, client.Hardware(), INPUTS, client.MaxPower(1e9), corners=[far])  # type: ignore[arg-type]
+        with pytest.raises(InvalidRequest) as of_gains:
+            there.predict(NETWORK, client.Hardware(), pp.Gains(conductance=(1e-5,), voltage=(1e4,)), INPUTS)  # type: ignore[arg-type]
+    assert {v.field for v in of_a_plan.value.violations} == {
+        "task.corners[0].voltage_max_volts",
+        "task.target.max_power_watts",
+    }
+    assert {v.field for v in of_gains.value.violations} == {"gains.voltage_volts[0]"}
 
 
 def test_confirmed_doubts_are_among_the_warnings() -> None:

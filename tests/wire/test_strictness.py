@@ -137,6 +137,18 @@ def spoil_attribute(task: pb.PlanTask) -> None:
     task.network.graph.nodes[1].attributes["kind"].list_value.SetInParent()
 
 
+def spoil_parameter(task: pb.PlanTask) -> None:
+    task.network.graph.nodes[1].attributes["parameters"].map_value.entries["slope"].number_value = 1
+
+
+def spoil_missing_tensor(task: pb.PlanTask) -> None:
+    task.network.graph.nodes[0].ClearField("tensors")
+
+
+def spoil_missing_attribute(task: pb.PlanTask) -> None:
+    task.network.graph.nodes[1].ClearField("attributes")
+
+
 def spoil_depth(task: pb.PlanTask) -> None:
     value = task.network.graph.nodes[1].attributes["kind"]
     for _ in range(20):
@@ -230,7 +242,10 @@ SPOILED: dict[Callable[[pb.PlanTask], None], tuple[str, str]] = {
     spoil_type: ("task.network.graph.nodes[0].type", "UNSUPPORTED_OPERATION"),
     spoil_input_shape: ("task.network.graph.input_shape", "REQUEST_TOO_LARGE"),
     spoil_output: ("task.network.graph.nodes", "INVALID_REQUEST"),
-    spoil_attribute: ("task.network.graph.nodes[1]", "UNSUPPORTED_OPERATION"),
+    spoil_attribute: ('task.network.graph.nodes[1].attributes["kind"]', "UNSUPPORTED_OPERATION"),
+    spoil_parameter: ('task.network.graph.nodes[1].attributes["parameters"].slope', "INVALID_REQUEST"),
+    spoil_missing_tensor: ('task.network.graph.nodes[0].tensors["weight"]', "INVALID_REQUEST"),
+    spoil_missing_attribute: ('task.network.graph.nodes[1].attributes["kind"]', "INVALID_REQUEST"),
     spoil_depth: ("task.network.graph.nodes[1]", "INVALID_REQUEST"),
     spoil_attribute_tensor: ("task.network.graph.nodes[0]", "INVALID_REQUEST"),
     spoil_blob: ("task.inputs.blob.sha256", "BLOB_NOT_FOUND"),

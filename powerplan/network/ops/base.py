@@ -15,6 +15,7 @@ from __future__ import annotations
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import MISSING, fields
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -94,13 +95,17 @@ def build_op(type: str, attributes: Mapping[str, Any], tensors: Mapping[str, Any
             "type", type, "one of " + ", ".join(operation_types()), nearest(str(type), operation_types())
         )
     arguments = {**attributes, **tensors}
+    known = {part.name: part.default for part in fields(cls)}  # type: ignore[arg-type]
     check = Checker(f"{type}.")
-    unknown_keys(check, arguments, cls.__dataclass_fields__)  # type: ignore[attr-defined]
+    unknown_keys(check, arguments, known)
+    for name, default in known.items():
+        if default is MISSING and name not in arguments:
+            check.fail(name, "nothing", f"a value; {type} has no default for it", "Give it.")
     check.done()
     try:
         return cls(**arguments)
     except TypeError as error:
-        raise InvalidInput.of(type, sorted(arguments), "all required attributes and tensors", str(error)) from error
+        raise InvalidInput.of(type, sorted(arguments), "attributes and tensors that fit", str(error)) from error
 
 
 def whole(value: object) -> int | None:

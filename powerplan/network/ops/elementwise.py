@@ -52,13 +52,14 @@ class Activation(Op):
     def __post_init__(self) -> None:
         if not isinstance(self.kind, str) or self.kind not in ACTIVATIONS:
             raise UnsupportedOperation.of(
-                "activation", self.kind, "one of " + ", ".join(ACTIVATIONS), nearest(str(self.kind), ACTIVATIONS)
+                "activation.kind", self.kind, "one of " + ", ".join(ACTIVATIONS), nearest(str(self.kind), ACTIVATIONS)
             )
         defaults = ACTIVATIONS[self.kind]
-        check = Checker(f"activation.{self.kind}.")
         if not isinstance(self.parameters, Mapping | None):
-            check.fail("parameters", self.parameters, "a mapping of names to numbers", "Give a dict, or None.")
-            check.done()
+            raise InvalidInput.of(
+                "activation.parameters", self.parameters, "a mapping of names to numbers", "Give a dict, or None."
+            )
+        check = Checker("activation.parameters.")
         parameters = dict(self.parameters or {})
         unknown_keys(check, parameters, defaults)
         for name, value in parameters.items():

@@ -32,12 +32,12 @@ def hardware_from_proto(reader: Reader, message: pb.Hardware) -> Hardware | None
             fields[name] = to_plain(value) if name in DEVICE_PARTS else value
     fields |= values_by_layer(message)
     if message.preset:
-        return reader.take(lambda: Hardware.preset(message.preset, **fields), rename=_rename)
-    return reader.take(lambda: Hardware(**fields), rename=_rename)
+        return reader.take(lambda: Hardware.preset(message.preset, **fields), rename=rename_hardware)
+    return reader.take(lambda: Hardware(**fields), rename=rename_hardware)
 
 
-def _rename(field: str) -> str:
-    """The path in the message: the first name has its unit there."""
+def rename_hardware(field: str) -> str:
+    """Path in the message of a field of the engine's hardware, without "hardware.": the first name has its unit there."""
     path = field.removeprefix("hardware.")
     name = re.split(r"[.\[]", path, maxsplit=1)[0]
     return NAMES.get(name, name) + path[len(name) :]

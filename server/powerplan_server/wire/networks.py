@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -15,6 +16,7 @@ import numpy as np
 
 from powerplan.errors import InvalidInput
 from powerplan.network import Network, Node, Op, build_op
+from powerplan.network.ops.described import descriptions
 from powerplan.network.parts import own_tensors
 from powerplan_client._generated import v1 as pb
 from powerplan_server.wire.attributes import map_from_proto
@@ -156,16 +158,20 @@ def _build(type: str, attributes: dict[str, Any], arrays: dict[str, Any]) -> Op:
     return op
 
 
-def _place_in_node(message: pb.NetworkNode) -> Any:
+def _place_in_node(message: pb.NetworkNode) -> Callable[[str], str]:
     """Turns a field such as "linear.weight" into its path in the node's message."""
 
     def rename(field: str) -> str:
-        name = field.removeprefix(f"{message.type}.")
-        if name in message.tensors:
-            return f'tensors["{name}"]'
-        if name in message.attributes:
-            return f'attributes["{name}"]'
-        return field
+        path = field.removeprefix(f"{message.type}.")
+        name = re.split(r"[.\[]", path, maxsplit=1)[0]
+        parts = {p.name: p.form for each in descriptions() if each.type == message.type for p in each.parts}
+        if name in message.tensors or parts.get(name) == "tensor":
+            place = f'tensors["{name}"]'
+        elif name in message.attributes or name in parts:
+            place = f'attributes["{name}"]'
+        else:
+            return field
+        return place + path[len(name) :]
 
     return rename
 

@@ -20,8 +20,8 @@ from powerplan.planning.targets import Target, build_target, further_fields
 from powerplan.settings import Choice, Names, PerLayer, Setting, Settings, StepValues, Weights, table
 from powerplan_client._generated import v1 as pb
 from powerplan_client.plain_names import enum_numbers, plain_name
-from powerplan_server.wire.gains import gain_list
-from powerplan_server.wire.hardware import hardware_from_proto
+from powerplan_server.wire.gains import gain_list, rename_gains
+from powerplan_server.wire.hardware import hardware_from_proto, rename_hardware
 from powerplan_server.wire.networks import network_from_proto
 from powerplan_server.wire.reading import Reader, unexpected
 from powerplan_server.wire.tensors import array_from_proto
@@ -296,5 +296,20 @@ def rename_engine(field: str) -> str:
     }
     for name, path in places.items():
         if field == name or field.startswith((f"{name}[", f"{name}.")):
-            return f"task.{path}{field[len(name) :]}"
+            return f"task.{_with_units(path + field[len(name) :])}"
     return f"task.settings.{field}"
+
+
+def rename_problem(field: str) -> str:
+    """Path in a request for given gains of a field named by the engine; what is about the answer keeps its name."""
+    return f"gains.{rename_gains(field)}" if field.startswith("gains.") else _with_units(field)
+
+
+def _with_units(field: str) -> str:
+    """A field of hardware, a corner or a target under its name in the message, which may end with a unit."""
+    place, dot, inner = field.partition(".")
+    if place == "hardware" or place.startswith("corners["):
+        inner = rename_hardware(inner)
+    elif place == "target" and inner in TARGET_FIELDS:
+        inner = TARGET_FIELDS[inner].name
+    return f"{place}{dot}{inner}"
