@@ -1,8 +1,8 @@
-"""Names that a shell completes: presets and examples."""
+"""Names that a shell completes: presets, examples, and the names that an option chooses from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import click
 from click.shell_completion import CompletionItem
@@ -37,3 +37,22 @@ class ExampleName(_Name):
         from powerplan.examples import example_names
 
         return list(example_names())
+
+
+class WirePresetName(_Name):
+    """Published wires."""
+
+    def known(self) -> Sequence[str]:
+        from powerplan.hardware.wires.published import wire_presets
+
+        return [wires.name for wires in wire_presets()]
+
+
+def completing(names: Iterable[str]) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """Completes one of these names, or the last of several behind a comma."""
+
+    def complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        before, comma, last = incomplete.rpartition(",")
+        return [CompletionItem(f"{before}{comma}{name}") for name in names if name.startswith(last)]
+
+    return complete

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from powerplan.cli.chat import Chat
-from powerplan.cli.completion import PresetName
+from powerplan.cli.completion import PresetName, WirePresetName, completing
 from powerplan.cli.networks import network_choice
 from powerplan.cli.quantities import ByLayer, CostsValue, JSONValue, Quantity, Seconds, WholeNumber
 from powerplan.cli.steps import StepsType
@@ -21,6 +21,7 @@ from powerplan.hardware.wires.published import wires_of
 from powerplan.settings import (
     MOST_SEED,
     SEED,
+    Choice,
     Corners,
     Flag,
     Names,
@@ -90,7 +91,9 @@ def _technologies(file: str, preset: str, *, more: str = "", **given: Any) -> Ca
     return _all(
         click.option("--hardware", file, type=click.Path(), metavar="FILE.toml", help=_FILE + more, **given),
         click.option("--preset", preset, type=PresetName(), metavar="NAME", help=_PRESET + more, **given),
-        click.option("--wire-preset", _PREFIX + "wire_preset", metavar="NAME", help=_WIRE_PRESET),
+        click.option(
+            "--wire-preset", _PREFIX + "wire_preset", type=WirePresetName(), metavar="NAME", help=_WIRE_PRESET
+        ),
         _hardware_fields,
     )
 
@@ -122,7 +125,9 @@ def _hardware_fields(function: _Command) -> _Command:
             add = click.option(f"{flag}/--no-{flag[2:]}", _PREFIX + f.name, default=None, help=text)
         else:
             kind = ByLayer(unit) if is_by_layer(f) else _kind(str(f.type), unit, f.name)
-            add = click.option(flag, _PREFIX + f.name, type=kind, help=text)
+            names = getattr(f.metadata.get("kind"), "names", None)
+            complete = completing(names) if names else None
+            add = click.option(flag, _PREFIX + f.name, type=kind, shell_complete=complete, help=text)
         function = add(function)
     return function
 
@@ -189,8 +194,9 @@ def _setting_option(row: Setting) -> Callable[[_Command], _Command]:
             return click.option(
                 flag, row.name, multiple=True, type=click.Path(), metavar="FILE.toml", help=f"{text} Repeatable."
             )
-        case Names():
-            return click.option(flag, row.name, metavar="NAMES", callback=_names, help=text)
+        case Names(names=names):
+            completes = completing(names)
+            return click.option(flag, row.name, metavar="NAMES", callback=_names, shell_complete=completes, help=text)
         case Number(unit="s"):
             return click.option(flag, row.name, type=Seconds(), help=text)
         case Number(unit=unit):
@@ -205,7 +211,8 @@ def _setting_option(row: Setting) -> Callable[[_Command], _Command]:
             from powerplan.hardware.steps_text import allowed_steps
 
             return click.option(flag, row.name, type=StepsType(unit), help=f"{text} As text: {allowed_steps(unit)}.")
-    return click.option(flag, row.name, metavar="NAME", help=text)
+    complete = completing(row.kind.names) if isinstance(row.kind, Choice) else None
+    return click.option(flag, row.name, metavar="NAME", shell_complete=complete, help=text)
 
 
 def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:

@@ -99,6 +99,10 @@ def test_advice_names_the_package_that_this_is() -> None:
         ("powerplan plan --hardware ch", ["file,ch"]),
         ("powerplan report pl", ["file,pl"]),
         ("powerplan comp", ["plain,compare"]),
+        ("powerplan plan --method li", ["plain,linearized"]),
+        ("powerplan plan --optimize conductance,adc_b", ["plain,conductance,adc_bits"]),
+        ("powerplan simulate --read-out t", ["plain,tia"]),
+        ("powerplan plan --wire-preset node_22", ["plain,node_22nm"]),
     ],
 )
 def test_shells_complete_names_and_files(words: str, completed: list[str]) -> None:
