@@ -153,8 +153,8 @@ def _proof(plan: Plan) -> list[Fact]:
                 Fact(
                     name="Gap elsewhere",
                     value=f"{proof.scan_gap:.1e}",
-                    remark=f"what the best gains could save as far as {proof.scanned} all over the limits tell: with "
-                    "resistive wires the rest is proven of the gains near the plan's only",
+                    remark=f"what the best gains could save, by a scan of {proof.scanned} over the whole range; with "
+                    "resistive wires the rest is proven only near the plan's gains",
                 )
             )
     if plan.discrete is not None:

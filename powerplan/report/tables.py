@@ -149,7 +149,7 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
     if plan.certificate is not None:
         proof = plan.certificate
         gaps = f"KKT residual {proof.kkt_residual:.1e}, duality gap {proof.duality_gap:.1e}"
-        elsewhere = f"; {proof.scanned} gains elsewhere: gap {proof.scan_gap:.1e}" if proof.scanned else ""
+        elsewhere = f"; scan of {proof.scanned} gains: gap {proof.scan_gap:.1e}" if proof.scanned else ""
         lines.append(("certificate", f"{gaps}, constraint violation {proof.constraint_violation:.1e}{elsewhere}"))
     lines += _price_lines(plan)
     lines.append(("planned", f"{end.iterations} iterations, {end.predictions} predictions, {end.seconds:.2f} s"))
@@ -374,8 +374,8 @@ def wires_by_layer(prediction: Prediction) -> list[tuple[str, str]]:
     return [
         (
             name,
-            f"drop {percent(float(drop[i]))}, of one device at most {percent(float(largest[i]))}; "
-            f"alone a squared bias of {share(float(bias[i]), prediction.mse)} of the MSE",
+            f"drop {percent(float(drop[i]))}, at most {percent(float(largest[i]))} for a single device; "
+            f"squared bias by wires alone: {share(float(bias[i]), prediction.mse)} of the MSE",
         )
         for i, name in enumerate(prediction.layer_labels)
     ]

@@ -41,7 +41,7 @@ def test_arrays_are_drawn_in_a_page_and_as_a_figure(tmp_path: Path) -> None:
     page = report_html(plan, network=NETWORK)
     assert_self_contained(page)
     assert_accessible(page)
-    assert "; alone a squared bias of" in page
+    assert "; squared bias by wires alone:" in page
     assert page.count('<img src="data:image/png;base64,') == 2 * 3
     assert "; a cell is a device. Wires take" in page
     assert 'alt="Drop by wires of the devices of linear2' in page

@@ -244,6 +244,6 @@ def _check_bits(check: Checker, name: str, converter: Converter, bits: np.ndarra
         check.fail(
             name,
             None if np.isnan(given) else int(given),
-            f"at least {least:g} bits in every layer (not in {layer!r}): hardware.costs need them",
+            f"at least {least:g} bit{'s' * (least != 1)} in every layer (not in {layer!r}): hardware.costs need them",
             f"Give {name}, or costs whose {name[:3]} is a number.",
         )

@@ -25,7 +25,7 @@ def other_wires(hardwares: Sequence[Hardware]) -> list[tuple[str, tuple[Hardware
         (words, _with(field, value))
         for words, field, value in (
             ("drivers at both ends of the rows", "row_drive", "both_ends"),
-            ("the sides of pairs in arrays of their own", "pair_layout", "separate_arrays"),
+            ("the two sides of pairs in separate arrays", "pair_layout", "separate_arrays"),
         )
         if getattr(nominal, field) != value and (field == "row_drive" or nominal.weight_mapping == "differential")
     ]
@@ -34,9 +34,9 @@ def other_wires(hardwares: Sequence[Hardware]) -> list[tuple[str, tuple[Hardware
 
 #: fields that compensate, the value that does, and words for it
 COMPENSATIONS = (
-    ("column_scale", "least_bias", "digital scales of outputs (column_scale='least_bias')"),
-    ("row_scale", "least_bias", "digital scales of inputs (row_scale='least_bias')"),
-    ("predistort", True, "targets of devices that take out known errors (predistort=True)"),
+    ("column_scale", "least_bias", "column scales (column_scale='least_bias')"),
+    ("row_scale", "least_bias", "row scales (row_scale='least_bias')"),
+    ("predistort", True, "predistorted targets (predistort=True)"),
 )
 
 

@@ -39,9 +39,10 @@ def in_sentences(explanation: Explanation, plan: Plan) -> list[str]:
     ]
     words += _energy_in_words(explanation, label)
     if explanation.gap is not None:
+        unit = "" if reached or plan.objective.unit == "1" else f" {plan.objective.unit}"
         words.append(
             f"Without limits on the free gains and without idle conductance {what} would be "
-            f"{explanation.unlimited:.6g} instead of {explanation.value:.6g}: the plan is "
+            f"{explanation.unlimited:.6g}{unit} instead of {explanation.value:.6g}{unit}: the plan is "
             f"{100 * explanation.gap:.3g} % above this bound."
             if explanation.gap > policy.GAP_OF_NOTE
             else f"The limits cost nothing: without them {what} would be the same within 0.05 %."
@@ -71,7 +72,7 @@ def _dominating(layers: Sequence[LayerShare], label: Label, kind: str, verb: str
 
 def _limits_in_words(limits: Sequence[BindingLimit], label: Label) -> str:
     if not limits:
-        return "No limit binds: only the target holds the gains."
+        return "No limit binds; only the target does."
     parts = [
         f"{label(b.layer)} at {b.limit}" + (f" ({b.count} gains)" if b.count > 1 else "") + f", price {b.price:+.3f}"
         for b in limits[:8]
@@ -106,7 +107,7 @@ def _energy_in_words(explanation: Explanation, label: Label) -> list[str]:
     most = next(each for each in explanation.energy if each.component == first)
     named = ", ".join(f"{100 * share:.0f} % in {COMPONENTS.get(name, name)}" for name, share in ranked if share >= 0.01)
     words = [
-        f"Of the energy of an inference, {named}.",
+        f"Energy of an inference: {named}.",
         f"To improve first: {COMPONENTS.get(first, first)}, most of all in {label(most.layer)} "
         f"({100 * most.share:.0f} %); 10 % less there saves {10 * ranked[0][1]:.1f} %.",
     ]

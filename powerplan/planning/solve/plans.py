@@ -79,7 +79,7 @@ def unreachable_plan(attempt: Attempt, best: np.ndarray, scan: Scan | None = Non
     if session.levels is not None:
         explained = on_best_steps(explained, session.levels, exact)
     if scan is not None and scan.count:
-        message = f"{explained.message} None of {scan.count} gains all over the limits comes nearer."
+        message = f"{explained.message} A scan of {scan.count} gains over the whole range came no closer."
         explained = replace(explained, message=message)
     return infeasible_plan(attempt, explained)
 

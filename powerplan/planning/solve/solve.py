@@ -279,10 +279,8 @@ def _elsewhere(scan: Scan | None) -> str:
     """What was seen all over the limits, as a sentence."""
     if scan is None or not scan.count:
         return ""
-    found = (
-        "no sign of better ones" if scan.gap <= policy.SCAN_GAP else f"better ones could save {100 * scan.gap:.2g} %"
-    )
-    return f" Of {scan.count} gains all over the limits, {found}."
+    found = "no better ones" if scan.gap <= policy.SCAN_GAP else f"that better ones could save {100 * scan.gap:.2g} %"
+    return f" A scan of {scan.count} gains over the whole range found {found}."
 
 
 def _fitted_message(attempt: Attempt, optimum: Optimum, scan: Scan | None, objective: float) -> str:

@@ -30,7 +30,7 @@ def test_what_could_be_otherwise() -> None:
         "wires of half the resistance": {"wire_resistance_row": 40.0, "wire_resistance_column": 30.0},
         "arrays of 6 rows and 8 columns": {"array_rows": 6, "array_columns": 8},
         "drivers at both ends of the rows": {"row_drive": "both_ends"},
-        "the sides of pairs in arrays of their own": {"pair_layout": "separate_arrays"},
+        "the two sides of pairs in separate arrays": {"pair_layout": "separate_arrays"},
     }
 
 
@@ -68,7 +68,7 @@ def test_a_plan_says_what_wires_cost_by_planning_again() -> None:
     assert any(s.startswith("With wires of half the resistance the power changes by") for s in explanation.sentences)
     scaled = pp.plan(network, WIRED.replace(column_scale="least_bias"), x, pp.MaxNMSE(0.1))
     assert explanation.compensations[0].change == pytest.approx(scaled.power / plan.power - 1, abs=1e-6)
-    assert any(s.startswith("With digital scales of outputs") for s in explanation.sentences)
+    assert any(s.startswith("With column scales") for s in explanation.sentences)
     prices = {r.parameter: r for r in explanation.relaxations}
     column = prices["wire_resistance_column"]
     assert column.predicted == pytest.approx(column.resolved, rel=0.3)
