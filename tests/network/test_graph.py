@@ -159,7 +159,7 @@ def test_activation_parameters() -> None:
 def test_build_op() -> None:
     with pytest.raises(UnsupportedOperation, match="Did you mean 'linear'"):
         build_op("linaer", {}, {})
-    with pytest.raises(InvalidInput, match="linear.weight: got .nothing.; allowed: a value"):
+    with pytest.raises(InvalidInput, match=r"linear.weight: got .nothing.; allowed: a value"):
         build_op("linear", {}, {})
 
 

@@ -37,7 +37,7 @@ def hardware_from_proto(reader: Reader, message: pb.Hardware) -> Hardware | None
 
 
 def rename_hardware(field: str) -> str:
-    """Path in the message of a field of the engine's hardware, without "hardware.": the first name has its unit there."""
+    """Path in the message of a field of the engine's hardware, without "hardware.": its first name has the unit."""
     path = field.removeprefix("hardware.")
     name = re.split(r"[.\[]", path, maxsplit=1)[0]
     return NAMES.get(name, name) + path[len(name) :]
