@@ -35,6 +35,8 @@ CONVERTERS: dict[str, dict[str, Any]] = {
     "capacitor": {"type": "capacitor"},
     "survey": {"type": "survey", "node": 32e-9},
 }
+#: tolerance of the plans that choices are compared by: their energies are within 1e-5 of the least
+NEARLY = 1e-3
 #: choices up to which all are planned
 FEW = 216
 #: inputs by network
@@ -152,8 +154,9 @@ def brute(setting: Setting) -> dict[str, Any]:
     """The plan beside all choices."""
     network, inputs, hardware = setting.case()
     row = widths(setting)
+    options = {"tolerance": NEARLY, **setting.options}
     every = EveryChoice(
-        lambda bits: pp.plan(network, hardware.replace(adc_bits=bits), inputs, setting.wanted, **setting.options),
+        lambda bits: pp.plan(network, hardware.replace(adc_bits=bits), inputs, setting.wanted, **options),
         network,
         hardware,
         range(LEAST, MOST + 1),
