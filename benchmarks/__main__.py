@@ -2,9 +2,9 @@
 
     python -m benchmarks                 all that take minutes together (make bench)
     python -m benchmarks accuracy        by name; accuracy, accuracy_targets, aihwkit_devices (needs
-                                         aihwkit), batch, cost, device_read_outs, measured_cells (needs
-                                         POWERPLAN_CELLS), read_out, real_networks, scale and stuck_devices:
-                                         only by name
+                                         aihwkit), batch, bits, cost, device_read_outs, measured_cells (needs
+                                         POWERPLAN_CELLS), read_out, real_networks, scale, slices and
+                                         stuck_devices: only by name
 
 Each is a program of its own that writes JSON; benchmarks/results keeps the last result of each, and the document
 is made from these files.
@@ -24,8 +24,8 @@ from benchmarks.report import RESULTS, write_report
 HERE = Path(__file__).resolve().parent
 DEFAULT = ("simulate", "prediction", "plan", "columns", "allocation", "service")
 BY_NAME = (
-    *("accuracy", "accuracy_targets", "aihwkit_devices", "batch", "cost", "device_read_outs", "measured_cells"),
-    *("read_out", "real_networks", "scale", "stuck_devices"),
+    *("accuracy", "accuracy_targets", "aihwkit_devices", "batch", "bits", "cost", "device_read_outs"),
+    *("measured_cells", "read_out", "real_networks", "scale", "slices", "stuck_devices"),
 )
 
 

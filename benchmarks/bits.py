@@ -164,6 +164,21 @@ def brute(setting: Setting) -> dict[str, Any]:
     return row | every.searched(whole=every.count <= FEW)
 
 
+def _said(setting: Setting, row: dict[str, Any]) -> str:
+    """A row of the table in docs/bits.md, and how much was planned for it."""
+    energies = (row["energy"], row["eight"])
+    cells = [setting.name, ", ".join(map(str, row["bits"])), *(f"{1e12 * energy:.4g} pJ" for energy in energies)]
+    cells.append(f"{row['width']}: {1e12 * row['single']:.4g} pJ")
+    slower = f"{row['seconds'] / row['without_bits_s']:.1f}"
+    if "best" not in row:
+        return f"| {' | '.join([*cells, format(row['bound'] / row['energy'], '.3f'), slower])} |"
+    cells += [f"{1e12 * row['best']:.4g} pJ", f"{row['bound'] / row['best']:.3f}", slower]
+    whole = row["every_s"] / row["planned"] * row["choices"]
+    cells.append(f"{whole / row['seconds']:.0f}")
+    counts = ("planned", "choices", "pruned_by_energy", "pruned_infeasible", "pairs", "pairs_violated")
+    return f"| {' | '.join(cells)} |\n{ {name: row[name] for name in counts} }"
+
+
 KINDS: dict[str, tuple[tuple[Setting, ...], Callable[[Setting], dict[str, Any]]]] = {
     "brute": (BRUTE, brute),
     "widths": (WIDTHS, widths),
@@ -186,7 +201,7 @@ def main() -> None:
         for setting in settings:
             if setting.network in arguments.only:
                 rows[setting.name] = row = measure(setting)
-                print(setting.name, {k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in row.items()})
+                print(_said(setting, row), flush=True)
                 results[kind] = {each.name: rows[each.name] for each in settings if each.name in rows}
                 arguments.json.write_text(json.dumps(results | {"machine": machine()}, indent=2) + "\n")
 

@@ -30,7 +30,7 @@ from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.predictor import Predictor
 from powerplan.moments.samples import coherence
 from powerplan.moments.samples.corrections import NONE, Corrections, SamplingError
-from powerplan.moments.samples.count import Sampling, has_rare_errors
+from powerplan.moments.samples.count import Sampling, takes_many
 from powerplan.moments.samples.estimate import estimate_corrections
 
 #: what a round predicts by itself: MSE (), power () [W] and MSE of every output (K,) of the inputs that have samples
@@ -134,7 +134,7 @@ class _Rounds:
         The MSE is that in a few directions of the output, the same for every round: what they do not see of a change is
         averaged over the inputs. It is shared out among the outputs as the forward pass finds.
         """
-        predictor, rare = self.predictor, has_rare_errors(self.predictor.network, self.predictor.hardware)
+        predictor, rare = self.predictor, takes_many(self.predictor.network, self.predictor.hardware)
         count, outputs = self.inputs, predictor.ideal.shape[1]
         directions = coherence.directions(
             predictor.network, count, rare=rare, seed=predictor.seed, like=predictor.inputs
@@ -173,7 +173,7 @@ class _Rounds:
 def _pass_together(predictor: Predictor, programmed: Sequence[ProgrammedArray]) -> bool:
     """True if rounds may pass the network together: what depends on all inputs of a chip is known by round."""
     again = any(array.is_read_again or not array.read_out.adds_devices for array in programmed)
-    return not again and not has_rare_errors(predictor.network, predictor.hardware)
+    return not again and not takes_many(predictor.network, predictor.hardware)
 
 
 def _relative(predictions: Sequence[Tensor]) -> Tensor:

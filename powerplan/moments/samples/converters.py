@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from powerplan.hardware.converters import quantised
-from powerplan.hardware.hardware import Hardware
+from powerplan.hardware.hardware import Hardware, LayerHardware
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.conversion.channels import convert_columns, row_limits
 from powerplan.moments.conversion.staircase import Converted, converted
@@ -39,6 +39,9 @@ from powerplan.moments.samples.statistics import centred, in_stds, ratio, shift_
 from powerplan.moments.sources import errors_of
 from powerplan.moments.walks.array_step import ArrayStep
 
+#: rows, and bits of converters of columns, from which what is read of a slice counts as Gaussian
+_FEW_ROWS, _FINE_BITS = 8, 8
+
 
 def saturates_alike(hardware: Hardware) -> bool:
     """True if errors of the rows move all columns alike, into converters: what they make of it adds up.
@@ -47,6 +50,14 @@ def saturates_alike(hardware: Hardware) -> bool:
     all columns with the weight w.
     """
     return hardware.devices_per_weight == 1 and hardware.converts_columns
+
+
+def reads_apart(hardware: LayerHardware, rows: int) -> bool:
+    """True if what converters read of a single slice of the inputs is far from Gaussian: sums over few rows, and with
+    steps so coarse that it counts how the bits of each row flip."""
+    if hardware.input_slice_bits is None or not hardware.converts_columns:
+        return False
+    return rows <= _FEW_ROWS or (hardware.adc_bits or _FINE_BITS) < _FINE_BITS
 
 
 class ConverterSamples(NamedTuple):

@@ -11,7 +11,7 @@ from powerplan.hardware import Hardware
 from powerplan.hardware.tiling import read_positions
 from powerplan.moments.rules.activations import activation_rule
 from powerplan.moments.rules.activations.quadrature import Quadrature
-from powerplan.moments.samples.converters import saturates_alike
+from powerplan.moments.samples.converters import reads_apart, saturates_alike
 from powerplan.moments.settings import MOST_SAMPLES
 from powerplan.moments.sources.device_samples import FEW_DEVICES
 from powerplan.network import ops
@@ -32,6 +32,8 @@ _FEW_INPUTS = 8
 _RARE_EVENTS = 8192
 #: times as many samples as of other errors, at most, for that
 _MOST_TIMES = 8
+#: times as many where inputs come in slices: what rounds of 16 samples say of coarse converters is 1 to 2 % low
+_TIMES_IN_SLICES = 4
 #: multiplications that rounds may take, beyond the first of errors that are not rare; and those that the first rounds
 #: of rare errors take in any case: with fewer, the time goes by otherwise
 _MOST_WORK, _LEAST_WORK = 1 << 33, 1 << 25
@@ -74,7 +76,7 @@ class Sampling:
         if samples is not None:
             rounds = max(1, min(_ROUNDS_OF_RARE, samples // _FEWEST_ASKED))
             return cls(samples=samples // rounds, first=rounds, most=rounds, error=error)
-        rounds = _ROUNDS_OF_RARE if has_rare_errors(network, hardware) else _ROUNDS
+        rounds = _ROUNDS_OF_RARE if takes_many(network, hardware) else _ROUNDS
         own = first_samples(network, hardware, batch) // rounds
         work = own * batch * sum(weights * reads for weights, reads in _sizes(network).values())
         most = max(rounds, min(MOST_SAMPLES // own, int(_MOST_WORK / work)))
@@ -86,7 +88,7 @@ def needs_corrections(network: Network, hardware: Hardware) -> bool:
 
     Stuck devices are: few of them cause much of the error, and what they cause is not Gaussian.
     """
-    return has_rare_errors(network, hardware) or _errors_meet(network)
+    return takes_many(network, hardware) or _errors_meet(network)
 
 
 @remembered
@@ -96,9 +98,18 @@ def _errors_meet(network: Network) -> bool:
 
 
 def has_rare_errors(network: Network, hardware: Hardware) -> bool:
-    """True if a few errors are large, or common to all columns and held by converters: it takes many samples to know
-    them."""
+    """True if a few errors are large, or common to all columns and held by converters."""
     return hardware.stuck_fraction > 0 or saturates_alike(hardware) or jumps_matter(network)
+
+
+def takes_many(network: Network, hardware: Hardware) -> bool:
+    """True if it takes many samples to know the errors: rare ones, and those of converters that read slices of noisy
+    inputs apart."""
+    return has_rare_errors(network, hardware) or any(
+        reads_apart(own, node.op.matrix.shape[-1])
+        for node, own in zip(network.crossbars, hardware.of_layers(network.layer_names), strict=True)
+        if isinstance(node.op, ops.CrossbarOp) and any(name in network.noisy for name in node.inputs)
+    )
 
 
 @remembered
@@ -154,10 +165,10 @@ def first_samples(network: Network, hardware: Hardware, batch: int) -> int:
     sizes = _sizes(network)
     most = max(_FEWEST_FIRST, min(_MOST_FIRST, _MOST_FIRST * _FEW_INPUTS // batch))
     work = batch * sum(weights * reads for weights, reads in sizes.values())
-    if not has_rare_errors(network, hardware):
+    if not takes_many(network, hardware):
         asked = FEW_DEVICES // min(weights for weights, _ in sizes.values())
         return min(most, max(_FEWEST_FIRST, min(asked, _FIRST_WORK // work)))
-    sets = _MOST_TIMES * _MOST_FIRST * _FEW_INPUTS
+    sets = _MOST_TIMES * _MOST_FIRST * _FEW_INPUTS * (1 if hardware.input_slice_bits is None else _TIMES_IN_SLICES)
     if hardware.stuck_fraction and not saturates_alike(hardware):
         shared = hardware.mapping == "shared"
         # errors of the last layer meet nothing that is not linear

@@ -48,6 +48,7 @@ from powerplan.moments.rules.maxima import linearize_joint, window_correlation
 from powerplan.moments.samples.coherence import KeptSamples, Saturated, added_up
 from powerplan.moments.samples.converters import (
     ConverterSamples,
+    reads_apart,
     saturated,
     saturates_alike,
     saturation_of,
@@ -170,7 +171,9 @@ class _Samples(Carried):
         self._count, self._rounds = count, rounds
         self._generator = torch.Generator(inputs.device).manual_seed(seed)
         self._jumps = jumps_matter(network)
-        self._rare = any(is_rare(c) or saturates_alike(c.hardware) for c in crossbars)
+        self._rare = any(
+            is_rare(c) or saturates_alike(c.hardware) or reads_apart(c.hardware, c.map.n_in) for c in crossbars
+        )
         self._for_coherence, self._for_residuals = for_coherence
         # converters of rows round values that lie on lattices in another way, which samples know nothing of
         self._keeps_steps = not any(c.hardware.dac_bits for c in crossbars)
