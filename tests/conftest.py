@@ -33,6 +33,7 @@ import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 from powerplan.examples import Example, load_example  # noqa: E402
+from powerplan.network import Network  # noqa: E402
 
 settings.register_profile("powerplan", derandomize=True, deadline=None)
 settings.register_profile("quick", settings.get_profile("powerplan"), max_examples=30)
@@ -177,6 +178,20 @@ def mnist_example(mnist_folder: Path, network_cache: Path) -> Iterator[Example]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POWERPLAN_DATA", str(mnist_folder))
         yield load_example("mnist", cache=network_cache)
+
+
+@pytest.fixture(scope="session")
+def two_layers() -> Network:
+    """6-4-2 with a ReLU between and weights from a seed."""
+    import torch
+
+    from powerplan import from_torch
+
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.nn.Linear(6, 4), torch.nn.Linear(4, 2)
+    for layer in (first, second):
+        torch.nn.init.normal_(layer.weight, generator=generator)
+    return from_torch(torch.nn.Sequential(first, torch.nn.ReLU(), second), (6,))
 
 
 class _Serving:

@@ -6,7 +6,6 @@ import io
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 
 import powerplan as pp
@@ -27,14 +26,6 @@ COSTS = pp.Costs(
 )
 
 
-def _network() -> pp.Network:
-    generator = torch.Generator().manual_seed(0)
-    first, second = torch.nn.Linear(6, 4), torch.nn.Linear(4, 2)
-    for layer in (first, second):
-        torch.nn.init.normal_(layer.weight, generator=generator)
-    return pp.from_torch(torch.nn.Sequential(first, torch.nn.ReLU(), second), (6,))
-
-
 def _weights(network: pp.Network) -> list[np.ndarray]:
     return [
         np.asarray(node.op.weight, dtype=np.float64) for node in network.crossbars if isinstance(node.op, CrossbarOp)
@@ -42,8 +33,8 @@ def _weights(network: pp.Network) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("bits", [(4, 4), (1, 2, 5), (2,)])
-def test_slices_are_the_layer(bits: tuple[int, ...]) -> None:
-    network = _network()
+def test_slices_are_the_layer(two_layers: pp.Network, bits: tuple[int, ...]) -> None:
+    network = two_layers
     sliced = network.with_weight_slices(bits)
     np.testing.assert_allclose(sliced(INPUTS), network(INPUTS), rtol=1e-6, atol=1e-6)
     slices, weight = _weights(sliced)[: len(bits)], _weights(network)[0]
@@ -56,8 +47,8 @@ def test_slices_are_the_layer(bits: tuple[int, ...]) -> None:
     assert np.all(np.sign(slices[-1]) * np.sign(weight) >= 0)
 
 
-def test_errors_of_slices_count_by_what_they_are_worth() -> None:
-    network = _network().with_weight_slices((4, 4), layers="0")
+def test_errors_of_slices_count_by_what_they_are_worth(two_layers: pp.Network) -> None:
+    network = two_layers.with_weight_slices((4, 4), layers="0")
     hardware = pp.Hardware(programming_noise_std=1e-6, clip_conductance=False)
     gains = pp.Gains.uniform(network, hardware, inputs=INPUTS)
     peaks = [np.abs(weight).max() for weight in _weights(network)[:2]]
@@ -67,8 +58,8 @@ def test_errors_of_slices_count_by_what_they_are_worth() -> None:
     assert by_layer[1] / by_layer[0] == pytest.approx((peaks[1] / peaks[0]) ** 2, rel=1e-2)
 
 
-def test_a_plan_gives_every_slice_its_gain() -> None:
-    network = _network().with_weight_slices((3, 3))
+def test_a_plan_gives_every_slice_its_gain(two_layers: pp.Network) -> None:
+    network = two_layers.with_weight_slices((3, 3))
     hardware = pp.Hardware(conductance_min=1e-6, adc_bits=8)
     plan = pp.plan(network, hardware, INPUTS, pp.MaxNMSE(0.02))
     assert len(plan.gains.conductance) == 4
@@ -78,8 +69,8 @@ def test_a_plan_gives_every_slice_its_gain() -> None:
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_costs_of_slices_by_hand(shared: bool) -> None:
-    network = _network()
+def test_costs_of_slices_by_hand(two_layers: pp.Network, shared: bool) -> None:
+    network = two_layers
     hardware = pp.Hardware(adc_bits=8, dac_bits=8, read_time=1e-7, columns_per_adc=2, costs=COSTS)
     sliced = network.with_weight_slices((4, 2, 2), shared_converters=shared)
     costs = pp.predict(sliced, hardware, pp.Gains.uniform(sliced, hardware, inputs=INPUTS), INPUTS).costs
@@ -97,8 +88,8 @@ def test_costs_of_slices_by_hand(shared: bool) -> None:
     assert costs.operations == 2 * (24 + 8)
 
 
-def test_slices_travel() -> None:
-    network = _network()
+def test_slices_travel(two_layers: pp.Network) -> None:
+    network = two_layers
     sliced = network.with_weight_slices((4, 4), shared_converters=True)
     buffer = io.BytesIO()
     sliced.save(buffer)
@@ -123,8 +114,8 @@ def test_the_command_line_slices() -> None:
     assert "linear1.slice2" in result.output
 
 
-def test_nonsense_is_refused() -> None:
+def test_nonsense_is_refused(two_layers: pp.Network) -> None:
     with pytest.raises(pp.InvalidInput, match=r"weight_slices: got \(0, 4\)"):
-        _network().with_weight_slices((0, 4))
+        two_layers.with_weight_slices((0, 4))
     with pytest.raises(pp.InvalidInput, match=r"layers: got 'nothing'"):
-        _network().with_weight_slices((4, 4), "nothing")
+        two_layers.with_weight_slices((4, 4), "nothing")

@@ -29,14 +29,6 @@ COSTS = pp.Costs(
 )
 
 
-def _network() -> pp.Network:
-    generator = torch.Generator().manual_seed(0)
-    first, second = torch.nn.Linear(6, 4), torch.nn.Linear(4, 2)
-    for layer in (first, second):
-        torch.nn.init.normal_(layer.weight, generator=generator)
-    return pp.from_torch(torch.nn.Sequential(first, torch.nn.ReLU(), second), (6,))
-
-
 def _hardware(**fields: object) -> pp.Hardware:
     return pp.Hardware.from_dict(
         {"conductance_min": 1e-6, "programming_noise_std": 1e-6, "read_time": 1e-7, "dac_bits": 6, **fields}
@@ -46,8 +38,8 @@ def _hardware(**fields: object) -> pp.Hardware:
 INPUTS = np.random.default_rng(0).standard_normal((8, 6))
 
 
-def test_components_by_hand() -> None:
-    network, hardware = _network(), _hardware(array_rows=3, array_columns=4, costs=COSTS)
+def test_components_by_hand(two_layers: pp.Network) -> None:
+    network, hardware = two_layers, _hardware(array_rows=3, array_columns=4, costs=COSTS)
     gains = pp.Gains.uniform(network, hardware, inputs=INPUTS)
     prediction = pp.predict(network, hardware, gains, INPUTS)
     costs = prediction.costs
@@ -91,9 +83,9 @@ def test_a_convolution_reads_at_every_position() -> None:
         assert energy["leakage"] == pytest.approx(copies * 1e-6 * costs.latency)
 
 
-def test_without_sample_and_hold_arrays_wait_for_shared_converters() -> None:
+def test_without_sample_and_hold_arrays_wait_for_shared_converters(two_layers: pp.Network) -> None:
     held, waiting = (
-        CostModel.of(_network(), _hardware(costs={**COSTS.to_dict(), "sample_hold_energy": energy}))
+        CostModel.of(two_layers, _hardware(costs={**COSTS.to_dict(), "sample_hold_energy": energy}))
         for energy in (0.0, None)
     )
     assert held is not None
@@ -102,14 +94,14 @@ def test_without_sample_and_hold_arrays_wait_for_shared_converters() -> None:
     np.testing.assert_allclose(held.energies(np.ones(2), shared)["arrays"], 1e-7)
     np.testing.assert_allclose(waiting.energies(np.ones(2), shared)["arrays"], 1e-7 + 3 * 5e-9)
     np.testing.assert_allclose(waiting.latencies(shared), 130e-9)
-    by_layer = CostModel.of(_network(), _hardware(costs=COSTS, columns_per_adc=(4, 1)))
+    by_layer = CostModel.of(two_layers, _hardware(costs=COSTS, columns_per_adc=(4, 1)))
     assert by_layer is not None
     np.testing.assert_allclose(by_layer.latencies(), (130e-9, 115e-9))
     np.testing.assert_allclose(by_layer.areas()["adc"], np.array([4 / 4, 2]) * 3e-10)
 
 
-def test_energies_have_slopes_in_what_is_decided() -> None:
-    model = CostModel.of(_network(), _hardware(adc_bits=8, costs="node_32nm"))
+def test_energies_have_slopes_in_what_is_decided(two_layers: pp.Network) -> None:
+    model = CostModel.of(two_layers, _hardware(adc_bits=8, costs="node_32nm"))
     assert model is not None
     bits = torch.tensor([6.5, 7.5], dtype=torch.float64, requires_grad=True)
     power = torch.ones(2, dtype=torch.float64)
@@ -120,8 +112,8 @@ def test_energies_have_slopes_in_what_is_decided() -> None:
     assert bool((slope > 0).all())
 
 
-def test_pipelined_layers_set_the_rate_by_the_slowest() -> None:
-    model = CostModel.of(_network(), _hardware(costs={**COSTS.to_dict(), "pipelined": True}))
+def test_pipelined_layers_set_the_rate_by_the_slowest(two_layers: pp.Network) -> None:
+    model = CostModel.of(two_layers, _hardware(costs={**COSTS.to_dict(), "pipelined": True}))
     assert model is not None
     costs = model.breakdown(np.zeros(2))
     assert (costs.period, costs.latency) == (pytest.approx(115e-9), pytest.approx(230e-9))
@@ -129,8 +121,8 @@ def test_pipelined_layers_set_the_rate_by_the_slowest() -> None:
     assert costs.energy_of["leakage"] == pytest.approx(2 * 1e-6 * 115e-9)
 
 
-def test_costs_change_nothing_but_themselves() -> None:
-    network, plain = _network(), _hardware(adc_bits=8)
+def test_costs_change_nothing_but_themselves(two_layers: pp.Network) -> None:
+    network, plain = two_layers, _hardware(adc_bits=8)
     gains = pp.Gains.uniform(network, plain, inputs=INPUTS)
     without, told = (
         pp.predict(network, hardware, gains, INPUTS) for hardware in (plain, plain.replace(costs="node_32nm"))
@@ -151,8 +143,10 @@ def test_costs_change_nothing_but_themselves() -> None:
         ({"costs": {"dac": 1e-12}, "dac_energy": 1e-12}, "dac_energy"),
     ],
 )
-def test_converters_that_are_not_told_are_refused(fields: dict[str, object], field: str) -> None:
-    network = _network()
+def test_converters_that_are_not_told_are_refused(
+    two_layers: pp.Network, fields: dict[str, object], field: str
+) -> None:
+    network = two_layers
     with pytest.raises(pp.InvalidInput, match=rf"hardware\.{field}: got"):
         CostModel.of(network, _hardware(**fields))
 
