@@ -4,7 +4,7 @@ Networks are torchvision's with random weights and the statistics of their batch
 noise; inputs are noise. The pass that costs are compared with is a forward and a backward pass of the same batch in
 torch, float32, gradients of the weights as in training. Every measurement is a process of its own, for its peak memory.
 
-    python -m benchmarks.scale [--threads 1] [--only prediction|chips|growth|plans] [--json FILE]
+    python -m benchmarks.scale [--threads 1] [--only prediction|chips|growth|plans] [--size 224] [--json FILE]
 """
 
 from __future__ import annotations
@@ -225,6 +225,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", choices=("prediction", "chips", "growth", "plans"))
+    parser.add_argument("--size", type=int, default=224, help="of the images that chips are measured with")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     arguments = parser.parse_args()
     threads, only = arguments.threads, arguments.only
@@ -236,7 +237,7 @@ def main() -> None:
         results["prediction"] = _apart(threads, _resnet_prediction) | {"threads": threads}
         results["precision"] = _apart(threads, measure_precision)
     if only in (None, "chips"):
-        results["chips"] = _apart(threads, measure_chips) | {"threads": threads}
+        results["chips"] = _apart(threads, measure_chips, arguments.size) | {"threads": threads}
     if only in (None, "growth"):
         results["by_depth"] = [_apart(threads, _by_depth, depth) for depth in _DEPTHS]
         results["by_size"] = [_apart(threads, _by_size, size) for size in _SIZES]
