@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: size of the view box, width of the bars at both ends, room for names and, of a line of text, between bars
-WIDTH, HEIGHT = 640.0, 360.0
-BAR, NAMES, GAP = 10.0, 150.0, 14.0
+#: height of the view box; widths of the ribbons and of the bars at both ends, most room for names and that of a
+#: letter, and of a line of text between bars
+HEIGHT, FLOW = 360.0, 320.0
+BAR, NAMES, LETTER, GAP = 10.0, 150.0, 7.0, 14.0
 #: layers with ribbons of their own; the least of more are one
 MOST_LAYERS = 12
 
@@ -37,8 +38,9 @@ class End:
 
 @dataclass(frozen=True, kw_only=True)
 class Sankey:
-    """Bars at both ends and the ribbons between them."""
+    """Bars at both ends and the ribbons between them; ``width`` of the view box, with room for the names."""
 
+    width: float
     ribbons: tuple[Ribbon, ...]
     ends: tuple[End, ...]
 
@@ -55,7 +57,8 @@ def sankey(
     room = HEIGHT - GAP * (max(energies.shape) - 1)
     scale = room / float(energies.sum())
     left, right = (np.concatenate([[0.0], np.cumsum(sums * scale + GAP)[:-1]]) for sums in (rows, columns))
-    near, far = NAMES + BAR, WIDTH - NAMES - BAR
+    before, behind = (min(NAMES, 6 + LETTER * max(map(len, names))) for names in (layers, components))
+    near, far = before + BAR, before + BAR + FLOW
     middle = 0.5 * (near + far)
     ribbons = []
     below = [left.copy(), right.copy()]
@@ -72,12 +75,12 @@ def sankey(
     ends = [
         End(x=x, y=float(y), height=float(total * scale), name=name, name_x=at, anchor=anchor)
         for x, at, anchor, names, starts, sums in (
-            (NAMES, NAMES - 6, "end", layers, left, rows),
+            (before, before - 6, "end", layers, left, rows),
             (far, far + BAR + 6, "start", components, right, columns),
         )
         for name, y, total in zip(names, starts, sums, strict=True)
     ]
-    return Sankey(ribbons=tuple(ribbons), ends=tuple(ends))
+    return Sankey(width=far + BAR + behind, ribbons=tuple(ribbons), ends=tuple(ends))
 
 
 def largest(energies: np.ndarray, layers: Sequence[str]) -> tuple[np.ndarray, list[str]]:
