@@ -149,6 +149,17 @@ def spoil_missing_attribute(task: pb.PlanTask) -> None:
     task.network.graph.nodes[1].ClearField("attributes")
 
 
+def spoil_width(task: pb.PlanTask) -> None:
+    task.network.graph.nodes[2].tensors["weight"].CopyFrom(tensor_of(np.ones((2, 5))))
+
+
+def spoil_product(task: pb.PlanTask) -> None:
+    task.network.graph.nodes[1].CopyFrom(pb.NetworkNode(name="much", type="pad", inputs=["linear1"]))
+    pair = task.network.graph.nodes[1].attributes["padding"].list_value.values.add().list_value
+    pair.values.add().integer_value = pair.values.add().integer_value = 2**33
+    task.network.graph.nodes[2].inputs[:] = ["much"]
+
+
 def spoil_depth(task: pb.PlanTask) -> None:
     value = task.network.graph.nodes[1].attributes["kind"]
     for _ in range(20):
@@ -244,6 +255,8 @@ SPOILED: dict[Callable[[pb.PlanTask], None], tuple[str, str]] = {
     spoil_output: ("task.network.graph.nodes", "INVALID_REQUEST"),
     spoil_attribute: ('task.network.graph.nodes[1].attributes["kind"]', "UNSUPPORTED_OPERATION"),
     spoil_parameter: ('task.network.graph.nodes[1].attributes["parameters"].slope', "INVALID_REQUEST"),
+    spoil_width: ('task.network.graph.nodes[2].tensors["weight"]', "INVALID_REQUEST"),
+    spoil_product: ("task.network.graph.nodes[1]", "INVALID_REQUEST"),
     spoil_missing_tensor: ('task.network.graph.nodes[0].tensors["weight"]', "INVALID_REQUEST"),
     spoil_missing_attribute: ('task.network.graph.nodes[1].attributes["kind"]', "INVALID_REQUEST"),
     spoil_depth: ("task.network.graph.nodes[1]", "INVALID_REQUEST"),

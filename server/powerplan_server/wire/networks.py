@@ -101,8 +101,22 @@ def _graph(reader: Reader, graph: pb.NetworkGraph) -> Network | None:
         return None
     return reader.take(
         lambda: Network(input_shape=shape, nodes=tuple(n for n in nodes if n is not None), output=graph.output),
-        rename=lambda field: field.removeprefix("network").removeprefix("."),
+        rename=_place_in_graph(graph),
     )
+
+
+def _place_in_graph(graph: pb.NetworkGraph) -> Callable[[str], str]:
+    """Turns a field such as "network.nodes['fc'].linear.weight", which names a node, into its path in the message."""
+
+    def rename(field: str) -> str:
+        field = field.removeprefix("network").removeprefix(".")
+        for i, node in enumerate(graph.nodes):
+            if field.startswith(named := f"nodes[{node.name!r}]."):
+                inner = field.removeprefix(named)
+                return f"nodes[{i}]" if inner == "op" else f"nodes[{i}].{_place_in_node(node)(inner)}"
+        return field
+
+    return rename
 
 
 def _node(reader: Reader, message: pb.NetworkNode, by_array: dict[str, tuple[object, Op]]) -> Node | None:
