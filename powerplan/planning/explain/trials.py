@@ -113,7 +113,8 @@ class Trials:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 sampled = replace(session, predictors=tuple(_sampled(p, seed) for p in session.predictors))
-                corrected = sampled.corrected_at(free.gains(points[0]), self.deadline)
+                gains = free.gains(points[0])
+                corrected = sampled.corrected_at(gains, self.deadline).spread_at(gains, self.target, tilted=False)
                 wanted = requirement(self.target, corrected.predictors, corrected.weights)
                 problem = corrected.problem(wanted, free, exact=True)
                 return min((problem.excess(point), problem.reached(point)) for point in points)

@@ -106,7 +106,8 @@ def _remedies(session: Session) -> Iterator[tuple[str, dict[str, Any]]]:
 def _bounds(session: Session, target: Target, gains: Gains, changes: dict[str, Any]) -> bool:
     """Whether the target is missed at these gains with the hardware of every corner so changed."""
     try:
-        changed = session.again([p.hardware.replace(**changes) for p in session.predictors]).corrected_at(gains)
+        changed = session.again([p.hardware.replace(**changes) for p in session.predictors])
+        changed = changed.corrected_at(gains).spread_at(gains, target, tilted=False)
         wanted = requirement(target, changed.predictors, changed.weights)
         theta = changed.free.theta_of(gains)
         return theta is not None and changed.problem(wanted, changed.free, exact=True).excess(theta) > 0

@@ -92,14 +92,15 @@ def _with_settled_spread(session: Session, plan: Plan, options: Options, setting
     same = policy.SAME_STEPPED_SPREAD if plan.target.has_steps else policy.SAME_SPREAD
     tilts = session.can_tilt(plan.target)
     for left in reversed(range(policy.MOST_SPREADS)):
-        ended = plan.termination.outcome in (Outcome.INFEASIBLE, Outcome.DEADLINE)
-        if ended or not session.needs_spread(plan.target):
+        outcome = plan.termination.outcome
+        if outcome is Outcome.DEADLINE or not session.needs_spread(plan.target):
             break
         at_plan = session.with_spread(plan.predictions, plan.target)
         change = float(np.abs(at_plan.ratios(plan.gains) / session.ratios(plan.gains) - 1).max())
         if session.tilts and change > policy.TRUSTED_SPREAD:
             tilts = False
-        if change < same and bool(session.tilts) == tilts and session.settings is settings:
+        is_last = bool(session.tilts) == tilts and session.settings is settings
+        if change < same and (is_last or outcome is Outcome.INFEASIBLE):
             break
         if tilts and left:
             at_plan = at_plan.tilted(plan.predictions, plan.target, plan.gains)

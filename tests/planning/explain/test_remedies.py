@@ -41,6 +41,9 @@ CASES = {
     "changed classes": (PLAIN.replace(stuck_off_fraction=0.01), pp.MaxFlipRate(0.01), {}),
     "preset with drift": (pp.Hardware.preset("pcm_nandakumar2019", time=3600.0), pp.MaxNMSE(0.03), {}),
     "generic preset": (pp.Hardware.preset("state_independent", time=1000.0), pp.MaxNMSE(0.1), {}),
+    "part of the chips": (PLAIN, pp.MaxNMSE(1e-4, chips=0.95), {}),
+    "part of the inputs": (PLAIN, pp.MaxNMSE(1e-4, inputs=0.9), {}),
+    "other inputs": (PLAIN, pp.MaxNMSE(1e-4), {"calibration": "upper"}),
     "power budget": (PLAIN.replace(conductance_min=1e-6), pp.MaxPower(1e-8), {}),
 }
 
