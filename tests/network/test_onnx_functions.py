@@ -171,3 +171,56 @@ def test_quantised_models() -> None:
     inputs = rng.normal(size=(5, 4)).astype(np.float32)
     (wanted,) = ReferenceEvaluator(content).run(None, {"x": inputs})
     np.testing.assert_allclose(network(inputs), wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_operators_on_whole_numbers(blocks: bool) -> None:
+    """A convolution and products on int8 weights with scales by output or by block, and products of whole numbers."""
+    rng = np.random.default_rng(0)
+    small = {"size": 3} if not blocks else {"size": (2, 3)}
+    arrays = {
+        "k": rng.integers(-127, 128, (4, 2, 3, 3)).astype(np.int8),
+        "k.scale": rng.uniform(0.005, 0.02, 4).astype(np.float32),
+        "k.zero": np.zeros(4, np.int8),
+        "k.bias": rng.integers(-3000, 3000, 4).astype(np.int32),
+        "w": rng.integers(-127, 128, (4, 5)).astype(np.int8),
+        "w.scale": rng.uniform(0.005, 0.02, 5).astype(np.float32),
+        "w.zero": rng.integers(-3, 4, 5).astype(np.int8),
+        "v": rng.integers(0, 255, (5, 4)).astype(np.uint8),
+        "v.zero": np.uint8(120),
+        "u": rng.integers(-127, 128, (4, 3)).astype(np.int8),
+        "u.scale": rng.uniform(1e-5, 3e-5, **small).astype(np.float32),
+        "x.scale": np.float32(0.03),
+        "h.scale": np.float32(0.1),
+        "g.scale": np.float32(0.2),
+        "zero": np.uint8(120),
+    }
+    layout = {"axis": 0, "block_size": 2} if blocks else {"axis": 1}
+    nodes = [
+        node("QuantizeLinear", ["x", "x.scale", "zero"], ["xq"]),
+        node(
+            "QLinearConv",
+            ["xq", "x.scale", "zero", "k", "k.scale", "k.zero", "h.scale", "zero", "k.bias"],
+            ["hq"],
+            pads=[1, 1, 1, 1],
+        ),
+        node("Transpose", ["hq"], ["t"], perm=[0, 2, 3, 1]),
+        node("QLinearMatMul", ["t", "h.scale", "zero", "w", "w.scale", "w.zero", "g.scale", "zero"], ["gq"]),
+        node("MatMulInteger", ["gq", "v", "zero", "v.zero"], ["i"]),
+        node("Cast", ["i"], ["f"], to=TensorProto.FLOAT),
+        node("DequantizeLinear", ["u", "u.scale"], ["ud"], **layout),
+        node("MatMul", ["f", "ud"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "whole numbers",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 2, 4, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 4, 4, 3])],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()],
+    )
+    content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    network = pp.from_onnx(content.SerializeToString())
+    assert [each.op.type for each in network.nodes if each.op.is_crossbar] == ["conv", *["linear"] * 3]
+    inputs = rng.normal(size=(5, 2, 4, 4)).astype(np.float32)
+    (wanted,) = ReferenceEvaluator(content).run(None, {"x": inputs})
+    np.testing.assert_allclose(network(inputs), wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())

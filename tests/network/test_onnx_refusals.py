@@ -67,7 +67,6 @@ REFUSED = {
         proto(node("If", then_branch=THEN, else_branch=THEN)), pp.UnsupportedOperation, "'If'.*no fixed graph.*unrolled"
     ),
     "quantised": (proto(node("DynamicQuantizeLinear")), pp.UnsupportedOperation, "Dynamic.*quantised.*float"),
-    "quantised layer": (proto(node("QLinearConv")), pp.UnsupportedOperation, "QLinearConv.*floating-point model"),
     "3 GB declared": (proto(weights=[declared([750_000_000])]), pp.CorruptFile, "tensor 'w'.*16 bytes.*750000000"),
     "absurd size": (proto(weights=[declared([2**62, 2**62])]), pp.CorruptFile, "tensor 'w'"),
     "negative size": (proto(weights=[declared([-1, 6])]), pp.CorruptFile, "sizes >= 0"),

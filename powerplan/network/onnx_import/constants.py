@@ -173,12 +173,13 @@ def _dequantized(call: Call, x: np.ndarray, scale: np.ndarray, zero: np.ndarray 
 
 
 def _along_axis(call: Call, x: np.ndarray, constant: np.ndarray) -> np.ndarray:
-    """A scale or zero point, one or one for every place along an axis."""
-    if call.get("block_size", 0):
-        raise Refused("scales of blocks are not supported")
+    """A scale or zero point: one, or one for every place or block along an axis."""
     if constant.size == 1:
         return constant.reshape(())
-    return constant.reshape([-1 if i == call.get("axis", 1) % x.ndim else 1 for i in range(x.ndim)])
+    axis = call.get("axis", 1) % x.ndim
+    if call.get("block_size", 0):
+        return constant.repeat(call.get("block_size"), axis).take(range(x.shape[axis]), axis)
+    return constant.reshape([-1 if i == axis else 1 for i in range(x.ndim)])
 
 
 def _elementwise(call: Call, *inputs: np.ndarray) -> Any:

@@ -54,7 +54,7 @@ def from_onnx(
 
     Raises:
         UnsupportedOperation: an operator, opset or domain that powerplan has no model for, with the supported ones;
-            integer-quantised models; control flow.
+            steps of quantisation that follow every input; control flow.
         CorruptFile: not an ONNX model, damaged, with tensors larger or smaller than declared, with cycles or missing
             weights, or with weights outside of its folder.
         InvalidInput: several inputs, several outputs of which none is named, an open shape, NaN weights.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from powerplan.errors import CorruptFile, InvalidInput, MissingExtra, UnsupportedOperation, Violation, show
-from powerplan.network.onnx_import.operators import CONTROL_FLOW, QUANTISED, STANDARD, operator_of, supported
+from powerplan.network.onnx_import.operators import CONTROL_FLOW, DYNAMIC_STEPS, STANDARD, operator_of, supported
 from powerplan.network.onnx_import.tensors import Tensors
 from powerplan.network.refusals import NO_MODEL, refusal
 
@@ -198,8 +198,11 @@ def _check_operators(nodes: Iterable[NodeProto]) -> None:
             continue
         if name in CONTROL_FLOW or any(a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for a in node.attribute):
             reason, advice = "control flow has no fixed graph", "Export the model with it unrolled."
-        elif name in QUANTISED:
-            reason, advice = "it is integer-quantised", "Export the floating-point model instead."
+        elif name == DYNAMIC_STEPS:
+            reason, advice = (
+                "it is quantised by steps that follow the values of every input",
+                "Export the floating-point model, or one that is quantised statically.",
+            )
         elif node.domain not in STANDARD:
             reason, advice = "it is of another domain", "Export the model with standard ONNX operators only."
         else:

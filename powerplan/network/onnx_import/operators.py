@@ -11,16 +11,8 @@ if TYPE_CHECKING:
 STANDARD = ("", "ai.onnx")
 #: operators that run graphs of their own
 CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
-#: operators that compute with whole numbers
-QUANTISED = frozenset(
-    {
-        "QLinearConv",
-        "QLinearMatMul",
-        "DynamicQuantizeLinear",
-        "ConvInteger",
-        "MatMulInteger",
-    }
-)
+#: operator whose steps follow the largest values of every input
+DYNAMIC_STEPS = "DynamicQuantizeLinear"
 
 
 def operator_of(node: NodeProto) -> str:

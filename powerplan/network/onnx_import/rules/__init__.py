@@ -16,6 +16,7 @@ from powerplan.network.onnx_import.rules import (
     elementwise,
     normalising,
     pooling,
+    quantised,
     recurrent,
     shaping,
 )
@@ -28,5 +29,6 @@ RULES: dict[str, Rule] = {
     **normalising.RULES,
     **recurrent.RULES,
     **attention.RULES,
+    **quantised.RULES,
     **domains.RULES,
 }
