@@ -114,8 +114,8 @@ columns have equal rounding errors and empty tiles have none, which the predicti
 SCALE = """Networks of torchvision with random weights, float32. A pass is a forward and a backward pass of the same
 batch in torch, with the gradients of the weights. Predictions use 16 random combinations of the outputs if there are
 1000 (4 in plans and in the growth with image size), and every output if there are ten; growth is measured with 16 error
-samples. Times are the shortest of three passes and of two predictions. How many passes a prediction takes depends on
-how fast a machine's convolutions are relative to its matrix products (21 to 32 were measured)."""
+samples. Times are processor time, the shortest of three passes and of two predictions. How many passes a prediction
+takes depends on how fast a machine's convolutions are relative to its matrix products (21 to 32 were measured)."""
 
 MSE_BOUNDS = {0.01: 0.02, 0.1: 0.03, 1.0: 0.1}
 ENCODER_BOUNDS = MSE_BOUNDS | {0.1: 0.05}
