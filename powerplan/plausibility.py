@@ -81,14 +81,14 @@ class Plausible:
 
 @dataclass(frozen=True)
 class Place:
-    """Hardware under another name: a corner."""
+    """A value under another name: hardware as a corner, a target as one of several."""
 
     name: str
     value: Doubtful
 
     def doubts(self) -> tuple[Violation, ...]:
         """Those of the value, under this name."""
-        return tuple(replace(d, field=d.field.replace("hardware", self.name, 1)) for d in self.value.doubts())
+        return tuple(replace(d, field=".".join([self.name, *d.field.split(".", 1)[1:]])) for d in self.value.doubts())
 
 
 def corners_of(corners: Iterable[Doubtful]) -> tuple[Place, ...]:

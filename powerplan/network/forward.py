@@ -168,8 +168,9 @@ def ideal_pass(network: Network, inputs: np.ndarray, *, device: str = "cpu") -> 
         rows = torch.stack([maps.patches(one[None]).abs().amax((0, 2)) for one in x]).amax(0)
         peaks[node.array_name] = np.maximum(peaks[node.array_name], rows.reshape(-1).cpu().numpy())
 
-    largest = max(math.prod(shape) for shape in network.shapes.values())
-    _check_memory(largest)
+    sizes = {name: math.prod(shape) for name, shape in network.shapes.items()}
+    name, largest = max(sizes.items(), key=lambda item: item[1])
+    _check_memory(name, largest)
     outputs = []
     step = max(1, _PASS_ENTRIES // largest)
     with torch.no_grad():
@@ -210,15 +211,15 @@ def _check_finite(network: Network, values: Mapping[str, torch.Tensor]) -> None:
             )
 
 
-def _check_memory(entries: int) -> None:
-    """Refuse a value of so many entries that this machine's memory cannot hold two of them in float64."""
+def _check_memory(name: str, entries: int) -> None:
+    """Refuse a node's value of so many entries that this machine's memory cannot hold two of them in float64."""
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # not told here
         return
     if 2 * 8 * entries > memory:
         raise InvalidInput.of(
-            "network.shapes",
+            "network.input_shape" if name == INPUT else f"network.nodes[{name!r}]",
             f"a value of {entries:,} entries per input",
             f"at most {memory // 16:,} (two such values in float64 in this machine's memory, {memory / 1e9:.1f} GB)",
             "Check sizes, strides and paddings, or use smaller inputs.",

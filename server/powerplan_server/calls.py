@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from powerplan import planning
 from powerplan._version import __version__
-from powerplan.errors import InvalidInput, PlausibilityWarning, PowerplanWarning
+from powerplan.errors import InvalidInput, PlausibilityWarning, PowerplanWarning, Violation
 from powerplan.hardware import Gains
 from powerplan.moments.prediction import Prediction
 from powerplan.moments.settings import PredictionSettings
@@ -32,14 +33,14 @@ from powerplan.planning.iterate import Iterate
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.settings import PlanSettings
 from powerplan.planning.targets import Target
-from powerplan.plausibility import corners_of, question, refusing
+from powerplan.plausibility import Doubtful, Place, confirming, corners_of, question, refusing
 from powerplan_client._generated import v1 as pb
 from powerplan_client.building import gains_message
 from powerplan_server.wire.blobs import BlobResolver, MemoryBlobs
 from powerplan_server.wire.errors import Implausible
 from powerplan_server.wire.gains import gains_from_proto, rename_gains
 from powerplan_server.wire.limits import WireLimits
-from powerplan_server.wire.networks import onnx_available
+from powerplan_server.wire.networks import onnx_available, placed_in
 from powerplan_server.wire.operations import operation_to_proto
 from powerplan_server.wire.plans import plan_to_proto
 from powerplan_server.wire.profiles import SOLVERS, Profile, check_profile_targets, plan_profile, profile_from_proto
@@ -97,19 +98,19 @@ def run_plan(request: pb.PlanRequest, context: CallContext) -> pb.PlanResponse:
     with _clock(request.accept_implausible) as clock:
         reader = context.reader()
         subject = _subject(reader, request.task, needs_target=True)
+        target = subject.target if isinstance(subject, PlanArguments) else subject[1]
+        assert target is not None
         clock.decoded()
         response = pb.PlanResponse()
-        if request.validate_only:
-            _check_plannable(subject)
-        elif isinstance(subject, PlanArguments):
-            assert subject.target is not None
-            plan = _plan(subject, subject.target, context)
-            clock.verified(plan)
-            response.plan.CopyFrom(plan_to_proto(plan, request.detail))
-        else:
-            profile, target = subject
-            assert target is not None
-            response.profile_plan.CopyFrom(_profile_plan(profile, target))
+        with _asked(subject, {"target": target}):
+            if request.validate_only:
+                _check_plannable(subject, {"task.target": target})
+            elif isinstance(subject, PlanArguments):
+                plan = _plan(subject, target, context)
+                clock.verified(plan)
+                response.plan.CopyFrom(plan_to_proto(plan, request.detail))
+            else:
+                response.profile_plan.CopyFrom(_profile_plan(subject[0], target))
     response.info.CopyFrom(clock.info(request.request_id))
     return response
 
@@ -123,8 +124,10 @@ def run_frontier(
         targets = targets_from_proto(reader.at("targets"), request.targets)
         subject = _subject(reader, request.task, needs_target=False, targets=targets)
         clock.decoded()
+        named = {f"targets[{i}]": target for i, target in enumerate(targets)}
         if request.validate_only:
-            _check_plannable(subject, targets)
+            with _asked(subject, named):
+                _check_plannable(subject, named)
             emit(pb.FrontierResponse(info=clock.info(request.request_id)))
             return
 
@@ -138,12 +141,13 @@ def run_frontier(
             response.info.CopyFrom(clock.info(request.request_id))
             emit(response)
 
-        if isinstance(subject, PlanArguments):
-            _frontier(subject, targets, context, point)
-        else:
-            for index, target in enumerate(targets):
-                point(index, _profile_plan(subject[0], target))
-                context.progress(pb.Progress(stage="points", fraction=(index + 1) / len(targets)))
+        with _asked(subject, named):
+            if isinstance(subject, PlanArguments):
+                _frontier(subject, targets, context, point)
+            else:
+                for index, target in enumerate(targets):
+                    point(index, _profile_plan(subject[0], target))
+                    context.progress(pb.Progress(stage="points", fraction=(index + 1) / len(targets)))
 
 
 def run_predict(request: pb.PredictRequest, context: CallContext) -> pb.PredictResponse:
@@ -290,7 +294,8 @@ def _subject(reader: Reader, task: pb.PlanTask, *, needs_target: bool, targets: 
     if task.HasField("profile"):
         subject = profile_from_proto(place, task, needs_target=needs_target)
         if subject is not None:
-            check_profile_targets(place, reader.at("targets"), subject[0], targets or ())
+            places = map(reader.at("targets").item, range(len(targets or ())))
+            check_profile_targets(place, subject[0], zip(places, targets or (), strict=True))
     else:
         subject = task_from_proto(place, task, needs_target=needs_target)
     reader.done()
@@ -309,7 +314,8 @@ def _operating_point(
         return None, None, None
     labels = labels_from_proto(reader.at("labels"), request.labels, problem)
     if not request.HasField("gains"):
-        return problem, Gains.full_range(problem.network, problem.hardware, problem.inputs), labels
+        with _paths(rename_problem, problem.message):
+            return problem, Gains.full_range(problem.network, problem.hardware, problem.inputs), labels
     if gains is not None:
         place.take(lambda: gains.check(problem.network, problem.hardware), rename=rename_gains)
     return problem, gains, labels
@@ -348,14 +354,44 @@ def _throttled(send: Callable[[RunningEstimate], None]) -> Callable[[RunningEsti
 
 
 @contextmanager
-def _paths(rename: Callable[[str], str]) -> Iterator[None]:
-    """Errors of the engine with their fields renamed to paths in the request."""
+def _paths(rename: Callable[[str], str], network: pb.Network | None = None) -> Iterator[None]:
+    """Errors of the engine with their fields renamed to paths in the request, whose network is ``network``."""
     try:
         yield
-    except (InvalidInput, PlausibilityWarning) as error:
-        reader = Reader.start()
-        reader.note(Implausible(*error.doubts) if isinstance(error, PlausibilityWarning) else error, rename)
-        reader.done()
+    except PlausibilityWarning as error:
+        _raise(Implausible, error.doubts, rename, network)
+    except InvalidInput as error:
+        _raise(type(error), error.violations, rename, network)
+
+
+def _raise(
+    kind: type[InvalidInput],
+    violations: Iterable[Violation],
+    rename: Callable[[str], str],
+    network: pb.Network | None,
+) -> None:
+    """An error with the violations at their paths."""
+    reader = Reader.start()
+    found = [
+        placed_in(network, violation) if network is not None and violation.field.startswith("network.") else violation
+        for violation in violations
+    ]
+    reader.note(kind(*found), rename)
+    reader.done()
+
+
+@contextmanager
+def _asked(subject: _Subject, targets: Mapping[str, Target]) -> Iterator[None]:
+    """Ask about what is implausible in a task and its targets, by their places; the engine asks no more within."""
+    given: list[Doubtful] = list(targets.values())
+    named: list[Doubtful] = [Place(name, target) for name, target in targets.items()]
+    if isinstance(subject, PlanArguments):
+        hardware: list[Doubtful] = [subject.problem.hardware, *corners_of(subject.settings.corners)]
+        given, named = [*hardware, *given], [*hardware, *named]
+    with _paths(rename_engine):
+        question(*named)
+    with confirming({doubt.field for value in given for doubt in value.doubts()}):
+        yield
 
 
 def _in_time(settings: PlanSettings, context: CallContext, plans: int = 1) -> dict[str, Any]:
@@ -380,7 +416,7 @@ def _plan(arguments: PlanArguments, target: Target, context: CallContext) -> Pla
     def progressed(stage: str, fraction: float) -> None:
         context.progress(pb.Progress(stage=stage, fraction=fraction, **step))  # type: ignore[arg-type]
 
-    with _paths(rename_engine):
+    with _paths(rename_engine, problem.message):
         return plan(
             problem.network,
             problem.hardware,
@@ -397,12 +433,16 @@ def _frontier(
 ) -> None:
     from powerplan.planning import frontier
 
+    done = 0
+
     def progressed(index: int, plan: Plan) -> None:
+        nonlocal done
+        done = index + 1
         point(index, plan)
         context.progress(pb.Progress(stage="points", fraction=(index + 1) / len(targets)))
 
     problem = arguments.problem
-    with _paths(rename_engine):
+    with _paths(lambda field: rename_engine(field, f"targets[{done}]"), problem.message):
         frontier(
             problem.network,
             problem.hardware,
@@ -413,26 +453,23 @@ def _frontier(
         )
 
 
-def _check_plannable(subject: _Subject, targets: Sequence[Target] = ()) -> None:
-    """Every check that planning makes before it begins to optimise."""
+def _check_plannable(subject: _Subject, targets: Mapping[str, Target]) -> None:
+    """Every check that planning for targets, by their paths, makes before it begins to optimise."""
     if not isinstance(subject, PlanArguments):
         return
     from powerplan.planning.problem.requirement import requirement
     from powerplan.planning.session import Session
 
     problem, settings = subject.problem, subject.settings
-    with _paths(rename_engine):
+    with _paths(rename_engine, problem.message):
         session = Session.of(problem.network, problem.hardware, problem.inputs, settings)
-        wanted = targets if subject.target is None else (subject.target,)
-        settings.check_verification(wanted)
-        for target in wanted:
+        settings.check_verification(tuple(targets.values()))
+    for path, target in targets.items():
+        with _paths(partial(rename_engine, target=path), problem.message):
             requirement(target, session.predictors, session.weights)
-        question(problem.hardware, *corners_of(settings.corners), *wanted)
 
 
 def _profile_plan(profile: Profile, target: Target) -> pb.ProfilePlan:
-    with _paths(rename_engine):
-        question(target)
     with _paths(lambda field: f"task.profile.{field.removeprefix('profile.')}"):
         return plan_profile(profile, target)
 
@@ -446,12 +483,12 @@ def _ask(problem: NetworkProblem) -> None:
 def _predict(problem: NetworkProblem, gains: Gains, **options: Any) -> Prediction:
     from powerplan.moments import predict
 
-    with _paths(rename_problem):
+    with _paths(rename_problem, problem.message):
         return predict(problem.network, problem.hardware, gains, problem.inputs, **options)
 
 
 def _simulate(problem: NetworkProblem, gains: Gains, **options: Any) -> Simulation:
     from powerplan.montecarlo import simulate
 
-    with _paths(rename_problem):
+    with _paths(rename_problem, problem.message):
         return simulate(problem.network, problem.hardware, gains, problem.inputs, **options)

@@ -177,5 +177,5 @@ def test_values_that_no_memory_holds_are_refused_when_used(monkeypatch: pytest.M
         lambda: pp.plan(network, hardware, x, pp.MaxNMSE(0.1)),
         lambda: pp.Gains.full_range(network, hardware, x),
     ):
-        with pytest.raises(pp.InvalidInput, match=r"network.shapes.*9,000,000 entries.*4,194,304 .*0.1 GB"):
+        with pytest.raises(pp.InvalidInput, match=r"network.nodes\['huge'\]: .*9,000,000 entries.*4,194,304 .*0.1 GB"):
             use()

@@ -31,7 +31,16 @@ def _simulate(there: client.PlannerClient, hardware: object, **options: bool) ->
 
 
 def _frontier(there: client.PlannerClient, hardware: object, **options: bool) -> object:
-    return list(there.frontier(NETWORK, hardware, INPUTS, [client.MaxNMSE(0.02)], **options))  # type: ignore[arg-type]
+    targets = [client.MaxNMSE(0.02), client.MaxNMSE(1.5), client.MaxPower(1e9)]
+    return list(there.frontier(NETWORK, hardware, INPUTS, targets, **options))  # type: ignore[arg-type]
+
+
+def _profile_frontier(there: client.PlannerClient, hardware: object, **options: bool) -> object:
+    profile = client.Profile(
+        power_coefficients=[[1.0]], power_exponents=[1.0], mse_coefficients=[[1.0]], mse_exponents=[1.0], signal_power=1
+    )
+    targets = [client.MaxNMSE(0.02), client.MaxNMSE(1.5), client.MaxNMSE(1.6)]
+    return list(there.frontier(profile, None, None, targets, **options))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +49,11 @@ def _frontier(there: client.PlannerClient, hardware: object, **options: bool) ->
         (_plan, {"task.hardware.programming_noise_std_siemens", "task.target.max_nmse"}),
         (_predict, {"hardware.programming_noise_std_siemens"}),
         (_simulate, {"hardware.programming_noise_std_siemens"}),
-        (_frontier, {"task.hardware.programming_noise_std_siemens"}),
+        (
+            _frontier,
+            {"task.hardware.programming_noise_std_siemens", "targets[1].max_nmse", "targets[2].max_power_watts"},
+        ),
+        (_profile_frontier, {"targets[1].max_nmse", "targets[2].max_nmse"}),
     ],
 )
 def test_doubts_are_errors_until_they_are_confirmed(calculate: Calculate, fields: set[str]) -> None:
@@ -52,8 +65,19 @@ def test_doubts_are_errors_until_they_are_confirmed(calculate: Calculate, fields
             assert refused.value.reason == "IMPLAUSIBLE"
             assert refused.value.code == "INVALID_ARGUMENT"
             assert {v.field for v in refused.value.violations} == fields
-            assert "Did you mean 2 uS?" in str(refused.value)
+            assert "Did you mean" in str(refused.value)
         assert calculate(there, hardware, accept_implausible=True)
+
+
+def test_confirmed_doubts_of_a_frontier_are_told_once_with_their_target() -> None:
+    with client.PlannerClient.local() as there:
+        points = list(_frontier(there, client.Hardware(**WRONG), accept_implausible=True))  # type: ignore[call-overload]
+    (warning,) = {each for point in points for each in point.info.warnings if "max_" in each}
+    assert [line.split(":")[0] for line in warning.splitlines()] == [
+        "hardware.programming_noise_std",
+        "targets[1].max_nmse",
+        "targets[2].max_power",
+    ]
 
 
 def test_doubts_name_fields_as_the_message_does() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from powerplan.errors import InvalidInput
+from powerplan.errors import InvalidInput, Violation
 from powerplan.network import Network, Node, Op, build_op
 from powerplan.network.ops.described import descriptions
 from powerplan.network.parts import own_tensors
@@ -105,14 +105,26 @@ def _graph(reader: Reader, graph: pb.NetworkGraph) -> Network | None:
     )
 
 
+def placed_in(message: pb.Network, violation: Violation) -> Violation:
+    """A violation that the engine found in the network of a message, such as one of "network.nodes['fc']", at its place
+    there: the graph's node, or what the network is read from, with the engine's name of the place."""
+    source = message.WhichOneof("source") or "graph"
+    inner = _place_in_graph(message.graph)(violation.field) if source == "graph" else ""
+    if inner.split("[")[0].split(".")[0] in pb.NetworkGraph.DESCRIPTOR.fields_by_name and "'" not in inner:
+        return replace(violation, field=f"network.graph.{inner}")
+    return replace(violation, field=f"network.{source}", allowed=f"{violation.allowed} ({violation.field})")
+
+
 def _place_in_graph(graph: pb.NetworkGraph) -> Callable[[str], str]:
     """Turns a field such as "network.nodes['fc'].linear.weight", which names a node, into its path in the message."""
 
     def rename(field: str) -> str:
         field = field.removeprefix("network").removeprefix(".")
         for i, node in enumerate(graph.nodes):
-            if field.startswith(named := f"nodes[{node.name!r}]."):
-                inner = field.removeprefix(named)
+            if field == (named := f"nodes[{node.name!r}]"):
+                return f"nodes[{i}]"
+            if field.startswith(f"{named}."):
+                inner = field.removeprefix(f"{named}.")
                 return f"nodes[{i}]" if inner == "op" else f"nodes[{i}].{_place_in_node(node)(inner)}"
         return field
 

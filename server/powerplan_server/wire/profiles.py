@@ -6,7 +6,7 @@ P(g) = P_0 + Σ_i Σ_t p_it g_i^a_t        E(g) = E_0 + Σ_i Σ_s e_is g_i^(−b
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,22 +92,24 @@ def profile_from_proto(
     if len(task.corners):
         unexpected(reader, ["corners"], "Corners are of the hardware; a profile holds its coefficients.")
     if profile is not None and target is not None:
-        check_profile_targets(reader, reader.at("target"), profile, [target])
+        check_profile_targets(reader, profile, [(reader.at("target"), target)])
     if reader.count > before or profile is None:
         return None
     return profile, target
 
 
-def check_profile_targets(reader: Reader, place: Reader, profile: Profile, targets: Sequence[Target]) -> None:
-    """Note a violation if a target cannot be decided from a profile.
+def check_profile_targets(reader: Reader, profile: Profile, targets: Iterable[tuple[Reader, Target]]) -> None:
+    """Note a violation for every target that cannot be decided from a profile.
 
     Args:
         reader: at the task.
-        place: at the targets.
+        targets: each with its place.
     """
-    bounds = [target.bounds(profile.signal_power).keys() for target in targets]
-    if any(not names & {"power", "mse", "nmse"} for names in bounds):
-        place.fail("a target on outputs or classes", "max_mse, max_nmse, max_power_watts", "It needs the network.")
+    bounds = []
+    for place, target in targets:
+        bounds.append(target.bounds(profile.signal_power).keys())
+        if not bounds[-1] & {"power", "mse", "nmse"}:
+            place.fail("a target on outputs or classes", "max_mse, max_nmse, max_power_watts", "It needs the network.")
     if any("nmse" in names and "mse" not in names for names in bounds):
         reader.at("profile.signal_power").fail("nothing", "a number > 0", "An NMSE target needs the signal power.")
 

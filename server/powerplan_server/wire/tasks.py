@@ -16,7 +16,7 @@ from powerplan.moments import settings as moments
 from powerplan.network import Network
 from powerplan.planning.problem.corners import MOST_CORNERS
 from powerplan.planning.settings import PlanSettings
-from powerplan.planning.targets import Target, build_target, further_fields
+from powerplan.planning.targets import TARGETS, Target, build_target, further_fields
 from powerplan.settings import Choice, Names, PerLayer, Setting, Settings, StepValues, Weights, table
 from powerplan_client._generated import v1 as pb
 from powerplan_client.plain_names import enum_numbers, plain_name
@@ -62,11 +62,12 @@ S = TypeVar("S", bound=Settings)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NetworkProblem:
-    """A network on a technology with calibration inputs (B, *input_shape)."""
+    """A network on a technology with calibration inputs (B, *input_shape), and the message that it is from."""
 
     network: Network
     hardware: Hardware
     inputs: np.ndarray
+    message: pb.Network
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,7 +134,7 @@ def problem_from_proto(
     batch = _inputs(reader.at("inputs"), inputs, net)
     if net is None or hard is None or batch is None:
         return None
-    return NetworkProblem(network=net, hardware=hard, inputs=batch)
+    return NetworkProblem(network=net, hardware=hard, inputs=batch, message=network)
 
 
 def _inputs(reader: Reader, message: pb.Tensor, network: Network | None) -> np.ndarray | None:
@@ -283,10 +284,16 @@ def targets_from_proto(reader: Reader, messages: Iterable[pb.Target]) -> list[Ta
     return [target for i, m in enumerate(messages) if (target := target_from_proto(reader.item(i), m))]
 
 
-def rename_engine(field: str) -> str:
-    """Path in a plan request of a field named by the planner; what is about the answer keeps its name."""
+def rename_engine(field: str, target: str = "task.target") -> str:
+    """Path in a plan request of a field named by the planner; what is about the answer keeps its name.
+
+    Args:
+        target: path of the target that is planned for.
+    """
     if field.startswith("prediction."):
         return field
+    if field.startswith("targets["):
+        return _with_units(field)
     places = {
         "gains.conductance": "settings.held_conductance_siemens",
         "gains.voltage": "settings.held_voltage_volts",
@@ -296,7 +303,8 @@ def rename_engine(field: str) -> str:
     }
     for name, path in places.items():
         if field == name or field.startswith((f"{name}[", f"{name}.")):
-            return f"task.{_with_units(path + field[len(name) :])}"
+            path = f"task.{_with_units(path + field[len(name) :])}"
+            return f"{target}{path.removeprefix('task.target')}" if path.startswith("task.target") else path
     return f"task.settings.{field}"
 
 
@@ -310,6 +318,7 @@ def _with_units(field: str) -> str:
     place, dot, inner = field.partition(".")
     if place == "hardware" or place.startswith("corners["):
         inner = rename_hardware(inner)
-    elif place == "target" and inner in TARGET_FIELDS:
-        inner = TARGET_FIELDS[inner].name
+    elif place.startswith("target"):
+        kinds = {TARGETS[name].__name__: field for name, field in TARGET_FIELDS.items()} | TARGET_FIELDS
+        inner = kinds[inner].name if inner in kinds else inner
     return f"{place}{dot}{inner}"
