@@ -206,6 +206,25 @@ class Session:
         session = self.with_spread(predictions, target)
         return session.tilted(predictions, target, gains) if tilted else session
 
+    def reached(self, target: Target, problem: Problem, theta: np.ndarray, *rooms: float) -> tuple[float, ...]:
+        """The number of a target at the gains θ (n,) of its problem: the least bound that they meet.
+
+        Args:
+            rooms: by what factors the mean may be larger; one number for each.
+        """
+        if not target.has_steps:
+            reached = problem.reached(theta)
+            return tuple(room * reached for room in rooms)
+        gains = self.free.gains(theta)
+        predictions = [report(predictor, gains, chips=True) for predictor in self.predictors]
+        return tuple(self.reached_by(target, predictions, room) for room in rooms)
+
+    def reached_by(self, target: Target, predictions: Sequence[Prediction], room: float) -> float:
+        """One of these by predictions with their chips, one per corner, for a target whose number has steps."""
+        pairs = zip(self.predictors, predictions, strict=True)
+        reached = (target.reached_by(each, room * predictor.input_factor) for predictor, each in pairs)
+        return max(number for number in reached if number is not None)
+
     def needs_spread(self, target: Target) -> bool:
         """Whether a target is on a part of the chips or inputs, or for other inputs, instead of on the mean."""
         return target.chips is not None or target.inputs is not None or self.settings.calibration != MEAN

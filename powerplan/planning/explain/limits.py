@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from powerplan.hardware import Hardware
 from powerplan.planning import policy
 from powerplan.planning.explain.remedies import Advice, in_words
 from powerplan.planning.outcome import FloorPart, LimitPrice, Remedy
 from powerplan.planning.problem.problem import Problem
 from powerplan.planning.problem.variables import FreeGains
+from powerplan.planning.session import Session
 from powerplan.planning.targets import Target
 
 
@@ -74,21 +74,23 @@ def binding_limits(
 
 def unreachable(
     target: Target,
-    free: FreeGains,
+    session: Session,
     theta: np.ndarray,
     problem: Problem,
-    hardware: Hardware,
     advice: Advice,
 ) -> Unreachable:
     """Explain an infeasible target at the θ with the lowest value of its quantity."""
+    free, hardware = session.free, session.predictor.hardware
     upper = not target.is_budget
     at_limit = theta >= free.upper - policy.SAME_STEP if upper else theta <= free.lower + policy.SAME_STEP
     limits = binding_limits(free, at_limit, upper=upper, without_effect=advice.without_effect)
-    best = problem.reached(theta)
+    # plans hold the ratio of a number with steps as closely as this: it may take a step more
+    room = max(advice.room, 1 + policy.SAME_STEPPED_SPREAD) if target.has_steps else advice.room
+    best, looser = session.reached(target, problem, theta, 1.0, room)
     guard = ""
     if limits and target.is_budget:
         guard = f", that of {policy.SMALLEST_FRACTION:g} of the largest gains, the least that are looked at"
-    words = in_words(advice, target, best)
+    words = in_words(advice, target, best, looser)
     if not target.is_budget:
         span = hardware.conductance_max - hardware.conductance_min
         if hardware.programming_noise_std > span:

@@ -158,11 +158,16 @@ def _remedy(name: str, words: str, reached: float, *, meets: bool) -> Remedy:
     return Remedy(parameter=name, change=words, reached=reached, meets_target=meets)
 
 
-def in_words(advice: Advice, target: Target, best: float) -> str:
-    """What to do, in a few sentences."""
+def in_words(advice: Advice, target: Target, best: float, bound: float) -> str:
+    """What to do, in a few sentences.
+
+    Args:
+        best: the lowest reachable value.
+        bound: one from which on a target is in reach.
+    """
     looser = ""
-    if target.is_plausible(advice.room * best):
-        looser = f"set the {'budget' if target.is_budget else 'target'} to {_rounded_up(advice.room * best)} or more"
+    if target.is_plausible(bound):
+        looser = f"set the {'budget' if target.is_budget else 'target'} to {_rounded_up(bound)} or more"
     enough = [remedy for remedy in advice.remedies if remedy.meets_target]
     if enough:
         ways = ", or ".join(remedy.change for remedy in enough[:3])

@@ -7,11 +7,14 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 import numpy as np
 
 from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
+from powerplan.moments.predicting import report
+from powerplan.moments.prediction import Prediction
 from powerplan.moments.predictor import Predictor
 from powerplan.planning import policy
 from powerplan.planning.problem.requirement import requirement
@@ -114,10 +117,19 @@ class Trials:
                 warnings.simplefilter("ignore")
                 sampled = replace(session, predictors=tuple(_sampled(p, seed) for p in session.predictors))
                 gains = free.gains(points[0])
-                corrected = sampled.corrected_at(gains, self.deadline).spread_at(gains, self.target, tilted=False)
+                corrected = sampled.corrected_at(gains, self.deadline)
+                predictions: list[Prediction] = []
+                if corrected.needs_spread(self.target):
+                    tells = self.target.chips is not None
+                    predictions = [report(predictor, gains, chips=tells) for predictor in corrected.predictors]
+                    corrected = corrected.with_spread(predictions, self.target)
                 wanted = requirement(self.target, corrected.predictors, corrected.weights)
                 problem = corrected.problem(wanted, free, exact=True)
-                return min((problem.excess(point), problem.reached(point)) for point in points)
+                excess, best = min(((problem.excess(point), point) for point in points), key=itemgetter(0))
+                if not self.target.has_steps:
+                    return excess, problem.reached(best)
+                room = math.exp(excess - problem.excess(points[0]))
+                return excess, corrected.reached_by(self.target, predictions, room)
         except (InvalidInput, ArithmeticError):
             return None
 

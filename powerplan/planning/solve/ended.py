@@ -33,15 +33,18 @@ def ended_plan(attempt: Attempt) -> Plan:
     best = seen.best if session.levels is None else seen.on_steps
     assert best is not None
     outcome = Outcome.DEADLINE
+    reached = None
+    if not best.is_met:
+        (reached,) = session.reached(attempt.target, exact, best.theta, 1.0)
     termination = Termination(
         outcome=outcome,
-        message=outcome.advice if best.is_met else _missed(attempt.target, exact.reached(best.theta)),
+        message=outcome.advice if reached is None else _missed(attempt.target, reached),
         solver_status="stopped",
         iterations=0,
         predictions=attempt.predictions,
         seconds=attempt.seconds,
     )
-    plan = plan_at(attempt, best.theta, termination, discrete=discrete)
+    plan = plan_at(attempt, best.theta, termination, discrete=discrete, reached=reached)
     if attempt.baseline is None and best.is_met and best.layout is session.baseline:
         own = attempt.target.error.of(plan.prediction, session.weights)
         plan = replace(plan, baseline_gains=plan.gains, baseline_power=plan.power, baseline_mse=own)

@@ -15,6 +15,7 @@ from powerplan.planning.problem.levels import UNITS, Levels, name_of
 from powerplan.planning.problem.problem import Problem, lowest_constraint, scale_onto
 from powerplan.planning.problem.sums import Sum
 from powerplan.planning.problem.variables import FreeGains
+from powerplan.planning.session import Session
 from powerplan.planning.solve.branch_and_bound import search
 from powerplan.planning.solve.descent import Optimum, descend
 from powerplan.planning.solve.step_search import Choice, SearchResult, StepSearch
@@ -131,14 +132,16 @@ def on_best_steps(explained: Unreachable, levels: Levels, problem: Problem) -> U
     return replace(explained, theta=min(chosen, key=problem.excess))
 
 
-def no_steps(target: Target, free: FreeGains, levels: Levels, problem: Problem, relaxed: np.ndarray) -> Unreachable:
+def no_steps(target: Target, session: Session, problem: Problem, relaxed: np.ndarray) -> Unreachable:
     """Why no choice of steps meets a target that the continuous plan ``relaxed`` meets."""
+    free, levels = session.free, session.levels
+    assert levels is not None
     nearest = on_best_steps(
         Unreachable(theta=relaxed, best=np.nan, limits=(), message="", solver_status="branch and bound over the steps"),
         levels,
         problem,
     )
-    best = problem.reached(nearest.theta)
+    (best,) = session.reached(target, problem, nearest.theta, 1.0)
     missing = _missing_steps(free, levels, relaxed)
     return replace(
         nearest,

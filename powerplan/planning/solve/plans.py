@@ -30,8 +30,13 @@ def plan_at(
     certificate: Certificate | None = None,
     prices: ShadowPrices | None = None,
     discrete: DiscreteGap | None = None,
+    reached: float | None = None,
 ) -> Plan:
-    """The plan with the gains θ: predictions, power and error are those of the full predictor there."""
+    """The plan with the gains θ: predictions, power and error are those of the full predictor there.
+
+    Args:
+        reached: the target's quantity; None = by its ratio to the mean.
+    """
     session, baseline = attempt.session, attempt.baseline
     predictor = session.predictor
     gains = with_scales(predictor.original, predictor.hardware, session.free.gains(theta), session.inputs)
@@ -42,7 +47,7 @@ def plan_at(
         gains=gains,
         prediction=prediction,
         target=attempt.target,
-        reached=attempt.exact.reached(theta),
+        reached=attempt.exact.reached(theta) if reached is None else reached,
         granularity=session.settings.granularity,
         calibration=session.settings.calibration,
         ideal_accuracy=attempt.target.ideal_accuracy(predictor.ideal.cpu().numpy()),
@@ -75,7 +80,7 @@ def unreachable_plan(attempt: Attempt, best: np.ndarray, scan: Scan | None = Non
     advice = Advice()
     if options.advise:
         advice = advice_for(session, target, best, exact.excess(best), attempt.started, options.stop_at)
-    explained = unreachable(target, session.free, best, exact, session.predictor.hardware, advice)
+    explained = unreachable(target, session, best, exact, advice)
     if session.levels is not None:
         explained = on_best_steps(explained, session.levels, exact)
     if scan is not None and scan.count:
@@ -99,7 +104,8 @@ def infeasible_plan(attempt: Attempt, explained: Unreachable, discrete: Discrete
         floor=explained.floor,
         floor_parts=explained.floor_parts,
     )
-    return plan_at(attempt, explained.theta, termination, discrete=discrete)
+    (reached,) = attempt.session.reached(attempt.target, attempt.exact, explained.theta, 1.0)
+    return plan_at(attempt, explained.theta, termination, discrete=discrete, reached=reached)
 
 
 def _provenance(session: Session, seconds: float) -> Mapping[str, Any]:

@@ -191,7 +191,7 @@ def _finished(attempt: Attempt, optimum: Optimum, scan: Scan | None) -> Plan:
         )
         stepped = or_coarser(session, attempt.wanted, exact, stepped, options.stop_at)
         if stepped.theta is None:
-            explained = no_steps(target, session.free, session.levels, exact, optimum.theta)
+            explained = no_steps(target, session, exact, optimum.theta)
             return infeasible_plan(attempt, explained, stepped.gap)
         theta, discrete = stepped.theta, stepped.gap
         outcome, message = stepped.outcome, stepped.message

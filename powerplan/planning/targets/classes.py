@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from powerplan.plausibility import Plausible
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from powerplan.moments.chips.outputs import Margins
     from powerplan.moments.prediction import Prediction
     from powerplan.moments.predictor import Predictor
     from powerplan.montecarlo.simulation import Simulation
@@ -85,28 +86,41 @@ class ClassTarget(Target):
         Rates of chips are whole numbers over that of the inputs: their quantile has steps. The factor of all errors
         with which just that part meets the bound has none; the mean is the one with this factor.
         """
-        from powerplan.moments.chips.predicted import ChipSource
-
-        chips = ChipSource.behind(prediction)
-        measure = problem.ErrorRate.of(chips.ideal, self.wanted())
-        margins = chips.margins(measure.wanted)
-        allowed, part = measure.ideal + self.value, self.chips
+        margins, mean, ideal = self._rates(prediction)
+        allowed, part = ideal + self.value, self.chips
         assert part is not None
 
         def excess(logarithm: float) -> float:
             within = margins.wrong_rates(math.exp(logarithm)) <= allowed + _ROUNDING
             return part - float(within.double().mean())
 
-        ends = (-_MOST_FACTOR, _MOST_FACTOR)
-        at = [excess(end) for end in ends]
-        if at[0] < 0 < at[1]:
-            from scipy import optimize
+        lost = mean(_crossing(excess))
+        return self.value / lost if lost else 1.0  # none is lost, whatever the ratio
 
-            logarithm = optimize.brentq(excess, *ends, xtol=_FACTOR_ERROR)
-        else:
-            logarithm = ends[0] if at[0] >= 0 else ends[1]
-        covariance = math.exp(2 * logarithm) * chips.outputs.covariance
-        return self.value / float(measure.rates(chips.outputs.mean, covariance)[0])
+    def reached_by(self, prediction: Prediction, factor: float) -> float | None:
+        """The rate of wrong classes that the part of the chips keeps within, less that of the ideal network: of errors
+        so much larger that the mean rate, of the inputs that can be lost, is multiplied by the factor."""
+        if self.chips is None:
+            return None
+        margins, mean, ideal = self._rates(prediction)
+        aim = factor * mean(0.0)
+        logarithm = _crossing(lambda x: mean(x) - aim) if factor != 1 and aim else 0.0
+        rates = margins.wrong_rates(math.exp(logarithm)).cpu().numpy()
+        return float(np.quantile(rates, self.chips, method="inverted_cdf")) - ideal
+
+    def _rates(self, prediction: Prediction) -> tuple[Margins, Callable[[float], float], float]:
+        """Of inputs not in the wanted class: those of chips; the mean, of the inputs that can be lost, by the log
+        factor of all errors; that of the ideal network."""
+        from powerplan.moments.chips.predicted import ChipSource
+
+        chips = ChipSource.behind(prediction)
+        measure = problem.ErrorRate.of(chips.ideal, self.wanted())
+
+        def mean(logarithm: float) -> float:
+            covariance = math.exp(2 * logarithm) * chips.outputs.covariance
+            return float(measure.rates(chips.outputs.mean, covariance)[0])
+
+        return chips.margins(measure.wanted), mean, measure.ideal
 
     def tell_chips(self, prediction: Prediction) -> Prediction:
         if prediction.chips is None:
@@ -235,6 +249,17 @@ class MaxAccuracyDrop(ClassTarget):
 
     def ideal_accuracy(self, ideal: np.ndarray) -> float:
         return self.largest(ideal)
+
+
+def _crossing(rising: Callable[[float], float]) -> float:
+    """The log factor of errors at which a number that rises with it is 0; the nearer end of those looked at if none."""
+    ends = (-_MOST_FACTOR, _MOST_FACTOR)
+    at = [rising(end) for end in ends]
+    if not at[0] < 0 < at[1]:
+        return ends[0] if at[0] >= 0 else ends[1]
+    from scipy import optimize
+
+    return float(optimize.brentq(rising, *ends, xtol=_FACTOR_ERROR))
 
 
 def _classes(ideal: np.ndarray) -> np.ndarray:

@@ -85,6 +85,17 @@ class Target(ABC):
         mse = prediction.chips.mse
         return mse.quantile(self.chips) / mse.mean
 
+    def reached_by(self, prediction: Prediction, factor: float) -> float | None:
+        """The number that the part of the chips keeps within, where the ratio to the mean depends on the bound.
+
+        None where it is the mean times the ratio.
+
+        Args:
+            prediction: with its chips.
+            factor: what the mean is multiplied by.
+        """
+        return None
+
     def tell_chips(self, prediction: Prediction) -> Prediction:
         """The prediction with what the target is about told of single chips."""
         return prediction

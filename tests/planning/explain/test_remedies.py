@@ -42,6 +42,9 @@ CASES = {
     "preset with drift": (pp.Hardware.preset("pcm_nandakumar2019", time=3600.0), pp.MaxNMSE(0.03), {}),
     "generic preset": (pp.Hardware.preset("state_independent", time=1000.0), pp.MaxNMSE(0.1), {}),
     "part of the chips": (PLAIN, pp.MaxNMSE(1e-4, chips=0.95), {}),
+    "classes of a part of the chips": (PROPORTIONAL, pp.MaxFlipRate(0.089, chips=0.9), {}),
+    "classes of nearly that part of the chips": (PROPORTIONAL, pp.MaxFlipRate(0.05, chips=0.745), {}),
+    "accuracy of chips": (PROPORTIONAL, pp.MaxAccuracyDrop(0.05, [1, 0, 1, 2, 2, 2, 2, 2], chips=0.7), {}),
     "part of the inputs": (PLAIN, pp.MaxNMSE(1e-4, inputs=0.9), {}),
     "other inputs": (PLAIN, pp.MaxNMSE(1e-4), {"calibration": "upper"}),
     "power budget": (PLAIN.replace(conductance_min=1e-6), pp.MaxPower(1e-8), {}),
@@ -123,6 +126,19 @@ def test_a_busy_machine_does_not_change_the_samples_that_advice_rests_on(monkeyp
     end = pp.plan(NETWORK, CASES["stuck off"][0], INPUTS, pp.MaxNMSE(0.002)).termination
     assert end.outcome is pp.Outcome.INFEASIBLE
     assert set(taken) == {None}
+
+
+@pytest.mark.parametrize("bound", [0.01, 0.089, 0.15])
+def test_what_chips_reach_does_not_depend_on_the_bound(bound: float) -> None:
+    """The wrong classes of chips are whole numbers of inputs."""
+    target = pp.MaxFlipRate(bound, chips=0.9)
+    plan = pp.plan(NETWORK, PROPORTIONAL, INPUTS, target, verify_draws=0, calibrate=False)
+    simulated = pp.simulate(NETWORK, PROPORTIONAL, plan.gains, INPUTS, draws=4000, seed=1).wrong_by_chip()
+    assert plan.termination.outcome is pp.Outcome.INFEASIBLE
+    assert plan.reached == plan.termination.best_reachable == simulated.quantile(0.9) == 2 / len(INPUTS)
+    enough = [remedy.parameter for remedy in plan.termination.remedies if remedy.meets_target]
+    assert enough == ["programming_noise_proportional"]
+    assert plan.termination.remedies[0].reached <= bound
 
 
 def test_what_does_not_help_is_not_advised_and_the_floor_is_shown() -> None:
