@@ -180,7 +180,22 @@ def test_streams_in_both_directions(served: Running) -> None:
 def test_a_body_is_not_taken_from_strangers_nor_beyond_the_limit(served: Running) -> None:
     body = b'{"task":"' + b"a" * served.config.max_message + b'"}'
     assert post(served, "Plan", body)[0] == 401
-    assert post(served, "Plan", body, **BEARER)[0] == 429
+    status, data = post(served, "Plan", body, **BEARER)
+    assert (status, json.loads(data)["code"], "details" in json.loads(data)) == (429, "resource_exhausted", False)
+
+
+@pytest.mark.parametrize("kind", ["json", "proto", "connect+json"])
+@pytest.mark.parametrize("method", ["Unplan", "plan", "", "../powerplan.v2.PlannerService/Plan"])
+def test_an_unknown_method_is_refused_as_over_gRPC(served: Running, method: str, kind: str) -> None:
+    status, data = post(served, method, frames({}) if "+" in kind else b"", kind, **BEARER)
+    error = unframed(data)[-1]["error"] if "+" in kind else json.loads(data)
+    assert (status, error["code"]) == (200 if "+" in kind else 501, "unimplemented")
+    assert error["details"][0]["debug"]["reason"] == "FEATURE_UNAVAILABLE"
+    assert method.rpartition("/")[2] in error["message"]
+    assert "This server serves powerplan.v1.PlannerService" in error["message"]
+    refused, data = post(served, method, b"{}")
+    assert (refused, json.loads(data)["code"]) == (401, "unauthenticated")
+    assert served.metric("powerplan_requests_total", method="unknown", code="UNIMPLEMENTED") >= 1
 
 
 def test_a_message_that_does_not_arrive_ends_its_call(start: Callable[..., Running]) -> None:

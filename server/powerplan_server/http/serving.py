@@ -18,6 +18,7 @@ from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
 from connectrpc.request import RequestContext
 from connectrpc.server import ConnectASGIApplication, Endpoint
 from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message_factory import GetMessageClass
 from hypercorn.asyncio import serve
 from hypercorn.config import Config, Sockets
@@ -131,11 +132,16 @@ class _Application:
         self._methods = methods
         self._interceptor = interceptor
         self._service = DESCRIPTOR.services_by_name["PlannerService"]
-        self._connect = _ConnectApplication(
+        self._max_message = max_message
+        self._known = {f"/{self._service.full_name}/{m.name}": _endpoint(_info(m)) for m in self._service.methods}
+        self._connect = self._serving(self._known)
+
+    def _serving(self, endpoints: dict[str, Any]) -> _ConnectApplication:
+        return _ConnectApplication(
             service=self,
-            endpoints=lambda _: {f"/{self._service.full_name}/{m.name}": _endpoint(m) for m in self._service.methods},
+            endpoints=lambda _: endpoints,
             interceptors=[self],
-            read_max_bytes=max_message,
+            read_max_bytes=self._max_message,
             codecs=[BodyCodec("json"), BodyCodec("proto")],
         )
 
@@ -148,8 +154,11 @@ class _Application:
             await self._connect(scope, receive, send)
             return
         request = _Request(receive, send)
+        serving = self._connect
+        if scope["method"] == "POST" and scope["path"] not in self._known:  # the library's answer would be empty
+            serving = self._serving({scope["path"]: _endpoint(_unknown(scope))})
         with self._listening.calling(scope["client"]):
-            await self._connect(scope, request.received, request.sent)
+            await serving(scope, request.received, request.sent)
 
     async def on_start(self, ctx: RequestContext) -> HttpCall:
         """Find out who calls, before anything of the request is read."""
@@ -159,9 +168,8 @@ class _Application:
             return self._methods.service(details)
 
         handler = await self._interceptor.intercept_service(found, _Details(name))
-        streams = ctx.method.stream_type is StreamType.SERVER_STREAM
         call = HttpCall(
-            cast(Handler, handler.stream_stream if streams else handler.stream_unary),
+            cast(Handler, handler.stream_stream or handler.stream_unary),
             ctx,
             request=ctx.method.input,
             answer=ctx.method.output,
@@ -267,9 +275,8 @@ def _call() -> HttpCall:
     return call
 
 
-def _endpoint(method: MethodDescriptor) -> Any:
-    """What the library calls for a method; it does not export the kinds of it."""
-    info: MethodInfo = MethodInfo(
+def _info(method: MethodDescriptor) -> MethodInfo:
+    return MethodInfo(
         name=method.name,
         service_name=method.containing_service.full_name,
         input=GetMessageClass(method.input_type),
@@ -277,6 +284,24 @@ def _endpoint(method: MethodDescriptor) -> Any:
         idempotency_level=IdempotencyLevel.UNKNOWN,
         stream_type=_STREAMS[method.client_streaming, method.server_streaming],
     )
+
+
+def _unknown(scope: Any) -> MethodInfo:
+    """The method that a request names, which there is not: of one message, or of streams if the request is one."""
+    service, _, name = scope["path"].removeprefix("/").rpartition("/")
+    streams = dict(scope["headers"]).get(b"content-type", b"").startswith(b"application/connect+")
+    return MethodInfo(
+        name=name,
+        service_name=service,
+        input=Empty,
+        output=Empty,
+        idempotency_level=IdempotencyLevel.UNKNOWN,
+        stream_type=_STREAMS[False, streams],
+    )
+
+
+def _endpoint(info: MethodInfo) -> Any:
+    """What the library calls for a method; it does not export the kinds of it."""
     match info.stream_type:
         case StreamType.UNARY:
             return Endpoint.unary(info, _unary)
