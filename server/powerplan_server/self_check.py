@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -107,16 +108,18 @@ def _dated(until: dt.datetime, field: str) -> str:
 
 
 def _folder(folder: Path, field: str, wanted: str, config: ServeConfig) -> str:
-    if not folder.exists():
-        near = next(parent for parent in folder.absolute().parents if parent.exists())
-        if not (near.is_dir() and os.access(near, os.W_OK)):
-            raise InvalidInput.of(field, str(folder), wanted, f"{near} is no folder that can be written.")
-        return f"{folder} will be made"
+    if folder.exists():
+        near, words = folder, "can be written"
+    else:
+        near, words = next(parent for parent in folder.absolute().parents if parent.exists()), "will be made"
     try:
-        reserve_room(folder, config.max_message)
+        if near != folder:
+            os.rmdir(tempfile.mkdtemp(dir=near))  # root may write where no folder can be made, such as in /proc
+        reserve_room(near, config.max_message)
     except OSError as error:
-        raise InvalidInput.of(field, str(folder), wanted, f"{error.strerror}.") from error
-    return f"{folder} can be written"
+        where = "" if near == folder else f"{near} is no folder that can be written: "
+        raise InvalidInput.of(field, str(folder), wanted, f"{where}{error.strerror}.") from error
+    return f"{folder} {words}"
 
 
 def _data(config: ServeConfig) -> str:

@@ -13,6 +13,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -91,13 +92,8 @@ def reserve_room(folder: Path, room: int) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    path = folder / "room"
-    file = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
-    try:
-        os.posix_fallocate(file, 0, room)
-    finally:
-        os.close(file)
-        path.unlink(missing_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        os.posix_fallocate(file.fileno(), 0, room)
 
 
 @contextmanager

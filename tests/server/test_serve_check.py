@@ -19,6 +19,7 @@ from planner_postgres import Postgres
 from planner_running import Process, Running, wait_for
 
 from powerplan.cli import main
+from powerplan.errors import InvalidInput
 from powerplan_client._generated import v1
 
 
@@ -70,6 +71,38 @@ def test_what_would_stop_a_start_is_said_together(start: Callable[..., Running],
     assert (code, lines[0].split()[:2]) == (2, ["FAIL", "listen"])
     assert "has expired" in words["tls_certificate"]
     assert "A server uses it now" in words["data_dir"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc here")
+@pytest.mark.parametrize("setting", ["--data-dir", "--blob-store"])
+def test_a_folder_that_cannot_be_made_is_found(tmp_path: Path, setting: str) -> None:
+    """By root as well, who may write everywhere; nothing is left of the try."""
+    (tmp_path / "file").touch()
+    for folder, near in ((Path("/proc/nope/data"), "/proc"), (tmp_path / "file" / "data", tmp_path / "file")):
+        code, lines = _serve("--check", "--listen", "127.0.0.1:0", "--data-dir", tmp_path / "data", setting, folder)
+        (failed,) = [line for line in lines if line.startswith("FAIL")]
+        assert (code, failed.split()[1]) == (2, setting.removeprefix("--").replace("-", "_"))
+        assert f"{near} is no folder that can be written: " in failed
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_in_use_keeps_a_second_server_from_starting(start: Callable[..., Running]) -> None:
+    """Whose message says so; the folder that cannot be made says why."""
+    running = start(workers=1)
+    with pytest.raises(InvalidInput) as refused:
+        start(workers=1, data_dir=running.config.data_dir)
+    (violation,) = refused.value.violations
+    assert (violation.field, violation.advice) == ("serve.data_dir", "A server uses it now.")
+    assert running.config.data_dir in violation.value
+    with pytest.raises(InvalidInput, match=r"serve\.data_dir: .*Not a directory"):
+        start(workers=1, data_dir=str(Path(running.config.data_dir) / "lock" / "data"))
+    assert running.health() == 1
+
+
+def test_a_check_leaves_what_is_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "room").write_bytes(b"a file of somebody else")
+    assert _serve("--check", "--listen", "127.0.0.1:0", "--data-dir", tmp_path)[0] == 0
+    assert (tmp_path / "room").read_bytes() == b"a file of somebody else"
 
 
 def test_a_damaged_store_is_found_and_left_as_it_is(tmp_path: Path) -> None:
