@@ -229,7 +229,8 @@ def accuracy_name(plan: Plan) -> str:
 def plan_accuracies(plan: Plan) -> list[str]:
     """The accuracies of a plan for a drop of accuracy, predicted and simulated, in the worst corner.
 
-    For a part of the chips it is what these have at least, beside the mean over all chips.
+    For a part of the chips it is what these have at least, beside the mean over all chips; as gains are planned for it,
+    without the steps that the accuracy of a chip has.
     """
     ideal = plan.ideal_accuracy
     assert ideal is not None
@@ -241,6 +242,8 @@ def plan_accuracies(plan: Plan) -> list[str]:
     wrong = [each.chips.wrong for each in plan.predictions if each.chips is not None and each.chips.wrong is not None]
     if plan.target.chips is not None and wrong:
         texts.append(f"mean over chips {100 * (1 - max(each.mean for each in wrong)):.2f} % predicted")
+    if plan.target.has_steps and plan.meets_target and isinstance(plan.target, MaxAccuracyDrop):
+        texts.append(f"without the steps of 1/{len(plan.target.labels)} that the accuracy of a chip has")
     return texts
 
 

@@ -116,6 +116,13 @@ def test_accuracies_of_a_part_of_the_chips_are_called_so(iris_example: Example) 
     lines = " ".join(plan_table(plan).split())
     mean = 1 - plan.prediction.chips.wrong.mean
     assert f"accuracy of 95 % of the chips 92.88 % predicted, mean over chips {100 * mean:.2f} % predicted" in lines
+    steps = f"without the steps of 1/{len(iris_example.labels)} that the accuracy of a chip has"
+    assert f"% predicted, {steps}" in lines
+    assert steps in report_html(plan).replace("\xa0", " ")
+    of_mean = replace(plan, target=replace(target, chips=None))
+    out_of_reach = replace(plan, termination=replace(plan.termination, outcome=pp.Outcome.INFEASIBLE))
+    for other in (of_mean, out_of_reach):
+        assert "without the steps" not in plan_table(other)
 
 
 def test_texts_of_plans_tell_their_chips(iris_example: Example) -> None:
