@@ -13,6 +13,7 @@ from powerplan.planning import Plan
 from powerplan.report.charts import power_scale
 from powerplan.report.planned_error import PlannedError, error_label, error_name
 from powerplan.report.study_axes import axis_name, axis_unit, number
+from powerplan.report.units import percent
 
 #: units that take an SI prefix
 _PLAIN_UNITS = ("A", "F", "Hz", "J", "S", "V", "W", "s")
@@ -24,8 +25,10 @@ Pair = tuple[PointResult, Plan]
 
 @dataclass(frozen=True, kw_only=True)
 class Across:
-    """What a figure has across: the NMSE that plans are about, energy, or the numbers of an axis; ``title`` ends that
-    of its figures."""
+    """What a figure has across: the NMSE that plans are about, parts of the chips, energy, or the numbers of an axis.
+
+    ``title`` ends that of its figures; ``at`` tells in words where a plan is.
+    """
 
     name: str
     text: str
@@ -33,6 +36,7 @@ class Across:
     value: Callable[[Pair], float]
     title: str = ""
     is_error: bool = False
+    at: Callable[[Plan], str] = lambda plan: percent(PlannedError.of(plan).predicted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +75,19 @@ AREA = Up(label="area of the chip", title="Area", unit="m²", value=lambda plan:
 
 
 def error_across(pairs: Sequence[Pair]) -> Across:
-    """The NMSE that plans are about, in %."""
+    """The NMSE that plans are about, in %; of plans for different parts of the chips within one bound, these parts."""
     plans = [plan for _, plan in pairs]
+    bounds = {PlannedError.of(plan).bound for plan in plans}
+    several = len({plan.target.chips for plan in plans}) > 1
+    if several and len(bounds) == 1 and None not in bounds and None not in map(_chips_within, plans):
+        return Across(
+            name="the fraction of the chips within the bound",
+            text="chips within the bound [%]",
+            log=False,
+            value=lambda pair: 100 * (_chips_within(pair[1]) or 0.0),
+            title="for a fraction of the chips",
+            at=lambda plan: f"{100 * (_chips_within(plan) or 0.0):.3g} % of the chips",
+        )
     return Across(
         name=error_name(plans),
         text=error_label(plans),
@@ -81,6 +96,14 @@ def error_across(pairs: Sequence[Pair]) -> Across:
         title="for an error",
         is_error=True,
     )
+
+
+def _chips_within(plan: Plan) -> float | None:
+    """The part of the chips that a plan is for; of one for the mean the part predicted to be within its bound."""
+    if plan.target.chips is not None:
+        return plan.target.chips
+    bound, chips = PlannedError.of(plan).bound, plan.prediction.chips
+    return None if bound is None or chips is None else chips.nmse.yield_at(bound)
 
 
 def energy_across(plans: Sequence[Plan]) -> Across:

@@ -10,7 +10,7 @@ from powerplan.batch.results import PointResult, StudyResult
 from powerplan.planning import Plan
 from powerplan.report.charts import STYLES, Chart, Curve, Point
 from powerplan.report.chips_charts import yield_chart
-from powerplan.report.planned_error import PlannedError, error_label
+from powerplan.report.panel_axes import error_across
 from powerplan.report.quantities import comparable, saving_cell
 from powerplan.report.study_axes import MINOR, label, setting
 
@@ -35,19 +35,18 @@ def gain_charts(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -
     """Saving, and conductance gain of every layer, along a frontier: only where the target alone differs."""
     if any(not axis.startswith("target") for axis in study.axes):
         return [], ""
-    reached = sorted(
-        ((o, p) for o, p in plans if p.meets_target and p.nmse > 0),
-        key=lambda pair: PlannedError.of(pair[1]).predicted,
-    )
-    if len(reached) < 2:
+    met = [(o, p) for o, p in plans if p.meets_target and p.nmse > 0]
+    if len(met) < 2:
         return [], ""
-    charts, across = [], error_label(p for _, p in reached)
+    charts, across = [], error_across(met)
+    reached = sorted(met, key=across.value)
+    ends = [across.at(p) for _, p in (reached[0], reached[-1])]
     compared = comparable([p for _, p in reached])
     alike = set(map(id, compared))
     what = compared[0].objective.name.capitalize() if compared else ""
     saved = [
         Point(
-            x=100 * PlannedError.of(p).predicted,
+            x=across.value((o, p)),
             y=100 * p.saving,
             text=f"{o.name}: {saving_cell(p.saving, p.objective)}",
         )
@@ -59,9 +58,10 @@ def gain_charts(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -
             Chart(
                 curves=(Curve(name="saving", points=tuple(saved)),),
                 title=f"{what} saved",
-                description=f"{what} saved against the baseline: {saved[0].y:.1f} % at the smallest error, "
-                f"{saved[-1].y:.1f} % at the largest.",
-                x_label=across,
+                description=f"{what} saved against the baseline, from {ends[0]} to {ends[1]}: "
+                f"{saved[0].y:.1f} % to {saved[-1].y:.1f} %.",
+                x_label=across.text,
+                x_log=across.log,
                 y_label=f"{what.lower()} saved [%]",
                 y_log=False,
             )
@@ -75,7 +75,7 @@ def gain_charts(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -
             style=k,
             points=tuple(
                 Point(
-                    x=100 * PlannedError.of(p).predicted,
+                    x=across.value((o, p)),
                     y=1e6 * float(np.median(p.gains.conductance[i])),
                     text=f"{names[i]}, {o.name}: {1e6 * float(np.median(p.gains.conductance[i])):.4g} µS",
                 )
@@ -90,8 +90,9 @@ def gain_charts(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -
             title="Conductance gains",
             description="Conductance gain per unit weight of "
             + "; ".join(f"{c.name} from {c.points[0].y:.3g} to {c.points[-1].y:.3g} µS" for c in curves)
-            + ", from the smallest error to the largest.",
-            x_label=across,
+            + f", from {ends[0]} to {ends[1]}.",
+            x_label=across.text,
+            x_log=across.log,
             y_label="gain per unit weight [µS]",
         )
     )

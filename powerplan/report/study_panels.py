@@ -224,9 +224,7 @@ def _panel(
     if len(curves) == 1 and up is POWER_OF_ARRAYS:
         drawn += _beside(ordered, across, unit)
         upright = None  # the baseline lies higher
-    ends = " to ".join(
-        f"{up.text(plan)} at {percent(PlannedError.of(plan).predicted)}" for _, plan in (ordered[0], ordered[-1])
-    )
+    ends = " to ".join(f"{up.text(plan)} at {across.at(plan)}" for _, plan in (ordered[0], ordered[-1]))
     return Chart(
         curves=tuple(drawn),
         title=title or f"{up.title} {across.title}",

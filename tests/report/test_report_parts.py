@@ -64,6 +64,27 @@ def test_a_frontier_for_a_part_of_the_chips_has_what_it_keeps_across(frontier: t
     assert "NMSE of the outputs [%]" not in page
 
 
+def test_parts_of_the_chips_within_one_bound_are_across(iris_example: Example) -> None:
+    """Their errors are all the bound: no figure is a vertical line."""
+    targets = [pp.MaxNMSE(0.02), *(pp.MaxNMSE(0.02, chips=part) for part in (0.9, 0.95, 0.99))]
+    case = (iris_example.network, HARDWARE, iris_example.inputs)
+    plans = pp.frontier(*case, targets=targets, chip_spread=True)
+    study = study_of(plans)
+    charts = [*frontier_charts(plans), *gain_charts(study, [(p, p.plan) for p in study.points if p.plan])[0]]
+    assert [chart.title.split()[0] for chart in charts] == ["Least", "Power", "Conductance"]
+    mean = plans[0].prediction.chips
+    assert mean is not None
+    parts = [100 * mean.nmse.yield_at(0.02), 90, 95, 99]
+    for chart in charts:
+        assert chart.x_label == "chips within the bound [%]"
+        assert not chart.x_log
+        for curve in chart.curves:
+            assert [point.x for point in curve.points] == pytest.approx(parts)
+    assert f"from {parts[0]:.3g} % of the chips to 99 % of the chips" in charts[-1].description
+    (untold,) = frontier_charts(pp.frontier(*case, targets=targets))
+    assert untold.x_label == "NMSE that each target is about [%]"
+
+
 def test_budgets_and_inputs_have_what_their_part_keeps(iris_example: Example) -> None:
     case = (iris_example.network, HARDWARE, iris_example.inputs)
     budget = pp.plan(*case, pp.MaxPower(4e-6, chips=0.9), verify_draws=300)
