@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,13 +16,20 @@ from powerplan_client.errors import invalid
 from powerplan_client.inputs import Profile, hardware_fields, target_fields
 from powerplan_client.networks import NetworkLike, network_message
 from powerplan_client.packing import Packer
-from powerplan_client.plain_names import enum_numbers
+from powerplan_client.plain_names import enum_numbers, plain_name
 from powerplan_client.shared import Gain
 from powerplan_client.values import classes, naming, numbers_of, wrong
 
 M = TypeVar("M", bound=Message)
 
 _WHOLE = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64)
+#: values of a field, in words
+_ALLOWED = {
+    FieldDescriptor.CPPTYPE_DOUBLE: "a number",
+    **dict.fromkeys(_WHOLE, "a whole number of at most 64 bits"),
+    FieldDescriptor.CPPTYPE_BOOL: "True or False",
+    FieldDescriptor.CPPTYPE_STRING: "a text",
+}
 #: option of a field that is not called like it
 _OPTIONS = {
     "time_limit_seconds": "time_limit",
@@ -107,7 +114,7 @@ def profile_task(packer: Packer, profile: Profile, target: Any | None) -> pb.Pla
 def plan_settings(options: Mapping[str, Any]) -> pb.PlanSettings:
     """How to plan."""
     optimize = options.get("optimize", ())
-    settings = _fields(pb.PlanSettings, "settings", _single(pb.PlanSettings, options))
+    settings = _fields(pb.PlanSettings, "", _single(pb.PlanSettings, options))
     weights = options.get("output_weights")
     if weights is not None:
         settings.output_weights.extend(numbers_of("output_weights", weights, axes=(1,)).astype(np.float64).tolist())
@@ -198,7 +205,7 @@ def point_request(
         "labels": None if labels is None else classes("labels", labels),
         **common_fields(options),
     }
-    return _fields(kind, "request", {**_single(kind, options), **point})
+    return _fields(kind, "", {**_single(kind, options), **point})
 
 
 def gains_message(gains: Any) -> pb.Gains:
@@ -249,8 +256,12 @@ def _held(name: str, options: Mapping[str, Any]) -> list[pb.Gain]:
         return gain_messages(name, () if options.get(name) is None else options[name])
 
 
-def _fields(kind: Callable[..., M], path: str, values: Mapping[str, Any]) -> M:
-    """A message of the values that are not None; a value of the wrong type is the caller's mistake."""
+def _fields(kind: type[M], path: str, values: Mapping[str, Any]) -> M:
+    """A message of the values that are not None; a value of the wrong type is the caller's mistake.
+
+    Args:
+        path: what the caller calls it; "" = the values are arguments of the call.
+    """
     contents = {name: value for name, value in values.items() if value is not None}
     try:
         return kind(**contents)
@@ -259,7 +270,12 @@ def _fields(kind: Callable[..., M], path: str, values: Mapping[str, Any]) -> M:
             try:
                 kind(**{name: value})
             except (TypeError, ValueError, OverflowError) as error:
-                raise invalid(path, f"{name}: got {value!r:.80}: {error}") from error
+                field = kind.DESCRIPTOR.fields_by_name[name]
+                place = f"{path}." * bool(path) + _OPTIONS.get(name, plain_name(field))
+                allowed = None if is_repeated(field) else _ALLOWED.get(field.cpp_type)
+                if allowed is None:
+                    raise invalid(place, f"got {value!r:.80}: {error}") from error
+                raise wrong(place, value, allowed) from error
         raise
 
 

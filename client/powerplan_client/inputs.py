@@ -15,7 +15,7 @@ from powerplan_client.devices import DEVICE_PARTS, device_part
 from powerplan_client.errors import invalid
 from powerplan_client.plain_names import plain_name
 from powerplan_client.shared import Target
-from powerplan_client.values import classes, numbers_of
+from powerplan_client.values import classes, number, numbers_of
 
 #: field of the message by field of Hardware
 HARDWARE_FIELDS = {plain_name(field): field.name for field in pb.Hardware.DESCRIPTOR.fields if not is_by_layer(field)}
@@ -99,8 +99,13 @@ def target_fields(value: Any) -> dict[str, Any]:
     if field is None:
         raise invalid("target", f"got {value!r}; allowed: {', '.join(TARGET_FIELDS)}")
     bound, *further = (each.name for each in fields(value) if each.name not in _PARTS)
-    part = {name: float(share) for name in _PARTS if (share := getattr(value, name, None)) is not None}
+    part = {
+        name: number(f"target.{name}", share, "a number > 0 and < 1")
+        for name in _PARTS
+        if (share := getattr(value, name, None)) is not None
+    }
+    limit = number(f"target.{type(value).__name__}", getattr(value, bound), "a number > 0")
     if field.message_type is None:
-        return {field.name: float(getattr(value, bound)), **part}
+        return {field.name: limit, **part}
     parts = {name: classes(f"target.{name}", getattr(value, name)) for name in further}
-    return {field.name: {bound: float(getattr(value, bound)), **parts}, **part}
+    return {field.name: {bound: limit, **parts}, **part}

@@ -39,6 +39,16 @@ def flag(field: str, value: Any) -> bool:
     raise wrong(field, value, "True or False")
 
 
+def number(field: str, value: Any, allowed: str) -> float:
+    """A real number, as ``allowed`` says; whether it is within its bounds is the server's to say."""
+    try:
+        if isinstance(value, numbers.Real) and not isinstance(value, bool):
+            return float(value)
+    except OverflowError:
+        pass
+    raise wrong(field, value, allowed)
+
+
 def whole(field: str, value: Any, *, at_least: int, at_most: int = 2**63 - 1) -> int:
     """A whole number."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not at_least <= int(value) <= at_most:

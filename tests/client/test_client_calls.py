@@ -118,8 +118,8 @@ def test_validate_only_answers_none_or_all_violations(
         ({"granularity": "fine"}, "granularity"),
         ({"optimize": ["gain"]}, "optimize"),
         ({"method": "exact"}, "method"),
-        ({"seed": 2**70}, "settings"),
-        ({"verify_draws": "many"}, "settings"),
+        ({"seed": 2**70}, "seed"),
+        ({"verify_draws": "many"}, "verify_draws"),
         ({"timeout": -1}, "timeout"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import decimal
 import math
 from collections.abc import Callable
@@ -12,7 +13,10 @@ import numpy as np
 import pytest
 from planner_server import FakePlanner
 
+import powerplan as pp
 import powerplan_client as pc
+from powerplan_client.building import plan_task, target_message
+from powerplan_client.packing import Packer
 
 TARGET = pc.MaxNMSE(0.1)
 NO_TIMES = ["5", math.nan, -1, 0, True, [5], decimal.Decimal(5), -math.inf]
@@ -103,14 +107,14 @@ PROFILE = pc.Profile(power_coefficients="a", power_exponents=1, mse_coefficients
         (lambda c, w, x: c.plan(pc.Network(input_shape=None, nodes=None), None, x, TARGET), "network"),
         (lambda c, w, x: c.plan("a\0b", None, x, TARGET), "network"),
         (lambda c, w, x: c.plan(w, 5, x, TARGET), "hardware"),
-        (lambda c, w, x: c.plan(w, {"voltage_max": "high"}, x, TARGET), "hardware"),
+        (lambda c, w, x: c.plan(w, {"voltage_max": "high"}, x, TARGET), "hardware.voltage_max"),
         (lambda c, w, x: c.plan(w, None, x, TARGET, corners=["hot"]), "corners[0]"),
         (lambda c, w, x: c.plan(w, None, x, TARGET, corners=5), "corners"),
         (lambda c, w, x: c.plan(w, None, ["a", "b"], TARGET), "inputs"),
         (lambda c, w, x: c.plan(w, None, [[1, 2], [3]], TARGET), "inputs"),
         (lambda c, w, x: c.plan(w, None, x, 0.1), "target"),
         (lambda c, w, x: c.plan(w, None, x, pc.MaxNMSE), "target"),
-        (lambda c, w, x: c.plan(w, None, x, pc.MaxNMSE("low")), "target"),
+        (lambda c, w, x: c.plan(w, None, x, pc.MaxNMSE("low")), "target.MaxNMSE"),
         (lambda c, w, x: c.plan(w, None, x, pc.MaxAccuracyDrop(0.1, None)), "target.labels"),
         (lambda c, w, x: c.plan(w, None, x, TARGET, request_id=5), "request_id"),
         (lambda c, w, x: c.plan(w, None, x, TARGET, granularty="layer"), "granularty"),
@@ -152,6 +156,58 @@ def test_values_of_the_wrong_kind_are_refused_by_name(
         assert caught.value.violations[0].field == field
         assert str(caught.value).count(str(caught.value.violations[0])) == 1
     assert planner.seen == []
+
+
+@pytest.mark.parametrize(
+    ("target", "field", "value", "allowed"),
+    [
+        (pc.MaxNMSE(0.1, chips="abc"), "target.chips", "'abc'", "a number > 0 and < 1"),
+        (pc.MaxNMSE(0.1, chips="0.9"), "target.chips", "'0.9'", "a number > 0 and < 1"),
+        (pc.MaxNMSE(0.1, inputs=True), "target.inputs", "True", "a number > 0 and < 1"),
+        (pc.MaxNMSE("0.1"), "target.MaxNMSE", "'0.1'", "a number > 0"),
+        (pc.MaxPower(10**400), "target.MaxPower", "1000", "a number > 0"),
+        (pc.MaxFlipRate([0.1]), "target.MaxFlipRate", "[0.1]", "a number > 0"),
+        (pc.MaxAccuracyDrop("1%", [0, 1]), "target.MaxAccuracyDrop", "'1%'", "a number > 0"),
+    ],
+)
+def test_numbers_of_a_target_are_refused_by_name(target: Any, field: str, value: str, allowed: str) -> None:
+    """As the engine's targets refuse them."""
+    with pytest.raises(pc.InvalidRequest) as caught:
+        target_message(target)
+    (violation,) = caught.value.violations
+    assert violation.field == field
+    assert violation.description.startswith(f"got {value}")
+    assert violation.description.endswith(f"; allowed: {allowed}")
+    arguments = [getattr(target, each.name) for each in dataclasses.fields(target)]
+    with pytest.raises(pp.InvalidInput) as by_engine:
+        getattr(pp, type(target).__name__)(*arguments)
+    assert by_engine.value.violations[0].field == field
+    assert target_message(pc.MaxNMSE(np.float32(0.5), chips=np.float64(0.9))).max_nmse == 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "allowed"),
+    [
+        ({"max_iterations": "a"}, "max_iterations", "a whole number of at most 64 bits"),
+        ({"max_iterations": 2.5}, "max_iterations", "a whole number of at most 64 bits"),
+        ({"seed": 2**70}, "seed", "a whole number of at most 64 bits"),
+        ({"tolerance": "a"}, "tolerance", "a number"),
+        ({"time_limit": "a"}, "time_limit", "a number"),
+        ({"memory_limit": "1GB"}, "memory_limit", "a whole number of at most 64 bits"),
+        ({"corners": [{"thermal_noise": "yes"}]}, "corners[0].thermal_noise", "True or False"),
+        ({"corners": [{"read_time": "1ns"}]}, "corners[0].read_time", "a number"),
+        ({"corners": [{"preset": 4}]}, "corners[0].preset", "a text"),
+    ],
+)
+def test_plain_values_are_refused_by_the_callers_name_for_them(
+    weights: list[np.ndarray], inputs: np.ndarray, options: dict[str, Any], field: str, allowed: str
+) -> None:
+    with pytest.raises(pc.InvalidRequest) as caught:
+        plan_task(Packer(), weights, None, inputs, TARGET, options)
+    (violation,) = caught.value.violations
+    assert violation.field == field
+    assert violation.description.startswith("got ")
+    assert violation.description.endswith(f"; allowed: {allowed}")
 
 
 @pytest.mark.parametrize(
