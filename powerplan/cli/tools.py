@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from powerplan.errors import InvalidInput
 
 #: commands that are tools
 TOOLS = ("presets", "predict", "simulate", "plan", "explain")
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 _NOT_SHOWN = frozenset({"as_json", "quiet", "verbose", "help"})
 
 
@@ -87,7 +89,8 @@ async def run(tool: str, values: Mapping[str, Any]) -> Outcome:
     Raises:
         InvalidInput: no such tool, or option of it.
     """
-    words = command_line(command_of(tool), values)
+    command = command_of(tool)
+    words = command_line(command, values)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "powerplan", tool, *words),
         stdin=asyncio.subprocess.DEVNULL,
@@ -100,7 +103,20 @@ async def run(tool: str, values: Mapping[str, Any]) -> Outcome:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    return Outcome(document=json.loads(printed) if printed else None, notes=notes.decode(errors="replace").strip())
+    told = notes.decode(errors="replace").strip()
+    return Outcome(document=json.loads(printed) if printed else None, notes=with_tool_names(command, told))
+
+
+def with_tool_names(command: click.Command, text: str) -> str:
+    """A text with the options of a command under the names that a tool takes: "--accept-implausible" is
+    "accept_implausible=true"."""
+    names: dict[str, str] = {}
+    for name, parameter in _parameters(command).items():
+        if isinstance(parameter, click.Option):
+            flag = _is_flag(parameter)
+            names |= dict.fromkeys(parameter.opts, f"{name}=true" if flag else name)
+            names |= dict.fromkeys(parameter.secondary_opts, f"{name}=false")
+    return _OPTION.sub(lambda found: names.get(found[0], found[0]), text)
 
 
 def _parameters(command: click.Command) -> dict[str, click.Parameter]:

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from mcp import Client, StdioServerParameters
 
 from powerplan.cli.commands.mcp import build_server
-from powerplan.cli.tools import TOOLS, command_line, command_of
+from powerplan.cli.tools import TOOLS, command_line, command_of, with_tool_names
 from powerplan.errors import InvalidInput
 
 
@@ -59,6 +59,24 @@ def test_refusals_are_answers_with_the_words_of_the_command() -> None:
         answer = ask(build_server(), tool, **arguments)
         assert answer.is_error
         assert words in answer.content[0].text
+
+
+def test_advice_names_the_arguments_of_the_tool() -> None:
+    """And does what it says."""
+    server, given = build_server(), {"example": "iris", "batch": 4, "programming_noise_std": 1}
+    doubted = ask(server, "predict", **given)
+    assert doubted.is_error
+    assert "If you mean it, add accept_implausible=true." in doubted.content[0].text
+    assert "--" not in doubted.content[0].text
+    assert not ask(server, "predict", **given, programming_noise_proportional=0, accept_implausible=True).is_error
+    nothing_asked = ask(server, "plan", example="iris")
+    assert nothing_asked.is_error
+    assert "exactly one of max_mse, max_nmse," in nothing_asked.content[0].text
+
+
+def test_options_in_a_text_are_those_of_the_command() -> None:
+    told = with_tool_names(command_of("plan"), "Use --batch=4, --no-clip-conductance or --no-such; a--batch -- no.")
+    assert told == "Use batch=4, clip_conductance=false or --no-such; a--batch -- no."
 
 
 def test_values_are_never_read_as_options() -> None:
