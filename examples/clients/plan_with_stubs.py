@@ -1,11 +1,13 @@
 """A plan from Python by plain gRPC: with stubs made from the proto files, without any package of powerplan.
 
     pip install grpcio-tools grpcio-status
+    mkdir -p stubs/powerplan && touch stubs/powerplan/__init__.py
     python -m grpc_tools.protoc -I proto --python_out=stubs --grpc_python_out=stubs proto/powerplan/v1/*.proto
     PYTHONPATH=stubs POWERPLAN_TOKEN=... POWERPLAN_CA=ca.pem python plan_with_stubs.py localhost:50051 0.05
 
-POWERPLAN_CA names the authority of the server's certificate, where the system does not know it. Other languages do the
-same with their own stubs.
+The empty __init__.py lets the stubs come before a package powerplan that is installed, too: without it, that one hides
+them (No module named 'powerplan.v1'). POWERPLAN_CA names the authority of the server's certificate, where the system
+does not know it. Other languages do the same with their own stubs.
 """
 
 from __future__ import annotations

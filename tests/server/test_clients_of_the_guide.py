@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -69,12 +69,14 @@ def _cpp(folder: Path) -> list[str]:
 
 
 def _stubs(folder: Path) -> list[str]:
-    sources = [str(path) for path in sorted((ROOT / "proto").glob("powerplan/v1/*.proto"))]
-    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT / 'proto'}", f"-I{files('grpc_tools') / '_proto'}"]
-    subprocess.run([*command, f"--python_out={folder}", f"--grpc_python_out={folder}", *sources], check=True)
-    for package in ("powerplan", "powerplan/v1"):  # regular packages, which come before the engine's on the path
-        (folder / package / "__init__.py").touch()
-    return [sys.executable, str(CLIENTS / "plan_with_stubs.py")]
+    """By the commands in the program's text, up to its own."""
+    program = CLIENTS / "plan_with_stubs.py"
+    commands = [line.strip() for line in (ast.get_docstring(ast.parse(program.read_text())) or "").splitlines()]
+    (folder / "proto").symlink_to(ROOT / "proto")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    for command in (line for line in commands if line.startswith(("mkdir ", "python "))):
+        subprocess.run(["bash", "-c", command], cwd=folder, env=os.environ | {"PATH": path}, check=True)
+    return [sys.executable, str(program)]
 
 
 @pytest.mark.slow
@@ -103,7 +105,7 @@ def test_a_client_plans_and_tells_errors(
 
     def run(max_nmse: float, token: str, ca: Path = authority) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {"POWERPLAN_TOKEN": token, "POWERPLAN_CA": str(ca), "NODE_EXTRA_CA_CERTS": str(ca)}
-        environment |= {"PYTHONPATH": str(tmp_path)}
+        environment |= {"PYTHONPATH": os.pathsep.join(map(str, (tmp_path / "stubs", ROOT)))}  # beside the engine
         return subprocess.run(
             [*command, address, str(max_nmse)], env=environment, capture_output=True, text=True, timeout=60, check=False
         )
