@@ -77,9 +77,7 @@ AREA = Up(label="area of the chip", title="Area", unit="m²", value=lambda plan:
 def error_across(pairs: Sequence[Pair]) -> Across:
     """The NMSE that plans are about, in %; of plans for different parts of the chips within one bound, these parts."""
     plans = [plan for _, plan in pairs]
-    bounds = {PlannedError.of(plan).bound for plan in plans}
-    several = len({plan.target.chips for plan in plans}) > 1
-    if several and len(bounds) == 1 and None not in bounds and None not in map(_chips_within, plans):
+    if _differ_in_chips(plans):
         return Across(
             name="the fraction of the chips within the bound",
             text="chips within the bound [%]",
@@ -98,12 +96,28 @@ def error_across(pairs: Sequence[Pair]) -> Across:
     )
 
 
+def placed(pairs: Sequence[Pair]) -> list[Pair]:
+    """The plans that have a place on :func:`error_across`: without those that do not tell their chips, where others
+    are for parts of the chips within the same bound."""
+    apart = _differ_in_chips([plan for _, plan in pairs])
+    return [pair for pair in pairs if not apart or _chips_within(pair[1]) is not None]
+
+
+def _differ_in_chips(plans: Sequence[Plan]) -> bool:
+    """Whether all plans have one bound on the NMSE, but for different parts of the chips."""
+    bounds = {PlannedError.of(plan).bound for plan in plans}
+    return len({plan.target.chips for plan in plans}) > 1 and len(bounds) == 1 and None not in bounds
+
+
 def _chips_within(plan: Plan) -> float | None:
-    """The part of the chips that a plan is for; of one for the mean the part predicted to be within its bound."""
+    """The part of the chips that a plan is for; of one for the mean the part predicted, or else simulated, to be within
+    its bound. None where nothing tells it."""
     if plan.target.chips is not None:
         return plan.target.chips
-    bound, chips = PlannedError.of(plan).bound, plan.prediction.chips
-    return None if bound is None or chips is None else chips.nmse.yield_at(bound)
+    bound, chips, check = PlannedError.of(plan).bound, plan.prediction.chips, plan.verification
+    if chips is None or bound is None:
+        return None if check is None else check.chip_yield
+    return chips.nmse.yield_at(bound)
 
 
 def energy_across(plans: Sequence[Plan]) -> Across:

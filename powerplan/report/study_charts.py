@@ -10,7 +10,7 @@ from powerplan.batch.results import PointResult, StudyResult
 from powerplan.planning import Plan
 from powerplan.report.charts import STYLES, Chart, Curve, Point
 from powerplan.report.chips_charts import yield_chart
-from powerplan.report.panel_axes import error_across
+from powerplan.report.panel_axes import error_across, placed
 from powerplan.report.quantities import comparable, saving_cell
 from powerplan.report.study_axes import MINOR, label, setting
 
@@ -35,7 +35,7 @@ def gain_charts(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -
     """Saving, and conductance gain of every layer, along a frontier: only where the target alone differs."""
     if any(not axis.startswith("target") for axis in study.axes):
         return [], ""
-    met = [(o, p) for o, p in plans if p.meets_target and p.nmse > 0]
+    met = placed([(o, p) for o, p in plans if p.meets_target and p.nmse > 0])
     if len(met) < 2:
         return [], ""
     charts, across = [], error_across(met)

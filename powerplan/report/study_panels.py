@@ -28,6 +28,7 @@ from powerplan.report.panel_axes import (
     axis_across,
     energy_across,
     error_across,
+    placed,
 )
 from powerplan.report.planned_error import PlannedError, error_name, half_interval
 from powerplan.report.quantities import target_text
@@ -77,7 +78,7 @@ def study_charts(study: StudyResult, plans: Sequence[Pair]) -> tuple[list[Chart]
             # the curves: the granularity if it differs, else the last axis with few values
             few = [axis for axis in axes if len(values[axis]) <= STYLES]
             by = "granularity" if "granularity" in few else (few[-1] if few else None)
-            charts += _panels(reached, axes, by, error_across(reached), up, "")
+            charts += _against_error(reached, axes, by, up, "")
         else:
             drawn, remarks = _swept_panels(reached, axes, swept, up)
             charts += drawn
@@ -91,7 +92,7 @@ def frontier_charts(plans: Sequence[Plan]) -> list[Chart]:
     if not pairs:
         return []
     ups = (POWER_OF_ARRAYS, ENERGY) if _have_costs(pairs) else (POWER_OF_ARRAYS,)
-    return [*(_panels(pairs, [], None, error_across(pairs), up, "")[0] for up in ups), *_against_energy(pairs, [])]
+    return [*(_against_error(pairs, [], None, up, "")[0] for up in ups), *_against_energy(pairs, [])]
 
 
 def _reached(plans: Sequence[Pair]) -> list[Pair]:
@@ -100,6 +101,12 @@ def _reached(plans: Sequence[Pair]) -> list[Pair]:
 
 def _have_costs(pairs: Sequence[Pair]) -> bool:
     return all(p.costs is not None and p.costs.energy > 0 for _, p in pairs)
+
+
+def _against_error(pairs: Sequence[Pair], axes: Sequence[str], by: str | None, up: Up, before: str) -> list[Chart]:
+    """Panels against the NMSE that plans are about, or what stands for it, of the plans that have a place there."""
+    some = placed(pairs)
+    return _panels(some, axes, by, error_across(some), up, before)
 
 
 def _against_energy(pairs: Sequence[Pair], axes: Sequence[str]) -> list[Chart]:
@@ -133,7 +140,7 @@ def _swept_panels(reached: Sequence[Pair], axes: Sequence[str], swept: str, up: 
         chosen = evenly(ordered, STYLES)
         remarks.append(f"Of {len(ordered)} values of {axis_name(swept)}, {len(chosen)} have curves against NMSE.")
         some = [(o, p) for o, p in reached if number(o, swept) in chosen]
-        charts += _panels(some, axes, swept, error_across(some), up, "Against NMSE")
+        charts += _against_error(some, axes, swept, up, "Against NMSE")
     return charts, remarks
 
 

@@ -82,7 +82,11 @@ def test_parts_of_the_chips_within_one_bound_are_across(iris_example: Example) -
             assert [point.x for point in curve.points] == pytest.approx(parts)
     assert f"from {parts[0]:.3g} % of the chips to 99 % of the chips" in charts[-1].description
     (untold,) = frontier_charts(pp.frontier(*case, targets=targets))
-    assert untold.x_label == "NMSE that each target is about [%]"
+    assert [point.x for point in untold.curves[0].points] == pytest.approx([90, 95, 99])
+    verified = pp.frontier(*case, targets=targets, verify_draws=400)
+    assert verified[0].verification is not None
+    (simulated,) = frontier_charts(verified)
+    assert simulated.curves[0].points[0].x == pytest.approx(100 * verified[0].verification.chip_yield)
 
 
 def test_budgets_and_inputs_have_what_their_part_keeps(iris_example: Example) -> None:
