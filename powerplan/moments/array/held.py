@@ -7,6 +7,7 @@ reads, and are all that is kept. What a backward pass needs of others is not sav
 
 from __future__ import annotations
 
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -125,16 +126,22 @@ class LastMade:
     """The moments made last of all arrays of a network."""
 
     def __init__(self) -> None:
-        self._key: tuple[MadeAgain, bool] | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Keep nothing."""
+        self._owner: weakref.ref[MadeAgain] | None = None  # arrays know of this: of each other they would never be free
+        self._differentiable = False
         self._tensors: dict[str, Tensor] = {}
         self._moments: HeldMoments | None = None
 
     def of(self, held: MadeAgain) -> HeldMoments:
         """The moments of an array."""
-        key = (held, torch.is_grad_enabled())
-        if self._moments is None or self._key != key:
-            self._key, self._moments, self._tensors = None, None, {}  # their memory is free first
-            self._moments, self._key = held.make(), key
+        owner = None if self._owner is None else self._owner()
+        if self._moments is None or owner is not held or self._differentiable != torch.is_grad_enabled():
+            self.forget()  # their memory is free first
+            self._moments = held.make()
+            self._owner, self._differentiable = weakref.ref(held), torch.is_grad_enabled()
             self._tensors = {"mean": self._moments.mean, "variance": self._moments.variance}
         return self._moments
 
@@ -147,11 +154,12 @@ class LastMade:
 
     def pack(self, tensor: Tensor) -> Tensor | _Saved:
         """What is saved of a tensor."""
+        owner = None if self._owner is None else self._owner()
         place = tensor.untyped_storage().data_ptr()
         for name, own in self._tensors.items():
-            if self._key is not None and own.untyped_storage().data_ptr() == place and own.numel() > 1:
-                return _Saved(self._key[0], name, tensor.shape, tensor.stride(), int(tensor.storage_offset()))
-        return tensor
+            if owner is not None and own.untyped_storage().data_ptr() == place and own.numel() > 1:
+                return _Saved(owner, name, tensor.shape, tensor.stride(), int(tensor.storage_offset()))
+        return tensor.detach()  # an output with its graph would keep the node that saves it, for ever
 
     def unpack(self, saved: Tensor | _Saved) -> Tensor:
         """The tensor again."""
@@ -172,3 +180,4 @@ def made_again(arrays: Sequence[Held]) -> Iterator[None]:
         return
     with torch.autograd.graph.saved_tensors_hooks(last.pack, last.unpack):
         yield
+    last.forget()  # their graph knows of their array, and this of the graph: a circle that nobody would find

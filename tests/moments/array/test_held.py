@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -13,7 +15,7 @@ import torch
 import powerplan as pp
 from powerplan.moments import predictor as predictors
 from powerplan.moments.array import weights
-from powerplan.moments.array.held import Kept, LastMade
+from powerplan.moments.array.held import Kept, LastMade, MadeAgain
 from powerplan.moments.predictor import Predictor
 from powerplan.network import Add, Node
 from powerplan.network.ops import Activation, Conv, Flatten, Linear
@@ -111,3 +113,34 @@ def test_how_much_is_kept() -> None:
         with torch.no_grad():
             assert all(isinstance(array.held, Kept) == kept for array in predictor.program(*tensors))
         assert not any(isinstance(array.held, Kept) for array in predictor.program(*tensors))
+
+
+@pytest.mark.parametrize("with_derivatives", [False, True])
+def test_nothing_outlives_the_arrays(with_derivatives: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What arrays made is free as soon as they are, without a search for circles: plans evaluate dozens of gains."""
+    monkeypatch.setattr(predictors, "_LIMITS_FOR_WEIGHTS", 0)
+    hardware = HARDWARE["clipped"]
+    inputs = np.random.default_rng(1).normal(size=(2, *MLP.input_shape))
+    predictor = Predictor.of(MLP, hardware, inputs, marginal_fields=0)
+    gains = pp.Gains.full_range(MLP, hardware, inputs)
+    made: list[weakref.ref[LastMade]] = []
+
+    def evaluate() -> None:
+        conductance, voltage, _ = predictor.gain_tensors(gains)
+        for gain in conductance:
+            gain.requires_grad_(with_derivatives)
+        programmed = predictor.program(conductance, voltage)
+        made.extend(weakref.ref(array.held.last) for array in programmed if isinstance(array.held, MadeAgain))
+        variance = predictor.moments(programmed).variance.sum()
+        if with_derivatives:
+            torch.autograd.grad(variance, conductance)
+
+    gc.collect()
+    gc.disable()
+    try:
+        with torch.set_grad_enabled(with_derivatives):
+            evaluate()
+    finally:
+        gc.enable()
+    assert len(made) == len(MLP.crossbars)
+    assert [each() for each in made] == [None] * len(made)
