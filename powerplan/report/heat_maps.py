@@ -85,8 +85,9 @@ def layer_heats(plan: Plan, network: Network) -> tuple[tuple[LayerHeat, ...], st
     if devices > MOST_DEVICES:
         return (), f"Arrays are drawn of networks of up to {MOST_DEVICES:,} devices; this one has {int(devices):,}."
     heats = []
-    for maps, _ in zip(map_devices(network, plan.hardware, plan.gains), range(MOST_LAYERS), strict=False):
-        heats.append(_heat(maps))
+    layers = map_devices(network, plan.hardware, plan.gains)
+    for maps, label, _ in zip(layers, network.layer_labels, range(MOST_LAYERS), strict=False):
+        heats.append(_heat(maps, label))
     further = len(network.layer_names) - len(heats)
     return tuple(heats), f"{further} further layers are left out." if further else ""
 
@@ -114,7 +115,7 @@ def picture(quantity: Quantity, layer: str) -> Picture:
     )
 
 
-def _heat(maps: Sequence[DeviceMap]) -> LayerHeat:
+def _heat(maps: Sequence[DeviceMap], label: str) -> LayerHeat:
     shown = [m for m in maps if m.group + m.row_tile < MOST_ARRAYS and m.column_tile + m.side < MOST_ARRAYS]
     rows, columns = (max(m.conductance.shape[axis] for m in maps) for axis in (0, 1))
     down = 1 + max(m.group for m in shown) + max(m.row_tile for m in shown)
@@ -131,7 +132,7 @@ def _heat(maps: Sequence[DeviceMap]) -> LayerHeat:
         quantities.append(Quantity(name="Drop by wires", cells=draw(lambda m: m.drop), text=share))
         note += _dropped([(m.mean_drop, m) for m in maps if m.mean_drop is not None])
     quantities.append(Quantity(name="Error of weights", cells=draw(lambda m: m.error), text=share))
-    return LayerHeat(layer=maps[0].layer, note=typeset(note), quantities=tuple(quantities))
+    return LayerHeat(layer=label, note=typeset(note), quantities=tuple(quantities))
 
 
 def _dropped(drops: Sequence[tuple[float, DeviceMap]]) -> str:

@@ -10,8 +10,8 @@ from powerplan.report.units import duration, si
 
 _MICRO = re.compile(r"(?<=\d )u(?=[A-Za-z])")
 _OHM = re.compile(r"(?<=\d )([kMGmµ]?)ohm\b")
-# a number and its unit or sign stay on one line
-_GLUE = re.compile(r"(?<=\d) (?=(?:[afpnµmkMG]?[SAVWJsΩ]|[%×])(?![\w])|±)|(?<=±) (?=\d)|(?<=[≤≥]) (?=\d)")
+# a number and its unit or sign stay on one line; a line may break before the error of a number
+_GLUE = re.compile(r"(?<=\d) (?=(?:[afpnµmkMG]?[SAVWJsΩ]|[%×])(?![\w]))|(?<=±) (?=\d)|(?<=[≤≥]) (?=\d)")
 # a part of a path; a path from a root (in quotes with spaces too): file://, of a drive, UNC, of a home, upwards, POSIX
 _PART = r"[^\s/\\'\"<>|:,;()\[\]]+"
 _PATH = re.compile(
