@@ -61,4 +61,4 @@ def test_a_preset_and_a_file_exclude_each_other(run: Run, files: Any) -> None:
 def test_outside_the_measured_range_warns(run: Run, files: Any) -> None:
     answer = run("predict", files.problem, "--preset", "rram_milo2021", "--conductance-min", "10uS")
     assert answer.exit_code == 0
-    assert "outside what was measured" in answer.stderr
+    assert "outside its measured range" in answer.stderr
