@@ -241,7 +241,7 @@ def _of_converters(adjoint: Tensor, step: Linearized, samples: Saturated) -> tup
 
 def _moved(adjoint: Tensor, errors: Tensor) -> Tensor:
     """By how much errors (B, R, *shape) move the directions, A·δ, (B, K, R)."""
-    return adjoint.flatten(2) @ errors.flatten(2).mT
+    return adjoint.reshape(*adjoint.shape[:2], -1) @ errors.reshape(*errors.shape[:2], -1).mT
 
 
 def slope_of(straight: Tensor, whole: Tensor, rounds: int) -> Tensor:

@@ -237,13 +237,13 @@ def caused_by(adjoint: Tensor, variance: Tensor, *, joint: bool) -> Tensor:
     (B, K, K)."""
     if not joint:
         return squares(adjoint, variance)
-    flat = adjoint.flatten(2)
-    return (flat * variance.flatten(1).unsqueeze(1)) @ flat.mT
+    flat = adjoint.reshape(*adjoint.shape[:2], -1)
+    return (flat * variance.reshape(len(variance), 1, -1)) @ flat.mT
 
 
 def squares(adjoint: Tensor, variance: Tensor) -> Tensor:
     """Σ A² q, (B, K); differentiable once."""
-    return _Squares.apply(adjoint.flatten(2), variance.flatten(1))  # type: ignore[no-untyped-call, no-any-return]
+    return _Squares.apply(adjoint.reshape(*adjoint.shape[:2], -1), variance.reshape(len(variance), -1))  # type: ignore[no-untyped-call, no-any-return]
 
 
 class _Squares(torch.autograd.Function):

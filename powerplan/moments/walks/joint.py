@@ -188,7 +188,7 @@ class _Joint(Carried):
         """A step with the covariance that is added to its linear part, else that of its residual, and its mean if it is
         another than that of the linear form."""
         if beyond is None and passed.residual is not None and step.place.part != "digital":
-            beyond = torch.diag_embed(passed.residual.flatten(1))
+            beyond = torch.diag_embed(passed.residual.reshape(len(passed.residual), -1))
         cross, own = self.values.covariances_after(step.inputs, passed.push)
         own = beyond if own is None else own if beyond is None else own + beyond
         place, self.steps[step.place] = step.place, passed
