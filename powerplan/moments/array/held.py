@@ -130,15 +130,15 @@ class LastMade:
 
     def forget(self) -> None:
         """Keep nothing."""
-        self._owner: weakref.ref[MadeAgain] | None = None  # arrays know of this: of each other they would never be free
+        #: weak: arrays know of this, and of each other they would never be free
+        self._owner: Callable[[], MadeAgain | None] = lambda: None
         self._differentiable = False
         self._tensors: dict[str, Tensor] = {}
         self._moments: HeldMoments | None = None
 
     def of(self, held: MadeAgain) -> HeldMoments:
         """The moments of an array."""
-        owner = None if self._owner is None else self._owner()
-        if self._moments is None or owner is not held or self._differentiable != torch.is_grad_enabled():
+        if self._moments is None or self._owner() is not held or self._differentiable != torch.is_grad_enabled():
             self.forget()  # their memory is free first
             self._moments = held.make()
             self._owner, self._differentiable = weakref.ref(held), torch.is_grad_enabled()
@@ -154,8 +154,7 @@ class LastMade:
 
     def pack(self, tensor: Tensor) -> Tensor | _Saved:
         """What is saved of a tensor."""
-        owner = None if self._owner is None else self._owner()
-        place = tensor.untyped_storage().data_ptr()
+        owner, place = self._owner(), tensor.untyped_storage().data_ptr()
         for name, own in self._tensors.items():
             if owner is not None and own.untyped_storage().data_ptr() == place and own.numel() > 1:
                 return _Saved(owner, name, tensor.shape, tensor.stride(), int(tensor.storage_offset()))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from powerplan.moments.rules.activations import ActivationMoments, activation_rule
-from powerplan.moments.rules.linearized import Linearized
+from powerplan.moments.rules.linearized import Linearized, flat_entries
 from powerplan.network.digital import digital
 from powerplan.network.ops import Activation, Function, MatMul, Multiply, Op
 
@@ -41,7 +41,7 @@ def beyond_linear(
     Returns:
         The mean (B, *shape) if it is not that of the linearisation, and the covariance (B, n, n) to add.
     """
-    return None, None if step.residual is None else torch.diag_embed(step.residual.reshape(len(step.residual), -1))
+    return None, None if step.residual is None else torch.diag_embed(flat_entries(step.residual, 1))
 
 
 @beyond_linear.register(Activation)
@@ -52,7 +52,7 @@ def _(
     if isinstance(op, Function) and not op.of_one_value:
         return None, None
     covariance = blocks(0, 0)
-    moments, joint = propagate(op, means[0].reshape(len(means[0]), -1), covariance)
+    moments, joint = propagate(op, flat_entries(means[0], 1), covariance)
     return None, joint - moments.slope.unsqueeze(-1) * covariance * moments.slope.unsqueeze(-2)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from powerplan.gaussian import positive_std
-from powerplan.moments.rules.linearized import Linearized, value_and_transpose
+from powerplan.moments.rules.linearized import Linearized, flat_entries, value_and_transpose
 from powerplan.network.digital import digital
 from powerplan.network.ops import Op
 
@@ -54,7 +54,7 @@ def at_the_mean(op: Op, means: Sequence[Tensor], variances: Sequence[Tensor]) ->
     few = sum(sizes) <= _PROBES
     probes = _directions(means, sizes, few)
     if few:  # all unit vectors: J_ij² v_j, no roots of variances
-        entries = torch.cat([v.expand(rows, *v.shape[1:]).reshape(rows, -1) for v in variances], 1)
+        entries = torch.cat([flat_entries(v.expand(rows, *v.shape[1:]), 1) for v in variances], 1)
         square = push(*probes) ** 2
         variance = (square * entries.view(*entries.shape, *(1,) * (square.dim() - 2))).sum(1)
     else:

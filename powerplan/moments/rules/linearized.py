@@ -46,6 +46,11 @@ class Linearized:
         )
 
 
+def flat_entries(value: Tensor, lead: int) -> Tensor:
+    """A value behind ``lead`` axes as one axis of its entries; of shape () too, which torch does not flatten."""
+    return value.reshape(*value.shape[:lead], -1)
+
+
 def over_batch(function: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:
     """A function of (N, *shape) applied to (B, K, *shape)."""
     folded = function(value.flatten(0, 1))

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from powerplan.moments.rounds import by_round, ratio_of_sums, rowwise
-from powerplan.moments.rules.linearized import Linearized, over_batch
+from powerplan.moments.rules.linearized import Linearized, flat_entries, over_batch
 from powerplan.moments.samples.corrections import NONE, Corrections
 from powerplan.moments.sources.errors import squares, total
 from powerplan.moments.sources.programming import joined
@@ -241,7 +241,7 @@ def _of_converters(adjoint: Tensor, step: Linearized, samples: Saturated) -> tup
 
 def _moved(adjoint: Tensor, errors: Tensor) -> Tensor:
     """By how much errors (B, R, *shape) move the directions, A·δ, (B, K, R)."""
-    return adjoint.reshape(*adjoint.shape[:2], -1) @ errors.reshape(*errors.shape[:2], -1).mT
+    return flat_entries(adjoint, 2) @ flat_entries(errors, 2).mT
 
 
 def slope_of(straight: Tensor, whole: Tensor, rounds: int) -> Tensor:

@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.array.read_out import Channel
-from powerplan.moments.rules.linearized import over_batch
+from powerplan.moments.rules.linearized import flat_entries, over_batch
 from powerplan.moments.sources.common import CommonColumns, CommonErrors
 from powerplan.moments.sources.places import between_positions, output_places, scattered
 from powerplan.moments.sources.sampled import Sampled
@@ -237,13 +237,13 @@ def caused_by(adjoint: Tensor, variance: Tensor, *, joint: bool) -> Tensor:
     (B, K, K)."""
     if not joint:
         return squares(adjoint, variance)
-    flat = adjoint.reshape(*adjoint.shape[:2], -1)
-    return (flat * variance.reshape(len(variance), 1, -1)) @ flat.mT
+    flat = flat_entries(adjoint, 2)
+    return (flat * flat_entries(variance, 1).unsqueeze(1)) @ flat.mT
 
 
 def squares(adjoint: Tensor, variance: Tensor) -> Tensor:
     """Σ A² q, (B, K); differentiable once."""
-    return _Squares.apply(adjoint.reshape(*adjoint.shape[:2], -1), variance.reshape(len(variance), -1))  # type: ignore[no-untyped-call, no-any-return]
+    return _Squares.apply(flat_entries(adjoint, 2), flat_entries(variance, 1))  # type: ignore[no-untyped-call, no-any-return]
 
 
 class _Squares(torch.autograd.Function):

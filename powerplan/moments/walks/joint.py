@@ -24,7 +24,7 @@ from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.array.reading import Reading
 from powerplan.moments.conversion.staircase import Converted
 from powerplan.moments.rules import Linearized, beyond_linear
-from powerplan.moments.rules.linearized import over_batch
+from powerplan.moments.rules.linearized import flat_entries, over_batch
 from powerplan.moments.rules.maxima import correlation_of_means, linearize_joint, window_average
 from powerplan.moments.walks.array_step import ArrayStep
 from powerplan.moments.walks.lowered import START, Place, Step
@@ -188,7 +188,7 @@ class _Joint(Carried):
         """A step with the covariance that is added to its linear part, else that of its residual, and its mean if it is
         another than that of the linear form."""
         if beyond is None and passed.residual is not None and step.place.part != "digital":
-            beyond = torch.diag_embed(passed.residual.reshape(len(passed.residual), -1))
+            beyond = torch.diag_embed(flat_entries(passed.residual, 1))
         cross, own = self.values.covariances_after(step.inputs, passed.push)
         own = beyond if own is None else own if beyond is None else own + beyond
         place, self.steps[step.place] = step.place, passed
