@@ -55,14 +55,21 @@ class InputSlices:
         Args:
             limit: L, broadcasts to x.
         """
-        rest = (x * (self._top / limit)).round()
-        sign, rest = rest.sign(), rest.abs()
-        parts = []
-        for width in self.widths:
-            above = (rest / 2**width).floor()
-            parts.append(sign * (rest - above * 2**width) * (limit / (2**width - 1)))
-            rest = above
-        return parts
+        levels = self._levels(x, limit)
+        return [self._part(levels, limit, number) for number in range(len(self.widths))]
+
+    def part(self, x: Tensor, limit: Tensor, number: int) -> Tensor:
+        """One of them."""
+        return self._part(self._levels(x, limit), limit, number)
+
+    def _levels(self, x: Tensor, limit: Tensor) -> Tensor:
+        return (x * (self._top / limit)).round()
+
+    def _part(self, levels: Tensor, limit: Tensor, number: int) -> Tensor:
+        size, width, low = levels.abs(), self.widths[number], 2 ** (self.slice_bits * number)
+        digit = (size / low).floor() - (size / (low * 2**width)).floor() * 2**width
+        part: Tensor = levels.sign() * digit * (limit / (2**width - 1))
+        return part
 
     def cut_rows(self, rows: Tensor, limit: Tensor, *, constant: bool) -> list[Tensor]:
         """The same of rows (..., n), of which the last may be driven by a constant: by all of it in every read."""

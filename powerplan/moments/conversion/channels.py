@@ -17,16 +17,21 @@ Where inputs come in slices, there is such a channel in every read, times a_s.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from powerplan.moments.array.programmed import ProgrammedArray
+from powerplan.moments.array.read_out import Channel
 from powerplan.moments.array.reading import Reading
 from powerplan.moments.conversion.lattice import Lattice, converted_from
 from powerplan.moments.conversion.staircase import Converted, converted, converted_exact, converted_on_average
 from powerplan.moments.sources import errors_of
+
+#: entries of channels that are converted at a time
+_BLOCK_ENTRIES = 1 << 18
 
 
 def convert_rows(
@@ -83,22 +88,33 @@ def convert_columns(reading: Reading, output: Tensor, factor: Tensor, *, rounds:
     averages = "columns" in array.averaged
     convert = converted_on_average if averages else converted
     parts: list[tuple[Tensor, ...]] = []
-    for (share, read), channel in itertools.product(reading.reads, array.read_out.channels(array)):
-        weight = array.read_out.weight(array, channel)
-        mean, limit = read.linear(weight), array.read_out.limits(array, channel)
-        variance = _total([read.passed(weight), *(errors.variance for errors in errors_of(read, channel))])
-        before = (variance * factor).expand_as(mean)
-        after = convert(mean, before, limit, array.hardware.adc_bits)
+    channels = list(itertools.product(reading.reads, array.read_out.channels(array)))
+    at_once = max(1, _BLOCK_ENTRIES // (len(output) * math.prod(map.column_shape)))
+    for low in range(0, len(channels), at_once):
+        some = channels[low : low + at_once]
+        moments = (_before(read, channel, factor) for (_, read), channel in some)
+        means, variances, limits = (torch.stack(each) for each in zip(*moments, strict=True))
+        after = convert(means, variances, limits, array.hardware.adc_bits)
         if not rounds:
-            clipped = convert(mean, before, limit, None)
+            clipped = convert(means, variances, limits, None)
             after = clipped if averages else clipped._replace(mean=after.mean)
-        slope, square = after.slope, share**2
-        shift, before, residual = share * channel.sign * (after.mean - mean), square * before, square * after.residual
-        parts.append((shift, before, slope * before, slope**2 * before, residual))
+        for ((share, _), channel), mean, before, *own in zip(some, means, variances, *after, strict=True):
+            level, slope, residual = own
+            before, residual = share**2 * before, share**2 * residual
+            parts.append((share * channel.sign * (level - mean), before, slope * before, slope**2 * before, residual))
     shift, before, once, twice, residual = (map.gather_columns(_total(part)) for part in zip(*parts, strict=True))
     noisy = before > 0
     slope = torch.where(noisy, once / torch.where(noisy, before, torch.ones_like(before)), torch.ones_like(before))
     return Converted(output + shift, slope, residual + (twice - slope**2 * before).clamp(min=0))
+
+
+def _before(read: Reading, channel: Channel, factor: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean and variance (B, *columns) of a channel before its conversion, and the limit."""
+    weight = read.array.read_out.weight(read.array, channel)
+    mean = read.linear(weight)
+    variance = _total([read.passed(weight), *(errors.variance for errors in errors_of(read, channel))])
+    limit = read.array.read_out.limits(read.array, channel)
+    return mean, (variance * factor).expand_as(mean), limit.expand_as(mean)
 
 
 def _total(parts: Sequence[Tensor]) -> Tensor:

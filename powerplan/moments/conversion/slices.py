@@ -29,6 +29,8 @@ from powerplan.moments.conversion.staircase import BAND
 
 #: cells of a Gaussian, and width in steps of one that is a point
 _CELLS, _NARROW = 32, 1e-6
+#: entries of the values at the edges of cells that are worked on at a time
+_BLOCK_ENTRIES = 1 << 17
 
 
 def slice_readings(
@@ -67,20 +69,18 @@ def _moments(
     middle, spread = (mean, variance) if lattice is None else (lattice.mean, lattice.variance)
     positive, std = positive_std(spread.expand_as(middle))
     std = torch.where(positive, std, torch.zeros_like(std))
+    edges, scale = _edges(), top_level(cut.bits) / limit
     sums = [[torch.zeros_like(mean, dtype=torch.float64) for _ in range(3)] for _ in cut.weights]
-    before: list[_Digit] | None = None
-    start = middle
-    for edge in _edges():
-        value = middle + edge * std
-        value = (value if lattice is None else lattice.value(value)).double() * (top_level(cut.bits) / limit)
-        digits = _digits(cut, value)
-        for total, low, high in zip(sums, before or (), digits, strict=bool(before)):
-            width = value - start
-            wide = width.abs() > _NARROW
-            safe = torch.where(wide, width, torch.ones_like(width))
-            for power, a, b, there in zip(total, low.integrals, high.integrals, high.powers, strict=True):
-                power.add_(torch.where(wide, (b - a) / safe, there), alpha=1 / _CELLS)
-        before, start = digits, value
+    at_once = max(1, _BLOCK_ENTRIES // mean.numel())
+    for low in range(0, _CELLS, at_once):
+        values = (middle + edge * std for edge in edges[low : low + at_once + 1])
+        value = torch.stack([(x if lattice is None else lattice.value(x)).double() * scale for x in values])
+        width = value.diff(dim=0)
+        wide = width.abs() > _NARROW
+        safe = torch.where(wide, width, torch.ones_like(width))
+        for total, digit in zip(sums, _digits(cut, value), strict=True):
+            for power, integral, there in zip(total, digit.integrals, digit.powers, strict=True):
+                power.add_(torch.where(wide, integral.diff(dim=0) / safe, there[1:]).sum(0), alpha=1 / _CELLS)
     moments = ((first, (square - first * first).clamp(min=0), size) for first, square, size in sums)
     return [(first.to(mean), spread.to(mean), size.to(mean)) for first, spread, size in moments]
 

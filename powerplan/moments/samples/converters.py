@@ -21,6 +21,7 @@ Why: docs/decisions/error-samples.md [0256].
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -135,7 +136,7 @@ def _parts_of_inputs(array: ProgrammedArray) -> list[Callable[[Tensor], Tensor] 
     if cut is None:
         return [None]
     limit = row_limits(array)
-    return [lambda x, part=part: cut.cut(x, limit)[part] for part in range(len(cut.weights))]  # type: ignore[misc]
+    return [partial(cut.part, limit=limit, number=number) for number in range(len(cut.weights))]
 
 
 def saturation_of(samples: ConverterSamples, closed: Converted, mean: Tensor, variance: Tensor) -> Saturation:

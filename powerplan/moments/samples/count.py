@@ -32,7 +32,7 @@ _FEW_INPUTS = 8
 _RARE_EVENTS = 8192
 #: times as many samples as of other errors, at most, for that
 _MOST_TIMES = 8
-#: times as many where inputs come in slices: what rounds of 16 samples say of coarse converters is 1 to 2 % low
+#: times as many of them where inputs come in slices: what rounds of 16 samples say of coarse converters is 1 to 2 % low
 _TIMES_IN_SLICES = 4
 #: multiplications that rounds may take, beyond the first of errors that are not rare; and those that the first rounds
 #: of rare errors take in any case: with fewer, the time goes by otherwise
@@ -76,7 +76,7 @@ class Sampling:
         if samples is not None:
             rounds = max(1, min(_ROUNDS_OF_RARE, samples // _FEWEST_ASKED))
             return cls(samples=samples // rounds, first=rounds, most=rounds, error=error)
-        rounds = _ROUNDS_OF_RARE if takes_many(network, hardware) else _ROUNDS
+        rounds = _ROUNDS_OF_RARE if has_rare_errors(network, hardware) else _ROUNDS
         own = first_samples(network, hardware, batch) // rounds
         work = own * batch * sum(weights * reads for weights, reads in _sizes(network).values())
         most = max(rounds, min(MOST_SAMPLES // own, int(_MOST_WORK / work)))
@@ -168,6 +168,8 @@ def first_samples(network: Network, hardware: Hardware, batch: int) -> int:
     if not takes_many(network, hardware):
         asked = FEW_DEVICES // min(weights for weights, _ in sizes.values())
         return min(most, max(_FEWEST_FIRST, min(asked, _FIRST_WORK // work)))
+    if not has_rare_errors(network, hardware):  # slices that are read apart
+        return max(_FEWEST_FIRST, min(_MOST_FIRST, _MOST_WORK // work))
     sets = _MOST_TIMES * _MOST_FIRST * _FEW_INPUTS * (1 if hardware.input_slice_bits is None else _TIMES_IN_SLICES)
     if hardware.stuck_fraction and not saturates_alike(hardware):
         shared = hardware.mapping == "shared"
