@@ -27,7 +27,7 @@ from scipy import optimize
 
 import powerplan as pp
 from powerplan.report.plots import plot_frontier, plot_predicted_simulated
-from powerplan.report.units import percent, si, with_error
+from powerplan.units import percent, si, with_error
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SWEEP = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # predicted NMSE

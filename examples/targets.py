@@ -15,7 +15,7 @@ import numpy as np
 import powerplan as pp
 from powerplan.planning import Target
 from powerplan.report.quantities import quantity_text, quantity_with_error, target_text
-from powerplan.report.units import percent, si
+from powerplan.units import percent, si
 
 HARDWARE = pp.Hardware(programming_noise_std=1.5e-6)
 CORNERS = {

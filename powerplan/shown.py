@@ -18,6 +18,17 @@ class Shown:
         return str(view("card")(self))
 
 
+class Tabled(Shown):
+    """A value that is printed as a table."""
+
+    def table(self) -> str:
+        """The answer as text: a row per layer, or per point of a study, and below it what concerns all."""
+        return str(view("table")(self))
+
+    def __str__(self) -> str:
+        return self.table()
+
+
 def view(name: str) -> Callable[..., Any]:
     """The function of :mod:`powerplan.report.views` with this name."""
     shown: Callable[..., Any] = getattr(import_module("powerplan.report.views"), name)

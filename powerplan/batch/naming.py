@@ -9,7 +9,10 @@ from powerplan.batch.jobs import ACCEPT
 from powerplan.batch.schema import PLAN_SETTINGS
 from powerplan.batch.validate import violation
 from powerplan.errors import Violation
+from powerplan.hardware.describe import described_fields
+from powerplan.hardware.hardware import Hardware
 from powerplan.settings import StepValues
+from powerplan.units import quantity
 
 #: settings of plans in the order of names, of columns and of the product (the last changes fastest); new ones follow
 _ORDER = (
@@ -96,8 +99,8 @@ def numbered(names: Sequence[str]) -> list[str]:
 
 
 def _labels(axis: str, different: Mapping[Any, Any]) -> dict[Any, str]:
-    """Text of every value of an axis: four digits where they tell the values apart, else all."""
-    short = {key: _label(axis, value, ".4g") for key, value in different.items()}
+    """Text of every value of an axis: four digits and its unit where they tell the values apart, else all digits."""
+    short = {key: _label(axis, value, "") for key, value in different.items()}
     if len(set(short.values())) == len(short):
         return short
     return {key: _label(axis, value, "r") for key, value in different.items()}
@@ -108,15 +111,20 @@ def _label(axis: str, value: Any, digits: str) -> str:
         return ""
     if isinstance(value, Mapping):
         return ",".join(f"{kind}={_text(item, digits)}" for kind, item in value.items())
-    text = _text(value, digits)
+    text = _text(value, digits, _unit_of(axis))
     return text if axis in BARE else f"{axis.removeprefix(OVERRIDE)}={text}"
 
 
-def _text(value: Any, digits: str) -> str:
+def _unit_of(axis: str) -> str:
+    """The unit of an axis of numbers, "" where they have none."""
+    return described_fields(Hardware)[field][0] if (field := axis.removeprefix(OVERRIDE)) != axis else ""
+
+
+def _text(value: Any, digits: str, unit: str = "") -> str:
     if isinstance(value, float):
-        return repr(value) if digits == "r" else format(value, digits)
+        return repr(value) if digits == "r" else quantity(value, unit, 4).replace(" ", "")
     if isinstance(value, tuple | list):
-        return "[" + ",".join(_text(item, digits) for item in value) + "]"
+        return "[" + ",".join(_text(item, digits, unit) for item in value) + "]"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from powerplan.shown import Shown, view
+from powerplan.shown import Tabled, view
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,7 +84,7 @@ class PointResult:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class StudyResult(Shown):
+class StudyResult(Tabled):
     """A study and what is known of its points, in the order of the study file.
 
     Attributes:
@@ -125,10 +125,6 @@ class StudyResult(Shown):
     def __repr__(self) -> str:
         counts = f"{len(self.points)} points, {len(self.done)} done, {len(self.failed)} failed"
         return f"StudyResult({self.name!r}: {counts}; axes {', '.join(self.axes) or 'none'})"
-
-    def table(self) -> str:
-        """A row per point: target, power, energy, saving, error, outcome; below it why points have no answer."""
-        return str(view("study_table")(self))
 
     def plot(self, file: str | os.PathLike[str] | None = None, *, title: str = "") -> Figure:
         """Power against error, or against the numbers of a sweep, as a figure (matplotlib, extra ``plot``).

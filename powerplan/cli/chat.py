@@ -13,6 +13,8 @@ from typing import TypeVar
 
 import click
 
+from powerplan.cli.output import write_text
+
 Progress = Callable[[str, float], None]
 Plans = TypeVar("Plans")
 
@@ -131,7 +133,7 @@ class Chat:
         except KeyboardInterrupt:
             shown = table is not None and done
             if table is not None and done:
-                click.echo(table(done))
+                write_text(table(done))
             self.resume = (
                 f"{len(done)} plans were made{', those above' if shown else ''}. "
                 "A study keeps plans as they are made, and goes on where it was stopped: powerplan batch run"

@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,6 +35,27 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
     return plain(value.tolist())  # numpy arrays and numbers
+
+
+#: advice of the engine, which names fields of the hardware as Python does; the value that one is to be set to
+_ADVICE = re.compile(r"\b(set|lower|raise)(\s+)hardware\.(\w+)(?:(\s+)to\s+(True|False|'\w+'))?")
+
+
+def with_options(text: str) -> str:
+    """A text, its advice as options of the command line: "set hardware.predistort to True" is "set --predistort"."""
+
+    def option(found: re.Match[str]) -> str:
+        verb, space, field, more, value = found.groups()
+        name = ("no-" if value == "False" else "") + field.replace("_", "-")
+        value = value.strip("'") if value and value[0] == "'" else ""
+        return f"{verb}{space}--{name}{more + value if value else ''}"
+
+    return _ADVICE.sub(option, text)
+
+
+def write_text(text: str) -> None:
+    """An answer on stdout, its advice as options of the command line."""
+    click.echo(with_options(text))
 
 
 def write_json(value: Any) -> None:

@@ -11,6 +11,7 @@ from powerplan.cli.case import Case, per_layer, read_case, read_hardware
 from powerplan.cli.chat import Chat
 from powerplan.cli.exits import Exit
 from powerplan.cli.options import take_settings
+from powerplan.cli.output import with_options
 from powerplan.cli.quantities import Quantity
 from powerplan.planning.settings import PlanSettings
 from powerplan.planning.targets import TARGETS, build_target, further_fields
@@ -98,7 +99,7 @@ def plan_arguments(chat: Chat, options: dict[str, Any]) -> tuple[Case, dict[str,
 def print_outcome(chat: Chat, plan: Plan, code: Exit) -> None:
     """Say on stderr why the exit code is not 0."""
     if code in (Exit.INFEASIBLE, Exit.LIMIT):
-        chat.error(f"{plan.termination.outcome.value}: {plan.termination.message}")
+        chat.error(with_options(f"{plan.termination.outcome.value}: {plan.termination.message}"))
     elif code is Exit.VERIFICATION:
         worst = max(plan.verifications, key=lambda check: check.ratio)
         advice = "Plan again with --calibrate, or with a lower target."

@@ -39,9 +39,9 @@ class Quantity(click.ParamType):
         try:
             parts = value.split(",") if self.many else [value]
             values = tuple(parse_quantity(part, self.unit) for part in parts)
-        except ValueError:
+        except ValueError as error:
             kind = "numbers separated by commas: each " if self.many else ""
-            self.fail(f"got {value!r}; allowed: {kind}{described(self.unit)}.")
+            self.fail(f"got {value!r}; allowed: {kind}{described(self.unit)}. {error}")
         chat = ctx.find_object(Chat) if ctx is not None else None
         if chat is not None and self.about:
             chat.stated.note(self.about, all(part.rstrip().endswith(_CLEAR) for part in parts))

@@ -13,7 +13,7 @@ from powerplan.hardware.costs.breakdown import CostBreakdown
 from powerplan.labels import layer_labels
 from powerplan.per_input import Inputs
 from powerplan.plausibility import Plausible
-from powerplan.shown import Shown
+from powerplan.shown import Tabled
 from powerplan.spread import Chips, Spread
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class ArrayDrop:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Prediction(Shown):
+class Prediction(Tabled):
     """Error and power of a network on crossbars, from second-order moments.
 
     B inputs, K outputs, L crossbar layers. ``mse`` is the mean over inputs and outputs of E[(y − y*)²],

@@ -14,7 +14,7 @@ from powerplan.labels import layer_labels
 from powerplan.moments.chips.sampled import SampledSpread
 from powerplan.moments.prediction import LayerMoments, answer_doubts
 from powerplan.per_input import Inputs
-from powerplan.shown import Shown
+from powerplan.shown import Tabled
 from powerplan.spread import Chips, Spread
 
 
@@ -39,7 +39,7 @@ class RunningEstimate:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Simulation(Shown):
+class Simulation(Tabled):
     """Monte Carlo estimates of error and power. One draw programs every array once and passes all inputs.
 
     B inputs, K outputs, L crossbar layers, D draws. Standard errors are over draws; a 95 % confidence

@@ -29,7 +29,7 @@ from powerplan.planning.outcome import (
 from powerplan.planning.plan_file import plan_fields, read_plan_file, save_plan
 from powerplan.planning.targets import Target
 from powerplan.plausibility import Doubtful, corners_of
-from powerplan.shown import Shown, view
+from powerplan.shown import Tabled, view
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Plan(Shown):
+class Plan(Tabled):
     """Gains that meet a target at least power, with what proves and explains them.
 
     Attributes:
@@ -230,7 +230,3 @@ class Plan(Shown):
         """Which layers dominate, which limits bind, what relaxing them buys; see :func:`powerplan.explain`."""
         explanation: Explanation = view("explain")(self, network, inputs, deadline=deadline, progress=progress)
         return explanation
-
-    def table(self) -> str:
-        """The plan as text: a row per layer and the answer below."""
-        return str(view("plan_table")(self))

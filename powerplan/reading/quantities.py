@@ -40,6 +40,9 @@ def parse_quantity(text: str, unit: str) -> float:
         return number / round(1 / scale) if scale < 1 else number * scale
     if unit == "s" and suffix in _TIMES:
         return number * _TIMES[suffix]
+    if unit and suffix in _PREFIXES:
+        minutes = f" or '{match[1]}min'" if unit + suffix == "sm" else ""
+        raise ValueError(f"The unit of {text!r} is missing: write '{match[1]}{suffix}{unit}'{minutes}.")
     raise ValueError(f"The unit of {text!r} is {suffix!r} instead of {unit or '%'!r}.")
 
 

@@ -38,7 +38,7 @@ from powerplan.report.quantities import (
 )
 from powerplan.report.svg import Tick
 from powerplan.report.text import typeset
-from powerplan.report.units import percent, share, si, significant
+from powerplan.units import percent, share, si, significant
 
 #: what each outcome is called, and the look of its badge
 OUTCOMES = {

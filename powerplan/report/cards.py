@@ -35,7 +35,7 @@ from powerplan.report.svg import lay_out
 from powerplan.report.tables import network_rows
 from powerplan.report.text import typeset, without_paths
 from powerplan.report.thin_plans import thinned
-from powerplan.report.units import gain_text, share, si, si_with_error
+from powerplan.units import gain_text, share, si, si_with_error
 
 #: rows of a card's table
 MOST_ROWS = 20

@@ -10,8 +10,8 @@ import numpy as np
 from powerplan.planning import Plan
 from powerplan.report.charts import STYLES, Bar, Chart, Curve, Point, Rule, Scale, power_scale
 from powerplan.report.quantities import share_text
-from powerplan.report.units import percent, si
 from powerplan.spread import Chips, Spread
+from powerplan.units import percent, si
 
 #: bars of a histogram, about
 BARS = 28

@@ -16,7 +16,7 @@ from powerplan.report.charts import power_scale
 from powerplan.report.plots import BLUE, GREY, ORANGE, new_figure, plain_logarithmic, plot_study, written
 from powerplan.report.quantities import target_text
 from powerplan.report.tile_plots import plot_tiles
-from powerplan.report.units import si
+from powerplan.units import si
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,7 +14,7 @@ from powerplan.report.charts import STYLES
 from powerplan.report.facts import Fact
 from powerplan.report.sankey import Sankey, largest, sankey
 from powerplan.report.text import columns, typeset
-from powerplan.report.units import share, si, significant
+from powerplan.units import share, si, significant
 
 
 def cost_table(result: Prediction | Simulation) -> list[str]:

@@ -19,7 +19,7 @@ from powerplan.report.planned_error import PlannedError, error_label, error_name
 from powerplan.report.study_axes import evenly
 from powerplan.report.svg import Layout, lay_out
 from powerplan.report.text import typeset, without_paths
-from powerplan.report.units import percent, si
+from powerplan.units import percent, si
 
 #: plans of a slider, and layers of all of them together, at most
 MOST_PLANS, MOST_LAYERS = 400, 20_000

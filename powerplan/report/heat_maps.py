@@ -20,7 +20,7 @@ from powerplan.moments.device_maps import DeviceMap, map_devices
 from powerplan.network import Network
 from powerplan.planning import Plan
 from powerplan.report.text import typeset
-from powerplan.report.units import percent, si
+from powerplan.units import percent, si
 
 #: devices of a network up to which maps are made
 MOST_DEVICES = 1 << 23

@@ -14,7 +14,7 @@ from powerplan.report.charts import Scale
 from powerplan.report.quantities import predicted_nmse, quantile_text, simulated_nmse, yield_text
 from powerplan.report.tables import ranges_used
 from powerplan.report.text import flat, typeset, value_text
-from powerplan.report.units import gain_text, share, si
+from powerplan.units import gain_text, share, si
 
 
 @dataclass(frozen=True, kw_only=True)

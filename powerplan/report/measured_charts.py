@@ -13,7 +13,7 @@ from powerplan.hardware.measured.measured import Fit
 from powerplan.hardware.measured.measurements import Measurements
 from powerplan.report.charts import Chart, Curve, Point
 from powerplan.report.study_axes import evenly
-from powerplan.report.units import duration, si
+from powerplan.units import duration, si
 
 #: points of a line; single devices of a figure, at most
 _LINE, _DEVICES = 97, 400

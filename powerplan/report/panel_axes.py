@@ -13,7 +13,7 @@ from powerplan.planning import Plan
 from powerplan.report.charts import power_scale
 from powerplan.report.planned_error import PlannedError, error_label, error_name
 from powerplan.report.study_axes import axis_name, axis_unit, number
-from powerplan.report.units import percent
+from powerplan.units import percent
 
 #: units that take an SI prefix
 _PLAIN_UNITS = ("A", "F", "Hz", "J", "S", "V", "W", "s")

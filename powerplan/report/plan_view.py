@@ -20,7 +20,7 @@ from powerplan.report.svg import Layout, lay_out
 from powerplan.report.tables import array_size, network_rows, wires_by_layer
 from powerplan.report.text import flat, typeset, value_text, without_paths
 from powerplan.report.treemap import Treemap, power_treemap
-from powerplan.report.units import grouped, percent, shape_text, si, significant
+from powerplan.units import grouped, percent, shape_text, si, significant
 
 #: active limits shown in full; a plan by column can have thousands
 MOST_PRICES = 20

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from powerplan.planning import Plan, Target
 from powerplan.planning.outcome import Verification
-from powerplan.report.units import percent, with_error
+from powerplan.units import percent, with_error
 
 #: what it is called where it is the mean, and where plans are for different parts
 MEAN_NMSE, SOME_NMSE = "NMSE", "NMSE that each target is about"

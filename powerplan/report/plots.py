@@ -23,7 +23,7 @@ from powerplan.planning import Plan
 from powerplan.report.charts import MANY, STYLES, Chart, Scale, power_scale
 from powerplan.report.planned_error import error_label
 from powerplan.report.quantities import claim, saving_text
-from powerplan.report.units import in_unit
+from powerplan.units import in_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

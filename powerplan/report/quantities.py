@@ -13,7 +13,7 @@ from powerplan.planning.objectives import OBJECTIVES, Objective
 from powerplan.planning.outcome import Verification
 from powerplan.planning.targets.over_inputs import MEAN, relative_error
 from powerplan.planning.verify.verify import misses_target
-from powerplan.report.units import (
+from powerplan.units import (
     in_unit,
     in_unit_with_error,
     part_with_error,

@@ -13,7 +13,7 @@ from powerplan.report.answer import OUTCOMES
 from powerplan.report.planned_error import part_column, part_text
 from powerplan.report.quantities import predicted_nmse, saving_cell, simulated_nmse, target_text
 from powerplan.report.text import typeset, without_paths
-from powerplan.report.units import grouped, share, si
+from powerplan.units import grouped, share, si
 
 #: plans that stand side by side, at most; the slider shows more
 MOST_PLANS = 6

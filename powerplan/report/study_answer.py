@@ -14,7 +14,7 @@ from powerplan.report.facts import Fact
 from powerplan.report.planned_error import PlannedError, error_name
 from powerplan.report.quantities import comparable, saving_cell
 from powerplan.report.text import typeset
-from powerplan.report.units import percent, si
+from powerplan.units import percent, si
 
 
 def study_answer(study: StudyResult, plans: Sequence[Plan]) -> list[Fact]:

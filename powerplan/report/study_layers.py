@@ -16,7 +16,7 @@ from powerplan.planning import Plan
 from powerplan.report.charts import Scale
 from powerplan.report.layer_view import Spread, spread
 from powerplan.report.text import typeset, without_paths
-from powerplan.report.units import si
+from powerplan.units import si
 
 #: limits that are listed, of all that bind somewhere
 MOST_LIMITS = 20

@@ -11,7 +11,7 @@ from powerplan.batch.results import PointResult, StudyResult
 from powerplan.network import Network
 from powerplan.planning import Plan
 from powerplan.report.text import without_paths
-from powerplan.report.units import grouped, shape_text, significant
+from powerplan.units import grouped, shape_text, significant
 
 #: different values of a network that are listed: batches of inputs, numbers of arrays
 MOST_DIFFERENT = 3

@@ -35,7 +35,7 @@ from powerplan.report.quantities import target_text
 from powerplan.report.study_axes import LIMITS, MINOR, axis_name, evenly, label, number, setting
 from powerplan.report.svg import Layout, lay_out
 from powerplan.report.text import typeset, without_paths
-from powerplan.report.units import percent
+from powerplan.units import percent
 
 #: figures in a page, and those of full size
 MOST_PANELS, MOST_LARGE = 24, 4

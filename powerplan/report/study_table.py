@@ -22,7 +22,7 @@ from powerplan.report.planned_error import PlannedError, part_column, part_text
 from powerplan.report.quantities import chosen_text, saving_cell, simulated_nmse, target_text
 from powerplan.report.study_axes import MINOR, axis_name, evenly, number, setting
 from powerplan.report.text import typeset, without_paths
-from powerplan.report.units import grouped, percent, si
+from powerplan.units import grouped, percent, si
 
 #: values of an axis that are all summed up, and how many of more
 MOST_VALUES, FEW_VALUES = 16, 9

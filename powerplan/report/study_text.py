@@ -7,7 +7,7 @@ from powerplan.planning import Plan
 from powerplan.report.planned_error import SOME_NMSE, error_name, part_text
 from powerplan.report.quantities import asked_text, predicted_nmse, saving_cell, simulated_nmse
 from powerplan.report.text import columns
-from powerplan.report.units import si
+from powerplan.units import si
 
 _COLUMNS = (
     *("point", "target", "power", "energy", "with costs", "saving", "predicted NMSE", "simulated NMSE"),
@@ -75,6 +75,13 @@ def _least(met: list[tuple[float, float, str]]) -> list[str]:
 
 
 def _first_two(what: str, unit: str, values: list[tuple[float, str]]) -> str:
-    (least, name), (second, next_one) = sorted(values)[:2]
-    more = f"{100 * (second / least - 1):.3g} % more"
-    return f"{what}: {name}, {si(least, unit)}; next {next_one}, {si(second, unit)} ({more})"
+    least = min(value for value, _ in values)
+    alike = [name for value, name in values if si(value, unit) == si(least, unit)]
+    names = f"{', '.join(alike[:-1])} and {alike[-1]} alike" if len(alike) > 1 else alike[0]
+    others = [(value, name) for value, name in values if name not in alike]
+    if not others:
+        return f"{what}: {names}, {si(least, unit)}"
+    second, next_one = min(others, key=lambda pair: pair[0])
+    ratio = second / least
+    more = f"{100 * (ratio - 1):.3g} % more" if ratio < 2 else f"{ratio:.3g} times as much"
+    return f"{what}: {names}, {si(least, unit)}; next {next_one}, {si(second, unit)} ({more})"

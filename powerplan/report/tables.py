@@ -55,8 +55,8 @@ from powerplan.report.quantities import (
     yield_text,
 )
 from powerplan.report.text import columns, value_text
-from powerplan.report.units import gain_text, in_unit, part_with_error, percent, share, si, si_with_error, significant
 from powerplan.spread import SUMMARY, Chips, Spread
+from powerplan.units import gain_text, in_unit, part_with_error, percent, share, si, si_with_error, significant
 
 
 def plan_table(plan: Plan, *, network: Network | None = None) -> str:

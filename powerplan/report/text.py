@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from powerplan.report.units import duration, si
+from powerplan.units import duration, si
 
 _MICRO = re.compile(r"(?<=\d )u(?=[A-Za-z])")
 _OHM = re.compile(r"(?<=\d )([kMGmµ]?)ohm\b")

@@ -12,7 +12,7 @@ from powerplan.batch.tiles import TileSize
 from powerplan.report.charts import power_scale
 from powerplan.report.plots import BLUE, GREY, ORANGE, new_figure, plain_logarithmic, written
 from powerplan.report.quantities import target_text
-from powerplan.report.units import percent
+from powerplan.units import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ import numpy as np
 
 from powerplan.moments.prediction import Prediction
 from powerplan.report.text import typeset
-from powerplan.report.units import share, si
+from powerplan.units import share, si
 
 #: size in units of the view box, and the least width and height of a rectangle with a label, by its characters
 WIDTH, HEIGHT = 720.0, 240.0

@@ -24,18 +24,17 @@ from powerplan.report.html import write_report
 from powerplan.report.measured_plots import plot_measurements
 from powerplan.report.plots import plot_plan, plot_study
 from powerplan.report.study_text import study_table
-from powerplan.report.tables import plan_table
+from powerplan.report.tables import plan_table, prediction_table, simulation_table
 from powerplan.report.tile_plots import plot_tiles
 
 __all__ = [
     "card",
     "explain",
-    "plan_table",
     "plot_measurements",
     "plot_plan",
     "plot_study",
     "plot_tiles",
-    "study_table",
+    "table",
     "write_report",
 ]
 
@@ -47,6 +46,18 @@ _CARDS: dict[type, Callable[[Any], str]] = {
     Simulation: simulation_card,
     StudyResult: study_card,
 }
+
+_TABLES: dict[type, Callable[[Any], str]] = {
+    Plan: plan_table,
+    Prediction: prediction_table,
+    Simulation: simulation_table,
+    StudyResult: study_table,
+}
+
+
+def table(value: object) -> str:
+    """A value as text."""
+    return next(write for kind, write in _TABLES.items() if isinstance(value, kind))(value)
 
 
 def card(value: object) -> str:

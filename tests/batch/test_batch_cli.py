@@ -60,7 +60,7 @@ def test_run_plans_what_it_can_and_explains_what_failed(ran: Result, folder: Pat
     assert "4 of 8 points planned, 4 failed" in ran.stdout
     assert ran.stdout.count("failed: ") == 1
     assert "failed: 4 points: unreadable: network file" in ran.stdout
-    assert "broken/programming_noise_polynomial=[1e-07,1e-06]/max_nmse=0.05, " in ran.stdout
+    assert "broken/programming_noise_polynomial=[100nS,1uS]/max_nmse=0.05, " in ran.stdout
     assert " and 1 more" in ran.stdout
     assert (folder / "cli.powerplan" / "ledger.db").is_file()
 

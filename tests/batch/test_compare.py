@@ -9,6 +9,7 @@ import pytest
 
 import powerplan as pp
 from powerplan.batch.table import rows
+from powerplan.units import si
 
 _RNG = np.random.default_rng(0)
 NETWORK = pp.Network.mlp([_RNG.normal(size=(5, 4)), _RNG.normal(size=(3, 5))], [np.zeros(5), np.zeros(3)])
@@ -56,16 +57,16 @@ def test_what_cannot_be_done_says_why_and_the_rest_is_told(tmp_path: Path) -> No
     technologies = {"quiet": QUIET, "noisy": NOISY, "old": old}
     result = pp.compare(NETWORK, technologies, INPUTS, pp.MaxNMSE(0.01), sweep={"time": ["1 h", "1000 d"]})
     by_name = {point.name: point for point in result.points}
-    failed = by_name["old/time=8.64e+07"]
+    failed = by_name["old/time=1000d"]
     assert failed.failure is not None
     assert "nothing is extrapolated" in failed.failure.message
-    noisy = by_name["noisy/time=3600"].plan
+    noisy = by_name["noisy/time=1h"].plan
     assert noisy is not None
     assert not noisy.meets_target
     said = result.table()
     assert "least power: quiet/time=" in said
-    assert f"noisy/time=3600: {noisy.termination.message}" in said
-    assert f"old/time=8.64e+07: {failed.failure.message}" in said
+    assert f"noisy/time=1h: {noisy.termination.message}" in said
+    assert f"old/time=1000d: {failed.failure.message}" in said
     figure = pp.plot_comparison(result, title="three", file=tmp_path / "three.svg")
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert sum("lowest reachable" in text for text in texts) == sum(
@@ -74,6 +75,16 @@ def test_what_cannot_be_done_says_why_and_the_rest_is_told(tmp_path: Path) -> No
     assert len(texts) == len(result.points)
     result.report(tmp_path / "three.html")
     assert "nothing is extrapolated" in (tmp_path / "three.html").read_text()
+
+
+def test_nobody_wins_a_tie() -> None:
+    dear = QUIET.replace(conductance_min=5e-6)
+    result = pp.compare(NETWORK, {"a": QUIET, "dear": dear, "c": QUIET}, INPUTS, pp.MaxNMSE(0.1))
+    power = [point.plan.power for point in result.points if point.plan is not None]
+    assert power[0] == power[2] < power[1]
+    assert f"least power: a and c alike, {si(power[0], 'W')}; next dear, {si(power[1], 'W')}" in result.table()
+    alone = pp.compare(NETWORK, {"a": QUIET, "c": QUIET}, INPUTS, pp.MaxNMSE(0.1)).table()
+    assert alone.endswith(f"least power: a and c alike, {si(power[0], 'W')}")
 
 
 def test_progress_names_every_point() -> None:

@@ -285,7 +285,7 @@ def test_impossible_combinations_of_hardware_are_refused_once_and_name_a_point()
         study(values)
     (only,) = caught.value.violations
     assert only.field == "override.conductance_min"
-    assert "conductance_min=0.0002" in only.advice
+    assert "conductance_min=200uS" in only.advice
 
 
 def test_a_billion_points_are_refused_before_anything_is_built() -> None:

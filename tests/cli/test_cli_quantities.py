@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
+from click.testing import Result
 from hypothesis import given, strategies as st
 
+from powerplan.cli.output import with_options
 from powerplan.reading.quantities import parse_quantity
 
 
@@ -43,6 +46,29 @@ def test_si_prefixes_give_the_same_double_as_the_exponent(text: str, unit: str, 
 def test_other_units_are_refused(text: str, unit: str) -> None:
     with pytest.raises(ValueError):
         parse_quantity(text, unit)
+
+
+def test_a_prefix_alone_is_told_its_unit(run: Callable[..., Result]) -> None:
+    said = run("predict", "--example", "iris", "--feedback-resistance", "10k")
+    assert said.exit_code == 2
+    assert "The unit of '10k' is missing: write '10kohm'." in said.stderr
+    with pytest.raises(ValueError, match="write '5ms' or '5min'"):
+        parse_quantity("5m", "s")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("set hardware.predistort to True; or", "set --predistort; or"),
+        ("set hardware.clip_conductance\n    to False", "set --no-clip-conductance"),
+        ("set hardware.column_scale to 'least_bias', or", "set --column-scale least_bias, or"),
+        ("lower hardware.drift to 0.5 of what it is", "lower --drift to 0.5 of what it is"),
+        ("raise hardware.adc_bits to 9", "raise --adc-bits to 9"),
+        ("hardware.adc_bits: got 99", "hardware.adc_bits: got 99"),
+    ],
+)
+def test_advice_names_options(text: str, said: str) -> None:
+    assert with_options(text) == said
 
 
 def test_nan_is_a_number_that_later_checks_refuse() -> None:

@@ -15,7 +15,7 @@ from powerplan.moments.chips import spectrum
 from powerplan.planning.plan_file import plan_to_dict
 from powerplan.planning.session import Session
 from powerplan.planning.settings import PlanSettings
-from powerplan.report.units import significant
+from powerplan.units import significant
 
 HARDWARE = pp.Hardware(programming_noise_std=1.5e-6)
 

@@ -17,7 +17,7 @@ from powerplan.report.plots import draw
 from powerplan.report.quantities import lowest_yield, other_rate, share_text, yield_text
 from powerplan.report.svg import lay_out
 from powerplan.report.tables import plan_table, simulation_table
-from powerplan.report.units import part_with_error, significant
+from powerplan.units import part_with_error, significant
 
 HARDWARE = pp.Hardware(programming_noise_std=1.5e-6)
 

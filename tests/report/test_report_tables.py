@@ -232,3 +232,9 @@ def test_a_saving_below_zero_is_said_to_take_more_power(make_plan: Callable[...,
     assert "39.0 % more power" in table
     assert "39.0 % more error" in table
     assert "-39" not in table
+
+
+def test_predictions_simulations_and_plans_are_printed_as_their_tables(make_plan: Callable[..., Plan]) -> None:
+    plan = make_plan(0.01)
+    assert str(plan) == plan.table() == plan_table(plan)
+    assert str(plan.prediction) == plan.prediction.table() == prediction_table(plan.prediction)

@@ -11,7 +11,7 @@ from powerplan.cli import options as opt
 from powerplan.cli.case import check_output_file, read_hardware
 from powerplan.cli.chat import Chat
 from powerplan.cli.exits import Exit
-from powerplan.cli.output import document, write_json
+from powerplan.cli.output import document, write_json, write_text
 from powerplan.cli.planning import plan_arguments, take_target, target_options
 from powerplan.cli.sections import SectionedCommand
 from powerplan.cli.server import calculator, server_options
@@ -25,7 +25,20 @@ if TYPE_CHECKING:
     from powerplan.batch.results import PointResult
 
 
-@click.command("compare", cls=SectionedCommand, short_help="The same plan on several technologies, compared.")
+class _InOrder(SectionedCommand):
+    """Keeps the order in which presets and files are given."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        *_, order = self.make_parser(ctx).parse_args(list(args))
+        ctx.meta[_ORDER] = [parameter.name for parameter in order if parameter.name in ("presets", "hardware_files")]
+        return super().parse_args(ctx, args)
+
+
+#: key of the kinds of technologies, as they are given
+_ORDER = "powerplan.technologies"
+
+
+@click.command("compare", cls=_InOrder, short_help="The same plan on several technologies, compared.")
 @opt.network_options
 @target_options
 @click.option(
@@ -70,7 +83,8 @@ def command(
 
     # wires want arrays of a size: one of those that are swept
     sized = {name: value for name, value in combinations_of(sweep)[0].items() if name in FIELDS}
-    technologies = _technologies(hardware_files, presets, sized | changes)
+    order = click.get_current_context().meta[_ORDER]
+    technologies = _technologies(order, hardware_files, presets, sized | changes)
     if plot_file is not None:
         from powerplan.report.plots import check_plot_file
 
@@ -109,18 +123,22 @@ def command(
 
         write_json(document("comparison", points=rows(result)))
     else:
-        click.echo(result.table())
+        write_text(result.table())
     if not any(plan.meets_target for point in result.done if (plan := point.plan) is not None):
         chat.error("infeasible: no technology meets the target.")
         click.get_current_context().exit(int(Exit.INFEASIBLE))
 
 
-def _technologies(files: tuple[str, ...], presets: tuple[str, ...], changes: dict[str, Any]) -> dict[str, Hardware]:
+def _technologies(
+    order: list[str], files: tuple[str, ...], presets: tuple[str, ...], changes: dict[str, Any]
+) -> dict[str, Hardware]:
     """Every technology by the name of its preset or file."""
-    named = {name: Hardware.preset(name, **changes) for name in presets}
-    for file in files:
-        name = Path(file).stem
+    given = {"presets": iter(presets), "hardware_files": iter(files)}
+    named: dict[str, Hardware] = {}
+    for kind in order:
+        one = next(given[kind])
+        name = one if kind == "presets" else Path(one).stem
         if name in named:
-            raise InvalidInput.of("hardware", file, "files of different names", f"Another technology is called {name}.")
-        named[name] = read_hardware(file, changes)
+            raise InvalidInput.of("hardware", one, "different names", f"Another technology is called {name}.")
+        named[name] = Hardware.preset(name, **changes) if kind == "presets" else read_hardware(one, changes)
     return named or {"default": Hardware().replace(**changes)}

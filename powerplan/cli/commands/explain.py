@@ -9,7 +9,7 @@ import click
 from powerplan.cli import options as opt
 from powerplan.cli.case import read_case
 from powerplan.cli.chat import Chat
-from powerplan.cli.output import document, write_json
+from powerplan.cli.output import document, write_json, write_text
 from powerplan.cli.planned import read_plan
 from powerplan.cli.quantities import Seconds
 from powerplan.cli.sections import SectionedCommand
@@ -38,7 +38,7 @@ def command(chat: Chat, /, plan_file: str, deadline: float | None, as_json: bool
     if as_json:
         write_json(document("explanation", **{name: getattr(explanation, name) for name in _FIELDS}))
         return
-    click.echo(str(explanation))
+    write_text(str(explanation))
 
 
 _FIELDS = (

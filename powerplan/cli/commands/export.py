@@ -47,7 +47,7 @@ def command(
     powerplan export plan.json --network net.npz --output tiles --format csv
     """
     from powerplan.deployment import export
-    from powerplan.report.units import si
+    from powerplan.units import si
 
     plan = read_plan(plan_file)
     network = read_network(chat, network_file, example, analog, digital, reads, weight_slices)

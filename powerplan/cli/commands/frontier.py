@@ -12,7 +12,7 @@ from powerplan.cli import options as opt
 from powerplan.cli.case import read_hardware
 from powerplan.cli.chat import Chat
 from powerplan.cli.exits import Exit, plan_exit
-from powerplan.cli.output import document, write_json
+from powerplan.cli.output import document, write_json, write_text
 from powerplan.cli.planning import part_options, plan_arguments, print_outcome, take_parts
 from powerplan.cli.quantities import Quantity
 from powerplan.cli.sections import SectionedCommand
@@ -92,7 +92,7 @@ def command(
 
         write_json(document("frontier", points=[plan_to_dict(plan) for plan in plans]))
     else:
-        click.echo(frontier_table(plans))
+        write_text(frontier_table(plans))
     codes = [plan_exit(plan) for plan in plans]
     for plan, code in zip(plans, codes, strict=True):
         print_outcome(chat, plan, code)

@@ -10,7 +10,7 @@ from powerplan.cli import options as opt
 from powerplan.cli.case import check_output_file, read_hardware
 from powerplan.cli.chat import Chat
 from powerplan.cli.exits import Exit, plan_exit
-from powerplan.cli.output import write_json
+from powerplan.cli.output import write_json, write_text
 from powerplan.cli.planning import plan_arguments, print_outcome, take_target, target_options
 from powerplan.cli.sections import SectionedCommand
 from powerplan.cli.server import calculator, server_options
@@ -100,7 +100,7 @@ def command(
     else:
         from powerplan.report.tables import plan_table
 
-        click.echo(plan_table(plan, network=case.network))
+        write_text(plan_table(plan, network=case.network))
     code = plan_exit(plan)
     print_outcome(chat, plan, code)
     if code is not Exit.OK:

@@ -10,7 +10,7 @@ import click
 from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
 from powerplan.cli.networks import placed, placement_options
-from powerplan.cli.output import document, write_json
+from powerplan.cli.output import document, write_json, write_text
 from powerplan.errors import InvalidInput
 from powerplan.reading.networks import load_network
 
@@ -41,7 +41,7 @@ def command(
         if as_json:
             write_json(plan_to_dict(plan))
         else:
-            click.echo(plan.table())
+            write_text(plan.table())
         return
     from powerplan.report.tables import network_rows, network_table
 

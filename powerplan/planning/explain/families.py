@@ -13,6 +13,7 @@ from powerplan.hardware.describe import described_fields
 from powerplan.planning import policy
 from powerplan.planning.explain.otherwise import COMPENSATIONS, has_known_errors
 from powerplan.planning.explain.relaxing import Change, relaxable, relaxed
+from powerplan.units import quantity
 
 #: what no change of the devices or the circuit can mend
 _NOT_ADVISED = ("temperature", "read_time", "bandwidth", "programming_noise_reference")
@@ -105,7 +106,7 @@ def _scaled(nominal: Hardware, name: str, *, up: bool) -> Family:
 
     def words(s: float) -> str:
         factor = s if up else 1 / s
-        reached = f"to {value * factor:.3g} {unit}".rstrip() if number else f"to {factor:.3g} of what it is"
+        reached = f"to {quantity(value * factor, unit)}" if number else f"to {factor:.3g} of what it is"
         if number and up:
             reached = f"about {factor:.4g} times ({reached})"
         return f"{'raise' if up else 'lower'} hardware.{name} {reached}"

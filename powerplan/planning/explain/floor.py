@@ -10,6 +10,7 @@ from powerplan.planning import policy
 from powerplan.planning.explain.families import families, switched
 from powerplan.planning.explain.trials import Trials
 from powerplan.planning.outcome import FloorPart
+from powerplan.units import in_unit, significant
 
 #: sources that are on or off
 _SWITCHES = ("clip_conductance", "thermal_noise", "shot_noise")
@@ -39,8 +40,10 @@ def floor_parts(trials: Trials, at_most: Callable[[Hardware], Hardware]) -> tupl
     return tuple(sorted(parts, key=lambda part: -part.amount))
 
 
-def parts_in_words(parts: Sequence[FloorPart]) -> str:
-    """The parts as a list. Each is of its source removed alone: they need not sum to what is there."""
-    falls = [f"without {ERROR_SOURCES[part.parameter]} alone it falls by {part.amount:.4g}" for part in parts[:1]]
-    falls += [f"without {ERROR_SOURCES[part.parameter]} alone by {part.amount:.4g}" for part in parts[1:]]
-    return ", ".join(falls)
+def parts_in_words(parts: Sequence[FloorPart], unit: str) -> str:
+    """The parts, their amounts in a unit. Each is of its source removed alone: they need not sum to what is there."""
+    words: list[str] = []
+    for part in parts:
+        amount = in_unit(part.amount, unit) if unit else f"{significant(100 * part.amount)} percentage points"
+        words.append(f"without {ERROR_SOURCES[part.parameter]} alone {'by' if words else 'it falls by'} {amount}")
+    return ", ".join(words)

@@ -14,6 +14,7 @@ from powerplan.planning.problem.problem import Problem
 from powerplan.planning.problem.variables import FreeGains
 from powerplan.planning.session import Session
 from powerplan.planning.targets import Target
+from powerplan.units import in_unit, si
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,8 +96,8 @@ def unreachable(
         span = hardware.conductance_max - hardware.conductance_min
         if hardware.programming_noise_std > span:
             words += (
-                f" hardware.programming_noise_std = {hardware.programming_noise_std:g} S is larger than the whole "
-                f"conductance range, {span:g} S: check its unit."
+                f" hardware.programming_noise_std = {si(hardware.programming_noise_std, 'S')} is larger than the whole "
+                f"conductance range, {si(span, 'S')}: check its unit."
             )
     shown = binding_limits(free, at_limit, upper=upper, without_effect=advice.without_effect, labels=True)
     binding = f"; limits that bind: {', '.join(shown)}" if shown else ""
@@ -107,8 +108,8 @@ def unreachable(
         remedies=advice.remedies,
         floor=advice.floor,
         floor_parts=advice.floor_parts,
-        message=f"The lowest reachable {target.words} is {best:.6g}{guard}, above the target "
-        f"{target.value:.6g}{_where(problem, theta)}{binding}. {words}",
+        message=f"The lowest reachable {target.words} is {in_unit(best, target.unit)}{guard}, above the target "
+        f"{in_unit(target.value, target.unit)}{_where(problem, theta)}{binding}. {words}",
     )
 
 

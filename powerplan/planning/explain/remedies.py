@@ -21,6 +21,7 @@ from powerplan.planning.explain.trials import Trials
 from powerplan.planning.outcome import FloorPart, Remedy
 from powerplan.planning.session import Session
 from powerplan.planning.targets import Target
+from powerplan.units import in_unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +168,7 @@ def in_words(advice: Advice, target: Target, best: float, bound: float) -> str:
     """
     looser = ""
     if target.is_plausible(bound):
-        looser = f"set the {'budget' if target.is_budget else 'target'} to {_rounded_up(bound)} or more"
+        looser = f"set the {'budget' if target.is_budget else 'target'} to {_rounded_up(bound, target.unit)} or more"
     enough = [remedy for remedy in advice.remedies if remedy.meets_target]
     if enough:
         ways = ", or ".join(remedy.change for remedy in enough[:3])
@@ -178,9 +179,9 @@ def in_words(advice: Advice, target: Target, best: float, bound: float) -> str:
         words = f"{looser[:1].upper()}{looser[1:]}{(looser and '; n') or 'N'}ot all that could help was tried."
     floors = [remedy for remedy in advice.remedies if not remedy.meets_target][:3]
     if floors and (not enough or enough[0].parameter == "together"):
-        parts = (f"{remedy.change.replace('hardware.', '')}: {target.words} {remedy.reached:.4g}" for remedy in floors)
+        parts = (f"{remedy.change}: {target.words} {in_unit(remedy.reached, target.unit)}" for remedy in floors)
         words += f" One change alone does not do: {'; '.join(parts)}."
-    sources = parts_in_words(advice.floor_parts)
+    sources = parts_in_words(advice.floor_parts, target.unit)
     if advice.floor is not None:
         # where noise no longer hides the steps of a converter, larger conductances make more of its error
         rises = advice.floor > policy.RISES * best
@@ -189,13 +190,13 @@ def in_words(advice: Advice, target: Target, best: float, bound: float) -> str:
             if rises
             else (f" Even at {policy.LARGEST_CHANGE:g} times conductance_max it stays at")
         )
-        words += f" {advice.floor:.4g}{'; ' * bool(sources)}{sources}."
+        words += f" {in_unit(advice.floor, target.unit)}{'; ' * bool(sources)}{sources}."
     elif sources:
         words += f" {sources[:1].upper()}{sources[1:]}."
     return words
 
 
-def _rounded_up(value: float) -> str:
-    """Four digits, not below the value."""
+def _rounded_up(value: float, unit: str) -> str:
+    """Four digits in a unit, not below the value."""
     digits = 10.0 ** (math.floor(math.log10(value)) - 3) if value > 0 else 1.0
-    return f"{math.ceil(value / digits) * digits:.4g}"
+    return in_unit(math.ceil(value / digits) * digits, unit)

@@ -17,6 +17,7 @@ from powerplan.planning.explain.explanation import (
 )
 from powerplan.planning.explain.relaxing import MOVES_LEVELS
 from powerplan.planning.plan_value import Plan
+from powerplan.units import in_unit
 
 #: the label of the layer of a name
 Label = Callable[[str], str]
@@ -39,10 +40,10 @@ def in_sentences(explanation: Explanation, plan: Plan) -> list[str]:
     ]
     words += _energy_in_words(explanation, label)
     if explanation.gap is not None:
-        unit = "" if reached or plan.objective.unit == "1" else f" {plan.objective.unit}"
+        unit = plan.target.unit if reached else plan.objective.unit
         words.append(
             f"Without limits on the free gains and without idle conductance {what} would be "
-            f"{explanation.unlimited:.6g}{unit} instead of {explanation.value:.6g}{unit}: the plan is "
+            f"{in_unit(explanation.unlimited, unit)} instead of {in_unit(explanation.value, unit)}: the plan is "
             f"{100 * explanation.gap:.3g} % above this bound."
             if explanation.gap > policy.GAP_OF_NOTE
             else f"The limits cost nothing: without them {what} would be the same within 0.05 %."
@@ -123,8 +124,7 @@ def _energy_in_words(explanation: Explanation, label: Label) -> list[str]:
 
 def _met_in_words(objective: float, plan: Plan) -> str:
     """What meeting a target takes that was out of reach."""
-    of = plan.objective
-    return f"reaches the target, with {of.quantity} {objective:.4g}{'' if of.unit == '1' else f' {of.unit}'}."
+    return f"reaches the target, with {plan.objective.quantity} {in_unit(objective, plan.objective.unit)}."
 
 
 def _otherwise_in_words(change: HardwareChange, what: str, plan: Plan, *, reached: bool) -> str:

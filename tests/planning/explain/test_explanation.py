@@ -12,6 +12,7 @@ from powerplan.hardware import curves as shapes
 from powerplan.hardware.aging import LogTimeDrift, LowFrequencyNoise
 from powerplan.hardware.curve_values import curve_values
 from powerplan.planning.explain.relaxing import Change, relaxed
+from powerplan.units import si
 
 HARDWARE = pp.Hardware(conductance_min=1e-6, programming_noise_std=1e-6, read_noise_std=3e-8)
 
@@ -115,7 +116,7 @@ def test_an_infeasible_target_says_what_would_help(network: pp.Network, x: np.nd
             assert (r.resolved, r.objective) == (None, pytest.approx(again.power, rel=1e-4))
     assert "conductance_max" in reaching
     (wider,) = [r for r in found.relaxations if r.parameter == "conductance_max"]
-    words = f"Raising conductance_max by 10 % reaches the target, with power {wider.objective:.4g} W."
+    words = f"Raising conductance_max by 10 % reaches the target, with power {si(wider.objective, 'W')}."
     assert words in found.sentences
     held = [r for r in found.relaxations if not r.reaches_target]
     assert all(r.objective is None and r.resolved is not None for r in held)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import powerplan as pp
+from powerplan.units import percent, significant
 
 pytestmark = pytest.mark.usefixtures("patient")
 
@@ -53,10 +54,11 @@ def test_parts_of_other_errors_are_scaled_like_them() -> None:
 def test_the_message_and_the_plan_file_name_the_sources(tmp_path: object) -> None:
     plan = pp.plan(NETWORK, CLEAN.replace(adc_bits=3, column_gain_std=0.1), INPUTS, pp.MaxNMSE(1e-3))
     end = plan.termination
-    assert f"stays at {end.floor:.4g}; without " in end.message
+    assert f"stays at {percent(end.floor)}; without " in end.message
     for part in end.floor_parts:
         words = {"adc_bits": "converters of columns", "column_gain_std": "gain errors of columns"}[part.parameter]
-        assert re.search(rf"without {words} alone (it falls )?by {part.amount:.4g}[,.]", end.message)
+        points = f"{significant(100 * part.amount)} percentage points"
+        assert re.search(rf"without {words} alone (it falls )?by {points}[,.]", end.message)
     plan.save(tmp_path / "plan.json")
     assert pp.Plan.load(tmp_path / "plan.json").termination == end
 
@@ -86,7 +88,7 @@ def test_where_larger_conductances_make_it_worse_the_message_says_so_and_no_limi
     hardware = pp.Hardware(programming_noise_std=2e-6, adc_bits=3)
     end = pp.plan(network, hardware, inputs, pp.MaxNMSE(0.01)).termination
     assert end.floor > 1.05 * end.best_reachable
-    assert f"At 1000 times conductance_max it rises to {end.floor:.4g}" in end.message
+    assert f"At 1000 times conductance_max it rises to {percent(end.floor)}" in end.message
     assert "limits that bind" not in end.message
     assert end.binding_limits == ()
 

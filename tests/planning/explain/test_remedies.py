@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 import powerplan as pp
+from powerplan.hardware.describe import described_fields
 from powerplan.planning.explain.relaxing import Change, relaxed
 from powerplan.planning.session import Session
+from powerplan.reading.quantities import parse_quantity
+from powerplan.units import percent
 
 pytestmark = pytest.mark.usefixtures("patient")
 
@@ -51,10 +54,20 @@ CASES = {
 }
 
 
+#: field, number and unit of a change, such as "raise hardware.conductance_max about 2 times (to 200 uS)"
+_CHANGE = re.compile(r"hardware\.(\w+) ?(?:about \S+ times \(to|to) ([-+.\w']+)( [fpnumkMG]?(?:S|A|V|s|h|d|ohm)\b)?")
+
+
+def looser_target(target: pp.Target, message: str) -> pp.Target:
+    """The target that is advised."""
+    found = re.search(r"set the (?:target|budget) to (.+?) or more", message, re.IGNORECASE)
+    return target.with_value(parse_quantity(found[1], target.written_unit()))
+
+
 def followed(hardware: pp.Hardware, change: str) -> pp.Hardware:
     """The hardware with what the words say."""
-    for name, value in re.findall(r"hardware\.(\w+) ?(?:about \S+ times \(to|to) ([-+.\w']+)", change):
-        old = getattr(hardware, name)
+    for name, value, prefixed in _CHANGE.findall(change):
+        old, unit = getattr(hardware, name), described_fields(pp.Hardware)[name][0]
         if f"{name} to {value} of what it is" in change:
             hardware = relaxed(hardware, Change(parameter=name, factor=float(value)))
         elif isinstance(old, str):
@@ -62,7 +75,7 @@ def followed(hardware: pp.Hardware, change: str) -> pp.Hardware:
         elif isinstance(old, bool):
             hardware = hardware.replace(**{name: value == "True"})
         elif old:
-            hardware = hardware.replace(**{name: type(old)(float(value))})
+            hardware = hardware.replace(**{name: type(old)(parse_quantity(value + prefixed, unit))})
     return hardware
 
 
@@ -73,9 +86,7 @@ def test_following_the_advice_once_is_enough(kind: str) -> None:
     hardware, target, options = CASES[kind]
     end = pp.plan(NETWORK, hardware, INPUTS, target, **options).termination
     assert end.outcome is pp.Outcome.INFEASIBLE
-    looser = target.with_value(
-        float(re.search(r"set the (?:target|budget) to ([-+.e\d]+)", end.message, re.IGNORECASE)[1])
-    )
+    looser = looser_target(target, end.message)
     assert reaches(hardware, looser, options)
     enough = [remedy for remedy in end.remedies if remedy.meets_target]
     # rates of changed classes with rare stuck devices take so many samples that time may end
@@ -107,7 +118,7 @@ def test_advice_from_random_samples_holds_for_the_seeds_of_a_plan(weights: int) 
     for seed in (5,):
         options = {"seed": seed}
         end = pp.plan(network, hardware, INPUTS, target, verify_draws=0, calibrate=False, **options).termination
-        looser = target.with_value(float(re.search(r"set the target to ([-+.e\d]+)", end.message, re.IGNORECASE)[1]))
+        looser = looser_target(target, end.message)
         assert reaches(hardware, looser, options, network)
         for remedy in end.remedies:
             if remedy.meets_target:
@@ -146,8 +157,8 @@ def test_what_does_not_help_is_not_advised_and_the_floor_is_shown() -> None:
     assert [remedy.parameter for remedy in end.remedies] == ["programming_noise_proportional"]
     assert end.floor == pytest.approx(end.best_reachable, rel=1e-6)
     assert (
-        f"Even at 1000 times conductance_max it stays at {end.floor:.4g}; without proportional programming noise alone "
-        f"it falls by {end.floor_parts[0].amount:.4g}" in end.message
+        f"Even at 1000 times conductance_max it stays at {percent(end.floor)}; without proportional programming noise "
+        f"alone it falls by {100 * end.floor_parts[0].amount:#.4g} percentage points" in end.message
     )
 
 

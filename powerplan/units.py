@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 _PREFIXES = {-18: "a", -15: "f", -12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
+_TIMES = (("d", 86400.0), ("h", 3600.0), ("min", 60.0))
 
 
 def si(value: float | None, unit: str, digits: int = 4) -> str:
@@ -22,11 +23,23 @@ def si(value: float | None, unit: str, digits: int = 4) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time as a person says it: ``10 ms``, ``4 s``, ``27.8 h``, ``30 days``."""
-    for unit, size in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= (2 * size if unit == "days" else size):
+    """A time as a person says it: ``10 ms``, ``4 s``, ``27.8 h``, ``1 d``, ``30 d``."""
+    for unit, size in _TIMES:
+        if seconds == size or seconds >= (2 * size if unit == "d" else size):
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds:.3g} s" if seconds >= 1 or not seconds > 0 else si(seconds, "s", 3)
+
+
+def quantity(value: float, unit: str, digits: int = 3) -> str:
+    """A setting as it can be typed, at most so many digits: ``3.27 uS``, ``0.125``, ``1 d``."""
+    if unit == "s" and value >= 1:
+        rounded = float(f"{value:.{digits}g}")
+        sizes = [(f"{rounded / size:.{digits}g} {name}", size) for name, size in _TIMES if rounded >= size]
+        return next((text for text, size in sizes if float(text.split()[0]) * size == rounded), f"{rounded:.15g} s")
+    if not unit or not value or not math.isfinite(value):
+        return f"{value:.{digits}g} {unit}".rstrip()
+    number, _, unit = si(value, unit, digits).partition(" ")
+    return f"{float(number):.{digits}g} {unit}"
 
 
 def significant(value: float | None, digits: int = 4) -> str:

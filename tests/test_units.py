@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from powerplan.report.units import (
+from powerplan.reading.quantities import parse_quantity
+from powerplan.units import (
+    duration,
     gain_text,
     part_with_error,
     percent,
+    quantity,
     share,
     si,
     si_with_error,
@@ -68,3 +71,20 @@ def test_error_decides_the_digits() -> None:
 def test_column_gains_are_summarised() -> None:
     assert gain_text(2e-6, "S") == "2.000 uS"
     assert gain_text(np.array([1e-6, 2e-6, 9e-6]), "S") == "2.000 uS (1.00 uS - 9.00 uS)"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.01, "10.0 ms"), (4.0, "4 s"), (3600.0, "1 h"), (86400.0, "1 d"), (1e5, "27.8 h"), (30 * 86400.0, "30 d")],
+)
+def test_times_have_the_unit_that_a_person_takes(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [(3.27e-6, "S", "3.27 uS"), (1e-9, "A", "1 nA"), (0.125, "", "0.125"), (0.0, "V", "0 V"), (86400.0, "s", "1 d")],
+)
+def test_settings_are_written_as_they_are_typed(value: float, unit: str, text: str) -> None:
+    assert quantity(value, unit) == text
+    assert parse_quantity(text, unit) == value
