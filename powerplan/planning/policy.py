@@ -253,8 +253,9 @@ LEAST_FLOOR_PART = 0.01
 
 # --- choices of options: bits of converters and the like ---
 
-#: How closely gains beside a choice meet the target, as a part of it.
-BITS_CONSTRAINT = 1e-4
+#: How closely gains beside a choice meet the target, as a part of it: where choices are compared, and where a model of
+#: them is made.
+BITS_CONSTRAINT, ABOUT_CONSTRAINT = 5e-4, 1e-2
 #: Change of the gains by which their effects are measured, in logs: roundings average over less.
 MODEL_STEP = 0.2
 #: Change of a term, as a part of it, that is none.

@@ -81,6 +81,7 @@ class _Chooser:
         self.session, self.costs, self.options = session, costs, options
         self.choices = costs.choices
         self.known: dict[tuple[object, ...], tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+        self.sessions: dict[tuple[object, ...], Session] = {}
         settings = session.settings
         self.score = Score(name=settings.objective or "energy")
         self.limits = Limits.of(settings)
@@ -154,10 +155,15 @@ class _Chooser:
 
     def _problem(self, choice: np.ndarray, *, exact: bool = False) -> Problem:
         """The gains beside a choice (sites,)."""
-        session = self.session.with_fields(self.choices.fields(choice)).corrected_like(self.session)
+        fields = self.choices.fields(choice)
+        key = tuple(fields.items())
+        if key not in self.sessions:
+            self.sessions[key] = self.session.with_fields(fields).corrected_like(self.session)
+        session = self.sessions[key]
         own = replace(self.wanted, objective=ArrayEnergy(seconds=np.ones(self.choices.layers)))
         made = session.problem(own, self.session.free, exact=exact, watch=self.watch)
-        return replace(made, accuracy=max(policy.BITS_CONSTRAINT, made.accuracy))
+        accuracy = policy.BITS_CONSTRAINT if exact else policy.ABOUT_CONSTRAINT
+        return replace(made, accuracy=max(accuracy, made.accuracy))
 
     def _by_error(self, theta: np.ndarray) -> Requirement:
         """The requirement, on the error: where it is on another number, as large an error as goes with that at θ."""

@@ -181,25 +181,38 @@ class LocalModel:
     ) -> tuple[np.ndarray, np.ndarray]:
         """y (N, m) where multiples of the prices (R,) keep the constraints, the worst just so, and these multiples
         (N,); inf where none do."""
-        low, high = np.full(len(choices), -policy.LARGEST_LOG_PRICE), np.full(len(choices), policy.LARGEST_LOG_PRICE)
-        log, best, y = np.zeros(len(choices)), start.copy(), start.copy()
-        last_log, last = np.full(len(choices), np.nan), np.full(len(choices), np.nan)
-        met = np.zeros(len(choices), dtype=bool)
-        for count in range(policy.PRICES_TRIED):
-            y = self.least(choices, energy, np.exp(log)[:, None] * prices, y)
-            excess = np.log(self.errors(choices, y).max(1))
-            good = excess <= policy.MODEL_CONSTRAINT
-            best[good], met = y[good], met | good
-            low, high = np.where(good, low, log), np.where(good, log, high)
-            if (np.abs(excess) <= policy.MODEL_CONSTRAINT).all():
+        count, reach = len(choices), policy.LARGEST_LOG_PRICE
+        low, high, log = np.full(count, -reach), np.full(count, reach), np.zeros(count)
+        y = start.copy()
+
+        def excess(own: np.ndarray, log: np.ndarray) -> np.ndarray:
+            y[own] = self.least(choices[own], energy, np.exp(log)[:, None] * prices, y[own])
+            return np.asarray(np.log(self.errors(choices[own], y[own]).max(1)))
+
+        every = np.arange(count)
+        out_of_reach = excess(every, high) > policy.MODEL_CONSTRAINT
+        best = y.copy()
+        y[:] = start
+        slack = excess(every, low) <= policy.MODEL_CONSTRAINT
+        best[slack], high[slack] = y[slack], -reach
+        y[:] = start
+        own = np.flatnonzero(~out_of_reach & ~slack)
+        last_log, last = np.full(count, np.nan), np.full(count, np.nan)
+        for tries in range(policy.PRICES_TRIED):
+            if not len(own):
                 break
+            at, now = log[own], excess(own, log[own])
+            good = now <= policy.MODEL_CONSTRAINT
+            best[own[good]] = y[own[good]]
+            low[own], high[own] = np.where(good, low[own], at), np.where(good, at, high[own])
             with np.errstate(all="ignore"):
-                secant = log - excess * (log - last_log) / (excess - last)
-            guess = np.where(np.isfinite(secant), secant, log + 1.5 * excess)
-            last_log, last = log, excess
-            inside = (guess > low) & (guess < high) & (count % 4 < 3)
-            log = np.where(inside, guess, 0.5 * (low + high))
-        return best, np.where(met, np.exp(high), np.inf)
+                secant = at - now * (at - last_log[own]) / (now - last[own])
+            guess = np.where(np.isfinite(secant), secant, at + 1.5 * now)
+            last_log[own], last[own] = at, now
+            inside = (guess > low[own]) & (guess < high[own]) & (tries % 4 < 3)
+            log[own] = np.where(inside, guess, 0.5 * (low[own] + high[own]))
+            own = own[np.abs(now) > policy.MODEL_CONSTRAINT]
+        return best, np.where(out_of_reach, np.inf, np.exp(high))
 
     def _terms(self, choices: np.ndarray) -> np.ndarray:
         """(N, 2 T) terms at y = 0."""
