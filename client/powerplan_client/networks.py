@@ -118,7 +118,8 @@ def network_message(
             or of an ONNX model (.onnx); :class:`Onnx`; a network of the engine; a torch module (needs the engine).
         packer: turns arrays and files into messages; None = all of them inline.
         options: of the call: ``input_shape`` of one input, for a torch module; ``analog``, ``digital`` and ``reads``;
-            ``weight_slices``, bits of every slice of the weights, and ``shared_converters``.
+            ``weight_slices``, bits of every slice of the weights or a table of them by layers, and
+            ``shared_converters``.
 
     Raises:
         InvalidRequest: none of these, or a file that cannot be read.
@@ -132,8 +133,12 @@ def network_message(
     if reads not in ("shared", "separate"):
         raise invalid("reads", f"got {reads!r}; allowed: 'shared' or 'separate'")
     message.separate_reads = reads == "separate"
+    slices = options.get("weight_slices") or ()
     with naming("weight_slices"):
-        message.weight_slices.extend(options.get("weight_slices") or ())
+        if isinstance(slices, Mapping):
+            message.sliced_layers.extend(pb.SlicedLayers(layers=str(k), bits=bits) for k, bits in slices.items())
+        else:
+            message.weight_slices.extend(slices)
     message.shared_converters = bool(options.get("shared_converters", False))
     return message
 

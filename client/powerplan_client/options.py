@@ -46,7 +46,8 @@ class RequestOptions(CallOptions, total=False):
     reads: of nodes that name one array, or one weight tensor of a module or model: "shared" = of the same devices, at
         the same gains; "separate" = of an array each.
     weight_slices: bits of the slices that weights are held in, from the most significant, (4, 4); slice k of layer
-        "fc1" is the layer "fc1.slicek". None = one device, or pair, for a weight.
+        "fc1" is the layer "fc1.slicek". Of some layers only: {"fc1": (4, 4), "fc2": (2, 6)}. None = one device, or
+        pair, for a weight.
     shared_converters: the slices of a layer are converted one after the other, by the converters of one.
     output_moments, layer_moments, layer_covariances: large parts of the answer to include.
     validate_only: check the request and stop; the answer is None.
@@ -59,7 +60,7 @@ class RequestOptions(CallOptions, total=False):
     analog: str | int | Sequence[str | int] | None
     digital: str | int | Sequence[str | int] | None
     reads: str
-    weight_slices: Sequence[int] | None
+    weight_slices: Sequence[int] | Mapping[str, Sequence[int]] | None
     shared_converters: bool
     output_moments: bool
     layer_moments: bool

@@ -201,6 +201,13 @@ def _or_by_layer(value: Schema, *, or_none: bool) -> Schema:
     return {"anyOf": [value, several, table], "description": words}
 
 
+def _or_by_choice(value: Schema) -> Schema:
+    """One value for all layers, or a table by choices of layers."""
+    table: Schema = {"type": "object", "minProperties": 1, "maxProperties": MOST_LAYERS, "additionalProperties": value}
+    table["description"] = f"a table by layers, each key {_LAYERS}"
+    return {"anyOf": [value, table], "description": f"{value['description']}, or {table['description']}"}
+
+
 def hardware_fields() -> dict[str, Schema]:
     """Schema of one value of every field of the hardware; what has parts of its own is left to the hardware itself."""
     part = {"description": "a value of this field of pp.Hardware"}
@@ -309,7 +316,9 @@ def study_schema() -> Schema:
                             "analog": {**layers, "description": f"layers on crossbars: {_LAYERS}, or a list"},
                             "digital": {**layers, "description": f"layers that are digital: {_LAYERS}, or a list"},
                             "reads": _choice(READS),
-                            "weight_slices": _list_of(_integer(1, MOST_BITS), "bits of weight slices", MOST_SLICES),
+                            "weight_slices": _or_by_choice(
+                                _list_of(_integer(1, MOST_BITS), "bits of weight slices", MOST_SLICES)
+                            ),
                             "shared_converters": _BOOLEAN,
                         },
                         "a network",

@@ -36,28 +36,46 @@ def placement_options(command: _Command) -> _Command:
     slices = click.option(
         "--weight-slices",
         type=WeightSlices(),
-        metavar="BITS,BITS,..[,shared]",
-        help="Weights sliced over several devices: bits of every slice, from the most significant, 4,4; with shared, "
-        "slices are converted one after the other by the same converters.",
+        multiple=True,
+        callback=_together,
+        metavar="[LAYERS:]BITS,BITS,..[,shared]",
+        help="Weights sliced over several devices: bits of every slice, from the most significant, 4,4; of some layers "
+        "fc1:4,4 (repeatable); with shared, slices are converted one after the other by the same converters.",
     )
     return analog(digital(reads(slices(command))))
 
 
 class WeightSlices(click.ParamType):
-    """Bits of the slices of weights, and whether they share converters, as :meth:`Network.with_weight_slices` has
-    them."""
+    """Bits of the slices of weights, of the layers that they are for (None = all), and whether they share
+    converters."""
 
     name = "BITS"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):
             return value
-        parts = [part.strip() for part in value.split(",")]
+        layers, _, bits = value.rpartition(":")
+        parts = [part.strip() for part in bits.split(",")]
         shared = parts[-1] == "shared"
         try:
-            return {"bits": tuple(int(part) for part in parts[: len(parts) - shared]), "shared_converters": shared}
+            return layers.strip() or None, tuple(int(part) for part in parts[: len(parts) - shared]), shared
         except ValueError:
-            self.fail(f"got {value!r}; allowed: whole numbers of bits, such as 4,4 or 4,4,shared.")
+            self.fail(f"got {value!r}; allowed: whole numbers of bits, such as 4,4 or 4,4,shared or fc1:4,4.")
+
+
+def _together(context: click.Context, param: click.Parameter, values: Sequence[Any]) -> dict[str, Any] | None:
+    """Arguments of :meth:`Network.with_weight_slices`; None where nothing is given."""
+    if not values:
+        return None
+    layers, bits, shared = (list(each) for each in zip(*values, strict=True))
+    if len(values) > 1 and (None in layers or len(set(layers)) < len(layers)):
+        raise click.BadParameter("got several; allowed: one for all layers, or one for each choice of layers, fc1:4,4.")
+    if len(set(shared)) > 1:
+        raise click.BadParameter("got shared for some layers; allowed: for all that are sliced, or for none.")
+    return {
+        "bits": bits[0] if layers == [None] else dict(zip(layers, bits, strict=True)),
+        "shared_converters": shared[0],
+    }
 
 
 def network_choice(command: _Command) -> _Command:

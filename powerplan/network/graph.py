@@ -17,7 +17,7 @@ import numpy as np
 from powerplan.checks import Checker, check_inputs, frozen_array, real_array
 from powerplan.errors import InvalidInput
 from powerplan.labels import layer_labels
-from powerplan.network.analog import Choice, chosen_layers, with_analog
+from powerplan.network.analog import Choice, with_analog
 from powerplan.network.node import INPUT, Node, as_shape
 from powerplan.network.ops import MOST_ELEMENTS, Activation, Linear, Op, Shape, SliceSum
 from powerplan.network.parts import network_fields
@@ -247,7 +247,11 @@ class Network(Shown):
         return replace(self, nodes=tuple(replace(node, array=None) for node in self.nodes))
 
     def with_weight_slices(
-        self, bits: Sequence[int], layers: Choice = None, *, shared_converters: bool = False
+        self,
+        bits: Sequence[int] | Mapping[str, Sequence[int]],
+        layers: Choice = None,
+        *,
+        shared_converters: bool = False,
     ) -> Network:
         """The same network with weights sliced over several devices: every slice is an array, and layer, of its own.
 
@@ -256,15 +260,15 @@ class Network(Shown):
 
         Args:
             bits: of every slice, from the most significant, 1 to 16 slices of 1 to 16 bits: (4, 4), or unequal
-                (2, 3, 3). The last holds what is left without rounding.
-            layers: to slice, a choice as in :meth:`with_analog`; None = all crossbar layers.
+                (2, 3, 3). The last holds what is left without rounding. Or a table of them by a choice of layers,
+                {"fc1": (4, 4), "fc2": (2, 6)}; other layers stay as they are.
+            layers: to slice, a choice as in :meth:`with_analog`; None = all crossbar layers, or those of the table.
             shared_converters: the slices of a layer are converted one after the other, by the converters of one.
 
         Raises:
-            InvalidInput: bits out of range, or a part of a choice that takes no layer.
+            InvalidInput: bits out of range, or a part of a choice that takes no layer, or one that another takes.
         """
-        names = self.layer_names if layers is None else chosen_layers(self, "layers", layers)
-        return with_weight_slices(self, bits, frozenset(names), shared_converters=shared_converters)
+        return with_weight_slices(self, bits, layers, shared_converters=shared_converters)
 
     @cached_property
     def weight_slices(self) -> tuple[tuple[tuple[str, ...], bool], ...]:

@@ -14,13 +14,15 @@ of its own; their sum is digital.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from powerplan.checks import Checker
+from powerplan.errors import InvalidInput
+from powerplan.network.analog import Choice, chosen_layers
 from powerplan.network.node import Node
 from powerplan.network.ops import CrossbarOp, SliceSum
 
@@ -34,28 +36,58 @@ _ROUNDING = 1e-6
 
 
 def with_weight_slices(
-    network: Network, bits: Sequence[int], layers: frozenset[str], *, shared_converters: bool
+    network: Network, bits: Sequence[int] | Mapping[str, Sequence[int]], layers: Choice, *, shared_converters: bool
 ) -> Network:
     """The network with these layers in slices; see :meth:`Network.with_weight_slices`."""
-    check = Checker()
-    counts = [bits] if isinstance(bits, int) else list(bits)
-    if not 1 <= len(counts) <= MOST_SLICES or not all(isinstance(m, int) and 1 <= m <= MOST_BITS for m in counts):
-        allowed = f"1 to {MOST_SLICES} whole numbers of bits, 1 to {MOST_BITS} each, the most significant slice first"
-        check.fail("weight_slices", bits, allowed, "Give the bits of every slice, as (4, 4).")
-    check.done()
+    bits_of = _bits_by_layer(network, bits, layers)
     by_array: dict[str, list[np.ndarray]] = {}
     nodes: list[Node] = []
     for node in network.nodes:
-        if node.array_name not in layers or not isinstance(node.op, CrossbarOp):
+        if node.array_name not in bits_of or not isinstance(node.op, CrossbarOp):
             nodes.append(node)
             continue
-        parts = by_array.setdefault(node.array_name, _sliced(node.op.weight, counts))
+        parts = by_array.setdefault(node.array_name, _sliced(node.op.weight, bits_of[node.array_name]))
         sliced = _slices(node, node.op, parts)
         nodes += sliced
         if len(sliced) > 1:
             total = SliceSum(shared_converters=shared_converters)
             nodes.append(Node(name=node.name, op=total, inputs=tuple(part.name for part in sliced)))
     return replace(network, nodes=tuple(nodes))
+
+
+def _bits_by_layer(
+    network: Network, bits: Sequence[int] | Mapping[str, Sequence[int]], layers: Choice
+) -> dict[str, list[int]]:
+    """Bits of the slices of every layer that is sliced.
+
+    Raises:
+        InvalidInput: bits out of range, or a layer that two choices take or none.
+    """
+    if not isinstance(bits, Mapping):
+        taken = set(network.layer_names) if layers is None else chosen_layers(network, "layers", layers)
+        return dict.fromkeys(taken, _checked("weight_slices", bits))
+    if layers is not None:
+        raise InvalidInput.of("layers", layers, "None where weight_slices names them", "Leave it out.")
+    bits_of: dict[str, list[int]] = {}
+    for choice, own in bits.items():
+        counts = _checked(f"weight_slices[{choice!r}]", own)
+        for name in chosen_layers(network, "weight_slices", choice):
+            if name in bits_of:
+                allowed = f"choices that take a layer once, and two take {name!r}"
+                raise InvalidInput.of("weight_slices", choice, allowed, "Name its layers one by one.")
+            bits_of[name] = counts
+    return bits_of
+
+
+def _checked(field: str, bits: Sequence[int]) -> list[int]:
+    """Bits of the slices of a layer."""
+    check = Checker()
+    counts = list(bits) if isinstance(bits, Sequence) and not isinstance(bits, str) else [bits]
+    if not 1 <= len(counts) <= MOST_SLICES or not all(type(m) is int and 1 <= m <= MOST_BITS for m in counts):
+        allowed = f"1 to {MOST_SLICES} whole numbers of bits, 1 to {MOST_BITS} each, the most significant slice first"
+        check.fail(field, bits, allowed, "Give the bits of every slice, as (4, 4).")
+    check.done()
+    return counts
 
 
 def _slices(node: Node, op: CrossbarOp, parts: list[np.ndarray]) -> list[Node]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 
 import numpy as np
 import pytest
@@ -107,11 +109,67 @@ def test_slices_travel(two_layers: pp.Network) -> None:
         assert arrived.weight_slices == sliced.weight_slices
 
 
-def test_the_command_line_slices() -> None:
-    options = ["predict", "--example", "iris", "--weight-slices", "4,4,shared", "--json"]
+def test_layers_have_slices_of_their_own(two_layers: pp.Network) -> None:
+    by_layers = {"0": (4, 4), "2": (1, 2, 5)}
+    sliced = two_layers.with_weight_slices(by_layers, shared_converters=True)
+    one_by_one = two_layers.with_weight_slices((4, 4), "0", shared_converters=True)
+    one_by_one = one_by_one.with_weight_slices((1, 2, 5), "2", shared_converters=True)
+    assert sliced.digest == one_by_one.digest
+    assert two_layers.with_weight_slices({"-1": (2, 2)}).layer_names == ("0", "2.slice1", "2.slice2")
+    reader = Reader.start(path="task.network")
+    options = {"weight_slices": by_layers, "shared_converters": True}
+    arrived = network_from_proto(reader, network_message(two_layers, options=options))
+    reader.done()
+    assert arrived is not None
+    assert arrived.digest == sliced.digest
+
+
+@pytest.mark.parametrize(
+    ("given", "layers"),
+    [
+        (["4,4,shared"], ["linear1.slice1", "linear1.slice2", "linear2.slice1", "linear2.slice2"]),
+        (["linear2:4,4"], ["linear1", "linear2.slice1", "linear2.slice2"]),
+        (["0:4,4", "-1:2,2,4"], ["linear1.slice1", "linear1.slice2", *(f"linear2.slice{k}" for k in (1, 2, 3))]),
+    ],
+)
+def test_the_command_line_slices(given: list[str], layers: list[str]) -> None:
+    options = ["predict", "--example", "iris", "--json", *(f"--weight-slices={each}" for each in given)]
     result = CliRunner().invoke(main, options)
     assert result.exit_code == 0, result.output
-    assert "linear1.slice2" in result.output
+    assert json.loads(result.stdout)["layer_names"] == layers
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["4,4", "linear1:2,2"], "one for all layers, or one for each choice"),
+        (["linear1:4,4,shared", "linear2:4,4"], "shared for some layers"),
+        (["linear1:4,four"], "whole numbers of bits"),
+        (["conv9:4,4"], r"weight_slices: got 'conv9'"),
+        (["linear1:4,4", "linear*:2,2"], "take a layer once, and two take 'linear1'"),
+    ],
+)
+def test_the_command_line_refuses_slices(given: list[str], message: str) -> None:
+    result = CliRunner().invoke(main, ["predict", "--example", "iris", *(f"--weight-slices={each}" for each in given)])
+    assert result.exit_code != 0
+    assert re.search(message, " ".join(result.output.split()))
+
+
+def test_places_of_refused_slices_in_the_message(two_layers: pp.Network) -> None:
+    for by_layers, path in (
+        ({"0": (4, 4), "2": (0, 4)}, "task.network.sliced_layers[1].bits"),
+        ({"nothing": (4, 4)}, "task.network.sliced_layers"),
+    ):
+        reader = Reader.start(path="task.network")
+        message = network_message(two_layers, options={"weight_slices": by_layers})
+        assert network_from_proto(reader, message) is None
+        with pytest.raises(pp.InvalidInput, match=re.escape(path)):
+            reader.done()
+    message.weight_slices.extend((4, 4))
+    reader = Reader.start(path="task.network")
+    assert network_from_proto(reader, message) is None
+    with pytest.raises(pp.InvalidInput, match="none where weight_slices are of all layers"):
+        reader.done()
 
 
 def test_nonsense_is_refused(two_layers: pp.Network) -> None:

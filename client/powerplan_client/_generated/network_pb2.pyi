@@ -287,6 +287,7 @@ class Network(_message.Message):
     SEPARATE_READS_FIELD_NUMBER: _builtins.int
     WEIGHT_SLICES_FIELD_NUMBER: _builtins.int
     SHARED_CONVERTERS_FIELD_NUMBER: _builtins.int
+    SLICED_LAYERS_FIELD_NUMBER: _builtins.int
     separate_reads: _builtins.bool
     """Give every read of an array an array of its own. Else nodes that name one array, or one weight tensor of an ONNX
     model, read the same devices, at the same gains.
@@ -321,6 +322,10 @@ class Network(_message.Message):
         of 1 to 16 bits; slice k of layer "fc1" is the layer "fc1.slicek". Empty = one device, or pair, for a weight.
         """
 
+    @_builtins.property
+    def sliced_layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___SlicedLayers]:
+        """Layers with slices of their own, at most 100, in place of weight_slices; other layers stay as they are."""
+
     def __init__(
         self,
         *,
@@ -332,13 +337,44 @@ class Network(_message.Message):
         separate_reads: _builtins.bool = ...,
         weight_slices: _abc.Iterable[_builtins.int] | None = ...,
         shared_converters: _builtins.bool = ...,
+        sliced_layers: _abc.Iterable[Global___SlicedLayers] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "onnx", b"onnx", "saved_network", b"saved_network", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["analog_layers", b"analog_layers", "digital_layers", b"digital_layers", "graph", b"graph", "onnx", b"onnx", "saved_network", b"saved_network", "separate_reads", b"separate_reads", "shared_converters", b"shared_converters", "source", b"source", "weight_slices", b"weight_slices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["analog_layers", b"analog_layers", "digital_layers", b"digital_layers", "graph", b"graph", "onnx", b"onnx", "saved_network", b"saved_network", "separate_reads", b"separate_reads", "shared_converters", b"shared_converters", "sliced_layers", b"sliced_layers", "source", b"source", "weight_slices", b"weight_slices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["graph", "saved_network", "onnx"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
 
 Global___Network: _TypeAlias = Network  # noqa: Y015
+
+@_typing.final
+class SlicedLayers(_message.Message):
+    """Layers on crossbars, and the slices that their weights are held in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAYERS_FIELD_NUMBER: _builtins.int
+    BITS_FIELD_NUMBER: _builtins.int
+    layers: _builtins.str
+    """A type ("linear", "conv2d"), a name, a module path or pattern with *, or a number from 0 (-1 = the last). No layer may
+    be among two such choices.
+    """
+    @_builtins.property
+    def bits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Bits of every slice, as in Network.weight_slices; at least one."""
+
+    def __init__(
+        self,
+        *,
+        layers: _builtins.str = ...,
+        bits: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits", b"bits", "layers", b"layers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SlicedLayers: _TypeAlias = SlicedLayers  # noqa: Y015

@@ -81,6 +81,7 @@ from powerplan_client._generated.network_pb2 import AttributeValue as AttributeV
 from powerplan_client._generated.network_pb2 import Network as Network
 from powerplan_client._generated.network_pb2 import NetworkGraph as NetworkGraph
 from powerplan_client._generated.network_pb2 import NetworkNode as NetworkNode
+from powerplan_client._generated.network_pb2 import SlicedLayers as SlicedLayers
 from powerplan_client._generated.prediction_pb2 import ArrayDrop as ArrayDrop
 from powerplan_client._generated.prediction_pb2 import Chips as Chips
 from powerplan_client._generated.prediction_pb2 import CostBreakdown as CostBreakdown

@@ -45,16 +45,35 @@ def network_from_proto(reader: Reader, message: pb.Network) -> Network | None:
     chosen = {name: list(getattr(message, field)) or None for name, field in PLACEMENTS.items()}
     if any(chosen.values()):
         network = reader.take(partial(network.with_analog, **chosen), rename=lambda name: PLACEMENTS.get(name, name))
-    return _sliced(reader, message, network) if message.weight_slices and network is not None else network
+    sliced = message.weight_slices or message.sliced_layers
+    return _sliced(reader, message, network) if sliced and network is not None else network
 
 
 def _sliced(reader: Reader, message: pb.Network, network: Network) -> Network | None:
     """The network with its weights in slices, which take as much memory as so many networks."""
+    before, bits = reader.count, list(message.weight_slices)
+    place = reader.at("sliced_layers")
+    by_layers = {each.layers: list(each.bits) for each in message.sliced_layers}
+    _check_placement(place, [each.layers for each in message.sliced_layers])
+    if bits and by_layers:
+        place.fail(len(message.sliced_layers), "none where weight_slices are of all layers", "Give one of the two.")
+    if len(by_layers) < len(message.sliced_layers):
+        place.fail([each.layers for each in message.sliced_layers], "every choice once", "Leave out the second.")
     elements = sum(array.size for own in own_tensors(network) for array in own.values())
-    if not _fits(reader, len(network.nodes), elements * len(message.weight_slices)):
+    most = max([len(bits), *map(len, by_layers.values())])
+    if reader.count > before or not _fits(reader, len(network.nodes), elements * most):
         return None
-    bits, shared = list(message.weight_slices), message.shared_converters
-    return reader.take(partial(network.with_weight_slices, bits, shared_converters=shared))
+    return reader.take(
+        partial(network.with_weight_slices, by_layers or bits, shared_converters=message.shared_converters),
+        rename=_place_in_slices(list(by_layers)),
+    )
+
+
+def _place_in_slices(choices: Sequence[str]) -> Callable[[str], str]:
+    """Turns a field of the engine's weight_slices into its path in the message."""
+    paths = {f"weight_slices[{choice!r}]": f"sliced_layers[{i}].bits" for i, choice in enumerate(choices)}
+    whole = {"weight_slices": "sliced_layers"} if choices else {}
+    return lambda field: {**paths, **whole}.get(field, field)
 
 
 def _check_placement(reader: Reader, parts: Sequence[str]) -> None:
