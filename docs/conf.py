@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -93,10 +94,24 @@ def _parameters(found: re.Match[str]) -> str:
 
 
 #: what the theme leaves out for keyboards and screen readers: frames that scroll can be reached, headings have a level
+#: pictures that follow light and dark by themselves, and maps whose colours are a scale; all others are black on white
+_AS_THEY_ARE = {
+    file.stem
+    for file in Path(__file__).with_name("figures").rglob("*.svg")
+    if "prefers-color-scheme" in file.read_text(encoding="utf-8")
+} | {"arrays"}
+
+
+def _plot(match: re.Match[str]) -> str:
+    """An image that is turned round in the dark."""
+    return match[0] if match["stem"] in _AS_THEY_ARE else f'<img class="plot" {match[1]}'
+
+
 _ACCESSIBLE = (
     ("body", re.compile(r"<pre(?=[ >])"), '<pre tabindex="0"'),
     ("body", re.compile(r'<div class="(?=table-wrapper|formula)'), '<div tabindex="0" class="'),
     ("body", re.compile(r"<p>(?=<img )"), '<p tabindex="0" class="figure">'),
+    ("body", re.compile(r'<img ([^>]*src="[^"]*_images/(?P<stem>[^".]+)\.)'), _plot),
     ("body", re.compile(r"<dl>\s*<dd>(<em class=\"sig-param.*?)</dd>\s*</dl>", re.DOTALL), _parameters),
     ("furo_navigation_tree", re.compile(r'role="heading"'), 'role="heading" aria-level="2"'),
 )

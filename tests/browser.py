@@ -47,6 +47,65 @@ def serious(page: Path, *options: str) -> list[str]:
     return re.findall(r"(?:serious|critical) [\w-]+", title[1])
 
 
+def in_frame(page: Path, script: str, width: int, *options: str) -> str:
+    """What the function body ``script`` returns in a page that is exactly so wide: windows are 500 px at least."""
+    copy, frame = page.with_name("copy.html"), page.with_name("frame.html")
+    run = f"addEventListener('load', () => parent.postMessage((() => {{{script}}})(), '*'));"
+    text = page.read_text(encoding="utf-8").replace("</body>", f"<script>{run}</script></body>")
+    copy.write_text(text, encoding="utf-8")
+    style = f"border: 0; width: {width}px; height: 900px"
+    listen = "addEventListener('message', e => { document.title = 'said ' + e.data + '.'; });"
+    frame.write_text(
+        f'<!DOCTYPE html><script>{listen}</script><iframe src="copy.html" style="{style}"></iframe>', encoding="utf-8"
+    )
+    said = re.search(r"<title>said (.*?)\.</title>", browse(frame, "--dump-dom", *options).stdout, re.DOTALL)
+    assert said is not None
+    return said[1]
+
+
+#: what lies beyond its frame: parts of the page, words of a drawing, ticks over the label beside them
+_OVERFLOWS = """
+  var wrong = [], page = document.documentElement.clientWidth;
+  var say = (what, e) => wrong.push(what + " " + e.tagName + ": " + e.textContent.trim().slice(0, 40));
+  document.querySelectorAll("details").forEach(d => { d.open = true; });
+  document.querySelectorAll(".answer > div, dd, dt, figure, figcaption, li, p, h1, h2, h3, h4, .notes, summary")
+    .forEach(e => {
+      var box = e.getBoundingClientRect();
+      if (e.scrollWidth > e.clientWidth + 1 && e.clientWidth) { say("cut", e); }
+      if (box.right > page + 1 && !e.closest(".scroll")) { say("beyond the page", e); }
+    });
+  document.querySelectorAll("table").forEach(e => {
+    if (!e.closest(".scroll") && e.getBoundingClientRect().right > page + 1) { say("beyond the page", e); }
+  });
+  document.querySelectorAll(".scroll").forEach(e => {
+    if (e.getBoundingClientRect().right > page + 1) { say("beyond the page", e); }
+  });
+  document.querySelectorAll("svg[role=img]").forEach(svg => {
+    var box = svg.getBoundingClientRect();
+    if (getComputedStyle(svg).overflow !== "visible" || svg.classList.contains("chart")) {
+      svg.querySelectorAll("text").forEach(t => {
+        var own = t.getBoundingClientRect();
+        if (!own.width) { return; }
+        if (own.left < box.left - 1 || own.right > box.right + 1) { say("outside its drawing", t); }
+      });
+    }
+    var label = svg.querySelector("text[transform]");
+    if (label) {
+      var edge = label.getBoundingClientRect().right;
+      svg.querySelectorAll("text[text-anchor=end]").forEach(t => {
+        if (t.getBoundingClientRect().left < edge) { say("over the axis' label", t); }
+      });
+    }
+  });
+  return Array.from(new Set(wrong)).join("; ");
+"""
+
+
+def overflows(page: Path, width: int, *options: str) -> str:
+    """What of a page of this width lies beyond the page, a card, or a drawing; "" if nothing does."""
+    return in_frame(page, _OVERFLOWS, width, *options)
+
+
 def is_too_wide(page: Path, width: int) -> bool:
     """Whether a page, beside what scrolls in its own frame, is wider than its window."""
     script = "document.title = document.documentElement.scrollWidth + ' ' + innerWidth;"

@@ -105,11 +105,17 @@ def cost_view(prediction: Prediction) -> CostView | None:
         return tuple(stacked)
 
     return CostView(
-        names=tuple((COMPONENTS.get(costs.components[k], costs.components[k]), *looks[k]) for k in used),
+        names=tuple((_said(costs.components[k]), *looks[k]) for k in used),
         rows=tuple((name, typeset(si(float(sum(energy)), "J")), pieces(energy)) for name, energy in energies),
         facts=tuple(cost_facts(costs)),
         sankey=_ribbons(costs, prediction.layer_labels, used),
     )
+
+
+def _said(component: str) -> str:
+    """A component in words, with its name: ``converters of columns (adc)``."""
+    name = component.replace("_", " ")
+    return f"{COMPONENTS[component]} ({name})" if component in COMPONENTS else name
 
 
 def _ribbons(costs: CostBreakdown, layers: Sequence[str], used: Sequence[int]) -> Sankey:

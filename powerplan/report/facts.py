@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from powerplan.hardware import Hardware
 from powerplan.hardware.describe import described_fields
+from powerplan.report.device_charts import measured_text
 from powerplan.report.text import typeset, value_text
 
 
@@ -30,7 +31,8 @@ def hardware_facts(hardware: Hardware) -> list[Fact]:
     for key, value in hardware.to_dict().items():
         unit, text = described.get(key, ("", ""))
         if key not in off:
-            facts.append(Fact(name=key, value=value_text(value, unit), remark=text[:1].upper() + text[1:]))
+            words = measured_text(hardware) if key == "measurements" else value_text(value, unit)
+            facts.append(Fact(name=key, value=words, remark=text[:1].upper() + text[1:]))
     return facts
 
 

@@ -71,7 +71,7 @@ def device_charts(measurements: Measurements) -> Iterator[Chart]:
         spread = _line(measurements, levels, std, name="", style=1)
         edges = [
             Curve(
-                name="mean and one standard deviation" if side > 0 else "",
+                name="mean ± standard deviation" if side > 0 else "",
                 points=tuple(
                     Point(x=p.x, y=p.y + side * s.y) for p, s in zip(middle.points, spread.points, strict=True)
                 ),

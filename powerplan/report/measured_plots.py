@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+#: height above the points that is kept free for the legend, relative to theirs
+_FOR_LEGEND = 0.2
+#: letters of a name from which three do not fit beside each other
+_LONG = 12
+
+
 def plot_measurements(measurements: Measurements, *, file: str | os.PathLike[str] | None = None) -> Figure:
     """Mean error and spread by target with the curves through them, and single devices at each time.
 
@@ -30,4 +36,12 @@ def plot_measurements(measurements: Measurements, *, file: str | os.PathLike[str
         axes.set_axis_off()
     for axes, chart in zip(panels, charts, strict=False):
         draw(axes, chart)
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + _FOR_LEGEND * (high - low))
+        axes.legend(
+            frameon=False,
+            fontsize="small",
+            loc="upper center",
+            ncols=2 if any(len(c.name) > _LONG for c in chart.curves) else 3,
+        )
     return written(figure, file)

@@ -12,6 +12,7 @@ from powerplan.report.answer import OUTCOMES, Gauge, plan_answer, plan_gauge
 from powerplan.report.charts import Scale
 from powerplan.report.chips_charts import plan_histogram
 from powerplan.report.costs import CostView, cost_view
+from powerplan.report.device_charts import device_charts
 from powerplan.report.facts import Fact, hardware_facts, hardware_off
 from powerplan.report.layer_view import CornerView, LayerView, corner_views, layer_views
 from powerplan.report.notes import plan_notes
@@ -20,7 +21,7 @@ from powerplan.report.svg import Layout, lay_out
 from powerplan.report.tables import array_size, network_rows, wires_by_layer
 from powerplan.report.text import flat, typeset, value_text, without_paths
 from powerplan.report.treemap import Treemap, power_treemap
-from powerplan.units import grouped, percent, shape_text, si, significant
+from powerplan.units import duration, grouped, percent, shape_text, si, significant
 
 #: active limits shown in full; a plan by column can have thousands
 MOST_PRICES = 20
@@ -58,6 +59,7 @@ class PlanView:
     proof: tuple[Fact, ...]
     hardware: tuple[Fact, ...]
     hardware_off: tuple[str, ...]
+    devices: tuple[Layout, ...]
     network: tuple[Fact, ...]
     nodes: tuple[tuple[str, str, str, str, str], ...]
     provenance: tuple[Fact, ...]
@@ -107,6 +109,7 @@ def plan_view(plan: Plan, *, name: str = "", network: Network | None = None) -> 
         proof=tuple(_proof(plan)),
         hardware=tuple(hardware_facts(plan.hardware)),
         hardware_off=hardware_off(plan.hardware),
+        devices=tuple(map(lay_out, device_charts({"devices": plan.hardware}))),
         network=tuple(_network(plan, network)),
         nodes=() if network is None else tuple(node_rows(network)),
         provenance=tuple(_provenance(plan)),
@@ -223,8 +226,9 @@ _PROVENANCE = {
     "calibrated_bound": "Bound planned for after calibration",
     "calibrated_chips": "Part of the chips planned for after calibration",
     "calibration_rounds": "Calibrated plans",
-    "seconds.optimise": "Time to optimise [s]",
-    "seconds.verify": "Time to verify [s]",
+    "prediction.chip_spread": "Spread over chips",
+    "seconds.optimise": "Time to optimise",
+    "seconds.verify": "Time to verify",
 }
 
 
@@ -236,6 +240,7 @@ def _provenance(plan: Plan) -> list[Fact]:
     for key, value in flat(plan.provenance):
         if key in ("inputs_shape",):
             value = shape_text(value)
+        value = duration(value) if key.startswith("seconds.") else value
         facts.append(Fact(name=_PROVENANCE.get(key, key.replace("_", " ")), value=value_text(value)))
     check = plan.verification
     if check is not None:

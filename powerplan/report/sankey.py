@@ -10,7 +10,7 @@ import numpy as np
 #: height of the view box; widths of the ribbons and of the bars at both ends, most room for names and that of a
 #: letter, and of a line of text between bars
 HEIGHT, FLOW = 360.0, 320.0
-BAR, NAMES, LETTER, GAP = 10.0, 150.0, 7.0, 14.0
+BAR, NAMES, LETTER, GAP = 10.0, 190.0, 9.5, 18.0
 #: layers with ribbons of their own; the least of more are one
 MOST_LAYERS = 12
 

@@ -9,9 +9,11 @@ from powerplan.batch.naming import OVERRIDE
 from powerplan.batch.results import PointResult, StudyResult
 from powerplan.hardware import Hardware
 from powerplan.planning import Plan
+from powerplan.report.device_charts import device_charts
 from powerplan.report.device_names import preset_name
 from powerplan.report.facts import Fact, hardware_facts
 from powerplan.report.study_axes import number, setting
+from powerplan.report.svg import Layout, lay_out
 from powerplan.report.text import without_paths
 
 #: columns of a table beside its first; and values of an override that are listed
@@ -29,9 +31,10 @@ class Matrix:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """All hardware of a study: fields that are the same everywhere, and tables of those that differ."""
+    """All hardware of a study: fields that are the same everywhere, tables of those that differ, figures of devices."""
 
     common: tuple[Fact, ...]
+    devices: tuple[Layout, ...]
     different: tuple[Matrix, ...]
 
 
@@ -51,7 +54,12 @@ def compare_hardware(study: StudyResult, plans: Sequence[tuple[PointResult, Plan
     differing = [key for key in fields if len(set(values[key])) > 1]
     common = [fact for key, fact in fields.items() if key not in differing]
     common += [_overridden(study, axis) for axis in overridden]
-    return Comparison(common=tuple(common), different=tuple(_matrices(list(facts), differing, values)))
+    devices = device_charts({name: plan.hardware for name, plan in first.items()})
+    return Comparison(
+        common=tuple(common),
+        devices=tuple(map(lay_out, devices)),
+        different=tuple(_matrices(list(facts), differing, values)),
+    )
 
 
 def _preset(hardware: Hardware) -> Iterator[Fact]:

@@ -14,6 +14,8 @@ from powerplan.report.text import typeset
 WIDTH, HEIGHT = 480.0, 320.0
 COMPACT_WIDTH, COMPACT_HEIGHT = 360.0, 260.0
 LEFT, RIGHT, TOP, BOTTOM = 72.0, 14.0, 12.0, 46.0
+#: of the left margin: what the label beside the ticks takes, and a digit of these
+_LABEL, _DIGIT = 32.0, 8.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,14 +81,10 @@ class Layout:
     curves: tuple[Drawn, ...]
     width: float
     height: float
+    left: float
     boxes: tuple[Box, ...] = ()
     box_names: tuple[tuple[int, str], ...] = ()
     lines: tuple[Line, ...] = ()
-
-    @property
-    def left(self) -> float:
-        """Where the plot begins."""
-        return LEFT
 
     @property
     def right(self) -> float:
@@ -112,8 +110,11 @@ def lay_out(chart: Chart, *, compact: bool = False) -> Layout:
     along = chart.along or Scale.around([p.x for p in points], log=chart.x_log)
     up = chart.up or Scale.around([p.y for p in points], log=chart.y_log)
 
+    y_ticks = [(value, typeset(f"{value:.4g}")) for value in up.ticks()]
+    left = max(LEFT, _LABEL + _DIGIT * max((len(text) for _, text in y_ticks), default=0))
+
     def x_at(value: float) -> float:
-        return round(LEFT + along.at(value) * (width - RIGHT - LEFT), 1)
+        return round(left + along.at(value) * (width - RIGHT - left), 1)
 
     def y_at(value: float) -> float:
         return round(height - BOTTOM - up.at(value) * (height - BOTTOM - TOP), 1)
@@ -150,10 +151,11 @@ def lay_out(chart: Chart, *, compact: bool = False) -> Layout:
         x_label=chart.x_label,
         y_label=chart.y_label,
         x_ticks=tuple(Tick(at=x_at(t), text=typeset(f"{t:.4g}")) for t in along.ticks(5 if compact else 7)),
-        y_ticks=tuple(Tick(at=y_at(t), text=typeset(f"{t:.4g}")) for t in up.ticks()),
+        y_ticks=tuple(Tick(at=y_at(value), text=text) for value, text in y_ticks),
         curves=tuple(drawn),
         width=width,
         height=height,
+        left=left,
         boxes=tuple(map(box, chart.bars)),
         box_names=tuple((style, typeset(name)) for style, name in chart.bar_names.items()),
         lines=tuple(Line(x=x_at(r.x), name=typeset(r.name), style=r.style) for r in chart.rules),

@@ -69,7 +69,8 @@ def _last_part(match: re.Match[str]) -> str:
 
 
 def value_text(value: Any, unit: str = "") -> str:
-    """A setting as text: numbers with an SI prefix, long lists cut, models as ``type (name value, ...)``."""
+    """A setting as text: numbers with an SI prefix, long lists cut, models as ``type (name value, ...)``, the curves in
+    them by their type."""
     match value:
         case None:
             return "none"
@@ -87,7 +88,8 @@ def value_text(value: Any, unit: str = "") -> str:
             shown = ", ".join(value_text(v, unit) for v in value[:MOST_VALUES])
             return shown if len(value) <= MOST_VALUES else f"{shown}, ... ({len(value)} values)"
         case Mapping():
-            parts = [f"{key.replace('_', ' ')} {value_text(v)}" for key, v in value.items() if key != "type"]
+            inside = {key: v["type"] if isinstance(v, Mapping) and "type" in v else v for key, v in value.items()}
+            parts = [f"{key.replace('_', ' ')} {value_text(v)}" for key, v in inside.items() if key != "type"]
             name = str(value.get("type", "")).replace("_", " ")
             return f"{name} ({', '.join(parts)})".strip()
         case _:

@@ -18,6 +18,8 @@ from powerplan.units import share, si
 #: size in units of the view box, and the least width and height of a rectangle with a label, by its characters
 WIDTH, HEIGHT = 720.0, 240.0
 _CHARACTER, _LINE = 8.0, 17.0
+#: how much larger labels are on a phone, where the whole is half as large
+ON_A_PHONE = 1.8
 #: layers with a rectangle of their own; the others are one together
 MOST_LAYERS = 60
 #: what draws power, by its look
@@ -38,11 +40,13 @@ class Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """The lines of a layer at the upper left corner of its rectangle, where they fit."""
+    """The lines of a layer at the upper left corner of its rectangle, where they fit; ``wide`` if on a phone they do
+    not."""
 
     x: float
     y: float
     lines: tuple[str, ...]
+    wide: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +97,8 @@ def power_treemap(prediction: Prediction) -> Treemap | None:
         words = (name, si(own, "W", 3), share(own, total))
         lines = next(filter(lambda some: _fits(some, width, height), ((name, ", ".join(words[1:])), words)), ())
         if lines:
-            labels.append(Label(x=round(x + 8, 1), y=round(y + 18, 1), lines=tuple(map(typeset, lines))))
+            larger = not _fits(lines, width / ON_A_PHONE, height / ON_A_PHONE)
+            labels.append(Label(x=round(x + 8, 1), y=round(y, 1), lines=tuple(map(typeset, lines)), wide=larger))
     largest = ", ".join(f"{n} {share(float(p.sum()), total)}" for n, p in list(zip(names, powers, strict=True))[:5])
     return Treemap(
         description=typeset(f"Power of {si(total, 'W')} by layer: {largest}."),

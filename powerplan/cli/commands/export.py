@@ -75,5 +75,5 @@ def command(
             tiles += f" in {row['copies']} copies"
         size = "x".join(map(str, row["largest_tile"]))
         span = f"{si(row['conductance_min'], 'S')} to {si(row['conductance_max'], 'S')}"
-        click.echo(f"{row['layer']}: {tiles}, largest {size} {devices}, {span}")
+        click.echo(f"{plan.prediction.label_of(row['layer'])}: {tiles}, largest {size} {devices}, {span}")
     chat.note(f"wrote {output}")
