@@ -331,9 +331,11 @@ class Predictor:
             coherence=self.corrections.coherence,
             slopes=self.corrections.slopes,
         )
+        whole = self.corrections.whole
+        sources = tuple(replace(source, variance=whole * source.variance) for source in adjoints.sources)
         if self.method == "linearized":
-            variance = sum((source.variance for source in adjoints.sources), x.new_zeros(len(x), directions.shape[1]))
-            covariance = adjoints.covariance
+            variance = sum((source.variance for source in sources), x.new_zeros(len(x), directions.shape[1]))
+            covariance = None if adjoints.covariance is None else whole * adjoints.covariance
         else:
             variance = trace.output_variance
             covariance = trace.output_covariance
@@ -351,7 +353,7 @@ class Predictor:
             mean=trace.output_mean.expand(len(x), -1),
             variance=variance,
             covariance=covariance,
-            sources=adjoints.sources,
+            sources=sources,
             bias_by_layer=squares(adjoints.bias),
             wire_bias_by_layer=squares(adjoints.wire_bias),
             array_power=self._by_array({n: trace.array(n).array_power for n in reads}, self.corrections.array_power),

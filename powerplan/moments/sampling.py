@@ -12,7 +12,15 @@ its standard error. The number of rounds that brings SE to what is asked for is 
 all of them are made before it is looked at again, since ending at the first small SE would favour those that are small
 by chance.
 
-Why: docs/decisions/error-samples.md [0242].
+The variance of the outputs is known twice: as what every source causes by itself, v, and as that of the sampled
+outputs, u, which scatters more and leaves nothing out. Where their ratio τ = Σ_m u_m / Σ_m v_m is off 1 by more than
+chance (a quotient of values that err together, a norm of little but noise), it is a factor of all sources,
+
+    1 + (τ − 1) (1 − (3 SE_τ / (τ − 1))²)₊,
+
+and SE_τ is part of the standard error.
+
+Why: docs/decisions/error-samples.md [0242, 0361].
 """
 
 from __future__ import annotations
@@ -33,8 +41,9 @@ from powerplan.moments.samples.corrections import NONE, Corrections, SamplingErr
 from powerplan.moments.samples.count import Sampling, takes_many
 from powerplan.moments.samples.estimate import estimate_corrections
 
-#: what a round predicts by itself: MSE (), power () [W] and MSE of every output (K,) of the inputs that have samples
-_Predicted = tuple[Tensor, Tensor, Tensor]
+#: what a round predicts by itself: MSE (), power () [W] and MSE of every output (K,) of the inputs that have samples;
+#: variance of the outputs by sources and of the samples, (2,)
+_Predicted = tuple[Tensor, Tensor, Tensor, Tensor]
 #: live tensors of the size of the largest value for every sample
 _SAMPLE_TENSORS = 8
 #: tensors of the size of all values kept of every sample, about
@@ -47,6 +56,8 @@ _FEWEST, _ROUNDS_OF_LARGE = 4, 3
 _SEEDS_APART = 1_000_003
 #: times as many rounds as the scatter of those made asks for
 _MORE = 1.2
+#: standard errors within which the ratio of two variances is taken as 1
+_CHANCE = 3.0
 
 
 @torch.no_grad()
@@ -67,12 +78,29 @@ def corrected(predictor: Predictor, programmed: Sequence[ProgrammedArray], stop_
         predicted += own
         mean = mean.pooled_with(corrections) if mean.samples else corrections
         if len(predicted) == wanted < rounds.most:
-            missing = (_relative([mse for mse, _, _ in predicted]).item() / sampling.error) ** 2
+            missing = (_error_of(predicted)[1] / sampling.error) ** 2
             if missing > 1:
                 wanted = math.ceil(min(rounds.most, _MORE * missing * wanted))
-    mse, power, outputs = (_relative(values) for values in zip(*predicted, strict=True))
-    error = SamplingError(mse=mse.item(), power=power.item(), outputs=outputs, limited=mse.item() > sampling.error)
-    return replace(predictor, corrections=replace(mean, error=error), sampling=None)
+    whole, mse = _error_of(predicted)
+    power, outputs = (_relative([one[i] for one in predicted]) for i in (1, 2))
+    error = SamplingError(mse=mse, power=power.item(), outputs=outputs, limited=mse > sampling.error)
+    return replace(predictor, corrections=replace(mean, whole=whole, error=error), sampling=None)
+
+
+def _error_of(predicted: Sequence[_Predicted]) -> tuple[float, float]:
+    """The factor of the variance of the outputs, and the standard error of the MSE with it as a part of that."""
+    error = _relative([mse for mse, *_ in predicted]).item()
+    total = sum(float(mse) for mse, *_ in predicted)
+    by_sources, sampled = torch.stack([variances for *_, variances in predicted]).unbind(1)
+    if len(predicted) < 3 or not bool(by_sources.sum() > 0):
+        return 1.0, error
+    ratio = float(sampled.sum() / by_sources.sum())
+    chance = _student(len(predicted)) * float((sampled - ratio * by_sources).std()) * len(predicted) ** 0.5
+    chance /= float(by_sources.sum())
+    if abs(ratio - 1) <= _CHANCE * chance:
+        return 1.0, error
+    whole = 1 + (ratio - 1) * (1 - (_CHANCE * chance / (ratio - 1)) ** 2)
+    return whole, math.hypot(error, chance * float(by_sources.sum()) / total)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -167,7 +195,10 @@ class _Rounds:
         total = marginal.mean(1)
         power = power + predictor.converter_power.double().sum()
         by_output = bias + marginal * (variance / torch.where(total > 0, total, 1.0)).unsqueeze(1)
-        return Corrections.joined(groups), list(zip(by_output.mean(1), power, by_output, strict=True))
+        # random combinations of the outputs have another variance; rare errors are not in that of a channel
+        sampled = total if directions.shape[1] == outputs and not rare else variance
+        both = torch.stack([variance, sampled], 1)
+        return Corrections.joined(groups), list(zip(by_output.mean(1), power, by_output, both, strict=True))
 
 
 def _pass_together(predictor: Predictor, programmed: Sequence[ProgrammedArray]) -> bool:
@@ -182,5 +213,10 @@ def _relative(predictions: Sequence[Tensor]) -> Tensor:
     if rounds == 1:
         return torch.full_like(values[0], math.nan)
     mean = values.mean(0)
-    error = values.std(0) / math.sqrt(rounds) * float(student.ppf(0.975, rounds - 1) / normal.ppf(0.975))
-    return torch.where(mean > 0, error / torch.where(mean > 0, mean, 1.0), 0.0)
+    error = values.std(0) / math.sqrt(rounds) * _student(rounds)
+    return torch.where(mean > 0, error / torch.where(mean > 0, mean, 1.0), 0.0 * mean)
+
+
+def _student(rounds: int) -> float:
+    """How much wider the middle 95 % of Student's distribution are than those of a Gaussian."""
+    return float(student.ppf(0.975, rounds - 1) / normal.ppf(0.975))

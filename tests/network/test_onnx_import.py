@@ -323,6 +323,70 @@ def test_einstein_sums(equation: str, constants: dict[str, np.ndarray]) -> None:
     compare(graph(nodes, (4, 6), w=W, **constants), (4, 6))
 
 
+@pytest.mark.parametrize(
+    ("operator", "attributes", "constants"),
+    [
+        ("Gemm", {"transB": 1, "alpha": 0.5}, [W, W, W[0]]),
+        ("Sigmoid", {}, [W]),
+        ("Erf", {}, [W]),
+        ("Softmax", {"axis": 0}, [W]),
+        ("LayerNormalization", {}, [W, W[0], W[1]]),
+        ("MatMul", {}, [W[None], W[None]]),
+        ("Einsum", {"equation": "ij,kj->ik"}, [W, W]),
+        ("CumSum", {}, [W, np.array(0)]),
+        ("ReduceL2", {"keepdims": 1}, [W, np.array([1])]),
+        ("Conv", {"kernel_shape": [3], "pads": [1, 1]}, [W[:, None], W[:1, None, :3]]),
+        ("Trilu", {"upper": 1}, [W]),
+        ("OneHot", {}, [np.array([2, 0, 5, 1, 3, 4]), np.array(6), np.array([0.0, 1.0], np.float32)]),
+        ("Det", {}, [W]),
+    ],
+)
+def test_any_operator_is_computed_on_constants(operator: str, attributes: dict, constants: list) -> None:
+    """Its value is added to a layer's."""
+    names = [f"c{i}" for i in range(len(constants))]
+    nodes = [
+        helper.make_node(operator, names, ["c"], "folded", **attributes),
+        helper.make_node("ReduceSum", ["c"], ["sum"], keepdims=0),
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("Add", ["h", "sum"], ["y"]),
+    ]
+    network = compare(graph(nodes, (6,), w=W, **dict(zip(names, constants, strict=True))), (6,))
+    assert [node.op.type for node in network.nodes] == ["linear"]
+
+
+@pytest.mark.parametrize(
+    ("node", "why"),
+    [
+        (helper.make_node("RandomNormal", [], ["c"], shape=[6]), "it is random"),
+        (helper.make_node("NonZero", ["w"], ["c"]), "the shape of its result depends on values"),
+        (helper.make_node("LpPool", ["large"], ["c"], kernel_shape=[1]), "at most 65536 entries"),
+        (helper.make_node("MatMul", ["tall", "wide"], ["c"]), "at most 16777216 entries"),
+    ],
+)
+def test_constants_that_are_not_computed(node: onnx.NodeProto, why: str) -> None:
+    nodes = [
+        node,
+        helper.make_node("ReduceSum", ["c"], ["sum"], keepdims=0),
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("Add", ["h", "sum"], ["y"]),
+    ]
+    tall = np.zeros((5000, 1), np.float32)
+    model = graph(nodes, (6,), w=W, large=np.zeros((1, 1, 1 << 16), np.float32), tall=tall, wide=tall.T)
+    with pytest.raises(pp.UnsupportedOperation, match=why):
+        pp.from_onnx(model)
+
+
+def test_slices_without_entries_are_left_out() -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("Slice", ["h", "six", "six", "one"], ["none"]),
+        helper.make_node("Slice", ["none", "zero", "six", "one"], ["still"]),
+        helper.make_node("Concat", ["still", "h"], ["y"], axis=1),
+    ]
+    constants = {"zero": np.array([0]), "six": np.array([6]), "one": np.array([1])}
+    assert [n.op.type for n in compare(graph(nodes, (6,), w=W, **constants), (6,)).nodes] == ["linear"]
+
+
 @pytest.mark.parametrize("pads", ["SAME_UPPER", "SAME_LOWER", [0, 1, 1, 0]])
 @pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
 def test_pooling_with_another_padding_on_either_side(operator: str, pads: str | list[int]) -> None:

@@ -51,6 +51,28 @@ def test_layers_as_torch_exports_them(kind: str, read: str, options: dict[str, A
     assert len(network.layer_names) == 2 * layers + 1
 
 
+class Unrolled(nn.Module):
+    """A cell in a loop, whose first state is a constant."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.cell, self.head = getattr(nn, f"{kind}Cell")(INPUTS, WIDTH), nn.Linear(WIDTH, 2)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        state = None
+        for i in range(STEPS):
+            state = self.cell(x[:, i], state)
+        return self.head(state[0] if isinstance(state, tuple) else state)
+
+
+@pytest.mark.parametrize("kind", GATES)
+def test_cells_in_loops(kind: str) -> None:
+    """The first step multiplies a state of zeros: a constant."""
+    torch.manual_seed(0)
+    network = compare(export(Unrolled(kind).eval(), (STEPS, INPUTS)), (STEPS, INPUTS), BATCH)
+    assert len(network.layer_names) == 3
+
+
 def test_a_layer_of_relus() -> None:
     module = Recurrent("RNN", "last", nonlinearity="relu")
     compare(export(module, (STEPS, INPUTS)), (STEPS, INPUTS))

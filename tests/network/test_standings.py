@@ -87,6 +87,8 @@ _CALLS: dict[str, Callable[[X, Callable[..., Any]], Any]] = {
     **{name: lambda x, f: f(x(3, 4), [1, 2]) for name in ("mean", "sum", "flip")},
     **{name: lambda x, f: f(x(6), 1) for name in ("var", "amax", "amin", "cumsum", "prod", "argmax", "argmin")},
     **{name: lambda x, f: f(x(6), 1)[0] for name in ("max", "min")},
+    "std": lambda x, f: f(x(6), 1),
+    **{name: lambda x, f: f(x(6), 2, [1]) for name in ("linalg_vector_norm", "norm")},
     "any": lambda x, f: f(RULES["gt"](x(6), _LEVEL), 1),
     "sort": lambda x, f: f(x(4))[0],
     "topk": lambda x, f: f(x(4), 2)[0],

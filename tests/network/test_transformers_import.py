@@ -75,6 +75,7 @@ _MODELS: dict[str, tuple[str, dict[str, Any], tuple[int, ...], int, str]] = {
     "Phi": ("PhiForCausalLM", {**_DECODER, "num_key_value_heads": 2}, _TOKENS, 13, ""),
     "LLaMA": ("LlamaForCausalLM", _DECODER, _TOKENS, 15, ""),
     "Mistral": ("MistralForCausalLM", _DECODER, _TOKENS, 15, ""),
+    "Phi-3": ("Phi3ForCausalLM", _DECODER, _TOKENS, 9, ""),  # of whose heads nothing is left unrotated
     "Qwen2": ("Qwen2ForCausalLM", _DECODER, _TOKENS, 15, ""),
     "Gemma": ("GemmaForCausalLM", {**_DECODER, "head_dim": 8}, _TOKENS, 15, ""),
     "T5 encoder": (

@@ -7,7 +7,8 @@ square of J √v ε over that many fixed random sign vectors ε: unbiased, with 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,22 +33,17 @@ def at_the_mean(op: Op, means: Sequence[Tensor], variances: Sequence[Tensor]) ->
     def pull(adjoint: Tensor) -> tuple[Tensor, ...]:
         _, transpose = value_and_transpose(compute, *points)
         wide = adjoint.expand(rows, *adjoint.shape[1:])
-        pulled: tuple[Tensor, ...] = torch.vmap(
-            lambda a: tuple(p + _nothing(a) for p in transpose(a)), in_dims=1, out_dims=1
-        )(wide)
+        pulled: tuple[Tensor, ...] = _for_each(lambda a: tuple(p + _nothing(a) for p in transpose(a)), wide)
         return pulled
 
     def push(*perturbations: Tensor) -> Tensor:
         wide = tuple(p.expand(rows, *p.shape[1:]) for p in perturbations)
 
-        # the transpose of the transpose: needs no forward-mode derivative of the operation
+        # the transpose of the transpose, which is linear: needs no forward-mode derivative of the operation; not at
+        # zero, where that of logcumsumexp is no number
         output, transpose = value_and_transpose(compute, *points)
-        _, forward = torch.func.vjp(transpose, torch.zeros_like(output))[:2]
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)  # of vmap, one by one
-            pushed: Tensor = torch.vmap(
-                lambda *tangents: forward(tangents)[0] + _nothing(*tangents), in_dims=1, out_dims=1
-            )(*wide)
+        _, forward = torch.func.vjp(transpose, torch.ones_like(output))[:2]
+        pushed: Tensor = _for_each(lambda *tangents: forward(tangents)[0] + _nothing(*tangents), *wide)
         return pushed
 
     sizes = [m[0].numel() for m in means]
@@ -61,6 +57,13 @@ def at_the_mean(op: Op, means: Sequence[Tensor], variances: Sequence[Tensor]) ->
         stds = [torch.where(*positive_std(v), torch.zeros_like(v)).unsqueeze(1) for v in variances]
         variance = (push(*(s * e for s, e in zip(stds, probes, strict=True))) ** 2).mean(1)
     return Linearized(mean=compute(*points), variance=variance, pull=pull, push=push, first_order=True)
+
+
+def _for_each(function: Callable[..., Any], *values: Tensor) -> Any:
+    """What a function makes of each of the directions (B, R, *shape)."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)  # of vmap, one by one
+        return torch.vmap(function, in_dims=1, out_dims=1)(*values)
 
 
 def _nothing(*values: Tensor) -> Tensor:

@@ -68,6 +68,7 @@ class Corrections:
         coherence, slopes: see :mod:`powerplan.moments.samples.coherence`, ().
         array_power, tia_power: factors () of what a crossbar dissipates, by its name.
         converters: of rows and columns.
+        whole: factor of the variance of the outputs, where all else leaves them off what the samples say themselves.
         samples: their number.
         error: what chance is left in a prediction with them.
     """
@@ -80,6 +81,7 @@ class Corrections:
     array_power: Mapping[str, Tensor] = field(default_factory=dict)
     tia_power: Mapping[str, Tensor] = field(default_factory=dict)
     converters: Mapping[Place, Saturation] = field(default_factory=dict)
+    whole: float = 1.0
     samples: int = 0
     error: SamplingError = field(default_factory=SamplingError)
 

@@ -46,6 +46,8 @@ _ARRANGING = (
     *(ops.Scale, ops.Flatten, ops.Reshape, ops.Permute, ops.Concat, ops.Slice, ops.Take, ops.Pad),
     *(ops.Constant, ops.Embedding),
 )
+#: those that gather
+_LINEAR = (ops.DigitalLayer, ops.Add, ops.SliceSum, ops.Mean, ops.AveragePool, ops.AdaptiveAveragePool, ops.Upsample)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,8 @@ class Sampling:
 
 
 def needs_corrections(network: Network, hardware: Hardware) -> bool:
-    """True if errors of one origin meet (positions that share devices, joins of noisy values), or are rare and large.
+    """True if errors of one origin meet (positions that share devices, joins of noisy values, operations that are not
+    linear on several entries), or are rare and large.
 
     Stuck devices are: few of them cause much of the error, and what they cause is not Gaussian.
     """
@@ -93,7 +96,8 @@ def needs_corrections(network: Network, hardware: Hardware) -> bool:
 
 @remembered
 def _errors_meet(network: Network) -> bool:
-    joins = any(sum(name in network.noisy for name in node.inputs) > 1 for node in network.nodes)
+    noisy = [(node, sum(name in network.noisy for name in node.inputs)) for node in network.nodes]
+    joins = any(inputs > 1 or (inputs and _mixes(node.op)) for node, inputs in noisy)
     return joins or any(reads > 1 for _, reads in _sizes(network).values())
 
 
@@ -139,7 +143,13 @@ def errors_are_alike(network: Network) -> bool:
 
 def _is_linear(op: ops.Op) -> bool:
     """True for linear digital operations."""
-    return isinstance(op, ops.DigitalLayer | ops.Add | ops.Mean | ops.AveragePool) or is_arrangement(op)
+    return isinstance(op, _LINEAR) or is_arrangement(op)
+
+
+def _mixes(op: ops.Op) -> bool:
+    """True for operations that are not linear on several entries: a softmax, a norm, a maximum of a window."""
+    by_entry = isinstance(op, ops.Activation) or (isinstance(op, ops.Function) and op.of_one_value)
+    return not (by_entry or isinstance(op, ops.CrossbarOp) or _is_linear(op))
 
 
 def is_arrangement(op: ops.Op) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from powerplan.network.fusing.graph import Graph
-from powerplan.network.fusing.norms import normalise, soften
+from powerplan.network.fusing.norms import normalise, root, soften
 from powerplan.network.fusing.pointwise import join
 from powerplan.network.node import Node
 from powerplan.network.ops import Shape
@@ -24,6 +24,8 @@ def fused(nodes: list[Node], output: str, shapes: Mapping[str, Shape]) -> list[N
     for name in list(graph.nodes):
         normalise(graph, name)
         soften(graph, name)
+    for name in list(graph.nodes):
+        root(graph, name)
     return graph.leading()
 
 

@@ -1,4 +1,4 @@
-"""Norms and softmax: what is computed of a mean or a sum and multiplied again."""
+"""Norms and softmax: what is computed of a mean or a sum and multiplied again; roots of sums of squares."""
 
 from __future__ import annotations
 
@@ -12,7 +12,18 @@ from torch import Tensor
 
 from powerplan.network.digital import replayed
 from powerplan.network.fusing.graph import Graph
-from powerplan.network.fusing.pointwise import CLOSE, GRID, MOST, equal, is_number, is_pointwise, program_of, rounded
+from powerplan.network.fusing.pointwise import (
+    CLOSE,
+    GRID,
+    MOST,
+    Step,
+    equal,
+    is_number,
+    is_pointwise,
+    moved_on,
+    program_of,
+    rounded,
+)
 from powerplan.network.node import Node
 from powerplan.network.ops import (
     Add,
@@ -75,7 +86,7 @@ def soften(graph: Graph, name: str) -> None:
         exponential = replayed(program_of(graph, e, up.inputs[0]), (GRID[:, None],))[:, 0]
         if chain is None or not equal(exponential / GRID.exp(), torch.ones_like(GRID)):
             continue
-        mean, g = chain
+        mean, g = chain[0], _at(_MOMENTS, chain[1])
         assert isinstance(mean.op, Mean)
         axes = mean.op.resolved(graph.shapes[e])
         if mean.inputs != (e,) or len(axes) != 1:
@@ -83,6 +94,36 @@ def soften(graph: Graph, name: str) -> None:
         if equal(g * _MOMENTS * graph.shapes[e][axes[0]], torch.ones_like(_MOMENTS)):
             graph.put(name, Softmax(axis=axes[0]), (_unshifted(graph, up.inputs[0], axes[0]),))
             return
+
+
+def root(graph: Graph, name: str) -> None:
+    """Make g(mean x²) one function of x where g is not defined everywhere: no noise makes a sum of squares negative."""
+    chain = _of_mean(graph, name) if isinstance(graph.op(name), Function) else None
+    if chain is None or graph.shapes[name] != graph.shapes[chain[0].name]:
+        return
+    mean, behind = chain
+    x, factor = _squared(graph, mean)
+    if not x or bool(_at(-_MOMENTS, behind).isfinite().all()):
+        return
+    assert isinstance(mean.op, Mean)
+    shape, axes = graph.shapes[x], mean.op.resolved(graph.shapes[x])
+    dims, g = [axis + 1 for axis in axes], _at(factor * _MOMENTS, behind)
+    if bool((g > 0).all()) and equal(g * g, alpha * _MOMENTS if (alpha := float(g[-1] ** 2 / _MOMENTS[-1])) else g):
+        # with a derivative at zero
+        scale = rounded(math.sqrt(alpha / math.prod(shape[axis] for axis in axes)))
+        steps: tuple[Step, ...] = (
+            ("linalg_vector_norm", ({"value": 0}, 2, dims, mean.op.keep_axes), {}),
+            ("mul", ({"step": 0}, scale), {}),
+        )
+    else:
+        steps = (
+            ("mul", ({"value": 0}, {"value": 0}), {}),
+            ("mean", ({"step": 0}, dims, mean.op.keep_axes), {}),
+            ("mul", ({"step": 1}, factor), {}),
+            *moved_on(behind, 3),
+        )
+    label = "root of a mean of squares"
+    graph.put(name, Function(steps=steps, inputs=(shape,), shape=graph.shapes[name], label=label), (x,))
 
 
 def _unshifted(graph: Graph, x: str, axis: int) -> str:
@@ -102,10 +143,11 @@ def _squares(graph: Graph, x: str, factor: str) -> tuple[tuple[int, ...], float,
     chain = _of_mean(graph, factor)
     if chain is None:
         return None
-    mean, g = chain
-    square = graph.nodes.get(mean.inputs[0])
-    if square is None or not isinstance(square.op, Multiply) or square.inputs != (x, x):
+    mean = chain[0]
+    squared, times = _squared(graph, mean)
+    if squared != x:
         return None
+    g = _at(times * _MOMENTS, chain[1])
     axes = mean.op.resolved(graph.shapes[x]) if isinstance(mean.op, Mean) else ()
     expected = tuple(1 if i in axes else n for i, n in enumerate(graph.shapes[x]))
     if graph.shapes[mean.name] != expected:
@@ -119,8 +161,20 @@ def _squares(graph: Graph, x: str, factor: str) -> tuple[tuple[int, ...], float,
     return (axes, rounded(alpha), beta if beta > 1e-9 * alpha else 0.0) if good else None
 
 
-def _of_mean(graph: Graph, name: str) -> tuple[Node, Tensor] | None:
-    """The mean that a value is a function of, and the function at :data:`_MOMENTS`; None if it is of none."""
+def _squared(graph: Graph, mean: Node) -> tuple[str, float]:
+    """The value x and the number c of a mean of c x²; "" if it is of something else."""
+    at, times = mean.inputs[0], 1.0
+    op = graph.op(at)
+    if isinstance(op, Scale) and is_number(op) and not op.shift.any() and op.scale.flat[0] > 0:
+        at, times = graph.nodes[at].inputs[0], float(op.scale.flat[0])
+    square = graph.nodes.get(at)
+    if square is None or not isinstance(square.op, Multiply) or len(set(square.inputs)) != 1:
+        return "", times
+    return square.inputs[0], times
+
+
+def _of_mean(graph: Graph, name: str) -> tuple[Node, tuple[Step, ...]] | None:
+    """The mean that a value is a function of, and the function's steps; None if it is of none."""
     at, path = name, [name]
     while not isinstance(graph.op(at), Mean):
         op = graph.op(at)
@@ -132,7 +186,13 @@ def _of_mean(graph: Graph, name: str) -> tuple[Node, Tensor] | None:
     if at == name:
         return None
     chain = Graph({key: _without_zeros(graph, key) for key in reversed(path[:-1])}, graph.shapes, name)
-    return graph.nodes[at], replayed(program_of(chain, name, at), (_MOMENTS[:, None],)).double()[:, 0]
+    return graph.nodes[at], program_of(chain, name, at)
+
+
+def _at(points: Tensor, steps: tuple[Step, ...]) -> Tensor:
+    """What steps make of one value at points (n,)."""
+    result: Tensor = replayed(steps, (points[:, None],)).double()[:, 0]
+    return result
 
 
 def _is_zero(op: Op | None) -> bool:

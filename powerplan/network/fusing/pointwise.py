@@ -109,6 +109,19 @@ def program_of(graph: Graph, name: str, source: str) -> tuple[Step, ...]:
     return tuple(steps)
 
 
+def moved_on(steps: tuple[Step, ...], count: int) -> tuple[Step, ...]:
+    """The steps behind ``count`` others, the last of which makes their value."""
+
+    def filled(x: Any) -> Any:
+        if isinstance(x, Mapping) and "step" in x:
+            return {**x, "step": x["step"] + count}
+        if isinstance(x, Mapping) and "value" in x:
+            return {"step": count - 1}
+        return [filled(item) for item in x] if isinstance(x, list | tuple) else x
+
+    return tuple((name, tuple(map(filled, a)), {k: filled(v) for k, v in kw.items()}) for name, a, kw in steps)
+
+
 def _emitted(op: Op, inputs: list[dict[str, int]], emit: Callable[..., dict[str, int]]) -> dict[str, int]:
     """The steps of one operation, appended to others; a reference to its result."""
     match op:

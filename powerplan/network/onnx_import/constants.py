@@ -1,24 +1,52 @@
 """Operators on constants: the arithmetic of shapes, positions and masks, computed while a graph is read.
 
 Each function takes the call and its inputs, as arrays. Sizes are known before a result is made: ``room`` refuses
-what is absurd, since a few bytes of a file can ask for any size here. The reference implementation of ONNX computes
-the operators that do not need more than that.
+what is absurd, since a few bytes of a file can ask for any size here. What has no function is computed by the
+reference implementation of ONNX, once the shapes of its results are inferred.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from powerplan.network.onnx_import.call import Call, wholes
+from powerplan.network.onnx_import.operators import CONTROL_FLOW
 from powerplan.network.onnx_import.tensors import plain
 from powerplan.network.torch_import.value import Refused
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
 #: largest number of entries of a constant that is computed
 MOST_COMPUTED = 1 << 24
+#: of the inputs and results of operators that the reference implementation computes in Python, one window or step at
+#: a time, by how their names begin
+_MOST_SLOW = 1 << 16
+_SLOW = (
+    *(
+        "Conv",
+        "Deform",
+        "Average",
+        "Max",
+        "Global",
+        "Lp",
+        "LRN",
+        "Resize",
+        "Upsample",
+        "Grid",
+        "Roi",
+        "Affine",
+        "Col2Im",
+    ),
+    *("LSTM", "GRU", "RNN", "STFT", "DFT", "Scatter", "NonMax", "TopK", "Unique"),
+)
+_RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
+#: entries of inputs that may be sizes or axes
+_FEW = 64
 
 Rule = Callable[..., Any]
 
@@ -119,16 +147,9 @@ def split_sizes(call: Call, length: int, parts: Any) -> tuple[int, ...]:
     if sizes is None:
         each = -(-length // call.outputs)
         sizes = tuple(min(each, length - start) for start in range(0, length, each))
-    if sum(sizes) != length or min(sizes) < 1:
+    if sum(sizes) != length or min(sizes) < 0:
         raise Refused(f"parts of sizes {sizes} of an axis of size {length}")
     return sizes
-
-
-def _matmul(call: Call, x: np.ndarray, y: np.ndarray) -> Any:
-    if x.ndim == y.ndim == 2:
-        room((x.shape[0], y.shape[1]))
-        return x @ y
-    raise Refused("products of constants are supported for matrices")
 
 
 def _shape(call: Call, x: np.ndarray) -> Any:
@@ -141,11 +162,33 @@ def shape_of(call: Call, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _reference(call: Call, *inputs: np.ndarray | None) -> Any:
-    """What the reference implementation of ONNX computes."""
-    from onnx import helper
+    """What the reference implementation of ONNX computes, if its results are known to be of a size that may be made."""
+    if "." in call.op_type or call.op_type in CONTROL_FLOW:
+        raise Refused("it is not computed on constants alone")
+    if call.op_type in _RANDOM:
+        raise Refused("it is random")
+    if call.op_type in ("Div", "Mod") and inputs[1] is not None and inputs[1].dtype.kind != "f" and not inputs[1].all():
+        raise Refused("a division of whole numbers by zero")
     from onnx.reference import ReferenceEvaluator
 
-    feeds = {f"x{i}": x for i, x in enumerate(inputs) if x is not None}
+    model, feeds = _model_of(call, inputs)
+    made = sum(math.prod(room(shape)) for shape in _result_shapes(model))
+    if call.op_type.startswith(_SLOW) and made + sum(x.size for x in feeds.values()) > _MOST_SLOW:
+        raise Refused(f"it is computed on constants of at most {_MOST_SLOW} entries")
+    try:
+        results = ReferenceEvaluator(model).run(None, feeds)
+    except Exception as error:  # every operator has its own kinds
+        raise Refused(f"on constants the reference implementation fails: {' '.join(str(error).split())}") from error
+    if not all(isinstance(x, np.ndarray | np.generic) for x in results):
+        raise Refused("its results are no tensors")
+    return tuple(results)
+
+
+def _model_of(call: Call, inputs: Sequence[np.ndarray | None]) -> tuple[ModelProto, dict[str, np.ndarray]]:
+    """A model of one node and its inputs; sizes and axes are in it too, for the shapes of the results."""
+    from onnx import helper, numpy_helper
+
+    feeds = {f"x{i}": np.asarray(x, order="C") for i, x in enumerate(inputs) if x is not None}
     names = [f"x{i}" if x is not None else "" for i, x in enumerate(inputs)]
     outputs = [f"y{i}" for i in range(call.outputs)]
     graph = helper.make_graph(
@@ -156,9 +199,23 @@ def _reference(call: Call, *inputs: np.ndarray | None) -> Any:
             for name, x in feeds.items()
         ],
         [helper.make_empty_tensor_value_info(name) for name in outputs],
+        [numpy_helper.from_array(x, name) for name, x in feeds.items() if x.size <= _FEW],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", call.opset)])
-    return tuple(ReferenceEvaluator(model).run(None, feeds))
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", call.opset)]), feeds
+
+
+def _result_shapes(model: ModelProto) -> list[tuple[int, ...]]:
+    """Shapes of the results of a model of one node."""
+    from onnx import shape_inference
+
+    try:
+        inferred = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph.output
+    except Exception as error:  # of its own kinds
+        raise Refused(" ".join(str(error).split())[:200] or type(error).__name__) from error
+    shapes = [y.type.tensor_type.shape.dim if y.type.tensor_type.HasField("shape") else None for y in inferred]
+    if any(dims is None or not all(d.HasField("dim_value") for d in dims) for dims in shapes):
+        raise Refused("the shape of its result depends on values")
+    return [tuple(d.dim_value for d in dims) for dims in shapes if dims is not None]
 
 
 def _quantized(call: Call, x: np.ndarray, scale: np.ndarray, zero: np.ndarray | None = None) -> Any:
@@ -182,23 +239,8 @@ def _along_axis(call: Call, x: np.ndarray, constant: np.ndarray) -> np.ndarray:
     return constant.reshape([-1 if i == axis else 1 for i in range(x.ndim)])
 
 
-def _elementwise(call: Call, *inputs: np.ndarray) -> Any:
-    room(np.broadcast_shapes(*(x.shape for x in inputs)))
-    if call.op_type in ("Div", "Mod") and inputs[1].dtype.kind != "f" and (inputs[1] == 0).any():
-        raise Refused("a division of whole numbers by zero")
-    return _reference(call, *inputs)
-
-
-_ELEMENTWISE = (
-    "Add Sub Mul Div Mod Pow Min Max Equal Less LessOrEqual Greater GreaterOrEqual And Or Not Where Neg Abs Sqrt "
-    "Reciprocal Exp Log Sin Cos Floor Ceil Identity"
-)
-#: operators whose results are no larger than their inputs
-_NO_LARGER = "CastLike Slice Unsqueeze Squeeze Transpose ReduceProd ReduceSum ReduceMax ReduceMin Trilu Flatten Size"
-
+#: what a graph of shapes, masks and positions is full of, and what needs other limits; the rest is the reference's
 CONSTANTS: dict[str, Rule] = {
-    **dict.fromkeys(_ELEMENTWISE.split(), _elementwise),
-    **dict.fromkeys(_NO_LARGER.split(), _reference),
     "Cast": _cast,
     "Constant": _constant,
     "ConstantOfShape": _constant_of_shape,
@@ -209,7 +251,6 @@ CONSTANTS: dict[str, Rule] = {
     "Expand": _expand,
     "Tile": _tile,
     "Split": _split,
-    "MatMul": _matmul,
     "Shape": _shape,
     "QuantizeLinear": _quantized,
     "DequantizeLinear": _dequantized,
@@ -219,8 +260,6 @@ CONSTANTS: dict[str, Rule] = {
 
 def computed(call: Call, inputs: Sequence[np.ndarray | None]) -> tuple[np.ndarray, ...]:
     """The outputs of an operator on constants."""
-    rule = CONSTANTS.get(call.op_type)
-    if rule is None:
-        raise Refused("it is not computed on constants alone")
+    rule: Rule = CONSTANTS.get(call.op_type, _reference)
     results = rule(call, *inputs)
     return tuple(plain(np.asarray(x)) for x in (results if isinstance(results, tuple) else (results,)))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from powerplan.errors import CorruptFile, InvalidInput, MissingExtra, UnsupportedOperation, Violation, show
-from powerplan.network.onnx_import.operators import CONTROL_FLOW, DYNAMIC_STEPS, STANDARD, operator_of, supported
+from powerplan.network.onnx_import.operators import CONTROL_FLOW, DYNAMIC_STEPS, STANDARD, operator_of
 from powerplan.network.onnx_import.tensors import Tensors
 from powerplan.network.refusals import NO_MODEL, refusal
 
@@ -90,7 +90,7 @@ def read_model(source: str | os.PathLike[str] | bytes, output: str = "") -> Mode
     name, batch, shape = _input(graph)
     output = _output(graph, output)
     nodes = _leading(_sorted(graph, name), output)
-    _check_operators(nodes)
+    _check_operators(nodes, name)
     if graph.sparse_initializer:
         raise UnsupportedOperation.of("model", "sparse weights", "dense weights", "Store them densely.")
     tensors = Tensors(folder)
@@ -187,14 +187,23 @@ def label(node: NodeProto) -> str:
     return f"node {show(str(node.name or (node.output[0] if node.output else node.op_type)), 100)}"
 
 
-def _check_operators(nodes: Iterable[NodeProto]) -> None:
-    """Refuse what no rule can take, by name, before any tensor is looked at."""
-    from onnx import AttributeProto
+def _check_operators(nodes: Iterable[NodeProto], start: str) -> None:
+    """Refuse what no rule can take, by name, before any tensor is looked at; on constants, any operator is computed.
 
-    known = supported()
+    Args:
+        nodes: in order.
+        start: name of the model's input.
+    """
+    from onnx import AttributeProto, defs
+
+    from powerplan.network.onnx_import.rules import RULES
+
+    vary = {start}  # values that depend on the input
     for node in nodes:
-        name = operator_of(node)
-        if name in known:
+        name, constant = operator_of(node), vary.isdisjoint(node.input)
+        if not constant and name != "Shape":
+            vary.update(node.output)
+        if name in RULES or (constant and name not in CONTROL_FLOW and node.domain in STANDARD and defs.has(name)):
             continue
         if name in CONTROL_FLOW or any(a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for a in node.attribute):
             reason, advice = "control flow has no fixed graph", "Export the model with it unrolled."
@@ -207,7 +216,7 @@ def _check_operators(nodes: Iterable[NodeProto]) -> None:
             reason, advice = "it is of another domain", "Export the model with standard ONNX operators only."
         else:
             reason, advice = NO_MODEL, "Replace it by supported operators; a newer opset may have one for it."
-        raise refusal(label(node), name, reason, advice, name=node.op_type, known=known)
+        raise refusal(label(node), name, reason, advice, name=node.op_type, known=RULES)
 
 
 def _input(graph: GraphProto) -> tuple[str, int | None, tuple[int | None, ...] | None]:

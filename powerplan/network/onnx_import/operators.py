@@ -18,11 +18,3 @@ DYNAMIC_STEPS = "DynamicQuantizeLinear"
 def operator_of(node: NodeProto) -> str:
     """The operator of a node, with its domain unless it is a standard one."""
     return str(node.op_type) if node.domain in STANDARD else f"{node.domain}.{node.op_type}"
-
-
-def supported() -> frozenset[str]:
-    """All operators that can be imported."""
-    from powerplan.network.onnx_import.constants import CONSTANTS
-    from powerplan.network.onnx_import.rules import RULES
-
-    return frozenset(RULES) | frozenset(CONSTANTS)

@@ -18,7 +18,7 @@ from powerplan.network.node import INPUT, Node
 from powerplan.network.onnx_import.call import Call
 from powerplan.network.onnx_import.constants import MOST_COMPUTED, computed
 from powerplan.network.onnx_import.model import Model, attributes_of, label
-from powerplan.network.onnx_import.operators import operator_of, supported
+from powerplan.network.onnx_import.operators import operator_of
 from powerplan.network.onnx_import.rules import RULES, elementwise
 from powerplan.network.onnx_import.rules.shaping import Behind
 from powerplan.network.ops import Constant, Embedding, Op, Shape
@@ -121,10 +121,9 @@ class Reader:
             raise type(error)(*check.violations) from error
         except _MISFITS as error:
             reason = str(error) or type(error).__name__
-            known = supported() if name in RULES else RULES  # some are computed on constants only
-            raise refusal(field, name, reason, "Replace it.", name=name, known=known) from error
+            raise refusal(field, name, reason, "Replace it.", name=name, known=RULES) from error
         for output, value in zip(node.output, results, strict=False):
-            self.values[output] = value
+            self.values[output] = value.numpy() if isinstance(value, torch.Tensor) else value
             self._origins[output] = self._weight
 
     def _result(self, call: Call, inputs: list[Any]) -> tuple[Any, ...]:

@@ -90,33 +90,37 @@ def concat(call: Call, *parts: Any) -> Value:
     return torch_rules.concatenate(parts, int(call.get("axis")))
 
 
-def take_slice(call: Call, x: Any, starts: Any = None, ends: Any = None, axes: Any = None, steps: Any = None) -> Value:
-    source = value(x)
+def take_slice(call: Call, x: Any, starts: Any = None, ends: Any = None, axes: Any = None, steps: Any = None) -> Any:
+    source: Any = value(x)
     for axis, chosen in slices(call, starts, ends, axes, steps):
-        if chosen.step is not None and chosen.step < 0:
+        if not isinstance(source, Value):  # no entries are left
+            source = source[(slice(None),) * (axis % source.ndim) + (chosen,)]
+        elif chosen.step is not None and chosen.step < 0:
             source = taken(source, axis, np.arange(source.torch_shape[axis])[chosen])
         else:
             source = torch_rules.sliced(source, axis, chosen)
     return source
 
 
-def taken(x: Value, axis: int, places: np.ndarray) -> Value:
-    """Entries at places (any shape) along an axis, which their axes replace."""
+def taken(x: Value, axis: int, places: np.ndarray) -> Any:
+    """Entries at places (any shape) along an axis, which their axes replace; none at all are a constant."""
     own, dim = x.axis(axis), x.torch_axis(axis)
     if dim == x.batch:
         raise Refused("it takes inputs out of the batch")
+    if not places.size:
+        return np.zeros((*x.torch_shape[:dim], *places.shape, *x.torch_shape[dim + 1 :]), dtype=np.float32)
     room((*x.shape[:own], *places.shape, *x.shape[own + 1 :]))
     entries = np.arange(math.prod(x.shape), dtype=np.float64).reshape(x.shape).take(places, axis=own)
     moved_by = places.ndim - 1 if dim < x.batch else 0
     return x.apply(Take(indices=entries.reshape(-1), shape=entries.shape), batch=x.batch + moved_by)
 
 
-def split(call: Call, x: Any, sizes: Any = None) -> tuple[Value, ...]:
+def split(call: Call, x: Any, sizes: Any = None) -> tuple[Any, ...]:
     source, axis = value(x), int(call.get("axis", 0))
     return torch_rules.split(source, list(split_sizes(call, source.shape[source.axis(axis)], sizes)), axis)
 
 
-def gather(call: Call, x: Any, index: Any) -> Value:
+def gather(call: Call, x: Any, index: Any) -> Any:
     axis = int(call.get("axis", 0))
     if isinstance(index, Value):
         table = array(x)
@@ -129,9 +133,11 @@ def gather(call: Call, x: Any, index: Any) -> Value:
         return torch_rules.reshape(source, *places.shape)  # a view by strides, as exporters of torch write it
     if places.ndim == 0:
         return torch_rules.select(source, axis, int(places))
-    by = int(rows[1] - rows[0]) if len(rows) > 1 else 1
-    if places.ndim == 1 and by > 0 and rows[0] >= 0 and np.array_equal(rows, rows[0] + by * np.arange(len(rows))):
-        return torch_rules.sliced(source, axis, slice(int(rows[0]), int(rows[-1]) + 1, by))
+    if not len(rows):
+        return taken(source, axis, places)
+    first, by = int(rows[0]), int(rows[1] - rows[0]) if len(rows) > 1 else 1
+    if places.ndim == 1 and by > 0 and first >= 0 and np.array_equal(rows, first + by * np.arange(len(rows))):
+        return torch_rules.sliced(source, axis, slice(first, int(rows[-1]) + 1, by))
     return taken(source, axis, places)
 
 

@@ -210,14 +210,14 @@ RULES: dict[str, Rule] = {
             "sum": total,
         },
     ),
+    **declared(Standing.PARTS, {"var": variance}, "squares and their mean, each taken as Gaussian"),
     **declared(
-        Standing.PARTS,
+        Standing.FIRST_ORDER,
         {
-            "var": variance,
             "std": lambda *arguments, **keywords: pointwise("sqrt", variance(*arguments, **keywords)),
             "linalg_vector_norm": norm,
             "norm": norm,
         },
-        "squares, means and roots, each taken as Gaussian",
+        "sums of absolute values exact",
     ),
 }

@@ -164,7 +164,7 @@ def stack(tensors: Any, dim: int = 0) -> Value:
     return concatenate([unsqueeze(p, dim) if isinstance(p, Value) else p.unsqueeze(dim) for p in parts], dim)
 
 
-def narrow(input: Any, dim: int, start: int, length: int) -> Value:
+def narrow(input: Any, dim: int, start: int, length: int) -> Any:
     return sliced(value(input), dim, slice(start, start + length))
 
 
@@ -176,7 +176,7 @@ def select(input: Any, dim: int, index: int) -> Value:
     return x.apply(op, batch=x.batch - (place < x.batch))
 
 
-def split(input: Any, split_size: Any = None, dim: int = 0, *, split_size_or_sections: Any = None) -> tuple[Value, ...]:
+def split(input: Any, split_size: Any = None, dim: int = 0, *, split_size_or_sections: Any = None) -> tuple[Any, ...]:
     x = value(input)
     sizes = split_size if split_size is not None else split_size_or_sections
     length = x.shape[x.axis(dim)]
@@ -186,7 +186,7 @@ def split(input: Any, split_size: Any = None, dim: int = 0, *, split_size_or_sec
     return tuple(narrow(x, dim, int(end - n), int(n)) for end, n in zip(ends, sizes, strict=True))
 
 
-def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Value, ...]:
+def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     x = value(input)
     return split(x, -(-x.shape[x.axis(dim)] // chunks), dim)
 
@@ -196,7 +196,8 @@ def unbind(input: Any, dim: int = 0) -> tuple[Value, ...]:
     return tuple(select(x, dim, i) for i in range(x.shape[x.axis(dim)]))
 
 
-def sliced(x: Value, dim: int, taken: slice) -> Value:
+def sliced(x: Value, dim: int, taken: slice) -> Any:
+    """Entries along an axis, one after the other; none at all are a constant."""
     if x.torch_axis(dim) == x.batch and not x.merged and taken != slice(None):
         raise Refused("it takes inputs out of the batch")
     size = x.torch_shape[x.torch_axis(dim)]
@@ -204,8 +205,11 @@ def sliced(x: Value, dim: int, taken: slice) -> Value:
     if (start, stop, step) == (0, size, 1):
         return x
     axis = x.axis(dim)
-    if step < 1 or start >= stop:
-        raise Refused("slices are supported with a positive step and at least one entry")
+    if step < 1:
+        raise Refused("slices are supported with a positive step")
+    if start >= stop:
+        place = x.torch_axis(dim)
+        return torch.zeros((*x.torch_shape[:place], 0, *x.torch_shape[place + 1 :]), dtype=x.builder.dtype)
     return x.apply(Slice(axis=axis, start=start, stop=stop, step=step))
 
 
