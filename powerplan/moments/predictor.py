@@ -331,11 +331,13 @@ class Predictor:
             coherence=self.corrections.coherence,
             slopes=self.corrections.slopes,
         )
-        whole = self.corrections.whole
-        sources = tuple(replace(source, variance=whole * source.variance) for source in adjoints.sources)
+        sources, joint_covariance = adjoints.sources, adjoints.covariance
+        if (whole := self.corrections.whole) != 1:
+            sources = tuple(replace(source, variance=whole * source.variance) for source in sources)
+            joint_covariance = None if joint_covariance is None else whole * joint_covariance
         if self.method == "linearized":
             variance = sum((source.variance for source in sources), x.new_zeros(len(x), directions.shape[1]))
-            covariance = None if adjoints.covariance is None else whole * adjoints.covariance
+            covariance = joint_covariance
         else:
             variance = trace.output_variance
             covariance = trace.output_covariance
