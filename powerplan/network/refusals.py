@@ -12,6 +12,8 @@ NO_MODEL = "there is no model of this operation"
 _LISTED = "docs/networks.md, What can be imported"
 #: names that an error offers, at most
 _MOST_NAMES = 4
+#: and how like they must be, of 1
+_NEAR = 0.66
 
 
 def refusal(
@@ -28,7 +30,7 @@ def refusal(
     plain = {entry.strip("_").lower(): entry for entry in known if not entry.startswith("__")}
     asked = name.strip("_").lower()
     # what is supported in another way needs no other name
-    near = [] if asked in plain else difflib.get_close_matches(asked, plain, n=_MOST_NAMES, cutoff=0.6)
+    near = [] if asked in plain else difflib.get_close_matches(asked, plain, n=_MOST_NAMES, cutoff=_NEAR)
     shown = f"; the nearest names are {', '.join(plain[entry] for entry in near)}" if near else ""
     return UnsupportedOperation(
         Violation(

@@ -233,7 +233,9 @@ def test_what_is_not_supported_is_named(shape: tuple[int, ...], function: Callab
         from_torch(trained(Call(function, shape)), shape)
 
 
-@pytest.mark.parametrize("function", [lambda x: x[:, 0], lambda x: x[:, :1].squeeze(-1), lambda x: x.mean(1)])
+@pytest.mark.parametrize(
+    "function", [lambda x: x[:, 0], lambda x: x[:, :1].squeeze(-1), lambda x: x.mean(1), lambda x: x[:, :1].squeeze()]
+)
 def test_one_number_per_input(function: Callable[[Tensor], Any]) -> None:
     """An output (B,) is (B, 1) in a network, which is planned like any other."""
     module = trained(Call(lambda x: function(x.relu()), (6,)))
@@ -254,6 +256,10 @@ def test_outputs_by_name() -> None:
         assert kinds(from_torch(several, (3, 4), output=output)) == ["linear", wanted]
     with pytest.raises(InvalidInput, match=r"output='logits'; there are logits, states\.0, states\.1"):
         from_torch(several, (3, 4))
+    with pytest.raises(InvalidInput, match=r"output: got 'state'; allowed: one of 'logits', 'states\.0', 'states\.1'"):
+        from_torch(several, (3, 4), output="state")
+    with pytest.raises(InvalidInput, match=r"output: got 'logits'.*a single value"):
+        from_torch(trained(Call(lambda x: x.tanh(), (3, 4))), (3, 4), output="logits")
 
 
 class Masked(nn.Module):
@@ -265,6 +271,18 @@ class Masked(nn.Module):
 
     def forward(self, mask: Tensor, x: Tensor, factor: float = 1.0) -> Tensor:
         return self.fc(x * mask) * factor
+
+
+class Chosen(Masked):
+    """A constant is looked up for every input of the batch, which an export does not try."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+        return self.fc(x * mask[torch.arange(len(x))])
+
+
+def test_constants_that_fail_are_named() -> None:
+    with pytest.raises(UnsupportedOperation, match=r"(?s)IndexError.*constants: got mask of shape \(2, 4\)"):
+        from_torch(trained(Chosen()), (4,), constants={"mask": torch.ones(2, 4)})
 
 
 def test_arguments_by_name() -> None:
@@ -279,6 +297,11 @@ def test_arguments_by_name() -> None:
         ({"input_name": "x", "constants": {"mask": mask, "scale": 2}}, "constants: .*'scale'"),
         ({"input_name": "x", "constants": {"mask": mask, "x": mask}}, "constants: .*'x'"),
         ({"input_name": "x"}, "mask"),
+        (
+            {"input_name": "x", "constants": {"mask": torch.ones(2, 4), "factor": 1.0}},
+            r"(?s)It fails.*constants: got mask of shape \(2, 4\), factor=1\.0; .*\(1, \.\.\.\)",
+        ),
+        ({"input_name": "x", "constants": {"mask": np.ones((1, 3))}}, r"constants: got mask of shape \(1, 3\)"),
     ):
         with pytest.raises(InvalidInput, match=message):
             from_torch(module, (4,), **arguments)  # type: ignore[arg-type]

@@ -184,6 +184,18 @@ def test_models_are_imported_as_they_are(name: str) -> None:
     agree(network, module, output or first or "last_hidden_state", torch.tensor(inputs_of(shape)))
 
 
+@pytest.mark.parametrize("name", ["LLaMA", "Gemma", pytest.param("T5 encoder", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_norms_in_single_precision_are_imported_in_double_precision(name: str, seed: int) -> None:
+    """They compute in float32 whatever the model is in, and round more than double precision allows."""
+    model, settings, shape, _, _ = _MODELS[name]
+    torch.manual_seed(seed)
+    kind = getattr(transformers, model)
+    module = kind(kind.config_class(**settings)).eval().double()
+    output = "logits" if "LM" in model else "last_hidden_state"
+    agree(from_torch(module, shape), module, output, torch.tensor(inputs_of(shape)))
+
+
 def test_named_arguments_and_outputs() -> None:
     """A padding mask is a constant, embeddings may be the input, and each of several outputs can be chosen."""
     config = transformers.BertConfig(**_ENCODER)

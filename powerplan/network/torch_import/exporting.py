@@ -42,7 +42,7 @@ def exported(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
         except InvalidInput:
             raise
         except Exception as error:  # the module's own code runs
-            raise _failure("", module, error, args) from error
+            raise failure("", module, error, args) from error
 
 
 def decomposed(program: torch.export.ExportedProgram, kept: frozenset[str]) -> torch.export.ExportedProgram:
@@ -65,6 +65,12 @@ def is_functional(program: torch.export.ExportedProgram) -> bool:
         if shared or changed.op != "call_function" or _is_view(changed):
             return False
     return True
+
+
+def precisions(program: torch.export.ExportedProgram) -> set[torch.dtype]:
+    """Of the tensors that a program computes."""
+    found = (getattr(node.meta.get("val"), "dtype", None) for node in program.graph.nodes if node.op == "call_function")
+    return {dtype for dtype in found if dtype is not None}
 
 
 def operation_name(node: torch.fx.Node) -> str:
@@ -156,24 +162,26 @@ def _run(path: str, module: nn.Module, forward: Callable[..., Any], *args: Any, 
     except InvalidInput:
         raise
     except Exception as error:  # the module's own code runs
-        raise _failure(path, module, error, args) from error
+        raise failure(path, module, error, args) from error
 
 
-def _failure(path: str, module: nn.Module, error: Exception, args: tuple[Any, ...] = ()) -> UnsupportedOperation:
+def failure(path: str, module: nn.Module, error: Exception, args: tuple[Any, ...] = ()) -> UnsupportedOperation:
+    """The error for a module whose forward fails, or decides by values."""
     if type(error).__name__ in _DECISIONS or any(part in str(error) for part in _NUMBERS):
-        failure = UnsupportedOperation.of(
+        refused = UnsupportedOperation.of(
             field_of(path), type(module).__name__, "a forward without decisions by values", f"It has {CONTROL_FLOW}."
         )
     else:
-        failure = UnsupportedOperation.of(
+        refused = UnsupportedOperation.of(
             field_of(path),
             f"{type(module).__name__} on {_shapes(args)}" if args else type(module).__name__,
             "a forward that runs on its input",
-            f"It fails: {type(error).__name__}: {' '.join(str(error).split())[:400]}.",
+            f"It fails: {type(error).__name__}: {' '.join(str(error).split())[:400].rstrip('.')}.",
         )
-    assert isinstance(failure, UnsupportedOperation)
-    failure.path = path  # type: ignore[attr-defined]
-    return failure
+        refused.fails = True  # type: ignore[attr-defined]
+    assert isinstance(refused, UnsupportedOperation)
+    refused.path = path  # type: ignore[attr-defined]
+    return refused
 
 
 def _shapes(args: tuple[Any, ...]) -> str:

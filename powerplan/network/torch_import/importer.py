@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from powerplan.checks import Checker, choice
-from powerplan.errors import InvalidInput, UnsupportedOperation, show
+from powerplan.errors import InvalidInput, UnsupportedOperation, Violation, show
 from powerplan.network.analog import Choice
 from powerplan.network.comparison import difference, outputs, random_inputs, same_but_rounding
 from powerplan.network.graph import Network
@@ -31,6 +31,8 @@ from powerplan.network.torch_import.source import Source
 
 #: largest difference to the module, relative to its largest output, by the precision it is run in
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-7}
+#: of modules in double precision that compute parts in single precision, as norms of transformers do
+_TOLERANCE_INSIDE = 1e-5
 
 
 def from_torch(
@@ -99,6 +101,8 @@ def from_torch(
         try:
             network = _checked(source)
         except UnsupportedOperation as error:
+            if constants and hasattr(error, "fails"):
+                raise _with_constants(error, constants) from error.__cause__
             if source.keep or not hasattr(error, "path") or not _can_be_kept(source):
                 raise
             raise _with_offer(error) from error.__cause__
@@ -126,6 +130,18 @@ def _with_offer(error: UnsupportedOperation) -> UnsupportedOperation:
     return UnsupportedOperation(*(replace(v, advice=f"{v.advice} {offer}") for v in error.violations))
 
 
+def _with_constants(error: UnsupportedOperation, constants: Mapping[str, Any]) -> UnsupportedOperation:
+    """What fails with constants may fail by them."""
+    shapes = ", ".join(
+        f"{name} of shape {tuple(np.shape(x))}" if np.ndim(x) else f"{name}={show(x)}" for name, x in constants.items()
+    )
+    allowed = "arguments that forward runs with, the same for all inputs"
+    advice = "Give an array with a batch axis as (1, ...); the others of a batch get the same."
+    return UnsupportedOperation(
+        *error.violations, Violation(field="constants", value=shapes, allowed=allowed, advice=advice)
+    )
+
+
 def _uncompiled() -> AbstractContextManager[Any]:
     """While this lasts, functions that torch.compile compiled run as they were written."""
     stance = getattr(torch.compiler, "set_stance", None)  # since torch 2.6
@@ -149,8 +165,10 @@ def _check_tensors(module: nn.Module) -> None:
             check.fail(name, f"a tensor on {tensor.device}", "tensors on the CPU", "Call module.to('cpu') first.")
         elif tensor.is_quantized or tensor.is_complex() or tensor.layout != torch.strided:
             check.fail(name, f"a {tensor.dtype} tensor", "dense real tensors", "Give the float model.")
+    within = "\n"  # a module whose parts are of its kind
     for name, part in module.named_modules():
-        if ".quantized" in type(part).__module__:
+        if ".quantized" in type(part).__module__ and not name.startswith(f"{within}."):
+            within = name
             check.fail(name or "self", type(part).__name__, "modules in floating point", "Give the float model.")
     check.done()
 
@@ -200,11 +218,10 @@ def _self_check(network: Network, source: Source) -> None:
             if batch == 1:  # there are modules that need more than one
                 continue
             raise
-        squeezed = batch == 1 and wanted.size == computed.size and wanted.ndim < computed.ndim
-        if squeezed and computed.ndim > 2:  # as torch squeezes a batch of one away
-            continue
+        if batch == 1 and wanted.size == computed.size and wanted.ndim < computed.ndim:
+            wanted = wanted.reshape(computed.shape)  # torch squeezes a batch of one away
         apart = difference(computed, wanted)
-        if apart <= _TOLERANCE.get(source.dtype, 1e-4):
+        if apart <= _tolerance(source):
             continue
         if math.isfinite(apart) and source.dtype == torch.float32 and _is_rounding(network, source, batch):
             return
@@ -213,13 +230,18 @@ def _self_check(network: Network, source: Source) -> None:
             if wanted.shape == computed.shape
             else f"outputs of shape {wanted.shape}, not {computed.shape}"
         )
+        rounds = "computes parts in single precision, whose rounding its layers multiply, or "
         raise InvalidInput.of(
             "module",
             show(f"{wanted_from}: {what}", 200),
             "the outputs of the network read from it",
-            "It does what a single run does not show: randomness or state, decisions that depend on the size of a "
-            "batch. Remove that.",
+            f"It {rounds if source.rounds_inside else ''}does what a single run does not show: randomness or state, "
+            "decisions that depend on the size of a batch. Remove that.",
         )
+
+
+def _tolerance(source: Source) -> float:
+    return _TOLERANCE_INSIDE if source.rounds_inside else _TOLERANCE.get(source.dtype, 1e-4)
 
 
 def _is_rounding(network: Network, source: Source, batch: int | None) -> bool:
@@ -235,4 +257,4 @@ def _is_rounding(network: Network, source: Source, batch: int | None) -> bool:
         apart = difference(outputs(exact, inputs, torch.float64), double.run(inputs, "the module in double precision"))
     except InvalidInput:  # a module that computes in float32 only
         return False
-    return apart <= _TOLERANCE[torch.float64] and same_but_rounding(network, exact)
+    return apart <= _tolerance(double) and same_but_rounding(network, exact)

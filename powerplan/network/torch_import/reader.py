@@ -23,7 +23,7 @@ from powerplan.errors import InvalidInput
 from powerplan.network.node import INPUT, Node
 from powerplan.network.ops import Embedding, Op, Shape
 from powerplan.network.refusals import NO_MODEL, refusal
-from powerplan.network.torch_import.exporting import CONTROL_FLOW, field_of, is_layer, operation_name
+from powerplan.network.torch_import.exporting import CONTROL_FLOW, failure, field_of, is_layer, operation_name
 from powerplan.network.torch_import.keeping import NAME as KEPT, kept_module
 from powerplan.network.torch_import.rules import RULES
 from powerplan.network.torch_import.rules.refused import REFUSED
@@ -151,7 +151,7 @@ class Reader:
         if not any(True for _ in _values((args, kwargs))):
             if torch.Tag.nondeterministic_seeded in target.tags:
                 raise self._refused(node, name, Refused("it is random"))
-            return target(*args, **kwargs)
+            return self._computed(node, target, args, kwargs)
         self._name = self._name_of(node, name)
         self._weight = self._weights_of((args, kwargs)) or self._layer(node)
         try:
@@ -163,6 +163,14 @@ class Reader:
         except _MISFITS as error:
             raise self._refused(node, name, error) from error
         return _with_kinds(result, node.meta.get("val"))
+
+    def _computed(self, node: torch.fx.Node, target: Any, args: Any, kwargs: Any) -> Any:
+        """What an operation makes of constants."""
+        try:
+            return target(*args, **kwargs)
+        except Exception as error:  # shapes that export does not look at
+            path = self._path(node)
+            raise failure(path, self.module.get_submodule(path), error) from error
 
     def _renew(self, node: torch.fx.Node, values: dict[str, Any]) -> None:
         """What is changed in place has the new value by all its names."""
@@ -223,9 +231,9 @@ class Reader:
         module = self.module.get_submodule(path)
         what = f"{type(module).__name__} ({name})" if is_layer(module) else name
         why = str(error) or type(error).__name__
-        failure = refusal(field_of(path), what, why, "Replace it.", name=name, known=RULES)
-        failure.operation, failure.path = name, path  # type: ignore[attr-defined]
-        return failure
+        refused = refusal(field_of(path), what, why, "Replace it.", name=name, known=RULES)
+        refused.operation, refused.path = name, path  # type: ignore[attr-defined]
+        return refused
 
     def _name_of(self, node: torch.fx.Node, name: str) -> str:
         """The name of what an operation becomes: the path of its layer, or of the module that calls it and its own."""

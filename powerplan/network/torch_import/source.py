@@ -13,6 +13,7 @@ from torch import nn
 from torch.export.graph_signature import OutputKind
 from torch.utils import _pytree as pytree
 
+from powerplan.checks import nearest
 from powerplan.errors import InvalidInput, UnsupportedOperation
 from powerplan.network.folding import fold_scales, leading_to
 from powerplan.network.fusing import fused
@@ -22,7 +23,7 @@ from powerplan.network.reads import shared_arrays
 from powerplan.network.refusals import NO_MODEL
 from powerplan.network.torch_import.attention import separate_projections
 from powerplan.network.torch_import.copying import copied, with_floats
-from powerplan.network.torch_import.exporting import decomposed, exported, is_functional
+from powerplan.network.torch_import.exporting import decomposed, exported, is_functional, precisions
 from powerplan.network.torch_import.keeping import keep
 from powerplan.network.torch_import.reader import BATCH, Reader
 from powerplan.network.torch_import.rules import RULES
@@ -96,6 +97,7 @@ class Source:
         program, kept = (whole if is_functional(whole) else None), frozenset(RULES)
         while True:
             program = program or decomposed(whole, kept)
+            self._precisions.update(precisions(program))
             reader = Reader(program, self.module, self.shape, self._call(BATCH)[1], self.dtype)
             try:
                 return self._chosen(program, reader.read()), reader
@@ -121,6 +123,15 @@ class Source:
     @cached_property
     def _places(self) -> list[int]:
         return []
+
+    @property
+    def rounds_inside(self) -> bool:
+        """Whether a module in double precision computes parts in single precision; known once it was read."""
+        return self.dtype == torch.float64 and bool(self._precisions & {torch.float32, torch.float16, torch.bfloat16})
+
+    @cached_property
+    def _precisions(self) -> set[torch.dtype]:
+        return set()
 
     @property
     def _place(self) -> int:
@@ -158,8 +169,10 @@ class Source:
         assert spec is not None
         result = pytree.tree_unflatten(list(range(len(leaves))), spec)
         names = [_key(path) for path, _ in pytree.tree_flatten_with_path(result)[0]]
+        if self.output and self.output not in names:
+            raise _unknown_output(self.output, names)
         tensors = [i for i, x in enumerate(leaves) if isinstance(x, Value | torch.Tensor)]
-        place = names.index(self.output) if self.output in names else None
+        place = names.index(self.output) if self.output else None
         if not self.output and len(tensors) == 1:
             place = tensors[0]
         value = None if place is None else leaves[place]
@@ -187,6 +200,14 @@ class Source:
             "one tensor (batch, ...) that depends on the input, as output",
             advice,
         )
+
+
+def _unknown_output(output: str, names: list[str]) -> InvalidInput:
+    """The error for an output that there is not."""
+    if not any(names):
+        return InvalidInput.of("output", output, "''; the module returns a single value", "Leave it out.")
+    allowed = "one of " + ", ".join(map(repr, names))
+    return InvalidInput.of("output", output, allowed, nearest(str(output), names))
 
 
 def _for_batch(x: Any, batch: int) -> Any:
