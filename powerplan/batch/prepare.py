@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -47,10 +47,10 @@ class Prepared:
     provenance: Mapping[str, Any]
 
 
-def prepare(study: Study, folder: Path) -> Prepared:
-    """Read what the points of a study need and make their jobs."""
+def prepare(study: Study, folder: Path, tell: Callable[[str], None] | None = None) -> Prepared:
+    """Read what the points of a study need and make their jobs; ``tell`` is told what is being read."""
     blobs = Blobs(folder / _BLOBS)
-    networks, inputs = _read(study, blobs)
+    networks, inputs = _read(study, blobs, tell or (lambda _: None))
     keys: list[str] = []
     jobs: dict[str, Job] = {}
     failures: dict[str, tuple[str, str]] = {}
@@ -74,7 +74,7 @@ def prepare(study: Study, folder: Path) -> Prepared:
     return Prepared(blobs=blobs, keys=tuple(keys), jobs=jobs, failures=failures, provenance=provenance)
 
 
-def _read(study: Study, blobs: Blobs) -> tuple[dict[str, Any], dict[tuple[str, str], Any]]:
+def _read(study: Study, blobs: Blobs, tell: Callable[[str], None]) -> tuple[dict[str, Any], dict[tuple[str, str], Any]]:
     """What is known of the networks by name and of the inputs by (name, "") or ("", example network)."""
     networks: dict[str, Any] = {}
     inputs: dict[tuple[str, str], Any] = {}
@@ -83,9 +83,11 @@ def _read(study: Study, blobs: Blobs) -> tuple[dict[str, Any], dict[tuple[str, s
         for point in study.points:
             name = point.settings["network"]
             if name not in networks:
+                tell(f"reading network {name}")
                 networks[name] = worker.read("network", study.values["networks"][name], study.base, _READ_LIMIT)
             key = _inputs_name(point)
             if key not in inputs:
+                tell(f"reading inputs {key[0] or key[1]}")
                 definition = study.values["inputs"][key[0]] if key[0] else study.values["networks"][key[1]]
                 definition = {k: v for k, v in definition.items() if k != "inputs"}
                 inputs[key] = worker.read("inputs", definition, study.base, _READ_LIMIT)

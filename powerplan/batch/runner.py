@@ -7,8 +7,11 @@ import json
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from powerplan.batch.executors.base import Busy, Executor, Gone, Stopped, Worker
 from powerplan.batch.job_result import JobResult
@@ -38,7 +41,8 @@ class Progress:
         total: different jobs of the study.
         done, failed: how many have ended, in this run or before.
         rate: jobs per second that ended in this run.
-        seconds_left: estimate; None while there is no rate.
+        seconds_left: estimate, from the mean time of the jobs of each network; None while none has ended.
+        doing: what is being done, in a few words.
     """
 
     total: int
@@ -46,6 +50,7 @@ class Progress:
     failed: int
     rate: float
     seconds_left: float | None
+    doing: str = "planning"
 
 
 class Runner:
@@ -98,14 +103,18 @@ class Runner:
         self._done = sum(state is PointState.DONE for state in entries.values())
         self._failed = sum(state is PointState.FAILED for state in entries.values())
         self._ended_here, self._began = 0, 0.0
+        self._times: dict[str, list[float]] = {}
         self._ledger.join()
         self._ledger.reclaim()
         waiting = self._ledger.queued(self._digest)
-        self._report()
+        self._left = Counter(job.network for job in waiting)
+        self._workers = 1
+        self._report("starting workers" if waiting else "waiting for other runners")
         if not waiting and self._done + self._failed == self._total:
             return
         workers = self._executor.start()
-        self._queue = JobQueue(len(workers))
+        self._workers = len(workers)
+        self._queue = JobQueue(self._workers)
         self._queue.put(waiting)
         threads = [
             threading.Thread(target=self._guarded, args=(self._serve, i, worker), name=f"powerplan-batch-{i}")
@@ -232,6 +241,8 @@ class Runner:
             self._done += done
             self._failed += failed
             self._ended_here += 1
+            self._left[job.network] -= done or failed
+            self._times.setdefault(job.network, []).append(result.seconds)
             self._began = self._began or time.monotonic() - result.seconds
         self._let_go(1)
         self._report()
@@ -262,18 +273,26 @@ class Runner:
                 "What is done is kept: mend that and run the study again."
             )
 
-    def _report(self) -> None:
+    def _seconds_left(self) -> float | None:
+        """Of what this runner found waiting, by the mean time of its network, or of all."""
+        known = [seconds for times in self._times.values() for seconds in times]
+        if not known:
+            return None
+        means = {network: np.mean(self._times.get(network, known)) for network in self._left}
+        return float(sum(count * means[network] for network, count in self._left.items())) / self._workers
+
+    def _report(self, doing: str = "planning") -> None:
         if self._progress is None:
             return
         elapsed = time.monotonic() - self._began if self._ended_here else 0.0
         rate = self._ended_here / elapsed if elapsed > 0 else 0.0
-        remaining = self._total - self._done - self._failed
         self._progress(
             Progress(
                 total=self._total,
                 done=self._done,
                 failed=self._failed,
                 rate=rate,
-                seconds_left=remaining / rate if rate else None,
+                seconds_left=self._seconds_left(),
+                doing=doing,
             )
         )

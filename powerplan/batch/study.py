@@ -144,8 +144,14 @@ class Study:
         chosen |= {name: int(chosen[name]) for name in ("workers", "attempts") if name in chosen}  # 2.0 is an integer
         place = self.folder if folder is None else Path(folder)
         ledger = Ledger(place)
+
+        def tell(doing: str) -> None:
+            if progress is not None:
+                told = Progress(total=len(self.points), done=0, failed=0, rate=0.0, seconds_left=None, doing=doing)
+                progress(told)
+
         try:
-            prepared = self.prepare(place, ledger)
+            prepared = self.prepare(place, ledger, tell)
             blobs = prepared.blobs.folder
             pool = (executor or local_executor(workers=chosen.get("workers")))(blobs)
             try:
@@ -163,9 +169,11 @@ class Study:
         finally:
             ledger.close()
 
-    def prepare(self, folder: Path, ledger: Ledger | None = None) -> Prepared:
-        """Read networks and inputs, and note the points in the ledger if one is given."""
-        prepared = prepare(self, folder)
+    def prepare(
+        self, folder: Path, ledger: Ledger | None = None, tell: Callable[[str], None] | None = None
+    ) -> Prepared:
+        """Read networks and inputs, telling ``tell`` what is read, and note the points in a ledger if one is given."""
+        prepared = prepare(self, folder, tell)
         if ledger is not None:
             ledger.register(
                 digest=self.digest,

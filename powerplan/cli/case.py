@@ -64,12 +64,14 @@ def read_case(
 
         if example in example_names():
             chat.note(f"training the {example} example")
+            chat.doing("training")
         built_in = load_example(example)
         name, network, inputs, labels = example, built_in.network, built_in.inputs, built_in.labels
     else:
         assert network_file is not None
         if inputs_file is None:
             raise click.UsageError("inputs: --network needs calibration inputs, --inputs FILE.")
+        chat.doing(f"reading {network_file}")
         name, network = Path(network_file).stem, load_network(network_file)
     network = placed(network, analog, digital, reads, weight_slices)
     if inputs_file is not None:

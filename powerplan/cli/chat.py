@@ -14,6 +14,7 @@ from typing import TypeVar
 import click
 
 from powerplan.cli.output import write_text
+from powerplan.cli.progress import Lines
 
 Progress = Callable[[str, float], None]
 Plans = TypeVar("Plans")
@@ -48,6 +49,7 @@ class Chat:
     quiet: bool = False
     stated: Stated = field(default_factory=lambda: Stated())
     resume: str = ""
+    _lines: Lines | None = None
     _reached: tuple[str, float, float] | None = None
     _warned: set[str] = field(default_factory=set)
 
@@ -96,6 +98,7 @@ class Chat:
                 warnings.showwarning = self._show_warning
                 yield
         finally:
+            self.hush()
             logger.removeHandler(handler)
             logger.setLevel(before)
 
@@ -105,6 +108,20 @@ class Chat:
                 click.echo(f"warning: {line}", err=True)
                 self._warned.add(line)
 
+    def doing(self, stage: str, fraction: float | None = None) -> None:
+        """What the command does now, in lines on stderr where it takes long and stderr is no terminal."""
+        if self.quiet or sys.stderr.isatty():
+            return
+        if self._lines is None:
+            self._lines = Lines()
+        self._lines.doing(stage, fraction)
+
+    def hush(self) -> None:
+        """No more lines about what is being done."""
+        if self._lines is not None:
+            self._lines.stop()
+            self._lines = None
+
     @contextmanager
     def progress(self) -> Iterator[Progress | None]:
         """A progress callback ``(stage, fraction)``: a bar on a terminal, else a line now and then; None if quiet."""
@@ -113,7 +130,10 @@ class Chat:
             return
         begun = time.monotonic()
         if not sys.stderr.isatty():
-            yield self._remembered(_lines(), begun)
+            try:
+                yield self._remembered(self.doing, begun)
+            finally:
+                self.hush()
             return
         steps = 1000
         with click.progressbar(length=steps, file=sys.stderr, width=30, show_pos=False) as bar:
@@ -148,25 +168,3 @@ class Chat:
             update(stage, fraction)
 
         return remember
-
-
-#: seconds before the first line of progress, and between two
-_FIRST_LINE, _NEXT_LINE = 5.0, 20.0
-
-
-def _lines() -> Progress:
-    """Progress as lines on stderr, with the time left where enough is done to tell."""
-    begun = time.monotonic()
-    due = begun + _FIRST_LINE
-
-    def update(stage: str, fraction: float) -> None:
-        nonlocal due
-        now = time.monotonic()
-        if now < due:
-            return
-        due = now + _NEXT_LINE
-        passed = now - begun
-        left = f", about {passed * (1 / fraction - 1):.0f} s left" if fraction > 0.1 else ""
-        click.echo(f"{stage}: {100 * fraction:.0f} % after {passed:.0f} s{left}", err=True)
-
-    return update

@@ -51,8 +51,9 @@ def files(_files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fil
 
 
 @pytest.fixture
-def run() -> Callable[..., Result]:
-    """Run the command line in this process."""
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run the command line in this process; however slow it is, nothing is told of its progress."""
+    monkeypatch.setattr("powerplan.cli.progress.FIRST", 600.0)
 
     def run_command(*arguments: str | Path | Sequence[str | Path]) -> Result:
         words = [str(w) for a in arguments for w in ([a] if isinstance(a, str | Path) else a)]

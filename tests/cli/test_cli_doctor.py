@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 import tomllib
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +18,7 @@ import pytest
 from click.testing import Result
 
 import powerplan as pp
-from powerplan.cli import chat as chat_module
+from powerplan.cli import progress as progress_module
 from powerplan.cli.chat import Chat
 from powerplan.cli.commands import doctor
 from powerplan.errors import DISTRIBUTION, install_command
@@ -118,18 +120,46 @@ def test_shells_complete_names_and_files(words: str, completed: list[str]) -> No
 def test_progress_that_is_piped_is_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Also before the calculation says anything, and with the time left of what has begun, not of what came before."""
     now = 100.0
-    monkeypatch.setattr(chat_module.time, "monotonic", lambda: now)
-    with Chat().progress() as progress:
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now)
+    lines, chat = progress_module.Lines(), Chat()
+    monkeypatch.setattr(lines, "_run", lambda: None)
+    chat._lines = lines
+    chat.doing("reading net.npz")
+    now = 110.0
+    lines._write()
+    with chat.progress() as progress:
         assert progress is not None
-        for second in range(60):
-            now = 100.0 + second
-            progress("optimising", second / 100)
-    lines = capsys.readouterr().err.splitlines()
-    assert lines == [
-        "optimising: 5 % after 5 s",
-        "optimising: 25 % after 25 s, about 75 s left",
-        "optimising: 45 % after 45 s, about 55 s left",
+        progress("optimising", 0.0)
+        for later, fraction in ((115.0, 0.05), (135.0, 0.25)):
+            now = later
+            progress("optimising", fraction)
+            lines._write()
+    assert capsys.readouterr().err.splitlines() == [
+        "reading net.npz after 10 s",
+        "optimising: 5 % after 15 s",
+        "optimising: 25 % after 35 s, about 75 s left",
     ]
+
+
+def test_the_first_line_comes_within_a_second_whatever_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert progress_module.FIRST < 1
+    monkeypatch.setattr(progress_module, "FIRST", 0.01)
+    chat = Chat()
+    chat.doing("reading net.npz")
+    begun = time.monotonic()
+    said = ""
+    while not said and time.monotonic() < begun + 20:
+        said = capsys.readouterr().err
+        time.sleep(0.01)
+    assert said == "reading net.npz after 0 s\n"
+    chat.hush()
+    assert [thread for thread in threading.enumerate() if thread.name == "powerplan-progress"] == []
+
+
+def test_progress_is_not_told_to_nobody() -> None:
     with Chat(quiet=True).progress() as progress:
         assert progress is None

@@ -16,6 +16,7 @@ from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
 from powerplan.cli.exits import Exit
 from powerplan.cli.output import document, write_json
+from powerplan.cli.progress import Lines
 from powerplan.cli.quantities import Seconds
 from powerplan.cli.server import server_options
 from powerplan.errors import PowerplanError
@@ -312,24 +313,31 @@ def _progress(chat: Chat) -> Iterator[Callable[[Progress], None] | None]:
         yield None
         return
     terminal = sys.stderr.isatty()
-    shown, last = 0.0, -1
+    lines = Lines()
+    shown, last = 0.0, ("", -1)
 
     def show(progress: Progress) -> None:
         nonlocal shown, last
         now = time.monotonic()
         ended = progress.done + progress.failed
-        if ended == last or (now - shown < (0.1 if terminal else _LINE_SECONDS) and ended < progress.total):
-            return
-        shown, last = now, ended
-        text = f"{ended:,}/{progress.total:,}"
+        text = f"{progress.doing}: {ended:,}/{progress.total:,}" if ended else progress.doing
         text += f", {progress.failed:,} failed" if progress.failed else ""
         text += f", {progress.rate:.3g} jobs/s" if progress.rate else ""
-        text += f", {_duration(progress.seconds_left)} left" if progress.seconds_left else ""
-        click.echo(f"\r\033[K{text}" if terminal else text, err=True, nl=not terminal)
+        text += f", about {_duration(float(f'{progress.seconds_left:.2g}'))} left" if progress.seconds_left else ""
+        state = (progress.doing, ended)
+        pause = 0.1 if terminal else _LINE_SECONDS
+        due = state != last and (now - shown >= pause or ended == progress.total or progress.doing != last[0])
+        if due:
+            shown, last = now, state
+        if not terminal:
+            lines.doing(text, at_once=due)
+        elif due:
+            click.echo(f"\r\033[K{text}", err=True, nl=False)
 
     try:
         yield show
     finally:
+        lines.stop()
         if terminal and shown:
             click.echo(err=True)
 
