@@ -71,7 +71,7 @@ def read_case(
         assert network_file is not None
         if inputs_file is None:
             raise click.UsageError("inputs: --network needs calibration inputs, --inputs FILE.")
-        chat.doing(f"reading {network_file}")
+        chat.doing(f"loading torch and {network_file}")
         name, network = Path(network_file).stem, load_network(network_file)
     network = placed(network, analog, digital, reads, weight_slices)
     if inputs_file is not None:

@@ -14,6 +14,7 @@ import click
 from powerplan._version import __version__
 from powerplan.cli.chat import Chat
 from powerplan.cli.exits import EXIT_HELP, Exit
+from powerplan.cli.output import with_options
 
 #: command -> (module with its ``command``, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -172,7 +173,7 @@ def _show_error(chat: Chat, error: Exception) -> Exit:
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     if isinstance(error, InvalidInput):
         for violation in error.violations:
-            chat.error(" ".join(str(violation).split()))
+            chat.error(with_options(" ".join(str(violation).split())))
         return Exit.BAD_INPUT
     if isinstance(error, PlausibilityWarning):
         chat.error(f"{error}\nIf you mean it, add --accept-implausible.")

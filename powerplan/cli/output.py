@@ -41,8 +41,15 @@ def plain(value: Any) -> Any:
 _ADVICE = re.compile(r"\b(set|lower|raise)(\s+)hardware\.(\w+)(?:(\s+)to\s+(True|False|'\w+'))?")
 
 
+#: the words of the name of a class: MaxOutputMSE
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z]+")
+#: a target in an error, by its class
+_TARGET = re.compile(r"\btarget\.(Max[A-Za-z]+)(?=: got)")
+
+
 def with_options(text: str) -> str:
-    """A text, its advice as options of the command line: "set hardware.predistort to True" is "set --predistort"."""
+    """A text, its advice and targets as options of the command line: "set hardware.predistort to True" is "set
+    --predistort", "target.MaxNMSE: got" is "--max-nmse: got"."""
 
     def option(found: re.Match[str]) -> str:
         verb, space, field, more, value = found.groups()
@@ -50,7 +57,7 @@ def with_options(text: str) -> str:
         value = value.strip("'") if value and value[0] == "'" else ""
         return f"{verb}{space}--{name}{more + value if value else ''}"
 
-    return _ADVICE.sub(option, text)
+    return _TARGET.sub(lambda found: "--" + "-".join(_WORDS.findall(found[1])).lower(), _ADVICE.sub(option, text))
 
 
 def write_text(text: str) -> None:

@@ -15,6 +15,7 @@ from powerplan.hardware.curves import Curve, Table, as_curve
 from powerplan.hardware.fields import Part, check_fields, of, takes
 from powerplan.hardware.plain import Typed, from_plain, part_of
 from powerplan.settings import Flag, Number
+from powerplan.units import si
 
 _LONGEST = 1e12
 _SECONDS, _DURATION = Number(at_least=0, at_most=_LONGEST, unit="s"), Number(above=0, at_most=_LONGEST, unit="s")
@@ -65,17 +66,19 @@ class Snapshot(Typed):
         for (low, less), (high, more) in pairwise(zip(targets, mean.values, strict=True)):
             if more < less:
                 yield (
-                    f"measurements: devices programmed to {high:.3g} S hold {more:.3g} S on average, less than those "
-                    f"programmed to {low:.3g} S, {less:.3g} S: are these rows in order, and in one unit?"
+                    f"measurements: devices programmed to {si(high, 'S', 3)} hold {si(more, 'S', 3)} on average, less "
+                    f"than those programmed to {si(low, 'S', 3)}, {si(less, 'S', 3)}: are these rows in order, in one "
+                    "unit, and of enough readings?"
                 )
                 break
         target, (lowest, next_one) = targets[1], mean.values[:2]
         is_far = targets[0] == 0 and lowest > _FAR_FROM_0 * target
         if is_far and 0 <= next_one - lowest < _SHORT_STEP * target:
             yield (
-                f"measurements: the mean at target 0 is {lowest:.3g} S, that at the next target, {target:.3g} S, is "
-                f"only {next_one - lowest:.3g} S more: is the lowest programmed level entered at target 0? Enter every "
-                "level at the conductance it was programmed to, the lowest too, and set conductance_min to the lowest."
+                f"measurements: the mean at target 0 is {si(lowest, 'S', 3)}, that at the next target, "
+                f"{si(target, 'S', 3)}, is only {si(next_one - lowest, 'S', 3)} more: is the lowest programmed level "
+                "entered at target 0? Enter every level at the conductance it was programmed to, the lowest too, and "
+                "set conductance_min to the lowest."
             )
 
     @classmethod

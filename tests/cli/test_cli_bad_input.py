@@ -114,9 +114,9 @@ def test_labels_that_do_not_fit(run: Callable[..., Result], files: Any, labels: 
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--max-nmse", "0", "target.MaxNMSE: got 0.0"),
-        ("--max-mse", "-1", "target.MaxMSE: got -1.0"),
-        ("--max-power", "nan", "target.MaxPower: got nan"),
+        ("--max-nmse", "0", "--max-nmse: got 0.0"),
+        ("--max-mse", "-1", "--max-mse: got -1.0"),
+        ("--max-power", "nan", "--max-power: got nan"),
     ],
 )
 def test_target_not_positive(run: Callable[..., Result], files: Any, option: str, value: str, message: str) -> None:

@@ -64,6 +64,8 @@ def test_a_prefix_alone_is_told_its_unit(run: Callable[..., Result]) -> None:
         ("set hardware.column_scale to 'least_bias', or", "set --column-scale least_bias, or"),
         ("lower hardware.drift to 0.5 of what it is", "lower --drift to 0.5 of what it is"),
         ("raise hardware.adc_bits to 9", "raise --adc-bits to 9"),
+        ("target.MaxOutputMSE: got -1; allowed", "--max-output-mse: got -1; allowed"),
+        ("target.MaxNMSE: got 5.0", "--max-nmse: got 5.0"),
         ("hardware.adc_bits: got 99", "hardware.adc_bits: got 99"),
     ],
 )

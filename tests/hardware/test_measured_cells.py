@@ -144,7 +144,7 @@ def test_jobs_of_a_study_hold_the_same_hardware(given: dict[str, float]) -> None
 def test_a_level_that_holds_less_than_the_one_below_it_is_said_to() -> None:
     """Rows that were mixed up: 25 uS hold 9 uS where 10 uS hold 10 uS; a table in order is silent."""
     targets, stds = [0.0, 10e-6, 25e-6, 50e-6], [0.1e-6] * 4
-    with pytest.warns(pp.MeasurementWarning, match=r"programmed to 2.5e-05 S hold 9e-06 S.*less than .* to 1e-05 S"):
+    with pytest.warns(pp.MeasurementWarning, match=r"programmed to 25.0 uS hold 9.00 uS.*less than .* to 10.0 uS"):
         Snapshot.table(targets, [0.0, 10e-6, 9e-6, 50e-6], stds)
     Snapshot.table(targets, [0.0, 9e-6, 24e-6, 49e-6], stds)
 
