@@ -3,7 +3,7 @@
     python -m benchmarks.bits [brute|widths ...] [--only NAME ...] [--json FILE]
 
 *brute*: every choice of 4 to 9 bits, with gains planned for each, is either planned or proven to take more energy than
-the best one (:mod:`benchmarks.every_choice`). *widths*: the plan against the best single width for all layers, also for
+the best one (:mod:`benchmarks.every_choice`). *widths*: the plan against the best single width for all layers, for
 a two-layer transformer and ResNet-18 at 64 px. Both tell what the plan took beside one without bits, in processor time.
 Settings that are left out keep the results they have in the file. The MNIST networks need the data at hand
 (POWERPLAN_DATA); an hour of processor time.
@@ -138,15 +138,26 @@ def energy_of(plan: pp.Plan) -> float:
 
 
 def widths(setting: Setting) -> dict[str, Any]:
-    """The plan beside the best single width."""
+    """The plan beside the best single width: they are tried from that of the plan's middle layer on, one bit further
+    as long as they take less."""
     network, inputs, hardware = setting.case()
     row = planned(setting)
-    single = {
-        bits: energy_of(pp.plan(network, hardware.replace(adc_bits=bits), inputs, setting.wanted, **setting.options))
-        for bits in range(LEAST, MOST + 1)
-        if bits != 8
-    } | {8: row["eight"]}
-    width = min(single, key=lambda bits: single[bits])
+    single = {8: row["eight"]}
+
+    def energy(bits: int) -> float:
+        if bits not in single and LEAST <= bits <= MOST:
+            options = {"tolerance": NEARLY, **setting.options}
+            single[bits] = energy_of(
+                pp.plan(network, hardware.replace(adc_bits=bits), inputs, setting.wanted, **options)
+            )
+        return float(single.get(bits, float("inf")))
+
+    width = int(np.median(row["bits"]))
+    while not np.isfinite(energy(width)) and width < MOST:
+        width += 1
+    for step in (-1, 1):
+        while energy(width + step) < energy(width):
+            width += step
     return row | {"width": width, "single": single[width]}
 
 

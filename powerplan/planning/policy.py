@@ -270,6 +270,13 @@ LARGEST_REVISION = 2.0
 MODEL_STEPS, SAME_MODEL_STEP, MODEL_RIDGE = 50, 1e-7, 1e-9
 #: Prices tried until the worst constraint is as tight as this (log), and the largest change of the log price.
 PRICES_TRIED, MODEL_CONSTRAINT, LARGEST_LOG_PRICE = 60, 1e-7, 25.0
+#: Part of an energy limit that is taken to be left for the arrays where everything else takes all of it: out of reach.
+LEAST_LEFT = 1e-9
+#: Errors tried for the choice within an energy limit, how closely (logs) they and the energy are found, and by what
+#: factor they change until the limit lies between two.
+ERRORS_TRIED, SAME_ERROR, SAME_ENERGY, ERROR_FACTOR = 16, 1e-2, 1e-3, 4.0
+#: NMSE that is tried first, and the least part of what lies between two errors that the next one is away from both.
+FIRST_NMSE, LEAST_SHARE = 1e-2, 0.1
 #: Switches of single sites in a row.
 MOST_SWITCHES = 200
 #: Choices looked at in the order of their bounds at most, and how many at once.

@@ -8,6 +8,7 @@ from dataclasses import replace
 from powerplan.planning import policy
 from powerplan.planning.bits.choose import Chosen, choose, with_gap
 from powerplan.planning.bits.limits import check_costs, within_limits
+from powerplan.planning.bits.within import choose_within
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.session import Options, Session
 from powerplan.planning.solve.solve import solve
@@ -25,8 +26,11 @@ def plan_target(session: Session, target: Target, options: Options) -> Plan:
     """
     check_costs(session, target)
     settings, chosen = session.settings, None
+    if target.is_budget and settings.max_energy is not None:
+        options = replace(options, advise=False)  # changes of the hardware change what everything else takes
     if settings.free_choices:
-        chosen = choose(session, target, replace(options, stop_at=_half(options.stop_at)))
+        chosen_by = choose_within if target.is_budget else choose
+        chosen = chosen_by(session, target, replace(options, stop_at=_half(options.stop_at)))
         session = session.with_fields({} if chosen is None else chosen.fields)
     plan = solve(session, target, replace(options, stop_at=_solved_by(session, target, options.stop_at)))
     plan = _simulated(session, plan, target, options)

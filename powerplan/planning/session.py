@@ -24,7 +24,7 @@ from powerplan.planning import policy
 from powerplan.planning.iterate import OnStep, unheard
 from powerplan.planning.problem.corners import limiting
 from powerplan.planning.problem.levels import Levels, levels_of
-from powerplan.planning.problem.measures import Tilt
+from powerplan.planning.problem.measures import ArrayEnergy, Constraint, Tilt
 from powerplan.planning.problem.pieces import Piece, is_expensive
 from powerplan.planning.problem.problem import Problem
 from powerplan.planning.problem.requirement import Requirement, output_weights as check_weights
@@ -148,9 +148,23 @@ class Session:
         model = self.predictor.cost_model
         if self.settings.objective is None or model is None:
             return None
-        nothing = np.zeros(len(model.layer_names))
-        seconds = nothing + model.energies(nothing + 1)["arrays"]
+        seconds = model.read_times
         return None if np.allclose(seconds, seconds[0], rtol=policy.SAME_OBJECTIVE, atol=0.0) else seconds
+
+    @property
+    def energy_limits(self) -> tuple[Constraint, ...]:
+        """What ``max_energy`` leaves for the arrays of every corner, beside a power budget; none without it."""
+        most = self.settings.max_energy
+        if most is None:
+            return ()
+        constraints = []
+        for corner, predictor in enumerate(self.predictors):
+            model = predictor.cost_model
+            assert model is not None
+            arrays = ArrayEnergy(seconds=model.read_times)
+            others = min(model.energy_beside_arrays, (1 - policy.LEAST_LEFT) * most)
+            constraints.append(Constraint(measure=arrays, value=most, offset=-others, corner=corner, beside=True))
+        return tuple(constraints)
 
     @property
     def recorded(self) -> Mapping[str, Any]:
@@ -158,6 +172,7 @@ class Session:
         settings, prediction = self.settings, self.settings.recorded
         return {
             **({"prediction": prediction} if prediction else {}),
+            **({} if settings.max_energy is None else {"max_energy": settings.max_energy}),
             **steps_to_dict(conductance_steps=settings.conductance_steps, voltage_steps=settings.voltage_steps),
         }
 

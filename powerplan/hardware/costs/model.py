@@ -145,6 +145,17 @@ class CostModel:
             "leakage": counts.arrays * (costs.leakage_power * self.period(own)),
         }
 
+    @property
+    def read_times(self) -> np.ndarray:
+        """(L,) how long the arrays of every layer are read [s]."""
+        nothing = np.zeros(len(self.layer_names))
+        return np.asarray(nothing + self.energies(nothing + 1)["arrays"])
+
+    @property
+    def energy_beside_arrays(self) -> float:
+        """Energy of one inference [J] without that of devices and feedback resistors."""
+        return float(sum(np.sum(part) for part in self.energies(np.zeros(len(self.layer_names))).values()))
+
     def latencies(self, precision: Precision | None = None) -> Any:
         """Latency of every layer in one inference (L,) [s]."""
         own = precision or self.precision

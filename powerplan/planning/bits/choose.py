@@ -38,13 +38,15 @@ class Chosen:
     """Values of every layer by field of the hardware, and how far they can be from the best choice.
 
     Attributes:
-        score: the objective.
+        objective: what is least.
+        score: its value, with gains on the target.
         bound: no other choice has a lower score.
     """
 
     fields: Mapping[str, tuple[float, ...]]
     gap: BitGap
-    score: Score
+    objective: Score
+    score: float
     bound: float
 
 
@@ -124,7 +126,8 @@ class _Chooser:
         lowered = least.bound * ratio * (1 - policy.NEARLY_EXACT)
         return Chosen(
             fields=self.choices.fields(finalist),
-            score=self.score,
+            objective=self.score,
+            score=value,
             bound=lowered if energy else self.score.below(lowered, self.costs),
             gap=BitGap(
                 gap=0.0,
@@ -313,9 +316,11 @@ def with_gap(plan: Plan, chosen: Chosen) -> Plan:
     """The plan with what was chosen, and what bounds it."""
     costs = plan.prediction.costs
     assert costs is not None
-    value = float(chosen.score.value(np.array([[costs.energy, costs.latency, costs.area]]))[0])
+    value = float(chosen.objective.value(np.array([[costs.energy, costs.latency, costs.area]]))[0])
     gap = replace(chosen.gap, gap=max(value / chosen.bound - 1, 0.0))
     said = "; ".join(f"{kind} {', '.join(map(str, values))}" for kind, values in chosen.fields.items())
-    most = f"no others save more than {100 * gap.gap:.3g} % of the {chosen.score.name.replace('_', ' times ')}"
+    what = chosen.objective.name.replace("_", " times ")
+    most = f"no others save more than {100 * gap.gap:.3g} % of the {what}"
+    most += " at this error" if plan.target.is_budget else ""
     message = f"{plan.termination.message} By layer: {said}; {most}."
     return replace(plan, bits=gap, termination=replace(plan.termination, message=message))

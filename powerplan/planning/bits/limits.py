@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from powerplan.errors import InvalidInput
-from powerplan.planning.objectives import POWER
+from powerplan.planning import policy
 from powerplan.planning.outcome import Outcome
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.session import Session
@@ -17,7 +17,7 @@ _LIMITS = {"max_energy": ("energy", "J"), "max_latency": ("latency", "s"), "max_
 
 
 def check_costs(session: Session, target: Target) -> None:
-    """Refuse settings that need costs where there are none, or where the error is minimised.
+    """Refuse settings that need costs where there are none, or that say nothing within a power budget.
 
     Raises:
         InvalidInput: naming the setting.
@@ -28,28 +28,30 @@ def check_costs(session: Session, target: Target) -> None:
         asked["optimize"] = settings.optimize
     for name, value in asked.items():
         what = "gains alone" if name == "optimize" else "None"
-        if target.objective is not POWER:
-            allowed = f"{what} with a power budget"
-            raise InvalidInput.of(name, value, allowed, "Give a target on the error.")
+        if target.is_budget and name == "objective":
+            raise InvalidInput.of(name, value, "None with a power budget", "The error is what is least there.")
         if session.predictor.cost_model is None:
             allowed = f"{what} without hardware.costs, which say what an inference takes"
             raise InvalidInput.of(name, value, allowed, "Give costs, such as Costs.preset(...).")
+    if settings.free_choices and target.is_budget and settings.max_energy is None:
+        allowed = f"gains alone with {target.kind} and no max_energy: bits take no part of the power of arrays"
+        advice = "Give max_energy, the largest energy of an inference with its converters."
+        raise InvalidInput.of("optimize", settings.optimize, allowed, advice)
 
 
 def within_limits(plan: Plan, settings: PlanSettings) -> Plan:
-    """The plan, told to be infeasible where it meets its target beyond a limit."""
+    """The plan, told to be infeasible where it meets its target beyond a limit, or within a budget misses one."""
     costs = plan.prediction.costs
-    if costs is None or not plan.meets_target:
+    if costs is None or not (plan.meets_target or plan.target.is_budget):
         return plan
     beyond = []
     for name, (number, unit) in _LIMITS.items():
         most, value = getattr(settings, name), getattr(costs, number)
-        if most is not None and value > most:
+        if most is not None and value > most * (1 + policy.ROUNDED_CONSTRAINT):
             beyond.append(f"{name} is {most:.4g} {unit}, the least {number} found {value:.4g} {unit}")
     if not beyond:
         return plan
-    message = (
-        f"The target is met, but not within the limits: {'; '.join(beyond)}. Raise them, or free more of optimize."
-    )
+    met = "The target is met, but not within the limits" if plan.meets_target else "No gains keep the limits"
+    message = f"{met}: {'; '.join(beyond)}. Raise them, or free more of optimize."
     end = replace(plan.termination, outcome=Outcome.INFEASIBLE, message=message, best_reachable=plan.reached)
     return replace(plan, termination=end)

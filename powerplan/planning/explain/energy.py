@@ -37,8 +37,7 @@ def bit_changes(replanner: Replanner, progress: Progress) -> tuple[BitChange, ..
     if plan.costs is None or not replanner.feasible:
         return ()
     target, changes = planned_bound(plan), []
-    before = replanner.plan_for(target, replanner.hardwares).costs
-    assert before is not None
+    before = _amount(replanner, replanner.plan_for(target, replanner.hardwares))
     for layer, kind, bits in _neighbours(plan):
         progress(f"planning with {bits} {kind.replace('_', ' ')} in {layer}", 0.9)
         try:
@@ -46,11 +45,17 @@ def bit_changes(replanner: Replanner, progress: Progress) -> tuple[BitChange, ..
         except InvalidInput as error:
             change, note = None, str(error.violations[0])
         else:
-            met = again.costs is not None and again.meets_target
-            change = again.costs.energy / before.energy - 1 if again.costs is not None and met else None
+            met = again.meets_target
+            change = _amount(replanner, again) / before - 1 if met else None
             note = "" if met else again.termination.message
         changes.append(BitChange(layer=layer, parameter=kind, bits=bits, change=change, note=note))
     return tuple(changes)
+
+
+def _amount(replanner: Replanner, plan: Plan) -> float:
+    """Energy of an inference; within a budget the error."""
+    assert plan.costs is not None
+    return replanner.value(plan) if plan.target.is_budget else plan.costs.energy
 
 
 def _neighbours(plan: Plan) -> Iterator[tuple[str, str, int]]:

@@ -114,8 +114,8 @@ class BitChange:
     Attributes:
         parameter: "adc_bits" or "dac_bits".
         bits: there would be instead.
-        change: relative change of the energy of an inference; None if no plan meets the target then (``note`` says
-            why).
+        change: relative change of the energy of an inference, or of the error within a power budget; None if no plan
+            meets the target then (``note`` says why).
         note: why there is no answer; "" if there is one.
     """
 

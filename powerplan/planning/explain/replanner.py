@@ -80,6 +80,7 @@ class Replanner:
             verify_draws=0,
             calibrate=False,
             tolerance=policy.EXPLAINED_RESIDUAL,
+            max_energy=recorded.get("max_energy") if plan.target.is_budget else None,
             **prediction,
             **self._held_gains(),
             **steps,

@@ -38,7 +38,7 @@ def in_sentences(explanation: Explanation, plan: Plan) -> list[str]:
         _otherwise_in_words(each, what, plan, reached=reached)
         for each in (*explanation.wires, *explanation.compensations)
     ]
-    words += _energy_in_words(explanation, label)
+    words += _energy_in_words(explanation, plan, label)
     if explanation.gap is not None:
         unit = plan.target.unit if reached else plan.objective.unit
         words.append(
@@ -96,10 +96,11 @@ def _yield_in_words(cost: YieldCost, plan: Plan, objective: str) -> str:
     return f"{other} instead of {own} of them: {answer}"
 
 
-def _energy_in_words(explanation: Explanation, label: Label) -> list[str]:
+def _energy_in_words(explanation: Explanation, plan: Plan, label: Label) -> list[str]:
     """Where the energy goes, what to improve first, and what bits would do, those that would save first."""
     if not explanation.energy:
         return []
+    changing = "the error" if plan.target.is_budget else "the energy of an inference"
     totals: dict[str, float] = {}
     for each in explanation.energy:
         totals[each.component] = totals.get(each.component, 0.0) + each.share
@@ -117,7 +118,7 @@ def _energy_in_words(explanation: Explanation, label: Label) -> list[str]:
         words.append(
             f"{what}: no plan ({change.note})"
             if change.change is None
-            else f"{what} the energy of an inference changes by {100 * change.change:+.2f} %."
+            else f"{what} {changing} changes by {100 * change.change:+.2f} %."
         )
     return words
 

@@ -76,6 +76,7 @@ class Constraint:
         corner: the hardware it holds in; 0 is the nominal one.
         output: the output it is about; None if it is about all of them.
         tilt: of the measure; None = none.
+        beside: it is a limit beside the target, whose number is another one.
     """
 
     measure: Measure
@@ -85,6 +86,7 @@ class Constraint:
     corner: int = 0
     output: int | None = None
     tilt: Tilt | None = None
+    beside: bool = False
 
     @property
     def bound(self) -> float:

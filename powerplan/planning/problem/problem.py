@@ -86,9 +86,9 @@ class Problem:
         return self.terms.watch.ends_before(seconds) or (stop_at is not None and time.monotonic() + seconds > stop_at)
 
     def reached(self, theta: np.ndarray) -> float:
-        """The target's quantity: the worst over the constraints."""
-        constraints = self.terms.values(theta)[1:]
-        return max(c.quantity(s.total) for c, s in zip(self.terms.constraints, constraints, strict=True))
+        """The target's quantity: the worst over its constraints."""
+        pairs = zip(self.terms.constraints, self.terms.values(theta)[1:], strict=True)
+        return max(c.quantity(s.total) for c, s in pairs if not c.beside)
 
     def shifted(self, theta: np.ndarray, shift: float) -> np.ndarray:
         """θ with every free gain multiplied by exp(shift), kept within its limits."""

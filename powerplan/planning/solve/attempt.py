@@ -42,7 +42,9 @@ class Attempt:
     def of(cls, session: Session, target: Target, options: Options) -> Attempt:
         """The attempt at a target, begun now."""
         wanted = requirement(target, session.predictors, session.weights)
-        if (seconds := session.read_times) is not None:
+        if target.is_budget:
+            wanted = replace(wanted, constraints=(*wanted.constraints, *session.energy_limits))
+        elif (seconds := session.read_times) is not None:
             wanted = replace(wanted, objective=ArrayEnergy(seconds=seconds))
         tolerance = session.settings.tolerance
         seen = Seen(session.free, session.levels, max(policy.SETTLED_CONSTRAINT, session.accuracy(tolerance)))

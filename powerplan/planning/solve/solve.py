@@ -249,7 +249,7 @@ def _prices(session: Session, problem: Problem, duals: np.ndarray, limit_duals: 
     prices = tuple(
         ConstraintPrice(corner=c.corner, output=c.output, price=-float(dual) * c.leverage)
         for c, dual in zip(problem.terms.constraints, duals, strict=True)
-        if dual > policy.LEAST_PRICE * duals.sum()
+        if dual > policy.LEAST_PRICE * duals.sum() and not c.beside
     )
     return ShadowPrices(
         target=sum((p.price for p in prices), 0.0),

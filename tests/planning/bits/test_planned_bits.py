@@ -107,10 +107,86 @@ def test_what_cannot_be_planned_is_refused(
         pp.plan(network, hardware.replace(**changes), inputs, pp.MaxNMSE(0.02), **options)
 
 
-def test_bits_are_not_planned_within_a_power_budget(case: tuple[pp.Network, np.ndarray, pp.Hardware]) -> None:
+#: a budget that does not bind
+WIDE = pp.MaxPower(1.0)
+
+
+def test_no_other_bits_err_less_within_an_energy(
+    case: tuple[pp.Network, np.ndarray, pp.Hardware], planned: pp.Plan
+) -> None:
+    """Brute force: the least error at the choices of bits within the limit; as much energy as a target takes meets
+    that target."""
     network, inputs, hardware = case
-    with pytest.raises(pp.InvalidInput, match="gains alone with a power budget"):
-        pp.plan(network, hardware, inputs, pp.MaxPower(1e-4), optimize=("conductance", "adc_bits"))
+    most = energy(planned)
+    free = {"optimize": ("conductance", "adc_bits"), "least_bits": 4, "most_bits": 6}
+    plan = pp.plan(network, hardware, inputs, WIDE, max_energy=most, **free)
+    errors = []
+    for bits in ((4, 4), (4, 5), (4, 6), (5, 4)):  # more of them take more in converters alone
+        other = pp.plan(network, hardware.replace(adc_bits=bits), inputs, WIDE, max_energy=most)
+        assert other.meets_target == (energy(other) <= most * (1 + 1e-6))
+        errors += [other.prediction.nmse] if other.meets_target else []
+    assert plan.meets_target
+    assert energy(plan) <= most * (1 + 1e-6)
+    assert len(errors) > 2
+    assert max(errors) > 1.2 * min(errors)
+    assert plan.prediction.nmse <= 1.005 * min(errors)
+    assert plan.prediction.nmse == pytest.approx(0.02, rel=2e-2)
+    assert plan.reached == plan.power
+    assert plan.bits is not None
+    assert plan.bits.bound <= energy(plan)
+    assert "at this error" in plan.termination.message
+
+
+def test_an_energy_limit_binds_gains_too(case: tuple[pp.Network, np.ndarray, pp.Hardware]) -> None:
+    """With the power budget or the energy binding; and by hand, the energy is conversions and arrays."""
+    network, inputs, hardware = case
+    free = pp.plan(network, hardware, inputs, WIDE)
+    most = energy(free) - 0.5 * free.power * hardware.read_time
+    plan = pp.plan(network, hardware, inputs, WIDE, max_energy=most)
+    assert energy(plan) == pytest.approx(most, rel=1e-9)
+    assert plan.power == pytest.approx(0.5 * free.power, rel=1e-6)
+    assert plan.prediction.mse == pytest.approx(
+        pp.plan(network, hardware, inputs, pp.MaxPower(plan.power)).prediction.mse, rel=1e-5
+    )
+    bound = pp.plan(network, hardware, inputs, pp.MaxPower(0.8 * plan.power), max_energy=most)
+    assert bound.power == pytest.approx(0.8 * plan.power, rel=1e-9)
+    none = pp.plan(network, hardware, inputs, WIDE, max_energy=1e-13)
+    assert none.termination.outcome is pp.Outcome.INFEASIBLE
+    assert "No gains keep the limits: max_energy is 1e-13 J" in none.termination.message
+    again = pp.Plan.from_dict(pp.planning.plan_file.plan_to_dict(plan))
+    assert again.provenance["max_energy"] == most
+
+
+@pytest.mark.slow
+def test_explanations_keep_the_energy_limit(case: tuple[pp.Network, np.ndarray, pp.Hardware]) -> None:
+    """Other bits change the error within the same energy, as plans with them say."""
+    network, inputs, hardware = case
+    hardware = hardware.replace(adc_bits=5)
+    most = 1.2 * energy(pp.plan(network, hardware, inputs, pp.MaxNMSE(0.02)))
+    plan = pp.plan(network, hardware, inputs, WIDE, max_energy=most)
+    explanation = plan.explain(network, inputs)
+    for change in explanation.bits:
+        bits = [change.bits if change.layer == name else 5 for name in network.layer_names]
+        other = pp.plan(network, hardware.replace(adc_bits=bits), inputs, WIDE, max_energy=most)
+        assert (change.change is not None) == other.meets_target
+        if change.change is not None:
+            assert change.change == pytest.approx(other.prediction.mse / plan.prediction.mse - 1, abs=2e-2)
+    assert any("the error changes by" in sentence and " adc_bits in " in sentence for sentence in explanation.sentences)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimize": ("conductance", "adc_bits")}, "bits take no part of the power of arrays"),
+        ({"objective": "energy"}, "objective: got 'energy'; allowed: None with a power budget"),
+    ],
+)
+def test_what_says_nothing_within_a_power_budget_is_refused(
+    case: tuple[pp.Network, np.ndarray, pp.Hardware], options: dict, message: str
+) -> None:
+    network, inputs, hardware = case
+    with pytest.raises(pp.InvalidInput, match=message):
+        pp.plan(network, hardware, inputs, pp.MaxPower(1e-4), **options)
 
 
 def test_bits_of_rows_and_columns_for_a_target_on_classes(
