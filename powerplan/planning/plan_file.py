@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import os
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 FORMAT = "powerplan.plan"
 SCHEMA_VERSION = 1
 _MOST_BYTES = 1 << 30
+#: entries of an array that are listed as numbers; the errors of more outputs are base64 of little-endian doubles, for a
+#: list of millions takes minutes and gigabytes
+MOST_LISTED = 100_000
 #: the large parts of a prediction, which a plan file leaves out
 _LEFT_OUT = ("ideal_output", "output_mean", "output_covariance", "layers", "array_drops")
 
@@ -52,9 +56,17 @@ def _plain(value: Any) -> Any:
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name not in _LEFT_OUT}
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, np.ndarray) and value.size > MOST_LISTED:
+        return {"float64": base64.b64encode(np.asarray(value, dtype="<f8").tobytes()).decode("ascii")}
     if isinstance(value, tuple | np.ndarray):
         return [_plain(item) for item in (value.tolist() if isinstance(value, np.ndarray) else value)]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _array(value: Any) -> np.ndarray:
+    if isinstance(value, Mapping):
+        return np.frombuffer(base64.b64decode(value["float64"], validate=True), dtype="<f8").astype(np.float64)
+    return np.array([math.nan if item is None else item for item in value], dtype=np.float64)
 
 
 def plan_fields(values: Mapping[str, Any], kind: type[Plan]) -> dict[str, Any]:
@@ -110,7 +122,7 @@ def _value(annotation: Any, value: Any) -> Any:
     if isinstance(kind, type) and is_dataclass(kind):
         return kind(**_fields(kind, value))
     if kind is np.ndarray:
-        array = np.array([math.nan if item is None else item for item in value], dtype=np.float64)
+        array = _array(value)
         array.setflags(write=False)
         return array
     if get_origin(kind) is tuple:

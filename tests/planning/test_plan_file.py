@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,30 @@ def test_a_plan_reads_back_as_it_was_written(plan: pp.Plan, tmp_path: Path) -> N
     assert read.verification == plan.verification
     assert read.saving == plan.saving
     assert np.array_equal(read.prediction.power_by_layer, plan.prediction.power_by_layer)
+
+
+def test_arrays_of_many_entries_are_text_and_read_back_to_the_last_bit(
+    plan: pp.Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The errors of millions of outputs, as a language model has, in seconds instead of minutes."""
+    errors = np.random.default_rng(0).random(1_000_000)
+    errors[3] = np.nan
+    many = replace(plan, prediction=replace(plan.prediction, mse_by_output=errors))
+    many.save(tmp_path / "plan.json")
+    assert (tmp_path / "plan.json").stat().st_size < 11 * errors.size
+    read = pp.Plan.load(tmp_path / "plan.json")
+    np.testing.assert_array_equal(read.prediction.mse_by_output, errors)
+    assert not read.prediction.mse_by_output.flags.writeable
+    monkeypatch.setattr("powerplan.planning.plan_file.MOST_LISTED", 0)
+    assert plan_to_dict(pp.Plan.from_dict(plan_to_dict(plan))) == plan_to_dict(plan)
+
+
+@pytest.mark.parametrize("damaged", [{}, {"float64": 3}, {"float64": "*"}, {"float64": "AAAA"}])
+def test_damaged_text_of_arrays_is_refused(plan: pp.Plan, damaged: object) -> None:
+    values = plan_to_dict(plan)
+    values["prediction"]["mse_by_output"] = damaged
+    with pytest.raises(pp.CorruptFile):
+        pp.Plan.from_dict(values)
 
 
 def test_a_plan_file_states_the_arrays_and_an_older_one_reads_without(plan: pp.Plan) -> None:
