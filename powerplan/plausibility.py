@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from powerplan.errors import PlausibilityWarning, Violation
+from powerplan.units import with_prefix
 
-_PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 #: fields that the caller has confirmed, several collections of them
 _confirmed: ContextVar[tuple[Container[str], ...]] = ContextVar("confirmed", default=())
 _refusing: ContextVar[bool] = ContextVar("refusing", default=False)
@@ -153,8 +153,8 @@ def quantity(value: float, unit: str) -> str:
         return f"{value:g}"
     if not value or not math.isfinite(value) or (unit in ("K", "s") and 0.1 <= abs(value) < 1e6):
         return f"{value:g} {unit}"
-    exponent = min(max(3 * math.floor(math.log10(abs(value) * (1 + 1e-12)) / 3), -15), 12)
-    return f"{value / 10.0**exponent:.6g} {_PREFIXES[exponent]}{unit}"
+    size, prefixed = with_prefix(value, unit)
+    return f"{value / size:.6g} {prefixed}"
 
 
 def _callers_level() -> int:

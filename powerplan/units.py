@@ -7,19 +7,30 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_PREFIXES = {-18: "a", -15: "f", -12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
+_PREFIXES = {-18: "a", -15: "f", -12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 _TIMES = (("d", 86400.0), ("h", 3600.0), ("min", 60.0))
 
 
 def si(value: float | None, unit: str, digits: int = 4) -> str:
-    """A value with ``digits`` significant digits and an SI prefix: ``12.34 uS``; "-" for None and NaN."""
+    """A value with ``digits`` significant digits and an SI prefix: ``12.34 uS``; "-" for None and NaN.
+
+    The prefix of a square is squared with it: 2e-9 m2 are ``2000 um2``.
+    """
     if value is None or math.isnan(value):
         return "-"
     if value == 0 or math.isinf(value):
         return f"{value:g} {unit}"
     rounded = float(f"{value:.{digits - 1}e}")  # first, so that 999.96 becomes 1.000 k and not 1000
-    exponent = min(max(3 * math.floor(math.log10(abs(rounded)) / 3), min(_PREFIXES)), max(_PREFIXES))
-    return f"{significant(rounded / 10.0**exponent, digits)} {_PREFIXES[exponent]}{unit}"
+    size, prefixed = with_prefix(rounded, unit)
+    return f"{significant(rounded / size, digits)} {prefixed}"
+
+
+def with_prefix(value: float, unit: str) -> tuple[float, str]:
+    """The SI prefix that suits a value, not 0: one in the unit with it in the plain unit, and that unit."""
+    power = 2 if unit.endswith("2") else 1
+    exponent = 3 * math.floor(math.log10(abs(value) * (1 + 1e-12)) / (3 * power))
+    exponent = min(max(exponent, min(_PREFIXES)), max(_PREFIXES))
+    return 10.0 ** (power * exponent), f"{_PREFIXES[exponent]}{unit}"
 
 
 def duration(seconds: float) -> str:
@@ -99,8 +110,8 @@ def si_with_error(value: float, error: float, unit: str) -> str:
     """``value ± error`` under one SI prefix: ``12.34 ± 0.05 uW``."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g} ± {error:.2g} {unit}"
-    exponent = min(max(3 * math.floor(math.log10(abs(value)) / 3), min(_PREFIXES)), max(_PREFIXES))
-    return f"{with_error(value, error, 10.0**-exponent)} {_PREFIXES[exponent]}{unit}"
+    size, prefixed = with_prefix(value, unit)
+    return f"{with_error(value, error, 1 / size)} {prefixed}"
 
 
 def gain_text(gain: float | np.ndarray, unit: str) -> str:

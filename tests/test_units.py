@@ -42,6 +42,15 @@ def test_si_text(value: float | None, text: str) -> None:
     assert si(value, "S") == text
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(2e-9, "2000 um2"), (1e-4, "100.0 mm2"), (999_960e-12, "1.000 mm2"), (1e-12, "1.000 um2"), (2000.0, "2000 m2")],
+)
+def test_prefixes_of_squares_are_squared(value: float, text: str) -> None:
+    assert si(value, "m2") == text
+    assert parse_quantity(text.replace(" ", ""), "m2") == pytest.approx(value, rel=1e-4)
+
+
 @given(st.floats(1e-18, 1e11))
 def test_si_text_reads_back_to_the_value(value: float) -> None:
     """The number and prefix shown are the value to four significant digits, the number in [1, 1000)."""

@@ -14,6 +14,16 @@ def larger(a: Any, b: Any) -> Any:
     return (a + b + abs(a - b)) / 2
 
 
+def smaller(a: Any, b: Any) -> Any:
+    """The smaller of two numbers, or of those in arrays."""
+    return (a + b - abs(a - b)) / 2
+
+
+def logarithm(x: Any) -> Any:
+    """The natural logarithm of numbers > 0."""
+    return np.log(x) if isinstance(x, int | float | np.ndarray) else x.log()
+
+
 def between_points(x: Any, points: Sequence[float], values: Sequence[float]) -> Any:
     """The curve through points that is a straight line in the logarithm of the values; constant beyond the ends."""
     logarithms = [math.log(value) for value in values]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from powerplan.checks import Checker
-from powerplan.hardware.costs.arithmetic import between_points, larger
+from powerplan.hardware.costs.arithmetic import between_points, larger, logarithm
 from powerplan.hardware.fields import Numbers, check_fields, of, takes
 from powerplan.hardware.plain import Typed, from_plain
 from powerplan.settings import Number
@@ -38,7 +38,7 @@ class Converter(Typed):
     def _check(self, check: Checker) -> None:
         """Note what fields do not allow together."""
 
-    def energy(self, bits: Any, rate: float) -> Any:
+    def energy(self, bits: Any, rate: Any) -> Any:
         """Of one conversion [J].
 
         Args:
@@ -56,7 +56,7 @@ class Converter(Typed):
         """
         raise NotImplementedError
 
-    def area(self, bits: Any, rate: float) -> Any:
+    def area(self, bits: Any, rate: Any) -> Any:
         """Of one converter [m²]."""
         raise NotImplementedError
 
@@ -76,13 +76,13 @@ class NumberConverter(Converter):
     conversion_time: float = takes(_TIME, 0.0)
     converter_area: float = takes(_AREA, 0.0)
 
-    def energy(self, bits: Any, rate: float) -> Any:
+    def energy(self, bits: Any, rate: Any) -> Any:
         return self.energy_per_conversion
 
     def time(self, bits: Any, rows: Any) -> Any:
         return self.conversion_time
 
-    def area(self, bits: Any, rate: float) -> Any:
+    def area(self, bits: Any, rate: Any) -> Any:
         return self.converter_area
 
 
@@ -123,13 +123,13 @@ class TableConverter(Converter):
     def least_bits(self) -> float | None:  # type: ignore[override]
         return self.bits[0]
 
-    def energy(self, bits: Any, rate: float) -> Any:
+    def energy(self, bits: Any, rate: Any) -> Any:
         return between_points(bits, self.bits, self.energies)
 
     def time(self, bits: Any, rows: Any) -> Any:
         return self.conversion_time
 
-    def area(self, bits: Any, rate: float) -> Any:
+    def area(self, bits: Any, rate: Any) -> Any:
         return 0.0 if self.areas is None else between_points(bits, self.bits, self.areas)
 
 
@@ -147,7 +147,7 @@ class SurveyADC(Converter):
 
     Attributes:
         node: feature size of the technology [m], > 0.
-        rate: conversions per second of one ADC [Hz], > 0; None = one in the time of a read.
+        rate: conversions per second of one ADC [Hz], > 0; None = as many in the time of a read as columns share it.
         lost_bits: bits that noise and distortion take from the resolution to leave the effective ones, >= 0.
         energy_factor: the energy as a multiple of the fit's, > 0: it has the best of what was published.
         area_factor: the area as a multiple of the fit's, > 0.
@@ -164,10 +164,10 @@ class SurveyADC(Converter):
     def least_bits(self) -> float | None:  # type: ignore[override]
         return 4 + self.lost_bits
 
-    def energy(self, bits: Any, rate: float) -> Any:
+    def energy(self, bits: Any, rate: Any) -> Any:
         effective = bits - self.lost_bits
         sndr = (20 * math.log10(2)) * effective + 10 * math.log10(1.5)
-        by_rate = 213.7806687348118 - 2.8719030399529957 * math.log(self.rate or rate)
+        by_rate = 213.7806687348118 - 2.8719030399529957 * logarithm(rate if self.rate is None else self.rate)
         by_bits = 128.3068287398817 + 3.2205115109984 * effective
         scale = math.exp(26.0496215686518 - 1.4702022133784405) * (1e9 * self.node) ** 1.8800369206815004
         power_of_ten = larger(sndr - by_rate, sndr - by_bits) / 10
@@ -177,9 +177,9 @@ class SurveyADC(Converter):
     def time(self, bits: Any, rows: Any) -> Any:
         return 0.0 if self.rate is None else 1 / self.rate
 
-    def area(self, bits: Any, rate: float) -> Any:
+    def area(self, bits: Any, rate: Any) -> Any:
         picojoules = 1e12 / self.energy_factor * self.energy(bits, rate)
-        rated = (self.rate or rate) ** 0.18071538424508238
+        rated = (rate if self.rate is None else self.rate) ** 0.18071538424508238
         sized = math.exp(1.3461916439910742) * (1e9 * self.node) ** 0.9932794744745022
         return self.area_factor * 1e-12 * sized * rated * picojoules**0.29912426192653485
 
@@ -203,13 +203,13 @@ class CapacitorADC(Converter):
     bit_capacitance: float = takes(_CAPACITANCE, 100e-15)
     matching_capacitance: float = takes(_CAPACITANCE, 1e-18)
 
-    def energy(self, bits: Any, rate: float) -> Any:
+    def energy(self, bits: Any, rate: Any) -> Any:
         return (self.bit_capacitance * bits + self.matching_capacitance * 4.0**bits) * self.voltage**2
 
     def time(self, bits: Any, rows: Any) -> Any:
         return bits * (6.53e-12 * rows + 0.640e-9)
 
-    def area(self, bits: Any, rate: float) -> Any:
+    def area(self, bits: Any, rate: Any) -> Any:
         return 1e-12 * 10 ** (1.206 - 0.0369 * bits) * 2.0**bits
 
 
@@ -229,13 +229,13 @@ class CapacitorDAC(Converter):
     bit_capacitance: float = takes(_CAPACITANCE, 50e-15)
     converter_area: float = takes(_AREA, 0.0)
 
-    def energy(self, bits: Any, rate: float) -> Any:
+    def energy(self, bits: Any, rate: Any) -> Any:
         return self.bit_capacitance * bits * self.voltage**2
 
     def time(self, bits: Any, rows: Any) -> Any:
         return 0.0
 
-    def area(self, bits: Any, rate: float) -> Any:
+    def area(self, bits: Any, rate: Any) -> Any:
         return self.converter_area
 
 

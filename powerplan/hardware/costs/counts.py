@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from powerplan.hardware.hardware import Hardware
-from powerplan.hardware.tiling import layer_arrays
+from powerplan.hardware.tiling import layer_arrays, output_tiles
 from powerplan.network import CrossbarOp, Network
 
 
@@ -33,6 +33,8 @@ class Counts:
         rows: most rows in one array.
         row_converters: on the chip.
         amplifiers: on the chip, one for every quantity that a read yields.
+        columns: quantities that a read of one array yields, if it has all its columns; full_arrays: with so many.
+        columns_left: of the last array beside them; last_arrays: of these.
     """
 
     inputs: np.ndarray
@@ -47,6 +49,10 @@ class Counts:
     rows: np.ndarray
     row_converters: np.ndarray
     amplifiers: np.ndarray
+    columns: np.ndarray
+    full_arrays: np.ndarray
+    columns_left: np.ndarray
+    last_arrays: np.ndarray
 
     def like(self, values: Any) -> Counts:
         """As tensors where the values are one, of its type and on its device."""
@@ -70,6 +76,9 @@ def count(network: Network, hardware: Hardware) -> Counts:
         weights = op.n_rows * op.n_out // op.groups
         once = 0 if node.array_name in later else positions
         group_rows = op.n_rows // op.groups
+        tiles = output_tiles(op.n_out // op.groups, hardware)
+        most, left = (tile.stop - tile.start for tile in (tiles[0], tiles[-1]))
+        stacks = op.groups * arrays.row_tiles * arrays.copies
         rows.append(
             {
                 "inputs": op.n_rows * once,
@@ -84,6 +93,10 @@ def count(network: Network, hardware: Hardware) -> Counts:
                 "rows": min(hardware.array_rows or group_rows, group_rows),
                 "row_converters": op.n_rows * arrays.column_tiles * arrays.copies,
                 "amplifiers": sides * op.n_out * arrays.row_tiles * arrays.copies,
+                "columns": sides * most,
+                "full_arrays": stacks * (len(tiles) - 1),
+                "columns_left": sides * left,
+                "last_arrays": stacks,
             }
         )
     return Counts(**{name: np.array([row[name] for row in rows], dtype=np.float64) for name in rows[0]})

@@ -1,11 +1,11 @@
 """Energy, latency and area of the layers of a network on a hardware with costs.
 
-With n conversions of a layer, d driven rows, k columns that share an ADC and reads of length t that are converted in
-k t_ADC, of every layer
+With n conversions of a layer, d driven rows, k columns that share an ADC (at most those of an array) and reads of
+length t that are converted in k t_ADC, of every layer
 
     E_arrays = P_arrays t h,      E_amplifiers = n P_amplifier t h,   h = 1 + (k − 1) t_ADC/t,
     E_ADC = n E_ADC(bits),        E_DAC = d E_DAC(bits),              E_drivers = crossings C V²,
-    latency = reads (t + k t_ADC + t_digital),                        E_leakage = arrays P_leakage period,
+    latency = reads (t_DAC + t + k t_ADC + t_digital),                E_leakage = arrays P_leakage period,
 
 h = 1 where values are held until they are converted, the period that of one inference: the sum of all latencies, or the
 largest where layers are pipelined. Slices of the weights of a layer are read at once, in the time of the slowest; where
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from powerplan.checks import Checker, frozen_array
-from powerplan.hardware.costs.arithmetic import larger, where_known
+from powerplan.hardware.costs.arithmetic import larger, smaller, where_known
 from powerplan.hardware.costs.breakdown import COMPONENTS, CostBreakdown
 from powerplan.hardware.costs.converters import Converter, NumberConverter
 from powerplan.hardware.costs.counts import Counts, count
@@ -130,13 +130,12 @@ class CostModel:
         held = self.read_time
         if costs.sample_hold_energy is None:
             held = held + self._waiting_time(own)
-        rate = 1 / self.read_time
         input_bits = where_known(own.dac_bits, costs.value_bits)
         return {
             "arrays": array_power * held,
             "amplifiers": counts.amplifiers * counts.reads * (costs.amplifier_power * held),
-            "adc": counts.conversions * self.adc.energy(own.adc_bits, rate),
-            "dac": counts.driven * self.dac.energy(self._driven_bits(own), rate),
+            "adc": counts.conversions * self.adc.energy(own.adc_bits, self._conversions(own) / self.read_time),
+            "dac": counts.driven * self.dac.energy(self._driven_bits(own), 1 / self.read_time),
             "drivers": counts.crossings * (costs.row_capacitance * costs.row_voltage**2),
             "sample_hold": counts.conversions * (costs.sample_hold_energy or 0.0),
             "shift_add": counts.conversions * costs.shift_add_energy,
@@ -159,8 +158,10 @@ class CostModel:
     def latencies(self, precision: Precision | None = None) -> Any:
         """Latency of every layer in one inference (L,) [s]."""
         own = precision or self.precision
-        each = self.read_time + self.costs.digital_time + self._conversions_time(own)
-        return _largest(self.counts.like(own.adc_bits).reads * each, [group for group, _ in self.weight_slices])
+        counts = self.counts.like(own.adc_bits)
+        driving = self.dac.time(self._driven_bits(own), counts.rows)
+        each = driving + self.read_time + self._conversions_time(own) + self.costs.digital_time
+        return _largest(counts.reads * each, [group for group, _ in self.weight_slices])
 
     def period(self, precision: Precision | None = None) -> Any:
         """Between one inference and the next [s]."""
@@ -171,13 +172,14 @@ class CostModel:
         """Area by component (L,) [m²]."""
         costs, own = self.costs, precision or self.precision
         counts = self.counts.like(own.adc_bits)
-        rate = 1 / self.read_time
-        converters = counts.amplifiers / own.columns_per_adc * self.adc.area(own.adc_bits, rate)
+        adcs = counts.full_arrays * -(-counts.columns // own.columns_per_adc)
+        adcs = adcs + counts.last_arrays * -(-counts.columns_left // own.columns_per_adc)
+        converters = adcs * self.adc.area(own.adc_bits, self._conversions(own) / self.read_time)
         return {
             "arrays": counts.devices * costs.device_area + counts.arrays * costs.array_area,
             "amplifiers": counts.amplifiers * costs.amplifier_area,
             "adc": _largest(converters, self._sharing),
-            "dac": counts.row_converters * self.dac.area(self._driven_bits(own), rate),
+            "dac": counts.row_converters * self.dac.area(self._driven_bits(own), 1 / self.read_time),
         }
 
     def breakdown(self, array_power: np.ndarray) -> CostBreakdown:
@@ -210,20 +212,29 @@ class CostModel:
         """The slices that share converters."""
         return [group for group, shared in self.weight_slices if shared]
 
-    def _conversions_time(self, own: Precision) -> Any:
-        """Of all that one converter converts after a read."""
-        each = own.columns_per_adc * self._conversion_time(own)
+    def _together(self, each: Any) -> Any:
+        """Numbers (L,), summed over slices that share converters."""
         if not self._sharing:
             return each
         together = np.eye(len(self.layer_names))
         for group in self._sharing:
             together[np.ix_(group, group)] = 1
-        return _like(together, own.adc_bits) @ (each + _like(np.zeros(len(together)), own.adc_bits))
+        return _like(together, each) @ each
+
+    def _columns(self, own: Precision) -> Any:
+        """That one converter converts after a read of one array (L,)."""
+        return smaller(own.columns_per_adc, self.counts.like(own.adc_bits).columns)
+
+    def _conversions(self, own: Precision) -> Any:
+        """Of one converter after a read (L,)."""
+        return self._together(self._columns(own))
+
+    def _conversions_time(self, own: Precision) -> Any:
+        """Of all that one converter converts after a read."""
+        return self._together(self._columns(own) * self._conversion_time(own))
 
     def _waiting_time(self, own: Precision) -> Any:
         """From the first conversion after a read to the last."""
-        if not self._sharing:
-            return (own.columns_per_adc - 1) * self._conversion_time(own)
         return self._conversions_time(own) - self._conversion_time(own)
 
     def _conversion_time(self, own: Precision) -> Any:

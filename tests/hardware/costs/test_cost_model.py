@@ -92,12 +92,42 @@ def test_without_sample_and_hold_arrays_wait_for_shared_converters(two_layers: p
     assert waiting is not None
     shared = Precision(adc_bits=np.full(2, 8.0), dac_bits=np.full(2, 6.0), columns_per_adc=np.full(2, 4.0))
     np.testing.assert_allclose(held.energies(np.ones(2), shared)["arrays"], 1e-7)
-    np.testing.assert_allclose(waiting.energies(np.ones(2), shared)["arrays"], 1e-7 + 3 * 5e-9)
-    np.testing.assert_allclose(waiting.latencies(shared), 130e-9)
+    np.testing.assert_allclose(waiting.energies(np.ones(2), shared)["arrays"], 1e-7 + np.array([3, 1]) * 5e-9)
+    np.testing.assert_allclose(waiting.latencies(shared), (130e-9, 120e-9))  # the second array has 2 columns
     by_layer = CostModel.of(two_layers, _hardware(costs=COSTS, columns_per_adc=(4, 1)))
     assert by_layer is not None
     np.testing.assert_allclose(by_layer.latencies(), (130e-9, 115e-9))
     np.testing.assert_allclose(by_layer.areas()["adc"], np.array([4 / 4, 2]) * 3e-10)
+
+
+def test_an_adc_is_whole_and_converts_no_more_columns_than_an_array_has(two_layers: pp.Network) -> None:
+    """Layers of 4 and 2 outputs, in pairs of columns on arrays of 6 columns: 3 and 1, and 2."""
+    for shared, adcs, converted in ((2, (2 + 1, 1), (2, 2)), (100, (1 + 1, 1), (3, 2))):
+        model = CostModel.of(two_layers, _hardware(costs=COSTS, columns_per_adc=shared, array_columns=6))
+        assert model is not None
+        np.testing.assert_allclose(model.areas()["adc"], np.array(adcs) * 3e-10)
+        np.testing.assert_allclose(model.latencies(), 110e-9 + np.array(converted) * 5e-9)
+
+
+def test_a_survey_adc_without_a_rate_converts_its_columns_in_the_time_of_a_read(two_layers: pp.Network) -> None:
+    survey = {"type": "survey", "node": 32e-9}
+    own, given = (
+        CostModel.of(two_layers, _hardware(adc_bits=11, columns_per_adc=4, costs={"adc": adc}))
+        for adc in (survey, {**survey, "rate": 4e7})
+    )
+    assert own is not None
+    assert given is not None
+    for ours, theirs in ((own.energies(0.0), given.energies(0.0)), (own.areas(), given.areas())):
+        assert ours["adc"][0] == pytest.approx(theirs["adc"][0], rel=1e-12)  # 4 columns in 100 ns
+        assert ours["adc"][1] < theirs["adc"][1]  # its array has 2
+    np.testing.assert_allclose(own.latencies(), 1e-7)
+
+
+def test_conversions_of_row_converters_take_time(two_layers: pp.Network) -> None:
+    slow = {"type": "number", "energy_per_conversion": 0.5e-12, "conversion_time": 20e-9}
+    model = CostModel.of(two_layers, _hardware(costs={**COSTS.to_dict(), "dac": slow}))
+    assert model is not None
+    np.testing.assert_allclose(model.latencies(), 115e-9 + 20e-9)
 
 
 def test_energies_have_slopes_in_what_is_decided(two_layers: pp.Network) -> None:
