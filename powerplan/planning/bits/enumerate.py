@@ -88,17 +88,40 @@ def _scored(
 def _descended(
     model: LocalModel, score: Score, limits: Limits, start: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float] | None:
-    """A choice that no switch of a single site improves: it, y, prices and score."""
+    """A choice that no switch of a single site improves: it, y, prices and score.
+
+    As many sites are switched together, those first that gain most, as improve it more than the best one alone does.
+    """
     prices = np.full(model.constraints, float(model.totals(start[None], np.zeros((1, len(model.lower))))[0, 0]))
     choice, y, value = start, np.zeros(len(model.lower)), np.inf
     for _ in range(policy.MOST_SWITCHES):
-        switched, _ = model.choices.switched(choice)
+        switched, sites = model.choices.switched(choice)
         values, ys, every = _scored(model, score, limits, switched, np.tile(y, (len(switched), 1)), prices)
         least = int(np.argmin(values))
         if not values[least] < value * (1 - policy.TIE):
             break
-        choice, y, prices, value = switched[least], ys[least], every[least], float(values[least])
+        for together in _joint(choice, switched, sites, values):
+            one, one_y, one_prices = _scored(model, score, limits, together[None], ys[least][None], every[least])
+            if one[0] < values[least]:
+                choice, y, prices, value = together, one_y[0], one_prices[0], float(one[0])
+                break
+        else:
+            choice, y, prices, value = switched[least], ys[least], every[least], float(values[least])
     return None if not np.isfinite(value) else (choice, y, prices, value)
+
+
+def _joint(choice: np.ndarray, switched: np.ndarray, sites: np.ndarray, values: np.ndarray) -> Iterator[np.ndarray]:
+    """Choices (sites,) with the best switches of several sites at once: of all that improve a choice, then of the half
+    that gain most, and so on."""
+    own = values[(switched == choice).all(1)].min()
+    best = [int(np.flatnonzero(sites == site)[values[sites == site].argmin()]) for site in range(len(choice))]
+    improving = [i for i in sorted(best, key=lambda i: values[i]) if values[i] < own * (1 - policy.TIE)]
+    while len(improving) > 1:
+        together = choice.copy()
+        for i in improving:
+            together[sites[i]] = switched[i, sites[i]]
+        yield together
+        improving = improving[: len(improving) // 2]
 
 
 class _Search:
