@@ -24,9 +24,10 @@ class PredictionKeywords(TypedDict, total=False):
         Allowed: 0, or an integer from 2 to 4,096. Default: every output of up to 64, else 16 combinations.
     marginal_fields: Number of error samples (a forward pass each), which correct variances, means, power and the
         addition of errors where errors of one origin meet or are rare and large; 0 = none. Errors of one origin meet
-        where devices serve several positions and at residual connections. Large networks take fewer than requested; the
-        prediction says how many, and which sampling error is left. Allowed: an integer from 0 to 65,536. Default: 32 to
-        256 if there are such errors, up to 2048 if they are rare, then as many as the sampling error needs.
+        where devices serve several positions, at residual connections, in softmax, norms, maxima and whatever else is
+        not linear on several entries. Large networks take fewer than requested; the prediction says how many, and which
+        sampling error is left. Allowed: an integer from 0 to 65,536. Default: 32 to 256 if there are such errors, up to
+        2048 if they are rare, then as many as the sampling error needs.
     sampling_error: Relative standard error of the MSE down to which error samples are added, if their number is not
         given. In large networks a limit of work is reached earlier, see ``Prediction.sampling_limited``. Allowed: a
         finite number > 0. Default: 0.01.

@@ -48,8 +48,9 @@ class PredictionSettings(Settings):
         None,
         "Number of error samples (a forward pass each), which correct variances, means, power and the addition of "
         "errors where errors of one origin meet or are rare and large; 0 = none.",
-        more="Errors of one origin meet where devices serve several positions and at residual connections. Large "
-        "networks take fewer than requested; the prediction says how many, and which sampling error is left.",
+        more="Errors of one origin meet where devices serve several positions, at residual connections, in softmax, "
+        "norms, maxima and whatever else is not linear on several entries. Large networks take fewer than "
+        "requested; the prediction says how many, and which sampling error is left.",
         otherwise="32 to 256 if there are such errors, up to 2048 if they are rare, then as many as the sampling "
         "error needs",
     )

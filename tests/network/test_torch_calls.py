@@ -175,6 +175,15 @@ CALLS: list[tuple[tuple[int, ...], Callable[[Tensor], Any]]] = [
     ((3, 2, 4), lambda x: F.normalize(x, dim=2)),
     # sums of products
     ((3, 4), lambda x: torch.einsum("bij,bkj->bik", x, x.relu())),
+    (
+        (3, 4),
+        lambda x: F.bilinear(x, x.relu(), torch.arange(48.0, dtype=x.dtype).view(3, 4, 4), x.new_ones(3)),
+    ),
+    ((4,), lambda x: torch.cdist(x, torch.arange(8.0, dtype=x.dtype).view(2, 4))),
+    ((3, 4), lambda x: torch.cdist(torch.arange(8.0, dtype=x.dtype).view(2, 4), x, p=1.0)),
+    ((3, 4), lambda x: torch.cat([x[..., 4:], x, x.narrow(-1, 2, 0)], -1)),
+    ((3, 4), lambda x: x.split([0, 3, 1], -1)[1]),
+    ((3, 4), lambda x: x.softmax(-1).log()),
     ((3, 2, 4), lambda x: torch.einsum("bihd,bjhd->bhij", x, x.tanh())),
     ((3, 2, 4), lambda x: torch.einsum("b...hd,bjhd->bh...j", x, x.tanh())),
     ((3, 4), lambda x: torch.einsum("bij,jk->bik", x, torch.arange(8.0, dtype=x.dtype).view(4, 2))),

@@ -338,6 +338,8 @@ class _Samples(Carried):
             whole = self._output(step, means, errors)
             # not in place where entries of it are one in memory
             whole = whole.sub_(mean.unsqueeze(1)) if whole.is_contiguous() else whole - mean.unsqueeze(1)
+            if not bool(whole.isfinite().all()):  # beyond where it is defined, which a warning tells
+                whole = torch.where(whole.isfinite(), whole, error)
             residual = whole - error
             if count and self._count > 1 and (rare or passed.first_order or isinstance(step.node.op, _WINDOWED)):
                 self.linear[step.place] = centred(error)[:, :count].expand(len(mean), -1, *mean.shape[1:])

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from powerplan.network.fusing.graph import Graph
-from powerplan.network.fusing.norms import normalise, root, soften
+from powerplan.network.fusing.norms import logarithm, normalise, root, soften
 from powerplan.network.fusing.pointwise import join
 from powerplan.network.node import Node
 from powerplan.network.ops import Shape
@@ -26,6 +26,7 @@ def fused(nodes: list[Node], output: str, shapes: Mapping[str, Shape]) -> list[N
         soften(graph, name)
     for name in list(graph.nodes):
         root(graph, name)
+        logarithm(graph, name)
     return graph.leading()
 
 

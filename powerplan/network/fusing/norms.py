@@ -80,7 +80,7 @@ def soften(graph: Graph, name: str) -> None:
         return
     for e, factor in (node.inputs, node.inputs[::-1]):
         up = graph.nodes.get(e)
-        if up is None or not isinstance(up.op, Function) or len(up.inputs) != 1:
+        if up is None or not isinstance(up.op, Function) or not up.op.of_one_value:
             continue
         chain = _of_mean(graph, factor)
         exponential = replayed(program_of(graph, e, up.inputs[0]), (GRID[:, None],))[:, 0]
@@ -94,6 +94,16 @@ def soften(graph: Graph, name: str) -> None:
         if equal(g * _MOMENTS * graph.shapes[e][axes[0]], torch.ones_like(_MOMENTS)):
             graph.put(name, Softmax(axis=axes[0]), (_unshifted(graph, up.inputs[0], axes[0]),))
             return
+
+
+def logarithm(graph: Graph, name: str) -> None:
+    """Make the logarithm of a softmax one operation."""
+    node = graph.nodes[name]
+    if not isinstance(node.op, Function) or [step[:2] for step in node.op.steps] != [("log", ({"value": 0},))]:
+        return
+    inner = graph.nodes.get(node.inputs[0])
+    if inner is not None and isinstance(inner.op, Softmax) and not inner.op.logarithm:
+        graph.put(name, replace(inner.op, logarithm=True), inner.inputs)
 
 
 def root(graph: Graph, name: str) -> None:

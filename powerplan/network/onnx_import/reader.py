@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from onnx import NodeProto
 
 #: errors of a rule whose arguments do not fit
-_MISFITS = (Refused, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, AssertionError, StopIteration)
+_MISFITS = (
+    *(Refused, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, AssertionError, StopIteration),
+    RuntimeError,  # torch's
+)
 #: operators with a weight that names the layer
 _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 #: operators that leave all axes in front of the last alone, or know where the batch is

@@ -38,6 +38,9 @@ _OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "logaddexp": lambda y: torch.logaddexp(y[:, :3], y[:, 3:]),
     "maximum": lambda y: torch.maximum(y[:, :3], y[:, 3:]),
     "quotient": lambda y: y[:, :3] / (1 + y[:, 3:].square()),
+    "bilinear": lambda y: F.bilinear(y[:, :3], y[:, 3:], torch.ones(2, 3, 3, dtype=y.dtype) / 3),
+    "distances of a constant": lambda y: torch.cdist(y, torch.eye(6, dtype=y.dtype)[:2]),
+    "logarithm of a softmax": lambda y: y.softmax(1).log(),
     "cosine_similarity": lambda y: F.cosine_similarity(y[:, :3], y[:, 3:]),
 }
 
@@ -72,3 +75,13 @@ def test_predictions_are_simulations(name: str) -> None:
     assert predicted.mse_standard_error > 0
     error = np.hypot(predicted.mse_standard_error, simulated.mse_standard_error) / simulated.mse
     assert abs(predicted.mse / simulated.mse - 1) < 0.03 + 3 * error
+
+
+def test_samples_where_a_function_is_not_defined_keep_numbers() -> None:
+    """Noise makes logarithms of what is near zero; a warning says so, and prediction and plan have numbers."""
+    network, x = network_of(lambda y: torch.log(y.square()[:, :3].mul(0.3).add(1e-3)) * y[:, 3:])
+    hardware = pp.Hardware(programming_noise_std=5e-6)
+    with pytest.warns(pp.RangeWarning, match="does not hold"):
+        predicted = pp.predict(network, hardware, pp.Gains.full_range(network, hardware, x), x)
+    assert np.isfinite(predicted.mse)
+    assert np.isfinite(predicted.mse_standard_error)

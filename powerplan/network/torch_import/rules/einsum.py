@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from powerplan.network.torch_import.rules.arrays import linear, product
-from powerplan.network.torch_import.rules.elementwise import multiply
+from powerplan.network.torch_import.rules.elementwise import add, multiply
 from powerplan.network.torch_import.rules.pooling import total
 from powerplan.network.torch_import.rules.shaping import permute, reshape
 from powerplan.network.torch_import.standing import Rule, Standing, declared
@@ -136,4 +136,10 @@ def _spread(x: Any, there: Sequence[bool]) -> Any:
     return reshape(x, *(next(sizes) if own else 1 for own in there))
 
 
-RULES: dict[str, Rule] = declared(Standing.EXACT, {"einsum": einsum})
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Value:
+    """A linear layer of the first input whose outputs are multiplied by the second."""
+    result = einsum("...i,oij,...j->...o", input1, weight, input2)
+    return result if bias is None else add(result, bias)
+
+
+RULES: dict[str, Rule] = declared(Standing.EXACT, {"einsum": einsum, "bilinear": bilinear})

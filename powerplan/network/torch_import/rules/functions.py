@@ -253,7 +253,7 @@ RULES: dict[str, Rule] = {
             **_each(along, "cumsum cumprod logcumsumexp sort cummax cummin"),
             "topk": partial(along, "topk", at=2),
             **_each(partial(along, keep=2), "prod median logsumexp"),
-            **_each(whole, "grid_sampler_2d upsample_bicubic2d _cdist_forward"),
+            **_each(whole, "grid_sampler_2d upsample_bicubic2d"),
         },
     ),
     **declared(Standing.SIMULATED, _each(partial(along, keep=2), "argmax argmin"), "it jumps"),

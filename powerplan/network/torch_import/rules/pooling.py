@@ -19,10 +19,11 @@ from powerplan.network.ops import (
     Scale,
 )
 from powerplan.network.torch_import.rules.arrays import each
-from powerplan.network.torch_import.rules.elementwise import add, affine, multiply, negate
-from powerplan.network.torch_import.rules.functions import along, pointwise
+from powerplan.network.torch_import.rules.elementwise import add, affine, multiply, negate, subtract
+from powerplan.network.torch_import.rules.functions import along, pointwise, whole
+from powerplan.network.torch_import.rules.shaping import expand, unsqueeze
 from powerplan.network.torch_import.standing import Rule, Standing, declared
-from powerplan.network.torch_import.value import Refused, Value, value
+from powerplan.network.torch_import.value import Refused, Value, array, value
 
 
 def max_pool(
@@ -166,6 +167,19 @@ def norm(input: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False) -> Va
     return pointwise("sqrt", total(multiply(input, input), dim, keepdim))
 
 
+def distances(x1: Any, x2: Any, p: float = 2.0, mode: Any = None) -> Value:
+    """Of all rows from all rows; those of a constant are the same for all inputs."""
+    if isinstance(x1, Value) and isinstance(x2, Value):
+        result: Value = whole("_cdist_forward", x1, x2, p, mode)
+        return result
+    x, c = (x1, array(x2)) if isinstance(x1, Value) else (value(x2), array(x1))
+    place = -2 if x is x1 else -3
+    apart = unsqueeze(x, place)
+    shape = list(apart.torch_shape)
+    shape[place] = c.shape[-2]
+    return norm(subtract(expand(apart, shape), np.expand_dims(c, -3 if x is x1 else -2)), p, [-1])
+
+
 def _with_places(values: Any, name: str, input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """Largest or smallest entries of one axis and, where something reads them, their places."""
     if isinstance(dim, Value):  # of two values
@@ -210,6 +224,7 @@ RULES: dict[str, Rule] = {
             "sum": total,
         },
     ),
+    **declared(Standing.FIRST_ORDER, {"_cdist_forward": distances}),
     **declared(Standing.PARTS, {"var": variance}, "squares and their mean, each taken as Gaussian"),
     **declared(
         Standing.FIRST_ORDER,
