@@ -196,6 +196,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "Drift": to_plain,
     "Estimate": _estimate,
     "Gain": _gain,
+    "Hardware": parse_hardware,
     "LowFrequencyNoise": to_plain,
     "PlanJob": parse_job,
     "Prediction": parse_prediction,

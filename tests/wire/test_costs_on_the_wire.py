@@ -9,9 +9,10 @@ import powerplan as pp
 from powerplan_client import Hardware
 from powerplan_client._generated import v1 as pb
 from powerplan_client.building import hardware_message
-from powerplan_client.parsing import parse_hardware, parse_prediction
+from powerplan_client.parsing import parse_hardware, parse_plan, parse_prediction
 from powerplan_server.wire import Reader
 from powerplan_server.wire.hardware import hardware_from_proto
+from powerplan_server.wire.plans import plan_to_proto
 from powerplan_server.wire.results import prediction_to_proto
 
 TABLE = {"type": "table", "bits": (4.0, 8.0), "energies": (1e-12, 3e-12)}
@@ -61,3 +62,13 @@ def test_results_tell_costs() -> None:
     np.testing.assert_array_equal(arrived.energy_by_component, prediction.costs.energy_by_component)
     assert arrived.tops_per_watt == prediction.costs.tops_per_watt
     assert parse_prediction(prediction_to_proto(pp.predict(network, pp.Hardware(), gains, inputs))).costs is None
+
+
+def test_plans_tell_the_bits_chosen_for_every_layer() -> None:
+    example = pp.load_example("iris")
+    hardware = pp.Hardware(conductance_min=1e-6, programming_noise_std=1e-6, adc_bits=(7, 5), columns_per_adc=(4, 1))
+    corner = hardware.replace(adc_bits=(8, 6))
+    plan = pp.plan(example.network, hardware, example.inputs[:8], pp.MaxNMSE(0.05), corners=[corner])
+    arrived = parse_plan(plan_to_proto(plan))
+    assert (arrived.hardware.adc_bits, arrived.hardware.columns_per_adc) == ((7, 5), (4, 1))
+    assert arrived.corners[0].hardware.adc_bits == (8, 6)
