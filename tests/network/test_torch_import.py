@@ -366,6 +366,20 @@ def test_inputs_and_outputs() -> None:
     assert "crossbar" in refuse(nn.ReLU(), error=InvalidInput)
 
 
+def test_a_quantised_module_is_named_once() -> None:
+    """Not with each of its parts."""
+
+    class Packed(nn.Module):
+        pass
+
+    Packed.__module__ = "torch.ao.nn.quantized.modules.linear"
+    outer = Packed()
+    outer.parameters_packed = Packed()
+    with pytest.raises(InvalidInput) as found:
+        from_torch(nn.Sequential(nn.Linear(4, 4), outer), (4,))
+    assert [violation.field for violation in found.value.violations] == ["module.1"]
+
+
 @pytest.mark.parametrize("module", [None, 3, "model.pt", nn.Linear, {"weight": torch.ones(2)}])
 def test_what_is_no_module_is_refused(module: object) -> None:
     assert "torch.nn.Module" in refuse(module, error=InvalidInput)

@@ -13,6 +13,7 @@ from powerplan.moments.rounds import by_round, in_rows, rowwise
 from powerplan.moments.samples.coherence import KeptSamples, added_up
 from powerplan.moments.samples.corrections import Corrections
 from powerplan.moments.samples.statistics import ratio, shift_of
+from powerplan.moments.sampling import _error_of
 from powerplan.moments.walks.adjoint import sweep
 
 ROUNDS = 3
@@ -29,6 +30,24 @@ def test_every_round_is_pooled_by_itself(shape: tuple[int, ...]) -> None:
         torch.testing.assert_close(together[0][rows], ratio(*alone[:2]).expand_as(together[0][rows]))
         shifted = shift_of(alone[0], 0.1 * alone[1], alone[1], alone[2])
         torch.testing.assert_close(together[1][rows], shifted)
+
+
+def rounds_of(mse: list[float], by_sources: float, sampled: list[float]) -> tuple[float, float]:
+    nothing = torch.zeros(())
+    pairs = zip(mse, sampled, strict=True)
+    return _error_of([(torch.tensor(m), nothing, nothing, torch.tensor([by_sources, s])) for m, s in pairs])
+
+
+def test_the_sum_of_sources_is_corrected_beyond_the_chance_of_the_sampled_outputs() -> None:
+    """By nothing within three standard errors (Student's, of four rounds: 4.9), by nearly all of it far beyond."""
+    mse = [1.0, 1.02, 0.98, 1.0]
+    factor, error = rounds_of(mse, 1.0, [0.9, 1.1, 1.0, 1.2])
+    assert factor == 1
+    beyond, more = rounds_of(mse, 1.0, [0.49, 0.51, 0.5, 0.5])
+    chance = np.std([0.49, 0.51, 0.5, 0.5], ddof=1) / 2 * 1.6237
+    assert beyond == pytest.approx(1 - 0.5 * (1 - (3 * chance / 0.5) ** 2), rel=1e-3)
+    assert more == pytest.approx(np.hypot(error, chance), rel=1e-3)
+    assert np.isnan(rounds_of([1.0, np.nan, 1.0, 1.0], np.nan, mse)[1])
 
 
 def test_numbers_of_rounds_reach_their_rows() -> None:

@@ -77,6 +77,31 @@ def test_predictions_are_simulations(name: str) -> None:
     assert abs(predicted.mse / simulated.mse - 1) < 0.03 + 3 * error
 
 
+class Siamese(nn.Module):
+    """The cosine of what two branches make of close inputs: their errors cancel but for the second order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
+
+    def forward(self, x: Tensor) -> Any:
+        return F.cosine_similarity(self.branch(x), self.branch(x + 1)).unsqueeze(1)
+
+
+@pytest.mark.slow
+def test_where_errors_cancel_the_sampled_outputs_count() -> None:
+    """The sum of all sources is 1.5 times too large."""
+    torch.manual_seed(0)
+    network, x = pp.from_torch(Siamese().double(), (6,)), np.random.default_rng(2).normal(size=(4, 6))
+    hardware = pp.Hardware(programming_noise_std=1.4e-5)
+    gains = pp.Gains.full_range(network, hardware, x)
+    predicted = pp.predict(network, hardware, gains, x, sampling_error=0.02)
+    simulated = pp.simulate(network, hardware, gains, x, draws=6000, seed=1)
+    assert 0.005 < predicted.nmse < 0.02
+    error = np.hypot(predicted.mse_standard_error, simulated.mse_standard_error) / simulated.mse
+    assert abs(predicted.mse / simulated.mse - 1) < 0.06 + 3 * error < 0.2
+
+
 def test_samples_where_a_function_is_not_defined_keep_numbers() -> None:
     """Noise makes logarithms of what is near zero; a warning says so, and prediction and plan have numbers."""
     network, x = network_of(lambda y: torch.log(y.square()[:, :3].mul(0.3).add(1e-3)) * y[:, 3:])
